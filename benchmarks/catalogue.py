@@ -36,18 +36,18 @@ from deployments.local.postgres import PostgreSQL
 from deployments.local.prepare import ADMIN, OWNER, Hub, database, prepare
 from deployments.local.support.ports import free_port
 from keyturn.catalogue import load_catalogue
-from keyturn.core.hub import ROTATED_AT, TOKEN
+from keyturn.core.ports.hub import ROTATED_AT, TOKEN
 from keyturn.core.record import Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
-from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.decide import sight
-from keyturn.rotation.quiet import list_secrets, listed_records
+from keyturn.rotation.state.context import Workspace, side_by_side
+from keyturn.rotation.state.quiet_period import list_secrets, listed_records
 from keyturn.settings.hub import HubSettings
 from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, local_executor
+from keyturn.wiring.registry import open_workspace
 
 ROOT: Final = Path(__file__).parent.parent
 REGION: Final = "eu-central-1"

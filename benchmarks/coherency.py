@@ -49,10 +49,10 @@ from keyturn.client.pool import SecretPool
 from keyturn.client.secrets import Secret
 from keyturn.client.sources import HubSource
 from keyturn.client.statistics import Event
-from keyturn.client.webhook import Receiver, wsgi_app
+from keyturn.client.webhooks.receiver import Receiver, wsgi_app
 from keyturn.core.errors import KeyturnError
-from keyturn.core.messages import SignedMessage
-from keyturn.core.notices import SECRET_ROTATED, Notice
+from keyturn.core.notifications.messages import SignedMessage
+from keyturn.core.notifications.notices import SECRET_ROTATED, Notice
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.http.webhook import WebhookSender
 from keyturn.providers.vault.hub import VaultHub
@@ -274,11 +274,11 @@ class Timed:
 def rotations(site: Site) -> Timed:
     """Rotate so often, each time ending the old credential at once; when each notice was sent and acknowledged."""
     from keyturn.catalogue import load_catalogue
-    from keyturn.core.policy import Trigger
-    from keyturn.core.waive import Waive
-    from keyturn.providers.registry import open_workspace
+    from keyturn.core.overrides import Waive
+    from keyturn.core.schedule.policy import Trigger
     from keyturn.rotation.retire import retire
     from keyturn.rotation.run import rotate
+    from keyturn.wiring.registry import open_workspace
 
     workspace = open_workspace(load_catalogue(site.catalogue, os.environ), VaultHub(settings(site.arguments(HOSTS[0]))))
     with Timed() as timed:

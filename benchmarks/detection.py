@@ -35,7 +35,7 @@ from benchmarks.lab.world import World, build
 from benchmarks.processes import memory
 from keyturn.access_log.detection.detector import Detector
 from keyturn.cli import SELDOM
-from keyturn.core.access import Access
+from keyturn.core.ports.access import Access
 
 LONGEST: Final = max(entry.lasts for entry in SCENARIOS.values())
 

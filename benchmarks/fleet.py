@@ -37,16 +37,16 @@ from deployments.local.prepare import ADMIN, Hub, database, prepare
 from deployments.local.support.ports import free_port
 from deployments.local.support.process import Process
 from keyturn.catalogue import Catalogue, load_catalogue
-from keyturn.core.hub import ROTATED_AT
-from keyturn.core.waive import Waive
-from keyturn.providers.registry import open_workspace
+from keyturn.core.overrides import Waive
+from keyturn.core.ports.hub import ROTATED_AT
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.rotation.context import Workspace
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
+from keyturn.rotation.state.context import Workspace
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
+from keyturn.wiring.registry import open_workspace
 
 LONG_AGO = "2020-01-01T00:00:00+00:00"
 GOAL = 1.25

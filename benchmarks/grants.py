@@ -35,20 +35,20 @@ from deployments.local.prepare import CONNECTION, DATABASE, READER, Hub, account
 from deployments.local.support.files import write_private
 from deployments.local.support.ports import free_port
 from keyturn.catalogue import Catalogue
-from keyturn.catalogue.approvals import ApprovalSettings, ApproverSettings
+from keyturn.catalogue.operator.approvals import ApprovalSettings, ApproverSettings
 from keyturn.client.clock import elapsed
 from keyturn.grants.delivery import deliver_request
 from keyturn.grants.opening import open_access
 from keyturn.grants.requests import AccessRequest, Approval
 from keyturn.grants.sweep import AT_ONCE, Sweeper
-from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.rotation.context import Workspace, side_by_side
+from keyturn.rotation.state.context import Workspace, side_by_side
 from keyturn.serving.grants_part import GrantsPart
 from keyturn.serving.parts import GRANTING, Tenure
 from keyturn.serving.site import Site
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
+from keyturn.wiring.registry import open_workspace
 
 PEOPLE: Final = 50
 PATH: Final = "ml-training/database"

@@ -32,10 +32,10 @@ from deployments.local.prepare import Hub
 from deployments.local.support.ports import free_port
 from keyturn.catalogue import load_catalogue
 from keyturn.core.workspaces import HOUSE
-from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
+from keyturn.wiring.registry import open_workspace
 from tests.support.prefect_server import PrefectServer, wait_for
 
 DAY = timedelta(days=1)

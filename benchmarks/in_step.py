@@ -19,8 +19,8 @@ from deployments.local.emulators.gcp_secret_manager import secret_rpcs, version_
 from deployments.local.emulators.gcp_secret_manager.state import State as GcpState
 from deployments.local.support.files import private_directory
 from keyturn.core.fingerprint import payload
+from keyturn.core.ports.stores import OwnershipTags
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.stores import OwnershipTags
 from keyturn.providers.aws.secrets_manager import version_id
 from keyturn.providers.vault.hub import VaultHub
 

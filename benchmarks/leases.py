@@ -98,7 +98,7 @@ class ByClient:
     """Keyturn's client."""
 
     def __init__(self) -> None:
-        from keyturn.providers.sources import open_client
+        from keyturn.wiring.sources import open_client
 
         self._client = open_client(["hub"], poll=0)
 

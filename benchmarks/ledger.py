@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from keyturn.core.ledger import Entry, Outcome
+from keyturn.core.ports.ledger import Entry, Outcome
 from keyturn.ledger.checkpointer import CheckpointCopy, sign_checkpoint
 from keyturn.ledger.entries import encode
 from keyturn.ledger.ports import StoredLedger

@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 from typing import Final
 
-from keyturn.catalogue.limits import LimitSettings
-from keyturn.catalogue.policy_file import VARIABLE
+from keyturn.catalogue.files.policy_file import VARIABLE
+from keyturn.catalogue.operator.limits import LimitSettings
 
 HIGHEST: Final = LimitSettings(
     incidents=100_000,

@@ -35,7 +35,7 @@ from keyturn.access_log.detection.reorder import in_batches
 from keyturn.access_log.detection.replay import replay_logs
 from keyturn.access_log.hub_log import HubAuditLog
 from keyturn.cli import SELDOM
-from keyturn.core.access import Access
+from keyturn.core.ports.access import Access
 
 DAY = timedelta(days=1)
 APART = DAY / 200_000

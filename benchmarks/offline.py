@@ -21,7 +21,7 @@ from typing import Final
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from keyturn.client.client import SecretClient
-from keyturn.client.offline_cache import OfflineCache
+from keyturn.client.offline.cache_file import OfflineCache
 from keyturn.client.secrets import Secret
 from keyturn.core.errors import Unavailable
 from keyturn.core.sensitive import SecretFields

@@ -23,13 +23,13 @@ from benchmarks.bare import FOLDER, REGION
 from benchmarks.clouds import Clouds, fields_of
 from keyturn.core.fingerprint_keys import FIRST_KEY
 from keyturn.core.plan import Action
-from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.recovery.rehydrate import Rehydration, rehydrate
 from keyturn.recovery.rehydrate_keys import keys_from, put_keys_back
 from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, local_executor
+from keyturn.wiring.registry import open_workspace
 
 CHANGED = 10
 """One in so many copies of the first cloud is changed by hand."""

@@ -161,12 +161,12 @@ def plain(servers: Servers) -> tuple[Callable[[], None], Callable[[], None]]:
     month later each time, and asked for by a person, which is counted in the hub against a limit.
     """
     from keyturn.catalogue import load_catalogue
-    from keyturn.core.policy import Trigger
-    from keyturn.core.waive import Waive
-    from keyturn.providers.registry import open_workspace
+    from keyturn.core.overrides import Waive
+    from keyturn.core.schedule.policy import Trigger
     from keyturn.providers.vault.hub import VaultHub
     from keyturn.rotation.retire import retire
     from keyturn.rotation.run import rotate
+    from keyturn.wiring.registry import open_workspace
 
     os.environ["KEYTURN_LEDGER"] = str(servers.directory / "ledger.db")
     loosen(servers.directory)
@@ -222,7 +222,7 @@ def measure(sides: dict[str, Callable[[], Any]], runs: int) -> dict[str, list[fl
 async def through_prefect(servers: Servers, runs: int, before: Callable[[], Any]) -> list[float]:
     """The flow `rotate-secret` in this process, against a Prefect server of its own."""
     from flows.rotate import rotate_secret
-    from keyturn.core.policy import Trigger
+    from keyturn.core.schedule.policy import Trigger
     from keyturn.core.workspaces import CATALOGUE_VARIABLE
 
     settings = hub_settings(servers)

@@ -113,7 +113,7 @@ def run_command(arguments: Sequence[str]) -> int:
 
 def look_as_keeper() -> int:
     """What the keeper looks at when every duty comes round, without Prefect around it; how many runs it would start."""
-    from flows.duties import DUTIES
+    from flows.support.duties import DUTIES
     from tasks.workspace import current_workspace
 
     async def look() -> int:

@@ -22,7 +22,7 @@ from benchmarks.in_step import Copies
 from deployments.local.emulators.aws import state as aws_state
 from deployments.local.prepare import Hub
 from keyturn.catalogue import Catalogue, load_catalogue
-from keyturn.core.hub import ROTATED_AT, TOKEN
+from keyturn.core.ports.hub import ROTATED_AT, TOKEN
 from keyturn.core.record import Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.aws.parameter_store import OURS, parameter_description

@@ -31,8 +31,8 @@ from typing import Final
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from keyturn.core.facts import delay
-from keyturn.core.windows import Window
+from keyturn.core.schedule.facts import delay
+from keyturn.core.schedule.windows import Window
 
 BEGINS: Final = datetime(2026, 1, 5, tzinfo=UTC)
 """A Monday; all that follows is counted in minutes from here."""

@@ -35,15 +35,15 @@ from deployments.local.postgres import PostgreSQL
 from deployments.local.prepare import DATABASE, Hub, prepare
 from deployments.local.support.ports import free_port
 from keyturn.core.errors import TransientError
-from keyturn.core.hub import HubSecret
-from keyturn.core.policy import Trigger
+from keyturn.core.overrides import Waive
+from keyturn.core.ports.hub import HubSecret
 from keyturn.core.record import HISTORY_KEPT
-from keyturn.core.waive import Waive
-from keyturn.rotation.context import Workspace
+from keyturn.core.schedule.policy import Trigger
 from keyturn.rotation.outcome import Outcome, RunState, unsettled
-from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.records import load_record
 from tests.support import local_aws
 from tests.support.lab import Declared, Lab
 from tests.support.world import REGION, TOKEN_VARIABLE, World

@@ -43,13 +43,13 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.processes import at_rest, cpu, end_in_order, memory
 from keyturn.catalogue import load_catalogue
 from keyturn.core.plan import Action
-from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out
 from keyturn.sync_processes.executor import executor
+from keyturn.wiring.registry import open_workspace
 
 PROCESSES: Final = 2
 SAMPLE: Final = 40

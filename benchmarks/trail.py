@@ -41,8 +41,8 @@ from keyturn.access_log.trail.parquet import FORMAT, connected, listed, numberin
 from keyturn.access_log.trail.period import Period
 from keyturn.access_log.trail.summaries import write_summary
 from keyturn.access_log.trail.trail import Trail
-from keyturn.core.access import Access
-from keyturn.core.access_source import Batch, SourceRecord
+from keyturn.core.ports.access import Access
+from keyturn.core.ports.access_source import Batch, SourceRecord
 from keyturn.providers.ledger.sqlite import SqliteLedger
 
 BEGAN: Final = datetime(2026, 11, 1, tzinfo=UTC)

@@ -5,8 +5,8 @@ from typing import cast
 from prefect.blocks.notifications import AppriseNotificationBlock
 from pydantic import Field, SecretStr
 
-from keyturn.core.channel import Announcement
 from keyturn.core.errors import NotFound
+from keyturn.core.notifications.channel import Announcement
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.apprise_channel import AppriseChannel
 

@@ -63,7 +63,7 @@ class KeyturnSecret(Block):
         return await asyncio.to_thread(self.secret)
 
     def _client(self) -> "SecretClient":
-        from keyturn.providers.process_client import process_client
+        from keyturn.wiring.process_client import process_client
 
         if not _PATH.fullmatch(self.path):
             problem = "it is no path of a secret"

@@ -117,7 +117,7 @@ def _read(environment: Mapping[str, str]) -> dict[str, Sensitive]:
 def _secrets(wanted: Sequence[Variable]) -> dict[str, Sensitive]:
     if not wanted:
         return {}
-    from keyturn.providers.process_client import process_client
+    from keyturn.wiring.process_client import process_client
 
     client = process_client()
     secrets = client.get_many([variable.path for variable in wanted])
@@ -138,7 +138,7 @@ def _leases(wanted: Sequence[Variable]) -> dict[str, Sensitive]:
 
 
 def _lease(path: str, wanted: Sequence[Variable], taken: "list[Credential]") -> dict[str, Sensitive]:
-    from keyturn.providers.process_client import process_client
+    from keyturn.wiring.process_client import process_client
 
     def ended(credential: "Credential") -> None:
         _unset(each.name for each in wanted)

@@ -11,10 +11,10 @@ from pydantic import Field
 from keyturn.catalogue import load_catalogue
 from keyturn.core.errors import Invalid
 from keyturn.core.workspaces import CATALOGUE_VARIABLE, DEFAULT, VARIABLE, WorkspaceNames
-from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.state.context import Workspace
 from keyturn.settings.hub import HubSettings
+from keyturn.wiring.registry import open_workspace
 
 
 @dataclass(frozen=True)

@@ -44,15 +44,15 @@ from deployments.silence import (
     waiting_automation,
 )
 from deployments.texts import filled, notification
-from deployments.worker import TYPE, KeyturnWorker
 from flows.check_logins import REFUSED
 from flows.keep_ledger import BEHIND, UNWITNESSED
 from flows.rotate_due import LATE
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Conflict, Invalid, Unavailable
-from keyturn.core.policy import Trigger
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.workspaces import LEDGER, SECRET, WorkspaceNames
 from keyturn.project import FLOWS
+from keyturn.project.worker.worker import TYPE, KeyturnWorker
 
 WITHDRAWN: Final = ("report an incident", "report that nobody rotates")
 """Automations of earlier versions: incidents are told from their outbox, and silence by the keeper's."""

@@ -10,13 +10,13 @@ from typing import Any, Final
 
 import yaml
 
-from deployments.worker_metrics import PREFIX as WORKER_PREFIX
-from deployments.worker_metrics import worker_metrics
 from keyturn.client.metrics import Histogram, Kind, Metric
-from keyturn.serving.board import board_metrics
-from keyturn.serving.numbers import PREFIX as SERVE_PREFIX
-from keyturn.serving.numbers import build_metric, serving_metrics
-from keyturn.serving.shown import PREFIX, SHOWN, TOLD_BY
+from keyturn.project.worker.metrics import PREFIX as WORKER_PREFIX
+from keyturn.project.worker.metrics import worker_metrics
+from keyturn.serving.numbers.board import board_metrics
+from keyturn.serving.numbers.displayed import PREFIX, SHOWN, TOLD_BY
+from keyturn.serving.numbers.process import PREFIX as SERVE_PREFIX
+from keyturn.serving.numbers.process import build_metric, serving_metrics
 
 RULES: Final = Path(__file__).parent / "prometheus" / "rules.yaml"
 NAME: Final = re.compile(r"\bkeyturn_[a-z0-9_]+")

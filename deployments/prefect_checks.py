@@ -23,17 +23,17 @@ from prefect.client.schemas.objects import StateType, WorkQueueStatus
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 
-from deployments import scale_out
 from deployments.bootstrap import type_of_pool
 from deployments.prefect_exposure import lacking, without_login
 from deployments.prefect_file import prefect_file
 from deployments.retention import advice, server_settings
-from deployments.worker import TYPE
 from keyturn.core.errors import KeyturnError
 from keyturn.core.outbound import is_loopback
 from keyturn.core.spans import span
 from keyturn.core.workspaces import WorkspaceNames
 from keyturn.doctor.results import CheckResult, Grade, unseen
+from keyturn.project.worker import scale_out
+from keyturn.project.worker.worker import TYPE
 
 AREA: Final = "prefect"
 NEEDED: Final = ("a silent run is crashed", "a run that never began is crashed", "rotate what an event asks for")
@@ -97,9 +97,9 @@ async def _checks(
     async for result in check_services(client, workspace, datetime.now(UTC)):
         yield result
     server = await server_settings() or {}
-    for words, remedy in scale_out.lacking(server):
+    for words, remedy in scale_out.unshared_settings(server):
         yield CheckResult(AREA, "several servers", Grade.FAILED, words, remedy)
-    for words, remedy in scale_out.remarks(server):
+    for words, remedy in scale_out.settings_remarks(server):
         yield CheckResult(AREA, "several servers", Grade.ADVICE, words, remedy)
     for remark in await advice():
         yield CheckResult(AREA, "retention", Grade.ADVICE, remark)

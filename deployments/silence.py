@@ -10,8 +10,8 @@ from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
 from deployments.texts import notification
-from flows.heartbeat import BEAT, HEARTBEAT
 from keyturn.core.workspaces import WorkspaceNames
+from keyturn.project.runs.heartbeat import BEAT, HEARTBEAT
 
 DEFAULT: Final = WorkspaceNames()
 

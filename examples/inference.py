@@ -23,16 +23,16 @@ from pydantic import BaseModel
 from keyturn.client.client import SecretClient
 from keyturn.client.pool import Retired, SecretPool
 from keyturn.client.secrets import Secret
-from keyturn.client.webhook import Receiver
-from keyturn.client.webhook_asgi import asgi_app
-from keyturn.client.webhook_keys import HubKeys
+from keyturn.client.webhooks.asgi import asgi_app
+from keyturn.client.webhooks.keys import HubKeys
+from keyturn.client.webhooks.receiver import Receiver
 from keyturn.core.errors import KeyturnError
-from keyturn.core.notices import Notice
+from keyturn.core.notifications.notices import Notice
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.prometheus.metrics import ClientCollector
-from keyturn.providers.sources import open_client
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
+from keyturn.wiring.sources import open_client
 
 LABELS = ("cat", "dog", "ship")
 

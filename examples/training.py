@@ -26,7 +26,7 @@ from keyturn.client.client import SecretClient
 from keyturn.client.pool import SecretPool
 from keyturn.client.secrets import Secret
 from keyturn.core.errors import KeyturnError
-from keyturn.providers.sources import open_client
+from keyturn.wiring.sources import open_client
 
 Batch = list[tuple[float, float]]
 

@@ -5,10 +5,10 @@ from typing import Final
 
 from prefect.artifacts import acreate_markdown_artifact
 
-from flows.common import runbook, well
 from flows.doctor import cell
-from flows.report import slug
-from keyturn.core.backups import Manifest
+from flows.support.common import runbook, well
+from flows.support.report import slug
+from keyturn.core.ports.backups import Manifest
 from tasks import backups as tasks
 from tasks.workspace import names
 

@@ -2,9 +2,9 @@
 
 from datetime import timedelta
 
-from flows.common import runbook, well, workspace
-from flows.report import Row, table
-from keyturn.hub_setup.check import HubCheck, insist_on_declared
+from flows.support.common import runbook, well, workspace
+from flows.support.report import Row, table
+from keyturn.rights.hub_check import HubCheck, insist_on_declared
 from tasks import hub_setup as tasks
 from tasks.step import look
 

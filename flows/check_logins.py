@@ -5,11 +5,11 @@ from typing import Final
 
 from prefect.events import emit_event
 
-from flows.common import chosen, runbook, well, workspace
-from flows.report import Row, table
+from flows.support.common import chosen, runbook, well, workspace
+from flows.support.report import Row, table
 from keyturn.core.workspaces import SECRET
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.logins import Login, LoginCheck, count_results
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.login_checks import Login, LoginCheck, count_results
 from tasks import logins as tasks
 from tasks.step import look
 from tasks.workspace import names

@@ -4,8 +4,8 @@ from collections import Counter
 from datetime import timedelta
 from typing import Literal
 
-from flows.common import runbook, well
-from flows.report import Row, table
+from flows.support.common import runbook, well
+from flows.support.report import Row, table
 from tasks import evidence as tasks
 
 FrameworkName = Literal["fedramp-ksi", "soc2", "hipaa", "gdpr", "pci", "dora", "nist"]

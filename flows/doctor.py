@@ -4,8 +4,8 @@ from datetime import timedelta
 
 from prefect.artifacts import acreate_markdown_artifact
 
-from flows.common import runbook, well, workspace
-from flows.report import slug
+from flows.support.common import runbook, well, workspace
+from flows.support.report import slug
 from keyturn.doctor.nightly import insist_on_ready
 from keyturn.doctor.results import CheckResult, Diagnosis, Grade
 from tasks import doctor as tasks

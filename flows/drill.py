@@ -7,16 +7,16 @@ from prefect import runtime
 from prefect.context import FlowRunContext
 from prefect.events import emit_event
 
-from flows.common import runbook
 from flows.emergency import take_up, work_on
-from flows.form import form
-from flows.incidents import end_run
+from flows.support.common import runbook
+from flows.support.incidents import end_run
 from keyturn.core.workspaces import SECRET
-from keyturn.revocation.consent import Consent
-from keyturn.revocation.drills import DRILL, REASON, drill_id, insist_on_drill, result_of
-from keyturn.revocation.incident import IncidentStatus, Mode
+from keyturn.project.runs.form import form
+from keyturn.revocation.incidents.consent import Consent
+from keyturn.revocation.incidents.drills import DRILL, REASON, drill_id, insist_on_drill, result_of
+from keyturn.revocation.incidents.incident import IncidentStatus, Mode
 from keyturn.revocation.selector import Selector
-from keyturn.rotation.journal import record_action
+from keyturn.rotation.state.journal import record_action
 from tasks import revocation as tasks
 from tasks.workspace import names
 

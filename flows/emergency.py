@@ -8,14 +8,14 @@ from typing import Annotated, Final, Literal
 from prefect import runtime
 from prefect.context import FlowRunContext
 
-from flows.common import runbook
-from flows.form import form
-from flows.incidents import OPENED, emit, end_run, see_through
-from flows.starting import FINISHER, start_at_next_mark
+from flows.support.common import runbook
+from flows.support.incidents import OPENED, emit, end_run, see_through
+from flows.support.starting import FINISHER, start_at_next_mark
 from keyturn.core.errors import Invalid
-from keyturn.revocation.consent import Consent
-from keyturn.revocation.incident import Incident, IncidentStatus, Mode
-from keyturn.revocation.incident_store import new_incident_id
+from keyturn.project.runs.form import form
+from keyturn.revocation.incidents.consent import Consent
+from keyturn.revocation.incidents.incident import Incident, IncidentStatus, Mode
+from keyturn.revocation.incidents.store import new_incident_id
 from keyturn.revocation.selector import Selector
 from tasks import revocation as tasks
 

@@ -5,13 +5,13 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
-from flows.common import begins, runbook, well
-from flows.incidents import REOPENED, STAYS_OPEN, emit, see_through, still_open_error
-from flows.own_login import clean_up, keep_login
-from flows.starting import FINISHER, start_at_next_mark
+from flows.support.common import begins, runbook, well
+from flows.support.incidents import REOPENED, STAYS_OPEN, emit, see_through, still_open_error
+from flows.support.own_login import clean_up, keep_login
+from flows.support.starting import FINISHER, start_at_next_mark
 from keyturn.core.errors import Invalid, KeyturnError
-from keyturn.revocation.incident import Incident, IncidentStatus
-from keyturn.revocation.news import summarise_incident
+from keyturn.revocation.incidents.announcements import summarise_incident
+from keyturn.revocation.incidents.incident import Incident, IncidentStatus
 from tasks import revocation as tasks
 from tasks.step import look
 

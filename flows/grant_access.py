@@ -7,11 +7,11 @@ it gives it can't see: a wrapping opens it, once, for whoever has asked.
 from datetime import timedelta
 from typing import Final
 
-from flows.common import begins, runbook, well, workspace
-from flows.report import Row, table
-from flows.result import leave_result
+from flows.support.common import begins, runbook, well, workspace
+from flows.support.report import Row, table
 from keyturn.core.errors import TerminalError
 from keyturn.grants.rounds import AccessRound
+from keyturn.project.runs.result import leave_result
 from tasks import access as tasks
 from tasks.step import look
 

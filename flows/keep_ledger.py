@@ -7,10 +7,10 @@ from typing import Final
 
 from prefect.events import emit_event
 
-from flows.common import runbook, well, workspace
-from flows.own_login import keep_login
-from flows.report import Row, table
-from flows.starting import LEDGER_KEEPER, start_at_next_mark
+from flows.support.common import runbook, well, workspace
+from flows.support.own_login import keep_login
+from flows.support.report import Row, table
+from flows.support.starting import LEDGER_KEEPER, start_at_next_mark
 from keyturn.core.errors import KeyturnError, Rewritten
 from keyturn.core.workspaces import LEDGER
 from keyturn.ledger.forwarding import Forwarded

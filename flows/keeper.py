@@ -19,15 +19,15 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.logging import get_run_logger
 
-from flows.common import runbook, well, workspace
-from flows.duties import DUTIES, LAST, Duty
-from flows.duties import incidents as look_at_incidents
-from flows.places import current_run
-from flows.starting import Wanted, start_run
+from flows.support.common import runbook, well, workspace
+from flows.support.duties import DUTIES, LAST, Duty
+from flows.support.duties import incidents as look_at_incidents
+from flows.support.starting import Wanted, start_run
 from keyturn.catalogue import CatalogueInvalid
 from keyturn.core.errors import KeyturnError, TransientError, unexpected
 from keyturn.core.marks import has_come_round
-from keyturn.rotation.context import Workspace
+from keyturn.project.runs.places import current_run
+from keyturn.rotation.state.context import Workspace
 from tasks.revocation import lenient_workspace
 
 NAME: Final = "keeper"

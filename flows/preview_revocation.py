@@ -4,7 +4,6 @@ from datetime import timedelta
 
 from prefect import runtime
 
-from flows.common import runbook, well
 from flows.emergency import (
     ClassificationField,
     FingerprintField,
@@ -16,8 +15,9 @@ from flows.emergency import (
     TargetField,
     choice,
 )
-from flows.report import preview_rows, table
-from keyturn.revocation.incident import Mode
+from flows.support.common import runbook, well
+from flows.support.report import preview_rows, table
+from keyturn.revocation.incidents.incident import Mode
 from tasks import revocation as tasks
 
 

@@ -5,10 +5,10 @@ from typing import Final
 
 from prefect.artifacts import acreate_markdown_artifact
 
-from flows.common import runbook, well
 from flows.doctor import cell
-from flows.report import slug
-from keyturn.cli.restore import not_proven
+from flows.support.common import runbook, well
+from flows.support.report import slug
+from keyturn.cli.recovery.restore import not_proven
 from keyturn.recovery.drill_notes import note_of
 from keyturn.recovery.drilling import DrillReport
 from tasks import backups as tasks

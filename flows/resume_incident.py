@@ -3,10 +3,10 @@
 from datetime import timedelta
 from typing import Annotated
 
-from flows.common import runbook
 from flows.emergency import go_on_with
-from flows.form import form
-from keyturn.revocation.incident import IncidentStatus
+from flows.support.common import runbook
+from keyturn.project.runs.form import form
+from keyturn.revocation.incidents.incident import IncidentStatus
 from tasks import revocation as tasks
 
 

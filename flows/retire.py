@@ -2,13 +2,13 @@
 
 from datetime import timedelta
 
-from flows.common import begins, chosen, each, raise_failures, runbook, well, workspace
-from flows.pictures import draw
-from flows.report import retirement_row, table
-from flows.result import leave_result
+from flows.support.common import begins, chosen, each, raise_failures, runbook, well, workspace
+from flows.support.pictures import draw
+from flows.support.report import retirement_row, table
 from keyturn.core.errors import KeyturnError
-from keyturn.core.waive import Waive
-from keyturn.rotation.previous import Retirement
+from keyturn.core.overrides import Waive
+from keyturn.project.runs.result import leave_result
+from keyturn.rotation.previous_targets import Retirement
 from keyturn.rotation.report import OldCredential
 from tasks import rotation as tasks
 from tasks.step import look

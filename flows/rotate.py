@@ -7,12 +7,12 @@ from datetime import timedelta
 from functools import partial
 from typing import Annotated
 
-from flows.common import runbook, well, workspace
-from flows.form import form
-from flows.pictures import draw
-from flows.report import rotation_table
-from flows.result import leave_result
-from keyturn.core.policy import Trigger
+from flows.support.common import runbook, well, workspace
+from flows.support.pictures import draw
+from flows.support.report import rotation_table
+from keyturn.core.schedule.policy import Trigger
+from keyturn.project.runs.form import form
+from keyturn.project.runs.result import leave_result
 from keyturn.rotation import protocol
 from keyturn.rotation.outcome import Outcome, unsettled
 from keyturn.rotation.report import outcome_data

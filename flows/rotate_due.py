@@ -10,7 +10,7 @@ from typing import Final
 from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
-from flows.common import (
+from flows.support.common import (
     BATCH,
     SIDE_BY_SIDE,
     begins,
@@ -22,17 +22,17 @@ from flows.common import (
     well,
     workspace,
 )
-from flows.fleet import Breaker, Fleet
-from flows.pictures import draw, list_all
-from flows.progress import Progress
-from flows.report import outcome_row, table
+from flows.support.fleet import Breaker, Fleet
+from flows.support.pictures import draw, list_all
+from flows.support.progress import Progress
+from flows.support.report import outcome_row, table
 from keyturn.core.errors import KeyturnError, TransientError
-from keyturn.core.policy import Trigger
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.workspaces import SECRET
-from keyturn.rotation import restarts
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.copies import restarts
 from keyturn.rotation.decide import Sighting
 from keyturn.rotation.outcome import Outcome
+from keyturn.rotation.state.context import Workspace
 from tasks import rotation as tasks
 from tasks.step import look
 from tasks.sync import counted

@@ -3,8 +3,8 @@
 from datetime import timedelta
 from typing import Final
 
-from flows.common import runbook, workspace
-from flows.key_turns import KeyTurning
+from flows.support.common import runbook, workspace
+from flows.support.key_rotations import KeyTurning
 from keyturn.core.own_keys import KeyTurn
 from tasks import own_keys as tasks
 from tasks.step import look

@@ -7,14 +7,14 @@ from datetime import timedelta
 
 from prefect.logging import get_run_logger
 
-from flows.common import BATCH, begins, in_batches, runbook, well, workspace
-from flows.pictures import draw, list_all
-from flows.progress import Progress
-from flows.report import notice_rows, sync_rows, table
-from flows.result import leave_result
+from flows.support.common import BATCH, begins, in_batches, runbook, well, workspace
+from flows.support.pictures import draw, list_all
+from flows.support.progress import Progress
+from flows.support.report import notice_rows, sync_rows, table
 from keyturn.core.errors import KeyturnError, TransientError
 from keyturn.core.plan import Item, Plan
-from keyturn.rotation.context import Workspace
+from keyturn.project.runs.result import leave_result
+from keyturn.rotation.state.context import Workspace
 from keyturn.sync.apply import Result
 from keyturn.sync.notices import Notices, unheard
 from keyturn.sync.report import SyncReport, seen_copies

@@ -1,7 +1,7 @@
 """The authorities of the catalogue: where each stands, and its renewal, as tasks."""
 
 from keyturn.core.own_keys import KeyTurn
-from keyturn.sync import authority_status
+from keyturn.keys import authority_status
 from tasks.step import step, tell
 from tasks.workspace import current_workspace
 

@@ -1,10 +1,10 @@
 """Backing the hub up, and trying that restoring works, as steps."""
 
 from keyturn.cli.environment import catalogue_directory
-from keyturn.cli.restore import drill_and_record
-from keyturn.core.backups import Manifest
-from keyturn.providers.backups import declared_backups, make_recorded_base
+from keyturn.cli.recovery.restore import drill_and_record
+from keyturn.core.ports.backups import Manifest
 from keyturn.recovery.drilling import DrillReport
+from keyturn.wiring.backups import declared_backups, make_recorded_base
 from tasks.step import step, tell
 from tasks.workspace import current_workspace
 

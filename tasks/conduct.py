@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from typing import Any, TypeVar, cast
 
-from keyturn.core.conductor import Conductor, SideBySide, Step
 from keyturn.core.errors import KeyturnError, unexpected
+from keyturn.core.ports.conductor import Conductor, SideBySide, Step
 
 T = TypeVar("T")
 
@@ -15,7 +15,7 @@ Take = Callable[[Step], Awaitable[Any]]
 
 
 async def conduct(protocol: Conductor[T], take: Take) -> T:
-    """What :func:`keyturn.core.conductor.conduct` does, on an event loop. Raises what the protocol ends with."""
+    """What :func:`keyturn.core.ports.conductor.conduct` does, on an event loop. Raises what the protocol ends with."""
     try:
         wanted = next(protocol)
         while True:

@@ -1,6 +1,6 @@
 """Whether this worker can do its work, as a step."""
 
-from keyturn.cli.doctor import diagnose
+from keyturn.cli.running.doctor import diagnose
 from keyturn.doctor import nightly
 from keyturn.doctor.results import Diagnosis
 from tasks.step import step

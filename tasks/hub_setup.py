@@ -1,8 +1,8 @@
 """Whether the hub is set up as the catalogue says, as a step."""
 
-from keyturn.hub_setup import check
-from keyturn.hub_setup.check import HubCheck
-from keyturn.hub_setup.wanted import HubDeclaration, resources
+from keyturn.rights import hub_check as check
+from keyturn.rights.hub_check import HubCheck
+from keyturn.rights.hub_wanted import HubDeclaration, resources
 from tasks.step import step
 from tasks.workspace import current_workspace, names, own_settings
 

@@ -10,24 +10,24 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from keyturn.core.ledger import Entry, Outcome
+from keyturn.core.ports.ledger import Entry, Outcome
 from keyturn.ledger.checkpoints import read_checkpoint
 from keyturn.ledger.forwarding import Forwarded, forward
 from keyturn.ledger.freshness import SIGN_OF_LIFE
 from keyturn.ledger.naming import read_name
 from keyturn.ledger.signed_notes import signatures_of
-from keyturn.ledger.spool import Spooled
-from keyturn.ledger.waiting import waiting_in_hub
-from keyturn.ledger.witnessing import Witnessed
+from keyturn.ledger.storage.spool import Spooled
+from keyturn.ledger.storage.waiting import waiting_in_hub
+from keyturn.ledger.witness.requests import Witnessed
 from keyturn.providers.ledger.collectors import collectors
-from keyturn.providers.ledger.opening import (
+from keyturn.rotation.state.journal import entry, note_down
+from keyturn.wiring.ledger import (
     environment_witnesses,
     make_checkpoint,
     named_ledger,
     reached_ledger,
     spool_file,
 )
-from keyturn.rotation.journal import entry, note_down
 from tasks.step import step
 from tasks.workspace import current_workspace
 

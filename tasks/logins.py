@@ -1,7 +1,7 @@
 """Trying whether CURRENT logs in, as a step."""
 
-from keyturn.rotation import logins
-from keyturn.rotation.logins import LoginCheck
+from keyturn.rotation.state import login_checks as logins
+from keyturn.rotation.state.login_checks import LoginCheck
 from tasks.step import step
 from tasks.workspace import current_workspace
 

@@ -1,7 +1,7 @@
 """The managed keys of the catalogue: where each stands, and its next steps, as tasks."""
 
 from keyturn.core.own_keys import KeyTurn
-from keyturn.rotation import managed_keys
+from keyturn.keys import managed_keys
 from tasks.step import step, tell
 from tasks.workspace import current_workspace
 

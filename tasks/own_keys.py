@@ -4,9 +4,10 @@ from datetime import datetime
 
 from keyturn.core.errors import KeyturnError
 from keyturn.core.own_keys import KeyTurn
-from keyturn.rotation import lease_tokens, record_upkeep
-from keyturn.rotation.own_login import turn_own_login
-from keyturn.sync import own_keys
+from keyturn.keys import own_keys
+from keyturn.keys.own_login import turn_own_login
+from keyturn.rotation import lease_tokens
+from keyturn.rotation.repair import record_upkeep
 from tasks.step import step, tell
 from tasks.workspace import current_workspace
 

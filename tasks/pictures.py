@@ -5,17 +5,17 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from keyturn.catalogue.models import Secret
-from keyturn.cli.copies import look_at_copies
-from keyturn.cli.dashboard import level_of
-from keyturn.cli.hearing import Answer, Hearing, Hearings
-from keyturn.cli.status import SecretStatus, secret_status, secret_statuses
-from keyturn.core.windows import told
+from keyturn.cli.programs.hearing import Answer, Hearing, Hearings
+from keyturn.cli.secrets.copies import look_at_copies
+from keyturn.cli.secrets.dashboard import level_of
+from keyturn.cli.secrets.status import SecretStatus, secret_status, secret_statuses
+from keyturn.core.schedule.windows import told
 from keyturn.pages.dashboard import Level
 from keyturn.pages.secret_graph import Node, SecretGraph, age_of
-from keyturn.revocation.incident_store import list_open
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.sync import CopyState, Pushed
-from keyturn.rotation.sync import look_at_copies as look_at_places
+from keyturn.revocation.incidents.store import list_open
+from keyturn.rotation.copies.push import CopyState, Pushed
+from keyturn.rotation.copies.push import look_at_copies as look_at_places
+from keyturn.rotation.state.context import Workspace
 from tasks.step import step
 from tasks.story import target_of
 from tasks.workspace import current_workspace

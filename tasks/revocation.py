@@ -12,22 +12,24 @@ from prefect.logging import get_logger
 
 from blocks.channel import BlockChannel
 from blocks.workspace import WorkspaceSettings
-from keyturn.core.conductor import Step as Wanted
-from keyturn.core.ledger import Entry
-from keyturn.providers.ledger.opening import spooled_ledger
-from keyturn.revocation import drills, incident_store, outbox, protocol, recheck, recorded, resume, run
+from keyturn.core.ports.conductor import Step as Wanted
+from keyturn.core.ports.ledger import Entry
+from keyturn.revocation import protocol, run
 from keyturn.revocation.conclude import conclude_incident
-from keyturn.revocation.consent import Consent
 from keyturn.revocation.given_access import end_given_access
-from keyturn.revocation.incident import Incident, IncidentStatus, Mode, SecretProgress, Step
-from keyturn.revocation.news import has_waiting, summarise_incident
+from keyturn.revocation.incidents import drills, outbox, recheck, recorded, resume
+from keyturn.revocation.incidents import store as incident_store
+from keyturn.revocation.incidents.announcements import has_waiting, summarise_incident
+from keyturn.revocation.incidents.consent import Consent
+from keyturn.revocation.incidents.incident import Incident, IncidentStatus, Mode, SecretProgress, Step
 from keyturn.revocation.preview import Preview
 from keyturn.revocation.preview import preview_revocation as previewed
 from keyturn.revocation.report import to_markdown
 from keyturn.revocation.report.facts import ledger_facts, readers_of, sign_ledger
 from keyturn.revocation.selector import Selector, select_secrets
 from keyturn.revocation.steps import advance as revoke_step
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.state.context import Workspace
+from keyturn.wiring.ledger import spooled_ledger
 from tasks.step import look, step, tell
 from tasks.workspace import current_workspace, names, opened, own_settings
 

@@ -6,21 +6,23 @@ from contextlib import nullcontext
 from datetime import datetime
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
-from keyturn.core.conductor import Step, Verb
 from keyturn.core.errors import TransientError
-from keyturn.core.policy import Trigger
+from keyturn.core.ports.conductor import Step, Verb
+from keyturn.core.schedule.policy import Trigger
 from keyturn.rotation import decide as deciding
-from keyturn.rotation import renewal_info, restarts, run, verbs
-from keyturn.rotation.context import side_by_side
+from keyturn.rotation import renewal_info, run
+from keyturn.rotation import strategy_verbs as verbs
+from keyturn.rotation.copies import restarts
+from keyturn.rotation.copies.push import known_places
 from keyturn.rotation.decide import Sighting
 from keyturn.rotation.grace import by_this_clock, grace_over
 from keyturn.rotation.outcome import Outcome, unsettled
-from keyturn.rotation.quiet import list_secrets, listed_records
-from keyturn.rotation.records import load_record
 from keyturn.rotation.renew import renew_credentials
 from keyturn.rotation.retire import in_grace
-from keyturn.rotation.sync import known_places
-from keyturn.rotation.verbs import Work
+from keyturn.rotation.state.context import side_by_side
+from keyturn.rotation.state.quiet_period import list_secrets, listed_records
+from keyturn.rotation.state.records import load_record
+from keyturn.rotation.strategy_verbs import Work
 from tasks import story
 from tasks.step import ToldTask, look, step, tell
 from tasks.workspace import current_workspace
@@ -47,7 +49,7 @@ def as_task(verb: Verb[P, T]) -> ToldTask[Concatenate[str, P], T]:
 STEPS: Final[Mapping[Verb[..., Any], ToldTask[..., Any]]] = {
     verb: as_task(verb) for verb in vars(verbs).values() if isinstance(verb, Verb) and verb is not verbs.PAUSE
 }
-"""Each step of :mod:`keyturn.rotation.verbs`."""
+"""Each step of :mod:`keyturn.rotation.strategy_verbs`."""
 
 UNSHOWN: Final = frozenset({verbs.DESCRIBE_PREVIOUS, verbs.FIND_PLACES})
 """What leaves no task run: it looks, and the outcome tells what it has seen."""

@@ -3,17 +3,17 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from keyturn.core.conductor import Verb
+from keyturn.core.ports.conductor import Verb
 from keyturn.core.record import Rotation
 from keyturn.core.sensitive import SecretFields
-from keyturn.rotation import verbs
-from keyturn.rotation.context import Workspace
+from keyturn.rotation import strategy_verbs as verbs
+from keyturn.rotation.copies.push import CopyState, Pushed
 from keyturn.rotation.decide import Decision
-from keyturn.rotation.naming import names_of
-from keyturn.rotation.previous import Retirement
+from keyturn.rotation.previous_targets import Retirement
 from keyturn.rotation.rollout import Acknowledgement
-from keyturn.rotation.sync import CopyState, Pushed
-from keyturn.rotation.verbs import Work
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.naming import names_of
+from keyturn.rotation.strategy_verbs import Work
 from tasks.workspace import current_workspace
 
 USERNAME, PASSWORD = "username", "password"

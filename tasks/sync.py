@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from keyturn.core.plan import Item, Plan
-from keyturn.sync import owing as owed
+from keyturn.sync import pending_notices as owed
 from keyturn.sync import plan as planning
 from keyturn.sync import restarts, run
 from keyturn.sync.apply import Result
 from keyturn.sync.journal import Written
 from keyturn.sync.notices import SHOWN, Notices, Notified, tell_written
-from keyturn.sync.owing import Owing
+from keyturn.sync.pending_notices import Owing
 from keyturn.sync.run import Executor
 from tasks.step import step, tell
 from tasks.workspace import current_workspace

@@ -7,7 +7,7 @@ from typing import Final
 
 from blocks.workspace import WorkspaceSettings
 from keyturn.core.workspaces import WorkspaceNames
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.state.context import Workspace
 
 lenient: Final = ContextVar("lenient", default=False)
 """Whether this run works with what loads of a broken catalogue, as revocations do."""

@@ -126,7 +126,7 @@ def test_one_line_registers_it_for_validate_plan_and_sync(lab: Lab, env: dict[st
 
 
 def test_the_guide_explains_every_verb_of_the_port_and_every_fact_of_the_settings() -> None:
-    port = (ROOT / "keyturn" / "core" / "stores.py").read_text()
+    port = (ROOT / "keyturn" / "core" / "ports" / "stores.py").read_text()
     verbs = set(re.findall(r"def (\w+)\(", port[port.index("class Store(") : port.index("def describer(")]))
     settings = (ROOT / "keyturn" / "settings" / "stores.py").read_text()
     base = settings[settings.index("class StoreBase(") : settings.index("class Placed(")]

@@ -11,10 +11,10 @@ import pytest
 from docs.examples.plain_tokens import PlainTokens
 from docs.examples.test_token_files import TestTokenFiles, lets_in
 from docs.examples.token_files import TokenFiles
-from keyturn.core.policy import Trigger
+from keyturn.core.overrides import Waive
+from keyturn.core.ports.strategies import Change
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change
-from keyturn.core.waive import Waive
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
@@ -126,7 +126,7 @@ def test_the_smallest_strategy_has_six_verbs() -> None:
 
 
 def test_the_guide_explains_every_verb_of_the_port() -> None:
-    port = (ROOT / "keyturn" / "core" / "strategies.py").read_text()
+    port = (ROOT / "keyturn" / "core" / "ports" / "strategies.py").read_text()
     strategy = port[port.index("class Strategy(") : port.index("class AccountTarget(")]
     strategy += port[port.index("class ReadsConnections(") :]
     verbs = set(re.findall(r"def (\w+)\(", strategy)) | {"mints_at_target", "overlaps", "expires_at"}

@@ -10,7 +10,7 @@ import pytest
 
 from deployments.local.environment import RETENTION
 from deployments.production_check import PRODUCTION_VARIABLES
-from deployments.scale_out import shared_settings
+from keyturn.project.worker.scale_out import shared_settings
 from tests.production.topology import WORKERS
 from tests.support.compose import (
     GIVEN,

@@ -37,7 +37,7 @@ from deployments.local.support.ports import LOOPBACK, free_port, free_ports, in_
 from deployments.local.support.process import Process
 from deployments.local.support.tls import Authority
 from deployments.prefect_services import MARK
-from deployments.scale_out import lacking, remarks
+from keyturn.project.worker.scale_out import settings_remarks, unshared_settings
 from tests.support.compose import ANY_ADDRESS, GIVEN, HOME, PRODUCTION, ROOT, compose_file, interpolated
 
 pytestmark = [pytest.mark.slow, pytest.mark.sampled(19, of="files")]
@@ -395,7 +395,7 @@ def test_the_production_containers_start_with_what_an_operator_gives_them(produc
     assert requests.get(url, timeout=10, verify=trusted).status_code == HTTPStatus.UNAUTHORIZED
     settings = f"https://localhost:{production.ports['balancer']}/api/admin/settings"
     told = requests.get(settings, timeout=10, verify=trusted, auth=("operator", "of-the-tests")).json()["server"]
-    assert [*lacking(told), *remarks(told)] == []
+    assert [*unshared_settings(told), *settings_remarks(told)] == []
 
 
 @pytest.mark.attack

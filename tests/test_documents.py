@@ -12,7 +12,7 @@ import pytest
 import typer
 
 from keyturn.cli.app import app
-from keyturn.revocation.incident import RETRIED
+from keyturn.revocation.incidents.incident import RETRIED
 from tests.support.security_annex import PAGE, annex
 
 ROOT = Path(__file__).parents[1]

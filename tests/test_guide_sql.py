@@ -11,7 +11,7 @@ import pytest
 
 from deployments.local.mariadb import MariaDB
 from keyturn.core.errors import Unprivileged
-from keyturn.core.policy import Trigger
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import retire

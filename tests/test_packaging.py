@@ -61,9 +61,9 @@ for module in sys.argv[2:]:
 ALONE = (
     "keyturn",
     "keyturn.catalogue",
-    "keyturn.client.webhook",
-    "keyturn.core.policy",
-    "keyturn.providers.registry",
+    "keyturn.client.webhooks.receiver",
+    "keyturn.core.schedule.policy",
+    "keyturn.wiring.registry",
     "keyturn.providers.vault.hub",
     "keyturn.providers.http.webhook",
     "keyturn.revocation.report.render",

@@ -10,7 +10,7 @@ from benchmarks.lab.calendar import DAY, HOUR, MINUTE, local
 from benchmarks.lab.rights import ADMINS
 from benchmarks.lab.rows import Burst, login_row
 from benchmarks.lab.world import HUB, PERSON, Details, Networks, Principal, Row, Secret, Team, World, token
-from keyturn.core.access import CHANGE
+from keyturn.core.ports.access import CHANGE
 
 LEAD: Final = (math.log(5 * HOUR), 1.3)
 """Seconds from a change to the deployment that needs it, log-normal: five hours at the median, days at times."""

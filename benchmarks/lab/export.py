@@ -11,7 +11,7 @@ from uuid import NAMESPACE_URL, uuid5
 import msgspec
 
 from benchmarks.lab.world import HUB
-from keyturn.core.access import CHANGE, LOGIN, READ, Access
+from keyturn.core.ports.access import CHANGE, LOGIN, READ, Access
 
 MOUNT: Final = "secret"
 ABSENT: Final = 404

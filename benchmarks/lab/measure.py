@@ -11,7 +11,7 @@ from benchmarks.lab.attacks import Attack
 from benchmarks.lab.calendar import DAY, moment
 from keyturn.access_log.detection.alerts import Alert, Evidence
 from keyturn.access_log.detection.detector import Detector
-from keyturn.core.access import Access
+from keyturn.core.ports.access import Access
 
 Z: Final = 1.96
 """Of the normal distribution, for 95 %."""

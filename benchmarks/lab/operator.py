@@ -21,7 +21,7 @@ from benchmarks.lab.world import (
 )
 from keyturn.access_log.detection.history import SecretHistory
 from keyturn.access_log.detection.policy import MonitorPolicy, Site, Tuning
-from keyturn.core.ledger import Entry, Outcome
+from keyturn.core.ports.ledger import Entry, Outcome
 
 INSIDE: Final = (ip_network("10.0.0.0/8"),)
 PLATFORM: Final = (ip_network("10.10.0.0/24"),)

@@ -4,7 +4,7 @@ from typing import Final, TypeAlias
 
 from benchmarks.lab import rights
 from benchmarks.lab.world import HUB, Details, Principal, Row, Secret
-from keyturn.core.access import LOGIN
+from keyturn.core.ports.access import LOGIN
 
 Burst: TypeAlias = tuple[float, list[Row]]
 """When to be woken next, and what happened now; the rows need no order."""

@@ -12,7 +12,7 @@ from benchmarks.lab import changes, machines, people
 from benchmarks.lab.calendar import DAY, START
 from benchmarks.lab.rows import Burst
 from benchmarks.lab.world import HUB, PERSON, Row, World
-from keyturn.core.access import Access
+from keyturn.core.ports.access import Access
 
 CHUNK: Final = 300.0
 """Seconds that are put in order at once: what bounds the memory."""

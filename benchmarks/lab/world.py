@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 from benchmarks.lab import rights
 from benchmarks.lab.calendar import DAY, HOUR, ZONES, Calendar
 from benchmarks.lab.rights import Habits, Scope
-from keyturn.core.access import READ
+from keyturn.core.ports.access import READ
 
 if TYPE_CHECKING:
     from benchmarks.lab.machines import Fleet

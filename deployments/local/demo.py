@@ -35,8 +35,8 @@ from deployments.local.support.ports import free_port
 from keyturn.cli.environment import home_directory
 from keyturn.core.errors import KeyturnError, Unavailable
 from keyturn.core.fingerprint import shown
-from keyturn.policies.roles import LOGINS
 from keyturn.providers.postgresql.target import refused_login
+from keyturn.rights.roles import LOGINS
 
 SECRETS: Final = (DATABASE_SECRET, "ml-training/api-keys")
 PREFIX: Final = "keyturn-"
@@ -217,7 +217,7 @@ class Demo:
 
     def copies(self, path: str) -> Iterator[str]:
         """Where each copy stands, asked of the stores themselves."""
-        from keyturn.rotation.sync import look_at_copy
+        from keyturn.rotation.copies.push import look_at_copy
         from tasks.workspace import current_workspace
 
         for destination in current_workspace().places(path):
@@ -248,7 +248,7 @@ class Demo:
 
     async def in_sync(self) -> bool:
         """Whether a plan finds nothing left to do, once what follows the hub is through, too, with the last change."""
-        from keyturn.cli.planned import summarize_plan
+        from keyturn.cli.copies.planned import summarize_plan
         from keyturn.sync.plan import plan
         from tasks.workspace import current_workspace
 

@@ -10,7 +10,7 @@ from typing import Final
 from deployments.local.foreign_pages import origins
 from deployments.local.home import Stack
 from deployments.local.support.files import kept_secret, write_private
-from keyturn.catalogue.operators_policy import VARIABLE
+from keyturn.catalogue.operator.policy import VARIABLE
 from keyturn.settings.directories import cache_directory
 
 REGION: Final = "eu-central-1"

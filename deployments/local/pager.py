@@ -6,7 +6,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from deployments.local.support.ports import LOOPBACK
-from keyturn.client.webhook import readable_size
+from keyturn.client.webhooks.receiver import readable_size
 from keyturn.core.errors import Unavailable
 
 

@@ -33,20 +33,20 @@ from keyturn.catalogue.hub_entries import AppRoleEntry, DatabaseEntry, DatabaseR
 from keyturn.catalogue.targets import PostgresqlSettings
 from keyturn.cli.failures import BEHIND
 from keyturn.core.errors import Unavailable
-from keyturn.core.hub_setup import HubResource, Kind
 from keyturn.core.outbound import is_loopback
+from keyturn.core.rights.hub_setup import HubResource, Kind
 from keyturn.core.webhook_keys import WebhookKeys
-from keyturn.hub_setup.apply import apply_setup
-from keyturn.hub_setup.plan import plan_setup
-from keyturn.hub_setup.record import read_record
-from keyturn.hub_setup.wanted import HubDeclaration, resources
 from keyturn.ledger.naming import SIGNING_KEY
 from keyturn.ledger.signed_notes import PublicKey
-from keyturn.policies.documents import Origin
-from keyturn.policies.scope import EVERYTHING
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.providers.vault.own_login import PLACE
 from keyturn.providers.vault.setup import VaultSetup
+from keyturn.rights.documents import Origin
+from keyturn.rights.hub_apply import apply_setup
+from keyturn.rights.hub_plan import plan_setup
+from keyturn.rights.hub_record import read_record
+from keyturn.rights.hub_wanted import HubDeclaration, resources
+from keyturn.rights.scope import EVERYTHING
 from keyturn.settings.durations import parse
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, Unavailable
-from keyturn.core.names import Limits
+from keyturn.core.ports.stores import NO_DETAILS, Details, OwnershipTags, RemoteSecret, Unsupported
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import NO_DETAILS, Details, OwnershipTags, RemoteSecret, Unsupported
+from keyturn.core.text.names import Limits
 from keyturn.providers.limits import StoreLimits, only_written_whole
 from keyturn.settings.fields import Line
 from keyturn.settings.stores import Placed, System
@@ -45,7 +45,7 @@ class JsonFilesSettings(Placed):
 
 
 class JsonFiles:
-    """A :class:`keyturn.core.stores.Store`; ``name`` is what the catalogue calls it, and stands in errors."""
+    """A :class:`keyturn.core.ports.stores.Store`; ``name`` is what the catalogue calls it, and stands in errors."""
 
     unsupported: frozenset[Unsupported] = frozenset()
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from keyturn.core.errors import CandidateRejected
-from keyturn.core.passwords import Form, PasswordPolicy, generate
+from keyturn.core.ports.strategies import Change, RevokeResult
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change, RevokeResult
+from keyturn.core.text.passwords import Form, PasswordPolicy, generate
 from keyturn.strategies.base import StrategyBase
 
 NAME: Final = re.compile("[0-9a-f]{16}")

@@ -6,8 +6,8 @@ import pytest
 
 from docs.examples.token_files import TokenFiles, digest
 from keyturn.core.errors import NotFound
+from keyturn.core.ports.strategies import Change
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change
 from tests.contracts.strategy import Case, StrategyContract
 
 

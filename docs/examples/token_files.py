@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final, Literal
 
 from keyturn.core.errors import CandidateRejected, Denied, Invalid, KeyturnError, NotFound, Superseded, Unavailable
-from keyturn.core.passwords import Form, PasswordPolicy, generate
+from keyturn.core.ports.strategies import Change, RevokeResult
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.strategies import Change, RevokeResult
+from keyturn.core.text.passwords import Form, PasswordPolicy, generate
 from keyturn.settings.fields import Line
 from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
 

@@ -8,9 +8,9 @@ from typing import Final
 
 from keyturn.access_log.hub_reads import HubReads, parse_time
 from keyturn.access_log.log_files import BROKEN, SLACK, LogFile, lines, plausible_start, rotations, words
-from keyturn.core.access import Access, Coverage
-from keyturn.core.audit_lines import AuditMount, decode_line
 from keyturn.core.errors import Unavailable
+from keyturn.core.ports.access import Access, Coverage
+from keyturn.core.text.audit_lines import AuditMount, decode_line
 
 OPENING, CLOSING = b"{}"
 
@@ -20,7 +20,7 @@ AUDIT_FILE: Final = "KEYTURN_HUB_AUDIT_FILE"
 
 
 class HubAuditLog:
-    """An :class:`keyturn.core.access.AccessLog` of the hub's KV v2 mounts: the JSON lines of a file audit device.
+    """An :class:`keyturn.core.ports.access.AccessLog` of the hub's KV v2 mounts: the JSON lines of a file audit device.
 
     Reads of values count, wrapped ones and their unwrapping too; those of metadata and subkeys don't. The device needs
     the fields ``time``, ``type``, ``error``, ``auth``, ``request`` and ``response``; hashes may stay hashes. With

@@ -10,8 +10,8 @@ from msgspec.json import Decoder, encode
 
 from keyturn.access_log.log_files import NotALine
 from keyturn.access_log.sources.file_cursor import short_digest
-from keyturn.core.access import CHANGE, DELETE, DESTROY, HUB, LOGIN, READ, Access
-from keyturn.core.audit_lines import (
+from keyturn.core.ports.access import CHANGE, DELETE, DESTROY, HUB, LOGIN, READ, Access
+from keyturn.core.text.audit_lines import (
     NO_DATA,
     AuditAuth,
     AuditData,

@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from keyturn.core.access import HUB, Access, AccessLog, Coverage, SummedAccessLog
 from keyturn.core.errors import KeyturnError
+from keyturn.core.ports.access import HUB, Access, AccessLog, Coverage, SummedAccessLog
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from keyturn.agent.doors import Entrance
 from keyturn.agent.http import JSON, Handler, HttpAnswer, HttpRequest
 from keyturn.client.client import SecretClient
 from keyturn.client.secrets import Secret
-from keyturn.client.webhook import Receiver
+from keyturn.client.webhooks.receiver import Receiver
 from keyturn.core.errors import KeyturnError, NotFound
-from keyturn.core.mapping import WHOLE, Shape
-from keyturn.core.notices import HEALTH_PATH, NOTICE_PATH, Notice
-from keyturn.core.references import Unfit
+from keyturn.core.notifications.notices import HEALTH_PATH, NOTICE_PATH, Notice
+from keyturn.core.text.mapping import WHOLE, Shape
+from keyturn.core.text.references import Unfit
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from keyturn.client.clock import elapsed
-from keyturn.core.callers import CallersPort, Permit
 from keyturn.core.errors import Denied, TerminalError, Throttled, TransientError
+from keyturn.core.ports.callers import CallersPort, Permit
 from keyturn.core.sensitive import Sensitive
 
 REMEMBERED: Final = 10_000

@@ -5,10 +5,10 @@ It stands on :mod:`keyturn.core`, :mod:`keyturn.settings`, the models of the str
 
 from keyturn.catalogue.choice import Classification
 from keyturn.catalogue.destinations import Destination
-from keyturn.catalogue.load import examine_unresolved, find_problems, load_catalogue
+from keyturn.catalogue.files.load import examine_unresolved, find_problems, load_catalogue
+from keyturn.catalogue.files.problems import CatalogueInvalid, Problem
+from keyturn.catalogue.files.schema import schema
 from keyturn.catalogue.models import Catalogue, Secret
-from keyturn.catalogue.problems import CatalogueInvalid, Problem
-from keyturn.catalogue.schema import schema
 
 __all__ = [
     "Catalogue",

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Self
 from pydantic import ConfigDict, Field, WithJsonSchema, model_validator
 
 from keyturn.catalogue.freezes import EVERYTHING, PathPattern
-from keyturn.core.path_patterns import covers
+from keyturn.core.text.path_patterns import covers
 from keyturn.settings.fields import Line, Model, matching, refused
 
 

@@ -19,11 +19,11 @@ from pydantic import (
 )
 
 from keyturn.catalogue.choice import About, Choice
-from keyturn.core import mapping
-from keyturn.core.mapping import NO_FIELD, ONLY_PREVIOUS, Encoding, Escape, Shape, ValueNames
 from keyturn.core.mounts import DEFAULT, split
-from keyturn.core.references import Unfit, names_previous
-from keyturn.core.spelling import Case, spelled
+from keyturn.core.text import mapping
+from keyturn.core.text.formatting import Case, spelled
+from keyturn.core.text.mapping import NO_FIELD, ONLY_PREVIOUS, Encoding, Escape, Shape, ValueNames
+from keyturn.core.text.references import Unfit, names_previous
 from keyturn.settings.fields import Line, Model, PositiveDuration, refused
 from keyturn.settings.stores import Deletion
 
@@ -368,7 +368,7 @@ class Destination(Copying):
 class FieldPattern:
     """A place for each field that fits a pattern, not spread yet: which ones there are, only the secret's fields tell.
 
-    :meth:`keyturn.rotation.context.Keyturn.places` spreads it.
+    :meth:`keyturn.rotation.state.context.Keyturn.places` spreads it.
     """
 
     place: Destination

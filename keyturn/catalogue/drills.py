@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Final
 
-from keyturn.catalogue.decoys import is_decoy
-from keyturn.catalogue.plain import at, text_at
-from keyturn.catalogue.problems import Problem
-from keyturn.catalogue.source import CatalogueEntry
+from keyturn.catalogue.checks.decoys import is_decoy
+from keyturn.catalogue.checks.plain_data import at, text_at
+from keyturn.catalogue.files.problems import Problem
+from keyturn.catalogue.files.source import CatalogueEntry
 from keyturn.core.mounts import split
 
 FOLDER: Final = "drills/"

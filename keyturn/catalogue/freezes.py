@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from keyturn.core.mounts import EVERY, MOUNT
-from keyturn.core.path_patterns import covers, has_stars_beside
-from keyturn.core.windows import Freeze, instant
+from keyturn.core.schedule.windows import Freeze, instant
+from keyturn.core.text.path_patterns import covers, has_stars_beside
 from keyturn.settings.fields import Line, Model, illegal_secret, refused
 from keyturn.settings.timing import Timezone
 

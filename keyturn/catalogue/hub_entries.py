@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal, Self, TypeVar
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from keyturn.catalogue.stores.aws import RoleArn
-from keyturn.core.hub_setup import HubResource, Kind
+from keyturn.core.rights.hub_setup import HubResource, Kind
 from keyturn.settings.choices import ByTag
 from keyturn.settings.fields import (
     Duration,

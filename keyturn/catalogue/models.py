@@ -12,23 +12,23 @@ from keyturn.catalogue.choice import About, Classification, Labels
 from keyturn.catalogue.consumers import ConsumerSettings
 from keyturn.catalogue.destinations import DeclaredPlace, Destination, SyncSettings, place_of
 from keyturn.catalogue.exceptions import ExceptionSettings
+from keyturn.catalogue.files.partial import concerning, left_out_entry
+from keyturn.catalogue.files.problems import Problem
 from keyturn.catalogue.freezes import FreezeSettings
 from keyturn.catalogue.grant_accounts import GrantAccountSettings
 from keyturn.catalogue.hub_entries import HubEntry
 from keyturn.catalogue.keys import KeySettings
 from keyturn.catalogue.monitors import MonitorSettings
 from keyturn.catalogue.mounts import MountSettings
-from keyturn.catalogue.operators_policy import OperatorsPolicy
-from keyturn.catalogue.partial import concerning, left_out_entry
+from keyturn.catalogue.operator.policy import OperatorsPolicy
 from keyturn.catalogue.pki import AuthoritySettings
-from keyturn.catalogue.problems import Problem
 from keyturn.catalogue.rules import RuleSettings
 from keyturn.catalogue.stores import StoreSettings
 from keyturn.catalogue.targets import TargetSettings
 from keyturn.core.errors import NotFound
-from keyturn.core.path_patterns import covers
-from keyturn.core.suggest import advice
-from keyturn.core.windows import Freeze
+from keyturn.core.schedule.windows import Freeze
+from keyturn.core.text.path_patterns import covers
+from keyturn.core.text.suggest import advice
 from keyturn.settings.durations import show
 from keyturn.settings.fields import Duration, Line, Model, PositiveDuration, refused
 from keyturn.strategies.registry import Rotation

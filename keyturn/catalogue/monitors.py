@@ -12,8 +12,8 @@ from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_va
 from keyturn.access_log.detection.policy import MonitorPolicy, React, Site, Tuning
 from keyturn.access_log.detection.rules.registry import RULES, rule_class
 from keyturn.catalogue.choice import CHOOSING, About, Choice, Classification
-from keyturn.core.own_login import role_principals
-from keyturn.core.suggest import advice
+from keyturn.core.ports.own_login import role_principals
+from keyturn.core.text.suggest import advice
 from keyturn.settings.fields import Line, Model, PositiveDuration, refused
 from keyturn.settings.timing import ClockTime, Timezone
 

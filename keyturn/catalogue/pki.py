@@ -6,13 +6,13 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from keyturn.catalogue.plain import text_at
-from keyturn.catalogue.problems import Problem
-from keyturn.catalogue.source import CatalogueEntry
-from keyturn.core.authorities import WantedAuthority
-from keyturn.core.keys import CertificateKey, key_parameters
-from keyturn.core.rights import Section, allow
-from keyturn.core.suggest import advice
+from keyturn.catalogue.checks.plain_data import text_at
+from keyturn.catalogue.files.problems import Problem
+from keyturn.catalogue.files.source import CatalogueEntry
+from keyturn.core.ports.authorities import WantedAuthority
+from keyturn.core.ports.keys import CertificateKey, key_parameters
+from keyturn.core.rights.rights import Section, allow
+from keyturn.core.text.suggest import advice
 from keyturn.settings import durations
 from keyturn.settings.fields import Duration, EngineMount, EngineRole, Line, Model, PositiveDuration, WebUrl, refused
 

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, WithJsonSchema, model_validator
 from keyturn.catalogue.choice import Choice
 from keyturn.catalogue.groups import Groups, members
 from keyturn.catalogue.stores import STORE_KINDS
-from keyturn.core.suggest import advice
+from keyturn.core.text.suggest import advice
 from keyturn.settings.durations import show
 from keyturn.settings.fields import Line, Model, PositiveDuration, matching, refused
 from keyturn.settings.stores import StoreBase

@@ -6,7 +6,7 @@ from typing import Final
 from keyturn.catalogue.destinations import Destination, FieldPattern
 from keyturn.catalogue.models import Catalogue
 from keyturn.core.errors import Invalid
-from keyturn.core.references import Unfit
+from keyturn.core.text.references import Unfit
 
 MOST_FIELDS: Final = 100
 """So many copies one pattern makes of a secret; with more, somebody keeps data in it that nobody meant."""

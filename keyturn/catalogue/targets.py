@@ -9,8 +9,9 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from keyturn.catalogue.stores.aws import Region, RoleArn
 from keyturn.catalogue.stores.gcp import LoopbackAddress, Project
-from keyturn.core import aws_rights, azure_rights, gcp_rights, templates
-from keyturn.core.rights import AccountRights, Document
+from keyturn.core.rights import aws_rights, azure_rights, gcp_rights
+from keyturn.core.rights.rights import AccountRights, Document
+from keyturn.core.text import templates
 from keyturn.settings.choices import ByTag
 from keyturn.settings.fields import (
     HttpsUrl,

@@ -4,7 +4,7 @@ import os
 import pwd
 import socket
 
-from keyturn.core.acting import Acting
+from keyturn.core.actor import Acting
 
 
 def acting_command(command: str) -> Acting:

@@ -8,74 +8,74 @@ from typer.core import TyperGroup
 
 from keyturn import __version__
 from keyturn.cli.actor import acting_command
-from keyturn.cli.contexts import CONTEXT, complete_context, take_context
 from keyturn.cli.failures import EXIT_CODES, error_boundary
-from keyturn.cli.guide import GROUPS, help_ending
 from keyturn.cli.output import MANNER, write_text
-from keyturn.core.acting import acting
+from keyturn.cli.setup.contexts import CONTEXT, complete_context, take_context
+from keyturn.cli.setup.guide import GROUPS, help_ending
+from keyturn.core.actor import acting
 
 COMMANDS: Final = {
-    "up": "stack.up",
-    "down": "stack.down",
-    "status": "stack.status",
-    "dashboard": "dashboard.dashboard",
-    "env": "stack.env",
-    "login": "login.login",
-    "logout": "login.logout",
-    "setup": "setup.commands",
-    "context": "context.commands",
-    "bootstrap": "registration.bootstrap",
-    "rotate": "rotation.rotate",
-    "rollback": "rollback.rollback_secret",
-    "plan": "plan.plan",
-    "apply": "plan.apply",
-    "sync": "rotation.sync",
-    "retire": "rotation.retire",
-    "rotate-own-keys": "own_keys.rotate_own_keys",
-    "keys": "keys.commands",
-    "rename": "rename.rename",
-    "forget": "rename.forget",
-    "recover": "recover.recover",
-    "rehydrate": "rehydrate.rehydrate",
-    "failover": "failover.commands",
-    "backup": "backup.commands",
-    "restore": "restore.restore",
-    "restore-drill": "restore.restore_drill",
-    "history": "history.history",
-    "scan": "scan.scan",
-    "follow": "follow.follow",
-    "serve": "serve.serve",
-    "get": "get.get",
-    "agent": "agent.agent",
-    "revoke": "revoke.revoke",
-    "drill": "drill.drill",
-    "whois": "whois.whois",
-    "offboard": "offboard.offboard",
-    "share": "share.commands",
-    "incidents": "incidents.incidents",
-    "access": "access.commands",
-    "approve": "approvals.approve",
-    "review": "approvals.review",
-    "due": "due.show_due",
-    "doctor": "doctor.doctor",
-    "explain": "explain.explain",
-    "version": "version.version",
-    "init": "init.init",
-    "import": "scan.import_from_store",
-    "investigate": "investigate.investigate",
-    "unused": "unused.unused",
-    "monitor": "monitor.commands",
-    "report": "report.commands",
-    "catalogue": "catalogue.commands",
-    "ledger": "ledger.commands",
-    "trail": "trail.commands",
-    "policy": "policy.commands",
-    "pki": "pki.commands",
-    "hub": "hub.commands",
-    "exec": "exec.run_program",
-    "render": "render.render_files",
+    "up": "local.stack:up",
+    "down": "local.stack:down",
+    "status": "local.stack:status",
+    "dashboard": "secrets.dashboard:dashboard",
+    "env": "local.stack:env",
+    "login": "setup.login:login",
+    "logout": "setup.login:logout",
+    "setup": "setup.commands:commands",
+    "context": "setup.context:commands",
+    "bootstrap": "setup.registration:bootstrap",
+    "rotate": "secrets.rotation:rotate",
+    "rollback": "secrets.rollback:rollback_secret",
+    "plan": "copies.plan:plan",
+    "apply": "copies.plan:apply",
+    "sync": "secrets.rotation:sync",
+    "retire": "secrets.rotation:retire",
+    "rotate-own-keys": "keys.own_keys:rotate_own_keys",
+    "keys": "keys.commands:commands",
+    "rename": "secrets.rename:rename",
+    "forget": "secrets.rename:forget",
+    "recover": "secrets.recover:recover",
+    "rehydrate": "secrets.rehydrate:rehydrate",
+    "failover": "recovery.failover:commands",
+    "backup": "recovery.backup:commands",
+    "restore": "recovery.restore:restore",
+    "restore-drill": "recovery.restore:restore_drill",
+    "history": "secrets.history:history",
+    "scan": "copies.scan:scan",
+    "follow": "copies.follow:follow",
+    "serve": "running.serve:serve",
+    "get": "secrets.get:get",
+    "agent": "programs.agent:agent",
+    "revoke": "emergencies.revoke:revoke",
+    "drill": "emergencies.drill:drill",
+    "whois": "emergencies.whois:whois",
+    "offboard": "organisations.offboard:offboard",
+    "share": "organisations.share:commands",
+    "incidents": "emergencies.incidents:incidents",
+    "access": "access.commands:commands",
+    "approve": "emergencies.approvals:approve",
+    "review": "emergencies.approvals:review",
+    "due": "secrets.due:show_due",
+    "doctor": "running.doctor:doctor",
+    "explain": "running.explain:explain",
+    "version": "running.version:version",
+    "init": "catalogue.init:init",
+    "import": "copies.scan:import_from_store",
+    "investigate": "readers.investigate:investigate",
+    "unused": "readers.unused:unused",
+    "monitor": "readers.monitor:commands",
+    "report": "catalogue.report:commands",
+    "catalogue": "catalogue.commands:commands",
+    "ledger": "ledger.commands:commands",
+    "trail": "readers.trail_commands:commands",
+    "policy": "setup.policy:commands",
+    "pki": "setup.pki:commands",
+    "hub": "setup.hub_commands:commands",
+    "exec": "programs.exec:run_program",
+    "render": "programs.render:render_files",
 }
-"""Each command, or group of commands, and what it is in which module here."""
+"""Each command or group of commands: its module below `keyturn.cli`, and the name in it."""
 
 WRAPPERS: Final = {"exec"}
 """What is followed by another command, whose options are its own."""
@@ -172,7 +172,7 @@ def make_app(only: str = "") -> typer.Typer:
     )
     app.callback()(keyturn)
     for name in [only] if only else COMMANDS:
-        module, _, function = COMMANDS[name].partition(".")
+        module, _, function = COMMANDS[name].partition(":")
         command = getattr(import_module(f"keyturn.cli.{module}"), function)
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)

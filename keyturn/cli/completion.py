@@ -68,7 +68,7 @@ def _offered(ctx: typer.Context, incomplete: str, names: Callable[[], Iterable[s
 
 def _take_context(ctx: typer.Context) -> None:
     """The context that the line names, or the one in use."""
-    from keyturn.cli.contexts import take_context
+    from keyturn.cli.setup.contexts import take_context
 
     name: Any = ctx.find_root().params.get("context_name")
     take_context(name, ctx.info_name or "")
@@ -84,7 +84,7 @@ def _catalogue(ctx: typer.Context) -> "Catalogue":
 
 def _incidents(ctx: typer.Context) -> list[str]:
     from keyturn.cli.environment import opened_workspace
-    from keyturn.revocation.incident_store import INCIDENTS
+    from keyturn.revocation.incidents.store import INCIDENTS
 
     directory = ctx.params.get("catalogue")
     with opened_workspace(Path(directory) if directory else None, despite_policy=True) as workspace:

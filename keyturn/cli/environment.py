@@ -16,11 +16,11 @@ from keyturn.core.workspaces import CATALOGUE_VARIABLE
 if TYPE_CHECKING:
     from deployments.local.home import Stack
     from keyturn.catalogue import Catalogue, Problem
-    from keyturn.core.hub import Hub
-    from keyturn.core.ledger import Entry
-    from keyturn.ledger.spool import Spooled
+    from keyturn.core.ports.hub import Hub
+    from keyturn.core.ports.ledger import Entry
+    from keyturn.ledger.storage.spool import Spooled
     from keyturn.providers.vault.hub import VaultHub
-    from keyturn.rotation.context import Workspace
+    from keyturn.rotation.state.context import Workspace
     from keyturn.settings.hub import HubSettings
 
 Tell = Callable[[str], None]
@@ -132,7 +132,7 @@ def load_catalogue(directory: Path | None, *, despite_policy: bool = False, leni
 
 def note_left_out(left_out: "Sequence[Problem]") -> None:
     """List what is broken in the catalogue, and how the command goes on."""
-    from keyturn.catalogue.problems import SHOWN
+    from keyturn.catalogue.files.problems import SHOWN
 
     more = [f"and {len(left_out) - SHOWN:,} more: run `keyturn catalogue validate`"] if len(left_out) > SHOWN else []
     lines = [f"THE CATALOGUE IS BROKEN ({len(left_out):,}). Continuing without:", *map(str, left_out[:SHOWN]), *more]
@@ -159,8 +159,8 @@ def opened_workspace(
     declared = None if revoking else load_catalogue(catalogue, despite_policy=despite_policy, lenient=lenient)
 
     from keyturn.providers.opentelemetry.opening import told_in_spans
-    from keyturn.providers.registry import open_workspace
     from keyturn.settings.hub import HubSettings
+    from keyturn.wiring.registry import open_workspace
 
     settings = HubSettings.from_environment()
     if revoking and settings.failover:
@@ -176,8 +176,8 @@ def opened_workspace(
 @contextmanager
 def naming_auditor(hub: "VaultHub") -> Iterator[None]:
     """Name the login that may look, where the hub denies the one in use to read rotation records."""
-    from keyturn.core.hub import Right
-    from keyturn.core.rights import PROBE
+    from keyturn.core.ports.hub import Right
+    from keyturn.core.rights.rights import PROBE
     from keyturn.rotation.candidates import ROTATIONS
 
     try:
@@ -243,7 +243,7 @@ def why_waiting(ledger: "Spooled") -> str:
 
 def spooled(hub: "Hub") -> "Spooled":
     """The ledger for a revocation: what it does not take waits. Entries that nothing takes are named here."""
-    from keyturn.providers.ledger.opening import spooled_ledger
+    from keyturn.wiring.ledger import spooled_ledger
 
     def lost(entries: "Sequence[Entry]", why: str) -> None:
         actions = ", ".join(dict.fromkeys(entry.action for entry in entries))

@@ -9,17 +9,17 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from keyturn.catalogue.operators_policy import Scheduler
+from keyturn.catalogue.operator.policy import Scheduler
 from keyturn.core.errors import Denied, Invalid, KeyturnError
 from keyturn.core.spans import span
 from keyturn.core.workspaces import WorkspaceNames
 from keyturn.doctor.results import CheckResult, Grade, unseen
-from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.heartbeat import ROUND, last_heartbeat
+from keyturn.rotation.state.context import Workspace, side_by_side
 
 if TYPE_CHECKING:
     from keyturn.ledger.naming import LedgerName
-    from keyturn.rotation.logins import LoginCheck
+    from keyturn.rotation.state.login_checks import LoginCheck
     from keyturn.settings.prefect import PrefectSettings
 
 AREA: Final = "health"
@@ -121,7 +121,7 @@ def ask_prefect(names: WorkspaceNames) -> PrefectSight | None:
 
 def _prefect_settings() -> "PrefectSettings | None":
     """None where Prefect alone could tell, and is not installed."""
-    from keyturn.cli.prefect_server import prefect_settings
+    from keyturn.cli.setup.prefect_server import prefect_settings
 
     try:
         return prefect_settings()
@@ -134,7 +134,7 @@ def _prefect_settings() -> "PrefectSettings | None":
 
 def check_incidents(workspace: Workspace) -> CheckResult:
     """Those that are open."""
-    from keyturn.revocation.incident_store import list_open
+    from keyturn.revocation.incidents.store import list_open
 
     if not (incidents := list_open(workspace)):
         return CheckResult(AREA, "incidents", Grade.WELL, "none is open")
@@ -204,7 +204,7 @@ def find_damage(workspace: Workspace, name: "LedgerName", note: str, *, looked_t
 
 def check_logins(workspace: Workspace, logins: Sequence[LoginState]) -> CheckResult:
     """How many secrets' CURRENT should have been tried at the target by now, and was not."""
-    from keyturn.rotation.logins import Login
+    from keyturn.rotation.state.login_checks import Login
 
     late = [login for login in logins if (login.check.result is Login.UNTRIED if login.check else login.age > UNTESTED)]
     if not late:

@@ -29,7 +29,7 @@ def continues_later(rest: str, workspace: str | None = None) -> Iterator[None]:
 
 def wake_quietly(workspace: str) -> None:
     """Wake the keeper, even when nothing can be written to the terminal any more."""
-    from keyturn.cli.wake import wake_keeper
+    from keyturn.cli.emergencies.wake import wake_keeper
 
     with suppress(OSError):
         wake_keeper(workspace)

@@ -49,7 +49,7 @@ def as_logged(line: str) -> str:
     """The line, or one object of JSON where KEYTURN_LOG_FORMAT says so; what that can't be is text."""
     if os.environ.get("KEYTURN_LOG_FORMAT") != "json":
         return line
-    from keyturn.core.log_lines import log_line
+    from keyturn.core.text.log_lines import log_line
 
     level = "error" if line.startswith("error: ") else "info"
     return log_line(datetime.now(UTC), level, "keyturn", line.removeprefix("error: "))

@@ -11,7 +11,7 @@ from keyturn.client.client import SecretClient
 from keyturn.client.credentials import Credential
 from keyturn.client.policy import LEASE_TTL
 from keyturn.client.secrets import Secret
-from keyturn.core.notices import Notice
+from keyturn.core.notifications.notices import Notice
 from keyturn.core.sensitive import Sensitive
 
 

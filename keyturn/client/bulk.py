@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from keyturn.core.errors import Invalid, KeyturnError, NotFound, TerminalError
-from keyturn.core.suggest import advice
+from keyturn.core.text.suggest import advice
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -19,7 +19,7 @@ Name = tuple[str, str]
 
 
 class BulkReader(Protocol[T_co]):
-    """What can be read from: every :class:`keyturn.core.stores.Store`, and the hub's adapter."""
+    """What can be read from: every :class:`keyturn.core.ports.stores.Store`, and the hub's adapter."""
 
     def read_many(self, names: Sequence[str], /) -> Mapping[str, T_co]:
         """What is served under these names now, in as few calls as possible; what is absent is left out."""

@@ -17,8 +17,8 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import Final
 
-from keyturn.client.floors import Floors
-from keyturn.client.offline import NOTHING_OFFLINE, Offline
+from keyturn.client.minimum_versions import Floors
+from keyturn.client.offline.port import NOTHING_OFFLINE, Offline
 from keyturn.client.policy import CachePolicy
 from keyturn.client.secrets import Secret
 from keyturn.core.errors import TerminalError

@@ -16,24 +16,24 @@ from keyturn.client.cache import Cache
 from keyturn.client.clock import elapsed
 from keyturn.client.failover import Failover
 from keyturn.client.keeper import Keeper
-from keyturn.client.offline import NOTHING_OFFLINE, Offline
+from keyturn.client.offline.port import NOTHING_OFFLINE, Offline
 from keyturn.client.patterns import expand
 from keyturn.client.peers import ALONE, Peers
 from keyturn.client.policy import LEASE_TTL, CachePolicy, Policies
-from keyturn.client.promises import Promises
 from keyturn.client.reader import Reader
 from keyturn.client.secrets import Secret, SecretSource
 from keyturn.client.statistics import Event, Statistics
 from keyturn.client.watches import Callback, Watches
+from keyturn.client.webhooks.notices import Promises
 from keyturn.core.errors import Invalid, KeyturnError, NotFound
-from keyturn.core.notices import SECRET_REVOKED, Notice
+from keyturn.core.notifications.notices import SECRET_REVOKED, Notice
 from keyturn.core.sensitive import Sensitive
 
 if TYPE_CHECKING:
     from keyturn.client.credentials import Credential
     from keyturn.client.host.group import HostGroup
     from keyturn.client.posts import AccessPosts
-    from keyturn.core.engines import Lessor
+    from keyturn.core.ports.engines import Lessor
 
 DEFAULT: Final = CachePolicy()
 

@@ -18,8 +18,8 @@ from typing import Final, Self
 from keyturn.client import open_leases
 from keyturn.client.clock import elapsed
 from keyturn.client.policy import LEASE_TTL
-from keyturn.core.engines import IssuedLease, Lessor
 from keyturn.core.errors import Invalid, KeyturnError, Missing, TerminalError, Throttled, TransientError, Unproven
+from keyturn.core.ports.engines import IssuedLease, Lessor
 from keyturn.core.sensitive import SecretFields, Sensitive
 
 log = logging.getLogger(__name__)

@@ -7,11 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from keyturn.client.secrets import Lends, Lists, NotServed, Secret, SecretSource
-from keyturn.core.capabilities import capability
 from keyturn.core.errors import Invalid, KeyturnError, TerminalError, TransientError, Unavailable, Unproven
+from keyturn.core.rights.capabilities import capability
 
 if TYPE_CHECKING:
-    from keyturn.core.engines import Lessor
+    from keyturn.core.ports.engines import Lessor
 
 T = TypeVar("T")
 

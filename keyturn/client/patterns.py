@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from keyturn.core.errors import Invalid
 from keyturn.core.mounts import EVERY, join
-from keyturn.core.path_patterns import apart, covers, has_stars_beside
+from keyturn.core.text.path_patterns import apart, covers, has_stars_beside
 
 
 def expand(paths: Iterable[str], below: Callable[[str], Sequence[str]], most: int) -> list[str]:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from keyturn.client.secrets import Secret
-from keyturn.core.notices import Notice
+from keyturn.core.notifications.notices import Notice
 
 Telling = AbstractContextManager[Callable[[], object]]
 

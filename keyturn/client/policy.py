@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from keyturn.client.secrets import Secret
-from keyturn.core.path_patterns import covers
+from keyturn.core.text.path_patterns import covers
 
 SHORTEST_FLOOR: Final = 600.0
 """Seconds for which a newer version that was seen or promised is insisted on, at least."""

@@ -16,7 +16,7 @@ from typing import Final, Generic, Protocol, TypeVar
 from keyturn.client.client import SecretClient
 from keyturn.client.renewer import Renewer
 from keyturn.client.secrets import Secret
-from keyturn.core.notices import SECRET_REVOKED, Notice
+from keyturn.core.notifications.notices import SECRET_REVOKED, Notice
 
 
 class Closable(Protocol):

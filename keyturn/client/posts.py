@@ -28,7 +28,7 @@ from urllib.parse import urlsplit
 
 from keyturn.client.secrets import NotServed, Secret, SecretSource
 from keyturn.core.errors import Denied, Invalid, NotFound
-from keyturn.core.messages import ACCESSES_PATH, ID, POSTER, SIGNATURE, TIMESTAMP, signature
+from keyturn.core.notifications.messages import ACCESSES_PATH, ID, POSTER, SIGNATURE, TIMESTAMP, signature
 from keyturn.core.outbound import leaves_in_clear
 from keyturn.core.sensitive import Sensitive
 

@@ -9,7 +9,7 @@ from keyturn.core.errors import NotFound
 from keyturn.core.sensitive import SecretFields, Sensitive
 
 if TYPE_CHECKING:
-    from keyturn.core.engines import Lessor
+    from keyturn.core.ports.engines import Lessor
 
 
 @dataclass(frozen=True, slots=True)

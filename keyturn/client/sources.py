@@ -10,12 +10,12 @@ from typing import Final, Protocol
 
 from keyturn.client.bulk import BulkReader
 from keyturn.client.secrets import NotServed, Secret
-from keyturn.core.engines import Lessor
 from keyturn.core.errors import Denied, Invalid, NotFound
-from keyturn.core.hub import EXPIRES_AT, HubSecret, SecretsPort, metadata_moment
 from keyturn.core.mounts import join, split
+from keyturn.core.ports.engines import Lessor
+from keyturn.core.ports.hub import EXPIRES_AT, HubSecret, SecretsPort, metadata_moment
+from keyturn.core.ports.stores import RemoteSecret, Store
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.stores import RemoteSecret, Store
 
 THREADS: Final = 8
 """Copies that are described at once."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from keyturn.core.rights import HubRule, allow
+from keyturn.core.rights.rights import HubRule, allow
 
 LEASE_TOKENS: Final = "lease-tokens"
 """Where in Keyturn's own mount the tokens of the lease token role are recorded, below their secret's path."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from keyturn.core.hub import SecretInfo
+from keyturn.core.ports.hub import SecretInfo
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from typing import Final
 
 from keyturn.core.errors import Invalid
-from keyturn.core.suggest import advice
+from keyturn.core.text.suggest import advice
 
 MOUNT: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
 """What a mount may be called."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from keyturn.core.errors import Invalid
 from keyturn.core.fingerprint import derived_key, fingerprint
-from keyturn.core.hub import Survey
+from keyturn.core.ports.hub import Survey
 from keyturn.core.sensitive import Sensitive
 
 FORMAT: Final = 1

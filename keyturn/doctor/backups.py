@@ -7,19 +7,19 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Final, cast
 
-from keyturn.catalogue.backups import BackupSettings
-from keyturn.core.backups import BackupPlace
+from keyturn.catalogue.operator.backups import BackupSettings
 from keyturn.core.errors import KeyturnError
-from keyturn.core.ledger import Entry, Outcome
+from keyturn.core.ports.backups import BackupPlace
+from keyturn.core.ports.ledger import Entry, Outcome
 from keyturn.core.spans import span
 from keyturn.doctor.patient import Patient
 from keyturn.doctor.results import CheckResult, Grade, unseen
 from keyturn.ledger.entries import parse_leaf
 from keyturn.ledger.ports import StoredLedger
-from keyturn.providers.backups import open_place
 from keyturn.recovery.chains import StoredChain, list_chains
 from keyturn.recovery.drill_notes import RESTORE_DRILL, parse_note
 from keyturn.recovery.verify_notes import VERIFY_BACKUPS, tells_whole
+from keyturn.wiring.backups import open_place
 
 AREA: Final = "backup"
 BACKS_UP: Final = "backup"

@@ -8,7 +8,7 @@ from keyturn.core.errors import KeyturnError, NotFound, UnsupportedOperation
 from keyturn.core.webhook_keys import WebhookKeys
 from keyturn.doctor.patient import Patient
 from keyturn.doctor.results import CheckResult, Grade, unseen
-from keyturn.rotation.context import Workspace, side_by_side
+from keyturn.rotation.state.context import Workspace, side_by_side
 
 AREA: Final = "consumer"
 

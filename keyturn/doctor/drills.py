@@ -8,9 +8,9 @@ from keyturn.core.errors import KeyturnError
 from keyturn.core.spans import span
 from keyturn.doctor.patient import Patient
 from keyturn.doctor.results import CheckResult, Grade, unseen
-from keyturn.revocation.drills import declared_drills, last_drill, newest_drills
+from keyturn.revocation.incidents.drills import declared_drills, last_drill, newest_drills
 from keyturn.revocation.proof import IncidentVerdict
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.state.context import Workspace
 
 AREA: Final = "drill"
 SLACK: Final = timedelta(days=1)

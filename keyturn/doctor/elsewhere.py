@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from keyturn.core.errors import KeyturnError
-from keyturn.core.rights import ANYTHING, Verdict
+from keyturn.core.rights.rights import ANYTHING, Verdict
 
 if TYPE_CHECKING:
     from keyturn.catalogue import Catalogue
@@ -61,9 +61,9 @@ def unasked(declared: "Catalogue", role: str) -> Iterator[str]:
 def _askable(declared: "Catalogue", role: str) -> Iterator[tuple[str, Callable[[], list[Verdict]]]]:
     from functools import partial
 
-    from keyturn.policies.accounts import accounts_at
-    from keyturn.policies.copies import copies_in
-    from keyturn.providers.registry import ask_store, ask_target
+    from keyturn.rights.accounts import accounts_at
+    from keyturn.rights.copies import copies_in
+    from keyturn.wiring.registry import ask_store, ask_target
 
     if role not in ASKING:
         return

@@ -20,7 +20,7 @@ from keyturn.doctor import (
 )
 from keyturn.doctor.patient import Patient
 from keyturn.doctor.results import CheckResult, Diagnosis, unseen
-from keyturn.rotation.context import side_by_side
+from keyturn.rotation.state.context import side_by_side
 
 Check = Callable[[Patient], Iterable[CheckResult]]
 

@@ -7,8 +7,8 @@ from typing import Final
 from keyturn.core.errors import KeyturnError
 from keyturn.doctor.patient import Patient
 from keyturn.doctor.results import CheckResult, Grade, unseen
-from keyturn.providers.registry import open_maker
-from keyturn.rotation.context import Workspace, side_by_side
+from keyturn.rotation.state.context import Workspace, side_by_side
+from keyturn.wiring.registry import open_maker
 
 AREA: Final = "grant"
 

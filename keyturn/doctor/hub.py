@@ -5,14 +5,14 @@ from itertools import groupby
 from typing import Final
 
 from keyturn.core.clocks import clock_warning
-from keyturn.core.restored import look_at_restoration
+from keyturn.core.ports.restored import look_at_restoration
 from keyturn.core.spans import span
 from keyturn.doctor.patient import Patient
 from keyturn.doctor.results import CheckResult, Grade, unseen
-from keyturn.hub_setup.check import LATE, last_check
 from keyturn.pages.words import list_names
-from keyturn.policies import check as checks
-from keyturn.policies.roles import needed
+from keyturn.rights import check as checks
+from keyturn.rights.hub_check import LATE, last_check
+from keyturn.rights.roles import needed
 
 AREA: Final = "hub"
 

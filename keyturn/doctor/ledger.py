@@ -12,7 +12,7 @@ from keyturn.ledger.checkpointer import CheckpointInHub
 from keyturn.ledger.checkpoints import read_checkpoint
 from keyturn.ledger.freshness import REMEDY, SIGN_OF_LIFE
 from keyturn.ledger.naming import read_name
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.state.context import Workspace
 
 AREA: Final = "ledger"
 

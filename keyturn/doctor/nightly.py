@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from keyturn.core.errors import Conflict, Invalid
-from keyturn.core.hub_setup import HUB_CHECKS
+from keyturn.core.rights.hub_setup import HUB_CHECKS
 from keyturn.doctor.results import CheckResult, Diagnosis
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.state.context import Workspace
 
 KEPT: Final = f"{HUB_CHECKS}/doctor"
 RECENT: Final = timedelta(hours=12)

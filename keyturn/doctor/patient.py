@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from keyturn.policies.scope import HubScope
-from keyturn.rotation.context import Workspace
+from keyturn.rights.scope import HubScope
+from keyturn.rotation.state.context import Workspace
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from typing import Final
 
-from keyturn.core.hub import survey
+from keyturn.core.ports.hub import survey
 from keyturn.doctor.patient import Patient
 from keyturn.doctor.results import CheckResult, Grade, unseen
-from keyturn.rotation.ahead import describe_ahead, remedy
+from keyturn.rotation.copies.lineage_check import describe_ahead, remedy
 from keyturn.rotation.declared import find_missing_fields
-from keyturn.rotation.undeclared import SAME_ID_REMEDY, of_same_id, same_id_words
-from keyturn.sync.behind import lost_secrets
+from keyturn.rotation.repair.removed_entries import SAME_ID_REMEDY, of_same_id, same_id_words
+from keyturn.sync.lag import lost_secrets
 
 AREA: Final = "secret"
 

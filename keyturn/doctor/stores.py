@@ -4,15 +4,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
-from keyturn.core.capabilities import capability
 from keyturn.core.errors import KeyturnError
-from keyturn.core.posture import Safety, TellsPosture
-from keyturn.core.rights import ANYTHING
+from keyturn.core.rights.capabilities import capability
+from keyturn.core.rights.posture import Safety, TellsPosture
+from keyturn.core.rights.rights import ANYTHING
 from keyturn.doctor.elsewhere import RightElsewhere, ask_everyone
 from keyturn.doctor.patient import Patient
 from keyturn.doctor.results import CheckResult, Grade, unseen
-from keyturn.policies.copies import copies_in
-from keyturn.rotation.context import side_by_side
+from keyturn.rights.copies import copies_in
+from keyturn.rotation.state.context import side_by_side
 
 AREA: Final = "store"
 RENDERED: Final = "Give it what `keyturn policy render` writes for it"

@@ -4,15 +4,15 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Final
 
-from keyturn.core.capabilities import capability
 from keyturn.core.errors import KeyturnError
-from keyturn.core.strategies import TellsGrants
+from keyturn.core.ports.strategies import TellsGrants
+from keyturn.core.rights.capabilities import capability
 from keyturn.doctor.patient import Patient
 from keyturn.doctor.results import CheckResult, Grade, unseen
 from keyturn.doctor.stores import check_rights_elsewhere
-from keyturn.policies.accounts import accounts_at
-from keyturn.providers.registry import open_target
-from keyturn.rotation.context import Workspace, side_by_side
+from keyturn.rights.accounts import accounts_at
+from keyturn.rotation.state.context import Workspace, side_by_side
+from keyturn.wiring.registry import open_target
 
 AREA: Final = "target"
 

@@ -6,14 +6,14 @@ from typing import Final
 
 from keyturn.catalogue.models import Catalogue
 from keyturn.core.errors import KeyturnError
-from keyturn.core.hub import Hub
-from keyturn.core.hub_setup import Difference, HubResource, differing
 from keyturn.core.issued_tokens import LONGEST_TOKEN, IssuedToken
+from keyturn.core.ports.hub import Hub
+from keyturn.core.rights.hub_setup import Difference, HubResource, differing
 from keyturn.doctor.patient import Patient
 from keyturn.doctor.results import CheckResult, Grade, unseen
-from keyturn.hub_setup.wanted import HubDeclaration, token_roles
 from keyturn.pages.words import list_names
-from keyturn.policies.scope import HubScope
+from keyturn.rights.hub_wanted import HubDeclaration, token_roles
+from keyturn.rights.scope import HubScope
 
 AREA: Final = "token role"
 LOGINS: Final = {"worker": ("lease", "grant"), "revoker": ("lease", "grant"), "granter": ("grant",)}

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from keyturn.core.errors import Invalid, KeyturnError
-from keyturn.core.failover import EPOCH, read_epoch
-from keyturn.core.hub import Hub
+from keyturn.core.ports.failover import EPOCH, read_epoch
+from keyturn.core.ports.hub import Hub
 from keyturn.doctor.patient import Patient
 from keyturn.doctor.results import CheckResult, Grade, unseen
 from keyturn.recovery.failover import Pair, Side, pair_of, split, standing

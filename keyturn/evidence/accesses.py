@@ -10,14 +10,14 @@ from typing import Final
 
 from keyturn.access_log.readers import LogRead, is_own
 from keyturn.catalogue.models import Secret
-from keyturn.core.access import READ, Access, AccessLog, SummedAccessLog
 from keyturn.core.errors import KeyturnError
-from keyturn.core.own_login import own_roles
+from keyturn.core.ports.access import READ, Access, AccessLog, SummedAccessLog
+from keyturn.core.ports.own_login import own_roles
 from keyturn.evidence.facts import AccessExtract, Period, ReaderFact
 from keyturn.evidence.trail_hours import TICK, HourlyTrail
-from keyturn.policies.acl import AclRule, parse_policy, policy_allows
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.own_login import own_principals
+from keyturn.keys.own_login import own_principals
+from keyturn.rights.acl import AclRule, parse_policy, policy_allows
+from keyturn.rotation.state.context import Workspace
 
 Log = AccessLog | SummedAccessLog
 

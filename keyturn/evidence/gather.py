@@ -7,11 +7,11 @@ from typing import Any, Final, TypeVar
 
 from keyturn.catalogue.models import Secret
 from keyturn.core.errors import KeyturnError, NotFound
-from keyturn.core.hub import EXPIRES_AT
 from keyturn.core.plan import Action, Plan
-from keyturn.core.policy import Trigger, alarm, due_at
+from keyturn.core.ports.hub import EXPIRES_AT
 from keyturn.core.record import Record
-from keyturn.core.suggest import advice
+from keyturn.core.schedule.policy import Trigger, alarm, due_at
+from keyturn.core.text.suggest import advice
 from keyturn.evidence import accesses
 from keyturn.evidence.facts import (
     AccessExtract,
@@ -30,17 +30,17 @@ from keyturn.evidence.facts import (
 from keyturn.evidence.key_periods import BY_STRATEGY
 from keyturn.evidence.ledger_extract import extract_ledger
 from keyturn.grants.reviews import list_broken_access
+from keyturn.keys.own_keys import own_keys
 from keyturn.ledger.ports import StoredLedger
-from keyturn.rotation.broken_glass import list_broken
-from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.decide import facts as rotation_facts
 from keyturn.rotation.decide import look_up
 from keyturn.rotation.grace import by_this_clock, grace_over
-from keyturn.rotation.journal import actor_of
-from keyturn.rotation.logins import Checks, current_check, load_checks
-from keyturn.rotation.missing import describe_missing
-from keyturn.rotation.quiet import Listing, list_secrets
-from keyturn.sync.own_keys import own_keys
+from keyturn.rotation.repair.missing_current import describe_missing
+from keyturn.rotation.state.break_glass import list_broken
+from keyturn.rotation.state.context import Workspace, side_by_side
+from keyturn.rotation.state.journal import actor_of
+from keyturn.rotation.state.login_checks import Checks, current_check, load_checks
+from keyturn.rotation.state.quiet_period import Listing, list_secrets
 from keyturn.sync.plan import plan
 from keyturn.sync.scan import scan_stores
 

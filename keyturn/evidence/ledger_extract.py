@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from keyturn.core.errors import Invalid, NotFound, Rewritten
-from keyturn.core.hub import Hub
+from keyturn.core.ports.hub import Hub
 from keyturn.evidence.facts import IN_FORCE, LedgerExtract, LedgerMark, Period
 from keyturn.ledger.checkpoints import Checkpoint, read_checkpoint
 from keyturn.ledger.naming import SIGNING_KEY, read_name
@@ -20,7 +20,7 @@ from keyturn.ledger.ports import StoredLedger
 from keyturn.ledger.signed_notes import PublicKey, Verify
 from keyturn.ledger.verify import verify_ledger
 from keyturn.recovery.drill_notes import RESTORE_DRILL
-from keyturn.rotation.journal import UNNAMED
+from keyturn.rotation.state.journal import UNNAMED
 
 LOOKED_AT: Final = frozenset(
     {

@@ -8,7 +8,7 @@ from typing import Final
 
 from keyturn.access_log.hub_log import hub_logs
 from keyturn.core.errors import KeyturnError
-from keyturn.core.ledger import Outcome
+from keyturn.core.ports.ledger import Outcome
 from keyturn.evidence.accesses import Log
 from keyturn.evidence.formats import FORMATS, write_format
 from keyturn.evidence.frameworks import find_framework
@@ -17,11 +17,11 @@ from keyturn.evidence.report import ACTION, Document, build_report, digest_note,
 from keyturn.evidence.trail_hours import HourlyTrail
 from keyturn.ledger.proofs import prove_entry
 from keyturn.pages.files import write_private
-from keyturn.providers.ledger.opening import named_ledger, reached_ledger
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.journal import entry, note_down
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.journal import entry, note_down
 from keyturn.settings.directories import PRIVATE, make_private, state_directory
 from keyturn.settings.trail import VARIABLE, trail_directory
+from keyturn.wiring.ledger import named_ledger, reached_ledger
 
 ENTRY: Final = ".entry.json"
 """How the file ends that holds the proof of the report's own entry."""

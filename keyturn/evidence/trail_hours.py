@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from keyturn.access_log.trail.period import Holdings, Period, query_trail
-from keyturn.access_log.trail.summed import TrailLog
-from keyturn.core.access import READ
+from keyturn.access_log.trail.totals import TrailLog
+from keyturn.core.ports.access import READ
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

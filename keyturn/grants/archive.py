@@ -15,8 +15,8 @@ from keyturn.catalogue.access_policies import KEEP
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound
 from keyturn.grants.requests import GRANTS, AccessRequest, load
 from keyturn.grants.reviews import last_moment, review_status
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.granted import AccessGrant, GrantStage, Receipt, grant_data, read_grant, receipt_place
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.grant_store import AccessGrant, GrantStage, Receipt, grant_data, read_grant, receipt_place
 
 MOST: Final = 50
 """Requests that one look looks at: of many, some by chance, so that all are looked at sooner or later."""

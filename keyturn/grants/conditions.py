@@ -7,7 +7,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from keyturn.catalogue.access_policies import ConditionSettings, IncidentCondition
-from keyturn.core.windows import Window
+from keyturn.core.schedule.windows import Window
 from keyturn.grants.facts import AccessFacts
 from keyturn.settings.durations import show
 

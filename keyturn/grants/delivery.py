@@ -10,9 +10,9 @@ from typing import Final
 
 from keyturn.catalogue.hub_entries import database_roles
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, Locked
-from keyturn.core.grants import WrappedCredential
-from keyturn.core.passwords import PasswordPolicy, generate
+from keyturn.core.ports.grants import WrappedCredential
 from keyturn.core.sensitive import SecretFields
+from keyturn.core.text.passwords import PasswordPolicy, generate
 from keyturn.grants.facts import AccessFacts
 from keyturn.grants.grants import GIVE, Delivery, read_delivery
 from keyturn.grants.requests import (
@@ -25,8 +25,8 @@ from keyturn.grants.requests import (
     unknown_person,
 )
 from keyturn.grants.sight import AccessSight
-from keyturn.rotation.context import Workspace, alive
-from keyturn.rotation.granted import (
+from keyturn.rotation.state.context import Workspace, alive
+from keyturn.rotation.state.grant_store import (
     TAKE_OVER,
     AccessGrant,
     GrantStage,
@@ -38,7 +38,7 @@ from keyturn.rotation.granted import (
     receipt_place,
     write_grant,
 )
-from keyturn.rotation.journal import record_action
+from keyturn.rotation.state.journal import record_action
 
 TRIES: Final = 3
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from keyturn.catalogue.choice import About
-from keyturn.core.grants import LoginFacts
+from keyturn.core.ports.grants import LoginFacts
 
 
 @dataclass(frozen=True)

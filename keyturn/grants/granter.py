@@ -4,14 +4,14 @@ from collections.abc import Callable
 from typing import Final
 
 from keyturn.core.errors import Denied, KeyturnError, Locked
-from keyturn.core.ledger import Entry, Outcome
+from keyturn.core.ports.ledger import Entry, Outcome
 from keyturn.grants.delivery import give_if_approved
 from keyturn.grants.grants import GIVE
 from keyturn.grants.requests import GRANTS, RequestState, is_over, load
 from keyturn.grants.sight import AccessSight, FindAlert
-from keyturn.rotation.context import Workspace, side_by_side
-from keyturn.rotation.granted import AccessGrant
-from keyturn.rotation.journal import entry, note_down
+from keyturn.rotation.state.context import Workspace, side_by_side
+from keyturn.rotation.state.grant_store import AccessGrant
+from keyturn.rotation.state.journal import entry, note_down
 
 LIST: Final = 0.5
 """Seconds between two listings of all requests, at least."""

@@ -10,8 +10,8 @@ from typing import Any, Final
 from keyturn.core.errors import Denied
 from keyturn.core.sensitive import Sensitive
 from keyturn.grants.requests import AccessRequest, RequestState, status_of
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.granted import AccessGrant, GrantStage, malformed_entry, read_grant
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.grant_store import AccessGrant, GrantStage, malformed_entry, read_grant
 
 GIVE: Final = "give access"
 """What the ledger calls a delivery."""

@@ -6,14 +6,14 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Rewritten
-from keyturn.core.grants import WRAP
+from keyturn.core.ports.grants import WRAP
 from keyturn.core.sensitive import SecretFields
 from keyturn.grants.grants import Delivery, read_delivery
 from keyturn.grants.requests import BEGINS, GRANTS, AccessRequest, RequestState, load, status_of
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.deeds import insist_on_name
-from keyturn.rotation.granted import GRANTED, AccessGrant, GrantStage, Receipt, read_grant, receipt_place
-from keyturn.rotation.journal import record_action
+from keyturn.rotation.state.actions import insist_on_name
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.grant_store import GRANTED, AccessGrant, GrantStage, Receipt, read_grant, receipt_place
+from keyturn.rotation.state.journal import record_action
 
 OPEN: Final = "open access"
 RETURN: Final = "return access"

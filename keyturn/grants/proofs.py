@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Final
 
 from keyturn.core.errors import NotFound, Rewritten
-from keyturn.core.ledger import Outcome
+from keyturn.core.ports.ledger import Outcome
 from keyturn.grants.requests import (
     APPROVE,
     ASK,

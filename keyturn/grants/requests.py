@@ -18,17 +18,11 @@ from typing import Any, Final
 
 from keyturn.catalogue.access_policies import AccessPolicySettings, Effect
 from keyturn.core.errors import Denied, Invalid, NotFound
-from keyturn.core.ledger import Outcome, Signer
-from keyturn.core.plain_text import inert
+from keyturn.core.ports.ledger import Outcome, Signer
+from keyturn.core.text.plain_text import inert
 from keyturn.grants.policies import PolicyIndex
 from keyturn.grants.sight import look_as_self
-from keyturn.rotation.context import Workspace, side_by_side
-from keyturn.rotation.deeds import insist_on_name
-from keyturn.rotation.entries import AT_ONCE, read_entries, update_state
-from keyturn.rotation.granted import GRANTED, GrantStage, Receipt, read_grant, receipt_place
-from keyturn.rotation.journal import entry, note_down, record_action
-from keyturn.rotation.limits import speak_up
-from keyturn.rotation.people import (
+from keyturn.rotation.signers import (
     Approval,
     Review,
     canonical,
@@ -38,6 +32,12 @@ from keyturn.rotation.people import (
     sign_text,
     signer_at_work,
 )
+from keyturn.rotation.state.actions import insist_on_name
+from keyturn.rotation.state.context import Workspace, side_by_side
+from keyturn.rotation.state.entries import AT_ONCE, read_entries, update_state
+from keyturn.rotation.state.grant_store import GRANTED, GrantStage, Receipt, read_grant, receipt_place
+from keyturn.rotation.state.hourly_limits import speak_up
+from keyturn.rotation.state.journal import entry, note_down, record_action
 from keyturn.settings.durations import show
 
 GRANTS: Final = "grants"

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from keyturn.core.errors import Denied, Invalid
-from keyturn.core.ledger import Signer
+from keyturn.core.ports.ledger import Signer
 from keyturn.grants.grants import access_status
 from keyturn.grants.requests import (
     ARCHIVE,
@@ -19,11 +19,7 @@ from keyturn.grants.requests import (
     list_requests,
     update_request,
 )
-from keyturn.rotation.broken_glass import BrokenGlass
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.granted import GrantStage
-from keyturn.rotation.journal import record_action
-from keyturn.rotation.people import (
+from keyturn.rotation.signers import (
     Review,
     insist_on_finding,
     review_content,
@@ -31,6 +27,10 @@ from keyturn.rotation.people import (
     signature_flaw,
     signer_at_work,
 )
+from keyturn.rotation.state.break_glass import BrokenGlass
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.grant_store import GrantStage
+from keyturn.rotation.state.journal import record_action
 
 REVIEW: Final = "review access"
 """What the ledger calls a review."""

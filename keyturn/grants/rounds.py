@@ -12,8 +12,8 @@ from keyturn.grants.requests import AccessRequest, RequestState, find_request, l
 from keyturn.grants.sight import AccessSight
 from keyturn.grants.sweep import Sweeper, SweepResult
 from keyturn.grants.telling import AccessNews, Herald
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.granted import AccessGrant
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.grant_store import AccessGrant
 
 
 @dataclass

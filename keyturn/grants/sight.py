@@ -7,12 +7,12 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from keyturn.core.errors import Denied, KeyturnError
-from keyturn.core.grants import LoginFacts
+from keyturn.core.ports.grants import LoginFacts
 from keyturn.grants.facts import AccessFacts, Subject
 from keyturn.grants.policies import PolicyIndex
-from keyturn.revocation.incident import Incident
-from keyturn.revocation.incident_store import list_incidents
-from keyturn.rotation.context import Workspace
+from keyturn.revocation.incidents.incident import Incident
+from keyturn.revocation.incidents.store import list_incidents
+from keyturn.rotation.state.context import Workspace
 
 if TYPE_CHECKING:
     from keyturn.grants.requests import AccessRequest

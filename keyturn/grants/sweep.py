@@ -14,8 +14,8 @@ from keyturn.grants.archive import Archivist
 from keyturn.grants.delivery import GONE
 from keyturn.grants.requests import ARCHIVE, GRANTS, AccessRequest, RequestState, load, status_of, valid_approvals
 from keyturn.grants.sight import AccessSight, FindAlert
-from keyturn.rotation.context import Workspace, side_by_side
-from keyturn.rotation.granted import (
+from keyturn.rotation.state.context import Workspace, side_by_side
+from keyturn.rotation.state.grant_store import (
     END,
     GRANTED,
     RECEIPTS,
@@ -31,7 +31,7 @@ from keyturn.rotation.granted import (
     receipt_place,
     update_grant,
 )
-from keyturn.rotation.journal import record_action
+from keyturn.rotation.state.journal import record_action
 
 OVER: Final = "its time is up"
 TICK: Final = timedelta(seconds=2)

@@ -12,13 +12,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from keyturn.core.channel import Announcement
 from keyturn.core.errors import Invalid, KeyturnError, NotFound
-from keyturn.core.plain_text import inert
+from keyturn.core.notifications.channel import Announcement
+from keyturn.core.text.plain_text import inert
 from keyturn.grants.requests import GRANTS, AccessRequest, RequestState, is_over, load, status_of
 from keyturn.grants.reviews import review_status
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.entries import update_state
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.entries import update_state
 
 ACCESS_TOLD: Final = "serve/access-told"
 """Where it is kept what was told, in Keyturn's own mount."""

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from keyturn.core.capabilities import capability
 from keyturn.core.errors import KeyturnError, NotFound, unexpected
+from keyturn.core.rights.capabilities import capability
 from keyturn.core.sensitive import Sensitive
 from keyturn.inventory.hub_inventory import Say, Unread
 from keyturn.inventory.values import Digests
-from keyturn.rotation.context import side_by_side
+from keyturn.rotation.state.context import side_by_side
 
 
 class ListsAccounts(Protocol):

@@ -10,8 +10,8 @@ from typing import Any, Final
 import yaml
 
 from keyturn.catalogue import Catalogue
-from keyturn.catalogue.reading import read_file
-from keyturn.catalogue.syntax import NotYaml
+from keyturn.catalogue.files.reading import read_file
+from keyturn.catalogue.files.syntax import NotYaml
 from keyturn.core.errors import Invalid
 from keyturn.inventory.draft import CONVERTED, Draft
 from keyturn.inventory.drafting import (

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from keyturn.catalogue import Problem, find_problems
-from keyturn.catalogue.append import write_file
+from keyturn.catalogue.files.append import write_file
 from keyturn.core.errors import Conflict, Invalid
 
 MADE_BY: Final = "# Made by `keyturn init`"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from keyturn.catalogue.append import quoted
+from keyturn.catalogue.files.append import quoted
 from keyturn.catalogue.freezes import illegal_pattern
 from keyturn.inventory.hub_inventory import PathSecret, Unread
 from keyturn.inventory.matching import CopyQuestion, Form, Match, Matching

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from keyturn.core.details import KUBERNETES_TYPES
+from keyturn.core.text.details import KUBERNETES_TYPES
 
 ANY: Final = "*"
 """Any value: the conversion reads it, or it has no effect on what is written."""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from keyturn.core.cron import cron_flaw
+from keyturn.core.schedule.cron import cron_flaw
 from keyturn.inventory.conversion import Conversion, Json, text_at
 from keyturn.inventory.drafting import DraftedPlace
 from keyturn.inventory.proposals import Proposal

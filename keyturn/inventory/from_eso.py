@@ -11,10 +11,10 @@ from typing import Any, Final
 import yaml
 from pydantic import ValidationError
 
-from keyturn.catalogue.append import quoted
 from keyturn.catalogue.destinations import Destination
-from keyturn.core.references import names_previous
-from keyturn.core.templates import texts
+from keyturn.catalogue.files.append import quoted
+from keyturn.core.text.references import names_previous
+from keyturn.core.text.templates import texts
 from keyturn.inventory.conversion import Conversion, Json, text_at
 from keyturn.inventory.drafting import DraftedPlace
 from keyturn.inventory.eso_spec import EXTERNAL_SECRET, PUSH_SECRET, VARIABLE, Rule, not_converted

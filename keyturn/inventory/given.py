@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from keyturn.catalogue import Catalogue, find_problems, load_catalogue
-from keyturn.catalogue.append import quoted
-from keyturn.catalogue.reading import read_file
-from keyturn.catalogue.syntax import NotYaml
+from keyturn.catalogue.files.append import quoted
+from keyturn.catalogue.files.reading import read_file
+from keyturn.catalogue.files.syntax import NotYaml
 from keyturn.core.errors import Invalid
 from keyturn.inventory.directory import insist_on_no_problem, with_digest
 from keyturn.inventory.drafting import flow

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from keyturn.core.mapping import default_escape
+from keyturn.core.text.mapping import default_escape
 
 ACTION: Final = re.compile(r"\{\{(-\s)?(.*?)(\s-)?\}\}", re.DOTALL)
 NAME: Final = re.compile(r"(?:\.([A-Za-z_]\w*)|index\s+\.\s+(?:\"([^\"\\]+)\"|`([^`]+)`))((?:\s*\|\s*\w+)*)", re.DOTALL)

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound
-from keyturn.core.hub import Hub, VersionState
 from keyturn.core.mounts import join
-from keyturn.core.stores import MANAGED_BY, TAG_MANAGED_BY
+from keyturn.core.ports.hub import Hub, VersionState
+from keyturn.core.ports.stores import MANAGED_BY, TAG_MANAGED_BY
 from keyturn.inventory.values import Digests, Held
-from keyturn.rotation.context import side_by_side
+from keyturn.rotation.state.context import side_by_side
 
 AT_ONCE: Final = 16
 MOST_PATHS: Final = 20_000

@@ -12,7 +12,7 @@ from enum import IntEnum
 from functools import cache
 from typing import Final
 
-from keyturn.core.references import names_previous
+from keyturn.core.text.references import names_previous
 from keyturn.inventory.hub_inventory import PathSecret
 from keyturn.inventory.naming import Names, squeezed, words_of
 from keyturn.inventory.store_inventory import StoredSecret, StoreInventory

@@ -8,11 +8,11 @@ from typing import Final, TypeVar
 
 from keyturn.core.errors import KeyturnError, Throttled, TransientError, unexpected
 from keyturn.core.fingerprint import payload
+from keyturn.core.ports.stores import RemoteSecret, Store, Unsupported
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import RemoteSecret, Store, Unsupported
 from keyturn.inventory.hub_inventory import Say, Unread
 from keyturn.inventory.values import Digests, Held, Strength, strength_of
-from keyturn.rotation.context import side_by_side
+from keyturn.rotation.state.context import side_by_side
 from keyturn.sync.fields_of_text import parse_fields
 from keyturn.sync.pace import Pace
 

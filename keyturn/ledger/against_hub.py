@@ -14,9 +14,9 @@ from typing import Final
 
 from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.core.fingerprint import is_noted
-from keyturn.core.hub import HubSecret, SecretInfo, SecretsPort, VersionInfo, entries_by_version
 from keyturn.core.issued_tokens import IssuedToken
-from keyturn.core.ledger import Entry, Outcome
+from keyturn.core.ports.hub import HubSecret, SecretInfo, SecretsPort, VersionInfo, entries_by_version
+from keyturn.core.ports.ledger import Entry, Outcome
 from keyturn.core.sensitive import SecretFields
 from keyturn.ledger.entries import parse_leaf
 from keyturn.ledger.ports import LedgerSource

@@ -8,7 +8,7 @@ right one. Where the tiles were changed to fit there is nothing more to know, an
 from keyturn.ledger.merkle import CompactRange, Nodes, left_size, node_hash, range_hash
 from keyturn.ledger.ports import LedgerSource
 from keyturn.ledger.reader import LedgerReader
-from keyturn.ledger.tiles import nodes_of
+from keyturn.ledger.storage.tiles import nodes_of
 
 
 def first_changed(source: LedgerSource, after: int, size: int, root: bytes) -> tuple[int, int]:

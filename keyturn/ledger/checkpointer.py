@@ -15,15 +15,15 @@ from typing import Final, Protocol
 
 from keyturn.core.compare_and_set import VersionedEntry, change_entry, jittered
 from keyturn.core.errors import Conflict, Rewritten
-from keyturn.core.hub import StatePort
-from keyturn.core.ledger import Signer
+from keyturn.core.ports.hub import StatePort
+from keyturn.core.ports.ledger import Signer
 from keyturn.ledger.checkpoints import Checkpoint, read_checkpoint, trusted
 from keyturn.ledger.merkle import CompactRange, tree_root
 from keyturn.ledger.ports import StoredLedger
 from keyturn.ledger.reader import LedgerReader
 from keyturn.ledger.signed_notes import PublicKey, Verify, signed_by
-from keyturn.ledger.tiles import grown, nodes_of
-from keyturn.ledger.witnessing import Witnesses
+from keyturn.ledger.storage.tiles import grown, nodes_of
+from keyturn.ledger.witness.requests import Witnesses
 
 ATTEMPTS: Final = 3
 """How often it is begun again because another process made one meanwhile."""

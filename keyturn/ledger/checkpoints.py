@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from keyturn.core.errors import Rewritten
-from keyturn.core.ledger import Signer
+from keyturn.core.ports.ledger import Signer
 from keyturn.ledger.merkle import HASH_SIZE
 from keyturn.ledger.signed_notes import PublicKey, Verify, open_note, sign_note, unverified_text
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from keyturn.core.ledger import Entry, Outcome
+from keyturn.core.ports.ledger import Entry, Outcome
 from keyturn.ledger.entries import parse_leaf
 from keyturn.ledger.ports import Entries
 from keyturn.ledger.versions import DONE, incident_of

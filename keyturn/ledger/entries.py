@@ -13,7 +13,7 @@ from json.encoder import encode_basestring
 from typing import Any, Final, TypeVar
 
 from keyturn.core.errors import Invalid
-from keyturn.core.ledger import Entry, Outcome
+from keyturn.core.ports.ledger import Entry, Outcome
 
 T = TypeVar("T")
 

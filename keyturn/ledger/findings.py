@@ -6,8 +6,8 @@ Source: the OCSF schema 1.8.0, events/findings/detection_finding.json, and the o
 from ipaddress import ip_address
 from typing import Any, Final
 
-from keyturn.core.alerts import SCALE, AlertNote
-from keyturn.core.ledger import Entry
+from keyturn.core.notifications.alerts import SCALE, AlertNote
+from keyturn.core.ports.ledger import Entry
 
 FINDINGS: Final = 2
 DETECTION_FINDING: Final = 2004

@@ -14,9 +14,9 @@ from enum import IntEnum, StrEnum
 from typing import Any, Final
 
 from keyturn import __version__
-from keyturn.core.alerts import AlertNote, alert_of
 from keyturn.core.errors import Invalid, Rewritten
-from keyturn.core.ledger import Entry, Outcome
+from keyturn.core.notifications.alerts import AlertNote, alert_of
+from keyturn.core.ports.ledger import Entry, Outcome
 from keyturn.ledger.entries import Numbered, parse_leaf
 from keyturn.ledger.findings import finding_data, finding_info
 

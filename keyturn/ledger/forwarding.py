@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from keyturn.core.errors import Conflict, Invalid, KeyturnError, Rewritten, Throttled, TransientError
-from keyturn.core.hub import StatePort
-from keyturn.core.ledger import Entry
+from keyturn.core.ports.hub import StatePort
+from keyturn.core.ports.ledger import Entry
 from keyturn.ledger.entries import parse_leaf
 from keyturn.ledger.formats import Format, encode_as, sequenced
 from keyturn.ledger.ports import StoredLedger

@@ -12,8 +12,8 @@ from threading import Lock
 from typing import Any, Final
 
 from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, TransientError, Unrecorded
-from keyturn.core.hub import Hub, StatePort
-from keyturn.core.ledger import Entry, NewestVersion, Signer
+from keyturn.core.ports.hub import Hub, StatePort
+from keyturn.core.ports.ledger import Entry, NewestVersion, Signer
 from keyturn.ledger.ports import StoredLedger, Tiles
 from keyturn.ledger.signed_notes import PublicKey, signed_by
 

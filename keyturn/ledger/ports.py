@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
-from keyturn.core.ledger import Ledger
+from keyturn.core.ports.ledger import Ledger
 
 
 class Entries(Protocol):
@@ -29,7 +29,7 @@ class LedgerSource(Entries, Protocol):
         """The same as ``leaves``, as it is stored: each leaf without its number (see ``keyturn.ledger.entries``)."""
 
     def tile(self, level: int, number: int) -> bytes:
-        """Hashes of a tile, as ``keyturn.ledger.tiles`` tells; empty where none are stored."""
+        """Hashes of a tile, as ``keyturn.ledger.storage.tiles`` tells; empty where none are stored."""
 
 
 Tiles = Mapping[tuple[int, int], bytes]

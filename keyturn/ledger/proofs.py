@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from keyturn.core.errors import Invalid, NotFound, Rewritten
-from keyturn.core.ledger import Entry
+from keyturn.core.ports.ledger import Entry
 from keyturn.ledger.checkpoints import Checkpoint, read_checkpoint, trusted
 from keyturn.ledger.entries import Numbered, parse_leaf
 from keyturn.ledger.merkle import (
@@ -23,7 +23,7 @@ from keyturn.ledger.merkle import (
 )
 from keyturn.ledger.ports import LedgerSource, StoredLedger
 from keyturn.ledger.signed_notes import PublicKey, Verify
-from keyturn.ledger.tiles import nodes_of
+from keyturn.ledger.storage.tiles import nodes_of
 
 T = TypeVar("T")
 

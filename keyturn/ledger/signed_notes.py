@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Final, Self
 
 from keyturn.core.errors import Invalid, Rewritten
-from keyturn.core.ledger import Signer
+from keyturn.core.ports.ledger import Signer
 
 ED25519: Final = b"\x01"
 """The byte of the signature type."""

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Final
 
 from keyturn.core.errors import Invalid, Rewritten
-from keyturn.core.ledger import Entry, Outcome, Signer
+from keyturn.core.ports.ledger import Entry, Outcome, Signer
 from keyturn.ledger.entries import parse_leaf
 from keyturn.ledger.scan import ACTION
 from keyturn.ledger.signed_notes import PublicKey, Verify, open_note, sign_note, signed_by

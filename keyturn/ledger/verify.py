@@ -14,12 +14,12 @@ from datetime import datetime
 from keyturn.core.errors import Rewritten
 from keyturn.ledger.bisect import first_changed
 from keyturn.ledger.checkpoints import Checkpoint, read_checkpoint, trusted
-from keyturn.ledger.cosignatures import WitnessKey, valid_cosignatures
 from keyturn.ledger.merkle import CompactRange
 from keyturn.ledger.ports import LedgerSource
 from keyturn.ledger.scan import Scan, Scanner, scan_entries
 from keyturn.ledger.signed_notes import PublicKey, Verify
 from keyturn.ledger.succession import KeyTerm, Succession, key_terms
+from keyturn.ledger.witness.cosignatures import WitnessKey, valid_cosignatures
 
 
 @dataclass(frozen=True)

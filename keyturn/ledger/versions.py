@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from keyturn.core.errors import Invalid
-from keyturn.core.ledger import VERSIONED, NewestVersion
+from keyturn.core.ports.ledger import VERSIONED, NewestVersion
 
 INDEX: Final = "newest_versions"
 CUT_INDEX: Final = "newest_cuts"

@@ -8,13 +8,13 @@ from typing import Final
 
 from keyturn.catalogue.models import Catalogue
 from keyturn.core.errors import Conflict
-from keyturn.core.hub_setup import HubPlan, Item, Kind, SetupVerdict
-from keyturn.core.rights import HubPlaces
-from keyturn.hub_setup.apply import HubPort, remove_left_over
-from keyturn.hub_setup.record import MadeEntry, SetupRecord, kept_value, read_record
-from keyturn.hub_setup.sight import look_at, seen
+from keyturn.core.rights.hub_setup import HubPlan, Item, Kind, SetupVerdict
+from keyturn.core.rights.rights import HubPlaces
 from keyturn.organisations.projects import own_consumers
-from keyturn.policies.hub import CONSUMER
+from keyturn.rights.hub import CONSUMER
+from keyturn.rights.hub_apply import HubPort, remove_left_over
+from keyturn.rights.hub_record import MadeEntry, SetupRecord, kept_value, read_record
+from keyturn.rights.hub_sight import look_at, seen
 from keyturn.strategies.vault_dynamic import VaultDynamicSettings
 
 ROLES: Final = (Kind.APPROLE, Kind.JWT_ROLE, Kind.KUBERNETES_ROLE, Kind.AWS_LOGIN_ROLE)

@@ -12,25 +12,26 @@ from functools import partial
 from typing import TypeVar
 
 from keyturn.core.errors import Invalid, KeyturnError
-from keyturn.core.ledger import Outcome
+from keyturn.core.ports.ledger import Outcome
 from keyturn.core.record import Record
-from keyturn.core.rights import HubPlaces
+from keyturn.core.rights.rights import HubPlaces
 from keyturn.core.workspaces import WorkspaceNames
 from keyturn.grants import requests
 from keyturn.grants.requests import AccessRequest
-from keyturn.hub_setup.apply import HubPort
-from keyturn.hub_setup.record import read_record
 from keyturn.organisations.hub_logins import made_for, remove_made
 from keyturn.organisations.offboarding_store import Offboarding, claim_project, find_offboarding, update_offboarding
 from keyturn.organisations.projects import left_to_people, project_paths, shared_uses
-from keyturn.revocation import incident_store, run
-from keyturn.revocation.consent import Consent
-from keyturn.revocation.incident import IncidentStatus, Mode, Step
+from keyturn.revocation import run
+from keyturn.revocation.incidents import store as incident_store
+from keyturn.revocation.incidents.consent import Consent
+from keyturn.revocation.incidents.incident import IncidentStatus, Mode, Step
 from keyturn.revocation.preview import Preview, preview_revocation
 from keyturn.revocation.selector import Selection
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.journal import entry, note_down, record_action
-from keyturn.rotation.records import update_record
+from keyturn.rights.hub_apply import HubPort
+from keyturn.rights.hub_record import read_record
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.journal import entry, note_down, record_action
+from keyturn.rotation.state.records import update_record
 
 T = TypeVar("T")
 

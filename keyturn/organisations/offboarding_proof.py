@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from keyturn.core.errors import NotFound, Rewritten
-from keyturn.core.ledger import Entry, Outcome
+from keyturn.core.ports.ledger import Entry, Outcome
 from keyturn.ledger.ports import StoredLedger
 from keyturn.ledger.proofs import Proof, bundle_text, check_proof, entries_naming, prove_entry, read_bundle
 from keyturn.ledger.signed_notes import PublicKey, Verify

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from keyturn.core.errors import Invalid, NotFound
-from keyturn.revocation.incident_store import OFFBOARDINGS
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.entries import update_state
-from keyturn.rotation.people import canonical
+from keyturn.revocation.incidents.store import OFFBOARDINGS
+from keyturn.rotation.signers import canonical
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.entries import update_state
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Final
 
 from keyturn.catalogue.models import Catalogue
 from keyturn.core.errors import Invalid, NotFound
-from keyturn.core.suggest import advice
-from keyturn.rotation.agreements import partners_with
+from keyturn.core.text.suggest import advice
+from keyturn.rotation.state.agreements import partners_with
 
 LABEL: Final = "project"
 """The label of a secret that names its project."""

@@ -10,7 +10,8 @@ from dataclasses import asdict, replace
 
 from keyturn.catalogue.destinations import Destination
 from keyturn.core.errors import Invalid, KeyturnError, NotFound
-from keyturn.rotation.agreements import (
+from keyturn.rotation.signers import find_approver, sign_text, signer_at_work
+from keyturn.rotation.state.agreements import (
     COUNTERPART,
     Agreement,
     agreement_refusal,
@@ -21,10 +22,9 @@ from keyturn.rotation.agreements import (
     partners_with,
     read_counterpart,
 )
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.entries import update_state
-from keyturn.rotation.journal import record_action
-from keyturn.rotation.people import find_approver, sign_text, signer_at_work
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.entries import update_state
+from keyturn.rotation.state.journal import record_action
 
 PROPOSE, ACCEPT, WITHDRAW = "propose to share", "agree to share", "withdraw sharing"
 """What the ledger calls them."""

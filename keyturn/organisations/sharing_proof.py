@@ -12,13 +12,20 @@ from datetime import datetime
 from typing import Any, Final
 
 from keyturn.core.errors import KeyturnError, NotFound, Rewritten
-from keyturn.core.ledger import Outcome
+from keyturn.core.ports.ledger import Outcome
 from keyturn.ledger.ports import StoredLedger
 from keyturn.ledger.proofs import Proof, bundle_text, check_proof, entries_naming, prove_entry, read_bundle
 from keyturn.ledger.signed_notes import PublicKey, Verify
 from keyturn.organisations.sharing import ACCEPT, PROPOSE, WITHDRAW, own_name, shared_place, signing_note
-from keyturn.rotation.agreements import LATER, Agreement, find_agreement, open_partner, read_agreement, read_counterpart
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.state.agreements import (
+    LATER,
+    Agreement,
+    find_agreement,
+    open_partner,
+    read_agreement,
+    read_counterpart,
+)
+from keyturn.rotation.state.context import Workspace
 
 SUBJECT: Final = "sharing"
 """The member of the file that tells of it."""

@@ -6,7 +6,7 @@ from typing import Final
 
 from markupsafe import Markup, escape
 
-from keyturn.core.plain_text import visible
+from keyturn.core.text.plain_text import visible
 
 WIDTH: Final = 760
 ROW: Final = 24

@@ -12,7 +12,7 @@ from typing import Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from keyturn.core.plain_text import visible
+from keyturn.core.text.plain_text import visible
 from keyturn.pages.words import clock, count_noun, lasted, ranges, timestamp, without_empty
 
 SHARED: Final = Path(__file__).with_name("templates")

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from keyturn.core.plain_text import visible
-from keyturn.core.windows import told
+from keyturn.core.schedule.windows import told
+from keyturn.core.text.plain_text import visible
 from keyturn.pages.dashboard import Level
 from keyturn.pages.render import markdown_text
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from keyturn.client.client import SecretClient
 from keyturn.core.errors import Denied, KeyturnError, NotFound, TransientError, Unavailable, unexpected
-from keyturn.core.notices import Notice
+from keyturn.core.notifications.notices import Notice
 from keyturn.programs.rendering import Declaration, Rendering
 
 QUIET: Final = 0.3

@@ -10,9 +10,9 @@ from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any, Final, Self
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from keyturn.client.webhook import Receiver, wsgi_app
+from keyturn.client.webhooks.receiver import Receiver, wsgi_app
 from keyturn.core.errors import Invalid
-from keyturn.core.notices import HEALTH_PATH, Notice
+from keyturn.core.notifications.notices import HEALTH_PATH, Notice
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment

@@ -8,7 +8,7 @@ from keyturn.client.secrets import Secret
 from keyturn.client.watches import version_of
 from keyturn.core.errors import Invalid, NotFound
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.suggest import advice
+from keyturn.core.text.suggest import advice
 
 Versions = Mapping[str, tuple[str, str]]
 """Which version of each secret was read; see :func:`keyturn.client.watches.version_of`."""

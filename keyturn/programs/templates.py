@@ -337,7 +337,7 @@ def ini_text(value: Any) -> str:
 
 def env_text(value: Any) -> str:
     """A value in an environment file, quoted as Compose, python-dotenv and a shell read alike. Raises Unfit."""
-    from keyturn.core.dotenv import QUOTES, refuses_text
+    from keyturn.core.text.dotenv import QUOTES, refuses_text
 
     text = written_out(value)
     if reason := refuses_text(text, None):

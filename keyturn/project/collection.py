@@ -5,8 +5,8 @@ is left as it is: the folders come on nobody's path, and no module of their name
 """
 
 from keyturn.project.parts import load_part
+from keyturn.project.worker.worker import KeyturnWorker as KeyturnWorker
 
 FailureChannel = load_part("blocks.channel").FailureChannel
 KeyturnSecret = load_part("blocks.secret").KeyturnSecret
 KeyturnWorkspace = load_part("blocks.workspace").KeyturnWorkspace
-KeyturnWorker = load_part("deployments.worker").KeyturnWorker

@@ -6,4 +6,4 @@ from keyturn.project import enter
 
 if __name__ == "__main__":
     enter()
-    import_module("flows.begin").main()
+    import_module("keyturn.project.runs.begin").main()

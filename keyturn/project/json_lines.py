@@ -4,7 +4,7 @@ import logging
 from datetime import UTC, datetime
 from typing import Final
 
-from keyturn.core.log_lines import log_line
+from keyturn.core.text.log_lines import log_line
 
 OF_A_RUN: Final = {"flow_run_id": "flow_run_id", "flow_run_name": "flow_run", "task_run_name": "task_run"}
 """What Prefect says of a record, and what it is called in a line."""

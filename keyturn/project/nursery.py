@@ -49,7 +49,7 @@ def load() -> None:
     """Import all that runs use, and let it be the same memory in all of them."""
     enter()
     gc.disable()
-    import_module("flows.preload").preload()
+    import_module("keyturn.project.runs.preload").preload()
     gc.enable()
     gc.collect()
     gc.freeze()
@@ -118,7 +118,7 @@ def fork_orphan(writing: int) -> None:
 
 def begin() -> None:
     """The run that the environment names."""
-    import_module("flows.begin").main()
+    import_module("keyturn.project.runs.begin").main()
 
 
 def enter_run(own: socket.socket, act: Callable[[], None] = begin) -> None:

@@ -7,8 +7,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from keyturn.core.channel import Announcement
 from keyturn.core.errors import Invalid, Unavailable
+from keyturn.core.notifications.channel import Announcement
 from keyturn.core.sensitive import Sensitive
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from keyturn.core.envelope import DataKeys, Envelope
 from keyturn.core.errors import Invalid
+from keyturn.core.ports.envelope import DataKeys, Envelope
 
 SHAPES: Final = "file:PATH, kms:ARN, azure:https://VAULT/keys/NAME or transit:NAME[@ADDRESS]"
 RECOVERY: Final = "x25519"
@@ -88,7 +88,7 @@ def _region(key: str, env: Mapping[str, str]) -> str:
 
 def _transit_keys(place: str, env: Mapping[str, str]) -> DataKeys:
     """A key of the hub of VAULT_ADDR, or of another one with the same login."""
-    from keyturn.providers.vault.data_keys import TransitDataKeys
+    from keyturn.providers.vault.engines.data_keys import TransitDataKeys
     from keyturn.settings.hub import HubSettings
 
     key, _, address = place.partition("@")

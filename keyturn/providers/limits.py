@@ -1,4 +1,4 @@
-"""What a store refuses before it calls anybody: the names and sizes of :mod:`keyturn.core.names`, as our errors.
+"""What a store refuses before it calls anybody: the names and sizes of :mod:`keyturn.core.text.names`, as our errors.
 
 And what it asks of a copy before something is changed beside it.
 """
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from keyturn.core.errors import Conflict, Invalid, UnsupportedOperation
 from keyturn.core.fingerprint import vouches
-from keyturn.core.names import Limits
+from keyturn.core.ports.stores import NO_DETAILS, Detail, Details, OwnershipTags, RemoteSecret
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import NO_DETAILS, Detail, Details, OwnershipTags, RemoteSecret
+from keyturn.core.text.names import Limits
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import Final
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import EmptyWebhookSecretError
 
-from keyturn.core.consumers import NoticeSender
 from keyturn.core.errors import Invalid, Throttled, TransientError
-from keyturn.core.messages import ID, SIGNATURE, TIMESTAMP, SignedMessage
-from keyturn.core.notices import Notice
+from keyturn.core.notifications.messages import ID, SIGNATURE, TIMESTAMP, SignedMessage
+from keyturn.core.notifications.notices import Notice
+from keyturn.core.ports.consumers import NoticeSender
 from keyturn.core.sensitive import Sensitive
 
 DOING: Final = "notify"

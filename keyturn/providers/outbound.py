@@ -32,7 +32,7 @@ from urllib3.response import HTTPResponse
 
 from keyturn.core.errors import RETRY_AFTER_LIMIT
 from keyturn.core.hosts import METADATA_NAMES, refuses_host, to_address
-from keyturn.core.tracing import Attribute, SpanKind, current_span, traced
+from keyturn.core.ports.tracing import Attribute, SpanKind, current_span, traced
 from keyturn.providers.answers import RefusedAnswer, TooLate, retry_after
 
 CONNECTIONS: Final = 32

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from keyturn.core.errors import Invalid
+from keyturn.core.ports.shared import Change, Shared, members_of
+from keyturn.core.ports.stores import OwnershipTags
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.shared import Change, Shared, members_of
-from keyturn.core.stores import OwnershipTags
 
 MERGE: Final = "merge into"
 NOTHING_WRITTEN: Final = "Nothing was written. Choose another name, or have its owner put an object there"

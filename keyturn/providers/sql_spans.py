@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from keyturn.core.tracing import NO_SPAN, Attribute, Span, SpanKind, current_span, traced
+from keyturn.core.ports.tracing import NO_SPAN, Attribute, Span, SpanKind, current_span, traced
 
 WORD: Final = re.compile(r"\s*([A-Za-z]{2,16})\b")
 """The word that a statement begins with, such as ALTER: a command, and never a value."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from keyturn.core.backups import CHAIN, BackupKeys, BackupPlace, BackupSeal, Manifest, StoredObject
-from keyturn.core.envelope import Refusal, SealRefused
 from keyturn.core.errors import KeyturnError, NotFound
+from keyturn.core.ports.backups import CHAIN, BackupKeys, BackupPlace, BackupSeal, Manifest, StoredObject
+from keyturn.core.ports.envelope import Refusal, SealRefused
 from keyturn.recovery.lines import Line
 from keyturn.recovery.manifests import (
     SUFFIX,

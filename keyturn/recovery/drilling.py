@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, Final
 
-from keyturn.core.backups import NEWEST, STATE, BackupPlace, HubContent, ListedEntry
 from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.core.fingerprint import is_noted
 from keyturn.core.fingerprint_keys import FingerprintKeys
+from keyturn.core.ports.backups import NEWEST, STATE, BackupPlace, HubContent, ListedEntry
 from keyturn.recovery.chains import OpenedChain
 from keyturn.recovery.lines import KIND, Line, LineKind
 from keyturn.recovery.restoring import LONGEST_LIST, RestorePlan, latest_lines, restore_chain

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final
 
-from keyturn.core.backups import KeptVersion, ListedEntry
+from keyturn.core.ports.backups import KeptVersion, ListedEntry
 
 KIND: Final = "kind"
 

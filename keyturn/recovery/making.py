@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from keyturn import __version__
-from keyturn.core.backups import BackupKeys, BackupPlace, BackupSeal, Manifest
 from keyturn.core.errors import Conflict, Missing, Superseded
-from keyturn.core.ledger import Signer
+from keyturn.core.ports.backups import BackupKeys, BackupPlace, BackupSeal, Manifest
+from keyturn.core.ports.ledger import Signer
 from keyturn.recovery.manifests import context_of, digest_of_object, manifest_name, write_manifest
 from keyturn.recovery.parts import write_parts
 from keyturn.recovery.subject import BackupSubject, Known, Look

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from keyturn.core.backups import CHAIN, BackupKeys, BackupSeal, LedgerPoint, Manifest, PartInfo
-from keyturn.core.envelope import Refusal, SealRefused
-from keyturn.core.ledger import Signer
+from keyturn.core.ports.backups import CHAIN, BackupKeys, BackupSeal, LedgerPoint, Manifest, PartInfo
+from keyturn.core.ports.envelope import Refusal, SealRefused
+from keyturn.core.ports.ledger import Signer
 
 BACKUP_MAGIC: Final = b"keyturn-backup-1 "
 LONGEST_LINE: Final = 65_536

@@ -7,9 +7,9 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from keyturn.core.backups import BackupPlace, BackupSeal, Manifest, PartInfo
-from keyturn.core.envelope import Refusal, SealRefused
 from keyturn.core.errors import KeyturnError, NotFound
+from keyturn.core.ports.backups import BackupPlace, BackupSeal, Manifest, PartInfo
+from keyturn.core.ports.envelope import Refusal, SealRefused
 from keyturn.recovery.lines import Line, parse_line
 from keyturn.recovery.manifests import digest_of_object, label_of
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from keyturn.core.backups import BackupKeys, BackupPlace
 from keyturn.core.errors import KeyturnError
+from keyturn.core.ports.backups import BackupKeys, BackupPlace
 from keyturn.recovery.chains import StoredChain, find_lost_part, open_chain
 from keyturn.recovery.manifests import SignatureCheck
 

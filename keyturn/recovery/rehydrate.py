@@ -16,9 +16,9 @@ from typing import Any, Final
 from keyturn.core.errors import Conflict, KeyturnError, unexpected
 from keyturn.core.fingerprint import vouches
 from keyturn.core.fingerprint_keys import FingerprintKeys
-from keyturn.core.hub import EXPIRES_AT, OVERTAKEN, ROTATED_AT, TOKEN, SecretInfo
+from keyturn.core.ports.hub import EXPIRES_AT, OVERTAKEN, ROTATED_AT, TOKEN, SecretInfo
+from keyturn.core.ports.strategies import EXPIRES_AT as EXPIRY_FIELD
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import EXPIRES_AT as EXPIRY_FIELD
 from keyturn.ledger.cuts import Revoked
 from keyturn.recovery.rehydrate_copies import (
     AT_ONCE,
@@ -33,9 +33,9 @@ from keyturn.recovery.rehydrate_copies import (
     held_copies,
     same_text,
 )
-from keyturn.rotation.ahead import ledger_versions
-from keyturn.rotation.context import Workspace, side_by_side
-from keyturn.rotation.journal import entry_mark, record_action, written_together
+from keyturn.rotation.copies.lineage_check import ledger_versions
+from keyturn.rotation.state.context import Workspace, side_by_side
+from keyturn.rotation.state.journal import entry_mark, record_action, written_together
 from keyturn.sync.observe import hub_secrets
 
 AT_A_TIME: Final = 100

@@ -17,13 +17,13 @@ from keyturn.catalogue.spreading import patterns_of, plain_places
 from keyturn.core.errors import KeyturnError
 from keyturn.core.fingerprint import payload, vouches
 from keyturn.core.fingerprint_keys import FingerprintKeys
-from keyturn.core.mapping import WHOLE
-from keyturn.core.references import Unfit
+from keyturn.core.ports.stores import OwnershipTags, RemoteSecret, Unsupported
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.stores import OwnershipTags, RemoteSecret, Unsupported
-from keyturn.rotation.agreements import partner_of
-from keyturn.rotation.context import Workspace, side_by_side
-from keyturn.rotation.sync import UNCLAIMED, ours
+from keyturn.core.text.mapping import WHOLE
+from keyturn.core.text.references import Unfit
+from keyturn.rotation.copies.push import UNCLAIMED, ours
+from keyturn.rotation.state.agreements import partner_of
+from keyturn.rotation.state.context import Workspace, side_by_side
 from keyturn.sync import observe
 from keyturn.sync.observe import Holdings
 

@@ -16,7 +16,7 @@ from keyturn.core.fingerprint_keys import (
     keys_of,
     read_key,
 )
-from keyturn.core.hub import StatePort
+from keyturn.core.ports.hub import StatePort
 
 LARGEST_FILE: Final = 1_000_000
 """Bytes of a file of keys; one of 250 generations has 40,000."""

@@ -11,11 +11,11 @@ from enum import StrEnum
 from itertools import islice
 from typing import IO, Any, Final
 
-from keyturn.core.backups import RESTORED, STATE, BackupPlace, HubContent, ListedEntry, Manifest, mount_name
 from keyturn.core.errors import Conflict, KeyturnError
-from keyturn.core.hub import RESTORED_AT
 from keyturn.core.mounts import join
-from keyturn.core.restored import RestoredMark
+from keyturn.core.ports.backups import RESTORED, STATE, BackupPlace, HubContent, ListedEntry, Manifest, mount_name
+from keyturn.core.ports.hub import RESTORED_AT
+from keyturn.core.ports.restored import RestoredMark
 from keyturn.core.sensitive import Sensitive
 from keyturn.ledger.naming import BEING_RESTORED, NAMED, LedgerName
 from keyturn.recovery.chains import OpenedChain, all_lines

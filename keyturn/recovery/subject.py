@@ -8,7 +8,11 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
-from keyturn.core.backups import (
+from keyturn.core.errors import Denied
+from keyturn.core.fingerprint import Fingerprint, payload
+from keyturn.core.fingerprint_keys import FingerprintKeys
+from keyturn.core.mounts import join
+from keyturn.core.ports.backups import (
     RESTORED,
     STATE,
     HubContent,
@@ -18,10 +22,6 @@ from keyturn.core.backups import (
     TransitKeyInfo,
     mount_name,
 )
-from keyturn.core.errors import Denied
-from keyturn.core.fingerprint import Fingerprint, payload
-from keyturn.core.fingerprint_keys import FingerprintKeys
-from keyturn.core.mounts import join
 from keyturn.core.sensitive import SecretFields
 from keyturn.ledger.ports import StoredLedger
 from keyturn.recovery.lines import LineKind, backup_line, entry_line

@@ -17,19 +17,20 @@ from typing import Final, Protocol
 from keyturn.access_log.detection.alerts import Alert, Response
 from keyturn.access_log.detection.policy import React
 from keyturn.access_log.readers import is_own
-from keyturn.core.acting import Acting, acting
-from keyturn.core.channel import Announcement
+from keyturn.core.actor import Acting, acting
 from keyturn.core.errors import KeyturnError, TransientError
-from keyturn.core.hub import Right
-from keyturn.core.ledger import Outcome
-from keyturn.core.notices import message_id
-from keyturn.core.plain_text import inert
-from keyturn.revocation import incident_store, preview
-from keyturn.revocation.incident import Incident, Mode
+from keyturn.core.notifications.channel import Announcement
+from keyturn.core.notifications.notices import message_id
+from keyturn.core.ports.hub import Right
+from keyturn.core.ports.ledger import Outcome
+from keyturn.core.text.plain_text import inert
+from keyturn.revocation import preview
+from keyturn.revocation.incidents import store as incident_store
+from keyturn.revocation.incidents.incident import Incident, Mode
 from keyturn.revocation.run import begin, rights_needed
 from keyturn.revocation.selector import Selection
-from keyturn.rotation.context import Workspace, side_by_side
-from keyturn.rotation.journal import entry, note_down
+from keyturn.rotation.state.context import Workspace, side_by_side
+from keyturn.rotation.state.journal import entry, note_down
 
 REMEMBERED: Final = 10_000
 """So many responses are known to be done."""

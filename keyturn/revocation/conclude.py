@@ -3,17 +3,17 @@
 from dataclasses import replace
 from typing import Final
 
-from keyturn.core.acting import incident_action
+from keyturn.core.actor import incident_action
+from keyturn.revocation.findings.stray_copies import clear_strays
 from keyturn.revocation.given_access import end_given, prove_given
-from keyturn.revocation.incident import Incident, IncidentStatus, Step, steps_missing
-from keyturn.revocation.incident_store import load_incident, load_status, update_incident
+from keyturn.revocation.incidents.incident import Incident, IncidentStatus, Step, steps_missing
+from keyturn.revocation.incidents.recorded import check_recorded, with_ledger_check
+from keyturn.revocation.incidents.store import load_incident, load_status, update_incident
 from keyturn.revocation.left_out import add_missed
 from keyturn.revocation.proof import CheckAnswer, CheckSubject, IncidentVerdict, decide
-from keyturn.revocation.recorded import check_recorded, with_ledger_check
 from keyturn.revocation.step_result import StepResult, is_repeated
-from keyturn.revocation.strays import clear_strays
-from keyturn.rotation.context import Workspace, side_by_side
-from keyturn.rotation.journal import record_action
+from keyturn.rotation.state.context import Workspace, side_by_side
+from keyturn.rotation.state.journal import record_action
 
 AT_ONCE: Final = 16
 """Stores that are looked through at once."""

@@ -3,13 +3,13 @@
 from typing import Final
 
 from keyturn.core.record import Rotation
-from keyturn.revocation.incident import SecretProgress
+from keyturn.revocation.incidents.incident import SecretProgress
 from keyturn.revocation.proof import CheckAnswer, CheckSubject
 from keyturn.revocation.step_result import StepResult
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.copies.store_status import left_stores
 from keyturn.rotation.declared import contradicting_stores, describe_contradiction, last_rotation
-from keyturn.rotation.records import load_whatever
-from keyturn.rotation.store_status import left_stores
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.records import load_whatever
 
 OTHER_CATALOGUE: Final = (
     "Go on from the catalogue that the secret was rotated with (`keyturn revoke --resume`). Where this one is right, "

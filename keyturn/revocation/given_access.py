@@ -5,13 +5,21 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
-from keyturn.core.acting import incident_action
-from keyturn.revocation.incident import Incident, Step
-from keyturn.revocation.incident_store import update_incident
+from keyturn.core.actor import incident_action
+from keyturn.revocation.incidents.incident import Incident, Step
+from keyturn.revocation.incidents.store import update_incident
 from keyturn.revocation.proof import CheckAnswer, CheckSubject
 from keyturn.revocation.step_result import StepResult, is_repeated
-from keyturn.rotation.context import Workspace, side_by_side
-from keyturn.rotation.granted import AccessGrant, Ending, GrantStage, end_grant, list_grants, open_maker, read_grant
+from keyturn.rotation.state.context import Workspace, side_by_side
+from keyturn.rotation.state.grant_store import (
+    AccessGrant,
+    Ending,
+    GrantStage,
+    end_grant,
+    list_grants,
+    open_maker,
+    read_grant,
+)
 from keyturn.strategies.vault_dynamic import VaultDynamicSettings
 
 AT_ONCE: Final = 16

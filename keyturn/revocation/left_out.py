@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Final
 
 from keyturn.catalogue import Catalogue, Problem
-from keyturn.core.path_patterns import covers
-from keyturn.revocation.incident import Incident
-from keyturn.revocation.incident_store import list_incidents
+from keyturn.core.text.path_patterns import covers
+from keyturn.revocation.incidents.incident import Incident
+from keyturn.revocation.incidents.store import list_incidents
 from keyturn.revocation.proof import CheckAnswer, CheckSubject
 from keyturn.revocation.step_result import StepResult
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.state.context import Workspace
 
 ANY_SECRET: Final = "any secret of "
 """How a file that may declare secrets is named among the secrets that did not load."""

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 from keyturn.core.fingerprint import is_noted
-from keyturn.core.hub import HubSecret
+from keyturn.core.ports.hub import HubSecret
 from keyturn.core.sensitive import SecretFields
-from keyturn.revocation.incident import Mode, SecretProgress
+from keyturn.revocation.incidents.incident import Mode, SecretProgress
 from keyturn.revocation.proof import CheckAnswer, CheckSubject
 from keyturn.revocation.step_result import StepResult
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.records import load_record
 from keyturn.rotation.secret_fields import ROTATED_AT, secret_fields
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.records import load_record
 from keyturn.strategies.manual import ManualSettings
 
 

@@ -3,12 +3,12 @@
 from typing import Final
 
 from keyturn.catalogue.destinations import DeclaredPlace, Destination
-from keyturn.core.channel import Announcement
-from keyturn.revocation.incident import Incident, Result, SecretProgress, Step
+from keyturn.core.notifications.channel import Announcement
+from keyturn.revocation.incidents.incident import Incident, Result, SecretProgress, Step
 from keyturn.revocation.step_result import StepResult, events_since_replacement
-from keyturn.rotation.agreements import partners_with
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.journal import record_action
+from keyturn.rotation.state.agreements import partners_with
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.journal import record_action
 
 ORGANISATION: Final = "organisation "
 """How the place of such an event begins."""

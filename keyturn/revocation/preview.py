@@ -6,16 +6,15 @@ from typing import Final
 
 from keyturn.catalogue.spreading import all_places
 from keyturn.core.errors import KeyturnError, TransientError, unexpected
-from keyturn.core.hub import HubSecret
+from keyturn.core.ports.hub import HubSecret
 from keyturn.core.record import Record
 from keyturn.revocation.by_place import Ended
-from keyturn.revocation.incident import Mode
+from keyturn.revocation.incidents.incident import Mode
 from keyturn.revocation.other_fields import kept_names
 from keyturn.revocation.proof import Check, CheckAnswer, CheckSubject
 from keyturn.revocation.revoke import target_name
 from keyturn.revocation.selector import Selection, readable_versions
 from keyturn.revocation.sight import describe_unreadable
-from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.declared import (
     contradicting_stores,
     describe_contradiction,
@@ -23,9 +22,10 @@ from keyturn.rotation.declared import (
     last_rotation,
     missing_fields,
 )
-from keyturn.rotation.naming import names_of
-from keyturn.rotation.records import load_record
 from keyturn.rotation.secret_fields import secret_fields
+from keyturn.rotation.state.context import Workspace, side_by_side
+from keyturn.rotation.state.naming import names_of
+from keyturn.rotation.state.records import load_record
 from keyturn.strategies.manual import ManualSettings
 
 AT_ONCE: Final = 16

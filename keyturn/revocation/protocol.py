@@ -1,6 +1,6 @@
 """An incident seen through, said once: end what leaked, serve who waits for the new value, tell, clear, prove, close.
 
-Each ``yield from`` is a step that whoever conducts it carries out (:mod:`keyturn.core.conductor`): as a plain function
+Each ``yield from`` is a step that whoever conducts it carries out (``core.ports.conductor``): as a plain function
 here, as a task in Prefect. How far every secret is, and what a step has left, stands in the hub: whoever comes next
 goes on from there.
 """
@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
-from keyturn.core.conductor import Conductor, Verb, take_side_by_side
 from keyturn.core.errors import KeyturnError, TransientError
+from keyturn.core.ports.conductor import Conductor, Verb, take_side_by_side
 from keyturn.revocation.conclude import conclude_incident
 from keyturn.revocation.given_access import end_given_access
-from keyturn.revocation.incident import STEPS, Incident, IncidentStatus, Step, steps_missing
-from keyturn.revocation.incident_store import load_status
+from keyturn.revocation.incidents.incident import STEPS, Incident, IncidentStatus, Step, steps_missing
+from keyturn.revocation.incidents.store import load_status
 from keyturn.revocation.steps import advance, may_mend
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.state.context import Workspace
 
 Steps = tuple[Step, ...]
 

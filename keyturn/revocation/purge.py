@@ -6,10 +6,9 @@ from typing import Any
 from keyturn.catalogue.destinations import Destination, Update
 from keyturn.core.errors import KeyturnError, NotFound
 from keyturn.core.fingerprint import is_noted, shown, vouches
-from keyturn.core.hub import HubSecret
-from keyturn.core.stores import RemoteSecret, Store, Unsupported
-from keyturn.revocation.incident import Incident, Mode, SecretProgress, Step
-from keyturn.revocation.leaked_versions import (
+from keyturn.core.ports.hub import HubSecret
+from keyturn.core.ports.stores import RemoteSecret, Store, Unsupported
+from keyturn.revocation.findings.leaked_versions import (
     UNKNOWN,
     has_leaked,
     holds_leaked,
@@ -21,15 +20,16 @@ from keyturn.revocation.leaked_versions import (
     leaked_digests,
     leaked_version,
 )
+from keyturn.revocation.incidents.incident import Incident, Mode, SecretProgress, Step
 from keyturn.revocation.other_fields import fields_beside
 from keyturn.revocation.revoke import end_late
 from keyturn.revocation.selector import version_fingerprints
 from keyturn.revocation.sight import Sight, read_versions
 from keyturn.revocation.step_result import StepResult
-from keyturn.rotation.beside import with_previous
-from keyturn.rotation.context import Workspace, side_by_side
-from keyturn.rotation.record_upkeep import remove_leftovers_of
-from keyturn.rotation.records import load_record, rewrite
+from keyturn.rotation.copies.previous_version import with_previous
+from keyturn.rotation.repair.record_upkeep import remove_leftovers_of
+from keyturn.rotation.state.context import Workspace, side_by_side
+from keyturn.rotation.state.records import load_record, rewrite
 
 
 def clear_hub(workspace: Workspace, incident: Incident, progress: SecretProgress, result: StepResult) -> None:

@@ -4,26 +4,26 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from keyturn.core.errors import CandidateRejected, CertainRefusal, Conflict, KeyturnError, unexpected
-from keyturn.core.heard import Heard, made_at
-from keyturn.core.notices import SECRET_REVOKED
-from keyturn.core.policy import Reason
+from keyturn.core.notifications.notice_state import Heard, made_at
+from keyturn.core.notifications.notices import SECRET_REVOKED
 from keyturn.core.record import IN_FORCE, Record, Rotation, Stage
+from keyturn.core.schedule.policy import Reason
 from keyturn.revocation.elsewhere import OTHER_CATALOGUE, contradiction
-from keyturn.revocation.incident import Incident, Mode, Result, SecretProgress, Step
-from keyturn.revocation.incident_store import load_incident
-from keyturn.revocation.leaked_versions import holds_leaked, last_leaked
+from keyturn.revocation.findings.leaked_versions import holds_leaked, last_leaked
+from keyturn.revocation.incidents.incident import Incident, Mode, Result, SecretProgress, Step
+from keyturn.revocation.incidents.store import load_incident
 from keyturn.revocation.lock import closed_cut, cut_token, newest_version
 from keyturn.revocation.partners import ORGANISATION, tell_partners
 from keyturn.revocation.step_result import StepResult, events_since_replacement
-from keyturn.rotation.context import Workspace, side_by_side
+from keyturn.rotation.copies.push import known_places, push_destination
+from keyturn.rotation.copies.restarts import list_names, restart, restarting
 from keyturn.rotation.decide import CANDIDATES, Decision
 from keyturn.rotation.declared import describe_missing_fields, missing_fields
-from keyturn.rotation.heard import change_part, part_of
-from keyturn.rotation.records import load_record, rewrite
-from keyturn.rotation.restarts import list_names, restart, restarting
 from keyturn.rotation.retire import close_retired, tidy
 from keyturn.rotation.run import candidate_in_force
-from keyturn.rotation.sync import known_places, push_destination
+from keyturn.rotation.state.context import Workspace, side_by_side
+from keyturn.rotation.state.notice_store import change_part, part_of
+from keyturn.rotation.state.records import load_record, rewrite
 from keyturn.strategies.manual import ManualSettings
 
 

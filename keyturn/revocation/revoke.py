@@ -3,17 +3,18 @@
 from collections.abc import Hashable, Iterable, Iterator
 from functools import partial
 
-from keyturn.core.capabilities import capability
 from keyturn.core.errors import KeyturnError, Superseded, TransientError
-from keyturn.core.hub import HubSecret
+from keyturn.core.ports.hub import HubSecret
+from keyturn.core.ports.strategies import RemovesOrphans, RevokeResult, Strategy
 from keyturn.core.record import INCIDENT_NOTE, Record
+from keyturn.core.rights.capabilities import capability
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import RemovesOrphans, RevokeResult, Strategy
 from keyturn.revocation.by_place import Ended, end_by_place, end_by_place_again
 from keyturn.revocation.elsewhere import OTHER_CATALOGUE, contradiction
-from keyturn.revocation.incident import Incident, LeakedVersion, SecretProgress, Step
-from keyturn.revocation.incident_store import load_incident, load_progress, update_progress
-from keyturn.revocation.leaked_versions import last_leaked, leaked_version
+from keyturn.revocation.findings.leaked_versions import last_leaked, leaked_version
+from keyturn.revocation.findings.lost_credentials import end_lost
+from keyturn.revocation.incidents.incident import Incident, LeakedVersion, SecretProgress, Step
+from keyturn.revocation.incidents.store import load_incident, load_progress, update_progress
 from keyturn.revocation.lock import (
     HeldRecord,
     at_same_target,
@@ -25,13 +26,12 @@ from keyturn.revocation.lock import (
     rewrite_current,
     seize_record,
 )
-from keyturn.revocation.lost import end_lost
 from keyturn.revocation.other_fields import fields_beside
 from keyturn.revocation.sight import EVERY, Sight, read_versions, remembered_versions, unseen_versions
 from keyturn.revocation.step_result import StepResult
-from keyturn.rotation import records
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.journal import record_action
+from keyturn.rotation.state import records
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.journal import record_action
 from keyturn.strategies.accounts import username
 
 

@@ -1,6 +1,6 @@
 """A revocation from its trigger to its proof as plain functions: what a command runs, or whoever has no Prefect.
 
-Who runs it gives it a ledger that holds nothing up (:class:`keyturn.ledger.spool.Spooled`): an intruder does not wait
+Who runs it gives it a ledger that holds nothing up (``Spooled``): an intruder does not wait
 until a disk has room again.
 """
 
@@ -8,20 +8,21 @@ from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Final, TypeVar
 
-from keyturn.core.acting import working_at
-from keyturn.core.conductor import Conductor, conduct
+from keyturn.core.actor import working_at
 from keyturn.core.errors import Conflict, Denied, Invalid, TransientError
-from keyturn.core.hub import Right
-from keyturn.core.ledger import Outcome
-from keyturn.revocation import incident_store, protocol
-from keyturn.revocation.consent import SILENT, Consent, insist_on_consent
-from keyturn.revocation.incident import Incident, IncidentStatus, Mode
+from keyturn.core.ports.conductor import Conductor, conduct
+from keyturn.core.ports.hub import Right
+from keyturn.core.ports.ledger import Outcome
+from keyturn.revocation import protocol
+from keyturn.revocation.incidents import store as incident_store
+from keyturn.revocation.incidents.consent import SILENT, Consent, insist_on_consent
+from keyturn.revocation.incidents.incident import Incident, IncidentStatus, Mode
+from keyturn.revocation.incidents.limits import insist_on_incident_pace
+from keyturn.revocation.incidents.second_person import insist_on_second_person
 from keyturn.revocation.left_out import list_left_out
-from keyturn.revocation.limits import insist_on_incident_pace
-from keyturn.revocation.second_person import insist_on_second_person
 from keyturn.revocation.selector import Selection
-from keyturn.rotation.context import Workspace, side_by_side
-from keyturn.rotation.journal import actor_of, entry, note_down, record_action, remark_of_process
+from keyturn.rotation.state.context import Workspace, side_by_side
+from keyturn.rotation.state.journal import actor_of, entry, note_down, record_action, remark_of_process
 
 T = TypeVar("T")
 

@@ -11,15 +11,15 @@ from keyturn.catalogue import Catalogue, Secret
 from keyturn.catalogue.spreading import all_places, plain_places
 from keyturn.core.errors import Invalid, NotFound, TerminalError
 from keyturn.core.fingerprint import Fingerprint, is_noted, under_every_key
-from keyturn.core.hub import HubSecret
-from keyturn.core.path_patterns import covers
+from keyturn.core.ports.hub import HubSecret
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.suggest import advice
+from keyturn.core.text.path_patterns import covers
+from keyturn.core.text.suggest import advice
 from keyturn.revocation.left_out import missed_by, unseen_secrets
 from keyturn.revocation.sight import describe_unreadable, read_versions, remembered_versions
-from keyturn.rotation.context import Workspace, side_by_side
-from keyturn.rotation.records import load_record
-from keyturn.rotation.sync import text_of
+from keyturn.rotation.copies.push import text_of
+from keyturn.rotation.state.context import Workspace, side_by_side
+from keyturn.rotation.state.records import load_record
 from keyturn.strategies.vault_dynamic import VaultDynamicSettings
 
 LEAST_DIGITS: Final = 8

@@ -8,13 +8,13 @@ from typing import Final
 
 from keyturn.core.errors import TerminalError
 from keyturn.core.fingerprint import is_noted
-from keyturn.core.hub import HubSecret, Right, SecretInfo, VersionInfo, VersionState
+from keyturn.core.ports.hub import HubSecret, Right, SecretInfo, VersionInfo, VersionState
 from keyturn.core.record import INCIDENT_NOTE, Record, Rotation, Stage
-from keyturn.revocation.incident import LeakedVersion, Unseen
+from keyturn.revocation.incidents.incident import LeakedVersion, Unseen
 from keyturn.revocation.lock import cut_token
-from keyturn.rotation.ahead import ledger_versions, lost_by_hub
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.missing import last_known
+from keyturn.rotation.copies.lineage_check import ledger_versions, lost_by_hub
+from keyturn.rotation.repair.missing_current import last_known
+from keyturn.rotation.state.context import Workspace
 
 EVERY: Final = 1 << 62
 """Beyond every version's number."""

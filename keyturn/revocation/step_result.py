@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from keyturn.core.errors import KeyturnError, unexpected
-from keyturn.revocation.incident import Event, Incident, Result, SecretProgress, Step
+from keyturn.revocation.incidents.incident import Event, Incident, Result, SecretProgress, Step
 from keyturn.revocation.proof import KEEPS_OPEN, Check, CheckAnswer, CheckSubject
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.state.context import Workspace
 
 
 @dataclass

@@ -6,15 +6,13 @@ from dataclasses import replace
 from keyturn.catalogue.destinations import Destination
 from keyturn.core.errors import NotFound, UnsupportedOperation
 from keyturn.core.fingerprint import is_noted, under_every_key, vouches
-from keyturn.core.hub import HubSecret
+from keyturn.core.ports.hub import HubSecret
+from keyturn.core.ports.stores import RemoteSecret, Store, Unsupported
 from keyturn.core.record import INCIDENT_NOTE, Rotation
-from keyturn.core.stores import RemoteSecret, Store, Unsupported
 from keyturn.pages.words import ranges
 from keyturn.revocation.by_place import find_reopened
 from keyturn.revocation.elsewhere import prove_stores
-from keyturn.revocation.incident import STEPS, Incident, Mode, SecretProgress, Step, Unseen
-from keyturn.revocation.incident_store import find_incident, load_progress
-from keyturn.revocation.leaked_versions import (
+from keyturn.revocation.findings.leaked_versions import (
     has_leaked,
     holds_leaked,
     incident_places,
@@ -24,6 +22,8 @@ from keyturn.revocation.leaked_versions import (
     leaked_digests,
     leaked_version,
 )
+from keyturn.revocation.incidents.incident import STEPS, Incident, Mode, SecretProgress, Step, Unseen
+from keyturn.revocation.incidents.store import find_incident, load_progress
 from keyturn.revocation.left_out import prove_complete
 from keyturn.revocation.other_fields import prove_kept_fields
 from keyturn.revocation.proof import CheckAnswer, CheckSubject
@@ -32,9 +32,9 @@ from keyturn.revocation.revoke import target_name
 from keyturn.revocation.selector import version_fingerprints
 from keyturn.revocation.sight import Sight, is_finished_cut, read_versions
 from keyturn.revocation.step_result import StepResult
-from keyturn.rotation.beside import with_previous
-from keyturn.rotation.context import Workspace, side_by_side
-from keyturn.rotation.records import load_whatever
+from keyturn.rotation.copies.previous_version import with_previous
+from keyturn.rotation.state.context import Workspace, side_by_side
+from keyturn.rotation.state.records import load_whatever
 
 
 def prove_secret(workspace: Workspace, incident: Incident, progress: SecretProgress, result: StepResult) -> None:

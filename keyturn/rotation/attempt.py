@@ -4,11 +4,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from keyturn.core.errors import TerminalError
-from keyturn.core.hub import HubSecret
+from keyturn.core.ports.hub import HubSecret
+from keyturn.core.ports.strategies import Change
 from keyturn.core.record import Record, Rotation
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.state.context import Workspace
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from keyturn.core.errors import Invalid, KeyturnError, Superseded
-from keyturn.core.hub import StatePort
+from keyturn.core.ports.hub import StatePort
 from keyturn.core.record import Record
 from keyturn.core.sensitive import SecretFields, StoredFields
 

@@ -6,20 +6,20 @@ from datetime import datetime
 from typing import Final
 
 from keyturn.core.errors import CandidateRejected, CertainRefusal, Missing
-from keyturn.core.hub import EXPIRES_AT, RENEW_AT, SUSPECTED_AT, TOKEN, WANTED_AT, HubSecret, SecretInfo
-from keyturn.core.policy import Facts, Freeze, Reason, Trigger, alarm, due, outlook
+from keyturn.core.ports.hub import EXPIRES_AT, RENEW_AT, SUSPECTED_AT, TOKEN, WANTED_AT, HubSecret, SecretInfo
 from keyturn.core.record import Record, Stage
-from keyturn.core.windows import told
-from keyturn.rotation.ahead import ledger_versions, lost_end
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.doubts import doubt
+from keyturn.core.schedule.policy import Facts, Freeze, Reason, Trigger, alarm, due, outlook
+from keyturn.core.schedule.windows import told
+from keyturn.rotation.copies.lineage_check import ledger_versions, lost_end
 from keyturn.rotation.grace import pause_after
-from keyturn.rotation.journal import record_action
-from keyturn.rotation.living import alive
-from keyturn.rotation.missing import describe_missing, insist_on_current
-from keyturn.rotation.quiet import Listing
-from keyturn.rotation.record_upkeep import move_values
-from keyturn.rotation.records import load_record, promoted_last
+from keyturn.rotation.repair.missing_current import describe_missing, insist_on_current
+from keyturn.rotation.repair.record_upkeep import move_values
+from keyturn.rotation.repair.recoverable_values import alive
+from keyturn.rotation.repair.suspect_versions import doubt
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.journal import record_action
+from keyturn.rotation.state.quiet_period import Listing
+from keyturn.rotation.state.records import load_record, promoted_last
 
 UNFINISHED: Final = Reason("Unfinished", "an earlier run was interrupted")
 

@@ -4,12 +4,12 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from keyturn.core.errors import KeyturnError
-from keyturn.core.hub import HubSecret
+from keyturn.core.ports.hub import HubSecret
 from keyturn.core.record import IN_FORCE, Record, Rotation, Stage
 from keyturn.core.sensitive import SecretFields
-from keyturn.rotation.context import Workspace, side_by_side
-from keyturn.rotation.owners import claimed
 from keyturn.rotation.secret_fields import secret_fields
+from keyturn.rotation.state.context import Workspace, side_by_side
+from keyturn.rotation.state.owners import claimed
 
 AT_ONCE: Final = 16
 NO_STORE: Final = "the secret had a copy there at its last rotation, and the catalogue lacks the store"

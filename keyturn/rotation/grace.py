@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from keyturn.core.record import Rotation
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.sync import CopyState, Pushed
+from keyturn.rotation.copies.push import CopyState, Pushed
+from keyturn.rotation.state.context import Workspace
 
 
 def counted_from_now(workspace: Workspace, path: str) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from datetime import timedelta
 from typing import Final
 
 from keyturn.core.errors import Conflict
-from keyturn.core.hub_setup import HUB_CHECKS
-from keyturn.rotation.context import Workspace
+from keyturn.core.rights.hub_setup import HUB_CHECKS
+from keyturn.rotation.state.context import Workspace
 
 HEARTBEAT: Final = f"{HUB_CHECKS}/keeper"
 

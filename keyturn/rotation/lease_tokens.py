@@ -10,12 +10,12 @@ from datetime import datetime
 from typing import Final
 
 from keyturn.core.errors import KeyturnError
-from keyturn.core.hub import VersionState
+from keyturn.core.ports.hub import VersionState
+from keyturn.core.ports.strategies import TOKEN_ACCESSOR
 from keyturn.core.record import Record
-from keyturn.core.strategies import TOKEN_ACCESSOR
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.journal import record_action
-from keyturn.rotation.records import load_record
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.journal import record_action
+from keyturn.rotation.state.records import load_record
 
 ACTION: Final = "end lease token"
 

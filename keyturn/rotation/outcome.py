@@ -5,9 +5,9 @@ from enum import StrEnum
 
 from keyturn.core.errors import KeyturnError, TerminalError, TransientError
 from keyturn.core.record import Rotation, Stage
-from keyturn.rotation.previous import Retirement
+from keyturn.rotation.copies.push import Pushed
+from keyturn.rotation.previous_targets import Retirement
 from keyturn.rotation.rollout import Acknowledgement
-from keyturn.rotation.sync import Pushed
 
 
 class RunState(StrEnum):

@@ -1,7 +1,7 @@
 """The rotation of one secret, said once: decide, stage, install, verify, promote, push, tell, conclude.
 
-Each ``yield from`` is a step of :mod:`keyturn.rotation.verbs`, carried out by whoever conducts it (see
-:mod:`keyturn.core.conductor`); what stands between them reads the catalogue, and nothing else.
+Each ``yield from`` is a step of :mod:`keyturn.rotation.strategy_verbs`, carried out by whoever conducts it (see
+:mod:`keyturn.core.ports.conductor`); what stands between them reads the catalogue, and nothing else.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,21 +12,21 @@ from typing import Final
 from keyturn.catalogue import Catalogue
 from keyturn.catalogue.destinations import Destination
 from keyturn.catalogue.models import Secret
-from keyturn.core.conductor import Conductor, take_side_by_side
 from keyturn.core.errors import CandidateRejected, KeyturnError, Locked
 from keyturn.core.fingerprint import shown
-from keyturn.core.policy import Trigger
+from keyturn.core.overrides import Waive
+from keyturn.core.ports.conductor import Conductor, take_side_by_side
 from keyturn.core.record import Rotation, Stage
-from keyturn.core.waive import Waive
+from keyturn.core.schedule.policy import Trigger
+from keyturn.rotation.copies.push import Pushed, failed, unless_refused
+from keyturn.rotation.copies.restarts import restarting_stores
 from keyturn.rotation.decide import UNFINISHED, Decision
 from keyturn.rotation.grace import all_in_step
-from keyturn.rotation.journal import Doing
 from keyturn.rotation.outcome import Outcome, RunState, ending
-from keyturn.rotation.previous import Retirement
-from keyturn.rotation.restarts import restarting_stores
+from keyturn.rotation.previous_targets import Retirement
 from keyturn.rotation.rollout import Acknowledgement, canary, silent
-from keyturn.rotation.sync import Pushed, failed, unless_refused
-from keyturn.rotation.verbs import (
+from keyturn.rotation.state.journal import Doing
+from keyturn.rotation.strategy_verbs import (
     CONCLUDE,
     DECIDE,
     DECIDE_AGAIN,

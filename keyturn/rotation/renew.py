@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable
 
-from keyturn.core.capabilities import capability
 from keyturn.core.errors import KeyturnError
+from keyturn.core.ports.strategies import Renews
 from keyturn.core.record import Stage
-from keyturn.core.strategies import Renews
-from keyturn.rotation.context import Workspace, side_by_side
-from keyturn.rotation.journal import record_action
-from keyturn.rotation.records import load_record
+from keyturn.core.rights.capabilities import capability
+from keyturn.rotation.state.context import Workspace, side_by_side
+from keyturn.rotation.state.journal import record_action
+from keyturn.rotation.state.records import load_record
 
 AT_ONCE = 8
 

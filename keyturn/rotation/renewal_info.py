@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from keyturn.core.capabilities import capability
 from keyturn.core.errors import KeyturnError
-from keyturn.core.hub import RENEW_AT, RENEWAL_ASKED_AT, SecretInfo
-from keyturn.core.renewal_info import ASKED_EVERY
-from keyturn.core.strategies import AsksForRenewal
-from keyturn.rotation.context import Workspace, side_by_side
+from keyturn.core.ports.hub import RENEW_AT, RENEWAL_ASKED_AT, SecretInfo
+from keyturn.core.ports.strategies import AsksForRenewal
+from keyturn.core.rights.capabilities import capability
+from keyturn.core.schedule.renewal_info import ASKED_EVERY
+from keyturn.rotation.state.context import Workspace, side_by_side
 
 AT_ONCE = 8
 

@@ -7,10 +7,10 @@ from typing import Any
 from keyturn.core.error_codes import code_of_kind
 from keyturn.core.errors import KeyturnError
 from keyturn.core.fingerprint import shown
+from keyturn.rotation.copies.push import CopyState, Pushed
 from keyturn.rotation.outcome import Outcome, RunState
-from keyturn.rotation.previous import Retirement
+from keyturn.rotation.previous_targets import Retirement
 from keyturn.rotation.rollout import Acknowledgement
-from keyturn.rotation.sync import CopyState, Pushed
 
 
 def outcome_data(outcome: Outcome) -> dict[str, Any]:

@@ -4,31 +4,31 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from keyturn.core.capabilities import capability
 from keyturn.core.compare_and_set import change_entry
 from keyturn.core.errors import Conflict, KeyturnError, Locked, Superseded
-from keyturn.core.hub import HubSecret
+from keyturn.core.overrides import Waive
+from keyturn.core.ports.hub import HubSecret
+from keyturn.core.ports.strategies import AdjustsFields
 from keyturn.core.record import Record, Rotation, Stage
-from keyturn.core.strategies import AdjustsFields
-from keyturn.core.waive import Waive
-from keyturn.rotation.ahead import describe_ahead, lost_or_doubted
-from keyturn.rotation.approvals import insist_on_approval
+from keyturn.core.rights.capabilities import capability
 from keyturn.rotation.attempt import still_named
-from keyturn.rotation.beside import told_anywhere
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.copies.lineage_check import describe_ahead, lost_or_doubted
+from keyturn.rotation.copies.previous_version import told_anywhere
+from keyturn.rotation.copies.push import CopyState, Pushed, known_places, look_at_copies, sync_destinations
+from keyturn.rotation.copies.restarts import unfinished_rollouts
 from keyturn.rotation.decide import freezes
-from keyturn.rotation.deeds import Deed
-from keyturn.rotation.entries import current_entry
 from keyturn.rotation.grace import beyond_max_grace, count_grace, grace_over
-from keyturn.rotation.guard import describe_move
-from keyturn.rotation.journal import record_action
-from keyturn.rotation.missing import describe_missing
-from keyturn.rotation.owners import another_owner
-from keyturn.rotation.previous import Retirement, credential_names
-from keyturn.rotation.records import insist_on_holding, load_record, save, take_over, update_record
-from keyturn.rotation.restarts import unfinished_rollouts
+from keyturn.rotation.preconditions import describe_move
+from keyturn.rotation.previous_targets import Retirement, credential_names
+from keyturn.rotation.repair.missing_current import describe_missing
 from keyturn.rotation.rollout import canary, notify_again
-from keyturn.rotation.sync import CopyState, Pushed, known_places, look_at_copies, sync_destinations
+from keyturn.rotation.state.actions import Deed
+from keyturn.rotation.state.approvals import insist_on_approval
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.entries import current_entry
+from keyturn.rotation.state.journal import record_action
+from keyturn.rotation.state.owners import another_owner
+from keyturn.rotation.state.records import insist_on_holding, load_record, save, take_over, update_record
 
 ROUNDS: Final = 5
 """How often a retirement begins again because others wrote the record meanwhile."""

@@ -8,9 +8,9 @@ from typing import Final
 from keyturn.catalogue.models import Secret
 from keyturn.core.errors import KeyturnError, Superseded
 from keyturn.core.record import IN_FORCE, Record, Rotation, Stage
-from keyturn.rotation.context import Workspace, side_by_side
-from keyturn.rotation.journal import record_action
-from keyturn.rotation.records import update_record
+from keyturn.rotation.state.context import Workspace, side_by_side
+from keyturn.rotation.state.journal import record_action
+from keyturn.rotation.state.records import update_record
 
 ACKNOWLEDGED: Final = "acknowledged"
 HANDED_OVER: Final = "handed over, and nobody answers there"
@@ -92,7 +92,7 @@ def deliver(
 ) -> KeyturnError | None:
     """Tell one consumer of a version, written down; what came of it instead of its acknowledgement is the answer.
 
-    See :class:`keyturn.rotation.context.Sender`.
+    See :class:`keyturn.rotation.state.context.Sender`.
     """
     try:
         with record_action(workspace, "notify", path, place=consumer, changes=False) as doing:

@@ -2,15 +2,15 @@
 
 from functools import partial
 
-from keyturn.core.conductor import conduct
-from keyturn.core.policy import Trigger
+from keyturn.core.ports.conductor import conduct
 from keyturn.core.record import Rotation
+from keyturn.core.schedule.policy import Trigger
 from keyturn.rotation import protocol
-from keyturn.rotation.context import Workspace, side_by_side
 from keyturn.rotation.decide import Decision
-from keyturn.rotation.journal import record_action, written_together
 from keyturn.rotation.outcome import Outcome
-from keyturn.rotation.verbs import Work
+from keyturn.rotation.state.context import Workspace, side_by_side
+from keyturn.rotation.state.journal import record_action, written_together
+from keyturn.rotation.strategy_verbs import Work
 
 
 def rotate(

@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from keyturn.core.hub import HubSecret
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.naming import names_of
+from keyturn.core.ports.hub import HubSecret
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.naming import names_of
 
 ROTATED_AT: Final = "rotated_at"
 SHORTEST: Final = 4

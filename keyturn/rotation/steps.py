@@ -5,28 +5,30 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
 
-from keyturn.core.capabilities import capability
 from keyturn.core.compare_and_set import VersionedEntry, change_entry
 from keyturn.core.errors import CandidateRejected, CertainRefusal, Conflict, Invalid, Locked, Superseded
-from keyturn.core.hub import EXPIRES_AT, ROTATED_AT, TOKEN, HubSecret
-from keyturn.core.policy import Reason
+from keyturn.core.ports.hub import EXPIRES_AT, ROTATED_AT, TOKEN, HubSecret
+from keyturn.core.ports.strategies import EXPIRES_AT as EXPIRY_FIELD
+from keyturn.core.ports.strategies import TOKEN_ACCESSOR, Change, RemovesOrphans
 from keyturn.core.record import Record, Rotation, Stage
+from keyturn.core.rights.capabilities import capability
+from keyturn.core.schedule.policy import Reason
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import EXPIRES_AT as EXPIRY_FIELD
-from keyturn.core.strategies import TOKEN_ACCESSOR, Change, RemovesOrphans
-from keyturn.rotation.abandon import abandon
-from keyturn.rotation.ahead import ahead, lost_or_doubted
 from keyturn.rotation.attempt import Attempt, ends, newest_version, still_named
-from keyturn.rotation.context import T, Workspace
+from keyturn.rotation.copies.lineage_check import ahead, lost_or_doubted
+from keyturn.rotation.copies.rendered_templates import check_rendered
 from keyturn.rotation.decide import UNFINISHED, Decision, SecretStatus, insist_on_room
 from keyturn.rotation.declared import describe_missing_fields, known_stores, missing_fields
 from keyturn.rotation.grace import counted_from_now
-from keyturn.rotation.guard import check_target, describe_move, guard_candidate
-from keyturn.rotation.journal import entry_mark, record_action
-from keyturn.rotation.limits import insist_on_pace
-from keyturn.rotation.living import recovery_needed
-from keyturn.rotation.missing import insist_on_current, read_current
-from keyturn.rotation.records import (
+from keyturn.rotation.preconditions import check_target, describe_move, guard_candidate
+from keyturn.rotation.repair.abandon import abandon
+from keyturn.rotation.repair.missing_current import insist_on_current, read_current
+from keyturn.rotation.repair.recoverable_values import recovery_needed
+from keyturn.rotation.repair.removed_entries import former_owner
+from keyturn.rotation.state.context import T, Workspace
+from keyturn.rotation.state.hourly_limits import insist_on_pace
+from keyturn.rotation.state.journal import entry_mark, record_action
+from keyturn.rotation.state.records import (
     claim,
     held_by_another,
     insist_on_holding,
@@ -36,8 +38,6 @@ from keyturn.rotation.records import (
     renumbered,
     save,
 )
-from keyturn.rotation.rendered import check_rendered
-from keyturn.rotation.undeclared import former_owner
 
 
 def resume(workspace: Workspace, path: str, token: str) -> Attempt:

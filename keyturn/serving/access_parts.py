@@ -18,17 +18,17 @@ from keyturn.catalogue import Catalogue
 from keyturn.catalogue.monitors import DeclaredPolicies
 from keyturn.client.clock import elapsed
 from keyturn.core.errors import Invalid, KeyturnError
+from keyturn.keys.own_login import own_principals
 from keyturn.ledger.ports import StoredLedger
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.journal import actor_of
-from keyturn.rotation.own_login import own_principals
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.journal import actor_of
 from keyturn.serving.access_reader import AccessReader, Watch
-from keyturn.serving.judge import Judge
+from keyturn.serving.alert_judge import Judge
+from keyturn.serving.alerts_sent import TellOnce, ToldMemory
 from keyturn.serving.ledger_history import LedgerHistory, recorded_alerts
-from keyturn.serving.numbers import ALERTS, FAILURES
+from keyturn.serving.numbers.process import ALERTS, FAILURES
 from keyturn.serving.parts import Part, Tenure
 from keyturn.serving.site import Site
-from keyturn.serving.told import TellOnce, ToldMemory
 
 LEDGER: Final = "ledger"
 """The reaction whose own record tells what it has told."""

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from keyturn.client.clock import elapsed
-from keyturn.core.access_source import AccessSource, Batch, ReleasesRead, TellsTrouble
 from keyturn.core.errors import KeyturnError, TransientError
-from keyturn.core.hub import StatePort
-from keyturn.serving.judge import Judge
-from keyturn.serving.marks import Marks
-from keyturn.serving.numbers import EVENTS, GAPS, MALFORMED, SEGMENTS, Counts
+from keyturn.core.ports.access_source import AccessSource, Batch, ReleasesRead, TellsTrouble
+from keyturn.core.ports.hub import StatePort
+from keyturn.serving.alert_judge import Judge
+from keyturn.serving.cursors import Marks
+from keyturn.serving.history import remembered
+from keyturn.serving.numbers.process import EVENTS, GAPS, MALFORMED, SEGMENTS, Counts
 from keyturn.serving.parts import ACCESS, PartHealth, Tenure
-from keyturn.serving.recollection import remembered
 from keyturn.sync.lines import one_line
 
 RECORDS: Final = 10_000

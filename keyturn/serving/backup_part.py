@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from keyturn.client.clock import elapsed
-from keyturn.core.backups import Manifest
 from keyturn.core.errors import KeyturnError, Missing, Superseded, TransientError
+from keyturn.core.ports.backups import Manifest
 from keyturn.recovery.making import BACK_UP, BackupMaker
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.journal import record_action
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.journal import record_action
 from keyturn.serving.parts import BACKUP, Part, PartHealth, Tenure
 from keyturn.serving.site import Site
 

@@ -20,14 +20,14 @@ from keyturn.agent.doors import TOKEN
 from keyturn.agent.http import HTML, HttpAnswer, HttpRequest
 from keyturn.client.clock import elapsed
 from keyturn.core.errors import Denied, KeyturnError, TerminalError, Unavailable, Unproven
-from keyturn.core.plain_text import visible
+from keyturn.core.ports.viewers import Viewer, ViewersPort
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.viewers import Viewer, ViewersPort
+from keyturn.core.text.plain_text import visible
 from keyturn.pages.dashboard import Dashboard
 from keyturn.pages.dashboard_page import ServedPage, remark_page, serve_dashboard, sign_in_page
-from keyturn.serving.looks import Looks
-from keyturn.serving.numbers import SIGN_INS, Counts
+from keyturn.serving.numbers.process import SIGN_INS, Counts
 from keyturn.serving.sessions import IDLE, LONGEST, Attempts, Sessions, client_address
+from keyturn.serving.shared_checks import Looks
 
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 from keyturn.agent.doors import names_this_host
 from keyturn.agent.http import JSON, Door, Handler, HttpAnswer, HttpRequest, Server
 from keyturn.serving.dashboard_door import PATHS
-from keyturn.serving.numbers import Serving
+from keyturn.serving.numbers.process import Serving
 from keyturn.serving.supervisor import PartState
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from typing import Final
 
 from keyturn.client.clock import elapsed
 from keyturn.core.errors import KeyturnError
-from keyturn.ledger.waiting import record_waiting
+from keyturn.ledger.storage.waiting import record_waiting
 from keyturn.serving.parts import FOLLOW, Part, PartHealth, Tenure
 from keyturn.serving.site import Site
 from keyturn.sync.follow import Follower

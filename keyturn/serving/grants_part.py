@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Final, cast
 
 from keyturn.client.clock import elapsed
-from keyturn.core.alerts import ALERT, alert_of
 from keyturn.core.errors import KeyturnError
+from keyturn.core.notifications.alerts import ALERT, alert_of
 from keyturn.grants.granter import Granter, Say
 from keyturn.grants.sweep import Sweeper, SweepResult
 from keyturn.grants.telling import Herald

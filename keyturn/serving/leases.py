@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from keyturn.client.clock import elapsed
 from keyturn.core.errors import Conflict
-from keyturn.core.hub import StatePort
+from keyturn.core.ports.hub import StatePort
 from keyturn.serving.parts import UNTOLD, PartHealth, lease_ended
 
 SERVE: Final = "serve"

@@ -7,8 +7,8 @@ from typing import Final
 from keyturn.access_log.detection.history import ACTIONS, SecretHistory
 from keyturn.access_log.reactions.reactions import Key
 from keyturn.client.clock import elapsed
-from keyturn.core.alerts import ALERT, AlertNote
 from keyturn.core.errors import KeyturnError
+from keyturn.core.notifications.alerts import ALERT, AlertNote
 from keyturn.ledger.entries import parse_leaf
 from keyturn.ledger.ports import StoredLedger
 

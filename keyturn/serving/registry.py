@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Final
 
 from keyturn.core.errors import Invalid
-from keyturn.core.suggest import advice
+from keyturn.core.text.suggest import advice
 from keyturn.serving.parts import RELAY, Part
 from keyturn.serving.site import Site
 
@@ -16,8 +16,8 @@ KINDS: Final = (
     "keyturn.serving.follow_part:follow_parts",
     "keyturn.serving.access_parts:access_parts",
     "keyturn.serving.grants_part:grants_parts",
-    "keyturn.serving.numbers_part:numbers_parts",
-    "keyturn.serving.relay_part:relay_parts",
+    "keyturn.serving.numbers.part:numbers_parts",
+    "keyturn.serving.numbers.relay:relay_parts",
     "keyturn.serving.backup_part:backup_parts",
 )
 """What makes the parts of one kind, each a function of the site; imported where a process runs parts."""

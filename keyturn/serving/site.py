@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from keyturn.access_log.reactions.port import Reaction
 from keyturn.access_log.reactions.reactions import Reactions
-from keyturn.core.access_source import AccessSource
-from keyturn.rotation.context import Workspace
-from keyturn.serving.board import Board, Look
-from keyturn.serving.numbers import Counts
-from keyturn.serving.shown import Area
+from keyturn.core.ports.access_source import AccessSource
+from keyturn.rotation.state.context import Workspace
+from keyturn.serving.numbers.board import Board, Look
+from keyturn.serving.numbers.displayed import Area
+from keyturn.serving.numbers.process import Counts
 from keyturn.sync.changes import ChangeSource
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from keyturn.core.errors import KeyturnError
 from keyturn.core.spans import span
-from keyturn.rotation.context import Workspace, side_by_side
+from keyturn.rotation.state.context import Workspace, side_by_side
 from keyturn.serving.leases import SERVE, LeaseState, load_lease
 from keyturn.serving.parts import ACCESS, FOLLOW, GRANTING, HUB, NUMBERS
 
@@ -74,7 +74,7 @@ def _readers(workspace: Workspace) -> Iterator[str]:
     if local:
         paths = workspace.hub.list_state(f"{SERVE}/{ACCESS.rstrip('/')}")
         begun = (path.removeprefix(f"{SERVE}/") for path in paths)
-        # Behind the log's own name is that of what lies on one machine: keyturn.providers.access_sources.
+        # Behind the log's own name is that of what lies on one machine: keyturn.wiring.access_sources.
         yield from (part for part in begun if re.fullmatch(rf"{ACCESS}(?:{local})-[0-9a-f]+", part))
 
 

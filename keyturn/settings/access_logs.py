@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar
 
-from keyturn.core.rights import Document
+from keyturn.core.rights.rights import Document
 from keyturn.settings.fields import Line, Model, PositiveDuration
 from keyturn.settings.stores import Accounts
 
@@ -28,9 +28,9 @@ class AccessLogBase(Model):
     OWN: ClassVar[frozenset[str]] = frozenset({"kind", "machine", "pace", "keep_malformed"})
     """What the adapter is not opened with."""
     ADAPTER: ClassVar[str]
-    """The :class:`keyturn.core.access_source.AccessSource`, as MODULE:CLASS; imported when it is first opened.
+    """The :class:`keyturn.core.ports.access_source.AccessSource`, as MODULE:CLASS; imported when it is first opened.
 
-    It is opened with a :class:`keyturn.core.access_source.SourceOpening`, and all settings but those in OWN.
+    It is opened with a :class:`keyturn.core.ports.access_source.SourceOpening`, and all settings but those in OWN.
     """
     LOCAL: ClassVar[bool] = False
     """Whether it reads what this machine itself has received, so that each machine has one of its own."""

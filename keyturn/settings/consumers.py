@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar
 
-from keyturn.core.rights import Document
+from keyturn.core.rights.rights import Document
 from keyturn.settings.fields import HubPath, Model, PositiveDuration
 from keyturn.settings.stores import Accounts
 
@@ -27,12 +27,12 @@ class ConsumerBase(Model):
     """What the adapter is not opened with. The fields of the entry at ``login`` it is given instead, where there is
     such a setting."""
     ADAPTER: ClassVar[str]
-    """The :class:`keyturn.core.consumers.NoticeSender`, as MODULE:CLASS; imported when it is first opened.
+    """The :class:`keyturn.core.ports.consumers.NoticeSender`, as MODULE:CLASS; imported when it is first opened.
 
     It is opened with the consumer's name, and all settings but those in OWN.
     """
     HEALTH: ClassVar[bool] = False
-    """Whether it can be asked how it is: :class:`keyturn.core.consumers.ChecksHealth`."""
+    """Whether it can be asked how it is: :class:`keyturn.core.ports.consumers.ChecksHealth`."""
     EXTRA: ClassVar[str] = ""
     """The extra of the package that brings its SDK; empty where it needs none."""
 

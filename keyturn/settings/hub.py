@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from keyturn.core.errors import Invalid
-from keyturn.core.grants import GRANT_TOKEN_ROLE
 from keyturn.core.outbound import is_set, leaves_in_clear
+from keyturn.core.ports.grants import GRANT_TOKEN_ROLE
 from keyturn.settings.hub_login import HubLogin, TokenLogin, login_from_environment
 from keyturn.settings.tls import TlsSettings, tls_from_environment
 

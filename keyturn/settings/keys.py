@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
 from pydantic import AfterValidator
 
-from keyturn.core.rights import Document, HubPlaces, Section
+from keyturn.core.rights.rights import Document, HubPlaces, Section
 from keyturn.settings.fields import Duration, Line, Model, refused
 from keyturn.settings.stores import Accounts
 
@@ -42,9 +42,9 @@ class KeyBase(Model):
     OWN: ClassVar[frozenset[str]] = frozenset({"kind", "interval", "hsm", "owner"})
     """What the adapter is not opened with."""
     ADAPTER: ClassVar[str]
-    """What opens the :class:`keyturn.core.managed_keys.ManagedKey`, as MODULE:NAME; imported with the first one.
+    """What opens the :class:`keyturn.core.ports.managed_keys.ManagedKey`, as MODULE:NAME; imported with the first one.
 
-    It is called with a :class:`keyturn.core.managed_keys.KeyOpening`, and all settings but those in OWN.
+    It is called with a :class:`keyturn.core.ports.managed_keys.KeyOpening`, and all settings but those in OWN.
     """
     EXTRA: ClassVar[str] = ""
     """The extra of the package that brings its SDK; empty where it needs none."""

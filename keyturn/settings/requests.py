@@ -13,9 +13,9 @@ from pydantic import (
     model_validator,
 )
 
-from keyturn.core import templates
-from keyturn.core.rest import POINTER, AnswerPattern, Condition, Listing, Request, Scalar
-from keyturn.core.suggest import advice
+from keyturn.core.ports.rest import POINTER, AnswerPattern, Condition, Listing, Request, Scalar
+from keyturn.core.text import templates
+from keyturn.core.text.suggest import advice
 from keyturn.settings.choices import Either
 from keyturn.settings.fields import Line, Model, matching, refused
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Self
 
 from pydantic import Field, WithJsonSchema
 
-from keyturn.core.names import Limits
-from keyturn.core.rights import CopyRights, Document
+from keyturn.core.ports.stores import Detail, Details
+from keyturn.core.rights.rights import CopyRights, Document
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import Detail, Details
+from keyturn.core.text.names import Limits
 from keyturn.settings.fields import Duration, Line, Model, matching
 
 Accounts = Mapping[tuple[str | int, ...], str]
@@ -62,7 +62,7 @@ class StoreBase(Model):
     """What the adapter is not opened with."""
 
     ADAPTER: ClassVar[str]
-    """The :class:`keyturn.core.stores.Store`, as MODULE:CLASS; imported when the first such store is opened.
+    """The :class:`keyturn.core.ports.stores.Store`, as MODULE:CLASS; imported when the first such store is opened.
 
     It is opened with the store's name, and all settings but those in OWN.
     """
@@ -70,7 +70,7 @@ class StoreBase(Model):
     """What asks there which rights the login in use has, as MODULE:FUNCTION; empty where nobody can.
 
     It is called with the store's name, what is done with copies there, whether the login is for emergencies too, and
-    what the adapter is opened with. It changes nothing, and gives a :class:`keyturn.core.rights.Verdict` for each call.
+    what the adapter is opened with. It changes nothing, and gives a ``Verdict`` for each call.
     """
     EXTRA: ClassVar[str] = ""
     """The extra of the package that brings its SDK; empty where it needs none."""

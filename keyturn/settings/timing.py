@@ -16,10 +16,10 @@ from pydantic import (
     model_validator,
 )
 
-from keyturn.core import windows
-from keyturn.core.cron import Cron, cron_flaw
-from keyturn.core.facts import Schedule
-from keyturn.core.suggest import likely
+from keyturn.core.schedule import windows
+from keyturn.core.schedule.cron import Cron, cron_flaw
+from keyturn.core.schedule.facts import Schedule
+from keyturn.core.text.suggest import likely
 from keyturn.settings.fields import Duration, Model, PositiveDuration, refused
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]

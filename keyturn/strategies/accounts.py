@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, model_validator
 
 from keyturn.core.errors import Invalid
-from keyturn.core.passwords import PasswordPolicy, generate
+from keyturn.core.ports.strategies import AccountTarget, Change, RevokeResult
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import AccountTarget, Change, RevokeResult
+from keyturn.core.text.passwords import PasswordPolicy, generate
 from keyturn.settings.fields import Line, RoleName, refused
 from keyturn.settings.passwords import PasswordSettings
 from keyturn.strategies.base import LoginStrategy, StrategySettings, Tools

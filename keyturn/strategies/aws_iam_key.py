@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import WithJsonSchema
 
-from keyturn.core.cloud_keys import CloudKey
 from keyturn.core.errors import Invalid
+from keyturn.core.ports.cloud_keys import CloudKey
 from keyturn.core.sensitive import SecretFields
 from keyturn.settings.fields import Line, matching
 from keyturn.strategies.base import StrategySettings, Tools

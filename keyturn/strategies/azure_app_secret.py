@@ -7,9 +7,9 @@ from typing import Annotated, Final, Literal, Protocol, Self
 from pydantic import WithJsonSchema, model_validator
 
 from keyturn.core.errors import Invalid
-from keyturn.core.rest import parse_moment
+from keyturn.core.ports.rest import parse_moment
+from keyturn.core.ports.strategies import EXPIRES_AT, Change, RevokeResult
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.strategies import EXPIRES_AT, Change, RevokeResult
 from keyturn.settings import durations
 from keyturn.settings.fields import Line, PositiveDuration, matching, refused
 from keyturn.strategies.base import StrategyBase, StrategySettings, Tools

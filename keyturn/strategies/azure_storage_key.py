@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from pydantic import WithJsonSchema
 
 from keyturn.core.errors import Invalid, Superseded
+from keyturn.core.ports.strategies import Change, RevokeResult
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.strategies import Change, RevokeResult
 from keyturn.settings.fields import Line, matching
 from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
 

@@ -4,14 +4,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from keyturn.core.connections import Connection
 from keyturn.core.errors import UnsupportedOperation
-from keyturn.core.hub import Hub
-from keyturn.core.keys import KeyMaker
-from keyturn.core.renewal_info import RenewalAdviser
-from keyturn.core.rights import HubPlaces, Section
+from keyturn.core.ports.hub import Hub
+from keyturn.core.ports.keys import KeyMaker
+from keyturn.core.ports.strategies import Change, RevokeResult, Strategy
+from keyturn.core.rights.rights import HubPlaces, Section
+from keyturn.core.schedule.renewal_info import RenewalAdviser
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.strategies import Change, RevokeResult, Strategy
+from keyturn.core.text.connections import Connection
 from keyturn.settings.timing import Timing
 
 
@@ -164,7 +164,7 @@ class StrategyBase:
 class LoginStrategy(StrategyBase):
     """A strategy whose credential is a login, and whose old one works until the candidate is seen to.
 
-    Copies may hold it as a connection string: :class:`keyturn.core.strategies.ReadsConnections`.
+    Copies may hold it as a connection string: :class:`keyturn.core.ports.strategies.ReadsConnections`.
     """
 
     def read_connection(self: AtLoginTarget, text: Sensitive) -> Connection | None:

@@ -7,13 +7,13 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
-from keyturn.core.engines import OCSP, Authority, Certificate, CertificateRole, SubjectNames
 from keyturn.core.errors import CandidateRejected, Invalid, Unavailable, Unproven
-from keyturn.core.keys import CertificateKey, KeyMaker
-from keyturn.core.renewal_info import RenewalAdviser
-from keyturn.core.rights import HubPlaces, Section, allow
+from keyturn.core.ports.engines import OCSP, Authority, Certificate, CertificateRole, SubjectNames
+from keyturn.core.ports.keys import CertificateKey, KeyMaker
+from keyturn.core.ports.strategies import EXPIRES_AT, Change, RevokeResult
+from keyturn.core.rights.rights import HubPlaces, Section, allow
+from keyturn.core.schedule.renewal_info import RenewalAdviser
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import EXPIRES_AT, Change, RevokeResult
 from keyturn.settings import durations
 from keyturn.settings.fields import EngineMount, EngineRole, PositiveDuration, matching, refused
 from keyturn.strategies.base import StrategyBase, StrategySettings, Tools, no_place

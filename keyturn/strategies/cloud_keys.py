@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar, Final
 
-from keyturn.core.cloud_keys import CloudKey, CloudKeys, KeyUse
 from keyturn.core.errors import CandidateRejected, Invalid, NotFound, Unavailable
+from keyturn.core.ports.cloud_keys import CloudKey, CloudKeys, KeyUse
+from keyturn.core.ports.strategies import Change, RevokeResult
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change, RevokeResult
 from keyturn.strategies.base import StrategyBase, no_place
 
 STEPS: Final = (0.5, 1.0, 2.0, 4.0, 7.5, 10.0, 15.0)

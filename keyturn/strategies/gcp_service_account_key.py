@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import WithJsonSchema
 
-from keyturn.core.cloud_keys import CREDENTIALS_JSON, NEVER, CloudKey
 from keyturn.core.errors import Invalid
+from keyturn.core.ports.cloud_keys import CREDENTIALS_JSON, NEVER, CloudKey
+from keyturn.core.ports.strategies import EXPIRES_AT, RevokeResult
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import EXPIRES_AT, RevokeResult
 from keyturn.settings.fields import Line, matching
 from keyturn.strategies.base import StrategySettings, Tools
 from keyturn.strategies.cloud_keys import CloudKeyStrategy

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 from pydantic import Field, WithJsonSchema
 
 from keyturn.core.errors import CandidateRejected
-from keyturn.core.passwords import PasswordPolicy, generate, password_flaw
+from keyturn.core.ports.strategies import Change
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change
+from keyturn.core.text.passwords import PasswordPolicy, generate, password_flaw
 from keyturn.settings.fields import matching, refused
 from keyturn.settings.passwords import PasswordSettings
 from keyturn.strategies.base import StrategyBase, StrategySettings, Tools

@@ -10,11 +10,11 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from keyturn.core import templates
 from keyturn.core.errors import CandidateRejected, Invalid, KeyturnError
-from keyturn.core.rest import Answer, AnswerPattern, RestApi, parse_moment, shortfall
+from keyturn.core.ports.rest import Answer, AnswerPattern, RestApi, parse_moment, shortfall
+from keyturn.core.ports.strategies import EXPIRES_AT, NO_CREDENTIAL, Change, RevokeResult
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.strategies import EXPIRES_AT, NO_CREDENTIAL, Change, RevokeResult
+from keyturn.core.text import templates
 from keyturn.settings.fields import Duration, refused
 from keyturn.settings.requests import Answers, ListSettings, Pointer, RequestSettings, ShortName, Template, check_names
 from keyturn.strategies.base import Tools, no_place

@@ -7,9 +7,9 @@ from typing import Final, Literal, Self
 from pydantic import model_validator
 
 from keyturn.core.errors import CandidateRejected, UnsupportedOperation
-from keyturn.core.facts import Schedule
+from keyturn.core.ports.strategies import Change, RevokeResult
+from keyturn.core.schedule.facts import Schedule
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change, RevokeResult
 from keyturn.settings.fields import Duration, refused
 from keyturn.strategies.base import StrategyBase, StrategySettings, Tools, no_place
 

@@ -7,11 +7,11 @@ from typing import Annotated, Final, Literal, Protocol
 
 from pydantic import AfterValidator, WithJsonSchema
 
-from keyturn.core.connections import Connection
 from keyturn.core.errors import Invalid
-from keyturn.core.passwords import PasswordPolicy, generate
+from keyturn.core.ports.strategies import Change, RevokeResult
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.strategies import Change, RevokeResult
+from keyturn.core.text.connections import Connection
+from keyturn.core.text.passwords import PasswordPolicy, generate
 from keyturn.settings.fields import Line, matching, refused
 from keyturn.settings.passwords import PasswordSettings
 from keyturn.strategies.accounts import username

@@ -7,12 +7,12 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from keyturn.core import templates
 from keyturn.core.errors import Invalid, KeyturnError, Unavailable
-from keyturn.core.rest import Answer, AnswerPattern, Listing, Request, RestApi, parse_moment
+from keyturn.core.ports.rest import Answer, AnswerPattern, Listing, Request, RestApi, parse_moment
+from keyturn.core.ports.strategies import RevokeResult
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import RevokeResult
-from keyturn.core.suggest import advice
+from keyturn.core.text import templates
+from keyturn.core.text.suggest import advice
 from keyturn.settings.fields import Line, refused
 from keyturn.settings.requests import (
     Answers,

@@ -8,9 +8,9 @@ from typing import Any, Final, Literal, Self
 from pydantic import model_validator
 
 from keyturn.core.errors import CandidateRejected, Invalid
-from keyturn.core.keys import ALGORITHMS, KeyKind, KeyMaker, thumbprint
+from keyturn.core.ports.keys import ALGORITHMS, KeyKind, KeyMaker, thumbprint
+from keyturn.core.ports.strategies import Change, RevokeResult
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.strategies import Change, RevokeResult
 from keyturn.settings.fields import refused
 from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
 

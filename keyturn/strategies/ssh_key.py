@@ -12,10 +12,10 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from keyturn.core.errors import CandidateRejected, Invalid
-from keyturn.core.keys import KeyKind, KeyMaker
-from keyturn.core.rest import Answer, AnswerPattern, Request, RestApi
+from keyturn.core.ports.keys import KeyKind, KeyMaker
+from keyturn.core.ports.rest import Answer, AnswerPattern, Request, RestApi
+from keyturn.core.ports.strategies import Change, RevokeResult
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.strategies import Change, RevokeResult
 from keyturn.settings.fields import Line, refused
 from keyturn.settings.requests import ListSettings, Pointer, RequestSettings, check_names
 from keyturn.strategies.base import Tools, no_place

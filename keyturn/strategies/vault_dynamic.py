@@ -6,12 +6,12 @@ from typing import Final, Literal, Self
 
 from pydantic import model_validator
 
-from keyturn.core.engines import DatabaseEngine, Lease, LeaseStanding
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound
 from keyturn.core.issued_tokens import LEASE_TOKENS, rules_to_issue, rules_to_use
-from keyturn.core.rights import ANYTHING, HubPlaces, Section, allow
+from keyturn.core.ports.engines import DatabaseEngine, Lease, LeaseStanding
+from keyturn.core.ports.strategies import EXPIRES_AT, TOKEN_ACCESSOR, AccountTarget, Change, RevokeResult
+from keyturn.core.rights.rights import ANYTHING, HubPlaces, Section, allow
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import EXPIRES_AT, TOKEN_ACCESSOR, AccountTarget, Change, RevokeResult
 from keyturn.settings.fields import EngineMount, EngineRole, Line, refused
 from keyturn.strategies.accounts import DATABASES, username
 from keyturn.strategies.base import LoginStrategy, StrategySettings, Tools

@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator
 
-from keyturn.core.engines import DatabaseEngine, StaticRole
 from keyturn.core.errors import CandidateRejected, Invalid, NotFound
-from keyturn.core.rights import HubPlaces, Section, allow
+from keyturn.core.ports.engines import DatabaseEngine, StaticRole
+from keyturn.core.ports.strategies import AccountTarget, Change, RevokeResult
+from keyturn.core.rights.rights import HubPlaces, Section, allow
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import AccountTarget, Change, RevokeResult
 from keyturn.settings.fields import EngineMount, EngineRole, Line
 from keyturn.strategies.accounts import DATABASES, is_true, username
 from keyturn.strategies.base import StrategyBase, StrategySettings, Tools

@@ -10,12 +10,12 @@ from keyturn.catalogue.destinations import Destination
 from keyturn.catalogue.models import DEFAULT_ID
 from keyturn.core.errors import Conflict, KeyturnError, NotOwned, Taken, Throttled, Unavailable, unexpected
 from keyturn.core.fingerprint import vouches
-from keyturn.core.hub import HubSecret
 from keyturn.core.plan import Action, Item
-from keyturn.core.stores import RemoteSecret, Store, Unsupported, creator
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.sync import CopyState, Pushed, converge, create_copy
-from keyturn.sync.left_over import made_here
+from keyturn.core.ports.hub import HubSecret
+from keyturn.core.ports.stores import RemoteSecret, Store, Unsupported, creator
+from keyturn.rotation.copies.push import CopyState, Pushed, converge, create_copy
+from keyturn.rotation.state.context import Workspace
+from keyturn.sync.orphans import made_here
 from keyturn.sync.pace import Pace
 
 TRIES: Final = 6

@@ -8,13 +8,13 @@ from keyturn.core import errors
 from keyturn.core.errors import Invalid, KeyturnError, TransientError, unexpected
 from keyturn.core.plan import Plan
 from keyturn.core.record import OPEN
-from keyturn.rotation.context import Workspace, alive
-from keyturn.rotation.records import load_record
-from keyturn.rotation.store_status import Failing
+from keyturn.rotation.copies.store_status import Failing
+from keyturn.rotation.state.context import Workspace, alive
+from keyturn.rotation.state.records import load_record
 from keyturn.sync.apply import Applier, Result
 from keyturn.sync.changes import EVERYTHING
 from keyturn.sync.notices import Notices, tell_written
-from keyturn.sync.owing import Owing, owing
+from keyturn.sync.pending_notices import Owing, owing
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, failing_copies, local_executor
 

@@ -5,10 +5,10 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from keyturn.core.audit_lines import AuditMount, decode_line
 from keyturn.core.errors import KeyturnError
-from keyturn.core.heard import made_at
-from keyturn.core.hub import Hub, SecretInfo, survey
+from keyturn.core.notifications.notice_state import made_at
+from keyturn.core.ports.hub import Hub, SecretInfo, survey
+from keyturn.core.text.audit_lines import AuditMount, decode_line
 
 EVERYTHING: Final = "**"
 """Stands for all secrets at once, where a source can't tell which ones it has missed."""

@@ -3,8 +3,8 @@
 import json
 from typing import Any, Final
 
-from keyturn.core.exact import changed, number
 from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.core.text.precise_json import changed, number
 
 VALUE: Final = "value"
 """The field that holds what is no JSON object."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from keyturn.core.errors import KeyturnError
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.state.context import Workspace
 from keyturn.sync.batches import BatchOutcome, bring_in_step, concerns, tell_consumers, transient
 from keyturn.sync.changes import EVERYTHING, MONOTONIC, ChangeSource, Clock
 from keyturn.sync.lines import notice_lines, one_line, outcome_lines

@@ -9,14 +9,14 @@ from typing import Final
 
 from keyturn.catalogue.freezes import illegal_pattern
 from keyturn.core.errors import Conflict, Invalid, KeyturnError, NotFound, NotOwned, UnsupportedOperation
-from keyturn.core.exact import changed
 from keyturn.core.fingerprint import payload
 from keyturn.core.mounts import join, split
+from keyturn.core.ports.shared import notes_in, sharing
+from keyturn.core.ports.stores import Store, Unsupported
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.shared import notes_in, sharing
-from keyturn.core.stores import Store, Unsupported
-from keyturn.rotation.context import Workspace, side_by_side
-from keyturn.rotation.journal import record_action
+from keyturn.core.text.precise_json import changed
+from keyturn.rotation.state.context import Workspace, side_by_side
+from keyturn.rotation.state.journal import record_action
 from keyturn.sync.fields_of_text import parse_fields
 from keyturn.sync.scan import declared_names, undeclared_copies
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final
 
-from keyturn.core.ledger import Entry, Outcome
 from keyturn.core.plan import Item
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.journal import entry, note_down
+from keyturn.core.ports.ledger import Entry, Outcome
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.journal import entry, note_down
 from keyturn.sync.apply import DELETED, Result
 
 OFTEN: Final = 2.0

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from keyturn.core.errors import KeyturnError
-from keyturn.rotation.sync import CopyState
+from keyturn.rotation.copies.push import CopyState
 from keyturn.sync.batches import BatchOutcome
 from keyturn.sync.changes import EVERYTHING
 from keyturn.sync.notices import Notices

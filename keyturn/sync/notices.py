@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from keyturn.core.errors import KeyturnError, TransientError, Unavailable, unexpected
-from keyturn.core.heard import Heard, Silence
-from keyturn.rotation.context import Workspace, alive, side_by_side
-from keyturn.rotation.heard import HeardByPath, by_part, change_part
+from keyturn.core.notifications.notice_state import Heard, Silence
 from keyturn.rotation.rollout import Acknowledgement, deliver, unwell
+from keyturn.rotation.state.context import Workspace, alive, side_by_side
+from keyturn.rotation.state.notice_store import HeardByPath, by_part, change_part
 
 PARTS_AT_ONCE: Final = 4
 AT_ONCE: Final = 8

@@ -9,12 +9,12 @@ from typing import Final
 
 from keyturn.catalogue.destinations import Destination
 from keyturn.core.errors import KeyturnError, unexpected
-from keyturn.core.hub import SecretInfo, Survey, survey
-from keyturn.core.names import Limits
-from keyturn.core.shared import Note
-from keyturn.core.stores import RemoteSecret
-from keyturn.rotation.context import Workspace, side_by_side
-from keyturn.rotation.labels import asks, describe_copies
+from keyturn.core.ports.hub import SecretInfo, Survey, survey
+from keyturn.core.ports.shared import Note
+from keyturn.core.ports.stores import RemoteSecret
+from keyturn.core.text.names import Limits
+from keyturn.rotation.copies.labels import asks, describe_copies
+from keyturn.rotation.state.context import Workspace, side_by_side
 
 FEW: Final = 50
 """So many secrets are looked up one by one; for more, listings are read."""

@@ -7,30 +7,23 @@ from itertools import chain
 from typing import Final
 
 from keyturn.catalogue.destinations import Destination, FieldPattern, Update
-from keyturn.catalogue.operators_policy import VARIABLE as POLICY_VARIABLE
+from keyturn.catalogue.operator.policy import VARIABLE as POLICY_VARIABLE
 from keyturn.core.errors import Denied, KeyturnError, NotFound, unexpected
 from keyturn.core.fingerprint import vouches
-from keyturn.core.hub import TOKEN, HubSecret, SecretInfo, Survey
 from keyturn.core.lineage import KnownVersion
 from keyturn.core.mounts import DEFAULT
-from keyturn.core.path_patterns import apart, covers
 from keyturn.core.plan import WRITES, Action, HubListing, Item, Plan
+from keyturn.core.ports.hub import TOKEN, HubSecret, SecretInfo, Survey
+from keyturn.core.ports.restored import RestoredMark
+from keyturn.core.ports.stores import OwnershipTags, RemoteSecret, Unsupported
 from keyturn.core.record import Record
-from keyturn.core.restored import RestoredMark
-from keyturn.core.stores import OwnershipTags, RemoteSecret, Unsupported
-from keyturn.core.suggest import advice
-from keyturn.rotation.adding import KEEPS, Grown, keeps
-from keyturn.rotation.agreements import REMAINS, agreement_refusal
-from keyturn.rotation.ahead import describe_ahead, ledger_versions, remedy
-from keyturn.rotation.beside import left_out, marked_version, with_previous
-from keyturn.rotation.context import Workspace, side_by_side
-from keyturn.rotation.declared import find_missing_fields
-from keyturn.rotation.doubts import doubt_of
-from keyturn.rotation.labels import UNKNOWN_KEY, asks, digest_of, outlived_mark, outlives_copy, wrong_beside
-from keyturn.rotation.missing import describe_missing, describe_none
-from keyturn.rotation.records import load_record
-from keyturn.rotation.store_status import left_stores, tombstones
-from keyturn.rotation.sync import (
+from keyturn.core.text.path_patterns import apart, covers
+from keyturn.core.text.suggest import advice
+from keyturn.rotation.copies.added_fields import KEEPS, Grown, keeps
+from keyturn.rotation.copies.labels import UNKNOWN_KEY, asks, digest_of, outlived_mark, outlives_copy, wrong_beside
+from keyturn.rotation.copies.lineage_check import describe_ahead, ledger_versions, remedy
+from keyturn.rotation.copies.previous_version import left_out, marked_version, with_previous
+from keyturn.rotation.copies.push import (
     CopyState,
     drifted,
     grown_copy,
@@ -42,12 +35,19 @@ from keyturn.rotation.sync import (
     text_of,
     theirs,
 )
+from keyturn.rotation.copies.store_status import left_stores, tombstones
+from keyturn.rotation.declared import find_missing_fields
+from keyturn.rotation.repair.missing_current import describe_missing, describe_none
+from keyturn.rotation.repair.suspect_versions import doubt_of
+from keyturn.rotation.state.agreements import REMAINS, agreement_refusal
+from keyturn.rotation.state.context import Workspace, side_by_side
+from keyturn.rotation.state.records import load_record
 from keyturn.settings.stores import Deletion
 from keyturn.sync import observe
-from keyturn.sync.behind import behind_words, lost_versions
 from keyturn.sync.fields_of_text import parse_fields
-from keyturn.sync.left_over import deletion, kept, left_over, made_here
+from keyturn.sync.lag import behind_words, lost_versions
 from keyturn.sync.observe import Holdings
+from keyturn.sync.orphans import deletion, kept, left_over, made_here
 from keyturn.sync.spread import SpreadPlaces, noted_place, spread_by_fields, unspread_item
 from keyturn.sync.wanted import Wanted, item_of, uncompared_item, unknown_item, wants
 

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Final
 
-from keyturn.core.hub import HubSecret
+from keyturn.core.ports.hub import HubSecret
 
 FRESH: Final = 5.0
 """Seconds for which a value is given out: for a store that lags behind the others it is read again."""

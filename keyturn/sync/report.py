@@ -9,7 +9,7 @@ from keyturn.core import errors
 from keyturn.core.error_codes import code_of_kind
 from keyturn.core.errors import KeyturnError, TransientError
 from keyturn.core.plan import Action, Item, Plan
-from keyturn.rotation.sync import CopyState, Pushed
+from keyturn.rotation.copies.push import CopyState, Pushed
 from keyturn.sync.apply import DELETED, Result
 from keyturn.sync.notices import Notices, Notified
 from keyturn.sync.restarts import RESTART

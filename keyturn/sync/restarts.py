@@ -6,10 +6,10 @@ from typing import Final
 
 from keyturn.core.errors import KeyturnError
 from keyturn.core.plan import Plan
-from keyturn.core.rollouts import Rollout, RolloutState
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.restarts import restart_users, restarts, wants_restarts
-from keyturn.rotation.sync import CopyState
+from keyturn.core.ports.rollouts import Rollout, RolloutState
+from keyturn.rotation.copies.push import CopyState
+from keyturn.rotation.copies.restarts import restart_users, restarts, wants_restarts
+from keyturn.rotation.state.context import Workspace
 from keyturn.sync.apply import Result
 
 RESTART: Final = "restart"

@@ -6,14 +6,14 @@ from typing import Final, Protocol
 
 from keyturn.core.errors import Conflict
 from keyturn.core.plan import Action, Item, Plan, moved
-from keyturn.rotation import store_status
-from keyturn.rotation.ahead import overtake
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.store_status import Failing, StatusChange
-from keyturn.rotation.sync import CopyState
+from keyturn.rotation.copies import store_status
+from keyturn.rotation.copies.lineage_check import overtake
+from keyturn.rotation.copies.push import CopyState
+from keyturn.rotation.copies.store_status import Failing, StatusChange
+from keyturn.rotation.state.context import Workspace
 from keyturn.sync.apply import Applier, Result
 from keyturn.sync.journal import Written
-from keyturn.sync.left_over import deletion_due
+from keyturn.sync.orphans import deletion_due
 from keyturn.sync.plan import plan
 from keyturn.sync.restarts import RESTART, restart_all
 from keyturn.sync.threads import Crew, ReportResult

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from keyturn.catalogue.destinations import FieldPattern
 from keyturn.catalogue.spreading import plain_places
 from keyturn.core.errors import Denied, KeyturnError
-from keyturn.core.hub import SecretInfo, Survey
-from keyturn.core.shared import sharing
-from keyturn.core.stores import MANAGED_BY, TAG_MANAGED_BY, RemoteSecret
-from keyturn.rotation.context import Workspace, side_by_side
-from keyturn.rotation.parts import parts_in
+from keyturn.core.ports.hub import SecretInfo, Survey
+from keyturn.core.ports.shared import sharing
+from keyturn.core.ports.stores import MANAGED_BY, TAG_MANAGED_BY, RemoteSecret
+from keyturn.rotation.state.context import Workspace, side_by_side
+from keyturn.rotation.state.copy_parts import parts_in
 from keyturn.settings.stores import StoreBase, System
 from keyturn.sync import observe
 from keyturn.sync.plan import known

@@ -7,9 +7,9 @@ from typing import Final
 from keyturn.catalogue.destinations import EVERY_FIELD, DeclaredPlace, Destination, FieldPattern
 from keyturn.catalogue.spreading import SameName
 from keyturn.core.errors import KeyturnError
-from keyturn.core.hub import Survey
 from keyturn.core.plan import Action, Item
-from keyturn.rotation.context import Workspace, side_by_side
+from keyturn.core.ports.hub import Survey
+from keyturn.rotation.state.context import Workspace, side_by_side
 
 AT_ONCE: Final = 16
 

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from keyturn.core.plan import Action, Item
-from keyturn.rotation.sync import current
+from keyturn.rotation.copies.push import current
 from keyturn.sync.apply import Applier, Made, Result
 from keyturn.sync.pace import WIDEST
 from keyturn.sync.readings import Readings

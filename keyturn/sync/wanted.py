@@ -6,10 +6,10 @@ from functools import cache
 
 from keyturn.catalogue.destinations import Destination
 from keyturn.core.errors import KeyturnError
-from keyturn.core.names import Limits
 from keyturn.core.plan import Action, Item
-from keyturn.core.stores import RemoteSecret
-from keyturn.rotation.context import Workspace
+from keyturn.core.ports.stores import RemoteSecret
+from keyturn.core.text.names import Limits
+from keyturn.rotation.state.context import Workspace
 from keyturn.settings.stores import System
 
 

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO, Final, cast
 
-from keyturn.core.acting import acting
+from keyturn.core.actor import acting
 from keyturn.core.errors import Unavailable
 from keyturn.core.plan import Item
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.sync import CopyState
+from keyturn.rotation.copies.push import CopyState
+from keyturn.rotation.state.context import Workspace
 from keyturn.sync.apply import Applier, Result, result
 from keyturn.sync.run import Executor, local_executor
 from keyturn.sync.threads import Crew, ReportResult

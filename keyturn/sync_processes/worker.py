@@ -12,14 +12,14 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 from keyturn.catalogue import Catalogue
-from keyturn.core.acting import Acting, acting
+from keyturn.core.actor import Acting, acting
 from keyturn.core.plan import Action, Item
 from keyturn.project.process import guard_process
-from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
 from keyturn.sync.apply import Applier, Result
 from keyturn.sync.threads import Crew
+from keyturn.wiring.registry import open_workspace
 
 READY: Final = "ready"
 

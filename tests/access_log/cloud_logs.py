@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from keyturn.core.access_source import AccessSource, SourceOpening, StoreCopies
-from keyturn.core.audit_lines import AuditMount
+from keyturn.core.ports.access_source import AccessSource, SourceOpening, StoreCopies
+from keyturn.core.text.audit_lines import AuditMount
 from tests.contracts.access_source import PATHS
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -13,10 +13,10 @@ import pytest
 from keyturn.access_log.sources import azure_audit, cloudtrail, gcp_audit, object_log
 from keyturn.access_log.sources.kubernetes_audit import KubernetesFile
 from keyturn.access_log.sources.objects import Directory, StoredObject, dated
-from keyturn.core.access import Access
-from keyturn.core.access_source import AccessSource, Batch, SourceOpening, StoreCopies
-from keyturn.core.audit_lines import AuditMount
 from keyturn.core.errors import Unavailable
+from keyturn.core.ports.access import Access
+from keyturn.core.ports.access_source import AccessSource, Batch, SourceOpening, StoreCopies
+from keyturn.core.text.audit_lines import AuditMount
 from tests.access_log import cloud_logs as logs
 from tests.access_log.cloud_logs import ACCOUNT, NOON, ROLE, DeliveredLog, copy_of, opening, trail_file
 from tests.contracts.access_source import PATHS, SourceContract, drained, paths, records

@@ -17,7 +17,7 @@ from keyturn.access_log.detection.detector import Detector
 from keyturn.access_log.detection.policy import MonitorPolicy, SamePolicy, Tuning
 from keyturn.access_log.detection.rules.registry import RULES
 from keyturn.access_log.hub_reads import parse_time
-from keyturn.core.access import Access
+from keyturn.core.ports.access import Access
 from tests.support import sampling
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)

@@ -9,10 +9,10 @@ import pytest
 
 from keyturn.access_log.detection.detector import Detector
 from keyturn.access_log.detection.policy import MonitorPolicies, MonitorPolicy, SamePolicy, Tuning
-from keyturn.access_log.detection.rules import mass_deletion
+from keyturn.access_log.detection.rules import tampering as mass_deletion
 from keyturn.catalogue import Catalogue
 from keyturn.catalogue.monitors import DeclaredPolicies, MonitorSettings
-from keyturn.core.access import CHANGE, DELETE, DESTROY, LOGIN, READ, Access
+from keyturn.core.ports.access import CHANGE, DELETE, DESTROY, LOGIN, READ, Access
 from tests.access_log.hub import Hub
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)

@@ -11,7 +11,7 @@ from keyturn.access_log.detection.detector import Detector
 from keyturn.access_log.detection.networks import network_of
 from keyturn.access_log.detection.peers import kind_of
 from keyturn.access_log.detection.policy import MonitorPolicy, SamePolicy, Tuning
-from keyturn.core.access import Access
+from keyturn.core.ports.access import Access
 
 MONDAY = datetime(2026, 3, 2, 9, tzinfo=UTC)
 DAY = timedelta(days=1)

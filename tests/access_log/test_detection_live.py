@@ -10,7 +10,7 @@ from keyturn.access_log.detection import grouping
 from keyturn.access_log.detection.alerts import Alert, Level, Stage
 from keyturn.access_log.detection.detector import Detector
 from keyturn.access_log.detection.policy import MonitorPolicy, SamePolicy, Tuning
-from keyturn.core.access import Access
+from keyturn.core.ports.access import Access
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 NIGHT = MonitorPolicy(alert=0, begin=0, end=1, limit=100_000)

@@ -8,7 +8,7 @@ import pytest
 
 from keyturn.access_log.detection.detector import Detector
 from keyturn.access_log.detection.policy import MonitorPolicy, SamePolicy
-from keyturn.core.access import CHANGE, LOGIN, Access
+from keyturn.core.ports.access import CHANGE, LOGIN, Access
 
 MONDAY = datetime(2026, 3, 2, 9, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -13,8 +13,8 @@ from keyturn.access_log.detection.history import FAR_READER, NO_HISTORY, SecretH
 from keyturn.access_log.detection.identities import is_person, plain_name
 from keyturn.access_log.detection.policy import MonitorPolicy, SamePolicy, Site, Tuning
 from keyturn.access_log.detection.sites import distance
-from keyturn.core.access import LOGIN, Access
-from keyturn.core.ledger import Entry, Outcome
+from keyturn.core.ports.access import LOGIN, Access
+from keyturn.core.ports.ledger import Entry, Outcome
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

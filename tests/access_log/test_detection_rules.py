@@ -11,8 +11,8 @@ from keyturn.access_log.detection.detector import Detector
 from keyturn.access_log.detection.history import NO_HISTORY, SecretHistory
 from keyturn.access_log.detection.policy import MonitorPolicy, SamePolicy, Tuning
 from keyturn.access_log.detection.rules.registry import RULES, rule_class
-from keyturn.core.access import LOGIN, Access
-from keyturn.core.ledger import Entry, Outcome
+from keyturn.core.ports.access import LOGIN, Access
+from keyturn.core.ports.ledger import Entry, Outcome
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -15,10 +15,10 @@ import pytest
 from keyturn.access_log.sources import line_source
 from keyturn.access_log.sources.hub_file import HubFile
 from keyturn.access_log.sources.log_text import survey
-from keyturn.core.access import LOGIN
-from keyturn.core.access_source import AccessSource, SourceOpening, SourceRecord
-from keyturn.core.audit_lines import AuditMount
 from keyturn.core.errors import Unavailable
+from keyturn.core.ports.access import LOGIN
+from keyturn.core.ports.access_source import AccessSource, SourceOpening, SourceRecord
+from keyturn.core.text.audit_lines import AuditMount
 from tests.access_log.hub import Hub, read
 from tests.contracts.access_source import SourceContract, drained, paths, records
 

@@ -19,9 +19,9 @@ from keyturn.access_log import log_files
 from keyturn.access_log.hub_log import HubAuditLog
 from keyturn.access_log.hub_reads import HubReads
 from keyturn.access_log.readers import gather
-from keyturn.core.access import Access, AccessLog
-from keyturn.core.audit_lines import AuditMount
 from keyturn.core.errors import Unavailable
+from keyturn.core.ports.access import Access, AccessLog
+from keyturn.core.text.audit_lines import AuditMount
 from tests.access_log.hub import LONG_AGO, LONG_AHEAD, READER, Hub, read
 from tests.support import sampling
 from tests.support.mounts import make_kv

@@ -13,11 +13,11 @@ import pytest
 from keyturn.access_log.sources.line_spool import SpoolTurn
 from keyturn.access_log.sources.post_door import PostAnswer, PostDoor, PostedLog, Poster
 from keyturn.access_log.sources.posted import PostedSource
-from keyturn.core.access import Access
-from keyturn.core.access_source import AccessSource, ReleasesRead, SourceOpening
-from keyturn.core.audit_lines import AuditMount
-from keyturn.core.messages import ID, POSTER, SIGNATURE, TIMESTAMP, signature
+from keyturn.core.notifications.messages import ID, POSTER, SIGNATURE, TIMESTAMP, signature
+from keyturn.core.ports.access import Access
+from keyturn.core.ports.access_source import AccessSource, ReleasesRead, SourceOpening
 from keyturn.core.sensitive import Sensitive
+from keyturn.core.text.audit_lines import AuditMount
 from keyturn.core.webhook_keys import generate_webhook_key
 from tests.contracts.access_source import SourceContract, paths, records
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from keyturn.access_log.readers import LogRead, Readers, gather, is_own
-from keyturn.core.access import Access, AccessLog, Coverage
 from keyturn.core.errors import Denied, KeyturnError, Unavailable
-from keyturn.core.own_login import role_principals
+from keyturn.core.ports.access import Access, AccessLog, Coverage
+from keyturn.core.ports.own_login import role_principals
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -17,10 +17,10 @@ from typer.main import get_command
 
 from keyturn.access_log.detection.rules.registry import RULES, rule_class
 from keyturn.catalogue.monitors import MonitorSettings
-from keyturn.cli import monitor
 from keyturn.cli.app import app
+from keyturn.cli.readers import monitor
 from keyturn.core.errors import Invalid, Unavailable
-from keyturn.core.ledger import Entry, Outcome
+from keyturn.core.ports.ledger import Entry, Outcome
 from keyturn.providers.ledger.address import open_ledger
 from keyturn.settings.durations import show
 from tests.access_log.hub import Hub, read

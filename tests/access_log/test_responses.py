@@ -9,7 +9,7 @@ from keyturn.access_log.detection import grouping
 from keyturn.access_log.detection.alerts import Alert, Stage
 from keyturn.access_log.detection.detector import Detector
 from keyturn.access_log.detection.policy import MonitorPolicy, React, SamePolicy, Tuning
-from keyturn.core.access import LOGIN, Access
+from keyturn.core.ports.access import LOGIN, Access
 from tests.access_log.test_detection import NOON, access, after
 
 REVOKE, DRY_RUN, OFF = React.REVOKE, React.DRY_RUN, React.OFF

@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator
 
 from benchmarks.lab.export import audit_line
 from keyturn.access_log.detection.rules.registry import RULES
-from keyturn.core.access import LOGIN, Access
+from keyturn.core.ports.access import LOGIN, Access
 from tests.access_log.hub import Hub, read
 from tests.support.sigma import Pack, documents
 

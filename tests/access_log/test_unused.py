@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from keyturn.cli.app import app
 from keyturn.cli.environment import opened_workspace
-from keyturn.cli.unused import UnusedSecret, find_unused
-from keyturn.policies.acl import parse_policy, policy_allows
+from keyturn.cli.readers.unused import UnusedSecret, find_unused
+from keyturn.rights.acl import parse_policy, policy_allows
 from tests.access_log.hub import Hub
 from tests.access_log.trail.events import access, write
 from tests.manual.lines import lines_of

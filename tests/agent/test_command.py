@@ -17,7 +17,7 @@ import yaml
 from standardwebhooks import Webhook
 
 from deployments.local.support.ports import free_port
-from keyturn.core.notices import NOTICE_PATH, SECRET_REVOKED, SECRET_ROTATED, Notice, message_id
+from keyturn.core.notifications.notices import NOTICE_PATH, SECRET_REVOKED, SECRET_ROTATED, Notice, message_id
 from keyturn.core.sensitive import SecretFields
 from tests.cli.command import SCRIPT, surroundings
 from tests.support.agent import ask

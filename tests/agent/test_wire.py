@@ -9,7 +9,7 @@ import requests
 from keyturn.agent.application import Agent
 from keyturn.agent.doors import LocalEntrance
 from keyturn.agent.plain_names import PlainNames
-from keyturn.cli.agent import metrics_of
+from keyturn.cli.programs.agent import metrics_of
 from keyturn.client.client import SecretClient
 from keyturn.client.policy import CachePolicy
 from keyturn.client.secrets import Secret

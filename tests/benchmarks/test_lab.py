@@ -22,8 +22,8 @@ from benchmarks.lab.traffic import events
 from benchmarks.lab.world import World, build
 from keyturn.access_log.detection.detector import Detector
 from keyturn.access_log.hub_reads import HubReads
-from keyturn.core.access import CHANGE, LOGIN, READ, Access
-from keyturn.core.audit_lines import AuditMount
+from keyturn.core.ports.access import CHANGE, LOGIN, READ, Access
+from keyturn.core.text.audit_lines import AuditMount
 from tests.support.sigma import Pack
 
 DAYS, WARM_UP = 9, 3

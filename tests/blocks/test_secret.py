@@ -9,7 +9,7 @@ import pytest
 from blocks.secret import KeyturnSecret
 from keyturn.core.errors import Invalid, KeyturnError, NotFound
 from keyturn.core.sensitive import SecretFields
-from keyturn.providers import process_client
+from keyturn.wiring import process_client
 from tests.support.lab import Lab, fresh
 from tests.support.prefect_server import PrefectServer
 

@@ -15,7 +15,7 @@ from blocks import setup_environment as setup
 from keyturn.client import open_leases
 from keyturn.core.errors import Invalid, KeyturnError, NotFound
 from keyturn.project import RUN
-from keyturn.providers import process_client
+from keyturn.wiring import process_client
 from tests.support.lab import Lab
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyturn.catalogue import CatalogueInvalid, Problem, find_problems, load_catalogue
-from keyturn.catalogue.operators_policy import VARIABLE
+from keyturn.catalogue.operator.policy import VARIABLE
 from tests.support import sampling
 
 BROKEN = Path(__file__).parent / "broken"

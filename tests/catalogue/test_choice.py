@@ -65,7 +65,7 @@ def labels(catalogue: Catalogue, path: str) -> list[str]:
 def test_syncs_push_what_they_choose_and_what_is_not_declared_by_its_path_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("keyturn.catalogue.index.WORTH", 0)
+    monkeypatch.setattr("keyturn.catalogue.files.index.WORTH", 0)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "all.yaml").write_text(CATALOGUE)
     for read in ("anew", "from the index"):

@@ -7,8 +7,8 @@ import pytest
 
 from keyturn.catalogue import load_catalogue
 from keyturn.catalogue.freezes import FreezeSettings
-from keyturn.core.path_patterns import covers
-from keyturn.core.windows import Freeze
+from keyturn.core.schedule.windows import Freeze
+from keyturn.core.text.path_patterns import covers
 
 CATALOGUE = """
 secrets:

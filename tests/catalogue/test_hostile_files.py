@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from keyturn.catalogue import CatalogueInvalid, Problem, find_problems
-from keyturn.catalogue.reading import FILE_LIMIT
-from keyturn.catalogue.syntax import DEPTH_LIMIT
+from keyturn.catalogue.files.reading import FILE_LIMIT
+from keyturn.catalogue.files.syntax import DEPTH_LIMIT
 from keyturn.cli.app import app
 
 BOMB = "a: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(

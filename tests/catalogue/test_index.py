@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from keyturn.catalogue import Catalogue, CatalogueInvalid, index, load_catalogue
-from keyturn.catalogue.lazily import Secrets
+from keyturn.catalogue import Catalogue, CatalogueInvalid, load_catalogue
+from keyturn.catalogue.files import index
+from keyturn.catalogue.files.lazy_entries import Secrets
 
 SHARED = """
 targets:

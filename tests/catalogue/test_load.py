@@ -12,14 +12,14 @@ from pydantic import ValidationError
 from yaml.nodes import Node
 
 from keyturn.catalogue import Catalogue, Classification, find_problems, load_catalogue
-from keyturn.catalogue.source import gather, parse_files
+from keyturn.catalogue.files.source import gather, parse_files
 from keyturn.catalogue.stores.aws import AwsSecretsManagerSettings
 from keyturn.catalogue.stores.azure import AzureKeyVaultSettings
 from keyturn.catalogue.stores.gcp import GcpSecretManagerSettings
 from keyturn.catalogue.stores.kubernetes import KubernetesSettings
 from keyturn.core.errors import NotFound
-from keyturn.core.passwords import Form, PasswordPolicy
-from keyturn.core.policy import Schedule, Window
+from keyturn.core.schedule.policy import Schedule, Window
+from keyturn.core.text.passwords import Form, PasswordPolicy
 from keyturn.strategies.accounts import AlternatingUsersSettings, SingleUserSettings
 from keyturn.strategies.generated import GeneratedSettings
 from keyturn.strategies.vault_dynamic import VaultDynamicSettings

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from keyturn.catalogue import examine_unresolved, find_problems
-from keyturn.catalogue.environment import REFERENCE
+from keyturn.catalogue.files.environment import REFERENCE
 from tests.catalogue.test_broken import BROKEN, CATALOGUES, ENV
 
 EXAMPLE = Path(__file__).parents[2] / "deployments" / "catalogue"

@@ -16,10 +16,10 @@ from typer.testing import CliRunner, Result
 from deployments.local.emulators.aws import LocalAws
 from deployments.local.support.ports import free_port
 from keyturn.catalogue import find_problems, schema
-from keyturn.catalogue.problems import SHOWN
+from keyturn.catalogue.files.problems import SHOWN
 from keyturn.cli.app import app
-from keyturn.cli.catalogue import UNANSWERED
-from keyturn.core.policy import Trigger
+from keyturn.cli.catalogue.commands import UNANSWERED
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.rotation import steps

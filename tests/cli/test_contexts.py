@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from keyturn.cli import contexts
 from keyturn.cli.app import app
 from keyturn.cli.commands import wanted_command
-from keyturn.cli.contexts import SETTINGS, read_contexts, reason_against, take_context, variables_of
+from keyturn.cli.setup import contexts
+from keyturn.cli.setup.contexts import SETTINGS, read_contexts, reason_against, take_context, variables_of
 from keyturn.core.errors import Invalid, NotFound
 from tests.cli.command import ROOT, run_keyturn, surroundings
 from tests.support.world import World

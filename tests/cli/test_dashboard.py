@@ -16,7 +16,7 @@ import yaml
 from typer.testing import CliRunner
 
 from keyturn.cli.app import app
-from keyturn.core.hub import ROTATED_AT
+from keyturn.core.ports.hub import ROTATED_AT
 from keyturn.pages.dashboard import Dashboard, Level, OtherLine, SecretLine
 from keyturn.pages.dashboard_page import write_dashboard
 from tests.support.lab import Lab, catalogue_data

@@ -13,13 +13,13 @@ from typer.testing import CliRunner, Result
 
 from keyturn.cli.app import app
 from keyturn.core.errors import Unavailable
-from keyturn.core.hub import EXPIRES_AT, ROTATED_AT
-from keyturn.core.policy import Trigger
+from keyturn.core.ports.hub import EXPIRES_AT, ROTATED_AT
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.webhook_keys import generate_webhook_key
 from keyturn.rotation import steps
 from keyturn.rotation.decide import decide
-from keyturn.rotation.logins import check_logins
-from keyturn.rotation.records import load_record, rewrite
+from keyturn.rotation.state.login_checks import check_logins
+from keyturn.rotation.state.records import load_record, rewrite
 from tests.support.hooks import Hooked, raising
 from tests.support.lab import Declared, Lab, catalogue_data, fresh
 from tests.support.world import REGION, World
@@ -303,7 +303,7 @@ def test_the_keys_that_keyturn_itself_works_with_are_shown_and_one_that_is_late_
     policy.write_text("own_keys: { webhook_grace: 0s }\n")
     monkeypatch.setenv("KEYTURN_POLICY", str(policy))
     with pytest.MonkeyPatch.context() as later:
-        later.setattr("keyturn.rotation.context.Workspace.hub_now", lambda workspace: calendar.now + 2 * DAY)
+        later.setattr("keyturn.rotation.state.context.Workspace.hub_now", lambda workspace: calendar.now + 2 * DAY)
         late = keyturn("due", "--check", code=1)
     assert "has not acknowledged a notice by the new key yet" in late.stderr
     assert "LATE: it was due" in late.stdout

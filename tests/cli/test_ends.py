@@ -17,9 +17,9 @@ import pytest
 import typer
 from pytest_httpserver import HTTPServer
 
+from keyturn.cli.emergencies.reports import Copies, Retirements, outcome_of
 from keyturn.cli.failures import BEHIND, FAILED, HELD, error_boundary
-from keyturn.cli.reports import Copies, Retirements, outcome_of
-from keyturn.cli.watch import Run
+from keyturn.cli.running.watch import Run
 from keyturn.core.error_codes import code_of_kind
 from keyturn.core.errors import Denied, Locked, TransientError
 from keyturn.core.result_parts import join_parts, split_text

@@ -22,8 +22,8 @@ from typer.testing import CliRunner
 
 from deployments.local.support.ports import free_port
 from keyturn.cli.app import app
-from keyturn.cli.exec_order import LOGINS
-from keyturn.core.notices import NOTICE_PATH, Notice
+from keyturn.cli.programs.exec_order import LOGINS
+from keyturn.core.notifications.notices import NOTICE_PATH, Notice
 from keyturn.core.sensitive import SecretFields
 from keyturn.programs.children import lives
 from tests.cli.command import ROOT, SCRIPT, surroundings

@@ -13,9 +13,9 @@ from keyturn import __version__
 from keyturn.cli.app import app
 from keyturn.cli.commands import COMMANDS
 from keyturn.core import errors
-from keyturn.core.envelope import Refusal, SealRefused
 from keyturn.core.error_codes import EXPLANATIONS, code_of, code_of_kind, explain_error
 from keyturn.core.errors import KeyturnError
+from keyturn.core.ports.envelope import Refusal, SealRefused
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,8 +6,8 @@ import pytest
 from typer.main import get_command
 
 from keyturn.cli.app import app
-from keyturn.cli.guide import EXAMPLES, GROUPS
-from keyturn.cli.whois import insist_on_fingerprint
+from keyturn.cli.emergencies.whois import insist_on_fingerprint
+from keyturn.cli.setup.guide import EXAMPLES, GROUPS
 from tests.cli.command import run_keyturn
 
 COMMANDS = get_command(app).commands  # type: ignore[attr-defined]

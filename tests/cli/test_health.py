@@ -19,23 +19,24 @@ from deployments.local.openbao import OpenBao
 from deployments.local.prepare import Hub as PreparedHub
 from deployments.local.support.ports import free_port
 from keyturn.catalogue import load_catalogue
-from keyturn.catalogue.operators_policy import OperatorsPolicy, Scheduler
-from keyturn.cli import health, prefect_server
+from keyturn.catalogue.operator.policy import OperatorsPolicy, Scheduler
+from keyturn.cli import health
 from keyturn.cli.app import app
-from keyturn.cli.dashboard import board_of
 from keyturn.cli.health import SILENT, UNTESTED, LoginState, PrefectSight, check_logins, judge_workers
+from keyturn.cli.secrets.dashboard import board_of
+from keyturn.cli.setup import prefect_server
 from keyturn.core.workspaces import WorkspaceNames
 from keyturn.doctor.results import Grade
 from keyturn.pages.dashboard_page import write_dashboard
-from keyturn.providers.ledger.opening import configured_ledger, make_checkpoint
-from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.revocation.incident import Incident, Mode
-from keyturn.revocation.incident_store import create_incident
-from keyturn.rotation.context import Workspace
+from keyturn.revocation.incidents.incident import Incident, Mode
+from keyturn.revocation.incidents.store import create_incident
 from keyturn.rotation.heartbeat import HEARTBEAT, leave_heartbeat
-from keyturn.rotation.logins import Login, LoginCheck
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.login_checks import Login, LoginCheck
 from keyturn.settings.hub import HubSettings
+from keyturn.wiring.ledger import configured_ledger, make_checkpoint
+from keyturn.wiring.registry import open_workspace
 from tests.cli.command import one_generated_secret
 from tests.support.lab import Lab
 

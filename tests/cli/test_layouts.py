@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 import pytest
 import typer
 
-from keyturn.cli import incident_tables, output
+from keyturn.cli import output
 from keyturn.cli.commands import wanted_command
-from keyturn.cli.grouped import CopyFailure, failure_lines
+from keyturn.cli.copies.grouped import CopyFailure, failure_lines
+from keyturn.cli.emergencies import incident_tables
 from keyturn.cli.options import Layout, layout_of
 from keyturn.cli.redraw import redraw
 from keyturn.core.errors import Unavailable
-from keyturn.revocation.incident_store import new_incident_id
+from keyturn.revocation.incidents.store import new_incident_id
 from tests.cli.command import run_keyturn
 
 NOW = datetime(2026, 11, 25, 15, 30, 12, tzinfo=UTC)

@@ -13,9 +13,9 @@ from pytest_httpserver import HTTPServer
 from typer.testing import CliRunner, Result
 
 from deployments.local.support.ports import free_port
-from keyturn.cli import callback
 from keyturn.cli.app import app
-from keyturn.cli.callback import Callback, awaited_state
+from keyturn.cli.setup import callback
+from keyturn.cli.setup.callback import Callback, awaited_state
 from keyturn.core.errors import Denied, Invalid, Unavailable
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.vault.hub import VaultHub
@@ -151,7 +151,7 @@ def test_a_password_is_asked_for_unseen_and_taken_from_nowhere_else(
     assert "a password is asked for at a terminal alone" in refused.stderr
     assert not person.file.exists()
     for typed, code in (("wrong", 1), (password, 0)):
-        monkeypatch.setattr("keyturn.cli.login.typed_password", lambda typed=typed: Sensitive(typed))
+        monkeypatch.setattr("keyturn.cli.setup.login.typed_password", lambda typed=typed: Sensitive(typed))
         result = person.runs(*told)
         assert result.exit_code == code, result.stderr
         assert password not in result.output

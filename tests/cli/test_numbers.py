@@ -7,20 +7,20 @@ from typing import Any
 
 import pytest
 
-from keyturn.cli import numbers
-from keyturn.cli.copies import CopyStatus
-from keyturn.cli.numbers import OTHERS, grouped, looks_of
-from keyturn.cli.status import SecretStatus
+from keyturn.cli.running import numbers
+from keyturn.cli.running.numbers import OTHERS, grouped, looks_of
+from keyturn.cli.secrets.copies import CopyStatus
+from keyturn.cli.secrets.status import SecretStatus
 from keyturn.client.metrics import Samples
-from keyturn.core.backups import RESTORED
 from keyturn.core.errors import Denied, Unavailable
 from keyturn.core.plan import Action, Item
-from keyturn.core.restored import RestoredMark, mark_recovered
-from keyturn.rotation.living import values
-from keyturn.rotation.recover import choose, recover
+from keyturn.core.ports.backups import RESTORED
+from keyturn.core.ports.restored import RestoredMark, mark_recovered
+from keyturn.rotation.repair.recover import choose, recover
+from keyturn.rotation.repair.recoverable_values import values
 from keyturn.rotation.run import rotate
-from keyturn.serving.board import Numbers
-from keyturn.serving.shown import SHOWN, Area
+from keyturn.serving.numbers.board import Numbers
+from keyturn.serving.numbers.displayed import SHOWN, Area
 from tests.rotation.helpers import with_copy
 from tests.support.lab import Lab, Opened
 
@@ -139,7 +139,7 @@ def test_a_hub_that_tells_of_no_secret_hides_the_area(opened: Opened, monkeypatc
     def down(*_: Any) -> Any:
         raise Unavailable("read", "the hub", "it does not answer", "Wait")
 
-    monkeypatch.setattr("keyturn.cli.status.secret_status", down)
+    monkeypatch.setattr("keyturn.cli.secrets.status.secret_status", down)
     with pytest.raises(Unavailable):
         looks_of(lambda: opened.workspace)[Area.SECRETS]()
 

@@ -12,8 +12,8 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from keyturn.cli.app import app
-from keyturn.core.backups import RESTORED
-from keyturn.core.restored import RestoredMark, read_mark
+from keyturn.core.ports.backups import RESTORED
+from keyturn.core.ports.restored import RestoredMark, read_mark
 from tests.support.lab import Declared, Lab
 from tests.support.world import World
 

@@ -23,15 +23,15 @@ from deployments.local.emulators.aws import LocalAws
 from deployments.local.pager import Pager
 from deployments.local.prepare import WORKER
 from deployments.local.support.ports import free_port
-from keyturn.cli import watch
 from keyturn.cli.app import app
+from keyturn.cli.running import watch
 from keyturn.core.errors import KeyturnError
 from keyturn.core.sensitive import Sensitive
 from keyturn.ledger.entries import parse_leaf
-from keyturn.ledger.waiting import record_waiting, waiting_in_hub
+from keyturn.ledger.storage.waiting import record_waiting, waiting_in_hub
 from keyturn.providers.ledger.address import open_ledger
-from keyturn.providers.ledger.opening import named_ledger
 from keyturn.revocation import run
+from keyturn.wiring.ledger import named_ledger
 from tests.cli.command import at_terminal, run_keyturn, run_python
 from tests.faults.disk import Disk
 from tests.support.announcements import load_apprise

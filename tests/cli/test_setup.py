@@ -14,7 +14,7 @@ from deployments.local.emulators.kubernetes import Account
 from deployments.local.emulators.kubernetes.access import rules_of
 from deployments.local.openbao import OpenBao
 from keyturn.cli.app import app
-from keyturn.core.policy import Trigger
+from keyturn.core.schedule.policy import Trigger
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.run import rotate
 from tests.contracts.store import fresh_value, put

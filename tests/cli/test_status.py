@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from keyturn.cli.app import app
 from keyturn.core.record import Stage
-from keyturn.rotation.records import load_record, save
+from keyturn.rotation.state.records import load_record, save
 from tests.faults.shell import Shell
 from tests.support.lab import Declared, Lab
 

@@ -18,10 +18,10 @@ from typer.testing import CliRunner, Result
 from deployments.local.emulators.aws import LocalAws
 from deployments.local.support.ports import free_port
 from keyturn.catalogue import find_problems, load_catalogue
-from keyturn.cli import plan as cli
 from keyturn.cli.app import app
-from keyturn.cli.progress import EVERY, Progress
-from keyturn.core.hub import SUSPECTED_AT
+from keyturn.cli.copies import plan as cli
+from keyturn.cli.running.progress import EVERY, Progress
+from keyturn.core.ports.hub import SUSPECTED_AT
 from keyturn.core.sensitive import SecretFields
 from keyturn.sync.apply import Result as Applied
 from tests.cli.command import one_generated_secret, run_python, surroundings

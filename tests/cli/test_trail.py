@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from keyturn.access_log.trail.cursors import HubCursors
 from keyturn.access_log.trail.trail import Trail
 from keyturn.cli.app import app
-from keyturn.core.access_source import SourceRecord
+from keyturn.core.ports.access_source import SourceRecord
 from keyturn.ledger.checkpointer import sign_checkpoint
 from keyturn.providers.ledger.address import open_ledger
 from keyturn.providers.ledger.ed25519 import verify_ed25519

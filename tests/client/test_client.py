@@ -19,7 +19,7 @@ from keyturn.client.policy import RESTRICTED, CachePolicy
 from keyturn.client.secrets import Secret
 from keyturn.client.statistics import Event
 from keyturn.core.errors import Invalid, KeyturnError, NotFound, Unavailable, Unproven
-from keyturn.core.notices import SECRET_REVOKED, SECRET_ROTATED, Notice
+from keyturn.core.notifications.notices import SECRET_REVOKED, SECRET_ROTATED, Notice
 from tests.support.hooks import eventually
 from tests.support.served import MADE, Clock, MemorySource
 

@@ -23,11 +23,11 @@ from keyturn.client.host.group import HostGroup
 from keyturn.client.pool import SecretPool
 from keyturn.client.secrets import Secret
 from keyturn.client.sources import HubSource
-from keyturn.client.webhook import Receiver, wsgi_app
+from keyturn.client.webhooks.receiver import Receiver, wsgi_app
 from keyturn.core.errors import KeyturnError
-from keyturn.core.notices import SECRET_ROTATED, Notice, message_id
-from keyturn.core.policy import Trigger
-from keyturn.core.waive import Waive
+from keyturn.core.notifications.notices import SECRET_ROTATED, Notice, message_id
+from keyturn.core.overrides import Waive
+from keyturn.core.schedule.policy import Trigger
 from keyturn.providers.http.webhook import WebhookSender
 from keyturn.providers.notices import sign_notice
 from keyturn.rotation.retire import retire

@@ -20,7 +20,7 @@ from keyturn.client.policy import CachePolicy
 from keyturn.client.pool import SecretPool
 from keyturn.client.statistics import Event
 from keyturn.core.errors import Invalid, NotFound, Unavailable
-from keyturn.core.notices import SECRET_REVOKED, SECRET_ROTATED, Notice
+from keyturn.core.notifications.notices import SECRET_REVOKED, SECRET_ROTATED, Notice
 from tests.client.test_client import Clock, Versionless, raises
 from tests.client.test_pool import Database, Refused
 from tests.support.hooks import eventually

@@ -15,8 +15,8 @@ import pytest
 
 from keyturn.client.client import SecretClient
 from keyturn.client.sources import HubSource
-from keyturn.core.engines import IssuedLease
 from keyturn.core.errors import Denied, Invalid, Missing, NotFound
+from keyturn.core.ports.engines import IssuedLease
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings

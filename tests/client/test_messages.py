@@ -7,10 +7,10 @@ from http import HTTPStatus
 
 import pytest
 
-from keyturn.client.webhook import QUEUED, Receiver
+from keyturn.client.webhooks.receiver import QUEUED, Receiver
 from keyturn.core.errors import Unavailable
-from keyturn.core.messages import SignedMessage
-from keyturn.core.notices import SECRET_ROTATED, Notice, message_id
+from keyturn.core.notifications.messages import SignedMessage
+from keyturn.core.notifications.notices import SECRET_ROTATED, Notice, message_id
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.notices import sign_notice
 
@@ -92,5 +92,5 @@ def test_it_may_have_lain_in_its_queue_for_so_long(
     monkeypatch: pytest.MonkeyPatch, seconds: float, good_for: float, status: HTTPStatus
 ) -> None:
     message, now = signed(), time.time()
-    monkeypatch.setattr("keyturn.client.webhook.time.time", lambda: now + seconds)
+    monkeypatch.setattr("keyturn.client.webhooks.receiver.time.time", lambda: now + seconds)
     assert Receiver([KEY]).handle_message(message.to_json(), Application(), good_for) == status

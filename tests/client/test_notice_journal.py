@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.client.notice_journal import FILE, HOUR, LINES, NoticeJournal
 from keyturn.client.private_directory import PrivateDirectory
-from keyturn.core.notices import SECRET_REVOKED, Notice
+from keyturn.client.webhooks.notice_journal import FILE, HOUR, LINES, NoticeJournal
+from keyturn.core.notifications.notices import SECRET_REVOKED, Notice
 from tests.support.served import MADE
 
 NOW = 1_800_000_000.0
@@ -90,6 +90,6 @@ def test_one_that_is_larger_than_any_that_is_written_is_an_error_of_the_disk(
     journal: NoticeJournal, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal.note(notice("a"), NOW, NOW)
-    monkeypatch.setattr("keyturn.client.notice_journal.LARGEST", 10)
+    monkeypatch.setattr("keyturn.client.webhooks.notice_journal.LARGEST", 10)
     with pytest.raises(OSError, match="larger than any"):
         journal.read()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyturn.core.notices import SECRET_REVOKED, SECRET_ROTATED, Notice, message_id
+from keyturn.core.notifications.notices import SECRET_REVOKED, SECRET_ROTATED, Notice, message_id
 
 NOTICE = Notice(SECRET_ROTATED, "ml-training/database", 7, datetime(2025, 3, 1, 12, 30, tzinfo=UTC))
 

@@ -15,14 +15,14 @@ import pytest
 from keyturn.client.client import SecretClient
 from keyturn.client.host.group import HostGroup
 from keyturn.client.machine import this_machine
-from keyturn.client.offline_cache import OfflineCache
+from keyturn.client.offline.cache_file import OfflineCache
 from keyturn.client.policy import RESTRICTED, CachePolicy
 from keyturn.client.private_directory import PrivateDirectory
 from keyturn.client.secrets import Secret
 from keyturn.client.statistics import Event
-from keyturn.core.envelope import Refusal
 from keyturn.core.errors import Denied, Invalid, NotFound, Unavailable
-from keyturn.core.notices import SECRET_REVOKED, SECRET_ROTATED, Notice
+from keyturn.core.notifications.notices import SECRET_REVOKED, SECRET_ROTATED, Notice
+from keyturn.core.ports.envelope import Refusal
 from keyturn.providers.files.data_keys import FileDataKeys
 from keyturn.providers.keys.aes_gcm import AesEnvelope
 from tests.support.hooks import eventually
@@ -35,7 +35,7 @@ DAY = 86_400
 @pytest.fixture(autouse=True)
 def _debuggable(monkeypatch: pytest.MonkeyPatch) -> None:
     """This process runs on."""
-    monkeypatch.setattr("keyturn.client.offline_cache.guard_memory", lambda: None)
+    monkeypatch.setattr("keyturn.client.offline.cache_file.guard_memory", lambda: None)
 
 
 @pytest.fixture
@@ -428,7 +428,7 @@ def test_where_a_notice_can_not_be_kept_the_file_goes_that_it_ends(
         client.told(rotated("a", 1, SECRET_REVOKED))
         assert not host.file.exists()
         monkeypatch.undo()
-        monkeypatch.setattr("keyturn.client.offline_cache.guard_memory", lambda: None)
+        monkeypatch.setattr("keyturn.client.offline.cache_file.guard_memory", lambda: None)
         assert beside.flush()
     with outage(host, source) as (client, _), pytest.raises(Unavailable):
         client.get("a")

@@ -58,7 +58,7 @@ def host(tmp_path: Path) -> Host:
 
 @pytest.fixture(autouse=True)
 def _debuggable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("keyturn.client.offline_cache.guard_memory", lambda: None)
+    monkeypatch.setattr("keyturn.client.offline.cache_file.guard_memory", lambda: None)
 
 
 @contextmanager

@@ -13,9 +13,9 @@ from keyturn.client.pool import Retired, SecretPool, connector
 from keyturn.client.secrets import Secret
 from keyturn.client.sources import HubSource
 from keyturn.core.errors import NotFound, Unavailable
-from keyturn.core.notices import SECRET_REVOKED, SECRET_ROTATED, Notice
-from keyturn.core.policy import Trigger
-from keyturn.core.waive import Waive
+from keyturn.core.notifications.notices import SECRET_REVOKED, SECRET_ROTATED, Notice
+from keyturn.core.overrides import Waive
+from keyturn.core.schedule.policy import Trigger
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from tests.rotation.helpers import worker

@@ -20,10 +20,10 @@ from keyturn.client import posts as module
 from keyturn.client.client import SecretClient
 from keyturn.client.posts import AccessPosts
 from keyturn.client.secrets import NotServed, Secret
-from keyturn.core.access_source import SourceOpening
-from keyturn.core.audit_lines import AuditMount
 from keyturn.core.errors import Denied, Invalid
+from keyturn.core.ports.access_source import SourceOpening
 from keyturn.core.sensitive import SecretFields
+from keyturn.core.text.audit_lines import AuditMount
 from keyturn.core.webhook_keys import generate_webhook_key
 from tests.contracts.access_source import records
 from tests.support.hooks import eventually

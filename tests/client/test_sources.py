@@ -12,12 +12,12 @@ from standardwebhooks import Webhook
 from deployments.local.prepare import DATABASE
 from keyturn.client.client import SecretClient
 from keyturn.client.sources import HubSource, StoreSource
-from keyturn.client.webhook import Receiver
+from keyturn.client.webhooks.receiver import Receiver
 from keyturn.core.errors import Invalid, NotFound
-from keyturn.core.hub import EXPIRES_AT
-from keyturn.core.notices import SECRET_REVOKED, SECRET_ROTATED, Notice, message_id
+from keyturn.core.notifications.notices import SECRET_REVOKED, SECRET_ROTATED, Notice, message_id
+from keyturn.core.ports.hub import EXPIRES_AT
+from keyturn.core.ports.stores import OwnershipTags
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.stores import OwnershipTags
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
@@ -146,7 +146,7 @@ def test_the_documents_examples_run(lab: Lab, tmp_path: Path) -> None:
 
     with pytest.MonkeyPatch.context() as environment:
         environment.setattr(SecretClient, "__init__", begun)
-        environment.setattr("keyturn.client.offline_cache.guard_memory", lambda: None)
+        environment.setattr("keyturn.client.offline.cache_file.guard_memory", lambda: None)
         environment.setenv("VAULT_ADDR", lab.world.hub_address)
         environment.setenv("VAULT_TOKEN", lab.world.hub_token)
         environment.setenv("VAULT_CACERT", str(lab.world.hub_ca))

@@ -17,11 +17,11 @@ import pytest
 import requests
 from standardwebhooks import Webhook
 
-from keyturn.client import webhook
-from keyturn.client.webhook import BODY_LIMIT, Receiver, wsgi_app
-from keyturn.client.webhook_asgi import asgi_app
+from keyturn.client.webhooks import receiver as webhook
+from keyturn.client.webhooks.asgi import asgi_app
+from keyturn.client.webhooks.receiver import BODY_LIMIT, Receiver, wsgi_app
 from keyturn.core.errors import Denied, Invalid
-from keyturn.core.notices import NOTICE_PATH, SECRET_REVOKED, SECRET_ROTATED, Notice, message_id
+from keyturn.core.notifications.notices import NOTICE_PATH, SECRET_REVOKED, SECRET_ROTATED, Notice, message_id
 from keyturn.core.sensitive import Sensitive
 
 KEY = Sensitive("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
@@ -283,6 +283,6 @@ def test_the_asgi_application_answers_as_the_receiver_does(receiver: Receiver, a
 
 
 def test_importing_the_client_loads_no_sdk() -> None:
-    script = "import json, sys, keyturn.client.webhook; print(json.dumps(sorted(sys.modules)))"
+    script = "import json, sys, keyturn.client.webhooks.receiver; print(json.dumps(sorted(sys.modules)))"
     loaded = json.loads(subprocess.check_output([sys.executable, "-c", script], text=True))
     assert not {"requests", "hvac", "boto3", "azure", "google", "prefect", "pydantic"} & set(loaded)

@@ -7,11 +7,11 @@ from typing import Any
 import httpx
 import pytest
 
-from keyturn.client import webhook_asgi
 from keyturn.client.client import SecretClient
-from keyturn.client.webhook import Receiver
-from keyturn.client.webhook_asgi import asgi_app
-from keyturn.core.notices import NOTICE_PATH, SECRET_ROTATED, Notice, message_id
+from keyturn.client.webhooks import asgi as webhook_asgi
+from keyturn.client.webhooks.asgi import asgi_app
+from keyturn.client.webhooks.receiver import Receiver
+from keyturn.core.notifications.notices import NOTICE_PATH, SECRET_ROTATED, Notice, message_id
 from tests.client.test_webhook import BODY, KEY, Application, signed
 from tests.support.served import MADE, MemorySource
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from keyturn.client.webhook_keys import READ_AGAIN, HubKeys
+from keyturn.client.webhooks.keys import READ_AGAIN, HubKeys
 from keyturn.core.errors import Invalid, NotFound, Unavailable
-from keyturn.core.hub import State
+from keyturn.core.ports.hub import State
 
 AWAY = Unavailable("read", "the hub", "it does not answer")
 

@@ -9,8 +9,8 @@ from typing import Protocol
 
 import pytest
 
-from keyturn.core.access_source import AccessSource, Batch, SourceRecord
 from keyturn.core.errors import Invalid
+from keyturn.core.ports.access_source import AccessSource, Batch, SourceRecord
 from tests.support.hooks import eventually
 
 PATHS = ("ml/database", "ml/key", "payments/card", "payments/token", "shop/smtp", "shop/cdn", "ops/pager")

@@ -1,12 +1,12 @@
-"""What every :class:`keyturn.core.backups.BackupPlace` does: nothing is written over, and everything is listed."""
+"""What every ``BackupPlace`` does: nothing is written over, and everything is listed."""
 
 import secrets
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from keyturn.core.backups import BackupPlace
 from keyturn.core.errors import Conflict, Locked, NotFound
+from keyturn.core.ports.backups import BackupPlace
 
 CHAIN = "20261128T190501Z-ab12cd34"
 

@@ -1,4 +1,4 @@
-"""What every :class:`keyturn.core.envelope.DataKeys` does: a data key opens with its context alone, also later."""
+"""What every ``DataKeys`` does: a data key opens with its context alone, also later."""
 
 import base64
 import pickle
@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from keyturn.core.envelope import KEY_BYTES, DataKeys, SealRefused
 from keyturn.core.errors import KeyturnError
+from keyturn.core.ports.envelope import KEY_BYTES, DataKeys, SealRefused
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.keys.aes_gcm import AesEnvelope
 

@@ -1,11 +1,11 @@
-"""What every database engine must do: one suite over all adapters of :class:`keyturn.core.engines.DatabaseEngine`."""
+"""What every database engine must do: one suite over all adapters of ``DatabaseEngine``."""
 
 from datetime import timedelta
 
 import pytest
 
-from keyturn.core.engines import DatabaseEngine, StaticRole, Terms
 from keyturn.core.errors import KeyturnError, NotFound
+from keyturn.core.ports.engines import DatabaseEngine, StaticRole, Terms
 from keyturn.core.sensitive import SecretFields
 from tests.contracts.hub import assert_silent
 from tests.support.hooks import eventually

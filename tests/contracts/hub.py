@@ -1,4 +1,4 @@
-"""What every hub must do: one suite over all adapters of :class:`keyturn.core.hub.Hub`.
+"""What every hub must do: one suite over all adapters of :class:`keyturn.core.ports.hub.Hub`.
 
 An adapter's test module writes ``class TestItsName(HubContract)`` with the fixtures that raise
 NotImplementedError here, and adds the cases that only its system has.
@@ -18,8 +18,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from keyturn.core.errors import Conflict, Denied, KeyturnError, NotFound
-from keyturn.core.hub import ROTATED_AT, Hub, Right, VersionState
-from keyturn.core.ledger import Signer
+from keyturn.core.ports.hub import ROTATED_AT, Hub, Right, VersionState
+from keyturn.core.ports.ledger import Signer
 from keyturn.core.sensitive import SecretFields
 
 THREADS = 8

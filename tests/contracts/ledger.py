@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from keyturn.core.errors import Conflict, Invalid, KeyturnError, NotFound
-from keyturn.core.ledger import Entry, NewestVersion, Outcome
+from keyturn.core.ports.ledger import Entry, NewestVersion, Outcome
 from keyturn.ledger.checkpointer import sign_checkpoint
 from keyturn.ledger.entries import Numbered, leaf, parse_leaf
 from keyturn.ledger.ports import StoredLedger

@@ -12,10 +12,10 @@ import pytest
 
 from keyturn.core.errors import Conflict, Invalid, NotFound, NotOwned
 from keyturn.core.fingerprint import fingerprint, payload
+from keyturn.core.ports.shared import Change, Shared, Shares, sharing
+from keyturn.core.ports.stores import OwnershipTags, RemoteSecret, Store
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.shared import Change, Shared, Shares, sharing
-from keyturn.core.stores import OwnershipTags, RemoteSecret, Store
-from keyturn.rotation.parts import Parts, SeenPart, parts_in
+from keyturn.rotation.state.copy_parts import Parts, SeenPart, parts_in
 from tests.contracts.store import KEY, Raw
 
 Owner = Callable[[str, Mapping[str, str | None]], None]

@@ -1,4 +1,4 @@
-"""What every store must do: one suite over all adapters of :class:`keyturn.core.stores.Store`.
+"""What every store must do: one suite over all adapters of :class:`keyturn.core.ports.stores.Store`.
 
 An adapter's test module writes ``class TestItsName(StoreContract)`` with ``kind`` and the fixtures
 ``store``, ``foreign`` and ``tampered``, and adds the cases that only its system has.
@@ -21,9 +21,8 @@ import pytest
 from keyturn.catalogue.stores import STORE_KINDS
 from keyturn.core.errors import Invalid, KeyturnError, NotFound, Taken, UnsupportedOperation
 from keyturn.core.fingerprint import fingerprint
-from keyturn.core.sensitive import Sensitive
-from keyturn.core.shared import sharing
-from keyturn.core.stores import (
+from keyturn.core.ports.shared import sharing
+from keyturn.core.ports.stores import (
     NO_DETAILS,
     Creates,
     Detail,
@@ -35,6 +34,7 @@ from keyturn.core.stores import (
     creator,
     describer,
 )
+from keyturn.core.sensitive import Sensitive
 from keyturn.settings.stores import StoreBase
 
 Raw = Callable[[str, str], None]
@@ -427,7 +427,7 @@ class StoreContract:
     # create
 
     creates: ClassVar[bool] = False
-    """Whether it has :class:`keyturn.core.stores.Creates`."""
+    """Whether it has :class:`keyturn.core.ports.stores.Creates`."""
     refuses_taken: ClassVar[bool] = True
     """Whether the service itself refuses a name that is taken, so that of two that make it one does."""
 

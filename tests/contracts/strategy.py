@@ -14,10 +14,10 @@ from typing import ClassVar
 
 import pytest
 
-from keyturn.core.capabilities import capability
 from keyturn.core.errors import CandidateRejected, Invalid, Superseded, UnsupportedOperation
+from keyturn.core.ports.strategies import AdjustsFields, Change, RemovesOrphans, Renews, Strategy
+from keyturn.core.rights.capabilities import capability
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import AdjustsFields, Change, RemovesOrphans, Renews, Strategy
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from keyturn.core.conductor import Conductor, SideBySide, Step, Verb, conduct, take_side_by_side
 from keyturn.core.errors import KeyturnError, TerminalError, Unavailable
+from keyturn.core.ports.conductor import Conductor, SideBySide, Step, Verb, conduct, take_side_by_side
 
 DOWN = Unavailable("copy", "b", "it is down", "Wait")
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from keyturn.core.connections import Connection
-from keyturn.core.mapping import Escape, Shape
+from keyturn.core.ports.strategies import AccountTarget
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.strategies import AccountTarget
+from keyturn.core.text.connections import Connection
+from keyturn.core.text.mapping import Escape, Shape
 from keyturn.providers.mysql.target import MySQL
 from keyturn.providers.postgresql.target import PostgreSQL
 from keyturn.providers.redis.target import Redis

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keyturn.core.cron import Cron, cron_flaw
-from keyturn.core.windows import change, instant
+from keyturn.core.schedule.cron import Cron, cron_flaw
+from keyturn.core.schedule.windows import change, instant
 from tests.support import sampling
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

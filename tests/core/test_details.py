@@ -7,7 +7,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from keyturn.catalogue.stores import StoreSettings
-from keyturn.core.stores import Details, OwnershipTags, changed_tags, tag_changes
+from keyturn.core.ports.stores import Details, OwnershipTags, changed_tags, tag_changes
 
 STORES = {
     one["kind"]: TypeAdapter[StoreSettings](StoreSettings).validate_python(one)

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyturn.core import dotenv
-from keyturn.core.dotenv import Dotenv, Reader
 from keyturn.core.fingerprint import payload
-from keyturn.core.passwords import PasswordPolicy, generate
 from keyturn.core.sensitive import SecretFields
+from keyturn.core.text import dotenv
+from keyturn.core.text.dotenv import Dotenv, Reader
+from keyturn.core.text.passwords import PasswordPolicy, generate
 from tests.support.env_files import compose, docker_new, docker_old, python_dotenv, sourced
 
 Read = Callable[[Path], dict[str, str]]

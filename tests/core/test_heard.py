@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from keyturn.core.heard import Heard, Silence, made_at
-from keyturn.core.hub import SecretInfo, VersionInfo, VersionState
-from keyturn.core.notices import SECRET_ROTATED, message_id
+from keyturn.core.notifications.notice_state import Heard, Silence, made_at
+from keyturn.core.notifications.notices import SECRET_ROTATED, message_id
+from keyturn.core.ports.hub import SecretInfo, VersionInfo, VersionState
 
 MADE = datetime(2026, 3, 1, 12, 0, 0, 250, tzinfo=UTC)
 NOW, LATER = "2026-03-01T12:00:01+00:00", "2026-03-01T13:00:00+00:00"

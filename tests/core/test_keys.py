@@ -2,7 +2,7 @@
 
 import pytest
 
-from keyturn.core.keys import ALGORITHMS, KeyKind, thumbprint
+from keyturn.core.ports.keys import ALGORITHMS, KeyKind, thumbprint
 
 RSA = {
     "kty": "RSA",

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from keyturn.core.errors import Invalid
-from keyturn.core.log_lines import log_line, wants_json
+from keyturn.core.text.log_lines import log_line, wants_json
 from keyturn.project.json_lines import JsonFormatter
 from tests.cli.command import run_keyturn, surroundings
 

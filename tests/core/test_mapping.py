@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyturn.catalogue.destinations import Destination
-from keyturn.core.mapping import WHOLE, Encoding, Escape, Shape, template_flaw
-from keyturn.core.references import Unfit
 from keyturn.core.sensitive import SecretFields
+from keyturn.core.text.mapping import WHOLE, Encoding, Escape, Shape, template_flaw
+from keyturn.core.text.references import Unfit
 from tests.support import ado
 
 FIELDS = SecretFields({"username": "app", "password": "p@ss/w:ö rd", "host": "db.example.com", "port": 5432})

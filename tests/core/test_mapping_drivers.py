@@ -16,10 +16,10 @@ from psycopg2.extensions import connection as Connection
 from deployments.local.mariadb import MariaDB
 from deployments.local.postgres import PostgreSQL
 from deployments.local.redis import Redis
-from keyturn.core.mapping import Escape, Shape
-from keyturn.core.passwords import CLASSES, PasswordPolicy, generate
-from keyturn.core.references import Unfit
 from keyturn.core.sensitive import SecretFields
+from keyturn.core.text.mapping import Escape, Shape
+from keyturn.core.text.passwords import CLASSES, PasswordPolicy, generate
+from keyturn.core.text.references import Unfit
 from tests.support.lab import fresh
 from tests.support.odbc import MARIADB, POSTGRESQL, Odbc, odbc
 

@@ -4,11 +4,11 @@ import pytest
 
 from keyturn.catalogue.destinations import SyncSettings
 from keyturn.catalogue.freezes import FreezeSettings
-from keyturn.core.audit_lines import AuditMount, AuditRequest
 from keyturn.core.errors import Invalid
 from keyturn.core.mounts import join, split
-from keyturn.core.path_patterns import covers
-from keyturn.core.stores import OwnershipTags
+from keyturn.core.ports.stores import OwnershipTags
+from keyturn.core.text.audit_lines import AuditMount, AuditRequest
+from keyturn.core.text.path_patterns import covers
 from keyturn.providers.vault.mounts import insist_on_apart
 from tests.support.places import single
 

@@ -13,10 +13,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from keyturn.core.errors import Invalid
-from keyturn.core.passwords import CLASSES, PRINTABLE, SEPARATORS, Form, PasswordPolicy, generate, password_flaw
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.tokens import BASE62, PREFIX, token
-from keyturn.core.words import english
+from keyturn.core.text.passwords import CLASSES, PRINTABLE, SEPARATORS, Form, PasswordPolicy, generate, password_flaw
+from keyturn.core.text.tokens import BASE62, PREFIX, token
+from keyturn.core.text.wording import english
 
 CLASS_NAMES = sorted(CLASSES)
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keyturn.core.cron import Cron
-from keyturn.core.policy import (
+from keyturn.core.schedule.cron import Cron
+from keyturn.core.schedule.policy import (
     Facts,
     Freeze,
     Reason,

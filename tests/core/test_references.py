@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyturn.core.mapping import Escape, Shape, template_flaw
-from keyturn.core.references import Unfit, value_of
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.spelling import Case, respelled, spelled, words_of
+from keyturn.core.text.formatting import Case, respelled, spelled, words_of
+from keyturn.core.text.mapping import Escape, Shape, template_flaw
+from keyturn.core.text.references import Unfit, value_of
 
 CONFIG = json.dumps({"db": {"host": "h", "ports": [1, {"n": 2}], "a.b": "dotted"}, "text": '{"deep": "d"}'})
 FIELDS = SecretFields({"config": CONFIG, "real": {"x": True, "none": None}, "tls.crt": "pem", "key": "new", "n": 5})

@@ -1,6 +1,6 @@
 """Requests as the catalogue describes them."""
 
-from keyturn.core.rest import Request
+from keyturn.core.ports.rest import Request
 
 
 def test_a_request_tells_every_name_that_it_asks_for() -> None:

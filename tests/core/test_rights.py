@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keyturn.core.rights import HubPlaces, HubRule, RuleIndex, Section, allow
-from keyturn.policies.check import compare, paths_to_ask
-from keyturn.policies.roles import needed
-from keyturn.policies.scope import HubScope, SecretPath
+from keyturn.core.rights.rights import HubPlaces, HubRule, RuleIndex, Section, allow
+from keyturn.rights.check import compare, paths_to_ask
+from keyturn.rights.roles import needed
+from keyturn.rights.scope import HubScope, SecretPath
 from tests.support import sampling
 
 PARTS = st.sampled_from(["a", "b", "ab", "+", "a+", ""])

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keyturn.core.ports.shared import Note, edited, members_of, note_names, notes_in
+from keyturn.core.ports.stores import OwnershipTags
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.shared import Note, edited, members_of, note_names, notes_in
-from keyturn.core.stores import OwnershipTags
 
 KEYS = st.text(max_size=5)
 VALUES = st.recursive(

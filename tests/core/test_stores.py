@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyturn.core.stores import OwnershipTags
+from keyturn.core.ports.stores import OwnershipTags
 
 MARKS = OwnershipTags("ml/database", 12, "ab" * 32)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keyturn.core.windows import Freeze, Window, change
+from keyturn.core.schedule.windows import Freeze, Window, change
 from tests.support import sampling
 
 MINUTE = timedelta(minutes=1)

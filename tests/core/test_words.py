@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from keyturn.core.words import english
+from keyturn.core.text.wording import english
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = "2f5eed53a4727b4bf8880d8f3f199efc90e58503646d9ff8eff3a2ed3b24dbda"
@@ -23,7 +23,7 @@ def test_four_letters_tell_any_two_words_apart() -> None:
 def test_the_list_is_read_with_the_first_passphrase_and_not_before() -> None:
     look = (
         "import sys; import keyturn.strategies.registry;"
-        "from keyturn.core.passwords import Form, PasswordPolicy, generate;"
+        "from keyturn.core.text.passwords import Form, PasswordPolicy, generate;"
         "policy = PasswordPolicy(Form.PASSPHRASE); generate(PasswordPolicy()); before = 'mnemonic' in sys.modules;"
         "generate(policy); print(before, 'mnemonic' in sys.modules)"
     )

@@ -10,9 +10,9 @@ import yaml
 from deployments.prefect_file import file_of, of_workspace, prefect_file
 from deployments.texts import filled
 from keyturn.core.errors import Invalid
-from keyturn.core.rights import HubPlaces
+from keyturn.core.rights.rights import HubPlaces
 from keyturn.core.workspaces import HOUSE, VARIABLE, WorkspaceNames
-from keyturn.policies.hub import ROLES
+from keyturn.rights.hub import ROLES
 
 RESERVED = ("target", "target-db", "consumer", "red-consumer", "consumer-red", "red-consumer-blue")
 PARTS = ("red", "worker", "consumer", "default", "login")

@@ -9,13 +9,13 @@ from keyturn.core.errors import KeyturnError
 from keyturn.core.record import Record, Stage
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.candidates import CANDIDATES
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.copies.push import sync_destinations
 from keyturn.rotation.outcome import RunState, unsettled
-from keyturn.rotation.record_upkeep import remove_leftovers_of
-from keyturn.rotation.records import load_record
+from keyturn.rotation.repair.record_upkeep import remove_leftovers_of
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
-from keyturn.rotation.sync import sync_destinations
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.records import load_record
 from tests.crash.kinds import Kind
 from tests.crash.site import AT_ONCE, Lane, Site
 from tests.support.application import Application

@@ -4,13 +4,13 @@ import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from keyturn.core.ports.stores import Store
 from keyturn.core.record import Stage
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.stores import Store
-from keyturn.revocation.incident import Mode
+from keyturn.revocation.incidents.incident import Mode
 from keyturn.rotation.candidates import CANDIDATES
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.records import load_record
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.records import load_record
 from tests.crash.kinds import Kind
 from tests.crash.matrix import Row
 from tests.crash.site import Lane, Site

@@ -18,8 +18,8 @@ from deployments.local.emulators.aws import LocalAws
 from deployments.local.support.ports import free_port
 from keyturn.catalogue import Catalogue
 from keyturn.core.sensitive import Sensitive
-from keyturn.providers.registry import open_workspace
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.state.context import Workspace
+from keyturn.wiring.registry import open_workspace
 from tests.support import local_aws
 from tests.support.consumer import Consumer
 from tests.support.crash_child import Job, Zygote, warm

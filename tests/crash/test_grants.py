@@ -13,8 +13,8 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.grants.delivery import deliver_access
 from keyturn.grants.opening import return_access
 from keyturn.grants.requests import AccessRequest, end_access, find_request
-from keyturn.rotation.context import Workspace, this_process
-from keyturn.rotation.granted import AccessGrant, Ending, GrantStage, end_grant
+from keyturn.rotation.state.context import Workspace, this_process
+from keyturn.rotation.state.grant_store import AccessGrant, Ending, GrantStage, end_grant
 from tests.support.boundaries import Boundaries
 from tests.support.given import GivenSite, given_site, people_with_least_rights, reader_role
 from tests.support.hooks import eventually

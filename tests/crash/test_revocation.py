@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from keyturn.revocation.incident import Mode
+from keyturn.revocation.incidents.incident import Mode
 from tests.crash.kinds import KINDS, Alternating, Kind
 from tests.crash.kinds.clouds import IamKey
 from tests.crash.kinds.databases import Single

@@ -26,9 +26,16 @@ from deployments.local.postgres import PostgreSQL
 from deployments.local.support.ports import free_port
 from keyturn.core.errors import Denied, TransientError
 from keyturn.core.fingerprint import fingerprint, payload
-from keyturn.core.notices import HEALTH_PATH, NOTICE_PATH, SECRET_REVOKED, SECRET_ROTATED, Notice, message_id
+from keyturn.core.notifications.notices import (
+    HEALTH_PATH,
+    NOTICE_PATH,
+    SECRET_REVOKED,
+    SECRET_ROTATED,
+    Notice,
+    message_id,
+)
+from keyturn.core.ports.stores import OwnershipTags
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.stores import OwnershipTags
 from keyturn.providers.aws.queues import SqsQueue
 from keyturn.providers.aws.secrets_manager import AwsSecretsManager
 from keyturn.providers.http.webhook import WebhookSender

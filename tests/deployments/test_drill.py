@@ -22,8 +22,8 @@ from deployments.local.home import Stack
 from deployments.local.services import SERVICES
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Invalid
-from keyturn.core.names import LIMITS as STORE_LIMITS
 from keyturn.core.sensitive import SecretFields
+from keyturn.core.text.names import LIMITS as STORE_LIMITS
 from keyturn.strategies.registry import STRATEGIES
 from tests.support.hooks import eventually
 from tests.support.lab import ANY_UNDECLARED

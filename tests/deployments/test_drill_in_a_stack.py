@@ -24,20 +24,20 @@ from deployments.local.services import SERVICES
 from deployments.local.stack import quiet, remove, up
 from deployments.local.support.files import write_private
 from keyturn.catalogue import load_catalogue
-from keyturn.cli import drill as shown
+from keyturn.cli.emergencies import drill as shown
 from keyturn.core.errors import Unavailable
-from keyturn.core.ledger import Outcome
+from keyturn.core.ports.ledger import Outcome
 from keyturn.core.sensitive import SecretFields
 from keyturn.ledger.entries import parse_leaf
-from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.revocation import incident_store
 from keyturn.revocation import run as engine
-from keyturn.revocation.consent import Consent
-from keyturn.revocation.incident import IncidentStatus, Mode
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.sync import sync_destinations
+from keyturn.revocation.incidents import store as incident_store
+from keyturn.revocation.incidents.consent import Consent
+from keyturn.revocation.incidents.incident import IncidentStatus, Mode
+from keyturn.rotation.copies.push import sync_destinations
+from keyturn.rotation.state.context import Workspace
 from keyturn.settings.hub import HubSettings
+from keyturn.wiring.registry import open_workspace
 from tests.cli.command import SCRIPT, one_line, run_keyturn, surroundings
 
 pytestmark = [pytest.mark.slow, pytest.mark.sampled(19, of="files")]

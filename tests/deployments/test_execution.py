@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from deployments import execution
-from deployments.execution import Contexts
+from keyturn.project.worker import execution
+from keyturn.project.worker.execution import Contexts
 from tests.support.hooks import eventually
 
 

@@ -118,7 +118,7 @@ def test_what_is_left_in_the_image_is_enough_to_run(tmp_path: Path) -> None:
     assert trim.main([str(packages)]) == 0
     for command in (["keyturn", "--help"], ["prefect", "worker", "start", "--help"]):
         subprocess.run([str(place / "bin" / command[0]), *command[1:]], check=True, capture_output=True, cwd=tmp_path)
-    code = "import keyturn.providers.registry, keyturn.project.collection, kubernetes.client"
+    code = "import keyturn.wiring.registry, keyturn.project.collection, kubernetes.client"
     subprocess.run([str(place / "bin" / "python"), "-c", code], check=True, cwd=tmp_path)
     sessions = "import boto3\nfor name in %r: boto3.Session().client(name, region_name='eu-central-1')"
     python = str(place / "bin" / "python")

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from deployments.nursery import OF_A_RUN, WITHIN, Forked, Nursery, can_watch_forked
+from keyturn.project.worker.forking import OF_A_RUN, WITHIN, Forked, Nursery, can_watch_forked
 from tests.cli.command import ROOT
 from tests.support.hooks import eventually
 

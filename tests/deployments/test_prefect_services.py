@@ -10,7 +10,7 @@ from redis.asyncio import Redis as AsyncClient
 
 from deployments.local.redis import Redis
 from deployments.prefect_services import Plans, end_of, main, serve
-from deployments.scale_out import SHARED, lacking, remarks
+from keyturn.project.worker.scale_out import SHARED, settings_remarks, unshared_settings
 
 pytestmark = pytest.mark.sampled(3, of="file")
 
@@ -112,12 +112,12 @@ def settings(**values: str) -> dict[str, Any]:
 
 
 def test_a_server_alone_is_not_remarked_on() -> None:
-    assert [*lacking(settings()), *remarks(settings())] == []
+    assert [*unshared_settings(settings()), *settings_remarks(settings())] == []
 
 
 def test_what_servers_that_share_events_do_not_share_is_named_with_what_comes_of_it() -> None:
     some = settings(PREFECT_SERVER_EVENTS_MESSAGING_BROKER="prefect_redis.messaging")
-    told = {words.split()[7]: words for words, _ in lacking(some)}
+    told = {words.split()[7]: words for words, _ in unshared_settings(some)}
     assert set(told) == {one.variable for one in SHARED} - {"PREFECT_SERVER_EVENTS_MESSAGING_BROKER"}
     assert "scheduled runs and alarms come twice" in told["PREFECT_SERVER_DOCKET_URL"]
 
@@ -126,13 +126,15 @@ def test_what_servers_that_share_events_do_not_share_is_named_with_what_comes_of
 def test_migration_at_each_start_and_a_password_that_the_api_shows_are_remarked_on() -> None:
     shared = {one.variable: one.value for one in SHARED}
     whole = settings(**shared | {"PREFECT_SERVER_DOCKET_URL": "redis://prefect:word@redis:6379/1"})
-    assert list(lacking(whole)) == []
-    migrates, shown = (words for words, _ in remarks(whole))
+    assert list(unshared_settings(whole)) == []
+    migrates, shown = (words for words, _ in settings_remarks(whole))
     assert "migrates its database" in migrates
     assert "can read the password" in shown
     assert "word" not in shown.replace("password", "")
     hasty = {"connection_timeout": 5.0, "timeout": 60.0}
-    (remark,) = remarks(settings(**shared | {"PREFECT_SERVER_DOCKET_URL": "rediss://redis"}) | {"database": hasty})
+    (remark,) = settings_remarks(
+        settings(**shared | {"PREFECT_SERVER_DOCKET_URL": "rediss://redis"}) | {"database": hasty}
+    )
     assert remark[1] == "Set PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT to 60"
     quiet = settings(**shared | {"PREFECT_SERVER_DOCKET_URL": "rediss://redis:6379/1"}) | {"database": {}}
-    assert list(remarks(quiet)) == []
+    assert list(settings_remarks(quiet)) == []

@@ -14,8 +14,8 @@ import typer
 import yaml
 
 from deployments.local.debian import Program, program
-from deployments.worker_metrics import VARIABLE
 from keyturn.cli.app import app
+from keyturn.project.worker.metrics import VARIABLE
 from tests.support.compose import GIVEN, PRODUCTION, compose_file
 
 ROOT: Final = Path(__file__).parents[2]

@@ -23,8 +23,8 @@ from deployments.local.services import SERVICES, Service
 from deployments.local.stack import down, environment, remove, status, up
 from deployments.prefect_exposure import OPEN, insist_on_guarded, without_login
 from keyturn.core.errors import Denied
+from keyturn.core.ports.stores import OwnershipTags
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import OwnershipTags
 from keyturn.providers.aws.parameter_store import AwsParameterStore
 from keyturn.providers.azure.store import AzureKeyVault
 from keyturn.providers.gcp.store import GcpSecretManager

@@ -6,20 +6,20 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import requests
 
-from deployments import worker_metrics
-from deployments.worker_metrics import (
+from keyturn.core.errors import Invalid
+from keyturn.project.worker import metrics as worker_metrics
+from keyturn.project.worker.metrics import (
     CERT_VARIABLE,
     OTHERS,
     VARIABLE,
     WorkerNumbers,
     serve_numbers,
 )
-from deployments.worker_metrics import (
+from keyturn.project.worker.metrics import (
     worker_metrics as declared,
 )
-from keyturn.core.errors import Invalid
 from keyturn.providers.prometheus.metrics import NumbersCollector, exposition
-from keyturn.serving.metrics_login import TOKEN_FILE
+from keyturn.serving.numbers.login import TOKEN_FILE
 
 
 def lines_of(numbers: WorkerNumbers) -> list[str]:

@@ -16,26 +16,26 @@ import yaml
 from typer.testing import CliRunner
 
 from keyturn.catalogue import Catalogue
-from keyturn.catalogue.operators_policy import OperatorsPolicy
+from keyturn.catalogue.operator.policy import OperatorsPolicy
 from keyturn.cli.app import app
 from keyturn.core.errors import Denied, Unavailable
-from keyturn.core.posture import Posture, Safety, could_not_look
-from keyturn.core.rights import HubPlaces
+from keyturn.core.rights.posture import Posture, Safety, could_not_look
+from keyturn.core.rights.rights import HubPlaces
 from keyturn.core.sensitive import Sensitive
 from keyturn.doctor.examine import examine
 from keyturn.doctor.ledger import signed_lately
 from keyturn.doctor.patient import Patient
 from keyturn.doctor.results import CheckResult, Grade
 from keyturn.doctor.targets import check_targets
-from keyturn.hub_setup.check import LAST, HubCheck
-from keyturn.policies.scope import scope_of
 from keyturn.providers.files.backup_directory import BackupDirectory
-from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.recovery.manifests import SUFFIX
-from keyturn.rotation.context import Workspace
+from keyturn.rights.hub_check import LAST, HubCheck
+from keyturn.rights.scope import scope_of
+from keyturn.rotation.state.context import Workspace
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
+from keyturn.wiring.registry import open_workspace
 from tests.support.consumer import Consumer
 from tests.support.hooks import Hooked, Replaced, raising
 from tests.support.lab import Lab, catalogue_data, fresh

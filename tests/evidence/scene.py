@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from keyturn.access_log.readers import LogRead
-from keyturn.core.access import Coverage
-from keyturn.core.ledger import Entry, Outcome
+from keyturn.core.ports.access import Coverage
+from keyturn.core.ports.ledger import Entry, Outcome
 from keyturn.evidence.facts import (
     AccessExtract,
     CopyFact,

@@ -10,9 +10,9 @@ import pytest
 
 from keyturn.access_log.trail.merging import merge_trail
 from keyturn.catalogue import Catalogue
-from keyturn.core.access import READ, Access, Coverage
 from keyturn.core.errors import Unavailable
-from keyturn.core.hub import Identity
+from keyturn.core.ports.access import READ, Access, Coverage
+from keyturn.core.ports.hub import Identity
 from keyturn.evidence.accesses import able_by_policy, extract_accesses
 from keyturn.evidence.facts import AccessExtract, Period
 from keyturn.evidence.trail_hours import HourlyTrail

@@ -8,7 +8,7 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from keyturn.core.keys import KeyKind
+from keyturn.core.ports.keys import KeyKind
 from keyturn.evidence.formats import write_format
 from keyturn.evidence.formats.cbom import ALGORITHMS_USED, algorithm_component
 from keyturn.evidence.frameworks import FRAMEWORKS

@@ -9,8 +9,8 @@ import pytest
 
 from keyturn.access_log.readers import LogRead
 from keyturn.catalogue.exceptions import CheckName
-from keyturn.core.access import Coverage
 from keyturn.core.errors import NotFound
+from keyturn.core.ports.access import Coverage
 from keyturn.evidence.checks import CHECKS
 from keyturn.evidence.facts import Facts, LedgerMark, Part
 from keyturn.evidence.frameworks import FRAMEWORKS, find_framework

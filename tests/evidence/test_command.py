@@ -24,7 +24,7 @@ from keyturn.evidence.gather import Question, gather_facts
 from keyturn.evidence.making import ENTRY
 from keyturn.evidence.model import ControlVerdict
 from keyturn.ledger.entries import parse_leaf
-from keyturn.providers.ledger.opening import configured_ledger
+from keyturn.wiring.ledger import configured_ledger
 from tests.manual.lines import lines_of
 from tests.support.hooks import Hooked
 from tests.support.lab import Declared, Lab, catalogue_data, fresh

@@ -19,15 +19,15 @@ from examples.training import Model, train
 from keyturn.client.client import SecretClient
 from keyturn.client.policy import CachePolicy
 from keyturn.client.sources import HubSource
-from keyturn.client.webhook_keys import HubKeys
-from keyturn.core.policy import Trigger
-from keyturn.core.waive import Waive
+from keyturn.client.webhooks.keys import HubKeys
+from keyturn.core.overrides import Waive
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.webhook_keys import generate_webhook_key
-from keyturn.providers.registry import CatalogueSender
-from keyturn.revocation.incident import Mode
-from keyturn.rotation.context import Workspace
+from keyturn.revocation.incidents.incident import Mode
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
+from keyturn.rotation.state.context import Workspace
+from keyturn.wiring.registry import CatalogueSender
 from tests.support.fault_proxy import FaultProxy, Faults
 from tests.support.hooks import eventually
 from tests.support.lab import Lab, fresh

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from keyturn.core.policy import Trigger
+from keyturn.core.overrides import Waive
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.waive import Waive
-from keyturn.revocation.incident import Mode
-from keyturn.rotation.forget import forget
-from keyturn.rotation.logins import Login, check_logins
-from keyturn.rotation.rename import rename
-from keyturn.rotation.undeclared import left_open
+from keyturn.revocation.incidents.incident import Mode
+from keyturn.rotation.repair.forget import forget
+from keyturn.rotation.repair.removed_entries import left_open
+from keyturn.rotation.repair.rename import rename
+from keyturn.rotation.state.login_checks import Login, check_logins
 from tests.crash.site import Site
 from tests.faults.operators import Case
 

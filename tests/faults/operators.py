@@ -14,22 +14,22 @@ from hvac.exceptions import InvalidPath
 
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Invalid, KeyturnError
-from keyturn.core.policy import Trigger
+from keyturn.core.overrides import Waive
 from keyturn.core.record import Record
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.waive import Waive
-from keyturn.providers.registry import open_workspace
 from keyturn.revocation import run
-from keyturn.revocation.consent import Consent
-from keyturn.revocation.incident import IncidentStatus, Mode
+from keyturn.revocation.incidents.consent import Consent
+from keyturn.revocation.incidents.incident import IncidentStatus, Mode
 from keyturn.revocation.selector import Selection
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.living import values
+from keyturn.rotation.copies.push import sync_destinations
 from keyturn.rotation.outcome import unsettled
-from keyturn.rotation.recover import choose, recover
+from keyturn.rotation.repair.recover import choose, recover
+from keyturn.rotation.repair.recoverable_values import values
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
-from keyturn.rotation.sync import sync_destinations
+from keyturn.rotation.state.context import Workspace
+from keyturn.wiring.registry import open_workspace
 from tests.crash.kinds import Kind
 from tests.crash.kinds.caches import RedisUser
 from tests.crash.kinds.clouds import IamKey

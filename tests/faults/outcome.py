@@ -2,11 +2,11 @@
 
 from keyturn.core.record import Record, Stage
 from keyturn.core.sensitive import SecretFields
-from keyturn.rotation.context import Workspace
 from keyturn.rotation.outcome import RunState, unsettled
-from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.records import load_record
 from tests.support.application import Application
 from tests.support.hooks import eventually
 from tests.support.lab import Declared, Lab, load_whole

@@ -10,14 +10,14 @@ import pytest
 
 from keyturn.catalogue import load_catalogue
 from keyturn.core.errors import Missing
-from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
-from keyturn.providers.registry import open_workspace
+from keyturn.core.schedule.policy import Trigger
 from keyturn.revocation import run
-from keyturn.revocation.incident import IncidentStatus
-from keyturn.rotation.living import RECORD, values
-from keyturn.rotation.recover import choose, recover
+from keyturn.revocation.incidents.incident import IncidentStatus
+from keyturn.rotation.repair.recover import choose, recover
+from keyturn.rotation.repair.recoverable_values import RECORD, values
 from keyturn.rotation.run import rotate
+from keyturn.wiring.registry import open_workspace
 from tests.crash.site import Site
 from tests.faults.by_hand import disable_by_hand, opened
 from tests.faults.doings import doing, situation

@@ -3,12 +3,12 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from keyturn.cli.due import prospects
-from keyturn.cli.status import statuses_without_copies
+from keyturn.cli.secrets.due import prospects
+from keyturn.cli.secrets.status import statuses_without_copies
 from keyturn.core.errors import Invalid
-from keyturn.core.policy import Trigger
-from keyturn.rotation.records import load_record, save
+from keyturn.core.schedule.policy import Trigger
 from keyturn.rotation.run import rotate
+from keyturn.rotation.state.records import load_record, save
 from tests.crash.site import Site
 from tests.faults.doings import situation
 from tests.strategies.revoking import revoked

@@ -7,13 +7,13 @@ from typing import Final
 
 import pytest
 
-from keyturn.core.policy import Trigger
+from keyturn.core.schedule.policy import Trigger
 from keyturn.ledger.entries import parse_tail
-from keyturn.ledger.waiting import record_waiting, waiting_in_hub
-from keyturn.providers.ledger.opening import configured_ledger, named_ledger, spooled_ledger
-from keyturn.revocation.incident import IncidentStatus
-from keyturn.revocation.incident_store import load_status
+from keyturn.ledger.storage.waiting import record_waiting, waiting_in_hub
+from keyturn.revocation.incidents.incident import IncidentStatus
+from keyturn.revocation.incidents.store import load_status
 from keyturn.revocation.proof import CheckAnswer, CheckSubject, IncidentVerdict
+from keyturn.wiring.ledger import configured_ledger, named_ledger, spooled_ledger
 from tests.faults.doings import doing
 from tests.faults.operators import Case
 from tests.support.hooks import Hooked, raising

@@ -3,15 +3,15 @@
 from dataclasses import replace
 from secrets import token_urlsafe
 
-from keyturn.core.policy import Trigger
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.revocation import run
-from keyturn.revocation.consent import Consent
-from keyturn.revocation.incident import IncidentStatus, Mode
+from keyturn.revocation.incidents.consent import Consent
+from keyturn.revocation.incidents.incident import IncidentStatus, Mode
 from keyturn.revocation.proof import CheckAnswer, CheckSubject
 from keyturn.revocation.selector import Selection
-from keyturn.rotation.context import Workspace
 from keyturn.rotation.run import rotate
+from keyturn.rotation.state.context import Workspace
 from tests.crash.site import Site
 from tests.faults.doings import doing, situation
 from tests.faults.operators import Case

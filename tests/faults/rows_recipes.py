@@ -13,23 +13,23 @@ from typing import Any
 import pytest
 
 from deployments.local.prepare import LEASE, REVOKER
-from flows.duties import late_lease_tokens
-from flows.starting import FINISHER, Wanted
+from flows.support.duties import late_lease_tokens
+from flows.support.starting import FINISHER, Wanted
 from keyturn.core.errors import Invalid
-from keyturn.core.policy import Trigger
+from keyturn.core.overrides import Waive
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.waive import Waive
-from keyturn.providers.registry import open_workspace
 from keyturn.revocation import run
-from keyturn.revocation.consent import Consent
-from keyturn.revocation.incident import IncidentStatus, Mode
+from keyturn.revocation.incidents.consent import Consent
+from keyturn.revocation.incidents.incident import IncidentStatus, Mode
 from keyturn.revocation.preview import preview_revocation
 from keyturn.revocation.selector import Selection
-from keyturn.rotation.context import Workspace
 from keyturn.rotation.lease_tokens import end_left_tokens, may_be_left
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
+from keyturn.rotation.state.context import Workspace
+from keyturn.wiring.registry import open_workspace
 from tests.crash.kinds.apis import ApiKey
 from tests.crash.site import Site
 from tests.faults.doings import situation

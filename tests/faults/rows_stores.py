@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from keyturn.core.ledger import NewestVersion
+from keyturn.core.overrides import Waive
 from keyturn.core.plan import Action
-from keyturn.core.policy import Trigger
-from keyturn.core.waive import Waive
+from keyturn.core.ports.ledger import NewestVersion
+from keyturn.core.schedule.policy import Trigger
 from keyturn.revocation import run
 from keyturn.rotation.run import rotate
 from keyturn.sync.plan import plan

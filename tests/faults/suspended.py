@@ -7,16 +7,16 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from keyturn.core.errors import Conflict, KeyturnError, Locked, Superseded, Unavailable
-from keyturn.core.hub import ROTATED_AT, TOKEN
-from keyturn.core.policy import Trigger
+from keyturn.core.ports.hub import ROTATED_AT, TOKEN
 from keyturn.core.record import Stage
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.copies.push import sync_destinations
 from keyturn.rotation.outcome import RunState, unsettled
-from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
-from keyturn.rotation.sync import sync_destinations
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.records import load_record
 from tests.crash.kinds.base import Kind
 from tests.crash.site import AT_ONCE, Lane, Site
 from tests.support.application import Application

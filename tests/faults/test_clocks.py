@@ -14,14 +14,14 @@ import pytest
 
 from keyturn.catalogue import load_catalogue
 from keyturn.core.errors import Conflict, Superseded
-from keyturn.core.policy import Trigger
-from keyturn.providers.registry import open_workspace
-from keyturn.revocation.incident_store import load_incident
+from keyturn.core.schedule.policy import Trigger
+from keyturn.revocation.incidents.store import load_incident
 from keyturn.rotation import steps
-from keyturn.rotation.context import Workspace
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
+from keyturn.rotation.state.context import Workspace
+from keyturn.wiring.registry import open_workspace
 from tests.faults.outcome import assert_healed, assert_never_refused
 from tests.faults.shell import Shell
 from tests.rotation.helpers import Worker, worker

@@ -9,14 +9,14 @@ import pytest
 from deployments.local.environment import LEASE_TOKEN_ROLE
 from deployments.local.prepare import POLICIES, WORKER
 from keyturn.core.errors import Denied
-from keyturn.core.policy import Trigger
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.rotation.context import Workspace
 from keyturn.rotation.run import rotate
+from keyturn.rotation.state.context import Workspace
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
+from keyturn.wiring.registry import open_workspace
 from tests.faults.outcome import assert_healed, assert_never_refused, assert_untouched, candidate
 from tests.support.application import Patient
 from tests.support.lab import Declared, Lab, fresh

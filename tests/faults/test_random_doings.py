@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from keyturn.core.policy import Trigger
-from keyturn.revocation.incident import Mode
+from keyturn.core.schedule.policy import Trigger
+from keyturn.revocation.incidents.incident import Mode
 from tests.crash.kinds import Kind
 from tests.crash.site import Site
 from tests.faults.operators import Case

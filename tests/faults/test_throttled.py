@@ -8,13 +8,13 @@ import pytest
 from deployments.local.emulators.aws import LocalAws
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Throttled, TransientError
-from keyturn.core.policy import Trigger
-from keyturn.providers.registry import open_workspace
-from keyturn.rotation.context import Workspace
+from keyturn.core.schedule.policy import Trigger
+from keyturn.rotation.copies.push import CopyState, converge, sync_destinations
 from keyturn.rotation.outcome import RunState, unsettled
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
-from keyturn.rotation.sync import CopyState, converge, sync_destinations
+from keyturn.rotation.state.context import Workspace
+from keyturn.wiring.registry import open_workspace
 from tests.faults.outcome import assert_healed, assert_never_refused, assert_untouched
 from tests.support.application import Patient
 from tests.support.lab import Declared, Lab, catalogue_data, fresh

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import pytest
 
 from deployments.local.support.process import Process
-from deployments.worker import WAITING
-from keyturn.core.hub import ROTATED_AT
+from keyturn.core.ports.hub import ROTATED_AT
 from keyturn.core.record import Stage
 from keyturn.core.workspaces import HOUSE
+from keyturn.project.worker.worker import WAITING
 from tests.flows.gate import Door, Gate
 from tests.flows.runs import TERMINAL, Installed, load_apprise, register
 from tests.flows.site import Architect, Site

@@ -12,7 +12,7 @@ from deployments.local.emulators.aws import LocalAws
 from deployments.local.pager import Pager
 from deployments.local.support.ports import free_port
 from keyturn.core.sensitive import Sensitive
-from keyturn.revocation import incident_store
+from keyturn.revocation.incidents import store as incident_store
 from tests.flows.gate import Door, Gate
 from tests.flows.runs import Installed, install
 from tests.flows.site import Architect, Site

@@ -35,9 +35,9 @@ from flows.rotate_own_keys import rotate_own_keys
 from flows.sync import sync
 from keyturn.cli.app import app
 from keyturn.core.errors import KeyturnError
-from keyturn.core.passwords import PasswordPolicy
 from keyturn.core.sensitive import Sensitive
-from keyturn.rotation import webhook_keys
+from keyturn.core.text.passwords import PasswordPolicy
+from keyturn.keys import webhook_keys
 from keyturn.strategies import accounts, generated
 
 FLOWS: dict[str, Any] = {

@@ -15,12 +15,12 @@ from deployments.local.prepare import DATABASE, NOTARY, WORKER
 from deployments.local.prepare import Hub as PreparedHub
 from keyturn.catalogue import load_catalogue
 from keyturn.catalogue.destinations import Destination
-from keyturn.catalogue.operators_policy import VARIABLE
+from keyturn.catalogue.operator.policy import VARIABLE
+from keyturn.core.ports.stores import RemoteSecret
 from keyturn.core.record import Record
-from keyturn.core.stores import RemoteSecret
-from keyturn.providers.registry import open_workspace
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.records import load_record as load_record
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.records import load_record as load_record
+from keyturn.wiring.registry import open_workspace
 from tests.support.lab import Declared, Lab, fresh, load_whole
 from tests.support.places import single
 from tests.support.prefect_server import PrefectServer

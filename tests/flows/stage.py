@@ -17,8 +17,8 @@ from deployments.local.emulators.aws import LocalAws
 from deployments.local.environment import LEASE_TOKEN_ROLE, ROOT, inherited
 from deployments.local.prepare import REVOKER
 from deployments.local.prepare import Hub as PreparedHub
-from keyturn.catalogue.operators_policy import VARIABLE
-from keyturn.core.hub import ROTATED_AT
+from keyturn.catalogue.operator.policy import VARIABLE
+from keyturn.core.ports.hub import ROTATED_AT
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.candidates import CANDIDATES
 from tests.flows.gate import Door, Gate

@@ -8,10 +8,10 @@ import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from keyturn.access_log.detection.alerts import Stage
-from keyturn.cli import watch
-from keyturn.cli.prefect_events import PrefectReaction
-from keyturn.cli.reactions import CommandConductor
-from keyturn.cli.wake import has_prefect
+from keyturn.cli.emergencies.wake import has_prefect
+from keyturn.cli.readers.reactions import CommandConductor
+from keyturn.cli.running import watch
+from keyturn.cli.setup.prefect_events import PrefectReaction
 from keyturn.core.errors import Unavailable
 from keyturn.core.workspaces import WorkspaceNames
 from tests.access_log.reactions.samples import BEGUN

@@ -10,8 +10,8 @@ import yaml
 from deployments.local.openbao import OpenBao
 from deployments.local.support.ports import free_port
 from flows.backup import backup
-from flows.duties import restoring
 from flows.restore_drill import restore_drill
+from flows.support.duties import restoring
 from keyturn.ledger.entries import parse_leaf
 from keyturn.providers.files.backup_directory import BackupDirectory
 from keyturn.recovery.chains import list_chains

@@ -23,7 +23,7 @@ from keyturn.catalogue import Classification
 from keyturn.core.errors import Invalid, Unavailable
 from keyturn.core.workspaces import WorkspaceNames
 from keyturn.doctor.results import CheckResult, Grade
-from keyturn.revocation.incident import Mode
+from keyturn.revocation.incidents.incident import Mode
 from tests.flows.runs import Installed, register
 from tests.flows.site import Architect
 from tests.support.lab import fresh

@@ -2,8 +2,8 @@
 
 import pytest
 
-from flows.fleet import FEW, Breaker, stopped
-from flows.report import outcome_row
+from flows.support.fleet import FEW, Breaker, stopped
+from flows.support.report import outcome_row
 from keyturn.core.errors import TransientError
 
 

@@ -21,19 +21,19 @@ from deployments.local.support.ports import free_port
 from flows import emergency
 from flows.emergency import emergency_revoke
 from flows.finish_incidents import finish_incidents
-from flows.incidents import CLOSED, OPENED, STAYS_OPEN
-from flows.pictures import key_of
 from flows.preview_revocation import preview_revocation
 from flows.resume_incident import resume_incident
+from flows.support.incidents import CLOSED, OPENED, STAYS_OPEN
+from flows.support.pictures import key_of
 from keyturn.access_log.detection.alerts import Stage
 from keyturn.cli.app import app
-from keyturn.cli.prefect_events import PrefectReaction
+from keyturn.cli.setup.prefect_events import PrefectReaction
 from keyturn.core.errors import Denied, Invalid, TransientError
-from keyturn.core.policy import Trigger
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.workspaces import HOUSE, WorkspaceNames
-from keyturn.revocation import incident_store
-from keyturn.revocation.incident import STEPS, Mode
+from keyturn.revocation.incidents import store as incident_store
+from keyturn.revocation.incidents.incident import STEPS, Mode
 from keyturn.rotation.candidates import CANDIDATES
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.run import rotate

@@ -15,7 +15,7 @@ from prefect import State
 from deployments.bootstrap import make_limits
 from flows.rotate_due import LATE, rotate_due
 from keyturn.core.errors import TransientError
-from keyturn.core.hub import ROTATED_AT
+from keyturn.core.ports.hub import ROTATED_AT
 from tests.flows.runs import TERMINAL, Installed, ended, error
 from tests.flows.site import Site
 from tests.support.lab import Declared, Lab

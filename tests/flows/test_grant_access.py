@@ -9,7 +9,7 @@ import pytest
 from prefect import State
 
 from flows.grant_access import grant_access
-from keyturn.rotation.granted import GrantStage
+from keyturn.rotation.state.grant_store import GrantStage
 from tests.flows.runs import Installed, ended
 from tests.flows.site import Site as FlowSite
 from tests.support.access import lay_out

@@ -19,19 +19,19 @@ from flows import emergency
 from flows.emergency import emergency_revoke
 from flows.resume_incident import resume_incident
 from keyturn.cli.app import app
+from keyturn.cli.emergencies.incident_tables import standing_data
 from keyturn.cli.environment import opened_workspace
-from keyturn.cli.incident_tables import standing_data
 from keyturn.core.errors import KeyturnError
 from keyturn.ledger.entries import parse_leaf
-from keyturn.providers.ledger.opening import configured_ledger
 from keyturn.revocation import run
-from keyturn.revocation.consent import Consent
-from keyturn.revocation.give_up import give_up_incident
-from keyturn.revocation.incident import IncidentStatus, Mode, SecretProgress, Step
-from keyturn.revocation.incident_store import find_incident, load_status
+from keyturn.revocation.incidents.consent import Consent
+from keyturn.revocation.incidents.give_up import give_up_incident
+from keyturn.revocation.incidents.incident import IncidentStatus, Mode, SecretProgress, Step
+from keyturn.revocation.incidents.store import find_incident, load_status
 from keyturn.revocation.report.facts import entries_of
 from keyturn.revocation.selector import Selector, select_secrets
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.state.context import Workspace
+from keyturn.wiring.ledger import configured_ledger
 from tests.flows.gate import Door, Gate
 from tests.flows.runs import ended
 from tests.flows.site import Architect, Site, destination

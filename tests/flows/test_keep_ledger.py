@@ -18,13 +18,13 @@ from deployments.local.pager import Pager
 from deployments.local.support.ports import LOOPBACK, free_port
 from flows.keep_ledger import BEHIND, REWRITTEN, Kept, keep_ledger
 from keyturn.core.errors import Rewritten, Unavailable, Unrecorded
-from keyturn.core.ledger import Entry, Outcome
+from keyturn.core.ports.ledger import Entry, Outcome
 from keyturn.ledger.checkpoints import read_checkpoint
 from keyturn.ledger.entries import parse_leaf
 from keyturn.ledger.formats import Severity, severity
-from keyturn.ledger.spool import Spooled
+from keyturn.ledger.storage.spool import Spooled
 from keyturn.providers.ledger.address import open_ledger
-from keyturn.providers.ledger.opening import spool_file
+from keyturn.wiring.ledger import spool_file
 from tests.flows.runs import Installed, completed, ended, error, register, result
 from tests.flows.site import Architect, Site, as_notary
 from tests.ledger.entries import entries, entry

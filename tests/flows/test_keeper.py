@@ -19,22 +19,22 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 
 from deployments.bootstrap import deploy, make_pool, withdraw_schedules
 from deployments.prefect_file import file_of, prefect_file
-from flows.common import vouch
 from flows.doctor import doctor
-from flows.duties import Duty, marks_before
 from flows.keeper import UNSEEN, Before, Round, keeper, last_round
 from flows.rotate import rotate_secret
-from flows.starting import BEGINS_WITHIN, Wanted, is_near, start_run
-from keyturn.core.cron import Cron
-from keyturn.core.hub import ROTATED_AT
-from keyturn.core.policy import Trigger
+from flows.support.common import vouch
+from flows.support.duties import Duty, marks_before
+from flows.support.starting import BEGINS_WITHIN, Wanted, is_near, start_run
+from keyturn.core.ports.hub import ROTATED_AT
+from keyturn.core.schedule.cron import Cron
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.workspaces import HOUSE, WorkspaceNames
 from keyturn.doctor.nightly import KEPT, KeptDiagnosis, last_diagnosis
 from keyturn.ledger.freshness import SIGN_OF_LIFE
 from keyturn.providers.ledger.address import open_ledger
-from keyturn.revocation import incident_store
-from keyturn.revocation.incident import Incident, Mode
-from keyturn.rotation.context import Workspace
+from keyturn.revocation.incidents import store as incident_store
+from keyturn.revocation.incidents.incident import Incident, Mode
+from keyturn.rotation.state.context import Workspace
 from tasks.workspace import opened
 from tests.flows.runs import Installed, completed, ended
 from tests.flows.site import Site, destination
@@ -293,13 +293,13 @@ def test_a_run_has_the_ledger_signed_after_its_end_and_asks_again_only_where_the
     async def end() -> None:
         await vouch([asyncio.create_task(first())])
 
-    monkeypatch.setattr("flows.common.start_at_next_mark", again)
+    monkeypatch.setattr("flows.support.common.start_at_next_mark", again)
     asyncio.run(end())
     assert wanted == asked
 
 
 def test_a_run_that_has_left_nothing_in_the_ledger_has_nothing_signed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flows.common.start_at_next_mark", no_look)
+    monkeypatch.setattr("flows.support.common.start_at_next_mark", no_look)
     asyncio.run(vouch([]))
 
 

@@ -12,13 +12,13 @@ import pytest
 from prefect.client.orchestration import get_client
 
 from deployments.bootstrap import make_pool
-from deployments.leftovers import LEFT, NEVER_BEGUN, SILENT, crash_left, event_of
 from deployments.local.environment import inherited
 from deployments.prefect_checks import LATE_BY_THEN, check_services
 from deployments.silence import BEGINS_WITHIN, SILENCE
-from flows.heartbeat import HEARTBEAT
 from keyturn.core.workspaces import WorkspaceNames
 from keyturn.doctor.results import CheckResult, Grade
+from keyturn.project.runs.heartbeat import HEARTBEAT
+from keyturn.project.worker.leftovers import LEFT, NEVER_BEGUN, SILENT, crash_left, event_of
 from tests.support.lab import fresh
 from tests.support.prefect_server import PrefectServer, wait_for
 
@@ -29,11 +29,11 @@ LONG = 120
 WAITS = """
 import asyncio, sys
 from prefect import flow
-from flows.places import place
+from keyturn.project.runs.places import hold_place
 
 @flow(name=sys.argv[1], persist_result=False)
 async def waits() -> None:
-    async with place(sys.argv[2], 1.0):
+    async with hold_place(sys.argv[2], 1.0):
         print("taken", flush=True)
 
 asyncio.run(waits())

@@ -9,7 +9,7 @@ import pytest
 from deployments.local.leak_scan import scan
 from flows.retire import retire
 from flows.rotate import rotate_secret
-from keyturn.core.policy import Trigger
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from tests.flows.runs import ended
 from tests.flows.site import Site

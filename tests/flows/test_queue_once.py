@@ -10,8 +10,8 @@ import pytest
 from prefect.client.orchestration import get_client
 
 from deployments.bootstrap import make_pool
-from deployments.worker import SPARED, WAITING, KeyturnWorker
 from keyturn.core.workspaces import WorkspaceNames
+from keyturn.project.worker.worker import SPARED, WAITING, KeyturnWorker
 from tests.support.prefect_server import PrefectServer
 
 pytestmark = pytest.mark.slow

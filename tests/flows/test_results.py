@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from deployments.local.pager import Pager
 from keyturn.cli.app import app
-from keyturn.core.tracing import TRACE_LABEL
+from keyturn.core.ports.tracing import TRACE_LABEL
 from tests.flows.runs import Installed, register
 from tests.flows.site import Architect, Site
 from tests.support.collector import Collector, attributes

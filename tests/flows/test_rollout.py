@@ -9,10 +9,10 @@ import pytest
 from flows.retire import retire
 from flows.rotate import rotate_secret
 from keyturn.core.errors import TerminalError
-from keyturn.core.policy import Trigger
+from keyturn.core.overrides import Waive
 from keyturn.core.record import Stage
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.waive import Waive
 from keyturn.rotation.outcome import RunState
 from tests.flows.runs import Installed, completed, ended, error
 from tests.flows.site import Site, destination

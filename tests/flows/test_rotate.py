@@ -9,17 +9,17 @@ import boto3
 import pytest
 from prefect.assets import Asset
 
-from flows.lineage import asset
-from flows.pictures import key_of
 from flows.retire import retire
 from flows.rotate import rotate_secret
+from flows.support.lineage import asset
+from flows.support.pictures import key_of
 from flows.sync import sync
 from keyturn.core.errors import TransientError
-from keyturn.core.policy import Trigger
 from keyturn.core.record import Record, Rotation, Stage
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.outcome import RunState
-from keyturn.rotation.records import save
+from keyturn.rotation.state.records import save
 from tests.flows.gate import Door, Gate
 from tests.flows.runs import Installed, attempts, completed, ended, error, logged, messages, once_retrying, result
 from tests.flows.site import Architect, Site, destination

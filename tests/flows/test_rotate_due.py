@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from flows.pictures import key_of
 from flows.retire import retire
 from flows.rotate_due import rotate_due
+from flows.support.pictures import key_of
 from keyturn.core.errors import Denied, TerminalError
-from keyturn.core.hub import ROTATED_AT
-from keyturn.core.waive import Waive
+from keyturn.core.overrides import Waive
+from keyturn.core.ports.hub import ROTATED_AT
 from tests.flows.runs import Installed, attempts, completed, ended, error, result
 from tests.flows.site import Site
 from tests.support.lab import Declared, Lab

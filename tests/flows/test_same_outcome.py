@@ -11,22 +11,22 @@ from typing import Any
 import pytest
 from prefect import State
 
-import flows.result
+import keyturn.project.runs.result
 from flows.retire import retire as retire_flow
 from flows.rotate import rotate_secret
 from keyturn.core.errors import KeyturnError
-from keyturn.core.policy import Trigger
+from keyturn.core.overrides import Waive
 from keyturn.core.record import Rotation, Stage
 from keyturn.core.result_parts import RESULT, join_parts
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.waive import Waive
 from keyturn.rotation.outcome import RunState, unsettled
-from keyturn.rotation.records import load_record, save
 from keyturn.rotation.report import OldCredential, outcome_data
 from keyturn.rotation.retire import retire
 from keyturn.rotation.rollback import rollback
 from keyturn.rotation.run import rotate
-from keyturn.rotation.verbs import PUSH
+from keyturn.rotation.state.records import load_record, save
+from keyturn.rotation.strategy_verbs import PUSH
 from tasks.rotation import STEPS
 from tests.flows.gate import Door, Gate
 from tests.flows.runs import ended, result
@@ -160,7 +160,7 @@ def test_plain_calls_and_tasks_come_to_the_same(
     aws: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(flows.result, "is_waited_for", lambda: True)
+    monkeypatch.setattr(keyturn.project.runs.result, "is_waited_for", lambda: True)
     monkeypatch.setattr(STEPS[PUSH], "retry_delay_seconds", [0, 0, 0, 0])
     key = lab_key(lab, "canary")
     with Consumer(Sensitive(key[1]), key[0]) as canary:
@@ -180,7 +180,7 @@ def test_plain_calls_and_tasks_come_to_the_same(
 def test_so_does_a_retirement(
     lab: Lab, build: Callable[..., Site], prefect: PrefectServer, waive: Waive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flows.result, "is_waited_for", lambda: True)
+    monkeypatch.setattr(keyturn.project.runs.result, "is_waited_for", lambda: True)
     here, there = (lab.alternating(destinations=[destination()], grace="1h") for _ in range(2))
     site = build(here, there)
     for secret in (here, there):

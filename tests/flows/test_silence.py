@@ -43,7 +43,7 @@ PATIENCE = 60.0
 RUNS = """
 import asyncio, os, sys
 from prefect import flow, tags
-from flows.heartbeat import heartbeats
+from keyturn.project.runs.heartbeat import heartbeats
 
 @flow(persist_result=False)
 async def quick() -> None:

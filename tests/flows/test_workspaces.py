@@ -18,7 +18,7 @@ from deployments.local.pager import Pager
 from deployments.local.prepare import Hub
 from deployments.local.support.ports import free_port
 from flows.rotate_due import LATE
-from keyturn.core.hub import Hub as HubPort
+from keyturn.core.ports.hub import Hub as HubPort
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.workspaces import WorkspaceNames
 from keyturn.providers.vault.hub import VaultHub

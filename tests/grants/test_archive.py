@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from keyturn.core.errors import Denied, Invalid, NotFound
-from keyturn.core.hub import State
+from keyturn.core.ports.hub import State
 from keyturn.grants import requests
 from keyturn.grants.archive import EVERY, MOST, Archivist, attempt, chosen
 from keyturn.grants.delivery import deliver_access

@@ -5,12 +5,12 @@ from datetime import datetime, timedelta
 import pytest
 
 from keyturn.core.errors import Denied, Invalid
-from keyturn.core.ledger import Outcome
+from keyturn.core.ports.ledger import Outcome
 from keyturn.grants import requests
 from keyturn.grants.delivery import deliver_access, deliver_request
 from keyturn.grants.grants import access_status
 from keyturn.grants.sight import AccessSight
-from keyturn.rotation.granted import GrantStage
+from keyturn.rotation.state.grant_store import GrantStage
 from tests.support.access import recorded
 from tests.support.given import GivenSite, given_site, people_with_least_rights, reader_role
 from tests.support.hooks import eventually

@@ -17,14 +17,14 @@ from keyturn.grants.delivery import deliver_access
 from keyturn.grants.opening import OpenedAccess, open_access, return_access
 from keyturn.grants.requests import AccessRequest
 from keyturn.grants.sweep import Sweeper, SweepResult
-from keyturn.providers import registry
 from keyturn.providers.postgresql.given_accounts import GivenAccounts
 from keyturn.revocation import run
-from keyturn.revocation.consent import Consent
-from keyturn.revocation.incident import Mode
+from keyturn.revocation.incidents.consent import Consent
+from keyturn.revocation.incidents.incident import Mode
 from keyturn.revocation.selector import Selection
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.granted import GRANTED, AccessGrant, GrantStage
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.grant_store import GRANTED, AccessGrant, GrantStage
+from keyturn.wiring import registry
 from tests.support.access import HOUR
 from tests.support.given import GivenSite, given_site, people_with_least_rights
 from tests.support.hooks import Hooked, Replaced

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from keyturn.catalogue.access_policies import AccessPolicySettings
 from keyturn.catalogue.choice import About
-from keyturn.core.grants import LoginFacts
+from keyturn.core.ports.grants import LoginFacts
 from keyturn.grants.facts import AccessFacts, Subject
 from keyturn.grants.policies import NO_POLICY, PolicyIndex
 

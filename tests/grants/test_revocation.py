@@ -10,14 +10,15 @@ from datetime import timedelta
 import pytest
 
 from keyturn.core.errors import Conflict, Denied
-from keyturn.core.ledger import Outcome
+from keyturn.core.ports.ledger import Outcome
 from keyturn.grants.delivery import deliver_access
-from keyturn.revocation import recheck, run
-from keyturn.revocation.consent import Consent
-from keyturn.revocation.incident import IncidentStatus, Mode, Result
+from keyturn.revocation import run
+from keyturn.revocation.incidents import recheck
+from keyturn.revocation.incidents.consent import Consent
+from keyturn.revocation.incidents.incident import IncidentStatus, Mode, Result
 from keyturn.revocation.selector import Selection
-from keyturn.rotation.context import Workspace, this_process
-from keyturn.rotation.granted import AccessGrant, GrantStage, read_grant, write_grant
+from keyturn.rotation.state.context import Workspace, this_process
+from keyturn.rotation.state.grant_store import AccessGrant, GrantStage, read_grant, write_grant
 from tests.support.access import recorded
 from tests.support.boundaries import Boundaries
 from tests.support.given import GivenSite, given_site, people_with_least_rights, reader_role

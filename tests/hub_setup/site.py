@@ -15,16 +15,16 @@ from pydantic import TypeAdapter
 from deployments.local.environment import FOREIGN
 from deployments.local.openbao import OpenBao
 from keyturn.catalogue.hub_entries import HubEntry
-from keyturn.core.hub_setup import HubPlan, HubResource
-from keyturn.core.rights import HubPlaces
-from keyturn.hub_setup.apply import HubPort, apply_setup
-from keyturn.hub_setup.plan import plan_setup
-from keyturn.hub_setup.record import read_record
-from keyturn.hub_setup.wanted import HubDeclaration, resources
-from keyturn.policies.documents import Origin
-from keyturn.policies.scope import HubScope, SecretPath
+from keyturn.core.rights.hub_setup import HubPlan, HubResource
+from keyturn.core.rights.rights import HubPlaces
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.providers.vault.setup import VaultSetup
+from keyturn.rights.documents import Origin
+from keyturn.rights.hub_apply import HubPort, apply_setup
+from keyturn.rights.hub_plan import plan_setup
+from keyturn.rights.hub_record import read_record
+from keyturn.rights.hub_wanted import HubDeclaration, resources
+from keyturn.rights.scope import HubScope, SecretPath
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
 

@@ -12,8 +12,8 @@ import pytest
 from hvac.exceptions import Forbidden
 
 from deployments.local.openbao import OpenBao
-from keyturn.core.hub import State
-from keyturn.core.hub_setup import HubResource, Kind, SetupVerdict
+from keyturn.core.ports.hub import State
+from keyturn.core.rights.hub_setup import HubResource, Kind, SetupVerdict
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin

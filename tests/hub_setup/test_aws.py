@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from keyturn.core.hub_setup import Difference, HubResource, Kind, SetupVerdict
-from keyturn.hub_setup.apply import apply_setup
-from keyturn.hub_setup.plan import plan_setup
-from keyturn.hub_setup.record import SetupRecord
+from keyturn.core.rights.hub_setup import Difference, HubResource, Kind, SetupVerdict
 from keyturn.providers.vault.hub import VaultHub
+from keyturn.rights.hub_apply import apply_setup
+from keyturn.rights.hub_plan import plan_setup
+from keyturn.rights.hub_record import SetupRecord
 from tests.hub_setup.recorded import TOKENS, Recorded, WithoutState, recorded_hub
 from tests.hub_setup.site import wanted
 

@@ -14,10 +14,10 @@ from keyturn.catalogue import load_catalogue
 from keyturn.cli.app import app
 from keyturn.cli.environment import opened_workspace
 from keyturn.core.errors import Denied, Invalid
-from keyturn.hub_setup.check import CHECK, LAST, HubCheck, check_hub, insist_on_declared, last_check
-from keyturn.hub_setup.wanted import HubDeclaration, resources
 from keyturn.ledger.entries import parse_leaf
-from keyturn.rotation.context import Workspace
+from keyturn.rights.hub_check import CHECK, LAST, HubCheck, check_hub, insist_on_declared, last_check
+from keyturn.rights.hub_wanted import HubDeclaration, resources
+from keyturn.rotation.state.context import Workspace
 from tests.hub_setup.site import Empty, applied, as_environment, generated_key
 
 pytestmark = pytest.mark.sampled(4, of="file")

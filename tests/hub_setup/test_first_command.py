@@ -8,9 +8,9 @@ from typer.testing import CliRunner, Result
 
 from keyturn.cli.app import app
 from keyturn.core.sensitive import SecretFields
-from keyturn.hub_setup.check import LAST, HubCheck
 from keyturn.ledger.naming import LedgerPlace, read_name
 from keyturn.providers.vault.hub import VaultHub
+from keyturn.rights.hub_check import LAST, HubCheck
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import ROLE_ID_FILE, SECRET_ID_FILE
 from tests.hub_setup.site import Empty, as_environment

@@ -14,20 +14,20 @@ import requests
 
 from deployments.local.support.ports import free_port
 from keyturn.cli.environment import opened_workspace
-from keyturn.cli.numbers import looks_of
-from keyturn.core.policy import Trigger
+from keyturn.cli.running.numbers import looks_of
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.policies.check import Comparison, compare, paths_to_ask
-from keyturn.policies.roles import needed
-from keyturn.policies.scope import places_of, scope_of
 from keyturn.providers.prometheus.metrics import NumbersCollector, exposition
-from keyturn.rotation.context import Workspace
+from keyturn.rights.check import Comparison, compare, paths_to_ask
+from keyturn.rights.roles import needed
+from keyturn.rights.scope import places_of, scope_of
 from keyturn.rotation.run import rotate
-from keyturn.serving.board import Board, board_metrics
-from keyturn.serving.numbers_part import numbers_parts
+from keyturn.rotation.state.context import Workspace
+from keyturn.serving.numbers.board import Board, board_metrics
+from keyturn.serving.numbers.displayed import PREFIX, Area
+from keyturn.serving.numbers.part import numbers_parts
+from keyturn.serving.numbers.published import load_published
 from keyturn.serving.parts import NUMBERS, Tenure
-from keyturn.serving.published import load_published
-from keyturn.serving.shown import PREFIX, Area
 from keyturn.serving.site import Site
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import ROLE_ID_FILE, SECRET_ID_FILE

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from keyturn.cli.app import app
-from keyturn.hub_setup.claims import MOST, Claim, other_catalogue, some_of
+from keyturn.rights.hub_claims import MOST, Claim, other_catalogue, some_of
 from tests.hub_setup.site import Empty, as_environment
 
 WORKER = "hub: { keyturn-worker: { kind: approle, login: worker, addresses: [127.0.0.0/8] } }\n"

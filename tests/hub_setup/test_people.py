@@ -18,11 +18,11 @@ from deployments.local.support.tls import certificate_in
 from keyturn.catalogue import load_catalogue
 from keyturn.cli.app import app
 from keyturn.core.errors import Invalid, Missing, UnsupportedOperation
-from keyturn.core.hub_setup import Kind, SetupVerdict
-from keyturn.hub_setup.apply import apply_setup, remove_left_over
-from keyturn.hub_setup.check import summarized
-from keyturn.hub_setup.plan import plan_setup
-from keyturn.hub_setup.record import SetupRecord, read_record
+from keyturn.core.rights.hub_setup import Kind, SetupVerdict
+from keyturn.rights.hub_apply import apply_setup, remove_left_over
+from keyturn.rights.hub_check import summarized
+from keyturn.rights.hub_plan import plan_setup
+from keyturn.rights.hub_record import SetupRecord, read_record
 from tests.hub_setup.recorded import TOKENS, Recorded, WithoutState, recorded_hub
 from tests.hub_setup.site import Empty, applied, as_environment, planned, verdicts, wanted
 from tests.manual.lines import lines_of

@@ -3,9 +3,9 @@
 from datetime import timedelta
 
 from keyturn.catalogue.pki import AuthoritySettings, RoleSettings, mount_limits
-from keyturn.core.hub_setup import HubResource, SetupVerdict
-from keyturn.hub_setup.wanted import HubDeclaration, resources
-from keyturn.policies.documents import Origin
+from keyturn.core.rights.hub_setup import HubResource, SetupVerdict
+from keyturn.rights.documents import Origin
+from keyturn.rights.hub_wanted import HubDeclaration, resources
 from tests.hub_setup.site import SCOPE, Empty, applied, planned, verdicts
 
 YEAR = timedelta(days=365)

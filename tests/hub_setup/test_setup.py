@@ -11,12 +11,12 @@ from deployments.local.mariadb import MariaDB
 from deployments.local.prepare import DATABASE, OWNER
 from keyturn.catalogue.targets import MysqlSettings, PostgresqlSettings
 from keyturn.core.errors import Conflict, Denied, Invalid, Missing, NotFound, Unavailable
-from keyturn.core.hub_setup import HubResource, Kind, SetupPort, SetupVerdict
-from keyturn.hub_setup.apply import apply_setup, remove_left_over
-from keyturn.hub_setup.plan import plan_setup
-from keyturn.hub_setup.record import read_record
-from keyturn.policies.scope import SecretPath
+from keyturn.core.rights.hub_setup import HubResource, Kind, SetupPort, SetupVerdict
 from keyturn.providers.vault.setup import VaultSetup, hubs_words
+from keyturn.rights.hub_apply import apply_setup, remove_left_over
+from keyturn.rights.hub_plan import plan_setup
+from keyturn.rights.hub_record import read_record
+from keyturn.rights.scope import SecretPath
 from tests.hub_setup.site import SCOPE, WORKER, Empty, applied, generated_key, planned, verdicts, wanted
 from tests.support.world import World
 

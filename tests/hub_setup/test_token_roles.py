@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from keyturn.core.errors import Invalid
-from keyturn.core.hub_setup import HubResource, Kind, SetupVerdict
 from keyturn.core.issued_tokens import LONGEST_TOKEN
+from keyturn.core.rights.hub_setup import HubResource, Kind, SetupVerdict
 from keyturn.doctor.results import Grade
 from keyturn.doctor.token_roles import check_role, check_roles
-from keyturn.hub_setup.wanted import SPARE, HubDeclaration, lease_life, token_roles
-from keyturn.policies.documents import Origin
-from keyturn.policies.scope import EVERYTHING
+from keyturn.rights.documents import Origin
+from keyturn.rights.hub_wanted import SPARE, HubDeclaration, lease_life, token_roles
+from keyturn.rights.scope import EVERYTHING
 from keyturn.settings.hub import HubSettings
 from keyturn.strategies.vault_dynamic import VaultDynamicSettings
 from tests.hub_setup.site import ENTRY, WORKER, Empty, applied, planned, verdicts

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from keyturn.core.ports.stores import OwnershipTags, RemoteSecret
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.stores import OwnershipTags, RemoteSecret
 from keyturn.inventory.hub_inventory import PathSecret
 from keyturn.inventory.matching import CopyQuestion, Form, Match, Matching, Rank, match_copies
 from keyturn.inventory.naming import Names

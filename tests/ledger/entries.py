@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from keyturn.core.ledger import Entry, Outcome
+from keyturn.core.ports.ledger import Entry, Outcome
 
 BEGAN = datetime(2026, 3, 1, 3, 12, 0, 123456, UTC)
 

@@ -14,11 +14,11 @@ from keyturn.ledger.checkpointer import CheckpointInHub, sign_checkpoint
 from keyturn.ledger.checkpoints import Checkpoint, read_checkpoint, trusted
 from keyturn.ledger.merkle import CompactRange, leaf_hashes, tree_root
 from keyturn.ledger.signed_notes import PublicKey
-from keyturn.ledger.tiles import nodes_of
+from keyturn.ledger.storage.tiles import nodes_of
 from keyturn.ledger.verify import verify_ledger
 from keyturn.providers.ledger.ed25519 import verify_ed25519
-from keyturn.providers.ledger.opening import make_checkpoint, public_key
 from keyturn.providers.ledger.sqlite import SqliteLedger
+from keyturn.wiring.ledger import make_checkpoint, public_key
 from tests.ledger.conftest import Make
 from tests.ledger.entries import entries
 from tests.ledger.keys import ORIGIN, Key, Memory

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyturn.core.errors import Invalid
-from keyturn.core.ledger import Entry, Outcome
+from keyturn.core.ports.ledger import Entry, Outcome
 from keyturn.ledger.entries import TEXT_LIMIT, Numbered, leaf, parse_leaf
 from tests.ledger.entries import entry
 

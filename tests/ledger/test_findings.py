@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from keyturn import __version__
-from keyturn.core.alerts import AlertNote
-from keyturn.core.ledger import Entry, Outcome
+from keyturn.core.notifications.alerts import AlertNote
+from keyturn.core.ports.ledger import Entry, Outcome
 from keyturn.ledger.entries import Numbered, leaf
 from keyturn.ledger.formats import OCSF_VERSION, Format, Severity, encode_as, severity
 

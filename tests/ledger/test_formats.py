@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from keyturn import __version__
 from keyturn.core.errors import Rewritten
-from keyturn.core.ledger import Entry, Outcome
+from keyturn.core.ports.ledger import Entry, Outcome
 from keyturn.ledger.entries import Numbered, leaf, parse_leaf
 from keyturn.ledger.formats import OCSF_VERSION, Format, Severity, encode_as, sequenced, severity
 from tests.ledger.entries import entry

@@ -28,7 +28,7 @@ from keyturn.core.errors import (
     Throttled,
     Unavailable,
 )
-from keyturn.core.ledger import Entry, Outcome
+from keyturn.core.ports.ledger import Entry, Outcome
 from keyturn.ledger.entries import parse_leaf
 from keyturn.ledger.formats import Format
 from keyturn.ledger.forwarding import BATCH, BATCH_SIZE, Collector, Forwarded, Message, forward

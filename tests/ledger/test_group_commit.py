@@ -7,7 +7,7 @@ from threading import Event
 import pytest
 
 from keyturn.core.errors import Unrecorded
-from keyturn.ledger.group_commit import GroupCommit
+from keyturn.ledger.storage.group_commit import GroupCommit
 from tests.support.hooks import eventually
 
 

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from keyturn.core.errors import Unavailable, Unrecorded
-from keyturn.core.ledger import Entry
-from keyturn.ledger import spool
-from keyturn.ledger.spool import PAUSE, Spooled
+from keyturn.core.ports.ledger import Entry
+from keyturn.ledger.storage import spool
+from keyturn.ledger.storage.spool import PAUSE, Spooled
 from keyturn.providers.ledger.sqlite import SqliteLedger
 from tests.contracts.ledger import ROOT, written
 from tests.ledger.entries import entries, entry
@@ -293,7 +293,7 @@ def test_threads_and_processes_share_one_file(spooled: Spooled, ledger: SqliteLe
     program = """
 import sys
 from pathlib import Path
-from keyturn.ledger.spool import Spooled
+from keyturn.ledger.storage.spool import Spooled
 from keyturn.providers.ledger.sqlite import SqliteLedger
 from tests.ledger.entries import entries
 ledger = SqliteLedger(Path("/dev/null/ledger.db"), "keyturn/tests", patience=1)

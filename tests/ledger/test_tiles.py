@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyturn.ledger.merkle import CompactRange, inclusion_proof, leaf_hashes, tree_root, verify_inclusion
-from keyturn.ledger.tiles import WIDTH, Stored, grown, nodes_of
+from keyturn.ledger.storage.tiles import WIDTH, Stored, grown, nodes_of
 
 MANY = leaf_hashes(b"%d" % number for number in range(40_000))
 

@@ -15,7 +15,7 @@ from keyturn.ledger.checkpoints import read_checkpoint
 from keyturn.ledger.entries import leaf, parse_leaf
 from keyturn.ledger.export_file import Exported, write_export
 from keyturn.ledger.merkle import leaf_hashes
-from keyturn.ledger.tiles import grown
+from keyturn.ledger.storage.tiles import grown
 from keyturn.ledger.verify import Verification, verify_ledger
 from keyturn.providers.ledger.ed25519 import verify_ed25519
 from keyturn.providers.ledger.sqlite import SqliteCopy, SqliteLedger

@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 
 from keyturn.catalogue import Catalogue
-from keyturn.core.hub_setup import HubResource
-from keyturn.core.rights import HubPlaces
+from keyturn.core.rights.hub_setup import HubResource
+from keyturn.core.rights.rights import HubPlaces
 from keyturn.core.sensitive import SecretFields
-from keyturn.hub_setup.wanted import HubDeclaration, resources
 from keyturn.ledger.ports import StoredLedger
 from keyturn.ledger.signed_notes import PublicKey
-from keyturn.policies.scope import scope_of
-from keyturn.providers.ledger.opening import configured_ledger, make_checkpoint, public_key
-from keyturn.providers.registry import open_workspace
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.sync import sync_destinations
+from keyturn.rights.hub_wanted import HubDeclaration, resources
+from keyturn.rights.scope import scope_of
+from keyturn.rotation.copies.push import sync_destinations
+from keyturn.rotation.state.context import Workspace
+from keyturn.wiring.ledger import configured_ledger, make_checkpoint, public_key
+from keyturn.wiring.registry import open_workspace
 from tests.hub_setup.site import Empty, applied
 from tests.support.lab import LOOSE
 from tests.support.memory_store import MemoryStore

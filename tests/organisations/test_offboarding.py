@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from keyturn.cli.copies import look_at_copies
-from keyturn.cli.offboard import show_project
-from keyturn.cli.status import secret_statuses
+from keyturn.cli.organisations.offboard import show_project
+from keyturn.cli.secrets.copies import look_at_copies
+from keyturn.cli.secrets.status import secret_statuses
 from keyturn.core.errors import Invalid, NotFound, Rewritten
 from keyturn.core.sensitive import SecretFields
 from keyturn.grants.requests import AccessRequest, RequestState, find_request, status_of
@@ -20,9 +20,9 @@ from keyturn.organisations.offboarding import offboard_project, plan_offboarding
 from keyturn.organisations.offboarding_proof import OffboardingProof, check_offboarding, prove_offboarding
 from keyturn.organisations.offboarding_store import Offboarding, find_offboarding
 from keyturn.providers.ledger.ed25519 import verify_ed25519
-from keyturn.revocation.consent import Consent
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.records import load_record
+from keyturn.revocation.incidents.consent import Consent
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.records import load_record
 from tests.hub_setup.site import Empty
 from tests.organisations.site import BAKERY, HARVEST, PROJECT, Organisation, declared, organisation, secret
 from tests.support.hooks import Hooked

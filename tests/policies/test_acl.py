@@ -2,7 +2,7 @@
 
 import pytest
 
-from keyturn.policies.acl import parse_policy, policy_allows
+from keyturn.rights.acl import parse_policy, policy_allows
 
 
 def test_a_template_may_be_anybody() -> None:

@@ -8,14 +8,14 @@ import pytest
 
 from keyturn.catalogue import Catalogue, load_catalogue
 from keyturn.catalogue.stores.aws import AwsSecretsManagerSettings
-from keyturn.core.aws_rights import LONGEST
 from keyturn.core.errors import Invalid
-from keyturn.core.rights import CopyRights, Document, HubPlaces, Section, allow, merged
-from keyturn.policies import hub as rules
-from keyturn.policies.copies import store_documents
-from keyturn.policies.directory import left_over, write
-from keyturn.policies.documents import everything, rendered
-from keyturn.policies.scope import SecretPath, scope_of
+from keyturn.core.rights.aws_rights import LONGEST
+from keyturn.core.rights.rights import CopyRights, Document, HubPlaces, Section, allow, merged
+from keyturn.rights import hub as rules
+from keyturn.rights.copies import store_documents
+from keyturn.rights.directory import left_over, write
+from keyturn.rights.documents import everything, rendered
+from keyturn.rights.scope import SecretPath, scope_of
 from tests.cli.command import run_keyturn
 
 ROOT = Path(__file__).parents[2]

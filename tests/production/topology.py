@@ -30,8 +30,8 @@ from deployments.local.redis import Redis
 from deployments.local.support.files import write_private
 from deployments.local.support.ports import LOOPBACK, free_port, http_status
 from deployments.local.support.process import Process
-from deployments.scale_out import shared_settings
-from keyturn.core.hub import ROTATED_AT
+from keyturn.core.ports.hub import ROTATED_AT
+from keyturn.project.worker.scale_out import shared_settings
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin

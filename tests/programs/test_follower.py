@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.cli.exec_order import keys_in, usable_keys
+from keyturn.cli.programs.exec_order import keys_in, usable_keys
 from keyturn.client.client import SecretClient
 from keyturn.core.errors import Denied, KeyturnError, Unavailable
-from keyturn.core.notices import SECRET_REVOKED, SECRET_ROTATED, Notice
+from keyturn.core.notifications.notices import SECRET_REVOKED, SECRET_ROTATED, Notice
 from keyturn.programs.follower import Follower
 from keyturn.programs.references import FieldReference
 from keyturn.programs.rendering import Declaration, Rendering

@@ -10,15 +10,15 @@ from typing import Any, cast
 import pytest
 
 from keyturn.catalogue import Catalogue, load_catalogue
-from keyturn.core.access_source import AccessSource
 from keyturn.core.errors import Unavailable
-from keyturn.core.hub import StatePort
-from keyturn.core.messages import ID, POSTER, SIGNATURE, TIMESTAMP, signature
-from keyturn.core.rights import HubPlaces
+from keyturn.core.notifications.messages import ID, POSTER, SIGNATURE, TIMESTAMP, signature
+from keyturn.core.ports.access_source import AccessSource
+from keyturn.core.ports.hub import StatePort
+from keyturn.core.rights.rights import HubPlaces
 from keyturn.core.webhook_keys import KEY, WebhookKeys, generate_webhook_key
-from keyturn.policies.scope import scope_of
-from keyturn.providers.access_sources import audit_mount, open_door, open_source, read_here
+from keyturn.rights.scope import scope_of
 from keyturn.settings.directories import sources_directory
+from keyturn.wiring.access_sources import audit_mount, open_door, open_source, read_here
 from tests.access_log.cloud_logs import cloudtrail, trail_file
 from tests.contracts.access_source import records
 

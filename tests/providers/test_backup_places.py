@@ -16,14 +16,14 @@ from deployments.local.emulators.object_stores.azure import AzureBlobServer
 from deployments.local.emulators.object_stores.gcs import GcsServer
 from deployments.local.emulators.object_stores.state import ObjectState
 from deployments.local.support.ports import free_port
-from keyturn.catalogue.backups import DirectoryPlaceSettings, S3PlaceSettings
-from keyturn.core.backups import BackupPlace
+from keyturn.catalogue.operator.backups import DirectoryPlaceSettings, S3PlaceSettings
 from keyturn.core.errors import Denied, Invalid, NotFound, Unavailable
+from keyturn.core.ports.backups import BackupPlace
 from keyturn.providers.azure import client as azure
 from keyturn.providers.azure.backup_container import BackupContainer
-from keyturn.providers.backups import open_place
 from keyturn.providers.files.backup_directory import BackupDirectory
 from keyturn.providers.gcp.backup_bucket import open_bucket
+from keyturn.wiring.backups import open_place
 from tests.contracts.backup_place import CHAIN, BackupPlaceContract
 from tests.support.sampling import deep
 

@@ -15,7 +15,7 @@ import pytest
 import trustme
 
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Unavailable, Unproven
-from keyturn.core.rest import Request
+from keyturn.core.ports.rest import Request
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.aws.secrets_manager import AwsSecretsManager
 from keyturn.providers.http.api_target import HttpApi

@@ -13,19 +13,19 @@ from deployments.local.emulators.aws import LocalAws
 from deployments.local.redis import Redis
 from keyturn.catalogue import Catalogue
 from keyturn.catalogue.consumers.registry import CONSUMERS
-from keyturn.client.notice_files import NoticeFiles
-from keyturn.client.webhook import Receiver
-from keyturn.client.webhook_keys import HubKeys
-from keyturn.core.capabilities import capability
-from keyturn.core.consumers import ChecksHealth
+from keyturn.client.webhooks.keys import HubKeys
+from keyturn.client.webhooks.notice_files import NoticeFiles
+from keyturn.client.webhooks.receiver import Receiver
 from keyturn.core.errors import Invalid, NotFound, UnsupportedOperation
-from keyturn.core.notices import SECRET_REVOKED, Notice
-from keyturn.core.policy import Trigger
+from keyturn.core.notifications.notices import SECRET_REVOKED, Notice
+from keyturn.core.ports.consumers import ChecksHealth
+from keyturn.core.rights.capabilities import capability
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.webhook_keys import generate_webhook_key
 from keyturn.providers.redis.channel import RedisReader
-from keyturn.providers.registry import CatalogueSender, open_consumer
 from keyturn.rotation.rollout import ACKNOWLEDGED, HANDED_OVER
 from keyturn.rotation.run import rotate
+from keyturn.wiring.registry import CatalogueSender, open_consumer
 from tests.support.acl import Acl
 from tests.support.hooks import eventually
 from tests.support.lab import Lab, fresh

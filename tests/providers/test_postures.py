@@ -15,8 +15,8 @@ from deployments.local.emulators.azure_management import AzureManagement, Caller
 from deployments.local.emulators.azure_management.vaults import READ
 from deployments.local.support.ports import free_port
 from keyturn.catalogue.stores.aws import AwsSecretsManagerSettings
-from keyturn.core.posture import FULL, Posture, Safety, count_against
-from keyturn.core.rights import CopyRights
+from keyturn.core.rights.posture import FULL, Posture, Safety, count_against
+from keyturn.core.rights.rights import CopyRights
 from keyturn.providers.aws.parameter_store import AwsParameterStore
 from keyturn.providers.aws.posture import lets_anybody
 from keyturn.providers.aws.secrets_manager import AwsSecretsManager

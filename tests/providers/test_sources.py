@@ -10,16 +10,16 @@ import pytest
 import yaml
 
 from deployments.local.support.ports import free_port
-from keyturn.catalogue.operators_policy import VARIABLE
-from keyturn.client.offline_cache import OfflineCache
+from keyturn.catalogue.operator.policy import VARIABLE
+from keyturn.client.offline.cache_file import OfflineCache
 from keyturn.client.policy import RESTRICTED, CachePolicy
 from keyturn.client.sources import StoreSource
 from keyturn.core.errors import Invalid, NotFound, Unavailable
+from keyturn.core.ports.stores import OwnershipTags
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.stores import OwnershipTags
 from keyturn.providers.data_keys import open_envelope
 from keyturn.providers.files.store import Files
-from keyturn.providers.sources import SourceOpener, open_client, source_names
+from keyturn.wiring.sources import SourceOpener, open_client, source_names
 from tests.support.lab import Lab, fresh
 from tests.support.memory_store import MemoryStore
 from tests.support.offline import add_generation
@@ -128,7 +128,7 @@ def test_a_name_that_nobody_declares_is_refused_at_once(tmp_path: Path, env: dic
 def test_what_is_restricted_outlives_no_outage(
     tmp_path: Path, env: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("keyturn.client.offline_cache.guard_memory", lambda: None)
+    monkeypatch.setattr("keyturn.client.offline.cache_file.guard_memory", lambda: None)
     declared(tmp_path, env, {"name": "whole"}, classification="restricted")
     with open_client(["copies"], env=env) as client:
         assert client.policy_of("shop/database") == RESTRICTED
@@ -146,7 +146,7 @@ def test_what_is_restricted_outlives_no_outage(
 
 def test_a_name_loads_no_more_than_it_needs(env: dict[str, str]) -> None:
     code = (
-        "import sys; from keyturn.providers.sources import SourceOpener; SourceOpener(('hub',))(); "
+        "import sys; from keyturn.wiring.sources import SourceOpener; SourceOpener(('hub',))(); "
         "print(*{'boto3', 'pydantic', 'yaml', 'keyturn.catalogue'} & {*sys.modules})"
     )
     told = subprocess.run(

@@ -9,17 +9,17 @@ from typing import Any
 
 from keyturn.catalogue import Catalogue
 from keyturn.core.fingerprint_keys import FIRST_KEY, FingerprintKeys
-from keyturn.core.policy import Trigger
+from keyturn.core.overrides import Waive
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.waive import Waive
 from keyturn.ledger.cuts import revoked_secrets
-from keyturn.providers.ledger.opening import configured_ledger
-from keyturn.providers.registry import open_workspace
 from keyturn.recovery.rehydrate import Plan, Rehydrated, rehydrate
 from keyturn.recovery.rehydrate_keys import Entries, keys_from
-from keyturn.rotation.context import Workspace
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
+from keyturn.rotation.state.context import Workspace
+from keyturn.wiring.ledger import configured_ledger
+from keyturn.wiring.registry import open_workspace
 from tests.support.clock import Clock
 from tests.support.lab import LOOSE, Declared, Lab, catalogue_data
 from tests.support.memory_store import MemoryStore

@@ -15,12 +15,12 @@ from deployments.local.openbao import OpenBao
 from keyturn.client.client import SecretClient
 from keyturn.client.policy import CachePolicy
 from keyturn.client.sources import HubSource
-from keyturn.core.backups import SECRETS, STATE, BackupPlace, Manifest
-from keyturn.core.envelope import SealRefused
 from keyturn.core.errors import Conflict, Invalid, KeyturnError, Missing, NotFound, Unavailable
-from keyturn.core.hub import VersionState
-from keyturn.core.ledger import Entry, Outcome
-from keyturn.core.restored import RestoredMark, mark_recovered, read_mark
+from keyturn.core.ports.backups import SECRETS, STATE, BackupPlace, Manifest
+from keyturn.core.ports.envelope import SealRefused
+from keyturn.core.ports.hub import VersionState
+from keyturn.core.ports.ledger import Entry, Outcome
+from keyturn.core.ports.restored import RestoredMark, mark_recovered, read_mark
 from keyturn.core.sensitive import SecretFields
 from keyturn.ledger.naming import BEING_RESTORED, LedgerName, insist_on_named, read_name
 from keyturn.providers.files.backup_directory import BackupDirectory
@@ -36,7 +36,7 @@ from keyturn.recovery.making import BackupMaker
 from keyturn.recovery.manifests import SignatureCheck
 from keyturn.recovery.restoring import RestoreChange, plan_restore, restore_chain
 from keyturn.recovery.subject import BackupSubject
-from keyturn.rotation.living import of_hub
+from keyturn.rotation.repair.recoverable_values import of_hub
 from tests.ledger.keys import Key
 from tests.recovery.conftest import UNSIGNED, Damage, Servers, Setting, hub_at, make_recovery_key, open_setting
 from tests.support.hooks import eventually

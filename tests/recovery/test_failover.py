@@ -20,12 +20,11 @@ from deployments.local.openbao import OpenBao
 from deployments.local.support.ports import free_port
 from keyturn.catalogue import Catalogue
 from keyturn.cli.app import app
-from keyturn.cli.failover import insist_on_clocks
+from keyturn.cli.recovery.failover import insist_on_clocks
 from keyturn.core.errors import Conflict, Denied, Invalid, NotWritable, Unavailable, Unwitnessed
-from keyturn.core.failover import EPOCH, SETTLED, Epoch, why_not
-from keyturn.core.policy import Trigger
+from keyturn.core.ports.failover import EPOCH, SETTLED, Epoch, why_not
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault import fence
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.recovery.failover import Pair, demote, promote, split
@@ -33,6 +32,7 @@ from keyturn.rotation.run import rotate
 from keyturn.settings.failover import FailoverSettings
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
+from keyturn.wiring.registry import open_workspace
 from tests.manual.lines import lines_of
 from tests.support.fault_proxy import FaultProxy, Faults
 from tests.support.hooks import Replaced, eventually

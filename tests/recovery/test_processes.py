@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from keyturn.core.restored import read_mark
+from keyturn.core.ports.restored import read_mark
 from keyturn.ledger.naming import BEING_RESTORED, read_name
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.recovery.chains import OpenedChain, all_lines, list_chains, verify_chain

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from keyturn.core.backups import StoredObject
 from keyturn.core.errors import Invalid
+from keyturn.core.ports.backups import StoredObject
 from keyturn.recovery.chains import StoredChain, list_chains
 from keyturn.recovery.pruning import ChainFault, Pruning, Retention, find_fault, plan_pruning, remove_chain
 from tests.recovery.conftest import UNSIGNED, Setting

@@ -14,14 +14,14 @@ from typer.testing import CliRunner, Result
 from keyturn.cli.app import app
 from keyturn.core.errors import Unavailable
 from keyturn.core.plan import Action
-from keyturn.core.policy import Trigger
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.recovery.rehydrate import Rehydration, rehydrate
 from keyturn.recovery.rehydrate_copies import Standing
 from keyturn.recovery.rehydrate_keys import keys_from, put_keys_back
 from keyturn.revocation import run as run_incident
-from keyturn.revocation.consent import Consent
-from keyturn.revocation.incident import Mode
+from keyturn.revocation.incidents.consent import Consent
+from keyturn.revocation.incidents.incident import Mode
 from keyturn.revocation.selector import Selection
 from keyturn.rotation.run import rotate
 from keyturn.sync.apply import Applier

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from keyturn.access_log.readers import LogRead, PathReaders, Readers, Related, SecretReader
-from keyturn.core.access import Coverage
-from keyturn.revocation.incident import (
+from keyturn.core.ports.access import Coverage
+from keyturn.revocation.incidents.incident import (
     Event,
     Incident,
     IncidentStatus,

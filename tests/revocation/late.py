@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.state.context import Workspace
 
 
 @dataclass

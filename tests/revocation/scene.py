@@ -4,12 +4,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from keyturn.core.policy import Trigger
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.revocation import run
-from keyturn.revocation.incident import IncidentStatus, Mode
-from keyturn.rotation.context import Workspace
+from keyturn.revocation.incidents.incident import IncidentStatus, Mode
 from keyturn.rotation.run import rotate
+from keyturn.rotation.state.context import Workspace
 from tests.revocation.site import Site
 from tests.support.hooks import raising
 from tests.support.lab import Declared, Lab

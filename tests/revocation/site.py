@@ -7,20 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from keyturn.core.errors import Unavailable, Unrecorded
-from keyturn.core.ledger import Entry, NewestVersion
-from keyturn.core.policy import Trigger
+from keyturn.core.ports.ledger import Entry, NewestVersion
 from keyturn.core.record import Record
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.ledger.entries import parse_leaf
-from keyturn.ledger.spool import Spooled
+from keyturn.ledger.storage.spool import Spooled
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.revocation import incident_store, run
-from keyturn.revocation.consent import Consent
-from keyturn.revocation.incident import Incident, IncidentStatus, Mode, SecretProgress
+from keyturn.revocation import run
+from keyturn.revocation.incidents import store as incident_store
+from keyturn.revocation.incidents.consent import Consent
+from keyturn.revocation.incidents.incident import Incident, IncidentStatus, Mode, SecretProgress
 from keyturn.revocation.selector import Selection
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.copies.push import sync_destinations
 from keyturn.rotation.run import rotate
-from keyturn.rotation.sync import sync_destinations
+from keyturn.rotation.state.context import Workspace
 from keyturn.settings.hub import HubSettings
 from tests.rotation.helpers import Worker
 from tests.support.lab import Declared, Lab, Opened, fresh, load_whole

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from keyturn.core.errors import Denied
-from keyturn.core.policy import Trigger
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import Sensitive
 from keyturn.revocation import run
-from keyturn.revocation.incident import IncidentStatus, Mode
+from keyturn.revocation.incidents.incident import IncidentStatus, Mode
 from keyturn.revocation.selector import version_fingerprints, whois
 from keyturn.revocation.verify import copy_faults
+from keyturn.rotation.copies.push import sync_destinations
 from keyturn.rotation.run import rotate
-from keyturn.rotation.sync import sync_destinations
 from tests.revocation.scene import Scene
 from tests.revocation.site import Site
 from tests.support.lab import Lab

@@ -15,13 +15,14 @@ from keyturn.access_log.detection.policy import React
 from keyturn.access_log.hub_log import HubAuditLog
 from keyturn.access_log.reactions.reactions import Reactions
 from keyturn.catalogue.monitors import DeclaredPolicies, MonitorSettings
-from keyturn.core.channel import Announcement
 from keyturn.core.errors import Unavailable
-from keyturn.core.ledger import Outcome
-from keyturn.revocation import incident_store, run
+from keyturn.core.notifications.channel import Announcement
+from keyturn.core.ports.ledger import Outcome
+from keyturn.revocation import run
 from keyturn.revocation.by_alert import RevocationReaction, incident_id
-from keyturn.revocation.incident import Incident
-from keyturn.rotation.context import Workspace
+from keyturn.revocation.incidents import store as incident_store
+from keyturn.revocation.incidents.incident import Incident
+from keyturn.rotation.state.context import Workspace
 from tests.access_log.hub import LONG_AGO, LONG_AHEAD
 from tests.access_log.reactions.samples import alert
 from tests.revocation.site import Site

@@ -4,14 +4,14 @@ from datetime import timedelta
 
 import pytest
 
-from keyturn.cli.dashboard import board_of
+from keyturn.cli.secrets.dashboard import board_of
 from keyturn.core.errors import Invalid
 from keyturn.pages.dashboard import Level
-from keyturn.revocation.drills import declared_drills, drill_id, due_drills, insist_on_drill, last_drill
-from keyturn.revocation.incident import Mode
+from keyturn.revocation.incidents.drills import declared_drills, drill_id, due_drills, insist_on_drill, last_drill
+from keyturn.revocation.incidents.incident import Mode
 from keyturn.revocation.run import begin, finish
 from keyturn.revocation.selector import Selector, select_secrets
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.state.context import Workspace
 from tests.support.lab import Lab
 
 

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from keyturn.core.policy import Trigger
+from keyturn.core.schedule.policy import Trigger
 from keyturn.revocation import run
-from keyturn.revocation.give_up import give_up_incident
-from keyturn.revocation.incident import IncidentStatus, Mode, Step
+from keyturn.revocation.incidents.give_up import give_up_incident
+from keyturn.revocation.incidents.incident import IncidentStatus, Mode, Step
 from keyturn.revocation.preview import preview_revocation
 from keyturn.revocation.proof import CheckAnswer, CheckSubject, IncidentVerdict
 from keyturn.revocation.selector import Selection

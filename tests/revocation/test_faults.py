@@ -9,16 +9,17 @@ import pytest
 
 from keyturn.core.errors import CandidateRejected, KeyturnError, TransientError, Unavailable
 from keyturn.core.sensitive import SecretFields
-from keyturn.revocation import incident_store, protocol, run
-from keyturn.revocation.consent import Consent
-from keyturn.revocation.incident import STEPS, IncidentStatus, Mode, Step
-from keyturn.revocation.incident_store import load_incident as load_incident
-from keyturn.revocation.resume import claim_reminder
+from keyturn.revocation import protocol, run
+from keyturn.revocation.incidents import store as incident_store
+from keyturn.revocation.incidents.consent import Consent
+from keyturn.revocation.incidents.incident import STEPS, IncidentStatus, Mode, Step
+from keyturn.revocation.incidents.resume import claim_reminder
+from keyturn.revocation.incidents.store import load_incident as load_incident
 from keyturn.revocation.selector import Selection
 from keyturn.revocation.steps import take_step
 from keyturn.rotation.candidates import CANDIDATES
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.sync import sync_destinations
+from keyturn.rotation.copies.push import sync_destinations
+from keyturn.rotation.state.context import Workspace
 from tests.revocation.scene import KINDS, Scene
 from tests.revocation.site import Site
 from tests.support.fault_proxy import FaultProxy, Faults

@@ -3,9 +3,9 @@
 import pytest
 
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.revocation.incident import Mode
+from keyturn.revocation.incidents.incident import Mode
 from keyturn.revocation.selector import whois_value
-from keyturn.rotation.sync import sync_destinations
+from keyturn.rotation.copies.push import sync_destinations
 from tests.revocation.scene import Scene
 from tests.revocation.site import Site
 from tests.support.lab import Lab

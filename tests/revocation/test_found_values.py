@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import typer
 
+from keyturn.cli.emergencies.incident_runner import Through
+from keyturn.cli.emergencies.whois_scanner import End, answer
 from keyturn.cli.failures import BEHIND, FAILED
-from keyturn.cli.incident_runner import Through
-from keyturn.cli.whois_scanner import End, answer
 from keyturn.core.errors import Denied, Invalid
-from keyturn.core.policy import Trigger
-from keyturn.revocation import found_values
-from keyturn.revocation.found_values import Leaks, index_values, match_findings
-from keyturn.revocation.scanner import FoundValue, ScannerReport
+from keyturn.core.schedule.policy import Trigger
+from keyturn.revocation.findings import found_values
+from keyturn.revocation.findings.found_values import Leaks, index_values, match_findings
+from keyturn.revocation.findings.scanner import FoundValue, ScannerReport
 from keyturn.rotation.run import rotate
 from tests.revocation.site import Site
 from tests.support.lab import Lab

@@ -6,10 +6,10 @@ from secrets import token_urlsafe
 import pytest
 
 from keyturn.core.errors import Invalid
-from keyturn.core.policy import Trigger
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.revocation import run
-from keyturn.revocation.incident import IncidentStatus, Mode
+from keyturn.revocation.incidents.incident import IncidentStatus, Mode
 from keyturn.revocation.preview import preview_revocation
 from keyturn.revocation.proof import CheckAnswer, CheckSubject, IncidentVerdict
 from keyturn.revocation.selector import Selection

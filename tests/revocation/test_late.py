@@ -9,15 +9,15 @@ from dataclasses import replace
 import pytest
 
 from keyturn.core.errors import CandidateRejected, Conflict, Locked, NotFound, Superseded
-from keyturn.core.policy import Trigger
-from keyturn.core.waive import Waive
+from keyturn.core.overrides import Waive
+from keyturn.core.schedule.policy import Trigger
 from keyturn.revocation import run
-from keyturn.revocation.incident import IncidentStatus, Mode
-from keyturn.revocation.incident_store import find_incident
-from keyturn.rotation.context import Workspace
+from keyturn.revocation.incidents.incident import IncidentStatus, Mode
+from keyturn.revocation.incidents.store import find_incident
 from keyturn.rotation.retire import retire
 from keyturn.rotation.rollback import rollback
 from keyturn.rotation.run import rotate
+from keyturn.rotation.state.context import Workspace
 from keyturn.sync.apply import Applier
 from keyturn.sync.batches import bring_in_step
 from keyturn.sync.plan import plan

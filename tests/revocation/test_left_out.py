@@ -8,11 +8,11 @@ from keyturn.catalogue import Problem
 from keyturn.core.errors import NotFound
 from keyturn.core.sensitive import Sensitive
 from keyturn.revocation import run
-from keyturn.revocation.consent import Consent
-from keyturn.revocation.incident import IncidentStatus, Mode
+from keyturn.revocation.incidents.consent import Consent
+from keyturn.revocation.incidents.incident import IncidentStatus, Mode
 from keyturn.revocation.proof import CheckAnswer, CheckSubject
 from keyturn.revocation.selector import Selector, select_secrets, whois_value
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.state.context import Workspace
 from tests.support.lab import Declared, Lab, fresh
 
 WHY = "is missing"

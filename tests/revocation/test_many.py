@@ -9,20 +9,21 @@ from typing import Any
 import pytest
 
 from keyturn.core.errors import CandidateRejected, KeyturnError, Superseded, Unavailable
-from keyturn.core.heard import Heard
-from keyturn.core.policy import Trigger
+from keyturn.core.notifications.notice_state import Heard
 from keyturn.core.record import Stage
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.revocation import incident_store, run
-from keyturn.revocation.consent import Consent
-from keyturn.revocation.incident import IncidentStatus, Mode, SecretProgress, Step
+from keyturn.revocation import run
+from keyturn.revocation.incidents import store as incident_store
+from keyturn.revocation.incidents.consent import Consent
+from keyturn.revocation.incidents.incident import IncidentStatus, Mode, SecretProgress, Step
 from keyturn.revocation.selector import Selection
-from keyturn.rotation.context import Workspace, _stands
-from keyturn.rotation.heard import load_heard
+from keyturn.rotation.copies.push import sync_destinations
 from keyturn.rotation.outcome import RunState
-from keyturn.rotation.records import load_record
 from keyturn.rotation.run import rotate
-from keyturn.rotation.sync import sync_destinations
+from keyturn.rotation.state.context import Workspace, _stands
+from keyturn.rotation.state.notice_store import load_heard
+from keyturn.rotation.state.records import load_record
 from tests.revocation.site import CONSUMERS, Site
 from tests.support.engines import OverPostgreSQL
 from tests.support.hooks import Hooked, Once, raising

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from keyturn.core.policy import Trigger
-from keyturn.core.shared import sharing
-from keyturn.revocation.incident import Mode
+from keyturn.core.ports.shared import sharing
+from keyturn.core.schedule.policy import Trigger
+from keyturn.revocation.incidents.incident import Mode
+from keyturn.rotation.copies.push import CopyState, sync_destinations
 from keyturn.rotation.outcome import RunState
-from keyturn.rotation.parts import parts_in
 from keyturn.rotation.run import rotate
-from keyturn.rotation.sync import CopyState, sync_destinations
+from keyturn.rotation.state.copy_parts import parts_in
 from tests.revocation.site import CONSUMERS, Site
 from tests.support.lab import Lab
 

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from keyturn.cli.hearing import Hearings
-from keyturn.cli.status import secret_status
-from keyturn.core.discreet import Discreet, ShownNames
+from keyturn.cli.programs.hearing import Hearings
+from keyturn.cli.secrets.status import secret_status
 from keyturn.core.errors import KeyturnError, Throttled
-from keyturn.core.policy import Trigger
+from keyturn.core.overrides import Waive
+from keyturn.core.ports.strategies import RevokeResult
+from keyturn.core.redaction import Discreet, ShownNames
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import RevokeResult
-from keyturn.core.waive import Waive
 from keyturn.revocation import run
-from keyturn.revocation.incident import Mode
+from keyturn.revocation.incidents.incident import Mode
 from keyturn.revocation.preview import preview_revocation
 from keyturn.revocation.selector import Selection
 from keyturn.rotation.retire import retire

@@ -10,14 +10,16 @@ import pytest
 
 from deployments.local.pager import Pager
 from deployments.local.support.ports import free_port
-from keyturn.core.channel import Announcement
 from keyturn.core.errors import Unavailable
+from keyturn.core.notifications.channel import Announcement
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.apprise_channel import URL_FILE, AppriseChannel, configured_channel
-from keyturn.revocation import incident_store, outbox, resume, run
-from keyturn.revocation.incident import Message, News
-from keyturn.revocation.news import CLAIMED, unsent
-from keyturn.rotation.context import Workspace
+from keyturn.revocation import run
+from keyturn.revocation.incidents import outbox, resume
+from keyturn.revocation.incidents import store as incident_store
+from keyturn.revocation.incidents.announcements import CLAIMED, unsent
+from keyturn.revocation.incidents.incident import Message, News
+from keyturn.rotation.state.context import Workspace
 from tests.revocation.site import Site
 from tests.support.announcements import load_apprise
 from tests.support.lab import Lab
@@ -146,7 +148,7 @@ def test_a_message_whose_sender_died_is_sent_again_under_the_same_id(site: Site)
 
 
 def announcement_of(workspace: Workspace, site: Site, message: Message) -> Announcement:
-    from keyturn.revocation.news import announcement
+    from keyturn.revocation.incidents.announcements import announcement
 
     return announcement(incident_store.load_status(workspace, site.incident), message)
 

@@ -3,8 +3,9 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from keyturn.revocation import incident_store, resume
-from keyturn.revocation.incident import IncidentStatus, Step
+from keyturn.revocation.incidents import resume
+from keyturn.revocation.incidents import store as incident_store
+from keyturn.revocation.incidents.incident import IncidentStatus, Step
 from tests.revocation.site import Site
 from tests.support.lab import Lab
 

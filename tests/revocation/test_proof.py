@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from keyturn.revocation.incident import Incident, SecretProgress, Step, steps_missing
+from keyturn.revocation.incidents.incident import Incident, SecretProgress, Step, steps_missing
 from keyturn.revocation.proof import Check, CheckAnswer, CheckSubject, IncidentVerdict, decide, with_checks
 from tests.revocation.incidents import proven, standing
 

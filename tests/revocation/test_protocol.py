@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from keyturn.core.conductor import Step as Asked
-from keyturn.core.conductor import conduct
 from keyturn.core.errors import TransientError, Unavailable
-from keyturn.revocation.incident import STEPS, Event, IncidentStatus, Mode, Result, SecretProgress, Step
+from keyturn.core.ports.conductor import Step as Asked
+from keyturn.core.ports.conductor import conduct
+from keyturn.revocation.incidents.incident import STEPS, Event, IncidentStatus, Mode, Result, SecretProgress, Step
 from keyturn.revocation.proof import Check, CheckAnswer, CheckSubject
 from keyturn.revocation.protocol import CONCLUDE, END_ACCESS, FEW, LOOK, PAUSE, see_through
 from tests.revocation.incidents import TRIGGER, standing

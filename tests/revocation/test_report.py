@@ -18,9 +18,17 @@ from markdown_it.token import Token
 
 from keyturn.access_log.readers import LogRead, PathReaders, Readers, Related, SecretReader
 from keyturn.core.errors import Unavailable
-from keyturn.core.plain_text import visible
+from keyturn.core.text.plain_text import visible
 from keyturn.pages.words import lasted, ranges
-from keyturn.revocation.incident import Event, IncidentStatus, LeakedVersion, Mode, Result, SecretProgress, Step
+from keyturn.revocation.incidents.incident import (
+    Event,
+    IncidentStatus,
+    LeakedVersion,
+    Mode,
+    Result,
+    SecretProgress,
+    Step,
+)
 from keyturn.revocation.proof import Check, CheckAnswer, CheckSubject
 from keyturn.revocation.report import LedgerFacts, model, to_data, to_html, to_markdown, write_report
 from keyturn.revocation.report.render import environment
@@ -480,7 +488,7 @@ def test_a_template_that_does_not_think_of_it_writes_text(kind: str) -> None:
 
 
 def test_only_who_writes_a_report_imports_what_writes_it() -> None:
-    asked = "import sys, keyturn.cli.revoke, keyturn.revocation.run, keyturn.revocation.report.facts as _;"
+    asked = "import sys, keyturn.cli.emergencies.revoke, keyturn.revocation.run, keyturn.revocation.report.facts as _;"
     done = subprocess.run([sys.executable, "-c", f"{asked} print('jinja2' in sys.modules)"], capture_output=True)
     assert (done.stdout, done.stderr) == (b"False\n", b"")
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from keyturn.core.policy import Trigger
+from keyturn.core.schedule.policy import Trigger
 from keyturn.revocation import run
-from keyturn.revocation.consent import Consent
-from keyturn.revocation.incident import IncidentStatus, Mode, Step
+from keyturn.revocation.incidents.consent import Consent
+from keyturn.revocation.incidents.incident import IncidentStatus, Mode, Step
 from keyturn.revocation.selector import Selection
 from keyturn.rotation.run import rotate
 from tests.rotation.helpers import remote, with_copy

@@ -8,19 +8,20 @@ from typing import Any
 import pytest
 
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Superseded, Unavailable, Unrecorded
-from keyturn.core.notices import SECRET_REVOKED
-from keyturn.core.policy import Trigger
+from keyturn.core.notifications.notices import SECRET_REVOKED
+from keyturn.core.ports.strategies import RevokeResult
 from keyturn.core.record import Stage
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import RevokeResult
-from keyturn.revocation import incident_store, run
-from keyturn.revocation.incident import Mode, Result, Step
+from keyturn.revocation import run
+from keyturn.revocation.incidents import store as incident_store
+from keyturn.revocation.incidents.incident import Mode, Result, Step
 from keyturn.rotation import steps
+from keyturn.rotation.copies.push import sync_destinations
 from keyturn.rotation.decide import decide
 from keyturn.rotation.outcome import RunState
-from keyturn.rotation.records import load_record
 from keyturn.rotation.run import rotate
-from keyturn.rotation.sync import sync_destinations
+from keyturn.rotation.state.records import load_record
 from tests.revocation.site import Site
 from tests.support.hooks import Hooked, raising
 from tests.support.lab import Declared, Lab

@@ -4,10 +4,10 @@ import pytest
 
 from keyturn.core.errors import Invalid, NotFound
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.revocation.incident import Mode
+from keyturn.revocation.incidents.incident import Mode
 from keyturn.revocation.preview import preview_revocation
 from keyturn.revocation.selector import Match, Selection, Selector, select_secrets, whois, whois_value
-from keyturn.rotation.sync import sync_destinations
+from keyturn.rotation.copies.push import sync_destinations
 from tests.revocation.site import Site
 from tests.support.lab import Lab
 

@@ -9,20 +9,20 @@ import pytest
 from deployments.local.openbao import OpenBao
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Denied, KeyturnError, Throttled, Unavailable
+from keyturn.core.overrides import Waive
 from keyturn.core.plan import Action
-from keyturn.core.policy import Trigger
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.waive import Waive
-from keyturn.providers.registry import open_workspace
 from keyturn.revocation import run
-from keyturn.revocation.consent import Consent
-from keyturn.revocation.incident import IncidentStatus, Mode, Step
+from keyturn.revocation.incidents.consent import Consent
+from keyturn.revocation.incidents.incident import IncidentStatus, Mode, Step
 from keyturn.revocation.selector import Selection
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.copies.push import CopyState, sync_destinations
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
-from keyturn.rotation.sync import CopyState, sync_destinations
+from keyturn.rotation.state.context import Workspace
 from keyturn.sync.plan import plan
+from keyturn.wiring.registry import open_workspace
 from tests.revocation import eight
 from tests.revocation.eight import Eight, Place
 from tests.support.clock import Clock

@@ -7,14 +7,14 @@ import pytest
 
 from keyturn.core.errors import Denied, UnsupportedOperation
 from keyturn.core.fingerprint import under_every_key
+from keyturn.core.ports.stores import OwnershipTags, RemoteSecret, Unsupported
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.stores import OwnershipTags, RemoteSecret, Unsupported
+from keyturn.keys.refingerprint import turn_fingerprint_key
 from keyturn.revocation import run
-from keyturn.revocation.leaked_versions import digest_by_marks
+from keyturn.revocation.findings.leaked_versions import digest_by_marks
 from keyturn.revocation.selector import Match, whois, whois_value
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.sync import sync_destinations
-from keyturn.sync.own_fingerprints import turn_fingerprint_key
+from keyturn.rotation.copies.push import sync_destinations
+from keyturn.rotation.state.context import Workspace
 from tests.revocation.scene import Scene
 from tests.support.lab import Lab
 from tests.support.memory_store import MemoryStore

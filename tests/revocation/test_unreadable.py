@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from keyturn.core.errors import Superseded
-from keyturn.core.hub import VersionState
-from keyturn.core.policy import Trigger
+from keyturn.core.ports.hub import VersionState
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.revocation import run
-from keyturn.revocation.incident import Mode
+from keyturn.revocation.incidents.incident import Mode
 from keyturn.revocation.preview import preview_revocation
 from keyturn.revocation.selector import Selection, Selector, select_secrets, whois, whois_value
 from keyturn.rotation.run import rotate

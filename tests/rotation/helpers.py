@@ -3,12 +3,12 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from keyturn.core.policy import Trigger
 from keyturn.core.record import Record
+from keyturn.core.schedule.policy import Trigger
 from keyturn.rotation import steps
 from keyturn.rotation.attempt import Attempt
-from keyturn.rotation.context import Workspace
 from keyturn.rotation.decide import decide
+from keyturn.rotation.state.context import Workspace
 from tests.support.hooks import Hooked
 from tests.support.lab import Declared, Lab, load_whole
 

@@ -8,20 +8,20 @@ from typing import Any
 import pytest
 
 from keyturn.core.errors import Denied, Invalid
+from keyturn.core.overrides import Waive
 from keyturn.core.plan import Action, Item
-from keyturn.core.policy import Trigger
 from keyturn.core.record import Stage
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.waive import Waive
 from keyturn.rotation import steps
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.living import values
+from keyturn.rotation.copies.push import CopyState, look_at_copy, sync_destinations
 from keyturn.rotation.outcome import RunState
-from keyturn.rotation.records import load_record
+from keyturn.rotation.repair.recoverable_values import values
 from keyturn.rotation.retire import retire
 from keyturn.rotation.rollback import rollback
 from keyturn.rotation.run import rotate
-from keyturn.rotation.sync import CopyState, look_at_copy, sync_destinations
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.records import load_record
 from keyturn.sync.plan import plan
 from tests.rotation.helpers import Worker, remote, with_copy
 from tests.support.hooks import Hooked, raising

@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 
 from keyturn.core.errors import Conflict, Invalid, KeyturnError
-from keyturn.core.policy import Trigger
 from keyturn.core.record import FORMAT, INLINE, Stage
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation import steps
 from keyturn.rotation.candidates import CANDIDATES, ROTATIONS
 from keyturn.rotation.decide import sight
-from keyturn.rotation.forget import forget
 from keyturn.rotation.outcome import RunState
-from keyturn.rotation.record_upkeep import move_all_values, move_values, remove_leftovers
-from keyturn.rotation.records import load_record, rewrite
+from keyturn.rotation.repair.forget import forget
+from keyturn.rotation.repair.record_upkeep import move_all_values, move_values, remove_leftovers
 from keyturn.rotation.run import rotate
+from keyturn.rotation.state.records import load_record, rewrite
 from tests.rotation.helpers import Worker, worker
 from tests.support.hooks import ELSEWHERE, After, dead_holder, raising
 from tests.support.lab import Declared, Lab

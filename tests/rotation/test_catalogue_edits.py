@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 
 from keyturn.core.errors import Invalid, NotFound, Unavailable
-from keyturn.core.mapping import with_missing
-from keyturn.core.policy import Trigger
+from keyturn.core.overrides import Waive
 from keyturn.core.record import Stage
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.waive import Waive
-from keyturn.rotation.forget import forget, remains
+from keyturn.core.text.mapping import with_missing
+from keyturn.rotation.copies.push import sync_destinations
 from keyturn.rotation.outcome import RunState
-from keyturn.rotation.records import load_record
-from keyturn.rotation.rename import rename
+from keyturn.rotation.repair.forget import forget, remains
+from keyturn.rotation.repair.removed_entries import left_open
+from keyturn.rotation.repair.rename import rename
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
-from keyturn.rotation.sync import sync_destinations
-from keyturn.rotation.undeclared import left_open
+from keyturn.rotation.state.records import load_record
 from tests.rotation.helpers import Worker, remote, with_copy
 from tests.support.hooks import Hooked, eventually
 from tests.support.lab import INTERVAL, Declared, Lab, Opened, fresh

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from keyturn.core.errors import CandidateRejected, Unavailable
-from keyturn.core.hub import EXPIRES_AT, SUSPECTED_AT
-from keyturn.core.policy import Trigger
+from keyturn.core.overrides import Waive
+from keyturn.core.ports.hub import EXPIRES_AT, SUSPECTED_AT
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.waive import Waive
 from keyturn.rotation.decide import decide, sight
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import retire

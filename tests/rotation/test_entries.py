@@ -9,12 +9,12 @@ import pytest
 
 from keyturn.core.compare_and_set import ATTEMPTS, change_entry
 from keyturn.core.errors import Contended
-from keyturn.core.hub import HubSecret
+from keyturn.core.ports.hub import HubSecret
 from keyturn.core.sensitive import SecretFields
-from keyturn.rotation.context import Workspace, side_by_side
-from keyturn.rotation.entries import current_entry, update_state
-from keyturn.rotation.records import update_record
 from keyturn.rotation.rollout import acknowledge
+from keyturn.rotation.state.context import Workspace, side_by_side
+from keyturn.rotation.state.entries import current_entry, update_state
+from keyturn.rotation.state.records import update_record
 from tests.rotation.helpers import worker
 from tests.support.hooks import Hooked
 from tests.support.lab import Lab

@@ -3,10 +3,10 @@
 import pytest
 
 from keyturn.core.errors import Invalid
-from keyturn.core.policy import Trigger
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
+from keyturn.rotation.copies.push import look_at_copies
 from keyturn.rotation.run import rotate
-from keyturn.rotation.sync import look_at_copies
 from tests.support.lab import Declared, Lab, Opened
 
 

@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from keyturn.core.errors import Unavailable
-from keyturn.core.policy import Trigger
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.copies.push import sync_destinations
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
-from keyturn.rotation.sync import sync_destinations
+from keyturn.rotation.state.context import Workspace
 from tests.rotation.helpers import with_copy, worker
 from tests.support.lab import Declared, Lab, Opened
 

@@ -4,12 +4,12 @@ import dataclasses
 
 import pytest
 
-from keyturn.cli.status import SecretStatus, statuses_without_copies
+from keyturn.cli.secrets.status import SecretStatus, statuses_without_copies
 from keyturn.core.errors import Invalid, NotOwned, Unavailable
-from keyturn.core.policy import Trigger
+from keyturn.core.overrides import Waive
 from keyturn.core.record import Record
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.waive import Waive
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate

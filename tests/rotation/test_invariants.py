@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 
 from keyturn.core.errors import CandidateRejected, Conflict, Locked, NotOwned, Superseded, Unavailable
-from keyturn.core.policy import Trigger
+from keyturn.core.overrides import Waive
+from keyturn.core.ports.strategies import Change
 from keyturn.core.record import Stage
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change
-from keyturn.core.waive import Waive
 from keyturn.rotation import steps
-from keyturn.rotation.abandon import abandon
+from keyturn.rotation.copies.push import CopyState, sync_destinations
 from keyturn.rotation.outcome import RunState
+from keyturn.rotation.repair.abandon import abandon
 from keyturn.rotation.report import outcome_data
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
-from keyturn.rotation.sync import CopyState, sync_destinations
 from tests.rotation.helpers import remote, with_copy, worker
 from tests.support.hooks import Once, dead_holder, raising
 from tests.support.lab import Declared, Lab

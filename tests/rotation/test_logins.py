@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyturn.core.errors import Unavailable
-from keyturn.core.policy import Trigger
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.logins import (
+from keyturn.rotation.run import rotate
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.login_checks import (
     DAY,
     Login,
     LoginCheck,
@@ -24,7 +25,6 @@ from keyturn.rotation.logins import (
     last_turn,
     load_checks,
 )
-from keyturn.rotation.run import rotate
 from tests.revocation.site import Site
 from tests.rotation.helpers import Worker
 from tests.support.hooks import Hooked, raising

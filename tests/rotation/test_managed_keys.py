@@ -12,20 +12,20 @@ import pytest
 
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, Locked, NotFound, Superseded, Unavailable
-from keyturn.core.hcl import policy
-from keyturn.core.managed_keys import KeyCondition, KeyFacts, ManagedKey
 from keyturn.core.own_keys import KeyTurn
-from keyturn.core.rights import HubPlaces
+from keyturn.core.ports.managed_keys import KeyCondition, KeyFacts, ManagedKey
+from keyturn.core.rights.hcl import policy
+from keyturn.core.rights.rights import HubPlaces
 from keyturn.core.sensitive import SecretFields
-from keyturn.policies import hub as rules
-from keyturn.policies.scope import scope_of
-from keyturn.providers.registry import open_workspace
+from keyturn.keys import key_rotations as key_turns
+from keyturn.keys.key_rotations import MANAGED_KEYS, KeyNote, load_note, save_note
+from keyturn.keys.managed_keys import KeyStanding, due_keys, key_status, rotate_key, rotate_keys
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.rotation import key_turns
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.key_turns import MANAGED_KEYS, KeyNote, load_note, save_note
-from keyturn.rotation.managed_keys import KeyStanding, due_keys, key_status, rotate_key, rotate_keys
+from keyturn.rights import hub as rules
+from keyturn.rights.scope import scope_of
+from keyturn.rotation.state.context import Workspace
 from keyturn.settings.hub_login import TokenLogin
+from keyturn.wiring.registry import open_workspace
 from tests.support.lab import Declared, Lab, catalogue_data, fresh
 
 pytestmark = pytest.mark.sampled(9, of="file")
@@ -138,11 +138,11 @@ class Dying(Exception):
 DEATHS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "before the note": lambda patch: patch.setattr(key_turns, "save_note", dies),
     "before the engine is asked": lambda patch: patch.setattr(
-        "keyturn.providers.vault.transit_keys.TransitKey.rotate", dies
+        "keyturn.providers.vault.engines.transit_keys.TransitKey.rotate", dies
     ),
     "once it was asked": lambda patch: patch.setattr(key_turns, "save_note", dies_later(key_turns.save_note, 2)),
     "before the end is noted": lambda patch: patch.setattr(key_turns, "save_note", dies_later(key_turns.save_note, 3)),
-    "before the rewrap": lambda patch: patch.setattr("keyturn.rotation.managed_keys.rewrap_old", dies),
+    "before the rewrap": lambda patch: patch.setattr("keyturn.keys.managed_keys.rewrap_old", dies),
     "before the rewrapped is written": lambda patch: patch.setattr("keyturn.providers.vault.hub.VaultHub.write", dies),
 }
 

@@ -7,17 +7,17 @@ from datetime import timedelta
 import pytest
 
 from keyturn.core.errors import Invalid, Missing, NotFound
+from keyturn.core.overrides import Waive
 from keyturn.core.plan import Action
-from keyturn.core.policy import Trigger
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.waive import Waive
 from keyturn.rotation import steps
+from keyturn.rotation.copies.push import CopyState, sync_destinations
 from keyturn.rotation.decide import sight
 from keyturn.rotation.outcome import RunState
-from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
-from keyturn.rotation.sync import CopyState, sync_destinations
+from keyturn.rotation.state.records import load_record
 from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, local_executor

@@ -9,15 +9,15 @@ import pytest
 
 from deployments.local.mariadb import MariaDB
 from keyturn.catalogue import Catalogue
-from keyturn.core.policy import Trigger
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.providers.registry import open_workspace
-from keyturn.rotation.context import Workspace
 from keyturn.rotation.outcome import RunState
-from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import retire
 from keyturn.rotation.rollback import rollback
 from keyturn.rotation.run import rotate
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.records import load_record
+from keyturn.wiring.registry import open_workspace
 from tests.support.clock import Clock
 from tests.support.lab import Lab, fresh
 from tests.support.mariadb_lab import ADMIN, MariaDBLab

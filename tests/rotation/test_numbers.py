@@ -9,19 +9,19 @@ import pytest
 from deployments.local.mariadb import MariaDB
 from deployments.local.redis import Redis
 from keyturn.core.errors import KeyturnError
-from keyturn.core.policy import Trigger
 from keyturn.core.record import Record, Rotation, Stage
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.revocation import run as incidents
-from keyturn.revocation.consent import Consent
-from keyturn.revocation.incident import IncidentStatus, Mode
+from keyturn.revocation.incidents.consent import Consent
+from keyturn.revocation.incidents.incident import IncidentStatus, Mode
 from keyturn.revocation.selector import Selection
 from keyturn.rotation import candidates, steps
-from keyturn.rotation.context import Workspace
 from keyturn.rotation.outcome import RunState
-from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.records import load_record
 from tests.rotation.helpers import Worker, worker
 from tests.support.acl import Acl
 from tests.support.hooks import dead_holder

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 
 from keyturn.core.errors import Denied
-from keyturn.core.policy import Trigger
+from keyturn.core.overrides import Waive
 from keyturn.core.record import Stage
-from keyturn.core.waive import Waive
-from keyturn.rotation import quiet
+from keyturn.core.schedule.policy import Trigger
 from keyturn.rotation.candidates import ROTATIONS
-from keyturn.rotation.context import Workspace
 from keyturn.rotation.decide import Sighting, sight
-from keyturn.rotation.quiet import QUIET, list_secrets, listed_records
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
+from keyturn.rotation.state import quiet_period as quiet
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.quiet_period import QUIET, list_secrets, listed_records
 from tests.rotation.helpers import worker
 from tests.support.hooks import Hooked, Replaced, raising
 from tests.support.lab import INTERVAL, Declared, Lab

@@ -12,34 +12,34 @@ from typing import Any
 
 import pytest
 
-from keyturn.cli.hearing import Hearings
-from keyturn.cli.recover import Behind, behind, note_recovered, recovered, unshown
-from keyturn.cli.status import secret_status
-from keyturn.core.backups import RESTORED
+from keyturn.cli.programs.hearing import Hearings
+from keyturn.cli.secrets.recover import Behind, behind, note_recovered, recovered, unshown
+from keyturn.cli.secrets.status import secret_status
 from keyturn.core.errors import Ahead, KeyturnError, NotFound
+from keyturn.core.overrides import Waive
 from keyturn.core.plan import Action
-from keyturn.core.policy import Trigger
+from keyturn.core.ports.backups import RESTORED
+from keyturn.core.ports.restored import look_at_restoration, mark_snapshot
+from keyturn.core.ports.stores import OwnershipTags
 from keyturn.core.record import Stage
-from keyturn.core.restored import look_at_restoration, mark_snapshot
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.stores import OwnershipTags
-from keyturn.core.waive import Waive
-from keyturn.providers.ledger.opening import named_ledger
-from keyturn.revocation.consent import Consent
-from keyturn.revocation.incident import Mode
+from keyturn.revocation.incidents.consent import Consent
+from keyturn.revocation.incidents.incident import Mode
 from keyturn.revocation.run import begin, finish
 from keyturn.revocation.selector import Selection
-from keyturn.rotation.abandon import abandon
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.living import HUB, values
-from keyturn.rotation.records import load_record
-from keyturn.rotation.recover import choose, recover
+from keyturn.rotation.copies.push import CopyState, sync_destinations
+from keyturn.rotation.repair.abandon import abandon
+from keyturn.rotation.repair.recover import choose, recover
+from keyturn.rotation.repair.recoverable_values import HUB, values
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
-from keyturn.rotation.sync import CopyState, sync_destinations
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.records import load_record
 from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, local_executor
+from keyturn.wiring.ledger import named_ledger
 from tests.rotation.helpers import Worker, remote, with_copy
 from tests.support.hooks import Replaced, eventually
 from tests.support.lab import Declared, Lab, Opened

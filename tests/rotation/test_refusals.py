@@ -3,10 +3,10 @@
 import pytest
 
 from keyturn.core.errors import CandidateRejected, CertainRefusal, Unavailable, Unprivileged
-from keyturn.core.policy import Trigger
+from keyturn.core.ports.strategies import Change
 from keyturn.core.record import Stage
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.run import rotate
 from tests.rotation.helpers import Worker, worker

@@ -9,16 +9,16 @@ import pytest
 from deployments.local.mariadb import MariaDB
 from deployments.local.redis import Redis
 from keyturn.catalogue import Catalogue
-from keyturn.core.connections import Connection
 from keyturn.core.errors import CandidateRejected, CertainRefusal, Invalid, Misrendered
-from keyturn.core.ledger import Entry, NewestVersion, Outcome
-from keyturn.core.policy import Trigger
+from keyturn.core.ports.ledger import Entry, NewestVersion, Outcome
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.providers.registry import open_workspace
-from keyturn.rotation.context import Workspace
+from keyturn.core.text.connections import Connection
 from keyturn.rotation.outcome import RunState
-from keyturn.rotation.records import load_record
 from keyturn.rotation.run import rotate
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.records import load_record
+from keyturn.wiring.registry import open_workspace
 from tests.rotation.helpers import remote, with_copy
 from tests.support.acl import Acl
 from tests.support.hooks import Hooked, raising

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from keyturn.core.errors import TransientError
-from keyturn.core.ledger import Entry
-from keyturn.core.policy import Trigger
-from keyturn.core.waive import Waive
+from keyturn.core.overrides import Waive
+from keyturn.core.ports.ledger import Entry
+from keyturn.core.schedule.policy import Trigger
+from keyturn.rotation.copies.push import CopyState, sync_destinations
+from keyturn.rotation.copies.restarts import join_groups, restarted_later, restarted_together
 from keyturn.rotation.outcome import unsettled
-from keyturn.rotation.restarts import join_groups, restarted_later, restarted_together
 from keyturn.rotation.retire import on_it, retire
 from keyturn.rotation.run import rotate
-from keyturn.rotation.sync import CopyState, sync_destinations
 from tests.rotation.helpers import remote, with_copy
 from tests.support.cluster import Cluster, running
 from tests.support.hooks import Replaced

@@ -5,18 +5,18 @@ from datetime import timedelta
 
 import pytest
 
-from keyturn.core.conductor import conduct
 from keyturn.core.errors import Superseded, Unavailable
-from keyturn.core.policy import Trigger
+from keyturn.core.overrides import Waive
+from keyturn.core.ports.conductor import conduct
 from keyturn.core.record import Stage
-from keyturn.core.waive import Waive
+from keyturn.core.schedule.policy import Trigger
 from keyturn.rotation import steps
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.protocol import tell_everyone
 from keyturn.rotation.retire import retire
 from keyturn.rotation.rollout import Acknowledgement, acknowledge, notify_consumer
 from keyturn.rotation.run import rotate
-from keyturn.rotation.verbs import Work
+from keyturn.rotation.strategy_verbs import Work
 from tests.rotation.helpers import Worker, remote, with_copy, worker
 from tests.support.hooks import Once, eventually, raising
 from tests.support.lab import Declared, Lab, Opened

@@ -7,10 +7,10 @@ from types import FrameType
 import pytest
 
 from keyturn.core.errors import KeyturnError, Superseded
+from keyturn.core.overrides import Waive
 from keyturn.core.record import Rotation, Stage
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.waive import Waive
-from keyturn.rotation.previous import Retirement
+from keyturn.rotation.previous_targets import Retirement
 from keyturn.rotation.retire import retire
 from keyturn.rotation.rollback import rollback
 from tests.rotation.helpers import Worker, worker

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from keyturn.core.errors import Conflict, NotFound, Superseded, TerminalError, Unavailable
-from keyturn.core.hub import ROTATED_AT
-from keyturn.core.policy import Trigger
+from keyturn.core.ports.hub import ROTATED_AT
 from keyturn.core.record import Stage
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation import steps
 from keyturn.rotation.outcome import RunState, unsettled

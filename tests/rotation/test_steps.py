@@ -14,15 +14,15 @@ from keyturn.core.errors import (
     TerminalError,
     Unavailable,
 )
-from keyturn.core.hub import ROTATED_AT
-from keyturn.core.policy import Trigger
+from keyturn.core.ports.hub import ROTATED_AT
 from keyturn.core.record import Stage
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation import steps
-from keyturn.rotation.abandon import abandon
 from keyturn.rotation.attempt import Attempt
 from keyturn.rotation.decide import UNFINISHED, Decision, decide
 from keyturn.rotation.outcome import RunState
+from keyturn.rotation.repair.abandon import abandon
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from tests.rotation.helpers import Worker, worker

@@ -6,10 +6,10 @@ import pytest
 
 from keyturn.core.errors import Unavailable
 from keyturn.core.fingerprint import payload
+from keyturn.core.ports.stores import OwnershipTags
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.stores import OwnershipTags
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.sync import CopyState, Pushed, look_at_copy, sync_destinations
+from keyturn.rotation.copies.push import CopyState, Pushed, look_at_copy, sync_destinations
+from keyturn.rotation.state.context import Workspace
 from tests.rotation.helpers import remote, with_copy, worker
 from tests.support.hooks import Hooked, Once
 from tests.support.lab import Declared, Lab, Opened, fresh

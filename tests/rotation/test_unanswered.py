@@ -5,21 +5,21 @@ from typing import Any
 
 import pytest
 
-from keyturn.cli.hearing import Answer, Hearings
+from keyturn.cli.programs.hearing import Answer, Hearings
 from keyturn.core.errors import Unavailable
-from keyturn.core.ledger import Outcome
-from keyturn.core.policy import Trigger
+from keyturn.core.ports.ledger import Outcome
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.webhook_keys import WebhookKeys, generate_webhook_key
+from keyturn.keys.webhook_keys import turn_webhook_key
 from keyturn.ledger.entries import parse_leaf
-from keyturn.revocation.incident import Step
-from keyturn.rotation.quiet import acknowledged
-from keyturn.rotation.records import load_record
+from keyturn.revocation.incidents.incident import Step
 from keyturn.rotation.report import outcome_data, outcome_from
 from keyturn.rotation.retire import retire
 from keyturn.rotation.rollout import ACKNOWLEDGED, HANDED_OVER, Acknowledgement
 from keyturn.rotation.run import rotate
-from keyturn.rotation.webhook_keys import turn_webhook_key
+from keyturn.rotation.state.quiet_period import acknowledged
+from keyturn.rotation.state.records import load_record
 from tests.revocation.site import Site
 from tests.rotation.helpers import with_copy
 from tests.support.clock import Clock

@@ -7,19 +7,19 @@ from typing import Any
 
 import pytest
 
-from keyturn.cli.copies import CatalogueCopies
-from keyturn.cli.due import prospects
-from keyturn.cli.status import secret_statuses
+from keyturn.cli.secrets.copies import CatalogueCopies
+from keyturn.cli.secrets.due import prospects
+from keyturn.cli.secrets.status import secret_statuses
 from keyturn.core.errors import Invalid, KeyturnError
-from keyturn.core.hub import EXPIRES_AT, ROTATED_AT
-from keyturn.core.policy import Trigger
+from keyturn.core.overrides import Waive
+from keyturn.core.ports.hub import EXPIRES_AT, ROTATED_AT
 from keyturn.core.record import FORMAT
-from keyturn.core.waive import Waive
+from keyturn.core.schedule.policy import Trigger
+from keyturn.rotation.copies.push import sync_destinations
 from keyturn.rotation.outcome import RunState
-from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
-from keyturn.rotation.sync import sync_destinations
+from keyturn.rotation.state.records import load_record
 from keyturn.sync.batches import rotating
 from tasks import rotation as tasks
 from tests.revocation.site import Site

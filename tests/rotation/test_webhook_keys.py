@@ -10,18 +10,18 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from keyturn.client.webhook import Receiver
-from keyturn.client.webhook_keys import HubKeys
+from keyturn.client.webhooks.keys import HubKeys
+from keyturn.client.webhooks.receiver import Receiver
 from keyturn.core.errors import Denied, Unavailable
-from keyturn.core.notices import NOTICE_PATH, Notice
+from keyturn.core.notifications.notices import NOTICE_PATH, Notice
 from keyturn.core.own_keys import KeyState, KeyTurn
-from keyturn.core.policy import Trigger
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.webhook_keys import WebhookKeys, generate_webhook_key
-from keyturn.providers.registry import CatalogueSender
-from keyturn.rotation.context import Workspace
+from keyturn.keys.webhook_keys import LEAST_GRACE, TRIED_WITHIN, turn_webhook_key, webhook_key
 from keyturn.rotation.run import rotate
-from keyturn.rotation.webhook_keys import LEAST_GRACE, TRIED_WITHIN, turn_webhook_key, webhook_key
+from keyturn.rotation.state.context import Workspace
+from keyturn.wiring.registry import CatalogueSender
 from tests.support.clock import Clock
 from tests.support.consumer import Consumer
 from tests.support.hooks import Hooked, Once

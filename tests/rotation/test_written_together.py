@@ -8,13 +8,13 @@ from itertools import chain
 import pytest
 
 from keyturn.core.errors import CandidateRejected, Unrecorded
-from keyturn.core.ledger import Entry, NewestVersion, Outcome
-from keyturn.core.policy import Trigger
+from keyturn.core.ports.ledger import Entry, NewestVersion, Outcome
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.ledger.entries import TEXT_LIMIT, leaf, parse_leaf
-from keyturn.rotation.journal import record_action, with_catalogue, written_together
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.run import rotate
+from keyturn.rotation.state.journal import record_action, with_catalogue, written_together
 from tests.rotation.helpers import remote, with_copy, worker
 from tests.support.hooks import Hooked, raising
 from tests.support.lab import Lab

@@ -9,13 +9,13 @@ import msgspec
 import pytest
 
 from keyturn.access_log.detection.alerts import Alert, Stage
-from keyturn.core.access import DESTROY
-from keyturn.core.access_source import Batch
 from keyturn.core.errors import Unavailable, Unrecorded
+from keyturn.core.ports.access import DESTROY
+from keyturn.core.ports.access_source import Batch
 from keyturn.serving import access_reader
-from keyturn.serving.numbers import EVENTS, GAPS, SEGMENTS
-from keyturn.serving.recollection import remembered
-from keyturn.serving.told import TellOnce, ToldMemory
+from keyturn.serving.alerts_sent import TellOnce, ToldMemory
+from keyturn.serving.history import remembered
+from keyturn.serving.numbers.process import EVENTS, GAPS, SEGMENTS
 from tests.access_log.reactions.samples import BEGUN
 from tests.serving.watched import NIGHT, NOW, ListSource, Siren, Site, Steps, TableHub, access
 

@@ -11,22 +11,22 @@ from typing import Any
 
 import pytest
 
-from keyturn.catalogue.backups import BackupSettings
+from keyturn.catalogue.operator.backups import BackupSettings
 from keyturn.client.clock import elapsed
-from keyturn.core.backups import SECRETS
 from keyturn.core.errors import Denied, KeyturnError, Unavailable
+from keyturn.core.ports.backups import SECRETS
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.providers.backups import open_backup_maker, open_place, openable_keys
 from keyturn.providers.files.backup_directory import BackupDirectory
 from keyturn.providers.ledger.ed25519 import verify_ed25519
 from keyturn.recovery.chains import OpenedChain, all_lines, newest_chain
 from keyturn.recovery.manifests import SignatureCheck
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.state.context import Workspace
 from keyturn.serving import backup_part
 from keyturn.serving.backup_part import BackupPlan
 from keyturn.serving.parts import BACKUP, Tenure
 from keyturn.serving.registry import make_parts
 from keyturn.serving.site import Site
+from keyturn.wiring.backups import open_backup_maker, open_place, openable_keys
 from tests.recovery.conftest import make_recovery_key
 from tests.support.hooks import eventually
 from tests.support.lab import Lab, fresh

@@ -21,20 +21,20 @@ from deployments.local.support.tls import Certificate, certificate_in
 from keyturn.agent.http import BODY_BYTES
 from keyturn.agent.sockets import open_loopback
 from keyturn.catalogue import Catalogue, load_catalogue
-from keyturn.cli.dashboard import board_of
+from keyturn.cli.secrets.dashboard import board_of
 from keyturn.core.errors import Unavailable
-from keyturn.core.hcl import policy
-from keyturn.core.rights import HubPlaces
+from keyturn.core.rights.hcl import policy
+from keyturn.core.rights.rights import HubPlaces
 from keyturn.pages.dashboard import Dashboard, Level, SecretLine
-from keyturn.policies.hub import VIEWER, WORKER, sections
-from keyturn.policies.scope import scope_of
 from keyturn.providers.vault.viewers import VaultViewers
+from keyturn.rights.hub import VIEWER, WORKER, sections
+from keyturn.rights.scope import scope_of
 from keyturn.serving.certificates import CertificateFiles
 from keyturn.serving.dashboard_door import FORM_BYTES, DashboardDoor
 from keyturn.serving.endpoint import Endpoint, answering
-from keyturn.serving.looks import FRESH
-from keyturn.serving.numbers import SIGN_INS, Counts, Serving
+from keyturn.serving.numbers.process import SIGN_INS, Counts, Serving
 from keyturn.serving.sessions import IDLE, LONGEST, SPAN, TRIES
+from keyturn.serving.shared_checks import FRESH
 from tests.cli.command import ROOT, surroundings
 from tests.support.hooks import eventually
 from tests.support.lab import Lab, fresh

@@ -14,7 +14,7 @@ from keyturn.agent.sockets import open_loopback
 from keyturn.providers.prometheus.metrics import NumbersCollector, exposition
 from keyturn.serving.certificates import CertificateFiles
 from keyturn.serving.endpoint import Endpoint, answering
-from keyturn.serving.numbers import EVENTS, PREFIX, Counts, Serving, serving_metrics
+from keyturn.serving.numbers.process import EVENTS, PREFIX, Counts, Serving, serving_metrics
 from keyturn.serving.parts import PartHealth
 from keyturn.serving.supervisor import PartState
 

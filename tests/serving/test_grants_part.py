@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from keyturn.client.clock import elapsed
-from keyturn.core.alerts import ALERT, AlertNote
-from keyturn.core.ledger import Outcome
+from keyturn.core.notifications.alerts import ALERT, AlertNote
+from keyturn.core.ports.ledger import Outcome
 from keyturn.grants import requests
 from keyturn.grants.opening import open_access
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.journal import entry, note_down
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.journal import entry, note_down
 from keyturn.serving.grants_part import GrantsPart
 from keyturn.serving.parts import GRANTING, Tenure
 from keyturn.serving.registry import make_parts

@@ -7,8 +7,8 @@ import pytest
 import typer
 
 from keyturn.cli.app import app
-from keyturn.cli.serve import LISTEN
-from keyturn.serving.numbers import COUNTED, PREFIX, serving_metrics
+from keyturn.cli.running.serve import LISTEN
+from keyturn.serving.numbers.process import COUNTED, PREFIX, serving_metrics
 from tests.serving.test_endpoint import WORKING, endpoint, get
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "serve.md").read_text()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from keyturn.core.errors import Superseded, Unavailable
-from keyturn.core.hub import State
+from keyturn.core.ports.hub import State
 from keyturn.serving.leases import LAPSE, SERVE, PartLease, load_lease
 from keyturn.serving.parts import SAFE, PartHealth, Tenure
 from tests.support.lab import Lab, fresh

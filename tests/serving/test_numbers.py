@@ -12,21 +12,21 @@ from prometheus_client.utils import floatToGoString
 
 from keyturn.client.clock import elapsed
 from keyturn.client.metrics import Histogram, Kind
-from keyturn.core.alerts import ALERT, AlertNote
 from keyturn.core.errors import Denied, NotFound
-from keyturn.core.hub import State
-from keyturn.core.ledger import Entry, Outcome
+from keyturn.core.notifications.alerts import ALERT, AlertNote
+from keyturn.core.ports.hub import State
+from keyturn.core.ports.ledger import Entry, Outcome
 from keyturn.ledger.entries import leaf
 from keyturn.providers.prometheus.metrics import NumbersCollector, exposition
 from keyturn.recovery.drill_notes import RESTORE_DRILL, DrillNote
-from keyturn.serving import ledger_numbers
-from keyturn.serving.board import Board, Numbers, Seen, board_metrics
-from keyturn.serving.ledger_numbers import LedgerTally
-from keyturn.serving.numbers_part import NumbersPart
+from keyturn.serving.numbers import ledger as ledger_numbers
+from keyturn.serving.numbers.board import Board, Numbers, Seen, board_metrics
+from keyturn.serving.numbers.displayed import PREFIX, SHOWN, TOLD_BY, Area
+from keyturn.serving.numbers.ledger import LedgerTally
+from keyturn.serving.numbers.part import NumbersPart
+from keyturn.serving.numbers.published import publish
+from keyturn.serving.numbers.relay import RelayPart
 from keyturn.serving.parts import NUMBERS, Tenure
-from keyturn.serving.published import publish
-from keyturn.serving.relay_part import RelayPart
-from keyturn.serving.shown import PREFIX, SHOWN, TOLD_BY, Area
 from tests.support.hooks import eventually
 
 BEGAN = datetime(2026, 3, 1, 12, tzinfo=UTC)

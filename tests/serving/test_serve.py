@@ -24,15 +24,15 @@ from keyturn.agent.sockets import open_at
 from keyturn.catalogue import Catalogue, load_catalogue
 from keyturn.client.posts import AccessPosts
 from keyturn.core.errors import Invalid
-from keyturn.core.hcl import policy
-from keyturn.core.rights import HubPlaces
+from keyturn.core.rights.hcl import policy
+from keyturn.core.rights.rights import HubPlaces
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.webhook_keys import generate_webhook_key
-from keyturn.policies.hub import MONITOR, sections
-from keyturn.policies.scope import scope_of
 from keyturn.providers.ledger.sqlite import SqliteLedger
+from keyturn.rights.hub import MONITOR, sections
+from keyturn.rights.scope import scope_of
+from keyturn.serving.history import remembered
 from keyturn.serving.ledger_history import recorded_alerts
-from keyturn.serving.recollection import remembered
 from keyturn.serving.registry import make_parts
 from keyturn.serving.site import Site as PartSite
 from tests.cli.command import ROOT, one_line, run_keyturn, surroundings

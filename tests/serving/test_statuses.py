@@ -7,10 +7,10 @@ import pytest
 
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Denied
-from keyturn.providers.registry import open_workspace
 from keyturn.serving.leases import LeaseState, PartLease
 from keyturn.serving.parts import PartHealth
 from keyturn.serving.statuses import BEHIND, PartStatus, part_statuses
+from keyturn.wiring.registry import open_workspace
 from tests.support.lab import Lab, fresh
 
 HELD = LeaseState("holder", "host-1", 3, PartHealth(0.4), version=9, age=2.0)

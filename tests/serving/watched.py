@@ -14,18 +14,18 @@ from keyturn.access_log.reactions.ledger import LedgerReaction
 from keyturn.access_log.reactions.reactions import Key, key_of
 from keyturn.access_log.trail.cursors import HubCursors
 from keyturn.access_log.trail.trail import Trail
-from keyturn.core.access import Access
-from keyturn.core.access_source import Batch, SourceRecord
 from keyturn.core.errors import Conflict
-from keyturn.core.hub import State
-from keyturn.core.ledger import Entry
+from keyturn.core.ports.access import Access
+from keyturn.core.ports.access_source import Batch, SourceRecord
+from keyturn.core.ports.hub import State
+from keyturn.core.ports.ledger import Entry
 from keyturn.providers.ledger.sqlite import SqliteLedger
 from keyturn.serving.access_reader import AccessReader, Watch
-from keyturn.serving.judge import Judge
+from keyturn.serving.alert_judge import Judge
+from keyturn.serving.alerts_sent import TellOnce, ToldMemory
 from keyturn.serving.ledger_history import recorded_alerts
-from keyturn.serving.numbers import Counts
+from keyturn.serving.numbers.process import Counts
 from keyturn.serving.parts import Tenure
-from keyturn.serving.told import TellOnce, ToldMemory
 from tests.ledger.keys import ORIGIN
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)

@@ -78,7 +78,7 @@ print(GeneratedSettings.__pydantic_complete__, CertificateSettings.__pydantic_co
 
 
 BUILT = """
-import keyturn.catalogue.load, keyturn.providers.registry
+import keyturn.catalogue.files.load, keyturn.wiring.registry
 from keyturn.settings.fields import Model
 models = [Model]
 for model in models:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from keyturn.core.passwords import Form, PasswordPolicy, generate, password_flaw
+from keyturn.core.text.passwords import Form, PasswordPolicy, generate, password_flaw
 from keyturn.settings.passwords import PasswordSettings
 
 EVERY = [

@@ -11,7 +11,7 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.settings import Settings, temporary_settings
 
-from keyturn.cli import prefect_server
+from keyturn.cli.setup import prefect_server
 from keyturn.settings.prefect import PrefectSettings, read_settings
 
 API = "https://prefect.example/api"
@@ -146,7 +146,7 @@ def test_what_is_wrong_is_said_by_prefect_itself(place: Place) -> None:
 
 PROGRAM = """
 import sys
-from keyturn.cli.prefect_server import prefect_settings
+from keyturn.cli.setup.prefect_server import prefect_settings
 assert "prefect" not in sys.modules
 settings = prefect_settings()
 print(settings.url, settings.ca_file, "prefect" in sys.modules)

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 import pytest
 from pydantic import ValidationError
 
-from keyturn.core.cron import Cron
-from keyturn.core.facts import Schedule
+from keyturn.core.schedule.cron import Cron
+from keyturn.core.schedule.facts import Schedule
 from keyturn.settings.timing import Timing
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)

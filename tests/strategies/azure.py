@@ -14,8 +14,8 @@ from keyturn.catalogue import Catalogue
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.azure.graph import MicrosoftGraph
 from keyturn.providers.azure.resource_manager import AzureResourceManager
-from keyturn.providers.registry import open_workspace
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.state.context import Workspace
+from keyturn.wiring.registry import open_workspace
 from tests.support.lab import Lab, fresh
 
 POWERLESS = Caller("powerless", "a secret of the powerless", frozenset())

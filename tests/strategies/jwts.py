@@ -4,9 +4,9 @@ import json
 
 import jwt
 
-from keyturn.core.keys import ALGORITHMS, KeyKind
+from keyturn.core.ports.keys import ALGORITHMS, KeyKind
+from keyturn.core.ports.strategies import Change
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change
 from keyturn.providers.keys.key_maker import CryptographyKeys
 from keyturn.strategies.signing_key import SigningKey
 

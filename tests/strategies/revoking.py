@@ -4,10 +4,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from keyturn.revocation import run
-from keyturn.revocation.consent import Consent
-from keyturn.revocation.incident import IncidentStatus, Mode
+from keyturn.revocation.incidents.consent import Consent
+from keyturn.revocation.incidents.incident import IncidentStatus, Mode
 from keyturn.revocation.selector import Selection
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.state.context import Workspace
 from tests.contracts.strategy import Case
 from tests.support.lab import Lab, fresh
 

@@ -7,9 +7,9 @@ import pytest
 
 from deployments.local.prepare import DATABASE
 from keyturn.core.errors import Invalid, Superseded
-from keyturn.core.passwords import PasswordPolicy
+from keyturn.core.ports.strategies import Change, RevokeResult
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change, RevokeResult
+from keyturn.core.text.passwords import PasswordPolicy
 from keyturn.strategies.accounts import AlternatingUsers, SingleUser
 from tests.contracts.strategy import Case, StrategyContract
 from tests.support.lab import Declared, Lab

@@ -7,9 +7,9 @@ import pytest
 
 from deployments.local.mariadb import MariaDB
 from keyturn.core.errors import Superseded
-from keyturn.core.passwords import PasswordPolicy
+from keyturn.core.ports.strategies import Change
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change
+from keyturn.core.text.passwords import PasswordPolicy
 from keyturn.providers.mysql.target import MySQL
 from keyturn.strategies.accounts import AlternatingUsers, SingleUser
 from tests.contracts.strategy import Case, StrategyContract

@@ -16,11 +16,11 @@ from botocore.exceptions import ClientError
 from deployments.local.emulators.aws import LocalAws
 from deployments.local.support.ports import free_port
 from keyturn.core.errors import CandidateRejected, Denied, Invalid, NotFound, Unavailable
+from keyturn.core.ports.strategies import Change, RevokeResult
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change, RevokeResult
 from keyturn.providers.aws import iam as aws_iam
 from keyturn.providers.aws.iam import AwsIam
-from keyturn.revocation.incident import Mode
+from keyturn.revocation.incidents.incident import Mode
 from keyturn.strategies.aws_iam_key import AwsIamKey
 from keyturn.strategies.cloud_keys import STEPS
 from tests.contracts.strategy import Case, StrategyContract

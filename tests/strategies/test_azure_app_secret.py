@@ -24,15 +24,15 @@ from keyturn.core.errors import (
     TransientError,
     Unavailable,
 )
-from keyturn.core.policy import Trigger
+from keyturn.core.ports.strategies import EXPIRES_AT, Change, RevokeResult
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import EXPIRES_AT, Change, RevokeResult
 from keyturn.providers.azure.graph import LOGIN_PAUSES, MicrosoftGraph
-from keyturn.providers.registry import open_target
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from keyturn.strategies.azure_app_secret import MOST_OWN, AzureAppSecret, AzureAppSecretSettings
+from keyturn.wiring.registry import open_target
 from tests.contracts.strategy import Case, StrategyContract
 from tests.strategies.azure import LIFE, POWERLESS, SHORT, current, graph, registered, signs_in, workspace_for
 from tests.strategies.revoking import revoked

@@ -19,16 +19,16 @@ from keyturn.core.errors import (
     Superseded,
     Unavailable,
 )
-from keyturn.core.policy import Trigger
+from keyturn.core.ports.strategies import Change, RevokeResult
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.strategies import Change, RevokeResult
 from keyturn.providers.azure.resource_manager import AzureResourceManager, string_to_sign
-from keyturn.providers.registry import open_target
-from keyturn.revocation.incident import Mode
+from keyturn.revocation.incidents.incident import Mode
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from keyturn.strategies.azure_storage_key import AzureStorageKey, key_digest
+from keyturn.wiring.registry import open_target
 from tests.contracts.strategy import Case, StrategyContract
 from tests.strategies.azure import (
     POWERLESS,

@@ -11,11 +11,11 @@ import pytest
 from cryptography import x509
 
 from deployments.local.openbao import OpenBao
-from keyturn.core.engines import SubjectNames
 from keyturn.core.errors import CandidateRejected, Invalid, NotFound
-from keyturn.core.keys import CertificateKey, KeyKind
+from keyturn.core.ports.engines import SubjectNames
+from keyturn.core.ports.keys import CertificateKey, KeyKind
+from keyturn.core.ports.strategies import Change, RevokeResult
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change, RevokeResult
 from keyturn.providers.keys.key_maker import CryptographyKeys
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.strategies.certificate import CertificateStrategy

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from keyturn.catalogue import Catalogue
-from keyturn.core.notices import SECRET_ROTATED
-from keyturn.core.policy import Trigger
-from keyturn.providers.registry import open_workspace
-from keyturn.rotation.context import Workspace
+from keyturn.core.notifications.notices import SECRET_ROTATED
+from keyturn.core.schedule.policy import Trigger
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
+from keyturn.rotation.state.context import Workspace
+from keyturn.wiring.registry import open_workspace
 from tests.support.authorities import bare_authorities
 from tests.support.clock import Clock
 from tests.support.lab import Declared, Lab, catalogue_data, fresh

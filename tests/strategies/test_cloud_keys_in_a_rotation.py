@@ -15,16 +15,16 @@ from deployments.local.emulators.gcp_iam import LocalGcpIam
 from deployments.local.support.ports import free_port
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Invalid
-from keyturn.core.policy import Trigger
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.aws.iam import AwsIam
 from keyturn.providers.gcp.iam import GcpIam
-from keyturn.providers.registry import open_workspace
-from keyturn.revocation.incident import Mode
-from keyturn.rotation.context import Workspace
+from keyturn.revocation.incidents.incident import Mode
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
+from keyturn.rotation.state.context import Workspace
+from keyturn.wiring.registry import open_workspace
 from tests.strategies.revoking import revoked
 from tests.support import local_aws
 from tests.support.lab import Lab, fresh

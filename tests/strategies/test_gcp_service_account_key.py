@@ -19,8 +19,8 @@ from google.oauth2 import service_account
 from deployments.local.emulators.gcp_iam import LocalGcpIam
 from deployments.local.support.ports import free_port
 from keyturn.core.errors import CandidateRejected, Denied, Invalid, NotFound, Unavailable
+from keyturn.core.ports.strategies import EXPIRES_AT, Change, RevokeResult
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import EXPIRES_AT, Change, RevokeResult
 from keyturn.providers.gcp.iam import GcpIam
 from keyturn.strategies.cloud_keys import STEPS
 from keyturn.strategies.gcp_service_account_key import GcpServiceAccountKey

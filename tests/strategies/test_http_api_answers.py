@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from keyturn.core.errors import CandidateRejected, Invalid, KeyturnError, Unavailable
+from keyturn.core.ports.strategies import Change
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change
 from tests.contracts.strategy import Case, StrategyContract
 from tests.strategies.test_http_api_key import PATH, ROTATION, listing, opened, use, works
 from tests.support.always_ok import GRAPHQL, SLACK, AlwaysOk

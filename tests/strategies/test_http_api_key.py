@@ -19,8 +19,8 @@ from keyturn.core.errors import (
     TransientError,
     Unavailable,
 )
+from keyturn.core.ports.strategies import Change, RevokeResult
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change, RevokeResult
 from keyturn.providers.http.api_target import HttpApi
 from keyturn.strategies.http_api_key import HttpApiKey, HttpApiKeySettings
 from tests.contracts.strategy import Case, StrategyContract

@@ -15,18 +15,18 @@ import pytest
 
 from keyturn.catalogue import Catalogue, load_catalogue
 from keyturn.core.errors import Invalid
-from keyturn.core.hub import EXPIRES_AT
-from keyturn.core.policy import Trigger
+from keyturn.core.ports.hub import EXPIRES_AT
 from keyturn.core.record import Stage
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.rotation.context import Workspace
 from keyturn.rotation.outcome import RunState
-from keyturn.rotation.records import load_record
 from keyturn.rotation.renew import renew_credentials
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.records import load_record
+from keyturn.wiring.registry import open_workspace
 from tests.support.clock import Clock
 from tests.support.engines import OverPostgreSQL, worker_hub
 from tests.support.lab import Declared, Lab, catalogue_data, fresh

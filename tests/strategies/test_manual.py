@@ -8,14 +8,14 @@ import pytest
 from pydantic import ValidationError
 
 from keyturn.core.errors import CandidateRejected, UnsupportedOperation
-from keyturn.core.policy import Trigger
+from keyturn.core.ports.strategies import Change
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change
+from keyturn.rotation.copies.push import sync_destinations
 from keyturn.rotation.decide import decide, sight
 from keyturn.rotation.outcome import RunState
-from keyturn.rotation.records import load_record
 from keyturn.rotation.run import rotate
-from keyturn.rotation.sync import sync_destinations
+from keyturn.rotation.state.records import load_record
 from keyturn.strategies.manual import IDLE, Manual, ManualSettings
 from tests.support.lab import Declared, Lab, fresh
 

@@ -15,18 +15,18 @@ from deployments.local.redis import ADMIN_RULES, Redis
 from deployments.local.support.ports import free_port
 from keyturn.catalogue import Catalogue, load_catalogue
 from keyturn.core.errors import CandidateRejected, Invalid, Locked, Superseded
-from keyturn.core.passwords import PasswordPolicy
-from keyturn.core.policy import Trigger
+from keyturn.core.ports.strategies import Change, RevokeResult
 from keyturn.core.record import Stage
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change, RevokeResult
-from keyturn.providers.registry import open_workspace
-from keyturn.revocation.incident import Mode
+from keyturn.core.text.passwords import PasswordPolicy
+from keyturn.revocation.incidents.incident import Mode
 from keyturn.rotation.outcome import RunState
-from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
+from keyturn.rotation.state.records import load_record
 from keyturn.strategies.redis_acl import RedisAcl
+from keyturn.wiring.registry import open_workspace
 from tests.contracts.strategy import Case, StrategyContract
 from tests.strategies.revoking import assert_ended_though_unreadable
 from tests.support.acl import Acl, kept

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from keyturn.catalogue import Catalogue
-from keyturn.core.hub import RENEW_AT
-from keyturn.core.policy import Trigger
-from keyturn.providers.registry import open_workspace
+from keyturn.core.ports.hub import RENEW_AT
+from keyturn.core.schedule.policy import Trigger
 from keyturn.rotation.decide import decide
 from keyturn.rotation.renewal_info import ask_for_renewals
 from keyturn.rotation.run import rotate
+from keyturn.wiring.registry import open_workspace
 from tests.support.clock import Clock
 from tests.support.lab import Declared, Lab, catalogue_data, fresh
 from tests.support.pki import Pki

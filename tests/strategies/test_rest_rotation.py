@@ -10,14 +10,14 @@ import pytest
 
 from keyturn.catalogue import load_catalogue
 from keyturn.core.errors import Invalid, NotFound, Unavailable
-from keyturn.core.policy import Trigger
+from keyturn.core.overrides import Waive
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.waive import Waive
-from keyturn.providers.registry import open_workspace
-from keyturn.rotation.context import Workspace
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
+from keyturn.rotation.state.context import Workspace
+from keyturn.wiring.registry import open_workspace
 from tests.strategies.revoking import revoked
 from tests.support.clock import Clock
 from tests.support.lab import Lab

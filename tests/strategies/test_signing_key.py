@@ -8,9 +8,9 @@ import jwt
 import pytest
 
 from keyturn.core.errors import CandidateRejected, Invalid
-from keyturn.core.keys import ALGORITHMS, KeyKind
+from keyturn.core.ports.keys import ALGORITHMS, KeyKind
+from keyturn.core.ports.strategies import Change
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.strategies import Change
 from keyturn.providers.keys.key_maker import CryptographyKeys
 from keyturn.strategies.signing_key import SigningKey
 from tests.contracts.strategy import Case, StrategyContract

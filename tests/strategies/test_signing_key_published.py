@@ -15,10 +15,10 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from keyturn.core.keys import ALGORITHMS, KeyKind
-from keyturn.core.policy import Trigger
+from keyturn.core.overrides import Waive
+from keyturn.core.ports.keys import ALGORITHMS, KeyKind
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.waive import Waive
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from keyturn.strategies.signing_key import SigningKeySettings

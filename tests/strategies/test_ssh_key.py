@@ -14,8 +14,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from keyturn.core.errors import CandidateRejected, Denied, Invalid, KeyturnError, NotFound, Unavailable
+from keyturn.core.ports.strategies import Change, RevokeResult
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change, RevokeResult
 from keyturn.providers.http.api_target import HttpApi
 from keyturn.providers.keys.key_maker import CryptographyKeys
 from keyturn.strategies.ssh_key import SshKey, SshKeySettings, fingerprint

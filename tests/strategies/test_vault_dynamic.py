@@ -11,11 +11,11 @@ from pydantic import TypeAdapter
 
 from deployments.local.prepare import DATABASE, LEASE, REVOKER
 from deployments.local.support.ports import free_port
-from keyturn.core.engines import LeaseStanding
 from keyturn.core.errors import Invalid, KeyturnError, NotFound, Unavailable
-from keyturn.core.rights import HubPlaces
+from keyturn.core.ports.engines import LeaseStanding
+from keyturn.core.ports.strategies import AccountTarget, Change, RevokeResult
+from keyturn.core.rights.rights import HubPlaces
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import AccountTarget, Change, RevokeResult
 from keyturn.providers.postgresql.target import PostgreSQL
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings

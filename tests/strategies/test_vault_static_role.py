@@ -8,12 +8,12 @@ import pytest
 
 from deployments.local.prepare import DATABASE
 from deployments.local.support.ports import free_port
-from keyturn.core.engines import StaticRole
 from keyturn.core.errors import CandidateRejected, Invalid, NotFound, Unavailable
+from keyturn.core.ports.engines import StaticRole
+from keyturn.core.ports.strategies import Change, RevokeResult
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import Change, RevokeResult
 from keyturn.providers.postgresql.target import PostgreSQL
-from keyturn.providers.vault.database_engine import VaultDatabase
+from keyturn.providers.vault.engines.database import VaultDatabase
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.strategies.vault_static_role import VaultStaticRole
 from tests.contracts.strategy import Case, StrategyContract

@@ -14,17 +14,17 @@ from pydantic import TypeAdapter
 from typer.testing import CliRunner, Result
 
 from keyturn.catalogue.access_policies import AccessPolicySettings
-from keyturn.catalogue.approvals import ApprovalSettings, ApproverSettings
 from keyturn.catalogue.hub_entries import HubEntry
+from keyturn.catalogue.operator.approvals import ApprovalSettings, ApproverSettings
 from keyturn.cli.app import app
-from keyturn.core.channel import Announcement
 from keyturn.core.errors import Unavailable
-from keyturn.core.ledger import Entry, Outcome
+from keyturn.core.notifications.channel import Announcement
+from keyturn.core.ports.ledger import Entry, Outcome
 from keyturn.grants import requests
 from keyturn.grants.requests import AccessRequest, RequestState
 from keyturn.ledger.entries import parse_leaf
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.people import Approval
+from keyturn.rotation.signers import Approval
+from keyturn.rotation.state.context import Workspace
 from tests.support.lab import Declared, Lab, catalogue_data
 from tests.support.people import Person, person
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import psycopg2
 
 from keyturn.core.errors import Unavailable
-from keyturn.core.hub import Hub, HubSecret
+from keyturn.core.ports.hub import Hub, HubSecret
 from keyturn.core.sensitive import SecretFields
 
 PAUSE = 0.005

@@ -8,13 +8,13 @@ from typing import Any
 import requests
 
 from keyturn.catalogue.pki import AuthoritySettings
-from keyturn.core.authorities import PkiStep
-from keyturn.core.engines import SubjectNames
-from keyturn.core.keys import KeyKind
+from keyturn.core.ports.authorities import PkiStep
+from keyturn.core.ports.engines import SubjectNames
+from keyturn.core.ports.keys import KeyKind
 from keyturn.core.sensitive import Sensitive
+from keyturn.keys.authorities import apply_pki
 from keyturn.providers.keys.key_maker import CryptographyKeys
-from keyturn.rotation.context import Workspace
-from keyturn.sync.authorities import apply_pki
+from keyturn.rotation.state.context import Workspace
 from tests.support.lab import Lab
 
 DAY = timedelta(days=1)

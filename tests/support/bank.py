@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
-from keyturn.catalogue.approvals import ApprovalSettings, ApproverSettings
+from keyturn.catalogue.operator.approvals import ApprovalSettings, ApproverSettings
 from keyturn.core.errors import Denied
-from keyturn.core.ledger import Outcome
+from keyturn.core.ports.ledger import Outcome
 from keyturn.ledger.entries import parse_leaf
 from keyturn.revocation import run
-from keyturn.revocation.consent import Consent
-from keyturn.revocation.incident import Incident, Mode
+from keyturn.revocation.incidents.consent import Consent
+from keyturn.revocation.incidents.incident import Incident, Mode
 from keyturn.revocation.selector import Selection
-from keyturn.rotation import approvals
-from keyturn.rotation.approvals import ApprovalRequest
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.state import approvals
+from keyturn.rotation.state.approvals import ApprovalRequest
+from keyturn.rotation.state.context import Workspace
 from tests.support.lab import Declared, Lab, fresh
 from tests.support.people import Person, person
 

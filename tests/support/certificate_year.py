@@ -19,14 +19,14 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from keyturn.catalogue.pki import AuthoritySettings, wanted_authorities
-from keyturn.core.authorities import Issuer, PublishedIssuers, succeed
-from keyturn.core.causes import RENEWED_AFTER
-from keyturn.core.engines import OCSP, Certificate, CertificateRole, Issued, Publication, SubjectNames
-from keyturn.core.facts import Facts, Schedule
-from keyturn.core.keys import CertificateKey
-from keyturn.core.policy import alarm, due, outlook
+from keyturn.core.ports.authorities import Issuer, PublishedIssuers, succeed
+from keyturn.core.ports.engines import OCSP, Certificate, CertificateRole, Issued, Publication, SubjectNames
+from keyturn.core.ports.keys import CertificateKey
+from keyturn.core.ports.strategies import Change
+from keyturn.core.schedule.causes import RENEWED_AFTER
+from keyturn.core.schedule.facts import Facts, Schedule
+from keyturn.core.schedule.policy import alarm, due, outlook
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.strategies import Change
 from keyturn.providers.keys import x509
 from keyturn.providers.keys.key_maker import CryptographyKeys
 from keyturn.strategies.certificate import CertificateStrategy, expiry
@@ -62,7 +62,7 @@ class CertificateYear:
 
 
 class SimulatedAuthority:
-    """A :class:`keyturn.core.engines.Authority` in memory: an intermediate below a root, by the simulation's clock."""
+    """A ``Authority`` in memory: an intermediate below a root, by the simulation's clock."""
 
     name = mount = "pki"
 

@@ -7,8 +7,8 @@ from time import time
 
 from azure.core.credentials import AccessToken
 
-from keyturn.core.notices import SECRET_ROTATED, Notice
-from keyturn.core.rest import Listing, Request
+from keyturn.core.notifications.notices import SECRET_ROTATED, Notice
+from keyturn.core.ports.rest import Listing, Request
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.ledger.forwarding import Message
 from keyturn.providers.aws.iam import AwsIam

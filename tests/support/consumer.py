@@ -6,8 +6,8 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from keyturn.client.webhook import Receiver
-from keyturn.core.notices import HEALTH_PATH, Notice
+from keyturn.client.webhooks.receiver import Receiver
+from keyturn.core.notifications.notices import HEALTH_PATH, Notice
 from keyturn.core.sensitive import Sensitive
 
 

@@ -27,16 +27,16 @@ from typing import Any
 from keyturn.catalogue import Catalogue
 from keyturn.catalogue.stores.aws import AwsSecretsManagerSettings
 from keyturn.core.errors import KeyturnError
-from keyturn.core.policy import Trigger
-from keyturn.providers.registry import open_store, open_workspace
-from keyturn.revocation.consent import Consent
-from keyturn.revocation.incident import IncidentStatus, Mode
-from keyturn.revocation.incident_store import find_incident
+from keyturn.core.schedule.policy import Trigger
+from keyturn.revocation.incidents.consent import Consent
+from keyturn.revocation.incidents.incident import IncidentStatus, Mode
+from keyturn.revocation.incidents.store import find_incident
 from keyturn.revocation.run import begin, finish
 from keyturn.revocation.selector import Selection
-from keyturn.rotation.context import Workspace
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
+from keyturn.rotation.state.context import Workspace
+from keyturn.wiring.registry import open_store, open_workspace
 from tests.support.boundaries import Boundaries
 from tests.support.world import World
 

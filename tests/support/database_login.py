@@ -5,7 +5,7 @@ from typing import Any
 
 from deployments.local.prepare import DATABASE
 from keyturn.client.client import SecretClient
-from keyturn.core.notices import Notice
+from keyturn.core.notifications.notices import Notice
 from tests.support.lab import Lab
 from tests.support.served import MemorySource
 

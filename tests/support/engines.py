@@ -11,8 +11,8 @@ from pymysql.constants import ER
 
 from deployments.local.mariadb import MariaDB
 from deployments.local.prepare import LEASE, OWNER, WORKER, Hub
+from keyturn.core.ports.strategies import AccountTarget
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.strategies import AccountTarget
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import AppRoleLogin

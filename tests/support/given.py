@@ -10,8 +10,8 @@ from keyturn.grants.delivery import deliver_access
 from keyturn.grants.opening import OpenedAccess, open_access
 from keyturn.grants.requests import AccessRequest
 from keyturn.grants.sweep import Sweeper, SweepResult
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.granted import GRANTED, AccessGrant, read_grant
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.grant_store import GRANTED, AccessGrant, read_grant
 from tests.support.access import HOUR, AccessSite, approver_of, people_of, site_of
 from tests.support.lab import Lab, fresh
 from tests.support.people import Person, person, program

@@ -13,14 +13,14 @@ from psycopg2.extensions import connection as Connection
 
 from deployments.local.prepare import ADMIN, DATABASE, database
 from keyturn.catalogue import Catalogue
-from keyturn.catalogue.limits import LimitSettings
+from keyturn.catalogue.operator.limits import LimitSettings
+from keyturn.core.ports.stores import Store
 from keyturn.core.record import Record
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.stores import Store
 from keyturn.providers.postgresql.target import PostgreSQL
-from keyturn.providers.registry import open_workspace
-from keyturn.rotation.context import Sender, Workspace
-from keyturn.rotation.records import load_record
+from keyturn.rotation.state.context import Sender, Workspace
+from keyturn.rotation.state.records import load_record
+from keyturn.wiring.registry import open_workspace
 from tests.support.clock import Clock
 from tests.support.memory_store import MemoryStore
 from tests.support.sender import RecordingSender

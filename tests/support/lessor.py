@@ -3,8 +3,8 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from keyturn.core.engines import IssuedLease
 from keyturn.core.errors import KeyturnError, NotFound, Unavailable
+from keyturn.core.ports.engines import IssuedLease
 from keyturn.core.sensitive import SecretFields
 
 AWAY = Unavailable("ask", "the hub", "it does not answer", "Try again")

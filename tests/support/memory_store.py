@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from keyturn.core.errors import Conflict, Invalid, NotFound, Taken
-from keyturn.core.names import AWS_SECRETS_MANAGER, illegal_name, too_large
+from keyturn.core.ports.shared import Change, Shared
+from keyturn.core.ports.stores import NO_DETAILS, Details, OwnershipTags, RemoteSecret, Unsupported
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.shared import Change, Shared
-from keyturn.core.stores import NO_DETAILS, Details, OwnershipTags, RemoteSecret, Unsupported
+from keyturn.core.text.names import AWS_SECRETS_MANAGER, illegal_name, too_large
 from keyturn.providers.sharing import checked_text, shared_text
 
 
@@ -49,7 +49,7 @@ class Kept:
 
 
 class MemoryStore:
-    """A :class:`keyturn.core.stores.Store` with the names and sizes of ``kind``.
+    """A :class:`keyturn.core.ports.stores.Store` with the names and sizes of ``kind``.
 
     ``down`` is raised from every call while it is set, ``refuses`` from writes; ``writes`` counts new versions, and
     ``labels`` what was laid beside a copy without one. While ``forgets`` is False, old values stay as in a service

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from keyturn.client.client import SecretClient
 from keyturn.client.machine import Machine
-from keyturn.client.offline_cache import OfflineCache
+from keyturn.client.offline.cache_file import OfflineCache
 from keyturn.client.policy import CachePolicy
-from keyturn.core.envelope import Envelope
+from keyturn.core.ports.envelope import Envelope
 from keyturn.providers.files.data_keys import FileDataKeys
 from keyturn.providers.keys.aes_gcm import AesEnvelope, fresh_key
 from tests.support.served import MemorySource

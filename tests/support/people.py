@@ -13,7 +13,7 @@ from typing import Final
 from hvac.exceptions import InvalidRequest
 
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.state.context import Workspace
 from keyturn.settings.hub import HubSettings
 from tests.support.lab import Lab
 

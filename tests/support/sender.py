@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from keyturn.core.notices import SECRET_ROTATED
+from keyturn.core.notifications.notices import SECRET_ROTATED
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typing import Any
 
 from keyturn.client.secrets import Secret
 from keyturn.core.errors import NotFound, Unavailable
-from keyturn.core.notices import SECRET_ROTATED, Notice
+from keyturn.core.notifications.notices import SECRET_ROTATED, Notice
 from keyturn.core.sensitive import SecretFields
 
 MADE = datetime(2026, 3, 1, tzinfo=UTC)

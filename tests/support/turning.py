@@ -8,13 +8,13 @@ from typing import Any
 
 from keyturn.core.errors import Conflict, Unavailable
 from keyturn.core.fingerprint_keys import FIRST_KEY, KEYS, FingerprintKeys
-from keyturn.core.hub import State
+from keyturn.core.ports.hub import State
+from keyturn.keys.refingerprint import SETTLING, Turned, turn_fingerprint_key
 from keyturn.providers.vault.fingerprint_keys import HubKeys
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.state.context import Workspace
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
-from keyturn.sync.own_fingerprints import SETTLING, Turned, turn_fingerprint_key
 from tests.support.hooks import Replaced, eventually
 from tests.support.lab import Lab, fresh
 from tests.support.mounts import make_kv

@@ -4,10 +4,10 @@ import json
 import sys
 
 from keyturn.catalogue import Catalogue
-from keyturn.providers.registry import open_workspace
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, work_of
 from keyturn.sync_processes import executor as workers
+from keyturn.wiring.registry import open_workspace
 from tests.support.world import World
 
 

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from keyturn.catalogue import Catalogue
-from keyturn.core.heard import Heard
+from keyturn.core.notifications.notice_state import Heard
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.providers.registry import open_workspace
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.heard import load_heard
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.notice_store import load_heard
 from keyturn.sync.apply import Applier
 from keyturn.sync.notices import Notices, tell_written
-from keyturn.sync.owing import Owing, owing
+from keyturn.sync.pending_notices import Owing, owing
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, local_executor
+from keyturn.wiring.registry import open_workspace
 from tests.support.consumer import Consumer
 from tests.support.lab import Lab, fresh
 from tests.support.memory_store import MemoryStore

@@ -6,13 +6,13 @@ from typing import Any
 
 from keyturn.catalogue import Catalogue
 from keyturn.core.plan import Action, Item, Plan
+from keyturn.core.ports.stores import Store
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.stores import Store
-from keyturn.providers.registry import open_workspace
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.state.context import Workspace
 from keyturn.sync.apply import Applier, Result
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, local_executor
+from keyturn.wiring.registry import open_workspace
 from tests.support.clock import Clock
 from tests.support.lab import ANY_UNDECLARED, Lab, fresh
 from tests.support.memory_store import MemoryStore

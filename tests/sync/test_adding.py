@@ -13,11 +13,11 @@ import pytest
 from deployments.local.openbao import OpenBao
 from keyturn.core.errors import Denied
 from keyturn.core.plan import Action
+from keyturn.core.ports.stores import Store
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import Store
 from keyturn.providers.files.store import Files
 from keyturn.providers.vault.store import VaultStore
-from keyturn.rotation.sync import CopyState, look_at_copy
+from keyturn.rotation.copies.push import CopyState, look_at_copy
 from tests.support.memory_store import MemoryStore
 from tests.support.places import single
 from tests.sync.site import Site

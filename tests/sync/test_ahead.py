@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from keyturn.core.errors import Ahead, KeyturnError, Unavailable
-from keyturn.core.hub import OVERTAKEN
-from keyturn.core.ledger import NewestVersion
 from keyturn.core.plan import Action
+from keyturn.core.ports.hub import OVERTAKEN
+from keyturn.core.ports.ledger import NewestVersion
+from keyturn.core.ports.stores import OwnershipTags
 from keyturn.core.record import Record
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.stores import OwnershipTags
-from keyturn.rotation.journal import record_action
-from keyturn.rotation.sync import look_at_copy, push_destination
+from keyturn.rotation.copies.push import look_at_copy, push_destination
+from keyturn.rotation.state.journal import record_action
 from keyturn.sync.observe import hub_secrets
 from keyturn.sync.plan import plan
 from tests.support.places import single

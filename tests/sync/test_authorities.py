@@ -17,27 +17,27 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from keyturn.catalogue.pki import wanted_authorities
-from keyturn.core.authorities import StepKind
-from keyturn.core.engines import OCSP, REVOCATION_LIST, Publication
 from keyturn.core.errors import Denied, Invalid, NotFound
-from keyturn.core.hcl import policy
-from keyturn.core.keys import CertificateKey
-from keyturn.core.rights import HubPlaces
-from keyturn.policies import hub as policies
-from keyturn.policies.scope import scope_of
-from keyturn.providers.keys import x509
-from keyturn.providers.keys.key_maker import CryptographyKeys
-from keyturn.providers.vault.hub import VaultHub
-from keyturn.rotation.context import Workspace
-from keyturn.settings.hub import HubSettings
-from keyturn.settings.hub_login import TokenLogin
-from keyturn.sync.authorities import plan_pki
-from keyturn.sync.authority_status import (
+from keyturn.core.ports.authorities import StepKind
+from keyturn.core.ports.engines import OCSP, REVOCATION_LIST, Publication
+from keyturn.core.ports.keys import CertificateKey
+from keyturn.core.rights.hcl import policy
+from keyturn.core.rights.rights import HubPlaces
+from keyturn.keys.authorities import plan_pki
+from keyturn.keys.authority_status import (
     AuthorityStanding,
     authority_statuses,
     due_authorities,
     renew_authority,
 )
+from keyturn.providers.keys import x509
+from keyturn.providers.keys.key_maker import CryptographyKeys
+from keyturn.providers.vault.hub import VaultHub
+from keyturn.rights import hub as policies
+from keyturn.rights.scope import scope_of
+from keyturn.rotation.state.context import Workspace
+from keyturn.settings.hub import HubSettings
+from keyturn.settings.hub_login import TokenLogin
 from tests.support.authorities import DAY, NAMES, ROLE, Authorities, bare_authorities
 from tests.support.lab import Lab
 

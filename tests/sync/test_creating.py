@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from keyturn.core.errors import Throttled, Unavailable
-from keyturn.core.ledger import Entry
 from keyturn.core.plan import Action
+from keyturn.core.ports.ledger import Entry
+from keyturn.core.ports.stores import OwnershipTags
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.stores import OwnershipTags
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.sync import CopyState
+from keyturn.rotation.copies.push import CopyState
+from keyturn.rotation.state.context import Workspace
 from keyturn.sync.apply import Applier, Result
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, local_executor

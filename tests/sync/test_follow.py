@@ -18,11 +18,11 @@ from deployments.local.openbao import OpenBao
 from deployments.local.prepare import Hub
 from deployments.local.support.ports import free_port
 from keyturn.core.errors import Conflict, Denied, NotFound, Throttled, Unavailable
-from keyturn.core.policy import Trigger
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.rotation import run
-from keyturn.rotation.context import Workspace, this_process
+from keyturn.rotation.state.context import Workspace, this_process
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
 from keyturn.sync import batches, follow

@@ -9,14 +9,14 @@ from keyturn.catalogue import Catalogue, load_catalogue
 from keyturn.core.errors import NotFound
 from keyturn.core.plan import Action
 from keyturn.core.sensitive import SecretFields
-from keyturn.providers.registry import open_workspace
 from keyturn.revocation.selector import Selector, select_secrets
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.store_status import left_stores
+from keyturn.rotation.copies.store_status import left_stores
+from keyturn.rotation.state.context import Workspace
 from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, local_executor
 from keyturn.sync.scan import scan_stores
+from keyturn.wiring.registry import open_workspace
 from tests.support.lab import Lab, fresh
 from tests.support.memory_store import MemoryStore
 

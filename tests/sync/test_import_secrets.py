@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyturn.catalogue import append as declaring
 from keyturn.catalogue import find_problems, load_catalogue
-from keyturn.catalogue.append import Declaration
+from keyturn.catalogue.files import append as declaring
+from keyturn.catalogue.files.append import Declaration
 from keyturn.core.errors import Denied, Invalid, NotFound, UnsupportedOperation
-from keyturn.core.exact import number
-from keyturn.core.mapping import Shape
 from keyturn.core.plan import Action
+from keyturn.core.ports.stores import Unsupported
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.stores import Unsupported
+from keyturn.core.text.mapping import Shape
+from keyturn.core.text.precise_json import number
 from keyturn.sync.fields_of_text import parse_fields
 from keyturn.sync.import_secrets import (
     Import,

@@ -23,13 +23,13 @@ from deployments.local.support.ports import free_port
 from keyturn.catalogue import Catalogue
 from keyturn.core.plan import Action
 from keyturn.core.sensitive import SecretFields
-from keyturn.providers.registry import open_workspace
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.state.context import Workspace
 from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out
 from keyturn.sync_processes.executor import Child, executor, shared
 from keyturn.sync_processes.worker import Order
+from keyturn.wiring.registry import open_workspace
 from tests.deployments.emulators.test_gcp_secret_manager import connected, running
 from tests.support import local_aws
 from tests.support.hooks import Once

@@ -8,9 +8,9 @@ import pytest
 
 from keyturn.core.errors import Denied, UnsupportedOperation
 from keyturn.core.plan import Action, moved
+from keyturn.core.ports.stores import NO_DETAILS, Details, OwnershipTags, RemoteSecret
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import NO_DETAILS, Details, OwnershipTags, RemoteSecret
-from keyturn.rotation import store_status
+from keyturn.rotation.copies import store_status
 from tests.support.memory_store import MemoryStore
 from tests.sync.site import Site
 

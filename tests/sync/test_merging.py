@@ -8,12 +8,12 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from keyturn.cli import get
+from keyturn.cli.secrets import get
 from keyturn.core.errors import NotOwned, Unavailable
 from keyturn.core.plan import Action
+from keyturn.core.ports.shared import Change, notes_in
+from keyturn.core.ports.stores import OwnershipTags
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.shared import Change, notes_in
-from keyturn.core.stores import OwnershipTags
 from keyturn.sync import import_secrets as importing
 from keyturn.sync.scan import scan_stores
 from tests.support import sampling

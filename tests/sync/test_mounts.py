@@ -11,19 +11,18 @@ import pytest
 
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Denied, KeyturnError, Unavailable
-from keyturn.core.hub import HubSecret, SecretInfo
 from keyturn.core.plan import Action, Plan
-from keyturn.core.policy import Trigger
+from keyturn.core.ports.hub import HubSecret, SecretInfo
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.providers.registry import open_workspace
 from keyturn.revocation.selector import Selector, select_secrets, whois_value
-from keyturn.rotation.context import Workspace
 from keyturn.rotation.decide import sight
-from keyturn.rotation.quiet import FEW, list_secrets
-from keyturn.rotation.records import load_record
-from keyturn.rotation.rename import rename
+from keyturn.rotation.repair.removed_entries import list_undeclared
+from keyturn.rotation.repair.rename import rename
 from keyturn.rotation.run import rotate
-from keyturn.rotation.undeclared import list_undeclared
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.quiet_period import FEW, list_secrets
+from keyturn.rotation.state.records import load_record
 from keyturn.sync import import_secrets as importing
 from keyturn.sync.apply import Applier
 from keyturn.sync.batches import bring_in_step
@@ -31,6 +30,7 @@ from keyturn.sync.changes import EVERYTHING, Polling
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, local_executor
 from keyturn.sync.scan import scan_stores
+from keyturn.wiring.registry import open_workspace
 from tests.support.clock import Clock
 from tests.support.hooks import eventually
 from tests.support.lab import ANY_UNDECLARED, Lab, fresh

@@ -4,20 +4,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from keyturn.catalogue import Catalogue
-from keyturn.core.hcl import policy
 from keyturn.core.plan import Action
-from keyturn.core.policy import Trigger
-from keyturn.core.rights import HubPlaces
+from keyturn.core.rights.hcl import policy
+from keyturn.core.rights.rights import HubPlaces
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.policies import hub as rules
-from keyturn.policies.scope import scope_of
-from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
+from keyturn.rights import hub as rules
+from keyturn.rights.scope import scope_of
+from keyturn.rotation.copies.push import sync_destinations
 from keyturn.rotation.run import rotate
-from keyturn.rotation.sync import sync_destinations
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
 from keyturn.sync.plan import plan
+from keyturn.wiring.registry import open_workspace
 from tests.rotation.helpers import with_copy
 from tests.support.lab import Lab, catalogue_data, fresh
 from tests.support.memory_store import MemoryStore

@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from keyturn.cli.copies import CatalogueCopies
-from keyturn.cli.status import secret_statuses
+from keyturn.cli.secrets.copies import CatalogueCopies
+from keyturn.cli.secrets.status import secret_statuses
 from keyturn.core.errors import Denied, Invalid, Unavailable
-from keyturn.core.policy import Trigger
-from keyturn.core.waive import Waive
-from keyturn.rotation.abandon import abandon
-from keyturn.rotation.heard import NOTICES, keep_look, part_of
-from keyturn.rotation.living import values
-from keyturn.rotation.recover import choose, recover
+from keyturn.core.overrides import Waive
+from keyturn.core.schedule.policy import Trigger
+from keyturn.rotation.repair.abandon import abandon
+from keyturn.rotation.repair.recover import choose, recover
+from keyturn.rotation.repair.recoverable_values import values
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
+from keyturn.rotation.state.notice_store import NOTICES, keep_look, part_of
 from keyturn.sync.notices import HOLD, Notices, tell_written
 from tests.rotation.helpers import Worker
 from tests.support.hooks import ELSEWHERE, Hooked, Once, dead_holder, raising

@@ -17,8 +17,8 @@ import pytest
 
 from deployments.local.openbao import OpenBao
 from keyturn.core.errors import Unavailable
-from keyturn.core.notices import Notice
-from keyturn.rotation.context import Workspace
+from keyturn.core.notifications.notices import Notice
+from keyturn.rotation.state.context import Workspace
 from keyturn.sync.audit_file import AuditFile
 from keyturn.sync.changes import AuditLines, ChangeSource, Polling
 from keyturn.sync.follow import Follower

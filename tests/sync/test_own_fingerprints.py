@@ -11,12 +11,12 @@ from keyturn.core.errors import Conflict, Unavailable, UnsupportedOperation
 from keyturn.core.fingerprint import is_noted
 from keyturn.core.fingerprint_keys import generation_of, key_entry, word_entry
 from keyturn.core.plan import Action
+from keyturn.core.ports.stores import Unsupported
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.stores import Unsupported
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.labels import MARKED_ANEW
-from keyturn.sync import own_fingerprints
-from keyturn.sync.own_fingerprints import standing, turn_fingerprint_key
+from keyturn.keys import refingerprint as own_fingerprints
+from keyturn.keys.refingerprint import standing, turn_fingerprint_key
+from keyturn.rotation.copies.labels import MARKED_ANEW
+from keyturn.rotation.state.context import Workspace
 from tests.support.memory_store import MemoryStore
 from tests.support.turning import KeyState, later, turns
 from tests.sync.site import Site

@@ -4,9 +4,9 @@ import pytest
 
 from keyturn.core.errors import Denied, NotFound
 from keyturn.core.plan import Action
+from keyturn.core.ports.stores import OwnershipTags
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import OwnershipTags
-from keyturn.rotation import store_status
+from keyturn.rotation.copies import store_status
 from tests.sync.site import Site
 
 pytestmark = pytest.mark.sampled(4, of="file")

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from keyturn.core.errors import Unavailable
-from keyturn.core.hub import HubSecret
+from keyturn.core.ports.hub import HubSecret
 from keyturn.core.sensitive import SecretFields
 from keyturn.sync.readings import FRESH, MOST, Readings
 

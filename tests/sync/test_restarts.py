@@ -13,14 +13,14 @@ import pytest
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Denied, Invalid
 from keyturn.core.sensitive import SecretFields
-from keyturn.providers.registry import open_workspace
-from keyturn.rotation import store_status
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.copies import store_status
+from keyturn.rotation.state.context import Workspace
 from keyturn.sync.apply import Applier, Result
 from keyturn.sync.batches import bring_in_step
 from keyturn.sync.plan import plan
 from keyturn.sync.restarts import remarks, restart_all
 from keyturn.sync.run import carry_out, failing_copies, local_executor
+from keyturn.wiring.registry import open_workspace
 from tests.support.cluster import Cluster, running
 from tests.support.lab import ANY_UNDECLARED, Lab, fresh
 

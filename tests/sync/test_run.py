@@ -7,9 +7,9 @@ import pytest
 from keyturn.core.errors import Conflict, Denied, Invalid, Throttled, Unavailable
 from keyturn.core.fingerprint import fingerprint
 from keyturn.core.plan import Action, read_plan, write_plan
+from keyturn.core.ports.stores import OwnershipTags
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import OwnershipTags
-from keyturn.rotation import store_status
+from keyturn.rotation.copies import store_status
 from keyturn.sync.apply import Applier
 from keyturn.sync.run import carry_out, insist_on, local_executor
 from tests.sync.site import Site

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from keyturn.core.errors import Denied, NotFound
+from keyturn.core.ports.stores import MANAGED_BY, TAG_MANAGED_BY, OwnershipTags
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.stores import MANAGED_BY, TAG_MANAGED_BY, OwnershipTags
 from keyturn.sync.scan import HubScan, StoreScan, Undeclared, scan_stores
 from tests.support.hooks import Hooked, raising
 from tests.support.lab import fresh

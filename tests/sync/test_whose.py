@@ -8,14 +8,14 @@ import pytest
 
 from keyturn.catalogue import Catalogue
 from keyturn.core.plan import Action
+from keyturn.core.ports.stores import OwnershipTags
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.stores import OwnershipTags
-from keyturn.providers.registry import open_workspace
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.store_status import left_stores, load_store_status
+from keyturn.rotation.copies.store_status import left_stores, load_store_status
+from keyturn.rotation.state.context import Workspace
 from keyturn.sync.apply import Applier, Result
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, local_executor
+from keyturn.wiring.registry import open_workspace
 from tests.support.lab import ANY_UNDECLARED, Lab, fresh
 from tests.sync.site import SETTINGS, Site
 

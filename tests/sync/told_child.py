@@ -6,9 +6,9 @@ import threading
 from pathlib import Path
 
 from keyturn.catalogue import Catalogue
-from keyturn.providers.registry import open_workspace
 from keyturn.sync.changes import Polling
 from keyturn.sync.follow import Follower
+from keyturn.wiring.registry import open_workspace
 from tests.support.world import World
 
 

@@ -10,7 +10,7 @@ import pytest
 from prefect import State
 from prefect.cache_policies import NO_CACHE
 
-from flows.common import runbook
+from flows.support.common import runbook
 from keyturn.core import errors
 from keyturn.core.errors import Denied, KeyturnError, Locked, TransientError, Unforeseen
 from tasks import rotation, story

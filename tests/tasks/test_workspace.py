@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from flows import keeper
-from flows.starting import FINISHER, Wanted
+from flows.support.starting import FINISHER, Wanted
 from keyturn.catalogue import CatalogueInvalid
-from keyturn.revocation import incident_store
-from keyturn.revocation.incident import Incident, Mode
+from keyturn.revocation.incidents import store as incident_store
+from keyturn.revocation.incidents.incident import Incident, Mode
 from tasks.revocation import lenient_workspace, revoking_workspace
 from tasks.workspace import current_workspace, lenient, opened
 from tests.cli.command import CATALOGUE

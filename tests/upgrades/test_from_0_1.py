@@ -20,21 +20,21 @@ from keyturn.catalogue import Catalogue
 from keyturn.core.error_codes import code_of
 from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.core.fingerprint_keys import FIRST_KEY
+from keyturn.core.overrides import Waive
 from keyturn.core.plan import Action
-from keyturn.core.policy import Trigger
+from keyturn.core.ports.stores import OwnershipTags
 from keyturn.core.record import FORMAT, Stage
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.stores import OwnershipTags
-from keyturn.core.waive import Waive
-from keyturn.providers.ledger.opening import configured_ledger
 from keyturn.providers.ledger.sqlite_file import SCHEMA, TABLES
-from keyturn.providers.registry import open_workspace
 from keyturn.recovery.rehydrate_keys import keys_from
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.records import load_record
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.records import load_record
 from keyturn.sync.plan import plan
+from keyturn.wiring.ledger import configured_ledger
+from keyturn.wiring.registry import open_workspace
 from tests.support.lab import LOOSE, Declared, Lab, catalogue_data
 from tests.support.memory_store import Kept, MemoryStore
 from tests.support.own_lab import own_lab

@@ -7,18 +7,18 @@ from typing import Any
 
 from keyturn.catalogue import Catalogue
 from keyturn.core.plan import Action
-from keyturn.core.policy import Trigger
-from keyturn.core.rights import CopyRights
-from keyturn.policies.copies import copies_in, store_documents
-from keyturn.providers.registry import open_workspace
+from keyturn.core.rights.rights import CopyRights
+from keyturn.core.schedule.policy import Trigger
 from keyturn.revocation import run as incidents
-from keyturn.revocation.consent import Consent
-from keyturn.revocation.incident import Mode
+from keyturn.revocation.incidents.consent import Consent
+from keyturn.revocation.incidents.incident import Mode
 from keyturn.revocation.selector import Selection
-from keyturn.rotation.context import Workspace
+from keyturn.rights.copies import copies_in, store_documents
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
+from keyturn.rotation.state.context import Workspace
 from keyturn.sync.plan import plan
+from keyturn.wiring.registry import open_workspace
 from tests.support.clock import Clock
 from tests.support.lab import LOOSE, Lab, catalogue_data, fresh
 from tests.support.sender import RecordingSender

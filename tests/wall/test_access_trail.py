@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.access_log.trail.against import compare_files
 from keyturn.access_log.trail.files import TrailFiles
 from keyturn.access_log.trail.identity import TrailParts
 from keyturn.access_log.trail.retention import delete_expired
+from keyturn.access_log.trail.verification.file_comparison import compare_files
 from keyturn.core.errors import Rewritten
-from keyturn.core.ledger import Outcome
+from keyturn.core.ports.ledger import Outcome
 from tests.access_log.trail.events import NOON
 from tests.access_log.trail.logs import TrailWorld, batch, line
 

@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 
 from keyturn.cli.actor import acting_command
-from keyturn.core.acting import Acting, acting
+from keyturn.core.actor import Acting, acting
 from keyturn.core.errors import Unavailable
-from keyturn.core.hub import Identity
-from keyturn.core.ledger import Entry, Outcome
-from keyturn.core.policy import Trigger
+from keyturn.core.ports.hub import Identity
+from keyturn.core.ports.ledger import Entry, Outcome
+from keyturn.core.schedule.policy import Trigger
 from keyturn.ledger.entries import parse_leaf
-from keyturn.revocation.give_up import give_up_incident
+from keyturn.revocation.incidents.give_up import give_up_incident
 from keyturn.revocation.report.build import about_incident
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.journal import UNNAMED, entry
 from keyturn.rotation.run import rotate
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.journal import UNNAMED, entry
 from tests.revocation.site import Site
 from tests.support.lab import Lab
 from tests.support.people import hub_with, program

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from keyturn.core.errors import Denied
-from keyturn.core.facts import Trigger
-from keyturn.core.hub import ENTRIES, HubSecret, entries_by_version, with_entry
 from keyturn.core.issued_tokens import IssuedToken
-from keyturn.core.ledger import Outcome
+from keyturn.core.ports.hub import ENTRIES, HubSecret, entries_by_version, with_entry
+from keyturn.core.ports.ledger import Outcome
+from keyturn.core.schedule.facts import Trigger
 from keyturn.ledger.against_hub import HubComparison, HubToCompare, compare_with_hub
 from keyturn.ledger.naming import read_name
-from keyturn.providers.ledger.opening import configured_ledger, named_ledger
 from keyturn.providers.ledger.sqlite import SqliteLedger
 from keyturn.rotation.run import rotate
+from keyturn.wiring.ledger import configured_ledger, named_ledger
 from tests.ledger.entries import entries, entry
 from tests.support.lab import Lab, Opened, fresh
 

@@ -23,12 +23,12 @@ from keyturn.agent.plain_names import PlainNames
 from keyturn.agent.sockets import open_at, open_file, server_tls
 from keyturn.agent.token_file import read_token, token_from
 from keyturn.cli import INHERITED
-from keyturn.cli.agent_templates import run_command, templates_of
+from keyturn.cli.programs.agent_templates import run_command, templates_of
 from keyturn.client.client import SecretClient
 from keyturn.client.secrets import Secret
 from keyturn.client.sources import HubSource
-from keyturn.core.callers import Permit
 from keyturn.core.errors import Denied, Invalid, Unavailable
+from keyturn.core.ports.callers import Permit
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.vault.callers import VaultCallers
 from tests.cli.command import run_keyturn, surroundings

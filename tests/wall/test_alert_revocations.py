@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from keyturn.core.ledger import Outcome
-from keyturn.revocation.incident_store import list_incidents
+from keyturn.core.ports.ledger import Outcome
+from keyturn.revocation.incidents.store import list_incidents
 from tests.revocation.site import Site
 from tests.revocation.test_by_alert import Revoker
 from tests.support.lab import Lab

@@ -17,26 +17,27 @@ from typer.testing import CliRunner, Result
 
 from deployments.local.prepare import POLICIES
 from keyturn.catalogue import Catalogue
-from keyturn.catalogue.limits import LimitSettings
-from keyturn.catalogue.policy_file import load_policy
-from keyturn.catalogue.problems import CatalogueInvalid
+from keyturn.catalogue.files.policy_file import load_policy
+from keyturn.catalogue.files.problems import CatalogueInvalid
+from keyturn.catalogue.operator.limits import LimitSettings
 from keyturn.cli.app import app
-from keyturn.core.acting import PastRules, past_rules
-from keyturn.core.channel import Announcement
+from keyturn.core.actor import PastRules, past_rules
 from keyturn.core.errors import Denied, Invalid, OverLimit
-from keyturn.core.ledger import Outcome
-from keyturn.core.policy import Trigger
-from keyturn.core.waive import Waive
-from keyturn.providers.registry import open_workspace
+from keyturn.core.notifications.channel import Announcement
+from keyturn.core.overrides import Waive
+from keyturn.core.ports.ledger import Outcome
+from keyturn.core.schedule.policy import Trigger
 from keyturn.revocation import run
-from keyturn.revocation.give_up import give_up_incident
-from keyturn.revocation.incident import Mode
-from keyturn.revocation.incident_store import find_incident
-from keyturn.rotation import approvals, broken_glass
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.people import Approval
+from keyturn.revocation.incidents.give_up import give_up_incident
+from keyturn.revocation.incidents.incident import Mode
+from keyturn.revocation.incidents.store import find_incident
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
+from keyturn.rotation.signers import Approval
+from keyturn.rotation.state import approvals
+from keyturn.rotation.state import break_glass as broken_glass
+from keyturn.rotation.state.context import Workspace
+from keyturn.wiring.registry import open_workspace
 from tests.support.bank import Bank, approver_of, begin, forge, notes, untouched
 from tests.support.lab import Declared, Lab, fresh
 from tests.support.people import Person, person, program

@@ -13,14 +13,14 @@ from typer.testing import CliRunner, Result
 from deployments.local.openbao import OpenBao
 from keyturn.catalogue import load_catalogue
 from keyturn.cli.app import app
-from keyturn.core.policy import Trigger
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.policies.roles import LOGINS
-from keyturn.providers.registry import open_workspace
+from keyturn.rights.roles import LOGINS
 from keyturn.rotation import steps
 from keyturn.rotation.candidates import CANDIDATES, ROTATIONS
 from keyturn.rotation.decide import decide
-from keyturn.rotation.granted import DELIVERIES
+from keyturn.rotation.state.grant_store import DELIVERIES
+from keyturn.wiring.registry import open_workspace
 from tests.hub_setup.site import Empty, as_environment, empty_hub
 from tests.support.hooks import dead_holder
 from tests.support.lab import fresh

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.catalogue.approvals import ApprovalSettings, ApproverSettings
+from keyturn.catalogue.operator.approvals import ApprovalSettings, ApproverSettings
 from keyturn.core.errors import Denied, Invalid
-from keyturn.core.ledger import Outcome
+from keyturn.core.ports.ledger import Outcome
 from keyturn.grants import requests
 from keyturn.grants.delivery import deliver_access
 from keyturn.grants.requests import AccessRequest, RequestState
 from keyturn.grants.reviews import REVIEW_WITHIN, list_broken_access, review_access, review_message, review_status
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.granted import GrantStage
-from keyturn.rotation.people import Review
+from keyturn.rotation.signers import Review
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.grant_store import GrantStage
 from tests.support.access import HOUR, AccessSite, Chat, approver_of, entries_of, people_of, recorded, shell, site_of
 from tests.support.given import given_site, people_with_least_rights, reader_role
 from tests.support.lab import Lab

@@ -15,13 +15,13 @@ import requests
 
 import keyturn
 from keyturn.catalogue import CatalogueInvalid, find_problems, load_catalogue
-from keyturn.catalogue.index import WORTH
-from keyturn.catalogue.operators_policy import VARIABLE, OperatorsPolicy, never_named
-from keyturn.catalogue.policy_file import load_policy
+from keyturn.catalogue.files.index import WORTH
+from keyturn.catalogue.files.policy_file import load_policy
+from keyturn.catalogue.operator.policy import VARIABLE, OperatorsPolicy, never_named
 from keyturn.core import hosts
 from keyturn.core.errors import Invalid
-from keyturn.core.references import Unfit
 from keyturn.core.sensitive import SecretFields
+from keyturn.core.text.references import Unfit
 from keyturn.providers.answers import objection
 from keyturn.providers.http.api_target import RequestValues
 from keyturn.providers.outbound import keep_to
@@ -532,7 +532,7 @@ def test_a_file_of_another_user_is_not_relied_on(tmp_path: Path, monkeypatch: py
     if os.geteuid() == 0:
         os.chown(policy, 12345, -1)
     else:
-        monkeypatch.setattr("keyturn.catalogue.policy_file.os.geteuid", lambda: os.getuid() + 1)
+        monkeypatch.setattr("keyturn.catalogue.files.policy_file.os.geteuid", lambda: os.getuid() + 1)
     assert "others may write" in problems(make(tmp_path / "catalogue"), "stores: {}\n", {VARIABLE: str(policy)})[0]
 
 

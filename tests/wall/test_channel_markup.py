@@ -7,7 +7,7 @@ from apprise.plugins.slack import NotifySlack
 from apprise.plugins.telegram import NotifyTelegram
 from pytest_httpserver import HTTPServer
 
-from keyturn.core.channel import Announcement
+from keyturn.core.notifications.channel import Announcement
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.apprise_channel import AppriseChannel
 from tests.support.announcements import load_apprise

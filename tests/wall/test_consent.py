@@ -6,15 +6,15 @@ import pytest
 
 from deployments.local.prepare import POLICIES
 from keyturn.core.errors import Denied, Invalid
-from keyturn.core.hub import Right
-from keyturn.core.ledger import Outcome
+from keyturn.core.ports.hub import Right
+from keyturn.core.ports.ledger import Outcome
 from keyturn.ledger.entries import parse_leaf
 from keyturn.revocation import run
-from keyturn.revocation.consent import Consent
-from keyturn.revocation.incident import Incident, Mode
-from keyturn.revocation.incident_store import find_incident
+from keyturn.revocation.incidents.consent import Consent
+from keyturn.revocation.incidents.incident import Incident, Mode
+from keyturn.revocation.incidents.store import find_incident
 from keyturn.revocation.selector import Selection, Selector, select_secrets
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.state.context import Workspace
 from tests.support.lab import Declared, Lab, Opened, fresh
 from tests.support.people import hub_with
 

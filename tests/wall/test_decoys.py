@@ -16,10 +16,10 @@ from keyturn.access_log.detection.alerts import Alert, Level, Stage
 from keyturn.access_log.detection.detector import Detector
 from keyturn.access_log.hub_log import HubAuditLog
 from keyturn.catalogue.monitors import DeclaredPolicies
-from keyturn.core.policy import Trigger
+from keyturn.core.schedule.policy import Trigger
 from keyturn.ledger.entries import parse_leaf
+from keyturn.rotation.copies.push import sync_destinations
 from keyturn.rotation.run import rotate
-from keyturn.rotation.sync import sync_destinations
 from keyturn.serving.access_parts import CurrentPolicies
 from tests.access_log.hub import LONG_AGO, LONG_AHEAD
 from tests.support.lab import Declared, Lab, Opened

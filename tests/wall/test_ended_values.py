@@ -8,11 +8,11 @@ from standardwebhooks import Webhook
 
 from keyturn.client.client import SecretClient
 from keyturn.client.sources import StoreSource
-from keyturn.client.webhook import Receiver
+from keyturn.client.webhooks.receiver import Receiver
 from keyturn.core.errors import KeyturnError, NotFound, Unavailable
-from keyturn.core.notices import SECRET_REVOKED, Notice, message_id
+from keyturn.core.notifications.notices import SECRET_REVOKED, Notice, message_id
+from keyturn.core.ports.stores import OwnershipTags
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import OwnershipTags
 from tests.support.memory_store import MemoryStore
 from tests.support.served import MemorySource
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from keyturn.catalogue import Catalogue, load_catalogue
 from keyturn.catalogue.hub_entries import database_roles
-from keyturn.catalogue.operators_policy import VARIABLE
+from keyturn.catalogue.operator.policy import VARIABLE
 from keyturn.core.errors import Invalid
-from keyturn.policies import hub
-from keyturn.policies.scope import places_of, scope_of
+from keyturn.rights import hub
+from keyturn.rights.scope import places_of, scope_of
 from keyturn.settings.hub import HubSettings
 from tests.support import sampling
 

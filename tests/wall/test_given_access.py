@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from keyturn.catalogue.approvals import ApprovalSettings
-from keyturn.core.channel import Announcement
+from keyturn.catalogue.operator.approvals import ApprovalSettings
 from keyturn.core.errors import Denied, Invalid, Rewritten
-from keyturn.core.ledger import Outcome
+from keyturn.core.notifications.channel import Announcement
+from keyturn.core.ports.ledger import Outcome
 from keyturn.grants import requests
 from keyturn.grants.delivery import deliver_access
 from keyturn.grants.grants import read_delivery
@@ -18,8 +18,8 @@ from keyturn.grants.opening import open_access, return_access
 from keyturn.grants.sweep import Sweeper
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.revocation import run as incidents
-from keyturn.revocation.incident import Incident, Mode
-from keyturn.rotation.granted import ALARM, AccessGrant, GrantStage, Receipt, receipt_place
+from keyturn.revocation.incidents.incident import Incident, Mode
+from keyturn.rotation.state.grant_store import ALARM, AccessGrant, GrantStage, Receipt, receipt_place
 from tests.support.access import recorded
 from tests.support.given import GivenSite, forget_grants, given_site, people_with_least_rights, reader_role
 from tests.support.hooks import Hooked, Replaced, eventually

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from deployments.local.prepare import POLICIES
-from keyturn.catalogue.approvals import ApproverSettings
+from keyturn.catalogue.operator.approvals import ApproverSettings
 from keyturn.core.errors import Denied, Invalid, KeyturnError
-from keyturn.core.ledger import Outcome
+from keyturn.core.ports.ledger import Outcome
 from keyturn.grants import requests
 from keyturn.grants.requests import RequestState
 from tests.support.access import HOUR, AccessSite, approver_of, people_of, recorded, shell, site_of

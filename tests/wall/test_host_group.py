@@ -18,7 +18,7 @@ from keyturn.client.host.group import HostGroup
 from keyturn.client.host.wire import LIMIT, Gone, receive, send
 from keyturn.client.secrets import secret_data
 from keyturn.core.errors import Denied, Invalid, Unavailable
-from keyturn.core.notices import SECRET_ROTATED, Notice
+from keyturn.core.notifications.notices import SECRET_ROTATED, Notice
 from tests.support.served import MADE, MemorySource, secret
 
 CHECK = 0.01

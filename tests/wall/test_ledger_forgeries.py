@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.cli.ledger_witness import demand
+from keyturn.cli.ledger.witness import demand
 from keyturn.ledger.checkpointer import sign_checkpoint
 from keyturn.ledger.checkpoints import read_checkpoint
 from keyturn.ledger.freshness import find_stale
 from keyturn.ledger.verify import Verification, verify_ledger
-from keyturn.ledger.witnessing import Witnesses
+from keyturn.ledger.witness.requests import Witnesses
 from keyturn.providers.ledger.ed25519 import verify_ed25519
 from keyturn.providers.ledger.sqlite import SqliteCopy, SqliteLedger
 from tests.ledger.entries import entries

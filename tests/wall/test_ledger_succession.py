@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.core.ledger import Entry
+from keyturn.core.ports.ledger import Entry
 from keyturn.ledger.checkpointer import sign_checkpoint
 from keyturn.ledger.signed_notes import sign_note
 from keyturn.ledger.succession import TITLE, succession_entry

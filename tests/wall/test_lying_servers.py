@@ -6,9 +6,9 @@ from io import BytesIO
 
 import pytest
 
-from keyturn.client.webhook import BODY_LIMIT, Receiver, wsgi_app
+from keyturn.client.webhooks.receiver import BODY_LIMIT, Receiver, wsgi_app
 from keyturn.core.errors import RETRY_AFTER_LIMIT, KeyturnError, Throttled
-from keyturn.core.notices import NOTICE_PATH, Notice
+from keyturn.core.notifications.notices import NOTICE_PATH, Notice
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.answers import RefusedAnswer
 from keyturn.providers.outbound import cap_waits, insist_on_size, within

@@ -17,13 +17,13 @@ from keyturn.ledger.forwarding import FORWARDING
 from keyturn.ledger.naming import claim_name, read_name
 from keyturn.ledger.verify import verify_ledger
 from keyturn.providers.ledger.ed25519 import verify_ed25519
-from keyturn.providers.ledger.moving import move_ledger
-from keyturn.providers.ledger.opening import configured_ledger, make_checkpoint, named_ledger
 from keyturn.providers.ledger.sqlite import SqliteLedger
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.revocation.report.facts import sign_ledger
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
+from keyturn.wiring.ledger import configured_ledger, make_checkpoint, named_ledger
+from keyturn.wiring.ledger_move import move_ledger
 from tests.ledger.entries import entries
 from tests.support.clock import Clock
 from tests.support.lab import Lab, fresh

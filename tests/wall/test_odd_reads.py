@@ -9,7 +9,7 @@ import pytest
 from keyturn.access_log.detection import detector as module
 from keyturn.access_log.detection.detector import Detector
 from keyturn.access_log.detection.policy import MonitorPolicy, SamePolicy
-from keyturn.core.access import LOGIN, Access
+from keyturn.core.ports.access import LOGIN, Access
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 NIGHT = NOON.replace(hour=23)

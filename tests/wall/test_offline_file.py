@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.client import offline_contents
-from keyturn.client.notice_journal import compacted, parse
+from keyturn.client.offline import contents as offline_contents
 from keyturn.client.secrets import Secret
 from keyturn.client.statistics import Event
-from keyturn.core.envelope import Refusal, SealRefused
+from keyturn.client.webhooks.notice_journal import compacted, parse
 from keyturn.core.errors import Unavailable
-from keyturn.core.notices import SECRET_REVOKED, Notice
+from keyturn.core.notifications.notices import SECRET_REVOKED, Notice
+from keyturn.core.ports.envelope import Refusal, SealRefused
 from keyturn.core.sensitive import SecretFields, Sensitive
 from tests.support.offline import Host
 from tests.support.served import MADE, MemorySource
@@ -33,7 +33,7 @@ Attack = Callable[[Host], object]
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
-    monkeypatch.setattr("keyturn.client.offline_cache.guard_memory", lambda: None)
+    monkeypatch.setattr("keyturn.client.offline.cache_file.guard_memory", lambda: None)
     return Host(tmp_path)
 
 

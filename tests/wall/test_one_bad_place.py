@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 
 from keyturn.catalogue import Catalogue
-from keyturn.core.notices import SECRET_REVOKED
+from keyturn.core.notifications.notices import SECRET_REVOKED
 from keyturn.providers.github.store import GitHubActions
-from keyturn.providers.registry import open_workspace
 from keyturn.revocation import run
-from keyturn.revocation.incident import SecretProgress, Step
+from keyturn.revocation.incidents.incident import SecretProgress, Step
 from keyturn.revocation.steps import take_step
-from keyturn.rotation.context import Workspace
 from keyturn.rotation.run import rotate
+from keyturn.rotation.state.context import Workspace
+from keyturn.wiring.registry import open_workspace
 from tests.revocation.site import Site as Incident
 from tests.rotation.helpers import Worker
 from tests.support.clients import TOKEN, WAIT
@@ -97,7 +97,7 @@ def test_a_sync_leaves_bad_stores_behind_and_everything_else_is_in_step(lab: Lab
 @pytest.fixture
 def people(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Audience]:
     """One consumer that listens, and one for each way not to; all have been looked at once."""
-    monkeypatch.setattr("keyturn.providers.registry.ATTEMPTS", 1)
+    monkeypatch.setattr("keyturn.wiring.registry.ATTEMPTS", 1)
     with audience(lab, "app", *RUDE) as made, ExitStack() as opened:
         made.declare("app")
         made.sync()

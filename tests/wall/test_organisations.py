@@ -10,13 +10,13 @@ import requests
 
 from deployments.local.openbao import OpenBao
 from keyturn.catalogue import Catalogue
-from keyturn.core.rights import HubPlaces
+from keyturn.core.rights.rights import HubPlaces
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.workspaces import WorkspaceNames
-from keyturn.hub_setup.apply import apply_setup
-from keyturn.hub_setup.plan import plan_setup
-from keyturn.hub_setup.record import read_record
 from keyturn.providers.vault.hub import VaultHub
+from keyturn.rights.hub_apply import apply_setup
+from keyturn.rights.hub_plan import plan_setup
+from keyturn.rights.hub_record import read_record
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
 from tests.hub_setup.site import Empty, empty_hub

@@ -14,11 +14,11 @@ from hvac.exceptions import Forbidden, InvalidRequest
 
 from keyturn.core.errors import Denied, Unavailable
 from keyturn.core.own_keys import KeyState, KeyTurn
-from keyturn.policies.hub import login_policy
+from keyturn.keys.own_login import SETTLE, key_name, own_login_keys, turn_own_login
 from keyturn.providers.vault import own_login as provider
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.own_login import SETTLE, key_name, own_login_keys, turn_own_login
+from keyturn.rights.hub import login_policy
+from keyturn.rotation.state.context import Workspace
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import AppRoleLogin
 from tests.support.clock import Clock

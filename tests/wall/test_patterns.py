@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from keyturn.core.path_patterns import covers
+from keyturn.core.text.path_patterns import covers
 
 LONG = 20_000
 """Characters. With an expression that tries every way to share them among the stars this takes for ever."""

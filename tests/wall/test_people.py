@@ -13,19 +13,20 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
 from deployments.local.prepare import POLICIES
-from keyturn.catalogue.approvals import ApprovalSettings, ApproverSettings
-from keyturn.core.acting import Acting, acting, going_past_rules
+from keyturn.catalogue.operator.approvals import ApprovalSettings, ApproverSettings
+from keyturn.core.actor import Acting, acting, going_past_rules
 from keyturn.core.errors import Denied, Invalid
-from keyturn.core.ledger import Outcome
+from keyturn.core.ports.ledger import Outcome
 from keyturn.grants import requests
 from keyturn.grants.delivery import deliver_access
 from keyturn.providers.keys.note_signer import KeySigner
-from keyturn.revocation.incident import Incident
-from keyturn.rotation import approvals, broken_glass
-from keyturn.rotation.broken_glass import BrokenGlass
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.granted import GrantStage
-from keyturn.rotation.people import Review, sign_text
+from keyturn.revocation.incidents.incident import Incident
+from keyturn.rotation.signers import Review, sign_text
+from keyturn.rotation.state import approvals
+from keyturn.rotation.state import break_glass as broken_glass
+from keyturn.rotation.state.break_glass import BrokenGlass
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.grant_store import GrantStage
 from tests.support.bank import Bank, approver_of, begin, forge, notes, untouched
 from tests.support.given import GivenSite, given_site, people_with_least_rights, reader_role
 from tests.support.lab import Declared, Lab

@@ -18,44 +18,44 @@ import requests
 from deployments.local.prepare import LEASE
 from keyturn.access_log.trail.cursors import HubCursors
 from keyturn.catalogue import Catalogue
-from keyturn.core.backups import RESTORED
-from keyturn.core.hcl import policy
 from keyturn.core.plan import Action
-from keyturn.core.policy import Trigger
-from keyturn.core.restored import RestoredMark, mark_recovered, read_mark
-from keyturn.core.rights import PROBE, HubPlaces, HubRule
+from keyturn.core.ports.backups import RESTORED
+from keyturn.core.ports.restored import RestoredMark, mark_recovered, read_mark
+from keyturn.core.rights.hcl import policy
+from keyturn.core.rights.rights import PROBE, HubPlaces, HubRule
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.webhook_keys import generate_webhook_key
+from keyturn.keys.own_keys import turn_own_key
 from keyturn.ledger.naming import SIGNING_KEY, read_name
-from keyturn.policies import hub as rules
-from keyturn.policies.check import Comparison, compare, paths_to_ask
-from keyturn.policies.roles import needed
-from keyturn.policies.scope import HubScope, scope_of
-from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.revocation import run as incidents
-from keyturn.revocation.consent import Consent
-from keyturn.revocation.incident import Mode
-from keyturn.revocation.incident_store import list_incidents
+from keyturn.revocation.incidents.consent import Consent
+from keyturn.revocation.incidents.incident import Mode
+from keyturn.revocation.incidents.store import list_incidents
 from keyturn.revocation.selector import Selection
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.logins import check_logins
+from keyturn.rights import hub as rules
+from keyturn.rights.check import Comparison, compare, paths_to_ask
+from keyturn.rights.roles import needed
+from keyturn.rights.scope import HubScope, scope_of
 from keyturn.rotation.outcome import RunState
-from keyturn.rotation.quiet import list_secrets, listed_records
 from keyturn.rotation.renew import renew_credentials
+from keyturn.rotation.repair.removed_entries import list_undeclared
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
-from keyturn.rotation.undeclared import list_undeclared
-from keyturn.serving.board import Seen
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.login_checks import check_logins
+from keyturn.rotation.state.quiet_period import list_secrets, listed_records
+from keyturn.serving.alerts_sent import ToldMemory
+from keyturn.serving.cursors import Marks
 from keyturn.serving.leases import PartLease
-from keyturn.serving.marks import Marks
-from keyturn.serving.published import publish
-from keyturn.serving.shown import Area
-from keyturn.serving.told import ToldMemory
+from keyturn.serving.numbers.board import Seen
+from keyturn.serving.numbers.displayed import Area
+from keyturn.serving.numbers.published import publish
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
-from keyturn.sync.own_keys import turn_own_key
 from keyturn.sync.plan import plan
+from keyturn.wiring.registry import open_workspace
 from tests.cli.command import run_keyturn
 from tests.support.clock import Clock
 from tests.support.engines import OverPostgreSQL

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from keyturn.access_log.sources.post_door import BODY_LIMIT, BURST
-from keyturn.catalogue.load import find_problems
-from keyturn.core.messages import ID, POSTER, SIGNATURE, TIMESTAMP
+from keyturn.catalogue.files.load import find_problems
+from keyturn.core.notifications.messages import ID, POSTER, SIGNATURE, TIMESTAMP
 from tests.access_log.test_posted import KEY, NOW, OTHER, Postings, read_of
 from tests.contracts.access_source import records
 

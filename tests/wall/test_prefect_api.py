@@ -24,12 +24,12 @@ from blocks.workspace import KeyturnWorkspace
 from deployments.bootstrap import make_pool, put_block
 from deployments.local.pager import Pager
 from deployments.local.support.ports import free_port
-from deployments.worker import KeyturnWorker
-from flows import begin
 from flows.rotate import rotate_secret
-from keyturn.core.channel import Announcement
 from keyturn.core.errors import Invalid
+from keyturn.core.notifications.channel import Announcement
 from keyturn.core.workspaces import CATALOGUE_VARIABLE, VARIABLE, WorkspaceNames
+from keyturn.project.runs import begin
+from keyturn.project.worker.worker import KeyturnWorker
 from keyturn.project.worker_settings import own_settings
 from tasks.revocation import revoking_workspace
 from tests.cli.command import one_generated_secret
@@ -115,7 +115,7 @@ def attacker(server: PrefectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def refused(server: PrefectServer, run: str) -> str:
     """Why a run was refused, once the process that a worker starts for it has looked at it."""
-    asyncio.run(begin.carry_out(run))  # type: ignore[arg-type]
+    asyncio.run(begin.execute_run(run))  # type: ignore[arg-type]
     state = server.get(f"flow_runs/{run}")["state"]
     assert state["type"] == "FAILED", state
     assert "Nothing was run. `keyturn bootstrap --workspace wall` registers what may run here" in state["message"]

@@ -25,10 +25,10 @@ AS_A_USER = (
 
 GUARDED = "from keyturn.project.process import guard_process; guard_process()"
 AS_A_RUN = "os.environ['PREFECT__FLOW_RUN_ID'] = 'x'; keyturn.project.enter()"
-LOADED = "import asyncio, contextlib, keyturn.project; keyturn.project.enter(); import deployments.worker"
+LOADED = "import asyncio, contextlib, keyturn.project; keyturn.project.enter(); import keyturn.project.worker.worker"
 AS_A_WORKER = """
 with contextlib.suppress(SystemExit):  # it has no hub
-    asyncio.run(deployments.worker.KeyturnWorker('pool').setup())
+    asyncio.run(keyturn.project.worker.worker.KeyturnWorker('pool').setup())
 """
 SPY = f"{AS_A_USER}; open(f'/proc/{{sys.argv[1]}}/environ', 'rb').read(); open(f'/proc/{{sys.argv[1]}}/mem', 'rb')"
 

@@ -17,13 +17,13 @@ import requests
 from standardwebhooks import Webhook
 from typer.testing import CliRunner
 
-from keyturn.cli import exec_order
 from keyturn.cli.app import app
+from keyturn.cli.programs import exec_order
 from keyturn.client.client import SecretClient
 from keyturn.client.secrets import Secret
-from keyturn.client.webhook import Receiver
+from keyturn.client.webhooks.receiver import Receiver
 from keyturn.core.errors import Denied, Invalid, KeyturnError
-from keyturn.core.notices import NOTICE_PATH, Notice
+from keyturn.core.notifications.notices import NOTICE_PATH, Notice
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.programs.listener import CONNECTIONS, Listener
 from keyturn.programs.outputs import Output, write_outputs

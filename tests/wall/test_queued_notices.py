@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from keyturn.catalogue import find_problems
-from keyturn.catalogue.operators_policy import VARIABLE
-from keyturn.client.webhook import BODY_LIMIT, Receiver
-from keyturn.core.messages import SIGNATURE, TIMESTAMP, SignedMessage
-from keyturn.core.notices import SECRET_ROTATED, Notice, message_id
+from keyturn.catalogue.operator.policy import VARIABLE
+from keyturn.client.webhooks.receiver import BODY_LIMIT, Receiver
+from keyturn.core.notifications.messages import SIGNATURE, TIMESTAMP, SignedMessage
+from keyturn.core.notifications.notices import SECRET_ROTATED, Notice, message_id
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.notices import sign_notice
 

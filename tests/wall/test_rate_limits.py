@@ -8,23 +8,23 @@ from typing import Any
 
 import pytest
 
-from keyturn.catalogue.limits import LimitSettings
+from keyturn.catalogue.operator.limits import LimitSettings
 from keyturn.cli.actor import acting_command
-from keyturn.core.acting import Acting, PastRules, acting, past_rules
-from keyturn.core.channel import Announcement
+from keyturn.core.actor import Acting, PastRules, acting, past_rules
 from keyturn.core.errors import Invalid, OverLimit
-from keyturn.core.ledger import Outcome
 from keyturn.core.limits import Happening, free_again, with_happening
-from keyturn.core.policy import Trigger
+from keyturn.core.notifications.channel import Announcement
+from keyturn.core.ports.ledger import Outcome
+from keyturn.core.schedule.policy import Trigger
 from keyturn.ledger.entries import parse_leaf
 from keyturn.revocation import run
-from keyturn.revocation.consent import Consent
-from keyturn.revocation.incident import Incident, Mode
-from keyturn.revocation.incident_store import find_incident
+from keyturn.revocation.incidents.consent import Consent
+from keyturn.revocation.incidents.incident import Incident, Mode
+from keyturn.revocation.incidents.store import find_incident
 from keyturn.revocation.selector import Selection
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.records import load_record
 from keyturn.rotation.run import rotate
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.records import load_record
 from tests.support.lab import Declared, Lab, fresh
 from tests.support.people import person
 
@@ -193,7 +193,7 @@ def test_nothing_that_prefect_runs_can_go_past_a_rule() -> None:
 
 
 def test_what_prefect_runs_is_no_persons_own() -> None:
-    from flows.common import at_work
+    from flows.support.common import at_work
 
     assert at_work().by_others
     assert not acting_command("revoke").by_others

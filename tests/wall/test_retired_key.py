@@ -7,10 +7,10 @@ import pytest
 from keyturn.core.errors import NotOwned
 from keyturn.core.fingerprint_keys import FIRST_KEY, FingerprintKeys, read_key
 from keyturn.core.plan import Action, Item
+from keyturn.core.ports.stores import OwnershipTags
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import OwnershipTags
-from keyturn.rotation.labels import UNKNOWN_KEY
-from keyturn.rotation.living import Useless, held_value
+from keyturn.rotation.copies.labels import UNKNOWN_KEY
+from keyturn.rotation.repair.recoverable_values import Useless, held_value
 from keyturn.sync.apply import delete
 from tests.support.lab import Lab
 from tests.support.places import single

@@ -17,20 +17,20 @@ from cryptography.x509 import ocsp
 from deployments.local.prepare import POLICIES
 from keyturn.catalogue import Catalogue
 from keyturn.catalogue.destinations import Destination
-from keyturn.core.engines import OCSP, REVOCATION_LIST, Certificate, Publication, SubjectNames
 from keyturn.core.errors import Invalid, Unavailable, Unproven
-from keyturn.core.keys import CertificateKey
+from keyturn.core.ports.engines import OCSP, REVOCATION_LIST, Certificate, Publication, SubjectNames
+from keyturn.core.ports.keys import CertificateKey
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.keys.key_maker import CryptographyKeys
 from keyturn.providers.keys.revocation_status import list_says_revoked, ocsp_question, ocsp_says_revoked
-from keyturn.providers.registry import open_workspace
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.copies.push import converge
 from keyturn.rotation.run import rotate
-from keyturn.rotation.sync import converge
+from keyturn.rotation.state.context import Workspace
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
 from keyturn.strategies.certificate import CertificateStrategy
+from keyturn.wiring.registry import open_workspace
 from tests.support.lab import Declared, Lab, catalogue_data, fresh
 from tests.support.memory_store import MemoryStore
 from tests.support.pki import Pki

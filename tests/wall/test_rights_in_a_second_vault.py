@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from keyturn.core.errors import Denied
-from keyturn.core.rights import PROBE, Verdict
+from keyturn.core.rights.rights import PROBE, Verdict
 from keyturn.providers.vault import rights
 from tests.support.lab import Lab
 from tests.support.mounts import make_kv

@@ -18,18 +18,18 @@ from botocore.exceptions import ClientError
 from deployments.local.emulators.aws import LocalAws
 from deployments.local.support.ports import free_port
 from keyturn.catalogue import Catalogue
-from keyturn.core.aws_rights import BOUNDARY
 from keyturn.core.plan import Action
-from keyturn.core.policy import Trigger
-from keyturn.core.rights import Verdict
+from keyturn.core.rights.aws_rights import BOUNDARY
+from keyturn.core.rights.rights import Verdict
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.doctor import elsewhere
-from keyturn.policies.accounts import target_documents
-from keyturn.policies.copies import store_documents
-from keyturn.revocation.incident import Mode
-from keyturn.rotation.context import Workspace
+from keyturn.revocation.incidents.incident import Mode
+from keyturn.rights.accounts import target_documents
+from keyturn.rights.copies import store_documents
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
+from keyturn.rotation.state.context import Workspace
 from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, local_executor

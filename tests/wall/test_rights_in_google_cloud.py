@@ -17,8 +17,8 @@ from deployments.local.emulators.gcp_secret_manager.grants import Grant
 from deployments.local.emulators.gcp_secret_manager.paging import LARGEST_PAGE
 from deployments.local.emulators.gcp_secret_manager.servicer import make_server
 from deployments.local.emulators.gcp_secret_manager.state import State
-from keyturn.core.gcp_rights import NAMES, GcpScope, conditions, role_files
-from keyturn.core.rights import CopyRights, Verdict
+from keyturn.core.rights.gcp_rights import NAMES, GcpScope, conditions, role_files
+from keyturn.core.rights.rights import CopyRights, Verdict
 from keyturn.providers.gcp import rights
 from tests.deployments.emulators.test_gcp_secret_manager import connected
 from tests.support.lab import Lab

@@ -11,10 +11,10 @@ from kubernetes.client.exceptions import ApiException
 from deployments.local.emulators.kubernetes import Account, rules, rules_of
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Denied
-from keyturn.core.rights import Verdict
+from keyturn.core.rights.rights import Verdict
 from keyturn.doctor import elsewhere
-from keyturn.policies.copies import store_documents
 from keyturn.providers.kubernetes import rights
+from keyturn.rights.copies import store_documents
 from tests.support.cluster import NAMESPACE, Cluster, running
 from tests.support.lab import Lab
 from tests.wall.rendered import Rendered

@@ -12,13 +12,13 @@ import yaml
 from deployments.local.emulators.gcp_iam.emulator import Conduct, Emulator
 from deployments.local.emulators.gcp_iam.server import Server
 from keyturn.catalogue import Catalogue
-from keyturn.core.cloud_keys import CREDENTIALS_JSON
 from keyturn.core.errors import NotFound
-from keyturn.core.gcp_rights import ON_ACCOUNT
-from keyturn.core.rights import AccountRights, Verdict
-from keyturn.policies.accounts import accounts_at, target_documents
+from keyturn.core.ports.cloud_keys import CREDENTIALS_JSON
+from keyturn.core.rights.gcp_rights import ON_ACCOUNT
+from keyturn.core.rights.rights import AccountRights, Verdict
 from keyturn.providers.gcp import rights
 from keyturn.providers.gcp.iam import GcpIam
+from keyturn.rights.accounts import accounts_at, target_documents
 
 pytestmark = pytest.mark.sampled(19, of="files")
 

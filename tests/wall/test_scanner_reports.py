@@ -8,9 +8,9 @@ import pytest
 
 from keyturn.core.errors import Invalid
 from keyturn.core.sensitive import Sensitive
-from keyturn.revocation import scanner
-from keyturn.revocation.found_values import Owner, State, ValueIndex, match_findings
-from keyturn.revocation.scanner import FoundValue, ScannerReport
+from keyturn.revocation.findings import scanner
+from keyturn.revocation.findings.found_values import Owner, State, ValueIndex, match_findings
+from keyturn.revocation.findings.scanner import FoundValue, ScannerReport
 
 SECRET = Owner("ml/db", 3, "password", State.IN_FORCE)
 HOST = Owner("ml/db", 3, "host", State.NAME)

@@ -7,7 +7,7 @@ import pytest
 
 from blocks.secret import KeyturnSecret
 from keyturn.core.errors import Invalid
-from keyturn.providers import process_client
+from keyturn.wiring import process_client
 from tests.support.lab import Lab
 from tests.support.liar import Liar, never_answers
 

@@ -13,12 +13,12 @@ import requests
 
 from keyturn.core.errors import Conflict, Superseded
 from keyturn.providers.vault.logins.files import read_login
-from keyturn.serving.marks import JUDGED
-from keyturn.serving.metrics_login import metrics_login
+from keyturn.serving.alerts_sent import TOLD
+from keyturn.serving.cursors import JUDGED
+from keyturn.serving.numbers.login import metrics_login
 from keyturn.serving.parts import PartHealth
 from keyturn.serving.sessions import client_address
 from keyturn.serving.supervisor import PartState
-from keyturn.serving.told import TOLD
 from tests.serving.test_access_reader import READS, begun, kept
 from tests.serving.test_endpoint import WORKING, endpoint, get
 from tests.serving.watched import ListSource, Site

@@ -18,14 +18,14 @@ from typer.testing import CliRunner, Result
 from deployments.local.openbao import OpenBao
 from deployments.local.prepare import POLICIES
 from keyturn.catalogue import Catalogue
-from keyturn.catalogue.approvals import ApprovalSettings, ApproverSettings
-from keyturn.catalogue.operators_policy import OperatorsPolicy
-from keyturn.catalogue.partners import PartnerSettings
+from keyturn.catalogue.operator.approvals import ApprovalSettings, ApproverSettings
+from keyturn.catalogue.operator.partners import PartnerSettings
+from keyturn.catalogue.operator.policy import OperatorsPolicy
 from keyturn.cli.app import app
-from keyturn.core.channel import Announcement
 from keyturn.core.errors import Denied, Invalid, NotFound, Rewritten, Unavailable
-from keyturn.core.ledger import Outcome
+from keyturn.core.notifications.channel import Announcement
 from keyturn.core.plan import Action
+from keyturn.core.ports.ledger import Outcome
 from keyturn.core.sensitive import SecretFields
 from keyturn.ledger.ports import StoredLedger
 from keyturn.ledger.signed_notes import PublicKey
@@ -33,19 +33,19 @@ from keyturn.organisations import sharing
 from keyturn.organisations.projects import shared_uses
 from keyturn.organisations.sharing_proof import SharingProof, check_sharing, prove_sharing
 from keyturn.providers.ledger.ed25519 import verify_ed25519
-from keyturn.providers.ledger.opening import configured_ledger, make_checkpoint, public_key
-from keyturn.providers.registry import open_workspace
 from keyturn.revocation import run as incidents
-from keyturn.revocation.consent import Consent
-from keyturn.revocation.incident import Mode
+from keyturn.revocation.incidents.consent import Consent
+from keyturn.revocation.incidents.incident import Mode
 from keyturn.revocation.selector import Selection
-from keyturn.rotation.agreements import REMAINS, Agreement, list_agreements
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.journal import entry, note_down
-from keyturn.rotation.sync import CopyState, sync_destinations
+from keyturn.rotation.copies.push import CopyState, sync_destinations
+from keyturn.rotation.state.agreements import REMAINS, Agreement, list_agreements
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.journal import entry, note_down
 from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, local_executor
+from keyturn.wiring.ledger import configured_ledger, make_checkpoint, public_key
+from keyturn.wiring.registry import open_workspace
 from tests.hub_setup.site import Empty, empty_hub
 from tests.ledger.keys import Key
 from tests.manual.lines import lines_of

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from keyturn.catalogue import find_problems
-from keyturn.catalogue.operators_policy import VARIABLE
+from keyturn.catalogue.operator.policy import VARIABLE
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Unavailable
 from keyturn.providers.host import signals
 from keyturn.providers.host.signals import send_signal

@@ -15,11 +15,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 from typer.testing import CliRunner, Result
 
-from keyturn.catalogue import CatalogueInvalid, append, find_problems, load_catalogue, signature
-from keyturn.catalogue.index import WORTH
-from keyturn.catalogue.operators_policy import VARIABLE
-from keyturn.catalogue.signature import FILE, add_signature, digest_of, with_other_files
-from keyturn.catalogue.source import gather
+from keyturn.catalogue import CatalogueInvalid, find_problems, load_catalogue
+from keyturn.catalogue.files import append, signature
+from keyturn.catalogue.files.index import WORTH
+from keyturn.catalogue.files.signature import FILE, add_signature, digest_of, with_other_files
+from keyturn.catalogue.files.source import gather
+from keyturn.catalogue.operator.policy import VARIABLE
 from keyturn.cli.app import app
 from keyturn.core.errors import Invalid
 from keyturn.ledger.signed_notes import PublicKey, sign_note

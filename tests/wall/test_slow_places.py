@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.core.channel import Announcement
 from keyturn.core.errors import Invalid, Locked, Unavailable, Unproven
+from keyturn.core.notifications.channel import Announcement
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.ledger.forwarding import Message
 from keyturn.providers.apprise_channel import AppriseChannel

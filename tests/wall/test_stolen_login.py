@@ -25,16 +25,16 @@ from typer.testing import CliRunner
 
 from keyturn.catalogue.hub_entries import OWN
 from keyturn.cli.app import app
-from keyturn.core.hcl import policy
-from keyturn.core.rights import rules_of, sample
+from keyturn.core.rights.hcl import policy
+from keyturn.core.rights.rights import rules_of, sample
 from keyturn.doctor.results import Grade
 from keyturn.doctor.token_roles import check_records
-from keyturn.hub_setup.wanted import HubDeclaration, token_roles
-from keyturn.policies import hub as rules
-from keyturn.policies.documents import Origin
-from keyturn.policies.roles import LOGINS, needed
-from keyturn.policies.scope import EVERYTHING, HubScope
 from keyturn.providers.vault.hub import VaultHub
+from keyturn.rights import hub as rules
+from keyturn.rights.documents import Origin
+from keyturn.rights.hub_wanted import HubDeclaration, token_roles
+from keyturn.rights.roles import LOGINS, needed
+from keyturn.rights.scope import EVERYTHING, HubScope
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
 from tests.cli.command import surroundings

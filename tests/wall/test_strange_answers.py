@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from keyturn.core.engines import IssuedLease
 from keyturn.core.errors import Unavailable
-from keyturn.core.hub import Right
+from keyturn.core.ports.engines import IssuedLease
+from keyturn.core.ports.hub import Right
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings

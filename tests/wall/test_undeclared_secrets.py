@@ -6,13 +6,13 @@ import hvac
 import pytest
 
 from keyturn.catalogue import Catalogue
-from keyturn.core.hcl import policy
 from keyturn.core.plan import Action
-from keyturn.policies import hub
-from keyturn.policies.copies import store_documents
-from keyturn.policies.hub import sections
-from keyturn.policies.scope import places_of, scope_of
-from keyturn.rotation.context import Workspace
+from keyturn.core.rights.hcl import policy
+from keyturn.rights import hub
+from keyturn.rights.copies import store_documents
+from keyturn.rights.hub import sections
+from keyturn.rights.scope import places_of, scope_of
+from keyturn.rotation.state.context import Workspace
 from keyturn.settings.hub import HubSettings
 from tests.support.lab import Lab, fresh
 from tests.sync.site import Site

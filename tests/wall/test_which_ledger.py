@@ -14,22 +14,22 @@ from typer.testing import CliRunner, Result
 from deployments.local.postgres import PostgreSQL
 from deployments.local.prepare import database
 from deployments.local.support.ports import free_port
-from keyturn.cli.ledger import commands
+from keyturn.cli.ledger.commands import commands
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Unrecorded
-from keyturn.core.hub import Hub
-from keyturn.core.policy import Trigger
+from keyturn.core.ports.hub import Hub
+from keyturn.core.schedule.policy import Trigger
 from keyturn.ledger.entries import parse_leaf
 from keyturn.ledger.naming import LedgerName, LedgerPlace, claim_name, read_name
+from keyturn.ledger.storage.waiting import waiting_in_hub
 from keyturn.ledger.verify import verify_ledger
-from keyturn.ledger.waiting import waiting_in_hub
 from keyturn.providers.ledger.ed25519 import verify_ed25519
-from keyturn.providers.ledger.moving import move_ledger, new_ledger
-from keyturn.providers.ledger.opening import configured_ledger, make_checkpoint, named_ledger, spooled_ledger
 from keyturn.providers.ledger.sqlite import SqliteLedger
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.rotation.run import rotate
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
+from keyturn.wiring.ledger import configured_ledger, make_checkpoint, named_ledger, spooled_ledger
+from keyturn.wiring.ledger_move import move_ledger, new_ledger
 from tests.ledger.entries import entries
 from tests.support.clock import Clock
 from tests.support.lab import Lab, fresh

@@ -18,12 +18,12 @@ from deployments.local.support.ports import LOOPBACK, free_port
 from keyturn.core.errors import Invalid, KeyturnError, Locked
 from keyturn.ledger.checkpointer import sign_checkpoint
 from keyturn.ledger.checkpoints import Checkpoint, read_checkpoint
-from keyturn.ledger.cosignatures import WitnessKey, add_cosignatures, cosign, valid_cosignatures
 from keyturn.ledger.merkle import consistency_proof, leaf_hashes, tree_root
 from keyturn.ledger.signed_notes import PublicKey
-from keyturn.ledger.tiles import grown, nodes_of
-from keyturn.ledger.witness import REQUEST_LIMIT, Seen, Witness, build_request
-from keyturn.ledger.witnessing import Witnesses
+from keyturn.ledger.storage.tiles import grown, nodes_of
+from keyturn.ledger.witness.cosignatures import WitnessKey, add_cosignatures, cosign, valid_cosignatures
+from keyturn.ledger.witness.cosigner import REQUEST_LIMIT, Seen, Witness, build_request
+from keyturn.ledger.witness.requests import Witnesses
 from keyturn.providers.ledger.ed25519 import verify_ed25519
 from keyturn.providers.ledger.http_witness import HttpWitness, configured_witnesses
 from keyturn.providers.ledger.sqlite import SqliteLedger

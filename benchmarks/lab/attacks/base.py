@@ -24,7 +24,7 @@ from benchmarks.lab.world import (
     sample,
     token,
 )
-from keyturn.core.access import LOGIN, READ
+from keyturn.core.ports.access import LOGIN, READ
 
 When = Literal["work", "night", "weekend", "holiday", "any"]
 AGENTS: Final = ("curl/8.9", "python-requests/2.32", "Go-http-client/1.1")

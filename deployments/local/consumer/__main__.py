@@ -20,8 +20,8 @@ from deployments.local.support.ports import LOOPBACK
 from deployments.local.support.serving import add_certificate, add_host, context_of
 from keyturn.client.secrets import SecretSource
 from keyturn.client.sources import HubSource, StoreSource
-from keyturn.client.webhook import Receiver
-from keyturn.client.webhook_keys import HubKeys
+from keyturn.client.webhooks.keys import HubKeys
+from keyturn.client.webhooks.receiver import Receiver
 from keyturn.core.errors import KeyturnError
 from keyturn.core.sensitive import Sensitive
 

@@ -13,7 +13,7 @@ from keyturn.client.client import SecretClient
 from keyturn.client.pool import Retired, SecretPool
 from keyturn.client.secrets import SecretSource
 from keyturn.core.errors import KeyturnError
-from keyturn.core.notices import Notice
+from keyturn.core.notifications.notices import Notice
 
 WORKERS: Final = 2
 PAUSE: Final = 0.02

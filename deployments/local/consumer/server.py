@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from deployments.local.consumer.application import Application
-from keyturn.client.webhook import BODY_LIMIT, Receiver, readable_size
-from keyturn.core.notices import HEALTH_PATH, NOTICE_PATH
+from keyturn.client.webhooks.receiver import BODY_LIMIT, Receiver, readable_size
+from keyturn.core.notifications.notices import HEALTH_PATH, NOTICE_PATH
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -5,7 +5,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from keyturn.core.notices import Notice, message_id
+from keyturn.core.notifications.notices import Notice, message_id
 
 ACKNOWLEDGED: Final = 1_000
 """How many of the latest acknowledgements are shown."""

@@ -18,8 +18,8 @@ from deployments.local.support.ports import LOOPBACK
 from keyturn.client.client import SecretClient
 from keyturn.client.secrets import Secret, SecretSource
 from keyturn.client.sources import HubSource, ReadableHub
-from keyturn.client.webhook import Receiver, wsgi_app
-from keyturn.core.notices import SECRET_REVOKED, Notice
+from keyturn.client.webhooks.receiver import Receiver, wsgi_app
+from keyturn.core.notifications.notices import SECRET_REVOKED, Notice
 from keyturn.core.sensitive import SecretFields, Sensitive
 
 PATIENCE: Final = 5.0

@@ -13,7 +13,8 @@ from deployments.local.prepare import DATABASE
 from keyturn.catalogue import Catalogue
 from keyturn.catalogue.destinations import Destination, FieldPattern
 from keyturn.catalogue.models import Secret
-from keyturn.core.names import (
+from keyturn.core.sensitive import SecretFields
+from keyturn.core.text.names import (
     AWS_PARAMETER_STORE,
     AWS_SECRETS_MANAGER,
     AZURE_KEY_VAULT,
@@ -21,8 +22,7 @@ from keyturn.core.names import (
     GCP_SECRET_MANAGER,
     KUBERNETES,
 )
-from keyturn.core.references import Unfit
-from keyturn.core.sensitive import SecretFields
+from keyturn.core.text.references import Unfit
 from keyturn.settings.stores import StoreBase
 
 TARGET: Final = "drill-database"

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 from keyturn.catalogue.destinations import Destination
 from keyturn.core.errors import KeyturnError, NotFound
-from keyturn.core.hub import HubSecret
+from keyturn.core.ports.hub import HubSecret
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.revocation.incident import SecretProgress
+from keyturn.revocation.incidents.incident import SecretProgress
 from keyturn.revocation.selector import readable_versions, version_fingerprints
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.state.context import Workspace
 
 
 def found(

@@ -17,8 +17,8 @@ from deployments.local.home import Stack
 from deployments.local.prepare import hub_of
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import KeyturnError
-from keyturn.core.stores import Store
-from keyturn.providers.registry import open_store
+from keyturn.core.ports.stores import Store
+from keyturn.wiring.registry import open_store
 
 FORESEEN: Final = (psycopg2.Error, VaultError, requests.RequestException, OSError)
 MOUNTS: Final = ("secret", "keyturn")

@@ -23,18 +23,18 @@ from deployments.local.home import Stack
 from keyturn.catalogue import Catalogue
 from keyturn.catalogue.models import Secret
 from keyturn.core.errors import Invalid, Unavailable
-from keyturn.core.policy import Trigger
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.providers.registry import open_workspace
-from keyturn.revocation.consent import SILENT, Consent
-from keyturn.revocation.incident import IncidentStatus, Mode, Result, Step
+from keyturn.revocation.incidents.consent import SILENT, Consent
+from keyturn.revocation.incidents.incident import IncidentStatus, Mode, Result, Step
 from keyturn.revocation.run import begin, finish
 from keyturn.revocation.selector import Selection, readable_versions
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.journal import record_action
+from keyturn.rotation.copies.push import Pushed, sync_destinations
 from keyturn.rotation.run import rotate
-from keyturn.rotation.sync import Pushed, sync_destinations
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.journal import record_action
 from keyturn.settings.hub import HubSettings
+from keyturn.wiring.registry import open_workspace
 
 Tell = Callable[[str], None]
 

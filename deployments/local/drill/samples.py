@@ -10,9 +10,9 @@ from deployments.local.home import Stack
 from deployments.local.prepare import Hub as Superuser
 from deployments.local.prepare import hub_of
 from keyturn.catalogue.models import Secret
-from keyturn.core.hub import Hub
-from keyturn.core.passwords import generate
+from keyturn.core.ports.hub import Hub
 from keyturn.core.sensitive import SecretFields
+from keyturn.core.text.passwords import generate
 from keyturn.settings.timing import Timing
 from keyturn.strategies.accounts import AlternatingUsersSettings, SingleUserSettings
 from keyturn.strategies.generated import GeneratedSettings

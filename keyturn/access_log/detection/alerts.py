@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from keyturn.access_log.detection.policy import React
-from keyturn.core.access import Access
+from keyturn.core.ports.access import Access
 
 SCALE: Final = 1000
 """Scores and weights are counted in thousandths, so that 0.3 and 0.4 are 0.7 and not a little more."""

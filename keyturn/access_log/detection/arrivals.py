@@ -6,7 +6,7 @@ from math import inf
 from typing import Final
 
 from keyturn.access_log.detection.reorder import LATENESS, LATEST, NEVER, OrderCounts, Timed
-from keyturn.core.access import Access
+from keyturn.core.ports.access import Access
 
 AHEAD: Final = 60.0
 """Seconds that a time may be ahead of the clock."""

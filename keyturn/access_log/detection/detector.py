@@ -31,7 +31,7 @@ from keyturn.access_log.detection.rules.base import Rule, tuning_of
 from keyturn.access_log.detection.rules.registry import make_rules
 from keyturn.access_log.detection.scores import ADDRESS, HOURS, LIMIT, PATH, describe_scores
 from keyturn.access_log.detection.window import PRINCIPALS, PrincipalWindow
-from keyturn.core.access import DELETE, DESTROY, LOGIN, READ, Access
+from keyturn.core.ports.access import DELETE, DESTROY, LOGIN, READ, Access
 
 UNEXPLAINED: Final = "dormant"
 """The rule beside which what its principal does otherwise explains nothing."""

@@ -9,7 +9,7 @@ from keyturn.access_log.detection.policy import MonitorPolicy
 from keyturn.access_log.detection.reorder import NEVER
 from keyturn.access_log.detection.scores import ADDRESS, HOURS, LIMIT, PATH
 from keyturn.access_log.detection.window import ROAMING, PrincipalWindow
-from keyturn.core.access import Access
+from keyturn.core.ports.access import Access
 
 
 def explained_weight(

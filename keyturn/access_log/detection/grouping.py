@@ -22,7 +22,7 @@ from keyturn.access_log.detection.alerts import (
 from keyturn.access_log.detection.policy import React
 from keyturn.access_log.detection.reorder import NEVER
 from keyturn.access_log.detection.rules.registry import RULES
-from keyturn.core.access import READ
+from keyturn.core.ports.access import READ
 
 QUIET: Final = 1800.0
 """Seconds without another odd access, after which an alert is complete."""

@@ -7,7 +7,7 @@ from typing import Final
 from keyturn.access_log.detection.bounds import drop_least
 from keyturn.access_log.detection.habits import DAY, program_of
 from keyturn.access_log.detection.reorder import NEVER
-from keyturn.core.access import CHANGE, LOGIN, Access
+from keyturn.core.ports.access import CHANGE, LOGIN, Access
 
 PRINCIPALS: Final = 50_000
 SESSIONS: Final = 16

@@ -12,7 +12,7 @@ from keyturn.access_log.detection.identities import METHODS, is_person
 from keyturn.access_log.detection.networks import network_of
 from keyturn.access_log.detection.reorder import NEVER
 from keyturn.access_log.detection.window import PrincipalWindow
-from keyturn.core.access import Access
+from keyturn.core.ports.access import Access
 
 REMEMBERED: Final = 100_000
 

@@ -9,7 +9,7 @@ from math import inf
 from operator import itemgetter
 from typing import Final
 
-from keyturn.core.access import Access
+from keyturn.core.ports.access import Access
 
 LATENESS: Final = timedelta(minutes=5)
 """How much older than what came before it an access may be: logs of several nodes differ by less."""

@@ -8,7 +8,7 @@ from typing import Final
 from keyturn.access_log.detection.alerts import Alert
 from keyturn.access_log.detection.detector import Detector
 from keyturn.access_log.detection.reorder import in_batches
-from keyturn.core.access import Access, AccessLog
+from keyturn.core.ports.access import Access, AccessLog
 
 BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
 END: Final = datetime.max.replace(tzinfo=UTC)

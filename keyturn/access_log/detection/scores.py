@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from keyturn.access_log.detection.alerts import Factor
 from keyturn.access_log.detection.policy import MonitorPolicy
-from keyturn.core.access import Access
+from keyturn.core.ports.access import Access
 
 LIMIT: Final = 1
 HOURS: Final = 2

@@ -10,7 +10,7 @@ from keyturn.access_log.detection.identities import is_person
 from keyturn.access_log.detection.logins import NO_LOGINS, PrincipalLogins
 from keyturn.access_log.detection.networks import network_of
 from keyturn.access_log.detection.reorder import NEVER
-from keyturn.core.access import Access
+from keyturn.core.ports.access import Access
 
 if TYPE_CHECKING:
     from keyturn.access_log.detection.profile import Profile

@@ -6,9 +6,9 @@ from typing import Final
 
 from keyturn.access_log.detection.alerts import Alert, Level, Stage
 from keyturn.access_log.reactions.words import decimal, describe, who
-from keyturn.core.channel import Announcement, Channel
-from keyturn.core.notices import message_id
-from keyturn.core.plain_text import inert
+from keyturn.core.notifications.channel import Announcement, Channel
+from keyturn.core.notifications.notices import message_id
+from keyturn.core.text.plain_text import inert
 
 SHOWN: Final = 5
 """Alerts of one message that are told whole; the others are counted."""

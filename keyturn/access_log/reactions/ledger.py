@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from keyturn.access_log.detection.alerts import Alert
-from keyturn.core.alerts import ALERT, AlertNote
-from keyturn.core.ledger import Entry, Ledger, Outcome
+from keyturn.core.notifications.alerts import ALERT, AlertNote
+from keyturn.core.ports.ledger import Entry, Ledger, Outcome
 
 
 class LedgerReaction:

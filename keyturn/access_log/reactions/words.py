@@ -13,7 +13,7 @@ INDENT: Final = "    "
 NO_ADDRESS: Final = "an address that the log does not tell"
 
 Spell = Callable[[str], str]
-"""How a text that others have chosen is shown: :func:`keyturn.core.plain_text.visible`, or ``inert``."""
+"""How a text that others have chosen is shown: :func:`keyturn.core.text.plain_text.visible`, or ``inert``."""
 
 
 def who(alert: Alert, spell: Spell) -> str:

@@ -1,1 +1,1 @@
-"""The logs that are read as they grow: adapters of :class:`keyturn.core.access_source.AccessSource`."""
+"""The logs that are read as they grow: adapters of :class:`keyturn.core.ports.access_source.AccessSource`."""

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from keyturn.core.access_source import StoreCopies
+from keyturn.core.ports.access_source import StoreCopies
 
 RENEWED: Final = 2.0
 """Seconds after which the catalogue's copies are asked for again: it may declare more."""

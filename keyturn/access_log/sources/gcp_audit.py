@@ -15,8 +15,8 @@ from keyturn.access_log.hub_reads import parse_time
 from keyturn.access_log.sources.copy_names import CopyNames
 from keyturn.access_log.sources.object_log import ObjectLog
 from keyturn.access_log.sources.objects import Directory, Lines
-from keyturn.core.access import Access
-from keyturn.core.access_source import SourceOpening
+from keyturn.core.ports.access import Access
+from keyturn.core.ports.access_source import SourceOpening
 
 HINT: Final = "Copy what the log's sink writes there, and let this user read it"
 

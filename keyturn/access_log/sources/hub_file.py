@@ -4,7 +4,7 @@ from pathlib import Path
 
 from keyturn.access_log.hub_reads import HubReads
 from keyturn.access_log.sources.line_source import LineSource
-from keyturn.core.access_source import SourceOpening
+from keyturn.core.ports.access_source import SourceOpening
 
 
 class HubFile(LineSource):

@@ -21,8 +21,8 @@ from typing import Final
 from keyturn.access_log.hub_reads import HubReads
 from keyturn.access_log.sources.line_spool import LineSpool, SpoolTurn
 from keyturn.access_log.sources.spool_source import SpoolSource
-from keyturn.core.access_source import Batch, SourceOpening
 from keyturn.core.errors import KeyturnError, Unavailable
+from keyturn.core.ports.access_source import Batch, SourceOpening
 
 CONNECTIONS: Final = 32
 """Connections at once: the hub has one, and a new one beside it for a moment."""

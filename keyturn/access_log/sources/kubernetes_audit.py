@@ -16,8 +16,8 @@ from keyturn.access_log.hub_reads import parse_time
 from keyturn.access_log.log_files import NotALine
 from keyturn.access_log.sources.copy_names import CopyNames
 from keyturn.access_log.sources.line_source import LineSource
-from keyturn.core.access import Access
-from keyturn.core.access_source import SourceOpening
+from keyturn.core.ports.access import Access
+from keyturn.core.ports.access_source import SourceOpening
 
 HINT: Final = "Give the file of --audit-log-path, and let this user's group read it"
 

@@ -30,9 +30,9 @@ from keyturn.access_log.sources.log_text import (
     settled,
     survey,
 )
-from keyturn.core.access import Access
-from keyturn.core.access_source import Batch, Malformed, SourceRecord
 from keyturn.core.errors import Unavailable
+from keyturn.core.ports.access import Access
+from keyturn.core.ports.access_source import Batch, Malformed, SourceRecord
 
 CHUNK: Final = 4 * 1024 * 1024
 """Bytes of whole lines in one batch."""
@@ -64,7 +64,7 @@ class LineReader(Protocol):
 
 
 class LineSource:
-    """An :class:`keyturn.core.access_source.AccessSource` of the file at ``path`` and what was rotated beside it.
+    """An :class:`keyturn.core.ports.access_source.AccessSource` of the file at ``path`` and what was rotated beside it.
 
     A line is taken once its end is there, or once its file was done with. Used by one thread.
     """

@@ -12,8 +12,8 @@ from keyturn.access_log.sources.object_cursor import ObjectCursor, key_digest
 from keyturn.access_log.sources.object_taking import RecordReader, Taking
 from keyturn.access_log.sources.objects import LARGEST, Layout, ObjectStore, StoredObject, unpacked
 from keyturn.access_log.sources.passed_objects import Passed, find_late, passed_of
-from keyturn.core.access_source import Batch
 from keyturn.core.errors import Unavailable
+from keyturn.core.ports.access_source import Batch
 
 REMEMBERED: Final = 300
 """Objects before the newest that was read of which each is remembered: what grows among them is read on."""
@@ -38,7 +38,7 @@ NAMED: Final = 3
 
 
 class ObjectLog:
-    """An :class:`keyturn.core.access_source.AccessSource` of all objects of ``store``, in the order that it gives them.
+    """An ``AccessSource`` of all objects of ``store``, in the order that it gives them.
 
     One that comes late has its turn before the others, behind however many newer ones, where its store can tell what
     was passed by; where it is not sure which one came, that is a gap.

@@ -8,8 +8,8 @@ from typing import Final, Protocol
 from keyturn.access_log.log_files import NotALine
 from keyturn.access_log.sources.line_source import KEPT_ASIDE, MOST_MALFORMED, problem_of
 from keyturn.access_log.sources.objects import Piece, StoredObject
-from keyturn.core.access import Access
-from keyturn.core.access_source import Batch, Malformed, SourceRecord
+from keyturn.core.ports.access import Access
+from keyturn.core.ports.access_source import Batch, Malformed, SourceRecord
 
 ENOUGH: Final = 20_000
 """Records of one batch that are looked at."""

@@ -25,7 +25,7 @@ from keyturn.access_log.sources.posted import (
     encode_line,
 )
 from keyturn.core.errors import KeyturnError
-from keyturn.core.messages import ID, POSTER, TIMESTAMP, is_signed
+from keyturn.core.notifications.messages import ID, POSTER, TIMESTAMP, is_signed
 from keyturn.core.sensitive import Sensitive
 
 BODY_LIMIT: Final = 65_536

@@ -11,9 +11,9 @@ from msgspec.json import Decoder, Encoder
 from keyturn.access_log.log_files import NotALine
 from keyturn.access_log.sources.line_spool import LineSpool
 from keyturn.access_log.sources.spool_source import SpoolSource
-from keyturn.core.access import LOGIN, READ, Access
-from keyturn.core.access_source import SourceOpening
-from keyturn.core.audit_lines import LARGEST
+from keyturn.core.ports.access import LOGIN, READ, Access
+from keyturn.core.ports.access_source import SourceOpening
+from keyturn.core.text.audit_lines import LARGEST
 
 MOST: Final = 1000
 """Accesses of one message."""
@@ -28,7 +28,7 @@ Version = Annotated[int, Meta(ge=0, le=LARGEST)]
 class PostedAccess(Struct, frozen=True, omit_defaults=True):
     """One access as it is posted: who did it is not among what is said, it is whose key has signed.
 
-    ``at`` is RFC 3339 with its zone; the others are as those of :class:`keyturn.core.access.Access`.
+    ``at`` is RFC 3339 with its zone; the others are as those of :class:`keyturn.core.ports.access.Access`.
     """
 
     at: Moment

@@ -7,8 +7,8 @@ from msgspec import Raw
 from keyturn.access_log.sources.file_cursor import FileCursor
 from keyturn.access_log.sources.line_source import LineReader, LineSource
 from keyturn.access_log.sources.line_spool import HINT, MARKED, LineSpool, gap_of
-from keyturn.core.access import Access
-from keyturn.core.access_source import Batch, SourceOpening
+from keyturn.core.ports.access import Access
+from keyturn.core.ports.access_source import Batch, SourceOpening
 
 
 class SpoolSource(LineSource):

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from keyturn.core.access_source import AccessSource, Batch, ReleasesRead, TellsTrouble
+from keyturn.core.ports.access_source import AccessSource, Batch, ReleasesRead, TellsTrouble
 
 
 class WithoutRecords:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from keyturn.core.errors import Invalid
-from keyturn.core.hub import StatePort
+from keyturn.core.ports.hub import StatePort
 
 PLACE: Final = "serve/cursors"
 """Below which the states stand in Keyturn's own mount."""

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from keyturn.access_log.trail.coverage import TrailCoverage, coverage_of
 from keyturn.access_log.trail.period import Holdings, Period, query_trail
 from keyturn.access_log.trail.summaries import SAME
-from keyturn.core.access import HUB
 from keyturn.core.errors import Invalid
 from keyturn.core.hosts import to_address
+from keyturn.core.ports.access import HUB
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from keyturn.access_log.trail.coverage import TrailCoverage, coverage_of
 from keyturn.access_log.trail.investigation import to_utc
 from keyturn.access_log.trail.period import Holdings, Period, query_trail
-from keyturn.core.access import HUB
+from keyturn.core.ports.access import HUB
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -11,9 +11,9 @@ from typing import Final
 
 import msgspec
 
-from keyturn.core.access import READ, Access
-from keyturn.core.access_source import SourceRecord
 from keyturn.core.errors import Invalid
+from keyturn.core.ports.access import READ, Access
+from keyturn.core.ports.access_source import SourceRecord
 
 _ENCODER: Final = msgspec.json.Encoder()
 _DECODER: Final = msgspec.json.Decoder(SourceRecord)

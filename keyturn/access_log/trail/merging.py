@@ -34,7 +34,7 @@ from keyturn.access_log.trail.parquet import (
 )
 from keyturn.access_log.trail.summaries import MEMORY, write_summary
 from keyturn.core.errors import KeyturnError, Unavailable
-from keyturn.ledger.durable_files import PRIVATE_FILE, make_private_directory
+from keyturn.ledger.storage.durable_files import PRIVATE_FILE, make_private_directory
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from keyturn.access_log.trail.layout import EPOCH, files_of, sources
 from keyturn.access_log.trail.parquet import ACCESS_COLUMNS, MICROSECOND, connected, event_files, translated
 from keyturn.access_log.trail.segments import EventName
-from keyturn.core.access import Access
+from keyturn.core.ports.access import Access
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

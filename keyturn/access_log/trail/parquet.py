@@ -23,10 +23,10 @@ from keyturn.access_log.trail.layout import (
     files_of,
     unreadable,
 )
-from keyturn.core.access import Access
-from keyturn.core.access_source import SourceRecord
 from keyturn.core.errors import Invalid, NotFound, Rewritten, Unavailable
-from keyturn.ledger.durable_files import PRIVATE_FILE, make_private_directory, sync_directory
+from keyturn.core.ports.access import Access
+from keyturn.core.ports.access_source import SourceRecord
+from keyturn.ledger.storage.durable_files import PRIVATE_FILE, make_private_directory, sync_directory
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from keyturn.access_log.trail.chain import SourceChain, entry_at, segment_entries
 from keyturn.access_log.trail.cursors import SourceState
 from keyturn.access_log.trail.events import discard_events, write_events
 from keyturn.access_log.trail.files import telling
@@ -19,8 +18,9 @@ from keyturn.access_log.trail.identity import REMEDY, TrailParts, trail_name
 from keyturn.access_log.trail.retention import lost_segments
 from keyturn.access_log.trail.segments import SealedHead, SegmentEntry, SegmentHead, cursor_digest
 from keyturn.access_log.trail.spool import Spool
-from keyturn.core.access_source import Batch
+from keyturn.access_log.trail.verification.chain import SourceChain, entry_at, segment_entries
 from keyturn.core.errors import Conflict, Rewritten
+from keyturn.core.ports.access_source import Batch
 
 ATTEMPTS: Final = 5
 """How often it is looked at again where another host has sealed meanwhile."""

@@ -8,15 +8,15 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Final
 
-from keyturn.access_log.trail.chain import entries_by_number, entries_of
 from keyturn.access_log.trail.files import telling
 from keyturn.access_log.trail.heads import read_heads
 from keyturn.access_log.trail.identity import TrailParts, trail_name
 from keyturn.access_log.trail.layout import StoredFile, files_of, sources
 from keyturn.access_log.trail.merging import merging_alone
 from keyturn.access_log.trail.segments import SealedHead, SegmentEntry
+from keyturn.access_log.trail.verification.chain import entries_by_number, entries_of
 from keyturn.core.errors import Invalid
-from keyturn.core.ledger import Entry, Outcome
+from keyturn.core.ports.ledger import Entry, Outcome
 from keyturn.ledger.entries import Numbered
 from keyturn.ledger.ports import LedgerSource
 

@@ -17,20 +17,20 @@ from pathlib import Path
 from threading import Lock
 from typing import Final
 
-from keyturn.access_log.trail.aside import put_aside
-from keyturn.access_log.trail.chain import segment_entries
 from keyturn.access_log.trail.cursors import Cursors, SourceState
 from keyturn.access_log.trail.events import write_events
 from keyturn.access_log.trail.files import TrailFiles, locked, telling
 from keyturn.access_log.trail.identity import TrailParts, trail_name
+from keyturn.access_log.trail.quarantine import put_aside
 from keyturn.access_log.trail.resume import finish, resume, stale
 from keyturn.access_log.trail.retention import Expired, accept_losses, delete_expired
 from keyturn.access_log.trail.segments import ACTION, SealedHead, SegmentHead
 from keyturn.access_log.trail.spool import Spool
-from keyturn.core.access_source import Batch
-from keyturn.core.acting import acting
+from keyturn.access_log.trail.verification.chain import segment_entries
+from keyturn.core.actor import acting
 from keyturn.core.errors import Conflict, TransientError
-from keyturn.core.ledger import Entry, Outcome
+from keyturn.core.ports.access_source import Batch
+from keyturn.core.ports.ledger import Entry, Outcome
 from keyturn.ledger.ports import StoredLedger
 
 LARGEST: Final = 250_000

@@ -7,8 +7,8 @@ from typing import Annotated, Literal, Self
 from pydantic import WithJsonSchema, model_validator
 
 from keyturn.catalogue.stores.aws import Region, RoleArn
-from keyturn.core import aws_rights
-from keyturn.core.rights import Document
+from keyturn.core.rights import aws_rights
+from keyturn.core.rights.rights import Document
 from keyturn.settings.access_logs import AccessLogBase
 from keyturn.settings.fields import Line, PositiveDuration, WebUrl, keep_plain_http_at_home, matching
 from keyturn.settings.stores import Accounts

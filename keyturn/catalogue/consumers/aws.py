@@ -6,8 +6,8 @@ from typing import Annotated, Literal, Self
 from pydantic import WithJsonSchema, model_validator
 
 from keyturn.catalogue.stores.aws import RoleArn
-from keyturn.core import aws_rights
-from keyturn.core.rights import Document
+from keyturn.core.rights import aws_rights
+from keyturn.core.rights.rights import Document
 from keyturn.settings.consumers import ConsumerBase
 from keyturn.settings.fields import Line, WebUrl, keep_plain_http_at_home, matching
 from keyturn.settings.stores import Accounts

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 from pydantic import WithJsonSchema, model_validator
 
-from keyturn.core import azure_rights
-from keyturn.core.rights import Document
+from keyturn.core.rights import azure_rights
+from keyturn.core.rights.rights import Document
 from keyturn.settings.consumers import ConsumerBase
 from keyturn.settings.fields import HttpsUrl, Line, matching, refused
 

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 from pydantic import WithJsonSchema
 
 from keyturn.catalogue.stores.gcp import LoopbackAddress
-from keyturn.core import gcp_rights
-from keyturn.core.rights import Document
+from keyturn.core.rights import gcp_rights
+from keyturn.core.rights.rights import Document
 from keyturn.settings.consumers import ConsumerBase
 from keyturn.settings.fields import matching
 from keyturn.settings.stores import Accounts

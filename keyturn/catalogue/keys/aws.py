@@ -7,8 +7,8 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from keyturn.catalogue.stores.aws import KeyArn, RoleArn
-from keyturn.core import kms_policies
-from keyturn.core.rights import Document
+from keyturn.core.rights import kms_policies
+from keyturn.core.rights.rights import Document
 from keyturn.settings.fields import Duration, Line, Model, WebUrl, keep_plain_http_at_home, matching, refused
 from keyturn.settings.keys import KeyBase
 from keyturn.settings.stores import Accounts

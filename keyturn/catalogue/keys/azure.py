@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, WithJsonSchema, model_validator
 
-from keyturn.core import azure_rights
-from keyturn.core.rights import Document
+from keyturn.core.rights import azure_rights
+from keyturn.core.rights.rights import Document
 from keyturn.settings.fields import Duration, HttpsUrl, Line, matching, refused
 from keyturn.settings.keys import KeyBase
 

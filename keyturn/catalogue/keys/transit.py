@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, WithJsonSchema, model_validator
 
-from keyturn.core.rights import HubPlaces, Section, allow
+from keyturn.core.rights.rights import HubPlaces, Section, allow
 from keyturn.settings.fields import Duration, HubPath, illegal_secret, refused
 from keyturn.settings.keys import KeyBase
 
@@ -45,7 +45,7 @@ class TransitKeySettings(KeyBase):
     grace: Duration | None = None
     """How long after a rotation the generation before still opens what it has made; without it, for ever."""
 
-    ADAPTER = "keyturn.providers.vault.transit_keys:open_transit_key"
+    ADAPTER = "keyturn.providers.vault.engines.transit_keys:open_transit_key"
     OWN = KeyBase.OWN | {"rewraps", "grace"}
 
     @model_validator(mode="after")

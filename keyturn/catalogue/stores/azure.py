@@ -6,11 +6,11 @@ from urllib.parse import urlsplit
 
 from pydantic import WithJsonSchema, model_validator
 
-from keyturn.core import azure_rights
-from keyturn.core.details import AZURE_MAX_CONTENT_TYPE, AZURE_MAX_TAG, AZURE_TAGS, SHOWN, refuses_names
-from keyturn.core.names import AZURE_KEY_VAULT, LIMITS
-from keyturn.core.rights import CopyRights, Document
-from keyturn.core.stores import Details
+from keyturn.core.ports.stores import Details
+from keyturn.core.rights import azure_rights
+from keyturn.core.rights.rights import CopyRights, Document
+from keyturn.core.text.details import AZURE_MAX_CONTENT_TYPE, AZURE_MAX_TAG, AZURE_TAGS, SHOWN, refuses_names
+from keyturn.core.text.names import AZURE_KEY_VAULT, LIMITS
 from keyturn.settings.fields import HttpsUrl, Line, matching, refused
 from keyturn.settings.stores import Placed, System
 

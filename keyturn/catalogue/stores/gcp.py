@@ -7,12 +7,12 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
-from keyturn.core import gcp_rights
-from keyturn.core.details import GCP_ANNOTATIONS, GCP_LABELS, GCP_MAX_ANNOTATIONS, GCP_ROOM, SHOWN, size_of
-from keyturn.core.names import GCP_SECRET_MANAGER, LIMITS
 from keyturn.core.outbound import is_loopback
-from keyturn.core.rights import CopyRights, Document
-from keyturn.core.stores import Details
+from keyturn.core.ports.stores import Details
+from keyturn.core.rights import gcp_rights
+from keyturn.core.rights.rights import CopyRights, Document
+from keyturn.core.text.details import GCP_ANNOTATIONS, GCP_LABELS, GCP_MAX_ANNOTATIONS, GCP_ROOM, SHOWN, size_of
+from keyturn.core.text.names import GCP_SECRET_MANAGER, LIMITS
 from keyturn.settings.fields import Duration, Line, PositiveDuration, matching, refused
 from keyturn.settings.stores import Accounts, StoreBase, System
 

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Literal
 
-from keyturn.core import kubernetes_rights
-from keyturn.core.details import (
+from keyturn.core.ports.stores import Detail, Details
+from keyturn.core.rights import kubernetes_rights
+from keyturn.core.rights.rights import CopyRights, Document
+from keyturn.core.text.details import (
     KUBERNETES_ANNOTATIONS,
     KUBERNETES_LABELS,
     KUBERNETES_MAX_ANNOTATIONS,
@@ -13,9 +15,7 @@ from keyturn.core.details import (
     SHOWN,
     size_of,
 )
-from keyturn.core.names import KUBERNETES, LIMITS
-from keyturn.core.rights import CopyRights, Document
-from keyturn.core.stores import Detail, Details
+from keyturn.core.text.names import KUBERNETES, LIMITS
 from keyturn.settings.fields import HttpsUrl, Line, PositiveDuration
 from keyturn.settings.stores import Placed, System
 

@@ -5,11 +5,11 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from keyturn.core import vault_store_rights
-from keyturn.core.details import SHOWN, VAULT_MAX_TEXT, VAULT_TAGS, refuses_names
-from keyturn.core.names import LIMITS, VAULT
-from keyturn.core.rights import CopyRights, Document
-from keyturn.core.stores import Details
+from keyturn.core.ports.stores import Details
+from keyturn.core.rights import vault_store_rights
+from keyturn.core.rights.rights import CopyRights, Document
+from keyturn.core.text.details import SHOWN, VAULT_MAX_TEXT, VAULT_TAGS, refuses_names
+from keyturn.core.text.names import LIMITS, VAULT
 from keyturn.settings.fields import HubPath, Line, WebUrl, keep_plain_http_at_home, refused
 from keyturn.settings.stores import Placed, System
 

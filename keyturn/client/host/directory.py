@@ -20,7 +20,7 @@ from typing import Final
 from keyturn.client.host.wire import Message, Promised
 from keyturn.client.private_directory import DIRECTORY_MODE, FILE_MODE, OpenDirectory, open_private
 from keyturn.core.errors import Denied, Invalid, Unavailable
-from keyturn.core.notices import Notice
+from keyturn.core.notifications.notices import Notice
 
 SUFFIX: Final = ".sock"
 BORN: Final = "born"

@@ -26,7 +26,7 @@ from keyturn.client.host.wire import (
 from keyturn.client.peers import Local
 from keyturn.client.secrets import Secret, secret_data, secret_of
 from keyturn.core.errors import Invalid, KeyturnError
-from keyturn.core.notices import Notice
+from keyturn.core.notifications.notices import Notice
 
 log = logging.getLogger(__name__)
 

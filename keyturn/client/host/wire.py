@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from keyturn.core.notices import Notice
+from keyturn.core.notifications.notices import Notice
 
 LIMIT: Final = 64 * 2**20
 """Bytes of a message."""

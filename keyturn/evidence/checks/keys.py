@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from keyturn.core.causes import LATE_AFTER
+from keyturn.core.schedule.causes import LATE_AFTER
 from keyturn.evidence.checks.judging import days, insist_seen, judge, rows_of
 from keyturn.evidence.facts import Facts, Part, SecretFact
 from keyturn.evidence.key_periods import own_key_period

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import NAMESPACE_URL, uuid5
 
-from keyturn.core.plain_text import visible
+from keyturn.core.text.plain_text import visible
 from keyturn.evidence.report import Document
 from keyturn.evidence.tables import stamp
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from keyturn.core.plain_text import visible
+from keyturn.core.text.plain_text import visible
 from keyturn.evidence.report import Document
 
 COLUMNS: Final = (

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from uuid import NAMESPACE_URL, uuid5
 
-from keyturn.core.plain_text import visible
+from keyturn.core.text.plain_text import visible
 from keyturn.evidence.model import ControlVerdict
 from keyturn.evidence.report import Document, report_name
 

@@ -3,7 +3,7 @@
 from typing import Final
 
 from keyturn.core.errors import NotFound
-from keyturn.core.suggest import advice
+from keyturn.core.text.suggest import advice
 from keyturn.evidence.frameworks.dora import DORA
 from keyturn.evidence.frameworks.fedramp_ksi import FEDRAMP_KSI
 from keyturn.evidence.frameworks.gdpr import GDPR

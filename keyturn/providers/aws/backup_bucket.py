@@ -11,8 +11,8 @@ from typing import Any, Final
 from botocore.exceptions import ClientError, IncompleteReadError, ReadTimeoutError
 from urllib3.exceptions import HTTPError
 
-from keyturn.core.backups import LARGEST_OBJECT, StoredObject
 from keyturn.core.errors import Conflict, Invalid, Locked, Unavailable
+from keyturn.core.ports.backups import LARGEST_OBJECT, StoredObject
 from keyturn.providers import outbound
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, bounded_pages, field, opening, translate_aws_errors
@@ -25,7 +25,7 @@ ABSENT_CODES: Final = frozenset({"404", "NoSuchKey", "NotFound"})
 
 @reads_answers("S3")
 class BackupBucket:
-    """:class:`keyturn.core.backups.BackupPlace` of a bucket; ``retain`` is how long what is written is locked."""
+    """:class:`keyturn.core.ports.backups.BackupPlace` of a bucket; ``retain`` is how long what is written is locked."""
 
     def __init__(
         self, bucket: str, prefix: str, settings: AwsSettings, *, retain: timedelta | None = None, mode: str = ""

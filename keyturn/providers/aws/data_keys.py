@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
-from keyturn.core.envelope import KEY_BYTES, DataKey, refuse_key
 from keyturn.core.errors import Unavailable
+from keyturn.core.ports.envelope import KEY_BYTES, DataKey, refuse_key
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, field, opening, translate_aws_errors
@@ -22,7 +22,7 @@ LOST: Final = frozenset({"IncorrectKeyException", "InvalidCiphertextException", 
 
 @reads_answers("AWS KMS")
 class KmsDataKeys:
-    """:class:`keyturn.core.envelope.DataKeys` by one symmetric key: its id, ARN or alias.
+    """:class:`keyturn.core.ports.envelope.DataKeys` by one symmetric key: its id, ARN or alias.
 
     Rotation of the key is KMS's own. Raises Invalid and Denied for settings that can't work.
     """

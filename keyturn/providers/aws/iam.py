@@ -1,4 +1,4 @@
-"""AWS IAM as a target: the access keys of users, as :class:`keyturn.core.cloud_keys.CloudKeys`.
+"""AWS IAM as a target: the access keys of users, as :class:`keyturn.core.ports.cloud_keys.CloudKeys`.
 
 IAM is eventually consistent: what is made or ended here is known everywhere some seconds later. Source:
 "CreateAccessKey", "UpdateAccessKey", "DeleteAccessKey", "ListAccessKeys" and "GetAccessKeyLastUsed" in the IAM
@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from keyturn.core.cloud_keys import CloudKey, KeyUse
 from keyturn.core.errors import CandidateRejected, Invalid, NotFound, TerminalError
+from keyturn.core.ports.cloud_keys import CloudKey, KeyUse
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.aws.client import (

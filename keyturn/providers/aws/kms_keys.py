@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
-from keyturn.core import kms_policies
 from keyturn.core.errors import Invalid, Unavailable
-from keyturn.core.kms_policies import KeyUse, same_policy
-from keyturn.core.managed_keys import KeyCondition, KeyFacts, KeyOpening
+from keyturn.core.ports.managed_keys import KeyCondition, KeyFacts, KeyOpening
+from keyturn.core.rights import kms_policies
+from keyturn.core.rights.kms_policies import KeyUse, same_policy
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, bounded_pages, opening, translate_aws_errors
 
@@ -67,7 +67,7 @@ class DeclaredGrant(Protocol):
 
 @reads_answers("AWS KMS")
 class KmsKey:
-    """A :class:`keyturn.core.managed_keys.ManagedKey` by its ARN. Raises Invalid and Denied for unusable settings."""
+    """A ``ManagedKey`` by its ARN. Raises Invalid and Denied for unusable settings."""
 
     def __init__(
         self,

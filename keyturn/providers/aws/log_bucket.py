@@ -12,8 +12,8 @@ from keyturn.access_log.sources.cloudtrail import open_cloudtrail
 from keyturn.access_log.sources.object_log import ObjectLog
 from keyturn.access_log.sources.objects import DAY, LARGEST, STAMP, StoredObject, dated
 from keyturn.access_log.sources.passed_objects import Passed, PassedKeys
-from keyturn.core.access_source import SourceOpening
 from keyturn.core.errors import Invalid, Unavailable
+from keyturn.core.ports.access_source import SourceOpening
 from keyturn.providers import outbound
 from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, bounded_pages, field, opening, translate_aws_errors
 

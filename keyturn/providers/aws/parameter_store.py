@@ -13,10 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from keyturn.core.errors import Invalid, Locked
-from keyturn.core.names import AWS_PARAMETER_STORE, LIMITS
-from keyturn.core.posture import Posture
-from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import (
+from keyturn.core.ports.stores import (
     MANAGED_BY,
     NO_DETAILS,
     TAG_CATALOGUE,
@@ -30,6 +27,9 @@ from keyturn.core.stores import (
     RemoteSecret,
     Unsupported,
 )
+from keyturn.core.rights.posture import Posture
+from keyturn.core.sensitive import Sensitive
+from keyturn.core.text.names import AWS_PARAMETER_STORE, LIMITS
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, bounded_pages, field, opening, translate_aws_errors
 from keyturn.providers.aws.parameter_tags import ParameterTags, Tagging, as_tags
@@ -67,7 +67,7 @@ DESCRIPTION: Final = re.compile(
 
 @reads_answers()
 class AwsParameterStore:
-    """A :class:`keyturn.core.stores.Store` in one account and region.
+    """A :class:`keyturn.core.ports.stores.Store` in one account and region.
 
     Signs in as :class:`keyturn.providers.aws.secrets_manager.AwsSecretsManager` does. ``kms_key_id`` encrypts
     every SecureString written here; without it aws/ssm does. A copy of another ``type`` is written again. The

@@ -11,7 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from keyturn.core.stores import TAG_MANAGED_BY, TAG_TAGS, Details, OwnershipTags, RemoteSecret, others, tag_changes
+from keyturn.core.ports.stores import (
+    TAG_MANAGED_BY,
+    TAG_TAGS,
+    Details,
+    OwnershipTags,
+    RemoteSecret,
+    others,
+    tag_changes,
+)
 from keyturn.providers.aws.client import SDK_CONFIG, bounded_pages, field, translate_aws_errors
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from keyturn.core.errors import Denied, NotFound
-from keyturn.core.posture import MOST_COPIES, Posture, Safety, copies_named, could_not_look, count_against
+from keyturn.core.rights.posture import MOST_COPIES, Posture, Safety, copies_named, could_not_look, count_against
 from keyturn.providers.aws.client import translate_aws_errors
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from keyturn.core.errors import Invalid, Unavailable
-from keyturn.core.messages import TAKEN, SignedMessage
+from keyturn.core.notifications.messages import TAKEN, SignedMessage
 from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, opening, translate_aws_errors
 from keyturn.providers.notices import DOING
 from keyturn.providers.outbound import within
@@ -56,7 +56,7 @@ class _Aws:
 
 
 class SqsQueue(_Aws):
-    """:class:`keyturn.core.consumers.NoticeSender` to a queue. Taken is what SQS has confirmed by the text's digest."""
+    """``NoticeSender`` to a queue. Taken is what SQS has confirmed by the text's digest."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class SqsQueue(_Aws):
 
 
 class SnsTopic(_Aws):
-    """:class:`keyturn.core.consumers.NoticeSender` to a topic. Taken is what SNS has given an id."""
+    """:class:`keyturn.core.ports.consumers.NoticeSender` to a topic. Taken is what SNS has given an id."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class SnsTopic(_Aws):
 class SqsReader(NoticeReader):
     """Takes notices from a queue, in the application's own process and with its own login.
 
-    ``handle`` is given each message's text, such as :meth:`keyturn.client.webhook.Receiver.handle_message` with what is
+    ``handle`` is given each message's text, such as ``Receiver.handle_message`` with what is
     to be called, and answers 200 where it is done with. What is not comes again when the queue's visibility timeout is
     over, as often as its redrive policy lets it.
     """

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
-from keyturn.core import aws_rights
-from keyturn.core.aws_rights import Place, Statement, statements_of
 from keyturn.core.errors import Denied, Invalid
-from keyturn.core.rights import ANYTHING, PROBE, AccountRights, CopyRights, Document, Verdict
-from keyturn.core.stores import MANAGED_BY, TAG_MANAGED_BY
+from keyturn.core.ports.stores import MANAGED_BY, TAG_MANAGED_BY
+from keyturn.core.rights import aws_rights
+from keyturn.core.rights.aws_rights import Place, Statement, statements_of
+from keyturn.core.rights.rights import ANYTHING, PROBE, AccountRights, CopyRights, Document, Verdict
 from keyturn.providers.aws import client as aws
 from keyturn.providers.aws.client import (
     NO_PERMISSION,

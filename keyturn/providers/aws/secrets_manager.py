@@ -13,12 +13,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from keyturn.core.aws_rights import Replica
 from keyturn.core.errors import Invalid, NotFound, Taken
-from keyturn.core.names import AWS_SECRETS_MANAGER, LIMITS, too_large
-from keyturn.core.posture import Posture
-from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import (
+from keyturn.core.ports.stores import (
     NO_DETAILS,
     TAG_FINGERPRINT,
     TAG_MANAGED_BY,
@@ -31,6 +27,10 @@ from keyturn.core.stores import (
     others,
     tag_changes,
 )
+from keyturn.core.rights.aws_rights import Replica
+from keyturn.core.rights.posture import Posture
+from keyturn.core.sensitive import Sensitive
+from keyturn.core.text.names import AWS_SECRETS_MANAGER, LIMITS, too_large
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.aws.client import (
     SDK_CONFIG,
@@ -78,7 +78,7 @@ def version_id(marks: OwnershipTags) -> str:
 
 @reads_answers()
 class AwsSecretsManager:
-    """A :class:`keyturn.core.stores.Store` in one account and region.
+    """A :class:`keyturn.core.ports.stores.Store` in one account and region.
 
     Signs in as boto3 does by default, or as ``profile``; with ``role_arn`` that identity assumes the role,
     again whenever the session nears its end. ``kms_key_id`` encrypts the secrets that are created here;

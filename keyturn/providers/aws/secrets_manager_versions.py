@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from keyturn.core.errors import Locked, NotFound
+from keyturn.core.ports.stores import OwnershipTags
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import OwnershipTags
 from keyturn.providers.aws.client import SDK_CONFIG, field, translate_aws_errors
 from keyturn.providers.pages import PageGuard
 from keyturn.providers.side_by_side import read_side_by_side

@@ -13,10 +13,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from keyturn.core.errors import Conflict, Invalid, Locked
-from keyturn.core.names import AWS_SECRETS_MANAGER, LIMITS, Limits, too_large
+from keyturn.core.ports.shared import NOTE, Change, Shared
+from keyturn.core.ports.stores import MANAGED_BY, OwnershipTags, RemoteSecret
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.shared import NOTE, Change, Shared
-from keyturn.core.stores import MANAGED_BY, OwnershipTags, RemoteSecret
+from keyturn.core.text.names import AWS_SECRETS_MANAGER, LIMITS, Limits, too_large
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.aws.client import bounded_pages, field, translate_aws_errors
 from keyturn.providers.limits import StoreLimits
@@ -38,7 +38,7 @@ PARTS: Final = "keyturn-parts"
 
 @reads_answers()
 class SharedSecrets:
-    """:class:`keyturn.core.shared.Shares` in one region; ``settings`` are what new secrets get."""
+    """:class:`keyturn.core.ports.shared.Shares` in one region; ``settings`` are what new secrets get."""
 
     atomic = False
 
@@ -149,7 +149,7 @@ class SharedSecrets:
 
 @reads_answers()
 class SharedParameters:
-    """:class:`keyturn.core.shared.Shares` in Parameter Store; ``new`` are the settings of parameters made here."""
+    """``Shares`` in Parameter Store; ``new`` are the settings of parameters made here."""
 
     atomic = False
 

@@ -13,8 +13,8 @@ from typing import Any, Final
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob import ContainerClient, ImmutabilityPolicy
 
-from keyturn.core.backups import LARGEST_OBJECT, StoredObject
 from keyturn.core.errors import Conflict, Denied, Invalid, Locked, NotFound
+from keyturn.core.ports.backups import LARGEST_OBJECT, StoredObject
 from keyturn.providers import outbound
 from keyturn.providers.azure import client as azure
 
@@ -25,7 +25,7 @@ IMMUTABLE: Final = "BlobImmutableDueToPolicy"
 
 
 class BackupContainer:
-    """:class:`keyturn.core.backups.BackupPlace` of a container; ``retain`` is how long what is written is immutable."""
+    """``BackupPlace`` of a container; ``retain`` is how long what is written is immutable."""
 
     def __init__(
         self, client: ContainerClient, prefix: str = "", *, retain: timedelta | None = None, mode: str = "locked"

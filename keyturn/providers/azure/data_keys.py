@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.keyvault.keys.crypto import KeyWrapAlgorithm
 
-from keyturn.core.envelope import KEY_BYTES, DataKey, encode_context, refuse_key
 from keyturn.core.errors import Invalid, Unavailable
+from keyturn.core.ports.envelope import KEY_BYTES, DataKey, encode_context, refuse_key
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.azure.keys import asking, open_key_client
@@ -32,7 +32,7 @@ LOST: Final = frozenset({400, 404})
 
 @reads_answers("Azure Key Vault")
 class AzureDataKeys:
-    """:class:`keyturn.core.envelope.DataKeys` by one RSA key, in an HSM or not: ``https://VAULT/keys/NAME``.
+    """:class:`keyturn.core.ports.envelope.DataKeys` by one RSA key, in an HSM or not: ``https://VAULT/keys/NAME``.
 
     Raises Invalid for what is no such address.
     """

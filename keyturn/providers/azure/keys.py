@@ -14,7 +14,7 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.keyvault.keys import KeyClient, KeyRotationLifetimeAction, KeyRotationPolicy, KeyRotationPolicyAction
 
 from keyturn.core.errors import Denied, Missing, NotFound
-from keyturn.core.managed_keys import KeyCondition, KeyFacts, KeyOpening
+from keyturn.core.ports.managed_keys import KeyCondition, KeyFacts, KeyOpening
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.azure import client as azure
 
@@ -56,7 +56,7 @@ def asking(doing: str, name: str) -> Iterator[None]:
 
 @reads_answers("Azure Key Vault")
 class AzureKey:
-    """A :class:`keyturn.core.managed_keys.ManagedKey`."""
+    """A :class:`keyturn.core.ports.managed_keys.ManagedKey`."""
 
     def __init__(
         self,

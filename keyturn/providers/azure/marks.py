@@ -14,7 +14,7 @@ from azure.core.exceptions import HttpResponseError, ServiceResponseError
 from azure.core.rest import HttpRequest
 from azure.keyvault.secrets import SecretClient, SecretProperties
 
-from keyturn.core.stores import Details, OwnershipTags, RemoteSecret, others
+from keyturn.core.ports.stores import Details, OwnershipTags, RemoteSecret, others
 from keyturn.providers.pages import bounded
 
 FIRST_PAGE: Final = "/secrets"

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from azure.core.credentials import TokenCredential
 
-from keyturn.core.azure_rights import SEE_VAULT
 from keyturn.core.errors import Denied
-from keyturn.core.posture import Posture, Safety, could_not_look
+from keyturn.core.rights.azure_rights import SEE_VAULT
+from keyturn.core.rights.posture import Posture, Safety, could_not_look
 from keyturn.providers.azure.marks import PURGEABLE
 from keyturn.providers.azure.rest import Rest
 

@@ -14,7 +14,7 @@ import requests
 from azure.core.credentials import TokenCredential
 
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Unavailable
-from keyturn.core.messages import TAKEN, SignedMessage
+from keyturn.core.notifications.messages import TAKEN, SignedMessage
 from keyturn.core.outbound import leaves_in_clear
 from keyturn.providers.azure import rest
 from keyturn.providers.notices import DOING
@@ -90,7 +90,7 @@ class _ServiceBus:
 
 
 class ServiceBusSender:
-    """:class:`keyturn.core.consumers.NoticeSender` to a queue or a topic. Taken is what was answered with 201.
+    """:class:`keyturn.core.ports.consumers.NoticeSender` to a queue or a topic. Taken is what was answered with 201.
 
     The message's id is Service Bus's own, so that a queue with duplicate detection drops repeats by itself.
     """
@@ -135,7 +135,7 @@ class ServiceBusSender:
 class ServiceBusReader(NoticeReader):
     """Takes notices from a queue, or a subscription (``TOPIC/subscriptions/NAME``), in the application's own process.
 
-    ``handle`` is given each message's text, such as :meth:`keyturn.client.webhook.Receiver.handle_message` with what is
+    ``handle`` is given each message's text, such as ``Receiver.handle_message`` with what is
     to be called, and answers 200 where it is done with. What is not comes again when its lock is over, as often as the
     queue's maximum delivery count lets it; then it ends in the dead-letter queue.
     """

@@ -15,10 +15,10 @@ from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.keyvault.secrets import KeyVaultSecret, SecretClient, SecretProperties
 
 from keyturn.core.errors import Invalid, Locked
-from keyturn.core.names import AZURE_KEY_VAULT, too_large
+from keyturn.core.ports.shared import NOTE, Change, Shared
+from keyturn.core.ports.stores import OwnershipTags
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.shared import NOTE, Change, Shared
-from keyturn.core.stores import OwnershipTags
+from keyturn.core.text.names import AZURE_KEY_VAULT, too_large
 from keyturn.providers.azure import client as azure
 from keyturn.providers.azure.marks import created, versions_of
 from keyturn.providers.azure.versions import DISABLED
@@ -30,7 +30,7 @@ SIZE: Final = partial(too_large, AZURE_KEY_VAULT)
 
 
 class SharedAzure:
-    """:class:`keyturn.core.shared.Shares` in one vault.
+    """:class:`keyturn.core.ports.shared.Shares` in one vault.
 
     ``calling`` makes the SDK's errors ours, ``entries`` are the listing's; new secrets get ``content_type``.
     """

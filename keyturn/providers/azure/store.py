@@ -19,12 +19,8 @@ from azure.core.exceptions import HttpResponseError, ResourceExistsError, Resour
 from azure.core.rest import HttpRequest
 from azure.keyvault.secrets import SecretClient
 
-from keyturn.core.details import SHOWN
 from keyturn.core.errors import Conflict, Denied, Invalid, Locked, Taken, UnsupportedOperation
-from keyturn.core.names import AZURE_KEY_VAULT, illegal_name, too_large
-from keyturn.core.posture import Posture
-from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import (
+from keyturn.core.ports.stores import (
     NO_DETAILS,
     TAG_MANAGED_BY,
     Details,
@@ -33,6 +29,10 @@ from keyturn.core.stores import (
     Unsupported,
     changed_tags,
 )
+from keyturn.core.rights.posture import Posture
+from keyturn.core.sensitive import Sensitive
+from keyturn.core.text.details import SHOWN
+from keyturn.core.text.names import AZURE_KEY_VAULT, illegal_name, too_large
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.azure import client as azure
 from keyturn.providers.azure.marks import (
@@ -74,7 +74,7 @@ PAUSES: Final = (0.1, 0.2, 0.5, 1, 1, 2, 2, 3, 3, 3)
 
 @reads_answers()
 class AzureKeyVault:
-    """One vault. Fulfils :class:`keyturn.core.stores.Store`.
+    """One vault. Fulfils :class:`keyturn.core.ports.stores.Store`.
 
     ``credential`` signs in; without it the identity ``client_id`` does, or else Azure's own environment variables and
     managed identity. ``authority`` is

@@ -9,8 +9,8 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Final
 
-from keyturn.core.backups import LARGEST_OBJECT, StoredObject
 from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Unavailable
+from keyturn.core.ports.backups import LARGEST_OBJECT, StoredObject
 
 PRIVATE_FILE: Final = 0o600
 PRIVATE_DIRECTORY: Final = 0o700
@@ -18,7 +18,7 @@ DRAFT: Final = ".draft-"
 
 
 class BackupDirectory:
-    """:class:`keyturn.core.backups.BackupPlace` of a directory that its owner alone may enter; it is made at need.
+    """``BackupPlace`` of a directory that its owner alone may enter; it is made at need.
 
     It retains nothing: whoever may write there may remove what lies there.
     """

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from keyturn.core.envelope import KEY_BYTES, DataKey, SealRefused, encode_context, refuse_key
 from keyturn.core.errors import Invalid
+from keyturn.core.ports.envelope import KEY_BYTES, DataKey, SealRefused, encode_context, refuse_key
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.keys.aes_gcm import decrypt, encrypt, fresh_key
 
@@ -25,7 +25,7 @@ ID_DIGITS: Final = 16
 
 
 class FileDataKeys:
-    """:class:`keyturn.core.envelope.DataKeys` by a file that its owner alone may read; it is read at each use.
+    """:class:`keyturn.core.ports.envelope.DataKeys` by a file that its owner alone may read; it is read at each use.
 
     Raises Invalid for a file that is missing, of another owner than this process, open to others, a symbolic link, or
     of another shape.

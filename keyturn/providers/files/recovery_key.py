@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
-from keyturn.core.envelope import KEY_BYTES, DataKey, SealRefused, encode_context, refuse_key
 from keyturn.core.errors import Invalid
+from keyturn.core.ports.envelope import KEY_BYTES, DataKey, SealRefused, encode_context, refuse_key
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.keys.aes_gcm import decrypt, encrypt, fresh_key
 
@@ -33,7 +33,7 @@ INFO: Final = b"keyturn-recovery-1\0"
 
 
 class RecoveryDataKeys:
-    """:class:`keyturn.core.envelope.DataKeys` by a PEM file with the public or the private key.
+    """:class:`keyturn.core.ports.envelope.DataKeys` by a PEM file with the public or the private key.
 
     Raises Invalid for a file that holds neither, or a private key that others may read.
     """

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from typing import Any, Final
 
-from keyturn.core import dotenv
-from keyturn.core.dotenv import Reader
 from keyturn.core.errors import Conflict, Invalid, NotFound
-from keyturn.core.names import FILE, LIMITS, too_large
+from keyturn.core.ports.shared import Change, Shared, members_of
+from keyturn.core.ports.stores import OwnershipTags
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.shared import Change, Shared, members_of
-from keyturn.core.stores import OwnershipTags
+from keyturn.core.text import dotenv
+from keyturn.core.text.dotenv import Reader
+from keyturn.core.text.names import FILE, LIMITS, too_large
 from keyturn.providers.files.directory import content, draft_name, fill_draft, identity, only_writer, replace
 from keyturn.providers.limits import StoreLimits
 from keyturn.providers.sharing import MERGE, NOTHING_WRITTEN
@@ -30,7 +30,7 @@ Opened = Callable[[str, str, bool], AbstractContextManager[int | None]]
 
 
 class SharedFiles:
-    """:class:`keyturn.core.shared.Shares` in one directory; ``lines`` says that the files are lines for ``reader``."""
+    """``Shares`` in one directory; ``lines`` says that the files are lines for ``reader``."""
 
     atomic = False
 

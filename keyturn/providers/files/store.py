@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, Final, Literal
 
-from keyturn.core.dotenv import Dotenv, Reader
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Locked, NotFound, Unavailable
-from keyturn.core.names import FILE, LIMITS
+from keyturn.core.ports.stores import NO_DETAILS, TAG_FINGERPRINT, Details, OwnershipTags, RemoteSecret, Unsupported
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import NO_DETAILS, TAG_FINGERPRINT, Details, OwnershipTags, RemoteSecret, Unsupported
+from keyturn.core.text.dotenv import Dotenv, Reader
+from keyturn.core.text.names import FILE, LIMITS
 from keyturn.providers.files.directory import StillHeld, content, draft_name, fill_draft, identity, only_writer, replace
 from keyturn.providers.files.shared import SharedFiles
 from keyturn.providers.limits import StoreLimits, has_changed, insist_on_value, only_written_whole
@@ -38,7 +38,7 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class Files:
-    """A :class:`keyturn.core.stores.Store` in one directory, which the first write makes (0700) where it is missing.
+    """A ``Store`` in one directory, which the first write makes (0700) where it is missing.
 
     In the format ``dotenv`` a JSON object is written as lines KEY='value', so that ``reader`` gives them back; any
     other text, and any text in the format ``json``, is written as it is. A file that was written for another reader is

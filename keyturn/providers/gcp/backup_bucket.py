@@ -19,9 +19,9 @@ from google.auth.credentials import AnonymousCredentials
 from google.auth.transport import requests as transport
 from google.cloud.storage import Client  # type: ignore[import-untyped]
 
-from keyturn.core.backups import LARGEST_OBJECT, StoredObject
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, Locked, NotFound, Throttled, Unavailable
 from keyturn.core.outbound import is_loopback
+from keyturn.core.ports.backups import LARGEST_OBJECT, StoredObject
 from keyturn.providers.outbound import open_anywhere
 
 STORAGE_SCOPE: Final = "https://www.googleapis.com/auth/devstorage.full_control"
@@ -34,7 +34,7 @@ logging.getLogger(transport.__name__).addFilter(lambda record: record.levelno > 
 
 
 class GcsBackupBucket:
-    """:class:`keyturn.core.backups.BackupPlace` of a bucket; ``retain`` is how long what is written is retained."""
+    """``BackupPlace`` of a bucket; ``retain`` is how long what is written is retained."""
 
     def __init__(
         self, client: Client, bucket: str, prefix: str, *, retain: timedelta | None = None, mode: str = "locked"

@@ -1,4 +1,4 @@
-"""Google Cloud IAM as a target: keys of service accounts, as :class:`keyturn.core.cloud_keys.CloudKeys`.
+"""Google Cloud IAM as a target: keys of service accounts, as :class:`keyturn.core.ports.cloud_keys.CloudKeys`.
 
 IAM's reads are eventually consistent, and a new key signs in some seconds after it was made. Source: "REST
 Resource: projects.serviceAccounts.keys" in the IAM API reference, "Using OAuth 2.0 for Server to Server
@@ -26,10 +26,10 @@ from google.auth.transport import requests as transport
 from google.oauth2 import service_account
 
 from keyturn.core import errors
-from keyturn.core.cloud_keys import CREDENTIALS_JSON, NEVER, CloudKey, KeyUse
 from keyturn.core.outbound import is_loopback
+from keyturn.core.ports.cloud_keys import CREDENTIALS_JSON, NEVER, CloudKey, KeyUse
+from keyturn.core.ports.strategies import EXPIRES_AT
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.strategies import EXPIRES_AT
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.gcp.iam_errors import CHECK, from_google, translate_refusal
 from keyturn.providers.outbound import open_anywhere

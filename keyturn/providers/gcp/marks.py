@@ -10,8 +10,7 @@ from typing import Any, Final
 
 from google.cloud.secretmanager_v1.types import Secret, SecretVersion
 
-from keyturn.core.details import GCP_ANNOTATION, GCP_MAX_ANNOTATIONS, GCP_MAX_LABELS, size_of
-from keyturn.core.stores import (
+from keyturn.core.ports.stores import (
     MANAGED_BY,
     TAG_MANAGED_BY,
     TAG_SOURCE,
@@ -22,6 +21,7 @@ from keyturn.core.stores import (
     RemoteSecret,
     others,
 )
+from keyturn.core.text.details import GCP_ANNOTATION, GCP_MAX_ANNOTATIONS, GCP_MAX_LABELS, size_of
 
 OURS: Final = f"labels.{TAG_MANAGED_BY}={MANAGED_BY}"
 """The listing's filter for what carries our label."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from keyturn.core.errors import Denied, NotFound
-from keyturn.core.posture import MOST_COPIES, Posture, Safety, copies_named, could_not_look
+from keyturn.core.rights.posture import MOST_COPIES, Posture, Safety, copies_named, could_not_look
 
 SEE_POLICY: Final = "secretmanager.secrets.getIamPolicy"
 ANYBODY: Final = frozenset({"allUsers", "allAuthenticatedUsers"})

@@ -19,7 +19,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.auth.transport import requests as transport
 
 from keyturn.core.errors import Invalid, Unavailable
-from keyturn.core.messages import ID, TAKEN, SignedMessage
+from keyturn.core.notifications.messages import ID, TAKEN, SignedMessage
 from keyturn.core.outbound import is_loopback
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.gcp.iam_errors import CHECK, from_google, translate_refusal
@@ -92,7 +92,7 @@ class _PubSub:
 
 
 class PubSubTopic:
-    """:class:`keyturn.core.consumers.NoticeSender` to a topic. Taken is what Pub/Sub has given an id."""
+    """:class:`keyturn.core.ports.consumers.NoticeSender` to a topic. Taken is what Pub/Sub has given an id."""
 
     def __init__(self, name: str, *, topic: str, endpoint: str | None = None) -> None:
         self.name = name
@@ -117,7 +117,7 @@ class PubSubTopic:
 class PubSubReader(NoticeReader):
     """Takes notices from a subscription, in the application's own process and with its own login.
 
-    ``handle`` is given each message's text, such as :meth:`keyturn.client.webhook.Receiver.handle_message` with what is
+    ``handle`` is given each message's text, such as ``Receiver.handle_message`` with what is
     to be called, and answers 200 where it is done with. What is not comes again when the acknowledgement deadline is
     over, as often as the subscription's dead-letter policy lets it.
     """

@@ -13,9 +13,9 @@ from typing import Any, Final
 from google.api_core import exceptions as api
 from google.auth import exceptions as auth
 
-from keyturn.core import gcp_rights
 from keyturn.core.errors import Denied, NotFound
-from keyturn.core.rights import ANYTHING, AccountRights, CopyRights, Verdict
+from keyturn.core.rights import gcp_rights
+from keyturn.core.rights.rights import ANYTHING, AccountRights, CopyRights, Verdict
 from keyturn.providers.gcp.client import open_client
 from keyturn.providers.gcp.errors import from_gcp
 from keyturn.providers.gcp.iam import GcpIam

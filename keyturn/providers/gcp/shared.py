@@ -13,9 +13,9 @@ from google.cloud.secretmanager_v1 import SecretManagerServiceClient
 from google.cloud.secretmanager_v1.types import Secret
 
 from keyturn.core.errors import Invalid, Locked, NotFound
-from keyturn.core.names import GCP_SECRET_MANAGER, too_large
+from keyturn.core.ports.shared import NOTE, Change, Shared
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.shared import NOTE, Change, Shared
+from keyturn.core.text.names import GCP_SECRET_MANAGER, too_large
 from keyturn.providers.gcp import marks as secret_marks
 from keyturn.providers.gcp.client import crc32c
 from keyturn.providers.gcp.marks import last, marks_of
@@ -27,7 +27,7 @@ SIZE: Final = partial(too_large, GCP_SECRET_MANAGER)
 
 
 class SharedGcp:
-    """:class:`keyturn.core.shared.Shares` in one project; the errors of ``call`` and ``pages`` are ours."""
+    """:class:`keyturn.core.ports.shared.Shares` in one project; the errors of ``call`` and ``pages`` are ours."""
 
     atomic = False
 

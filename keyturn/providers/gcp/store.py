@@ -27,12 +27,8 @@ from google.auth import exceptions as auth
 from google.cloud.secretmanager_v1.types import Secret, SecretVersion
 
 from keyturn.core import errors
-from keyturn.core.details import SHOWN
 from keyturn.core.fingerprint import vouches
-from keyturn.core.names import GCP_SECRET_MANAGER, illegal_name, too_large
-from keyturn.core.posture import Posture
-from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import (
+from keyturn.core.ports.stores import (
     MANAGED_BY,
     NO_DETAILS,
     TAG_FINGERPRINT,
@@ -45,6 +41,10 @@ from keyturn.core.stores import (
     Unsupported,
     changed_tags,
 )
+from keyturn.core.rights.posture import Posture
+from keyturn.core.sensitive import Sensitive
+from keyturn.core.text.details import SHOWN
+from keyturn.core.text.names import GCP_SECRET_MANAGER, illegal_name, too_large
 from keyturn.providers.gcp import marks as secret_marks
 from keyturn.providers.gcp.client import crc32c, kept_at, open_client
 from keyturn.providers.gcp.errors import from_gcp
@@ -71,7 +71,7 @@ _T = TypeVar("_T")
 
 
 class GcpSecretManager:
-    """The global secrets of one project, or its regional ones, as a :class:`keyturn.core.stores.Store`.
+    """The global secrets of one project, or its regional ones, as a :class:`keyturn.core.ports.stores.Store`.
 
     With a ``location`` they are the regional ones of that location, reached at its own endpoint; new ones are encrypted
     with the key ``kms_key_name``, which is of the same location, or with Google's. Without it, new ones are kept in the

@@ -23,9 +23,9 @@ from nacl.public import PublicKey, SealedBox
 
 from keyturn.core.errors import Conflict, Invalid, NotFound, Unavailable, UnsupportedOperation
 from keyturn.core.fingerprint import vouches
-from keyturn.core.names import GITHUB_ACTIONS, LIMITS
+from keyturn.core.ports.stores import NO_DETAILS, Details, OwnershipTags, RemoteSecret, Unsupported
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import NO_DETAILS, Details, OwnershipTags, RemoteSecret, Unsupported
+from keyturn.core.text.names import GITHUB_ACTIONS, LIMITS
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.github.client import GitHubCalls
 from keyturn.providers.limits import StoreLimits, only_written_whole
@@ -45,7 +45,7 @@ Key = tuple[str, str]
 
 @reads_answers()
 class GitHubActions:
-    """A :class:`keyturn.core.stores.Store`. Names fold case: GitHub keeps them in capitals. Deleting is for good."""
+    """A ``Store``. Names fold case: GitHub keeps them in capitals. Deleting is for good."""
 
     unsupported: frozenset[Unsupported] = frozenset({Unsupported.READ})
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 from keyturn.core.errors import Denied, Invalid, NotFound, Unavailable
-from keyturn.core.messages import SignedMessage
+from keyturn.core.notifications.messages import SignedMessage
 from keyturn.providers.host.signals import send_signal
 from keyturn.providers.notices import DOING
 
@@ -26,7 +26,7 @@ DENIED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 class HostProcess:
-    """:class:`keyturn.core.consumers.NoticeSender` to a program of this machine.
+    """:class:`keyturn.core.ports.consumers.NoticeSender` to a program of this machine.
 
     With a ``directory`` it has acknowledged a notice once it has removed its file; what is not removed by then waits
     there, and is signed anew by the next try. With a ``pid_file`` it is sent the signal of that name then.

@@ -12,11 +12,11 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import requests
 
-from keyturn.core import templates
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
 from keyturn.core.outbound import leaves_in_clear
-from keyturn.core.rest import Answer, AnswerPattern, Listing, Request, read_json, shortfall
+from keyturn.core.ports.rest import Answer, AnswerPattern, Listing, Request, read_json, shortfall
 from keyturn.core.sensitive import SecretFields
+from keyturn.core.text import templates
 from keyturn.providers.answers import retry_after
 from keyturn.providers.connection_errors import RemoteServer, from_connection, from_plain_http
 from keyturn.providers.outbound import keep_to
@@ -35,7 +35,7 @@ SENDABLE: Final = re.compile(r"[\x21-\x7e\x80-\xff]([\x20-\x7e\x80-\xff]*[\x21-\
 
 
 class HttpApi:
-    """A :class:`keyturn.core.rest.RestApi`. Errors are named by the target alone: a path may hold a value.
+    """A :class:`keyturn.core.ports.rest.RestApi`. Errors are named by the target alone: a path may hold a value.
 
     Certificates are checked against ``ca_file``, or against the public authorities. Redirects, cookies, and the
     environment's proxies and ``.netrc`` play no part. ``admin`` is asked again for each request that needs it.

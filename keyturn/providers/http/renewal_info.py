@@ -8,7 +8,7 @@ import requests
 
 from keyturn.core.errors import Invalid, Unavailable
 from keyturn.core.outbound import leaves_in_clear
-from keyturn.core.renewal_info import RenewalWindow
+from keyturn.core.schedule.renewal_info import RenewalWindow
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.connection_errors import RemoteServer, from_connection
 from keyturn.providers.http.api_target import api_session
@@ -24,7 +24,7 @@ ACME: Final = RemoteServer(REMEDY, "KEYTURN_RENEWAL_INFO", "Set KEYTURN_RENEWAL_
 
 @reads_answers()
 class AcmeRenewalInfo:
-    """A :class:`keyturn.core.renewal_info.RenewalAdviser`: the server whose directory (RFC 8555, 7.1.1) this is.
+    """A ``RenewalAdviser``: the server whose directory (RFC 8555, 7.1.1) this is.
 
     It is asked over TLS, or on this machine, with no login. Raises Invalid for another address.
     """

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 import requests
 
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
-from keyturn.core.messages import SignedMessage
-from keyturn.core.notices import HEALTH_PATH, NOTICE_PATH
+from keyturn.core.notifications.messages import SignedMessage
+from keyturn.core.notifications.notices import HEALTH_PATH, NOTICE_PATH
 from keyturn.core.outbound import leaves_in_clear
-from keyturn.core.tracing import traceparent
+from keyturn.core.ports.tracing import traceparent
 from keyturn.providers.answers import retry_after, untrusted
 from keyturn.providers.connection_errors import RemoteServer, from_connection
 from keyturn.providers.notices import DOING

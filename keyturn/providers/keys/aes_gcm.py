@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from keyturn.core.envelope import KEY_BYTES, DataKey, DataKeys, Refusal, SealHeader, SealRefused, parse_sealed
 from keyturn.core.errors import Invalid, TransientError
+from keyturn.core.ports.envelope import KEY_BYTES, DataKey, DataKeys, Refusal, SealHeader, SealRefused, parse_sealed
 from keyturn.core.sensitive import Sensitive
 
 try:
@@ -54,7 +54,7 @@ class Used:
 
 
 class AesEnvelope:
-    """A :class:`keyturn.core.envelope.Envelope` over any :class:`~keyturn.core.envelope.DataKeys`.
+    """A :class:`keyturn.core.ports.envelope.Envelope` over any :class:`~keyturn.core.ports.envelope.DataKeys`.
 
     A data key is used for an hour; while no other can be made, for longer. ``clock`` is monotonic, in seconds.
     """

@@ -12,9 +12,9 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from keyturn.core.backups import BackupSeal
-from keyturn.core.envelope import KEY_BYTES, DataKeys, Refusal, SealRefused, encode_context
 from keyturn.core.errors import KeyturnError
+from keyturn.core.ports.backups import BackupSeal
+from keyturn.core.ports.envelope import KEY_BYTES, DataKeys, Refusal, SealRefused, encode_context
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.keys.aes_gcm import decrypt, encrypt
 
@@ -23,7 +23,7 @@ MOST_RECIPIENTS: Final = 16
 
 
 class RecipientKeys:
-    """:class:`keyturn.core.backups.BackupKeys` by several keys, named as the operator names them."""
+    """:class:`keyturn.core.ports.backups.BackupKeys` by several keys, named as the operator names them."""
 
     def __init__(self, recipients: Mapping[str, DataKeys]) -> None:
         self._recipients = dict(recipients)
@@ -58,7 +58,7 @@ class RecipientKeys:
 
 
 class ContentKey:
-    """:class:`keyturn.core.backups.BackupSeal`."""
+    """:class:`keyturn.core.ports.backups.BackupSeal`."""
 
     def __init__(self, key: bytes, header: Mapping[str, Any]) -> None:
         self._key = key

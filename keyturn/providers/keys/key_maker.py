@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from keyturn.core.errors import Invalid
-from keyturn.core.keys import CertificateKey, KeyKind
+from keyturn.core.ports.keys import CertificateKey, KeyKind
 from keyturn.core.sensitive import Sensitive
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
@@ -66,7 +66,7 @@ POST_QUANTUM: Final[Mapping[type[Any], str]] = {
 
 
 class CryptographyKeys:
-    """A :class:`keyturn.core.keys.KeyMaker`."""
+    """A :class:`keyturn.core.ports.keys.KeyMaker`."""
 
     def private_key(self, kind: KeyKind | CertificateKey) -> Sensitive:
         """A new private key as PEM, PKCS#8. Raises Invalid for a kind that the package has not."""

@@ -13,7 +13,7 @@ MAKE = "Make one: openssl genpkey -algorithm ed25519 -out FILE"
 
 
 class KeySigner:
-    """A :class:`keyturn.core.ledger.Signer` that holds its key."""
+    """A :class:`keyturn.core.ports.ledger.Signer` that holds its key."""
 
     def __init__(self, key: Ed25519PrivateKey) -> None:
         self._key = key

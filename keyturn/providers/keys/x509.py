@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 from cryptography.x509.verification import ExtensionPolicy, PolicyBuilder, Store, VerificationError
 
-from keyturn.core.engines import Certificate, SubjectNames
 from keyturn.core.errors import Invalid
+from keyturn.core.ports.engines import Certificate, SubjectNames
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.keys.key_maker import PostQuantumPublicKey, PublicKey, kind_of, parse_certificate_key
 
@@ -41,7 +41,7 @@ def describe_certificate(pem: str) -> Certificate:
 
 
 def describe_authority(pem: str) -> dict[str, Any]:
-    """What an authority's certificate says: the fields of :class:`keyturn.core.authorities.Issuer`. Raises Invalid."""
+    """What an authority's certificate says: the fields of ``Issuer``. Raises Invalid."""
     certificate = load_certificate(pem)
     return {
         "key": _key_of(certificate),

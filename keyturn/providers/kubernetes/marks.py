@@ -11,10 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from keyturn.core.details import KUBECTL_APPLIED
 from keyturn.core.fingerprint import shown
-from keyturn.core.shared import NOTE
-from keyturn.core.stores import (
+from keyturn.core.ports.shared import NOTE
+from keyturn.core.ports.stores import (
     MANAGED_BY,
     NO_DETAILS,
     TAG_MANAGED_BY,
@@ -25,6 +24,7 @@ from keyturn.core.stores import (
     others,
     tag_changes,
 )
+from keyturn.core.text.details import KUBECTL_APPLIED
 from keyturn.providers.kubernetes.client import MANAGER
 
 KEYS: Final = "keyturn-keys"

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from keyturn.core.errors import Conflict, KeyturnError, NotFound
-from keyturn.core.rollouts import Rollout, RolloutState
+from keyturn.core.ports.rollouts import Rollout, RolloutState
 from keyturn.providers.kubernetes.client import MANAGER, MERGE, Doing, Namespace
 from keyturn.providers.kubernetes.marks import KubernetesSecret
 from keyturn.providers.kubernetes.rollout import describe_unfinished, has_timed_out

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, Final
 
-from keyturn.core import kubernetes_rights
 from keyturn.core.errors import Unavailable
-from keyturn.core.rights import CopyRights, Verdict
+from keyturn.core.rights import kubernetes_rights
+from keyturn.core.rights.rights import CopyRights, Verdict
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.kubernetes.client import Doing, Namespace
 from keyturn.providers.kubernetes.cluster import NO_ANSWER, settings_for

@@ -11,7 +11,7 @@ from typing import Any, Final
 import yaml
 
 from keyturn.core.errors import Conflict, Invalid, NotFound
-from keyturn.core.stores import MANAGED_BY, TAG_MANAGED_BY
+from keyturn.core.ports.stores import MANAGED_BY, TAG_MANAGED_BY
 from keyturn.providers.kubernetes.client import APPLY, Doing, Namespace
 from keyturn.providers.kubernetes.cluster import settings_for
 

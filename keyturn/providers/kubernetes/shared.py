@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from keyturn.core.errors import Invalid, NotFound
 from keyturn.core.fingerprint import payload
-from keyturn.core.names import KUBERNETES, LIMITS, too_large
+from keyturn.core.ports.shared import NOTE, Change, Shared
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.shared import NOTE, Change, Shared
+from keyturn.core.text.names import KUBERNETES, LIMITS, too_large
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.kubernetes import client as calls
 from keyturn.providers.kubernetes.client import MANAGER, Doing, Namespace
@@ -24,7 +24,7 @@ NOT_OURS: Final = ("kubernetes.io/service-account-token", "bootstrap.kubernetes.
 
 @reads_answers()
 class SharedKubernetes:
-    """:class:`keyturn.core.shared.Shares` in one namespace; ``restarts`` says that its users are to be restarted."""
+    """``Shares`` in one namespace; ``restarts`` says that its users are to be restarted."""
 
     atomic = True
 

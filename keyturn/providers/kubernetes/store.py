@@ -18,14 +18,10 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
 
-from keyturn.core.details import SHOWN
 from keyturn.core.errors import Conflict, Invalid, NotFound, UnsupportedOperation
 from keyturn.core.fingerprint import shown, vouches
-from keyturn.core.names import KUBERNETES, LIMITS, too_large
-from keyturn.core.posture import Posture, Safety
-from keyturn.core.rollouts import Rollout
-from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import (
+from keyturn.core.ports.rollouts import Rollout
+from keyturn.core.ports.stores import (
     MANAGED_BY,
     NO_DETAILS,
     TAG_MANAGED_BY,
@@ -35,6 +31,10 @@ from keyturn.core.stores import (
     RemoteSecret,
     Unsupported,
 )
+from keyturn.core.rights.posture import Posture, Safety
+from keyturn.core.sensitive import Sensitive
+from keyturn.core.text.details import SHOWN
+from keyturn.core.text.names import KUBERNETES, LIMITS, too_large
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.kubernetes import values
 from keyturn.providers.kubernetes.client import APPLY, JSON, MANAGER, MANY, MERGE, ONE, Doing, Namespace
@@ -90,7 +90,7 @@ class _Write:
 
 @reads_answers()
 class Kubernetes:
-    """A :class:`keyturn.core.stores.Store` in one namespace.
+    """A :class:`keyturn.core.ports.stores.Store` in one namespace.
 
     With ``server``, signs in there with the token in ``token_file``, else by ``kubeconfig`` and ``context``, else as
     the pod's own service account. A text that is a JSON object as Keyturn writes one becomes one key for each field,

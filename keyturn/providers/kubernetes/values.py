@@ -10,9 +10,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from keyturn.core.details import KUBERNETES_TYPES
 from keyturn.core.fingerprint import payload
 from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.core.text.details import KUBERNETES_TYPES
 
 ONLY_KEY: Final = "value"
 """The key of a text that is no JSON object in Keyturn's own form."""

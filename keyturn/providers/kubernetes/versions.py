@@ -9,8 +9,8 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from keyturn.core.details import KUBECTL_APPLIED
 from keyturn.core.sensitive import Sensitive
+from keyturn.core.text.details import KUBECTL_APPLIED
 from keyturn.providers.kubernetes.marks import JSON_KEYS, KEYS, marks_in, parse_names
 from keyturn.providers.kubernetes.values import ONLY_KEY, entries_text
 

@@ -7,9 +7,9 @@ import requests
 
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Rewritten, Unavailable
 from keyturn.core.outbound import leaves_in_clear
-from keyturn.ledger.cosignatures import WitnessKey
-from keyturn.ledger.witness import SIZE_TYPE, build_request, parse_size
-from keyturn.ledger.witnessing import OtherSize
+from keyturn.ledger.witness.cosignatures import WitnessKey
+from keyturn.ledger.witness.cosigner import SIZE_TYPE, build_request, parse_size
+from keyturn.ledger.witness.requests import OtherSize
 from keyturn.providers.connection_errors import RemoteServer, from_connection
 from keyturn.providers.http.api_target import api_session
 from keyturn.providers.outbound import within
@@ -27,7 +27,7 @@ ANSWER_LIMIT: Final = 4096
 
 
 class HttpWitness:
-    """A :class:`keyturn.ledger.witnessing.WitnessPort` at an https URL; plain http goes to this machine alone.
+    """A :class:`keyturn.ledger.witness.requests.WitnessPort` at an https URL; plain http goes to this machine alone.
 
     Raises Invalid for other addresses.
     """

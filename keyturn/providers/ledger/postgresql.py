@@ -16,10 +16,10 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extras import execute_values
 
 from keyturn.core.errors import Conflict, Unavailable, Unrecorded
-from keyturn.core.ledger import Entry, NewestVersion
+from keyturn.core.ports.ledger import Entry, NewestVersion
 from keyturn.ledger.entries import encode, leaves_of, missing_tails
-from keyturn.ledger.group_commit import GroupCommit
 from keyturn.ledger.ports import Tiles
+from keyturn.ledger.storage.group_commit import GroupCommit
 from keyturn.ledger.versions import newest_by_secret
 from keyturn.providers.ledger.postgresql_schema import (
     HAS_INDEX,

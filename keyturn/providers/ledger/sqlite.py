@@ -13,10 +13,10 @@ from threading import Lock
 from typing import Any, Final
 
 from keyturn.core.errors import Conflict, Rewritten, Unavailable, Unrecorded
-from keyturn.core.ledger import Entry, NewestVersion
+from keyturn.core.ports.ledger import Entry, NewestVersion
 from keyturn.ledger.entries import encode, leaves_of, missing_tails
-from keyturn.ledger.group_commit import GroupCommit
 from keyturn.ledger.ports import Tiles
+from keyturn.ledger.storage.group_commit import GroupCommit
 from keyturn.ledger.versions import CUT, CUT_INDEX, DONE, INDEX, OF_VERSION, SECRET_KEY, newest_by_secret
 from keyturn.providers.ledger.sqlite_file import (
     UNREACHED,

@@ -13,9 +13,9 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from keyturn.core.errors import Invalid, Locked
-from keyturn.ledger.cosignatures import WitnessKey
-from keyturn.ledger.durable_files import sync_directory
-from keyturn.ledger.witness import Seen
+from keyturn.ledger.storage.durable_files import sync_directory
+from keyturn.ledger.witness.cosignatures import WitnessKey
+from keyturn.ledger.witness.cosigner import Seen
 from keyturn.providers.keys.note_signer import KeySigner
 
 PRIVATE: Final = 0o600
@@ -53,7 +53,7 @@ class WitnessSigner(KeySigner):
 
 
 class StateFile:
-    """A :class:`keyturn.ledger.witness.WitnessState` in one file of JSON, which one process at a time has open.
+    """A ``WitnessState`` in one file of JSON, which one process at a time has open.
 
     It is written whole, beside, and put in place once the disk has it. Raises Invalid for a file that can't be read:
     a witness that has forgotten what it saw would cosign any history. Raises Locked where another process has it.

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from keyturn.core.errors import Invalid
 from keyturn.ledger.signed_notes import PublicKey
-from keyturn.ledger.witness import REQUEST_LIMIT, TEXT_TYPE, Witness, WitnessAnswer
+from keyturn.ledger.witness.cosigner import REQUEST_LIMIT, TEXT_TYPE, Witness, WitnessAnswer
 from keyturn.providers.ledger.ed25519 import verify_ed25519
 from keyturn.providers.ledger.witness_files import StateFile, WitnessSigner
 

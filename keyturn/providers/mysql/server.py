@@ -10,8 +10,8 @@ import pymysql
 from pymysql import err
 
 from keyturn.core.errors import CandidateRejected, Denied, Invalid, KeyturnError, Unavailable
+from keyturn.core.ports.tracing import Span
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.tracing import Span
 from keyturn.providers.connection_errors import reason_in
 from keyturn.providers.mysql.grants import User
 from keyturn.providers.mysql.password_hashes import NATIVE, SHA2

@@ -9,8 +9,8 @@ from contextlib import closing, contextmanager
 from typing import Final
 
 from keyturn.core.errors import Conflict, Denied, Unprivileged
+from keyturn.core.rights.target_setup import NO_PASSWORD, OWN_PASSWORD, Handover, Statement, TargetPlan, Transaction
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.target_setup import NO_PASSWORD, OWN_PASSWORD, Handover, Statement, TargetPlan, Transaction
 from keyturn.providers.mysql import accounts
 from keyturn.providers.mysql.accounts import ANYWHERE
 from keyturn.providers.mysql.grants import Grants, User
@@ -29,7 +29,7 @@ ADMIN_RIGHTS: Final = (
 
 
 class MySQLSetup:
-    """A :class:`keyturn.core.target_setup.TargetSetup` of MySQL 8.0 or newer, or MariaDB 10.6 or newer."""
+    """A :class:`keyturn.core.rights.target_setup.TargetSetup` of MySQL 8.0 or newer, or MariaDB 10.6 or newer."""
 
     def __init__(self, server: MySQLServer, login: SecretFields, admin: SecretFields) -> None:
         self._server = server

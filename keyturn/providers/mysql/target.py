@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from keyturn.core.connections import Connection, keyword_pairs, url
 from keyturn.core.errors import CandidateRejected, KeyturnError, Locked, UnsupportedOperation
 from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.core.text.connections import Connection, keyword_pairs, url
 from keyturn.providers.accounts import (
     Idle,
     Missing,
@@ -45,7 +45,7 @@ whole seconds, gives none."""
 
 
 class MySQL:
-    """An :class:`keyturn.core.strategies.AccountTarget` on MySQL 8.0 or newer, or MariaDB 10.6 or newer.
+    """An :class:`keyturn.core.ports.strategies.AccountTarget` on MySQL 8.0 or newer, or MariaDB 10.6 or newer.
 
     ``admin`` gives username and password of a user that may alter the accounts; it is asked again for each new
     connection, so that the admin's own password can be rotated.

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from keyturn.core.tracing import tells_spans, traces_wanted, use_tracer
+from keyturn.core.ports.tracing import tells_spans, traces_wanted, use_tracer
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 
 from keyturn import __version__
-from keyturn.core.tracing import Attribute, Span, SpanIds, SpanKind
+from keyturn.core.ports.tracing import Attribute, Span, SpanIds, SpanKind
 
 KINDS: Final = {SpanKind.INTERNAL: trace.SpanKind.INTERNAL, SpanKind.CLIENT: trace.SpanKind.CLIENT}
 NAME_VARIABLE: Final = "OTEL_SERVICE_NAME"
@@ -41,7 +41,7 @@ class _Ids(IdGenerator):
 
 
 class OtlpSpan:
-    """A :class:`keyturn.core.tracing.Span`."""
+    """A :class:`keyturn.core.ports.tracing.Span`."""
 
     def __init__(self, span: trace.Span) -> None:
         self._span = span
@@ -57,7 +57,7 @@ class OtlpSpan:
 
 
 class OtlpTracer:
-    """A :class:`keyturn.core.tracing.Tracer` of its own: nothing that other code registers is changed."""
+    """A :class:`keyturn.core.ports.tracing.Tracer` of its own: nothing that other code registers is changed."""
 
     def __init__(self) -> None:
         name = os.environ.get(NAME_VARIABLE) or "keyturn"

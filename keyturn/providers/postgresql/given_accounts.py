@@ -53,7 +53,7 @@ class GivingServer(Protocol):
 
 
 class GivenAccounts:
-    """An :class:`keyturn.core.grants.AccountMaker` on PostgreSQL.
+    """An :class:`keyturn.core.ports.grants.AccountMaker` on PostgreSQL.
 
     Each account is a member of ``roles`` and nothing else; what it leaves behind in the target's database belongs to
     ``owner`` then. ``workspace`` tells whose they are. The server's admin needs CREATEROLE, ADMIN OPTION on the roles,

@@ -32,7 +32,7 @@ SUPERUSER: Final = "SUPERUSER"
 class Lacking:
     """A statement, and what it takes to run it: a right, and the role that it is about.
 
-    ``password`` and ``last`` are those of :class:`keyturn.core.target_setup.Statement`.
+    ``password`` and ``last`` are those of :class:`keyturn.core.rights.target_setup.Statement`.
     """
 
     text: str

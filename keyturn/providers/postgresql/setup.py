@@ -13,8 +13,8 @@ import psycopg2
 from psycopg2.extensions import cursor as Cursor
 
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError
+from keyturn.core.rights.target_setup import OWN_PASSWORD, Handover, Statement, TargetPlan, Transaction
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.target_setup import OWN_PASSWORD, Handover, Statement, TargetPlan, Transaction
 from keyturn.providers.accounts import Missing, lacking
 from keyturn.providers.postgresql.handover import (
     ADMIN,
@@ -87,7 +87,7 @@ class SetupStep:
 
 
 class PostgreSQLSetup:
-    """A :class:`keyturn.core.target_setup.TargetSetup` of a PostgreSQL server, 12 or newer.
+    """A :class:`keyturn.core.rights.target_setup.TargetSetup` of a PostgreSQL server, 12 or newer.
 
     ``connect`` opens a database with an administrator's login, ``admin`` is Keyturn's own account with the password
     that the hub holds, or is about to.

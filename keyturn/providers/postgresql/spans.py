@@ -6,7 +6,7 @@ import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import cursor
 
-from keyturn.core.tracing import current_span
+from keyturn.core.ports.tracing import current_span
 from keyturn.providers.sql_spans import statement_span
 
 

@@ -17,9 +17,9 @@ from psycopg2.extensions import connection as PgConnection
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extensions import parse_dsn
 
-from keyturn.core.connections import Connection, keyword_pairs, percent_decoded, url
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Unavailable, UnsupportedOperation
 from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.core.text.connections import Connection, keyword_pairs, percent_decoded, url
 from keyturn.providers.accounts import (
     Idle,
     Missing,
@@ -72,7 +72,7 @@ NO_DATABASE: Final = re.compile(r"FATAL: .*database .* does not exist")
 
 
 class PostgreSQL:
-    """An :class:`keyturn.core.strategies.AccountTarget` on PostgreSQL 12 or newer.
+    """An :class:`keyturn.core.ports.strategies.AccountTarget` on PostgreSQL 12 or newer.
 
     ``admin`` gives username and password of a role with CREATEROLE and ADMIN OPTION on the accounts; it is
     asked again for each new connection, so that the admin's own password can be rotated.

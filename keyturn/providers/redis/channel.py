@@ -11,7 +11,7 @@ from typing import Any, Final
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 from keyturn.core.errors import Denied, KeyturnError, Unavailable
-from keyturn.core.messages import AGAIN, SignedMessage
+from keyturn.core.notifications.messages import AGAIN, SignedMessage
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.notices import DOING
 from keyturn.providers.reading import NoticeReader
@@ -28,7 +28,7 @@ WAIT: Final = 1.0
 
 
 class RedisChannel:
-    """:class:`keyturn.core.consumers.NoticeSender` to a channel. Taken is what somebody was listening to.
+    """:class:`keyturn.core.ports.consumers.NoticeSender` to a channel. Taken is what somebody was listening to.
 
     ``login`` gives username and password, whenever it connects.
     """
@@ -70,7 +70,7 @@ class RedisChannel:
 class RedisReader(NoticeReader):
     """Listens to a channel, in the application's own process and with its own login.
 
-    ``handle`` is given each message's text, such as :meth:`keyturn.client.webhook.Receiver.handle_message` with what is
+    ``handle`` is given each message's text, such as ``Receiver.handle_message`` with what is
     to be called; where it answers 503, it is asked again a few times. ``missed`` is called each time that it begins to
     listen, since something may have been published before: look then whether secrets are other ones by now.
     """

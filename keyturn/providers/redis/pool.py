@@ -15,7 +15,7 @@ from redis.exceptions import AuthenticationError
 from keyturn.client.client import SecretClient
 from keyturn.client.renewer import Renewer
 from keyturn.client.secrets import Secret
-from keyturn.core.notices import SECRET_REVOKED, Notice
+from keyturn.core.notifications.notices import SECRET_REVOKED, Notice
 
 
 class SecretCredentials(CredentialProvider):

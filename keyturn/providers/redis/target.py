@@ -17,9 +17,9 @@ from typing import Any, Final
 from redis.connection import parse_url
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
-from keyturn.core.connections import Connection
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Locked
 from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.core.text.connections import Connection
 from keyturn.providers.accounts import admin_refused, insist_on_another, login_refused, superseded
 from keyturn.providers.redis.node import Node, NodeSession, from_redis
 

@@ -14,7 +14,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from keyturn.client.client import SecretClient
 from keyturn.client.renewer import Renewer
 from keyturn.client.secrets import Secret
-from keyturn.core.notices import SECRET_REVOKED, Notice
+from keyturn.core.notifications.notices import SECRET_REVOKED, Notice
 
 TURN: Final = "keyturn-turn"
 """Where a connection's record in the pool keeps in which turn it was opened: each version begins another."""

@@ -7,8 +7,8 @@ Source: "Lookup a token (self)" in the API of Vault and of OpenBao.
 from collections.abc import Mapping
 from typing import Any
 
-from keyturn.core.callers import Permit
 from keyturn.core.errors import Denied, NotFound
+from keyturn.core.ports.callers import Permit
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.vault.client import Calls
@@ -18,7 +18,7 @@ from keyturn.providers.vault.hub import VaultHub
 
 @reads_answers("the hub")
 class VaultCallers:
-    """A :class:`keyturn.core.callers.CallersPort` over connections of its own."""
+    """A :class:`keyturn.core.ports.callers.CallersPort` over connections of its own."""
 
     def __init__(self, hub: VaultHub) -> None:
         self._hub = hub

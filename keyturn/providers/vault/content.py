@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from keyturn.core.backups import KeptVersion, ListedEntry, TransitKeyInfo, mount_name
 from keyturn.core.errors import Denied, Invalid, Taken, Unavailable
+from keyturn.core.ports.backups import KeptVersion, ListedEntry, TransitKeyInfo, mount_name
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.vault.client import Calls
@@ -24,7 +24,7 @@ READY_PAUSE: Final = 0.1
 
 @reads_answers("the hub")
 class VaultContent:
-    """:class:`keyturn.core.backups.HubContent` of a Vault or OpenBao."""
+    """:class:`keyturn.core.ports.backups.HubContent` of a Vault or OpenBao."""
 
     def __init__(self, calls: Calls, address: str, areas: Mapping[str, str], transit: str) -> None:
         self._calls = calls

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Final
 
 from keyturn.core.errors import Invalid, KeyturnError, NotWritable, TerminalError, Unwitnessed
-from keyturn.core.failover import EPOCH, LOOK_EVERY, Epoch, read_epoch, why_not
-from keyturn.core.hub import State
+from keyturn.core.ports.failover import EPOCH, LOOK_EVERY, Epoch, read_epoch, why_not
+from keyturn.core.ports.hub import State
 
 FIRST_LOOK: Final = 3.0
 """Seconds that the first write waits for the other hub's answer; later ones wait for none."""

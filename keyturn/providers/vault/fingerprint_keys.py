@@ -21,7 +21,7 @@ from keyturn.core.fingerprint_keys import (
     read_key,
     word_entry,
 )
-from keyturn.core.hub import State, StatePort, VersionInfo
+from keyturn.core.ports.hub import State, StatePort, VersionInfo
 
 LOOK_AFTER: Final = 60.0
 """Seconds after which a process asks whether there are other keys: far less than a new key waits for its use."""

@@ -9,16 +9,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound
-from keyturn.core.grants import WRAP, LoginFacts, OpenedCredential, WrappedCredential
-from keyturn.core.rights import holds
+from keyturn.core.ports.grants import WRAP, LoginFacts, OpenedCredential, WrappedCredential
+from keyturn.core.rights.rights import holds
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.vault.capabilities import capabilities_at
 from keyturn.providers.vault.client import Calls
-from keyturn.providers.vault.database_engine import answer_data
+from keyturn.providers.vault.engines.database import answer_data
+from keyturn.providers.vault.engines.issued_tokens import THREADS, IssuedTokens
+from keyturn.providers.vault.engines.leases import leases_below
 from keyturn.providers.vault.identity import MADE, identity_of
-from keyturn.providers.vault.issued_tokens import THREADS, IssuedTokens
-from keyturn.providers.vault.leases import leases_below
 
 WRAP_TTL: Final = "X-Vault-Wrap-TTL"
 """The header that has an answer wrapped before it leaves the hub."""
@@ -27,7 +27,7 @@ LOOK_UP: Final = "auth/token/lookup-accessor"
 
 @reads_answers("the hub")
 class VaultGrants:
-    """A :class:`keyturn.core.grants.GrantsPort`."""
+    """A :class:`keyturn.core.ports.grants.GrantsPort`."""
 
     def __init__(self, calls: Calls, tokens: IssuedTokens) -> None:
         self._calls = calls

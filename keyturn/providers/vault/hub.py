@@ -9,36 +9,36 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any, Final
 
-from keyturn.core.authorities import PkiEngine
-from keyturn.core.backups import STATE, area_of
-from keyturn.core.engines import Authority, IssuedLease
 from keyturn.core.errors import Conflict, Invalid, NotFound, Unavailable
-from keyturn.core.exact import changed
-from keyturn.core.failover import EPOCH, Peer
 from keyturn.core.fingerprint_keys import FingerprintKeys
-from keyturn.core.hub import HubSecret, Identity, Right, SecretInfo, State, VersionInfo
 from keyturn.core.issued_tokens import GRANT_TOKENS, LEASE_TOKENS, IssuedToken
-from keyturn.core.own_login import OwnLogin
-from keyturn.core.rights import LEASE_TOKEN_ROLE, holds
+from keyturn.core.ports.authorities import PkiEngine
+from keyturn.core.ports.backups import STATE, area_of
+from keyturn.core.ports.engines import Authority, IssuedLease
+from keyturn.core.ports.failover import EPOCH, Peer
+from keyturn.core.ports.hub import HubSecret, Identity, Right, SecretInfo, State, VersionInfo
+from keyturn.core.ports.own_login import OwnLogin
+from keyturn.core.rights.rights import LEASE_TOKEN_ROLE, holds
 from keyturn.core.sensitive import SecretFields
+from keyturn.core.text.precise_json import changed
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.vault.capabilities import acl_policies, capabilities_at
 from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.content import VaultContent
-from keyturn.providers.vault.database_engine import VaultDatabase
+from keyturn.providers.vault.engines.database import VaultDatabase
+from keyturn.providers.vault.engines.issued_tokens import IssuedTokens
+from keyturn.providers.vault.engines.leases import issue_lease, leases_below, renew_lease, revoke_lease
+from keyturn.providers.vault.engines.transit_keys import TransitKey
+from keyturn.providers.vault.engines.transit_signer import VaultSigner
 from keyturn.providers.vault.fence import Fence
 from keyturn.providers.vault.fingerprint_keys import HubKeys
 from keyturn.providers.vault.grants import VaultGrants
 from keyturn.providers.vault.identity import identify
-from keyturn.providers.vault.issued_tokens import IssuedTokens
-from keyturn.providers.vault.leases import issue_lease, leases_below, renew_lease, revoke_lease
 from keyturn.providers.vault.listing import VaultListing
 from keyturn.providers.vault.mounts import KvMounts, insist_on_apart
 from keyturn.providers.vault.own_login import VaultOwnLogin
 from keyturn.providers.vault.setup import VaultSetup
 from keyturn.providers.vault.store_versions import version_state
-from keyturn.providers.vault.transit_keys import TransitKey
-from keyturn.providers.vault.transit_signer import VaultSigner
 from keyturn.settings.failover import FailoverSettings
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import AppRoleLogin
@@ -49,7 +49,7 @@ THREADS: Final = 16
 
 @reads_answers("the hub")
 class VaultHub:
-    """A :class:`keyturn.core.hub.Hub` on Vault 1.12 or newer, or OpenBao 2."""
+    """A :class:`keyturn.core.ports.hub.Hub` on Vault 1.12 or newer, or OpenBao 2."""
 
     def __init__(self, settings: HubSettings) -> None:
         self.settings = settings
@@ -287,7 +287,7 @@ class VaultHub:
     def authority(self, mount: str, role: str, issuer: str | None = None) -> Authority:
         """A role of a PKI engine. Raises Invalid, naming the extra, where the package cryptography is missing."""
         try:
-            from keyturn.providers.vault.pki_engine import VaultAuthority
+            from keyturn.providers.vault.engines.pki import VaultAuthority
         except ModuleNotFoundError as error:
             problem = f"the package {error.name} is missing"
             raise Invalid("open", mount, problem, "Install keyturn[certificates]") from None
@@ -296,7 +296,7 @@ class VaultHub:
     def pki(self, mount: str) -> PkiEngine:
         """The content of a PKI engine. Raises Invalid, naming the extra, where the package cryptography is missing."""
         try:
-            from keyturn.providers.vault.pki_content import VaultPkiEngine
+            from keyturn.providers.vault.engines.pki_content import VaultPkiEngine
         except ModuleNotFoundError as error:
             problem = f"the package {error.name} is missing"
             raise Invalid("open", mount, problem, "Install keyturn[certificates]") from None

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from keyturn.core.errors import KeyturnError
-from keyturn.core.hub import Identity
+from keyturn.core.ports.hub import Identity
 from keyturn.providers.vault.client import Calls
 
 MADE: Final = "auth/token/"

@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from keyturn.core.errors import Invalid, NotFound, Unavailable
-from keyturn.core.own_login import SecretId
+from keyturn.core.ports.own_login import SecretId
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.vault.client import Calls
@@ -33,7 +33,7 @@ MOST: Final = 100
 
 @reads_answers("the hub")
 class VaultOwnLogin:
-    """A :class:`keyturn.core.own_login.OwnLogin` of the AppRole method."""
+    """A :class:`keyturn.core.ports.own_login.OwnLogin` of the AppRole method."""
 
     def __init__(self, calls: Calls, login: AppRoleLogin, role: str) -> None:
         self.role = role

@@ -1,6 +1,6 @@
 """What another organisation keeps in its Keyturn's own mount, and has opened to this one's login for copies there."""
 
-from keyturn.core.hub import StatePort
+from keyturn.core.ports.hub import StatePort
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.providers.vault.store import store_login
 from keyturn.settings.hub import HubSettings

@@ -12,7 +12,7 @@ import requests
 from hvac import exceptions as vault
 
 from keyturn.core.errors import Denied, Unavailable
-from keyturn.core.hub import Identity
+from keyturn.core.ports.hub import Identity
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.vault.client import from_vault
 from keyturn.providers.vault.identity import identity_of

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any, Final
 
-from keyturn.core import vault_store_rights
-from keyturn.core.rights import (
+from keyturn.core.rights import vault_store_rights
+from keyturn.core.rights.rights import (
     ANYTHING,
     PROBE,
     CopyRights,

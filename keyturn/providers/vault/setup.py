@@ -12,9 +12,9 @@ from hvac.exceptions import VaultError
 
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Taken
 from keyturn.core.fingerprint_keys import FIRST_KEY
-from keyturn.core.hub import State
-from keyturn.core.hub_setup import NAMESPACES
-from keyturn.core.rights import holds
+from keyturn.core.ports.hub import State
+from keyturn.core.rights.hub_setup import NAMESPACES
+from keyturn.core.rights.rights import holds
 from keyturn.core.sensitive import Sensitive
 from keyturn.ledger.naming import LedgerPlace, claim_name
 from keyturn.providers.answers import reads_answers
@@ -36,7 +36,7 @@ APPROLE: Final = "auth/approle/role"
 
 @reads_answers("the hub")
 class VaultSetup:
-    """A :class:`keyturn.hub_setup.apply.HubPort` over a hub's connections."""
+    """A :class:`keyturn.rights.hub_apply.HubPort` over a hub's connections."""
 
     def __init__(self, calls: Calls, hub: "VaultHub") -> None:
         self._calls = calls

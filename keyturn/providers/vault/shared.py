@@ -6,10 +6,10 @@ from typing import Any
 
 from keyturn.core.errors import Invalid
 from keyturn.core.fingerprint import payload
-from keyturn.core.names import LIMITS, VAULT, too_large
+from keyturn.core.ports.shared import NOTE, Change, Shared
+from keyturn.core.ports.stores import OwnershipTags
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.shared import NOTE, Change, Shared
-from keyturn.core.stores import OwnershipTags
+from keyturn.core.text.names import LIMITS, VAULT, too_large
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.limits import StoreLimits
 from keyturn.providers.sharing import MERGE
@@ -20,7 +20,7 @@ from keyturn.providers.vault.store_versions import is_readable
 
 @reads_answers()
 class SharedVault:
-    """:class:`keyturn.core.shared.Shares` in one mount; ``translating`` lets errors speak of the store."""
+    """:class:`keyturn.core.ports.shared.Shares` in one mount; ``translating`` lets errors speak of the store."""
 
     atomic = False
 

@@ -15,13 +15,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from keyturn.core.details import SHOWN
 from keyturn.core.errors import Conflict, Invalid, KeyturnError, NotFound
 from keyturn.core.fingerprint import payload, vouches
-from keyturn.core.hub import EXPIRES_AT
-from keyturn.core.names import LIMITS, VAULT, too_large
-from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.stores import (
+from keyturn.core.ports.hub import EXPIRES_AT
+from keyturn.core.ports.stores import (
     NO_DETAILS,
     TAG_TAGS,
     TAG_VERSION,
@@ -32,6 +29,9 @@ from keyturn.core.stores import (
     others,
     tag_changes,
 )
+from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.core.text.details import SHOWN
+from keyturn.core.text.names import LIMITS, VAULT, too_large
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.limits import StoreLimits, insist_on_value, unfulfilled
 from keyturn.providers.vault.capabilities import capabilities_at
@@ -72,7 +72,7 @@ def store_login(token_file: str | None, role_id_file: str | None, secret_id_file
 
 @reads_answers()
 class VaultStore:
-    """A :class:`keyturn.core.stores.Store`. Logs in with the token in ``token_file``, or with an AppRole's two files.
+    """A ``Store``. Logs in with the token in ``token_file``, or with an AppRole's two files.
 
     Deleting is soft: the newest version can be undeleted, and is Keyturn's until somebody writes another one.
     """

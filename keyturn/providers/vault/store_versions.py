@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from keyturn.core.hub import VersionState
+from keyturn.core.ports.hub import VersionState
 from keyturn.providers.vault.client import Calls
 
 THREADS: Final = 8

@@ -5,8 +5,8 @@ Source: "Lookup a token (self)" and "Read secret version" in the API of Vault an
 """
 
 from keyturn.core.errors import Denied, NotFound
+from keyturn.core.ports.viewers import DASHBOARD, Viewer
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.viewers import DASHBOARD, Viewer
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.grants import networks_of
@@ -16,7 +16,7 @@ from keyturn.settings.hub import HubSettings
 
 @reads_answers("the hub")
 class VaultViewers:
-    """A :class:`keyturn.core.viewers.ViewersPort` over connections of its own."""
+    """A :class:`keyturn.core.ports.viewers.ViewersPort` over connections of its own."""
 
     def __init__(self, settings: HubSettings) -> None:
         self._place = f"{settings.state_mount}/data/{DASHBOARD}"

@@ -10,7 +10,7 @@ from typing import Any
 
 from keyturn.access_log.readers import Readers
 from keyturn.pages.files import file_name, json_text, write_private
-from keyturn.revocation.incident import IncidentStatus
+from keyturn.revocation.incidents.incident import IncidentStatus
 from keyturn.revocation.report.build import build_report
 from keyturn.revocation.report.model import IncidentReport, LedgerFacts
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from keyturn.access_log.readers import LogRead, Readers, SecretReader
 from keyturn.core.fingerprint import shown
-from keyturn.revocation.incident import STEPS, Event, Incident, IncidentStatus, Result, SecretProgress, Step
+from keyturn.revocation.incidents.incident import STEPS, Event, Incident, IncidentStatus, Result, SecretProgress, Step
 from keyturn.revocation.proof import Check
 from keyturn.revocation.report.model import (
     SCHEMA,

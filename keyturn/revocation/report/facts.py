@@ -11,20 +11,20 @@ from typing import Final
 
 from keyturn.access_log.hub_log import hub_logs
 from keyturn.access_log.readers import Readers, gather
-from keyturn.access_log.trail.summed import TrailLog
-from keyturn.core.access import AccessLog, SummedAccessLog
+from keyturn.access_log.trail.totals import TrailLog
 from keyturn.core.errors import Denied, Invalid, KeyturnError
+from keyturn.core.ports.access import AccessLog, SummedAccessLog
+from keyturn.keys.own_login import own_principals
 from keyturn.ledger.checkpoints import read_checkpoint
 from keyturn.ledger.entries import parse_leaf
 from keyturn.ledger.ports import StoredLedger
-from keyturn.providers.ledger.opening import environment_witnesses, make_checkpoint, reached_ledger
-from keyturn.revocation.incident import Incident, IncidentStatus
+from keyturn.revocation.incidents.incident import Incident, IncidentStatus
 from keyturn.revocation.report import LedgerFacts
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.own_login import own_principals
+from keyturn.rotation.state.context import Workspace
 from keyturn.settings.durations import parse
 from keyturn.settings.trail import VARIABLE as TRAIL
 from keyturn.settings.trail import trail_directory
+from keyturn.wiring.ledger import environment_witnesses, make_checkpoint, reached_ledger
 
 LOOK_BACK: Final = "KEYTURN_LOOK_BACK"
 """How far back readers are looked for, from the moment when somebody asked for the revocation."""

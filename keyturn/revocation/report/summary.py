@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from keyturn.pages.words import clock, count_noun, lasted, list_names
-from keyturn.revocation.incident import IncidentStatus, Mode
+from keyturn.revocation.incidents.incident import IncidentStatus, Mode
 from keyturn.revocation.proof import Check
 from keyturn.revocation.report.model import ReadersReport, SecretReport
 from keyturn.revocation.report.words import STEPS

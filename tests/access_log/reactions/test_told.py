@@ -9,9 +9,9 @@ import pytest
 from keyturn.access_log.detection.alerts import Evidence, FactorCount, Level, Stage
 from keyturn.access_log.reactions.channel import ChannelReaction
 from keyturn.access_log.reactions.ledger import LedgerReaction, note_of
-from keyturn.core.alerts import ROOM, AlertNote
-from keyturn.core.channel import Announcement
-from keyturn.core.ledger import Entry
+from keyturn.core.notifications.alerts import ROOM, AlertNote
+from keyturn.core.notifications.channel import Announcement
+from keyturn.core.ports.ledger import Entry
 from tests.access_log.reactions.samples import BEGUN, NIGHT, alert, complete
 
 MARKUP = "<b>x</b> *x* [x](http://evil.example) `x` ~x~ @channel <!here> www.evil.example \x1b[2J \u202e"

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from keyturn.access_log.trail.layout import Segment, StoredFile
 from keyturn.access_log.trail.parquet import write_segment
-from keyturn.core.access import Access
-from keyturn.core.access_source import SourceRecord
+from keyturn.core.ports.access import Access
+from keyturn.core.ports.access_source import SourceRecord
 
 NOON: Final = datetime(2026, 11, 1, 12, tzinfo=UTC)
 

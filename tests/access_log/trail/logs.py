@@ -13,10 +13,10 @@ from keyturn.access_log.trail.files import TrailFiles
 from keyturn.access_log.trail.layout import StoredFile, files_of
 from keyturn.access_log.trail.parquet import connected, listed, segments_of, write_file
 from keyturn.access_log.trail.trail import Trail
-from keyturn.access_log.trail.verify import TrailReport, verify_trail
-from keyturn.core.access_source import Batch, Malformed, SourceRecord
+from keyturn.access_log.trail.verification.report import TrailReport, verify_trail
 from keyturn.core.errors import Conflict
-from keyturn.core.ledger import Entry, Outcome
+from keyturn.core.ports.access_source import Batch, Malformed, SourceRecord
+from keyturn.core.ports.ledger import Entry, Outcome
 from keyturn.providers.ledger.sqlite import SqliteLedger
 from tests.access_log.trail.events import NOON, access
 from tests.ledger.keys import ORIGIN

@@ -27,9 +27,9 @@ from keyturn.access_log.trail.merging import merge_trail
 from keyturn.access_log.trail.period import Period
 from keyturn.access_log.trail.trail import Trail
 from keyturn.cli.app import app
-from keyturn.core.access import DELETE, DESTROY, LOGIN, Access
-from keyturn.core.access_source import Batch
 from keyturn.core.errors import Invalid
+from keyturn.core.ports.access import DELETE, DESTROY, LOGIN, Access
+from keyturn.core.ports.access_source import Batch
 from keyturn.providers.ledger.sqlite import SqliteLedger
 from tests.access_log.trail.events import NOON, access, records, write
 from tests.access_log.trail.logs import Cursors

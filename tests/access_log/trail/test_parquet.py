@@ -17,8 +17,8 @@ from keyturn.access_log.trail.parquet import (
     segments_of,
     write_segment,
 )
-from keyturn.core.access import LOGIN, Access
 from keyturn.core.errors import NotFound, Rewritten, Unavailable
+from keyturn.core.ports.access import LOGIN, Access
 from tests.access_log.trail.events import NOON, access, records, segment, write
 
 ODD = [

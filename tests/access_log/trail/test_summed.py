@@ -12,8 +12,8 @@ import pytest
 from keyturn.access_log.hub_log import HubAuditLog
 from keyturn.access_log.readers import Readers, gather
 from keyturn.access_log.trail.merging import merge_trail
-from keyturn.access_log.trail.summed import TrailLog
-from keyturn.core.access import READ, Access, Coverage
+from keyturn.access_log.trail.totals import TrailLog
+from keyturn.core.ports.access import READ, Access, Coverage
 from keyturn.revocation.report.facts import logs_at_hand
 from tests.access_log.trail.events import NOON, access, write
 from tests.access_log.trail.test_investigation import DAY

@@ -14,8 +14,6 @@ import pytest
 
 from keyturn.access_log.hub_reads import HubReads
 from keyturn.access_log.sources.line_source import LineSource
-from keyturn.access_log.trail.against import compare_files
-from keyturn.access_log.trail.chain import segment_entries
 from keyturn.access_log.trail.files import TrailFiles
 from keyturn.access_log.trail.layout import files_of
 from keyturn.access_log.trail.leaves import encode_leaves
@@ -23,10 +21,12 @@ from keyturn.access_log.trail.merging import merge_trail
 from keyturn.access_log.trail.parquet import read_file
 from keyturn.access_log.trail.spool import open_segments
 from keyturn.access_log.trail.trail import Trail
-from keyturn.access_log.trail.verify import verify_trail
-from keyturn.core.access_source import Batch, SourceRecord
-from keyturn.core.audit_lines import AuditMount
+from keyturn.access_log.trail.verification.chain import segment_entries
+from keyturn.access_log.trail.verification.file_comparison import compare_files
+from keyturn.access_log.trail.verification.report import verify_trail
 from keyturn.core.errors import Conflict, Invalid, Unavailable, Unrecorded
+from keyturn.core.ports.access_source import Batch, SourceRecord
+from keyturn.core.text.audit_lines import AuditMount
 from keyturn.ledger.merkle import CompactRange, leaf_hashes
 from keyturn.providers.ledger.sqlite import SqliteLedger
 from tests.access_log.trail.conftest import OpenTrail

@@ -5,7 +5,7 @@ from typing import Any
 
 import requests
 
-from keyturn.core.keys import KeyKind
+from keyturn.core.ports.keys import KeyKind
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.keys.key_maker import CryptographyKeys
 from keyturn.strategies.ssh_key import fingerprint

@@ -13,7 +13,7 @@ from pytest_httpserver import HTTPServer
 from deployments.local.emulators.aws import LocalAws
 from deployments.local.support.ports import free_port
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Throttled, Unavailable
-from keyturn.core.stores import RemoteSecret
+from keyturn.core.ports.stores import RemoteSecret
 from keyturn.providers.aws.secrets_manager import AwsSecretsManager
 from tests.contracts.store import assert_silent, fresh_value, marks_for, put
 

@@ -11,7 +11,7 @@ import pytest
 
 from deployments.local.emulators.aws import LocalAws
 from keyturn.catalogue import load_catalogue
-from keyturn.providers.registry import open_store
+from keyturn.wiring.registry import open_store
 from tests.contracts.store import fresh_value, put
 
 NEAR, FAR = "aws/eu-central-1", "aws/us-east-1"

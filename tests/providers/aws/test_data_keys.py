@@ -12,8 +12,8 @@ import pytest
 
 from deployments.local.emulators.aws import LocalAws
 from deployments.local.support.ports import free_port
-from keyturn.core.envelope import DataKeys, SealRefused
 from keyturn.core.errors import Denied, NotFound, Unavailable
+from keyturn.core.ports.envelope import DataKeys, SealRefused
 from keyturn.providers.aws.data_keys import KmsDataKeys
 from tests.contracts.data_keys import CONTEXT, DataKeysContract
 from tests.support import local_aws

@@ -12,14 +12,14 @@ from deployments.local.emulators.aws import LocalAws
 from deployments.local.support.ports import free_port
 from keyturn.catalogue.keys.aws import AwsKmsKeySettings
 from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Unavailable, UnsupportedOperation
-from keyturn.core.kms_policies import same_policy
-from keyturn.core.managed_keys import KeyCondition, KeyOpening
+from keyturn.core.ports.managed_keys import KeyCondition, KeyOpening
+from keyturn.core.rights.kms_policies import same_policy
+from keyturn.keys.key_deletion import END, KEEP, end_key, keep_key
 from keyturn.ledger.entries import parse_leaf
 from keyturn.providers.aws.data_keys import KmsDataKeys
 from keyturn.providers.aws.kms_keys import KmsKey
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.rotation.context import Workspace
-from keyturn.rotation.key_ends import END, KEEP, end_key, keep_key
+from keyturn.rotation.state.context import Workspace
 from keyturn.settings.hub import HubSettings
 from tests.support import local_aws
 from tests.support.lab import Lab, fresh

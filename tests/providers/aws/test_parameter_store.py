@@ -19,10 +19,10 @@ from deployments.local.emulators.aws import LocalAws
 from deployments.local.support.ports import free_port
 from keyturn.catalogue.stores.aws import AwsParameterStoreSettings
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, Locked, NotFound, Throttled, Unavailable
-from keyturn.core.names import AWS_PARAMETER_STORE
-from keyturn.core.rights import CopyRights
+from keyturn.core.ports.stores import Details, OwnershipTags, RemoteSecret
+from keyturn.core.rights.rights import CopyRights
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import Details, OwnershipTags, RemoteSecret
+from keyturn.core.text.names import AWS_PARAMETER_STORE
 from keyturn.providers.aws.parameter_store import AwsParameterStore
 from keyturn.providers.aws.parameter_tags import FEW
 from tests.contracts.merging import MergingCases

@@ -16,9 +16,9 @@ from werkzeug import Request, Response
 
 from deployments.local.emulators.aws import LocalAws
 from keyturn.catalogue.consumers.aws import SnsSettings, SqsSettings
-from keyturn.client.webhook import Receiver
+from keyturn.client.webhooks.receiver import Receiver
 from keyturn.core.errors import Denied, Invalid, NotFound, Unavailable
-from keyturn.core.notices import SECRET_ROTATED, Notice
+from keyturn.core.notifications.notices import SECRET_ROTATED, Notice
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers import reading
 from keyturn.providers.aws.queues import SnsTopic, SqsQueue, SqsReader

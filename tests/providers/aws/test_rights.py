@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from keyturn.core.aws_rights import Place
+from keyturn.core.rights.aws_rights import Place
 from keyturn.providers.aws.rights import decision_of, decisions_in, needed_by
 
 PLACE = Place("eu-central-1", "111122223333")

@@ -10,7 +10,7 @@ import pytest
 
 from keyturn.catalogue.stores.azure import AzureKeyVaultSettings
 from keyturn.providers.azure.client import credential
-from keyturn.providers.registry import open_store
+from keyturn.wiring.registry import open_store
 
 FIRST, SECOND = "11111111-2222-3333-4444-555555555555", "66666666-7777-8888-9999-000000000000"
 

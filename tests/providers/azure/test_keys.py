@@ -17,9 +17,9 @@ from deployments.local.emulators.azure_key_vault import SECRETS_USER, Applicatio
 from deployments.local.emulators.azure_key_vault.auth import ADMINISTRATOR
 from deployments.local.support.ports import free_port
 from keyturn.catalogue.keys.azure import AzureKeySettings
-from keyturn.core.envelope import DataKeys, SealRefused
 from keyturn.core.errors import Denied, Missing, NotFound, Unavailable
-from keyturn.core.managed_keys import KeyCondition, KeyOpening
+from keyturn.core.ports.envelope import DataKeys, SealRefused
+from keyturn.core.ports.managed_keys import KeyCondition, KeyOpening
 from keyturn.providers.azure.data_keys import AzureDataKeys
 from keyturn.providers.azure.keys import AzureKey, open_key_client, span
 from keyturn.providers.vault.hub import VaultHub

@@ -13,9 +13,9 @@ from deployments.local.emulators.service_bus import LocalServiceBus
 from deployments.local.support.ports import free_port
 from deployments.local.support.serving import server_context
 from deployments.local.support.tls import certificate_in
-from keyturn.client.webhook import Receiver
+from keyturn.client.webhooks.receiver import Receiver
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable, Unproven
-from keyturn.core.notices import SECRET_ROTATED, Notice
+from keyturn.core.notifications.notices import SECRET_ROTATED, Notice
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.azure.service_bus import ServiceBusReader, ServiceBusSender
 from keyturn.providers.notices import sign_notice

@@ -49,9 +49,9 @@ from keyturn.core.errors import (
     Unavailable,
     UnsupportedOperation,
 )
-from keyturn.core.names import AZURE_KEY_VAULT
-from keyturn.core.rights import CopyRights
-from keyturn.core.stores import Details, OwnershipTags, RemoteSecret
+from keyturn.core.ports.stores import Details, OwnershipTags, RemoteSecret
+from keyturn.core.rights.rights import CopyRights
+from keyturn.core.text.names import AZURE_KEY_VAULT
 from keyturn.providers.azure import client as azure
 from keyturn.providers.azure import store as azure_key_vault
 from keyturn.providers.azure.store import AzureKeyVault

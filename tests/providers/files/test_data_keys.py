@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.core.envelope import DataKeys
 from keyturn.core.errors import Invalid
+from keyturn.core.ports.envelope import DataKeys
 from keyturn.providers.files.data_keys import FileDataKeys
 from tests.contracts.data_keys import DataKeysContract
 from tests.support.offline import add_generation

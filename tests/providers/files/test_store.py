@@ -14,11 +14,11 @@ from typing import Literal
 
 import pytest
 
-from keyturn.core.dotenv import Reader
 from keyturn.core.errors import Denied, Invalid, NotFound, Unavailable
 from keyturn.core.fingerprint import payload
-from keyturn.core.names import FILE
 from keyturn.core.sensitive import SecretFields, Sensitive
+from keyturn.core.text.dotenv import Reader
+from keyturn.core.text.names import FILE
 from keyturn.providers.files.directory import identity
 from keyturn.providers.files.store import Files
 from tests.contracts.merging import MergingCases, Owner

@@ -11,9 +11,9 @@ from pytest_httpserver import HTTPServer
 
 from deployments.local.emulators.pubsub import Emulator, LocalPubSub
 from deployments.local.support.ports import free_port
-from keyturn.client.webhook import Receiver
+from keyturn.client.webhooks.receiver import Receiver
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
-from keyturn.core.notices import SECRET_ROTATED, Notice
+from keyturn.core.notifications.notices import SECRET_ROTATED, Notice
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers import reading
 from keyturn.providers.gcp import pubsub

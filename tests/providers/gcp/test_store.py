@@ -26,9 +26,7 @@ from google.cloud.secretmanager_v1.types import Secret
 
 from deployments.local.support.ports import free_port
 from keyturn.core import errors
-from keyturn.core.names import GCP_SECRET_MANAGER
-from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import (
+from keyturn.core.ports.stores import (
     TAG_FINGERPRINT,
     TAG_MANAGED_BY,
     TAG_SOURCE,
@@ -39,6 +37,8 @@ from keyturn.core.stores import (
     RemoteSecret,
     Store,
 )
+from keyturn.core.sensitive import Sensitive
+from keyturn.core.text.names import GCP_SECRET_MANAGER
 from keyturn.providers.gcp.errors import from_gcp
 from keyturn.providers.gcp.store import MOST_RETIRED, GcpSecretManager
 from tests.contracts.merging import MergingCases

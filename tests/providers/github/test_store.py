@@ -33,9 +33,9 @@ from keyturn.core.errors import (
     Throttled,
     Unavailable,
 )
-from keyturn.core.names import GITHUB_ACTIONS
+from keyturn.core.ports.stores import OwnershipTags, RemoteSecret, Store
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.stores import OwnershipTags, RemoteSecret, Store
+from keyturn.core.text.names import GITHUB_ACTIONS
 from keyturn.providers.github.store import GitHubActions
 from tests.contracts.store import Raw, StoreContract, assert_silent, eventually, fresh_value, marks_for, put
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.client.notice_files import NoticeFiles
-from keyturn.client.webhook import Receiver
+from keyturn.client.webhooks.notice_files import NoticeFiles
+from keyturn.client.webhooks.receiver import Receiver
 from keyturn.core.errors import Denied, Invalid, NotFound, Unavailable
-from keyturn.core.messages import SignedMessage
-from keyturn.core.notices import SECRET_ROTATED, Notice
+from keyturn.core.notifications.messages import SignedMessage
+from keyturn.core.notifications.notices import SECRET_ROTATED, Notice
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.host import process
 from keyturn.providers.host.process import HostProcess
@@ -62,7 +62,7 @@ class Application:
 
 @pytest.fixture
 def application(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Application]:
-    monkeypatch.setattr("keyturn.client.notice_files.EVERY", 0.02)
+    monkeypatch.setattr("keyturn.client.webhooks.notice_files.EVERY", 0.02)
     made = Application(directory)
     thread = threading.Thread(target=made.files.run)
     thread.start()
@@ -195,7 +195,7 @@ def test_a_signal_says_that_there_is_a_notice(tmp_path: Path, directory: Path) -
 def test_the_reader_looks_at_once_when_a_signals_handler_wakes_it(
     directory: Path, application: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("keyturn.client.notice_files.EVERY", 600)
+    monkeypatch.setattr("keyturn.client.webhooks.notice_files.EVERY", 600)
     time.sleep(0.05)
     application.files.wake()
     assert eventually(lambda: not application.files._woken.qsize())

@@ -17,9 +17,9 @@ from pytest_httpserver import HTTPServer
 from standardwebhooks import Webhook
 from werkzeug import Request, Response
 
-from keyturn.client.webhook import Receiver
+from keyturn.client.webhooks.receiver import Receiver
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
-from keyturn.core.notices import NOTICE_PATH, SECRET_ROTATED, Notice, message_id
+from keyturn.core.notifications.notices import NOTICE_PATH, SECRET_ROTATED, Notice, message_id
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.answers import retry_after
 from keyturn.providers.http.webhook import WebhookSender

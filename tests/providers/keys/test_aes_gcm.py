@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.core.envelope import DataKey, Refusal, SealRefused
 from keyturn.core.errors import Denied, KeyturnError, Unavailable
+from keyturn.core.ports.envelope import DataKey, Refusal, SealRefused
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.keys.aes_gcm import KEY_LIFETIME, AesEnvelope, fresh_key
 
@@ -153,7 +153,7 @@ def test_a_key_of_another_length_is_refused(envelope: AesEnvelope, keys: MemoryK
 def test_without_the_package_the_extra_is_named_and_the_client_needs_none() -> None:
     program = (
         "import sys; sys.modules['cryptography'] = None\n"
-        "import keyturn.client.client, keyturn.client.offline_cache, keyturn.core.envelope\n"
+        "import keyturn.client.client, keyturn.client.offline.cache_file, keyturn.core.ports.envelope\n"
         "from keyturn.core.errors import Invalid\n"
         "try: import keyturn.providers.keys.aes_gcm\n"
         "except Invalid as error: print(error)"

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from keyturn.core.errors import Invalid
-from keyturn.core.keys import ALGORITHMS, PUBLIC_MEMBERS, KeyKind
+from keyturn.core.ports.keys import ALGORITHMS, PUBLIC_MEMBERS, KeyKind
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.keys.key_maker import CryptographyKeys
 

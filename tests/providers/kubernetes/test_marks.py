@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from keyturn.core.stores import OwnershipTags
+from keyturn.core.ports.stores import OwnershipTags
 from keyturn.providers.kubernetes.marks import MENDED, KubernetesSecret
 
 FIRST, SECOND, THIRD = (OwnershipTags("a/b", 1, digit * 64) for digit in "abc")

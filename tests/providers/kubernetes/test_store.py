@@ -29,12 +29,12 @@ from pytest_httpserver import HTTPServer
 from deployments.local.emulators.kubernetes import Account, Emulator, Server, rules
 from deployments.local.emulators.kubernetes.messages import Answer, Request
 from deployments.local.support.ports import free_port
-from keyturn.core.details import KUBECTL_APPLIED, SHOWN
 from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Throttled, Unavailable, UnsupportedOperation
 from keyturn.core.fingerprint import payload
-from keyturn.core.names import KUBERNETES
+from keyturn.core.ports.stores import Detail, Details, RemoteSecret
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.stores import Detail, Details, RemoteSecret
+from keyturn.core.text.details import KUBECTL_APPLIED, SHOWN
+from keyturn.core.text.names import KUBERNETES
 from keyturn.providers.kubernetes.client import APPLY, MERGE, Doing, Namespace
 from keyturn.providers.kubernetes.cluster import settings_for
 from keyturn.providers.kubernetes.store import Kubernetes

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from keyturn.core.errors import Conflict, Denied
-from keyturn.core.rollouts import Rollout, RolloutState, restarter
+from keyturn.core.ports.rollouts import Rollout, RolloutState, restarter
+from keyturn.core.ports.shared import NOTE, Change
+from keyturn.core.ports.stores import Details, RemoteSecret, Store
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.shared import NOTE, Change
-from keyturn.core.stores import Details, RemoteSecret, Store
 from keyturn.providers.kubernetes import restart as kubernetes_restart
 from keyturn.providers.kubernetes.restart import RESTARTED_AT, ROLLED_OUT
 from keyturn.providers.kubernetes.store import Kubernetes

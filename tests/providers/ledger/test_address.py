@@ -12,9 +12,9 @@ from keyturn.core.errors import Invalid, Unavailable, Unrecorded
 from keyturn.ledger.naming import LedgerName, LedgerPlace, NamedLedger
 from keyturn.ledger.signed_notes import PublicKey
 from keyturn.providers.ledger.address import earlier_name, first_name, ledger_address, open_ledger, recorded_place
-from keyturn.providers.ledger.opening import Located, configured_ledger, locate_ledger
 from keyturn.providers.ledger.postgresql import PostgresqlLedger
 from keyturn.providers.ledger.sqlite import SqliteLedger
+from keyturn.wiring.ledger import Located, configured_ledger, locate_ledger
 from tests.ledger.entries import entry
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from deployments.local.mariadb import MariaDB
 from keyturn.core.errors import Denied
+from keyturn.core.rights.target_setup import NO_PASSWORD, OWN_PASSWORD, Handover
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.target_setup import NO_PASSWORD, OWN_PASSWORD, Handover
 from keyturn.providers.mysql.setup import MySQLSetup, open_setup
 from keyturn.providers.mysql.target import MySQL
 from tests.support.at_work import AtWork

@@ -16,11 +16,11 @@ from werkzeug import Request, Response
 
 from deployments.local.mariadb import MariaDB
 from keyturn.core.errors import Denied
-from keyturn.core.messages import SignedMessage
-from keyturn.core.notices import NOTICE_PATH
-from keyturn.core.policy import Trigger
+from keyturn.core.notifications.messages import SignedMessage
+from keyturn.core.notifications.notices import NOTICE_PATH
+from keyturn.core.ports.tracing import current_span, parse_traceparent, traced, traceparent, traces_wanted, use_tracer
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.tracing import current_span, parse_traceparent, traced, traceparent, traces_wanted, use_tracer
 from keyturn.providers.http.webhook import WebhookSender
 from keyturn.providers.mysql.server import MySQLServer, MySQLSession, ServerError
 from keyturn.providers.opentelemetry.traces import OtlpTracer
@@ -213,7 +213,7 @@ def test_without_a_collector_nothing_is_imported_and_nothing_told() -> None:
     assert not traces_wanted({"OTEL_EXPORTER_OTLP_ENDPOINT": ""})
     assert traces_wanted({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://localhost:4318/v1/traces"})
     code = (
-        "import sys, keyturn.core.tracing as t, keyturn.rotation.journal, keyturn.providers.outbound\n"
+        "import sys, keyturn.core.ports.tracing as t, keyturn.rotation.state.journal, keyturn.providers.outbound\n"
         "with t.traced('a') as s: s.set('b', 1)\n"
         "assert t.current_span() == ('', '')\n"
         "assert not [m for m in sys.modules if m.startswith('opentelemetry')]"

@@ -7,7 +7,7 @@ import pytest
 from psycopg2.extensions import connection as PostgresConnection
 
 from keyturn.core.errors import Unavailable
-from keyturn.core.notices import SECRET_REVOKED, Notice
+from keyturn.core.notifications.notices import SECRET_REVOKED, Notice
 from keyturn.providers.postgresql.pool import SecretThreadedPool
 from tests.support.database_login import DatabaseLogin
 from tests.support.hooks import eventually

@@ -13,9 +13,9 @@ import pytest
 
 from deployments.local.prepare import DATABASE
 from keyturn.core.errors import Conflict, Denied, Invalid, Unavailable, Unprivileged
-from keyturn.core.policy import Trigger
+from keyturn.core.rights.target_setup import OWN_PASSWORD, Handover, TargetPlan
+from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.target_setup import OWN_PASSWORD, Handover, TargetPlan
 from keyturn.providers.postgresql.setup import PostgreSQLSetup
 from keyturn.providers.postgresql.target import PostgreSQL
 from keyturn.rotation.outcome import RunState

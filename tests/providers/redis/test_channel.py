@@ -11,9 +11,9 @@ import pytest
 
 from deployments.local.redis import Redis
 from deployments.local.support.ports import free_port
-from keyturn.client.webhook import Receiver
+from keyturn.client.webhooks.receiver import Receiver
 from keyturn.core.errors import Denied, Unavailable, Unproven
-from keyturn.core.notices import SECRET_ROTATED, Notice
+from keyturn.core.notifications.notices import SECRET_ROTATED, Notice
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers import reading
 from keyturn.providers.notices import sign_notice

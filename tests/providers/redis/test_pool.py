@@ -13,7 +13,7 @@ from redis.exceptions import AuthenticationError, ConnectionError
 from deployments.local.redis import Redis
 from keyturn.client.client import SecretClient
 from keyturn.core.errors import Unavailable
-from keyturn.core.notices import SECRET_REVOKED, Notice
+from keyturn.core.notifications.notices import SECRET_REVOKED, Notice
 from keyturn.providers.redis.pool import SecretConnectionPool, SecretCredentials
 from tests.support.acl import Acl
 from tests.support.hooks import eventually

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, exc, text
 
 from keyturn.core.errors import Unavailable
-from keyturn.core.notices import SECRET_REVOKED, Notice
+from keyturn.core.notifications.notices import SECRET_REVOKED, Notice
 from keyturn.providers.sqlalchemy.pool import EngineLogin
 from tests.support.database_login import DatabaseLogin
 from tests.support.hooks import eventually

@@ -11,8 +11,8 @@ import hvac
 import pytest
 
 from deployments.local.prepare import LEASE, REVOKER, WORKER
-from keyturn.core.engines import DatabaseEngine, Terms
 from keyturn.core.errors import Denied, Unavailable
+from keyturn.core.ports.engines import DatabaseEngine, Terms
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings

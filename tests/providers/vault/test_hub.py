@@ -20,7 +20,7 @@ from deployments.local.openbao import OpenBao
 from deployments.local.prepare import LEDGER_KEY, NOTARY, REVOKER
 from deployments.local.support.ports import free_port
 from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Unavailable
-from keyturn.core.hub import Hub, Right
+from keyturn.core.ports.hub import Hub, Right
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings

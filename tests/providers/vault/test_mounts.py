@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Unavailable
-from keyturn.core.hub import Right, VersionState, survey
+from keyturn.core.ports.hub import Right, VersionState, survey
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings

@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from keyturn.core.engines import CertificateRole, SubjectNames
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound
-from keyturn.core.keys import KeyKind
+from keyturn.core.ports.engines import CertificateRole, SubjectNames
+from keyturn.core.ports.keys import KeyKind
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.keys import x509
 from keyturn.providers.keys.key_maker import CryptographyKeys

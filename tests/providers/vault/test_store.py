@@ -15,9 +15,9 @@ from deployments.local.openbao import OpenBao
 from deployments.local.support.ports import free_port
 from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Unavailable, UnsupportedOperation
 from keyturn.core.fingerprint import payload
-from keyturn.core.names import VAULT
+from keyturn.core.ports.stores import Details, OwnershipTags, RemoteSecret
 from keyturn.core.sensitive import SecretFields, Sensitive
-from keyturn.core.stores import Details, OwnershipTags, RemoteSecret
+from keyturn.core.text.names import VAULT
 from keyturn.providers.vault.store import VaultStore
 from tests.contracts.merging import MergingCases, Owner
 from tests.contracts.store import Raw, StoreContract, assert_silent, fresh_value, marks_for, put

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import strategies as st
 from urllib3.connectionpool import HTTPConnectionPool
 
-from keyturn.core.details import SHOWN
 from keyturn.core.plan import Action
-from keyturn.core.stores import Detail
+from keyturn.core.ports.stores import Detail
+from keyturn.core.text.details import SHOWN
+from keyturn.keys.refingerprint import turn_fingerprint_key
 from keyturn.providers.gcp.store import GcpSecretManager
-from keyturn.rotation.sync import CopyState
-from keyturn.sync.own_fingerprints import turn_fingerprint_key
+from keyturn.rotation.copies.push import CopyState
 from tests.support.turning import later
 from tests.sync.drift.site import STORE, Look, RealSite
 

@@ -9,16 +9,16 @@ from typing import Any, Self
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Unavailable
 from keyturn.core.plan import Item, Plan
+from keyturn.core.ports.stores import RemoteSecret
 from keyturn.core.sensitive import SecretFields
-from keyturn.core.stores import RemoteSecret
-from keyturn.providers.registry import open_store, open_workspace
 from keyturn.providers.vault.hub import VaultHub
-from keyturn.rotation.context import Workspace
+from keyturn.rotation.state.context import Workspace
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
 from keyturn.sync.apply import Applier, Result
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, local_executor
+from keyturn.wiring.registry import open_store, open_workspace
 from tests.support.hooks import Replaced, eventually
 from tests.support.lab import ANY_UNDECLARED, Lab, fresh
 from tests.support.mounts import make_kv

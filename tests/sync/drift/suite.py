@@ -12,13 +12,13 @@ from typing import Any, ClassVar, Final, Protocol
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from keyturn.core.details import SHOWN
 from keyturn.core.errors import UnsupportedOperation
 from keyturn.core.fingerprint_keys import generation_of
 from keyturn.core.plan import WRITES, Action
-from keyturn.core.stores import Detail, Unsupported
-from keyturn.rotation.labels import MARKED_ANEW
-from keyturn.rotation.sync import CopyState
+from keyturn.core.ports.stores import Detail, Unsupported
+from keyturn.core.text.details import SHOWN
+from keyturn.rotation.copies.labels import MARKED_ANEW
+from keyturn.rotation.copies.push import CopyState
 from keyturn.sync import observe
 from tests.support import sampling
 from tests.support.lab import Lab

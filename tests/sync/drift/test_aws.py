@@ -12,9 +12,9 @@ import pytest
 from deployments.local.emulators.aws import LocalAws
 from keyturn.core.errors import Unavailable
 from keyturn.core.plan import Action
-from keyturn.core.stores import TAG_FINGERPRINT, TAG_MANAGED_BY
-from keyturn.rotation.labels import describe_copies
-from keyturn.rotation.sync import CopyState
+from keyturn.core.ports.stores import TAG_FINGERPRINT, TAG_MANAGED_BY
+from keyturn.rotation.copies.labels import describe_copies
+from keyturn.rotation.copies.push import CopyState
 from tests.support.hooks import raising
 from tests.sync.drift.site import STORE, Look, RealSite
 from tests.sync.drift.suite import (

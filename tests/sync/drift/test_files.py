@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pytest
 
 from keyturn.core.plan import Action
-from keyturn.providers.registry import open_store
+from keyturn.wiring.registry import open_store
 from tests.support.lab import Lab
 from tests.sync.drift.site import STORE, Look, RealSite
 from tests.sync.drift.suite import CHANGED, ERASED, STRIPPED, TAKEN, Act, DriftContract

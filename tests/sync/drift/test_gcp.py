@@ -12,7 +12,7 @@ from google.cloud.secretmanager_v1 import SecretManagerServiceClient
 from deployments.local.support.ports import free_port
 from keyturn.core.errors import Unavailable
 from keyturn.core.plan import Action
-from keyturn.core.stores import TAG_FINGERPRINT, TAG_MANAGED_BY, TAG_VERSION
+from keyturn.core.ports.stores import TAG_FINGERPRINT, TAG_MANAGED_BY, TAG_VERSION
 from keyturn.providers.gcp.store import GcpSecretManager
 from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan

@@ -12,7 +12,7 @@ from hvac.exceptions import InvalidPath
 
 from deployments.local.openbao import OpenBao
 from keyturn.core.plan import Action
-from keyturn.core.stores import TAG_FINGERPRINT
+from keyturn.core.ports.stores import TAG_FINGERPRINT
 from tests.providers.vault.test_store import POLICIES, STORE
 from tests.support.mounts import make_kv
 from tests.sync.drift.site import RealSite

@@ -9,7 +9,7 @@ from keyturn.access_log.detection.history import History
 from keyturn.access_log.detection.peers import Peers
 from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
 from keyturn.access_log.detection.window import PrincipalWindow
-from keyturn.core.access import HUB, Access
+from keyturn.core.ports.access import HUB, Access
 
 COUNTED: Final = 50_000
 """How many principals or addresses a rule counts for; beyond, those that were seen longest ago are forgotten."""

@@ -10,7 +10,7 @@ from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
 from keyturn.access_log.detection.reorder import NEVER
 from keyturn.access_log.detection.rules.base import Trigger, tuning_of
 from keyturn.access_log.detection.window import PrincipalWindow
-from keyturn.core.access import Access
+from keyturn.core.ports.access import Access
 
 
 class Dormant:

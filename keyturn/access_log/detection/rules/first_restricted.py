@@ -11,7 +11,7 @@ from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
 from keyturn.access_log.detection.reorder import NEVER
 from keyturn.access_log.detection.rules.base import Trigger, tuning_of
 from keyturn.access_log.detection.window import PrincipalWindow
-from keyturn.core.access import Access
+from keyturn.core.ports.access import Access
 
 READERS: Final = 200_000
 """How many readers of secrets are remembered; beyond, those that read longest ago are forgotten."""

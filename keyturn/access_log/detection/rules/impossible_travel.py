@@ -10,7 +10,7 @@ from keyturn.access_log.detection.policy import MonitorPolicy, Site, Tuning
 from keyturn.access_log.detection.rules.base import COUNTED, Trigger, tuning_of
 from keyturn.access_log.detection.sites import distance, site_of
 from keyturn.access_log.detection.window import PrincipalWindow
-from keyturn.core.access import Access
+from keyturn.core.ports.access import Access
 
 NEAR: Final = 100.0
 """Kilometres within which two sites are one: nobody knows more exactly where an address is."""

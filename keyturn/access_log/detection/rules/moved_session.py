@@ -12,7 +12,7 @@ from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
 from keyturn.access_log.detection.rules.base import Trigger, tuning_of
 from keyturn.access_log.detection.seldom import Seldom
 from keyturn.access_log.detection.window import PrincipalWindow
-from keyturn.core.access import Access
+from keyturn.core.ports.access import Access
 
 USUAL: Final = 2
 """Days on which its logins were used from elsewhere, from which on that is usual for a principal."""

@@ -10,7 +10,7 @@ from keyturn.access_log.detection.peers import Peers
 from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
 from keyturn.access_log.detection.rules.base import COUNTED, Trigger, tuning_of
 from keyturn.access_log.detection.window import PrincipalWindow
-from keyturn.core.access import Access
+from keyturn.core.ports.access import Access
 
 REMEMBERED: Final = 1_000
 """Secrets of one principal that are remembered at most, the latest."""

@@ -10,7 +10,7 @@ from keyturn.access_log.detection.peers import Peers
 from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
 from keyturn.access_log.detection.rules.base import COUNTED, Trigger, tuning_of
 from keyturn.access_log.detection.window import PrincipalWindow
-from keyturn.core.access import LOGIN, Access
+from keyturn.core.ports.access import LOGIN, Access
 
 APART: Final = 60.0
 """Seconds between attempts that count: what comes faster is a burst, of which other rules tell."""

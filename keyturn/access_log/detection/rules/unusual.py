@@ -14,7 +14,7 @@ from keyturn.access_log.detection.reorder import NEVER
 from keyturn.access_log.detection.rules.base import Trigger, tuning_of
 from keyturn.access_log.detection.seldom import Seldom
 from keyturn.access_log.detection.window import PrincipalWindow
-from keyturn.core.access import Access
+from keyturn.core.ports.access import Access
 
 TOGETHER: Final = 12 * 3600.0
 """Seconds within which strange things of one principal are seen together."""

@@ -1,0 +1,268 @@
+"""What the runbooks share: the opened workspace, the limit per target, and a bounded fan-out."""
+
+import asyncio
+import functools
+import inspect
+import os
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, ParamSpec, TypeVar, cast
+
+from prefect import Flow, flow
+from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
+from prefect.context import FlowRunContext
+from prefect.logging import get_run_logger
+from prefect.states import Completed, Failed
+
+from flows.support.starting import LEDGER_KEEPER, start_at_next_mark
+from keyturn.core.actor import Acting, acting
+from keyturn.core.errors import KeyturnError, NotFound, TerminalError, Unrecorded, unexpected
+from keyturn.core.ports.tracing import RUN_ATTRIBUTE, TRACE_LABEL, SpanIds, parse_traceparent, traced
+from keyturn.project.runs.heartbeat import heartbeats
+from keyturn.project.runs.places import hold_place
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.journal import record_action
+from tasks.ledger import find_hub
+from tasks.workspace import current_workspace, lenient, names
+
+SIDE_BY_SIDE: Final = 8
+"""Secrets at work at once at one target."""
+
+BATCH: Final = 50
+"""Secrets for one task where each needs little work."""
+
+NOWHERE: Final = Path(os.devnull)
+"""Where results are kept: nothing can be written below a file. Naming it also spares a look-up of the default."""
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+Begun = list[asyncio.Task[datetime | None]]
+"""Where the ledger tells of a run: the request to have it signed, and for when; empty until then."""
+
+_beginning: ContextVar[Callable[[], None] | None] = ContextVar("beginning", default=None)
+
+
+def begins() -> None:
+    """Let the ledger tell of this run, which has found something to do: called before the first of it."""
+    if begin := _beginning.get():
+        begin()
+
+
+@contextmanager
+def told_of(opened: Workspace, name: str, path: str, *, looks: bool) -> Iterator["Begun"]:
+    """Let the ledger tell that a run begins, and how it ended; of one that ``looks``, only where it does something.
+
+    One that fails is told of in any case.
+    """
+    with ExitStack() as stack:
+        begun: Begun = []
+
+        def begin() -> None:
+            if not begun:
+                stack.enter_context(record_action(opened, f"flow {name}", path))
+                begun.append(asyncio.create_task(start_at_next_mark(LEDGER_KEEPER)))
+
+        if not looks:
+            begin()
+        token = _beginning.set(begin)
+        try:
+            yield begun
+        except BaseException:
+            with suppress(Unrecorded):
+                begin()
+            raise
+        finally:
+            _beginning.reset(token)
+
+
+async def begin_run(stack: ExitStack, opened: Workspace, name: str, path: str, *, looks: bool) -> Begun:
+    """Have the ledger told of it in ``stack``. A hub that does not say which ledger is its own is waited for, once."""
+    try:
+        return stack.enter_context(told_of(opened, name, path, looks=looks))
+    except Unrecorded:
+        await find_hub("the hub")
+        return stack.enter_context(told_of(opened, name, path, looks=looks))
+
+
+async def vouch(begun: Begun) -> None:
+    """Have the ledger signed over what a run has left there: at the next mark, and at the one after its end.
+
+    Where that is the same mark, it has been asked for.
+    """
+    marks = await asyncio.gather(*begun)
+    if any(mark is None or mark <= datetime.now(UTC) for mark in marks):
+        await start_at_next_mark(LEDGER_KEEPER)
+
+
+def runbook(
+    name: str,
+    run_name: str | Callable[[], str] | None = None,
+    *,
+    timeout: timedelta,
+    looks: bool = False,
+    opens: Callable[[], Workspace] = current_workspace,
+    revoking: bool = False,
+) -> Callable[[Callable[P, Awaitable[T]]], Flow[P, Awaitable[T]]]:
+    """The one decorator of all flows: the ledger tells of each run, nothing is persisted, nothing printed is kept.
+
+    A run begins only once that is written, by the ledger of what ``opens`` gives; one that ``looks``, and was asked for
+    no secret by name, is told of from where it :func:`begins`. An error becomes the state's message
+    in its own words; one that is not Keyturn's own is replaced. A run that takes longer than ``timeout`` ends as
+    TimedOut, which is a failure that people are told of; what it leaves is finished by the next one.
+    ``revoking``: the run works with what loads of a broken catalogue.
+    """
+    decorated: Callable[[Callable[P, Awaitable[T]]], Flow[P, Awaitable[T]]] = flow(
+        name=name,
+        flow_run_name=run_name or name,
+        timeout_seconds=timeout.total_seconds(),
+        persist_result=False,
+        result_storage=NOWHERE,
+        log_prints=False,
+    )
+
+    def decorate(body: Callable[P, Awaitable[T]]) -> Flow[P, Awaitable[T]]:
+        signature = inspect.signature(body)
+
+        def named(*args: P.args, **kwargs: P.kwargs) -> str:
+            # Prefect gives by position whatever can be given so.
+            return str(signature.bind(*args, **kwargs).arguments.get("path") or "")
+
+        @functools.wraps(body)
+        async def run(*args: P.args, **kwargs: P.kwargs) -> Any:
+            token, path = acting.set(at_work()), named(*args, **kwargs)
+            lenient.set(revoking)
+            begun: Begun = []
+            try:
+                opened = await asyncio.to_thread(opens)
+                attributes = {"keyturn.secret": path, RUN_ATTRIBUTE: run_id()}
+                work = traced(f"flow {name}", attributes, trace=trace_of_run(), parent=asked_within())
+                with work, heartbeats(), ExitStack() as stack:
+                    begun = await begin_run(stack, opened, name, path, looks=looks and not path)
+                    return await body(*args, **kwargs)
+            except KeyturnError as error:
+                return ended(error)
+            except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value
+                return ended(unexpected(error).during(name, path or "the catalogue"))
+            finally:
+                acting.reset(token)
+                await vouch(begun)
+
+        return decorated(run)
+
+    return decorate
+
+
+def run_id() -> str:
+    """The run's id, as Prefect shows it; empty outside Prefect."""
+    run = FlowRunContext.get()
+    return str(run.flow_run.id) if run and run.flow_run else ""
+
+
+def trace_of_run() -> str:
+    """The id of a run's trace: its own, so that whoever sees the run finds the trace; empty outside Prefect."""
+    return run_id().replace("-", "")
+
+
+def asked_within() -> SpanIds:
+    """The span of the command that asked for this run, as its label says; none where that is no such thing."""
+    run = FlowRunContext.get()
+    return parse_traceparent(run.flow_run.labels.get(TRACE_LABEL) if run and run.flow_run else None)
+
+
+def at_work() -> Acting:
+    """This run, and who asked for it as far as Prefect knows: a schedule, an automation, whoever may use the server."""
+    run = FlowRunContext.get()
+    if run is None or run.flow_run is None:
+        return Acting("Prefect", by_others=True)
+    by = run.flow_run.created_by
+    asked_by = f"{(by.type or 'Prefect').lower()} {by.display_value or ''}".strip() if by else "Prefect"
+    return Acting(f"{run.flow_run.name} {run.flow_run.id}", asked_by, by_others=True)
+
+
+def ended(error: KeyturnError) -> Any:
+    """The failed state that Prefect shows, and raises as ``error`` where the flow is called from Python."""
+    return Failed(message=str(error), data=error)
+
+
+def well(message: str, returned: T) -> T:
+    """The completed state with a message of its own, which the log tells too.
+
+    Whoever calls the flow from Python is given ``returned``.
+    """
+    get_run_logger().info("%s", message)
+    return cast(T, Completed(message=message, data=returned))
+
+
+async def workspace() -> Workspace:
+    """This process's workspace, opened in a thread so that the flow's heartbeat goes on."""
+    return await asyncio.to_thread(current_workspace)
+
+
+@asynccontextmanager
+async def at_target(target: str | None) -> AsyncIterator[None]:
+    """The place of the one fan-out that may work at a target; secrets without a target need none.
+
+    Taken once a run, not once a secret: on SQLite the server often answers a change of slots with 503 while
+    it writes events, and Prefect's client then waits two seconds. Raises NotFound without such a place.
+    """
+    if target is None:
+        yield
+        return
+    limit = names().limit(target)
+    try:
+        async with hold_place(limit):
+            yield
+    except ConcurrencySlotAcquisitionError:
+        problem, hint = (
+            "the Prefect server does not give it",
+            f"Run `keyturn bootstrap{names().option}`, which makes one for each target",
+        )
+        raise NotFound("take", f"the limit {limit}", problem, hint) from None
+
+
+def by_target(opened: Workspace, paths: Sequence[str]) -> dict[str | None, list[str]]:
+    """The paths, grouped by the target that their rotation works at."""
+    groups: dict[str | None, list[str]] = defaultdict(list)
+    for path in paths:
+        groups[getattr(opened.secret(path).rotation, "target", None)].append(path)
+    return groups
+
+
+async def each(paths: Sequence[str], work: Callable[[str], Awaitable[T]]) -> dict[str, T | KeyturnError]:
+    """Run ``work`` for every path, a few at a time; one that fails never stops another."""
+    places = asyncio.Semaphore(SIDE_BY_SIDE)
+
+    async def one(path: str) -> T | KeyturnError:
+        async with places:
+            try:
+                return await work(path)
+            except KeyturnError as error:
+                return error
+
+    return dict(zip(paths, await asyncio.gather(*map(one, paths)), strict=True))
+
+
+def chosen(opened: Workspace, path: str | None) -> list[str]:
+    """The one secret asked for, or every one of the catalogue. Raises NotFound."""
+    return [opened.secret(path).path] if path else sorted(opened.catalogue.secrets)
+
+
+def in_batches(items: Sequence[T], size: int) -> Iterator[list[T]]:
+    """The items in lists of at most ``size``."""
+    return (list(items[start : start + size]) for start in range(0, len(items), size))
+
+
+def raise_failures(doing: str, results: dict[str, T | KeyturnError]) -> None:
+    """End the run as failed when any secret failed, naming each."""
+    errors = [error for error in results.values() if isinstance(error, KeyturnError)]
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        problem = " | ".join(map(str, errors))
+        raise TerminalError(doing, f"{len(errors)} of {len(results)} secrets", problem)

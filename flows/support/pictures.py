@@ -1,0 +1,94 @@
+"""What Prefect shows of a secret between runs: its newest state as one page with a graph, and one table of all.
+
+They are shown and no more: what keeps them from being made is logged, and fails no run.
+"""
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
+from prefect.logging import get_run_logger
+
+from flows.support.lineage import emit_copies, emit_turn
+from flows.support.report import slug
+from keyturn.core.errors import KeyturnError, unexpected
+from keyturn.core.schedule.windows import told
+from keyturn.core.workspaces import HOUSE, SECRET
+from keyturn.pages.secret_graph import SecretGraph
+from keyturn.rotation.copies.push import Pushed
+from tasks import pictures as tasks
+from tasks.story import target_of
+from tasks.workspace import current_workspace, names
+
+SIDE_BY_SIDE: Final = 8
+"""Pages that are on their way to the server at once."""
+
+MOST: Final = 50
+"""Secrets that one run draws: of a run over more, the table tells."""
+
+Copies = Mapping[str, Sequence[Pushed] | None]
+"""What a run has seen of each secret's copies; None where it has seen none of them, and they are to be looked up."""
+
+
+async def draw(
+    copies: Copies, previous: Mapping[str, str] | None = None, turned: Mapping[str, int | None] | None = None
+) -> None:
+    """Show each of these secrets anew, as far as the catalogue declares it still, and tell what was made.
+
+    ``previous`` tells, of some, what has become of the credential before, and ``turned`` which version of it this run
+    has put in force.
+    """
+    with shown("the pages of secrets"):
+        declared = sorted(path for path in copies if path in current_workspace().catalogue.secrets)
+        few = {path: copies[path] for path in declared[:MOST]}
+        for path in few:
+            tell_made(path, few[path] or (), (turned or {}).get(path))
+        graphs = await tasks.draw_secrets.fn(few, previous or {}) if few else {}
+        places = asyncio.Semaphore(SIDE_BY_SIDE)
+        await asyncio.gather(*(show(path, graph, places) for path, graph in graphs.items()))
+        if more := len(declared) - len(few):
+            get_run_logger().info("the pages of %d more secrets are renewed when they change again", more)
+
+
+def tell_made(path: str, copies: Sequence[Pushed], version: int | None) -> None:
+    """The events of what this run has made of one secret: a ``version`` of it, and copies."""
+    if version:
+        emit_turn(path, version, target_of(current_workspace(), path))
+    emit_copies(path, copies, turned=version is not None)
+
+
+async def show(path: str, graph: SecretGraph, places: asyncio.Semaphore) -> None:
+    """Leave one secret's page, under a key of its own."""
+    async with places:
+        await acreate_markdown_artifact(str(graph), key=key_of(path), description=f"{path}: {graph.hub.state}")
+
+
+def key_of(path: str) -> str:
+    """The key of a secret's page, such as ``secret-ml-training--database``: no two paths have the same."""
+    key = f"{SECRET}-{path.replace('/', '--')}"
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*(/[a-z0-9]+(-[a-z0-9]+)*)*", path):
+        key = f"{slug(key)}---{hashlib.sha256(path.encode()).hexdigest()[:12]}"
+    return names().artifact(key)
+
+
+async def list_all() -> None:
+    """Show the table of all secrets anew."""
+    with shown("the table of all secrets"):
+        if rows := await tasks.list_rows.fn("the catalogue"):
+            text = f"{len(rows)} secrets, as of {told(current_workspace().clock())}"
+            await acreate_table_artifact(rows, key=slug(names().artifact(HOUSE)), description=text)
+
+
+@contextmanager
+def shown(what: str) -> Iterator[None]:
+    """Log why it can't be shown."""
+    try:
+        yield
+    except KeyturnError as error:
+        get_run_logger().warning("not renewed: %s: %s", what, error)
+    except Exception as error:  # noqa: BLE001  the run has done its work, and the text could hold anything
+        get_run_logger().warning("not renewed: %s: %s", what, unexpected(error))

@@ -1,0 +1,41 @@
+"""Many attempts that got nothing: somebody tries what a login may do, or which secrets there are."""
+
+from datetime import timedelta
+from typing import ClassVar
+
+from keyturn.access_log.detection.history import History
+from keyturn.access_log.detection.peers import Peers
+from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
+from keyturn.access_log.detection.rules.base import Recently, Trigger, tuning_of
+from keyturn.access_log.detection.window import PrincipalWindow
+from keyturn.core.ports.access import LOGIN, Access
+
+
+class FailedReads:
+    """``count`` failed accesses of one principal ``within`` a time. Failed logins, which are nobody's, by address.
+
+    What is refused to somebody who was seen on five days before, and was given it then, is broken and not guessed.
+    """
+
+    name: ClassVar = "failed-reads"
+    tuning: ClassVar = Tuning(800, 10, timedelta(minutes=5))
+    trigger: ClassVar = Trigger.DENIED
+
+    def __init__(self, history: History, peers: Peers) -> None:
+        self._failed = Recently()
+
+    def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
+        """Everybody."""
+        return True
+
+    def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
+        """Whether there are too many."""
+        tuning = tuning_of(self, policy)
+        login = access.action == LOGIN
+        if window.learned and window.was_given(access.path):
+            return ""
+        who = f"@{access.source}" if login else f"{access.system} {access.principal}"
+        if not self._failed.full(who, at, tuning):
+            return ""
+        minutes = tuning.within.total_seconds() / 60
+        return f"{tuning.count} {'logins' if login else 'accesses'} failed within {minutes:g} min"

@@ -1,0 +1,58 @@
+"""Many secrets that are new to a principal, in a short time: somebody takes what there is."""
+
+from datetime import timedelta
+from typing import ClassVar, Final
+
+from keyturn.access_log.detection.bounds import drop_least
+from keyturn.access_log.detection.history import History
+from keyturn.access_log.detection.identities import is_person
+from keyturn.access_log.detection.peers import Peers
+from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
+from keyturn.access_log.detection.reorder import NEVER
+from keyturn.access_log.detection.rules.base import Recently, Trigger, tuning_of
+from keyturn.access_log.detection.window import PrincipalWindow
+from keyturn.core.ports.access import Access
+
+REFUSED: Final = 100_000
+"""Refused attempts that are remembered, so that the same one counts once; beyond, the oldest are forgotten."""
+
+
+class Enumeration:
+    """``count`` distinct secrets ``within`` a time, none of which the principal was given in its window before.
+
+    Attempts that got nothing count, too. What a program that was seen on five days before was given at any time before
+    does not: jobs of a week or a month come back for it.
+    """
+
+    name: ClassVar = "enumeration"
+    tuning: ClassVar = Tuning(800, 30, timedelta(minutes=10))
+    trigger: ClassVar = Trigger.NEW_PATH
+
+    def __init__(self, history: History, peers: Peers) -> None:
+        self._new = Recently()
+        self._refused: dict[tuple[str, str, str], float] = {}
+
+    def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
+        """Everybody."""
+        return True
+
+    def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
+        """Whether there are too many."""
+        tuning = tuning_of(self, policy)
+        if window.learned and window.was_given(access.path) and not is_person(access.principal):
+            return ""
+        if access.denied and self._tried(access, at, tuning):
+            return ""
+        if not self._new.full(f"{access.system} {access.principal}", at, tuning):
+            return ""
+        minutes = tuning.within.total_seconds() / 60
+        return f"{tuning.count} secrets within {minutes:g} min that it had not been given in its last 24 hours"
+
+    def _tried(self, access: Access, at: float, tuning: Tuning) -> bool:
+        """Whether it was refused the same lately."""
+        attempt = (access.system, access.principal, access.path)
+        before = self._refused.get(attempt, NEVER)
+        self._refused[attempt] = at
+        if len(self._refused) > REFUSED:
+            drop_least(self._refused, REFUSED, lambda moment: moment)
+        return before > at - tuning.within.total_seconds()

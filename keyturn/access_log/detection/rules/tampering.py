@@ -1,0 +1,95 @@
+"""Many secrets that one principal ends at once: for a ransom, or so that nobody sees what was there."""
+
+from datetime import timedelta
+from math import inf
+from typing import ClassVar, Final
+
+from keyturn.access_log.detection.bounds import drop_least
+from keyturn.access_log.detection.habits import DAY
+from keyturn.access_log.detection.history import History
+from keyturn.access_log.detection.identities import is_person
+from keyturn.access_log.detection.peers import Peers
+from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
+from keyturn.access_log.detection.reorder import NEVER
+from keyturn.access_log.detection.rules.base import COUNTED, Trigger, is_own_end, tuning_of
+from keyturn.access_log.detection.window import PrincipalWindow
+from keyturn.core.ports.access import Access
+
+REMEMBERED: Final = 1_000
+"""Secrets of one principal that are remembered at most, those that it ended last."""
+
+USUAL_FOR: Final = 30 * DAY
+DAYS: Final = 2
+"""On so many days of that time a program has to have ended half as many, so that it is what it does."""
+
+
+class _Ended:
+    """What one principal has ended: each secret with the last time, and the most at once of each day."""
+
+    __slots__ = ("last", "most", "secrets")
+
+    def __init__(self) -> None:
+        self.last = NEVER
+        self.secrets: dict[str, float] = {}
+        self.most: dict[int, int] = {}
+
+    def add(self, path: str, at: float, within: float) -> int:
+        """That it ends versions of a secret, or tries to; how many secrets that makes within the time."""
+        self.secrets.pop(path, None)
+        self.secrets[path], self.last = at, max(at, self.last)
+        if len(self.secrets) > REMEMBERED:
+            del self.secrets[next(iter(self.secrets))]
+        return sum(moment > at - within for moment in self.secrets.values())
+
+    def is_usual(self, count: int, at: float) -> bool:
+        """Whether it did so on other days."""
+        today = int(at // DAY)
+        self.most = {day: most for day, most in self.most.items() if day > today - USUAL_FOR // DAY}
+        return sum(2 * most >= count for day, most in self.most.items() if day < today) >= DAYS
+
+    def learn(self, count: int, at: float) -> None:
+        """That it was allowed to."""
+        today = int(at // DAY)
+        self.most[today] = max(count, self.most.get(today, 0))
+
+
+class MassDeletion:
+    """``count`` secrets ``within`` a time whose versions one principal deletes or destroys, or tries to.
+
+    Keyturn's own logins in the hub do so where something is revoked, and programs that clean up: those that were
+    allowed to end half as many at once on two other days of the last 30 are let be.
+    """
+
+    name: ClassVar = "mass-deletion"
+    tuning: ClassVar = Tuning(1000, 10, timedelta(minutes=10))
+    trigger: ClassVar = Trigger.ENDED
+
+    def __init__(self, history: History, peers: Peers) -> None:
+        self._ended: dict[tuple[str, str], _Ended] = {}
+
+    def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
+        """Everybody."""
+        return True
+
+    def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
+        """Whether there are too many."""
+        if is_own_end(access, policy):
+            return ""
+        tuning = tuning_of(self, policy)
+        ended = self._of(access)
+        count = ended.add(access.path, at, tuning.within.total_seconds())
+        usual = not is_person(access.principal) and ended.is_usual(count, at)
+        if not access.denied:
+            ended.learn(count, at)
+        if count < tuning.count or usual:
+            return ""
+        return f"{count} secrets deleted or destroyed within {tuning.within.total_seconds() / 60:g} min"
+
+    def _of(self, access: Access) -> _Ended:
+        who = (access.system, access.principal)
+        ended = self._ended.get(who)
+        if ended is None:
+            ended = self._ended[who] = _Ended()
+            if len(self._ended) > COUNTED:
+                drop_least(self._ended, COUNTED, lambda other: inf if other is ended else other.last)
+        return ended

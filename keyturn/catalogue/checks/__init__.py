@@ -1,0 +1,1 @@
+"""Checks of the whole catalogue: references between entries, rules, times and permissions."""

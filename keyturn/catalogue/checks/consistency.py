@@ -1,0 +1,617 @@
+"""What no single value shows: names that nothing declares, places claimed twice, times that don't fit together.
+
+Each check is small, takes the plain data of the files, and passes over what has the wrong type (that is
+reported elsewhere): so one mistake hides no other.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, get_args
+
+from keyturn.catalogue import drills
+from keyturn.catalogue.access_policies import AccessPolicySettings
+from keyturn.catalogue.checks import account_names, decoys, times
+from keyturn.catalogue.checks import copy_metadata as beside
+from keyturn.catalogue.checks import env_file_readers as readers
+from keyturn.catalogue.checks import previous_versions as previous
+from keyturn.catalogue.checks import rules as rule_checks
+from keyturn.catalogue.checks import silent_consumers as unanswered
+from keyturn.catalogue.checks.access import find_access_flaws
+from keyturn.catalogue.checks.hub import find_hub_problems
+from keyturn.catalogue.checks.plain_data import (
+    at,
+    copy_names,
+    describe_secret,
+    destinations,
+    merged_keys,
+    name_templates,
+    text_at,
+)
+from keyturn.catalogue.consumers import ConsumerSettings
+from keyturn.catalogue.destinations import EACH as FIELD
+from keyturn.catalogue.destinations import Destination, FieldPattern, SyncSettings, Update
+from keyturn.catalogue.exceptions import ExceptionSettings
+from keyturn.catalogue.files.environment import references
+from keyturn.catalogue.files.problems import KeyPath, Problem
+from keyturn.catalogue.files.source import SECTIONS, CatalogueEntry
+from keyturn.catalogue.freezes import illegal_pattern
+from keyturn.catalogue.grant_accounts import KINDS as GRANT_KINDS
+from keyturn.catalogue.grant_accounts import GrantAccountSettings
+from keyturn.catalogue.groups import Groups, members
+from keyturn.catalogue.models import SecretDeclaration
+from keyturn.catalogue.pki import find_misfits
+from keyturn.catalogue.rules import RuleSettings
+from keyturn.catalogue.stores import STORE_KINDS, StoreSettings
+from keyturn.catalogue.targets import TargetSettings
+from keyturn.core.mounts import DEFAULT, EVERY, split
+from keyturn.core.text.path_patterns import apart, covers
+from keyturn.core.text.suggest import advice, likely
+from keyturn.settings.choices import models
+from keyturn.settings.fields import NAME, illegal_secret
+from keyturn.settings.stores import System
+from keyturn.strategies.base import StrategySettings
+from keyturn.strategies.registry import STRATEGIES
+
+SAMPLE: Final = "field"
+"""Stands for a field's name where only the secret tells which there are."""
+TARGET_KINDS: Final = {
+    tag for model in models(TargetSettings) for tag in get_args(model.model_fields["kind"].annotation)
+}
+
+
+@dataclass(frozen=True)
+class World:
+    """All entries, by section and name, and what tells each store and target from the others.
+
+    ``complete`` is False where a file could not be read: then a name may be declared there.
+    """
+
+    entries: Mapping[str, Mapping[str, CatalogueEntry]]
+    systems: Mapping[tuple[str, str], System]
+    complete: bool
+    syncs: Mapping[str, SyncSettings] = field(default_factory=dict)
+    groups: Groups = field(default_factory=dict)
+    stores: Mapping[str, StoreSettings] = field(default_factory=dict)
+    rules: Mapping[str, RuleSettings] = field(default_factory=dict)
+    secrets: Mapping[str, SecretDeclaration] = field(default_factory=dict)
+    consumers: Mapping[str, ConsumerSettings] = field(default_factory=dict)
+    policies: Mapping[str, AccessPolicySettings] = field(default_factory=dict)
+    grants: Mapping[str, GrantAccountSettings] = field(default_factory=dict)
+    hub: Mapping[str, Any] = field(default_factory=dict)
+
+    def system(self, section: str, name: str) -> System:
+        """The remote system behind a store or target; one that is broken or undeclared stands for itself."""
+        return self.systems.get((section, name), ("", name))
+
+    def named(self, section: str) -> list[str]:
+        """Every name of that section, those of the stores that a group stands for too."""
+        members = (member for several in self.groups.values() for member in several) if section == "stores" else ()
+        return [*self.entries[section], *members]
+
+    def unsound(self, group: str) -> bool:
+        """Whether an entry of stores is broken, so that nobody knows what it stands for."""
+        return group in self.entries["stores"] and group not in self.groups and ("stores", group) not in self.systems
+
+    def kind(self, store: str) -> str | None:
+        """A store's kind, even of one that is broken otherwise."""
+        entry = self.entries["stores"].get(store.partition("/")[0])
+        kind = text_at(entry, "kind") if entry else None
+        return kind if kind in STORE_KINDS else None
+
+    def merges(self, store: str) -> bool:
+        """Whether single keys can be laid into secrets there."""
+        kind = self.kind(store)
+        return kind is None or STORE_KINDS[kind].MERGES
+
+    def gives_back(self, store: str) -> bool:
+        """Whether its values can be read; a store of no known kind is refused for that."""
+        kind = self.kind(store)
+        return kind is None or STORE_KINDS[kind].READABLE
+
+
+KUBERNETES: Final = "kubernetes"
+"""The kind of the stores that an access log may name."""
+
+Found = Iterator[Problem]
+Claim = tuple[Any, CatalogueEntry, KeyPath, str]
+"""What is claimed, by whom, where it says so, and what it is called in a message."""
+
+
+def find_conflicts(world: World) -> list[Problem]:
+    """Everything that is wrong between the entries."""
+    secrets = list(world.entries["secrets"].values())
+    problems = [problem for check in EACH for entry in secrets for problem in check(entry, world)]
+    problems += [problem for entry in _labelled(world) for problem in _legal_label(entry)]
+    problems += [problem for entry in world.entries["freezes"].values() for problem in _freeze(entry, world)]
+    problems += [problem for entry in world.entries["syncs"].values() for problem in _sync(entry, world)]
+    problems += [problem for entry in world.entries["rules"].values() for problem in _rule(entry, world)]
+    problems += [problem for entry in world.entries["exceptions"].values() for problem in _exception(entry, world)]
+    policies = world.entries["access_policies"]
+    chosen = (*world.entries["monitors"].values(), *policies.values())
+    problems += [problem for entry in chosen for problem in _chosen(entry, world)]
+    problems += [problem for entry in world.entries["access_logs"].values() for problem in _access_log(entry, world)]
+    problems += [problem for entry in world.entries["grants"].values() for problem in _granting_target(entry, world)]
+    problems += [problem for entry in policies.values() for problem in _grant(entry, world)]
+    problems += [policies[name].problem(*flaw) for name, flaw in find_access_flaws(world)]
+    problems += [problem for entry in world.entries["pki"].values() for problem in references(entry)]
+    problems += find_misfits(world.entries["pki"])
+    problems += [problem for entry in world.entries["hub"].values() for problem in find_hub_problems(entry, world)]
+    problems += _managed_keys(list(world.entries["keys"].values()), world)
+    mounts = world.entries["mounts"]
+    problems += [problem for entry in mounts.values() for problem in _mount(entry, mounts)]
+    problems += [problem for entry in world.entries["stores"].values() for problem in _own_tags(entry, world)]
+    problems += [problem for claims in CLAIMS for problem in _claimed_twice(claims, secrets, world)]
+    problems += _lists_of_several(secrets, world)
+    problems += _whole_and_merged(secrets, world)
+    return problems
+
+
+def _granting_target(entry: CatalogueEntry, world: World) -> Found:
+    """Accounts for grants are made at a declared target, of a kind that ends them by itself."""
+    yield from references(entry)
+    name = text_at(entry, "target")
+    if name is None:
+        return
+    yield from _declared(entry, ("target",), "targets", name, world)
+    other = world.entries["targets"].get(name)
+    kind = text_at(other, "kind") if other else None
+    if kind and kind not in GRANT_KINDS and kind in TARGET_KINDS:
+        message = f"no account ends by itself within a minute of its time at {name}, which is of the kind {kind}"
+        remedy = (
+            f"Name a target of the kind {', '.join(sorted(GRANT_KINDS))}, or let the hub's engine make it: credential."
+        )
+        yield entry.problem(("target",), message, remedy)
+
+
+def _grant(entry: CatalogueEntry, world: World) -> Found:
+    """The kind of account that a policy gives is declared."""
+    if name := text_at(entry, "grant"):
+        yield from _declared(entry, ("grant",), "grants", name, world)
+
+
+# --- one secret --------------------------------------------------------------------------------------------
+
+
+def legal_hub_path(entry: CatalogueEntry, _: World) -> Found:
+    """The name of a secret is a path in the hub."""
+    if flaw := illegal_secret(entry.name):
+        yield entry.problem((), *flaw)
+
+
+def known_mount(entry: CatalogueEntry, world: World) -> Found:
+    """What stands before a path is a declared mount."""
+    mount, within = split(entry.name)
+    if mount == DEFAULT:
+        yield entry.problem((), "a secret of the default mount has no name before its path", f"Call it {within}.")
+    elif mount:
+        yield from _declared(entry, (), "mounts", mount, world)
+
+
+def not_below_another(entry: CatalogueEntry, world: World) -> Found:
+    """A path is a secret or a folder, not both: a policy for the one would open the other."""
+    parts = entry.name.split("/")
+    for above in ("/".join(parts[:count]) for count in range(1, len(parts))):
+        if other := world.entries["secrets"].get(above):
+            remedy = f"Rename one of the two, {above} is at {other.file}:{other.line}."
+            yield entry.problem((), f"this secret lies below the secret {above}", remedy)
+
+
+def no_references(entry: CatalogueEntry, _: World) -> Found:
+    """What a secret is does not depend on the environment."""
+    yield from references(entry)
+
+
+def known_stores(entry: CatalogueEntry, world: World) -> Found:
+    """Every destination is in a declared store."""
+    for index, store, _ in destinations(entry):
+        yield from _declared(entry, ("destinations", index, "store"), "stores", store, world)
+
+
+def known_target(entry: CatalogueEntry, world: World) -> Found:
+    """The target is declared."""
+    if name := text_at(entry, "rotation", "target"):
+        yield from _declared(entry, ("rotation", "target"), "targets", name, world)
+
+
+def fitting_target(entry: CatalogueEntry, world: World) -> Found:
+    """The target is of a kind that the strategy works at."""
+    name, model = text_at(entry, "rotation", "target"), _strategy(entry)
+    other = world.entries["targets"].get(name or "")
+    kind = text_at(other, "kind") if other else None
+    if model and model.targets and kind and kind not in model.targets and kind in TARGET_KINDS:
+        strategy, fitting = text_at(entry, "rotation", "strategy"), ", ".join(sorted(model.targets))
+        message = f"{strategy} does not work at {name}, which is of the kind {kind}"
+        yield entry.problem(("rotation", "target"), message, f"Name a target of the kind {fitting}.")
+
+
+def known_consumers(entry: CatalogueEntry, world: World) -> Found:
+    """Every consumer is declared, and named once."""
+    consumers = at(entry.data, ("consumers",))
+    before: set[str] = set()
+    for index, name in enumerate(consumers if isinstance(consumers, list) else ()):
+        if not isinstance(name, str):
+            continue
+        if name in before:
+            yield entry.problem(("consumers", index), f"the consumer {name} is named twice", "Name it once.")
+        before.add(name)
+        yield from _declared(entry, ("consumers", index), "consumers", name, world)
+
+
+def canary_among_consumers(entry: CatalogueEntry, _: World) -> Found:
+    """Who is told first is among those who are told, and the old value can be put back."""
+    canary, consumers = at(entry.data, ("rollout", "canary")), at(entry.data, ("consumers",))
+    listed = consumers if isinstance(consumers, list) else []
+    for index, name in enumerate(canary if isinstance(canary, list) else ()):
+        if isinstance(name, str) and name not in listed:
+            path = ("rollout", "canary", index)
+            yield entry.problem(
+                path,
+                f"{name} is not among the secret's consumers",
+                advice(name, map(str, listed), "Name it there too."),
+            )
+    model = _strategy(entry)
+    if canary is not None and model and not model.takes_back:
+        message = f"with {text_at(entry, 'rotation', 'strategy')} the previous value can't be put in force again"
+        yield entry.problem(("rollout",), message, "Leave rollout out, or use another strategy.")
+
+
+def legal_remote_names(entry: CatalogueEntry, world: World) -> Found:
+    """Every destination's name is one that its store allows."""
+    patterns = ((index, store, name.replace(FIELD, SAMPLE)) for index, store, name in name_templates(entry))
+    for index, store, name in (*copy_names(entry), *patterns):
+        kind = world.kind(store)
+        if kind and name and (flaw := STORE_KINDS[kind].LIMITS.refuses_name(name)):
+            path = ("destinations", index, "name")
+            yield entry.problem(path, f"the store {store} refuses this name: {flaw}", "Rename it.")
+
+
+def stores_that_can_be_read(entry: CatalogueEntry, world: World) -> Found:
+    """Single keys are laid into secrets, and fields added to copies, that can be read alone."""
+    for index, group, _ in destinations(entry):
+        place = at(entry.data, ("destinations",))[index]
+        for store in members(world.groups, group):
+            if merged_keys(entry, index) is not None and not world.merges(store):
+                yield entry.problem(("destinations", index, "merge"), *_no_merge(store, world))
+            if at(place, ("update",)) == Update.ADD_FIELDS and not world.gives_back(store):
+                yield entry.problem(("destinations", index, "update"), *_no_addition(store))
+
+
+def _no_merge(store: str, world: World) -> tuple[str, str]:
+    if world.gives_back(store):
+        return f"the store {store} lays no single keys into a secret", "Leave merge out, or choose another store."
+    return f"the store {store} gives no value back, so nothing can be merged there", "Leave merge out."
+
+
+def _no_addition(store: str) -> tuple[str, str]:
+    message = f"the store {store} gives no value back, so nobody can tell which fields a copy lacks there"
+    return message, "Say create-only, or leave update out."
+
+
+EACH: Final[tuple[Callable[[CatalogueEntry, World], Found], ...]] = (
+    legal_hub_path,
+    known_mount,
+    not_below_another,
+    no_references,
+    known_stores,
+    known_target,
+    fitting_target,
+    known_consumers,
+    canary_among_consumers,
+    legal_remote_names,
+    stores_that_can_be_read,
+    *times.CHECKS,
+    *readers.CHECKS,
+    *beside.CHECKS,
+    *previous.CHECKS,
+    *account_names.CHECKS,
+    *unanswered.CHECKS,
+    *decoys.CHECKS,
+    *drills.CHECKS,
+    rule_checks.copied_as_the_rules_say,
+    rule_checks.replaced_as_the_rules_say,
+)
+
+
+def _declared(entry: CatalogueEntry, path: KeyPath, section: str, name: str, world: World) -> Found:
+    declared = world.named(section)
+    if section == "stores" and world.unsound(name.partition("/")[0]):
+        return
+    if name not in declared and (world.complete or likely(name, declared)):
+        remedy = advice(name, declared, f"Declare it under {section}.")
+        yield entry.problem(path, f"no {section.removesuffix('s')} is called {name}", remedy)
+
+
+# --- names of stores, targets, consumers and freezes -------------------------------------------------------
+
+
+def _labelled(world: World) -> list[CatalogueEntry]:
+    """All but secrets, whose names are paths."""
+    return [entry for section in SECTIONS if section != "secrets" for entry in world.entries[section].values()]
+
+
+def _legal_label(entry: CatalogueEntry) -> Found:
+    if not re.fullmatch(NAME, entry.name):
+        remedy = "Use 1 to 63 letters, digits, hyphens and underscores, a letter or digit first."
+        yield entry.problem((), "this name can't be used", remedy)
+
+
+def _exception(entry: CatalogueEntry, world: World) -> Found:
+    """An exception takes no references, its mounts are declared, and it chooses a secret."""
+    yield from references(entry)
+    for key in ("paths", "without"):
+        yield from _known_mounts(entry, (key,), world)
+    try:
+        chosen = ExceptionSettings.model_validate(entry.data)
+    except ValueError:
+        return
+    secrets = world.entries["secrets"]
+    if world.complete and not any(chosen.covers(path, describe_secret(secret)) for path, secret in secrets.items()):
+        yield entry.problem((), "it chooses no secret", "Correct what it asks for, or remove it.")
+
+
+KEY_PLACES: Final = ("kind", "key", "vault_url", "region", "endpoint_url", "role_arn", "profile")
+"""What tells one managed key from another."""
+
+
+def _managed_keys(entries: list[CatalogueEntry], world: World) -> Found:
+    """What a key has encrypted is in declared secrets, and no two entries manage one key."""
+    first: dict[tuple[str | None, ...], CatalogueEntry] = {}
+    for entry in entries:
+        paths = at(entry.data, ("rewraps",))
+        for index, path in enumerate(paths if isinstance(paths, list) else ()):
+            if isinstance(path, str):
+                yield from _declared(entry, ("rewraps", index), "secrets", path, world)
+        other = first.setdefault(tuple(text_at(entry, key) for key in KEY_PLACES), entry)
+        if other is not entry:
+            remedy = f"Keep one of the two: {other.name} is at {other.file}:{other.line}."
+            yield entry.problem((), f"the key {other.name} is the same key", remedy)
+
+
+def _freeze(entry: CatalogueEntry, world: World) -> Found:
+    """A freeze takes no references, its mounts are declared, and each of its patterns covers a secret."""
+    yield from references(entry)
+    yield from _known_mounts(entry, ("paths",), world)
+    patterns, secrets = at(entry.data, ("paths",)), world.entries["secrets"]
+    for index, pattern in enumerate(patterns if isinstance(patterns, list) and world.complete else ()):
+        legal = isinstance(pattern, str) and not illegal_pattern(pattern)
+        if legal and not any(covers(pattern, path) for path in secrets):
+            yield entry.problem(("paths", index), "no secret lies there", advice(pattern, secrets, "Remove it."))
+
+
+def _sync(entry: CatalogueEntry, world: World) -> Found:
+    """A sync takes no references, its stores and mounts are declared, and the stores allow the names that it makes."""
+    yield from references(entry)
+    for key in ("paths", "without"):
+        yield from _known_mounts(entry, (key,), world)
+    stores, sync = at(entry.data, ("stores",)), world.syncs.get(entry.name)
+    for index, store in enumerate(stores if isinstance(stores, list) else ()):
+        if isinstance(store, str):
+            yield from _declared(entry, ("stores", index), "stores", store, world)
+        settings = world.stores.get(members(world.groups, store)[0]) if isinstance(store, str) else None
+        if sync and settings and (flaw := beside.refuse_details(sync, settings)):
+            yield entry.problem(beside.key(sync), f"the store {store} refuses it: {flaw}", beside.REMEDY)
+        for member in members(world.groups, store) if sync and isinstance(store, str) else ():
+            if sync and sync.merge and not world.merges(member):
+                yield entry.problem(("stores", index), *_no_merge(member, world))
+            if sync and sync.update is Update.ADD_FIELDS and not world.gives_back(member):
+                yield entry.problem(("stores", index), *_no_addition(member))
+    chosen = (
+        [(secret.name, sync.destinations(secret.name, describe_secret(secret))) for secret in _secrets(world)]
+        if sync
+        else []
+    )
+    if sync and sync.of_declared and world.complete and not any(made for _, made in chosen):
+        yield entry.problem((), "it chooses no secret", _nobody(sync, world))
+    for path, place in ((path, place) for path, made in chosen for place in made):
+        kind, name = world.kind(place.store), place.of(SAMPLE).name if isinstance(place, FieldPattern) else place.name
+        if kind and (flaw := STORE_KINDS[kind].LIMITS.refuses_name(name)):
+            refusal = f"the store {place.store} refuses the name {name} of {path}: {flaw}"
+            yield entry.problem(("name",), refusal, "Change the name, or say a separator.")
+            return
+
+
+def _rule(entry: CatalogueEntry, world: World) -> Found:
+    """A rule takes no references, and its stores and mounts are declared."""
+    yield from references(entry)
+    for key in ("paths", "without"):
+        yield from _known_mounts(entry, (key,), world)
+    for key in ("only", "never", "always"):
+        stores = at(entry.data, (key, "stores"))
+        for index, store in enumerate(stores if isinstance(stores, list) else ()):
+            if isinstance(store, str):
+                yield from _declared(entry, (key, "stores", index), "stores", store, world)
+
+
+def _chosen(entry: CatalogueEntry, world: World) -> Found:
+    """A monitor and a policy of access take no references, and their mounts are declared."""
+    yield from references(entry)
+    for key in ("paths", "without"):
+        yield from _known_mounts(entry, (key,), world)
+
+
+def _nobody(sync: SyncSettings, world: World) -> str:
+    """What to do about a sync whose conditions no declared secret fulfils."""
+    owners = {describe_secret(secret).owner for secret in _secrets(world)} - {""}
+    strange = [owner for owner in sync.owners if owner not in owners]
+    otherwise = "No declared secret fulfils all that it asks for: correct it, or remove it."
+    return advice(strange[0], owners, otherwise) if strange else otherwise
+
+
+def _secrets(world: World) -> Iterable[CatalogueEntry]:
+    return world.entries["secrets"].values()
+
+
+def _known_mounts(entry: CatalogueEntry, key: KeyPath, world: World) -> Found:
+    """What stands before the patterns are declared mounts."""
+    patterns = at(entry.data, key)
+    for index, pattern in enumerate(patterns if isinstance(patterns, list) else ()):
+        mount = apart(pattern)[0] if isinstance(pattern, str) and not illegal_pattern(pattern) else ""
+        if mount not in ("", EVERY):
+            yield from _declared(entry, (*key, index), "mounts", mount, world)
+
+
+def _mount(entry: CatalogueEntry, others: Mapping[str, CatalogueEntry]) -> Found:
+    """A mount takes no references, leaves the default one its name, and no other has its place."""
+    yield from references(entry)
+    if entry.name == DEFAULT:
+        remedy = "Call it otherwise: secrets of the default mount have no name before their paths."
+        yield entry.problem((), f"{DEFAULT} is what the default mount is called", remedy)
+    place = text_at(entry, "mount")
+    first = next((other for other in others.values() if text_at(other, "mount") == place), entry)
+    if place and first is not entry:
+        remedy = f"The first is at {first.file}:{first.line}: a secret has one name, so remove one of the two."
+        yield entry.problem(("mount",), f"it is the mount {first.name} already", remedy)
+
+
+def _access_log(entry: CatalogueEntry, world: World) -> Found:
+    """The stores whose reads a log tells are stores of that kind: else it would find no copy, and say nothing."""
+    stores = at(entry.data, ("stores",))
+    for index, name in enumerate(stores if isinstance(stores, list) else ()):
+        if not isinstance(name, str) or not name:
+            continue
+        yield from _declared(entry, ("stores", index), "stores", name, world)
+        if several := world.groups.get(name):
+            remedy = f"Name those that are meant, such as {several[0]}."
+            yield entry.problem(("stores", index), f"{name} stands for several stores", remedy)
+        elif (kind := world.kind(name)) and kind != KUBERNETES:
+            remedy = "Name stores of kind kubernetes, or leave the key away for all of them."
+            yield entry.problem(("stores", index), f"{name} is of kind {kind}, and this is a log of Kubernetes", remedy)
+
+
+def _own_tags(entry: CatalogueEntry, world: World) -> Found:
+    """A store can give its own tags to its copies."""
+    store = world.stores.get(members(world.groups, entry.name)[0])
+    if store and (refusal := beside.refuses_own(store)):
+        yield entry.problem(("tags",), refusal, beside.REMEDY)
+
+
+# --- what only one secret may have -------------------------------------------------------------------------
+
+
+def claimed_places(entry: CatalogueEntry, world: World) -> Iterator[Claim]:
+    """Where the secret is pushed to; two stores may be the same system, and some fold case."""
+    for path, spot, called, keys in _spots(entry, world):
+        if keys is None:
+            yield ("place", *spot), entry, path, called
+            continue
+        yield ("part", *spot, entry.name), entry, path, called
+        for key in keys:
+            yield ("key", *spot, key), entry, path, f"the key {key} of {called}"
+
+
+def _spots(
+    entry: CatalogueEntry, world: World
+) -> Iterator[tuple[KeyPath, tuple[System, str], str, Sequence[str] | None]]:
+    """Where the secret is pushed to, what tells the place from others, its name; the keys of a merged copy."""
+    own = (
+        (("destinations", index), store, name, merged_keys(entry, index)) for index, store, name in copy_names(entry)
+    )
+    facts = describe_secret(entry)
+    made = (
+        ((), destination.store, destination.name, destination.keys if destination.merge else None)
+        for sync in world.syncs.values()
+        for destination in sync.destinations(entry.name, facts)
+        if isinstance(destination, Destination)  # a pattern's names are told by the secret's fields: see the plan
+    )
+    spread = ((path, store, name, keys) for path, group, name, keys in own for store in members(world.groups, group))
+    for path, store, name, keys in (*spread, *made):
+        if name:
+            kind = world.kind(store)
+            folded = STORE_KINDS[kind].LIMITS.same(name) if kind else name
+            yield path, (world.system("stores", store), folded), f"{name} in the store {store}", keys
+
+
+def _whole_and_merged(secrets: list[CatalogueEntry], world: World) -> Found:
+    """A copy that is the whole of a secret leaves no room for single keys in it."""
+    own = (merged_keys(entry, index) for entry in secrets for index, _, _ in destinations(entry))
+    if not any(sync.merge for sync in world.syncs.values()) and all(keys is None for keys in own):
+        return
+    spots = [(entry, *spot) for entry in secrets for spot in _spots(entry, world)]
+    whole = {spot: (entry, path) for entry, path, spot, _, keys in spots if keys is None}
+    for entry, path, spot, called, keys in spots:
+        if keys is not None and spot in whole:
+            other, there = whole[spot]
+            remedy = f"{other.name} ({other.file}:{other.line_of(there)}) is pushed there whole: name another."
+            yield entry.problem(path, f"{called} is no secret to merge keys into", remedy)
+
+
+def accounts(entry: CatalogueEntry, world: World) -> Iterator[Claim]:
+    """What the secret rotates at its target."""
+    target, model = text_at(entry, "rotation", "target"), _strategy(entry)
+    for key in model.claims if target and model else ():
+        value = at(entry.data, ("rotation", key))
+        listed = (
+            [((key, index), account) for index, account in enumerate(value)]
+            if isinstance(value, list)
+            else [((key,), value)]
+        )
+        for path, name in listed:
+            if isinstance(name, str) and name:
+                claimed = ("account", world.system("targets", target or ""), name)
+                yield claimed, entry, ("rotation", *path), f"the account {name} on the target {target}"
+
+
+def engine_roles(entry: CatalogueEntry, _: World) -> Iterator[Claim]:
+    """The roles of the hub's database engine, former ones too."""
+    mount, model = text_at(entry, "rotation", "mount") or "database", _strategy(entry)
+    former = at(entry.data, ("rotation", "former_roles"))
+    numbers = range(len(former) if isinstance(former, list) else 0)
+    paths: list[KeyPath] = [("rotation", "role"), *(("rotation", "former_roles", number) for number in numbers)]
+    for path in paths if model and model.claims_role else ():
+        role = at(entry.data, path)
+        if isinstance(role, str):
+            yield ("role", mount, role), entry, path, f"the role {role} of the engine at {mount}"
+
+
+CLAIMS: Final = (claimed_places, accounts, engine_roles)
+
+
+def _lists_of_several(secrets: list[CatalogueEntry], world: World) -> Found:
+    """Keys that a dead run left are found in a list: no other secret's keys may be taken for them."""
+    lists: dict[Any, list[tuple[CatalogueEntry, list[str]]]] = {}
+    for entry in secrets:
+        target, path = text_at(entry, "rotation", "target"), text_at(entry, "rotation", "list", "path")
+        if target and path and text_at(entry, "rotation", "strategy") == "http-api-key":
+            where = at(entry.data, ("rotation", "list", "where"))
+            conditions = sorted(f"{key} {value}" for key, value in where.items()) if isinstance(where, dict) else []
+            lists.setdefault((world.system("targets", target), path), []).append((entry, conditions))
+    for several in lists.values():
+        yield from _not_told_apart(several)
+
+
+def _not_told_apart(several: list[tuple[CatalogueEntry, list[str]]]) -> Found:
+    if all("{{path}}" in str(conditions) for _, conditions in several):
+        return
+    for entry, conditions in several:
+        others = (
+            other_entry
+            for other_entry, theirs in several
+            if other_entry is not entry and not _told_apart(conditions, theirs)
+        )
+        if other := next(others, None):
+            message = f"the keys of {other.name} are in this list too, and may be taken for this secret's own"
+            remedy = f"Tell them apart by a name with {{{{path}}}}, under where, here and at {other.file}:{other.line}."
+            yield entry.problem(("rotation", "list"), message, remedy)
+
+
+def _told_apart(mine: list[str], theirs: list[str]) -> bool:
+    by_path = ["{{path}}" in str(conditions) for conditions in (mine, theirs)]
+    return all(by_path) or (bool(mine and theirs) and not any(by_path) and mine != theirs)
+
+
+def _claimed_twice(
+    claims: Callable[[CatalogueEntry, World], Iterator[Claim]], secrets: list[CatalogueEntry], world: World
+) -> Found:
+    first: dict[Any, tuple[CatalogueEntry, KeyPath]] = {}
+    for what, entry, path, called in (claim for secret in secrets for claim in claims(secret, world)):
+        if what not in first:
+            first[what] = (entry, path)
+        elif first[what][0] is not entry or path[:1] in ((), ("destinations",)):
+            other, there = first[what]
+            remedy = f"It belongs to {other.name} ({other.file}:{other.line_of(there)}): name another."
+            yield entry.problem(path, f"{called} is taken already", remedy)
+
+
+def _strategy(entry: CatalogueEntry) -> type[StrategySettings] | None:
+    return STRATEGIES.get(text_at(entry, "rotation", "strategy") or "")

@@ -1,0 +1,341 @@
+"""What a line of the catalogue can't reach, whoever merged it: others' entries of the hub, hosts, accounts and files.
+
+It is asked of the models that are made, on every load, also where the catalogue was checked whole before. Much of it
+holds whatever the operator's file says: see :mod:`keyturn.catalogue.operator.policy`.
+"""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from keyturn.catalogue.files.problems import KeyPath
+from keyturn.catalogue.operator.policy import VARIABLE, OperatorsPolicy
+from keyturn.core.errors import Invalid
+from keyturn.core.hosts import refuses_host
+from keyturn.core.outbound import is_loopback
+from keyturn.settings.directories import cache_directory, sources_directory, state_directory
+from keyturn.settings.hub_login import SERVICE_ACCOUNT_TOKEN
+from keyturn.settings.trail import trail_directory
+
+Flaw = tuple[KeyPath, str, str]
+"""Where in the entry, what is wrong, and the remedy."""
+
+Models = Mapping[str, Mapping[str, Any]]
+"""Everything that is made, by section and name."""
+
+OWN_PLACES: Final = {
+    "targets": (("admin",), "targets"),
+    "grants": (("admin",), "grant-admins"),
+    "consumers": (("signing_key", "login"), "webhooks"),
+}
+"""For each section the keys that name entries of the hub's state mount, and the folder that they lie in."""
+
+LEADING: Final = ("stores", "targets", "consumers", "access_logs", "hub", "keys", "grants")
+"""The sections that name hosts, accounts and files."""
+
+FILES: Final = ("directory", "kubeconfig")
+"""Keys that name files or directories, besides those that end in _file."""
+
+CA_FILE: Final = "ca_file"
+"""The key that names a file which holds nothing but certificates."""
+
+PID_FILE: Final = "pid_file"
+"""The key that names whose process is signalled, which takes the operator's word."""
+
+REDIRECTS: Final = "allowed_redirect_uris"
+"""The key that says where a browser brings a login's code, which opens the hub as whoever logs in."""
+
+PORTS: Final = {"https": 443, "http": 80, "ldaps": 636, "ldap": 389}
+
+DEVICES: Final = ("/proc", "/sys", "/dev")
+"""What is no file: nothing that a catalogue names lies below."""
+
+CODE: Final = (
+    "/bin",
+    "/boot",
+    "/etc",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/run/systemd",
+    "/sbin",
+    "/snap",
+    "/usr",
+    "/var/run/secrets",
+    "/run/secrets",
+    "/var/spool",
+)
+"""Where the system loads programs and settings from: nothing is written there, whatever the operator's file says."""
+
+HOME_CODE: Final = (
+    ".bashrc.d",
+    ".config",
+    ".ipython",
+    ".jupyter",
+    ".local/bin",
+    ".local/lib",
+    ".local/share/systemd",
+    "bin",
+)
+"""The same below the user's home."""
+
+CODE_PARTS: Final = frozenset(
+    {".git", "bin", "dist-packages", "libexec", "profile.d", "sbin", "site-packages", "systemd", "__pycache__"}
+)
+"""What a directory is called, or one above it, that some program loads code from."""
+
+HOME: Final = (
+    ".ssh",
+    ".aws",
+    ".azure",
+    ".config/gcloud",
+    ".config/gh",
+    ".docker",
+    ".gnupg",
+    ".kube",
+    ".prefect",
+    ".vault-token",
+    ".bao-token",
+    ".netrc",
+    ".npmrc",
+    ".pgpass",
+    ".pypirc",
+    ".git-credentials",
+    ".postgresql",
+)
+"""Below the user's home, what logs this machine or its user in somewhere."""
+
+WITHOUT_TLS: Final[Mapping[str, tuple[object, ...]]] = {
+    "sslmode": ("disable", "allow", "prefer"),
+    "tls": (False, "disable"),
+}
+"""The settings, and their values with which a connection may have no TLS."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where a catalogue is loaded: what the operator allows, the environment, and the catalogue's own directory."""
+
+    policy: OperatorsPolicy
+    env: Mapping[str, str]
+    directory: Path
+
+
+def find_flaws(made: Models, around: Surroundings) -> Iterator[tuple[str, str, Flaw]]:
+    """Everything that entries ask for and may not have: the section, the entry's name, and what of it."""
+    files = FileRules.of(made, around)
+    for section in LEADING:
+        for name, model in made[section].items():
+            flaws = (_other_place(section, name, model), _hosts(model, around), _accounts(model, around))
+            yield from ((section, name, flaw) for part in (*flaws, files.find_flaws(model)) for flaw in part)
+
+
+# --- entries of the hub ------------------------------------------------------------------------------------
+
+
+def _other_place(section: str, name: str, model: Any) -> Iterator[Flaw]:
+    """Another entry's credential is sent to no host of this one's own."""
+    keys, folder = OWN_PLACES.get(section, ((), ""))
+    own = f"{folder}/{name}"
+    for key, path in ((key, getattr(model, key, None)) for key in keys):
+        if path is not None and path != own and not path.startswith(f"{own}/"):
+            message = f"it may only be read from the hub at {own} or below: what lies elsewhere is another's"
+            place = f"{own}/login" if key == "login" else own
+            yield (key,), message, f"Write {place}, and move the entry there in Keyturn's own mount of the hub."
+
+
+# --- hosts and accounts ------------------------------------------------------------------------------------
+
+
+def _hosts(model: Any, around: Surroundings) -> Iterator[Flaw]:
+    """No host that gives out credentials, and none that the operator's file leaves out."""
+    for path, host, port in _places(model):
+        if why := refuses_host(host):
+            yield path, f"no catalogue may lead to this host: {why}", "Name the host that is meant."
+        elif not around.policy.allows_host(host, port):
+            remedy = f"Let the operator add it to `hosts` in {around.env.get(VARIABLE)}, or name another."
+            yield path, "the operator's file does not allow this host", remedy
+        elif (key := _without_tls(model)) and not around.policy.allows_unencrypted(host, port):
+            remedy = f"Use TLS, or let the operator's file ({VARIABLE}) list {host} under `unencrypted`."
+            yield (key,), f"credentials may go to {host} without TLS", remedy
+
+
+def _places(model: Any) -> Iterator[tuple[KeyPath, str, int]]:
+    """Every host that the settings name, and its port; a socket's directory is this machine."""
+    for key, value in model:
+        if isinstance(value, str) and "://" in value:
+            parts = urlsplit(value)
+            yield (key,), parts.hostname or "", parts.port or PORTS.get(parts.scheme, 0)
+        elif key == "host":
+            yield from (((key,), _machine(host), model.port) for host in value.split(","))
+        elif key == REDIRECTS:
+            for index, page in enumerate(value):
+                parts = urlsplit(page)
+                if not is_loopback(host := parts.hostname or ""):
+                    yield (key, index), host, parts.port or PORTS[parts.scheme]
+        elif key == "nodes":
+            for index, node in enumerate(value):
+                host, _, port = node.rpartition(":")
+                yield (key, index), host, int(port)
+        elif key == "endpoint" and value:
+            host, _, port = value.rpartition(":")
+            yield (key,), host, int(port)
+
+
+def _without_tls(model: Any) -> str:
+    """The setting that lets credentials go without TLS; empty where none does."""
+    weak = ((key, getattr(model, key, None)) for key in WITHOUT_TLS)
+    return next((key for key, value in weak if value in WITHOUT_TLS[key]), "")
+
+
+def _machine(host: str) -> str:
+    return "localhost" if host.startswith(("/", "@")) else host
+
+
+def _accounts(model: Any, around: Surroundings) -> Iterator[Flaw]:
+    """No account of somebody else's in a cloud, where the operator's file says which are ours."""
+    for path, account in getattr(model, "accounts", {}).items():
+        if not around.policy.allows_account(account):
+            remedy = f"Let the operator add it to `accounts` in {around.env.get(VARIABLE)}, or name another."
+            yield path, f"the operator's file does not allow the account {account}", remedy
+
+
+# --- files -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FileRules:
+    """Which files and directories this machine lets the catalogue name. All paths are whole, with links followed.
+
+    ``files`` and ``directories`` are the operator's; ``own`` are Keyturn's files, and ``logins`` its directories and
+    what logs its user in; ``code`` is where programs are loaded from; ``written`` is where the catalogue writes.
+    """
+
+    files: tuple[str, ...]
+    directories: tuple[str, ...]
+    processes: tuple[str, ...]
+    own: frozenset[str]
+    logins: tuple[str, ...]
+    code: tuple[str, ...]
+    catalogue: str
+    written: frozenset[str]
+
+    @staticmethod
+    def of(made: Models, around: Surroundings) -> "FileRules":
+        """The rules for the entries of a catalogue: ``written`` are the directories that copies and notices lie in."""
+        policy = around.policy
+        writing = (*made["stores"].values(), *made["consumers"].values(), *made["access_logs"].values())
+        return FileRules(
+            tuple(map(_real, policy.files)),
+            tuple(map(_real, policy.directories)),
+            tuple(map(_real, policy.processes)),
+            frozenset(map(_real, _own_files(around))),
+            (*map(_of_home, HOME), *_own_directories(around.env)),
+            tuple(_code(around.env)),
+            _real(str(around.directory)),
+            frozenset(_real(entry.directory) for entry in writing if _writes(entry)),
+        )
+
+    def find_flaws(self, model: Any) -> Iterator[Flaw]:
+        """No file that logs Keyturn or its user in, and none that the operator's file leaves out."""
+        for key, value in model:
+            if not isinstance(value, str) or not (key.endswith("_file") or key in FILES):
+                continue
+            refuses = self._refuses_writing if key == "directory" and _writes(model) else partial(self._refuses, key)
+            parts = value.split(os.pathsep) if key == "kubeconfig" else [value]
+            if why := next((why for part in parts if (why := refuses(_real(part)))), None):
+                yield (key,), *why
+
+    def _refuses(self, key: str, real: str) -> tuple[str, str] | None:
+        if why := self._refuses_own(real, key):
+            return why
+        if _below(real, self.written):
+            return "this catalogue has files written there", "Keep it where no copy and no notice is written."
+        if key == PID_FILE and not _below(real, self.processes):
+            remedy = "Let the operator add its directory to `processes`, or say directory and no pid_file."
+            return "the operator's file does not allow to signal processes of this directory", remedy
+        if _below(real, (self.catalogue,)):
+            remedy = "Keep it where the catalogue's authors can't write."
+            return None if key == CA_FILE else ("it lies in the catalogue's directory", remedy)
+        if key != PID_FILE and not _below(real, self.files):
+            where = "Keep it in the catalogue's folder, or let" if key == CA_FILE else "Let"
+            remedy = f"{where} the operator's file ({VARIABLE}) list its directory under `files`."
+            return "the operator's file lists no directory under `files` that it lies in", remedy
+        return None
+
+    def _refuses_writing(self, real: str) -> tuple[str, str] | None:
+        if any(os.path.dirname(own) == real for own in self.own):
+            return "it is a file of Keyturn's own, or beside one", "Name another place."
+        if why := self._refuses_own(real, "directory"):
+            return why
+        if _below(real, self.code) or CODE_PARTS & set(real.split("/")):
+            return "programs are loaded from there, so nothing is written to it", "Choose a directory for data alone."
+        if _below(real, (self.catalogue,)):
+            return "it lies in the catalogue's directory", "Keep it where the catalogue's authors can't write."
+        if not _below(real, self.directories):
+            remedy = f"Let the operator's file ({VARIABLE}) list it under `directories`."
+            return "the operator's file lists no directory under `directories` that it lies in", remedy
+        return None
+
+    def _refuses_own(self, real: str, key: str) -> tuple[str, str] | None:
+        """What is Keyturn's or its user's own, whatever the operator's file says."""
+        if real in self.own and key != CA_FILE:
+            return "it is a file of Keyturn's own, or beside one", "Name another place."
+        is_kubeconfig = key == "kubeconfig" and _below(real, (_of_home(".kube"),))
+        if _below(real, DEVICES) or (_below(real, self.logins) and not is_kubeconfig):
+            return "no catalogue may name what lies there", "Keep the file in a directory of its own."
+        return None
+
+
+def _writes(entry: Any) -> bool:
+    """Whether Keyturn writes to the directory that an entry names: logs of clouds are only read."""
+    return bool(getattr(entry, "directory", None)) and not entry.kind.endswith("-files")
+
+
+def _real(path: str) -> str:
+    return os.path.realpath(os.path.expanduser(path))
+
+
+def _of_home(part: str) -> str:
+    return _real(os.path.join("~", part))
+
+
+def _below(path: str, directories: Iterable[str]) -> bool:
+    return any(path == directory or path.startswith(directory.rstrip("/") + "/") for directory in directories)
+
+
+def _own_files(around: Surroundings) -> Iterator[str]:
+    """Every file that a variable of this process names and that was not meant for the catalogue, whatever it is called.
+
+    So it holds for each setting that names a file: of Keyturn, of Prefect, and of the clouds' SDKs.
+    """
+    yield SERVICE_ACCOUNT_TOKEN
+    for name, value in around.env.items():
+        if not around.policy.allows_variable(name):
+            yield from (part for part in value.split(os.pathsep) if part.startswith(("/", "~")))
+    if (ledger := around.env.get("KEYTURN_LEDGER")) and "://" not in ledger:
+        yield from (ledger, f"{ledger}.spool")
+
+
+def _own_directories(env: Mapping[str, str]) -> Iterator[str]:
+    """Where Keyturn keeps its state and its cache, who has read what, and its own code."""
+    yield _real(str(Path(__file__).parents[2]))
+    reads = (partial(trail_directory, env), partial(sources_directory, env))
+    for place in (state_directory, cache_directory, *reads):
+        try:
+            yield _real(str(place()))
+        except Invalid:
+            continue
+
+
+def _code(env: Mapping[str, str]) -> Iterator[str]:
+    """Where the system, this Python and a shell of its user load programs from."""
+    yield from CODE
+    yield from map(_of_home, HOME_CODE)
+    yield from map(_real, (sys.prefix, sys.base_prefix, *(path for path in sys.path if path)))
+    yield from (_real(part) for part in env.get("PATH", "").split(os.pathsep) if part)

@@ -1,0 +1,71 @@
+"""Copies that give the version before beside CURRENT: there is a grace for it, and what belongs together stands so."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Protocol
+
+from pydantic import ValidationError
+
+from keyturn.catalogue.checks.plain_data import at, describe_secret, duration, text_at
+from keyturn.catalogue.destinations import Destination, SyncSettings
+from keyturn.catalogue.files.problems import KeyPath, Problem
+from keyturn.catalogue.files.source import CatalogueEntry
+from keyturn.core.text.mapping import Shape
+from keyturn.core.text.references import PREVIOUS, names_previous
+
+TIED: Final[Mapping[str, tuple[str, str]]] = {
+    "alternating-users": ("username", "password"),
+    "vault-dynamic": ("username", "password"),
+    "aws-iam-key": ("access_key_id", "secret_access_key"),
+}
+"""The name and the secret of credentials whose name changes with each rotation."""
+
+BY_HAND: Final = "manual"
+
+
+class _World(Protocol):
+    """What the patterns say."""
+
+    @property
+    def syncs(self) -> Mapping[str, SyncSettings]:
+        """The patterns that could be read."""
+
+
+def given_for_a_grace(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
+    """The version before is given for the secret's grace, so there has to be one."""
+    grace, strategy = duration(entry, "grace"), text_at(entry, "rotation", "strategy")
+    if grace or (grace is None and strategy != BY_HAND):
+        return  # a grace that is missing, or can't be read, is told elsewhere
+    for path, whose, _ in telling(entry, world):
+        message = f"{whose} gives the version before, and the secret has no grace for which that is kept"
+        yield entry.problem(path, message, "Set grace under rotation, or leave previous out.")
+
+
+def whole_credentials(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
+    """A password of the version before is that of the account before."""
+    name, secret = TIED.get(text_at(entry, "rotation", "strategy") or "", ("", ""))
+    for path, whose, shape in telling(entry, world) if name else ():
+        if f"{PREVIOUS}{secret}" in shape.references and f"{PREVIOUS}{name}" not in shape.references:
+            message = f"{whose} gives {PREVIOUS}{secret} without the {name} that it belongs to"
+            yield entry.problem(path, message, f"Put {PREVIOUS}{name} beside it.")
+
+
+def telling(entry: CatalogueEntry, world: _World) -> Iterator[tuple[KeyPath, str, Shape]]:
+    """The copies of a secret that give anything of the version before: where, whose, and how they are made."""
+    places = at(entry.data, ("destinations",))
+    for index, place in enumerate(places if isinstance(places, list) else ()):
+        if PREVIOUS in str(place) and (shape := _shape(place)) and shape.tells_previous:
+            yield ("destinations", index), "this copy", shape
+    for name, sync in world.syncs.items():
+        if any(map(names_previous, sync.shape.references)) and sync.covers(entry.name, describe_secret(entry)):
+            yield ("rotation",), f"the sync {name}", sync.shape
+
+
+def _shape(place: Any) -> Shape | None:
+    """How a copy is made; None where that can't be read, which is told elsewhere."""
+    try:
+        return Destination.model_validate(place).shape
+    except ValidationError:
+        return None
+
+
+CHECKS: Final = (given_for_a_grace, whole_credentials)

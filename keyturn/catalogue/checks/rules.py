@@ -1,0 +1,88 @@
+"""Secrets whose copies lie where a rule of the catalogue forbids them, or are replaced more seldom than it says."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+from keyturn.catalogue.checks.plain_data import describe_secret, destinations
+from keyturn.catalogue.destinations import SyncSettings
+from keyturn.catalogue.files.problems import KeyPath, Problem
+from keyturn.catalogue.files.source import CatalogueEntry
+from keyturn.catalogue.groups import Groups, members
+from keyturn.catalogue.rules import RuleSettings
+
+Copied = tuple[KeyPath, str, str]
+"""Where an entry says it, the store, and which sync has made it, if one has."""
+
+
+class _World(Protocol):
+    """All entries by section and name; and the stores, rules, secrets and syncs that could be read."""
+
+    @property
+    def entries(self) -> Mapping[str, Mapping[str, CatalogueEntry]]:
+        """The entries."""
+
+    @property
+    def stores(self) -> Mapping[str, Any]:
+        """The settings of every store."""
+
+    @property
+    def rules(self) -> Mapping[str, RuleSettings]:
+        """The rules."""
+
+    @property
+    def secrets(self) -> Mapping[str, Any]:
+        """The secrets, without their places."""
+
+    @property
+    def syncs(self) -> Mapping[str, SyncSettings]:
+        """The syncs."""
+
+    @property
+    def groups(self) -> Groups:
+        """Which stores an entry stands for."""
+
+
+def replaced_as_the_rules_say(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
+    """No value becomes older, and none ends sooner, than a rule lets it."""
+    facts, secret = describe_secret(entry), world.secrets.get(entry.name)
+    if secret is None:
+        return
+    for name, rule in world.rules.items():
+        for key, message, remedy in rule.refuses_timing(secret.rotation) if rule.covers(entry.name, facts) else ():
+            yield _problem(entry, ("rotation", key) if key else ("rotation",), name, world, message, remedy)
+
+
+def copied_as_the_rules_say(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
+    """No copy lies where a rule forbids it, and none is missing that a rule wants."""
+    facts = describe_secret(entry)
+    ruling = [(name, rule) for name, rule in world.rules.items() if rule.covers(entry.name, facts)]
+    if not ruling:
+        return
+    copies = list(_copies(entry, world))
+    for name, rule in ruling:
+        for path, store, sync in copies:
+            if refusal := rule.refuses(store, world.stores[store]):
+                made = f"; the sync {sync} pushes it to {store}" if sync else ""
+                yield _problem(entry, path, name, world, f"{refusal[0]}{made}", refusal[1])
+        for place in rule.lacks({store: world.stores[store] for _, store, _ in copies}):
+            remedy = "Add a destination, or a sync, that pushes it there."
+            yield _problem(entry, (), name, world, f"wants a copy in {place}", remedy)
+
+
+def _copies(entry: CatalogueEntry, world: _World) -> Iterator[Copied]:
+    """Every store that the secret is pushed to, as far as they could be read."""
+    for index, named, _ in destinations(entry):
+        for store in members(world.groups, named):
+            if store in world.stores:
+                yield ("destinations", index, "store"), store, ""
+    for name, sync in world.syncs.items():
+        for place in sync.destinations(entry.name, describe_secret(entry)):
+            if place.store in world.stores:
+                yield (), place.store, name
+
+
+def _problem(entry: CatalogueEntry, path: KeyPath, name: str, world: _World, message: str, remedy: str) -> Problem:
+    rule = world.entries["rules"][name]
+    reason = world.rules[name].reason
+    why = f" ({reason})" if reason else ""
+    return entry.problem(path, f"the rule {name} {message}", f"{remedy} The rule is at {rule.file}:{rule.line}{why}.")

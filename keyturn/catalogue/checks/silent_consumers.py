@@ -1,0 +1,53 @@
+"""What can't be asked of consumers that answer nobody. Like every check, these pass over what has the wrong type."""
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import Any, Protocol
+
+from keyturn.catalogue.checks.plain_data import at, duration
+from keyturn.catalogue.consumers import ConsumerSettings
+from keyturn.catalogue.files.problems import Problem
+from keyturn.catalogue.files.source import CatalogueEntry
+
+
+class _World(Protocol):
+    """All consumers that could be read, by name."""
+
+    @property
+    def consumers(self) -> Mapping[str, ConsumerSettings]:
+        """The consumers."""
+
+
+def canary_that_answers(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
+    """Whether the rest is told is decided by the word of those who were told first."""
+    canary = at(entry.data, ("rollout", "canary"))
+    for index, name in enumerate(canary if isinstance(canary, list) else ()):
+        if _is_silent(name, world):
+            message = f"{name} answers nobody, so nobody could tell whether it is well"
+            yield entry.problem(("rollout", "canary", index), message, "Name a consumer that answers, such as by HTTP.")
+        elif at(entry.data, ("rollout", "health")) is not False and not _has_health(name, world):
+            message = f"{name} can't be asked how it is"
+            remedy = "Say health: false, so that its acknowledgement counts alone, or name one that is told by HTTP."
+            yield entry.problem(("rollout", "canary", index), message, remedy)
+
+
+def grace_for_who_is_silent(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
+    """Whoever can't say that he has moved has the time of grace to do it in."""
+    consumers, grace = at(entry.data, ("consumers",)), duration(entry, "grace")
+    silent = [name for name in consumers if _is_silent(name, world)] if isinstance(consumers, list) else []
+    if silent and grace == timedelta(0):
+        message = f"{silent[0]} answers nobody, and with no grace the old credential could end before it has read this"
+        yield entry.problem(("rotation", "grace"), message, "Give it the time that it needs, such as 1h.")
+
+
+def _has_health(name: Any, world: _World) -> bool:
+    consumer = world.consumers.get(name) if isinstance(name, str) else None
+    return consumer is None or consumer.HEALTH
+
+
+def _is_silent(name: Any, world: _World) -> bool:
+    consumer = world.consumers.get(name) if isinstance(name, str) else None
+    return consumer is not None and not consumer.answers
+
+
+CHECKS = (canary_that_answers, grace_for_who_is_silent)

@@ -1,0 +1,90 @@
+"""Times of one rotation that don't fit together. Like every check, these pass over what has the wrong type."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from keyturn.catalogue.checks.plain_data import duration, text_at
+from keyturn.catalogue.files.problems import Problem
+from keyturn.catalogue.files.source import CatalogueEntry
+from keyturn.core.schedule.cron import Cron, cron_flaw
+from keyturn.settings.durations import show
+from keyturn.settings.timing import is_timezone
+
+
+@dataclass(frozen=True)
+class Turn:
+    """From one rotation to the next: the shortest and the longest time, and what they are called."""
+
+    shortest: timedelta
+    longest: timedelta
+    name: str
+    remedy: str
+
+    @staticmethod
+    def of(entry: CatalogueEntry) -> "Turn | None":
+        """What interval or cron says; None where neither can be read."""
+        if interval := duration(entry, "interval"):
+            return Turn(interval, interval, "interval", "lengthen interval")
+        cron, zone = text_at(entry, "rotation", "cron"), text_at(entry, "rotation", "timezone")
+        if not cron or not zone or cron_flaw(cron) or not is_timezone(zone):
+            return None
+        distances = Cron(cron, zone).distances()
+        return Turn(*distances, "time between two runs of cron", "let it run more rarely") if distances else None
+
+
+def grace_within_interval(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
+    """The previous value is gone before the next rotation needs its place."""
+    turn, grace = Turn.of(entry), duration(entry, "grace")
+    if turn and grace is not None and grace >= turn.shortest:
+        message = f"grace ({show(grace)}) is not shorter than the {shortest(turn)}"
+        yield entry.problem(("rotation", "grace"), message, f"Shorten grace or {turn.remedy}: two values live at most.")
+
+
+def max_grace_between(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
+    """The end that nothing delays comes after the grace, and no later than the next rotation."""
+    turn, grace, limit = Turn.of(entry), duration(entry, "grace"), duration(entry, "max_grace")
+    if limit and grace is not None and limit < grace:
+        message = f"max_grace ({show(limit)}) is shorter than grace ({show(grace)})"
+        yield entry.problem(("rotation", "max_grace"), message, f"Set it to {show(grace)} or more.")
+    if limit and turn and limit > turn.shortest:
+        message = f"max_grace ({show(limit)}) is longer than the {shortest(turn)}"
+        yield entry.problem(("rotation", "max_grace"), message, f"Set it to {show(turn.shortest)} or less.")
+
+
+def jitter_within_half(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
+    """Spreading never doubles the distance between two rotations."""
+    turn, jitter = Turn.of(entry), duration(entry, "jitter")
+    if turn and jitter and jitter > turn.shortest / 2:
+        message = f"jitter ({show(jitter)}) is more than half the {shortest(turn)}"
+        yield entry.problem(("rotation", "jitter"), message, f"Set it to {show(turn.shortest / 2)} or less.")
+
+
+def maximum_age_above_interval(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
+    """The alarm sounds for what is late, not for what is on time."""
+    turn, limit = Turn.of(entry), duration(entry, "maximum_age")
+    jitter = duration(entry, "jitter") or timedelta(0)
+    if turn and limit and limit <= turn.longest + jitter:
+        name = turn.name if turn.shortest == turn.longest else f"the longest {turn.name}"
+        after = f"{name}{' and jitter together' if jitter else ''} ({show(turn.longest + jitter)})"
+        message = f"maximum_age ({show(limit)}) is not longer than {after}"
+        remedy = "Lengthen it: the alarm would sound for a punctual secret."
+        yield entry.problem(("rotation", "maximum_age"), message, remedy)
+
+
+def watch_within_grace(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
+    """While the canary is watched, the value that it may be put back to still works."""
+    grace, watch = duration(entry, "grace"), duration(entry, "pause", "rollout")
+    if watch and grace is not None and watch > grace:
+        message = f"pause ({show(watch)}) is longer than grace ({show(grace)})"
+        remedy = "Lengthen grace or shorten the pause: what the canary may be put back to must still work."
+        yield entry.problem(("rollout", "pause"), message, remedy)
+
+
+def shortest(turn: Turn) -> str:
+    """The shortest time from one rotation to the next, as it is called."""
+    name = turn.name if turn.shortest == turn.longest else f"shortest {turn.name}"
+    return f"{name} ({show(turn.shortest)})"
+
+
+CHECKS = (grace_within_interval, max_grace_between, jitter_within_half, maximum_age_above_interval, watch_within_grace)

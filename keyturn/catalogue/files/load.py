@@ -1,0 +1,252 @@
+"""From a directory of YAML files to a checked catalogue, or to every reason why it is none."""
+
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from keyturn.catalogue.checks import consistency as checks
+from keyturn.catalogue.checks import permissions as power
+from keyturn.catalogue.checks.permissions import Surroundings
+from keyturn.catalogue.files import partial, signature, source
+from keyturn.catalogue.files.environment import Expanded, expand, leave_open, variables, variables_in
+from keyturn.catalogue.files.explain import check_entry
+from keyturn.catalogue.files.index import Declared, Index
+from keyturn.catalogue.files.interning import Alike
+from keyturn.catalogue.files.lazy_entries import EXPANDED, Secrets, model_of, with_places
+from keyturn.catalogue.files.policy_file import load_policy
+from keyturn.catalogue.files.problems import CatalogueInvalid, Problem
+from keyturn.catalogue.groups import spread_stores, spread_sync
+from keyturn.catalogue.models import Catalogue
+from keyturn.catalogue.operator.policy import OperatorsPolicy
+from keyturn.catalogue.rules import spread_rule
+
+WAY_OUT: Final = (
+    "A leaked credential need not wait for that: keyturn revoke PATH --reason WHY --override-policy goes on, tells "
+    "whoever is there, and writes it to the ledger"
+)
+
+
+def load_catalogue(
+    directory: Path, env: Mapping[str, str], *, despite_policy: bool = False, lenient: bool = False
+) -> Catalogue:
+    """The catalogue in ``directory``, references filled in from ``env``. Raises CatalogueInvalid.
+
+    ``lenient``: leave out what is broken, and list it in the catalogue's ``left_out``. Raises only where nothing
+    loads, or where the policy or the signature refuses the files.
+
+    Files that were checked before are not read again: each secret is made when it is first asked for. What they may
+    not name on this machine is asked anew all the same; ``despite_policy`` lets it pass, and the catalogue tells it.
+    """
+    with _uncollected():
+        around, unsure = _surroundings(directory, env)
+        gathered = source.gather(directory)
+        unsure += signature.find_breaches(directory, gathered.digests, around.policy)
+        index = Index(directory, gathered.content, gathered.digests, env)
+        if not unsure and (declared := index.find()) is not None and (opened := _opened(declared, gathered, around)):
+            return opened
+        return _anew(gathered, index, around, unsure, despite_policy, lenient)
+
+
+def _surroundings(directory: Path, env: Mapping[str, str]) -> tuple[Surroundings, list[Problem]]:
+    """What the operator allows here; with what is wrong with it, the defaults."""
+    try:
+        return Surroundings(load_policy(env, directory), env, directory), []
+    except CatalogueInvalid as invalid:
+        return Surroundings(OperatorsPolicy(), env, directory), list(invalid.problems)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Let the collector of cycles wait: it looks through a large catalogue again and again while that is made.
+
+    That was two thirds of the time, and nothing is found: what is made stays.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _anew(
+    gathered: source.Gathered,
+    index: Index,
+    around: Surroundings,
+    unsure: list[Problem],
+    despite_policy: bool,
+    lenient: bool,
+) -> Catalogue:
+    """A catalogue of which nothing is known, checked whole. Raises CatalogueInvalid."""
+    read = source.parse_files(gathered)
+    made, problems, breaches = _examine(read, around)
+    left_out: list[Problem] = []
+    if problems and lenient and any(read.entries.values()):
+        made, left_out, breaches = partial.examine_parts(read, lambda rest: _examine(rest, around))
+        problems = []
+    breaches = sorted({*breaches, *unsure})
+    if problems or (breaches and not despite_policy):
+        everything = sorted({*problems, *breaches})
+        raise CatalogueInvalid(str(around.directory), everything, hint="" if problems else WAY_OUT)
+    if not left_out:
+        index.keep({**_plain(read.entries), source.ID: _named(read.id)}, _variables(read.entries))
+    syncs, groups = made["syncs"], made["groups"]
+    alike = Alike()
+    secrets = {
+        path: alike.share(with_places(path, declared, syncs, groups)) for path, declared in made["secrets"].items()
+    }
+    more = {
+        **_beside(gathered, around),
+        "waived": tuple(map(str, breaches)),
+        "left_out": tuple(left_out),
+        "secrets": secrets,
+    }
+    return Catalogue.model_construct(**{**made, **_named(read.id), **more})
+
+
+def _beside(gathered: source.Gathered, around: Surroundings) -> dict[str, Any]:
+    """What a catalogue tells besides what it declares."""
+    return {"policy": around.policy, "digest": signature.digest_of(gathered.digests)}
+
+
+def _opened(declared: Declared, gathered: source.Gathered, around: Surroundings) -> Catalogue | None:
+    """A catalogue that was found sound before: everything but the secrets is made at once.
+
+    None where it asks for what is not allowed here: where that stands is told by its files.
+    """
+    made: dict[str, Any] = {
+        section: {name: model_of(section, name, data, around.env) for name, data in declared[section].items()}
+        for section in source.SECTIONS
+        if section != "secrets"
+    }
+    if next(power.find_flaws(made, around), None) or not all(map(around.policy.allows_variable, _named_in(declared))):
+        return None
+    made |= _spread(made)
+    secrets = Secrets(declared["secrets"], made["syncs"], made["groups"])
+    return Catalogue.model_construct(**{**made, **declared[source.ID], **_beside(gathered, around), "secrets": secrets})
+
+
+def _named_in(declared: Declared) -> set[str]:
+    """The variables that what was kept refers to."""
+    texts = (declared[section] for section in EXPANDED)
+    return {name for data in texts for name in variables_in(data)}
+
+
+def _spread(made: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Every store by its own name, the groups of those that one entry declares; syncs and rules that name each."""
+    stores, groups = spread_stores(made["stores"])
+    return {
+        "stores": stores,
+        "groups": groups,
+        "syncs": {name: spread_sync(sync, groups) for name, sync in made["syncs"].items()},
+        "rules": {name: spread_rule(rule, groups) for name, rule in made["rules"].items()},
+    }
+
+
+def _named(name: str) -> dict[str, Any]:
+    """The catalogue's id, where it declares one."""
+    return {source.ID: name} if name else {}
+
+
+def _plain(entries: Mapping[str, Mapping[str, source.CatalogueEntry]]) -> Declared:
+    """The data of each entry, as it is written."""
+    return {section: {name: entry.data for name, entry in named.items()} for section, named in entries.items()}
+
+
+def _variables(entries: Mapping[str, Mapping[str, source.CatalogueEntry]]) -> set[str]:
+    """The variables that the entries refer to."""
+    return {name for section in EXPANDED for entry in entries[section].values() for name in variables(entry)}
+
+
+def find_problems(directory: Path, env: Mapping[str, str], *, signed: bool = True) -> list[Problem]:
+    """Everything that is wrong with the catalogue in ``directory``, in the order of files and lines.
+
+    Files that are not ``signed`` yet are looked at as if they were.
+    """
+    with _uncollected():
+        around, unsure = _surroundings(directory, env)
+        gathered = source.gather(directory)
+        unsure += signature.find_breaches(directory, gathered.digests, around.policy) if signed else []
+        _, problems, breaches = _examine(source.parse_files(gathered), around)
+        return sorted({*problems, *breaches, *unsure})
+
+
+@dataclass(frozen=True)
+class Unresolved:
+    """What can be told of a catalogue without its environment: ``problems``, and what is ``unchecked``.
+
+    ``entries`` are the entries that hold such a value; ``counts`` is how many entries there are of each section.
+    """
+
+    problems: tuple[Problem, ...]
+    unchecked: tuple[Problem, ...]
+    entries: tuple[str, ...]
+    counts: Mapping[str, int]
+
+
+def examine_unresolved(directory: Path, env: Mapping[str, str]) -> Unresolved:
+    """Everything that is wrong with the catalogue whatever its variables hold, and what depends on them.
+
+    ``env`` names the operator's file alone. A signature is not asked for: what is looked at is not merged yet.
+    """
+    with _uncollected():
+        around, unsure = _surroundings(directory, env)
+        gathered = source.gather(directory)
+        read = source.parse_files(gathered)
+        unchecked: list[Problem] = []
+        _, problems, breaches = _examine(read, replace(around, env={}), unchecked)
+    if around.policy.signed_by:
+        message = "whether it is signed, as the operator's file asks, was not looked at"
+        unchecked.append(Problem(str(directory), 0, "", message, "Have it signed once it is merged."))
+    open_to = {section: read.entries[section] for section in EXPANDED}
+    entries = [f"{section}.{name}" for section, named in open_to.items() for name, e in named.items() if variables(e)]
+    counts = {section: len(entries) for section, entries in read.entries.items()}
+    return Unresolved(tuple(sorted({*problems, *breaches, *unsure})), tuple(sorted(unchecked)), tuple(entries), counts)
+
+
+def _examine(
+    read: source.ParsedFiles, around: Surroundings, unchecked: list[Problem] | None = None
+) -> partial.Examined:
+    """Every entry that is sound by itself, and every problem, of the files, the entries and between them.
+
+    Where ``unchecked`` is given, no reference is filled in: what depends on one is put there, and its entry is not
+    held against others, as nobody knows what it will be.
+    """
+    problems, breaches = list(read.problems), list[Problem]()
+    made: dict[str, dict[str, Any]] = {section: {} for section in source.SECTIONS}
+    entries: dict[str, dict[str, source.CatalogueEntry]] = {section: {} for section in source.SECTIONS}
+    alike = Alike()
+    for section, named in read.entries.items():
+        for name, entry in named.items():
+            expanded = _expanded(entry, around) if unchecked is None else _left_open(entry, around)
+            model, more = alike.check(partial.closed_up(expanded)) if section == "secrets" else check_entry(expanded)
+            problems += expanded.problems + more
+            breaches += expanded.breaches
+            entries[section][name] = expanded.entry
+            if unchecked is not None:
+                unchecked += expanded.unchecked
+            if model is not None and not expanded.unchecked:
+                made[section][name] = model
+    breaches += [entries[section][name].problem(*flaw) for section, name, flaw in power.find_flaws(made, around)]
+    made |= _spread(made)
+    systems = {(kind, name): model.system for kind in ("stores", "targets") for name, model in made[kind].items()}
+    sections = ("syncs", "groups", "stores", "rules", "secrets", "consumers", "grants", "hub")
+    read_as = {section: made[section] for section in sections} | {"policies": made["access_policies"]}
+    world = checks.World(entries, systems, read.complete, **read_as)
+    return made, sorted({*problems, *checks.find_conflicts(world)}), breaches
+
+
+def _left_open(entry: source.CatalogueEntry, around: Surroundings) -> Expanded:
+    """The entry without what refers to a variable, where it may."""
+    allowed = around.policy.allows_variable
+    return leave_open(entry, allowed) if entry.section in EXPANDED else Expanded(entry)
+
+
+def _expanded(entry: source.CatalogueEntry, around: Surroundings) -> Expanded:
+    """The entry with its references filled in, where it may have any."""
+    allowed = around.policy.allows_variable
+    return expand(entry, around.env, allowed) if entry.section in EXPANDED else Expanded(entry)

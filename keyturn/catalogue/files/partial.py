@@ -1,0 +1,99 @@
+"""Loads what it can of a broken catalogue, for revocations: removes the smallest broken parts and lists every problem.
+
+A part that was removed is never used: no copy is written to a place whose settings are in doubt.
+"""
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
+from typing import Any, Final
+
+from keyturn.catalogue.files.environment import Expanded
+from keyturn.catalogue.files.problems import KeyPath, Problem
+from keyturn.catalogue.files.source import ParsedFiles
+
+HOLDING: Final = frozenset(("syncs", "mounts"))
+"""Sections whose broken entries may concern any secret: they say where secrets are copied, and where they are kept."""
+
+REQUIRED: Final = frozenset(("owner", "classification", "rotation"))
+"""Keys that no secret can do without."""
+
+HOLE: Final = object()
+"""Takes the place of an item removed from a list, so that the others keep their positions in messages."""
+
+Examined = tuple[dict[str, dict[str, Any]], list[Problem], list[Problem]]
+"""The models, the problems, and what the policy refuses."""
+
+
+def examine_parts(read: ParsedFiles, examine: Callable[[ParsedFiles], Examined]) -> Examined:
+    """Examine again without what is broken, until the rest is sound. The problems are those of all rounds."""
+    # Names that a file which can't be read may declare are missing all the same.
+    rest, removed, every = replace(read, complete=True), set[KeyPath](), dict[Problem, None]()
+    while True:
+        made, problems, breaches = examine(rest)
+        every |= dict.fromkeys(problems)
+        broken = {part for problem in problems if (part := removable(problem.path))} - removed
+        if not broken:
+            return made, sorted(every), breaches
+        removed |= broken
+        rest = without(rest, broken)
+
+
+def removable(path: KeyPath) -> KeyPath:
+    """The smallest part to remove because of a problem at ``path``; empty where nothing should be removed.
+
+    A secret's entry stays: its credential has to be revoked. An entry that is no secret by itself has no model anyway.
+    """
+    if path[:1] != ("secrets",):
+        return path[:2] if len(path) > 1 else ()
+    if len(path) < 3 or path[2] in REQUIRED:
+        return ()
+    item = path[2] in ("destinations", "consumers") and len(path) > 3
+    return path[:4] if item else path[:3]
+
+
+def without(read: ParsedFiles, parts: Collection[KeyPath]) -> ParsedFiles:
+    """What was read, without these parts."""
+    entries = {section: dict(named) for section, named in read.entries.items()}
+    for section, name, *below in sorted(parts, key=len, reverse=True):
+        named = entries[str(section)]
+        if below and (entry := named.get(str(name))):
+            named[str(name)] = entry.holding(_removed(entry.data, below))
+        elif not below:
+            named.pop(str(name), None)
+    return replace(read, entries=entries)
+
+
+def _removed(data: Any, path: list[str | int]) -> Any:
+    """Plain data without the value at ``path``; one that is not there changes nothing."""
+    first, *rest = path
+    if isinstance(data, dict) and first in data:
+        if not rest:
+            return {key: value for key, value in data.items() if key != first}
+        return {**data, first: _removed(data[first], rest)}
+    if isinstance(data, list):
+        return [HOLE if at == first else item for at, item in enumerate(data)]
+    return data
+
+
+def closed_up(expanded: Expanded) -> Expanded:
+    """The entry without the holes in its lists."""
+    data = expanded.entry.data
+    lists = {key: value for key, value in data.items() if isinstance(value, list)} if isinstance(data, dict) else {}
+    if not any(HOLE in items for items in lists.values()):
+        return expanded
+    closed = {key: [item for item in items if item is not HOLE] for key, items in lists.items()}
+    return replace(expanded, entry=expanded.entry.holding({**data, **closed}))
+
+
+def concerning(left_out: Iterable[Problem], path: str) -> tuple[Problem, ...]:
+    """The problems because of which something may hold the secret at ``path`` that the catalogue does not show."""
+    return tuple(problem for problem in left_out if _concerns(problem.path, path))
+
+
+def _concerns(place: KeyPath, path: str) -> bool:
+    return len(place) < 2 or place[0] in HOLDING or place[:2] == ("secrets", path)
+
+
+def left_out_entry(left_out: Iterable[Problem], section: str, name: str) -> Problem | None:
+    """The first problem because of which an entry is missing."""
+    return next((problem for problem in left_out if problem.path[:2] == (section, name)), None)

@@ -1,0 +1,44 @@
+"""The bytes of one file of a catalogue: of a regular file of a size that a catalogue has, and of nothing else.
+
+A pipe is never waited for, a device never read. Links are followed, since Kubernetes mounts files as links.
+"""
+
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+from keyturn.catalogue.files.syntax import NotYaml
+
+FILE_LIMIT: Final = 16 * 1024 * 1024
+"""Bytes of one file: some 40,000 secrets."""
+
+
+_KINDS: Final[dict[int, str]] = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def read_file(path: Path, limit: int = FILE_LIMIT) -> bytes:
+    """All of a regular file of at most ``limit`` bytes. Raises NotYaml, and OSError as opening does."""
+    _insist_on_file(os.stat(path))
+    # What was put in its place since is not waited for either.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    with os.fdopen(handle, "rb") as file:
+        _insist_on_file(os.fstat(handle))
+        raw = file.read(limit + 1)
+    if len(raw) > limit:
+        raise NotYaml(0, f"the file has more than {limit:,} bytes", "Divide it into several: all files are merged.")
+    return raw
+
+
+def _insist_on_file(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode), "no regular file")
+        raise NotYaml(
+            0, f"this is {kind}, and can't be read as a file", "Put a regular file in its place, or rename it."
+        )

@@ -1,0 +1,1 @@
+"""Commands for just-in-time access."""

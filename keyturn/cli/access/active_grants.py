@@ -1,0 +1,58 @@
+"""What is given as access for a while: a line each in ``keyturn status``."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from keyturn.cli.output import note
+from keyturn.core.errors import KeyturnError
+from keyturn.rotation.state.context import Workspace
+
+
+@dataclass(frozen=True)
+class ActiveGrant:
+    """One of them, in names. ``until`` is a moment of the hub's clock."""
+
+    id: str
+    path: str
+    policy: str
+    principal: str
+    until: str
+    opened: bool
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        opened = "" if self.opened else ", and has not opened it yet"
+        return f"{self.id}: {self.principal} has {self.path} until {self.until} by the policy {self.policy}{opened}"
+
+    def to_data(self) -> dict[str, Any]:
+        """For scripts."""
+        return dict(self.__dict__)
+
+
+def active_grants(workspace: Workspace) -> list[ActiveGrant]:
+    """All of them, the first to end first; what can't be told is said."""
+    if not workspace.catalogue.access_policies:
+        return []
+    from keyturn.rotation.state.grant_store import GrantStage, list_grants
+
+    try:
+        grants, malformed = list_grants(workspace)
+    except KeyturnError as error:
+        note(f"NOT LOOKED AT what is given as access for a while: {error.problem}. {error.hint}")
+        return []
+    for wrong in malformed:
+        note(f"NOT READ {wrong}")
+    now, stages = workspace.hub_now(), (GrantStage.ACTIVE, GrantStage.ENDING)
+    active = [grant for grant in grants if grant.stage in stages and not grant.is_over(now)]
+    return [
+        ActiveGrant(
+            grant.request,
+            grant.path,
+            grant.policy,
+            grant.principal or grant.entity,
+            grant.ends_at,
+            bool(grant.opened_at),
+        )
+        for grant in sorted(active, key=lambda grant: grant.ends_at)
+    ]

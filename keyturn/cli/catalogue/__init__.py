@@ -1,0 +1,1 @@
+"""Commands for the catalogue and for compliance reports."""

@@ -1,0 +1,1 @@
+"""Commands for copies: plan, apply, follow and scan."""

@@ -1,0 +1,1 @@
+"""Commands for leaked credentials: revoke, whois, incidents, approvals and drills."""

@@ -1,0 +1,199 @@
+"""Seeing an incident through: by the worker that revocations have of their own, or here without Prefect."""
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from keyturn.cli.emergencies.wake import wake_keeper
+from keyturn.cli.failures import BEHIND, FAILED, end_command, missing_package, of_the_system, say
+from keyturn.cli.output import note, write_json, write_table
+from keyturn.core.errors import KeyturnError, NotEnded, TransientError
+from keyturn.core.workspaces import WorkspaceNames
+from keyturn.revocation.incidents.incident import RETRIED, IncidentStatus, Step
+
+if TYPE_CHECKING:
+    from keyturn.cli.running.watch import Run
+    from keyturn.rotation.state.context import Workspace
+
+FLOW: Final = "emergency-revoke"
+RESUME: Final = "resume-incident"
+
+ANSWERS: Final = 3.0
+"""Seconds in which the Prefect server has to answer; other commands wait for a minute."""
+
+BEGUN: Final = 30.0
+"""Seconds in which a worker has to begin the run; after that it is done here.
+
+Whoever uses the secrets is served by then. A process worker asks for runs every ten seconds where nobody has told it
+otherwise, and takes 5 to 16 more until a run begins.
+"""
+
+
+@dataclass(frozen=True)
+class Carried:
+    """An incident as it stands now, and the Prefect run that worked at it; None where it was done here."""
+
+    standing: IncidentStatus
+    run: "Run | None" = None
+
+
+@dataclass(frozen=True)
+class Through:
+    """By whom an incident is seen through: here where ``local``, else by the workspace's worker, within ``timeout``."""
+
+    local: bool
+    timeout: float
+    workspace: str
+
+
+def carry_on(workspace: "Workspace", incident: str, through: Through) -> Carried:
+    """Everything after the cut. Where Prefect can't do it, it is done here, and said."""
+    from keyturn.revocation.incidents.store import load_status
+
+    if through.local:
+        note("running in this process, without Prefect")
+        return finish_or_wake(workspace, incident, through)
+    try:
+        run = through_prefect(incident, through.timeout, WorkspaceNames(through.workspace))
+    except KeyturnError as error:
+        note(f"going on in this process, without Prefect: {error.problem}")
+        return finish_or_wake(workspace, incident, through)
+    return Carried(load_status(workspace, incident), run)
+
+
+def finish_or_wake(workspace: "Workspace", incident: str, through: Through) -> Carried:
+    """All of it here; what is left of it the workers go on with at once, where there are some."""
+    carried = finish_here(workspace, incident)
+    if carried.standing.open:
+        wake_keeper(through.workspace)
+    return carried
+
+
+def finish_here(workspace: "Workspace", incident: str) -> Carried:
+    """All of it as plain functions; then the ledger is signed, so that a checkpoint covers it."""
+    from keyturn.revocation.run import finish
+
+    finished = finish(workspace, incident)
+    sign_ledger(workspace)
+    return Carried(finished)
+
+
+def tell_on_call(workspace: "Workspace", incident: str) -> None:
+    """Tell people what they have not been told of an incident; what can't be told stays in its outbox, and is said.
+
+    Where nothing names a channel here, that is left to the workers.
+    """
+    from keyturn.revocation.incidents.outbox import tell_people
+
+    if problem := workspace.channel and tell_people(workspace, incident):
+        note(f"whoever is on call was NOT TOLD: {problem}; finish-incidents sends it again")
+
+
+def through_prefect(incident: str, timeout: float, workspace: WorkspaceNames) -> "Run | None":
+    """Have the worker do it, and watch; None where the watching ended first. Raises what keeps it from being done."""
+    if find_spec("prefect") is None:
+        raise missing_package("prefect")
+    from keyturn.cli.running.watch import StillRuns, run_deployment
+
+    try:
+        run = run_deployment(RESUME, {"incident": incident}, timeout, workspace, BEGUN, ANSWERS)
+    except StillRuns as error:
+        note(f"{error.problem}; {resume_hint(incident)}")
+        return None
+    if not run.completed:
+        note(f"the run ended as {run.state.lower()}; {resume_hint(incident)}")
+    return run
+
+
+def resume_hint(incident: str) -> str:
+    """How an open incident goes on."""
+    return (
+        f"while {incident} is open, finish-incidents retries it {RETRIED}; "
+        f"to retry now: keyturn revoke --resume {incident}"
+    )
+
+
+# --- what came of it
+
+
+def show_incident(workspace: "Workspace", carried: Carried, directory: Path | None, as_json: bool) -> None:
+    """The secrets, what is left, the report's files, and the exit code that belongs to it."""
+    from keyturn.cli.emergencies import incident_tables as tables
+
+    standing, run = carried.standing, carried.run
+    files = write_reports(workspace, standing, directory)
+    if as_json:
+        extra = {"reports": [str(file) for file in files], "run": run.to_data() if run else None}
+        write_json({**tables.standing_data(standing), **extra})
+    else:
+        tell_secrets(standing)
+        tell_files(files)
+    if failure := incident_failure(standing):
+        end_command(*failure)
+    note(closing_line(standing))
+
+
+def closing_line(standing: IncidentStatus) -> str:
+    """How an incident ended that is not open, with what is not proven of it."""
+    incident = standing.incident
+    by = f" by {incident.given_up_by}: {incident.given_up}" if incident.given_up else ""
+    return "\n".join((*standing.unproven, f"{incident.id} is {standing.conclusion}{by}"))
+
+
+def sign_ledger(workspace: "Workspace") -> None:
+    """Have the ledger signed, so that a checkpoint covers the incident; where that can't be done, say so."""
+    from keyturn.revocation.report.facts import sign_ledger
+
+    try:
+        if not sign_ledger(workspace):
+            note("the ledger's next checkpoint covers it: the notary makes one within 15 minutes")
+    except KeyturnError as error:
+        say(error)
+
+
+def write_reports(workspace: "Workspace", standing: IncidentStatus, directory: Path | None) -> list[Path]:
+    """The report's files; one that can't be written takes nothing back, and is told."""
+    from keyturn.cli.emergencies.incident_files import write_report_files
+
+    try:
+        return write_report_files(workspace, standing, directory)
+    except OSError as error:
+        say(of_the_system(error))
+    except KeyturnError as error:
+        say(error)
+    return []
+
+
+def tell_files(files: list[Path]) -> None:
+    """Where the report is."""
+    if files:
+        note("\n".join(["report:", *(f"  {file}" for file in files)]))
+
+
+def tell_secrets(standing: IncidentStatus) -> None:
+    """Each secret, and whatever is left or remains, for people."""
+    from keyturn.cli.emergencies import incident_tables as tables
+
+    incident = standing.incident
+    if standing.secrets:
+        rows = [tables.secret_row(incident, secret) for secret in standing.secrets]
+        write_table(tables.SECRET_COLUMNS, rows, whole=("refused after", "clear after", "version"))
+    if more := list(tables.more_rows(standing)):
+        write_table(tables.MORE_COLUMNS, more, whole=("what",))
+
+
+def incident_failure(standing: IncidentStatus) -> tuple[KeyturnError, int] | None:
+    """The error to end with while an incident is open, and its exit code: 3 only where every credential has ended."""
+    if not standing.open:
+        return None
+    name, hint = f"incident {standing.incident.id}", f"Mend the cause; {resume_hint(standing.incident.id)}"
+    works = [secret.path for secret in standing.secrets if Step.CUT not in secret.done]
+    if works:
+        problem = f"NOT ENDED at the target yet: {', '.join(works)}"
+        hint = f"Run the commands above at the target; {resume_hint(standing.incident.id)}"
+        return NotEnded("close", name, problem, hint), FAILED
+    left = standing.left
+    many = f"{len(left)} things are left, the first is {left[0]}" if left else "no proof"
+    remainder = left[0] if len(left) == 1 else many
+    return TransientError("close", name, f"every credential has ended, but it stays open: {remainder}", hint), BEHIND

@@ -1,0 +1,361 @@
+"""``keyturn revoke``: end leaked credentials everywhere at once, replace them, and prove that it is over."""
+
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextvars import copy_context
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from keyturn.cli.completion import complete_incident, complete_owner, complete_secret, complete_store, complete_target
+from keyturn.cli.emergencies.drill import ModeOption, run_drill
+from keyturn.cli.emergencies.incident_runner import Carried, Through, carry_on, resume_hint, show_incident, tell_on_call
+from keyturn.cli.emergencies.override import note_override
+from keyturn.cli.environment import opened_workspace
+from keyturn.cli.failures import say
+from keyturn.cli.interruption import signals_as_interrupt, wake_quietly
+from keyturn.cli.manual_commands import needing_hub, note_commands
+from keyturn.cli.options import (
+    INCIDENT_TIMEOUT,
+    BreakGlassOption,
+    CatalogueOption,
+    ExpectOption,
+    JsonOption,
+    LocalOption,
+    OverLimitOption,
+    PreviewOption,
+    ReasonOption,
+    ReportOption,
+    TimeoutOption,
+    WorkspaceOption,
+    YesToRevokeOption,
+)
+from keyturn.cli.output import note, note_error, write_json, write_table
+from keyturn.core.actor import going_past_rules
+from keyturn.core.clocks import by_hub_clock
+from keyturn.core.errors import KeyturnError, TerminalError
+from keyturn.core.workspaces import DEFAULT
+from keyturn.revocation.incidents.incident import Mode, Step
+
+if TYPE_CHECKING:
+    from keyturn.revocation.incidents.incident import Incident, SecretProgress
+    from keyturn.revocation.preview import Preview
+    from keyturn.revocation.selector import Selection, Selector
+    from keyturn.rotation.state.context import Workspace
+
+Paths = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="PATH", help="Secrets, or patterns such as 'ml-training/*' or '**'.", autocompletion=complete_secret
+    ),
+]
+Owner = Annotated[str, typer.Option("--owner", help="Only secrets of this owner.", autocompletion=complete_owner)]
+Classification = Annotated[str, typer.Option("--classification", help="Only secrets of this classification.")]
+Target = Annotated[
+    str, typer.Option("--target", help="Only credentials of this target.", autocompletion=complete_target)
+]
+Store = Annotated[
+    str, typer.Option("--store", help="Only secrets with a copy in this store.", autocompletion=complete_store)
+]
+LeasePrefix = Annotated[
+    str, typer.Option("--lease-prefix", help="The hub's leases below it, such as database/creds/ml-reader.")
+]
+Fingerprint = Annotated[str, typer.Option("--fingerprint", help="Only what has it; `keyturn whois` finds it.")]
+IncidentId = Annotated[str, typer.Option("--incident", metavar="ID", help="Its name; without one it is made.")]
+Resume = Annotated[
+    str,
+    typer.Option("--resume", metavar="ID", help="Go on with an open incident.", autocompletion=complete_incident),
+]
+OverridePolicy = Annotated[
+    bool,
+    typer.Option("--override-policy", help="Go on although the operator's file refuses the catalogue; it is recorded."),
+]
+DrillOption = Annotated[bool, typer.Option("--drill", hidden=True)]
+"""What `keyturn drill` was called before it had a name of its own."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What somebody wants ended, and why."""
+
+    selector: "Selector"
+    mode: Mode
+    reason: str
+    incident: str
+    since: datetime
+    expect: int = 0
+
+
+def revoke(
+    paths: Paths = None,
+    owner: Owner = "",
+    classification: Classification = "",
+    target: Target = "",
+    store: Store = "",
+    lease_prefix: LeasePrefix = "",
+    fingerprint: Fingerprint = "",
+    reason: ReasonOption = "",
+    incident: IncidentId = "",
+    mode: ModeOption = Mode.REPLACE,
+    preview: PreviewOption = False,
+    yes: YesToRevokeOption = False,
+    resume: Resume = "",
+    drill: DrillOption = False,
+    override_policy: OverridePolicy = False,
+    local: LocalOption = False,
+    catalogue: CatalogueOption = None,
+    timeout: TimeoutOption = INCIDENT_TIMEOUT,
+    as_json: JsonOption = False,
+    report: ReportOption = None,
+    prefect_workspace: WorkspaceOption = DEFAULT,
+    expect: ExpectOption = 0,
+    over_limit: OverLimitOption = "",
+    break_glass: BreakGlassOption = "",
+) -> None:
+    """End leaked credentials everywhere, at once.
+
+    They are refused at their targets and their sessions end; then they are replaced, pushed and told, and every old
+    copy is removed; then all of it is proven. What is chosen must fit all that is given. On a terminal the preview
+    comes first, and a question; with --yes, or where one PATH is named in a script, it ends at once.
+    """
+    from keyturn.revocation.selector import Selector
+
+    since = datetime.now(UTC)
+    selector = Selector(tuple(paths or ()), owner, classification, target, store, lease_prefix, fingerprint)
+    request = Request(selector, mode, reason.strip(), incident.strip(), since, expect)
+    if drill:
+        insist_on_a_drill(request, resume, preview)
+        return run_drill(selector.paths[0], mode, request.reason, expect, catalogue, report, as_json=as_json)
+    insist_on_sense(request, resume, preview=preview, asks=not (yes or may_go_unasked(selector)))
+    with (
+        needing_hub(catalogue, selector),
+        going_past_rules(over_limit, break_glass),
+        opened_workspace(catalogue, revoking=True, despite_policy=override_policy, lenient=True) as workspace,
+    ):
+        request = note_override(workspace, request) if override_policy else request
+        if preview:
+            return show_preview(workspace, request, as_json)
+        # Workers hold to the policy, so they could not go on with it.
+        through = Through(local or bool(workspace.catalogue.waived), timeout, prefect_workspace)
+        carried = resumed(workspace, resume, through) if resume else revoked(workspace, request, yes, through)
+        return show_incident(workspace, carried, report, as_json)
+
+
+def insist_on_sense(request: Request, resume: str, *, preview: bool, asks: bool) -> None:
+    """Wrong usage where what is asked for makes no sense, or would end much without anybody to be asked."""
+    from keyturn.revocation.selector import Selector
+
+    chooses = request.selector != Selector()
+    if resume and (chooses or request.reason or request.incident or preview):
+        raise typer.BadParameter("--resume ID stands alone: the incident knows its secrets and its reason")
+    if resume or preview:
+        return
+    if not request.reason:
+        raise typer.BadParameter("say with --reason what has happened: it stands in the report and in the ledger")
+    if asks and not sys.stdin.isatty():
+        raise typer.BadParameter("there is no terminal to ask on: give --yes, or name one secret alone")
+
+
+def insist_on_a_drill(request: Request, resume: str, preview: bool) -> None:
+    """Wrong usage unless one secret is named, for an incident of its own."""
+    if not may_go_unasked(request.selector) or resume or preview or request.incident:
+        raise typer.BadParameter("--drill is for one PATH, which it leaves alone: nothing else can be chosen with it")
+
+
+def may_go_unasked(selector: "Selector") -> bool:
+    """Whether one secret is named and nothing else: a script means what it says."""
+    from keyturn.revocation.selector import Selector
+
+    return len(selector.paths) == 1 and "*" not in selector.paths[0] and selector == Selector(paths=selector.paths)
+
+
+def show_preview(workspace: "Workspace", request: Request, as_json: bool) -> None:
+    """What would happen; nothing does."""
+    from keyturn.cli.emergencies.incident_tables import preview_data
+    from keyturn.revocation.incidents.consent import why_size_is_asked
+    from keyturn.revocation.preview import preview_revocation
+    from keyturn.revocation.selector import select_secrets
+
+    selection = select_secrets(workspace, request.selector)
+    radius = preview_revocation(workspace, selection, request.mode)
+    if as_json:
+        return write_json({**preview_data(radius), "size": selection.size})
+    remedy = f"; to end it, say --expect {selection.size}" if why_size_is_asked(selection, request.mode) else ""
+    return tell_preview(radius, f"this would end; nothing was changed{remedy}")
+
+
+def tell_preview(radius: "Preview", remark: str) -> None:
+    """The blast radius, for people."""
+    from keyturn.cli.emergencies.incident_tables import PREVIEW_COLUMNS, preview_rows, preview_summary
+
+    write_table(PREVIEW_COLUMNS, preview_rows(radius), whole=("what",))
+    note(f"{preview_summary(radius)}: {remark}")
+
+
+# --- revoking
+
+
+def revoked(workspace: "Workspace", request: Request, yes: bool, through: Through) -> Carried:
+    """Ask where somebody is there to answer, cut, and see it through."""
+    from keyturn.revocation.incidents.consent import Consent
+    from keyturn.revocation.incidents.resume import select_again
+    from keyturn.revocation.incidents.store import new_incident_id
+    from keyturn.revocation.run import begin, restore_service, tell_and_clear
+
+    incident = request.incident or new_incident_id(request.since)
+    selection = select_again(workspace, incident, request.selector)
+    triggered_at = by_hubs_clock(workspace, request.since)
+    answered, expect = not yes and sys.stdin.isatty(), request.expect
+    if answered:
+        expect = confirm(workspace, selection, request)
+        triggered_at = workspace.clock()
+    with goes_on_later(incident, through):
+        opened = begin(
+            workspace,
+            selection,
+            incident=incident,
+            reason=request.reason,
+            mode=request.mode,
+            selector=request.selector.words,
+            triggered_at=triggered_at,
+            consent=Consent(expect),
+        )
+        tell_cut(workspace, opened)
+        restore_service(workspace, opened)
+        tell_back(workspace, opened)
+        beforehand = nullcontext() if answered else told_beside(workspace, selection, request.mode)
+        with beforehand, in_background(lambda: tell_on_call(workspace, opened.id)):
+            tell_and_clear(workspace, opened)
+            tell_silent(workspace, opened)
+            carried = carry_on(workspace, opened.id, through)
+    tell_on_call(workspace, opened.id)
+    return carried
+
+
+def resumed(workspace: "Workspace", incident: str, through: Through) -> Carried:
+    """Go on with an open incident; a closed one is only shown. Raises NotFound."""
+    from keyturn.revocation.incidents.recorded import record_what_waits
+    from keyturn.revocation.incidents.store import load_status
+
+    record_what_waits(workspace, incident)
+    status = load_status(workspace, incident)
+    if not status.open:
+        tell_on_call(workspace, incident)
+        return Carried(status)
+    with goes_on_later(incident, through):
+        carried = carry_on(workspace, incident, through)
+    works = [secret.path for secret in carried.standing.secrets if Step.CUT not in secret.done]
+    note_commands(workspace.catalogue, works if carried.standing.open else [])
+    tell_on_call(workspace, incident)
+    return carried
+
+
+def by_hubs_clock(workspace: "Workspace", since: datetime) -> datetime:
+    """The same moment by the hub's clock; by this machine's where the hub can't be asked."""
+    with suppress(KeyturnError):
+        workspace.hub_now()
+    return by_hub_clock(since, workspace.hub.clock_ahead())
+
+
+def confirm(workspace: "Workspace", selection: "Selection", request: Request) -> int:
+    """Show what would end, and ask; how much whoever answers expects to end. Ends with 1 where the answer is no."""
+    from keyturn.revocation.incidents.consent import why_size_is_asked
+    from keyturn.revocation.preview import preview_revocation
+
+    radius = preview_revocation(workspace, selection, request.mode)
+    tell_preview(radius, "this ends now, and whoever uses it is cut off")
+    if why_size_is_asked(selection, request.mode) and not request.expect:
+        return int(typer.prompt("How many end? Type the number to revoke", type=int, err=True))
+    typer.confirm("Revoke?", abort=True, err=True)
+    return request.expect
+
+
+def tell_cut(workspace: "Workspace", incident: "Incident") -> None:
+    """Say at once what is over, and what is not; for that, show the commands that end it by hand."""
+    from keyturn.revocation.incidents.store import load_status
+
+    secrets = load_status(workspace, incident.id).secrets
+    for secret in secrets:
+        if Step.CUT not in secret.done:
+            note(f"NOT ENDED YET {secret.path}: {'; '.join(secret.left) or 'nothing was done'}")
+        elif moment := secret.refused_at or secret.cut_at:
+            what = "its target refuses it" if secret.refused_at else "ended"
+            sessions = f"; sessions ended: {secret.sessions}" if secret.sessions else ""
+            note(f"{secret.path}: {what} after {(moment - incident.triggered_at).total_seconds():.2f} s{sessions}")
+    note_commands(workspace.catalogue, [secret.path for secret in secrets if Step.CUT not in secret.done])
+
+
+def tell_back(workspace: "Workspace", incident: "Incident") -> None:
+    """Say what has taken its place, and who has it by now."""
+    from keyturn.revocation.incidents.store import load_status
+
+    for secret in load_status(workspace, incident.id).secrets:
+        tell_left(secret, Step.PUSH)
+        if Step.REPLACE in secret.done:
+            taken = (workspace.clock() - incident.triggered_at).total_seconds()
+            pushed = "in force and pushed" if Step.PUSH in secret.done else "in force"
+            note(f"{secret.path}: version {secret.version} is {pushed} after {taken:.2f} s")
+
+
+def tell_silent(workspace: "Workspace", incident: "Incident") -> None:
+    """Say who has not heard of it yet."""
+    from keyturn.revocation.incidents.store import load_status
+
+    for secret in load_status(workspace, incident.id).secrets:
+        tell_left(secret, Step.NOTIFY)
+
+
+def tell_left(secret: "SecretProgress", step: Step) -> None:
+    """Say what one step has left of a secret; nothing where it has left nothing."""
+    if faults := [left.removeprefix(f"{step}: ") for left in secret.left if left.startswith(f"{step}: ")]:
+        note(f"{secret.path}: {step}: {'; '.join(faults)}")
+
+
+@contextmanager
+def in_background(work: Callable[[], None]) -> Iterator[None]:
+    """Do this while the rest goes on, and wait for it at the end."""
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(copy_context().run, work)
+        yield
+        working.result()
+
+
+def told_beside(workspace: "Workspace", selection: "Selection", mode: Mode) -> AbstractContextManager[None]:
+    """Tell where all of it lies and who uses it, while the rest goes on; what ended is told by what was cut."""
+
+    def tell() -> None:
+        from keyturn.cli.emergencies.incident_tables import preview_rows, preview_summary
+        from keyturn.revocation.preview import preview_revocation
+
+        try:
+            radius = preview_revocation(workspace, selection, mode)
+        except KeyturnError as error:
+            return say(error)
+        # Something else is in force by now: the accounts and sessions that are seen are those of the replacement.
+        secrets = tuple(replace(secret, names=(), uses=(), warnings=()) for secret in radius.secrets)
+        radius = replace(radius, secrets=secrets)
+        lines = [f"  {path:<28} {what:<10} {text}".rstrip() for path, what, text in preview_rows(radius)]
+        return note("\n".join([f"what this is about: {preview_summary(radius)}", *lines]))
+
+    return in_background(tell)
+
+
+@contextmanager
+def goes_on_later(incident: str, through: Through) -> Iterator[None]:
+    """Whatever stops this command, an incident that was opened stays so: say how it goes on.
+
+    What was refused for good, such as a login that lacks a right, has opened none.
+    """
+    with signals_as_interrupt():
+        try:
+            yield
+        except BaseException as error:
+            if not isinstance(error, TerminalError):
+                with suppress(OSError):  # the terminal may be gone, and the keeper is still to be woken
+                    note_error(resume_hint(incident))
+                wake_quietly(through.workspace)
+            raise

@@ -1,0 +1,171 @@
+"""``keyturn whois``: whose fingerprint, or whose leaked value, somebody has found."""
+
+import getpass
+import re
+import sys
+import termios
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from keyturn.cli.emergencies.incident_runner import Through
+from keyturn.cli.environment import opened_workspace
+from keyturn.cli.failures import end_command
+from keyturn.cli.options import (
+    INCIDENT_TIMEOUT,
+    BreakGlassOption,
+    CatalogueOption,
+    ExpectOption,
+    JsonOption,
+    LocalOption,
+    OverLimitOption,
+    PreviewOption,
+    ReasonOption,
+    ReportOption,
+    TimeoutOption,
+    WorkspaceOption,
+    YesToRevokeOption,
+)
+from keyturn.cli.output import note, write_json, write_table
+from keyturn.core.actor import going_past_rules
+from keyturn.core.errors import Invalid, NotFound
+from keyturn.core.sensitive import Sensitive
+from keyturn.core.workspaces import DEFAULT
+
+if TYPE_CHECKING:
+    from keyturn.revocation.selector import Match
+
+FINGERPRINT: Final = re.compile(r"[0-9a-fA-F]{8,64}")
+PROMPT: Final = "The leaked value (not shown; pipe it in where it has several lines): "
+LONGEST: Final = 1 << 20
+"""Bytes; no store takes a secret as long as that."""
+
+FingerprintArgument = Annotated[
+    str | None, typer.Argument(metavar="FINGERPRINT", help="The whole of one, or its first digits: 8 at least.")
+]
+StdinOption = Annotated[
+    bool,
+    typer.Option("--stdin", help="Read a leaked value from standard input instead; on a terminal it is not shown."),
+]
+ScannerOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--scanner",
+        metavar="FILE",
+        help="What TruffleHog (--json) or Gitleaks (--report-format json) has written; - for standard input.",
+    ),
+]
+RevokeOption = Annotated[
+    bool, typer.Option("--revoke", help="End what the scanner has found and works still, as one incident.")
+]
+
+
+def whois(
+    fingerprint: FingerprintArgument = None,
+    stdin: StdinOption = False,
+    scanner: ScannerOption = None,
+    revoke: RevokeOption = False,
+    reason: ReasonOption = "",
+    preview: PreviewOption = False,
+    yes: YesToRevokeOption = False,
+    expect: ExpectOption = 0,
+    local: LocalOption = False,
+    catalogue: CatalogueOption = None,
+    timeout: TimeoutOption = INCIDENT_TIMEOUT,
+    as_json: JsonOption = False,
+    report: ReportOption = None,
+    prefect_workspace: WorkspaceOption = DEFAULT,
+    over_limit: OverLimitOption = "",
+    break_glass: BreakGlassOption = "",
+) -> None:
+    """Find the secret that a fingerprint, a leaked value, or what a scanner has found belongs to.
+
+    The hub's versions and what was pushed of them are looked at. A leaked value is read from standard input,
+    never from the command line: it is hashed at once with the hub's key, and is neither kept nor shown. Neither is
+    what stands in a scanner's report; with --revoke all of it that works still is ended, as `keyturn revoke` does.
+    """
+    if (fingerprint is not None) + stdin + (scanner is not None) != 1:
+        raise typer.BadParameter("give a FINGERPRINT, --stdin for a leaked value, or --scanner FILE for many")
+    if scanner is None and (revoke or preview or yes or expect or reason):
+        raise typer.BadParameter("--revoke, and what belongs to it, goes with --scanner; else see `keyturn revoke`")
+    insist_on_fingerprint(fingerprint)
+    if scanner is not None:
+        from keyturn.cli.emergencies.whois_scanner import End, answer
+
+        through = Through(local, timeout, prefect_workspace)
+        end = End(reason.strip(), expect, preview, yes, through, report) if revoke else None
+        rules = going_past_rules(over_limit, break_glass)
+        with rules, opened_workspace(catalogue, revoking=revoke and not preview, lenient=True) as workspace:
+            answer(workspace, scanner, end, as_json)
+        return
+    with opened_workspace(catalogue, lenient=True) as workspace:
+        from keyturn.revocation import selector
+
+        matches = selector.whois(workspace, fingerprint) if fingerprint else selector.whois_value(workspace, given())
+    show_matches(matches, as_json)
+
+
+def insist_on_fingerprint(fingerprint: str | None) -> None:
+    """Raises Invalid for what is none, without a word of it: it may be the leaked value itself."""
+    if fingerprint is not None and not FINGERPRINT.fullmatch(fingerprint.strip()):
+        problem = "what was given is no fingerprint: 8 to 64 hexadecimal digits"
+        hint = "A leaked value goes to `keyturn whois --stdin`; remove this one from your shell's history"
+        raise Invalid("look for", "a fingerprint", problem, hint)
+
+
+def given() -> Sensitive:
+    """The leaked value, from a pipe or from a person who types or pastes it unseen. Raises Invalid for none."""
+    text = typed(PROMPT, "a leaked value") if sys.stdin.isatty() else piped()
+    if not text:
+        raise Invalid("look for", "a leaked value", "nothing was given", "Pipe it in, or type it when you are asked")
+    return Sensitive(text)
+
+
+def piped() -> str:
+    """All of standard input, without one line's end. Raises Invalid."""
+    read = sys.stdin.buffer.read(LONGEST + 1)
+    if len(read) > LONGEST:
+        raise Invalid("look for", "a leaked value", f"it is longer than {LONGEST} bytes", "Give one value alone")
+    try:
+        text = read.decode()
+    except UnicodeDecodeError:
+        raise Invalid("look for", "a leaked value", "it is not text in UTF-8", "Give it as text") from None
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def typed(prompt: str, what: str, remedy: str = "Pipe it in") -> str:
+    """One line, unseen; what was pasted after it is dropped, so that no shell runs it. Raises Invalid."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", getpass.GetPassWarning)
+        try:
+            return getpass.getpass(prompt)
+        except getpass.GetPassWarning:
+            raise Invalid("ask for", what, "this terminal can't hide what is typed", remedy) from None
+        except EOFError:
+            return ""
+        finally:
+            termios.tcflush(sys.stdin, termios.TCIFLUSH)
+
+
+def show_matches(matches: "list[Match]", as_json: bool) -> None:
+    """Where it is, and how to end it; ends with 1 where it is nowhere."""
+    from keyturn.cli.emergencies import incident_tables as tables
+
+    unseen, matches = [place for place in matches if place.unseen], [place for place in matches if not place.unseen]
+    for place in unseen:
+        what = f"version {place.version} of {place.path}" if place.version else place.path
+        note(f"could not look at {what}, which may have it too: {place.unseen}")
+    if as_json:
+        unread = [{"path": place.path, "version": place.version, "why": place.unseen} for place in unseen]
+        write_json({"matches": [tables.match_data(match) for match in matches], "unseen": unread})
+    elif matches:
+        write_table(tables.MATCH_COLUMNS, map(tables.match_row, matches), whole=("version",))
+    if not matches:
+        looked = "no version in the hub that could be looked at" if unseen else "no version in the hub"
+        problem = f"{looked} has it, nor what was pushed of one"
+        hint = "It may be older than the versions that the hub keeps, or of another hub"
+        end_command(NotFound("look for", "it", problem, hint))
+    paths = " ".join(sorted({match.path for match in matches}))
+    note(f"to end it everywhere: keyturn revoke {paths} --reason TEXT")

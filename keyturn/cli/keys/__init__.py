@@ -1,0 +1,1 @@
+"""Commands for keys: managed keys, and the keys that Keyturn itself uses."""

@@ -1,0 +1,284 @@
+"""``keyturn ledger verify`` and ``prove``: what holds without trusting whoever keeps the ledger."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from keyturn.cli.failures import FAILED, end_command, naming_file
+from keyturn.cli.ledger import sources, tables
+from keyturn.cli.ledger.hub import differences
+from keyturn.cli.ledger.witness import demand
+from keyturn.cli.options import CatalogueOption, JsonOption
+from keyturn.cli.output import note, when, write_json, write_table, write_text
+from keyturn.core.errors import Invalid, NotFound, Rewritten
+
+if TYPE_CHECKING:
+    from keyturn.ledger.checkpoints import Checkpoint
+    from keyturn.ledger.ports import LedgerSource, StoredLedger
+    from keyturn.ledger.proofs import Growth, Proof
+    from keyturn.ledger.signed_notes import PublicKey
+    from keyturn.ledger.verify import Verification
+
+FileOption = Annotated[
+    Path | None, typer.Option("--file", metavar="FILE", help="A ledger's SQLite file, or a copy of one.")
+]
+ExportOption = Annotated[
+    Path | None, typer.Option("--export", metavar="FILE", help="Entries that `keyturn ledger export` has written.")
+]
+CheckpointsOption = Annotated[
+    Path | None, typer.Option("--checkpoints", metavar="FILE", help="The checkpoints of an export.")
+]
+KnownOption = Annotated[
+    list[Path] | None,
+    typer.Option("--known", metavar="FILE", help="A checkpoint that you hold from elsewhere; several are allowed."),
+]
+KeyOption = Annotated[
+    list[str] | None,
+    typer.Option("--public-key", metavar="KEY", help="Believe this key and nothing else; several are allowed."),
+]
+KeyFileOption = Annotated[Path | None, typer.Option("--public-key-file", metavar="FILE", help="The same, from a file.")]
+WitnessesOption = Annotated[
+    int, typer.Option("--witnesses", metavar="N", min=0, help="So many witnesses must have cosigned it.")
+]
+WitnessOption = Annotated[
+    list[str] | None, typer.Option("--witness", metavar="KEY", help="Believe this witness; several are allowed.")
+]
+FreshOption = Annotated[
+    str | None,
+    typer.Option("--fresh", metavar="AGE", help="Nothing that is older may lack a checkpoint, such as 15m."),
+]
+AgainstHubOption = Annotated[
+    bool,
+    typer.Option("--against-hub", help="Hold it against the hub: every version, every entry, and CURRENT's values."),
+]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write there (mode 0600), not to standard output.")
+]
+SequenceArgument = Annotated[int | None, typer.Argument(metavar="SEQUENCE", min=1, help="The entry's number.")]
+SinceOption = Annotated[
+    Path | None, typer.Option("--since", metavar="FILE", help="Prove that all since this checkpoint was only added.")
+]
+CheckOption = Annotated[Path | None, typer.Option("--check", metavar="FILE", help="Check a proof.")]
+
+
+# --- verify
+
+
+def verify_ledger(
+    file: FileOption = None,
+    export: ExportOption = None,
+    checkpoints: CheckpointsOption = None,
+    public_key: KeyOption = None,
+    public_key_file: KeyFileOption = None,
+    known_checkpoints: KnownOption = None,
+    witnesses: WitnessesOption = 0,
+    witness: WitnessOption = None,
+    fresh: FreshOption = None,
+    against_hub: AgainstHubOption = False,
+    catalogue: CatalogueOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find out whether the ledger is as it was written: nothing changed, taken out, put in or cut off.
+
+    With a public key it needs no hub and believes nobody else. Without one it takes the hub's key, and holds the ledger
+    against the newest checkpoint that the hub has kept.
+
+    Ends with 1 where it is not whole, and names the first bad entry.
+    """
+    from keyturn.ledger.freshness import find_stale
+    from keyturn.ledger.verify import verify_ledger as verified
+    from keyturn.providers.ledger.ed25519 import verify_ed25519
+    from keyturn.providers.ledger.scanning import scan_side_by_side
+
+    insist_on_one(file, export, checkpoints)
+    keys = sources.given_keys(public_key or [], public_key_file)
+    age = age_of(fresh) if fresh else None
+    held = [checkpoint_in(path) for path in known_checkpoints or []]
+    sources.settle_ledger()
+    copied = bool(file or export)
+    with opened_source(file, export, checkpoints) as source:
+        trust = sources.trust(keys, lambda hub: sources.origin_of(source) if copied else sources.named_origin(hub))
+        elsewhere = [*trust.known, *held]
+        report = verified(source, trust.keys, verify_ed25519, elsewhere=elsewhere, scan=scan_side_by_side)
+        now = datetime.now(UTC)
+        if witnesses or witness:
+            report = demand(report, witnesses or len(witness or ()), witness or (), now, ask=not copied)
+        if age is not None:
+            report = replace(report, problems=(*report.problems, *find_stale(source, report, now, age)))
+        if against_hub:
+            report = replace(report, problems=(*report.problems, *differences(source, catalogue, now)))
+    show_report(report, trust.keys, as_json)
+
+
+def age_of(text: str) -> timedelta:
+    """A duration. Wrong usage where it is none."""
+    from keyturn.settings.durations import parse
+
+    try:
+        return parse(text)
+    except ValueError:
+        raise typer.BadParameter("write a duration such as 15m", param_hint="--fresh") from None
+
+
+def insist_on_one(file: Path | None, export: Path | None, checkpoints: Path | None) -> None:
+    """Wrong usage where it is not clear what is to be verified."""
+    if file and export:
+        raise typer.BadParameter("give --file or --export, not both")
+    if (export is None) != (checkpoints is None):
+        raise typer.BadParameter("an export is two files: give --export and --checkpoints")
+
+
+@contextmanager
+def opened_source(file: Path | None, export: Path | None, checkpoints: Path | None) -> "Iterator[LedgerSource]":
+    """What was asked for, or the ledger of the environment."""
+    if export is None:
+        with sources.read_only(file) as source:
+            yield source
+    else:
+        from keyturn.ledger.export_file import Exported
+
+        yield Exported(export, checkpoints)
+
+
+def checkpoint_in(file: Path) -> str:
+    """A signed checkpoint in a file. Raises Invalid, OSError."""
+    try:
+        return file.read_text()
+    except UnicodeDecodeError:
+        raise Invalid("read", str(file), "it is no checkpoint", "Give the signed note as it was made") from None
+
+
+def show_report(report: "Verification", keys: "Sequence[PublicKey]", as_json: bool) -> None:
+    """What was found, and the exit code that belongs to it."""
+    now, name = datetime.now(UTC), keys[0].name
+    if as_json:
+        write_json(tables.report_data(name, report, now))
+    else:
+        write_table(tables.REPORT_COLUMNS, tables.report_rows(name, report, now))
+    if problem := report.problem:
+        hint = problem.hint or "Keep it as it is for those who look into it; docs/ledger.md says what to do"
+        end_command(Rewritten("verify", name, problem.what, hint), FAILED)
+    if report.newest is None:
+        end_command(
+            NotFound("verify", name, "no checkpoint vouches for any entry", "Make one: keyturn ledger checkpoint")
+        )
+    if later := report.entries - report.vouched:
+        note(f"{later} of the entries came after the newest checkpoint: nothing vouches for them yet")
+
+
+# --- prove
+
+
+def make_or_check_proof(
+    sequence: SequenceArgument = None,
+    since: SinceOption = None,
+    check: CheckOption = None,
+    public_key: KeyOption = None,
+    public_key_file: KeyFileOption = None,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a proof that holds without the ledger, or check one with --check.
+
+    That the entry SEQUENCE is in the ledger; or, with --since, that everything since a checkpoint was only added.
+    """
+    if [sequence, since, check].count(None) != 2:
+        raise typer.BadParameter("give the SEQUENCE of an entry, --since FILE, or --check FILE")
+    sources.settle_ledger()
+    if check:
+        return checked(check, sources.given_keys(public_key or [], public_key_file), as_json)
+    with sources.the_ledger() as ledger:
+        made = growth(ledger, since) if since else of_entry(ledger, sequence or 0)
+    return put(made.to_json(), out)
+
+
+def of_entry(ledger: "StoredLedger", sequence: int) -> "Proof":
+    """The proof that an entry is in the ledger. Raises NotFound, Rewritten."""
+    from keyturn.ledger.proofs import prove_entry as proved
+
+    return proved(ledger, sequence)
+
+
+def growth(ledger: "StoredLedger", since: Path) -> "Growth":
+    """The proof that the newest checkpoint continues this one. Raises NotFound, Invalid, Rewritten."""
+    from keyturn.ledger.proofs import prove_growth
+
+    older, newest = checkpoint_in(since), ledger.newest()
+    if not newest:
+        raise NotFound("prove", ledger.origin, "it has no checkpoint yet", "Make one: keyturn ledger checkpoint")
+    return prove_growth(ledger, older, newest)
+
+
+def put(text: str, out: Path | None) -> None:
+    """To a file that only its owner reads, or to standard output."""
+    if out is None:
+        return write_text(text)
+
+    from keyturn.catalogue.files.append import write_file as written
+
+    with naming_file(out):
+        return written(out, f"{text}\n", mode=0o600)
+
+
+def checked(file: Path, keys: "Sequence[PublicKey]", as_json: bool) -> None:
+    """Check the proof in ``file``, and show what it proves. Raises Invalid, Rewritten."""
+    from keyturn.ledger.proofs import Growth, Proof
+
+    try:
+        text = file.read_text()
+    except UnicodeDecodeError:
+        text = ""
+    if '"event"' in text:
+        from keyturn.cli.readers.trail_commands import show_proof
+
+        return show_proof(text, keys, as_json)
+    if '"older"' in text:
+        return show_growth(Growth.from_json(text), keys, as_json)
+    return show_entry(Proof.from_json(text), keys, as_json)
+
+
+def show_entry(proof: "Proof", keys: "Sequence[PublicKey]", as_json: bool) -> None:
+    """The entry that is proved."""
+    from keyturn.ledger.checkpoints import read_checkpoint
+    from keyturn.ledger.proofs import check_proof
+    from keyturn.providers.ledger.ed25519 import verify_ed25519
+
+    checkpoint = read_checkpoint(proof.checkpoint)
+    trust = sources.trust(keys, lambda _: checkpoint.origin)
+    entry = check_proof(proof, trust.keys, verify_ed25519)
+    if as_json:
+        data = tables.checkpoint_data(checkpoint, datetime.now(UTC))
+        return write_json({"ledger": checkpoint.origin, "entry": tables.entry_data(proof.leaf), "checkpoint": data})
+    write_table(tables.ENTRY_COLUMNS, [tables.entry_row(entry)], whole=("entry", "when (UTC)"))
+    return note(f"proved: it is entry {entry.sequence} of {checkpoint.origin}, by {signed_at(checkpoint)}")
+
+
+def show_growth(proof: "Growth", keys: "Sequence[PublicKey]", as_json: bool) -> None:
+    """The two checkpoints."""
+    from keyturn.ledger.checkpoints import read_checkpoint
+    from keyturn.ledger.proofs import check_growth
+    from keyturn.providers.ledger.ed25519 import verify_ed25519
+
+    trust = sources.trust(keys, lambda _: read_checkpoint(proof.newer).origin)
+    older, newer = check_growth(proof, trust.keys, verify_ed25519)
+    if as_json:
+        now = datetime.now(UTC)
+        return write_json(
+            {
+                "ledger": newer.origin,
+                "older": tables.checkpoint_data(older, now),
+                "newer": tables.checkpoint_data(newer, now),
+            }
+        )
+    return write_text(f"proved: {newer.origin} was only added to between {signed_at(older)} and {signed_at(newer)}")
+
+
+def signed_at(checkpoint: "Checkpoint") -> str:
+    """A checkpoint in words."""
+    made = f" of {when(checkpoint.time)} UTC" if checkpoint.time else ""
+    return f"the signed checkpoint{made} over {checkpoint.size} entries"

@@ -1,0 +1,1 @@
+"""Commands for sharing with other organisations, and for offboarding."""

@@ -1,0 +1,1 @@
+"""Commands for programs that use secrets: agent, exec and render."""

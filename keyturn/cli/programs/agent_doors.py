@@ -1,0 +1,130 @@
+"""Where an agent listens, and what is read again when it is told to."""
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from keyturn.cli.failures import say
+from keyturn.cli.output import note
+from keyturn.core.errors import KeyturnError
+
+if TYPE_CHECKING:
+    import ssl
+
+    from keyturn.agent.application import Agent, Names
+    from keyturn.agent.decisions import Decisions
+    from keyturn.agent.doors import LocalEntrance
+    from keyturn.agent.http import Door
+    from keyturn.catalogue import Catalogue
+    from keyturn.wiring.sources import SourceOpener
+
+
+class Latest:
+    """The names of copies by the catalogue as it was read last."""
+
+    def __init__(self, opener: "SourceOpener", directory: Path | None) -> None:
+        self._directory = directory
+        self.names = callers_names(opener.declared)
+
+    def reload(self) -> None:
+        """Read it again. Raises Invalid, and the names stay as they were."""
+        if self._directory:
+            from keyturn.catalogue import load_catalogue
+
+            self.names = callers_names(load_catalogue(self._directory, os.environ))
+
+
+def callers_names(catalogue: "Catalogue | None") -> "Names":
+    """What callers may call secrets."""
+    if catalogue is None:
+        from keyturn.agent.plain_names import PlainNames
+
+        return PlainNames()
+    from keyturn.agent.names import AwsNames
+
+    return AwsNames.of(catalogue)
+
+
+@dataclass
+class Doors:
+    """Where the agent listens, and what is read again when it is told to."""
+
+    stack: ExitStack
+    agent: "Agent"
+    latest: Latest
+    token_file: Path | None
+    token_mode: int
+    all: list["Door"] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
+    _reloads: list[Callable[[], None]] = field(default_factory=list)
+
+    def add_local(self, port: int) -> None:
+        """127.0.0.1, for programs that have read the token."""
+        from keyturn.agent.http import Door
+        from keyturn.agent.sockets import open_loopback
+
+        entrance, place = self._entrance(hosts=True)
+        listener = self.stack.enter_context(open_loopback(port))
+        self.all.append(Door(listener, self.agent.behind(entrance)))
+        self.places.append(f"http://127.0.0.1:{port}, token in {place}")
+
+    def add_socket(self, path: Path) -> None:
+        """A socket in the file system."""
+        from keyturn.agent.http import Door
+        from keyturn.agent.sockets import open_file
+
+        entrance, place = self._entrance(hosts=False)
+        listener = self.stack.enter_context(open_file(path))
+        self.stack.callback(path.unlink, missing_ok=True)
+        self.all.append(Door(listener, self.agent.behind(entrance)))
+        self.places.append(f"socket {path}, token in {place}")
+
+    def add_listener(self, place: str, cert: Path | None, key: Path | None, decisions: "Decisions") -> None:
+        """An address of the network, for whoever has a login of the hub."""
+        from keyturn.agent.doors import HubEntrance
+        from keyturn.agent.http import Door
+        from keyturn.agent.sockets import open_at
+
+        contexts = self._contexts(cert, key) if cert and key else None
+        self._reloads.append(decisions.forget)
+        listener = self.stack.enter_context(open_at(place, tls=contexts is not None))
+        self.all.append(Door(listener, self.agent.behind(HubEntrance(decisions)), contexts))
+        self.places.append(f"{'https' if contexts else 'http'}://{place}, for logins of the hub")
+
+    def reload(self) -> None:
+        """Read again what may have changed; what can't be used is told of, and the one before stays."""
+        for again in (self.latest.reload, *self._reloads):
+            try:
+                again()
+            except KeyturnError as error:
+                say(error)
+            except OSError as error:
+                note(f"can't read {error.filename}: {error.strerror}; the one before is used on")
+        note("reloaded")
+
+    def _entrance(self, *, hosts: bool) -> "tuple[LocalEntrance, str]":
+        from keyturn.agent.doors import LocalEntrance
+        from keyturn.agent.token_file import token_from
+
+        token, place = token_from(os.environ, self.token_file, self.token_mode)
+        entrance = LocalEntrance(token, hosts=hosts)
+
+        def again() -> None:
+            entrance.token = token_from(os.environ, self.token_file, self.token_mode)[0]
+
+        self._reloads.append(again)
+        return entrance, place
+
+    def _contexts(self, cert: Path, key: Path) -> "Callable[[], ssl.SSLContext]":
+        from keyturn.agent.sockets import server_tls
+
+        context = [server_tls(cert, key)]
+
+        def again() -> None:
+            context[0] = server_tls(cert, key)
+
+        self._reloads.append(again)
+        return lambda: context[0]

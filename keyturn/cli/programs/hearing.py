@@ -1,0 +1,146 @@
+"""Which of a secret's consumers have heard of CURRENT, by the rotation that made it or by a sync that told of it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from keyturn.cli.output import stamp, when
+from keyturn.core.errors import KeyturnError
+from keyturn.core.notifications.notice_state import Heard, Silence
+from keyturn.core.ports.hub import SecretInfo
+from keyturn.core.record import Record
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.notice_store import last_look, load_heard, was_there
+from keyturn.rotation.state.quiet_period import Acknowledged
+
+
+class Answer(StrEnum):
+    """What is known of one consumer."""
+
+    TOLD = "told"
+    SENT = "sent"
+    """Its notice was handed over; nobody there answers, so nobody knows whether it has taken it."""
+    SILENT = "silent"
+    """It was tried, and has not acknowledged."""
+    WAITS = "not told yet"
+    NEXT = "told from the next version on"
+    """CURRENT was there before anybody looked, or before the catalogue named it here."""
+    INCIDENT = "told by the incident"
+    UNKNOWN = "unknown"
+
+
+ACKNOWLEDGED = {Answer.TOLD: True, Answer.SILENT: False}
+
+
+@dataclass(frozen=True)
+class Hearing:
+    """One consumer of one secret; ``silence`` says how it failed, where that is kept."""
+
+    consumer: str
+    answer: Answer
+    silence: Silence | None = None
+
+    @property
+    def since(self) -> datetime | None:
+        """Since when it is silent."""
+        return datetime.fromisoformat(self.silence.since) if self.silence and self.silence.since else None
+
+    def lines(self) -> list[str]:
+        """For people."""
+        kind = f", {self.silence.kind}" if self.silence else ""
+        return [f"{self.consumer} {self.answer}{kind}", *([f"  since {when(self.since)}"] if self.since else [])]
+
+    def to_data(self) -> dict[str, Any]:
+        """For scripts."""
+        return {
+            "consumer": self.consumer,
+            "acknowledged": ACKNOWLEDGED.get(self.answer),
+            "state": str(self.answer),
+            "kind": self.silence.kind if self.silence else "",
+            "error": self.silence.error if self.silence else "",
+            "since": stamp(self.since),
+        }
+
+
+@dataclass(frozen=True)
+class Hearings:
+    """What the hub keeps of who has heard of what; an error where that can't be read."""
+
+    heard: Mapping[str, Heard | KeyturnError] = field(default_factory=dict)
+    looked: datetime | None = None
+
+    @staticmethod
+    def load(workspace: Workspace, chosen: Iterable[str] | None = None) -> "Hearings":
+        """Of the chosen secrets, or all, that have consumers: a few reads, and none where there are none."""
+        secrets = workspace.catalogue.secrets
+        paths = [path for path in (secrets if chosen is None else chosen) if secrets[path].consumers]
+        try:
+            return Hearings(load_heard(workspace, paths), last_look(workspace)) if paths else Hearings()
+        except KeyturnError as error:
+            return Hearings(dict.fromkeys(paths, error))
+
+    def of(
+        self,
+        workspace: Workspace,
+        path: str,
+        info: SecretInfo | None,
+        record: Record,
+        acknowledged: Acknowledged | None,
+    ) -> tuple[Hearing, ...]:
+        """Every consumer of one secret; ``acknowledged`` is who acknowledged its last rotation."""
+        consumers = workspace.secret(path).consumers
+        heard = self.heard.get(path)
+        if info is None or info.newest is None:
+            return everyone(consumers, Answer.WAITS)
+        if by_rotation(info, acknowledged, heard):
+            return answered(workspace, (heard_of_rotation(name, acknowledged) for name in consumers))
+        if isinstance(heard, KeyturnError):
+            why = Silence("", type(heard).__name__, str(heard))
+            return tuple(Hearing(name, Answer.UNKNOWN, why) for name in consumers)
+        if heard and heard.of(info):
+            return answered(workspace, (heard_of_write(name, heard) for name in consumers))
+        if record.dead(info.version):
+            return everyone(consumers, Answer.INCIDENT)
+        before = heard is None and was_there(info, self.looked)
+        return everyone(consumers, Answer.NEXT if before else Answer.WAITS)
+
+
+def answered(workspace: Workspace, hearings: Iterable[Hearing]) -> tuple[Hearing, ...]:
+    """The same, where nobody counts as told whose notice was handed over and no more."""
+    return tuple(
+        replace(hearing, answer=Answer.SENT)
+        if hearing.answer is Answer.TOLD and not workspace.catalogue.consumer(hearing.consumer).answers
+        else hearing
+        for hearing in hearings
+    )
+
+
+def everyone(consumers: tuple[str, ...], answer: Answer) -> tuple[Hearing, ...]:
+    """The same of all."""
+    return tuple(Hearing(name, answer) for name in consumers)
+
+
+def by_rotation(info: SecretInfo, acknowledged: Acknowledged | None, heard: Heard | KeyturnError | None) -> bool:
+    """Whether CURRENT is what the last rotation has put in force, as its record and the secret's metadata say."""
+    if acknowledged and acknowledged.version == info.version and info.promoted_by != "-":
+        return True
+    return isinstance(heard, Heard) and heard.rotated and heard.of(info)
+
+
+def heard_of_rotation(name: str, acknowledged: Acknowledged | None) -> Hearing:
+    """A consumer, by the rotation's record."""
+    if acknowledged is None:
+        return Hearing(name, Answer.NEXT)
+    return Hearing(name, Answer.TOLD if name in acknowledged.consumers else Answer.SILENT)
+
+
+def heard_of_write(name: str, heard: Heard) -> Hearing:
+    """A consumer, by what is kept of a version that somebody wrote."""
+    if name in heard.told:
+        return Hearing(name, Answer.TOLD)
+    if name not in heard.waiting:
+        return Hearing(name, Answer.NEXT)
+    silence = heard.waiting[name]
+    return Hearing(name, Answer.SILENT if silence else Answer.WAITS, silence)

@@ -1,0 +1,103 @@
+"""``keyturn render``: secrets into files, once; what an init container does before others begin."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from keyturn.cli.options import CatalogueOption
+from keyturn.cli.output import note
+from keyturn.cli.programs.exec import end_when_told
+from keyturn.cli.programs.offline import (
+    OfflineHostOption,
+    OfflineKeyOption,
+    OfflineOption,
+    RestrictedOption,
+    open_offline,
+)
+from keyturn.cli.programs.programs import (
+    DiskOption,
+    FileOption,
+    ModeOption,
+    SourceOption,
+    WaitOption,
+    file_named,
+    files_of,
+    insist_on_places,
+    mode_of,
+    open_program_client,
+    put_once,
+    seconds_of,
+    with_patience,
+    wrong,
+)
+
+if TYPE_CHECKING:
+    from keyturn.programs.templates import Template
+
+TemplateOption = Annotated[
+    list[str] | None,
+    typer.Option("--template", metavar="SOURCE:DEST", help="A Jinja2 template as a file. May be repeated."),
+]
+DirectoryOption = Annotated[
+    Path | None,
+    typer.Option("--directory", metavar="DIR", help="Where files lie that have no absolute path; it is there already."),
+]
+
+
+def add_template(templates: "dict[Path, Template]", text: str, directory: Callable[[], Path]) -> None:
+    """Read a template, and note which file it makes."""
+    from keyturn.programs.templates import Template
+
+    source, _, name = text.partition(":")
+    if not (source and name) or ":" in name:
+        raise wrong("--template", "write SOURCE:DEST; nobody hears of a change here")
+    put_once(templates, file_named(name, directory, "--template"), Template.load(Path(source)), "--template")
+
+
+def render_files(
+    file: FileOption = None,
+    template: TemplateOption = None,
+    directory: DirectoryOption = None,
+    wait: WaitOption = "0s",
+    source: SourceOption = None,
+    allow_disk: DiskOption = False,
+    mode: ModeOption = "0600",
+    catalogue: CatalogueOption = None,
+    offline: OfflineOption = None,
+    offline_key: OfflineKeyOption = None,
+    offline_host: OfflineHostOption = "",
+    restricted: RestrictedOption = None,
+) -> None:
+    """Read secrets once, write them into files, and end: all of the files, or none.
+
+    Files of fields lie in memory alone, on a tmpfs. A file that holds the same already is not written again.
+    """
+    from keyturn.programs.outputs import write_outputs
+    from keyturn.programs.rendering import Declaration
+    from keyturn.programs.templates import Template
+
+    end_when_told()
+
+    def below() -> Path:
+        if directory is None:
+            raise wrong("--directory", "say where files lie that have no absolute path")
+        return directory.absolute()
+
+    files = files_of(file or (), below)
+    templates: dict[Path, Template] = {}
+    for text in template or ():
+        add_template(templates, text, below)
+    if not (files or templates):
+        raise wrong("--file", "say what is to be written: --file or --template")
+    if twice := set(files) & set(templates):
+        raise wrong("--template", f"{min(twice)} is given twice")
+    insist_on_places([*files, *(place for place in templates if directory and place.parent == below())], allow_disk)
+    declaration = Declaration(files=files, templates=templates, mode=mode_of(mode))
+    lasting = open_offline(offline, offline_key, offline_host, catalogue, restricted or ())
+    with open_program_client(source, catalogue, lasting, restricted or ()) as client:
+        rendering = with_patience(lambda: declaration.render(client), seconds_of(wait, "--wait"))
+    written = write_outputs(rendering.outputs)
+    for output in rendering.outputs:
+        note(f"{output.file}: {'written' if output in written else 'holds the same already'}")

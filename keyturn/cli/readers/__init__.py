@@ -1,0 +1,1 @@
+"""Commands that show who read what: investigate, monitor, trail and unused."""

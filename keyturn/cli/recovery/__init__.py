@@ -1,0 +1,1 @@
+"""Commands for disaster recovery: backup, restore and failover."""

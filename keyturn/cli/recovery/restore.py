@@ -1,0 +1,362 @@
+"""``keyturn restore`` and ``keyturn restore-drill``: bring a hub back from its backups, and try that it works."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from keyturn.cli.failures import FAILED, end_command
+from keyturn.cli.options import JsonOption
+from keyturn.cli.output import note, stamp, when, write_json
+from keyturn.cli.recovery.backup import (
+    KeyOption,
+    RecordOption,
+    backup_settings,
+    insist_on_address,
+    opened_place,
+    opening_keys,
+)
+from keyturn.core.errors import Invalid, TerminalError
+from keyturn.core.ports.envelope import Refusal, SealRefused
+
+if TYPE_CHECKING:
+    from keyturn.catalogue.operator.backups import BackupSettings
+    from keyturn.core.ports.backups import BackupKeys, BackupPlace, Manifest
+    from keyturn.providers.vault.hub import VaultHub
+    from keyturn.recovery.chains import OpenedChain
+    from keyturn.recovery.drilling import DrillReport
+    from keyturn.recovery.manifests import SignatureCheck
+    from keyturn.recovery.restoring import RestorePlan, SinceThen
+    from keyturn.rotation.state.context import Workspace
+
+PRIVATE: Final = 0o700
+LEAVING_ALONE: Final = "restore into an empty hub; or give --apply --skip-newer, which leaves alone what is named"
+
+BackupArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="BACKUP", help="CHAIN, or CHAIN/NUMBER for an earlier point; without it, the newest."),
+]
+ApplyOption = Annotated[bool, typer.Option("--apply", help="Write it; without it only the plan is shown.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
+SkipNewerOption = Annotated[
+    bool, typer.Option("--skip-newer", help="Leave alone what the hub has newer or otherwise, and restore the rest.")
+]
+FilesOption = Annotated[
+    Path | None,
+    typer.Option("--files", metavar="DIR", help="A new directory for the catalogue's files and the ledger's export."),
+]
+
+
+def restore(
+    backup: BackupArgument = None,
+    apply: ApplyOption = False,
+    yes: YesOption = False,
+    skip_newer: SkipNewerOption = False,
+    files: FilesOption = None,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring the hub of VAULT_ADDR back from a backup: what it lacks is written, with the numbers that it had.
+
+    Needs the operator's file, a key that opens backups, and a login that may do everything in that hub; no catalogue.
+    Nothing is written over what is newer there. Safe to run again: a restore that was cut off goes on.
+    """
+    from keyturn.recovery.restoring import plan_restore, restore_chain
+
+    insist_on_address()
+    settings = backup_settings()
+    place = opened_place(settings)
+    chain = chosen_chain(settings, place, backup, key)
+    hub = target_hub(chain.newest.areas)
+    try:
+        content = hub.content()
+        with naming_whole_backup(settings, place, chain, key):
+            plan = plan_restore(content, place, chain)
+        if not as_json:
+            tell_plan(plan)
+        if not apply:
+            if as_json:
+                write_json(restore_plan_data(plan))
+            refused = bool(plan.held) and not skip_newer
+            note(f"nothing was written: {LEAVING_ALONE if refused else 'give --apply'}")
+            return
+        plan.insist(skip_newer=skip_newer)
+        insist_on_yes(plan, content.address, yes)
+        with naming_whole_backup(settings, place, chain, key):
+            result = restore_chain(content, place, plan)
+    finally:
+        hub.close()
+    if files:
+        write_restored_files(files, result.files, place, chain)
+    if as_json:
+        write_json({**restore_plan_data(plan), "written": result.written, "faults": result.faults})
+    note(f"restored {result.written} entries, {result.versions} versions, {len(result.keys)} keys")
+    if result.faults:
+        raise TerminalError("restore", chain.newest.name, "; ".join(result.faults), "Mend it, and run it again")
+    note(f"the hub stands at {when(chain.newest.begun_at)} UTC; look next: keyturn recover --dry-run")
+
+
+def chosen_chain(
+    settings: "BackupSettings", place: "BackupPlace", backup: str | None, key: list[str] | None
+) -> "OpenedChain":
+    """The chain that was asked for, up to its number; what is wrong with newer ones is said."""
+    from keyturn.recovery.chains import newest_chain
+    from keyturn.wiring.backups import signature_check
+
+    name, _, number = (backup or "").partition("/")
+    if number and not number.isdecimal():
+        raise typer.BadParameter("write CHAIN or CHAIN/NUMBER, as `keyturn backup list` shows them")
+    check = signature_check(settings)
+    if not check.public_key:
+        note("no public_key is declared: whoever has a wrapping key could have made this backup")
+    until = int(number) if number else None
+    keys = opening_keys(settings, key)
+    try:
+        chain, passed = newest_chain(place, keys, check, name or None, until)
+    except SealRefused as refusal:
+        if not name or refusal.refusal is Refusal.KEYLESS:
+            raise
+        raise refusal.advising(whole_backup(place, keys, check, name)) from None
+    for error in passed:
+        note(f"passed over: {error}")
+    if chain.problem:
+        note(f"{chain.name}: what follows on number {chain.newest.sequence} does not hold: {chain.problem}")
+    return chain.until(until)
+
+
+@contextmanager
+def naming_whole_backup(
+    settings: "BackupSettings", place: "BackupPlace", chain: "OpenedChain", key: list[str] | None
+) -> Iterator[None]:
+    """Where a chain turns out to be damaged from its base on, the newest backup of which all holds is named."""
+    from keyturn.wiring.backups import signature_check
+
+    try:
+        yield
+    except SealRefused as refusal:
+        if refusal.name not in {part.name for part in chain.manifests[0].parts}:
+            raise
+        whole = whole_backup(place, opening_keys(settings, key), signature_check(settings), chain.name)
+        raise refusal.advising(whole) from None
+
+
+def whole_backup(place: "BackupPlace", keys: "BackupKeys", check: "SignatureCheck", damaged: str) -> str:
+    """What to do where the chain of this name is damaged from its base on: all of the others is read for it."""
+    from keyturn.recovery.chains import newest_whole
+    from keyturn.recovery.parts import FROM_THE_STORE
+
+    note(f"{damaged} is damaged from its base on: looking for the newest backup of which all holds")
+    whole = newest_whole(place, keys, check, damaged)
+    if whole is None:
+        return f"No other backup in {place.name} holds either. {FROM_THE_STORE}"
+    made = f"as of {when(whole.begun_at)} UTC"
+    return f"Take the newest one that holds, {made}: keyturn restore {whole.name}. {FROM_THE_STORE}"
+
+
+def target_hub(areas: Mapping[str, str]) -> "VaultHub":
+    """The hub of VAULT_ADDR, with the mounts that the backup's was in. Raises Invalid, Denied."""
+    from dataclasses import replace
+
+    from keyturn.core.ports.backups import SECRETS, STATE, mount_name
+    from keyturn.providers.vault.hub import VaultHub
+    from keyturn.settings.hub import HubSettings
+
+    environment = HubSettings.from_environment()
+    settings = replace(environment, mount=areas[SECRETS], state_mount=areas[STATE])
+    others = {mount_name(area): path for area, path in areas.items() if mount_name(area)}
+    hub = VaultHub(settings)
+    return hub.mounted(others) if others else hub
+
+
+def tell_plan(plan: "RestorePlan") -> None:
+    """What would be done, for people."""
+    from keyturn.recovery.restoring import RestoreChange
+
+    newest: Manifest = plan.chain.newest
+    note(f"backup {newest.name}: the hub as of {when(newest.begun_at)} UTC, by Keyturn {newest.keyturn}")
+    for area in plan.mounts:
+        note(f"make the mount {newest.areas[area]}")
+    written, there = plan.counts[RestoreChange.WRITE], plan.counts[RestoreChange.KEEP]
+    note(f"write {written} entries in about {plan.writes} requests; {there} are there")
+    if plan.keys:
+        note(f"keys of the transit engine: {', '.join(sorted(plan.keys))}")
+    for line in newest.missing:
+        note(f"not in the backup: {line}")
+    for (_, path), change in plan.held.items():
+        note(f"left alone: {path} is {change} in the hub")
+    tell_since(plan.since)
+
+
+def tell_since(since: "SinceThen") -> None:
+    """What somebody has taken away, before the backup or since, for people."""
+    from keyturn.recovery.drilling import shorten
+
+    for names, words in (
+        (since.returning, "the hub does not have, and it comes back: removed since the backup, or never in it"),
+        (since.ended, "destroyed in the hub since the backup, and it stays so"),
+        (
+            since.removed,
+            "removed before the backup, and the hub has it: it stays, remove it by hand where it has to go",
+        ),
+        (
+            since.unbacked,
+            "the hub has it, and the backup does not: removed before the backup, or written here since; it stays:"
+            " remove it by hand where it has to go",
+        ),
+        (since.destroyed, "destroyed or deleted before the backup, and can be read in the hub: it stays"),
+    ):
+        if names:
+            note(f"{words}: {shorten(tuple(names))}")
+
+
+def restore_plan_data(plan: "RestorePlan") -> dict[str, Any]:
+    """The same for scripts."""
+    newest = plan.chain.newest
+    return {
+        "chain": newest.chain,
+        "sequence": newest.sequence,
+        "point": stamp(newest.begun_at),
+        "changes": {str(change): count for change, count in plan.counts.items()},
+        "held": [path for _, path in plan.held],
+        "since": asdict(plan.since),
+        "mounts": [newest.areas[area] for area in plan.mounts],
+        "keys": plan.keys,
+        "missing": list(newest.missing),
+        "ledger_entries": plan.leaves,
+    }
+
+
+def insist_on_yes(plan: "RestorePlan", address: str, yes: bool) -> None:
+    """Somebody wants it. Raises Abort, BadParameter."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise typer.BadParameter("there is no terminal to ask on: give --yes")
+    typer.confirm(f"Write {plan.writes} requests' worth into the hub at {address}?", abort=True)
+
+
+def write_restored_files(
+    directory: Path, files: Mapping[str, bytes], place: "BackupPlace", chain: "OpenedChain"
+) -> None:
+    """The catalogue's files and the ledger's export, in a directory that is made for them. Raises Invalid, OSError."""
+    from keyturn.recovery.restoring import export_ledger
+
+    try:
+        directory.mkdir(PRIVATE)
+    except FileExistsError:
+        raise Invalid("write", str(directory), "it is there already", "Name a directory that is not") from None
+    catalogue = directory / "catalogue"
+    catalogue.mkdir(PRIVATE)
+    for name, content in files.items():
+        (catalogue / Path(name).name).write_bytes(content)
+    with (directory / "ledger.jsonl").open("wb") as entries, (directory / "checkpoints.jsonl").open("wb") as notes:
+        count = export_ledger(place, chain, entries, notes)
+    note(f"{directory}: {len(files)} files of the catalogue, and {count} entries of the ledger")
+
+
+def restore_drill(key: KeyOption = None, record: RecordOption = False, as_json: JsonOption = False) -> None:
+    """Restore the newest backup into the scratch hub of the operator's file, compare all of it, and remove it again.
+
+    Every version is compared by its keyed fingerprint. Tells the recovery time and the recovery point. Ends with 1
+    where something did not come back. Works below keyturn-drill/ in that hub, and touches nothing else there.
+    """
+    report = recorded_drill(key) if record else drilled(key)
+    if as_json:
+        write_json(drill_data(report))
+    else:
+        tell_drill(report)
+    if not report.proven:
+        end_command(not_proven(report), FAILED)
+
+
+def recorded_drill(key: list[str] | None) -> "DrillReport":
+    """One drill, of which the ledger of the hub at work tells: so there has to be one, with a catalogue and a login."""
+    from keyturn.cli.environment import opened_workspace
+
+    with opened_workspace(None) as workspace:
+        return drill_and_record(workspace, key)
+
+
+def drill_and_record(workspace: "Workspace", key: list[str] | None) -> "DrillReport":
+    """One drill, and what it came to in the ledger, also where something did not come back."""
+    from keyturn.recovery.drill_notes import RESTORE_DRILL, note_of
+    from keyturn.rotation.state.journal import record_action
+
+    with record_action(workspace, RESTORE_DRILL) as doing:
+        report = drilled(key)
+        doing.note = note_of(report).words
+    return report
+
+
+def drilled(key: list[str] | None) -> "DrillReport":
+    """One drill. The hub of VAULT_ADDR, where one is named, tells what it has that the backup lacks."""
+    from datetime import UTC, datetime
+
+    from keyturn.recovery.drilling import run_drill
+    from keyturn.wiring.backups import declared_drill
+    from keyturn.wiring.scratch_hub import open_scratch
+
+    settings = backup_settings()
+    scratch_settings = declared_drill(settings)
+    key_names = key or ([scratch_settings.key] if scratch_settings.key else None)
+    place = opened_place(settings)
+    chain = chosen_chain(settings, place, None, key_names)
+    scratch = open_scratch(scratch_settings, dict(chain.newest.areas))
+    live = target_hub(chain.newest.areas) if os.environ.get("VAULT_ADDR") else None
+    try:
+        return run_drill(
+            scratch.content(),
+            scratch.fingerprint_keys,
+            place,
+            lambda: chosen_chain(settings, place, None, key_names),
+            datetime.now(UTC),
+            live.content() if live else None,
+        )
+    finally:
+        for hub in filter(None, (scratch, live)):
+            hub.close()
+
+
+def not_proven(report: "DrillReport") -> TerminalError:
+    """What the drill has shown that is wrong."""
+    from keyturn.recovery.drilling import shorten
+
+    faults = [*report.faults, *([f"not as it was: {shorten(report.differing)}"] if report.differing else [])]
+    problem = "; ".join(faults) or "the backup is empty"
+    return TerminalError("drill", f"{report.chain}/{report.sequence}", problem, "Run `keyturn backup verify`")
+
+
+def tell_drill(report: "DrillReport") -> None:
+    """What a drill has shown, for people."""
+    note(f"backup {report.chain}/{report.sequence}: {report.entries} entries, {report.versions} versions compared")
+    note(f"recovery time {report.seconds:.1f} s, and {report.compare_seconds:.1f} s to compare")
+    note(f"recovery point {when(report.point)} UTC: {report.age.total_seconds():.0f} s before the drill")
+    if report.live:
+        since = f", the oldest since {when(report.live.since)} UTC" if report.live.since else ""
+        note(f"the hub at work has {report.live.entries} entries that are newer{since}")
+    for line in report.missing:
+        note(f"not in the backup: {line}")
+
+
+def drill_data(report: "DrillReport") -> dict[str, Any]:
+    """The same for scripts."""
+    return {
+        "chain": report.chain,
+        "sequence": report.sequence,
+        "point": stamp(report.point),
+        "age_seconds": round(report.age.total_seconds(), 1),
+        "recovery_seconds": round(report.seconds, 1),
+        "compare_seconds": round(report.compare_seconds, 1),
+        "entries": report.entries,
+        "versions": report.versions,
+        "proven": report.proven,
+        "differing": list(report.differing),
+        "faults": list(report.faults),
+        "missing": list(report.missing),
+        "live_newer": report.live.entries if report.live else None,
+    }

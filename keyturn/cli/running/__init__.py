@@ -1,0 +1,1 @@
+"""Commands for a running installation: doctor, explain, serve and version."""

@@ -1,0 +1,107 @@
+"""``keyturn doctor``: whether the login in use can do its work here, and what to do where it can't."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from keyturn.cli.environment import opened_workspace
+from keyturn.cli.failures import FAILED
+from keyturn.cli.options import CatalogueOption, JsonOption, WorkspaceOption
+from keyturn.cli.output import write_json, write_table, write_text
+from keyturn.cli.setup.prefect_server import insist_on_api
+from keyturn.core.errors import KeyturnError
+from keyturn.core.workspaces import DEFAULT, WorkspaceNames
+
+if TYPE_CHECKING:
+    from keyturn.catalogue import Catalogue
+    from keyturn.doctor.results import CheckResult, Diagnosis
+    from keyturn.rotation.state.context import Workspace
+
+RoleOption = Annotated[
+    str,
+    typer.Option(
+        "--as",
+        metavar="LOGIN",
+        help="Whose work it is to do: worker, revoker, notary, monitor, granter, backup or consumer:NAME.",
+    ),
+]
+GRANTER = "granter"
+"""The queue of whatever gives access: where no policy gives any, nobody has to serve it."""
+BACKUP = "backup"
+"""The queue of backups: where the operator's file declares none, nobody has to serve it."""
+AllOption = Annotated[bool, typer.Option("--all", help="Show what is well, too.")]
+
+
+def doctor(
+    role: RoleOption = "worker",
+    everything: AllOption = False,
+    catalogue: CatalogueOption = None,
+    workspace_name: WorkspaceOption = DEFAULT,
+    as_json: JsonOption = False,
+) -> None:
+    """Look at every right, place and process that the work needs, and say what to do.
+
+    Changes nothing. Ends with READY, or with 1 where anything is lacking, or where nobody could look.
+    """
+    with opened_workspace(catalogue, revoking=role == "revoker", signing=role == "notary") as workspace:
+        diagnosis = diagnose(workspace, WorkspaceNames(workspace_name), role)
+    tell_diagnosis(diagnosis, everything, as_json)
+    if not diagnosis.ready:
+        raise typer.Exit(FAILED)
+
+
+def diagnose(workspace: "Workspace", names: WorkspaceNames, role: str) -> "Diagnosis":
+    """All checks of the login in use; of a worker's, what is registered with its Prefect server is part of it."""
+    from keyturn.cli.setup.policy import hub_scope
+    from keyturn.doctor.examine import examine
+    from keyturn.doctor.patient import Patient
+
+    diagnosis = examine(Patient(workspace, hub_scope(workspace.catalogue, [], []), role))
+    if role != "worker":
+        return diagnosis
+    registered = in_prefect(names, os.environ.get("PREFECT_API_URL", ""), unneeded_queues(workspace.catalogue))
+    return replace(diagnosis, results=(*diagnosis.results, *registered))
+
+
+def unneeded_queues(catalogue: "Catalogue") -> frozenset[str]:
+    """The queues for which there is no work, by what is declared."""
+    needed = {GRANTER: catalogue.access_policies, BACKUP: catalogue.policy.backups}
+    return frozenset(queue for queue, declared in needed.items() if not declared)
+
+
+def in_prefect(names: WorkspaceNames, api: str, unneeded: frozenset[str] = frozenset()) -> "list[CheckResult]":
+    """What is registered with the Prefect server, where there is one; ``unneeded`` queues need no worker."""
+    if not api:
+        return []
+    import asyncio
+
+    from deployments.prefect_checks import AREA, check_prefect
+    from keyturn.doctor.results import unseen
+
+    try:
+        insist_on_api(names.own)
+    except KeyturnError as error:
+        return [unseen(AREA, "server", error)]
+    return asyncio.run(check_prefect(api, names, unneeded))
+
+
+def tell_diagnosis(diagnosis: "Diagnosis", everything: bool, as_json: bool) -> None:
+    """What was found, what hinders first; and in one line how it is."""
+    if as_json:
+        return write_json(diagnosis.to_data())
+    order = ("failed", "unknown", "advice", "ok")
+    shown = [result for result in diagnosis.results if everything or result.grade != "ok"]
+    if shown:
+        write_table(("", "what", "how it is, and what to do"), rows(sorted(shown, key=lambda r: order.index(r.grade))))
+    return write_text(diagnosis.summary)
+
+
+def rows(results: "Sequence[CheckResult]") -> list[tuple[str, str, str]]:
+    """For people; the remedy on a line of its own."""
+    return [
+        (str(result.grade), f"{result.area} {result.name}", "\n".join(filter(None, (result.words, result.remedy))))
+        for result in results
+    ]

@@ -1,0 +1,1 @@
+"""Commands for single secrets: status, due, rotate, rollback, history and repair."""

@@ -1,0 +1,169 @@
+"""``keyturn dashboard``: one page of everything, for a browser, a printer or a wall."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from keyturn.cli.environment import opened_workspace
+from keyturn.cli.options import CatalogueOption
+from keyturn.cli.output import write_text
+from keyturn.core.errors import KeyturnError
+from keyturn.doctor.results import Grade
+from keyturn.pages.dashboard import Dashboard, Level, OtherLine, SecretLine
+
+if TYPE_CHECKING:
+    from keyturn.cli.local.stack import Overview
+    from keyturn.cli.secrets.status import SecretStatus
+    from keyturn.rotation.state.context import Workspace
+
+OutputOption = Annotated[
+    Path, typer.Option("--output", "-o", metavar="FILE", help="Where the page goes; what was there is replaced.")
+]
+
+
+def dashboard(output: OutputOption = Path("keyturn.html"), catalogue: CatalogueOption = None) -> None:
+    """Write one page of every secret and what belongs to it: ages, turns, copies, consumers, incidents, what runs.
+
+    It needs nothing else, holds names alone, and can be filtered, sorted and printed. Changes nothing.
+    """
+    from keyturn.pages.dashboard_page import write_dashboard
+    from keyturn.pages.files import write_private
+
+    with opened_workspace(catalogue, looking=True) as workspace:
+        board = board_of(workspace)
+    write_text(str(write_private(output, write_dashboard(board))))
+
+
+def board_of(workspace: "Workspace") -> Dashboard:
+    """All that the page shows, looked at now. Raises where no secret could be told."""
+    from keyturn.cli.local.stack import overview_of
+
+    return Drawing(workspace, overview_of(workspace)).board()
+
+
+LEVELS: Final = {
+    Grade.WELL: Level.WELL,
+    Grade.ADVICE: Level.SOON,
+    Grade.UNKNOWN: Level.UNKNOWN,
+    Grade.FAILED: Level.BAD,
+}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What was looked at, as the page's lines."""
+
+    workspace: "Workspace"
+    overview: "Overview"
+
+    def board(self) -> Dashboard:
+        """All of it."""
+        incidents, unseen = self._incidents()
+        drills, undrilled = self._drills()
+        others = [*self._health(), *incidents, *self._unreviewed(), *self._hub()]
+        others += [*self._authorities(), *self._keys(), *self._parts()]
+        return Dashboard(
+            self.workspace.hub_now(),
+            os.environ.get("VAULT_ADDR", ""),
+            self.workspace.catalogue.id,
+            list(map(self._secret, self.overview.secrets)),
+            [*others, *drills],
+            list(self.overview.counts.items()),
+            [*unseen, *undrilled],
+        )
+
+    def _secret(self, status: "SecretStatus") -> SecretLine:
+        declared = self.workspace.catalogue.secret(status.path)
+        limit = declared.rotation.schedule.maximum_age
+        return SecretLine(
+            status.path,
+            declared.owner,
+            str(declared.classification),
+            declared.rotation.strategy,
+            level_of(status),
+            status.lines(),
+            (status.now - status.rotated_at).days if status.rotated_at else None,
+            limit.days if limit else None,
+            status.outlook.at if status.outlook else None,
+            [" ".join(copy.lines()) for copy in status.copies],
+            [" ".join(hearing.lines()) for hearing in status.consumers],
+        )
+
+    def _health(self) -> Iterator[OtherLine]:
+        """Workers, ledger and logins; incidents have a line each."""
+        for check in self.overview.health:
+            if check.name != "incidents":
+                yield OtherLine("health", check.name, LEVELS[check.grade], check.words)
+
+    def _incidents(self) -> tuple[list[OtherLine], list[str]]:
+        """The open ones; where they can't be read, why."""
+        from keyturn.revocation.incidents.store import list_open
+
+        try:
+            incidents = list_open(self.workspace)
+        except KeyturnError as error:
+            return [], [f"incidents: {error.text}"]
+        return [
+            OtherLine("incident", incident.id, Level.BAD, incident.unread or f"open: {incident.reason}")
+            for incident in incidents
+        ], []
+
+    def _drills(self) -> tuple[list[OtherLine], list[str]]:
+        """The last drill of each secret that is there for them; where they can't be read, why."""
+        from keyturn.doctor.drills import AREA, drill_results
+
+        try:
+            results = list(drill_results(self.workspace))
+        except KeyturnError as error:
+            return [], [f"drills: {error.text}"]
+        return [OtherLine(AREA, result.name, LEVELS[result.grade], result.words) for result in results], []
+
+    def _unreviewed(self) -> Iterator[OtherLine]:
+        for glass in self.overview.unreviewed:
+            yield OtherLine("broken glass", glass.id, Level.BAD, f"{glass.words}: nobody has reviewed it")
+
+    def _hub(self) -> Iterator[OtherLine]:
+        if (restoration := self.overview.restoration) and restoration.to_do:
+            yield OtherLine("hub", "restored", Level.BAD, restoration.to_do)
+        if hub := self.overview.hub:
+            unknown = hub.error or hub.check is None
+            level = Level.UNKNOWN if unknown else Level.BAD if hub.problem else Level.WELL
+            yield OtherLine("hub", "set-up", level, hub.words)
+
+    def _authorities(self) -> Iterator[OtherLine]:
+        for each in self.overview.authorities:
+            level = Level.BAD if each.alarm else Level.SOON if each.due else Level.WELL
+            ends = f", ends {each.issuer.ends_at:%Y-%m-%d}" if each.issuer else ""
+            yield OtherLine("authority", each.name, level, each.alarm or f"{each.standing}{ends}")
+
+    def _keys(self) -> Iterator[OtherLine]:
+        for key in self.overview.keys:
+            now = self.workspace.hub_now()
+            level = Level.BAD if key.error else Level.SOON if key.due(now) else Level.WELL
+            yield OtherLine("key", key.name, level, key.error or str(key.standing))
+
+    def _parts(self) -> Iterator[OtherLine]:
+        for part in self.overview.parts:
+            level = Level.UNKNOWN if part.error else Level.BAD if part.problem else Level.WELL
+            yield OtherLine("runs on", part.part, level, part.problem or f"on {part.lease.host}")
+
+
+def level_of(status: "SecretStatus") -> Level:
+    """How urgent a secret is: what no run mends by itself is bad."""
+    from keyturn.rotation.copies.push import CopyState
+    from keyturn.rotation.state.login_checks import Login
+
+    refused = status.login is not None and status.login.result is Login.REFUSED
+    late = status.outlook is not None and status.outlook.alarm
+    failing = any(copy.fails for copy in status.copies)
+    if status.error:
+        return Level.UNKNOWN
+    if status.missing or status.ended_by or refused or late or failing:
+        return Level.BAD
+    behind = any(copy.state != CopyState.IN_STEP for copy in status.copies)
+    silent = any(hearing.silence for hearing in status.consumers)
+    return Level.SOON if status.rotated_at is None or status.reason or behind or silent else Level.WELL

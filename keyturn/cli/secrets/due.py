@@ -1,0 +1,311 @@
+"""``keyturn due``: when and why each secret is rotated next, what holds it back, and what is late."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from keyturn.cli.environment import opened_workspace
+from keyturn.cli.failures import FAILED, UNKNOWN, end_command
+from keyturn.cli.options import CatalogueOption, JsonOption, Layout, OptionalPath, OutputOption, layout_of
+from keyturn.cli.output import note, stamp, write_json, write_names, write_table
+from keyturn.core.error_codes import code_of
+from keyturn.core.errors import CandidateRejected, KeyturnError, TerminalError, Unproven
+
+if TYPE_CHECKING:
+    from keyturn.core.lineage import KnownVersion
+    from keyturn.core.own_keys import OwnKey
+    from keyturn.core.ports.restored import RestoredMark
+    from keyturn.core.record import Record, Rotation
+    from keyturn.core.schedule.policy import Outlook, Reason
+    from keyturn.doctor.results import CheckResult
+    from keyturn.rotation.decide import SecretStatus
+    from keyturn.rotation.state.context import Workspace
+    from keyturn.rotation.state.login_checks import Checks, LoginCheck
+    from keyturn.rotation.state.quiet_period import Listing
+
+COLUMNS: Final = ("secret", "when (UTC)", "why")
+
+CheckOption = Annotated[
+    bool,
+    typer.Option("--check", help="End with 1 if something is late or fails, 5 if something is unknown."),
+]
+
+
+def show_due(
+    path: OptionalPath = None,
+    check: CheckOption = False,
+    catalogue: CatalogueOption = None,
+    as_json: JsonOption = False,
+    output: OutputOption = Layout.TABLE,
+) -> None:
+    """Show when and why each secret is rotated next, the first one first.
+
+    And what holds it back: its window, a freeze, or a pause after a rotation that was taken back.
+    """
+    from keyturn.cli.emergencies.approvals import find_unreviewed, tell_unreviewed
+    from keyturn.cli.keys.commands import insist_on_sound, keys_of, tell_keys
+    from keyturn.cli.keys.own_keys import is_late, own_keys_of, tell_own_keys
+    from keyturn.cli.local.stack import note_undeclared
+    from keyturn.cli.setup.pki import authorities_of, insist_on_lasting, tell_authorities
+    from keyturn.core.ports.restored import look_at_restoration
+
+    layout = layout_of(output, as_json)
+    with opened_workspace(catalogue, looking=True) as workspace:
+        from keyturn.rotation.repair.removed_entries import left_open
+
+        restoration = look_at_restoration(workspace.hub)
+        paths = [workspace.secret(path).path] if path else sorted(workspace.catalogue.secrets)
+        rows = prospects(workspace, paths, restoration.mark)
+        undeclared = [] if path else left_open(workspace)
+        unreviewed = [] if path else find_unreviewed(workspace)
+        own_keys, now = [] if path else own_keys_of(workspace), workspace.hub_now()
+        keys = [] if path else keys_of(workspace)
+        authorities = [] if path else authorities_of(workspace)
+        health = health_of(workspace, rows) if check and not path else []
+    if restoration.to_do:
+        note(restoration.to_do)
+    if layout is Layout.NAME:
+        write_names(prospect.path for prospect in rows)
+    elif layout is Layout.JSON:
+        others = [{"path": secret.path, "left": secret.message} for secret in undeclared]
+        broken = [asdict(glass) for glass in unreviewed]
+        secrets = [prospect.to_data() for prospect in rows]
+        own = [key.to_data() for key in own_keys]
+        managed = [key.to_data() for key in keys]
+        signing = [authority.to_data() for authority in authorities]
+        whole = {"secrets": secrets, "own_keys": own, "keys": managed, "authorities": signing}
+        write_json({**whole, "undeclared": others, "unreviewed": broken})
+    else:
+        note_undeclared(undeclared)
+        tell_unreviewed(unreviewed)
+        write_table(COLUMNS, (prospect.row() for prospect in rows), whole=("when (UTC)",))
+        tell_keys(keys, now)
+        tell_authorities(authorities, now)
+        tell_own_keys(own_keys, now)
+    if check:
+        insist_on_punctual(rows)
+        insist_on_young([key for key in own_keys if is_late(key, now)])
+        insist_on_sound(keys, now)
+        insist_on_lasting(authorities)
+        insist_on_health(rows, health)
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """One secret's next rotation, in names only.
+
+    ``blocked`` says why the schedule has given up, ``error`` why the hub does not tell; both are mostly empty.
+    """
+
+    path: str
+    now: datetime
+    outlook: "Outlook | None" = None
+    reason: "Reason | None" = None
+    alarm: "Reason | None" = None
+    open: "Rotation | None" = None
+    blocked: str = ""
+    rotated_at: datetime | None = None
+    expires_at: datetime | None = None
+    error: str = ""
+    code: str = ""
+    """The error's code; empty where there is none."""
+    check: "LoginCheck | None" = None
+    """What came of the last try whether CURRENT logs in."""
+
+    @property
+    def login(self) -> str:
+        """Why CURRENT is an alarm by itself: it does not log in, or nobody could try for a day."""
+        return self.check.alarm(self.now) if self.check else ""
+
+    @property
+    def at(self) -> datetime | None:
+        """When it is rotated next; at once where an earlier run was interrupted."""
+        return self.now if self.open else self.outlook.at if self.outlook else None
+
+    @property
+    def order(self) -> tuple[bool, datetime, str]:
+        """What is next comes first, what nobody knows of last."""
+        return self.at is None, self.at or self.now, self.path
+
+    def row(self) -> tuple[str, str, str]:
+        """For people."""
+        next_one = "now" if self.at == self.now else minute(self.at) if self.at else "unknown" if self.error else "-"
+        times = [("next", next_one), ("rotated", minute(self.rotated_at)), ("ends", minute(self.expires_at))]
+        return self.path, "\n".join(f"{name:<8} {moment}" for name, moment in times if moment), "\n".join(self.lines())
+
+    def lines(self) -> list[str]:
+        """Why, in words."""
+        from keyturn.cli.setup.logins import trouble
+
+        if self.error or self.outlook is None:
+            return [self.error]
+        begun = [f"{self.open.stage} since {minute(self.open.opened_at)}: the next run goes on"] if self.open else []
+        late = [f"LATE: {self.alarm.message}"] if self.alarm else [self.outlook.reason]
+        held = [f"held by {self.outlook.held_by}"] if self.outlook.held_by and not self.alarm else []
+        blocked = [f"BLOCKED: {self.blocked}"] if self.blocked else []
+        wrong = trouble(self.check, self.now)
+        login = [f"ALARM: {wrong}" if self.login else wrong] if wrong else []
+        return [*login, *begun, *late, *held, *blocked]
+
+    def to_data(self) -> dict[str, Any]:
+        """For scripts."""
+        from keyturn.cli.setup.logins import login_data
+
+        code = "Unfinished" if self.open else self.reason.code if self.reason else None
+        return {
+            "path": self.path,
+            "due": code,
+            "at": stamp(self.at),
+            "reason": self.outlook.reason if self.outlook else "",
+            "held_by": self.outlook.held_by if self.outlook else "",
+            "rotated_at": stamp(self.rotated_at),
+            "expires_at": stamp(self.expires_at),
+            "alarm": {"code": self.alarm.code, "message": self.alarm.message} if self.alarm else None,
+            "blocked": self.blocked,
+            "login": login_data(self.check, self.now),
+            "error": self.error,
+            "code": self.code,
+        }
+
+
+def prospects(workspace: "Workspace", paths: Sequence[str], mark: "RestoredMark | None" = None) -> list[Prospect]:
+    """These secrets, looked at side by side, the next first; ``mark`` is the hub's where it was restored.
+
+    Raises the first error where none could be told.
+    """
+    from keyturn.cli.secrets.status import of_each
+    from keyturn.rotation.copies.lineage_check import ledger_versions
+    from keyturn.rotation.state.login_checks import load_checks
+    from keyturn.rotation.state.quiet_period import list_secrets
+
+    now = workspace.clock()
+    still = replace(workspace, clock=lambda: now)
+    logins, versions = load_checks(workspace, paths), ledger_versions(workspace, paths).of
+    with list_secrets(workspace, len(paths)) as listing:
+        outcomes = of_each(paths, lambda path: prospect(still, path, logins, versions.get(path), listing, mark))
+    rows = (
+        Prospect(p, now, error=str(outcome), code=code_of(outcome)) if isinstance(outcome, KeyturnError) else outcome
+        for p, outcome in outcomes.items()
+    )
+    return sorted(rows, key=lambda row: row.order)
+
+
+def prospect(
+    workspace: "Workspace",
+    path: str,
+    logins: "Checks",
+    outside: "KnownVersion | None" = None,
+    listing: "Listing | None" = None,
+    mark: "RestoredMark | None" = None,
+) -> Prospect:
+    """One secret, told from metadata, its record, what its last login came to, and what the ledger knows of it."""
+    from keyturn.core.schedule import policy
+    from keyturn.rotation.decide import facts, look_up
+    from keyturn.rotation.repair.missing_current import describe_missing
+    from keyturn.rotation.state.login_checks import current_check
+
+    stands = look_up(workspace, path, listing)
+    check = None if stands.record.open or stands.record.frozen else current_check(logins, path, stands.version)
+    secret_facts = facts(workspace, path, policy.Trigger.SCHEDULE, stands)
+    return Prospect(
+        path,
+        secret_facts.now,
+        policy.outlook(secret_facts),
+        policy.due(secret_facts),
+        policy.alarm(secret_facts),
+        stands.record.open,
+        describe_missing(stands.info, stands.record)
+        or lost_version(workspace, path, stands.version, outside)
+        or doubted_version(stands, mark)
+        or reason_given_up(path, stands.record),
+        secret_facts.rotated_at,
+        secret_facts.expires_at,
+        check=check,
+    )
+
+
+def lost_version(workspace: "Workspace", path: str, version: int, outside: "KnownVersion | None") -> str:
+    """Why nothing is rotated: the hub has lost the newest version; empty where it has not."""
+    from keyturn.rotation.copies.lineage_check import describe_ahead, newer_version, remedy
+
+    newer = newer_version(workspace, path, [outside]) if outside and outside.beyond(version) else None
+    return f"{describe_ahead(path, version, newer)}. {remedy(path, newer)}" if newer else ""
+
+
+def doubted_version(stands: "SecretStatus", mark: "RestoredMark | None") -> str:
+    """Why nothing is rotated in a hub that was restored; empty where nothing is doubted."""
+    from keyturn.rotation.copies.lineage_check import describe_ahead, remedy
+    from keyturn.rotation.repair.suspect_versions import doubt_of
+
+    doubted = doubt_of(mark, stands.info) if mark and stands.info else None
+    path = stands.info.path if stands.info else ""
+    return f"{describe_ahead(path, stands.version, doubted)}. {remedy(path, doubted)}" if doubted else ""
+
+
+def reason_given_up(path: str, record: "Record") -> str:
+    """Why the schedule tries no more; empty where it does."""
+    from keyturn.rotation.decide import insist_on_room
+
+    if record.frozen:
+        return f"the incident {record.frozen} has ended it, and the schedule does not replace it"
+    try:
+        insist_on_room(path, record)
+    except CandidateRejected as rejected:
+        return rejected.problem
+    return ""
+
+
+def insist_on_punctual(prospects: Sequence[Prospect]) -> None:
+    """End with 1 where a secret is late, or where the schedule has given it up."""
+    wrong = [prospect for prospect in prospects if prospect.alarm or prospect.blocked or prospect.login]
+    if wrong:
+        first = wrong[0]
+        name = first.path if len(wrong) == 1 else f"{len(wrong)} of {len(prospects)} secrets, first {first.path}"
+        problem = first.alarm.message if first.alarm else first.login or first.blocked
+        remedy = f"See what holds it, then rotate it now: `keyturn rotate {first.path} --now`"
+        end_command(TerminalError("check", name, problem, remedy), FAILED)
+
+
+def health_of(workspace: "Workspace", prospects: Sequence[Prospect]) -> "list[CheckResult]":
+    """Whether what rotates them works: workers, incidents, ledger and logins."""
+    from keyturn.cli.health import LoginState, check_logins, check_services
+
+    logins = [
+        LoginState(prospect.path, prospect.now - prospect.rotated_at, prospect.check)
+        for prospect in prospects
+        if prospect.rotated_at and not prospect.open and not prospect.blocked
+    ]
+    return [*check_services(workspace), check_logins(workspace, logins)]
+
+
+def insist_on_health(prospects: Sequence[Prospect], health: "Sequence[CheckResult]") -> None:
+    """End with 1 where something does not work, and with 5 where a secret or a check is unknown."""
+    from keyturn.doctor.results import Grade
+
+    failed = [result for result in health if result.grade is Grade.FAILED]
+    unseen = [result for result in health if result.grade is Grade.UNKNOWN]
+    for result in (*failed, *unseen)[1:]:
+        note(f"{result.name}: {result.words}")
+    for prospect in prospects:
+        if prospect.error and not failed:
+            remedy = "Give this login the rights, or fix the hub; `keyturn status` shows more"
+            end_command(Unproven("check", prospect.path, prospect.error, remedy), UNKNOWN)
+    for results, code in ((failed, FAILED), (unseen, UNKNOWN)):
+        if results:
+            end_command(TerminalError("check", results[0].name, results[0].words, results[0].remedy), code)
+
+
+def insist_on_young(late: "Sequence[OwnKey]") -> None:
+    """End with 1 where a key of Keyturn's own should have been replaced."""
+    if late:
+        problem = late[0].blocked or f"it has been due since {minute(late[0].due_at)} UTC"
+        remedy = "See `keyturn due` and the runs of rotate-own-keys"
+        end_command(TerminalError("check", late[0].name, problem, remedy), FAILED)
+
+
+def minute(moment: datetime | None) -> str:
+    """A moment in UTC, to the minute."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}" if moment else ""

@@ -1,0 +1,107 @@
+"""``keyturn history``: every rotation of one secret that is remembered, and every version that the hub keeps."""
+
+from typing import TYPE_CHECKING, Any, Final
+
+from keyturn.cli.environment import opened_workspace
+from keyturn.cli.options import CatalogueOption, JsonOption, Layout, OutputOption, PathArgument, layout_of
+from keyturn.cli.output import note, stamp, when, write_json, write_names, write_table
+from keyturn.core.errors import NotFound
+
+if TYPE_CHECKING:
+    from keyturn.core.ports.hub import SecretInfo, VersionInfo
+    from keyturn.core.record import Rotation
+    from keyturn.rotation.state.context import Workspace
+
+COLUMNS: Final = ("version", "state", "when (UTC)", "rotation")
+
+
+def history(
+    path: PathArgument,
+    catalogue: CatalogueOption = None,
+    as_json: JsonOption = False,
+    output: OutputOption = Layout.TABLE,
+) -> None:
+    """Show one secret's rotations, the newest first.
+
+    And the versions in the hub that none of them made. The names of --output name are the versions' numbers.
+    """
+    layout = layout_of(output, as_json)
+    with opened_workspace(catalogue, looking=True) as workspace:
+        rotations, info = remembered(workspace, path)
+    versions = info.versions if info else ()
+    if layout is Layout.JSON:
+        return write_json(as_data(path, info, rotations))
+    made, reverted = {rotation.version for rotation in rotations}, reverted_by(rotations)
+    others = [version for version in versions if version.version not in made]
+    rows = [(r.promoted_at or r.opened_at, rotation_row(r)) for r in rotations]
+    rows += [(version.created_at, version_row(version, reverted.get(version.version))) for version in others]
+    newest_first = sorted(rows, key=lambda row: row[0], reverse=True)
+    if layout is Layout.NAME:
+        return write_names(row[0] for _, row in newest_first if row[0] != "-")
+    write_table(COLUMNS, (row for _, row in newest_first), whole=("version", "when (UTC)"))
+    return note(f"{path} is at version {info.version}" if info else f"{path} has no version in the hub")
+
+
+def remembered(workspace: "Workspace", path: str) -> "tuple[list[Rotation], SecretInfo | None]":
+    """The record's rotations, the newest first, and the hub's versions. Raises NotFound where there is neither."""
+    from keyturn.rotation.state.records import load_record
+
+    record, info = load_record(workspace, path), workspace.hub.describe(path)
+    rotations = [*([record.rotation] if record.rotation else []), *reversed(record.history)]
+    if not rotations and info is None:
+        workspace.secret(path)
+        problem = "the hub has no version and no rotation of it"
+        raise NotFound("show the history of", path, problem, f"Make its first with `keyturn rotate {path}`")
+    return rotations, info
+
+
+def rotation_row(rotation: "Rotation") -> tuple[str, ...]:
+    """One rotation for people."""
+    from keyturn.core.fingerprint import shown
+
+    moments = (("opened", rotation.opened_at), ("promoted", rotation.promoted_at), ("closed", rotation.closed_at))
+    lines = [f"{rotation.sequence}: {rotation.reason}, {rotation.strategy}"]
+    lines += [f"fingerprint {shown(rotation.fingerprint)}"] if rotation.fingerprint else []
+    lines += [f"told {', '.join(rotation.acknowledged)}"] if rotation.acknowledged else []
+    return (
+        str(rotation.version or "-"),
+        str(rotation.stage),
+        "\n".join(f"{name:<8} {when(at)}" for name, at in moments if at),
+        "\n".join([*lines, rotation.note]).rstrip(),
+    )
+
+
+def reverted_by(rotations: "list[Rotation]") -> "dict[int, Rotation]":
+    """The rotations that were taken back, by the version that each had put in force."""
+    return {r.reverted_version: r for r in rotations if r.reverted_version and r.reverted_version != r.version}
+
+
+def version_row(version: "VersionInfo", reverted: "Rotation | None" = None) -> tuple[str, ...]:
+    """A version that no remembered rotation made, or one that was ``reverted``."""
+    state = ("taken back" if reverted else "written") if version.readable else str(version.state)
+    rotation = f"{reverted.sequence}: {reverted.reason}, {reverted.strategy}" if reverted else "none"
+    return str(version.version), state, f"written  {when(version.created_at)}", rotation
+
+
+def as_data(path: str, info: "SecretInfo | None", rotations: "list[Rotation]") -> dict[str, Any]:
+    """For scripts."""
+    from keyturn.cli.secrets.status import rotation_data
+
+    reverted = {version: rotation.sequence for version, rotation in reverted_by(rotations).items()}
+    made = reverted | {rotation.version: rotation.sequence for rotation in rotations if rotation.version}
+    versions = [
+        {
+            "version": version.version,
+            "created_at": stamp(version.created_at),
+            "readable": version.readable,
+            "state": str(version.state),
+            "sequence": made.get(version.version),
+        }
+        for version in reversed(info.versions if info else ())
+    ]
+    return {
+        "path": path,
+        "version": info.version if info else None,
+        "rotations": [rotation_data(rotation) for rotation in rotations],
+        "versions": versions,
+    }

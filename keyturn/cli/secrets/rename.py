@@ -1,0 +1,80 @@
+"""``keyturn rename`` and ``keyturn forget``: for a secret that the catalogue names otherwise, or no more."""
+
+import sys
+from typing import Annotated, Final
+
+import typer
+
+from keyturn.cli.environment import opened_workspace
+from keyturn.cli.failures import BEHIND, end_command
+from keyturn.cli.options import CatalogueOption, JsonOption
+from keyturn.cli.output import note, write_json, write_table
+
+COLUMNS: Final = ("what", "name", "state")
+
+OldArgument = Annotated[
+    str, typer.Argument(metavar="OLD", help="The name that the catalogue had, such as ml-training/db.")
+]
+NewArgument = Annotated[str, typer.Argument(metavar="NEW", help="The name that it has now.")]
+PathArgument = Annotated[str, typer.Argument(metavar="PATH", help="The secret whose record is given up.")]
+EndPrevious = Annotated[
+    bool, typer.Option("--end-previous", help="End the old credential first, whoever uses it, where that can be done.")
+]
+YesToForgetOption = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
+
+
+def rename(old: OldArgument, new: NewArgument, catalogue: CatalogueOption = None, as_json: JsonOption = False) -> None:
+    """Carry over a secret that has another name in the catalogue now.
+
+    Its versions in the hub, its rotations and its copies go with it, so that what is open goes on. Safe to run again.
+    """
+    from keyturn.core.errors import TransientError
+    from keyturn.rotation.report import copy_data
+
+    with opened_workspace(catalogue) as workspace:
+        from keyturn.rotation.repair.rename import rename as carry_over
+
+        done = carry_over(workspace, old, new)
+    copies = [copy_data(copy) for copy in done.copies]
+    if as_json:
+        write_json({"old": old, "new": new, "version": done.version, "copies": copies})
+    else:
+        rows: list[tuple[object, ...]] = [("secret", new, f"version {done.version}")]
+        write_table(COLUMNS, [*rows, *(("copy", f"{copy.store}:{copy.name}", copy.state) for copy in done.copies)])
+    note(f"{old} stays in the hub for whoever reads it still; remove it there once nobody does")
+    if behind := [f"{copy.store}:{copy.name} ({copy.error or copy.state})" for copy in done.copies if not copy.in_step]:
+        problem, hint = f"not in step: {', '.join(behind)}", "Mend the cause and run it again: it does the rest"
+        end_command(TransientError("rename", old, problem, hint), BEHIND)
+
+
+def forget(
+    path: PathArgument,
+    end_previous: EndPrevious = False,
+    yes: YesToForgetOption = False,
+    catalogue: CatalogueOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give up what the hub knows of a secret's rotations, and say what that leaves behind.
+
+    The secret itself and its copies stay as they are. On a terminal it asks; a script says --yes.
+    """
+    if not (yes or sys.stdin.isatty()):
+        raise typer.BadParameter("there is no terminal to ask on: give --yes")
+    with opened_workspace(catalogue) as workspace:
+        from keyturn.rotation.repair.forget import forget as give_up
+        from keyturn.rotation.repair.forget import remains
+
+        left = remains(workspace, path)
+        if not yes:
+            note(f"{path}: {left}")
+            typer.confirm("Give it up?", abort=True, err=True)
+        done = give_up(workspace, path, end_previous=end_previous)
+    if as_json:
+        write_json({"path": path, "left": done.left, "ended": done.ended, "why": done.why})
+    for line in (
+        f"{path} is given up" + (f", and left behind: {done.left}" if done.left else ""),
+        f"ended {done.ended}" if done.ended else "",
+        f"not ended: {done.why}" if done.why else "",
+    ):
+        if line:
+            note(line)

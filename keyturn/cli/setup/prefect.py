@@ -1,0 +1,79 @@
+"""``keyturn setup prefect``: what is registered with the Prefect server, and how its workers are started."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from keyturn.cli.environment import load_catalogue, stack_in_use
+from keyturn.cli.options import CatalogueOption, FailureUrlOption, WorkspaceOption
+from keyturn.cli.output import note, write_table, write_text
+from keyturn.cli.running.doctor import in_prefect, rows, unneeded_queues
+from keyturn.cli.setup.prefect_server import insist_on_prefect
+from keyturn.cli.setup.registration import bootstrap
+from keyturn.cli.setup.target import ApplyOption
+from keyturn.core.workspaces import DEFAULT, WorkspaceNames
+
+if TYPE_CHECKING:
+    from keyturn.catalogue import Catalogue
+
+WORKERS: Final = {
+    "default": "worker",
+    "emergency": "revoker",
+    "notary": "notary",
+    "granter": "granter",
+    "backup": "backup",
+}
+"""The queues, and whose login to the hub each one's worker has."""
+
+
+def setup_prefect(
+    failure_url: FailureUrlOption = None,
+    apply: ApplyOption = False,
+    catalogue: CatalogueOption = None,
+    workspace: WorkspaceOption = DEFAULT,
+) -> None:
+    """Register the work pool, limits, blocks, deployments and automations, as `keyturn bootstrap` does.
+
+    Shows what is lacking there, and whether the server is guarded; one that is not is refused with --apply. Then says
+    how each worker is started.
+    """
+    names = WorkspaceNames(workspace)
+    stack_in_use()
+    api = insist_on_prefect(instead="").url
+    declared = load_catalogue(catalogue)
+    if apply:
+        bootstrap(catalogue, failure_url, workspace)
+    note(f"looking at Prefect at {api}")
+    checks = in_prefect(names, api, unneeded_queues(declared))
+    results = [replace(each, remedy=own_remedy(each.remedy)) for each in checks if each.grade != "ok"]
+    if results:
+        write_table(("", "what", "how it is, and what to do"), rows(results))
+    write_text("\n".join(worker_lines(names, declared)))
+
+
+def own_remedy(remedy: str) -> str:
+    """The same remedy by this command, which registers all that `keyturn bootstrap` does."""
+    return remedy.replace("keyturn bootstrap", "keyturn setup prefect --apply")
+
+
+def worker_lines(names: WorkspaceNames, declared: "Catalogue") -> Iterator[str]:
+    """How to start each worker that has work to do, with the login files of the role that the catalogue declares."""
+    yield "start each worker, with the login files of its own role:"
+    roles = approles(declared)
+    for queue, login in WORKERS.items():
+        if queue in unneeded_queues(declared):
+            continue
+        role = roles.get(login, f"{names.own}-{login}")
+        yield (
+            f"  KEYTURN_HUB_ROLE_ID_FILE=DIR/{role}/role-id KEYTURN_HUB_SECRET_ID_FILE=DIR/{role}/secret-id"
+            f" prefect worker start --pool {names.own} --work-queue {queue} --type keyturn"
+        )
+        if roles and login not in roles:
+            yield f"    the catalogue declares no login of the {login} yet: `keyturn setup hub` shows the entry"
+
+
+def approles(declared: "Catalogue") -> dict[str, str]:
+    """The AppRoles that the catalogue declares, by whose login each is."""
+    from keyturn.catalogue.hub_entries import AppRoleEntry
+
+    return {entry.login: name for name, entry in declared.hub.items() if isinstance(entry, AppRoleEntry)}

@@ -1,0 +1,67 @@
+"""``keyturn bootstrap``: register the deployments, blocks, limits and automations with the Prefect server."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from keyturn.cli.environment import connected_hub, load_catalogue, stack_in_use
+from keyturn.cli.options import CatalogueOption, FailureUrlOption, WorkspaceOption
+from keyturn.cli.output import note
+from keyturn.cli.setup.prefect_server import insist_on_api, insist_on_prefect
+from keyturn.core.errors import KeyturnError
+from keyturn.core.sensitive import Sensitive
+from keyturn.core.workspaces import DEFAULT, WorkspaceNames
+
+if TYPE_CHECKING:
+    from keyturn.catalogue import Catalogue
+
+
+def bootstrap(
+    catalogue: CatalogueOption = None, failure_url: FailureUrlOption = None, workspace: WorkspaceOption = DEFAULT
+) -> None:
+    """Register everything with the Prefect server.
+
+    The work pool, limits, blocks, deployments and automations. Where the hub and the catalogue are, each
+    worker's own environment says, and not the server. Run it again after every change to the catalogue's
+    targets, or to Keyturn's version. With --workspace all of it has that name, and what other workspaces
+    have on the server stays as it is.
+    """
+    names = WorkspaceNames(workspace)
+    stack_in_use()
+    api = insist_on_prefect(instead="").url
+    declared = load_catalogue(catalogue)
+
+    import asyncio
+
+    from deployments.bootstrap import bootstrap as register
+    from deployments.prefect_exposure import insist_on_guarded
+    from keyturn.providers.apprise_channel import URL_FILE, address_in, insist_on_address
+
+    file = os.environ.get(URL_FILE)
+    address = Sensitive(failure_url) if failure_url else address_in(Path(file)) if file else None
+    if address:
+        insist_on_address(address)
+    insist_on_guarded(api)
+    insist_on_api(names.own, "register with")
+    note(f"registering with Prefect at {api}")
+    channel = address.reveal() if address else None
+    asyncio.run(register(declared, channel, lambda step: note(f"  {step}"), names, open_incidents(declared)))
+
+
+def open_incidents(declared: "Catalogue") -> list[str]:
+    """Those that forms offer, the newest first; none where no login here may see them: they may be typed all the same.
+
+    Registering needs no hub, so what keeps it from answering keeps nobody from that.
+    """
+    if not os.environ.get("VAULT_ADDR"):
+        return []
+    from keyturn.revocation.incidents.store import list_open
+    from keyturn.settings.hub import HubSettings
+    from keyturn.wiring.registry import open_workspace
+
+    try:
+        with connected_hub(HubSettings.from_environment()) as hub:
+            return [incident.id for incident in list_open(open_workspace(declared, hub))]
+    except KeyturnError as error:
+        note(f"  forms offer no incidents: {error.problem}")
+        return []

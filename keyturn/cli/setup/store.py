@@ -1,0 +1,133 @@
+"""``keyturn setup store``: the least rights in a store, as that store's own document, and who has to apply it."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from keyturn.cli.completion import complete_store
+from keyturn.cli.environment import connected_hub, load_catalogue
+from keyturn.cli.options import CatalogueOption, JsonOption
+from keyturn.cli.output import note, write_json, write_text
+from keyturn.core.errors import Conflict, Invalid, UnsupportedOperation
+
+if TYPE_CHECKING:
+    from keyturn.catalogue import Catalogue
+    from keyturn.catalogue.stores import StoreSettings
+    from keyturn.catalogue.stores.kubernetes import KubernetesSettings
+    from keyturn.core.rights.rights import Document
+
+NEXT: Final = {
+    "aws-secrets-manager": "whoever administers IAM makes a policy of each file, and attaches it to the role that"
+    " Keyturn works with, and lets that role ask what it may do (iam:SimulatePrincipalPolicy on itself):"
+    " aws iam create-policy --policy-name NAME --policy-document file://FILE",
+    "aws-parameter-store": "whoever administers IAM makes a policy of each file, and attaches it to the role that"
+    " Keyturn works with, and lets that role ask what it may do (iam:SimulatePrincipalPolicy on itself):"
+    " aws iam create-policy --policy-name NAME --policy-document file://FILE",
+    "azure-key-vault": "whoever may give roles in the resource group makes the role definitions, and assigns them:"
+    " az role definition create --role-definition FILE",
+    "gcp-secret-manager": "whoever administers the project's IAM makes the roles, and binds them under the conditions:"
+    " gcloud iam roles create NAME --project PROJECT --file FILE",
+    "kubernetes": "whoever administers the namespace runs this with --apply, or: envsubst < FILE | kubectl apply -f -",
+    "vault": "whoever administers that hub writes them: vault policy write NAME FILE",
+}
+"""Who has to do it, and how, for each kind of store; docs/own-vault-and-clouds.md has the whole of it."""
+
+NONE: Final = "a store of kind {kind} takes no document: docs/own-vault-and-clouds.md says what it needs"
+
+
+def setup_store(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The store's name in the catalogue.", autocompletion=complete_store)
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write files there instead of printing them.")
+    ] = None,
+    apply: Annotated[
+        bool,
+        typer.Option(
+            "--apply",
+            help="In a second Vault or OpenBao, and in Kubernetes, make them with your own login.",
+        ),
+    ] = False,
+    catalogue: CatalogueOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the least rights that Keyturn needs in a store, for exactly the copies that the catalogue puts there.
+
+    They are that store's own documents, and it is said who has to apply them: Keyturn's login gives itself no rights.
+    With --apply the policies of a second Vault or OpenBao are written, with your login there (VAULT_ADDR, VAULT_TOKEN),
+    and in Kubernetes the service accounts, the Role and its bindings, by your own kubeconfig.
+    """
+    declared = load_catalogue(catalogue)
+    documents = documents_of_store(declared, name)
+    if output is not None:
+        from keyturn.rights.directory import write
+
+        write(output, documents)
+        write_text("\n".join(str(output / made.name) for made in documents))
+    elif as_json:
+        write_json({"documents": [{"name": made.name, "text": made.text} for made in documents]})
+    else:
+        write_text("\n".join(f"# --- {made.name}\n{made.text}" for made in documents).rstrip("\n"))
+    from keyturn.catalogue.stores.kubernetes import KubernetesSettings
+
+    settings = declared.store(name)
+    if apply and isinstance(settings, KubernetesSettings):
+        return write_role(name, settings, documents)
+    if apply:
+        return write_policies(name, settings, documents)
+    return note(NEXT.get(settings.kind) or NONE.format(kind=settings.kind))
+
+
+def documents_of_store(declared: "Catalogue", name: str) -> "list[Document]":
+    """Those of `keyturn policy render` that are about this store. Raises NotFound where the catalogue has none."""
+    from keyturn.rights.copies import copies_in
+    from keyturn.rights.documents import Origin
+
+    settings = declared.store(name)
+    return list(settings.rights(copies_in(declared, name, settings, str(Origin(declared.digest)))))
+
+
+def write_role(name: str, settings: "KubernetesSettings", documents: "list[Document]") -> None:
+    """Make what a store in Kubernetes needs, by the kubeconfig of whoever runs this. Raises Conflict for others'."""
+    from keyturn.core.rights.kubernetes_rights import REVOKER, WORKER
+    from keyturn.wiring.registry import import_adapter
+
+    logins = {
+        variable: os.environ.get(variable) or f"system:serviceaccount:{settings.namespace}:keyturn-{role}"
+        for variable, role in ((WORKER.strip("${}"), "worker"), (REVOKER.strip("${}"), "revoker"))
+    }
+    apply_role = import_adapter("keyturn.providers.kubernetes.setup", "apply_role", settings.EXTRA, f"the store {name}")
+    texts = [document.text for document in documents]
+    for what, state in apply_role(name, settings.namespace, texts, logins, None, settings.context, settings.server):
+        note(f"{state}: {what}")
+
+
+def write_policies(name: str, settings: "StoreSettings", documents: "list[Document]") -> None:
+    """Write a second hub's policies with the login of the environment. Raises Conflict for what others have made."""
+    from keyturn.catalogue.stores.vault import VaultSettings
+    from keyturn.rights.documents import was_made
+    from keyturn.settings.hub import HubSettings
+
+    if not isinstance(settings, VaultSettings):
+        problem = f"no login of Keyturn's gives rights in a store of kind {settings.kind}"
+        raise UnsupportedOperation("apply", name, problem, NEXT.get(settings.kind) or NONE.format(kind=settings.kind))
+    hub = HubSettings.from_environment()
+    if (hub.address.rstrip("/"), hub.namespace) != (settings.address.rstrip("/"), settings.namespace):
+        hint = f"Set VAULT_ADDR to {settings.address}, VAULT_NAMESPACE to the store's, and log in there"
+        raise Invalid("apply", name, "the login in use is for another hub, or another namespace", hint)
+    with connected_hub(hub) as opened:
+        port = opened.setup()
+        for document in documents:
+            policy = f"keyturn-{document.name.removesuffix('.hcl')}"
+            address = f"sys/policies/acl/{policy}"
+            present = port.look(address)
+            text = str(present.get("policy", "")) if present else ""
+            if text and not was_made(text):
+                hint = "Write the rights into it by hand, or remove it"
+                raise Conflict("write", f"the policy {policy}", "it is there, and Keyturn has not made it", hint)
+            if text != document.text:
+                port.put(address, {"policy": document.text})
+            note(f"{'in place' if text == document.text else 'written'}: the policy {policy}")

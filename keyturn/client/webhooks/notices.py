@@ -1,0 +1,222 @@
+"""Taking notices: what they have ended is let go of, here and in the other processes of the host, and read anew."""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from keyturn.client.cache import Cache
+from keyturn.client.peers import Peers
+from keyturn.client.reader import Reader
+from keyturn.client.secrets import Secret
+from keyturn.client.statistics import Event, Statistics
+from keyturn.client.watches import Watches
+from keyturn.core.errors import KeyturnError, NotFound, TransientError, Unavailable
+from keyturn.core.notifications.notices import SECRET_REVOKED, Notice
+
+PAUSE: Final = 0.05
+"""Seconds between two looks at a source that lags."""
+
+Listener = Callable[[Notice], object]
+
+LIMIT: Final = 4000
+"""Notices that are remembered, one a secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pledge:
+    """A notice that was taken, and until when it counts by the client's clock.
+
+    ``used`` says that the secret was in use; ``versioned`` that its source told a version. What tells none is waited
+    for from ``taken`` on.
+    """
+
+    notice: Notice
+    taken: float
+    until: float
+    used: bool
+    versioned: bool
+
+    @property
+    def to_be_read(self) -> bool:
+        """Whether something has replaced it that is to be in use before the notice is acknowledged."""
+        return self.used and self.notice.replaced
+
+    def covers(self, notice: Notice) -> bool:
+        """Whether this is that notice, or one that came after it."""
+        return self.notice.covers(notice)
+
+
+class Promises:
+    """Takes notices for a client whose sources may lag behind them for ``patience`` seconds. Serves many threads."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        reader: Reader,
+        watches: Watches,
+        peers: Peers,
+        statistics: Statistics,
+        listeners: list[Listener],
+        patience: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._cache = cache
+        self._reader = reader
+        self._watches = watches
+        self._peers = peers
+        self._statistics = statistics
+        self._patience = patience
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._pledges: OrderedDict[str, Pledge] = OrderedDict()
+        self._bulk = threading.Lock()
+        self._listeners = listeners
+        self._hearing = threading.local()
+
+    def told(self, notice: Notice) -> None:
+        """Take a notice, and return once every process of the host has; raises what sources and processes do.
+
+        Where a listener gives back what it has heard, nothing is left to do.
+        """
+        if getattr(self._hearing, "notice", None) == notice:
+            return
+        self._statistics.count(Event.NOTICE)
+        floor_ttl = self._cache.policy_of(notice.secret_path).floor_ttl
+        pledge = self._pledge(notice, floor_ttl)
+        self._cache.offline.note(notice, floor_ttl)
+        with self._peers.tell(notice, floor_ttl) as wait:
+            try:
+                self._read(pledge)
+            finally:
+                wait()
+
+    def heard(self, notice: Notice) -> None:
+        """Take a notice that another process was given."""
+        self._statistics.count(Event.NOTICE)
+        floor_ttl = self._cache.policy_of(notice.secret_path).floor_ttl
+        pledge = self._pledge_once(notice, floor_ttl)
+        self._cache.offline.note(notice, floor_ttl)
+        self._read(pledge)
+        self._hearing.notice = notice
+        try:
+            for listener in [*self._listeners]:
+                listener(notice)
+        finally:
+            self._hearing.notice = None
+
+    def hear(self, listener: Listener) -> Callable[[], None]:
+        """Call it with each notice that another process was given; calling what is returned ends that."""
+        self._listeners.append(listener)
+        return lambda: self._remove(listener)
+
+    def promise(self, notice: Notice, remaining: float) -> None:
+        """Give nothing any more that the notice has ended, for so many seconds."""
+        self._pledge_once(notice, remaining)
+        # Whoever was told first has noted it where this process would look; if not, it looks there no more.
+        with suppress(Unavailable):
+            self._cache.offline.note(notice, remaining)
+
+    def recall(self, notice: Notice, remaining: float) -> bool:
+        """The same for one that is noted already; whether it is news, and the secret in use."""
+        before = self._pledges.get(notice.secret_path)
+        pledge = self._pledge_once(notice, remaining)
+        return pledge is not before and pledge.to_be_read
+
+    def promised(self, paths: Sequence[str]) -> list[tuple[Notice, float]]:
+        """The latest notices of these, or of all where none are named, and for how many seconds each still counts."""
+        now = self._clock()
+        with self._lock:
+            pledges = [self._pledges[path] for path in paths or self._pledges if path in self._pledges]
+        return [(pledge.notice, pledge.until - now) for pledge in pledges if pledge.until > now]
+
+    def give(self, wanted: Mapping[str, datetime], notices: Sequence[tuple[Notice, float]]) -> Mapping[str, Secret]:
+        """What is there of these that was read after the instant beside each, and behind the notices.
+
+        What can't be read is left out, and so is what tells no version: nobody could say whether it is older.
+        """
+        for notice, remaining in notices:
+            self.promise(notice, remaining)
+        if len(wanted) > 1:
+            self._read_many(wanted)
+        answer = {path: self._given(path, since) for path, since in wanted.items()}
+        return {path: secret for path, secret in answer.items() if secret and secret.version and not secret.stale}
+
+    def saw(self, secret: Secret) -> None:
+        """It was given to another process, and may be news to whoever watches it in this one."""
+        self._watches.saw(secret)
+
+    def _remove(self, listener: Listener) -> None:
+        with suppress(ValueError):
+            self._listeners.remove(listener)
+
+    def _pledge(self, notice: Notice, remaining: float) -> Pledge:
+        path, now = notice.secret_path, self._clock()
+        until = now + remaining
+        with self._lock:
+            held, before = self._cache.held(path), self._pledges.get(path)
+            before = before if before and before.until > now else None
+            repeated = before if before and before.covers(notice) else None
+            # What was in use at a notice still is at the next one, though nothing could be read in between.
+            used = held is not None or path in self._watches or bool(before and before.used)
+            versioned = bool(held and held.version) or bool(before and before.versioned)
+            pledge = Pledge(notice, repeated.taken if repeated else now, until, used, versioned)
+            self._cache.promise(path, notice.oldest_served, notice.timestamp, until)
+            self._reader.promise(path)
+            if not repeated:
+                self._pledges[path] = pledge
+                self._pledges.move_to_end(path)
+            while len(self._pledges) > LIMIT:
+                self._pledges.popitem(last=False)
+        return pledge
+
+    def _pledge_once(self, notice: Notice, remaining: float) -> Pledge:
+        """Several processes may pass the same notice on: what was read behind it is not let go of again."""
+        with self._lock:
+            pledge = self._pledges.get(notice.secret_path)
+        if pledge and pledge.covers(notice) and pledge.until > self._clock():
+            return pledge
+        return self._pledge(notice, remaining)
+
+    def _read(self, pledge: Pledge) -> None:
+        """Read it until it is served; a versioned source that is being written to tells no version for a moment.
+
+        One that never tells any is not waited for again: what it serves by the time of a repeat is what there is.
+        """
+        path, deadline = pledge.notice.secret_path, self._clock() + self._patience
+        if self._clock() > pledge.taken + self._patience:
+            self._cache.settle(path)
+        while pledge.to_be_read:
+            try:
+                held = self._cache.held(path)
+                secret = held if held and held.version else self._reader.fresh(path, self._reader.oldest(path))
+                if secret.version or not pledge.versioned or self._clock() >= deadline:
+                    return
+            except TransientError:
+                if self._clock() >= deadline:
+                    raise
+            except NotFound:
+                if pledge.notice.event == SECRET_REVOKED:
+                    return
+                raise
+            time.sleep(PAUSE)
+
+    def _given(self, path: str, since: datetime) -> Secret | None:
+        secret = self._cache.held(path)
+        if secret and secret.read_at > since and not secret.stale:
+            return secret
+        try:
+            return self._reader.fetch(path, since)
+        except KeyturnError:
+            return None
+
+    def _read_many(self, wanted: Mapping[str, datetime]) -> None:
+        """One call for all that is missing, however many processes ask for the same at once."""
+        with self._bulk:
+            missing = [path for path in wanted if self._cache.held(path) is None]
+            if len(missing) > 1:
+                self._reader.read_many(missing)

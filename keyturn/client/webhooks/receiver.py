@@ -1,0 +1,224 @@
+"""The receiving side of a notice, for any web framework: who sent it, is it new, was it handled.
+
+    receiver = Receiver([key])
+    status = receiver.handle(request.headers, request.body, reload_credential)
+
+Signatures are those of Standard Webhooks 1.0, over HMAC-SHA256; a message is good for five minutes, and one that lay
+in a queue for as long as queues keep theirs:
+
+    status = receiver.handle_message(text, reload_credential)
+"""
+
+import hmac
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from standardwebhooks import Webhook, WebhookVerificationError
+from standardwebhooks.webhooks import EmptyWebhookSecretError
+
+from keyturn.core.errors import Denied, Invalid, KeyturnError
+from keyturn.core.notifications.messages import ID, SIGNATURE, TIMESTAMP, SignedMessage
+from keyturn.core.notifications.notices import NOTICE_PATH, Notice
+from keyturn.core.sensitive import Sensitive
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+log = logging.getLogger(__name__)
+
+BODY_LIMIT: Final = 65_536
+"""Bytes; a notice needs some two hundred."""
+
+LONGEST_LENGTH: Final = 15
+"""Digits of a Content-Length: Python refuses to read 5,000."""
+
+QUEUED: Final = 14 * 86_400.0
+"""Seconds that a message may have lain in a queue: AWS SQS keeps none for longer."""
+
+AHEAD: Final = 300.0
+"""Seconds that the sender's clock may be ahead. Source: Standard Webhooks' own libraries."""
+
+HINT: Final = "Check the webhook key and both clocks"
+
+REMEMBERED: Final = 10_000
+"""Message ids kept to tell repeats. What falls out is handled again, which re-reads a secret for nothing."""
+
+
+class Receiver:
+    """Verifies notices and hands each to the application once. One instance serves many threads.
+
+    ``keys`` are all the webhook keys accepted now, or a function that tells them, such as
+    :class:`keyturn.client.webhooks.keys.HubKeys`: while a key is itself being replaced there are two.
+    """
+
+    def __init__(self, keys: Sequence[Sensitive] | Callable[[], Sequence[Sensitive]]) -> None:
+        self._keys = keys if callable(keys) else lambda: keys
+        self._lock = threading.Lock()
+        self._handled: dict[str, None] = {}
+        self._under_way: set[str] = set()
+
+    def receive(self, headers: Mapping[str, str], body: bytes) -> Notice:
+        """The notice in a request, once its signature and its age are found good.
+
+        Raises Invalid for a body that is too large or no notice, Denied for a signature that is missing,
+        wrong, or made more than five minutes ago.
+        """
+        if len(body) > BODY_LIMIT:
+            raise Invalid("receive", "notice", f"its body has more than {BODY_LIMIT} bytes")
+        self._verify(headers, body)
+        try:
+            return Notice.from_json(body)
+        except ValueError as error:
+            raise Invalid("receive", "notice", str(error)) from None
+
+    def handle(self, headers: Mapping[str, str], body: bytes, on_notice: Callable[[Notice], object]) -> HTTPStatus:
+        """The status to answer after ``on_notice`` has been called, unless the notice is a repeat.
+
+        200 when it returned, now or for an earlier delivery; 503 when it raised or is still at work for
+        an earlier delivery, or when the keys can't be read, so that the sender tries again; 400 and 401 as
+        :meth:`receive` refuses. What ``on_notice`` raised is logged by its class alone, for its text may hold a secret.
+        """
+        lowered = {name.lower(): text for name, text in headers.items()}
+        return self._taken(lambda: (lowered.get(ID, ""), self.receive(lowered, body)), on_notice)
+
+    def receive_message(self, text: str | bytes, good_for: float = QUEUED) -> tuple[str, Notice]:
+        """The id and the notice of a message that came as one text, by a queue or a channel, not by HTTP.
+
+        ``good_for`` is how many seconds it may have lain there. Raises as :meth:`receive` does.
+        """
+        if len(text) > BODY_LIMIT:
+            raise Invalid("receive", "notice", f"its message has more than {BODY_LIMIT} bytes")
+        try:
+            message = SignedMessage.from_json(text)
+        except ValueError as error:
+            raise Invalid("receive", "notice", str(error)) from None
+        if not is_recent(message, good_for) or not any(_signs(key, message) for key in self._keys()):
+            raise Denied("receive", "notice", "its signature is missing, wrong, or too old", HINT)
+        try:
+            return message.id, Notice.from_json(message.body)
+        except ValueError as error:
+            raise Invalid("receive", "notice", str(error)) from None
+
+    def handle_message(
+        self, text: str | bytes, on_notice: Callable[[Notice], object], good_for: float = QUEUED
+    ) -> HTTPStatus:
+        """The same as :meth:`handle` for a message that came as one text.
+
+        200 says that it is done with, and may be deleted. Any other status: leave it, so that it comes again, or ends
+        where its queue puts what nobody takes.
+        """
+        return self._taken(lambda: self.receive_message(text, good_for), on_notice)
+
+    def _taken(self, receive: Callable[[], tuple[str, Notice]], on_notice: Callable[[Notice], object]) -> HTTPStatus:
+        try:
+            message_id, notice = receive()
+        except Invalid as error:
+            log.warning("%s", error)
+            return HTTPStatus.BAD_REQUEST
+        except Denied as error:
+            log.warning("%s", error)
+            return HTTPStatus.UNAUTHORIZED
+        except KeyturnError as error:
+            log.warning("%s", error)
+            return HTTPStatus.SERVICE_UNAVAILABLE
+        return self._once(message_id, notice, on_notice)
+
+    def _verify(self, headers: Mapping[str, str], body: bytes) -> None:
+        if not any(_signed_with(key, dict(headers), body) for key in self._keys()):
+            raise Denied("receive", "notice", "its signature is missing, wrong, or older than five minutes", HINT)
+
+    def _once(self, message_id: str, notice: Notice, on_notice: Callable[[Notice], object]) -> HTTPStatus:
+        with self._lock:
+            if message_id in self._handled:
+                return HTTPStatus.OK
+            if message_id in self._under_way:
+                return HTTPStatus.SERVICE_UNAVAILABLE
+            self._under_way.add(message_id)
+        handled = False
+        try:
+            on_notice(notice)
+            handled = True
+        except Exception as error:  # noqa: BLE001 - whatever the application raises, the sender must hear of it
+            log.error("notice %s of %s: the application raised %s", message_id, notice, type(error).__name__)
+        finally:
+            self._settle(message_id, handled)
+        return HTTPStatus.OK if handled else HTTPStatus.SERVICE_UNAVAILABLE
+
+    def _settle(self, message_id: str, handled: bool) -> None:
+        """Remember a message only now that it was handled, so that one that failed is taken again."""
+        with self._lock:
+            self._under_way.discard(message_id)
+            if handled:
+                self._handled[message_id] = None
+            if len(self._handled) > REMEMBERED:
+                del self._handled[next(iter(self._handled))]
+
+
+def wsgi_app(receiver: Receiver, on_notice: Callable[[Notice], object]) -> "WSGIApplication":
+    """A WSGI application that takes notices at ``POST /api/secrets/rotation`` and knows no other address."""
+
+    def app(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        status = _answer(receiver, on_notice, environ)
+        start_response(f"{status.value} {status.phrase}", [("content-length", "0")])
+        return []
+
+    return app
+
+
+def readable_size(length: str) -> int | None:
+    """How many bytes of a body to read by its Content-Length; None where that is no number.
+
+    One byte over the limit is enough for the receiver to refuse it, however long it says it is.
+    """
+    if not (length.isascii() and length.isdigit()):
+        return None
+    return min(int(length), BODY_LIMIT + 1) if len(length) <= LONGEST_LENGTH else BODY_LIMIT + 1
+
+
+def _answer(receiver: Receiver, on_notice: Callable[[Notice], object], environ: "WSGIEnvironment") -> HTTPStatus:
+    if environ.get("PATH_INFO") != NOTICE_PATH:
+        return HTTPStatus.NOT_FOUND
+    if environ.get("REQUEST_METHOD") != "POST":
+        return HTTPStatus.METHOD_NOT_ALLOWED
+    size = readable_size(environ.get("CONTENT_LENGTH") or "")
+    if size is None:
+        return HTTPStatus.LENGTH_REQUIRED
+    body = environ["wsgi.input"].read(size)
+    named = {name[5:].replace("_", "-"): text for name, text in environ.items() if name.startswith("HTTP_")}
+    return receiver.handle(named, body, on_notice)
+
+
+def _signed_with(key: Sensitive, headers: dict[str, str], body: bytes) -> bool:
+    try:
+        Webhook(key.reveal()).verify(body, headers, json_parse=False)
+    except (WebhookVerificationError, EmptyWebhookSecretError, ValueError):
+        # ValueError: a body that is not UTF-8, a header or a key that is not base64.
+        return False
+    return True
+
+
+def is_recent(message: SignedMessage, good_for: float) -> bool:
+    """Whether a message was signed within so many seconds, as far as its clock and this one agree."""
+    stamp = message.headers.get(TIMESTAMP, "")
+    if not (stamp.isascii() and stamp.isdigit()) or len(stamp) > LONGEST_LENGTH:
+        return False
+    return -AHEAD <= time.time() - int(stamp) <= good_for
+
+
+def _signs(key: Sensitive, message: SignedMessage) -> bool:
+    """Whether one of a recent message's signatures is by this key."""
+    headers = message.headers
+    if not headers.get(ID):
+        return False
+    try:
+        signed_at = datetime.fromtimestamp(int(headers[TIMESTAMP]), UTC)
+        expected = Webhook(key.reveal()).sign(headers[ID], signed_at, message.body).encode()
+    except (EmptyWebhookSecretError, ValueError):
+        return False
+    signatures = headers.get(SIGNATURE, "").encode().split(b" ")
+    return any(hmac.compare_digest(expected, signature) for signature in signatures)

@@ -1,0 +1,1 @@
+"""Notices to consumers and messages to people."""

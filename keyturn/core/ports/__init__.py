@@ -1,0 +1,1 @@
+"""Ports: the interfaces that adapters and strategies implement."""

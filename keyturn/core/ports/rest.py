@@ -1,0 +1,237 @@
+"""The port of a REST API whose requests the catalogue describes, and reading what it answers."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NoReturn, Protocol
+
+from keyturn.core.sensitive import MASK, SecretFields, Sensitive
+from keyturn.core.text import templates
+
+POINTER: Final = r"^(/([^~/]|~0|~1)*)*$"
+"""A JSON pointer (RFC 6901): empty for the whole, else a slash before each part; ~1 stands for /, ~0 for ~."""
+
+SUCCESS: Final = frozenset(range(200, 300))
+"""The statuses of success, unless a request names others."""
+
+ERROR_MEMBERS: Final = ("errors", "error")
+"""Members by which APIs report an error whatever the status (GraphQL, JSON:API), unless they are empty."""
+SUCCESS_MEMBERS: Final = ("ok", "success")
+"""Members that are false where a request failed whatever the status (Slack, Cloudflare)."""
+
+Scalar = str | int | float | bool
+
+_NOTHING: Final = object()
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What the JSON of an answer holds at ``pointer``: one of ``values``, or anything but null where there are none.
+
+    ``absent``: nothing there, or null.
+    """
+
+    pointer: str
+    values: tuple[Scalar, ...] = ()
+    absent: bool = False
+
+
+@dataclass(frozen=True)
+class AnswerPattern:
+    """An answer of one of these statuses whose JSON meets every condition. A web page never matches."""
+
+    statuses: frozenset[int]
+    conditions: tuple[Condition, ...] = ()
+
+    def matches(self, answer: "Answer") -> bool:
+        """Whether the answer is such a one."""
+        readable = answer.is_json if self.conditions else not answer.is_page
+        return readable and answer.status in self.statuses and all(map(answer.meets, self.conditions))
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as the catalogue describes it. Every text may hold ``{{name}}``.
+
+    ``path`` follows the API's address, and may hold a query. ``basic`` is ``user:password`` for HTTP Basic.
+    ``body`` is a JSON structure, ``form`` the fields of a form. With an empty ``expect`` every status from
+    200 to 299 is success. ``conditions`` are what the JSON of a success holds besides.
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    basic: str | None = None
+    body: Any = None
+    form: Mapping[str, str] | None = None
+    expect: frozenset[int] = frozenset()
+    conditions: tuple[Condition, ...] = ()
+
+    @property
+    def statuses(self) -> frozenset[int]:
+        """The statuses that mean success."""
+        return self.expect or SUCCESS
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every name that its texts hold."""
+        plain = (self.path, *self.headers.values(), self.basic or "", *(self.form or {}).values())
+        return frozenset(name for text in (*plain, *templates.texts(self.body)) for name in templates.names(text))
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A request whose answer lists things: ``items`` points to the list.
+
+    ``next`` points to what leads to the next page: a link, or a token that ``more``, a path, takes as ``{{next}}``.
+    A Link header with rel="next" (RFC 8288) is followed without being named. ``in_force`` is what an entry holds that
+    counts: some lists keep what has ended.
+    """
+
+    request: Request
+    items: str = ""
+    next: str | None = None
+    more: str | None = None
+    in_force: tuple[Condition, ...] = ()
+
+
+class Answer:
+    """What the API said, or a part of it: it may hold values, so nothing prints or pickles it."""
+
+    __slots__ = ("__said", "is_page", "link", "status")
+
+    def __init__(self, status: int, body: Any = _NOTHING, link: str | None = None, *, is_page: bool = False) -> None:
+        self.status = status
+        self.link = link
+        self.is_page = is_page
+        self.__said = body
+
+    @property
+    def is_json(self) -> bool:
+        """Whether it holds a JSON object or list."""
+        return isinstance(self.__said, dict | list)
+
+    def meets(self, condition: Condition) -> bool:
+        """Whether it holds what the condition says. 1 and true are different values, 1 and 1.0 are not."""
+        value = _at(self.__said, condition.pointer)
+        if condition.absent or not condition.values:
+            return (value is None or value is _NOTHING) == condition.absent
+        return any(_same(value, wanted) for wanted in condition.values)
+
+    def reported_errors(self) -> Iterator[str]:
+        """The members of the top level by which the API reports an error, as pointers."""
+        for name in ERROR_MEMBERS:
+            if _member(self.__said, name) not in (None, _NOTHING, False, "", [], {}):
+                yield f"/{name}"
+        yield from (f"/{name}" for name in SUCCESS_MEMBERS if _member(self.__said, name) is False)
+
+    def text(self, pointer: str = "") -> Sensitive | None:
+        """The text or whole number at ``pointer``; None where there is neither, or an empty text."""
+        value = _at(self.__said, pointer)
+        if isinstance(value, str):
+            return Sensitive(value) if value else None
+        return Sensitive(str(value)) if isinstance(value, int) and not isinstance(value, bool) else None
+
+    def is_null(self, pointer: str) -> bool:
+        """Whether ``pointer`` leads to null, or nowhere."""
+        return _at(self.__said, pointer) in (None, _NOTHING)
+
+    def entries(self, pointer: str = "") -> tuple["Answer", ...] | None:
+        """The members of the list at ``pointer``; None where there is no list."""
+        value = _at(self.__said, pointer)
+        return tuple(Answer(self.status, member) for member in value) if isinstance(value, list) else None
+
+    def __repr__(self) -> str:
+        return f"Answer({self.status}, '{MASK}')"
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("an Answer can't be pickled or copied: it may hold secret values")
+
+
+class RestApi(Protocol):
+    """An API at one address, with an admin's credential."""
+
+    name: str
+
+    def call(
+        self,
+        request: Request,
+        fields: SecretFields,
+        doing: str,
+        *,
+        as_admin: bool = True,
+        also: Sequence[AnswerPattern] = (),
+    ) -> Answer:
+        """Send ``request`` once, its names filled from ``fields``; ``doing`` stands in errors.
+
+        As admin the API's own headers go along, and ``{{admin.x}}`` is known. An answer that matches one of ``also``
+        is returned as it is. Any other one that is not the success that the request describes raises: Denied,
+        NotFound, Invalid, Unavailable or Throttled.
+        """
+
+    def listed(self, listing: Listing, fields: SecretFields, doing: str) -> Sequence[Answer]:
+        """Every entry of the list, of all its pages, asked for as admin. Raises like :meth:`call`."""
+
+
+def shortfall(request: Request, answer: Answer) -> str:
+    """What an answer of an expected status lacks to be a success, in words without a value; empty where it is one.
+
+    A reported error counts, unless the request's own conditions are about that member.
+    """
+    if answer.is_page:
+        return "with a web page"
+    if request.conditions and not answer.is_json:
+        return "without JSON"
+    pointers = [condition.pointer for condition in request.conditions if not answer.meets(condition)]
+    if pointers:
+        return f"and its answer does not hold at {pointers[0] or 'its top'} what `expect` says"
+    described = [f"{condition.pointer}/" for condition in request.conditions]
+    reported = (at for at in answer.reported_errors() if not any(place.startswith(f"{at}/") for place in described))
+    error = next(reported, None)
+    return f"and its answer reports an error at {error}" if error else ""
+
+
+def read_json(raw: bytes, status: int, link: str | None = None) -> Answer:
+    """The answer that ``raw`` holds; text that is not JSON counts as nothing."""
+    try:
+        body = json.loads(raw)
+    except (ValueError, RecursionError):
+        body = _NOTHING
+    return Answer(status, body, link, is_page=raw.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<"))
+
+
+def parse_moment(text: str) -> datetime | None:
+    """The time that an API tells: RFC 3339, or seconds or milliseconds since 1970; None where it is neither.
+
+    Without a zone it is UTC; a day without a time means its end.
+    """
+    if re.fullmatch(r"[0-9]{1,13}", text):
+        seconds = int(text) / (1000 if len(text) > 11 else 1)
+        return datetime.fromtimestamp(seconds, UTC)
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if re.fullmatch(r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}", text):
+        at += timedelta(days=1) - timedelta(microseconds=1)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def _at(value: Any, pointer: str) -> Any:
+    for part in pointer.split("/")[1:]:
+        value = _member(value, part.replace("~1", "/").replace("~0", "~"))
+    return value
+
+
+def _member(value: Any, part: str) -> Any:
+    if isinstance(value, dict):
+        return value.get(part, _NOTHING)
+    if isinstance(value, list) and re.fullmatch(r"0|[1-9][0-9]{0,8}", part):
+        return value[int(part)] if int(part) < len(value) else _NOTHING
+    return _NOTHING
+
+
+def _same(value: Any, wanted: Scalar) -> bool:
+    return isinstance(value, bool) == isinstance(wanted, bool) and value == wanted

@@ -1,0 +1,1 @@
+"""When a secret is rotated: causes, windows, freezes and cron expressions."""

@@ -1,0 +1,1 @@
+"""Text: parsing, templates, formatting and patterns."""

@@ -1,0 +1,38 @@
+"""Lines of a log as JSON, one object a line, for whoever collects them: what people read, and what tells lines apart.
+
+No text of an exception is in them, since it could hold anything; Keyturn's own messages hold names alone.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from keyturn.core.errors import Invalid
+from keyturn.core.ports.tracing import current_span
+
+VARIABLE: Final = "KEYTURN_LOG_FORMAT"
+JSON: Final = "json"
+FORMATS: Final = ("", "text", JSON)
+
+
+def wants_json(variables: Mapping[str, str]) -> bool:
+    """Whether lines are to be JSON. Raises Invalid for a format that there is not."""
+    wanted = variables.get(VARIABLE, "")
+    if wanted not in FORMATS:
+        raise Invalid("read", VARIABLE, f"there is no format {wanted[:40]!r}", "Say json, or text")
+    return wanted == JSON
+
+
+def log_line(at: datetime, level: str, logger: str, message: str, more: Mapping[str, str] | None = None) -> str:
+    """One line without its end. It names the trace and the span that were under way, where there were any."""
+    trace, span = current_span()
+    fields = {
+        "time": at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "level": level,
+        "logger": logger,
+        "message": message,
+        **(more or {}),
+        **({"trace_id": trace, "span_id": span} if trace else {}),
+    }
+    return json.dumps(fields, ensure_ascii=False)

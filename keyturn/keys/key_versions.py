@@ -1,0 +1,90 @@
+"""What older generations of a managed key have made: encrypted anew where Keyturn knows of it, then put out of use.
+
+Nothing is noted of it: which generation has made a ciphertext stands in it, and how old each one is, its engine tells.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from keyturn.core.errors import Conflict, KeyturnError
+from keyturn.core.ports.managed_keys import Generations, KeepsGenerations
+from keyturn.core.sensitive import SecretFields
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.journal import record_action
+from keyturn.rotation.state.records import load_record
+
+REWRAP: Final = "rewrap"
+RAISE: Final = "end generations of key"
+
+
+@dataclass(frozen=True)
+class OldCiphertexts:
+    """Fields of one secret that an older generation has encrypted; ``held_by`` says why they stay so, mostly empty."""
+
+    path: str
+    fields: tuple[str, ...] = ()
+    held_by: str = ""
+
+
+def find_old(
+    workspace: Workspace, keeps: KeepsGenerations, paths: tuple[str, ...], newest: int
+) -> list[OldCiphertexts]:
+    """The secrets of these that are to be encrypted anew, or of which nobody can tell."""
+    looks = (look_at_secret(workspace, keeps, path, newest) for path in paths)
+    return [look for look in looks if look.fields or look.held_by]
+
+
+def look_at_secret(workspace: Workspace, keeps: KeepsGenerations, path: str, newest: int) -> OldCiphertexts:
+    """The fields of one secret that are old; what keeps it from being read is told of it."""
+    try:
+        current = workspace.hub.read(path)
+        info = None if current else workspace.hub.describe(path)
+    except KeyturnError as error:
+        return OldCiphertexts(path, held_by=str(error))
+    if current is None:
+        gone = "its newest version is deleted" if info and info.versions else ""
+        return OldCiphertexts(path, held_by=gone)
+    return OldCiphertexts(path, tuple(old_fields(keeps, current.fields, newest)))
+
+
+def old_fields(keeps: KeepsGenerations, fields: SecretFields, newest: int) -> Mapping[str, str]:
+    """The ciphertexts by older generations, by their fields."""
+    texts = {field: fields[field].reveal() for field in fields}
+    made_by = {field: keeps.generation_of(text) for field, text in texts.items()}
+    return {field: texts[field] for field, number in made_by.items() if number is not None and number < newest}
+
+
+def rewrap_old(workspace: Workspace, name: str, keeps: KeepsGenerations, old: OldCiphertexts, newest: int) -> str:
+    """Write the secret with these fields encrypted anew; what was done. Raises Conflict, and what the hub refuses."""
+    if old.held_by:
+        raise Conflict("rewrap", old.path, old.held_by, "Bring it back, or take it out of `rewraps`")
+    record = load_record(workspace, old.path)
+    if record.open or record.frozen or record.retiring:
+        problem = "an incident holds it" if record.frozen else "a rotation of it is not over yet"
+        raise Conflict("rewrap", old.path, problem, "It is tried again with the next run")
+    with record_action(workspace, REWRAP, old.path, place=name) as doing:
+        current = workspace.hub.read(old.path)
+        texts = old_fields(keeps, current.fields, newest) if current else {}
+        if current and texts:
+            fresh = dict(zip(texts, keeps.rewrap(list(texts.values())), strict=True))
+            doing.version = workspace.hub.write(old.path, current.fields.merged(fresh), cas=current.version)
+        doing.note = f"{', '.join(texts)} by generation {newest}"
+    return f"{old.path} is encrypted by generation {newest}"
+
+
+def floor_wanted(generations: Generations, grace: timedelta | None, now: datetime) -> int:
+    """The oldest generation that is to be of use: that one's successor has served for less than the grace."""
+    if grace is None:
+        return generations.floor
+    settled = [number for number, made_at in generations.made_at.items() if made_at + grace <= now]
+    return max(generations.floor, *settled, 0)
+
+
+def raise_floor(workspace: Workspace, name: str, keeps: KeepsGenerations, floor: int) -> str:
+    """Put what is older than ``floor`` out of use; what was done."""
+    words = f"generations before {floor} are out of use"
+    with record_action(workspace, RAISE, place=name, note=words):
+        keeps.raise_floor(floor)
+    return words

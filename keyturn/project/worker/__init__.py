@@ -1,0 +1,1 @@
+"""The Prefect worker of type `keyturn`: forked runs, wake-ups and metrics."""

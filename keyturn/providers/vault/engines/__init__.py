@@ -1,0 +1,1 @@
+"""Secrets engines of Vault and OpenBao: database, PKI and transit."""

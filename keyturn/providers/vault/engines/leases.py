@@ -1,0 +1,111 @@
+"""Leases of the hub's engines, whichever engine gives them: taking, renewing, listing and ending them.
+
+Source: "/sys/leases" in the API of Vault and of OpenBao. Listing needs ``list`` and ``sudo`` on sys/leases/lookup.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Final
+
+from keyturn.core.errors import Invalid, NotFound, Unavailable
+from keyturn.core.ports.engines import IssuedLease
+from keyturn.core.sensitive import SecretFields
+from keyturn.providers.vault.client import Calls
+from keyturn.providers.vault.login import LoginLife
+
+LONGEST: Final = 10 * 366 * 86_400.0
+"""Seconds that are believed of a lease: ten years."""
+LOGINS: Final = ("auth", "sys")
+"""Below these are people's and machines' logins, Keyturn's own among them, and the hub's own: no engine's leases."""
+
+PART: Final = re.compile(r"[A-Za-z0-9_.@=+:~-]+")
+"""What stands between two slashes of a lease's prefix: nothing that an address would be cut, resolved or decoded at."""
+
+
+def lease_prefix(text: str) -> str:
+    """The prefix as the hub lists leases by, without slashes around it.
+
+    Raises Invalid for one that is not plainly below an engine's mount: ending what is below ``auth/`` would log out
+    everybody, and Keyturn in the middle of it.
+    """
+    parts = [part for part in text.strip().split("/") if part]
+    if not parts:
+        raise _no_prefix(
+            text, "it names no engine", "Name an engine's mount at least, such as database/creds/ml-reader"
+        )
+    if any(not PART.fullmatch(part) or set(part) == {"."} for part in parts):
+        raise _no_prefix(
+            text, "it is no path of the hub as it stands", "Write it out, without dots, escapes and blanks"
+        )
+    if is_login(parts[0]):
+        raise _no_login("find leases below", text)
+    return "/".join(parts)
+
+
+def is_login(lease: str) -> bool:
+    """Whether a lease, or what is below a prefix, is a login or the hub's own."""
+    return lease.strip().lstrip("/").partition("/")[0].lower() in LOGINS
+
+
+def _no_login(doing: str, text: str) -> Invalid:
+    hint = "Such leases are logins and the hub's own: end one with the hub's own command"
+    return Invalid(doing, repr(text[:100]), f"it lies below {text.strip().lstrip('/').partition('/')[0]}/", hint)
+
+
+def _no_prefix(text: str, problem: str, hint: str) -> Invalid:
+    return Invalid("find leases below", repr(text[:100]), problem, hint)
+
+
+def leases_below(calls: Calls, prefix: str) -> list[str]:
+    """The ids of all leases below a prefix, in its folders too; none is no error. Raises Invalid."""
+    folders, lease_ids = [f"{lease_prefix(prefix)}/"], list[str]()
+    while folders:
+        folder = folders.pop()
+        for name in calls.list(folder, f"sys/leases/lookup/{folder}"):
+            (folders if name.endswith("/") else lease_ids).append(folder + name)
+    return sorted(lease_ids)
+
+
+def issue_lease(calls: Calls, path: str) -> IssuedLease:
+    """A new credential of the engine that is read at ``path``. Raises Invalid where that gives no lease."""
+    where = lease_prefix(path)
+    calls.prolong_login()
+    answer = calls.get("take a lease of", where, where).json()
+    if not answer["lease_id"]:
+        hint = "Name the path that an engine makes credentials at, such as database/creds/ml-reader"
+        raise Invalid("take a lease of", where, "what is read there has none", hint)
+    login = calls.login_life
+    ttl = _ttl(answer, login)
+    return IssuedLease(answer["lease_id"], SecretFields(answer["data"]), ttl, bool(answer["renewable"]), login)
+
+
+def renew_lease(calls: Calls, lease: IssuedLease, ttl: timedelta) -> IssuedLease:
+    """The lease as it is then. It ends with the login that has asked for it, whoever renews it."""
+    calls.prolong_login()
+    body = {"lease_id": lease.lease_id, "increment": round(ttl.total_seconds())}
+    answer = calls.post("renew", lease.lease_id, "sys/leases/renew", body).json()
+    asker = lease.asker if isinstance(lease.asker, LoginLife) else LoginLife()
+    return replace(lease, ttl=_ttl(answer, asker), renewable=bool(answer["renewable"]))
+
+
+def _ttl(answer: Mapping[str, Any], login: LoginLife) -> timedelta:
+    return timedelta(seconds=max(0.0, min(float(answer["lease_duration"]), login.left, LONGEST)))
+
+
+def revoke_lease(calls: Calls, lease_id: str) -> None:
+    """End a lease and what it gave, before this returns. Absent is success.
+
+    Raises Unavailable where it goes on, and Invalid for one that is a login, whoever wrote that into a secret.
+    """
+    if is_login(lease_id):
+        raise _no_login("revoke", lease_id)
+    try:
+        calls.post("revoke", lease_id, "sys/leases/revoke", {"lease_id": lease_id, "sync": True})
+    except NotFound:
+        return
+    except Invalid:
+        # Whatever the target answers the engine, or that it does not, comes as this.
+        hint = "See the hub's log: the target must answer, and the role's revocation_statements must work"
+        raise Unavailable("revoke", lease_id, "the engine could not end what it gave", hint) from None

@@ -1,0 +1,151 @@
+"""The hub's PKI engine: it signs requests, tells what it has issued, and revokes."""
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from keyturn.core.errors import CandidateRejected, Invalid, NotFound
+from keyturn.core.ports.authorities import Issuer
+from keyturn.core.ports.engines import (
+    OCSP,
+    REVOCATION_LIST,
+    Certificate,
+    CertificateRole,
+    Issued,
+    Publication,
+    SubjectNames,
+)
+from keyturn.core.sensitive import Sensitive
+from keyturn.providers.accounts import GIVEN_UP
+from keyturn.providers.answers import reads_answers
+from keyturn.providers.keys import x509
+from keyturn.providers.keys.revocation_status import list_says_revoked, ocsp_question, ocsp_says_revoked
+from keyturn.providers.vault.client import Calls
+from keyturn.providers.vault.engines.pki_content import VaultPkiEngine
+
+SERIAL: Final = re.compile(r"[0-9a-f]{2}([:-][0-9a-f]{2})+")
+"""A serial number as the hub spells it; ``cert/ca`` and ``cert/crl`` are something else."""
+
+
+OCSP_ANSWER: Final = "application/ocsp-response"
+
+
+def question(pem: str, issuer: Issuer) -> tuple[bytes, str]:
+    """What an OCSP responder is asked with."""
+    return ocsp_question(pem, issuer.certificate), "application/ocsp-request"
+
+
+@reads_answers("the hub")
+class VaultAuthority:
+    """A :class:`keyturn.core.ports.engines.Authority`: a ``role`` of the engine at ``mount``."""
+
+    def __init__(self, calls: Calls, mount: str, role: str, issuer: str | None) -> None:
+        self.name = f"{mount}/roles/{role}"
+        self._calls = calls
+        self.mount = mount
+        self._role = role
+        self._issuer = issuer
+
+    def allows(self) -> CertificateRole:
+        """What the role allows. Raises NotFound."""
+        role = self._read_role()
+        longest = timedelta(seconds=role["max_ttl"]) if role["max_ttl"] else None
+        stores, leases = not role["no_store"], bool(role.get("generate_lease"))
+        return CertificateRole(longest, role["key_type"], role["key_bits"], stores, leases)
+
+    def sign(self, private_key: Sensitive, names: SubjectNames, ttl: timedelta) -> Issued:
+        """A certificate for the key. The names stand in the request and beside it: the role says which it takes."""
+        through = f"{self.mount}/issuer/{self._issuer}" if self._issuer else self.mount
+        body = {
+            "csr": x509.signing_request(private_key, names),
+            "common_name": names.common_name,
+            "alt_names": ",".join(sorted(names.dns)),
+            "ip_sans": ",".join(sorted(names.addresses)),
+            "ttl": f"{int(ttl.total_seconds())}s",
+        }
+        try:
+            signed = self._calls.post("sign", self.name, f"{through}/sign/{self._role}", body).json()["data"]
+        except Invalid:
+            problem = "the authority refuses the request"
+            hint = "See the role's allowed_domains, allow_bare_domains, allow_subdomains, allow_ip_sans and key_type"
+            raise Invalid("sign", self.name, problem, f"{hint}, and how long the authority itself lasts") from None
+        chain = "".join(map(_line, signed.get("ca_chain") or [signed["issuing_ca"]]))
+        return Issued(_line(signed["certificate"]), chain, x509.describe_certificate(signed["certificate"]))
+
+    def examine(self, pem: str, chain: str, private_key: Sensitive, now: datetime) -> Certificate:
+        """What the certificate says, once all of it is proven. Raises CandidateRejected."""
+        try:
+            certificate = x509.describe_certificate(pem)
+            if not x509.belongs_to_key(pem, private_key):
+                raise self._rejected("the certificate is not the private key's")
+            if x509.chain_is_broken(pem, chain, self._anchor(), now):
+                raise self._rejected("no valid chain leads from the certificate to the hub's authority")
+        except Invalid as error:
+            raise self._rejected(error.problem) from None
+        return certificate
+
+    def find(self, serial: str) -> Certificate | None:
+        """A certificate that the hub keeps; None when it knows none of that serial."""
+        if not SERIAL.fullmatch(serial):
+            return None
+        name = f"{self.mount}/cert/{serial}"
+        answer = self._calls.find("read", name, name)
+        if answer is None:
+            return None
+        stored = answer.json()["data"]
+        return replace(x509.describe_certificate(stored["certificate"]), revoked=bool(stored.get("revocation_time")))
+
+    def published(self, serial: str) -> Publication | None:
+        """What clients are told of it by the issuer that has signed it."""
+        name = f"{self.mount}/cert/{serial}"
+        answer = self._calls.find("read", name, name) if SERIAL.fullmatch(serial) else None
+        if answer is None:
+            return None
+        pem = answer.json()["data"]["certificate"]
+        if (issuer := self._issuer_of(pem)) is None:
+            return None
+        now = self._calls.now() or datetime.now(UTC)
+        response = self._calls.send("ask", f"{self.mount}/ocsp", f"{self.mount}/ocsp", *question(pem, issuer))
+        if response is not None and OCSP_ANSWER in response.headers.get("Content-Type", ""):
+            revoked = ocsp_says_revoked(response.content, pem, issuer.certificate, now, self.mount)
+            if revoked is not None:
+                return Publication(revoked, OCSP)
+        place = f"{self.mount}/issuer/{issuer.id}/crl/der"
+        if (listed := self._calls.find("read", place, place)) is None:
+            return None
+        return Publication(list_says_revoked(listed.content, pem, issuer.certificate, now, self.mount), REVOCATION_LIST)
+
+    def revoke(self, serial: str) -> None:
+        """Revoke by serial. Absent is success; the hub itself passes over what has expired."""
+        if not SERIAL.fullmatch(serial):
+            return
+        name = f"{self.mount}/cert/{serial}"
+        try:
+            self._calls.post("revoke", name, f"{self.mount}/revoke", {"serial_number": serial})
+        except NotFound:
+            # Certificates that have expired are tidied away, and a mount that is gone honours none.
+            return
+
+    def _issuer_of(self, pem: str) -> Issuer | None:
+        """The issuer of this engine that has signed a certificate."""
+        signer = x509.describe_authority(pem)["signer_key_id"]
+        return VaultPkiEngine(self._calls, self.mount).issuer_of_key(signer)
+
+    def _anchor(self) -> str:
+        """The topmost authority that the hub knows above the issuer."""
+        issuer = self._issuer or self._read_role().get("issuer_ref") or "default"
+        name = f"{self.mount}/issuer/{issuer}/json"
+        certificates = self._calls.get("read", name, name).json()["data"]
+        return str((certificates["ca_chain"] or [certificates["certificate"]])[-1])
+
+    def _read_role(self) -> Any:
+        return self._calls.get("read", self.name, self.name).json()["data"]
+
+    def _rejected(self, problem: str) -> CandidateRejected:
+        return CandidateRejected("verify", self.name, problem, GIVEN_UP)
+
+
+def _line(pem: str) -> str:
+    """PEM that another may follow."""
+    return pem.strip() + "\n"

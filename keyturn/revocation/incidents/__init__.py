@@ -1,0 +1,1 @@
+"""Incidents: their state in the hub, limits, consent, announcements and later checks."""

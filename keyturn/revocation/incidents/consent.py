@@ -1,0 +1,81 @@
+"""Whether whoever asks for an incident has said how much it ends: much is never ended by a slip, or by a form.
+
+One secret that is replaced needs no word: whoever finds it leaked ends it with one command. Everything larger is asked
+for with its size, and anything else than the right number refuses before anything is changed.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from keyturn.core.errors import Invalid
+from keyturn.core.ports.ledger import Outcome
+from keyturn.revocation.incidents import store as incident_store
+from keyturn.revocation.incidents.incident import Incident, Mode
+from keyturn.revocation.selector import Selection
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.journal import entry, note_down
+
+FEW: Final = 5
+"""So many secrets are replaced without their number being said."""
+
+NAMED: Final = 10
+"""So many of what would end are named."""
+
+
+@dataclass(frozen=True)
+class Consent:
+    """What whoever asks says beside what they ask for. ``expect`` is how much they think ends, 0 where unsaid."""
+
+    expect: int = 0
+
+
+SILENT: Final = Consent()
+
+
+def insist_on_consent(workspace: Workspace, wanted: Incident, selection: Selection, consent: Consent) -> None:
+    """Raises Invalid, and records it, where the size has to be said and is not, or another number is.
+
+    An incident that was opened with that is gone on with.
+    """
+    why, size = why_size_is_asked(selection, wanted.mode), selection.size
+    if consent.expect == size or not (why or consent.expect) or is_begun(workspace, wanted):
+        return
+    problem = f"{consent.expect} were expected, and {size_words(selection)} would end" if consent.expect else why
+    refused = entry(workspace, "open incident", Outcome.DENIED, note=f"{wanted.id}: {wanted.selector}: {problem}")
+    note_down(workspace, [refused])
+    hint = f"It would end {shorten_names(selection)}. Nothing was changed. If that is what you mean, say so:"
+    raise Invalid("revoke", wanted.selector, problem, f"{hint} --expect {size}, or the field expect in Prefect")
+
+
+def why_size_is_asked(selection: Selection, mode: Mode) -> str:
+    """Why the number has to be said; empty where it need not."""
+    reasons = (
+        (len(selection.paths) > FEW, f"more than {FEW} secrets"),
+        (selection.sweeping, "whatever there is"),
+        (mode is Mode.REVOKE_ONLY, "something that is not replaced"),
+        (bool(selection.leases), "leases by their prefix"),
+    )
+    dangers = " and ".join(what for is_so, what in reasons if is_so)
+    return f"it ends {dangers}, {size_words(selection)}, and how many was not said" if dangers else ""
+
+
+def size_words(selection: Selection) -> str:
+    """How much it is: ``12 in all: 3 secrets and 9 leases``."""
+    secrets, leases = len(selection.paths), len(selection.leases)
+    kinds = (f"{count} {kind}{'s' * (count != 1)}" for count, kind in ((secrets, "secret"), (leases, "lease")) if count)
+    words = " and ".join(kinds)
+    return f"{selection.size} in all, {words}" if secrets and leases else words
+
+
+def shorten_names(selection: Selection) -> str:
+    """The first of what would end."""
+    names = (*selection.paths, *selection.leases)
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def is_begun(workspace: Workspace, wanted: Incident) -> bool:
+    """Whether the hub has the same incident, which is open."""
+    earlier = incident_store.find_incident(workspace, wanted.id)
+    same = earlier is not None and (earlier.paths, earlier.mode) == (wanted.paths, wanted.mode)
+    return same and earlier is not None and earlier.closed_at is None

@@ -1,0 +1,1 @@
+"""What each login may do, rendered as policies, and the set-up of the hub."""

@@ -1,0 +1,117 @@
+"""What a login may do in the hub, beside what it needs: what it lacks, and what it has beyond.
+
+The hub tells capabilities of paths that it is asked about, and of no others; so the dangerous ones are asked about by
+name. It does not tell which parameters a request may have.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from keyturn.core.fingerprint_keys import FIRST_KEY, key_entry
+from keyturn.core.rights.rights import ANYTHING, PROBE, RuleIndex, Section, holds, rules_of, sample
+from keyturn.ledger.naming import SIGNING_KEY
+from keyturn.rights.scope import HubScope, SecretPath
+from keyturn.rotation.candidates import CANDIDATES, ROTATIONS
+from keyturn.rotation.state.grant_store import DELIVERIES
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A capability on a path."""
+
+    capability: str
+    path: str
+    why: str = ""
+    """What it is needed for, where it is lacking."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a login lacks of what it needs, and what it has beyond, each in the order of its paths."""
+
+    lacking: tuple[Finding, ...]
+    beyond: tuple[Finding, ...]
+
+
+def paths_to_ask(scope: HubScope, sections: Sequence[Section]) -> list[str]:
+    """The paths whose capabilities tell both: those of the rules, and those of what is dangerous."""
+    return list(dict.fromkeys((*(sample(rule.path) for rule in rules_of(sections)), *dangerous(scope))))
+
+
+def compare(scope: HubScope, sections: Sequence[Section], held: Mapping[str, Collection[str]]) -> Comparison:
+    """What ``held``, the capabilities by path, lacks and has beyond the rules of ``sections``."""
+    lacking = [
+        Finding(capability, rule.path, section.why)
+        for section in sections
+        for rule in rules_of([section])
+        for capability in sorted(rule.capabilities - {"deny"})
+        if not holds(held[sample(rule.path)], capability)
+    ]
+    index = RuleIndex(sections)
+    beyond = [
+        Finding(capability, path)
+        for path in paths_to_ask(scope, sections)
+        for capability in sorted(held[path])
+        if capability != "deny" and capability not in index.allowed(path)
+    ]
+    if any("root" in capabilities for capabilities in held.values()):
+        beyond = [Finding("root", ANYTHING)]
+    return Comparison(tuple(lacking), tuple(beyond))
+
+
+def dangerous(scope: HubScope) -> Iterator[str]:
+    """What no login of Keyturn's may do, or none but the one that needs it."""
+    yield from (f"{path}/{PROBE}" for path in POWERS)
+    yield from ("sys/seal", "auth/token/create", "auth/token/create-orphan", "auth/token/accessors", "identity/entity")
+    for mount in scope.mounts:
+        yield f"{mount}/config"
+        yield from (f"{mount}/{kind}/{PROBE}" for kind in KINDS)
+    for secret in scope.secrets:
+        yield from _of_secret(secret)
+    state, transit = scope.places.state_mount, scope.places.transit_mount
+    yield f"{state}/config"
+    yield from (
+        f"{state}/data/{path}" for path in (PROBE, FIRST_KEY, key_entry(2), *scope.admins, *scope.keys, *scope.posters)
+    )
+    yield from (f"{state}/{kind}/{ROTATIONS}/{PROBE}" for kind in ("metadata", "destroy", "delete"))
+    yield from (f"{state}/data/{values}/{PROBE}" for values in (CANDIDATES, DELIVERIES))
+    yield from (f"{transit}/{kind}/{PROBE}" for kind in ("sign", "keys", "decrypt", "export/signing-key"))
+    yield from (f"{transit}/{kind}/{SIGNING_KEY}" for kind in ("sign", "keys", "export/signing-key"))
+    for engine in sorted({str(rotation.mount) for rotation in scope.rotations if hasattr(rotation, "mount")}):
+        yield from (f"{engine}/{kind}/{PROBE}" for kind in ENGINES)
+
+
+POWERS: Final = (
+    "sys/policies/acl",
+    "sys/policy",
+    "sys/mounts",
+    "sys/auth",
+    "sys/audit",
+    "sys/raw",
+    "sys/leases/lookup/auth",
+    "sys/leases/revoke-prefix",
+    "sys/leases/revoke-force",
+    "auth/token/roles",
+    "auth/token/create",
+    "auth/approle/role",
+    "auth/userpass/users",
+    "identity/entity/id",
+)
+KINDS: Final = ("data", "metadata", "undelete", "delete", "destroy")
+ENGINES: Final = (
+    "config",
+    "roles",
+    "creds",
+    "static-creds",
+    "static-roles",
+    "rotate-role",
+    "rotate-root",
+    "sign",
+    "sign-verbatim",
+    "issue",
+)
+
+
+def _of_secret(secret: SecretPath) -> Iterator[str]:
+    yield from (f"{secret.mount}/{kind}/{secret.path}" for kind in KINDS)

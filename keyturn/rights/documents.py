@@ -1,0 +1,83 @@
+"""The documents that give logins their rights: one file each, the same for the same catalogue, whoever renders them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+from keyturn.catalogue.models import Catalogue
+from keyturn.core.errors import Invalid
+from keyturn.core.rights.hcl import comment, policy
+from keyturn.core.rights.rights import Document, Section
+from keyturn.rights import access_logs, accounts, copies, hub, managed_keys, notices
+from keyturn.rights.scope import EVERYTHING, HubScope
+
+MADE: Final = "keyturn policy render"
+"""What stands in every document, and tells it from what people wrote."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What the documents are made from: the digest of a catalogue, or none where it may do everything."""
+
+    digest: str = ""
+
+    def __str__(self) -> str:
+        if not self.digest:
+            return (
+                f"Made by `{MADE} --everything`: what a catalogue needs that may do everything, for the mounts"
+                " `secret`, `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours."
+            )
+        return f"Made by `{MADE}` from the catalogue sha256:{self.digest}. Change that, and render anew."
+
+
+def hub_documents(scope: HubScope, origin: Origin) -> Iterator[Document]:
+    """The hub's policies: of the worker, of whoever revokes, of what asks for leases, and of each consumer."""
+    for role, about in hub.ABOUT.items():
+        if role != hub.CONSUMER:
+            yield from _hub_document(scope, origin, role, role, about)
+    for role in scope.approles:
+        yield _named(hub.login_policy(role), hub.about_own_login(role), origin, [hub.own_secret_ids(role)])
+    for name in scope.consumers:
+        role, file = (
+            (f"{hub.CONSUMER}:{name}", f"{hub.CONSUMER}-{name}") if name else (f"{hub.CONSUMER}:", hub.CONSUMER)
+        )
+        yield from _hub_document(scope, origin, role, file, hub.ABOUT[hub.CONSUMER])
+
+
+def _hub_document(scope: HubScope, origin: Origin, role: str, file: str, about: str) -> Iterator[Document]:
+    if rules := hub.sections(scope, role):
+        yield _named(scope.places.named(file), about, origin, rules)
+
+
+def _named(name: str, about: str, origin: Origin, rules: Sequence[Section]) -> Document:
+    return Document(f"{name}.hcl", f"{comment(about)}\n{comment(str(origin))}\n\n{policy(rules)}")
+
+
+def rendered(scope: HubScope, catalogue: Catalogue, digest: str) -> list[Document]:
+    """All of them, by name. Raises Invalid where two would have the same one."""
+    origin = Origin(digest)
+    elsewhere = (
+        *copies.store_documents(catalogue, str(origin)),
+        *accounts.target_documents(catalogue, str(origin)),
+        *notices.notice_documents(catalogue, str(origin)),
+        *managed_keys.key_documents(catalogue, str(origin)),
+        *access_logs.access_log_documents(catalogue, str(origin)),
+    )
+    made = sorted((*hub_documents(scope, origin), *elsewhere), key=lambda document: document.name)
+    if twice := next((first.name for first, second in pairwise(made) if first.name == second.name), None):
+        problem = "two stores, or two targets, have names that make the same file of it"
+        raise Invalid("render", twice, problem, "Give one of them another name in the catalogue")
+    return made
+
+
+def was_made(text: str) -> bool:
+    """Whether a file's content was made here."""
+    return MADE in text or MADE.replace(" ", "") in text
+
+
+def everything() -> list[Document]:
+    """What stands in deployments/policies."""
+    origin, brief = Origin(), f"Made by {MADE} everything"
+    made = (*hub_documents(EVERYTHING, origin), *copies.everything(brief), *accounts.every_target(brief))
+    return sorted(made, key=lambda document: document.name)

@@ -1,0 +1,282 @@
+"""Making in the hub what a plan says. Each thing by itself; a process may end between any two calls.
+
+What is about to be made is noted before, and that it is made afterwards: so a later run knows its own.
+"""
+
+import os
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from keyturn.core.errors import Conflict, Invalid, KeyturnError, Missing, TerminalError, Unavailable
+from keyturn.core.ports.hub import State
+from keyturn.core.rights.hub_setup import (
+    CHANGED_BELOW,
+    HOLDS_DATA,
+    LISTED,
+    Difference,
+    Fields,
+    HubPlan,
+    HubResource,
+    Item,
+    Kind,
+    SetupPort,
+    SetupVerdict,
+    ValueSource,
+    body_of,
+    differing,
+)
+from keyturn.rights.hub_record import DIGEST, MadeEntry, RecordPort, SetupRecord, entry_of, write_record
+from keyturn.rights.hub_sight import AT_ONCE, Sight, look_at, seen
+from keyturn.rotation.state.context import side_by_side
+
+DOING: Final = (SetupVerdict.CREATE, SetupVerdict.CHANGE, SetupVerdict.DRIFT)
+TRIES: Final = 20
+APART: Final = frozenset(
+    {
+        Kind.POLICY,
+        Kind.APPROLE,
+        Kind.DATABASE_ROLE,
+        Kind.JWT_ROLE,
+        Kind.OIDC_ROLE,
+        Kind.GROUP,
+        Kind.GROUP_ALIAS,
+        Kind.KUBERNETES_ROLE,
+        Kind.AWS_LOGIN_ROLE,
+        Kind.AWS_ROLE,
+        Kind.AUDIT_HEADER,
+    }
+)
+"""Of these the hub keeps each by itself, so that several are made at a time."""
+PAUSE: Final = 0.1
+"""Seconds between tries: a hub takes a moment to prepare a new mount."""
+
+Progress = Callable[[Item], None]
+
+
+class HubPort(SetupPort, RecordPort, Protocol):
+    """A hub that is set up, with the record of that."""
+
+    def begin(self, entry: str, initial: str) -> None:
+        """Write the first version of an entry of Keyturn's own mount that nobody writes twice. One that is there is."""
+        ...
+
+
+def apply_setup(
+    hub: HubPort, state_mount: str, plan: HubPlan, record: SetupRecord, progress: Progress = lambda item: None
+) -> SetupRecord:
+    """Make, change and set back what the plan says, and return what is made now.
+
+    What the hub refuses stops nothing that does not need it; all refusals are raised together at the end, and another
+    run continues. What is blocked, unknown or left over stays as it is. Raises Conflict where somebody else sets the
+    hub up at the same time.
+    """
+    refused: dict[str, KeyturnError] = {}
+    doing = [item for item in plan.items if item.verdict in DOING]
+    # The record lies in these, so that they are what can't be noted before.
+    state = [each for each in doing if each.resource.kind is Kind.NAMESPACE]
+    state += [each for each in doing if each.resource.key == f"{Kind.MOUNT}:{state_mount}"]
+    for item in state:
+        _carry_out(hub, [item], record, progress, refused)
+    _insist_on_nothing_refused(refused)
+    if doing:
+        intended = {item.resource.key: entry_of(item.resource, item.resource.fields) for item in doing}
+        record = _insist(lambda: write_record(hub, record.intending(intended)))
+    others = [item for item in doing if item not in state]
+    for _, items in groupby(others, key=lambda item: item.resource.kind):
+        ready = [item for item in items if item.resource.within not in refused]
+        _carry_out(hub, ready, record, progress, refused)
+    done = [item.resource for item in plan.items if _is_own(item, record) and not _stopped(item.resource, refused)]
+    made = _made(hub, done)
+    record = write_record(hub, record.after(made)) if made else record
+    _insist_on_nothing_refused(refused)
+    return record
+
+
+def _stopped(resource: HubResource, refused: Collection[str]) -> bool:
+    """Whether the hub has refused it, or the mount or method that it is in."""
+    return resource.key in refused or resource.within in refused
+
+
+def _insist_on_nothing_refused(refused: Mapping[str, KeyturnError]) -> None:
+    """Raises the only refusal, or Invalid for several: each with what the hub said of it."""
+    errors = list(refused.values())
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        problem = "; ".join(f"{key}: {error.problem}" for key, error in refused.items())
+        hint = " ".join(dict.fromkeys(f"{error.hint}." for error in errors if error.hint)).rstrip(".")
+        raise Invalid("set up", "the hub", f"it refuses {len(errors)}: {problem}", hint)
+
+
+def _is_own(item: Item, record: SetupRecord) -> bool:
+    """Whether it was made just now, or by a run that has ended before it said so."""
+    return item.verdict in DOING or (item.verdict is SetupVerdict.IN_PLACE and item.resource.key in record.intended)
+
+
+def _made(hub: SetupPort, resources: Sequence[HubResource]) -> Mapping[str, MadeEntry]:
+    """What is there now of these. Raises Conflict for what is not as it was made just now."""
+    # A policy has one field, which the hub keeps as it is sent.
+    sights: Mapping[str, Sight] = {each.key: each.fields for each in resources if each.kind is Kind.POLICY}
+    sights = {**sights, **look_at(hub, [each for each in resources if each.key not in sights])}
+    return {each.key: entry_of(each, _as_made(each, sights[each.key])) for each in resources}
+
+
+def _as_made(resource: HubResource, sight: Sight) -> Fields:
+    present = seen(sight)
+    if present is None or (flaws := differing(present, resource.fields)):
+        raise changed_meanwhile(resource, [flaw.field for flaw in flaws] if present is not None else [])
+    return present
+
+
+def changed_meanwhile(resource: HubResource, fields: Sequence[str] = ()) -> Conflict:
+    """Somebody else works on it at the same time, or the hub makes something else of what it is sent."""
+    where = f": {', '.join(fields)}" if fields else ""
+    return Conflict("set up", resource.key, f"it has changed meanwhile{where}", "Look at the plan again")
+
+
+def _carry_out(
+    hub: HubPort, items: Sequence[Item], record: SetupRecord, progress: Progress, refused: dict[str, KeyturnError]
+) -> None:
+    """All of one kind: looked at once more, then made, many at a time where none waits for another.
+
+    Adds to ``refused`` what the hub refuses for good.
+    """
+
+    def put(item: Item) -> None:
+        try:
+            _put(hub, item, present[item.resource.key], record)
+        except Conflict:
+            raise
+        except TerminalError as error:
+            refused[item.resource.key] = error
+
+    unmade = {item.resource.key for item in items if item.verdict is SetupVerdict.CREATE}
+    sights = look_at(hub, [item.resource for item in items], unmade)
+    present = {item.resource.key: _as_planned(item, seen(sights[item.resource.key])) for item in items}
+    for batch in [items] if items and items[0].resource.kind in APART else [[item] for item in items]:
+        side_by_side(put, batch, AT_ONCE)
+        for item in batch:
+            if item.resource.key not in refused:
+                progress(item)
+
+
+def _put(hub: HubPort, item: Item, present: Fields | None, record: SetupRecord) -> None:
+    resource, fields = item.resource, _fields(item, record)
+    if resource.kind is Kind.ENTRY:
+        _insist(lambda: hub.begin(resource.name, resource.initial))
+        return
+    address = resource.address + (CHANGED_BELOW.get(resource.kind, "") if present is not None else "")
+    values = values_of(hub, resource)
+    body = body_of(resource, fields, anew=present is None) | values | _links(hub, resource)
+    _insist(lambda: hub.put(address, body, tuple(values.values())))
+
+
+def _links(hub: HubPort, resource: HubResource) -> dict[str, str]:
+    """By which ids of the hub's own a group's alias joins the two. Raises Conflict where one has gone meanwhile."""
+    if resource.kind is not Kind.GROUP_ALIAS:
+        return {}
+    group, methods = hub.look(resource.told_at) or {}, hub.look(LISTED[Kind.AUTH_METHOD]) or {}
+    ids = {"canonical_id": group.get("id"), "mount_accessor": (methods.get(f"{resource.mount}/") or {}).get("accessor")}
+    if not all(ids.values()):
+        raise changed_meanwhile(resource, [name for name, value in ids.items() if not value])
+    return {name: str(value) for name, value in ids.items()}
+
+
+def _as_planned(item: Item, present: Fields | None) -> Fields | None:
+    """What is there, once more: nothing is written over what was not looked at. Raises Conflict."""
+    gone = item.verdict is SetupVerdict.DRIFT and not item.differences
+    expected_absent = item.verdict is SetupVerdict.CREATE or gone
+    if (present is None) != expected_absent:
+        raise changed_meanwhile(item.resource)
+    before = {each.field: each.present for each in item.differences}
+    if present is not None and (moved := differing(present, before)):
+        raise changed_meanwhile(item.resource, [each.field for each in moved])
+    return present
+
+
+def _fields(item: Item, record: SetupRecord) -> Fields:
+    """What is written: what is wanted, and of what is not declared and was changed, what it was before."""
+    made = record.made.get(item.resource.key)
+    if made is None or item.verdict is not SetupVerdict.DRIFT:
+        return item.resource.fields
+    beside = (each for each in item.differences if each.field not in item.resource.fields)
+    return {**item.resource.fields, **{each.field: _former(item.resource, each) for each in beside}}
+
+
+def _former(resource: HubResource, difference: Difference) -> Any:
+    if not str(difference.wanted).startswith(DIGEST):
+        return difference.wanted
+    problem = f"{difference.field} was changed, and its former value is too long to have been kept"
+    raise Invalid("set back", resource.key, problem, "Set it by hand, or declare it")
+
+
+def values_of(hub: RecordPort, resource: HubResource) -> dict[str, str]:
+    """The secrets that it is made with, read now. Raises Missing."""
+    sources = resource.values.values()
+    entries = {path: hub.read_state(path) for path in dict.fromkeys(source.entry for source in sources if source.entry)}
+    return {name: _value(resource, source, entries) for name, source in resource.values.items()}
+
+
+def _value(resource: HubResource, source: ValueSource, entries: Mapping[str, State | None]) -> str:
+    if source.entry:
+        state = entries[source.entry]
+        value = state.data.get(source.field) if state else None
+        problem = f"the hub's entry {source.entry} has no {source.field}"
+        hint = f"Put it there: vault kv put <state mount>/{source.entry} {source.field}=-"
+    elif source.file:
+        value, problem, hint = _content(source.file), f"nothing can be read from {source.file}", "Put its secret there"
+    else:
+        value, problem = os.environ.get(source.variable), f"{source.variable} is not set"
+        hint = "Set it for this one command, from where the secret is kept"
+    if not isinstance(value, str) or not value:
+        raise Missing("make", resource.key, problem, hint)
+    return value
+
+
+def _content(file: str) -> str | None:
+    with suppress(OSError, ValueError):
+        return Path(file).expanduser().read_text(encoding="utf-8").strip()
+    return None
+
+
+def remove_left_over(
+    hub: HubPort, plan: HubPlan, record: SetupRecord, keys: Collection[str], progress: Progress = lambda item: None
+) -> SetupRecord:
+    """Take away what is left of an earlier time, and is named. Raises Invalid for what is not, or holds data."""
+    left = {item.resource.key: item for item in plan.of(SetupVerdict.LEFT_OVER)}
+    for key in keys:
+        if key not in left:
+            hint = f"Name one of: {', '.join(left)}" if left else "There is nothing to remove"
+            raise Invalid("remove", key, "it is nothing that Keyturn made and nothing declares any more", hint)
+        if left[key].resource.kind in HOLDS_DATA:
+            raise Invalid("remove", key, "it holds data", "Remove it by hand, where you are sure")
+    for key in keys:
+        if address := _removed_at(hub, left[key].resource):
+            hub.remove(address)
+        progress(replace(left[key], why="removed"))
+    return write_record(hub, record.after({}, frozenset(keys))) if keys else record
+
+
+def _removed_at(hub: HubPort, resource: HubResource) -> str:
+    """Where it is taken away; empty where it is gone."""
+    if resource.kind is not Kind.GROUP_ALIAS:
+        return resource.address
+    alias = (hub.look(resource.told_at) or {}).get("alias") or {}
+    return f"{resource.address}/id/{alias['id']}" if alias.get("id") else ""
+
+
+def _insist(act: Callable[[], Any]) -> Any:
+    """Do it, again where the hub still prepares a mount. Raises what it raises at last."""
+    for attempt in range(TRIES):
+        try:
+            return act()
+        except Unavailable:
+            if attempt == TRIES - 1:
+                raise
+            time.sleep(PAUSE)
+    raise AssertionError

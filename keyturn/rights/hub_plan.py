@@ -1,0 +1,196 @@
+"""What would be made in the hub, changed or set back; nothing is written, and what was not seen is unknown."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from keyturn.core.errors import Denied, KeyturnError
+from keyturn.core.rights.hub_setup import (
+    FIXED,
+    HOLDS_DATA,
+    LISTED,
+    MAX_LEASE_TTL,
+    NAMESPACES,
+    SYSTEM_LIMIT,
+    Difference,
+    Fields,
+    HubPlan,
+    HubResource,
+    Item,
+    Kind,
+    SetupPort,
+    SetupVerdict,
+    differing,
+)
+from keyturn.rights.documents import was_made
+from keyturn.rights.hub_record import MadeEntry, SetupRecord, kept_value
+from keyturn.rights.hub_sight import Sight, look_at
+
+GONE: Final = "somebody has removed it since Keyturn made it"
+GONE_FOR_GOOD: Final = "it is gone, with all that it held: see what became of it, or name it in --overwrite"
+FOREIGN: Final = "it is there, and Keyturn has not made it: name it in --overwrite, or declare it as it is"
+UNCHANGEABLE: Final = "the hub lets nobody change this: correct the catalogue, or make another beside it"
+CHANGED: Final = "somebody has changed it since Keyturn made it"
+UNDECLARED: Final = "nothing declares it any more: --remove takes it away"
+UNSEEN: Final = "nothing declares it any more; whether it is still there, this login may not see"
+AGAIN: Final = "its secrets are written again"
+MAKING: Final = (SetupVerdict.CREATE, SetupVerdict.DRIFT)
+NAMESAKE: Final = (
+    "the namespace {} has this name, and the hub lets no mount have it: give the mount another one, in the catalogue or"
+    " by KEYTURN_HUB_MOUNT, KEYTURN_HUB_STATE_MOUNT or KEYTURN_HUB_TRANSIT_MOUNT, or the namespace"
+)
+NOBODYS: Final = (
+    "there is none, and Keyturn makes none: let whoever runs the hub declare it, under `audit` in its configuration"
+    " (OpenBao), or with `vault audit enable`"
+)
+KEEPS: Final = "nothing declares it any more; it holds data, and Keyturn removes none"
+
+
+def plan_setup(
+    hub: SetupPort,
+    wanted: Sequence[HubResource],
+    record: SetupRecord,
+    overwrite: Collection[str] = (),
+    *,
+    whole: bool = True,
+    rewrite: Collection[str] = (),
+) -> HubPlan:
+    """What would become of everything that is wanted, and of what is left of an earlier time.
+
+    ``overwrite`` are keys of what may be changed though somebody else has made it, or made anew though it held data;
+    ``*`` is all of them. ``rewrite`` are keys of what is written again though it is in place, for the secrets in it,
+    which nobody can compare. Unless ``wanted`` is the ``whole``, nothing is left over.
+    """
+    unmade = {resource.key for resource in wanted} - record.made.keys() - record.intended.keys()
+    containers = [resource for resource in wanted if resource.kind in LISTED]
+    sights = look_at(hub, containers)
+    items = {each.key: _item(each, sights[each.key], record, overwrite, rewrite) for each in containers}
+    items |= _beside_namespaces(hub, items)
+    rest = [resource for resource in wanted if resource.kind not in LISTED]
+    # What is in a mount that is lacking is lacking, too.
+    sights = look_at(hub, [each for each in rest if _is_open(items.get(each.within))], unmade)
+    for resource in rest:
+        container = items.get(resource.within)
+        if container and container.verdict is SetupVerdict.UNKNOWN:
+            why = f"nobody could look whether there is {container.resource.key}"
+            items[resource.key] = Item(resource, SetupVerdict.UNKNOWN, why)
+        else:
+            items[resource.key] = _item(resource, sights.get(resource.key), record, overwrite, rewrite)
+    ordered = (items[resource.key] for resource in wanted)
+    return HubPlan((*ordered, *(_left_over(hub, record, items) if whole else ())))
+
+
+def _is_open(container: Item | None) -> bool:
+    """Whether one may look at what is in it; what is in none is looked at."""
+    return container is None or container.verdict not in (SetupVerdict.UNKNOWN, SetupVerdict.CREATE)
+
+
+def _beside_namespaces(hub: SetupPort, items: Mapping[str, Item]) -> dict[str, Item]:
+    """Mounts that the hub would refuse, since a namespace has their name; where nobody can look, the hub itself tells.
+
+    Source: "Namespaces" in the documentation of OpenBao: paths of mounts and of namespaces are of one kind.
+    """
+    lacking = [each for each in items.values() if each.verdict in MAKING and each.resource.kind is Kind.MOUNT]
+    try:
+        names = hub.names(NAMESPACES.rstrip("/")) if lacking else ()
+    except KeyturnError:
+        return {}
+    taken = {each.resource.key: f"{each.resource.name.partition('/')[0]}/" for each in lacking}
+    return {
+        each.resource.key: replace(each, verdict=SetupVerdict.BLOCKED, why=NAMESAKE.format(taken[each.resource.key]))
+        for each in lacking
+        if taken[each.resource.key] in names
+    }
+
+
+def _item(
+    resource: HubResource, sight: Sight, record: SetupRecord, overwrite: Collection[str], rewrite: Collection[str]
+) -> Item:
+    if isinstance(sight, KeyturnError):
+        return Item(resource, SetupVerdict.UNKNOWN, sight.text)
+    may = resource.key in overwrite or "*" in overwrite
+    made, intended = record.made.get(resource.key), record.intended.get(resource.key)
+    if sight is None:
+        return _absent(resource, made, may)
+    item = compare_resource(resource, sight, _owned(sight, made, intended), may)
+    return _with_secrets(item, sight, resource.key in rewrite)
+
+
+def _with_secrets(item: Item, present: Fields, rewrite: bool) -> Item:
+    """The same, with the secrets in it that nobody can compare; or to be written again for those."""
+    hidden = tuple(sorted(name for name in item.resource.values if name not in present))
+    if rewrite and hidden and item.verdict is SetupVerdict.IN_PLACE:
+        return replace(item, verdict=SetupVerdict.CHANGE, why=AGAIN)
+    # What is changed is written with its secrets.
+    stays = item.verdict in (SetupVerdict.IN_PLACE, SetupVerdict.BLOCKED)
+    return replace(item, uncompared=hidden) if stays else item
+
+
+def _absent(resource: HubResource, made: MadeEntry | None, may: bool) -> Item:
+    if resource.kind is Kind.AUDIT_DEVICE:
+        return Item(resource, SetupVerdict.BLOCKED, NOBODYS)
+    if made is None or may:
+        return Item(resource, SetupVerdict.CREATE, f"it will say {resource.initial}" if resource.initial else "")
+    if resource.kind in HOLDS_DATA:
+        return Item(resource, SetupVerdict.BLOCKED, GONE_FOR_GOOD)
+    return Item(resource, SetupVerdict.DRIFT, GONE)
+
+
+def _owned(present: Fields, made: MadeEntry | None, intended: MadeEntry | None) -> Fields | None:
+    """The fields that it had when Keyturn made it; None where somebody else did.
+
+    What was about to be made is Keyturn's where it is exactly that: a process may have ended before it said so.
+    """
+    if intended is not None and not _changed(present, intended.fields):
+        return intended.fields
+    return None if made is None else made.fields
+
+
+def compare_resource(resource: HubResource, present: Fields, made: Fields | None, may: bool) -> Item:
+    """What becomes of a thing that is there with these fields; ``made`` are those that Keyturn has given it."""
+    differences = tuple(each for each in differing(present, resource.fields) if not _is_longer(resource, each))
+    changed = tuple(_changed(present, made)) if made is not None else ()
+    beside = tuple(each for each in changed if each.field not in resource.fields)
+    if any(each.field in FIXED.get(resource.kind, ()) for each in (*differences, *beside)):
+        return Item(resource, SetupVerdict.BLOCKED, UNCHANGEABLE, (*differences, *beside))
+    if changed and (differences or beside):
+        return Item(resource, SetupVerdict.DRIFT, CHANGED, (*differences, *beside))
+    if not differences:
+        return Item(resource, SetupVerdict.IN_PLACE)
+    if made is None and not may and not _rendered(resource, present):
+        return Item(resource, SetupVerdict.BLOCKED, FOREIGN, differences)
+    return Item(resource, SetupVerdict.CHANGE, "", differences)
+
+
+def _is_longer(resource: HubResource, difference: Difference) -> bool:
+    """Whether it is the limit of a mount that lets things last for longer than they have to."""
+    limit = resource.kind is Kind.MOUNT and difference.field == MAX_LEASE_TTL
+    return limit and int(difference.present or SYSTEM_LIMIT) >= int(difference.wanted)
+
+
+def _rendered(resource: HubResource, present: Fields) -> bool:
+    """Whether it is a policy that `keyturn policy render` has written, and a person has put there."""
+    return resource.kind is Kind.POLICY and was_made(str(present.get("policy", "")))
+
+
+def _changed(present: Fields, made: Fields) -> Iterator[Difference]:
+    """What is not as the record has it; what a newer hub no longer tells says nothing."""
+    for name, value in made.items():
+        if name in present and kept_value(name, present[name]) != value:
+            yield Difference(name, present[name], value)
+
+
+def _left_over(hub: SetupPort, record: SetupRecord, items: Mapping[str, Item]) -> Iterator[Item]:
+    former = (entry.resource for key, entry in record.made.items() if key not in items)
+    # What Keyturn works with stays, whether or not whoever looks says which it is.
+    others = [resource for resource in former if resource.kind is not Kind.ENTRY]
+    sights = look_at(hub, others)
+    for resource in others:
+        sight = sights[resource.key]
+        if isinstance(sight, Denied):
+            # The rights to look at it have gone with what declared it.
+            yield Item(resource, SetupVerdict.LEFT_OVER, UNSEEN)
+        elif isinstance(sight, KeyturnError):
+            yield Item(resource, SetupVerdict.UNKNOWN, sight.text)
+        elif sight is not None:
+            yield Item(resource, SetupVerdict.LEFT_OVER, KEEPS if resource.kind in HOLDS_DATA else UNDECLARED)

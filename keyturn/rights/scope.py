@@ -1,0 +1,238 @@
+"""What of the hub a catalogue has to do with, and the same for a catalogue that may do everything."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar, cast
+
+from keyturn.catalogue.destinations import SyncSettings
+from keyturn.catalogue.hub_entries import OWN, AppRoleEntry, EngineEntry, bare_resources, database_roles
+from keyturn.catalogue.keys import KeySettings
+from keyturn.catalogue.models import Catalogue
+from keyturn.catalogue.pki import AuthoritySettings, RoleSettings
+from keyturn.core.errors import Invalid
+from keyturn.core.mounts import EVERY, overlap, split
+from keyturn.core.ports.own_login import ROLES
+from keyturn.core.rights.rights import ANYTHING, HubPlaces
+from keyturn.core.text.path_patterns import apart
+from keyturn.core.workspaces import HOUSE
+from keyturn.settings.fields import Model, illegal_secret
+from keyturn.settings.hub import HubSettings
+from keyturn.strategies.base import StrategySettings
+from keyturn.strategies.certificate import CertificateSettings
+from keyturn.strategies.vault_dynamic import VaultDynamicSettings
+from keyturn.strategies.vault_static_role import VaultStaticRoleSettings
+
+AnyModel = TypeVar("AnyModel", bound=Model)
+
+
+@dataclass(frozen=True)
+class SecretPath:
+    """A secret, or with ``*`` at its end all whose paths begin so: the path of its mount, and the one in it."""
+
+    mount: str
+    path: str
+
+
+@dataclass(frozen=True)
+class HubScope:
+    """What of the hub is Keyturn's to work on.
+
+    ``copied`` are secrets that are read alone, since a sync copies what nothing declares; ``admins`` and ``keys`` the
+    paths in the state mount of what targets are administered, notices carried, and notices signed with; ``consumers``
+    what each application reads, ``consumer_keys`` the paths of what signs its notices; ``lease_prefixes`` whose leases
+    an incident may end, whatever engine gave them; ``posters`` the paths of what applications sign accesses with;
+    ``managed_keys`` are the keys of other engines that the catalogue has managed.
+    """
+
+    places: HubPlaces
+    secrets: tuple[SecretPath, ...]
+    copied: tuple[SecretPath, ...] = ()
+    admins: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    rotations: tuple[StrategySettings, ...] = ()
+    consumers: Mapping[str, tuple[SecretPath, ...]] = field(default_factory=dict)
+    consumer_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    lease_prefixes: tuple[str, ...] = ()
+    posters: tuple[str, ...] = ()
+    authorities: tuple[tuple[AuthoritySettings, bool], ...] = ()
+    """Each with whether it signs others."""
+    managed_keys: tuple[KeySettings, ...] = ()
+    credentials: tuple[str, ...] = ()
+    """Where the hub makes the credentials that access policies give."""
+    grant_admins: tuple[str, ...] = ()
+    """What makes the accounts that Keyturn makes itself for access: people put it there."""
+    set_up: tuple[str, ...] | None = None
+    """Where in the hub's API everything is that the catalogue has `keyturn hub` make in mounts; None for anywhere."""
+
+    credential_servers: tuple[str, ...] = ()
+    """Where the hub shows at which servers it makes ``credentials``: their roles and connections."""
+
+    approles: tuple[str, ...] = ()
+    """The AppRoles of Keyturn's own logins that the catalogue calls otherwise than Keyturn does."""
+
+    @property
+    def mounts(self) -> tuple[str, ...]:
+        """The mounts of secrets, the default one first."""
+        return tuple(dict.fromkeys((self.places.mount, *self.places.mounts.values())))
+
+
+def places_of(catalogue: Catalogue, hub: HubSettings, house: str = HOUSE) -> HubPlaces:
+    """Where in the hub everything is that these settings and the catalogue name.
+
+    ``house`` is what the workspace's names begin with.
+    """
+    role = hub.lease_token_role or HubPlaces(house=house).named(HubPlaces.lease_token_role)
+    mounts, grants = catalogue.mount_paths, hub.grant_token_role
+    return HubPlaces(
+        hub.mount, hub.state_mount, hub.transit_mount, role, mounts, grants, hub.token_addresses, house=house
+    )
+
+
+def scope_of(
+    catalogue: Catalogue, places: HubPlaces, also: Sequence[str] = (), lease_prefixes: Sequence[str] = ()
+) -> HubScope:
+    """What the catalogue declares; ``also`` are further secrets, such as one that is renamed. Raises Invalid."""
+    for path in also:
+        if flaw := illegal_secret(path):
+            raise Invalid("render policies for", path, *flaw)
+    _insist_on_apart(catalogue, places)
+    targets, consumers = catalogue.targets.values(), catalogue.consumers.values()
+    admins = {admin for target in targets if isinstance(admin := getattr(target, "admin", None), str)}
+    admins |= {login for consumer in consumers if isinstance(login := getattr(consumer, "login", None), str)}
+    return HubScope(
+        places,
+        tuple(secret_path(places, path) for path in sorted({*catalogue.secrets, *also})),
+        tuple(sorted(_copied(catalogue, places), key=lambda copied: (copied.mount, copied.path))),
+        tuple(sorted(admins)),
+        tuple(sorted({consumer.signing_key for consumer in consumers})),
+        tuple(catalogue.secrets[path].rotation for path in sorted(catalogue.secrets)),
+        {name: _read_by(catalogue, places, name) for name in sorted(catalogue.consumers)},
+        {name: (catalogue.consumers[name].signing_key,) for name in sorted(catalogue.consumers)},
+        tuple(sorted(lease_prefixes)),
+        tuple(sorted(key for name, log in catalogue.access_logs.items() for key in log.keys(name))),
+        tuple(_authorities(catalogue)),
+        tuple(catalogue.keys[name] for name in sorted(catalogue.keys)),
+        tuple(sorted({policy.credential for policy in catalogue.access_policies.values() if policy.credential})),
+        tuple(sorted({entry.admin for entry in catalogue.grants.values()})),
+        tuple(sorted({made.told_at for made in bare_resources(catalogue.hub)})),
+        tuple(_credential_servers(catalogue)),
+        own_approles(catalogue.hub, places),
+    )
+
+
+def _credential_servers(catalogue: Catalogue) -> Iterator[str]:
+    roles = database_roles(catalogue.hub)
+    credentials = sorted({policy.credential for policy in catalogue.access_policies.values() if policy.credential})
+    for role in (roles[credential] for credential in credentials if credential in roles):
+        yield from (f"{role.mount}/roles/{role.name}", f"{role.mount}/config/{role.connection}")
+
+
+def _insist_on_apart(catalogue: Catalogue, places: HubPlaces) -> None:
+    """No engine overlaps a mount of secrets, and neither overlaps Keyturn's own mounts. Raises Invalid."""
+    own = {places.state_mount: "holds Keyturn's own state", places.transit_mount: "holds Keyturn's own keys"}
+    secrets = {mount: f"is the mount {name}" for name, mount in {"default": places.mount, **places.mounts}.items()}
+    rotations = (secret.rotation for secret in catalogue.secrets.values())
+    entries = (*rotations, *catalogue.pki.values(), *catalogue.hub.values())
+    engines = {getattr(entry, "mount", "") for entry in entries if not isinstance(entry, EngineEntry)} - {""}
+    wanted = [*((mount, own) for mount in secrets), *((mount, own | secrets) for mount in sorted(engines))]
+    for mount, taken in wanted:
+        if other := next((other for other in taken if overlap(mount, other)), None):
+            problem, hint = f"{other} {taken[other]}", "Name another mount in the catalogue"
+            raise Invalid("render policies for", f"the mount {mount}", problem, hint)
+
+
+def own_approles(entries: Mapping[str, Any], places: HubPlaces) -> tuple[str, ...]:
+    """The AppRoles of a section `hub:` that replace their own secret ids, and are not called as Keyturn calls them."""
+    usual = {places.named(role) for role in ROLES}
+    own = (name for name, entry in entries.items() if isinstance(entry, AppRoleEntry) and entry.login in OWN)
+    return tuple(sorted(name for name in own if name not in usual))
+
+
+def _authorities(catalogue: Catalogue) -> Iterator[tuple[AuthoritySettings, bool]]:
+    signers = {authority.signed_by for authority in catalogue.pki.values()}
+    yield from ((catalogue.pki[name], name in signers) for name in sorted(catalogue.pki))
+
+
+def secret_path(places: HubPlaces, path: str) -> SecretPath:
+    """Where a secret is. Raises Invalid for one in a mount that nothing declares."""
+    mount, within = split(path)
+    if mount and mount not in places.mounts:
+        raise Invalid("render policies for", path, f"there is no mount {mount}", "Declare it under mounts")
+    return SecretPath(places.mounts[mount] if mount else places.mount, within)
+
+
+def _read_by(catalogue: Catalogue, places: HubPlaces, consumer: str) -> tuple[SecretPath, ...]:
+    declared = sorted(path for path, secret in catalogue.secrets.items() if consumer in secret.consumers)
+    return tuple(secret_path(places, path) for path in declared)
+
+
+def _copied(catalogue: Catalogue, places: HubPlaces) -> set[SecretPath]:
+    """What syncs copy though nothing declares it: a rule can say a beginning, and so says no less than a pattern."""
+    patterns = {pattern for sync in catalogue.syncs.values() for pattern in undeclared_patterns(catalogue, sync)}
+    return {
+        SecretPath(mount, _beginning(within)) for pattern in patterns for mount, within in _in_mounts(places, pattern)
+    }
+
+
+def undeclared_patterns(catalogue: Catalogue, sync: SyncSettings) -> Iterator[str]:
+    """The undeclared secrets that a sync may copy: paths that it spells out, and patterns of the operator's file."""
+    if sync.of_declared:
+        return
+    yield from (path for path in sync.paths if "*" not in path and path not in catalogue.secrets)
+    wild = [pattern for pattern in sync.paths if "*" in pattern]
+    yield from (listed for listed in catalogue.policy.undeclared if any(_may_meet(listed, each) for each in wild))
+
+
+def _may_meet(pattern: str, other: str) -> bool:
+    """Whether a path may fit both patterns, as far as their mounts and what stands before the first wildcard tell."""
+    (mount, within), (other_mount, other_within) = apart(pattern), apart(other)
+    first, second = within.partition("*")[0], other_within.partition("*")[0]
+    alike = first.startswith(second) or second.startswith(first)
+    return alike and (mount == other_mount or EVERY in (mount, other_mount))
+
+
+def _in_mounts(places: HubPlaces, pattern: str) -> Iterator[tuple[str, str]]:
+    """The mounts that a pattern is about, and what it says of paths in each."""
+    mount, within = apart(pattern)
+    named = {"": places.mount, **places.mounts}
+    wanted = named if mount == EVERY else [mount] if mount in named else []
+    yield from ((named[name], within) for name in wanted)
+
+
+def _beginning(pattern: str) -> str:
+    """What stands before the first wildcard, with one at its end; the whole where there is none."""
+    beginning, wildcard, _ = pattern.partition("*")
+    return f"{beginning}{wildcard}"
+
+
+def _any(kind: type[AnyModel], **settings: Any) -> AnyModel:
+    """Settings with what their rights depend on, though no catalogue could say it so."""
+    return cast("AnyModel", kind.model_construct(**settings))
+
+
+_ANY_ROLE: Final = {ANYTHING: _any(RoleSettings)}
+
+EVERYTHING: Final = HubScope(
+    HubPlaces(),
+    (SecretPath("secret", ANYTHING),),
+    admins=("targets/*",),
+    keys=("webhooks/*",),
+    rotations=(
+        _any(VaultDynamicSettings, mount="database", role=ANYTHING),
+        _any(VaultStaticRoleSettings, mount="database", role=ANYTHING),
+        _any(CertificateSettings, mount="pki", role=ANYTHING, issuer=None),
+        _any(CertificateSettings, mount="pki", role=ANYTHING, issuer="+"),
+    ),
+    consumers={"": (SecretPath("secret", "ml-training/*"),)},
+    consumer_keys={"": ("webhooks/trainer", "webhooks/inference")},
+    lease_prefixes=(ANYTHING,),
+    posters=("posters/*",),
+    authorities=(
+        (_any(AuthoritySettings, mount="pki-root", signed_by=None, roles=_ANY_ROLE), True),
+        (_any(AuthoritySettings, mount="pki", signed_by="pki-root", roles=_ANY_ROLE), False),
+    ),
+    credentials=("database/creds/*",),
+    credential_servers=("database/roles/*", "database/config/*"),
+    grant_admins=("grant-admins/*",),
+)
+"""What the files in deployments/policies are for: to be narrowed by hand, or to try Keyturn with."""

@@ -1,0 +1,74 @@
+"""Copies that keep what they have, and get the fields that they lack: ``update: add-fields``."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from keyturn.catalogue.destinations import Destination, Update
+from keyturn.core.errors import Conflict, Invalid
+from keyturn.core.fingerprint import vouches
+from keyturn.core.ports.stores import OwnershipTags, RemoteSecret
+from keyturn.core.sensitive import Sensitive
+from keyturn.core.text.mapping import with_missing
+from keyturn.core.text.references import Unfit
+from keyturn.rotation.state.context import Workspace
+
+KEEPS = "add-fields: it keeps what it has"
+
+
+@dataclass(frozen=True)
+class Grown:
+    """What such a copy is to hold, the marks that prove it, and the names of the fields that are new in it.
+
+    The marks name the version that the oldest of its values may be of, so that a revocation of that finds it, and the
+    one with which it was compared last, so that nobody compares it again before there is another.
+    """
+
+    text: Sensitive
+    marks: OwnershipTags
+    added: tuple[str, ...]
+
+    @property
+    def under_a_new_name(self) -> OwnershipTags:
+        """The marks once the secret is renamed, where its versions are numbered anew: none is older than the first."""
+        return replace(self.marks, version=1, created_at=None) if self.marks.grown else self.marks
+
+    @property
+    def why(self) -> str:
+        """For people."""
+        return (
+            f"add-fields: it lacks {', '.join(self.added)}"
+            if self.added
+            else "add-fields: it lacks nothing, and is marked so"
+        )
+
+
+def keeps(destination: Destination, copy: RemoteSecret, version: int, created_at: datetime | None) -> bool:
+    """Whether a copy is known to have every field of the hub's version of that number: nothing has to be read."""
+    if destination.update is not Update.ADD_FIELDS or copy.marks is None or copy.outdated:
+        return False
+    return copy.marks.shape == destination.shape.added_from(version, created_at)
+
+
+def grown(
+    workspace: Workspace, destination: Destination, copy: RemoteSecret, text: Sensitive, marks: OwnershipTags
+) -> Grown:
+    """What an intact copy of ours is to hold beside what it has, told from its text and CURRENT's, which is ``text``.
+
+    Raises Conflict where it holds anything else than its marks tell, Invalid where no field can be added to it.
+    """
+    held = workspace.open_copy(marks.source, destination).read(destination.name)
+    there = copy.marks
+    if there is None or not vouches(there.fingerprint, workspace.fingerprint_of(there.source, held)):
+        problem = "it holds something else than its marks tell, so nobody knows what to keep"
+        raise Conflict("add to", destination.label, problem, "See who writes there; once it is deleted it is made anew")
+    try:
+        whole, added = with_missing(held, text)
+    except Unfit as error:
+        hint = "Say create-only or replace, or delete the copy, so that it is made anew; nothing was written"
+        raise Invalid("add to", destination.label, str(error), hint) from None
+    digest = workspace.fingerprint_of(marks.source, whole)
+    if digest == marks.fingerprint:
+        return Grown(whole, marks, added)  # it is CURRENT's copy then, like any other
+    shape = destination.shape.added_from(marks.version, marks.created_at)
+    oldest = replace(marks, version=there.version, created_at=there.created_at)
+    return Grown(whole, replace(oldest, fingerprint=digest, shape=shape), added)

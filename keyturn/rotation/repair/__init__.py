@@ -1,0 +1,1 @@
+"""Repairing the state of a secret: forget, recover, rename, and records of removed entries."""

@@ -1,0 +1,143 @@
+"""CURRENT that was there and can't be read: it waits for a person, and nothing is made over it.
+
+A secret that never had a version, and one that a revocation has ended, are no such case.
+"""
+
+from dataclasses import replace
+from typing import Final
+
+from keyturn.core.errors import Invalid, Missing, NotFound
+from keyturn.core.ports.hub import HubSecret, SecretInfo, VersionInfo, VersionState
+from keyturn.core.record import Record
+from keyturn.core.sensitive import SecretFields
+from keyturn.rotation.attempt import still_named
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.journal import record_action
+from keyturn.rotation.state.records import claim, load_record, rewrite
+
+GONE: Final = "gone"
+
+
+def describe_missing(info: SecretInfo | None, record: Record) -> str:
+    """What has become of CURRENT, in words, where it was there and can't be read; else empty."""
+    if record.frozen or record.rest is not None or (info is not None and info.served):
+        return ""
+    newest = info.newest if info else None
+    if newest is None:
+        last = last_known(record)
+        return f"CURRENT is {GONE}: the hub has no version of it, and its record knows version {last}" if last else ""
+    if record.dead(newest.version):
+        return ""
+    return f"version {newest.version}, which is CURRENT, is {newest.state}"
+
+
+def describe_none(path: str, record: Record) -> tuple[str, str]:
+    """Why the hub has no version of a secret that was not lost, and in a sentence what to do.
+
+    It never had one, or it was ended.
+    """
+    if record.frozen:
+        return f"the incident {record.frozen} has ended it", f"Make a new one: `keyturn rotate {path} --now`"
+    return "the hub has no version of it", "Rotate it once, or write its first version"
+
+
+def last_known(record: Record) -> int:
+    """The newest version of the hub's that the record tells of; 0 where it knows none."""
+    rotations = [*record.history, *([record.rotation] if record.rotation else [])]
+    return max((max(rotation.version or 0, rotation.base_version) for rotation in rotations), default=0)
+
+
+def insist_on_current(path: str, info: SecretInfo | None, record: Record) -> None:
+    """Refuse to make anything over what is missing. Raises Missing, with the ways back."""
+    if why := describe_missing(info, record):
+        raise Missing("rotate", path, why, remedies(path, info, staged=record.candidate is not None))
+
+
+def remedies(path: str, info: SecretInfo | None, *, staged: bool = False) -> str:
+    """How a person brings CURRENT back, the best first. ``staged``: an open rotation has a candidate.
+
+    The target may have taken that candidate already, and then no older value logs in.
+    """
+    newest = info.newest if info else None
+    if info is None or newest is None:
+        back = "Restore it from a snapshot of the hub, or write its fields there again (`vault kv put`)"
+        return f"Nothing was changed. {back}; `keyturn recover {path}` looks for a living copy"
+    ways = [f"`vault kv undelete -versions={newest.version} ...`"] if newest.state is VersionState.DELETED else []
+    if staged:
+        ways += [f"`keyturn recover {path}`, which tries the candidate of the open rotation and the copies"]
+        return f"Nothing was changed, and its copies are left alone. Bring it back: {', or '.join(ways)}"
+    numbers = [version.version for version in reversed(info.versions) if usable(version)]
+    ways += [f"`keyturn rotate {path} --from {number}`" for number in numbers[:2]]
+    ways += [f"`keyturn recover {path}`, which looks for a living copy"]
+    ways += [] if numbers else ["write its fields there again (`vault kv put`)"]
+    return f"Nothing was changed, and its copies are left alone. Bring it back: {', or '.join(ways)}"
+
+
+def usable(version: VersionInfo) -> bool:
+    """Whether its fields can be had."""
+    return version.state is not VersionState.DESTROYED
+
+
+def read_current(workspace: Workspace, path: str, record: Record) -> HubSecret | None:
+    """CURRENT; None for a first version, and after a revocation. Raises Missing where there was one."""
+    current = workspace.hub.read(path)
+    if current is None:
+        insist_on_current(path, workspace.hub.describe(path), record)
+    return current
+
+
+# --- a person's answer
+
+
+def lay_ground(workspace: Workspace, path: str, version: int, *, end_previous: bool = False) -> None:
+    """Let the next candidate be laid over the fields of ``version``, which a person chose since CURRENT is missing.
+
+    The newest one, undeleted, is CURRENT again. Any other stays what it is, and its fields wait in the record. Raises
+    what speaks against it.
+    """
+    info, record = workspace.hub.describe(path), load_record(workspace, path)
+    chosen = insist_on_choice(path, info, record, version)
+    with record_action(workspace, "undelete", path, note=f"version {version} was chosen as the ground") as doing:
+        doing.version = version
+        if chosen.state is VersionState.DELETED:
+            workspace.hub.undelete(path, [version])
+        if info is not None and version == info.version:
+            return
+        secret = workspace.hub.read(path, version)
+        if secret is None:
+            raise NotFound("rotate", path, f"version {version} can't be read", "Choose another one")
+        if not end_previous:
+            insist_on_free(workspace, path, record, secret)
+        keep_ground(workspace, path, record, secret.fields)
+
+
+def insist_on_choice(path: str, info: SecretInfo | None, record: Record, version: int) -> VersionInfo:
+    """The version that was chosen. Raises Invalid where CURRENT needs none, NotFound where nothing is left of it."""
+    if not describe_missing(info, record):
+        raise Invalid("rotate", path, "its CURRENT is not missing", "Leave --from out: that is for one that is")
+    versions = info.versions if info else ()
+    chosen = next((candidate for candidate in versions if candidate.version == version), None)
+    if chosen is None or not usable(chosen) or record.dead(version):
+        alive = (other.version for other in versions if usable(other) and not record.dead(other.version))
+        left = ", ".join(map(str, alive))
+        why = (
+            "was ended by a revocation" if chosen and record.dead(version) else "is destroyed" if chosen else "is gone"
+        )
+        raise NotFound("rotate", path, f"version {version} {why}", f"There is: {left or 'none'}")
+    return chosen
+
+
+def insist_on_free(workspace: Workspace, path: str, record: Record, chosen: HubSecret) -> None:
+    """Refuse a ground whose successor is what is missing: the account that copies still serve would be changed."""
+    rotations = [*record.history, *([record.rotation] if record.rotation else [])]
+    last = next((rotation for rotation in reversed(rotations) if rotation.version is not None and rotation.ends), None)
+    if last and still_named(last.ends, workspace.open_strategy(path).credential_id(chosen.fields)):
+        problem = f"version {chosen.version} names the credential that version {last.version} replaced"
+        problem += ": who serves now would get a new password under its copies"
+        hint = "Choose another version, or add --end-previous, which cuts off whoever is on it"
+        raise Invalid("rotate", path, problem, hint)
+
+
+def keep_ground(workspace: Workspace, path: str, record: Record, fields: SecretFields) -> Record:
+    """Keep the fields in the record, for the candidate that comes next. Raises Conflict, Locked."""
+    return rewrite(workspace, path, replace(claim(workspace, path, record), rest=fields))

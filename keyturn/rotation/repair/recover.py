@@ -1,0 +1,195 @@
+"""Bringing the newest value that works back into a hub that has lost it, from a copy that holds it still."""
+
+import uuid
+from dataclasses import dataclass
+
+from keyturn.core.errors import Ahead, Conflict, Locked, NotFound, Superseded
+from keyturn.core.ports.hub import EXPIRES_AT, OVERTAKEN, ROTATED_AT, TOKEN, HubSecret
+from keyturn.core.ports.strategies import EXPIRES_AT as EXPIRY_FIELD
+from keyturn.core.record import Record, Rotation, Stage
+from keyturn.rotation.attempt import Attempt
+from keyturn.rotation.copies.lineage_check import REVOKE_ONLY, describe_ahead, remedy
+from keyturn.rotation.copies.push import Pushed, sync_destinations
+from keyturn.rotation.grace import counted_from_now
+from keyturn.rotation.repair.abandon import abandon
+from keyturn.rotation.repair.recoverable_values import HUB, HeldValues, Value
+from keyturn.rotation.repair.suspect_versions import proof
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.journal import entry_mark, record_action
+from keyturn.rotation.state.records import claim, load_record, save
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """What was brought back, in names only: from where, and as which version of the hub."""
+
+    path: str
+    place: str
+    held: int
+    version: int
+    fingerprint: str
+    tried: bool
+    copies: tuple[Pushed, ...] = ()
+
+
+def choose(held: HeldValues, *, untested: bool = False, named: bool = True) -> Value:
+    """The newest value that works; with ``untested``, the newest of which nobody can tell.
+
+    CURRENT itself, where a newer version is known, is taken untested only of a secret that was ``named``: it may be
+    what a person has written anew on purpose, or what has been dead since before the backup.
+
+    So it is of CURRENT in a hub that was restored: no copy is there that would show that it was not revoked since.
+
+    Raises NotFound where nothing works, Ahead where nobody can tell, and what is not tried was not asked for, or where
+    what there is was revoked.
+    """
+    if ended := held.lost_end:
+        words = describe_ahead(held.path, held.hub_version, ended)
+        raise Ahead("recover", held.path, words, remedy(held.path, ended))
+    if held.living:
+        return held.living
+    if held.untried and held.untried.place == HUB and held.doubt and not (untested and named):
+        raise unproven(held)
+    if held.untried and untested:
+        if named or held.untried.place != HUB or held.newest_known <= held.hub_version:
+            return held.untried
+        problem = f"version {held.newest_known} is known, and the hub's {held.hub_version} may be dead or written anew"
+        hint = f"Make a new one: keyturn rotate {held.path} --now; or keep it: keyturn recover {held.path} --untested"
+        raise Ahead("recover", held.path, problem, hint)
+    if held.untried:
+        problem = f"nobody can tell by a login whether what {held.untried.place} holds works"
+        hint = f"See what uses it, then: keyturn recover {held.path} --untested"
+        raise Ahead("recover", held.path, problem, hint)
+    why = "; ".join(f"{value.place}: {value.why}" for value in held.useless)
+    problem = f"no value that could be tried logs in{f' ({why})' if why else ''}"
+    first = "" if held.current else "Write its fields to the hub again (`vault kv put`). "
+    hint = f"{first}Make a new one: keyturn rotate {held.path} --now; or bring the newest backup of the hub back"
+    if held.doubt:
+        problem += ", and it may have been revoked after the hub's backup was made"
+        hint += f"; or end it: keyturn revoke {held.path} --mode {REVOKE_ONLY} --reason ..."
+    raise NotFound("recover", held.path, problem, hint)
+
+
+def unproven(held: HeldValues) -> Ahead:
+    """The word to whoever would put CURRENT in force that may have been revoked since the hub's backup was made."""
+    since = f"{held.doubt.as_of:%Y-%m-%d %H:%M %Z}" if held.doubt and held.doubt.as_of else "then"
+    missing = f", and no copy is at {', '.join(held.absent)}, as after a revocation" if held.absent else ""
+    problem = (
+        f"it could not be proven that version {held.hub_version} was not revoked after {since}: nobody can tell by a"
+        f" login whether it works{missing}"
+    )
+    hint = (
+        f"Ask who was on call. Where it was not revoked: keyturn recover {held.path} --untested. Where it was, or"
+        f" nobody knows: keyturn rotate {held.path} --now,"
+        f" or keyturn revoke {held.path} --mode {REVOKE_ONLY} --reason ..."
+    )
+    return Ahead("recover", held.path, problem, hint)
+
+
+def recover(workspace: Workspace, held: HeldValues, chosen: Value) -> Recovery:
+    """Make ``chosen`` CURRENT, close what the old record left open, and bring every copy in step.
+
+    Safe to repeat. Raises Conflict when the secret has changed since it was looked at, and Locked while a rotation or a
+    revocation holds it.
+    """
+    path = held.path
+    with record_action(workspace, "recover", path, place=chosen.place, note=describe_origin(chosen)) as doing:
+        record = insist_on_free(workspace, path)
+        current = in_force(workspace, held, chosen)
+        settle_record(workspace, path, record, current, chosen.place)
+        doing.version, doing.fingerprint = newest(workspace, current), workspace.fingerprint(path, current.fields)
+        doing.note += ", and logs in" if chosen.lives else ", untried"
+    copies = tuple(sync_destinations(workspace, path))
+    return Recovery(path, chosen.place, chosen.version, doing.version, doing.fingerprint, bool(chosen.lives), copies)
+
+
+def describe_origin(chosen: Value) -> str:
+    """Which version the value was, for the ledger."""
+    return f"it was version {chosen.version}" if chosen.version else "it was a candidate, not yet in force"
+
+
+def insist_on_free(workspace: Workspace, path: str) -> Record:
+    """The record, held by nobody else. Raises Locked."""
+    record = claim(workspace, path, load_record(workspace, path))
+    if record.frozen:
+        hint = f"See `keyturn incidents`: it replaces the secret, or `keyturn rotate {path} --now` does"
+        raise Locked("recover", path, f"the incident {record.frozen} has ended its credential", hint)
+    return record
+
+
+def in_force(workspace: Workspace, held: HeldValues, chosen: Value) -> HubSecret:
+    """Write the value by compare-and-set, unless it is CURRENT; and say in the metadata what it overtakes."""
+    path, current = held.path, held.current
+    if chosen.place == HUB and current is not None:
+        written = current
+    else:
+        try:
+            version = workspace.hub.write(path, chosen.fields, cas=held.hub_version)
+        except Conflict:
+            hint = f"Look again: keyturn recover {path}"
+            raise Conflict("recover", path, "the hub's secret has changed since it was looked at", hint) from None
+        written = HubSecret(path, version, chosen.fields)
+    workspace.hub.patch_metadata(path, _metadata_of(workspace, held, written))
+    return written
+
+
+def _metadata_of(workspace: Workspace, held: HeldValues, written: HubSecret) -> dict[str, str | None]:
+    """What the secret's metadata tells of the value: its age, its end, and which lost versions no longer count."""
+    plain = written.fields.reveal()
+    lost: dict[str, str | None] = {}
+    if held.newest_known > written.version:
+        lost[OVERTAKEN] = str(held.newest_known)
+    lost |= proof(workspace, written.version)
+    if held.current is not None and written.version == held.current.version:
+        return lost
+    made = plain.get("rotated_at") or workspace.clock().isoformat()
+    mark = entry_mark(held.current.custom if held.current else {}, written.version)
+    return {ROTATED_AT: made, EXPIRES_AT: plain.get(EXPIRY_FIELD), TOKEN: str(uuid.uuid4()), **lost, **mark}
+
+
+def settle_record(workspace: Workspace, path: str, record: Record, current: HubSecret, place: str) -> None:
+    """Close the rotation that stood in the record, of a time that is over: nothing is ended by it any more."""
+    rotation, why = record.rotation, f"the hub had lost what came after it: recovered from {place}"
+    if rotation is None:
+        return
+    if rotation.stage in (Stage.PENDING, Stage.ABANDONING) and record.candidate is not None:
+        if current.fields.holds(record.candidate):
+            save(workspace, path, record, promoted_then(workspace, path, rotation, current))
+        else:
+            give_up(workspace, Attempt(path, record, current), why)
+    elif rotation.stage is Stage.MINTING:
+        save(workspace, path, record, rotation.to(Stage.ABANDONED, closed_at=workspace.clock(), note=why))
+    else:
+        close_recovery(workspace, path, record, rotation, f"not ended: {why}")
+
+
+def promoted_then(workspace: Workspace, path: str, rotation: Rotation, current: HubSecret) -> Rotation:
+    """The rotation whose candidate turned out to be the value: its old credential ends after its grace, as always."""
+    digest, now = workspace.fingerprint(path, current.fields), workspace.clock()
+    changes = {"version": current.version, "fingerprint": digest, "promoted_at": now}
+    return rotation.to(Stage.PROMOTED, **changes, **counted_from_now(workspace, path))
+
+
+def give_up(workspace: Workspace, attempt: Attempt, why: str) -> None:
+    """Abandon a candidate; a target that has gone on since refuses to be told of it, and needs not be."""
+    try:
+        abandon(workspace, attempt, why)
+    except Superseded:
+        left = load_record(workspace, attempt.path)
+        if left.rotation and left.rotation.stage is Stage.ABANDONING:
+            save(
+                workspace, attempt.path, left, left.rotation.to(Stage.ABANDONED, closed_at=workspace.clock(), note=why)
+            )
+
+
+def close_recovery(workspace: Workspace, path: str, record: Record, rotation: Rotation, note: str) -> None:
+    """Move a promoted rotation, or one that was being taken back, into the history without ending anything."""
+    if rotation.stage is Stage.REVERTING:
+        rotation = rotation.to(Stage.REVERTED)
+    save(workspace, path, record, rotation.to(Stage.RETIRED, closed_at=workspace.clock(), note=note))
+
+
+def newest(workspace: Workspace, current: HubSecret) -> int:
+    """The number of the version that holds the value now: giving a candidate up has written it once more."""
+    info = workspace.hub.describe(current.path)
+    return info.version if info else current.version

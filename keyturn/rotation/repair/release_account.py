@@ -1,0 +1,36 @@
+"""What a new rotation does with the credential that the last one has left: retired, on evidence, or in the way."""
+
+from keyturn.core.errors import TerminalError
+from keyturn.core.overrides import Waive
+from keyturn.core.schedule.policy import Trigger
+from keyturn.rotation.preconditions import describe_move
+from keyturn.rotation.previous_targets import Retirement
+from keyturn.rotation.retire import retire
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.records import load_record
+
+
+def make_way(
+    workspace: Workspace, path: str, trigger: Trigger, token: str | None = None, *, end_previous: bool = False
+) -> Retirement:
+    """Retire what the last rotation left, on evidence; a suspicion, or ``end_previous``, ends it whoever uses it.
+
+    Raises TerminalError, naming what holds the old credential.
+    """
+    waive = Waive.EVERYTHING if end_previous or trigger is Trigger.COMPROMISE else Waive.NOTHING
+    if trigger is Trigger.FORCE and ends_nothing(workspace, path):
+        waive = Waive.EVERYTHING
+    retirement = retire(workspace, path, waive, token, by_hand=end_previous)
+    if retirement.held_by:
+        names = f" ({retirement.names})" if retirement.names else ""
+        held_by = "; ".join(retirement.held_by)
+        problem = f"the credential before version {retirement.version}{names} is not retired: {held_by}"
+        hint = f"Nothing was changed. Mend that or wait; `keyturn rotate {path} --now --end-previous` ends it at once"
+        raise TerminalError("rotate", path, problem, hint)
+    return retirement
+
+
+def ends_nothing(workspace: Workspace, path: str) -> bool:
+    """Whether nobody can be cut off: no target knows what was before, or the catalogue leads to another one now."""
+    rotation = load_record(workspace, path).retiring
+    return rotation is not None and (not rotation.ends or bool(describe_move(workspace, path, rotation)))

@@ -1,0 +1,130 @@
+"""What the hub's records tell of secrets that the catalogue declares no more: taken out, or renamed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from keyturn.core.errors import KeyturnError
+from keyturn.core.record import Record, Rotation, Stage
+from keyturn.core.redaction import ShownNames
+from keyturn.rotation.candidates import ROTATIONS
+from keyturn.rotation.state.context import Workspace, side_by_side
+from keyturn.rotation.state.owners import claimed
+from keyturn.rotation.state.records import load_record
+
+AT_ONCE: Final = 8
+
+
+@dataclass(frozen=True)
+class Undeclared:
+    """A secret with a record and without an entry in the catalogue; ``error`` says why its record can't be read."""
+
+    path: str
+    record: Record
+    error: str = ""
+
+    @property
+    def open(self) -> bool:
+        """Whether something of it is not over."""
+        return bool(self.error) or self.record.rotation is not None
+
+    @property
+    def message(self) -> str:
+        """What is left of it, and the two ways to finish that."""
+        if self.error:
+            return f"the catalogue declares it no more, and {self.error}"
+        rotation = self.record.rotation
+        left = leaves(rotation) if rotation else "nothing is open"
+        ways = f"`keyturn rename {self.path} NEW` where it has another name now, else `keyturn forget {self.path}`"
+        return f"the catalogue declares it no more: {left}. {ways}"
+
+
+def leaves(rotation: Rotation) -> str:
+    """What a rotation that nobody goes on with leaves at its target, in words."""
+    where = f" at {rotation.target}" if rotation.target else ""
+    if rotation.stage in (Stage.PROMOTED, Stage.REVERTED, Stage.RETIRING):
+        old = ShownNames(()).told(rotation.ends)
+        return f"the old credential ({old}){where} is not ended" if old else "its last rotation is not retired"
+    return f"a rotation is {rotation.stage}{where}, and CURRENT is as it was"
+
+
+def left_open(workspace: Workspace) -> list[Undeclared]:
+    """Those of them of which something is not over: for a person to carry on, or to give up."""
+    ours = ("", workspace.catalogue.id)
+    return [secret for secret in list_undeclared(workspace) if secret.open and whose(secret) in ours]
+
+
+def of_same_id(workspace: Workspace) -> list[str]:
+    """Secrets that were rotated under this catalogue's id, and that it does not declare."""
+    ours = ("", workspace.catalogue.id)
+    return [
+        secret.path
+        for secret in list_undeclared(workspace)
+        if not secret.error and last_catalogue(secret.record) in ours
+    ]
+
+
+def last_catalogue(record: Record) -> str:
+    """The catalogue that rotated a secret last; empty where the record does not tell."""
+    rotations = [*record.history, *([record.rotation] if record.rotation else [])]
+    return rotations[-1].catalogue if rotations else ""
+
+
+def same_id_words(catalogue: str, paths: list[str]) -> str:
+    """What several catalogues of one id look like from one of them."""
+    named = paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
+    return (
+        f"{named} was rotated under the catalogue id {catalogue}, and this catalogue does not declare it: another"
+        " catalogue on this hub has the same id, or it was removed here"
+    )
+
+
+SAME_ID_REMEDY: Final = "Give each catalogue its own `id`. Where the secret was removed: `keyturn forget PATH`"
+
+
+def whose(secret: Undeclared) -> str:
+    """The catalogue that began what is open; empty where the record does not tell."""
+    return secret.record.rotation.catalogue if secret.record.rotation else ""
+
+
+def list_undeclared(workspace: Workspace) -> list[Undeclared]:
+    """Every record of a secret that the catalogue does not declare, whether or not something of it is open."""
+    newest = workspace.hub.newest_states(ROTATIONS)
+    listed = newest if newest is not None else within(workspace)
+    paths = sorted(path for path in listed if path not in workspace.catalogue.secrets)
+    return side_by_side(lambda path: _look(workspace, path), paths, AT_ONCE)
+
+
+def within(workspace: Workspace) -> Iterator[str]:
+    """The secrets that have a record."""
+    return (path.removeprefix(ROTATIONS).lstrip("/") for path in workspace.hub.list_state(f"{ROTATIONS}/"))
+
+
+def _look(workspace: Workspace, path: str) -> Undeclared:
+    """One of them; why its record can't be read is part of the answer."""
+    try:
+        return Undeclared(path, load_record(workspace, path))
+    except KeyturnError as error:
+        return Undeclared(path, Record(), str(error))
+
+
+def former_owner(workspace: Workspace, path: str) -> str:
+    """A secret that the catalogue declares no more and that worked with the accounts of ``path``; empty where none did.
+
+    What serves by its name still would be cut off by a first version of ``path``.
+    """
+    accounts = claimed(workspace, path)
+    if not accounts:
+        return ""
+    return next(
+        (other.path for other in list_undeclared(workspace) if accounts & accounts_of(workspace, path, other)), ""
+    )
+
+
+def accounts_of(workspace: Workspace, path: str, other: Undeclared) -> set[str]:
+    """The accounts that a secret has worked with, at the target of ``path``."""
+    rotations = [*other.record.history, *([other.record.rotation] if other.record.rotation else [])]
+    there = [rotation for rotation in rotations if rotation.target == workspace.target(path)]
+    accounts = {account for rotation in there for account in rotation.ends.values()}
+    current = workspace.hub.read(other.path) if there else None
+    return accounts | set(workspace.open_strategy(path).credential_id(current.fields).values() if current else ())

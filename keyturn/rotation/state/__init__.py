@@ -1,0 +1,1 @@
+"""What features keep in the hub's state mount."""

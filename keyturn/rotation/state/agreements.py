@@ -1,0 +1,242 @@
+"""What two organisations have agreed to share: one copy of one secret, signed for by named people of both.
+
+Each keeps its own signature in its own hub; whoever gives the secret reads the other's there. What counts is told anew
+at each look, by the public keys of the operator's file: nothing that stands in a hub agrees by itself.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+from keyturn.catalogue.destinations import DeclaredPlace
+from keyturn.catalogue.models import Catalogue
+from keyturn.core.errors import Denied, Invalid, NotFound
+from keyturn.core.ports.hub import State, StatePort
+from keyturn.rotation.signers import canonical
+from keyturn.rotation.state.actions import insist_on_name
+from keyturn.rotation.state.context import Workspace
+
+AGREEMENTS: Final = "agreements"
+BEGINS: Final = "AG-"
+"""How the names of agreements begin."""
+DIGITS: Final = 16
+COUNTERPART: Final = "counterpart"
+"""The field of an entry that holds what the other side has signed, where it travelled in a file."""
+LATER: Final = ("signer", "signature", "signed_at", "ended_by", "ended_at", "because")
+"""What is not signed: it is each side's own."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """That ``giver`` keeps a copy of its secret ``path`` under ``name`` in ``receiver``'s part of a hub.
+
+    Until the moment ``until``, or without an end where that is empty. What comes after ``nonce`` is of the side in
+    whose hub it stands: who has signed for it, and who has withdrawn that.
+    """
+
+    giver: str
+    receiver: str
+    path: str
+    name: str
+    purpose: str
+    until: str
+    made_at: str
+    nonce: str
+    signer: str = ""
+    signature: str = ""
+    signed_at: str = ""
+    ended_by: str = ""
+    ended_at: str = ""
+    because: str = ""
+
+    @property
+    def id(self) -> str:
+        """Its name: there is one for each copy."""
+        about = canonical([self.giver, self.receiver, self.path, self.name])
+        return f"{BEGINS}{hashlib.sha256(about).hexdigest()[:DIGITS]}"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, in hexadecimal digits, of all that both sides sign."""
+        signed = {name: value for name, value in asdict(self).items() if name not in LATER}
+        return hashlib.sha256(canonical(signed)).hexdigest()
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        until = f" until {self.until}" if self.until else ""
+        return f"{self.giver} shares {self.path} with {self.receiver} as {self.name}{until}: {self.purpose}"
+
+    def message(self, side: str) -> bytes:
+        """What the people of an organisation sign: one side's signature is not the other's."""
+        return f"keyturn agreement v1\n{side}\n{self.digest}\n".encode()
+
+    def place(self, other: str) -> str:
+        """Where it lies in Keyturn's own mount of an organisation that shares with ``other``."""
+        return f"{AGREEMENTS}/{other}/{self.id}"
+
+    def side(self) -> "Agreement":
+        """What both sign, without what either has said."""
+        return replace(self, **dict.fromkeys(LATER, ""))
+
+    @staticmethod
+    def from_data(data: Mapping[str, Any]) -> "Agreement":
+        """The agreement. Raises TypeError for what is none."""
+        return Agreement(**{name: str(value) for name, value in data.items()})
+
+
+REMAINS: Final = "; what lies there is not as Keyturn wrote it, and stays: whoever has that part of the hub deletes it"
+"""Said where a copy is to end that somebody else has changed, or that a write was broken off at."""
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """Why a copy may not be, or go, where it is declared."""
+
+    why: str
+
+
+Verify = Callable[[bytes, bytes, bytes], bool]
+
+
+def partner_of(catalogue: Catalogue, store: str) -> str:
+    """The organisation in whose part of a hub a store is; empty where it is nobody else's."""
+    partners = catalogue.policy.partners
+    if not partners:
+        return ""
+    settings = catalogue.store(store)
+    return next((name for name, partner in partners.items() if partner.has(settings)), "")
+
+
+def partners_with(catalogue: Catalogue, path: str) -> dict[str, list[DeclaredPlace]]:
+    """The organisations that have copies of a secret by the catalogue, and those copies."""
+    shared: dict[str, list[DeclaredPlace]] = {}
+    for place in catalogue.destinations(path) if catalogue.policy.partners else ():
+        if partner := partner_of(catalogue, place.store):
+            shared.setdefault(partner, []).append(place)
+    return shared
+
+
+def agreement_refusal(workspace: Workspace, path: str, store: str, name: str) -> Disagreement | None:
+    """Why a copy may not be there; None where it may, and where it is in nobody else's part of a hub.
+
+    Raises what keeps anybody from looking: that is neither a consent nor its end.
+    """
+    partner = partner_of(workspace.catalogue, store)
+    if not partner:
+        return None
+    own = workspace.catalogue.policy.organisation or ""
+    wanted = Agreement(own, partner, path, name, "", "", "", "")
+    ours = read_agreement(workspace.hub, wanted.place(partner))
+    if ours is None or (ours.giver, ours.receiver, ours.path, ours.name) != (own, partner, path, name):
+        return Disagreement(f"nobody has signed that {partner} has it: keyturn share propose {path}")
+    theirs = read_agreement(open_partner(workspace, store), ours.place(own))
+    if theirs is None:
+        return Disagreement(f"{partner} has not signed {ours.id}")
+    sides = ((own, ours, own_keys(workspace)), (partner, theirs, partner_keys(workspace, partner)))
+    flaws = (flaw_of(side, ours, held, keys, workspace.verify_signature) for side, held, keys in sides)
+    if why := next(filter(None, flaws), ""):
+        return Disagreement(f"{ours.id}: {why}")
+    if ours.until and workspace.hub_now() >= datetime.fromisoformat(ours.until):
+        return Disagreement(f"{ours.id} was agreed until {ours.until}")
+    return None
+
+
+def insist_on_agreement(workspace: Workspace, path: str, store: str, name: str) -> None:
+    """Raises Denied where a copy would go to an organisation and both have not signed for it."""
+    if refusal := agreement_refusal(workspace, path, store, name):
+        raise not_agreed(store, name, refusal)
+
+
+def not_agreed(store: str, name: str, refusal: Disagreement) -> Denied:
+    """That nothing goes there."""
+    hint = "Let people of both sign (keyturn share), or take the copy out of the catalogue"
+    return Denied("push to", f"{store}:{name}", refusal.why, hint)
+
+
+def open_partner(workspace: Workspace, store: str) -> StatePort:
+    """The state of whose a store is, with that store's login. Raises Denied where nothing opens it here."""
+    if workspace.open_partner is None:
+        raise Denied("ask", store, "nothing here asks other organisations", "Run it as a worker does")
+    return workspace.open_partner(store)
+
+
+def flaw_of(side: str, agreed: Agreement, held: Agreement, keys: Mapping[str, str], verify: Verify) -> str:
+    """What is wrong with what one side has said of an agreement; empty where it has signed exactly this."""
+    if held.ended_by:
+        return f"{side} has withdrawn it ({held.ended_by}, {held.ended_at}): {held.because}"
+    if held.digest != agreed.digest:
+        return f"{side} has signed another one"
+    if held.signer not in keys:
+        return f"{held.signer!r} is nobody who signs for {side}"
+    with suppress(ValueError):
+        key, raw = base64.b64decode(keys[held.signer]), base64.b64decode(held.signature, validate=True)
+        if verify(key, agreed.message(side), raw):
+            return ""
+    return f"the signature of {held.signer} is not over this agreement"
+
+
+def own_keys(workspace: Workspace) -> dict[str, str]:
+    """The public keys of those who sign here, by their names."""
+    return {name: who.public_key for name, who in workspace.approvals.approvers.items()}
+
+
+def partner_keys(workspace: Workspace, partner: str) -> Mapping[str, str]:
+    """The same of another organisation. Raises NotFound for one that the operator's file does not name."""
+    partners = workspace.catalogue.policy.partners
+    if partner not in partners:
+        hint = f"The operator's file names {', '.join(partners) or 'none'} under partners"
+        raise NotFound("find", f"the organisation {partner}", "the operator's file does not name it", hint)
+    return partners[partner].signers
+
+
+# --- in a hub
+
+
+def read_agreement(hub: StatePort, place: str) -> Agreement | None:
+    """An agreement as one side keeps it; None where there is none. Raises Invalid for what is none."""
+    state = hub.read_state(place)
+    return None if state is None else agreement_in(state, place)
+
+
+def agreement_in(state: State, place: str) -> Agreement:
+    """The agreement that an entry is. Raises Invalid for what is none, or belongs elsewhere."""
+    try:
+        agreement = Agreement.from_data(json.loads(state.data["agreement"]))
+        if not place.endswith(f"/{agreement.id}"):
+            raise ValueError("place")
+        if agreement.until and datetime.fromisoformat(agreement.until).tzinfo is None:
+            raise ValueError("zone")
+    except (ValueError, TypeError, KeyError, AttributeError):
+        hint = "See the hub's audit log for who wrote it"
+        raise Invalid("read", place, "the entry is no agreement", hint) from None
+    return agreement
+
+
+def read_counterpart(hub: StatePort, place: str) -> Agreement | None:
+    """What the other side has given this one to sign, with its signature; None where that was not kept."""
+    state = hub.read_state(place)
+    text = None if state is None else state.data.get(COUNTERPART)
+    return None if state is None or text is None else agreement_in(replace(state, data={"agreement": text}), place)
+
+
+def list_agreements(workspace: Workspace) -> Iterator[tuple[str, Agreement]]:
+    """Every agreement that this organisation has, with its place. Raises Invalid for an entry that is none."""
+    for place in sorted(workspace.hub.list_state(AGREEMENTS)):
+        if agreement := read_agreement(workspace.hub, place):
+            yield place, agreement
+
+
+def find_agreement(workspace: Workspace, name: str) -> tuple[str, Agreement]:
+    """An agreement by its name, and its place. Raises NotFound, and Invalid for no name."""
+    insist_on_name(name, BEGINS)
+    places = [place for place in workspace.hub.list_state(AGREEMENTS) if place.endswith(f"/{name}")]
+    agreement = read_agreement(workspace.hub, places[0]) if len(places) == 1 else None
+    if agreement is None:
+        raise NotFound("find", name, "the hub has no agreement of that name", "See `keyturn share list`")
+    return places[0], agreement

@@ -1,0 +1,199 @@
+"""What was done without the second person that it needs: recorded and reported first, and reviewed by approvers since.
+
+The record can't be changed once it is made, and a review is a signature over its digest: whoever may write Keyturn's
+state can't say that something was reviewed.
+"""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final
+
+from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound
+from keyturn.core.ports.hub import Identity
+from keyturn.core.ports.ledger import Signer
+from keyturn.rotation.signers import (
+    Review,
+    canonical,
+    insist_on_finding,
+    is_known,
+    review_content,
+    sign_text,
+    signature_flaw,
+    signer_at_work,
+)
+from keyturn.rotation.state.actions import Deed, insist_on_name
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.entries import read_entries
+from keyturn.rotation.state.hourly_limits import speak_up
+from keyturn.rotation.state.journal import record_action, remark_of_process
+
+BROKEN: Final = "break-glass"
+REVIEWS: Final = "break-glass-reviews"
+"""Where reviews are kept: ``break-glass-reviews/<entity of the login>/<id>``."""
+
+
+@dataclass(frozen=True)
+class BrokenGlass:
+    """Something that was done without the second person that it needs, and who has reviewed it since."""
+
+    id: str
+    at: str
+    action: str
+    words: str
+    reason: str
+    actor: str
+    entity: str
+    remark: str
+    known: bool = False
+    """Whether the login says which person did it. Otherwise that may be any approver, so two have to review it."""
+    signed_by: tuple[str, ...] = ()
+    """Whose reviews there are."""
+    reviewed_by: str = ""
+    """The same, once they are enough."""
+    reviewed_at: str = ""
+    verdict: str = ""
+    review_by: str = ""
+    """By when it has to be reviewed; empty without a limit."""
+
+    @property
+    def needed(self) -> int:
+        """How many have to review it."""
+        return 1 if self.known else 2
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What is kept of it, and signed."""
+        later = ("signed_by", "reviewed_by", "reviewed_at", "verdict", "review_by")
+        return {name: value for name, value in asdict(self).items() if name not in later}
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of that, in hexadecimal digits."""
+        return hashlib.sha256(canonical(self.record)).hexdigest()
+
+    def message(self, reviewer: str, at: str, finding: str) -> bytes:
+        """What a reviewer signs."""
+        return f"keyturn review v1\n{self.digest}\n{review_content(reviewer, at, finding)}\n".encode()
+
+
+def break_glass(workspace: Workspace, deed: Deed, reason: str) -> None:
+    """Go on without a second person: that is recorded and reported first, and waits for a review.
+
+    A record that can't be written holds nothing up: the ledger and whoever is on call hear of that, too.
+    """
+    now = workspace.hub_now()
+    identity, identified = Identity("", "", "", ""), False
+    with suppress(KeyturnError):
+        identity = workspace.hub.identity()
+        identified = is_known(workspace, identity)
+    name = f"BG-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    remark = remark_of_process()
+    broken = BrokenGlass(
+        name, now.isoformat(), deed.action, deed.words, reason, identity.words, identity.entity_id, remark, identified
+    )
+    words = f"{name}: {deed.action} {deed.words}; {reason}; digest {broken.digest}"
+    try:
+        workspace.hub.claim_state(f"{BROKEN}/{name}", {"glass": json.dumps(broken.record)})
+    except KeyturnError as error:
+        words += f"; NOT KEPT FOR A REVIEW: {error.problem}"
+    speak_up(workspace, "break glass", words)
+
+
+def list_broken(workspace: Workspace) -> list[BrokenGlass]:
+    """Every time the glass was broken, the oldest first. Raises Invalid for a malformed entry."""
+    reviews = load_reviews(workspace)
+    names = sorted(place.rpartition("/")[2] for place in workspace.hub.list_state(BROKEN))
+    return [with_reviews(workspace, read_glass(workspace, name), reviews.get(name, ())) for name in names]
+
+
+def list_unreviewed(workspace: Workspace) -> list[BrokenGlass]:
+    """Those that too few have reviewed."""
+    return [broken for broken in list_broken(workspace) if not broken.reviewed_by]
+
+
+def read_broken(workspace: Workspace, name: str) -> BrokenGlass:
+    """One of them. Raises NotFound, and Invalid for a malformed entry."""
+    return with_reviews(workspace, read_glass(workspace, name), load_reviews(workspace, name).get(name, ()))
+
+
+def with_reviews(workspace: Workspace, broken: BrokenGlass, reviews: Iterable[Review]) -> BrokenGlass:
+    """The same with the reviews that count: of approvers, who have not done it themselves, over this record."""
+    valid: dict[str, Review] = {}
+    for review in reviews:
+        message = broken.message(review.reviewer, review.at, review.finding)
+        if not signature_flaw(workspace, review.reviewer, broken.entity, message, review.signature):
+            valid.setdefault(review.reviewer, review)
+    if not valid:
+        return broken
+    return replace(
+        broken,
+        signed_by=tuple(valid),
+        reviewed_by=" and ".join(valid) if len(valid) >= broken.needed else "",
+        reviewed_at=max(review.at for review in valid.values()),
+        verdict="; ".join(review.finding for review in valid.values()),
+    )
+
+
+def review_broken(workspace: Workspace, name: str, verdict: str, key: Signer | None = None) -> BrokenGlass:
+    """Sign what was found, as an approver who has not done it, with their own ``key`` or their key in the hub.
+
+    Raises Denied for anyone who may not, and Invalid where it is reviewed.
+    """
+    broken, finding = read_broken(workspace, name), verdict.strip()
+    reviewer, who, signer = signer_at_work(workspace, key)
+    if who.entity == broken.entity:
+        raise Denied("review", name, "you have broken it yourself", "Another approver has to review it")
+    if broken.reviewed_by or reviewer in broken.signed_by:
+        problem = f"{' and '.join(broken.signed_by)} reviewed it"
+        raise Invalid("review", name, problem, "See `keyturn incidents`")
+    insist_on_finding(name, finding, "--verdict")
+    at = workspace.hub_now().isoformat()
+    with record_action(workspace, "review", note=f"{name}: {finding}") as doing:
+        review = Review(reviewer, at, finding, sign_text(signer, broken.message(reviewer, at, finding)))
+        place = f"{REVIEWS}/{workspace.hub.identity().entity_id or reviewer}/{name}"
+        workspace.hub.claim_state(place, {"review": json.dumps(asdict(review))})
+        doing.note = f"{name}: by {reviewer}, digest {broken.digest}, signature {review.signature}; {finding}"
+    return read_broken(workspace, name)
+
+
+# --- in the hub
+
+
+def read_glass(workspace: Workspace, name: str) -> BrokenGlass:
+    """What was kept of it, without its reviews. Raises NotFound, and Invalid for a malformed entry."""
+    insist_on_name(name, "BG-")
+    place = f"{BROKEN}/{name}"
+    state = workspace.hub.read_state(place)
+    if state is None:
+        raise NotFound("find", name, "the glass was not broken under that name", "See `keyturn incidents`")
+    try:
+        data = json.loads(state.data["glass"])
+        # An earlier version kept a review here, which nobody had signed.
+        fields = {name: data[name] for name in data if name in BrokenGlass.__dataclass_fields__}
+        broken = BrokenGlass(**BrokenGlass(**fields).record)
+        if broken.id != name:
+            raise ValueError("id")
+    except (ValueError, TypeError, KeyError, AttributeError):
+        problem = f"the entry {place} of Keyturn's state is malformed"
+        raise Invalid("read", name, problem, "The ledger's entry `break glass` tells what was done") from None
+    return broken
+
+
+def load_reviews(workspace: Workspace, only: str = "") -> Mapping[str, list[Review]]:
+    """Reviews by what they are about, signed or not: ``only`` of one, by default of all."""
+    reviews: dict[str, list[Review]] = {}
+
+    def read(place: str) -> None:
+        name = place.rpartition("/")[2]
+        state = workspace.hub.read_state(place) if only in ("", name) else None
+        # What is no review is no signature either.
+        with suppress(ValueError, TypeError, KeyError):
+            if state is not None:
+                reviews.setdefault(name, []).append(Review(**json.loads(state.data["review"])))
+
+    read_entries(workspace, REVIEWS, read)
+    return reviews

@@ -1,0 +1,1 @@
+"""Connects catalogue, strategies, stores and providers: what each name opens."""

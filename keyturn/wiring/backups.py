@@ -1,0 +1,171 @@
+"""Backups as the operator's file declares them: the place, the keys that open them, and the hub to try restoring in."""
+
+import base64
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, cast
+
+from keyturn.catalogue.files.source import gather
+from keyturn.catalogue.operator.backups import (
+    AzurePlaceSettings,
+    BackupSettings,
+    DirectoryPlaceSettings,
+    GcsPlaceSettings,
+    PlaceSettings,
+    RestoreDrillSettings,
+    S3PlaceSettings,
+)
+from keyturn.core.errors import Invalid, KeyturnError
+from keyturn.core.ports.backups import BackupKeys, BackupPlace, Manifest
+from keyturn.core.ports.envelope import DataKeys
+from keyturn.ledger.ports import StoredLedger
+from keyturn.providers.data_keys import open_data_keys
+from keyturn.recovery.making import BACK_UP, BackupMaker
+from keyturn.recovery.manifests import SignatureCheck
+from keyturn.recovery.pruning import Retention
+from keyturn.recovery.subject import BackupSubject
+from keyturn.rotation.state.context import Workspace
+from keyturn.rotation.state.journal import record_action
+
+TRANSIT: Final = "transit:"
+OUTSIDE: Final = (
+    "Add a key that lies elsewhere: a KMS's, another hub's (transit:NAME@ADDRESS), or the public half of a recovery key"
+    " (x25519:PATH)"
+)
+DRILL_MOUNTS: Final = "keyturn-drill"
+"""Where a drill's mounts are in the scratch hub."""
+
+
+def open_place(settings: PlaceSettings) -> BackupPlace:
+    """The place. Raises Invalid for settings that can't work and for an extra that is not installed; Denied."""
+    try:
+        return _opened(settings)
+    except ModuleNotFoundError as error:
+        problem = f"the package {error.name} is missing"
+        raise Invalid("open", f"the place {settings.kind} of backups", problem, "Install keyturn[backup]") from None
+
+
+def _opened(settings: PlaceSettings) -> BackupPlace:
+    match settings:
+        case DirectoryPlaceSettings():
+            from keyturn.providers.files.backup_directory import BackupDirectory
+
+            return BackupDirectory(settings.directory)
+        case S3PlaceSettings():
+            from keyturn.providers.aws.backup_bucket import BackupBucket
+            from keyturn.providers.aws.client import AwsSettings
+
+            login = AwsSettings(settings.region, settings.endpoint_url, settings.profile, settings.role_arn)
+            return BackupBucket(settings.bucket, settings.prefix, login, retain=settings.retain, mode=settings.mode)
+        case AzurePlaceSettings():
+            from keyturn.providers.azure.backup_container import open_container
+
+            return open_container(
+                settings.account_url,
+                settings.container,
+                settings.prefix,
+                ca_file=settings.ca_file,
+                authority=settings.authority,
+                retain=settings.retain,
+                mode=settings.mode,
+            )
+        case GcsPlaceSettings():
+            from keyturn.providers.gcp.backup_bucket import open_bucket
+
+            return open_bucket(
+                settings.bucket,
+                settings.prefix,
+                endpoint=settings.endpoint,
+                retain=settings.retain,
+                mode=settings.mode,
+            )
+
+
+def open_backup_keys(names: Sequence[str], hub_address: str, env: Mapping[str, str] = os.environ) -> BackupKeys:
+    """The keys that wrap backups. Raises Invalid where all of them lie in the hub that is backed up: with it they would
+    be lost, and every backup of it.
+    """
+    try:
+        from keyturn.providers.keys.backup_seal import RecipientKeys
+    except ModuleNotFoundError as error:
+        problem = f"the package {error.name} is missing"
+        raise Invalid("open", "the keys of backups", problem, "Install keyturn[certificates]") from None
+    if all(lies_in(name, hub_address) for name in names):
+        problem = "every key that would open them lies in the hub that is backed up, and is lost with it"
+        raise Invalid("open", "the keys of backups", problem, OUTSIDE)
+    return RecipientKeys({name: open_data_keys(name, env, recovery=True) for name in names})
+
+
+def openable_keys(names: Sequence[str], env: Mapping[str, str] = os.environ) -> BackupKeys:
+    """Those of these keys that can be had here, to open backups with. Raises why the first can't where none can."""
+    from keyturn.providers.keys.backup_seal import RecipientKeys
+
+    opened, errors = dict[str, DataKeys](), list[KeyturnError]()
+    for name in names:
+        try:
+            opened[name] = open_data_keys(name, env, recovery=True)
+        except KeyturnError as error:
+            errors.append(error)
+    if not opened:
+        raise errors[0]
+    return RecipientKeys(opened)
+
+
+def open_backup_maker(workspace: Workspace, settings: BackupSettings, catalogue: Path | None = None) -> BackupMaker:
+    """What makes backups of this workspace, and of the catalogue in that directory. Raises what opening does."""
+    content = workspace.hub.content()
+    subject = BackupSubject(
+        content,
+        workspace.hub.fingerprint_keys,
+        cast("StoredLedger", workspace.ledger),
+        lambda: gather(catalogue).content if catalogue else {},
+        workspace.catalogue.id,
+        settings.versions,
+    )
+    signer = workspace.hub.signer(settings.sign_with) if settings.sign_with else None
+    keys = open_backup_keys(settings.keys, content.address)
+    return BackupMaker(subject, open_place(settings.place), keys, signer)
+
+
+def make_recorded_base(workspace: Workspace, settings: BackupSettings, catalogue: Path | None) -> Manifest:
+    """A new base, of which the ledger tells. Raises what opening and making do."""
+    maker = open_backup_maker(workspace, settings, catalogue)
+    with record_action(workspace, BACK_UP, note="a base") as doing:
+        manifest = maker.make_base()
+        doing.note = f"{manifest.name}, {manifest.counts['all']} entries"
+    return manifest
+
+
+def signature_check(settings: BackupSettings) -> SignatureCheck:
+    """Whose signature a backup has to bear: that of the key that the operator names, if any."""
+    from keyturn.providers.ledger.ed25519 import verify_ed25519
+
+    return SignatureCheck(verify_ed25519, base64.b64decode(settings.public_key or ""))
+
+
+def retention(settings: BackupSettings) -> Retention:
+    """How many chains are kept."""
+    return Retention(**settings.keep.model_dump())
+
+
+def lies_in(name: str, hub_address: str) -> bool:
+    """Whether a wrapping key is one of this hub's own."""
+    place, _, address = name.partition("@")
+    return place.startswith(TRANSIT) and address.rstrip("/").casefold() in ("", hub_address.rstrip("/").casefold())
+
+
+def declared_backups(settings: BackupSettings | None) -> BackupSettings:
+    """What the operator has declared. Raises Invalid for nothing."""
+    if settings is None:
+        problem = "the operator's file declares none"
+        raise Invalid("find", "backups", problem, "Add `backups:` to the file that KEYTURN_POLICY names")
+    return settings
+
+
+def declared_drill(settings: BackupSettings) -> RestoreDrillSettings:
+    """Where restoring is tried. Raises Invalid where nothing says."""
+    if settings.restore_drill is None:
+        problem = "nothing says in which hub to try it"
+        raise Invalid("drill", "restoring", problem, "Add `restore_drill:` with a scratch hub's address to `backups`")
+    return settings.restore_drill
