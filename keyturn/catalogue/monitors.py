@@ -1,24 +1,19 @@
 """What is usual when secrets are read, and what is not: settings for the detection of odd accesses."""
 
-import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import time
 from fnmatch import fnmatchcase
 from ipaddress import ip_network
-from typing import TYPE_CHECKING, Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-from keyturn.access_log.detection.policy import MonitorPolicy, React, Site, Tuning
-from keyturn.access_log.detection.rules.registry import RULES, rule_class
-from keyturn.catalogue.choice import CHOOSING, About, Choice, Classification
-from keyturn.core.ports.own_login import role_principals
+from keyturn.access_log.detection.policy import React, Site
+from keyturn.access_log.detection.rules.registry import RULES
+from keyturn.catalogue.choice import CHOOSING, About, Choice
 from keyturn.core.text.suggest import advice
 from keyturn.settings.fields import Line, Model, PositiveDuration, refused
 from keyturn.settings.timing import ClockTime, Timezone
-
-if TYPE_CHECKING:
-    from keyturn.catalogue.models import Catalogue
 
 WHOLE: Final = 1000
 """Thousandths, in which weights are counted."""
@@ -170,9 +165,9 @@ class MonitorSettings(Choice):
             made["addresses"] = tuple(map(ip_network, self.addresses))
         if self.sites:
             made["sites"] = tuple(_site(name, settings) for name, settings in self.sites.items())
-        made |= {key: _thousandths(value) for key in ("alert", "high") if (value := getattr(self, key)) is not None}
+        made |= {key: thousandths(value) for key in ("alert", "high") if (value := getattr(self, key)) is not None}
         weights = self.weights or WeightSettings()
-        made |= {f"{key}_weight": _thousandths(value) for key, value in weights if value is not None}
+        made |= {f"{key}_weight": thousandths(value) for key, value in weights if value is not None}
         return made
 
 
@@ -184,59 +179,6 @@ def _minutes(clock: time) -> int:
     return clock.hour * 60 + clock.minute
 
 
-def _thousandths(weight: float) -> int:
+def thousandths(weight: float) -> int:
+    """A weight as whole thousandths."""
     return round(weight * WHOLE)
-
-
-class DeclaredPolicies:
-    """The policies that a catalogue's monitors make: what one with more conditions says goes before the others.
-
-    Of two with as many, the one whose name comes later. The same objects for the same answers. ``own`` are Keyturn's
-    principals, who read decoys as all that is synced, are among everybody's readers, and end what is revoked.
-    """
-
-    def __init__(
-        self, monitors: Mapping[str, MonitorSettings], catalogue: "Catalogue", own: Collection[str] | None = None
-    ) -> None:
-        self._catalogue = catalogue
-        self._own = role_principals(os.environ) if own is None else frozenset(own)
-        self._monitors = sorted(monitors.items(), key=lambda named: (named[1].conditions, named[0]))
-        self._made: dict[tuple[bool, bool, bool, tuple[str, ...]], MonitorPolicy] = {}
-
-    def policy(self, principal: str, path: str) -> MonitorPolicy:
-        """For this principal at this secret."""
-        secret = self._catalogue.secrets.get(path)
-        about = secret.about if secret else None
-        fitting = [
-            (name, monitor)
-            for name, monitor in self._monitors
-            if monitor.means(principal, path, about, self._catalogue.mounts)
-        ]
-        restricted = bool(about and about.classification == Classification.RESTRICTED)
-        decoy, own = bool(secret and secret.decoy), principal in self._own
-        key = (restricted, decoy, own, tuple(name for name, _ in fitting))
-        if key not in self._made:
-            self._made[key] = merge([monitor for _, monitor in fitting], restricted=restricted, decoy=decoy, own=own)
-        return self._made[key]
-
-
-def merge(
-    monitors: list[MonitorSettings], *, restricted: bool, decoy: bool = False, own: bool = False
-) -> MonitorPolicy:
-    """What these say together, the last of them first; ``own`` principals are Keyturn's."""
-    changes: dict[str, Any] = {"restricted": restricted, "decoy": decoy and not own, "own": own}
-    tunings: dict[str, Tuning] = {}
-    for monitor in monitors:
-        changes |= monitor.changes()
-        for name, settings in (monitor.rules or {}).items():
-            tunings[name] = _tuned(tunings.get(name) or rule_class(name).tuning, settings)
-    if own:
-        changes["readers"] = ()
-    return MonitorPolicy(**changes, tunings=tunings)
-
-
-def _tuned(tuning: Tuning, settings: DetectionRuleSettings) -> Tuning:
-    weight = tuning.weight if settings.weight is None else _thousandths(settings.weight)
-    return Tuning(
-        weight, settings.count or tuning.count, settings.within or tuning.within, settings.react or tuning.react
-    )

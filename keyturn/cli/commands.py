@@ -17,7 +17,7 @@ from keyturn.core.actor import acting
 COMMANDS: Final = {
     "up": "local.stack:up",
     "down": "local.stack:down",
-    "status": "local.stack:status",
+    "status": "secrets.status_command:status",
     "dashboard": "secrets.dashboard:dashboard",
     "env": "local.stack:env",
     "login": "setup.login:login",

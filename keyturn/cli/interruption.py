@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Final
@@ -14,25 +14,18 @@ ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
-def continues_later(rest: str, workspace: str | None = None) -> Iterator[None]:
-    """Report what becomes of the ``rest`` when a signal ends this early, and wake the keeper of ``workspace``."""
+def continues_later(rest: str, wake: Callable[[], None] | None = None) -> Iterator[None]:
+    """Report what becomes of the ``rest`` when a signal ends this early, and call ``wake``, which wakes the keeper."""
     with signals_as_interrupt():
         try:
             yield
         except KeyboardInterrupt:
             with suppress(OSError):  # SIGHUP: the terminal may be gone, and the keeper is still to be woken
                 note_error(f"interrupted: {rest}")
-            if workspace is not None:
-                wake_quietly(workspace)
+            if wake is not None:
+                with suppress(OSError):
+                    wake()
             raise
-
-
-def wake_quietly(workspace: str) -> None:
-    """Wake the keeper, even when nothing can be written to the terminal any more."""
-    from keyturn.cli.emergencies.wake import wake_keeper
-
-    with suppress(OSError):
-        wake_keeper(workspace)
 
 
 @contextmanager

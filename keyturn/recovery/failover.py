@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, TerminalError, Unavailable
-from keyturn.core.ports.failover import EPOCH, SETTLED, AskedHub, Epoch, Peer, later, read_epoch, why_not
+from keyturn.core.ports.failover import EPOCH, SETTLED, Epoch, later, read_epoch, why_not
+from keyturn.core.ports.hub import AskedHub, Peer
 from keyturn.core.sensitive import SecretFields
 
 FORCE: Final = "keyturn failover promote --force"

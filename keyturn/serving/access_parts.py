@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from keyturn.access_log.detection.policy import MonitorPolicies
 from keyturn.access_log.reactions.port import Reaction
@@ -15,11 +15,10 @@ from keyturn.access_log.trail.identity import trail_name
 from keyturn.access_log.trail.merging import merge_trail
 from keyturn.access_log.trail.trail import Trail
 from keyturn.catalogue import Catalogue
-from keyturn.catalogue.monitors import DeclaredPolicies
+from keyturn.catalogue.monitor_policies import DeclaredPolicies
 from keyturn.client.clock import elapsed
 from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.keys.own_login import own_principals
-from keyturn.ledger.ports import StoredLedger
 from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.journal import actor_of
 from keyturn.serving.access_reader import AccessReader, Watch
@@ -29,6 +28,9 @@ from keyturn.serving.ledger_history import LedgerHistory, recorded_alerts
 from keyturn.serving.numbers.process import ALERTS, FAILURES
 from keyturn.serving.parts import Part, Tenure
 from keyturn.serving.site import Site
+
+if TYPE_CHECKING:
+    from keyturn.ledger.ports import StoredLedger
 
 LEDGER: Final = "ledger"
 """The reaction whose own record tells what it has told."""

@@ -1,8 +1,6 @@
 """The part that backs the hub up all the time: a base, and what has changed since, every half minute."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from datetime import timedelta
 
 from keyturn.client.clock import elapsed
 from keyturn.core.errors import KeyturnError, Missing, Superseded, TransientError
@@ -11,17 +9,7 @@ from keyturn.recovery.making import BACK_UP, BackupMaker
 from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.journal import record_action
 from keyturn.serving.parts import BACKUP, Part, PartHealth, Tenure
-from keyturn.serving.site import Site
-
-
-@dataclass(frozen=True)
-class BackupPlan:
-    """What makes the backups of a workspace, and how often: ``key`` is another once a new one has to be opened."""
-
-    open_maker: Callable[[Workspace], BackupMaker]
-    every: timedelta
-    base_every: timedelta
-    key: object
+from keyturn.serving.site import BackupPlan, Site
 
 
 class BackupPart:

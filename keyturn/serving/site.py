@@ -4,19 +4,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from keyturn.access_log.reactions.port import Reaction
 from keyturn.access_log.reactions.reactions import Reactions
 from keyturn.core.ports.access_source import AccessSource
+from keyturn.recovery.making import BackupMaker
 from keyturn.rotation.state.context import Workspace
 from keyturn.serving.numbers.board import Board, Look
 from keyturn.serving.numbers.displayed import Area
 from keyturn.serving.numbers.process import Counts
 from keyturn.sync.changes import ChangeSource
-
-if TYPE_CHECKING:
-    from keyturn.serving.backup_part import BackupPlan
 
 Wrap = Callable[[Reaction], Reaction]
 
@@ -26,6 +24,16 @@ class OpenReactions(Protocol):
 
     def __call__(self, wrap: Wrap) -> Reactions:
         """Raises Invalid for settings that can't be."""
+
+
+@dataclass(frozen=True)
+class BackupPlan:
+    """What makes the backups of a workspace, and how often: ``key`` is another once a new one has to be opened."""
+
+    open_maker: Callable[[Workspace], BackupMaker]
+    every: timedelta
+    base_every: timedelta
+    key: object
 
 
 @dataclass(frozen=True)
@@ -50,4 +58,4 @@ class Site:
     looks: Mapping[Area, Look] = field(default_factory=dict)
     board: Board = field(default_factory=Board)
     publishes: bool = False
-    backup_plan: "Callable[[Workspace], BackupPlan | None]" = lambda workspace: None
+    backup_plan: Callable[[Workspace], BackupPlan | None] = lambda workspace: None

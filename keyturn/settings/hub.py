@@ -3,18 +3,17 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from keyturn.core.errors import Invalid
 from keyturn.core.outbound import is_set, leaves_in_clear
 from keyturn.core.ports.grants import GRANT_TOKEN_ROLE
-from keyturn.settings.hub_login import HubLogin, TokenLogin, login_from_environment
+from keyturn.settings.durations import parse
+from keyturn.settings.hub_login import AppRoleLogin, HubLogin, TokenLogin, login_from_environment
 from keyturn.settings.tls import TlsSettings, tls_from_environment
-
-if TYPE_CHECKING:
-    from keyturn.settings.failover import FailoverSettings
 
 INSECURE_HTTP: Final = "KEYTURN_HUB_INSECURE_HTTP"
 """The variable that lets the hub be spoken to in clear over a network."""
@@ -79,8 +78,6 @@ class HubSettings:
             raise Invalid(
                 "find", "the hub", "VAULT_ADDR is not set", "Set it to the hub's address, as for the vault CLI"
             )
-        from keyturn.settings.failover import FailoverSettings
-
         tls = tls_from_environment(env)
         settings = HubSettings(
             env["VAULT_ADDR"],
@@ -111,3 +108,94 @@ def networks_in(text: str) -> tuple[str, ...]:
             hint = f"Set {TOKEN_ADDRESSES} to networks with commas between, such as 10.1.2.0/24,192.0.2.7/32"
             raise Invalid("read", TOKEN_ADDRESSES, f"{name!r} is no network", hint) from None
     return names
+
+
+# --- the other hub of two
+
+HUB_NAME: Final = "KEYTURN_HUB_NAME"
+PEER_NAME: Final = "KEYTURN_PEER_NAME"
+PEER_ADDRESS: Final = "KEYTURN_PEER_ADDR"
+PEER_CA_FILE: Final = "KEYTURN_PEER_CACERT"
+PEER_TOKEN_FILE: Final = "KEYTURN_PEER_TOKEN_FILE"
+PEER_ROLE_ID_FILE: Final = "KEYTURN_PEER_ROLE_ID_FILE"
+PEER_SECRET_ID_FILE: Final = "KEYTURN_PEER_SECRET_ID_FILE"
+LEASE: Final = "KEYTURN_FAILOVER_LEASE"
+NO_LEASE: Final = "none"
+"""The lease of an environment for emergencies."""
+
+VARIABLES: Final = (
+    HUB_NAME,
+    PEER_NAME,
+    PEER_ADDRESS,
+    PEER_CA_FILE,
+    PEER_TOKEN_FILE,
+    PEER_ROLE_ID_FILE,
+    PEER_SECRET_ID_FILE,
+    LEASE,
+)
+
+
+@dataclass(frozen=True)
+class FailoverSettings:
+    """``own`` is this hub's name, ``other`` that of ``peer``.
+
+    With a ``lease`` this hub is written only while the other one has answered within it; None where it is written also
+    while the other one can't be asked. Where that one answers and does not say which is written, nothing is written
+    while this is ``strict``.
+    """
+
+    own: str
+    other: str
+    peer: HubSettings
+    lease: timedelta | None = None
+    strict: bool = True
+
+    def without_lease(self) -> "FailoverSettings":
+        """The same for emergencies, which no hub holds up that is silent, or refuses to be asked."""
+        return replace(self, lease=None, strict=False)
+
+    @staticmethod
+    def from_environment(hub: HubSettings, env: Mapping[str, str] = os.environ) -> "FailoverSettings | None":
+        """The settings of ``hub`` for the other one; None where no variable names it. Raises Invalid for half of it."""
+        if not any(env.get(name) for name in VARIABLES):
+            return None
+        for name in (HUB_NAME, PEER_NAME, PEER_ADDRESS):
+            if not env.get(name):
+                variables = ", ".join(variable for variable in VARIABLES if env.get(variable))
+                hint = f"Set {HUB_NAME}, {PEER_NAME} and {PEER_ADDRESS} together, or none of them"
+                raise Invalid("find", "the other hub", f"{name} is not set, and {variables} is", hint)
+        if env[HUB_NAME] == env[PEER_NAME] or env[PEER_ADDRESS].rstrip("/") == hub.address.rstrip("/"):
+            problem = "both hubs have one name, or one address"
+            raise Invalid("find", "the other hub", problem, f"Correct {PEER_NAME} and {PEER_ADDRESS}")
+        peer = replace(
+            hub,
+            address=env[PEER_ADDRESS],
+            ca_file=env.get(PEER_CA_FILE) or hub.ca_file,
+            tls_server_name=None,
+            login=_login(env) or hub.login,
+        )
+        lease = env.get(LEASE, "")
+        settings = FailoverSettings(env[HUB_NAME], env[PEER_NAME], peer)
+        return settings.without_lease() if lease == NO_LEASE else replace(settings, lease=_lease(lease))
+
+
+def _login(env: Mapping[str, str]) -> HubLogin | None:
+    if file := env.get(PEER_TOKEN_FILE):
+        return TokenLogin(file=file)
+    if role := env.get(PEER_ROLE_ID_FILE):
+        return AppRoleLogin(role, env.get(PEER_SECRET_ID_FILE))
+    return None
+
+
+def _lease(text: str) -> timedelta | None:
+    if not text:
+        return None
+    try:
+        lease = parse(text)
+    except ValueError:
+        raise Invalid(
+            "read", LEASE, "it is no duration", "Write it like 5m, or none in the environment of the revoker"
+        ) from None
+    if lease < timedelta(seconds=15):
+        raise Invalid("read", LEASE, "it is shorter than what is looked at takes", "Give it 15s at least")
+    return lease

@@ -44,7 +44,7 @@ class KeyBase(Model):
     ADAPTER: ClassVar[str]
     """What opens the :class:`keyturn.core.ports.managed_keys.ManagedKey`, as MODULE:NAME; imported with the first one.
 
-    It is called with a :class:`keyturn.core.ports.managed_keys.KeyOpening`, and all settings but those in OWN.
+    It is called with a :class:`keyturn.core.ports.hub.KeyOpening`, and all settings but those in OWN.
     """
     EXTRA: ClassVar[str] = ""
     """The extra of the package that brings its SDK; empty where it needs none."""

@@ -18,10 +18,10 @@ from keyturn.core.errors import Denied, Invalid, NotFound, UnsupportedOperation
 from keyturn.core.notifications.notices import SECRET_ROTATED, Notice, message_id
 from keyturn.core.ports.consumers import ChecksHealth, NoticeSender
 from keyturn.core.ports.grants import AccountMaker
-from keyturn.core.ports.hub import Hub, StatePort
+from keyturn.core.ports.hub import Hub, KeyOpening, StatePort
 from keyturn.core.ports.keys import KeyMaker
 from keyturn.core.ports.ledger import Ledger
-from keyturn.core.ports.managed_keys import KeyOpening, ManagedKey
+from keyturn.core.ports.managed_keys import ManagedKey
 from keyturn.core.ports.stores import Store
 from keyturn.core.ports.strategies import Strategy
 from keyturn.core.redaction import discreet

@@ -11,7 +11,8 @@ from keyturn.access_log.detection.detector import Detector
 from keyturn.access_log.detection.policy import MonitorPolicies, MonitorPolicy, SamePolicy, Tuning
 from keyturn.access_log.detection.rules import tampering as mass_deletion
 from keyturn.catalogue import Catalogue
-from keyturn.catalogue.monitors import DeclaredPolicies, MonitorSettings
+from keyturn.catalogue.monitor_policies import DeclaredPolicies
+from keyturn.catalogue.monitors import MonitorSettings
 from keyturn.core.ports.access import CHANGE, DELETE, DESTROY, LOGIN, READ, Access
 from tests.access_log.hub import Hub
 

@@ -4,19 +4,23 @@ Each either is right by itself, or one command says what is wrong and the next p
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Final
 
 from keyturn.core.overrides import Waive
 from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.revocation.incidents.incident import Mode
+from keyturn.rotation.candidates import CANDIDATES
 from keyturn.rotation.repair.forget import forget
 from keyturn.rotation.repair.removed_entries import left_open
 from keyturn.rotation.repair.rename import rename
+from keyturn.rotation.run import rotate
 from keyturn.rotation.state.login_checks import Login, check_logins
 from tests.crash.site import Site
 from tests.faults.operators import Case
+from tests.support.hooks import Hooked, dead_holder, raising
 
 DOINGS: Final[list["Doing"]] = []
 RESTORED: Final[list["Doing"]] = []
@@ -258,6 +262,31 @@ def record_deleted_and_revoked(case: Case) -> None:
     case.forget_record()
     assert not case.revoke().open
     case.assert_right()
+
+
+@doing("deletes the candidate of an open rotation, and it is rotated")
+def candidate_deleted(case: Case) -> None:
+    lose_candidate(case)
+    assert "keyturn forget" in case.rotate()
+    forget(case.workspace, case.path)
+    case.rotate_with_room()
+    case.assert_right()
+
+
+@doing("deletes the candidate of an open rotation, and it is revoked")
+def candidate_deleted_and_revoked(case: Case) -> None:
+    lose_candidate(case)
+    assert not case.revoke().open
+    case.assert_right()
+
+
+def lose_candidate(case: Case) -> None:
+    """A worker is killed before it promotes, and somebody deletes the candidate that it has left."""
+    hub = Hooked(case.workspace.hub, write=raising(KeyboardInterrupt()))
+    with suppress(KeyboardInterrupt):
+        rotate(replace(case.workspace, hub=hub, holder=dead_holder()), case.path, Trigger.FORCE)
+    (candidate,) = case.site.lab.hub.list_state(f"{CANDIDATES}/{case.path}")
+    case.site.lab.root.secrets.kv.v2.delete_metadata_and_all_versions(candidate, mount_point="keyturn")
 
 
 @doing("writes nonsense into the rotation's record")

@@ -36,7 +36,7 @@ from tests.crash.kinds.clouds import IamKey
 from tests.crash.kinds.databases import OnMariaDB
 from tests.crash.site import Site
 from tests.support.clock import Clock
-from tests.support.lab import Declared, catalogue_data, fresh, load_whole
+from tests.support.lab import LOOSE, Declared, catalogue_data, fresh, load_whole
 
 STRATEGIES: Final = (
     "alternating-users, PostgreSQL",
@@ -385,4 +385,4 @@ def word_of(done: Any) -> str:
 def opened(site: Site, clock: Clock, *secrets: Declared) -> Workspace:
     """A Keyturn over these secrets and the local cloud."""
     catalogue = Catalogue.model_validate(catalogue_data(site.lab.world, secrets, site.store, site.consumers))
-    return replace(open_workspace(catalogue, site.lab.hub), clock=clock)
+    return replace(open_workspace(catalogue, site.lab.hub), clock=clock, limits=LOOSE)

@@ -46,7 +46,9 @@ def second_secret_revoked(case: Case) -> None:
     status = case.revoke()
     assert status.open
     assert CheckAnswer.REMAINING in answers(status, CheckSubject.KEPT_FIELDS)
-    case.put(case.secret_with(SecretFields({"admin_token": token_urlsafe(24)})))
+    current = case.current()
+    assert current is not None
+    case.put(current.merged(SecretFields({"admin_token": token_urlsafe(24)})))
     status = run.finish(replace(case.workspace, sleep=lambda seconds: None), status.incident.id)
     assert not status.open, status.left
     copy = case.copy()

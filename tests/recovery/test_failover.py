@@ -29,8 +29,7 @@ from keyturn.providers.vault import fence
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.recovery.failover import Pair, demote, promote, split
 from keyturn.rotation.run import rotate
-from keyturn.settings.failover import FailoverSettings
-from keyturn.settings.hub import HubSettings
+from keyturn.settings.hub import FailoverSettings, HubSettings
 from keyturn.settings.hub_login import TokenLogin
 from keyturn.wiring.registry import open_workspace
 from tests.manual.lines import lines_of

@@ -14,7 +14,8 @@ from keyturn.access_log.detection.detector import Detector
 from keyturn.access_log.detection.policy import React
 from keyturn.access_log.hub_log import HubAuditLog
 from keyturn.access_log.reactions.reactions import Reactions
-from keyturn.catalogue.monitors import DeclaredPolicies, MonitorSettings
+from keyturn.catalogue.monitor_policies import DeclaredPolicies
+from keyturn.catalogue.monitors import MonitorSettings
 from keyturn.core.errors import Unavailable
 from keyturn.core.notifications.channel import Announcement
 from keyturn.core.ports.ledger import Outcome

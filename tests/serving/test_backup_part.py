@@ -22,10 +22,9 @@ from keyturn.recovery.chains import OpenedChain, all_lines, newest_chain
 from keyturn.recovery.manifests import SignatureCheck
 from keyturn.rotation.state.context import Workspace
 from keyturn.serving import backup_part
-from keyturn.serving.backup_part import BackupPlan
 from keyturn.serving.parts import BACKUP, Tenure
 from keyturn.serving.registry import make_parts
-from keyturn.serving.site import Site
+from keyturn.serving.site import BackupPlan, Site
 from keyturn.wiring.backups import open_backup_maker, open_place, openable_keys
 from tests.recovery.conftest import make_recovery_key
 from tests.support.hooks import eventually

@@ -54,6 +54,12 @@ def test_tables_of_other_labels_begin_at_other_cases() -> None:
     assert {sampled(7, f"label {number}", 100, 10)[0] for number in range(200)} == set(range(10))
 
 
+@pytest.fixture(autouse=True)
+def ordinary_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These tests are about samples, also when a deep run tries them."""
+    monkeypatch.delenv(sampling.DEEP_VARIABLE, raising=False)
+
+
 class Case:
     """A test of a table, as pytest has collected it."""
 

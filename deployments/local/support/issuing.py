@@ -21,9 +21,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from deployments.local.support.certificate import Certificate
 from deployments.local.support.files import private_directory, write_private
 from deployments.local.support.ports import LOOPBACK
-from deployments.local.support.tls import Certificate
 
 HOST: Final = "localhost"
 ADDRESSES: Final = (LOOPBACK, "::1")

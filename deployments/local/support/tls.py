@@ -5,14 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-
-@dataclass(frozen=True)
-class Certificate:
-    """Three PEM files: the authority that signed it, the certificate, and its private key (0600)."""
-
-    authority: Path
-    certificate: Path
-    key: Path
+from deployments.local.support.certificate import Certificate as Certificate
 
 
 @dataclass(frozen=True)

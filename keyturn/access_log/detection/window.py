@@ -2,7 +2,7 @@
 
 from collections import deque
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 from keyturn.access_log.detection.bounds import drop_least
 from keyturn.access_log.detection.habits import DAY, Habits, program_of
@@ -11,9 +11,6 @@ from keyturn.access_log.detection.logins import NO_LOGINS, PrincipalLogins
 from keyturn.access_log.detection.networks import network_of
 from keyturn.access_log.detection.reorder import NEVER
 from keyturn.core.ports.access import Access
-
-if TYPE_CHECKING:
-    from keyturn.access_log.detection.profile import Profile
 
 ADDRESSES: Final = 1_000
 PATHS: Final = 10_000
@@ -46,11 +43,14 @@ class Visit:
 
 
 class SeenPath:
-    """A secret that a principal has asked for: when it was first and last given, and how such an access is judged."""
+    """A secret that a principal has asked for: when it was first and last given.
+
+    ``profile`` is a :class:`keyturn.access_log.detection.profile.Profile`, which says how such an access is judged.
+    """
 
     __slots__ = ("at", "begun", "profile")
 
-    def __init__(self, profile: "Profile") -> None:
+    def __init__(self, profile: Any) -> None:
         self.at = self.begun = NEVER
         self.profile = profile
 
@@ -88,7 +88,7 @@ class PrincipalWindow(Habits):
         self.times: deque[float] = deque(maxlen=1)
         self.addresses: dict[str, float] = {}
         self.paths: dict[str, SeenPath] = {}
-        self.profiles: dict[int, Profile] = {}
+        self.profiles: dict[int, Any] = {}
         self.read_at = self.last = self.back_to = self.back_until = self.watched_until = self.moved_at = NEVER
         self.moved_to = ""
         self.visit: Visit | None = None
@@ -99,7 +99,7 @@ class PrincipalWindow(Habits):
         while self.times and self.times[0] <= at - DAY:
             self.times.popleft()
 
-    def begin(self, path: str, profile: "Profile") -> SeenPath:
+    def begin(self, path: str, profile: Any) -> SeenPath:
         """Look at a secret that it has not asked for before."""
         seen_path = self.paths[path] = SeenPath(profile)
         if len(self.paths) > PATHS:

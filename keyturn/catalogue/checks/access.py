@@ -2,18 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from keyturn.catalogue.access_policies import LOW, SECTION, AccessPolicySettings, Effect
+from keyturn.catalogue.checks.world import World
 from keyturn.catalogue.choice import Classification
 from keyturn.catalogue.files.problems import KeyPath
 from keyturn.catalogue.hub_entries import database_roles
 from keyturn.catalogue.models import SecretDeclaration
 from keyturn.core.text.suggest import advice
 from keyturn.settings.stores import System
-
-if TYPE_CHECKING:
-    from keyturn.catalogue.checks.consistency import World
 
 Flaw = tuple[KeyPath, str, str]
 """Where in the entry, what is wrong, and the remedy."""
@@ -41,7 +39,7 @@ class Allowing:
         return max(self.reached, key=ORDER.index, default=None)
 
 
-def find_access_flaws(world: "World") -> Iterator[tuple[str, Flaw]]:
+def find_access_flaws(world: World) -> Iterator[tuple[str, Flaw]]:
     """Everything that policies give and may not: the policy's name, and what of it."""
     targets = _targets(world)
     allowing = dict[str, Allowing]()
@@ -59,25 +57,25 @@ def find_access_flaws(world: "World") -> Iterator[tuple[str, Flaw]]:
         yield from ((name, flaw) for flaw in _too_few_approvals(name, access, allowing))
 
 
-def _targets(world: "World") -> dict[str, str]:
+def _targets(world: World) -> dict[str, str]:
     """The target that each thing opens which a policy can give."""
     made = {f"{SECTION}/{name}": entry.target for name, entry in world.grants.items()}
     return made | {credential: role.target for credential, role in database_roles(world.hub).items()}
 
 
-def _allowing(policy: AccessPolicySettings, target: str, world: "World") -> Allowing:
+def _allowing(policy: AccessPolicySettings, target: str, world: World) -> Allowing:
     system = world.system("targets", target)
     there = {path: secret for path, secret in world.secrets.items() if _system(secret, world) == system}
     chosen = frozenset(secret.classification for path, secret in there.items() if policy.covers(path, secret.about))
     return Allowing(policy, target, chosen, {secret.classification: path for path, secret in there.items()})
 
 
-def _system(secret: SecretDeclaration, world: "World") -> System | None:
+def _system(secret: SecretDeclaration, world: World) -> System | None:
     target = getattr(secret.rotation, "target", None)
     return world.system("targets", target) if target else None
 
 
-def _other_targets(access: Allowing, world: "World") -> Iterator[Flaw]:
+def _other_targets(access: Allowing, world: World) -> Iterator[Flaw]:
     """The first secret that the policy is about and whose own target is another one."""
     for path, secret in world.secrets.items():
         own = getattr(secret.rotation, "target", None)

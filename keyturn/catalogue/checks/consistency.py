@@ -6,11 +6,9 @@ reported elsewhere): so one mistake hides no other.
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
 from keyturn.catalogue import drills
-from keyturn.catalogue.access_policies import AccessPolicySettings
 from keyturn.catalogue.checks import account_names, decoys, times
 from keyturn.catalogue.checks import copy_metadata as beside
 from keyturn.catalogue.checks import env_file_readers as readers
@@ -28,7 +26,7 @@ from keyturn.catalogue.checks.plain_data import (
     name_templates,
     text_at,
 )
-from keyturn.catalogue.consumers import ConsumerSettings
+from keyturn.catalogue.checks.world import World
 from keyturn.catalogue.destinations import EACH as FIELD
 from keyturn.catalogue.destinations import Destination, FieldPattern, SyncSettings, Update
 from keyturn.catalogue.exceptions import ExceptionSettings
@@ -37,12 +35,9 @@ from keyturn.catalogue.files.problems import KeyPath, Problem
 from keyturn.catalogue.files.source import SECTIONS, CatalogueEntry
 from keyturn.catalogue.freezes import illegal_pattern
 from keyturn.catalogue.grant_accounts import KINDS as GRANT_KINDS
-from keyturn.catalogue.grant_accounts import GrantAccountSettings
-from keyturn.catalogue.groups import Groups, members
-from keyturn.catalogue.models import SecretDeclaration
+from keyturn.catalogue.groups import members
 from keyturn.catalogue.pki import find_misfits
-from keyturn.catalogue.rules import RuleSettings
-from keyturn.catalogue.stores import STORE_KINDS, StoreSettings
+from keyturn.catalogue.stores import STORE_KINDS
 from keyturn.catalogue.targets import TargetSettings
 from keyturn.core.mounts import DEFAULT, EVERY, split
 from keyturn.core.text.path_patterns import apart, covers
@@ -58,56 +53,6 @@ SAMPLE: Final = "field"
 TARGET_KINDS: Final = {
     tag for model in models(TargetSettings) for tag in get_args(model.model_fields["kind"].annotation)
 }
-
-
-@dataclass(frozen=True)
-class World:
-    """All entries, by section and name, and what tells each store and target from the others.
-
-    ``complete`` is False where a file could not be read: then a name may be declared there.
-    """
-
-    entries: Mapping[str, Mapping[str, CatalogueEntry]]
-    systems: Mapping[tuple[str, str], System]
-    complete: bool
-    syncs: Mapping[str, SyncSettings] = field(default_factory=dict)
-    groups: Groups = field(default_factory=dict)
-    stores: Mapping[str, StoreSettings] = field(default_factory=dict)
-    rules: Mapping[str, RuleSettings] = field(default_factory=dict)
-    secrets: Mapping[str, SecretDeclaration] = field(default_factory=dict)
-    consumers: Mapping[str, ConsumerSettings] = field(default_factory=dict)
-    policies: Mapping[str, AccessPolicySettings] = field(default_factory=dict)
-    grants: Mapping[str, GrantAccountSettings] = field(default_factory=dict)
-    hub: Mapping[str, Any] = field(default_factory=dict)
-
-    def system(self, section: str, name: str) -> System:
-        """The remote system behind a store or target; one that is broken or undeclared stands for itself."""
-        return self.systems.get((section, name), ("", name))
-
-    def named(self, section: str) -> list[str]:
-        """Every name of that section, those of the stores that a group stands for too."""
-        members = (member for several in self.groups.values() for member in several) if section == "stores" else ()
-        return [*self.entries[section], *members]
-
-    def unsound(self, group: str) -> bool:
-        """Whether an entry of stores is broken, so that nobody knows what it stands for."""
-        return group in self.entries["stores"] and group not in self.groups and ("stores", group) not in self.systems
-
-    def kind(self, store: str) -> str | None:
-        """A store's kind, even of one that is broken otherwise."""
-        entry = self.entries["stores"].get(store.partition("/")[0])
-        kind = text_at(entry, "kind") if entry else None
-        return kind if kind in STORE_KINDS else None
-
-    def merges(self, store: str) -> bool:
-        """Whether single keys can be laid into secrets there."""
-        kind = self.kind(store)
-        return kind is None or STORE_KINDS[kind].MERGES
-
-    def gives_back(self, store: str) -> bool:
-        """Whether its values can be read; a store of no known kind is refused for that."""
-        kind = self.kind(store)
-        return kind is None or STORE_KINDS[kind].READABLE
 
 
 KUBERNETES: Final = "kubernetes"

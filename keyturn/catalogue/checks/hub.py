@@ -1,15 +1,13 @@
 """Whether what the section `hub:` names is declared, and of the kind that is wanted there."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from keyturn.catalogue.checks.plain_data import text_at
+from keyturn.catalogue.checks.world import World
 from keyturn.catalogue.files.problems import Problem
+from keyturn.catalogue.files.source import CatalogueEntry
 from keyturn.core.text.suggest import advice
-
-if TYPE_CHECKING:
-    from keyturn.catalogue.checks.consistency import World
-    from keyturn.catalogue.files.source import CatalogueEntry
 
 NEEDS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "jwt-role": ("method", ("jwt",)),
@@ -26,7 +24,7 @@ TARGET_KINDS: Final = ("postgresql", "mysql")
 """The kinds of target that a database engine is connected to here."""
 
 
-def find_hub_problems(entry: "CatalogueEntry", world: "World") -> Iterator[Problem]:
+def find_hub_problems(entry: CatalogueEntry, world: World) -> Iterator[Problem]:
     """Everything that an entry of `hub:` names and nothing declares."""
     key, kinds = NEEDS.get(text_at(entry, "kind") or "", ("", ()))
     if key and (name := text_at(entry, key)) is not None:
@@ -45,7 +43,7 @@ def find_hub_problems(entry: "CatalogueEntry", world: "World") -> Iterator[Probl
             yield entry.problem(("target",), f"{target} is not of kind {' or '.join(TARGET_KINDS)}", remedy)
 
 
-def _declared(entry: "CatalogueEntry", key: str, section: str, name: str, world: "World") -> Iterator[Problem]:
+def _declared(entry: CatalogueEntry, key: str, section: str, name: str, world: World) -> Iterator[Problem]:
     declared = world.entries[section]
     if name not in declared and world.complete:
         remedy = advice(name, declared, f"Declare it under {section}.")

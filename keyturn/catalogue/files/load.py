@@ -10,6 +10,7 @@ from typing import Any, Final
 from keyturn.catalogue.checks import consistency as checks
 from keyturn.catalogue.checks import permissions as power
 from keyturn.catalogue.checks.permissions import Surroundings
+from keyturn.catalogue.checks.world import World
 from keyturn.catalogue.files import partial, signature, source
 from keyturn.catalogue.files.environment import Expanded, expand, leave_open, variables, variables_in
 from keyturn.catalogue.files.explain import check_entry
@@ -236,7 +237,7 @@ def _examine(
     systems = {(kind, name): model.system for kind in ("stores", "targets") for name, model in made[kind].items()}
     sections = ("syncs", "groups", "stores", "rules", "secrets", "consumers", "grants", "hub")
     read_as = {section: made[section] for section in sections} | {"policies": made["access_policies"]}
-    world = checks.World(entries, systems, read.complete, **read_as)
+    world = World(entries, systems, read.complete, **read_as)
     return made, sorted({*problems, *checks.find_conflicts(world)}), breaches
 
 

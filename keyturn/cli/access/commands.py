@@ -15,7 +15,7 @@ from keyturn.cli.emergencies.approvals import SignWith, own_key
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import EXIT_CODES, FAILED
 from keyturn.cli.ledger import sources
-from keyturn.cli.ledger.proofs import KeyFileOption, KeyOption, OutOption, put
+from keyturn.cli.ledger.proof_files import KeyFileOption, KeyOption, OutOption, put
 from keyturn.cli.options import CatalogueOption, JsonOption, PathArgument
 from keyturn.cli.output import for_terminal, note, stamp, when, write_json, write_table, write_value
 from keyturn.core.errors import Invalid

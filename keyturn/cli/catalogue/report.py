@@ -10,7 +10,7 @@ import typer
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import EXIT_CODES, FAILED, end_command, naming_file
 from keyturn.cli.ledger import sources
-from keyturn.cli.ledger.proofs import KeyFileOption, KeyOption
+from keyturn.cli.ledger.proof_files import KeyFileOption, KeyOption
 from keyturn.cli.options import CatalogueOption, JsonOption
 from keyturn.cli.output import note, stamp, write_json, write_table
 from keyturn.core.errors import Invalid, Rewritten, TerminalError

@@ -1,11 +1,13 @@
 """``keyturn plan`` and ``apply``: what would be done to which copy, and doing exactly that."""
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from keyturn.cli.emergencies.wake import wake_keeper
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import FAILED, end_command, naming_file
 from keyturn.cli.interruption import continues_later
@@ -128,7 +130,7 @@ def apply(
             make_plan(workspace, arguments or [], deep, unseen=True) if file is None else load_plan(workspace, file)
         )
         names = WorkspaceNames.from_environment(os.environ)
-        with continues_later("the next sync or apply pushes what is left", names.name):
+        with continues_later("the next sync or apply pushes what is left", partial(wake_keeper, names.name)):
             results = apply_plan(workspace, planned)
             notices = notify_consumers(workspace, planned, results)
         done = Applied.after(workspace, planned, results, notices)

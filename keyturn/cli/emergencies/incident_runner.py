@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from keyturn.cli.emergencies.wake import wake_keeper
+from keyturn.cli.emergencies.wake import ANSWERS, wake_keeper
 from keyturn.cli.failures import BEHIND, FAILED, end_command, missing_package, of_the_system, say
 from keyturn.cli.output import note, write_json, write_table
 from keyturn.core.errors import KeyturnError, NotEnded, TransientError
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 FLOW: Final = "emergency-revoke"
 RESUME: Final = "resume-incident"
-
-ANSWERS: Final = 3.0
-"""Seconds in which the Prefect server has to answer; other commands wait for a minute."""
 
 BEGUN: Final = 30.0
 """Seconds in which a worker has to begin the run; after that it is done here.

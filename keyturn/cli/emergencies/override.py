@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from keyturn.cli.output import note
 
 if TYPE_CHECKING:
-    from keyturn.cli.emergencies.revoke import Request
+    from keyturn.cli.emergencies.request import RevocationRequest
     from keyturn.rotation.state.context import Workspace
 
 ACTION = "override policy"
@@ -16,7 +16,7 @@ SHOWN = 3
 """How many of the things that were let pass stand in the incident's reason; the ledger's entry has all it can hold."""
 
 
-def note_override(workspace: "Workspace", request: "Request") -> "Request":
+def note_override(workspace: "Workspace", request: "RevocationRequest") -> "RevocationRequest":
     """Say and write down what was let pass for this command alone; the request, whose reason tells it too."""
     from keyturn.core.ports.ledger import Outcome
     from keyturn.rotation.state.journal import entry, note_down

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import copy_context
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,9 +15,11 @@ from keyturn.cli.completion import complete_incident, complete_owner, complete_s
 from keyturn.cli.emergencies.drill import ModeOption, run_drill
 from keyturn.cli.emergencies.incident_runner import Carried, Through, carry_on, resume_hint, show_incident, tell_on_call
 from keyturn.cli.emergencies.override import note_override
+from keyturn.cli.emergencies.request import RevocationRequest
+from keyturn.cli.emergencies.wake import wake_keeper
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import say
-from keyturn.cli.interruption import signals_as_interrupt, wake_quietly
+from keyturn.cli.interruption import signals_as_interrupt
 from keyturn.cli.manual_commands import needing_hub, note_commands
 from keyturn.cli.options import (
     INCIDENT_TIMEOUT,
@@ -78,18 +80,6 @@ DrillOption = Annotated[bool, typer.Option("--drill", hidden=True)]
 """What `keyturn drill` was called before it had a name of its own."""
 
 
-@dataclass(frozen=True)
-class Request:
-    """What somebody wants ended, and why."""
-
-    selector: "Selector"
-    mode: Mode
-    reason: str
-    incident: str
-    since: datetime
-    expect: int = 0
-
-
 def revoke(
     paths: Paths = None,
     owner: Owner = "",
@@ -126,7 +116,7 @@ def revoke(
 
     since = datetime.now(UTC)
     selector = Selector(tuple(paths or ()), owner, classification, target, store, lease_prefix, fingerprint)
-    request = Request(selector, mode, reason.strip(), incident.strip(), since, expect)
+    request = RevocationRequest(selector, mode, reason.strip(), incident.strip(), since, expect)
     if drill:
         insist_on_a_drill(request, resume, preview)
         return run_drill(selector.paths[0], mode, request.reason, expect, catalogue, report, as_json=as_json)
@@ -145,7 +135,7 @@ def revoke(
         return show_incident(workspace, carried, report, as_json)
 
 
-def insist_on_sense(request: Request, resume: str, *, preview: bool, asks: bool) -> None:
+def insist_on_sense(request: RevocationRequest, resume: str, *, preview: bool, asks: bool) -> None:
     """Wrong usage where what is asked for makes no sense, or would end much without anybody to be asked."""
     from keyturn.revocation.selector import Selector
 
@@ -160,7 +150,7 @@ def insist_on_sense(request: Request, resume: str, *, preview: bool, asks: bool)
         raise typer.BadParameter("there is no terminal to ask on: give --yes, or name one secret alone")
 
 
-def insist_on_a_drill(request: Request, resume: str, preview: bool) -> None:
+def insist_on_a_drill(request: RevocationRequest, resume: str, preview: bool) -> None:
     """Wrong usage unless one secret is named, for an incident of its own."""
     if not may_go_unasked(request.selector) or resume or preview or request.incident:
         raise typer.BadParameter("--drill is for one PATH, which it leaves alone: nothing else can be chosen with it")
@@ -173,7 +163,7 @@ def may_go_unasked(selector: "Selector") -> bool:
     return len(selector.paths) == 1 and "*" not in selector.paths[0] and selector == Selector(paths=selector.paths)
 
 
-def show_preview(workspace: "Workspace", request: Request, as_json: bool) -> None:
+def show_preview(workspace: "Workspace", request: RevocationRequest, as_json: bool) -> None:
     """What would happen; nothing does."""
     from keyturn.cli.emergencies.incident_tables import preview_data
     from keyturn.revocation.incidents.consent import why_size_is_asked
@@ -199,7 +189,7 @@ def tell_preview(radius: "Preview", remark: str) -> None:
 # --- revoking
 
 
-def revoked(workspace: "Workspace", request: Request, yes: bool, through: Through) -> Carried:
+def revoked(workspace: "Workspace", request: RevocationRequest, yes: bool, through: Through) -> Carried:
     """Ask where somebody is there to answer, cut, and see it through."""
     from keyturn.revocation.incidents.consent import Consent
     from keyturn.revocation.incidents.resume import select_again
@@ -261,7 +251,7 @@ def by_hubs_clock(workspace: "Workspace", since: datetime) -> datetime:
     return by_hub_clock(since, workspace.hub.clock_ahead())
 
 
-def confirm(workspace: "Workspace", selection: "Selection", request: Request) -> int:
+def confirm(workspace: "Workspace", selection: "Selection", request: RevocationRequest) -> int:
     """Show what would end, and ask; how much whoever answers expects to end. Ends with 1 where the answer is no."""
     from keyturn.revocation.incidents.consent import why_size_is_asked
     from keyturn.revocation.preview import preview_revocation
@@ -357,5 +347,6 @@ def goes_on_later(incident: str, through: Through) -> Iterator[None]:
             if not isinstance(error, TerminalError):
                 with suppress(OSError):  # the terminal may be gone, and the keeper is still to be woken
                     note_error(resume_hint(incident))
-                wake_quietly(through.workspace)
+                with suppress(OSError):
+                    wake_keeper(through.workspace)
             raise

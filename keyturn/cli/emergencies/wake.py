@@ -10,6 +10,9 @@ from keyturn.core.workspaces import WorkspaceNames
 
 KEEPER: Final = "keeper"
 
+ANSWERS: Final = 3.0
+"""Seconds within which a Prefect server answers, or is not waited for."""
+
 
 def has_prefect() -> bool:
     """Whether a Prefect server is named here, and there is what speaks to it."""
@@ -23,7 +26,6 @@ def wake_keeper(workspace: str) -> None:
     """
     if not has_prefect():
         return
-    from keyturn.cli.emergencies.incident_runner import ANSWERS
     from keyturn.cli.running.watch import StillRuns, run_deployment
 
     try:

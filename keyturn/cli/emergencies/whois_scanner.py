@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from keyturn.cli.emergencies.incident_runner import Through, show_incident
-from keyturn.cli.emergencies.revoke import Request, insist_on_sense, revoked, show_preview
+from keyturn.cli.emergencies.request import RevocationRequest
+from keyturn.cli.emergencies.revoke import insist_on_sense, revoked, show_preview
 from keyturn.cli.failures import BEHIND, FAILED, end_command, naming_file
 from keyturn.cli.output import note, write_json, write_table
 from keyturn.core.errors import TerminalError, TransientError
@@ -49,7 +50,10 @@ def answer(workspace: "Workspace", file: Path, end: End | None, as_json: bool) -
     since = datetime.now(UTC)
     if end:
         insist_on_sense(
-            Request(Selector(), Mode.REPLACE, end.reason, "", since), "", preview=end.preview, asks=not end.yes
+            RevocationRequest(Selector(), Mode.REPLACE, end.reason, "", since),
+            "",
+            preview=end.preview,
+            asks=not end.yes,
         )
     leaks, unlooked, doubts = find_leaks(workspace, file)
     if end is None:
@@ -203,7 +207,7 @@ def end_leaks(
     if not leaks.working:
         insist_on_certainty(doubts)
         return note("nothing that was found works still: there is nothing to end")
-    request = Request(Selector(leaks.working), Mode.REPLACE, end.reason, "", since, end.expect)
+    request = RevocationRequest(Selector(leaks.working), Mode.REPLACE, end.reason, "", since, end.expect)
     if end.preview:
         return show_preview(workspace, request, as_json)
     return show_incident(workspace, revoked(workspace, request, end.yes, end.through), end.report, as_json)

@@ -16,7 +16,8 @@ import typer
 
 from keyturn.cli.failures import EXIT_CODES
 from keyturn.cli.ledger import sources, tables
-from keyturn.cli.ledger.proofs import OutOption, make_or_check_proof, verify_ledger
+from keyturn.cli.ledger.proof_files import OutOption
+from keyturn.cli.ledger.proofs import make_or_check_proof, verify_ledger
 from keyturn.cli.ledger.witness import witness
 from keyturn.cli.options import JsonOption
 from keyturn.cli.output import note, write_json, write_table, write_text

@@ -1,7 +1,5 @@
 """``keyturn ledger verify`` and ``prove``: what holds without trusting whoever keeps the ledger."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,39 +7,36 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from keyturn.cli.failures import FAILED, end_command, naming_file
+from keyturn.cli.failures import FAILED, end_command
 from keyturn.cli.ledger import sources, tables
 from keyturn.cli.ledger.hub import differences
+from keyturn.cli.ledger.proof_files import (
+    CheckpointsOption,
+    ExportOption,
+    FileOption,
+    KeyFileOption,
+    KeyOption,
+    KnownOption,
+    OutOption,
+    checkpoint_in,
+    insist_on_one,
+    opened_source,
+    put,
+    signed_at,
+)
 from keyturn.cli.ledger.witness import demand
 from keyturn.cli.options import CatalogueOption, JsonOption
-from keyturn.cli.output import note, when, write_json, write_table, write_text
-from keyturn.core.errors import Invalid, NotFound, Rewritten
+from keyturn.cli.output import note, write_json, write_table, write_text
+from keyturn.core.errors import NotFound, Rewritten
 
 if TYPE_CHECKING:
-    from keyturn.ledger.checkpoints import Checkpoint
-    from keyturn.ledger.ports import LedgerSource, StoredLedger
+    from collections.abc import Sequence
+
+    from keyturn.ledger.ports import StoredLedger
     from keyturn.ledger.proofs import Growth, Proof
     from keyturn.ledger.signed_notes import PublicKey
     from keyturn.ledger.verify import Verification
 
-FileOption = Annotated[
-    Path | None, typer.Option("--file", metavar="FILE", help="A ledger's SQLite file, or a copy of one.")
-]
-ExportOption = Annotated[
-    Path | None, typer.Option("--export", metavar="FILE", help="Entries that `keyturn ledger export` has written.")
-]
-CheckpointsOption = Annotated[
-    Path | None, typer.Option("--checkpoints", metavar="FILE", help="The checkpoints of an export.")
-]
-KnownOption = Annotated[
-    list[Path] | None,
-    typer.Option("--known", metavar="FILE", help="A checkpoint that you hold from elsewhere; several are allowed."),
-]
-KeyOption = Annotated[
-    list[str] | None,
-    typer.Option("--public-key", metavar="KEY", help="Believe this key and nothing else; several are allowed."),
-]
-KeyFileOption = Annotated[Path | None, typer.Option("--public-key-file", metavar="FILE", help="The same, from a file.")]
 WitnessesOption = Annotated[
     int, typer.Option("--witnesses", metavar="N", min=0, help="So many witnesses must have cosigned it.")
 ]
@@ -55,9 +50,6 @@ FreshOption = Annotated[
 AgainstHubOption = Annotated[
     bool,
     typer.Option("--against-hub", help="Hold it against the hub: every version, every entry, and CURRENT's values."),
-]
-OutOption = Annotated[
-    Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write there (mode 0600), not to standard output.")
 ]
 SequenceArgument = Annotated[int | None, typer.Argument(metavar="SEQUENCE", min=1, help="The entry's number.")]
 SinceOption = Annotated[
@@ -125,34 +117,6 @@ def age_of(text: str) -> timedelta:
         raise typer.BadParameter("write a duration such as 15m", param_hint="--fresh") from None
 
 
-def insist_on_one(file: Path | None, export: Path | None, checkpoints: Path | None) -> None:
-    """Wrong usage where it is not clear what is to be verified."""
-    if file and export:
-        raise typer.BadParameter("give --file or --export, not both")
-    if (export is None) != (checkpoints is None):
-        raise typer.BadParameter("an export is two files: give --export and --checkpoints")
-
-
-@contextmanager
-def opened_source(file: Path | None, export: Path | None, checkpoints: Path | None) -> "Iterator[LedgerSource]":
-    """What was asked for, or the ledger of the environment."""
-    if export is None:
-        with sources.read_only(file) as source:
-            yield source
-    else:
-        from keyturn.ledger.export_file import Exported
-
-        yield Exported(export, checkpoints)
-
-
-def checkpoint_in(file: Path) -> str:
-    """A signed checkpoint in a file. Raises Invalid, OSError."""
-    try:
-        return file.read_text()
-    except UnicodeDecodeError:
-        raise Invalid("read", str(file), "it is no checkpoint", "Give the signed note as it was made") from None
-
-
 def show_report(report: "Verification", keys: "Sequence[PublicKey]", as_json: bool) -> None:
     """What was found, and the exit code that belongs to it."""
     now, name = datetime.now(UTC), keys[0].name
@@ -214,17 +178,6 @@ def growth(ledger: "StoredLedger", since: Path) -> "Growth":
     return prove_growth(ledger, older, newest)
 
 
-def put(text: str, out: Path | None) -> None:
-    """To a file that only its owner reads, or to standard output."""
-    if out is None:
-        return write_text(text)
-
-    from keyturn.catalogue.files.append import write_file as written
-
-    with naming_file(out):
-        return written(out, f"{text}\n", mode=0o600)
-
-
 def checked(file: Path, keys: "Sequence[PublicKey]", as_json: bool) -> None:
     """Check the proof in ``file``, and show what it proves. Raises Invalid, Rewritten."""
     from keyturn.ledger.proofs import Growth, Proof
@@ -276,9 +229,3 @@ def show_growth(proof: "Growth", keys: "Sequence[PublicKey]", as_json: bool) -> 
             }
         )
     return write_text(f"proved: {newer.origin} was only added to between {signed_at(older)} and {signed_at(newer)}")
-
-
-def signed_at(checkpoint: "Checkpoint") -> str:
-    """A checkpoint in words."""
-    made = f" of {when(checkpoint.time)} UTC" if checkpoint.time else ""
-    return f"the signed checkpoint{made} over {checkpoint.size} entries"

@@ -8,7 +8,7 @@ import typer
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import BEHIND, end_command
 from keyturn.cli.ledger import sources
-from keyturn.cli.ledger.proofs import KeyFileOption, KeyOption, OutOption, put
+from keyturn.cli.ledger.proof_files import KeyFileOption, KeyOption, OutOption, put
 from keyturn.cli.options import (
     BreakGlassOption,
     CatalogueOption,

@@ -9,7 +9,7 @@ import typer
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import BEHIND, EXIT_CODES
 from keyturn.cli.ledger import sources
-from keyturn.cli.ledger.proofs import KeyFileOption, KeyOption, OutOption, put
+from keyturn.cli.ledger.proof_files import KeyFileOption, KeyOption, OutOption, put
 from keyturn.cli.options import CatalogueOption, JsonOption, PathArgument
 from keyturn.cli.output import note, stamp, when, write_json, write_table
 from keyturn.core.errors import Invalid

@@ -91,7 +91,7 @@ def declared_here(directory: Path | None, *, alone: bool) -> "Catalogue":
 def policies_of(file: Path | None, declared: "Catalogue") -> "MonitorPolicies":
     """The rules of a file, or of the catalogue. Raises Invalid."""
     from keyturn.catalogue.files.monitors_file import load_monitors
-    from keyturn.catalogue.monitors import DeclaredPolicies
+    from keyturn.catalogue.monitor_policies import DeclaredPolicies
 
     return DeclaredPolicies(load_monitors(file) if file else declared.monitors, declared)
 

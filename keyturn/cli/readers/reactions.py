@@ -12,8 +12,8 @@ from keyturn.access_log.reactions.ledger import LedgerReaction
 from keyturn.access_log.reactions.port import Reaction
 from keyturn.access_log.reactions.reactions import Reactions
 from keyturn.access_log.reactions.worker import Pacing, Worker
-from keyturn.cli.emergencies.incident_runner import ANSWERS, FLOW, Through, carry_on, tell_on_call
-from keyturn.cli.emergencies.wake import has_prefect
+from keyturn.cli.emergencies.incident_runner import FLOW, Through, carry_on, tell_on_call
+from keyturn.cli.emergencies.wake import ANSWERS, has_prefect
 from keyturn.cli.environment import spooled
 from keyturn.cli.output import note
 from keyturn.cli.setup.prefect_events import PrefectReaction

@@ -10,7 +10,7 @@ import typer
 
 from keyturn.cli.failures import EXIT_CODES, FAILED, end_command
 from keyturn.cli.ledger import sources
-from keyturn.cli.ledger.proofs import (
+from keyturn.cli.ledger.proof_files import (
     CheckpointsOption,
     ExportOption,
     FileOption,

@@ -1,6 +1,5 @@
 """``keyturn failover``: which of two hubs is written, and handing that over."""
 
-from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -14,6 +13,8 @@ from keyturn.cli.output import note, write_json, write_table
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotWritable, TransientError, Unwitnessed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from keyturn.providers.vault.hub import VaultHub
     from keyturn.recovery.failover import Handover, Pair, Side
 
@@ -129,8 +130,7 @@ def insist_on_clocks(name: str, hub_now: datetime, now: datetime) -> None:
 def opened_pair() -> "Iterator[tuple[Pair, VaultHub]]":
     """Both hubs of the environment. Raises Invalid where it names one alone."""
     from keyturn.recovery.failover import pair_of
-    from keyturn.settings.failover import HUB_NAME, PEER_ADDRESS, PEER_NAME
-    from keyturn.settings.hub import HubSettings
+    from keyturn.settings.hub import HUB_NAME, PEER_ADDRESS, PEER_NAME, HubSettings
 
     insist_on_hub()
     with connected_hub(HubSettings.from_environment()) as hub:

@@ -63,9 +63,9 @@ def samples_alone(**samples: Samples) -> Numbers:
 
 def secret_numbers(workspace: "Workspace", *, per_secret: bool = False) -> Numbers:
     """Every secret of the catalogue, without its copies."""
-    from keyturn.cli.local.stack import login_counts
     from keyturn.cli.secrets.copies import CatalogueCopies
     from keyturn.cli.secrets.status import secret_statuses
+    from keyturn.cli.secrets.status_command import login_counts
 
     statuses, _ = secret_statuses(workspace, lambda _: CatalogueCopies())
     groups = grouped(workspace, statuses)

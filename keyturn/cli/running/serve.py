@@ -36,10 +36,9 @@ if TYPE_CHECKING:
     from keyturn.core.ports.access_source import AccessSource
     from keyturn.recovery.making import BackupMaker
     from keyturn.rotation.state.context import Workspace
-    from keyturn.serving.backup_part import BackupPlan
     from keyturn.serving.numbers.process import Serving
     from keyturn.serving.parts import Part
-    from keyturn.serving.site import Site, Wrap
+    from keyturn.serving.site import BackupPlan, Site, Wrap
     from keyturn.serving.supervisor import Supervisor
     from keyturn.sync.changes import ChangeSource
 
@@ -159,7 +158,7 @@ def backup_plan(workspace: "Workspace") -> "BackupPlan | None":
     if (settings := workspace.catalogue.policy.backups) is None:
         return None
     from keyturn.cli.environment import catalogue_directory
-    from keyturn.serving.backup_part import BackupPlan
+    from keyturn.serving.site import BackupPlan
     from keyturn.wiring.backups import open_backup_maker
 
     def opened(current: "Workspace") -> "BackupMaker":

@@ -16,7 +16,7 @@ from keyturn.doctor.results import Grade
 from keyturn.pages.dashboard import Dashboard, Level, OtherLine, SecretLine
 
 if TYPE_CHECKING:
-    from keyturn.cli.local.stack import Overview
+    from keyturn.cli.secrets.overview import Overview
     from keyturn.cli.secrets.status import SecretStatus
     from keyturn.rotation.state.context import Workspace
 
@@ -40,7 +40,7 @@ def dashboard(output: OutputOption = Path("keyturn.html"), catalogue: CatalogueO
 
 def board_of(workspace: "Workspace") -> Dashboard:
     """All that the page shows, looked at now. Raises where no secret could be told."""
-    from keyturn.cli.local.stack import overview_of
+    from keyturn.cli.secrets.overview import overview_of
 
     return Drawing(workspace, overview_of(workspace)).board()
 

@@ -48,7 +48,7 @@ def show_due(
     from keyturn.cli.emergencies.approvals import find_unreviewed, tell_unreviewed
     from keyturn.cli.keys.commands import insist_on_sound, keys_of, tell_keys
     from keyturn.cli.keys.own_keys import is_late, own_keys_of, tell_own_keys
-    from keyturn.cli.local.stack import note_undeclared
+    from keyturn.cli.secrets.status_command import note_undeclared
     from keyturn.cli.setup.pki import authorities_of, insist_on_lasting, tell_authorities
     from keyturn.core.ports.restored import look_at_restoration
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from keyturn.cli.emergencies.wake import wake_keeper
 from keyturn.cli.environment import load_catalogue, opened_workspace, stack_in_use
 from keyturn.cli.failures import BEHIND, HELD, end_command
 from keyturn.cli.interruption import continues_later
@@ -168,7 +169,7 @@ def rotate_here(parameters: "dict[str, Any]", catalogue: Path | None, names: str
         path = parameters["path"]
         insist_on_strategy(workspace.secret(path))
         rest = f"the schedule finishes a rotation that was begun; at once: keyturn rotate {path}"
-        with continues_later(rest, names):
+        with continues_later(rest, partial(wake_keeper, names)):
             return run.rotate(workspace, **parameters)
 
 
@@ -226,7 +227,7 @@ def sync_here(path: str | None, deep: bool, catalogue: Path | None, names: str) 
         planned = plan(workspace, [path] if path else [], deep=deep, unseen=True)
         for remark in planned.remarks:
             note(remark)
-        with continues_later("the next sync pushes what is left", names):
+        with continues_later("the next sync pushes what is left", partial(wake_keeper, names)):
             results = apply_plan(workspace, planned)
             notices = notify_consumers(workspace, planned, results)
         return Copies(SyncReport.after(planned, results, notices))
@@ -299,7 +300,7 @@ def retire_here(path: str | None, waive: "Waive", catalogue: Path | None, names:
 
     with opened_workspace(catalogue) as workspace:
         paths = ready(workspace, path)
-        with continues_later("an end that was begun is finished by the next retire", names):
+        with continues_later("an end that was begun is finished by the next retire", partial(wake_keeper, names)):
             return Retirements(tuple(old for old in side_by_side(one, paths, SIDE_BY_SIDE) if old))
 
 

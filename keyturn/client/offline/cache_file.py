@@ -19,10 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from keyturn.client.cache import Cache, size_of
+from keyturn.client.cache import size_of
 from keyturn.client.machine import Machine, this_machine
 from keyturn.client.minimum_versions import Floor
 from keyturn.client.offline.contents import SLACK, Aged, Contents, decode, set_back
+from keyturn.client.offline.port import Keeping
 from keyturn.client.policy import CachePolicy
 from keyturn.client.private_directory import PrivateDirectory
 from keyturn.client.process_memory import guard_memory
@@ -94,7 +95,7 @@ class OfflineCache:
             "keyturn-path": os.path.realpath(self._directory.path / FILE),
         }
 
-    def begin(self, cache: Cache, statistics: Statistics, promised: "Promised") -> None:
+    def begin(self, cache: Keeping, statistics: Statistics, promised: "Promised") -> None:
         """Start anew in this process: what notices have promised holds again, and memory is guarded.
 
         Raises Invalid where another client of the process has begun with it.

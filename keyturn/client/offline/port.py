@@ -8,7 +8,7 @@ from keyturn.core.notifications.notices import Notice
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from keyturn.client.cache import Cache
+    from keyturn.client.minimum_versions import Floors
     from keyturn.client.policy import CachePolicy
     from keyturn.client.statistics import Statistics
 
@@ -16,10 +16,26 @@ if TYPE_CHECKING:
     """Gives nothing older than the notice for so many seconds; the notice came to another process of this host."""
 
 
+class Keeping(Protocol):
+    """What the offline file asks of the cache."""
+
+    floors: "Floors"
+
+    @property
+    def policy_of(self) -> "Callable[[str], CachePolicy]":
+        """The policy of each secret, by its path."""
+
+    def held(self, path: str) -> Secret | None:
+        """What is kept of it, however old."""
+
+    def adopt(self, secret: Secret, age: float, now: float, began: int) -> bool:
+        """Keep what was read ``age`` seconds ago; whether it may still be given."""
+
+
 class Offline(Protocol):
     """Keeps secrets and notices over restarts. Serves many threads; nothing raises but :meth:`note`."""
 
-    def begin(self, cache: "Cache", statistics: "Statistics", promised: "Promised") -> None:
+    def begin(self, cache: "Keeping", statistics: "Statistics", promised: "Promised") -> None:
         """This process begins, or a child of it that was forked: what notices have promised before holds again."""
 
     def put(self, secret: Secret, policy: "CachePolicy") -> None:
@@ -44,7 +60,7 @@ class Offline(Protocol):
 class NothingOffline:
     """Keeps nothing."""
 
-    def begin(self, cache: "Cache", statistics: "Statistics", promised: "Promised") -> None:
+    def begin(self, cache: "Keeping", statistics: "Statistics", promised: "Promised") -> None:
         """Nothing is there from before."""
 
     def put(self, secret: Secret, policy: "CachePolicy") -> None:

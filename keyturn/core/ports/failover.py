@@ -7,9 +7,8 @@ written no more. Two hubs of one epoch that name different hubs are written neit
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from keyturn.core.ports.grants import GrantsPort
 from keyturn.core.ports.hub import State
 
 EPOCH: Final = "failover/epoch"
@@ -51,33 +50,6 @@ class Epoch:
         """As the hub keeps it."""
         data = {"format": FORMAT, "epoch": self.number, "writable": self.writable, "wait": self.wait, "by": self.by}
         return {**data, "addresses": dict(self.addresses)} if self.addresses else data
-
-
-class AskedHub(Protocol):
-    """What is asked of either hub."""
-
-    def read_state(self, path: str) -> State | None:
-        """An entry of Keyturn's own mount."""
-
-    def cluster(self) -> str:
-        """The id of the cluster that serves it. One that was made from a snapshot of another has the other's."""
-
-    def grants(self) -> GrantsPort:
-        """What wraps."""
-
-
-@dataclass(frozen=True)
-class Peer:
-    """The other hub of two, as this process is told of it: ``own`` and ``name`` are what the two are called.
-
-    ``addresses`` are where it reaches the two, by these names; ``lease`` is in seconds.
-    """
-
-    own: str
-    name: str
-    hub: AskedHub
-    addresses: Mapping[str, str]
-    lease: float | None = None
 
 
 def read_epoch(state: State | None) -> Epoch | None:

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from keyturn.core.clocks import FIRST_YEAR, LAST_YEAR
 from keyturn.core.errors import Invalid, KeyturnError
@@ -21,9 +21,6 @@ from keyturn.core.ports.managed_keys import ManagedKey
 from keyturn.core.ports.own_login import OwnLogin
 from keyturn.core.rights.hub_setup import SetupPort
 from keyturn.core.sensitive import SecretFields
-
-if TYPE_CHECKING:
-    from keyturn.core.ports.failover import Peer
 
 RESTORED_AT = "keyturn-restored"
 """Custom metadata of an entry that came from a backup: the version's number, and when that had been made (RFC 3339)."""
@@ -461,3 +458,38 @@ class Hub(SecretsPort, StatePort, EnginesPort, Protocol):
 
     def cluster(self) -> str:
         """The id of the cluster that serves it. One that was made from a snapshot of another has the other's."""
+
+
+@dataclass(frozen=True)
+class KeyOpening:
+    """What the adapter of a key is opened with, beside its settings."""
+
+    name: str
+    engines: EnginesPort = field(repr=False)
+
+
+class AskedHub(Protocol):
+    """What is asked of either hub."""
+
+    def read_state(self, path: str) -> State | None:
+        """An entry of Keyturn's own mount."""
+
+    def cluster(self) -> str:
+        """The id of the cluster that serves it. One that was made from a snapshot of another has the other's."""
+
+    def grants(self) -> GrantsPort:
+        """What wraps."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """The other hub of two, as this process is told of it: ``own`` and ``name`` are what the two are called.
+
+    ``addresses`` are where it reaches the two, by these names; ``lease`` is in seconds.
+    """
+
+    own: str
+    name: str
+    hub: AskedHub
+    addresses: Mapping[str, str]
+    lease: float | None = None

@@ -5,15 +5,12 @@ ones go on opening what they have made, until something says that they shall not
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from keyturn.core.errors import Invalid, KeyturnError, Missing
-
-if TYPE_CHECKING:
-    from keyturn.core.ports.hub import EnginesPort
 
 
 class KeyCondition(StrEnum):
@@ -108,14 +105,6 @@ class EndsLater(Protocol):
 
     def cancel_end(self) -> None:
         """Let it stay, and be used again."""
-
-
-@dataclass(frozen=True)
-class KeyOpening:
-    """What the adapter of a key is opened with, beside its settings."""
-
-    name: str
-    engines: "EnginesPort" = field(repr=False)
 
 
 def refuse_condition(name: str, facts: KeyFacts) -> KeyturnError | None:

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 from keyturn.core.errors import Invalid, Unavailable
-from keyturn.core.ports.managed_keys import KeyCondition, KeyFacts, KeyOpening
+from keyturn.core.ports.hub import KeyOpening
+from keyturn.core.ports.managed_keys import KeyCondition, KeyFacts
 from keyturn.core.rights import kms_policies
 from keyturn.core.rights.kms_policies import KeyUse, same_policy
 from keyturn.providers.answers import reads_answers

@@ -14,7 +14,8 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.keyvault.keys import KeyClient, KeyRotationLifetimeAction, KeyRotationPolicy, KeyRotationPolicyAction
 
 from keyturn.core.errors import Denied, Missing, NotFound
-from keyturn.core.ports.managed_keys import KeyCondition, KeyFacts, KeyOpening
+from keyturn.core.ports.hub import KeyOpening
+from keyturn.core.ports.managed_keys import KeyCondition, KeyFacts
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.azure import client as azure
 

@@ -15,8 +15,8 @@ from keyturn.core.issued_tokens import GRANT_TOKENS, LEASE_TOKENS, IssuedToken
 from keyturn.core.ports.authorities import PkiEngine
 from keyturn.core.ports.backups import STATE, area_of
 from keyturn.core.ports.engines import Authority, IssuedLease
-from keyturn.core.ports.failover import EPOCH, Peer
-from keyturn.core.ports.hub import HubSecret, Identity, Right, SecretInfo, State, VersionInfo
+from keyturn.core.ports.failover import EPOCH
+from keyturn.core.ports.hub import HubSecret, Identity, Peer, Right, SecretInfo, State, VersionInfo
 from keyturn.core.ports.own_login import OwnLogin
 from keyturn.core.rights.rights import LEASE_TOKEN_ROLE, holds
 from keyturn.core.sensitive import SecretFields
@@ -39,8 +39,7 @@ from keyturn.providers.vault.mounts import KvMounts, insist_on_apart
 from keyturn.providers.vault.own_login import VaultOwnLogin
 from keyturn.providers.vault.setup import VaultSetup
 from keyturn.providers.vault.store_versions import version_state
-from keyturn.settings.failover import FailoverSettings
-from keyturn.settings.hub import HubSettings
+from keyturn.settings.hub import FailoverSettings, HubSettings
 from keyturn.settings.hub_login import AppRoleLogin
 
 THREADS: Final = 16

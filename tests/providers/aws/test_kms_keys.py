@@ -12,7 +12,8 @@ from deployments.local.emulators.aws import LocalAws
 from deployments.local.support.ports import free_port
 from keyturn.catalogue.keys.aws import AwsKmsKeySettings
 from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Unavailable, UnsupportedOperation
-from keyturn.core.ports.managed_keys import KeyCondition, KeyOpening
+from keyturn.core.ports.hub import KeyOpening
+from keyturn.core.ports.managed_keys import KeyCondition
 from keyturn.core.rights.kms_policies import same_policy
 from keyturn.keys.key_deletion import END, KEEP, end_key, keep_key
 from keyturn.ledger.entries import parse_leaf

@@ -19,7 +19,8 @@ from deployments.local.support.ports import free_port
 from keyturn.catalogue.keys.azure import AzureKeySettings
 from keyturn.core.errors import Denied, Missing, NotFound, Unavailable
 from keyturn.core.ports.envelope import DataKeys, SealRefused
-from keyturn.core.ports.managed_keys import KeyCondition, KeyOpening
+from keyturn.core.ports.hub import KeyOpening
+from keyturn.core.ports.managed_keys import KeyCondition
 from keyturn.providers.azure.data_keys import AzureDataKeys
 from keyturn.providers.azure.keys import AzureKey, open_key_client, span
 from keyturn.providers.vault.hub import VaultHub

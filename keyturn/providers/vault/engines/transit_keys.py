@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from keyturn.core.errors import Invalid, NotFound, Unavailable
-from keyturn.core.ports.managed_keys import Generations, KeyCondition, KeyFacts, KeyOpening, ManagedKey
+from keyturn.core.ports.hub import KeyOpening
+from keyturn.core.ports.managed_keys import Generations, KeyCondition, KeyFacts, ManagedKey
 from keyturn.providers.answers import reads_answers
 from keyturn.providers.vault.client import Calls
 

@@ -1,0 +1,19 @@
+"""A request for a revocation, as the command line has it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from keyturn.revocation.incidents.incident import Mode
+from keyturn.revocation.selector import Selector
+
+
+@dataclass(frozen=True)
+class RevocationRequest:
+    """What somebody wants ended, and why."""
+
+    selector: Selector
+    mode: Mode
+    reason: str
+    incident: str
+    since: datetime
+    expect: int = 0

@@ -1,0 +1,224 @@
+"""``keyturn status``: the services of the local stack, and the state of every secret."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from keyturn.cli.copies.grouped import CopyFailure, failure_lines
+from keyturn.cli.environment import (
+    known_stack,
+    opened_workspace,
+)
+from keyturn.cli.failures import UNKNOWN
+from keyturn.cli.options import CatalogueOption, JsonOption, Layout, OutputOption, layout_of
+from keyturn.cli.output import note, when, write_json, write_names, write_table, write_text
+from keyturn.core.errors import KeyturnError
+from keyturn.doctor.results import Grade
+
+if TYPE_CHECKING:
+    from deployments.local import stack as local
+    from deployments.local.home import Stack
+    from keyturn.cli.secrets.copies import CopyStatus
+    from keyturn.cli.secrets.status import SecretStatus
+    from keyturn.pages.dashboard import Dashboard
+    from keyturn.rotation.repair.removed_entries import Undeclared
+
+from keyturn.cli.local.stack import SERVICE_COLUMNS, service_row, services_of, stack_data
+from keyturn.cli.secrets.overview import Assessment, Overview, overview_of
+
+SHOWN: Final = 20
+"""So many copies of secrets that the catalogue does not name are shown to people."""
+
+
+WatchOption = Annotated[
+    int,
+    typer.Option("--watch", metavar="SECONDS", min=0, help="Look again this often, until Ctrl-C; at a terminal alone."),
+]
+
+
+def status(
+    catalogue: CatalogueOption = None,
+    as_json: JsonOption = False,
+    output: OutputOption = Layout.TABLE,
+    watch: WatchOption = 0,
+) -> None:
+    """Show the services, and where every secret stands.
+
+    Each secret with its version and age, when it is due, its copies (since when they fail) and its consumers.
+    """
+    layout = layout_of(output, as_json)
+    if not watch:
+        if code := show_status(catalogue, layout):
+            raise typer.Exit(code)
+        return None
+    if layout not in (Layout.TABLE, Layout.WIDE):
+        raise typer.BadParameter("--watch shows tables: give it without --json, --output json and --output name")
+    from keyturn.cli.redraw import redraw
+
+    def look() -> None:
+        show_status(catalogue, layout)
+
+    return redraw(look, watch)
+
+
+def show_status(catalogue: Path | None, layout: Layout) -> int:
+    """Look once, and show it; the exit code."""
+    stack = known_stack()
+    services = services_of(stack) if stack else []
+    stopped = stack is not None and not any(s.running for s in services if s.name == "openbao")
+    if stopped and not os.environ.get("VAULT_ADDR"):
+        note("the local stack's hub does not run, so its secrets are not shown; start it with `keyturn up`")
+        show_overview(stack, services, Overview(), layout)
+        return UNKNOWN
+    return show_secrets(stack, services, catalogue, layout)
+
+
+def show_secrets(
+    stack: "Stack | None", services: list["local.ServiceStatus"], catalogue: Path | None, layout: Layout
+) -> int:
+    """The services, and the secrets; the services are shown even where the hub can't be asked. The exit code."""
+    from keyturn.cli.secrets.dashboard import Drawing
+
+    try:
+        with opened_workspace(catalogue, looking=True) as workspace:
+            overview = overview_of(workspace)
+            overview = replace(overview, assessment=assess(Drawing(workspace, overview).board()))
+    except KeyturnError:
+        if services:
+            show_overview(stack, services, Overview(), layout)
+        raise
+    show_overview(stack, services, overview, layout)
+    return 0 if layout is Layout.NAME else overview.assessment.code
+
+
+def assess(board: "Dashboard") -> Assessment:
+    """By the same levels as the page of everything."""
+    from keyturn.pages.dashboard import Level
+
+    named = [(f"{line.kind} {line.name}".removeprefix("health "), line.level) for line in board.others]
+    named += [(line.path, line.level) for line in board.secrets]
+    failed, unknown = (tuple(name for name, level in named if level is wanted) for wanted in (Level.BAD, Level.UNKNOWN))
+    return Assessment(failed, (*unknown, *board.unseen))
+
+
+def show_overview(
+    stack: "Stack | None", services: list["local.ServiceStatus"], overview: Overview, layout: Layout
+) -> None:
+    """Both tables, or one JSON object, or the secrets' names."""
+    if layout is Layout.NAME:
+        return write_names(secret.path for secret in overview.secrets)
+    if layout is Layout.JSON:
+        return write_json(
+            {
+                "stack": stack_data(stack, services) if stack else None,
+                "hub": os.environ.get("VAULT_ADDR"),
+                "secrets": [secret.to_data() for secret in overview.secrets],
+                "others": [{"secret": place.item.path, **place.to_data()} for place in overview.others],
+                "copies": overview.counts,
+                "logins": login_counts(overview.secrets),
+                "undeclared": [{"path": left.path, "left": left.message} for left in overview.undeclared],
+                "keys": [key.to_data() for key in overview.keys],
+                "authorities": [authority.to_data() for authority in overview.authorities],
+                "restored": overview.restoration.to_data() if overview.restoration else None,
+                "hub_setup": overview.hub.to_data() if overview.hub else None,
+                "parts": [part.to_data() for part in overview.parts],
+                "access": [grant.to_data() for grant in overview.grants],
+                "unreviewed": [asdict(glass) for glass in overview.unreviewed],
+                "remarks": list(overview.remarks),
+                "health": {
+                    "state": overview.assessment.state,
+                    "failed": list(overview.assessment.failed),
+                    "unknown": list(overview.assessment.unknown),
+                    "checks": [check.to_data() for check in overview.health],
+                },
+            }
+        )
+    if services:
+        write_table(SERVICE_COLUMNS, map(service_row, services))
+    if services and overview.secrets:
+        write_text("")
+    if overview.restoration and overview.restoration.to_do:
+        note(overview.restoration.to_do)
+    if overview.secrets:
+        show_standings(overview)
+    if overview.keys and overview.at:
+        from keyturn.cli.keys.commands import tell_keys
+
+        tell_keys(overview.keys, overview.at)
+    if overview.authorities and overview.at:
+        from keyturn.cli.setup.pki import tell_authorities
+
+        tell_authorities(overview.authorities, overview.at)
+    if overview.unreviewed:
+        from keyturn.cli.emergencies.approvals import tell_unreviewed
+
+        tell_unreviewed(overview.unreviewed)
+    if overview.hub:
+        note(overview.hub.words)
+    for grant in overview.grants:
+        note(grant.words)
+    for part in overview.parts:
+        if part.problem:
+            note(f"{part.part} {part.problem}")
+    for check in overview.health:
+        if check.grade is not Grade.WELL:
+            note(f"{check.name}: {check.words}{f'. {check.remedy}' if check.remedy else ''}")
+    for line in overview.assessment.lines():
+        note(line)
+    return None
+
+
+def login_counts(secrets: Sequence["SecretStatus"]) -> dict[str, int]:
+    """How many secrets' CURRENT came to what when it was last tried: numbers for a monitor."""
+    from keyturn.rotation.state.login_checks import count_results
+
+    return count_results([secret.login for secret in secrets if secret.rotated_at and not secret.ended_by])
+
+
+def show_standings(overview: Overview) -> None:
+    """The secrets' table; what is wrong with copies stands on stderr, as it is long."""
+    from keyturn.cli.secrets.status import COLUMNS
+
+    write_table(COLUMNS, (secret.row() for secret in overview.secrets))
+    listed = [(secret.path, copy) for secret in overview.secrets for copy in secret.copies if copy.error]
+    listed += [(other.item.path, other) for other in overview.others[:SHOWN]]
+    for line in failure_lines(copy_failure(path, copy) for path, copy in listed):
+        note(line)
+    note_silent(overview.secrets)
+    if len(overview.others) > SHOWN:
+        note(f"and {len(overview.others) - SHOWN} more copies of secrets that only patterns push: see `keyturn plan`")
+    note_undeclared(overview.undeclared)
+    first = overview.restoration.to_do if overview.restoration else ""
+    for remark in overview.remarks:
+        if remark != first:
+            note(remark)
+    if overview.counts:
+        note(f"copies: {', '.join(f'{count} {action}' for action, count in overview.counts.items())}")
+
+
+def copy_failure(path: str, copy: "CopyStatus") -> CopyFailure:
+    """What is wrong with a copy, and since when."""
+    item = copy.item
+    return CopyFailure(item.store, item.name, path, copy.error or copy.state, copy.kind, copy.since)
+
+
+def note_silent(secrets: Sequence["SecretStatus"]) -> None:
+    """Why consumers have not heard of what somebody wrote, on stderr."""
+    listed = [(secret.path, hearing) for secret in secrets for hearing in secret.consumers if hearing.silence]
+    for path, hearing in listed[:SHOWN]:
+        since = f" (since {when(hearing.since)} UTC)" if hearing.since else ""
+        note(f"{hearing.consumer} of {path}: {hearing.silence.error if hearing.silence else ''}{since}")
+    if len(listed) > SHOWN:
+        note(f"and {len(listed) - SHOWN} more consumers")
+
+
+def note_undeclared(undeclared: Sequence["Undeclared"]) -> None:
+    """What is open of secrets that the catalogue declares no more, on stderr."""
+    for secret in undeclared[:SHOWN]:
+        note(f"NOT DECLARED {secret.path}: {secret.message}")
+    if len(undeclared) > SHOWN:
+        note(f"and {len(undeclared) - SHOWN} more that nothing declares")
