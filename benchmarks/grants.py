@@ -37,9 +37,10 @@ from deployments.local.support.ports import free_port
 from keyturn.catalogue import Catalogue
 from keyturn.catalogue.operator.approvals import ApprovalSettings, ApproverSettings
 from keyturn.client.clock import elapsed
+from keyturn.grants.access_request import AccessRequest
 from keyturn.grants.delivery import deliver_request
 from keyturn.grants.opening import open_access
-from keyturn.grants.requests import AccessRequest, Approval
+from keyturn.grants.requests import Approval
 from keyturn.grants.sweep import AT_ONCE, Sweeper
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.rotation.state.context import Workspace, side_by_side

@@ -13,7 +13,8 @@ from typing import Final
 
 from keyturn.catalogue.access_policies import KEEP
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound
-from keyturn.grants.requests import GRANTS, AccessRequest, load
+from keyturn.grants.access_request import GRANTS, AccessRequest
+from keyturn.grants.requests import load
 from keyturn.grants.reviews import last_moment, review_status
 from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.grant_store import AccessGrant, GrantStage, Receipt, grant_data, read_grant, receipt_place

@@ -13,17 +13,10 @@ from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, Locked
 from keyturn.core.ports.grants import WrappedCredential
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.text.passwords import PasswordPolicy, generate
+from keyturn.grants.access_request import AccessRequest
 from keyturn.grants.facts import AccessFacts
 from keyturn.grants.grants import GIVE, Delivery, read_delivery
-from keyturn.grants.requests import (
-    AccessRequest,
-    RequestState,
-    approvals_needed,
-    find_request,
-    sound_alarm,
-    status_of,
-    unknown_person,
-)
+from keyturn.grants.requests import RequestState, approvals_needed, find_request, sound_alarm, status_of, unknown_person
 from keyturn.grants.sight import AccessSight
 from keyturn.rotation.state.context import Workspace, alive
 from keyturn.rotation.state.grant_store import (

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from keyturn.core.errors import Denied
 from keyturn.core.sensitive import Sensitive
-from keyturn.grants.requests import AccessRequest, RequestState, status_of
+from keyturn.grants.access_request import AccessRequest
+from keyturn.grants.requests import RequestState, status_of
 from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.grant_store import AccessGrant, GrantStage, malformed_entry, read_grant
 

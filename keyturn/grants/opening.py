@@ -8,8 +8,9 @@ from typing import Final
 from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Rewritten
 from keyturn.core.ports.grants import WRAP
 from keyturn.core.sensitive import SecretFields
+from keyturn.grants.access_request import GRANTS, AccessRequest
 from keyturn.grants.grants import Delivery, read_delivery
-from keyturn.grants.requests import BEGINS, GRANTS, AccessRequest, RequestState, load, status_of
+from keyturn.grants.requests import BEGINS, RequestState, load, status_of
 from keyturn.rotation.state.actions import insist_on_name
 from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.grant_store import GRANTED, AccessGrant, GrantStage, Receipt, read_grant, receipt_place

@@ -14,16 +14,8 @@ from typing import Final
 
 from keyturn.core.errors import NotFound, Rewritten
 from keyturn.core.ports.ledger import Outcome
-from keyturn.grants.requests import (
-    APPROVE,
-    ASK,
-    BREAK,
-    AccessRequest,
-    approval_note,
-    asking_note,
-    from_data,
-    glass_note,
-)
+from keyturn.grants.access_request import AccessRequest
+from keyturn.grants.requests import APPROVE, ASK, BREAK, approval_note, asking_note, from_data, glass_note
 from keyturn.grants.reviews import REVIEW, review_message, review_note
 from keyturn.ledger.entries import Numbered
 from keyturn.ledger.ports import StoredLedger

@@ -20,12 +20,12 @@ from keyturn.catalogue.access_policies import AccessPolicySettings, Effect
 from keyturn.core.errors import Denied, Invalid, NotFound
 from keyturn.core.ports.ledger import Outcome, Signer
 from keyturn.core.text.plain_text import inert
+from keyturn.grants.access_request import ARCHIVE, GRANTS, AccessRequest
 from keyturn.grants.policies import PolicyIndex
 from keyturn.grants.sight import look_as_self
 from keyturn.rotation.signers import (
     Approval,
     Review,
-    canonical,
     count_approvals,
     find_approver,
     is_known,
@@ -35,14 +35,10 @@ from keyturn.rotation.signers import (
 from keyturn.rotation.state.actions import insist_on_name
 from keyturn.rotation.state.context import Workspace, side_by_side
 from keyturn.rotation.state.entries import AT_ONCE, read_entries, update_state
-from keyturn.rotation.state.grant_store import GRANTED, GrantStage, Receipt, read_grant, receipt_place
+from keyturn.rotation.state.grant_store import GrantStage, Receipt, read_grant, receipt_place
 from keyturn.rotation.state.hourly_limits import speak_up
 from keyturn.rotation.state.journal import entry, note_down, record_action
-from keyturn.settings.durations import show
 
-GRANTS: Final = "grants"
-ARCHIVE: Final = "access-archive"
-"""Where requests lie that are long over: ``access-archive/<entity>/<request>``."""
 ASK: Final = "ask for access"
 """What the ledger calls a request."""
 APPROVE: Final = "approve access"
@@ -61,11 +57,6 @@ FOLDER_DIGITS: Final = 4
 LONGEST_TEXT: Final = 300
 """Characters of a purpose, and of a ticket."""
 
-LATER: Final = ("approvals", "closed", "closed_by", "closed_at", "because", "review")
-"""What is not signed, since it comes after."""
-
-SAID_SINCE: Final = ("break_glass", "login")
-"""What is signed where it says something alone: requests that were signed before there was such a thing hold on."""
 
 SKEW: Final = timedelta(minutes=1)
 """How far the clocks of a hub's nodes may lie apart."""
@@ -81,73 +72,6 @@ class RequestState(StrEnum):
     OVER = "over"
     VOID = "void"
     """It is good for nothing any more: the policy has changed, or somebody has changed the request."""
-
-
-@dataclass(frozen=True)
-class AccessRequest:
-    """Access that somebody has asked for. ``entity`` is who, as the hub knows them; ``seconds`` for how long.
-
-    ``needed`` is how many have to approve it: one more than the policy says where it is unknown which person asks, and
-    none where the glass is broken, which another person reviews then.
-    ``login`` is the accessor of the login that it was asked for with.
-    """
-
-    id: str
-    path: str
-    seconds: int
-    purpose: str
-    ticket: str
-    policy: str
-    policy_digest: str
-    needed: int
-    entity: str
-    asked_by: str
-    asked_at: str
-    expires_at: str
-    nonce: str
-    approvals: tuple[Approval, ...] = ()
-    closed: str = ""
-    closed_by: str = ""
-    closed_at: str = ""
-    because: str = ""
-    break_glass: bool = False
-    review: Review | None = None
-    login: str = ""
-
-    @property
-    def digest(self) -> str:
-        """SHA-256, in hexadecimal digits, of all that an approval is for."""
-        signed = {
-            name: value
-            for name, value in asdict(self).items()
-            if name not in LATER and (value or name not in SAID_SINCE)
-        }
-        return hashlib.sha256(canonical(signed)).hexdigest()
-
-    @property
-    def message(self) -> bytes:
-        """What each approver signs."""
-        return f"keyturn access v1\n{self.digest}\n".encode()
-
-    @property
-    def words(self) -> str:
-        """What was asked for, for people."""
-        return f"{self.path} for {show(timedelta(seconds=self.seconds))}: {self.purpose}"
-
-    @property
-    def place(self) -> str:
-        """Where it lies in Keyturn's own mount."""
-        return f"{GRANTS}/{self.entity}/{self.id}"
-
-    @property
-    def archive_place(self) -> str:
-        """Where it lies once it is long over."""
-        return f"{ARCHIVE}/{self.entity}/{self.id}"
-
-    @property
-    def grant_place(self) -> str:
-        """Where that stands which is given for it."""
-        return f"{GRANTED}/{self.entity}/{self.id}"
 
 
 @dataclass(frozen=True)

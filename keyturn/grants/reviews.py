@@ -10,15 +10,9 @@ from typing import Final
 
 from keyturn.core.errors import Denied, Invalid
 from keyturn.core.ports.ledger import Signer
+from keyturn.grants.access_request import ARCHIVE, GRANTS, AccessRequest
 from keyturn.grants.grants import access_status
-from keyturn.grants.requests import (
-    ARCHIVE,
-    GRANTS,
-    AccessRequest,
-    find_request,
-    list_requests,
-    update_request,
-)
+from keyturn.grants.requests import find_request, list_requests, update_request
 from keyturn.rotation.signers import (
     Review,
     insist_on_finding,

@@ -6,9 +6,10 @@ Any round finishes what another one has left, and two at a time hurt nobody: a r
 from dataclasses import dataclass, field
 
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Locked
+from keyturn.grants.access_request import AccessRequest
 from keyturn.grants.delivery import give_if_approved
 from keyturn.grants.grants import access_status
-from keyturn.grants.requests import AccessRequest, RequestState, find_request, list_requests, state_words
+from keyturn.grants.requests import RequestState, find_request, list_requests, state_words
 from keyturn.grants.sight import AccessSight
 from keyturn.grants.sweep import Sweeper, SweepResult
 from keyturn.grants.telling import AccessNews, Herald

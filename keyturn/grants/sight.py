@@ -4,18 +4,16 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import cached_property
 from threading import Lock
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, TypeVar
 
 from keyturn.core.errors import Denied, KeyturnError
 from keyturn.core.ports.grants import LoginFacts
+from keyturn.grants.access_request import AccessRequest
 from keyturn.grants.facts import AccessFacts, Subject
 from keyturn.grants.policies import PolicyIndex
 from keyturn.revocation.incidents.incident import Incident
 from keyturn.revocation.incidents.store import list_incidents
 from keyturn.rotation.state.context import Workspace
-
-if TYPE_CHECKING:
-    from keyturn.grants.requests import AccessRequest
 
 T = TypeVar("T")
 
@@ -81,7 +79,7 @@ class AccessSight:
         incidents = self._once(lambda: self.incidents)
         return None if incidents is None else any(path in each.paths and not each.closed_at for each in incidents)
 
-    def facts_of(self, request: "AccessRequest") -> AccessFacts | None:
+    def facts_of(self, request: AccessRequest) -> AccessFacts | None:
         """What a request is judged by now, on behalf of who has asked; None where the hub knows them no more.
 
         Their login is that which they have asked with, as the hub tells it. Raises what keeps the hub from telling.
@@ -108,7 +106,7 @@ class AccessSight:
             return None
         return self._alerts(login.principal, self._workspace.hub_now() - LATELY)
 
-    def login_of(self, request: "AccessRequest") -> LoginFacts | None:
+    def login_of(self, request: AccessRequest) -> LoginFacts | None:
         """The login that it was asked for with; None where it has ended, or is somebody else's."""
         login = self._grants.login_of(request.login) if request.login else None
         return login if login and login.entity == request.entity else None

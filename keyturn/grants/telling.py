@@ -15,7 +15,8 @@ from typing import Final
 from keyturn.core.errors import Invalid, KeyturnError, NotFound
 from keyturn.core.notifications.channel import Announcement
 from keyturn.core.text.plain_text import inert
-from keyturn.grants.requests import GRANTS, AccessRequest, RequestState, is_over, load, status_of
+from keyturn.grants.access_request import GRANTS, AccessRequest
+from keyturn.grants.requests import RequestState, is_over, load, status_of
 from keyturn.grants.reviews import review_status
 from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.entries import update_state

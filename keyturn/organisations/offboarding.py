@@ -17,7 +17,7 @@ from keyturn.core.record import Record
 from keyturn.core.rights.rights import HubPlaces
 from keyturn.core.workspaces import WorkspaceNames
 from keyturn.grants import requests
-from keyturn.grants.requests import AccessRequest
+from keyturn.grants.access_request import AccessRequest
 from keyturn.organisations.hub_logins import made_for, remove_made
 from keyturn.organisations.offboarding_store import Offboarding, claim_project, find_offboarding, update_offboarding
 from keyturn.organisations.projects import left_to_people, project_paths, shared_uses

@@ -16,7 +16,7 @@ from keyturn.core.ports.grants import WRAP
 from keyturn.core.ports.viewers import DASHBOARD
 from keyturn.core.rights.hub_setup import HUB_CHECKS, LISTED, SETUP, Kind
 from keyturn.core.rights.rights import ANYTHING, HubRule, Section, allow, merged
-from keyturn.grants.requests import ARCHIVE, GRANTS
+from keyturn.grants.access_request import ARCHIVE, GRANTS
 from keyturn.grants.telling import ACCESS_TOLD
 from keyturn.keys.key_rotations import MANAGED_KEYS
 from keyturn.ledger.forwarding import FORWARDING

@@ -13,9 +13,9 @@ from keyturn.catalogue.grant_accounts import GrantAccountSettings
 from keyturn.core.errors import Conflict, Denied, Rewritten, Unavailable
 from keyturn.core.sensitive import Sensitive
 from keyturn.grants import requests
+from keyturn.grants.access_request import AccessRequest
 from keyturn.grants.delivery import deliver_access
 from keyturn.grants.opening import OpenedAccess, open_access, return_access
-from keyturn.grants.requests import AccessRequest
 from keyturn.grants.sweep import Sweeper, SweepResult
 from keyturn.providers.postgresql.given_accounts import GivenAccounts
 from keyturn.revocation import run

@@ -10,8 +10,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from keyturn.core.errors import NotFound, Rewritten
 from keyturn.core.ports.ledger import Entry, Outcome
+from keyturn.grants.access_request import AccessRequest
 from keyturn.grants.proofs import AccessProof, check_access, happenings, prove_access
-from keyturn.grants.requests import APPROVE, AccessRequest, approval_note
+from keyturn.grants.requests import APPROVE, approval_note
 from keyturn.grants.reviews import review_message
 from keyturn.providers.ledger.ed25519 import verify_ed25519
 from keyturn.providers.ledger.sqlite import SqliteLedger

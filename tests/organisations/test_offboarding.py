@@ -14,7 +14,8 @@ from keyturn.cli.secrets.copies import look_at_copies
 from keyturn.cli.secrets.status import secret_statuses
 from keyturn.core.errors import Invalid, NotFound, Rewritten
 from keyturn.core.sensitive import SecretFields
-from keyturn.grants.requests import AccessRequest, RequestState, find_request, status_of
+from keyturn.grants.access_request import AccessRequest
+from keyturn.grants.requests import RequestState, find_request, status_of
 from keyturn.organisations import offboarding
 from keyturn.organisations.offboarding import offboard_project, plan_offboarding
 from keyturn.organisations.offboarding_proof import OffboardingProof, check_offboarding, prove_offboarding

@@ -21,7 +21,8 @@ from keyturn.core.errors import Unavailable
 from keyturn.core.notifications.channel import Announcement
 from keyturn.core.ports.ledger import Entry, Outcome
 from keyturn.grants import requests
-from keyturn.grants.requests import AccessRequest, RequestState
+from keyturn.grants.access_request import AccessRequest
+from keyturn.grants.requests import RequestState
 from keyturn.ledger.entries import parse_leaf
 from keyturn.rotation.signers import Approval
 from keyturn.rotation.state.context import Workspace

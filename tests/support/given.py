@@ -6,9 +6,9 @@ from typing import Any
 
 from deployments.local.prepare import END_ACCOUNT, OWNER
 from keyturn.grants import requests
+from keyturn.grants.access_request import AccessRequest
 from keyturn.grants.delivery import deliver_access
 from keyturn.grants.opening import OpenedAccess, open_access
-from keyturn.grants.requests import AccessRequest
 from keyturn.grants.sweep import Sweeper, SweepResult
 from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.grant_store import GRANTED, AccessGrant, read_grant

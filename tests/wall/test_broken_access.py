@@ -12,8 +12,9 @@ from keyturn.catalogue.operator.approvals import ApprovalSettings, ApproverSetti
 from keyturn.core.errors import Denied, Invalid
 from keyturn.core.ports.ledger import Outcome
 from keyturn.grants import requests
+from keyturn.grants.access_request import AccessRequest
 from keyturn.grants.delivery import deliver_access
-from keyturn.grants.requests import AccessRequest, RequestState
+from keyturn.grants.requests import RequestState
 from keyturn.grants.reviews import REVIEW_WITHIN, list_broken_access, review_access, review_message, review_status
 from keyturn.rotation.signers import Review
 from keyturn.rotation.state.context import Workspace

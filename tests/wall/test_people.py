@@ -18,6 +18,7 @@ from keyturn.core.actor import Acting, acting, going_past_rules
 from keyturn.core.errors import Denied, Invalid
 from keyturn.core.ports.ledger import Outcome
 from keyturn.grants import requests
+from keyturn.grants.access_request import AccessRequest
 from keyturn.grants.delivery import deliver_access
 from keyturn.providers.keys.note_signer import KeySigner
 from keyturn.revocation.incidents.incident import Incident
@@ -387,7 +388,7 @@ def given(lab: Lab) -> GivenSite:
     )
 
 
-def ask_as_robot(given: GivenSite, *, break_glass: bool = False) -> requests.AccessRequest:
+def ask_as_robot(given: GivenSite, *, break_glass: bool = False) -> AccessRequest:
     path, half = given.access.secret.path, timedelta(minutes=30)
     return requests.ask_for_access(given.at_work("robot"), path, half, "a job", break_glass=break_glass)
 

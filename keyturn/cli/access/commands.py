@@ -21,9 +21,9 @@ from keyturn.cli.output import for_terminal, note, stamp, when, write_json, writ
 from keyturn.core.errors import Invalid
 
 if TYPE_CHECKING:
+    from keyturn.grants.access_request import AccessRequest
     from keyturn.grants.facts import AccessFacts
     from keyturn.grants.policies import AccessDecision, Ruling
-    from keyturn.grants.requests import AccessRequest
     from keyturn.rotation.state.context import Workspace
 
 KEY_BYTES: Final = 32
@@ -417,8 +417,8 @@ def shown_value(value: Any) -> str:
 
 def request_data(workspace: "Workspace", request: "AccessRequest") -> dict[str, Any]:
     """All that is signed, and how it stands now."""
+    from keyturn.grants.access_request import LATER
     from keyturn.grants.grants import access_status
-    from keyturn.grants.requests import LATER
     from keyturn.grants.reviews import review_status
 
     review, status = review_status(workspace, request), access_status(workspace, request)

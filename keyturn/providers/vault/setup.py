@@ -6,13 +6,13 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 from hvac.exceptions import VaultError
 
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Taken
 from keyturn.core.fingerprint_keys import FIRST_KEY
-from keyturn.core.ports.hub import State
+from keyturn.core.ports.hub import Hub, State
 from keyturn.core.rights.hub_setup import NAMESPACES
 from keyturn.core.rights.rights import holds
 from keyturn.core.sensitive import Sensitive
@@ -22,10 +22,7 @@ from keyturn.providers.connection_errors import find_cause
 from keyturn.providers.vault.capabilities import capabilities_at
 from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.own_login import PLACE
-
-if TYPE_CHECKING:
-    from keyturn.providers.vault.hub import VaultHub
-
+from keyturn.settings.hub import HubSettings
 
 LONGEST_WORDS: Final = 400
 """Characters that are shown of what the hub says."""
@@ -35,10 +32,16 @@ APPROLE: Final = "auth/approle/role"
 
 
 @reads_answers("the hub")
+class ConfiguredHub(Hub, Protocol):
+    """A hub whose settings are known."""
+
+    settings: HubSettings
+
+
 class VaultSetup:
     """A :class:`keyturn.rights.hub_apply.HubPort` over a hub's connections."""
 
-    def __init__(self, calls: Calls, hub: "VaultHub") -> None:
+    def __init__(self, calls: Calls, hub: ConfiguredHub) -> None:
         self._calls = calls
         self._hub = hub
         self._lacking = False
