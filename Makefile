@@ -18,7 +18,7 @@ setup:  ## make the virtual environment, .venv
 	@deployments/setup.sh $(VENV)
 
 demo: setup  ## start the whole stack on loopback and rotate before your eyes (KEEP=1 keeps it)
-	@$(PY) -m deployments.local.demo
+	@$(PY) -m local.demo
 
 test: setup  ## all tests; ARGS goes to pytest (ARGS=tests/core/test_cron.py: one file)
 	$(PYTEST) $(ARGS)
@@ -28,7 +28,7 @@ check: setup  ## style, types (those of the tests too), and what is known agains
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/bandit --quiet --recursive --configfile pyproject.toml keyturn flows tasks blocks deployments
-	$(PY) -m deployments.supply_chain audit
+	$(PY) -m tools.supply_chain audit
 
 production-test: setup  ## the whole topology on loopback, where everything dies once (KEYTURN_FLEET=500: half an hour)
 	KEYTURN_FLEET=$${KEYTURN_FLEET:-500} $(VENV)/bin/pytest --capture=no tests/production $(ARGS)
@@ -40,13 +40,13 @@ wheel: setup  ## build the wheel into dist/
 	$(PY) -m hatchling build --target wheel
 
 release: setup  ## wheel, sdist, bill of materials and signed provenance into dist/release (KEYTURN_RELEASE_KEY=FILE)
-	@$(PY) -m deployments.release build dist/release
+	@$(PY) -m tools.release build dist/release
 
 sbom: setup  ## write a bill of materials (CycloneDX) into dist/
-	$(PY) -m deployments.supply_chain sbom dist/keyturn.cdx.json
+	$(PY) -m tools.supply_chain sbom dist/keyturn.cdx.json
 
 licences: setup  ## write docs/licences.md, after make lock
-	$(PY) -m deployments.supply_chain licences docs/licences.md
+	$(PY) -m tools.supply_chain licences docs/licences.md
 
 lock: setup  ## lock the dependencies, from pyproject.toml (UPGRADE=--upgrade: newer ones)
 	sed -n 's/ *\\$$//; /^uv==/p' requirements-setup.txt | $(UV_COMPILE) $(UPGRADE) -o requirements-setup.txt -
@@ -56,19 +56,19 @@ lock: setup  ## lock the dependencies, from pyproject.toml (UPGRADE=--upgrade: n
 	$(UV_COMPILE) --extra image --constraint requirements.lock --no-emit-package keyturn -o requirements-image.lock pyproject.toml
 
 manifests: setup  ## write deployments/kustomize from the Helm chart
-	$(PY) -m deployments.manifests
+	$(PY) -m tools.manifests
 
 digests: setup  ## write images.env: the containers' images by digest (needs Docker, and the registries)
-	@$(PY) -m deployments.image_digests images.env
+	@$(PY) -m tools.image_digests images.env
 
 screenshot: setup  ## take the pictures in docs/images, from a stack that runs
-	$(PY) -m deployments.screenshot
+	$(PY) -m tools.screenshot
 
 manual: setup  ## build the manual as a site, into dist/manual/site
-	$(PY) -m deployments.manual
+	$(PY) -m tools.manual
 
 clean:  ## remove what was made here
 	@if [ -f .keyturn/stack.json ] && [ -x $(PY) ]; then \
-		$(PY) -c 'from pathlib import Path; from deployments.local.stack import remove; remove(Path(".keyturn"), print)'; fi
+		$(PY) -c 'from pathlib import Path; from local.stack import remove; remove(Path(".keyturn"), print)'; fi
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

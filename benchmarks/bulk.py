@@ -25,13 +25,13 @@ import requests
 from hvac.adapters import RawAdapter
 from requests.adapters import HTTPAdapter
 
-from deployments.local.openbao import OpenBao
-from deployments.local.support.ports import free_port
 from keyturn.client.client import SecretClient
 from keyturn.client.sources import HubSource
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.vault.hub import THREADS, VaultHub
 from keyturn.settings.hub import HubSettings
+from local.openbao import OpenBao
+from local.support.ports import free_port
 
 GOAL: Final = 1.15
 FOLDER: Final = "fleet"

@@ -30,11 +30,6 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import psycopg2
 
 from benchmarks.processes import end_in_order
-from deployments.local.emulators.aws import LocalAws
-from deployments.local.openbao import OpenBao
-from deployments.local.postgres import PostgreSQL
-from deployments.local.prepare import ADMIN, OWNER, Hub, database, prepare
-from deployments.local.support.ports import free_port
 from keyturn.catalogue import load_catalogue
 from keyturn.core.ports.hub import ROTATED_AT, TOKEN
 from keyturn.core.record import Record, Rotation, Stage
@@ -48,6 +43,11 @@ from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, local_executor
 from keyturn.wiring.registry import open_workspace
+from local.emulators.aws import LocalAws
+from local.openbao import OpenBao
+from local.postgres import PostgreSQL
+from local.prepare import ADMIN, OWNER, Hub, database, prepare
+from local.support.ports import free_port
 
 ROOT: Final = Path(__file__).parent.parent
 REGION: Final = "eu-central-1"

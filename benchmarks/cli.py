@@ -27,11 +27,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import httpx
 
 from benchmarks.processes import end_in_order
-from deployments.local.environment import environment, inherited
-from deployments.local.home import Stack
-from deployments.local.prepare import prepare_stack
-from deployments.local.services import DATABASE_SECRET
-from deployments.local.stack import opened, remove, up
+from local.environment import environment, inherited
+from local.home import Stack
+from local.prepare import prepare_stack
+from local.services import DATABASE_SECRET
+from local.stack import opened, remove, up
 
 ROOT: Final = Path(__file__).parent.parent
 GOAL: Final = 1.0

@@ -15,16 +15,16 @@ import requests
 
 from benchmarks.bare import FOLDER, PROJECT, REGION
 from benchmarks.latency import FarAway
-from deployments.local.emulators.aws import LocalAws
-from deployments.local.environment import ROOT
-from deployments.local.openbao import OpenBao
-from deployments.local.prepare import Hub
-from deployments.local.support.ports import LOOPBACK, free_ports
-from deployments.local.support.process import Process
-from deployments.local.support.tls import certificate_in
 from keyturn.catalogue import Catalogue, load_catalogue
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
+from local.emulators.aws import LocalAws
+from local.environment import ROOT
+from local.openbao import OpenBao
+from local.prepare import Hub
+from local.support.ports import LOOPBACK, free_ports
+from local.support.process import Process
+from local.support.tls import certificate_in
 
 ENVIRONMENT: Final = {
     "AWS_EC2_METADATA_DISABLED": "true",
@@ -114,11 +114,11 @@ class Clouds:
             f"--key={self.tls.key}",
             f"--data={self.directory / 'azure'}",
         ]
-        self._start("azure", ["deployments.local.emulators.azure_key_vault", *command])
+        self._start("azure", ["local.emulators.azure_key_vault", *command])
 
     def _start_gcp(self) -> None:
         command = [f"--port={self._inner['gcp']}", f"--data={self.directory / 'gcp'}"]
-        self._start("gcp", ["deployments.local.emulators.gcp_secret_manager", *command])
+        self._start("gcp", ["local.emulators.gcp_secret_manager", *command])
 
     def _start(self, name: str, module: list[str]) -> None:
         process = self._others[name]

@@ -39,10 +39,6 @@ import psycopg2
 
 from benchmarks.limits import loosen
 from benchmarks.processes import end_in_order
-from deployments.local.openbao import OpenBao
-from deployments.local.postgres import PostgreSQL
-from deployments.local.prepare import Hub, prepare
-from deployments.local.support.ports import LOOPBACK, free_port
 from keyturn.client.client import SecretClient
 from keyturn.client.host.group import HostGroup
 from keyturn.client.pool import SecretPool
@@ -58,6 +54,10 @@ from keyturn.providers.http.webhook import WebhookSender
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
+from local.openbao import OpenBao
+from local.postgres import PostgreSQL
+from local.prepare import Hub, prepare
+from local.support.ports import LOOPBACK, free_port
 
 PATH: Final = "ml-training/database"
 HOSTS: Final = ("host-a", "host-b")

@@ -22,8 +22,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.processes import end_in_order, memory
-from deployments.local.prepare import database
-from deployments.local.support.ports import LOOPBACK
+from local.prepare import database
+from local.support.ports import LOOPBACK
 from tests.production.topology import Topology
 
 AGE = (

@@ -31,11 +31,6 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.processes import at_rest, cpu, end_in_order
 from benchmarks.rotation import prefect_server
-from deployments.local.openbao import OpenBao
-from deployments.local.postgres import PostgreSQL
-from deployments.local.prepare import ADMIN, Hub, database, prepare
-from deployments.local.support.ports import free_port
-from deployments.local.support.process import Process
 from keyturn.catalogue import Catalogue, load_catalogue
 from keyturn.core.overrides import Waive
 from keyturn.core.ports.hub import ROTATED_AT
@@ -47,6 +42,11 @@ from keyturn.rotation.state.context import Workspace
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
 from keyturn.wiring.registry import open_workspace
+from local.openbao import OpenBao
+from local.postgres import PostgreSQL
+from local.prepare import ADMIN, Hub, database, prepare
+from local.support.ports import free_port
+from local.support.process import Process
 
 LONG_AGO = "2020-01-01T00:00:00+00:00"
 GOAL = 1.25

@@ -29,11 +29,6 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import hvac
 
-from deployments.local.openbao import OpenBao
-from deployments.local.postgres import PostgreSQL
-from deployments.local.prepare import CONNECTION, DATABASE, READER, Hub, accounts_of_role, prepare
-from deployments.local.support.files import write_private
-from deployments.local.support.ports import free_port
 from keyturn.catalogue import Catalogue
 from keyturn.catalogue.operator.approvals import ApprovalSettings, ApproverSettings
 from keyturn.client.clock import elapsed
@@ -50,6 +45,11 @@ from keyturn.serving.site import Site
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
 from keyturn.wiring.registry import open_workspace
+from local.openbao import OpenBao
+from local.postgres import PostgreSQL
+from local.prepare import CONNECTION, DATABASE, READER, Hub, accounts_of_role, prepare
+from local.support.files import write_private
+from local.support.ports import free_port
 
 PEOPLE: Final = 50
 PATH: Final = "ml-training/database"

@@ -27,15 +27,15 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from cronsim import CronSim
 
 from deployments.bootstrap import EMERGENCY, bootstrap
-from deployments.local.openbao import OpenBao
-from deployments.local.prepare import Hub
-from deployments.local.support.ports import free_port
 from keyturn.catalogue import load_catalogue
 from keyturn.core.workspaces import HOUSE
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
 from keyturn.wiring.registry import open_workspace
+from local.openbao import OpenBao
+from local.prepare import Hub
+from local.support.ports import free_port
 from tests.support.prefect_server import PrefectServer, wait_for
 
 DAY = timedelta(days=1)

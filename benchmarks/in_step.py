@@ -11,18 +11,18 @@ from moto.secretsmanager.models import FakeSecret, secretsmanager_backends
 
 from benchmarks.bare import FOLDER, PROJECT, REGION
 from benchmarks.clouds import Clouds, fields_of
-from deployments.local.emulators.aws import secrets_manager
-from deployments.local.emulators.aws import state as aws_state
-from deployments.local.emulators.azure_key_vault.state import Entry, Version
-from deployments.local.emulators.azure_key_vault.state import State as AzureState
-from deployments.local.emulators.gcp_secret_manager import secret_rpcs, version_rpcs
-from deployments.local.emulators.gcp_secret_manager.state import State as GcpState
-from deployments.local.support.files import private_directory
 from keyturn.core.fingerprint import payload
 from keyturn.core.ports.stores import OwnershipTags
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.aws.secrets_manager import version_id
 from keyturn.providers.vault.hub import VaultHub
+from local.emulators.aws import secrets_manager
+from local.emulators.aws import state as aws_state
+from local.emulators.azure_key_vault.state import Entry, Version
+from local.emulators.azure_key_vault.state import State as AzureState
+from local.emulators.gcp_secret_manager import secret_rpcs, version_rpcs
+from local.emulators.gcp_secret_manager.state import State as GcpState
+from local.support.files import private_directory
 
 Copies = list[tuple[str, str, OwnershipTags]]
 """Names, texts and marks."""

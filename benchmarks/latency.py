@@ -17,8 +17,8 @@ from typing import cast
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from deployments.local.support.ports import LOOPBACK
-from deployments.local.support.process import Process
+from local.support.ports import LOOPBACK
+from local.support.process import Process
 
 
 class Behind(asyncio.Protocol):

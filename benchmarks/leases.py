@@ -23,10 +23,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import psycopg2
 
 from benchmarks.processes import end_in_order
-from deployments.local.openbao import OpenBao
-from deployments.local.postgres import PostgreSQL
-from deployments.local.prepare import DATABASE, Hub, prepare
-from deployments.local.support.ports import free_port
+from local.openbao import OpenBao
+from local.postgres import PostgreSQL
+from local.prepare import DATABASE, Hub, prepare
+from local.support.ports import free_port
 
 ROLE: Final = "jobs"
 PARTS: Final = ("take", "log in", "renew", "give back")

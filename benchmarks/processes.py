@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from deployments.local.support.process import Process
+from local.support.process import Process
 
 TICK = os.sysconf("SC_CLK_TCK")
 

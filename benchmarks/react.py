@@ -30,10 +30,10 @@ import psycopg2
 from benchmarks.limits import loosen
 from benchmarks.processes import end_in_order
 from benchmarks.revoke import PAUSE, ROOT, row
-from deployments.local.openbao import OpenBao
-from deployments.local.postgres import PostgreSQL
-from deployments.local.prepare import ADMIN, OWNER, Hub, database, prepare
-from deployments.local.support.ports import free_port
+from local.openbao import OpenBao
+from local.postgres import PostgreSQL
+from local.prepare import ADMIN, OWNER, Hub, database, prepare
+from local.support.ports import free_port
 
 GOAL: Final = 10.0
 PATIENCE: Final = 120.0

@@ -20,8 +20,6 @@ from tempfile import TemporaryDirectory
 from typing import Final, TypeVar
 
 from benchmarks.processes import cpu
-from deployments.local.openbao import OpenBao
-from deployments.local.support.ports import free_port
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.files.backup_directory import BackupDirectory
 from keyturn.providers.files.recovery_key import RecoveryDataKeys
@@ -35,6 +33,8 @@ from keyturn.recovery.manifests import SignatureCheck
 from keyturn.recovery.subject import BackupSubject
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
+from local.openbao import OpenBao
+from local.support.ports import free_port
 
 VERSIONS: Final = 3
 THREADS: Final = 16

@@ -33,9 +33,6 @@ from benchmarks.bare import PROJECT, REGION
 from benchmarks.clouds import ENVIRONMENT, Clouds
 from benchmarks.limits import loosen
 from benchmarks.processes import end_in_order
-from deployments.local.postgres import PostgreSQL
-from deployments.local.prepare import ADMIN, OWNER, Hub, database, prepare
-from deployments.local.support.ports import free_port
 from keyturn.catalogue import load_catalogue
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.revocation import run
@@ -47,6 +44,9 @@ from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, local_executor
 from keyturn.wiring.registry import open_workspace
+from local.postgres import PostgreSQL
+from local.prepare import ADMIN, OWNER, Hub, database, prepare
+from local.support.ports import free_port
 
 ROOT: Final = Path(__file__).parent.parent
 PAUSE: Final = 0.01

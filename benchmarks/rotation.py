@@ -33,12 +33,12 @@ import hvac
 import psycopg2
 
 from benchmarks.limits import loosen
-from deployments.local.emulators.aws import LocalAws
-from deployments.local.openbao import OpenBao
-from deployments.local.postgres import PostgreSQL
-from deployments.local.prepare import Hub, database, prepare
-from deployments.local.support.ports import free_port
-from deployments.local.support.process import Process
+from local.emulators.aws import LocalAws
+from local.openbao import OpenBao
+from local.postgres import PostgreSQL
+from local.prepare import Hub, database, prepare
+from local.support.ports import free_port
+from local.support.process import Process
 
 PATH = "ml-training/database"
 REGION = "eu-central-1"
@@ -243,9 +243,9 @@ async def through_prefect(servers: Servers, runs: int, before: Callable[[], Any]
 @contextmanager
 def prefect_server(directory: Path) -> Iterator[Process]:
     """A Prefect server on a free port, and this process's settings pointing at it as they do in the local stack."""
-    from deployments.local.environment import IN_BATCHES, NO_TOKENS
-    from deployments.local.support.ports import http_status
-    from deployments.local.support.tls import certificate_in
+    from deployments.healthy import http_status
+    from local.environment import IN_BATCHES, NO_TOKENS
+    from local.support.tls import certificate_in
 
     port, authority = free_port(), certificate_in(directory / "tls").authority
     os.environ.update(PREFECT_HOME=str(directory), PREFECT_API_URL=f"http://127.0.0.1:{port}/api")

@@ -19,8 +19,6 @@ from benchmarks import in_step
 from benchmarks.bare import FOLDER, PROJECT, REGION
 from benchmarks.clouds import Clouds, fields_of
 from benchmarks.in_step import Copies
-from deployments.local.emulators.aws import state as aws_state
-from deployments.local.prepare import Hub
 from keyturn.catalogue import Catalogue, load_catalogue
 from keyturn.core.ports.hub import ROTATED_AT, TOKEN
 from keyturn.core.record import Record, Rotation, Stage
@@ -29,6 +27,8 @@ from keyturn.providers.aws.parameter_store import OURS, parameter_description
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
+from local.emulators.aws import state as aws_state
+from local.prepare import Hub
 
 AT_ONCE: Final = 8
 FILE: Final = 500

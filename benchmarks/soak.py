@@ -29,11 +29,6 @@ from hvac.exceptions import InvalidPath
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.processes import end_in_order, memory
-from deployments.local.emulators.aws import LocalAws
-from deployments.local.openbao import OpenBao
-from deployments.local.postgres import PostgreSQL
-from deployments.local.prepare import DATABASE, Hub, prepare
-from deployments.local.support.ports import free_port
 from keyturn.core.errors import TransientError
 from keyturn.core.overrides import Waive
 from keyturn.core.ports.hub import HubSecret
@@ -44,6 +39,11 @@ from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.records import load_record
+from local.emulators.aws import LocalAws
+from local.openbao import OpenBao
+from local.postgres import PostgreSQL
+from local.prepare import DATABASE, Hub, prepare
+from local.support.ports import free_port
 from tests.support import local_aws
 from tests.support.lab import Declared, Lab
 from tests.support.world import REGION, TOKEN_VARIABLE, World

@@ -26,7 +26,7 @@ AWS_SERVICES: Final = frozenset(
         "sso-oidc",
     }
 )
-UNUSED: Final = ("kubernetes/aio", "keyturn/project/deployments/local/emulators")
+UNUSED: Final = ("kubernetes/aio",)
 
 
 def superfluous(packages: Path) -> Iterator[Path]:

@@ -16,13 +16,13 @@ import hypothesis
 import pytest
 from hvac.exceptions import InvalidPath
 
-from deployments.local.mariadb import MariaDB
-from deployments.local.openbao import OpenBao
-from deployments.local.postgres import PostgreSQL
-from deployments.local.prepare import READER, Hub, prepare
-from deployments.local.redis import Redis
-from deployments.local.support.ports import RANGE, RANGE_VARIABLE, free_port
-from deployments.local.support.tls import certificate_in
+from local.mariadb import MariaDB
+from local.openbao import OpenBao
+from local.postgres import PostgreSQL
+from local.prepare import READER, Hub, prepare
+from local.redis import Redis
+from local.support.ports import RANGE, RANGE_VARIABLE, free_port
+from local.support.tls import certificate_in
 from tests.support import collecting, sampling, shards, warden
 from tests.support.engines import OverMariaDB, OverPostgreSQL
 from tests.support.lab import LOOSE, Lab

@@ -4,19 +4,23 @@ All told from the sources.
 """
 
 import ast
+import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from keyturn.cli.commands import COMMANDS
 
 ROOT = Path(__file__).parent.parent
-HOUSE = ("keyturn", "blocks", "tasks", "flows", "deployments")
+HOUSE = ("keyturn", "blocks", "tasks", "flows", "deployments", "local", "tools")
 
 SDKS = {
     "apprise",
@@ -38,7 +42,7 @@ SDKS = {
     "sqlalchemy",
     "standardwebhooks",
 }
-WHERE_SDKS_LIVE = {"keyturn.providers": SDKS, "keyturn.client": {"standardwebhooks"}, "deployments.local": SDKS}
+WHERE_SDKS_LIVE = {"keyturn.providers": SDKS, "keyturn.client": {"standardwebhooks"}, "local": SDKS, "tools": SDKS}
 """Which parts may import which SDKs; the local servers are made of them."""
 
 ARROWS = {
@@ -204,7 +208,6 @@ ARROWS = {
 """Each room of the library, and the rooms that it imports. `wiring` connects the catalogue to the providers."""
 
 LIBRARY = set(ARROWS)
-PROJECT = {"blocks", "tasks", "flows", "deployments"}
 FLOORS = {
     "keyturn.cli": LIBRARY,
     "keyturn.__main__": {"keyturn.cli"},
@@ -212,10 +215,13 @@ FLOORS = {
     "tasks": LIBRARY | {"keyturn.cli", "blocks"},
     "flows": LIBRARY | {"keyturn.cli", "blocks", "tasks"},
     "deployments": LIBRARY | {"keyturn.cli", "blocks", "tasks", "flows"},
+    "local": LIBRARY | {"keyturn.cli", "blocks", "tasks", "flows", "deployments"},
+    "tools": LIBRARY | {"keyturn.cli", "blocks", "tasks", "flows", "deployments", "local"},
 }
 ALLOWED = {**ARROWS, **FLOORS}
-WITHIN = {"keyturn.cli": PROJECT | {"prefect"}}
-"""What else a command may import where it needs it: within its own function, so that no other command pays for it."""
+
+MODULES: Final = 25
+"""How many modules a folder has at most."""
 
 LIGHT = (*sorted(SDKS), "pydantic", "prefect", "yaml")
 """What an application does not pay for when it imports the library."""
@@ -294,8 +300,7 @@ def test_imports_follow_the_arrows() -> None:
     for found in imports(*HOUSE):
         here, there = part_of(found.importer, set(ALLOWED)), part_of(found.module, set(ALLOWED))
         assert here is not None
-        allowed = ALLOWED[here] | (WITHIN.get(here, set()) if found.within else set())
-        if there not in (None, here, "keyturn") and there not in allowed:
+        if there not in (None, here, "keyturn") and there not in ALLOWED[here]:
             against.append(f"{found}: {here} does not stand on {there}")
     assert against == []
 
@@ -303,6 +308,49 @@ def test_imports_follow_the_arrows() -> None:
 def test_every_part_of_the_library_has_its_arrows() -> None:
     parts = {f"keyturn.{folder.name}" for folder in (ROOT / "keyturn").iterdir() if (folder / "__init__.py").exists()}
     assert parts <= set(ALLOWED)
+
+
+def dependencies() -> dict[str, set[str]]:
+    """Which file imports which, by their modules' names: also within functions, and for type checkers alone."""
+    modules = {module_of(file) for file in sources(*HOUSE)}
+    graph: dict[str, set[str]] = {module: set() for module in modules}
+    for file in sources(*HOUSE):
+        for node in nodes(file):
+            if isinstance(node, ast.Import):
+                graph[module_of(file)].update(alias.name for alias in node.names if alias.name in modules)
+            elif isinstance(node, ast.ImportFrom) and node.module in modules:
+                children = {f"{node.module}.{alias.name}" for alias in node.names} & modules
+                graph[module_of(file)].update(
+                    children if len(children) == len(node.names) else {node.module, *children}
+                )
+    return {module: imported - {module} for module, imported in graph.items()}
+
+
+def module_of(file: Path) -> str:
+    """A file's module."""
+    return Import(file, 0, "", within=False).importer
+
+
+def test_no_two_files_import_each_other() -> None:
+    try:
+        assert list(TopologicalSorter(dependencies()).static_order())
+    except CycleError as error:
+        pytest.fail(f"these import each other: {' -> '.join(error.args[1])}")
+
+
+def test_no_folder_has_more_modules_than_one_can_look_through() -> None:
+    folders = Counter(file.parent for file in sources(*HOUSE) if file.name != "__init__.py")
+    assert {str(folder.relative_to(ROOT)): count for folder, count in folders.items() if count > MODULES} == {}
+
+
+def test_each_room_keeps_to_its_lines() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    rows = re.findall(r"^\| ((?:`[\w/]+`(?:, )?)+) \| .* \| ([\d,]+) \|$", page, re.M)
+    budgets = {tuple(re.findall(r"`([\w/]+)`", rooms)): int(lines.replace(",", "")) for rooms, lines in rows}
+    lines = {rooms: sum(len(file.read_text().splitlines()) for file in sources(*rooms)) for rooms in budgets}
+    assert {rooms: count for rooms, count in lines.items() if count > budgets[rooms]} == {}
+    described = {Path(room).name for rooms in budgets for room in rooms}
+    assert described >= {part.rpartition(".")[2] for part in ALLOWED} - {"keyturn", "__main__", "facts", "making"}
 
 
 def test_the_arrows_go_one_way() -> None:
@@ -351,10 +399,17 @@ def test_an_application_pays_for_little_when_it_imports_the_client() -> None:
     assert loaded("keyturn.client.client", (*LIGHT, *dear, *own)) == []
 
 
-def test_help_which_needs_every_command_loads_neither_the_catalogue_nor_a_page() -> None:
-    modules = sorted({place.partition(":")[0] for place in COMMANDS.values()})
-    every = ", ".join(f"keyturn.cli.{module}" for module in modules)
-    assert loaded(every, (*LIGHT, "jinja2", "keyturn.catalogue")) == []
+def test_help_imports_no_command() -> None:
+    look = "import sys; sys.argv = ['keyturn', '--help']; import keyturn.cli, atexit; "
+    look += "atexit.register(lambda: print(*sys.modules, file=sys.stderr)); keyturn.cli.main()"
+    shown = subprocess.run(
+        [sys.executable, "-c", look], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
+    imported = set(shown.stderr.split())
+    assert "keyturn.cli.commands" in imported
+    places = {place.partition(":")[0] for place in COMMANDS.values()}
+    modules = {place if place.startswith("local.") else f"keyturn.cli.{place}" for place in places}
+    assert imported & {*modules, *LIGHT, "jinja2", "keyturn.catalogue"} == set()
 
 
 def test_the_catalogue_and_the_protocol_load_no_sdk() -> None:

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from deployments.local import environment
-from deployments.local.compose_prepare import addresses
-from deployments.local.home import Stack
-from deployments.local.services import SERVICES
-from deployments.local.support.files import kept_secret
+from local import environment
+from local.compose_prepare import addresses
+from local.home import Stack
+from local.services import SERVICES
+from local.support.files import kept_secret
 from tests.support.compose import (
     ANY_ADDRESS,
     HOME,

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from deployments.local.environment import RETENTION
 from deployments.production_check import PRODUCTION_VARIABLES
 from keyturn.project.worker.scale_out import shared_settings
+from local.environment import RETENTION
 from tests.production.topology import WORKERS
 from tests.support.compose import (
     GIVEN,

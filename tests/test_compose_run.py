@@ -26,18 +26,18 @@ import yaml
 from botocore.exceptions import ClientError
 from cryptography.fernet import Fernet
 
-from deployments.local.compose_prepare import addresses
-from deployments.local.debian import program
-from deployments.local.debian_postgres import DebianPostgreSQL
-from deployments.local.environment import inherited
-from deployments.local.openbao import binary
-from deployments.local.postgres import PostgreSQL
-from deployments.local.support.files import write_private
-from deployments.local.support.ports import LOOPBACK, free_port, free_ports, in_use
-from deployments.local.support.process import Process
-from deployments.local.support.tls import Authority
 from deployments.prefect_services import MARK
 from keyturn.project.worker.scale_out import settings_remarks, unshared_settings
+from local.compose_prepare import addresses
+from local.debian import program
+from local.debian_postgres import DebianPostgreSQL
+from local.environment import inherited
+from local.openbao import binary
+from local.postgres import PostgreSQL
+from local.support.files import write_private
+from local.support.ports import LOOPBACK, free_port, free_ports, in_use
+from local.support.process import Process
+from local.support.tls import Authority
 from tests.support.compose import ANY_ADDRESS, GIVEN, HOME, PRODUCTION, ROOT, compose_file, interpolated
 
 pytestmark = [pytest.mark.slow, pytest.mark.sampled(19, of="files")]

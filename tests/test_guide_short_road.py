@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from deployments.local.emulators.aws import LocalAws
-from deployments.local.openbao import OpenBao
-from deployments.local.postgres import PostgreSQL
-from deployments.local.prepare import DATABASE, database
-from deployments.local.support.ports import free_port
 from keyturn.core.sensitive import SecretFields
+from local.emulators.aws import LocalAws
+from local.openbao import OpenBao
+from local.postgres import PostgreSQL
+from local.prepare import DATABASE, database
+from local.support.ports import free_port
 from tests.cli.command import ROOT, run_keyturn
 from tests.hub_setup.site import Empty, as_environment, empty_hub
 from tests.manual.lines import lines_of

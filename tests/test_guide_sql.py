@@ -9,13 +9,13 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from deployments.local.mariadb import MariaDB
 from keyturn.core.errors import Unprivileged
 from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
+from local.mariadb import MariaDB
 from tests.support.at_work import AtWork, Day, existing_account, ordinary_day
 from tests.support.hooks import eventually
 from tests.support.lab import Lab, fresh

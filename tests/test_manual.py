@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from deployments import manual
-from deployments.manual import BESIDE, FRONT, KEPT, OURS, PAGES, ROOT, SITE, dead_links
 from keyturn.core.errors import Invalid
+from tools import manual
+from tools.manual import BESIDE, FRONT, KEPT, OURS, PAGES, ROOT, SITE, dead_links
 
 pytestmark = pytest.mark.sampled(4, of="files")
 

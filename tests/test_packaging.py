@@ -17,7 +17,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from deployments import supply_chain
+from tools import supply_chain
 
 ROOT = Path(__file__).parents[1]
 PROJECT = ("flows", "tasks", "blocks", "deployments")

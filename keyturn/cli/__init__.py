@@ -65,13 +65,13 @@ def main() -> None:
     # Pydantic looks through all installed packages for plugins of its own, which takes longer than it does all else.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
-        from keyturn.cli.commands import make_app, wanted_command
+        from keyturn.cli.commands import imported_first, make_app
 
         if not NO_VALUES.intersection(sys.argv[1:2]):
             guard_process()
             take_settings()
         enter()
-        make_app(wanted_command(sys.argv[1:]))(prog_name="keyturn")
+        make_app(imported_first(sys.argv[1:]))(prog_name="keyturn")
     except KeyboardInterrupt:
         sys.exit(130)
 

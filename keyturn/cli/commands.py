@@ -1,6 +1,9 @@
-"""The commands, put together; each is imported when it is wanted, or when all of them are."""
+"""The commands, put together; each is imported when it is called."""
 
+import os
+from collections.abc import Iterable
 from importlib import import_module
+from types import ModuleType
 from typing import Annotated, Any, Final
 
 import typer
@@ -9,17 +12,19 @@ from typer.core import TyperGroup
 from keyturn import __version__
 from keyturn.cli.actor import acting_command
 from keyturn.cli.failures import EXIT_CODES, error_boundary
+from keyturn.cli.local_stack import PACKAGE, load_local
 from keyturn.cli.output import MANNER, write_text
 from keyturn.cli.setup.contexts import CONTEXT, complete_context, take_context
-from keyturn.cli.setup.guide import GROUPS, help_ending
+from keyturn.cli.setup.guide import FIRST_WEEK, GROUPS, SUMMARIES, help_ending
 from keyturn.core.actor import acting
 
 COMMANDS: Final = {
-    "up": "local.stack:up",
-    "down": "local.stack:down",
+    "up": "local.commands:up",
+    "down": "local.commands:down",
     "status": "secrets.status_command:status",
     "dashboard": "secrets.dashboard:dashboard",
-    "env": "local.stack:env",
+    "env": "local.commands:env",
+    "demo": "local.commands:demo",
     "login": "setup.login:login",
     "logout": "setup.login:logout",
     "setup": "setup.commands:commands",
@@ -48,7 +53,7 @@ COMMANDS: Final = {
     "get": "secrets.get:get",
     "agent": "programs.agent:agent",
     "revoke": "emergencies.revoke:revoke",
-    "drill": "emergencies.drill:drill",
+    "drill": "local.drill_command:drill",
     "whois": "emergencies.whois:whois",
     "offboard": "organisations.offboard:offboard",
     "share": "organisations.share:commands",
@@ -75,20 +80,27 @@ COMMANDS: Final = {
     "exec": "programs.exec:run_program",
     "render": "programs.render:render_files",
 }
-"""Each command or group of commands: its module below `keyturn.cli`, and the name in it."""
+"""Each command or group of commands: its module below `keyturn.cli` or in `local`, and the name in it."""
 
 WRAPPERS: Final = {"exec"}
 """What is followed by another command, whose options are its own."""
 
 CONTEXT_OPTION: Final = "--context"
+COMPLETION: Final = "_KEYTURN_COMPLETE"
+"""The variable by which a shell asks for completions."""
 QUIET_OPTIONS: Final = ("-q", "--quiet")
 
-SHORT: Final = 66
-"""Characters of what each command is said to do."""
+ALL_OPTION: Final = "--all"
 
 
 def wanted_command(words: list[str]) -> str:
     """The command behind the options that all share; empty where a command line does not begin with one."""
+    word = first_word(words)
+    return word if word in COMMANDS else ""
+
+
+def first_word(words: list[str]) -> str:
+    """What follows the options that all commands share; empty where nothing does."""
     at = 0
     while at < len(words):
         if words[at] == CONTEXT_OPTION:
@@ -96,19 +108,48 @@ def wanted_command(words: list[str]) -> str:
         elif words[at] in QUIET_OPTIONS or words[at].startswith(f"{CONTEXT_OPTION}="):
             at += 1
         else:
-            return words[at] if words[at] in COMMANDS else ""
+            return words[at]
     return ""
 
 
+def imported_first(words: list[str]) -> Iterable[str]:
+    """The commands that this command line imports: all of them for advice about an unknown one, and for completion."""
+    word = first_word(words)
+    if word in COMMANDS:
+        return [word]
+    if (not word or word.startswith("-")) and COMPLETION not in os.environ:
+        return []
+    return [name for name, place in COMMANDS.items() if not place.startswith(f"{PACKAGE}.")]
+
+
 class Commands(TyperGroup):
-    """The commands in their groups; each ends with an exit code and one line, whatever it raises."""
+    """The commands in their groups; each ends with an exit code and one line, whatever it raises.
+
+    A command is imported when it is called, and help imports none.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Note whether help is to list every command."""
+        ctx.meta[ALL_OPTION] = ALL_OPTION in args
+        return super().parse_args(ctx, args)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Their names."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, name: str) -> Any:
+        """The command, imported now."""
+        return self.commands.get(name) or (load_command(name) if name in COMMANDS else None)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Each group under its own heading, in the order of :data:`GROUPS`."""
-        for heading, names in GROUPS.items():
-            commands = [(name, self.commands[name]) for name in names]
+        """The commands of the first week, or each group under its own heading, in the order of :data:`GROUPS`."""
+        groups = GROUPS if ctx.meta.get(ALL_OPTION) else {"Commands": FIRST_WEEK}
+        for heading, names in groups.items():
             with formatter.section(heading):
-                formatter.write_dl([(name, command.get_short_help_str(SHORT)) for name, command in commands])
+                formatter.write_dl([(name, SUMMARIES[name]) for name in names])
+        if groups is not GROUPS:
+            formatter.write_paragraph()
+            formatter.write_text(f"`keyturn --help {ALL_OPTION}` lists every command.")
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
@@ -137,6 +178,7 @@ def keyturn(
             autocompletion=complete_context,
         ),
     ] = None,
+    everything: Annotated[bool, typer.Option(ALL_OPTION, help="With --help: list every command.")] = False,
     quiet: Annotated[
         bool, typer.Option(*QUIET_OPTIONS, help="On stderr nothing but errors and their remedies.")
     ] = False,
@@ -157,11 +199,19 @@ def forget_manner() -> None:
     MANNER.quiet = MANNER.wide = False
 
 
-def make_app(only: str = "") -> typer.Typer:
-    """The command line with all its commands, or with the one that is known to be wanted: it need not wait for others.
+def module_of(place: str) -> ModuleType:
+    """The module of a command. Raises Invalid for one of `keyturn-local` where that is not installed."""
+    package, _, name = place.partition(".")
+    return load_local(name) if package == PACKAGE else import_module(f"keyturn.cli.{place}")
 
-    Help, completion and advice about a wrong name need all of them.
-    """
+
+def load_command(name: str) -> Any:
+    """One command, as click has it."""
+    return typer.main.get_command(make_app([name])).commands[name]  # type: ignore[attr-defined]
+
+
+def make_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
+    """The command line; ``names`` are the commands that are imported now, and the others when they are called."""
     app = typer.Typer(
         cls=Commands,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -171,9 +221,9 @@ def make_app(only: str = "") -> typer.Typer:
         rich_markup_mode=None,
     )
     app.callback()(keyturn)
-    for name in [only] if only else COMMANDS:
+    for name in names:
         module, _, function = COMMANDS[name].partition(":")
-        command = getattr(import_module(f"keyturn.cli.{module}"), function)
+        command = getattr(module_of(module), function)
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from keyturn.cli.failures import say_last
+from keyturn.cli.local_stack import FOREIGN, LocalStack, load_local
 from keyturn.cli.output import note, note_error
 from keyturn.core.clocks import clock_warning
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Unavailable
 from keyturn.core.workspaces import CATALOGUE_VARIABLE
 
 if TYPE_CHECKING:
-    from deployments.local.home import Stack
     from keyturn.catalogue import Catalogue, Problem
     from keyturn.core.ports.hub import Hub
     from keyturn.core.ports.ledger import Entry
@@ -30,7 +30,7 @@ DEFAULT_HOME: Final = ".keyturn"
 DEFAULT_CATALOGUE: Final = Path("deployments/catalogue")
 
 
-def stack_in_use(*, revoking: bool = False, signing: bool = False, tell: Tell = note) -> "Stack | None":
+def stack_in_use(*, revoking: bool = False, signing: bool = False, tell: Tell = note) -> LocalStack | None:
     """The local stack, its environment set, where it runs and VAULT_ADDR leads nowhere else. Says so.
 
     Its worker's login to the hub is used; or the revoker's, which may do more, or the notary's, which may sign.
@@ -50,17 +50,16 @@ def home_directory() -> Path:
     return Path(os.environ.get(HOME_VARIABLE) or DEFAULT_HOME).absolute()
 
 
-def known_stack() -> "Stack | None":
+def known_stack() -> LocalStack | None:
     """The local stack, running or not; None where there is none."""
     home = home_directory()
     if not (home / "stack.json").exists():
         return None
-    from deployments.local.home import opened
+    stack: LocalStack = load_local("home").opened(home)
+    return stack
 
-    return opened(home)
 
-
-def adopt(stack: "Stack", *, revoking: bool = False, signing: bool = False) -> None:
+def adopt(stack: LocalStack, *, revoking: bool = False, signing: bool = False) -> None:
     """Set the stack's environment in this process, and drop what would lead to somebody's real hub or cloud."""
     variables = stack_environment(stack, revoking=revoking, signing=signing)
     for name in leading_elsewhere():
@@ -68,12 +67,12 @@ def adopt(stack: "Stack", *, revoking: bool = False, signing: bool = False) -> N
     os.environ.update(variables)
 
 
-def stack_environment(stack: "Stack", *, revoking: bool = False, signing: bool = False) -> dict[str, str]:
+def stack_environment(stack: LocalStack, *, revoking: bool = False, signing: bool = False) -> dict[str, str]:
     """What leads to the stack, with the worker's, the revoker's or the notary's login to its hub, in files."""
-    from deployments.local.environment import notary, revoker, worker
-
     settle_catalogue(None)
-    return revoker(stack) if revoking else notary(stack) if signing else worker(stack)
+    login = "revoker" if revoking else "notary" if signing else "worker"
+    variables: dict[str, str] = getattr(load_local("environment"), login)(stack)
+    return variables
 
 
 def settle_catalogue(directory: Path | None) -> None:
@@ -88,8 +87,6 @@ def settle_catalogue(directory: Path | None) -> None:
 
 def leading_elsewhere() -> list[str]:
     """The variables set here that could lead to another hub, cloud or Prefect server than the stack's."""
-    from deployments.local.environment import FOREIGN
-
     own = tuple(name for name in os.environ if name.startswith("KEYTURN_") and not name.startswith("KEYTURN_HUB_"))
     return sorted(name for name in os.environ if name.startswith(FOREIGN) and name not in own)
 

@@ -9,6 +9,7 @@ import typer
 from keyturn.cli.completion import complete_secret
 from keyturn.cli.output import MANNER
 from keyturn.core.workspaces import CATALOGUE_VARIABLE, VARIABLE
+from keyturn.revocation.incidents.incident import Mode
 
 CatalogueOption = Annotated[
     Path | None,
@@ -143,4 +144,8 @@ BreakGlassOption = Annotated[
         metavar="REASON",
         help="Do without the second person whom it needs: people are told, and somebody has to review it.",
     ),
+]
+
+ModeOption = Annotated[
+    Mode, typer.Option("--mode", help="revoke-only: nothing new is made, and applications stay cut off.")
 ]

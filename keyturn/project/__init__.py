@@ -8,6 +8,7 @@ from here, such as ``keyturn.project.rotate_secret``.
 import os
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -17,7 +18,7 @@ from keyturn.project.process import guard_process
 
 RUN: Final = "PREFECT__FLOW_RUN_ID"
 """What Prefect tells the process of a flow run, and no other."""
-FOLDERS: Final = ("flows", "tasks", "blocks", "deployments")
+FOLDERS: Final = ("flows", "tasks", "blocks", "deployments", "local")
 
 FLOWS: Final = {
     "keeper": "flows.keeper",
@@ -54,6 +55,12 @@ def root() -> Path:
     return folder if (folder / "prefect.yaml").exists() else folder.parents[1]
 
 
+def roots() -> list[Path]:
+    """The directories that hold the folders: that of the project, and that of `keyturn-local` where it is installed."""
+    local = find_spec("keyturn_local")
+    return [root(), *([Path(local.origin).parent] if local and local.origin else [])]
+
+
 def enter() -> None:
     """Let this process import the folders, whatever else of their names lies on its path.
 
@@ -61,20 +68,25 @@ def enter() -> None:
     """
     if RUN in os.environ:
         guard_process()
-    place = str(root())
-    if sys.path[:1] != [place]:
-        sys.path[:] = [place, *(entry for entry in sys.path if entry != place)]
+    places = list(map(str, roots()))
+    if sys.path[: len(places)] != places:
+        sys.path[:] = [*places, *(entry for entry in sys.path if entry not in places)]
     for name in FOLDERS:
         file = getattr(sys.modules.get(name), "__file__", None)
-        if file and not Path(file).resolve().is_relative_to(place):
+        if file and not any(Path(file).resolve().is_relative_to(place) for place in places):
             problem = f"this process has imported another package named {name}, from {Path(file).parent}"
             raise Invalid("enter", "Keyturn's Prefect project", problem, "Run Keyturn in a process of its own")
     sys.modules.update(LOADED)
+
+
+def project_module(name: str) -> ModuleType:
+    """A module of the folders, such as ``deployments.bootstrap``: the library imports none of them by itself."""
+    enter()
+    return import_module(name)
 
 
 def __getattr__(name: str) -> Any:
     """A flow, by its name."""
     if name not in FLOWS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    enter()
-    return getattr(import_module(FLOWS[name]), name)
+    return getattr(project_module(FLOWS[name]), name)

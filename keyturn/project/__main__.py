@@ -1,4 +1,4 @@
-"""``python -m keyturn.project deployments.NAME [ARGUMENT ...]``: a program of the folder ``deployments``.
+"""``python -m keyturn.project deployments.NAME [ARGUMENT ...]``: a program of ``deployments`` or ``local``.
 
 It is run as ``python -m deployments.NAME`` runs it in a checkout. Where Keyturn is installed the folder is on nobody's
 path: the image, and whoever runs Prefect's servers from a wheel, start its programs by this.
@@ -12,14 +12,14 @@ from typing import Final
 from keyturn.core.errors import Invalid, KeyturnError
 from keyturn.project import enter
 
-FOLDER: Final = "deployments."
+FOLDERS: Final = ("deployments.", "local.")
 HINT: Final = "Give one of those that the documents name, such as deployments.prefect_services"
 
 
 def module_named(words: list[str]) -> str:
     """The program's module. Raises Invalid for what is none, or is not there."""
     name = words[0] if words else ""
-    if not name.startswith(FOLDER):
+    if not name.startswith(FOLDERS):
         raise Invalid("start", name or "nothing", "it is no program of Keyturn's", HINT)
     enter()
     try:

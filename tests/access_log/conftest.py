@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import hvac
 import pytest
 
-from deployments.local.openbao import OpenBao
-from deployments.local.support.ports import free_port
+from local.openbao import OpenBao
+from local.support.ports import free_port
 from tests.access_log.hub import READER, Hub
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import hvac
 
-from deployments.local.openbao import OpenBao
 from keyturn.access_log.hub_log import HubAuditLog
 from keyturn.core.ports.access import Access
+from local.openbao import OpenBao
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 LONG_AHEAD = datetime(2100, 1, 1, tzinfo=UTC)

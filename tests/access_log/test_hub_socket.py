@@ -9,13 +9,13 @@ from typing import Any
 import hvac
 import pytest
 
-from deployments.local.openbao import OpenBao
-from deployments.local.support.ports import free_port
 from keyturn.access_log.log_files import rotations
 from keyturn.access_log.sources.hub_socket import HubSocket
 from keyturn.core.errors import Unavailable
 from keyturn.core.ports.access_source import AccessSource, Batch, ReleasesRead, SourceOpening, TellsTrouble
 from keyturn.core.text.audit_lines import AuditMount
+from local.openbao import OpenBao
+from local.support.ports import free_port
 from tests.access_log.test_hub_file import AuditLog
 from tests.contracts.access_source import SourceContract, drained, paths, records
 from tests.support.hooks import eventually

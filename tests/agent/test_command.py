@@ -16,9 +16,9 @@ import pytest
 import yaml
 from standardwebhooks import Webhook
 
-from deployments.local.support.ports import free_port
 from keyturn.core.notifications.notices import NOTICE_PATH, SECRET_REVOKED, SECRET_ROTATED, Notice, message_id
 from keyturn.core.sensitive import SecretFields
+from local.support.ports import free_port
 from tests.cli.command import SCRIPT, surroundings
 from tests.support.agent import ask
 from tests.support.hooks import eventually

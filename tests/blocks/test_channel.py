@@ -5,8 +5,8 @@ import json
 import warnings
 
 from blocks.channel import FailureChannel
-from deployments.local.pager import Pager
-from deployments.local.support.ports import free_port
+from local.pager import Pager
+from local.support.ports import free_port
 from tests.support.lab import fresh
 from tests.support.prefect_server import PrefectServer
 

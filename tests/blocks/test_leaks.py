@@ -14,10 +14,10 @@ from uuid import uuid4
 import pytest
 
 from blocks.secret import KeyturnSecret
-from deployments.local.environment import inherited
-from deployments.local.leak_scan import scan
-from deployments.local.prepare import DATABASE
-from deployments.local.support.process import Process
+from local.environment import inherited
+from local.leak_scan import scan
+from local.prepare import DATABASE
+from local.support.process import Process
 from tests.blocks.test_setup_environment import ROOT, plugins
 from tests.flows.stage import canary
 from tests.support.lab import Lab

@@ -13,8 +13,8 @@ import psycopg2
 from prefect import flow, task
 from prefect.logging import get_run_logger
 
-from deployments.local.leak_scan import scan
 from keyturn.project.collection import KeyturnSecret
+from local.leak_scan import scan
 
 
 def write(made: dict[str, object]) -> None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from deployments.local.environment import FOREIGN
+from keyturn.cli.local_stack import FOREIGN
 
 SCRIPT = (sys.executable, "-m", "keyturn.cli")
 ROOT = Path(__file__).parents[2]

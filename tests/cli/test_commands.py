@@ -13,8 +13,6 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from deployments.local.emulators.aws import LocalAws
-from deployments.local.support.ports import free_port
 from keyturn.catalogue import find_problems, schema
 from keyturn.catalogue.files.problems import SHOWN
 from keyturn.cli.app import app
@@ -24,6 +22,8 @@ from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.rotation import steps
 from keyturn.rotation.decide import decide
+from local.emulators.aws import LocalAws
+from local.support.ports import free_port
 from tests.cli.command import one_generated_secret, run_keyturn, surroundings
 from tests.support.consumer import Consumer
 from tests.support.hooks import raising

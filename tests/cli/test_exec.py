@@ -20,12 +20,12 @@ import trustme
 from standardwebhooks import Webhook
 from typer.testing import CliRunner
 
-from deployments.local.support.ports import free_port
 from keyturn.cli.app import app
 from keyturn.cli.programs.exec_order import LOGINS
 from keyturn.core.notifications.notices import NOTICE_PATH, Notice
 from keyturn.core.sensitive import SecretFields
 from keyturn.programs.children import lives
+from local.support.ports import free_port
 from tests.cli.command import ROOT, SCRIPT, surroundings
 from tests.manual.lines import lines_of
 from tests.support.lab import Declared, Lab, fresh

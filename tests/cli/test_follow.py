@@ -15,12 +15,12 @@ import boto3
 import pytest
 import yaml
 
-from deployments.local.emulators.aws import LocalAws
-from deployments.local.openbao import OpenBao
-from deployments.local.support.ports import free_port
 from keyturn.core.sensitive import SecretFields
 from keyturn.ledger.entries import parse_leaf
 from keyturn.providers.ledger.sqlite import SqliteLedger
+from local.emulators.aws import LocalAws
+from local.openbao import OpenBao
+from local.support.ports import free_port
 from tests.cli.command import SCRIPT, one_line, run_keyturn, surroundings
 from tests.support.lab import Lab, fresh
 from tests.support.world import REGION, World

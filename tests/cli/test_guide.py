@@ -7,7 +7,7 @@ from typer.main import get_command
 
 from keyturn.cli.app import app
 from keyturn.cli.emergencies.whois import insist_on_fingerprint
-from keyturn.cli.setup.guide import EXAMPLES, GROUPS
+from keyturn.cli.setup.guide import EXAMPLES, FIRST_WEEK, GROUPS, SUMMARIES
 from tests.cli.command import run_keyturn
 
 COMMANDS = get_command(app).commands  # type: ignore[attr-defined]
@@ -37,8 +37,20 @@ def test_the_example_of_a_fingerprint_is_one() -> None:
         insist_on_fingerprint(fingerprint)
 
 
-def test_help_shows_groups_and_examples() -> None:
+def test_help_shows_the_commands_of_the_first_week_on_one_screen() -> None:
     shown = run_keyturn("--help").stdout
+    assert all(f"\n  {name} " in shown for name in FIRST_WEEK)
+    assert "bootstrap" not in shown
+    assert len(shown.splitlines()) <= 45
+
+
+def test_help_of_all_shows_every_command_in_its_group_in_one_line() -> None:
+    shown = run_keyturn("--help", "--all").stdout
     places = [shown.index(f"{heading}:") for heading in GROUPS]
     assert places == sorted(places)
+    assert set(SUMMARIES) == set(COMMANDS)
+    assert all(f" {SUMMARIES[name]}\n" in shown for name in COMMANDS)
+
+
+def test_help_of_a_command_shows_its_examples() -> None:
     assert all(f"\n    {line}\n" in run_keyturn("due", "--help").stdout for line in EXAMPLES["due"])

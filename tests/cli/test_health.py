@@ -15,9 +15,6 @@ import pytest
 from pytest_httpserver import HTTPServer
 from typer.testing import CliRunner, Result
 
-from deployments.local.openbao import OpenBao
-from deployments.local.prepare import Hub as PreparedHub
-from deployments.local.support.ports import free_port
 from keyturn.catalogue import load_catalogue
 from keyturn.catalogue.operator.policy import OperatorsPolicy, Scheduler
 from keyturn.cli import health
@@ -37,6 +34,9 @@ from keyturn.rotation.state.login_checks import Login, LoginCheck
 from keyturn.settings.hub import HubSettings
 from keyturn.wiring.ledger import configured_ledger, make_checkpoint
 from keyturn.wiring.registry import open_workspace
+from local.openbao import OpenBao
+from local.prepare import Hub as PreparedHub
+from local.support.ports import free_port
 from tests.cli.command import one_generated_secret
 from tests.support.lab import Lab
 

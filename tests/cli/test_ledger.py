@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from deployments.local.environment import ledger as stack_ledger
-from deployments.local.home import Stack
 from keyturn.cli.app import app
 from keyturn.cli.ledger.sources import trust
 from keyturn.core.errors import Invalid
 from keyturn.core.ports.ledger import Entry, Outcome
 from keyturn.ledger.entries import leaf, parse_leaf
 from keyturn.providers.ledger.address import open_ledger
+from local.environment import ledger as stack_ledger
+from local.home import Stack
 from tests.cli.command import SCRIPT, run_keyturn, surroundings
 from tests.ledger.entries import entries, entry
 from tests.ledger.keys import Key

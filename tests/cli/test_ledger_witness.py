@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.support.ports import free_port
 from keyturn.ledger.signed_notes import PublicKey
+from local.support.ports import free_port
 from tests.cli.command import SCRIPT, surroundings
 from tests.cli.test_ledger import Office, data, keyturn, office, said
 from tests.ledger.entries import entry

@@ -12,7 +12,6 @@ import requests
 from pytest_httpserver import HTTPServer
 from typer.testing import CliRunner, Result
 
-from deployments.local.support.ports import free_port
 from keyturn.cli.app import app
 from keyturn.cli.setup import callback
 from keyturn.cli.setup.callback import Callback, awaited_state
@@ -21,6 +20,7 @@ from keyturn.core.sensitive import Sensitive
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import LOGIN_VARIABLES
+from local.support.ports import free_port
 from tests.manual.lines import lines_of
 from tests.support.issuers import CLIENT, Provider
 from tests.support.lab import Lab, fresh

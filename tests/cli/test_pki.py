@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from deployments.local.openbao import OpenBao
+from local.openbao import OpenBao
 from tests.cli.command import run_keyturn, surroundings
 from tests.hub_setup.site import empty_hub
 from tests.manual.lines import lines_of

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from deployments.local.support.ports import free_port
 from keyturn.catalogue import load_catalogue
 from keyturn.cli.app import app
 from keyturn.cli.setup import prefect_server
 from keyturn.cli.setup.prefect import own_remedy, worker_lines
 from keyturn.core.workspaces import DEFAULT, WorkspaceNames
+from local.support.ports import free_port
 from tests.support.lab import Declared, Lab
 
 

@@ -19,10 +19,6 @@ import yaml
 from pytest_httpserver import HTTPServer
 from typer.testing import CliRunner, Result
 
-from deployments.local.emulators.aws import LocalAws
-from deployments.local.pager import Pager
-from deployments.local.prepare import WORKER
-from deployments.local.support.ports import free_port
 from keyturn.cli.app import app
 from keyturn.cli.running import watch
 from keyturn.core.errors import KeyturnError
@@ -32,6 +28,10 @@ from keyturn.ledger.storage.waiting import record_waiting, waiting_in_hub
 from keyturn.providers.ledger.address import open_ledger
 from keyturn.revocation import run
 from keyturn.wiring.ledger import named_ledger
+from local.emulators.aws import LocalAws
+from local.pager import Pager
+from local.prepare import WORKER
+from local.support.ports import free_port
 from tests.cli.command import at_terminal, run_keyturn, run_python
 from tests.faults.disk import Disk
 from tests.support.announcements import load_apprise

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from deployments.local.prepare import DATABASE
 from keyturn.cli.app import app
+from local.prepare import DATABASE
 from tests.support.lab import Declared, Lab
 from tests.support.world import World
 

@@ -10,13 +10,13 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from deployments.local.emulators.kubernetes import Account
-from deployments.local.emulators.kubernetes.access import rules_of
-from deployments.local.openbao import OpenBao
 from keyturn.cli.app import app
 from keyturn.core.schedule.policy import Trigger
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.run import rotate
+from local.emulators.kubernetes import Account
+from local.emulators.kubernetes.access import rules_of
+from local.openbao import OpenBao
 from tests.contracts.store import fresh_value, put
 from tests.hub_setup.site import as_environment, empty_hub
 from tests.support.at_work import existing_account

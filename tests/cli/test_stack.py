@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local import environment
-from deployments.local.home import Stack, opened_or_made
-from deployments.local.prepare import WORKER, hub_of, run_cli, write_login
-from deployments.local.services import SERVICES
 from keyturn.cli.failures import BEHIND
 from keyturn.core.errors import Unavailable
+from local import environment
+from local.home import Stack, opened_or_made
+from local.prepare import WORKER, hub_of, run_cli, write_login
+from local.services import SERVICES
 from tests.cli.command import SCRIPT, one_generated_secret, one_line, run_keyturn, surroundings
 from tests.manual.lines import lines_of
 

@@ -15,8 +15,6 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from deployments.local.emulators.aws import LocalAws
-from deployments.local.support.ports import free_port
 from keyturn.catalogue import find_problems, load_catalogue
 from keyturn.cli.app import app
 from keyturn.cli.copies import plan as cli
@@ -24,6 +22,8 @@ from keyturn.cli.running.progress import EVERY, Progress
 from keyturn.core.ports.hub import SUSPECTED_AT
 from keyturn.core.sensitive import SecretFields
 from keyturn.sync.apply import Result as Applied
+from local.emulators.aws import LocalAws
+from local.support.ports import free_port
 from tests.cli.command import one_generated_secret, run_python, surroundings
 from tests.support.lab import Lab, fresh
 from tests.support.world import World

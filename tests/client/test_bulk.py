@@ -12,12 +12,12 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from deployments.local.emulators.aws import LocalAws
-from deployments.local.support.ports import free_port
 from keyturn.client.bulk import read_many
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Unavailable
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.aws.secrets_manager import AwsSecretsManager
+from local.emulators.aws import LocalAws
+from local.support.ports import free_port
 from tests.support import local_aws
 from tests.support.lab import Lab, fresh
 from tests.support.memory_store import MemoryStore

@@ -17,7 +17,6 @@ from wsgiref.simple_server import WSGIServer, make_server
 
 import psycopg2
 
-from deployments.local.support.ports import LOOPBACK
 from keyturn.client.client import SecretClient
 from keyturn.client.host.group import HostGroup
 from keyturn.client.pool import SecretPool
@@ -32,6 +31,7 @@ from keyturn.providers.http.webhook import WebhookSender
 from keyturn.providers.notices import sign_notice
 from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
+from local.support.ports import LOOPBACK
 from tests.client.test_webhook import KEY, Quiet
 from tests.rotation.helpers import worker
 from tests.support.hooks import eventually

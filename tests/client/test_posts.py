@@ -11,9 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.support.ports import free_port
-from deployments.local.support.serving import server_context
-from deployments.local.support.tls import Certificate, certificate_in
 from keyturn.access_log.sources.post_door import PostDoor, PostedLog, Poster
 from keyturn.access_log.sources.posted import PostedSource
 from keyturn.client import posts as module
@@ -25,6 +22,9 @@ from keyturn.core.ports.access_source import SourceOpening
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.text.audit_lines import AuditMount
 from keyturn.core.webhook_keys import generate_webhook_key
+from local.support.ports import free_port
+from local.support.serving import server_context
+from local.support.tls import Certificate, certificate_in
 from tests.contracts.access_source import records
 from tests.support.hooks import eventually
 

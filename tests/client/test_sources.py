@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from deployments.local.prepare import DATABASE
 from keyturn.client.client import SecretClient
 from keyturn.client.sources import HubSource, StoreSource
 from keyturn.client.webhooks.receiver import Receiver
@@ -21,6 +20,7 @@ from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
+from local.prepare import DATABASE
 from tests.support.engines import OverPostgreSQL
 from tests.support.lab import Lab, fresh
 from tests.support.memory_store import MemoryStore

@@ -13,13 +13,13 @@ import redis as redis_client
 import sqlalchemy
 from psycopg2.extensions import connection as Connection
 
-from deployments.local.mariadb import MariaDB
-from deployments.local.postgres import PostgreSQL
-from deployments.local.redis import Redis
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.text.mapping import Escape, Shape
 from keyturn.core.text.passwords import CLASSES, PasswordPolicy, generate
 from keyturn.core.text.references import Unfit
+from local.mariadb import MariaDB
+from local.postgres import PostgreSQL
+from local.redis import Redis
 from tests.support.lab import fresh
 from tests.support.odbc import MARIADB, POSTGRESQL, Odbc, odbc
 

@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 import boto3
 import pytest
 
-from deployments.local.emulators.aws import LocalAws
-from deployments.local.support.ports import free_port
 from keyturn.catalogue import Catalogue
 from keyturn.core.sensitive import Sensitive
 from keyturn.rotation.state.context import Workspace
 from keyturn.wiring.registry import open_workspace
+from local.emulators.aws import LocalAws
+from local.support.ports import free_port
 from tests.support import local_aws
 from tests.support.consumer import Consumer
 from tests.support.crash_child import Job, Zygote, warm

@@ -3,9 +3,9 @@
 import sys
 from collections.abc import Callable
 
-from deployments.local.home import Stack
-from deployments.local.services import Service
-from deployments.local.support.process import Process
+from local.home import Stack
+from local.services import Service
+from local.support.process import Process
 
 WAITING = "print('ready', flush=True); import time; time.sleep(60)"
 SERVING = "import socket, sys; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); " + WAITING

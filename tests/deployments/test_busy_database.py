@@ -10,7 +10,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from deployments.local.busy_database import LONGEST, TriedAgain
+from deployments.busy_database import LONGEST, TriedAgain
 
 REFUSED = {"exception_message": "Service Unavailable"}
 

@@ -20,10 +20,6 @@ import psycopg2.extensions
 import pytest
 import requests
 
-from deployments.local.emulators.aws import LocalAws
-from deployments.local.openbao import OpenBao
-from deployments.local.postgres import PostgreSQL
-from deployments.local.support.ports import free_port
 from keyturn.core.errors import Denied, TransientError
 from keyturn.core.fingerprint import fingerprint, payload
 from keyturn.core.notifications.notices import (
@@ -40,6 +36,10 @@ from keyturn.providers.aws.queues import SqsQueue
 from keyturn.providers.aws.secrets_manager import AwsSecretsManager
 from keyturn.providers.http.webhook import WebhookSender
 from keyturn.providers.notices import sign_notice
+from local.emulators.aws import LocalAws
+from local.openbao import OpenBao
+from local.postgres import PostgreSQL
+from local.support.ports import free_port
 
 pytestmark = pytest.mark.sampled(9, of="file")
 
@@ -182,7 +182,7 @@ class Consumer:
             "AWS_DEFAULT_REGION": REGION,
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "deployments.local.consumer", f"--name={self.name}", "--port=0",
+            [sys.executable, "-m", "local.consumer", f"--name={self.name}", "--port=0",
              f"--source={source}", f"--secret={PATH}", *arguments, f"--postgres-port={stack.postgres.port}",
              "--database=ml", *more],
             env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

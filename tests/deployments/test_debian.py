@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local import debian
-from deployments.local.debian import Program, program
 from keyturn.core.errors import NotFound, Unavailable
+from local import debian
+from local.debian import Program, program
 
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
 

@@ -12,19 +12,19 @@ from typing import Any
 
 import pytest
 
-from deployments.local.drill import run
-from deployments.local.drill.declared import AT_THE_STACK, at_the_stack, fitting, places
-from deployments.local.drill.intruder import Intruder
-from deployments.local.drill.kept import files_of, keep, killed
-from deployments.local.drill.limits import LIMITS
-from deployments.local.drill.names import Names
-from deployments.local.home import Stack
-from deployments.local.services import SERVICES
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Invalid
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.text.names import LIMITS as STORE_LIMITS
 from keyturn.strategies.registry import STRATEGIES
+from local.drill import run
+from local.drill.declared import AT_THE_STACK, at_the_stack, fitting, places
+from local.drill.intruder import Intruder
+from local.drill.kept import files_of, keep, killed
+from local.drill.limits import LIMITS
+from local.drill.names import Names
+from local.home import Stack
+from local.services import SERVICES
 from tests.support.hooks import eventually
 from tests.support.lab import ANY_UNDECLARED
 
@@ -157,7 +157,7 @@ def test_what_nobody_can_tell_is_no_refusal() -> None:
 
 
 def test_an_intruder_who_was_never_in_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deployments.local.drill.intruder.PATIENCE", 0.05)
+    monkeypatch.setattr("local.drill.intruder.PATIENCE", 0.05)
     with pytest.raises(Invalid, match="not accepted before"), Intruder(lambda: False, None):
         raise AssertionError
 
@@ -167,9 +167,9 @@ def test_an_intruder_who_was_never_in_proves_nothing(monkeypatch: pytest.MonkeyP
 MAKING = """
 import sys, time
 from pathlib import Path
-from deployments.local.drill.kept import keep
-from deployments.local.drill.names import Names
-from deployments.local.home import Stack
+from local.drill.kept import keep
+from local.drill.names import Names
+from local.home import Stack
 keep(Stack(Path(sys.argv[1]), {}, "", ""), Names("killed"), {"s": {"kind": "file"}}, [("s", "n")])
 print("ready", flush=True)
 time.sleep(60)

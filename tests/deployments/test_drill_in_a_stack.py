@@ -14,17 +14,8 @@ import psycopg2
 import pytest
 import typer
 
-from deployments.local import environment
-from deployments.local.drill import Asked, Drilled, accounts, drill, removal, run
-from deployments.local.drill.kept import directory
-from deployments.local.drill.proof import found
-from deployments.local.home import Stack, locked, opened_or_made
-from deployments.local.prepare import CONSUMERS, REVOKER, WORKER, hub_of, prepare
-from deployments.local.services import SERVICES
-from deployments.local.stack import quiet, remove, up
-from deployments.local.support.files import write_private
 from keyturn.catalogue import load_catalogue
-from keyturn.cli.emergencies import drill as shown
+from keyturn.cli.local_stack import FOREIGN
 from keyturn.core.errors import Unavailable
 from keyturn.core.ports.ledger import Outcome
 from keyturn.core.sensitive import SecretFields
@@ -38,6 +29,16 @@ from keyturn.rotation.copies.push import sync_destinations
 from keyturn.rotation.state.context import Workspace
 from keyturn.settings.hub import HubSettings
 from keyturn.wiring.registry import open_workspace
+from local import drill_command as shown
+from local import environment
+from local.drill import Asked, Drilled, accounts, drill, removal, run
+from local.drill.kept import directory
+from local.drill.proof import found
+from local.home import Stack, locked, opened_or_made
+from local.prepare import CONSUMERS, REVOKER, WORKER, hub_of, prepare
+from local.services import SERVICES
+from local.stack import quiet, remove, up
+from local.support.files import write_private
 from tests.cli.command import SCRIPT, one_line, run_keyturn, surroundings
 
 pytestmark = [pytest.mark.slow, pytest.mark.sampled(19, of="files")]
@@ -145,7 +146,7 @@ def site(stack: Stack) -> Iterator[Site]:
     """The example's secrets, with copies in every store, and the environment that leads to them."""
     catalogue = environment.ROOT / "deployments" / "catalogue"
     with pytest.MonkeyPatch.context() as patch:
-        foreign = [name for name in os.environ if name.startswith(environment.FOREIGN) and name != "KEYTURN_POLICY"]
+        foreign = [name for name in os.environ if name.startswith(FOREIGN) and name != "KEYTURN_POLICY"]
         for name in foreign:
             patch.delenv(name)
         for name, value in environment.revoker(stack).items():

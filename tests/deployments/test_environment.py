@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.environment import IN_BATCHES, kubernetes
-from deployments.local.home import Stack
 from keyturn.core.errors import NotFound
+from local.environment import IN_BATCHES, kubernetes
+from local.home import Stack
 
 
 def test_prefects_server_pauses_between_two_writes_although_it_cuts_intervals_to_whole_seconds() -> None:

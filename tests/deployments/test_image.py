@@ -12,8 +12,9 @@ from typing import Final
 
 import pytest
 
-from deployments import supply_chain, trim
+from deployments import trim
 from tests.support.sampling import deep
+from tools import supply_chain
 
 ROOT: Final = Path(__file__).parents[2]
 DOCKERFILE: Final = (ROOT / "deployments" / "Dockerfile").read_text()
@@ -75,9 +76,8 @@ def test_each_service_of_aws_that_is_called_is_still_described() -> None:
 
 def test_only_what_nothing_calls_is_taken_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kept = ["kubernetes/client/a.py", "botocore/data/iam/x.json", "botocore/data/partitions.json", "keyturn/tests.py"]
-    kept += ["keyturn/project/deployments/local/prefect_server.py", "prefect/testing/a.py"]
+    kept += ["keyturn/project/deployments/worker.py", "prefect/testing/a.py"]
     gone = ["kubernetes/aio/a.py", "botocore/data/ec2/x.json", "greenlet/tests/a.py"]
-    gone += ["keyturn/project/deployments/local/emulators/aws.py"]
     for name in (*kept, *gone):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from deployments.image_digests import COMPOSE, all_images, images, main
 from tests.support.compose import LOCAL, PRODUCTION, VARIABLE, compose_file
+from tools.image_digests import COMPOSE, all_images, images, main
 
 DIGEST = f"sha256:{'3f' * 32}"
 

@@ -17,15 +17,15 @@ import pytest
 import typer
 import yaml
 
-from deployments import manifests
-from deployments.local.debian import program
-from deployments.local.helm import Release, Rendering, render
-from deployments.manifests import CHART, COMPONENTS, EXAMPLE, KUSTOMIZE, documents, identity, merged, without_helm
 from keyturn.cli.app import app
 from keyturn.core.errors import Invalid
 from keyturn.core.workspaces import WorkspaceNames
 from keyturn.settings.hub import HubSettings
+from local.debian import program
+from local.helm import Release, Rendering, render
 from tests.support.kubernetes_schemas import VERSIONS, problems
+from tools import manifests
+from tools.manifests import CHART, COMPONENTS, EXAMPLE, KUSTOMIZE, documents, identity, merged, without_helm
 
 ROOT: Final = Path(__file__).parents[2]
 GIVEN: Final = dict(yaml.safe_load(EXAMPLE.read_text()))

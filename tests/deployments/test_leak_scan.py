@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.leak_scan import Finding, scan
 from keyturn.core.errors import Invalid
+from local.leak_scan import Finding, scan
 
 VALUE = 'CANARY "quoted" \\ ünïcode/+?&%<0123456789>'
 PLAIN = "CANARY-0123456789abcdef"

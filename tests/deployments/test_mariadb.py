@@ -10,8 +10,8 @@ from pathlib import Path
 import pymysql
 import pytest
 
-from deployments.local.mariadb import MariaDB
-from deployments.local.support.ports import free_port
+from local.mariadb import MariaDB
+from local.support.ports import free_port
 
 
 def query(server: MariaDB, statement: str, password: str | None = None, user: str = "root", tls: bool = False) -> str:

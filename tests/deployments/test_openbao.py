@@ -8,8 +8,8 @@ from pathlib import Path
 import hvac
 import pytest
 
-from deployments.local.openbao import OpenBao
-from deployments.local.support.ports import free_port
+from local.openbao import OpenBao
+from local.support.ports import free_port
 from tests.support.mounts import make_kv
 
 pytestmark = pytest.mark.sampled(4, of="file")

@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
-from deployments.local.support.ports import LOOPBACK, RANGE, RANGE_VARIABLE, free_ports, in_use
 from keyturn.core.errors import Invalid
+from local.support.ports import LOOPBACK, RANGE, RANGE_VARIABLE, free_ports, in_use
 
 BELOW = range(RANGE.start - 2_000, RANGE.start - 4)
 """Ports that neither the servers of other tests nor outgoing connections take."""

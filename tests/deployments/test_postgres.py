@@ -11,11 +11,11 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from deployments.local import postgres
-from deployments.local.database_server import service_account
-from deployments.local.debian_postgres import DebianPostgreSQL
-from deployments.local.postgres import PostgreSQL
-from deployments.local.support.ports import free_port
+from local import postgres
+from local.database_server import service_account
+from local.debian_postgres import DebianPostgreSQL
+from local.postgres import PostgreSQL
+from local.support.ports import free_port
 
 
 def query(server: PostgreSQL, statement: str, password: str | None = None) -> str:

@@ -8,9 +8,9 @@ from prefect.settings import temporary_settings
 from redis import Redis as Client
 from redis.asyncio import Redis as AsyncClient
 
-from deployments.local.redis import Redis
 from deployments.prefect_services import Plans, end_of, main, serve
 from keyturn.project.worker.scale_out import SHARED, settings_remarks, unshared_settings
+from local.redis import Redis
 
 pytestmark = pytest.mark.sampled(3, of="file")
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.support.process import Process
 from keyturn.core.errors import Unavailable
+from local.support.process import Process
 
 SLEEPER = [sys.executable, "-u", "-c", "print('ready'); import time; time.sleep(60)"]
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready'); time.sleep(60)"
@@ -55,7 +55,7 @@ def test_starting_what_runs_changes_nothing(process: Process) -> None:
 
 def test_it_outlives_the_interpreter_that_started_it(process: Process, tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from deployments.local.support.process import Process\n"
+        "import sys; from pathlib import Path; from local.support.process import Process\n"
         f"p = Process('sleeper', Path({str(tmp_path / 'run')!r})); p.start({SLEEPER!r}, ready=lambda: p.says('ready'))"
     )
     subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "PYTHONPATH": os.getcwd()})

@@ -12,8 +12,8 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from deployments.local.debian import program
-from deployments.metrics_page import NAME, RULES, all_exported, metrics_page
+from local.debian import program
+from tools.metrics_page import NAME, RULES, all_exported, metrics_page
 
 ROOT = Path(__file__).parents[2]
 DASHBOARDS = sorted((ROOT / "deployments" / "dashboards").glob("*.json"))
@@ -271,4 +271,4 @@ def test_a_dashboard_is_one_and_its_panels_lie_apart(file: Path) -> None:
 
 def test_the_page_of_all_numbers_is_what_the_code_says() -> None:
     page = (ROOT / "docs" / "metrics.md").read_text()
-    assert page == metrics_page(), "write it anew: python -m deployments.metrics_page > docs/metrics.md"
+    assert page == metrics_page(), "write it anew: python -m tools.metrics_page > docs/metrics.md"

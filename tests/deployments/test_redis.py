@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from redis.exceptions import AuthenticationError, NoPermissionError
 
-from deployments.local.redis import Redis
-from deployments.local.support.ports import free_port
+from local.redis import Redis
+from local.support.ports import free_port
 from tests.support.acl import Acl
 
 

@@ -16,11 +16,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from jsonschema import Draft7Validator
 
-from deployments import release
-from deployments.release import LOCKS, artefacts, git, main, source
 from keyturn.providers.keys.envelopes import private_key, sign_envelope
 from tests.manual.lines import lines_of
 from tests.support.sampling import deep
+from tools import release
+from tools.release import LOCKS, artefacts, git, main, source
 
 ROOT: Final = Path(__file__).parents[2]
 PROJECT: Final = """\

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.home import Stack, locked
-from deployments.local.services import Service
-from deployments.local.stack import down, opened, status, up
-from deployments.local.support import issuing
-from deployments.local.support.process import Process
 from keyturn.cli.environment import home_directory
 from keyturn.core.errors import Invalid, NotFound, Unavailable
+from local.home import Stack, locked
+from local.services import Service
+from local.stack import down, opened, status, up
+from local.support import issuing
+from local.support.process import Process
 from tests.deployments.stand_ins import FAILING, WAITING, serving, small
 
 SMALL = (small("one"), small("two"), small("three", late=True))

@@ -13,9 +13,9 @@ import pytest
 import typer
 import yaml
 
-from deployments.local.debian import Program, program
 from keyturn.cli.app import app
 from keyturn.project.worker.metrics import VARIABLE
+from local.debian import Program, program
 from tests.support.compose import GIVEN, PRODUCTION, compose_file
 
 ROOT: Final = Path(__file__).parents[2]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.support.serving import server_context
-from deployments.local.support.tls import Authority, Certificate, certificate_in
+from local.support.serving import server_context
+from local.support.tls import Authority, Certificate, certificate_in
 
 NOW = datetime.now(UTC)
 

@@ -17,10 +17,6 @@ import pytest
 import requests
 from prefect.settings import PREFECT_API_SSL_CERT_FILE, temporary_settings
 
-from deployments.local.environment import NAMESPACE
-from deployments.local.home import Stack
-from deployments.local.services import SERVICES, Service
-from deployments.local.stack import down, environment, remove, status, up
 from deployments.prefect_exposure import OPEN, insist_on_guarded, without_login
 from keyturn.core.errors import Denied
 from keyturn.core.ports.stores import OwnershipTags
@@ -29,6 +25,10 @@ from keyturn.providers.aws.parameter_store import AwsParameterStore
 from keyturn.providers.azure.store import AzureKeyVault
 from keyturn.providers.gcp.store import GcpSecretManager
 from keyturn.providers.kubernetes.store import Kubernetes
+from local.environment import NAMESPACE
+from local.home import Stack
+from local.services import SERVICES, Service
+from local.stack import down, environment, remove, status, up
 from tests.deployments.stand_ins import serving
 from tests.support.mounts import make_kv
 

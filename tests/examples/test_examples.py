@@ -12,8 +12,6 @@ import pytest
 import requests
 import uvicorn
 
-from deployments.local.prepare import DATABASE
-from deployments.local.support.ports import LOOPBACK, free_port
 from examples.inference import Inference, Settings, create_app
 from examples.training import Model, train
 from keyturn.client.client import SecretClient
@@ -28,6 +26,8 @@ from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from keyturn.rotation.state.context import Workspace
 from keyturn.wiring.registry import CatalogueSender
+from local.prepare import DATABASE
+from local.support.ports import LOOPBACK, free_port
 from tests.support.fault_proxy import FaultProxy, Faults
 from tests.support.hooks import eventually
 from tests.support.lab import Lab, fresh

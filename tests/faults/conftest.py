@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from deployments.local.emulators.aws import LocalAws
-from deployments.local.openbao import OpenBao
-from deployments.local.postgres import PostgreSQL
-from deployments.local.prepare import Hub, prepare_database
-from deployments.local.support.files import private_directory, write_private
-from deployments.local.support.ports import free_port
 from keyturn.core.sensitive import Sensitive
+from local.emulators.aws import LocalAws
+from local.openbao import OpenBao
+from local.postgres import PostgreSQL
+from local.prepare import Hub, prepare_database
+from local.support.files import private_directory, write_private
+from local.support.ports import free_port
 from tests.crash.kinds import KINDS, Kind
 from tests.crash.site import Site
 from tests.faults.disk import Disk, growing_may_fail

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from deployments.local.openbao import OpenBao
+from local.openbao import OpenBao
 from tests.support import warden
 
 SIZE = "48m"

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from deployments.local.prepare import LEASE, REVOKER
 from flows.support.duties import late_lease_tokens
 from flows.support.starting import FINISHER, Wanted
 from keyturn.core.errors import Invalid
@@ -30,6 +29,7 @@ from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from keyturn.rotation.state.context import Workspace
 from keyturn.wiring.registry import open_workspace
+from local.prepare import LEASE, REVOKER
 from tests.crash.kinds.apis import ApiKey
 from tests.crash.site import Site
 from tests.faults.doings import situation

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from hvac.exceptions import VaultError
 
-from deployments.local.openbao import OpenBao
-from deployments.local.postgres import PostgreSQL
+from local.openbao import OpenBao
+from local.postgres import PostgreSQL
 from tests.faults.disk import Disk, allow_growing, forbid_growing, growing_may_fail
 from tests.support.lab import Lab
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from deployments.local.support.ports import free_port
 from keyturn.cli.app import app
+from local.support.ports import free_port
 from tests.faults.shell import Shell
 from tests.rotation.helpers import worker
 from tests.support.lab import Declared, Lab, fresh

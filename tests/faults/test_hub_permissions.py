@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.environment import LEASE_TOKEN_ROLE
-from deployments.local.prepare import POLICIES, WORKER
 from keyturn.core.errors import Denied
 from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
@@ -17,6 +15,8 @@ from keyturn.rotation.state.context import Workspace
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
 from keyturn.wiring.registry import open_workspace
+from local.environment import LEASE_TOKEN_ROLE
+from local.prepare import POLICIES, WORKER
 from tests.faults.outcome import assert_healed, assert_never_refused, assert_untouched, candidate
 from tests.support.application import Patient
 from tests.support.lab import Declared, Lab, fresh

@@ -14,8 +14,8 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from deployments.local.emulators.aws import LocalAws
 from keyturn.core.sensitive import SecretFields
+from local.emulators.aws import LocalAws
 from tests.cli.command import ROOT, SCRIPT, run_keyturn, surroundings
 from tests.faults.shell import Shell
 from tests.support.lab import Declared, Lab

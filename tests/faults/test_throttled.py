@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from deployments.local.emulators.aws import LocalAws
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Throttled, TransientError
 from keyturn.core.schedule.policy import Trigger
@@ -15,6 +14,7 @@ from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from keyturn.rotation.state.context import Workspace
 from keyturn.wiring.registry import open_workspace
+from local.emulators.aws import LocalAws
 from tests.faults.outcome import assert_healed, assert_never_refused, assert_untouched
 from tests.support.application import Patient
 from tests.support.lab import Declared, Lab, catalogue_data, fresh

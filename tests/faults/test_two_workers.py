@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from deployments.local.support.process import Process
 from keyturn.core.ports.hub import ROTATED_AT
 from keyturn.core.record import Stage
 from keyturn.core.workspaces import HOUSE
 from keyturn.project.worker.worker import WAITING
+from local.support.process import Process
 from tests.flows.gate import Door, Gate
 from tests.flows.runs import TERMINAL, Installed, load_apprise, register
 from tests.flows.site import Architect, Site

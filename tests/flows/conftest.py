@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from deployments.local.emulators.aws import LocalAws
-from deployments.local.pager import Pager
-from deployments.local.support.ports import free_port
 from keyturn.core.sensitive import Sensitive
 from keyturn.revocation.incidents import store as incident_store
+from local.emulators.aws import LocalAws
+from local.pager import Pager
+from local.support.ports import free_port
 from tests.flows.gate import Door, Gate
 from tests.flows.runs import Installed, install
 from tests.flows.site import Architect, Site

@@ -5,7 +5,7 @@ import socket
 import threading
 from enum import Enum
 
-from deployments.local.support.ports import LOOPBACK, free_port
+from local.support.ports import LOOPBACK, free_port
 
 
 class Door(Enum):

@@ -10,9 +10,6 @@ from typing import Any
 import pytest
 import yaml
 
-from deployments.local.environment import LEASE_TOKEN_ROLE
-from deployments.local.prepare import DATABASE, NOTARY, WORKER
-from deployments.local.prepare import Hub as PreparedHub
 from keyturn.catalogue import load_catalogue
 from keyturn.catalogue.destinations import Destination
 from keyturn.catalogue.operator.policy import VARIABLE
@@ -21,6 +18,9 @@ from keyturn.core.record import Record
 from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.records import load_record as load_record
 from keyturn.wiring.registry import open_workspace
+from local.environment import LEASE_TOKEN_ROLE
+from local.prepare import DATABASE, NOTARY, WORKER
+from local.prepare import Hub as PreparedHub
 from tests.support.lab import Declared, Lab, fresh, load_whole
 from tests.support.places import single
 from tests.support.prefect_server import PrefectServer

@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deployments.local.emulators.aws import LocalAws
-from deployments.local.environment import LEASE_TOKEN_ROLE, ROOT, inherited
-from deployments.local.prepare import REVOKER
-from deployments.local.prepare import Hub as PreparedHub
 from keyturn.catalogue.operator.policy import VARIABLE
 from keyturn.core.ports.hub import ROTATED_AT
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.candidates import CANDIDATES
+from local.emulators.aws import LocalAws
+from local.environment import LEASE_TOKEN_ROLE, ROOT, inherited
+from local.prepare import REVOKER
+from local.prepare import Hub as PreparedHub
 from tests.flows.gate import Door, Gate
 from tests.flows.runs import AWS_VARIABLES, Installed
 from tests.flows.site import Architect, Site, destination

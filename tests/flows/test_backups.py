@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 import yaml
 
-from deployments.local.openbao import OpenBao
-from deployments.local.support.ports import free_port
 from flows.backup import backup
 from flows.restore_drill import restore_drill
 from flows.support.duties import restoring
@@ -16,6 +14,8 @@ from keyturn.ledger.entries import parse_leaf
 from keyturn.providers.files.backup_directory import BackupDirectory
 from keyturn.recovery.chains import list_chains
 from keyturn.recovery.drill_notes import RESTORE_DRILL, parse_note
+from local.openbao import OpenBao
+from local.support.ports import free_port
 from tests.flows.runs import Installed, ended
 from tests.flows.site import Site
 from tests.recovery.conftest import make_recovery_key

@@ -14,8 +14,6 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.bootstrap import REQUESTED, bootstrap, deploy, make_pool
-from deployments.local.pager import Pager
-from deployments.local.support.ports import LOOPBACK, free_port
 from deployments.prefect_checks import check_prefect, check_waits
 from deployments.retention import advice, lacking
 from flows.rotate_due import LATE
@@ -24,6 +22,8 @@ from keyturn.core.errors import Invalid, Unavailable
 from keyturn.core.workspaces import WorkspaceNames
 from keyturn.doctor.results import CheckResult, Grade
 from keyturn.revocation.incidents.incident import Mode
+from local.pager import Pager
+from local.support.ports import LOOPBACK, free_port
 from tests.flows.runs import Installed, register
 from tests.flows.site import Architect
 from tests.support.lab import fresh

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from deployments.local.pager import Pager
 from flows.check_logins import check_logins
+from local.pager import Pager
 from tests.flows.runs import Installed, ended
 from tests.flows.site import Site
 from tests.support.lab import Lab

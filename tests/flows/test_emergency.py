@@ -14,10 +14,6 @@ import pytest
 from typer.testing import CliRunner
 
 from deployments.bootstrap import EMERGENCY
-from deployments.local.pager import Pager
-from deployments.local.prepare import REVOKER
-from deployments.local.prepare import Hub as PreparedHub
-from deployments.local.support.ports import free_port
 from flows import emergency
 from flows.emergency import emergency_revoke
 from flows.finish_incidents import finish_incidents
@@ -37,6 +33,10 @@ from keyturn.revocation.incidents.incident import STEPS, Mode
 from keyturn.rotation.candidates import CANDIDATES
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.run import rotate
+from local.pager import Pager
+from local.prepare import REVOKER
+from local.prepare import Hub as PreparedHub
+from local.support.ports import free_port
 from tasks import revocation as tasks
 from tasks.workspace import opened
 from tests.access_log.reactions.samples import BEGUN

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from deployments.local.pager import Pager
 from keyturn.core.record import Stage
+from local.pager import Pager
 from tests.flows.gate import Door, Gate
 from tests.flows.runs import Installed
 from tests.flows.site import Architect

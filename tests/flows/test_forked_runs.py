@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from deployments.local.support.ports import free_port
 from keyturn.core.workspaces import HOUSE
+from local.support.ports import free_port
 from tests.flows.gate import Door, Gate
 from tests.flows.runs import Installed
 from tests.flows.site import Architect

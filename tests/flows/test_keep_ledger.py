@@ -14,8 +14,6 @@ import pytest
 from prefect import State
 from pytest_httpserver import HTTPServer
 
-from deployments.local.pager import Pager
-from deployments.local.support.ports import LOOPBACK, free_port
 from flows.keep_ledger import BEHIND, REWRITTEN, Kept, keep_ledger
 from keyturn.core.errors import Rewritten, Unavailable, Unrecorded
 from keyturn.core.ports.ledger import Entry, Outcome
@@ -25,6 +23,8 @@ from keyturn.ledger.formats import Severity, severity
 from keyturn.ledger.storage.spool import Spooled
 from keyturn.providers.ledger.address import open_ledger
 from keyturn.wiring.ledger import spool_file
+from local.pager import Pager
+from local.support.ports import LOOPBACK, free_port
 from tests.flows.runs import Installed, completed, ended, error, register, result
 from tests.flows.site import Architect, Site, as_notary
 from tests.ledger.entries import entries, entry

@@ -22,13 +22,13 @@ from prefect.events import emit_event
 from prefect.logging import get_run_logger
 from pydantic import SecretStr
 
-from deployments.local.emulators.aws import LocalAws
-from deployments.local.environment import inherited
-from deployments.local.leak_scan import Finding, scan
-from deployments.local.pager import Pager
-from deployments.local.support.ports import free_port
-from deployments.local.support.process import Process
-from deployments.local.support.tls import certificate_in
+from local.emulators.aws import LocalAws
+from local.environment import inherited
+from local.leak_scan import Finding, scan
+from local.pager import Pager
+from local.support.ports import free_port
+from local.support.process import Process
+from local.support.tls import certificate_in
 from tests.flows.runs import Installed
 from tests.flows.site import Architect
 from tests.flows.stage import Planted, Stage, canary
@@ -59,7 +59,7 @@ def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The local vault: how the catalogue names it."""
     data, port = tmp_path_factory.mktemp("azure"), free_port()
     tls = certificate_in(data / "tls")
-    command = [sys.executable, "-m", "deployments.local.emulators.azure_key_vault", f"--port={port}", f"--data={data}"]
+    command = [sys.executable, "-m", "local.emulators.azure_key_vault", f"--port={port}", f"--data={data}"]
     command += [f"--cert={tls.certificate}", f"--key={tls.key}"]
     process = Process("azure", data)
     sign_in = {"AZURE_TENANT_ID": "tenant", "AZURE_CLIENT_ID": "client", "AZURE_CLIENT_SECRET": secrets.token_hex()}

@@ -12,13 +12,13 @@ import pytest
 from prefect.client.orchestration import get_client
 
 from deployments.bootstrap import make_pool
-from deployments.local.environment import inherited
 from deployments.prefect_checks import LATE_BY_THEN, check_services
 from deployments.silence import BEGINS_WITHIN, SILENCE
 from keyturn.core.workspaces import WorkspaceNames
 from keyturn.doctor.results import CheckResult, Grade
 from keyturn.project.runs.heartbeat import HEARTBEAT
 from keyturn.project.worker.leftovers import LEFT, NEVER_BEGUN, SILENT, crash_left, event_of
+from local.environment import inherited
 from tests.support.lab import fresh
 from tests.support.prefect_server import PrefectServer, wait_for
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.leak_scan import scan
 from flows.retire import retire
 from flows.rotate import rotate_secret
 from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
+from local.leak_scan import scan
 from tests.flows.runs import ended
 from tests.flows.site import Site
 from tests.support.lab import Lab

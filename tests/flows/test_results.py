@@ -11,9 +11,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from pytest_httpserver import HTTPServer
 from typer.testing import CliRunner
 
-from deployments.local.pager import Pager
 from keyturn.cli.app import app
 from keyturn.core.ports.tracing import TRACE_LABEL
+from local.pager import Pager
 from tests.flows.runs import Installed, register
 from tests.flows.site import Architect, Site
 from tests.support.collector import Collector, attributes

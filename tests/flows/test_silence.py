@@ -18,8 +18,6 @@ from prefect.events.schemas.events import ResourceSpecification
 
 from blocks.channel import FailureChannel
 from deployments.bootstrap import put_automation, remove_automation
-from deployments.local.environment import inherited
-from deployments.local.pager import Pager
 from deployments.silence import (
     begun_automation,
     crash_automation,
@@ -28,6 +26,8 @@ from deployments.silence import (
     waiting_automation,
 )
 from keyturn.core.workspaces import HOUSE
+from local.environment import inherited
+from local.pager import Pager
 from tests.flows.runs import Installed
 from tests.flows.site import Architect
 from tests.support.lab import fresh

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from deployments.local.support.ports import free_port
 from flows.support.common import BATCH
 from flows.sync import sync
 from keyturn.core.errors import TransientError
 from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.copies import store_status
 from keyturn.rotation.state.notice_store import keep_look
+from local.support.ports import free_port
 from tests.flows.runs import TERMINAL, Installed, completed, ended, error
 from tests.flows.site import Site
 from tests.support.consumer import Consumer

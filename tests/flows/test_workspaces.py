@@ -13,10 +13,6 @@ import httpx
 import pytest
 
 from deployments.bootstrap import REQUESTED
-from deployments.local.openbao import OpenBao
-from deployments.local.pager import Pager
-from deployments.local.prepare import Hub
-from deployments.local.support.ports import free_port
 from flows.rotate_due import LATE
 from keyturn.core.ports.hub import Hub as HubPort
 from keyturn.core.sensitive import SecretFields
@@ -24,6 +20,10 @@ from keyturn.core.workspaces import WorkspaceNames
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
+from local.openbao import OpenBao
+from local.pager import Pager
+from local.prepare import Hub
+from local.support.ports import free_port
 from tests.cli.command import run_keyturn, surroundings
 from tests.flows.runs import AWS_VARIABLES, Installed, register
 from tests.flows.site import Architect

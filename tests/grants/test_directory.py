@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from deployments.local.prepare import POLICIES
-from deployments.local.support.ports import free_port
 from keyturn.core.errors import Denied
 from keyturn.grants import requests
 from keyturn.grants.requests import RequestState
+from local.prepare import POLICIES
+from local.support.ports import free_port
 from tests.support.access import HOUR, AccessSite, approver_of, site_of
 from tests.support.issuers import Issuer
 from tests.support.lab import Lab

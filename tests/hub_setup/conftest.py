@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.openbao import OpenBao
+from local.openbao import OpenBao
 from tests.hub_setup.site import Empty, empty_hub
 
 

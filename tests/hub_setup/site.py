@@ -12,9 +12,8 @@ import hvac
 import pytest
 from pydantic import TypeAdapter
 
-from deployments.local.environment import FOREIGN
-from deployments.local.openbao import OpenBao
 from keyturn.catalogue.hub_entries import HubEntry
+from keyturn.cli.local_stack import FOREIGN
 from keyturn.core.rights.hub_setup import HubPlan, HubResource
 from keyturn.core.rights.rights import HubPlaces
 from keyturn.providers.vault.hub import VaultHub
@@ -27,6 +26,7 @@ from keyturn.rights.hub_wanted import HubDeclaration, resources
 from keyturn.rights.scope import HubScope, SecretPath
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
+from local.openbao import OpenBao
 
 ENTRY: TypeAdapter[Any] = TypeAdapter(HubEntry)
 SCOPE = HubScope(HubPlaces(), (SecretPath("secret", "app/*"),))

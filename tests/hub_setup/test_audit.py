@@ -11,12 +11,12 @@ import hvac
 import pytest
 from hvac.exceptions import Forbidden
 
-from deployments.local.openbao import OpenBao
 from keyturn.core.ports.hub import State
 from keyturn.core.rights.hub_setup import HubResource, Kind, SetupVerdict
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
+from local.openbao import OpenBao
 from tests.hub_setup.site import SCOPE, Empty, applied, planned, verdicts, wanted
 
 HEADERS = "sys/config/auditing/request-headers"

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from deployments.local.openbao import binary
 from keyturn.catalogue import load_catalogue
 from keyturn.cli.app import app
+from local.openbao import binary
 from tests.hub_setup.site import Empty, as_environment
 from tests.manual.lines import lines_of
 

@@ -10,9 +10,9 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from deployments.local.openbao import OpenBao
 from keyturn.cli.app import app
 from keyturn.core.errors import Taken
+from local.openbao import OpenBao
 from tests.hub_setup.site import WORKER, Empty, applied, as_environment, planned, verdicts, wanted
 
 pytestmark = pytest.mark.sampled(5, of="file")

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import requests
 
-from deployments.local.support.ports import free_port
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.running.numbers import looks_of
 from keyturn.core.schedule.policy import Trigger
@@ -31,6 +30,7 @@ from keyturn.serving.parts import NUMBERS, Tenure
 from keyturn.serving.site import Site
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import ROLE_ID_FILE, SECRET_ID_FILE
+from local.support.ports import free_port
 from tests.cli.command import ROOT
 from tests.cli.test_follow import until
 from tests.hub_setup.site import Empty, as_environment

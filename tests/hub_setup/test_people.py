@@ -13,8 +13,6 @@ import yaml
 from pytest_httpserver import HTTPServer
 from typer.testing import CliRunner
 
-from deployments.local.support.serving import server_context
-from deployments.local.support.tls import certificate_in
 from keyturn.catalogue import load_catalogue
 from keyturn.cli.app import app
 from keyturn.core.errors import Invalid, Missing, UnsupportedOperation
@@ -23,6 +21,8 @@ from keyturn.rights.hub_apply import apply_setup, remove_left_over
 from keyturn.rights.hub_check import summarized
 from keyturn.rights.hub_plan import plan_setup
 from keyturn.rights.hub_record import SetupRecord, read_record
+from local.support.serving import server_context
+from local.support.tls import certificate_in
 from tests.hub_setup.recorded import TOKENS, Recorded, WithoutState, recorded_hub
 from tests.hub_setup.site import Empty, applied, as_environment, planned, verdicts, wanted
 from tests.manual.lines import lines_of

@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 from hvac.exceptions import VaultError
 
-from deployments.local.mariadb import MariaDB
-from deployments.local.prepare import DATABASE, OWNER
 from keyturn.catalogue.targets import MysqlSettings, PostgresqlSettings
 from keyturn.core.errors import Conflict, Denied, Invalid, Missing, NotFound, Unavailable
 from keyturn.core.rights.hub_setup import HubResource, Kind, SetupPort, SetupVerdict
@@ -17,6 +15,8 @@ from keyturn.rights.hub_apply import apply_setup, remove_left_over
 from keyturn.rights.hub_plan import plan_setup
 from keyturn.rights.hub_record import read_record
 from keyturn.rights.scope import SecretPath
+from local.mariadb import MariaDB
+from local.prepare import DATABASE, OWNER
 from tests.hub_setup.site import SCOPE, WORKER, Empty, applied, generated_key, planned, verdicts, wanted
 from tests.support.world import World
 

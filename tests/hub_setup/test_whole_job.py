@@ -12,12 +12,12 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from deployments.local.openbao import OpenBao
 from keyturn.cli.app import app
 from keyturn.core.errors import Denied
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
+from local.openbao import OpenBao
 from tests.hub_setup.site import Empty, as_environment
 from tests.revocation.eight import Eight, opened
 from tests.support.consumer import Consumer

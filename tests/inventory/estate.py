@@ -15,9 +15,9 @@ import pytest
 from azure.keyvault.secrets import SecretClient
 from google.cloud.secretmanager_v1 import SecretManagerServiceClient
 
-from deployments.local.emulators import azure_key_vault
-from deployments.local.emulators.aws import LocalAws
-from deployments.local.support.ports import free_port
+from local.emulators import azure_key_vault
+from local.emulators.aws import LocalAws
+from local.support.ports import free_port
 from tests.deployments.emulators.test_gcp_secret_manager import connected, running
 from tests.providers.azure.test_store import CLIENT_SECRET, DIRECTORY, credential_for
 from tests.revocation.eight import certificates, made

@@ -17,11 +17,11 @@ import requests
 import yaml
 from typer.testing import CliRunner, Result
 
-from deployments.local.openbao import OpenBao
-from deployments.local.prepare import DATABASE
-from deployments.local.support.ports import free_port
 from keyturn.catalogue import find_problems, load_catalogue
 from keyturn.cli.app import app
+from local.openbao import OpenBao
+from local.prepare import DATABASE
+from local.support.ports import free_port
 from tests.inventory import estate as estates
 from tests.inventory.estate import Estate
 from tests.revocation.eight import certificates, cluster, made, second_vault

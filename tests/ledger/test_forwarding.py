@@ -17,7 +17,6 @@ import trustme
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from deployments.local.support.ports import LOOPBACK, free_port
 from keyturn import __version__
 from keyturn.core.errors import (
     Conflict,
@@ -37,6 +36,7 @@ from keyturn.providers.ledger.collectors import collectors
 from keyturn.providers.ledger.http_collector import HttpCollector
 from keyturn.providers.ledger.sqlite import SqliteLedger
 from keyturn.providers.ledger.syslog import LARGEST_DATAGRAM, LARGEST_SEQUENCE, Syslog, message_of
+from local.support.ports import LOOPBACK, free_port
 from tests.ledger.entries import entries, entry
 from tests.support.collectors import SyslogServer, break_off, read_all, say_goodbye, stop_reading
 from tests.support.hooks import Hooked, Once

@@ -105,7 +105,7 @@ ELSEWHERE: Final[Sequence[Elsewhere]] = (
     Elsewhere(
         "release.md",
         "tests/deployments/test_release.py::test_a_release_is_wheel_sdist_materials_and_provenance_and_verifies",
-        ("python -m deployments.release verify",),
+        ("python -m tools.release verify",),
     ),
 )
 

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from deployments.local import environment
-from deployments.local.demo_access import Session
-from deployments.local.services import CONSUMER_ROLE
-from deployments.local.support.ports import free_port
+from local import environment
+from local.demo_access import Session
+from local.services import CONSUMER_ROLE
+from local.support.ports import free_port
 from tests.cli.command import ROOT
 from tests.manual import people
 from tests.manual.site import Page, Site, Way, site_in
@@ -435,7 +435,7 @@ PAGES: Final = (
         ),
     ),
     Page("own-vault-and-clouds.md", own_vault),
-    Page("consumers.md", application, (Way("python -m deployments.local.consumer", ready="ready on"),)),
+    Page("consumers.md", application, (Way("python -m local.consumer", ready="ready on"),)),
     Page("detection-benchmark.md", small_lab),
     Page("agent.md", agents, (Way("keyturn agent", ready=READY),) * 5),
     Page("events.md", hub_log, (Way("keyturn follow", ready=READY),)),

@@ -8,8 +8,9 @@ from typing import Final
 
 from rich.console import Console
 
-from deployments.local import environment
-from deployments.local.demo_access import Session
+from keyturn.cli.local_stack import FOREIGN
+from local import environment
+from local.demo_access import Session
 from tests.manual.site import PATIENCE, Site
 from tests.support.hooks import eventually
 
@@ -95,7 +96,7 @@ def at_stack(site: Site) -> None:
 def nowhere(site: Site) -> None:
     """An auditor's machine, from which no server is reached."""
     at_stack(site)
-    site.env = {name: text for name, text in site.env.items() if not name.startswith(environment.FOREIGN)}
+    site.env = {name: text for name, text in site.env.items() if not name.startswith(FOREIGN)}
     site.env |= {"KEYTURN_HOME": str(site.directory / "nowhere")}
 
 

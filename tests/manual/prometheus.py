@@ -14,13 +14,13 @@ from typing import Any, Final
 import requests
 import yaml
 
-from deployments.local import environment
-from deployments.local.debian import program
-from deployments.local.home import Stack
-from deployments.local.support.ports import free_port
-from deployments.metrics_page import RULES
+from local import environment
+from local.debian import program
+from local.home import Stack
+from local.support.ports import free_port
 from tests.cli.command import ROOT
 from tests.support.hooks import eventually
+from tools.metrics_page import RULES
 
 PATIENCE: Final = 240.0
 """Seconds until everything has been scraped once; a worker of Prefect begins late on a busy machine."""

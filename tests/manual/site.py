@@ -14,9 +14,9 @@ from typing import Any, Final
 
 import hvac
 
-from deployments.local import environment
-from deployments.local.home import Stack
-from deployments.local.support.tls import certificate_in
+from local import environment
+from local.home import Stack
+from local.support.tls import certificate_in
 from tests.cli.command import ROOT, surroundings
 from tests.support.hooks import eventually
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.home import Stack, opened
 from keyturn.cli.app import app
+from local.home import Stack, opened
 from tests.cli.command import ROOT, run_keyturn, surroundings
 from tests.manual.lines import ELSEWHERE, OTHERWISE, elsewhere, lines_of, pages, started_otherwise
 from tests.manual.pages import PAGES

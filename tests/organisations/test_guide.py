@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from deployments.local.environment import FOREIGN
 from keyturn.cli.app import app
+from keyturn.cli.local_stack import FOREIGN
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.webhook_keys import generate_webhook_key
 from tests.hub_setup.site import Empty

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.chromium import INSTALLED, PACKAGE, Tab, opened_browser
-from deployments.local.debian import cache
-from deployments.local.support.tls import certificate_in
 from keyturn.pages.dashboard import Dashboard, Level, OtherLine, SecretLine
 from keyturn.pages.dashboard_page import write_dashboard
+from local.debian import cache
+from local.support.tls import certificate_in
 from tests.serving.test_dashboard import showing, viewers_token
 from tests.support.lab import Lab
 from tests.support.sampling import deep
+from tools.chromium import INSTALLED, PACKAGE, Tab, opened_browser
 
 AT_HAND = any(map(shutil.which, (PACKAGE, *INSTALLED))) or (cache() / PACKAGE).exists()
 pytestmark = pytest.mark.skipif(not AT_HAND and not deep(), reason="no Chromium at hand; a deep run fetches it")

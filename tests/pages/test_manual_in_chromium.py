@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from deployments import manual
-from deployments.local.chromium import Tab, opened_browser
 from tests.pages.test_in_chromium import AT_HAND
+from tools import manual
+from tools.chromium import Tab, opened_browser
 
 pytestmark = [
     pytest.mark.skipif(not (AT_HAND and shutil.which("npm")), reason="no Chromium or no npm at hand"),

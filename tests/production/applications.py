@@ -11,13 +11,13 @@ from typing import Any
 
 import psycopg2
 
-from deployments.local.prepare import DATABASE
 from keyturn.client.client import SecretClient
 from keyturn.client.pool import SecretPool
 from keyturn.client.secrets import Secret
 from keyturn.client.sources import HubSource
 from keyturn.core.errors import KeyturnError
 from keyturn.providers.vault.hub import VaultHub
+from local.prepare import DATABASE
 from tests.production.topology import Topology
 
 PAUSE = 0.1

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployments.local.debian import unpacked
-from deployments.local.support.ports import LOOPBACK, free_port, in_use
-from deployments.local.support.process import Process
+from local.debian import unpacked
+from local.support.ports import LOOPBACK, free_port, in_use
+from local.support.process import Process
 
 SETTINGS = """\
 defaults

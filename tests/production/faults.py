@@ -10,7 +10,7 @@ from pathlib import Path
 
 import redis
 
-from deployments.local.support.process import Process
+from local.support.process import Process
 from tests.production.processes import Supervised, resume
 from tests.production.topology import Topology
 from tests.support.prefect_server import wait_for

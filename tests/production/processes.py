@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployments.local.support.process import Process
+from local.support.process import Process
 
 SLOW = 180
 """Seconds that a start may take where everything else is busy, too."""

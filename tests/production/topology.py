@@ -19,22 +19,23 @@ import httpx
 import psycopg2
 from psycopg2 import sql
 
-from deployments.local.database_server import STATE, passable
-from deployments.local.debian_postgres import DebianPostgreSQL
-from deployments.local.emulators.aws import LocalAws
-from deployments.local.environment import RETENTION, inherited
-from deployments.local.home import LoginFiles
-from deployments.local.openbao import OpenBao
-from deployments.local.prepare import ADMIN, NOTARY, OWNER, WORKER, Hub, database, prepare, write_login
-from deployments.local.redis import Redis
-from deployments.local.support.files import write_private
-from deployments.local.support.ports import LOOPBACK, free_port, http_status
-from deployments.local.support.process import Process
+from deployments.healthy import http_status
 from keyturn.core.ports.hub import ROTATED_AT
 from keyturn.project.worker.scale_out import shared_settings
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
+from local.database_server import STATE, passable
+from local.debian_postgres import DebianPostgreSQL
+from local.emulators.aws import LocalAws
+from local.environment import RETENTION, inherited
+from local.home import LoginFiles
+from local.openbao import OpenBao
+from local.prepare import ADMIN, NOTARY, OWNER, WORKER, Hub, database, prepare, write_login
+from local.redis import Redis
+from local.support.files import write_private
+from local.support.ports import LOOPBACK, free_port
+from local.support.process import Process
 from tests.faults.disk import Disk
 from tests.production.balancer import Balancer, Route
 from tests.production.processes import Supervised

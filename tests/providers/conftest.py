@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from deployments.local.emulators.aws import LocalAws
-from deployments.local.support.ports import free_port
+from local.emulators.aws import LocalAws
+from local.support.ports import free_port
 from tests.support import local_aws
 
 

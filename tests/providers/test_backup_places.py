@@ -10,12 +10,6 @@ import boto3
 import pytest
 from azure.storage.blob import ContainerClient
 
-from deployments.local.azurite import Azurite
-from deployments.local.emulators.aws import LocalAws
-from deployments.local.emulators.object_stores.azure import AzureBlobServer
-from deployments.local.emulators.object_stores.gcs import GcsServer
-from deployments.local.emulators.object_stores.state import ObjectState
-from deployments.local.support.ports import free_port
 from keyturn.catalogue.operator.backups import DirectoryPlaceSettings, S3PlaceSettings
 from keyturn.core.errors import Denied, Invalid, NotFound, Unavailable
 from keyturn.core.ports.backups import BackupPlace
@@ -24,6 +18,12 @@ from keyturn.providers.azure.backup_container import BackupContainer
 from keyturn.providers.files.backup_directory import BackupDirectory
 from keyturn.providers.gcp.backup_bucket import open_bucket
 from keyturn.wiring.backups import open_place
+from local.azurite import Azurite
+from local.emulators.aws import LocalAws
+from local.emulators.object_stores.azure import AzureBlobServer
+from local.emulators.object_stores.gcs import GcsServer
+from local.emulators.object_stores.state import ObjectState
+from local.support.ports import free_port
 from tests.contracts.backup_place import CHAIN, BackupPlaceContract
 from tests.support.sampling import deep
 

@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-from deployments.local.emulators.aws import LocalAws
-from deployments.local.redis import Redis
 from keyturn.catalogue import Catalogue
 from keyturn.catalogue.consumers.registry import CONSUMERS
 from keyturn.client.webhooks.keys import HubKeys
@@ -26,6 +24,8 @@ from keyturn.providers.redis.channel import RedisReader
 from keyturn.rotation.rollout import ACKNOWLEDGED, HANDED_OVER
 from keyturn.rotation.run import rotate
 from keyturn.wiring.registry import CatalogueSender, open_consumer
+from local.emulators.aws import LocalAws
+from local.redis import Redis
 from tests.support.acl import Acl
 from tests.support.hooks import eventually
 from tests.support.lab import Lab, fresh

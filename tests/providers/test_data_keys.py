@@ -6,10 +6,10 @@ from pathlib import Path
 import boto3
 import pytest
 
-from deployments.local.emulators.aws import LocalAws
 from keyturn.core.errors import Invalid
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.data_keys import open_envelope
+from local.emulators.aws import LocalAws
 from tests.contracts.data_keys import CONTEXT
 from tests.support import local_aws
 from tests.support.lab import Lab, fresh

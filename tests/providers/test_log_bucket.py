@@ -7,12 +7,12 @@ import boto3
 import pytest
 from pytest_httpserver import HTTPServer
 
-from deployments.local.emulators.aws import LocalAws
 from keyturn.access_log.sources import object_log
 from keyturn.catalogue.access_logs.clouds import CloudTrailBucketSettings
 from keyturn.core.errors import Denied, Invalid, NotFound, Unavailable
 from keyturn.core.ports.access_source import AccessSource
 from keyturn.providers.aws.log_bucket import open_bucket, window_begin
+from local.emulators.aws import LocalAws
 from tests.access_log import cloud_logs as logs
 from tests.access_log.cloud_logs import DeliveredLog, copy_of, opening, trail_file
 from tests.contracts.access_source import PATHS, SourceContract, drained, paths, records

@@ -10,10 +10,6 @@ import boto3
 import pytest
 from google.cloud.secretmanager_v1 import SecretManagerServiceClient
 
-from deployments.local.emulators.aws import LocalAws
-from deployments.local.emulators.azure_management import AzureManagement, Caller
-from deployments.local.emulators.azure_management.vaults import READ
-from deployments.local.support.ports import free_port
 from keyturn.catalogue.stores.aws import AwsSecretsManagerSettings
 from keyturn.core.rights.posture import FULL, Posture, Safety, count_against
 from keyturn.core.rights.rights import CopyRights
@@ -22,6 +18,10 @@ from keyturn.providers.aws.posture import lets_anybody
 from keyturn.providers.aws.secrets_manager import AwsSecretsManager
 from keyturn.providers.azure.posture import deletion_posture, vault_posture
 from keyturn.providers.gcp.store import GcpSecretManager
+from local.emulators.aws import LocalAws
+from local.emulators.azure_management import AzureManagement, Caller
+from local.emulators.azure_management.vaults import READ
+from local.support.ports import free_port
 from tests.contracts.store import fresh_value, put
 from tests.deployments.emulators.test_gcp_secret_manager import connected, running
 from tests.support import local_aws

@@ -13,13 +13,13 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from deployments.local.support.ports import free_port
-from deployments.local.support.tls import certificate_in
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Unavailable
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers import prefect_api
 from keyturn.providers.prefect_api import PrefectApi
 from keyturn.settings.prefect import PrefectSettings
+from local.support.ports import free_port
+from local.support.tls import certificate_in
 from tests.support.liar import HUGE, SLOW, Behaviour, Liar, answers_in_turn, redirects_to
 
 RUN = {"id": "0a", "name": "brave-otter", "state": {"type": "SCHEDULED", "name": "Late", "message": None}}

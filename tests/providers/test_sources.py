@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import yaml
 
-from deployments.local.support.ports import free_port
 from keyturn.catalogue.operator.policy import VARIABLE
 from keyturn.client.offline.cache_file import OfflineCache
 from keyturn.client.policy import RESTRICTED, CachePolicy
@@ -20,6 +19,7 @@ from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.data_keys import open_envelope
 from keyturn.providers.files.store import Files
 from keyturn.wiring.sources import SourceOpener, open_client, source_names
+from local.support.ports import free_port
 from tests.support.lab import Lab, fresh
 from tests.support.memory_store import MemoryStore
 from tests.support.offline import add_generation

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.openbao import OpenBao
-from deployments.local.support.ports import free_port
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.files.backup_directory import BackupDirectory
 from keyturn.providers.files.recovery_key import RecoveryDataKeys
@@ -23,6 +21,8 @@ from keyturn.recovery.manifests import SignatureCheck
 from keyturn.recovery.subject import BackupSubject
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
+from local.openbao import OpenBao
+from local.support.ports import free_port
 from tests.support.lab import fresh
 
 UNSIGNED = SignatureCheck(verify_ed25519)

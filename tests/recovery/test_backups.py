@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from deployments.local.openbao import OpenBao
 from keyturn.client.client import SecretClient
 from keyturn.client.policy import CachePolicy
 from keyturn.client.sources import HubSource
@@ -37,6 +36,7 @@ from keyturn.recovery.manifests import SignatureCheck
 from keyturn.recovery.restoring import RestoreChange, plan_restore, restore_chain
 from keyturn.recovery.subject import BackupSubject
 from keyturn.rotation.repair.recoverable_values import of_hub
+from local.openbao import OpenBao
 from tests.ledger.keys import Key
 from tests.recovery.conftest import UNSIGNED, Damage, Servers, Setting, hub_at, make_recovery_key, open_setting
 from tests.support.hooks import eventually

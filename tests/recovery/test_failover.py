@@ -16,8 +16,6 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from deployments.local.openbao import OpenBao
-from deployments.local.support.ports import free_port
 from keyturn.catalogue import Catalogue
 from keyturn.cli.app import app
 from keyturn.cli.recovery.failover import insist_on_clocks
@@ -32,6 +30,8 @@ from keyturn.rotation.run import rotate
 from keyturn.settings.hub import FailoverSettings, HubSettings
 from keyturn.settings.hub_login import TokenLogin
 from keyturn.wiring.registry import open_workspace
+from local.openbao import OpenBao
+from local.support.ports import free_port
 from tests.manual.lines import lines_of
 from tests.support.fault_proxy import FaultProxy, Faults
 from tests.support.hooks import Replaced, eventually

@@ -22,12 +22,12 @@ from google.cloud.secretmanager_v1.types import SecretVersion
 from hvac.exceptions import InvalidPath
 from kubernetes.client.exceptions import ApiException
 
-from deployments.local.emulators import azure_key_vault
-from deployments.local.emulators import kubernetes as local_kubernetes
-from deployments.local.emulators.aws import LocalAws
-from deployments.local.emulators.github import LocalGitHub
-from deployments.local.openbao import OpenBao
-from deployments.local.support.ports import free_port
+from local.emulators import azure_key_vault
+from local.emulators import kubernetes as local_kubernetes
+from local.emulators.aws import LocalAws
+from local.emulators.github import LocalGitHub
+from local.openbao import OpenBao
+from local.support.ports import free_port
 from tests.deployments.emulators.test_gcp_secret_manager import connected, running
 from tests.providers.azure.test_store import CLIENT_SECRET, DIRECTORY, credential_for
 from tests.providers.kubernetes.test_store import api as kubernetes_api

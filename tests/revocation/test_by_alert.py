@@ -8,7 +8,6 @@ from typing import Any
 import hvac
 import pytest
 
-from deployments.local.openbao import OpenBao
 from keyturn.access_log.detection.alerts import Alert, Response, Stage
 from keyturn.access_log.detection.detector import Detector
 from keyturn.access_log.detection.policy import React
@@ -24,6 +23,7 @@ from keyturn.revocation.by_alert import RevocationReaction, incident_id
 from keyturn.revocation.incidents import store as incident_store
 from keyturn.revocation.incidents.incident import Incident
 from keyturn.rotation.state.context import Workspace
+from local.openbao import OpenBao
 from tests.access_log.hub import LONG_AGO, LONG_AHEAD
 from tests.access_log.reactions.samples import alert
 from tests.revocation.site import Site

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.openbao import OpenBao
 from keyturn.core.errors import Denied
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
+from local.openbao import OpenBao
 from tests.support.hooks import eventually
 from tests.support.killed_hub import durable_server, kill_until_stale, stale_accessors
 from tests.support.lab import Lab, fresh

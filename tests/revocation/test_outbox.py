@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.pager import Pager
-from deployments.local.support.ports import free_port
 from keyturn.core.errors import Unavailable
 from keyturn.core.notifications.channel import Announcement
 from keyturn.core.sensitive import Sensitive
@@ -20,6 +18,8 @@ from keyturn.revocation.incidents import store as incident_store
 from keyturn.revocation.incidents.announcements import CLAIMED, unsent
 from keyturn.revocation.incidents.incident import Message, News
 from keyturn.rotation.state.context import Workspace
+from local.pager import Pager
+from local.support.ports import free_port
 from tests.revocation.site import Site
 from tests.support.announcements import load_apprise
 from tests.support.lab import Lab

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from deployments.local.openbao import OpenBao
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Denied, KeyturnError, Throttled, Unavailable
 from keyturn.core.overrides import Waive
@@ -23,6 +22,7 @@ from keyturn.rotation.run import rotate
 from keyturn.rotation.state.context import Workspace
 from keyturn.sync.plan import plan
 from keyturn.wiring.registry import open_workspace
+from local.openbao import OpenBao
 from tests.revocation import eight
 from tests.revocation.eight import Eight, Place
 from tests.support.clock import Clock

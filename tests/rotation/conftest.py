@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from deployments.local.emulators.aws import LocalAws
-from deployments.local.support.ports import free_port
 from keyturn.core.sensitive import Sensitive
+from local.emulators.aws import LocalAws
+from local.support.ports import free_port
 from tests.support import local_aws
 from tests.support.consumer import Consumer
 from tests.support.lab import Lab

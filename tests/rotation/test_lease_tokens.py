@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from deployments.local.prepare import LEASE
 from keyturn.core.errors import Unavailable
 from keyturn.core.overrides import Waive
 from keyturn.core.ports.strategies import TOKEN_ACCESSOR
@@ -22,6 +21,7 @@ from keyturn.rotation.state.records import load_record, rewrite
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
 from keyturn.wiring.registry import open_workspace
+from local.prepare import LEASE
 from tests.rotation.helpers import Worker
 from tests.support.access import recorded
 from tests.support.hooks import Hooked, eventually, raising

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from deployments.local.mariadb import MariaDB
 from keyturn.catalogue import Catalogue
 from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
@@ -18,6 +17,7 @@ from keyturn.rotation.run import rotate
 from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.records import load_record
 from keyturn.wiring.registry import open_workspace
+from local.mariadb import MariaDB
 from tests.support.clock import Clock
 from tests.support.lab import Lab, fresh
 from tests.support.mariadb_lab import ADMIN, MariaDBLab

@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 
-from deployments.local.mariadb import MariaDB
-from deployments.local.redis import Redis
 from keyturn.core.errors import KeyturnError
 from keyturn.core.record import Record, Rotation, Stage
 from keyturn.core.schedule.policy import Trigger
@@ -22,6 +20,8 @@ from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.records import load_record
+from local.mariadb import MariaDB
+from local.redis import Redis
 from tests.rotation.helpers import Worker, worker
 from tests.support.acl import Acl
 from tests.support.hooks import dead_holder

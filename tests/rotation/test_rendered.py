@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 
-from deployments.local.mariadb import MariaDB
-from deployments.local.redis import Redis
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import CandidateRejected, CertainRefusal, Invalid, Misrendered
 from keyturn.core.ports.ledger import Entry, NewestVersion, Outcome
@@ -19,6 +17,8 @@ from keyturn.rotation.run import rotate
 from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.records import load_record
 from keyturn.wiring.registry import open_workspace
+from local.mariadb import MariaDB
+from local.redis import Redis
 from tests.rotation.helpers import remote, with_copy
 from tests.support.acl import Acl
 from tests.support.hooks import Hooked, raising

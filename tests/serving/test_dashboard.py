@@ -16,8 +16,6 @@ from pathlib import Path
 import pytest
 import requests
 
-from deployments.local.support.ports import free_port
-from deployments.local.support.tls import Certificate, certificate_in
 from keyturn.agent.http import BODY_BYTES
 from keyturn.agent.sockets import open_loopback
 from keyturn.catalogue import Catalogue, load_catalogue
@@ -35,6 +33,8 @@ from keyturn.serving.endpoint import Endpoint, answering
 from keyturn.serving.numbers.process import SIGN_INS, Counts, Serving
 from keyturn.serving.sessions import IDLE, LONGEST, SPAN, TRIES
 from keyturn.serving.shared_checks import FRESH
+from local.support.ports import free_port
+from local.support.tls import Certificate, certificate_in
 from tests.cli.command import ROOT, surroundings
 from tests.support.hooks import eventually
 from tests.support.lab import Lab, fresh

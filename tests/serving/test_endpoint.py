@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import requests
 
-from deployments.local.support.tls import certificate_in
 from keyturn.agent.http import HttpAnswer, HttpRequest
 from keyturn.agent.sockets import open_loopback
 from keyturn.providers.prometheus.metrics import NumbersCollector, exposition
@@ -17,6 +16,7 @@ from keyturn.serving.endpoint import Endpoint, answering
 from keyturn.serving.numbers.process import EVENTS, PREFIX, Counts, Serving, serving_metrics
 from keyturn.serving.parts import PartHealth
 from keyturn.serving.supervisor import PartState
+from local.support.tls import certificate_in
 
 WORKING = PartState("follow", running=True, number=7, health=PartHealth(1.26), looked=True)
 ELSEWHERE = PartState("other", looked=True)

@@ -16,8 +16,6 @@ from typing import Any
 import pytest
 import requests
 
-from deployments.local.openbao import OpenBao
-from deployments.local.support.ports import free_port
 from keyturn.access_log.reactions.reactions import Key
 from keyturn.access_log.sources.line_spool import LineSpool
 from keyturn.agent.sockets import open_at
@@ -35,6 +33,8 @@ from keyturn.serving.history import remembered
 from keyturn.serving.ledger_history import recorded_alerts
 from keyturn.serving.registry import make_parts
 from keyturn.serving.site import Site as PartSite
+from local.openbao import OpenBao
+from local.support.ports import free_port
 from tests.cli.command import ROOT, one_line, run_keyturn, surroundings
 from tests.cli.test_follow import until
 from tests.support.lab import Lab, fresh

@@ -9,13 +9,13 @@ from urllib.parse import urlsplit
 
 import requests
 
-from deployments.local.emulators.azure_management import AzureManagement, Caller, Registration, StorageAccount
 from keyturn.catalogue import Catalogue
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.azure.graph import MicrosoftGraph
 from keyturn.providers.azure.resource_manager import AzureResourceManager
 from keyturn.rotation.state.context import Workspace
 from keyturn.wiring.registry import open_workspace
+from local.emulators.azure_management import AzureManagement, Caller, Registration, StorageAccount
 from tests.support.lab import Lab, fresh
 
 POWERLESS = Caller("powerless", "a secret of the powerless", frozenset())

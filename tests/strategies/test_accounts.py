@@ -5,12 +5,12 @@ from contextlib import closing
 import psycopg2
 import pytest
 
-from deployments.local.prepare import DATABASE
 from keyturn.core.errors import Invalid, Superseded
 from keyturn.core.ports.strategies import Change, RevokeResult
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.text.passwords import PasswordPolicy
 from keyturn.strategies.accounts import AlternatingUsers, SingleUser
+from local.prepare import DATABASE
 from tests.contracts.strategy import Case, StrategyContract
 from tests.support.lab import Declared, Lab
 

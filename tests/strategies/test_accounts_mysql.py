@@ -5,13 +5,13 @@ from collections.abc import Iterator
 import pymysql
 import pytest
 
-from deployments.local.mariadb import MariaDB
 from keyturn.core.errors import Superseded
 from keyturn.core.ports.strategies import Change
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.text.passwords import PasswordPolicy
 from keyturn.providers.mysql.target import MySQL
 from keyturn.strategies.accounts import AlternatingUsers, SingleUser
+from local.mariadb import MariaDB
 from tests.contracts.strategy import Case, StrategyContract
 from tests.strategies.test_accounts import other_password
 from tests.support.mariadb_lab import ADMIN, Accounts, MariaDBLab, run

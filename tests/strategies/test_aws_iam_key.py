@@ -13,8 +13,6 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from deployments.local.emulators.aws import LocalAws
-from deployments.local.support.ports import free_port
 from keyturn.core.errors import CandidateRejected, Denied, Invalid, NotFound, Unavailable
 from keyturn.core.ports.strategies import Change, RevokeResult
 from keyturn.core.sensitive import SecretFields
@@ -23,6 +21,8 @@ from keyturn.providers.aws.iam import AwsIam
 from keyturn.revocation.incidents.incident import Mode
 from keyturn.strategies.aws_iam_key import AwsIamKey
 from keyturn.strategies.cloud_keys import STEPS
+from local.emulators.aws import LocalAws
+from local.support.ports import free_port
 from tests.contracts.strategy import Case, StrategyContract
 from tests.strategies.revoking import assert_ended_though_unreadable
 from tests.support import local_aws

@@ -10,9 +10,6 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from deployments.local.emulators.azure_key_vault import Limits
-from deployments.local.emulators.azure_management import AzureManagement, Registration
-from deployments.local.emulators.azure_management.directory import stamp
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import (
     CandidateRejected,
@@ -33,6 +30,9 @@ from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from keyturn.strategies.azure_app_secret import MOST_OWN, AzureAppSecret, AzureAppSecretSettings
 from keyturn.wiring.registry import open_target
+from local.emulators.azure_key_vault import Limits
+from local.emulators.azure_management import AzureManagement, Registration
+from local.emulators.azure_management.directory import stamp
 from tests.contracts.strategy import Case, StrategyContract
 from tests.strategies.azure import LIFE, POWERLESS, SHORT, current, graph, registered, signs_in, workspace_for
 from tests.strategies.revoking import revoked

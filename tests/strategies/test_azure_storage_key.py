@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from deployments.local.emulators.azure_management import AzureManagement, StorageAccount
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import (
     CandidateRejected,
@@ -29,6 +28,7 @@ from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from keyturn.strategies.azure_storage_key import AzureStorageKey, key_digest
 from keyturn.wiring.registry import open_target
+from local.emulators.azure_management import AzureManagement, StorageAccount
 from tests.contracts.strategy import Case, StrategyContract
 from tests.strategies.azure import (
     POWERLESS,

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from deployments.local.openbao import OpenBao
 from keyturn.core.errors import CandidateRejected, Invalid, NotFound
 from keyturn.core.ports.engines import SubjectNames
 from keyturn.core.ports.keys import CertificateKey, KeyKind
@@ -19,6 +18,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.providers.keys.key_maker import CryptographyKeys
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.strategies.certificate import CertificateStrategy
+from local.openbao import OpenBao
 from tests.contracts.strategy import Case, StrategyContract
 from tests.support.engines import worker_hub
 from tests.support.lab import Lab

@@ -10,9 +10,6 @@ from typing import Any
 import boto3
 import pytest
 
-from deployments.local.emulators.aws import LocalAws
-from deployments.local.emulators.gcp_iam import LocalGcpIam
-from deployments.local.support.ports import free_port
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Invalid
 from keyturn.core.schedule.policy import Trigger
@@ -25,6 +22,9 @@ from keyturn.rotation.retire import retire
 from keyturn.rotation.run import rotate
 from keyturn.rotation.state.context import Workspace
 from keyturn.wiring.registry import open_workspace
+from local.emulators.aws import LocalAws
+from local.emulators.gcp_iam import LocalGcpIam
+from local.support.ports import free_port
 from tests.strategies.revoking import revoked
 from tests.support import local_aws
 from tests.support.lab import Lab, fresh

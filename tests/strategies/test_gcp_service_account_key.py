@@ -16,14 +16,14 @@ from google.auth.exceptions import RefreshError
 from google.auth.transport.requests import Request
 from google.oauth2 import service_account
 
-from deployments.local.emulators.gcp_iam import LocalGcpIam
-from deployments.local.support.ports import free_port
 from keyturn.core.errors import CandidateRejected, Denied, Invalid, NotFound, Unavailable
 from keyturn.core.ports.strategies import EXPIRES_AT, Change, RevokeResult
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.gcp.iam import GcpIam
 from keyturn.strategies.cloud_keys import STEPS
 from keyturn.strategies.gcp_service_account_key import GcpServiceAccountKey
+from local.emulators.gcp_iam import LocalGcpIam
+from local.support.ports import free_port
 from tests.contracts.strategy import Case, StrategyContract
 
 pytestmark = pytest.mark.sampled(9, of="file")

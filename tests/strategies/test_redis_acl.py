@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-from deployments.local.redis import ADMIN_RULES, Redis
-from deployments.local.support.ports import free_port
 from keyturn.catalogue import Catalogue, load_catalogue
 from keyturn.core.errors import CandidateRejected, Invalid, Locked, Superseded
 from keyturn.core.ports.strategies import Change, RevokeResult
@@ -27,6 +25,8 @@ from keyturn.rotation.run import rotate
 from keyturn.rotation.state.records import load_record
 from keyturn.strategies.redis_acl import RedisAcl
 from keyturn.wiring.registry import open_workspace
+from local.redis import ADMIN_RULES, Redis
+from local.support.ports import free_port
 from tests.contracts.strategy import Case, StrategyContract
 from tests.strategies.revoking import assert_ended_though_unreadable
 from tests.support.acl import Acl, kept

@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from deployments.local.prepare import DATABASE, LEASE, REVOKER
-from deployments.local.support.ports import free_port
 from keyturn.core.errors import Invalid, KeyturnError, NotFound, Unavailable
 from keyturn.core.ports.engines import LeaseStanding
 from keyturn.core.ports.strategies import AccountTarget, Change, RevokeResult
@@ -21,6 +19,8 @@ from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
 from keyturn.strategies.vault_dynamic import MOST, VaultDynamic, VaultDynamicSettings, wants_renewal
+from local.prepare import DATABASE, LEASE, REVOKER
+from local.support.ports import free_port
 from tests.contracts.strategy import Case, StrategyContract
 from tests.support.engines import Engine, OverMariaDB, OverPostgreSQL, worker_hub
 from tests.support.hooks import eventually

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.prepare import DATABASE
-from deployments.local.support.ports import free_port
 from keyturn.core.errors import CandidateRejected, Invalid, NotFound, Unavailable
 from keyturn.core.ports.engines import StaticRole
 from keyturn.core.ports.strategies import Change, RevokeResult
@@ -16,6 +14,8 @@ from keyturn.providers.postgresql.target import PostgreSQL
 from keyturn.providers.vault.engines.database import VaultDatabase
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.strategies.vault_static_role import VaultStaticRole
+from local.prepare import DATABASE
+from local.support.ports import free_port
 from tests.contracts.strategy import Case, StrategyContract
 from tests.support.engines import Engine, OverMariaDB, OverPostgreSQL, worker_hub
 from tests.support.lab import Lab

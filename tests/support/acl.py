@@ -11,10 +11,10 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError
 from redis.retry import Retry
 
-from deployments.local.redis import ADMIN_RULES, Redis, digest
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.redis.target import Redis as Target
 from keyturn.providers.redis.target import is_mark
+from local.redis import ADMIN_RULES, Redis, digest
 
 RULES = "~app:* -@all +@read +@write"
 

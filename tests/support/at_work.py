@@ -8,8 +8,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Self
 
-from deployments.local.prepare import DATABASE
 from keyturn.core.sensitive import SecretFields
+from local.prepare import DATABASE
 from tests.support.hooks import eventually
 from tests.support.lab import Declared, Lab
 

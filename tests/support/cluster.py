@@ -9,9 +9,9 @@ from typing import Any
 import kubernetes.client
 import trustme
 
-from deployments.local.emulators.kubernetes import Account, Emulator, Server, rules
 from keyturn.providers.kubernetes.restart import RESTARTED_FOR
 from keyturn.providers.kubernetes.store import Kubernetes
+from local.emulators.kubernetes import Account, Emulator, Server, rules
 
 NAMESPACE = "apps"
 SECRETS = ("get", "list", "create", "patch", "delete")

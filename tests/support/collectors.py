@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from deployments.local.support.ports import LOOPBACK
+from local.support.ports import LOOPBACK
 
 Behaviour = Callable[[socket.socket], bytes]
 """Serves one connection and gives what it has read."""

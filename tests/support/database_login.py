@@ -3,9 +3,9 @@
 import secrets
 from typing import Any
 
-from deployments.local.prepare import DATABASE
 from keyturn.client.client import SecretClient
 from keyturn.core.notifications.notices import Notice
+from local.prepare import DATABASE
 from tests.support.lab import Lab
 from tests.support.served import MemorySource
 

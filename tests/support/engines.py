@@ -9,13 +9,13 @@ from typing import Any, Protocol
 import pymysql
 from pymysql.constants import ER
 
-from deployments.local.mariadb import MariaDB
-from deployments.local.prepare import LEASE, OWNER, WORKER, Hub
 from keyturn.core.ports.strategies import AccountTarget
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import AppRoleLogin
+from local.mariadb import MariaDB
+from local.prepare import LEASE, OWNER, WORKER, Hub
 from tests.support.lab import Lab, fresh
 from tests.support.mariadb_lab import answers
 

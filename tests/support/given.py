@@ -4,7 +4,6 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
-from deployments.local.prepare import END_ACCOUNT, OWNER
 from keyturn.grants import requests
 from keyturn.grants.access_request import AccessRequest
 from keyturn.grants.delivery import deliver_access
@@ -12,6 +11,7 @@ from keyturn.grants.opening import OpenedAccess, open_access
 from keyturn.grants.sweep import Sweeper, SweepResult
 from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.grant_store import GRANTED, AccessGrant, read_grant
+from local.prepare import END_ACCOUNT, OWNER
 from tests.support.access import HOUR, AccessSite, approver_of, people_of, site_of
 from tests.support.lab import Lab, fresh
 from tests.support.people import Person, person, program

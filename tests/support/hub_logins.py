@@ -18,12 +18,12 @@ import trustme
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from deployments.local.emulators.kubernetes import Account, Emulator, Server, rules
-from deployments.local.emulators.kubernetes.token_review import uid_of
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.providers.vault.login import LoginSession
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import AppRoleLogin, AwsLogin, HubLogin, JwtLogin, KubernetesLogin
+from local.emulators.kubernetes import Account, Emulator, Server, rules
+from local.emulators.kubernetes.token_review import uid_of
 from tests.support.issuers import Issuer
 from tests.support.lab import Lab, fresh
 

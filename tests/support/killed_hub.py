@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from deployments.local.openbao import OpenBao
+from local.openbao import OpenBao
 from tests.support.lab import Lab
 
 KILLS: Final = 20

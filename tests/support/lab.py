@@ -11,7 +11,6 @@ from typing import Any, Final
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
-from deployments.local.prepare import ADMIN, DATABASE, database
 from keyturn.catalogue import Catalogue
 from keyturn.catalogue.operator.limits import LimitSettings
 from keyturn.core.ports.stores import Store
@@ -21,6 +20,7 @@ from keyturn.providers.postgresql.target import PostgreSQL
 from keyturn.rotation.state.context import Sender, Workspace
 from keyturn.rotation.state.records import load_record
 from keyturn.wiring.registry import open_workspace
+from local.prepare import ADMIN, DATABASE, database
 from tests.support.clock import Clock
 from tests.support.memory_store import MemoryStore
 from tests.support.sender import RecordingSender

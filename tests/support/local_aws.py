@@ -12,7 +12,7 @@ from typing import Final
 import boto3
 import pytest
 
-from deployments.local.emulators.aws import LocalAws
+from local.emulators.aws import LocalAws
 
 POLICIES: Final = Path(__file__).parents[2] / "deployments" / "policies"
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pymysql
 
-from deployments.local.mariadb import MariaDB
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.mysql.target import MySQL
+from local.mariadb import MariaDB
 from tests.support.lab import fresh
 
 ADMIN = "keyturn"

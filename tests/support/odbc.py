@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.debian import program
 from keyturn.core.errors import KeyturnError, NotFound
+from local.debian import program
 
 PARTS = ("odbc-postgresql", "odbc-mariadb", "libpq5", "libmariadb3")
 POSTGRESQL, MARIADB = "psqlodbcw.so", "libmaodbc.so"

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from deployments.local.debian import Program, program
-from deployments.local.support.files import private_directory, write_private
-from deployments.local.support.ports import LOOPBACK
-from deployments.local.support.process import Process
+from local.debian import Program, program
+from local.support.files import private_directory, write_private
+from local.support.ports import LOOPBACK
+from local.support.process import Process
 
 BASE: Final = "dc=example,dc=com"
 ADMIN: Final = f"cn=admin,{BASE}"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.openbao import OpenBao
-from deployments.local.postgres import PostgreSQL
-from deployments.local.prepare import Hub, prepare
-from deployments.local.support.ports import free_port
+from local.openbao import OpenBao
+from local.postgres import PostgreSQL
+from local.prepare import Hub, prepare
+from local.support.ports import free_port
 from tests.support.lab import Lab
 from tests.support.world import TOKEN_VARIABLE, World
 

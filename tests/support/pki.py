@@ -7,8 +7,8 @@ from typing import Any
 
 import requests
 
-from deployments.local.prepare import CA, ROOT_CA
 from keyturn.core.sensitive import SecretFields
+from local.prepare import CA, ROOT_CA
 from tests.support.lab import Lab
 
 

@@ -14,9 +14,10 @@ import httpx
 import pytest
 from prefect.settings import temporary_settings
 
-from deployments.local.environment import IN_BATCHES, RETENTION, inherited
-from deployments.local.support.ports import LOOPBACK, free_port, http_status
-from deployments.local.support.process import Process
+from deployments.healthy import http_status
+from local.environment import IN_BATCHES, RETENTION, inherited
+from local.support.ports import LOOPBACK, free_port
+from local.support.process import Process
 
 T = TypeVar("T")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.mariadb import MariaDB
-from deployments.local.redis import Redis
+from local.mariadb import MariaDB
+from local.redis import Redis
 from tests.faults.disk import Disk
 from tests.support.lab import Lab
 from tests.support.prefect_server import shared

@@ -10,7 +10,6 @@ from typing import Any
 import hvac
 import pytest
 
-from deployments.local.openbao import OpenBao
 from keyturn.core.errors import Denied
 from keyturn.core.plan import Action
 from keyturn.core.ports.stores import Store
@@ -18,6 +17,7 @@ from keyturn.core.sensitive import Sensitive
 from keyturn.providers.files.store import Files
 from keyturn.providers.vault.store import VaultStore
 from keyturn.rotation.copies.push import CopyState, look_at_copy
+from local.openbao import OpenBao
 from tests.support.memory_store import MemoryStore
 from tests.support.places import single
 from tests.sync.site import Site

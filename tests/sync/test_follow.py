@@ -14,9 +14,6 @@ from typing import Any
 import hvac
 import pytest
 
-from deployments.local.openbao import OpenBao
-from deployments.local.prepare import Hub
-from deployments.local.support.ports import free_port
 from keyturn.core.errors import Conflict, Denied, NotFound, Throttled, Unavailable
 from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields
@@ -29,6 +26,9 @@ from keyturn.sync import batches, follow
 from keyturn.sync.audit_file import AuditFile, Position
 from keyturn.sync.changes import EVERYTHING, AuditLines, ChangeSource, News, Polling
 from keyturn.sync.follow import Follower
+from local.openbao import OpenBao
+from local.prepare import Hub
+from local.support.ports import free_port
 from tests.support.lab import Lab
 from tests.support.mounts import make_kv
 from tests.support.world import World

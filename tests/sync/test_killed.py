@@ -18,8 +18,6 @@ from typing import Any
 import boto3
 import pytest
 
-from deployments.local.emulators.aws import LocalAws
-from deployments.local.support.ports import free_port
 from keyturn.catalogue import Catalogue
 from keyturn.core.plan import Action
 from keyturn.core.sensitive import SecretFields
@@ -30,6 +28,8 @@ from keyturn.sync.run import carry_out
 from keyturn.sync_processes.executor import Child, executor, shared
 from keyturn.sync_processes.worker import Order
 from keyturn.wiring.registry import open_workspace
+from local.emulators.aws import LocalAws
+from local.support.ports import free_port
 from tests.deployments.emulators.test_gcp_secret_manager import connected, running
 from tests.support import local_aws
 from tests.support.hooks import Once

@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from deployments.local.openbao import OpenBao
 from keyturn.core.errors import Unavailable
 from keyturn.core.notifications.notices import Notice
 from keyturn.rotation.state.context import Workspace
 from keyturn.sync.audit_file import AuditFile
 from keyturn.sync.changes import AuditLines, ChangeSource, Polling
 from keyturn.sync.follow import Follower
+from local.openbao import OpenBao
 from tests.support.hooks import Hooked, Once, eventually, raising
 from tests.support.lab import Lab
 from tests.sync.notified import Audience, audience

@@ -15,7 +15,6 @@ from typing import Any, Final
 import pytest
 from pydantic import ValidationError
 
-from deployments.local.prepare import ADMIN
 from keyturn.catalogue import Catalogue
 from keyturn.core.error_codes import code_of
 from keyturn.core.errors import Invalid, KeyturnError
@@ -35,6 +34,7 @@ from keyturn.rotation.state.records import load_record
 from keyturn.sync.plan import plan
 from keyturn.wiring.ledger import configured_ledger
 from keyturn.wiring.registry import open_workspace
+from local.prepare import ADMIN
 from tests.support.lab import LOOSE, Declared, Lab, catalogue_data
 from tests.support.memory_store import Kept, MemoryStore
 from tests.support.own_lab import own_lab

@@ -15,7 +15,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from typer.testing import CliRunner, Result
 
-from deployments.local.prepare import POLICIES
 from keyturn.catalogue import Catalogue
 from keyturn.catalogue.files.policy_file import load_policy
 from keyturn.catalogue.files.problems import CatalogueInvalid
@@ -38,6 +37,7 @@ from keyturn.rotation.state import approvals
 from keyturn.rotation.state import break_glass as broken_glass
 from keyturn.rotation.state.context import Workspace
 from keyturn.wiring.registry import open_workspace
+from local.prepare import POLICIES
 from tests.support.bank import Bank, approver_of, begin, forge, notes, untouched
 from tests.support.lab import Declared, Lab, fresh
 from tests.support.people import Person, person, program

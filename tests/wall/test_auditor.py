@@ -10,7 +10,6 @@ import pytest
 import requests
 from typer.testing import CliRunner, Result
 
-from deployments.local.openbao import OpenBao
 from keyturn.catalogue import load_catalogue
 from keyturn.cli.app import app
 from keyturn.core.schedule.policy import Trigger
@@ -21,6 +20,7 @@ from keyturn.rotation.candidates import CANDIDATES, ROTATIONS
 from keyturn.rotation.decide import decide
 from keyturn.rotation.state.grant_store import DELIVERIES
 from keyturn.wiring.registry import open_workspace
+from local.openbao import OpenBao
 from tests.hub_setup.site import Empty, as_environment, empty_hub
 from tests.support.hooks import dead_holder
 from tests.support.lab import fresh

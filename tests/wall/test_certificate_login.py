@@ -9,12 +9,12 @@ import hvac
 import pytest
 import trustme
 
-from deployments.local.openbao import OpenBao
-from deployments.local.support.ports import free_port
 from keyturn.core.errors import Denied
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import CertLogin
+from local.openbao import OpenBao
+from local.support.ports import free_port
 
 
 class OverTls(OpenBao):

@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 
 import pytest
 
-from deployments.local.prepare import POLICIES
 from keyturn.core.errors import Denied, Invalid
 from keyturn.core.ports.hub import Right
 from keyturn.core.ports.ledger import Outcome
@@ -15,6 +14,7 @@ from keyturn.revocation.incidents.incident import Incident, Mode
 from keyturn.revocation.incidents.store import find_incident
 from keyturn.revocation.selector import Selection, Selector, select_secrets
 from keyturn.rotation.state.context import Workspace
+from local.prepare import POLICIES
 from tests.support.lab import Declared, Lab, Opened, fresh
 from tests.support.people import hub_with
 

@@ -11,7 +11,6 @@ import hvac
 import pytest
 from hvac.exceptions import Forbidden
 
-from deployments.local.openbao import OpenBao
 from keyturn.access_log.detection.alerts import Alert, Level, Stage
 from keyturn.access_log.detection.detector import Detector
 from keyturn.access_log.hub_log import HubAuditLog
@@ -21,6 +20,7 @@ from keyturn.ledger.entries import parse_leaf
 from keyturn.rotation.copies.push import sync_destinations
 from keyturn.rotation.run import rotate
 from keyturn.serving.access_parts import CurrentPolicies
+from local.openbao import OpenBao
 from tests.access_log.hub import LONG_AGO, LONG_AHEAD
 from tests.support.lab import Declared, Lab, Opened
 from tests.support.people import program

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deployments.local.foreign_pages import OwnPagesOnly, origins
+from deployments.foreign_pages import OwnPagesOnly, origins
 
 HOST = (b"host", b"127.0.0.1:4200")
 JSON = (b"content-type", b"application/json")

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from deployments.local.prepare import POLICIES
 from keyturn.catalogue.operator.approvals import ApproverSettings
 from keyturn.core.errors import Denied, Invalid, KeyturnError
 from keyturn.core.ports.ledger import Outcome
 from keyturn.grants import requests
 from keyturn.grants.requests import RequestState
+from local.prepare import POLICIES
 from tests.support.access import HOUR, AccessSite, approver_of, people_of, recorded, shell, site_of
 from tests.support.lab import Lab
 from tests.support.people import Person, person

@@ -12,7 +12,6 @@ import pytest
 import trustme
 from pydantic import ValidationError
 
-from deployments.local.support.ports import LOOPBACK
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Denied, Invalid, KeyturnError
 from keyturn.core.outbound import is_loopback, leaves_in_clear
@@ -21,6 +20,7 @@ from keyturn.providers.ledger.address import open_ledger
 from keyturn.providers.libpq import guarded, public_authorities, tls
 from keyturn.providers.postgresql.target import PostgreSQL
 from keyturn.settings.hub import HubSettings
+from local.support.ports import LOOPBACK
 
 CLEAR = "http://clear.example.com"
 PASSWORD = "pw-that-nobody-may-hear"

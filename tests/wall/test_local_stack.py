@@ -13,18 +13,19 @@ from typing import Any
 import psycopg2
 import pytest
 
-from deployments.local.emulators.github.emulator import Conduct, Emulator
-from deployments.local.emulators.github.server import Server
-from deployments.local.emulators.github.state import State
-from deployments.local.openbao import OpenBao
-from deployments.local.postgres import PostgreSQL
-from deployments.local.support.ports import LOOPBACK, free_port, http_status
-from deployments.local.support.serving import server_context
-from deployments.local.support.tls import Certificate, certificate_in
+from deployments.healthy import http_status
 from keyturn.core.errors import Denied, Invalid
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.gcp.store import GcpSecretManager
 from keyturn.providers.postgresql.target import PostgreSQL as Target
+from local.emulators.github.emulator import Conduct, Emulator
+from local.emulators.github.server import Server
+from local.emulators.github.state import State
+from local.openbao import OpenBao
+from local.postgres import PostgreSQL
+from local.support.ports import LOOPBACK, free_port
+from local.support.serving import server_context
+from local.support.tls import Certificate, certificate_in
 
 pytestmark = pytest.mark.sampled(3, of="file")
 
@@ -149,7 +150,7 @@ def test_a_client_in_clear_or_silent_gets_nothing_of_an_emulator_and_keeps_nobod
     module: str, files: Certificate, other: Certificate, tmp_path: Path
 ) -> None:
     port = free_port()
-    command = [sys.executable, "-m", f"deployments.local.emulators.{module}", f"--port={port}", f"--data={tmp_path}"]
+    command = [sys.executable, "-m", f"local.emulators.{module}", f"--port={port}", f"--data={tmp_path}"]
     command += [f"--cert={files.certificate}", f"--key={files.key}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

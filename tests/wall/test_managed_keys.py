@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from hvac.exceptions import Forbidden
 
-from deployments.local.prepare import LEDGER_KEY
 from keyturn.catalogue.checks.permissions import LEADING, Surroundings, find_flaws
 from keyturn.catalogue.keys.aws import AwsKmsKeySettings
 from keyturn.catalogue.keys.transit import TransitKeySettings
 from keyturn.catalogue.operator.policy import OperatorsPolicy
 from keyturn.core.errors import Invalid
 from keyturn.core.rights.kms_policies import ADMINISTER, USE, key_policy
+from local.prepare import LEDGER_KEY
 from tests.rotation.test_managed_keys import Transit
 from tests.rotation.test_managed_keys import transit as transit
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import requests
 
-from deployments.local.openbao import OpenBao
 from keyturn.catalogue import Catalogue
 from keyturn.core.rights.rights import HubPlaces
 from keyturn.core.sensitive import SecretFields
@@ -19,6 +18,7 @@ from keyturn.rights.hub_plan import plan_setup
 from keyturn.rights.hub_record import read_record
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
+from local.openbao import OpenBao
 from tests.hub_setup.site import Empty, empty_hub
 from tests.organisations.site import HARVEST, catalogue_of, needed
 

@@ -8,8 +8,8 @@ from contextlib import closing
 import pytest
 import requests
 
-from deployments.local.pager import Pager
-from deployments.local.support.ports import LOOPBACK, free_port
+from local.pager import Pager
+from local.support.ports import LOOPBACK, free_port
 
 pytestmark = pytest.mark.sampled(3, of="file")
 

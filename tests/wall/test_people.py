@@ -12,7 +12,6 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
-from deployments.local.prepare import POLICIES
 from keyturn.catalogue.operator.approvals import ApprovalSettings, ApproverSettings
 from keyturn.core.actor import Acting, acting, going_past_rules
 from keyturn.core.errors import Denied, Invalid
@@ -28,6 +27,7 @@ from keyturn.rotation.state import break_glass as broken_glass
 from keyturn.rotation.state.break_glass import BrokenGlass
 from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.grant_store import GrantStage
+from local.prepare import POLICIES
 from tests.support.bank import Bank, approver_of, begin, forge, notes, untouched
 from tests.support.given import GivenSite, given_site, people_with_least_rights, reader_role
 from tests.support.lab import Declared, Lab

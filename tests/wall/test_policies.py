@@ -15,7 +15,6 @@ from typing import Any, Final
 import pytest
 import requests
 
-from deployments.local.prepare import LEASE
 from keyturn.access_log.trail.cursors import HubCursors
 from keyturn.catalogue import Catalogue
 from keyturn.core.plan import Action
@@ -56,6 +55,7 @@ from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
 from keyturn.sync.plan import plan
 from keyturn.wiring.registry import open_workspace
+from local.prepare import LEASE
 from tests.cli.command import run_keyturn
 from tests.support.clock import Clock
 from tests.support.engines import OverPostgreSQL

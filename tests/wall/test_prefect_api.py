@@ -22,8 +22,6 @@ from pydantic import ValidationError
 from blocks.channel import FailureChannel
 from blocks.workspace import KeyturnWorkspace
 from deployments.bootstrap import make_pool, put_block
-from deployments.local.pager import Pager
-from deployments.local.support.ports import free_port
 from flows.rotate import rotate_secret
 from keyturn.core.errors import Invalid
 from keyturn.core.notifications.channel import Announcement
@@ -31,6 +29,8 @@ from keyturn.core.workspaces import CATALOGUE_VARIABLE, VARIABLE, WorkspaceNames
 from keyturn.project.runs import begin
 from keyturn.project.worker.worker import KeyturnWorker
 from keyturn.project.worker_settings import own_settings
+from local.pager import Pager
+from local.support.ports import free_port
 from tasks.revocation import revoking_workspace
 from tests.cli.command import one_generated_secret
 from tests.flows.gate import Door, Gate

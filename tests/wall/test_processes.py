@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.support.ports import LOOPBACK
+from local.support.ports import LOOPBACK
 from tests.cli.command import ROOT, SCRIPT, one_generated_secret
 
 pytestmark = pytest.mark.sampled(2, of="file")

@@ -14,7 +14,6 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
-from deployments.local.prepare import POLICIES
 from keyturn.catalogue import Catalogue
 from keyturn.catalogue.destinations import Destination
 from keyturn.core.errors import Invalid, Unavailable, Unproven
@@ -31,6 +30,7 @@ from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
 from keyturn.strategies.certificate import CertificateStrategy
 from keyturn.wiring.registry import open_workspace
+from local.prepare import POLICIES
 from tests.support.lab import Declared, Lab, catalogue_data, fresh
 from tests.support.memory_store import MemoryStore
 from tests.support.pki import Pki

@@ -15,8 +15,6 @@ import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
-from deployments.local.emulators.aws import LocalAws
-from deployments.local.support.ports import free_port
 from keyturn.catalogue import Catalogue
 from keyturn.core.plan import Action
 from keyturn.core.rights.aws_rights import BOUNDARY
@@ -33,6 +31,8 @@ from keyturn.rotation.state.context import Workspace
 from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, local_executor
+from local.emulators.aws import LocalAws
+from local.support.ports import free_port
 from tests.cli.command import run_keyturn
 from tests.support import local_aws
 from tests.support.clock import Clock

@@ -11,9 +11,9 @@ from azure.core.exceptions import HttpResponseError
 from azure.core.rest import HttpRequest
 from azure.keyvault.secrets import SecretClient
 
-from deployments.local.emulators.azure_key_vault import Application, Directory, Emulator, Server, auth
 from keyturn.catalogue.stores.azure import AzureKeyVaultSettings
 from keyturn.core.rights.rights import CopyRights
+from local.emulators.azure_key_vault import Application, Directory, Emulator, Server, auth
 from tests.deployments.emulators.test_azure_key_vault import TENANT
 from tests.providers.azure.test_store import CLIENT_SECRET, credential_for
 from tests.support.lab import Lab

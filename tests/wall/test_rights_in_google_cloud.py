@@ -9,17 +9,17 @@ import pytest
 import yaml
 from google.api_core import exceptions as api
 
-from deployments.local.emulators.gcp_iam.emulator import Conduct
-from deployments.local.emulators.gcp_iam.emulator import Emulator as GoogleIam
-from deployments.local.emulators.gcp_iam.server import Server
-from deployments.local.emulators.gcp_secret_manager.admission import Admission
-from deployments.local.emulators.gcp_secret_manager.grants import Grant
-from deployments.local.emulators.gcp_secret_manager.paging import LARGEST_PAGE
-from deployments.local.emulators.gcp_secret_manager.servicer import make_server
-from deployments.local.emulators.gcp_secret_manager.state import State
 from keyturn.core.rights.gcp_rights import NAMES, GcpScope, conditions, role_files
 from keyturn.core.rights.rights import CopyRights, Verdict
 from keyturn.providers.gcp import rights
+from local.emulators.gcp_iam.emulator import Conduct
+from local.emulators.gcp_iam.emulator import Emulator as GoogleIam
+from local.emulators.gcp_iam.server import Server
+from local.emulators.gcp_secret_manager.admission import Admission
+from local.emulators.gcp_secret_manager.grants import Grant
+from local.emulators.gcp_secret_manager.paging import LARGEST_PAGE
+from local.emulators.gcp_secret_manager.servicer import make_server
+from local.emulators.gcp_secret_manager.state import State
 from tests.deployments.emulators.test_gcp_secret_manager import connected
 from tests.support.lab import Lab
 from tests.wall.rendered import Rendered

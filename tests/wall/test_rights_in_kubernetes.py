@@ -8,13 +8,13 @@ import pytest
 import yaml
 from kubernetes.client.exceptions import ApiException
 
-from deployments.local.emulators.kubernetes import Account, rules, rules_of
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Denied
 from keyturn.core.rights.rights import Verdict
 from keyturn.doctor import elsewhere
 from keyturn.providers.kubernetes import rights
 from keyturn.rights.copies import store_documents
+from local.emulators.kubernetes import Account, rules, rules_of
 from tests.support.cluster import NAMESPACE, Cluster, running
 from tests.support.lab import Lab
 from tests.wall.rendered import Rendered

@@ -9,8 +9,6 @@ import pytest
 import requests
 import yaml
 
-from deployments.local.emulators.gcp_iam.emulator import Conduct, Emulator
-from deployments.local.emulators.gcp_iam.server import Server
 from keyturn.catalogue import Catalogue
 from keyturn.core.errors import NotFound
 from keyturn.core.ports.cloud_keys import CREDENTIALS_JSON
@@ -19,6 +17,8 @@ from keyturn.core.rights.rights import AccountRights, Verdict
 from keyturn.providers.gcp import rights
 from keyturn.providers.gcp.iam import GcpIam
 from keyturn.rights.accounts import accounts_at, target_documents
+from local.emulators.gcp_iam.emulator import Conduct, Emulator
+from local.emulators.gcp_iam.server import Server
 
 pytestmark = pytest.mark.sampled(19, of="files")
 

@@ -15,8 +15,6 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from deployments.local.openbao import OpenBao
-from deployments.local.prepare import POLICIES
 from keyturn.catalogue import Catalogue
 from keyturn.catalogue.operator.approvals import ApprovalSettings, ApproverSettings
 from keyturn.catalogue.operator.partners import PartnerSettings
@@ -46,6 +44,8 @@ from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, local_executor
 from keyturn.wiring.ledger import configured_ledger, make_checkpoint, public_key
 from keyturn.wiring.registry import open_workspace
+from local.openbao import OpenBao
+from local.prepare import POLICIES
 from tests.hub_setup.site import Empty, empty_hub
 from tests.ledger.keys import Key
 from tests.manual.lines import lines_of

@@ -11,9 +11,6 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from deployments.local.postgres import PostgreSQL
-from deployments.local.prepare import database
-from deployments.local.support.ports import free_port
 from keyturn.cli.ledger.commands import commands
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Unrecorded
 from keyturn.core.ports.hub import Hub
@@ -30,6 +27,9 @@ from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
 from keyturn.wiring.ledger import configured_ledger, make_checkpoint, named_ledger, spooled_ledger
 from keyturn.wiring.ledger_move import move_ledger, new_ledger
+from local.postgres import PostgreSQL
+from local.prepare import database
+from local.support.ports import free_port
 from tests.ledger.entries import entries
 from tests.support.clock import Clock
 from tests.support.lab import Lab, fresh

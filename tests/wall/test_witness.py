@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.support.ports import LOOPBACK, free_port
 from keyturn.core.errors import Invalid, KeyturnError, Locked
 from keyturn.ledger.checkpointer import sign_checkpoint
 from keyturn.ledger.checkpoints import Checkpoint, read_checkpoint
@@ -29,6 +28,7 @@ from keyturn.providers.ledger.http_witness import HttpWitness, configured_witnes
 from keyturn.providers.ledger.sqlite import SqliteLedger
 from keyturn.providers.ledger.witness_files import StateFile, WitnessSigner
 from keyturn.providers.ledger.witness_server import opened_witness
+from local.support.ports import LOOPBACK, free_port
 from tests.ledger.entries import entries
 from tests.ledger.keys import ORIGIN, Key, Memory
 from tests.wall.witnesses import witness

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployments.local.support.ports import LOOPBACK
 from keyturn.ledger.signed_notes import PublicKey
 from keyturn.ledger.witness.cosignatures import WitnessKey
 from keyturn.providers.ledger.http_witness import HttpWitness
 from keyturn.providers.ledger.witness_files import StateFile
 from keyturn.providers.ledger.witness_server import WitnessServer, opened_witness
+from local.support.ports import LOOPBACK
 
 
 @dataclass

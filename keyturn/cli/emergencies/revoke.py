@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from keyturn.cli.completion import complete_incident, complete_owner, complete_secret, complete_store, complete_target
-from keyturn.cli.emergencies.drill import ModeOption, run_drill
 from keyturn.cli.emergencies.incident_runner import Carried, Through, carry_on, resume_hint, show_incident, tell_on_call
 from keyturn.cli.emergencies.override import note_override
 from keyturn.cli.emergencies.request import RevocationRequest
@@ -20,6 +19,7 @@ from keyturn.cli.emergencies.wake import wake_keeper
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import say
 from keyturn.cli.interruption import signals_as_interrupt
+from keyturn.cli.local_stack import load_local
 from keyturn.cli.manual_commands import needing_hub, note_commands
 from keyturn.cli.options import (
     INCIDENT_TIMEOUT,
@@ -28,6 +28,7 @@ from keyturn.cli.options import (
     ExpectOption,
     JsonOption,
     LocalOption,
+    ModeOption,
     OverLimitOption,
     PreviewOption,
     ReasonOption,
@@ -119,7 +120,9 @@ def revoke(
     request = RevocationRequest(selector, mode, reason.strip(), incident.strip(), since, expect)
     if drill:
         insist_on_a_drill(request, resume, preview)
-        return run_drill(selector.paths[0], mode, request.reason, expect, catalogue, report, as_json=as_json)
+        run_drill = load_local("drill_command").run_drill
+        run_drill(selector.paths[0], mode, request.reason, expect, catalogue, report, as_json=as_json)
+        return None
     insist_on_sense(request, resume, preview=preview, asks=not (yes or may_go_unasked(selector)))
     with (
         needing_hub(catalogue, selector),

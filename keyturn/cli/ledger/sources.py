@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keyturn.cli.environment import insist_on_hub, known_stack
+from keyturn.cli.local_stack import load_local
 from keyturn.cli.output import note
 from keyturn.core.errors import Invalid, Rewritten
 
@@ -27,10 +28,8 @@ class Trust:
 
 def settle_ledger() -> None:
     """Set KEYTURN_LEDGER to the local stack's, running or not, where VAULT_ADDR leads nowhere else."""
-    from deployments.local.environment import ledger
-
     if not os.environ.get("VAULT_ADDR") and (stack := known_stack()):
-        os.environ.update(ledger(stack))
+        os.environ.update(load_local("environment").ledger(stack))
 
 
 @contextmanager

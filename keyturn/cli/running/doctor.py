@@ -78,14 +78,17 @@ def in_prefect(names: WorkspaceNames, api: str, unneeded: frozenset[str] = froze
         return []
     import asyncio
 
-    from deployments.prefect_checks import AREA, check_prefect
     from keyturn.doctor.results import unseen
+    from keyturn.project import project_module
+
+    checks = project_module("deployments.prefect_checks")
 
     try:
         insist_on_api(names.own)
     except KeyturnError as error:
-        return [unseen(AREA, "server", error)]
-    return asyncio.run(check_prefect(api, names, unneeded))
+        return [unseen(checks.AREA, "server", error)]
+    results: list[CheckResult] = asyncio.run(checks.check_prefect(api, names, unneeded))
+    return results
 
 
 def tell_diagnosis(diagnosis: "Diagnosis", everything: bool, as_json: bool) -> None:

@@ -20,14 +20,12 @@ from keyturn.core.errors import KeyturnError
 from keyturn.doctor.results import Grade
 
 if TYPE_CHECKING:
-    from deployments.local import stack as local
-    from deployments.local.home import Stack
     from keyturn.cli.secrets.copies import CopyStatus
     from keyturn.cli.secrets.status import SecretStatus
     from keyturn.pages.dashboard import Dashboard
     from keyturn.rotation.repair.removed_entries import Undeclared
 
-from keyturn.cli.local.stack import SERVICE_COLUMNS, service_row, services_of, stack_data
+from keyturn.cli.local_stack import SERVICE_COLUMNS, LocalStack, StackService, service_row, services_of, stack_data
 from keyturn.cli.secrets.overview import Assessment, Overview, overview_of
 
 SHOWN: Final = 20
@@ -77,9 +75,7 @@ def show_status(catalogue: Path | None, layout: Layout) -> int:
     return show_secrets(stack, services, catalogue, layout)
 
 
-def show_secrets(
-    stack: "Stack | None", services: list["local.ServiceStatus"], catalogue: Path | None, layout: Layout
-) -> int:
+def show_secrets(stack: LocalStack | None, services: list[StackService], catalogue: Path | None, layout: Layout) -> int:
     """The services, and the secrets; the services are shown even where the hub can't be asked. The exit code."""
     from keyturn.cli.secrets.dashboard import Drawing
 
@@ -105,9 +101,7 @@ def assess(board: "Dashboard") -> Assessment:
     return Assessment(failed, (*unknown, *board.unseen))
 
 
-def show_overview(
-    stack: "Stack | None", services: list["local.ServiceStatus"], overview: Overview, layout: Layout
-) -> None:
+def show_overview(stack: LocalStack | None, services: list[StackService], overview: Overview, layout: Layout) -> None:
     """Both tables, or one JSON object, or the secrets' names."""
     if layout is Layout.NAME:
         return write_names(secret.path for secret in overview.secrets)

@@ -33,18 +33,18 @@ def bootstrap(
 
     import asyncio
 
-    from deployments.bootstrap import bootstrap as register
-    from deployments.prefect_exposure import insist_on_guarded
+    from keyturn.project import project_module
     from keyturn.providers.apprise_channel import URL_FILE, address_in, insist_on_address
 
     file = os.environ.get(URL_FILE)
     address = Sensitive(failure_url) if failure_url else address_in(Path(file)) if file else None
     if address:
         insist_on_address(address)
-    insist_on_guarded(api)
+    project_module("deployments.prefect_exposure").insist_on_guarded(api)
     insist_on_api(names.own, "register with")
     note(f"registering with Prefect at {api}")
     channel = address.reveal() if address else None
+    register = project_module("deployments.bootstrap").bootstrap
     asyncio.run(register(declared, channel, lambda step: note(f"  {step}"), names, open_incidents(declared)))
 
 

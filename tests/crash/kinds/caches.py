@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from deployments.local.redis import Redis
-from deployments.local.support.ports import free_port
 from keyturn.core.sensitive import SecretFields
+from local.redis import Redis
+from local.support.ports import free_port
 from tests.crash.kinds.base import Kind, admin, declared
 from tests.crash.site import Site
 from tests.support.acl import Acl, kept

@@ -14,11 +14,11 @@ from google.auth.exceptions import RefreshError
 from google.auth.transport.requests import Request
 from google.oauth2 import service_account
 
-from deployments.local.emulators.azure_management import AzureManagement
-from deployments.local.emulators.azure_management.directory import stamp
-from deployments.local.emulators.gcp_iam import LocalGcpIam
-from deployments.local.support.ports import free_port
 from keyturn.core.sensitive import SecretFields
+from local.emulators.azure_management import AzureManagement
+from local.emulators.azure_management.directory import stamp
+from local.emulators.gcp_iam import LocalGcpIam
+from local.support.ports import free_port
 from tests.crash.kinds.base import Kind, declared
 from tests.crash.site import Site
 from tests.strategies.azure import created, lists_containers, registered, signs_in

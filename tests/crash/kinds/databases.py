@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from deployments.local.mariadb import MariaDB
-from deployments.local.support.ports import free_port
 from keyturn.core.sensitive import SecretFields
+from local.mariadb import MariaDB
+from local.support.ports import free_port
 from tests.crash.kinds.base import Kind, admin, declared
 from tests.crash.site import Site
 from tests.support.lab import Declared

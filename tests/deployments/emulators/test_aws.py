@@ -16,8 +16,9 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from deployments.local.emulators.aws import LocalAws
-from deployments.local.support.ports import free_port, http_status
+from deployments.healthy import http_status
+from local.emulators.aws import LocalAws
+from local.support.ports import free_port
 
 pytestmark = pytest.mark.sampled(9, of="file")
 
@@ -206,7 +207,7 @@ def test_it_listens_on_one_loopback_address_only(aws: LocalAws) -> None:
 
 
 def run(port: int, data: Path) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "deployments.local.emulators.aws", "--port", str(port), "--data", str(data)]
+    command = [sys.executable, "-m", "local.emulators.aws", "--port", str(port), "--data", str(data)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -11,8 +11,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from deployments.local.emulators.aws import LocalAws
-from deployments.local.support.ports import free_port
+from local.emulators.aws import LocalAws
+from local.support.ports import free_port
 from tests.support import local_aws
 
 pytestmark = pytest.mark.sampled(9, of="file")

@@ -8,8 +8,8 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from deployments.local.emulators.aws import LocalAws
-from deployments.local.support.ports import free_port
+from local.emulators.aws import LocalAws
+from local.support.ports import free_port
 from tests.support import local_aws
 
 REGION = "eu-central-1"

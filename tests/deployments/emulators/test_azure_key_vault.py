@@ -23,7 +23,7 @@ from azure.core.exceptions import (
 from azure.identity import ClientSecretCredential, ManagedIdentityCredential
 from azure.keyvault.secrets import SecretClient
 
-from deployments.local.emulators.azure_key_vault import (
+from local.emulators.azure_key_vault import (
     ADMINISTRATOR,
     SECRETS_USER,
     Application,
@@ -32,8 +32,8 @@ from deployments.local.emulators.azure_key_vault import (
     Limits,
     Server,
 )
-from deployments.local.emulators.azure_key_vault.__main__ import arguments, directory
-from deployments.local.support.ports import free_port
+from local.emulators.azure_key_vault.__main__ import arguments, directory
+from local.support.ports import free_port
 
 pytestmark = pytest.mark.sampled(4, of="file")
 
@@ -599,7 +599,7 @@ def command(pki: Path, data: Path, port: int) -> list[str]:
     return [
         sys.executable,
         "-m",
-        "deployments.local.emulators.azure_key_vault",
+        "local.emulators.azure_key_vault",
         "--port",
         str(port),
         *files,

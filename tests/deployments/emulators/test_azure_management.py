@@ -12,10 +12,10 @@ import pytest
 import requests
 from azure.identity import ClientSecretCredential
 
-from deployments.local.emulators.azure_key_vault import Limits
-from deployments.local.emulators.azure_management import AzureManagement, Caller, Registration, StorageAccount
-from deployments.local.emulators.azure_management.directory import ALL_APPLICATIONS, READ_APPLICATIONS, stamp
-from deployments.local.emulators.azure_management.storage import KEY_ROTATION, READ
+from local.emulators.azure_key_vault import Limits
+from local.emulators.azure_management import AzureManagement, Caller, Registration, StorageAccount
+from local.emulators.azure_management.directory import ALL_APPLICATIONS, READ_APPLICATIONS, stamp
+from local.emulators.azure_management.storage import KEY_ROTATION, READ
 
 CALLERS = (
     Caller("admin", "the secret of admin", frozenset({ALL_APPLICATIONS}) | KEY_ROTATION),

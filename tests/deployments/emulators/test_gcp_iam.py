@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509 import load_pem_x509_certificate
 
-from deployments.local.emulators.gcp_iam import LocalGcpIam, certificates
-from deployments.local.support.ports import free_port
+from local.emulators.gcp_iam import LocalGcpIam, certificates
+from local.support.ports import free_port
 
 pytestmark = pytest.mark.sampled(4, of="file")
 
@@ -324,7 +324,7 @@ def test_it_can_be_told_to_wait_to_end_keys_and_to_deny(tmp_path: Path) -> None:
 
 
 def run(port: int, data: Path) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "deployments.local.emulators.gcp_iam", f"--port={port}", f"--data={data}"]
+    command = [sys.executable, "-m", "local.emulators.gcp_iam", f"--port={port}", f"--data={data}"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

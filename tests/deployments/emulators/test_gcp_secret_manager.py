@@ -19,8 +19,8 @@ from google.cloud.secretmanager_v1.services.secret_manager_service.transports im
 from google.cloud.secretmanager_v1.types import Secret, SecretVersion
 from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]
 
-from deployments.local.support.ports import free_port
 from keyturn.providers.gcp.client import crc32c
+from local.support.ports import free_port
 
 pytestmark = pytest.mark.sampled(4, of="file")
 
@@ -32,7 +32,7 @@ State = SecretVersion.State
 
 def command(port: int, data: Path, *options: str) -> list[str]:
     """How an operator starts the emulator."""
-    module = "deployments.local.emulators.gcp_secret_manager"
+    module = "local.emulators.gcp_secret_manager"
     return [sys.executable, "-W", "error", "-m", module, "--port", str(port), "--data", str(data), *options]
 
 

@@ -15,8 +15,8 @@ import pytest
 import requests
 from nacl.public import PrivateKey, PublicKey, SealedBox
 
-from deployments.local.emulators.github import LocalGitHub
-from deployments.local.support.ports import free_port
+from local.emulators.github import LocalGitHub
+from local.support.ports import free_port
 
 pytestmark = pytest.mark.sampled(4, of="file")
 
@@ -212,7 +212,7 @@ def test_everything_outlasts_a_restart_in_files_that_only_their_owner_reads(tmp_
 
 
 def run(port: int, data: Path) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "deployments.local.emulators.github", f"--port={port}", f"--data={data}"]
+    command = [sys.executable, "-m", "local.emulators.github", f"--port={port}", f"--data={data}"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

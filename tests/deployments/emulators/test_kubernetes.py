@@ -17,9 +17,9 @@ import urllib3
 import yaml
 from kubernetes.client.exceptions import ApiException
 
-from deployments.local.emulators.kubernetes import Account, Emulator, Server, rules, rules_of
-from deployments.local.emulators.kubernetes.__main__ import accounts, arguments
-from deployments.local.support.ports import free_port
+from local.emulators.kubernetes import Account, Emulator, Server, rules, rules_of
+from local.emulators.kubernetes.__main__ import accounts, arguments
+from local.support.ports import free_port
 from tests.support.issuers import Issuer
 
 ROOT = Path(__file__).parents[3]
@@ -444,7 +444,7 @@ def test_the_module_serves_until_sigterm_and_remembers(pki: Path, tmp_path: Path
     command = [
         sys.executable,
         "-m",
-        "deployments.local.emulators.kubernetes",
+        "local.emulators.kubernetes",
         f"--port={port}",
         f"--cert={pki / 'cert.pem'}",
     ]
@@ -466,7 +466,7 @@ def test_the_module_serves_until_sigterm_and_remembers(pki: Path, tmp_path: Path
 def test_a_taken_port_is_told(pki: Path, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("t")
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        command = [sys.executable, "-m", "deployments.local.emulators.kubernetes", f"--port={taken.getsockname()[1]}"]
+        command = [sys.executable, "-m", "local.emulators.kubernetes", f"--port={taken.getsockname()[1]}"]
         command += [f"--cert={pki / 'cert.pem'}", f"--key={pki / 'key.pem'}", f"--data={tmp_path / 'data'}"]
         ended = subprocess.run(
             [*command, f"--token-file={tmp_path / 'token'}"], cwd=ROOT, capture_output=True, text=True, timeout=60

@@ -10,11 +10,11 @@ import boto3
 import pytest
 from pytest_httpserver import HTTPServer
 
-from deployments.local.emulators.aws import LocalAws
-from deployments.local.support.ports import free_port
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Throttled, Unavailable
 from keyturn.core.ports.stores import RemoteSecret
 from keyturn.providers.aws.secrets_manager import AwsSecretsManager
+from local.emulators.aws import LocalAws
+from local.support.ports import free_port
 from tests.contracts.store import assert_silent, fresh_value, marks_for, put
 
 pytestmark = pytest.mark.sampled(4, of="file")

@@ -9,9 +9,9 @@ from typing import Any
 import boto3
 import pytest
 
-from deployments.local.emulators.aws import LocalAws
 from keyturn.catalogue import load_catalogue
 from keyturn.wiring.registry import open_store
+from local.emulators.aws import LocalAws
 from tests.contracts.store import fresh_value, put
 
 NEAR, FAR = "aws/eu-central-1", "aws/us-east-1"

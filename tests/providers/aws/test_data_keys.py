@@ -10,11 +10,11 @@ from typing import Any
 import boto3
 import pytest
 
-from deployments.local.emulators.aws import LocalAws
-from deployments.local.support.ports import free_port
 from keyturn.core.errors import Denied, NotFound, Unavailable
 from keyturn.core.ports.envelope import DataKeys, SealRefused
 from keyturn.providers.aws.data_keys import KmsDataKeys
+from local.emulators.aws import LocalAws
+from local.support.ports import free_port
 from tests.contracts.data_keys import CONTEXT, DataKeysContract
 from tests.support import local_aws
 

@@ -11,12 +11,12 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from deployments.local.emulators.aws import LocalAws
-from deployments.local.support.ports import free_port
 from keyturn.catalogue.targets import AwsIamSettings
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Locked, NotFound, Throttled, Unavailable
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.aws.iam import AwsIam, answered_at, revoking
+from local.emulators.aws import LocalAws
+from local.support.ports import free_port
 
 pytestmark = pytest.mark.sampled(4, of="file")
 

@@ -8,8 +8,6 @@ from typing import Any
 import boto3
 import pytest
 
-from deployments.local.emulators.aws import LocalAws
-from deployments.local.support.ports import free_port
 from keyturn.catalogue.keys.aws import AwsKmsKeySettings
 from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Unavailable, UnsupportedOperation
 from keyturn.core.ports.hub import KeyOpening
@@ -22,6 +20,8 @@ from keyturn.providers.aws.kms_keys import KmsKey
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.rotation.state.context import Workspace
 from keyturn.settings.hub import HubSettings
+from local.emulators.aws import LocalAws
+from local.support.ports import free_port
 from tests.support import local_aws
 from tests.support.lab import Lab, fresh
 

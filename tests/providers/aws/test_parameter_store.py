@@ -15,8 +15,6 @@ import boto3
 import pytest
 from pytest_httpserver import HTTPServer
 
-from deployments.local.emulators.aws import LocalAws
-from deployments.local.support.ports import free_port
 from keyturn.catalogue.stores.aws import AwsParameterStoreSettings
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, Locked, NotFound, Throttled, Unavailable
 from keyturn.core.ports.stores import Details, OwnershipTags, RemoteSecret
@@ -25,6 +23,8 @@ from keyturn.core.sensitive import Sensitive
 from keyturn.core.text.names import AWS_PARAMETER_STORE
 from keyturn.providers.aws.parameter_store import AwsParameterStore
 from keyturn.providers.aws.parameter_tags import FEW
+from local.emulators.aws import LocalAws
+from local.support.ports import free_port
 from tests.contracts.merging import MergingCases
 from tests.contracts.store import Raw, StoreContract, assert_silent, fresh_value, marks_for, put
 from tests.support import local_aws

@@ -9,11 +9,11 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from deployments.local.emulators.aws import LocalAws
 from keyturn.client.client import SecretClient
 from keyturn.core.errors import NotFound, Unavailable
 from keyturn.core.notifications.notices import SECRET_REVOKED, Notice
 from keyturn.providers.aws.pool import open_secret_session
+from local.emulators.aws import LocalAws
 from tests.support.lab import fresh
 from tests.support.served import MADE, MemorySource
 

@@ -14,7 +14,6 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from deployments.local.emulators.aws import LocalAws
 from keyturn.catalogue.consumers.aws import SnsSettings, SqsSettings
 from keyturn.client.webhooks.receiver import Receiver
 from keyturn.core.errors import Denied, Invalid, NotFound, Unavailable
@@ -23,6 +22,7 @@ from keyturn.core.sensitive import Sensitive
 from keyturn.providers import reading
 from keyturn.providers.aws.queues import SnsTopic, SqsQueue, SqsReader
 from keyturn.providers.notices import sign_notice
+from local.emulators.aws import LocalAws
 from tests.support import local_aws
 from tests.support.hooks import eventually
 from tests.support.lab import fresh

@@ -17,13 +17,13 @@ import pytest
 from botocore.exceptions import ClientError
 from pytest_httpserver import HTTPServer
 
-from deployments.local.emulators.aws import LocalAws
 from keyturn.catalogue.stores.aws import AwsSecretsManagerSettings
 from keyturn.core.errors import Conflict, Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
 from keyturn.core.ports.stores import Details, OwnershipTags, RemoteSecret
 from keyturn.core.rights.rights import CopyRights
 from keyturn.core.text.names import AWS_SECRETS_MANAGER
 from keyturn.providers.aws.secrets_manager import AwsSecretsManager, version_id
+from local.emulators.aws import LocalAws
 from tests.contracts.merging import MergingCases
 from tests.contracts.store import Raw, StoreContract, assert_silent, fresh_value, marks_for, put
 from tests.support import local_aws

@@ -11,10 +11,10 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from deployments.local.emulators.aws import LocalAws
 from keyturn.core.errors import Denied, Locked
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.aws.secrets_manager import AwsSecretsManager
+from local.emulators.aws import LocalAws
 from tests.contracts.store import assert_silent, fresh_value, marks_for, put
 from tests.support import local_aws
 

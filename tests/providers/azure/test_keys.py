@@ -13,9 +13,6 @@ from azure.core.exceptions import HttpResponseError
 from azure.keyvault.keys import KeyClient
 from azure.keyvault.keys.crypto import EncryptionAlgorithm, SignatureAlgorithm
 
-from deployments.local.emulators.azure_key_vault import SECRETS_USER, Application, Directory, Emulator, Server
-from deployments.local.emulators.azure_key_vault.auth import ADMINISTRATOR
-from deployments.local.support.ports import free_port
 from keyturn.catalogue.keys.azure import AzureKeySettings
 from keyturn.core.errors import Denied, Missing, NotFound, Unavailable
 from keyturn.core.ports.envelope import DataKeys, SealRefused
@@ -25,6 +22,9 @@ from keyturn.providers.azure.data_keys import AzureDataKeys
 from keyturn.providers.azure.keys import AzureKey, open_key_client, span
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
+from local.emulators.azure_key_vault import SECRETS_USER, Application, Directory, Emulator, Server
+from local.emulators.azure_key_vault.auth import ADMINISTRATOR
+from local.support.ports import free_port
 from tests.contracts.data_keys import DataKeysContract
 from tests.deployments.emulators.test_azure_key_vault import TENANT
 from tests.providers.azure.test_store import CLIENT_SECRET

@@ -11,7 +11,6 @@ from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from deployments.local.emulators.azure_management import AzureManagement
 from keyturn.core.errors import (
     Denied,
     Invalid,
@@ -23,6 +22,7 @@ from keyturn.core.errors import (
     Unproven,
 )
 from keyturn.providers.azure.rest import Refused, Rest
+from local.emulators.azure_management import AzureManagement
 
 SECRET = "s3cr3t-in-the-answer"
 

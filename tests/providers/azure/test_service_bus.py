@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 from pytest_httpserver import HTTPServer
 
-from deployments.local.emulators.service_bus import LocalServiceBus
-from deployments.local.support.ports import free_port
-from deployments.local.support.serving import server_context
-from deployments.local.support.tls import certificate_in
 from keyturn.client.webhooks.receiver import Receiver
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable, Unproven
 from keyturn.core.notifications.notices import SECRET_ROTATED, Notice
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.azure.service_bus import ServiceBusReader, ServiceBusSender
 from keyturn.providers.notices import sign_notice
+from local.emulators.service_bus import LocalServiceBus
+from local.support.ports import free_port
+from local.support.serving import server_context
+from local.support.tls import certificate_in
 
 KEY = Sensitive("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 NOTICE = Notice(SECRET_ROTATED, "ml-training/database", 7, datetime(2025, 3, 1, 12, 30, tzinfo=UTC))

@@ -25,18 +25,6 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.identity import ClientSecretCredential, DefaultAzureCredential
 from azure.keyvault.secrets import SecretClient
 
-from deployments.local.emulators.azure_key_vault import (
-    SECRETS_OFFICER,
-    SECRETS_USER,
-    Application,
-    Directory,
-    Emulator,
-    Limits,
-    Server,
-    auth,
-)
-from deployments.local.emulators.azure_key_vault.secret_calls import WITH_CONTENT_TYPE, WITH_EXPIRY
-from deployments.local.support.ports import free_port
 from keyturn.catalogue.stores.azure import AzureKeyVaultSettings
 from keyturn.core.errors import (
     Conflict,
@@ -55,6 +43,18 @@ from keyturn.core.text.names import AZURE_KEY_VAULT
 from keyturn.providers.azure import client as azure
 from keyturn.providers.azure import store as azure_key_vault
 from keyturn.providers.azure.store import AzureKeyVault
+from local.emulators.azure_key_vault import (
+    SECRETS_OFFICER,
+    SECRETS_USER,
+    Application,
+    Directory,
+    Emulator,
+    Limits,
+    Server,
+    auth,
+)
+from local.emulators.azure_key_vault.secret_calls import WITH_CONTENT_TYPE, WITH_EXPIRY
+from local.support.ports import free_port
 from tests.contracts.merging import MergingCases
 from tests.contracts.store import Raw, StoreContract, assert_gone, assert_silent, fresh_value, marks_for, put
 

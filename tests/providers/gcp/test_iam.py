@@ -10,12 +10,12 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from deployments.local.emulators.gcp_iam import LocalGcpIam
-from deployments.local.support.ports import free_port
 from keyturn.catalogue.targets import GcpIamSettings
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Locked, NotFound, Throttled, Unavailable
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.gcp.iam import GcpIam
+from local.emulators.gcp_iam import LocalGcpIam
+from local.support.ports import free_port
 
 pytestmark = pytest.mark.sampled(4, of="file")
 

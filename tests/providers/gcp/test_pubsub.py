@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 from pytest_httpserver import HTTPServer
 
-from deployments.local.emulators.pubsub import Emulator, LocalPubSub
-from deployments.local.support.ports import free_port
 from keyturn.client.webhooks.receiver import Receiver
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
 from keyturn.core.notifications.notices import SECRET_ROTATED, Notice
@@ -19,6 +17,8 @@ from keyturn.providers import reading
 from keyturn.providers.gcp import pubsub
 from keyturn.providers.gcp.pubsub import PubSubReader, PubSubTopic
 from keyturn.providers.notices import sign_notice
+from local.emulators.pubsub import Emulator, LocalPubSub
+from local.support.ports import free_port
 from tests.support.hooks import eventually
 
 KEY = Sensitive("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")

@@ -24,7 +24,6 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud.secretmanager_v1 import SecretManagerServiceClient, SecretVersion
 from google.cloud.secretmanager_v1.types import Secret
 
-from deployments.local.support.ports import free_port
 from keyturn.core import errors
 from keyturn.core.ports.stores import (
     TAG_FINGERPRINT,
@@ -41,6 +40,7 @@ from keyturn.core.sensitive import Sensitive
 from keyturn.core.text.names import GCP_SECRET_MANAGER
 from keyturn.providers.gcp.errors import from_gcp
 from keyturn.providers.gcp.store import MOST_RETIRED, GcpSecretManager
+from local.support.ports import free_port
 from tests.contracts.merging import MergingCases
 from tests.contracts.store import Raw, StoreContract, assert_silent, fresh_value, marks_for, put
 from tests.deployments.emulators.test_gcp_secret_manager import connected, running

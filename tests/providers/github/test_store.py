@@ -21,8 +21,6 @@ import requests
 from nacl.public import PublicKey, SealedBox
 from pytest_httpserver import HTTPServer
 
-from deployments.local.emulators.github import LocalGitHub
-from deployments.local.support.ports import free_port
 from keyturn.core.errors import (
     RETRY_AFTER_LIMIT,
     Conflict,
@@ -37,6 +35,8 @@ from keyturn.core.ports.stores import OwnershipTags, RemoteSecret, Store
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.text.names import GITHUB_ACTIONS
 from keyturn.providers.github.store import GitHubActions
+from local.emulators.github import LocalGitHub
+from local.support.ports import free_port
 from tests.contracts.store import Raw, StoreContract, assert_silent, eventually, fresh_value, marks_for, put
 
 pytestmark = pytest.mark.sampled(9, of="file")

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.support.tls import certificate_in
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
 from keyturn.core.ports.rest import AnswerPattern, Listing, Request, parse_moment
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.http.api_target import MOST_PAGES, HttpApi
+from local.support.tls import certificate_in
 from tests.support.rest_api import RestApi, Said
 
 VALUE = "hunter2-hunter2"

@@ -26,9 +26,6 @@ import trustme
 import yaml
 from pytest_httpserver import HTTPServer
 
-from deployments.local.emulators.kubernetes import Account, Emulator, Server, rules
-from deployments.local.emulators.kubernetes.messages import Answer, Request
-from deployments.local.support.ports import free_port
 from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Throttled, Unavailable, UnsupportedOperation
 from keyturn.core.fingerprint import payload
 from keyturn.core.ports.stores import Detail, Details, RemoteSecret
@@ -38,6 +35,9 @@ from keyturn.core.text.names import KUBERNETES
 from keyturn.providers.kubernetes.client import APPLY, MERGE, Doing, Namespace
 from keyturn.providers.kubernetes.cluster import settings_for
 from keyturn.providers.kubernetes.store import Kubernetes
+from local.emulators.kubernetes import Account, Emulator, Server, rules
+from local.emulators.kubernetes.messages import Answer, Request
+from local.support.ports import free_port
 from tests.contracts.merging import MergingCases, Owner
 from tests.contracts.store import Raw, StoreContract, assert_silent, fresh_value, marks_for, put
 

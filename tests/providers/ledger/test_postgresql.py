@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from deployments.local.postgres import PostgreSQL
-from deployments.local.prepare import database
-from deployments.local.support.ports import free_port
 from keyturn.core.errors import Unavailable, Unrecorded
 from keyturn.ledger.versions import CUT_INDEX, INDEX
 from keyturn.providers.ledger.address import open_ledger
 from keyturn.providers.ledger.postgresql import NEWEST_CUTS, NEWEST_VERSIONS, PostgresqlLedger
 from keyturn.providers.ledger.postgresql_schema import LOCK
+from local.postgres import PostgreSQL
+from local.prepare import database
+from local.support.ports import free_port
 from tests.contracts.ledger import LedgerContract, assert_unrecorded, written
 from tests.ledger.entries import entries, entry
 from tests.ledger.keys import ORIGIN, Key

@@ -6,12 +6,12 @@ from contextlib import closing
 
 import pytest
 
-from deployments.local.mariadb import MariaDB
 from keyturn.core.errors import Denied
 from keyturn.core.rights.target_setup import NO_PASSWORD, OWN_PASSWORD, Handover
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.mysql.setup import MySQLSetup, open_setup
 from keyturn.providers.mysql.target import MySQL
+from local.mariadb import MariaDB
 from tests.support.at_work import AtWork
 from tests.support.lab import fresh
 from tests.support.mariadb_lab import MariaDBLab, run

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.mariadb import MariaDB
-from deployments.local.support.ports import free_port
 from keyturn.core.errors import (
     CandidateRejected,
     Denied,
@@ -26,6 +24,8 @@ from keyturn.core.errors import (
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.mysql import fence as mysql_fence
 from keyturn.providers.mysql.target import MySQL
+from local.mariadb import MariaDB
+from local.support.ports import free_port
 from tests.support.mariadb_lab import ADMIN, Accounts, Gate, MariaDBLab, run
 
 pytestmark = pytest.mark.sampled(4, of="file")

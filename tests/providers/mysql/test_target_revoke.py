@@ -10,13 +10,13 @@ from typing import Any
 import pymysql
 import pytest
 
-from deployments.local.mariadb import MariaDB
-from deployments.local.support.ports import free_port
 from keyturn.core.errors import Denied, Superseded, Unavailable, UnsupportedOperation
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.mysql import sessions as mysql_sessions
 from keyturn.providers.mysql.fence import PATIENCE
 from keyturn.providers.mysql.target import EMERGENCY, MySQL
+from local.mariadb import MariaDB
+from local.support.ports import free_port
 from tests.providers.mysql.test_target import assert_silent, password, sequence_of
 from tests.support.lab import fresh
 from tests.support.mariadb_lab import ADMIN, Accounts, Gate, MariaDBLab, answers, run

@@ -14,7 +14,6 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from deployments.local.mariadb import MariaDB
 from keyturn.core.errors import Denied
 from keyturn.core.notifications.messages import SignedMessage
 from keyturn.core.notifications.notices import NOTICE_PATH
@@ -25,6 +24,7 @@ from keyturn.providers.http.webhook import WebhookSender
 from keyturn.providers.mysql.server import MySQLServer, MySQLSession, ServerError
 from keyturn.providers.opentelemetry.traces import OtlpTracer
 from keyturn.rotation.run import rotate
+from local.mariadb import MariaDB
 from tests.rotation.helpers import with_copy
 from tests.support.collector import Collector, attributes
 from tests.support.lab import Lab

@@ -11,7 +11,6 @@ from typing import Any
 import psycopg2
 import pytest
 
-from deployments.local.prepare import DATABASE
 from keyturn.core.errors import Conflict, Denied, Invalid, Unavailable, Unprivileged
 from keyturn.core.rights.target_setup import OWN_PASSWORD, Handover, TargetPlan
 from keyturn.core.schedule.policy import Trigger
@@ -20,6 +19,7 @@ from keyturn.providers.postgresql.setup import PostgreSQLSetup
 from keyturn.providers.postgresql.target import PostgreSQL
 from keyturn.rotation.outcome import RunState
 from keyturn.rotation.run import rotate
+from local.prepare import DATABASE
 from tests.support.at_work import AtWork, Day, existing_account, ordinary_day
 from tests.support.hooks import eventually
 from tests.support.lab import Lab, fresh

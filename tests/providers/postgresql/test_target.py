@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.prepare import ADMIN, DATABASE
-from deployments.local.support.ports import free_port
 from keyturn.core.errors import (
     CandidateRejected,
     Denied,
@@ -27,6 +25,8 @@ from keyturn.core.errors import (
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.postgresql.scram import derived
 from keyturn.providers.postgresql.target import PostgreSQL
+from local.prepare import ADMIN, DATABASE
+from local.support.ports import free_port
 from tests.support.lab import Declared, Lab, fresh
 
 

@@ -11,12 +11,12 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from deployments.local.prepare import ADMIN, DATABASE
-from deployments.local.support.ports import free_port
 from keyturn.core.errors import Denied, Superseded, Unavailable, UnsupportedOperation
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.postgresql import sessions as postgresql_sessions
 from keyturn.providers.postgresql.target import PostgreSQL
+from local.prepare import ADMIN, DATABASE
+from local.support.ports import free_port
 from tests.providers.postgresql.test_target import assert_silent, comment, elsewhere, password, works
 from tests.support.lab import Declared, Lab, answers, fresh
 from tests.support.mariadb_lab import Gate

@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-from deployments.local.redis import Redis
-from deployments.local.support.ports import free_port
 from keyturn.client.webhooks.receiver import Receiver
 from keyturn.core.errors import Denied, Unavailable, Unproven
 from keyturn.core.notifications.notices import SECRET_ROTATED, Notice
@@ -19,6 +17,8 @@ from keyturn.providers import reading
 from keyturn.providers.notices import sign_notice
 from keyturn.providers.redis import channel as channels
 from keyturn.providers.redis.channel import RedisChannel, RedisReader
+from local.redis import Redis
+from local.support.ports import free_port
 from tests.support.acl import Acl
 from tests.support.hooks import eventually
 from tests.support.lab import fresh

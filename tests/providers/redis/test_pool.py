@@ -10,11 +10,11 @@ from redis import Redis as Client
 from redis import SSLConnection
 from redis.exceptions import AuthenticationError, ConnectionError
 
-from deployments.local.redis import Redis
 from keyturn.client.client import SecretClient
 from keyturn.core.errors import Unavailable
 from keyturn.core.notifications.notices import SECRET_REVOKED, Notice
 from keyturn.providers.redis.pool import SecretConnectionPool, SecretCredentials
+from local.redis import Redis
 from tests.support.acl import Acl
 from tests.support.hooks import eventually
 from tests.support.served import MADE, MemorySource

@@ -12,10 +12,6 @@ import pytest
 from redis import Redis as Client
 from redis.exceptions import ResponseError
 
-from deployments.local.debian import program
-from deployments.local.redis import ADMIN_RULES, Redis, digest
-from deployments.local.support.ports import LOOPBACK, free_port, free_ports
-from deployments.local.support.process import Process
 from keyturn.core.errors import (
     CandidateRejected,
     Denied,
@@ -29,6 +25,10 @@ from keyturn.core.errors import (
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.redis.target import Redis as Target
 from keyturn.providers.redis.target import mark_sequence, sequence_mark
+from local.debian import program
+from local.redis import ADMIN_RULES, Redis, digest
+from local.support.ports import LOOPBACK, free_port, free_ports
+from local.support.process import Process
 from tests.support.acl import Acl, kept
 
 NEW = digest("new")

@@ -2,11 +2,11 @@
 
 import pytest
 
-from deployments.local.redis import Redis
-from deployments.local.support.ports import free_port
 from keyturn.core.errors import Denied, Invalid, Superseded, Unavailable, UnsupportedOperation
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.redis.target import Redis as Target
+from local.redis import Redis
+from local.support.ports import free_port
 from tests.providers.redis.test_target import NEW, add, assert_silent, own, place, replica  # noqa: F401
 from tests.support.acl import Acl, kept
 

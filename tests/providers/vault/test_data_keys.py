@@ -7,12 +7,12 @@ import hvac
 import pytest
 from pytest_httpserver import HTTPServer
 
-from deployments.local.support.ports import free_port
 from keyturn.core.errors import Denied, Unavailable
 from keyturn.core.ports.envelope import DataKeys, SealRefused
 from keyturn.providers.vault.engines.data_keys import TransitDataKeys
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
+from local.support.ports import free_port
 from tests.contracts.data_keys import CONTEXT, DataKeysContract
 from tests.support.lab import Lab, fresh
 

@@ -10,13 +10,13 @@ from typing import Any
 import hvac
 import pytest
 
-from deployments.local.prepare import LEASE, REVOKER, WORKER
 from keyturn.core.errors import Denied, Unavailable
 from keyturn.core.ports.engines import DatabaseEngine, Terms
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
+from local.prepare import LEASE, REVOKER, WORKER
 from tests.contracts.engines import DAY, DatabaseEngineContract
 from tests.contracts.hub import assert_silent
 from tests.support.engines import CONNECTION, Engine, OverMariaDB, OverPostgreSQL, worker_hub

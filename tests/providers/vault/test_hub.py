@@ -16,15 +16,15 @@ import hvac
 import pytest
 from pytest_httpserver import HTTPServer
 
-from deployments.local.openbao import OpenBao
-from deployments.local.prepare import LEDGER_KEY, NOTARY, REVOKER
-from deployments.local.support.ports import free_port
 from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Unavailable
 from keyturn.core.ports.hub import Hub, Right
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import AppRoleLogin, TokenLogin
+from local.openbao import OpenBao
+from local.prepare import LEDGER_KEY, NOTARY, REVOKER
+from local.support.ports import free_port
 from tests.contracts.hub import HubContract, Leased, assert_silent, secret_text, verifies
 from tests.support.engines import OverPostgreSQL, worker_hub
 from tests.support.lab import Lab, fresh

@@ -11,12 +11,12 @@ import hvac
 import pytest
 import requests
 
-from deployments.local.openbao import OpenBao
 from keyturn.core.errors import Denied
 from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.listing import PAGE, VaultListing, describe_below
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import TokenLogin
+from local.openbao import OpenBao
 from tests.support.mounts import make_kv
 
 pytestmark = pytest.mark.sampled(9, of="file")

@@ -16,9 +16,7 @@ import hvac
 import pytest
 from pytest_httpserver import HTTPServer
 
-from deployments.local.openbao import binary
-from deployments.local.support.ports import free_port, http_status
-from deployments.local.support.process import Process
+from deployments.healthy import http_status
 from keyturn.core.errors import Denied, Invalid
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.settings.hub import HubSettings
@@ -31,6 +29,9 @@ from keyturn.settings.hub_login import (
     TokenLogin,
     login_from_environment,
 )
+from local.openbao import binary
+from local.support.ports import free_port
+from local.support.process import Process
 from tests.support.hooks import eventually
 from tests.support.hub_logins import SERVER_ID, AwsHub, Doors, at_once
 from tests.support.hub_logins import doors as doors

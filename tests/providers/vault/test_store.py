@@ -11,14 +11,14 @@ from typing import Any
 import hvac
 import pytest
 
-from deployments.local.openbao import OpenBao
-from deployments.local.support.ports import free_port
 from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Unavailable, UnsupportedOperation
 from keyturn.core.fingerprint import payload
 from keyturn.core.ports.stores import Details, OwnershipTags, RemoteSecret
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.text.names import VAULT
 from keyturn.providers.vault.store import VaultStore
+from local.openbao import OpenBao
+from local.support.ports import free_port
 from tests.contracts.merging import MergingCases, Owner
 from tests.contracts.store import Raw, StoreContract, assert_silent, fresh_value, marks_for, put
 from tests.providers.vault.test_listing import LikeVault

@@ -14,14 +14,14 @@ import trustme
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from deployments.local.openbao import OpenBao
-from deployments.local.support.ports import free_port
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Unavailable, Unproven
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.vault.hub import VaultHub
 from keyturn.providers.vault.store import VaultStore
 from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import AppRoleLogin, TokenLogin
+from local.openbao import OpenBao
+from local.support.ports import free_port
 from tests.contracts.store import fresh_value, marks_for
 from tests.support.mounts import make_kv
 

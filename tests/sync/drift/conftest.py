@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from deployments.local.emulators.aws import LocalAws
-from deployments.local.support.ports import free_port
+from local.emulators.aws import LocalAws
+from local.support.ports import free_port
 from tests.support import local_aws
 
 

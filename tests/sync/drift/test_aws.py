@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import boto3
 import pytest
 
-from deployments.local.emulators.aws import LocalAws
 from keyturn.core.errors import Unavailable
 from keyturn.core.plan import Action
 from keyturn.core.ports.stores import TAG_FINGERPRINT, TAG_MANAGED_BY
 from keyturn.rotation.copies.labels import describe_copies
 from keyturn.rotation.copies.push import CopyState
+from local.emulators.aws import LocalAws
 from tests.support.hooks import raising
 from tests.sync.drift.site import STORE, Look, RealSite
 from tests.sync.drift.suite import (

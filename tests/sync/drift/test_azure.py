@@ -10,13 +10,13 @@ import pytest
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.keyvault.secrets import SecretClient
 
-from deployments.local.emulators.azure_key_vault import Emulator, Server
 from keyturn.core.plan import Action
 from keyturn.core.ports.stores import TAG_FINGERPRINT
 from keyturn.providers.azure import client as azure
 from keyturn.providers.azure.marks import created
 from keyturn.providers.azure.versions import DISABLED
 from keyturn.rotation.copies.push import CopyState
+from local.emulators.azure_key_vault import Emulator, Server
 from tests.providers.azure.test_store import CLIENT_SECRET, DIRECTORY, TENANT, Clock, credential_for
 from tests.sync.drift.site import RealSite
 from tests.sync.drift.suite import CHANGED, ERASED, OURS, STRIPPED, TAKEN, Act, FoldingContract, many

@@ -9,7 +9,6 @@ import pytest
 from google.api_core import exceptions as api
 from google.cloud.secretmanager_v1 import SecretManagerServiceClient
 
-from deployments.local.support.ports import free_port
 from keyturn.core.errors import Unavailable
 from keyturn.core.plan import Action
 from keyturn.core.ports.stores import TAG_FINGERPRINT, TAG_MANAGED_BY, TAG_VERSION
@@ -17,6 +16,7 @@ from keyturn.providers.gcp.store import GcpSecretManager
 from keyturn.sync.apply import Applier
 from keyturn.sync.plan import plan
 from keyturn.sync.run import carry_out, local_executor
+from local.support.ports import free_port
 from tests.deployments.emulators.test_gcp_secret_manager import connected, running
 from tests.support.hooks import raising
 from tests.sync.drift.site import Look, RealSite

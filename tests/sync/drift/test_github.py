@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from deployments.local.emulators.github import LocalGitHub
-from deployments.local.support.ports import free_port
 from keyturn.core.plan import Action
 from keyturn.providers.github.store import MARKS_PREFIX
+from local.emulators.github import LocalGitHub
+from local.support.ports import free_port
 from tests.providers.github.test_store import Raws
 from tests.sync.drift.suite import CHANGED, ERASED, STRIPPED, TAKEN, Act, FoldingContract
 

@@ -10,10 +10,10 @@ import kubernetes.client
 import pytest
 from kubernetes.client.exceptions import ApiException
 
-from deployments.local.emulators.kubernetes import Account, Emulator, Server
 from keyturn.core.plan import Action
 from keyturn.core.ports.stores import TAG_FINGERPRINT, TAG_MANAGED_BY, TAG_SOURCE
 from keyturn.providers.kubernetes.marks import ANNOTATIONS
+from local.emulators.kubernetes import Account, Emulator, Server
 from tests.providers.kubernetes.test_store import api
 from tests.sync.drift.suite import CHANGED, ERASED, STRIPPED, TAKEN, THEIRS, Act, DriftContract
 

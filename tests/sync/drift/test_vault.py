@@ -10,9 +10,9 @@ import hvac
 import pytest
 from hvac.exceptions import InvalidPath
 
-from deployments.local.openbao import OpenBao
 from keyturn.core.plan import Action
 from keyturn.core.ports.stores import TAG_FINGERPRINT
+from local.openbao import OpenBao
 from tests.providers.vault.test_store import POLICIES, STORE
 from tests.support.mounts import make_kv
 from tests.sync.drift.site import RealSite

@@ -1,0 +1,99 @@
+"""The local stack as the commands see it. The distribution `keyturn-local` has it, and is loaded by name."""
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final, Protocol
+
+from keyturn.core.errors import Invalid
+
+PACKAGE: Final = "local"
+SERVICE_COLUMNS: Final = ("service", "state", "address", "pid")
+
+FOREIGN: Final = (
+    "VAULT_",
+    "BAO_",
+    "PREFECT_",
+    "AWS_",
+    "AZURE_",
+    "GOOGLE_",
+    "CLOUDSDK_",
+    "IDENTITY_",
+    "KUBE",
+    "KEYTURN_",
+)
+"""Prefixes of variables that could lead a process of the stack to a real hub or cloud."""
+
+
+class LocalStack(Protocol):
+    """A local stack, running or not."""
+
+    @property
+    def home(self) -> Path:
+        """The directory that holds it."""
+
+    @property
+    def hub(self) -> Any:
+        """Its hub: ``address`` and ``process``, whose ``pid`` is None while it does not run."""
+
+
+class StackService(Protocol):
+    """One service of the stack. ``pid`` is None while it does not run."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def pid(self) -> int | None:
+        """Its process."""
+
+    @property
+    def log(self) -> Path:
+        """Its log file."""
+
+    @property
+    def running(self) -> bool:
+        """Whether its process is there."""
+
+    @property
+    def address(self) -> str | None:
+        """Where it listens."""
+
+
+def load_local(module: str) -> ModuleType:
+    """A module of the local stack. Raises Invalid where `keyturn-local` is not installed."""
+    try:
+        return import_module(f"{PACKAGE}.{module}")
+    except ModuleNotFoundError as error:
+        if error.name not in (PACKAGE, f"{PACKAGE}.{module}"):
+            raise
+        remedy = "Install it: pip install 'keyturn[local]'"
+        raise Invalid("use", "the local stack", "the package keyturn-local is not installed", remedy) from None
+
+
+def services_of(stack: LocalStack) -> list[StackService]:
+    """The services of the stack, as they are now."""
+    services: list[StackService] = load_local("stack").status(stack.home)
+    return services
+
+
+def service_row(service: StackService) -> tuple[str, str, str, str]:
+    """One service for people."""
+    return service.name, "running" if service.running else "stopped", service.address or "-", str(service.pid or "-")
+
+
+def stack_data(stack: LocalStack, services: Sequence[StackService]) -> dict[str, Any]:
+    """The stack as JSON."""
+    listed = [
+        {
+            "name": service.name,
+            "running": service.running,
+            "address": service.address,
+            "pid": service.pid,
+            "log": str(service.log),
+        }
+        for service in services
+    ]
+    return {"home": str(stack.home), "services": listed}

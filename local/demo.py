@@ -1,0 +1,355 @@
+"""The demonstration: live credentials are replaced, and carried to clouds and a cluster while applications use them.
+
+``python -m local.demo``; with KEEP=1 the stack goes on afterwards.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg2
+import requests
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+
+from keyturn.cli.environment import home_directory
+from keyturn.core.errors import KeyturnError, Unavailable
+from keyturn.core.fingerprint import shown
+from keyturn.providers.postgresql.target import refused_login
+from keyturn.rights.roles import LOGINS
+from local import environment
+from local.demo_leak import command, leak, show
+from local.demo_watch import own_client, watch
+from local.home import locked
+from local.leak_scan import Finding, scan
+from local.pager import Pager
+from local.prepare import CONSUMERS, DATABASE, hub_of, prepare_stack
+from local.services import DATABASE_SECRET
+from local.stack import Stack, down, status, up
+from local.support.files import write_private
+from local.support.ports import free_port
+
+SECRETS: Final = (DATABASE_SECRET, "ml-training/api-keys")
+PREFIX: Final = "keyturn-"
+"""How the names of the policies of Keyturn's own logins begin."""
+PATIENCE: Final = 240
+"""Seconds that one flow run may take, its start by the worker included."""
+TURNS: Final = 5
+CHECKED_AT_ONCE: Final = 4
+PAUSE: Final = 3
+"""How often, and how many seconds apart, a run is asked for while another one of its deployment is at work."""
+
+
+@dataclass(frozen=True)
+class Before:
+    """A secret as it was before its rotation. ``fields`` are for trying the old credential at the end."""
+
+    version: int
+    fingerprint: str
+    fields: dict[str, Any]
+
+
+class Demo:
+    """One run of the demonstration on a stack that is up."""
+
+    def __init__(self, console: Console, stack: Stack, pager: Pager) -> None:
+        self.console = console
+        self.stack = stack
+        self.pager = pager
+        self.kv = own_client(hub_of(stack)).secrets.kv.v2
+        self.seen: dict[str, str] = {}
+        """The values that were in play before some of them were destroyed."""
+
+    async def run(self) -> bool:
+        """Rotate, retire, fail and recover, leak and revoke, and watch; whether all of it went as it should."""
+        narrowed = await self.narrow()
+        before = {path: self.look(path) for path in SECRETS}
+        queries = self.stats()
+        self.say("Rotating both secrets through the worker, while both applications query without pause")
+        await asyncio.gather(*(self.deployment("rotate-secret", path=path, trigger="force") for path in SECRETS))
+        self.say("Retiring the old credentials: every copy is in step and every application has acknowledged")
+        await self.deployment("retire", waive="grace")
+        refused = self.refused(before[DATABASE_SECRET].fields)
+        acknowledged = self.stats()
+        self.show(before, acknowledged)
+        failure = await self.failure()
+        sound = self.verdict(queries, refused=refused, notified=failure)
+        self.seen = self.values()
+        ended = await leak(self)
+        watched = await watch(self)
+        hidden = self.no_leak()
+        return await self.in_sync() and hidden and sound and ended and watched and narrowed
+
+    async def narrow(self) -> bool:
+        """Give Keyturn's logins exactly what this catalogue needs; whether each has just that."""
+        self.say("Keyturn's logins to the hub get what this catalogue needs, and nothing else")
+        for step in ("policy render", "policy check", "policy check --as auditor"):
+            self.console.print(f"  $ keyturn {step}", style="dim")
+        found = await asyncio.to_thread(self.policies)
+        other = [login for login, fitting in found.items() if not fitting]
+        told = f"{', '.join(other)} HAS OTHER RIGHTS" if other else "each lacks nothing and has nothing beyond"
+        self.console.print(f"  {len(found)} logins to the hub: {told}", style="bold")
+        return bool(found) and not other
+
+    def policies(self) -> dict[str, bool]:
+        """Render them, write them to the hub, and ask whether each login has just that; none where rendering failed."""
+        made, text = command(self, "policy", "render", "--json")
+        if not made:
+            show(self, text)
+            return {}
+        named = {made["name"].removesuffix(".hcl"): made for made in json.loads(text)["documents"]}
+        rendered = {
+            name: made["text"] for name, made in named.items() if name.startswith(PREFIX) and name != made["name"]
+        }
+        for name, policy in rendered.items():
+            hub_of(self.stack).client.sys.create_or_update_policy(name, policy)
+        # A catalogue without authorities or access policies has no login for them.
+        logins = [login for login, policies in LOGINS.items() if rendered.keys() >= set(policies)]
+        with ThreadPoolExecutor(CHECKED_AT_ONCE) as pool:
+            return dict(zip(logins, pool.map(self.fits, logins), strict=True))
+
+    def fits(self, login: str) -> bool:
+        """Whether a token with that login's policies has what it needs, and nothing beyond."""
+        tokens = hub_of(self.stack).client.auth.token
+        token = tokens.create(policies=list(LOGINS[login]), ttl="10m")["auth"]["client_token"]
+        variables = environment.environment(self.stack) | {"VAULT_TOKEN": token}
+        # What the clouds' local logins have beyond is reported too: they are for trying.
+        _, report = command(self, "policy", "check", "--as", login, "--json", variables=variables)
+        found = json.loads(report[: report.rindex("}") + 1])
+        return not found["lacking"] and not found["beyond"]
+
+    async def failure(self) -> bool:
+        """A rotation that fails half way, its notification, and the run that finishes what it began."""
+        self.say("Now a failure: the database refuses Keyturn's admin, half way through a rotation")
+        path = "targets/ml-postgres"
+        right = self.kv.read_secret_version(path, mount_point="keyturn", raise_on_deleted_version=True)["data"]["data"]
+        wrong = {**right, "password": "no-longer-valid"}
+        self.kv.create_or_update_secret(path, wrong, mount_point="keyturn")
+        try:
+            await self.deployment("rotate-secret", expected="FAILED", path=DATABASE_SECRET, trigger="force")
+        finally:
+            self.kv.create_or_update_secret(path, right, mount_point="keyturn")
+        message = self.pager.wait(30, f"rotate-{DATABASE_SECRET}")
+        self.console.print(Panel(message or "no notification came", title="on call receives", border_style="red"))
+        self.say("The admin is right again: the next run finishes what the failed one began")
+        await self.deployment("rotate-secret", path=DATABASE_SECRET)
+        return message is not None
+
+    async def deployment(self, name: str, expected: str = "COMPLETED", **parameters: Any) -> None:
+        """Run a deployment through the worker and wait. Raises Unavailable unless it ends as expected."""
+        from prefect.deployments.flow_runs import arun_deployment
+
+        for _ in range(TURNS):
+            run = await arun_deployment(f"{name}/{name}", parameters=parameters, timeout=PATIENCE, poll_interval=0.5)
+            state = run.state
+            if state is None or state.type.value != "CANCELLED":
+                break
+            # The schedule's own run of it is at work: two at once are not let in.
+            await asyncio.sleep(PAUSE)
+        if state is None or not state.is_final():
+            problem = f"it did not end within {PATIENCE} s, and is {state.name if state else 'unknown'}"
+            raise Unavailable("run", name, problem, f"See the worker's log under {self.stack.home}")
+        if state.type.value != expected:
+            problem = f"it ended as {state.name}: {state.message}"
+            raise Unavailable("run", name, problem, f"See the worker's log under {self.stack.home}")
+        took = run.total_run_time.total_seconds()
+        ended = "failed, as it should" if expected == "FAILED" else "completed"
+        self.console.print(f"  {run.name}: {ended} in {took:.1f} s", style="dim")
+
+    def look(self, path: str) -> Before:
+        """A secret as the hub has it now."""
+        from keyturn.core.sensitive import SecretFields
+        from tasks.workspace import current_workspace
+
+        read = self.kv.read_secret_version(path, mount_point="secret", raise_on_deleted_version=True)["data"]
+        return Before(
+            read["metadata"]["version"],
+            shown(current_workspace().fingerprint(path, SecretFields(read["data"]))),
+            read["data"],
+        )
+
+    def stats(self) -> dict[str, dict[str, Any]]:
+        """What each application counts."""
+        trusted = environment.ca_file(self.stack)
+        return {
+            name: requests.get(f"{self.stack.url(name)}/stats", timeout=10, verify=trusted).json() for name in CONSUMERS
+        }
+
+    def refused(self, fields: dict[str, Any]) -> bool:
+        """Whether the database refuses the old password."""
+        try:
+            psycopg2.connect(
+                host=self.stack.database.host,
+                port=self.stack.ports["postgres"],
+                dbname=DATABASE,
+                user=fields["username"],
+                password=fields["password"],
+                sslmode="verify-full",
+                sslrootcert=environment.ca_file(self.stack),
+                connect_timeout=10,
+            ).close()
+        except psycopg2.OperationalError as error:
+            # A server that does not answer, or is not trusted, refuses nobody.
+            return refused_login(error)
+        return False
+
+    def show(self, before: dict[str, Before], stats: dict[str, dict[str, Any]]) -> None:
+        """The table of what happened, in names, versions and fingerprints."""
+        table = Table(title="Rotated, and in step everywhere", show_lines=True)
+        for heading in ("secret", "version", "fingerprint", "copies", "acknowledged by"):
+            table.add_column(heading, overflow="fold")
+        for path, old in before.items():
+            now = self.look(path)
+            copies = "\n".join(self.copies(path))
+            heard = "\n".join(name for name in CONSUMERS if acknowledges(stats[name], path, now.version))
+            turned = (f"{old.version} → {now.version}", f"{old.fingerprint} → {now.fingerprint}")
+            table.add_row(path, *turned, copies, heard or "nobody")
+        self.console.print(table)
+
+    def copies(self, path: str) -> Iterator[str]:
+        """Where each copy stands, asked of the stores themselves."""
+        from keyturn.rotation.copies.push import look_at_copy
+        from tasks.workspace import current_workspace
+
+        for destination in current_workspace().places(path):
+            yield f"{destination.store}:{destination.name} {look_at_copy(current_workspace(), path, destination).state}"
+
+    def verdict(self, earlier: dict[str, dict[str, Any]], *, refused: bool, notified: bool) -> bool:
+        """What the applications and the database say of it all."""
+        time.sleep(1)
+        now = self.stats()
+        served = sum(now[name]["served"] - earlier[name]["served"] for name in CONSUMERS)
+        failed = sum(now[name]["failed"] - earlier[name]["failed"] for name in CONSUMERS)
+        lines = [
+            f"queries served during all of this: {served}, failed: {failed}",
+            f"the old password after retirement: {'refused' if refused else 'STILL ACCEPTED'}",
+            f"the failed run was reported: {'yes' if notified else 'NO'}",
+        ]
+        for line in lines:
+            self.console.print(f"  {line}", style="bold")
+        return served > 0 and failed == 0 and refused and notified
+
+    def no_leak(self) -> bool:
+        """Search all that Prefect has kept, and every log, for every value that was in play."""
+        places = [self.stack.directory("prefect"), *(s.log for s in status(self.stack.home))]
+        findings: list[Finding] = scan(places, self.seen | self.values())
+        verdict = "none found" if not findings else f"FOUND in {', '.join(sorted({f.place for f in findings}))}"
+        self.console.print(f"  secret values in Prefect's database, results and logs: {verdict}", style="bold")
+        return not findings
+
+    async def in_sync(self) -> bool:
+        """Whether a plan finds nothing left to do, once what follows the hub is through, too, with the last change."""
+        from keyturn.cli.copies.planned import summarize_plan
+        from keyturn.sync.plan import plan
+        from tasks.workspace import current_workspace
+
+        for _ in range(TURNS):
+            planned = plan(current_workspace())
+            settled = not planned.work and not planned.trouble
+            if settled:
+                break
+            await asyncio.sleep(PAUSE)
+        self.console.print(f"  a plan for every copy in every store: {summarize_plan(planned)}", style="bold")
+        return settled
+
+    def values(self) -> dict[str, str]:
+        """Every value of every version of what was rotated, and of what Keyturn itself holds, by name."""
+        versions = {
+            path: self.kv.read_secret_metadata(path, mount_point="secret")["data"]["versions"] for path in SECRETS
+        }
+        read = [
+            ("secret", path, int(number))
+            for path, numbers in versions.items()
+            for number, version in numbers.items()
+            if not version["destroyed"]
+        ]
+        own = ("targets/ml-postgres", "fingerprint-key", *(f"webhooks/{name}" for name in CONSUMERS))
+        read += [("keyturn", path, 0) for path in own]
+        texts = {name: text for mount, path, number in read for name, text in self.texts(mount, path, number)}
+        return texts | {"the cluster's token": Path(os.environ["KEYTURN_KUBERNETES_TOKEN_FILE"]).read_text()}
+
+    def texts(self, mount: str, path: str, version: int) -> Iterator[tuple[str, str]]:
+        """The values of one version that nobody may see; 0 is the newest."""
+        read = self.kv.read_secret_version(path, version or None, mount, raise_on_deleted_version=True)
+        for name, value in read["data"]["data"].items():
+            if name not in PLAIN:
+                yield f"{path}@{version} {name}", str(value)
+
+    def say(self, line: str) -> None:
+        """A step, for the person watching."""
+        self.console.print(f"[bold]▸[/bold] {line}")
+
+
+PLAIN: Final = frozenset({"username", "host", "port", "database", "rotated_at", "bound"})
+"""Fields that are no secrets: they stand in the catalogue, or tell a time or a kind."""
+
+
+def acknowledges(stats: dict[str, Any], path: str, version: int) -> bool:
+    """Whether an application has taken this version of this secret."""
+    return any(a["secret_path"] == path and a["version"] == version for a in stats["acknowledged"])
+
+
+@contextmanager
+def running(console: Console, home: Path) -> Iterator[tuple[Stack, Pager]]:
+    """The stack, up and prepared, with a pager; stopped again unless KEEP is set."""
+    pager = Pager(pager_port(home))
+    os.environ["KEYTURN_FAILURE_URL"] = pager.address
+    prepared: list[Stack] = []
+
+    def prepare(stack: Stack) -> None:
+        prepare_stack(stack)
+        prepared.append(stack)
+
+    try:
+        stack = up(home, prepare, lambda line: console.print(f"  {line}", style="dim"))
+        if not prepared:
+            prepare_stack(stack)  # it ran already, and reports failures to somebody else
+        os.environ.update(environment.worker(stack))
+        yield stack, pager
+    finally:
+        if not os.environ.get("KEEP"):
+            down(home)
+        pager.close()
+
+
+def pager_port(home: Path) -> int:
+    """The port where failures are reported: the same at every demonstration, so that it is registered once."""
+    file = home / "pager.port"
+    if not file.exists():
+        with locked(home, lambda line: None):
+            write_private(file, str(free_port()))
+    return int(file.read_text())
+
+
+def main() -> int:
+    """Run it; 0 when everything went as it should, else 1."""
+    console, began = Console(), time.monotonic()
+    home = home_directory()
+    console.print(f"[bold]▸[/bold] Starting the stack on loopback, under {home}")
+    try:
+        with running(console, home) as (stack, pager):
+            sound = asyncio.run(Demo(console, stack, pager).run())
+            console.print(f"  Prefect's UI: {stack.url('prefect-server')}", style="bold")
+    except KeyturnError as error:
+        console.print(f"error: {error}", style="red", markup=False)
+        return 1
+    ending = (
+        "It goes on; end it with `keyturn down`." if os.environ.get("KEEP") else "Stopped; KEEP=1 keeps it running."
+    )
+    console.print(
+        f"{'All as it should be' if sound else 'NOT as it should be'}, {time.monotonic() - began:.0f} s. {ending}"
+    )
+    return 0 if sound else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Tools of this repository: the release, the manual, pictures and generated files."""
