@@ -36,8 +36,9 @@ production-test: setup  ## the whole topology on loopback, where everything dies
 test-deep: setup  ## every case of every table, in 12 shards; resumes (SHARD=3/12: one shard; ARGS: these tests)
 	$(if $(ARGS),KEYTURN_TESTS=deep $(PYTEST) $(ARGS),KEYTURN_SHARD=$(SHARD) $(PY) -m tests.support.shards $(PYTEST))
 
-wheel: setup  ## build the wheel into dist/
+wheel: setup  ## build both wheels, keyturn and keyturn-local, into dist/
 	$(PY) -m hatchling build --target wheel
+	cd local && ../$(PY) -m hatchling build --target wheel --directory ../dist
 
 release: setup  ## wheel, sdist, bill of materials and signed provenance into dist/release (KEYTURN_RELEASE_KEY=FILE)
 	@$(PY) -m tools.release build dist/release

@@ -108,6 +108,10 @@ def sources() -> set[str]:
     return library | {f"{INSIDE}{path.relative_to(ROOT)}" for path in project}
 
 
+OWN = {"keyturn", "keyturn-local"}
+"""The two distributions of this repository."""
+
+
 def requirements(texts: list[str]) -> dict[str, Requirement]:
     """The requirements by their canonical name."""
     return {canonicalize_name(Requirement(text).name): Requirement(text) for text in texts}
@@ -116,7 +120,7 @@ def requirements(texts: list[str]) -> dict[str, Requirement]:
 def direct(project: dict[str, Any]) -> set[str]:
     """All that the project names itself, in its base and in every extra."""
     groups = (project["dependencies"], *project["optional-dependencies"].values())
-    return {name for group in groups for name in requirements(group)} - {"keyturn"}
+    return {name for group in groups for name in requirements(group)} - OWN
 
 
 def locked(text: str) -> dict[str, str]:
@@ -257,6 +261,15 @@ def test_a_module_that_is_absent_can_not_be_imported_here() -> None:
     assert "boto3 is no base dependency" in done.stderr
 
 
+def test_what_the_local_stack_needs_is_installed_for_development_too(project: dict[str, Any]) -> None:
+    local = tomllib.loads((ROOT / "local" / "pyproject.toml").read_text())["project"]
+    own, *others = local["dependencies"]
+    assert set(others) <= set(project["optional-dependencies"]["dev"])
+    assert own.replace(f"=={project['version']}", "") == project["optional-dependencies"]["all"][0]
+    assert project["optional-dependencies"]["local"] == [f"keyturn-local=={local['version']}"]
+    assert local["version"] == project["version"]
+
+
 @pytest.mark.parametrize("lock", LOCKS)
 def test_a_lock_names_versions_and_hashes_and_no_place(lock: str) -> None:
     text = (ROOT / lock).read_text()
@@ -277,7 +290,7 @@ def test_the_lock_holds_versions_that_the_project_allows(project: dict[str, Any]
     entries = locked((ROOT / "requirements.lock").read_text())
     groups = (project["dependencies"], *project["optional-dependencies"].values())
     for name, wanted in (item for group in groups for item in requirements(group).items()):
-        if name != "keyturn":
+        if name not in OWN:
             version = re.match(r"[\w.-]+==(\S+)", entries[name])
             assert version, name
             assert wanted.specifier.contains(version[1], prereleases=True), f"{name} {version[1]}"

@@ -99,7 +99,7 @@ def build(released: Source, target: Path, key: PrivateKey) -> list[Path]:
 
 
 def artefacts(released: Source, folder: Path) -> list[Path]:
-    """The sdist of exactly what is committed, and the wheel that is built from that sdist."""
+    """The sdist of exactly what is committed, and the wheels that are built from it: keyturn and keyturn-local."""
     sources, sdist, unpacked, wheel = (folder / name for name in ("sources", "sdist", "unpacked", "wheel"))
     for place in (sources, sdist, unpacked, wheel):
         place.mkdir(parents=True)
@@ -113,7 +113,9 @@ def artefacts(released: Source, folder: Path) -> list[Path]:
         packed.extractall(unpacked, filter="data")
     (within,) = unpacked.iterdir()
     hatch(within, "wheel", wheel, released.time)
-    return [made, *wheel.iterdir()]
+    if (within / "local" / "pyproject.toml").exists():
+        hatch(within / "local", "wheel", wheel, released.time)
+    return [made, *sorted(wheel.iterdir())]
 
 
 def hatch(folder: Path, kind: str, target: Path, time: int) -> None:

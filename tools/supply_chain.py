@@ -33,6 +33,8 @@ IMAGE_LOCK: Final = ROOT / "requirements-image.lock"
 ALONE: Final = ("requirements-setup.txt", "requirements-helm.lock", "requirements-node.lock")
 LOCKS: Final = (LOCK, IMAGE_LOCK, *(ROOT / name for name in ALONE))
 PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+LOCAL: Final = tomllib.loads((ROOT / "local" / "pyproject.toml").read_text())["project"]
+"""The distribution `keyturn-local`."""
 REQUIRED: Final = "KEYTURN_AUDIT"
 
 ELSEWHERE: Final = {"async-timeout": "Apache-2.0", "pywin32": "PSF-2.0"}
@@ -78,8 +80,10 @@ def runtime() -> set[str]:
 def direct() -> list[Requirement]:
     """What Keyturn itself names, in any extra but that of its developers."""
     extras = PROJECT["optional-dependencies"]
-    lines = [*PROJECT["dependencies"], *(line for name in extras if name != "dev" for line in extras[name])]
-    return [requirement for requirement in parsed(lines) if requirement.name != PROJECT["name"]]
+    lines = [*PROJECT["dependencies"], *LOCAL["dependencies"]]
+    lines += [line for name in extras if name != "dev" for line in extras[name]]
+    own = {PROJECT["name"], LOCAL["name"]}
+    return [requirement for requirement in parsed(lines) if requirement.name not in own]
 
 
 def needs(name: str, extra: str) -> list[Requirement]:

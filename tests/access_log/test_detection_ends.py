@@ -9,7 +9,7 @@ import pytest
 
 from keyturn.access_log.detection.detector import Detector
 from keyturn.access_log.detection.policy import MonitorPolicies, MonitorPolicy, SamePolicy, Tuning
-from keyturn.access_log.detection.rules import tampering as mass_deletion
+from keyturn.access_log.detection.rules import mass_deletion
 from keyturn.catalogue import Catalogue
 from keyturn.catalogue.monitor_policies import DeclaredPolicies
 from keyturn.catalogue.monitors import MonitorSettings

@@ -135,7 +135,8 @@ def test_a_command_that_is_known_waits_for_no_other(tmp_path: Path) -> None:
     program = (
         "import sys\nsys.argv = ['keyturn', 'whois', '--help']\nfrom keyturn.cli import main\n"
         "try:\n    main()\nexcept SystemExit as ended:\n    assert ended.code == 0, ended.code\n"
-        "print('loaded', [name for name in ('emergencies.whois', 'emergencies.revoke', 'copies.scan') if any(module.endswith(f'.{name}') for module in sys.modules)])"
+        "names = ('emergencies.whois', 'emergencies.revoke', 'copies.scan')\n"
+        "print('loaded', [name for name in names if f'keyturn.cli.{name}' in sys.modules])"
     )
     done = run_python(program, env=surroundings(tmp_path / "no"))
     assert done.stdout.splitlines()[-1] == "loaded ['emergencies.whois']", done.stderr

@@ -8,7 +8,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
 LINE: Final = re.compile(
-    r"(?m)^ *[a-z]*\$ ((?:\w+=\S+ (?:\\\n *)?)*(?:keyturn |python -m deployments\.)(?:.*\\\n)*.*)$"
+    r"(?m)^ *[a-z]*\$ ((?:\w+=\S+ (?:\\\n *)?)*(?:keyturn |python -m (?:deployments|tools|local)\.)(?:.*\\\n)*.*)$"
 )
 """A command of Keyturn in a console block, with variables before it and lines that go on; ``red$`` says who."""
 
