@@ -166,6 +166,7 @@ def another_ledger(site: Site) -> None:
     site.does("keyturn rotate shop/key --local && keyturn ledger checkpoint")
     site.replaced["/var/lib/keyturn/ledger.db"] = str(old)
     site.env |= {"KEYTURN_LEDGER": str(old.with_name("next.db"))}
+    site.env.pop("KEYTURN_LEDGER_NAME")
 
 
 # --- own Vault
@@ -466,7 +467,7 @@ PAGES: Final = (
             Way("keyturn drill", before=at_the_stack),
         ),
     ),
-    Page("contexts.md", contexts),
+    Page("contexts.md", contexts, (Way("keyturn --context prod status", 1),)),
     Page("keys.md", transit_key),
     Page("strategies/manual.md", licence),
     Page(
