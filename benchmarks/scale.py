@@ -96,7 +96,7 @@ class Requests:
 def run_command(arguments: Sequence[str]) -> int:
     """The command, as a terminal would run it but for the terminal; its exit code, where that is no failure."""
     from keyturn.cli.app import app
-    from keyturn.cli.failures import BEHIND
+    from keyturn.cli.failures import BEHIND, UNKNOWN
 
     # A file, not memory: what is shown of many secrets is megabytes.
     with tempfile.TemporaryFile("w+") as out, contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
@@ -104,7 +104,7 @@ def run_command(arguments: Sequence[str]) -> int:
             code = app(list(arguments), standalone_mode=False) or 0
         except SystemExit as ended:
             code = ended.code
-        if code not in (0, BEHIND):
+        if code not in (0, BEHIND, UNKNOWN):
             out.seek(0)
             words = out.read()[-2000:]
             raise SystemExit(f"keyturn {' '.join(arguments)} has failed:\n{words}")

@@ -62,7 +62,7 @@ def hub_requests(site: Site, look: str) -> int:
     pages = site.hub_pages
     # Of secrets, or of records: the root's listing, and the folder's pages.
     listing = 1 + pages
-    looked = opening + RECORD_PARTS + LOGIN_PARTS + 3  # what access was given, and without whom
+    looked = opening + RECORD_PARTS + LOGIN_PARTS + 4  # what access was given, and without whom, with the reviews
     # Each of these lists the records twice: for what the catalogue declares, and for what it declares no more.
     records = 2 * listing
     planned = opening + 2 + listing  # its login again, and the stores that there have been
