@@ -6,7 +6,7 @@ from typing import Final
 from prefect.artifacts import acreate_markdown_artifact
 
 from flows.doctor import cell
-from flows.support.common import runbook, well
+from flows.support.common import flow, well
 from flows.support.report import slug
 from keyturn.core.ports.backups import Manifest
 from tasks import backups as tasks
@@ -15,7 +15,7 @@ from tasks.workspace import names
 NAME: Final = "backup"
 
 
-@runbook(NAME, timeout=timedelta(hours=1))
+@flow(NAME, timeout=timedelta(hours=1))
 async def backup() -> str:
     """One base, with the login that reads everything and changes nothing, where the operator's file says.
 

@@ -2,14 +2,14 @@
 
 from datetime import timedelta
 
-from flows.support.common import runbook, well, workspace
+from flows.support.common import flow, well, workspace
 from flows.support.report import Row, table
 from keyturn.rights.hub_check import HubCheck, insist_on_declared
 from tasks import hub_setup as tasks
 from tasks.step import look
 
 
-@runbook("check-hub", timeout=timedelta(minutes=10), looks=True)
+@flow("check-hub", timeout=timedelta(minutes=10), looks=True)
 async def check_hub() -> int:
     """Look at everything that `keyturn hub apply` makes, and change nothing; how much is as declared.
 

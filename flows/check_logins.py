@@ -5,7 +5,7 @@ from typing import Final
 
 from prefect.events import emit_event
 
-from flows.support.common import chosen, runbook, well, workspace
+from flows.support.common import chosen, flow, well, workspace
 from flows.support.report import Row, table
 from keyturn.core.workspaces import SECRET
 from keyturn.rotation.state.context import Workspace
@@ -17,7 +17,7 @@ from tasks.workspace import names
 REFUSED: Final = "keyturn.secret.refused"
 
 
-@runbook("check-logins", timeout=timedelta(hours=1), looks=True)
+@flow("check-logins", timeout=timedelta(hours=1), looks=True)
 async def check_logins(path: str | None = None, everything: bool = False) -> dict[str, int]:
     """Try the secrets whose turn it is; the one that is named, or all, at once. How many came to what.
 

@@ -4,14 +4,14 @@ from collections import Counter
 from datetime import timedelta
 from typing import Literal
 
-from flows.support.common import runbook, well
+from flows.support.common import flow, well
 from flows.support.report import Row, table
 from tasks import evidence as tasks
 
 FrameworkName = Literal["fedramp-ksi", "soc2", "hipaa", "gdpr", "pci", "dora", "nist"]
 
 
-@runbook("compliance-report", timeout=timedelta(hours=1))
+@flow("compliance-report", timeout=timedelta(hours=1))
 async def compliance_report(
     framework: FrameworkName = "fedramp-ksi", since: str = "", until: str = "", owner: str = ""
 ) -> tasks.Reported:

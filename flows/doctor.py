@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from prefect.artifacts import acreate_markdown_artifact
 
-from flows.support.common import runbook, well, workspace
+from flows.support.common import flow, well, workspace
 from flows.support.report import slug
 from keyturn.doctor.nightly import insist_on_ready
 from keyturn.doctor.results import CheckResult, Diagnosis, Grade
@@ -13,7 +13,7 @@ from tasks.step import look
 from tasks.workspace import names
 
 
-@runbook("doctor", timeout=timedelta(minutes=10), looks=True)
+@flow("doctor", timeout=timedelta(minutes=10), looks=True)
 async def doctor() -> str:
     """What `keyturn doctor` says on the worker's host, with the worker's login; it changes nothing.
 

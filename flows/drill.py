@@ -8,7 +8,7 @@ from prefect.context import FlowRunContext
 from prefect.events import emit_event
 
 from flows.emergency import take_up, work_on
-from flows.support.common import runbook
+from flows.support.common import flow
 from flows.support.incidents import end_run
 from keyturn.core.workspaces import SECRET
 from keyturn.project.runs.form import form
@@ -29,7 +29,7 @@ def run_name() -> str:
     return f"drill-{runtime.flow_run.parameters.get('path')}"
 
 
-@runbook("drill", run_name, timeout=timedelta(minutes=30), opens=tasks.revoking_workspace)
+@flow("drill", run_name, timeout=timedelta(minutes=30), opens=tasks.revoking_workspace)
 async def drill(
     path: Annotated[str, form("Secret", "One that the catalogue has for drills: it says drill, and is below drills/.")],
 ) -> IncidentStatus:

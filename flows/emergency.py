@@ -3,13 +3,13 @@
 import asyncio
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from prefect import runtime
 from prefect.context import FlowRunContext
 
-from flows.support.common import runbook
-from flows.support.incidents import OPENED, emit, end_run, see_through
+from flows.support.common import flow
+from flows.support.incidents import OPENED, STEPS, emit, end_run, see_through
 from flows.support.starting import FINISHER, start_at_next_mark
 from keyturn.core.errors import Invalid
 from keyturn.project.runs.form import form
@@ -17,7 +17,8 @@ from keyturn.revocation.incidents.consent import Consent
 from keyturn.revocation.incidents.incident import Incident, IncidentStatus, Mode
 from keyturn.revocation.incidents.store import new_incident_id
 from keyturn.revocation.selector import Selector
-from tasks import revocation as tasks
+from tasks import revocation as steps
+from tasks.step import ToldTask
 
 PAUSES: Final = (2.0, 5.0, 15.0)
 """Seconds before what failed is tried again; after that the next run of finish-incidents does."""
@@ -60,7 +61,7 @@ def run_name() -> str:
     return f"revoke-{parameters.get('incident') or parameters.get('path') or 'selected'}"
 
 
-@runbook("emergency-revoke", run_name, timeout=timedelta(minutes=30), opens=tasks.revoking_workspace, revoking=True)
+@flow("emergency-revoke", run_name, timeout=timedelta(minutes=30), opens=steps.revoking_workspace, revoking=True)
 async def emergency_revoke(
     reason: Annotated[
         str, form("Reason", "What has happened, in a few words. No secret value: it stands in the report.")
@@ -97,19 +98,29 @@ async def emergency_revoke(
     """
     selector = choice(path, owner, classification, target, store, lease_prefix, fingerprint)
     opened = await take_up(incident.strip(), selector, reason.strip(), Mode(mode), Consent(expect))
-    return await go_on_with(opened)
+    return await go_on_with(
+        opened,
+        # The leaked credential ends, and access that was given with it.
+        *(steps.cut, steps.end_access),
+        # A new one takes its place, in the hub and in every cloud.
+        *(steps.replace_credential, steps.push),
+        # Applications hear of it, while the old value is removed wherever it is kept.
+        *(steps.notify, steps.clear_hub, steps.clear_copies),
+        # The target refuses the old credential, and no store serves it.
+        *(steps.prove, steps.conclude),
+    )
 
 
-async def go_on_with(opened: Incident) -> IncidentStatus:
-    """See an incident through as far as it goes, and end the run with that."""
-    return end_run(await work_on(opened))
+async def go_on_with(opened: Incident, *chain: ToldTask[..., Any]) -> IncidentStatus:
+    """See an incident through as far as it goes, with these tasks or all, and end the run with that."""
+    return end_run(await work_on(opened, *chain))
 
 
-async def work_on(opened: Incident) -> IncidentStatus:
+async def work_on(opened: Incident, *chain: ToldTask[..., Any]) -> IncidentStatus:
     """See an incident through as far as it goes; what this run leaves the next mark goes on with."""
     # Beside the rest: a chat that does not answer holds nothing up.
     ends = await asyncio.gather(
-        tasks.tell_people.fn(opened.id), see_through(opened, PAUSES), start_at_next_mark(FINISHER)
+        steps.tell_people.fn(opened.id), see_through(opened, PAUSES, chain=chain or STEPS), start_at_next_mark(FINISHER)
     )
     status: IncidentStatus = ends[1]
     return status
@@ -136,7 +147,7 @@ async def take_up(incident: str, selector: Selector, reason: str, mode: Mode, co
         hint = "Say in a few words what has happened: it stands in the report and in the ledger"
         raise Invalid("revoke", selector.words or "nothing", "no reason is given", hint)
     triggered_at = runtime.flow_run.scheduled_start_time or datetime.now(UTC)
-    opened = await tasks.begin(incident or own_id(), selector, reason, mode, triggered_at, consent)
+    opened = await steps.begin(incident or own_id(), selector, reason, mode, triggered_at, consent)
     emit(OPENED, opened, f"{opened.reason}: {opened.selector}")
     return opened
 

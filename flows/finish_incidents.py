@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
-from flows.support.common import begins, runbook, well
+from flows.support.common import begins, flow, well
 from flows.support.incidents import REOPENED, STAYS_OPEN, emit, see_through, still_open_error
 from flows.support.own_login import clean_up, keep_login
 from flows.support.starting import FINISHER, start_at_next_mark
@@ -16,7 +16,7 @@ from tasks import revocation as tasks
 from tasks.step import look
 
 
-@runbook("finish-incidents", timeout=timedelta(minutes=30), looks=True, opens=tasks.revoking_workspace, revoking=True)
+@flow("finish-incidents", timeout=timedelta(minutes=30), looks=True, opens=tasks.revoking_workspace, revoking=True)
 async def finish_incidents() -> int:
     """How many incidents stay open. Once an hour people are reminded of those; where they can't be, the run fails.
 

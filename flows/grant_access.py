@@ -7,7 +7,7 @@ it gives it can't see: a wrapping opens it, once, for whoever has asked.
 from datetime import timedelta
 from typing import Final
 
-from flows.support.common import begins, runbook, well, workspace
+from flows.support.common import begins, flow, well, workspace
 from flows.support.report import Row, table
 from keyturn.core.errors import TerminalError
 from keyturn.grants.rounds import AccessRound
@@ -18,7 +18,7 @@ from tasks.step import look
 NAME: Final = "grant-access"
 
 
-@runbook(NAME, timeout=timedelta(minutes=30), looks=True)
+@flow(NAME, timeout=timedelta(minutes=30), looks=True)
 async def grant_access(request: str | None = None) -> dict[str, int]:
     """One round over all requests; of one that is named it is said why nothing is given for it, and the run fails.
 

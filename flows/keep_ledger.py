@@ -7,7 +7,7 @@ from typing import Final
 
 from prefect.events import emit_event
 
-from flows.support.common import runbook, well, workspace
+from flows.support.common import flow, well, workspace
 from flows.support.own_login import keep_login
 from flows.support.report import Row, table
 from flows.support.starting import LEDGER_KEEPER, start_at_next_mark
@@ -45,7 +45,7 @@ class Kept:
         return self.signed.fresh - self.life if self.signed.new else 0
 
 
-@runbook("keep-ledger", timeout=timedelta(minutes=30), looks=True)
+@flow("keep-ledger", timeout=timedelta(minutes=30), looks=True)
 async def keep_ledger() -> Kept:
     """Append what waits in the spool, make a checkpoint, and forward. Safe to run again.
 

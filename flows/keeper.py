@@ -19,7 +19,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.logging import get_run_logger
 
-from flows.support.common import runbook, well, workspace
+from flows.support.common import flow, well, workspace
 from flows.support.duties import DUTIES, LAST, Duty
 from flows.support.duties import incidents as look_at_incidents
 from flows.support.starting import Wanted, start_run
@@ -83,7 +83,7 @@ class Round:
             self.troubles[duty.name] = unexpected(error).during("look at", duty.name)
 
 
-@runbook(NAME, timeout=timedelta(minutes=30), looks=True, opens=lenient_workspace)
+@flow(NAME, timeout=timedelta(minutes=30), looks=True, opens=lenient_workspace)
 async def keeper() -> list[str]:
     """See to every duty that comes round; the runs that were started. It changes nothing by itself.
 

@@ -15,7 +15,7 @@ from flows.emergency import (
     TargetField,
     choice,
 )
-from flows.support.common import runbook, well
+from flows.support.common import flow, well
 from flows.support.report import preview_rows, table
 from keyturn.revocation.incidents.incident import Mode
 from tasks import revocation as tasks
@@ -26,7 +26,7 @@ def run_name() -> str:
     return f"preview-{runtime.flow_run.parameters.get('path') or 'selected'}"
 
 
-@runbook("preview-revocation", run_name, timeout=timedelta(minutes=30), opens=tasks.revoking_workspace, revoking=True)
+@flow("preview-revocation", run_name, timeout=timedelta(minutes=30), opens=tasks.revoking_workspace, revoking=True)
 async def preview_revocation(
     path: PathField = "",
     owner: OwnerField = "",

@@ -3,14 +3,14 @@
 from datetime import timedelta
 from typing import Final
 
-from flows.support.common import runbook, workspace
+from flows.support.common import flow, workspace
 from flows.support.key_rotations import KeyTurning
 from keyturn.core.own_keys import KeyTurn
 from tasks import authorities as tasks
 from tasks.step import look
 
 
-@runbook("renew-authorities", timeout=timedelta(minutes=30), looks=True)
+@flow("renew-authorities", timeout=timedelta(minutes=30), looks=True)
 async def renew_authorities(name: str | None = None, now: bool = False) -> list[KeyTurn]:
     """Renew each authority that is due, or bring the one that is named, or all, to what is declared, ``now``.
 

@@ -6,7 +6,7 @@ from typing import Final
 from prefect.artifacts import acreate_markdown_artifact
 
 from flows.doctor import cell
-from flows.support.common import runbook, well
+from flows.support.common import flow, well
 from flows.support.report import slug
 from keyturn.cli.recovery.restore import not_proven
 from keyturn.recovery.drill_notes import note_of
@@ -19,7 +19,7 @@ SHOWN: Final = 100
 """Lines of each kind on the page."""
 
 
-@runbook(NAME, timeout=timedelta(hours=2))
+@flow(NAME, timeout=timedelta(hours=2))
 async def restore_drill() -> str:
     """Tell how long restoring takes and how old the recovery point is; the hub at work is only read.
 

@@ -4,13 +4,13 @@ from datetime import timedelta
 from typing import Annotated
 
 from flows.emergency import go_on_with
-from flows.support.common import runbook
+from flows.support.common import flow
 from keyturn.project.runs.form import form
 from keyturn.revocation.incidents.incident import IncidentStatus
 from tasks import revocation as tasks
 
 
-@runbook(
+@flow(
     "resume-incident", "resume-{incident}", timeout=timedelta(minutes=30), opens=tasks.revoking_workspace, revoking=True
 )
 async def resume_incident(

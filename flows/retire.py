@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from flows.support.common import begins, chosen, each, raise_failures, runbook, well, workspace
+from flows.support.common import begins, chosen, each, flow, raise_failures, well, workspace
 from flows.support.pictures import draw
 from flows.support.report import retirement_row, table
 from keyturn.core.errors import KeyturnError
@@ -15,7 +15,7 @@ from tasks.step import look
 from tasks.sync import counted
 
 
-@runbook("retire", timeout=timedelta(hours=1), looks=True)
+@flow("retire", timeout=timedelta(hours=1), looks=True)
 async def retire(path: str | None = None, waive: Waive = Waive.NOTHING, quiet: bool = False) -> list[Retirement]:
     """Retire what can be; what holds the rest is shown. Waiving the grace still asks for the evidence.
 
@@ -26,7 +26,7 @@ async def retire(path: str | None = None, waive: Waive = Waive.NOTHING, quiet: b
     shown = [secret for secret, waits in unretired.items() if not (quiet and waits)]
     if shown:
         begins()
-    results = await each(shown, lambda secret: tasks.retire_one(secret, waive))
+    results = await each(shown, lambda secret: tasks.retire(secret, waive))
     results |= await looked_at([secret for secret in unretired if secret not in results], waive)
     text = summary(results)
     await table("retire", [retirement_row(*row) for row in results.items()], text)
@@ -51,7 +51,7 @@ def summary(results: dict[str, Retirement | KeyturnError]) -> str:
 
 async def looked_at(secrets: list[str], waive: Waive) -> dict[str, Retirement | KeyturnError]:
     """Look at these without a task each; those that are kept still, by their grace or what else, are no news."""
-    results = await each(secrets, lambda secret: look(tasks.retire_one, secret, waive))
+    results = await each(secrets, lambda secret: look(tasks.retire, secret, waive))
     return {
         secret: result for secret, result in results.items() if not isinstance(result, Retirement) or result.retired
     }

@@ -1,13 +1,12 @@
-"""Replace one secret: decide, stage, install, verify, promote, push to every destination, tell consumers.
+"""Rotate one secret: generate, install, verify, promote, push to every cloud, notify every application.
 
-What comes next is said in :mod:`keyturn.rotation.protocol`, for this flow and for whatever runs without Prefect.
+The flow chains tasks; :mod:`keyturn.rotation.protocol` says which one comes next, also for commands without Prefect.
 """
 
 from datetime import timedelta
-from functools import partial
 from typing import Annotated
 
-from flows.support.common import runbook, well, workspace
+from flows.support.common import flow, well, workspace
 from flows.support.pictures import draw
 from flows.support.report import rotation_table
 from keyturn.core.schedule.policy import Trigger
@@ -16,11 +15,10 @@ from keyturn.project.runs.result import leave_result
 from keyturn.rotation import protocol
 from keyturn.rotation.outcome import Outcome, unsettled
 from keyturn.rotation.report import outcome_data
-from tasks.conduct import conduct
-from tasks.rotation import take
+from tasks import rotation as steps
 
 
-@runbook("rotate-secret", "rotate-{path}", timeout=timedelta(hours=4))
+@flow("rotate-secret", "rotate-{path}", timeout=timedelta(hours=4))
 async def rotate_secret(
     path: Annotated[str, form("Secret", "Such as ml-training/database.")],
     trigger: Annotated[
@@ -52,7 +50,20 @@ async def rotate_secret(
     rotation = protocol.rotate(
         opened.catalogue, path, trigger, end_previous=end_previous, ground=ground, change_account=change_account
     )
-    outcome = await conduct(rotation, partial(take, path))
+    outcome = await steps.run_steps(
+        rotation,
+        path,
+        # Is it due, and may it begin?
+        *(steps.decide, steps.guard, steps.lay_ground, steps.make_way),
+        # A new credential: generated, accepted by the target, tested there, CURRENT in the hub.
+        *(steps.stage, steps.install, steps.verify, steps.promote, steps.decide_again),
+        # Every copy in every cloud.
+        *(steps.find_places, steps.push, steps.restart),
+        # Every application, the canary first.
+        *(steps.notify, steps.health, steps.pass_canary, steps.conclude, steps.find_promoted),
+        # The old credential: ended at once, or put back in force where the canary is not healthy.
+        *(steps.retire, steps.describe_previous, steps.take_back, steps.finish_taking_back),
+    )
     if outcome.promoted:
         await rotation_table(outcome)
         await draw({path: outcome.destinations}, {path: outcome.previous}, {path: outcome.turned})

@@ -16,9 +16,9 @@ from flows.support.common import (
     begins,
     by_target,
     chosen,
+    flow,
     in_batches,
     raise_failures,
-    runbook,
     well,
     workspace,
 )
@@ -44,7 +44,7 @@ STOP_AT: Final = 0.2
 LATE: Final = "keyturn.secret.late"
 
 
-@runbook("rotate-due", timeout=timedelta(hours=4), looks=True)
+@flow("rotate-due", timeout=timedelta(hours=4), looks=True)
 async def rotate_due(stop_at: float = STOP_AT, side_by_side: int = SIDE_BY_SIDE) -> int:
     """Rotate every secret that is due; one that fails never stops another. The number of secrets turned.
 

@@ -3,14 +3,14 @@
 from datetime import timedelta
 from typing import Final
 
-from flows.support.common import runbook, workspace
+from flows.support.common import flow, workspace
 from flows.support.key_rotations import KeyTurning
 from keyturn.core.own_keys import KeyTurn
 from tasks import managed_keys as tasks
 from tasks.step import look
 
 
-@runbook("rotate-keys", timeout=timedelta(minutes=30), looks=True)
+@flow("rotate-keys", timeout=timedelta(minutes=30), looks=True)
 async def rotate_keys(name: str | None = None, now: bool = False) -> list[KeyTurn]:
     """Rotate each managed key that is due, or the one that is named, or all, ``now``; and bring it to what is declared.
 

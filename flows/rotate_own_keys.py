@@ -3,14 +3,14 @@
 from datetime import timedelta
 from typing import Final
 
-from flows.support.common import runbook, workspace
+from flows.support.common import flow, workspace
 from flows.support.key_rotations import KeyTurning
 from keyturn.core.own_keys import KeyTurn
 from tasks import own_keys as tasks
 from tasks.step import look
 
 
-@runbook("rotate-own-keys", timeout=timedelta(minutes=30), looks=True)
+@flow("rotate-own-keys", timeout=timedelta(minutes=30), looks=True)
 async def rotate_own_keys(name: str | None = None, now: bool = False) -> list[KeyTurn]:
     """Take the next step of each key of Keyturn's own that is due; of the one that is named, or of all, ``now``.
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from prefect.logging import get_run_logger
 
-from flows.support.common import BATCH, begins, in_batches, runbook, well, workspace
+from flows.support.common import BATCH, begins, flow, in_batches, well, workspace
 from flows.support.pictures import draw, list_all
 from flows.support.progress import Progress
 from flows.support.report import notice_rows, sync_rows, table
@@ -27,7 +27,7 @@ AT_ONCE = 4
 """Batches of one store at work at once; the store's own pace decides how fast they go."""
 
 
-@runbook("sync", timeout=timedelta(hours=2), looks=True)
+@flow("sync", timeout=timedelta(hours=2), looks=True)
 async def sync(path: str | None = None, deep: bool = False) -> dict[str, int]:
     """Write what differs, leave what is in step; the secrets that fit ``path``, or all. How many are in which state.
 

@@ -2,17 +2,17 @@
 
 from keyturn.core.own_keys import KeyTurn
 from keyturn.keys import authority_status
-from tasks.step import step, tell
+from tasks.step import task, tell
 from tasks.workspace import current_workspace
 
 
-@step("look at authorities")
+@task("look at authorities")
 def due_authorities(name: str | None, forced: bool) -> list[str]:
     """The names of those of which something is to be done or told. Raises NotFound."""
     return authority_status.due_authorities(current_workspace(), name, forced=forced)
 
 
-@step("renew authority")
+@task("renew authority")
 def renew_authority(name: str, forced: bool) -> KeyTurn:
     """Bring one to what is declared."""
     turn = authority_status.renew_authority(current_workspace(), name)

@@ -5,11 +5,11 @@ from keyturn.cli.recovery.restore import drill_and_record
 from keyturn.core.ports.backups import Manifest
 from keyturn.recovery.drilling import DrillReport
 from keyturn.wiring.backups import declared_backups, make_recorded_base
-from tasks.step import step, tell
+from tasks.step import task, tell
 from tasks.workspace import current_workspace
 
 
-@step("back up", called=lambda _: "back up")
+@task("back up", called=lambda _: "back up")
 def back_up() -> Manifest:
     """A new base, in the place that the operator's file names; what one that was cut off has left is no backup."""
     workspace = current_workspace()
@@ -19,7 +19,7 @@ def back_up() -> Manifest:
     return manifest
 
 
-@step("try restoring", 0, lambda _: "try restoring")
+@task("try restoring", 0, lambda _: "try restoring")
 def try_restoring() -> DrillReport:
     """Restore the newest backup into the scratch hub, compare it, and remove it; the ledger tells what it came to."""
     report = drill_and_record(current_workspace(), None)
@@ -27,7 +27,7 @@ def try_restoring() -> DrillReport:
     return report
 
 
-@step("look for a restore drill")
+@task("look for a restore drill")
 def is_drill_declared() -> bool:
     """Whether the operator's file names a hub to try restoring in."""
     settings = current_workspace().catalogue.policy.backups

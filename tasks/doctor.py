@@ -3,11 +3,11 @@
 from keyturn.cli.running.doctor import diagnose
 from keyturn.doctor import nightly
 from keyturn.doctor.results import Diagnosis
-from tasks.step import step
+from tasks.step import task
 from tasks.workspace import current_workspace, names
 
 
-@step("look whether all is ready")
+@task("look whether all is ready")
 def examine_worker() -> Diagnosis:
     """Every check of `keyturn doctor` for the worker's login, with that login; what it has come to is kept."""
     workspace = current_workspace()
@@ -16,7 +16,7 @@ def examine_worker() -> Diagnosis:
     return diagnosis
 
 
-@step("look for a recent diagnosis")
+@task("look for a recent diagnosis")
 def was_examined_lately() -> bool:
     """Whether somebody has looked within half a day."""
     return nightly.was_made_lately(current_workspace())

@@ -7,7 +7,7 @@ from typing import Final
 from keyturn.evidence.gather import Question
 from keyturn.evidence.making import make_report, write_entry_proof
 from keyturn.evidence.periods import last_month, parse_period
-from tasks.step import step, tell
+from tasks.step import task, tell
 from tasks.workspace import current_workspace
 
 FORMATS: Final = ("html", "json")
@@ -35,7 +35,7 @@ class Reported:
     controls: tuple[ControlResult, ...]
 
 
-@step("compliance report", 0, lambda parameters: f"compliance report {parameters['framework']}")
+@task("compliance report", 0, lambda parameters: f"compliance report {parameters['framework']}")
 def report_compliance(framework: str, since: str, until: str, owner: str) -> Reported:
     """Make it, in this worker's state directory; of the month that is over where no day is given."""
     workspace = current_workspace()

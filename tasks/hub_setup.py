@@ -3,11 +3,11 @@
 from keyturn.rights import hub_check as check
 from keyturn.rights.hub_check import HubCheck
 from keyturn.rights.hub_wanted import HubDeclaration, resources
-from tasks.step import step
+from tasks.step import task
 from tasks.workspace import current_workspace, names, own_settings
 
 
-@step("look at the hub's set-up")
+@task("look at the hub's set-up")
 def look_at_setup() -> HubCheck | None:
     """What it has come to, in names; None where the catalogue has nothing set up in the hub."""
     workspace = current_workspace()

@@ -28,7 +28,7 @@ from keyturn.wiring.ledger import (
     reached_ledger,
     spool_file,
 )
-from tasks.step import step
+from tasks.step import task
 from tasks.workspace import current_workspace
 
 ACTION: Final = "keep ledger"
@@ -70,13 +70,13 @@ def collector_names() -> list[str]:
     return [collector.name for collector in collectors(os.environ)]
 
 
-@step("hub", called=lambda _: "hub")
+@task("hub", called=lambda _: "hub")
 def find_hub(hub: str) -> None:
     """Ask the hub which ledger is its own. Raises Unavailable where it does not answer, and Denied."""
     read_name(current_workspace().hub)
 
 
-@step("drain")
+@task("drain")
 def drain(ledger: str) -> Drained:
     """Append to the ledger what waits in the hub and on this machine. Raises Unrecorded where it takes nothing yet."""
     torn: list[str] = []
@@ -90,7 +90,7 @@ def drain(ledger: str) -> Drained:
     return Drained(entries, tuple(torn))
 
 
-@step("look at ledger")
+@task("look at ledger")
 def needs_upkeep(ledger: str) -> str:
     """Why its upkeep is to run, as far as this machine can tell; empty where it need not."""
     with closing(reached_ledger(os.environ, current_workspace().hub)) as stored:
@@ -114,7 +114,7 @@ def is_old(made_at: datetime | None) -> bool:
     return made_at is None or current_workspace().clock() - made_at >= SIGN_OF_LIFE
 
 
-@step("show life")
+@task("show life")
 def show_life(ledger: str) -> bool:
     """Leave an entry, to be signed, where nothing is new and the newest checkpoint is old, or a witness lacks it.
 
@@ -133,7 +133,7 @@ def show_life(ledger: str) -> bool:
     return True
 
 
-@step("checkpoint")
+@task("checkpoint")
 def checkpoint(ledger: str) -> Signed:
     """Sign how the ledger stands, where something is new. Raises Rewritten where its history was changed."""
     with closing(reached_ledger(os.environ, current_workspace().hub)) as stored:
@@ -148,7 +148,7 @@ def checkpoint(ledger: str) -> Signed:
     return Signed(newest.size, note, made is not None, newest.size - covered, tuple(witnesses.outcomes))
 
 
-@step("forward", retries=ITSELF)
+@task("forward", retries=ITSELF)
 def forward_to(collector: str) -> Forwarded:
     """Send the collector what it has not got yet; what stops it is part of the answer."""
     (receiver,) = (candidate for candidate in collectors(os.environ) if candidate.name == collector)

@@ -2,11 +2,11 @@
 
 from keyturn.rotation.state import login_checks as logins
 from keyturn.rotation.state.login_checks import LoginCheck
-from tasks.step import step
+from tasks.step import task
 from tasks.workspace import current_workspace
 
 
-@step("check logins")
+@task("check logins")
 def check_logins(paths: list[str], whose_turn: bool) -> dict[str, LoginCheck]:
     """Try those whose turn it is, or all; what came of each, in names."""
     return logins.check_logins(current_workspace(), paths, whose_turn=whose_turn)

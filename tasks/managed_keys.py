@@ -2,17 +2,17 @@
 
 from keyturn.core.own_keys import KeyTurn
 from keyturn.keys import managed_keys
-from tasks.step import step, tell
+from tasks.step import task, tell
 from tasks.workspace import current_workspace
 
 
-@step("look at managed keys")
+@task("look at managed keys")
 def due_keys(name: str | None, forced: bool) -> list[str]:
     """The names of those of which something is to be done or told. Raises NotFound."""
     return managed_keys.due_keys(current_workspace(), name, forced=forced)
 
 
-@step("rotate managed key")
+@task("rotate managed key")
 def rotate_key(name: str, forced: bool) -> KeyTurn:
     """The next steps of one."""
     turn = managed_keys.rotate_key(current_workspace(), name, forced=forced)

@@ -8,17 +8,17 @@ from keyturn.keys import own_keys
 from keyturn.keys.own_login import turn_own_login
 from keyturn.rotation import lease_tokens
 from keyturn.rotation.repair import record_upkeep
-from tasks.step import step, tell
+from tasks.step import task, tell
 from tasks.workspace import current_workspace
 
 
-@step("look at own keys")
+@task("look at own keys")
 def due_keys(name: str | None, forced: bool) -> list[str]:
     """The names of those whose next step is due, or of all that are asked for. Raises NotFound."""
     return own_keys.due_keys(current_workspace(), name, forced=forced)
 
 
-@step("turn own key")
+@task("turn own key")
 def turn_own_key(name: str, forced: bool) -> KeyTurn:
     """The next step of one."""
     turn = own_keys.turn_own_key(current_workspace(), name, forced=forced)
@@ -26,25 +26,25 @@ def turn_own_key(name: str, forced: bool) -> KeyTurn:
     return turn
 
 
-@step("look for lease tokens")
+@task("look for lease tokens")
 def may_leave_tokens(since: datetime) -> bool:
     """Whether a run that asked for leases may have died since then: one was begun."""
     return lease_tokens.may_be_left(current_workspace(), since)
 
 
-@step("end left tokens", retries=0)
+@task("end left tokens", retries=0)
 def end_left_tokens() -> dict[str, list[str] | KeyturnError]:
     """End tokens, and their leases, of runs that are no more: the accessors, by secret. Raises Denied."""
     return lease_tokens.end_left_tokens(current_workspace())
 
 
-@step("turn own login", retries=0)
+@task("turn own login", retries=0)
 def turn_login() -> KeyTurn | None:
     """The next step of the secret id that this process logs in with; None where it logs in otherwise."""
     return turn_own_login(current_workspace())
 
 
-@step("remove leftover candidates", retries=0)
+@task("remove leftover candidates", retries=0)
 def remove_leftover_candidates() -> list[str]:
     """Remove candidates of runs that are no more: the secrets that had one. Raises Denied."""
     return record_upkeep.remove_leftovers(current_workspace())

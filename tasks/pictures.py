@@ -16,7 +16,7 @@ from keyturn.revocation.incidents.store import list_open
 from keyturn.rotation.copies.push import CopyState, Pushed
 from keyturn.rotation.copies.push import look_at_copies as look_at_places
 from keyturn.rotation.state.context import Workspace
-from tasks.step import step
+from tasks.step import task
 from tasks.story import target_of
 from tasks.workspace import current_workspace
 
@@ -25,7 +25,7 @@ Row = dict[str, str | int]
 UNANSWERED: Final = (Answer.SILENT, Answer.UNKNOWN)
 
 
-@step("look at secrets")
+@task("look at secrets")
 def draw_secrets(copies: Mapping[str, Sequence[Pushed] | None], previous: Mapping[str, str]) -> dict[str, SecretGraph]:
     """Each of these secrets with what a run has seen of its copies; where it has seen none of them they are looked at.
 
@@ -92,7 +92,7 @@ def age_and_limit(status: SecretStatus, declared: Secret) -> tuple[int | None, i
     return age, limit.days if limit else None
 
 
-@step("look at all secrets")
+@task("look at all secrets")
 def list_rows(catalogue: str) -> list[Row]:
     """A row for each secret of the catalogue, those that need somebody first."""
     workspace = current_workspace()

@@ -3,15 +3,17 @@
 import asyncio
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from prefect.logging import get_logger
 
 from blocks.channel import BlockChannel
 from blocks.workspace import WorkspaceSettings
+from keyturn.core.errors import Missing
+from keyturn.core.ports.conductor import Conductor
 from keyturn.core.ports.conductor import Step as Wanted
 from keyturn.core.ports.ledger import Entry
 from keyturn.revocation import protocol, run
@@ -30,8 +32,11 @@ from keyturn.revocation.selector import Selector, select_secrets
 from keyturn.revocation.steps import advance as revoke_step
 from keyturn.rotation.state.context import Workspace
 from keyturn.wiring.ledger import spooled_ledger
-from tasks.step import look, step, tell
+from tasks.conduct import conduct
+from tasks.step import ToldTask, look, task, tell
 from tasks.workspace import current_workspace, names, opened, own_settings
+
+T = TypeVar("T")
 
 NO_RETRIES: Final = 0
 """Retries of a step: the flow goes on with the other steps and secrets, and comes back to what failed."""
@@ -64,7 +69,7 @@ def lenient_workspace() -> Workspace:
     return opened(own_settings(), lenient=True)
 
 
-@step("preview", called=lambda parameters: f"preview {parameters['selector'].words}")
+@task("preview", called=lambda parameters: f"preview {parameters['selector'].words}")
 def preview(selector: Selector, mode: Mode) -> Preview:
     """What a revocation would end and change; nothing is done."""
     radius = previewed(revoking_workspace(), select_secrets(revoking_workspace(), selector), mode)
@@ -72,7 +77,7 @@ def preview(selector: Selector, mode: Mode) -> Preview:
     return radius
 
 
-@step("begin")
+@task("begin")
 def begin(
     incident: str, selector: Selector, reason: str, mode: Mode, triggered_at: datetime, consent: Consent
 ) -> Incident:
@@ -95,7 +100,7 @@ def begin(
     return opened
 
 
-@step("find")
+@task("find")
 def load_incident(incident: str) -> Incident:
     """An incident as the hub has it. Raises NotFound."""
     opened = incident_store.load_incident(revoking_workspace(), incident)
@@ -103,19 +108,19 @@ def load_incident(incident: str) -> Incident:
     return opened
 
 
-@step("record")
+@task("record")
 def record_what_waits() -> str:
     """Append to the ledger what revocations could not write there; why something waits still."""
     return recorded.record_what_waits(revoking_workspace())
 
 
-@step("find open")
+@task("find open")
 def list_unfinished() -> list[Incident]:
     """Every incident that is not closed, or of which people have not been told everything."""
     return outbox.list_unfinished(revoking_workspace())
 
 
-@step("look")
+@task("look")
 def list_awaiting() -> list[str]:
     """The incidents that finish-incidents has something to do for. Any login that may read them can tell."""
     workspace = lenient_workspace()
@@ -127,32 +132,32 @@ def list_awaiting() -> list[str]:
     ]
 
 
-@step("look")
+@task("look")
 def load_status(incident: str) -> IncidentStatus:
     """How an incident stands."""
     return incident_store.load_status(revoking_workspace(), incident)
 
 
-@step("look")
+@task("look")
 def is_turn(status: IncidentStatus) -> bool:
     """Whether to try again what is left of it."""
     return resume.is_turn(status, revoking_workspace().clock())
 
 
-@step("look")
+@task("look")
 def record_try(before: IncidentStatus, after: IncidentStatus) -> bool:
     """Keep that what is left was tried; whether it came further."""
     resume.record_try(revoking_workspace(), before, after)
     return not resume.same_status(before, after)
 
 
-@step("find to look at")
+@task("find to look at")
 def list_due() -> list[Incident]:
     """Every closed incident that is to be looked at once more now."""
     return recheck.list_due(revoking_workspace())
 
 
-@step("look again")
+@task("look again")
 def recheck_incident(incident: str) -> IncidentStatus:
     """Prove a closed incident once more; what is found opens it again."""
     status = recheck.recheck_incident(revoking_workspace(), incident)
@@ -160,30 +165,69 @@ def recheck_incident(incident: str) -> IncidentStatus:
     return status
 
 
-@step("advance", NO_RETRIES, lambda parameters: f"{parameters['steps'][0]} {parameters['path']}")
 def advance(path: str, incident: Incident, steps: tuple[Step, ...]) -> SecretProgress:
-    """One step of one secret. Raises what is left of it, so that it shows as failed."""
+    """Take these steps of one secret. Raises what is left of them, so that it shows as failed."""
     progress = revoke_step(revoking_workspace(), path, incident, steps)
     tell(f"{path}: {', '.join(steps)} done")
     return progress
 
 
-@step("revoke", retries=NO_RETRIES)
+@task("cut", NO_RETRIES)
+def cut(path: str, incident: Incident) -> SecretProgress:
+    """End the leaked credential at its target, and its sessions."""
+    return advance(path, incident, (Step.CUT,))
+
+
+@task("replace", NO_RETRIES)
+def replace_credential(path: str, incident: Incident) -> SecretProgress:
+    """Put a new credential in force in its place."""
+    return advance(path, incident, (Step.REPLACE,))
+
+
+@task("push", NO_RETRIES)
+def push(path: str, incident: Incident) -> SecretProgress:
+    """Bring every copy, in every cloud, to the new value."""
+    return advance(path, incident, (Step.PUSH,))
+
+
+@task("notify", NO_RETRIES)
+def notify(path: str, incident: Incident) -> SecretProgress:
+    """Notify every application that uses it."""
+    return advance(path, incident, (Step.NOTIFY,))
+
+
+@task("hub", NO_RETRIES)
+def clear_hub(path: str, incident: Incident) -> SecretProgress:
+    """Remove the old value from every version in the hub."""
+    return advance(path, incident, (Step.HUB,))
+
+
+@task("forget", NO_RETRIES)
+def clear_copies(path: str, incident: Incident) -> SecretProgress:
+    """Remove the old value from every store, older versions too."""
+    return advance(path, incident, (Step.FORGET,))
+
+
+@task("prove", NO_RETRIES)
+def prove(path: str, incident: Incident) -> SecretProgress:
+    """Prove that the target refuses the old credential and no store serves it."""
+    return advance(path, incident, (Step.PROVE,))
+
+
+@task("revoke", retries=NO_RETRIES)
 def advance_all(path: str, incident: Incident, steps: tuple[Step, ...]) -> SecretProgress:
     """Several steps of one secret, for incidents with many. Raises what is left of them."""
-    progress = revoke_step(revoking_workspace(), path, incident, steps)
-    tell(f"{path}: {', '.join(steps)} done")
-    return progress
+    return advance(path, incident, steps)
 
 
-@step("end access", NO_RETRIES, lambda parameters: f"end access {parameters['incident'].id}")
+@task("end access", NO_RETRIES, lambda parameters: f"end access {parameters['incident'].id}")
 def end_access(incident: Incident) -> None:
     """What was given for a while of all that the incident is about."""
     end_given_access(revoking_workspace(), incident)
     tell("what was given for a while is ended, or the incident says what is left of it")
 
 
-@step("conclude")
+@task("conclude")
 def conclude(incident: str) -> IncidentStatus:
     """Leases, copies that nothing declares now, and the proof of all; closes the incident where nothing is left."""
     status = conclude_incident(revoking_workspace(), incident)
@@ -191,11 +235,23 @@ def conclude(incident: str) -> IncidentStatus:
     return status
 
 
+OF_STEP: Final[Mapping[Step, ToldTask[..., Any]]] = {
+    Step.CUT: cut,
+    Step.REPLACE: replace_credential,
+    Step.PUSH: push,
+    Step.NOTIFY: notify,
+    Step.HUB: clear_hub,
+    Step.FORGET: clear_copies,
+    Step.PROVE: prove,
+}
+"""The task of each step of one secret."""
+
+
 async def take_as_task(wanted: Wanted) -> Any:
     """Carry out a step of :mod:`keyturn.revocation.protocol`: as a task where it changes something."""
     match wanted.verb, wanted.arguments:
-        case protocol.ADVANCE, (path, incident, (_,) as steps):
-            return await advance(path, incident, steps)
+        case protocol.ADVANCE, (path, incident, (step,)):
+            return await OF_STEP[step](path, incident)
         case protocol.ADVANCE, (path, incident, steps):
             return await advance_all(path, incident, steps)
         case protocol.END_ACCESS, (incident,):
@@ -209,7 +265,19 @@ async def take_as_task(wanted: Wanted) -> Any:
     raise AssertionError(f"no task for the step {wanted.verb.name}")
 
 
-@step("checkpoint")
+async def run_steps(incident: Conductor[T], *chain: ToldTask[..., Any]) -> T:
+    """Run an incident with these tasks: the protocol says which of them comes next, for which secret.
+
+    Raises what the protocol ends with, and Missing for a step that ``chain`` lacks.
+    """
+    chained = {id(each) for each in chain}
+    for each in (*OF_STEP.values(), end_access, conclude):
+        if id(each) not in chained:
+            raise Missing("run", f"the step {each.name}", "the flow chains no task for it", "Add it to the flow")
+    return await conduct(incident, take_as_task)
+
+
+@task("checkpoint")
 def sign_checkpoint(incident: str) -> bool:
     """Sign how the ledger stands, so that everything of the incident so far is covered; whether this login may."""
     signed = sign_ledger(revoking_workspace())
@@ -217,7 +285,7 @@ def sign_checkpoint(incident: str) -> bool:
     return signed
 
 
-@step("look")
+@task("look")
 def is_vouched_for(incident: str) -> bool:
     """Whether a checkpoint covers everything of the incident so far."""
     return bool(
@@ -225,7 +293,7 @@ def is_vouched_for(incident: str) -> bool:
     )
 
 
-@step("report")
+@task("report")
 def make_report(incident: str) -> str:
     """All that is known of an incident, in names alone, as Markdown."""
     status = incident_store.load_status(revoking_workspace(), incident)
@@ -234,19 +302,19 @@ def make_report(incident: str) -> str:
     return text
 
 
-@step("remind")
+@task("remind")
 def claim_reminder(incident: str) -> bool:
     """Whether people are to be reminded of this open incident now: once an hour, whichever run asks."""
     return resume.claim_reminder(revoking_workspace(), incident)
 
 
-@step("tell", retries=NO_RETRIES)
+@task("tell", retries=NO_RETRIES)
 def tell_people(incident: str) -> str:
     """Send what people are to hear of an incident; why something waits still, empty where nothing does."""
     return outbox.tell_people(revoking_workspace(), incident)
 
 
-@step("look for drills")
+@task("look for drills")
 def list_due_drills() -> list[str]:
     """The secrets whose drill is due. Any login that may read incidents can tell."""
     return drills.due_drills(current_workspace())

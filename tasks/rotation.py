@@ -1,30 +1,38 @@
-"""The protocol's steps as tasks: each finds the rotation again by its token."""
+"""The steps of a rotation, each a task that goes on from what the hub knows; other people's flows may chain them.
+
+A token names the rotation: a step finds it again by that, and does nothing where it is done already.
+"""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
 from datetime import datetime
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
-from keyturn.core.errors import TransientError
-from keyturn.core.ports.conductor import Step, Verb
+from keyturn.core.errors import Missing, TransientError
+from keyturn.core.overrides import Waive
+from keyturn.core.ports.conductor import Conductor, Step, Verb
+from keyturn.core.record import Rotation
 from keyturn.core.schedule.policy import Trigger
 from keyturn.rotation import decide as deciding
 from keyturn.rotation import renewal_info, run
 from keyturn.rotation import strategy_verbs as verbs
 from keyturn.rotation.copies import restarts
-from keyturn.rotation.copies.push import known_places
-from keyturn.rotation.decide import Sighting
+from keyturn.rotation.copies.push import Pushed, known_places
+from keyturn.rotation.decide import Decision, Sighting
 from keyturn.rotation.grace import by_this_clock, grace_over
 from keyturn.rotation.outcome import Outcome, unsettled
+from keyturn.rotation.previous_targets import Retirement
 from keyturn.rotation.renew import renew_credentials
 from keyturn.rotation.retire import in_grace
+from keyturn.rotation.rollout import Acknowledgement
 from keyturn.rotation.state.context import side_by_side
 from keyturn.rotation.state.quiet_period import list_secrets, listed_records
 from keyturn.rotation.state.records import load_record
 from keyturn.rotation.strategy_verbs import Work
 from tasks import story
-from tasks.step import ToldTask, look, step, tell
+from tasks.conduct import conduct
+from tasks.step import ToldTask, look, task, tell
 from tasks.workspace import current_workspace
 
 SIDE_BY_SIDE: Final = 8
@@ -33,41 +41,218 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def as_task(verb: Verb[P, T]) -> ToldTask[Concatenate[str, P], T]:
-    """A step of a rotation as a task: it is given the secret's path, and goes on from what the hub knows."""
+def carry_out(verb: Verb[P, T], path: str, *arguments: P.args, **options: P.kwargs) -> T:
+    """Take one step of a secret's rotation, from what the hub knows of it, and say what it has come to."""
+    work = Work(current_workspace(), path)
+    result = verb.body(work, *arguments, **options)
+    tell(story.told_of_step(verb, work, arguments, result))
+    return result
 
-    def take_step(path: str, *arguments: P.args, **options: P.kwargs) -> T:
-        work = Work(current_workspace(), path)
-        result = verb.body(work, *arguments, **options)
-        tell(story.told_of_step(verb, work, arguments, result))
-        return result
 
-    take_step.__qualname__, take_step.__doc__ = verb.body.__qualname__, verb.body.__doc__
-    return step(verb.name, called=story.called(verb))(take_step)
+# --- is it due, and may it begin
+
+
+@task("decide")
+def decide(path: str, trigger: Trigger) -> Decision:
+    """Whether the secret is rotated now, and why."""
+    return carry_out(verbs.DECIDE, path, trigger)
+
+
+@task("decide")
+def decide_again(path: str, trigger: Trigger, decision: Decision) -> Decision | None:
+    """Whether another candidate is made, after the target has refused one."""
+    return carry_out(verbs.DECIDE_AGAIN, path, trigger, decision)
+
+
+@task("guard")
+def guard(path: str, decision: Decision) -> None:
+    """Refuse to begin where a destination could not take a copy. Changes nothing."""
+    carry_out(verbs.GUARD, path, decision)
+
+
+@task("lay ground", called=story.called(verbs.LAY_GROUND))
+def lay_ground(path: str, version: int, end_previous: bool) -> None:
+    """Name the version whose fields the next candidate is laid over, where CURRENT is missing."""
+    carry_out(verbs.LAY_GROUND, path, version, end_previous)
+
+
+@task("make way")
+def make_way(path: str, trigger: Trigger, token: str, end_previous: bool) -> Retirement:
+    """Retire the credential that the last rotation has left."""
+    return carry_out(verbs.MAKE_WAY, path, trigger, token, end_previous)
+
+
+# --- a new credential
+
+
+@task("stage")
+def stage(path: str, decision: Decision) -> str:
+    """Generate a candidate, and save it as PENDING in the hub. Returns the rotation's token."""
+    return carry_out(verbs.STAGE, path, decision)
+
+
+@task("install", called=story.called(verbs.INSTALL))
+def install(path: str, token: str) -> None:
+    """Make the target accept the candidate."""
+    carry_out(verbs.INSTALL, path, token)
+
+
+@task("verify", called=story.called(verbs.VERIFY))
+def verify(path: str, token: str) -> None:
+    """Log in at the target with the candidate, over a new connection."""
+    carry_out(verbs.VERIFY, path, token)
+
+
+@task("promote")
+def promote(path: str, token: str) -> Rotation:
+    """Write the candidate to the secret's own path in the hub: it is CURRENT. The one point of no return."""
+    return carry_out(verbs.PROMOTE, path, token)
+
+
+# --- every copy, every application
+
+
+@task("find places")
+def find_places(path: str) -> tuple[list[tuple[str, str]], list[Pushed]]:
+    """The store and name of each destination, and what can't be told."""
+    return carry_out(verbs.FIND_PLACES, path)
+
+
+@task("push", called=story.called(verbs.PUSH))
+def push(path: str, store: str, name: str) -> Pushed:
+    """Bring one destination, in whichever cloud, in sync with CURRENT."""
+    return carry_out(verbs.PUSH, path, store, name)
+
+
+@task("restart", called=story.called(verbs.RESTART))
+def restart(path: str, store: str) -> None:
+    """Restart the workloads that use the copies in this store."""
+    carry_out(verbs.RESTART, path, store)
+
+
+@task("notify", called=story.called(verbs.NOTIFY))
+def notify(path: str, token: str, consumer: str) -> Acknowledgement:
+    """Notify one consumer, until it acknowledges or is out of tries."""
+    return carry_out(verbs.NOTIFY, path, token, consumer)
+
+
+@task("health", called=story.called(verbs.HEALTH))
+def health(path: str, consumers: Collection[str]) -> str:
+    """What is wrong with the canary consumers; empty when they are healthy."""
+    return carry_out(verbs.HEALTH, path, consumers)
+
+
+@task("pass canary")
+def pass_canary(path: str, token: str) -> None:
+    """Record that the canary is healthy."""
+    carry_out(verbs.PASS_CANARY, path, token)
+
+
+@task("conclude")
+def conclude(path: str, token: str, consumers: Collection[str], in_step: bool) -> None:
+    """Record who acknowledged, and whether every copy is in sync."""
+    carry_out(verbs.CONCLUDE, path, token, consumers, in_step)
+
+
+# --- the old credential
+
+
+@task("retire")
+def retire(path: str, waive: Waive = Waive.NOTHING) -> Retirement:
+    """End the old credential at the target, unless something still needs it."""
+    return carry_out(verbs.RETIRE, path, waive)
+
+
+@task("look")
+def describe_previous(
+    path: str, rotation: Rotation, retirement: Retirement | None = None, *, in_step: bool = False
+) -> str:
+    """What has become of the credential before this rotation, in words."""
+    return carry_out(verbs.DESCRIBE_PREVIOUS, path, rotation, retirement, in_step=in_step)
+
+
+@task("conclude")
+def find_promoted(path: str, token: str) -> Rotation | None:
+    """The rotation of this token, where it may not have reached everyone."""
+    return carry_out(verbs.FIND_PROMOTED, path, token)
+
+
+@task("look")
+def find_revertible(path: str) -> str:
+    """The token of the last rotation, where it can be taken back."""
+    return carry_out(verbs.FIND_REVERTIBLE, path)
+
+
+@task("verify")
+def try_restored(path: str) -> None:
+    """Log in with the value that was put back in force."""
+    carry_out(verbs.TRY_RESTORED, path)
+
+
+@task("revert")
+def take_back(path: str, token: str, why: str, by_hand: bool = False) -> Rotation:
+    """Put the previous value back in force."""
+    return carry_out(verbs.TAKE_BACK, path, token, why, by_hand)
+
+
+@task("revert")
+def finish_taking_back(path: str) -> Rotation | None:
+    """Finish putting the previous value back, where another run died in it."""
+    return carry_out(verbs.FINISH_TAKING_BACK, path)
 
 
 STEPS: Final[Mapping[Verb[..., Any], ToldTask[..., Any]]] = {
-    verb: as_task(verb) for verb in vars(verbs).values() if isinstance(verb, Verb) and verb is not verbs.PAUSE
+    verbs.DECIDE: decide,
+    verbs.DECIDE_AGAIN: decide_again,
+    verbs.GUARD: guard,
+    verbs.LAY_GROUND: lay_ground,
+    verbs.MAKE_WAY: make_way,
+    verbs.STAGE: stage,
+    verbs.INSTALL: install,
+    verbs.VERIFY: verify,
+    verbs.PROMOTE: promote,
+    verbs.FIND_PLACES: find_places,
+    verbs.PUSH: push,
+    verbs.RESTART: restart,
+    verbs.NOTIFY: notify,
+    verbs.HEALTH: health,
+    verbs.PASS_CANARY: pass_canary,
+    verbs.CONCLUDE: conclude,
+    verbs.RETIRE: retire,
+    verbs.DESCRIBE_PREVIOUS: describe_previous,
+    verbs.FIND_PROMOTED: find_promoted,
+    verbs.FIND_REVERTIBLE: find_revertible,
+    verbs.TRY_RESTORED: try_restored,
+    verbs.TAKE_BACK: take_back,
+    verbs.FINISH_TAKING_BACK: finish_taking_back,
 }
-"""Each step of :mod:`keyturn.rotation.strategy_verbs`."""
+"""The task of each step that the protocol may ask for."""
 
 UNSHOWN: Final = frozenset({verbs.DESCRIBE_PREVIOUS, verbs.FIND_PLACES})
 """What leaves no task run: it looks, and the outcome tells what it has seen."""
 
-retire_one = as_task(verbs.RETIRE)
+
+async def run_steps(rotation: Conductor[T], path: str, *chain: ToldTask[..., Any]) -> T:
+    """Run a rotation with these tasks: the protocol says which of them comes next, and with which arguments.
+
+    Raises what the protocol ends with, and Missing for a step that ``chain`` lacks.
+    """
+    verbs_of = {id(step): verb for verb, step in STEPS.items()}
+    steps = {verbs_of[id(step)]: step for step in chain}
+
+    async def take(wanted: Step) -> Any:
+        if wanted.verb is verbs.PAUSE:
+            return await asyncio.sleep(*wanted.arguments)  # holds no thread
+        if wanted.verb not in steps:
+            raise Missing("run", f"the step {wanted.verb.name}", "the flow chains no task for it", "Add it to the flow")
+        if wanted.verb in UNSHOWN:
+            return await look(steps[wanted.verb], path, *wanted.arguments, **wanted.options)
+        return await steps[wanted.verb](path, *wanted.arguments, **wanted.options)
+
+    return await conduct(rotation, take)
 
 
-async def take(path: str, wanted: Step) -> Any:
-    """Take one step of a secret's rotation as a task. A pause holds no thread."""
-    if wanted.verb is verbs.PAUSE:
-        return await asyncio.sleep(*wanted.arguments)
-    task = STEPS[wanted.verb]
-    if wanted.verb in UNSHOWN:
-        return await look(task, path, *wanted.arguments, **wanted.options)
-    return await task(path, *wanted.arguments, **wanted.options)
-
-
-@step("restart", called=lambda parameters: f"restart who uses {', '.join(parameters['paths'])}")
+@task("restart", called=lambda parameters: f"restart who uses {', '.join(parameters['paths'])}")
 def restart_together(paths: list[str]) -> None:
     """The same for several secrets, in every store. Raises the first that is refused."""
     places = [place for path in paths for place in known_places(current_workspace(), path)[0]]
@@ -76,25 +261,25 @@ def restart_together(paths: list[str]) -> None:
     tell(f"who uses the copies of {', '.join(paths)} was restarted where that was owed")
 
 
-@step("look for shared workloads")
+@task("look for shared workloads")
 def sharing(paths: list[str]) -> list[frozenset[str]]:
     """Which of these secrets are restarted for together."""
     return restarts.restarted_together(current_workspace(), paths)
 
 
-@step("renew")
+@task("renew")
 def renew(paths: list[str]) -> dict[str, str]:
     """Keep alive what would end by itself; what is wrong with which secret."""
     return renew_credentials(current_workspace(), paths)
 
 
-@step("ask for renewals")
+@task("ask for renewals")
 def ask_for_renewals(paths: list[str]) -> dict[str, str]:
     """Ask when certificates had best be renewed; what is in the way, by the secret."""
     return renewal_info.ask_for_renewals(current_workspace(), paths)
 
 
-@step("rotate")
+@task("rotate")
 def rotate_whole(path: str, trigger: Trigger, restart_later: bool = False) -> Outcome:
     """The whole protocol in one task, for fleets. Raises when it has not reached everyone.
 
@@ -108,7 +293,7 @@ def rotate_whole(path: str, trigger: Trigger, restart_later: bool = False) -> Ou
     return outcome
 
 
-@step("find due")
+@task("find due")
 def find_due(paths: list[str]) -> list[Sighting]:
     """Which of these secrets are due, left half done, or late, told from metadata alone."""
     with list_secrets(current_workspace(), len(paths)) as listing:
@@ -120,7 +305,7 @@ def find_due(paths: list[str]) -> list[Sighting]:
     ]
 
 
-@step("find unretired")
+@task("find unretired")
 def find_unretired(paths: list[str]) -> dict[str, bool]:
     """Which of these secrets have an old credential that still lives, and whether nothing but its grace holds it."""
     with listed_records(current_workspace(), len(paths)) as record:
@@ -129,7 +314,7 @@ def find_unretired(paths: list[str]) -> dict[str, bool]:
     return {path: in_grace(current_workspace(), path, records[path]) for path in unretired}
 
 
-@step("find grace ends")
+@task("find grace ends")
 def find_grace_ends(paths: list[str]) -> list[datetime]:
     """When nothing holds these any more that only their grace holds, by this machine's clock; of the others nothing."""
     workspace = current_workspace()

@@ -68,7 +68,7 @@ def called_by_path(name: str) -> Callable[[Mapping[str, Any]], str]:
     return called
 
 
-def step(
+def task(
     name: str, retries: int = RETRIES, called: Callable[[Mapping[str, Any]], str] | None = None
 ) -> Callable[[Callable[P, T]], ToldTask[P, T]]:
     """A task from a plain function whose first argument is the secret's path, or several paths.

@@ -29,7 +29,7 @@ def called(verb: Verb[..., Any]) -> Callable[[Mapping[str, Any]], str]:
 
     def run_name(parameters: Mapping[str, Any]) -> str:
         on: Callable[..., str] = ON.get(verb, on_secret)
-        return f"{verb.name} {on(parameters['path'], *parameters['arguments'])}"
+        return f"{verb.name} {on(*parameters.values())}"
 
     return run_name
 

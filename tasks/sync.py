@@ -14,11 +14,11 @@ from keyturn.sync.journal import Written
 from keyturn.sync.notices import SHOWN, Notices, Notified, tell_written
 from keyturn.sync.pending_notices import Owing
 from keyturn.sync.run import Executor
-from tasks.step import step, tell
+from tasks.step import task, tell
 from tasks.workspace import current_workspace
 
 
-@step("plan")
+@task("plan")
 def make_plan(patterns: list[str], deep: bool) -> Plan:
     """What is to be done for the secrets that fit, or for all; nothing is written."""
     return planning.plan(current_workspace(), patterns, deep=deep, unseen=True)
@@ -35,7 +35,7 @@ def counted(states: Iterable[str]) -> str:
     return ", ".join(f"{count} {state}" for state, count in sorted(Counter(states).items()))
 
 
-@step("push", called=called_push)
+@task("push", called=called_push)
 def apply_batch(items: list[Item], execute: Executor) -> list[Result]:
     """Do what a plan says of these copies; what fails is part of the answer."""
     results: list[Result] = []
@@ -62,13 +62,13 @@ def told_of(results: list[Result]) -> str:
     return f"version {result.version} is at {result.label}: {result.state}"
 
 
-@step("look for restarts")
+@task("look for restarts")
 def restart_owed(planned: Plan) -> bool:
     """Whether anybody is to be restarted who uses these copies."""
     return restarts.any_owed(current_workspace(), planned)
 
 
-@step("restart", called=lambda _: "restart who uses the copies")
+@task("restart", called=lambda _: "restart who uses the copies")
 def restart_all(planned: Plan) -> list[Result]:
     """Restart once whoever uses what was written, and tell which restarts have failed."""
     results = restarts.restart_all(current_workspace(), planned)
@@ -81,19 +81,19 @@ def restart_all(planned: Plan) -> list[Result]:
     return results
 
 
-@step("remember")
+@task("remember")
 def remember(planned: Plan, results: list[Result]) -> None:
     """Keep what the run has learnt of each store."""
     run.record_results(current_workspace(), planned, results)
 
 
-@step("owing")
+@task("owing")
 def owing(planned: Plan, results: list[Result]) -> Owing:
     """Whose consumers are to be told of what somebody wrote, now that every copy serves it."""
     return owed.owing(current_workspace(), planned, results)
 
 
-@step("notify", retries=0, called=lambda parameters: f"notify consumers of {len(parameters['paths'])} secrets")
+@task("notify", retries=0, called=lambda parameters: f"notify consumers of {len(parameters['paths'])} secrets")
 def notify_consumers(paths: list[str]) -> Notices:
     """Tell them; who does not acknowledge is part of the answer."""
     notices = tell_written(current_workspace(), paths)

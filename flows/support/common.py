@@ -1,4 +1,4 @@
-"""What the runbooks share: the opened workspace, the limit per target, and a bounded fan-out."""
+"""What the flows share: the opened workspace, the limit per target, and a bounded fan-out."""
 
 import asyncio
 import functools
@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
-from prefect import Flow, flow
+import prefect
+from prefect import Flow
 from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
@@ -100,7 +101,7 @@ async def vouch(begun: Begun) -> None:
         await start_at_next_mark(LEDGER_KEEPER)
 
 
-def runbook(
+def flow(
     name: str,
     run_name: str | Callable[[], str] | None = None,
     *,
@@ -117,7 +118,7 @@ def runbook(
     TimedOut, which is a failure that people are told of; what it leaves is finished by the next one.
     ``revoking``: the run works with what loads of a broken catalogue.
     """
-    decorated: Callable[[Callable[P, Awaitable[T]]], Flow[P, Awaitable[T]]] = flow(
+    decorated: Callable[[Callable[P, Awaitable[T]]], Flow[P, Awaitable[T]]] = prefect.flow(
         name=name,
         flow_run_name=run_name or name,
         timeout_seconds=timeout.total_seconds(),

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.client.orchestration import get_client
@@ -21,8 +21,7 @@ from keyturn.revocation.incidents.announcements import summarise_incident
 from keyturn.revocation.incidents.incident import RETRIED, Incident, IncidentStatus, Step
 from keyturn.revocation.incidents.resume import same_status
 from tasks import revocation as tasks
-from tasks.conduct import conduct
-from tasks.step import look
+from tasks.step import ToldTask, look
 from tasks.workspace import names
 
 OPENED, STAYS_OPEN, CLOSED = "keyturn.incident.opened", "keyturn.incident.open", "keyturn.incident.closed"
@@ -37,15 +36,27 @@ PAUSE: Final = 1.0
 """So often, and so many seconds apart, an incident looks whether the notary has signed before its report is made."""
 
 
+STEPS: Final = (
+    *(tasks.cut, tasks.end_access),
+    *(tasks.replace_credential, tasks.push),
+    *(tasks.notify, tasks.clear_hub, tasks.clear_copies),
+    *(tasks.prove, tasks.conclude),
+)
+"""The steps of an incident, in their order; those of one line run side by side, each for all of its secrets."""
+
+
 async def see_through(
-    incident: Incident, pauses: Sequence[float], before: IncidentStatus | None = None
+    incident: Incident,
+    pauses: Sequence[float],
+    before: IncidentStatus | None = None,
+    chain: Sequence[ToldTask[..., Any]] = STEPS,
 ) -> IncidentStatus:
     """Go on with an incident until nothing is left (:mod:`keyturn.revocation.protocol`); then its report, people,
     and the pages of its secrets.
 
     A try that came no further than it stood ``before`` leaves no report.
     """
-    status = await conduct(protocol.see_through(incident.id, pauses, before), tasks.take_as_task)
+    status = await tasks.run_steps(protocol.see_through(incident.id, pauses, before), *chain)
     moved = before is None or not same_status(before, status)
     if moved:
         await sign(status)

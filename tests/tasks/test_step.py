@@ -10,11 +10,11 @@ import pytest
 from prefect import State
 from prefect.cache_policies import NO_CACHE
 
-from flows.support.common import runbook
+from flows.support.common import flow
 from keyturn.core import errors
 from keyturn.core.errors import Denied, KeyturnError, Locked, TransientError, Unforeseen
 from tasks import rotation, story
-from tasks.step import guarded, step, worth_retrying
+from tasks.step import guarded, task, worth_retrying
 from tests.support.lab import Lab
 from tests.support.prefect_server import PrefectServer, wait_for
 
@@ -87,9 +87,9 @@ def test_every_task_is_a_step_that_keeps_nothing() -> None:
 def test_prefect_tries_it_once_and_shows_no_text_that_is_not_ours(
     prefect: PrefectServer, lab: Lab, error: Exception
 ) -> None:
-    failing = step("install")(raising(error))
+    failing = task("install")(raising(error))
 
-    @runbook("probe", timeout=timedelta(minutes=1), opens=lambda: lab.open().workspace)
+    @flow("probe", timeout=timedelta(minutes=1), opens=lambda: lab.open().workspace)
     async def probe() -> None:
         await failing("a/b")
 
@@ -102,7 +102,7 @@ def test_prefect_tries_it_once_and_shows_no_text_that_is_not_ours(
             (t for t in prefect.all("task_runs", task_runs=run) if t["state"] and t["state_type"] == "FAILED"), None
         )
 
-    task = wait_for(ended)
-    assert task["run_count"] == 1
-    assert "a/b, install: " in task["state"]["message"]
-    assert CANARY not in str(task)
+    ended_run = wait_for(ended)
+    assert ended_run["run_count"] == 1
+    assert "a/b, install: " in ended_run["state"]["message"]
+    assert CANARY not in str(ended_run)
