@@ -10,24 +10,24 @@ from collections.abc import Iterator
 from contextlib import suppress
 from os.path import relpath
 from pathlib import Path, PurePath
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import hypothesis
 import pytest
-from hvac.exceptions import InvalidPath
 
-from local.mariadb import MariaDB
-from local.openbao import OpenBao
-from local.postgres import PostgreSQL
-from local.prepare import READER, Hub, prepare
-from local.redis import Redis
 from local.support.ports import RANGE, RANGE_VARIABLE, free_port
-from local.support.tls import certificate_in
 from tests.support import collecting, sampling, shards, warden
-from tests.support.engines import OverMariaDB, OverPostgreSQL
-from tests.support.lab import LOOSE, Lab
+from tests.support.loose import LOOSE_LIMITS
 from tests.support.sampling import ROOT
-from tests.support.world import TOKEN_VARIABLE, World
+
+if TYPE_CHECKING:  # a file of tests pays for the servers that it uses, and for no others
+    from local.mariadb import MariaDB
+    from local.openbao import OpenBao
+    from local.postgres import PostgreSQL
+    from local.redis import Redis
+    from tests.support.engines import OverMariaDB, OverPostgreSQL
+    from tests.support.lab import Lab
+    from tests.support.world import World
 
 pytest.register_assert_rewrite(
     "tests.contracts.engines", "tests.contracts.hub", "tests.contracts.ledger", "tests.contracts.strategy"
@@ -236,7 +236,7 @@ def limits_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         "files": [*temporary, "/etc/keyturn", "/run", "/var/log/openbao"],
         "directories": [*temporary, "/run", "/srv"],
     }
-    file.write_text(json.dumps({"limits": LOOSE.model_dump(), "undeclared": ["*:**"], **places}))
+    file.write_text(json.dumps({"limits": LOOSE_LIMITS, "undeclared": ["*:**"], **places}))
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("KEYTURN_POLICY", str(file))
         yield
@@ -259,6 +259,8 @@ def nothing_of_other_tests(request: pytest.FixtureRequest) -> Iterator[None]:
     if "world" not in request.fixturenames:
         yield
         return
+    from hvac.exceptions import InvalidPath
+
     kv = request.getfixturevalue("world").root().secrets.kv.v2
 
     def below(path: str) -> list[str]:
@@ -275,8 +277,11 @@ def nothing_of_other_tests(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def openbao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
+def openbao(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[OpenBao]":
     """A hub in memory, which speaks TLS."""
+    from local.openbao import OpenBao
+    from local.support.tls import certificate_in
+
     directory = tmp_path_factory.mktemp("openbao")
     tls = certificate_in(directory / "tls")
     with OpenBao(directory, free_port(), dev=True, certificate=tls) as server, pytest.MonkeyPatch.context() as patch:
@@ -286,29 +291,38 @@ def openbao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[PostgreSQL]":
     """A database that forgets everything when it stops."""
+    from local.postgres import PostgreSQL
+
     with PostgreSQL(tmp_path_factory.mktemp("postgres"), free_port(), durable=False) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
+def mariadb(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[MariaDB]":
     """Another database that forgets everything when it stops."""
+    from local.mariadb import MariaDB
+
     with MariaDB(tmp_path_factory.mktemp("mariadb"), free_port(), durable=False) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+def redis(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Redis]":
     """A key-value server, with users that tests make."""
+    from local.redis import Redis
+
     with Redis(tmp_path_factory.mktemp("redis"), free_port()) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def world(openbao: OpenBao, postgres: PostgreSQL) -> Iterator[World]:
+def world(openbao: "OpenBao", postgres: "PostgreSQL") -> "Iterator[World]":
     """Both servers, prepared; the root token is in the environment while tests run."""
+    from local.prepare import READER, Hub, prepare
+    from tests.support.world import TOKEN_VARIABLE, World
+
     hub = Hub(openbao.address, openbao.root_token, openbao.ca_file)
     roles = (READER, "unused")
     prepare(hub, postgres.host, postgres.port, postgres.superuser_password, (), roles=roles)
@@ -328,19 +342,25 @@ def world(openbao: OpenBao, postgres: PostgreSQL) -> Iterator[World]:
 
 
 @pytest.fixture(scope="session")
-def lab(world: World) -> Iterator[Lab]:
+def lab(world: "World") -> "Iterator[Lab]":
     """Makes fresh secrets in the world, and opens them."""
+    from tests.support.lab import Lab
+
     with Lab(world) as made:
         yield made
 
 
 @pytest.fixture(scope="session")
-def over_postgresql(lab: Lab) -> OverPostgreSQL:
+def over_postgresql(lab: "Lab") -> "OverPostgreSQL":
     """The hub's database engine in front of the lab's database."""
+    from tests.support.engines import OverPostgreSQL
+
     return OverPostgreSQL(lab)
 
 
 @pytest.fixture(scope="session")
-def over_mariadb(lab: Lab, mariadb: MariaDB) -> OverMariaDB:
+def over_mariadb(lab: "Lab", mariadb: "MariaDB") -> "OverMariaDB":
     """The hub's database engine in front of a MariaDB."""
+    from tests.support.engines import OverMariaDB
+
     return OverMariaDB(lab, mariadb)

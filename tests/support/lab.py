@@ -22,19 +22,13 @@ from keyturn.rotation.state.records import load_record
 from keyturn.wiring.registry import open_workspace
 from local.prepare import ADMIN, DATABASE, database
 from tests.support.clock import Clock
+from tests.support.loose import LOOSE_LIMITS
 from tests.support.memory_store import MemoryStore
 from tests.support.sender import RecordingSender
 from tests.support.world import REGION, World
 
 INTERVAL = timedelta(days=30)
-LOOSE = LimitSettings(
-    incidents=100_000,
-    incidents_of_one_login=100_000,
-    incidents_of_one_secret=1_000,
-    rotations=100_000,
-    rotations_of_one_secret=100,
-)
-"""All tests of a run are one hour's work of one login."""
+LOOSE = LimitSettings(**LOOSE_LIMITS)
 DROP = 'DROP ROLE IF EXISTS "{{name}}"'
 TIMING = ("interval", "grace", "max_grace", "jitter", "maximum_age", "window", "password", "users", "fields")
 
