@@ -6,6 +6,7 @@ Pydantic's own tagged union builds all of them before the first is used: fifteen
 import importlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Annotated, Any, Generic, TypeVar, get_args
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter
@@ -20,22 +21,33 @@ M = TypeVar("M", bound=Model)
 class Registered(Mapping[str, type[M]], Generic[M]):
     """Models by their tag, each of them imported when it is first asked for.
 
-    ``names`` are their modules and their own names, such as ``keyturn.strategies.manual.ManualSettings``.
+    ``names`` are their modules and their own names, such as ``keyturn.strategies.manual.ManualSettings``. Installed
+    distributions add others by entry points of the ``group``, and replace none.
     """
 
-    def __init__(self, names: Mapping[str, str]) -> None:
-        self._names = names
+    def __init__(self, names: Mapping[str, str], group: str) -> None:
+        self._shipped = names
+        self._group = group
+
+    @cached_property
+    def _names(self) -> Mapping[str, str]:
+        """All of them; installed distributions are looked through where a tag is not a shipped one."""
+        from importlib.metadata import entry_points
+
+        added = {each.name: each.value.replace(":", ".") for each in entry_points(group=self._group)}
+        return {**added, **self._shipped}
 
     def __getitem__(self, tag: str) -> type[M]:
-        module, _, name = self._names[tag].rpartition(".")
+        place = self._shipped.get(tag) or self._names[tag]
+        module, _, name = place.rpartition(".")
         model: type[M] = getattr(importlib.import_module(module), name)
         return model
 
     def __contains__(self, tag: object) -> bool:
-        return tag in self._names
+        return tag in self._shipped or tag in self._names
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
+        return iter({**self._shipped, **self._names})
 
     def __len__(self) -> int:
         return len(self._names)

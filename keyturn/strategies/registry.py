@@ -22,7 +22,8 @@ STRATEGIES: Final = Registered[StrategySettings](
         "redis-acl": "keyturn.strategies.redis_acl.RedisAclSettings",
         "http-api-key": "keyturn.strategies.http_api_key.HttpApiKeySettings",
         "ssh-key": "keyturn.strategies.ssh_key.SshKeySettings",
-    }
+    },
+    "keyturn.strategies",
 )
 """The settings of each strategy; its file is imported where a catalogue asks for it."""
 

@@ -20,6 +20,7 @@ from keyturn.core.hosts import refuses_host
 from keyturn.core.outbound import is_loopback
 from keyturn.settings.directories import cache_directory, sources_directory, state_directory
 from keyturn.settings.hub_login import SERVICE_ACCOUNT_TOKEN
+from keyturn.settings.stores import StoreBase
 from keyturn.settings.trail import trail_directory
 
 Flaw = tuple[KeyPath, str, str]
@@ -294,7 +295,8 @@ class FileRules:
 
 def _writes(entry: Any) -> bool:
     """Whether Keyturn writes to the directory that an entry names: logs of clouds are only read."""
-    return bool(getattr(entry, "directory", None)) and not entry.kind.endswith("-files")
+    read_only = not isinstance(entry, StoreBase) and entry.kind.endswith("-files")
+    return bool(getattr(entry, "directory", None)) and not read_only
 
 
 def _real(path: str) -> str:

@@ -9,4 +9,6 @@ from keyturn.settings.consumers import ConsumerBase
 if TYPE_CHECKING:
     ConsumerSettings = ConsumerBase
 else:
-    ConsumerSettings = Annotated[ConsumerBase, ByTag("kind", DEFAULT, Registered[ConsumerBase](CONSUMERS))]
+    ConsumerSettings = Annotated[
+        ConsumerBase, ByTag("kind", DEFAULT, Registered[ConsumerBase](CONSUMERS, "keyturn.consumers"))
+    ]

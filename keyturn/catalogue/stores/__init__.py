@@ -6,7 +6,7 @@ from keyturn.catalogue.stores.registry import STORES
 from keyturn.settings.choices import ByTag, Registered
 from keyturn.settings.stores import StoreBase
 
-STORE_KINDS: Final = Registered[StoreBase](STORES)
+STORE_KINDS: Final = Registered[StoreBase](STORES, "keyturn.stores")
 """The settings of each kind of store, by the kind."""
 
 if TYPE_CHECKING:
