@@ -1,6 +1,7 @@
 """One entry of ``stores`` for several regions and accounts: what plans, runs and scans say of each store by itself."""
 
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,7 @@ class Places:
             f"syncs: {syncs}\n"
         )
         (self.directory / "all.yaml").write_text(declared)
-        opened = open_workspace(load_catalogue(self.directory, {}), self.lab.hub)
+        opened = open_workspace(load_catalogue(self.directory, os.environ), self.lab.hub)
         return dataclasses.replace(opened, open_store=self.store)
 
     def store(self, name: str) -> MemoryStore:

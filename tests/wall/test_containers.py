@@ -95,7 +95,7 @@ def test_what_a_server_has_to_itself_is_with_nobody_else_that_runs_on(services: 
 def test_the_seal_the_witnesses_keys_and_the_emulators_data_are_no_part_of_what_lets_others_in(
     services: dict[str, Any],
 ) -> None:
-    hub = (ROOT / "deployments" / "local" / "containers" / "openbao.json").read_text()
+    hub = (ROOT / "local" / "containers" / "openbao.json").read_text()
     private = re.findall(rf"{HOME}/servers/openbao/(\S+?)\"", hub)
     assert {"seal.key", "raft", "audit.log", "tls/server.key", "tls/server.pem"} == set(private)
     for name in ("witness-1", "witness-2"):
