@@ -27,7 +27,7 @@ check: setup  ## style, types (those of the tests too), and what is known agains
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/bandit --quiet --recursive --configfile pyproject.toml keyturn flows tasks blocks deployments
+	$(VENV)/bin/bandit --quiet --recursive --configfile pyproject.toml keyturn flows tasks blocks deployments local tools
 	$(PY) -m tools.supply_chain audit
 
 production-test: setup  ## the whole topology on loopback, where everything dies once (KEYTURN_FLEET=500: half an hour)
