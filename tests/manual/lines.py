@@ -62,6 +62,17 @@ ELSEWHERE: Final[Sequence[Elsewhere]] = (
     Elsewhere(
         "investigate.md", "tests/access_log/test_unused.py::test_people_and_scripts_are_shown_it", ("keyturn unused",)
     ),
+    Elsewhere(
+        "serve.md",
+        "tests/hub_setup/test_numbers_login.py::test_every_number_that_was_looked_at_is_told_and_no_value_can_be_read",
+        (
+            "keyturn hub apply",
+            "keyturn hub credentials",
+            "keyturn policy check --as numbers",
+            "keyturn serve --only follow --only numbers",
+            "keyturn serve --only relay",
+        ),
+    ),
     Elsewhere("stolen-access.md", "tests/wall/test_stolen_login.py::test_without_prefect_everything_is_done_and_seen"),
     Elsewhere(
         "organisations.md",

@@ -40,6 +40,7 @@ EMPTY: Final[Mapping[str, str]] = {
     'max by (store, state) (keyturn_copies{state!="in step"})': TROUBLE,
     "max by (store) (keyturn_copies_failing_seconds)": TROUBLE,
     "sum by (code) (increase(keyturn_failures_total[1h]))": TROUBLE,
+    "sum by (store, code) (increase(keyturn_push_failures_total[1h]))": TROUBLE,
     "histogram_quantile(0.9, sum by (le, kind) (rate(keyturn_incident_revoke_seconds_bucket[24h])))": INCIDENTS,
     "histogram_quantile(0.9, sum by (le, kind) (rate(keyturn_incident_close_seconds_bucket[24h])))": INCIDENTS,
     "sum by (kind, outcome) (increase(keyturn_incidents_total[24h]))": INCIDENTS,
