@@ -1,1 +1,1 @@
-"""Who read a secret, told by the hub's own audit log."""
+"""Reads of secrets, from the hub's own audit log and others."""

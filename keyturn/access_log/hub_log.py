@@ -1,4 +1,4 @@
-"""Who read a secret's value from the hub: told by the audit files of Vault and OpenBao, rotated ones included."""
+"""Reads from audit files of Vault and OpenBao."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -16,15 +16,14 @@ OPENING, CLOSING = b"{}"
 
 
 AUDIT_FILE: Final = "KEYTURN_HUB_AUDIT_FILE"
-"""The hub's audit file, where this machine has it; rotated ones beside it are read too."""
+"""The local path of the hub's audit file."""
 
 
 class HubAuditLog:
-    """An :class:`keyturn.core.ports.access.AccessLog` of the hub's KV v2 mounts: the JSON lines of a file audit device.
+    """An :class:`keyturn.core.ports.access.AccessLog` of the KV v2 mounts, from a file audit device's JSON lines.
 
-    Reads of values count, wrapped ones and their unwrapping too; those of metadata and subkeys don't. The device needs
-    the fields ``time``, ``type``, ``error``, ``auth``, ``request`` and ``response``; hashes may stay hashes. With
-    ``logins`` these are told, too, and changes of what they may do.
+    It has reads of values, also wrapped, but not of metadata and subkeys. The device must log ``time``, ``type``,
+    ``error``, ``auth``, ``request`` and ``response``, hashed or not. ``logins`` adds logins and changes of rights.
     """
 
     def __init__(
@@ -43,14 +42,14 @@ class HubAuditLog:
         self._logins = logins
 
     def accesses(self, since: datetime, until: datetime) -> Iterator[Access]:
-        """Every read, login, change and attempt within that time, in the order of the lines. Raises Unavailable."""
+        """Yield the accesses of that time. Raises Unavailable."""
         reading = _Reading(HubReads(self._mount, logins=self._logins))
         for file in self._chosen(reading, since):
             yield from reading.file(file, since, until)
         self.coverage = reading.coverage(since)
 
     def _chosen(self, reading: "_Reading", since: datetime) -> list[LogFile]:
-        """The files that may hold something of the period, oldest first."""
+        """The files that may cover the period, oldest first."""
         try:
             files = rotations(self._file)
         except OSError as error:
@@ -60,7 +59,7 @@ class HubAuditLog:
         began = {file: start for file in files if (start := reading.begin(file, since))}
         if len(reading.refused) == len(files):
             raise self._unavailable(reading.refused[0])
-        # However late the first line of one is dated, the others may be of the period: no file is left out for it.
+        # A first line with a late time excludes no file, because other lines may be in the period.
         return sorted(began, key=lambda file: began[file])
 
     def _unavailable(self, problem: str) -> Unavailable:
@@ -69,13 +68,13 @@ class HubAuditLog:
 
 
 def hub_logs(mount: str, others: Mapping[str, str], env: Mapping[str, str]) -> list[HubAuditLog]:
-    """The hub's audit file that the environment names, of these mounts; none where it names none."""
+    """The hub's audit file from the environment, if it is set."""
     file = env.get(AUDIT_FILE)
     return [HubAuditLog(Path(file), mount, env.get("VAULT_NAMESPACE", ""), others)] if file else []
 
 
 class _Reading:
-    """One pass over the files: what it has seen, and what it could not read."""
+    """One pass over the files, with statistics and gaps."""
 
     def __init__(self, reads: HubReads) -> None:
         self.refused: list[str] = []
@@ -87,7 +86,7 @@ class _Reading:
         self._before: list[datetime] = []
 
     def begin(self, file: LogFile, since: datetime) -> datetime | None:
-        """When the file begins; None where it ends before the period, is empty, or can't be read."""
+        """When the file begins, None if irrelevant or unreadable."""
         try:
             changed = file.changed()
             if changed + SLACK < since:
@@ -99,11 +98,11 @@ class _Reading:
             self.refused.append(words(error))
             self._gaps.append(f"{file.path.name} could not be read: {words(error)}")
             return None
-        # What can't be dated is read all the same, in the order of the last change.
+        # Without a time, files are read in the order of their last change.
         return None if first is None else plausible_start(dated(first), changed)
 
     def file(self, file: LogFile, since: datetime, until: datetime) -> Iterator[Access]:
-        """What a file's lines tell of that time."""
+        """Yield a file's accesses of that time."""
         try:
             with file.opened() as text:
                 for line in self._candidates(lines(text)):
@@ -114,7 +113,7 @@ class _Reading:
             self._gaps.append(f"{file.path.name} could not be read to its end: {words(error)}")
 
     def coverage(self, since: datetime) -> Coverage:
-        """What was read, and what is missing of it."""
+        """What was read, and what is missing."""
         first, last = min(self._moments, default=None), max(self._moments, default=None)
         gaps = list(self._gaps)
         if self._unreadable:
@@ -129,7 +128,7 @@ class _Reading:
         return Coverage(self._lines, first, last, tuple(gaps))
 
     def _candidates(self, text: Iterator[bytes]) -> Iterator[bytes]:
-        """The lines that may be reads: a search in their bytes takes a fraction of decoding them."""
+        """Yield lines that may be reads, by a fast byte search."""
         response, unwrap, data, *others = self._reads.needles
         first, last, count = b"", b"", 0
         try:
@@ -154,7 +153,7 @@ class _Reading:
 
 
 def dated(line: bytes) -> datetime | None:
-    """When a line was written; None where it does not tell."""
+    """When a line was written, None if unknown."""
     with suppress(ValueError):
         return parse_time(decode_line(line).time or "")
     return None

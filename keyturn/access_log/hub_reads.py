@@ -1,4 +1,4 @@
-"""One line of a hub's audit log as a read of a secret's value: whose, of what, from where, and what it gave."""
+"""Reads of secret values, from the lines of a hub's audit log."""
 
 import re
 from contextlib import suppress
@@ -27,14 +27,14 @@ from keyturn.core.text.audit_lines import (
 RESPONSE: Final = b'"response"'
 UNWRAP: Final = "sys/wrapping/unwrap"
 LOGIN_PATH: Final = re.compile(r"auth/.+/login(/[^/]+)?")
-"""Where one logs in, with a user's name behind it for some methods."""
+"""Login paths. For some methods the user name follows."""
 BROWSER_PATH: Final = re.compile(r"auth/.+/oidc/(callback|poll)")
-"""Where a login through a browser ends, or is asked for until it does."""
+"""The end of a browser login, or the polling for it."""
 CHANGED_POLICY: Final = re.compile(r"sys/polic(?:y|ies/acl)/(.+)")
 CHANGED_LOGIN: Final = re.compile(
     r"auth/.+/(?:role|users|groups)/[^/]+(?:/(?:token-)?policies)?|identity/(?:entity|group)(?:-alias)?(?:/.+)?"
 )
-"""What a login may do is changed there: a policy, and who has it."""
+"""Where the rights of logins change: policies and their assignment."""
 CHANGES: Final = ("create", "update", "patch", "delete")
 ENDS: Final = {
     ("data", "delete"): DELETE,
@@ -44,37 +44,37 @@ ENDS: Final = {
     ("destroy", "update"): DESTROY,
     ("metadata", "delete"): DESTROY,
 }
-"""What ends versions, by the kind of thing and the operation; of metadata all versions of a secret."""
+"""Operations that delete or destroy versions. For metadata, all versions."""
 END_NEEDLES: Final = (b'"delete"', b"/delete/", b"/destroy/")
-"""A line of one of these holds one of them."""
+"""Every line of such an operation contains one of these."""
 LOGIN_NEEDLES: Final = (b"/login", b"/oidc/", b'"sys/polic', b'"identity/', b"/role/", b"/users/", b"/groups/")
-"""A line of a login or change holds one of these."""
+"""Every line of a login or change contains one of these."""
 REMEMBERED: Final = 10_000
-"""Wrapped answers that are remembered until somebody unwraps them; beyond, the oldest is forgotten."""
+"""The most remembered wrapped answers. Beyond it, the oldest is forgotten."""
 LONG: Final = 30 * 86_400.0
-"""Seconds that a wrapped answer may be good for, where its line does not tell."""
+"""Default lifetime of a wrapped answer in seconds."""
 CARRIED: Final = 4096
-"""Bytes of those that are carried on where a log is read a part at a time."""
+"""Bytes of wrapped answers that are carried over."""
 
 PLACES: Final = 20_000
-"""Requested paths whose place is remembered; beyond, all are looked at again."""
+"""The most cached paths. Beyond it, the cache is cleared."""
 NOWHERE: Final = ("", "")
 
 ABSENT: Final = 404
 SHORT: Final = 8
-"""Hex digits that tell one login from another."""
+"""Hex digits that identify a login."""
 
 HASHED: Final = "hmac-"
 AGENT: Final = "user-agent"
 FAILED: Final = "failed login"
-"""How the principal of a login that failed begins: whoever asked has shown no more than an address."""
+"""Prefix of a failed login's principal, which is unknown."""
 NUMBER: Final = re.compile(r"[0-9]{1,18}")
 
 NOBODY: Final = AuditAuth()
 
 
 class _Wrapped(Struct, frozen=True, array_like=True, gc=False):
-    """A read whose answer somebody may unwrap yet: what was read by whom, when, and for how many seconds it is good."""
+    """A read that can still be unwrapped, for ``lasts`` seconds."""
 
     token: str
     path: str
@@ -84,7 +84,7 @@ class _Wrapped(Struct, frozen=True, array_like=True, gc=False):
 
     @property
     def ends(self) -> float:
-        """When nobody can unwrap it any more."""
+        """When it can't be unwrapped any more."""
         return self.at + self.lasts
 
 
@@ -92,11 +92,10 @@ _MEMORY: Final = Decoder(list[_Wrapped] | None)
 
 
 class HubReads:
-    """Reads the lines of one log in their order, for the KV v2 mounts of one namespace. Used by one thread.
+    """Reads a log's lines in order, for the KV v2 mounts of one namespace. Not thread-safe.
 
-    With ``logins`` those of all namespaces are told, too, and whether they failed, which of those through a browser is
-    not known; changes of what logins may do; and who has deleted or destroyed versions.
-    ``given`` counts answers that tell what they held, ``bare`` those without an error that tell nothing.
+    ``logins`` adds logins of all namespaces and their failures (unknown for browser logins), changes of rights, and
+    deleted versions. ``given`` counts answers with data, ``bare`` those without error or data.
     """
 
     def __init__(self, mount: AuditMount, *, logins: bool = False) -> None:
@@ -107,16 +106,16 @@ class HubReads:
         self._wrapped: dict[str, _Wrapped] = {}
         self._places: dict[str, tuple[str, str]] = {}
         unwrap, *others = self.needles[1:]
-        self._needles = (*others, unwrap)  # what most lines hold is looked for first
+        self._needles = (*others, unwrap)  # the needle that most lines contain comes first
 
     @property
     def needles(self) -> tuple[bytes, ...]:
-        """A line can only be a read if it holds the first of these, and one of the others."""
+        """A read contains the first and one of the others."""
         data = (f'"{mount.strip("/")}/data/'.encode() for _, mount in self._mount.named)
         return RESPONSE, UNWRAP.encode(), *data, *((*LOGIN_NEEDLES, *END_NEEDLES) if self._logins else ())
 
     def access(self, line: bytes) -> Access | None:
-        """What a line tells, None where it is no read of a value, nor what ``logins`` adds. Raises ValueError."""
+        """Return a line's access, None if it has none of interest. Raises ValueError."""
         audit_line = decode_line(line)
         request = audit_line.request
         if audit_line.type != "response" or request is None:
@@ -132,7 +131,7 @@ class HubReads:
         return self._read(audit_line, request, path, who)
 
     def _place(self, request: AuditRequest) -> tuple[str, str]:
-        """What was asked for, and of which secret, as the mount says: the same paths come again and again."""
+        """A request's kind and secret, cached because paths recur."""
         namespace = request.namespace
         if request.path is None or (namespace is not None and namespace.path):
             return self._mount.place(request) or NOWHERE
@@ -144,9 +143,9 @@ class HubReads:
         return place
 
     def may_tell(self, line: bytes) -> bool:
-        """Whether a line may tell of an access: a search in its bytes takes a fraction of decoding it.
+        """Whether a line may contain an access, by a fast byte search.
 
-        Raises ValueError for one that can't be an audit line.
+        Raises ValueError for a line that can't be an audit line.
         """
         if line[:1] != b"{" or line[-1:] != b"}":
             raise NotALine("it is no JSON object")
@@ -158,7 +157,7 @@ class HubReads:
         return False
 
     def remember(self) -> tuple[Raw, list[str]]:
-        """What later lines need of those so far, in at most 4 KiB, and what had to be forgotten for that."""
+        """Return the state for later lines, at most 4 KiB, and gaps for what had to be forgotten."""
         latest = max((wrapped.at for wrapped in self._wrapped.values()), default=0.0)
         every = sorted(self._wrapped.values(), key=lambda wrapped: wrapped.ends >= latest)
         sizes = [len(encode(wrapped)) + len(b",") for wrapped in every]
@@ -173,11 +172,11 @@ class HubReads:
         return Raw(encode(list(self._wrapped.values()))), gaps
 
     def recall(self, memory: Raw) -> None:
-        """Go on from what was remembered. Raises ValueError for anything else."""
+        """Restore a state. Raises ValueError."""
         self._wrapped = {wrapped.token: wrapped for wrapped in _MEMORY.decode(memory) or ()}
 
     def written_at(self, line: bytes) -> datetime | None:
-        """When a line was written; None where it does not tell."""
+        """When a line was written, None if unknown."""
         with suppress(ValueError):
             return parse_time(decode_line(line).time or "")
         return None
@@ -196,7 +195,7 @@ class HubReads:
             version(data, request),
             who,
             source(request),
-            # An absent or deleted version is answered without an error, and without a value.
+            # An absent or deleted version is answered without an error and without a value.
             failed or bare or data.http_status_code == ABSENT,
             login(auth, request),
             READ,
@@ -206,13 +205,13 @@ class HubReads:
         )
 
     def _other(self, audit_line: AuditLine, request: AuditRequest, kind: str, path: str) -> Access | None:
-        """An end of versions, a login or a change."""
+        """Return an end of versions, a login or a change."""
         if (end := ENDS.get((kind, request.operation or ""))) is None:
             return self._login(audit_line, request) or self._change(audit_line, request)
         return self._did(audit_line, request, end, path, ended_version(request))
 
     def _login(self, audit_line: AuditLine, request: AuditRequest) -> Access | None:
-        """A login, and whether anybody came in by it."""
+        """Return a login, and whether it failed."""
         path, auth, response = request.path or "", audit_line.auth or NOBODY, audit_line.response
         failed = bool(audit_line.error) or response is None or response.auth is UNSET
         named = request.operation == "update" and LOGIN_PATH.fullmatch(path)
@@ -235,7 +234,7 @@ class HubReads:
         )
 
     def _change(self, audit_line: AuditLine, request: AuditRequest) -> Access | None:
-        """A change of what logins may do, and whether it was allowed."""
+        """Return a change of rights, and whether it was denied."""
         path = request.path or ""
         namespace = (request.namespace and request.namespace.path) or ""
         if request.operation not in CHANGES or namespace.strip("/") != self._mount.namespace.strip("/"):
@@ -249,7 +248,7 @@ class HubReads:
     def _did(
         audit_line: AuditLine, request: AuditRequest, action: str, path: str, version: int | None = None
     ) -> Access:
-        """What somebody did that gave no value."""
+        """Return an operation that returned no value."""
         auth = audit_line.auth or NOBODY
         return Access(
             at=parse_time(audit_line.time or ""),
@@ -273,7 +272,7 @@ class HubReads:
             del self._wrapped[next(iter(self._wrapped))]
 
     def _unwrapped(self, audit_line: AuditLine, request: AuditRequest) -> Access | None:
-        """The value reaches whoever unwraps it, be it with a login of their own or with the wrapping token alone."""
+        """Return the read by the caller that unwraps it."""
         token = str(decode_members(request.data).get("token") or "")
         wrapped = self._wrapped.get(short_digest((token or request.client_token or "").encode()))
         if wrapped is None:
@@ -283,7 +282,7 @@ class HubReads:
 
 
 def parse_time(text: str) -> datetime:
-    """A line's time, in UTC, which is meant where it names no zone. Raises ValueError."""
+    """Return a line's time in UTC, the default zone. Raises ValueError."""
     time = datetime.fromisoformat(text)
     if time.tzinfo is None:
         return time.replace(tzinfo=UTC)
@@ -294,11 +293,11 @@ def parse_time(text: str) -> datetime:
 
 
 def principal(auth: AuditAuth) -> str:
-    """The login's display name, and its role or user where that is not in it."""
+    """The login's display name, with its role or user."""
     shown = auth.display_name
     if not shown:
         return "unknown token"
-    # Whoever makes a token chooses its metadata, so there it names nobody.
+    # The creator of a token chooses its metadata, so that identifies no one.
     made = shown == "token" or shown.startswith("token-")
     named_by = None if made else auth.metadata
     role = (named_by and (named_by.role_name or named_by.username or named_by.role)) or ""
@@ -312,7 +311,7 @@ def is_root(auth: AuditAuth) -> bool:
 
 
 def granted(auth: AuditAuth) -> str:
-    """The name of the policy that allowed it, the first where several did; empty where the line does not tell."""
+    """The first policy that allowed it, empty if unknown."""
     results = auth.policy_results
     if results is None or not results.granting_policies:
         return ""
@@ -320,7 +319,7 @@ def granted(auth: AuditAuth) -> str:
 
 
 def login(auth: AuditAuth, request: AuditRequest) -> str:
-    """Tells one login from another: the beginning of its accessor's hash, or of the hash of a token that has none."""
+    """The first digits of an accessor's or token's hash."""
     token = request.client_token or ""
     hashed = auth.accessor or (token if token.startswith(HASHED) else "")
     begin = hashed.rfind(":") + 1
@@ -328,7 +327,7 @@ def login(auth: AuditAuth, request: AuditRequest) -> str:
 
 
 def source(request: AuditRequest) -> str:
-    """The address that asked, and for whom it says to have asked where the hub is told to log that."""
+    """The caller's address, and any logged forwarded one."""
     address = request.remote_address or ""
     if request.headers is UNSET:
         return address
@@ -337,12 +336,12 @@ def source(request: AuditRequest) -> str:
 
 
 def agent(request: AuditRequest) -> str:
-    """The program that asked, by its own word, where the hub is told to log that."""
+    """The caller's user agent, where the hub logs it."""
     return header(request, AGENT)
 
 
 def header(request: AuditRequest, name: str) -> str:
-    """A header that is logged in clear; empty where it is not."""
+    """A header that is logged in clear, otherwise empty."""
     if request.headers is UNSET:
         return ""
     headers = {key.lower(): value for key, value in decode_members(request.headers).items()}
@@ -352,7 +351,7 @@ def header(request: AuditRequest, name: str) -> str:
 
 
 def version(data: AuditData, request: AuditRequest) -> int | None:
-    """The version that was given, or else the one that was asked for where the hub is told to log that in clear."""
+    """The returned version, or the requested one if it is in clear."""
     if data.metadata and data.metadata.version is not None:
         return data.metadata.version
     requested = str(decode_members(request.data).get("version") or "")
@@ -360,7 +359,7 @@ def version(data: AuditData, request: AuditRequest) -> int | None:
 
 
 def ended_version(request: AuditRequest) -> int | None:
-    """The version that was to be ended; None where there are several, or the log does not tell them in clear."""
+    """The only version to delete or destroy, None if unknown."""
     versions = decode_members(request.data).get("versions")
     only = str(versions[0]) if isinstance(versions, list) and len(versions) == 1 else ""
     return int(only) if NUMBER.fullmatch(only) else None

@@ -1,4 +1,4 @@
-"""A log file and what it was before it was rotated: which files there are, and their lines in flat memory."""
+"""A log file with its rotations, read line by line in constant memory."""
 
 import bz2
 import errno
@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Final
 
 CHUNK: Final = 1024 * 1024
-"""Bytes read at once."""
+"""Bytes per read."""
 
 LONGEST: Final = 64 * 1024 * 1024
-"""Bytes of one line, above which it is no audit line: the hub takes requests of 32 MiB at most."""
+"""The longest line in bytes. Requests have at most 32 MiB."""
 
 ROTATED: Final = re.compile(r"[.-]\d[\dTZ.:_-]*(?:\.([A-Za-z]\w*))?")
-"""What logrotate and its like put behind a file's name: a number or a date, and how it was packed."""
+"""Suffixes of logrotate and others: a number or date, and the compression."""
 
 INSIDE: Final = re.compile(r"(-\d{4}-[\dT-]+(?:\.\d+)?)(\.[A-Za-z]+)(\.[A-Za-z]\w*)?")
-"""What the API server of Kubernetes puts before a file's ending: ``audit-2026-11-24T12-00-00.000.log.gz``."""
+"""What the Kubernetes API server inserts before the suffix: ``audit-2026-11-24T12-00-00.000.log.gz``."""
 
 OPENERS: Final[Mapping[str, Callable[[Path], BufferedIOBase]]] = {
     "": lambda plain: plain.open("rb"),
@@ -34,25 +34,25 @@ OPENERS: Final[Mapping[str, Callable[[Path], BufferedIOBase]]] = {
 }
 
 BROKEN: Final = (OSError, EOFError, zlib.error, lzma.LZMAError)
-"""What reading a file may raise, one that was packed and breaks off included."""
+"""Errors of reading a file, including truncated compressed ones."""
 
 
 SLACK: Final = timedelta(minutes=1)
-"""How far a file system's clock may be behind that of whoever writes the log."""
+"""The largest lag of a file system's clock."""
 
 EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
-"""Before this nothing was logged: a clock that says so was never set."""
+"""Earlier times are from a clock that was never set."""
 
 
 @dataclass(frozen=True)
 class LogFile:
-    """One file of a log, and how it is packed: "" for plain text."""
+    """One file of a log, and its compression, if any."""
 
     path: Path
     packing: str = ""
 
     def opened(self) -> BufferedIOBase:
-        """Its text. Raises OSError."""
+        """Open its text. Raises OSError."""
         if not stat.S_ISREG(mode := self.path.stat().st_mode) and not stat.S_ISDIR(mode):
             raise OSError(errno.EINVAL, "it is no regular file, and is read more than once")
         if self.packing not in OPENERS:
@@ -60,15 +60,12 @@ class LogFile:
         return OPENERS[self.packing](self.path)
 
     def changed(self) -> datetime:
-        """When it was last written to. Raises OSError."""
+        """The time of its last change. Raises OSError."""
         return datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
 
 
 def rotations(file: Path) -> list[LogFile]:
-    """The file, where it is there, and its rotated siblings, by name. Raises OSError.
-
-    One that is named itself may be packed, too.
-    """
+    """The file, if it exists, and its rotations by name. Raises OSError."""
     packing = file.suffix[1:] if file.suffix[1:] in OPENERS else ""
     own = [LogFile(file, packing)] if file.exists() else []
     named = [(path, _behind(file, path.name)) for path in file.parent.iterdir()]
@@ -77,7 +74,7 @@ def rotations(file: Path) -> list[LogFile]:
 
 
 def _behind(file: Path, name: str) -> str:
-    """What rotation has put behind a file's name, or before its ending; empty where it is no rotated one of it."""
+    """The rotation's part of a file name, empty for other files."""
     if name.startswith(file.name):
         return name[len(file.name) :]
     dated = INSIDE.fullmatch(name.removeprefix(file.stem)) if file.suffix and name.startswith(file.stem) else None
@@ -85,10 +82,7 @@ def _behind(file: Path, name: str) -> str:
 
 
 def lines(file: BufferedIOBase, longest: int = LONGEST) -> Iterator[bytes]:
-    """Every line that holds anything, without its end.
-
-    Of a line that is longer only the beginning is given, so nobody takes it for a whole one. Raises BROKEN.
-    """
+    """Yield every non-empty line without its end. Too long ones are cut, and so invalid. Raises BROKEN."""
     partial, dropping = b"", False
     while chunk := file.read(CHUNK):
         first, *rest = chunk.split(b"\n")
@@ -107,7 +101,7 @@ def lines(file: BufferedIOBase, longest: int = LONGEST) -> Iterator[bytes]:
 
 
 def plausible_start(dated: datetime | None, changed: datetime) -> datetime:
-    """When a file begins by its first line; where that can't be, when it was last written to."""
+    """When a file begins by its first line, otherwise its last change."""
     return dated if dated and EARLIEST <= dated <= changed + SLACK else changed
 
 
@@ -118,4 +112,4 @@ def words(error: BaseException) -> str:
 
 
 class NotALine(ValueError):
-    """Says in its text, which quotes nothing of it, why something is no line of a log."""
+    """Why something is no line, quoting nothing of it."""

@@ -1,4 +1,4 @@
-"""Who read the secrets of an incident, from where and when, and what else the same principals have read."""
+"""Who read an incident's secrets, and what else they read."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -11,11 +11,10 @@ from keyturn.core.ports.access import HUB, Access, AccessLog, Coverage, SummedAc
 
 @dataclass(frozen=True)
 class SecretReader:
-    """One principal in one system, and what it did with one secret.
+    """One principal's accesses to one secret in one system.
 
-    ``reads`` gave the value, ``refused`` are attempts that got nothing; ``first`` and ``last`` are of either kind.
-    ``sources`` and ``logins`` say how often each was seen, the most frequent first. ``own`` says that the principal
-    is a login of Keyturn.
+    ``refused`` returned no value, ``first`` and ``last`` cover all. ``sources`` and ``logins`` have counts, most
+    frequent first. ``own`` marks a login of Keyturn.
     """
 
     system: str
@@ -32,7 +31,7 @@ class SecretReader:
 
 @dataclass(frozen=True)
 class PathReaders:
-    """Everybody who read or tried to read one secret: those with most reads first, Keyturn's own logins last."""
+    """Principals that read a secret or tried to: most reads first, Keyturn's own last."""
 
     path: str
     readers: tuple[SecretReader, ...] = ()
@@ -40,7 +39,7 @@ class PathReaders:
 
 @dataclass(frozen=True)
 class Related:
-    """Another secret that a principal of the incident has read; never one of Keyturn's own logins."""
+    """Another secret that a principal of the incident has read."""
 
     system: str
     principal: str
@@ -52,7 +51,7 @@ class Related:
 
 @dataclass(frozen=True)
 class LogRead:
-    """One log that was asked. ``failed`` says why it told nothing or broke off, and is empty where it did not."""
+    """One queried log. ``failed`` is its error, otherwise empty."""
 
     name: str
     coverage: Coverage = field(default_factory=Coverage)
@@ -61,9 +60,9 @@ class LogRead:
 
 @dataclass(frozen=True)
 class Readers:
-    """What the logs tell of the look-back period. Without a log it tells nothing, not that nobody has read anything.
+    """The readers in the look-back period. Without a log it proves nothing.
 
-    ``own_related`` counts the other secrets that Keyturn's own logins have read.
+    ``own_related`` counts other secrets of Keyturn's logins.
     """
 
     since: datetime
@@ -75,7 +74,7 @@ class Readers:
 
 
 _ReaderKey = tuple[str, str]
-"""The system and the principal."""
+"""System and principal."""
 
 
 def gather(
@@ -85,9 +84,9 @@ def gather(
     until: datetime,
     own: Collection[str] = (),
 ) -> Readers:
-    """What these logs tell of these secrets. A log that can't be read is a statement in the answer; nothing is raised.
+    """Gather the readers of these secrets. It never raises, and reports unreadable logs.
 
-    ``own`` names the principals that Keyturn logs in to the hub as.
+    ``own`` names Keyturn's principals in the hub.
     """
     tallies: dict[str, dict[_ReaderKey, _Tally]] = {}
     wanted = sorted(set(paths))
@@ -111,13 +110,13 @@ def gather(
 
 
 def is_own(system: str, principal: str, own: Collection[str]) -> bool:
-    """Whether it is a login of Keyturn: by its whole name, and in the hub, where nobody else can be called so."""
+    """Whether it is Keyturn's login, by its name in the hub, which is unique."""
     return system == HUB and principal in own
 
 
 @dataclass
 class _Tally:
-    """What one principal did with one secret, as counted so far."""
+    """Counts of one principal and secret."""
 
     first: datetime
     last: datetime
@@ -149,7 +148,7 @@ def _take(
     until: datetime,
     tallies: dict[str, dict[_ReaderKey, _Tally]],
 ) -> LogRead:
-    """Count what a log tells. Only principals, secrets and addresses are kept, however long the log is."""
+    """Count a log's accesses by principal, secret and address."""
     try:
         for access, last, count in _sums(log, paths, since, until):
             of_path = tallies.setdefault(access.path, {})
@@ -168,7 +167,7 @@ def _take(
 def _sums(
     log: AccessLog | SummedAccessLog, paths: Collection[str], since: datetime, until: datetime
 ) -> Iterator[tuple[Access, datetime, int]]:
-    """The first of several accesses that are the same, when the last of them was, and how many there are."""
+    """Yield the first of equal accesses, the last time and their number."""
     if isinstance(log, SummedAccessLog):
         for summed in log.sums(paths, since, until):
             yield summed.access, summed.last, summed.count
@@ -197,6 +196,6 @@ def _readers(tallies: Mapping[_ReaderKey, _Tally], own: Collection[str]) -> tupl
 
 
 def _counted(counts: Counter[str]) -> tuple[tuple[str, int], ...]:
-    """What was seen and how often, the most frequent first; what the log does not tell is left out."""
+    """Names and counts, most frequent first, without unknown names."""
     named = ((name, count) for name, count in counts.items() if name)
     return tuple(sorted(named, key=lambda pair: (-pair[1], pair[0])))

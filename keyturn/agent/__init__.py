@@ -1,1 +1,1 @@
-"""What serves many programs of a host, or of a region, from one client: see ``keyturn agent`` and docs/agent.md."""
+"""One client for many programs of a host or region (``keyturn agent``, docs/agent.md)."""

@@ -1,4 +1,4 @@
-"""What the agent answers: secrets in AWS's words, notices, and whether it is well."""
+"""The agent's answers: secrets in AWS's format, notices, and its health."""
 
 import asyncio
 import json
@@ -26,22 +26,22 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 READERS: Final = 32
-"""Threads that read what is not kept."""
+"""Threads that read secrets that are not kept."""
 ASKERS: Final = 16
-"""Threads that ask the hub about callers: however many tokens strangers try, programs of this host don't wait."""
+"""Threads that ask the hub about callers, so that unknown tokens don't delay local programs."""
 NOTICED: Final = 4
-"""Threads that take notices: those are not to wait for a source that does not answer."""
+"""Threads that take notices, separate from those that wait for sources."""
 ANSWER_SECONDS: Final = 61.0
-"""As AWS's agent has."""
+"""The same as AWS's agent."""
 STATISTICS: Final = "/statistics"
 METRICS: Final = "/metrics"
 LOG_PAUSE: Final = 1.0
-"""Seconds between two lines that tell of refusals: whoever asks for nonsense does not fill the log."""
+"""Seconds between two log lines about refusals."""
 
 
 @dataclass(frozen=True)
 class Named:
-    """A secret by the name that a caller has for it, and how its text is made."""
+    """A secret by its caller's name, and the shape of its text."""
 
     path: str
     name: str
@@ -50,17 +50,17 @@ class Named:
 
 
 class Names(Protocol):
-    """What callers call secrets."""
+    """The callers' names of secrets."""
 
     def resolve(self, secret_id: str) -> Named:
-        """Raises NotFound, Invalid."""
+        """The secret of a name. Raises NotFound, Invalid."""
 
 
 class Agent:
-    """Answers requests from one client. ``names`` is asked for each anew; without a receiver no notice is taken.
+    """Answers requests from one client. ``names`` is called for each; without a receiver no notice is accepted.
 
-    ``access`` hears of each secret that is given out, ``metrics`` gives the client's numbers as Prometheus reads them.
-    ``on_notice`` takes notices for the client, and for what else follows it.
+    ``access`` receives a line for each secret given out, ``metrics`` returns Prometheus text. ``on_notice`` takes
+    notices, by default for the client.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Agent:
         self._unlogged = 0
 
     def behind(self, entrance: Entrance) -> Handler:
-        """What answers whoever comes through that door."""
+        """The handler of requests through this entrance."""
 
         async def answer(request: HttpRequest) -> HttpAnswer:
             try:
@@ -97,7 +97,7 @@ class Agent:
                 self._note(request, f"{refusal.answer.status:d} {refusal.answer.body}")
                 return refusal.answer
             except KeyturnError as error:
-                # Whoever asks for what is not there may have pasted a value for a name.
+                # A caller may have pasted a value as the name.
                 self._note(request, type(error).__name__ if isinstance(error, NotFound) else str(error))
                 return wire.refusal_of(error)
             except TimeoutError:
@@ -110,11 +110,11 @@ class Agent:
         return answer
 
     async def ask(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Call it in one of the threads that ask about callers."""
+        """Call ``function`` in one of the threads for questions about callers."""
         return await asyncio.get_running_loop().run_in_executor(self._askers, function, *arguments)
 
     def close(self) -> None:
-        """End the threads; what they are at is not waited for."""
+        """End the threads without waiting."""
         for threads in (self._readers, self._askers, self._noticed):
             threads.shutdown(wait=False, cancel_futures=True)
 
@@ -136,7 +136,7 @@ class Agent:
     async def _give(self, entrance: Entrance, request: HttpRequest, wanted: wire.Wanted) -> HttpAnswer:
         named = self._names().resolve(wanted.secret_id)
         wire.insist_on_path(named.path)
-        # Before anything is looked for: how long the answer takes tells nobody what is kept.
+        # Checked before any lookup, so that the answer's timing does not show what is kept.
         await entrance.insist_on_right(request, named.path)
         secret = await self._read(named.path, wanted.refresh)
         wire.insist_on_version(wanted, secret)

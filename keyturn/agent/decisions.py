@@ -1,6 +1,6 @@
-"""Which token may read which secret: the hub is asked, and its answer is believed for a short while.
+"""Which token may read which secret, as the hub decides, cached for a short time.
 
-Tokens are not kept: a decision is found by a keyed hash of its token, under a key that this process alone has.
+Tokens are not kept: only this process has the key of their keyed hashes.
 """
 
 import asyncio
@@ -18,16 +18,16 @@ from keyturn.core.ports.callers import CallersPort, Permit
 from keyturn.core.sensitive import Sensitive
 
 REMEMBERED: Final = 10_000
-"""Decisions; the one that was asked for longest ago goes first."""
+"""The limit of cached decisions; the least recent is dropped first."""
 DENIED_SECONDS: Final = 5.0
-"""For how long a refusal is believed."""
+"""Seconds for which a refusal is cached."""
 REST_SECONDS: Final = 1.0
-"""For how long a hub that did not answer is not asked again for the same address."""
+"""Seconds before a failed hub is asked again for the same address."""
 REST_WITH_PERMIT: Final = 5.0
-"""The same for whoever was permitted before, and is given the secret meanwhile."""
+"""The same for a caller with an earlier permit."""
 
 WAITING: Final = 32
-"""Answers of the hub that one address may wait for at once."""
+"""Answers of the hub for which one address may wait concurrently."""
 
 Key = tuple[bytes, str]
 Run = Callable[[Callable[[Sensitive, str], Permit], Sensitive, str], Awaitable[Permit]]
@@ -35,7 +35,7 @@ Run = Callable[[Callable[[Sensitive, str], Permit], Sensitive, str], Awaitable[P
 
 @dataclass(frozen=True)
 class Decision:
-    """What the hub has said, believed until then; and when the token itself ends. Both by a monotonic clock."""
+    """The hub's answer, cached until ``until``; the token ends at ``ends``. Both are monotonic."""
 
     answer: Permit | TerminalError
     until: float
@@ -51,9 +51,9 @@ class Failure:
 
 
 class Decisions:
-    """Asked in one event loop. ``run`` calls the port in a thread; a permit is believed for ``every`` seconds.
+    """Decides in one event loop. ``run`` calls the port in a thread; a permit is cached for ``every`` seconds.
 
-    While the hub does not answer, a permit is believed for as many seconds more as ``outage`` says of the secret.
+    While the hub does not answer, it is valid longer, by the secret's ``outage`` in seconds.
     """
 
     def __init__(
@@ -76,9 +76,9 @@ class Decisions:
         self._failures: OrderedDict[str, Failure] = OrderedDict()
 
     async def insist(self, token: Sensitive, path: str, peer: str) -> None:
-        """Raises Denied where this token may not read that secret, or not from there; Unavailable where none can tell.
+        """Raise Denied where this token may not read that secret, or not from ``peer``; Unavailable without an answer.
 
-        ``peer`` is the address that the token came from; empty for this host.
+        ``peer`` is the sender's address; empty for this host.
         """
         key = hashlib.blake2b(token.reveal().encode(), key=self._key, digest_size=32).digest(), path
         permit = self._believed(key) or await self._ask(key, token, peer)
@@ -86,11 +86,11 @@ class Decisions:
             raise Denied("read", path, "the token is bound to other addresses", "Use it from where it may be used")
 
     def forget(self) -> None:
-        """Believe nothing from before."""
+        """Forget all decisions."""
         self._decisions.clear()
 
     def _believed(self, key: Key) -> Permit | None:
-        """What was said lately; None where nothing was. Raises what was denied."""
+        """The cached permit; None without one. Raises the cached refusal."""
         decision = self._decisions.get(key)
         if decision is None or self._clock() >= decision.until:
             return None
@@ -121,7 +121,7 @@ class Decisions:
             raise
 
     def _task(self, key: Key, token: Sensitive, peer: str) -> "asyncio.Task[Permit]":
-        """The hub is asked once for all who wait for the same answer. Raises Throttled."""
+        """Ask the hub once for concurrent callers. Raises Throttled."""
         task = self._under_way.get(key)
         if task is None:
             if self._waiting[peer] >= WAITING:
@@ -132,7 +132,7 @@ class Decisions:
         return task
 
     def _note(self, peer: str, error: TransientError) -> None:
-        """Of one address alone: what one makes the hub fail at is no outage for others."""
+        """Record a failure for one address, without an effect on others."""
         if not isinstance(error, Throttled):
             self._failures[peer] = Failure(error, self._clock())
             self._failures.move_to_end(peer)
@@ -164,7 +164,7 @@ class Decisions:
 
 
 def in_networks(peer: str, networks: tuple[str, ...]) -> bool:
-    """Whether an address is in one of the networks; what can't be read is in none."""
+    """Whether an address is in a network; False for invalid text."""
     try:
         address = ipaddress.ip_address(peer.partition("%")[0])
         mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None

@@ -1,6 +1,4 @@
-"""Who may ask, by the door that they come through: programs of this host with one token, or anybody with a login of
-their own, which the hub decides about.
-"""
+"""The agent's entrances: one token for local programs, or the callers' hub logins."""
 
 import hmac
 import re
@@ -17,23 +15,22 @@ _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::[0-9]{1,5})?")
 
 
 class Entrance(Protocol):
-    """One of the agent's doors."""
+    """One of the agent's entrances."""
 
     local: bool
-    """Whether whoever comes through it may see how the agent is."""
+    """Whether its callers may see the agent's metrics."""
 
     def admit(self, request: HttpRequest) -> None:
-        """Raises Refused for whom nothing is answered."""
+        """Raise Refused for a request that is not answered."""
 
     async def insist_on_right(self, request: HttpRequest, path: str) -> None:
-        """Raises Denied where they may not read that secret, Unavailable where nobody can tell."""
+        """Raise Denied where the caller may not read the secret, Unavailable where that is unknown."""
 
 
 class LocalEntrance:
-    """For programs of this host that could read the token: they may read whatever the agent's own login may.
+    """For local programs with the token, which may read whatever the agent's login may.
 
-    With ``hosts`` a request has to be for this machine by name, since a page in a browser can send requests here
-    under a name of its own (DNS rebinding).
+    With ``hosts``, a request has to name this machine, against DNS rebinding.
     """
 
     local = True
@@ -43,7 +40,7 @@ class LocalEntrance:
         self._hosts = hosts
 
     def admit(self, request: HttpRequest) -> None:
-        """It is for this host, from this host, and has the token."""
+        """Check the host, the origin and the token."""
         if self._hosts and not all(names_this_host(host) for host in request.values("host")):
             raise Refused(OTHER_HOST)
         insist_on_origin(request)
@@ -52,11 +49,11 @@ class LocalEntrance:
             raise Refused(BAD_TOKEN)
 
     async def insist_on_right(self, request: HttpRequest, path: str) -> None:
-        """The token says it all."""
+        """Allow every path, because the token covers them."""
 
 
 class HubEntrance:
-    """For whoever shows a token of the hub: it may read through the agent what it may read in the hub, and no more."""
+    """For callers with a hub token, which may read what the hub allows."""
 
     local = False
 
@@ -64,12 +61,12 @@ class HubEntrance:
         self._decisions = decisions
 
     def admit(self, request: HttpRequest) -> None:
-        """It has exactly one token."""
+        """Check that the request has exactly one token."""
         insist_on_origin(request)
         self._token(request)
 
     async def insist_on_right(self, request: HttpRequest, path: str) -> None:
-        """The hub says so."""
+        """Ask the hub."""
         await self._decisions.insist(self._token(request), path, request.peer)
 
     def _token(self, request: HttpRequest) -> Sensitive:
@@ -80,12 +77,12 @@ class HubEntrance:
 
 
 def tokens_in(request: HttpRequest) -> list[str]:
-    """The tokens that it shows, in either header."""
+    """The tokens of a request, in either header."""
     return [text for name in TOKEN_HEADERS for text in request.values(name)]
 
 
 def insist_on_origin(request: HttpRequest) -> None:
-    """Nobody has passed it on: whom it is from could not be told then. Raises Refused."""
+    """Raise Refused for a forwarded request."""
     if request.values(FORWARDED):
         raise Refused(VIA_OTHERS)
 

@@ -1,7 +1,7 @@
-"""An HTTP/1.1 server that no client can hold up: whatever one sends or waits for has a size, and an end.
+"""An HTTP/1.1 server with limits on sizes and waits, so that no client can block it.
 
-h11 reads and writes the protocol. A request has ten seconds from its first byte to its last, and its answer as many to
-be taken; where there are too many connections, the one that has sent no request for longest makes room.
+h11 implements the protocol. A request and its answer have ten seconds each. Above the limit of connections, the longest
+idle one is closed.
 """
 
 import asyncio
@@ -24,9 +24,9 @@ log = logging.getLogger(__name__)
 HEAD_BYTES: Final = 16_384
 BODY_BYTES: Final = 65_536
 CONNECTIONS: Final = 800
-"""As many as AWS's agent has; as many requests are worked on at once."""
+"""The limit of AWS's agent, and of concurrent requests here."""
 BESIDE: Final = 32
-"""Connections above that, which get no more than the answer that there are too many."""
+"""Connections above that limit, which only receive a refusal."""
 HANDSHAKE_SECONDS: Final = 5.0
 REQUEST_SECONDS: Final = 10.0
 IDLE_SECONDS: Final = 60.0
@@ -40,7 +40,7 @@ HTML: Final = "text/html; charset=utf-8"
 
 @dataclass(frozen=True)
 class HttpRequest:
-    """What a client asks. ``path`` and ``query`` are as they were sent; ``peer`` is empty for a socket of this host."""
+    """A client's request. ``path`` and ``query`` are unchanged; ``peer`` is empty for a Unix socket."""
 
     method: str
     path: str
@@ -56,7 +56,7 @@ class HttpRequest:
 
 @dataclass(frozen=True)
 class HttpAnswer:
-    """What a client gets. ``headers`` are those besides what every answer has, their names in lower case."""
+    """An answer. ``headers`` are additional, with names in lower case."""
 
     status: int
     body: str = field(default="", repr=False)
@@ -68,12 +68,12 @@ Handler = Callable[[HttpRequest], Awaitable[HttpAnswer]]
 
 CROWDED: Final = HttpAnswer(HTTPStatus.TOO_MANY_REQUESTS, "Connection limit exceeded")
 UNCROWDED: Final = frozenset({"/ping"})
-"""What is answered nevertheless."""
+"""Paths that are answered even then."""
 
 
 @dataclass(frozen=True)
 class Door:
-    """A socket that listens, whom its requests go to, and the TLS of those who connect, asked for each anew."""
+    """A listening socket, its handler, and its TLS context for each connection."""
 
     listener: socket.socket
     handler: Handler
@@ -91,12 +91,12 @@ class Server:
         self._closing = False
 
     def open(self, door: Door) -> None:
-        """Begin to serve it."""
+        """Start to serve a door."""
         door.listener.setblocking(False)
         self._accepting.append(asyncio.create_task(self._accept(door)))
 
     async def close(self, grace: float = 5.0) -> None:
-        """Take no more; what is under way has ``grace`` seconds to end."""
+        """Accept no more connections; running requests have ``grace`` seconds to end."""
         self._closing = True
         for task in (*self._accepting, *self._waiting):
             task.cancel()
@@ -113,7 +113,7 @@ class Server:
             try:
                 client, _ = await loop.sock_accept(door.listener)
             except OSError as error:
-                # Without a file to spare it would fail again at once.
+                # Without a free file descriptor, the next call would fail at once.
                 log.warning("no connection can be taken: %s", errno.errorcode.get(error.errno or 0, "unknown"))
                 await asyncio.sleep(0.1)
                 continue
@@ -123,11 +123,11 @@ class Server:
             task = asyncio.create_task(self._converse(door, client))
             self._waiting[task] = None
             task.add_done_callback(partial(self._left, client))
-            # So that what has just come has a chance to be asked for before it would have to make room.
+            # A new connection can send its request before it would have to make room.
             await asyncio.sleep(0)
 
     def _make_room(self) -> bool:
-        """Whether another connection may be had; the one that waits for longest goes for it."""
+        """Whether to accept one more connection, after closing the longest idle one if necessary."""
         if len(self._waiting) + len(self._busy) < self._limit:
             return True
         if self._waiting:
@@ -161,13 +161,13 @@ class Server:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await writer.wait_closed()
         except (OSError, TimeoutError):
-            return  # the client is gone, or was waited for long enough
+            return  # the client has closed, or the wait was long enough
         finally:
             transport.abort()
 
     @contextmanager
     def _occupied(self, request: HttpRequest) -> Iterator[bool]:
-        """While a request is worked on and its answer is taken; whether there are too many of them."""
+        """Count a request until its answer is received; yields whether there are too many."""
         task = cast("asyncio.Task[None]", asyncio.current_task())
         self._waiting.pop(task, None)
         self._busy.add(task)
@@ -197,7 +197,7 @@ class Conversation:
         self._peer = str(name[0]) if isinstance(name, tuple) else ""
 
     async def run(self, ends: Callable[[], bool]) -> None:
-        """Until the client goes, or has to since the server ``ends``. Raises TimeoutError, OSError."""
+        """Serve until the client closes, or the server ``ends``. Raises TimeoutError, OSError."""
         idle = REQUEST_SECONDS
         while True:
             try:
@@ -217,7 +217,7 @@ class Conversation:
             idle = IDLE_SECONDS
 
     async def _next(self, idle: float) -> HttpRequest | None:
-        """The next request; None where there is none. Raises OverflowError for a body that is too long."""
+        """The next request, or None at the end. Raises OverflowError for a long body."""
         head, body = None, bytearray()
         async with asyncio.timeout(idle) as limit:
             while True:
@@ -269,7 +269,7 @@ class Conversation:
 
 
 def insist_on_framing(head: h11.Request) -> h11.Request:
-    """It says in one way alone where it ends (RFC 9112, 6.3). Raises h11.RemoteProtocolError."""
+    """Refuse a request with two lengths (RFC 9112, 6.3). Raises h11.RemoteProtocolError."""
     names = {name for name, _ in head.headers}
     if {b"content-length", b"transfer-encoding"} <= names:
         raise h11.RemoteProtocolError("two lengths", error_status_hint=HTTPStatus.BAD_REQUEST)

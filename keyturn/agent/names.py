@@ -1,4 +1,4 @@
-"""What AWS calls a secret, and where it is in the hub, by the catalogue, which says what its copies are called."""
+"""Maps AWS's names of secrets to hub paths, by the catalogue's destinations."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -17,27 +17,27 @@ NO_ACCOUNT: Final = "0" * 12
 
 @dataclass(frozen=True)
 class AwsCopy:
-    """Where AWS keeps a copy; the account is empty where the catalogue does not tell it."""
+    """A copy in AWS; ``account`` is empty where the catalogue has none."""
 
     named: Named
     regions: tuple[str, ...]
     account: str
 
     def covers(self, region: str, account: str) -> bool:
-        """Whether an ARN of there may be this copy's."""
+        """Whether an ARN in this region and account may mean this copy."""
         return region in self.regions and self.account in ("", account)
 
 
 @dataclass(frozen=True)
 class AwsNames:
-    """Copies in AWS Secrets Manager by their names there; any other name is a path."""
+    """Copies in AWS Secrets Manager by name; any other name is a path."""
 
     places: Mapping[str, tuple[AwsCopy, ...]]
     stores: int = field(default=0)
 
     @staticmethod
     def of(catalogue: Catalogue) -> "AwsNames":
-        """Those that it declares."""
+        """The names that the catalogue declares."""
         stores = {
             name: store for name, store in catalogue.stores.items() if isinstance(store, AwsSecretsManagerSettings)
         }
@@ -47,7 +47,7 @@ class AwsNames:
         return AwsNames(places, len(stores))
 
     def resolve(self, secret_id: str) -> Named:
-        """The secret whose copy is called so. Raises NotFound, and Invalid where several are."""
+        """The secret whose copy has this name. Raises NotFound, and Invalid for several."""
         if arn := ARN.fullmatch(secret_id):
             return self._by_arn(secret_id, arn)
         places = self.places.get(secret_id, ())
@@ -55,7 +55,7 @@ class AwsNames:
 
     def _by_arn(self, secret_id: str, arn: re.Match[str]) -> Named:
         _, region, account, name = arn.groups()
-        # An ARN may be written without what stands behind the name.
+        # An ARN may omit the random suffix of the name.
         for called in (SUFFIX.sub("", name), name):
             if places := tuple(place for place in self.places.get(called, ()) if place.covers(region, account)):
                 named = _only(places)
@@ -66,7 +66,7 @@ class AwsNames:
 
 
 def _only(places: tuple[AwsCopy, ...]) -> Named:
-    """What they have in common: copies of one secret, of one shape, in several places. Raises Invalid."""
+    """The secret and shape of all copies. Raises Invalid where they differ."""
     if len({(place.named.path, place.named.shape) for place in places}) > 1:
         raise Invalid(
             "read", "a name", "AWS has copies of several secrets by that name", "Ask for its ARN, or its path"
@@ -77,7 +77,7 @@ def _only(places: tuple[AwsCopy, ...]) -> Named:
 def _places(catalogue: Catalogue, stores: Mapping[str, AwsSecretsManagerSettings]) -> Iterator[AwsCopy]:
     for path in catalogue.secrets if stores else ():
         for place in plain_places(catalogue, path):
-            # Keys in a secret of others are no secret of their own; what tells of the version before can't be made.
+            # A key merged into another secret is no separate secret. The agent can't render the previous version.
             if place.store not in stores or place.merge or place.shape.tells_previous:
                 continue
             store = stores[place.store]
@@ -88,5 +88,5 @@ def _places(catalogue: Catalogue, stores: Mapping[str, AwsSecretsManagerSettings
 
 
 def partition(region: str) -> str:
-    """Which of AWS's partitions a region is in."""
+    """The AWS partition of a region."""
     return "aws-cn" if region.startswith("cn-") else "aws-us-gov" if region.startswith("us-gov-") else "aws"

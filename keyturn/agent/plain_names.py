@@ -1,4 +1,4 @@
-"""What callers call secrets where no catalogue says more: by their paths in the hub."""
+"""Callers' names without a catalogue: paths in the hub."""
 
 import re
 from typing import Final
@@ -7,11 +7,11 @@ from keyturn.agent.application import Named
 
 ARN: Final = re.compile(r"arn:(aws[a-z-]*):secretsmanager:([a-z0-9-]+):([0-9]{12}):secret:(.+)", re.DOTALL)
 SUFFIX: Final = re.compile(r"-[A-Za-z0-9]{6}\Z")
-"""What AWS puts behind the name in an ARN, and nobody else knows."""
+"""The random suffix of the name in an AWS ARN."""
 
 
 class PlainNames:
-    """A name is a path; of an ARN the name in it."""
+    """A name is a path; for an ARN, the name in it."""
 
     def resolve(self, secret_id: str) -> Named:
         """The secret of that path."""
@@ -20,5 +20,5 @@ class PlainNames:
 
 
 def by_path(path: str) -> Named:
-    """A secret that callers know by its path in the hub."""
+    """A secret that is named by its path."""
     return Named(path, path, f"arn:keyturn:secretsmanager:::secret:{path}")

@@ -1,4 +1,4 @@
-"""One agent from its start to its end: it serves until SIGTERM, and takes up what has changed at SIGHUP."""
+"""Runs one agent until SIGTERM, and reloads it on SIGHUP."""
 
 import asyncio
 import os
@@ -11,12 +11,12 @@ from typing import Final
 from keyturn.agent.http import Door, Server
 
 GRACE_SECONDS: Final = 5.0
-"""For requests that are under way at the end."""
+"""Seconds for running requests at the end."""
 NOTIFY_SOCKET: Final = "NOTIFY_SOCKET"
 
 
 async def serve(doors: Sequence[Door], reload: Callable[[], None], ready: Callable[[], None]) -> None:
-    """Serve until SIGTERM or SIGINT; ``reload`` is called in a thread at SIGHUP, ``ready`` once all doors are open."""
+    """Serve until SIGTERM or SIGINT. SIGHUP calls ``reload`` in a thread; ``ready`` is called with all doors open."""
     loop, ended, server = asyncio.get_running_loop(), asyncio.Event(), Server()
     reloads: set[asyncio.Future[None]] = set()
 
@@ -40,7 +40,7 @@ async def serve(doors: Sequence[Door], reload: Callable[[], None], ready: Callab
 
 
 def tell_supervisor(state: str) -> None:
-    """Tell systemd, where it has started this (sd_notify(3)); whoever does not listen is not waited for."""
+    """Notify systemd (sd_notify(3)), where it started this, without waiting."""
     address = os.environ.get(NOTIFY_SOCKET, "")
     if not address.startswith(("/", "@")):
         return

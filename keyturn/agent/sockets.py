@@ -1,4 +1,4 @@
-"""Where the agent listens: on loopback, on a socket of the file system, or on a private address, then with TLS."""
+"""The agent's listeners: loopback, Unix sockets, and private addresses with TLS."""
 
 import errno
 import ipaddress
@@ -14,19 +14,19 @@ from typing import Final
 from keyturn.core.errors import Invalid
 
 QUEUE: Final = 256
-"""Connections that wait to be taken."""
+"""Connections that wait to be accepted."""
 PLACE: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):([0-9]{1,5})")
 
 
 def open_loopback(port: int) -> socket.socket:
-    """A listener that only programs of this host reach. Raises OSError."""
+    """A listener for programs of this host only. Raises OSError."""
     return _listening(socket.AF_INET, ("127.0.0.1", port))
 
 
 def open_at(place: str, *, tls: bool, sent: str = "tokens and values") -> socket.socket:
-    """A listener at ``ADDRESS:PORT``. Raises Invalid for a public one, or text in clear beyond this host; OSError.
+    """A listener at ``ADDRESS:PORT``. Raises OSError, and Invalid for a public address or remote clear text.
 
-    ``sent`` says what others could read on the way.
+    ``sent`` names what others could read.
     """
     match = PLACE.fullmatch(place)
     try:
@@ -44,9 +44,9 @@ def open_at(place: str, *, tls: bool, sent: str = "tokens and values") -> socket
 
 
 def open_file(path: Path) -> socket.socket:
-    """A listener that only this user's programs reach, by a socket in the file system. Raises Invalid, OSError.
+    """A Unix socket for this user's programs. Raises Invalid, OSError.
 
-    One that nobody listens at any more is replaced.
+    A socket without a listening process is replaced.
     """
     _remove_left(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -68,7 +68,7 @@ def server_tls(certificate: Path, key: Path) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
     try:
-        # A key with a passphrase would ask for it at the terminal.
+        # Otherwise a key with a passphrase would ask for it at the terminal.
         context.load_cert_chain(certificate, key, password="")
     except OSError:
         hint = "Check that both files can be read, are PEM, belong together, and that the key has no passphrase"

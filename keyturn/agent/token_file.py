@@ -1,6 +1,6 @@
-"""The token that keeps programs apart which may not read secrets: in a file that only those can read who may.
+"""The local token, in a file that only permitted programs can read.
 
-Where no file is named, ``AWS_TOKEN`` is it, or ``file://`` and the file it is in, as for AWS's agent.
+By default, ``AWS_TOKEN`` contains it, or ``file://`` and its path, as for AWS's agent.
 """
 
 import os
@@ -23,7 +23,7 @@ LONGEST: Final = 4096
 
 
 def token_from(env: Mapping[str, str], file: Path | None, mode: int = MODE) -> tuple[Sensitive, str]:
-    """The token, and where it is, for people. One that is missing is made, with ``mode``. Raises Invalid, OSError."""
+    """The token, and its place for messages. Creates a missing file with ``mode``. Raises Invalid, OSError."""
     text = env.get(VARIABLE, "")
     if file is None and text and not text.startswith("file://"):
         return _checked(text, VARIABLE), VARIABLE
@@ -33,7 +33,7 @@ def token_from(env: Mapping[str, str], file: Path | None, mode: int = MODE) -> t
 
 
 def default_file(env: Mapping[str, str]) -> Path:
-    """In the directory that systemd, or the session, has made for what does not outlive it. Raises Invalid."""
+    """A file in the runtime directory of systemd or the session. Raises Invalid."""
     for variable in ("RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"):
         if directory := env.get(variable, "").partition(":")[0]:
             return Path(directory) / NAME
@@ -42,7 +42,7 @@ def default_file(env: Mapping[str, str]) -> Path:
 
 
 def make_token(file: Path, mode: int = MODE) -> None:
-    """Put a new token of 256 bits there, unless there is one."""
+    """Write a new token of 256 bits, unless the file exists."""
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, MODE)
     except FileExistsError:
@@ -52,12 +52,12 @@ def make_token(file: Path, mode: int = MODE) -> None:
             os.fchmod(descriptor, mode)
             stream.write(f"{secrets.token_urlsafe(32)}\n")
     except OSError as error:
-        file.unlink()  # what holds no token would be refused at every later start
+        file.unlink()  # an empty file would be refused at every later start
         raise OSError(error.errno, error.strerror, str(file)) from None
 
 
 def read_token(file: Path) -> Sensitive:
-    """The token in a file that nobody else may write, nor all others read. Raises Invalid, OSError."""
+    """The token of a file that others may not read or write. Raises Invalid, OSError."""
     descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         about = os.fstat(descriptor)

@@ -1,4 +1,4 @@
-"""The wire of the AWS Secrets Manager Agent: what is asked for, how it is answered, and how it is refused.
+"""The wire format of the AWS Secrets Manager Agent: requests, answers and refusals.
 
 Source: aws/aws-secretsmanager-agent, ``server.rs``, ``parse.rs``, ``cache_manager.rs`` and ``output.rs`` of version 2.
 """
@@ -28,13 +28,13 @@ TRUTH: Final = {"true": True, "1": True, "false": False, "0": False}
 LONGEST_NAME: Final = 512
 """Characters, as AWS allows in a secret's name."""
 _REFUSED: Final = re.compile(r"[?#%\\*]|//|(?:^|/)\.{1,2}(?:/|$)|^/|/$|^\s|\s$")
-"""What could be read as another path by whoever is asked for it: a query, an escape, a step up."""
+"""Text that a source could read as a different path."""
 
 VERSIONS: Final = uuid.UUID("0c4f8f64-6a0e-5f3f-8d7a-3f7a3c1d9b52")
 
 
 class Refused(Exception):
-    """A request that is not answered; ``answer`` says why."""
+    """A request that is refused with ``answer``."""
 
     def __init__(self, answer: HttpAnswer) -> None:
         super().__init__(answer.status)
@@ -53,7 +53,7 @@ FAILED: Final = HttpAnswer(HTTPStatus.INTERNAL_SERVER_ERROR, '{"__type":"Interna
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which secret is asked for, by its name or ARN, and which version of it."""
+    """The requested secret, by name or ARN, and its version."""
 
     secret_id: str
     version_id: str = ""
@@ -62,7 +62,7 @@ class Wanted:
 
 
 def wanted_by(path: str, query: str) -> Wanted | None:
-    """What a GET of this address asks for; None for an address that is no secret's. Raises Refused."""
+    """The secret that a GET requests; None for other addresses. Raises Refused."""
     if path == GET:
         parameters = _parameters(query, PARAMETERS | {"secretId"})
         if not (name := parameters.pop("secretId", "")):
@@ -80,13 +80,13 @@ def wanted_by(path: str, query: str) -> Wanted | None:
 
 
 def insist_on_path(path: str) -> None:
-    """It names one secret, whoever reads it. Raises Invalid, which does not quote it."""
+    """Insist that every source reads the path as one secret. Raises Invalid, without quoting the path."""
     if len(path) > LONGEST_NAME or not path.isprintable() or _REFUSED.search(path):
         raise Invalid("read", "a secret", "its name is none", "Write the secret's path, or its name in AWS")
 
 
 def answer_of(secret: Secret, name: str, arn: str, text: str) -> HttpAnswer:
-    """A secret as GetSecretValue gives it; the moment is text, in seconds since 1970."""
+    """A secret as in GetSecretValue; the date is text, in seconds since 1970."""
     made_at = secret.made_at
     document = {
         "ARN": arn,
@@ -100,7 +100,7 @@ def answer_of(secret: Secret, name: str, arn: str, text: str) -> HttpAnswer:
 
 
 def version_id_of(secret: Secret) -> str:
-    """The version's id: AWS's own where the secret was read there, else a UUID of the hub's version."""
+    """The version's id: AWS's own, otherwise a UUID of the hub's version."""
     try:
         return str(uuid.UUID(secret.revision))
     except ValueError:
@@ -109,7 +109,7 @@ def version_id_of(secret: Secret) -> str:
 
 
 def insist_on_version(wanted: Wanted, secret: Secret) -> None:
-    """The version that is asked for is the one that is served, and there is no other. Raises Refused."""
+    """Insist that the requested version is the served one. Raises Refused."""
     if wanted.stage not in ("", CURRENT):
         raise Refused(_absent(f" value for staging label: {wanted.stage}"))
     if wanted.version_id and wanted.version_id != version_id_of(secret):
@@ -117,7 +117,7 @@ def insist_on_version(wanted: Wanted, secret: Secret) -> None:
 
 
 def refusal_of(error: KeyturnError) -> HttpAnswer:
-    """An error in the words and with the status that AWS has for it; its own text stays with whoever runs this."""
+    """An error with AWS's text and status, without its own text."""
     match error:
         case NotFound():
             return _absent(".")

@@ -1,1 +1,1 @@
-"""What an application uses to follow its secrets. Importing it loads no SDK."""
+"""The library with which an application follows its secrets. Importing it loads no SDK."""

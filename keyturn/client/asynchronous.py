@@ -1,4 +1,4 @@
-"""The same client for asyncio: what is kept is given at once, and what has to be read is read in a thread."""
+"""The client for asyncio, which reads in threads."""
 
 import asyncio
 import threading
@@ -16,7 +16,7 @@ from keyturn.core.sensitive import Sensitive
 
 
 class AsyncSecretClient:
-    """Asks ``client``, which other threads may ask beside it. Every method raises what its own raises."""
+    """Uses ``client``, which other threads may use too. Raises the client's errors."""
 
     def __init__(self, client: SecretClient) -> None:
         self.client = client
@@ -35,15 +35,15 @@ class AsyncSecretClient:
         return await asyncio.to_thread(self.client.field, path, name)
 
     async def get_many(self, paths: Iterable[str]) -> dict[str, Secret]:
-        """Several secrets, those that are not kept in as few calls as their source allows."""
+        """Several secrets; missing ones are read in as few calls as possible."""
         return await asyncio.to_thread(self.client.get_many, [*paths])
 
     async def refresh(self, path: str) -> Secret:
-        """Read it now, whatever is kept."""
+        """Read the secret now."""
         return await asyncio.to_thread(self.client.refresh, path)
 
     async def warm(self, paths: Iterable[str]) -> None:
-        """Read all of these before they are asked for."""
+        """Read all of these in advance."""
         await asyncio.to_thread(self.client.warm, [*paths])
 
     @asynccontextmanager
@@ -55,7 +55,7 @@ class AsyncSecretClient:
         replaced: bool = True,
         on_change: Callable[[Credential], object] | None = None,
     ) -> AsyncIterator[Credential]:
-        """A credential of this process's own, given back behind the block. ``on_change`` is called in a thread."""
+        """A credential for this process, revoked after the block. A thread calls ``on_change``."""
         open_leases.end_tidily()
         taking = asyncio.ensure_future(
             asyncio.to_thread(self.client.lease, path, ttl=ttl, replaced=replaced, on_change=on_change)
@@ -76,6 +76,6 @@ class AsyncSecretClient:
 
 
 def _give_back(taking: asyncio.Future[Credential]) -> None:
-    """What came once nobody waited for it any more."""
+    """Revoke a credential that arrived after its caller was cancelled."""
     if not taking.cancelled() and taking.exception() is None:
         threading.Thread(target=taking.result().close, name="keyturn-lease").start()

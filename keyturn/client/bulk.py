@@ -1,6 +1,6 @@
-"""Reading many secrets at once: those of one source in as few calls as it allows, all sources side by side.
+"""Reads many secrets with few calls, from all sources concurrently.
 
-A source is the hub, or a store. One that fails, or one name that is refused, takes nothing from the others.
+A failed source or a refused name does not affect the others.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,28 +19,28 @@ Name = tuple[str, str]
 
 
 class BulkReader(Protocol[T_co]):
-    """What can be read from: every :class:`keyturn.core.ports.stores.Store`, and the hub's adapter."""
+    """The reader of every :class:`keyturn.core.ports.stores.Store`, and of the hub's adapter."""
 
     def read_many(self, names: Sequence[str], /) -> Mapping[str, T_co]:
-        """What is served under these names now, in as few calls as possible; what is absent is left out."""
+        """The values of these names, in as few calls as possible, without absent ones."""
 
 
 @dataclass(frozen=True)
 class Bulk(Generic[T]):
-    """What was read, and why the rest was not; both in the order that was asked for, each name in one of them."""
+    """The values and the errors, in the requested order."""
 
     values: Mapping[Name, T] = field(repr=False)
     errors: Mapping[Name, KeyturnError]
 
     def all(self) -> Mapping[Name, T]:
-        """The values, where all of them are there. Raises the first error."""
+        """The values. Raises the first error."""
         for error in self.errors.values():
             raise error
         return self.values
 
 
 def read_many(sources: Mapping[str, BulkReader[T]], names: Iterable[Name]) -> Bulk[T]:
-    """Read each name from its source. Raises Invalid for a source that is not among ``sources``."""
+    """Read each name from its source. Raises Invalid for an unknown source."""
     wanted = list(dict.fromkeys(names))
     groups: dict[str, list[str]] = {}
     for source, name in wanted:
@@ -59,10 +59,10 @@ def read_many(sources: Mapping[str, BulkReader[T]], names: Iterable[Name]) -> Bu
 
 
 def _from(source: str, reader: BulkReader[T], names: Sequence[str]) -> dict[Name, T | KeyturnError]:
-    """What one source has to say to each name.
+    """The answers of one source.
 
-    A refusal may be of one name alone: the halves are then asked by themselves, until it stands alone. A source
-    that does not answer, or asks for a slower pace, is not asked again.
+    After a refusal, the halves are asked separately, down to the refused name. A source that does not answer, or
+    throttles, is not asked again.
     """
     try:
         values = reader.read_many(names)
@@ -77,5 +77,5 @@ def _from(source: str, reader: BulkReader[T], names: Sequence[str]) -> dict[Name
 
 
 def absent(source: str, name: str) -> KeyturnError:
-    """There is nothing of that name."""
+    """The error for an absent name."""
     return NotFound("read", f"{source}:{name}", "there is none", "Check the name, or sync it there")

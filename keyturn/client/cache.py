@@ -1,9 +1,8 @@
-"""What is kept of secrets that were read: how many, for how long, and what may still be given while nobody answers.
+"""Secrets kept in memory, with their lifetimes and limits.
 
-A hit is a lookup in a plain map, which Python does in C: no clock is read and nothing is counted there. What grows old
-is taken out of that map by :meth:`Cache.tick`, and whoever asks for it then takes the longer way. Room is made as by
-the CLOCK algorithm (Corbató, 1968), with one whole turn of the hand at once: what is in the map is left in the memory
-and out of the map, goes back into it when it is asked for, and what was not asked for since goes first.
+A hit is a plain map lookup in C, without reading a clock or counting. :meth:`Cache.tick` takes expired entries out of
+that map. Eviction follows the CLOCK algorithm (Corbató, 1968), with one whole sweep at once: all entries leave the map,
+and those without a lookup since are evicted first.
 """
 
 import heapq
@@ -24,11 +23,11 @@ from keyturn.client.secrets import Secret
 from keyturn.core.errors import TerminalError
 
 TIMERS_BESIDE: Final = 64
-"""So many timers that no longer matter are kept beside four for each entry."""
+"""Obsolete timers kept in addition to four for each entry."""
 
 
 class Hot(dict[str, Secret]):
-    """The map that hits are read from; what is not in it is asked of ``miss``."""
+    """The map for hits; ``miss`` answers for any other path."""
 
     __slots__ = ("_miss",)
 
@@ -41,53 +40,53 @@ class Hot(dict[str, Secret]):
 
 
 class Look(Enum):
-    """What is to be done about a secret that was asked for."""
+    """How to answer a lookup."""
 
     GIVE = auto()
     """Give it."""
     GIVE_AND_READ = auto()
-    """Give it, and read it again meanwhile."""
+    """Give it, and read it again in the background."""
     READ = auto()
     """Read it first."""
 
 
 @dataclass(slots=True)
 class Entry:
-    """A secret that is kept. All instants are those of one monotonic clock, in seconds."""
+    """A kept secret. All instants are seconds of one monotonic clock."""
 
     secret: Secret
     size: int
     policy: CachePolicy
     renew_at: float
-    """From then on it is read again as soon as somebody asks for it."""
+    """From then on, a lookup starts a background read."""
     fresh_until: float
     hot_until: float = 0.0
     retry_at: float = 0.0
-    """When sources are asked again that could not be asked; 0 where they could."""
+    """When sources that did not answer are asked again; 0 otherwise."""
 
     @property
     def ends_at(self) -> float:
-        """When it may not be given under any circumstances."""
+        """The instant from which it may never be given."""
         return self.fresh_until + max(self.policy.revalidate_ttl, self.policy.resurrect_ttl)
 
 
 @dataclass(frozen=True, slots=True)
 class Absence:
-    """Why there is nothing, and until when that is believed."""
+    """The error for an absent secret, and until when to believe it."""
 
     error: TerminalError
     until: float
 
 
 Timer = tuple[float, int, str, Entry]
-"""When an entry is to be looked at, and a number of its own, so that no two are compared further."""
+"""The instant of a check, a unique number as a tie-breaker, the path, and the entry."""
 
 
 class Cache:
-    """Secrets by their paths. Every method but the map's own lookup takes ``now``, and may be called by any thread.
+    """Secrets by path. Thread-safe. All but the map's lookup take ``now``.
 
-    At most ``max_entries`` and ``max_bytes`` (of names and values, as UTF-8) are kept. ``sooner`` is called when
-    :meth:`tick` is to be called sooner than it said last. ``offline`` hears of what is kept and what is let go.
+    The limits are ``max_entries``, and ``max_bytes`` of names and values as UTF-8. ``sooner`` is called when
+    :meth:`tick` is due earlier than it returned.
     """
 
     def __init__(
@@ -120,12 +119,12 @@ class Cache:
         return len(self._entries)
 
     def held(self, path: str) -> Secret | None:
-        """What is kept of it, however old."""
+        """The kept secret, however old."""
         entry = self._entries.get(path)
         return entry.secret if entry else None
 
     def look(self, path: str, now: float) -> tuple[Look, Secret | None]:
-        """What to do for somebody who asks. Raises the error that is known of what is not there."""
+        """How to answer a lookup. Raises the known error of an absent secret."""
         with self._lock:
             self._raise_absence(path, now)
             entry = self._entries.get(path)
@@ -135,9 +134,9 @@ class Cache:
             return self._look_at(path, entry, now)
 
     def put(self, secret: Secret, now: float, began: int = 0) -> bool:
-        """Keep what was read; False, and nothing is kept, for what is older than what was promised since.
+        """Keep a secret; False where it is older than a later promise.
 
-        ``began`` is what :meth:`Floors.clock` said before it was read.
+        ``began`` is the value of :meth:`Floors.clock` before its read.
         """
         with self._lock:
             if not self.floors.admits(secret, now, began):
@@ -153,9 +152,9 @@ class Cache:
             return True
 
     def adopt(self, secret: Secret, age: float, now: float, began: int) -> bool:
-        """Keep what was read ``age`` seconds ago, since no source can be asked; whether it may still be given.
+        """Keep a secret that was read ``age`` seconds ago; whether it may be given.
 
-        What is kept or believed of it by now is newer, and stays; ``began`` is as for :meth:`put`.
+        A secret or absence that is already kept is newer, and stays. ``began`` is as for :meth:`put`.
         """
         with self._lock:
             policy, size = self.policy_of(secret.path), size_of(secret)
@@ -172,7 +171,7 @@ class Cache:
             return True
 
     def put_absence(self, path: str, error: TerminalError, now: float) -> None:
-        """Believe for a while that there is nothing, or that it may not be read; what was kept of it is let go."""
+        """Drop the secret, and believe for ``neg_ttl`` that it is absent or forbidden."""
         with self._lock:
             self._drop(path)
             self.offline.forget(path)
@@ -181,7 +180,7 @@ class Cache:
                 self._absent.popitem(last=False)
 
     def failed(self, path: str, now: float) -> Secret | None:
-        """What may be given although it could not be read again; sources are left alone for a while then."""
+        """The secret to give after a failed read, without another attempt before ``retry_after``."""
         with self._lock:
             entry = self._entries.get(path)
             if entry is None or now >= max(entry.fresh_until, entry.fresh_until + entry.policy.resurrect_ttl):
@@ -190,25 +189,25 @@ class Cache:
             return self._give_old(path, entry, now)
 
     def promise(self, path: str, version: int, made_at: datetime, until: float) -> None:
-        """Give nothing older than this version, and nothing whose reading has begun before; see :class:`Floors`."""
+        """Give no version older than this one, and no result of an earlier read; see :class:`Floors`."""
         with self._lock:
             self.floors.promise(path, version, made_at, self.held(path), until)
             self.offline.let_go(path)
             self.forget(path)
 
     def settle(self, path: str) -> None:
-        """A source that tells no version was waited for; see :meth:`Floors.settle`."""
+        """End the wait for a source without versions; see :meth:`Floors.settle`."""
         with self._lock:
             self.floors.settle(path)
 
     def forget(self, path: str) -> None:
-        """Keep nothing of it."""
+        """Drop what is kept of a path."""
         with self._lock:
             self._drop(path)
             self._absent.pop(path, None)
 
     def clear(self) -> None:
-        """Keep nothing at all."""
+        """Drop everything."""
         with self._lock:
             for path in [*self._entries]:
                 self._drop(path)
@@ -216,17 +215,17 @@ class Cache:
             self._timers.clear()
 
     def paths(self) -> list[str]:
-        """What was asked for since the last look at it, or a turn of the hand ago."""
+        """The paths with a lookup since the last sweep."""
         with self._lock:
             return [*self.hot]
 
     def secrets(self) -> list[Secret]:
-        """All that is kept, however old."""
+        """All kept secrets, however old."""
         with self._lock:
             return [entry.secret for entry in self._entries.values()]
 
     def tick(self, now: float) -> float | None:
-        """Take what has grown old out of the map; the instant of the next time, None where nothing waits."""
+        """Take expired entries out of the map; the instant of the next call, if any."""
         with self._lock:
             while self._timers and self._timers[0][0] <= now:
                 _, _, path, entry = heapq.heappop(self._timers)
@@ -246,7 +245,7 @@ class Cache:
         return Look.READ, None
 
     def _give_old(self, path: str, entry: Entry, now: float) -> Secret:
-        """What could not be read again, until that is tried anew; it is stale from the moment that it was due."""
+        """A secret that could not be read again; stale once its policy required that."""
         if now < entry.fresh_until:
             return self._heat(path, entry, min(entry.retry_at, entry.fresh_until))
         entry.secret = entry.secret if entry.secret.stale else replace(entry.secret, stale=True)
@@ -316,6 +315,6 @@ class Cache:
 
 
 def size_of(secret: Secret) -> int:
-    """Bytes of the names and values, as UTF-8, which half a character of JSON's is none of."""
+    """Bytes of the names and values as UTF-8, with lone surrogates."""
     fields = secret.fields.items()
     return sum(len(text.encode(errors="surrogatepass")) for name, value in fields for text in (name, value.reveal()))

@@ -1,4 +1,4 @@
-"""Secrets for a program that asks for them all the time: from memory while that is right, and from their sources else.
+"""Secrets for a program that reads them often, from memory or their sources.
 
 client = SecretClient([HubSource(hub), StoreSource(aws)])
 password = client.get("ml-training/database")["password"].reveal()
@@ -41,14 +41,12 @@ Sources = Sequence[SecretSource] | Callable[[], Sequence[SecretSource]]
 
 
 class SecretClient:
-    """Reads secrets from the first of ``sources`` that answers, and keeps them for as long as their policy says.
+    """Reads secrets from the first of ``sources`` that answers, and keeps them as their policy allows. Thread-safe.
 
-    ``policies`` are for paths that fit a pattern (``payments/**``), the first that fits; ``policy`` is for all others.
-    Every ``poll`` seconds the source is asked whether what is in use has another version, 0 for never: a backstop for
-    notices that did not arrive. ``patience`` is for how many seconds a source may lag behind a notice. Processes of one
-    ``host`` group share notices and reads. Serves many threads. A child that was forked begins with nothing kept; it
-    may read where ``sources`` are given as a function, which opens them anew there. ``offline`` keeps what a restart
-    would lose. ``posts`` tells of what was read from a source.
+    The first matching pattern in ``policies`` (``payments/**``) applies, otherwise ``policy``. Every ``poll`` seconds,
+    0 for never, the source is asked for new versions, in case notices were lost. A source may lag behind a notice by
+    ``patience`` seconds. Processes of one ``host`` group share notices and reads. A forked child starts empty, and may
+    read only where ``sources`` is a function.
     """
 
     def __init__(
@@ -83,14 +81,14 @@ class SecretClient:
         os.register_at_fork(after_in_child=_beginning_of(weakref.ref(self)))
 
     def get(self, path: str) -> Secret:
-        """The secret, from memory where it is kept.
+        """Return the secret, from memory where it is kept.
 
-        Raises NotFound and Denied, and what sources raise where nothing is kept that may be given instead.
+        Raises NotFound, Denied, and a source's error where no kept secret may be given.
         """
         return self._cache.hot[path]
 
     def kept(self, path: str) -> Secret | None:
-        """The secret where it may be given at once; None where it has to be looked for."""
+        """The secret where it may be given without a read; otherwise None."""
         return dict.get(self._cache.hot, path)
 
     def get_json(self, path: str) -> dict[str, Any]:
@@ -98,35 +96,35 @@ class SecretClient:
         return self.get(path).fields.reveal()
 
     def field(self, path: str, name: str) -> Sensitive:
-        """One field. Raises NotFound where the secret has none of that name."""
+        """One field. Raises NotFound where there is none of that name."""
         return self.get(path).field(name)
 
     def get_many(self, paths: Iterable[str]) -> dict[str, Secret]:
-        """Several secrets; those that are not kept are read in as few calls as their source allows.
+        """Several secrets; missing ones are read in as few calls as possible.
 
-        Raises the first error, once all others are read: they are kept, so that to ask again costs little.
+        Raises the first error after reading all others.
         """
         answers: dict[str, Secret | KeyturnError | None] = {path: self.kept(path) for path in paths}
         answers |= self._reader.read_many([path for path, secret in answers.items() if secret is None])
         return dict(_given(answers))
 
     def refresh(self, path: str) -> Secret:
-        """Read it now, whatever is kept; where no source can be asked, that is raised, and what is kept stays."""
+        """Read the secret now. Where no source answers, that is raised, and the kept secret stays."""
         return self._reader.fresh(path)
 
     def warm(self, paths: Iterable[str]) -> None:
-        """Read all of these before they are asked for. Raises the first error, once all others are read.
+        """Read all of these in advance. Raises the first error after reading all others.
 
-        A path may be a pattern, such as ``ml-training/*``, or ``payments/**`` for what lies deeper too. Raises Invalid
-        where no source can list secrets, or more fit than are kept.
+        A path may be a pattern: ``ml-training/*``, or ``payments/**`` for any depth. Raises Invalid where no source can
+        list, or above ``max_entries``.
         """
         self.get_many(expand(paths, self._failover().below, self._limits[0]))
 
     def watch(self, path: str, callback: Callback) -> Callable[[], None]:
-        """Call ``callback`` with each version after the one that is served now; calling what is returned ends that.
+        """Call ``callback`` with each later version, until the returned function is called.
 
-        It is called by the thread that has read the new version, or by one of the client's own where the program waits
-        for that. What it raises is logged by its class alone.
+        The reading thread calls it, or a thread of the client where the program waits for the read. An exception is
+        logged by its class only.
         """
         return self._watches.add(self.get(path), callback)
 
@@ -138,11 +136,10 @@ class SecretClient:
         replaced: bool = True,
         on_change: "Callable[[Credential], object] | None" = None,
     ) -> "Credential":
-        """A dynamic credential of this process's own, such as of ``database/creds/ml-reader``; ``with`` gives it back.
+        """Take a dynamic credential for this process, such as ``database/creds/ml-reader``, to use in a ``with`` block.
 
-        It is renewed for ``ttl`` seconds at a time, None for the role's default: so long it outlives a process that was
-        killed. ``on_change`` is called when another has taken its place, as it does at the end of its longest life
-        where it is to be ``replaced``, and when it has ended. Raises what the hub raises.
+        It is renewed for ``ttl`` seconds at a time, None for the role's default, and outlives a killed process that
+        long. ``on_change`` is called when it ends or is ``replaced``. Raises the hub's errors.
         """
 
         from keyturn.client.credentials import Credential
@@ -153,24 +150,23 @@ class SecretClient:
         return self._failover().lease(path, take)
 
     def told(self, notice: Notice) -> None:
-        """Take a notice: what it has made old is let go of at once, and what is in use is read as it was promised.
+        """Apply a notice: drop old secrets, and read those in use at the promised version.
 
-        When it returns, no :meth:`get` that begins then gives what the notice has ended, in any process of the host's
-        group. Raises what a source raises; where it lags, it is waited for; and Unavailable where a process that lives
-        has not taken the notice. A revoked secret that nothing replaces is not given from then on, even by a source
-        that still has it, which nobody waits for.
+        No :meth:`get` that begins after the return gives what the notice has ended, in any process of the host's group.
+        Waits for a lagging source, and raises its errors. Raises Unavailable where a living process has not taken the
+        notice. A revoked secret without a replacement is not given again, and its source is not waited for.
         """
         self._promises.told(notice)
 
     def hear(self, listener: Callable[[Notice], object]) -> Callable[[], None]:
-        """Call it with each notice that another process of the host was told, once this one has taken it.
+        """Call ``listener`` with each notice of the host's other processes, after applying it.
 
-        What it raises holds the acknowledgement up; calling what is returned ends that. A pool does it by itself.
+        An exception delays the acknowledgement. The returned function ends the calls. A pool registers itself.
         """
         return self._promises.hear(listener)
 
     def in_force(self, notice: Notice) -> Secret | None:
-        """What is to be used behind a notice; None where it was revoked and nothing has taken its place."""
+        """The secret to use after a notice; None if revoked without a replacement."""
         try:
             return self.get(notice.secret_path)
         except KeyturnError as error:
@@ -179,29 +175,29 @@ class SecretClient:
             return None
 
     def tend(self) -> float | None:
-        """Let go of what is old by now; the instant of the next time. A thread of the client's own calls it."""
+        """Drop expired secrets, and return the instant of the next call."""
         return self._cache.tick(self._clock())
 
     def policy_of(self, path: str) -> CachePolicy:
-        """The policy that holds for a secret."""
+        """The policy of a secret."""
         return self._policies.of(path)
 
     def secrets(self) -> list[Secret]:
-        """All that is kept now, however old."""
+        """All kept secrets, however old."""
         return self._cache.secrets()
 
     @property
     def size(self) -> int:
-        """Bytes of the names and values that are kept, as UTF-8."""
+        """Bytes of the kept names and values, as UTF-8."""
         return self._cache.bytes
 
     @property
     def health(self) -> dict[str, KeyturnError | None]:
-        """The sources that were opened, and how each has failed that did not answer when it was asked last."""
+        """The opened sources, each with the error of its last call, if any."""
         return self._opened.health if self._opened else {}
 
     def close(self) -> None:
-        """Keep nothing and read nothing any more."""
+        """Drop all secrets and stop reading."""
         self._closed = True
         self._keeper.stop()
         self._cache.clear()
@@ -237,7 +233,7 @@ class SecretClient:
         )
         self._offline.begin(self._cache, self.statistics, self._recall)
         self._peers.serve(self._promises)
-        # In the place of the method: a hit is then one call, of the map's own lookup.
+        # Replaces the method, so that a hit is one call of the map's lookup.
         self.get = self._cache.hot.__getitem__  # type: ignore[method-assign, assignment]
 
     def _failover(self) -> Failover:
@@ -278,7 +274,7 @@ class SecretClient:
                 self._reader.outdated(path)
                 self._keeper.renew(path)
             elif held is None and path in self._watches and path in revisions:
-                # Nobody asks for it any more, but somebody watches it.
+                # No caller asks for it any more, but a watch exists.
                 self._keeper.renew(path)
 
 

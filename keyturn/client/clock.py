@@ -1,11 +1,11 @@
-"""The clock that a client counts by: nobody sets it, and it goes on while the machine sleeps."""
+"""The client's clock, which can't be set, and includes suspended time."""
 
 import time
 
 
 def elapsed() -> float:
-    """Seconds since some moment, those too in which the machine slept.
+    """Seconds since a fixed moment, including suspended time.
 
-    :func:`time.monotonic` leaves those out on Linux (source: clock_gettime(2), CLOCK_BOOTTIME).
+    :func:`time.monotonic` excludes it on Linux (source: clock_gettime(2), CLOCK_BOOTTIME).
     """
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

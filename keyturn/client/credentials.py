@@ -1,4 +1,4 @@
-"""A credential of a process's own: an engine makes it, it is renewed while the process lives, and given back at last.
+"""A leased credential for one process, renewed by a thread and revoked at the end.
 
 with client.lease("database/creds/ml-reader") as credential:
     login = credential.fields
@@ -25,22 +25,22 @@ from keyturn.core.sensitive import SecretFields, Sensitive
 log = logging.getLogger(__name__)
 
 RENEWED: Final = (0.5, 0.65)
-"""It is renewed between these shares of its life, so that a thousand jobs that begin together are not one moment's."""
+"""The shares of its life between which a lease is renewed, so that concurrent jobs renew at different times."""
 LONGEST_SLEEP: Final = 30.0
-"""Seconds; a machine that has slept sees then what is over."""
+"""Seconds to notice an expired lease after a suspension."""
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 30.0
 SHORTEST_PAUSE: Final = 0.2
-"""Seconds between two tries to renew; no longer than a quarter of what is left."""
+"""Seconds between two attempts to renew; at most a quarter of the time left."""
 BETTER: Final = 1.5
-"""By so much a new lease has to last longer than what is left of the one before, or it is not worth having."""
+"""The factor by which a new lease has to outlast the previous one."""
 
 Watcher = Callable[["Credential"], object]
 
 
 @dataclass(frozen=True)
 class Term:
-    """A lease as it was issued or renewed last, by a call that began at ``began``; ``fresh`` until it is renewed."""
+    """A lease as last issued or renewed at ``began``; ``fresh`` until it is renewed."""
 
     lease: IssuedLease
     began: float
@@ -49,36 +49,36 @@ class Term:
 
     @property
     def left(self) -> float:
-        """Seconds that it had then."""
+        """Seconds from ``began`` to its end."""
         return self.lease.ttl.total_seconds()
 
     @property
     def ends(self) -> float:
-        """When it ends."""
+        """The instant of its end."""
         return self.began + self.left
 
     @property
     def renewal(self) -> float:
-        """When to renew it."""
+        """The instant of its renewal."""
         return self.began + self.left * random.uniform(*RENEWED)  # noqa: S311  it keeps processes apart
 
 
 @dataclass(frozen=True)
 class Ending:
-    """What has ended a credential, and what to do about it."""
+    """Why a credential has ended, and a hint."""
 
     problem: str
     hint: str
 
 
 class Credential:
-    """A credential that is this process's alone; a thread renews it. Serves many threads.
+    """A credential that belongs to this process, renewed by a thread. Thread-safe.
 
-    Where it can't be renewed any longer, as at the role's ``max_ttl``, a new one takes its place unless ``replaced`` is
-    false, and the one before lives until its own end. It has ended where the hub refuses to renew it, as when an
-    incident has revoked it, and where its time was over before the hub answered: no other is taken then.
-    ``on_change`` is called with it after either, by that thread. Leaving a ``with`` block, or :meth:`close`, gives it
-    back, and so do the process's end and SIGTERM. A process that was forked owns nothing of its parent's.
+    A new lease replaces one that can't be renewed further, as at the role's ``max_ttl``, unless ``replaced`` is false.
+    The previous lease lives until its own end. The credential ends without a replacement where the hub refuses a
+    renewal, as after a revocation, or does not answer before it expires. The thread calls ``on_change`` after a
+    replacement or end. A ``with`` block, :meth:`close`, the process's end and SIGTERM revoke it. A forked process does
+    not own it.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class Credential:
 
     @property
     def fields(self) -> SecretFields:
-        """What the engine has made, all of one credential. Raises Missing where that has ended."""
+        """The issued fields, all of one credential. Raises Missing after its end."""
         term = self._term
         self._insist_on_life(term)
         return term.lease.fields
@@ -131,12 +131,12 @@ class Credential:
 
     @property
     def lease_id(self) -> str:
-        """The hub's name of the lease; no secret."""
+        """The hub's name of the lease, which is not secret."""
         return self._term.lease.lease_id
 
     @property
     def expires_at(self) -> datetime:
-        """When it ends unless it is renewed before, by this machine's clock."""
+        """The time of its end unless renewed, by this machine's clock."""
         return self._term.expires_at
 
     @property
@@ -146,17 +146,17 @@ class Credential:
 
     @property
     def expired(self) -> bool:
-        """Whether it has ended, however: by its time, by the hub's refusal, or given back."""
+        """Whether it expired, the hub refused it, or it was revoked here."""
         return self._ending(self._term) is not None
 
     @property
     def ended(self) -> str:
-        """What has ended it, in words; empty while it holds."""
+        """The reason why it has ended; empty while it is valid."""
         ending = self._ending(self._term)
         return ending.problem if ending else ""
 
     def renew(self) -> None:
-        """Renew it now, as where a login with it is refused; what is not renewable is left as it is.
+        """Renew it now, as after a refused login, where it can be renewed.
 
         Raises Missing where it has ended, and Unavailable.
         """
@@ -174,7 +174,7 @@ class Credential:
         self._insist_on_life(self._term)
 
     def close(self) -> None:
-        """Give it back: its lease is revoked. Where the hub can't be reached, that is logged, and its time ends it."""
+        """Revoke its leases. Where the hub can't be reached, they expire."""
         if self._pid != getpid() or self._stopped.is_set():
             return
         self._stopped.set()
@@ -208,9 +208,9 @@ class Credential:
                 return
 
     def _tend(self) -> float:
-        """Renew it; the instant of the next time."""
+        """Renew it, and return the instant of the next renewal."""
         try:
-            if not self.expired:  # as it also is once it was given back
+            if not self.expired:  # true also once it was revoked here
                 self._renew()
                 return self._due()
         except (TransientError, Unproven) as error:
@@ -229,7 +229,7 @@ class Credential:
         return self._clock()
 
     def _renew(self) -> None:
-        """Renew the lease, or let another take its place where that gives it less than half of its time."""
+        """Renew the lease, or replace it below half of its time."""
         renewed = self._renewed()
         if renewed:
             self._term, self._full = renewed, max(self._full, self._aim(renewed))
@@ -244,7 +244,7 @@ class Credential:
         return self._timed(lambda: self._lessor.renew_lease(lease, wanted), fresh=False)
 
     def _replace(self) -> None:
-        """Take another one, unless that would end as soon."""
+        """Take a new lease, unless that would end almost as soon."""
         self._spent = not self._replaced
         if self._spent:
             return
@@ -271,11 +271,11 @@ class Credential:
         return Term(lease, began, at + lease.ttl, fresh)
 
     def _aim(self, term: Term) -> float:
-        """How many seconds a renewal is to give."""
+        """The seconds that a renewal should give."""
         return min(term.left, self._ttl or term.left)
 
     def _due(self) -> float:
-        """When it is to be renewed: at once where the role's default would let it outlive a killed process for long."""
+        """When to renew it: at once if it would outlive a killed process too long."""
         term = self._term
         if self._spent:
             return term.ends
@@ -296,7 +296,7 @@ class Credential:
             raise Missing("use", term.lease.lease_id, ending.problem, ending.hint)
 
     def _refused(self, error: KeyturnError) -> None:
-        """Whatever still works with it is not to be relied on."""
+        """End the credential, even if a login with it still works."""
         problem = f"the hub does not renew it ({error.problem}): it was revoked, or the login that took it has ended"
         self._end = Ending(problem, "Find out who has ended it, and why, before another one is taken")
 
@@ -304,7 +304,7 @@ class Credential:
         return self._term.lease.lease_id, self._end is not None
 
     def _tell(self) -> None:
-        """Say what has changed, once."""
+        """Log a change and call ``on_change``, once for each change."""
         with self._tending:
             state = self._state()
             if state == self._reported or self._stopped.is_set():

@@ -1,4 +1,4 @@
-"""Several sources of the same secrets: the next is asked where one does not answer, and the first again later."""
+"""Several sources of the same secrets, each used while those before it do not answer."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -17,38 +17,38 @@ T = TypeVar("T")
 
 FIRST_REST: Final = 1.0
 LONGEST_REST: Final = 30.0
-"""Seconds for which a source that does not answer is left alone: twice as long each time."""
+"""Seconds before a source that did not answer is asked again; doubled each time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """A source is left alone for so many ``seconds``, ``until`` then, since it failed with ``error``."""
+    """A source failed with ``error``, and is not asked for ``seconds``, until ``until``."""
 
     error: TransientError
     seconds: float
     until: float
 
     def of(self, path: str) -> TransientError:
-        """The same said of another secret, which is not asked for meanwhile."""
+        """The same error for another secret."""
         return type(self.error)("read", path, self.error.problem, self.error.hint)
 
 
 @dataclass
 class Breaker:
-    """How a source has answered lately; it has no ``rest`` while it answers."""
+    """The recent state of a source."""
 
     source: SecretSource
     rest: Rest | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def answered(self) -> None:
-        """It did: it is asked in its turn again."""
+        """Record an answer, so that the source is asked again."""
         if self.rest:
             with self.lock:
                 self.rest = None
 
     def failed(self, error: TransientError, now: float) -> None:
-        """It did not. Of several that ask at once, the first one's failure counts."""
+        """Record a failure; of concurrent ones, only the first counts."""
         with self.lock:
             if self.rest is None or now >= self.rest.until:
                 seconds = min(LONGEST_REST, 2 * self.rest.seconds) if self.rest else FIRST_REST
@@ -56,7 +56,7 @@ class Breaker:
 
 
 class Failover:
-    """Asks sources in their order. ``clock`` is monotonic, in seconds. Raises Invalid where there are none."""
+    """Asks sources in order. ``clock`` is monotonic, in seconds. Raises Invalid without a source."""
 
     def __init__(self, sources: Sequence[SecretSource], clock: Callable[[], float]) -> None:
         if not sources:
@@ -66,14 +66,14 @@ class Failover:
 
     @property
     def health(self) -> dict[str, KeyturnError | None]:
-        """All sources by their names, and how each has failed that did not answer when it was asked last."""
+        """See :attr:`SecretClient.health`."""
         return {each.source.name: each.rest.error if each.rest else None for each in self._breakers}
 
     def read(self, path: str, fits: Callable[[Secret], bool]) -> Secret:
-        """The secret from the first that answers and whose answer ``fits``; that there is none is an answer, too.
+        """The secret from the first source that answers with one that ``fits``; NotFound is an answer too.
 
-        Raises Unavailable where all that answered serve what does not fit, and else the first failure; NotServed where
-        none of them has a place for it.
+        Raises Unavailable where no answer fits, otherwise the first failure. Raises NotServed where no source has a
+        place for it.
         """
         errors: list[KeyturnError] = []
         for breaker in self._awake(errors, path=path):
@@ -96,7 +96,7 @@ class Failover:
         raise next((error for error in errors if not isinstance(error, NotServed)), errors[0])
 
     def read_many(self, paths: Sequence[str], fits: Callable[[Secret], bool]) -> dict[str, Secret]:
-        """What the first that answers serves of these, and fits; whatever is left is to be read by itself."""
+        """The secrets that the first answering source serves, and that fit."""
         for breaker in self._awake([]):
             try:
                 served = _proven(partial(breaker.source.read_many, paths))
@@ -110,11 +110,11 @@ class Failover:
         return {}
 
     def versions(self, paths: Sequence[str]) -> tuple[str, dict[str, str]]:
-        """The first source that answers, and which revisions it serves. Raises KeyturnError where none does."""
+        """The first answering source, and its revisions. Raises KeyturnError where none answers."""
         return self._first(self._breakers, lambda source: (source.name, dict(source.versions(paths))))
 
     def below(self, folder: str) -> Sequence[str]:
-        """The paths of all secrets below a folder, by the first that answers of those that can list them.
+        """The paths of all secrets below a folder, from the first answering source that can list.
 
         Raises Invalid where none can.
         """
@@ -125,7 +125,7 @@ class Failover:
         return self._first(listing, lambda source: cast(Lists, source).below(folder))
 
     def lease(self, path: str, take: "Callable[[Lessor], T]") -> T:
-        """What ``take`` makes of the first that answers of those that give leases. Raises Invalid where none does."""
+        """The result of ``take`` for the first answering source with leases. Raises Invalid without one."""
         lending = [each for each in self._breakers if capability(each.source, Lends)]
         if not lending:
             problem = "none of the client's sources gives leases"
@@ -146,7 +146,7 @@ class Failover:
         raise errors[0]
 
     def _awake(self, errors: list[KeyturnError], breakers: Sequence[Breaker] = (), path: str = "") -> Iterator[Breaker]:
-        """Those that do not rest; of those that do, their last failure is added to ``errors``."""
+        """The sources to ask; ``errors`` receives the others' last failures."""
         for breaker in breakers or self._breakers:
             rest = breaker.rest
             if rest and self._clock() < rest.until:
@@ -156,7 +156,7 @@ class Failover:
 
 
 def _proven(ask: Callable[[], T]) -> T:
-    """What is answered. Where that may be somebody else than the source, this is away, and not refusing a login."""
+    """Return the answer. One that may not come from the source counts as Unavailable, not as a refused login."""
     try:
         return ask()
     except Unproven as error:
@@ -164,7 +164,7 @@ def _proven(ask: Callable[[], T]) -> T:
 
 
 def lagging(secret: Secret) -> Unavailable:
-    """What was served is older than what was seen or promised."""
+    """The error for a secret that is older than a seen or promised one."""
     shown = f"version {secret.version}" if secret.version is not None else "what it served before"
     problem = f"it still serves {shown}, and a newer one was seen or promised"
     return Unavailable("read", f"{secret.source}:{secret.path}", problem, "See whether the newer one was synced there")

@@ -1,4 +1,4 @@
-"""What a client does behind the program's back: let go of what is old, read again what is due, ask for new versions."""
+"""A client's background work: drop expired secrets, read due ones, ask for new versions."""
 
 import logging
 import threading
@@ -11,16 +11,15 @@ from keyturn.core.errors import KeyturnError
 log = logging.getLogger(__name__)
 
 THREADS: Final = 4
-"""How many secrets are read again side by side."""
+"""Concurrent background reads."""
 LONGEST_SLEEP: Final = 1.0
-"""Seconds: no wait ends sooner for the time that the machine has slept meanwhile, so what is over is seen after it."""
+"""Seconds; bounds the delay after a suspension, which waits don't count."""
 
 
 class Keeper:
-    """A thread that begins when it is first needed, and ends with the process or with :meth:`stop`.
+    """A thread that starts on first use, and ends with the process or with :meth:`stop`.
 
-    ``tend`` does what is due, and says when it is to be called again. ``read`` reads one secret again; what it raises
-    is logged.
+    ``tend`` returns the instant of its next call. An exception of ``read`` is logged.
     """
 
     def __init__(
@@ -44,7 +43,7 @@ class Keeper:
         self._pool: ThreadPoolExecutor | None = None
 
     def wake(self) -> None:
-        """Something is due sooner than was said; the thread begins where there is none."""
+        """Call ``tend`` earlier, and start the thread if necessary."""
         with self._changed:
             if self._thread is None and not self._stopped:
                 self._thread = threading.Thread(target=self._run, name="keyturn-client", daemon=True)
@@ -53,7 +52,7 @@ class Keeper:
             self._changed.notify()
 
     def renew(self, path: str) -> None:
-        """Read it again in another thread, unless one is at it."""
+        """Read a secret in another thread, unless that is in progress."""
         with self._changed:
             if self._stopped or path in self._under_way:
                 return
@@ -63,14 +62,14 @@ class Keeper:
             self._pool.submit(self._renew, path)
 
     def later(self, call: Callable[[], object]) -> None:
-        """Call it in another thread, unless this was stopped."""
+        """Call ``call`` in another thread, unless this was stopped."""
         with self._changed:
             if not self._stopped:
                 self._pool = self._pool or ThreadPoolExecutor(THREADS, "keyturn-client")
                 self._pool.submit(call)
 
     def stop(self) -> None:
-        """End the thread, after what it is at."""
+        """End the thread after its current work."""
         with self._changed:
             self._stopped = True
             self._changed.notify()

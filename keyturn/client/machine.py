@@ -1,4 +1,4 @@
-"""Which machine this is, and its clocks: the one that a person may set, and the one that nobody may."""
+"""This machine's identity and its clocks: one that can be set, and one that can't."""
 
 import hashlib
 import socket
@@ -11,17 +11,18 @@ from typing import Final
 from keyturn.client.clock import elapsed
 
 MACHINE_ID: Final = Path("/etc/machine-id")
-"""Made when a system is installed, the same over restarts (source: machine-id(5)). It shall not be told to others."""
+"""Created at installation, stable over restarts, and not to be disclosed (source: machine-id(5))."""
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
-"""Another after each boot (source: random(4))."""
+"""Different after each boot (source: random(4))."""
 NO_ID: Final = ("", "uninitialized")
 DIGITS: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """``host`` and ``boot`` tell machines and boots apart; ``now`` is in seconds since 1970, ``elapsed`` since some
-    moment of this boot, those too in which the machine slept.
+    """The ids of machine and boot. ``now`` is in seconds since 1970.
+
+    ``elapsed`` is in seconds of this boot, including suspended time.
     """
 
     host: str
@@ -31,7 +32,7 @@ class Machine:
 
 
 def this_machine(host: str = "") -> Machine:
-    """The machine that this runs on; ``host`` is what to tell it by where its own id is no use, as in a container."""
+    """This machine; ``host`` replaces its machine id, as in a container."""
     identity = f"{host or _read(MACHINE_ID) or socket.gethostname()}"
     digest = hashlib.sha256(b"keyturn offline cache\0" + identity.encode()).hexdigest()
     return Machine(digest[:DIGITS], _read(BOOT_ID), time.time, elapsed)

@@ -1,6 +1,6 @@
-"""What a client tells of itself in numbers, for whatever collects them. Reading them costs a hit nothing.
+"""A client's metrics for any collector. Reading them adds no cost to a hit.
 
-Hits are not among them: to count one takes longer than to serve it. Count them where they are asked for, if need be.
+Hits are not counted, because counting one takes longer than serving it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,21 +15,21 @@ from keyturn.client.statistics import Event
 T = TypeVar("T")
 
 Samples = Mapping[tuple[str, ...], float]
-"""A value for each set of labels' texts, in the order of the metric's labels."""
+"""A value for each set of label texts, in the metric's order."""
 
 
 class Kind(StrEnum):
-    """What a number may do."""
+    """How a metric may change."""
 
     COUNTER = "counter"
-    """Grow."""
+    """Only increases."""
     GAUGE = "gauge"
-    """Grow and shrink."""
+    """Increases and decreases."""
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """How many observations were at most each of ``bounds``, which grow, how many there were, and their sum."""
+    """The numbers of observations up to each of the ascending ``bounds``, their total, and their sum."""
 
     bounds: tuple[float, ...]
     counts: tuple[int, ...]
@@ -38,12 +38,12 @@ class Distribution:
 
 
 Distributions = Mapping[tuple[str, ...], Distribution]
-"""A distribution for each set of labels' texts."""
+"""A distribution for each set of label texts."""
 
 
 @dataclass(frozen=True)
 class Histogram(Generic[T]):
-    """One distribution, or several that ``labels`` tell apart; otherwise as :class:`Metric`."""
+    """One distribution, or one for each set of ``labels``; otherwise as :class:`Metric`."""
 
     name: str
     help: str
@@ -54,10 +54,7 @@ class Histogram(Generic[T]):
 
 @dataclass(frozen=True)
 class Metric(Generic[T]):
-    """One number of a client or the like, or several that ``labels`` tell apart.
-
-    ``name`` has no prefix, ``unit`` is UCUM's.
-    """
+    """One metric, or one for each set of ``labels``. ``name`` has no prefix; ``unit`` is a UCUM unit."""
 
     name: str
     kind: Kind
@@ -80,12 +77,12 @@ COUNTERS: Final = {
 
 
 def metrics(*, per_secret: bool = False) -> Sequence[Metric[SecretClient]]:
-    """All of them; ``per_secret`` adds the age and version of each that is kept, whose path is then a label."""
+    """All metrics; ``per_secret`` adds the age and version of each secret, with its path as a label."""
     return [*_of_all(), *(_of_each() if per_secret else ())]
 
 
 def named(clients: SecretClient | Mapping[str, SecretClient]) -> Mapping[str, SecretClient]:
-    """Clients by their names, where one has none."""
+    """The clients by name; a single one is named ``default``."""
     return {"default": clients} if isinstance(clients, SecretClient) else clients
 
 

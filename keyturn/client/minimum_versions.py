@@ -1,4 +1,4 @@
-"""Which versions are too old to be given: a newer one was seen, or promised by a notice."""
+"""Versions that are too old, after a newer one was seen or promised."""
 
 import itertools
 from collections import OrderedDict
@@ -14,11 +14,10 @@ NOTHING: Final = ("", "")
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """The oldest version to be taken, until then.
+    """The oldest version to accept, until ``until``.
 
-    ``promised`` is the instant, by :meth:`Floors.clock`, before which no read may have begun: what was read earlier
-    may be what has ended. ``superseded`` is the revision, by its source, that was served when it was promised, for
-    sources that know no version.
+    No read may have begun before ``promised``, by :meth:`Floors.clock`. ``superseded`` is the source and revision
+    served at the promise, for sources without versions.
     """
 
     version: int
@@ -28,7 +27,7 @@ class Floor:
     superseded: tuple[str, str] = NOTHING
 
     def admits(self, secret: Secret) -> bool:
-        """Whether this is no older. A secret that was removed and made again is counted from 1, and made later."""
+        """Whether the secret is not older. One that was created again starts at 1, with a later time."""
         if secret.version is None:
             return (secret.source, secret.revision) != self.superseded
         if secret.version >= self.version:
@@ -38,7 +37,7 @@ class Floor:
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """What a source that knows no version serves, when that was first read, and the version it is for all we know."""
+    """What a source without versions serves, its first read, and its assumed version."""
 
     served: tuple[str, str]
     first_read_at: datetime
@@ -46,13 +45,13 @@ class Sighting:
     made_at: datetime | None
 
     def outlives(self, version: int, made_at: datetime) -> bool:
-        """Whether it is what such a notice tells of: it was read behind one, or served since that version was made."""
+        """Whether it satisfies such a notice: read after it, or first served after its version was made."""
         remade = self.version > version and self.made_at is not None and made_at > self.made_at
         return (self.version >= version and not remade) or self.first_read_at > made_at
 
 
 class Floors:
-    """At most ``limit`` of them; those that were set first go first."""
+    """At most ``limit`` floors; the oldest are dropped first."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -62,18 +61,18 @@ class Floors:
         self._clock = 0
 
     def clock(self) -> int:
-        """A number that grows with each promise: ask it before a read begins."""
+        """A number that grows with each promise; take it before a read."""
         return self._clock
 
     def admits(self, secret: Secret, now: float, began: int) -> bool:
-        """Whether a secret that was read may be given; ``began`` is what :meth:`clock` said before."""
+        """Whether a secret may be given; ``began`` is :meth:`clock` before its read."""
         floor = self._floors.get(secret.path)
         if floor is None or now >= floor.until:
             return True
         return began >= floor.promised and floor.admits(secret)
 
     def reached(self, secret: Secret, until: float) -> None:
-        """Insist on this version, which is served now."""
+        """Require this version from now on."""
         floor = self._floors.get(secret.path)
         if secret.version is None:
             self._saw(secret, floor)
@@ -81,7 +80,7 @@ class Floors:
             self._set(secret.path, Floor(secret.version, secret.made_at, until, floor.promised if floor else 0))
 
     def promise(self, path: str, version: int, made_at: datetime, held: Secret | None, until: float) -> None:
-        """Insist on what a notice has told of, read from now on; an older notice lowers nothing."""
+        """Require a notice's version, read from now on, unless a newer one is required."""
         self._clock = next(self._events)
         floor = self._floors.get(path)
         superseded = self._superseded(held, version, made_at) if held else floor.superseded if floor else NOTHING
@@ -90,7 +89,7 @@ class Floors:
         self._set(path, Floor(version, made_at, until, self._clock, superseded))
 
     def settle(self, path: str) -> None:
-        """What is served now is what was promised: its source was waited for, and tells no version."""
+        """Accept what a source without versions serves now as the promised version."""
         if (floor := self._floors.get(path)) and floor.superseded != NOTHING:
             self._floors[path] = replace(floor, superseded=NOTHING)
 

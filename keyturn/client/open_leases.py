@@ -1,7 +1,6 @@
-"""What of this process has to be given back: at its end, and where somebody ends it by SIGTERM.
+"""The leases of this process, revoked at its end and on SIGTERM.
 
-A process that is told to end goes on to do just that, once its leases are given back or the time for that is over.
-A handler of the program's own is left alone: that program ends by itself, and its end is then an ordinary one.
+After SIGTERM, the process ends once they are revoked or the time is over. A program's own handler is kept.
 """
 
 import atexit
@@ -13,16 +12,16 @@ from contextlib import suppress
 from typing import Any, Final, Protocol
 
 PATIENCE: Final = 10.0
-"""Seconds that giving back may take, of all leases together."""
+"""Seconds for revoking all leases."""
 UNHEARD: Final = 2.0
-"""Seconds after which a main thread that hears no signal, busy in a library's C, is not waited for."""
+"""Seconds to wait for a main thread that handles no signal while it runs C code."""
 
 
 class Lent(Protocol):
-    """What is to be given back."""
+    """An object to close at the end."""
 
     def close(self) -> None:
-        """Give it back. Raises nothing; what was given back before is quiet."""
+        """Revoke it. Raises nothing; a repeat has no effect."""
 
 
 _lent: dict[int, Lent] = {}
@@ -30,26 +29,26 @@ _ending = threading.Event()
 
 
 def add(lent: Lent) -> None:
-    """Give this back when the process ends, unless somebody has before."""
+    """Revoke it when the process ends, unless that has happened."""
     end_tidily()
     _lent[id(lent)] = lent
 
 
 def discard(lent: Lent) -> None:
-    """It was given back."""
+    """Forget a revoked one."""
     _lent.pop(id(lent), None)
     if not _lent:
         _leave_signals()
 
 
 def end_tidily() -> None:
-    """Hear of SIGTERM, where nobody else wants to and this is the main thread."""
+    """Handle SIGTERM in the main thread, unless it has a handler."""
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _on_sigterm)
 
 
 def give_back_all() -> None:
-    """Give back what is left, as long as there is time."""
+    """Revoke what is left, while time remains."""
     until = time.monotonic() + PATIENCE
     for lent in [*_lent.values()]:
         if time.monotonic() < until:
@@ -57,7 +56,7 @@ def give_back_all() -> None:
 
 
 def _on_sigterm(number: int, frame: Any) -> None:
-    """Another thread gives back: this one may hold a lock that it needs."""
+    """Revoke in another thread, because this one may hold a necessary lock."""
     if _ending.is_set():
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)
@@ -77,12 +76,12 @@ def _give_back_and_end() -> None:
 
 def _leave_signals() -> None:
     if not _ending.is_set() and signal.getsignal(signal.SIGTERM) is _on_sigterm:
-        with suppress(ValueError):  # in another thread than the main one it can't be said
+        with suppress(ValueError):  # only the main thread may set it
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _forget() -> None:
-    """What a process has is not its children's."""
+    """Forget a parent's leases in a forked child."""
     _lent.clear()
     _leave_signals()
 

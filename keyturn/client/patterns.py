@@ -1,4 +1,4 @@
-"""Paths that are named by a pattern, in the words of the catalogue's freezes: ``ml-training/*``, ``payments/**``."""
+"""Patterns of paths, in the syntax of the catalogue's freezes: ``ml-training/*``, ``payments/**``."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -8,9 +8,9 @@ from keyturn.core.text.path_patterns import apart, covers, has_stars_beside
 
 
 def expand(paths: Iterable[str], below: Callable[[str], Sequence[str]], most: int) -> list[str]:
-    """The paths, and those that fit what is a pattern; ``below`` lists a folder. Raises Invalid for more than ``most``.
+    """The paths, with patterns expanded; ``below`` lists a folder. Raises Invalid above ``most``.
 
-    What is no pattern is in the list whether there is such a secret or not.
+    A path without a pattern stays, whether it exists or not.
     """
     expanded = dict.fromkeys(each for path in paths for each in (_fitting(path, below) if "*" in path else [path]))
     if len(expanded) > most:
@@ -28,6 +28,6 @@ def _fitting(pattern: str, below: Callable[[str], Sequence[str]]) -> list[str]:
 
 
 def _folder(pattern: str) -> str:
-    """The folder that holds all that fits, with the mount's name."""
+    """The folder of all matches, with the mount's name."""
     mount, within = apart(pattern)
     return join(mount, within[: within.index("*")].rpartition("/")[0])

@@ -1,4 +1,4 @@
-"""What a client asks of the other processes that share its notices and its reads, and what they ask of it."""
+"""The ports between a client and the processes that share its notices and reads."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -12,71 +12,71 @@ Telling = AbstractContextManager[Callable[[], object]]
 
 
 class Peers(Protocol):
-    """The other processes. Every method may be called by any thread."""
+    """The other processes. Thread-safe."""
 
     def serve(self, local: "Local") -> None:
-        """Answer the others from there, once joined."""
+        """Answer the others from ``local``, once joined."""
 
     def join(self) -> None:
-        """Be told from now on, and know what the others were told. Call it before each read; mostly it does nothing."""
+        """Join: receive notices, and learn earlier ones. Cheap before each read."""
 
     def tell(self, notice: Notice, floor_ttl: float) -> Telling:
-        """Pass a notice on to all that live; what is entered waits, when it is called, until each has taken it.
+        """Pass a notice on to all living processes; the yielded function waits until each has taken it.
 
-        Whoever begins within ``floor_ttl`` seconds hears of it, too. Both raise KeyturnError.
+        A process that starts within ``floor_ttl`` seconds receives it too. Both raise KeyturnError.
         """
 
     def take(self, wanted: Mapping[str, datetime]) -> Mapping[str, Secret]:
-        """What another process has of these that was read after the instant beside each; nothing is raised."""
+        """Secrets that others have read after the given instants; raises nothing."""
 
     def leave(self) -> None:
-        """Be told no more."""
+        """Leave the group."""
 
     def abandon(self) -> None:
-        """Let go of what was inherited from the process that this one was forked from."""
+        """Close what a fork inherited."""
 
 
 class Local(Protocol):
-    """What other processes ask of this one. Every method may be called by any thread."""
+    """This process, as the others use it. Thread-safe."""
 
     def promise(self, notice: Notice, remaining: float) -> None:
-        """Give nothing any more that the notice has ended, for so many seconds."""
+        """Stop giving what the notice has ended, for ``remaining`` seconds."""
 
     def heard(self, notice: Notice) -> None:
-        """Take a notice that another process was given; raises KeyturnError where it can't be taken now."""
+        """Take a notice of another process. Raises KeyturnError where that fails."""
 
     def promised(self, paths: Sequence[str]) -> list[tuple[Notice, float]]:
-        """The latest notices of these, or of all where none are named, and for how many seconds each still counts."""
+        """The latest notices of ``paths``, by default of all, with the seconds left."""
 
     def give(self, wanted: Mapping[str, datetime], notices: Sequence[tuple[Notice, float]]) -> Mapping[str, Secret]:
-        """What is there of these that was read after the instant beside each, and behind the notices."""
+        """The secrets that were read after the given instants and notices, without unreadable ones."""
 
     def saw(self, secret: Secret) -> None:
-        """It was given to another process, and may be news in this one."""
+        """Inform this process about a secret that another received."""
 
 
 class Alone:
     """No other process."""
 
     def serve(self, local: Local) -> None:
-        """Nobody asks."""
+        """Do nothing."""
 
     def join(self) -> None:
-        """There is nothing to join."""
+        """Do nothing."""
 
     def tell(self, notice: Notice, floor_ttl: float) -> Telling:
-        """Nobody is told."""
+        """Notify no process."""
         return nullcontext(bool)
 
     def take(self, wanted: Mapping[str, datetime]) -> Mapping[str, Secret]:
-        """Nobody has it."""
+        """Return nothing."""
         return {}
 
     def leave(self) -> None:
-        """There is nothing to leave."""
+        """Do nothing."""
 
     def abandon(self) -> None:
-        """Nothing was inherited."""
+        """Do nothing."""
 
 
 ALONE: Final = Alone()

@@ -1,4 +1,4 @@
-"""For how long a secret may be given without being read again."""
+"""For how long a secret may be given without a new read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,19 +8,19 @@ from keyturn.client.secrets import Secret
 from keyturn.core.text.path_patterns import covers
 
 SHORTEST_FLOOR: Final = 600.0
-"""Seconds for which a newer version that was seen or promised is insisted on, at least."""
+"""The shortest time in seconds for which a newer version is required."""
 LEASE_TTL: Final = 900.0
-"""Seconds for which a lease outlives a process that was killed, unless it is told otherwise."""
+"""Default seconds for which a lease outlives a killed process."""
 
 
 @dataclass(frozen=True)
 class CachePolicy:
     """Times in seconds; ``ttl``, ``neg_ttl`` and ``resurrect_ttl`` as in Kong Gateway's secrets management.
 
-    ``ttl`` is shortened by a share of it up to ``jitter``, by chance, so that many processes don't read at once. After
-    the share ``ahead`` of it, whoever asks gets what is kept, and it is read again meanwhile. For ``revalidate_ttl``
-    after it the same is done; for ``resurrect_ttl`` after it what is kept is given if no source answers, who are then
-    asked once in ``retry_after``. That something is not there is believed for ``neg_ttl``.
+    A random share up to ``jitter`` shortens ``ttl``, so that processes read at different times. After its share
+    ``ahead``, and for ``revalidate_ttl`` after it, a lookup starts a background read. For ``resurrect_ttl`` after it,
+    the secret is given if no source answers, with one attempt in ``retry_after``. An absence is believed for
+    ``neg_ttl``.
     """
 
     ttl: float = 3600.0
@@ -33,11 +33,11 @@ class CachePolicy:
 
     @property
     def floor_ttl(self) -> float:
-        """For how long no older version than one that was seen is taken."""
+        """Seconds for which no version older than a seen one is accepted."""
         return max(SHORTEST_FLOOR, 2 * self.ttl)
 
     def drawn_ttl(self, chance: float, secret: Secret) -> float:
-        """How long this one is kept; ``chance`` is from 0 to 1. No longer than the credential itself holds."""
+        """Seconds to keep a secret, at most until it expires; ``chance`` is from 0 to 1."""
         ttl = self.ttl * (1 - self.jitter * chance)
         if secret.expires_at:
             ttl = min(ttl, max(0.0, (secret.expires_at - secret.read_at).total_seconds()))
@@ -45,9 +45,9 @@ class CachePolicy:
 
 
 class Policies:
-    """Policies by paths and patterns, in their order: the first that fits holds, and ``default`` where none does.
+    """Policies by path and pattern: the first match applies, otherwise ``default``.
 
-    Thousands of paths cost a lookup, patterns a look at each.
+    All paths cost one lookup, each pattern one check.
     """
 
     def __init__(self, policies: Mapping[str, CachePolicy], default: CachePolicy) -> None:
@@ -57,7 +57,7 @@ class Policies:
         self._patterns = [name for name in policies if "*" in name]
 
     def of(self, path: str) -> CachePolicy:
-        """The one that holds for this path."""
+        """The policy of a path."""
         fitting = [name for name in self._patterns if covers(name, path)]
         if path in self._policies:
             fitting.append(path)
@@ -65,4 +65,4 @@ class Policies:
 
 
 RESTRICTED: Final = CachePolicy(resurrect_ttl=0.0)
-"""For what may not be given while nobody can say whether it still holds."""
+"""For secrets that may not be given without a source's confirmation."""

@@ -1,4 +1,4 @@
-"""Connections that are opened with a secret, and replaced when it is, while none that is in use is dropped.
+"""A pool of connections that follows its secret without dropping one in use.
 
 pool = SecretPool(client, "ml-training/database", connect, refused=(psycopg2.OperationalError,))
 with pool.connection() as connection: ...
@@ -20,10 +20,10 @@ from keyturn.core.notifications.notices import SECRET_REVOKED, Notice
 
 
 class Closable(Protocol):
-    """What a pool has to know of a connection."""
+    """The interface of a connection."""
 
     def close(self) -> object:
-        """End it."""
+        """Close it."""
 
 
 C = TypeVar("C", bound=Closable)
@@ -31,17 +31,17 @@ C = TypeVar("C", bound=Closable)
 Refusals = tuple[type[BaseException], ...]
 
 TRIES: Final = 3
-"""How often a connection is asked for while pools take each other's place."""
+"""Attempts to borrow a connection while pools replace each other."""
 
 
 class Retired(Exception):
-    """These connections are lent no more: others have taken their place."""
+    """These connections are no longer lent, because others replaced them."""
 
 
 def connector(client: SecretClient, path: str, connect: Callable[[Secret], C], refused: Refusals) -> Callable[[], C]:
-    """A function that opens a connection with the secret as it is by then, for any pool that takes one.
+    """Return a function that opens a connection with the current secret, for any pool.
 
-    Where the login is refused with what was kept, the secret is read anew, and tried once more if it is another.
+    After a refused login, it reads the secret again and tries a different one once.
     """
     renewer = Renewer(client, path)
 
@@ -67,9 +67,9 @@ class Held(Generic[C]):
 
 
 class Connections(Generic[C]):
-    """At most ``size`` connections of one credential, opened by ``connect`` when they are wanted, for many threads.
+    """At most ``size`` connections of one credential, opened on demand. Thread-safe.
 
-    One that was opened more than ``lifetime`` seconds ago, or is closed, is not lent again.
+    One that is closed or older than ``lifetime`` seconds is not lent again.
     """
 
     def __init__(self, connect: Callable[[], C], size: int, lifetime: float) -> None:
@@ -82,7 +82,7 @@ class Connections(Generic[C]):
         self._changed = threading.Condition()
 
     def borrow(self) -> Held[C]:
-        """A connection that is to be given back. Raises Retired, and what ``connect`` raises."""
+        """Borrow a connection, to be given back. Raises Retired, and the errors of ``connect``."""
         idle = self._claim()
         if idle and self._fit(idle):
             return idle
@@ -95,7 +95,7 @@ class Connections(Generic[C]):
             raise
 
     def give_back(self, held: Held[C] | None) -> None:
-        """Lend it to the next who asks."""
+        """Make the connection available again."""
         with self._changed:
             self._lent -= 1
             if held and (self._retired or not self._fit(held)):
@@ -105,7 +105,7 @@ class Connections(Generic[C]):
             self._changed.notify_all()
 
     def retire(self, patience: float) -> None:
-        """Lend no more, and close all; those that are lent are waited for for so many seconds, and closed when back."""
+        """Stop lending, and close all; wait ``patience`` seconds for lent ones, which are closed when given back."""
         with self._changed:
             self._retired = True
             self._changed.notify_all()
@@ -129,9 +129,8 @@ class Connections(Generic[C]):
 class SecretPool(Generic[C]):
     """Lends connections that ``connect`` opens with the secret at ``path``, at most ``size`` at a time.
 
-    ``refused`` are the exceptions by which ``connect`` says that the login is refused: the secret is then read anew
-    and tried again. On another version a connection is opened with it first; if that works, all others are replaced:
-    those in use are given ``patience`` seconds, and closed when they come back. Serves many threads.
+    After a refused login, which raises one of ``refused``, the secret is read again. If a connection with a new version
+    works, it replaces all others. Those in use have ``patience`` seconds, and are closed when given back. Thread-safe.
     """
 
     def __init__(
@@ -163,12 +162,12 @@ class SecretPool(Generic[C]):
 
     @property
     def secret(self) -> Secret:
-        """The version whose connections are lent."""
+        """The version of the secret whose connections are lent."""
         return self._secret
 
     @contextmanager
     def connection(self) -> Iterator[C]:
-        """Lend a connection. Raises what ``connect`` raises, and what the client does where the secret is gone."""
+        """Lend a connection. Raises the errors of ``connect``, and the client's."""
         connections, held = self._borrow()
         try:
             yield held.connection
@@ -176,16 +175,16 @@ class SecretPool(Generic[C]):
             connections.give_back(held)
 
     def told(self, notice: Notice) -> None:
-        """Take a notice: it returns once the connections lent are of what it promised, and others are closed.
+        """Take a notice, and return once the lent connections use the promised version.
 
-        Raises what ``connect`` raises where the new version does not work: the connections before stay.
+        Raises the errors of ``connect`` where that does not work; the previous connections then stay.
         """
         self._client.told(notice)
         if notice.secret_path == self._path:
             self._settle(notice)
 
     def close(self) -> None:
-        """Lend no more; those in use are closed when they come back."""
+        """Stop lending; connections in use are closed when given back."""
         self._unwatch()
         self._unhear()
         self._closed = True
@@ -201,7 +200,7 @@ class SecretPool(Generic[C]):
             with self._replacing:
                 self._use(secret, anew=ended)
         except self._refused:
-            # A new one is taken up once it works; the one from before never does again.
+            # A new version may start to work later. A revoked one never works again.
             if not ended or secret.fields != self._secret.fields:
                 raise
             self._connections.retire(self._patience)
@@ -229,8 +228,8 @@ class SecretPool(Generic[C]):
         return Retired(f"no connection of {self._path} is lent: {problem}")
 
     def _heal(self, failed: Connections[C]) -> bool:
-        """Whether connections of another secret are lent now than those that were refused."""
-        # It is read without the lock: whoever reads it for all may be waiting for that.
+        """Whether connections of a different secret than the refused one are lent."""
+        # The read is outside the lock, because the process that reads for all may wait for that lock.
         if self._connections is failed and (secret := self._renewer.other_than(self._secret)):
             with self._replacing:
                 if self._connections is failed:
@@ -238,7 +237,7 @@ class SecretPool(Generic[C]):
         return self._connections is not failed
 
     def _use(self, secret: Secret, *, anew: bool = False) -> None:
-        """Lend connections of this secret; those of the same one are replaced only where they are to be ``anew``."""
+        """Lend connections of this secret; replace those of an equal one only with ``anew``."""
         if self._closed or (secret.fields == self._secret.fields and not anew):
             self._secret = secret
             return

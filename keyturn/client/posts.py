@@ -1,10 +1,10 @@
-"""What a client has read, told to whoever watches over accesses: in the background, bounded, and never in the way.
+"""Reports a client's reads to the access monitor, in the background and bounded.
 
 posts = AccessPosts("https://keyturn.example:9700", "applications/trainer", key)
 client = SecretClient(sources, posts=posts)
 
-It tells of every read that a source has answered, also where that is no hub that logs it; what is given from memory is
-no read. A read never waits for it, and never fails by it: what can't be told is counted, and dropped.
+It reports every read that a source answers, and no value from memory. A read never waits for a report or fails because
+of one. Undeliverable reports are counted and dropped.
 """
 
 import atexit
@@ -35,29 +35,29 @@ from keyturn.core.sensitive import Sensitive
 log = logging.getLogger(__name__)
 
 HELD: Final = 10_000
-"""Accesses that wait to be told; beyond, the oldest is dropped."""
+"""Accesses in the queue; above that, the oldest is dropped."""
 AT_ONCE: Final = 500
 BYTES: Final = 60_000
-"""Accesses of one message, and what they take: one of more than 64 KiB is refused."""
+"""Limits of one message; the server refuses more than 64 KiB."""
 GATHERED: Final = 1.0
-"""Seconds for which accesses are gathered into one message."""
+"""Seconds for which accesses are collected into one message."""
 TIMEOUT: Final = 10.0
-"""Seconds for one message, its answer included."""
+"""Seconds for one message, including its answer."""
 LONGEST_REST: Final = 60.0
-"""Seconds between two tries where nobody answers."""
+"""The longest pause in seconds between two attempts."""
 FAREWELL: Final = 2.0
-"""Seconds at the end for what has not been told yet."""
+"""Seconds at the end for unsent accesses."""
 LONGEST: Final = 256
 """Characters of a text."""
 REFUSED: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE})
-"""Answers after which a message is dropped: it will be refused again."""
+"""Answers after which a message is dropped."""
 
 
 class AccessPosts:
     """Posts accesses to ``url`` as ``poster``, which is ``LOG/NAME`` of the catalogue, signed with its key.
 
-    ``agent`` says which program it is, ``source`` from which address. Plain http is spoken on loopback alone. Serves
-    many threads, and several clients; a child that was forked begins with nothing to tell. Raises Invalid.
+    ``agent`` names the program, ``source`` its address. Plain http is allowed on loopback only. Thread-safe, also for
+    several clients. A forked child starts empty. Raises Invalid.
     """
 
     def __init__(
@@ -84,11 +84,11 @@ class AccessPosts:
         os.register_at_fork(after_in_child=beginning)
 
     def reporting(self, sources: Sequence[SecretSource]) -> list[SecretSource]:
-        """The same sources, whose reads are told."""
+        """The same sources, with their reads reported."""
         return [_Reported(source, self) for source in sources]
 
     def note(self, path: str, version: int | None = None, *, denied: bool = False) -> None:
-        """Tell that a secret was read now, or was refused. Returns at once, and raises nothing."""
+        """Queue a report of a read or refusal. Returns at once, and raises nothing."""
         with contextlib.suppress(Exception), self._changed:
             if self._closed:
                 return
@@ -100,7 +100,7 @@ class AccessPosts:
                 self._start()
 
     def flush(self, seconds: float) -> bool:
-        """Wait until all is told, so many seconds at most; whether it is."""
+        """Wait this many seconds at most; whether all reports are sent."""
         until = time.monotonic() + seconds
         with self._changed:
             self._hurry = True
@@ -111,7 +111,7 @@ class AccessPosts:
             return not (self._waiting or self._sending)
 
     def close(self) -> None:
-        """Tell what is left, for two seconds at most, and nothing more."""
+        """Send remaining reports for two seconds, and nothing afterwards."""
         if self._thread is not None:
             self.flush(FAREWELL)
         with self._changed:
@@ -145,7 +145,7 @@ class AccessPosts:
                 self._changed.notify_all()
 
     def _next(self) -> tuple[str, bytes, int] | None:
-        """The next message, once some accesses were gathered; None at the end."""
+        """The next message; None at the end."""
         with self._changed:
             while not self._waiting and not self._closed:
                 self._changed.wait()
@@ -167,7 +167,7 @@ class AccessPosts:
         return json.dumps(filled, ensure_ascii=False, separators=(",", ":")).encode()
 
     def _deliver(self, message_id: str, body: bytes, count: int) -> None:
-        """Send it until it was taken or refused; the id is the same on every try."""
+        """Send a message until it is accepted or refused, with the same id each time."""
         rest = 1.0
         while True:
             status = self._send(message_id, body)
@@ -185,7 +185,7 @@ class AccessPosts:
             rest = min(LONGEST_REST, 2 * rest)
 
     def _send(self, message_id: str, body: bytes) -> int:
-        """The status that one try is answered by; 0 where there is no answer."""
+        """The status that answers one attempt; 0 without an answer."""
         scheme, host, port, path = self._place
         try:
             stamp = int(time.time())
@@ -207,7 +207,7 @@ class AccessPosts:
 
 
 def _place(url: str) -> tuple[str, str, int | None, str]:
-    """Scheme, host, port and path to post to. Raises Invalid."""
+    """The scheme, host, port and path. Raises Invalid."""
     with contextlib.suppress(ValueError):
         parts = urlsplit(url)
         if parts.scheme in ("https", "http") and parts.hostname and not leaves_in_clear(url):
@@ -216,7 +216,7 @@ def _place(url: str) -> tuple[str, str, int | None, str]:
 
 
 class _Reported:
-    """A source whose reads are told; all else it does as it did."""
+    """A source whose reads are reported; everything else is passed through."""
 
     def __init__(self, source: SecretSource, posts: AccessPosts) -> None:
         self.name = source.name
@@ -227,7 +227,7 @@ class _Reported:
         return getattr(self._source, name)
 
     def read(self, path: str) -> Secret:
-        """What is served now."""
+        """See :meth:`SecretSource.read`."""
         try:
             secret = self._source.read(path)
         except NotServed:
@@ -239,20 +239,20 @@ class _Reported:
         return secret
 
     def read_many(self, paths: Sequence[str]) -> Mapping[str, Secret]:
-        """The same of many."""
+        """See :meth:`SecretSource.read_many`."""
         served = self._source.read_many(paths)
         for path, secret in served.items():
             self._posts.note(path, secret.version)
         return served
 
     def versions(self, paths: Sequence[str]) -> Mapping[str, str]:
-        """The revisions, which is no read of a value."""
+        """See :meth:`SecretSource.versions`, which reads no value to report."""
         return self._source.versions(paths)
 
 
 @contextlib.contextmanager
 def _ended_after(connection: http.client.HTTPConnection, seconds: float) -> Any:
-    """End a connection whose other side drips: each of its bytes would begin the wait anew."""
+    """Close the connection after ``seconds``, because each byte restarts its timeout."""
 
     def end() -> None:
         with contextlib.suppress(Exception):

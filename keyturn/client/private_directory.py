@@ -1,4 +1,4 @@
-"""A directory of one user's alone, whose files are written whole or not at all."""
+"""A directory for one user, with files that are written completely or not at all."""
 
 import errno
 import fcntl
@@ -13,16 +13,16 @@ from typing import Final
 DIRECTORY_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
 PATIENCE: Final = 5.0
-"""Seconds that another process is waited for: it needs some milliseconds, unless it is suspended."""
+"""Seconds to wait for another process, which needs milliseconds unless it is suspended."""
 PAUSE: Final = 0.005
-"""Seconds between two tries for a lock."""
+"""Seconds between two attempts to lock."""
 DRAFT: Final = ".new"
 
 
 class OpenDirectory:
-    """The files of a private directory that is open at ``descriptor``; every method raises OSError.
+    """The files of a private directory that is open at ``descriptor``. Every method raises OSError.
 
-    Another one in its place is not looked at. A file of another user's, or that others may read, is refused.
+    A directory that replaces it is not used. A foreign or shared file is refused.
     """
 
     def __init__(self, descriptor: int, patience: float = PATIENCE, locks: set[int] | None = None) -> None:
@@ -31,7 +31,7 @@ class OpenDirectory:
         self._locks = set() if locks is None else locks
 
     def read(self, name: str, limit: int) -> bytes | None:
-        """The whole file, None where there is none; what is longer than ``limit`` is cut behind one byte more."""
+        """The file, or None without one; cut to ``limit`` plus one byte."""
         try:
             with os.fdopen(_open(self._descriptor, name, os.O_RDONLY), "rb") as file:
                 return file.read(limit + 1)
@@ -39,10 +39,7 @@ class OpenDirectory:
             return None
 
     def replace(self, name: str, content: bytes, *, lasting: bool = True) -> None:
-        """The new file takes the old one's place in one step, once it is on the disk where it is to be ``lasting``.
-
-        For the only writer.
-        """
+        """Replace a file in one step, with ``lasting`` after it is on disk. For a single writer."""
         draft, flags = name + DRAFT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(draft, flags, FILE_MODE, dir_fd=self._descriptor)
         try:
@@ -58,7 +55,7 @@ class OpenDirectory:
             os.fsync(self._descriptor)
 
     def append(self, name: str, content: bytes, whole: int) -> None:
-        """Add to a file that is there, behind its first ``whole`` bytes, and wait for the disk: all of it or none."""
+        """Append after the first ``whole`` bytes, and wait for the disk: all or nothing."""
         with os.fdopen(_open(self._descriptor, name, os.O_RDWR), "r+b", buffering=0) as file:
             try:
                 file.truncate(whole)
@@ -70,14 +67,14 @@ class OpenDirectory:
                 raise
 
     def remove(self, name: str) -> None:
-        """Absent is success."""
+        """Remove a file. A missing file counts as success."""
         with suppress(FileNotFoundError):
             os.unlink(name, dir_fd=self._descriptor)
             os.fsync(self._descriptor)
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
-        """One process and thread at a time. Raises TimeoutError where another keeps it."""
+        """Hold a lock against other processes and threads. Raises TimeoutError."""
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(name, flags, FILE_MODE, dir_fd=self._descriptor)
         self._locks.add(descriptor)
@@ -85,16 +82,16 @@ class OpenDirectory:
             _lock(descriptor, self._patience)
             yield
         finally:
-            # A child that was forked meanwhile has the descriptor, too, and would keep the lock.
+            # A child that was forked meanwhile has the descriptor too, and would keep the lock.
             fcntl.flock(descriptor, fcntl.LOCK_UN)
             self._locks.discard(descriptor)
             os.close(descriptor)
 
 
 class PrivateDirectory:
-    """The one at ``path`` by then, made with mode 0700 where something is to be written.
+    """The directory at ``path`` at each call, created with mode 0700 for a write.
 
-    Every method does what that of :class:`OpenDirectory` does, and refuses a directory that others may use, too.
+    The methods are those of :class:`OpenDirectory`, and refuse a directory that others may use.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -102,7 +99,7 @@ class PrivateDirectory:
         self._locks: set[int] = set()
 
     def read(self, name: str, limit: int) -> bytes | None:
-        """None where there is no such file."""
+        """See :meth:`OpenDirectory.read`."""
         try:
             with self._opened() as directory:
                 return directory.read(name, limit)
@@ -110,7 +107,7 @@ class PrivateDirectory:
             return None
 
     def identity(self, name: str) -> tuple[int, int, int] | None:
-        """What another file of this name does not share; None where there is none."""
+        """A value that distinguishes this file from others of the name; None without a file."""
         try:
             status = os.stat(self.path / name, follow_symlinks=False)
         except (FileNotFoundError, NotADirectoryError):
@@ -118,28 +115,28 @@ class PrivateDirectory:
         return status.st_ino, status.st_size, status.st_mtime_ns
 
     def replace(self, name: str, content: bytes) -> None:
-        """In one step, once it is on the disk."""
+        """See :meth:`OpenDirectory.replace`."""
         with self._opened(make=True) as directory:
             directory.replace(name, content)
 
     def append(self, name: str, content: bytes, whole: int) -> None:
-        """Behind the first ``whole`` bytes, all of it or none."""
+        """See :meth:`OpenDirectory.append`."""
         with self._opened() as directory:
             directory.append(name, content, whole)
 
     def remove(self, name: str) -> None:
-        """Absent is success."""
+        """See :meth:`OpenDirectory.remove`."""
         with suppress(FileNotFoundError), self._opened() as directory:
             directory.remove(name)
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
-        """One process and thread at a time."""
+        """See :meth:`OpenDirectory.locked`."""
         with self._opened(make=True) as directory, directory.locked(name):
             yield
 
     def abandon(self) -> None:
-        """Let go of locks that were inherited from the process that this one was forked from."""
+        """Close the locks that a fork inherited from its parent."""
         for descriptor in self._locks:
             with suppress(OSError):
                 os.close(descriptor)
@@ -157,7 +154,7 @@ class PrivateDirectory:
 
 
 def open_private(path: Path) -> int:
-    """A descriptor of a directory of this user's alone. Raises OSError; PermissionError for what is another's."""
+    """Open a directory for this user only. Raises OSError; PermissionError for a foreign or shared one."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         _refuse_others(os.fstat(descriptor), 0o077)
@@ -168,8 +165,8 @@ def open_private(path: Path) -> int:
 
 
 def _open(directory: int, name: str, flags: int) -> int:
-    """A regular file of this user's alone."""
-    # A pipe that nobody writes to would be waited for.
+    """Open a regular file for this user only."""
+    # Without O_NONBLOCK, opening a pipe without a writer would block.
     descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
     try:
         status = os.fstat(descriptor)

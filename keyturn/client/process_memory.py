@@ -1,4 +1,4 @@
-"""What a process that holds values lets nobody else do with its memory."""
+"""Protects the memory of a process that holds values."""
 
 import resource
 import sys
@@ -10,9 +10,9 @@ PR_SET_DUMPABLE: Final = 4
 
 
 def guard_memory() -> None:
-    """No core dump of this process or of what it starts; on Linux no other process of its user may read its memory.
+    """Prevent core dumps, and on Linux memory reads by the user's other processes.
 
-    Those that it starts are readable until they call this too.
+    Children are readable until they call this too.
     """
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -1,4 +1,4 @@
-"""Reading: once for all who ask at the same time, into the cache, and never what is older than what was promised."""
+"""Reads secrets into the cache: once for concurrent callers, and nothing older than promised."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -17,15 +17,15 @@ from keyturn.client.watches import Watches
 from keyturn.core.errors import Denied, KeyturnError, NotFound, TransientError
 
 THREADS: Final = 8
-"""How many of those are read side by side that have to be read by themselves."""
+"""Concurrent reads of single secrets."""
 TRIES: Final = 3
-"""How often a read is begun anew because something newer was promised meanwhile."""
+"""Attempts to read despite newer promises."""
 
 
 class Reader:
-    """Joins a cache to its sources. ``keeper`` reads again behind the program's back, ``watches`` hear of each read.
+    """Connects a cache to its sources. ``keeper`` reads in the background, ``watches`` are informed of reads.
 
-    What one of ``peers`` has read is taken from there. Serves many threads.
+    Reads of ``peers`` are reused. Thread-safe.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Reader:
         self._flights: dict[str, Future[Secret]] = {}
 
     def miss(self, path: str) -> Secret:
-        """What to give to somebody whose secret is not in the map of hits."""
+        """The secret for a lookup that is not in the map of hits."""
         self._statistics.count(Event.MISS)
         look, secret = self.cache.look(path, self._clock())
         if secret is None:
@@ -61,8 +61,8 @@ class Reader:
     def read(self, path: str, saw: Callable[[Secret], object] | None = None, *, missing: bool = False) -> Secret:
         """Read a secret from its source. If no source answers, return the cached one where the policy allows it.
 
-        ``saw`` is called with the secret; without it, the secret's watches are. ``missing``: only fill the cache, so
-        a read of another thread that has ended meanwhile counts.
+        ``saw`` is called with the secret instead of its watches. ``missing``: only fill the cache, so a concurrent read
+        counts.
         """
         try:
             secret = self.fetch(path, self.oldest(path), missing=missing)
@@ -81,9 +81,9 @@ class Reader:
         return secret
 
     def fresh(self, path: str, since: datetime | None = None) -> Secret:
-        """Read it, or wait for whoever is reading it. Raises what sources raise; what is kept stays then.
+        """Read it, or wait for a read in progress. Raises the sources' errors; the kept secret then stays.
 
-        What another process of the host has read after ``since`` will do, which is now if it is not given.
+        A read of the host's other processes after ``since`` is accepted, by default after now.
         """
         secret = self.fetch(path, since)
         self._watches.saw(secret)
@@ -100,7 +100,7 @@ class Reader:
         return flight.result() if flight is not mine else self._fly(path, since or datetime.now(UTC), mine)
 
     def oldest(self, path: str) -> datetime:
-        """Since when another process must have read it to be of use: later than this one, and not too long ago."""
+        """The instant after which another process must have read it: after this one, and within ``ttl``."""
         now = datetime.now(UTC)
         if path in self._outdated:
             return now
@@ -108,11 +108,11 @@ class Reader:
         return max(held.read_at, oldest) if held else oldest
 
     def outdated(self, path: str) -> None:
-        """A source has another version by now: what was read before is of no use."""
+        """Record a source's new version, so that earlier reads are not reused."""
         self._outdated.add(path)
 
     def read_many(self, paths: Sequence[str]) -> dict[str, Secret | KeyturnError]:
-        """Each of them, or why it can't be had: in bulk what a source gives so, the others by themselves."""
+        """Each secret, or its error: in bulk where possible."""
         answers: dict[str, Secret | KeyturnError] = {**self._in_bulk(paths)} if len(paths) > 1 else {}
         others = [path for path in paths if path not in answers]
         if others:
@@ -138,12 +138,12 @@ class Reader:
         return read
 
     def promise(self, path: str) -> None:
-        """Something newer was promised: whoever asks from now on waits for no read that began before."""
+        """Detach a read in progress after a promise, so that later callers do not wait for it."""
         with self._lock:
             self._flights.pop(path, None)
 
     def _saw_later(self, secret: Secret) -> None:
-        """The program waits for it, and not for those who watch it too."""
+        """Call the watches in the background."""
         if secret.path in self._watches:
             self._keeper.later(partial(self._watches.saw, secret))
 
@@ -171,7 +171,7 @@ class Reader:
             try:
                 secret = self._failover().read(path, partial(self._admits, began))
             except KeyturnError as error:
-                # It may be what was so before the notice that came meanwhile.
+                # It may describe the state before a notice that arrived meanwhile.
                 if began != self.cache.floors.clock() and tries > 1:
                     continue
                 if isinstance(error, NotFound | Denied):
@@ -184,7 +184,7 @@ class Reader:
         raise lagging(secret)
 
     def _take(self, wanted: Mapping[str, datetime], began: int) -> dict[str, Secret]:
-        """What other processes have of it; it is as old here as it is there."""
+        """The secrets that other processes have read, with their age."""
         taken: dict[str, Secret] = {}
         for path, secret in self._peers.take(wanted).items():
             if self.cache.put(secret, self._clock() - max(0.0, secret.age()), began):

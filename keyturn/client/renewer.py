@@ -1,4 +1,4 @@
-"""Another secret than the one whose login was refused, for whatever pool asks."""
+"""Finds a different secret after a refused login, for any pool."""
 
 import threading
 import time
@@ -8,11 +8,11 @@ from keyturn.client.client import SecretClient
 from keyturn.client.secrets import Secret
 
 PAUSE: Final = 0.5
-"""Seconds for which a secret whose login was refused is not read anew again."""
+"""Seconds before a secret with a refused login is read again."""
 
 
 class Renewer:
-    """Reads the secret at ``path`` anew where its login is refused, however many threads find out at once."""
+    """Reads a secret again after a refused login, once for concurrent threads."""
 
     def __init__(self, client: SecretClient, path: str) -> None:
         self._client = client
@@ -21,9 +21,9 @@ class Renewer:
         self._read_at = -PAUSE
 
     def other_than(self, refused: Secret) -> Secret | None:
-        """What to log in with instead; None where there is nothing else, or it was read anew a moment ago.
+        """A different secret; None without one, or within ``PAUSE`` of the last read.
 
-        Raises what the client does where the secret is gone or can't be read.
+        Raises the client's errors.
         """
         current = self._client.kept(self._path)
         if current and current.fields != refused.fields:

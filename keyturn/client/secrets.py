@@ -1,4 +1,4 @@
-"""What an application gets when it asks for a secret, and whom the client asks for it."""
+"""The secret that an application receives, and the sources of a client."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,12 +14,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A secret as ``source`` served it at ``read_at``. It refuses to be printed, as its fields do.
+    """A secret as ``source`` served it at ``read_at``. It and its fields can't be printed.
 
-    ``version`` is the hub's number, None where the source can't tell it for this very value; ``revision`` is the
-    source's own mark of the value, other after every write. ``made_at`` is when the version was made, and
-    ``expires_at`` when the credential ends by itself, where the source tells. ``stale`` says that the source could not
-    be asked when this was due to be read again.
+    ``version`` is the hub's number, None where the source does not know it for this value. Every write changes
+    ``revision``, the source's own mark. ``made_at`` is the version's time, ``expires_at`` the credential's end.
+    ``stale``: no source answered when a new read was due.
     """
 
     path: str
@@ -37,7 +36,7 @@ class Secret:
         return self.fields[name]
 
     def field(self, name: str) -> Sensitive:
-        """The same. Raises NotFound, which names the field."""
+        """One field. Raises NotFound, which names the field."""
         try:
             return self.fields[name]
         except KeyError:
@@ -49,7 +48,7 @@ class Secret:
 
 
 def secret_data(secret: Secret) -> dict[str, Any]:
-    """All of it in clear, as JSON has it, but for whether it is stale: for whoever may have the value."""
+    """The secret as JSON in clear, without ``stale``."""
     return {
         "path": secret.path,
         "fields": secret.fields.reveal(),
@@ -63,7 +62,7 @@ def secret_data(secret: Secret) -> dict[str, Any]:
 
 
 def secret_of(data: Mapping[str, Any], *, stale: bool = False) -> Secret:
-    """The same, read back. Raises ValueError, KeyError and TypeError for what is none."""
+    """The secret of such data. Raises ValueError, KeyError and TypeError."""
     return Secret(
         str(data["path"]),
         SecretFields(dict(data["fields"])),
@@ -82,34 +81,34 @@ def _instant(text: str | None) -> datetime | None:
 
 
 class NotServed(NotFound):
-    """This source has no place for that secret, so it says nothing of whether there is one: the next is asked."""
+    """This source has no place for the secret, so the next one is asked."""
 
 
 class SecretSource(Protocol):
-    """Reads secrets by their hub path. Raises the errors of :mod:`keyturn.core.errors`; serves many threads."""
+    """Reads secrets by hub path. Raises the errors of :mod:`keyturn.core.errors`. Thread-safe."""
 
     name: str
 
     def read(self, path: str) -> Secret:
-        """What is served now. Raises NotFound, NotServed."""
+        """The secret that is served now. Raises NotFound, NotServed."""
 
     def read_many(self, paths: Sequence[str]) -> Mapping[str, Secret]:
-        """The same of many, in as few calls as it allows; what is absent is left out."""
+        """Many secrets, in as few calls as possible, without the absent ones."""
 
     def versions(self, paths: Sequence[str]) -> Mapping[str, str]:
-        """The revision that is served now of each, without reading values; what is absent is left out."""
+        """The revisions served now, without reading values, and without absent secrets."""
 
 
 class Lends(Protocol):
-    """A source whose engines give leases."""
+    """A source whose engines issue leases."""
 
     @property
     def lessor(self) -> "Lessor":
-        """What gives them."""
+        """The port that issues them."""
 
 
 class Lists(Protocol):
-    """What a source can do besides where it knows all secrets by their hub paths."""
+    """A source that can list its secrets by hub path."""
 
     def below(self, folder: str, /) -> Sequence[str]:
-        """The paths of all secrets that are served below a folder, in its folders too."""
+        """The paths of all secrets served below a folder, at any depth."""

@@ -1,4 +1,4 @@
-"""Where secrets are read: the hub, and copies in any store. Both stand on ports; adapters are opened elsewhere."""
+"""Sources of secrets: the hub, and copies in any store."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,13 +18,13 @@ from keyturn.core.ports.stores import RemoteSecret, Store
 from keyturn.core.sensitive import SecretFields, Sensitive
 
 THREADS: Final = 8
-"""Copies that are described at once."""
+"""Copies that are described concurrently."""
 
 Now = Callable[[], datetime]
 
 
 class ReadableHub(SecretsPort, BulkReader[HubSecret], Lessor, Protocol):
-    """The hub, as its adapter reads one secret or many, and gives leases."""
+    """The hub's adapter, which reads secrets and issues leases."""
 
 
 def utc_now() -> datetime:
@@ -33,13 +33,13 @@ def utc_now() -> datetime:
 
 
 def spelled(path: str) -> str:
-    """A secret's one name; the hub overlooks slashes in it that part nothing."""
+    """The one name of a secret, without the slashes that the hub ignores."""
     mount, within = split(path)
     return join(mount, "/".join(part for part in within.split("/") if part))
 
 
 class HubSource:
-    """Reads the hub itself, where a secret's own name is its path."""
+    """Reads the hub, where a secret's name is its path."""
 
     def __init__(self, hub: ReadableHub, name: str = "hub", now: Now = utc_now) -> None:
         self.name = name
@@ -48,11 +48,11 @@ class HubSource:
 
     @property
     def lessor(self) -> Lessor:
-        """What gives leases."""
+        """The port that issues leases."""
         return self._hub
 
     def read(self, path: str) -> Secret:
-        """The newest version. Raises NotFound, and Invalid for what only the hub takes for a secret's name."""
+        """The newest version. Raises NotFound, and Invalid for a name with such slashes."""
         if path != (name := spelled(path)):
             problem = "the hub takes it for another name, by which notices and policies know the secret"
             raise Invalid("read", path, problem, f"Write {name}")
@@ -64,14 +64,14 @@ class HubSource:
         return self._of(path, secret)
 
     def read_many(self, paths: Sequence[str]) -> Mapping[str, Secret]:
-        """The newest versions of these, side by side."""
+        """The newest versions, read concurrently."""
         read = self._hub.read_many([path for path in paths if path == spelled(path)])
         return {path: self._of(path, secret) for path, secret in read.items()}
 
     def versions(self, paths: Sequence[str]) -> Mapping[str, str]:
-        """Their newest version numbers; a version that was deleted is none.
+        """Their newest version numbers, without deleted versions.
 
-        A login that may read values and no metadata, as an application's has to be, reads the values for that.
+        A login without a right to metadata reads the values instead.
         """
         try:
             infos = self._hub.describe_many(paths)
@@ -80,7 +80,7 @@ class HubSource:
         return {path: str(info.version) for path, info in infos.items() if info.served}
 
     def below(self, folder: str, /) -> Sequence[str]:
-        """The paths of all secrets that are served below a folder, such as ``ml-training``."""
+        """The paths of all secrets served below a folder, such as ``ml-training``."""
         return [info.path for info in self._hub.describe_below(folder) if info.served]
 
     def _read_versions(self, paths: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -96,9 +96,9 @@ class HubSource:
 
 
 class StoreSource:
-    """Reads copies of secrets in a store; ``names`` tells a path's name there, where it is another.
+    """Reads copies of secrets in a store; ``names`` maps a path to a different name there.
 
-    It may be a function, which raises NotServed for a secret that has no copy there.
+    As a function, it raises NotServed for a secret without a copy there.
     """
 
     def __init__(
@@ -112,8 +112,7 @@ class StoreSource:
     def read(self, path: str) -> Secret:
         """The copy as it is served now.
 
-        It is described before its value is read and behind it: the hub's version is that of the marks only where they
-        belong to this very value. Raises NotFound.
+        It is described before and after the read, so that its marks belong to this very value. Raises NotFound.
         """
         remote = self._named(path)
         before = self._described(remote)
@@ -121,7 +120,7 @@ class StoreSource:
         return self._of(path, text, before, self._described(remote))
 
     def read_many(self, paths: Sequence[str]) -> Mapping[str, Secret]:
-        """The same of many; what is absent is left out."""
+        """Read many in the same way, without absent ones."""
         remotes = {remote: path for path, remote in self._served(paths)}
         before = self._describe_many([*remotes])
         texts = self._store.read_many([*before])
@@ -132,7 +131,7 @@ class StoreSource:
         }
 
     def versions(self, paths: Sequence[str]) -> Mapping[str, str]:
-        """The store's own names of what it serves of these."""
+        """The store's version ids of these secrets."""
         remotes = {remote: path for path, remote in self._served(paths)}
         described = self._describe_many([*remotes])
         return {remotes[name]: remote.version_id for name, remote in described.items() if remote.intact}
@@ -143,7 +142,7 @@ class StoreSource:
                 yield path, self._named(path)
 
     def _describe_many(self, remotes: Sequence[str]) -> dict[str, RemoteSecret]:
-        """Those that are there, described side by side: a listing would ask for a right to all secrets."""
+        """Describe existing copies; listing would require a right to all secrets."""
         with ThreadPoolExecutor(THREADS) as pool:
             described = zip(remotes, pool.map(self._store.describe, remotes), strict=True)
             return {remote: copy for remote, copy in described if copy}
@@ -176,7 +175,7 @@ def _named(names: Mapping[str, str], path: str) -> str:
 
 
 def fields_of(text: Sensitive) -> SecretFields:
-    """The fields of a JSON object; any other text is the one field ``value``."""
+    """The fields of a JSON object; any other text is the field ``value``."""
     try:
         fields = json.loads(text.reveal())
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""What a client has done, in numbers. Hits are not among them: to count one would take longer than to serve it."""
+"""A client's counters, without hits, which take longer to count than to serve."""
 
 import threading
 from collections import Counter
@@ -6,37 +6,37 @@ from enum import StrEnum
 
 
 class Event(StrEnum):
-    """What is counted."""
+    """The counted events."""
 
     MISS = "misses"
-    """Somebody asked for what was not in the map of hits."""
+    """A lookup was not in the map of hits."""
     READ = "reads"
-    """A source gave a value."""
+    """A source returned a value."""
     SHARED = "shared"
-    """Another process of the host gave what it had read."""
+    """Another process of the host shared a value."""
     RENEWAL = "renewals"
-    """It was asked behind the program's back."""
+    """A secret was read in the background."""
     STALE = "stale"
-    """What was due to be read again was given, since no source could be asked."""
+    """A due secret was given, because no source answered."""
     ERROR = "errors"
-    """No source gave a value."""
+    """No source returned a value."""
     NOTICE = "notices"
     """A notice was taken."""
     OFFLINE = "offline"
-    """No source could be asked, and the offline file had it."""
+    """No source answered, and the offline file had the secret."""
     REFUSED = "refused"
-    """An offline file was not believed."""
+    """An offline file was refused."""
 
 
 class Statistics:
-    """Counts since the client was made. Serves many threads."""
+    """Counts since the client was made. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts = Counter[Event]()
 
     def count(self, event: Event) -> None:
-        """One more."""
+        """Count one event."""
         with self._lock:
             self._counts[event] += 1
 
@@ -44,5 +44,5 @@ class Statistics:
         return self._counts[event]
 
     def shown(self) -> dict[str, int]:
-        """All of them by their names."""
+        """All counts by name."""
         return {str(event): self._counts[event] for event in Event}

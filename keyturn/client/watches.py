@@ -1,4 +1,4 @@
-"""Who wants to hear that a secret is another one now."""
+"""The watches on new versions of secrets."""
 
 import logging
 import threading
@@ -12,7 +12,7 @@ Callback = Callable[[Secret], object]
 
 
 class Watches:
-    """Functions by the paths that they are to be called for. Serves many threads."""
+    """Callbacks by path. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -23,19 +23,19 @@ class Watches:
         return path in self._callbacks
 
     def paths(self) -> list[str]:
-        """Which secrets are watched."""
+        """The watched secrets."""
         with self._lock:
             return [*self._callbacks]
 
     def add(self, secret: Secret, callback: Callback) -> Callable[[], None]:
-        """Call it for each version after this one; calling what is returned ends that."""
+        """Call ``callback`` for each later version, until the returned function is called."""
         with self._lock:
             self._callbacks.setdefault(secret.path, []).append(callback)
             self._seen.setdefault(secret.path, version_of(secret))
         return lambda: self._remove(secret.path, callback)
 
     def saw(self, secret: Secret) -> None:
-        """Tell those who watch it, once for each version. What they raise is logged by its class alone."""
+        """Call the watches, once for each version. Exceptions are logged by class only."""
         with self._lock:
             callbacks = [*self._callbacks.get(secret.path, ())]
             if not callbacks or self._seen.get(secret.path) == version_of(secret):
@@ -58,5 +58,5 @@ class Watches:
 
 
 def version_of(secret: Secret) -> tuple[str, str]:
-    """What tells this version from another: the hub's number, or the source's own mark."""
+    """The version's identity: the hub's number, or the source's own mark."""
     return ("", str(secret.version)) if secret.version is not None else (secret.source, secret.revision)

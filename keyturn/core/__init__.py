@@ -1,1 +1,1 @@
-"""The pure heart: no I/O, no SDK, no clock. Time, keys and adapters are passed in."""
+"""The pure core: no I/O, no SDK, no clock. Time, keys and adapters are passed in."""

@@ -1,7 +1,6 @@
-"""What is at work, in its own words: set by commands and flows, and the same in every thread that works for them.
+"""The process's own description, set by commands and flows and shared by its threads.
 
-Who it is says the hub (``Identity``). What stands here is a remark beside that: nobody vouches
-for it.
+The hub decides the identity (``Identity``). The description is an unverified remark.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,15 +18,15 @@ ASKED_FOR_BY: Final = ", asked for by "
 
 @dataclass(frozen=True)
 class Acting:
-    """``run`` is the command and process, or the Prefect run; ``asked_by`` is who asked, as far as they know.
+    """``run`` is the command and process, or the Prefect run; ``asked_by`` the requester, if known.
 
-    That is the operating system's user, or whom Prefect takes for whoever began the run: a schedule, an automation.
+    That is the operating system's user, or Prefect's origin of the run: a schedule, an automation.
     """
 
     run: str
     asked_by: str = ""
     by_others: bool = False
-    """Whether others than who is logged in to the hub may have asked for it: who may use Prefect, or is in a log."""
+    """Whether others than the hub login may have requested it: Prefect users, names in a log."""
 
     @property
     def remark(self) -> str:
@@ -39,12 +38,12 @@ acting: ContextVar[Acting | None] = ContextVar("acting", default=None)
 
 
 incident_at_work: ContextVar[str] = ContextVar("incident_at_work", default="")
-"""The incident that this thread works at; empty without one."""
+"""The incident of this thread's work; empty without one."""
 
 
 @contextmanager
 def working_at(incident: str) -> Iterator[None]:
-    """What is done here belongs to the incident."""
+    """Assign the work inside to the incident."""
     token = incident_at_work.set(incident)
     try:
         yield
@@ -53,7 +52,7 @@ def working_at(incident: str) -> Iterator[None]:
 
 
 def incident_action(function: Callable[P, R]) -> Callable[P, R]:
-    """What the function does belongs to the incident, or the incident's id, that is its second argument."""
+    """Assign the function's work to the incident (or id) in its second argument."""
 
     @wraps(function)
     def wrapped(*arguments: P.args, **options: P.kwargs) -> R:
@@ -65,10 +64,10 @@ def incident_action(function: Callable[P, R]) -> Callable[P, R]:
 
 @dataclass(frozen=True)
 class PastRules:
-    """Why whoever is at work goes past a rule on purpose; empty where they do not.
+    """Reasons for bypassing rules on purpose.
 
-    ``over_limit`` is for limits of how often something may be asked for, ``break_glass`` for a second person's word.
-    Only commands say it, by whoever is logged in themselves: nothing that Prefect runs does.
+    ``over_limit`` bypasses rate limits, ``break_glass`` a second person's approval. Only commands set them, for the
+    person logged in, never Prefect runs.
     """
 
     over_limit: str = ""
@@ -80,7 +79,7 @@ past_rules: ContextVar[PastRules] = ContextVar("past_rules", default=PastRules()
 
 @contextmanager
 def going_past_rules(over_limit: str = "", break_glass: str = "") -> Iterator[None]:
-    """Let rules be gone past here, for these reasons."""
+    """Allow bypassing rules inside, for these reasons."""
     token = past_rules.set(PastRules(over_limit.strip(), break_glass.strip()))
     try:
         yield

@@ -1,7 +1,7 @@
-"""Changing what others change too: read it, say what it should be, write that over the version that was read.
+"""Compare-and-set updates of shared entries: read, compute, write over the version read.
 
-Whoever comes second is refused by the store, reads again and lays the change over what is there now. How often is
-bounded: something that others write faster than it can be read is told, with who does.
+The later of two writers is refused, reads again and reapplies its change. Attempts are limited; an entry that others
+write faster is reported with its writer.
 """
 
 from collections.abc import Callable
@@ -15,10 +15,10 @@ Wanted = TypeVar("Wanted")
 Written = TypeVar("Written", covariant=True)
 
 ATTEMPTS: Final = 16
-"""How often one change is tried. With the pauses between, it is about five seconds, and ten at most."""
+"""Maximum attempts of one change, in about five seconds, at most ten."""
 FIRST_PAUSE: Final = 0.01
 LONGEST_PAUSE: Final = 1.0
-"""In seconds, before they are made shorter by chance; each is twice the one before."""
+"""Pauses in seconds, each twice the previous one, before random shortening."""
 
 Pause = Callable[[int], None]
 """Waits after the attempt of this number, counted from 0."""
@@ -28,11 +28,10 @@ IN_HUB: Final = "The hub's audit log names who writes there. Nothing is lost: ru
 
 @dataclass(frozen=True)
 class VersionedEntry(Generic[Before, Wanted, Written]):
-    """What several processes change: how it is read, with its version, and written over that version.
+    """An entry that several processes change.
 
-    ``write`` is given what was read and what is wanted, and raises Conflict where another write came between.
-    ``writer`` says for people who has written what was read, and is None or says nothing where nobody can tell;
-    ``hint`` is what they do about one that others keep writing.
+    ``write`` gets the value read and the wanted one, and raises Conflict after another write. ``writer`` names who
+    wrote the value read, for people; None or empty if unknown. ``hint`` is the remedy if others keep writing.
     """
 
     name: str
@@ -43,7 +42,7 @@ class VersionedEntry(Generic[Before, Wanted, Written]):
 
 
 def jittered(sleep: Callable[[float], None], chance: Callable[[], float]) -> Pause:
-    """Pauses for ``sleep``, in seconds; ``chance`` gives numbers from 0 to 1, so that those who collide part."""
+    """A pause based on ``sleep``, in seconds; ``chance`` (0 to 1) separates colliding writers."""
     return lambda attempt: sleep(chance() * min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt))
 
 
@@ -54,10 +53,10 @@ def change_entry(
     *,
     first: Before | None = None,
 ) -> tuple[Before, Written | None]:
-    """What stood there before the change, and what its write gave; None where ``change`` wants none.
+    """Apply ``change``; the value before it and the write's result, None without a change.
 
-    ``change`` is asked anew for whatever another writer leaves; ``first`` is what has been read already. Raises
-    Contended, after :data:`ATTEMPTS` writes that came too late, and whatever ``change`` raises.
+    ``change`` runs again after another's write; ``first`` is a value already read. Raises Contended after
+    :data:`ATTEMPTS` late writes, and whatever ``change`` raises.
     """
     before = entry.read() if first is None else first
     for attempt in range(ATTEMPTS):

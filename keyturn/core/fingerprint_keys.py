@@ -1,8 +1,8 @@
-"""The keys of all fingerprints, by generations: the one in use, those before it, and one that is to follow.
+"""The fingerprint keys by generation: earlier ones, the one in use, a prepared successor.
 
-A key is an entry of the hub's state that is written once and never again, so that who may begin a successor can't put
-another in place of one: ``fingerprint-key`` is the first, ``fingerprint-keys/2`` the next. That it is in use is an
-entry of its own, ``fingerprint-keys/2.used``, and so is the end of the one before, ``fingerprint-keys/1.retired``.
+A key's state entry is written once, so a login that may begin a successor can't replace a key: ``fingerprint-key`` is
+the first, ``fingerprint-keys/2`` the next. Separate entries put it in use, ``fingerprint-keys/2.used``, and retire the
+previous one, ``fingerprint-keys/1.retired``.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -21,9 +21,9 @@ KEYS: Final = "fingerprint-keys"
 USED: Final = "used"
 RETIRED: Final = "retired"
 MOST: Final = 250
-"""So many keys count: whoever may begin a successor can't keep others busy with reading them."""
+"""Maximum keys that count, so that excess successors slow no one down."""
 BOUND: Final = "bound"
-"""Stands in an entry whose fingerprints are bound to the secret's path: in every one but those of older releases."""
+"""Marks an entry whose fingerprints are bound to the secret's path; absent in older releases."""
 
 
 def key_entry(generation: int) -> str:
@@ -32,12 +32,12 @@ def key_entry(generation: int) -> str:
 
 
 def word_entry(generation: int, word: str) -> str:
-    """The entry that says that a key is in use, or retired."""
+    """The entry that marks a key as in use or retired."""
     return f"{KEYS}/{generation}.{word}"
 
 
 def generation_of(digest: str) -> int:
-    """Under which key a fingerprint was made: that stands behind it, but for the first; 0 for what is none."""
+    """A fingerprint's generation suffix: 1 without one, 0 if malformed."""
     _, _, number = digest.partition("-")
     if not number:
         return 1 if digest and "-" not in digest else 0
@@ -46,7 +46,7 @@ def generation_of(digest: str) -> int:
 
 @dataclass(frozen=True)
 class FingerprintKey:
-    """One key; ``made_at`` is the hub's word."""
+    """One key; ``made_at`` is by the hub's clock."""
 
     generation: int
     key: Sensitive
@@ -54,7 +54,7 @@ class FingerprintKey:
     bound: bool = True
 
     def digest(self, path: str, text: Sensitive) -> str:
-        """The fingerprint of a text of the secret at ``path``: 64 hex digits, and the generation behind the first's."""
+        """A fingerprint for ``path``: 64 hex digits, plus the generation unless the first."""
         whole = Sensitive(f"{path}\0{text.reveal()}") if self.bound else text
         digits = fingerprint(self.key, whole)
         return digits if self.generation == 1 else f"{digits}-{self.generation}"
@@ -62,7 +62,7 @@ class FingerprintKey:
 
 @dataclass(frozen=True)
 class UnreadKey:
-    """A key that the login in use may not read: it knows which keys there are, and makes no fingerprint."""
+    """A key that the login may not read: it makes no fingerprints."""
 
     generation: int
     made_at: datetime
@@ -81,9 +81,9 @@ class UnreadKey:
 
 @dataclass(frozen=True)
 class FingerprintKeys:
-    """All keys of a hub, the oldest first, of which one is in use; ``used_since`` tells when that began.
+    """All keys of a hub, oldest first, one in use since ``used_since``.
 
-    ``retired`` are those that marks of copies may bear no more.
+    ``retired`` generations are no longer allowed in copies' marks.
     """
 
     keys: tuple[FingerprintKey | UnreadKey, ...]
@@ -93,7 +93,7 @@ class FingerprintKeys:
 
     @property
     def readable(self) -> bool:
-        """Whether the login in use may make fingerprints."""
+        """Whether the login may make fingerprints."""
         return isinstance(self.current, FingerprintKey)
 
     @property
@@ -103,21 +103,21 @@ class FingerprintKeys:
 
     @property
     def newest(self) -> FingerprintKey | UnreadKey:
-        """The key in use, or the one that is to follow it."""
+        """The prepared successor, or else the key in use."""
         return self.keys[-1]
 
     @cached_property
     def accepted(self) -> tuple[int, ...]:
-        """The generations that marks of copies may bear."""
+        """The generations allowed in copies' marks."""
         return tuple(key.generation for key in self.keys if key.generation not in self.retired)
 
     @property
     def former(self) -> tuple[Sensitive, ...]:
-        """The keys that were in use before."""
+        """The keys used before."""
         return tuple(key.key for key in self.keys if key.generation < self.in_use)
 
     def make(self, path: str, text: Sensitive) -> Fingerprint:
-        """The fingerprint of a text of the secret at ``path``, with what it is under the other keys."""
+        """The fingerprint for ``path``, with those under the other keys."""
         others = [(key, key.digest(path, text)) for key in self.keys if key is not self.current]
         return Fingerprint(
             self.current.digest(path, text),
@@ -126,30 +126,30 @@ class FingerprintKeys:
         )
 
     def refuses(self, mark: str) -> bool:
-        """Whether a copy's mark was made with a key that is retired, or that this hub does not have."""
+        """Whether a copy's mark uses a retired or unknown key."""
         return bool(mark) and generation_of(mark) not in self.accepted
 
     def outlived(self, mark: str) -> bool:
-        """Whether a copy's mark is good, and of a key before the one in use: it is to be marked anew."""
+        """Whether a copy's mark uses an earlier accepted key, and so needs renewal."""
         return 0 < generation_of(mark) < self.in_use and not self.refuses(mark)
 
 
 def generations(names: Collection[str]) -> Iterator[int]:
-    """The keys that entries of these names are, up to the first that is missing: what lies beyond is nobody's."""
+    """The keys in these entry names, up to the first gap."""
     return takewhile(lambda number: number == 1 or str(number) in names, range(1, MOST + 1))
 
 
 def keys_of(
     keys: tuple[FingerprintKey | UnreadKey, ...], names: Collection[str], used_since: Mapping[int, datetime]
 ) -> FingerprintKeys:
-    """These keys as they are used, told by the entries' ``names``. A key can be retired once a later one is in use."""
+    """The keys with their use according to ``names``. Only keys before the one in use can be retired."""
     in_use = max((key.generation for key in keys if f"{key.generation}.{USED}" in names), default=1)
     retired = frozenset(number for number in range(1, in_use) if f"{number}.{RETIRED}" in names)
     return FingerprintKeys(keys, in_use, used_since.get(in_use, keys[in_use - 1].made_at), retired)
 
 
 def read_key(generation: int, data: Mapping[str, Any], made_at: datetime) -> FingerprintKey | None:
-    """The key in an entry; None where it holds none."""
+    """The key in an entry; None if it has none."""
     text = data.get("key")
     if not isinstance(text, str) or not text:
         return None

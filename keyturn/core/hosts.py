@@ -1,6 +1,6 @@
-"""Hosts by their names and addresses: patterns of them, and those that no catalogue may lead to.
+"""Host names and addresses: patterns, and hosts that are always refused.
 
-Nothing is looked up here: what a name leads to is told by whoever connects.
+Nothing is resolved here: the connecting code checks what a name resolves to.
 """
 
 import ipaddress
@@ -13,22 +13,22 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 METADATA_NAMES: Final = frozenset(
     {"metadata", "metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal"}
 )
-"""What clouds call the service that gives a machine its own credentials."""
+"""Cloud names of the service that issues a machine's own credentials."""
 
 METADATA_ADDRESSES: Final = frozenset(map(ipaddress.ip_address, ("100.100.100.200", "168.63.129.16", "fd00:ec2::254")))
-"""Where it is besides 169.254.0.0/16: Alibaba's, Azure's wire server, Amazon's in IPv6."""
+"""Its addresses outside 169.254.0.0/16: Alibaba's, Azure's wire server, Amazon's in IPv6."""
 
 NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 COMPATIBLE: Final = ipaddress.IPv6Network("::/96")
 
 _NAME: Final = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?\.?")
 _NUMBERS: Final = re.compile(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+)){0,3}")
-"""What the C library's inet_aton takes for an address besides four decimal numbers."""
+"""Other address formats that the C library's inet_aton accepts."""
 _PORT: Final = re.compile(r":([0-9]{1,5})\Z")
 
 
 def refuses_host(host: str) -> str | None:
-    """Why nothing of ours ever speaks to this host, whoever says so; None where it may be spoken to."""
+    """Return why this host is always refused; None if it is allowed."""
     if (address := to_address(host)) is None:
         return _refuses_name(host.casefold().rstrip("."))
     if any(inner.is_link_local or inner in METADATA_ADDRESSES for inner in _meanings(address)):
@@ -49,7 +49,7 @@ def _refuses_name(name: str) -> str | None:
 
 
 def to_address(host: str) -> Address | None:
-    """The address that a host is written as, in brackets or without; None for a name."""
+    """The address that a host is, with or without brackets; None for a name."""
     try:
         return ipaddress.ip_address(host.strip("[]"))
     except ValueError:
@@ -57,7 +57,7 @@ def to_address(host: str) -> Address | None:
 
 
 def _meanings(address: Address) -> list[Address]:
-    """The address, and the one that is written into it."""
+    """The address and those embedded in it."""
     if isinstance(address, ipaddress.IPv4Address):
         return [address]
     inner = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
@@ -68,9 +68,9 @@ def _meanings(address: Address) -> list[Address]:
 
 @dataclass(frozen=True)
 class HostPattern:
-    """Some hosts: one name, all names below a domain (``*.example.com``), or addresses (``10.1.0.0/16``).
+    """Hosts: one name, all names below a domain (``*.example.com``), or addresses (``10.1.0.0/16``).
 
-    ``port`` is 0 where every port is meant.
+    ``port`` is 0 for every port.
     """
 
     name: str
@@ -79,7 +79,7 @@ class HostPattern:
 
     @staticmethod
     def parse(text: str) -> "HostPattern":
-        """The pattern that is written so. Raises ValueError."""
+        """Parse a pattern. Raises ValueError."""
         rest, port = _without_port(text.casefold())
         try:
             return HostPattern(rest, ipaddress.ip_network(rest.strip("[]")), port)
@@ -91,7 +91,7 @@ class HostPattern:
         return HostPattern(name, None, port)
 
     def covers(self, host: str, port: int) -> bool:
-        """Whether this host is among them."""
+        """Whether the pattern matches this host."""
         if self.port not in (0, port):
             return False
         if self.network is not None:
@@ -102,7 +102,7 @@ class HostPattern:
 
 
 def _without_port(text: str) -> tuple[str, int]:
-    """What stands before the port, and the port; 0 where there is none. An IPv6 address has its port after brackets."""
+    """Split off the port, or 0. An IPv6 address with a port needs brackets."""
     port = _PORT.search(text)
     if not port or (text.count(":") > 1 and not text.startswith("[")):
         return text, 0

@@ -1,4 +1,4 @@
-"""Whether the hub has fallen behind what it once held: it was restored, or a secret was removed and written anew."""
+"""Detects a hub that lost versions by a restore, or by removing and rewriting a secret."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,13 +8,11 @@ from keyturn.core.ports.hub import SecretInfo
 
 @dataclass(frozen=True)
 class KnownVersion:
-    """A version of a secret that something outside the hub knows of.
+    """A version known outside the hub, at ``where``.
 
-    ``where`` is that, for people. ``created_at`` is when the hub had made it, by its own clock; None where that is not
-    known. ``fingerprint`` is the whole secret's, empty where only a part of it is known. ``revoked_by`` is the incident
-    that has ended it since, ``revoked_up_to`` the newest version that this was about, 0 where nobody tells.
-    ``restored_from`` stands where nothing newer is known: the version came with a restore, and what was revoked after
-    the moment ``as_of`` nobody knows.
+    ``created_at`` is by the hub's clock, None if unknown. ``fingerprint`` is the whole secret's, empty if only a part
+    is known. ``revoked_by`` is the incident that ended it since, ``revoked_up_to`` the newest version it ended, 0 if
+    unknown. ``restored_from`` is set if the version came with a restore, and revocations after ``as_of`` are unknown.
     """
 
     where: str
@@ -27,42 +25,42 @@ class KnownVersion:
     as_of: datetime | None = None
 
     def ahead_of(self, info: SecretInfo) -> bool:
-        """Whether it is newer than the newest version that the hub has.
+        """Whether it is newer than the hub's newest version.
 
-        Numbers up to one that was recovered from are not: the hub counts from below it again.
+        Numbers up to a recovered one are not, since the hub counts from below them again.
         """
         newest = info.newest
         later = self.created_at is not None and newest is not None and self.created_at > newest.created_at
         return later or self.version > max(info.version, info.overtaken)
 
     def ends(self, info: SecretInfo) -> bool:
-        """Whether the hub serves what a revocation has ended, by the numbers alone; its record tells whether it knows.
+        """Whether the hub serves a revoked version, by numbers alone; its record shows whether it knows.
 
-        A version above those that it was about is another credential, unless it :meth:`may_be_back`.
+        A higher version is another credential, unless it :meth:`may_be_back`.
         """
         return bool(self.revoked_by) and info.served and (not self.revoked_up_to or info.version <= self.revoked_up_to)
 
     def may_be_back(self, info: SecretInfo) -> bool:
-        """Whether the hub serves a version above those that were ended, and gives one of those still.
+        """Whether the hub serves a version above the revoked ones but can still return one of those.
 
-        So it is where a restored one was written by hand: whether that is the same value again, the values tell.
+        This happens if one was restored by hand: only values show it.
         """
         return bool(self.revoked_by) and info.served and not self.ends(info) and bool(self.ended_in(info))
 
     def ended_in(self, info: SecretInfo) -> list[int]:
-        """The numbers of those that a revocation has ended and that the hub gives still."""
+        """The numbers of revoked versions that the hub can still return."""
         readable = (version.version for version in info.versions if version.readable)
         return [number for number in readable if number <= self.revoked_up_to]
 
     def speaks_against(self, info: SecretInfo) -> bool:
-        """Whether the hub may have lost something that this tells of."""
+        """Whether the hub may have lost something recorded here."""
         return self.ahead_of(info) or self.ends(info) or self.may_be_back(info)
 
     def beyond(self, version: int) -> bool:
-        """Whether it tells something that a hub at this version may have lost."""
+        """Whether a hub at this version may have lost something."""
         return self.version > version or bool(self.revoked_by)
 
     @property
     def order(self) -> tuple[bool, float, int]:
-        """The newest is the greatest: by the hub's clock, and by number where that is not known."""
+        """Sort key, newest greatest: by the hub's clock, or else by number."""
         return self.created_at is not None, self.created_at.timestamp() if self.created_at else 0.0, self.version

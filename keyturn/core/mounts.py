@@ -1,7 +1,7 @@
-"""Which KV mount of the hub a secret lies in: what stands before the colon of its name, as in ``payments:team/app``.
+"""The hub's KV mount in a secret's name, before the colon: ``payments:team/app``.
 
-A name without one is of the default mount. So one text names one secret wherever names stand: in the catalogue, marks,
-records, the ledger, notices and incidents.
+A name without one belongs to the default mount. So one text identifies one secret in the catalogue, marks, records, the
+ledger, notices and incidents.
 """
 
 import re
@@ -12,11 +12,11 @@ from keyturn.core.errors import Invalid
 from keyturn.core.text.suggest import advice
 
 MOUNT: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
-"""What a mount may be called."""
+"""Valid mount names."""
 DEFAULT: Final = "default"
-"""What the default mount is called where a name has to stand; no other may be called so."""
+"""The explicit name of the default mount; no other may use it."""
 EVERY: Final = "*"
-"""In a pattern: whichever mount, the default one too."""
+"""In a pattern: any mount, including the default one."""
 
 _NAMED: Final = re.compile(rf"({MOUNT}):(.*)", re.DOTALL)
 
@@ -24,10 +24,9 @@ _NAMED: Final = re.compile(rf"({MOUNT}):(.*)", re.DOTALL)
 def split(path: str, mounts: Collection[str] | None = None) -> tuple[str, str]:
     """The mount's name, empty for the default one, and the path in it.
 
-    ``mounts`` are the names that there are: what begins otherwise is in the default mount, whatever it looks like.
-    Without them, whatever stands before the colon is a mount.
+    With ``mounts``, only these prefixes are mounts; without, any prefix is.
     """
-    named = _NAMED.fullmatch(path) if ":" in path else None  # thousands of paths are asked for, few have one
+    named = _NAMED.fullmatch(path) if ":" in path else None  # fast path: few of thousands of paths have a colon
     return (named[1], named[2]) if named and (mounts is None or named[1] in mounts) else ("", path)
 
 
@@ -42,12 +41,12 @@ def mount_of(path: str) -> str:
 
 
 def overlap(first: str, second: str) -> bool:
-    """Whether two paths of mounts are the same, or one lies below the other."""
+    """Whether one mount path equals, or is below, the other."""
     left, right = (f"{path.strip('/')}/" for path in (first, second))
     return left.startswith(right) or right.startswith(left)
 
 
 def undeclared(mount: str, mounts: Collection[str], name: str) -> Invalid:
-    """What is said where no mount of that name is declared."""
+    """The error for an undeclared mount."""
     hint = advice(mount, mounts, "Declare it under mounts")
     return Invalid("find", name, f"the catalogue declares no mount {mount}", hint)

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Waive(StrEnum):
-    """Of what holds an old credential: nothing, its grace, or everything."""
+    """Which holds on an old credential to waive: none, its grace period, or all."""
 
     NOTHING = "nothing"
     GRACE = "grace"

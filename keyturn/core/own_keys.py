@@ -1,4 +1,4 @@
-"""What Keyturn itself works with, and how old it is: its webhook keys, its logins, the key of its ledger."""
+"""Keyturn's own keys and their age: webhook keys, logins, the ledger's key."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -11,23 +11,23 @@ from keyturn.core.errors import KeyturnError
 
 
 class KeyState(StrEnum):
-    """Where one of Keyturn's own keys stands."""
+    """The state of one of Keyturn's own keys."""
 
     IN_USE = "in use"
     TURNING = "being replaced"
-    """The next one is there beside it."""
+    """The next key exists as well."""
     BY_HAND = "replaced by hand"
     """This login may not replace it."""
     UNKNOWN = "unknown"
-    """Nobody could look."""
+    """The check failed."""
 
 
 @dataclass(frozen=True)
 class OwnKey:
-    """One of Keyturn's own keys, in names only.
+    """One of Keyturn's own keys, without values.
 
-    ``since`` is when it came to stand as it does, ``due_at`` when the next step is due; None where nobody knows, or
-    none comes. ``blocked`` says what keeps it from being replaced, and the remedy; mostly empty.
+    ``since`` is the start of its state, ``due_at`` when the next step is due; None if unknown or not planned.
+    ``blocked`` is why it can't be replaced, with the remedy; usually empty.
     """
 
     name: str
@@ -42,7 +42,7 @@ class OwnKey:
         return self.due_at is not None and self.due_at <= now
 
     def to_data(self) -> dict[str, Any]:
-        """For scripts."""
+        """Return JSON-ready data."""
         moments: Mapping[str, datetime | None] = {"since": self.since, "due_at": self.due_at}
         stamps = {name: moment.isoformat() if moment else None for name, moment in moments.items()}
         return {"name": self.name, "what": self.what, "state": str(self.state), **stamps, "blocked": self.blocked}
@@ -50,19 +50,19 @@ class OwnKey:
 
 @dataclass(frozen=True)
 class KeyTurn:
-    """What a turn of one key came to: what was done, or why nothing was; ``changed`` says that something was done."""
+    """The result of a key's rotation step: what was done, or why nothing was."""
 
     name: str
     did: str
     changed: bool = False
     blocked: bool = False
-    """A person has something to do before it goes on."""
+    """A person has to act before it can continue."""
     next_at: datetime | None = None
-    """When its next step is due, where that is known."""
+    """When its next step is due, if known."""
 
 
 def turn_data(name: str, result: KeyTurn | KeyturnError) -> dict[str, Any]:
-    """What a turn came to, for scripts and for whoever waits for a run."""
+    """A rotation step's result, for scripts and waiting processes."""
     if isinstance(result, KeyturnError):
         words = {"error": str(result), "code": code_of(result)}
         return {"name": name, "did": "", "changed": False, "blocked": True, **words}
@@ -71,7 +71,7 @@ def turn_data(name: str, result: KeyTurn | KeyturnError) -> dict[str, Any]:
 
 
 def turn_each(names: Iterable[str], turn: Callable[[str], KeyTurn]) -> dict[str, KeyTurn | KeyturnError]:
-    """The turn of each key, one after the other; what one raises stops no other."""
+    """Rotate each key in order; one error stops no other."""
     results: dict[str, KeyTurn | KeyturnError] = {}
     for name in names:
         try:

@@ -1,4 +1,4 @@
-"""What is to be done so that every copy is in step, shown before it is done."""
+"""The plan that brings every copy in sync, shown before it is applied."""
 
 import hmac
 import json
@@ -15,14 +15,14 @@ from keyturn.core.sensitive import Sensitive
 
 FORMAT: Final = 1
 PURPOSE: Final = "keyturn plan signing 1"
-"""What the key that signs plans is derived for: no value that somebody gets fingerprinted passes for a plan."""
+"""Purpose of the plan-signing key: no fingerprint can pass for a plan."""
 
 SLOT: Final = "#"
-"""Stands between the name of others' secret and the hub's, in what tells apart who has keys in one."""
+"""Separates a shared secret's name and the hub path in :attr:`Item.slot`."""
 
 
 class Action(StrEnum):
-    """What a plan says of one copy."""
+    """The planned action for one copy."""
 
     CREATE = "create"
     UPDATE = "update"
@@ -30,16 +30,17 @@ class Action(StrEnum):
     ADOPT = "adopt"
     IN_SYNC = "in sync"
     DRIFTED = "drifted"
-    """Somebody else has changed it. It is written again, unless the catalogue wants that reported alone."""
+    """Changed by others; written again unless the catalogue only wants a report."""
     CONFLICT = "conflict"
-    """Somebody else has it, or two secrets want it: nothing is done."""
+    """Owned by others or wanted by two secrets: nothing is done."""
     AHEAD = "ahead"
-    """A copy or the ledger knows a newer version of the secret than the hub, or the hub was restored and what it holds
-    may have been revoked since: nothing of it is written anywhere."""
+    """A copy or the ledger knows a newer version than the hub, or a restored hub's version may be revoked. Nothing of
+    the secret is written.
+    """
     BLOCKED = "blocked"
-    """It can't be done now, and the reason says why."""
+    """Impossible now, for the given reason."""
     NOT_COMPARED = "not compared"
-    """Its marks do not show whether it is in sync, and the login in use may not read values."""
+    """Its marks show no result, and the login may not read values."""
 
 
 WRITES: Final = frozenset({Action.CREATE, Action.UPDATE, Action.ADOPT, Action.DRIFTED})
@@ -48,14 +49,12 @@ TROUBLE: Final = frozenset({Action.CONFLICT, Action.AHEAD, Action.BLOCKED})
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One copy in a plan, in names only.
+    """One copy in a plan, without values.
 
-    ``version`` is the hub's, 0 where it has none; ``holds`` the hub version that the copy holds by its marks,
-    ``found`` the store's own version id, empty where there is no copy. ``fingerprint`` is the one the copy is to
-    have, empty where nothing is written. ``hands_off`` says that the catalogue wants nothing done. A deletion is
-    not done before ``due``, RFC 3339. ``merged`` says that the copy is single keys in a secret that others own.
-    ``beside`` tells what is to stand beside the copy from anything else: twelve hex digits, empty where nothing is
-    asked for or written.
+    ``version`` is the hub's, 0 if none; ``holds`` the one in the copy's marks; ``found`` the store's version id, empty
+    without a copy. ``fingerprint`` is the planned one, empty if nothing is written. ``hands_off``: the catalogue wants
+    no action. A deletion waits until ``due``, RFC 3339. ``merged``: single keys in others' secret. ``beside``
+    identifies the planned details: twelve hex digits or empty.
     """
 
     action: Action
@@ -75,23 +74,23 @@ class Item:
 
     @property
     def slot(self) -> str:
-        """What tells it from other copies in the store: several secrets may have keys in one."""
+        """Its unique name in the store, where several secrets may share one."""
         return f"{self.name}{SLOT}{self.path}" if self.merged else self.name
 
     @property
     def label(self) -> str:
-        """How it is named to people."""
+        """Its name for people."""
         return f"{self.store}:{self.name}"
 
     @property
     def work(self) -> bool:
-        """Whether applying the plan does anything to it."""
+        """Whether applying the plan changes it."""
         return (self.action in WRITES or self.action is Action.DELETE) and not self.hands_off
 
 
 @dataclass(frozen=True)
 class HubListing:
-    """What the hub told without values: of which secrets, and the time by its own clock before it was asked."""
+    """What the hub reported, without values, and its time before the query."""
 
     at: datetime
     secrets: Survey
@@ -99,11 +98,10 @@ class HubListing:
 
 @dataclass(frozen=True)
 class Plan:
-    """Every copy of the chosen secrets. ``paths`` are the patterns that chose them; none for all of them.
+    """The plan for all copies of the chosen secrets; empty ``paths`` mean all.
 
-    One that is ``deep`` has asked for each copy by itself, and so has found what listings hide. ``remarks`` are what
-    a person should know besides: what could not be compared, and stores that were left with copies in them. ``listing``
-    is what it was made of; None for one that comes out of a file.
+    A ``deep`` plan describes each copy, which finds what listings hide. ``remarks`` are for people: what was not
+    compared, and abandoned stores with copies. ``listing`` is the source; None from a file.
     """
 
     made_at: datetime
@@ -113,36 +111,37 @@ class Plan:
     remarks: tuple[str, ...] = ()
     listing: HubListing | None = field(default=None, compare=False, repr=False)
     lost: tuple[str, ...] | None = field(default=None, compare=False, repr=False)
-    """The secrets that the hub has lost newer versions of; None where the ledger could not be asked and no copy tells
-    of any, and for a plan that comes out of a file.
+    """Secrets whose newer versions the hub lost.
+
+    None if the ledger is unavailable and no copy shows any, and from a file.
     """
 
     @property
     def work(self) -> tuple[Item, ...]:
-        """What applying it does."""
+        """The items that applying it changes."""
         return tuple(item for item in self.items if item.work)
 
     @property
     def trouble(self) -> tuple[Item, ...]:
-        """What a person has to look at."""
+        """The items that a person has to look at."""
         return tuple(item for item in self.items if item.action in TROUBLE)
 
     def counts(self) -> dict[str, int]:
-        """How many copies of each action, those without any left out."""
+        """The number of copies per action, without zeros."""
         return {str(a): n for a in Action if (n := sum(item.action is a for item in self.items))}
 
 
 def write_plan(plan: Plan, key: Sensitive) -> str:
-    """The plan as a file holds it: JSON, with a signature that only this hub's Keyturn can make."""
+    """The plan as JSON with a signature that only this hub's Keyturn can make."""
     chosen = {"paths": plan.paths, "deep": plan.deep, "remarks": plan.remarks}
     body = {"format": FORMAT, "made_at": plan.made_at.isoformat(), **chosen, "items": _rows(plan.items)}
     return json.dumps({"plan": body, "signature": _signature(body, key)}, indent=1) + "\n"
 
 
 def read_plan(text: str, key: Sensitive, name: str, former: Sequence[Sensitive] = ()) -> Plan:
-    """The plan in a file's text. Raises Invalid for one that is broken, or not signed by this hub's Keyturn.
+    """Parse a plan. Raises Invalid if malformed or not signed by this hub's Keyturn.
 
-    One that was signed with one of the ``former`` keys is refused too: whoever has got such a key can sign with it.
+    Signatures with ``former`` keys are refused, since those may have leaked.
     """
     hint = "Make it anew with: keyturn plan -o FILE"
     try:
@@ -163,7 +162,7 @@ def read_plan(text: str, key: Sensitive, name: str, former: Sequence[Sensitive] 
 
 
 def _rows(items: Sequence[Item]) -> list[dict[str, Any]]:
-    """Each item without the fields that say nothing."""
+    """Return each item without empty fields."""
     return [{key: value for key, value in asdict(item).items() if value} for item in items]
 
 
@@ -177,7 +176,7 @@ def _signature(plan: Any, key: Sensitive) -> str:
 
 
 def moved(planned: Sequence[Item], now: Sequence[Item]) -> list[str]:
-    """What is no longer as a plan found it, a sentence for each; empty where nothing has moved."""
+    """A sentence for each change since the plan was made."""
     stands = {(item.store, item.slot): item for item in now}
     differences = []
     for item in planned:

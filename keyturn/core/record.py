@@ -1,9 +1,8 @@
-"""The record of one secret's rotation: what is open, what waits for retirement, and what has been.
+"""The rotation record of one secret: open rotation, pending retirement and history.
 
-It is one entry of the hub's state, written by compare-and-set, and therefore also the lock: of two
-workers that read version n only one can write n+1. It holds no value: candidates are in separate entries, which
-the record names (`keyturn.rotation.candidates`). A rotation's number is a Lamport clock, so that order
-never depends on a clock of the wall: see :meth:`Record.next_sequence`.
+The record is one state entry, written by compare-and-set, and so also the lock: of two workers that read version n,
+only one can write n+1. It names the entries with candidates (`keyturn.rotation.candidates`) and holds no values.
+Rotation numbers are a Lamport clock: see :meth:`Record.next_sequence`.
 """
 
 import json
@@ -22,7 +21,7 @@ from keyturn.core.sensitive import SecretFields, StoredFields
 
 
 class Stage(StrEnum):
-    """Where a rotation stands."""
+    """Stage of a rotation."""
 
     MINTING = "minting"
     PENDING = "pending"
@@ -31,23 +30,23 @@ class Stage(StrEnum):
     REVERTING = "reverting"
     REVERTED = "reverted"
     CUTTING = "cutting"
-    """A revocation holds the secret: every credential of it is being ended."""
+    """A revocation holds the secret and is ending all its credentials."""
     RETIRING = "retiring"
-    """The old credential is being ended: nothing puts it in force again."""
+    """The old credential is being ended and can't come back into force."""
     RETIRED = "retired"
     ABANDONED = "abandoned"
     CUT = "cut"
-    """A revocation has ended whatever it had put, or would have put, in force."""
+    """A revocation ended everything that the rotation put, or would have put, in force."""
 
 
 OPEN: Final = frozenset({Stage.MINTING, Stage.PENDING, Stage.ABANDONING, Stage.REVERTING, Stage.CUTTING})
-"""The stages in which somebody holds the rotation."""
+"""Stages in which a worker holds the rotation."""
 
 IN_FORCE: Final = frozenset({Stage.PROMOTED, Stage.REVERTED, Stage.RETIRING})
-"""The stages in which CURRENT stands, and a credential beside it waits for its end, or is being ended."""
+"""Stages with CURRENT in force while another credential is due to end or ending."""
 
 CLOSED: Final = frozenset({Stage.RETIRED, Stage.ABANDONED, Stage.CUT})
-"""The stages in which a rotation is over."""
+"""Stages of a finished rotation."""
 
 TRANSITIONS: Final[dict[Stage, frozenset[Stage]]] = {
     Stage.MINTING: frozenset({Stage.PENDING, Stage.ABANDONED, Stage.CUT}),
@@ -64,32 +63,32 @@ TRANSITIONS: Final[dict[Stage, frozenset[Stage]]] = {
 }
 
 HISTORY_KEPT: Final = 20
-"""Closed rotations kept in the record, which is written several times in each rotation."""
+"""Closed rotations kept in the record, which is rewritten several times per rotation."""
 
 FORMAT: Final = 2
-"""What a record's ``format`` may be at most. It grows only where an older Keyturn would do harm with a newer record; a
-field that it merely does not know it keeps."""
+"""Highest record ``format`` that this release reads.
+
+It increases only if an older release would do harm. Unknown fields are kept.
+"""
 INLINE: Final = 1
-"""The format that kept values in the record itself; also of a record that states no format."""
+"""The format with inline values; assumed without a format."""
 
 INCIDENT_NOTE: Final = "incident "
-"""What a record says of a rotation that an incident has ended, before the incident's id."""
+"""Prefix of the incident id in the note of a rotation that an incident ended."""
 
 CUTS_KEPT: Final = 5
-"""So many of those before that a revocation has ended: what it has ended is told by them."""
+"""Older rotations ended by a revocation that are kept as evidence."""
 
 
 @dataclass(frozen=True)
 class Rotation:
-    """One attempt, in names only.
+    """One rotation attempt, without values.
 
-    ``ends`` names the credential that dies at retirement, ``before`` what a mint found at the target.
-    ``target`` is the system that the rotation works at, as the catalogue told it at the beginning. ``urgent``
-    says that the old credential may be known to others, ``refused`` that the target refused the candidate, ``certain``
-    that it would refuse every other one alike, ``canary_passed`` that the first wave of consumers is well.
-    ``in_force_at`` is when it was promoted, or taken back, by the hub's clock, and ``grace_from`` when the last copy
-    was seen in step after that, from which its grace counts; None until then. ``unknown`` are the fields of a newer
-    Keyturn's.
+    ``ends`` names the credential that retirement ends, ``before`` what a mint found at the target. ``target`` is the
+    catalogue's at the start. ``urgent``: the old credential may be exposed. ``refused``: the target refused the
+    candidate. ``certain``: it would refuse any other. ``canary_passed``: the first wave of consumers is healthy.
+    ``in_force_at`` is the promotion or revert, by the hub's clock. ``grace_from``, the start of the grace period, is
+    when the last copy was seen in sync after that. ``unknown`` holds a newer release's fields.
     """
 
     token: str
@@ -116,25 +115,25 @@ class Rotation:
     in_force_at: datetime | None = None
     grace_from: datetime | None = None
     catalogue: str = ""
-    """The catalogue that declared the secret; empty in a record of an older release."""
+    """The catalogue that declared the secret; empty in older records."""
     changes_account: bool = False
-    """A person let it move to an account that the catalogue names, away from one that it names no more."""
+    """A person allowed the move from an account that the catalogue no longer names."""
     taken_back_by_hand: bool = False
-    """A person has put the value before it in force again: nothing is to be mended for that."""
+    """A person reverted it, so that is not a fault to fix."""
     reverted_version: int | None = None
-    """The version that it had put in force, where it was taken back: ``version`` is that of the value put back."""
+    """The version that a reverted rotation had put in force; ``version`` is the one put back."""
     stores: Mapping[str, str] = field(default_factory=dict)
-    """The stores that the catalogue declared copies in, each with what tells its system from every other."""
+    """Declared stores with copies, each with the identity of its system."""
     unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def to(self, stage: Stage, **changes: Any) -> "Rotation":
-        """This rotation one stage on. Raises Invalid for a step that the table does not allow."""
+        """The rotation at the next stage. Raises Invalid for a forbidden transition."""
         if stage not in TRANSITIONS[self.stage]:
             raise Invalid("move", f"rotation {self.token}", f"{self.stage} can't become {stage}")
         return replace(self, stage=stage, **changes)
 
     def to_data(self) -> dict[str, Any]:
-        """As JSON-ready data."""
+        """Return JSON-ready data."""
         return dict(self.unknown) | {
             name: value.isoformat() if isinstance(value, datetime) else value
             for name, value in ((n, getattr(self, n)) for n in ROTATION_TYPES)
@@ -143,13 +142,13 @@ class Rotation:
 
     @staticmethod
     def from_data(data: Mapping[str, Any]) -> "Rotation":
-        """The reverse of :meth:`to_data`. Raises ValueError, TypeError, KeyError for what is no rotation."""
+        """The reverse of :meth:`to_data`. Raises ValueError, TypeError, KeyError."""
         recorded = {name: READERS[name](value) for name, value in data.items() if name in READERS}
         return Rotation(**recorded, unknown={name: data[name] for name in data.keys() - READERS.keys()})
 
 
 ROTATION_TYPES: Final[Mapping[str, Any]] = {one.name: one.type for one in fields(Rotation) if one.name != "unknown"}
-"""The fields of a rotation as its record keeps them, and what each holds."""
+"""The recorded fields of a rotation and their types."""
 
 
 def _moment(value: str) -> datetime:
@@ -160,7 +159,7 @@ def _moment(value: str) -> datetime:
 
 
 def _reader(kind: Any) -> Callable[[Any], Any]:
-    """How a field of this type is read out of JSON. What it reads with raises ValueError, TypeError."""
+    """The JSON reader for this type, which raises ValueError, TypeError."""
     if kind in (datetime, datetime | None):
         return _moment
     if kind == tuple[str, ...]:
@@ -171,25 +170,24 @@ def _reader(kind: Any) -> Callable[[Any], Any]:
 
 
 def _insist(kind: type, value: Any) -> Any:
-    """The value, which is of this type. Raises TypeError."""
+    """The value, if of exactly this type. Raises TypeError."""
     if type(value) is not kind:
         raise TypeError(f"{kind.__name__} expected")
     return value
 
 
 READERS: Final[Mapping[str, Callable[[Any], Any]]] = {name: _reader(kind) for name, kind in ROTATION_TYPES.items()}
-"""Chosen once: a record has twenty rotations, of twenty fields each."""
+"""Computed once: a record holds twenty rotations of twenty fields each."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """A secret's whole rotation record. ``version`` and ``age`` (seconds) are those of the hub's entry.
+    """A secret's rotation record. ``version`` and ``age`` (seconds) are the hub entry's.
 
-    ``candidate`` is kept only while the rotation is PENDING, ABANDONING or CUTTING. ``frozen`` names the incident that
-    keeps schedules from replacing the secret, until a new credential is in force. ``rest`` are the fields beside the
-    credential of a secret whose every version that incident has destroyed: the next candidate is laid over them.
-    ``unknown`` are the fields of a newer Keyturn's record. ``stored`` are the places of the values that it named when
-    it was read, and ``format`` is the format that it had then.
+    ``candidate`` exists only while PENDING, ABANDONING or CUTTING. ``frozen`` is the incident that blocks scheduled
+    rotations until a new credential is in force. ``rest`` are the other fields of a secret whose versions it destroyed,
+    for the next candidate. ``unknown`` holds a newer release's fields. ``stored`` and ``format`` are the value paths
+    and the format as read.
     """
 
     rotation: Rotation | None = None
@@ -201,66 +199,66 @@ class Record:
     rest: SecretFields | None = None
     unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)
     read: tuple[tuple[Rotation, ...], str] | None = field(default=None, repr=False, compare=False)
-    """A history, and the text that the hub keeps of it, which is written again as long as that history stands."""
+    """The history and its stored text, reused while unchanged."""
     stored: frozenset[str] = field(default=frozenset(), compare=False)
     format: int = field(default=FORMAT, compare=False)
 
     @property
     def open(self) -> Rotation | None:
-        """The rotation that somebody holds."""
+        """The rotation that a worker holds."""
         return self.rotation if self.rotation and self.rotation.stage in OPEN else None
 
     @property
     def retiring(self) -> Rotation | None:
-        """The promoted rotation whose old credential still lives; one taken back, whose new one does."""
+        """The promoted rotation whose old credential works, or the reverted one whose new one does."""
         return self.rotation if self.rotation and self.rotation.stage in IN_FORCE else None
 
     @property
     def refusals(self) -> int:
-        """How many candidates in a row, up to the last one, the target has refused."""
+        """Number of latest candidates in a row that the target refused."""
         if self.retiring:
             return 0
         return len(list(takewhile(lambda past: past.refused, reversed(self.history))))
 
     def next_sequence(self, stands: int = 0) -> int:
-        """The number of what is done next at the target, where ``stands`` was written last: greater than all before.
+        """The next sequence at the target, greater than ``stands`` (last written there) and all recorded.
 
-        A Lamport clock: it goes on from whichever is ahead, so a record that was lost or restored heals by itself.
+        A Lamport clock: it continues from the highest, so it recovers from a lost or restored record.
         """
         rotations = (*self.history, *([self.rotation] if self.rotation else []))
         return max(self.version, stands, *(past.sequence for past in rotations)) + 1
 
     @property
     def refused_for_certain(self) -> Rotation | None:
-        """The last rotation, where the target would refuse every other candidate as it refused that one's."""
+        """The last rotation, if the target would refuse every other candidate too."""
         return self.history[-1] if self.refusals and self.history[-1].certain else None
 
     def dead(self, version: int) -> bool:
-        """Whether a revocation has ended what the hub's ``version`` holds: nothing may put it in force again.
+        """Whether a revocation ended the hub's ``version``, which must never be in force again.
 
-        While it is ``frozen`` every version is: one that came since may hold the same credential again.
+        While ``frozen``, all are: a later one may hold the same credential.
         """
         return bool(self.frozen) or any(last >= version for last in self._ended)
 
     def written_since(self, version: int) -> bool:
-        """Whether the hub's ``version`` came after an incident that nothing of Keyturn's has followed yet.
+        """Whether the hub's ``version`` is newer than the incident and not Keyturn's.
 
-        Somebody else has written it: it is pushed, and nothing else is done about it while this is ``frozen``.
+        It is pushed, and otherwise ignored while ``frozen``.
         """
         return bool(self.frozen) and self.rotation is None and version > max(self._ended, default=version)
 
     @property
     def _ended(self) -> list[int]:
-        """Up to which versions of the hub's revocations have ended what was there."""
+        """The highest version that each revocation ended."""
         return [past.base_version for past in self.history if past.stage is Stage.CUT]
 
     def tells_of(self, incident: str) -> bool:
-        """Whether an incident has had this secret in its hands, as far as the record remembers."""
+        """Whether an incident processed this secret, as far as the record remembers."""
         notes = (past.note for past in (*self.history, *([self.rotation] if self.rotation else [])))
         return self.frozen == incident or f"{INCIDENT_NOTE}{incident}" in notes
 
     def having(self, rotation: Rotation, candidate: SecretFields | None = None) -> "Record":
-        """This record with ``rotation`` in place; one that is closed moves into the history."""
+        """Return this record with ``rotation``; a closed one moves to the history."""
         if rotation.stage in CLOSED:
             return replace(self, rotation=None, candidate=None, history=kept(*self.history, rotation))
         if rotation.stage is Stage.PROMOTED:
@@ -268,30 +266,30 @@ class Record:
         return replace(self, rotation=rotation, candidate=candidate)
 
     def seized(self, cutting: Rotation, incident: str) -> "Record":
-        """This record in the hands of a revocation; what stood in it is over, and its candidate stays to be ended."""
+        """This record held by a revocation; the previous rotation is closed, its candidate kept to be ended."""
         over = self.rotation and self.rotation.to(Stage.CUT, closed_at=cutting.opened_at, note=cutting.note)
         history = kept(*self.history, over) if over else self.history
         return replace(self, rotation=cutting, history=history, frozen=incident)
 
     @property
     def outdated(self) -> bool:
-        """Whether the hub keeps it in the format that may hold values."""
+        """Whether the hub stores it in the format that may contain values."""
         return bool(self.version) and self.format == INLINE
 
     @property
     def exposed(self) -> bool:
-        """Whether that entry holds values, which an auditor can read."""
+        """Whether the stored entry contains values, which an auditor can read."""
         return self.outdated and (self.candidate is not None or self.rest is not None)
 
     @property
     def emptied(self) -> "Record":
-        """What is written over this record where it is given up."""
+        """The record to write in place of an abandoned one."""
         return Record(version=self.version, stored=self.stored)
 
     def to_data(self) -> dict[str, Any]:
-        """As the hub keeps it: it names the entries that hold values. Raises TypeError for values that have none.
+        """The stored form, naming the value entries. Raises TypeError for values not yet stored.
 
-        The history is one text, since OpenBao takes at most 1,000 strings in a request.
+        The history is one string, since OpenBao accepts at most 1,000 strings per request.
         """
         return dict(self.unknown) | {
             "format": FORMAT,
@@ -309,9 +307,9 @@ class Record:
 
     @staticmethod
     def from_data(data: Mapping[str, Any], version: int, age: float, stored: Callable[[str], StoredFields]) -> "Record":
-        """The reverse of :meth:`to_data`; one without a format is older. ``stored`` finds values by their key.
+        """The reverse of :meth:`to_data`. ``stored`` finds values by key.
 
-        Raises Newer for a newer format, ValueError, TypeError, KeyError for what is no record.
+        Raises Newer for a newer format, and ValueError, TypeError, KeyError.
         """
         if (form := _insist(int, data.get("format", INLINE))) > FORMAT:
             raise Newer(form)
@@ -334,18 +332,18 @@ class Record:
 
 
 RECORD_FIELDS: Final = frozenset({"format", "rotation", "candidate", "history", "frozen", "rest"})
-"""The fields of a record as the hub keeps it."""
+"""The fields of a stored record."""
 
 
 def _values(data: Any, form: int, stored: Callable[[str], StoredFields]) -> SecretFields | None:
-    """Values by their key, or as format 1 kept them. Raises ValueError, TypeError."""
+    """Values by key, or inline in format 1. Raises ValueError, TypeError."""
     if not data:
         return None
     return SecretFields(_insist(dict, data)) if form == INLINE else stored(str(UUID(_insist(str, data))))
 
 
 def _key(values: SecretFields | None) -> str | None:
-    """How a record names values: by the last part of their place."""
+    """The key of stored values: the last part of their path."""
     if values is None:
         return None
     if not isinstance(values, StoredFields):
@@ -354,7 +352,7 @@ def _key(values: SecretFields | None) -> str | None:
 
 
 class Newer(Exception):
-    """A record of a ``format`` that this Keyturn does not know."""
+    """A record of a ``format`` that this release does not know."""
 
     def __init__(self, form: int) -> None:
         super().__init__(form)
@@ -362,6 +360,6 @@ class Newer(Exception):
 
 
 def kept(*history: Rotation) -> tuple[Rotation, ...]:
-    """What the record keeps of a history: the newest, and the last of those before that a revocation has ended."""
+    """The newest rotations, and the last older ones ended by a revocation."""
     older, newest = history[:-HISTORY_KEPT], history[-HISTORY_KEPT:]
     return (*[past for past in older if past.stage is Stage.CUT][-CUTS_KEPT:], *newest)

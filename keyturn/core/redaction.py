@@ -1,9 +1,8 @@
-"""What a person wrote into a field that is shown, such as a username, and that is no name: it is not passed on.
+"""Redaction of texts that people enter into shown fields, such as a username, and that may be secrets.
 
-Messages, records and reports name accounts and keys by fields of the secret. Where somebody has pasted a password or
-a token into such a field, all of these would carry it. So a name is shown where the catalogue declares it, or where
-it looks like one of its kind; of anything else a keyed fingerprint is shown. A password of lower-case letters, digits
-and underscores alone can't be told from a name.
+A password pasted there would reach messages, records and reports. A name is shown if the catalogue declares it or it
+looks like one; otherwise a keyed fingerprint is. A password of only lower-case letters, digits and underscores looks
+like a name.
 """
 
 import copy
@@ -21,35 +20,35 @@ from keyturn.core.sensitive import SecretFields, Sensitive
 E = TypeVar("E", bound=KeyturnError)
 
 Fields = Collection[tuple[str, str]]
-"""The names of fields, and the texts in them."""
+"""Pairs of field name and text."""
 
 PEOPLES: Final = frozenset({"username", "user", "login", "account", "name", "email"})
-"""Fields whose texts people choose: what is in them is a name only where it is known to be one."""
+"""Fields with texts that people choose, which may hold something other than a name."""
 
 MADE: Final = re.compile(r"v[-_][A-Za-z0-9]+[-_][A-Za-z0-9_.-]*[-_][A-Za-z0-9]{8,20}[-_][0-9]{10}")
-"""A user's name as Vault's and OpenBao's database engines make it: who asked, the role, chance, and seconds."""
+"""A user name from Vault's and OpenBao's database engines: requester, role, random text, seconds."""
 
 ACCOUNT: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
-"""An account's name that SQL takes without quotes."""
+"""An account name that SQL accepts unquoted."""
 
 IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.:/@=+-]{1,300}")
-"""What services give as the id of a key or a lease; one that a field for secrets holds too is none."""
+"""A service's id of a key or lease."""
 
 CERTAIN: Final = 8
-"""Characters of a text that is looked for anywhere; a shorter one only where it stands as a word of its own."""
+"""Minimum characters of a text replaced anywhere; shorter ones only as whole words."""
 
 LEAST: Final = 3
-"""Characters of a text that is looked for at all."""
+"""Minimum characters of a replaced text."""
 
 NAMES: Final = frozenset({"lease_id", "serial", "kid", "fingerprint"})
 ENDINGS: Final = ("id", "_id", "Id", "_name", "_sha256")
-"""Fields that hold such an id, and how their names end."""
+"""Fields that hold such an id, and the suffixes of others."""
 
 
 class ShownNames:
-    """Which texts of one secret's fields may be shown: those that the catalogue has ``declared``, and what looks so.
+    """Which texts in a secret's fields may be shown: ``declared`` ones, and those that look like names.
 
-    An account that the catalogue named before an edit has to be told, so what looks like one counts too.
+    The second rule covers names that the catalogue contained before an edit.
     """
 
     def __init__(self, declared: Collection[str], fingerprint: Callable[[Sensitive], str] | None = None) -> None:
@@ -57,15 +56,15 @@ class ShownNames:
         self._fingerprint = fingerprint
 
     def shown(self, field: str, text: str) -> str:
-        """The text, or the fingerprint of one that may be a secret."""
+        """The text, or the fingerprint of one that may be secret."""
         return text if self.may_show(field, text) else self._hidden(text)
 
     def told(self, names: Mapping[str, str]) -> str:
-        """Several of them in words, such as ``username ml_trainer_a``."""
+        """Return several names as text, such as ``username ml_trainer_a``."""
         return ", ".join(f"{field} {self.shown(field, text)}" for field, text in names.items())
 
     def may_show(self, field: str, text: str) -> bool:
-        """Whether what stands in this field is the name or the id that belongs there."""
+        """Whether the text in this field is the expected name or id."""
         if text in self._declared:
             return True
         if field in PEOPLES:
@@ -73,7 +72,7 @@ class ShownNames:
         return (field in NAMES or field.endswith(ENDINGS)) and IDENTIFIER.fullmatch(text) is not None
 
     def clean(self, message: str, fields: Fields) -> str:
-        """What was said, with each text of these fields that may not be shown replaced by its fingerprint."""
+        """Replace each text of these fields that may not be shown by its fingerprint."""
         for text in sorted({text for field, text in fields if not self.may_show(field, text)}, key=len, reverse=True):
             if len(text) >= CERTAIN:
                 message = message.replace(text, self._hidden(text))
@@ -89,7 +88,7 @@ class ShownNames:
 
 
 class Discreet:
-    """A strategy that tells no fields of its secret but names: in its errors, in ``in_use`` and of a ``revoke``."""
+    """A strategy whose errors, ``in_use`` and ``revoke`` show no field values but names."""
 
     def __init__(self, strategy: Strategy, names: Callable[[], ShownNames]) -> None:
         self._strategy = strategy
@@ -128,7 +127,7 @@ class Discreet:
         return tuple(names.clean(message, fields) for message in messages)
 
     def _texts(self, argument: Any) -> list[tuple[str, str]]:
-        """The texts that a verb was given: of a secret those of the credential, and what stands for its name."""
+        """The texts passed to a method: a secret's credential and name fields."""
         if isinstance(argument, Change):
             return self._texts((argument.candidate, argument.current))
         if isinstance(argument, SecretFields):
@@ -142,5 +141,5 @@ class Discreet:
 
 
 def discreet(strategy: Strategy, names: Callable[[], ShownNames]) -> Strategy:
-    """The strategy, which tells no more than ``names`` allows; that is asked for once there is something to tell."""
+    """The strategy redacted by ``names``, which is called only when needed."""
     return cast(Strategy, Discreet(strategy, names))

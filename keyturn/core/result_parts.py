@@ -1,28 +1,28 @@
-"""How a run's result lies on the Prefect server: JSON, in parts that a server takes."""
+"""A run's result on the Prefect server: JSON, in parts that a server accepts."""
 
 import json
 from collections.abc import Iterable
 from typing import Any, Final
 
 RESULT: Final = "result"
-"""The type of the artifacts: Prefect's own word for data that people are not shown."""
+"""The artifacts' type: Prefect's name for data not shown to people."""
 
 WAITS: Final = "keyturn.waits"
-"""The label of a run whose result somebody waits for; others leave none."""
+"""Label of a run whose result is awaited; other runs leave none."""
 
 PART: Final = 500_000
 """Characters of one part."""
 
 
 def split_text(text: str, size: int) -> list[str]:
-    """The text in parts of that size; one at least."""
+    """Split the text into parts of that size, at least one."""
     return [text[start : start + size] for start in range(0, len(text), size)] or [""]
 
 
 def join_parts(parts: Iterable[Any]) -> dict[str, Any] | None:
-    """The newest result that is whole, of parts that come newest first; None where there is none.
+    """The newest complete result, from parts in newest-first order; None if there is none.
 
-    A run that was begun again after its process died may have left one before, or the beginning of one.
+    A run restarted after its process died may have left an older result, or an incomplete one.
     """
     results: dict[str, dict[int, Any]] = {}
     for part in parts:

@@ -1,4 +1,4 @@
-"""A value that refuses to be printed, pickled, copied into JSON or formatted into a message."""
+"""Values that refuse to be printed, pickled, copied into JSON or formatted into a message."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -8,7 +8,7 @@ MASK: Final = "**********"
 
 
 class Sensitive:
-    """Holds one secret text; only :meth:`reveal` gives it out."""
+    """Holds one secret text, which only :meth:`reveal` returns."""
 
     __slots__ = ("__text",)
 
@@ -16,7 +16,7 @@ class Sensitive:
         self.__text = text
 
     def reveal(self) -> str:
-        """The text itself. Call it in the argument list of the call that needs it, and nowhere else."""
+        """The text. Call it only in the argument list of the call that needs it."""
         return self.__text
 
     def __repr__(self) -> str:
@@ -49,9 +49,9 @@ class Sensitive:
 
 
 class SecretFields(Mapping[str, Sensitive]):
-    """The fields of one secret version: the names are plain, every value is hidden.
+    """The fields of one secret version: plain names, hidden values.
 
-    Values keep their JSON types (a port stays a number) in :meth:`reveal`; ``fields[name]`` gives the text.
+    :meth:`reveal` keeps JSON types (a port stays a number); ``fields[name]`` gives the text.
     """
 
     __slots__ = ("__fields",)
@@ -81,23 +81,23 @@ class SecretFields(Mapping[str, Sensitive]):
         raise TypeError("SecretFields can't be pickled or copied: pass their path instead")
 
     def merged(self, newer: Mapping[str, Any]) -> "SecretFields":
-        """These fields with ``newer`` laid over them; fields that ``newer`` lacks stay."""
+        """Return these fields updated with ``newer``."""
         laid = newer.reveal() if isinstance(newer, SecretFields) else newer
         return SecretFields({**self.__fields, **laid})
 
     def holds(self, others: "SecretFields") -> bool:
-        """Whether every field of ``others`` is here with the same value."""
+        """Whether it contains every field of ``others`` with the same value."""
         return all(name in self.__fields and self.__fields[name] == value for name, value in others.__fields.items())
 
     def reveal(self) -> dict[str, Any]:
-        """Every value in clear, for the one call that writes them."""
+        """Return every value in clear, for the one call that writes them."""
         return dict(self.__fields)
 
 
 class StoredFields(SecretFields):
-    """Fields in a separate entry of the hub, at ``place``; ``read`` gets them when a field is first used.
+    """Fields in a separate hub entry at ``place``, read by ``read`` on first use.
 
-    Whatever ``read`` raises comes out of that first use.
+    That first use raises what ``read`` raises.
     """
 
     __slots__ = ("__known", "__read", "place")

@@ -1,10 +1,10 @@
-"""Lengths of time as people read them."""
+"""Durations for people."""
 
 from datetime import timedelta
 
 
 def span(duration: timedelta) -> str:
-    """A duration in its two largest units: ``3 d 4 h``."""
+    """Return a duration in its two largest units: ``3 d 4 h``."""
     seconds = int(abs(duration.total_seconds()))
     days, rest = divmod(seconds, 86_400)
     hours, rest = divmod(rest, 3_600)

@@ -1,6 +1,6 @@
-"""A workspace's name, and what a Prefect server that several of them share knows one by.
+"""A workspace's name, and its names on a shared Prefect server.
 
-The workspace `default` has the names that there were before workspaces had any.
+The workspace `default` keeps the names from before workspaces existed.
 """
 
 import re
@@ -12,25 +12,25 @@ from keyturn.core.errors import Invalid
 
 VARIABLE: Final = "KEYTURN_WORKSPACE"
 CATALOGUE_VARIABLE: Final = "KEYTURN_CATALOGUE"
-"""The variable that names the directory of the catalogue."""
+"""The variable with the catalogue's directory."""
 DEFAULT: Final = "default"
 HOUSE: Final = "keyturn"
-"""What the names of the workspace `default` begin with."""
+"""Name prefix of the workspace `default`."""
 
 SECRET, LEDGER, INCIDENT, ALERT = "secret", "ledger", "incident", "alert"
-"""What events are about."""
+"""Subjects of events."""
 
 _LEGAL: Final = re.compile(r"(?!target(-|\Z))(?!(.*-)?consumer(-|\Z))[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
-"""As Prefect takes a block's name.
+"""Valid as a Prefect block name.
 
-A name that begins with ``target-`` looks like a target's limit. In the hub, the policy of the consumer ``worker`` in
-the workspace ``red`` has the name that the worker's policy of a workspace ``red-consumer`` would have.
+A name with ``target-`` looks like a target's limit. In the hub, the policy of the consumer ``worker`` in the workspace
+``red`` would share its name with the worker's of a workspace ``red-consumer``.
 """
 
 
 @dataclass(frozen=True)
 class WorkspaceNames:
-    """One catalogue with its hub, as it is called on a Prefect server. Raises Invalid for what is no name."""
+    """One catalogue with its hub, as named on a Prefect server. Raises Invalid for an invalid name."""
 
     name: str = DEFAULT
 
@@ -43,12 +43,12 @@ class WorkspaceNames:
 
     @staticmethod
     def from_environment(env: Mapping[str, str]) -> "WorkspaceNames":
-        """The one that KEYTURN_WORKSPACE names."""
+        """The workspace in KEYTURN_WORKSPACE."""
         return WorkspaceNames(env.get(VARIABLE) or DEFAULT)
 
     @staticmethod
     def of_pool(pool: str) -> "WorkspaceNames":
-        """The one whose work pool has that name. Raises Invalid for a pool of somebody else."""
+        """The workspace with this work pool. Raises Invalid for any other pool."""
         if pool == HOUSE:
             return WorkspaceNames()
         if not pool.startswith(f"{HOUSE}-") or pool == f"{HOUSE}-{DEFAULT}":
@@ -58,17 +58,17 @@ class WorkspaceNames:
 
     @property
     def own(self) -> str:
-        """What all of its names begin with; its pool and the tag of its runs are called so."""
+        """The prefix of all its names, also the name of its pool and of its runs' tag."""
         return HOUSE if self.name == DEFAULT else f"{HOUSE}-{self.name}"
 
     @property
     def called(self) -> str:
-        """How it is named to people."""
+        """Its name for people."""
         return "Keyturn" if self.name == DEFAULT else f"Keyturn {self.name}"
 
     @property
     def option(self) -> str:
-        """What commands that go to Prefect are given behind the rest, a space first; empty for the default one."""
+        """The option for Prefect commands, with a leading space; empty for the default."""
         return "" if self.name == DEFAULT else f" --workspace {self.name}"
 
     def deployment(self, flow: str) -> str:
@@ -76,7 +76,7 @@ class WorkspaceNames:
         return flow if self.name == DEFAULT else f"{flow}-{self.name}"
 
     def deployed(self, flow: str) -> str:
-        """The same as Prefect looks it up: with the flow's name before it."""
+        """The deployment's lookup name in Prefect: with the flow's name before it."""
         return f"{flow}/{self.deployment(flow)}"
 
     def automation(self, does: str) -> str:
@@ -84,13 +84,13 @@ class WorkspaceNames:
         return f"{self.own}: {does}"
 
     def limit(self, target: str) -> str:
-        """The name of the concurrency limit of a target."""
+        """The name of a target's concurrency limit."""
         return f"{self.own}-target-{target}"
 
     def resource(self, kind: str, name: str) -> str:
-        """What an event is about: something of that kind, or with `*` for its name all of it."""
+        """Return an event's subject; the name `*` matches all of that kind."""
         return f"{self.own}.{kind}.{name}"
 
     def artifact(self, key: str) -> str:
-        """The key of an artifact, under which the UI keeps the history of one subject."""
+        """Return an artifact's key, under which the UI keeps a subject's history."""
         return key if self.name == DEFAULT else f"{self.name}-{key}"

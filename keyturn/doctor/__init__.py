@@ -1,1 +1,1 @@
-"""Whether an installation can do its work: each right, place and process that it needs, looked at without a change."""
+"""Check that an installation can work: required rights, places and processes."""

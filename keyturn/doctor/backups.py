@@ -1,6 +1,6 @@
-"""Whether the hub is backed up, as far as the place of backups and the ledger tell: nothing is opened, no key is asked.
+"""Whether the hub is backed up, by the backup place and the ledger. Opens no backup, and requires no key.
 
-Whether backups hold, `keyturn backup verify` and drills say.
+`keyturn backup verify` and the drills test whether a backup can be restored.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,18 +23,18 @@ from keyturn.wiring.backups import open_place
 
 AREA: Final = "backup"
 BACKS_UP: Final = "backup"
-"""The login whose work it is: whoever else can't see the place may be meant not to."""
+"""The login that makes backups. Other logins may be denied the place on purpose."""
 SLACK: Final = timedelta(hours=1)
 DRILLED_LATELY: Final = timedelta(days=2)
-"""A drill is asked for each night."""
+"""A drill is required each night."""
 VERIFIED_LATELY: Final = timedelta(days=35)
-"""Reading all of them back takes a key that opens them, which may lie in a safe."""
+"""Reading all backups requires a key, which may be stored in a safe."""
 TAIL: Final = 20_000
-"""The newest entries, in which the last drill and the last reading back are looked for."""
+"""Newest entries searched for the last drill and verification."""
 
 
 def check_backups(patient: Patient) -> Iterator[CheckResult]:
-    """The newest backup and its lock, and the last drill of restoring; nothing where none are declared here."""
+    """Check the newest backup, its lock, and the last restore drill; nothing without declared backups."""
     settings = patient.workspace.catalogue.policy.backups
     if settings is None:
         return
@@ -116,7 +116,7 @@ def _drilled(patient: Patient, last: Entry | None) -> CheckResult:
 
 
 def _verified(patient: Patient, last: Entry | None) -> CheckResult:
-    """When backups were read back whole last: a drill restores the newest alone."""
+    """Check when all backups were last verified, because a drill restores only the newest."""
     remedy = "Run `keyturn backup verify --record` where a key that opens them is at hand"
     if last is None:
         words = f"the newest {TAIL:,} entries of the ledger tell of no time that backups were read back whole"
@@ -130,7 +130,7 @@ def _verified(patient: Patient, last: Entry | None) -> CheckResult:
 
 
 def _newest_entries(ledger: StoredLedger, actions: Sequence[str]) -> dict[str, Entry]:
-    """The newest entry of each of these actions that tells how it ended."""
+    """Return the newest finished entry of each of these actions."""
     needles = {f'"action":"{action}"'.encode() for action in actions}
     newest = dict[str, Entry]()
     for _, leaf in ledger.leaves(max(1, ledger.size() - TAIL + 1)):

@@ -1,4 +1,4 @@
-"""Whether each consumer that can be asked answers, and has its webhook key in the hub."""
+"""Check that each consumer answers, where it can, and has its webhook key."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -14,7 +14,7 @@ AREA: Final = "consumer"
 
 
 def check_consumers(patient: Patient) -> Iterator[CheckResult]:
-    """Ask each of them; one that answers nobody is well where its key is there."""
+    """Check each consumer. One without a way to answer is well if its key is there."""
     names = sorted(patient.workspace.catalogue.consumers)
     yield from side_by_side(partial(_of_consumer, patient.workspace), names)
 
@@ -40,6 +40,6 @@ def _of_consumer(workspace: Workspace, name: str) -> CheckResult:
 
 
 def asked_for_health(workspace: Workspace) -> frozenset[str]:
-    """The canaries that a rollout asks for their health; no other consumer needs a route for that."""
+    """Return the canaries that a rollout asks for their health."""
     rollouts = (secret.rollout for secret in workspace.catalogue.secrets.values())
     return frozenset(name for rollout in rollouts if rollout and rollout.health for name in rollout.canary)

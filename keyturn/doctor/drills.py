@@ -1,4 +1,4 @@
-"""Whether revocation was tried lately, where the catalogue has secrets for that, and what that came to."""
+"""Check that revocation was tested lately on the drill secrets, and the result."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -14,16 +14,16 @@ from keyturn.rotation.state.context import Workspace
 
 AREA: Final = "drill"
 SLACK: Final = timedelta(days=1)
-"""So late a drill may be, for a freeze, a worker that was away, a run that waits."""
+"""The allowed delay of a drill, for a freeze, an absent worker, or a queued run."""
 
 
 def check_drills(patient: Patient) -> Iterator[CheckResult]:
-    """The last drill of each secret that is there for them."""
+    """Check the last drill of each drill secret."""
     return drill_results(patient.workspace)
 
 
 def drill_results(workspace: Workspace) -> Iterator[CheckResult]:
-    """The same for whoever else shows it."""
+    """Check the last drills, for other callers."""
     declared = dict(declared_drills(workspace))
     names = newest_drills(workspace) if declared else {}
     for path, every in declared.items():

@@ -1,4 +1,4 @@
-"""What stores and targets say of the login in use."""
+"""What stores and targets report on the login in use."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ if TYPE_CHECKING:
     from keyturn.catalogue import Catalogue
 
 ASKING: Final = frozenset({"worker", "revoker"})
-"""The logins that have anything to do with stores and targets."""
+"""The logins that use stores and targets."""
 
 
 @dataclass(frozen=True)
 class RightElsewhere:
-    """A verdict, and the store or target that it is about."""
+    """A verdict, and its store or target."""
 
     where: str
     verdict: Verdict
 
     @property
     def finding(self) -> str:
-        """What people are told of it; empty where all is as it should be."""
+        """The finding for people; empty where all is in order."""
         if self.verdict.allowed is None:
             return "could not look"
         if self.verdict.needed != self.verdict.allowed:
@@ -32,26 +32,26 @@ class RightElsewhere:
 
     @property
     def is_unseen(self) -> bool:
-        """Whether it is needed, and nobody could look."""
+        """Whether the right is required and could not be checked."""
         return self.verdict.needed and self.verdict.allowed is None
 
     @property
     def is_bad(self) -> bool:
-        """Whether the work may fail for it, as far as anybody knows."""
+        """Whether work may fail because of it, as far as known."""
         return self.verdict.needed and not self.verdict.allowed
 
 
 def ask_everyone(declared: "Catalogue", role: str, kind: str = "") -> list[RightElsewhere]:
-    """What all say that can be asked, or all of a ``kind``: store or target.
+    """Return the answers of all stores and targets that can be asked, or of one ``kind``.
 
-    One that does not answer is in it as a place where nobody could look.
+    A place without an answer appears as unchecked.
     """
     askable = [(where, there) for where, there in _askable(declared, role) if where.startswith(kind)]
     return [RightElsewhere(where, verdict) for where, there in askable for verdict in _verdicts(there)]
 
 
 def unasked(declared: "Catalogue", role: str) -> Iterator[str]:
-    """Who gives rights and can't be asked for them."""
+    """Yield the stores and targets that grant rights and can't be asked for them."""
     stores, targets = declared.stores.items(), declared.targets.items()
     for kind, name, settings in (*(("store", *pair) for pair in stores), *(("target", *pair) for pair in targets)):
         if role not in ASKING or not settings.ASKS:

@@ -1,4 +1,4 @@
-"""All checks of one login: each area by itself, side by side, and none stops another."""
+"""Run all checks of one login concurrently. A failing area stops no other."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
@@ -39,7 +39,7 @@ CHECKS: Final[dict[str, Check]] = {
     "backup": backups.check_backups,
     "failover": two_hubs.check_two_hubs,
 }
-"""What is looked at, by its area."""
+"""The checks by area."""
 
 OF_ROLE: Final = {
     "worker": frozenset(CHECKS) - {"grant"},
@@ -49,11 +49,11 @@ OF_ROLE: Final = {
     "notary": frozenset({"hub", "ledger", "failover"}),
     "monitor": frozenset({"hub", "ledger", "part", "failover"}),
 }
-"""The areas that a login has to do with; any other has to do with the hub alone."""
+"""The areas that concern a login; other logins have only the hub."""
 
 
 def examine(patient: Patient) -> Diagnosis:
-    """Look at everything that the login's work needs; nothing is changed anywhere."""
+    """Check everything that the login's work requires; changes nothing."""
     areas = OF_ROLE.get(patient.role, frozenset({"hub"}))
     checks = [(area, check) for area, check in CHECKS.items() if area in areas]
 

@@ -1,4 +1,4 @@
-"""Whether the admins can make and end accounts that the catalogue's section `grants:` declares."""
+"""Check that the admins can create and end accounts for the section `grants:`."""
 
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -14,7 +14,7 @@ AREA: Final = "grant"
 
 
 def check_grant_admins(patient: Patient) -> Iterator[CheckResult]:
-    """Log in as each of them, and ask the target what it lacks; nothing is made."""
+    """Log in as each admin, and ask the target for missing rights; creates nothing."""
     for results in side_by_side(partial(_of_entry, patient.workspace), sorted(patient.workspace.catalogue.grants)):
         yield from results
 

@@ -1,4 +1,4 @@
-"""What the login in use may do in the hub, and whether the clocks agree."""
+"""Check the login's rights in the hub, and the clocks."""
 
 from collections.abc import Iterator
 from itertools import groupby
@@ -17,11 +17,11 @@ from keyturn.rights.roles import needed
 AREA: Final = "hub"
 
 LOOKING: Final = frozenset({"worker", "revoker", "backup"})
-"""The logins that may see from which backup the hub was restored."""
+"""The logins that may read which backup the hub was restored from."""
 
 
 def check_hub(patient: Patient) -> Iterator[CheckResult]:
-    """Its rights first: the hub's answer to that tells its time to whoever may read nothing there."""
+    """Check the rights first: the answer also shows the hub's time."""
     yield from check_rights(patient)
     yield from check_clock(patient)
     if patient.role in LOOKING:
@@ -31,9 +31,9 @@ def check_hub(patient: Patient) -> Iterator[CheckResult]:
 
 
 def check_restored(patient: Patient) -> Iterator[CheckResult]:
-    """What is left to be done in a hub that was restored from a backup; nothing of one that has no mark of that.
+    """Check what remains to be done in a hub restored from a backup; nothing without a restore mark.
 
-    One that came back from a snapshot of its own has none: what it has lost, the checks of secrets tell.
+    A hub restored from its own snapshot has no mark. The checks of secrets report its losses.
     """
     name = "restored"
     restoration = look_at_restoration(patient.workspace.hub)
@@ -47,7 +47,7 @@ def check_restored(patient: Patient) -> Iterator[CheckResult]:
 
 
 def check_setup(patient: Patient) -> Iterator[CheckResult]:
-    """What the last daily look at the hub's own configuration has come to."""
+    """Check the result of the last daily look at the hub's configuration."""
     last, name = last_check(patient.workspace), "set-up"
     if last is None or patient.workspace.hub_now() - last.at > LATE:
         words = f"whether the hub is set up as declared was not checked for {span(LATE)}"
@@ -60,7 +60,7 @@ def check_setup(patient: Patient) -> Iterator[CheckResult]:
 
 
 def check_rights(patient: Patient) -> Iterator[CheckResult]:
-    """What the login lacks, a line for each reason that needs it, and what it has beyond."""
+    """Check missing rights, one line per reason, and excess rights."""
     sections = needed(patient.scope, patient.role)
     held = patient.workspace.hub.capabilities(checks.paths_to_ask(patient.scope, sections))
     compared = checks.compare(patient.scope, sections, held)
@@ -78,8 +78,8 @@ def check_rights(patient: Patient) -> Iterator[CheckResult]:
 
 
 def check_clock(patient: Patient) -> Iterator[CheckResult]:
-    """How far this machine's clock is from the hub's, which tells whole seconds."""
-    patient.workspace.hub.now()  # asks, where nothing was asked before
+    """Check this machine's clock against the hub's, which has a resolution of seconds."""
+    patient.workspace.hub.now()  # a request, in case there was none before
     if warning := clock_warning(patient.workspace.hub.clock_ahead()):
         words, _, remedy = warning.removeprefix("WARNING: ").partition(". ")
         yield CheckResult(AREA, "clock", Grade.FAILED, words, remedy)

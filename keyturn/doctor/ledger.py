@@ -1,4 +1,4 @@
-"""Whether somebody has vouched for the ledger lately, as the hub keeps it."""
+"""Check that the ledger was signed lately, by the checkpoint in the hub."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -20,14 +20,14 @@ FIRST: Final = (
     "After the first rotation, with the notary's login: keyturn ledger checkpoint. Its worker does so with the next run"
     " of keep-ledger"
 )
-"""What helps where there was never one, as on the day when all of it is set up."""
+"""The remedy where there was never a checkpoint, as on the first day."""
 
 LATELY: Final = SIGN_OF_LIFE + timedelta(hours=1)
-"""Where nothing is new for so long, somebody has shown all the same that he signs."""
+"""Without new entries, the notary still signs within this time."""
 
 
 def check_ledger(patient: Patient) -> Iterator[CheckResult]:
-    """That the ledger can be read here, and the newest checkpoint that the hub has of the one it names."""
+    """Check that the ledger is readable here, and the newest checkpoint in the hub."""
     yield _readable(patient)
     name, _ = read_name(patient.workspace.hub)
     if name is None:
@@ -45,7 +45,7 @@ def _readable(patient: Patient) -> CheckResult:
 
 
 def signed_lately(workspace: Workspace, origin: str) -> CheckResult:
-    """How long ago the newest checkpoint was made, by the hub's clock."""
+    """Check the age of the newest checkpoint, by the hub's clock."""
     note, _ = CheckpointInHub(workspace.hub, origin).read()
     made = read_checkpoint(note).time if note else None
     if made is None:

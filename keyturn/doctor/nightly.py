@@ -1,4 +1,4 @@
-"""What the doctor's nightly look has come to, kept in the hub for whoever asks."""
+"""The result of the doctor's nightly checks, stored in the hub."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -13,14 +13,14 @@ from keyturn.rotation.state.context import Workspace
 
 KEPT: Final = f"{HUB_CHECKS}/doctor"
 RECENT: Final = timedelta(hours=12)
-"""Within so long nobody looks again of its own accord."""
+"""A nightly check is skipped within this time after the last one."""
 SHOWN: Final = 20
-"""So many findings are kept and named; of more, their number is told."""
+"""Maximum number of findings that are stored and named; the rest are counted."""
 
 
 @dataclass(frozen=True)
 class KeptDiagnosis:
-    """When somebody looked, by the hub's clock, and what that came to: ``findings`` hinder the work."""
+    """The time of the checks, by the hub's clock, and their result; ``findings`` prevent the work."""
 
     at: datetime
     ready: bool
@@ -28,12 +28,12 @@ class KeptDiagnosis:
     findings: tuple[str, ...] = ()
 
     def to_data(self) -> dict[str, Any]:
-        """As it lies in the hub."""
+        """Return the data for the hub."""
         return {**vars(self), "at": self.at.isoformat(), "findings": list(self.findings)}
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> "KeptDiagnosis":
-        """What lies there. Raises Invalid for what nobody here has written."""
+        """Return the diagnosis in this data. Raises Invalid where it is not one."""
         try:
             at, findings = datetime.fromisoformat(data["at"]), tuple(map(str, data["findings"]))
             return cls(at, bool(data["ready"]), str(data["summary"]), findings)
@@ -43,7 +43,7 @@ class KeptDiagnosis:
 
 
 def keep_diagnosis(workspace: Workspace, diagnosis: Diagnosis) -> None:
-    """Write it over the last one; whoever looks at the same time has seen the same."""
+    """Replace the stored result. A concurrent check had the same result."""
     findings = tuple(map(finding, diagnosis.hindering[:SHOWN]))
     record = KeptDiagnosis(workspace.hub_now(), diagnosis.ready, diagnosis.summary, findings)
     state = workspace.hub.read_state(KEPT)
@@ -52,13 +52,13 @@ def keep_diagnosis(workspace: Workspace, diagnosis: Diagnosis) -> None:
 
 
 def last_diagnosis(workspace: Workspace) -> KeptDiagnosis | None:
-    """What the last look has come to; None where nobody has looked yet. Raises Denied, Invalid."""
+    """Return the last result, or None where there is none. Raises Denied, Invalid."""
     state = workspace.hub.read_state(KEPT)
     return KeptDiagnosis.from_data(state.data) if state else None
 
 
 def was_made_lately(workspace: Workspace) -> bool:
-    """Whether somebody has looked so lately that nobody needs to look again; what can't be read is no look."""
+    """Whether the last readable check is recent enough to skip another one."""
     with suppress(Invalid):
         last = last_diagnosis(workspace)
         return last is not None and workspace.hub_now() - last.at < RECENT
@@ -66,7 +66,7 @@ def was_made_lately(workspace: Workspace) -> bool:
 
 
 def insist_on_ready(diagnosis: Diagnosis) -> None:
-    """Raises Invalid where anything hinders the work, naming it."""
+    """Raises Invalid with the findings where anything prevents the work."""
     if diagnosis.ready:
         return
     named = list(map(finding, diagnosis.hindering[:SHOWN]))
@@ -77,5 +77,5 @@ def insist_on_ready(diagnosis: Diagnosis) -> None:
 
 
 def finding(result: CheckResult) -> str:
-    """One result in a line, saying whether anybody has looked."""
+    """Return one result as a line, marked where it could not be checked."""
     return f"{result.area} {result.name}: {'could not look: ' if result.unseen else ''}{result.words}"

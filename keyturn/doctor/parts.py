@@ -1,4 +1,4 @@
-"""What has to run on, and does not."""
+"""Check the continuous parts."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -11,7 +11,7 @@ AREA: Final = "part"
 
 
 def check_parts(patient: Patient) -> Iterator[CheckResult]:
-    """Each part by its lease."""
+    """Check each part by its lease."""
     for status in part_statuses(patient.workspace):
         if status.error:
             yield CheckResult(AREA, status.part, Grade.UNKNOWN, status.problem, "See whether the hub answers")

@@ -1,4 +1,4 @@
-"""Whose login is examined, and for which work."""
+"""The login under examination, and its role."""
 
 from dataclasses import dataclass
 
@@ -8,9 +8,9 @@ from keyturn.rotation.state.context import Workspace
 
 @dataclass(frozen=True)
 class Patient:
-    """The login in use of a workspace, which is to do the work of ``role``: worker, revoker, notary or the like.
+    """The workspace's login, which is to do the work of ``role``: worker, revoker, notary or the like.
 
-    ``scope`` is what of the hub the catalogue has to do with.
+    ``scope`` is the part of the hub that the catalogue uses.
     """
 
     workspace: Workspace

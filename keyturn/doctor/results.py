@@ -1,4 +1,4 @@
-"""What came of each check: well, worth a look, failed, or nobody could look."""
+"""The results of checks: well, advice, failed or unknown."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,19 +9,19 @@ from keyturn.core.errors import KeyturnError
 
 
 class Grade(StrEnum):
-    """How a check ended; what was not seen is never well."""
+    """The grade of a check; what was not checked is never well."""
 
     WELL = "ok"
     ADVICE = "advice"
-    """It works, and should be otherwise."""
+    """It works, but should be changed."""
     FAILED = "failed"
     UNKNOWN = "unknown"
-    """Nobody could look."""
+    """It could not be checked."""
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One thing that was looked at: its ``area``, its ``name``, in ``words`` how it is, and what to do about it."""
+    """One check's result: its ``area`` and ``name``, its state in ``words``, and the remedy."""
 
     area: str
     name: str
@@ -31,44 +31,44 @@ class CheckResult:
 
     @property
     def hinders(self) -> bool:
-        """Whether work may fail for it, as far as anybody knows."""
+        """Whether work may fail because of it, as far as known."""
         return self.grade in (Grade.FAILED, Grade.UNKNOWN)
 
     @property
     def unseen(self) -> bool:
-        """Whether nobody could look."""
+        """Whether it could not be checked."""
         return self.grade is Grade.UNKNOWN
 
     def to_data(self) -> dict[str, str]:
-        """For scripts."""
+        """Return the data for scripts."""
         return {**vars(self), "grade": str(self.grade)}
 
 
 def unseen(area: str, name: str, error: KeyturnError) -> CheckResult:
-    """Where a look failed: what kept anybody from looking, and the remedy."""
+    """Return the result of a failed look, with its cause and remedy."""
     return CheckResult(area, name, Grade.UNKNOWN, f"{error.doing} {error.name}: {error.problem}", error.hint)
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All checks of one login, in their order."""
+    """All results of one login, in order."""
 
     role: str
     results: Sequence[CheckResult]
 
     @property
     def hindering(self) -> Sequence[CheckResult]:
-        """Those that the work may fail for."""
+        """The results that may make work fail."""
         return [result for result in self.results if result.hinders]
 
     @property
     def ready(self) -> bool:
-        """Whether nothing hinders the work."""
+        """Whether nothing prevents the work."""
         return not self.hindering
 
     @property
     def summary(self) -> str:
-        """In one line."""
+        """The summary in one line."""
         hindering = len(self.hindering)
         advice = sum(result.grade is Grade.ADVICE for result in self.results)
         more = f", {advice} worth a look" if advice else ""
@@ -77,5 +77,5 @@ class Diagnosis:
         return f"NOT READY as {self.role}: {hindering} of {len(self.results)} checks failed{more}"
 
     def to_data(self) -> dict[str, Any]:
-        """For scripts."""
+        """Return the data for scripts."""
         return {"as": self.role, "ready": self.ready, "checks": [result.to_data() for result in self.results]}

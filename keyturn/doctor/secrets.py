@@ -1,4 +1,4 @@
-"""Whether the hub gives what it holds of each secret."""
+"""Check that the hub serves each secret."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -15,7 +15,7 @@ AREA: Final = "secret"
 
 
 def check_secrets(patient: Patient) -> Iterator[CheckResult]:
-    """Which secrets of the catalogue the hub tells nothing of, has lost versions of, and has no version of yet."""
+    """Check for secrets that can't be served, lost versions, or have none yet."""
     paths = sorted(patient.workspace.catalogue.secrets)
     infos = survey(patient.workspace.hub)
     lost = lost_secrets(patient.workspace)
@@ -49,7 +49,7 @@ def check_secrets(patient: Patient) -> Iterator[CheckResult]:
 
 
 def check_catalogue(patient: Patient) -> Iterator[CheckResult]:
-    """Whether another catalogue on this hub seems to have the same id; nothing where none does."""
+    """Check whether another catalogue on this hub seems to have the same id; nothing where none does."""
     own = patient.workspace.catalogue
     if others := of_same_id(patient.workspace):
         yield CheckResult("catalogue", own.id, Grade.ADVICE, same_id_words(own.id, others), SAME_ID_REMEDY)

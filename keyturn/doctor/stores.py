@@ -1,4 +1,4 @@
-"""What the login in use may do in each store, and whether each answers."""
+"""Check the login's rights in each store, and that each store answers."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -19,7 +19,7 @@ RENDERED: Final = "Give it what `keyturn policy render` writes for it"
 
 
 def check_stores(patient: Patient) -> Iterator[CheckResult]:
-    """Of those that tell rights, what is lacking; of any other, whether it can be listed."""
+    """Check the missing rights in stores that report rights, and listing in all others."""
     stores = patient.workspace.catalogue.stores
     yield from check_rights_elsewhere(patient, AREA, stores)
     yield from side_by_side(partial(_listed, patient), [name for name in stores if not stores[name].ASKS])
@@ -29,7 +29,7 @@ def check_stores(patient: Patient) -> Iterator[CheckResult]:
 
 
 def check_rights_elsewhere(patient: Patient, area: str, declared: Mapping[str, Any]) -> Iterator[CheckResult]:
-    """What those of the stores, or of the targets, say that tell rights."""
+    """Check the rights in the stores or targets that report them."""
     names = [name for name, settings in declared.items() if settings.ASKS]
     answers = ask_everyone(patient.workspace.catalogue, patient.role, area) if names else []
     for name in names:
@@ -37,7 +37,7 @@ def check_rights_elsewhere(patient: Patient, area: str, declared: Mapping[str, A
 
 
 def judge_rights(area: str, name: str, answers: Sequence[RightElsewhere]) -> Iterator[CheckResult]:
-    """What one store or target has answered: a line for all that is lacking, and one where somebody may do more."""
+    """Judge one place's answers: a line for missing rights, and one for excess rights."""
     unseen_whys = [answer.verdict.why for answer in answers if answer.is_unseen and answer.verdict.askable]
     untold_whys = [answer.verdict.why for answer in answers if answer.is_unseen and not answer.verdict.askable]
     lacking = [f"{answer.verdict.call} on {answer.verdict.place}" for answer in answers if answer.finding == "lacks"]
@@ -62,11 +62,11 @@ GRADES: Final = {
     Safety.BROKEN: Grade.FAILED,
     Safety.UNSEEN: Grade.ADVICE,
 }
-"""No work needs the rights that a look at these takes: what nobody may see is told, and holds nobody up."""
+"""No work requires these looks, so a missing look is only advice."""
 
 
 def check_posture(patient: Patient, name: str) -> list[CheckResult]:
-    """How safely one store keeps copies, as far as it tells that."""
+    """Check how safely one store keeps copies, where it reports that."""
     declared, results = patient.workspace.catalogue, list[CheckResult]()
     try:
         tells = capability(patient.workspace.open_store(name), TellsPosture)

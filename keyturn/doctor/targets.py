@@ -1,4 +1,4 @@
-"""Whether each target takes Keyturn's login there, and what that lacks."""
+"""Check that each target accepts Keyturn's login, and its rights there."""
 
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -18,7 +18,7 @@ AREA: Final = "target"
 
 
 def check_targets(patient: Patient) -> Iterator[CheckResult]:
-    """Of those that tell rights, what is lacking; of any other, whether its admin's login works."""
+    """Check missing rights where targets report them, else the admin's login."""
     targets = patient.workspace.catalogue.targets
     yield from check_rights_elsewhere(patient, AREA, targets)
     others = [name for name in targets if not targets[name].ASKS]
@@ -34,7 +34,7 @@ def _of_target(workspace: Workspace, name: str) -> list[CheckResult]:
 
 
 def _logged_in(workspace: Workspace, name: str) -> Iterable[CheckResult]:
-    """What the target says of the admin's login; raises where it does not work."""
+    """Check the admin's login; raises where it does not work."""
     target = open_target(name, workspace.catalogue.target(name), workspace.hub)
     try:
         if tells := capability(target, TellsGrants):
@@ -53,7 +53,7 @@ def _lacking(name: str, statement: str) -> CheckResult:
 
 
 def _tried(workspace: Workspace, name: str) -> CheckResult:
-    """By a look at what one secret has there, which takes the admin's login."""
+    """Test the admin's login by reading one secret's state at the target."""
     secrets = workspace.catalogue.secrets.items()
     path = next((path for path, secret in secrets if getattr(secret.rotation, "target", None) == name), None)
     if path is None:

@@ -1,4 +1,4 @@
-"""Whether the tokens that ask for leases and grants are limited as declared, and whether each of them is recorded."""
+"""Check that tokens for leases and grants are limited as declared, and recorded."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
@@ -17,19 +17,19 @@ from keyturn.rights.scope import HubScope
 
 AREA: Final = "token role"
 LOGINS: Final = {"worker": ("lease", "grant"), "revoker": ("lease", "grant"), "granter": ("grant",)}
-"""The token roles that a login may look at."""
+"""The token roles that a login may read."""
 SETTLED: Final = timedelta(minutes=1)
-"""A younger token may be about to be recorded."""
+"""A younger token may not be recorded yet."""
 
 
 def check_token_roles(patient: Patient) -> Iterator[CheckResult]:
-    """Each role that the login may look at, and the tokens of it."""
+    """Check each role that the login may read, and its tokens."""
     workspace = patient.workspace
     yield from check_roles(workspace.hub, roles_of(workspace.catalogue, patient.scope, patient.role))
 
 
 def check_roles(hub: Hub, roles: Iterable[HubResource]) -> Iterator[CheckResult]:
-    """The same; a role that cannot be looked at is unknown."""
+    """Check these roles; one that can't be read is unknown."""
     for role in roles:
         try:
             yield check_role(hub, role)
@@ -39,7 +39,7 @@ def check_roles(hub: Hub, roles: Iterable[HubResource]) -> Iterator[CheckResult]
 
 
 def roles_of(catalogue: Catalogue, scope: HubScope, login: str) -> list[HubResource]:
-    """The token roles that a login may look at, as they shall be."""
+    """Return the token roles that a login may read, as declared."""
     places = scope.places
     names = {"lease": places.lease_token_role, "grant": places.grant_token_role}
     visible = {names[kind] for kind in LOGINS.get(login, ())}
@@ -47,7 +47,7 @@ def roles_of(catalogue: Catalogue, scope: HubScope, login: str) -> list[HubResou
 
 
 def check_role(hub: Hub, role: HubResource) -> CheckResult:
-    """How far a token of the role goes."""
+    """Check the limits on the role's tokens."""
     present = hub.setup().look(role.address)
     if present is None:
         return CheckResult(AREA, role.name, Grade.FAILED, "the hub has no such role", "Run `keyturn hub apply`")
@@ -62,14 +62,14 @@ def check_role(hub: Hub, role: HubResource) -> CheckResult:
 
 
 def is_limited(flaw: Difference) -> bool:
-    """Whether a role that differs in this limits its tokens all the same, as one that was made by hand."""
+    """Whether a role with this difference still limits its tokens."""
     if flaw.field == "token_explicit_max_ttl":
         return int(flaw.wanted) <= int(flaw.present or 0) <= LONGEST_TOKEN.total_seconds()
     return flaw.field == "token_bound_cidrs" and bool(flaw.present)
 
 
 def check_records(role: str, tokens: list[IssuedToken], now: datetime) -> CheckResult:
-    """Whether each token of the role is one that Keyturn has recorded."""
+    """Check that Keyturn has recorded each token of the role."""
     unknown = [token.lease_id for token in tokens if not token.accessor and token.issued_at < now - SETTLED]
     name = f"tokens of {role}"
     if unknown:

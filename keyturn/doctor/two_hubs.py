@@ -1,4 +1,4 @@
-"""Of two hubs: whether both agree on which of them is written, and whether this process asks the right ones."""
+"""For two hubs: whether both agree on the writable one, and are the right ones."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -15,7 +15,7 @@ VARIABLES: Final = "KEYTURN_HUB_NAME, KEYTURN_PEER_NAME and KEYTURN_PEER_ADDR"
 
 
 def check_two_hubs(patient: Patient) -> Iterator[CheckResult]:
-    """Nothing where there is one hub alone, by the environment and by what the hub says."""
+    """Check a pair of hubs; nothing where only one is known."""
     hub = patient.workspace.hub
     if hub.peer is None:
         yield from _unfenced(hub)
@@ -31,7 +31,7 @@ def check_two_hubs(patient: Patient) -> Iterator[CheckResult]:
 
 
 def _unfenced(hub: Hub) -> Iterator[CheckResult]:
-    """A process that is told of one hub alone writes to it whatever the other one says."""
+    """Report a pair's hub without a peer here: such a process writes without a fence."""
     try:
         epoch = read_epoch(hub.read_state(EPOCH))
     except ValueError as error:
@@ -51,7 +51,7 @@ def _unfenced(hub: Hub) -> Iterator[CheckResult]:
 
 
 def _apart(pair: Pair) -> CheckResult:
-    """Whether the addresses lead to two hubs: else no hand-over is one."""
+    """Check that the addresses are two different hubs, because otherwise no hand-over works."""
     try:
         same_hub = pair.leads_to_one()
     except KeyturnError as error:
@@ -69,7 +69,7 @@ def _apart(pair: Pair) -> CheckResult:
 
 
 def _names(pair: Pair, mine: Side, theirs: Side) -> Iterator[CheckResult]:
-    """Whether what stands in the hubs fits what the environment says."""
+    """Check that the hubs' entries match the environment."""
     name = "names"
     named = {side.epoch.writable for side in (mine, theirs) if side.epoch} - {pair.own, pair.other}
     if named:
@@ -86,7 +86,7 @@ def _names(pair: Pair, mine: Side, theirs: Side) -> Iterator[CheckResult]:
 
 
 def _written(mine: Side, theirs: Side) -> CheckResult:
-    """Which is written. That this one is the standby is in order, and told."""
+    """Report the writable hub. A standby is reported as advice."""
     name, epoch, other = "epoch", mine.epoch, theirs.epoch
     promote = "Decide which one it is, and run there: keyturn failover promote"
     if split(mine, theirs) and epoch and other:

@@ -1,1 +1,1 @@
-"""Evidence for auditors that nobody types: what a framework asks, what was found, and rows that can be proven."""
+"""Evidence for auditors, collected automatically: requirements, findings, and provable rows."""

@@ -1,4 +1,4 @@
-"""Who read what in a period, and who may: from access logs, through their port, and from what the hub allows."""
+"""The reads of a period, and the rights to read: from access logs and policies."""
 
 import os
 from collections import Counter
@@ -22,13 +22,13 @@ from keyturn.rotation.state.context import Workspace
 Log = AccessLog | SummedAccessLog
 
 MOST: Final = 200_000
-"""Pairs of a principal and a secret that are told apart; beyond them the logs are said to tell too much."""
+"""Maximum number of pairs of principal and secret; a log beyond that counts as failed."""
 
 
 def able_by_policy(workspace: Workspace, paths: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
-    """The hub's policies that let their holders read each of these secrets. Raises Denied where they can't be read.
+    """Return the hub's policies that allow reading each secret. Raises Denied where they can't be read.
 
-    One that can't be understood is among those of every secret: it may let somebody read any.
+    A policy that can't be parsed is listed for every secret, because it may allow any read.
     """
     policies, broken = dict[str, list[AclRule]](), list[str]()
     for name, text in sorted(workspace.hub.acl_policies().items()):
@@ -50,7 +50,7 @@ def extract_accesses(
     logs: Sequence[Log],
     able: Mapping[str, tuple[str, ...]],
 ) -> AccessExtract:
-    """What the logs tell of these secrets. One that can't be read is said among the logs, and stops no other."""
+    """Return the accesses to these secrets. An unreadable log is marked as failed, and stops no other."""
     tally = _Tally(workspace, period, declared)
     read = tuple(tally.take(log) for log in logs)
     return AccessExtract(read, tally.readers(), dict(sorted(tally.hours.items())), expected_readers(declared, able))
@@ -59,7 +59,7 @@ def extract_accesses(
 def expected_readers(
     declared: Mapping[str, Secret], able: Mapping[str, tuple[str, ...]]
 ) -> Mapping[str, tuple[str, ...]]:
-    """Who may read each secret: by the catalogue its consumers and Keyturn's logins, by the hub's policies these."""
+    """Return the identities that may read each secret: consumers, Keyturn's logins, and ``able``."""
     worker, revoker, _ = own_roles(os.environ)
     return {
         path: tuple(sorted({*secret.consumers, worker, revoker, *able.get(path, ())}))
@@ -76,7 +76,7 @@ class _Reads:
 
 
 class _Tally:
-    """What was counted so far, of declared secrets alone: in memory as large as there are pairs of who and what."""
+    """The counts for declared secrets. Memory grows with the pairs of principal and secret."""
 
     def __init__(self, workspace: Workspace, period: Period, declared: Mapping[str, Secret]) -> None:
         self.hours: Counter[tuple[int, str]] = Counter()
@@ -95,7 +95,7 @@ class _Tally:
         self._pairs: dict[tuple[str, str, str], _Reads] = {}
 
     def take(self, log: Log) -> LogRead:
-        """Count what a log tells; what it covers."""
+        """Count the accesses in a log, and return its coverage."""
         try:
             for access, last, count in self._sums(log):
                 if access.action == READ and access.path in self._declared and access.at < self._period.until:
@@ -109,7 +109,7 @@ class _Tally:
         return LogRead(log.name, log.coverage)
 
     def _sums(self, log: Log) -> Iterator[tuple[Access, datetime, int]]:
-        """What differs in its moment alone, where a log can add that up: the first of it, the last, and how many."""
+        """Yield accesses with last time and count. Some logs sum accesses that differ only in time."""
         since, until = self._period.since, self._period.until
         if isinstance(log, SummedAccessLog):
             for summed in log.sums(sorted(self._declared), since, until - TICK):
@@ -139,7 +139,7 @@ class _Tally:
             reads.given += count
 
     def readers(self) -> tuple[ReaderFact, ...]:
-        """Who read what, by secret and principal."""
+        """Return the readers, by secret and principal."""
         return tuple(
             ReaderFact(
                 path,
@@ -156,7 +156,7 @@ class _Tally:
         )
 
     def _is_expected(self, path: str, principal: str) -> bool:
-        """Whether a consumer is called so, at the end of the principal's name, or a monitor names the principal."""
+        """Whether the principal's name ends in a consumer's name, or a monitor names the principal."""
         named = principal.rpartition(" ")[2]
         if named in self._declared[path].consumers:
             return True

@@ -1,4 +1,4 @@
-"""The numbers behind a report's charts: rotations over time, and accesses by hour and classification."""
+"""The data of a report's charts: rotations over time, and accesses by hour and classification."""
 
 from collections import Counter
 from datetime import timedelta
@@ -7,13 +7,13 @@ from typing import Any, Final
 from keyturn.evidence.facts import Facts
 
 BARS: Final = 40
-"""Bars that a chart has at most: a longer period has wider ones."""
+"""Maximum number of bars; a longer period has wider bars."""
 
 WIDTHS: Final = tuple(timedelta(days=days) for days in (1, 7, 14, 30, 90, 365))
 
 
 def rotation_bars(facts: Facts) -> list[dict[str, Any]]:
-    """How often something was rotated, and how often that failed, from each of these days on."""
+    """Return the number of rotations and of failed ones, by the first day of each bar."""
     since, until = facts.period.since, min(facts.period.until, facts.looked_at)
     width = next((width for width in WIDTHS if (until - since) / width <= BARS), WIDTHS[-1])
     count = min(10 * BARS, max(1, -(-(until - since) // width)))
@@ -28,7 +28,7 @@ def rotation_bars(facts: Facts) -> list[dict[str, Any]]:
 
 
 def access_hours(facts: Facts) -> list[dict[str, Any]]:
-    """How often secrets of each classification were read in each hour of the day, in UTC."""
+    """Return the number of reads by classification and hour of the day, in UTC."""
     return [
         {"hour": hour, "classification": classification, "reads": reads}
         for (hour, classification), reads in facts.accesses.hours.items()

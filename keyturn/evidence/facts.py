@@ -1,4 +1,4 @@
-"""All that checks go by, gathered once: what the ledger, the hub, the catalogue and the logs told, in names only."""
+"""The facts for all checks, gathered once from the ledger, hub, catalogue and logs. Names only."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -11,11 +11,11 @@ from typing import Final
 from keyturn.access_log.readers import LogRead
 
 IN_FORCE: Final = ("promote", "recover", "revert")
-"""The actions of the ledger that put a version in force."""
+"""The ledger actions that put a version in force."""
 
 
 class Part(StrEnum):
-    """What is looked at by itself, and may be out of sight by itself."""
+    """A part of the facts that is read separately, and may be unreadable."""
 
     LEDGER = "the ledger"
     COPIES = "the copies"
@@ -28,7 +28,7 @@ class Part(StrEnum):
 
 @dataclass(frozen=True)
 class Period:
-    """From ``since`` on up to, and without, ``until``, both in UTC."""
+    """The time from ``since`` up to but without ``until``, both in UTC."""
 
     since: datetime
     until: datetime
@@ -36,7 +36,7 @@ class Period:
 
 @dataclass(frozen=True)
 class LedgerMark:
-    """An entry of the ledger, as far as checks go by it."""
+    """The fields of a ledger entry that checks use."""
 
     sequence: int
     at: datetime
@@ -51,14 +51,15 @@ class LedgerMark:
 
 @dataclass(frozen=True)
 class LedgerExtract:
-    """What the ledger's entries up to ``checkpoint`` (a signed note over ``size`` of them) tell of the period.
+    """The ledger's entries of the period, up to ``checkpoint``, a signed note over ``size`` entries.
 
-    ``entries`` of the period were written, ``first`` and ``last`` are the outer ones that are about these secrets, or
-    about none; ``later`` came after the checkpoint, and count for nothing. ``began_at`` is the time of its first entry.
-    ``counts`` are entries of the period by action and outcome, ``unnamed`` those whose actor the hub has not named,
-    ``incomplete`` those that lack what, when, by whom, from where or how it ended. ``marks`` are those of the period
-    that checks look at one by one, and ``before`` the last promotion of each secret before it. ``pushes`` are the last
-    one of the period to each copy, by secret and copy. ``problems`` say where it was changed.
+    ``entries`` is the number of entries in the period. ``first`` and ``last`` are the outermost of those that concern
+    these secrets, or no secret. ``later`` counts entries after the checkpoint, which checks ignore. ``began_at`` is the
+    time of the ledger's first entry. ``counts`` has the period's entries by action and outcome. ``unnamed`` counts
+    entries whose actor the hub did not name. ``incomplete`` counts entries without action, time, actor, host or
+    outcome. ``marks`` are the period's entries that checks read one by one. ``before`` has each secret's last promotion
+    before the period. ``pushes`` has the last push of the period by secret and copy. ``problems`` reports where the
+    ledger was changed.
     """
 
     name: str = ""
@@ -80,7 +81,7 @@ class LedgerExtract:
 
     @cached_property
     def in_force(self) -> Mapping[str, tuple[LedgerMark, ...]]:
-        """By secret, what put a version of it in force in the period."""
+        """The entries of the period that put a version in force, by secret."""
         marks: dict[str, list[LedgerMark]] = defaultdict(list)
         for mark in self.marks:
             if mark.action in IN_FORCE and mark.outcome == "done":
@@ -88,17 +89,17 @@ class LedgerExtract:
         return {secret: tuple(own) for secret, own in marks.items()}
 
     def having(self, action: str, outcome: str = "done") -> tuple[LedgerMark, ...]:
-        """The marks of one action that ended so."""
+        """Return the marks with this action and outcome."""
         return tuple(mark for mark in self.marks if (mark.action, mark.outcome) == (action, outcome))
 
     def count(self, action: str, outcome: str = "done") -> int:
-        """How many entries of the period tell of it."""
+        """Return the number of entries in the period with this action and outcome."""
         return self.counts.get((action, outcome), 0)
 
 
 @dataclass(frozen=True)
 class KeyPeriod:
-    """What kind of key a secret is, in the words of SP 800-57, and how long one may be used for."""
+    """The kind of a key in the terms of SP 800-57, and its cryptoperiod."""
 
     kind: str
     limit: timedelta
@@ -106,11 +107,10 @@ class KeyPeriod:
 
 @dataclass(frozen=True)
 class SecretFact:
-    """One declared secret as the hub has it. ``error`` says why nothing could be told, and is mostly empty.
+    """A declared secret as stored in the hub; ``error`` is the reason where it could not be read.
 
-    ``limit`` is the age beyond which it is late, ``late`` says why it is. ``retiring_since`` is when the grace of an
-    old credential was over that still lives. ``login`` is what came of the last try whether CURRENT logs in.
-    ``person`` says that it is somebody's own password.
+    ``limit`` is the maximum age, and ``late`` why the secret is late. ``retiring_since`` is when the grace period of a
+    live old credential ended. ``login`` is the last login test of CURRENT. ``person`` marks a person's own password.
     """
 
     path: str
@@ -141,7 +141,7 @@ class SecretFact:
 
 @dataclass(frozen=True)
 class CopyFact:
-    """One copy: ``wrong`` says what is the matter with it, ``unknown`` why nothing could be told."""
+    """A copy; ``wrong`` is its problem, and ``unknown`` why it could not be read."""
 
     secret: str
     store: str
@@ -154,7 +154,7 @@ class CopyFact:
 
 @dataclass(frozen=True)
 class Unmanaged:
-    """A secret that nobody manages, or a copy that nothing declares, and where it lies."""
+    """An unmanaged secret or an undeclared copy, and its place."""
 
     place: str
     name: str
@@ -163,9 +163,9 @@ class Unmanaged:
 
 @dataclass(frozen=True)
 class ReaderFact:
-    """What one principal did with one secret. ``own`` is a login of Keyturn.
+    """The accesses of one principal to one secret. ``own`` marks a login of Keyturn.
 
-    ``expected`` says that the catalogue names it as one that uses the secret.
+    ``expected`` means that the catalogue names the principal as a reader of the secret.
     """
 
     secret: str
@@ -181,9 +181,9 @@ class ReaderFact:
 
 @dataclass(frozen=True)
 class AccessExtract:
-    """Who read what in the period. ``hours`` counts reads by the hour (0 to 23, UTC) and the secret's classification.
+    """The accesses in the period; ``hours`` counts reads by hour (0 to 23, UTC) and classification.
 
-    ``able`` is who may read each secret: by the catalogue, and by the hub's policies where these could be read.
+    ``able`` are the identities that may read each secret, by the catalogue and, where readable, by the hub's policies.
     """
 
     logs: tuple[LogRead, ...] = ()
@@ -207,7 +207,7 @@ class KeyFact:
 
 @dataclass(frozen=True)
 class ExceptionFact:
-    """What somebody answers for until ``until``: these secrets do not count against these checks."""
+    """An exception: until ``until``, these secrets do not count against these checks."""
 
     name: str
     checks: tuple[str, ...]
@@ -219,7 +219,7 @@ class ExceptionFact:
 
 @dataclass(frozen=True)
 class FreezeFact:
-    """A time in which rotations are held back."""
+    """A time during which rotations are frozen."""
 
     name: str
     begins: datetime
@@ -230,7 +230,7 @@ class FreezeFact:
 
 @dataclass(frozen=True)
 class GlassFact:
-    """One time that something was done without the second person whom it needs."""
+    """An action that was done without the second person it requires."""
 
     name: str
     at: str
@@ -241,15 +241,15 @@ class GlassFact:
     reviewed_by: str
     verdict: str
     review_by: str = ""
-    """By when it has to be looked at; empty where nobody says."""
+    """The deadline of its review; empty where none is set."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything, at one moment. ``unseen`` says of each part that could not be looked at why.
+    """All facts at one time; ``unseen`` has the reason for each unreadable part.
 
-    ``looked_at`` is when the state was looked at, by whom ``looked_by``. ``owner`` is whose secrets alone these are;
-    empty for all. ``catalogue`` is the digest of the files that declare them.
+    ``looked_at`` is when the state was read, and ``looked_by`` the reader. An empty ``owner`` means all owners.
+    ``catalogue`` is the digest of its files.
     """
 
     period: Period
@@ -268,15 +268,15 @@ class Facts:
     freezes: tuple[FreezeFact, ...] = ()
     glass: tuple[GlassFact, ...] = ()
     second_person: tuple[str, ...] = ()
-    """What the operator's file lets nobody do alone."""
+    """The actions that the operator's file allows only with a second person."""
     unseen: Mapping[Part, str] = field(default_factory=dict)
 
     def out_of_sight(self, *parts: Part) -> str:
-        """Why any of these could not be looked at; empty where all could."""
+        """Return why any of these parts could not be read; empty where all could."""
         return "; ".join(f"{part}: {self.unseen[part]}" for part in parts if part in self.unseen)
 
     def excepted(self, check: str, secret: str) -> ExceptionFact | None:
-        """The exception in force that covers a secret in a check."""
+        """Return the exception in force that covers a secret in a check."""
         return next(
             (
                 exception

@@ -1,4 +1,4 @@
-"""Gathering the facts of a report, once: what can't be looked at is said of each part, and stops no other."""
+"""Gather the facts of a report once. An unreadable part is reported, and stops no other."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -49,10 +49,10 @@ T = TypeVar("T")
 SIDE_BY_SIDE: Final = 8
 
 LATE: Final = timedelta(days=1)
-"""How long a step of one of Keyturn's own keys, or of ending an old credential, may be overdue."""
+"""The tolerance for an overdue step of an own key, or for ending an old credential."""
 
 HOLDER: Final = "holder"
-"""The label that says whose a secret is, where it is somebody's own."""
+"""The label for the holder of a person's secret."""
 PERSON: Final = "person"
 
 GOOD: Final = frozenset({Action.IN_SYNC})
@@ -61,7 +61,7 @@ UNSEEN: Final = frozenset({Action.BLOCKED, Action.NOT_COMPARED})
 
 @dataclass(frozen=True)
 class Question:
-    """What a report is asked about: a period, and whose secrets; those of all owners where it is empty."""
+    """The question of a report: a period, and an owner. An empty owner means all."""
 
     period: Period
     owner: str = ""
@@ -69,12 +69,12 @@ class Question:
 
 @dataclass
 class _Looks:
-    """What could not be looked at so far, and why."""
+    """The parts that could not be read so far, and why."""
 
     unseen: dict[Part, str] = field(default_factory=dict)
 
     def at(self, part: Part, look: Callable[[], T], otherwise: T) -> T:
-        """What a look gives; what it gives ``otherwise`` where it can't be done, and why that was so."""
+        """Return the result of ``look``. Where it fails, note the reason and return ``otherwise``."""
         try:
             return look()
         except KeyturnError as error:
@@ -88,9 +88,9 @@ def gather_facts(
     ledger: StoredLedger,
     logs: Sequence[accesses.Log] = (),
 ) -> Facts:
-    """Everything that the checks go by. Raises NotFound for an owner of nothing, and where no secret could be told.
+    """Return all facts for the checks; ``logs`` show the reads.
 
-    ``logs`` tell who has read what.
+    Raises NotFound for an unknown owner, and an error where no secret could be read.
     """
     declared = chosen_secrets(workspace, question.owner)
     paths, looks, now = frozenset(declared), _Looks(), workspace.clock()
@@ -123,7 +123,7 @@ _NOBODY: Final = AccessExtract()
 
 
 def chosen_secrets(workspace: Workspace, owner: str) -> dict[str, Secret]:
-    """The declared secrets, those of one owner where one is named. Raises NotFound for an owner of none."""
+    """Return the secrets of one owner, or all. Raises NotFound for an owner without secrets."""
     everything = {path: workspace.catalogue.secrets[path] for path in sorted(workspace.catalogue.secrets)}
     if not owner:
         return everything
@@ -156,7 +156,7 @@ def _accesses(
 
 
 def secret_facts(workspace: Workspace, declared: Mapping[str, Secret]) -> tuple[SecretFact, ...]:
-    """Each as the hub has it, told without reading a value. Raises the first error where none could be told."""
+    """Return each secret's facts, without reading values. Raises the first error where all lookups failed."""
     with list_secrets(workspace, len(declared)) as listing:
         looks_of = side_by_side(lambda path: _attempt(workspace, path, listing), declared, SIDE_BY_SIDE)
     errors = [fact for fact in looks_of if isinstance(fact, KeyturnError)]
@@ -172,7 +172,7 @@ def secret_facts(workspace: Workspace, declared: Mapping[str, Secret]) -> tuple[
 
 
 def declared_facts(secret: Secret) -> dict[str, Any]:
-    """What the catalogue alone says of a secret."""
+    """Return the facts of a secret that come from the catalogue alone."""
     rotation = secret.rotation
     schedule = rotation.schedule
     return {
@@ -192,7 +192,7 @@ def declared_facts(secret: Secret) -> dict[str, Any]:
 
 
 def certificate_facts(rotation: Any) -> Mapping[str, str] | None:
-    """What the catalogue says of a certificate; for other keys what they are made of, None for what is no key."""
+    """Return a certificate's facts; for other keys their kind; None for anything else."""
     kind = str(getattr(rotation, "key", "") or "")
     if rotation.strategy != "certificate":
         return {"key": kind} if kind else None
@@ -228,7 +228,7 @@ def _looked_up(workspace: Workspace, path: str, listing: Listing | None) -> dict
 
 
 def retiring_since(workspace: Workspace, path: str, record: Record) -> Any:
-    """When the grace of an old credential was over that still lives; None where none does, or it is not over."""
+    """Return when a live old credential's grace period ended; None where there is none, or not yet."""
     rotation = record.retiring
     if rotation is None:
         return None
@@ -238,7 +238,7 @@ def retiring_since(workspace: Workspace, path: str, record: Record) -> Any:
 
 
 def login_facts(workspace: Workspace, checks: Checks, path: str, fact: Mapping[str, Any]) -> dict[str, Any]:
-    """What came of the last try whether CURRENT logs in; nothing where it was not tried."""
+    """Return the last login test of CURRENT; nothing where there was none."""
     check = current_check(checks, path, fact["version"])
     if check is None:
         return {}
@@ -250,7 +250,7 @@ def login_facts(workspace: Workspace, checks: Checks, path: str, fact: Mapping[s
 
 
 def copy_facts(workspace: Workspace, planned: Plan, paths: frozenset[str]) -> tuple[CopyFact, ...]:
-    """Every copy of these secrets, as a plan sees it."""
+    """Return every copy of these secrets, as a plan shows it."""
     kinds = {name: settings.kind for name, settings in workspace.catalogue.stores.items()}
     made = (
         CopyFact(
@@ -269,7 +269,7 @@ def copy_facts(workspace: Workspace, planned: Plan, paths: frozenset[str]) -> tu
 
 
 def unmanaged_facts(workspace: Workspace, looks: _Looks) -> tuple[Unmanaged, ...]:
-    """What nobody manages, in the stores and in the hub; what could not be listed is said among what is unseen."""
+    """Return the unmanaged secrets. Places that can't be listed are noted as unseen."""
     scan = scan_stores(workspace)
     unread = [f"{store.store}: {store.error}" for store in scan.stores if store.error]
     unread += [f"the hub: {scan.hub.error}"] if scan.hub and scan.hub.error else []
@@ -286,7 +286,7 @@ def unmanaged_facts(workspace: Workspace, looks: _Looks) -> tuple[Unmanaged, ...
 
 
 def key_facts(workspace: Workspace) -> tuple[KeyFact, ...]:
-    """Keyturn's own keys, as far as this login may see them."""
+    """Return Keyturn's own keys, as far as this login may read them."""
     now = workspace.hub_now()
     return tuple(
         KeyFact(
@@ -302,11 +302,11 @@ def key_facts(workspace: Workspace) -> tuple[KeyFact, ...]:
     )
 
 
-# --- what people answer for
+# --- exceptions, freezes and reviews
 
 
 def exception_facts(workspace: Workspace, declared: Mapping[str, Secret]) -> tuple[ExceptionFact, ...]:
-    """The catalogue's exceptions, each with the secrets that it is about."""
+    """Return the catalogue's exceptions, each with its secrets."""
     made = (
         ExceptionFact(
             name,
@@ -322,7 +322,7 @@ def exception_facts(workspace: Workspace, declared: Mapping[str, Secret]) -> tup
 
 
 def freeze_facts(workspace: Workspace, paths: Iterable[str]) -> tuple[FreezeFact, ...]:
-    """The catalogue's freezes, past ones too, each with how many of these secrets it holds."""
+    """Return the catalogue's freezes, including past ones, with the number of covered secrets."""
     covered = list(paths)
     made = (
         (settings.policy(name), sum(settings.covers(path) for path in covered))
@@ -334,7 +334,7 @@ def freeze_facts(workspace: Workspace, paths: Iterable[str]) -> tuple[FreezeFact
 
 
 def glass_facts(workspace: Workspace) -> tuple[GlassFact, ...]:
-    """What was done without the second person whom it needs."""
+    """Return the actions that were done without the required second person."""
     return tuple(
         GlassFact(
             broken.id,
@@ -352,7 +352,7 @@ def glass_facts(workspace: Workspace) -> tuple[GlassFact, ...]:
 
 
 def wants_second_person(workspace: Workspace) -> Iterable[str]:
-    """What nobody may do alone here, in words."""
+    """Yield the actions that require a second person here, in words."""
     approvals = workspace.approvals
     if approvals.incidents_over is not None:
         yield f"incidents over more than {approvals.incidents_over} secrets"

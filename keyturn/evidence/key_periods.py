@@ -1,6 +1,6 @@
-"""How long one key may be used for, by its kind. Source: NIST SP 800-57 Part 1 Revision 5, table 1.
+"""The cryptoperiods of keys, by kind. Source: NIST SP 800-57 Part 1 Revision 5, table 1.
 
-The table suggests periods; where it gives a range the longer end is the limit here.
+The table suggests periods; where it gives a range, the longer end is the limit here.
 """
 
 from datetime import timedelta
@@ -22,11 +22,11 @@ BY_STRATEGY: Final = {
     "aws-iam-key": SYMMETRIC,
     "azure-storage-key": SYMMETRIC,
 }
-"""What kind of key each strategy makes. Passwords and tokens are no keys, and have no cryptoperiod."""
+"""The kind of key that each strategy makes. Passwords and tokens have no cryptoperiod."""
 
 
 def own_key_period(name: str) -> KeyPeriod | None:
-    """The same of one of Keyturn's own keys, by its name; None for what is no key, such as a secret id."""
+    """Return the cryptoperiod of an own key, or None for a non-key such as a secret id."""
     if name == "ledger-key":
         return SIGNATURE
     return None if name.startswith("secret-id/") else SYMMETRIC

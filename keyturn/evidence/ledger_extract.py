@@ -1,7 +1,7 @@
-"""What the ledger tells of a period: read once, up to the newest checkpoint, so that every row can be proven.
+"""The ledger's facts of a period, read once up to the newest checkpoint, so that every row can be proven.
 
-Entries come in the order of their numbers, each with the time of whoever wrote it. What is not of the period is told by
-its bytes and never taken apart, but for promotions, of which the last one before it counts.
+Entries come in the order of their numbers, each with its writer's time. Entries outside the period are recognised by
+their bytes and not parsed, except for promotions: the last one before the period counts.
 """
 
 from collections import Counter
@@ -50,20 +50,20 @@ LOOKED_AT: Final = frozenset(
         RESTORE_DRILL,
     }
 )
-"""The actions whose entries checks look at one by one."""
+"""The actions whose entries checks read one by one."""
 
 SEGMENT: Final = "access-segment"
-"""The action of the entries by which the ledger vouches for the access trail."""
+"""The action of the entries that seal the access trail."""
 
 TIME_AT: Final = b'"time":"'
 STAMP: Final = 27
-"""Characters of a time as entries have it: 2026-11-28T08:40:20.123456Z."""
+"""The length of a time in an entry, in characters: 2026-11-28T08:40:20.123456Z."""
 
 NEEDLES: Final = tuple(f'"action":"{action}"'.encode() for action in IN_FORCE)
 
 
 INCIDENTS: Final = ("open incident", "close incident", "give up incident")
-"""The actions whose entries name an incident, and no secret."""
+"""The actions whose entries name an incident and no secret."""
 
 
 class _Line(msgspec.Struct):
@@ -82,9 +82,9 @@ class _Line(msgspec.Struct):
 def extract_ledger(
     ledger: StoredLedger, hub: Hub, verify: Verify, period: Period, secrets: Collection[str] | None
 ) -> LedgerExtract:
-    """What its entries tell of the period, of these ``secrets`` or of all, once it is sure that they are as written.
+    """Verify the ledger, and return the period's facts for these ``secrets``, or for all.
 
-    Raises NotFound without a checkpoint, Unavailable, and what the hub raises where it can't be asked for the key.
+    Raises NotFound without a checkpoint, Unavailable, and the hub's error where the key can't be read.
     """
     note = ledger.newest()
     if not note:
@@ -105,7 +105,7 @@ def extract_ledger(
 
 
 def ledger_keys(hub: Hub, origin: str) -> list[PublicKey]:
-    """The keys that the hub names for the ledger. Raises Invalid where it names another one, NotFound, Denied."""
+    """Return the ledger's keys from the hub. Raises Invalid for another ledger, NotFound, Denied."""
     name, _ = read_name(hub)
     if name and (keys := name.keys_of(origin)):
         return list(keys)
@@ -116,12 +116,12 @@ def ledger_keys(hub: Hub, origin: str) -> list[PublicKey]:
 
 
 def stamp_of(moment: datetime) -> bytes:
-    """A moment as entries have it, so that both are compared as texts."""
+    """Return a time in the notation of entries, so that both compare as bytes."""
     return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z".encode()
 
 
 class _Tally:
-    """What was read so far."""
+    """The facts read so far."""
 
     def __init__(self, period: Period, secrets: Collection[str] | None) -> None:
         self.last_read = 0
@@ -139,7 +139,7 @@ class _Tally:
         self._segments: dict[str, tuple[LedgerMark, LedgerMark]] = {}
 
     def add(self, leaf: bytes) -> None:
-        """Take one more entry. Raises MsgspecError for what is none."""
+        """Add one entry. Raises MsgspecError where it is not one."""
         self.last_read += 1
         at = leaf.find(TIME_AT) + len(TIME_AT)
         time = leaf[at : at + STAMP]
@@ -165,7 +165,7 @@ class _Tally:
         if line.action in LOOKED_AT and line.outcome != "begun":
             self._marks.append(_mark(line))
         if line.action == SEGMENT and line.outcome == "done":
-            # Of the segments of a log, which may be very many, the first and the last.
+            # Keep only the first and the last segment of a log, because there may be very many.
             first = self._segments.get(line.place, (_mark(line),))[0]
             self._segments[line.place] = (first, _mark(line))
 
@@ -175,14 +175,14 @@ class _Tally:
         return not line.secret and line.action in (SEGMENT, *INCIDENTS)
 
     def _own_marks(self) -> list[LedgerMark]:
-        """The marks; of incidents those alone that have ended one of the secrets, where these are some owner's."""
+        """Return the marks; for one owner, only incidents that touched their secrets."""
         if self._secrets is None:
             return self._marks
         touched = {incident_of(mark) for mark in self._marks if mark.action == "cut"}
         return [mark for mark in self._marks if mark.action not in INCIDENTS or incident_of(mark) in touched]
 
     def extract(self, name: str, newest: Checkpoint, later: int, problems: tuple[str, ...]) -> LedgerExtract:
-        """All of it."""
+        """Return all facts."""
         outer = {mark.sequence: mark for marks in self._segments.values() for mark in marks}
         marks = sorted([*self._own_marks(), *outer.values()], key=lambda mark: mark.sequence)
         first, last = (self._numbers[0], self._numbers[1]) if self._numbers else (0, 0)
@@ -228,12 +228,12 @@ def _moment(text: str) -> datetime | None:
 
 
 def incident_of(mark: LedgerMark) -> str:
-    """The name with which the notes of an incident's entries begin."""
+    """Return the incident at the start of a note."""
     return mark.note.partition(":")[0].partition(";")[0].strip()
 
 
 def promotions(ledger: LedgerExtract, secret: str) -> Iterator[LedgerMark]:
-    """What put a version of a secret in force: the last time before the period, and every time within it."""
+    """Yield the promotions of a secret: the last one before the period, and all within it."""
     if before := ledger.before.get(secret):
         yield before
     yield from ledger.in_force.get(secret, ())

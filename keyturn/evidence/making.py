@@ -1,4 +1,4 @@
-"""Making a report where the hub, the ledger and the logs are: its facts, its files, and its entry in the ledger."""
+"""Make a report from hub, ledger and logs: its facts, its files, and its ledger entry."""
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
@@ -24,14 +24,14 @@ from keyturn.settings.trail import VARIABLE, trail_directory
 from keyturn.wiring.ledger import named_ledger, reached_ledger
 
 ENTRY: Final = ".entry.json"
-"""How the file ends that holds the proof of the report's own entry."""
+"""The extension of the file with the proof of the report's ledger entry."""
 
 
 @dataclass(frozen=True)
 class Made:
-    """A report that was made: its document, its files, and the number of the ledger's entry that tells of it.
+    """A finished report: its document, its files, and the number of its ledger entry.
 
-    The number is 0 where the ledger does not tell it.
+    The number is 0 where the ledger does not return it.
     """
 
     document: Document
@@ -40,7 +40,7 @@ class Made:
 
     @property
     def verdicts(self) -> Mapping[str, int]:
-        """How many controls came to what."""
+        """The number of controls per verdict."""
         verdicts: dict[str, int] = self.document["verdicts"]
         return verdicts
 
@@ -53,10 +53,10 @@ def make_report(
     env: Mapping[str, str],
     directory: Path | None = None,
 ) -> Made:
-    """The report, written in these formats into the directory, each file whole or not at all, for its owner alone.
+    """Write the report in these formats into the directory. Files are atomic, and readable by their owner only.
 
-    The ledger tells of it first, with its digest. Raises NotFound for a framework or an owner that there is not,
-    Unrecorded where the ledger takes no entry, Rewritten where one of its entries can't be proven, and Unavailable.
+    The ledger records the report and its digest first. Raises NotFound for an unknown framework or owner, Unrecorded
+    where the ledger takes no entry, Rewritten where an entry can't be proven, and Unavailable.
     """
     wanted = find_framework(framework)
     with closing(named_ledger(env, workspace.hub)) as ledger:
@@ -67,15 +67,15 @@ def make_report(
     number = place.rpartition(" ")[2]
     files = write_report_in(document, formats, report_directory(directory))
     for file in files:
-        # One that is there is of an earlier report.
+        # An existing proof belongs to an earlier report.
         entry_file(file).unlink(missing_ok=True)
     return Made(document, tuple(files), int(number) if number.isdecimal() else 0)
 
 
 def access_logs(workspace: Workspace, env: Mapping[str, str]) -> Sequence[Log]:
-    """The access trail, which has every log and which the ledger vouches for; else the hub's audit file.
+    """Return the access trail, which has every log and is sealed in the ledger; else the hub's audit file.
 
-    A trail that is named and is not there is told as failed, so that it is not taken for silence.
+    A configured trail that is missing counts as failed, so that it does not look like silence.
     """
     trail = trail_directory(env) if env.get(VARIABLE) else None
     named: list[Log] = [HourlyTrail(trail)] if trail else []
@@ -83,7 +83,7 @@ def access_logs(workspace: Workspace, env: Mapping[str, str]) -> Sequence[Log]:
 
 
 def report_directory(directory: Path | None) -> Path:
-    """Where reports go: where that is said, else in the user's state directory, for that user alone."""
+    """Return the given directory, else a private one in the user's state directory."""
     if directory is not None:
         return directory
     place = state_directory() / "reports"
@@ -92,14 +92,14 @@ def report_directory(directory: Path | None) -> Path:
 
 
 def write_report_in(document: Document, formats: Collection[str], directory: Path) -> list[Path]:
-    """The files of a report, in the order of FORMATS; earlier ones of the same question are replaced."""
+    """Write a report's files in the order of FORMATS, over those of the same question."""
     name = report_name(document)
     texts = [write_format(form, document) for form in FORMATS if form in formats]
     return [write_private(directory / f"{name}.{ending}", text) for ending, text in texts]
 
 
 def write_entry_proof(workspace: Workspace, made: Made, env: Mapping[str, str]) -> Path | None:
-    """The proof of the report's own entry, beside its files; None where no checkpoint covers it yet."""
+    """Write the proof of the report's entry next to its files; None without a covering checkpoint."""
     if not made.sequence or not made.files:
         return None
     try:
@@ -111,5 +111,5 @@ def write_entry_proof(workspace: Workspace, made: Made, env: Mapping[str, str]) 
 
 
 def entry_file(report: Path) -> Path:
-    """Where the proof of a report's own entry lies, beside any of its files."""
+    """Return the path of the proof of a report's entry."""
     return report.with_name(f"{report.name.partition('.')[0]}{ENTRY}")

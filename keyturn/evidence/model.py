@@ -1,4 +1,4 @@
-"""What a report on compliance is made of: frameworks and their controls, what checks come to, and rows of evidence."""
+"""The model of a compliance report: frameworks, controls, results and rows of evidence."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -6,35 +6,34 @@ from enum import StrEnum
 from typing import Final
 
 Cell = str | int | None
-"""What a row of evidence tells in one column."""
+"""The content of a row in one column."""
 
 
 class ControlVerdict(StrEnum):
-    """What a check, or a control, came to."""
+    """The result of a check or a control."""
 
     PASS = "pass"
     FAIL = "fail"
     NOT_APPLICABLE = "not applicable"
-    """There is nothing here that it is about."""
+    """There is nothing here that it applies to."""
     UNSEEN = "could not be looked at"
-    """Nobody could tell, so nothing is proven by it. It is never a pass."""
+    """It could not be checked, so it proves nothing. It is never a pass."""
 
 
 WEIGHT: Final = (ControlVerdict.FAIL, ControlVerdict.UNSEEN, ControlVerdict.PASS, ControlVerdict.NOT_APPLICABLE)
-"""Of several checks the first of these decides."""
+"""The first of these decides among several checks."""
 
 
 def worst(verdicts: Iterable[ControlVerdict]) -> ControlVerdict:
-    """What all of them come to together; NOT_APPLICABLE for none."""
+    """Return the combined verdict; NOT_APPLICABLE for none."""
     return min(verdicts, key=WEIGHT.index, default=ControlVerdict.NOT_APPLICABLE)
 
 
 @dataclass(frozen=True)
 class Control:
-    """One demand of a framework, in our own words.
+    """A requirement of a framework, in Keyturn's words.
 
-    ``checks`` are names in :data:`keyturn.evidence.checks.CHECKS`. ``beyond`` says what of it no ledger and no hub can
-    tell, so that nobody takes the answer for more than it is.
+    ``checks`` are names in :data:`keyturn.evidence.checks.CHECKS`. ``beyond`` is what neither ledger nor hub can show.
     """
 
     id: str
@@ -46,7 +45,7 @@ class Control:
 
 @dataclass(frozen=True)
 class Framework:
-    """A framework, as far as it is about secrets. ``source`` names the text and its version."""
+    """A framework, as far as it concerns secrets; ``source`` includes the version."""
 
     id: str
     title: str
@@ -56,9 +55,9 @@ class Framework:
 
 @dataclass(frozen=True)
 class StateRow:
-    """Something that was looked at when the report was made; no entry of the ledger tells it.
+    """A row on the state when the report was made, without a ledger entry.
 
-    ``kind`` says which table it stands in, ``name`` what it is about; both together are its id.
+    ``kind`` is its table and ``name`` its subject; both together are its id.
     """
 
     kind: str
@@ -67,21 +66,21 @@ class StateRow:
 
     @property
     def id(self) -> str:
-        """What checks cite it by."""
+        """The id by which checks cite it."""
         return f"{self.kind}:{self.name}"
 
 
 def entry_id(sequence: int) -> str:
-    """What checks cite an entry of the ledger by."""
+    """Return the id by which checks cite a ledger entry."""
     return f"entry:{sequence}"
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What one check came to: in sentences, in numbers, and by which rows.
+    """The result of one check: sentences, numbers and rows.
 
-    ``entries`` are numbers of the ledger's entries, ``rows`` the ids of rows of state. ``remarks`` are what an auditor
-    should know beside the verdict.
+    ``entries`` are ledger entry numbers, ``rows`` are ids of rows of state. ``remarks`` are further notes for an
+    auditor.
     """
 
     verdict: ControlVerdict
@@ -93,10 +92,10 @@ class CheckResult:
 
 
 def unseen(why: str, *remarks: str) -> CheckResult:
-    """What could not be looked at, and why."""
+    """Return the result for what could not be checked, with the reason."""
     return CheckResult(ControlVerdict.UNSEEN, (why,), remarks=remarks)
 
 
 def nothing_of(what: str, *remarks: str) -> CheckResult:
-    """That there is nothing here which the check is about."""
+    """Return the result for a check that does not apply here."""
     return CheckResult(ControlVerdict.NOT_APPLICABLE, (what,), remarks=remarks)

@@ -1,4 +1,4 @@
-"""Periods as people write them: days of UTC, the last one within, or moments with their zones."""
+"""Parse periods: days in UTC, with the last one included, or times with their zones."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -11,7 +11,7 @@ DATE: Final = len("2026-01-01")
 
 
 def parse_period(since: str, until: str) -> Period:
-    """The period from the one up to the other. Raises Invalid for what is none."""
+    """Return the period between two texts. Raises Invalid."""
     begins, ends = parse_day(since), parse_day(until, end=True)
     if begins >= ends:
         raise Invalid("read", "the period", "it ends before it begins", "Give the first day, and then the last")
@@ -19,7 +19,7 @@ def parse_period(since: str, until: str) -> Period:
 
 
 def parse_day(text: str, *, end: bool = False) -> datetime:
-    """A day's beginning in UTC, or its ``end``; or a moment. Raises Invalid for what is neither."""
+    """Return the start of a day in UTC, or its ``end``; or a time. Raises Invalid for anything else."""
     try:
         moment = datetime.fromisoformat(text)
         if moment.tzinfo:
@@ -33,6 +33,6 @@ def parse_day(text: str, *, end: bool = False) -> datetime:
 
 
 def last_month(now: datetime) -> Period:
-    """The month that is over, in UTC."""
+    """Return the last full month, in UTC."""
     first = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     return Period((first - DAY).replace(day=1), first)

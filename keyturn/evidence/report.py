@@ -1,8 +1,8 @@
-"""Making a report of facts: the same facts and the same ledger give the same bytes.
+"""Build a report from facts: the same facts and the same ledger give the same bytes.
 
-The report is one document of plain data. Its rows are of two kinds: entries of the ledger as they stand there, each
-with its proof in one checkpoint, and rows of state, which nothing but the report's digest binds. That digest goes into
-the ledger once the report is made, so whoever changes a row later changes what the ledger vouches for.
+A report is one document of plain data with two kinds of rows. Ledger entries each have a proof in one checkpoint. Rows
+of state are protected only by the report's digest. The ledger records that digest once the report is made, so a later
+change to a row contradicts the ledger.
 """
 
 import hashlib
@@ -24,28 +24,28 @@ from keyturn.ledger.proofs import Proof
 SCHEMA: Final = "keyturn.compliance-report/1"
 
 MOST_ENTRIES: Final = 500
-"""Entries of the ledger that one check cites, the newest; how many there were is told."""
+"""Maximum number of entries that one check cites, newest first. The report shows the total."""
 
 MOST_ROWS: Final = 20_000
-"""Rows of one table; how many more there were is told."""
+"""Maximum number of rows in a table. The report shows how many are left out."""
 
 DAY: Final = timedelta(days=1)
 
 ACTION: Final = "compliance report"
-"""What the ledger calls the entry that tells of a report."""
+"""The action of the ledger entry that records a report."""
 
 DIGEST: Final = "sha256 "
-"""What stands before a report's digest in that entry's note."""
+"""The prefix of a report's digest in that entry's note."""
 
 Document = dict[str, Any]
-"""A report as plain data: text, whole numbers, null, lists and objects."""
+"""A report as plain data: texts, whole numbers, null, lists and objects."""
 
 Prove = Callable[[int], Proof]
-"""The proof of an entry, in the checkpoint of the facts. Raises Rewritten where there can be none."""
+"""Proves an entry in the checkpoint of the facts. Raises Rewritten."""
 
 
 def build_report(facts: Facts, framework: Framework, prove: Prove) -> Document:
-    """The whole report with its digest. Raises Rewritten where an entry can't be proven."""
+    """Return the whole report with its digest. Raises Rewritten where an entry can't be proven."""
     answers = {name: trusted_result(facts, CHECKS[name](facts)) for name in _checks_of(framework)}
     rows, cut = state_rows(facts)
     ids = {row["id"] for row in rows}
@@ -73,7 +73,7 @@ def build_report(facts: Facts, framework: Framework, prove: Prove) -> Document:
 
 
 def trusted_result(facts: Facts, result: CheckResult) -> CheckResult:
-    """The result, which cites no entry of a ledger that was changed, and passes by none."""
+    """Return the result; without entries and without a pass by them where the ledger was changed."""
     if not (facts.ledger.problems and result.entries):
         return result
     words = "The ledger was changed, so its entries prove nothing."
@@ -82,22 +82,22 @@ def trusted_result(facts: Facts, result: CheckResult) -> CheckResult:
 
 
 def _checks_of(framework: Framework) -> list[str]:
-    """The checks that any control asks for, each once, in the order in which they are asked for."""
+    """Return the checks of the controls, each once, in their order."""
     return list(dict.fromkeys(name for control in framework.controls for name in control.checks))
 
 
 def _cited(results: Iterable[CheckResult]) -> list[int]:
-    """The entries that any check cites, in their order."""
+    """Return the entries that any check cites, in order."""
     return sorted({sequence for result in results for sequence in result.entries[-MOST_ENTRIES:]})
 
 
 def canonical(data: Any) -> bytes:
-    """The one way in which data is spelled where it is digested: sorted keys, no white space, ASCII."""
+    """Return the canonical JSON for digests: sorted keys, no white space, ASCII."""
     return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
 def data_digest(data: Any) -> str:
-    """SHA-256 of the canonical spelling, 64 hex digits."""
+    """Return the SHA-256 of the canonical JSON, as 64 hex digits."""
     return hashlib.sha256(canonical(data)).hexdigest()
 
 
@@ -105,7 +105,7 @@ def data_digest(data: Any) -> str:
 
 
 def state_rows(facts: Facts) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """The rows of all tables, each with an id of its own; and how many of a table are left out."""
+    """Return the rows of all tables with unique ids, and the number left out per table."""
     rows, cut = list[dict[str, Any]](), dict[str, int]()
     for table in TABLES:
         made = list(table.rows(facts))
@@ -116,18 +116,18 @@ def state_rows(facts: Facts) -> tuple[list[dict[str, Any]], dict[str, int]]:
 
 
 def row_data(row: StateRow) -> dict[str, Any]:
-    """One row of state."""
+    """Return one row of state as data."""
     return {"id": row.id, "kind": row.kind, "name": row.name, "cells": dict(row.cells)}
 
 
 def entry_row(proof: Proof) -> dict[str, Any]:
-    """One entry of the ledger with its proof; what it says is told by its own canonical text alone."""
+    """Return a ledger entry with its proof. Its content is only its canonical text."""
     data = json.loads(proof.to_json())
     return {"id": entry_id(proof.sequence), "kind": "entry", "entry": data["entry"], "hashes": data["hashes"]}
 
 
 def table_data(rows: Sequence[Mapping[str, Any]], cut: Mapping[str, int]) -> list[dict[str, Any]]:
-    """The heads of the tables that have any row."""
+    """Return the headings of the tables that have rows."""
     counts = Counter(row["kind"] for row in rows)
     return [
         {
@@ -143,17 +143,17 @@ def table_data(rows: Sequence[Mapping[str, Any]], cut: Mapping[str, int]) -> lis
     ]
 
 
-# --- answers
+# --- results
 
 
 def control_data(control: Any, answers: Mapping[str, CheckResult]) -> dict[str, Any]:
-    """One control with what it came to."""
+    """Return one control with its verdict."""
     verdict = worst(answers[name].verdict for name in control.checks)
     return {**asdict(control), "checks": list(control.checks), "verdict": str(verdict)}
 
 
 def check_data(name: str, result: CheckResult, ids: set[str]) -> dict[str, Any]:
-    """One check; rows that a limit has left out are counted as more."""
+    """Return one check as data. Rows beyond a limit are counted as ``more``."""
     cited = result.entries[-MOST_ENTRIES:]
     rows = [row for row in result.rows if row in ids]
     more = len(result.entries) - len(cited) + len(result.rows) - len(rows)
@@ -169,13 +169,13 @@ def check_data(name: str, result: CheckResult, ids: set[str]) -> dict[str, Any]:
 
 
 def verdict_counts(framework: Framework, answers: Mapping[str, CheckResult]) -> dict[str, int]:
-    """How many controls came to what."""
+    """Return the number of controls per verdict."""
     counts = Counter(worst(answers[name].verdict for name in control.checks) for control in framework.controls)
     return {str(verdict): counts[verdict] for verdict in ControlVerdict}
 
 
 def ledger_data(facts: Facts) -> dict[str, Any]:
-    """Which ledger it was, and the checkpoint in which every entry is proven."""
+    """Return the ledger's name and the checkpoint that proves every entry."""
     ledger = facts.ledger
     return {
         "name": ledger.name,
@@ -194,7 +194,7 @@ def ledger_data(facts: Facts) -> dict[str, Any]:
 
 
 def report_name(document: Mapping[str, Any]) -> str:
-    """What the files of a report are called, without their ending: the same for the same question."""
+    """Return the file name of a report, without extension: the same for the same question."""
     period, owner = document["period"], document["owner"]
     dates = "-".join(_date(moment, end=end) for moment, end in ((period["from"], False), (period["to"], True)))
     whose = f"-{hashlib.sha256(owner.encode()).hexdigest()[:12]}" if owner else ""
@@ -209,7 +209,7 @@ def _date(text: str, *, end: bool) -> str:
 
 
 def digest_note(document: Mapping[str, Any]) -> str:
-    """What the ledger's entry says of a report: which it is, and the digest that binds it."""
+    """Return the note of a report's ledger entry: the report's identity and digest."""
     owner = f" of {document['owner']}" if document["owner"] else ""
     period = f"{document['period']['from']} to {document['period']['to']}"
     return f"{DIGEST}{document['digest']}: {document['framework']['id']}, {period}{owner}"

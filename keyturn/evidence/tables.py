@@ -1,4 +1,4 @@
-"""The rows of state, table by table: what was looked at, in names, numbers and moments alone."""
+"""The rows of state, table by table: names, numbers and times only."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -18,13 +18,13 @@ DAY: Final = timedelta(days=1)
 
 
 def stamp(moment: datetime | None) -> str | None:
-    """A moment as a report has it: RFC 3339 in UTC, to the second."""
+    """Return a time in a report's notation: RFC 3339 in UTC, to the second."""
     return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='seconds')}Z" if moment else None
 
 
 @dataclass(frozen=True)
 class Table:
-    """A kind of rows: what stands above them, and the columns by their keys, each with its head."""
+    """A table: its title, its text, and its columns by key, with headings."""
 
     kind: str
     title: str
@@ -32,11 +32,11 @@ class Table:
     columns: tuple[tuple[str, str], ...]
     rows: Callable[[Facts], Iterator[StateRow]]
     name: str = ""
-    """The head of what a row is called by; empty where the columns tell that."""
+    """The heading of a row's name; empty where the columns already show the name."""
 
 
 def secrets(facts: Facts) -> Iterator[StateRow]:
-    """Every secret: its age, its limit and how it stands."""
+    """Yield every secret: its age, its limit and its state."""
     for secret in facts.secrets:
         age = facts.looked_at - secret.rotated_at if secret.rotated_at else None
         limit = limit_of(secret)
@@ -59,13 +59,13 @@ def secrets(facts: Facts) -> Iterator[StateRow]:
 
 
 def limit_of(secret: SecretFact) -> timedelta | None:
-    """How old a secret may become: by the catalogue, or by its own end."""
+    """Return the maximum age: from the catalogue, the secret's expiry, or its interval."""
     life = secret.expires_at - secret.rotated_at if secret.expires_at and secret.rotated_at else None
     return secret.limit or life or secret.interval
 
 
 def secret_state(secret: SecretFact) -> str:
-    """How a secret stands, in words."""
+    """Return the state of a secret, in words."""
     if secret.error:
         return f"could not be looked at: {secret.error}"
     if secret.ended_by:
@@ -78,7 +78,7 @@ def secret_state(secret: SecretFact) -> str:
 
 
 def by_owner(facts: Facts) -> Iterator[StateRow]:
-    """How many secrets each owner answers for, and how they stand."""
+    """Yield, for each owner, how many secrets they own and the states of these."""
     owners = sorted({secret.owner for secret in facts.secrets})
     for owner in owners:
         owned = [secret for secret in facts.secrets if secret.owner == owner]
@@ -86,7 +86,7 @@ def by_owner(facts: Facts) -> Iterator[StateRow]:
 
 
 def by_classification(facts: Facts) -> Iterator[StateRow]:
-    """The same by how bad it is when somebody else reads them."""
+    """Yield the same counts by classification."""
     for classification in sorted({secret.classification for secret in facts.secrets}):
         owned = [secret for secret in facts.secrets if secret.classification == classification]
         yield StateRow("classification", classification, _counts(facts, owned))
@@ -107,7 +107,7 @@ def _counts(facts: Facts, owned: list[SecretFact]) -> dict[str, str | int | None
 
 
 def late(facts: Facts) -> Iterator[StateRow]:
-    """What is late now, with who answers for it."""
+    """Yield the secrets that are late now, with their owners."""
     for secret in facts.secrets:
         if secret.late or secret.missing:
             exception = facts.excepted("rotation-in-time", secret.path)
@@ -124,7 +124,7 @@ def late(facts: Facts) -> Iterator[StateRow]:
 
 
 def exceptions(facts: Facts) -> Iterator[StateRow]:
-    """What somebody answers for, until when."""
+    """Yield the exceptions, with their owners and last days."""
     for exception in facts.exceptions:
         yield StateRow(
             "exception",
@@ -141,7 +141,7 @@ def exceptions(facts: Facts) -> Iterator[StateRow]:
 
 
 def freezes(facts: Facts) -> Iterator[StateRow]:
-    """When rotations were held back, where that touches the period."""
+    """Yield the freezes that overlap the period."""
     for freeze in facts.freezes:
         if freeze.begins < facts.period.until and freeze.ends > facts.period.since:
             cells = {"from": stamp(freeze.begins), "to": stamp(freeze.ends), "reason": freeze.reason}
@@ -149,7 +149,7 @@ def freezes(facts: Facts) -> Iterator[StateRow]:
 
 
 def copies(facts: Facts) -> Iterator[StateRow]:
-    """Every copy, and whether it is in step."""
+    """Yield every copy, and whether it is in sync."""
     for copy in facts.copies:
         state = copy.unknown and f"could not be looked at: {copy.unknown}"
         cells = {"secret": copy.secret, "store": copy.store, "name": copy.name, "state": state or copy.state}
@@ -157,7 +157,7 @@ def copies(facts: Facts) -> Iterator[StateRow]:
 
 
 def scanner(facts: Facts) -> Iterator[StateRow]:
-    """What AWS Security Hub finds of each copy, why, and by which entries it is known to be rotated."""
+    """Yield Security Hub's finding on each copy, its reason, and the entries that prove a rotation."""
     by_path = facts.by_path
     for copy in aws_copies(facts):
         promoted = list(promotions(facts.ledger, copy.secret))[-1:]
@@ -174,7 +174,7 @@ def scanner(facts: Facts) -> Iterator[StateRow]:
 
 
 def certificate_register(facts: Facts) -> Iterator[StateRow]:
-    """Every certificate, whom it speaks for, who signed it, when it ends and where it lies."""
+    """Yield every certificate: its names, issuer, expiry and places."""
     for secret in certificates(facts):
         about = secret.certificate or {}
         yield StateRow(
@@ -195,7 +195,7 @@ def certificate_register(facts: Facts) -> Iterator[StateRow]:
 
 
 def key_register(facts: Facts) -> Iterator[StateRow]:
-    """Every key with its kind, how old it is and how long its kind may serve; Keyturn's own ones too."""
+    """Yield every key with its kind, age and cryptoperiod, including Keyturn's own keys."""
     for secret in facts.secrets:
         if secret.key:
             age = days(facts.looked_at - secret.rotated_at) if secret.rotated_at else None
@@ -214,7 +214,7 @@ OWN_ALGORITHMS: Final = {"ledger-key": "ed25519", "fingerprint-key": "hmac-sha-2
 
 
 def readers(facts: Facts) -> Iterator[StateRow]:
-    """Who read what in the period, and whether anything names them for it."""
+    """Yield every reader in the period, and whether anything names them as a reader."""
     for reader in facts.accesses.readers:
         named = "Keyturn itself" if reader.own else "named for it" if reader.expected else "nothing names it"
         yield StateRow(
@@ -234,14 +234,14 @@ def readers(facts: Facts) -> Iterator[StateRow]:
 
 
 def able(facts: Facts) -> Iterator[StateRow]:
-    """Who may read each secret, and how many of these did."""
+    """Yield, for each secret, the identities that may read it and how many did."""
     did: Counter[str] = Counter(reader.secret for reader in facts.accesses.readers if reader.reads)
     for path, names in sorted(facts.accesses.able.items()):
         yield StateRow("able", path, {"who": ", ".join(names), "may": len(names), "did": did[path]})
 
 
 def unused_secrets(facts: Facts) -> Iterator[StateRow]:
-    """Secrets that no log names another reader of than Keyturn; nothing where the logs could not be read."""
+    """Yield the secrets without a reader other than Keyturn; nothing where no log could be read."""
     if any(not log.failed for log in facts.accesses.logs):
         for secret in unused(facts):
             cells = {"owner": secret.owner, "classification": secret.classification}
@@ -249,7 +249,7 @@ def unused_secrets(facts: Facts) -> Iterator[StateRow]:
 
 
 def logs(facts: Facts) -> Iterator[StateRow]:
-    """Which logs were read, what they cover, and what they lack."""
+    """Yield the logs that were read, their coverage and their gaps."""
     for log in facts.accesses.logs:
         covered = log.coverage
         cells = {"lines": covered.lines, "first": stamp(covered.first), "last": stamp(covered.last)}
@@ -259,14 +259,14 @@ def logs(facts: Facts) -> Iterator[StateRow]:
 
 
 def unmanaged(facts: Facts) -> Iterator[StateRow]:
-    """What lies in the stores and in the hub that nobody manages."""
+    """Yield the unmanaged secrets in the stores and in the hub."""
     for stray in facts.unmanaged:
         cells = {"place": stray.place, "name": stray.name, "what": stray.what}
         yield StateRow("unmanaged", f"{stray.place}:{stray.name}", cells)
 
 
 def glass(facts: Facts) -> Iterator[StateRow]:
-    """What was done without a second person, and who has looked at it since."""
+    """Yield the actions without a second person, and who reviewed them."""
     for broken in facts.glass:
         about = {"at": broken.at, "action": broken.action, "what": broken.words, "reason": broken.reason}
         who = {"actor": broken.actor, "reviewed_by": broken.reviewed_by, "verdict": broken.verdict}
@@ -457,4 +457,4 @@ TABLES: Final = (
         "Name",
     ),
 )
-"""In the order in which a report has them."""
+"""The tables in the order of a report."""

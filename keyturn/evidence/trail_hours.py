@@ -1,4 +1,4 @@
-"""The access trail as reports read it: added up, and how often each secret was read in which hour of the day."""
+"""The access trail for reports: accesses summed, and reads by hour of the day."""
 
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 TICK: Final = timedelta(microseconds=1)
-"""The trail's period has its last moment within, a report's has not."""
+"""The trail's period includes its last moment, a report's does not."""
 
 HOURS: Final = f"""
     SELECT hour(time)::INTEGER, path, count(*)::BIGINT FROM events
@@ -23,7 +23,7 @@ class HourlyTrail(TrailLog):
     """The trail in a directory."""
 
     def hours(self, paths: Collection[str], since: datetime, until: datetime) -> Mapping[tuple[int, str], int]:
-        """Reads that gave one of these secrets, by the hour (UTC) and the path. Raises Unavailable."""
+        """Return the granted reads of these secrets by hour (UTC) and path. Raises Unavailable."""
 
         def answer(connection: "DuckDBPyConnection", _: Holdings) -> dict[tuple[int, str], int]:
             rows = connection.execute(HOURS, {"paths": sorted(paths)}).fetchall()

@@ -1,9 +1,13 @@
-"""Whether a report is as it was made: offline, with the ledger's public key alone.
+"""Verify offline, with only the ledger's public key, that a report is unchanged.
 
-Four things are checked. Each row has the digest that it was made with. Each entry of the ledger among the rows is
-proven in the one checkpoint, which the key has signed. The report's digest fits all of it. And where the ledger's entry
-of the report is given, with its proof, that digest is the one which the ledger vouches for: without it, whoever can
-write digests could have changed what is no entry of the ledger, and that is said.
+There are four checks:
+
+- Each row matches its digest.
+- Each ledger entry among the rows is proven in the one signed checkpoint.
+- The report's digest covers all of it.
+- The ledger's entry of the report, where given with its proof, records the same digest.
+
+Without the last check, anyone who can compute digests could have changed the rows of state. The result reports that.
 """
 
 import json
@@ -19,10 +23,10 @@ from keyturn.ledger.proofs import Proof, check_proof
 from keyturn.ledger.signed_notes import PublicKey, Verify
 
 LARGEST: Final = 256 * 1024 * 1024
-"""Bytes of a report; a larger one is not read."""
+"""Maximum size of a report in bytes."""
 
 MOST: Final = 100
-"""Problems that are told one by one."""
+"""Maximum number of problems in a result."""
 
 MEMBERS: Final = {
     "framework": dict,
@@ -40,9 +44,9 @@ MEMBERS: Final = {
 
 @dataclass(frozen=True)
 class Checked:
-    """What was found: ``proven`` entries of the ledger, ``bound`` rows that the report's digest alone binds.
+    """The result: ``proven`` ledger entries, and ``bound`` rows that only the report's digest protects.
 
-    ``vouched`` says that the ledger's own entry of the report was given, and tells the same digest.
+    ``vouched`` is the number of the ledger's own entry of the report, where given and with the same digest, else 0.
     """
 
     digest: str
@@ -54,12 +58,12 @@ class Checked:
 
     @property
     def whole(self) -> bool:
-        """Whether nothing was found."""
+        """Whether there are no problems."""
         return not self.problems
 
 
 def parse_report(text: bytes) -> Document:
-    """The report of a JSON file. Raises Invalid for what is none."""
+    """Return the report in a JSON file. Raises Invalid where it is not one."""
     try:
         document = json.loads(text, object_pairs_hook=unique) if len(text) <= LARGEST else None
     except (ValueError, RecursionError):
@@ -74,7 +78,7 @@ def parse_report(text: bytes) -> Document:
 
 
 def unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose keys are there once: of two, another reader could take the other. Raises ValueError."""
+    """Return an object with unique keys, because parsers disagree about duplicates. Raises ValueError."""
     members = dict(pairs)
     if len(members) < len(pairs):
         raise ValueError("a key stands twice")
@@ -84,9 +88,9 @@ def unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 def check_report(
     document: Document, keys: Collection[PublicKey], verify: Verify, entry: Proof | None = None
 ) -> Checked:
-    """All of it, with these public keys; ``entry`` is the proof of the ledger's entry that tells of the report.
+    """Check a report with these public keys; ``entry`` proves the ledger's entry of the report.
 
-    Nothing is raised for what does not hold: each problem names its row.
+    Returns the problems instead of raising them. Each names its row.
     """
     rows = [row for row in document["rows"] if isinstance(row, dict)]
     problems = ["a row of it is no object"] * (len(rows) < len(document["rows"]))
@@ -113,7 +117,7 @@ def check_report(
 
 
 def safe_digest(data: Any) -> str:
-    """The digest; empty for what has none, such as a number that is none."""
+    """Return the digest; empty for data without one, such as NaN."""
     try:
         return data_digest(data)
     except (ValueError, RecursionError):
@@ -121,18 +125,18 @@ def safe_digest(data: Any) -> str:
 
 
 def digest_problem(row: Mapping[str, Any]) -> str:
-    """Why a row is not what it was; empty where it is."""
+    """Return why a row differs from its digest; empty where it does not."""
     plain = {name: member for name, member in row.items() if name != "digest"}
     return "" if safe_digest(plain) == row.get("digest") else f"the row {name_of(row)} was changed"
 
 
 def name_of(row: Mapping[str, Any]) -> str:
-    """How a row is named to people."""
+    """Return the name of a row for messages."""
     return repr(str(row.get("id"))[:200])
 
 
 def repeated(rows: Collection[Mapping[str, Any]]) -> list[str]:
-    """Rows with one id between them: nobody could tell which is cited."""
+    """Return problems for rows with the same id, because citations would be ambiguous."""
     names, twice = set[str](), list[str]()
     for row in rows:
         twice += [f"the row {name_of(row)} stands twice"] if str(row.get("id")) in names else []
@@ -143,7 +147,7 @@ def repeated(rows: Collection[Mapping[str, Any]]) -> list[str]:
 def signed_checkpoint(
     document: Document, rows: Collection[Mapping[str, Any]], keys: Collection[PublicKey], verify: Verify
 ) -> tuple[Checkpoint | None, str]:
-    """The checkpoint that a trusted key has signed; None and why where there is none that could be believed."""
+    """Return the checkpoint that a trusted key signed; else None and the reason."""
     note = document["ledger"].get("checkpoint")
     if not isinstance(note, str):
         return None, "the ledger's checkpoint is no text"
@@ -157,7 +161,7 @@ def signed_checkpoint(
 
 
 def entry_problem(row: Mapping[str, Any], checkpoint: str, keys: Collection[PublicKey], verify: Verify) -> str:
-    """Why a row is not the entry of the ledger that it says it is; empty where it is."""
+    """Return why a row is not the entry it claims to be; empty where it is."""
     sequence = str(row.get("id")).removeprefix("entry:")
     if not sequence.isdecimal():
         return f"the row {name_of(row)} names no entry"
@@ -170,7 +174,7 @@ def entry_problem(row: Mapping[str, Any], checkpoint: str, keys: Collection[Publ
 
 
 def uncited(document: Document, rows: Collection[Mapping[str, Any]]) -> list[str]:
-    """Rows that a check cites, and that are not there."""
+    """Return problems for cited rows that are missing."""
     there = {str(row.get("id")) for row in rows}
     checks = [check for check in document["checks"] if isinstance(check, dict)]
     cited = {str(row) for check in checks if isinstance(check.get("rows"), list) for row in check["rows"]}
@@ -178,7 +182,7 @@ def uncited(document: Document, rows: Collection[Mapping[str, Any]]) -> list[str
 
 
 def entry_says(entry: Proof, digest: str, keys: Collection[PublicKey], verify: Verify) -> tuple[int, str]:
-    """The number of the ledger's entry of the report, or why it does not vouch for this one."""
+    """Return the number of the report's ledger entry, or why it does not match."""
     try:
         numbered = check_proof(entry, keys, verify)
     except KeyturnError as error:

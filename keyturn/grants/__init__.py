@@ -1,1 +1,1 @@
-"""Access for a while: who may be given what, who has approved it, and the proof of both."""
+"""Temporary access to secrets: requests, approvals, delivery, and proofs."""

@@ -1,4 +1,4 @@
-"""A request for access: what was asked for, and the digest that approvals sign."""
+"""A request for access, and the digest that approvals sign."""
 
 import hashlib
 from dataclasses import asdict, dataclass
@@ -13,24 +13,23 @@ GRANTS: Final = "grants"
 
 
 ARCHIVE: Final = "access-archive"
-"""Where requests lie that are long over: ``access-archive/<entity>/<request>``."""
+"""The folder of requests that ended long ago: ``access-archive/<entity>/<request>``."""
 
 
 LATER: Final = ("approvals", "closed", "closed_by", "closed_at", "because", "review")
-"""What is not signed, since it comes after."""
+"""Fields that are set later and not signed."""
 
 
 SAID_SINCE: Final = ("break_glass", "login")
-"""What is signed where it says something alone: requests that were signed before there was such a thing hold on."""
+"""Fields signed only if set, so that older requests without them stay valid."""
 
 
 @dataclass(frozen=True)
 class AccessRequest:
-    """Access that somebody has asked for. ``entity`` is who, as the hub knows them; ``seconds`` for how long.
+    """A request by ``entity``, the hub's id of a person, for ``seconds`` of access.
 
-    ``needed`` is how many have to approve it: one more than the policy says where it is unknown which person asks, and
-    none where the glass is broken, which another person reviews then.
-    ``login`` is the accessor of the login that it was asked for with.
+    ``needed`` counts approvals: one more than the policy's for an unknown person, none for a broken glass. ``login`` is
+    an accessor.
     """
 
     id: str
@@ -57,7 +56,7 @@ class AccessRequest:
 
     @property
     def digest(self) -> str:
-        """SHA-256, in hexadecimal digits, of all that an approval is for."""
+        """SHA-256 in hexadecimal of everything that an approval covers."""
         signed = {
             name: value
             for name, value in asdict(self).items()
@@ -67,25 +66,25 @@ class AccessRequest:
 
     @property
     def message(self) -> bytes:
-        """What each approver signs."""
+        """The message that each approver signs."""
         return f"keyturn access v1\n{self.digest}\n".encode()
 
     @property
     def words(self) -> str:
-        """What was asked for, for people."""
+        """A summary for people."""
         return f"{self.path} for {show(timedelta(seconds=self.seconds))}: {self.purpose}"
 
     @property
     def place(self) -> str:
-        """Where it lies in Keyturn's own mount."""
+        """Its path in Keyturn's mount."""
         return f"{GRANTS}/{self.entity}/{self.id}"
 
     @property
     def archive_place(self) -> str:
-        """Where it lies once it is long over."""
+        """Its path in the archive."""
         return f"{ARCHIVE}/{self.entity}/{self.id}"
 
     @property
     def grant_place(self) -> str:
-        """Where that stands which is given for it."""
+        """The path of its grant."""
         return f"{GRANTED}/{self.entity}/{self.id}"

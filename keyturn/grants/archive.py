@@ -1,7 +1,6 @@
-"""Requests that are long over: they leave the listing, which is read again and again, for an archive beside it.
+"""Move requests that ended long ago to an archive.
 
-What proves them stays: the request as it was signed and what was given for it lie in the archive, and the ledger has
-the rest for good. What opened the credential is removed, and so is what was said of it.
+It keeps the signed request and its grant. The delivery and receipts are deleted.
 """
 
 import json
@@ -20,20 +19,20 @@ from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.grant_store import AccessGrant, GrantStage, Receipt, grant_data, read_grant, receipt_place
 
 MOST: Final = 50
-"""Requests that one look looks at: of many, some by chance, so that all are looked at sooner or later."""
+"""Requests per look, sampled at random if there are more."""
 
 EVERY: Final = timedelta(minutes=10)
-"""How often whoever runs on looks."""
+"""The interval between two looks of a long-running process."""
 
 
 class Archivist:
-    """Looks now and then at some of all requests, and puts those away that are long over. One thread uses it."""
+    """Archives old requests at intervals. Used by one thread."""
 
     def __init__(self) -> None:
         self._next: datetime | None = None
 
     def look(self, workspace: Workspace) -> list[KeyturnError]:
-        """Put away what is long over, where a look is due; what could not be. Raises what hides all of them."""
+        """Archive old requests if due. Returns errors. Raises if listing fails."""
         now = workspace.hub_now()
         if self._next and now < self._next:
             return []
@@ -44,12 +43,12 @@ class Archivist:
 
 
 def chosen(places: Sequence[str]) -> Sequence[str]:
-    """Those that are looked at now."""
+    """The requests to check now."""
     return places if len(places) <= MOST else random.sample(places, MOST)
 
 
 def attempt(workspace: Workspace, place: str, now: datetime) -> KeyturnError | None:
-    """Put one away where it is long over; what keeps it from that. An entry that is no request is left to people."""
+    """Archive one request if old. Returns errors, except of malformed entries."""
     try:
         request = load(workspace, place)
         stored = read_grant(workspace, request.grant_place)
@@ -63,7 +62,7 @@ def attempt(workspace: Workspace, place: str, now: datetime) -> KeyturnError | N
 
 
 def is_long_over(workspace: Workspace, request: AccessRequest, grant: AccessGrant | None, now: datetime) -> bool:
-    """Whether nothing comes of it any more, nobody has to look at it, and its policy's time to keep it has passed."""
+    """Whether a request is over, reviewed, and past its policy's retention."""
     policy = workspace.catalogue.access_policies.get(request.policy)
     review = review_status(workspace, request)
     if (review and not review.reviewed_by) or (grant and grant.stage != GrantStage.ENDED):
@@ -79,7 +78,7 @@ def ends_of(request: AccessRequest, grant: AccessGrant | None) -> list[str]:
 
 
 def is_archived(workspace: Workspace, request: AccessRequest) -> bool:
-    """Whether the archive has this very request."""
+    """Whether the archive holds exactly this request."""
     try:
         return load(workspace, request.archive_place).digest == request.digest
     except NotFound:
@@ -87,12 +86,13 @@ def is_archived(workspace: Workspace, request: AccessRequest) -> bool:
 
 
 def put_away(workspace: Workspace, request: AccessRequest, grant: AccessGrant | None) -> None:
-    """Write it to the archive, then remove it; the request last, so that whoever comes next goes on."""
+    """Archive it, then delete it, with the request last so that another run can continue."""
     entries = grant_data(grant) if grant else {}
     try:
         workspace.hub.claim_state(request.archive_place, {"request": json.dumps(asdict(request)), **entries})
     except (Conflict, Denied):
-        # A run that ended here has put it there: who may make an entry alone is denied to change one.
+        # An earlier run that crashed has archived it. A login that may only create entries gets Denied on a second
+        # write.
         if not is_archived(workspace, request):
             raise
     for what in Receipt:

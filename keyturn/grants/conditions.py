@@ -1,4 +1,4 @@
-"""The conditions of a policy: each a small check that gives what is against it, or nothing."""
+"""The conditions of a policy: small checks that return objections."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ ALL_DAYS: Final = frozenset(range(7))
 
 @dataclass(frozen=True)
 class Objection:
-    """What is against it, for people; ``unknown`` where it could not be looked at, so it neither holds nor fails."""
+    """Why a condition fails, for people, or is ``unknown``."""
 
     words: str
     unknown: bool = False
 
 
 def objections(conditions: ConditionSettings, facts: AccessFacts) -> list[Objection]:
-    """Whatever is against these conditions; none where all of them hold."""
+    """All objections to these conditions, none if all hold."""
     return [objection for check in CHECKS for objection in check(conditions, facts)]
 
 

@@ -1,8 +1,7 @@
-"""Giving what was approved: a credential that nobody has seen, in a wrapping that opens once, for the requester alone.
+"""Deliver approved access: a new credential in a single-use wrapping, for the requester alone.
 
-The steps, each of which asks first whether it is done: the grant says that it is begun, a credential is made, what
-opens it is laid where the requester reads it, the grant says so. Whoever comes after a crash ends whatever credential
-was made and not laid there, and begins another attempt; what was laid there is never given again.
+The grant records the start, the credential is made, its wrapping token is stored, the grant records the delivery. After
+a crash, the next run revokes a credential that was not stored and tries again. A stored one is never delivered again.
 """
 
 from dataclasses import replace
@@ -39,15 +38,16 @@ GONE: Final = "the hub knows whoever has asked for it no more, or they are disab
 
 
 def deliver_access(workspace: Workspace, name: str) -> AccessGrant:
-    """Give what a request asks for, once; done before is success. Needs the granter's rights (keyturn-granter.hcl).
+    """Deliver a request at most once, with the granter's rights (keyturn-granter.hcl).
 
-    Raises Denied where it may not be given now, Invalid where it is not approved, Locked while another is at it.
+    An earlier delivery is success. Raises Denied if not allowed now, Invalid if not approved, Locked while another
+    process delivers it.
     """
     return deliver_request(workspace, find_request(workspace, name))
 
 
 def deliver_request(workspace: Workspace, request: AccessRequest, sight: AccessSight | None = None) -> AccessGrant:
-    """The same. The request is judged as it stands now: its approvals, its policy, and all conditions anew."""
+    """Deliver a request after checking approvals, policy and conditions again."""
     sight, stored = sight or AccessSight(workspace), read_grant(workspace, request.grant_place)
     if stored and stored.grant.stage != GrantStage.ISSUING:
         return stored.grant
@@ -62,7 +62,7 @@ def deliver_request(workspace: Workspace, request: AccessRequest, sight: AccessS
     insist_on_own_target(workspace, request)
     insist_on_known(workspace, request, facts)
     if request.break_glass:
-        # Whoever has asked may have done so past the command, which tells of it, too.
+        # The request may have bypassed the command, which also notifies people.
         sound_alarm(workspace, request)
     with record_action(workspace, GIVE, request.path, note=f"{request.id}: {request.words}") as doing:
         claimed = begin_attempt(workspace, request, stored, begun(workspace, request, facts, sight))
@@ -72,7 +72,7 @@ def deliver_request(workspace: Workspace, request: AccessRequest, sight: AccessS
 
 
 def give_if_approved(workspace: Workspace, request: AccessRequest, sight: AccessSight) -> AccessGrant | RequestState:
-    """What is given for it now; else the state that it is in, which is APPROVED where it was given before.
+    """Deliver an approved request once, else return its state.
 
     Raises as :func:`deliver_request` does.
     """
@@ -89,14 +89,14 @@ def give_if_approved(workspace: Workspace, request: AccessRequest, sight: Access
 
 
 def insist_on_abandoned(workspace: Workspace, grant: AccessGrant, age: float) -> None:
-    """Raises Locked while another process may be at it. Should it be, its writes are refused from then on."""
+    """Raise Locked while another process may deliver it."""
     if grant.holder == workspace.holder or alive(grant.holder) is False or age > TAKE_OVER:
         return
     raise Locked("give", grant.request, f"{grant.holder} is at it", "It is tried again by itself")
 
 
 def insist_on_approved(workspace: Workspace, request: AccessRequest) -> None:
-    """Raises Invalid where it does not stand approved, or is needed no more."""
+    """Raise Invalid unless it is approved and still needed."""
     status = status_of(workspace, request)
     if status.state is not RequestState.APPROVED:
         raise Invalid("give", request.id, status.words, "See `keyturn access show`")
@@ -105,7 +105,7 @@ def insist_on_approved(workspace: Workspace, request: AccessRequest) -> None:
 
 
 def insist_on_allowed(request: AccessRequest, sight: AccessSight) -> AccessFacts:
-    """What it is judged by, where all of that allows it. What could not be looked at allows nothing. Raises Denied."""
+    """The facts that allow the request. Raises Denied, also for unknown facts."""
     facts = sight.facts_of(request)
     decision = sight.policies.decide(facts, request.policy, break_glass=request.break_glass) if facts else None
     reasons = decision.reasons if decision else (GONE,)
@@ -116,9 +116,9 @@ def insist_on_allowed(request: AccessRequest, sight: AccessSight) -> AccessFacts
 
 
 def insist_on_own_target(workspace: Workspace, request: AccessRequest) -> None:
-    """What the hub's role makes is for the secret's own target, whatever the catalogue calls it.
+    """Raise Denied unless the hub's role makes accounts for the secret's own target.
 
-    Raises Denied where it is not, NotFound where the hub has no such role.
+    Raises NotFound if the hub has no such role.
     """
     catalogue = workspace.catalogue
     policy, secret = catalogue.access_policies[request.policy], catalogue.secret(request.path)
@@ -133,9 +133,9 @@ def insist_on_own_target(workspace: Workspace, request: AccessRequest) -> None:
 
 
 def insist_on_known(workspace: Workspace, request: AccessRequest, facts: AccessFacts) -> None:
-    """Raises Denied where it is unknown which person asks, and too few have approved it for that.
+    """Raise Denied if the requester is unknown and the extra approval is missing.
 
-    A request does not decide it: its login does, as the hub tells it now. One that has ended tells nothing.
+    The requester's login decides, as the hub reports it now. An ended login proves nothing.
     """
     login = facts.login.login if facts.login else ""
     policy = workspace.catalogue.access_policies[request.policy]
@@ -153,7 +153,7 @@ def insist_on_known(workspace: Workspace, request: AccessRequest, facts: AccessF
 
 
 def begun(workspace: Workspace, request: AccessRequest, facts: AccessFacts, sight: AccessSight) -> AccessGrant:
-    """What is about to be given."""
+    """The grant before its delivery."""
     policy = workspace.catalogue.access_policies[request.policy]
     return AccessGrant(
         request.id,
@@ -171,14 +171,14 @@ def begun(workspace: Workspace, request: AccessRequest, facts: AccessFacts, sigh
 
 
 def account_name(request: AccessRequest) -> str:
-    """What an account is called that Keyturn makes for a request itself: it has one, whoever makes it how often."""
+    """The name of a request's account, the same for every attempt."""
     return f"keyturn_{request.id.lower().replace('-', '_')}"
 
 
 def begin_attempt(
     workspace: Workspace, request: AccessRequest, stored: StoredGrant | None, grant: AccessGrant
 ) -> StoredGrant:
-    """Say in the hub that the next attempt begins, before anything is made. Raises Locked where another came first."""
+    """Record the next attempt in advance. Raises Locked if another was first."""
     grant = replace(grant, attempt=stored.grant.attempt + 1 if stored else 1)
     try:
         return StoredGrant(grant, write_grant(workspace, grant, stored.version if stored else 0))
@@ -187,9 +187,9 @@ def begin_attempt(
 
 
 def issue(workspace: Workspace, grant: AccessGrant) -> Delivery:
-    """Make the credential, and lay what opens it where the requester reads it.
+    """Make the credential and store its wrapping token for the requester.
 
-    Raises Conflict, and ends the credential, where another attempt was laid there meanwhile.
+    Revokes it and raises Conflict if another attempt was stored.
     """
     hub, issued_at = workspace.hub.grants(), workspace.hub_now()
     if grant.account:
@@ -209,7 +209,7 @@ def issue(workspace: Workspace, grant: AccessGrant) -> Delivery:
     try:
         publish(workspace, grant, delivery)
     except Conflict:
-        # An account has the name of the other attempt's: whoever comes next has ended it, or does.
+        # The other attempt's account has the same name: a later run revokes it, or has done so.
         if wrapped.accessor:
             hub.end_token(grant.place, wrapped.accessor)
         raise
@@ -217,7 +217,7 @@ def issue(workspace: Workspace, grant: AccessGrant) -> Delivery:
 
 
 def make_account(workspace: Workspace, grant: AccessGrant) -> WrappedCredential:
-    """An account at the target, which refuses its logins itself once the time is up, in a wrapping that opens once."""
+    """Make an account that expires at the target, and wrap its password."""
     maker, password = open_maker(workspace, grant.credential), generate(PasswordPolicy())
     maker.make(grant.account, grant.mark, password, grant.life)
     fields = SecretFields({"username": grant.account, "password": password.reveal()})
@@ -229,7 +229,7 @@ def make_account(workspace: Workspace, grant: AccessGrant) -> WrappedCredential:
 
 
 def publish(workspace: Workspace, grant: AccessGrant, delivery: Delivery) -> None:
-    """Lay it over what an older attempt has left. Raises Conflict where a newer one is there."""
+    """Replace an older attempt's delivery. Raises Conflict for a newer one."""
     for left in reversed(range(TRIES)):
         current = read_delivery(workspace, grant)
         if current and current.attempt >= delivery.attempt:
@@ -244,13 +244,13 @@ def publish(workspace: Workspace, grant: AccessGrant, delivery: Delivery) -> Non
 
 
 def delivered(workspace: Workspace, grant: AccessGrant) -> Delivery | None:
-    """What was laid there by this attempt; None where it came to none."""
+    """The delivery of this attempt, if any."""
     delivery = read_delivery(workspace, grant)
     return delivery if delivery and delivery.attempt == grant.attempt else None
 
 
 def complete(workspace: Workspace, stored: StoredGrant, delivery: Delivery) -> AccessGrant:
-    """Say that it was given. Raises Conflict where somebody has ended it meanwhile, and ends what was made, too."""
+    """Record the delivery. Revokes the credential and raises Conflict if the grant has ended."""
     grant = replace(
         stored.grant,
         stage=GrantStage.ACTIVE,
@@ -265,7 +265,7 @@ def complete(workspace: Workspace, stored: StoredGrant, delivery: Delivery) -> A
     except Conflict:
         current = read_grant(workspace, grant.place)
         if current and current.grant.wrapping == delivery.wrapping:
-            return current.grant  # another process has come to the same
+            return current.grant  # another process has done the same
         if current is None or current.grant.stage in (GrantStage.ENDING, GrantStage.ENDED):
             end_credential(workspace, grant)
         elif not grant.account:
@@ -275,7 +275,7 @@ def complete(workspace: Workspace, stored: StoredGrant, delivery: Delivery) -> A
 
 
 def given_words(grant: AccessGrant, delivery: Delivery) -> str:
-    """What the ledger tells of a delivery."""
+    """The ledger's note on a delivery."""
     made = f"account {grant.account}" if grant.account else f"token {delivery.accessor}"
     about = f"policy {grant.policy}, digest {grant.digest}, {made}"
     return f"{grant.request}: {grant.credential} until {delivery.ends_at}; {about}"

@@ -1,4 +1,4 @@
-"""What a request for access is judged by. What nobody could look at is None, and nothing is proven by it."""
+"""The facts that decide a request for access. None means unknown and proves nothing."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,7 +9,7 @@ from keyturn.core.ports.grants import LoginFacts
 
 @dataclass(frozen=True)
 class Subject:
-    """Who asks, as the hub knows them: the ids of their entity and of all groups that it is in."""
+    """The requester in the hub: the ids of their entity and groups."""
 
     entity: str
     groups: frozenset[str] = frozenset()
@@ -17,11 +17,10 @@ class Subject:
 
 @dataclass(frozen=True)
 class AccessFacts:
-    """One request for access to a secret for so long, at the moment ``now`` by the hub's clock.
+    """One request for access, at the time ``now`` of the hub.
 
-    ``about`` is None for a secret that the catalogue does not declare. ``login`` and ``incident`` (whether one holds
-    the secret) are None where they could not be looked at, and so is ``alert``: what an alert has told lately of who
-    asks, empty where none has.
+    ``about`` is None for an undeclared secret. ``incident`` is whether one holds the secret, ``alert`` a recent one
+    about the requester, or empty. They and ``login`` are None if unknown.
     """
 
     subject: Subject

@@ -1,4 +1,4 @@
-"""Giving whatever is approved as soon as it is: what waits is looked at often, and all else now and then."""
+"""Deliver access as soon as it is approved."""
 
 from collections.abc import Callable
 from typing import Final
@@ -15,31 +15,31 @@ from keyturn.rotation.state.grant_store import AccessGrant
 from keyturn.rotation.state.journal import entry, note_down
 
 LIST: Final = 0.5
-"""Seconds between two listings of all requests, at least."""
+"""Minimum seconds between two listings of all requests."""
 SHARE: Final = 4.0
-"""To list them may take one part in so many of the time."""
+"""Listing may take at most 1/SHARE of the time."""
 REFUSED: Final = 5.0
-"""Seconds after which what was refused is judged anew: its hours may have begun."""
+"""Seconds before a refused request is checked again."""
 AT_ONCE: Final = 8
 
 Say = Callable[[str], None]
 
 
 class Granter:
-    """Looks at the requests that wait, and gives what is approved. One thread uses it. ``clock`` tells seconds."""
+    """Checks pending requests and delivers approved ones. Used by one thread."""
 
     def __init__(self, say: Say, clock: Callable[[], float], alerts: FindAlert | None = None) -> None:
         self._say = say
         self._alerts = alerts
         self._clock = clock
         self._waiting: dict[str, float] = {}
-        """When each is looked at next, by its place."""
+        """The time of the next check, by path."""
         self._settled: set[str] = set()
         self._list_at = 0.0
         self._told: dict[str, str] = {}
 
     def look(self, workspace: Workspace) -> list[AccessGrant]:
-        """Look once; what was given. What hinders one request stops no other. Raises what hides them all."""
+        """Check once and return the deliveries. One failure stops no other. Raises if listing fails."""
         self._list(workspace)
         now, sight = self._clock(), AccessSight(workspace, self._alerts)
         due = [place for place, at in self._waiting.items() if at <= now]
@@ -67,7 +67,7 @@ class Granter:
             self._told.pop(place, None)
 
     def _refuse(self, workspace: Workspace, place: str, error: KeyturnError) -> None:
-        """Say once why it is not given, and try again a moment later."""
+        """Report once why it is not delivered, and try later."""
         self._waiting[place] = self._clock() + REFUSED
         if isinstance(error, Locked) or self._told.get(place) == error.problem:
             return
@@ -78,12 +78,12 @@ class Granter:
 
 
 def refusal(workspace: Workspace, place: str, error: Denied) -> Entry:
-    """What the ledger tells of it."""
+    """The ledger's entry on a refusal."""
     return entry(workspace, GIVE, Outcome.DENIED, place=place, note=f"{error.name}: {error.problem}")
 
 
 def attempt(workspace: Workspace, place: str, sight: AccessSight) -> AccessGrant | bool | KeyturnError:
-    """What was given for a request, or why it can't be; else whether it is settled for good."""
+    """The grant if delivered now, any error, or whether the request is finished."""
     try:
         request = load(workspace, place)
         if request.closed or is_over(request, workspace.hub_now()):

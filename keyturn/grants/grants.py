@@ -1,7 +1,6 @@
-"""What lies beside a grant in the hub, and how it stands together with its request.
+"""The delivery of a grant, and the combined status of a request and its grant.
 
-What opens the credential lies where the requester alone may read it, and what they say of it, that they have opened it
-or need it no more, in entries that they may make and not change.
+Only the requester may read the delivery. They may create receipts for it, but not change them.
 """
 
 from dataclasses import dataclass
@@ -15,12 +14,12 @@ from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.grant_store import AccessGrant, GrantStage, malformed_entry, read_grant
 
 GIVE: Final = "give access"
-"""What the ledger calls a delivery."""
+"""The name of a delivery in the ledger."""
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """What opens the credential of one attempt, and what names both tokens."""
+    """The wrapping token of one attempt, and both tokens' accessors."""
 
     attempt: int
     token: Sensitive
@@ -32,13 +31,13 @@ class Delivery:
     wrapped_at: str = ""
 
     def to_data(self) -> dict[str, Any]:
-        """As the hub keeps it."""
+        """The delivery as JSON data."""
         named = {name: getattr(self, name) for name in ("attempt", "accessor", "wrapping", "issued_at", "ends_at")}
         return {**named, "token": self.token.reveal(), "wrapped_at": self.wrapped_at}
 
 
 def read_delivery(workspace: Workspace, grant: AccessGrant) -> Delivery | None:
-    """What opens the newest attempt that was delivered; None where there is none. Raises Invalid."""
+    """The newest delivery of a grant, or None. Raises Invalid."""
     state = workspace.hub.read_state(grant.delivery_place)
     if state is None:
         return None
@@ -61,7 +60,7 @@ def read_delivery(workspace: Workspace, grant: AccessGrant) -> Delivery | None:
 
 @dataclass(frozen=True)
 class AccessStatus:
-    """How a request and what was given for it stand together. ``until`` is empty where nothing is given now."""
+    """The status of a request and its grant. ``until`` is empty without active access."""
 
     state: str
     approved_by: tuple[str, ...] = ()
@@ -70,7 +69,7 @@ class AccessStatus:
 
 
 def access_status(workspace: Workspace, request: AccessRequest) -> AccessStatus:
-    """A request's state, or that of its grant once there is one; what can't be seen of that is said."""
+    """The state of a request or its grant. Hidden parts are reported as problems."""
     status, hidden, stored = status_of(workspace, request), "", None
     try:
         stored = read_grant(workspace, request.grant_place)

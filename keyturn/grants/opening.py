@@ -1,4 +1,4 @@
-"""Opening what was given: once, by whoever asked for it; where somebody else came first, that is an alarm."""
+"""Open delivered access once, as its requester, or raise an alarm if another party did."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,17 +18,17 @@ from keyturn.rotation.state.journal import record_action
 
 OPEN: Final = "open access"
 RETURN: Final = "return access"
-"""What the ledger calls it."""
+"""The name in the ledger."""
 
 PATIENCE: Final = timedelta(seconds=30)
-"""How long a delivery is waited for once the request is approved."""
+"""How long to wait for a delivery after the approval."""
 LOOK: Final = 0.25
 """Seconds between two looks."""
 
 
 @dataclass(frozen=True)
 class OpenedAccess:
-    """What was given, and until when by the hub's clock."""
+    """The opened access, and its end by the hub's clock."""
 
     grant: AccessGrant
     fields: SecretFields
@@ -39,18 +39,16 @@ Say = Callable[[str], None]
 
 
 def say_nothing(words: str) -> None:
-    """Where nobody waits before a terminal."""
+    """Used without a terminal."""
 
 
 def open_access(
     workspace: Workspace, name: str, patience: timedelta = PATIENCE, say: Say = say_nothing
 ) -> OpenedAccess:
-    """Open what was given for a request of whoever is logged in. What was approved a moment ago is waited for.
+    """Open the access of a request of the current login, and wait if its delivery is due.
 
-    What it waits for is told once by ``say``.
-
-    Raises Invalid where it was opened before or is not approved, Denied where it has ended, and Rewritten where
-    somebody else has opened it: then it is ended.
+    Raises Invalid if it was opened before or is not approved, Denied if it has ended, and Rewritten, which ends it, if
+    another party has opened it.
     """
     insist_on_name(name, BEGINS)
     grant = await_grant(workspace, name, patience, say)
@@ -63,9 +61,9 @@ def open_access(
 
 
 def return_access(workspace: Workspace, name: str) -> AccessRequest:
-    """Say that whoever is logged in needs no more what they have asked for: it ends within seconds, or is never given.
+    """Return access of the current login: it ends within seconds, or is never delivered.
 
-    Raises NotFound for what is nobody's request of theirs.
+    Raises NotFound for another's request.
     """
     insist_on_name(name, BEGINS)
     entity = workspace.hub.identity().entity_id
@@ -76,7 +74,7 @@ def return_access(workspace: Workspace, name: str) -> AccessRequest:
 
 
 def await_grant(workspace: Workspace, name: str, patience: timedelta, say: Say = say_nothing) -> AccessGrant:
-    """The grant, once it is active. Raises Invalid, Denied, NotFound."""
+    """The grant once it is active. Raises Invalid, Denied, NotFound."""
     entity = workspace.hub.identity().entity_id
     for look in range(1 + int(patience.total_seconds() / LOOK)):
         stored = read_grant(workspace, f"{GRANTED}/{entity}/{name}")
@@ -94,30 +92,30 @@ def await_grant(workspace: Workspace, name: str, patience: timedelta, say: Say =
 
 
 def is_ended(workspace: Workspace, grant: AccessGrant) -> bool:
-    """Whether it has ended, or does now."""
+    """Whether it has ended or is ending."""
     return grant.stage in (GrantStage.ENDING, GrantStage.ENDED) or grant.is_over(workspace.hub_now())
 
 
 def insist_on_active(workspace: Workspace, grant: AccessGrant) -> None:
-    """Raises Denied where it has ended."""
+    """Raise Denied if it has ended."""
     if is_ended(workspace, grant):
         raise ended_error(grant)
 
 
 def ended_error(grant: AccessGrant) -> Denied:
-    """That it has ended, and why."""
+    """The error for ended access, with the reason."""
     return Denied("open", grant.request, f"it has ended: {grant.because or 'its time is up'}", "Ask for it again")
 
 
 def insist_on_hope(workspace: Workspace, entity: str, name: str) -> None:
-    """Raises Invalid where nothing will be given, or not without others. Raises NotFound where nobody has asked."""
+    """Raise Invalid unless the request is approved, NotFound without one."""
     status = status_of(workspace, load(workspace, f"{GRANTS}/{entity}/{name}"))
     if status.state is not RequestState.APPROVED:
         raise Invalid("open", name, status.words, "See `keyturn access show`")
 
 
 def unwrap(workspace: Workspace, grant: AccessGrant) -> OpenedAccess:
-    """What the wrapping holds. That it is about to be opened is said first, so that who has opened it is known."""
+    """Open the wrapping. A receipt is written first, for attribution."""
     hub, delivery = workspace.hub.grants(), own_delivery(workspace, grant)
     path = hub.made_at_path(delivery.token)
     if path is None:
@@ -131,13 +129,13 @@ def unwrap(workspace: Workspace, grant: AccessGrant) -> OpenedAccess:
     if opened is None:
         raise stolen(workspace, grant, "somebody else has opened it a moment before you")
     ends_at = datetime.fromisoformat(grant.ends_at)
-    # What Keyturn has made itself has no lease of the hub's.
+    # A credential made by Keyturn has no lease in the hub.
     own_end = ends_at if grant.account else workspace.hub_now() + opened.ttl
     return OpenedAccess(grant, opened.fields, min(own_end, ends_at))
 
 
 def own_delivery(workspace: Workspace, grant: AccessGrant) -> Delivery:
-    """What opens this grant, which the granter writes before the grant is active. Raises Rewritten where it is not."""
+    """The delivery of this grant. Raises Rewritten if removed or exchanged."""
     delivery = read_delivery(workspace, grant)
     if delivery is None or attempt_of(delivery) != attempt_of(grant):
         problem = "what opens it was removed or exchanged by somebody who may write Keyturn's state"
@@ -146,12 +144,12 @@ def own_delivery(workspace: Workspace, grant: AccessGrant) -> Delivery:
 
 
 def attempt_of(entry: Delivery | AccessGrant) -> tuple[int, str, str]:
-    """What names one attempt and its tokens."""
+    """The values that identify one attempt and its tokens."""
     return entry.attempt, entry.accessor, entry.wrapping
 
 
 def already_opened(workspace: Workspace, grant: AccessGrant) -> Invalid | Rewritten | Denied:
-    """Who has opened it, as far as that is known; where it was nobody of the requester's, that is an alarm."""
+    """The error for an opened wrapping, with an alarm if the requester left no receipt."""
     stored = read_grant(workspace, grant.place)
     if stored and is_ended(workspace, stored.grant):
         return ended_error(stored.grant)
@@ -163,19 +161,19 @@ def already_opened(workspace: Workspace, grant: AccessGrant) -> Invalid | Rewrit
 
 
 def stolen(workspace: Workspace, grant: AccessGrant, problem: str) -> Rewritten:
-    """That it is in other hands. The granter ends it, and lets whoever is on call know."""
+    """The error for access in other hands. The granter ends it and alerts."""
     say_receipt(workspace, grant.entity, grant.request, Receipt.STOLEN)
     hint = "It is ended within seconds by `keyturn serve`. Let whoever is on call know, and ask again"
     return Rewritten("open", grant.request, problem, hint)
 
 
 def say_receipt(workspace: Workspace, entity: str, name: str, what: Receipt) -> None:
-    """Say so, once and for all; said before is success."""
+    """Write a receipt once. An existing one is success."""
     entry = {"at": workspace.hub_now().isoformat(), "by": workspace.hub.identity().words}
     place = receipt_place(entity, name, what)
     try:
         workspace.hub.claim_state(place, entry)
     except (Conflict, Denied):
-        # Who may make an entry alone is denied to change one.
+        # A login that may only create entries gets Denied on a second write.
         if workspace.hub.read_state(place) is None:
             raise

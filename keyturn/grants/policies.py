@@ -1,4 +1,4 @@
-"""Which policies a request meets, and what they come to: told purely, and found by an index of whom they are about."""
+"""Evaluate policies without side effects, and index them by subject."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ NO_GLASS: Final = "it lets nobody break the glass"
 
 @dataclass(frozen=True)
 class Ruling:
-    """What one policy says to a request. ``against`` says why it does not apply; empty where it does."""
+    """One policy's result for a request. ``against`` explains why it doesn't apply."""
 
     name: str
     policy: AccessPolicySettings
@@ -24,13 +24,13 @@ class Ruling:
 
     @property
     def applies(self) -> bool:
-        """Whether all that it asks for is so."""
+        """Whether all its conditions hold."""
         return not self.against
 
 
 @dataclass(frozen=True)
 class AccessDecision:
-    """Whether access may be given, by which policy, and why not. ``rulings`` are of all policies that are about it."""
+    """Whether a request is allowed, and why, with the ``rulings`` of all its policies."""
 
     rulings: tuple[Ruling, ...]
     by: Ruling | None = None
@@ -38,12 +38,12 @@ class AccessDecision:
 
     @property
     def allowed(self) -> bool:
-        """Whether it may be given, once whom the policy names have approved it."""
+        """Whether it may be given once approved."""
         return self.by is not None and not self.denied_by
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why it may not; none where it may."""
+        """Why it may not be given, or empty."""
         if self.denied_by:
             return tuple(f"the policy {ruling.name} denies it" for ruling in self.denied_by)
         if self.allowed:
@@ -54,10 +54,7 @@ class AccessDecision:
 
 
 class PolicyIndex:
-    """The policies of a catalogue by whom they are about: a request looks at those that could be about who asks.
-
-    Made once for a catalogue; serves many threads. ``mounts`` are the names of the catalogue's mounts.
-    """
+    """A catalogue's policies by subject, so that a request checks only relevant ones. Thread-safe."""
 
     def __init__(self, policies: Mapping[str, AccessPolicySettings], mounts: Collection[str] = ()) -> None:
         self._policies = policies
@@ -70,7 +67,7 @@ class PolicyIndex:
 
     @classmethod
     def of(cls, catalogue: Catalogue) -> "PolicyIndex":
-        """Of all policies that a catalogue declares."""
+        """The index of a catalogue's policies."""
         return cls(catalogue.access_policies, catalogue.mounts)
 
     def _add(self, name: str, policy: AccessPolicySettings) -> None:
@@ -83,7 +80,7 @@ class PolicyIndex:
             self._groups.setdefault(group, []).append(name)
 
     def about(self, subject: Subject) -> Iterator[tuple[str, AccessPolicySettings]]:
-        """Every policy that is about whoever asks, each once, by name."""
+        """Every policy about the subject, once, by name."""
         names = {*self._everybody, *self._entities.get(subject.entity, ())}
         names.update(name for group in subject.groups for name in self._groups.get(group, ()))
         return ((name, self._policies[name]) for name in sorted(names))
@@ -91,13 +88,11 @@ class PolicyIndex:
     def decide(
         self, facts: AccessFacts, only: str = "", *, break_glass: bool = False, lenient: bool = False
     ) -> AccessDecision:
-        """What the policies come to. ``only`` is the one policy that may allow it; every denial counts.
+        """Evaluate the policies. ``only`` is the one policy that may allow it, but every denial counts.
 
-        To ``break_glass`` leaves those alone that let somebody do without approvals; all else has to hold as well.
-
-        Of several that allow it, the one counts that asks for the fewest approvals, and of those the first by name.
-        A denial whose conditions could not be looked at denies. Where it is ``lenient``, what could not be looked at
-        counts for nothing: nobody is refused, and nothing ends, since somebody could not look.
+        ``break_glass`` requires a policy that allows it, and all other conditions. Of several allowing policies, the
+        one with the fewest approvals wins, then the first by name. Unknown conditions don't cancel a denial. With
+        ``lenient``, they neither refuse nor end access.
         """
         rulings = tuple(
             rule(name, policy, facts, break_glass=break_glass, lenient=lenient)
@@ -117,9 +112,9 @@ class PolicyIndex:
 def rule(
     name: str, policy: AccessPolicySettings, facts: AccessFacts, *, break_glass: bool = False, lenient: bool = False
 ) -> Ruling:
-    """What one policy says to a request that it is about, which does without approvals to ``break_glass``."""
+    """Evaluate one policy for a request."""
     denies = policy.effect is Effect.DENY
-    # What could not be looked at lets no denial fall away, and where that is lenient, makes none hold.
+    # An unknown condition doesn't cancel a denial, and if lenient, doesn't establish one.
     counting = (each for each in objections(policy.conditions, facts) if not each.unknown or denies is lenient)
     against = tuple(objection.words for objection in counting)
     if not denies and facts.duration > policy.maximum:

@@ -1,8 +1,7 @@
-"""A proof that access was asked for and approved, which holds without the hub, the ledger and the catalogue.
+"""A proof of approved access that can be checked without the hub, the ledger and the catalogue.
 
-It has the request as it was signed, each approver's signature, and for each the ledger's entry with a proof that it is
-in the ledger. Whoever has the approvers' public keys and the ledger's needs nothing else. Where nobody had to approve
-it, the entry is that of the request, or of the broken glass, and of who has reviewed it since.
+It contains the signed request, the signatures, and the ledger's entries with inclusion proofs. The check requires the
+public keys of the approvers and the ledger. Without approvals, the entries are those of the request and its review.
 """
 
 import base64
@@ -23,35 +22,35 @@ from keyturn.ledger.proofs import Proof, bundle_text, check_proof, entries_namin
 from keyturn.ledger.signed_notes import PublicKey, Verify
 
 SUBJECT: Final = "request"
-"""The member of the file that tells of it."""
+"""The file's member with the request."""
 
 MOST: Final = 20
-"""Approvals that a proof may have."""
+"""Maximum approvals in a proof."""
 
 
 @dataclass(frozen=True)
 class AccessProof:
-    """That this request was approved as the entries tell: those of :func:`happenings`, in their order."""
+    """A request with its :func:`happenings` in the ledger, in order."""
 
     request: AccessRequest
     entries: tuple[Proof, ...]
 
     def to_json(self) -> str:
-        """One object, indented for people."""
+        """The proof as indented JSON."""
         return bundle_text(SUBJECT, asdict(self.request), self.entries)
 
     @classmethod
     def from_json(cls, text: str) -> "AccessProof":
-        """The proof. Raises Invalid where it is none."""
+        """Parse a proof. Raises Invalid if it is malformed."""
         return cls(*read_bundle(text, SUBJECT, from_data))
 
 
 @dataclass(frozen=True)
 class ProvenAccess:
-    """What a proof proves: the request, and who has signed what for it.
+    """The result of a checked proof: the request, and its signers.
 
-    ``recorded_at`` is when the ledger was told of each of its ``steps``. Nobody has approved it where its policy asked
-    for nobody, or ``request.break_glass`` is set.
+    ``recorded_at`` has the ledger's time for each of the ``steps``. ``approved_by`` is empty if no approval was
+    required.
     """
 
     request: AccessRequest
@@ -61,7 +60,7 @@ class ProvenAccess:
 
     @property
     def steps(self) -> list[str]:
-        """What the ledger was told of, in words."""
+        """The recorded steps, in words."""
         first = [f"approved by {approval.approver}" for approval in self.request.approvals]
         if self.request.break_glass:
             first = ["given without approval, the glass broken", *first]
@@ -71,7 +70,7 @@ class ProvenAccess:
 
 
 def happenings(request: AccessRequest) -> list[tuple[str, str]]:
-    """What the ledger has to tell of it: the actions, and their notes."""
+    """The actions and notes that the ledger has to contain."""
     first = [(APPROVE, approval_note(request, approval)) for approval in request.approvals]
     if request.break_glass:
         first = [(BREAK, glass_note(request)), *first]
@@ -81,7 +80,7 @@ def happenings(request: AccessRequest) -> list[tuple[str, str]]:
 
 
 def prove_access(ledger: StoredLedger, request: AccessRequest) -> AccessProof:
-    """The proof for a request. Raises NotFound where the ledger, or a checkpoint, does not tell of all of it yet."""
+    """Build the proof. Raises NotFound if the ledger or a checkpoint lacks an entry."""
     wanted = {happening: number for number, happening in enumerate(happenings(request))}
     sequences: dict[int, int] = {}
     for sequence, entry in entries_naming(ledger, request.id):
@@ -96,9 +95,9 @@ def prove_access(ledger: StoredLedger, request: AccessRequest) -> AccessProof:
 def check_access(
     proof: AccessProof, approvers: Mapping[str, bytes], keys: Collection[PublicKey], verify: Verify
 ) -> ProvenAccess:
-    """What is proved, by the approvers' public keys (32 bytes each, by name) and the ledger's.
+    """Check a proof with the public keys of the approvers (32 bytes each) and the ledger.
 
-    Raises Rewritten where the proof does not hold, and Invalid for what is no entry.
+    Raises Rewritten if the proof does not hold, Invalid for a malformed entry.
     """
     request = proof.request
     expected = happenings(request) if len(request.approvals) <= MOST else []
@@ -121,7 +120,7 @@ def check_access(
 
 
 def _key(name: str, signature: str, message: bytes, keys: Mapping[str, bytes], verify: Verify) -> bytes:
-    """The public key of whoever has signed that. Raises Rewritten where it is not theirs."""
+    """The public key of the signer. Raises Rewritten for a wrong signature."""
     key = keys.get(name, b"")
     with suppress(ValueError):
         if verify(key, message, base64.b64decode(signature, validate=True)):
@@ -130,7 +129,7 @@ def _key(name: str, signature: str, message: bytes, keys: Mapping[str, bytes], v
 
 
 def _recorded(happening: tuple[str, str], numbered: Numbered) -> datetime:
-    """When the ledger was told of something. Raises Rewritten where the entry tells of something else."""
+    """The time of a ledger entry. Raises Rewritten for a different one."""
     entry = numbered.entry
     if (entry.action, entry.note) != happening or entry.outcome != Outcome.DONE:
         raise _broken(f"entry {numbered.sequence} tells of no such {happening[0]}")

@@ -1,9 +1,8 @@
-"""Requests for access: asked for in the hub, approved by signatures over exactly what was asked for, or denied.
+"""Requests for access: stored in the hub, approved by signatures over their content, or denied.
 
-What is signed is the digest of the whole request, the policy's digest among it. The entry in the hub decides nothing by
-itself: whoever may write it can neither approve nor change what was approved. It lies in a folder of whoever asks, in
-which the hub lets them alone make entries and change none (keyturn-requester.hcl): the folder's name tells who has
-asked, and who was denied can't take that back.
+Approvers sign the request's digest, which covers the policy's, so a writer of the entry can neither approve nor change
+it. Only the requester may create entries in their folder, and not change them (keyturn-requester.hcl). So the folder
+identifies the requester, who can't undo a denial.
 """
 
 import hashlib
@@ -40,30 +39,30 @@ from keyturn.rotation.state.hourly_limits import speak_up
 from keyturn.rotation.state.journal import entry, note_down, record_action
 
 ASK: Final = "ask for access"
-"""What the ledger calls a request."""
+"""The name of a request in the ledger."""
 APPROVE: Final = "approve access"
-"""What it calls an approval."""
+"""The name of an approval in the ledger."""
 BREAK: Final = "break glass"
-"""What it calls doing without one, whatever that is about."""
+"""The ledger's name of any action without a second person."""
 BEGINS: Final = "AR-"
-"""How the names of requests begin."""
+"""The prefix of request names."""
 
 MOST_OPEN: Final = 20
-"""Requests of one person that may be open at a time: what has ended does not count."""
+"""Maximum open requests per person."""
 
 FOLDER_DIGITS: Final = 4
-"""So many digits of a request's name tell in whose folder it lies."""
+"""Digits of a request's name that identify its folder."""
 
 LONGEST_TEXT: Final = 300
-"""Characters of a purpose, and of a ticket."""
+"""Maximum characters of a purpose or a ticket."""
 
 
 SKEW: Final = timedelta(minutes=1)
-"""How far the clocks of a hub's nodes may lie apart."""
+"""Maximum clock difference between a hub's nodes."""
 
 
 class RequestState(StrEnum):
-    """How a request stands, told anew at each look."""
+    """The state of a request, evaluated at each look."""
 
     WAITS = "waits"
     APPROVED = "approved"
@@ -71,12 +70,12 @@ class RequestState(StrEnum):
     ENDED = "ended"
     OVER = "over"
     VOID = "void"
-    """It is good for nothing any more: the policy has changed, or somebody has changed the request."""
+    """No longer valid: the policy or the request has changed."""
 
 
 @dataclass(frozen=True)
 class RequestStatus:
-    """How a request stands: who has approved it validly, how many have to, and what is against it."""
+    """The status of a request: valid approvals, required number, and problems."""
 
     state: RequestState
     approved_by: tuple[str, ...] = ()
@@ -85,12 +84,12 @@ class RequestStatus:
 
     @property
     def words(self) -> str:
-        """The same for people, as a clause: what is against it comes last."""
+        """The status as a clause for people, problems last."""
         return state_words(self.state, self.problems)
 
 
 def state_words(state: str, problems: tuple[str, ...] = ()) -> str:
-    """How a request, or what was given for it, stands, as a clause of a sentence, with what is against it."""
+    """The state of a request or grant as a clause for people."""
     return "; ".join(("it waits for approvals" if state == RequestState.WAITS else f"it is {state}", *problems))
 
 
@@ -107,14 +106,14 @@ def ask_for_access(
     *,
     break_glass: bool = False,
 ) -> AccessRequest:
-    """Write a request down in the hub. Raises Denied, and records it, where no policy allows it.
+    """Store a request in the hub. Raises Denied, and records it, if no policy allows it.
 
-    ``policy`` is the one to ask by; by default the one that asks for the fewest approvals. To ``break_glass`` does
-    without them, where a policy lets it: that is recorded and told first, and somebody else reviews it.
+    ``policy`` defaults to the one with the fewest approvals. ``break_glass`` does without them where a policy allows
+    it. People are notified first.
     """
     insist_on_lines(path, purpose, ticket)
     facts = look_as_self(workspace, path, duration)
-    # What this login may not look at, such as an incident, is looked at before anything is given.
+    # Conditions that this login can't check, such as an incident, are checked before delivery.
     decision = PolicyIndex.of(workspace.catalogue).decide(facts, policy, break_glass=break_glass, lenient=True)
     reasons = decision.reasons
     if policy and policy not in workspace.catalogue.access_policies:
@@ -154,20 +153,17 @@ def ask_for_access(
 
 
 def approvals_needed(policy: AccessPolicySettings, identified: bool) -> int:
-    """How many have to approve a request by this policy: one more where it is unknown which person asks.
-
-    That person may be one of the approvers.
-    """
+    """The required approvals: one more if the person is unknown and may be an approver."""
     return policy.approvals + 1 if policy.approvals and not identified else policy.approvals
 
 
 def unknown_person(login: str) -> str:
-    """Why a login breaks no glass."""
+    """Why this login may not break the glass."""
     return f"a login made at {login or 'no auth method'} does not say which person breaks the glass: log in yourself"
 
 
 def insist_on_lines(path: str, purpose: str, ticket: str) -> None:
-    """Raises Invalid for what would be read as something else where people approve it: several lines, or too much."""
+    """Raise Invalid for an empty purpose, or text that could mislead approvers."""
     for text in (purpose, ticket):
         if len(text) > LONGEST_TEXT or not text.isprintable():
             problem = f"a purpose and a ticket are one line of {LONGEST_TEXT} characters at most"
@@ -177,25 +173,25 @@ def insist_on_lines(path: str, purpose: str, ticket: str) -> None:
 
 
 def asking_note(request: AccessRequest) -> str:
-    """What the ledger tells of a request."""
+    """The ledger's note on a request."""
     return f"{request.id}: {request.words}; digest {request.digest}"
 
 
 def glass_note(request: AccessRequest) -> str:
-    """What the ledger tells, and people are told, of one that does without approvals."""
+    """The note on a broken glass, for the ledger and people."""
     return inert(
         f"{request.id}: {request.words}; policy {request.policy}, by {request.asked_by}, digest {request.digest}"
     )
 
 
 def sound_alarm(workspace: Workspace, request: AccessRequest) -> None:
-    """Record and tell that somebody does without the approvals that a policy asks for. Raises Unrecorded."""
+    """Record and report access without the required approvals. Raises Unrecorded."""
     review = f"To review it, once it is over: `keyturn access review {request.id} --finding TEXT`"
     speak_up(workspace, BREAK, glass_note(request), review, f"msg_{request.nonce}")
 
 
 def missing_approvers(workspace: Workspace, policy: AccessPolicySettings, entity: str, needed: int) -> str:
-    """Why the approvals that are ``needed``, or a review, can't be had; empty where they can."""
+    """Why the ``needed`` approvals or a review are impossible."""
     named = workspace.approvals.approvers
     if policy.break_glass and not needed:
         others = any(who.entity != entity for who in named.values())
@@ -207,14 +203,14 @@ def missing_approvers(workspace: Workspace, policy: AccessPolicySettings, entity
 
 
 def refused_request(workspace: Workspace, path: str, reasons: tuple[str, ...]) -> Denied:
-    """That it is not given, recorded, with why."""
+    """The error for a refused request, after recording it."""
     why = "; ".join(reasons)
     note_down(workspace, [entry(workspace, ASK, Outcome.DENIED, path, note=why)])
     return Denied("ask for access to", path, why, "See `keyturn access explain`, and access_policies in the catalogue")
 
 
 def insist_on_few(workspace: Workspace, entity: str) -> None:
-    """Raises Invalid where so many requests of this person wait that one more would be a flood."""
+    """Raise Invalid if this person has too many open requests."""
     requests, _ = read_entries(workspace, f"{GRANTS}/{entity}", lambda place: load(workspace, place))
     if sum(side_by_side(lambda request: is_open(workspace, request), requests, AT_ONCE)) >= MOST_OPEN:
         problem = f"{MOST_OPEN} requests of yours are open"
@@ -223,7 +219,7 @@ def insist_on_few(workspace: Workspace, entity: str) -> None:
 
 
 def is_open(workspace: Workspace, request: AccessRequest) -> bool:
-    """Whether something may come of it still, or something given for it lasts. It is asked by whoever has asked."""
+    """Whether a request is undecided, or its access active, for its requester."""
     now = workspace.hub_now()
     if stored := read_grant(workspace, request.grant_place):
         return stored.grant.stage != GrantStage.ENDED and not stored.grant.is_over(now)
@@ -232,11 +228,11 @@ def is_open(workspace: Workspace, request: AccessRequest) -> bool:
     return workspace.hub.read_state(receipt_place(request.entity, request.id, Receipt.RETURNED)) is None
 
 
-# --- how it stands
+# --- its status
 
 
 def status_of(workspace: Workspace, request: AccessRequest) -> RequestStatus:
-    """How a request stands now, by the hub's clock, the catalogue and the operator's file as they are now."""
+    """The status of a request, by the present time, catalogue and operator's file."""
     policy = workspace.catalogue.access_policies.get(request.policy)
     if request.closed:
         return RequestStatus(RequestState(request.closed), problems=(request.because,) if request.because else ())
@@ -253,7 +249,7 @@ def status_of(workspace: Workspace, request: AccessRequest) -> RequestStatus:
 
 
 def misfit(workspace: Workspace, policy: AccessPolicySettings, request: AccessRequest, now: datetime) -> str:
-    """Why a request is none that the policy allows, whoever wrote it into the hub; empty where it is."""
+    """Why the policy doesn't allow this request, or empty."""
     secret = workspace.catalogue.secrets.get(request.path)
     asked_at, ends_at = datetime.fromisoformat(request.asked_at), datetime.fromisoformat(request.expires_at)
     if policy.digest != request.policy_digest:
@@ -270,24 +266,24 @@ def misfit(workspace: Workspace, policy: AccessPolicySettings, request: AccessRe
 
 
 def new_name(entity: str) -> str:
-    """What a new request of theirs is called: its first digits tell their folder."""
+    """A new request's name, with its folder's digits."""
     return f"{BEGINS}{folder_digits(entity)}{secrets.token_hex(4)}"
 
 
 def folder_digits(entity: str) -> str:
-    """The digits with which the names of all requests of somebody begin."""
+    """The first digits of all request names of an entity."""
     return hashlib.sha256(entity.encode()).hexdigest()[:FOLDER_DIGITS]
 
 
 def is_over(request: AccessRequest, now: datetime) -> bool:
-    """Whether its time is up."""
+    """Whether the request has expired."""
     return now >= datetime.fromisoformat(request.expires_at)
 
 
 def valid_approvals(
     workspace: Workspace, policy: AccessPolicySettings, request: AccessRequest
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Who has approved it validly, and what is wrong with the other approvals."""
+    """The valid approvers, and the problems of other approvals."""
     others = [f"{each.approver!r} may not approve it" for each in request.approvals if not names(policy, each)]
     named = [each for each in request.approvals if names(policy, each)]
     valid, problems = count_approvals(workspace, request.entity, request.message, named)
@@ -295,7 +291,7 @@ def valid_approvals(
 
 
 def names(policy: AccessPolicySettings, approval: Approval) -> bool:
-    """Whether the policy names who has approved."""
+    """Whether the policy names the approver."""
     return approval.approver in policy.approvers
 
 
@@ -303,9 +299,9 @@ def names(policy: AccessPolicySettings, approval: Approval) -> bool:
 
 
 def approve_access(workspace: Workspace, name: str, key: Signer | None = None) -> AccessRequest:
-    """Sign a request, as an approver, with their own ``key`` or their key in the hub.
+    """Sign a request as an approver, with their own ``key`` or their key in the hub.
 
-    Raises Denied for anyone who may not, or has asked for it, and Invalid where it does not wait or was changed.
+    Raises Denied for the requester and unauthorised people, Invalid if it isn't pending or was changed.
     """
     request = find_request(workspace, name)
     with record_action(workspace, APPROVE, request.path, note=f"{name}: {request.words}") as doing:
@@ -317,13 +313,13 @@ def approve_access(workspace: Workspace, name: str, key: Signer | None = None) -
 
 
 def approval_note(request: AccessRequest, approval: Approval) -> str:
-    """What the ledger tells of an approval."""
+    """The ledger's note on an approval."""
     policy = f"policy {request.policy} {request.policy_digest}"
     return f"{request.id}: by {approval.approver}, {policy}, digest {request.digest}, signature {approval.signature}"
 
 
 def insist_on_other_approver(workspace: Workspace, request: AccessRequest, key: Signer | None) -> tuple[str, Signer]:
-    """Who signs, and may approve this request that waits, and with what. Raises Denied, Invalid."""
+    """An authorised approver of this pending request, and their signer. Raises Denied, Invalid."""
     approver, who, signer = signer_at_work(workspace, key)
     if request.entity == who.entity:
         raise Denied("approve", request.id, "you have asked for it yourself", "Somebody else has to")
@@ -342,7 +338,7 @@ def insist_on_other_approver(workspace: Workspace, request: AccessRequest, key: 
 
 
 def add_approval(workspace: Workspace, request: AccessRequest, approval: Approval) -> AccessRequest:
-    """Lay an approval beside those that are there. Raises Invalid where the request was changed meanwhile."""
+    """Add an approval. Raises Invalid for a changed request."""
 
     def approved(current: AccessRequest) -> AccessRequest:
         if current.digest != request.digest or current.closed:
@@ -354,19 +350,19 @@ def add_approval(workspace: Workspace, request: AccessRequest, approval: Approva
 
 
 def deny_access(workspace: Workspace, name: str, because: str) -> AccessRequest:
-    """Close a request for good, as somebody who may approve requests. Raises Denied for anybody else."""
+    """Close a request for good. Raises Denied unless an approver does."""
     approver, _ = find_approver(workspace, workspace.hub.identity())
     return close(workspace, find_request(workspace, name), RequestState.DENIED, approver, because)
 
 
 def end_access(workspace: Workspace, name: str) -> AccessRequest:
-    """Close a request that is not needed, as somebody who may approve requests. Raises Denied for anybody else."""
+    """Close an unneeded request. Raises Denied unless an approver does."""
     approver, _ = find_approver(workspace, workspace.hub.identity())
     return close(workspace, find_request(workspace, name), RequestState.ENDED, approver, "")
 
 
 def close(workspace: Workspace, request: AccessRequest, state: RequestState, by: str, because: str) -> AccessRequest:
-    """Close a request; closed before is success."""
+    """Close a request. An earlier closing is success."""
     at = workspace.hub_now().isoformat()
 
     def closed(current: AccessRequest) -> AccessRequest:
@@ -383,7 +379,7 @@ def close(workspace: Workspace, request: AccessRequest, state: RequestState, by:
 
 
 def visible_requests(workspace: Workspace) -> tuple[list[AccessRequest], list[Invalid]]:
-    """The same, of whoever is logged in alone where they may not see those of others (keyturn-requester.hcl)."""
+    """Every request that this login may see, perhaps only its own (keyturn-requester.hcl)."""
     try:
         return list_requests(workspace)
     except Denied:
@@ -394,16 +390,15 @@ def visible_requests(workspace: Workspace) -> tuple[list[AccessRequest], list[In
 
 
 def list_requests(workspace: Workspace, folder: str = GRANTS) -> tuple[list[AccessRequest], list[Invalid]]:
-    """Every request, in no order, and what is wrong with entries that are none."""
+    """Every request, unordered, and the errors for malformed entries."""
     return read_entries(workspace, folder, lambda place: load(workspace, place))
 
 
 def find_request(workspace: Workspace, name: str) -> AccessRequest:
-    """A request by its name: of whoever is logged in, or of anybody, where this login may see those.
+    """Find a visible request by name, also in the archive.
 
-    Its name tells whose folder it lies in, so no other one is looked at: two requests, whatever the hub has. What is
-    long over is found in the archive. Raises NotFound, and Invalid for no name, or where two bear it: somebody wants
-    theirs to be taken for another's.
+    The name identifies the folder, so few are read. Raises NotFound, and Invalid for a malformed name or two requests
+    with one name, of which one may be an imitation.
     """
     insist_on_name(name, BEGINS)
     try:
@@ -415,7 +410,7 @@ def find_request(workspace: Workspace, name: str) -> AccessRequest:
 
 
 def find_in(workspace: Workspace, section: str, name: str) -> AccessRequest:
-    """The same below one folder of Keyturn's own mount."""
+    """Find a request below one folder of Keyturn's mount."""
     own, digits = workspace.hub.identity().entity_id, name.removeprefix(BEGINS)[:FOLDER_DIGITS]
     if folder_digits(own) == digits:
         with suppress(NotFound, Denied):
@@ -425,7 +420,7 @@ def find_in(workspace: Workspace, section: str, name: str) -> AccessRequest:
     except Denied:
         return load(workspace, f"{section}/{own}/{name}")
     likely = [folder for folder in folders if folder_digits(folder) == digits]
-    # A name of an older Keyturn's tells nothing.
+    # The names of older Keyturn versions don't identify the folder.
     others = [folder for folder in folders if folder_digits(folder) != digits]
     for some in (likely, others):
         if matches := list(
@@ -438,7 +433,7 @@ def find_in(workspace: Workspace, section: str, name: str) -> AccessRequest:
 
 
 def load_if_there(workspace: Workspace, folder: str, name: str) -> AccessRequest | None:
-    """The request of that name in somebody's folder; None where there is none. Raises Invalid for what is none."""
+    """The request of that name in a folder, or None. Raises Invalid."""
     try:
         return load(workspace, f"{folder}/{name}")
     except NotFound:
@@ -446,7 +441,7 @@ def load_if_there(workspace: Workspace, folder: str, name: str) -> AccessRequest
 
 
 def insist_on_one(name: str, matches: list[AccessRequest]) -> AccessRequest:
-    """The only one. Raises Invalid where there are several."""
+    """The only match. Raises Invalid if there are several."""
     if len(matches) > 1:
         hint = f"Let it be asked for again, and see who wrote these: {', '.join(request.place for request in matches)}"
         raise Invalid("find", name, "two requests bear that name", hint)
@@ -454,12 +449,12 @@ def insist_on_one(name: str, matches: list[AccessRequest]) -> AccessRequest:
 
 
 def load(workspace: Workspace, place: str) -> AccessRequest:
-    """The request at a place. Raises NotFound, and Invalid for what does not belong there."""
+    """The request at a path. Raises NotFound, Invalid."""
     return _read(workspace, place)[0]
 
 
 def update_request(workspace: Workspace, place: str, change: Callable[[AccessRequest], AccessRequest]) -> AccessRequest:
-    """Lay a change over a request, whoever else writes it; what stands there then."""
+    """Change a request by compare-and-set, and return it."""
 
     def to_data(current: AccessRequest) -> dict[str, str]:
         return {"request": json.dumps(asdict(current))}
@@ -485,7 +480,7 @@ def _read(workspace: Workspace, place: str) -> tuple[AccessRequest, int]:
 
 
 def from_data(data: dict[str, Any]) -> AccessRequest:
-    """The request. Raises TypeError for what is none."""
+    """Parse a request. Raises TypeError if it is malformed."""
     approvals = tuple(Approval(**approval) for approval in data.pop("approvals", ()))
     review = data.pop("review", None)
     return AccessRequest(**data, approvals=approvals, review=Review(**review) if review else None)

@@ -1,7 +1,6 @@
-"""Access that was given without approvals: somebody else looks at it within a day, and signs what they have found.
+"""Review of access without approvals: another person checks it within a day and signs the finding.
 
-Until then its record stays open, whatever has become of the access itself. What counts is told anew at each look, by
-the signature: whoever may write the entry can't say that it was reviewed.
+Each look verifies the signature, so a writer of the entry can't fake a review.
 """
 
 from dataclasses import dataclass, replace
@@ -27,15 +26,15 @@ from keyturn.rotation.state.grant_store import GrantStage
 from keyturn.rotation.state.journal import record_action
 
 REVIEW: Final = "review access"
-"""What the ledger calls a review."""
+"""The name of a review in the ledger."""
 
 REVIEW_WITHIN: Final = timedelta(days=1)
-"""How long after it was asked for access that nobody approved is to be reviewed."""
+"""The time limit for a review, from the request."""
 
 
 @dataclass(frozen=True)
 class ReviewStatus:
-    """How the review of access stands that nobody had approved: by when it is due, and who has made it, if anybody."""
+    """The status of a review: due time and reviewer."""
 
     due_at: datetime
     overdue: bool
@@ -43,14 +42,14 @@ class ReviewStatus:
 
     @property
     def words(self) -> str:
-        """The same for people."""
+        """The status for people."""
         if self.reviewed_by:
             return f"reviewed by {self.reviewed_by}"
         return f"{'OVERDUE since' if self.overdue else 'due until'} {self.due_at:%Y-%m-%d %H:%M} UTC"
 
 
 def review_status(workspace: Workspace, request: AccessRequest) -> ReviewStatus | None:
-    """How its review stands; None where it needs none."""
+    """The review status of a request, if it needs one."""
     if not request.break_glass:
         return None
     due_at = datetime.fromisoformat(request.asked_at) + REVIEW_WITHIN
@@ -60,27 +59,27 @@ def review_status(workspace: Workspace, request: AccessRequest) -> ReviewStatus 
 
 
 def review_message(request: AccessRequest, reviewer: str, at: str, finding: str) -> bytes:
-    """What a reviewer signs: the request as it was asked for, and what they have found."""
+    """The message that a reviewer signs."""
     return f"keyturn access review v1\n{request.digest}\n{review_content(reviewer, at, finding)}\n".encode()
 
 
 def review_flaw(workspace: Workspace, request: AccessRequest, review: Review) -> str:
-    """Why a review does not count; empty where it does."""
+    """Why a review is not valid, or empty."""
     message = review_message(request, review.reviewer, review.at, review.finding)
     return signature_flaw(workspace, review.reviewer, request.entity, message, review.signature)
 
 
 def review_note(request: AccessRequest, review: Review) -> str:
-    """What the ledger tells of a review."""
+    """The ledger's note on a review."""
     signed = f"digest {request.digest}, signature {review.signature}"
     return f"{request.id}: by {review.reviewer}, {signed}; {review.finding}"
 
 
 def review_access(workspace: Workspace, name: str, finding: str, key: Signer | None = None) -> AccessRequest:
-    """Sign what was found of access that nobody had approved, as an approver who has not asked for it.
+    """Sign a finding on access without approvals, as an approver other than the requester.
 
-    They sign with their own ``key`` or their key in the hub. Raises Denied for anyone else, and Invalid where there is
-    nothing to review, or the access still goes on.
+    ``key`` is their own, or None for their key in the hub. Raises Denied for anyone else, Invalid if there is nothing
+    to review or the access is still active.
     """
     request, finding = find_request(workspace, name), finding.strip()
     with record_action(workspace, REVIEW, request.path, note=f"{name}: {request.words}") as doing:
@@ -96,7 +95,7 @@ def review_access(workspace: Workspace, name: str, finding: str, key: Signer | N
 
 
 def reviewed(workspace: Workspace, request: AccessRequest, current: AccessRequest, review: Review) -> AccessRequest:
-    """The request as it stands now, with the review. Raises Invalid where it was changed or reviewed meanwhile."""
+    """The request with the review. Raises Invalid if changed or reviewed meanwhile."""
     status = review_status(workspace, current)
     if current.digest != request.digest or status is None or status.reviewed_by:
         raise Invalid("review", request.id, "it was changed or reviewed meanwhile", "Look at it again")
@@ -104,7 +103,7 @@ def reviewed(workspace: Workspace, request: AccessRequest, current: AccessReques
 
 
 def insist_on_reviewable(workspace: Workspace, request: AccessRequest, finding: str) -> None:
-    """Raises Invalid where there is nothing to review, it was reviewed, it goes on still, or nothing is said."""
+    """Raise Invalid unless the review is missing, the access over, and the finding valid."""
     status, now = review_status(workspace, request), workspace.hub_now()
     if status is None:
         raise Invalid("review", request.id, "it was approved in advance", "See `keyturn access show`")
@@ -120,15 +119,12 @@ def insist_on_reviewable(workspace: Workspace, request: AccessRequest, finding: 
 
 
 def last_moment(request: AccessRequest) -> datetime:
-    """When access by it is over at the latest: it may be given until the request is over, for so long then."""
+    """The latest end: access may be delivered until the request expires."""
     return datetime.fromisoformat(request.expires_at) + timedelta(seconds=request.seconds)
 
 
 def list_broken_access(workspace: Workspace) -> list[BrokenGlass]:
-    """Every access that nobody had approved, the oldest first, with who has reviewed it, if anybody.
-
-    Those that are long over, too.
-    """
+    """All access without approvals, oldest first, also from the archive."""
     requests = [request for folder in (GRANTS, ARCHIVE) for request in list_requests(workspace, folder)[0]]
     broken = ((request, review_status(workspace, request)) for request in requests)
     glass = [as_broken(request, status) for request, status in broken if status]
@@ -136,7 +132,7 @@ def list_broken_access(workspace: Workspace) -> list[BrokenGlass]:
 
 
 def as_broken(request: AccessRequest, status: ReviewStatus) -> BrokenGlass:
-    """The same as what is done without a second person anywhere."""
+    """The request as a :class:`BrokenGlass`."""
     review = request.review if status.reviewed_by else None
     return BrokenGlass(
         request.id,

@@ -1,6 +1,6 @@
-"""One round of whoever gives access: what is approved is given, what no longer holds is ended, and people are told.
+"""One round of the granter: deliver approved access, end invalid access, and notify people.
 
-Any round finishes what another one has left, and two at a time hurt nobody: a request is given once.
+A round finishes what another has left. Concurrent rounds are safe.
 """
 
 from dataclasses import dataclass, field
@@ -19,10 +19,7 @@ from keyturn.rotation.state.grant_store import AccessGrant
 
 @dataclass
 class AccessRound:
-    """What one round has come to. ``held`` says why a request is not given, by its name.
-
-    ``troubles`` are what could not be looked at or told.
-    """
+    """The result of one round. ``held`` explains what is not delivered."""
 
     waiting: list[AccessRequest] = field(default_factory=list)
     given: list[AccessGrant] = field(default_factory=list)
@@ -33,9 +30,9 @@ class AccessRound:
 
 
 def make_round(workspace: Workspace, sweeper: Sweeper | None = None, only: str = "") -> AccessRound:
-    """Give, end and tell. One request that can't be dealt with stops no other. Raises what hides all of them.
+    """Deliver, end and notify. One failure stops no other. Raises if listing fails.
 
-    ``only`` is the one request to give. Raises NotFound where there is none of that name.
+    ``only`` is the one request to deliver. Raises NotFound if unknown.
     """
     done = AccessRound()
     if only:
@@ -56,7 +53,7 @@ def make_round(workspace: Workspace, sweeper: Sweeper | None = None, only: str =
 
 
 def give_approved(workspace: Workspace, requests: list[AccessRequest], done: AccessRound) -> None:
-    """Give what is approved and was not given; what waits for approvals is put down as that."""
+    """Deliver the approved requests and collect the pending ones."""
     sight = AccessSight(workspace)
     for request in requests:
         try:
@@ -72,6 +69,6 @@ def give_approved(workspace: Workspace, requests: list[AccessRequest], done: Acc
 
 
 def describe_state(workspace: Workspace, request: AccessRequest) -> str:
-    """Why nothing was given for a request now, in words."""
+    """Why a request was not delivered, in words."""
     status = access_status(workspace, request)
     return state_words(status.state, status.problems)

@@ -1,4 +1,4 @@
-"""Looking at what a request for access is judged by. What can't be looked at is unknown."""
+"""Collect the facts that decide a request for access."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -18,16 +18,16 @@ from keyturn.rotation.state.context import Workspace
 T = TypeVar("T")
 
 FindAlert = Callable[[str, datetime], str | None]
-"""What an alert tells of a principal since a moment; empty where none does, None where nobody can tell."""
+"""The alert about a principal since a time, empty without one, None if unknown."""
 
 LATELY: Final = timedelta(days=1)
-"""How long an alert about somebody counts against what they ask for."""
+"""How long an alert counts against a person's requests."""
 
 
 def look_as(
     workspace: Workspace, subject: Subject, login: LoginFacts | None, path: str, duration: timedelta
 ) -> AccessFacts:
-    """What a request of this subject for this secret is judged by now."""
+    """The facts for this subject and secret."""
     secret = workspace.catalogue.secrets.get(path)
     about = secret.about if secret else None
     incident = AccessSight(workspace).incident_of(path)
@@ -35,7 +35,7 @@ def look_as(
 
 
 def look_as_self(workspace: Workspace, path: str, duration: timedelta) -> AccessFacts:
-    """The same for whoever is logged in. Raises Denied for a login that belongs to nobody, and what keeps the hub."""
+    """The facts for the current login. Raises Denied without an entity."""
     grants = workspace.hub.grants()
     login = grants.own_login()
     groups = grants.groups_of(login.entity) if login.entity else None
@@ -46,7 +46,7 @@ def look_as_self(workspace: Workspace, path: str, duration: timedelta) -> Access
 
 
 class AccessSight:
-    """What one look at many requests shares: each person, and the incidents, are looked at once. Serves threads."""
+    """Facts shared by checks of many requests, each read once."""
 
     def __init__(self, workspace: Workspace, alerts: FindAlert | None = None) -> None:
         self._workspace = workspace
@@ -62,7 +62,7 @@ class AccessSight:
 
     @cached_property
     def incidents(self) -> list[Incident] | None:
-        """Every incident; None where they could not all be looked at."""
+        """Every incident, or None if any could not be read."""
         try:
             listed = list_incidents(self._workspace)
         except KeyturnError:
@@ -70,20 +70,17 @@ class AccessSight:
         return None if any(incident.unread for incident in listed) else listed
 
     def about(self, path: str) -> tuple[str, ...] | None:
-        """The names of the incidents about a secret, open or closed; None where they could not be looked at."""
+        """The incidents about a secret, also closed ones, or None if unknown."""
         incidents = self._once(lambda: self.incidents)
         return None if incidents is None else tuple(each.id for each in incidents if path in each.paths)
 
     def incident_of(self, path: str) -> bool | None:
-        """Whether an open incident is about the secret; None where that can't be looked at."""
+        """Whether an open incident is about the secret, if known."""
         incidents = self._once(lambda: self.incidents)
         return None if incidents is None else any(path in each.paths and not each.closed_at for each in incidents)
 
     def facts_of(self, request: AccessRequest) -> AccessFacts | None:
-        """What a request is judged by now, on behalf of who has asked; None where the hub knows them no more.
-
-        Their login is that which they have asked with, as the hub tells it. Raises what keeps the hub from telling.
-        """
+        """The facts for a request, or None if the hub doesn't know the requester."""
         groups = self._groups_of(request.entity)
         if groups is None:
             return None
@@ -101,13 +98,13 @@ class AccessSight:
         )
 
     def alert_about(self, login: LoginFacts | None) -> str | None:
-        """What an alert has told lately of whoever has this login; None where nobody can tell."""
+        """A recent alert about the login's owner, or None if unknown."""
         if self._alerts is None or login is None or not login.principal:
             return None
         return self._alerts(login.principal, self._workspace.hub_now() - LATELY)
 
     def login_of(self, request: AccessRequest) -> LoginFacts | None:
-        """The login that it was asked for with; None where it has ended, or is somebody else's."""
+        """The request's login, unless it has ended or belongs to another entity."""
         login = self._grants.login_of(request.login) if request.login else None
         return login if login and login.entity == request.entity else None
 

@@ -1,7 +1,7 @@
-"""Looking at everything that is given: whatever no longer holds ends it. What can't be looked at ends nothing.
+"""Check all active grants and end the invalid ones. What can't be checked ends nothing.
 
-The hub ends each credential by itself when its time is up, whoever runs. This ends it before that: where it is given
-back or taken back, where who has it may not have it any more, and where it may be in other hands.
+The hub ends each credential when it expires. The sweep ends it earlier if it is returned or revoked, if its holder may
+no longer have it, or if it may be in other hands.
 """
 
 from dataclasses import dataclass, field, replace
@@ -36,20 +36,20 @@ from keyturn.rotation.state.journal import record_action
 
 OVER: Final = "its time is up"
 TICK: Final = timedelta(seconds=2)
-"""How far apart the hub's own end of a token and the one that is written down may be: it tells whole seconds."""
+"""Tolerance for the hub's end of a token, which is in whole seconds."""
 
 AT_ONCE: Final = 16
-"""Grants that are looked at side by side."""
+"""Grants checked concurrently."""
 
 
 def no_alerts(principal: str, since: datetime) -> str:
-    """Where nobody watches who reads what."""
+    """Used where reads are not monitored."""
     return ""
 
 
 @dataclass
 class SweepResult:
-    """What one sweep has come to: how many are given, what has ended and why, and what could not be looked at."""
+    """The result of one sweep: active and ended grants, and errors."""
 
     active: int = 0
     ended: dict[str, str] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class SweepResult:
 
 
 class Sweeper:
-    """Looks at all grants again and again; of one that has ended it remembers that. One thread uses it."""
+    """Checks all grants repeatedly. Used by one thread."""
 
     def __init__(self, alerts: FindAlert = no_alerts) -> None:
         self._alerts = alerts
@@ -65,7 +65,7 @@ class Sweeper:
         self._archivist = Archivist()
 
     def sweep(self, workspace: Workspace) -> SweepResult:
-        """Look at each that has not ended. One that can't be looked at stops no other. Raises what hides them all."""
+        """Check each grant that has not ended. One failure stops no other. Raises if listing fails."""
         places = [place for place in workspace.hub.list_state(GRANTED) if place not in self._settled]
         result = SweepResult()
         if places:
@@ -99,10 +99,9 @@ class Sweeper:
 
 
 def end_leftovers(workspace: Workspace, credential: str, result: SweepResult) -> None:
-    """End the accounts that were made for grants which have ended, or which nobody knows any more.
+    """Delete the accounts of ended or unknown grants.
 
-    Such a one is left where the target, or whoever was at it, was away at its end. What bears no mark of this
-    workspace's is not looked at.
+    They remain if the target or the process was down at the end. Only accounts with this workspace's mark count.
     """
     maker = open_maker(workspace, credential)
     for account, mark in maker.own().items():
@@ -116,7 +115,7 @@ def end_leftovers(workspace: Workspace, credential: str, result: SweepResult) ->
 
 
 Outcome = Ending | KeyturnError | None
-"""Of one grant: that it has ended, why it can't be looked at, or that it goes on."""
+"""One grant's end, an error, or None if it continues."""
 
 SETTLED: Final = Ending("")
 """It had ended before."""
@@ -124,7 +123,7 @@ SETTLED: Final = Ending("")
 
 @dataclass(frozen=True)
 class GrantLook:
-    """What the looks at all grants of one sweep share. Serves threads."""
+    """The data that all checks of one sweep share. Thread-safe."""
 
     workspace: Workspace
     sight: AccessSight
@@ -132,7 +131,7 @@ class GrantLook:
     alerts: FindAlert = no_alerts
 
     def attempt(self, place: str) -> Outcome:
-        """Look at one, and end it where it has to."""
+        """Check one grant and end it if required."""
         try:
             stored = read_grant(self.workspace, place)
             return self._look(stored) if stored else SETTLED
@@ -155,7 +154,7 @@ class GrantLook:
         return ending
 
     def why_given_up(self, grant: AccessGrant, age: float) -> Ending | None:
-        """Why what was begun, and not given, is not gone on with; None where it may be."""
+        """Why an unfinished delivery is abandoned, or None."""
         if age <= TAKE_OVER:
             return None
         request = self._request(grant)
@@ -165,7 +164,7 @@ class GrantLook:
         return None if status.state is RequestState.APPROVED else Ending(f"it was not given: {status.words}")
 
     def why_ended(self, grant: AccessGrant) -> Ending | None:
-        """The first reason for which it has to end; None where it goes on. Raises what could not be looked at."""
+        """The first reason to end a grant, or None. Raises if a check fails."""
         if grant.is_over(self.workspace.hub_now()):
             return Ending(OVER)
         if ending := self._said(grant) or self._tokens(grant):
@@ -182,7 +181,7 @@ class GrantLook:
         return receipt_place(grant.entity, grant.request, what) in self.receipts
 
     def _tokens(self, grant: AccessGrant) -> Ending | None:
-        """Whether the hub still has it, and who has opened it."""
+        """End a grant that the hub revoked or another party opened."""
         hub = self.workspace.hub.grants()
         if not grant.account and hub.login_of(grant.accessor) is None:
             if grant.is_over(self.workspace.hub_now() + TICK):
@@ -190,7 +189,7 @@ class GrantLook:
             return Ending("the hub has ended it: somebody has revoked its token, or the hub was restored")
         if grant.opened_at or hub.is_wrapped(grant.wrapping):
             return None
-        # Asked for once more: it may have come since all of them were listed, and comes before the opening.
+        # Read again: the receipt precedes the opening, and may have been written after the listing.
         receipt = self.workspace.hub.read_state(receipt_place(grant.entity, grant.request, Receipt.OPENED))
         if receipt is None:
             return Ending("somebody has opened it, and not whoever it was given to", alarm=True)
@@ -199,7 +198,7 @@ class GrantLook:
         return None
 
     def _request(self, grant: AccessGrant) -> AccessRequest | Ending:
-        """The request that it was given for, where that is what it was and nobody has closed it."""
+        """The grant's unchanged, open request, or the reason to end it."""
         try:
             request = load(self.workspace, f"{GRANTS}/{grant.entity}/{grant.request}")
         except NotFound:
@@ -213,7 +212,7 @@ class GrantLook:
         return request
 
     def _lapsed(self, grant: AccessGrant, request: AccessRequest) -> Ending | None:
-        """Whether what allowed it holds still: the policy, its approvals, its conditions, and nothing new is known."""
+        """Why policy, approvals or conditions no longer allow the grant, or None."""
         policy = self.workspace.catalogue.access_policies.get(grant.policy)
         if policy is None or policy.digest != request.policy_digest:
             return Ending(f"the policy {grant.policy} has changed since")

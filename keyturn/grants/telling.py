@@ -1,7 +1,7 @@
-"""Letting people know of access for a while: what waits for approvers, what was approved or denied, what is overdue.
+"""Notify people about access requests: pending, approved, denied, or with an overdue review.
 
-A command tells of what it does, where it knows a channel; whatever runs on tells the rest, once: what was told is kept
-in the hub. A message may come twice, under one id, where both have told it. A channel that is down holds nothing up.
+A command sends its own messages. A long-running process sends the others once, and records them. Duplicates carry the
+same id. A broken channel blocks nothing.
 """
 
 import json
@@ -22,14 +22,14 @@ from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.entries import update_state
 
 ACCESS_TOLD: Final = "serve/access-told"
-"""Where it is kept what was told, in Keyturn's own mount."""
+"""The path of the sent messages in Keyturn's mount."""
 
 REMEMBERED: Final = 1_000
-"""Messages that are remembered, the newest: a request holds for hours."""
+"""Maximum remembered messages. The newest are kept."""
 
 
 class NewsKind(StrEnum):
-    """What people are told of a request."""
+    """The kinds of messages about a request."""
 
     WAITS = "waits"
     APPROVED = "approved"
@@ -53,39 +53,39 @@ class AccessNews:
 
     @property
     def key(self) -> str:
-        """What names it among those that were told."""
+        """The message's key in the record of sent messages."""
         return f"{self.request.id} {self.kind}"
 
 
 def news_of(workspace: Workspace, request: AccessRequest) -> AccessNews | None:
-    """What there is to be told of a request as it stands now; None where there is nothing."""
+    """The message for a request's present state, if any."""
     review = review_status(workspace, request)
     if review and not review.reviewed_by:
-        # That the glass is broken was told before anything else.
+        # The broken glass was reported before anything else.
         return AccessNews(request, NewsKind.OVERDUE) if review.overdue else None
     kind = BY_STATE.get(status_of(workspace, request).state)
-    # What is given without anybody's approval, by a policy that says so, is no news.
+    # Access that a policy allows without approval requires no message.
     quiet = review or (kind is NewsKind.APPROVED and not request.approvals)
     return AccessNews(request, kind) if kind and not quiet else None
 
 
 def send_news(workspace: Workspace, news: AccessNews) -> None:
-    """Let people know, in names alone. Raises what keeps the channel from taking it."""
+    """Send a message. Raises the channel's errors."""
     if workspace.channel is not None:
         workspace.channel.send(access_announcement(workspace, news))
 
 
 def tell_at_once(workspace: Workspace, request: AccessRequest) -> None:
-    """Let people know how a request stands that was changed just now. A channel that is down holds nothing up."""
+    """Send the message for a changed request. A broken channel blocks nothing."""
     with suppress(KeyturnError):
         news = news_of(workspace, request)
-        # That it waits was told when it was asked for.
+        # Its pending state was reported when it was made.
         if news and not (news.kind is NewsKind.WAITS and request.approvals):
             send_news(workspace, news)
 
 
 def access_announcement(workspace: Workspace, news: AccessNews) -> Announcement:
-    """The message: its id is the same whoever sends it."""
+    """The message, whose id doesn't depend on the sender."""
     request, kind = news.request, news.kind
     page = page_of(workspace, request)
     lines = [inert(request.words), f"Asked by: {inert(request.asked_by)}", *news_details(workspace, news)]
@@ -102,13 +102,13 @@ WORDS: Final = {
 
 
 def page_of(workspace: Workspace, request: AccessRequest) -> list[str]:
-    """The line with the page that shows it; none where the site has none."""
+    """The line with the request's web page, if any."""
     page = workspace.access_page.replace("{request}", request.id)
     return [f"See: {page}"] if page else []
 
 
 def news_details(workspace: Workspace, news: AccessNews) -> list[str]:
-    """What people are told besides, and can do."""
+    """The details and possible actions in a message."""
     request = news.request
     match news.kind:
         case NewsKind.WAITS:
@@ -129,25 +129,24 @@ def news_details(workspace: Workspace, news: AccessNews) -> list[str]:
 
 
 def is_another(workspace: Workspace, approver: str, request: AccessRequest) -> bool:
-    """Whether that is somebody whom the operator's file names, and who has not asked for it."""
+    """Whether the operator's file names this approver, other than the requester."""
     who = workspace.approvals.approvers.get(approver)
     return who is not None and who.entity != request.entity
 
 
-# --- whoever runs on
+# --- long-running processes
 
 
 class Herald:
-    """Tells what was not told yet of all requests, again and again. One thread uses it."""
+    """Sends unsent messages about all requests. Used by one thread."""
 
     def __init__(self) -> None:
         self._settled: set[str] = set()
 
     def tell(self, workspace: Workspace) -> list[AccessNews]:
-        """Look at each of which there may be news; what was told, which the hub remembers.
+        """Send the unsent messages, record them in the hub and return them.
 
-        Raises what hides all of them, and what keeps the channel from taking the first that it did not take: that is
-        told the next time.
+        Raises if listing fails, and the channel's first error. That message is sent next time.
         """
         if workspace.channel is None:
             return []
@@ -159,7 +158,7 @@ class Herald:
         try:
             request = load(workspace, place)
         except (Invalid, NotFound):
-            # Whoever lists the requests is told of it.
+            # The list of requests reports it.
             return None
         news = news_of(workspace, request)
         if (
@@ -172,13 +171,13 @@ class Herald:
 
 
 def is_unreviewed(workspace: Workspace, request: AccessRequest) -> bool:
-    """Whether somebody has to review it still."""
+    """Whether a review is still missing."""
     review = review_status(workspace, request)
     return review is not None and not review.reviewed_by
 
 
 def tell_news(workspace: Workspace, everything: Iterable[AccessNews]) -> list[AccessNews]:
-    """Tell what was not told yet, and remember it in the hub; what was told. Raises what keeps the channel from it."""
+    """Send and record the unsent messages, and return them. Raises the channel's errors."""
     before = frozenset(load_told(workspace)[0])
     sent: list[AccessNews] = []
     try:
@@ -193,7 +192,7 @@ def tell_news(workspace: Workspace, everything: Iterable[AccessNews]) -> list[Ac
 
 
 def remember(workspace: Workspace, keys: list[str]) -> None:
-    """Keep in the hub that these were told."""
+    """Record sent messages in the hub."""
 
     def change(current: list[str]) -> list[str]:
         return [*current, *(key for key in keys if key not in current)][-REMEMBERED:]
@@ -205,7 +204,7 @@ def remember(workspace: Workspace, keys: list[str]) -> None:
 
 
 def load_told(workspace: Workspace) -> tuple[list[str], int]:
-    """What was told, and the entry's version, 0 where there is none. Raises Invalid where it can't be read."""
+    """The sent messages and the entry's version. Raises Invalid."""
     state = workspace.hub.read_state(ACCESS_TOLD)
     if state is None:
         return [], 0

@@ -1,1 +1,1 @@
-"""A catalogue from what exists: what the hub, the stores and the targets hold, and which is a copy of which."""
+"""Draft a catalogue from the hub, the stores and the targets, and match copies."""

@@ -1,4 +1,4 @@
-"""The accounts of database servers, by what their admin's login is told: names, and the groups that they are in."""
+"""The accounts of database servers that the admin's login can list: names and groups."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,17 +13,17 @@ from keyturn.rotation.state.context import side_by_side
 
 
 class ListsAccounts(Protocol):
-    """What a target has that can tell its accounts."""
+    """A target that can list its accounts."""
 
     def list_accounts(self) -> Mapping[str, frozenset[str]]:
-        """Every account that may log in, and the roles without login that it is a member of. Raises Denied."""
+        """Return every account that may log in, with its roles without login. Raises Denied."""
 
 
 @dataclass(frozen=True)
 class TargetInventory:
     """One target. ``accounts`` are its accounts with their groups, by the digest of their names.
 
-    ``host`` are the digests of what a secret may call the server.
+    ``host`` are the digests of the names that a secret may use for the server.
     """
 
     name: str
@@ -35,7 +35,7 @@ class TargetInventory:
 
 @dataclass(frozen=True)
 class AccountSeen:
-    """One account by the target's own word."""
+    """One account, as the target reports it."""
 
     name: str
     groups: frozenset[str]
@@ -44,7 +44,7 @@ class AccountSeen:
 def take_target_inventories(
     targets: Mapping[str, Any], opened: Mapping[str, object], digests: Digests, say: Say
 ) -> list[TargetInventory]:
-    """Every target; ``targets`` are their settings, ``opened`` their adapters, or what keeps one from being opened."""
+    """Return every target's accounts; ``opened`` are the adapters, or the errors of opening them."""
 
     def look(name: str) -> TargetInventory:
         settings = targets[name]
@@ -62,7 +62,7 @@ def take_target_inventories(
 def look_at_accounts(
     name: str, target: object, digests: Digests, say: Say
 ) -> tuple[Mapping[str, AccountSeen], tuple[Unread, ...]]:
-    """The accounts of one target, by the digests of their names, and why they can't be told."""
+    """Return a target's accounts by the digests of their names, or why not."""
     try:
         if isinstance(target, KeyturnError):
             raise target

@@ -1,4 +1,4 @@
-"""What other tools' files say, as secrets of a catalogue: nothing is asked of the hub or of a store for it."""
+"""Convert other tools' files to secrets of a catalogue, without the hub or a store."""
 
 import json
 import re
@@ -29,7 +29,7 @@ from keyturn.inventory.matching import Matching
 from keyturn.inventory.proposals import Proposal
 
 MOST_DOCUMENTS: Final = 10_000
-"""Documents of one file."""
+"""Maximum number of documents in one file."""
 NO_PLACE: Final = "nothing declares the store {}: declare it under stores, or give --{}"
 
 Json = Mapping[str, Any]
@@ -37,7 +37,7 @@ Json = Mapping[str, Any]
 
 @dataclass
 class Converted:
-    """One secret as a file speaks of it."""
+    """One secret, as a file describes it."""
 
     places: list[DraftedPlace] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -46,36 +46,36 @@ class Converted:
 
 @dataclass
 class Conversion:
-    """All of them by their paths, the stores that the files tell of, and what could not be said in a catalogue."""
+    """All converted secrets by path, the stores, and what a catalogue can't express."""
 
     secrets: dict[str, Converted] = field(default_factory=dict)
     stores: dict[str, dict[str, Any]] = field(default_factory=dict)
     left_out: list[Unread] = field(default_factory=list)
     mounts: dict[str, dict[str, Any]] = field(default_factory=dict)
     heading: list[str] = field(default_factory=list)
-    """What a person has to know before anything else, a line each."""
+    """Lines for the top of the file, which a person must read first."""
     declared: Mapping[str, str] = field(default_factory=dict)
-    """Where the stores are that the catalogue declares already: their region, address or project, by their names."""
+    """The locations of the stores that the catalogue already declares, by name."""
 
     def secret(self, path: str) -> Converted:
-        """The one at a path, made where it is missing."""
+        """Return the secret at a path, created where it is missing."""
         return self.secrets.setdefault(path, Converted())
 
     def leave_out(self, name: str, why: str) -> None:
-        """Tell of something that is not converted."""
+        """Note something that is not converted."""
         self.left_out.append(Unread(name, why))
 
     @property
     def told(self) -> Places:
-        """The stores and mounts that the files tell of, as sections of a catalogue."""
+        """The stores and mounts in the files, as sections of a catalogue."""
         sections = {"stores": self.stores, "mounts": self.mounts}
         return {name: entries for name, entries in sections.items() if entries}
 
 
 def read_documents(file: Path) -> list[Any]:
-    """The documents of a file of YAML or JSON; lists and Kubernetes' own ``List`` are taken apart. Raises Invalid.
+    """Return the documents of a YAML or JSON file, with lists and Kubernetes ``List`` objects split. Raises Invalid.
 
-    Several JSON objects may follow one another, as commands print them.
+    A file may contain several consecutive JSON objects, as commands print them.
     """
     try:
         text = read_file(file).decode()
@@ -93,7 +93,7 @@ def read_documents(file: Path) -> list[Any]:
 
 
 def _json_documents(text: str) -> Iterator[Any]:
-    """JSON values one behind another; none where the text is anything else."""
+    """Yield consecutive JSON values; none where the text contains anything else."""
     decoder, made, rest = json.JSONDecoder(), list[Any](), text.strip()
     while rest:
         try:
@@ -117,7 +117,7 @@ def _taken_apart(data: Any) -> Iterator[Any]:
 
 
 def hub_path(text: str, mount: str) -> str:
-    """A path as the catalogue says it: without the hub's mount, and what KV v2's API has behind it."""
+    """Return a path in the catalogue's notation: without mount and ``data/``."""
     path = text.strip().strip("/")
     for prefix in (f"{mount.strip('/')}/data/", f"{mount.strip('/')}/"):
         if path.startswith(prefix):
@@ -126,14 +126,14 @@ def hub_path(text: str, mount: str) -> str:
 
 
 def text_at(data: Any, *keys: str) -> str:
-    """The text below these keys; empty where there is none."""
+    """Return the text below these keys; empty where there is none."""
     for key in keys:
         data = data.get(key) if isinstance(data, Mapping) else None
     return data if isinstance(data, str) else ""
 
 
 def draft_conversion(conversion: Conversion, declared: Catalogue, defaults: Defaults, *, adopt: bool) -> Draft:
-    """The catalogue's part of it. A place in a store that nothing declares is commented out, with the remedy."""
+    """Return the draft. Places in undeclared stores are commented out, with the remedy."""
     stores = {*declared.stores, *declared.groups}
     folders = {folder for path in conversion.secrets for folder in folders_of(path)}
     proposals = {path: made.proposal for path, made in conversion.secrets.items() if made.proposal}
@@ -157,7 +157,7 @@ def draft_conversion(conversion: Conversion, declared: Catalogue, defaults: Defa
 
 
 def unique(places: Iterable[DraftedPlace]) -> list[DraftedPlace]:
-    """Each of them once."""
+    """Return the places without duplicates."""
     return list({(place.store, place.name, str(place.form), str(place.more)): place for place in places}.values())
 
 
@@ -170,6 +170,6 @@ def _placed(places: Sequence[DraftedPlace], stores: set[str], *, adopt: bool) ->
 
 
 def option_of(store: str) -> str:
-    """The option that declares a store of such a name."""
+    """Return the option that declares a store with such a name."""
     word = re.match("aws|ssm|azure|gcp", store)
     return word[0] if word else "stores"

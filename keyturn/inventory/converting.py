@@ -1,4 +1,4 @@
-"""Which of the forms that can be converted a file has, and what all files say together."""
+"""Recognise the format of each file, and convert all files together."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from keyturn.inventory.from_mapping import REMEDY, convert_mapping
 
 
 def convert_files(files: Sequence[Path], hub: HubPlace, declared: Mapping[str, str] | None = None) -> Conversion:
-    """What these files say; the catalogue has ``declared`` these stores already, by name where. Raises Invalid."""
+    """Return the conversion of these files; ``declared`` are known stores with locations. Raises Invalid."""
     into, manifests = Conversion(declared=declared or {}), Manifests(hub, declared or ())
     for file in files:
         for document in read_documents(file):

@@ -1,4 +1,4 @@
-"""The files of a drafted catalogue: written all together or not at all, and never over what a person has edited."""
+"""The files of a drafted catalogue: never written over a person's edits."""
 
 import hashlib
 import re
@@ -18,18 +18,18 @@ KEEP: Final = "Give another --output and take over what is new, or --force to lo
 
 
 def with_digest(body: str) -> str:
-    """The text of a file, with the line that tells whether somebody has edited it since."""
+    """Return a file's text with a first line that reveals later edits."""
     return f"{MADE_BY}. As it was made: sha256 {hashlib.sha256(body.encode()).hexdigest()}\n{body}"
 
 
 def is_as_made(text: str) -> bool:
-    """Whether nobody has edited the text since it was made."""
+    """Whether the text was not edited since it was made."""
     head = DIGEST.match(text)
     return bool(head) and with_digest(text[head.end() :]) == text if head else False
 
 
 def insist_on_unedited(directory: Path, names: Sequence[str]) -> None:
-    """Raises Conflict where one of these files is not as it was made."""
+    """Raises Conflict where one of these files was edited."""
     there = [directory / name for name in names if (directory / name).exists()]
     edited = [file.name for file in there if not is_as_made(file.read_bytes().decode(errors="replace"))]
     if edited:
@@ -38,7 +38,7 @@ def insist_on_unedited(directory: Path, names: Sequence[str]) -> None:
 
 
 def problems_with(directory: Path, texts: Mapping[str, str], env: Mapping[str, str]) -> list[Problem]:
-    """What is wrong with the catalogue in ``directory`` once these files stand in it. Nothing is written there."""
+    """Return the problems of ``directory`` with these files added. Writes nothing there."""
     with tempfile.TemporaryDirectory() as made:
         copy = Path(made)
         for other in directory.glob("*.yaml") if directory.is_dir() else ():
@@ -50,7 +50,7 @@ def problems_with(directory: Path, texts: Mapping[str, str], env: Mapping[str, s
 
 
 def insist_on_no_problem(directory: Path, problems: Sequence[Problem]) -> None:
-    """Raises Invalid with the first of them."""
+    """Raises Invalid with the first problem."""
     if problems:
         first = problems[0]
         message = ": ".join(part for part in (first.file, first.where, first.message) if part)
@@ -59,7 +59,7 @@ def insist_on_no_problem(directory: Path, problems: Sequence[Problem]) -> None:
 
 
 def write_files(directory: Path, texts: Mapping[str, str]) -> list[Path]:
-    """Write them; the directory is made where it is missing."""
+    """Write the files, and create the directory where it is missing."""
     directory.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
         write_file(directory / name, text)

@@ -1,4 +1,4 @@
-"""From what was found to the files of a catalogue that can be checked, and changes nothing until a person says so."""
+"""Draft the files of a catalogue from the inventories. A draft changes nothing without a person."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,9 +14,9 @@ from keyturn.inventory.store_inventory import StoreInventory
 
 SECRETS_FILE: Final = "secrets.yaml"
 ROUNDS: Final = 5
-"""How often entries that the catalogue refuses are commented out before it is told that there is more wrong."""
+"""Rounds in which refused entries are commented out, before remaining problems are reported."""
 WITHOUT_TYPES: Final = ("kubernetes",)
-"""Kinds of stores that keep every value as a text."""
+"""The kinds of stores that keep every value as a text."""
 
 HEADING: Final = """\
 # What the hub holds, and which copies of it were found. Nothing here is rotated: a person replaces every value, as
@@ -34,7 +34,7 @@ CONVERTED: Final = """\
 
 @dataclass(frozen=True)
 class Draft:
-    """What was found, and the secrets that are declared of it."""
+    """The inventory, and the secrets declared from it."""
 
     entries: tuple[DraftedSecret, ...]
     matching: Matching
@@ -44,16 +44,16 @@ class Draft:
 
     @property
     def declared(self) -> tuple[DraftedSecret, ...]:
-        """Those that are not commented out."""
+        """The entries that are not commented out."""
         return tuple(entry for entry in self.entries if not entry.refused)
 
     @property
     def questions(self) -> tuple[CopyQuestion, ...]:
-        """What a person has to tell of copies."""
+        """The questions on copies that a person must answer."""
         return self.matching.questions
 
     def text(self) -> str:
-        """The file that declares the secrets."""
+        """Return the text of the file that declares the secrets."""
         return self.heading + "\n".join(self._lines()) + "\n"
 
     def _lines(self) -> Iterator[str]:
@@ -71,7 +71,7 @@ def draft_catalogue(
     older: Older,
     defaults: Defaults,
 ) -> Draft:
-    """What is declared of all that was found; ``catalogue`` is what a person has declared already."""
+    """Return the draft for the inventories; ``catalogue`` is what a person has already declared."""
     typeless = [name for name, settings in catalogue.stores.items() if settings.kind in WITHOUT_TYPES]
     matching = match_copies(hub.secrets, stores, older, typeless)
     secrets = [secret for secret in hub.secrets if secret.path not in catalogue.secrets]
@@ -87,7 +87,7 @@ def draft_catalogue(
 
 
 def without_refused(draft: Draft, problems_of: Callable[[str], Sequence[Problem]]) -> tuple[Draft, Sequence[Problem]]:
-    """The draft with those entries commented out that the catalogue refuses, and what is wrong with it still."""
+    """Return the draft with refused entries commented out, and the remaining problems."""
     for _ in range(ROUNDS):
         problems = problems_of(draft.text())
         refused = {path: problem for problem in problems if (path := path_of(problem, draft.declared))}
@@ -104,7 +104,7 @@ def without_refused(draft: Draft, problems_of: Callable[[str], Sequence[Problem]
 
 
 def path_of(problem: Problem, entries: Sequence[DraftedSecret]) -> str:
-    """The entry that a problem is about; empty where it is about none of them."""
+    """Return the entry that a problem is about; empty where none matches."""
     named = [entry.path for entry in entries if f"{problem.where}.".startswith((f"secrets.{entry.path}.",))]
     indexed = [entry.path for entry in entries if problem.where.startswith(f"secrets.{entry.path}[")]
     return max((*named, *indexed), key=len, default="")

@@ -1,4 +1,4 @@
-"""A catalogue's text, with the reasons and questions as comments: what is not certain is commented out."""
+"""Write a catalogue's text with reasons and questions. Uncertain parts are commented out."""
 
 import json
 from collections import defaultdict
@@ -17,7 +17,7 @@ CLASSIFICATIONS: Final = ("public", "internal", "confidential", "restricted")
 
 @dataclass(frozen=True)
 class DraftedPlace:
-    """One copy as the catalogue says it; with a ``question`` it is commented out."""
+    """A copy in the catalogue's notation; commented out where it has a ``question``."""
 
     store: str
     name: str
@@ -28,7 +28,7 @@ class DraftedPlace:
     more: Mapping[str, str] = field(default_factory=dict)
 
     def lines(self) -> Iterator[str]:
-        """As a catalogue says it."""
+        """Yield the lines for the catalogue."""
         if self.question:
             yield self.asked
             if self.form:
@@ -38,11 +38,11 @@ class DraftedPlace:
 
     @property
     def asked(self) -> str:
-        """Its question, as a comment."""
+        """The question, as a comment."""
         return comment(f"# question: {self.store}:{self.name}: {self.question}")
 
     def entry(self, *, adopt: bool) -> str:
-        """The destination in one line."""
+        """Return the destination as one line."""
         parts = {"store": quoted(self.store), "name": quoted(self.name), **shape_of(self.form or Form()), **self.more}
         if adopt:
             parts["adopt"] = "true"
@@ -50,7 +50,7 @@ class DraftedPlace:
 
 
 def shape_of(form: Form) -> dict[str, str]:
-    """How a destination says what it is made of."""
+    """Return the keys that describe a copy's form in a destination."""
     if form.fields and all(name == own for name, own in form.fields):
         return {"fields": f"[{', '.join(quoted(own) for _, own in form.fields)}]"}
     if form.fields:
@@ -61,7 +61,7 @@ def shape_of(form: Form) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class DraftedSecret:
-    """One secret of the catalogue. With ``refused``, why it can't be declared, all of it is commented out."""
+    """A secret of the catalogue; commented out where ``refused`` is a reason against it."""
 
     path: str
     owner: str
@@ -72,7 +72,7 @@ class DraftedSecret:
     refused: str = ""
 
     def lines(self) -> Iterator[str]:
-        """As a catalogue says it."""
+        """Yield the lines for the catalogue."""
         body = [f"{quoted(self.path)}:", *(f"  {line}" for line in self._body())]
         if self.refused:
             yield f"# not declared: {comment(self.refused)}"
@@ -96,7 +96,7 @@ class DraftedSecret:
 
 
 def proposal_lines(proposal: Proposal) -> Iterator[str]:
-    """What is proposed, as comments: a person puts it in the place of the line above, or deletes it."""
+    """Yield a proposal as comments. A person applies it to the line above, or deletes it."""
     if not proposal.rotation:
         yield f"# manual: {comment(proposal.reason)}"
     else:
@@ -106,7 +106,7 @@ def proposal_lines(proposal: Proposal) -> Iterator[str]:
 
 
 def flow(data: Any) -> str:
-    """The data as YAML in one line."""
+    """Return the data as YAML in one line."""
     if isinstance(data, Mapping):
         return f"{{ {', '.join(f'{quoted(str(key))}: {flow(value)}' for key, value in data.items())} }}"
     if isinstance(data, list | tuple):
@@ -115,18 +115,18 @@ def flow(data: Any) -> str:
 
 
 def duration_or_text(text: str) -> str:
-    """A text as YAML; one that begins with a digit and holds a letter needs no quotes."""
+    """Return a text as YAML; a duration such as ``30d`` needs no quotes."""
     return text if text[:1].isdigit() and text[-1:].isalpha() and text.isalnum() and "e" not in text else quoted(text)
 
 
 def comment(text: str) -> str:
-    """The text as one line, without what would end a comment or steer a terminal."""
+    """Return the text as one line, without control characters."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in " ".join(text.split()))
 
 
 @dataclass(frozen=True)
 class Defaults:
-    """What stands in an entry where the hub's metadata says nothing of it."""
+    """The values for an entry where the hub's metadata has none."""
 
     owner: str
     classification: str = "confidential"
@@ -135,7 +135,7 @@ class Defaults:
 def draft_entries(
     secrets: Sequence[PathSecret], matching: Matching, proposals: Mapping[str, Proposal], defaults: Defaults
 ) -> list[DraftedSecret]:
-    """An entry for each secret, in the order of paths."""
+    """Return an entry for each secret, in the order of paths."""
     places: dict[str, list[DraftedPlace]] = defaultdict(list)
     for match in matching.matches:
         places[match.path].append(matched_place(match))
@@ -158,7 +158,7 @@ def draft_entries(
 
 
 def matched_place(match: Match) -> DraftedPlace:
-    """A copy that was found."""
+    """Return the place of a matched copy."""
     spelled = "; the first apply writes it with its keys sorted and without white space" if match.respelled else ""
     return DraftedPlace(
         match.stored.store, match.stored.name, match.form, adopt=not match.own, note=f"{match.why}{spelled}"
@@ -166,13 +166,13 @@ def matched_place(match: Match) -> DraftedPlace:
 
 
 def folders_of(path: str) -> Iterator[str]:
-    """The folders that a path is in."""
+    """Yield the folders above a path."""
     parts = path.split("/")
     yield from ("/".join(parts[:end]) for end in range(1, len(parts)))
 
 
 def refusal_of_path(path: str, folders: Iterable[str]) -> str:
-    """Why a path can't be declared; empty where it can."""
+    """Return why a path can't be declared; empty where it can."""
     if flaw := illegal_pattern(path):
         return f"{flaw[0]}. {flaw[1]}"
     if path in folders:
@@ -181,19 +181,19 @@ def refusal_of_path(path: str, folders: Iterable[str]) -> str:
 
 
 def custom_text(secret: PathSecret, name: str) -> str:
-    """What people have written beside the secret in the hub."""
+    """Return a printable value of the secret's custom metadata, or an empty text."""
     text = secret.custom.get(name, "").strip()
     return text if text.isprintable() else ""
 
 
 def classification(secret: PathSecret, defaults: Defaults) -> str:
-    """The one that its metadata says, else the one that was asked for."""
+    """Return the classification in the secret's metadata, else the default."""
     word = custom_text(secret, "classification").casefold()
     return word if word in CLASSIFICATIONS else defaults.classification
 
 
 def once_each(proposals: Mapping[str, Proposal]) -> dict[str, Proposal]:
-    """The same, where two that would take one account ask which of them it is."""
+    """Add a question to proposals that would take the same account."""
     claims: dict[str, list[str]] = defaultdict(list)
     for path, proposal in sorted(proposals.items()):
         for claim in claimed(proposal):
@@ -208,7 +208,7 @@ def once_each(proposals: Mapping[str, Proposal]) -> dict[str, Proposal]:
 
 
 def claimed(proposal: Proposal) -> list[str]:
-    """The accounts that a proposal would take."""
+    """Return the accounts that a proposal would take."""
     rotation = proposal.rotation
     if rotation.get("target") == "TARGET":
         return []
@@ -219,7 +219,7 @@ def claimed(proposal: Proposal) -> list[str]:
 def ending_lines(
     unread: Iterable[Unread], left_out: Iterable[Unread], questions: Iterable[CopyQuestion]
 ) -> Iterator[str]:
-    """What stands at the end of the file, as comments."""
+    """Yield the comments at the end of the file."""
     sections = (
         ("Could not be read, and may hold anything:", [f"{place.name}: {place.why}" for place in unread]),
         ("Not declared:", [f"{item.name}: {item.why}" for item in left_out]),

@@ -1,4 +1,4 @@
-"""Which keys of a manifest of External Secrets Operator are converted: every other one is listed.
+"""The keys of External Secrets Operator's manifests that are converted. All others are listed.
 
 Source: "API specification" of external-secrets.io, v1, v1beta1 and PushSecret v1alpha1.
 """
@@ -13,7 +13,7 @@ ANY: Final = "*"
 """Any value: the conversion reads it, or it has no effect on what is written."""
 
 Rule = str | frozenset[Any] | Mapping[str, Any] | list[Any]
-"""ANY, the values that are converted, the keys of a mapping, or what each entry of a list is."""
+"""ANY, the values that are converted, the keys of a mapping, or the rule for each entry of a list."""
 
 STORE_REF: Final[Rule] = {"name": ANY, "kind": ANY}
 _REMOTE: Final[Mapping[str, Rule]] = {
@@ -47,7 +47,7 @@ EXTERNAL_SECRET: Final[Rule] = {
     "data": [
         {
             "secretKey": ANY,
-            # The operator converts the names of an extract alone, so this has no effect here.
+            # The operator applies this only to the names of an extract, so it has no effect here.
             "remoteRef": {**_REMOTE, "property": ANY, "conversionStrategy": frozenset({"Default", "Unicode"})},
             "sourceRef": _SOURCE,
         }
@@ -77,11 +77,11 @@ PUSH_SECRET: Final[Rule] = {
 }
 
 VARIABLE: Final = re.compile(r"\$\{(?!\d+\})[^}]*\}")
-"""A variable of Flux; the numbers of a regular expression's groups are none."""
+"""A variable of Flux; the numbers of a regular expression's groups do not count."""
 
 
 def not_converted(data: Any, rule: Rule, where: str = "") -> Iterator[str]:
-    """Each key that has a value which no rule converts, as ``target.immutable: true``."""
+    """Yield each key with a value that no rule converts, such as ``target.immutable: true``."""
     if data is None or data == "" or rule == ANY:
         return
     if isinstance(rule, list):

@@ -1,4 +1,4 @@
-"""Stores of External Secrets Operator: which of them is the hub, and how the others are declared here.
+"""Stores of External Secrets Operator: recognise the hub, and declare the other stores.
 
 Source: "API specification" of external-secrets.io, v1: the providers vault, openBao, aws, azurekv, gcpsm, kubernetes.
 """
@@ -19,7 +19,7 @@ OWN_LOGIN: Final[Mapping[str, Rule]] = dict.fromkeys(
     ("auth", "authRef", "authSecretRef", "authType", "serviceAccountRef", "tenantId", "caBundle", "caProvider", "tls"),
     ANY,
 )
-"""How the operator logs in, and whom it trusts: Keyturn has a login of its own, so these are listed."""
+"""The operator's login and trust settings, which are only listed: Keyturn has its own login."""
 SETTINGS: Final[Mapping[str, Mapping[str, Rule]]] = {
     "vault": {
         "server": ANY,
@@ -51,7 +51,7 @@ SETTINGS: Final[Mapping[str, Mapping[str, Rule]]] = {
 
 @dataclass(frozen=True)
 class HubPlace:
-    """The hub as this machine names it, and its mounts besides the default one: their names by where they are."""
+    """The hub in this machine's settings; ``mounts`` are further mounts, names by path."""
 
     mount: str = "secret"
     address: str = ""
@@ -61,7 +61,7 @@ class HubPlace:
 
 @dataclass(frozen=True)
 class EsoStore:
-    """One SecretStore, or ClusterSecretStore; without a ``provider`` its manifest was not given."""
+    """A SecretStore or ClusterSecretStore; without ``provider``, its manifest was not given."""
 
     kind: str
     name: str
@@ -71,7 +71,7 @@ class EsoStore:
 
     @property
     def label(self) -> str:
-        """How it is named to people."""
+        """The name of the store for messages."""
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
 
     @property
@@ -81,7 +81,7 @@ class EsoStore:
 
     @property
     def problems(self) -> list[str]:
-        """What of its settings can't be said in a catalogue, and changes where or what is read or written."""
+        """Its settings that matter and that a catalogue can't express."""
         rule = {**SETTINGS.get(self.provider, {}), **OWN_LOGIN}
         return [f"{self.provider}.{key}" for key in not_converted(self.settings, rule)]
 
@@ -91,7 +91,7 @@ class EsoStore:
         return [key for key in self.settings if key in OWN_LOGIN and self.settings[key]]
 
     def mount_and_path(self, key: str, default: str) -> tuple[str, str]:
-        """Where a key is in the Vault, as the operator builds it from the store's path and the key."""
+        """Return the mount and path of a key, as the operator builds them."""
         path, mount = key.strip("/"), text_at(self.settings, "path").strip("/")
         if not mount and self.provider in VAULTS:
             mount, sign, inner = path.partition("/data/")
@@ -103,7 +103,7 @@ class EsoStore:
 
 
 def read_store(manifest: Json, namespace: str) -> EsoStore:
-    """A store as its manifest says."""
+    """Return the store in a manifest."""
     spec = manifest.get("spec")
     provider = spec.get("provider") if isinstance(spec, Mapping) else None
     pairs = list(provider.items()) if isinstance(provider, Mapping) else []
@@ -113,7 +113,7 @@ def read_store(manifest: Json, namespace: str) -> EsoStore:
 
 
 def insist_on_hub(store: EsoStore, hub: HubPlace, used: Sequence[EsoStore]) -> None:
-    """Raises NotConverted for a store that is another Vault than the hub; ``used`` are all that something reads."""
+    """Raises NotConverted for a store in another Vault than the hub; ``used`` are all read stores."""
     if store.problems:
         raise NotConverted(f"its {store.label} has {', '.join(store.problems)}, which is not converted")
     vaults = {other.vault for other in used if other.provider in VAULTS}
@@ -132,14 +132,14 @@ def insist_on_hub(store: EsoStore, hub: HubPlace, used: Sequence[EsoStore]) -> N
 
 
 def hub_lines(used: Sequence[EsoStore]) -> Iterator[str]:
-    """Which Vault the manifests read: the hub has to be that one."""
+    """Yield the Vaults that the manifests read. The hub must be that Vault."""
     for address, namespace in sorted({store.vault for store in used if store.provider in VAULTS}):
         names = sorted({store.name for store in used if store.vault == (address, namespace)})
         yield f"{', '.join(names)}: VAULT_ADDR={address}" + (f" VAULT_NAMESPACE={namespace}" if namespace else "")
 
 
 def declared_store(store: EsoStore) -> dict[str, Any]:
-    """A store that is pushed to as a catalogue declares it. Raises NotConverted."""
+    """Return the catalogue's declaration of a store that is pushed to. Raises NotConverted."""
     settings = store.settings
     if store.provider in VAULTS:
         raise NotConverted("it pushes to a Vault. Where that is the hub, bring the value in: keyturn import")

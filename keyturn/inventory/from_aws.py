@@ -1,4 +1,4 @@
-"""What AWS Secrets Manager says of the rotation of its secrets: ``describe-secret`` and ``list-secrets``, as JSON.
+"""Convert rotations of AWS Secrets Manager: ``describe-secret`` and ``list-secrets``, as JSON.
 
 Source: "Schedule expressions" and "Rotation function templates" in the user guide of AWS Secrets Manager.
 """
@@ -17,7 +17,7 @@ DAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
 
 def convert_aws(secret: Json, into: Conversion) -> None:
-    """One secret of AWS."""
+    """Convert one secret of AWS."""
     name, arn = text_at(secret, "Name"), text_at(secret, "ARN")
     if owner := text_at(secret, "OwningService"):
         into.leave_out(f"aws:{name}", f"{owner} manages it, and AWS rotates it by itself: leave it there")
@@ -39,7 +39,7 @@ def convert_aws(secret: Json, into: Conversion) -> None:
 
 
 def store_of(region: str, into: Conversion) -> str:
-    """The name of the store in this region: the first is ``aws``."""
+    """Return the name of the store in this region; the first is ``aws``."""
     if not region:
         return "aws"
     for name, settings in into.stores.items():
@@ -51,7 +51,7 @@ def store_of(region: str, into: Conversion) -> str:
 
 
 def proposal_of(function: str, rules: Any) -> Proposal:
-    """How the catalogue would say the same."""
+    """Return the equivalent rotation of the catalogue."""
     times, asks = times_of(rules if isinstance(rules, Mapping) else {})
     squeezed = function.casefold()
     if "multiuser" in squeezed or "multi-user" in squeezed:
@@ -74,7 +74,7 @@ def proposal_of(function: str, rules: Any) -> Proposal:
 
 
 def times_of(rules: Json) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """``interval`` or ``cron`` with a grace, and what is to be asked about them."""
+    """Return ``interval`` or ``cron`` with a grace period, and questions on them."""
     schedule = text_at(rules, "ScheduleExpression")
     if match := re.fullmatch(r"rate\((\d+) (hours?|days?)\)", schedule):
         return interval(int(match[1]), match[2][0]), ()
@@ -90,29 +90,29 @@ def times_of(rules: Json) -> tuple[dict[str, Any], tuple[str, ...]]:
 
 
 def interval(number: int, unit: str) -> dict[str, Any]:
-    """So often, with a grace that is shorter."""
+    """Return the interval, with a shorter grace period."""
     grace = "1d" if unit == "d" and number > 1 else "1h" if number > 1 or unit == "d" else "15m"
     return {"interval": f"{number}{unit}", "grace": grace}
 
 
 def cron_of(expression: str) -> str:
-    """AWS's six fields as the five of the catalogue; empty where they say what those can't."""
+    """Return AWS's six fields as the catalogue's five; empty where these can't express them."""
     fields = expression.split()
     if len(fields) != 6 or fields[5] != "*":
         return ""
     minute, hour, day, month, weekday, _ = (field.replace("?", "*").casefold() for field in fields)
     parts = [re.sub(r"^0/", "*/", part) for part in (minute, hour, day, month)]
-    # The digits of `2#1` (the first Monday) and `6L` (the last Friday) count the days as well.
+    # In `2#1` (the first Monday) and `6L` (the last Friday), the day's number also counts from 1.
     days = re.sub(r"(?<![#/\d])[1-7](?!\d)", _weekday, weekday)
     cron = " ".join([*parts, re.sub(r"(sun|mon|tue|wed|thu|fri|sat)l$", _last, days)])
     return "" if cron_flaw(cron) else cron
 
 
 def _last(match: re.Match[str]) -> str:
-    """The last of such days in a month, which cron counts from 0."""
+    """Return the last such weekday of a month, which cron counts from 0."""
     return f"{DAYS.index(match[1])}L"
 
 
 def _weekday(match: re.Match[str]) -> str:
-    """A day's number as its name: AWS counts from 1, Sunday."""
+    """Return a day's name from AWS's number, which counts from 1, Sunday."""
     return DAYS[int(match[0]) - 1]

@@ -1,4 +1,4 @@
-"""Manifests of External Secrets Operator: what is pulled into a cluster, and what is pushed from one.
+"""Convert manifests of External Secrets Operator: secrets pulled into a cluster, and secrets pushed from one.
 
 A manifest is converted whole or not at all. Source: "API specification" of external-secrets.io, v1 and v1beta1.
 """
@@ -37,9 +37,9 @@ BOOKKEEPING: Final = re.compile(
     r"(kubectl\.kubernetes\.io|argocd\.argoproj\.io|(meta\.)?helm\.sh|(kustomize|helm)\.toolkit\.fluxcd\.io"
     r"|(reconcile\.)?external-secrets\.io)/(?!secret-type).*|app\.kubernetes\.io/(instance|managed-by)|force-sync"
 )
-"""What other tools note beside a manifest: on a Secret without an owner, some of them would delete it."""
+"""Metadata of other tools. Some of them would delete a Secret without an owner that bears it."""
 GJSON: Final = re.compile(r"[#*?|@\\!{}\[\]()]")
-"""Signs by which the operator reads a property as more than a way through JSON."""
+"""Characters that make a property a query instead of a plain JSON path."""
 WHOLE_NAME: Final = ("(.*)", "(.+)", "^(.*)$", "^(.+)$")
 ADDED: Final = re.compile(r"([^$]*)\$(?:1(?!\w)|\{1\})([^$]*)")
 TRANSFORMED: Final = re.compile(r"\{\{-?\s*\.value\s*\|\s*(upper|lower)\s*-?\}\}")
@@ -48,7 +48,7 @@ EMPTY_DURATION: Final = re.compile(r"(0[a-z]*)+")
 
 @dataclass(frozen=True)
 class Whole:
-    """All fields of a path, under names with something ``before`` and ``after`` each, or in another ``case``."""
+    """All fields of a path, with ``before`` and ``after`` around each name, or in another ``case``."""
 
     path: str
     before: str = ""
@@ -56,7 +56,7 @@ class Whole:
     case: str = ""
 
     def value(self, key: str) -> KeyValue | None:
-        """The field that stands under a key; None where the names are others."""
+        """Return the field for a key, or None where the key has another form."""
         inner = key.removeprefix(self.before).removesuffix(self.after)
         fits = inner and f"{self.before}{inner}{self.after}" == key and not self.case
         return KeyValue(self.path, field=inner) if fits else None
@@ -64,13 +64,13 @@ class Whole:
 
 @dataclass(frozen=True)
 class SecretContent:
-    """What a Secret holds: named keys, and all fields of paths."""
+    """The content of a Secret: named keys, and all fields of whole paths."""
 
     keys: Mapping[str, KeyValue] = field(default_factory=dict)
     wholes: tuple[Whole, ...] = ()
 
     def lookup(self, key: str) -> KeyValue:
-        """What stands under one key. Raises NotConverted."""
+        """Return the value of one key. Raises NotConverted."""
         if key in self.keys:
             return self.keys[key]
         values = [value for whole in self.wholes if (value := whole.value(key))]
@@ -82,7 +82,7 @@ class SecretContent:
         return checked_value(values[0])
 
     def templated(self, template: Json) -> "SecretContent":
-        """The same after a template. Raises NotConverted."""
+        """Return the content after a template. Raises NotConverted."""
         data = template.get("data")
         if not isinstance(data, Mapping) or not data:
             return self
@@ -94,12 +94,12 @@ class SecretContent:
 
     @property
     def paths(self) -> list[str]:
-        """The paths that it is made of."""
+        """The paths that the content comes from."""
         named = (*(whole.path for whole in self.wholes), *(value.path for value in self.keys.values()))
         return list(dict.fromkeys(path for path in named if path))
 
     def copies(self) -> Iterator[tuple[str, Form, dict[str, str]]]:
-        """For each path how the copy is made, and what else a destination says of that. Raises NotConverted."""
+        """Yield each path, the form of its copy, and further destination keys. Raises NotConverted."""
         if self.wholes:
             if self.keys or len(self.wholes) > 1:
                 raise NotConverted("it has all keys of a path and others besides: name each key with data")
@@ -117,14 +117,14 @@ class SecretContent:
 
 
 def checked_value(value: KeyValue) -> KeyValue:
-    """The same, where the catalogue reads the name as the operator does. Raises NotConverted."""
+    """Return the value, if catalogue and operator read its name alike. Raises NotConverted."""
     if names_previous(value.field) or GJSON.search(value.field):
         raise NotConverted(f"the property {value.field} means something else in a catalogue")
     return value
 
 
 def shape_of_keys(keys: Mapping[str, KeyValue]) -> tuple[Form, dict[str, str]]:
-    """How a copy with these keys is made."""
+    """Return the form and the further keys of a copy with these keys."""
     fields = tuple((key, value.field) for key, value in keys.items() if value.field)
     texts = {key: value for key, value in keys.items() if not value.field}
     form = Form(Rank.FIELDS, fields) if fields else Form()
@@ -133,26 +133,26 @@ def shape_of_keys(keys: Mapping[str, KeyValue]) -> tuple[Form, dict[str, str]]:
 
 
 def template_text(value: KeyValue) -> str:
-    """A template as a catalogue says it."""
+    """Return a template in the catalogue's notation."""
     text = quoted(value.template)
     return f"{{ template: {text}, escape: {value.escape} }}" if value.escape else text
 
 
 @dataclass
 class Manifests:
-    """All of them, read before any is converted: they speak of each other."""
+    """All manifests, read before any is converted, because they refer to each other."""
 
     hub: HubPlace
     declared: Collection[str] = ()
-    """The stores that the catalogue declares already."""
+    """The stores that the catalogue already declares."""
     stores: dict[tuple[str, str, str], EsoStore] = field(default_factory=dict)
     pulled: list[Json] = field(default_factory=list)
     pushed: list[Json] = field(default_factory=list)
     made: dict[tuple[str, str], SecretContent | str] = field(default_factory=dict)
-    """What each Secret of a cluster holds, by namespace and name, or why that is not converted."""
+    """The content of each Secret by namespace and name, or why it is not converted."""
 
     def take(self, manifest: Json, into: Conversion) -> None:
-        """Keep one."""
+        """Keep one manifest for the conversion."""
         kind, name = text_at(manifest, "kind"), text_at(manifest, "metadata", "name")
         if kind in STORES:
             namespace = namespace_of(manifest) if kind == STORES[0] else ""
@@ -165,7 +165,7 @@ class Manifests:
             into.leave_out(f"{kind} {name}", "it is not converted: say by hand what it does")
 
     def convert(self, into: Conversion) -> None:
-        """All that was kept."""
+        """Convert all manifests that were kept."""
         for manifest in self.pulled:
             if reason := self._convert(manifest, EXTERNAL_SECRET, self._pull, into):
                 self.made[namespace_of(manifest), target_of(manifest)] = reason
@@ -176,7 +176,7 @@ class Manifests:
     def _convert(
         self, manifest: Json, rule: Rule, declare: Callable[[Json, Conversion], None], into: Conversion
     ) -> str:
-        """Declare what a manifest says, or list why that can't be said, and return it."""
+        """Declare a manifest, or list and return the reason why it can't be converted."""
         try:
             if problems := list(not_converted(spec_of(manifest), rule)):
                 raise NotConverted(f"{', '.join(problems)}: a catalogue has no such key")
@@ -189,19 +189,19 @@ class Manifests:
         return ""
 
     def _store(self, manifest: Json, ref: Any) -> EsoStore:
-        """The store that a manifest refers to."""
+        """Return the store that a manifest refers to."""
         kind, name = text_at(ref, "kind") or STORES[0], text_at(ref, "name")
         namespace = namespace_of(manifest) if kind == STORES[0] else ""
         return self.stores.get((kind, namespace, name)) or EsoStore(kind, name, namespace)
 
     @property
     def _read(self) -> list[EsoStore]:
-        """The Vaults that something is read from."""
+        """The Vaults that the manifests read from."""
         stores = [self._store(manifest, ref) for manifest in self.pulled for ref in store_refs(spec_of(manifest))]
         return [store for store in {store.label: store for store in stores}.values() if store.provider in VAULTS]
 
     def _pull(self, manifest: Json, into: Conversion) -> None:
-        """A Secret of a cluster that is kept as the hub has it. Raises NotConverted."""
+        """Declare a Secret of a cluster that follows the hub. Raises NotConverted."""
         spec, namespace, target = spec_of(manifest), namespace_of(manifest), target_of(manifest)
         content = self._content(manifest, into)
         template = spec.get("target", {}).get("template") or {} if isinstance(spec.get("target"), Mapping) else {}
@@ -223,7 +223,7 @@ class Manifests:
         self.made[namespace, target] = question or several or made
 
     def _content(self, manifest: Json, into: Conversion) -> SecretContent:
-        """What a manifest reads. Raises NotConverted."""
+        """Return the content that a manifest reads. Raises NotConverted."""
         spec = spec_of(manifest)
         keys, wholes = dict[str, KeyValue](), list[Whole]()
         for entry in mappings(spec.get("dataFrom")):
@@ -239,7 +239,7 @@ class Manifests:
         return SecretContent(keys, tuple(wholes))
 
     def _path(self, manifest: Json, entry: Json, key: str, into: Conversion) -> str:
-        """The path in the catalogue of what an entry reads, its mount declared. Raises NotConverted."""
+        """Return the catalogue path that an entry reads, and declare its mount. Raises NotConverted."""
         ref = entry.get("sourceRef") or {}
         store = self._store(manifest, ref.get("storeRef") or spec_of(manifest).get("secretStoreRef") or {})
         if store.provider not in (*VAULTS, ""):
@@ -252,13 +252,13 @@ class Manifests:
         return path if mount == self.hub.mount else f"{self._mount(mount, into)}:{path}"
 
     def _mount(self, mount: str, into: Conversion) -> str:
-        """The name of a mount in the catalogue, declared."""
+        """Declare a mount and return its name in the catalogue."""
         name = self.hub.mounts.get(mount) or re.sub(r"[^A-Za-z0-9]+", "-", mount)
         into.mounts[name] = {"mount": mount}
         return name
 
     def _push(self, manifest: Json, into: Conversion) -> None:
-        """What is pushed from a Secret of a cluster, which is the hub's from now on. Raises NotConverted."""
+        """Declare the copies pushed from a Secret, with the hub as their source. Raises NotConverted."""
         spec, namespace = spec_of(manifest), namespace_of(manifest)
         source = text_at(spec, "selector", "secret", "name")
         if not source:
@@ -282,7 +282,7 @@ class Manifests:
             into.secret(f"{namespace}/{source}").notes.append(note)
 
     def _pushed_to(self, manifest: Json, ref: Json, into: Conversion) -> tuple[str, str]:
-        """The store that a reference means, declared as its manifest says, and its kind. Raises NotConverted."""
+        """Declare the store of a reference, and return its name and kind. Raises NotConverted."""
         store = self._store(manifest, ref)
         if not store.provider or store.name in self.declared:
             return store.name, ""
@@ -297,33 +297,33 @@ class Manifests:
 
 
 def namespace_of(manifest: Json) -> str:
-    """The namespace of a manifest."""
+    """Return the namespace of a manifest."""
     return text_at(manifest, "metadata", "namespace") or "default"
 
 
 def label_of(manifest: Json) -> str:
-    """How a manifest is named to people."""
+    """Return the name of a manifest for messages."""
     return f"{text_at(manifest, 'kind')} {namespace_of(manifest)}/{text_at(manifest, 'metadata', 'name')}"
 
 
 def spec_of(manifest: Json) -> Json:
-    """What it asks for."""
+    """Return the spec, empty where it is not a mapping."""
     spec = manifest.get("spec")
     return spec if isinstance(spec, Mapping) else {}
 
 
 def target_of(manifest: Json) -> str:
-    """The Secret that an ExternalSecret makes."""
+    """Return the name of the Secret that an ExternalSecret makes."""
     return text_at(manifest, "spec", "target", "name") or text_at(manifest, "metadata", "name")
 
 
 def mappings(data: Any) -> list[Json]:
-    """The entries of a list."""
+    """Return the mappings in a list."""
     return [entry for entry in data if isinstance(entry, Mapping)] if isinstance(data, list) else []
 
 
 def store_refs(spec: Json) -> Iterator[Any]:
-    """The stores that an ExternalSecret refers to."""
+    """Yield the references to stores in an ExternalSecret."""
     entries = [*mappings(spec.get("data")), *mappings(spec.get("dataFrom"))]
     sources = [entry.get("sourceRef") for entry in entries]
     own = [source["storeRef"] for source in sources if isinstance(source, Mapping) and source.get("storeRef")]
@@ -333,9 +333,9 @@ def store_refs(spec: Json) -> Iterator[Any]:
 
 
 def unresolved(manifest: Json) -> str:
-    """A variable of Flux or Helm that is still to be filled in, such as ``${APP}``; empty where there is none.
+    """Return an unresolved Flux or Helm variable such as ``${APP}``, or an empty text.
 
-    What the API server has given back holds none: there it is part of a text.
+    Manifests from the API server contain none: there it is part of a text.
     """
     if text_at(manifest, "metadata", "uid"):
         return ""
@@ -349,7 +349,7 @@ def unresolved(manifest: Json) -> str:
 
 
 def rewritten(rewrite: Any) -> Whole:
-    """How the names of all fields are changed. Raises NotConverted."""
+    """Return how the names of all fields are changed. Raises NotConverted."""
     steps = mappings(rewrite)
     if not steps:
         return Whole("")
@@ -362,7 +362,7 @@ def rewritten(rewrite: Any) -> Whole:
 
 
 def destination_of(manifest: Json, template: Json, *, merged: bool) -> tuple[dict[str, str], str]:
-    """What a destination says besides its shape, and what it leaves out. Raises NotConverted."""
+    """Return further destination keys, and a note on what is left out. Raises NotConverted."""
     spec, more = spec_of(manifest), dict[str, str]()
     never_again = EMPTY_DURATION.fullmatch(str(spec.get("refreshInterval", "")))
     once = bool(never_again) or text_at(spec, "refreshPolicy") == "CreatedOnce"
@@ -388,7 +388,7 @@ def destination_of(manifest: Json, template: Json, *, merged: bool) -> tuple[dic
 
 
 def declare_places(places: Collection[tuple[str, DraftedPlace]], into: Conversion) -> None:
-    """All of them by their paths, or none. Raises NotConverted."""
+    """Declare all places at their paths, or none. Raises NotConverted."""
     for _, place in places:
         insist_on_destination(place)
     for path, place in places:
@@ -396,7 +396,7 @@ def declare_places(places: Collection[tuple[str, DraftedPlace]], into: Conversio
 
 
 def insist_on_destination(place: DraftedPlace) -> None:
-    """Raises NotConverted for what a catalogue refuses, such as an annotation of several lines."""
+    """Raises NotConverted for a place that the catalogue refuses, such as a multi-line annotation."""
     try:
         Destination.model_validate(yaml.safe_load(place.entry(adopt=False))[0])
     except ValidationError as error:
@@ -406,7 +406,7 @@ def insist_on_destination(place: DraftedPlace) -> None:
 
 
 def metadata_of(manifest: Json, template: Json) -> tuple[dict[str, dict[str, str]], list[str]]:
-    """The labels and annotations of the Secret as ``tags`` and ``annotations``, and those that are left out.
+    """Return the Secret's labels and annotations as ``tags`` and ``annotations``, and the labels left out.
 
     Without a template the operator takes them from the ExternalSecret. Raises NotConverted.
     """
@@ -424,7 +424,7 @@ def metadata_of(manifest: Json, template: Json) -> tuple[dict[str, dict[str, str
 
 
 def cluster_of(namespace: str, into: Conversion) -> str:
-    """The name of the store that is a namespace of the cluster, declared."""
+    """Declare a namespace of the cluster as a store, and return its name."""
     name = f"cluster-{namespace}"
     into.stores.setdefault(name, {"kind": "kubernetes", "namespace": namespace})
     return name
@@ -433,7 +433,7 @@ def cluster_of(namespace: str, into: Conversion) -> str:
 def pushed_copies(
     entries: list[Json], content: SecretContent, kind: str, spec: Json
 ) -> Iterator[tuple[str, str, Form, dict[str, str]]]:
-    """Each remote secret with the path that it is made of, and how. Raises NotConverted."""
+    """Yield each remote secret with its path, form and further keys. Raises NotConverted."""
     more = {"deletion": "delete"} if text_at(spec, "deletionPolicy") == "Delete" else {}
     once = text_at(spec, "updatePolicy") == "IfNotExists"
     for remote in dict.fromkeys(text_at(entry, "match", "remoteRef", "remoteKey") for entry in entries):
@@ -454,13 +454,13 @@ def pushed_copies(
 
 
 ADDS: Final = {True: {"update": "add-fields"}, False: {"merge": "true"}}
-"""Keys that are pushed into what is there: only where they are missing, or always. All other keys stay."""
+"""Keys to add to an existing secret: only where missing, or always."""
 
 
 def properties(
     remote: str, named: Mapping[str, str], content: SecretContent, kind: str, more: dict[str, str]
 ) -> Iterator[tuple[str, str, Form, dict[str, str]]]:
-    """A remote secret whose keys are pushed one by one. Raises NotConverted."""
+    """Yield the copies of a remote secret with single keys. Raises NotConverted."""
     if not all(named.values()):
         raise NotConverted(f"a key of {remote} gets a whole Secret")
     if kind != "kubernetes" and (inner := next((name for name in named if "." in name or GJSON.search(name)), "")):
@@ -472,7 +472,7 @@ def properties(
 
 
 def alone(content: SecretContent) -> list[tuple[str, Form, dict[str, str]]]:
-    """The copies of a whole Secret, of which there may be one. Raises NotConverted."""
+    """Return the copies of a whole Secret, at most one. Raises NotConverted."""
     copies = list(content.copies())
     if len(copies) > 1:
         raise NotConverted(f"it pushes a Secret that is made of {' and '.join(content.paths)}")
@@ -480,7 +480,7 @@ def alone(content: SecretContent) -> list[tuple[str, Form, dict[str, str]]]:
 
 
 def one_value(remote: str, value: KeyValue, more: dict[str, str]) -> tuple[str, str, Form, dict[str, str]]:
-    """A remote secret that is one value. Raises NotConverted."""
+    """Return the copy for a remote secret that is a single value. Raises NotConverted."""
     if not value.path:
         raise NotConverted(f"{remote} gets a text that holds nothing of the hub")
     if value.field:

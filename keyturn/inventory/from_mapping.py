@@ -1,4 +1,4 @@
-"""A ``sync_config``: which path is pushed to which stores, under which names."""
+"""Convert a ``sync_config``: the stores and names that each path is pushed to."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,34 +11,34 @@ from keyturn.inventory.drafting import DraftedPlace
 from keyturn.inventory.matching import Form, Rank
 
 SYNC_MAPPINGS: Final = "sync_mappings"
-"""What stands around entries with the hub's path under ``vault`` and a place under each store."""
+"""The key around entries with a path under ``vault`` and a place per store."""
 HUB: Final = "vault"
 PATHS: Final = ("path", "source", "vault_path", "secret")
-"""How a list's entries call the path."""
+"""The keys for the path in entries of a list."""
 PLACES: Final = ("destinations", "targets", "stores", "sync_to")
-"""How they call the places, where those do not stand beside it."""
+"""The keys for the places, where these are not next to the path."""
 WRAPPERS: Final = ("sync_config", "secrets", "mappings")
-"""What may stand around all of it."""
+"""Keys that may wrap the whole mapping."""
 REMEDY: Final = "Write {PATH: {STORE: NAME}}; docs/init.md shows every form"
 
 
 NAMES: Final = ("name", "secret_name", "secret_id", "secret", "id", "path", "parameter")
-"""How a place calls the remote secret."""
+"""The keys for the name of the remote secret in a place."""
 WHERE: Final[Mapping[str, tuple[str, str, tuple[str, ...]]]] = {
     "aws": ("aws-secrets-manager", "region", ("region",)),
     "ssm": ("aws-parameter-store", "region", ("region",)),
     "azure": ("azure-key-vault", "vault_url", ("vault_url", "url", "vault", "vault_name")),
     "gcp": ("gcp-secret-manager", "project", ("project", "project_id")),
 }
-"""The kind of each store, the setting that says where it is, and how a place calls that."""
+"""The kind of each store, its location setting, and a place's keys for that."""
 FIELD: Final = ("key", "field")
-"""How ``vault`` calls one field of the secret."""
+"""The keys for one field of the secret under ``vault``."""
 MEMBER: Final = ("key", "field", "property", "json_key")
-"""How a place calls the member of the JSON that it gets the value under."""
+"""The keys for the JSON member that receives the value in a place."""
 
 
 def convert_mapping(data: Json, mount: str, into: Conversion, file: str) -> None:
-    """One mapping of paths, or one entry of a list of them. Raises Invalid."""
+    """Convert a mapping of paths, or one entry of a list. Raises Invalid."""
     if SYNC_MAPPINGS in data:
         _convert_sync_mappings(data, mount, into, file)
         return
@@ -59,13 +59,13 @@ def convert_mapping(data: Json, mount: str, into: Conversion, file: str) -> None
 
 
 def _is_entry(data: Json) -> bool:
-    """Whether the hub's path stands under ``vault``, and places beside it."""
+    """Whether it has the hub's path under ``vault``."""
     source = data.get(HUB)
     return isinstance(source, str) or (isinstance(source, Mapping) and isinstance(source.get("path"), str))
 
 
 def _convert_sync_mappings(data: Json, mount: str, into: Conversion, file: str) -> None:
-    """All entries; what stands beside them for a store, such as its region, holds for each. Raises Invalid."""
+    """Convert all entries. Settings of a store next to them apply to each. Raises Invalid."""
     entries, beside = data[SYNC_MAPPINGS], {key: value for key, value in data.items() if key != SYNC_MAPPINGS}
     defaults = {key: value for key, value in beside.items() if key in WHERE and isinstance(value, Mapping)}
     for key in beside.keys() - defaults.keys():
@@ -78,7 +78,7 @@ def _convert_sync_mappings(data: Json, mount: str, into: Conversion, file: str) 
 
 
 def _convert_entry(data: Json, defaults: Mapping[str, Json], mount: str, into: Conversion, file: str) -> None:
-    """One entry: the hub's path under ``vault``, and a place, or several, under each store. Raises Invalid."""
+    """Convert one entry: a path under ``vault``, and places under each store. Raises Invalid."""
     source = data[HUB] if isinstance(data[HUB], Mapping) else {"path": data[HUB]}
     where = str(source.get("mount") or mount).strip("/")
     path = hub_path(str(source["path"]), where)
@@ -98,7 +98,7 @@ def _convert_entry(data: Json, defaults: Mapping[str, Json], mount: str, into: C
 
 
 def _sync_place(store: str, data: Any, source: Json, default: Json, into: Conversion, where: str) -> DraftedPlace:
-    """One place of an entry, its store declared where it says where that is. Raises Invalid."""
+    """Return one place, and declare its store where its location is given. Raises Invalid."""
     details = {**default, **(data if isinstance(data, Mapping) else {"name": data})}
     name = _first(details, NAMES)
     if not name:
@@ -123,17 +123,17 @@ def _sync_place(store: str, data: Any, source: Json, default: Json, into: Conver
 
 
 def _first(details: Json, words: Iterable[str]) -> str:
-    """The text under the first of these words that has one."""
+    """Return the first text under these keys, or an empty one."""
     return next((text for word in words if isinstance(text := details.get(word), str) and text), "")
 
 
 def _address(vault: str) -> str:
-    """The address of a Key Vault that may be named alone."""
+    """Return the address of a Key Vault, which may be given by name only."""
     return vault.rstrip("/") if "://" in vault else f"https://{vault}.vault.azure.net"
 
 
 def _declared_store(store: str, kind: str, setting: str, place: str, into: Conversion) -> str:
-    """The name of the store that is there, declared: another place is another store."""
+    """Declare the store and return its name. Another location is another store."""
     settings = {"kind": kind, setting: place}
     taken = into.stores.get(store, settings) != settings or into.declared.get(store, place) != place
     name = f"{store}-{re.sub('[^A-Za-z0-9]+', '-', place.partition('://')[2] or place)}" if taken else store
@@ -142,13 +142,13 @@ def _declared_store(store: str, kind: str, setting: str, place: str, into: Conve
 
 
 def _places_beside(data: Json, named: str) -> Any:
-    """The places of a list's entry: under a key of their own, or beside the path."""
+    """Return an entry's places: under their own key, or next to the path."""
     below = next((data[key] for key in PLACES if key in data), None)
     return below if below is not None else {key: value for key, value in data.items() if key != named}
 
 
 def places_of(data: Any, file: str, path: str) -> Iterator[DraftedPlace]:
-    """Every place of one path. Raises Invalid."""
+    """Yield every place of one path. Raises Invalid."""
     if isinstance(data, Mapping):
         for store, names in data.items():
             for name in names if isinstance(names, list) else [names]:
@@ -169,7 +169,7 @@ def places_of(data: Any, file: str, path: str) -> Iterator[DraftedPlace]:
 
 
 def place(store: str, data: Any, file: str, path: str) -> DraftedPlace:
-    """One place: a name, or a mapping with ``name`` and perhaps ``field`` or ``fields``. Raises Invalid."""
+    """Return a place: a name, or a mapping with ``name`` and optional ``field`` or ``fields``. Raises Invalid."""
     if isinstance(data, str) and data:
         return DraftedPlace(store.casefold(), data)
     details = _mapping(data, file, path)

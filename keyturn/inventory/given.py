@@ -1,4 +1,4 @@
-"""The places that a person has named, as files of the catalogue that is drafted."""
+"""Write the stores and targets that a person named as files of the catalogue."""
 
 import re
 import tempfile
@@ -15,9 +15,9 @@ from keyturn.inventory.directory import insist_on_no_problem, with_digest
 from keyturn.inventory.drafting import flow
 
 GIVEN_FILE: Final = "stores.yaml"
-"""Where a file that was named is copied to."""
+"""The name for the copy of a given file."""
 PLACES_FILE: Final = "places.yaml"
-"""Where what was named otherwise is written to."""
+"""The name of the file for places from other options."""
 
 SHORT: Final = {
     "aws": ("aws-secrets-manager", "region"),
@@ -26,7 +26,7 @@ SHORT: Final = {
     "gcp": ("gcp-secret-manager", "project"),
     "cluster": ("kubernetes", "namespace"),
 }
-"""Stores that one word tells: by their names, the kind, and what the word is."""
+"""Stores that one word defines: by name, the kind and the setting."""
 PORTS: Final = {"postgresql": 5432, "mysql": 3306}
 
 Places = dict[str, dict[str, dict[str, Any]]]
@@ -34,13 +34,13 @@ Places = dict[str, dict[str, dict[str, Any]]]
 
 
 def short_stores(words: Mapping[str, str]) -> Places:
-    """The stores that were told by one word each."""
+    """Return the stores that are defined by one word each."""
     made = {name: {"kind": SHORT[name][0], SHORT[name][1]: word} for name, word in words.items() if word}
     return {"stores": made} if made else {}
 
 
 def databases(kind: str, texts: Sequence[str]) -> Places:
-    """Targets, as ``NAME=HOST[:PORT]/DATABASE``. Raises Invalid."""
+    """Return targets from ``NAME=HOST[:PORT]/DATABASE``. Raises Invalid."""
     made = {}
     for text in texts:
         if not (match := re.fullmatch(r"([A-Za-z0-9_-]+)=(\[[^\]]+\]|[^:/@]+)(?::(\d+))?/([^/@]+)", text)):
@@ -53,7 +53,7 @@ def databases(kind: str, texts: Sequence[str]) -> Places:
 
 
 def mounts(texts: Sequence[str]) -> Places:
-    """Further KV mounts of the hub, as ``NAME=MOUNT``. Raises Invalid."""
+    """Return further KV mounts of the hub from ``NAME=MOUNT``. Raises Invalid."""
     made = {}
     for text in texts:
         name, sign, mount = text.partition("=")
@@ -65,7 +65,7 @@ def mounts(texts: Sequence[str]) -> Places:
 
 
 def places_to_declare(places: Places, declared: Catalogue) -> Places:
-    """Those stores and mounts among them that the catalogue does not declare."""
+    """Return the stores and mounts that the catalogue does not declare."""
     named = {"stores": {*declared.stores, *declared.groups}, "mounts": {*declared.mounts}}
     new = {
         section: {name: settings for name, settings in entries.items() if name not in named.get(section, ())}
@@ -75,7 +75,7 @@ def places_to_declare(places: Places, declared: Catalogue) -> Places:
 
 
 def merged_places(*several: Places) -> Places:
-    """All of them, section by section."""
+    """Return all places, merged by section."""
     sections = dict.fromkeys(section for places in several for section in places)
     return {
         section: {name: data for places in several for name, data in places.get(section, {}).items()}
@@ -84,9 +84,9 @@ def merged_places(*several: Places) -> Places:
 
 
 def given_texts(output: Path, file: Path | None, places: Places) -> dict[str, str]:
-    """The files that say where to look, by their names in ``output``. Raises Invalid, OSError.
+    """Return the files that declare where to look, by their names in ``output``. Raises Invalid, OSError.
 
-    A file that lies there already is left as it is.
+    A file that is already in ``output`` is not changed.
     """
     texts = {}
     if file is not None and file.resolve().parent != output.resolve():
@@ -101,14 +101,14 @@ def given_texts(output: Path, file: Path | None, places: Places) -> dict[str, st
 
 
 def section_lines(places: Places) -> Iterator[str]:
-    """Sections of a catalogue, an entry in each line."""
+    """Yield the lines of a catalogue's sections, one per entry."""
     for section, entries in places.items():
         yield f"{section}:"
         yield from (f"  {quoted(name)}: {flow(settings)}" for name, settings in entries.items())
 
 
 def declared_places(output: Path, texts: Mapping[str, str], drafted: str, env: Mapping[str, str]) -> Catalogue:
-    """What these files and those of ``output`` declare, but for the one that is ``drafted`` anew. Raises Invalid."""
+    """Return the declarations of these files and ``output``, without the file ``drafted``. Raises Invalid."""
     with tempfile.TemporaryDirectory() as made:
         copy = Path(made)
         for other in output.glob("*.yaml") if output.is_dir() else ():
@@ -119,5 +119,5 @@ def declared_places(output: Path, texts: Mapping[str, str], drafted: str, env: M
         if not any(copy.iterdir()):
             return Catalogue()
         insist_on_no_problem(output, find_problems(copy, env, signed=False))
-        # Found sound: what it still could not be is signed, which nobody could have done yet.
+        # It has no problems. It can't be signed yet, so the policy on signatures is skipped.
         return load_catalogue(copy, env, despite_policy=True)

@@ -1,4 +1,4 @@
-"""Templates of Go, as far as they are text and names: ``postgresql://{{ .user | toString }}@db``.
+"""Go templates that consist of text and names: ``postgresql://{{ .user | toString }}@db``.
 
 Functions, conditions and loops are refused. Source: the documentation of Go's package text/template.
 """
@@ -17,7 +17,7 @@ SPACE: Final = " \t\r\n"
 
 
 class NotConverted(ValueError):
-    """Something can't be said in a catalogue; the text says what."""
+    """Raised for what a catalogue can't express; the text is the reason."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class NamedText:
 
 
 def template_parts(template: str) -> Iterator[NamedText]:
-    """The parts of a template. Raises NotConverted."""
+    """Yield the parts of a template. Raises NotConverted."""
     end, trims = 0, False
     for action in ACTION.finditer(template):
         text = template[end : action.start()]
@@ -48,9 +48,9 @@ def template_parts(template: str) -> Iterator[NamedText]:
 
 @dataclass(frozen=True)
 class KeyValue:
-    """What one key of a Secret holds: a ``field`` of the secret at ``path``, or a ``template`` of its fields.
+    """The value of a Secret's key: a ``field`` of the secret at ``path``, or a ``template`` of its fields.
 
-    A text without any field has no ``path``.
+    A text without fields has no ``path``.
     """
 
     path: str = ""
@@ -60,7 +60,7 @@ class KeyValue:
 
 
 def converted_template(template: str, engine: str, lookup: Callable[[str], KeyValue]) -> KeyValue:
-    """The same as a catalogue says it; ``lookup`` says what a name holds. Raises NotConverted."""
+    """Return a template in the catalogue's notation; ``lookup`` resolves names. Raises NotConverted."""
     parts = list(template_parts(template))
     fields = [_looked_up(part, engine, lookup) for part in parts if part.name]
     paths = list(dict.fromkeys(value.path for value in fields))
@@ -91,7 +91,7 @@ def _quoting(parts: list[NamedText]) -> bool:
 
 
 def _escape(parts: list[NamedText], made: str) -> str:
-    """How the values are written, where that is not what the catalogue takes for granted. Raises NotConverted."""
+    """Return the escape of the values, where it is not the catalogue's default. Raises NotConverted."""
     named = [part for part in parts if part.name]
     if _quoting(parts) and not all("urlquery" in part.functions for part in named):
         raise NotConverted("one template has names with urlquery and names without, and a copy has one escape")
@@ -100,5 +100,5 @@ def _escape(parts: list[NamedText], made: str) -> str:
 
 
 def braced(text: str) -> str:
-    """The text as a template of the catalogue says it."""
+    """Return a text with its braces escaped for the catalogue."""
     return text.replace("{", "{{").replace("}", "}}")

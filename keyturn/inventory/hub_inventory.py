@@ -1,4 +1,4 @@
-"""What the hub holds: each path with digests of its fields, and what could not be read, by name."""
+"""The content of the hub: paths with digests of their fields, and unreadable places."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,9 +13,9 @@ from keyturn.rotation.state.context import side_by_side
 
 AT_ONCE: Final = 16
 MOST_PATHS: Final = 20_000
-"""Paths of one look at a hub."""
+"""Maximum number of paths in one inventory."""
 MOST_OLDER: Final = 10
-"""Versions before the newest that a copy is compared with."""
+"""The number of older versions that a copy is compared with."""
 
 MOUNTS: Final = "sys/internal/ui/mounts"
 NAMESPACES: Final = "sys/namespaces"
@@ -25,7 +25,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class PathSecret:
-    """A secret of the hub, told without its values; ``custom`` is its custom metadata."""
+    """A secret of the hub without its values; ``custom`` is its custom metadata."""
 
     path: str
     version: int
@@ -35,7 +35,7 @@ class PathSecret:
 
 @dataclass(frozen=True)
 class Unread:
-    """What could not be looked at, and why: it may be there."""
+    """A place that could not be read, and why. It may exist."""
 
     name: str
     why: str
@@ -43,9 +43,9 @@ class Unread:
 
 @dataclass(frozen=True)
 class HubInventory:
-    """All that was found. ``without_value`` are paths whose newest version is deleted or destroyed, and what it is.
+    """The content of a hub; ``without_value`` are paths whose newest version is deleted or destroyed.
 
-    ``beyond`` are mounts and namespaces of the hub that were not looked into, and what to do about each.
+    ``beyond`` are the hub's other mounts and namespaces, which were not read, with advice on each.
     """
 
     secrets: tuple[PathSecret, ...]
@@ -55,9 +55,9 @@ class HubInventory:
 
 
 def take_hub_inventory(hub: Hub, digests: Digests, below: Collection[str], say: Say) -> HubInventory:
-    """Every secret of the hub's mounts, or of the folders ``below``. Nothing is written.
+    """Return every secret in the hub's mounts, or in the folders ``below``. Writes nothing.
 
-    What can't be read is part of the answer. Raises what keeps anything from being read.
+    Places that can't be read are part of the result. Raises the error that prevents any reading.
     """
     beyond = list(look_beyond(hub))
     paths, unread = list_paths(hub, below)
@@ -74,14 +74,14 @@ def take_hub_inventory(hub: Hub, digests: Digests, below: Collection[str], say: 
 
 @dataclass(frozen=True)
 class _Without:
-    """A path of which there is no value: it was refused, or is gone."""
+    """A path without a value: it was refused, or is gone."""
 
     refused: Unread | None = None
     gone: Unread | None = None
 
 
 def list_paths(hub: Hub, below: Collection[str]) -> tuple[list[str], list[Unread]]:
-    """The paths of all secrets, folder by folder, and the folders that can't be listed. Raises where none can."""
+    """Return all paths, and the folders that can't be listed. Raises where none can."""
     paths, unread = list[str](), list[Unread]()
     roots = list(below) or ["", *(join(name, "") for name in hub.mounts)]
     folders = [(root if not root or root.endswith((":", "/")) else f"{root}/") for root in roots]
@@ -106,7 +106,7 @@ def list_paths(hub: Hub, below: Collection[str]) -> tuple[list[str], list[Unread
 
 
 def read_path(hub: Hub, digests: Digests, path: str) -> "PathSecret | _Without":
-    """One secret, with its values seen once and forgotten."""
+    """Return one secret, keeping only digests of its values."""
     try:
         if (current := hub.read(path)) is not None:
             return PathSecret(path, current.version, digests.held(current.fields), current.custom)
@@ -119,11 +119,11 @@ def read_path(hub: Hub, digests: Digests, path: str) -> "PathSecret | _Without":
 
 
 def older_versions(hub: Hub, digests: Digests, path: str) -> Iterator[tuple[int, Held]]:
-    """The versions before the newest that can be read, the newest of them first."""
+    """Yield the readable versions before the newest, in descending order."""
     try:
         info = hub.describe(path)
     except KeyturnError:
-        return  # whatever it was, it is told as unknown
+        return  # the comparison then finds no older version
     earlier = info.versions[:-1] if info else ()
     readable = [v.version for v in earlier if v.state is VersionState.READABLE]
     for version in readable[: -MOST_OLDER - 1 : -1]:
@@ -136,9 +136,9 @@ def older_versions(hub: Hub, digests: Digests, path: str) -> Iterator[tuple[int,
 
 
 def look_beyond(hub: Hub) -> Iterator[Unread]:
-    """The KV mounts and namespaces of the hub that are not looked into. Raises Invalid where the mount is none of v2.
+    """Yield the hub's KV mounts and namespaces that are not read. Raises Invalid for a mount that is not KV v2.
 
-    One that is not there, or is KV v1, would answer as an empty one does.
+    A missing mount, or one of KV v1, would answer like an empty one.
     """
     mounts = {hub.mount.strip("/"), hub.state_mount.strip("/"), *(path.strip("/") for path in hub.mounts.values())}
     present = _mounts(hub)

@@ -1,8 +1,8 @@
-"""Which secret of a store is a copy of which path, told by what both hold; names alone decide nothing.
+"""Find the path that a secret of a store is a copy of, by its values. Names alone decide nothing.
 
-A value that nobody comes upon twice is enough. One that is plain has to be the whole of a secret with several fields,
-or to stand at one path and under one name that speaks of it; what everybody writes (``changeme``, ``true``) tells
-nothing. Whatever fits two paths is a question.
+A value that can't occur twice by accident is enough. A plain value must be the whole of a secret with several fields,
+or occur at one path and under one matching name. Common values (``changeme``, ``true``) count for nothing. A copy that
+fits two paths becomes a question.
 """
 
 from collections import Counter, defaultdict
@@ -19,19 +19,19 @@ from keyturn.inventory.store_inventory import StoredSecret, StoreInventory
 from keyturn.inventory.values import Held, Strength, Value
 
 MANY: Final = 50
-"""A value that so many paths hold tells none of them from the others, and is not looked at one by one."""
+"""Paths beyond which a common value is not compared, because it identifies none of them."""
 NAMED: Final = 5
-"""Paths that a question names."""
+"""Maximum number of paths that a question names."""
 
 UNCLAIMED: Final = ("", "default")
-"""The catalogues in the marks of copies that any catalogue without an id may go on with."""
+"""Catalogue ids in a copy's marks that any catalogue may take over."""
 
 Older = Callable[[str], Iterable[tuple[int, Held]]]
 """The versions of a path before its newest."""
 
 
 class Rank(IntEnum):
-    """How much of a secret a copy is: what is more goes before what is less."""
+    """How much of a secret a copy holds. A higher rank is preferred."""
 
     FIELD = 1
     FIELDS = 2
@@ -40,9 +40,9 @@ class Rank(IntEnum):
 
 @dataclass(frozen=True)
 class Form:
-    """How a copy is made of its secret: ``fields`` are names in the copy and those of the secret's own fields.
+    """How a copy is made: ``fields`` pairs names in the copy with fields of the secret.
 
-    Without ``fields`` and ``field`` it is the whole secret.
+    Without ``fields`` and ``field`` the copy is the whole secret.
     """
 
     rank: Rank = Rank.WHOLE
@@ -53,7 +53,7 @@ class Form:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A path that a copy may be of, and how much what is equal tells; ``count`` is of the values that are equal."""
+    """A possible source of a copy; ``count`` is the number of equal values."""
 
     path: str
     form: Form
@@ -63,7 +63,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Match:
-    """A copy of a path. ``own`` says that Keyturn has made it; ``respelled`` that the next write spells it anew."""
+    """A copy of a path; ``own`` means that Keyturn wrote it."""
 
     path: str
     stored: StoredSecret
@@ -73,13 +73,13 @@ class Match:
 
     @property
     def respelled(self) -> bool:
-        """Whether it is the same JSON object with other white space, or its keys in another order."""
+        """Whether the next write changes only white space or key order."""
         return self.form.rank is not Rank.FIELD and not self.stored.canonical
 
 
 @dataclass(frozen=True)
 class CopyQuestion:
-    """What a person has to tell of something in a store; ``path`` is the secret that it is about, if it is of one."""
+    """A question on a secret of a store; ``path`` is its likely source, if known."""
 
     store: str
     name: str
@@ -90,7 +90,7 @@ class CopyQuestion:
 
 @dataclass(frozen=True)
 class Matching:
-    """All of it; ``unmatched`` are the labels of what has nothing in common with the hub."""
+    """The result; ``unmatched`` are the secrets that share nothing with the hub."""
 
     matches: tuple[Match, ...]
     questions: tuple[CopyQuestion, ...]
@@ -103,7 +103,7 @@ def match_copies(
     older: Older,
     typeless: Collection[str] = (),
 ) -> Matching:
-    """What each secret of the stores is a copy of. ``typeless`` are stores that keep every value as a text."""
+    """Match each secret of the stores to its source. ``typeless`` stores keep values as texts."""
     index = Index(secrets, older)
     matches, questions, unmatched = list[Match](), list[CopyQuestion](), list[str]()
     for inventory in inventories:
@@ -127,7 +127,7 @@ def match_copies(
 
 
 def digests_of(stored: StoredSecret) -> set[str]:
-    """By what other secrets of its store may be the same."""
+    """Return the digests by which secrets of one store are compared."""
     return {stored.text, *([stored.held.whole] if stored.held else [])}
 
 
@@ -149,7 +149,7 @@ class Index:
                 self._encoded[value.encoded].append((path, name))
 
     def judge(self, stored: StoredSecret, counts: Mapping[str, int], *, loose: bool) -> Match | CopyQuestion | None:
-        """What it is: a copy, a question, or nothing that the hub knows of."""
+        """Return a match, a question, or None where the hub has nothing like it."""
         if stored.source:
             return self._marked(stored, loose=loose)
         candidates = [*self._candidates(stored, loose=loose)]
@@ -162,7 +162,7 @@ class Index:
         )
 
     def _marked(self, stored: StoredSecret, *, loose: bool) -> Match | CopyQuestion:
-        """A copy that Keyturn has made."""
+        """Judge a copy that bears Keyturn's marks."""
         if stored.source not in self.secrets:
             text = f"it bears Keyturn's marks of {stored.source}, of which nothing was read here"
             return CopyQuestion(stored.store, stored.name, text)
@@ -174,7 +174,7 @@ class Index:
         return Match(stored.source, stored, form, "it bears Keyturn's marks of this secret", own=True)
 
     def _candidates(self, stored: StoredSecret, *, loose: bool) -> Iterator[Candidate]:
-        """Every path that holds all of what the copy does."""
+        """Yield every path that holds all values of the copy."""
         if stored.held:
             for path in self._whole.get(stored.held.whole, ()):
                 held = self.secrets[path].held
@@ -188,7 +188,7 @@ class Index:
             yield Candidate(path, Form(Rank.FIELD, field=name, encoded=True), strength)
 
     def _mapped(self, stored: StoredSecret, copy: Held, *, loose: bool) -> Iterator[Candidate]:
-        """The paths whose fields the members of a JSON object are, under whatever names."""
+        """Yield the paths whose fields cover all members of a JSON object, under any names."""
         for path in self._sharing(copy):
             held = self.secrets[path].held
             pairs = {name: equal_field(name, value, held, loose=loose) for name, value in copy.fields.items()}
@@ -198,13 +198,13 @@ class Index:
                 yield Candidate(path, Form(Rank.FIELDS, fields), copy.strength, len(fields))
 
     def _sharing(self, copy: Held) -> list[str]:
-        """The paths that hold a value of a JSON object which tells something."""
+        """Return the paths that share a significant value with a JSON object."""
         telling = (value for value in copy.fields.values() if value.strength > Strength.COMMON)
         places = (self._texts.get(value.text, ()) for value in telling)
         return sorted({path for several in places if len(several) <= MANY for path, _ in several})
 
     def _strong(self, stored: StoredSecret, candidates: Sequence[Candidate]) -> Match | CopyQuestion | None:
-        """What a value tells that nobody comes upon twice."""
+        """Judge by values that can't occur twice by accident."""
         strong = [candidate for candidate in candidates if candidate.strength is Strength.STRONG]
         return self._best(stored, strong, "it holds the same value")
 
@@ -229,14 +229,14 @@ class Index:
         return Match(paths[0], stored, forms[0], why)
 
     def _agreed(self, name: str, paths: Collection[str]) -> str:
-        """The one of these paths that a name speaks of; empty where it does of none, or of several."""
+        """Return the one path that matches a name; empty where none or several do."""
         agreeing = self.names.paths(name) & set(paths)
         return next(iter(agreeing)) if len(agreeing) == 1 else ""
 
     def _plain(
         self, stored: StoredSecret, candidates: Sequence[Candidate], counts: Mapping[str, int]
     ) -> Match | CopyQuestion | None:
-        """What plain values tell: only of a secret, and of a name in the store, that no other shares them with."""
+        """Judge by plain values, which count only where unique in the hub and the store."""
         plain = [candidate for candidate in candidates if candidate.strength is Strength.PLAIN]
         alone = all(counts[digest] == 1 for digest in digests_of(stored))
         if not plain:
@@ -257,7 +257,7 @@ class Index:
         return CopyQuestion(stored.store, stored.name, text, answer.path, answer.form)
 
     def _partial(self, stored: StoredSecret, candidates: Sequence[Candidate], *, loose: bool) -> CopyQuestion | None:
-        """What holds a part of a secret, and something else besides."""
+        """Judge a secret that holds a path's values and others."""
         near = self._texts.get(stored.trimmed, ()) if stored.strength is Strength.STRONG else ()
         if stored.trimmed != stored.text and near:
             path, name = near[0]
@@ -274,7 +274,7 @@ class Index:
         return None
 
     def _left_behind(self, stored: StoredSecret, *, loose: bool) -> CopyQuestion | None:
-        """What has the name of a secret, and another value: that of an older version, if one is found."""
+        """Judge a secret with a matching name and another value, and search older versions for it."""
         agreeing = sorted(self.names.paths(stored.name))
         if not agreeing or len(agreeing) > NAMED:
             return None
@@ -291,32 +291,32 @@ class Index:
         return CopyQuestion(stored.store, stored.name, text, agreeing[0])
 
     def _too_common(self, stored: StoredSecret, candidates: Sequence[Candidate]) -> CopyQuestion | None:
-        """What holds a value that many have."""
+        """Judge a secret whose value is too common."""
         paths, agreeing = sorted({candidate.path for candidate in candidates}), self.names.paths(stored.name)
         if not paths or (agreeing and agreeing.isdisjoint(paths)):
-            return None  # of one whose name speaks of another secret, it is told that it differs
+            return None  # if its name matches another path, "it differs" is reported instead
         text = f"it holds what {named_first(paths)} holds too, which tells nothing: everybody writes that"
         return CopyQuestion(stored.store, stored.name, text)
 
 
 def equal_field(name: str, value: Value, held: Held, *, loose: bool) -> str:
-    """The field that a member of a copy is: the one of its name, or the only one that fits; empty where none does."""
+    """Return the field of that name, or the only one that fits, or an empty text."""
     equal = [own for own, other in held.fields.items() if same(value, other, loose=loose)]
     if name in equal or not equal:
         return name if equal else ""
     fitting = [own for own in equal if squeezed(words_of(name)).endswith(squeezed(words_of(own)))]
-    # One `true` is another's by accident, unless the names agree.
+    # Equal common values such as `true` are accidental, unless the names agree.
     candidates = fitting if len(equal) > 1 or value.strength is Strength.COMMON else equal
     return candidates[0] if len(candidates) == 1 else ""
 
 
 def same(value: Value, other: Value, *, loose: bool) -> bool:
-    """Whether two values are one; ``loose`` is where a number can't be told from its text."""
+    """Whether two values are equal; ``loose`` accepts a number as equal to its text."""
     return value.typed == other.typed or (loose and value.text == other.text)
 
 
 def form_of(stored: StoredSecret, held: Held, *, loose: bool) -> Form | None:
-    """How a copy is made of a version; None where it is not."""
+    """Return how a copy is made of a version; None where it is not."""
     if stored.held and stored.held.whole in (held.whole, *([held.texts] if loose else [])):
         return Form()
     if stored.strength is Strength.COMMON:
@@ -329,6 +329,6 @@ def form_of(stored: StoredSecret, held: Held, *, loose: bool) -> Form | None:
 
 
 def named_first(names: Sequence[str]) -> str:
-    """The first of these names, and how many more there are."""
+    """Return the first of these names, and the number of further ones."""
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more

@@ -1,4 +1,4 @@
-"""Whether a store's name speaks of a path of the hub, whatever signs the store has put in the place of others."""
+"""Match a store's names to paths of the hub, regardless of separators."""
 
 import re
 from collections import defaultdict
@@ -9,24 +9,24 @@ from keyturn.inventory.hub_inventory import PathSecret
 
 
 def words_of(name: str) -> tuple[str, ...]:
-    """The words of a name in small letters, cut at signs, and where a capital follows a small letter."""
+    """Return the words of a name in lower case, split at separators and capitals."""
     cut = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
     return tuple(word.casefold() for word in re.split(r"[^A-Za-z0-9]+", cut) if word)
 
 
 def squeezed(words: Iterable[str]) -> str:
-    """The words without anything between them."""
+    """Return the words joined without separators."""
     return "".join(words)
 
 
 def endings(words: Sequence[str]) -> Iterator[str]:
-    """All of them, and the last ones from two on: folders before a name differ from store to store."""
+    """Yield all words, and their endings of two or more: folders differ between stores."""
     yield squeezed(words)
     yield from (squeezed(words[begin:]) for begin in range(1, len(words) - 1))
 
 
 class Names:
-    """Which secrets a name may speak of: of the whole, or of one of its fields."""
+    """The secrets that a name may refer to: a whole secret, or one of its fields."""
 
     def __init__(self, secrets: Iterable[PathSecret]) -> None:
         by_name: dict[str, set[str]] = defaultdict(set)
@@ -38,7 +38,7 @@ class Names:
         self._by_name: Mapping[str, set[str]] = by_name
 
     def paths(self, name: str) -> frozenset[str]:
-        """The paths that a store's name agrees with: those that all of it speaks of before those that a part does."""
+        """Return the paths that match a store's name, by the longest ending that matches any."""
         words = words_of(name)
         for ending in endings(words) if words else ():
             if fitting := self._by_name.get(ending):

@@ -1,6 +1,6 @@
-"""How a secret might be rotated, told by the names of its fields and by what the targets say: never decided here.
+"""Propose how to rotate a secret, by its field names and the targets' accounts.
 
-Each proposal is what could stand in the place of ``strategy: manual``, with its reason, and what is still to be said.
+Each proposal may replace ``strategy: manual``. It has a reason and its open questions. A person decides.
 """
 
 import re
@@ -14,7 +14,7 @@ from keyturn.inventory.hub_inventory import PathSecret
 INTERVAL: Final = {"interval": "30d", "grace": "1d"}
 DATABASES: Final = ("postgresql", "mysql")
 TURNS: Final = (("a", "b"), ("1", "2"), ("blue", "green"), ("one", "two"), ("", "clone"))
-"""How the names of two accounts that take turns end; the last is AWS's way."""
+"""The endings of two alternating accounts' names; the last pair is AWS's convention."""
 
 LOGIN: Final = frozenset({"username", "password"})
 USER_NAMES: Final = frozenset(
@@ -46,9 +46,9 @@ API_KEY: Final = re.compile(r"(.*_)?(api_?key|api_?token|access_?token|auth_?tok
 
 @dataclass(frozen=True)
 class Proposal:
-    """What could stand under ``rotation``, and why. Without ``rotation`` nothing is proposed.
+    """A proposal for ``rotation`` with its reason; empty for none.
 
-    ``questions`` are what nobody here can tell.
+    ``questions`` are for a person to answer.
     """
 
     reason: str
@@ -57,7 +57,7 @@ class Proposal:
 
 
 def propose(secret: PathSecret, targets: Sequence[TargetInventory]) -> Proposal:
-    """What is proposed for a secret: the first that fits."""
+    """Return the first proposal that fits a secret."""
     names = frozenset(name.casefold() for name in secret.held.fields)
     return next(made for rule in RULES if (made := rule(secret, names, targets)) is not None)
 
@@ -66,7 +66,7 @@ Rule = Callable[[PathSecret, frozenset[str], Sequence[TargetInventory]], Proposa
 
 
 def server_login(secret: PathSecret, names: frozenset[str], targets: Sequence[TargetInventory]) -> Proposal | None:
-    """A login of an account at a server."""
+    """Propose for the login of an account at a server."""
     if not (names & USER_NAMES and names & PASSWORD_NAMES):
         return None
     if not secret.held.fields.keys() >= LOGIN:
@@ -93,7 +93,7 @@ def server_login(secret: PathSecret, names: frozenset[str], targets: Sequence[Ta
 
 
 def named_hosts(secret: PathSecret) -> frozenset[str]:
-    """The digests of the hosts that the secret names."""
+    """Return the digests of the hosts that the secret names."""
     names = ("host", "hostname", "server")
     return frozenset(value.text for name, value in secret.held.fields.items() if name.casefold() in names)
 
@@ -101,7 +101,7 @@ def named_hosts(secret: PathSecret) -> frozenset[str]:
 def accounts_at(
     secret: PathSecret, targets: Iterable[TargetInventory]
 ) -> Iterator[tuple[TargetInventory, AccountSeen]]:
-    """The targets that have the account, those alone whose host the secret names, where it names one."""
+    """Yield the targets with the account, only those of the secret's host where it names one."""
     user = secret.held.fields["username"].text
     hosts = named_hosts(secret)
     having = [(target, target.accounts[user]) for target in targets if user in target.accounts]
@@ -110,7 +110,7 @@ def accounts_at(
 
 
 def account(target: TargetInventory, login: AccountSeen) -> Proposal:
-    """Two accounts in turn where the server has a second one, else the one."""
+    """Propose alternating accounts where there are two, else a single account."""
     name = login.name
     if (other := partner(name, target)) and (owners := sorted(login.groups & other.groups)):
         users = sorted((name, other.name))
@@ -138,7 +138,7 @@ def account(target: TargetInventory, login: AccountSeen) -> Proposal:
 
 
 def partner(name: str, target: TargetInventory) -> AccountSeen | None:
-    """The account that takes turns with this one, by their names."""
+    """Return the account that can alternate with this one, by their names."""
     by_name = {login.name: login for login in target.accounts.values()}
     for first, second in TURNS:
         for end, other in ((first, second), (second, first)):
@@ -157,7 +157,7 @@ def partner(name: str, target: TargetInventory) -> AccountSeen | None:
 
 
 def redis(secret: PathSecret, names: frozenset[str], targets: Sequence[TargetInventory]) -> Proposal | None:
-    """A login of Redis, where its server is a target."""
+    """Propose for a login of Redis whose server is a target."""
     hosts = {
         value.text for name, value in secret.held.fields.items() if name.casefold() in ("host", "hostname", "server")
     }
@@ -169,7 +169,7 @@ def redis(secret: PathSecret, names: frozenset[str], targets: Sequence[TargetInv
 
 
 def aws_key(_: PathSecret, names: frozenset[str], targets: Sequence[TargetInventory]) -> Proposal | None:
-    """An access key of an IAM user."""
+    """Propose for an access key of an IAM user."""
     if names >= AWS_KEY:
         rotation = {"strategy": "aws-iam-key", "target": target_of("aws-iam", targets), "user": "USER", **INTERVAL}
         return Proposal("its fields are those of an AWS access key", rotation, ("USER: which IAM user's key is it?",))
@@ -179,7 +179,7 @@ def aws_key(_: PathSecret, names: frozenset[str], targets: Sequence[TargetInvent
 
 
 def azure(_: PathSecret, names: frozenset[str], targets: Sequence[TargetInventory]) -> Proposal | None:
-    """A client secret of an application, or a key of a storage account."""
+    """Propose for an application's client secret, or a storage account's key."""
     if names >= AZURE_APP:
         target = target_of("microsoft-graph", targets)
         rotation = {"strategy": "azure-app-secret", "target": target, "application": "APPLICATION", **INTERVAL}
@@ -195,7 +195,7 @@ def azure(_: PathSecret, names: frozenset[str], targets: Sequence[TargetInventor
 
 
 def google(_: PathSecret, names: frozenset[str], targets: Sequence[TargetInventory]) -> Proposal | None:
-    """A key of a service account."""
+    """Propose for a key of a service account."""
     if GOOGLE in names:
         target = target_of("gcp-iam", targets)
         rotation = {"strategy": "gcp-service-account-key", "target": target, "service_account": "ADDRESS", **INTERVAL}
@@ -207,7 +207,7 @@ def google(_: PathSecret, names: frozenset[str], targets: Sequence[TargetInvento
 
 
 def signing(_: PathSecret, names: frozenset[str], __: Sequence[TargetInventory]) -> Proposal | None:
-    """A key that tokens are signed with."""
+    """Propose for a key that signs tokens."""
     if not names >= SIGNING:
         return None
     rotation = {"strategy": "signing-key", "key": "p-256", **INTERVAL}
@@ -215,7 +215,7 @@ def signing(_: PathSecret, names: frozenset[str], __: Sequence[TargetInventory])
 
 
 def certificate(_: PathSecret, names: frozenset[str], __: Sequence[TargetInventory]) -> Proposal | None:
-    """A certificate with its key."""
+    """Propose for a certificate with its key."""
     if not (names & CERTIFICATE_NAMES and names & KEY_NAMES):
         return None
     if not names >= CERTIFICATE:
@@ -226,7 +226,7 @@ def certificate(_: PathSecret, names: frozenset[str], __: Sequence[TargetInvento
 
 
 def ssh_key(_: PathSecret, names: frozenset[str], __: Sequence[TargetInventory]) -> Proposal | None:
-    """A key pair."""
+    """Ask about a key pair."""
     if "private_key" not in names and "ssh_private_key" not in names:
         return None
     asks = "which REST API has its public half? See docs/strategies/ssh-key.md"
@@ -234,7 +234,7 @@ def ssh_key(_: PathSecret, names: frozenset[str], __: Sequence[TargetInventory])
 
 
 def generated(secret: PathSecret, names: frozenset[str], __: Sequence[TargetInventory]) -> Proposal | None:
-    """Random values that nobody but the applications themselves know."""
+    """Propose for random values that only the applications know."""
     fields = sorted(name for name in secret.held.fields if OWN_RANDOM.fullmatch(name.casefold()))
     if not fields or len(fields) > 10 or not all(map(PLAIN_NAME.fullmatch, fields)):
         return None
@@ -251,7 +251,7 @@ PLAIN_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
 def api_key(secret: PathSecret, names: frozenset[str], __: Sequence[TargetInventory]) -> Proposal | None:
-    """A key that some service has issued."""
+    """Ask about a key that a service has issued."""
     fields = sorted(name for name in secret.held.fields if API_KEY.fullmatch(name.casefold()))
     if not fields:
         return None
@@ -260,7 +260,7 @@ def api_key(secret: PathSecret, names: frozenset[str], __: Sequence[TargetInvent
 
 
 def anything(_: PathSecret, __: frozenset[str], ___: Sequence[TargetInventory]) -> Proposal:
-    """What nothing is known of."""
+    """Propose nothing for unknown names."""
     return Proposal("the names of its fields tell no kind of credential")
 
 
@@ -277,17 +277,17 @@ RULES: Final[Sequence[Rule]] = (
     api_key,
     anything,
 )
-"""In this order."""
+"""The rules in order of preference."""
 
 RENAMED: Final = "can the applications take the names that the strategy writes?"
 
 
 def other_names(what: str, wanted: Collection[str]) -> str:
-    """Why nothing is proposed for what has other fields than a strategy writes."""
+    """Return why nothing is proposed where the field names differ."""
     return f"it looks like {what}, and the strategy for these writes {', '.join(sorted(wanted))}"
 
 
 def target_of(kind: str, targets: Sequence[TargetInventory]) -> str:
-    """The one target of a kind; ``TARGET`` where there is none, or there are several."""
+    """Return the only target of a kind, else ``TARGET``."""
     named = [target.name for target in targets if target.kind == kind]
     return named[0] if len(named) == 1 else "TARGET"

@@ -1,4 +1,4 @@
-"""What the stores hold: each secret with digests of its text, and what could not be read, by name."""
+"""The content of the stores: secrets with digests of their texts, and unreadable places."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,24 +19,24 @@ from keyturn.sync.pace import Pace
 T = TypeVar("T")
 
 MOST_NAMES: Final = 20_000
-"""Secrets of one store that are looked at."""
+"""Maximum number of secrets that are read from one store."""
 BATCH: Final = 50
-"""Secrets between two lines of progress; what an adapter asks for in one call is its own affair."""
+"""Secrets between two lines of progress. Adapters choose the size of a call."""
 ATTEMPTS: Final = 6
-"""So often is a call made that the service refuses for haste."""
+"""Maximum number of tries of a throttled call."""
 FAILURES: Final = 3
-"""So many batches in a row that get no answer end the look at a store."""
+"""Consecutive failed batches after which a store is skipped."""
 
 READ_NEVER: Final = "the store never gives a value back: nobody can tell whether it is a copy"
 
 
 @dataclass(frozen=True)
 class StoredSecret:
-    """One secret of a store, told without its value.
+    """A secret of a store without its value.
 
-    ``held`` are the members of a JSON object, None of any other text. ``canonical`` says that the text is what Keyturn
-    itself writes for that object. ``trimmed`` is the digest without white space around it. ``source`` is the path in
-    the marks of a copy that Keyturn has made, and ``catalogue`` whose it is.
+    ``held`` are the members of a JSON object, or None for any other text. ``canonical`` means that the text is what
+    Keyturn writes for that object. ``trimmed`` is the digest without surrounding white space. ``source`` and
+    ``catalogue`` are the path and the catalogue in the marks of a copy that Keyturn wrote.
     """
 
     store: str
@@ -51,13 +51,13 @@ class StoredSecret:
 
     @property
     def label(self) -> str:
-        """How it is named to people."""
+        """The name of the secret for messages."""
         return f"{self.store}:{self.name}"
 
 
 @dataclass(frozen=True)
 class StoreInventory:
-    """One store; ``names_alone`` are those of a store that gives no value back."""
+    """The content of a store; ``names_alone`` belong to a store that never returns values."""
 
     store: str
     secrets: tuple[StoredSecret, ...] = ()
@@ -68,7 +68,7 @@ class StoreInventory:
 def take_store_inventories(
     stores: Mapping[str, Store | KeyturnError], digests: Digests, say: Say
 ) -> list[StoreInventory]:
-    """Every store, side by side. One that can't be read is part of the answer, and stops no other."""
+    """Return the content of every store, read concurrently. Failures are part of the result."""
 
     def look(name: str) -> StoreInventory:
         store = stores[name]
@@ -87,7 +87,7 @@ def take_store_inventories(
 def take_store_inventory(
     name: str, store: Store, digests: Digests, say: Say, pace: Pace | None = None
 ) -> StoreInventory:
-    """One store, as fast as it bears. Raises what keeps it from being listed."""
+    """Return the content of one store, at its pace. Raises where it can't be listed."""
     pace = pace or Pace(None)
     listed = paced(pace, lambda: list(islice(store.list_all(), MOST_NAMES + 1)))
     unread = list[Unread]()
@@ -113,7 +113,7 @@ def take_store_inventory(
 
 
 def paced(pace: Pace, call: Callable[[], T]) -> T:
-    """What a call comes to, made again where the service asks for a slower pace. Raises the last refusal."""
+    """Return the result of a call, tried again while throttled. Raises the last refusal."""
     for _ in range(ATTEMPTS - 1):
         with pace.turn():
             try:
@@ -130,7 +130,7 @@ def paced(pace: Pace, call: Callable[[], T]) -> T:
 def _read_batch(
     name: str, store: Store, batch: Sequence[RemoteSecret], digests: Digests, pace: Pace
 ) -> tuple[list[StoredSecret], list[Unread], bool]:
-    """Their values, seen once and forgotten; what is refused; and whether the store answers."""
+    """Return the digests of a batch, the refused secrets, and whether the store answered."""
     try:
         texts = paced(pace, lambda: store.read_many([copy.name for copy in batch]))
     except TransientError as error:
@@ -148,7 +148,7 @@ NO_VALUE: Final = "it has no value that can be read: it is disabled, binary, del
 def _read_singly(
     name: str, store: Store, batch: Sequence[RemoteSecret], digests: Digests, pace: Pace
 ) -> tuple[list[StoredSecret], list[Unread]]:
-    """The same one by one, since one of them hinders all."""
+    """Read a batch one by one, because one secret can fail it."""
     read, unread = list[StoredSecret](), list[Unread]()
     for copy in batch:
         try:
@@ -160,7 +160,7 @@ def _read_singly(
 
 
 def stored(store: str, copy: RemoteSecret, text: Sensitive, digests: Digests) -> StoredSecret:
-    """What a copy holds, told without it."""
+    """Return a secret's digests, without its value."""
     fields, field = parse_fields(text)
     held = None if field else digests.held(fields)
     canonical = bool(field) or payload(fields) == text

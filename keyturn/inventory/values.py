@@ -1,7 +1,7 @@
-"""Values as they are compared with each other: by digests under a key that ends with the process, never by themselves.
+"""Compare values only by digests, under a key that ends with the process.
 
-Fingerprints of the hub are bound to a secret's path, and their key is made at first use. Here one value is looked for
-at every path and name, and nothing may be written: so the key is a random one that nobody keeps.
+The hub's fingerprints are bound to a secret's path, and their key is created at first use. This comparison looks for a
+value at every path and name, and must write nothing. Its key is therefore random and not stored.
 """
 
 import base64
@@ -22,40 +22,40 @@ _COMMON: Final = (
     " test tester testing todo true unknown user username welcome xxx xxxx yes 127.0.0.1"
 )
 COMMON: Final = frozenset(_COMMON.split())
-"""Texts that many secrets hold, in small letters."""
+"""Texts that many secrets hold, in lower case."""
 
 SHORTEST: Final = 6
-"""Characters below which a text tells nothing."""
+"""The length below which a text counts as common."""
 FEWEST_DIGITS: Final = 10
-"""Digits below which a number tells nothing: ports, years, counts."""
+"""The number of digits below which a number counts as common: ports, years, counts."""
 STRONG_LENGTH: Final = 16
 MIXED_LENGTH: Final = 12
-"""Characters of a text that has three kinds of them, to be strong."""
+"""The minimum length of a strong text with three kinds of characters."""
 DISTINCT: Final = 8
-"""Different characters of a strong text."""
+"""The minimum number of different characters in a strong text."""
 MOMENT: Final = re.compile(r"[0-9TZ:.,+ -]+")
-"""What dates and lists of numbers are made of."""
+"""The characters of dates and lists of numbers."""
 WORD: Final = re.compile(r"[A-Z]?[a-z]{1,15}([A-Z][a-z]{1,15}){0,3}\d{0,8}|[A-Z]*\d{0,8}|\d{1,4}[a-z]{0,4}")
-"""What names, hosts, addresses, settings and URLs are made of, between their signs."""
+"""The words in names, hosts, addresses, settings and URLs."""
 LONGEST_WORD: Final = 20
 SHORTEST_WORDS: Final = 3
-"""Characters of such a word at most, and of all words of a text on average at least."""
+"""Maximum length of such a word, and minimum average length of a text's words."""
 KINDS: Final = (re.compile("[a-z]"), re.compile("[A-Z]"), re.compile("[0-9]"), re.compile("[^A-Za-z0-9]"))
 
 
 class Strength(IntEnum):
-    """How much it tells that two places hold one value."""
+    """How strongly an equal value in two places suggests a copy."""
 
     COMMON = 0
-    """Nothing: empty, short, a truth value, a port, or what people write before they think of something."""
+    """No evidence: empty, short, a boolean, a port, or a common placeholder."""
     PLAIN = 1
-    """Little: a name, a host, an address."""
+    """Weak evidence: a name, a host, an address."""
     STRONG = 2
-    """That one is a copy of the other: nobody comes upon it twice."""
+    """Proof of a copy: such a value does not occur twice by accident."""
 
 
 def strength_of(text: Sensitive) -> Strength:
-    """How much it tells that two places hold this text."""
+    """Return how strongly two places with this text suggest a copy."""
     shown = text.reveal().strip()
     if len(shown) < SHORTEST or shown.casefold() in COMMON or len(set(shown)) < 3:
         return Strength.COMMON
@@ -68,7 +68,7 @@ def strength_of(text: Sensitive) -> Strength:
 
 
 def is_worded(text: str) -> bool:
-    """Whether a text is made of words and numbers, as what people write is."""
+    """Whether a text consists of words and numbers, like text written by people."""
     if MOMENT.fullmatch(text):
         return True
     words = [word for word in re.split(r"[^A-Za-z0-9]+", text) if word]
@@ -78,9 +78,10 @@ def is_worded(text: str) -> bool:
 
 @dataclass(frozen=True)
 class Value:
-    """One value, told without it.
+    """A value's digests.
 
-    ``text`` is the digest of its text, ``typed`` tells ``1`` from ``"1"`` besides, ``encoded`` is that of its base64.
+    ``text`` is the digest of its text, ``typed`` also distinguishes ``1`` from ``"1"``, and ``encoded`` is for its
+    base64.
     """
 
     text: str
@@ -91,9 +92,9 @@ class Value:
 
 @dataclass(frozen=True)
 class Held:
-    """Several values under their names, told without them.
+    """The digests of several values under their names.
 
-    ``whole`` is the digest of all of them as one object, ``texts`` the same where every value is its text.
+    ``whole`` is the digest of all values as one object. ``texts`` is the same with every value as a text.
     """
 
     fields: Mapping[str, Value]
@@ -102,24 +103,24 @@ class Held:
 
     @property
     def strength(self) -> Strength:
-        """That of the strongest of them."""
+        """The strength of the strongest value."""
         return max((value.strength for value in self.fields.values()), default=Strength.COMMON)
 
 
 @dataclass(frozen=True)
 class Digests:
-    """Makes them, under a key of this process."""
+    """Computes digests under a key of this process."""
 
     key: Sensitive = field(default_factory=lambda: Sensitive(secrets.token_hex(32)))
 
     def of_text(self, text: Sensitive) -> str:
-        """The digest of a text."""
-        # Half a character is no UTF-8, and may stand in JSON all the same.
+        """Return the digest of a text."""
+        # JSON may contain unpaired surrogates, which are not valid UTF-8.
         whole = Sensitive(text.reveal().encode(errors="backslashreplace").decode())
         return fingerprint(self.key, whole)
 
     def value(self, value: Any) -> Value:
-        """One value of a secret, of any JSON type."""
+        """Return the digests of one value, of any JSON type."""
         text = SecretFields({"": value})[""]
         kind = "text" if isinstance(value, str) else "json"
         typed = self.of_text(Sensitive(f"{kind}\0{text.reveal()}"))
@@ -128,7 +129,7 @@ class Digests:
         return Value(self.of_text(text), typed, self.of_text(encoded), strength)
 
     def held(self, fields: SecretFields) -> Held:
-        """All fields of a secret."""
+        """Return the digests of all fields of a secret."""
         texts = SecretFields({name: fields[name] for name in fields})
         values = {name: self.value(value) for name, value in fields.reveal().items()}
         return Held(values, self.of_text(payload(fields)), self.of_text(payload(texts)))

@@ -1,1 +1,1 @@
-"""Keys: managed keys in other engines, certificate authorities, and Keyturn's own keys and logins."""
+"""Managed keys in other engines, certificate authorities, and Keyturn's own keys and logins."""

@@ -1,4 +1,4 @@
-"""The authorities of the catalogue: what differs in the hub's PKI engines, and bringing it to what is declared."""
+"""Compare the hub's PKI engines with the catalogue's authorities, and apply the difference."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -10,23 +10,20 @@ from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.journal import record_action
 
 ROUNDS: Final = 5
-"""The most looks at one authority: for what is configured and a new issuer, for that to be put in force, and one more
-that finds nothing left; two spare.
-"""
+"""Maximum looks at one authority: issuer, promotion, a clean one, and two spare."""
 ACTION: Final = "pki"
-"""What the ledger calls a step."""
+"""The name of a step in the ledger."""
 
 
 def plan_pki(workspace: Workspace) -> list[PkiStep]:
-    """Every step of all authorities, those first that sign others; nothing is changed. Raises what hinders a look."""
+    """The steps of all authorities, signers first."""
     return [step for wanted in wanted_authorities(workspace.catalogue.pki) for step in _steps(workspace, wanted)]
 
 
 def apply_pki(workspace: Workspace, progress: Callable[[PkiStep], None]) -> list[PkiStep]:
-    """Do what differs, one step after the other, and tell each that is done; what waits or is blocked is left.
+    """Apply the steps in order and report each. Returns the waiting and blocked ones.
 
-    Each authority is looked at anew until nothing is left of it, so that what another run or a person does meanwhile is
-    noticed. Raises what keeps a step from being done: a later run goes on from there.
+    Reads each authority until no step is left, to notice concurrent changes.
     """
     every = wanted_authorities(workspace.catalogue.pki)
     return [left for wanted in every for left in apply_authority(workspace, wanted, progress)]
@@ -35,7 +32,7 @@ def apply_pki(workspace: Workspace, progress: Callable[[PkiStep], None]) -> list
 def apply_authority(
     workspace: Workspace, wanted: WantedAuthority, progress: Callable[[PkiStep], None]
 ) -> Sequence[PkiStep]:
-    """The same for one authority."""
+    """Apply the steps of one authority."""
     for _ in range(ROUNDS):
         steps = _steps(workspace, wanted)
         if not (doing := [step for step in steps if step.does]):

@@ -1,4 +1,4 @@
-"""Where the catalogue's authorities stand, told by what the hub shows to anybody, and their renewal once it is due."""
+"""The status of the catalogue's authorities, and their renewal when due."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,7 +27,7 @@ REMEDY: Final = "Run `keyturn pki apply` with a login that has the policy keytur
 
 
 class AuthorityStanding(StrEnum):
-    """Where an authority stands."""
+    """The state of an authority."""
 
     IN_FORCE = "in force"
     WAITING = "its successor waits"
@@ -37,7 +37,7 @@ class AuthorityStanding(StrEnum):
     ABSENT = "no issuer"
     DENIED = "absent, or not to be looked at"
     UNKNOWN = "unknown"
-    """Nobody could look."""
+    """It could not be read."""
 
 
 WELL: Final = (AuthorityStanding.IN_FORCE, AuthorityStanding.WAITING, AuthorityStanding.DUE)
@@ -45,9 +45,9 @@ WELL: Final = (AuthorityStanding.IN_FORCE, AuthorityStanding.WAITING, AuthorityS
 
 @dataclass(frozen=True)
 class AuthorityStatus:
-    """One authority, in names only. ``due_at`` is when its issuer is followed by another; None where nobody knows.
+    """The status of one authority, in names only. ``due_at`` is the known time of succession.
 
-    ``why`` says what is to be done, ``error`` why nobody could look; both mostly empty.
+    ``why`` explains what to do, ``error`` why it is unreadable.
     """
 
     name: str
@@ -60,16 +60,16 @@ class AuthorityStatus:
 
     @property
     def due(self) -> bool:
-        """Whether something is to be done or told."""
+        """Whether the authority requires work or a report."""
         return self.standing not in (AuthorityStanding.IN_FORCE, AuthorityStanding.WAITING)
 
     @property
     def alarm(self) -> str:
-        """Why a person has to look; mostly empty."""
+        """The reason for a person to act, or empty."""
         return "" if self.standing in WELL else self.error or self.why
 
     def to_data(self) -> dict[str, Any]:
-        """For scripts."""
+        """The status as JSON data."""
         issuer = self.issuer
         return {
             "name": self.name,
@@ -85,13 +85,13 @@ class AuthorityStatus:
 
 
 def authority_statuses(workspace: Workspace) -> list[AuthorityStatus]:
-    """Every authority of the catalogue, those first that sign others."""
+    """Every authority of the catalogue, signers first."""
     wanted = wanted_authorities(workspace.catalogue.pki)
     return side_by_side(lambda each: authority_status(workspace, each), wanted, AT_ONCE)
 
 
 def authority_status(workspace: Workspace, wanted: WantedAuthority) -> AuthorityStatus:
-    """One of them. Whatever keeps it from being looked at is part of the answer."""
+    """The status of one authority, with any error."""
     try:
         state = workspace.hub.pki(wanted.mount).published()
         signer = _signer(workspace, wanted)
@@ -108,7 +108,7 @@ def authority_status(workspace: Workspace, wanted: WantedAuthority) -> Authority
 def standing_of(
     wanted: WantedAuthority, issuer: Issuer | None, succession: Succession | None, now: datetime
 ) -> AuthorityStanding:
-    """Where it stands, once it was looked at."""
+    """The state of an authority that could be read."""
     if issuer is None:
         return AuthorityStanding.ABSENT
     if issuer.ends_at <= now:
@@ -125,7 +125,7 @@ def _signer(workspace: Workspace, wanted: WantedAuthority) -> PublishedIssuers |
 
 
 def due_authorities(workspace: Workspace, name: str | None = None, *, forced: bool = False) -> list[str]:
-    """The names of those of which something is to be done or told; of all, where it is ``forced``. Raises NotFound."""
+    """The names of the due authorities, or all if ``forced``. Raises NotFound."""
     if name is not None and name not in workspace.catalogue.pki:
         remedy = advice(name, workspace.catalogue.pki, "Declare it in the catalogue's section pki")
         raise NotFound("renew", name, "the catalogue has no authority of that name", remedy)
@@ -134,9 +134,9 @@ def due_authorities(workspace: Workspace, name: str | None = None, *, forced: bo
 
 
 def renew_authority(workspace: Workspace, name: str) -> KeyTurn:
-    """Bring one authority to what is declared, which renews it where it is due; a login that may not says so.
+    """Apply one authority's declaration, which renews it if due.
 
-    That is an error once it is late, or where there is no issuer. Raises what else hinders it.
+    A login without the right gets a blocked result, or Denied in case of an alarm.
     """
     wanted = next(each for each in wanted_authorities(workspace.catalogue.pki) if each.name == name)
     done: list[PkiStep] = []

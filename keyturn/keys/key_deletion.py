@@ -1,7 +1,6 @@
-"""The end of a managed key that nobody needs any more: its engine deletes it after a while, and it may stay until then.
+"""Schedule the deletion of an unused managed key in its engine, or cancel it.
 
-What it has encrypted is lost with it. So no schedule does this and no worker's rights are enough for it: a person does,
-with rights of their own at the engine.
+Everything that the key has encrypted is lost with it. So only a person with separate rights does this.
 """
 
 from datetime import datetime, timedelta
@@ -19,9 +18,9 @@ KEEP: Final = "keep key"
 
 
 def end_key(workspace: Workspace, name: str, window: timedelta) -> datetime:
-    """Let the engine delete it after ``window``, unless that is so already; when it will be gone.
+    """Schedule the deletion after ``window`` unless scheduled, and return its time.
 
-    Raises UnsupportedOperation for an engine that deletes at once or not at all, and what it refuses.
+    Raises UnsupportedOperation, and the engine's errors.
     """
     key = opened_key(workspace, name)
     ends, facts = _ending(key, name), key.describe()
@@ -34,9 +33,9 @@ def end_key(workspace: Workspace, name: str, window: timedelta) -> datetime:
 
 
 def keep_key(workspace: Workspace, name: str) -> bool:
-    """Take that back, so that it is used again; whether there was anything to take back.
+    """Cancel the deletion, and return whether there was one.
 
-    Raises Invalid for one that somebody has disabled, since nobody here has scheduled its end.
+    Raises Invalid for a disabled key.
     """
     key = opened_key(workspace, name)
     ends, facts = _ending(key, name), key.describe()

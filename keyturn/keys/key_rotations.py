@@ -1,7 +1,7 @@
-"""One rotation of a managed key: written down before its engine is asked, so that whoever dies is followed by the next.
+"""The rotation of a managed key, recorded before the engine is called so that another run can continue.
 
-Engines take no token: whoever asks twice gets two generations. So the generation before is noted in the hub, by
-compare-and-set, and once another one is in use the rotation is over, whoever has made it.
+Two requests to an engine make two generations. So the previous one is recorded by compare-and-set, and any other
+generation ends the rotation.
 """
 
 from collections.abc import Mapping
@@ -16,19 +16,18 @@ from keyturn.rotation.state.context import Workspace, alive
 from keyturn.rotation.state.journal import record_action
 
 MANAGED_KEYS: Final = "keys"
-"""Where the notes lie in Keyturn's own mount of the hub."""
+"""The folder of the notes in Keyturn's mount."""
 ROTATE: Final = "rotate key"
 SEE: Final = "see key rotated"
 LONGEST: Final = timedelta(days=1)
-"""How long an engine may take for what it was asked for: a person is told then."""
+"""How long an engine may take before an error is raised."""
 
 
 @dataclass(frozen=True)
 class KeyNote:
-    """What the hub has of one key: which generation was seen last, and the rotation that is open.
+    """The hub's note on one key: the last seen generation, and the open rotation.
 
-    ``place`` is the key that it is about: a catalogue may name another one since. ``before`` is the generation that is
-    to be replaced, empty where nothing is open; ``asked_at`` when its engine has taken the request.
+    ``before`` is the generation to replace, or empty. ``asked_at`` is when the engine accepted the request.
     """
 
     place: str
@@ -41,13 +40,13 @@ class KeyNote:
     age: float = 0.0
 
     def to_data(self) -> dict[str, Any]:
-        """As it lies in the hub."""
+        """The note as JSON data."""
         texts = {name: getattr(self, name) for name in ("place", "seen", "before", "reason", "holder")}
         return {**texts, "asked_at": self.asked_at.isoformat() if self.asked_at else ""}
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any], version: int, age: float) -> "KeyNote":
-        """What lies there. Raises ValueError, TypeError and KeyError for what nobody here has written."""
+        """Parse a note. Raises ValueError, TypeError or KeyError."""
         texts = {name: data[name] for name in ("place", "seen", "before", "reason", "holder", "asked_at")}
         if not all(isinstance(text, str) for text in texts.values()):
             raise ValueError("not all are texts")
@@ -56,7 +55,7 @@ class KeyNote:
 
 
 def load_note(workspace: Workspace, name: str, place: str) -> KeyNote:
-    """The note on a key; an empty one where there is none, or it is about another key. Raises Invalid."""
+    """The note on a key, empty if missing or about another. Raises Invalid."""
     state = workspace.hub.read_state(f"{MANAGED_KEYS}/{name}")
     if state is None:
         return KeyNote(place)
@@ -70,9 +69,9 @@ def load_note(workspace: Workspace, name: str, place: str) -> KeyNote:
 
 
 def turn_key(workspace: Workspace, name: str, key: ManagedKey, facts: KeyFacts, reason: str) -> list[str]:
-    """Go on with the rotation that is open, or begin one where there is a reason; what was done, in words.
+    """Continue the open rotation, or begin one for a ``reason``. Returns what was done.
 
-    Raises Locked where another process is at it, and what the engine refuses.
+    Raises Locked during another process's work.
     """
     note = load_note(workspace, name, key.name)
     if note.before and note.before != facts.generation:
@@ -87,7 +86,10 @@ def turn_key(workspace: Workspace, name: str, key: ManagedKey, facts: KeyFacts, 
 
 
 def resume_turn(workspace: Workspace, name: str, key: ManagedKey, note: KeyNote, facts: KeyFacts) -> list[str]:
-    """Go on where a run has ended. Raises Locked while it may still be at it, and Invalid where the engine is not."""
+    """Continue the rotation of another run.
+
+    Raises Locked while that run may be alive, Invalid if the engine is idle a day after the request.
+    """
     if note.asked_at is None:
         insist_on_dead_holder(workspace, name, note)
         return ask_engine(workspace, name, key, save_note(workspace, name, replace(note, holder=workspace.holder)))
@@ -100,7 +102,7 @@ def resume_turn(workspace: Workspace, name: str, key: ManagedKey, note: KeyNote,
 
 
 def ask_engine(workspace: Workspace, name: str, key: ManagedKey, note: KeyNote) -> list[str]:
-    """Ask the engine for a new generation, unless there is one by now; where it makes it at once, that is the end."""
+    """Request a new generation unless there is one."""
     with record_action(workspace, ROTATE, place=name, note=f"{note.reason}; {key.name}") as doing:
         facts = key.describe()
         if facts.generation == note.before and not facts.turning:
@@ -112,14 +114,14 @@ def ask_engine(workspace: Workspace, name: str, key: ManagedKey, note: KeyNote) 
         words = f"generation {facts.generation} is in use" if done else "its engine makes the next generation"
         doing.note = f"{note.reason}; {words}"
     if done:
-        # Whoever is faster here has seen the new generation, and notes the same.
+        # Another process that was faster has recorded the same generation.
         with suppress(Locked):
             save_note(workspace, name, closed(note, facts))
     return [words]
 
 
 def conclude(workspace: Workspace, name: str, note: KeyNote, facts: KeyFacts) -> list[str]:
-    """The rotation that was open is over: another generation is in use, so none is made besides."""
+    """Close the open rotation, because another generation is in use."""
     words = f"generation {facts.generation} is in use, {note.before} was: the rotation that was open is over"
     with record_action(workspace, ROTATE, place=name, note=words, changes=False):
         save_note(workspace, name, closed(note, facts))
@@ -127,7 +129,7 @@ def conclude(workspace: Workspace, name: str, note: KeyNote, facts: KeyFacts) ->
 
 
 def see(workspace: Workspace, name: str, note: KeyNote, facts: KeyFacts) -> tuple[list[str], KeyNote]:
-    """Note a generation that nobody here has made; what is said of it, nothing of the first that is seen at all."""
+    """Record an outside generation, and report any but the first."""
     if note.seen == facts.generation:
         return [], note
     if not note.seen:
@@ -138,12 +140,12 @@ def see(workspace: Workspace, name: str, note: KeyNote, facts: KeyFacts) -> tupl
 
 
 def closed(note: KeyNote, facts: KeyFacts) -> KeyNote:
-    """The note once nothing is open any more."""
+    """The note without an open rotation."""
     return KeyNote(note.place, seen=facts.generation, version=note.version)
 
 
 def save_note(workspace: Workspace, name: str, note: KeyNote) -> KeyNote:
-    """Write a note over the one that was read. Raises Locked where another process was faster."""
+    """Write a note over the version read. Raises Locked if it has changed."""
     try:
         version = workspace.hub.write_state(f"{MANAGED_KEYS}/{name}", note.to_data(), cas=note.version)
     except Conflict:
@@ -153,7 +155,7 @@ def save_note(workspace: Workspace, name: str, note: KeyNote) -> KeyNote:
 
 
 def insist_on_dead_holder(workspace: Workspace, name: str, note: KeyNote) -> None:
-    """Who has begun it has ended, or was not heard of for long. Raises Locked."""
+    """Raise Locked unless the holder is dead or silent for too long."""
     if note.holder == workspace.holder or (lives := alive(note.holder)) is False:
         return
     if lives or note.age < workspace.patience:
@@ -161,6 +163,6 @@ def insist_on_dead_holder(workspace: Workspace, name: str, note: KeyNote) -> Non
 
 
 def insist_on_holding(workspace: Workspace, name: str, note: KeyNote) -> None:
-    """Nobody has taken the rotation over meanwhile: read directly before the engine is asked. Raises Superseded."""
+    """Raise Superseded if another process has taken over."""
     if load_note(workspace, name, note.place).version != note.version:
         raise Superseded("rotate", name, "another process has taken the rotation over", "See `keyturn keys show`")

@@ -1,6 +1,6 @@
-"""What older generations of a managed key have made: encrypted anew where Keyturn knows of it, then put out of use.
+"""Rewrap the known ciphertexts of a managed key's old generations, then disable these.
 
-Nothing is noted of it: which generation has made a ciphertext stands in it, and how old each one is, its engine tells.
+A ciphertext names its generation, and the engine knows each one's age.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ RAISE: Final = "end generations of key"
 
 @dataclass(frozen=True)
 class OldCiphertexts:
-    """Fields of one secret that an older generation has encrypted; ``held_by`` says why they stay so, mostly empty."""
+    """One secret's fields under an older generation. ``held_by`` explains what prevents rewrapping."""
 
     path: str
     fields: tuple[str, ...] = ()
@@ -31,13 +31,13 @@ class OldCiphertexts:
 def find_old(
     workspace: Workspace, keeps: KeepsGenerations, paths: tuple[str, ...], newest: int
 ) -> list[OldCiphertexts]:
-    """The secrets of these that are to be encrypted anew, or of which nobody can tell."""
+    """The secrets to rewrap, and those not checked."""
     looks = (look_at_secret(workspace, keeps, path, newest) for path in paths)
     return [look for look in looks if look.fields or look.held_by]
 
 
 def look_at_secret(workspace: Workspace, keeps: KeepsGenerations, path: str, newest: int) -> OldCiphertexts:
-    """The fields of one secret that are old; what keeps it from being read is told of it."""
+    """The old fields of one secret, with any error."""
     try:
         current = workspace.hub.read(path)
         info = None if current else workspace.hub.describe(path)
@@ -50,14 +50,14 @@ def look_at_secret(workspace: Workspace, keeps: KeepsGenerations, path: str, new
 
 
 def old_fields(keeps: KeepsGenerations, fields: SecretFields, newest: int) -> Mapping[str, str]:
-    """The ciphertexts by older generations, by their fields."""
+    """The ciphertexts of older generations, by field."""
     texts = {field: fields[field].reveal() for field in fields}
     made_by = {field: keeps.generation_of(text) for field, text in texts.items()}
     return {field: texts[field] for field, number in made_by.items() if number is not None and number < newest}
 
 
 def rewrap_old(workspace: Workspace, name: str, keeps: KeepsGenerations, old: OldCiphertexts, newest: int) -> str:
-    """Write the secret with these fields encrypted anew; what was done. Raises Conflict, and what the hub refuses."""
+    """Rewrap these fields of the secret and describe it. Raises Conflict."""
     if old.held_by:
         raise Conflict("rewrap", old.path, old.held_by, "Bring it back, or take it out of `rewraps`")
     record = load_record(workspace, old.path)
@@ -75,7 +75,7 @@ def rewrap_old(workspace: Workspace, name: str, keeps: KeepsGenerations, old: Ol
 
 
 def floor_wanted(generations: Generations, grace: timedelta | None, now: datetime) -> int:
-    """The oldest generation that is to be of use: that one's successor has served for less than the grace."""
+    """The oldest usable generation, whose successor is in its grace period."""
     if grace is None:
         return generations.floor
     settled = [number for number, made_at in generations.made_at.items() if made_at + grace <= now]
@@ -83,7 +83,7 @@ def floor_wanted(generations: Generations, grace: timedelta | None, now: datetim
 
 
 def raise_floor(workspace: Workspace, name: str, keeps: KeepsGenerations, floor: int) -> str:
-    """Put what is older than ``floor`` out of use; what was done."""
+    """Disable the generations before ``floor``, and describe it."""
     words = f"generations before {floor} are out of use"
     with record_action(workspace, RAISE, place=name, note=words):
         keeps.raise_floor(floor)

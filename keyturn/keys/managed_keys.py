@@ -1,4 +1,4 @@
-"""The keys that the catalogue has managed: where each stands, and its next step."""
+"""The status and the next step of each managed key."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ AT_ONCE: Final = 8
 
 
 class KeyStanding(StrEnum):
-    """Where a managed key stands, each of them apart."""
+    """The state of a managed key."""
 
     IN_USE = "in use"
     TURNING = "being rotated"
@@ -39,15 +39,14 @@ class KeyStanding(StrEnum):
     DENIED = "may not be looked at"
     UNFIT = "can't be managed"
     UNKNOWN = "unknown"
-    """Nobody could look."""
+    """It could not be read."""
 
 
 @dataclass(frozen=True)
 class KeyStatus:
-    """One key, in names only.
+    """The status of one key, in names only.
 
-    ``due_at`` is when it is rotated next, None where nothing says so. ``left`` is what else is to be done, ``error``
-    what is wrong with it, or why nobody could look; both mostly empty.
+    ``due_at`` is the next rotation. ``left`` lists other work. ``error`` may mean that it is unreadable.
     """
 
     name: str
@@ -59,17 +58,17 @@ class KeyStatus:
     left: tuple[str, ...] = ()
     error: str = ""
     unseen: bool = False
-    """Whether a rotation of it is open, or its generation is another than was seen last."""
+    """Whether a rotation is open, or the generation is new."""
     code: str = ""
-    """That of the error, where nobody could look for one."""
+    """The error's code, if the key is unreadable."""
 
     def due(self, now: datetime) -> bool:
-        """Whether something is to be done, or to be told: one that nobody could look at is due, so that it is said."""
+        """Whether the key requires work or a report."""
         late = self.due_at is not None and self.due_at <= now
         return bool(late or self.left or self.error or self.unseen)
 
     def to_data(self) -> dict[str, Any]:
-        """For scripts."""
+        """The status as JSON data."""
         facts = self.facts
         return {
             "name": self.name,
@@ -89,13 +88,13 @@ class KeyStatus:
 
 
 def key_statuses(workspace: Workspace, name: str | None = None) -> list[KeyStatus]:
-    """Every managed key of the catalogue, or the one of that name, looked at side by side. Raises NotFound."""
+    """The status of every managed key, or of one. Raises NotFound."""
     names = sorted(workspace.catalogue.keys) if name is None else [name]
     return side_by_side(lambda key: key_status(workspace, key), names, AT_ONCE)
 
 
 def key_status(workspace: Workspace, name: str) -> KeyStatus:
-    """One key. Whatever keeps it from being looked at is part of the answer."""
+    """The status of one key, with any error."""
     settings = workspace.catalogue.key(name)
     try:
         key = opened_key(workspace, name)
@@ -117,7 +116,7 @@ WRONG: Final = {KeyCondition.DISABLED: KeyStanding.DISABLED, KeyCondition.ENDING
 def usable_status(
     workspace: Workspace, settings: KeySettings, key: ManagedKey, facts: KeyFacts, name: str
 ) -> KeyStatus:
-    """One that can be used: when it is due, and what else is to be done."""
+    """The status of a usable key."""
     left, error, note = tuple[str, ...](), "", KeyNote(key.name, seen=facts.generation)
     try:
         note = load_note(workspace, name, key.name)
@@ -141,7 +140,7 @@ def usable_status(
 
 
 def standing_of(error: KeyturnError) -> KeyStanding:
-    """What an error tells of a key that could not be looked at."""
+    """The state that an error implies."""
     kinds = {
         Missing: KeyStanding.DELETED,
         NotFound: KeyStanding.ABSENT,
@@ -152,12 +151,12 @@ def standing_of(error: KeyturnError) -> KeyStanding:
 
 
 def next_at(settings: KeySettings, facts: KeyFacts) -> datetime | None:
-    """When the generation in use is too old."""
+    """When the generation in use becomes too old."""
     return facts.made_at + settings.interval if facts.made_at and settings.interval else None
 
 
 def work_left(workspace: Workspace, settings: KeySettings, key: ManagedKey) -> list[str]:
-    """What is to be done besides a rotation, in words. Raises what keeps it from being looked at."""
+    """The work other than a rotation. Raises if unreadable."""
     left = list(key.differences())
     if keeps := capability(key, KeepsGenerations):
         generations = keeps.generations()
@@ -175,28 +174,28 @@ def rewrapped_by(settings: KeySettings) -> tuple[str, ...]:
 
 
 def grace_of(settings: KeySettings) -> timedelta | None:
-    """How long an older generation is of use."""
+    """How long an old generation stays usable."""
     grace: timedelta | None = getattr(settings, "grace", None)
     return grace
 
 
 def opened_key(workspace: Workspace, name: str) -> ManagedKey:
-    """The key's adapter. Raises Invalid where it can't be opened."""
+    """The key's adapter. Raises Invalid without one."""
     if workspace.open_key is None:
         raise Invalid("open", name, "this process opens no keys", "Use a worker, or the command line")
     return workspace.open_key(name)
 
 
 def due_keys(workspace: Workspace, name: str | None = None, *, forced: bool = False) -> list[str]:
-    """The names of those of which something is to be done or told; of all, where it is ``forced``."""
+    """The names of the due keys, or all if ``forced``."""
     statuses, now = key_statuses(workspace, name), workspace.hub_now()
     return [status.name for status in statuses if forced or status.due(now)]
 
 
 def rotate_key(workspace: Workspace, name: str, *, forced: bool = False) -> KeyTurn:
-    """The next steps of one key: its rotation where it is due or ``forced``, then all that is to follow.
+    """Take the next steps of one key: its rotation if due or ``forced``, then the follow-up work.
 
-    Safe to run again: each step first asks whether it is done. Raises what hinders it, once all else was tried.
+    Safe to run again. Raises the first error after trying all steps.
     """
     settings, key = workspace.catalogue.key(name), opened_key(workspace, name)
     facts = key.describe()
@@ -222,14 +221,14 @@ def rotate_key(workspace: Workspace, name: str, *, forced: bool = False) -> KeyT
 
 
 def with_done(error: KeyturnError, did: list[str]) -> KeyturnError:
-    """The error, with what was done all the same."""
+    """The error, with what was done in spite of it."""
     if did and isinstance(error, TerminalError):
         error.problem = f"{error.problem} (done all the same: {'; '.join(did)})"
     return error
 
 
 def reason_of(workspace: Workspace, settings: KeySettings, facts: KeyFacts, *, forced: bool) -> str:
-    """Why the key is rotated now; empty where it is not."""
+    """Why the key is rotated now, or empty."""
     if forced:
         return "somebody asked for it"
     at = next_at(settings, facts)
@@ -237,9 +236,9 @@ def reason_of(workspace: Workspace, settings: KeySettings, facts: KeyFacts, *, f
 
 
 def follow_up(workspace: Workspace, name: str, settings: KeySettings, keeps: KeepsGenerations) -> list[str]:
-    """Encrypt anew what is known to be old, then put old generations out of use; one secret's trouble stops no other.
+    """Rewrap old ciphertexts, then disable old generations.
 
-    Raises the first trouble: while there is any, no generation is put out of use.
+    Raises the first error after trying all ciphertexts, and then disables no generation.
     """
     generations = keeps.generations()
     did, failures = list[str](), list[KeyturnError]()
@@ -257,5 +256,5 @@ def follow_up(workspace: Workspace, name: str, settings: KeySettings, keeps: Kee
 def rotate_keys(
     workspace: Workspace, name: str | None = None, *, forced: bool = False
 ) -> dict[str, KeyTurn | KeyturnError]:
-    """The next steps of those that are due, one after the other; what one raises stops no other."""
+    """Take the next steps of the due keys. One failure stops no other."""
     return turn_each(due_keys(workspace, name, forced=forced), lambda key: rotate_key(workspace, key, forced=forced))

@@ -1,4 +1,4 @@
-"""Keyturn's own keys together: where each stands, and its next step."""
+"""The status and the next step of each of Keyturn's own keys."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,19 +17,19 @@ from keyturn.rotation.state.context import Workspace
 FINGERPRINTS: Final = "fingerprint-key"
 LEDGER: Final = "ledger-key"
 SIGNING_KEY: Final = "keyturn-ledger"
-"""The same as :data:`keyturn.ledger.naming.SIGNING_KEY`, which this can't import."""
+"""The same as :data:`keyturn.ledger.naming.SIGNING_KEY`, without an import."""
 TURN_LEDGER: Final = f"turn it: vault write -f transit/keys/{SIGNING_KEY}/rotate, or let the hub: auto_rotate_period"
 
 
 def own_keys(workspace: Workspace) -> list[OwnKey]:
-    """Every one that this login can see; what hinders a look is part of the answer."""
+    """Every own key that this login can see, with any errors."""
     consumers = sorted(workspace.catalogue.consumers)
     webhooks = (webhook_key(workspace, consumer) for consumer in consumers)
     return [*webhooks, fingerprint_key(workspace), *ledger_key(workspace), *own_login_keys(workspace)]
 
 
 def ledger_key(workspace: Workspace) -> list[OwnKey]:
-    """The key that signs the ledger, which the hub's engine turns, or a person; none where there is none to be seen."""
+    """The ledger's signing key, if visible."""
     what = "signs the ledger, where a notary is at work"
     try:
         made_at: datetime | None = getattr(workspace.hub.signer(SIGNING_KEY), "made_at", None)
@@ -44,7 +44,7 @@ def ledger_key(workspace: Workspace) -> list[OwnKey]:
 
 
 def fingerprint_key(workspace: Workspace) -> OwnKey:
-    """Where the key of the fingerprints stands: an open turn goes on at once, and one begins where a site says when."""
+    """The status of the fingerprint key. An open rotation is due."""
     what = "the key of all fingerprints"
     try:
         stands = standing(workspace)
@@ -57,7 +57,7 @@ def fingerprint_key(workspace: Workspace) -> OwnKey:
 
 
 def turn_fingerprints(workspace: Workspace, *, forced: bool = False) -> KeyTurn:
-    """The next step of the key of the fingerprints. Raises what keeps the hub from being asked."""
+    """Take the next step of the fingerprint key. Raises the hub's errors."""
     key = fingerprint_key(workspace)
     begins = forced or (key.state is KeyState.IN_USE and key.due(workspace.hub_now()))
     turned = turn_fingerprint_key(workspace, workspace.hub_now(), begin=begins)
@@ -67,9 +67,9 @@ def turn_fingerprints(workspace: Workspace, *, forced: bool = False) -> KeyTurn:
 
 
 def due_keys(workspace: Workspace, name: str | None = None, *, forced: bool = False) -> list[str]:
-    """The names of those whose next step is due; where it is ``forced``, of all, or of the one of that name.
+    """The names of the keys that are due, or with ``forced``, of all or of the one named.
 
-    One that nobody could look at is due: its turn says why. Raises NotFound for a name that is none.
+    Unreadable keys are due. Raises NotFound.
     """
     keys = own_keys(workspace)
     if name and name not in {key.name for key in keys}:
@@ -81,7 +81,7 @@ def due_keys(workspace: Workspace, name: str | None = None, *, forced: bool = Fa
 
 
 def turned_here(workspace: Workspace) -> dict[str, Callable[..., KeyTurn | None]]:
-    """What takes the next step of each that this process may replace, by its name; other logins replace their own."""
+    """The step functions of the keys replaceable by this process."""
     consumers = workspace.catalogue.consumers
     turns: dict[str, Callable[..., KeyTurn | None]] = {
         settings.signing_key: partial(turn_webhook_key, workspace, consumer) for consumer, settings in consumers.items()
@@ -93,12 +93,12 @@ def turned_here(workspace: Workspace) -> dict[str, Callable[..., KeyTurn | None]
 
 
 def turn_own_key(workspace: Workspace, name: str, *, forced: bool = False) -> KeyTurn:
-    """The next step of the one of that name. Raises what hinders it."""
+    """Take the next step of one key. Raises its error."""
     return turned_here(workspace)[name](forced=forced) or KeyTurn(name, "there is none any more")
 
 
 def turn_own_keys(
     workspace: Workspace, name: str | None = None, *, forced: bool = False
 ) -> dict[str, KeyTurn | KeyturnError]:
-    """The next step of those that are due, one after the other; what one raises stops no other."""
+    """Take the next step of the due keys. One failure stops no other."""
     return turn_each(due_keys(workspace, name, forced=forced), lambda key: turn_own_key(workspace, key, forced=forced))

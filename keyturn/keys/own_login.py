@@ -1,7 +1,7 @@
-"""Replacing the secret id that Keyturn logs in with, before the one in use ends.
+"""Replace the AppRole secret id of Keyturn's login before it expires.
 
-The new one is tried before it is written, and the old one works on until the next look: processes that have read it a
-moment ago log in with it still. Another one is ended only where the hub says that it was made for this place alone.
+The new one is tested before it is written. The old one stays valid for processes that have just read it. Another one is
+ended only if the hub records that it was made for this place.
 """
 
 import os
@@ -18,12 +18,12 @@ from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.journal import record_action
 
 SETTLE: Final = timedelta(minutes=10)
-"""How long the old one works on: a login with it, once begun, is over by then."""
+"""How long the old secret id stays valid."""
 ACTION: Final = "turn secret id"
 
 
 def own_principals(workspace: Workspace) -> frozenset[str]:
-    """What the hub's audit log calls Keyturn's logins: this one, and those of its roles by their names in the guide."""
+    """The names of Keyturn's logins in the hub's audit log."""
     principals = role_principals(os.environ)
     with suppress(KeyturnError):
         return principals | {workspace.hub.identity().name}
@@ -31,14 +31,14 @@ def own_principals(workspace: Workspace) -> frozenset[str]:
 
 
 def key_name(role: str) -> str:
-    """What a role's secret id is called among Keyturn's own keys."""
+    """The name of a role's secret id as an own key."""
     return f"secret-id/{role}"
 
 
 def own_login_keys(workspace: Workspace) -> list[OwnKey]:
-    """The secret id that is logged in with, and those of Keyturn's other logins as far as this one may see them.
+    """The visible secret ids of this login and of Keyturn's others.
 
-    None where the login is no AppRole's. What hinders a look is part of the answer.
+    Empty if the login is not an AppRole.
     """
     try:
         login = workspace.hub.own_login()
@@ -52,7 +52,7 @@ def own_login_keys(workspace: Workspace) -> list[OwnKey]:
 
 
 def own_login_key(workspace: Workspace, login: OwnLogin) -> OwnKey:
-    """Where the secret id that is logged in with stands."""
+    """The status of the secret id in use."""
     name, what = key_name(login.role), "logs this process in to the hub"
     try:
         if blocked := _cannot(workspace, login):
@@ -69,7 +69,7 @@ def own_login_key(workspace: Workspace, login: OwnLogin) -> OwnKey:
 
 
 def other_login(workspace: Workspace, login: OwnLogin, role: str) -> OwnKey | None:
-    """The newest secret id of another of Keyturn's logins; None where there is none, or this login may not look."""
+    """The newest visible secret id of another of Keyturn's logins."""
     try:
         listed = login.of_role(role)
     except (Denied, NotFound):
@@ -85,9 +85,9 @@ def other_login(workspace: Workspace, login: OwnLogin, role: str) -> OwnKey | No
 
 
 def turn_own_login(workspace: Workspace, *, forced: bool = False) -> KeyTurn | None:
-    """The next step of the secret id that is logged in with: safe to run again, and None where there is none.
+    """Take the next step of the secret id in use, if any. Safe to run again.
 
-    Raises what hinders a look, and Unrecorded before anything is changed.
+    Raises Unrecorded before any change.
     """
     login = workspace.hub.own_login()
     if login is None:
@@ -113,8 +113,10 @@ def turn_own_login(workspace: Workspace, *, forced: bool = False) -> KeyTurn | N
 
 
 def leftovers(current: SecretId, listed: Iterable[SecretId]) -> list[SecretId]:
-    """Those that were made for the same place and serve nobody any more: what ``current`` has replaced, and what a run
-    has left that died before it was written. One that nobody has claimed for a place may be anybody's."""
+    """The replaced or abandoned secret ids of the same place.
+
+    One without a recorded place is left out.
+    """
     return [
         other
         for other in listed
@@ -125,7 +127,7 @@ def leftovers(current: SecretId, listed: Iterable[SecretId]) -> list[SecretId]:
 
 
 def unclaimed(role: str, current: SecretId, listed: Iterable[SecretId]) -> str:
-    """Which others work of which nobody has said whose they are, and what to do; empty where there are none."""
+    """A warning about secret ids without a recorded place."""
     accessors = [other.accessor for other in listed if not other.place and other.accessor != current.accessor]
     if not accessors:
         return ""
@@ -146,7 +148,7 @@ def _end(workspace: Workspace, login: OwnLogin, old: list[SecretId]) -> str:
 
 
 def _cannot(workspace: Workspace, login: OwnLogin) -> str:
-    """Why this login can't do it at all, and the remedy; empty where it can."""
+    """Why this login can't replace its secret id, or empty."""
     if not login.file:
         return "it lies in this process's memory alone: name a file for it in KEYTURN_HUB_SECRET_ID_FILE"
     missing = workspace.hub.missing_capabilities([Right(*right) for right in login.rights()])

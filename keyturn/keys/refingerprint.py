@@ -1,9 +1,8 @@
-"""Replacing the key of all fingerprints, a step at a time, while every copy stays in step.
+"""Replace the key of all fingerprints step by step, while every copy stays in sync.
 
-A successor is put beside the key in use. Once every process has had the time to read it, it is used for what is new;
-what bears the old one is as good meanwhile. Then the copies are marked anew. When none is left, the old key is retired:
-no mark by it is believed any more, and it is kept for what was noted under it. Each step asks the hub how far it is, so
-whoever dies in the middle is followed by the next.
+A successor is added. Once every process has had time to read it, it makes new fingerprints, and old ones stay valid.
+Then all copies are marked again, and the old key is retired: its marks are no longer trusted, but it is kept for older
+records. Any later run can continue.
 """
 
 import secrets
@@ -29,9 +28,9 @@ from keyturn.rotation.state.journal import record_action
 from keyturn.sync.apply import Applier, Result, result
 
 SETTLING: Final = timedelta(minutes=10)
-"""How long a key waits for the next step: every process has read it long before."""
+"""The wait before the next step."""
 BATCH: Final = 500
-"""About so many copies are marked anew in one call."""
+"""Approximate number of copies marked per call."""
 PART: Final = 64
 AT_ONCE: Final = 16
 SHOWN: Final = 100
@@ -40,7 +39,7 @@ TURN: Final = "turn the key of fingerprints"
 
 @dataclass(frozen=True)
 class KeyStanding:
-    """The key in use, since when it is there, and whether it is being replaced."""
+    """The key in use, its age, and whether it is being replaced."""
 
     generation: int
     made_at: datetime
@@ -50,10 +49,10 @@ class KeyStanding:
 
 @dataclass(frozen=True)
 class Turned:
-    """What one call has come to, in names only.
+    """The result of one call, in names only.
 
     ``step`` is ``nothing``, ``begun``, ``settling``, ``in use``, ``marking``, ``held open`` or ``retired``. ``left``
-    names what keeps the old key open, and ``again_at`` is when the next call can do more, where it only waits.
+    names what keeps the old key open. ``again_at`` is when to continue.
     """
 
     step: str
@@ -65,13 +64,13 @@ class Turned:
 
     @property
     def done(self) -> bool:
-        """Whether nothing is left to be done."""
+        """Whether nothing is left to do."""
         return self.step in ("nothing", "retired")
 
 
 @dataclass(frozen=True)
 class Outlived:
-    """A copy that bears the fingerprint by an older key. ``store`` is its own, or the view of its keys."""
+    """A copy with an older key's fingerprint. ``store`` may be a view."""
 
     name: str
     store: Store
@@ -80,26 +79,26 @@ class Outlived:
 
     @property
     def item(self) -> Item:
-        """The same as a sync works on it."""
+        """The copy as an item of a sync."""
         path = self.copy.marks.source if self.copy.marks else ""
         return Item(Action.UPDATE, path, self.name, self.copy.name, merged=self.merged)
 
 
 def standing(workspace: Workspace) -> KeyStanding:
-    """How old the key in use is, and whether a turn is under way. Raises what hinders a look."""
+    """The key in use and whether it is being replaced."""
     keys = workspace.hub.fingerprint_keys(fresh=True)
     return KeyStanding(keys.in_use, keys.current.made_at, is_turning(keys), tuple(sorted(keys.retired)))
 
 
 def is_turning(keys: FingerprintKeys) -> bool:
-    """Whether another key than the one in use may be borne by copies."""
+    """Whether copies may carry another key's fingerprint."""
     return len(keys.accepted) > 1
 
 
 def turn_fingerprint_key(workspace: Workspace, now: datetime, *, begin: bool = True) -> Turned:
-    """Do the next step, and tell which. ``now`` is by the hub's clock. Without ``begin`` an open turn is gone on with.
+    """Take the next step and report it. ``now`` is the hub's time. Without ``begin``, only continue.
 
-    Raises what keeps the hub from being asked; what keeps a store from being asked holds the old key open.
+    Raises the hub's errors. An unreachable store keeps the old key open.
     """
     keys = workspace.hub.fingerprint_keys(fresh=True)
     if keys.newest.generation > keys.in_use:
@@ -112,7 +111,7 @@ def turn_fingerprint_key(workspace: Workspace, now: datetime, *, begin: bool = T
 
 
 def begin_successor(workspace: Workspace, keys: FingerprintKeys, now: datetime) -> Turned:
-    """Put a new key beside the one in use."""
+    """Add a new key next to the one in use."""
     number = keys.newest.generation + 1
     with record_action(workspace, TURN, note=f"key {number} follows"):
         claim(workspace, key_entry(number), {"key": secrets.token_hex(32), BOUND: True})
@@ -124,7 +123,7 @@ def begin_successor(workspace: Workspace, keys: FingerprintKeys, now: datetime) 
 
 
 def use(workspace: Workspace, keys: FingerprintKeys, now: datetime) -> Turned:
-    """Let what is new be made with the newest key, once it has been there for long enough."""
+    """Use the newest key for new fingerprints, once old enough."""
     number, ready_at = keys.newest.generation, keys.newest.made_at + SETTLING
     if now < ready_at:
         message = f"Key {number} of the fingerprints waits until every process knows it"
@@ -136,7 +135,7 @@ def use(workspace: Workspace, keys: FingerprintKeys, now: datetime) -> Turned:
 
 
 def mark_copies(workspace: Workspace, keys: FingerprintKeys, now: datetime) -> Turned:
-    """Mark a batch of copies anew; where none bears an older key, retire that."""
+    """Mark a batch of copies again, or retire unused older keys."""
     outlived, left = outlived_copies(workspace)
     marked, number = 0, keys.in_use
     if outlived:
@@ -155,7 +154,7 @@ def mark_copies(workspace: Workspace, keys: FingerprintKeys, now: datetime) -> T
 
 
 def retire_older(workspace: Workspace, keys: FingerprintKeys, now: datetime) -> Turned:
-    """Believe no mark by an older key any more, once no process makes such ones."""
+    """Retire the older keys, once no process uses them."""
     number, ready_at = keys.in_use, keys.used_since + SETTLING
     if now < ready_at:
         message = f"No copy bears an older key than {number}; older ones are retired once no process makes such marks"
@@ -170,7 +169,7 @@ def retire_older(workspace: Workspace, keys: FingerprintKeys, now: datetime) -> 
 
 
 def claim(workspace: Workspace, entry: str, data: dict[str, object]) -> None:
-    """Write an entry that nobody may change; where another run was faster, it stands. Raises Denied."""
+    """Write an immutable entry, or keep an existing one. Raises Denied."""
     try:
         workspace.hub.claim_state(entry, data)
     except (Conflict, Denied):
@@ -179,7 +178,7 @@ def claim(workspace: Workspace, entry: str, data: dict[str, object]) -> None:
 
 
 def outlived_copies(workspace: Workspace) -> tuple[list[Outlived], list[str]]:
-    """The copies of this catalogue that bear an older key, and what else keeps that open: told by the stores' lists."""
+    """This catalogue's copies with an older key, and other obstacles to its retirement."""
     copies, left = list[Outlived](), list[str]()
     for name in sorted(first_of_systems(workspace)):
         try:
@@ -197,13 +196,13 @@ def outlived_copies(workspace: Workspace) -> tuple[list[Outlived], list[str]]:
 
 
 def first_of_systems(workspace: Workspace) -> Iterator[str]:
-    """Each system's first store: several entries of the catalogue may be one."""
+    """The first store of each system."""
     stores = workspace.catalogue.stores
     yield from {store.system: name for name, store in sorted(stores.items(), reverse=True)}.values()
 
 
 def outlived_in(workspace: Workspace, name: str) -> Iterator[Outlived]:
-    """The copies in one store that bear an older key, whoever has made them."""
+    """One store's copies with an older key, of any catalogue."""
     keys = workspace.fingerprint_keys
     for view, copy, merged in marked_copies(workspace, name, workspace.open_store(name)):
         if copy.marks and keys.outlived(copy.marks.fingerprint):
@@ -211,7 +210,7 @@ def outlived_in(workspace: Workspace, name: str) -> Iterator[Outlived]:
 
 
 def mark_batch(workspace: Workspace, outlived: list[Outlived]) -> tuple[int, list[str], bool]:
-    """How many were marked, what could not be, and whether all were tried; each store at its own pace."""
+    """The numbers of marked copies and failures, and whether all were tried."""
     applier, marked, refused, tried = Applier(workspace), 0, list[str](), 0
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for start in range(0, len(outlived), PART):
@@ -226,15 +225,15 @@ def mark_batch(workspace: Workspace, outlived: list[Outlived]) -> tuple[int, lis
 
 
 def marked_one(workspace: Workspace, outlived: Outlived) -> Result:
-    """Mark one copy anew, as it is by now. Raises what hinders it."""
+    """Mark one copy again in its present state."""
     store, item = outlived.store, outlived.item
     copy = store.describe(outlived.copy.name)
     marks = copy.marks if copy else None
     if copy is None or marks is None or not workspace.fingerprint_keys.outlived(marks.fingerprint):
-        return result(item, str(CopyState.IN_STEP))  # somebody has written or removed it meanwhile
+        return result(item, str(CopyState.IN_STEP))  # another process has written or removed it since
     text = text_held(workspace, outlived, copy) if copy.intact else None
     if text is None:
-        return result(item, str(CopyState.DRIFTED))  # as it was under the old key, and will be without it
+        return result(item, str(CopyState.DRIFTED))  # it had drifted under the old key, and stays so
     if copy.marks and copy.marks.tags and not outlived.merged:
         [copy] = describe_copies(workspace, outlived.name, [copy])
     mark_anew(workspace, store, copy, text)
@@ -242,10 +241,9 @@ def marked_one(workspace: Workspace, outlived: Outlived) -> Result:
 
 
 def text_held(workspace: Workspace, outlived: Outlived, copy: RemoteSecret) -> Sensitive | None:
-    """What a copy holds, proven by its mark: by reading it, else by what the hub has.
+    """The text of a copy, proven by its mark: from the store, else from the hub.
 
-    None for another text than the mark is of: then no key of this hub has made that mark. Raises Conflict where nobody
-    can tell.
+    None if the mark doesn't match. Raises Conflict if unknown.
     """
     mark, path = (copy.marks.fingerprint, copy.marks.source) if copy.marks else ("", "")
     readable = Unsupported.READ not in outlived.store.unsupported
@@ -260,7 +258,7 @@ def text_held(workspace: Workspace, outlived: Outlived, copy: RemoteSecret) -> S
 
 
 def texts_of_hub(workspace: Workspace, outlived: Outlived) -> Iterator[Sensitive]:
-    """What a copy that can't be read would hold if it were made of CURRENT, or of the version that its marks name."""
+    """The possible texts of an unreadable copy."""
     path, version = (outlived.copy.marks.source, outlived.copy.marks.version) if outlived.copy.marks else ("", 0)
     for secret in (workspace.hub.read(path), workspace.hub.read(path, version)):
         if secret is None:

@@ -1,8 +1,7 @@
-"""Replacing the keys that notices are signed with, one consumer's at a time, so that no notice is refused.
+"""Replace the signing keys of notices, one consumer at a time, without a rejected notice.
 
-The next key is put beside the old one, and both sign. Once it has lain there for the time of grace, and the consumer
-has acknowledged by it alone a notice that it knows already, it takes the old one's place. All of it stands in the one
-entry that holds the keys, and is written over the version that was read: any run goes on with what another has begun.
+The next key is added, and both sign. After the grace period, the consumer has to acknowledge a repeated notice signed
+by the next key alone, which then replaces the old one. All state is in one entry, written by compare-and-set.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,16 +20,15 @@ from keyturn.rotation.state.notice_store import load_heard
 from keyturn.rotation.state.records import load_record, promoted_last
 
 LEAST_GRACE: Final = timedelta(minutes=5)
-"""How long both keys sign at least, whatever is asked for: a notice that the old one alone has signed is over by then,
-with all its tries."""
+"""Minimum time for both keys to sign, longer than all attempts of a notice."""
 TRIED_WITHIN: Final = timedelta(hours=2)
-"""Two turns of `rotate-own-keys`: by then a key that still waits has been tried, and was not accepted."""
+"""Two runs of `rotate-own-keys`, within which a next key was tried."""
 ACTION: Final = "turn webhook key"
 
 
 @dataclass(frozen=True)
 class HeldKeys:
-    """A consumer's entry as it was read: its keys, all its fields, its version, and since when it is so."""
+    """A consumer's entry: its keys, all fields, version, and age."""
 
     keys: WebhookKeys
     data: Mapping[str, Any]
@@ -39,7 +37,7 @@ class HeldKeys:
 
 
 def load_keys(workspace: Workspace, consumer: str) -> HeldKeys:
-    """What signs notices to a consumer. Raises NotFound, Invalid."""
+    """The keys that sign a consumer's notices. Raises NotFound, Invalid."""
     path = workspace.catalogue.consumer(consumer).signing_key
     state = workspace.hub.read_state(path)
     if state is None:
@@ -50,7 +48,7 @@ def load_keys(workspace: Workspace, consumer: str) -> HeldKeys:
 
 
 def webhook_key(workspace: Workspace, consumer: str) -> OwnKey:
-    """Where a consumer's key stands; what hinders a look is part of the answer."""
+    """The status of a consumer's key, with any error."""
     name = workspace.catalogue.consumer(consumer).signing_key
     what = f"signs notices to {consumer}"
     try:
@@ -68,9 +66,9 @@ def webhook_key(workspace: Workspace, consumer: str) -> OwnKey:
 
 
 def turn_webhook_key(workspace: Workspace, consumer: str, *, forced: bool = False) -> KeyTurn:
-    """Go on with the replacement of a consumer's key, or begin it where it is due, or ``forced``. Safe to run again.
+    """Continue replacing a consumer's key, or begin if due or ``forced``. Safe to run again.
 
-    Raises what hinders a look, and Unrecorded before anything is changed.
+    Raises Unrecorded before any change.
     """
     name, held = workspace.catalogue.consumer(consumer).signing_key, load_keys(workspace, consumer)
     if not (due := _due(workspace, held, forced=forced)):
@@ -94,7 +92,7 @@ def turn_webhook_key(workspace: Workspace, consumer: str, *, forced: bool = Fals
 
 @dataclass(frozen=True)
 class _Due:
-    """Whether the next step may be done now; ``why`` says why not."""
+    """Whether the next step is due, or why not."""
 
     why: str = ""
 
@@ -111,7 +109,7 @@ def _due(workspace: Workspace, held: HeldKeys, *, forced: bool) -> _Due:
 
 
 def _denied(workspace: Workspace, name: str) -> str:
-    """Why this login may not replace the key; empty where it may."""
+    """Why this login may not replace the key, or empty."""
     path = f"{workspace.hub.state_mount}/data/{name}"
     if not workspace.hub.missing_capabilities([Right("update", path)]):
         return ""
@@ -119,10 +117,10 @@ def _denied(workspace: Workspace, name: str) -> str:
 
 
 def _unproven(workspace: Workspace, consumer: str, held: HeldKeys, *, forced: bool) -> str:
-    """Why the new key may not sign alone yet: the consumer has not acknowledged a notice by it. Empty where it has.
+    """Why the new key may not sign alone yet, or empty.
 
-    Tried with a notice that it has acknowledged before, which it drops as a repeat once it has checked the signature.
-    Of one that answers nobody, a person says so, ``forced``, once the whole grace is over.
+    The test repeats an acknowledged notice, which the consumer drops after checking the signature. If it never answers,
+    a person confirms with ``forced``.
     """
     if not workspace.catalogue.consumer(consumer).answers:
         return "" if forced and _due(workspace, held, forced=False) else _not_accepted(workspace, consumer)
@@ -148,8 +146,10 @@ def _not_accepted(workspace: Workspace, consumer: str) -> str:
 
 
 def _heard_before(workspace: Workspace, consumer: str) -> Iterator[tuple[str, int, datetime, bool]]:
-    """Notices of what is CURRENT still that the consumer has acknowledged: path, version, moment, and whether that is
-    when the hub made it."""
+    """The acknowledged notices of versions that are still CURRENT.
+
+    Each has the path, version, time, and whether that is the creation time.
+    """
     paths = [path for path, secret in sorted(workspace.catalogue.secrets.items()) if consumer in secret.consumers]
     heard = load_heard(workspace, paths)
     for path in paths:

@@ -1,1 +1,1 @@
-"""The ledger: what was done, in a form that nobody can change without being found out."""
+"""The ledger: a tamper-evident record of actions."""

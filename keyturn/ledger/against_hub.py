@@ -1,7 +1,6 @@
-"""Holding the ledger against the hub: what is there that no entry tells of, and what entries tell that is not there.
+"""Compares the ledger with the hub: versions without entries, and entries without versions.
 
-Nothing that could not be looked at counts as in order. Of values only keyed fingerprints are compared, and of CURRENT
-alone.
+Unreadable parts never count as correct. Only fingerprints of CURRENT are compared.
 """
 
 import re
@@ -24,23 +23,23 @@ from keyturn.ledger.verify import Problem
 
 RENAME: Final = "rename"
 WRITES: Final = ("promote", "recover", "rehydrate", "revert", "import", RENAME)
-"""The actions whose entries tell of a version that they wrote."""
+"""The actions whose entries record a version they wrote."""
 INCIDENT: Final = "open incident"
-"""The action, about no one secret, by which a revocation writes CURRENT anew of each that it is about."""
+"""The action that opens a revocation and writes new CURRENTs. It names no secret."""
 ENDS: Final = ("forget", "let go", "cut", "revoke")
-"""How the actions begin after which a secret, or a version of it, may be gone."""
+"""The prefixes of actions that may remove a secret or version."""
 
 ASKING: Final = ("install", "give access")
-"""The actions whose notes end with the accessor of the token by which a credential was asked for."""
+"""The actions whose notes end with the requesting token's accessor."""
 TOKEN: Final = re.compile(r"(?:^|, )token (\S+)$")
 SETTLED: Final = timedelta(minutes=1)
-"""What is younger is not compared: it may be written at this moment."""
+"""Younger versions are not compared, since a write may be running."""
 AT_ONCE: Final = 8
 
 
 @dataclass(frozen=True)
 class HubComparison:
-    """How many secrets were compared, what is wrong, and which could not be looked at and why."""
+    """The number of compared secrets, the problems, and why some were not read."""
 
     secrets: int
     problems: tuple[Problem, ...]
@@ -49,9 +48,9 @@ class HubComparison:
 
 @dataclass
 class _Told:
-    """What entries tell of one secret: the entries by version, and the last entry that may have taken it away.
+    """A secret's entries by version, and the last that may have removed it.
 
-    ``carried`` is the version up to which a rename has carried over what stood under another name.
+    ``carried`` is the last version that a rename copied.
     """
 
     by_version: dict[int, tuple[int, Entry]] = field(default_factory=dict)
@@ -62,7 +61,7 @@ class _Told:
 
 @dataclass(frozen=True)
 class _Secret:
-    """What the hub shows of one; ``error`` where it shows nothing."""
+    """What the hub shows of one secret; ``error`` where it shows nothing."""
 
     info: SecretInfo | None = None
     current: HubSecret | None = None
@@ -71,10 +70,10 @@ class _Secret:
 
 @dataclass(frozen=True)
 class HubToCompare:
-    """The hub, with what is needed to compare: which secrets, how fingerprints are made, which ledgers are its own.
+    """The hub, and which secrets, fingerprints and ledgers to compare.
 
-    ``by_hand`` are secrets whose versions people write themselves, ``incidents`` the entries that open revocations.
-    ``opened`` are the revocations that the hub knows, and when each was opened.
+    People write ``by_hand`` secrets themselves. ``incidents`` are the entries that open revocations, ``opened`` the
+    hub's revocations with their start.
     """
 
     hub: SecretsPort
@@ -86,11 +85,11 @@ class HubToCompare:
     incidents: Collection[int] = ()
     opened: Mapping[str, datetime] = field(default_factory=dict)
     tokens: Collection[IssuedToken] = ()
-    """The living tokens by which Keyturn asks for leases and for credentials of grants."""
+    """The live tokens with which Keyturn requests leases and credentials of grants."""
 
 
 def compare_with_hub(source: LedgerSource, there: HubToCompare) -> HubComparison:
-    """Hold every secret against the entries that tell of it. Raises what the ledger raises."""
+    """Compare every secret with its entries. Raises what the ledger raises."""
     shown = _looked_at(there)
     histories, began, revocations, askers = _told(source)
     there = replace(there, incidents=histories.pop("", _Told()).begun)
@@ -123,7 +122,7 @@ def _look(hub: SecretsPort, path: str) -> _Secret:
 
 
 def _unknown_incidents(there: HubToCompare, recorded: Collection[str], began: datetime | None) -> list[Problem]:
-    """The revocations since the ledger began that no entry tells of."""
+    """The revocations since the first entry that no entry records."""
     since = [name for name, at in there.opened.items() if began and began < at <= there.now - SETTLED]
     return [
         Problem(f"the incident {name} of {there.opened[name]:%Y-%m-%d %H:%M:%S} UTC is in the hub, and in no entry")
@@ -132,7 +131,7 @@ def _unknown_incidents(there: HubToCompare, recorded: Collection[str], began: da
 
 
 def _unknown_tokens(there: HubToCompare, recorded: Collection[str], began: datetime | None) -> Iterator[Problem]:
-    """The tokens since the ledger began that no entry names: whoever made one took no credential through Keyturn."""
+    """The tokens since the first entry that no entry names, as after use outside Keyturn."""
     for token in there.tokens:
         if began and began < token.issued_at <= there.now - SETTLED and token.accessor not in recorded:
             made = f"the token with the lease {token.lease_id}, made {token.issued_at:%Y-%m-%d %H:%M:%S} UTC"
@@ -141,7 +140,7 @@ def _unknown_tokens(there: HubToCompare, recorded: Collection[str], began: datet
 
 
 def _told(source: LedgerSource) -> tuple[dict[str, _Told], datetime | None, set[str], set[str]]:
-    """What the entries tell, by secret, when the first was written, and the revocations and tokens that they name."""
+    """The entries by secret, the first time, and the revocations and tokens."""
     histories: dict[str, _Told] = defaultdict(_Told)
     revocations: set[str] = set()
     askers: set[str] = set()
@@ -150,7 +149,7 @@ def _told(source: LedgerSource) -> tuple[dict[str, _Told], datetime | None, set[
         try:
             entry = parse_leaf(leaf).entry
         except Invalid:
-            continue  # the verifier tells of it
+            continue  # the verifier reports it
         began = began or entry.time
         if entry.action == INCIDENT and entry.outcome is not Outcome.DENIED:
             revocations.add(entry.note.partition(":")[0])
@@ -185,7 +184,7 @@ def _problems(
 def _untold(
     path: str, info: SecretInfo | None, versions: Collection[VersionInfo], history: _Told, there: HubToCompare
 ) -> Iterator[Problem]:
-    """Versions that the hub has and no entry tells of; one that names the entry that announced it is told."""
+    """The hub's versions without an entry. Naming the announcing entry counts."""
     named = entries_by_version(info.custom) if info else {}
     for version in versions:
         if version.version in history.by_version or version.version <= history.carried:
@@ -201,7 +200,7 @@ def _untold(
 
 
 def _gone(path: str, info: SecretInfo | None, history: _Told, there: HubToCompare) -> Iterator[Problem]:
-    """The newest version that entries tell of, where the hub does not have it any more."""
+    """The newest recorded version, where the hub no longer has it."""
     newest = max(history.by_version, default=0)
     sequence, entry = history.by_version.get(newest, (0, None))
     if entry is None or entry.time > there.now - SETTLED or newest <= (info.overtaken if info else 0):
@@ -220,7 +219,7 @@ def _gone(path: str, info: SecretInfo | None, history: _Told, there: HubToCompar
 
 
 def _differing(path: str, current: HubSecret, history: _Told, there: HubToCompare) -> Iterator[Problem]:
-    """CURRENT, where it holds another value than the entry tells."""
+    """CURRENT, where its value differs from the recorded fingerprint."""
     sequence, entry = history.by_version.get(current.version, (0, None))
     if entry and entry.fingerprint and not is_noted([entry.fingerprint], there.fingerprint(path, current.fields)):
         problem = f"version {current.version} of {path} holds another value than entry {sequence} tells of"

@@ -1,8 +1,7 @@
-"""Finding the first entry that was changed, below a root that is known to be true.
+"""Finds the first changed entry below a trusted root.
 
-Tiles are stored unsigned. But where they hash to a root that was signed they are as true as it is, and so is every hash
-in them: from the root down, one goes to the left half if its entries give another hash than the tiles do, else to the
-right one. Where the tiles were changed to fit there is nothing more to know, and the range so far is the answer.
+Tiles that hash to a signed root are true. From the root down, the search takes the left half where its entries differ
+from the tiles, else the right half. At changed tiles it ends with the range so far.
 """
 
 from keyturn.ledger.merkle import CompactRange, Nodes, left_size, node_hash, range_hash
@@ -12,9 +11,9 @@ from keyturn.ledger.storage.tiles import nodes_of
 
 
 def first_changed(source: LedgerSource, after: int, size: int, root: bytes) -> tuple[int, int]:
-    """Where the first entry is that is not what it was when ``root`` was signed over the first ``size`` entries.
+    """Return the range of numbers, first to last, of the first changed entry below ``root``.
 
-    The first ``after`` entries are known to be as they were. It gives the first and the last number that it may have.
+    ``root`` covers the first ``size`` entries, of which the first ``after`` are unchanged.
     """
     nodes, first, last, true = nodes_of(source.tile), 0, size, root
     while last - first > 1:
@@ -28,7 +27,7 @@ def first_changed(source: LedgerSource, after: int, size: int, root: bytes) -> t
 
 
 def _halves(nodes: Nodes, first: int, middle: int, last: int) -> tuple[bytes, bytes] | None:
-    """What the tiles hold for both halves, None where they hold nothing."""
+    """The hashes of both halves; None where a tile is missing."""
     try:
         return range_hash(nodes, first, middle), range_hash(nodes, middle, last)
     except LookupError:
@@ -36,7 +35,7 @@ def _halves(nodes: Nodes, first: int, middle: int, last: int) -> tuple[bytes, by
 
 
 def _hash_of(source: LedgerSource, first: int, last: int) -> bytes:
-    """The hash above the leaves ``first`` to ``last - 1``, counted from 0; empty where they are not all in order."""
+    """The hash above leaves ``first`` to ``last - 1``, counted from 0; empty for misplaced ones."""
     reader, compact_range = LedgerReader(source, first + 1), CompactRange()
     for hashes in reader.hashes(last):
         compact_range.extend(hashes)

@@ -1,8 +1,7 @@
-"""Making a checkpoint: what is new is hashed, and nothing is signed that is not a continuation of what was.
+"""Makes checkpoints, and signs nothing that does not continue the last signed tree.
 
-The stored tiles hold the hashes at the right edge of the tree that was signed last. Where they hash to the root that
-was signed they are true, whoever wrote them, and the new tree is made of them and of the new leaves alone: it continues
-the old one, and costs what is new. That an old entry was changed does not show in that, but in a look at all of them.
+Stored tiles that hash to its root are true, so the new root needs only them and new leaves. Only a pass over all
+entries detects a changed old one.
 """
 
 import random
@@ -26,25 +25,25 @@ from keyturn.ledger.storage.tiles import grown, nodes_of
 from keyturn.ledger.witness.requests import Witnesses
 
 ATTEMPTS: Final = 3
-"""How often it is begun again because another process made one meanwhile."""
+"""The most attempts where other processes make checkpoints meanwhile."""
 
 
 LOOK: Final = timedelta(days=1)
-"""After this time all entries are looked at again, not only what is new."""
+"""The time after which all entries are read again."""
 
 
 class CheckpointCopy(Protocol):
-    """Where the newest checkpoint is kept beside the ledger, so that one that was rolled back is noticed."""
+    """The newest checkpoint outside the ledger, which exposes a rollback."""
 
     def read(self) -> tuple[str, int]:
         """The note and its version; empty and 0 where there is none."""
 
     def write(self, note: str, *, cas: int) -> None:
-        """Replace it. Raises Conflict when the version is not ``cas`` any more."""
+        """Replace it. Raises Conflict when the version is no longer ``cas``."""
 
 
 class CheckpointInHub:
-    """A :class:`CheckpointCopy` in Keyturn's own part of the hub."""
+    """A :class:`CheckpointCopy` in Keyturn's mount of the hub."""
 
     def __init__(self, hub: StatePort, origin: str) -> None:
         self._hub = hub
@@ -58,11 +57,11 @@ class CheckpointInHub:
         return (str(state.data.get("checkpoint", "")), state.version) if state else ("", 0)
 
     def write(self, note: str, *, cas: int) -> None:
-        """Replace it. Raises Conflict when the version is not ``cas`` any more."""
+        """Replace it. Raises Conflict when the version is no longer ``cas``."""
         self._hub.write_state(self._path, {"checkpoint": note, "looked_through": self._looked}, cas=cas)
 
     def look_is_due(self, now: datetime) -> bool:
-        """Whether all entries were last looked at a day ago, or nobody can tell when."""
+        """Whether all entries were last read a day ago or more, or never."""
         self.read()
         try:
             return not timedelta(0) <= now - datetime.fromisoformat(self._looked) < LOOK
@@ -70,7 +69,7 @@ class CheckpointInHub:
             return True
 
     def looked_through(self, now: datetime) -> None:
-        """Keep that all entries were looked at. Where another process writes meanwhile, it is done again soon."""
+        """Record that all entries were read, unless another process writes meanwhile."""
         note, version = self.read()
         self._looked = now.isoformat()
         if note:
@@ -88,13 +87,11 @@ def sign_checkpoint(
     thorough: bool = True,
     witnesses: Witnesses | None = None,
 ) -> Checkpoint | None:
-    """Sign how the ledger stands, store that in it and beside it; None when nothing is new since the last one.
+    """Sign the ledger's state and store it in the ledger and its copy; None when nothing is new.
 
-    Raises Rewritten, and signs nothing, when the ledger does not continue its newest checkpoint and the one that is
-    kept beside it. ``thorough`` computes them again from all entries, a second for a million. Without it the stored
-    tiles are compared with what was signed, which tells entries that are missing, and leaves changed ones to the
-    verifier; where they do not hash to that all entries are read after all. ``witnesses`` are asked to cosign it; it
-    is kept with what they gave, be that nothing.
+    Raises Rewritten, and signs nothing, when the ledger does not continue its newest checkpoint and the copy.
+    ``thorough`` reads all entries, about a second per million. Otherwise the tiles expose missing entries but not
+    changed ones, and all entries are read only where they mismatch. The checkpoint is kept without cosignatures too.
     """
     for _ in range(ATTEMPTS):
         attempt = _Attempt(ledger, PublicKey(ledger.origin, signer.public_key()), verify)
@@ -113,7 +110,7 @@ def sign_checkpoint(
 
 @dataclass(frozen=True)
 class _LedgerState:
-    """How the ledger stands: the notes in it and beside it, and what the later of both says."""
+    """The ledger's size, root, newest note, its copy, and the later of the two."""
 
     size: int
     root: bytes
@@ -124,7 +121,7 @@ class _LedgerState:
 
 @dataclass
 class _Attempt:
-    """One attempt. ``tiles`` are those that change, ``stored`` those that were read: what is compared is used."""
+    """One attempt. ``tiles`` are those that change, ``stored`` those read."""
 
     ledger: StoredLedger
     key: PublicKey
@@ -133,8 +130,8 @@ class _Attempt:
     stored: dict[tuple[int, int], bytes] = field(default_factory=dict)
 
     def examine(self, stored_copy: CheckpointCopy, *, thorough: bool) -> tuple[_LedgerState, int]:
-        """How it stands and the version of the copy, once it is sure that nothing was changed."""
-        # In this order: none is ahead of those that are read later.
+        """The ledger's state and the copy's version. Raises Rewritten after a change."""
+        # The order matters: each of these can only be behind those that are read later.
         copy, version = stored_copy.read()
         newest = self.ledger.newest()
         size = self.ledger.size()
@@ -161,7 +158,7 @@ class _Attempt:
         return made
 
     def _stored(self, newest: str, copy: str) -> list[Checkpoint]:
-        """The ledger's own newest one. What the hub tells, too, needs no signature: its key may be replaced by now."""
+        """The ledger's newest checkpoint, unverified where the hub has it too, since its key may be replaced."""
         if not newest or newest == copy:
             return []
         self._ours(newest)
@@ -181,7 +178,7 @@ class _Attempt:
         return checkpoint
 
     def _root(self, size: int, earlier: Sequence[Checkpoint], tiled: int, *, thorough: bool) -> bytes:
-        """The root over all entries, once those of ``earlier`` are found below it."""
+        """The root over all entries, once they contain those of ``earlier``."""
         self._check_length(size, earlier)
         self._grow(tiled, size)
         sizes = sorted({size, *(checkpoint.size for checkpoint in earlier)})
@@ -204,14 +201,14 @@ class _Attempt:
                 raise self._rewritten(f"it has {size} entries, and {checkpoint} was made before")
 
     def _grow(self, begun: int, size: int) -> None:
-        """Lay the entries after the first ``begun`` into tiles."""
+        """Add the entries after the first ``begun`` to the tiles."""
         reader = LedgerReader(self.ledger, begun + 1)
         for hashes in self._whole(reader, size):
             self.tiles |= grown(self._tile, begun, hashes)
             begun += len(hashes)
 
     def _roots_by_tiles(self, sizes: Sequence[int]) -> dict[int, bytes]:
-        """Roots as the tiles tell them; none where a tile is missing."""
+        """The roots by the tiles; empty where a tile is missing."""
         nodes = nodes_of(self._tile)
         try:
             return {size: tree_root(nodes, size) for size in sizes}
@@ -227,7 +224,7 @@ class _Attempt:
         return roots
 
     def _whole(self, reader: LedgerReader, size: int) -> Iterator[list[bytes]]:
-        """Hashes of leaves up to ``size``. Raises Rewritten when they are not all there, in order."""
+        """Hashes of the leaves up to ``size``. Raises Rewritten for a missing or misplaced one."""
         yield from reader.hashes(size)
         if reader.read < size:
             missing = f"entry {reader.read + 1} is missing"
@@ -244,7 +241,7 @@ class _Attempt:
 
 
 def _write(stored_copy: CheckpointCopy, newest: Checkpoint, version: int) -> None:
-    """Replace the copy, unless another process has put a later one there."""
+    """Replace the copy, unless another process has written a later one."""
 
     def later(there: tuple[str, int]) -> str | None:
         note = there[0]

@@ -1,4 +1,4 @@
-"""Checkpoints: how many entries a ledger has and the root of its tree, as C2SP's tlog-checkpoint tells, signed."""
+"""Signed checkpoints: a ledger's size and root, as in C2SP's tlog-checkpoint."""
 
 import base64
 import binascii
@@ -16,12 +16,12 @@ from keyturn.ledger.signed_notes import PublicKey, Verify, open_note, sign_note,
 SIZE: Final = re.compile(r"0|[1-9][0-9]{0,17}")
 
 TIME: Final = "time "
-"""How the extension line begins that tells when the checkpoint was made; a claim of whoever made it."""
+"""The prefix of the line with the time that its maker claims."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The root of the first ``size`` entries of the ledger ``origin``. ``note`` is it as signed, empty before that."""
+    """The root of the first ``size`` entries of ``origin``. ``note`` is the signed form, if signed."""
 
     origin: str
     size: int
@@ -30,7 +30,7 @@ class Checkpoint:
     note: str = field(default="", repr=False, compare=False)
 
     def text(self) -> str:
-        """What is signed: origin, size and root, a line each, and when it was made."""
+        """The text to sign: origin, size, root and time."""
         lines = [self.origin, str(self.size), base64.b64encode(self.root).decode()]
         if self.time:
             lines.append(f"{TIME}{self.time.astimezone(UTC).isoformat(timespec='microseconds')[:26]}Z")
@@ -47,12 +47,12 @@ class Checkpoint:
 
 
 def read_checkpoint(note: str) -> Checkpoint:
-    """What a note says, whoever signed it. Raises Rewritten when it is no checkpoint."""
+    """The checkpoint in a note, unverified. Raises Rewritten for a malformed one."""
     return _read(unverified_text(note), note)
 
 
 def trusted(note: str, keys: Collection[PublicKey], verify: Verify) -> Checkpoint:
-    """What a note says that one of ``keys`` has signed in its own name. Raises Rewritten where none did."""
+    """The checkpoint in a note that one of ``keys`` signed. Raises Rewritten where none did."""
     checkpoint = read_checkpoint(note)
     open_note(note, [key for key in keys if key.name == checkpoint.origin], verify)
     return checkpoint
@@ -76,7 +76,7 @@ def _root(line: str) -> bytes:
 
 
 def _time(lines: list[str]) -> datetime | None:
-    """When it was made; other extension lines are somebody else's."""
+    """When it was made. Other extension lines are ignored."""
     times = [line.removeprefix(TIME) for line in lines if line.startswith(TIME)]
     try:
         return datetime.fromisoformat(times[0]).astimezone(UTC) if times else None

@@ -1,4 +1,4 @@
-"""What a ledger tells of revocations: which versions of a secret are not to be served again, whoever holds them yet."""
+"""The revocations in a ledger, whose versions must not be served again."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,32 +12,29 @@ from keyturn.ledger.versions import DONE, incident_of
 CUT: Final = "cut"
 RENAME: Final = "rename"
 BEGUN: Final = tuple(f'"action":"{action}","outcome":"begun"' for action in (CUT, RENAME))
-"""A cut counts from where it began: what was to be ended has leaked, however far that came."""
+"""A cut counts once begun, since the credential has leaked."""
 
 COUNTED: Final = tuple(words.encode() for words in (*BEGUN, *DONE))
 
 
 @dataclass
 class Revoked:
-    """The last revocation of a secret: its ``incident``, the newest ``version`` told before it, those told since.
-
-    ``version`` is 0 where none was told before it.
-    """
+    """A secret's last revocation: its ``incident``, the newest ``version`` before, or 0, and those since."""
 
     incident: str
     version: int
     since: set[int] = field(default_factory=set)
 
     def covers(self, version: int) -> bool:
-        """Whether what a copy holds of this version is what was revoked."""
+        """Whether a copy of this version holds the revoked value."""
         return version not in self.since and (version <= self.version or not self.version)
 
 
 def revoked_secrets(ledger: Entries) -> dict[str, Revoked]:
-    """The last revocation of each secret that had one, by path. It reads the whole ledger, in constant memory.
+    """The last revocation of each secret, by path. Reads the whole ledger in constant memory.
 
-    Of one incident only its first cut counts: a later one ends again what that was about, and spares what came since.
-    Raises Invalid for an entry that Keyturn has not written.
+    Only the first cut of an incident counts: a later one ends the same versions again. Raises Invalid for an entry
+    that Keyturn did not write.
     """
     newest: dict[str, int] = {}
     revoked: dict[str, Revoked] = {}
@@ -55,7 +52,7 @@ def revoked_secrets(ledger: Entries) -> dict[str, Revoked]:
                 revoked[path].since.add(entry.version)
         elif (path, incident) not in counted and not incident.startswith("version "):
             counted.add((path, incident))
-            # One that was recorded late is about what it says itself, not about what came before it in the ledger.
+            # An entry recorded late names its own version. The entries before it in the ledger do not count.
             revoked[path] = Revoked(incident, entry.version or newest.get(path, 0))
     return revoked
 

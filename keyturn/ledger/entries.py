@@ -1,7 +1,7 @@
-"""The canonical bytes of an entry: what is stored, hashed and signed, always spelled in the one same way.
+"""The canonical bytes of an entry, as stored, hashed and signed.
 
-One compact JSON object in UTF-8 with its keys in a fixed order, ``seq`` first. Keys whose text is empty or whose
-number is 0 are left out, but for time, actor, action and outcome. The time is RFC 3339 in UTC with microseconds.
+Compact UTF-8 JSON with keys in a fixed order, ``seq`` first. Empty texts and zeros are left out, except time, actor,
+action and outcome. The time is RFC 3339 in UTC with microseconds.
 """
 
 import json
@@ -18,23 +18,23 @@ from keyturn.core.ports.ledger import Entry, Outcome
 T = TypeVar("T")
 
 TEXT_LIMIT: Final = 1000
-"""Characters that a text of an entry may hold; the writer cuts a longer one."""
+"""Maximum characters of a text; the writer cuts longer ones."""
 
 CUT: Final = "…"
-"""The last character of a text that was cut."""
+"""The last character of a cut text."""
 
 NO_ENTRY: Final = ("read", "an entry of the ledger", "it is not spelled as Keyturn writes it", "Verify the ledger")
 
 BEGINNING: Final = b'{"seq":%d,'
-"""How the canonical bytes begin. What follows is the entry's tail; a ledger stores it, and the number as the row's."""
+"""The start of the canonical bytes. The rest is the stored tail."""
 
 REMEMBERED: Final = 4096
-"""How many texts of one field are kept spelled; most entries repeat those of others."""
+"""The cached texts per field, since most entries repeat texts."""
 
 
 @dataclass(frozen=True)
 class Numbered:
-    """An entry and its place in the ledger, counted from 1."""
+    """An entry and its number, counted from 1."""
 
     sequence: int
     entry: Entry
@@ -51,14 +51,14 @@ def leaf_of(sequence: int, tail: bytes) -> bytes:
 
 
 def leaves_of(rows: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
-    """Numbers with their leaves, from numbers with their tails; a leaf is empty where something else was stored."""
+    """Numbers with leaves, from tails; empty for a tail that is not bytes."""
     return ((number, leaf_of(number, tail) if isinstance(tail, bytes) else b"") for number, tail in rows)
 
 
 def encode(entry: Entry) -> str:
-    """The tail: the canonical text without its beginning. Raises Invalid for a time without a zone."""
-    # It is most of what an append costs beside SQLite. Entries that are written together share their second, and most
-    # of their texts: what is spelled once is kept, and no function is called for what is.
+    """The tail of an entry. Raises Invalid for a time without a zone."""
+    # Encoding is most of the cost of an append apart from SQLite. Entries written together share their second and most
+    # texts, so encoded values are cached and looked up without a function call.
     time = entry.time
     begins, ends, second = _second
     try:
@@ -77,13 +77,13 @@ def encode(entry: Entry) -> str:
 
 
 def parse_tail(tail: bytes) -> Entry:
-    """The entry of a tail. Raises Invalid for any that Keyturn would not have written."""
-    # Any number will do: it has none yet.
+    """The entry of a tail. Raises Invalid for one that Keyturn would not write."""
+    # Any number works: the entry has none yet.
     return parse_leaf(leaf_of(1, tail)).entry
 
 
 def missing_tails(tails: Iterable[str], stored: Iterable[str]) -> list[str]:
-    """Those of ``tails`` that are not ``stored``; one that occurs twice has to be stored twice."""
+    """The ``tails`` not in ``stored``. Duplicates must be stored as often."""
     there, missing = Counter(stored), []
     for tail in tails:
         if there[tail]:
@@ -94,7 +94,7 @@ def missing_tails(tails: Iterable[str], stored: Iterable[str]) -> list[str]:
 
 
 def parse_leaf(canonical_bytes: bytes) -> Numbered:
-    """The entry of these canonical bytes. Raises Invalid for any that Keyturn would not have written."""
+    """The entry of these bytes. Raises Invalid for any that Keyturn would not write."""
     try:
         numbered = _parse(json.loads(canonical_bytes))
         canonical = leaf(numbered.sequence, numbered.entry)
@@ -111,7 +111,7 @@ def _parse(fields: dict[str, Any]) -> Numbered:
 
 
 class _Remembered(dict[T, str]):
-    """What ``spell`` makes of the values of one field, kept for those that come again."""
+    """A cache of the encoded values of one field."""
 
     def __init__(self, spell: Callable[[T], str]) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ class _Remembered(dict[T, str]):
 def _encode_text(key: str, text: str) -> str:
     if len(text) > TEXT_LIMIT:
         text = text[: TEXT_LIMIT - 1] + CUT
-    # A surrogate that stands alone is in no UTF-8.
+    # UTF-8 has no lone surrogates.
     whole = text if text.isascii() else text.encode(errors="replace").decode()
     return f',"{key}":{encode_basestring(whole)}'
 
@@ -152,7 +152,7 @@ _HOST: Final = _unless_empty("host")
 _THREE_DIGITS: Final = tuple(f"{number:03}" for number in range(1000))
 
 _second = (datetime.min.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC), "")
-"""The second that was spelled last: when it begins and ends, and its text."""
+"""The last encoded second: its start, end and text."""
 
 
 def _encode_second(time: datetime) -> str:

@@ -1,7 +1,4 @@
-"""A ledger as two files of JSON Lines: its entries in their canonical bytes, and its checkpoints.
-
-A line of the first file is a leaf. A line of the second is an object with the key ``checkpoint``, which is the note.
-"""
+"""A ledger as two JSON Lines files: leaves, and objects with a note as ``checkpoint``."""
 
 import json
 import os
@@ -19,18 +16,18 @@ from keyturn.ledger.ports import Entries
 PRIVATE: Final = 0o600
 
 LINE_LIMIT: Final = 1 << 20
-"""Bytes that a line may have; an entry takes a few hundred."""
+"""Maximum bytes of a line; an entry takes a few hundred."""
 
 AT_ONCE: Final = 4096
-"""Lines that are written in one go."""
+"""Lines per write."""
 
 _SEQUENCE: Final = re.compile(re.escape(BEGINNING).replace(b"%d", rb"([1-9][0-9]{0,17})"))
 
 
 class Exported:
-    """A :class:`keyturn.ledger.ports.LedgerSource` that reads such files; without the second it has no checkpoints.
+    """A :class:`keyturn.ledger.ports.LedgerSource` on such files, without tiles.
 
-    It has no tiles. All that reads raises Unavailable where a file can't be read.
+    Reads raise Unavailable for an unreadable file.
     """
 
     def __init__(self, entries: Path, checkpoints: Path | None = None) -> None:
@@ -38,11 +35,11 @@ class Exported:
         self._checkpoints = checkpoints
 
     def leaves(self, first: int = 1, last: int | None = None) -> Iterator[tuple[int, bytes]]:
-        """The numbers that the lines tell, and the lines."""
+        """The numbers in the lines, and the lines."""
         return leaves_of(self.tails(first, last))
 
     def tails(self, first: int = 1, last: int | None = None) -> Iterator[tuple[int, bytes]]:
-        """The numbers that the lines tell, 0 where one tells none, and what follows them."""
+        """The numbers in the lines, 0 for none, and their rests."""
         for line in _lines(self._entries):
             match = _SEQUENCE.match(line)
             number, tail = (int(match[1]), line[match.end() :]) if match else (0, line)
@@ -52,7 +49,7 @@ class Exported:
                 yield number, tail
 
     def checkpoints(self) -> Iterator[str]:
-        """The notes. Raises Rewritten at a line that holds none."""
+        """The notes. Raises Rewritten at a malformed line."""
         for line in _lines(self._checkpoints) if self._checkpoints else ():
             try:
                 note = json.loads(line)["checkpoint"]
@@ -63,13 +60,13 @@ class Exported:
             yield note
 
     def tile(self, level: int, number: int) -> bytes:
-        """Nothing: tiles are not exported."""
+        """Empty: tiles are not exported."""
         return b""
 
 
 def write_export(source: Entries, entries: Path, checkpoints: Path | None = None) -> int:
-    """Write both files (0600), over older ones, and return how many entries there are. Raises Unavailable."""
-    # The checkpoints first: what they vouch for is among the entries that are read later.
+    """Write both files (0600), over older ones; the number of entries. Raises Unavailable."""
+    # The checkpoints first, so that the entries read later include all that they cover.
     if checkpoints:
         notes = (json.dumps({"checkpoint": note}).encode() for note in source.checkpoints())
         _write(checkpoints, notes)

@@ -1,6 +1,6 @@
-"""An alert as OCSF has it: class Detection Finding.
+"""Alerts as OCSF Detection Findings.
 
-Source: the OCSF schema 1.8.0, events/findings/detection_finding.json, and the objects that it names.
+Source: the OCSF schema 1.8.0, events/findings/detection_finding.json, and the objects it names.
 """
 
 from ipaddress import ip_address
@@ -15,14 +15,14 @@ DETECTION_FINDING: Final = 2004
 CREATE, UPDATE = 1, 2
 ACTIVITIES: Final = {"begun": (CREATE, "Create"), "raised": (UPDATE, "Update"), "complete": (UPDATE, "Update")}
 NEW: Final = 1
-"""Nobody has looked at it."""
+"""The status before anyone looked at it."""
 
 RULE: Final = 1
-"""What kind of analytic it was found by."""
+"""The type of analytic that found it."""
 
 
 def finding_data(entry: Entry, alert: AlertNote) -> dict[str, Any]:
-    """The event's own members, but for its times, its severity, and what is told of every event."""
+    """The event's members without times, severity and common members."""
     activity, name = ACTIVITIES.get(alert.stage, (UPDATE, "Update"))
     who = alert.principal or f"{alert.principals} principals or more"
     return {
@@ -45,7 +45,7 @@ def finding_data(entry: Entry, alert: AlertNote) -> dict[str, Any]:
 
 
 def finding_info(alert: AlertNote) -> dict[str, Any]:
-    """What was found, but for its times. ``uid`` is the same at every stage."""
+    """The finding without times. ``uid`` is the same at every stage."""
     rule = alert.factors[0] if alert.factors else "unknown"
     return {
         "uid": alert.id,
@@ -58,21 +58,21 @@ def finding_info(alert: AlertNote) -> dict[str, Any]:
 
 
 def resources(entry: Entry, alert: AlertNote) -> list[dict[str, str]]:
-    """The secret that it is about, else the system."""
+    """The secret concerned, else the system."""
     if entry.secret:
         return [{"name": entry.secret, "type": "Secret"}]
     return [{"name": alert.system, "type": "System"}] if alert.system else []
 
 
 def evidence(alert: AlertNote) -> dict[str, Any]:
-    """Who asked, and from where."""
+    """The principal and source of the access."""
     actor = {"actor": {"user": {"name": alert.principal}}} if alert.principal else {}
     source = {"src_endpoint": endpoint(alert.source)} if alert.source else {}
     return {**actor, **source} or {"data": {"principals": alert.principals}}
 
 
 def endpoint(source: str) -> dict[str, str]:
-    """An address as OCSF has it: an IP where it is one, else a name."""
+    """An address for OCSF: an IP where it is one, else a name."""
     address = source.partition(",")[0].strip()
     try:
         return {"ip": str(ip_address(address))}

@@ -1,8 +1,8 @@
-"""Entries as other systems read them: JSON Lines, ArcSight's CEF, and OCSF; one line each, whatever stands in them.
+"""Entries in the formats of other systems: JSON Lines, ArcSight's CEF and OCSF. One line each, whatever they contain.
 
 Sources: "ArcSight Common Event Format Implementation Standard", version 26 (header, escaping, extension dictionary);
-the OCSF schema 1.8.0, class Entity Management (events/iam/entity_management.json and the objects that it names). What
-tells of an alert is a Detection Finding there: see :mod:`keyturn.ledger.findings`.
+the OCSF schema 1.8.0, class Entity Management (events/iam/entity_management.json and the objects it names). Alerts are
+Detection Findings: see :mod:`keyturn.ledger.findings`.
 """
 
 import json
@@ -24,16 +24,16 @@ PRODUCT: Final = "Keyturn"
 
 
 class Format(StrEnum):
-    """How an entry is spelled."""
+    """The output formats."""
 
     JSONL = "jsonl"
-    """The canonical leaf as it is: the only one that can be verified."""
+    """The canonical leaf, the only format that can be verified."""
     CEF = "cef"
     OCSF = "ocsf"
 
 
 class Severity(IntEnum):
-    """How serious an entry is; the numbers are OCSF's severity_id."""
+    """The severity of an entry. The numbers are OCSF's severity_id."""
 
     INFORMATIONAL = 1
     MEDIUM = 3
@@ -56,16 +56,16 @@ URGENT: Final = {
 IN_AN_EMERGENCY: Final = re.compile(r"(revoke|cut|erase)\b|(open|close|look at) incident$")
 """Actions of a revocation."""
 REFUSED: Final = Rewritten.__name__
-"""How the note begins of whoever has found that history was changed."""
+"""The prefix of a note that reports changed history."""
 
 
 def encode_as(form: Format, ledger: str, numbered: Numbered, leaf: bytes) -> str:
-    """An entry of the ledger of that name, and its leaf, on one line, without the end of the line."""
+    """An entry of the ledger on one line, without the line end."""
     return ENCODERS[form](ledger, numbered, leaf)
 
 
 def sequenced(sequence: int, leaf: bytes) -> Numbered:
-    """The entry stored at ``sequence``. Raises Rewritten where there is none, or where it says another number."""
+    """The entry stored at ``sequence``. Raises Rewritten for a malformed or misplaced one."""
     try:
         numbered = parse_leaf(leaf)
     except Invalid:
@@ -77,7 +77,7 @@ def sequenced(sequence: int, leaf: bytes) -> Numbered:
 
 
 def severity(entry: Entry) -> Severity:
-    """How serious it is, by its action and outcome."""
+    """The severity by action and outcome."""
     if entry.outcome is Outcome.FAILED and entry.note.startswith(REFUSED):
         return Severity.CRITICAL
     if alert := alert_of(entry):
@@ -91,7 +91,7 @@ CEF_SEVERITY: Final = {Severity.INFORMATIONAL: 2, Severity.MEDIUM: 5, Severity.H
 """0 to 3 is low, 4 to 6 medium, 7 and 8 high, 9 and 10 very high."""
 
 CEF_LIMITS: Final = {"act": 63, "dvchost": 100, "msg": 1023, "outcome": 63, "suser": 1023}
-"""Characters that the extension dictionary allows; a longer text is cut. Custom strings may have 4,000."""
+"""Maximum characters by the extension dictionary; longer text is cut. Custom strings may have 4,000."""
 
 
 def _cef(ledger: str, numbered: Numbered, _: bytes) -> str:
@@ -118,24 +118,24 @@ def _cef(ledger: str, numbered: Numbered, _: bytes) -> str:
 
 
 def _more(ledger: str, entry: Entry) -> dict[str, str]:
-    """What the dictionary has no key for."""
+    """The texts for which the dictionary has no key."""
     named = ("secret", "fingerprint", "place", "run")
     return {**{name: getattr(entry, name) for name in named}, "ledger": ledger}
 
 
 def _custom(kind: str, texts: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Custom keys always have the same number, and say their name beside each text."""
+    """Custom keys with constant numbers, each with a label."""
     pairs = [((f"{kind}{at}Label", name), (f"{kind}{at}", text)) for at, (name, text) in enumerate(texts.items(), 1)]
     return [pair for label, text in pairs if text[1] for pair in (label, text)]
 
 
 def _cef_field(text: str) -> str:
-    """A header's field: a pipe and a backslash are escaped, and it can't hold the end of a line."""
+    """A header field: pipe and backslash are escaped, line ends become spaces."""
     return _without_controls(text.replace("\r", " ").replace("\n", " ")).replace("\\", r"\\").replace("|", r"\|")
 
 
 def _cef_value(key: str, text: str) -> str:
-    """An extension's value: a backslash, an equals sign and ends of lines are escaped, a pipe is not."""
+    """An extension value: backslash, equals sign and line ends are escaped, a pipe is not."""
     whole = text.replace("\r\n", "\n")
     cut = whole[: CEF_LIMITS.get(key, len(whole))]
     escaped = cut.replace("\\", r"\\").replace("=", r"\=").replace("\n", r"\n").replace("\r", r"\r")
@@ -143,7 +143,7 @@ def _cef_value(key: str, text: str) -> str:
 
 
 def _without_controls(text: str) -> str:
-    """Without characters that some reader takes for the end of a line, or that steer a terminal."""
+    """The text without line ends and terminal controls."""
     if text.isascii() and text.isprintable():
         return text
     unwanted = {char for char in set(text) if unicodedata.category(char) in ("Cc", "Zl", "Zp")}
@@ -181,7 +181,7 @@ ACTIVITY_OF: Final = {
     "cut": DISABLE,
     "revoke": DISABLE,
 }
-"""By an action's first word, in a revocation by that of its step; every other one is Other, in its own words."""
+"""By the first word of an action, or of a revocation's step. Others map to Other."""
 
 STATUS: Final = {
     Outcome.BEGUN: (OTHER, str(Outcome.BEGUN)),
@@ -197,7 +197,7 @@ def _ocsf(ledger: str, numbered: Numbered, leaf: bytes) -> str:
 
 
 def ocsf(ledger: str, numbered: Numbered, leaf: bytes) -> dict[str, Any]:
-    """The entry as an event, with the leaf itself as its raw data."""
+    """The entry as an event, with the leaf as its raw data."""
     alert = alert_of(numbered.entry)
     made = _finding(numbered.entry, alert) if alert else _entity_management(ledger, numbered)
     return _without_empty({**made, "metadata": _metadata(ledger, numbered), "raw_data": leaf.decode()})
@@ -267,7 +267,7 @@ def _metadata(ledger: str, numbered: Numbered) -> dict[str, Any]:
 
 
 def _entity(ledger: str, entry: Entry) -> dict[str, Any]:
-    """What it was done to: a secret, else a place, else Keyturn's own records."""
+    """The object of the action: a secret, else a place, else the ledger."""
     kind = "Secret" if entry.secret else "Place" if entry.place else "Ledger"
     return _without_empty(
         {
@@ -286,12 +286,12 @@ def _activity(action: str) -> int:
 
 
 def _without_empty(members: dict[str, Any]) -> dict[str, Any]:
-    """Without what is empty."""
+    """The members that are not empty."""
     return {key: value for key, value in members.items() if value not in ("", {})}
 
 
 def _milliseconds(time: datetime) -> int:
-    # In whole numbers: a float's rounding could tell the millisecond after.
+    # Integers, since a float could round up to the next millisecond.
     since = time.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
     return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
 

@@ -1,7 +1,7 @@
-"""Sending entries on to collectors. The ledger is the outbox: what a collector has not acknowledged is sent again.
+"""Forwards entries to collectors, again until they are acknowledged.
 
-How far each collector is stands in the hub, by compare-and-set: of two who send at the same time one gives up, any
-host can go on where another one died, and a ledger that was put back to an earlier state is noticed by it.
+The hub stores each position by compare-and-set. So one of two senders gives up, any host can continue, and a ledger
+rollback is detected.
 """
 
 import random
@@ -19,22 +19,22 @@ from keyturn.ledger.formats import Format, encode_as, sequenced
 from keyturn.ledger.ports import StoredLedger
 
 FORWARDING: Final = "forwarding"
-"""Where the hub keeps how far each collector is: ``forwarding/<ledger>/<collector>`` in Keyturn's own mount."""
+"""Each collector's position in Keyturn's mount: ``forwarding/<ledger>/<collector>``."""
 
 BATCH: Final = 500
-"""Entries sent together, at most."""
+"""The most entries sent together."""
 BATCH_SIZE: Final = 512 * 1024
-"""Characters sent together, at most, unless one entry alone is longer; many collectors take 1 MB."""
+"""The most characters sent together, except for a longer entry. Many collectors accept 1 MB."""
 
 PAUSES: Final = (0.5, 2.0)
-"""Seconds before a batch is sent again, drawn up to the double; after that the next run does it."""
+"""Seconds before sending again, randomly up to double. After that the next run sends."""
 LONGEST_PAUSE: Final = 20.0
-"""Seconds that a collector may ask for."""
+"""The longest pause, in seconds, that a collector may request."""
 
 
 @dataclass(frozen=True)
 class Message:
-    """One entry as it is sent: ``sequence`` is its id, by which a collector drops what it has already."""
+    """One entry as sent. A collector drops duplicates by ``sequence``."""
 
     sequence: int
     entry: Entry
@@ -42,24 +42,21 @@ class Message:
 
 
 class Collector(Protocol):
-    """Something that takes entries, in their order. ``name`` tells it from others, in characters of a path."""
+    """A receiver of ordered entries. ``name`` identifies it, in path characters."""
 
     name: str
     form: Format
 
     def deliver(self, ledger: str, messages: Sequence[Message]) -> None:
-        """Send these entries of the ledger of that name, and return once all of them have arrived.
+        """Send these entries of the ledger, and return once all have arrived.
 
-        Raises what stops it; then none, some or all may have arrived, and all of them are sent again.
+        After an error all are sent again.
         """
 
 
 @dataclass(frozen=True)
 class Forwarded:
-    """How far a collector is: ``sent`` entries just now, ``waiting`` still, the oldest of these from ``oldest`` on.
-
-    ``error`` is why some wait; None where nothing failed.
-    """
+    """A collector's position. ``error`` is why entries wait; None without a failure."""
 
     collector: str
     sent: int = 0
@@ -76,9 +73,9 @@ def forward(
     sleep: Callable[[float], None] = time.sleep,
     jitter: Callable[[], float] = random.random,
 ) -> Forwarded:
-    """Send what the collector has not got yet, batch by batch, oldest first; what stops it is part of the answer.
+    """Send what the collector lacks, in batches, oldest first. An error is part of the result.
 
-    Raises what the ledger raises where it can't be read at all.
+    Raises where the ledger can't be read at all.
     """
     size = ledger.size()
     cursor, sent = 0, 0
@@ -98,7 +95,7 @@ def forward(
 
 
 class _Position:
-    """The last entry that was acknowledged, as the hub keeps it."""
+    """The last acknowledged entry, as stored in the hub."""
 
     def __init__(self, hub: StatePort, path: str) -> None:
         self._hub, self._path = hub, path
@@ -107,7 +104,7 @@ class _Position:
         self.sequence = int(state.data["sequence"]) if state else 0
 
     def move(self, sequence: int) -> None:
-        """Remember that all up to ``sequence`` have arrived. Raises Conflict where somebody else sends as well."""
+        """Record the last arrived entry. Raises Conflict where another run also sends."""
         try:
             self._version = self._hub.write_state(self._path, {"sequence": sequence}, cas=self._version)
         except Conflict:
@@ -117,7 +114,7 @@ class _Position:
 
 
 def _batch(ledger: StoredLedger, form: Format, first: int, size: int) -> list[Message]:
-    """The next entries: read whole before anything is sent, so that no reading lasts as long as a slow collector."""
+    """The next entries, read before sending to a slow collector."""
     messages: list[Message] = []
     room = BATCH_SIZE
     try:
@@ -127,7 +124,7 @@ def _batch(ledger: StoredLedger, form: Format, first: int, size: int) -> list[Me
                 break
             messages.append(message)
     except Rewritten:
-        # What is whole before it still leaves; then nothing goes past it.
+        # The valid entries before it are still sent. Nothing after it is.
         if not messages:
             raise
     if not messages:
@@ -151,7 +148,7 @@ def _deliver(
     sleep: Callable[[float], None],
     jitter: Callable[[], float],
 ) -> None:
-    """Send a batch, again after a pause where that may help. Raises the last error."""
+    """Send a batch, again after temporary errors. Raises the last error."""
     for pause in PAUSES:
         try:
             return collector.deliver(ledger, batch)
@@ -170,7 +167,7 @@ def _insist_on_length(ledger: StoredLedger, collector: Collector, cursor: int, s
 
 
 def _time_of(ledger: StoredLedger, sequence: int) -> datetime | None:
-    """When the entry was written; None where there is none that can be read."""
+    """When the entry was written; None where it is missing or unreadable."""
     for _, leaf in ledger.leaves(sequence, sequence):
         try:
             return parse_leaf(leaf).entry.time

@@ -1,4 +1,4 @@
-"""Whether somebody vouches for what was written lately: a ledger that nobody signs any more proves less each minute."""
+"""Whether recent entries are covered by a recent checkpoint."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -11,16 +11,16 @@ from keyturn.ledger.verify import Problem, Verification
 
 REMEDY: Final = "See that keeper and keep-ledger run, and what their last runs say"
 SIGN_OF_LIFE: Final = timedelta(hours=12)
-"""So old the newest checkpoint may be where nothing is new; then the notary says that it is there, and signs that."""
+"""The greatest age of a checkpoint in an idle ledger. Then the notary signs a sign of life."""
 AHEAD: Final = timedelta(minutes=5)
-"""How far a signer's clock may be ahead of the verifier's."""
+"""The tolerated lead of a signer's clock over the verifier's."""
 
 
 def find_stale(source: LedgerSource, report: Verification, now: datetime, fresh: timedelta) -> Iterator[Problem]:
-    """What is older than ``fresh`` and not vouched for: the first such entry, and the newest checkpoint where it is.
+    """Report the first uncovered entry, and the newest checkpoint, where they are older than ``fresh``.
 
-    A checkpoint is as old as it says, and where witnesses were asked for, as the cosignature by which there are
-    enough of them. An entry is as old as it says: whoever could write it could say so, too.
+    Ages are as claimed in the checkpoint or entry. With witnesses, the age of the cosignature that completes the
+    quorum counts too.
     """
     if report.entries:
         yield from _stale_checkpoint(report, now, fresh)

@@ -1,8 +1,7 @@
-"""RFC 6962 Merkle trees: roots, inclusion proofs and consistency proofs, and whether they hold. Pure.
+"""RFC 6962 Merkle trees, their proofs and verification. Pure.
 
-A tree is read through ``Nodes``: the hashes of its complete subtrees. The node (level, index) covers the leaves from
-``index << level`` up to, and without, ``(index + 1) << level``. Leaves are counted from 0. The algorithms that check
-proofs are those of RFC 9162, parts 2.1.3.2 and 2.1.4.2.
+``Nodes`` gives the hashes of complete subtrees. Node (level, index) covers leaves ``index << level`` up to, but
+without, ``(index + 1) << level``, counted from 0. Verification follows RFC 9162, parts 2.1.3.2 and 2.1.4.2.
 """
 
 import hashlib
@@ -16,7 +15,7 @@ EMPTY_ROOT: Final = hashlib.sha256(b"").digest()
 """The root of a tree without leaves."""
 
 Nodes = Callable[[int, int], bytes]
-"""The hash of the complete subtree at (level, index), 32 bytes."""
+"""The 32-byte hash of the complete subtree at (level, index)."""
 
 
 def leaf_hash(leaf: bytes) -> bytes:
@@ -31,23 +30,23 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 def leaf_hashes(leaves: Iterable[bytes]) -> list[bytes]:
     """The hash of each leaf."""
-    # No call of our own for each, here and for the pairs below: verifying spends most of its time in these two.
+    # No Python function call per hash, here and for the pairs below: verification spends most of its time here.
     sha256 = hashlib.sha256
     return [sha256(b"\x00" + leaf).digest() for leaf in leaves]
 
 
 def hashes_above(hashes: Iterable[bytes]) -> list[bytes]:
-    """The hashes one level higher; an odd one at the end is left out."""
+    """The hashes one level higher, without an odd last one."""
     sha256, pairs = hashlib.sha256, iter(hashes)
     return [sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs, strict=False)]
 
 
 Subtree = tuple[int, bytes]
-"""A complete subtree by its level, and its hash: it covers ``1 << level`` leaves."""
+"""A complete subtree of ``1 << level`` leaves: its level and hash."""
 
 
 def subtrees_of(first: int, hashes: Sequence[bytes]) -> list[Subtree]:
-    """The fewest complete subtrees that the leaves from ``first`` on, counted from 0, make up, left to right."""
+    """The fewest complete subtrees over the leaves from ``first`` on."""
     left, right, level, rest = list[Subtree](), list[Subtree](), 0, list(hashes)
     while rest:
         if first % 2:
@@ -60,15 +59,15 @@ def subtrees_of(first: int, hashes: Sequence[bytes]) -> list[Subtree]:
 
 
 class CompactRange:
-    """The right edge of a tree that grows: all that a root needs, one hash for each bit of the size."""
+    """The right edge of a growing tree: one hash per bit of the size."""
 
     def __init__(self) -> None:
         self.size = 0
         self._open: list[bytes] = []
-        """By level: the hash of a complete subtree that waits for its right sibling, empty where none does."""
+        """By level: the hash of a subtree without a right sibling yet, else empty."""
 
     def extend(self, added: Sequence[bytes]) -> None:
-        """Add leaves by their hashes; many at once cost less."""
+        """Add leaves by their hashes. Larger batches cost less."""
         self.size += len(added)
         hashes, level = list(added), 0
         while hashes:
@@ -80,7 +79,7 @@ class CompactRange:
             hashes, level = hashes_above(hashes), level + 1
 
     def add(self, subtree: Subtree) -> None:
-        """Add a complete subtree, which must begin where one of its size may. Raises ValueError."""
+        """Add a complete subtree. Raises ValueError where none can begin."""
         level, computed = subtree
         if self.size % (1 << level):
             raise ValueError(f"no subtree of level {level} begins at {self.size}")
@@ -103,7 +102,7 @@ def tree_root(nodes: Nodes, size: int) -> bytes:
 
 
 def inclusion_proof(nodes: Nodes, index: int, size: int) -> list[bytes]:
-    """The hashes that lead from a leaf to the root of the first ``size`` leaves (RFC 6962, part 2.1.1)."""
+    """The inclusion proof of a leaf (RFC 6962, part 2.1.1)."""
     if not 0 <= index < size:
         raise ValueError(f"no leaf {index} in a tree of {size}")
     first, last, hashes = 0, size, []
@@ -119,7 +118,7 @@ def inclusion_proof(nodes: Nodes, index: int, size: int) -> list[bytes]:
 
 
 def consistency_proof(nodes: Nodes, older: int, newer: int) -> list[bytes]:
-    """The hashes that show that the first ``older`` leaves are those of the newer tree, too (RFC 6962, 2.1.2)."""
+    """The consistency proof between two sizes (RFC 6962, part 2.1.2)."""
     if not 0 <= older <= newer:
         raise ValueError(f"a tree of {older} leaves does not become one of {newer}")
     if older in (0, newer):
@@ -139,7 +138,7 @@ def consistency_proof(nodes: Nodes, older: int, newer: int) -> list[bytes]:
 
 
 def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> bool:
-    """Whether the proof leads from the leaf's hash to the root. What is not as long as a hash proves nothing."""
+    """Whether the proof connects the leaf's hash to the root. Other lengths prove nothing."""
     if not 0 <= index < size or not _hashes(leaf, root, *proof):
         return False
     node, last, computed = index, size - 1, leaf
@@ -158,8 +157,7 @@ def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes],
 def verify_consistency(older: int, newer: int, older_root: bytes, newer_root: bytes, proof: Sequence[bytes]) -> bool:
     """Whether the proof shows that the newer tree begins with the older one's leaves.
 
-    An empty tree has one root, on either side, and every tree continues it; its proof is empty, as that of a tree
-    that has not grown.
+    For an empty older tree or equal sizes the proof is empty.
     """
     if not 0 <= older <= newer or not _hashes(older_root, newer_root, *proof):
         return False
@@ -186,35 +184,35 @@ def verify_consistency(older: int, newer: int, older_root: bytes, newer_root: by
 
 
 def _roots_of_equals(older: int, newer: int, older_root: bytes, newer_root: bytes) -> bool:
-    """Whether both roots may stand where the older tree is empty, or as large as the newer one."""
+    """Whether both roots are possible where one tree is empty or the sizes are equal."""
     of_empty = [root for size, root in ((older, older_root), (newer, newer_root)) if not size]
     return all(root == EMPTY_ROOT for root in of_empty) and (older != newer or older_root == newer_root)
 
 
 def _hashes(*values: bytes) -> bool:
-    """Whether each is as long as a hash: with others the same bytes could be cut in two in other places."""
+    """Whether each has a hash's length. Otherwise bytes could be split elsewhere."""
     return all(len(value) == HASH_SIZE for value in values)
 
 
 def _after_left_sibling(node: int, last: int) -> tuple[int, int]:
-    """Up one level, and on through those where the node is the last and has no sibling."""
+    """Up one level, then past levels without a sibling."""
     while not node & 1 and node:
         node, last = node >> 1, last >> 1
     return node >> 1, last >> 1
 
 
 def left_size(size: int) -> int:
-    """How many of ``size`` leaves, two at least, are in the left subtree: the largest power of two below."""
+    """The size of the left subtree: the largest power of two below ``size``."""
     return 1 << (size - 1).bit_length() - 1
 
 
 def range_hash(nodes: Nodes, first: int, last: int) -> bytes:
-    """The hash of the subtree of these leaves; ``first`` is where a complete subtree of that size may begin."""
+    """The hash above these leaves. Such a subtree must be able to begin at ``first``."""
     return _root_above([nodes(level, index) for level, index in _complete(first, last)])
 
 
 def _complete(first: int, last: int) -> Iterator[tuple[int, int]]:
-    """The complete subtrees that make up a range, largest first."""
+    """The complete subtrees of a range, largest first."""
     while first < last:
         level = (last - first).bit_length() - 1
         yield level, first >> level
@@ -222,7 +220,7 @@ def _complete(first: int, last: int) -> Iterator[tuple[int, int]]:
 
 
 def _root_above(hashes: Sequence[bytes]) -> bytes:
-    """The root above complete subtrees that become smaller from left to right."""
+    """The root above complete subtrees, largest first."""
     if not hashes:
         return EMPTY_ROOT
     computed = hashes[-1]

@@ -1,7 +1,7 @@
-"""Which ledger the hub belongs to: the hub has its name, its keys and its place, and nothing is written to any other.
+"""The hub's ledger: the hub holds its name, keys and place, and Keyturn writes to no other.
 
-Anybody who may change a process's environment could point the record elsewhere. So the hub's word is written once, by
-compare-and-set, at the first use, and is changed by a move that both ledgers record.
+Otherwise a changed environment could redirect the record. The first use writes the name, and only a recorded move
+changes it.
 """
 
 import time
@@ -18,26 +18,23 @@ from keyturn.ledger.ports import StoredLedger, Tiles
 from keyturn.ledger.signed_notes import PublicKey, signed_by
 
 NAMED: Final = "ledger"
-"""Where the name stands in Keyturn's own mount."""
+"""The path of the name in Keyturn's mount."""
 
 SIGNING_KEY: Final = "keyturn-ledger"
 """The key of the hub's transit engine that signs checkpoints."""
 
 BEING_RESTORED: Final = "being restored from "
-"""How the name begins while a hub is restored: it is no ledger's, so nothing is begun by such a hub."""
+"""The name's prefix during a restore. It matches no ledger, so nothing else begins."""
 
 AGAIN: Final = 60.0
-"""Seconds after which a process that runs on asks the hub again."""
+"""Seconds after which a running process asks the hub again."""
 
 REMEDY: Final = "Unset KEYTURN_LEDGER_NAME, and set KEYTURN_LEDGER as it was, or move on purpose: keyturn ledger move"
 
 
 @dataclass(frozen=True)
 class LedgerPlace:
-    """Where a ledger is: an address of PostgreSQL without a password, or a file's path and the ``host`` that has it.
-
-    Both are empty where nothing recorded it.
-    """
+    """A PostgreSQL address without password, or a file and its ``host``; empty where unknown."""
 
     address: str = ""
     host: str = ""
@@ -49,7 +46,7 @@ class LedgerPlace:
 
     @property
     def words(self) -> str:
-        """For people."""
+        """A phrase for people."""
         if not self.address:
             return "at a place that the hub does not know"
         return f"at {self.address}" if self.shared else f"in the file {self.address} on {self.host}"
@@ -60,7 +57,7 @@ NOWHERE: Final = LedgerPlace()
 
 @dataclass(frozen=True)
 class EarlierLedger:
-    """A ledger that was left: its name, its keys, how many entries it had, and when that was (RFC 3339)."""
+    """A former ledger. ``moved_at`` is RFC 3339."""
 
     origin: str
     keys: tuple[PublicKey, ...]
@@ -70,10 +67,7 @@ class EarlierLedger:
 
 @dataclass(frozen=True)
 class LedgerName:
-    """The hub's word: the ledger's name, the keys that have signed for it, the newest last, those before it, its place.
-
-    Without keys nothing was signed yet.
-    """
+    """The hub's record. Its newest signing key is last; without keys nothing is signed yet."""
 
     origin: str
     keys: tuple[PublicKey, ...] = ()
@@ -81,18 +75,18 @@ class LedgerName:
     place: LedgerPlace = NOWHERE
 
     def keys_of(self, origin: str) -> tuple[PublicKey, ...]:
-        """The keys of this ledger or of an earlier one; none where the hub knows no ledger of that name."""
+        """The keys of this or a former ledger; empty for an unknown name."""
         earlier = {ledger.origin: ledger.keys for ledger in self.before}
         return ({**earlier, self.origin: self.keys}).get(origin, ())
 
     def to_data(self) -> dict[str, Any]:
-        """As the hub keeps it."""
+        """The form that the hub stores."""
         before = [{**vars(ledger), "keys": _spelled(ledger.keys)} for ledger in self.before]
         return {"origin": self.origin, "keys": _spelled(self.keys), "before": before, **vars(self.place)}
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> "LedgerName":
-        """The same, read. Raises Invalid where somebody has edited it."""
+        """The reverse. Raises Invalid where the record was edited."""
         try:
             before = tuple(
                 EarlierLedger(str(ledger["origin"]), _parsed(ledger["keys"]), int(ledger["size"]), ledger["moved_at"])
@@ -115,13 +109,13 @@ def _parsed(texts: Sequence[str]) -> tuple[PublicKey, ...]:
 
 
 def read_name(hub: StatePort) -> tuple[LedgerName | None, int]:
-    """What the hub names, and the version of that; None and 0 where no ledger was used with it yet."""
+    """The hub's record and its version; None and 0 before the first use."""
     state = hub.read_state(NAMED)
     return (LedgerName.from_data(state.data), state.version) if state else (None, 0)
 
 
 def claim_name(hub: Hub, origin: str, place: LedgerPlace = NOWHERE) -> LedgerName:
-    """The hub's word, written first where there was none. Raises what the hub raises."""
+    """Return the hub's record, written first where missing."""
     name, _ = read_name(hub)
     if name:
         return name
@@ -129,7 +123,7 @@ def claim_name(hub: Hub, origin: str, place: LedgerPlace = NOWHERE) -> LedgerNam
     try:
         hub.claim_state(NAMED, first.to_data())
     except (Conflict, Denied):
-        # Of two who come first one is told so, or, since it may not change what is there, that it is denied.
+        # Another process was first. The hub reports Denied where this login may create the entry but not change it.
         name, _ = read_name(hub)
         if name is None:
             raise
@@ -140,11 +134,11 @@ def claim_name(hub: Hub, origin: str, place: LedgerPlace = NOWHERE) -> LedgerNam
 def insist_on_named(
     hub: Hub, ledger: StoredLedger, name: LedgerName | None = None, *, placed: bool = True
 ) -> LedgerName:
-    """The hub's word, once it is sure that this is the ledger it names, or the first one that is used with it.
+    """Return the hub's record, after checking that it names this ledger or that this is the first.
 
-    ``name`` is that word where it was just read. ``placed``: the ledger is where the hub says; else only a checkpoint
-    shows which it is. Raises Invalid for one of another name, one that another key has signed, and an empty one in the
-    place of one that was signed; and what the hub and the ledger raise.
+    ``name`` is the record if just read. Without ``placed`` only a checkpoint identifies the ledger. Raises Invalid for
+    another name or signing key, and for an unsigned ledger in place of a signed one. Raises what the hub and the
+    ledger raise.
     """
     name = name or claim_name(hub, ledger.origin)
     if name.origin.startswith(BEING_RESTORED):
@@ -167,9 +161,9 @@ def _wrong(ledger: StoredLedger, problem: str) -> Invalid:
 
 
 def keep_keys(hub: Hub, name: LedgerName) -> LedgerName:
-    """The name with the key that signs now, which follows those that the hub's engine has turned.
+    """Return the name with the current signing key added.
 
-    Raises Invalid where the engine's key is another one altogether, and Contended.
+    Raises Invalid where the engine has no recorded key, and Conflict after a concurrent change.
     """
     engine = _signing_keys(hub, name.origin, needed=True)
     if engine[-1] in name.keys:
@@ -186,14 +180,14 @@ def keep_keys(hub: Hub, name: LedgerName) -> LedgerName:
 
 
 def keep_place(hub: Hub, name: LedgerName, place: LedgerPlace) -> None:
-    """Record where the ledger is, where the hub does not know it: an earlier version, or `hub apply`, has named it."""
+    """Record the ledger's place where the hub does not know it."""
     current, version = read_name(hub)
     if current and current.origin == name.origin and current.place == NOWHERE:
         hub.write_state(NAMED, replace(current, place=place).to_data(), cas=version)
 
 
 def _signing_keys(hub: Hub, origin: str, *, needed: bool = False) -> tuple[PublicKey, ...]:
-    """All versions of the key that signs; none where there is no such key yet, or the login may not see it."""
+    """All versions of the signing key; empty where missing or unreadable."""
     try:
         signer: Signer = hub.signer(SIGNING_KEY)
     except (NotFound, Denied):
@@ -204,9 +198,9 @@ def _signing_keys(hub: Hub, origin: str, *, needed: bool = False) -> tuple[Publi
 
 
 def move_name(hub: Hub, ledger: StoredLedger, size: int, at: datetime, place: LedgerPlace = NOWHERE) -> LedgerName:
-    """Name another ledger from now on; the one before, with its ``size``, stays known. Again is success.
+    """Make the hub name another ledger and keep the former one with its ``size``. Safe to repeat.
 
-    Raises Invalid where nothing was named before, and Conflict where somebody else has moved it meanwhile.
+    Raises Invalid where it names none, and Conflict after a concurrent move.
     """
     name, version = read_name(hub)
     if name is None:
@@ -223,11 +217,10 @@ def move_name(hub: Hub, ledger: StoredLedger, size: int, at: datetime, place: Le
 
 
 class NamedLedger:
-    """A :class:`keyturn.ledger.ports.StoredLedger`: the one that the hub names, which ``find`` opens at the first use.
+    """The :class:`keyturn.ledger.ports.StoredLedger` that the hub names, opened on first use.
 
-    ``find`` raises where this machine can't reach it, or reaches another one, and is asked again once a minute. What
-    reads raises the same; what writes, and what a rotation goes by, raises Unrecorded, and Denied where this login may
-    not ask the hub.
+    ``find`` raises where this machine reaches no ledger or another, and is called again after a minute. Reads raise
+    the same. Writes, and reads for rotations, raise Unrecorded instead, and Denied without access to the hub's record.
     """
 
     def __init__(self, find: Callable[[], StoredLedger], monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -248,32 +241,29 @@ class NamedLedger:
         return self._reach().address
 
     def append(self, entries: Sequence[Entry]) -> str | None:
-        """Write these, one after the other and all of them or none, and return once they are durable.
-
-        It gives the ledger's name and the number of the last of them, as versions in the hub name their entry.
-        """
+        """Write all entries in order or none, durably; the ledger's name and the last number."""
         ledger = self._sure()
         last = ledger.append(entries)
         return f"{ledger.origin} {last}" if last else None
 
     def append_missing(self, entries: Sequence[Entry]) -> int:
-        """Write those of these that it has not got, and return how many that were."""
+        """Write the entries that the ledger lacks, and return their number."""
         return self._sure().append_missing(entries)
 
     def try_writing(self) -> None:
-        """Raise Unrecorded where an append would; nothing of it stays."""
+        """Raise Unrecorded where an append would fail. Nothing is kept."""
         self._sure().try_writing()
 
     def newest_versions(self, secrets: Collection[str]) -> Mapping[str, NewestVersion]:
-        """What the last entry of each of these secrets tells that tells of a version."""
+        """The newest version that the ledger records for each secret."""
         return self._sure().newest_versions(secrets)
 
     def keep(self, note: str, size: int, tiles: Tiles, *, after: str) -> None:
-        """Add a checkpoint and lay its tiles over those stored, unless another one came between."""
+        """Add a checkpoint and overwrite its tiles, unless another one came between."""
         self._sure().keep(note, size, tiles, after=after)
 
     def size(self) -> int:
-        """How many entries it has."""
+        """The number of entries."""
         return self._reach().size()
 
     def newest(self) -> str:
@@ -285,11 +275,11 @@ class NamedLedger:
         return self._reach().leaves(first, last)
 
     def tails(self, first: int = 1, last: int | None = None) -> Iterator[tuple[int, bytes]]:
-        """The same, as it is stored."""
+        """The same, as stored."""
         return self._reach().tails(first, last)
 
     def tile(self, level: int, number: int) -> bytes:
-        """The hashes stored of a tile."""
+        """The stored hashes of a tile."""
         return self._reach().tile(level, number)
 
     def checkpoints(self) -> Iterator[str]:
@@ -297,7 +287,7 @@ class NamedLedger:
         return self._reach().checkpoints()
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the ledger."""
         if self._found:
             self._found.close()
 
@@ -308,7 +298,7 @@ class NamedLedger:
             raise Unrecorded(error.doing, error.name, error.problem, error.hint) from None
 
     def _reach(self) -> StoredLedger:
-        """The ledger, after asking the hub, unless that was done a moment ago."""
+        """The ledger, after asking the hub again when due."""
         if self._found and self._monotonic() < self._sure_until:
             return self._found
         with self._turn:
@@ -317,7 +307,7 @@ class NamedLedger:
             return self._found
 
     def _reused(self, ledger: StoredLedger) -> StoredLedger:
-        """The connection in use, where it leads to the same ledger."""
+        """The current connection where it reaches the same ledger."""
         if self._found and (self._found.origin, self._found.address) == (ledger.origin, ledger.address):
             ledger.close()
             return self._found

@@ -1,6 +1,6 @@
-"""Proofs that hold without the ledger: that an entry is in it, and that it only grew between two checkpoints.
+"""Proofs without the ledger: of an entry, and of growth between checkpoints.
 
-Both are JSON: an entry's canonical bytes as a text, hashes in base64, and checkpoints as they were signed.
+They are JSON: canonical bytes as text, base64 hashes and signed checkpoints.
 """
 
 import base64
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Proof:
-    """That ``leaf`` is the entry ``sequence`` of the ledger whose ``checkpoint`` this is."""
+    """The proof that ``leaf`` is entry ``sequence`` of the ledger with this ``checkpoint``."""
 
     sequence: int
     leaf: bytes
@@ -45,7 +45,7 @@ class Proof:
 
     @classmethod
     def from_json(cls, text: str) -> "Proof":
-        """The proof. Raises Invalid when it is none."""
+        """The proof. Raises Invalid for a malformed text."""
         members = parse_members(text, {"sequence": int, "entry": str, "hashes": list, "checkpoint": str})
         leaf = members["entry"].encode(errors="replace")
         return cls(members["sequence"], leaf, decoded_hashes(members["hashes"]), members["checkpoint"])
@@ -53,7 +53,7 @@ class Proof:
 
 @dataclass(frozen=True)
 class Growth:
-    """That the ledger whose checkpoint ``newer`` is begins with all that it held when ``older`` was made."""
+    """The proof that the ledger at ``newer`` begins with its entries at ``older``."""
 
     older: str
     newer: str
@@ -66,16 +66,15 @@ class Growth:
 
     @classmethod
     def from_json(cls, text: str) -> "Growth":
-        """The proof. Raises Invalid when it is none."""
+        """The proof. Raises Invalid for a malformed text."""
         members = parse_members(text, {"older": str, "newer": str, "hashes": list})
         return cls(members["older"], members["newer"], decoded_hashes(members["hashes"]))
 
 
 def prove_entry(ledger: StoredLedger, sequence: int, checkpoint: str = "") -> Proof:
-    """The proof that an entry is in the ledger, from its tiles: in the newest checkpoint, or in the one that is given.
+    """Return the proof of an entry in the newest or the given checkpoint, from tiles.
 
-    Raises NotFound where there is no such entry or no checkpoint over it yet, and Rewritten where none can be made
-    because the entry or the tiles were changed.
+    Raises NotFound without the entry or a checkpoint over it, and Rewritten where the entry or tiles changed.
     """
     newest = _newest(checkpoint or ledger.newest(), sequence)
     leaf = _leaf(ledger, sequence)
@@ -86,7 +85,7 @@ def prove_entry(ledger: StoredLedger, sequence: int, checkpoint: str = "") -> Pr
 
 
 def check_proof(proof: Proof, keys: Collection[PublicKey], verify: Verify) -> Numbered:
-    """The entry that is proved. Raises Rewritten where the proof does not hold, and Invalid for what is no entry."""
+    """The proved entry. Raises Rewritten for an invalid proof, and Invalid for a malformed entry."""
     checkpoint = trusted(proof.checkpoint, keys, verify)
     if not verify_inclusion(leaf_hash(proof.leaf), proof.sequence - 1, checkpoint.size, proof.hashes, checkpoint.root):
         raise _broken(f"the entry is not among those of {checkpoint}")
@@ -97,7 +96,7 @@ def check_proof(proof: Proof, keys: Collection[PublicKey], verify: Verify) -> Nu
 
 
 def prove_growth(source: LedgerSource, older: str, newer: str) -> Growth:
-    """The proof that one checkpoint continues another. Raises Rewritten where it does not, or tiles were changed."""
+    """The proof that one checkpoint continues another. Raises Rewritten for another history or changed tiles."""
     before, after = read_checkpoint(older), read_checkpoint(newer)
     if before.size > after.size:
         raise Invalid("prove", "growth", f"{before} covers more than {after}", "Give the older one first")
@@ -108,7 +107,7 @@ def prove_growth(source: LedgerSource, older: str, newer: str) -> Growth:
 
 
 def check_growth(growth: Growth, keys: Collection[PublicKey], verify: Verify) -> tuple[Checkpoint, Checkpoint]:
-    """Both checkpoints, the older one first. Raises Rewritten where the proof does not hold."""
+    """Both checkpoints, the older one first. Raises Rewritten for an invalid proof."""
     before, after = (trusted(note, keys, verify) for note in (growth.older, growth.newer))
     if before.origin != after.origin:
         raise _broken("the checkpoints are of two ledgers")
@@ -147,7 +146,7 @@ def _broken(problem: str) -> Rewritten:
 
 
 def parse_members(text: str, kinds: dict[str, type]) -> dict[str, Any]:
-    """The object that a proof is, with members of these types. Raises Invalid."""
+    """The members of a proof, with these types. Raises Invalid."""
     try:
         members = json.loads(text)
     except (ValueError, RecursionError):
@@ -158,12 +157,12 @@ def parse_members(text: str, kinds: dict[str, type]) -> dict[str, Any]:
 
 
 def bundle_text(subject: str, content: Mapping[str, Any], entries: Sequence[Proof]) -> str:
-    """What is proved, under the name of its kind, and the entries that prove it: one object, indented for people."""
+    """The proved content and its entries' proofs, as indented JSON."""
     return json.dumps({subject: content, "entries": [json.loads(entry.to_json()) for entry in entries]}, indent=2)
 
 
 def read_bundle(text: str, subject: str, read: Callable[[dict[str, Any]], T]) -> tuple[T, tuple[Proof, ...]]:
-    """The reverse of :func:`bundle_text`. Raises Invalid, also where ``read`` finds the content malformed."""
+    """The reverse of :func:`bundle_text`. Raises Invalid, also where ``read`` rejects the content."""
     members = parse_members(text, {subject: dict, "entries": list})
     try:
         content = read(members[subject])
@@ -173,14 +172,14 @@ def read_bundle(text: str, subject: str, read: Callable[[dict[str, Any]], T]) ->
 
 
 def entries_naming(ledger: StoredLedger, name: str) -> Iterator[tuple[int, Entry]]:
-    """The entries whose text holds a name, each with its number; to parse the many others costs more than to look."""
+    """The numbered entries with a name in their text. Searching is cheaper than parsing all."""
     for sequence, leaf in ledger.leaves():
         if name.encode() in leaf:
             yield sequence, parse_leaf(leaf).entry
 
 
 def encoded_hashes(hashes: Sequence[bytes]) -> list[str]:
-    """As a proof has them: base64."""
+    """Base64, as in a proof."""
     return [base64.b64encode(value).decode() for value in hashes]
 
 

@@ -1,7 +1,6 @@
-"""One pass over a ledger's entries: whether they are in order, what they hash to, and which of them tell of keys.
+"""One pass over a ledger's entries: order, hashes and entries about keys. Signatures are not checked.
 
-A part of the entries can be scanned by itself, and parts that follow each other are put together: so several processes
-may share the work. Nothing is compared with a signature here.
+Consecutive parts can be scanned by several processes and joined.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,17 +13,16 @@ from keyturn.ledger.ports import LedgerSource
 from keyturn.ledger.reader import AT_ONCE, LedgerReader, Misplaced
 
 ACTION: Final = "ledger key"
-"""The action of the entry by which a key hands over to another."""
+"""The action of an entry about key succession."""
 MARK: Final = f'"action":"{ACTION}"'.encode()
 
 
 @dataclass
 class Scan:
-    """What was found: ``read`` is the last entry that was in order, ``misplaced`` why it is not the ledger's last.
+    """The result. ``read`` is the last entry in order, ``misplaced`` why the scan ended early.
 
-    ``subtrees`` are the complete subtrees of the entries, in order, up to each of the numbers that were asked for, and
-    from the one before. ``marked`` are entries with their numbers, among them all that tell of keys. ``broken`` is what
-    the ledger raised where it can't be read any further.
+    ``subtrees`` are the complete subtrees up to each requested number, ``marked`` the entries about keys, ``broken``
+    what the ledger raised.
     """
 
     read: int = 0
@@ -35,23 +33,23 @@ class Scan:
 
     @property
     def whole(self) -> bool:
-        """Whether every entry was where it should be."""
+        """Whether every entry was in order."""
         return self.misplaced is None and self.broken is None
 
     def followed_by(self, rest: "Scan") -> "Scan":
-        """This scan, which has to be whole, and that of the entries that follow."""
+        """This scan, which must be whole, joined with the following one."""
         marked = [*self.marked, *rest.marked]
         return Scan(rest.read, rest.misplaced, self.subtrees | rest.subtrees, marked, rest.broken)
 
 
 Scanner = Callable[[LedgerSource, Sequence[int]], Scan]
-"""Scans all of a ledger's entries, and tells subtrees up to these numbers, which are in ascending order."""
+"""Scans a ledger, with subtrees up to these ascending numbers."""
 
 
 def scan_entries(source: LedgerSource, ends: Sequence[int], *, first: int = 1, last: int | None = None) -> Scan:
-    """Scan the entries from ``first`` to ``last``, or to the end, in this process; ``ends`` are among these numbers.
+    """Scan entries ``first`` to ``last`` or the end. ``ends`` are among them.
 
-    What follows the last of ``ends`` is looked at and not hashed. Raises Unavailable where nothing can be read.
+    Entries after the last of ``ends`` are not hashed. Raises Unavailable where nothing can be read.
     """
     scan, reader = Scan(first - 1), LedgerReader(source, first)
     try:
@@ -70,10 +68,10 @@ def scan_entries(source: LedgerSource, ends: Sequence[int], *, first: int = 1, l
 
 
 def _read(scan: Scan, reader: LedgerReader, end: int | None) -> Iterator[tuple[int, list[bytes]]]:
-    """The leaves up to ``end``, in batches that begin where a subtree of a whole batch may, counted from 0."""
+    """The leaves up to ``end``, in batches aligned to whole subtrees."""
     while leaves := reader.leaves(AT_ONCE - reader.read % AT_ONCE, end):
         begun = reader.read - len(leaves)
-        # One search through all of them together takes half the time of a search in each.
+        # One search through the joined leaves takes half the time of a search in each.
         if MARK in b"".join(leaves):
             scan.marked += [(begun + place, leaf) for place, leaf in enumerate(leaves, 1) if MARK in leaf]
         yield begun, leaves

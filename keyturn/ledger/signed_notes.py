@@ -1,6 +1,6 @@
-"""Signed notes, as C2SP's signed-note tells: a text, a blank line, and a line for each signature.
+"""Signed notes, as in C2SP's signed-note: a text, a blank line, and a line per signature.
 
-Keys are Ed25519 and named; on a command line one is written ``name+hash+base64``, the form of Go's sumdb.
+Keys are named Ed25519 keys. On a command line they are ``name+hash+base64``, as in Go's sumdb.
 """
 
 import base64
@@ -21,25 +21,25 @@ KEY_SIZE: Final = 32
 KEY_ID_SIZE: Final = 4
 
 NOTE_LIMIT: Final = 65_536
-"""Characters of a note; one signature takes about 150."""
+"""Maximum characters of a note; a signature takes about 150."""
 
 _NAME: Final = re.compile(r"[^\s+]+")
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x09\x0b-\x1f\ud800-\udfff]")
 
 Verify = Callable[[bytes, bytes, bytes], bool]
-"""Whether, for an Ed25519 key of 32 bytes and a message, the signature of 64 bytes holds (RFC 8032)."""
+"""Whether a 64-byte signature is valid for a 32-byte Ed25519 key and a message (RFC 8032)."""
 
 
 @dataclass(frozen=True)
 class PublicKey:
-    """Who may sign, and the key that tells it. Raises Invalid for a name with a space or plus, or a key of other size.
+    """A signer's name and key. Raises Invalid for a space or plus in the name, or another key size.
 
-    ``str`` gives the form for command lines.
+    ``str`` gives the command-line form.
     """
 
     TYPE: ClassVar[bytes] = ED25519
     OTHER: ClassVar[str] = "it is not whole, or not one of Ed25519"
-    """What a text is that is none."""
+    """The problem with a malformed text."""
 
     name: str
     key: bytes = field(repr=False)
@@ -52,7 +52,7 @@ class PublicKey:
 
     @property
     def key_id(self) -> bytes:
-        """What signatures tell the key by, 4 bytes."""
+        """The 4 bytes that identify the key in signatures."""
         return hashlib.sha256(self.name.encode() + b"\n" + self.TYPE + self.key).digest()[:KEY_ID_SIZE]
 
     def __str__(self) -> str:
@@ -72,7 +72,7 @@ class PublicKey:
 
 
 def sign_note(text: str, name: str, signer: Signer) -> str:
-    """The text, which ends with a newline, as a note that ``name`` has signed. Raises Invalid for other texts."""
+    """The text as a note signed by ``name``. Raises Invalid unless it is whole non-empty lines."""
     if not text.endswith("\n") or "\n\n" in text or not _printable(text):
         raise Invalid("sign", name, "the text is no note", "Give whole lines, none of them empty")
     key = PublicKey(name, signer.public_key())
@@ -81,7 +81,7 @@ def sign_note(text: str, name: str, signer: Signer) -> str:
 
 
 def open_note(note: str, keys: Collection[PublicKey], verify: Verify) -> str:
-    """The text of a note that one of ``keys`` has signed. Raises Rewritten where none did, or a signature is wrong."""
+    """The text of a note that one of ``keys`` signed. Raises Rewritten for none or a wrong signature."""
     text, signatures = _parted(note)
     trusted = False
     for name, key_id, signature in signatures:
@@ -96,22 +96,22 @@ def open_note(note: str, keys: Collection[PublicKey], verify: Verify) -> str:
 
 
 def unverified_text(note: str) -> str:
-    """The text of a note, whoever signed it. Raises Rewritten when it is no note."""
+    """The text of a note, unverified. Raises Rewritten for a malformed note."""
     return _parted(note)[0]
 
 
 def signed_by(note: str, key: PublicKey) -> bool:
-    """Whether the note says that this key has signed it; whether it did is another question."""
+    """Whether the note has a signature line of this key, without checking it."""
     return any((name, key_id) == (key.name, key.key_id) for name, key_id, _ in _parted(note)[1])
 
 
 def signatures_of(note: str) -> list[tuple[str, bytes, bytes]]:
-    """Of each signature the key's name, its id and the signature, whether it holds or not. Raises Rewritten."""
+    """Each signature's key name, id and bytes, unchecked. Raises Rewritten."""
     return _parted(note)[1]
 
 
 def _parted(note: str) -> tuple[str, list[tuple[str, bytes, bytes]]]:
-    """The text, and of each signature the key's name, its id and the signature."""
+    """The text, and the key name, id and signature of each line."""
     text, blank, lines = note.rpartition("\n\n")
     if not blank or len(note) > NOTE_LIMIT or not lines.endswith("\n") or not _printable(note):
         raise _refused("it is not a signed note")
@@ -133,7 +133,7 @@ def _refused(problem: str) -> Rewritten:
 
 
 def _decoded(encoded: str) -> bytes:
-    """Standard base64, padded; empty when it is none."""
+    """Padded standard base64, decoded; empty where malformed."""
     try:
         return base64.b64decode(encoded, validate=True)
     except (ValueError, binascii.Error):
@@ -145,5 +145,5 @@ def _nameable(name: str) -> bool:
 
 
 def _printable(text: str) -> bool:
-    """Whether it holds no control character but newlines, and can be written in UTF-8."""
+    """Whether it is valid UTF-8 without control characters except newlines."""
     return _UNPRINTABLE.search(text) is None

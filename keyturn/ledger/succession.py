@@ -1,8 +1,7 @@
-"""When the key that signs a ledger is followed by another, the old one signs for the new one, in an entry.
+"""Succession of signing keys: the old key signs for the new one, in an entry.
 
-What is signed is a note of its own, which no checkpoint can be taken for. The entry is only how it travels: whoever may
-write entries can't make one, and a verifier that was given the old key alone believes the new one from there on. It
-proves as much as the old key does: whoever has that signs for a key of theirs, so the new one is told out of band too.
+A mere writer of entries can't forge it. A verifier with the old key trusts the new one from there on. A thief of the
+old key can forge it, so publish the new key out of band too.
 """
 
 import base64
@@ -20,12 +19,12 @@ from keyturn.ledger.scan import ACTION
 from keyturn.ledger.signed_notes import PublicKey, Verify, open_note, sign_note, signed_by
 
 TITLE: Final = "keyturn ledger key succession"
-"""The first line of the note; that of a checkpoint is the ledger's name, in one word."""
+"""The note's first line. A checkpoint starts with the ledger's name, one word."""
 
 
 @dataclass(frozen=True)
 class Succession:
-    """The entry from which on ``successor`` signs in the place of ``key``."""
+    """The entry from which ``successor`` replaces ``key``."""
 
     sequence: int
     key: PublicKey
@@ -34,32 +33,32 @@ class Succession:
 
 @dataclass(frozen=True)
 class KeyTerm:
-    """A key, and which checkpoints it may have signed: over ``first`` entries or more, and fewer than ``before``."""
+    """A key and the sizes it may sign: at least ``first``, and less than ``before``."""
 
     key: PublicKey
     first: int = 0
     before: int | None = None
 
     def covers(self, size: int) -> bool:
-        """Whether it may have signed a checkpoint over so many entries."""
+        """Whether it may have signed a checkpoint of this size."""
         return self.first <= size and (self.before is None or size < self.before)
 
 
 def succession_entry(signer: Signer, successor: PublicKey, at: datetime, actor: str) -> Entry:
-    """The entry by which the key of ``signer``, the old one, hands over. Raises what the signer raises."""
+    """The entry in which the old key, of ``signer``, hands over."""
     text = f"{TITLE}\n{successor.name}\n{successor}\n"
     note = base64.b64encode(sign_note(text, successor.name, signer).encode()).decode()
     return Entry(at, actor, ACTION, Outcome.DONE, place=str(successor), note=note, host=socket.gethostname())
 
 
 Marked = Iterable[tuple[int, bytes]]
-"""Entries with their numbers, in order; all that tell of keys are among them."""
+"""Numbered entries in order, including all about keys."""
 
 
 def key_terms(marked: Marked, keys: Collection[PublicKey], verify: Verify) -> tuple[list[KeyTerm], list[Succession]]:
-    """Which keys may have signed what, for whoever believes ``keys``, and what successors they are not told of yet.
+    """The terms of ``keys`` and their successors, and the successions to unknown keys.
 
-    All entries count: a key that has handed over vouches for nothing later, whoever has it by then.
+    A key that handed over signs nothing later.
     """
     successions = list(_successions(marked, keys, verify))
     strangers = [succession for succession in successions if succession.successor not in keys]
@@ -69,7 +68,7 @@ def key_terms(marked: Marked, keys: Collection[PublicKey], verify: Verify) -> tu
 
 
 def _successions(marked: Marked, keys: Collection[PublicKey], verify: Verify) -> Iterator[Succession]:
-    """Those that a key has signed which is believed by then, in their order; each key hands over once."""
+    """The handovers by keys trusted at that point, in order. Each key hands over once."""
     believed, ended = list(keys), set[PublicKey]()
     for sequence, leaf in marked:
         succession = _signed_for(sequence, leaf, believed, verify)
@@ -81,7 +80,7 @@ def _successions(marked: Marked, keys: Collection[PublicKey], verify: Verify) ->
 
 
 def _signed_for(sequence: int, leaf: bytes, believed: Collection[PublicKey], verify: Verify) -> Succession | None:
-    """What an entry says, where it says it by a key that is believed; None for anything else that calls itself so."""
+    """The succession in an entry, signed by a trusted key; None for any other entry."""
     try:
         note = base64.b64decode(parse_leaf(leaf).entry.note, validate=True).decode()
         key = next((key for key in believed if signed_by(note, key)), None)

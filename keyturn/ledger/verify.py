@@ -1,8 +1,7 @@
-"""The verifier. It trusts the public key alone: whatever else the ledger tells is computed again from its entries.
+"""The verifier. It trusts only the public key and computes the rest from the entries.
 
-A checkpoint that holds vouches for every entry before it. What came after the newest one is in order, and no more than
-that is known of it. Whoever can write to the ledger can cut off its end together with the checkpoints over it: only a
-checkpoint that is held elsewhere, such as in the hub, tells that.
+A valid checkpoint covers all entries before it. Only a checkpoint held elsewhere, as in the hub, exposes a truncated
+ledger.
 """
 
 from collections import defaultdict
@@ -24,9 +23,9 @@ from keyturn.ledger.witness.cosignatures import WitnessKey, valid_cosignatures
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong, in a sentence. The first bad entry is one of ``first`` to ``last``; 0 where none is to blame.
+    """A problem. The first bad entry is among ``first`` to ``last``; 0 for none.
 
-    ``hint`` is the remedy, where it is another one than to keep the ledger for those who look into it.
+    ``hint`` is a remedy other than preserving the ledger.
     """
 
     what: str
@@ -40,10 +39,10 @@ class Problem:
 
 @dataclass(frozen=True)
 class Verification:
-    """What the verifier found: the first ``vouched`` of ``entries`` are as they were when ``newest`` was signed.
+    """The result: the first ``vouched`` of ``entries`` are unchanged since ``newest`` was signed.
 
-    ``entries`` counts those that are in order. Problems with entries come first. Where a quorum of witnesses was asked
-    for, ``cosigned`` is how many cosignatures of ``newest`` hold, and ``cosigned_at`` when there were enough of them.
+    ``entries`` are in order. With a quorum, ``cosigned`` counts valid cosignatures of ``newest``, and ``cosigned_at``
+    is when it was reached.
     """
 
     entries: int
@@ -54,16 +53,16 @@ class Verification:
     cosigned: int | None = None
     cosigned_at: datetime | None = None
     successions: tuple[Succession, ...] = ()
-    """Where a key that is believed has handed over to one that was not given."""
+    """Where a trusted key handed over to a key that was not given."""
 
     @property
     def problem(self) -> Problem | None:
-        """The first of them."""
+        """The first problem."""
         return self.problems[0] if self.problems else None
 
     @property
     def whole(self) -> bool:
-        """Whether nothing was found."""
+        """Whether there is no problem."""
         return not self.problems
 
 
@@ -75,9 +74,9 @@ def verify_ledger(
     elsewhere: Sequence[str] = (),
     scan: Scanner = scan_entries,
 ) -> Verification:
-    """Compute everything again and compare it with the checkpoints, and with those held ``elsewhere``.
+    """Compute everything from the entries and compare it with all checkpoints, also those ``elsewhere``.
 
-    One pass over the entries, by ``scan``. Raises Unavailable where the ledger can't be read.
+    Raises Unavailable where the ledger can't be read.
     """
     notes, unread = list[str](), None
     try:
@@ -97,10 +96,10 @@ def verify_ledger(
 
 
 def _sizes(notes: Sequence[str]) -> list[int]:
-    """How many entries these notes tell of, whoever has signed them, each once and in ascending order."""
+    """The distinct sizes in these notes, unverified, ascending."""
     sizes = set[int]()
     for note in notes:
-        with suppress(Rewritten):  # what is none is told where it is looked at
+        with suppress(Rewritten):  # a malformed note is reported where it is checked
             sizes.add(read_checkpoint(note).size)
     return sorted(sizes)
 
@@ -108,10 +107,9 @@ def _sizes(notes: Sequence[str]) -> list[int]:
 def demand_witnesses(
     report: Verification, needed: int, keys: Collection[WitnessKey], verify: Verify, now: datetime
 ) -> Verification:
-    """The same with what is wrong where fewer than ``needed`` of these witnesses have cosigned the newest checkpoint.
+    """Add a problem where fewer than ``needed`` of these witnesses cosigned the newest checkpoint.
 
-    Whoever signs for the ledger can't make theirs: a history that was signed anew has none, since a witness cosigns
-    what continues what it has seen, and nothing else.
+    A rewritten history has no cosignatures, since the ledger's signer can't make them.
     """
     newest = report.newest
     if newest is None:
@@ -127,7 +125,7 @@ def demand_witnesses(
 
 
 class _Signed:
-    """The checkpoints that one may believe, and what is wrong with the others."""
+    """The trusted checkpoints, and the problems of the others."""
 
     def __init__(self, terms: Collection[KeyTerm], verify: Verify) -> None:
         self.checkpoints: list[Checkpoint] = []
@@ -136,7 +134,7 @@ class _Signed:
         self._verify = verify
 
     def add_stored(self, notes: Iterable[str]) -> None:
-        """Those of the ledger itself: each must cover more than the one before."""
+        """Add the ledger's checkpoints. Each must cover more than the one before."""
         size = 0
         for number, note in enumerate(notes, 1):
             checkpoint = self._believed(note, f"checkpoint {number}")
@@ -171,7 +169,7 @@ def _compare(source: LedgerSource, signed: _Signed, scan: Scan) -> Verification:
             compact_range.add(subtree)
         if bad := _first_problem(source, scan, compact_range, newest, believed[size]):
             break
-        # The one with most cosignatures.
+        # The one with the most cosignatures.
         newest = max(believed[size], key=lambda checkpoint: len(checkpoint.note), default=newest)
     if scan.misplaced and not bad:
         bad = Problem(scan.misplaced.problem, scan.misplaced.sequence, scan.misplaced.sequence)
@@ -186,7 +184,7 @@ def _first_problem(
     before: Checkpoint | None,
     checkpoints: Sequence[Checkpoint],
 ) -> Problem | None:
-    """Why the entries so far are not those that these checkpoints of one size were made over; None if they are."""
+    """Why the entries do not match these checkpoints of one size; None if they match."""
     for checkpoint in checkpoints:
         if scan.read < checkpoint.size or compact_range.root() != checkpoint.root:
             return _locate_problem(source, scan, before, checkpoint)

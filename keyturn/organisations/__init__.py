@@ -1,1 +1,1 @@
-"""What belongs to whom: a project's end."""
+"""Ownership of secrets, and the end of projects."""

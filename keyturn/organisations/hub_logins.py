@@ -1,6 +1,6 @@
-"""What `keyturn hub apply` has made for a project alone: logins and policies of its consumers, and its database roles.
+"""Removal of what `keyturn hub apply` made for one project: consumer logins, policies and database roles.
 
-Whoever ends these needs an administrator's login. What somebody has changed by hand since is left alone, and said.
+It needs an administrator's login, and skips what was changed by hand.
 """
 
 from collections.abc import Collection, Iterator
@@ -23,7 +23,7 @@ POLICIES: Final = "token_policies"
 
 
 def made_for(record: SetupRecord, catalogue: Catalogue, paths: Collection[str], places: HubPlaces) -> tuple[str, ...]:
-    """What of the record is for these secrets alone, by its keys: policies first, and with them what tokens may do."""
+    """The record's keys for these secrets alone; policies first, to end tokens' rights."""
     policies = {places.named(f"{CONSUMER}-{consumer}") for consumer in own_consumers(catalogue, paths)}
     roles = set(_database_roles(catalogue, paths))
     ours = [entry.resource for entry in record.made.values() if _belongs(entry, policies, roles)]
@@ -42,7 +42,7 @@ def _belongs(entry: MadeEntry, policies: Collection[str], roles: Collection[tupl
 
 
 def _database_roles(catalogue: Catalogue, paths: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Roles of these secrets; the catalogue has no role twice."""
+    """The database roles of these secrets."""
     for path in set(paths) & set(catalogue.secrets):
         rotation = catalogue.secrets[path].rotation
         if isinstance(rotation, VaultDynamicSettings):
@@ -50,9 +50,9 @@ def _database_roles(catalogue: Catalogue, paths: Collection[str]) -> Iterator[tu
 
 
 def remove_made(hub: HubPort, key: str) -> None:
-    """Take one of them away, and note that it is gone. Absent is success.
+    """Remove one of them. Absent is success.
 
-    Raises Denied where the login is no administrator's, and Conflict where somebody has changed it since.
+    Raises Denied without an administrator's login, and Conflict where it was changed since.
     """
     record = read_record(hub)
     if (entry := record.made.get(key)) is None:

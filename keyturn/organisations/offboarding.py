@@ -1,7 +1,7 @@
-"""The end of a project: all that it has is ended, and what is proven of that is told from what is not.
+"""The end of a project: ends all that it has, and separates what is proven from what is not.
 
-Its secrets end as an incident does that replaces nothing (:mod:`keyturn.revocation`). Beside it stands one entry in the
-hub: which incident that is, and what else was ended. Whoever runs it again goes on from there.
+Its secrets end through an incident without replacement (:mod:`keyturn.revocation`). The state is in the hub, so any
+later run continues.
 """
 
 import os
@@ -36,12 +36,12 @@ from keyturn.rotation.state.records import update_record
 T = TypeVar("T")
 
 BEGIN, REMOVE, END = "offboard", "remove from the hub", "offboarded"
-"""What the ledger calls its parts; the end of a request for access is called as always."""
+"""The ledger's names for its parts; access requests keep their own."""
 
 
 @dataclass(frozen=True)
 class OffboardingPlan:
-    """What would end with a project. ``unseen`` says what could not be looked at."""
+    """What would end with a project; ``unseen`` could not be read."""
 
     project: str
     secrets: Preview
@@ -54,7 +54,7 @@ class OffboardingPlan:
 
 @dataclass
 class _Sight:
-    """Looks at what a project has beside its secrets, and keeps what could not be looked at."""
+    """Reads what a project has apart from secrets, and records what it can't read."""
 
     workspace: Workspace
     setup: HubPort
@@ -62,7 +62,7 @@ class _Sight:
     unseen: list[str] = field(default_factory=list)
 
     def open_requests(self) -> list[AccessRequest]:
-        """Requests for access to these secrets that are not closed."""
+        """Open requests for access to these secrets."""
         return self.see("requests for access", self._requests) or []
 
     def _requests(self) -> list[AccessRequest]:
@@ -79,7 +79,7 @@ class _Sight:
         return made_for(read_record(self.setup), self.workspace.catalogue, self.paths, places)
 
     def see(self, what: str, act: Callable[[], T]) -> T | None:
-        """What this gives; None, and kept as unseen, where it can't be had."""
+        """The result, or None, recorded as unseen, where it fails."""
         try:
             return act()
         except KeyturnError as error:
@@ -88,7 +88,7 @@ class _Sight:
 
 
 def plan_offboarding(workspace: Workspace, setup: HubPort, project: str) -> OffboardingPlan:
-    """What would end, and who would notice. Nothing is changed. Raises NotFound."""
+    """What would end, and who would notice; nothing is changed. Raises NotFound."""
     paths = project_paths(workspace.catalogue, project)
     sight = _Sight(workspace, setup, paths)
     return OffboardingPlan(
@@ -108,9 +108,9 @@ def plan_offboarding(workspace: Workspace, setup: HubPort, project: str) -> Offb
 def offboard_project(
     workspace: Workspace, setup: HubPort, project: str, reason: str, shared: tuple[str, ...], consent: Consent
 ) -> tuple[Offboarding, IncidentStatus]:
-    """End all that a project has, or go on with that; how it stands then. It is finished once its incident is closed.
+    """End all that a project has, or continue, and return the state; it finishes after its incident.
 
-    Raises Invalid where others use a secret that ``shared`` does not name, and what begins no incident.
+    Raises Invalid where others use a secret outside ``shared``, and the errors of a new incident.
     """
     begun = begin_offboarding(workspace, project, reason, shared, consent)
     status = incident_store.load_status(workspace, begun.incident)
@@ -124,7 +124,7 @@ def offboard_project(
 def begin_offboarding(
     workspace: Workspace, project: str, reason: str, shared: tuple[str, ...], consent: Consent
 ) -> Offboarding:
-    """The offboarding that is under way, or finished with nothing come since; else a new one, its incident opened."""
+    """The present offboarding, unless the project has something new; else a new one."""
     paths = project_paths(workspace.catalogue, project)
     current = find_offboarding(workspace, project)
     if current and incident_store.find_incident(workspace, current.incident) and not came_since(workspace, current):
@@ -146,7 +146,7 @@ def begin_offboarding(
 
 
 def came_since(workspace: Workspace, offboarding: Offboarding) -> bool:
-    """Whether a finished one is about less than the project has now: a secret that was added, or serves again."""
+    """Whether the project has a new or rewritten secret since its offboarding."""
     if not offboarding.finished_at:
         return False
     paths = project_paths(workspace.catalogue, offboarding.project)
@@ -155,7 +155,7 @@ def came_since(workspace: Workspace, offboarding: Offboarding) -> bool:
 
 
 def insist_on_shared(workspace: Workspace, project: str, paths: tuple[str, ...], shared: tuple[str, ...]) -> None:
-    """Raises Invalid, and records it, where somebody beside the project uses a secret that was not named."""
+    """Raise Invalid, and record it, where others use a secret outside ``shared``."""
     uses = {use.path: use.why for use in shared_uses(workspace.catalogue, paths) if use.path not in shared}
     if not uses:
         return
@@ -169,7 +169,7 @@ def insist_on_shared(workspace: Workspace, project: str, paths: tuple[str, ...],
 def new_offboarding(
     workspace: Workspace, project: str, reason: str, paths: tuple[str, ...], shared: tuple[str, ...]
 ) -> Offboarding:
-    """One that has begun just now, for nothing of which anything is done."""
+    """A new offboarding, with nothing done yet."""
     now = workspace.clock()
     incident = incident_store.new_incident_id(now).replace("INC", "OFF", 1)
     ours = tuple(path for path in shared if path in paths)
@@ -178,7 +178,7 @@ def new_offboarding(
 
 
 def finish_offboarding(workspace: Workspace, setup: HubPort, begun: Offboarding, status: IncidentStatus) -> Offboarding:
-    """Once the secrets have ended: all else of the project. What it comes to stands in the ledger, then in the hub."""
+    """End the rest of the project; record the result in the ledger, then in the hub."""
     sight = _Sight(workspace, setup, begun.paths)
     for path in begun.paths:
         forget_other_fields(workspace, path)
@@ -198,7 +198,7 @@ def finish_offboarding(workspace: Workspace, setup: HubPort, begun: Offboarding,
 
 
 def note_rest(workspace: Workspace, sight: _Sight, begun: Offboarding) -> Offboarding:
-    """Keep in the hub what else is about to be ended: a process that ends meanwhile leaves nothing out."""
+    """Store what else will end, so that a crash leaves nothing out."""
     names = [request.id for request in sight.open_requests()]
     made = sight.made()
 
@@ -213,7 +213,7 @@ def _union(before: Collection[str], more: Collection[str]) -> tuple[str, ...]:
 
 
 def forget_other_fields(workspace: Workspace, path: str) -> None:
-    """The fields beside the credential are kept for a next one: there is none."""
+    """Delete the fields stored for a next credential."""
 
     def bare(record: Record) -> Record | None:
         return replace(record, rest=None) if record.frozen and record.rest is not None else None
@@ -229,20 +229,20 @@ def end_request(workspace: Workspace, begun: Offboarding, name: str) -> None:
 
 
 def remove_from_hub(workspace: Workspace, setup: HubPort, begun: Offboarding, key: str) -> None:
-    """Take away what was made in the hub for its secrets alone. Absent is success."""
+    """Remove what was made in the hub for its secrets alone. Absent is success."""
     with record_action(workspace, REMOVE, place=key, note=begun.incident):
         remove_made(setup, key)
 
 
 def remains_of(workspace: Workspace, begun: Offboarding, status: IncidentStatus) -> Iterator[str]:
-    """What Keyturn does not end: what a service can't remove, what lives on by itself, and what people have made."""
+    """What a service can't remove, what still works, and what people made."""
     for secret in status.secrets:
         yield from (f"{secret.path}: {words}" for words in (*secret.remains, *secret.outlives))
     yield from left_to_people(workspace.catalogue, begun.paths, workspace.hub.state_mount)
 
 
 def unproven_of(workspace: Workspace, begun: Offboarding, status: IncidentStatus) -> Iterator[str]:
-    """What the incident was closed without, what serves again, and what the project has got meanwhile."""
+    """The incident's open work, secrets that serve again, and new ones of the project."""
     yield from status.left
     for secret in status.secrets:
         if Step.PROVE not in secret.done and not secret.left:

@@ -1,7 +1,6 @@
-"""A proof that a project has ended, which holds without the hub, the ledger and the catalogue.
+"""A proof of a project's end, valid without the hub, the ledger and the catalogue.
 
-It has what the offboarding came to, and of the ledger the entries that say so, each with a proof that it is in there.
-What is proven is told from these entries; of all else the offboarding says itself that it is not proven.
+Only its ledger entries, each with a proof of inclusion, prove an end; the rest is listed as not proven.
 """
 
 from collections.abc import Collection, Mapping
@@ -18,32 +17,32 @@ from keyturn.organisations.offboarding import END, REMOVE
 from keyturn.organisations.offboarding_store import Offboarding
 
 PROVED: Final = "revoke: prove"
-"""What the ledger calls the last step of a secret: it was looked for everywhere once more."""
+"""The ledger's name for a secret's last step, the final check."""
 ENDED: Final = "end access"
 SUBJECT: Final = "offboarding"
-"""The member of the file that tells of it."""
+"""The member of the file with the offboarding."""
 
 
 @dataclass(frozen=True)
 class OffboardingProof:
-    """What an offboarding came to, and the entries that prove it."""
+    """An offboarding's result, and the entries that prove it."""
 
     offboarding: Offboarding
     entries: tuple[Proof, ...]
 
     def to_json(self) -> str:
-        """One object, indented for people."""
+        """One JSON object, indented for people."""
         return bundle_text(SUBJECT, asdict(self.offboarding), self.entries)
 
     @classmethod
     def from_json(cls, text: str) -> "OffboardingProof":
-        """The proof. Raises Invalid where it is none."""
+        """Parse a proof. Raises Invalid for anything else."""
         return cls(*read_bundle(text, SUBJECT, Offboarding.from_data))
 
 
 @dataclass(frozen=True)
 class ProvenEnd:
-    """What is proved: when the ledger was told of the end of each thing by its name, and of all of it."""
+    """The proven ends by name, with the times of their ledger entries."""
 
     offboarding: Offboarding
     ended: Mapping[str, datetime]
@@ -51,12 +50,12 @@ class ProvenEnd:
 
     @property
     def unproven(self) -> tuple[str, ...]:
-        """What is not, in the offboarding's own words."""
+        """What is not proven, in the offboarding's words."""
         return self.offboarding.unproven
 
 
 def ends_of(offboarding: Offboarding, entry: Entry) -> str:
-    """What an entry says the end of: a secret, a request for access, something in the hub; empty for none of these."""
+    """The secret, access request or hub object whose end an entry records, else empty."""
     if entry.outcome is not Outcome.DONE:
         return ""
     incident, request, because = offboarding.incident, *entry.note.partition(": ")[::2]
@@ -72,12 +71,12 @@ def ends_of(offboarding: Offboarding, entry: Entry) -> str:
 
 
 def things_of(offboarding: Offboarding) -> tuple[str, ...]:
-    """All that was to end, by its names."""
+    """The names of all that was to end."""
     return (*offboarding.paths, *offboarding.requests, *offboarding.removed)
 
 
 def prove_offboarding(ledger: StoredLedger, offboarding: Offboarding) -> OffboardingProof:
-    """The proof. Raises NotFound where the ledger, or a checkpoint, has not all of it yet."""
+    """Make the proof. Raises NotFound where the ledger or a checkpoint lacks entries."""
     last, ends = 0, dict[str, int]()
     for sequence, entry in entries_naming(ledger, offboarding.incident):
         if (entry.action, entry.note) == (END, offboarding.note):
@@ -93,9 +92,9 @@ def prove_offboarding(ledger: StoredLedger, offboarding: Offboarding) -> Offboar
 
 
 def check_offboarding(proof: OffboardingProof, keys: Collection[PublicKey], verify: Verify) -> ProvenEnd:
-    """What is proved, by the ledger's public keys alone.
+    """Verify a proof with only the ledger's public keys.
 
-    Raises Rewritten where the proof does not hold, or is silent about something, and Invalid for what is no entry.
+    Raises Rewritten where it is invalid or incomplete, and Invalid for a malformed entry.
     """
     offboarding, things = proof.offboarding, things_of(proof.offboarding)
     if not 1 <= len(proof.entries) <= len(things) + 1:
@@ -112,7 +111,7 @@ def check_offboarding(proof: OffboardingProof, keys: Collection[PublicKey], veri
 
 
 def _said(offboarding: Offboarding, name: str) -> bool:
-    """Whether the offboarding itself says that something is not proven."""
+    """Whether the offboarding lists something as not proven."""
     return any(words.startswith(f"{name}:") for words in offboarding.unproven)
 
 

@@ -1,4 +1,4 @@
-"""The ends of projects as the hub keeps them: one entry for each project, that of its newest end."""
+"""Offboardings as the hub stores them: the newest of each project."""
 
 import hashlib
 import json
@@ -15,11 +15,10 @@ from keyturn.rotation.state.entries import update_state
 
 @dataclass(frozen=True)
 class Offboarding:
-    """One end of a project, as the hub keeps it.
+    """One end of a project.
 
-    ``shared`` are those of ``paths`` that end although others use them. ``requests`` and ``removed`` name requests for
-    access that were ended, and what was taken from the hub; ``remains`` tells what Keyturn does not end, ``unproven``
-    what could not be looked at, or is not proven. ``finished_at`` is empty until all of it was tried.
+    ``shared`` are those of ``paths`` that others use too. ``removed`` names objects of the hub. Keyturn does not end
+    what ``remains``. ``finished_at`` is empty until all was tried.
     """
 
     project: str
@@ -43,24 +42,24 @@ class Offboarding:
 
     @property
     def note(self) -> str:
-        """What the ledger's last entry of it says."""
+        """The note of its last entry in the ledger."""
         return f"{self.incident}: project {self.project}, digest {self.digest}"
 
     @staticmethod
     def from_data(data: dict[str, Any]) -> "Offboarding":
-        """The reverse of ``asdict``. Raises TypeError for what is none."""
+        """The reverse of ``asdict``. Raises TypeError for malformed data."""
         lists = ("paths", "shared", "requests", "removed", "remains", "unproven")
         texts = {name: tuple(map(str, value)) if name in lists else str(value) for name, value in data.items()}
         return Offboarding(**texts)  # type: ignore[arg-type]  # each by its name
 
 
 def find_offboarding(workspace: Workspace, project: str) -> Offboarding | None:
-    """The newest offboarding of a project; None where there was none. Raises Invalid for a malformed entry."""
+    """A project's newest offboarding, or None. Raises Invalid for a malformed entry."""
     return _read(workspace, project)[0]
 
 
 def claim_project(workspace: Workspace, wanted: Offboarding, before: Offboarding | None) -> Offboarding:
-    """Write a new one in the place of the one ``before`` it; what stands there then, where another was faster."""
+    """Replace ``before``, and return the stored one: another process may be faster."""
     place = _place(wanted.project)
 
     def change(current: Offboarding | None) -> Offboarding | None:
@@ -75,7 +74,7 @@ def claim_project(workspace: Workspace, wanted: Offboarding, before: Offboarding
 def update_offboarding(
     workspace: Workspace, begun: Offboarding, change: Callable[[Offboarding], Offboarding]
 ) -> Offboarding:
-    """Lay a change over one that has begun, whoever else writes it; where another was begun since, that one stays."""
+    """Apply a change, also during other writes; a newer offboarding stays unchanged."""
 
     def load() -> tuple[Offboarding, int]:
         current, version = _read(workspace, begun.project)

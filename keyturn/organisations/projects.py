@@ -1,4 +1,4 @@
-"""Whose a secret is: its project, by the label of that name, and who else uses what a project has."""
+"""A secret's project, from its label, and other users of its secrets."""
 
 import re
 from collections.abc import Collection, Iterator
@@ -11,22 +11,22 @@ from keyturn.core.text.suggest import advice
 from keyturn.rotation.state.agreements import partners_with
 
 LABEL: Final = "project"
-"""The label of a secret that names its project."""
+"""The label that names a secret's project."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
-"""What a project is called, so that its name is one part of a path in the hub."""
+"""A project's name is one part of a path in the hub."""
 
 
 @dataclass(frozen=True)
 class SharedUse:
-    """A secret of a project, and why its end would reach somebody beside the project."""
+    """A secret of a project, and why its end would affect others."""
 
     path: str
     why: str
 
 
 def project_paths(catalogue: Catalogue, project: str) -> tuple[str, ...]:
-    """The secrets of a project, in order. Raises Invalid for no name, and NotFound with the one likely meant."""
+    """The secrets of a project, in order. Raises Invalid, and NotFound with a suggestion."""
     if not _NAME.fullmatch(project):
         hint = "Use 1 to 63 letters, digits and _ . -, a letter or digit at both ends"
         raise Invalid("find", f"project {project!r}", "it is no name of a project", hint)
@@ -40,7 +40,7 @@ def project_paths(catalogue: Catalogue, project: str) -> tuple[str, ...]:
 
 
 def shared_uses(catalogue: Catalogue, paths: Collection[str]) -> Iterator[SharedUse]:
-    """Those of a project's secrets that another organisation has, or a consumer reads who lives on something else."""
+    """The project's secrets that a partner, or a consumer of other secrets, also uses."""
     outside = used_outside(catalogue, paths)
     for path in sorted(set(paths) & set(catalogue.secrets)):
         for partner in partners_with(catalogue, path):
@@ -51,7 +51,7 @@ def shared_uses(catalogue: Catalogue, paths: Collection[str]) -> Iterator[Shared
 
 
 def used_outside(catalogue: Catalogue, paths: Collection[str]) -> dict[str, list[str]]:
-    """The consumers that use what is none of ``paths``, and what they use."""
+    """The consumers with secrets outside ``paths``, and those secrets."""
     uses: dict[str, list[str]] = {}
     for path, secret in catalogue.secrets.items():
         for consumer in secret.consumers if path not in paths else ():
@@ -60,20 +60,20 @@ def used_outside(catalogue: Catalogue, paths: Collection[str]) -> dict[str, list
 
 
 def own_consumers(catalogue: Catalogue, paths: Collection[str]) -> tuple[str, ...]:
-    """The consumers that use these secrets and nothing else."""
+    """The consumers that use only these secrets."""
     users = {consumer for path in set(paths) & set(catalogue.secrets) for consumer in catalogue.secrets[path].consumers}
     return tuple(sorted(users - set(used_outside(catalogue, paths))))
 
 
 def own_targets(catalogue: Catalogue, paths: Collection[str]) -> tuple[str, ...]:
-    """The targets at which nothing but these secrets is rotated."""
+    """The targets of only these secrets."""
     targets = {path: getattr(secret.rotation, "target", None) for path, secret in catalogue.secrets.items()}
     inside = {target for path, target in targets.items() if path in paths and target}
     return tuple(sorted(inside - {target for path, target in targets.items() if path not in paths}))
 
 
 def left_to_people(catalogue: Catalogue, paths: Collection[str], state_mount: str) -> Iterator[str]:
-    """What people have put into Keyturn's own mount for these secrets alone, and agreed to: Keyturn ends none of it."""
+    """What people stored or agreed for these secrets alone; Keyturn does not end it."""
     for path in sorted(set(paths) & set(catalogue.secrets)):
         for partner in partners_with(catalogue, path):
             yield f"the agreement with {partner} about {path}: withdraw it (keyturn share end)"

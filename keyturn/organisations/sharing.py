@@ -1,7 +1,7 @@
-"""Agreeing to share a secret, and withdrawing that: by named people of each side, each in their own hub and ledger.
+"""Agreements to share a secret, signed and withdrawn by people of each side in their own hub and ledger.
 
-Whoever gives the secret proposes it and signs; the file that comes of it is for the other side, who signs what is in
-it. Nothing else travels: the giver reads the other's signature in their hub, with the login that writes the copy.
+The receiver signs the terms of the giver's signed file. The giver reads that signature in the receiver's hub, with the
+login that writes the copy.
 """
 
 import json
@@ -27,11 +27,11 @@ from keyturn.rotation.state.entries import update_state
 from keyturn.rotation.state.journal import record_action
 
 PROPOSE, ACCEPT, WITHDRAW = "propose to share", "agree to share", "withdraw sharing"
-"""What the ledger calls them."""
+"""The ledger's names for these actions."""
 
 
 def own_name(workspace: Workspace) -> str:
-    """What this organisation is called. Raises Invalid where the operator's file does not say."""
+    """This organisation's name. Raises Invalid where the operator's file has none."""
     if name := workspace.catalogue.policy.organisation:
         return name
     remedy = "Let the operator write organisation and partners there"
@@ -39,9 +39,9 @@ def own_name(workspace: Workspace) -> str:
 
 
 def propose_sharing(workspace: Workspace, path: str, receiver: str, purpose: str, until: str) -> Agreement:
-    """Sign that another organisation has a copy of a secret, as somebody who may sign here; what they are to sign.
+    """Sign as an approver that another organisation has a copy of a secret.
 
-    Raises Denied for anybody else, and NotFound where the catalogue has no copy of it there.
+    Raises Denied for any other login, NotFound without such a copy in the catalogue.
     """
     giver, place = own_name(workspace), shared_place(workspace, path, receiver)
     now = workspace.hub_now().isoformat()
@@ -50,7 +50,7 @@ def propose_sharing(workspace: Workspace, path: str, receiver: str, purpose: str
 
 
 def shared_place(workspace: Workspace, path: str, receiver: str) -> Destination:
-    """The one copy of a secret that an organisation has by the catalogue. Raises NotFound, Invalid."""
+    """An organisation's only copy of a secret by the catalogue. Raises NotFound, Invalid."""
     partner_keys(workspace, receiver)
     shared = partners_with(workspace.catalogue, workspace.secret(path).path)
     places = [place for place in shared.get(receiver, []) if isinstance(place, Destination)]
@@ -63,9 +63,9 @@ def shared_place(workspace: Workspace, path: str, receiver: str) -> Destination:
 
 
 def accept_sharing(workspace: Workspace, proposal: Agreement) -> Agreement:
-    """Sign what another organisation has proposed, and has signed, as somebody who may sign here.
+    """Sign another organisation's signed proposal as an approver.
 
-    Raises Denied for anybody else, and Invalid where it is not for this organisation, or its signature does not hold.
+    Raises Denied for any other login, and Invalid for another receiver or a wrong signature.
     """
     own, keys = own_name(workspace), partner_keys(workspace, proposal.giver)
     if proposal.receiver != own:
@@ -82,10 +82,7 @@ def keep_signed(
     other: str,
     counterpart: Agreement | None = None,
 ) -> Agreement:
-    """Sign as an approver, and keep that here, with what the other side has signed, where that is known.
-
-    Raises Denied for anyone who may not sign.
-    """
+    """Sign as an approver, and store that with the other side's agreement. Raises Denied."""
     own, (approver, _, signer) = own_name(workspace), signer_at_work(workspace)
     with record_action(workspace, action, wanted.path, place=other, note=f"{wanted.id}: {wanted.words}") as doing:
         signature = sign_text(signer, wanted.message(own))
@@ -96,12 +93,12 @@ def keep_signed(
 
 
 def signing_note(agreement: Agreement, signer: str, signature: str) -> str:
-    """What the ledger tells of a signature."""
+    """The ledger's note for a signature."""
     return f"{agreement.id}: by {signer}, digest {agreement.digest}, signature {signature}"
 
 
 def withdraw_sharing(workspace: Workspace, name: str, because: str) -> Agreement:
-    """Take back what this organisation has signed, as somebody who may sign here. Withdrawn before is success."""
+    """Withdraw this organisation's signature as an approver. Withdrawn before is success."""
     approver, _ = find_approver(workspace, workspace.hub.identity())
     place, agreement = find_agreement(workspace, name)
     at = workspace.hub_now().isoformat()
@@ -115,7 +112,7 @@ def withdraw_sharing(workspace: Workspace, name: str, because: str) -> Agreement
 def write_agreement(
     workspace: Workspace, place: str, agreement: Agreement, counterpart: Agreement | None = None
 ) -> Agreement:
-    """Keep an agreement here, over what stood there."""
+    """Store an agreement over any earlier entry."""
     theirs = {COUNTERPART: json.dumps(asdict(counterpart))} if counterpart else {}
 
     def load() -> tuple[Agreement | None, int]:
@@ -129,7 +126,7 @@ def write_agreement(
 
 
 def describe_agreement(workspace: Workspace, agreement: Agreement) -> str:
-    """How an agreement stands: for whoever gives, whether both have signed; for whoever has the copy, its own word."""
+    """The agreement's state: for the giver both signatures, for the receiver its own."""
     own = own_name(workspace)
     if agreement.giver != own:
         flaw = flaw_of(own, agreement.side(), agreement, own_keys(workspace), workspace.verify_signature)

@@ -1,7 +1,6 @@
-"""A proof that two organisations have agreed to share a secret, which holds without any hub, ledger and catalogue.
+"""A proof of an agreement to share a secret, valid without any hub, ledger or catalogue.
 
-It has the agreement as it was signed, the signature of each side, and of the ledger of whoever has made it the entries
-of what that side has said. Whoever has the signers' public keys and that ledger's needs nothing else.
+A check needs only the public keys of the signers and of the maker's ledger.
 """
 
 import base64
@@ -28,12 +27,12 @@ from keyturn.rotation.state.agreements import (
 from keyturn.rotation.state.context import Workspace
 
 SUBJECT: Final = "sharing"
-"""The member of the file that tells of it."""
+"""The member of the file with the agreement."""
 
 
 @dataclass(frozen=True)
 class SideWords:
-    """What one organisation has said of an agreement: who has signed for it, and whether that was withdrawn."""
+    """One side of an agreement: its signer, and whether it withdrew."""
 
     organisation: str
     signer: str
@@ -45,9 +44,9 @@ class SideWords:
 
 @dataclass(frozen=True)
 class SharingProof:
-    """What was agreed, the words of each side that has signed, and the entries of the ledger of the ``teller``.
+    """The terms, each side that signed, and ledger entries of the ``teller``, which made the file.
 
-    The teller has made the file. ``lacking`` says why the other side's signature is not in it; empty where it is.
+    ``lacking`` is why the other side's signature is missing.
     """
 
     agreement: Agreement
@@ -57,29 +56,29 @@ class SharingProof:
     lacking: str = ""
 
     def to_json(self) -> str:
-        """One object, indented for people."""
+        """One JSON object, indented for people."""
         terms = {name: value for name, value in asdict(self.agreement).items() if name not in LATER}
         content = {"terms": terms, "teller": self.teller, "sides": [asdict(side) for side in self.sides]}
         return bundle_text(SUBJECT, {**content, "lacking": self.lacking}, self.entries)
 
     @classmethod
     def from_json(cls, text: str) -> "SharingProof":
-        """The proof. Raises Invalid where it is none."""
+        """Parse a proof. Raises Invalid for anything else."""
         (agreement, teller, sides, lacking), entries = read_bundle(text, SUBJECT, read_content)
         return cls(agreement, teller, sides, entries, lacking)
 
 
 def read_content(data: Mapping[str, Any]) -> tuple[Agreement, str, tuple[SideWords, ...], str]:
-    """What a file says. Raises TypeError and ValueError for what is none."""
+    """Parse a file's content. Raises TypeError and ValueError for malformed data."""
     sides = tuple(SideWords(**{name: str(value) for name, value in side.items()}) for side in data.get("sides", ()))
     return Agreement.from_data(data.get("terms", {})), str(data.get("teller")), sides, str(data.get("lacking", ""))
 
 
 @dataclass(frozen=True)
 class ProvenSharing:
-    """What is proved: the agreement, who has signed it for which side, and when the teller's ledger was told.
+    """The proven agreement, its signers, and when the teller's ledger recorded it.
 
-    ``withdrawn_at`` is when it was told that the teller has withdrawn it; None where it has not, by this file.
+    ``withdrawn_at`` is the time of the teller's withdrawal, or None.
     """
 
     agreement: Agreement
@@ -93,7 +92,7 @@ class ProvenSharing:
 
 
 def prove_sharing(workspace: Workspace, ledger: StoredLedger, name: str) -> SharingProof:
-    """The proof of an agreement of this organisation. Raises NotFound where the ledger does not tell of it yet."""
+    """Make the proof. Raises NotFound where the ledger lacks an entry for it."""
     place, ours = find_agreement(workspace, name)
     own, other = own_name(workspace), place.split("/")[1]
     theirs, lacking = find_counterpart(workspace, place, ours, own, other)
@@ -105,9 +104,9 @@ def prove_sharing(workspace: Workspace, ledger: StoredLedger, name: str) -> Shar
 def find_counterpart(
     workspace: Workspace, place: str, ours: Agreement, own: str, other: str
 ) -> tuple[Agreement | None, str]:
-    """What the other side has said of the very same agreement; None where that is not known, and why.
+    """The other side's signed agreement, or None and the reason.
 
-    Whoever gives reads it in the other's hub; whoever has the copy has kept what it was given to sign.
+    The giver reads it in the receiver's hub; the receiver has the proposal.
     """
     try:
         if ours.giver == own:
@@ -123,14 +122,14 @@ def find_counterpart(
 
 
 def side_words(organisation: str, agreement: Agreement) -> SideWords:
-    """What it has said."""
+    """One side of the agreement."""
     return SideWords(
         organisation, agreement.signer, agreement.signature, agreement.ended_by, agreement.ended_at, agreement.because
     )
 
 
 def find_entries(ledger: StoredLedger, own: str, ours: Agreement) -> Iterator[int]:
-    """The numbers of the entries that tell of our side: its signature, and its withdrawal behind that."""
+    """The sequence numbers of this side's signature and withdrawal."""
     wanted = happenings(own, ours, side_words(own, ours))
     sequences: list[int] = []
     for sequence, entry in entries_naming(ledger, ours.id):
@@ -144,7 +143,7 @@ def find_entries(ledger: StoredLedger, own: str, ours: Agreement) -> Iterator[in
 
 
 def happenings(own: str, agreement: Agreement, words: SideWords) -> list[tuple[str, str]]:
-    """What a side's ledger has to tell of its words: the actions, and their notes."""
+    """The actions and notes that a side's ledger must have."""
     signed = (PROPOSE if agreement.giver == own else ACCEPT, signing_note(agreement, words.signer, words.signature))
     return [signed, *([(WITHDRAW, f"{agreement.id}: {words.because}")] if words.ended_by else [])]
 
@@ -155,9 +154,9 @@ def happenings(own: str, agreement: Agreement, words: SideWords) -> list[tuple[s
 def check_sharing(
     proof: SharingProof, signers: Mapping[tuple[str, str], bytes], keys: Collection[PublicKey], verify: Verify
 ) -> ProvenSharing:
-    """What is proved, by the signers' public keys (32 bytes each, by organisation and name) and the ledger's.
+    """Verify a proof with the signers' 32-byte keys, by organisation and name, and the ledger's keys.
 
-    Raises Rewritten where it does not hold, and Invalid for what is no entry.
+    Raises Rewritten if it is invalid, and Invalid for a malformed entry.
     """
     agreement, parties = proof.agreement, {proof.agreement.giver, proof.agreement.receiver}
     sides = {side.organisation: side for side in proof.sides}

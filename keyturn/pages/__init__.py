@@ -1,1 +1,1 @@
-"""What every report that people read is made with: pages, words and files."""
+"""What all reports for people share: pages, words and files."""

@@ -1,4 +1,4 @@
-"""Charts as inline SVG: drawn of numbers alone, in the colours of the page, without a script."""
+"""Charts as inline SVG: from numbers only, in the page's colours, without a script."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,30 +10,30 @@ from keyturn.core.text.plain_text import visible
 
 WIDTH: Final = 760
 ROW: Final = 24
-"""Height of a bar that lies, with its gap."""
+"""The height of a horizontal bar, with its gap."""
 LABEL: Final = 265
-"""Width for the names of what has a bar."""
+"""The width for the names of bars."""
 NUMBER: Final = 110
-"""Width for the numbers behind the bars."""
+"""The width for the numbers after bars."""
 HEIGHT: Final = 150
-"""Height of bars that stand."""
+"""The height of vertical bars."""
 BOTTOM: Final = 26
 LEFT: Final = 44
 
 MOST: Final = 20
-"""Secrets that the chart of ages shows: those nearest to their limits, or beyond."""
+"""Maximum number of secrets in the chart of ages, nearest to their limits first."""
 SCALE: Final = 150
-"""Percent of the limit that the chart of ages is wide; what is older is cut there."""
+"""The width of the chart of ages, in percent of the limit; longer bars are cut."""
 NAME: Final = 34
-"""Characters of a name that fit."""
+"""Maximum length of a name, in characters."""
 
 CLASSES: Final = ("public", "internal", "confidential", "restricted")
-"""The classifications, in the order in which they are drawn."""
+"""The classifications, in drawing order."""
 
 
 @dataclass(frozen=True)
 class AgeBar:
-    """One secret's age against its limit, in days, and its classification, which colours it."""
+    """A secret's age and limit, in days, and its classification, which sets the colour."""
 
     name: str
     age: int
@@ -47,7 +47,7 @@ class AgeBar:
 
 
 def age_bars(ages: Iterable[AgeBar]) -> Markup:
-    """A bar for each of those nearest to their limits, or beyond; empty without any."""
+    """Return bars for the secrets nearest to their limits, or beyond; empty without any."""
     shown = sorted(ages, key=lambda bar: (-bar.percent, bar.name))[:MOST]
     if not shown:
         return Markup()
@@ -64,7 +64,7 @@ def age_bars(ages: Iterable[AgeBar]) -> Markup:
 
 
 def stacked_bars(stacks: Sequence[tuple[str, Sequence[tuple[int, str]]]], title: str) -> Markup:
-    """Bars that stand, each of parts one above the other."""
+    """Return vertical bars of stacked parts."""
     most = max((sum(count for count, _ in parts) for _, parts in stacks), default=0)
     if not most:
         return Markup()

@@ -1,4 +1,4 @@
-"""The page of everything, as data: every secret and what belongs to it, in names alone."""
+"""The dashboard's data: every secret and what belongs to it, without values."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,24 +8,24 @@ from enum import StrEnum
 
 
 class Level(StrEnum):
-    """How urgent something is; the page's colours."""
+    """The urgency of something, and its colour on the page."""
 
     WELL = "closed"
     SOON = "remains"
-    """Somebody might look: it is due, or not everybody has it yet."""
+    """A person may look: it is due, or not everywhere yet."""
     UNKNOWN = "unknown"
-    """Nobody could check it."""
+    """It could not be checked."""
     BAD = "open"
 
     @property
     def rank(self) -> int:
-        """Its place where what is worst comes first."""
+        """Its position in an order of worst first."""
         return [Level.BAD, Level.UNKNOWN, Level.SOON, Level.WELL].index(self)
 
 
 @dataclass(frozen=True)
 class SecretLine:
-    """One secret. ``states`` are its state in words, ``copies`` and ``consumers`` each a line; ``age`` is in days."""
+    """One secret; ``states``, ``copies`` and ``consumers`` are lines of text, ``age`` is in days."""
 
     path: str
     owner: str
@@ -42,7 +42,7 @@ class SecretLine:
 
 @dataclass(frozen=True)
 class OtherLine:
-    """Anything else that has a state: an incident, an authority, a key, a part that runs on; ``kind`` names which."""
+    """Anything else with a state, such as an incident or a key; ``kind`` names it."""
 
     kind: str
     name: str
@@ -52,7 +52,7 @@ class OtherLine:
 
 @dataclass(frozen=True)
 class Dashboard:
-    """All of it, as it was at ``looked_at`` by the hub's clock. ``unseen`` is what could not be looked at."""
+    """The dashboard at ``looked_at`` by the hub's clock; ``unseen`` is what could not be read."""
 
     looked_at: datetime
     hub: str
@@ -64,7 +64,7 @@ class Dashboard:
 
     @property
     def tiles(self) -> list[tuple[str, str]]:
-        """Numbers, each with what it counts."""
+        """The counts, each with its label."""
         levels = Counter(line.level for line in self.secrets)
         counts = dict(self.copies)
         in_step = counts.get("in sync", 0)
@@ -77,12 +77,12 @@ class Dashboard:
 
     @property
     def worst_first(self) -> list[SecretLine]:
-        """The secrets, those that need somebody before all others."""
+        """The secrets, worst first."""
         return sorted(self.secrets, key=lambda line: (line.level.rank, line.path))
 
     @property
     def worst(self) -> Level:
-        """The level of what is worst."""
+        """The worst level."""
         levels = {*(line.level for line in self.secrets), *(line.level for line in self.others)}
         levels |= {Level.UNKNOWN} if self.unseen else set()
         return min(levels, key=lambda level: level.rank, default=Level.WELL)

@@ -1,6 +1,6 @@
-"""The page of everything: as one file that a browser shows from anywhere, and as `keyturn serve` shows it.
+"""The dashboard page: as a file that any browser shows, and as `keyturn serve` serves it.
 
-It loads nothing. The one script in it, which filters and sorts, and its style are named by their hashes.
+It loads nothing. Its policy names its style and its only script, which filters and sorts, by their hashes.
 """
 
 import base64
@@ -21,7 +21,7 @@ from keyturn.pages.render import page_templates
 TEMPLATES: Final = Path(__file__).with_name("templates")
 STYLES: Final = ("style.css", "charts.css", "dashboard.css")
 AHEAD: Final = 30
-"""Days of turns that the chart shows."""
+"""The number of days of rotations in the chart."""
 
 
 @dataclass(frozen=True)
@@ -33,26 +33,26 @@ class ServedPage:
 
 
 def write_dashboard(dashboard: Dashboard) -> str:
-    """The page as a file, which has its Content-Security-Policy in it."""
+    """Return the page as a file that contains its Content-Security-Policy."""
     return _dashboard(dashboard, served=False).html
 
 
 def serve_dashboard(dashboard: Dashboard) -> ServedPage:
-    """The page as a server shows it to somebody who has signed in."""
+    """Return the page for a person who is signed in."""
     return _dashboard(dashboard, served=True)
 
 
 @lru_cache(16)
 def sign_in_page(remark: str, idle: int, longest: int) -> ServedPage:
-    """What asks for a token of the hub; ``remark`` says why nothing else is shown.
+    """Return the page that asks for a token of the hub; ``remark`` is the reason.
 
-    A session lasts for ``idle`` minutes without a look, and for ``longest`` hours at most.
+    A session ends after ``idle`` minutes without a request, and after ``longest`` hours at most.
     """
     return _page("sign_in.html.j2", "", served=True, remark=remark, idle=idle, longest=longest)
 
 
 def remark_page(title: str, remark: str) -> ServedPage:
-    """Why there is nothing to see, for somebody who has signed in."""
+    """Return a page with the reason why there is nothing to show."""
     return _page("unseen.html.j2", "", served=True, title=title, remark=remark)
 
 
@@ -72,14 +72,14 @@ def _page(name: str, script: str, *, served: bool, **words: Any) -> ServedPage:
     style = "".join((TEMPLATES / file).read_text() for file in STYLES)
     policy = content_policy(style, script, forms="'self'" if served else "'none'")
     template = page_templates("html", TEMPLATES).get_template(name)
-    # Both are ours.
+    # Both are Keyturn's own files.
     html = template.render(style=Markup(style), script=Markup(script), policy=policy, served=served, **words)  # noqa: S704
-    # No page in a file can say who may put it into a frame.
+    # A policy inside a page can't restrict framing.
     return ServedPage(html, f"{policy}; frame-ancestors 'none'")
 
 
 def content_policy(style: str, script: str, *, forms: str) -> str:
-    """A Content-Security-Policy under which a browser loads nothing, and runs and shows these two alone."""
+    """Return a Content-Security-Policy that allows only this style and this script, and no loading."""
     scripts = _hash(script) if script else "'none'"
     return f"default-src 'none'; style-src {_hash(style)}; script-src {scripts}; base-uri 'none'; form-action {forms}"
 
@@ -97,7 +97,7 @@ def _ages(dashboard: Dashboard) -> Markup:
 
 
 def _turns(dashboard: Dashboard) -> Markup:
-    """How many secrets are replaced on each of the next days; what is late is in the first."""
+    """Return a chart of the secrets due per day; late ones count for the first day."""
     today = dashboard.looked_at.date()
     days = Counter[tuple[int, str]]()
     for line in dashboard.secrets:

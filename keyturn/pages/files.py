@@ -1,4 +1,4 @@
-"""The report's files: for their owner alone, whole or not at all."""
+"""The files of a report: readable by their owner only, and written atomically."""
 
 import hashlib
 import json
@@ -12,11 +12,11 @@ from typing import Any, Final
 from keyturn.core.errors import Unavailable
 
 PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-"""Names that are the same in every file system, and lead nowhere else."""
+"""Names that are the same in every file system, and can't leave the directory."""
 
 
 def file_name(incident: str) -> str:
-    """The incident's name, or one like it where a file can't be called so; two incidents never share one."""
+    """Return the incident's name, or a unique similar one where that is no file name."""
     if PLAIN.fullmatch(incident):
         return incident
     like = re.sub(r"[^A-Za-z0-9]+", "-", incident).strip("-")[:60]
@@ -25,12 +25,12 @@ def file_name(incident: str) -> str:
 
 
 def json_text(data: Any) -> str:
-    """As a file people may look at too: indented, and in ASCII, so nothing in it turns writing around."""
+    """Return readable JSON: indented, and in ASCII, so that no character changes the text's direction."""
     return json.dumps(data, indent=2) + "\n"
 
 
 def write_private(file: Path, text: str) -> Path:
-    """Write it with mode 0600 in the place of what was there. Raises Unavailable."""
+    """Write the file atomically with mode 0600, over an earlier one. Raises Unavailable."""
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor, made = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)

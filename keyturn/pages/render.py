@@ -1,7 +1,7 @@
-"""Pages of HTML and Markdown as people read them, made from templates: those of a report, and those that all share.
+"""Render pages of HTML and Markdown from the templates of a report and the shared ones.
 
-Whatever a name holds, it stays text: everything that a template writes out is made harmless for its format, but for
-what is marked as markup here. So a template that forgets to think of it is safe.
+Every name stays plain text. All template output is escaped for its format, except for what is marked as markup here. A
+template that does not escape is therefore safe.
 """
 
 import re
@@ -16,19 +16,19 @@ from keyturn.core.text.plain_text import visible
 from keyturn.pages.words import clock, count_noun, lasted, ranges, timestamp, without_empty
 
 SHARED: Final = Path(__file__).with_name("templates")
-"""The look of every page, and the pieces that pages are made of."""
+"""The style of every page, and the shared templates."""
 
 MARKUP: Final = re.compile(
     r"""(?!(?<=[A-Za-z0-9])[-/:](?=[A-Za-z0-9])|(?<=[A-Za-z0-9])_+(?=[A-Za-z0-9])"""
     r"""|(?<=[A-Za-z0-9])(?<![wW]{3})\.(?=[A-Za-z0-9])|(?<=[a-z])[.:;](?=\s|$)|[,'])[!-/:-@\[-`{-~]"""
 )
-"""Every character that a backslash makes plain (CommonMark 0.31, 2.4), where it may mean something."""
+"""Characters that a backslash makes plain (CommonMark 0.31, 2.4), where they may have a meaning."""
 
 
 def page_templates(kind: str, directory: Path) -> Environment:
-    """The templates of ``directory`` and the shared ones, and what they may use; ``kind`` is "html" or "markdown".
+    """Return the environment for ``directory`` and the shared templates; ``kind`` is "html" or "markdown".
 
-    What is no markup is escaped, in HTML by Jinja itself. Whoever wants more adds it to what this gives.
+    All output that is not markup is escaped, in HTML by Jinja itself. Callers may add further filters and globals.
     """
     made = Environment(
         loader=FileSystemLoader([directory, SHARED]),
@@ -56,7 +56,7 @@ def page_templates(kind: str, directory: Path) -> Environment:
 
 
 def unless_markup(harmless: Callable[[str], str]) -> Callable[[Any], Any]:
-    """What is done to everything that a template writes out, but for markup that was made here."""
+    """Return a function that escapes all template output except for markup made here."""
 
     def finalize(value: Any) -> Any:
         return value if hasattr(value, "__html__") else harmless(str(value))
@@ -65,27 +65,27 @@ def unless_markup(harmless: Callable[[str], str]) -> Callable[[Any], Any]:
 
 
 def markdown_text(text: str) -> Markup:
-    """Anything as one line of plain text: no markup, no link, no cell border, nothing unseen."""
+    """Return one plain line: no markup, no link, no cell border, no invisible characters."""
     return Markup(MARKUP.sub(r"\\\g<0>", visible(text).strip()))  # noqa: S704  what is markup in Markdown is escaped
 
 
 def breakable(text: str) -> Markup:
-    """A long name in HTML, which may be broken after each slash."""
+    """Return a long name in HTML, with optional line breaks after slashes."""
     return Markup("/<wbr>").join(visible(text).split("/"))
 
 
 def verbatim_html(text: str) -> Markup:
-    """Text in HTML whose lines stay lines."""
+    """Return a text in HTML with its line breaks."""
     return Markup("\n").join(map(visible, text.splitlines()))
 
 
 def verbatim(text: str) -> Markup:
-    """Text in Markdown, within a code span or a fence that it can't leave."""
+    """Return a text for a code span or fence in Markdown, which it can't leave."""
     return Markup("\n".join(map(visible, text.splitlines())))  # noqa: S704
 
 
 def fenced(text: str) -> Markup:
-    """A block of code in Markdown, whose fence is longer than any in it."""
+    """Return a code block in Markdown, with a fence longer than any in the text."""
     fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 3)
     return Markup("\n").join([Markup(fence), verbatim(text), Markup(fence)])  # noqa: S704
 
@@ -93,9 +93,9 @@ def fenced(text: str) -> Markup:
 def fill_table(
     rows: Sequence[Any], columns: Sequence[Any], write: Callable[[Any, str], Markup]
 ) -> tuple[list[Any], list[list[str]]]:
-    """The columns that hold anything, and the cells of each row in these; ``write`` makes a cell by its column's head.
+    """Return the columns with content, and each row's cells in them; ``write`` makes a cell from row and heading.
 
-    A column is its head, or the head and how its cells are set.
+    A column is its heading, or the heading with its cells' alignment.
     """
     heads = [column if isinstance(column, str) else column[0] for column in columns]
     return without_empty(columns, [[write(row, head).strip() for head in heads] for row in rows])

@@ -1,6 +1,6 @@
-"""One secret as Markdown with a graph: the hub, every copy and every consumer, each with its version and state.
+"""One secret as Markdown with a graph: the hub, every copy and every consumer, with versions and states.
 
-Whatever a name holds, it stays text, in Markdown and in Mermaid.
+Every name stays plain text, in Markdown and in Mermaid.
 """
 
 import re
@@ -19,21 +19,21 @@ COLOURS: Final = {
     Level.SOON: "soon fill:#fff3cd,stroke:#9a6700,color:#3a2800",
     Level.BAD: "bad fill:#ffdcd9,stroke:#b42318,color:#4a0c06",
 }
-"""The class of each level: its name, and what it looks like on a light and on a dark page."""
+"""The class of each level: its name, and its colours on light and dark pages."""
 
 PLAIN: Final = re.compile(r"[^A-Za-z0-9 _./:,@=+-]")
-"""What a label has as its number: everything that Mermaid could take for its own."""
+"""The characters that a label encodes by number, because Mermaid could interpret them."""
 
 LOOK: Final = '%%{init: {"flowchart": {"wrappingWidth": 340, "nodeSpacing": 14, "rankSpacing": 60}}}%%'
-"""Wide enough for a copy's name and its state in a line each: Mermaid's own width breaks both into five."""
+"""One line each for name and state; Mermaid's default breaks both into five."""
 
 MOST: Final = 50
-"""So many copies, and so many consumers, are drawn; of the rest their number."""
+"""Maximum number of copies, and of consumers, in the graph; the rest are counted."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """One place or one application: its name, how it stands in words, and how urgent that is."""
+    """A place or an application: its name, its state in words, and its urgency."""
 
     name: str
     state: str
@@ -42,7 +42,7 @@ class Node:
 
 @dataclass(frozen=True)
 class SecretGraph:
-    """One secret, in names only, as it was at ``looked_at``. ``hub`` is named by its path; the age is in days."""
+    """One secret, without its value. The name of ``hub`` is its path; the age is in days."""
 
     hub: Node
     strategy: str
@@ -56,7 +56,7 @@ class SecretGraph:
     previous: str = ""
 
     def __str__(self) -> str:
-        """As Markdown."""
+        """Return the page as Markdown."""
         return "\n".join([*self._facts(), "", "```mermaid", *self._graph(), "```", ""])
 
     def _facts(self) -> Iterator[str]:
@@ -92,18 +92,18 @@ class SecretGraph:
 
 
 def class_of(node: Node) -> str:
-    """The colour's class of a node."""
+    """Return the name of a node's class."""
     return COLOURS[node.level].partition(" ")[0]
 
 
 def node_text(name: str, state: str) -> str:
-    """The text of a node, in two lines; every other character as its number, which Mermaid writes out."""
+    """Return a node's text in two lines, with special characters as numbers for Mermaid."""
     lines = (PLAIN.sub(lambda match: f"#{ord(match[0])};", visible(text).strip()) for text in (name, state) if text)
     return f'"{"<br/>".join(lines)}"'
 
 
 def age_of(age: int | None, limit: int | None) -> str:
-    """An age against its limit, in days."""
+    """Return an age and its limit, in days."""
     if age is None:
         return "no version yet"
     return f"{age} of {limit} days" if limit else f"{age} days, without a limit"

@@ -1,4 +1,4 @@
-"""Numbers, moments and names as people read them."""
+"""Numbers, times and names for display."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 def lasted(seconds: float | None) -> str:
-    """A time span: to the millisecond below a minute and a half, coarser above. "not yet" for None."""
+    """Return a time span: in milliseconds below 90 seconds, coarser above; "not yet" for None."""
     if seconds is None:
         return "not yet"
     if seconds < 90:
@@ -21,36 +21,36 @@ def lasted(seconds: float | None) -> str:
 
 
 def timestamp(moment: datetime | None) -> str:
-    """A moment in UTC, to the millisecond; empty for None."""
+    """Return a time in UTC, to the millisecond; empty for None."""
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"[:-3] if moment else ""
 
 
 def clock(moment: datetime | None) -> str:
-    """A moment in UTC, to the second; empty for None."""
+    """Return a time in UTC, to the second; empty for None."""
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if moment else ""
 
 
 def count_noun(number: int, singular: str, plural: str = "") -> str:
-    """A number with its noun."""
+    """Return a number with its noun."""
     return f"{number:,} {singular if number == 1 else plural or f'{singular}s'}"
 
 
 def list_names(names: Sequence[str], most: int = 3) -> str:
-    """Names in a sentence, the first few of many."""
+    """Return names for a sentence, only the first few of many."""
     if len(names) <= most:
         return ", ".join(names)
     return f"{', '.join(names[:most])} and {len(names) - most:,} more"
 
 
 def without_empty(columns: Sequence[T], rows: Sequence[Sequence[str]]) -> tuple[list[T], list[list[str]]]:
-    """The columns that have anything in any row, and the rows without the others."""
+    """Return the columns with content in any row, and the rows reduced to them."""
     places = [place for place in range(len(columns)) if any(row[place] for row in rows)]
     return [columns[place] for place in places], [[row[place] for place in places] for row in rows]
 
 
 def ranges(numbers: Sequence[int]) -> str:
-    """Whole numbers, with runs drawn together: ``3 to 7, 9``."""
-    # Within a run, a number and its place in the order grow alike.
+    """Return whole numbers with runs as ranges: ``3 to 7, 9``."""
+    # Within a run, the number minus its position is constant.
     runs = groupby(enumerate(sorted(set(numbers))), key=lambda pair: pair[1] - pair[0])
     ends = ([number for _, number in run] for _, run in runs)
     return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 1 else str(run[0]) for run in ends)

@@ -1,1 +1,1 @@
-"""What programs that can't import us are given: secrets in their environment, in files, and in files of their own."""
+"""Gives secrets to any program: in its environment, in files, and in rendered templates."""

@@ -1,6 +1,6 @@
-"""A program as a child of this process: begun, told signals, ended with all that it began, and its end seen.
+"""Starts, signals and ends programs as children of this process.
 
-Linux's own: the child is told when this process dies, and what it leaves behind comes back here (prctl(2)).
+On Linux, the end of this process signals them, and it adopts their orphans (prctl(2)).
 """
 
 import ctypes
@@ -24,27 +24,27 @@ PR_SET_PDEATHSIG: Final = 1
 PR_SET_CHILD_SUBREAPER: Final = 36
 
 LONGEST_SWEEP: Final = 5.0
-"""Seconds for which processes are looked for that a program has left: each may have begun others meanwhile."""
+"""Seconds for the search for remaining processes, which may start others."""
 PAUSE: Final = 0.005
 
 
 def adopt_orphans() -> bool:
-    """Let whatever descendants lose their parents become children of this process; false where that can't be had."""
+    """Adopt orphaned descendants; False where the system does not support that."""
     return sys.platform == "linux" and bool(ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
 
 
 class Group(Enum):
-    """In which process group a program runs."""
+    """The process group of a program."""
 
     OWN = auto()
     IN_FRONT = auto()
-    """In one of its own, which what is typed comes to."""
+    """In a group that has the terminal's foreground, and receives what is typed."""
     SHARED = auto()
-    """In this process's, with whatever a shell has put there besides: what is typed comes to all of them."""
+    """In this process's group, with the shell's other programs; all receive what is typed."""
 
 
 class Children:
-    """The children of this process: the one program, what a template has begun, and adopted ones."""
+    """The children of this process: the program, templates' commands, and adopted ones."""
 
     def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal
@@ -56,9 +56,9 @@ class Children:
     def begin(
         self, command: Sequence[str], environment: Mapping[str, str], secrets: Mapping[str, Sensitive], group: Group
     ) -> int:
-        """Begin a program, and return its pid.
+        """Start a program, and return its pid. Raises NotBegun.
 
-        Call it in the main thread: the program is told of the end of the thread that began it. Raises NotBegun.
+        Call it in the main thread, because the end of the calling thread signals the program.
         """
         parent = os.getpid()
 
@@ -68,7 +68,7 @@ class Children:
             if os.getppid() != parent:
                 os._exit(1)
             if group is Group.IN_FRONT:
-                # Before it becomes another program, which may ask for input at once.
+                # Before exec, because the program may ask for input at once.
                 self._terminal.give_to(os.getpid())
 
         clear = {**environment, **{name: text.reveal() for name, text in secrets.items()}}
@@ -79,14 +79,14 @@ class Children:
             )
         except OSError as error:
             raise not_begun(command[0], error) from None
-        # Its end is waited for here, along with that of others.
+        # :meth:`look` waits for its end, along with that of others.
         process.returncode = 0
         self._ends.pop(process.pid, None)
         self._own.add(process.pid)
         return process.pid
 
     def look(self) -> set[int]:
-        """Take note of all that have ended; which of ours were stopped."""
+        """Record ended children, and return those of its own that were stopped."""
         stopped: set[int] = set()
         with suppress(ChildProcessError):
             while True:
@@ -101,16 +101,16 @@ class Children:
         return stopped
 
     def ended(self, pid: int) -> int | None:
-        """The exit code of one of ours, as a shell tells it; None while it lives."""
+        """The exit code of an own child, as in a shell; None while it runs."""
         return self._ends.get(pid)
 
     @property
     def rest(self) -> set[int]:
-        """What an ended program has left, as far as it has come to this process."""
+        """The remaining processes of an ended program that this process adopted."""
         return living_children() - self._own - self._before
 
     def kill_rest(self) -> bool:
-        """Kill what an ended program has left, wherever it has gone; False where some of it can't be."""
+        """Kill all remaining processes of an ended program; False where some remain."""
         until = time.monotonic() + LONGEST_SWEEP
         while rest := self.rest:
             for pid in rest:
@@ -123,20 +123,20 @@ class Children:
 
 
 def group_of(terminal: Terminal) -> Group:
-    """In front where it has the terminal to itself; in a pipe others may need it, and what is typed is for all."""
+    """Foreground for sole use of the terminal; shared in a pipe, where others may need the input."""
     if not terminal.in_front:
         return Group.OWN
     return Group.IN_FRONT if os.isatty(0) and os.isatty(1) else Group.SHARED
 
 
 def exit_code(status: int) -> int:
-    """What a shell tells of an end: the code, or 128 and the number of the signal."""
+    """The exit code as in a shell: the code, or 128 plus the number of the signal."""
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
 
 
 def signal_group(pid: int, number: int) -> bool:
-    """Send a signal to a program and to what it began in its group; False where none of them is there any more."""
+    """Send a signal to a program's group; False where no process is left."""
     try:
         os.killpg(pid, number)
     except ProcessLookupError:
@@ -147,13 +147,13 @@ def signal_group(pid: int, number: int) -> bool:
 
 
 def signal_program(pid: int, number: int) -> None:
-    """Send a signal to the program alone."""
+    """Send a signal to the program only."""
     with suppress(ProcessLookupError, PermissionError):
         os.kill(pid, number)
 
 
 def living_children() -> set[int]:
-    """The children of this process, adopted ones too, but for those that have ended (proc(5))."""
+    """The running children, including adopted ones (proc(5))."""
     children: set[int] = set()
     if sys.platform != "linux":
         return children
@@ -172,7 +172,7 @@ def lives(pid: int) -> bool:
 
 
 class NotBegun(TerminalError):
-    """The program could not be begun; ``code`` is what a shell ends with then."""
+    """The program could not be started; ``code`` is a shell's exit code for that."""
 
     def __init__(self, program: str, problem: str, hint: str, code: int = 126) -> None:
         super().__init__("run", program, problem, hint)
@@ -180,7 +180,7 @@ class NotBegun(TerminalError):
 
 
 def not_begun(program: str, error: OSError) -> NotBegun:
-    """Why; what it was given is not named."""
+    """The error for a failed start, without arguments and environment."""
     if isinstance(error, FileNotFoundError):
         return NotBegun(program, "there is no such program", "Check its name, PATH, and what its first line names", 127)
     if isinstance(error, PermissionError):

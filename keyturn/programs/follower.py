@@ -1,4 +1,4 @@
-"""Learns that what a program was given has changed, by looking and by being told, and has it carried to the program."""
+"""Applies changes of its secrets to a program, by polling and notices."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -11,18 +11,17 @@ from keyturn.core.notifications.notices import Notice
 from keyturn.programs.rendering import Declaration, Rendering
 
 QUIET: Final = 0.3
-"""Seconds that a change waits for others: several secrets may be rotated at once."""
+"""Seconds that a change waits for others."""
 PATIENCE: Final = 30.0
-"""Seconds that a change may take beside the grace of the program."""
+"""Seconds that a change may take after the grace period."""
 
 
 class Follower:
-    """Has ``declaration`` rendered anew and handed to ``submit``, whose future tells that the program has it.
+    """Renders ``declaration`` again and passes it to ``submit``, whose future ends once the program has it.
 
-    Every ``poll`` seconds each secret is read again, 0 for never. ``unfinished`` says that the last change is to be
-    tried again, and ``longest`` for how many seconds one may take. With ``stop_revoked`` an error is handed over where
-    a secret was revoked and nothing has taken its place, by a notice or as two looks in a row find none: the program is
-    to end then.
+    Each secret is read again every ``poll`` seconds, 0 for never. ``unfinished``: the last change is to be tried again.
+    One change may take ``longest`` seconds. With ``stop_revoked``, the program ends where a notice, or two checks in a
+    row, show a secret that is gone without a replacement.
     """
 
     def __init__(
@@ -54,20 +53,20 @@ class Follower:
         self._absent: set[str] = set()
 
     def begin(self) -> None:
-        """Follow until :meth:`stop`, in a thread of its own, and whatever the client is told in other ways."""
+        """Follow until :meth:`stop`, in a separate thread."""
         for path in self._rendering.versions:
             self._client.watch(path, lambda secret: self._changed.set())
         threading.Thread(target=self._run, name="keyturn-follow", daemon=True).start()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop following."""
         self._stopped.set()
         self._changed.set()
 
     def told(self, notice: Notice) -> None:
-        """Take a notice; when this returns, the program has what it promises, or was never given it, or is gone.
+        """Take a notice, and return once the program has the promised version, never had the secret, or has ended.
 
-        Raises what reading raises, and Unavailable where it could not be carried to the program.
+        Raises the errors of reading, and Unavailable where the program did not receive the change.
         """
         self._client.told(notice)
         if notice.secret_path not in self._rendering.versions:
@@ -78,7 +77,7 @@ class Follower:
             self.look()
 
     def look(self) -> None:
-        """Give the program what its secrets are now. Raises what reading and carrying it out raise."""
+        """Give the program the current secrets. Raises the errors of reading and applying."""
         with self._lock:
             self._changed.clear()
             rendering = self._declaration.render(self._client)
@@ -112,7 +111,7 @@ class Follower:
             self._say(error)
 
     def _read_again(self) -> KeyturnError | None:
-        """Read every secret; the first error of a source that can't be asked now. Raises any other error."""
+        """Read every secret, and return the first transient error. Raises any other."""
         error, absent = None, dict[str, NotFound]()
         for path in self._rendering.versions:
             try:
@@ -125,7 +124,7 @@ class Follower:
         return error
 
     def _insist_on_presence(self, absent: Mapping[str, NotFound]) -> None:
-        """Raises the first of them. What was absent at the look before, too, ends a program that is to be ended."""
+        """Raise the first error. A secret absent twice ends the program."""
         gone = [path for path in absent if path in self._absent]
         self._absent = set(absent)
         if gone and self._stop_revoked:
@@ -134,7 +133,7 @@ class Follower:
             raise failure
 
     def _say(self, error: KeyturnError | None) -> None:
-        """Say what is wrong once, and once that it is well again."""
+        """Report a problem once, and its end once."""
         trouble = str(error) if error else ""
         if trouble and trouble != self._trouble:
             self._tell(f"{trouble}; the program goes on with what it has")

@@ -1,4 +1,4 @@
-"""Takes notices over HTTP for a program that can't, and answers when they have been carried to it."""
+"""Accepts notices over HTTP for a program, and answers after applying them."""
 
 import ssl
 import threading
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 REUSE: Final = (SOL_SOCKET, SO_REUSEADDR, 1)
 
 SLOW: Final = 30
-"""Seconds that a sender may be silent for."""
+"""Seconds that a sender may be silent."""
 LONGEST_ANSWER: Final = 1.0
-"""Seconds in which an answer is sent that is known."""
+"""Seconds to send a finished answer."""
 PAUSE: Final = 0.01
 CONNECTIONS: Final = 64
-"""At the same time; a sender that finds no room tries again."""
+"""Concurrent connections; a sender above the limit tries again."""
 
 
 class Handler(WSGIRequestHandler):
@@ -34,11 +34,11 @@ class Handler(WSGIRequestHandler):
     timeout = SLOW
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: what is refused is logged by the receiver."""
+        """Log nothing, because the receiver logs refusals."""
 
 
 class Server(ThreadingMixIn, WSGIServer):
-    """Each connection in a thread, and only so many."""
+    """A server with one thread for each connection, and a limit."""
 
     daemon_threads = True
     request_queue_size = CONNECTIONS
@@ -48,11 +48,11 @@ class Server(ThreadingMixIn, WSGIServer):
         self.answering: set[int] = set()
         super().__init__(address, Handler)
         if tls:
-            # The handshake is left to the connection's own thread, at its first read.
+            # The connection's own thread does the handshake, at its first read.
             self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
 
     def server_bind(self) -> None:
-        """Bind, and ask no name server who this is."""
+        """Bind, without asking a name server for the host's name."""
         self.socket.setsockopt(*REUSE)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
@@ -60,13 +60,13 @@ class Server(ThreadingMixIn, WSGIServer):
         self.setup_environ()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer in a thread, or hang up where there are too many."""
+        """Answer in a thread, or close above the limit."""
         if not self._room.acquire(blocking=False):
             return self.shutdown_request(request)
         return super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """In that thread."""
+        """Answer in that thread."""
         try:
             super().process_request_thread(request, client_address)
         finally:
@@ -74,17 +74,17 @@ class Server(ThreadingMixIn, WSGIServer):
             self._room.release()
 
     def wait_for_answers(self) -> None:
-        """Let those be sent that are being made, for a moment."""
+        """Wait briefly for answers that are in progress."""
         until = time.monotonic() + LONGEST_ANSWER
         while self.answering and time.monotonic() < until:
             time.sleep(PAUSE)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A connection that broke is the sender's to try again."""
+        """Ignore a broken connection; the sender tries again."""
 
 
 class Listener:
-    """Listens at ``address`` from the start, and hands notices to ``on_notice`` from :meth:`begin` on."""
+    """Listens at ``address``, and passes notices to ``on_notice`` after :meth:`begin`."""
 
     def __init__(
         self,
@@ -102,11 +102,11 @@ class Listener:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port it listens on."""
         return self._server.server_port
 
     def begin(self) -> None:
-        """Answer, in threads of its own."""
+        """Answer in separate threads."""
         threading.Thread(target=self._server.serve_forever, name="keyturn-notices", daemon=True).start()
 
     def __enter__(self) -> Self:
@@ -118,9 +118,9 @@ class Listener:
 
 
 def with_health(app: "WSGIApplication", answering: set[int]) -> "WSGIApplication":
-    """The same, which says besides that it is well: the program runs, or nobody would answer.
+    """The application with a health check, which succeeds while the program runs.
 
-    The thread that is at an answer is among ``answering``.
+    ``answering`` contains the threads that answer.
     """
 
     def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:

@@ -1,6 +1,6 @@
-"""Files that programs read secrets from: whole or not at all, for their owner, and through no link of somebody else's.
+"""Files with secrets for programs: written completely or not at all, for their owner, through no foreign link.
 
-All that belong together are written beside their places first, and take them when all of them are there.
+Files that belong together are written next to their places, and renamed once all are complete.
 """
 
 import errno
@@ -22,12 +22,12 @@ WRITE: Final = "write"
 O_PATH: Final = os.O_PATH | os.O_CLOEXEC
 
 LINKS: Final = 40
-"""How many links may lead to a directory, as in the kernel (path_resolution(7))."""
+"""The limit of links in a path, as in the kernel (path_resolution(7))."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """A file and what it shall hold."""
+    """A file and its required content."""
 
     file: Path
     text: Sensitive
@@ -35,9 +35,9 @@ class Output:
 
 
 def write_outputs(outputs: Sequence[Output]) -> list[Output]:
-    """Write those that hold something else by now, all or none, and tell which; an owner that is there stays.
+    """Write the files whose content differs, all or none, and return them. An existing file keeps its owner.
 
-    Raises Invalid for a link, or no regular file, in a file's place; Denied and Unavailable as the system does.
+    Raises Invalid for a link or a non-regular file in its place, Denied, and Unavailable.
     """
     with ExitStack() as opened:
         drafts = []
@@ -52,7 +52,7 @@ def write_outputs(outputs: Sequence[Output]) -> list[Output]:
 
 
 def remove_outputs(outputs: Sequence[Output]) -> None:
-    """Remove those that still hold what was written. Absent is success; what can't be removed stays."""
+    """Remove the files that still have the written content, ignoring failures."""
     for output in outputs:
         with suppress(OSError, KeyturnError), open_directory(output.file.parent) as directory:
             if is_as_it_shall(directory, output):
@@ -60,7 +60,7 @@ def remove_outputs(outputs: Sequence[Output]) -> None:
 
 
 def is_as_it_shall(directory: int, output: Output) -> bool:
-    """Whether the file is as it shall be, its mode too. Raises Invalid for a link and the like in its place."""
+    """Whether the file has the required content and mode. Raises Invalid for a non-regular file."""
     name = output.file.name
     try:
         status = os.stat(name, dir_fd=directory, follow_symlinks=False)
@@ -79,7 +79,7 @@ def is_as_it_shall(directory: int, output: Output) -> bool:
 
 @contextmanager
 def draft(directory: int, output: Output) -> Iterator[None]:
-    """The new file beside its place, written to the disk; gone again where anything fails."""
+    """Write the new file next to its place; remove it where anything fails."""
     with only_writer(directory, output.file.name) as descriptor:
         fill_draft(descriptor, output.text)
         with suppress(FileNotFoundError):
@@ -92,7 +92,7 @@ def draft(directory: int, output: Output) -> Iterator[None]:
 
 
 def place(drafts: Sequence[tuple[int, Output]]) -> None:
-    """Let every draft take its place, or none: what was there before comes back where one can't."""
+    """Rename every draft to its place, or restore the previous files."""
     with ExitStack() as undone:
         for directory, output in drafts:
             name = output.file.name
@@ -108,18 +108,18 @@ def place(drafts: Sequence[tuple[int, Output]]) -> None:
 
 
 def former_name(name: str) -> str:
-    """Where a file stands for a moment that another one takes the place of."""
+    """The temporary name of a file that is being replaced."""
     return f".{name}.keyturn.old"
 
 
 def remove_former(directory: int, name: str) -> None:
-    """Take the second name away, that of a killed write too."""
+    """Remove the temporary name, even of a killed write."""
     with suppress(FileNotFoundError):
         os.unlink(former_name(name), dir_fd=directory)
 
 
 def keep_beside(directory: int, name: str) -> bool:
-    """Give a file a second name; False where there is none."""
+    """Give a file its temporary name; False where no file exists."""
     remove_former(directory, name)
     try:
         os.link(name, former_name(name), src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
@@ -129,7 +129,7 @@ def keep_beside(directory: int, name: str) -> bool:
 
 
 def put_back(directory: int, name: str, former: bool) -> None:
-    """As it was before, as far as that can be."""
+    """Restore the previous state, as far as possible."""
     with suppress(OSError):
         if former:
             os.rename(former_name(name), name, src_dir_fd=directory, dst_dir_fd=directory)
@@ -139,9 +139,9 @@ def put_back(directory: int, name: str, former: bool) -> None:
 
 @contextmanager
 def open_directory(directory: Path) -> Iterator[int]:
-    """A directory's descriptor; links on the way are followed where root or this user has made them.
+    """Open a directory. Links on the way are followed where root or this user has made them.
 
-    Raises Denied for somebody else's: they could lead anywhere, and elsewhere in a moment.
+    Raises Denied for another user's links, which that user could redirect.
     """
     descriptor = walk(Path(os.path.abspath(directory)))
     try:
@@ -151,7 +151,7 @@ def open_directory(directory: Path) -> Iterator[int]:
 
 
 def walk(directory: Path) -> int:
-    """Open an absolute path one step after another, so that nobody can exchange what was looked at."""
+    """Open an absolute path by components, so that no checked one can be exchanged."""
     steps, links = list(reversed(directory.parts[1:])), 0
     at = os.open("/", O_PATH)
     try:
@@ -173,7 +173,7 @@ def walk(directory: Path) -> int:
 
 
 def step_into(directory: int, name: str) -> tuple[str | None, int]:
-    """What is called so, open; or where it leads, if it is a link. Raises Denied for a link that is another user's."""
+    """Open a component, or return a link's target. Raises Denied for another user's link."""
     there = os.open(name, O_PATH | os.O_NOFOLLOW, dir_fd=directory)
     status = os.fstat(there)
     if not stat.S_ISLNK(status.st_mode):
@@ -188,7 +188,7 @@ def step_into(directory: int, name: str) -> tuple[str | None, int]:
 
 @contextmanager
 def naming(file: Path) -> Iterator[None]:
-    """The system's refusals, as errors of ours that name the file."""
+    """Convert the system's errors to Keyturn's errors, which name the file."""
     try:
         yield
     except StillHeld as error:
@@ -198,7 +198,7 @@ def naming(file: Path) -> Iterator[None]:
 
 
 def of_file(error: OSError, file: Path) -> KeyturnError:
-    """One of them."""
+    """The error to raise for ``error``."""
     reason = os.strerror(error.errno) if error.errno else type(error).__name__
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return Denied(WRITE, str(file), reason, f"Check who owns {file.parent} and what is in it, and its mode")

@@ -1,4 +1,4 @@
-"""A directory in memory for one process's files: nobody else's, and gone with it; or by whoever comes next."""
+"""A directory in memory for one process's files."""
 
 import ctypes
 import errno
@@ -26,8 +26,8 @@ HINT: Final = "Mount a tmpfs there (in a container: --tmpfs, or an emptyDir of m
 
 
 def in_memory(descriptor: int) -> bool:
-    """Whether an open file lies in memory alone, but for swap: on tmpfs or ramfs."""
-    # The structure has some hundred bytes, and begins with the type, a long.
+    """Whether an open file is on tmpfs or ramfs, which only swap writes to disk."""
+    # The structure has about a hundred bytes, and begins with the type, a long.
     answer = (ctypes.c_ulong * 64)()
     if ctypes.CDLL(None, use_errno=True).fstatfs(descriptor, answer):
         raise OSError(ctypes.get_errno(), "fstatfs")
@@ -35,23 +35,23 @@ def in_memory(descriptor: int) -> bool:
 
 
 def insist_on_memory(directory: Path) -> None:
-    """Raises Invalid where what is written below it would reach a disk, and what opening it raises."""
+    """Raise Invalid where files below ``directory`` would reach a disk."""
     with open_directory(directory) as descriptor:
         if not in_memory(descriptor):
             raise Invalid("keep a secret in", str(directory), "it is not in memory: it would reach a disk", HINT)
 
 
 class PrivateDirectory:
-    """Mode 0700, below ``base`` or the first place in memory that there is. Removed at the end of a ``with`` block.
+    """A directory of mode 0700 below ``base`` or the first usable place in memory, removed by a ``with`` block.
 
-    It is locked for as long as this process lives, so that the next one can tell, and remove, what a killed one left.
-    ``on_disk`` lets it lie anywhere, below the directory for temporary files where there is no memory.
+    Its lock ends with the process, so that the next one can remove what a killed one left. ``on_disk`` allows any
+    place, by default below the directory for temporary files.
     """
 
     def __init__(self, base: Path | None = None, *, on_disk: bool = False) -> None:
         below = base or chosen_base(on_disk)
         sweep(below)
-        # It has another name until it is locked: whoever sweeps would take it for one that was left.
+        # It has another name until it is locked, so that no other process removes it as left over.
         made = tempfile.mkdtemp(prefix=".keyturn-", dir=below)
         self._descriptor = os.open(made, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -59,7 +59,7 @@ class PrivateDirectory:
         os.rename(made, self.path)
 
     def close(self) -> None:
-        """Remove it and all that is in it."""
+        """Remove it with its contents."""
         shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._descriptor)
 
@@ -71,7 +71,7 @@ class PrivateDirectory:
 
 
 def chosen_base(on_disk: bool) -> Path:
-    """Where the directory is made. Raises Unavailable where no memory can be written to."""
+    """The place for the directory. Raises Unavailable without writable memory."""
     runtime = os.environ.get(RUNTIME)
     for base in (*([Path(runtime)] if runtime else []), SHARED_MEMORY):
         if os.access(base, os.W_OK | os.X_OK) and lies_in_memory(base):
@@ -83,7 +83,7 @@ def chosen_base(on_disk: bool) -> Path:
 
 
 def lies_in_memory(base: Path) -> bool:
-    """Whether a directory is there and in memory."""
+    """Whether a directory exists and is in memory."""
     with suppress(OSError):
         descriptor = os.open(base, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -94,7 +94,7 @@ def lies_in_memory(base: Path) -> bool:
 
 
 def sweep(base: Path) -> None:
-    """Remove the directories of this user's whose processes have ended without removing them."""
+    """Remove this user's directories that ended processes have left."""
     with suppress(OSError), os.scandir(base) as entries:
         for entry in entries:
             if entry.name.startswith(PREFIX) and entry.is_dir(follow_symlinks=False):
@@ -102,7 +102,7 @@ def sweep(base: Path) -> None:
 
 
 def remove_if_left(directory: Path) -> None:
-    """Remove one of them, unless its process lives or it is another user's."""
+    """Remove such a directory, unless its process runs or another user owns it."""
     try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:

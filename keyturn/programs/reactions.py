@@ -1,4 +1,4 @@
-"""What is done about a program when what it was given has changed."""
+"""Reactions to a change of a program's secrets."""
 
 import shlex
 import signal
@@ -13,7 +13,7 @@ SIGNAL_PREFIX: Final = "signal:"
 
 @dataclass(frozen=True)
 class Reaction:
-    """A restart, a signal to the program, a command that is run; or nothing."""
+    """A restart, a signal to the program, a command, or nothing."""
 
     restart: bool = False
     number: int = 0
@@ -21,12 +21,12 @@ class Reaction:
 
     @property
     def tells(self) -> bool:
-        """Whether the program hears of the change."""
+        """Whether the program is notified."""
         return self.restart or bool(self.number) or bool(self.command)
 
     @staticmethod
     def parse(text: str) -> "Reaction":
-        """Read ``restart``, ``ignore`` or ``signal:HUP``. Raises ValueError."""
+        """Parse ``restart``, ``ignore`` or ``signal:HUP``. Raises ValueError."""
         if text in (RESTART_WORD, IGNORE_WORD):
             return Reaction(restart=text == RESTART_WORD)
         name = text.removeprefix(SIGNAL_PREFIX).upper().removeprefix("SIG")
@@ -36,7 +36,7 @@ class Reaction:
 
     @staticmethod
     def parse_any(text: str) -> "Reaction":
-        """The same, or a command with its arguments, which no shell sees. Raises ValueError."""
+        """Parse a reaction, or a command with arguments, without a shell. Raises ValueError."""
         if text in (RESTART_WORD, IGNORE_WORD) or text.startswith(SIGNAL_PREFIX):
             return Reaction.parse(text)
         try:
@@ -52,6 +52,6 @@ RESTART: Final = Reaction(restart=True)
 
 
 def without_needless(reactions: Sequence[Reaction]) -> list[Reaction]:
-    """Each of them once; a program that is begun anew needs no signal."""
+    """Each reaction once, without signals before a restart."""
     restart = any(reaction.restart for reaction in reactions)
     return [reaction for reaction in dict.fromkeys(reactions) if not (restart and reaction.number)]

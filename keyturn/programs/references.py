@@ -1,4 +1,4 @@
-"""``path#field``: a field of a secret, as people name it on a command line; and all secrets of one look."""
+"""``path#field``, a field of a secret on a command line, and consistent reads."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ from keyturn.core.sensitive import Sensitive
 from keyturn.core.text.suggest import advice
 
 Versions = Mapping[str, tuple[str, str]]
-"""Which version of each secret was read; see :func:`keyturn.client.watches.version_of`."""
+"""The version read of each secret; see :func:`keyturn.client.watches.version_of`."""
 
 
 @dataclass(frozen=True)
 class FieldReference:
-    """A field of the secret at ``path``; without ``field`` the only one that it has."""
+    """A field of the secret at ``path``; without ``field`` its only one."""
 
     path: str
     field: str = ""
 
     @staticmethod
     def parse(text: str) -> "FieldReference":
-        """Read ``path#field`` or ``path``. Raises ValueError, which quotes nothing."""
+        """Parse ``path#field`` or ``path``. Raises ValueError, which quotes nothing."""
         path, hash_sign, field = text.rpartition("#") if "#" in text else (text, "", "")
         if not path or (hash_sign and not field):
             raise ValueError("write PATH#FIELD, such as ml-training/database#password")
@@ -43,32 +43,32 @@ class FieldReference:
 
 
 class Reading:
-    """One look at secrets: each is the same throughout, and it is noted which version was read."""
+    """A consistent read of secrets, with a record of their versions."""
 
     def __init__(self, client: SecretClient) -> None:
         self._client = client
         self._secrets: dict[str, Secret] = {}
 
     def warm(self, paths: list[str]) -> None:
-        """Read these in as few calls as their source allows. Raises what the client raises."""
+        """Read these in few calls. Raises the client's errors."""
         self._secrets |= self._client.get_many([path for path in paths if path not in self._secrets])
 
     def secret(self, path: str) -> Secret:
-        """One of them. Raises what the client raises."""
+        """One secret. Raises the client's errors."""
         if path not in self._secrets:
             self._secrets[path] = self._client.get(path)
         return self._secrets[path]
 
     def field(self, reference: FieldReference) -> Sensitive:
-        """A field's text. Raises what the client raises, and what the reference does."""
+        """A field's text. Raises the errors of the client and reference."""
         return reference.of(self.secret(reference.path))
 
     @property
     def fields(self) -> Mapping[str, list[str]]:
-        """The names of the fields of each secret that was read."""
+        """The field names of each secret that was read."""
         return {path: sorted(secret.fields) for path, secret in self._secrets.items()}
 
     @property
     def versions(self) -> Versions:
-        """What was read."""
+        """The versions that were read."""
         return {path: version_of(secret) for path, secret in self._secrets.items()}

@@ -1,4 +1,4 @@
-"""What one program is given, declared by its names; and what that comes to now."""
+"""The declaration of what one program receives, and its rendering."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rendering:
-    """Everything that a program is given, with its values, and of which versions."""
+    """The values for a program, and their versions."""
 
     environment: Mapping[str, Sensitive] = field(default_factory=dict)
     outputs: Sequence[Output] = ()
@@ -27,7 +27,7 @@ class Rendering:
 
 @dataclass(frozen=True)
 class Declaration:
-    """Variables, and whole secrets by the prefix of their variables; files, and templates by their files."""
+    """The variables, prefixes of whole secrets, files and templates of a program."""
 
     variables: Mapping[str, FieldReference] = field(default_factory=dict)
     prefixes: Mapping[str, str] = field(default_factory=dict)
@@ -37,12 +37,12 @@ class Declaration:
 
     @property
     def paths(self) -> list[str]:
-        """The secrets that are named; which ones a template reads shows when it is rendered."""
+        """The declared secrets, without those that templates read."""
         references = [*self.variables.values(), *self.files.values()]
         return list(dict.fromkeys([*(reference.path for reference in references), *self.prefixes.values()]))
 
     def render(self, client: SecretClient) -> Rendering:
-        """What it comes to. Raises what the client raises, and Invalid for what can't be given so."""
+        """Render the current values. Raises the client's errors, and Invalid for unsuitable values."""
         reading = Reading(client)
         reading.warm(self.paths)
         environment = self._environment(reading)
@@ -71,7 +71,7 @@ class Declaration:
 
 
 def insist_on_text(name: str, text: Sensitive) -> None:
-    """Raises Invalid for half a character, as JSON may hold one: nothing can be written of it."""
+    """Raise Invalid for a lone surrogate, which UTF-8 can't represent."""
     try:
         text.reveal().encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Signals that this process gets, one after another, and a way for its threads to wake the one that waits for them."""
+"""This process's signals in order, and a way to wake the main thread."""
 
 import os
 import select
@@ -17,18 +17,18 @@ FORWARDED: Final = (
     signal.SIGUSR2,
     signal.SIGWINCH,
 )
-"""What is passed on to the program."""
+"""The signals that are forwarded to the program."""
 FOR_ALL: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
-"""What goes to everything that it has begun in its group too, as at a terminal; all others are for itself alone."""
+"""Those for the program's whole group, as from a terminal."""
 TYPED: Final = frozenset({signal.SIGINT, signal.SIGQUIT})
-"""What a terminal sends to everybody in front."""
+"""Those that a terminal sends to its foreground group."""
 HEARD: Final = (*FORWARDED, signal.SIGCHLD, signal.SIGCONT)
 
 
 class Signals:
-    """Within a ``with`` block of the main thread no signal does anything but to be told by :meth:`wait`.
+    """Within a ``with`` block of the main thread, signals are only reported by :meth:`wait`.
 
-    What this process was told to ignore, as by ``nohup``, it ignores on.
+    Ignored signals, as by ``nohup``, stay ignored.
     """
 
     def __init__(self) -> None:
@@ -37,14 +37,14 @@ class Signals:
         self._woken_before = -1
 
     def wait(self, seconds: float) -> Sequence[int]:
-        """The signals that have come, at the latest after this time; none where only :meth:`wake` was called."""
+        """The signals within this time; none after :meth:`wake`."""
         select.select([self._reader], [], [], max(0.0, seconds))
         with suppress(BlockingIOError):
             return [number for number in os.read(self._reader, 4096) if number]
         return []
 
     def wake(self) -> None:
-        """Let :meth:`wait` return, from any thread."""
+        """Wake :meth:`wait`, from any thread."""
         with suppress(BlockingIOError, OSError):
             os.write(self._writer, b"\0")
 
@@ -67,4 +67,4 @@ class Signals:
 
 
 def nothing(number: int, frame: FrameType | None) -> None:
-    """What a signal does by itself."""
+    """Handle a signal without an action."""

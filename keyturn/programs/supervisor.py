@@ -1,6 +1,6 @@
-"""Runs one program for as long as it lives, and carries every change of what it was given to it.
+"""Runs one program until it ends, and applies each change of its secrets and files.
 
-The main thread alone touches the program. Others hand changes in with :meth:`Supervisor.submit`, and wait for them.
+Only the main thread controls it. Other threads use :meth:`Supervisor.submit`.
 """
 
 import os
@@ -23,20 +23,20 @@ from keyturn.programs.signals import FOR_ALL, FORWARDED, TYPED, Signals
 from keyturn.programs.terminal import Terminal
 
 PAUSE: Final = 0.05
-"""Seconds between two looks at a group of processes whose end nobody tells."""
+"""Seconds between two checks of a process group, whose end no signal reports."""
 IDLE: Final = 3600.0
 LONGEST_DEATH: Final = 5.0
-"""Seconds that a process may take to end that was killed."""
+"""Seconds that a killed process may take to end."""
 COMMAND_TIMEOUT: Final = 60.0
-"""Seconds that a command may take which a template asks for."""
+"""Seconds that a template's command may take."""
 
 
 @dataclass(frozen=True)
 class Program:
-    """What is run, and how it is treated. ``environment`` is what it gets beside its secrets; times are in seconds.
+    """The program, and how to treat it. ``environment`` excludes its secrets; times are in seconds.
 
-    ``reactions`` are those of single files, ``on_change`` that of all else. ``grace`` is for how long it may go on
-    after SIGTERM, and ``settle`` for how long it has to live before a change counts as carried out.
+    ``reactions`` are for single files, ``on_change`` for everything else. The program has ``grace`` to end after
+    SIGTERM, and has to live for ``settle`` before a change counts as applied.
     """
 
     command: Sequence[str]
@@ -49,17 +49,14 @@ class Program:
 
 @dataclass(frozen=True)
 class PendingChange:
-    """What the program is to be given from now on; ``done`` tells that it has it, or why not.
-
-    An error instead is why it is to end.
-    """
+    """The new rendering, or the error that ends the program; ``done`` reports the result."""
 
     rendering: Rendering | KeyturnError
     done: "Future[None]" = field(default_factory=Future)
 
 
 class Supervisor:
-    """Runs ``program``; ``tell`` shows a line to whoever watches."""
+    """Runs ``program``; ``tell`` shows a line to the user."""
 
     def __init__(self, program: Program, tell: Callable[[str], object]) -> None:
         self._program = program
@@ -78,9 +75,9 @@ class Supervisor:
         self._failure: KeyturnError | None = None
 
     def run(self, rendering: Rendering, begun: Callable[[], object]) -> int:
-        """Run it until it ends, and return its exit code; ``begun`` is called once, when it runs.
+        """Run the program until it ends, and return its exit code; ``begun`` is called once it runs.
 
-        Raises NotBegun, what writing its files raises, and why it was ended.
+        Raises NotBegun, errors of writing its files, and the reason for ending it.
         """
         adopt_orphans()
         with self._terminal, self._signals:
@@ -98,9 +95,9 @@ class Supervisor:
                 self._refuse_changes()
 
     def submit(self, rendering: Rendering | KeyturnError) -> "Future[None]":
-        """Let it have this from now on, from any thread; the future fails where that could not be done.
+        """Apply this rendering, from any thread; the future reports the result.
 
-        With an error it is ended, and that is what :meth:`run` raises then.
+        An error ends the program, and :meth:`run` raises it.
         """
         change = PendingChange(rendering)
         self._changes.put(change)
@@ -109,12 +106,12 @@ class Supervisor:
 
     @property
     def unfinished(self) -> bool:
-        """Whether something that a change has asked for has failed, and is to be tried again."""
+        """Whether a failed reaction to a change is to be tried again."""
         return bool(self._unfinished)
 
     @property
     def outputs(self) -> Sequence[Output]:
-        """The files that the program was given last."""
+        """The files that the program received last."""
         return self._outputs
 
     @property
@@ -127,7 +124,7 @@ class Supervisor:
         return written
 
     def _begin(self, rendering: Rendering) -> None:
-        """Begin it; at the terminal if this process has it, or the program that has ended had it."""
+        """Start the program, at the terminal if this process or the previous program had it."""
         group = self._group
         if group is Group.IN_FRONT and not (self._terminal.in_front or self._terminal.held_by(self._pid)):
             group = Group.OWN
@@ -160,7 +157,7 @@ class Supervisor:
             change.done.set_result(None)
 
     def _apply(self, rendering: Rendering) -> None:
-        """Carry a change out: its files first, which the program as it runs may read already."""
+        """Apply a change: first the files, which the program may read already."""
         default = self._program.on_change
         written = self._write(rendering)
         reactions = [*self._unfinished, *(self._program.reactions.get(output.file, default) for output in written)]
@@ -200,12 +197,12 @@ class Supervisor:
         self._insist_on_life()
 
     def _insist_on_no_end(self) -> None:
-        """Raises Unavailable for a program that somebody has told to end."""
+        """Raise Unavailable for a program that was asked to end."""
         if self._ending:
             raise Unavailable("begin", self._name, "it was told to end")
 
     def _insist_on_life(self) -> None:
-        """Wait for as long as it has to live. Raises Unavailable where it does not."""
+        """Wait until the program has lived for ``settle``. Raises Unavailable at its end."""
         until = time.monotonic() + self._program.settle
         while self._code is None and (left := until - time.monotonic()) > 0:
             self._pump(left)
@@ -216,7 +213,7 @@ class Supervisor:
             raise Unavailable("give", self._name, f"it has ended with code {self._code}")
 
     def _stop(self) -> None:
-        """End it and all that it has begun: SIGTERM, and SIGKILL for what is there after the grace.
+        """End the program and its descendants: SIGTERM, and SIGKILL after the grace period.
 
         Raises Unavailable where it can't be ended.
         """
@@ -239,18 +236,18 @@ class Supervisor:
             self._tell(f"some of what {self._name} has begun can't be ended: it may run as another user")
 
     def _something_lives(self) -> bool:
-        """Whether it has not ended, or something that it has begun has not."""
+        """Whether the program or its descendants run."""
         return self._code is None or self._send(0, everybody=True) or bool(self._children.rest)
 
     def _ask_rest(self, stragglers: set[int]) -> set[int]:
-        """Ask what an ended program has left to end, each once; who was asked."""
+        """Send SIGTERM once to each remaining process of an ended program; return these."""
         rest = self._children.rest - stragglers if self._code is not None else set()
         for pid in rest:
             signal_program(pid, signal.SIGTERM)
         return rest
 
     def _run(self, command: Sequence[str]) -> None:
-        """Run a template's command. Raises KeyturnError where it fails, or takes too long."""
+        """Run a template's command. Raises KeyturnError for a failure or time-out."""
         pid = self._children.begin(command, self._program.environment, {}, Group.OWN)
         until = time.monotonic() + COMMAND_TIMEOUT
         while (code := self._children.ended(pid)) is None and (left := until - time.monotonic()) > 0:
@@ -263,7 +260,7 @@ class Supervisor:
             raise Unavailable("run", command[0], f"it took longer than {COMMAND_TIMEOUT:.0f} s and was ended")
 
     def _pump(self, seconds: float) -> None:
-        """Wait for a signal, for this time at most, and do what it asks for."""
+        """Wait at most this time for a signal, and handle it."""
         for number in self._signals.wait(seconds):
             if number == signal.SIGCONT:
                 self._go_on()
@@ -278,7 +275,7 @@ class Supervisor:
             self._send(number, everybody=number in FOR_ALL)
 
     def _send(self, number: int, *, everybody: bool) -> bool:
-        """Send it a signal, and with it all in its group; False where none of these is there any more."""
+        """Send a signal to the program, or its whole group; False without any."""
         if self._group is not Group.SHARED and everybody:
             return signal_group(self._pid, number)
         if self._code is None:
@@ -286,7 +283,7 @@ class Supervisor:
         return self._code is None
 
     def _stop_too(self) -> None:
-        """It was stopped at the terminal: so is this process, and the shell goes on; where there is none, it does."""
+        """After a stop at the terminal, stop this process too; without a shell, continue the program."""
         if os.getsid(0) == os.getpid():
             return self._go_on()
         self._terminal.take_back()
@@ -294,7 +291,7 @@ class Supervisor:
         return self._go_on()
 
     def _go_on(self) -> None:
-        """Let it go on, at the terminal where this process was brought to the front."""
+        """Continue the program, at the terminal where this process has it."""
         if self._code is not None or self._group is Group.SHARED:
             return
         if self._terminal.in_front:

@@ -1,9 +1,9 @@
-"""Texts with secrets in them, by Jinja2 in its sandbox: ``{{ secret("ml-training/database").password }}``.
+"""Templates with secrets, in Jinja2's sandbox: ``{{ secret("ml-training/database").password }}``.
 
     template = Template.load(Path("database.ini.j2"))
     text = template.render(Reading(client))
 
-A template's errors name its file and line, and nothing of a value.
+Errors contain the template's file and line, and no part of a value.
 """
 
 import base64
@@ -34,19 +34,19 @@ from keyturn.core.sensitive import Sensitive
 from keyturn.programs.references import Reading
 
 LARGEST: Final = 2**20
-"""Characters of a template, and bytes of what it may become."""
+"""The limit of a template in characters, and of its result in bytes."""
 
 MOST_STEPS: Final = 1_000_000
-"""Lines of Python that one rendering may take: so a template ends within seconds."""
+"""Lines of Python that a rendering may execute, so that it ends within seconds."""
 
 MOST_WORK: Final = 2**28
-"""Bytes that one operation of a template may make, judged by its operands before it runs."""
+"""Bytes that one operation may produce, estimated from its operands before it runs."""
 
 RENDER: Final = "render"
 
 
 class SecretView(Mapping[str, Any]):
-    """A secret as a template sees it: its fields by their names, with their JSON types."""
+    """A secret as templates see it: fields by name, with their JSON types."""
 
     def __init__(self, secret: Secret) -> None:
         self._fields = secret.fields.reveal()
@@ -70,43 +70,43 @@ class SecretView(Mapping[str, Any]):
 
 
 class Environment(ImmutableSandboxedEnvironment):
-    """What templates may do: read secrets, and write texts. They reach no file and nothing of this process."""
+    """The sandbox: templates read secrets and write text, and reach no file or state of this process."""
 
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        """An operation whose result can be larger than what it is of."""
+        """Check the operands of an operation with a larger result."""
         insist_on_size((left, right), product=operator != "+")
         if operator == "**" and size(right) > 64:
             raise Unfit(TOO_LARGE)
         return super().call_binop(context, operator, left, right)
 
     def call(self, context: Any, obj: Any, *args: Any, **kwargs: Any) -> Any:
-        """A method or function, by what it is given."""
+        """Check the size of a call's arguments."""
         insist_on_size((getattr(obj, "__self__", None), *args, *kwargs.values()))
         return super().call(context, obj, *args, **kwargs)
 
     def joined(self, parts: tuple[Any, ...]) -> str:
-        """What ``~`` puts together."""
+        """Join the operands of ``~``."""
         insist_on_size(parts, product=False)
         return "".join(map(str, parts))
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """A secret's fields alone, whatever they are called: ``items`` may be one."""
+        """Return only fields for a secret, which may have names such as ``items``."""
         return self.getitem(obj, attribute) if isinstance(obj, SecretView) else super().getattr(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        """The same by brackets."""
+        """Do the same for access with brackets."""
         if not isinstance(obj, SecretView):
             return super().getitem(obj, argument)
         return obj[argument] if argument in obj else self.undefined(obj=None, name=str(argument))
 
 
 class Generator(CodeGenerator):
-    """Jinja2's own, with ``~`` bounded as the other operators are."""
+    """Jinja2's code generator, with ``~`` bounded like the other operators."""
 
     def visit_Concat(self, node: nodes.Concat, frame: Any) -> None:  # noqa: N802 - Jinja2's name
-        """Put the parts together by the environment."""
+        """Generate a call of :meth:`Environment.joined`."""
         self.write("environment.joined((")
         for part in node.nodes:
             self.visit(part, frame)
@@ -118,7 +118,7 @@ Environment.code_generator_class = Generator
 
 
 class Template:
-    """A template that was read once: what becomes of its file later does not count."""
+    """A template that is read once, even if its file changes."""
 
     def __init__(self, file: Path, text: str) -> None:
         self.file = file
@@ -132,9 +132,9 @@ class Template:
 
     @staticmethod
     def load(file: Path) -> "Template":
-        """Read and compile one. Raises NotFound, Unavailable, Invalid; Denied where every user may write it."""
+        """Read and compile a template. Raises NotFound, Unavailable, Invalid, and Denied for a world-writable file."""
         try:
-            # A pipe that nobody writes to would be waited for.
+            # Without O_NONBLOCK, opening a pipe without a writer would block.
             with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), encoding="utf-8") as opened:
                 status = os.fstat(opened.fileno())
                 if not stat.S_ISREG(status.st_mode):
@@ -154,7 +154,7 @@ class Template:
         return Template(file, text)
 
     def render(self, reading: Reading) -> Sensitive:
-        """The text with the secrets in it. Raises Invalid with file and line, and what the client raises."""
+        """Return the rendered text. Raises Invalid with file and line, and the client's errors."""
         try:
             text = self._text_of(lambda path: unbounded(lambda: self._view(reading, str(path))))
         except KeyturnError:
@@ -184,7 +184,7 @@ class Template:
         except KeyturnError as error:
             if path in self._text:
                 raise
-            # The template has made the name up, of a value perhaps.
+            # The template computed the name, perhaps from a secret value.
             place = f"a secret for {self.file}"
             raise type(error)(error.doing, place, "it can't be read", "Check the names in the template") from None
 
@@ -199,7 +199,7 @@ class Template:
 
 
 class Unfit(ValueError):
-    """A value that can't be written so; the text tells why, and nothing of it."""
+    """A value that this format can't represent. The text contains no part of it."""
 
 
 WIDTH: Final = re.compile(r"[0-9]{4,}")
@@ -209,7 +209,7 @@ TOO_LONG: Final = "it takes more steps than a template may"
 
 
 def size(value: Any) -> int:
-    """About how many bytes a value has, and for a number its value: counted until it is too many."""
+    """Approximate bytes of a value, or a number's absolute value, up to the limit."""
     count, rest = 0, [value]
     while rest and count <= MOST_WORK:
         inner = rest.pop()
@@ -224,21 +224,21 @@ def size(value: Any) -> int:
 
 
 def widths(text: str | bytes) -> int:
-    """How wide a format may make what it writes, such as %9999d; 0 for what is none."""
+    """The sum of the widths in a format such as %9999d; 0 for other text."""
     if not isinstance(text, str) or not ("%" in text or "{" in text):
         return 0
     return sum(int(digits[:18]) for digits in WIDTH.findall(text[:LARGEST]))
 
 
 def insist_on_size(values: Iterable[Any], *, product: bool = True) -> None:
-    """Refuse operands whose result could be too large: their product, or their sum. Raises Unfit."""
+    """Raise Unfit where the product, or the sum, of the sizes exceeds the limit."""
     sizes = [max(1, size(value)) for value in values]
     if (math.prod(sizes) if product else sum(sizes)) > MOST_WORK:
         raise Unfit(TOO_LARGE)
 
 
 def bounded(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A filter that is given no more than it can make."""
+    """A filter that checks the size of its arguments."""
 
     @wraps(function)
     def checked(*args: Any, **kwargs: Any) -> Any:
@@ -250,7 +250,7 @@ def bounded(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def bounded_steps() -> Iterator[None]:
-    """Count the lines that run meanwhile in this thread. Raises Unfit in the one that is too many."""
+    """Count the lines that this thread executes in the block. Raises Unfit."""
     left, before = MOST_STEPS, sys.gettrace()
 
     def step(frame: FrameType, event: str, argument: Any) -> Any:
@@ -268,7 +268,7 @@ def bounded_steps() -> Iterator[None]:
 
 
 def unbounded(work: Callable[[], SecretView]) -> SecretView:
-    """Reading a secret takes as many steps as it takes."""
+    """Run ``work`` without counting its steps."""
     before = sys.gettrace()
     sys.settrace(None)
     try:
@@ -278,7 +278,7 @@ def unbounded(work: Callable[[], SecretView]) -> SecretView:
 
 
 def explained(error: Exception, fields: Mapping[str, list[str]]) -> tuple[str, str]:
-    """What went wrong, and what to do; by the error's class, for its text may hold a value."""
+    """The problem and a hint, from the error's class only, because its text may contain a value."""
     if isinstance(error, UndefinedError):
         shown = "; ".join(f"{path} has {', '.join(names) or 'no fields'}" for path, names in fields.items())
         return "a name or a field that stands there does not exist", shown or "Check the names in that line"
@@ -290,7 +290,7 @@ def explained(error: Exception, fields: Mapping[str, list[str]]) -> tuple[str, s
 
 
 def made_environment() -> Environment:
-    """Strict: what is not there is an error, unless the template asks for it with ``default`` or ``is defined``."""
+    """A strict environment: undefined names require ``default`` or ``is defined``."""
     made = Environment(undefined=StrictUndefined, keep_trailing_newline=True, finalize=plain)
     made.filters = {name: bounded(function) for name, function in {**made.filters, **FILTERS}.items()}
     made.globals = {name: made.globals[name] for name in ("range", "dict", "namespace")}
@@ -298,14 +298,14 @@ def made_environment() -> Environment:
 
 
 def plain(value: Any) -> Any:
-    """What is written out: a text as it is, numbers and the like as JSON."""
+    """The value as written: text unchanged, other types as JSON."""
     if isinstance(value, str | StrictUndefined) or hasattr(value, "__html__"):
         return value
     return json_text(value)
 
 
 def json_text(value: Any) -> str:
-    """JSON, of a whole secret too."""
+    """The value as JSON; a whole secret is allowed."""
     return json.dumps(dict(value) if isinstance(value, SecretView) else value, ensure_ascii=False)
 
 
@@ -317,7 +317,7 @@ def written_out(value: Any) -> str:
 
 
 def toml_text(value: Any) -> str:
-    """A TOML value: JSON's escapes are TOML's (1.0, "String"), but that DEL is escaped and nothing is null."""
+    """A TOML value: as JSON (TOML 1.0, "String"), except that DEL is escaped and null is invalid."""
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{toml_text(str(name))} = {toml_text(inner)}" for name, inner in value.items()) + " }"
     if isinstance(value, list | tuple):
@@ -328,7 +328,7 @@ def toml_text(value: Any) -> str:
 
 
 def ini_text(value: Any) -> str:
-    """A value on the line of an INI file, which has no quotes that all readers know. Raises Unfit."""
+    """A value for one line of an INI file. Raises Unfit where it would need quotes."""
     text = written_out(value)
     if text != text.strip() or not text.isprintable() or re.match(r"[\"';#]", text) or re.search(r"\s[;#]", text):
         raise Unfit("a value with line breaks, comment signs, quotes or spaces around it can't stand in an INI file")
@@ -336,7 +336,7 @@ def ini_text(value: Any) -> str:
 
 
 def env_text(value: Any) -> str:
-    """A value in an environment file, quoted as Compose, python-dotenv and a shell read alike. Raises Unfit."""
+    """A value for an environment file, as Compose, python-dotenv and a shell agree. Raises Unfit."""
     from keyturn.core.text.dotenv import QUOTES, refuses_text
 
     text = written_out(value)
@@ -346,7 +346,7 @@ def env_text(value: Any) -> str:
 
 
 def decoded(value: Any) -> str:
-    """The text that base64 holds. Raises Unfit."""
+    """Decode base64 to text. Raises Unfit."""
     try:
         return base64.b64decode(written_out(value), validate=True).decode()
     except ValueError:
@@ -363,4 +363,4 @@ FILTERS: Final[Mapping[str, Callable[..., str]]] = {
     "base64": lambda value: base64.b64encode(written_out(value).encode()).decode(),
     "base64decode": decoded,
 }
-"""What writes a value so that it stays one, in the format that the template is of."""
+"""The filters that quote a value for the template's format."""

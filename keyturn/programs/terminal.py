@@ -1,4 +1,4 @@
-"""The terminal that this process and its program share: who is in front, as a shell's job control has it."""
+"""The terminal shared with the program, and its foreground group."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ CONTROLLING: Final = "/dev/tty"
 
 
 class Terminal:
-    """The controlling terminal, where there is one and this process's group is in front at the start."""
+    """The controlling terminal, if any."""
 
     def __init__(self) -> None:
         self._descriptor = -1
@@ -19,25 +19,25 @@ class Terminal:
 
     @property
     def there(self) -> bool:
-        """Whether there is one."""
+        """Whether it exists."""
         return self._descriptor >= 0
 
     @property
     def in_front(self) -> bool:
-        """Whether what is typed comes to this process's group now."""
+        """Whether this process's group is in the foreground."""
         return self.held_by(self._group)
 
     def held_by(self, group: int) -> bool:
-        """Whether what is typed comes to this group, whose processes may have ended."""
+        """Whether a group is in the foreground, even if its processes have ended."""
         with suppress(OSError):
             return self._descriptor >= 0 and os.tcgetpgrp(self._descriptor) == group
         return False
 
     def give_to(self, group: int) -> None:
-        """Let what is typed come to a group; one that is gone is no error."""
+        """Put a group in the foreground; an ended group is no error."""
         if self._descriptor < 0:
             return
-        # Who is not in front, and gives the terminal away, would be stopped.
+        # Otherwise a background process that sets the foreground group would be stopped.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTTOU])
         try:
             with suppress(OSError):
@@ -46,11 +46,11 @@ class Terminal:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def take_back(self) -> None:
-        """As it was at the start."""
+        """Put this process's group in the foreground."""
         self.give_to(self._group)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close it."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

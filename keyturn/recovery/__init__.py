@@ -1,1 +1,1 @@
-"""What brings a hub back: backups of it, restoring them, and trying out that this works."""
+"""Hub recovery: backups, restores and restore drills."""

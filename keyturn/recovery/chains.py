@@ -1,4 +1,4 @@
-"""What a place has: chains of backups, whether each is whole, and which is the newest that can be relied on."""
+"""The chains of backups in a place, and which is the newest usable one."""
 
 import re
 from collections import defaultdict
@@ -25,7 +25,7 @@ from keyturn.recovery.parts import before, read_lines
 
 FETCHED_AT_ONCE: Final = 16
 MANIFEST: Final = re.compile(rf"{CHAIN.pattern}/[0-9]{{8}}{re.escape(SUFFIX)}")
-"""What a manifest's object is called. Any other that somebody puts beside it is none, and breaks no chain."""
+"""The name of a manifest. Other objects are ignored and break no chain."""
 NONE_THERE: Final = (
     "See that `backups` in the operator's file names the right place and prefix; a bucket with versions may have them"
     " below delete markers. Where there never were any: `keyturn backup run`"
@@ -34,9 +34,9 @@ NONE_THERE: Final = (
 
 @dataclass(frozen=True)
 class StoredChain:
-    """A chain as the place lists it, without opening anything: its manifests by their numbers, and its other objects.
+    """A chain as listed: manifests by number, and other objects.
 
-    Without the manifest of its base nothing in it is a backup.
+    Without the manifest of its base it has no backup.
     """
 
     name: str
@@ -50,18 +50,18 @@ class StoredChain:
 
     @property
     def newest_at(self) -> datetime | None:
-        """When its newest manifest was written, by the place's word; None without any."""
+        """The place's time of its newest manifest, if any."""
         return self.manifests[-1].changed_at if self.manifests else None
 
     @property
     def size(self) -> int:
-        """Bytes of all of it."""
+        """Total bytes."""
         return sum(stored.size for stored in (*self.manifests, *self.objects))
 
 
 @dataclass(frozen=True)
 class OpenedChain:
-    """A chain's backups that hold together, from its base on. ``problem`` says why the rest does not."""
+    """The valid backups of a chain from its base on. ``problem`` is why the rest is invalid."""
 
     name: str
     seal: BackupSeal
@@ -70,11 +70,11 @@ class OpenedChain:
 
     @property
     def newest(self) -> Manifest:
-        """The last one that holds: what restoring leads to."""
+        """The last valid backup."""
         return self.manifests[-1]
 
     def until(self, sequence: int | None) -> "OpenedChain":
-        """The chain as it was up to one of its backups. Raises NotFound."""
+        """The chain up to one of its backups. Raises NotFound."""
         if sequence is None or sequence == self.newest.sequence:
             return self
         if not 0 <= sequence < len(self.manifests):
@@ -85,9 +85,9 @@ class OpenedChain:
 
 @dataclass(frozen=True)
 class ChainCheck:
-    """What reading all of a chain has shown: how many entries, and what does not hold.
+    """The result of reading a chain.
 
-    ``good`` is the number of the last backup up to which all of it holds; None where its base does not.
+    ``good`` is the last backup up to which all is valid; None for an invalid base.
     """
 
     name: str
@@ -100,7 +100,7 @@ class ChainCheck:
 
 
 def list_chains(place: BackupPlace) -> list[StoredChain]:
-    """What there is, the oldest first. What has no name of a backup is not looked at."""
+    """The chains in the place, oldest first. Other objects are ignored."""
     chains: dict[str, list[StoredObject]] = defaultdict(list)
     for stored in place.listed():
         name, _, _ = stored.name.partition("/")
@@ -112,10 +112,10 @@ def list_chains(place: BackupPlace) -> list[StoredChain]:
 def open_chain(
     place: BackupPlace, stored: StoredChain, keys: BackupKeys, check: SignatureCheck, until: int | None = None
 ) -> OpenedChain:
-    """The chain, opened and checked manifest by manifest, up to number ``until``. Raises where its base does not hold.
+    """Open the chain and check each manifest, up to ``until``. Raises for an invalid base.
 
-    Each manifest names the one before it by its digest: one that is missing, exchanged or put in between is noticed.
-    What was cut off at the end can't be told from here: see how old the newest one is.
+    Each manifest has the digest of the one before, which exposes changes but not a truncated end: check the newest
+    backup's age.
     """
     names = [item.name for item in stored.manifests][: None if until is None else until + 1]
     if not names or not names[0].endswith(f"/{0:08d}{SUFFIX}"):
@@ -139,13 +139,10 @@ def open_chain(
 def newest_chain(
     place: BackupPlace, keys: BackupKeys, check: SignatureCheck, name: str | None = None, until: int | None = None
 ) -> tuple[OpenedChain, list[KeyturnError]]:
-    """The chain of that name, or the one that leads to the newest moment; and why newer ones were passed over. Raises
-    NotFound.
+    """Return the chain of that name or with the newest point, and why newer ones were skipped. Raises NotFound.
 
-    Several processes have chains side by side, so the one that was begun last need not be the one that goes on. A
-    moment counts as no later than the place says that it was written: neither a hub whose clock was ahead, nor somebody
-    who writes an old chain anew, is taken for the newest. A chain that was asked for by name raises what is wrong with
-    its base.
+    The last begun chain need not have the newest point. The place's write time caps each point, against fast clocks
+    and rewritten chains. A named chain raises what is wrong with its base.
     """
     passed, opened = list[KeyturnError](), list[OpenedChain]()
     best: tuple[datetime, OpenedChain] | None = None
@@ -170,10 +167,7 @@ def newest_chain(
 
 
 def find_lost_part(place: BackupPlace, stored: StoredChain, chain: OpenedChain) -> KeyturnError | None:
-    """The first part that a manifest names and the place no longer has in that size; None where all are there.
-
-    By the listing, and by asking for what that lacks: another look than :func:`verify_chain`, which reads all of it.
-    """
+    """The first missing or resized part, by the listing, if any; :func:`verify_chain` reads everything."""
     sizes = {item.name: item.size for item in stored.objects}
     for manifest in chain.manifests:
         for part in (part for part in manifest.parts if sizes.get(part.name) != part.size):
@@ -185,12 +179,12 @@ def find_lost_part(place: BackupPlace, stored: StoredChain, chain: OpenedChain) 
 
 
 def all_lines(place: BackupPlace, chain: OpenedChain) -> Iterator[tuple[Manifest, Line]]:
-    """Every line of the chain, the newest backup first."""
+    """Every line of the chain, newest backup first."""
     return read_lines(place, chain.seal, reversed(chain.manifests))
 
 
 def verify_chain(place: BackupPlace, stored: StoredChain, keys: BackupKeys, check: SignatureCheck) -> ChainCheck:
-    """Read all of it back. What does not hold is told, and not raised."""
+    """Read the whole chain back. Problems are returned, not raised."""
     try:
         chain = open_chain(place, stored, keys, check)
     except KeyturnError as error:
@@ -206,10 +200,7 @@ def verify_chain(place: BackupPlace, stored: StoredChain, keys: BackupKeys, chec
 
 
 def newest_whole(place: BackupPlace, keys: BackupKeys, check: SignatureCheck, damaged: str) -> Manifest | None:
-    """The newest backup of another chain than the ``damaged`` one of which all holds; None where there is none.
-
-    All of a chain is read, the newest chain first, until one has such a backup.
-    """
+    """The newest valid backup outside chain ``damaged``, if any. It reads whole chains, newest first."""
     for stored in sorted(list_chains(place), key=_written_at, reverse=True):
         shown = verify_chain(place, stored, keys, check) if stored.name != damaged else None
         if shown and shown.good is not None:
@@ -218,7 +209,7 @@ def newest_whole(place: BackupPlace, keys: BackupKeys, check: SignatureCheck, da
 
 
 def _last_before(chain: OpenedChain, name: str) -> int | None:
-    """The number of the last backup before the one with the part of this name; None where that is the base."""
+    """The last backup before the one with this part; None where that is the base."""
     numbers = (m.sequence for m in chain.manifests if any(part.name == name for part in m.parts))
     number = next(numbers, 0)
     return number - 1 if number else None

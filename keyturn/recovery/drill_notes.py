@@ -1,4 +1,4 @@
-"""What the ledger tells of a drill of restoring: one note in words, which the metrics read back."""
+"""The ledger's note about a restore drill, which the metrics parse."""
 
 import re
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Final
 from keyturn.recovery.drilling import DrillReport
 
 RESTORE_DRILL: Final = "restore drill"
-"""What the ledger calls it."""
+"""The ledger's action of a drill."""
 NOTE: Final = re.compile(
     r"(?P<backup>\S+): (?P<proven>proven|NOT proven), (?P<entries>\d+) entries, (?P<versions>\d+) versions compared,"
     r" recovery time (?P<seconds>\d+\.\d) s, recovery point (?P<point>\S+), (?P<age>\d+\.\d) s old"
@@ -17,7 +17,7 @@ NOTE: Final = re.compile(
 
 @dataclass(frozen=True)
 class DrillNote:
-    """One drill: of which backup, what it came to, how long restoring took, and how old the recovery point was."""
+    """A drill: its backup, result, restore time and the recovery point's age."""
 
     backup: str
     proven: bool
@@ -29,7 +29,7 @@ class DrillNote:
 
     @property
     def words(self) -> str:
-        """As the ledger has it."""
+        """The text in the ledger."""
         state = "proven" if self.proven else "NOT proven"
         return (
             f"{self.backup}: {state}, {self.entries} entries, {self.versions} versions compared,"
@@ -39,7 +39,7 @@ class DrillNote:
 
 
 def note_of(report: DrillReport) -> DrillNote:
-    """What is told of a drill."""
+    """The note about a drill."""
     return DrillNote(
         f"{report.chain}/{report.sequence}",
         report.proven,
@@ -52,7 +52,7 @@ def note_of(report: DrillReport) -> DrillNote:
 
 
 def parse_note(text: str) -> DrillNote | None:
-    """The other way; None for what tells of no drill that came to its end."""
+    """The reverse; None for any other text."""
     if not (match := NOTE.match(text)):
         return None
     return DrillNote(

@@ -1,4 +1,4 @@
-"""A drill: restore the newest backup into a scratch hub, compare all of it by fingerprints, and take it away again."""
+"""A drill: restore the newest backup into a scratch hub, compare it by fingerprints, and remove it."""
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -21,14 +21,14 @@ from keyturn.recovery.subject import fingerprint_with, passing
 COMPARED_AT_ONCE: Final = 16
 COMPARE_WINDOW: Final = 256
 LONGEST_TIME: Final = timedelta(minutes=5)
-"""What restoring shall take at most."""
+"""The longest allowed restore."""
 LONGEST_LOSS: Final = timedelta(seconds=60)
-"""How old the recovery point shall be at most, where backups are made all the time."""
+"""The greatest allowed age of the recovery point, where backups run continuously."""
 
 
 @dataclass(frozen=True)
 class LiveLoss:
-    """What the hub that is at work has and the backup does not: how many entries, and since when the oldest of them."""
+    """The entries that the backup lacks, and the time of the oldest."""
 
     entries: int
     since: datetime | None
@@ -36,10 +36,9 @@ class LiveLoss:
 
 @dataclass(frozen=True)
 class DrillReport:
-    """What a drill has shown. ``seconds`` is until the hub was whole, ``compare_seconds`` how long comparing took.
+    """The result of a drill. ``seconds`` is the restore time, ``compare_seconds`` the comparison time.
 
-    ``point`` is the recovery point, ``age`` how old it was when the drill began. ``differing`` names what is not in the
-    scratch hub as it was backed up.
+    ``age`` is that of recovery point ``point`` at the start. ``differing`` names differences from the backup.
     """
 
     chain: str
@@ -57,15 +56,13 @@ class DrillReport:
 
     @property
     def proven(self) -> bool:
-        """Whether everything came back as it was."""
+        """Whether everything was restored unchanged."""
         return bool(self.entries) and not self.differing and not self.faults
 
 
 @dataclass
 class Comparison:
-    """Versions that are not in the hub with their fingerprint and number, how many were compared, and which version is
-    the newest of each entry in the backup.
-    """
+    """The differing versions, the number compared, and each entry's newest version."""
 
     differing: list[str] = field(default_factory=list)
     versions: int = 0
@@ -73,10 +70,7 @@ class Comparison:
 
 
 def insist_on_scratch(scratch: HubContent, live: HubContent | None, mounts: Collection[str] = ()) -> None:
-    """That the drill leads to another hub than the one at work, by whatever name that is reached. Raises Invalid.
-
-    ``mounts`` are those of the hub that was backed up: whoever has one of them is that hub, or stands in for it.
-    """
+    """Raise Invalid where the scratch hub is the live one, or has one of its ``mounts``."""
     remedy = "Name another under restore_drill in the operator's file"
     if live and scratch.address.rstrip("/").casefold() == live.address.rstrip("/").casefold():
         problem = "it is the hub at work: what is restored there shows nothing of a hub that is lost"
@@ -94,15 +88,16 @@ def run_drill(
     now: datetime,
     live: HubContent | None = None,
 ) -> DrillReport:
-    """Restore into mounts of the drill's own in ``scratch``, compare, and remove them. ``fingerprint_keys`` are those
-    of that hub, once they are restored there. Raises what opening, restoring and removing raise.
+    """Restore into the drill's own mounts in ``scratch``, compare, and remove them.
+
+    ``fingerprint_keys`` are the restored ones. Raises what opening, restoring and removing raise.
     """
     insist_on_scratch(scratch, live)
     began = time.monotonic()
     chain = open_newest()
     insist_on_scratch(scratch, live, {chain.newest.areas[STATE]})
     with _own_mounts(scratch):
-        # The mounts are the drill's own: no plan is needed to see what is not to be written over.
+        # The mounts are new and empty, so no plan is needed to protect their content.
         restored = restore_chain(scratch, place, RestorePlan(chain, ()))
         whole = time.monotonic()
         compared = compare_restored(scratch, fingerprint_keys(), place, chain)
@@ -125,7 +120,7 @@ def run_drill(
 
 
 def compare_restored(content: HubContent, keys: FingerprintKeys, place: BackupPlace, chain: OpenedChain) -> Comparison:
-    """Read the backup once more, and every version of it in the hub, and compare their fingerprints and numbers."""
+    """Compare every version in the backup with the hub's, by fingerprint and number."""
     lines = (line for line in latest_lines(place, chain) if line[KIND] == LineKind.ENTRY)
     comparison = Comparison()
     with ThreadPoolExecutor(COMPARED_AT_ONCE) as pool:
@@ -138,7 +133,7 @@ def compare_restored(content: HubContent, keys: FingerprintKeys, place: BackupPl
 
 
 def loss_of(live: HubContent, newest: Mapping[tuple[str, str], int]) -> LiveLoss:
-    """What has changed in the hub at work since the backup, which has these versions, by its listings alone."""
+    """The live hub's changes since the backup, by its listings."""
     listed = (entry for area in live.areas for entry in live.listed(area))
     newer = [
         entry for entry in listed if entry.version and not passing(entry) and newest.get(entry.key, 0) < entry.version
@@ -153,7 +148,7 @@ def shorten(names: tuple[str, ...]) -> str:
 
 
 def _differences(content: HubContent, keys: FingerprintKeys, line: Line) -> Iterator[str]:
-    """An entry of Keyturn's own mount has a number of its own there, and its newest version is what was backed up."""
+    """The differing versions; in Keyturn's mount only the newest is compared."""
     area, path = line["area"], line["path"]
     wanted: list[Any] = line["versions"][-1:] if area == STATE else line["versions"]
     for version in wanted:
@@ -169,7 +164,7 @@ def _changed_at(entry: ListedEntry) -> datetime:
 
 @contextmanager
 def _own_mounts(scratch: HubContent) -> Iterator[None]:
-    """Mounts of the drill's own; they are removed with all that they hold, whatever happens."""
+    """The drill's own mounts, always removed at the end with their content."""
     try:
         for area in scratch.areas:
             scratch.make_mount(area)

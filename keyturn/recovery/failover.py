@@ -1,4 +1,4 @@
-"""Handing the writing over from one of two hubs to the other, and taking it over where that one is gone."""
+"""Hands the write role from one hub to another, or takes it over."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -14,19 +14,19 @@ FORCE: Final = "keyturn failover promote --force"
 
 
 PROBE: Final = timedelta(seconds=30)
-"""So long does what is wrapped in one hub stay there, to see whether the other one knows it."""
+"""How long a probe stays wrapped in one hub."""
 
 
 class EpochWriter(AskedHub, Protocol):
-    """The hub at hand, in which an epoch is said."""
+    """The local hub, to which an epoch is written."""
 
     def write_epoch(self, data: Mapping[str, Any], *, cas: int) -> int:
-        """Say which of two is written. Raises Conflict when somebody else has said so meanwhile."""
+        """Record which hub is writable. Raises Conflict after a concurrent write."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """One hub as it was seen: what it says, or why nobody could ask it."""
+    """One hub's epoch, or why it could not be read."""
 
     name: str
     epoch: Epoch | None = None
@@ -35,9 +35,9 @@ class Side:
 
 @dataclass(frozen=True)
 class Pair:
-    """The hub at hand, ``own``, and the ``other`` one, with what is looked at and written. ``lease`` is in seconds.
+    """The local hub, ``own``, and the ``other``. ``lease`` is in seconds.
 
-    ``addresses`` are where this process reaches the two, by their names.
+    ``addresses`` are the hubs' addresses by name.
     """
 
     own: str
@@ -48,7 +48,7 @@ class Pair:
     addresses: Mapping[str, str] = field(default_factory=dict)
 
     def look(self) -> tuple[Side, Side]:
-        """Both hubs, the own one first. Raises what keeps the own one from being read."""
+        """Both hubs, the own one first. Raises what prevents reading the own one."""
         mine = Side(self.own, self._epoch(self.hub, self.own))
         try:
             return mine, Side(self.other, self._epoch(self.peer, self.other))
@@ -56,11 +56,10 @@ class Pair:
             return mine, Side(self.other, error=error)
 
     def leads_to_one(self) -> bool | None:
-        """Whether both addresses lead to one hub, without writing any entry; None where nobody can tell.
+        """Whether both addresses reach one hub; None where unknown. No entry is written.
 
-        Two clusters are two. One id may be a hub's and that of another which was made from its snapshot, so then
-        something empty is wrapped in the one for half a minute, and the other one is asked whether it knows it. Raises
-        what keeps the other one from being asked.
+        A hub from a snapshot shares the cluster id, so an empty probe is wrapped in one hub and looked up in the
+        other. Raises what prevents asking the other.
         """
         own, other = _cluster_of(self.hub), _cluster_of(self.peer)
         if own and other and own != other:
@@ -72,7 +71,7 @@ class Pair:
         return self.peer.grants().made_at_path(wrapped.token) is not None
 
     def insist_on_two(self) -> None:
-        """That the addresses lead to two hubs, as far as anybody can tell. Raises Invalid, and as leads_to_one does."""
+        """Raise Invalid where both addresses reach one hub, and as :meth:`leads_to_one` does."""
         if self.leads_to_one():
             raise one_hub(self.other, f"{self.own} and {self.other} are one hub")
 
@@ -85,7 +84,7 @@ class Pair:
 
 
 def _cluster_of(hub: AskedHub) -> str:
-    """Empty where the hub does not tell it, as Vault within a namespace. Raises TransientError."""
+    """The cluster id; empty where unreported, as in a Vault namespace. Raises TransientError."""
     try:
         return hub.cluster()
     except TerminalError:
@@ -93,40 +92,40 @@ def _cluster_of(hub: AskedHub) -> str:
 
 
 def pair_of(hub: EpochWriter, peer: Peer) -> Pair:
-    """The hub at hand, and the other one of which it is told."""
+    """The local hub with its peer."""
     return Pair(peer.own, peer.name, hub, peer.hub, peer.lease, peer.addresses)
 
 
 def one_hub(name: str, problem: str) -> Invalid:
-    """The word on two addresses of one hub."""
+    """The error about two addresses of one hub."""
     hint = "Correct KEYTURN_PEER_ADDR in the environment of every process, then say it again"
     return Invalid("find", name, f"{problem}: both addresses lead to one hub", hint)
 
 
 @dataclass(frozen=True)
 class Handover:
-    """What was said: the epoch, and whether it stood there before."""
+    """The recorded epoch, and whether it is unchanged."""
 
     epoch: Epoch
     unchanged: bool = False
 
 
 def standing(mine: Side, theirs: Side) -> str:
-    """Why the own hub may not be written, in words; empty where it may."""
+    """Why the own hub is not writable; empty where it is."""
     return why_not(mine.name, mine.epoch, theirs.name, theirs.epoch)
 
 
 def split(mine: Side, theirs: Side) -> bool:
-    """Whether each of the two would be written by its own word."""
+    """Whether each hub claims to be the writable one."""
     if mine.epoch is None or theirs.epoch is None:
         return False
     return mine.epoch.writable == mine.name and theirs.epoch.writable == theirs.name
 
 
 def demote(pair: Pair, by: str) -> Handover:
-    """Let the own hub be written no more: the other one may take over, or has done so already. Safe to repeat.
+    """Make the own hub read-only, so that the other can take over. Safe to repeat.
 
-    Raises NotFound where nothing says which is written.
+    Raises NotFound where no epoch is recorded.
     """
     mine, theirs = pair.look()
     epoch = mine.epoch
@@ -145,10 +144,10 @@ def demote(pair: Pair, by: str) -> Handover:
 
 
 def promote(pair: Pair, by: str, now: datetime, *, force: bool = False) -> Handover:
-    """Let the own hub be written from now on, or as soon as the other one can have nothing on its way. Safe to repeat.
+    """Make the own hub writable, once the other can have no pending writes. Safe to repeat.
 
-    Raises Conflict while the other one is written, and Unavailable where nobody can ask it, unless ``force`` is given.
-    What that one says is not known then: the number is the second of ``now``, greater than any that is counted.
+    Raises Conflict while the other is writable, and Unavailable or Denied where it can't be asked, unless ``force`` is
+    given. Without an answer, the number is at least ``now`` in seconds, above any counted one.
     """
     mine, theirs = pair.look()
     epoch, other = mine.epoch, theirs.epoch
@@ -170,7 +169,7 @@ def promote(pair: Pair, by: str, now: datetime, *, force: bool = False) -> Hando
 
 
 def _unasked(pair: Pair, error: KeyturnError) -> KeyturnError:
-    """The word on a hub that can't be asked: one that answers and refuses is not gone, and is not to be taken from."""
+    """The error about an unreachable hub. A hub that answers with a refusal is not gone."""
     problem = f"{pair.other} can't be asked, and may be written still: {error.problem}"
     if isinstance(error, TerminalError):
         hint = f"It answers, so it is not gone: correct KEYTURN_PEER_*, or let the login there read {EPOCH}"
@@ -201,7 +200,7 @@ def _say(pair: Pair, epoch: Epoch, mine: Side, theirs: Side) -> Handover:
 
 
 def _insist_on_two(pair: Pair, epoch: Epoch, before: Side) -> None:
-    """What was said to one hub stands in that one alone. Raises Invalid where both addresses lead to one."""
+    """Raise Invalid where an epoch written to one hub appears in the other."""
     if before.error:
         return
     there = pair.look()[1].epoch

@@ -1,6 +1,6 @@
-"""What stands in a backup, a line of JSON each.
+"""The content of a backup, one JSON line per item.
 
-A value is in such a line in clear, so lines are made and read in memory alone, and sealed before they leave it.
+Lines contain values in clear, so they are sealed before they leave memory.
 """
 
 import json
@@ -14,12 +14,12 @@ KIND: Final = "kind"
 
 
 class LineKind(StrEnum):
-    """What a line is about."""
+    """The kind of a line."""
 
     ENTRY = "entry"
-    """An entry of a KV mount as it is now."""
+    """The current state of an entry in a KV mount."""
     REMOVED = "removed"
-    """One that is there no more."""
+    """An entry that no longer exists."""
     KEY = "key"
     """A key of the transit engine."""
     FILE = "file"
@@ -34,16 +34,16 @@ Line = Mapping[str, Any]
 
 
 def backup_line(kind: LineKind, **fields: Any) -> bytes:
-    """The line, with its end."""
+    """The line, with its line end."""
     return json.dumps({KIND: kind, **fields}, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
 
 
 def entry_line(
     entry: ListedEntry, settings: Mapping[str, Any], versions: Sequence[tuple[KeptVersion, str]], most: int
 ) -> bytes:
-    """An entry with its versions, the oldest first, each with its fingerprint.
+    """An entry with its newest readable versions, oldest first, and their fingerprints.
 
-    Of those that could be read there are the newest, ``most`` at most: where there are fewer, no other could be.
+    Fewer than ``most`` means that no other was readable.
     """
     content = [
         {"n": version.number, "at": version.created_at, "fields": dict(version.fields), "fingerprint": fingerprint}
@@ -54,6 +54,6 @@ def entry_line(
 
 
 def parse_line(text: bytes) -> Line:
-    """What :func:`backup_line` was given."""
+    """The arguments of :func:`backup_line`."""
     line: Line = json.loads(text)
     return line

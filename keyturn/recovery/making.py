@@ -1,4 +1,4 @@
-"""Making backups: a base, and increments on it for as long as this process lives."""
+"""Makes backups: a base, and increments on it as long as this process lives."""
 
 import secrets
 from dataclasses import dataclass, field
@@ -14,17 +14,17 @@ from keyturn.recovery.parts import write_parts
 from keyturn.recovery.subject import BackupSubject, Known, Look
 
 BACK_UP: Final = "back up"
-"""What the ledger calls a base; increments are not in it."""
+"""The ledger's action of a base. Increments are not recorded."""
 LONGEST_CHAIN: Final = 5000
-"""Backups of one chain: with one every 30 s that is more than a day and a half."""
+"""Backups in one chain: at one every 30 s, more than 41 hours."""
 PARTS_IN_TURN: Final = 4
-"""Objects of a chain that are looked at before each increment: more than an increment writes, as a rule."""
+"""Chain objects checked before each increment, usually more than it writes."""
 ANEW: Final = "A new base is made next; see who may remove objects there, and let the place retain what is written"
 
 
 @dataclass
 class OpenChain:
-    """A chain that this process has begun, and goes on with: its key is in memory alone."""
+    """A chain that this process began and continues. Its key is only in memory."""
 
     name: str
     seal: BackupSeal
@@ -33,13 +33,13 @@ class OpenChain:
     newest: Manifest
     parent: str
     written: list[str] = field(default_factory=list)
-    """Its objects, in the order in which they were written."""
+    """Its objects, in write order."""
 
 
 class BackupMaker:
-    """Makes the backups of one subject in one place. Not for several threads.
+    """Makes the backups of one subject in one place. Not thread-safe.
 
-    Opening what was made before takes a key that need not be here; so a process that begins anew begins with a base.
+    Each process begins with a base, since it may lack the key to earlier backups.
     """
 
     def __init__(
@@ -52,16 +52,15 @@ class BackupMaker:
         self._chain: OpenChain | None = None
 
     def needs_base(self, base_every: timedelta) -> bool:
-        """Whether there is no chain here to go on with, or it is too long, or older than ``base_every``."""
+        """Whether there is no chain to continue, or it is too long or older than ``base_every``."""
         chain = self._chain
         return chain is None or chain.newest.sequence >= LONGEST_CHAIN or self._now() - chain.begun_at >= base_every
 
     def make_increment(self) -> Manifest:
-        """What has changed since the backup before it; a base where there is none.
+        """Back up the changes since the last backup; a base where there is none.
 
-        Raises Missing where the one before it, the base or another that is looked at in turn has gone: the next call
-        makes a base. Raises Superseded where somebody
-        else goes on with the chain, and what the hub, the place and the keys raise.
+        Raises Missing where an object of the chain is gone; the next call makes a base. Raises Superseded where
+        another process continues the chain, and what the hub, place and keys raise.
         """
         if (chain := self._chain) is None:
             return self.make_base()
@@ -69,7 +68,7 @@ class BackupMaker:
         return self._write(chain, chain.newest.sequence + 1)
 
     def make_base(self) -> Manifest:
-        """Everything, as a new chain."""
+        """Back up everything, as a new chain."""
         now = self._now()
         name = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         seal = self._keys.make(context_of(name))
@@ -108,7 +107,7 @@ class BackupMaker:
         return manifest
 
     def _insist_on_objects(self, chain: OpenChain) -> None:
-        """Whoever removes an old part makes all that follows useless: the base is looked at, and the rest in turn."""
+        """Check the base, the last backup and some other objects, which later backups need."""
         turn = chain.written[(chain.newest.sequence * PARTS_IN_TURN) % len(chain.written) :][:PARTS_IN_TURN]
         ends = (manifest_name(chain.name, number) for number in (chain.newest.sequence, 0))
         for name in dict.fromkeys((*ends, *turn)):
@@ -124,4 +123,4 @@ class BackupMaker:
 NOTHING: Final = Manifest(
     "", -1, "", "", datetime.min.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC), "", "", {}, {}, ()
 )
-"""What a base follows."""
+"""The placeholder before a base."""

@@ -1,4 +1,4 @@
-"""The manifest of a backup as it lies in a place: who opens it in clear, all else sealed, and signed within that."""
+"""The manifest of a backup: a clear line with the wrapped keys, and a sealed, signed rest."""
 
 import base64
 import hashlib
@@ -14,18 +14,18 @@ from keyturn.core.ports.ledger import Signer
 
 BACKUP_MAGIC: Final = b"keyturn-backup-1 "
 LONGEST_LINE: Final = 65_536
-"""Bytes of the line in clear."""
+"""Maximum bytes of the clear line."""
 SIGNED: Final = b"keyturn-backup-manifest-1\n"
-"""Stands before what is signed, so that a signature over it is good for nothing else."""
+"""The prefix of the signed bytes, so that the signature is valid for nothing else."""
 SUFFIX: Final = ".manifest"
 
 VerifySignature = Callable[[bytes, bytes, bytes], bool]
-"""Whether, for an Ed25519 key of 32 bytes and a message, the signature holds."""
+"""Whether an Ed25519 signature is valid for a 32-byte key and a message."""
 
 
 @dataclass(frozen=True)
 class SignatureCheck:
-    """Whose signature a manifest has to bear: that of ``public_key``, 32 bytes; anybody's or none where it is empty."""
+    """The required signer: the 32-byte ``public_key``; empty accepts any signature or none."""
 
     verify: VerifySignature
     public_key: bytes = b""
@@ -33,7 +33,7 @@ class SignatureCheck:
 
 @dataclass(frozen=True)
 class SealedManifest:
-    """What stands in clear in it: which backup it is, and what opens it."""
+    """The clear part: which backup it is, and what opens it."""
 
     chain: str
     sequence: int
@@ -44,22 +44,22 @@ class SealedManifest:
 
 
 def manifest_name(chain: str, sequence: int) -> str:
-    """The object's name. It is the same for whoever writes this one, so only the first does."""
+    """The object's name, the same for two writers of one manifest, so only the first succeeds."""
     return f"{chain}/{sequence:08d}{SUFFIX}"
 
 
 def digest_of_object(content: bytes) -> str:
-    """SHA-256 of an object as it lies there, hex."""
+    """The stored object's SHA-256, in hex."""
     return hashlib.sha256(content).hexdigest()
 
 
 def context_of(chain: str) -> dict[str, str]:
-    """What the content key of a chain is bound to; whoever wraps it may log it."""
+    """The context of a chain's content key. The wrapping service may log it."""
     return {"keyturn-purpose": "backup", "keyturn-chain": chain}
 
 
 def label_of(chain: str, sequence: int, attempt: str, what: str) -> str:
-    """What a piece of a backup is sealed under; ``what`` tells it from the others of the same one."""
+    """The label under which a piece is sealed. ``what`` is unique in the backup."""
     return f"{chain}/{sequence:08d}-{attempt}/{what}"
 
 
@@ -76,7 +76,7 @@ def write_manifest(manifest: Manifest, seal: BackupSeal, signer: Signer | None) 
 
 
 def parse_manifest(name: str, content: bytes) -> SealedManifest:
-    """What stands in clear. Raises SealRefused for what is no manifest, or another one's in this one's place."""
+    """The clear part. Raises SealRefused for a malformed manifest or one under another name."""
     line = content[: content.find(b"\n", 0, LONGEST_LINE) + 1]
     try:
         clear: Any = json.loads(line.removeprefix(BACKUP_MAGIC)) if line.startswith(BACKUP_MAGIC) else None
@@ -96,7 +96,7 @@ def open_seal(sealed: SealedManifest, keys: BackupKeys) -> BackupSeal:
 
 
 def open_manifest(name: str, sealed: SealedManifest, seal: BackupSeal, check: SignatureCheck) -> Manifest:
-    """What it says, once its seal and its signature hold. Raises SealRefused."""
+    """The content, after checking seal and signature. Raises SealRefused."""
     try:
         opened = json.loads(
             seal.decrypt(_label(sealed.chain, sealed.sequence, sealed.attempt, sealed.line), sealed.sealed)

@@ -1,4 +1,4 @@
-"""The parts of a backup: lines, a few megabytes at a time, sealed each under its number and whether it is the last."""
+"""The parts of a backup: some megabytes of lines, each sealed with its number and whether it is the last."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -14,19 +14,19 @@ from keyturn.recovery.lines import Line, parse_line
 from keyturn.recovery.manifests import digest_of_object, label_of
 
 PART_BYTES: Final = 2 << 20
-"""A part is closed once it has so many bytes of lines; one long line may make it longer."""
+"""The size in bytes at which a part is closed. A long line may exceed it."""
 UNDER_WAY: Final = 4
-"""Parts that are sent at once, and so are in memory."""
+"""Parts sent at once, and so in memory."""
 FETCHED_AT_ONCE: Final = 16
 FETCHED_BYTES: Final = UNDER_WAY * PART_BYTES + (1 << 20)
-"""So many bytes of parts are fetched ahead at most, or one part that has more."""
+"""Maximum bytes fetched ahead, or one larger part."""
 FROM_THE_STORE: Final = "Or restore the store's own copy of the object; `keyturn backup run` makes a new base"
 
 
 def write_parts(
     place: BackupPlace, seal: BackupSeal, chain: str, sequence: int, attempt: str, lines: Iterable[bytes]
 ) -> tuple[PartInfo, ...]:
-    """Write the lines as parts, and tell of them. One that fails is raised once those under way have ended."""
+    """Write the lines as parts; their infos. Raises the first error after running writes ended."""
 
     def send(number: int, content: bytes, last: bool) -> PartInfo:
         sealed = seal.encrypt(label_of(chain, sequence, attempt, _part_label(number, last)), content)
@@ -46,10 +46,10 @@ def write_parts(
 
 
 def read_lines(place: BackupPlace, seal: BackupSeal, manifests: Iterable[Manifest]) -> Iterator[tuple[Manifest, Line]]:
-    """Every line of these backups of one chain, in order, with the backup that it stands in.
+    """Every line of these backups of one chain, in order, with its backup.
 
-    The parts that follow are fetched meanwhile, whichever backup they are of: most backups of a chain are small, and
-    each part takes as long as the place takes to answer. Raises SealRefused for what is not whole.
+    Parts are fetched ahead across backups, since most are small and each costs a round trip. Raises SealRefused for a
+    damaged one.
     """
     with ThreadPoolExecutor(FETCHED_AT_ONCE) as pool:
         for manifest, content in _fetched_ahead(pool, partial(_open_part, place, seal), manifests):
@@ -58,7 +58,7 @@ def read_lines(place: BackupPlace, seal: BackupSeal, manifests: Iterable[Manifes
 
 
 def remove_parts(place: BackupPlace, names: Iterable[str]) -> None:
-    """Take back what a backup has written that came to nothing. What stays does no harm: no manifest names it."""
+    """Remove the parts of a failed backup. Leftovers are harmless: no manifest names them."""
     for name in names:
         with suppress(KeyturnError):
             place.remove(name)
@@ -67,7 +67,7 @@ def remove_parts(place: BackupPlace, names: Iterable[str]) -> None:
 def _fetched_ahead(
     pool: Executor, fetch: Callable[[Manifest, int], bytes], manifests: Iterable[Manifest]
 ) -> Iterator[tuple[Manifest, bytes]]:
-    """The content of each part in turn; as many more are under way as may be, and as have room in memory."""
+    """The content of each part in order, with more fetched ahead as memory permits."""
     waiting = deque((manifest, number) for manifest in manifests for number in range(len(manifest.parts)))
     under_way, held = deque[tuple[Manifest, int, Future[bytes]]](), 0
     while waiting or under_way:
@@ -93,7 +93,7 @@ def _open_part(place: BackupPlace, seal: BackupSeal, manifest: Manifest, number:
 
 
 def before(manifest: Manifest) -> str:
-    """What to do about a part of this backup that does not hold: the point before it may."""
+    """The remedy for a damaged part of this backup."""
     if manifest.sequence == 0:
         return f"Take another chain, as `keyturn backup list` shows them. {FROM_THE_STORE}"
     return f"Take the point before it: keyturn restore {manifest.chain}/{manifest.sequence - 1}. {FROM_THE_STORE}"
@@ -115,7 +115,7 @@ def _part_label(number: int, last: bool) -> str:
 
 
 def _in_pieces(lines: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
-    """The lines in pieces of about PART_BYTES, each with whether it is the last; nothing makes no piece."""
+    """The lines in pieces of about PART_BYTES, each with whether it is the last."""
     held: bytes | None = None
     buffer, size = list[bytes](), 0
     for line in lines:

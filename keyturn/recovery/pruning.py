@@ -1,4 +1,4 @@
-"""Which chains are kept: the last ones, and one of each day, week and month. Never the last good one is removed."""
+"""Chooses the chains to keep: the newest, and one per day, week and month. The last good one always stays."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -11,12 +11,12 @@ from keyturn.recovery.chains import StoredChain, find_lost_part, open_chain
 from keyturn.recovery.manifests import SignatureCheck
 
 FRESH: Final = 3600.0
-"""Seconds for which a chain without a manifest may be one that is being written."""
+"""Seconds in which a chain without a manifest may still be in progress."""
 
 
 @dataclass(frozen=True)
 class Retention:
-    """How many chains are kept: the newest ``last``, and the newest of so many days, weeks and months."""
+    """The chains to keep: the newest ``last``, and the newest of so many days, weeks and months."""
 
     last: int = 2
     daily: int = 7
@@ -24,7 +24,7 @@ class Retention:
     monthly: int = 12
 
     def kept(self, chains: Sequence[StoredChain]) -> dict[str, str]:
-        """Of chains that hold, the oldest first, which are kept, and why."""
+        """Which valid chains, given oldest first, are kept, and why."""
         reasons = {chain.name: "one of the last" for chain in chains[-self.last :]} if self.last else {}
         periods: tuple[tuple[str, int, Callable[[datetime], object]], ...] = (
             ("a day's", self.daily, lambda at: at.date()),
@@ -40,14 +40,14 @@ class Retention:
 
 @dataclass(frozen=True)
 class ChainFault:
-    """What is wrong with a chain. ``lost`` is whether it opens, and parts of it are gone: then no key helps."""
+    """A chain's problem. ``lost``: it opens but lacks parts, so no key helps."""
 
     error: KeyturnError
     lost: bool = False
 
 
 def find_fault(place: BackupPlace, stored: StoredChain, keys: BackupKeys, check: SignatureCheck) -> ChainFault | None:
-    """What is wrong with a chain, by its manifests and by which of its parts are there in their sizes."""
+    """A chain's problem, by its manifests and the presence and size of its parts."""
     try:
         chain = open_chain(place, stored, keys, check)
         if chain.problem:
@@ -60,7 +60,7 @@ def find_fault(place: BackupPlace, stored: StoredChain, keys: BackupKeys, check:
 
 @dataclass
 class Pruning:
-    """What is removed, and what is kept and why."""
+    """The chains to remove, and those to keep with the reason."""
 
     remove: list[StoredChain] = field(default_factory=list)
     keep: dict[str, str] = field(default_factory=dict)
@@ -72,11 +72,11 @@ def plan_pruning(
     fault_of: Callable[[StoredChain], ChainFault | None],
     now: datetime,
 ) -> Pruning:
-    """Which of these chains, the oldest first, go. ``fault_of`` says what is wrong with one, else None.
+    """Return which of these chains, oldest first, to remove. ``fault_of`` gives a chain's problem, else None.
 
-    What can't be opened is kept: it may be good, and nobody here has its key. One that has lost parts never stands for
-    a good one; it is kept as long as it would be, for somebody to bring them back, and goes where a newer one holds.
-    A chain that was never finished goes once it is an hour old. Where none of them holds, nothing goes.
+    A chain that can't be opened is kept, since its key may be elsewhere. One with lost parts never counts as good, and
+    is removed by retention once a newer one is good. An unfinished chain is removed after an hour. Without a good
+    chain, nothing is removed.
     """
     result = Pruning()
     finished = [chain for chain in chains if chain.manifests]
@@ -109,10 +109,7 @@ def plan_pruning(
 
 
 def remove_chain(place: BackupPlace, chain: StoredChain) -> None:
-    """Remove a chain, its newest manifest first, so that what is left of it at any moment is a chain still.
-
-    Raises Locked where the place retains it.
-    """
+    """Remove a chain, newest manifest first, so the rest stays valid. Raises Locked where the place retains it."""
     for name in _in_order(chain):
         place.remove(name)
 

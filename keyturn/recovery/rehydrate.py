@@ -1,8 +1,7 @@
-"""An empty hub is filled again from what the stores hold: each secret once, proven or told as what it is.
+"""Refills an empty hub from the copies in the stores.
 
-Only what the hub has no version of is written. What a login refuses is never taken, nor what was revoked, nor a copy
-that somebody has changed. A run that dies leaves secrets that are there whole and others that are not there yet: the
-next goes on.
+It writes only secrets without a version in the hub. It never takes a refused, revoked or changed value. After an
+interrupted run, the next one continues.
 """
 
 import uuid
@@ -39,47 +38,46 @@ from keyturn.rotation.state.journal import entry_mark, record_action, written_to
 from keyturn.sync.observe import hub_secrets
 
 AT_A_TIME: Final = 100
-"""So many secrets' values are in memory together."""
+"""Secrets whose values are in memory together."""
 
 MOST_TRIED: Final = 5
-"""So many values of one secret are logged in with, the newest first."""
+"""The most values of one secret that are tried by a login."""
 
 
 class Rehydration(StrEnum):
-    """What becomes of one secret."""
+    """The result for one secret."""
 
     THERE = "there"
-    """The hub has it: it is left as it is."""
+    """The hub has it, and it stays as it is."""
     SETTLED = "settled"
-    """The hub has it from a run that died before it said which versions are lost; that is said now."""
+    """In the hub from an interrupted run; the missing record of lost versions is written now."""
     READY = "ready"
     """It would be written."""
     WRITTEN = "written"
     UNTESTED = "untested"
-    """Nobody can tell whether it is the value in force: it is taken only where that is asked for."""
+    """It is unknown whether the value is in force. ``untested`` takes it."""
     REFUSED = "refused"
-    """What the copies hold is let in nowhere, or was revoked: a new credential is to be made."""
+    """The target refuses the value, or it was revoked. A new credential is needed."""
     DISAGREE = "disagree"
-    """Copies of one version hold different values, and nobody can tell which one is right."""
+    """Copies of one version differ, and it is unknown which is right."""
     NOTHING = "nothing"
-    """No copy leads back to it."""
+    """No copy can restore it."""
     UNKNOWN = "unknown"
-    """Hub or stores could not be looked at, so nothing is concluded."""
+    """The hub or the stores could not be read."""
     FAILED = "failed"
 
 
 DONE: Final = frozenset({Rehydration.THERE, Rehydration.SETTLED, Rehydration.READY, Rehydration.WRITTEN})
-"""The verdicts after which nothing is left to be done by a person."""
+"""The results that need no action by a person."""
 
 
 @dataclass(frozen=True)
 class Rehydrated:
-    """One secret, in names. ``source`` is the copy that is taken, ``held`` its version by its marks.
+    """The result for one secret, without values.
 
-    ``login`` is True where the target let the value in, False where it refused it, None where nobody could tell.
-    ``proven`` says that its fingerprint, by the hub's key, is that of the copy's marks. ``agree`` are the other copies
-    that hold the same, ``copies`` what was seen of all. ``equal`` says that what was written was read back, and is the
-    same.
+    ``source`` is the copy taken, ``held`` the version in its marks. ``login`` is None where unknown. ``proven``: its
+    fingerprint matches its marks. ``agree`` are other copies of the same value. ``equal``: the written value was read
+    back unchanged.
     """
 
     path: str
@@ -99,7 +97,7 @@ class Rehydrated:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One value of a secret, and the copies that it is made of. ``whole`` says that no field of it can be missing."""
+    """One value of a secret, and its copies. ``whole``: no field can be missing."""
 
     sources: tuple[HeldCopy, ...]
     fields: SecretFields = field(repr=False)
@@ -107,35 +105,35 @@ class Candidate:
 
     @property
     def first(self) -> SeenCopy:
-        """The copy that tells its version."""
+        """The copy that names its version."""
         return self.sources[0].seen
 
     @property
     def order(self) -> tuple[tuple[float, int], bool, int]:
-        """The newest is the greatest; of one version a whole one, then what more copies hold."""
+        """The sort key: the newest is the greatest, then whole values, then the most copies."""
         return self.first.order, self.whole, len(self.sources)
 
     @property
     def lasting(self) -> bool:
-        """Whether a copy of it is written again with each version."""
+        """Whether one of its copies is updated with each version."""
         return any(copy.lasting for copy in self.sources)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What would become of each secret, and what else was found."""
+    """The result for each secret, and everything found."""
 
     secrets: tuple[Rehydrated, ...]
     found: Found = field(repr=False)
 
     @property
     def matching(self) -> int:
-        """How many copies hold what their marks say, by the key that they were compared with."""
+        """The number of copies with a matching fingerprint."""
         return sum(copy.standing is Standing.PROVEN for secret in self.secrets for copy in secret.copies)
 
     @property
     def changed(self) -> int:
-        """How many copies do not."""
+        """The number of copies with another fingerprint."""
         return sum(copy.standing is Standing.CHANGED for secret in self.secrets for copy in secret.copies)
 
 
@@ -144,10 +142,7 @@ Report = Callable[[Rehydrated], None]
 
 @dataclass(frozen=True)
 class LedgerWords:
-    """What the ledger tells of a secret: its ``newest`` version, and the last revocation, which is never undone here.
-
-    ``unread`` says why it could not be asked for all of that.
-    """
+    """A secret's newest version and last revocation. ``unread`` is why the ledger could not be read."""
 
     newest: int = 0
     revoked: Revoked | None = None
@@ -163,12 +158,11 @@ def rehydrate(
     untested: bool = False,
     report: Report = lambda _: None,
 ) -> Plan:
-    """What each secret of an empty hub would get, or with ``apply`` gets, from the copies in the stores.
+    """Return the result for each secret of an empty hub; with ``apply``, write the secrets.
 
-    ``keys`` prove what copies hold; with None nothing is proven. ``revoked`` is what the ledger tells of revocations
-    (:func:`keyturn.ledger.cuts.revoked_secrets`), or why it could not be read. ``untested`` takes the newest value also
-    where nobody can tell whether it is in force. Raises what keeps the hub from being looked at; what hinders one
-    secret is its own.
+    Without ``keys`` nothing is proven. ``revoked`` comes from :func:`keyturn.ledger.cuts.revoked_secrets`.
+    ``untested`` takes values not known to be in force. Raises what prevents reading the hub; other errors are in the
+    results.
     """
     copies = find_copies(workspace)
     infos = hub_secrets(workspace, None)
@@ -201,14 +195,14 @@ def rehydrate(
 
 
 def batches(spots: Mapping[str, Sequence[Spot]]) -> Iterator[dict[str, Sequence[Spot]]]:
-    """All secrets, some at a time."""
+    """All secrets, AT_A_TIME per batch."""
     paths = iter(sorted(spots))
     while some := list(islice(paths, AT_A_TIME)):
         yield {path: spots[path] for path in some}
 
 
 def without_values(copies: Sequence[SeenCopy | HeldCopy]) -> tuple[SeenCopy, ...]:
-    """What was seen, without what it holds."""
+    """The copies without their values."""
     return tuple(copy.seen if isinstance(copy, HeldCopy) else copy for copy in copies)
 
 
@@ -222,7 +216,7 @@ def fill_secret(
     apply: bool,
     untested: bool,
 ) -> Rehydrated:
-    """What becomes of one secret; an error is part of the answer."""
+    """The result for one secret; an error is part of it."""
     shown = without_values(copies)
     try:
         candidates = candidates_of(copies)
@@ -240,7 +234,7 @@ def fill_secret(
 
 
 def candidates_of(copies: Sequence[SeenCopy | HeldCopy]) -> list[Candidate]:
-    """The values that the copies lead back to, each once, the newest first."""
+    """The distinct values that the copies yield, newest first."""
     held = [copy for copy in copies if isinstance(copy, HeldCopy) and copy.parts is not None]
     made: list[Candidate] = []
     for copy in sorted((copy for copy in held if copy.whole), key=lambda copy: copy.seen.place):
@@ -256,9 +250,9 @@ def candidates_of(copies: Sequence[SeenCopy | HeldCopy]) -> list[Candidate]:
 
 
 def assembled(parts: Sequence[HeldCopy], whole: set[tuple[float, int]]) -> Iterator[Candidate]:
-    """Values that are put together of parts of one version, where no copy has that as a whole.
+    """The values assembled from parts of a version without a whole copy.
 
-    None where two parts of it disagree.
+    It skips versions whose parts disagree.
     """
     by_version: dict[tuple[float, int], list[HeldCopy]] = {}
     for copy in sorted(parts, key=lambda copy: (copy.destination.shape.field == "", copy.seen.place), reverse=True):
@@ -280,7 +274,7 @@ def choose_candidate(
     *,
     untested: bool,
 ) -> Rehydrated:
-    """Which value is taken, or why none is."""
+    """The value that is taken, or why none is."""
     if not candidates:
         return without_candidate(path, shown)
     refused: list[str] = []
@@ -322,13 +316,13 @@ def choose_candidate(
 
 
 def altered(chosen: Rehydrated, verdict: Rehydration, why: str) -> Rehydrated:
-    """The same with another verdict; what was refused before is told too."""
+    """The same with another verdict, keeping the earlier ``why``."""
     words = "; ".join(filter(None, (chosen.why, why)))
     return Rehydrated(**{**vars(chosen), "verdict": verdict, "why": words})
 
 
 def without_candidate(path: str, shown: tuple[SeenCopy, ...]) -> Rehydrated:
-    """A secret that no copy leads back to, or of which nobody could look."""
+    """The result for a secret without a usable or readable copy."""
     words = "; ".join(f"{copy.place}: {copy.why or 'it is made by a template'}" for copy in shown)
     unseen = any(copy.standing is Standing.UNSEEN for copy in shown)
     verdict = Rehydration.UNKNOWN if unseen else Rehydration.NOTHING
@@ -336,7 +330,7 @@ def without_candidate(path: str, shown: tuple[SeenCopy, ...]) -> Rehydrated:
 
 
 def lacking(workspace: Workspace, path: str, candidate: Candidate) -> str:
-    """The fields of the credential that a value put together of parts does not have; empty where it has all."""
+    """The credential fields that an assembled value lacks."""
     if candidate.whole or path not in workspace.catalogue.secrets:
         return ""
     fields = workspace.open_strategy(path).credential_fields
@@ -344,7 +338,7 @@ def lacking(workspace: Workspace, path: str, candidate: Candidate) -> str:
 
 
 def tried(workspace: Workspace, path: str, fields: SecretFields) -> tuple[bool | None, str]:
-    """Whether the target lets this value in; None where nobody can tell, with why."""
+    """Whether the target accepts this value; None, with the reason, where unknown."""
     if path not in workspace.catalogue.secrets:
         return None, "the catalogue does not say what it is for"
     try:
@@ -361,7 +355,7 @@ def rivals_of(candidate: Candidate, candidates: Sequence[Candidate]) -> list[str
 
 
 def agreeing(candidate: Candidate, shown: Sequence[SeenCopy], candidates: Sequence[Candidate]) -> tuple[str, ...]:
-    """The other copies that hold the same value: those that are it, and proven ones of the version, whatever shape."""
+    """The other copies of the value: its own, and proven ones of the same version."""
     own = {copy.seen.place for copy in candidate.sources}
     proven = {
         copy.place
@@ -381,7 +375,7 @@ def doubts_of(
     words: LedgerWords,
     untried: str,
 ) -> str:
-    """Why a value that nobody has logged in with may not be the one in force; empty where it is proven to be."""
+    """Why an untested value may not be in force; empty for no doubt."""
     doubts = []
     if not chosen.proven:
         doubts.append(f"not proven, since the key of the fingerprints is missing, and {untried}")
@@ -406,7 +400,7 @@ def doubts_of(
 
 
 def write(workspace: Workspace, chosen: Rehydrated, candidate: Candidate, lost: int) -> Rehydrated:
-    """Give the hub its first version of the secret, say which lost versions no longer count, and read it back."""
+    """Write the secret to the hub, record the lost versions, and read it back."""
     proof = "proven by its fingerprint" if chosen.proven else "not proven"
     login = {True: "it logs in", False: "", None: "not tried by a login"}[chosen.login]
     note = f"it was version {chosen.held}, {proof}, {login}"
@@ -428,9 +422,9 @@ def write(workspace: Workspace, chosen: Rehydrated, candidate: Candidate, lost: 
 
 
 def settle(workspace: Workspace, path: str, version: int, candidate: Candidate, lost: int) -> None:
-    """Say in the secret's metadata how old the value is, when it ends, and up to which number versions were lost.
+    """Write the value's age, expiry and last lost version to the secret's metadata.
 
-    It is as old as the version that its copy was made of: that was the hub's own word.
+    The age is that of the copied version, by the hub's clock.
     """
     plain = candidate.fields.reveal()
     made = plain.get("rotated_at") or isoformat(candidate.first.created_at)
@@ -444,7 +438,7 @@ def settle(workspace: Workspace, path: str, version: int, candidate: Candidate, 
 
 
 def isoformat(moment: datetime | None) -> str | None:
-    """A moment as metadata holds it."""
+    """A time as metadata holds it."""
     return moment.isoformat() if moment else None
 
 
@@ -457,7 +451,7 @@ def left_alone(
     *,
     apply: bool,
 ) -> Rehydrated:
-    """A secret that the hub has: nothing of it is written, but what a run that died has not said of its metadata."""
+    """The result for a secret in the hub, after writing metadata that an interrupted run left out."""
     lost = max(newest, greatest_number(shown))
     if lost <= max(there.version, there.overtaken):
         return Rehydrated(there.path, Rehydration.THERE, copies=shown, version=there.version)

@@ -1,7 +1,7 @@
-"""What the stores hold of each secret: which copies there are, what they give back, and which of them can be believed.
+"""The copies of each secret in the stores, what they yield, and whether they are trustworthy.
 
-Marks say which secret and version a copy was made of. Whether it still holds that is told by its fingerprint, which
-nobody can make without the hub's key. Without that key nothing is proven, and copies are compared with each other.
+Marks name a copy's secret and version. Its fingerprint proves its value, and only the hub's key can make one. Without
+the key, copies are only compared with each other.
 """
 
 from collections import defaultdict
@@ -31,23 +31,23 @@ AT_ONCE: Final = 16
 
 
 class Standing(StrEnum):
-    """What is known of one copy."""
+    """What is known about one copy."""
 
     PROVEN = "proven"
-    """It holds what the hub had pushed there: its fingerprint, by the hub's key, is that of its marks."""
+    """Its fingerprint, by the hub's key, matches its marks."""
     NOT_PROVEN = "not proven"
-    """Its marks name the secret; without the key nobody can tell whether it was changed since."""
+    """Its marks name the secret, but without the key a change would go unnoticed."""
     CHANGED = "changed"
-    """Its fingerprint is not that of its marks: somebody else has changed it, or another key has made them."""
+    """Its fingerprint differs: another party changed it, or another key made its marks."""
     USELESS = "useless"
-    """Nothing of it leads back, or it is not this secret's."""
+    """It yields no fields, or is not this secret's."""
     UNSEEN = "unseen"
-    """It could not be looked at, so it may be newer than what was seen."""
+    """It could not be read, so it may be newer."""
 
 
 @dataclass(frozen=True)
 class SeenCopy:
-    """One copy, in names. ``why`` is what stands in the way of it."""
+    """One copy without its value. ``why`` is the obstacle."""
 
     place: str
     standing: Standing
@@ -57,16 +57,13 @@ class SeenCopy:
 
     @property
     def order(self) -> tuple[float, int]:
-        """The newest is the greatest, by the hub's clock; of marks without a time it is not known."""
+        """The sort key by age, by the hub's clock; unknown ages come first."""
         return self.created_at.timestamp() if self.created_at else 0.0, self.version
 
 
 @dataclass(frozen=True)
 class HeldCopy:
-    """A copy with its text. ``parts`` are the fields that lead back, None where it is made one way only.
-
-    ``whole`` says that they are all that the secret had.
-    """
+    """A copy with its text. ``parts`` are its fields, None where its shape can't be inverted."""
 
     seen: SeenCopy
     destination: Destination
@@ -75,18 +72,18 @@ class HeldCopy:
 
     @property
     def whole(self) -> bool:
-        """Whether the copy is the secret as it is."""
+        """Whether the copy is the complete secret."""
         return self.parts is not None and not (self.destination.shape.fields or self.destination.shape.field)
 
     @property
     def lasting(self) -> bool:
-        """Whether it is written again with each version, so that it is as new as the store's other copies."""
+        """Whether each version updates it."""
         return self.destination.update is not Update.CREATE_ONLY
 
 
 @dataclass(frozen=True)
 class Spot:
-    """A place of the catalogue with what was seen there; ``error`` says why nothing could be."""
+    """A place and its copy. ``error`` is why it could not be read."""
 
     destination: Destination
     copy: RemoteSecret | None
@@ -95,10 +92,10 @@ class Spot:
 
 @dataclass(frozen=True)
 class Found:
-    """All places of all secrets, with what the stores' listings told of them.
+    """All places of all secrets.
 
-    ``undeclared`` are secrets that copies name and nothing of the catalogue pushes, and ``foreign`` those of other
-    catalogues: none of them is taken. ``unread`` says why a store could not be listed.
+    Copies also name ``undeclared`` secrets, which the catalogue does not push, and ``foreign`` ones of other
+    catalogues. Neither is taken. ``unread`` is why a store could not be listed.
     """
 
     spots: Mapping[str, Sequence[Spot]]
@@ -108,7 +105,7 @@ class Found:
 
 
 def find_copies(workspace: Workspace) -> Found:
-    """Where the copies of every secret of the catalogue should be, and what is there, told by listings."""
+    """List every secret's places and the copies there."""
     stores = list(workspace.catalogue.stores)
     with observe.begun_listings(workspace, stores) as listings:
         sources = {name: listed_marks(listings[name]) for name in stores}
@@ -131,13 +128,13 @@ def find_copies(workspace: Workspace) -> Found:
 
 
 def believed_ours(workspace: Workspace, marks: OwnershipTags) -> bool:
-    """Whether this catalogue has made a copy; of one without an id that is believed where the catalogue declares it."""
+    """Whether this catalogue made the copy. Without a catalogue id it must declare the secret."""
     declared = marks.source in workspace.catalogue.secrets or workspace.catalogue.id in UNCLAIMED
     return ours(workspace, marks) and (declared or marks.catalogue not in UNCLAIMED)
 
 
 def listed_marks(listing: Future[list[RemoteSecret]]) -> list[OwnershipTags]:
-    """The marks that a store's listing shows; what hinders it is told of the store."""
+    """The marks in a store's listing; empty after an error, which is reported elsewhere."""
     try:
         return [copy.marks for copy in listing.result() if copy.marks]
     except Exception:  # noqa: BLE001  the same future is asked again where the store's error is kept
@@ -145,7 +142,7 @@ def listed_marks(listing: Future[list[RemoteSecret]]) -> list[OwnershipTags]:
 
 
 def spots_of(workspace: Workspace, path: str, holdings: Mapping[str, Holdings]) -> Iterator[Spot]:
-    """The places of one secret; those of a pattern of fields are told by the copies that are there."""
+    """The places of one secret, for field patterns those of existing copies."""
     for place in plain_places(workspace.catalogue, path):
         yield Spot(place, holdings[place.store].of(path, place), holdings[place.store].failure(path, place))
     for pattern in patterns_of(workspace.catalogue, path):
@@ -158,7 +155,7 @@ def spots_of(workspace: Workspace, path: str, holdings: Mapping[str, Holdings]) 
 
 
 def place_of_field(pattern: FieldPattern, name: str) -> Destination:
-    """The place of a copy that a pattern has made; one whose field can't be told from its name keeps the pattern."""
+    """The place of a copy by a pattern; the pattern's place where the name hides the field."""
     before, _, after = pattern.place.name.partition(EACH)
     if pattern.place.case or EACH in after:
         return pattern.place.model_copy(update={"name": name})
@@ -168,10 +165,7 @@ def place_of_field(pattern: FieldPattern, name: str) -> Destination:
 def held_copies(
     workspace: Workspace, wanted: Mapping[str, Sequence[Spot]], keys: FingerprintKeys | None
 ) -> dict[str, list[SeenCopy | HeldCopy]]:
-    """What each place of these secrets holds: with its text where that leads anywhere, or why it does not.
-
-    Values are read in as few calls as the stores allow, and forgotten with what is returned.
-    """
+    """Each place's copy with its text, or why it is unusable."""
     wanted_texts: dict[str, dict[str, list[tuple[str, Spot]]]] = defaultdict(lambda: defaultdict(list))
     answers: dict[str, list[SeenCopy | HeldCopy]] = {path: [] for path in wanted}
     for path, spots in wanted.items():
@@ -191,7 +185,7 @@ def held_copies(
 
 
 def without_value(workspace: Workspace, path: str, spot: Spot) -> SeenCopy | None:
-    """What marks alone tell of a place: nothing to read there, and why; None where its value is to be read."""
+    """The result where the marks show no readable value; else None."""
     label, copy = spot.destination.label, spot.copy
     if spot.error:
         return SeenCopy(label, Standing.UNSEEN, why=str(spot.error))
@@ -210,13 +204,13 @@ def without_value(workspace: Workspace, path: str, spot: Spot) -> SeenCopy | Non
 
 
 def read_texts(workspace: Workspace, store: str, names: Sequence[str]) -> dict[str, Sensitive | KeyturnError | None]:
-    """The values that a store serves under these names; why one can't be had is its answer, and stops no other."""
+    """The values in a store by name. An error affects only its name."""
     opened = workspace.open_store(store)
     try:
         texts = opened.read_many(names)
         return {name: texts.get(name) for name in names}
     except KeyturnError:
-        pass  # one that may not be read fails them all: each is asked for by itself
+        pass  # one forbidden name fails the whole call, so each is read separately
 
     def read(name: str) -> Sensitive | KeyturnError:
         try:
@@ -228,7 +222,7 @@ def read_texts(workspace: Workspace, store: str, names: Sequence[str]) -> dict[s
 
 
 def read_part(workspace: Workspace, path: str, spot: Spot, keys: FingerprintKeys | None) -> SeenCopy | HeldCopy:
-    """What is merged of the secret into one that others own."""
+    """The part of another owner's secret into which this one is merged."""
     try:
         text: Sensitive | KeyturnError = workspace.open_copy(path, spot.destination).read(spot.destination.name)
     except KeyturnError as error:
@@ -239,7 +233,7 @@ def read_part(workspace: Workspace, path: str, spot: Spot, keys: FingerprintKeys
 def judge_copy(
     workspace: Workspace, path: str, spot: Spot, text: Sensitive | KeyturnError | None, keys: FingerprintKeys | None
 ) -> SeenCopy | HeldCopy:
-    """Whether what a copy holds is what its marks say, and what of it leads back to the secret's fields."""
+    """Whether a copy matches its marks, and which fields it yields."""
     copy, place = spot.copy, spot.destination
     marks = copy.marks if copy else None
     if copy is None or marks is None:
@@ -264,9 +258,9 @@ def judge_copy(
 
 
 def parts_of(place: Destination, text: Sensitive) -> Mapping[str, Any] | None:
-    """The secret's fields that a copy's text holds, by their own names; None where it was made one way only.
+    """The fields in a copy's text, by original name; None where its shape can't be inverted.
 
-    A field's bare text leads back to that text. A name with a dot may mean a property within a field, so it does not.
+    Names with a dot are left out, since they may mean nested properties.
     """
     try:
         held = place.shape.part(text) if place.shape.field else place.shape.invert(text)
@@ -277,7 +271,7 @@ def parts_of(place: Destination, text: Sensitive) -> Mapping[str, Any] | None:
 
 
 def same_text(place: Destination, text: Sensitive, fields: SecretFields) -> bool | None:
-    """Whether a copy at ``place`` of a secret with these fields would hold this text; None where nobody can tell."""
+    """Whether a copy of these fields at ``place`` would hold this text; None where unknown."""
     if place.shape.tells_previous:
         return None
     try:
@@ -287,10 +281,10 @@ def same_text(place: Destination, text: Sensitive, fields: SecretFields) -> bool
 
 
 def fields_alike(first: SecretFields, other: SecretFields) -> bool:
-    """Whether two secrets are the same, to the byte of what stores hold."""
+    """Whether both have the same bytes in stores."""
     return payload(first) == payload(other)
 
 
 def greatest_number(copies: Iterable[SeenCopy]) -> int:
-    """The greatest number that any copy names."""
+    """The greatest version number in any copy."""
     return max((copy.version for copy in copies), default=0)

@@ -1,4 +1,4 @@
-"""The keys of the fingerprints that prove what copies hold: from the hub, or from a file that was kept of it."""
+"""The fingerprint keys that prove copies, from the hub or from a saved file."""
 
 import json
 from collections.abc import Mapping
@@ -19,24 +19,24 @@ from keyturn.core.fingerprint_keys import (
 from keyturn.core.ports.hub import StatePort
 
 LARGEST_FILE: Final = 1_000_000
-"""Bytes of a file of keys; one of 250 generations has 40,000."""
+"""Maximum bytes of a key file; 250 generations take 40,000."""
 
 UNDATED: Final = datetime(2000, 1, 1, tzinfo=UTC)
-"""When a key of a file was made: nobody asks, since a proof goes by the number of the generation."""
+"""A placeholder for the unknown creation time. Proofs need only the generation number."""
 
 Entries = Mapping[str, Mapping[str, Any]]
-"""The hub's own entries of these keys, by their paths in its state mount."""
+"""The hub's entries of these keys, by path in its state mount."""
 
 
 def hub_keys(hub: StatePort) -> FingerprintKeys | None:
-    """The keys that the hub has; None where it has none yet, and none is made by asking."""
+    """The hub's keys; None where it has none. It creates none."""
     return hub.fingerprint_keys() if hub.read_state(FIRST_KEY) else None
 
 
 def keys_in_file(file: Path) -> Entries:
-    """The keys in a file: `fingerprint-key` as `bao kv get -format=json` prints it, or all entries by their paths.
+    """The keys in a file: `fingerprint-key` as `bao kv get -format=json` prints it, or all entries by path.
 
-    Raises Invalid for a file that can't be read, or holds no key.
+    Raises Invalid for an unreadable file or one without a key.
     """
     try:
         if file.stat().st_size > LARGEST_FILE:
@@ -54,7 +54,7 @@ def keys_in_file(file: Path) -> Entries:
 
 
 def entries_in_file(held: Any) -> dict[str, dict[str, Any]]:
-    """The entries in what a file holds, whichever of the two ways it is written."""
+    """The entries in a file of either format."""
     if not isinstance(held, dict):
         return {}
     printed = held.get("data")
@@ -65,7 +65,7 @@ def entries_in_file(held: Any) -> dict[str, dict[str, Any]]:
 
 
 def keys_from(entries: Entries) -> FingerprintKeys:
-    """The keys that these entries are, used and retired as they say."""
+    """The keys in these entries, with their use and retirement."""
     names = frozenset(path.removeprefix(f"{KEYS}/") for path in entries)
     numbered = ((number, entries.get(key_entry(number), {})) for number in generations(names))
     keys = tuple(key for number, data in numbered if (key := read_key(number, data, UNDATED)))
@@ -73,12 +73,12 @@ def keys_from(entries: Entries) -> FingerprintKeys:
 
 
 def put_keys_back(hub: StatePort, entries: Entries) -> bool:
-    """Give the hub these keys, where it has none; whether it has them now. Safe to repeat.
+    """Write these keys to a hub without keys, and return whether it has them now. Safe to repeat.
 
-    The first comes first: whoever asks the hub for its keys meanwhile would make one. False where it has another one.
+    The first key goes first, or another process could create one. False where the hub has another key.
     """
     for path in sorted(entries, key=lambda path: path != FIRST_KEY):
-        # Asked first: who may make an entry, and not change one, is denied writing what is there.
+        # Read first: a login that may create but not change entries is denied a write to an existing one.
         there = hub.read_state(path)
         if there is None:
             try:

@@ -1,4 +1,4 @@
-"""Restoring a hub from a chain: a plan of what would be written, then writing it. Nothing is pushed backwards."""
+"""Restores a hub from a chain: plans the writes, then makes them. No older version replaces a newer one."""
 
 import base64
 import json
@@ -26,66 +26,66 @@ from keyturn.recovery.subject import undestroyed
 WRITE_AT_ONCE: Final = 16
 WRITE_WINDOW: Final = 256
 OWN: Final = "own"
-"""Where the ledger's name that the hub had of its own stands while it is restored."""
+"""The field that keeps the hub's own ledger name during a restore."""
 UNSETTLED: Final[Mapping[str, Any]] = {"max_versions": 0, "cas_required": False, "delete_version_after": "0s"}
-"""What an entry has for settings that was given none: writing it is enough."""
+"""The settings of an entry created without any."""
 LONGEST_LIST: Final = 20
-"""Names that are told one by one."""
+"""The most names that a message lists."""
 
 
 class RestoreChange(StrEnum):
-    """What restoring does to one entry."""
+    """What a restore does to one entry."""
 
     WRITE = "write"
-    """The hub does not have it, or has an older version of it."""
+    """Missing in the hub, or older there."""
     KEEP = "keep"
-    """The hub has the very same."""
+    """The same in the hub."""
     NEWER = "newer"
-    """The hub has a newer version: it is left alone."""
+    """Newer in the hub, and kept."""
     OTHER = "other"
-    """The hub has another value under the same number, or another history: it is left alone."""
+    """Another value of the same number, or another history, in the hub, and kept."""
 
 
 @dataclass
 class SinceThen:
-    """The secrets of a hub that is not empty in which it and the backup differ by what somebody took away, by name.
+    """The secrets removed in a non-empty hub or in the backup.
 
-    A listing keeps no word of an entry that was removed, so what the hub lacks may never have been in it either.
+    Listings omit removed entries, so a missing entry may never have existed in the hub.
     """
 
     removed: list[str] = field(default_factory=list)
-    """Removed in the hub that was backed up, and here they are: they stay."""
+    """Removed in the backed-up hub. They stay here."""
     destroyed: list[str] = field(default_factory=list)
-    """Versions that could not be read any more in the hub that was backed up, and can here: they stay."""
+    """Versions unreadable in the backed-up hub. They stay here."""
     returning: list[str] = field(default_factory=list)
-    """What the hub has not, while it has others: removed since the backup, or never there. It is written."""
+    """Missing here: removed since the backup, or never there. They are written."""
     unbacked: list[str] = field(default_factory=list)
-    """In the hub, and in no backup of the chain: removed before its base was made, or written here since. They stay."""
+    """In no backup of the chain: removed before its base, or written here since. They stay."""
     ended: list[str] = field(default_factory=list)
-    """Versions that the hub has without their values: destroyed since the backup. They stay so."""
+    """Versions destroyed here since the backup. They stay destroyed."""
 
 
 @dataclass(frozen=True)
 class EarlierRestore:
-    """An earlier restore of this hub to an earlier point: whole at ``whole_at``, or begun at ``begun_at`` and cut off.
+    """An earlier restore: complete at ``whole_at``, or interrupted after ``begun_at``, by the hub's clock.
 
-    By the hub's own clock. One that was cut off may itself have gone on from one that was whole.
+    An interrupted one may itself follow a complete one.
     """
 
     whole_at: datetime | None
     begun_at: datetime | None = None
 
     def wrote(self, entry: ListedEntry) -> bool:
-        """Whether nobody has written an entry since; nothing but a restore is begun by a hub that is not whole."""
+        """Whether the restore wrote the entry last. An incomplete hub accepts no other writes."""
         at = datetime.fromisoformat(str(entry.metadata["updated_time"]))
         return bool((self.whole_at and at < self.whole_at) or (self.begun_at and at > self.begun_at))
 
 
 @dataclass
 class RestorePlan:
-    """What would be done. ``held`` are the entries that the hub has newer or otherwise, ``writes`` counts requests.
+    """The plan. ``held`` are entries newer or different in the hub, ``writes`` counts requests.
 
-    ``follows`` tells what an earlier restore of this hub has written.
+    ``follows`` is the restore that this one continues.
     """
 
     chain: OpenedChain
@@ -100,7 +100,7 @@ class RestorePlan:
     follows: "EarlierRestore | None" = None
 
     def insist(self, *, skip_newer: bool) -> None:
-        """That nothing would be written over what the hub has newer. Raises Conflict, naming some."""
+        """Raise Conflict where entries in the hub are newer or different."""
         if self.held and not skip_newer:
             named = [f"{path} ({change})" for (_, path), change in islice(self.held.items(), LONGEST_LIST)]
             more = len(self.held) - len(named)
@@ -113,7 +113,7 @@ class RestorePlan:
 
 @dataclass
 class RestoreResult:
-    """What was written, and what could not be."""
+    """What was written, and what failed."""
 
     written: int = 0
     versions: int = 0
@@ -124,9 +124,9 @@ class RestoreResult:
 
 
 def latest_lines(place: BackupPlace, chain: OpenedChain, *, removed: bool = False) -> Iterator[Line]:
-    """The newest line of each entry, key and file; and all of the ledger's, which come in no order.
+    """The newest line of each entry, key and file, and all ledger lines.
 
-    With ``removed`` also those that tell of an entry that was there before.
+    ``removed`` includes lines about removed entries.
     """
     latest = set[tuple[str, ...]]()
     for _, line in all_lines(place, chain):
@@ -142,7 +142,7 @@ def latest_lines(place: BackupPlace, chain: OpenedChain, *, removed: bool = Fals
 
 
 def plan_restore(content: HubContent, place: BackupPlace, chain: OpenedChain) -> RestorePlan:
-    """What restoring the chain into this hub would do. It reads both, and changes nothing."""
+    """Return what restoring the chain into this hub would do, changing nothing."""
     missing = tuple(area for area in content.areas if not content.has_mount(area))
     present = listing_of(content, [area for area in content.areas if area not in missing])
     plan, used = RestorePlan(chain, missing), {area for area, _ in present}
@@ -174,9 +174,9 @@ def plan_restore(content: HubContent, place: BackupPlace, chain: OpenedChain) ->
 def restore_chain(
     content: HubContent, place: BackupPlace, plan: RestorePlan, tell: Callable[[int], None] = lambda count: None
 ) -> RestoreResult:
-    """Carry the plan out, and mark the hub. Safe to run again: what is there is not written once more.
+    """Carry out the plan and mark the hub. Safe to repeat.
 
-    While it is under way the mark says so, and nothing is rotated or pushed by such a hub.
+    During the restore the hub's mark prevents rotations and pushes.
     """
     chain, result = plan.chain, RestoreResult()
     for area in plan.mounts:
@@ -205,7 +205,7 @@ def restore_chain(
 
 
 def name_ledger(content: HubContent, data: Mapping[str, Any] | None) -> None:
-    """Have the hub name this ledger, or none: nothing is begun by a hub that names another than whoever would begin."""
+    """Make the hub name this ledger, or none. Processes with another ledger begin nothing."""
     there = content.find(STATE, NAMED)
     if data is None:
         content.remove(STATE, NAMED)
@@ -216,10 +216,9 @@ def name_ledger(content: HubContent, data: Mapping[str, Any] | None) -> None:
 
 
 def followed_restore(content: HubContent, newest: Manifest) -> EarlierRestore | None:
-    """The restore of this hub that this one goes on from; None without any.
+    """The restore that this one continues, as in a standby; None without any.
 
-    So a standby is kept, and one that was cut off goes on with a newer backup: what nobody has written since is of the
-    earlier one. Not in a hub that was recovered since, nor for an earlier point than the one that is there.
+    None also where the hub was recovered since, or holds a later point.
     """
     there = content.find(STATE, RESTORED)
     version = content.read(STATE, RESTORED, there.version) if there and there.version else None
@@ -233,7 +232,7 @@ def followed_restore(content: HubContent, newest: Manifest) -> EarlierRestore | 
 
 
 def mark_hub(content: HubContent, newest: Manifest, *, whole: bool, follows: datetime | None = None) -> None:
-    """Say in the hub from what it was restored, and whether all of it is there."""
+    """Record the restored backup in the hub, and whether the restore is complete."""
     there = content.find(STATE, RESTORED)
     mark = RestoredMark(newest.chain, newest.sequence, newest.begun_at, content.now(), whole, follows=follows)
     if there is None:
@@ -242,7 +241,7 @@ def mark_hub(content: HubContent, newest: Manifest, *, whole: bool, follows: dat
 
 
 def listing_of(content: HubContent, areas: Mapping[str, str] | list[str]) -> dict[tuple[str, str], ListedEntry]:
-    """Everything that the hub has in these areas."""
+    """All entries of the hub in these areas."""
     return {entry.key: entry for area in areas for entry in content.listed(area)}
 
 
@@ -256,13 +255,13 @@ def _plan_entry(plan: RestorePlan, content: HubContent, present: ListedEntry | N
 
 
 def _compare_since(since: SinceThen, there: ListedEntry | None, line: Line) -> None:
-    """What somebody has taken away of one secret, before the backup or since."""
+    """Record what was removed from one secret, before the backup or since."""
     name, held = _name_of(line), {int(version["n"]) for version in line["versions"]}
     if there is None or there.version == 0:
         since.returning.append(name)
         return
     readable = set(undestroyed(there))
-    # A backup of an earlier Keyturn does not tell how many were held at most.
+    # A backup by an earlier Keyturn has no maximum number of versions.
     oldest = min(held, default=0) if len(held) >= line.get("most", 0) else 0
     unkept = {number for number in readable - held if oldest < number <= line["version"]}
     since.destroyed += [f"{name} version {number}" for number in sorted(unkept)]
@@ -278,11 +277,10 @@ def _name_of(line: Line) -> str:
 def change_of(
     content: HubContent, present: ListedEntry | None, line: Line, follows: EarlierRestore | None = None
 ) -> RestoreChange:
-    """What is to be done about one entry. Versions are compared by their numbers, and equal numbers by their values.
+    """What to do with an entry. Versions are compared by number, equal numbers by value.
 
-    Of an entry of Keyturn's own mount that was deleted before the backup, nothing is written. Other entries there have
-    no numbers to go by: one that nobody has written since the restore that this one ``follows`` is of that one, and
-    older.
+    Deleted entries of Keyturn's mount are not written. Others there are older where the restore that this one
+    ``follows`` wrote them last.
     """
     if present is None or present.version == 0:
         return RestoreChange.WRITE if line["versions"] or line["area"] != STATE else RestoreChange.KEEP
@@ -312,10 +310,9 @@ def _is_wanted(plan: RestorePlan, line: Line) -> bool:
 def _write_entry(
     content: HubContent, present: Mapping[tuple[str, str], ListedEntry], line: Line, follows: EarlierRestore | None
 ) -> int:
-    """Bring one entry up to the version that the backup has; how many versions were written.
+    """Write an entry's missing versions and return their number.
 
-    A number that the backup has no value of is written empty and destroyed, since copies, records, notices and the
-    ledger go by the numbers.
+    A number without a value is written empty and destroyed, since other records refer to version numbers.
     """
     area, path = line["area"], line["path"]
     there = present.get((area, path))
@@ -340,10 +337,7 @@ def _write_entry(
 
 
 def _with_first_moment(settings: Mapping[str, Any], line: Line) -> Mapping[str, Any]:
-    """The settings with the moment at which CURRENT was made: written anew now, it is older than copies that followed.
-
-    One that had come from a backup before has its first moment already.
-    """
+    """The settings with CURRENT's original creation time, or it would seem newer than its copies."""
     custom = settings.get("custom_metadata") or {}
     newest = line["versions"][-1] if line["versions"] else None
     if not newest or newest["n"] != line["version"] or custom.get(RESTORED_AT, "").startswith(f"{newest['n']} "):
@@ -352,7 +346,7 @@ def _with_first_moment(settings: Mapping[str, Any], line: Line) -> Mapping[str, 
 
 
 def _left_empty(content: HubContent, there: ListedEntry, line: Line) -> list[int]:
-    """The numbers that a restore which was cut off has written empty, and not destroyed any more."""
+    """The empty versions that an interrupted restore did not destroy."""
     numbers = {version["n"] for version in line["versions"]}
     versions = (content.read(there.area, there.path, n) for n in undestroyed(there) if n not in numbers)
     return [version.number for version in versions if version and not version.fields]
@@ -368,7 +362,7 @@ def _write_state(content: HubContent, there: ListedEntry | None, settings: Mappi
 
 
 def _names_ledger(line: Line) -> bool:
-    """Whether it is the hub's word which ledger is its own: that is written last."""
+    """Whether the line names the hub's own ledger, which is written last."""
     return (line.get("area"), line.get("path")) == (STATE, NAMED)
 
 
@@ -379,7 +373,7 @@ def _named_by(content: HubContent) -> Mapping[str, Any] | None:
 
 
 def _own_name(fields: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Which ledger the hub named before anybody restored into it; None for none."""
+    """The ledger that the hub named before any restore; None for none."""
     if fields and str(fields.get("origin", "")).startswith(BEING_RESTORED):
         fields = fields.get(OWN)
     return dict(fields) if fields else None
@@ -395,7 +389,7 @@ def _write_other(content: HubContent, result: RestoreResult, line: Line) -> None
 
 
 def _write_key(content: HubContent, result: RestoreResult, line: Line) -> None:
-    """A key that the hub does not have. One that it has is left alone: it may be of a newer generation."""
+    """Import a key that the hub lacks. An existing one may be newer, and stays."""
     try:
         content.make_transit()
         if line["name"] not in {key.name for key in content.transit_keys()}:
@@ -406,7 +400,7 @@ def _write_key(content: HubContent, result: RestoreResult, line: Line) -> None:
 
 
 def export_ledger(place: BackupPlace, chain: OpenedChain, entries: IO[bytes], checkpoints: IO[bytes]) -> int:
-    """Write the ledger's entries and checkpoints as `keyturn ledger export` does, and return how many entries."""
+    """Write the files of `keyturn ledger export`, and return the number of entries."""
     count = 0
     for _, line in read_lines(place, chain.seal, chain.manifests):
         if line[KIND] == LineKind.LEAF:

@@ -1,4 +1,4 @@
-"""What is backed up: the hub's content, with the fingerprints of its values, the ledger, and the catalogue's files."""
+"""What is backed up: the hub's content with fingerprints, the ledger and the catalogue's files."""
 
 import base64
 from collections import Counter
@@ -28,25 +28,22 @@ from keyturn.recovery.lines import LineKind, backup_line, entry_line
 
 READ_AT_ONCE: Final = 16
 WINDOW: Final = 256
-"""Entries whose values are in memory at once, beside the parts under way."""
+"""Entries whose values are in memory at once, plus running parts."""
 SETTINGS: Final = ("max_versions", "cas_required", "delete_version_after", "custom_metadata")
-"""What of an entry's metadata is kept."""
+"""The metadata fields of an entry that are kept."""
 PASSING: Final = ("quiet/", "limits/", "serve/", "numbers/", RESTORED)
-"""What of Keyturn's own mount is left out: it may be deleted at any time, or is a lease of who runs now."""
+"""Paths in Keyturn's mount that are left out: disposable data and leases."""
 MOST_MOUNTS: Final = 20
-"""So many of them are named."""
+"""The most mounts that are named."""
 INCLUDE: Final = "To have them in it, name them under `mounts:` in the catalogue"
 RIGHT: Final = "Give the login the policy that `keyturn policy render` writes for backups"
 LASTING: Final = ("serve/cursors/", "serve/judged/", "serve/told")
-"""What of that is no lease, and is kept."""
+"""The exceptions to PASSING, which are kept."""
 
 
 @dataclass(frozen=True)
 class BackupSubject:
-    """What is backed up. ``versions`` is how many of the newest versions of a secret are kept that can be read.
-
-    ``files`` gives the catalogue's files by their names; ``workspace`` is the catalogue's own name.
-    """
+    """What is backed up. ``versions`` is the number of newest readable versions per secret."""
 
     content: HubContent
     fingerprint_keys: Callable[[], FingerprintKeys]
@@ -58,7 +55,7 @@ class BackupSubject:
 
 @dataclass
 class Known:
-    """What the backups of a chain have so far, in digests and numbers: so the next one has what is new."""
+    """A chain's content so far, in digests and numbers, so that the next backup has only changes."""
 
     entries: dict[tuple[str, str], str] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
@@ -68,7 +65,7 @@ class Known:
 
 @dataclass
 class Look:
-    """One look at the subject: what has changed since what was known, and what will be known once it is written."""
+    """One pass over the subject: changes since ``before``, and the state ``now``."""
 
     subject: BackupSubject
     before: Known
@@ -79,10 +76,10 @@ class Look:
     def lines(self) -> Iterator[bytes]:
         """Everything that has changed.
 
-        Records come before the secrets that they are about: a backup between the two writes of a promotion then has a
-        CURRENT that its record does not know yet, which is what a crash leaves too, and the next run finishes.
+        Records come before their secrets. So a backup during a promotion looks like a crash, which the next run
+        finishes.
         """
-        self.subject.fingerprint_keys()  # made before they are listed, where there are none yet
+        self.subject.fingerprint_keys()  # created, where missing, before they are listed
         yield from self._keys()
         self.missing += unnamed_mounts(self.subject.content)
         for area in self.subject.content.areas:
@@ -111,7 +108,7 @@ class Look:
         )
 
     def _versions(self, entry: ListedEntry) -> Iterator[KeptVersion]:
-        """Those that can be read, the newest first; what is deleted is not told apart before it is asked for."""
+        """The readable versions, newest first. Only a read shows which are deleted."""
         for number in undestroyed(entry):
             if version := self.subject.content.read(entry.area, entry.path, number):
                 yield version
@@ -143,7 +140,7 @@ class Look:
                 yield backup_line(LineKind.FILE, name=name, content=base64.b64encode(content).decode())
 
     def _ledger(self) -> Iterator[bytes]:
-        """The checkpoint first: what it vouches for is among the entries that are read later."""
+        """The checkpoint first: the entries that it covers are read later."""
         if (ledger := self.subject.ledger) is None:
             return
         checkpoint, size = ledger.newest(), self.before.ledger.size
@@ -157,7 +154,7 @@ class Look:
 
 
 def unnamed_mounts(content: HubContent) -> list[str]:
-    """In a line, the KV mounts of the hub that nothing is backed up of; or why nobody could look for them."""
+    """The hub's KV mounts without backups, in one line, or why they are unknown."""
     try:
         mounts = content.other_mounts()
     except Denied as error:
@@ -169,17 +166,17 @@ def unnamed_mounts(content: HubContent) -> list[str]:
 
 
 def passing(entry: ListedEntry) -> bool:
-    """Whether an entry of Keyturn's own mount is left out."""
+    """Whether an entry of Keyturn's mount is left out."""
     return entry.area == STATE and entry.path.startswith(PASSING) and not entry.path.startswith(LASTING)
 
 
 def undestroyed(entry: ListedEntry) -> list[int]:
-    """The numbers of the versions whose values are still there, the newest first."""
+    """The numbers of versions that are not destroyed, newest first."""
     versions: Mapping[str, Mapping[str, object]] = entry.metadata["versions"]
     return sorted((int(number) for number, version in versions.items() if not version.get("destroyed")), reverse=True)
 
 
 def fingerprint_with(keys: FingerprintKeys, area: str, path: str, version: KeptVersion) -> Fingerprint:
-    """The fingerprint of a version, as the rest of the house makes it; an entry of Keyturn's own mount has one too."""
+    """The fingerprint of a version, as elsewhere in Keyturn."""
     name = f"{STATE} {path}" if area == STATE else join(mount_name(area), path)
     return keys.make(name, payload(SecretFields(version.fields)))

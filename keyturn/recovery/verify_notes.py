@@ -1,4 +1,4 @@
-"""What the ledger tells of backups that were read back whole: one note in words, which the doctor reads."""
+"""The ledger's note about verified backups, which the doctor reads."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -6,14 +6,14 @@ from typing import Final
 from keyturn.recovery.chains import ChainCheck
 
 VERIFY_BACKUPS: Final = "verify backups"
-"""What the ledger calls it."""
+"""The ledger's action of a verification."""
 WHOLE: Final = "whole: "
 SHOWN: Final = 5
-"""So many broken chains are named."""
+"""The most broken chains that are named."""
 
 
 def note_of_checks(checks: Sequence[ChainCheck]) -> str:
-    """What is told of it: whether all of them hold, how much there was, and to which moment they reach."""
+    """The note: whether all chains are valid, their amount, and the newest point."""
     broken = [check.name for check in checks if check.problem]
     backups, entries = sum(check.backups for check in checks), sum(check.entries for check in checks)
     point = max((check.newest.begun_at for check in checks if check.newest), default=None)
@@ -26,5 +26,5 @@ def note_of_checks(checks: Sequence[ChainCheck]) -> str:
 
 
 def tells_whole(note: str) -> bool:
-    """Whether such a note says that all of them hold."""
+    """Whether the note reports all chains as valid."""
     return note.startswith(WHOLE)

@@ -1,4 +1,4 @@
-"""Emergency revocation as plain functions: end a leaked credential everywhere, replace it, and prove that it is over.
+"""Emergency revocation: end a leaked credential everywhere, replace it, and prove the end.
 
-Its state is in the hub, so any run finishes what another began, and nothing in it needs Prefect.
+The state is in the hub, so any run can continue another's; it does not need Prefect.
 """

@@ -1,7 +1,7 @@
-"""Ending what was read oddly, where a rule asks for that: each secret by an incident of its own, as a person would.
+"""Revokes secrets after suspicious reads, where a rule asks for that: one incident for each secret.
 
-What is in a log was chosen by others. So nothing of it is taken for a pattern; a secret has to stand in the catalogue;
-what is begun so is counted for the whole workspace, as what is asked for through Prefect is.
+Others control a log's contents. So its text is never a pattern, a secret must be in the catalogue, and the workspace's
+limit applies.
 """
 
 import os
@@ -33,38 +33,38 @@ from keyturn.rotation.state.context import Workspace, side_by_side
 from keyturn.rotation.state.journal import entry, note_down
 
 REMEMBERED: Final = 10_000
-"""So many responses are known to be done."""
+"""Finished responses that are remembered."""
 
 OLDEST: Final = timedelta(hours=24)
-"""What was read longer ago is told, and left to a person: whoever has it had it all the time."""
+"""Older reads are left to a person: the reader already had enough time."""
 
 TOGETHER: Final = 8
-"""Credentials that are ended side by side."""
+"""Credentials that are ended in parallel."""
 
 AT_ONCE: Final = 4
-"""Incidents that are seen through at once; more wait, and their credentials have ended by then."""
+"""Incidents finished in parallel; the others wait, with their credentials ended."""
 
 NAME_LIMIT: Final = 120
 
 Key = tuple[str, str, React]
-"""An alert's id, a secret, and what is to be done."""
+"""An alert's id, a secret, and the reaction."""
 
 
 class Conductor(Protocol):
-    """What is done about an incident besides ending the credential."""
+    """The work of an incident after its credential has ended."""
 
     def see_through(self, workspace: Workspace, incident: Incident) -> None:
-        """Replace, push, tell and prove. What is left keeps the incident open; raises what stops it."""
+        """Replace, push, notify and prove. Raises what stops it; the incident stays open."""
 
     def hand_over(self, incident: str, path: str, reason: str) -> bool:
-        """Have another login revoke it, where this one may not; whether somebody was there to take it."""
+        """Pass the revocation to another login; False without one."""
 
 
 class RevocationReaction:
-    """Begins an incident for each secret that a rule wants ended, or tells what one would do.
+    """Opens an incident for each secret that a rule revokes, or reports what one would do.
 
-    ``workspace`` gives what to work with, logged in as who may revoke; ``own`` the principals that Keyturn itself is in
-    logs, whose reads end nothing. ``tell`` has people told, and does not wait for it; ``say`` is told the same here.
+    ``workspace`` has a login that may revoke. Reads by ``own``, Keyturn's principals, end nothing. ``tell`` notifies
+    people without waiting; ``say`` reports locally.
     """
 
     name = "revocation"
@@ -90,7 +90,7 @@ class RevocationReaction:
         self._rooms = threading.BoundedSemaphore(AT_ONCE)
 
     def react(self, alerts: Sequence[Alert]) -> None:
-        """End all credentials before anything else is done. Raises TransientError for what is to be tried again."""
+        """End all credentials before any other work. Raises TransientError for a retry."""
         responses = {
             response_key(alert, response): (alert, response) for alert in alerts for response in alert.responses
         }
@@ -99,7 +99,7 @@ class RevocationReaction:
             raise error
 
     def _attempt(self, wanted: tuple[Alert, Response]) -> TransientError | None:
-        """Do it, unless it is done; what hinders it now and perhaps not later."""
+        """Respond once, and return an error that a retry may fix."""
         alert, response = wanted
         key = response_key(alert, response)
         if key in self._done:
@@ -114,7 +114,7 @@ class RevocationReaction:
         return None
 
     def _respond(self, alert: Alert, response: Response) -> None:
-        """Raises TransientError."""
+        """Revoke, rehearse or leave it. Raises TransientError."""
         workspace = self._workspace()
         with acting_for(alert):
             try:
@@ -129,7 +129,7 @@ class RevocationReaction:
                 return self._leave(workspace, alert, response, error.text)
 
     def _why_not(self, workspace: Workspace, alert: Alert, response: Response) -> str:
-        """Why it is left to a person; empty where it is not."""
+        """The reason to leave it to a person, else empty."""
         reasons = (
             (alert.storm, "it is one of many at once"),
             (is_own(alert.system, alert.principal, self._own()), "it is Keyturn's own login that has read it"),
@@ -160,7 +160,7 @@ class RevocationReaction:
         threading.Thread(target=run, args=(self._see_through, workspace, opened), name=name, daemon=True).start()
 
     def _see_through(self, workspace: Workspace, incident: Incident) -> None:
-        """What stops it leaves the incident open: whoever looks after open ones goes on with it."""
+        """Finish the incident; an error leaves it open for a later run."""
         with self._rooms:
             try:
                 self._conductor.see_through(workspace, incident)
@@ -170,7 +170,7 @@ class RevocationReaction:
                 self._say(f"{incident.id} stays open: {type(error).__name__}")
 
     def _leave(self, workspace: Workspace, alert: Alert, response: Response, why: str) -> None:
-        """Write down and tell people that nothing was ended, or not even tried out."""
+        """Record and report that nothing was ended, or that there was no dry run."""
         path, name = inert(response.path, NAME_LIMIT), incident_id(alert, response)
         if response.react is React.DRY_RUN:
             self._say(f"no dry run of {path}: {why}")
@@ -180,7 +180,7 @@ class RevocationReaction:
         return self._tell(alert, response, f"Keyturn: NOT revoked: {path}", [f"Nothing was ended: {why}"])
 
     def _rehearse(self, workspace: Workspace, alert: Alert, response: Response) -> None:
-        """Write down and tell people what a revocation would do."""
+        """Record and report what a revocation would do."""
         path, name = response.path, incident_id(alert, response)
         lines = [*would_do(workspace, path, name)]
         note_down(workspace, [entry(workspace, "would revoke", Outcome.DONE, path, note=f"{name}: {'; '.join(lines)}")])
@@ -192,13 +192,13 @@ class RevocationReaction:
 
 
 def response_key(alert: Alert, response: Response) -> Key:
-    """What is done once."""
+    """The key of a response that happens once."""
     return alert.id, response.path, response.react
 
 
 @contextmanager
 def acting_for(alert: Alert) -> Iterator[None]:
-    """What is done meanwhile is asked for by an alert, not by who is logged in."""
+    """Attribute the actions inside to the alert, not to the login."""
     current = acting.get()
     run = current.run if current else f"process {os.getpid()}"
     token = acting.set(Acting(run, f"alert {alert.id}", by_others=True))
@@ -209,18 +209,18 @@ def acting_for(alert: Alert) -> Iterator[None]:
 
 
 def incident_id(alert: Alert, response: Response) -> str:
-    """The same however often the alert comes."""
+    """The incident's name, the same for every delivery of the alert."""
     return f"ALERT-{alert.id[:16]}-{sha256(response.path.encode()).hexdigest()[:8]}"
 
 
 def reason_of(alert: Alert, response: Response) -> str:
-    """For the report and the ledger."""
+    """The reason for the report and the ledger."""
     principal = inert(alert.principal, NAME_LIMIT)
     return f"alert {alert.id}: read by {principal} at {response.at:%Y-%m-%d %H:%M:%S} UTC, rule {response.rule}"
 
 
 def would_do(workspace: Workspace, path: str, name: str) -> Iterator[str]:
-    """What a revocation would do, a line each. Raises TransientError."""
+    """Yield what a revocation would do, one line each. Raises TransientError."""
     secret = preview.preview_secret(workspace, path, Mode.REPLACE)
     yield f"It would end: {', '.join(secret.names) or f'what {secret.strategy} has made'} (version {secret.version})"
     yield f"Copies: {', '.join(secret.destinations) or 'none'}; consumers: {', '.join(secret.consumers) or 'none'}"
@@ -231,5 +231,5 @@ def would_do(workspace: Workspace, path: str, name: str) -> Iterator[str]:
 
 
 def lacking_rights(workspace: Workspace, path: str, name: str) -> list[Right]:
-    """What this login may not do of it."""
+    """The rights that this login lacks."""
     return workspace.hub.missing_capabilities(list(rights_needed(workspace, (path,), name)))

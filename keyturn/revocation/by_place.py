@@ -1,4 +1,4 @@
-"""Ending all of a secret by its place at the target, whether or not any version tells of it."""
+"""Ending all of a secret by its place at the target, even without a version."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -18,16 +18,15 @@ from keyturn.rotation.state.records import load_record
 
 NOTHING: Final = SecretFields({})
 MOST: Final = 1000
-"""So many credentials at one place are somebody else's too."""
+"""Most credentials at the place of one secret; with more, it is shared."""
 
 
 @dataclass
 class Ended:
-    """What became of several credentials; ``overtaken`` are those in whose place a newer one is in force by now.
+    """The results of ending several credentials; a newer credential replaced those in ``overtaken``.
 
-    ``lost`` says that what could not be ended stands in the record alone, and not in a version. ``placed`` says
-    that all was ended by its place, ``leftover`` what was there after it, and ``placeless`` why nothing can be found.
-    ``record`` is the secret's, as it was written last.
+    ``lost`` means that a failed one is only in the record. ``placed`` means that all was ended by place, ``leftover``
+    remained, and ``placeless`` is why nothing can be found. ``record`` is the last one written.
     """
 
     cuts: list[RevokeResult] = field(default_factory=list)
@@ -41,18 +40,18 @@ class Ended:
 
     @property
     def sessions(self) -> int:
-        """How many were ended with them."""
+        """The number of ended sessions."""
         return sum(ending.sessions for ending in self.cuts)
 
     def trying(self, work: Callable[[], RevokeResult]) -> None:
-        """End one; one that can't be ended stops no other."""
+        """End one credential; a failure stops no other."""
         try:
             self.cuts.append(work())
         except KeyturnError as error:
             self.errors.append(error)
 
     def finding(self, strategy: Strategy, spared: Sequence[SecretFields] = (), most: int = MOST) -> list[str]:
-        """What is found by its place until an error, which is kept."""
+        """The names found by place, up to the first error."""
         names: list[str] = []
         try:
             for name in strategy.find_everything(spared):
@@ -68,7 +67,7 @@ class Ended:
 
 
 def end_by_place(held: HeldRecord, ended: Ended) -> None:
-    """End whatever is at the target. Raises Locked, once that is known, where something may be in force by now."""
+    """End everything there. Raises Locked where a newer value may be in force."""
     strategy = held.workspace.open_strategy(held.path)
     names = ended.finding(strategy)
     insist_unchanged(held.workspace, held.path, held.record)
@@ -78,7 +77,7 @@ def end_by_place(held: HeldRecord, ended: Ended) -> None:
 
 
 def end_by_place_again(workspace: Workspace, progress: SecretProgress, ended: Ended) -> None:
-    """The same once a replacement may be in force: what came since the cut is spared."""
+    """End the strangers; credentials newer than the cut are spared."""
     strategy = workspace.open_strategy(progress.path)
     end_found(
         find_strangers(workspace, progress, ended), ended, lambda name: strategy.revoke_found(name, progress.sequence)
@@ -86,15 +85,15 @@ def end_by_place_again(workspace: Workspace, progress: SecretProgress, ended: En
 
 
 def end_found(names: Iterable[str], ended: Ended, end: Callable[[str], RevokeResult]) -> None:
-    """End each by its name; one that can't be ended stops no other."""
+    """End each by its name; a failure stops no other."""
     for name in names:
         ended.trying(partial(end, name))
 
 
 def find_strangers(workspace: Workspace, progress: SecretProgress, ended: Ended) -> list[str]:
-    """What is at the target and in nothing that came since the cut.
+    """The names at the target that belong to nothing newer than the cut.
 
-    What is there is asked before what came since: whatever a rotation makes meanwhile is not among it.
+    The target is asked first, to exclude a running rotation's.
     """
     strategy = workspace.open_strategy(progress.path)
     there = ended.finding(strategy)
@@ -110,7 +109,7 @@ def find_strangers(workspace: Workspace, progress: SecretProgress, ended: Ended)
 
 
 def fields_since_cut(workspace: Workspace, progress: SecretProgress) -> list[SecretFields]:
-    """All that may be in force since the cut: newer versions, and a candidate. Raises Locked while one is made."""
+    """Newer versions and a candidate, which may be in force. Raises Locked while one is made."""
     record = load_record(workspace, progress.path)
     if record.open and record.open.stage is Stage.MINTING:
         hint = "Nothing to do: it goes on by itself"
@@ -120,12 +119,12 @@ def fields_since_cut(workspace: Workspace, progress: SecretProgress) -> list[Sec
         for version in read_versions(workspace, progress.path).versions
         if version.version > last_leaked(progress)
     ]
-    # Read here, where an error is part of the answer.
+    # Read here, so that an error is part of the answer.
     return newer + ([record.candidate.merged({})] if record.candidate else [])
 
 
 def find_reopened(workspace: Workspace, progress: SecretProgress) -> list[str]:
-    """What lets somebody in again, since the cut has ended all. Raises what keeps it from being looked at."""
+    """Names that grant access again since the cut. Raises the error of a failed check."""
     ended = Ended()
     names = (
         [name for name in find_strangers(workspace, progress, ended) if name not in progress.leftover]

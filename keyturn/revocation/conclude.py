@@ -1,4 +1,4 @@
-"""The end of a try at an incident: its leases, access to it, undeclared copies, and whether anything is left."""
+"""The end of a try at an incident: leases, temporary access, undeclared copies, verdict."""
 
 from dataclasses import replace
 from typing import Final
@@ -16,12 +16,12 @@ from keyturn.rotation.state.context import Workspace, side_by_side
 from keyturn.rotation.state.journal import record_action
 
 AT_ONCE: Final = 16
-"""Stores that are looked through at once."""
+"""Stores that are searched in parallel."""
 
 
 @incident_action
 def conclude_incident(workspace: Workspace, incident: str) -> IncidentStatus:
-    """End leases and access, remove copies that nothing declares now, and close the incident where nothing is left.
+    """End leases and access, remove undeclared copies, and close the incident if nothing is left.
 
     Raises NotFound, and TransientError where the hub can't be asked.
     """

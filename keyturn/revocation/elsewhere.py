@@ -1,4 +1,4 @@
-"""What the hub knows of a secret, and this catalogue lacks or contradicts: another checkout may have the rest."""
+"""What the hub knows about a secret, and this catalogue lacks or contradicts."""
 
 from typing import Final
 
@@ -18,17 +18,17 @@ OTHER_CATALOGUE: Final = (
 
 
 def rotation_before_cut(workspace: Workspace, progress: SecretProgress) -> Rotation | None:
-    """The last rotation before the incident's cut; before the cut, that of now."""
+    """The last rotation before the incident's cut, or before now."""
     return last_rotation(load_whatever(workspace, progress.path), progress.sequence)
 
 
 def contradiction(workspace: Workspace, progress: SecretProgress) -> str:
-    """How the catalogue differs from the secret's last rotation, so that another credential is ended than leaked."""
+    """How the catalogue differs from the last rotation, so that it ends another credential."""
     return describe_contradiction(workspace, progress.path, rotation_before_cut(workspace, progress))
 
 
 def prove_stores(workspace: Workspace, progress: SecretProgress, result: StepResult) -> None:
-    """Whether every store that the hub knows a copy of the secret in is one of the catalogue's."""
+    """Check that the catalogue has every store with a known copy."""
     path = progress.path
     for name, words in contradicting_stores(workspace, rotation_before_cut(workspace, progress)).items():
         result.check(CheckSubject.ELSEWHERE, name, CheckAnswer.REMAINING, words, OTHER_CATALOGUE)

@@ -1,4 +1,4 @@
-"""Access that was given for a while to what is revoked: it ends with the incident, whatever else of Keyturn runs."""
+"""Ends temporary access to revoked secrets with the incident, without other processes."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,19 +23,19 @@ from keyturn.rotation.state.grant_store import (
 from keyturn.strategies.vault_dynamic import VaultDynamicSettings
 
 AT_ONCE: Final = 16
-"""Grants that are ended side by side."""
+"""Grants that are ended in parallel."""
 
 PATIENCE: Final = timedelta(seconds=5)
-"""How long the hub is waited for that ends accounts behind the end of their token."""
+"""How long to wait for the hub, which ends accounts after their token."""
 LOOK: Final = 0.25
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 
 
 @incident_action
 def end_given_access(workspace: Workspace, incident: Incident) -> None:
-    """End what was given for a while of all that an incident is about, and keep in the incident what became of it.
+    """End the temporary access to an incident's secrets, and record the outcome in it.
 
-    What can't be ended now is tried again where the incident is concluded, and keeps it open then.
+    Failures are retried at the incident's conclusion, and keep it open.
     """
     result = StepResult(workspace, Step.CUT)
     end_given(workspace, incident, result)
@@ -49,7 +49,7 @@ def end_given_access(workspace: Workspace, incident: Incident) -> None:
 
 
 def end_given(workspace: Workspace, incident: Incident, result: StepResult) -> list[AccessGrant]:
-    """End each grant that an incident is about; those that it has ended, now or before. Ended before is success."""
+    """End each grant of an incident, and return them all. Ended before is success."""
     concerned = list(find_given(workspace, incident, result))
 
     def end(grant: AccessGrant) -> None:
@@ -61,21 +61,18 @@ def end_given(workspace: Workspace, incident: Incident, result: StepResult) -> l
 
 
 def end_one(workspace: Workspace, incident: Incident, grant: AccessGrant) -> str:
-    """End one, as every sweep does that comes past; what was done, in words."""
+    """End one grant, as every sweep does, and return the outcome in words."""
     end_grant(workspace, grant, Ending(why_of(incident)))
     return f"what {grant.principal or grant.entity} was given for a while is ended: {grant.path}, {grant.credential}"
 
 
 def why_of(incident: Incident) -> str:
-    """Why such access ends: whoever ends it says the same."""
+    """The reason for the end, the same from every process."""
     return f"an incident is about the secret: {incident.id}"
 
 
 def find_given(workspace: Workspace, incident: Incident, result: StepResult) -> Iterator[AccessGrant]:
-    """The grants that an incident is about: those that are open, and those that were ended for it.
-
-    What can't be looked at is left to be done: it may be one of them.
-    """
+    """Yield an incident's open grants, and those that ended for it; unreadable ones stay to do."""
     grants: list[AccessGrant] = []
     with result.at(""):
         grants, malformed = list_grants(workspace)
@@ -90,7 +87,7 @@ def find_given(workspace: Workspace, incident: Incident, result: StepResult) -> 
 
 
 def roles_of(workspace: Workspace, incident: Incident) -> Iterator[str]:
-    """The roles of the hub's engines whose credentials an incident ends, by the paths that these are made at."""
+    """The paths of the hub's roles whose credentials an incident ends."""
     for path in incident.paths:
         secret = workspace.catalogue.secrets.get(path)
         if secret and isinstance(secret.rotation, VaultDynamicSettings):
@@ -101,7 +98,7 @@ def roles_of(workspace: Workspace, incident: Incident) -> Iterator[str]:
 
 
 def prove_given(workspace: Workspace, incident: Incident, concerned: list[AccessGrant], result: StepResult) -> None:
-    """Look once more: each of these has ended in the hub, its token is gone, and no account waits for its end."""
+    """Check that each grant, its token and its account have ended."""
 
     def look(grant: AccessGrant) -> None:
         with result.checking(CheckSubject.ACCESS, grant.request):
@@ -125,7 +122,7 @@ def prove_given(workspace: Workspace, incident: Incident, concerned: list[Access
 
 
 def fault_of(workspace: Workspace, grant: AccessGrant) -> str:
-    """What is left of a grant; empty where nothing is."""
+    """What is left of a grant, else empty."""
     stored = read_grant(workspace, grant.place)
     if stored is not None and stored.grant.stage != GrantStage.ENDED:
         return f"what was given for a while has not ended: it is {stored.grant.stage}"
@@ -137,7 +134,7 @@ def fault_of(workspace: Workspace, grant: AccessGrant) -> str:
 
 
 def wait_for_end(workspace: Workspace, credential: str) -> list[str]:
-    """The leases of a role whose time is up and whose accounts the hub has not ended, a moment later at the latest."""
+    """The expired leases of a role with accounts that exist after a short wait."""
     for left in reversed(range(int(PATIENCE.total_seconds() / LOOK))):
         unfinished = workspace.hub.grants().unfinished(credential)
         if not unfinished or not left:

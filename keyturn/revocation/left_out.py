@@ -1,4 +1,4 @@
-"""What a broken catalogue hides from a revocation: secrets that were meant, and places that may hold a secret."""
+"""What a broken catalogue hides from a revocation: selected secrets, and a secret's places."""
 
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -13,13 +13,13 @@ from keyturn.revocation.step_result import StepResult
 from keyturn.rotation.state.context import Workspace
 
 ANY_SECRET: Final = "any secret of "
-"""How a file that may declare secrets is named among the secrets that did not load."""
+"""Prefix of files that may declare secrets, among unloaded ones."""
 SHOWN: Final = 50
-"""Lines about the catalogue that an incident keeps."""
+"""Lines about the catalogue that an incident stores."""
 
 
 def unseen_secrets(catalogue: Catalogue) -> dict[str, str]:
-    """Secrets whose entries did not load, and files that may declare secrets, with the reason."""
+    """Unloaded secrets, and files that may declare some, with the reason."""
     reasons: dict[str, str] = {}
     for problem in catalogue.left_out:
         if name := _hidden(problem, catalogue):
@@ -28,7 +28,7 @@ def unseen_secrets(catalogue: Catalogue) -> dict[str, str]:
 
 
 def _hidden(problem: Problem, catalogue: Catalogue) -> str:
-    """The secret, or the file, that is not loaded because of this problem; empty where all secrets are."""
+    """The secret or file that this problem hides, else empty."""
     if len(problem.path) < 2:
         return f"{ANY_SECRET}{Path(problem.file).name}"
     section, name = problem.path[0], str(problem.path[1])
@@ -36,7 +36,7 @@ def _hidden(problem: Problem, catalogue: Catalogue) -> str:
 
 
 def missed_by(catalogue: Catalogue, patterns: Collection[str]) -> tuple[str, ...]:
-    """What a selector of these paths and patterns may mean among the secrets that did not load; without any, all."""
+    """The unloaded secrets that these paths and patterns may match; without any, all."""
     hidden = unseen_secrets(catalogue)
     if not patterns:
         return tuple(sorted(hidden))
@@ -47,14 +47,14 @@ def missed_by(catalogue: Catalogue, patterns: Collection[str]) -> tuple[str, ...
 
 
 def list_left_out(catalogue: Catalogue) -> tuple[str, ...]:
-    """The lines about the catalogue that the incident keeps."""
+    """The lines about the catalogue that the incident stores."""
     lines = tuple(map(str, catalogue.left_out[:SHOWN]))
     more = len(catalogue.left_out) - len(lines)
     return (*lines, f"and {more:,} more") if more else lines
 
 
 def prove_complete(workspace: Workspace, path: str, result: StepResult) -> None:
-    """Whether the catalogue loaded completely, as far as that may hold the secret."""
+    """Check that the catalogue loaded completely, as far as it may hold the secret."""
     for problem in workspace.catalogue.left_out_of(path):
         words = f"the catalogue did not load completely: {problem}".rstrip(".")
         place = f"{Path(problem.file).name}:{problem.line} {problem.where}".rstrip()
@@ -63,7 +63,7 @@ def prove_complete(workspace: Workspace, path: str, result: StepResult) -> None:
 
 
 def add_missed(workspace: Workspace, incident: Incident, result: StepResult) -> None:
-    """Keep the incident open for each secret that was meant and did not load, until another incident is about it."""
+    """Keep the incident open for each selected secret that did not load, unless a later one has it."""
     for name in _not_revoked(workspace, incident):
         hint = f"Correct the catalogue, then revoke it by itself: `keyturn revoke {name}`"
         if " " in name:

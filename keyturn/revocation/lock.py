@@ -1,4 +1,4 @@
-"""A secret's record in the hands of a revocation: it is the lock, and tells what every later run has to leave dead."""
+"""The revocation's lock on a secret's record, and its list of what stays dead."""
 
 import uuid
 from collections.abc import Callable
@@ -19,13 +19,13 @@ from keyturn.rotation.state.records import load_record, load_whatever, rewrite, 
 T = TypeVar("T")
 
 CUTS: Final = uuid.UUID("3f0f6c0e-64a5-5d8e-8a0e-0c9d9a6f3b52")
-"""Namespace of the tokens of cuts (RFC 9562, version 5): the same for every run of an incident."""
+"""Namespace of the cuts' tokens (RFC 9562, version 5), the same for every run."""
 
 MOST_RAISES: Final = 5
-"""How often a record's number rises above the target's in one go: once is what a restored hub needs."""
+"""Most increases of a record's number above the target's; a restored hub needs one."""
 
 UNENDED: Final = frozenset({*IN_FORCE, Stage.CUTTING})
-"""The stages in which a rotation may name a credential that waits for its end."""
+"""The stages in which a rotation may name a credential to end."""
 
 
 def cut_token(incident: str, path: str) -> str:
@@ -34,36 +34,35 @@ def cut_token(incident: str, path: str) -> str:
 
 
 def is_cut(rotation: Rotation) -> bool:
-    """Whether it is no rotation, but a revocation's cut: those of rotations are random (version 4)."""
+    """Whether it is a revocation's cut; the tokens of rotations are random (version 4)."""
     return uuid.UUID(rotation.token).version == CUTS.version
 
 
 def closed_cut(record: Record, token: str) -> Rotation | None:
-    """The cut of this token, where it is closed."""
+    """The closed cut with this token, or None."""
     return next((past for past in reversed(record.history) if past.token == token), None)
 
 
 def seize_record(workspace: Workspace, incident: Incident, progress: SecretProgress) -> Record:
-    """Take the secret's record, whoever holds it: from here on every other run is refused. Taken before is success.
+    """Take the secret's record from any holder, and refuse every other run. Taken before is success.
 
-    One that can't be read is written over, and values that are lost are left out: a revocation is refused by no
-    bookkeeping.
+    An unreadable record is overwritten, and lost values are left out.
     """
     path, token = progress.path, cut_token(incident.id, progress.path)
 
     def seized(record: Record) -> Record | None:
         mine = record.rotation is not None and record.rotation.token == token
-        # What has been cut is never taken again: by now a new credential may be in force.
+        # A secret is cut only once: by now a new credential may be in force.
         if progress.cut_at or mine or closed_cut(record, token):
             return None
-        # Read anew after each write of another run: its last word is part of what is ended.
+        # Read again after each write of another run, because its last state must be ended too.
         return record.seized(cut_rotation(workspace, incident, path, record), incident.id)
 
     return update_record(workspace, path, seized, lambda *where: without_lost(load_whatever(*where)))
 
 
 def cut_rotation(workspace: Workspace, incident: Incident, path: str, record: Record) -> Rotation:
-    """What stands in the record while credentials are ended; its number is above every earlier rotation's."""
+    """The record's entry while credentials are ended, numbered above every earlier rotation."""
     interrupted = at_same_target(workspace, path, record.rotation)
     return Rotation(
         token=cut_token(incident.id, path),
@@ -82,29 +81,29 @@ def cut_rotation(workspace: Workspace, incident: Incident, path: str, record: Re
 
 
 def at_same_target(workspace: Workspace, path: str, rotation: Rotation | None) -> Rotation | None:
-    """The rotation, where the catalogue still leads to the target that it worked at."""
+    """The rotation, if the catalogue still names its target, else None."""
     return rotation if rotation and not describe_move(workspace, path, rotation) else None
 
 
 def newest_version(workspace: Workspace, path: str) -> int:
-    """The number of the hub's newest version, 0 where there is none."""
+    """The number of the hub's newest version, 0 without one."""
     info = workspace.hub.describe(path)
     return info.version if info else 0
 
 
 @dataclass
 class HeldRecord:
-    """A secret's record in the hands of a revocation; its number rises above what the target knows."""
+    """A secret's record that a revocation holds, with a number that can rise."""
 
     workspace: Workspace
     path: str
     record: Record
 
     def above(self, credential: SecretFields, end: Callable[[int], T]) -> T:
-        """What ``end`` answers, given a number that the target does not refuse.
+        """Return the result of ``end`` with a number that the target accepts.
 
-        It refuses one after the hub was restored, or the record lost. Raises Superseded where another run has gone on
-        from the record: then a replacement may be in force.
+        After a restore or a lost record, the target refuses the record's number. Raises Superseded where another run
+        continued from the record: a replacement may be in force.
         """
         for raised in range(MOST_RAISES + 1):
             number = self.record.rotation.sequence if self.record.rotation else 0
@@ -129,7 +128,7 @@ class HeldRecord:
 
 
 def interrupted_rotation(record: Record, path: str) -> Rotation | None:
-    """The rotation that stood in the record when it was taken; where that was a cut, what it had taken itself."""
+    """The interrupted rotation, also through interrupted cuts; else None."""
     taker = record.rotation
     for past in reversed(record.history):
         if (
@@ -145,26 +144,26 @@ def interrupted_rotation(record: Record, path: str) -> Rotation | None:
 
 
 def insist_unchanged(workspace: Workspace, path: str, record: Record) -> None:
-    """Read the record again, before anything is ended: what a later run puts in force must not be. Raises Locked."""
+    """Check that the record is unchanged, to spare a later run's value. Raises Locked."""
     if load_record(workspace, path).version != record.version:
         hint = "Nothing to do: it goes on by itself"
         raise Locked("end", path, "another run has ended its credentials meanwhile", hint)
 
 
 def rewrite_current(workspace: Workspace, path: str) -> None:
-    """Write CURRENT again unchanged: whoever was about to write over what is there now is refused."""
+    """Write CURRENT again unchanged, to refuse a pending write over it."""
     change_entry(current_entry(workspace, path), lambda current: current, workspace.pause)
 
 
 def release_record(
     workspace: Workspace, path: str, record: Record, last: int, rest: SecretFields | None = None
 ) -> None:
-    """Let the record say that all is ended, up to the hub's version ``last``. Released before is success.
+    """Record that all is ended, up to the hub's version ``last``. Released before is success.
 
-    ``rest`` is what the next candidate is laid over, where the newest version can't be read.
+    The next candidate is merged into ``rest`` where the newest version can't be read.
     """
     if record.rotation is None:
         return
     over = record.rotation.to(Stage.CUT, closed_at=workspace.clock(), base_version=last)
-    with suppress(Conflict):  # another run of the same incident was faster, or another incident has taken it
+    with suppress(Conflict):  # another run of this incident was faster, or another incident has taken it
         rewrite(workspace, path, replace(record.having(over), rest=record.rest or rest))

@@ -1,4 +1,4 @@
-"""The fields that stay whatever becomes of the credential, and whether one of them holds what has leaked."""
+"""The fields outside the credential, and whether one holds a leaked value."""
 
 from collections.abc import Sequence
 
@@ -15,9 +15,9 @@ from keyturn.strategies.manual import ManualSettings
 
 
 def fields_beside(workspace: Workspace, path: str, versions: Sequence[HubSecret]) -> SecretFields | None:
-    """The fields of the newest of ``versions``, which comes first, that are no part of the credential; None for none.
+    """The newest version's fields outside the credential; ``versions`` are newest first.
 
-    Nothing is kept of what a person replaces, since no strategy says which of its fields are secret.
+    None for manual secrets: no strategy knows their secret fields.
     """
     if not versions or isinstance(workspace.secret(path).rotation, ManualSettings):
         return None
@@ -26,13 +26,13 @@ def fields_beside(workspace: Workspace, path: str, versions: Sequence[HubSecret]
 
 
 def secret_digests(workspace: Workspace, secret: HubSecret) -> dict[str, str]:
-    """The fingerprint of each field that may let somebody in."""
+    """The fingerprint of each field that may grant access."""
     fields = secret_fields(workspace, secret)
     return {name: workspace.fingerprint_of(secret.path, secret.fields[name]) for name in fields}
 
 
 def leaked_fields(workspace: Workspace, progress: SecretProgress, fields: SecretFields) -> tuple[str, ...]:
-    """The fields that hold what one field of a leaked version held, whichever."""
+    """The fields that hold the value of any leaked field."""
     leaks = {digest for leaked in progress.old for digest in leaked.fields.values()}
     made = ((name, workspace.fingerprint_of(progress.path, text)) for name, text in fields.items())
     return tuple(name for name, digest in made if is_noted(leaks, digest))
@@ -50,7 +50,7 @@ def kept_names(workspace: Workspace, path: str, fields: SecretFields) -> tuple[s
 def prove_kept_fields(
     workspace: Workspace, mode: Mode, progress: SecretProgress, current: HubSecret | None, result: StepResult
 ) -> None:
-    """Whether a field that the rotation keeps holds what has leaked, in whichever field that was."""
+    """Check whether a kept field holds what any field leaked."""
     with result.checking(CheckSubject.KEPT_FIELDS, ""):
         if not any(leaked.fields for leaked in progress.old):
             return result.check(CheckSubject.KEPT_FIELDS, "", *unknown_answer(workspace, progress.path, current))
@@ -68,7 +68,7 @@ def prove_kept_fields(
 
 
 def report_kept(progress: SecretProgress, name: str, result: StepResult, *, served: bool) -> None:
-    """One field that holds what has leaked."""
+    """Report one field that holds a leaked value."""
     if not served:
         words = "Keyturn keeps it for the next rotation, with the value that leaked"
         return result.check(CheckSubject.KEPT_FIELDS, name, CheckAnswer.IRREVOCABLE, words)
@@ -81,7 +81,7 @@ def report_kept(progress: SecretProgress, name: str, result: StepResult, *, serv
 
 
 def unknown_answer(workspace: Workspace, path: str, current: HubSecret | None) -> tuple[CheckAnswer, str]:
-    """The answer where no leaked version could be compared field by field."""
+    """The answer if no leaked version could be compared by field."""
     names = kept_names(workspace, path, current.fields) if current else ()
     secret = [name for name in (secret_fields(workspace, current) if current else ()) if name in names]
     if not secret:

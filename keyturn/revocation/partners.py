@@ -1,4 +1,4 @@
-"""Telling every organisation that has a copy of a secret that the value before has been ended."""
+"""Notifies organisations with a copy that its previous value has ended."""
 
 from typing import Final
 
@@ -11,11 +11,11 @@ from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.journal import record_action
 
 ORGANISATION: Final = "organisation "
-"""How the place of such an event begins."""
+"""Prefix of the place of such an event."""
 
 
 def tell_partners(workspace: Workspace, incident: Incident, progress: SecretProgress, result: StepResult) -> None:
-    """Tell each of them once; one that has no channel here is named, for a person to tell."""
+    """Notify each partner once; one without a channel is left to a person."""
     events = events_since_replacement(progress.events)
     heard = {event.place for event in events if event.step is Step.NOTIFY and event.result is not Result.FAILED}
     for partner, places in partners_with(workspace.catalogue, progress.path).items():
@@ -32,7 +32,7 @@ def tell_partner(
     places: list[DeclaredPlace],
     result: StepResult,
 ) -> None:
-    """Tell one, and write that down. Raises what keeps its channel from taking it."""
+    """Notify one partner, and record it. Raises the channel's error."""
     name, copies = f"{ORGANISATION}{partner}", ", ".join(map(copy_name, places))
     channel = workspace.partner_channel(partner) if workspace.partner_channel else None
     with record_action(workspace, "tell organisation", progress.path, place=partner, note=incident.id):
@@ -46,5 +46,5 @@ def tell_partner(
 
 
 def copy_name(place: DeclaredPlace) -> str:
-    """What a copy is called there; of copies for each field, the pattern."""
+    """A copy's name there; the pattern for copies of each field."""
     return place.name if isinstance(place, Destination) else place.place.name

@@ -1,4 +1,4 @@
-"""What a revocation would do, and whom it would cut off, before anything happens."""
+"""What a revocation would do, and whom it would cut off."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ AT_ONCE: Final = 16
 
 @dataclass(frozen=True)
 class SecretPreview:
-    """One secret. ``names`` are the accounts, keys and leases that end, ``uses`` what is known of their use."""
+    """One secret, with the ``names`` of accounts, keys and leases that end."""
 
     path: str
     strategy: str
@@ -46,22 +46,22 @@ class SecretPreview:
     uses: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     checks: tuple[Check, ...] = ()
-    """What is checked of it before the incident is proven."""
+    """The checks before the incident is proven."""
 
 
 @dataclass(frozen=True)
 class Preview:
-    """All that was chosen."""
+    """The whole selection."""
 
     mode: Mode
     secrets: tuple[SecretPreview, ...]
     leases: tuple[str, ...] = ()
     checks: tuple[Check, ...] = ()
-    """What is checked of the incident as a whole."""
+    """The checks of the incident as a whole."""
 
 
 def preview_revocation(workspace: Workspace, selection: Selection, mode: Mode) -> Preview:
-    """What would be ended, and who would notice. Nothing is changed; what can't be told is a warning.
+    """What would end, and who would notice; nothing is changed, and unknown parts are warnings.
 
     Raises TransientError where the hub can't be asked.
     """
@@ -70,7 +70,7 @@ def preview_revocation(workspace: Workspace, selection: Selection, mode: Mode) -
 
 
 def planned_checks(workspace: Workspace, selection: Selection) -> Iterator[Check]:
-    """What the proof checks of the incident as a whole."""
+    """The checks of the incident as a whole."""
     yield from (not_checked(CheckSubject.ACCESS, place) for place in (*selection.leases, ""))
     yield not_checked(CheckSubject.LEDGER)
     stores = sorted(workspace.catalogue.stores) if selection.paths else ()
@@ -78,7 +78,7 @@ def planned_checks(workspace: Workspace, selection: Selection) -> Iterator[Check
 
 
 def planned_secret_checks(workspace: Workspace, path: str, copies: Sequence[str]) -> Iterator[Check]:
-    """What the proof checks of one secret."""
+    """The checks of one secret."""
     yield not_checked(CheckSubject.TARGET, target_name(workspace, path))
     yield not_checked(CheckSubject.HUB)
     yield not_checked(CheckSubject.KEPT_FIELDS)
@@ -87,12 +87,12 @@ def planned_secret_checks(workspace: Workspace, path: str, copies: Sequence[str]
 
 
 def not_checked(subject: CheckSubject, place: str = "") -> Check:
-    """A check whose answer is not known yet."""
+    """A check without an answer yet."""
     return Check(subject, place, CheckAnswer.NOT_CHECKED)
 
 
 def preview_or_warning(workspace: Workspace, path: str, mode: Mode) -> SecretPreview:
-    """One secret's part of it; where its state can't be read, what the catalogue says, so that it hides no other."""
+    """One secret; if its state can't be read, the catalogue's facts and a warning."""
     try:
         return preview_secret(workspace, path, mode)
     except TransientError:
@@ -106,7 +106,7 @@ def preview_or_warning(workspace: Workspace, path: str, mode: Mode) -> SecretPre
 
 
 def preview_secret(workspace: Workspace, path: str, mode: Mode) -> SecretPreview:
-    """One secret's part of it."""
+    """One secret."""
     secret, record = workspace.secret(path), load_record(workspace, path)
     versions = list(readable_versions(workspace, path))
     fields = {name for version in versions for name in version.fields}
@@ -133,7 +133,7 @@ def preview_secret(workspace: Workspace, path: str, mode: Mode) -> SecretPreview
 
 
 def credential_names(workspace: Workspace, version: HubSecret) -> Iterator[str]:
-    """The account or key that a version is, as its target names it."""
+    """The account or key of a version, by its target's name."""
     ends = workspace.open_strategy(version.path).credential_id(version.fields)
     shown = names_of(workspace.catalogue, workspace.hub, version.path)
     if ends:
@@ -143,7 +143,7 @@ def credential_names(workspace: Workspace, version: HubSecret) -> Iterator[str]:
 
 
 def describe_uses(workspace: Workspace, version: HubSecret) -> list[str]:
-    """What shows that a version is in use now."""
+    """Signs that a version is in use now."""
     strategy = workspace.open_strategy(version.path)
     try:
         return list(strategy.in_use(strategy.credential_id(version.fields), workspace.clock()))
@@ -177,7 +177,7 @@ def preview_warnings(
 
 
 def field_warnings(workspace: Workspace, path: str, mode: Mode, versions: list[HubSecret]) -> Iterator[str]:
-    """Which fields a replacement keeps though they leaked with it, and which it would have to add."""
+    """The leaked fields that a replacement keeps, and those it must add."""
     if not versions or mode is not Mode.REPLACE:
         return
     newest = versions[0]

@@ -1,6 +1,6 @@
-"""The definition of proof: what a revocation checks, what each answer means, and when its incident is proven.
+"""The definition of proof: checks, answers, and when an incident is proven.
 
-Preview, output, incident and report all ask :func:`decide`. The table in docs/revocation.md lists the same.
+Preview, output, incident and report use :func:`decide`; docs/revocation.md has the same table.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,7 @@ from typing import Final
 
 
 class CheckSubject(StrEnum):
-    """What is checked."""
+    """The subject of a check."""
 
     TARGET = "target"
     """The target refuses the leaked credential."""
@@ -21,30 +21,30 @@ class CheckSubject(StrEnum):
     KEPT_FIELDS = "kept fields"
     """The fields that the rotation keeps hold no leaked value."""
     ELSEWHERE = "elsewhere"
-    """Stores, destinations and targets that the hub knows, and this catalogue lacks or contradicts."""
+    """Stores, destinations and targets that the hub knows, and this catalogue contradicts."""
     ACCESS = "access"
-    """Leases, and access that was given for a while."""
+    """Leases and temporary access."""
     LEDGER = "ledger"
     """Every entry of the incident is in the ledger."""
     LEFT_OUT = "left out"
-    """Parts of the catalogue that could not be loaded."""
+    """Parts of the catalogue that did not load."""
 
 
 class CheckAnswer(StrEnum):
-    """What a check found."""
+    """The answer of a check."""
 
     CLEAR = "clear"
     NONE = "nothing to check"
     REFUSED = "refused"
-    """It can't be removed there, and the target refuses it."""
+    """It can't be removed, and the target refuses it."""
     IRREVOCABLE = "can't be revoked"
-    """It can't be removed or ended there, and no target is seen to refuse it."""
+    """It can't be removed or ended, and no target was seen to refuse it."""
     UNRECORDED = "not recorded"
     NOT_CHECKED = "not checked"
     REMAINING = "remaining"
     """The leaked value is still there, or still works."""
     UNKNOWN = "unknown"
-    """Nothing could look."""
+    """The check was not possible."""
 
 
 PROVES: Final = frozenset({CheckAnswer.CLEAR, CheckAnswer.NONE, CheckAnswer.REFUSED})
@@ -53,7 +53,7 @@ KEEPS_OPEN: Final = frozenset({CheckAnswer.REMAINING, CheckAnswer.UNKNOWN})
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was checked. ``place`` is a target, a store, ``store:name``, a field; empty for the hub."""
+    """One check; ``place`` is a target, a store, ``store:name``, a field, or empty for the hub."""
 
     subject: CheckSubject
     place: str
@@ -63,32 +63,32 @@ class Check:
 
     @property
     def proves(self) -> bool:
-        """Whether an incident of such checks alone is proven."""
+        """Whether an incident with only such checks is proven."""
         return self.answer in PROVES
 
     @property
     def name(self) -> str:
-        """What is checked, in words."""
+        """The subject and place in words."""
         return f"{self.subject} {self.place}".rstrip()
 
     @property
     def words(self) -> str:
-        """What is checked and its answer, in words."""
+        """The check and its answer in words."""
         return f"{self.name}: {self.answer}{f', {self.said}' if self.said else ''}"
 
 
 class IncidentVerdict(StrEnum):
-    """What follows from all checks of an incident."""
+    """The conclusion from all checks of an incident."""
 
     OPEN = "open"
     PROVEN = "closed, and proven"
     CLOSED = "closed, and not proven"
-    """Keyturn can do nothing more, and something remains that is no proof."""
+    """Keyturn can do nothing more, and something is not proven."""
     GIVEN_UP = "given up, and not proven"
 
 
 def decide(checks: Iterable[Check], *, unfinished: bool, given_up: bool = False) -> IncidentVerdict:
-    """The verdict on an incident; ``unfinished`` while a step is left to be done."""
+    """The verdict on an incident; ``unfinished`` while a step is left to do."""
     answers = [check.answer for check in checks]
     if given_up:
         return IncidentVerdict.GIVEN_UP
@@ -98,13 +98,13 @@ def decide(checks: Iterable[Check], *, unfinished: bool, given_up: bool = False)
 
 
 def with_checks(checks: Iterable[Check], fresh: Sequence[Check]) -> tuple[Check, ...]:
-    """The checks with these instead of earlier ones of the same subject and place."""
+    """The checks, with fresh ones replacing those of the same subject and place."""
     newest = {(check.subject, check.place): check for check in (*checks, *fresh)}
     return tuple(newest.values())
 
 
 def checks_from_data(data: Iterable[dict[str, str]]) -> tuple[Check, ...]:
-    """The checks as an incident's entry stores them."""
+    """The checks from an incident's stored entry."""
     return tuple(
         Check(**{**entry, "subject": CheckSubject(entry["subject"]), "answer": CheckAnswer(entry["answer"])})  # type: ignore[arg-type]
         for entry in data

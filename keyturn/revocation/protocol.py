@@ -1,8 +1,7 @@
-"""An incident seen through, said once: end what leaked, serve who waits for the new value, tell, clear, prove, close.
+"""The protocol of an incident: end what leaked, replace and push, notify, clear, prove, close.
 
-Each ``yield from`` is a step that whoever conducts it carries out (``core.ports.conductor``): as a plain function
-here, as a task in Prefect. How far every secret is, and what a step has left, stands in the hub: whoever comes next
-goes on from there.
+The conductor (``core.ports.conductor``) runs each ``yield from`` as a call or a task in Prefect. Progress is in the
+hub, so any later run continues.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,25 +21,25 @@ Steps = tuple[Step, ...]
 
 ENDING: Final[Steps] = (Step.CUT,)
 SERVING: Final[Steps] = (Step.REPLACE, Step.PUSH)
-"""What those who use a secret wait for."""
+"""What the users of a secret wait for."""
 TELLING: Final[Steps] = (Step.NOTIFY,)
-"""What waits for those who use it, as long as they take to answer."""
+"""Waits for consumers, as long as they take to answer."""
 CLEARING: Final[Steps] = (Step.HUB, Step.FORGET)
 PROVING: Final[Steps] = (Step.PROVE,)
 
 BESIDE: Final[Sequence[Steps]] = (TELLING, CLEARING)
-"""Neither waits for the other. The proof waits for both: what it wants done anew, nobody may be at work on."""
+"""Neither waits for the other; the proof waits for both, as it may repeat their steps."""
 PHASES: Final[Sequence[Sequence[Steps]]] = ((SERVING,), BESIDE, (PROVING,))
-"""Once all has ended, each for all secrets before the next one for any."""
+"""The phases after the cuts; each covers all secrets before the next."""
 AT_ONCE: Final[Mapping[Steps, int]] = {ENDING: 16, SERVING: 8, TELLING: 16, CLEARING: 8, PROVING: 8}
-"""So many secrets at once in each phase."""
+"""Secrets in parallel in each phase."""
 
 FEW: Final = 8
-"""Secrets of which each step is asked for by itself, so that it is shown; of more, each phase is."""
+"""Up to this many secrets, each step is shown by itself; above it, each phase."""
 
 
 def wait(workspace: Workspace, seconds: float) -> None:
-    """Let what may pass by itself pass."""
+    """Wait for temporary failures to pass."""
     workspace.sleep(seconds)
 
 
@@ -54,10 +53,10 @@ PAUSE: Final = Verb("pause", wait)
 def see_through(
     incident: str, pauses: Sequence[float], before: IncidentStatus | None = None
 ) -> Conductor[IncidentStatus]:
-    """Go on with an incident until nothing is left; after each of these pauses again, where that may help.
+    """Continue an incident until nothing is left, again after each pause where that may help.
 
-    Of one that stood so ``before``, what was done then is passed over. One that is closed is left alone. Raises
-    NotFound, and TransientError where the hub can't be asked to the end.
+    Skips what was done ``before``, and closed incidents. Raises NotFound, and TransientError where the hub can't be
+    asked to the end.
     """
     for pause in pauses:
         with suppress(TransientError):
@@ -69,7 +68,7 @@ def see_through(
 
 
 def try_once(incident: str, before: IncidentStatus | None) -> Conductor[IncidentStatus]:
-    """Everything that is left of it, once: how it stands then. One that fails stops no other."""
+    """Do all that is left once, and return the status; a failure stops no other step."""
     status = before or (yield from LOOK(incident))
     if not status.open:
         return status
@@ -85,9 +84,9 @@ def try_once(incident: str, before: IncidentStatus | None) -> Conductor[Incident
 
 
 def take_ending(incident: Incident, left: Mapping[str, Steps] | None = None) -> Conductor[None]:
-    """End what leaked and, beside it, what was given for a while: a target that hangs holds neither up for the other.
+    """End what leaked and, in parallel, temporary access, so that neither delays the other.
 
-    What could not be ended is kept in the hub, and stops nothing.
+    Failures are stored in the hub, and stop nothing.
     """
     yield from take_side_by_side((take_phase(incident, ENDING, left), END_ACCESS(incident)))
 
@@ -95,14 +94,14 @@ def take_ending(incident: Incident, left: Mapping[str, Steps] | None = None) -> 
 def take_phases(
     incident: Incident, phases: Sequence[Steps], left: Mapping[str, Steps] | None = None
 ) -> Conductor[None]:
-    """These phases, beside each other where they are several: one whose steps hang holds no other up."""
+    """Run these phases in parallel: hanging steps delay no other phase."""
     for result in (yield from take_side_by_side(take_phase(incident, phase, left) for phase in phases)):
         if isinstance(result, KeyturnError):
             raise result
 
 
 def take_phase(incident: Incident, phase: Steps, left: Mapping[str, Steps] | None = None) -> Conductor[None]:
-    """The steps of one phase, of all secrets side by side: those that are ``left`` of each, or all of its mode."""
+    """Run one phase for all secrets in parallel, or the steps ``left`` of each."""
     wanted = {path: left[path] if left else STEPS[incident.mode] for path in incident.paths}
     chosen = {path: tuple(step for step in phase if step in steps) for path, steps in wanted.items()}
     protocols = (take_steps(incident, path, steps) for path, steps in chosen.items() if steps)
@@ -110,14 +109,14 @@ def take_phase(incident: Incident, phase: Steps, left: Mapping[str, Steps] | Non
 
 
 def take_steps(incident: Incident, path: str, steps: Steps) -> Conductor[None]:
-    """These steps of one secret, in order. What one could not do is kept in the hub, and stops none after it."""
+    """Run these steps of one secret, in order; failures are stored, and stop nothing."""
     for asked_for in [(step,) for step in steps] if len(incident.paths) <= FEW else [steps]:
         with suppress(KeyturnError):
             yield from ADVANCE(path, incident, asked_for)
 
 
 def worth_another_try(status: IncidentStatus) -> bool:
-    """Whether something is left that may pass by itself."""
+    """Whether a retry may fix something that is left."""
     mode = status.incident.mode
     stuck = [(secret, missing) for secret in status.secrets if (missing := steps_missing(mode, secret))]
     passing = bool(status.incident.left) or not stuck or any(may_mend(secret, missing) for secret, missing in stuck)

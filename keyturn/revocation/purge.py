@@ -1,4 +1,4 @@
-"""Removing the old value wherever it is still kept, once a new one is there."""
+"""Removing the old value wherever it is still stored, once a new one exists."""
 
 from dataclasses import replace
 from typing import Any
@@ -33,11 +33,10 @@ from keyturn.rotation.state.records import load_record, rewrite
 
 
 def clear_hub(workspace: Workspace, incident: Incident, progress: SecretProgress, result: StepResult) -> None:
-    """Destroy every version that has leaked, each once the target is seen to refuse it.
+    """Destroy every leaked version, unless the target accepts it or fails to answer.
 
-    What the target still takes is ended once more, and kept while that fails: only its holder can try it again. What
-    came after the cut is kept too, and what somebody has put in force by hand between the cut and the replacement
-    until consumers were told of that.
+    A version it still accepts is ended again, and kept while that fails: only its holder can retry. Clean versions
+    after the cut are kept, and those put in force by hand before the replacement until consumers were notified.
     """
     if Step.CUT not in progress.done:
         return result.add_left("", "the old value is kept until its sessions are ended")
@@ -71,7 +70,7 @@ def clear_hub(workspace: Workspace, incident: Incident, progress: SecretProgress
 
 
 def seen_since_cut(workspace: Workspace, progress: SecretProgress, sight: Sight) -> dict[str, Any]:
-    """What is known more of versions that nobody could look at when all was cut, and that can be read by now."""
+    """New facts about versions that were unreadable at the cut."""
     hidden = {unseen.version for unseen in progress.unseen}
     read = {version.version: version for version in sight.versions if version.version in hidden}
     if not read:
@@ -84,7 +83,7 @@ def seen_since_cut(workspace: Workspace, progress: SecretProgress, sight: Sight)
 
 
 def waits_in_grace(workspace: Workspace, path: str, version: int) -> bool:
-    """Whether a version is the one before CURRENT, whose credential waits for its end."""
+    """Whether a version's credential is in its grace period."""
     retiring = load_record(workspace, path).retiring
     return retiring is not None and retiring.base_version == version
 
@@ -92,7 +91,7 @@ def waits_in_grace(workspace: Workspace, path: str, version: int) -> bool:
 def destroyable_unseen(
     workspace: Workspace, progress: SecretProgress, sight: Sight, bound: int, result: StepResult
 ) -> list[int]:
-    """Old versions that can't be looked at: destroyed where all was ended by its place, else kept, and told."""
+    """The unreadable old versions to destroy; without an end by place, they are kept and reported."""
     hidden = [version for version in sight.unseen if version.version <= bound and not version.destroyed]
     if not progress.placeless:
         return [version.version for version in hidden]
@@ -106,7 +105,7 @@ def destroyable_unseen(
 def still_accepted(
     workspace: Workspace, progress: SecretProgress, version: HubSecret, result: StepResult
 ) -> bool | None:
-    """Whether the target still takes a version, which is told, or may take it; None where nobody can tell."""
+    """Whether the target still accepts a version, which is reported; None where unknown."""
     strategy = workspace.open_strategy(version.path)
     try:
         taken = strategy.accepts(version.fields)
@@ -125,7 +124,7 @@ def still_accepted(
 
 
 def is_in_use(workspace: Workspace, progress: SecretProgress, version: HubSecret) -> bool:
-    """Whether a version that somebody has written since the cut serves consumers whom nobody has tried to tell yet."""
+    """Whether a version since the cut serves consumers that no run has tried to notify."""
     if version.version <= last_leaked(progress) or holds_leaked(workspace, progress, version):
         return False
     tried = Step.NOTIFY in progress.done or any(words.startswith(f"{Step.NOTIFY}: ") for words in progress.left)
@@ -133,9 +132,9 @@ def is_in_use(workspace: Workspace, progress: SecretProgress, version: HubSecret
 
 
 def keep_rest(workspace: Workspace, path: str) -> bool:
-    """Keep, where Keyturn alone can read it, what is no part of the credential: an address, a port.
+    """Store fields outside the credential, such as a port, where only Keyturn can read them.
 
-    False while a rotation, by a person's wish, is at work on what is to be destroyed.
+    False while a rotation uses the version to destroy.
     """
     current, record = workspace.hub.read(path), load_record(workspace, path)
     rest = fields_beside(workspace, path, [current]) if current else None
@@ -147,7 +146,7 @@ def keep_rest(workspace: Workspace, path: str) -> bool:
 
 
 def clear_stores(workspace: Workspace, incident: Incident, progress: SecretProgress, result: StepResult) -> None:
-    """Remove old versions in every store; without a replacement, the copies too. What can't be removed is told."""
+    """Remove old versions, and without a replacement the copies; report what can't be removed."""
     places = incident_places(workspace, progress)
     current = workspace.hub.read(progress.path) if incident.mode is Mode.REPLACE else None
     current = current and with_previous(workspace, current, places)
@@ -168,7 +167,7 @@ def clear_place(
     fresh: str,
     result: StepResult,
 ) -> None:
-    """Clear one copy; one that is to get the new value has to have it first, since the old one is old only then."""
+    """Clear one copy, once it has its new value."""
     store = workspace.open_copy(progress.path, place)
     copy = store.describe(place.name)
     if copy is None and incident.mode is Mode.REPLACE and not place.merge:
@@ -197,7 +196,10 @@ def remove_copy(
     place: Destination,
     copy: RemoteSecret | None,
 ) -> tuple[str, ...]:
-    """What stays of one copy, in words. Where nothing is served, what was may be restored."""
+    """Remove one copy's old versions, or all of it, and return what remains, in words.
+
+    An empty copy is removed, since its value could be restored.
+    """
     if incident.mode is Mode.REPLACE:
         return store.purge_old_versions(place.name)
     if copy is None or leaked_digest_served(workspace, progress, store, place, copy) or not serves_any(store, place):
@@ -206,7 +208,7 @@ def remove_copy(
 
 
 def describe_served(progress: SecretProgress, place: Destination, digest: str) -> str:
-    """What a copy serves, in words: the old value, or what could not be compared with it."""
+    """Text about a copy's value: the old one, or one that could not be compared."""
     if digest == UNKNOWN:
         return "it may serve the old value: the store gives none back, and somebody else has written there"
     if is_noted(leaked_digests(progress, place), digest) or not progress.unseen:
@@ -215,7 +217,7 @@ def describe_served(progress: SecretProgress, place: Destination, digest: str) -
 
 
 def serves_any(store: Store, place: Destination) -> bool:
-    """Whether a copy serves anything; one that can't be read is taken to."""
+    """Whether a copy serves anything; True if it can't be read."""
     try:
         return Unsupported.READ in store.unsupported or bool(store.read(place.name))
     except NotFound:

@@ -1,4 +1,4 @@
-"""A new credential in the place of the one that was ended: made, carried to every copy, and told to every consumer."""
+"""Replacing the ended credential: a new value, every copy, and notices to consumers."""
 
 from collections.abc import Collection
 from dataclasses import replace
@@ -28,7 +28,7 @@ from keyturn.strategies.manual import ManualSettings
 
 
 def replace_leaked(workspace: Workspace, incident: Incident, progress: SecretProgress, result: StepResult) -> None:
-    """Put a new credential in force, with no grace for the one before. In force already is success."""
+    """Put a new credential in force, without a grace period. In force already is success."""
     path = progress.path
     if isinstance(workspace.secret(path).rotation, ManualSettings):
         return await_a_person(workspace, progress, result)
@@ -57,10 +57,7 @@ def replace_leaked(workspace: Workspace, incident: Incident, progress: SecretPro
 
 
 def declared_wrongly(workspace: Workspace, incident: Incident, progress: SecretProgress) -> str:
-    """How the fields that a replacement would have differ from those of what leaked; empty where they do not.
-
-    A person who has rotated the secret since has seen it.
-    """
+    """How a replacement's fields would differ from the leaked ones; empty after a replacement."""
     current = workspace.hub.read(progress.path)
     if current is None or replacement_of(load_record(workspace, progress.path), cut_token(incident.id, progress.path)):
         return ""
@@ -69,13 +66,13 @@ def declared_wrongly(workspace: Workspace, incident: Incident, progress: SecretP
 
 
 def nothing_beside(workspace: Workspace, progress: SecretProgress) -> bool:
-    """Whether nobody could look at any version, so that a new one would hold a credential and nothing else."""
+    """Whether a new version would contain only the credential, since none could be read."""
     path = progress.path
     return bool(progress.unseen) and workspace.hub.read(path) is None and load_record(workspace, path).rest is None
 
 
 def left_without_value(workspace: Workspace, incident: Incident, path: str) -> str:
-    """A later incident that wants nothing new in the secret's place until a person rotates it; empty for none."""
+    """The later incident that prevents a replacement, else empty."""
     other = load_record(workspace, path).frozen
     if other in ("", incident.id):
         return ""
@@ -83,13 +80,13 @@ def left_without_value(workspace: Workspace, incident: Incident, path: str) -> s
 
 
 def is_overwritten(workspace: Workspace, progress: SecretProgress) -> bool:
-    """Whether somebody has written a leaked value over what was put in force."""
+    """Whether a leaked value was written over the replacement."""
     current = workspace.hub.read(progress.path)
     return current is not None and holds_leaked(workspace, progress, current)
 
 
 def await_a_person(workspace: Workspace, progress: SecretProgress, result: StepResult) -> None:
-    """A value that a person replaces counts once the hub has a newer version, which is not one that leaked."""
+    """Accept a person's value once the hub has a newer version that did not leak."""
     path, current = progress.path, workspace.hub.read(progress.path)
     if current is None or current.version <= last_leaked(progress):
         hint = f"End it where it is honoured, and write the new value to the hub at {path}"
@@ -104,7 +101,7 @@ def await_a_person(workspace: Workspace, progress: SecretProgress, result: StepR
 
 
 def replacement_of(record: Record, token: str) -> Rotation | None:
-    """The rotation that has put a new credential in force since the cut ``token``; None where none has."""
+    """The rotation that put a credential in force since the cut ``token``, or None."""
     cut = closed_cut(record, token)
     later = (*record.history, *([record.rotation] if record.rotation else []))
     return next(
@@ -121,14 +118,11 @@ def replacement_of(record: Record, token: str) -> Rotation | None:
 
 
 def put_in_force(workspace: Workspace, incident: Incident, progress: SecretProgress) -> Rotation:
-    """What has been put in force since the cut; else candidates until the target takes one, a few at most.
-
-    Raises what stands in the way.
-    """
+    """Return the rotation since the cut, else try a few candidates until the target accepts one."""
     path, reason, refused = progress.path, Reason("Revoked", f"incident {incident.id}"), 0
     making = for_emergency(workspace, path)
     while True:
-        # Asked for before the record: what another run puts in force meanwhile is not replaced once more.
+        # Read before the record, so that a replacement by another run is not replaced again.
         newest = newest_version(workspace, path)
         rotation = replacement_of(load_record(workspace, path), cut_token(incident.id, path))
         if rotation and not is_overwritten(workspace, progress):
@@ -136,30 +130,30 @@ def put_in_force(workspace: Workspace, incident: Incident, progress: SecretProgr
         try:
             return candidate_in_force(making, path, Decision(reason, newest, urgent=True, by_hand=True))
         except CertainRefusal:
-            raise  # every other candidate would be refused alike
+            raise  # any other candidate would be refused too
         except CandidateRejected:
-            refused += 1  # counted here: the record remembers too few rotations to tell when it is enough
+            refused += 1  # counted here: the record keeps too few rotations to count them
             if refused >= CANDIDATES:
                 raise
 
 
 def for_emergency(workspace: Workspace, path: str) -> Workspace:
-    """The same, which makes the secret's candidates by what the catalogue says for emergencies."""
+    """The workspace with the catalogue's emergency settings for new candidates."""
     if workspace.open_replacement is None or not has_emergency_settings(workspace, path):
         return workspace
     return replace(workspace, open_strategy=workspace.open_replacement)
 
 
 def has_emergency_settings(workspace: Workspace, path: str) -> bool:
-    """Whether the catalogue says anything for emergencies."""
+    """Whether the catalogue has emergency settings for the secret."""
     rotation = workspace.secret(path).rotation
     return rotation.for_emergency() is not rotation
 
 
 def close_at_once(workspace: Workspace, incident: Incident, progress: SecretProgress, rotation: Rotation) -> None:
-    """Close the rotation without a grace where what was before it has ended already. Closed before is success.
+    """Close the rotation without a grace period. Closed before is success.
 
-    What somebody has put in force by hand since the cut works still: that is retired as usual.
+    A value that a person put in force since the cut still works, and is retired as usual.
     """
     path, record = progress.path, load_record(workspace, progress.path)
     if record.retiring is None or record.retiring.token != rotation.token:
@@ -174,7 +168,7 @@ def close_at_once(workspace: Workspace, incident: Incident, progress: SecretProg
 
 
 def push_everywhere(workspace: Workspace, incident: Incident, progress: SecretProgress, result: StepResult) -> None:
-    """Bring every copy to the new value, side by side; one that fails stops no other."""
+    """Update every copy, in parallel; a failure stops no other copy."""
     if Step.REPLACE not in progress.done:
         return result.add_left("", "there is no new value yet")
     places, unknown = known_places(workspace, progress.path)
@@ -188,7 +182,7 @@ def push_everywhere(workspace: Workspace, incident: Incident, progress: SecretPr
 
 
 def restart_everyone(workspace: Workspace, path: str, result: StepResult) -> None:
-    """Restart who uses the copies; nobody waits for the pods, and the cut has waited for nothing of this."""
+    """Restart the workloads that use the copies, without waiting for their pods."""
     for store, names in restarting(workspace, known_places(workspace, path)[0]).items():
         with result.at(store):
             if workloads := restart(workspace, store, names, path):
@@ -196,7 +190,7 @@ def restart_everyone(workspace: Workspace, path: str, result: StepResult) -> Non
 
 
 def tell_everyone(workspace: Workspace, incident: Incident, progress: SecretProgress, result: StepResult) -> None:
-    """Tell every consumer at once that the value before is ended; those that have acknowledged are left in peace."""
+    """Notify all consumers in parallel that the old value has ended, unless they acknowledged."""
     tell_partners(workspace, incident, progress, result)
     events = events_since_replacement(progress.events)
     heard = {event.place for event in events if (event.step, event.result) == (Step.NOTIFY, Result.DONE)}
@@ -216,7 +210,7 @@ def tell_everyone(workspace: Workspace, incident: Incident, progress: SecretProg
 
 
 def record_acknowledged(workspace: Workspace, incident: Incident, path: str, heard: Collection[str]) -> None:
-    """Keep in the record who has acknowledged the replacement, as after every rotation; without one there is none."""
+    """Record the consumers that acknowledged the replacement, if there is one."""
     record = load_record(workspace, path)
     rotation = replacement_of(record, cut_token(incident.id, path))
     if rotation is None or set(rotation.acknowledged) >= set(heard):
@@ -230,9 +224,9 @@ def record_acknowledged(workspace: Workspace, incident: Incident, path: str, hea
 
 
 def record_written(workspace: Workspace, incident: Incident, progress: SecretProgress, heard: Collection[str]) -> None:
-    """Keep who has heard of the value that a person wrote, so that nobody tells it again; and let go of the secret.
+    """Record which consumers know a person's value, and release the secret, like a promotion.
 
-    A rotation that promotes does both. What the incident has ended stays dead, by its version and by its value.
+    What the incident ended stays dead, by its version and by its value.
     """
     path, info = progress.path, workspace.hub.describe(progress.path)
     if info is None or info.version != progress.version:
@@ -249,7 +243,7 @@ def record_written(workspace: Workspace, incident: Incident, progress: SecretPro
 
 
 def notify_consumer(workspace: Workspace, progress: SecretProgress, version: int, consumer: str) -> str:
-    """Tell one consumer; what is known of it then, in words. Raises its refusal."""
+    """Notify one consumer, and return the outcome in words. Raises its refusal."""
     at, replaced = progress.cut_at or workspace.clock(), bool(progress.version)
     try:
         workspace.sender.deliver(consumer, progress.path, version, at, SECRET_REVOKED, replaced=replaced)

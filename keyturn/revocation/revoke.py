@@ -1,4 +1,4 @@
-"""Ending every credential of a secret at its target: what an intruder notices first."""
+"""Ending every credential of a secret at its target, which stops an intruder."""
 
 from collections.abc import Hashable, Iterable, Iterator
 from functools import partial
@@ -36,11 +36,10 @@ from keyturn.strategies.accounts import username
 
 
 def cut_credentials(workspace: Workspace, incident: Incident, progress: SecretProgress, result: StepResult) -> None:
-    """End all that the secret's versions, and a candidate, let anybody do, CURRENT first; then all else of it by place.
+    """End every credential of the secret's versions and candidate, CURRENT first, then the rest by place.
 
-    From here on no rotation of the secret goes on but the revocation's own. Raises what hinders it while the target
-    takes CURRENT still: then the secret stays in the revocation's hands. Where only sessions could not be ended, the
-    secret is free to be replaced, and they are tried again.
+    No other rotation continues. Raises the first error while the target accepts CURRENT, and keeps the secret. If only
+    sessions remain, the secret is released, and they are retried.
     """
     path, place = progress.path, target_name(workspace, progress.path)
     record = seize_record(workspace, incident, progress)
@@ -72,9 +71,9 @@ def cut_credentials(workspace: Workspace, incident: Incident, progress: SecretPr
 def record_cut(
     workspace: Workspace, incident: Incident, progress: SecretProgress, record: Record, ended: "Ended"
 ) -> None:
-    """Keep what was ended, and let go of the secret.
+    """Store what was ended, and release the secret.
 
-    Raises what hindered it, while the target takes CURRENT still, or what nobody could try again once it is let go.
+    Raises the first error while the target still accepts CURRENT, or where no later run could retry.
     """
     path, cut_at, refused = progress.path, workspace.clock(), refuses_current(workspace, progress.path)
     if ended.errors and (not refused or ended.lost):
@@ -96,8 +95,8 @@ def record_cut(
         "cut_version": last,
         "refused_at": workspace.clock() if refused else None,
     }
-    # The values are looked for later by what is noted here, so it is noted before the secret is let go. What another
-    # run has noted before stands: by now there may be newer versions, and older ones may be gone.
+    # Later steps search for the values by these facts, so they are stored before the secret is released. Facts of an
+    # earlier run stay: since then newer versions may exist, and older ones may be gone.
     update_progress(workspace, incident, path, lambda current: current if current.cut_at else current.having(**facts))
     release_record(
         workspace, path, record, last, None if sight.served else fields_beside(workspace, path, sight.versions)
@@ -107,10 +106,7 @@ def record_cut(
 def finish_other_cut(
     workspace: Workspace, incident: Incident, progress: SecretProgress, record: Record, result: StepResult
 ) -> None:
-    """Another incident took the secret before this one had noted its cut: finish that one's, which is about the same.
-
-    Raises what hinders it.
-    """
+    """Finish the cut of another incident that took the secret first."""
     path, place = progress.path, target_name(workspace, progress.path)
     mine = closed_cut(record, cut_token(incident.id, path))
     other = load_incident(workspace, mine.note.removeprefix(INCIDENT_NOTE) if mine else record.frozen)
@@ -129,12 +125,12 @@ def finish_other_cut(
 
 
 def _unique(*words: str) -> tuple[str, ...]:
-    """Each once, in their order."""
+    """The distinct words, in order."""
     return tuple(dict.fromkeys(words))
 
 
 def refuses_current(workspace: Workspace, path: str) -> bool:
-    """Whether the target is seen to refuse what CURRENT holds; it is asked again before anything is destroyed."""
+    """Whether the target is seen to refuse CURRENT; asked again before a destruction."""
     current = workspace.hub.read(path)
     try:
         return current is not None and workspace.open_strategy(path).accepts(current.fields) is False
@@ -143,7 +139,7 @@ def refuses_current(workspace: Workspace, path: str) -> bool:
 
 
 def target_name(workspace: Workspace, path: str) -> str:
-    """The target's name in the catalogue; empty for a secret without one."""
+    """The target's name in the catalogue, else empty."""
     return str(getattr(workspace.secret(path).rotation, "target", ""))
 
 
@@ -151,7 +147,7 @@ def target_name(workspace: Workspace, path: str) -> str:
 
 
 def end_all_credentials(workspace: Workspace, path: str, record: Record) -> Ended:
-    """End every credential that the hub knows of, and what only the interrupted rotation knew of."""
+    """End every credential known to the hub or the interrupted rotation."""
     ended, strategy, held = Ended(), workspace.open_strategy(path), HeldRecord(workspace, path, record)
     if record.rotation is None:
         return ended
@@ -172,7 +168,7 @@ def end_all_credentials(workspace: Workspace, path: str, record: Record) -> Ende
 
 
 def may_accept(strategy: Strategy, candidate: SecretFields | None) -> bool:
-    """Whether the target may take a candidate still; where nobody can tell it may."""
+    """Whether the target may still accept a candidate; True if unknown."""
     try:
         return candidate is not None and strategy.accepts(candidate) is not False
     except KeyturnError:
@@ -180,9 +176,9 @@ def may_accept(strategy: Strategy, candidate: SecretFields | None) -> bool:
 
 
 def end_again(workspace: Workspace, progress: SecretProgress) -> Ended:
-    """Once more what could not be ended wholly, such as sessions: of versions that the cut was about, not of newer.
+    """Retry what was not completely ended, such as sessions, for the versions of the cut only.
 
-    An account that the replacement has is left alone: not every target can tell an old number from a new one.
+    The replacement's account is skipped: not every target can distinguish old numbers.
     """
     ended, strategy, last = Ended(), workspace.open_strategy(progress.path), last_leaked(progress)
     sight = read_versions(workspace, progress.path, last)
@@ -203,16 +199,16 @@ def end_again(workspace: Workspace, progress: SecretProgress) -> Ended:
 
 
 def end_late(workspace: Workspace, version: HubSecret) -> bool:
-    """End what the target accepts of an old version: somebody has let it in again, or had put it in force by hand.
+    """End an old version that the target accepts again, and return whether that was done.
 
-    Whether that was done: an account that CURRENT has too is left alone.
+    An account that CURRENT also uses is skipped.
     """
     path, strategy = version.path, workspace.open_strategy(version.path)
     record, current = records.load_record(workspace, path), workspace.hub.read(path)
     fresh = credential_name(strategy, current.fields) if current and current.version != version.version else ()
     if credential_name(strategy, version.fields) in ((), fresh):
         return False
-    # Not the number of a rotation at work: what that one has installed must be told from what is ended here.
+    # Not the number of a running rotation: the target must distinguish what that one installed from what ends here.
     over = (*record.history, *([record.retiring] if record.retiring else []))
     with record_action(workspace, "cut", path, place=target_name(workspace, path), note=f"version {version.version}"):
         try:
@@ -220,13 +216,13 @@ def end_late(workspace: Workspace, version: HubSecret) -> bool:
         except Superseded:
             if record.open:
                 raise
-            # Written under another record, such as one from before a restore: nothing is at work on it now.
+            # Written under another record, such as one from before a restore: no rotation is running on it now.
             strategy.revoke(version.fields, strategy.last_sequence([version.fields]))
     return True
 
 
 def end_interrupted(workspace: Workspace, path: str, held: HeldRecord) -> RevokeResult:
-    """End what only the rotation that was interrupted knew of: the credential before it, a mint nobody saved."""
+    """End what only the interrupted rotation knew: its previous and its unsaved credential."""
     record, strategy = held.record, workspace.open_strategy(path)
     rotation, ends = interrupted_rotation(record, path), record.rotation.ends if record.rotation else {}
     if ends:
@@ -243,10 +239,9 @@ def end_interrupted(workspace: Workspace, path: str, held: HeldRecord) -> Revoke
 
 
 def fields_to_end(workspace: Workspace, path: str, record: Record, ended: Ended) -> Iterator[SecretFields]:
-    """What every version holds, CURRENT first, and the candidate that nobody has had yet.
+    """Yield every version's fields, CURRENT first, and the candidate that was never in force.
 
-    The versions are read before the record is read again, so what a later run has put in force is not among them.
-    Raises Locked where one has. Where the hub does not give them now, the rest is ended all the same.
+    Raises Locked if a later run changed the record. Without the hub's versions, the rest is still ended.
     """
     try:
         versions = read_versions(workspace, path, EVERY).versions
@@ -260,7 +255,7 @@ def fields_to_end(workspace: Workspace, path: str, record: Record, ended: Ended)
 
 
 def distinct_credentials(strategy: Strategy, candidates: Iterable[SecretFields]) -> Iterator[SecretFields]:
-    """One of each credential as its target names it, else the newest of each account; what has no name at all, all."""
+    """Yield each credential once, by the target's name, else the newest of each account."""
     names: set[Hashable] = set()
     for fields in candidates:
         name = credential_name(strategy, fields) or len(names)
@@ -270,12 +265,12 @@ def distinct_credentials(strategy: Strategy, candidates: Iterable[SecretFields])
 
 
 def credential_name(strategy: Strategy, fields: SecretFields) -> Hashable:
-    """How the target names the credential that these fields hold; empty where it has no name."""
+    """The target's name for the credential in these fields, else empty."""
     return tuple(sorted(strategy.credential_id(fields).items())) or username(fields) or ()
 
 
 def leaked_values(workspace: Workspace, path: str, record: Record, sight: Sight) -> tuple[LeakedVersion, ...]:
-    """The fingerprints of all that was ended, by which it is looked for afterwards."""
+    """The fingerprints of all that was ended, to search for it later."""
     leaked = [leaked_version(workspace, version, sight.versions) for version in sight.versions]
     if record.candidate:
         whole = (sight.current.fields if sight.current else SecretFields({})).merged(record.candidate)

@@ -1,7 +1,6 @@
-"""A revocation from its trigger to its proof as plain functions: what a command runs, or whoever has no Prefect.
+"""A revocation as plain functions, for commands and callers without Prefect.
 
-Who runs it gives it a ledger that holds nothing up (``Spooled``): an intruder does not wait
-until a disk has room again.
+Their ledger must never block (``Spooled``): an intruder does not wait for disk space.
 """
 
 from collections.abc import Collection, Iterator
@@ -27,7 +26,7 @@ from keyturn.rotation.state.journal import actor_of, entry, note_down, record_ac
 T = TypeVar("T")
 
 PAUSES: Final = (1.0, 2.0, 4.0)
-"""Seconds before what failed is tried again."""
+"""Seconds between retries."""
 
 
 def begin(
@@ -41,11 +40,11 @@ def begin(
     triggered_at: datetime,
     consent: Consent = SILENT,
 ) -> Incident:
-    """Open the incident in the hub, and end every chosen credential at its target, and access to it, side by side.
+    """Open the incident in the hub, then end every chosen credential and temporary access, in parallel.
 
-    Called again with the same name it goes on. What can't be ended keeps the incident open, and raises nothing. Raises,
-    before anything is changed: Denied where the login lacks a right or a second person's word, OverLimit where there
-    were too many, Invalid where the size of what ends had to be said and was not, or the name is another incident's.
+    Called again with the same name it continues. Failed ends keep the incident open, and raise nothing. Before any
+    change it raises Denied without a right or approval, OverLimit, and Invalid for a missing or wrong size, or another
+    incident's name.
     """
     request = Incident(
         incident,
@@ -72,13 +71,13 @@ def begin(
 
 
 def create_or_find(workspace: Workspace, request: Incident) -> Incident:
-    """The incident as the hub has it: new, or the same one that an earlier run opened. Raises Invalid."""
+    """The new incident, or the same one from an earlier run. Raises Invalid."""
     with record_action(
         workspace, "open incident", note=f"{request.id}: {request.reason} ({request.selector}, {request.mode})"
     ):
         try:
             return incident_store.create_incident(workspace, request)
-        except (Conflict, TransientError):  # also where the hub's answer alone was lost
+        except (Conflict, TransientError):  # also where only the hub's answer was lost
             existing = incident_store.find_incident(workspace, request.id)
             if existing is None:
                 raise
@@ -92,7 +91,7 @@ def create_or_find(workspace: Workspace, request: Incident) -> Incident:
 
 
 def insist_on_rights(workspace: Workspace, selection: Selection, incident: str) -> None:
-    """Whether the hub lets this login do all of it; asked before anything is changed. Raises Denied, and records it."""
+    """Raise Denied, and record it, where this login lacks a right, before any change."""
     lacking = workspace.hub.missing_capabilities(list(rights_needed(workspace, selection.paths, incident)))
     if not lacking:
         return
@@ -109,7 +108,7 @@ def insist_on_rights(workspace: Workspace, selection: Selection, incident: str) 
 
 
 def rights_needed(workspace: Workspace, paths: Collection[str], incident: str) -> Iterator[Right]:
-    """What the hub has to allow."""
+    """The rights in the hub that a revocation requires."""
     hub = workspace.hub
     yield Right("create", f"{hub.state_mount}/data/incidents/{incident}/head")
     for path in paths:
@@ -123,23 +122,23 @@ def rights_needed(workspace: Workspace, paths: Collection[str], incident: str) -
 
 
 def restore_service(workspace: Workspace, incident: Incident) -> None:
-    """Replace and push: until then whoever uses the secrets is cut off. The rest hurries less."""
+    """Replace and push first: until then the users of the secrets are cut off."""
     conduct_here(workspace, protocol.take_phase(incident, protocol.SERVING))
 
 
 def tell_and_clear(workspace: Workspace, incident: Incident) -> None:
-    """Tell consumers, and clear hub and stores beside that, however long one of them takes to answer."""
+    """Notify consumers and, without waiting for them, clear hub and stores."""
     conduct_here(workspace, protocol.take_phases(incident, protocol.BESIDE))
 
 
 def finish(workspace: Workspace, incident: str) -> IncidentStatus:
-    """Go on with an incident until nothing is left, a few times over what may pass by itself.
+    """Continue an incident until nothing is left, with a few retries.
 
-    Raises NotFound, and TransientError where the hub can't be asked to the end.
+    Raises NotFound, and TransientError where the hub can't be asked.
     """
     return conduct_here(workspace, protocol.see_through(incident, PAUSES))
 
 
 def conduct_here(workspace: Workspace, wanted: Conductor[T]) -> T:
-    """Carry out each step of a protocol by a call, and those side by side in threads."""
+    """Call each step of a protocol, and run parallel ones in threads."""
     return conduct(wanted, lambda step: step.verb.body(workspace, *step.arguments, **step.options), side_by_side)

@@ -1,4 +1,4 @@
-"""Which secrets a revocation is about, and whose fingerprint or value somebody has found."""
+"""The secrets that a revocation covers, and the owners of fingerprints and values."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,19 +23,19 @@ from keyturn.rotation.state.records import load_record
 from keyturn.strategies.vault_dynamic import VaultDynamicSettings
 
 LEAST_DIGITS: Final = 8
-"""So many digits of a fingerprint are needed to look for it: people are shown 12."""
+"""Digits of a fingerprint that a search needs; people see 12."""
 
 WHOLE: Final = 64
 
 AT_ONCE: Final = 16
 
 NEAR: Final = 8
-"""So many of the versions before one may a copy have given beside it: those that were abandoned lie between."""
+"""Earlier versions that a copy may have given too, abandoned ones included."""
 
 
 @dataclass(frozen=True)
 class Selector:
-    """What to choose by; of several all must fit. ``paths`` are secrets, or patterns such as ``ml-training/*``."""
+    """Criteria that must all match; ``paths`` are secrets, or patterns such as ``ml-training/*``."""
 
     paths: tuple[str, ...] = ()
     owner: str = ""
@@ -47,7 +47,7 @@ class Selector:
 
     @property
     def words(self) -> str:
-        """For people."""
+        """Text for people."""
         parts = [", ".join(self.paths)] if self.paths else []
         others = ("owner", "classification", "target", "store", "lease_prefix", "fingerprint")
         parts += [f"{name.replace('_', ' ')} {value}" for name in others if (value := getattr(self, name))]
@@ -56,10 +56,9 @@ class Selector:
 
 @dataclass(frozen=True)
 class Selection:
-    """The secrets of the catalogue that fit, in order, and the leases below the prefix.
+    """The matching secrets, in order, and leases; ``missed`` secrets may match, and did not load.
 
-    ``sweeping`` says that a pattern was given which fits whatever there is. ``missed`` are secrets that may have been
-    meant, and whose entries did not load.
+    ``sweeping`` means that a pattern matches everything.
     """
 
     paths: tuple[str, ...]
@@ -69,16 +68,15 @@ class Selection:
 
     @property
     def size(self) -> int:
-        """How much it is: secrets, and leases that were chosen by their prefix."""
+        """The number of secrets, and of leases chosen by their prefix."""
         return len(self.paths) + len(self.leases)
 
 
 @dataclass(frozen=True)
 class Match:
-    """Where a value is, or was, kept: ``version`` is the hub's; ``place`` is empty for the hub, else ``store:name``.
+    """A place that holds or held a value; ``place`` is ``store:name``, or empty for the hub.
 
-    ``unseen`` says why nobody could look at a version, which may hold the value as well; it is empty for all others.
-    With version 0 nobody could look at the secret at all.
+    ``unseen`` is why a version, or for 0 the secret, could not be read; it may hold the value.
     """
 
     path: str
@@ -88,7 +86,7 @@ class Match:
 
 
 def select_secrets(workspace: Workspace, selector: Selector) -> Selection:
-    """The secrets and leases that fit. Raises Invalid for a selector that names nothing, NotFound for no match."""
+    """The matching secrets and leases. Raises Invalid for an empty selector, NotFound for no match."""
     if selector == Selector():
         hint = (
             "Name a secret, a pattern, an owner, a classification, a target, a store, a lease prefix or a fingerprint"
@@ -104,7 +102,7 @@ def select_secrets(workspace: Workspace, selector: Selector) -> Selection:
 
 
 def fits_everything(pattern: str) -> bool:
-    """Whether a pattern names nothing: ``**``, ``**/*``."""
+    """Whether a pattern matches everything: ``**``, ``**/*``."""
     return "**" in pattern.split("/") and not pattern.strip("*/")
 
 
@@ -118,7 +116,7 @@ def _fitting(workspace: Workspace, selector: Selector, leases: Sequence[str]) ->
 
 
 def chosen_paths(catalogue: Catalogue, selector: Selector) -> set[str]:
-    """The secrets that fit as far as the catalogue alone tells. Raises NotFound for a name that means none."""
+    """The secrets that match by the catalogue. Raises NotFound for an unmatched name."""
     paths = _by_name(catalogue, selector.paths) if selector.paths else set(catalogue.secrets)
     for name in ("owner", "classification", "target", "store"):
         if wanted := getattr(selector, name):
@@ -127,9 +125,9 @@ def chosen_paths(catalogue: Catalogue, selector: Selector) -> set[str]:
 
 
 def _by_name(catalogue: Catalogue, names: Sequence[str]) -> set[str]:
-    """The secrets that these names and patterns mean. Raises NotFound for one that means none.
+    """The secrets that match these names and patterns. Raises NotFound for an unmatched one.
 
-    Next to others, one whose entry did not load is passed over: the incident keeps it as missed.
+    Among several, an unloaded one is skipped.
     """
     declared, paths = catalogue.secrets, set[str]()
     hidden = unseen_secrets(catalogue) if len(names) > 1 else {}
@@ -145,7 +143,7 @@ def _by_name(catalogue: Catalogue, names: Sequence[str]) -> set[str]:
 
 
 def _catalogue_values(secret: Secret, name: str) -> tuple[str, ...]:
-    """What the catalogue says of a secret under one of the selector's names."""
+    """The catalogue's values of a secret for one criterion."""
     match name:
         case "owner":
             return (secret.owner,)
@@ -158,7 +156,7 @@ def _catalogue_values(secret: Secret, name: str) -> tuple[str, ...]:
 
 
 def _has_one_of(workspace: Workspace, path: str, leases: Sequence[str]) -> bool:
-    """Whether the secret's versions hold one of these leases; of one that can't be read, the role tells."""
+    """Whether the secret's versions hold one of these leases; its role decides for unreadable ones."""
     held = {
         version.fields["lease_id"].reveal()
         for version in readable_versions(workspace, path)
@@ -173,7 +171,7 @@ def _has_one_of(workspace: Workspace, path: str, leases: Sequence[str]) -> bool:
 
 
 def readable_versions(workspace: Workspace, path: str) -> Iterator[HubSecret]:
-    """Every version of a secret that the hub still gives, the newest first; each is read when it is asked for."""
+    """Yield every version that the hub still gives, newest first, reading each when requested."""
     info = workspace.hub.describe(path)
     for version in reversed(info.versions if info else ()):
         if version.readable and (secret := workspace.hub.read(path, version.version)):
@@ -181,9 +179,9 @@ def readable_versions(workspace: Workspace, path: str) -> Iterator[HubSecret]:
 
 
 def whois(workspace: Workspace, fingerprint: str, *, every: bool = False) -> list[Match]:
-    """Every version and copy with this fingerprint, or one that begins with it. Raises Invalid for too few digits.
+    """Every version and copy whose fingerprint begins with this one.
 
-    With ``every`` a secret that the hub denies raises; without, it is told as unseen.
+    Raises Invalid for too few digits. A denied secret raises with ``every``, and is unseen without.
     """
     wanted = fingerprint.strip().lower()
     digits, _, generation = wanted.partition("-")
@@ -199,7 +197,7 @@ def whois(workspace: Workspace, fingerprint: str, *, every: bool = False) -> lis
 
 
 def whois_value(workspace: Workspace, value: Sensitive) -> list[Match]:
-    """Every version and copy that holds this text: as a whole, as a copy has it, or in one field."""
+    """Every version and copy that holds this text: whole, as a copy, or in a field."""
 
     def look(path: str) -> Iterator[Match]:
         digests = _digests(workspace, path, value)
@@ -209,7 +207,7 @@ def whois_value(workspace: Workspace, value: Sensitive) -> list[Match]:
 
 
 def _digests(workspace: Workspace, path: str, value: Sensitive) -> set[str]:
-    """The fingerprints of a text at one path: as it stands, and where it is a JSON object, as Keyturn spells that."""
+    """The fingerprints of a text at one path, as it is and as a JSON object."""
     digests = {*under_every_key(workspace.fingerprint_of(path, value))}
     with suppress(ValueError, RecursionError):
         if isinstance(document := json.loads(value.reveal()), dict):
@@ -254,7 +252,7 @@ def _matches(
 def digests_beside(
     workspace: Workspace, secret: HubSecret, older: Iterable[HubSecret]
 ) -> Iterator[tuple[str, Fingerprint]]:
-    """The fingerprints under ``store:name`` of copies that gave one of the older versions beside this one."""
+    """The fingerprints, by ``store:name``, of copies that gave this version with an older one."""
     places = [place for place in plain_places(workspace.catalogue, secret.path) if place.shape.tells_previous]
     near = islice((version for version in older if version.version < secret.version), NEAR) if places else ()
     for previous in near:
@@ -267,10 +265,10 @@ def digests_beside(
 
 
 def version_fingerprints(workspace: Workspace, secret: HubSecret) -> dict[str, Fingerprint]:
-    """The fingerprint of a whole version under the empty name, and those of its copies under ``store:name``."""
+    """The fingerprint of a version under the empty name, and its copies' under ``store:name``."""
     made = {"": workspace.fingerprint(secret.path, secret.fields)}
     for place in all_places(workspace.catalogue, secret.path, secret.fields):
-        # A copy that can't be made of this version was never made of it.
+        # A copy that can't be made of this version never existed.
         with suppress(Invalid):
             made[place.label] = workspace.fingerprint_of(secret.path, text_of(secret, place))
     return made

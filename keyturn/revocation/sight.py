@@ -1,4 +1,4 @@
-"""What of a secret the hub gives to be looked at, and what it does not: unreadable is not absent."""
+"""The readable and unreadable versions of a secret: unreadable is not absent."""
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -17,15 +17,14 @@ from keyturn.rotation.repair.missing_current import last_known
 from keyturn.rotation.state.context import Workspace
 
 EVERY: Final = 1 << 62
-"""Beyond every version's number."""
+"""Greater than every version's number."""
 
 
 @dataclass(frozen=True)
 class Sight:
-    """The versions that could be read, the newest first, and those that could not, with why.
+    """The readable versions, newest first, and the unreadable ones.
 
-    ``last`` is the number of the newest, whatever has become of it; 0 where the hub keeps nothing of the secret.
-    ``served`` says whether consumers can read that one.
+    ``last`` is the newest number in any state, or 0; ``served`` is whether consumers can read that version.
     """
 
     versions: tuple[HubSecret, ...] = ()
@@ -35,14 +34,14 @@ class Sight:
 
     @property
     def current(self) -> HubSecret | None:
-        """The newest version, served or not; None where it could not be read."""
+        """The newest version, served or not; None if unreadable."""
         return next((version for version in self.versions if version.version == self.last), None)
 
 
 def read_versions(workspace: Workspace, path: str, lasting: int = 0) -> Sight:
-    """Read every version. What is deleted is undeleted for it, and deleted again where it is newer than ``lasting``.
+    """Read every version; undelete deleted ones, and delete those above ``lasting`` again.
 
-    Raises TransientError where the hub does not answer; what it denies is unseen.
+    Raises TransientError where the hub does not answer; denied versions are unseen.
     """
     info = workspace.hub.describe(path)
     if info is None:
@@ -60,7 +59,7 @@ def read_versions(workspace: Workspace, path: str, lasting: int = 0) -> Sight:
 
 @contextmanager
 def undeleted(workspace: Workspace, path: str, deleted: Collection[int], lasting: int) -> Iterator[str]:
-    """Let deleted versions be read for a while, and those up to ``lasting`` for good; why not, where that is denied."""
+    """Undelete versions, those above ``lasting`` only temporarily; yield why where that is denied."""
     again = [version for version in deleted if version > lasting]
     verbs = ("undelete", "delete") if again else ("undelete",) if deleted else ()
     lacks = workspace.hub.missing_capabilities([Right("update", workspace.hub.address(verb, path)) for verb in verbs])
@@ -75,7 +74,7 @@ def undeleted(workspace: Workspace, path: str, deleted: Collection[int], lasting
 
 
 def read_version(workspace: Workspace, path: str, info: VersionInfo, refusal: str) -> HubSecret | Unseen:
-    """One version, or why nobody could look at it."""
+    """One version, or why it could not be read."""
     if info.state is VersionState.DESTROYED:
         return Unseen(info.version, "it is destroyed", destroyed=True)
     if info.state is VersionState.DELETED and refusal:
@@ -88,7 +87,7 @@ def read_version(workspace: Workspace, path: str, info: VersionInfo, refusal: st
 
 
 def unseen_versions(workspace: Workspace, path: str, record: Record, sight: Sight) -> tuple[Unseen, ...]:
-    """What could not be looked at, and has not been ended by a revocation before; the newest first."""
+    """The unreadable versions that no earlier revocation has ended, newest first."""
     ended = max((past.base_version for past in record.history if is_finished_cut(past, path)), default=0)
     unseen = tuple(version for version in sight.unseen if version.version > ended)
     lost = history_lost(workspace, record, sight) or hub_set_back(workspace, path, record, sight)
@@ -96,9 +95,9 @@ def unseen_versions(workspace: Workspace, path: str, record: Record, sight: Sigh
 
 
 def history_lost(workspace: Workspace, record: Record, sight: Sight) -> str:
-    """Why the hub's versions are not those that the record knows; empty where they may be.
+    """Why the hub's versions are not those of the record, else empty.
 
-    ``vault kv metadata delete`` removes a secret with all its versions, and the next one is number 1 again.
+    After ``vault kv metadata delete``, the next version is number 1 again.
     """
     promoted = [past for past in (*record.history, record.rotation) if past and past.version]
     newest = max((past.version or 0 for past in promoted), default=0)
@@ -114,9 +113,9 @@ def history_lost(workspace: Workspace, record: Record, sight: Sight) -> str:
 
 
 def hub_set_back(workspace: Workspace, path: str, record: Record, sight: Sight) -> str:
-    """What the ledger knows, and neither the hub's versions nor its record: the hub was restored; else empty.
+    """What the ledger outside the hub knows and a restored hub has lost, else empty.
 
-    The ledger lies outside the hub. What `keyturn recover` has settled since is no loss any more.
+    Losses that `keyturn recover` settled do not count.
     """
     known_version = ledger_versions(workspace, [path]).of.get(path)
     if known_version is None or known_version.version <= max(sight.last, last_known(record)):
@@ -128,12 +127,12 @@ def hub_set_back(workspace: Workspace, path: str, record: Record, sight: Sight) 
 
 
 def is_finished_cut(past: Rotation, path: str) -> bool:
-    """Whether it is a revocation's cut that went to its end: all up to a version was ended. No other took it over."""
+    """Whether it is a finished cut that no other cut took over."""
     return past.stage is Stage.CUT and past.token == cut_token(past.note.removeprefix(INCIDENT_NOTE), path)
 
 
 def remembered_versions(record: Record, unseen: Collection[Unseen]) -> Iterator[LeakedVersion]:
-    """What is known of versions that nobody could look at: the fingerprint, where a rotation has made them."""
+    """The known fingerprints of unreadable versions that a rotation made."""
     versions = {version.version for version in unseen}
     for past in (*record.history, record.rotation):
         if past and past.version in versions and past.fingerprint:
@@ -141,7 +140,7 @@ def remembered_versions(record: Record, unseen: Collection[Unseen]) -> Iterator[
 
 
 def describe_unreadable(info: SecretInfo | None) -> tuple[str, ...]:
-    """The versions that are deleted or destroyed, in words, neighbours together; nothing is changed to look at them."""
+    """The deleted or destroyed versions in words, as ranges; nothing is undeleted."""
     lines: list[str] = []
     for state, run in groupby(info.versions if info else (), key=lambda version: version.state):
         versions = sorted(version.version for version in run if not version.readable)

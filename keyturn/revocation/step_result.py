@@ -1,4 +1,4 @@
-"""What one step of one secret has done, and what is left of it."""
+"""The outcome of one step of one secret, and what is left."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,9 +13,9 @@ from keyturn.rotation.state.context import Workspace
 
 @dataclass
 class StepResult:
-    """Fills up while a step is at work; ``changes`` are those of the progress. Nothing ``left`` ends the step.
+    """Collects a step's results; the step is done when nothing is ``left``.
 
-    ``again`` are earlier steps whose work somebody has undone since.
+    ``changes`` are the progress's; ``again`` are earlier steps whose work was undone.
     """
 
     workspace: Workspace
@@ -30,14 +30,14 @@ class StepResult:
     def check(
         self, subject: CheckSubject, place: str, answer: CheckAnswer, words: str = "", remedy: str = "", kind: str = ""
     ) -> None:
-        """Note the answer of one check; what keeps the incident open is left to be done too."""
+        """Record a check; an answer that keeps the incident open is left to do."""
         self.checks.append(Check(subject, place, answer, words, remedy))
         if answer in KEEPS_OPEN:
             self.add_left(place, words, remedy, kind)
 
     @contextmanager
     def checking(self, subject: CheckSubject, place: str) -> Iterator[None]:
-        """What goes wrong while something is checked makes its answer unknown, and stops no other check."""
+        """Record an error during a check as an unknown answer, and continue."""
         try:
             yield
         except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value
@@ -45,26 +45,26 @@ class StepResult:
             self.check(subject, place, CheckAnswer.UNKNOWN, failure.problem, failure.hint, type(failure).__name__)
 
     def add_done(self, place: str, words: str) -> None:
-        """Something that went well."""
+        """Record a success."""
         self.events.append(Event(self.workspace.clock(), self.step, Result.DONE, place, words))
 
     def add_failure(self, place: str, error: KeyturnError) -> None:
-        """Something that is tried again."""
+        """Record a failure that is retried."""
         self.add_left(place, error.problem, error.hint, type(error).__name__)
 
     def add_left(self, place: str, problem: str, hint: str = "", kind: str = "") -> None:
-        """The same, told in words."""
+        """Record a failure in words."""
         self.events.append(Event(self.workspace.clock(), self.step, Result.FAILED, place, problem, kind))
         words = f"{place}: {problem}" if place else problem
         self.left.append(f"{self.step}: {words}. {hint}".rstrip(". "))
 
     def add_remaining(self, place: str, words: str) -> None:
-        """Something that can't be removed there."""
+        """Record what can't be removed there."""
         self.events.append(Event(self.workspace.clock(), self.step, Result.REMAINS, place, words))
         self.remains.append(f"{place}: {words}" if place else words)
 
     def attempt(self, place: str, work: Callable[[], str]) -> None:
-        """Do ``work``, which answers what it has done in words; what it raises is noted, and stops nothing else."""
+        """Do ``work``, and record the text it returns, or its error."""
         try:
             self.add_done(place, work())
         except KeyturnError as error:
@@ -72,7 +72,7 @@ class StepResult:
 
     @contextmanager
     def at(self, place: str) -> Iterator[None]:
-        """What goes wrong at one place is noted of it, and stops no other."""
+        """Record an error at one place, and continue."""
         try:
             yield
         except KeyturnError as error:
@@ -81,10 +81,9 @@ class StepResult:
             self.add_failure(place, unexpected(error))
 
     def onto(self, progress: SecretProgress) -> SecretProgress:
-        """The progress with all of this in it; what this step left before is replaced.
+        """Return the progress with these results instead of this step's earlier ones.
 
-        Where another run has done the step meanwhile, only what happened is added; what happens again and again while
-        an incident stays open is told once.
+        If another run has done the step, only events are added, each once.
         """
         before = events_since_replacement(progress.events)
         events = (*progress.events, *(event for event in self.events if not is_repeated(event, before)))
@@ -104,22 +103,22 @@ class StepResult:
 
 
 def step_of(words: str) -> int:
-    """Which of the steps something left is of, by its words: steps side by side end in any order."""
+    """The step's position, from the text of something left."""
     name = words.partition(":")[0]
     return list(Step).index(Step(name)) if name in set(Step) else -1
 
 
 def events_since_replacement(events: Sequence[Event]) -> Sequence[Event]:
-    """The events since the newest replacement, itself among them; all where there is none."""
+    """The events from the newest replacement on, or all without one."""
     made = [at for at, event in enumerate(events) if (event.step, event.result) == (Step.REPLACE, Result.DONE)]
     return events[made[-1] :] if made else events
 
 
 def is_repeated(event: Event, events: Sequence[Event]) -> bool:
-    """Whether the same stands there already: what is looked at again and again is told once."""
+    """Whether the same event is there already."""
     told_now = (event.step, event.place, event.result, event.said)
     return any(told_now == (earlier.step, earlier.place, earlier.result, earlier.said) for earlier in events)
 
 
 StepFunction = Callable[[Workspace, Incident, SecretProgress, StepResult], None]
-"""One step of one secret, on its progress so far. What it can't foresee may be raised as a KeyturnError."""
+"""One step of one secret, on its progress so far; it may raise a KeyturnError."""

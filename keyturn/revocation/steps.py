@@ -1,4 +1,4 @@
-"""One step of one secret: what it has done, and what is left of it, stands in the hub, and nothing else is raised."""
+"""Runs the steps of a secret; the hub stores what they did and what is left."""
 
 from typing import Final
 
@@ -28,19 +28,19 @@ FUNCTIONS: Final[dict[Step, StepFunction]] = {
 
 
 def take_step(workspace: Workspace, incident: Incident, path: str, step: Step) -> SecretProgress:
-    """One step of one secret; what goes wrong is part of the progress, and not raised. Done before is success."""
+    """Run one step of one secret; errors go into the progress. Done before is success."""
     progress, result = SecretProgress(path, ""), StepResult(workspace, step)
     with result.at(""):
         progress = incident_store.load_progress(workspace, incident, path)
         if progress.has_done(step):
             return progress
         if step is not Step.CUT and progress.cut_at is None:
-            return progress  # what keeps the credential from being ended is reported once
+            return progress  # what prevents the cut is reported once
         if path not in workspace.catalogue.secrets:
             if step is not steps_missing(incident.mode, progress)[0]:
                 return progress
             result.add_left("", *why_undeclared(workspace, path))
-        elif step is Step.CUT:  # it records itself, once the secret is in its hands
+        elif step is Step.CUT:  # it records itself, once it holds the secret
             FUNCTIONS[step](workspace, incident, progress, result)
         else:
             with record_action(workspace, f"revoke: {step}", path, note=incident.id) as doing:
@@ -61,7 +61,7 @@ def why_undeclared(workspace: Workspace, path: str) -> tuple[str, str]:
 def save_progress(
     workspace: Workspace, incident: Incident, progress: SecretProgress, result: StepResult
 ) -> SecretProgress:
-    """The progress with what a step has done, in the hub; where that can't be written, the step is left to be done."""
+    """Store the progress; if that fails, the step is left to do."""
     try:
         return incident_store.update_progress(workspace, incident, progress.path, result.onto)
     except KeyturnError as error:
@@ -70,10 +70,9 @@ def save_progress(
 
 
 def advance(workspace: Workspace, path: str, incident: Incident, steps: tuple[Step, ...]) -> SecretProgress:
-    """These steps of one secret, in order; one that fails stops none after it.
+    """Run these steps of one secret, in order; a failure stops no later step.
 
-    Raises what is left of them, which the incident keeps: TransientError where another try may help, else
-    TerminalError.
+    Raises what is left, as TransientError where a retry may help, else as TerminalError.
     """
     for step in steps:
         with working_at(incident.id):
@@ -84,7 +83,7 @@ def advance(workspace: Workspace, path: str, incident: Incident, steps: tuple[St
 
 
 def unfinished_error(progress: SecretProgress, missing: tuple[Step, ...]) -> KeyturnError:
-    """What is left of these steps of a secret."""
+    """The error for what is left of these steps."""
     left = "; ".join(line for line in progress.left if line.partition(":")[0] in missing)
     kind = TransientError if may_mend(progress, missing) else TerminalError
     hint = "It keeps the incident open, and is tried again with it"
@@ -92,6 +91,6 @@ def unfinished_error(progress: SecretProgress, missing: tuple[Step, ...]) -> Key
 
 
 def may_mend(progress: SecretProgress, missing: tuple[Step, ...]) -> bool:
-    """Whether what keeps these steps from being done may pass by itself: what only a person mends does not."""
+    """Whether a retry may finish these steps, without a person."""
     kinds = {event.kind for event in progress.events if event.step in missing and event.result is Result.FAILED}
     return any(issubclass(getattr(errors, kind, TransientError), TransientError) for kind in kinds or {""})

@@ -1,4 +1,4 @@
-"""Proving that it is over: nobody gives the old value, and the target takes it no more."""
+"""Proving the end: no place gives the old value, and the target refuses it."""
 
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import replace
@@ -38,9 +38,9 @@ from keyturn.rotation.state.records import load_whatever
 
 
 def prove_secret(workspace: Workspace, incident: Incident, progress: SecretProgress, result: StepResult) -> None:
-    """Look everywhere once more: the hub gives no leaked version, and no store the value of one.
+    """Check that the hub gives no leaked version, and no store the value of one.
 
-    What somebody has brought back since is removed anew: the steps that do so begin again.
+    The steps that remove a returned value start again.
     """
     prove_target(workspace, progress, result)
     prove_complete(workspace, progress.path, result)
@@ -61,7 +61,7 @@ def prove_secret(workspace: Workspace, incident: Incident, progress: SecretProgr
 def prove_copy(
     workspace: Workspace, progress: SecretProgress, place: Destination, fresh: str, result: StepResult
 ) -> None:
-    """Whether one copy gives a leaked value; ``fresh`` is the fingerprint that it should have."""
+    """Check whether one copy gives a leaked value; ``fresh`` is the expected fingerprint."""
     with result.checking(CheckSubject.COPY, place.label):
         faults = list(copy_faults(workspace, progress, place, fresh))
         for fault in faults:
@@ -72,7 +72,7 @@ def prove_copy(
 
 
 def check_irrevocable(progress: SecretProgress, subject: CheckSubject, place: str, result: StepResult) -> None:
-    """A place that is clear but for what can't be removed there."""
+    """Record a clear place, or one where only something irrevocable remains."""
     words = "; ".join(line.removeprefix(f"{place}: ") for line in progress.remains if line.startswith(f"{place}: "))
     remaining = CheckAnswer.REFUSED if progress.refused_at else CheckAnswer.IRREVOCABLE
     result.check(subject, place, remaining if words else CheckAnswer.CLEAR, words)
@@ -81,7 +81,7 @@ def check_irrevocable(progress: SecretProgress, subject: CheckSubject, place: st
 def prove_hub(
     workspace: Workspace, incident: Incident, progress: SecretProgress, result: StepResult
 ) -> HubSecret | None:
-    """What is in force; None where nothing is, or what has leaked."""
+    """Check the hub, and return the version in force; None without one, or if it leaked."""
     sight = read_versions(workspace, progress.path, last_ended(incident, progress))
     last, versions, faults = sight.last, sight.versions, len(result.left)
     prove_sight(incident, progress, sight, result)
@@ -112,7 +112,7 @@ def prove_hub(
 def prove_replaced(
     workspace: Workspace, incident: Incident, progress: SecretProgress, sight: Sight, result: StepResult
 ) -> None:
-    """Whether the hub gives a replacement that kept a leaked field; once a newer one is there, it has leaked too."""
+    """Check the hub for older replacements that kept a leaked field; they count as leaked."""
     numbered = {leaked.version for leaked in progress.old}
     keeping = [
         version
@@ -132,12 +132,12 @@ def prove_replaced(
 
 
 def refuses(workspace: Workspace, path: str, current: HubSecret | None) -> bool:
-    """Whether the target refuses what is in force."""
+    """Whether the target refuses the version in force."""
     return current is not None and workspace.open_strategy(path).accepts(current.fields) is False
 
 
 def prove_target(workspace: Workspace, progress: SecretProgress, result: StepResult) -> None:
-    """Whether the target refuses what leaked, and all that nobody could look at has ended by its place."""
+    """Check that the target refuses what leaked, and ended unreadable versions by their place."""
     place, faults = target_name(workspace, progress.path), len(result.left)
 
     def unproven(answer: CheckAnswer, words: str, hint: str) -> None:
@@ -162,7 +162,7 @@ def prove_target(workspace: Workspace, progress: SecretProgress, result: StepRes
 
 
 def target_answer(workspace: Workspace, progress: SecretProgress) -> tuple[CheckAnswer, str]:
-    """What is known of a target at which nothing is left to be ended."""
+    """The answer for a target at which nothing is left to end."""
     if progress.outlives:
         return CheckAnswer.IRREVOCABLE, "; ".join(progress.outlives)
     if progress.refused_at:
@@ -175,10 +175,7 @@ def target_answer(workspace: Workspace, progress: SecretProgress) -> tuple[Check
 
 
 def still_unseen(workspace: Workspace, progress: SecretProgress) -> Sequence[Unseen]:
-    """What nobody could look at, but for what another incident, which has taken the secret over, has seen and ended.
-
-    What is noted here was looked at too late then.
-    """
+    """The unseen versions that no other incident has read and ended."""
     if not progress.unseen:
         return ()
     cuts = (past for past in load_whatever(workspace, progress.path).history if is_finished_cut(past, progress.path))
@@ -188,13 +185,13 @@ def still_unseen(workspace: Workspace, progress: SecretProgress) -> Sequence[Uns
 
 
 def saw_all(workspace: Workspace, cut: Rotation, path: str) -> bool:
-    """Whether the incident of this cut could look at every version; not where nobody can tell any more."""
+    """Whether the incident of this cut could read every version; False if unknown."""
     incident = find_incident(workspace, cut.note.removeprefix(INCIDENT_NOTE))
     return incident is not None and not load_progress(workspace, incident, path).unseen
 
 
 def prove_sight(incident: Incident, progress: SecretProgress, sight: Sight, result: StepResult) -> None:
-    """Whether all that the hub has could be looked at, and something is in force where something is to be."""
+    """Check whether every version could be read, and a required one is in force."""
     for version in sight.unseen:
         if not version.destroyed:
             words = f"not proven: could not look at {version.words}"
@@ -207,10 +204,9 @@ def prove_sight(incident: Incident, progress: SecretProgress, sight: Sight, resu
 
 
 def copy_faults(workspace: Workspace, progress: SecretProgress, place: Destination, fresh: str) -> Iterator[str]:
-    """What is wrong with one copy: it serves a leaked value, or an old version of it that was not told to stay is one.
+    """Yield the faults of one copy: it serves a leaked value, or an old version gives one.
 
-    ``fresh`` is the fingerprint it should have. A copy of what no rotation changes, such as a host's name, is the same
-    before and after, and no leak.
+    ``fresh`` is the expected fingerprint; an equal old value, such as a host name, is no leak.
     """
     store = workspace.open_copy(progress.path, place)
     copy = store.describe(place.name)
@@ -229,18 +225,18 @@ def copy_faults(workspace: Workspace, progress: SecretProgress, place: Destinati
     for version in leaking_versions(
         workspace, progress.path, store, place, leaked_digests(progress, place) - under_every_key(fresh)
     ):
-        # What the service can't remove was told.
+        # Reported already as something that the service can't remove.
         if not any(words.startswith(f"{place.label}: version {version} ") for words in progress.remains):
             yield f"version {version} still gives the old value"
 
 
 def serves_fresh(digest: str, fresh: str) -> bool:
-    """Whether that is what a copy should serve, or nothing."""
+    """Whether the copy's digest is the expected one, or empty."""
     return not digest or vouches(digest, fresh)
 
 
 def digest_served(workspace: Workspace, path: str, store: Store, place: Destination, copy: RemoteSecret) -> str:
-    """The fingerprint of what a copy serves; by its marks where the store gives nothing back."""
+    """The fingerprint that a copy serves, by its marks if the store can't be read."""
     if Unsupported.READ in store.unsupported:
         return copy.marks.fingerprint if copy.marks and copy.intact else ""
     try:
@@ -252,7 +248,7 @@ def digest_served(workspace: Workspace, path: str, store: Store, place: Destinat
 def leaking_versions(
     workspace: Workspace, path: str, store: Store, place: Destination, leaks: Set[str]
 ) -> Iterator[str]:
-    """The old versions of a copy that give a leaked value, by the store's own names of them."""
+    """The copy's old versions that give a leaked value, by the store's names."""
     try:
         past = store.old_versions(place.name)
     except UnsupportedOperation:

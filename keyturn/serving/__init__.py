@@ -1,1 +1,1 @@
-"""What runs on: parts that follow, read and watch, each held by one process at a time."""
+"""Continuous parts that follow, read and watch, each held by one process at a time."""

@@ -1,4 +1,4 @@
-"""The parts that watch accesses: a reader for each log of the catalogue, and what keeps the trail's files few."""
+"""The parts that watch accesses: log readers, and the merging of trail files."""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -33,17 +33,17 @@ if TYPE_CHECKING:
     from keyturn.ledger.ports import StoredLedger
 
 LEDGER: Final = "ledger"
-"""The reaction whose own record tells what it has told."""
+"""The reaction that keeps its own record of sent alerts."""
 
 MERGE: Final = "merge/"
-"""How the name of what merges a trail's files begins; the trail's own name is behind it."""
+"""The prefix of a merging part's name, before the trail's name."""
 MERGE_PAUSE: Final = 60.0
 EXPIRE_PAUSE: Final = 86_400.0
-"""Seconds between two looks at what is too old."""
+"""Seconds between two deletions of old files."""
 
 
 def access_parts(site: Site) -> Iterator[Part]:
-    """None where the catalogue names no log that is read here. Raises Invalid where the trail's package is missing."""
+    """Yield the parts; none without logs here. Raises Invalid where duckdb is missing."""
     if not site.logs:
         return
     if find_spec("duckdb") is None:
@@ -60,14 +60,14 @@ def access_parts(site: Site) -> Iterator[Part]:
 
 
 def open_trail(site: Site) -> Trail:
-    """The trail, by the ledger and the hub that the process has opened."""
+    """Return the trail, with the ledger and the hub of this process."""
     workspace = site.workspace()
     ledger = cast("StoredLedger", workspace.ledger)
     return Trail(site.trail, ledger, HubCursors(workspace.hub), lambda: actor_of(site.workspace()), workspace.clock)
 
 
 def make_watch(site: Site, trail: Trail) -> Watch:
-    """What all readers of a process share: the trail, the detector, and who is told."""
+    """Return what a process's readers share: trail, detector and reactions."""
     workspace = site.workspace()
     ledger, hub = cast("StoredLedger", workspace.ledger), workspace.hub
     memory, history = ToldMemory(hub), LedgerHistory(ledger, site.say)
@@ -89,7 +89,7 @@ def make_watch(site: Site, trail: Trail) -> Watch:
 
 
 class CurrentPolicies:
-    """The policies of the catalogue as it is now: the same object until what they go by has changed."""
+    """The policies of the current catalogue: the same object until their basis changes."""
 
     def __init__(self, workspace: Callable[[], Workspace]) -> None:
         self._workspace = workspace
@@ -99,7 +99,7 @@ class CurrentPolicies:
         self._policies = DeclaredPolicies(self._catalogue.monitors, self._catalogue, self._own)
 
     def __call__(self) -> MonitorPolicies:
-        """Asked once a second, so a catalogue that is the same is not compared."""
+        """Return the policies. Called once a second, so an unchanged catalogue is not compared."""
         catalogue = self._workspace().catalogue
         if catalogue is not self._catalogue:
             self._catalogue, basis = catalogue, _basis(catalogue)
@@ -115,7 +115,7 @@ def _basis(catalogue: Catalogue) -> tuple[Any, ...]:
 
 
 class MergePart:
-    """Merges the small files of one trail's directory into large ones, and once a day has ``expire`` delete the old."""
+    """Merges a trail's small files, and has ``expire`` delete old files once a day."""
 
     def __init__(
         self,
@@ -130,7 +130,7 @@ class MergePart:
         self._expire = expire
 
     def run(self, tenure: Tenure) -> None:
-        """Once a minute."""
+        """Merge once a minute until the tenure ends."""
         expire_at = elapsed()
         while not tenure.over:
             merge_trail(self._directory, self._clock())

@@ -1,7 +1,7 @@
-"""The part that reads one log of accesses: into the trail, past the rules, and on to whoever is told.
+"""The part that reads one access log: into the trail, through the rules, and on to the alerts.
 
-Events are durable in the trail before they are judged, so whoever goes on after a kill judges again what may not have
-been told, and tells what was not. Once a minute what was taken is sealed into the ledger.
+Events are durable in the trail before they are judged. After a kill, the next reader judges unconfirmed events again
+and sends the missing alerts. New events are sealed into the ledger once a minute.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,46 +23,46 @@ from keyturn.serving.parts import ACCESS, PartHealth, Tenure
 from keyturn.sync.lines import one_line
 
 RECORDS: Final = 10_000
-"""Records that are read at once."""
+"""Maximum number of records per read."""
 
 SEAL: Final = 50.0
-"""Seconds after which what was taken is sealed: within a minute."""
+"""Seconds until new events are sealed, to keep within a minute."""
 AGAIN: Final = 10.0
-"""Seconds before a seal that failed is tried again."""
+"""Seconds before a failed seal is tried again."""
 ADVANCE: Final = 1.0
-"""Seconds between two moments that the detector is told."""
+"""Seconds between two clock updates of the detector."""
 
 
 class SealedSegment(Protocol):
-    """What the reader asks of a segment that was sealed."""
+    """The reader's view of a sealed segment."""
 
     @property
     def number(self) -> int:
-        """It counts the segments of a source."""
+        """The number of the segment within its source."""
 
     @property
     def gaps(self) -> Sequence[str]:
-        """What is missing in it, in words."""
+        """The gaps of the segment, in words."""
 
 
 class TrailPort(Protocol):
-    """What the reader needs of the trail: :class:`keyturn.access_log.trail.trail.Trail`."""
+    """The reader's view of :class:`keyturn.access_log.trail.trail.Trail`."""
 
     directory: Path
 
     def cursor(self, source: str) -> str | None:
-        """Where to read on."""
+        """Return the position to continue from."""
 
     def append(self, source: str, cursor_before: str | None, batch: Batch) -> None:
-        """Take a batch, and return once it is durable."""
+        """Append a batch, and return once it is durable."""
 
     def seal(self, source: str | None = None) -> Sequence[SealedSegment]:
-        """Have the ledger vouch for what was taken."""
+        """Seal the new events into the ledger."""
 
 
 @dataclass(frozen=True)
 class Watch:
-    """What the readers of one process share. ``idle`` says whether nothing waits to be told."""
+    """What the readers of one process share; ``idle`` returns whether no alert is waiting."""
 
     trail: TrailPort
     hub: StatePort
@@ -74,7 +74,7 @@ class Watch:
 
 
 class AccessReader:
-    """Reads one source, which ``open_source`` opens anew for each tenure."""
+    """Reads one source, which ``open_source`` opens again for each tenure."""
 
     def __init__(self, source: str, open_source: Callable[[], AccessSource], watch: Watch) -> None:
         self.name = f"{ACCESS}{source}"
@@ -84,7 +84,7 @@ class AccessReader:
         self._judged: str | None = None
 
     def run(self, tenure: Tenure) -> None:
-        """Read until the part ends."""
+        """Read until the tenure ends."""
         with closing(self._open_source()) as source:
             reading = _Reading(self._source, source, self._watch, tenure)
             try:
@@ -106,9 +106,9 @@ class _Reading:
         self._seal_at = float("inf")
         self._trouble = ""
         self._told_gaps: set[str] = set()
-        """Of what is not sealed yet."""
+        """The gaps that were reported and not sealed yet."""
         self.judged: str | None = None
-        """The cursor up to which everything was judged here; None where nobody can tell."""
+        """The cursor up to which everything was judged here; None where that is unknown."""
         tenure.measure = self._measure
 
     def run(self, judged: str | None) -> None:
@@ -127,7 +127,7 @@ class _Reading:
         self._end()
 
     def _read(self) -> bool:
-        """Take what is new; whether there is more at once."""
+        """Read the next batch, and return whether more is available at once."""
         batch = self._source.read(self._cursor, RECORDS)
         self._tenure.insist()
         if batch.cursor != (self._cursor or "") or batch.lines or batch.gaps or batch.malformed:
@@ -148,7 +148,7 @@ class _Reading:
             self._recall()
 
     def _recall(self) -> None:
-        """Have the detector know what it knew, and tell what may not have been told."""
+        """Restore the detector's memory, and send the alerts that may be missing."""
         watch, mark, now = self._watch, self._marks.mark, self._watch.clock()
         memories = remembered(watch.trail.directory, self._name, now)
         alerts = watch.judge.recall(self._name, memories, mark)
@@ -168,7 +168,7 @@ class _Reading:
         try:
             self._seal()
         except TransientError as error:
-            # What comes in is read and judged all the same.
+            # Reading and judging continue without the seal.
             self._seal_at = elapsed() + AGAIN
             self._say_trouble(error)
 
@@ -180,7 +180,7 @@ class _Reading:
         self._seal_at = float("inf")
         self._say_trouble(None)
         self._watch.counts.add(SEGMENTS, self._name, len(sealed))
-        # The trail finds gaps of its own, such as a cursor that somebody has set back.
+        # The trail finds further gaps, such as a cursor that was set back.
         self._tell_gaps([gap for segment in sealed for gap in segment.gaps if gap not in self._told_gaps])
         self._told_gaps.clear()
         if sealed and isinstance(self._source, ReleasesRead) and self._cursor is not None:
@@ -189,7 +189,7 @@ class _Reading:
             self._marks.move(max(segment.number for segment in sealed) + 1, now)
 
     def _end(self) -> None:
-        """Where it ends though it is ours, leave little to be read again."""
+        """Seal once more while the lease is held, so that little is read again."""
         if self._seal_at < float("inf") and self._tenure.ours:
             try:
                 self._seal()

@@ -1,4 +1,4 @@
-"""The detector of one process, which all sources read here share: so it sees who reads at several of them."""
+"""The detector of one process, shared by its sources to see readers across them."""
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -20,10 +20,10 @@ Tell = Callable[[Sequence[Alert]], None]
 
 
 class Judge:
-    """Judges what sources tell, and has it told. Serves many threads.
+    """Judges accesses and passes on the alerts. Thread-safe.
 
-    ``policies`` gives those of now: others make a new detector, to which each source has to be recalled. ``refresh``
-    brings the ``history`` up to date. ``tell`` is called by one thread at a time.
+    ``policies`` returns the current policies. A change makes a new detector, which requires a recall of each source.
+    ``refresh`` updates the ``history``. ``tell`` is called by one thread at a time.
     """
 
     def __init__(
@@ -43,9 +43,9 @@ class Judge:
         self._recalled: dict[str, Detector | None] = {}
 
     def recall(self, source: str, remembered: Iterable[tuple[int, Sequence[Access]]], mark: Mark) -> list[Alert]:
-        """Let the detector know what the trail remembers; the alerts of what lies behind the mark.
+        """Teach the detector the trail's memory, and return the alerts of what comes after the mark.
 
-        Raises what reading the trail raises.
+        Raises the errors of reading the trail.
         """
         self._refresh()
         detector, alerts = self._begin(source), list[Alert]()
@@ -61,7 +61,7 @@ class Judge:
                         alerts += detector.take_all(watched)
         except BaseException:
             with self._lock:
-                # Half of it is known: another detector has to begin anew.
+                # The detector knows only a part, so another one must start again.
                 del self._recalled[source]
                 self._detector = self._new()
             raise
@@ -70,14 +70,14 @@ class Judge:
         return alerts
 
     def knows(self, source: str) -> bool:
-        """Whether the detector of now knows what the source has told."""
+        """Whether the current detector knows this source's accesses."""
         with self._lock:
             return self._recalled.get(source) is self._detector
 
     def take(self, source: str, accesses: Sequence[Access], begun: datetime) -> bool:
-        """Judge what a source has told, and have it told; what happened before ``begun`` is learned alone.
+        """Judge a source's accesses and pass on the alerts. Accesses before ``begun`` are only learned.
 
-        False where the source has to be recalled first, this included: the detector is another one by now.
+        Return False where the detector was replaced: the source needs a recall, including these accesses.
         """
         with self._lock:
             if not self.knows(source):
@@ -87,7 +87,7 @@ class Judge:
         return True
 
     def advance(self, now: datetime) -> None:
-        """That it is ``now``: alerts that were quiet for long are complete, and what is asked is asked anew."""
+        """Move the time to ``now``: quiet alerts become complete, and policies are read again."""
         self._refresh()
         with self._lock:
             policies = self._policies()
@@ -95,11 +95,11 @@ class Judge:
                 self._current = policies
                 self._detector = self._new()
             if None not in self._recalled.values():
-                # What is recalled may be complete for long, and was told then.
+                # During a recall, alerts may be complete that were already sent.
                 self._give(self._detector.advance(now))
 
     def resume(self, alerts: Sequence[Alert], told_at: datetime, now: datetime) -> None:
-        """Have those told that a recollection gave, and what is complete by ``now``, unless it was by ``told_at``."""
+        """Pass on recalled alerts, and those complete by ``now`` but not by ``told_at``."""
         with self._lock:
             self._give(alerts)
             self._give([alert for alert in self._detector.advance(now) if not was_complete(alert, told_at)])
@@ -111,7 +111,7 @@ class Judge:
     def _begin(self, source: str) -> Detector:
         with self._lock:
             if self.knows(source):
-                # It was read here before, and elsewhere since: what is known of it would be counted twice.
+                # Another process read it meanwhile, and known accesses would count twice.
                 self._detector = self._new()
             self._recalled[source] = None
             return self._detector

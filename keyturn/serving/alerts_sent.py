@@ -1,7 +1,7 @@
-"""Which alerts were told by which reaction: kept in the hub, so that nobody is told twice whoever goes on.
+"""The alerts that each reaction has sent, stored in the hub so that another process does not send them again.
 
-What stands there are facts and no claims: whoever has told something adds it, whatever others write meanwhile. So a
-process that was frozen and comes back with an alert looks here first, and finds that it was told.
+Entries are facts, not claims: a reaction adds an alert after sending it, whatever other processes write. A process that
+was frozen looks here before it sends an old alert.
 """
 
 import random
@@ -18,27 +18,27 @@ from keyturn.core.errors import KeyturnError
 from keyturn.core.ports.hub import StatePort
 
 TOLD: Final = "serve/told"
-"""Where it is kept in Keyturn's own mount."""
+"""The path of the entry in Keyturn's mount."""
 
 REMEMBERED: Final = 1_000
-"""Alerts of each reaction that are kept, the newest: after a start those of a few minutes may come again."""
+"""Newest alerts kept per reaction; a restart may repeat those of a few minutes."""
 
 Told = dict[str, list[Key]]
-"""By the reaction's name, the newest last."""
+"""The sent alerts by reaction, newest last."""
 
 
 class ToldMemory:
-    """What was told, in the hub. Serves many threads."""
+    """The memory of sent alerts, in the hub. Thread-safe."""
 
     def __init__(self, hub: StatePort) -> None:
         self._hub = hub
 
     def load(self, reaction: str) -> set[Key]:
-        """What this reaction has told. Raises what keeps the hub from telling."""
+        """Return the alerts that this reaction has sent. Raises the hub's errors."""
         return set(self._read()[0].get(reaction, ()))
 
     def add(self, reaction: str, keys: Iterable[Key]) -> None:
-        """That it has told these, too. Raises Contended, and what keeps the hub from answering."""
+        """Add alerts that this reaction has sent. Raises Contended, and the hub's errors."""
         listed = list(keys)
 
         def change(before: tuple[Told, int]) -> Told | None:
@@ -57,7 +57,7 @@ class ToldMemory:
 
 
 def _told_in(data: Mapping[str, Any]) -> Told:
-    """What an entry holds; nothing where somebody else has written it."""
+    """Return the content of an entry; nothing where it is not Keyturn's."""
     try:
         return {
             str(reaction): [(str(name), str(stage), int(count)) for name, stage, count in keys]
@@ -68,11 +68,10 @@ def _told_in(data: Mapping[str, Any]) -> Told:
 
 
 class TellOnce:
-    """A reaction that does nothing for what was done before, by this process or by another.
+    """A reaction that skips alerts that this or another process has already sent.
 
-    That an alert is over is told where it was told before: what had begun before anybody watched is nobody's business.
-    ``recorded`` gives what the reaction itself has a record of. While the hub does not answer, it goes by what this
-    process knows: to be told twice is better than never.
+    The end of an alert is sent only where its start was sent. ``recorded`` returns the reaction's own record. While the
+    hub does not answer, only the memory of this process counts: a repeated alert is better than a missing one.
     """
 
     def __init__(
@@ -93,7 +92,7 @@ class TellOnce:
         self._own: OrderedDict[Key, None] | None = None
 
     def react(self, alerts: Sequence[Alert]) -> None:
-        """Raises what the reaction raises, and what keeps the hub from keeping that it was told."""
+        """Send the new alerts. Raises the errors of the reaction and of the hub."""
         own = self._loaded()
         fresh = untold(alerts, own.keys() | self._elsewhere())
         if fresh:
@@ -125,7 +124,7 @@ class TellOnce:
 
 
 def untold(alerts: Sequence[Alert], earlier: set[Key]) -> list[Alert]:
-    """Those that were not told earlier, and whose beginning was, or is among them."""
+    """Return the unsent alerts whose start was sent, or is among them."""
     begun = {name for name, _, _ in earlier} | {alert.id for alert in alerts if alert.stage is not Stage.COMPLETE}
     return [
         alert

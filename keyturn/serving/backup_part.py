@@ -1,4 +1,4 @@
-"""The part that backs the hub up all the time: a base, and what has changed since, every half minute."""
+"""The part that continuously backs up the hub: a base, and changes every half minute."""
 
 from collections.abc import Callable, Iterable
 
@@ -13,9 +13,9 @@ from keyturn.serving.site import BackupPlan, Site
 
 
 class BackupPart:
-    """One process backs up at a time, by its lease. Should two, each has a chain of its own.
+    """Backs up in one process at a time, by its lease. If two run, each has its own chain.
 
-    What fails for a while is told once, and the chain goes on; a part that begins anew begins with a base.
+    A transient failure is reported once, and the chain continues. A restarted part begins with a base.
     """
 
     name = BACKUP
@@ -30,7 +30,7 @@ class BackupPart:
         self._told: tuple[object, ...] = ()
 
     def run(self, tenure: Tenure) -> None:
-        """Until the part ends. Raises what does not pass by itself."""
+        """Work until the tenure ends. Raises errors that are not transient."""
         self._maker, self._point = None, elapsed()
         tenure.measure = lambda: PartHealth(elapsed() - self._point, self._trouble)
         while not tenure.over:
@@ -44,7 +44,7 @@ class BackupPart:
             tenure.wait(max(0.0, plan.every.total_seconds() - (elapsed() - began)))
 
     def _back_up(self, workspace: Workspace, plan: BackupPlan) -> bool:
-        """One backup; whether there is one. A chain that was taken or removed is followed by a base at once."""
+        """Make one backup, and return whether it exists. A base follows a lost chain at once."""
         try:
             try:
                 self._make(workspace, plan)
@@ -74,7 +74,7 @@ class BackupPart:
             self._say(f"not in the backup: {line}")
 
     def _tell(self, error: KeyturnError) -> None:
-        """Say it once: each attempt has names of its own, so it is the problem that tells one trouble from another."""
+        """Report a problem once. Names differ between attempts, so only the problem is compared."""
         problem = (type(error), error.doing, error.problem)
         if problem != self._told:
             self._say(f"error: {error}")
@@ -85,5 +85,5 @@ class BackupPart:
 
 
 def backup_parts(site: Site) -> Iterable[Part]:
-    """None where the operator declares no backups."""
+    """Return the part; none where no backups are declared."""
     return [BackupPart(site, site.backup_plan)] if site.backup_plan(site.workspace()) else []

@@ -1,4 +1,4 @@
-"""A server's certificate as its files hold it now: whoever renews them need tell nobody."""
+"""A server's certificate from its files, reloaded when they are renewed."""
 
 import ssl
 from collections.abc import Callable
@@ -12,9 +12,9 @@ Stamp = tuple[tuple[int, int, int], ...]
 
 
 class CertificateFiles:
-    """TLS with these files, read again once they have changed. Raises Invalid where they can't be used at first.
+    """TLS with these files, read again after a change. Raises Invalid where they are unusable at first.
 
-    Later, what can't be used is told once, and the one before is used on.
+    Later, unusable files are reported once, and the earlier certificate stays in use.
     """
 
     def __init__(self, certificate: Path, key: Path, say: Callable[[str], None]) -> None:
@@ -24,7 +24,7 @@ class CertificateFiles:
         self._context = server_tls(*self._files)
 
     def context(self) -> ssl.SSLContext:
-        """For the next connection."""
+        """Return the TLS context for the next connection."""
         stamp = self._look()
         if stamp != self._stamp:
             self._stamp = stamp

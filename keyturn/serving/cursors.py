@@ -1,6 +1,6 @@
-"""How far each source was judged and everything about it told: after a start what comes behind is told, if it was not.
+"""How far each source was judged and its alerts sent. After a restart, the missing alerts after it are sent.
 
-A mark is written over the version that its holder has read when it began: whoever lost the source can't move it.
+A mark is written over the version that its holder read at the start, so a former holder can't move it.
 """
 
 from collections.abc import Mapping
@@ -13,14 +13,14 @@ from keyturn.core.ports.hub import StatePort
 from keyturn.serving.parts import lease_ended
 
 JUDGED: Final = "serve/judged"
-"""Where the marks are in Keyturn's own mount: ``serve/judged/<source>``."""
+"""The path of the marks in Keyturn's mount: ``serve/judged/<source>``."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """Segments below ``segment`` are judged, and what was odd in them was told at ``at``.
+    """Segments below ``segment`` are judged, and their alerts were sent at ``at``.
 
-    What happened before ``begun`` is learned alone: it was there before anybody watched. ``version`` is the entry's.
+    Accesses before ``begun`` are only learned, because they preceded the monitoring. ``version`` is that of the entry.
     """
 
     begun: datetime
@@ -29,7 +29,7 @@ class Mark:
     version: int = 0
 
     def to_data(self, holder: int) -> dict[str, Any]:
-        """As the hub keeps it, with the number of the lease by which it is written."""
+        """Return the data for the hub, with the number of the writer's lease."""
         return {
             "begun": self.begun.isoformat(),
             "segment": self.segment,
@@ -39,7 +39,7 @@ class Mark:
 
     @staticmethod
     def from_data(data: Mapping[str, Any], version: int, now: datetime) -> "Mark":
-        """The reverse. What somebody else has written tells nothing: then it begins now."""
+        """Return the mark in this data. An unreadable entry counts as a start now."""
         try:
             begun, at = (datetime.fromisoformat(data[name]) for name in ("begun", "at"))
             if begun.tzinfo and at.tzinfo:
@@ -50,10 +50,10 @@ class Mark:
 
 
 class Marks:
-    """The mark of one source, from the side of who has its lease, of that number. Used by one thread."""
+    """The mark of one source, for the holder of its lease. Used by one thread."""
 
     def __init__(self, hub: StatePort, source: str, lease: int, now: datetime) -> None:
-        """Raises what keeps the hub from answering, and Superseded where another comes between."""
+        """Read the mark and write it again. Raises Superseded for another holder, and the hub's errors."""
         self._hub = hub
         self._source = source
         self._lease = lease
@@ -62,7 +62,7 @@ class Marks:
         self._write(self.mark)
 
     def move(self, segment: int, at: datetime) -> None:
-        """Raises Superseded where another has the source, and what keeps the hub from answering."""
+        """Move the mark. Raises Superseded for another holder, and the hub's errors."""
         self._write(replace(self.mark, segment=segment, at=at))
 
     def _write(self, mark: Mark) -> None:

@@ -1,8 +1,7 @@
-"""The page of everything, for whoever the hub lets see it: signing in, looking, signing out, and nothing else.
+"""The web page of the dashboard, for users that the hub admits: sign in, look, sign out.
 
-A person signs in with a token of the hub. It is kept in memory alone, the hub is asked with it again at each look, and
-the page itself is read with this process's own login: what it is made of are records that no person may read, since
-they hold candidates.
+A person signs in with a token of the hub, which stays in memory only and is checked with the hub at each look. The page
+itself is read with this process's login, because its records hold candidates that no person may read.
 """
 
 import asyncio
@@ -39,12 +38,12 @@ PATHS: Final = frozenset({PAGE, SIGN_IN, SIGN_OUT})
 FORM_BYTES: Final = 8_192
 FORM: Final = "application/x-www-form-urlencoded"
 AT_ONCE: Final = 4
-"""Looks and questions to the hub that are under way at once."""
+"""Maximum number of concurrent looks and questions to the hub."""
 
 SAFE_HEADERS: Final = (
     ("x-content-type-options", "nosniff"),
     ("x-frame-options", "DENY"),
-    # Not `no-referrer`: under that a browser does not say where a form was.
+    # Not `no-referrer`: with that, a browser does not send the origin of a form.
     ("referrer-policy", "same-origin"),
     ("cross-origin-opener-policy", "same-origin"),
     ("cross-origin-resource-policy", "same-origin"),
@@ -60,10 +59,10 @@ NO_TOKEN: Final = "That is no token of the hub."
 
 
 class DashboardDoor:
-    """Answers for :data:`PATHS`, in one event loop. ``look`` reads all that the page shows, and may take long.
+    """Answers requests for :data:`PATHS`, in one event loop. ``look`` reads the whole page, and may be slow.
 
-    ``port`` is where this process listens, and ``tls`` whether by TLS; ``say`` is told who came. ``proxies`` are the
-    networks of those whose word on a client's address counts.
+    ``port`` and ``tls`` are those of this process. ``say`` logs who signed in. ``proxies`` are the networks of proxies
+    that are trusted for a client's address.
     """
 
     def __init__(
@@ -83,20 +82,20 @@ class DashboardDoor:
         self._say = say
         self._counts = counts
         self._scheme = "https" if tls else "http"
-        # A browser keeps cookies by the host alone, whatever the port; with the prefix no other host can set it.
+        # Browsers share cookies between the ports of a host. The prefix prevents other hosts from setting this one.
         self._cookie = f"__Host-keyturn-{port}" if tls else f"keyturn-{port}"
         self._sessions, self._attempts = Sessions(clock), Attempts(clock)
         self._pool = ThreadPoolExecutor(AT_ONCE, "keyturn-dashboard")
         self._looks = Looks(lambda: self._aside(lambda: serve_dashboard(look())), clock)
 
     async def answer(self, request: HttpRequest) -> HttpAnswer:
-        """One request's answer."""
+        """Return the answer to one request."""
         peer = client_address(request.peer, request.values("x-forwarded-for"), self._proxies)
         answer = await self._route(replace(request, peer=peer))
         return replace(answer, headers=(*answer.headers, *SAFE_HEADERS))
 
     def close(self) -> None:
-        """Begin nothing more."""
+        """Stop accepting work."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def _route(self, request: HttpRequest) -> HttpAnswer:
@@ -164,7 +163,7 @@ class DashboardDoor:
         return _form(why, status)
 
     async def _admit(self, token: Sensitive, peer: str) -> Viewer:
-        """Raises Denied where the hub says no, and what keeps it from saying anything."""
+        """Return the viewer. Raises Denied where the hub refuses, and Unavailable without an answer."""
         try:
             viewer = await self._aside(lambda: self._viewers.admit(token))
         except Unproven as error:
@@ -179,14 +178,14 @@ class DashboardDoor:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     def _is_own(self, request: HttpRequest) -> bool:
-        """Whether a form was sent from a page of this very address, as browsers tell of each."""
+        """Whether a form comes from a page of this address, by the browser's headers."""
         hosts, origins = request.values("host"), request.values("origin")
         sites = request.values("sec-fetch-site")
         own = len(hosts) == 1 and origins == [f"{self._scheme}://{hosts[0].lower()}"]
         return own and all(site == "same-origin" for site in sites)
 
     def _shown(self, request: HttpRequest) -> str:
-        """What the browser keeps for a session; empty where it has none, or several of that name."""
+        """Return the browser's session cookie; empty where there is none, or several."""
         pairs = (pair.strip().partition("=") for text in request.values("cookie") for pair in text.split(";"))
         values = [value for name, _, value in pairs if name == self._cookie]
         return values[0] if len(values) == 1 and re.fullmatch(r"[\w-]{43}", values[0], re.ASCII) else ""
@@ -201,7 +200,7 @@ class DashboardDoor:
 
 
 def token_in(request: HttpRequest) -> Sensitive | None:
-    """The one token of a form; None where it is none."""
+    """Return the only token of a form, or None."""
     kinds = [kind.partition(";")[0].strip().lower() for kind in request.values("content-type")]
     if kinds != [FORM]:
         return None

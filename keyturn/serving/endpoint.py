@@ -1,6 +1,4 @@
-"""The one address at which a process that serves is asked: whether it is well, its numbers, for posted events, and for
-the page of everything.
-"""
+"""The HTTP endpoint of a serving process: health, metrics, posted events and the dashboard."""
 
 import asyncio
 import json
@@ -26,7 +24,7 @@ READYZ: Final = "/readyz"
 METRICS: Final = "/metrics"
 ACCESSES: Final = "/v1/accesses"
 GRACE: Final = 2.0
-"""Seconds for requests that are under way at the end."""
+"""Seconds for running requests at the end."""
 
 WELL: Final = HttpAnswer(HTTPStatus.OK, "ok\n")
 ABSENT: Final = HttpAnswer(HTTPStatus.NOT_FOUND, "not found\n")
@@ -37,11 +35,11 @@ FAILED: Final = HttpAnswer(HTTPStatus.INTERNAL_SERVER_ERROR, "failed\n")
 
 
 class Endpoint:
-    """Answers requests. ``metrics`` gives the numbers as Prometheus reads them, to whom ``admit`` lets; ``post`` takes
-    posted events, ``dashboard`` answers for the page.
+    """Answers requests: ``metrics`` for Prometheus, ``post`` for posted events, ``dashboard`` for the page.
 
-    Without one of them there is nothing at its address. Where it is ``local`` a request has to be for this machine by
-    name, since a page in a browser can send requests here under a name of its own (DNS rebinding).
+    ``admit`` decides who may read the metrics. A missing handler leaves its address empty. With ``local``, the
+    request's host must be a name of this machine, because a browser page can send requests under its own name (DNS
+    rebinding).
     """
 
     def __init__(
@@ -64,7 +62,7 @@ class Endpoint:
             self._pages[METRICS] = lambda: HttpAnswer(HTTPStatus.OK, metrics())
 
     async def answer(self, request: HttpRequest) -> HttpAnswer:
-        """One request's answer."""
+        """Return the answer to one request."""
         try:
             return await self._answer(request)
         except Exception as error:  # noqa: BLE001 - its text may hold anything
@@ -93,14 +91,14 @@ class Endpoint:
 
 
 def part_data(state: PartState) -> Mapping[str, Any]:
-    """One part as anybody may see it who can ask: what is in its way is said where the process writes."""
+    """Return a part's public state. Problems are only in the process's log."""
     lag = None if state.health.lag is None else round(state.health.lag, 1)
     return {"running": state.running, "well": state.well, "lag_seconds": lag, "failures": state.failures}
 
 
 @contextmanager
 def answering(listener: socket, handler: Handler, tls: Callable[[], SSLContext] | None = None) -> Iterator[None]:
-    """Answer whoever comes to ``listener``, in a thread of its own, until this ends."""
+    """Answer connections to ``listener`` in another thread, until the context ends."""
     loop, ended = asyncio.new_event_loop(), asyncio.Event()
 
     async def serve_door() -> None:
@@ -118,6 +116,6 @@ def answering(listener: socket, handler: Handler, tls: Callable[[], SSLContext] 
     try:
         yield
     finally:
-        with suppress(RuntimeError):  # it has ended by itself
+        with suppress(RuntimeError):  # the loop has already ended
             loop.call_soon_threadsafe(ended.set)
         thread.join(GRACE + 1)

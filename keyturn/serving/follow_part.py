@@ -1,4 +1,4 @@
-"""The part that carries the hub's changes to their copies, as `keyturn follow` does by itself."""
+"""The part that copies the hub's changes, like `keyturn follow`."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -12,11 +12,11 @@ from keyturn.sync.follow import Follower
 from keyturn.sync.lines import one_line
 
 RECORDED: Final = 60.0
-"""Seconds between two looks for what waits for the ledger."""
+"""Seconds between two looks for entries that wait for the ledger."""
 
 
 class FollowPart:
-    """Two may follow at once, since a copy is written by what it holds; the lease spares the work."""
+    """Follows the hub's changes. Two may run at once, because a copy is written by its content."""
 
     name = FOLLOW
 
@@ -26,7 +26,7 @@ class FollowPart:
         self._trouble = ""
 
     def run(self, tenure: Tenure) -> None:
-        """Follow until the part ends. What fails for long is left to the schedule."""
+        """Follow until the tenure ends. Lasting failures are left to the schedule."""
         self._beat()
         tenure.measure = lambda: PartHealth(elapsed() - self._looked_at)
         Follower(self._site.workspace, self._site.open_changes(), self._say, self._beat).run(tenure.ended)
@@ -38,7 +38,7 @@ class FollowPart:
             self._record()
 
     def _record(self) -> None:
-        """Append to the ledger what revocations could not write there. What is in the way is said once."""
+        """Append waiting entries of revocations to the ledger. A failure is reported once."""
         workspace, before, self._trouble = self._site.workspace(), self._trouble, ""
         try:
             if appended := record_waiting(workspace.hub, workspace.ledger):
@@ -53,5 +53,5 @@ class FollowPart:
 
 
 def follow_parts(site: Site) -> Iterable[Part]:
-    """There is one."""
+    """Return the part."""
     return [FollowPart(site)]

@@ -1,4 +1,4 @@
-"""The part that gives what is approved as access for a while, and ends what no longer holds."""
+"""The part that grants approved access, and ends grants that no longer hold."""
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,15 +18,15 @@ from keyturn.serving.parts import GRANTING, Part, PartHealth, Tenure
 from keyturn.serving.site import Site
 
 LOOK: Final = 0.4
-"""Seconds between two looks at what waits: what is approved is given within two seconds."""
+"""Seconds between two looks at approved requests, to grant them within two seconds."""
 SWEEP: Final = 8.0
-"""Seconds between two looks at all that is given."""
+"""Seconds between two sweeps over all grants."""
 
 
 class GrantsPart:
-    """One process gives and sweeps at a time, by its lease. Should two, each step is one's alone.
+    """Grants and sweeps, in one process at a time by its lease. If two run, each step still happens only once.
 
-    ``pause`` is in seconds between two sweeps.
+    ``pause`` is the number of seconds between two sweeps.
     """
 
     name = GRANTING
@@ -38,7 +38,7 @@ class GrantsPart:
         self._trouble = ""
 
     def run(self, tenure: Tenure) -> None:
-        """Until the part ends. Raises what hides all requests, or all that is given."""
+        """Work until the tenure ends. Raises errors that hide all requests, or all grants."""
         self._looked_at = elapsed()
         tenure.measure = lambda: PartHealth(elapsed() - self._looked_at, self._trouble)
         ledger = cast("StoredLedger", self._site.workspace().ledger)
@@ -52,7 +52,7 @@ class GrantsPart:
             self._tell(sweeper.sweep(self._site.workspace()))
             self._tell_people(herald)
 
-        # Beside the looks: to sweep hundreds takes longer than whoever was approved shall wait.
+        # In another thread: sweeping hundreds takes longer than an approved request may wait.
         with ThreadPoolExecutor(1) as pool:
             while not tenure.over:
                 for grant in granter.look(self._site.workspace()):
@@ -75,7 +75,7 @@ class GrantsPart:
         self._trouble = trouble
 
     def _tell_people(self, herald: Herald) -> None:
-        """A channel that is down, or can't be told of, holds nothing up."""
+        """Notify people. A failure of the channel is reported and delays nothing."""
         try:
             herald.tell(self._site.workspace())
         except KeyturnError as error:
@@ -86,7 +86,7 @@ class GrantsPart:
 
 
 class PrincipalAlerts:
-    """Which principals alerts were about, and when, as the ledger tells it; read on as it grows."""
+    """The newest alert about each principal, read from the ledger as it grows."""
 
     def __init__(self, ledger: StoredLedger, say: Say) -> None:
         self._ledger = ledger
@@ -96,7 +96,7 @@ class PrincipalAlerts:
         self._trouble = ""
 
     def refresh(self) -> None:
-        """Take what is new. A ledger that can't be read is told of once, and nothing ends for it."""
+        """Read the new entries. An unreadable ledger is reported once, and ends no grant."""
         trouble = ""
         try:
             self._read_on()
@@ -107,7 +107,7 @@ class PrincipalAlerts:
         self._trouble = trouble
 
     def find(self, principal: str, since: datetime) -> str | None:
-        """What the newest alert tells that is about the principal since then; empty where there is none.
+        """Return the newest alert about the principal since then, in words; empty where there is none.
 
         None where the ledger can't be read.
         """
@@ -129,5 +129,5 @@ NEEDLE: Final = f'"action":"{ALERT}"'.encode()
 
 
 def grants_parts(site: Site) -> Iterable[Part]:
-    """None where the catalogue has no policies of access."""
+    """Return the part; none where the catalogue has no access policies."""
     return [GrantsPart(site)] if site.workspace().catalogue.access_policies else []

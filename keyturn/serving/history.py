@@ -1,8 +1,8 @@
-"""What the trail remembers of a source: so that after a start a detector knows what it knew before.
+"""What the trail remembers of a source, so that a restarted detector knows what it knew before.
 
-The last days are read event by event. Of the weeks before, rules ask no more than when a principal was first and last
-given what, and where, on which days it was there, and at which hours: that is told by the first and last such read of
-each, and by one of each day and hour, which DuckDB finds among millions. They ask, too, what it ended on which day.
+The last days are read event by event. For earlier weeks, the rules require only the first and last granted read per
+principal and place, and active days and hours. The query returns the first and last such read of each, and one per day
+and hour. It also returns what each principal deleted or destroyed on each day.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,23 +20,23 @@ from keyturn.core.ports.access import DELETE, DESTROY, Access
 from keyturn.core.ports.access_source import SourceRecord
 
 RECENT: Final = timedelta(days=2)
-"""What is read event by event: twice the detector's window."""
+"""The period that is read event by event: twice the detector's window."""
 LONG: Final = timedelta(days=31)
-"""What rules look back at most, where nobody has set them otherwise."""
+"""The longest look-back of the rules with their default settings."""
 MOST: Final = 2_000_000
-"""Last reads of the weeks before, the newest of them."""
+"""Maximum number of reads from earlier weeks, newest first."""
 PERIODS: Final = ('epoch_us("time") // 86_400_000_000', 'epoch_us("time") // 3_600_000_000 % 168')
 """Days, and hours of a week."""
 FETCHED: Final = 20_000
 ENDS: Final = f"action IN ('{DELETE}', '{DESTROY}')"
-"""What tells nothing of reads: else who destroys what he has read would not be known to have read it."""
+"""Actions that do not count as reads: a later deletion would hide the read."""
 
 Remembered = tuple[int, Sequence[Access]]
-"""The number of a segment, and accesses of it."""
+"""The number of a segment, and accesses in it."""
 
 
 def remembered(directory: Path, source: str, now: datetime) -> Iterator[Remembered]:
-    """What is remembered of ``source`` in the trail of that directory, by segments; the open one is last.
+    """Yield the memory of ``source`` in this trail, by segments; the open one is last.
 
     Raises Unavailable, Rewritten and Invalid where the trail can't be read.
     """
@@ -52,7 +52,7 @@ def remembered(directory: Path, source: str, now: datetime) -> Iterator[Remember
 
 
 def _last_reads(files: Sequence[StoredFile]) -> Iterator[Sequence[Access]]:
-    """Those of each principal that tell where it was given what first and last, when it was there, what it ended."""
+    """Yield each principal's first and last reads, its active days and hours, and its deletions."""
     if not files:
         return
     each = 'system, principal, path, "source"'
@@ -74,14 +74,14 @@ def _last_reads(files: Sequence[StoredFile]) -> Iterator[Sequence[Access]]:
 
 
 def _unsealed(spool: Path) -> Iterator[Remembered]:
-    """The open segment, of which a batch counts once its own line is there."""
+    """Yield the open segment; a batch counts once its own line is complete."""
     if not spool.exists():
         return
     decoder, number, batch = msgspec.json.Decoder(SourceRecord), 0, list[Access]()
     with spool.open("rb") as file:
         for line in file:
             if not line.endswith(b"\n"):
-                return  # what a crash has torn
+                return  # a line that a crash cut off
             if line.startswith(EVENT):
                 batch.append(decoder.decode(line).access)
                 continue

@@ -1,7 +1,7 @@
-"""Who runs which part: an entry in the hub for each, which its holder renews, and which others watch.
+"""The leases of parts: one entry in the hub for each, which its holder renews and other processes watch.
 
-Nobody trusts another machine's clock. A holder writes its entry every few seconds; whoever would take it over waits
-until the entry has not moved for a while by its own clock. Every taking counts the entry's number up.
+No process trusts another machine's clock. A holder writes its entry every few seconds. Another process takes the lease
+only after the entry did not change for :data:`LAPSE` seconds by its own clock. Every take increments the number.
 """
 
 import socket
@@ -18,26 +18,26 @@ from keyturn.core.ports.hub import StatePort
 from keyturn.serving.parts import UNTOLD, PartHealth, lease_ended
 
 SERVE: Final = "serve"
-"""Where the leases are in Keyturn's own mount: ``serve/<part>``."""
+"""The path of the leases in Keyturn's mount: ``serve/<part>``."""
 
 RENEW: Final = 8.0
 """Seconds between two renewals."""
 WATCH: Final = 4.0
-"""Seconds between two looks at a lease that another holds."""
+"""Seconds between two looks at a lease that another process holds."""
 LAPSE: Final = 20.0
-"""Seconds for which a lease has to stand still before another takes it: with both of the above it is under 30."""
+"""Seconds without a change before another process takes a lease. A takeover takes less than 30 seconds."""
 
 LONGEST_TROUBLE: Final = 300
-"""Characters of what is in the way that a lease tells."""
+"""Maximum length of the problem in a lease, in characters."""
 
 FORMAT: Final = 1
 
 
 @dataclass(frozen=True)
 class LeaseState:
-    """One lease as the hub keeps it. ``holder`` is empty where it was given back; ``age`` is by the hub's clock.
+    """A lease as stored in the hub; ``holder`` is empty after release, ``age`` is by the hub's clock.
 
-    ``version`` is the entry's own, 0 where there is none.
+    ``version`` is that of the entry, 0 where there is none.
     """
 
     holder: str = ""
@@ -49,18 +49,18 @@ class LeaseState:
 
     @property
     def held(self) -> bool:
-        """Whether somebody has it who has renewed it lately, by the hub's clock; for people, not to take it over."""
+        """Whether a holder renewed it lately, by the hub's clock; for display only."""
         return bool(self.holder) and self.age <= LAPSE
 
     def to_data(self) -> dict[str, Any]:
-        """As the hub keeps it."""
+        """Return the data for the hub."""
         lag = None if self.health.lag is None else round(self.health.lag, 1)
         entry: dict[str, Any] = {"format": FORMAT, "holder": self.holder, "host": self.host, "number": self.number}
         return entry | {"lag": lag, "trouble": self.health.trouble[:LONGEST_TROUBLE]}
 
     @staticmethod
     def from_data(data: Mapping[str, Any], version: int, age: float) -> "LeaseState":
-        """The reverse. What can't be read is nobody's: whoever takes it writes it anew."""
+        """Return the lease in this data; unreadable data counts as free."""
         try:
             lag = data.get("lag")
             health = PartHealth(None if lag is None else float(lag), str(data.get("trouble", "")))
@@ -71,15 +71,15 @@ class LeaseState:
 
 
 def load_lease(hub: StatePort, part: str) -> LeaseState:
-    """The lease of a part; one that nobody has had is nobody's. Raises what keeps the hub from telling."""
+    """Return the lease of a part, free where there is none. Raises the hub's errors."""
     state = hub.read_state(f"{SERVE}/{part}")
     return LeaseState.from_data(state.data, state.version, state.age) if state else LeaseState()
 
 
 class PartLease:
-    """One part's lease, from the side of a process that wants it. Serves several threads.
+    """One part's lease, for a process that wants it. Thread-safe.
 
-    ``holder`` tells this process from all others, ``host`` is its machine's name, for people.
+    ``holder`` identifies this process, and ``host`` is its machine's name, for display.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class PartLease:
         self._seen_at = clock()
 
     def take(self) -> int | None:
-        """Its number, once it is ours; None while another holds it. Raises what keeps the hub from telling."""
+        """Take the lease and return its number; None while another process holds it. Raises the hub's errors."""
         with self._lock:
             state = load_lease(self._hub, self.part)
             self._watch(state)
@@ -106,7 +106,7 @@ class PartLease:
                 return None
 
     def renew(self, health: PartHealth = UNTOLD) -> None:
-        """Keep it. Raises Superseded where another has it, and what keeps the hub from answering."""
+        """Renew the lease. Raises Superseded where another process holds it, and the hub's errors."""
         with self._lock:
             try:
                 self._write(self._own.number, health, self._own.version)
@@ -114,7 +114,7 @@ class PartLease:
                 self._renew_over(load_lease(self._hub, self.part), health)
 
     def _renew_over(self, state: LeaseState, health: PartHealth) -> None:
-        """A renewal whose answer was lost is ours all the same."""
+        """Renew a lease that is still held after an answer was lost."""
         try:
             if (state.holder, state.number) == (self._own.holder, self._own.number):
                 self._write(state.number, health, state.version)
@@ -124,7 +124,7 @@ class PartLease:
         raise lease_ended(self.part) from None
 
     def give_back(self) -> None:
-        """Let another have it at once. Whoever has it by then keeps it. Raises what keeps the hub from answering."""
+        """Release the lease at once, unless another process holds it already. Raises the hub's errors."""
         free = replace(self._own, holder="", health=UNTOLD)
         with self._lock, suppress(Conflict):
             self._hub.write_state(f"{SERVE}/{self.part}", free.to_data(), cas=self._own.version)
@@ -146,5 +146,5 @@ class PartLease:
 
 
 def new_holder() -> str:
-    """What tells this process from all others, those of its name on other hosts too."""
+    """Return a unique name for this process, also across hosts of the same name."""
     return f"{socket.gethostname()}/{token_hex(8)}"

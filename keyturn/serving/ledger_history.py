@@ -1,4 +1,4 @@
-"""What the ledger tells of revocations, retirements and promotions as it grows, and which alerts it has a record of."""
+"""The ledger's revocations, retirements and promotions as it grows, and its recorded alerts."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -13,14 +13,14 @@ from keyturn.ledger.entries import parse_leaf
 from keyturn.ledger.ports import StoredLedger
 
 TAIL: Final = 5_000
-"""The newest entries, in which alerts are looked for that were told just before a process ended."""
+"""Newest entries searched for alerts sent just before a process ended."""
 
 PAUSE: Final = 2.0
-"""Seconds between two looks at what is new."""
+"""Seconds between two reads of new entries."""
 
 
 class LedgerHistory:
-    """A :class:`keyturn.access_log.detection.history.History` of a ledger that is read on. Serves many threads."""
+    """A :class:`keyturn.access_log.detection.history.History` of a growing ledger. Thread-safe."""
 
     def __init__(self, ledger: StoredLedger, say: Callable[[str], None]) -> None:
         self.secrets = SecretHistory()
@@ -33,7 +33,7 @@ class LedgerHistory:
         self._needles = [f'"action":"{action}"'.encode() for action in ACTIONS]
 
     def refresh(self) -> None:
-        """Take what is new. A ledger that can't be read is told of once, and then rules go by what is known."""
+        """Read the new entries. An unreadable ledger is reported once; the rules then use what is known."""
         with self._lock:
             if elapsed() < self._look_at:
                 return
@@ -55,7 +55,7 @@ class LedgerHistory:
 
 
 def recorded_alerts(ledger: StoredLedger) -> Iterator[Key]:
-    """The alerts that the newest entries tell of; none where the ledger can't be read."""
+    """Yield the alerts in the newest entries; none where the ledger can't be read."""
     needle = f'"action":"{ALERT}"'.encode()
     try:
         for _, leaf in ledger.leaves(max(1, ledger.size() - TAIL + 1)):

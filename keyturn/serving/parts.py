@@ -1,4 +1,4 @@
-"""The port of what runs on: a part, and the time for which one process has it."""
+"""The port of a continuous part, and its tenure in one process."""
 
 import threading
 from collections.abc import Callable
@@ -8,34 +8,34 @@ from typing import Final, Protocol
 from keyturn.core.errors import Superseded
 
 SAFE: Final = 15.0
-"""Seconds since the last renewal that came through, after which whoever has a part stops: well before others take it.
+"""Seconds since the last renewal after which a holder stops, before a takeover.
 
-They wait for :data:`keyturn.serving.leases.LAPSE`.
+Other processes wait for :data:`keyturn.serving.leases.LAPSE`.
 """
 
 FOLLOW: Final = "follow"
 """The part that follows the hub."""
 GRANTING: Final = "grants"
-"""The part that gives and ends access for a while."""
+"""The part that grants and ends temporary access."""
 NUMBERS: Final = "numbers"
-"""The part that looks at the whole workspace for its numbers."""
+"""The part that reads the whole workspace for its metrics."""
 RELAY: Final = "relay"
-"""The part that tells those numbers where nobody may look; it runs where it is named alone."""
+"""The part that reports those metrics without a worker's rights; it runs only where named."""
 PUBLISHED: Final = "numbers"
-"""Where they are then in Keyturn's own mount: ``numbers/<area>``."""
+"""The path of the metrics in Keyturn's mount: ``numbers/<area>``."""
 BACKUP: Final = "backup"
-"""The part that backs the hub up."""
+"""The part that backs up the hub."""
 ACCESS: Final = "access/"
-"""How the names of the parts begin that read access logs; the log's name is behind it."""
+"""The prefix of an access reader's name, before the log's name."""
 HUB: Final = "hub"
-"""What the hub's audit file is called as an access log, where the catalogue names none."""
+"""The hub's audit file as an access log, where the catalogue names none."""
 
 
 @dataclass(frozen=True)
 class PartHealth:
-    """How a part is, by its own word: ``lag`` in seconds behind what it reads, None where it can't tell.
+    """A part's own report on its health; ``lag`` is its delay in seconds, None where unknown.
 
-    ``trouble`` says in words what keeps it from its work; empty where nothing does.
+    ``trouble`` is the problem in words; empty where there is none.
     """
 
     lag: float | None = None
@@ -43,15 +43,15 @@ class PartHealth:
 
 
 UNTOLD: Final = PartHealth()
-"""Of a part that does not tell how it is."""
+"""The health of a part that does not report it."""
 
 
 class Tenure:
-    """The time for which this process has a part. Shared by the part's own thread and by what renews its lease.
+    """The tenure of a part in this process. Shared by the part's thread and the renewal of its lease.
 
-    ``number`` is greater than that of whoever had the part before: what is written in the hub by compare-and-set bears
-    it. ``ended`` is set once the part has to stop, and ``ours`` is False where it has to since another may have it by
-    now. ``measure`` is the part's to set: it tells how it is.
+    ``number`` is greater than that of every earlier holder, and is part of compare-and-set writes to the hub. ``ended``
+    is set once the part must stop. ``ours`` is False where another process may hold the part. The part sets
+    ``measure``, which reports its health.
     """
 
     def __init__(self, part: str, number: int, clock: Callable[[], float], ask: Callable[[], None]) -> None:
@@ -65,51 +65,51 @@ class Tenure:
         self._renewed_at = clock()
 
     def renewed(self, began: float) -> None:
-        """Note that a renewal came through which began at that moment."""
+        """Note a successful renewal that began at that moment."""
         self._renewed_at = max(self._renewed_at, began)
 
     def wait(self, seconds: float) -> bool:
-        """Wait, and say whether the part has to stop."""
+        """Wait, and return whether the part must stop."""
         return self.ended.wait(seconds)
 
     @property
     def over(self) -> bool:
-        """Whether it has ended, or nobody here can know any more that it has not."""
+        """Whether it has ended, or may have lapsed."""
         if self._clock() - self._renewed_at > SAFE:
             self.lose()
         return self.ended.is_set()
 
     def lose(self) -> None:
-        """End it, since another may have the part."""
+        """End it, because another process may hold the part."""
         self.ours = False
         self.ended.set()
 
     def insist(self) -> None:
-        """Before whatever has an effect. Raises Superseded where it is not ours any more. Asks nobody."""
+        """Check before any effect, without asking the hub. Raises Superseded."""
         if self.over and not self.ours:
             raise lease_ended(self.part)
 
     def confirm(self) -> None:
-        """The same by the hub's word, before what can't be taken back: this process may have been frozen until now.
+        """Check with the hub before an irreversible action, because this process may have been frozen.
 
-        Raises Superseded where another has taken the part, Unavailable and the like where the hub can't be asked.
+        Raises Superseded for another holder, Unavailable and the like where the hub can't be asked.
         """
         self.insist()
         self._ask()
 
 
 def lease_ended(part: str) -> Superseded:
-    """Another process may have the part by now."""
+    """Return the error for a part that another process may hold by now."""
     return Superseded("go on with", f"the part {part}", "its lease has ended, another process may have it", "")
 
 
 class Part(Protocol):
-    """One thing that runs on. ``name`` is the same for good: its lease goes by it."""
+    """A continuous part; ``name`` never changes, because it identifies the lease."""
 
     name: str
 
     def run(self, tenure: Tenure) -> None:
-        """Work until ``tenure.ended`` is set, and soon return then.
+        """Work until ``tenure.ended`` is set, and return soon after.
 
-        Raises what keeps it from going on: that is told, and it is begun anew a moment later, here or elsewhere.
+        Raises errors that prevent the work. They are reported, and the part restarts a moment later, here or elsewhere.
         """

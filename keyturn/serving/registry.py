@@ -1,4 +1,4 @@
-"""Which parts there are: a later one is one line here."""
+"""The registry of parts: a new kind is one line here."""
 
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
@@ -20,13 +20,13 @@ KINDS: Final = (
     "keyturn.serving.numbers.relay:relay_parts",
     "keyturn.serving.backup_part:backup_parts",
 )
-"""What makes the parts of one kind, each a function of the site; imported where a process runs parts."""
+"""A function of the site for each kind of part, imported only where parts run."""
 
 
 def make_parts(site: Site, only: Iterable[str] = ()) -> list[Part]:
-    """All parts of this site, or those alone that are named, ``*`` being any text. Raises Invalid where none is.
+    """Return all parts of this site, or the named ones; ``*`` matches any text. Raises Invalid where none matches.
 
-    The relay is never meant by ``*``: who looks needs none.
+    ``*`` never matches the relay, which a process that reads the workspace does not need.
     """
     parts = {part.name: part for kind in KINDS for part in _maker(kind)(site)}
     names = [name for pattern in only or ["*"] for name in _matching(pattern, parts)]

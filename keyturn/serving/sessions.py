@@ -1,4 +1,4 @@
-"""Who is signed in to the page, in this process's memory alone, and who has tried too often."""
+"""The dashboard's sessions, in this process's memory only, and the limit on sign-ins."""
 
 import hashlib
 import ipaddress
@@ -13,23 +13,23 @@ from keyturn.client.clock import elapsed
 from keyturn.core.sensitive import Sensitive
 
 IDLE: Final = 15 * 60.0
-"""Seconds without a look after which a session is over (NIST SP 800-63B, AAL3)."""
+"""Seconds without a request after which a session ends (NIST SP 800-63B, AAL3)."""
 LONGEST: Final = 8 * 3600.0
-"""Seconds after which it is over however often somebody looks."""
+"""Seconds after which a session ends in any case."""
 MOST: Final = 256
-"""Sessions; the one that nobody has used for longest makes room."""
+"""Maximum number of sessions; the least recently used one is dropped."""
 
 TRIES: Final = 5
-"""Sign-ins in a row that one address may have refused within :data:`SPAN`."""
+"""The number of refused sign-ins per address within :data:`SPAN`."""
 SPAN: Final = 60.0
 EVERYWHERE: Final = ("0.0.0.0/0", "::/0")
 ADDRESSES: Final = 10_000
-"""Addresses whose refusals are known; the one that tried longest ago is forgotten first."""
+"""Maximum number of addresses whose refusals are kept; the oldest is dropped."""
 
 
 @dataclass
 class Session:
-    """One person's. ``token`` is what the hub is asked with at each look; times are of a monotonic clock."""
+    """One person's session; ``token`` is checked with the hub at each look. Times are monotonic."""
 
     token: Sensitive
     name: str
@@ -37,19 +37,19 @@ class Session:
     seen: float
 
     def over(self, now: float) -> bool:
-        """Whether its time is up."""
+        """Whether it has ended."""
         return now - self.seen >= IDLE or now - self.began >= LONGEST
 
 
 class Sessions:
-    """Found by what a browser sends back, of which only a digest is kept. Used in one event loop."""
+    """The sessions by the digest of their cookies. Used in one event loop."""
 
     def __init__(self, clock: Callable[[], float] = elapsed) -> None:
         self._clock = clock
         self._sessions: OrderedDict[bytes, Session] = OrderedDict()
 
     def begin(self, token: Sensitive, name: str) -> str:
-        """A new one: 256 random bits that nobody had before."""
+        """Begin a session, and return its cookie of 256 random bits."""
         made, now = secrets.token_urlsafe(32), self._clock()
         self._drop_over()
         while len(self._sessions) >= MOST:
@@ -58,7 +58,7 @@ class Sessions:
         return made
 
     def find(self, shown: str) -> Session | None:
-        """The session of whoever shows this, which is in use by that; None where there is none any more."""
+        """Return the cookie's session and mark it as used, or None where it ended."""
         self._drop_over()
         session = self._sessions.get(_digest(shown))
         if session is not None:
@@ -67,7 +67,7 @@ class Sessions:
         return session
 
     def end(self, shown: str) -> None:
-        """Forget it and its token. Absent is success."""
+        """Drop the session and its token. A missing session is no error."""
         self._sessions.pop(_digest(shown), None)
 
     def __len__(self) -> int:
@@ -80,20 +80,20 @@ class Sessions:
 
 
 class Attempts:
-    """How often each address was refused lately. Used in one event loop."""
+    """The recent refusals of each address. Used in one event loop."""
 
     def __init__(self, clock: Callable[[], float] = elapsed) -> None:
         self._clock = clock
         self._tries: OrderedDict[str, list[float]] = OrderedDict()
 
     def wait(self, peer: str) -> float:
-        """Seconds that this address has to wait; 0 where it may try."""
+        """Return the seconds that this address must wait, 0 where it may try."""
         now, tries = self._clock(), self._tries.get(_neighbourhood(peer), [])
         recent = [at for at in tries if now - at < SPAN]
         return SPAN - (now - recent[0]) if len(recent) >= TRIES else 0.0
 
     def begin(self, peer: str) -> None:
-        """Count a try before it is known what comes of it, so that many at once count as many."""
+        """Count a try before its result is known, so that parallel tries count too."""
         key = _neighbourhood(peer)
         self._tries[key] = [*self._tries.get(key, []), self._clock()][-TRIES:]
         self._tries.move_to_end(key)
@@ -101,15 +101,15 @@ class Attempts:
             self._tries.popitem(last=False)
 
     def forgive(self, peer: str) -> None:
-        """It was let in."""
+        """Forget the refusals of an address that signed in."""
         self._tries.pop(_neighbourhood(peer), None)
 
 
 def client_address(peer: str, forwarded: Sequence[str], proxies: tuple[str, ...]) -> str:
-    """The address of the client: the last one that the ``proxies`` did not forward to each other.
+    """Return the client's address: the last one that is not one of the ``proxies``.
 
-    ``forwarded`` is what ``X-Forwarded-For`` holds. Each proxy adds whom it was asked by at its end, so what stands
-    before that address is the client's own claim. Without a proxy, or an address, it is the ``peer``.
+    ``forwarded`` are the values of ``X-Forwarded-For``. Each proxy appends the address of its caller, so everything
+    before the client's address is the client's claim. Without a proxy or a valid address, it is the ``peer``.
     """
     address = peer
     for hop in reversed([hop.strip() for text in forwarded for hop in text.split(",")]):
@@ -124,7 +124,7 @@ def _digest(shown: str) -> bytes:
 
 
 def _neighbourhood(peer: str) -> str:
-    """What one machine has: an address, or in IPv6 the 64 bits before its own."""
+    """Return the unit that attempts count for: an IPv4 address, or an IPv6 /64 network."""
     try:
         address = ipaddress.ip_address(peer.partition("%")[0])
     except ValueError:

@@ -1,4 +1,4 @@
-"""One look at everything for all who ask at once, and for those who ask a moment later."""
+"""Share one look among concurrent and closely following requests."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,13 +9,13 @@ from keyturn.client.clock import elapsed
 T = TypeVar("T")
 
 FRESH: Final = 10.0
-"""Seconds for which what was seen, or why nothing was, is shown again: looking asks the hub and every store."""
+"""Seconds for which a result or error is shown again: a look asks every store."""
 PATIENCE: Final = 60.0
-"""Seconds that somebody waits for a look; it goes on, and whoever asks again gets what it comes to."""
+"""Seconds that a request waits. The look continues for later requests."""
 
 
 class Looks(Generic[T]):
-    """Used in one event loop; ``look`` starts a look elsewhere."""
+    """Shares looks in one event loop; ``look`` starts a look elsewhere."""
 
     def __init__(self, look: Callable[[], Awaitable[T]], clock: Callable[[], float] = elapsed) -> None:
         self._look = look
@@ -24,7 +24,7 @@ class Looks(Generic[T]):
         self._until = 0.0
 
     async def latest(self) -> T:
-        """What was seen last. Raises TimeoutError where that takes long, and what looking raises."""
+        """Return the latest result. Raises TimeoutError for a slow look, and its errors."""
         if self._task is None or (self._task.done() and self._clock() >= self._until):
             self._task = asyncio.create_task(self._begin())
             self._task.add_done_callback(_know)
@@ -39,6 +39,6 @@ class Looks(Generic[T]):
 
 
 def _know(task: "asyncio.Task[T]") -> None:
-    """Nobody may wait for it any more: then its error is nobody's."""
+    """Retrieve the error of a look that no request may be waiting for."""
     if not task.cancelled():
         task.exception()

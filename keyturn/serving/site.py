@@ -20,15 +20,15 @@ Wrap = Callable[[Reaction], Reaction]
 
 
 class OpenReactions(Protocol):
-    """Opens whatever is done about alerts here, each reaction wrapped."""
+    """Opens all reactions to alerts here, each wrapped."""
 
     def __call__(self, wrap: Wrap) -> Reactions:
-        """Raises Invalid for settings that can't be."""
+        """Raises Invalid for invalid settings."""
 
 
 @dataclass(frozen=True)
 class BackupPlan:
-    """What makes the backups of a workspace, and how often: ``key`` is another once a new one has to be opened."""
+    """The backup schedule of a workspace and its maker; a new ``key`` requires a new maker."""
 
     open_maker: Callable[[Workspace], BackupMaker]
     every: timedelta
@@ -38,13 +38,12 @@ class BackupPlan:
 
 @dataclass(frozen=True)
 class Site:
-    """What parts are made of. ``workspace`` gives the one to work with now: its catalogue may change.
+    """The environment of the parts; ``workspace`` returns the current one, because its catalogue may change.
 
-    ``open_changes`` opens what tells of the hub's changes. ``logs`` are the access logs that are read on this machine,
-    each by what opens it, ``trail`` is the directory that they are kept in, ``keep`` how long, None for good. ``say``
-    is given one line at a time, from several threads. ``looks`` look at the whole workspace for its numbers, which
-    stand on the ``board``, and in the hub for others to tell where this process ``publishes`` them. ``backup_plan``
-    says how the hub is backed up, if it is.
+    ``open_changes`` opens the hub's change source. ``logs`` has an opener for each access log of this machine.
+    ``trail`` is the trail's directory, and ``keep`` its retention, None for unlimited. ``say`` gets one line at a time,
+    from several threads. ``looks`` read the workspace for the metrics on the ``board``, and with ``publishes`` also for
+    the hub. ``backup_plan`` returns the backup schedule, if any.
     """
 
     workspace: Callable[[], Workspace]

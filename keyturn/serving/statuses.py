@@ -1,4 +1,4 @@
-"""What of what runs on is not running, or is behind: told by the leases alone, from any machine."""
+"""The continuous parts that do not run or are behind, by their leases."""
 
 import re
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ from keyturn.serving.leases import SERVE, LeaseState, load_lease
 from keyturn.serving.parts import ACCESS, FOLLOW, GRANTING, HUB, NUMBERS
 
 BEHIND: Final = 120.0
-"""Seconds that a part may be behind what it reads."""
+"""Seconds that a part may be behind its source."""
 
 NOBODYS: Final = LeaseState()
 
 
 @dataclass(frozen=True)
 class PartStatus:
-    """One part by its lease. ``error`` says why nobody can tell; empty where the hub has told."""
+    """One part by its lease; ``error`` is the reason where it is unknown."""
 
     part: str
     lease: LeaseState = NOBODYS
@@ -28,12 +28,12 @@ class PartStatus:
 
     @property
     def running(self) -> bool | None:
-        """Whether some process has it; None where nobody can tell."""
+        """Whether a process holds it; None where unknown."""
         return None if self.error else self.lease.held
 
     @property
     def problem(self) -> str:
-        """Why somebody should look; empty where nobody need."""
+        """Why a person should look; empty where there is no problem."""
         lease = self.lease
         if self.error:
             return f"unknown whether it runs: {self.error}"
@@ -47,7 +47,7 @@ class PartStatus:
         return f"is {span(timedelta(seconds=lag))} behind, on {lease.host}" if lag > BEHIND else ""
 
     def to_data(self) -> dict[str, Any]:
-        """For scripts."""
+        """Return the data for scripts."""
         return {
             "part": self.part,
             "running": self.running,
@@ -58,7 +58,7 @@ class PartStatus:
 
 
 def part_statuses(workspace: Workspace) -> list[PartStatus]:
-    """Each part that ought to run somewhere: access logs and policies of the catalogue, and what was ever begun."""
+    """Return each part that should run: those of the catalogue, and those ever started."""
     optional = {FOLLOW, NUMBERS} if workspace.catalogue.access_logs else {FOLLOW, NUMBERS, f"{ACCESS}{HUB}"}
     granting = [GRANTING] if workspace.catalogue.access_policies else []
     parts = [*sorted(optional), *_readers(workspace), *granting]
@@ -67,14 +67,14 @@ def part_statuses(workspace: Workspace) -> list[PartStatus]:
 
 
 def _readers(workspace: Workspace) -> Iterator[str]:
-    """The parts that read access logs; of one that each machine has for itself, those that were begun anywhere."""
+    """Yield the log readers; for a log per machine, those that were ever started."""
     logs = workspace.catalogue.access_logs
     yield from (f"{ACCESS}{name}" for name, settings in logs.items() if not settings.LOCAL)
     local = "|".join(re.escape(name) for name, settings in logs.items() if settings.LOCAL)
     if local:
         paths = workspace.hub.list_state(f"{SERVE}/{ACCESS.rstrip('/')}")
         begun = (path.removeprefix(f"{SERVE}/") for path in paths)
-        # Behind the log's own name is that of what lies on one machine: keyturn.wiring.access_sources.
+        # A part's name ends with that of its machine's spool: keyturn.wiring.access_sources.
         yield from (part for part in begun if re.fullmatch(rf"{ACCESS}(?:{local})-[0-9a-f]+", part))
 
 

@@ -1,4 +1,4 @@
-"""Runs parts side by side, each under its lease: one that fails is told, waits and goes on, and holds up no other."""
+"""Run parts concurrently, each under its lease. A failed part is retried, and delays no other."""
 
 import threading
 import time
@@ -18,10 +18,10 @@ from keyturn.sync.lines import one_line
 T = TypeVar("T")
 
 TICK: Final = 0.5
-"""Seconds between two looks at whether what is ours has lapsed, while a renewal hangs."""
+"""Seconds between two checks whether a lease has lapsed, while a renewal hangs."""
 
 WELL: Final = 60.0
-"""Seconds after which a part that fails again counts as one that has worked meanwhile."""
+"""Seconds of work after which a failure counts as the first again."""
 
 GRACE: Final = 20.0
 """Seconds that parts have to end."""
@@ -32,9 +32,9 @@ OpenLease = Callable[[str], PartLease]
 
 @dataclass(frozen=True)
 class PartState:
-    """How one part is in this process. ``failures`` counts how often in a row it has failed.
+    """The state of a part in this process; ``failures`` counts consecutive failures.
 
-    ``looked`` says that the hub has told lately who has it, ``elsewhere`` that it is another process.
+    ``looked`` means that the hub reported the holder lately, ``elsewhere`` that another process is the holder.
     """
 
     part: str
@@ -47,12 +47,12 @@ class PartState:
 
     @property
     def well(self) -> bool:
-        """Whether it works here, or another process may have it."""
+        """Whether the part works here, or another process may hold it."""
         return self.looked and (self.elsewhere or not self.failures)
 
 
 class Task(StrEnum):
-    """What may fail of a part."""
+    """The operations of a part that may fail."""
 
     TAKE = "its lease can't be taken"
     RENEW = "its lease can't be renewed"
@@ -60,7 +60,7 @@ class Task(StrEnum):
 
 
 class Supervisor:
-    """Runs ``parts`` until it is told to stop. ``say`` is given one line at a time, from several threads."""
+    """Runs ``parts`` until it is stopped. ``say`` gets one line at a time, from several threads."""
 
     def __init__(
         self, parts: Iterable[Part], open_lease: OpenLease, say: Say, clock: Callable[[], float] = elapsed
@@ -68,7 +68,7 @@ class Supervisor:
         self._keepers = [Keeper(part, open_lease(part.name), say, clock) for part in parts]
 
     def run(self, stop: threading.Event, grace: float = GRACE) -> None:
-        """Run all of them; at the end each has ``grace`` seconds for what it is at, and then gives its lease back."""
+        """Run all parts until ``stop``. Each then has ``grace`` seconds to end and release its lease."""
         threads = [threading.Thread(target=keeper.run, name=f"keyturn-{keeper.name}") for keeper in self._keepers]
         for thread in threads:
             thread.daemon = True
@@ -83,12 +83,12 @@ class Supervisor:
             thread.join(max(0.0, until - time.monotonic()))
 
     def states(self) -> Mapping[str, PartState]:
-        """How each part is in this process, by its name."""
+        """Return the state of each part in this process, by name."""
         return {keeper.name: keeper.state for keeper in self._keepers}
 
 
 class Keeper:
-    """One part in this process: takes its lease, runs it meanwhile, and begins anew where either has failed."""
+    """Keeps one part running in this process: holds its lease, and restarts it after a failure."""
 
     def __init__(self, part: Part, lease: PartLease, say: Say, clock: Callable[[], float]) -> None:
         self.name = part.name
@@ -106,7 +106,7 @@ class Keeper:
 
     @property
     def state(self) -> PartState:
-        """How it is now."""
+        """The state now."""
         tenure, looked = self._tenure, self._clock() - self._looked_at <= LAPSE
         state = replace(self._state, looked=looked)
         if tenure is None:
@@ -114,26 +114,26 @@ class Keeper:
         return replace(state, running=not tenure.ended.is_set(), number=tenure.number, health=tenure.measure())
 
     def stop(self) -> None:
-        """Have it end soon."""
+        """Make the part end soon."""
         self._stop.set()
         if tenure := self._tenure:
             tenure.ended.set()
         self._wake.set()
 
     def look_at_clock(self) -> None:
-        """End what has not been renewed for too long, though a renewal hangs."""
+        """End a tenure that was not renewed in time, even while a renewal hangs."""
         if (tenure := self._tenure) and tenure.over:
             self._wake.set()
 
     def run(self) -> None:
-        """Until :meth:`stop`."""
+        """Run until :meth:`stop`."""
         while not self._stop.is_set():
             number = self._attempt(Task.TAKE, self._lease.take)
             self._state = replace(self._state, elsewhere=number is None and not self._told[Task.TAKE])
             self._stop.wait(WATCH if number is None else self._work(number))
 
     def _work(self, number: int) -> float:
-        """Have the part at work until it ends; seconds to wait before it is begun anew."""
+        """Run the part until it ends, and return the seconds until the next start."""
         began = self._clock()
         self._error = None
         self._wake.clear()
@@ -150,7 +150,7 @@ class Keeper:
             worker.join()
         self._tenure = None
         with suppress(KeyturnError):
-            # Where the hub does not answer it lapses; whoever has it by now keeps it.
+            # If the hub does not answer, the lease lapses. Another process that holds it by now keeps it.
             self._lease.give_back()
         return self._after(self._clock() - began)
 
@@ -166,7 +166,7 @@ class Keeper:
             self._wake.set()
 
     def _keep(self, tenure: Tenure, worker: threading.Thread) -> None:
-        """Renew the lease until the part ends, or another has it."""
+        """Renew the lease until the part ends, or another process holds it."""
         began = self._clock()
         while worker.is_alive() and not tenure.over and not self._wake.wait(RENEW):
             try:
@@ -190,7 +190,7 @@ class Keeper:
             tenure.renewed(began)
 
     def _attempt(self, task: Task, call: Callable[[], T]) -> T | None:
-        """Call it, and say where it fails, or works again. Raises Superseded."""
+        """Call it, and report a failure or a recovery. Raises Superseded."""
         try:
             result = call()
         except Superseded:
@@ -208,7 +208,7 @@ class Keeper:
         return result
 
     def _after(self, seconds: float) -> float:
-        """What is said of the end, and how long to wait."""
+        """Report the end, and return how long to wait."""
         error = self._error
         if error is None or isinstance(error, Superseded):
             if error:
@@ -221,7 +221,7 @@ class Keeper:
         return wait_after(failures)
 
     def _tell(self, task: Task, error: KeyturnError) -> None:
-        """Say what is in the way, where that is news."""
+        """Report an error, unless it was already reported."""
         text = one_line(str(error))
         if text != self._told[task]:
             self._told[task] = text

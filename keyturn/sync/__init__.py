@@ -1,1 +1,1 @@
-"""Keeping every copy in step, for many secrets at once: look, plan, apply. It stands on the steps of one rotation."""
+"""Keep every copy of many secrets in sync: observe, plan, apply."""

@@ -1,4 +1,4 @@
-"""Doing what a plan says: each copy by itself, at the pace of its store."""
+"""Apply the items of a plan, each at the pace of its store."""
 
 import threading
 from collections import Counter
@@ -19,10 +19,10 @@ from keyturn.sync.orphans import made_here
 from keyturn.sync.pace import Pace
 
 TRIES: Final = 6
-"""How often one copy is tried while its store asks for a slower pace."""
+"""Attempts per copy while its store is throttling."""
 
 SILENT: Final = 5
-"""So many copies in a row that a store does not answer for end the work there."""
+"""Consecutive unanswered copies after which a store is skipped."""
 
 
 _T = TypeVar("_T")
@@ -30,10 +30,9 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one item, in names only. ``error`` and its class ``kind`` are empty where it went well.
+    """The outcome of one item, in names only. ``error`` and ``kind`` are empty on success.
 
-    ``version`` and ``fingerprint`` are those of the hub's value that the copy was compared with; 0 and empty where it
-    did not come to that.
+    ``version`` and ``fingerprint`` are of the compared value in the hub, or 0 and empty.
     """
 
     action: str
@@ -49,7 +48,7 @@ class Result:
 
     @property
     def label(self) -> str:
-        """How it is named to people."""
+        """The copy's name for people."""
         return f"{self.store}:{self.name}"
 
 
@@ -58,7 +57,7 @@ DELETED: Final = "deleted"
 
 @dataclass(frozen=True)
 class Made:
-    """A copy that was made of what may be CURRENT no more."""
+    """A new copy to be confirmed, because CURRENT may have changed."""
 
     item: Item
     pushed: Pushed
@@ -66,7 +65,7 @@ class Made:
 
 @dataclass
 class Applier:
-    """Applies items in this process; one instance serves many threads. ``share`` is its part of each store's quota."""
+    """Applies items in this process. Thread-safe. ``share`` is its part of each store's quota."""
 
     workspace: Workspace
     share: float = 1.0
@@ -84,18 +83,18 @@ class Applier:
             return self._paces[store]
 
     def apply(self, item: Item, overtaken: int = 0) -> Result:
-        """Do what the item says; an error is part of the answer, not raised. See :func:`converge`."""
+        """Apply one item and return any error. See :func:`converge`."""
         return self.attempt(item, lambda: once(self.workspace, item, overtaken))
 
     def make(self, item: Item, read: Callable[[str], HubSecret]) -> Result | Made:
-        """Make a new copy without a look, of what ``read`` gives for its path; with one where that can't be done.
+        """Create a new copy of the value from ``read``, without reading the store if possible.
 
-        What is made so is still to be confirmed.
+        A :class:`Made` copy still has to be confirmed.
         """
         return self.attempt(item, lambda: make_new(self.workspace, item, read) or once(self.workspace, item))
 
     def confirm(self, copies: Sequence[Made]) -> Iterator[Result]:
-        """What became of new copies, told together once they are there: those that CURRENT has left are done again."""
+        """Report new copies, and apply again those whose CURRENT has changed."""
         try:
             now = self.workspace.hub.describe_many({copy.item.path for copy in copies}) if copies else {}
         except Exception as error:  # noqa: BLE001  the copies are there all the same, and have to be told of
@@ -105,12 +104,12 @@ class Applier:
         for copy in copies:
             info = now.get(copy.item.path)
             still = info is not None and info.served and info.version == copy.pushed.version
-            # The grace of a version before may have ended meanwhile: such a copy is compared by itself.
+            # The grace period of PREVIOUS may have ended since, so such a copy is compared separately.
             whole = still and not destination(self.workspace, copy.item).shape.tells_previous
             yield settled(copy.item, copy.pushed) if whole else self.apply(copy.item, copy.pushed.version)
 
     def attempt(self, item: Item, work: Callable[[], _T]) -> _T | Result:
-        """Do ``work`` at the pace of the item's store; an error is part of the answer, not raised."""
+        """Do ``work`` at the store's pace and return any error."""
         try:
             self._heard(item)
             return self._patiently(item, work)
@@ -120,7 +119,7 @@ class Applier:
             return result(item, str(CopyState.FAILED), unexpected(error))
 
     def _heard(self, item: Item) -> None:
-        """Whether the store still answers. Raises Unavailable."""
+        """Raise Unavailable if the store has stopped answering."""
         if self._silent[item.store] >= SILENT:
             problem, hint = "not tried: the store has stopped answering", "The next run goes on with what is left"
             raise Unavailable("push to", item.label, problem, hint)
@@ -146,7 +145,7 @@ class Applier:
 
 
 def once(workspace: Workspace, item: Item, overtaken: int = 0) -> Result:
-    """One attempt. Raises what stands in the way."""
+    """Make one attempt. Raises any error."""
     if item.action is Action.DELETE:
         delete(workspace, item)
         return result(item, DELETED)
@@ -155,7 +154,7 @@ def once(workspace: Workspace, item: Item, overtaken: int = 0) -> Result:
 
 
 def make_new(workspace: Workspace, item: Item, read: Callable[[str], HubSecret]) -> Made | None:
-    """A new copy, made without a look; None where the store can't, or something is there. Raises what hinders it."""
+    """Create a copy without reading the store, or return None if impossible."""
     making = None if item.merged else creator(workspace.open_store(item.store))
     if making is None:
         return None
@@ -166,7 +165,7 @@ def make_new(workspace: Workspace, item: Item, read: Callable[[str], HubSecret])
 
 
 def destination(workspace: Workspace, item: Item) -> Destination:
-    """The catalogue's word on an item's place. Raises Conflict where it has none any more."""
+    """The catalogue's destination for an item. Raises Conflict without one."""
     for place in workspace.places(item.path):
         if (place.store, place.name) == (item.store, item.name):
             return place
@@ -174,7 +173,7 @@ def destination(workspace: Workspace, item: Item) -> Destination:
 
 
 def delete(workspace: Workspace, item: Item) -> None:
-    """Delete a copy that is proven to be this Keyturn's own, and as it was when it was planned. Raises otherwise."""
+    """Delete an unchanged copy that this catalogue provably made. Raises otherwise."""
     store = open_item(workspace, item)
     copy = store.describe(item.name)
     if copy is None:
@@ -184,12 +183,15 @@ def delete(workspace: Workspace, item: Item) -> None:
 
 
 def open_item(workspace: Workspace, item: Item) -> Store:
-    """The store of a copy; of single keys in others' secret, the view of what is noted as this secret's."""
+    """The store of a copy, or the view of a merged copy."""
     return workspace.open_part(item.path, item.store) if item.merged else workspace.open_store(item.store)
 
 
 def check_ours(workspace: Workspace, item: Item, copy: RemoteSecret) -> None:
-    """Marks can be copied, or be another Keyturn's: only who has this hub's key can have made the fingerprint."""
+    """Raise unless this catalogue made the copy and it is unchanged since the plan.
+
+    Anyone can copy marks. The fingerprint proves it, because it requires this hub's key.
+    """
     hint = "Delete it by hand, if nobody needs it"
     if copy.marks is None or copy.marks.source != item.path or not copy.intact:
         raise NotOwned("delete", item.label, "it is no longer Keyturn's own", hint)
@@ -209,11 +211,11 @@ def check_ours(workspace: Workspace, item: Item, copy: RemoteSecret) -> None:
 
 
 def settled(item: Item, pushed: Pushed) -> Result:
-    """What became of an item whose copy was compared, and perhaps written."""
+    """The result for a compared item."""
     return replace(result(item, str(pushed.state)), version=pushed.version, fingerprint=pushed.fingerprint)
 
 
 def result(item: Item, state: str, error: KeyturnError | None = None) -> Result:
-    """What became of an item."""
+    """The result for an item."""
     failure = (str(error), type(error).__name__) if error else ("", "")
     return Result(str(item.action), item.path, item.store, item.name, state, *failure, slot=item.slot)

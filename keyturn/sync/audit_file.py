@@ -1,7 +1,6 @@
-"""An audit file followed as ``tail -F`` does: across rotation and truncation, and on from where it was left.
+"""Follow an audit file as ``tail -F`` does: across rotation and truncation, from the last position.
 
-The position lies in a small file of its own and not in the hub: it is about a file of this machine, and writing it
-to the hub would add a line to the very file that is followed, for ever.
+The position is stored locally. Writing it to the hub would add lines to the followed file without end.
 """
 
 import hashlib
@@ -17,21 +16,21 @@ from keyturn.core.errors import Denied, KeyturnError, NotFound, Unavailable
 from keyturn.sync.changes import EVERYTHING, MONOTONIC, Clock, News, read_lines
 
 CHUNK: Final = 4 * 1024 * 1024
-"""Bytes read in one look; where there are more, the next look follows at once."""
+"""Bytes per read."""
 
 LONGEST: Final = 64 * 1024 * 1024
-"""Bytes of one line, above which it is no audit line: the hub takes requests of 32 MiB at most."""
+"""Maximum bytes of an audit line. The hub accepts requests of at most 32 MiB."""
 
 HEAD: Final = 1024
-"""Bytes from a file's beginning that tell it from another one: an audit line begins with its time and an id."""
+"""Bytes that identify a file, enough for the time and id of an audit line."""
 
 LAPSE: Final = 10.0
-"""Seconds without a look in which more than one file may have come and gone."""
+"""Seconds without a look after which a rotated file may have been missed."""
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where in which file, by its inode and the digest of its first bytes, and which secrets were still to be done."""
+    """A position in a file, identified by inode and digest, with the pending secrets."""
 
     inode: int
     offset: int
@@ -41,15 +40,15 @@ class Position:
 
     @staticmethod
     def read(file: Path) -> "Position | None":
-        """The one kept there; None where there is none that makes sense."""
+        """The position stored in ``file``, or None if missing or malformed."""
         try:
             data = json.loads(file.read_text())
             return Position(**{**data, "pending": tuple(data["pending"])})
         except (OSError, ValueError, TypeError, KeyError):
-            return None  # the caller takes it as lost, and looks at everything
+            return None  # the caller treats it as lost, and reports that everything has changed
 
     def write(self, file: Path) -> None:
-        """Keep it, whole or not at all. Raises Unavailable."""
+        """Store the position atomically. Raises Unavailable."""
         new = file.with_name(f"{file.name}.new")
         try:
             with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
@@ -61,9 +60,9 @@ class Position:
 
 
 class AuditFile:
-    """A :class:`keyturn.sync.changes.ChangeSource`: the secrets that the lines of ``file`` tell changes of.
+    """A :class:`keyturn.sync.changes.ChangeSource` that reads the changed secrets from ``file``.
 
-    Begins at the end of the file, or where ``position`` says; where that is lost, EVERYTHING has changed.
+    Starts at the stored ``position``, else at the end, and then reports EVERYTHING.
     """
 
     pause = 0.1
@@ -84,7 +83,7 @@ class AuditFile:
         self._looked_at = clock()
 
     def look(self) -> News:
-        """What the lines added since the last look tell. Raises Denied, NotFound, Unavailable."""
+        """The changes in lines added since. Raises Denied, NotFound, Unavailable."""
         try:
             if self._file is None:
                 return self._begin()
@@ -93,7 +92,7 @@ class AuditFile:
             raise from_system(error, self._path) from None
 
     def keep(self, pending: Collection[str]) -> None:
-        """Remember the position, and which of the secrets before it are not done. Raises Unavailable."""
+        """Store the position and the pending secrets. Raises Unavailable."""
         if self._file is None:
             return
         now = Position(os.fstat(self._file.fileno()).st_ino, self._offset, *self._head, tuple(sorted(pending)))
@@ -102,13 +101,13 @@ class AuditFile:
             self._saved = now
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
     def _begin(self) -> News:
-        """Open the file where it was left, or at its end."""
+        """Open the file at the stored position, or at its end."""
         file, position = self._path.open("rb"), Position.read(self._kept)
         self._file = file
         if position and self._is(file, position):
@@ -118,14 +117,14 @@ class AuditFile:
         return News(frozenset({EVERYTHING}))
 
     def _is(self, file: BinaryIO, position: Position) -> bool:
-        """Whether this is the file of the position, and no shorter than it was."""
+        """Whether this is the position's file, and not shortened."""
         stands = os.fstat(file.fileno())
         fits = stands.st_ino == position.inode and stands.st_size >= position.offset
         return fits and _digest(file, position.head_size) == position.head
 
     def _start(self, file: BinaryIO, offset: int) -> None:
         self._offset, self._partial = offset, b""
-        # Whoever starts at the end may start within a line, which tells nothing.
+        # A start at the end may be in the middle of a line, which can't be parsed.
         self._torn = offset > 0 and os.pread(file.fileno(), 1, offset - 1) != b"\n"
         self._learn_head(file)
 
@@ -136,13 +135,13 @@ class AuditFile:
     def _go_on(self, file: BinaryIO) -> News:
         lapsed, self._looked_at = self._clock() - self._looked_at > LAPSE, self._clock()
         if self._is_cut(file):
-            # What stood between the last look and the cut can't be told any more.
+            # The lines written between the last look and the truncation are lost.
             self._start(file, 0)
             return News(frozenset({EVERYTHING}), more=True)
         news = self._read(file)
         if news.more or not self._is_replaced(file):
             return news
-        # The new file holds something, so the hub has let go of the old one: what is left there is the last of it.
+        # The new file is not empty, so the hub has closed the old one and its remainder is final.
         rest = self._read(file)
         if rest.more:
             return News(news.paths | rest.paths, news.unreadable + rest.unreadable, more=True)
@@ -151,12 +150,12 @@ class AuditFile:
         return News(news.paths | rest.paths | missed, news.unreadable + rest.unreadable, more=True)
 
     def _is_cut(self, file: BinaryIO) -> bool:
-        """Whether the file was truncated in place, as logrotate's copytruncate does."""
+        """Whether the file was truncated in place (copytruncate)."""
         head, size = self._head
         return os.fstat(file.fileno()).st_size < self._offset + len(self._partial) or _digest(file, size) != head
 
     def _is_replaced(self, file: BinaryIO) -> bool:
-        """Whether another file has the name, and the hub writes to it."""
+        """Whether another, non-empty file now has the name."""
         with suppress(FileNotFoundError):
             ours, named = os.fstat(file.fileno()), self._path.stat()
             return (ours.st_dev, ours.st_ino) != (named.st_dev, named.st_ino) and named.st_size > 0
@@ -168,7 +167,7 @@ class AuditFile:
         self._start(self._file, 0)
 
     def _read(self, file: BinaryIO) -> News:
-        """The whole lines of the next chunk; what follows the last of them waits for its end."""
+        """Read the complete lines of the next chunk and keep the rest."""
         read = os.pread(file.fileno(), CHUNK, self._offset + len(self._partial))
         whole, end, partial = (self._partial + read).rpartition(b"\n")
         self._partial = partial
@@ -181,7 +180,7 @@ class AuditFile:
         return News(frozenset(paths), unreadable + self._endless(), more=len(read) == CHUNK)
 
     def _endless(self) -> int:
-        """Drop a line that has no end; how many were dropped."""
+        """Drop an overlong line and return the number dropped."""
         if len(self._partial) <= LONGEST:
             return 0
         self._offset += len(self._partial)
@@ -190,12 +189,12 @@ class AuditFile:
 
 
 def _digest(file: BinaryIO, size: int) -> str:
-    """Tells a file by its first ``size`` bytes."""
+    """The digest of a file's first ``size`` bytes."""
     return hashlib.sha256(os.pread(file.fileno(), size, 0)).hexdigest()
 
 
 def from_system(error: OSError, file: Path) -> KeyturnError:
-    """The system's refusal in our words."""
+    """Translate an operating system error into Keyturn's."""
     if isinstance(error, FileNotFoundError):
         return NotFound("follow", str(file), "there is no such file", "Enable a file audit device in the hub")
     if isinstance(error, PermissionError):

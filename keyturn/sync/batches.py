@@ -1,4 +1,4 @@
-"""One batch of changed secrets: their copies brought in step, then their consumers told. Errors are answers here."""
+"""One batch of changed secrets: sync their copies, then notify their consumers."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -21,10 +21,9 @@ from keyturn.sync.run import carry_out, failing_copies, local_executor
 
 @dataclass(frozen=True)
 class BatchOutcome:
-    """What became of a batch, in names only.
+    """The outcome of a batch, in names only.
 
-    ``failing`` are copies by their labels, ``held`` secrets whose rotation is at work; ``error`` ended all of it.
-    ``owing`` says whose consumers are to be told now.
+    ``failing`` are copies by label, ``held`` secrets with a rotation in progress. ``error`` ended the whole batch.
     """
 
     results: tuple[Result, ...] = ()
@@ -34,7 +33,7 @@ class BatchOutcome:
     owing: Owing = field(default_factory=Owing)
 
     def broken(self, batch: Iterable[str]) -> dict[str, str]:
-        """The secrets that are not in step everywhere, and the class of the error; of several, one that passes."""
+        """The secrets that are not in sync, with an error class, transient if any."""
         if self.error:
             return dict.fromkeys(batch, type(self.error).__name__)
         ordered = sorted(self.failing.values(), key=lambda failure: transient(failure.kind))
@@ -43,9 +42,9 @@ class BatchOutcome:
 
 
 def bring_in_step(workspace: Workspace, paths: list[str], patient: frozenset[str]) -> BatchOutcome:
-    """Bring every copy of these secrets in step; an error is part of the answer.
+    """Sync every copy of these secrets and return any error.
 
-    Where a rotation is at work on a secret of ``patient``, that pushes it, and two at once could only meet.
+    Skips the secrets of ``patient`` with a rotation in progress.
     """
     try:
         held = frozenset(path for path in paths if path in patient and rotating(workspace, path))
@@ -65,7 +64,7 @@ def bring_in_step(workspace: Workspace, paths: list[str], patient: frozenset[str
 
 
 def owed(workspace: Workspace, planned: Plan, results: list[Result]) -> Owing:
-    """Whose consumers are to be told of what is in step now; why that can't be told is part of the answer."""
+    """The secrets with notices due, and any error."""
     try:
         return owing(workspace, planned, results)
     except KeyturnError as error:
@@ -73,7 +72,7 @@ def owed(workspace: Workspace, planned: Plan, results: list[Result]) -> Owing:
 
 
 def tell_consumers(workspace: Workspace, paths: list[str]) -> Notices:
-    """Tell the consumers of these secrets; an error is part of the answer."""
+    """Notify the consumers of these secrets and return any error."""
     try:
         return tell_written(workspace, paths)
     except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value
@@ -82,27 +81,27 @@ def tell_consumers(workspace: Workspace, paths: list[str]) -> Notices:
 
 
 def concerns(catalogue: Catalogue, path: str) -> bool:
-    """Whether a change of the secret is to reach anything: a copy, or a consumer."""
+    """Whether the secret has a copy or a consumer."""
     declared = catalogue.secrets.get(path)
     return bool(declared.consumers if declared else ()) or bool(catalogue.destinations(path))
 
 
 def rotating(workspace: Workspace, path: str) -> bool:
-    """Whether a rotation that may be at work holds the secret, or has written what is CURRENT."""
+    """Whether a live rotation holds the secret, or has written CURRENT."""
     try:
         rotation = None if path == EVERYTHING else load_record(workspace, path).rotation
     except Invalid:
-        return False  # a record that can't be read is told of elsewhere, and holds up no copy
+        return False  # an unreadable record is reported elsewhere, and blocks no copy
     if rotation is None or alive(rotation.holder) is False:
         return False
     try:
         info = workspace.hub.describe(path)
     except KeyturnError:
-        return False  # the plan tells it of this secret, and holds up no other
+        return False  # the plan reports it for this secret, and it blocks no other
     return rotation.stage in OPEN or (info is not None and info.version == rotation.version)
 
 
 def transient(kind: str) -> bool:
-    """Whether errors of this class pass by themselves."""
+    """Whether errors of this class are transient."""
     error = getattr(errors, kind, None)
     return isinstance(error, type) and issubclass(error, TransientError)

@@ -1,4 +1,4 @@
-"""What has changed in the hub, told by its audit lines or by comparing its versions. Names only, never values."""
+"""Changes in the hub, from audit lines or by comparing versions. Never values."""
 
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -11,7 +11,7 @@ from keyturn.core.ports.hub import Hub, SecretInfo, survey
 from keyturn.core.text.audit_lines import AuditMount, decode_line
 
 EVERYTHING: Final = "**"
-"""Stands for all secrets at once, where a source can't tell which ones it has missed."""
+"""Means all secrets, where a source may have missed some."""
 
 WRITES: Final = frozenset({"create", "update", "patch", "delete"})
 CHANGING: Final = {
@@ -21,15 +21,14 @@ CHANGING: Final = {
     "destroy": WRITES,
     "metadata": frozenset({"delete"}),
 }
-"""Which operations on a KV v2 mount change what CURRENT is. Source: "KV secrets engine version 2 (API)"."""
+"""The operations that change CURRENT. Source: "KV secrets engine version 2 (API)"."""
 
 
 @dataclass(frozen=True)
 class News:
-    """What one look told: secrets that have changed, EVERYTHING among them where some may have been missed.
+    """The changed secrets of one look, with EVERYTHING if some may have been missed.
 
-    ``unreadable`` counts lines that could not be read, ``more`` says that there is more to see at once. ``errors`` are
-    why a part of the hub could not be looked at: what has changed there is told once it can be.
+    ``unreadable`` counts lines. ``more`` asks for another look. ``errors`` hide changes, which are reported later.
     """
 
     paths: frozenset[str] = frozenset()
@@ -39,27 +38,27 @@ class News:
 
 
 class ChangeSource(Protocol):
-    """Tells of changes in the hub. Used by one thread."""
+    """A source of changes in the hub. Used by one thread."""
 
     pause: float
     """Seconds between two looks."""
 
     def look(self) -> News:
-        """What has changed since the last look. Raises what keeps it from looking."""
+        """The changes since the last look. Raises if unreadable."""
 
     def keep(self, pending: Collection[str]) -> None:
-        """Remember over a restart what was seen, and which of it is not dealt with yet."""
+        """Store what was seen and what is pending, to survive a restart."""
 
     def close(self) -> None:
-        """Let go of what is open."""
+        """Close what is open."""
 
 
 @dataclass(frozen=True)
 class AuditLines(AuditMount):
-    """Reads the audit lines of Vault and OpenBao for changes in the KV v2 mounts of one namespace."""
+    """Finds changes in one namespace's KV v2 mounts in audit lines of Vault and OpenBao."""
 
     def changed(self, line: bytes) -> str | None:
-        """The secret that the line tells a change of; None for any other line. Raises ValueError for no such line."""
+        """The secret that the line changes, or None. Raises ValueError if malformed."""
         audit_line = decode_line(line)
         request = audit_line.request
         if audit_line.type != "response" or audit_line.error or request is None:
@@ -69,9 +68,9 @@ class AuditLines(AuditMount):
 
 
 class Polling:
-    """A :class:`ChangeSource` that lists the hub's versions every ``pause`` seconds. ``hub`` gives the one to ask now.
+    """A :class:`ChangeSource` that lists the hub's versions every ``pause`` seconds.
 
-    Nothing is kept over a restart: the first look stands for everything.
+    The first look, also after a restart, reports EVERYTHING.
     """
 
     def __init__(self, hub: Callable[[], Hub], pause: float = 5.0) -> None:
@@ -80,7 +79,7 @@ class Polling:
         self._known: dict[str, tuple[int, str, bool]] | None = None
 
     def look(self) -> News:
-        """Every secret whose version, or whether that can be read, differs from the last look; those gone too."""
+        """The secrets whose version or readability has changed, also deleted ones."""
         secrets = survey(self._hub())
         now = {path: state_of(info) for path, info in secrets.items()}
         before, errors = self._known, tuple(secrets.unread.values())
@@ -91,24 +90,24 @@ class Polling:
         return News(frozenset(path for path in paths if self._known.get(path) != before.get(path)), errors=errors)
 
     def keep(self, pending: Collection[str]) -> None:
-        """Nothing: the first look after a restart stands for everything."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing."""
 
 
 def state_of(info: SecretInfo) -> tuple[int, str, bool]:
-    """The newest version, when it was made, since numbers are used again, and whether it can be read."""
+    """The newest version, its creation time (numbers are reused), and its readability."""
     return info.version, made_at(info), info.served
 
 
 def lines_of(text: bytes) -> Iterator[bytes]:
-    """The lines that hold anything."""
+    """The lines that are not blank."""
     return (line for line in text.split(b"\n") if line.strip())
 
 
 def read_lines(text: bytes, changed: Callable[[bytes], str | None]) -> tuple[set[str], int]:
-    """The secrets that whole lines tell a change of, and how many lines could not be read."""
+    """The secrets that complete lines change, and the number of unreadable ones."""
     paths: set[str] = set()
     unreadable = 0
     for line in lines_of(text):

@@ -1,4 +1,4 @@
-"""The fields of a text that a store holds: those of a JSON object, or the one that is all of it."""
+"""The fields of a text in a store, as a JSON object or as one field."""
 
 import json
 from typing import Any, Final
@@ -7,14 +7,14 @@ from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.text.precise_json import changed, number
 
 VALUE: Final = "value"
-"""The field that holds what is no JSON object."""
+"""The field for a text that is not a JSON object."""
 
 
 def parse_fields(text: Sensitive) -> tuple[SecretFields, str]:
-    """The fields of a text, and the name of the one that holds all of it: none for a JSON object.
+    """The fields of a text, and the name of the one with the whole text, empty for an object.
 
-    One that would not come back from the hub as it was (a key twice, a number that is none, or that the hub would
-    round or spell in another way, half a character) is a text like others, and so is kept to the byte.
+    Objects that the hub would change (a repeated key, NaN, a number that it rounds or reformats, a lone surrogate)
+    count as text and are kept byte for byte.
     """
     try:
         made = json.loads(

@@ -1,7 +1,6 @@
-"""Following the hub: a change reaches its copies, and then its consumers, within seconds, between two scheduled syncs.
+"""Follow the hub: a change reaches its copies, then its consumers, within seconds.
 
-The work is done in this process and not by a Prefect run: a run takes seconds to begin, and needs a server and a
-worker that are up. Nothing depends on it: what fails here for long is left to the schedule, which heals all.
+The work runs in this process, because a Prefect run takes seconds to start. The schedule repairs what keeps failing.
 """
 
 import threading
@@ -18,20 +17,20 @@ from keyturn.sync.lines import notice_lines, one_line, outcome_lines
 from keyturn.sync.notices import Notices
 
 GATHER: Final = 0.5
-"""Seconds that further changes are waited for after the first: a deployment writes many secrets at once."""
+"""Seconds to gather further changes: a deployment writes many secrets at once."""
 
 TICK: Final = 0.1
 AT_ONCE: Final = 4
-"""Batches at work at once, so that a store that hangs does not hold up what changes after it."""
+"""Concurrent batches, so that a hanging store doesn't block later changes."""
 
 TELLERS: Final = 8
-"""Batches whose consumers are told at once: one that does not answer may take a minute, and holds up no copy."""
+"""Concurrent batches of notices: a silent consumer may take a minute."""
 
 TRIES: Final = 8
-"""How often a change is tried, over about two minutes, before it is left to the schedule."""
+"""Attempts per change, over about two minutes, before the schedule takes over."""
 
 PATIENCE: Final = 60.0
-"""Seconds for which a rotation at work is left to push what it has written."""
+"""Seconds for a rotation in progress to push what it has written."""
 
 RECHECK: Final = 1.0
 LONGEST_WAIT: Final = 60.0
@@ -41,7 +40,7 @@ Say = Callable[[str], None]
 
 @dataclass
 class Waiting:
-    """One changed secret: since when it waits, until when, and how often it has failed."""
+    """One changed secret: waiting since, due at, and failures."""
 
     since: float
     until: float
@@ -50,11 +49,10 @@ class Waiting:
 
 @dataclass
 class Follower:
-    """Carries what a source tells of to the stores, and then to the consumers.
+    """Syncs the changes of a source to the stores, then notifies the consumers.
 
-    ``say`` is given one line at a time, from one thread.
-    ``keyturn`` is asked before each batch, so that a catalogue that has changed is seen; ``beat`` is called after
-    every look that succeeded.
+    ``say`` receives lines from one thread. ``workspace`` is called for every batch, and ``beat`` after every successful
+    look.
     """
 
     workspace: Callable[[], Workspace]
@@ -72,7 +70,7 @@ class Follower:
     _tell_unreadable_at: int = 1
 
     def run(self, stop: threading.Event) -> None:
-        """Follow until ``stop`` is set; what is at work then is finished, what waits is remembered by the source."""
+        """Follow until ``stop`` is set, then finish running batches and store pending ones."""
         with ThreadPoolExecutor(AT_ONCE) as pool, ThreadPoolExecutor(TELLERS) as tellers:
             while not stop.is_set():
                 self._look()
@@ -94,7 +92,7 @@ class Follower:
         return self._waiting.keys() | {path for batch in batches for path in batch}
 
     def _look(self) -> None:
-        """See what has changed, where it is time to."""
+        """Read the changes if a look is due."""
         now = self.clock()
         if now < self._look_at:
             return
@@ -116,14 +114,14 @@ class Follower:
         self._tell_trouble((error,))
 
     def _out_of_trouble(self, left: Sequence[KeyturnError]) -> None:
-        """A look has succeeded, though some of the hub may still not be seen."""
+        """Record a successful look, even of a part of the hub."""
         self._failed_looks = 0
         if self._trouble and not left:
             self.say("the hub's changes can be seen again")
         self._tell_trouble(left)
 
     def _tell_trouble(self, errors: Sequence[KeyturnError]) -> None:
-        """Say what is in the way, where that is news."""
+        """Report errors that differ from the last ones."""
         before, self._trouble = self._trouble, "; ".join(map(str, errors))
         for error in errors if self._trouble != before else ():
             self._say_error(error)
@@ -138,7 +136,7 @@ class Follower:
             self._tell_unreadable_at = self._unreadable * 10
 
     def _note(self, paths: Iterable[str]) -> None:
-        """Let changes wait for those that come right after them; what nobody is to have is nobody's business."""
+        """Queue changes for a moment, ignoring secrets that no copy or consumer uses."""
         wanted = self._wanted(paths)
         if not wanted:
             return
@@ -155,7 +153,7 @@ class Follower:
         return [path for path in listed if path == EVERYTHING or (catalogue and concerns(catalogue, path))]
 
     def _begin(self, pool: ThreadPoolExecutor) -> None:
-        """Start on what has waited long enough and is not at work."""
+        """Start the batches that are due and not already running."""
         now, busy = self.clock(), {path for batch in self._at_work.values() for path in batch}
         ready = [path for path, waiting in self._waiting.items() if waiting.until <= now and path not in busy]
         for paths in ([EVERYTHING], [path for path in ready if path != EVERYTHING]):
@@ -165,7 +163,7 @@ class Follower:
                 self._at_work[pool.submit(bring_in_step, self.workspace(), sorted(batch), patient)] = batch
 
     def _collect(self, tellers: Executor | None) -> None:
-        """What is done; consumers are told next, or once this begins anew where there are no ``tellers`` any more."""
+        """Collect finished work and queue its notices, without ``tellers`` for the next start."""
         for done in [future for future in self._at_work if future.done()]:
             batch, outcome = self._at_work.pop(done), done.result()
             self._settle(batch, outcome)
@@ -178,7 +176,7 @@ class Follower:
         return Waiting(self.clock(), self.clock())
 
     def _settle(self, batch: dict[str, Waiting], outcome: BatchOutcome) -> None:
-        """Say what became of a batch, and let wait again what is worth it."""
+        """Report the outcome of a batch and queue retries."""
         for path in outcome.held:
             self._recheck(path, batch[path])
         for path in outcome.owing.held:
@@ -188,7 +186,7 @@ class Follower:
             self.say(line)
 
     def _recheck(self, path: str, waiting: Waiting, patience: float = float("inf")) -> None:
-        """Look again in a moment, unless it has waited for too long: then it is left to the schedule."""
+        """Check again in a moment, or leave it to the schedule after ``patience``."""
         now = self.clock()
         if now - waiting.since < patience:
             self._wait_again(path, Waiting(waiting.since, now + RECHECK, waiting.tries))
@@ -200,7 +198,7 @@ class Follower:
         return None
 
     def _hear(self, batch: dict[str, Waiting], notices: Notices) -> None:
-        """Say whom a batch has reached, and let wait again what is worth it."""
+        """Report the notified consumers and queue retries."""
         for path in notices.held:
             self._recheck(path, batch[path], patience=PATIENCE)
         for path, seconds in notices.later.items():
@@ -218,7 +216,7 @@ class Follower:
             self.say(line)
 
     def _fate(self, path: str, failed: Waiting | None, kind: str) -> str:
-        """What becomes of a secret that is not in step everywhere, in words."""
+        """Describe what happens next to an unsynced secret."""
         tries, now = (failed.tries if failed else 0) + 1, self.clock()
         if not transient(kind) or tries >= TRIES:
             return "left to the scheduled sync"
@@ -226,10 +224,10 @@ class Follower:
         return f"tried again in {wait_after(tries):g} s"
 
     def _wait_again(self, path: str, wait: Waiting) -> None:
-        waiting = self._waiting.setdefault(path, wait)  # it may have changed meanwhile
+        waiting = self._waiting.setdefault(path, wait)  # it may have changed again since
         waiting.tries = wait.tries
 
 
 def wait_after(failures: int) -> float:
-    """Seconds to wait after so many failures in a row: 1, 2, 4, … up to a minute."""
+    """Seconds to wait after consecutive failures: 1, 2, 4, … up to 60."""
     return float(min(LONGEST_WAIT, 2.0 ** min(failures - 1, 16)))

@@ -1,4 +1,4 @@
-"""Bringing what a store holds into the hub: once, and never over what the hub has already."""
+"""Import a store's contents into the hub once, never over an existing value."""
 
 import re
 from collections import Counter
@@ -24,13 +24,13 @@ AT_ONCE: Final = 8
 
 
 class ImportState(StrEnum):
-    """What became of one secret of a store, or would become of it."""
+    """The state of one secret during an import."""
 
     NEW = "new"
     """The hub has nothing at its path yet."""
     IMPORTED = "imported"
     SAME = "already there"
-    """The hub has this very value at its path."""
+    """The hub has the same value at its path."""
     FAILED = "failed"
 
 
@@ -38,9 +38,8 @@ class ImportState(StrEnum):
 class Import:
     """One secret of a store on its way to ``path`` in the hub, in names only.
 
-    ``field`` is where its whole text goes; empty where it is a JSON object, whose keys become the fields. With
-    ``respelled`` that object's white space or the order of its keys is not Keyturn's own, and the next sync writes
-    the same object in that spelling. ``error`` and its class ``kind`` are empty unless it failed.
+    ``field`` is empty for a JSON object. ``respelled`` means that the next sync rewrites the object with other white
+    space or key order. ``error`` and ``kind`` are empty unless it failed.
     """
 
     store: str
@@ -54,12 +53,12 @@ class Import:
 
     @property
     def label(self) -> str:
-        """How it is named to people."""
+        """The secret's name for people."""
         return f"{self.store}:{self.name}"
 
 
 def insist_on_readable(workspace: Workspace, store: str) -> None:
-    """Raises UnsupportedOperation for a store that never gives a value back, NotFound for one that is not declared."""
+    """Raise UnsupportedOperation for a write-only store, NotFound for an undeclared one."""
     workspace.catalogue.store(store)
     if Unsupported.READ in workspace.open_store(store).unsupported:
         hint = "Write the values to the hub yourself, and declare each destination with `adopt: true`"
@@ -67,16 +66,16 @@ def insist_on_readable(workspace: Workspace, store: str) -> None:
 
 
 def importable(workspace: Workspace, store: str) -> list[str]:
-    """The names of everything in a store that nobody manages and the catalogue does not speak of."""
+    """The undeclared names in a store without marks."""
     return sorted(
         copy.name for copy in undeclared_copies(workspace, store, declared_names(workspace)) if copy.marks is None
     )
 
 
 def path_for(name: str, prefix: str = "") -> str:
-    """The path in the hub of what a store calls ``name``; what no path may hold becomes a hyphen.
+    """The hub path for a store's ``name``, with hyphens for illegal characters.
 
-    ``prefix`` is a folder, which may be in a mount with a name.
+    ``prefix`` is a folder, optionally in a named mount.
     """
     mount, folder = split(prefix)
     parts = [part for part in f"{folder}/{name}".split("/") if part]
@@ -84,7 +83,7 @@ def path_for(name: str, prefix: str = "") -> str:
 
 
 def look_at_imports(workspace: Workspace, store: str, names: Sequence[str], prefix: str = "") -> list[Import]:
-    """What importing these would do, each by itself; errors are part of the answer. Nothing is written."""
+    """What importing these names would do. Nothing is written."""
     unique = list(dict.fromkeys(names))
     taken = Counter(path_for(name, prefix) for name in unique)
 
@@ -100,7 +99,7 @@ def look_at_imports(workspace: Workspace, store: str, names: Sequence[str], pref
 
 
 def check_path(label: str, path: str, claims: int) -> None:
-    """The path is legal, and wanted once. Raises Invalid."""
+    """Raise Invalid unless the path is legal and claimed once."""
     hint = "Import it by itself, with another --to"
     if flaw := illegal_pattern(path):
         raise Invalid("import", label, f"{path}: {flaw[0]}", hint)
@@ -109,7 +108,7 @@ def check_path(label: str, path: str, claims: int) -> None:
 
 
 def found(workspace: Workspace, store: str, name: str, path: str) -> Import:
-    """One secret as it stands in the store and in the hub. Raises what stands in the way."""
+    """Compare a store's secret with the hub. Raises if not importable."""
     text = read_importable(workspace, store, name)
     fields, field = parse_fields(text)
     current = workspace.hub.read(path)
@@ -125,7 +124,7 @@ ELSEWHERE: Final = "Choose another path with --to"
 
 
 def read_importable(workspace: Workspace, store: str, name: str) -> Sensitive:
-    """What a store's secret holds, to the byte. Raises why it can't be imported."""
+    """A store's exact text. Raises if not importable."""
     adapter = workspace.open_store(store)
     copy = adapter.describe(name)
     if copy is None:
@@ -144,20 +143,17 @@ def read_importable(workspace: Workspace, store: str, name: str) -> Sensitive:
 
 
 def merged_keys(adapter: Store, name: str) -> list[str]:
-    """The keys of others' secret that are a copy of Keyturn's."""
+    """The keys that Keyturn has merged into this secret."""
     shares = sharing(adapter)
     try:
         shared = shares.look(name) if shares else None
     except Invalid:
-        return []  # it is no object, so nothing is merged into it
+        return []  # it is not an object, so nothing is merged into it
     return sorted(key for note in notes_in(shared.tags).values() for key in note.keys) if shared else []
 
 
 def import_all(workspace: Workspace, wanted: Sequence[Import]) -> list[Import]:
-    """Write to the hub what :func:`look_at_imports` found new; errors are part of the answer.
-
-    What failed before stays so.
-    """
+    """Write the new secrets of :func:`look_at_imports` to the hub."""
 
     def one(item: Import) -> Import:
         try:
@@ -169,7 +165,7 @@ def import_all(workspace: Workspace, wanted: Sequence[Import]) -> list[Import]:
 
 
 def brought(workspace: Workspace, item: Import) -> Import:
-    """One secret, written unless somebody else was there first. Raises Conflict where that was another value."""
+    """Import one secret. Raises Conflict if the hub has another value by now."""
     text = read_importable(workspace, item.store, item.name)
     fields, field = parse_fields(text)
     try:
@@ -186,7 +182,7 @@ def brought(workspace: Workspace, item: Import) -> Import:
 
 
 def insist_on_kept(workspace: Workspace, path: str, version: int, fields: SecretFields) -> None:
-    """The hub gives back what was written: the next sync will write that over the original. Raises Invalid."""
+    """Raise Invalid unless the hub returns what was written."""
     back = workspace.hub.read(path, version)
     if back is None or payload(back.fields) != payload(fields):
         hint = "It is not declared, so nothing is pushed. Leave it in the store, and delete that version"
@@ -194,5 +190,5 @@ def insist_on_kept(workspace: Workspace, path: str, version: int, fields: Secret
 
 
 def failed(item: Import, error: KeyturnError) -> Import:
-    """The same secret, not imported."""
+    """The same secret, marked as failed."""
     return replace(item, state=ImportState.FAILED, error=str(error), kind=type(error).__name__)

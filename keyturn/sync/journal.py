@@ -1,4 +1,4 @@
-"""What a sync does, in the ledger: announced before anything is written, and each copy as it is settled."""
+"""A sync in the ledger: announced in advance, then one entry per finished copy."""
 
 import threading
 import time
@@ -14,12 +14,12 @@ from keyturn.rotation.state.journal import entry, note_down
 from keyturn.sync.apply import DELETED, Result
 
 OFTEN: Final = 2.0
-"""Seconds between two writes: each copy by itself would cost more than the copy."""
+"""Seconds between writes: one per copy would cost more than the copy."""
 
 
 @dataclass
 class Written:
-    """Shared by the threads that settle ``items``. Raises Unrecorded when it is entered, before anything is done."""
+    """Records ``items`` as they finish. Thread-safe. Raises Unrecorded on entry, before any change."""
 
     workspace: Workspace
     items: Iterable[Item]
@@ -41,7 +41,7 @@ class Written:
         self._write()
 
     def settled(self, result: Result) -> None:
-        """Note what became of one copy."""
+        """Record the result of one copy."""
         item = self._known.get((result.store, result.slot))
         line = entry(
             self.workspace,

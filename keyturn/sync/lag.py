@@ -1,4 +1,4 @@
-"""Of which secrets the hub has lost newer versions, or their end, told by listed copies and by the ledger."""
+"""Secrets of which the hub has lost newer versions or the end."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
@@ -18,14 +18,13 @@ AT_ONCE: Final = 16
 
 
 SHOWN: Final = 5
-"""So many of the secrets that the hub has lost versions of are named together."""
+"""Secrets with lost versions that one remark names."""
 
 
 def lost_secrets(workspace: Workspace) -> dict[str, KnownVersion]:
-    """Every secret of the catalogue of which a copy or the ledger knows a newer version than the hub has, or its end.
+    """Every secret of the catalogue of which the hub has lost a newer version or the end.
 
-    Told by listings, also of secrets that have no copy. A store that can't be listed, and a ledger that can't be asked,
-    tell nothing. Raises what keeps the hub from being looked at.
+    Unreachable stores and ledgers are ignored. Raises the hub's errors.
     """
     with observe.begun_listings(workspace, workspace.catalogue.stores) as listings:
         secrets = observe.hub_secrets(workspace, None)
@@ -36,7 +35,7 @@ def lost_secrets(workspace: Workspace) -> dict[str, KnownVersion]:
 
 
 def behind_words(paths: Collection[str]) -> str:
-    """What a person is told first of a hub that has lost versions of these secrets."""
+    """The first warning about a hub that has lost versions."""
     named = ", ".join(sorted(paths)[:SHOWN])
     more = f", and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
     return (
@@ -52,10 +51,7 @@ def lost_versions(
     holdings: Mapping[str, Holdings],
     ledger: Mapping[str, KnownVersion],
 ) -> dict[str, KnownVersion]:
-    """The secrets of which a copy or the ledger knows a newer version than the hub has, or its end, and that version.
-
-    Listings decide, and the hub is asked again for those that seem so: a rotation may have gone on meanwhile.
-    """
+    """The secrets for which a copy or the ledger knows a newer version or its end, with that version."""
     wanted = {path: secrets[path] for path in paths if path in secrets}
     suspected: dict[str, list[KnownVersion]] = defaultdict(list)
     for path, version in chain(ledger.items(), newer_copies(workspace, wanted, holdings)):
@@ -68,7 +64,7 @@ def lost_versions(
 def newer_copies(
     workspace: Workspace, secrets: Mapping[str, SecretInfo], holdings: Mapping[str, Holdings]
 ) -> Iterator[tuple[str, KnownVersion]]:
-    """The copies whose marks name a later version than the hub's listing; those that nothing declares any more too."""
+    """The copies whose marks name a later version than the hub's listing."""
     for store, held in holdings.items():
         for copy in (*held.copies.values(), *held.parts.values()):
             marks = copy.marks
@@ -80,7 +76,7 @@ def newer_copies(
 
 
 def later(marks: OwnershipTags, info: SecretInfo) -> bool:
-    """Whether marks name a later version than the hub's newest, by number or by when it was made."""
+    """Whether marks name a later version, by number or creation time."""
     if marks.version > info.version:
         return True
     return marks.created_at is not None and info.newest is not None and marks.created_at > info.newest.created_at

@@ -1,4 +1,4 @@
-"""What a follower says of a batch, a line at a time, in names only."""
+"""A follower's lines about a batch, in names only."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -11,11 +11,11 @@ from keyturn.sync.changes import EVERYTHING
 from keyturn.sync.notices import Notices
 
 SHOWN: Final = 5
-"""So many failing copies of one batch are named, so many silent consumers, and so many secrets of one reason."""
+"""Names of each sort that one batch shows."""
 
 
 def outcome_lines(outcome: BatchOutcome, fates: dict[str, str]) -> list[str]:
-    """What became of a batch, a line for each copy that was written; of many that fail the first."""
+    """The lines for a batch: written copies and the first failures."""
     done = [result for result in outcome.results if not result.error and result.state != CopyState.IN_STEP]
     lines = [f"{result.path}: {result.label} {result.state}" for result in done]
     failed = [
@@ -27,7 +27,7 @@ def outcome_lines(outcome: BatchOutcome, fates: dict[str, str]) -> list[str]:
 
 
 def notice_lines(notices: Notices, fates: dict[str, str]) -> list[str]:
-    """Whom a batch has reached, a line for each; of many who do not answer the first."""
+    """The lines for notices: notified consumers and the first failures."""
     lines = [
         f"{notified.path}: told {notified.consumer} of version {notified.version}"
         for notified in notices.told
@@ -40,7 +40,7 @@ def notice_lines(notices: Notices, fates: dict[str, str]) -> list[str]:
 
 
 def hindered(errors: Mapping[str, KeyturnError], fates: dict[str, str]) -> list[str]:
-    """Why the consumers of some secrets could not be told: one line for each reason."""
+    """Why consumers could not be notified: one line per reason."""
     reasons: dict[str, list[str]] = defaultdict(list)
     for path, error in errors.items():
         reasons[one_line(str(error))].append(path)
@@ -51,7 +51,7 @@ def hindered(errors: Mapping[str, KeyturnError], fates: dict[str, str]) -> list[
 
 
 def _named(fates: dict[str, str]) -> str:
-    """The secrets of a batch that failed as a whole, and what becomes of them."""
+    """The secrets of a batch that failed as a whole, with their next step."""
     paths = [_shown(path) for path in sorted(fates)]
     more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
     return f"{', '.join(paths[:SHOWN])}{more}: {next(iter(fates.values()))}"
@@ -63,5 +63,5 @@ def one_line(text: str) -> str:
 
 
 def _shown(path: str) -> str:
-    """How a secret is named to people."""
+    """The secret's name for people."""
     return "all secrets" if path == EVERYTHING else path

@@ -1,7 +1,7 @@
-"""Telling consumers of a version that somebody wrote, each of them once, wave by wave.
+"""Notify consumers of a version that was written by hand, each consumer once, wave by wave.
 
-Who tells a secret's consumers says so in the hub first, so that of two followers one does it. What dies in between is
-told again by the next run, under the same message id.
+A run claims a secret's notices in the hub, so that only one sends them. If it dies, the next run repeats the message
+id.
 """
 
 import uuid
@@ -18,23 +18,23 @@ from keyturn.rotation.state.notice_store import HeardByPath, by_part, change_par
 
 PARTS_AT_ONCE: Final = 4
 AT_ONCE: Final = 8
-"""So many secrets of one part are told of at once, and their answers kept together: a consumer of many has to read."""
+"""Secrets of one part notified at once, with answers stored together."""
 
 NOTIFY: Final = "notify"
-"""What is done to a consumer, where tables name what is done to a copy."""
+"""The action on a consumer, in tables of actions on copies."""
 
 SHOWN: Final = 5
-"""So many consumers that have not acknowledged are named."""
+"""Unacknowledged consumers that an error names."""
 
 HOLD: Final = timedelta(minutes=3)
-"""Longer than telling takes: after it, a holder of whom nobody can tell whether it is at work counts as dead."""
+"""The lifetime of a claim, longer than notifying takes."""
 
 
 @dataclass(frozen=True)
 class Notified:
-    """One consumer after it was told. ``error`` and its class ``kind`` are empty where it acknowledged.
+    """The outcome of one notice. ``error`` and ``kind`` are empty if acknowledged.
 
-    Of one that ``answers`` to nobody, where its notice was handed over.
+    If the consumer never ``answers``, they are empty once delivered.
     """
 
     path: str
@@ -46,16 +46,15 @@ class Notified:
 
     @property
     def words(self) -> str:
-        """What is known of it, for people."""
+        """The outcome for people."""
         return Acknowledgement(self.consumer, self.error, self.answers).words
 
 
 @dataclass(frozen=True)
 class Notices:
-    """What became of it, in names only. ``held`` are secrets that another run tells of at this moment.
+    """The outcome of all notices, in names only. ``held`` are secrets of another run.
 
-    ``later`` says of secrets whose canary is watched for how many seconds still. ``errors`` say of which secrets
-    nothing could be done, and why.
+    ``later`` has the seconds for which a canary is still watched.
     """
 
     told: tuple[Notified, ...] = ()
@@ -66,7 +65,7 @@ class Notices:
 
 @dataclass(frozen=True)
 class Wave:
-    """One secret after some of its consumers were told."""
+    """One secret after some of its consumers were notified."""
 
     heard: Heard
     told: tuple[Notified, ...] = ()
@@ -75,7 +74,7 @@ class Wave:
 
 
 def unheard(notices: Notices) -> KeyturnError | None:
-    """The error to end with where a consumer has not acknowledged, or where nobody could tell whom to tell."""
+    """The error for unacknowledged or undecided notices, or None."""
     silent = [
         f"{notified.consumer} of {notified.path} ({notified.error})" for notified in notices.told if notified.error
     ]
@@ -88,19 +87,19 @@ def unheard(notices: Notices) -> KeyturnError | None:
 
 
 def tell_written(workspace: Workspace, paths: Iterable[str]) -> Notices:
-    """Tell the consumers of these secrets what they are owed; an error is part of the answer."""
+    """Send the notices due for these secrets and return any error."""
     parts = by_part(paths)
     return together(side_by_side(lambda part: tell_part(workspace, part, parts[part]), parts, PARTS_AT_ONCE))
 
 
 def tell_part(workspace: Workspace, part: int, paths: Sequence[str]) -> Notices:
-    """The same of one part, some secrets at a time."""
+    """Send the notices of one part, some secrets at a time."""
     batches = [paths[begin : begin + AT_ONCE] for begin in range(0, len(paths), AT_ONCE)]
     return together([tell_batch(workspace, part, batch) for batch in batches])
 
 
 def together(several: Iterable[Notices]) -> Notices:
-    """All of these as one."""
+    """Merge several results."""
     listed = list(several)
     return Notices(
         tuple(notified for part in listed for notified in part.told),
@@ -111,7 +110,7 @@ def together(several: Iterable[Notices]) -> Notices:
 
 
 def tell_batch(workspace: Workspace, part: int, paths: Sequence[str]) -> Notices:
-    """The same of a few, whose answers are kept once all are there."""
+    """Send the notices of a few secrets, then store all answers."""
     claim = str(uuid.uuid4())
     try:
         owed = claim_owed(workspace, part, paths, claim)
@@ -130,7 +129,7 @@ def tell_batch(workspace: Workspace, part: int, paths: Sequence[str]) -> Notices
 
 
 def claim_owed(workspace: Workspace, part: int, paths: Sequence[str], claim: str) -> dict[str, Heard]:
-    """What is kept of those that are owed something; those that are ours to tell bear the ``claim``."""
+    """The records with notices due, with the ``claim`` on this run's."""
     now = workspace.hub_now()
 
     def lay(records: dict[str, Heard]) -> HeardByPath:
@@ -144,14 +143,14 @@ def claim_owed(workspace: Workspace, part: int, paths: Sequence[str], claim: str
 
 
 def is_taken(heard: Heard, now: datetime) -> bool:
-    """Whether another run tells this secret's consumers, and may be alive."""
+    """Whether another run that may be alive notifies this secret's consumers."""
     if not heard.holder or alive(heard.holder) is False:
         return False
     return now - datetime.fromisoformat(heard.held_at) < HOLD
 
 
 def keep_answers(workspace: Workspace, part: int, waves: Mapping[str, Wave]) -> None:
-    """Keep who was told, and let go of the secrets; one that another run has gone on with stays as it is."""
+    """Store the answers and release the claims that are still this run's."""
 
     def lay(records: dict[str, Heard]) -> HeardByPath:
         mine = {
@@ -164,7 +163,7 @@ def keep_answers(workspace: Workspace, part: int, waves: Mapping[str, Wave]) -> 
 
 
 def wave(workspace: Workspace, path: str, heard: Heard) -> Wave:
-    """Tell one secret's consumers; what hinders it is part of the answer, so that the secret is let go of."""
+    """Notify one secret's consumers. Returns any error, to release the claim."""
     try:
         return tell_secret(workspace, path, heard)
     except KeyturnError as error:
@@ -174,7 +173,7 @@ def wave(workspace: Workspace, path: str, heard: Heard) -> Wave:
 
 
 def tell_secret(workspace: Workspace, path: str, heard: Heard) -> Wave:
-    """Tell the canary, where the catalogue names one, and the rest only once that is well."""
+    """Notify the canary, if any, and the others once it is healthy."""
     rollout = workspace.secret(path).rollout
     if rollout is None or heard.canary_well:
         return _tell(workspace, path, heard, heard.waiting)
@@ -195,7 +194,7 @@ def tell_secret(workspace: Workspace, path: str, heard: Heard) -> Wave:
 
 
 def _tell(workspace: Workspace, path: str, heard: Heard, consumers: Iterable[str]) -> Wave:
-    """Tell these, side by side."""
+    """Notify these consumers concurrently."""
     listed = list(consumers)
     notices = side_by_side(lambda consumer: notified(workspace, path, heard, consumer), listed)
     answers = {notice.consumer: Silence("", notice.kind, notice.error) if notice.error else None for notice in notices}
@@ -203,7 +202,7 @@ def _tell(workspace: Workspace, path: str, heard: Heard, consumers: Iterable[str
 
 
 def notified(workspace: Workspace, path: str, heard: Heard, consumer: str) -> Notified:
-    """Tell one; its silence is part of the answer."""
+    """Notify one consumer and return any error."""
     at = datetime.fromisoformat(heard.made_at)
     try:
         error = deliver(workspace, consumer, path, heard.version, heard.fingerprint, at, made=True)

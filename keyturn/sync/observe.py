@@ -1,4 +1,4 @@
-"""What the stores and the hub hold now, told from listings wherever they tell enough."""
+"""The current contents of the stores and the hub, from listings where sufficient."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,36 +17,39 @@ from keyturn.rotation.copies.labels import asks, describe_copies
 from keyturn.rotation.state.context import Workspace, side_by_side
 
 FEW: Final = 50
-"""So many secrets are looked up one by one; for more, listings are read."""
+"""Maximum secrets that are read separately instead of listed."""
 
 AT_ONCE: Final = 16
 
 
 @dataclass
 class Holdings:
-    """What one store holds, by name; ``error`` is why it could not be told, ``untold`` why what stands beside can't."""
+    """The contents of one store, by name.
+
+    ``error`` explains why it could not be read, ``untold`` why the details could not.
+    """
 
     limits: Limits
     copies: dict[str, RemoteSecret] = field(default_factory=dict)
     error: KeyturnError | None = None
     untold: KeyturnError | None = None
     parts: dict[tuple[str, str], RemoteSecret] = field(default_factory=dict)
-    """What is merged into secrets of others, by the secret of the hub and the name."""
+    """The keys merged into secrets of other owners, by hub path and name."""
     refused: dict[tuple[str, str], KeyturnError] = field(default_factory=dict)
-    """Why nothing could be told of such a copy."""
+    """The errors for merged copies that could not be read."""
     left: list[tuple[str, Note]] = field(default_factory=list)
-    """The notes of what is merged, whoever wants it, where it is looked for."""
+    """The notes on all merged copies."""
 
     def part(self, path: str, name: str) -> RemoteSecret | None:
-        """What is merged there of the secret at ``path``."""
+        """The merged copy of the secret at ``path``."""
         return self.parts.get((path, self.limits.same(name)))
 
     def of(self, path: str, place: Destination) -> RemoteSecret | None:
-        """The copy at a place, a whole one or one that is merged."""
+        """The copy at a destination, whole or merged."""
         return self.part(path, place.name) if place.merge else self.copy(place.name)
 
     def failure(self, path: str, place: Destination) -> KeyturnError | None:
-        """Why nothing can be told of the copy at a place."""
+        """The error that hides the copy at a destination."""
         return self.error or (self.refused.get((path, self.limits.same(place.name))) if place.merge else None)
 
     def copy(self, name: str) -> RemoteSecret | None:
@@ -54,15 +57,15 @@ class Holdings:
         return self.copies.get(self.limits.same(name))
 
     def take(self, copies: Iterable[RemoteSecret]) -> None:
-        """Keep these."""
+        """Add these copies."""
         for copy in copies:
             self.copies[self.limits.same(copy.name)] = copy
 
 
 def hub_secrets(workspace: Workspace, paths: Iterable[str] | None) -> Survey:
-    """The hub's own word on these secrets, or on all; those that it has not are left out.
+    """The hub's metadata of these secrets, or of all, without missing ones.
 
-    Of several mounts, one that can't be read is told in it. Raises where nothing can be read at all.
+    An unreadable mount of several is recorded. Raises if nothing can be read.
     """
     if paths is None:
         return survey(workspace.hub)
@@ -76,7 +79,7 @@ def hub_secrets(workspace: Workspace, paths: Iterable[str] | None) -> Survey:
 
 
 def _described(workspace: Workspace, path: str) -> SecretInfo | KeyturnError | None:
-    """One secret; an error is part of the answer."""
+    """The metadata of one secret, or any error."""
     try:
         return workspace.hub.describe(path)
     except KeyturnError as error:
@@ -84,16 +87,16 @@ def _described(workspace: Workspace, path: str) -> SecretInfo | KeyturnError | N
 
 
 Placements = list[tuple[str, Destination]]
-"""Secrets of the hub, each with a place of its copy."""
+"""Hub paths, each with the destination of a copy."""
 
 
 Listings = Mapping[str, "Future[list[RemoteSecret]]"]
-"""What stores are listing, by their names."""
+"""Running listings by store."""
 
 
 @contextmanager
 def begun_listings(workspace: Workspace, names: Iterable[str]) -> Iterator[Listings]:
-    """Let these stores list what is ours, while the hub is asked what should be there."""
+    """List the managed copies of these stores while the hub is queried."""
     pool = ThreadPoolExecutor(thread_name_prefix="listing", max_workers=AT_ONCE)
 
     def begin(name: str) -> "Future[list[RemoteSecret]]":
@@ -102,18 +105,15 @@ def begun_listings(workspace: Workspace, names: Iterable[str]) -> Iterator[Listi
     try:
         yield {name: begin(name) for name in names}
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)  # where the hub does not answer nobody waits for the stores
+        pool.shutdown(wait=False, cancel_futures=True)  # don't wait for the stores if the hub fails
 
 
 def stores(
     workspace: Workspace, wanted: Mapping[str, Placements], listings: Listings, *, listed: bool, deep: bool
 ) -> dict[str, Holdings]:
-    """What each store holds under the wanted names; with ``listed``, everything else that is ours there too.
+    """The contents of each store under the wanted names, and with ``listed`` all other managed copies.
 
-    ``listings`` are those that have begun already.
-
-    A store that can't be read has its error, and stops no other. ``deep`` asks for each copy by itself, which shows
-    changes that listings hide.
+    One unreadable store stops no other. ``deep`` reads each copy, which reveals changes that listings hide.
     """
 
     def look(store: str) -> Holdings:
@@ -139,7 +139,7 @@ def stores(
 
 
 def _look_at_parts(workspace: Workspace, wanted: Placements, holdings: Holdings) -> None:
-    """Each by itself, with its value: what others do to their keys shows in no listing. One stops no other."""
+    """Read each merged copy with its value, since listings don't show changed keys."""
 
     def look(placement: tuple[str, Destination]) -> RemoteSecret | KeyturnError | None:
         path, place = placement
@@ -158,12 +158,12 @@ def _look_at_parts(workspace: Workspace, wanted: Placements, holdings: Holdings)
 
 
 def _fill(workspace: Workspace, store: str, names: list[str], holdings: Holdings, *, deep: bool) -> None:
-    """Look for what the listing has not shown of these names, or for all of them."""
+    """Read the names that the listing lacks, or all if ``deep``."""
     adapter = workspace.open_store(store)
     legal = [name for name in names if not holdings.limits.refuses_name(name)]
     missing = legal if deep else [name for name in legal if holdings.copy(name) is None]
     if len(missing) > FEW and not deep:
-        # One listing of names costs less than asking for each; those that are nobody's show in it.
+        # One listing of names costs less than reading each. It includes unmanaged secrets.
         everything = Holdings(holdings.limits)
         everything.take(adapter.list_all())
         missing = [name for name in missing if everything.copy(name)]
@@ -172,9 +172,9 @@ def _fill(workspace: Workspace, store: str, names: list[str], holdings: Holdings
 
 
 def _describe(workspace: Workspace, store: str, places: list[Destination], holdings: Holdings, *, deep: bool) -> None:
-    """Ask for what stands beside copies where the catalogue wants it known and no look has told it.
+    """Read the missing details of copies where the catalogue requires them.
 
-    ``deep`` asks for all of Keyturn's own: it may be that the catalogue has wanted something there before.
+    ``deep`` reads those of all managed copies.
     """
     copies = ((place, copy) for place in places if (copy := holdings.copy(place.name)) and copy.details is None)
     undescribed = [copy for place, copy in copies if asks(workspace, place, copy) or (deep and copy.marks)]

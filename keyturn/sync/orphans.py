@@ -1,4 +1,4 @@
-"""Copies that nothing declares any more: whose they are, whether they are deleted, and when."""
+"""Copies that are no longer declared, and their deletion."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -19,9 +19,9 @@ from keyturn.sync.wanted import Wanted, item_of, unknown_item
 
 
 def left_over(workspace: Workspace, store: str, holdings: Holdings, wanted: Sequence[Wanted]) -> list[Item]:
-    """Copies that this catalogue has made and that nothing declares any more, where the settings delete such ones.
+    """The deletions of this catalogue's undeclared copies, where the settings allow deletion.
 
-    Of several stores that are one system all have to say so, and the first of them does it.
+    Stores that are one system all have to allow it, and the first does it.
     """
     if not deletes(workspace, store):
         return []
@@ -36,10 +36,7 @@ def left_over(workspace: Workspace, store: str, holdings: Holdings, wanted: Sequ
 
 
 def kept(workspace: Workspace, store: str, holdings: Holdings, wanted: Sequence[Wanted]) -> list[tuple[str, str]]:
-    """Copies of declared secrets that nothing declares any more and nobody deletes: the secret's path, the copy's name.
-
-    No new version reaches them, so whoever reads one is cut off when the credential in it ends.
-    """
+    """The undeclared copies of declared secrets that are kept, as pairs of path and name."""
     if store != min(one_system(workspace, store)) or deletes(workspace, store):
         return []
     copies = ((copy.marks, copy.name) for copy in copies_left(workspace, store, holdings, wanted))
@@ -47,7 +44,7 @@ def kept(workspace: Workspace, store: str, holdings: Holdings, wanted: Sequence[
 
 
 def copies_left(workspace: Workspace, store: str, holdings: Holdings, wanted: Sequence[Wanted]) -> list[RemoteSecret]:
-    """Whole copies in this store's system that this catalogue has made and that nothing declares any more."""
+    """This catalogue's undeclared whole copies in this system."""
     twins = one_system(workspace, store)
     mine = {holdings.limits.same(want.place.name) for want in wanted if want.place.store in twins}
     marked_copies = ((name, copy, copy.marks) for name, copy in holdings.copies.items() if copy.marks and copy.intact)
@@ -55,20 +52,23 @@ def copies_left(workspace: Workspace, store: str, holdings: Holdings, wanted: Se
 
 
 def one_system(workspace: Workspace, store: str) -> list[str]:
-    """The names under which the catalogue has this store's system."""
+    """The catalogue's stores that are the same system."""
     system = workspace.catalogue.store(store).system
     return [name for name, other in workspace.catalogue.stores.items() if other.system == system]
 
 
 def deletes(workspace: Workspace, store: str) -> bool:
-    """Whether what nothing declares any more is deleted in this store's system, and this is the one that does it."""
+    """Whether undeclared copies in this system are deleted, and by this store."""
     twins = one_system(workspace, store)
     settings = [workspace.catalogue.store(name).deletion for name in twins]
     return store == min(twins) and all(deletion is Deletion.DELETE for deletion in settings)
 
 
 def left_over_parts(workspace: Workspace, store: str, holdings: Holdings, wanted: Sequence[Wanted]) -> list[Item]:
-    """The same of keys in secrets that others own. They are looked for where some are declared, or wait to go."""
+    """The deletions of undeclared keys in secrets of other owners.
+
+    Looked for where some are declared, or a deletion is pending.
+    """
     system = workspace.catalogue.store(store).system
     there = [
         want for want in wanted if want.place.merge and workspace.catalogue.store(want.place.store).system == system
@@ -95,19 +95,19 @@ def left_over_parts(workspace: Workspace, store: str, holdings: Holdings, wanted
 
 
 def part_place(store: str, name: str, note: Note) -> Destination:
-    """The place that a note tells of."""
+    """The destination that a note describes."""
     return Destination(store=store, name=name, merge=True, fields=note.keys)
 
 
 def made_here(workspace: Workspace, marks: OwnershipTags) -> bool:
-    """Whether this very catalogue has made the copy; what has no id is that of the catalogue without one."""
+    """Whether this catalogue, perhaps the one without an id, made the copy."""
     return (marks.catalogue or DEFAULT_ID) == workspace.catalogue.id
 
 
 def deletable(workspace: Workspace, marks: OwnershipTags) -> bool:
-    """Whether a copy may be deleted here: what was adopted is somebody else's, and is let go.
+    """Whether a copy may be deleted here. An adopted copy belongs to another owner.
 
-    A copy stays, too, while a sync's pattern names its secret and only the operator's file does not list it.
+    A copy is also kept if only the operator's file excludes its secret from a sync.
     """
     path, catalogue = marks.source, workspace.catalogue
     unlisted = path not in catalogue.secrets and not catalogue.destinations(path) and catalogue.matches_a_sync(path)
@@ -115,7 +115,7 @@ def deletable(workspace: Workspace, marks: OwnershipTags) -> bool:
 
 
 def deletion(workspace: Workspace, want: Wanted, copy: RemoteSecret, since: Mapping[str, datetime], why: str) -> Item:
-    """A deletion, with the moment before which it is not done."""
+    """A deletion, with its due time."""
     settings = workspace.catalogue.store(want.place.store)
     item = item_of(want, Action.DELETE, 0, copy, why)
     due = since.get(item.slot, workspace.clock()) + settings.delete_after

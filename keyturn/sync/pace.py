@@ -1,7 +1,7 @@
-"""How fast one store is worked at: as many calls at once as it bears, and no more writes a second than it allows.
+"""The pace of work at one store: its concurrency and its writes per second.
 
-Additive increase, multiplicative decrease, as TCP does it (RFC 5681): each success widens the window a little, a
-refusal for haste halves it, and nothing is begun before the time that the service asked for.
+Additive increase, multiplicative decrease, as in TCP (RFC 5681): success widens the window, throttling halves it. No
+call starts before the time that the service asked for.
 """
 
 import threading
@@ -15,7 +15,7 @@ FIRST: Final = 4.0
 
 
 class Pace:
-    """The pace at one store, shared by threads. ``rate`` is in writes a second, None for as fast as it goes."""
+    """The pace at one store. Thread-safe. ``rate`` is in writes per second, None without limit."""
 
     def __init__(
         self,
@@ -36,12 +36,12 @@ class Pace:
 
     @property
     def window(self) -> float:
-        """How many may be at work at once."""
+        """The number of calls allowed at once."""
         return self._window
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Wait for a place, and for the moment that the rate allows; the place is given back at the end."""
+        """Wait for a slot and the rate limit. Releases the slot at the end."""
         with self._free:
             self._free.wait_for(lambda: self._busy < int(self._window))
             self._busy += 1
@@ -57,15 +57,15 @@ class Pace:
                 self._free.notify_all()
 
     def succeeded(self) -> None:
-        """One call went through: a little wider."""
+        """Widen the window after a success."""
         with self._free:
             self._window = min(self._widest, self._window + 1 / self._window)
             self._free.notify_all()
 
     def throttled(self, retry_after: float | None) -> None:
-        """The service asks for a slower pace: half as wide, and nothing before ``retry_after`` seconds are over.
+        """Halve the window and pause for ``retry_after`` seconds.
 
-        Calls that were under way together count as one refusal.
+        Concurrent calls count as one refusal.
         """
         with self._free:
             now = self._clock()

@@ -1,6 +1,6 @@
-"""Which consumers are still to be told of a version that no rotation has put in force: one that somebody wrote.
+"""The consumers to notify of a version that was written by hand, not by a rotation.
 
-What they are owed is kept in the hub before any of them is told, so that a run that dies leaves it to the next one.
+Pending notices are stored before any is sent, so that the next run continues after a crash.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,18 +36,15 @@ from keyturn.sync.apply import Result
 AT_ONCE: Final = 8
 
 BETWEEN: Final = 20
-"""So many versions between two are read to see whether the value has changed; where there are more, it counts as so."""
+"""Maximum versions read to detect a change. More count as one."""
 
 UNHEARD: Final = Heard()
-"""Of a secret that nothing could be decided about yet: whatever it holds next is news."""
+"""The record of an undecided secret: its next value is a change."""
 
 
 @dataclass(frozen=True)
 class Owing:
-    """The secrets whose consumers are to be told now. ``held`` are in another run's hands for a moment.
-
-    ``errors`` say of which secrets nobody could tell, and why.
-    """
+    """The secrets with notices due, ``held`` by another run, or undecided with ``errors``."""
 
     paths: tuple[str, ...] = ()
     held: frozenset[str] = frozenset()
@@ -56,7 +53,7 @@ class Owing:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is to be kept of one secret; nothing where that can't be decided now. ``held``: another run is at it."""
+    """The record to store for a secret, if decided. ``held`` means busy in another run."""
 
     heard: Heard | None = None
     held: bool = False
@@ -64,7 +61,7 @@ class Verdict:
 
 
 def consumed(workspace: Workspace, patterns: Sequence[str]) -> list[str]:
-    """The secrets that fit ``patterns``, or all, and have consumers."""
+    """The secrets with consumers that match ``patterns``, or all."""
     secrets = workspace.catalogue.secrets
     wild = [pattern for pattern in patterns if "*" in pattern]
     fitting = {path for path in patterns if path in secrets} if patterns else {*secrets}
@@ -73,10 +70,10 @@ def consumed(workspace: Workspace, patterns: Sequence[str]) -> list[str]:
 
 
 def owing(workspace: Workspace, planned: Plan, results: Sequence[Result]) -> Owing:
-    """Whom a plan that was carried out leaves to be told, kept in the hub. Raises what the hub says.
+    """Record in the hub which notices an applied plan makes due. Raises the hub's errors.
 
-    A secret whose copies are not all in step is left to a later run. Where nothing has changed since the last look,
-    nothing is asked for but what is kept of it, and nothing is written; of all secrets, when that was.
+    A secret with a copy out of sync is left to a later run. Without changes since the last look, nothing is written
+    except, for all secrets, the time of that look.
     """
     paths = consumed(workspace, planned.paths)
     if not paths:
@@ -99,9 +96,9 @@ def owing(workspace: Workspace, planned: Plan, results: Sequence[Result]) -> Owi
 
 
 def versions_in_step(planned: Plan, results: Sequence[Result]) -> dict[str, int]:
-    """The version that every copy of a secret serves, 0 where they serve several or one is behind.
+    """The version that all copies of a secret serve, or 0 if there isn't one.
 
-    A secret without copies is left out; a copy that the catalogue wants left alone does not count.
+    Secrets without copies and hands-off copies don't count.
     """
     done = {(result.store, result.name): result for result in results}
     served: dict[str, int] = {}
@@ -118,13 +115,13 @@ def versions_in_step(planned: Plan, results: Sequence[Result]) -> dict[str, int]
 def looked_up(
     workspace: Workspace, planned: Plan, results: Sequence[Result], paths: Iterable[str]
 ) -> Mapping[str, SecretInfo]:
-    """What the hub tells of these secrets: the plan's listing, and a new look at those that were worked at since."""
+    """The plan's listing of these secrets, refreshed for those with results."""
     listed: Mapping[str, SecretInfo] = planned.listing.secrets if planned.listing else {}
     touched = {result.path for result in results}
     anew = {path for path in paths if path in touched or planned.listing is None}
     if not anew:
         return listed
-    # One mount that can't be read stops no other.
+    # An unreadable mount blocks no other.
     return {
         **listed,
         **(observe.hub_secrets(workspace, anew) if workspace.hub.mounts else workspace.hub.describe_many(anew)),
@@ -141,14 +138,14 @@ def owing_part(
     *,
     whole: bool,
 ) -> Owing:
-    """The same of one part; what hinders it is in the answer."""
+    """The due notices of one part, with any error."""
     declared = {path: workspace.secret(path).consumers for path in paths}
     try:
         before, _ = load_part(workspace, part)
         verdicts = verdicts_of(workspace, paths, infos, before, looked, arrived)
 
         def lay(records: dict[str, Heard]) -> HeardByPath:
-            # What another run has kept meanwhile is as good, and may tell who was told.
+            # A record that another run has stored since is as good, and may show who was notified.
             news = {path: verdict for path, verdict in verdicts.items() if records.get(path) == before.get(path)}
             records |= {path: verdict.heard for path, verdict in news.items() if verdict.heard}
             return {
@@ -177,7 +174,7 @@ def verdicts_of(
     looked: datetime | None,
     arrived: Mapping[str, int],
 ) -> dict[str, Verdict]:
-    """What is to be kept of each secret whose newest version is another one than what is kept tells of."""
+    """The new records for secrets with an unrecorded newest version."""
     news = [path for path in paths if path in infos and news_of(before.get(path), infos[path])]
     verdicts = side_by_side(
         lambda path: judge_version(workspace, infos[path], before.get(path), looked, arrived), news, AT_ONCE
@@ -186,27 +183,27 @@ def verdicts_of(
 
 
 def to_be_told(heard: Heard, info: SecretInfo | None, arrived: Mapping[str, int]) -> bool:
-    """Whether somebody is owed the newest version, which every copy serves."""
+    """Whether a notice is due, and every copy serves the newest version."""
     if info is None or not (heard.waiting and info.served and heard.of(info)):
         return False
     return arrived.get(info.path, heard.version) == heard.version
 
 
 def ended(workspace: Workspace, path: str, heard: Heard) -> bool:
-    """Whether a revocation, or a rotation, is at it since: that tells."""
+    """Whether a revocation or a rotation, which notifies itself, has taken over."""
     record = load_record(workspace, path)
     return record.dead(heard.version) or record.open is not None
 
 
 def news_of(heard: Heard | None, info: SecretInfo) -> bool:
-    """Whether the newest version can be read, and is another one than what is kept tells of."""
+    """Whether the newest version is readable and unrecorded."""
     return info.served and not (heard and heard.of(info))
 
 
 def judge_version(
     workspace: Workspace, info: SecretInfo, before: Heard | None, looked: datetime | None, arrived: Mapping[str, int]
 ) -> Verdict:
-    """What is to be kept of a secret that holds a version which nothing is kept of; an error is part of the answer."""
+    """The record for an unrecorded version, with any error."""
     path = info.path
     if before is None and was_there(info, looked):
         return Verdict(Heard(info.version, made_at(info)))
@@ -223,10 +220,10 @@ def judge_version(
 
 
 def judged(workspace: Workspace, path: str, before: Heard) -> Verdict:
-    """Whether the newest version is news to the consumers.
+    """Decide whether the newest version is a change for the consumers.
 
-    Not one that a rotation tells of, nor one that holds what they have heard of; none is told of what a revocation has
-    ended, or of what the hub has gone back to.
+    It isn't if a rotation announces it, or if they know the value. No notice is due for a version that a revocation has
+    ended, or that the hub has fallen back to.
     """
     record, info = load_record(workspace, path), workspace.hub.describe(path)
     if info is None or not info.served or record.dead(info.version):
@@ -243,7 +240,7 @@ def judged(workspace: Workspace, path: str, before: Heard) -> Verdict:
         return Verdict()
     digest = workspace.fingerprint(path, current.fields)
     if last and last.version == info.version and is_noted([last.fingerprint], digest):
-        return Verdict(of_rotation(last, info))  # as where a candidate was recovered
+        return Verdict(of_rotation(last, info))  # for example where a candidate was recovered
     last_heard = latest(before, last, info)
     if same_value(workspace, last_heard, info, current, digest):
         return Verdict(replace(last_heard, version=info.version, made_at=made_at(info), fingerprint=digest))
@@ -252,12 +249,12 @@ def judged(workspace: Workspace, path: str, before: Heard) -> Verdict:
 
 
 def of_rotation(rotation: Rotation, info: SecretInfo) -> Heard:
-    """What is kept of a version that a rotation has put in force: it tells of it itself."""
+    """The record of a version that a rotation announces."""
     return Heard(info.version, made_at(info), rotation.fingerprint, rotated=True)
 
 
 def latest(before: Heard, last: Rotation | None, info: SecretInfo) -> Heard:
-    """What consumers have heard of last: what is kept, or what a rotation has told of since that was."""
+    """The version that consumers last heard of, also from a rotation."""
     if last is None or not last.version or info.custom.get(TOKEN) != last.token:
         return before
     made = next((version.created_at.isoformat() for version in info.versions if version.version == last.version), "")
@@ -267,11 +264,7 @@ def latest(before: Heard, last: Rotation | None, info: SecretInfo) -> Heard:
 
 
 def same_value(workspace: Workspace, before: Heard, info: SecretInfo, current: HubSecret, digest: str) -> bool:
-    """Whether CURRENT is what was there before, and nothing else was in between.
-
-    As where giving a candidate up has written it again, or the end of an old credential has only taken away what that
-    one needed.
-    """
+    """Whether CURRENT equals the value before, with no other value in between."""
     if not before.version:
         return False
     made = {version.version: version.created_at.isoformat() for version in info.versions}
@@ -290,7 +283,7 @@ def same_value(workspace: Workspace, before: Heard, info: SecretInfo, current: H
 
 
 def carries_on(workspace: Workspace, path: str, before: Heard, old: HubSecret, current: HubSecret) -> bool:
-    """Whether CURRENT holds what ``old`` does, or that without what only a retired credential needed."""
+    """Whether CURRENT equals ``old``, perhaps without a retired credential's fields."""
     if old.fields == current.fields:
         return True
     adjusts = capability(workspace.open_strategy(path), AdjustsFields) if before.rotated else None

@@ -1,4 +1,4 @@
-"""A plan: for each copy, what stands, what should, and what is to be done about it."""
+"""A plan: the present and wanted state of each copy, and the action."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -53,19 +53,18 @@ from keyturn.sync.wanted import Wanted, item_of, uncompared_item, unknown_item, 
 
 AT_ONCE: Final = 16
 SHOWN: Final = 5
-"""So many copies are named in one remark."""
+"""Copies that one remark names."""
 
 
 FIRST_LOOKS: Final = 50
-"""So many secrets are read to compare their fields with the catalogue: `keyturn doctor` reads all."""
+"""Secrets whose fields are compared. `keyturn doctor` reads all."""
 
 
 def plan(workspace: Workspace, patterns: Sequence[str] = (), *, deep: bool = False, unseen: bool = False) -> Plan:
-    """What is to be done for the secrets that fit ``patterns``, or for all. Nothing is written.
+    """Plan the work for the secrets that match ``patterns``, or for all. Nothing is written.
 
-    Raises NotFound for a pattern that fits nothing. ``deep`` asks for each copy by itself. ``unseen`` is for plans
-    that are carried out at once: what new copies will hold is not looked at, so they have no fingerprint yet, and
-    what hinders them shows when they are made.
+    Raises NotFound for a pattern without a match. ``deep`` reads each copy separately. ``unseen`` is for plans applied
+    at once: values of new copies are not read, so they have no fingerprint yet.
     """
     paths, asked_at = select_paths(workspace, patterns), workspace.hub_now()
     with observe.begun_listings(workspace, workspace.catalogue.stores if paths is None else ()) as listings:
@@ -79,7 +78,7 @@ def plan(workspace: Workspace, patterns: Sequence[str] = (), *, deep: bool = Fal
             by_store[want.place.store].append((want.path, want.place))
         listed = paths is None or len(wanted) > observe.FEW
         holdings = observe.stores(workspace, by_store, listings, listed=listed, deep=deep)
-    # Of all secrets also those without a copy: nothing is pushed of them, and applications read them all the same.
+    # Secrets without copies are included: nothing is pushed for them, but applications still read them.
     compared = {want.path for want in wanted} | (set(chosen) if paths is None else set())
     ledger = ledger_versions(workspace, compared)
     lost = lost_versions(workspace, compared, secrets, holdings, ledger.of)
@@ -122,7 +121,7 @@ def plan(workspace: Workspace, patterns: Sequence[str] = (), *, deep: bool = Fal
 
 
 def field_remarks(workspace: Workspace, secrets: Survey, paths: Sequence[str]) -> Iterator[str]:
-    """The secrets that lack a field which the catalogue declares, of a few that no rotation has put in force yet."""
+    """Remarks on declared fields that a few unrotated secrets lack."""
     declared = [path for path in paths if path in workspace.catalogue.secrets and path in secrets]
     new = [path for path in declared if secrets[path].served and TOKEN not in secrets[path].custom]
     for path, words in find_missing_fields(workspace, new[:FIRST_LOOKS]).items():
@@ -130,7 +129,7 @@ def field_remarks(workspace: Workspace, secrets: Survey, paths: Sequence[str]) -
 
 
 def restore_of(workspace: Workspace) -> tuple[RestoredMark | None, tuple[str, ...]]:
-    """The mark of a hub that was restored, while it is open, and what a person should know of it besides the items."""
+    """The open mark of a restored hub, and its remarks."""
     try:
         mark = workspace.open_restore()
     except KeyturnError as error:
@@ -139,7 +138,7 @@ def restore_of(workspace: Workspace) -> tuple[RestoredMark | None, tuple[str, ..
 
 
 def held_back(mark: RestoredMark, item: Item, info: SecretInfo | None) -> Item:
-    """The item, in a hub that was restored: what may have been revoked since goes nowhere, and nothing is deleted."""
+    """The item in a restored hub: no possibly revoked version is pushed, nothing is deleted."""
     if item.action is Action.DELETE:
         why = (
             f"the hub was restored from {mark.source}: what was declared or written since is not in it. Nothing is"
@@ -154,7 +153,7 @@ def held_back(mark: RestoredMark, item: Item, info: SecretInfo | None) -> Item:
 
 
 def unread_remarks(secrets: Survey) -> Iterator[str]:
-    """What is not told of because a mount of the hub can't be read."""
+    """Remarks on secrets in unreadable mounts of the hub."""
     for mount, error in secrets.unread.items():
         yield (
             f"nothing is done about the secrets of the mount {mount or DEFAULT}, nor about copies of them that only"
@@ -163,7 +162,7 @@ def unread_remarks(secrets: Survey) -> Iterator[str]:
 
 
 def kept_remarks(copies: Sequence[str]) -> Iterator[str]:
-    """What will cut somebody off: copies that no new version reaches."""
+    """A remark on undeclared copies that no new version reaches."""
     if copies:
         more = f" and {len(copies) - SHOWN} more (see `keyturn scan`)" if len(copies) > SHOWN else ""
         yield (
@@ -173,7 +172,7 @@ def kept_remarks(copies: Sequence[str]) -> Iterator[str]:
 
 
 def unlisted_remarks(workspace: Workspace, secrets: Mapping[str, SecretInfo]) -> Iterator[str]:
-    """Secrets of the hub that fit a sync's patterns, and that nothing but such a pattern names."""
+    """A remark on secrets that only a sync's pattern names."""
     catalogue = workspace.catalogue
     others = (path for path in secrets if path not in catalogue.secrets and catalogue.matches_a_sync(path))
     if unlisted := sorted(path for path in others if not catalogue.destinations(path)):
@@ -185,7 +184,7 @@ def unlisted_remarks(workspace: Workspace, secrets: Mapping[str, SecretInfo]) ->
 
 
 def remarked(workspace: Workspace, error: KeyturnError | None, *, whole: bool) -> Iterator[str]:
-    """What a person should know besides the plan."""
+    """Further remarks for people."""
     if error:
         yield f"nothing could be compared with the ledger, which would tell that the hub has lost versions: {error}"
     try:
@@ -195,19 +194,19 @@ def remarked(workspace: Workspace, error: KeyturnError | None, *, whole: bool) -
 
 
 def behind(want: Wanted, info: SecretInfo, holdings: Holdings, newer: KnownVersion) -> Item:
-    """A copy of a secret whose newest version the hub has lost: nothing is written."""
+    """The item for a copy whose newest version the hub has lost: nothing is written."""
     why = f"{describe_ahead(want.path, info.version, newer)}. {remedy(want.path, newer)}"
     return replace(item_of(want, Action.AHEAD, info.version, holdings.of(want.path, want.place), why), kind="Ahead")
 
 
 def known(workspace: Workspace, secrets: Mapping[str, SecretInfo]) -> list[str]:
-    """Every secret of the catalogue, and those of the hub that its syncs copy without that."""
+    """The catalogue's secrets, and those that only syncs copy."""
     catalogue = workspace.catalogue
     return sorted({*catalogue.secrets, *(path for path in secrets if catalogue.destinations(path))})
 
 
 def select_paths(workspace: Workspace, patterns: Sequence[str]) -> list[str] | None:
-    """The secrets that fit; None for all. Raises NotFound."""
+    """The matching secrets, or None for all. Raises NotFound."""
     if not patterns:
         return None
     plain = [pattern for pattern in patterns if "*" not in pattern]
@@ -224,12 +223,12 @@ def select_paths(workspace: Workspace, patterns: Sequence[str]) -> list[str] | N
             paths |= fitting
     for path in plain:
         if not workspace.catalogue.destinations(path):
-            workspace.secret(path)  # raises for one that nothing declares
+            workspace.secret(path)  # raises for an undeclared one
     return sorted(paths)
 
 
 def unspread(workspace: Workspace, spread: SpreadPlaces, holdings: Mapping[str, Holdings]) -> Iterator[Item]:
-    """Copies of patterns whose fields can't be told: what hinders a look, or what becomes of those that are there."""
+    """The items of unexpanded patterns."""
     for path, error in spread.unknown.items():
         for pattern in spread.patterns[path]:
             if isinstance(error, Denied) and not workspace.fingerprint_keys.readable:
@@ -254,7 +253,7 @@ def decided(
     unseen: bool,
     deep: bool,
 ) -> list[Item]:
-    """An item for each; values are read only where marks don't tell that a copy is in step, or for a ``deep`` plan."""
+    """An item for each copy. Values are read only if marks don't decide, or if ``deep``."""
     items: list[Item] = []
     unsure: dict[str, list[Wanted]] = defaultdict(list)
     beside, readable = versions_beside(workspace, wanted, secrets), workspace.fingerprint_keys.readable
@@ -277,9 +276,9 @@ def decided(
 def versions_beside(
     workspace: Workspace, wanted: Sequence[Wanted], secrets: Mapping[str, SecretInfo]
 ) -> dict[str, int | KeyturnError | None]:
-    """The version before that copies are to give beside CURRENT, of the secrets that have such copies.
+    """The previous version to serve with CURRENT, for secrets whose copies include it.
 
-    0 for none, None where values have to tell, and what hinders a look.
+    0 for none, None if values have to decide, or the error.
     """
 
     def version(path: str) -> int | KeyturnError | None:
@@ -301,9 +300,9 @@ def by_marks(
     *,
     deep: bool,
 ) -> Item | None:
-    """What names, versions and marks decide; None where the value has to be seen.
+    """The item that names, versions and marks decide, or None if the value is required.
 
-    ``before`` is the version that a copy gives beside CURRENT, where its shape says so.
+    ``before`` is the previous version to serve, if any.
     """
     path, place = want.path, want.place
     version = info.version if info and info.served else 0
@@ -328,7 +327,7 @@ def by_marks(
         return unknown_item(want, version, before)
     if copy and copy.marks and copy.marks.source == path and copy.intact and owned(workspace, copy):
         held = copy.marks
-        # A mark that somebody has taken off is put back. A deep plan trusts no number: it compares fingerprints.
+        # A removed mark is restored. A deep plan compares fingerprints and trusts no version number.
         keys = workspace.fingerprint_keys
         lasting = not (keys.refuses(held.fingerprint) or keys.outlived(held.fingerprint))
         tells = isinstance(before, int) or not place.shape.tells_previous
@@ -346,7 +345,7 @@ def by_marks(
 
 
 def withheld(workspace: Workspace, want: Wanted, version: int, copy: RemoteSecret | None, why: str) -> Item:
-    """A copy that both organisations do not agree to: one that is there is deleted now."""
+    """The item without both organisations' consent: an existing copy is deleted."""
     if copy and copy.marks and copy.marks.source == want.path and copy.intact and owned(workspace, copy):
         return item_of(want, Action.DELETE, version, copy, why)
     return replace(item_of(want, Action.BLOCKED, version, copy, why + REMAINS if copy else why), kind="Denied")
@@ -360,13 +359,13 @@ def in_step(
     holdings: Holdings,
     digest: str = "",
 ) -> Item:
-    """A copy that holds the value: in sync, or to be labelled where something else stands beside it than is wanted."""
+    """The item for a copy with the right value, perhaps with outdated details or mark."""
     place, version = want.place, wanted.version
     if holdings.untold and copy.details is None and asks(workspace, place, copy):
         return unknown_item(want, version, holdings.untold)
     try:
         wrong = wrong_beside(workspace, place, copy, wanted)
-    except KeyturnError as error:  # a moment in the secret's metadata that is none
+    except KeyturnError as error:  # a malformed time in the secret's metadata
         return unknown_item(want, version, error)
     why = wrong or outlived_mark(workspace, copy)
     if not why:
@@ -379,19 +378,19 @@ def in_step(
 
 
 def owned(workspace: Workspace, copy: RemoteSecret) -> bool:
-    """Whether this catalogue has made the copy, with every key that it wants."""
+    """Whether this catalogue made the copy, including every wanted key."""
     return copy.marks is not None and ours(workspace, copy.marks) and not theirs(copy)
 
 
 def made_of(held: OwnershipTags, info: SecretInfo) -> bool:
-    """Whether marks name the newest version: by its number, and by when it was made, since numbers are used again."""
+    """Whether marks name the newest version, by number and creation time."""
     newest = info.newest
     same = held.created_at is None or newest is None or held.created_at == newest.created_at
     return held.version == info.version and same
 
 
 def by_value(workspace: Workspace, same: Sequence[Wanted], holdings: Mapping[str, Holdings]) -> list[Item]:
-    """What is to be done about copies of one secret, with CURRENT's value seen once and forgotten."""
+    """The items for copies of one secret, reading CURRENT once."""
     try:
         secret = workspace.hub.read(same[0].path)
         secret = secret and with_previous(workspace, secret, [want.place for want in same])
@@ -401,7 +400,7 @@ def by_value(workspace: Workspace, same: Sequence[Wanted], holdings: Mapping[str
 
 
 def judged(workspace: Workspace, want: Wanted, secret: HubSecret | None, holdings: Holdings) -> Item:
-    """What is to be done about one copy of what the hub holds; what hinders it is in the item."""
+    """The item for one copy, with any error."""
     copy = holdings.of(want.path, want.place)
     try:
         return compared(workspace, want, secret, copy, holdings) if secret else without_source(workspace, want, copy)
@@ -414,7 +413,7 @@ def judged(workspace: Workspace, want: Wanted, secret: HubSecret | None, holding
 def compared(
     workspace: Workspace, want: Wanted, secret: HubSecret, copy: RemoteSecret | None, holdings: Holdings
 ) -> Item:
-    """What is to be done about one copy, told from its marks and CURRENT."""
+    """The item for one copy, decided by marks and CURRENT."""
     place, text = want.place, text_of(secret, want.place)
     marks = marked(workspace, secret, place, text)
     more = grown_copy(workspace, place, copy, text, marks)
@@ -435,7 +434,7 @@ def compared(
 
 
 def addition(workspace: Workspace, want: Wanted, secret: HubSecret, copy: RemoteSecret, more: Grown) -> Item:
-    """What is to be done about a copy that keeps what it has: fields are added, or its marks alone are behind."""
+    """The item for a copy that keeps its fields, perhaps with fields or marks to add."""
     if copy.marks and copy.marks.shape == more.marks.shape and not (more.added or copy.outdated):
         return item_of(want, Action.IN_SYNC, secret.version, copy, KEEPS)
     item = item_of(want, Action.UPDATE, secret.version, copy, more.why)
@@ -445,7 +444,7 @@ def addition(workspace: Workspace, want: Wanted, secret: HubSecret, copy: Remote
 def decide_action(
     workspace: Workspace, want: Wanted, copy: RemoteSecret | None, digest: str
 ) -> tuple[Action, str, bool]:
-    """The action, why, and whether the catalogue wants hands off."""
+    """The action, the reason, and whether hands off is wanted."""
     place = want.place
     hands_off = drifted(place) is CopyState.DRIFTED
     if copy is None:
@@ -471,11 +470,11 @@ def decide_action(
 
 
 def pushed_to(workspace: Workspace, place: Destination, path: str) -> bool:
-    """Whether the secret at ``path`` is pushed there still: two that adopt one copy would take it from each other."""
+    """Whether the secret at ``path`` is still pushed there: two adopters would alternate."""
     store = workspace.catalogue.store(place.store)
     there = (store.system, store.limits.same(place.name))
     places = workspace.catalogue.destinations(path)
-    # Of a field's copy it is enough that it may be there.
+    # A pattern of fields counts if it could own the name.
     fitting = [other for other in places if not isinstance(other, FieldPattern) or other.owns(place.name)]
     names = [place.name if isinstance(other, FieldPattern) else other.name for other in fitting]
     named = zip((workspace.catalogue.store(other.store) for other in fitting), names, strict=True)
@@ -488,14 +487,14 @@ def pushed_to(workspace: Workspace, place: Destination, path: str) -> bool:
 def unadopted(
     workspace: Workspace, want: Wanted, copy: RemoteSecret, digest: str, why: str
 ) -> tuple[Action, str, bool]:
-    """What is to be done about keys that somebody else has put where the catalogue merges others or the same."""
+    """The action for another owner's keys at this merged destination."""
     if copy.marks is None and stripped(workspace, want.path, want.place, digest):
         return Action.DRIFTED, "the note of whose its keys are is gone", drifted(want.place) is CopyState.DRIFTED
     return Action.CONFLICT, f"{why}: say `adopt: true` to take it over, or name the key otherwise", False
 
 
 def unmarked(workspace: Workspace, want: Wanted, digest: str, hands_off: bool) -> tuple[Action, str, bool]:
-    """What is to be done about a secret without marks under the wanted name."""
+    """The action for a secret without marks."""
     if want.place.adopt:
         return Action.ADOPT, f"Keyturn has not made it{held_by_others(workspace, want, digest)}", False
     if stripped(workspace, want.path, want.place, digest):
@@ -504,7 +503,7 @@ def unmarked(workspace: Workspace, want: Wanted, digest: str, hands_off: bool) -
 
 
 def held_by_others(workspace: Workspace, want: Wanted, digest: str) -> str:
-    """What would be overwritten by taking a copy over, as the end of a sentence: its value is read, and compared."""
+    """What adopting a copy would overwrite, as a clause. Reads its value."""
     store = workspace.open_copy(want.path, want.place)
     if Unsupported.READ in store.unsupported:
         return ", and nobody can read what it holds"
@@ -521,9 +520,9 @@ def held_by_others(workspace: Workspace, want: Wanted, digest: str) -> str:
 
 
 def without_source(workspace: Workspace, want: Wanted, copy: RemoteSecret | None) -> Item:
-    """The hub has no version of the secret: there is nothing to push, and perhaps something to delete.
+    """The item where the hub has no version: nothing to push, perhaps a copy to delete.
 
-    Where one that the catalogue rotates was there and can't be read, its copies may be all that works: they stay.
+    The copies of an unreadable rotated secret are kept: they may be all that works.
     """
     record, gone = Record(), ""
     if want.path in workspace.catalogue.secrets:
@@ -545,10 +544,7 @@ def without_source(workspace: Workspace, want: Wanted, copy: RemoteSecret | None
 def lost_with_hub(
     workspace: Workspace, info: SecretInfo | None, record: Record, path: str, copy: RemoteSecret | None
 ) -> str:
-    """What has become of a secret that a copy is of, where the hub knows nothing of it.
-
-    Empty where it does, or nothing was made of it here.
-    """
+    """Explain that the hub has lost the secret of this catalogue's copy."""
     if info or record.version or copy is None or copy.marks is None or copy.marks.source != path:
         return ""
     if not made_here(workspace, copy.marks):

@@ -1,4 +1,4 @@
-"""CURRENT of the secrets whose copies are being made: read once for copies that are made at about the same time."""
+"""CURRENT, read once for copies made at about the same time."""
 
 import threading
 import time
@@ -10,22 +10,22 @@ from typing import Final
 from keyturn.core.ports.hub import HubSecret
 
 FRESH: Final = 5.0
-"""Seconds for which a value is given out: for a store that lags behind the others it is read again."""
+"""Seconds for which a value is reused."""
 
 MOST: Final = 512
-"""So many values are held at once; the oldest make room."""
+"""Maximum values held at once. The oldest are dropped."""
 
 
 @dataclass
 class Reading:
-    """One value, or the wait for it. ``at`` is when the reading began."""
+    """A value, or a pending read that began ``at``."""
 
     at: float
     future: "Future[HubSecret]" = field(default_factory=Future)
 
 
 class Readings:
-    """Shared by the threads that make copies, and gone with them."""
+    """A short-lived cache of values, shared by threads."""
 
     def __init__(self, read: Callable[[str], HubSecret], clock: Callable[[], float] = time.monotonic) -> None:
         self._read = read
@@ -34,7 +34,7 @@ class Readings:
         self._lock = threading.Lock()
 
     def get(self, path: str) -> HubSecret:
-        """CURRENT, a few seconds old at most. Raises what the hub's reading raises."""
+        """CURRENT, at most seconds old. Raises the hub's errors."""
         reading, ours = self._reading(path)
         if ours:
             try:
@@ -45,7 +45,7 @@ class Readings:
         return reading.future.result()
 
     def _reading(self, path: str) -> tuple[Reading, bool]:
-        """The reading to wait for, and whether the caller has to do it. What is too old is forgotten."""
+        """The read to wait for, and whether the caller has to do it."""
         with self._lock:
             now = self._clock()
             while self._held and (len(self._held) >= MOST or now - self._oldest().at > FRESH):

@@ -1,4 +1,4 @@
-"""What a sync has come to: every copy that there was something to do with, and whom it told; as JSON, and back."""
+"""The report of a sync: copies that needed work, notices, and JSON form."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from keyturn.sync.run import count_states, failing_copies, of_workloads
 
 @dataclass(frozen=True)
 class SyncedCopy:
-    """One copy after a sync, in names only. ``error`` and its class ``kind`` are empty where it is in step."""
+    """One copy after a sync, in names only. ``error`` and ``kind`` are empty if in sync."""
 
     secret: str
     store: str
@@ -30,13 +30,13 @@ class SyncedCopy:
 
     @property
     def label(self) -> str:
-        """How it is named to people."""
+        """The copy's name for people."""
         return f"{self.store}:{self.name}"
 
 
 @dataclass(frozen=True)
 class SyncReport:
-    """The copies that a sync had something to do with; ``counts`` are of all, by state, ``notices`` whom it told."""
+    """The copies that needed work, with ``counts`` of all by state, and ``notices``."""
 
     copies: tuple[SyncedCopy, ...]
     counts: Mapping[str, int]
@@ -44,7 +44,7 @@ class SyncReport:
 
     @staticmethod
     def after(planned: Plan, results: Sequence[Result], notices: Notices) -> "SyncReport":
-        """What came of a plan that was carried out."""
+        """The report on an applied plan."""
         done = {(result.store, result.name): result for result in results}
         broken = failing_copies(planned, results)
         copies = []
@@ -62,17 +62,17 @@ class SyncReport:
         return SyncReport(tuple(copies), count_states(planned, results), notices)
 
     def to_data(self) -> dict[str, Any]:
-        """All of it but why nobody could be told."""
+        """The report as JSON data, without errors of unsent notices."""
         copies = [{**vars(copy), "code": code_of_kind(copy.kind)} for copy in self.copies]
         return {"copies": copies, "counts": dict(self.counts), "notices": notice_data(self.notices)}
 
     def to_result(self) -> dict[str, Any]:
-        """All of it."""
+        """The complete report as JSON data."""
         return {**self.to_data(), "errors": {path: error_data(error) for path, error in self.notices.errors.items()}}
 
     @staticmethod
     def of_result(data: Mapping[str, Any]) -> "SyncReport":
-        """From all of it."""
+        """Parse the complete report."""
         answers = tuple(notice_from(notice) for notice in data["notices"])
         untold = {path: error_from(error) for path, error in data["errors"].items()}
         copies = tuple(copy_of(copy) for copy in data["copies"])
@@ -80,12 +80,12 @@ class SyncReport:
 
 
 def copy_of(data: Mapping[str, Any]) -> SyncedCopy:
-    """The copy in that JSON, whose code is told by its kind."""
+    """Parse a copy. Its code follows from its kind."""
     return SyncedCopy(**{name: text for name, text in data.items() if name != "code"})
 
 
 def seen_copies(planned: Plan, results: Sequence[Result]) -> dict[str, list[Pushed]]:
-    """Every copy of each secret as a run has left it, or found it where it left it alone; one that is gone is none."""
+    """Every existing copy of each secret after a run."""
     done = {(result.store, result.slot): result for result in results}
     broken = failing_copies(planned, results)
     copies: dict[str, list[Pushed]] = defaultdict(list)
@@ -107,7 +107,7 @@ def copy_state(item: Item, result: Result | None) -> CopyState:
 
 
 def notice_data(notices: Notices) -> list[dict[str, Any]]:
-    """Each consumer that was told, and what came of it."""
+    """Each notified consumer with its result, as JSON data."""
     return [
         {
             "secret": o.path,
@@ -123,20 +123,20 @@ def notice_data(notices: Notices) -> list[dict[str, Any]]:
 
 
 def notice_from(data: Mapping[str, Any]) -> Notified:
-    """The consumer in that JSON."""
+    """Parse a notified consumer."""
     return Notified(
         data["secret"], data["consumer"], data["version"], data["error"], data["kind"], data.get("answers", True)
     )
 
 
 def error_data(error: KeyturnError) -> dict[str, str]:
-    """An error in its parts."""
+    """An error as JSON data."""
     words = ("step", "doing", "name", "problem", "hint")
     return {"kind": type(error).__name__, **{word: getattr(error, word) for word in words}}
 
 
 def error_from(data: Mapping[str, str]) -> KeyturnError:
-    """The same error; where its class is not known here, one that is worth trying again."""
+    """Parse an error. An unknown class becomes a TransientError."""
     kind = getattr(errors, data["kind"], None)
     if not (isinstance(kind, type) and issubclass(kind, KeyturnError)):
         kind = TransientError

@@ -1,4 +1,4 @@
-"""The end of a sync: whoever uses what was written is restarted, once, and what became of earlier restarts is told."""
+"""The end of a sync: restart the users of written copies, and report rollouts."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
@@ -15,16 +15,16 @@ from keyturn.sync.apply import Result
 RESTART: Final = "restart"
 """The action of these results."""
 FAILED: Final = "RolloutFailed"
-"""The kind of a rollout that has failed, beside the classes of errors."""
+"""The kind of a failed rollout."""
 WORKLOADS: Final = "workloads"
-"""The name under which it is kept that a store's workloads can't be looked at."""
+"""The name in results for unreadable workloads."""
 
 RemoteNames = Collection[str]
 Paths = Mapping[tuple[str, str], str]
 
 
 def scope(workspace: Workspace, planned: Plan) -> dict[str, RemoteNames]:
-    """The copies of a plan by store, where that restarts anybody."""
+    """The plan's copies by store, where restarts are configured."""
     restarting = {
         store for store in {item.store for item in planned.items} if wants_restarts(workspace.catalogue, store)
     }
@@ -36,7 +36,7 @@ def scope(workspace: Workspace, planned: Plan) -> dict[str, RemoteNames]:
 
 
 def any_owed(workspace: Workspace, planned: Plan) -> bool:
-    """Whether a restart is owed for any copy of the plan; what can't be looked at is left to :func:`restart_all`."""
+    """Whether a restart is due for any copy. :func:`restart_all` handles errors."""
     for store, names in scope(workspace, planned).items():
         try:
             workloads = restarts(workspace, store)
@@ -48,9 +48,9 @@ def any_owed(workspace: Workspace, planned: Plan) -> bool:
 
 
 def restart_all(workspace: Workspace, planned: Plan, written: Iterable[Result] | None = None) -> list[Result]:
-    """Restart who uses a copy of the plan, where that is owed, and look at every rollout; what has failed of both.
+    """Restart the users of the plan's copies where due, check every rollout, and return the failures.
 
-    With ``written`` only for these copies: another run may be about to restart who uses the others.
+    ``written`` limits this to its copies: another run may restart the others.
     """
     wanted, paths = scope(workspace, planned), {(item.store, item.name): item.path for item in planned.items}
     if written is not None:
@@ -74,7 +74,7 @@ def restart_all(workspace: Workspace, planned: Plan, written: Iterable[Result] |
 def unrestarted(
     workspace: Workspace, planned: Plan, store: str, names: RemoteNames, error: KeyturnError
 ) -> list[Result]:
-    """A result for each copy whose users could not be restarted; one for all where nobody can tell which these are."""
+    """A failure for each copy with users not restarted, or one for the store."""
     try:
         workloads = restarts(workspace, store)
         owed = workloads.owed(names) if workloads else ()
@@ -87,7 +87,7 @@ def unrestarted(
 
 
 def failed_rollouts(workspace: Workspace, store: str, wanted: Mapping[str, RemoteNames], paths: Paths) -> list[Result]:
-    """A result for each rollout that has failed, and where nobody can look at any."""
+    """A failure for each failed rollout, or one if unreadable."""
     try:
         workloads = restarts(workspace, store)
         rollouts = workloads.rollouts(wanted[store], note=True) if workloads else ()
@@ -110,17 +110,17 @@ def failed_rollouts(workspace: Workspace, store: str, wanted: Mapping[str, Remot
 
 
 def _path_of(remotes: Collection[str], store: str, paths: Paths) -> str:
-    """The first secret whose copy these are."""
+    """The secret of the first of these copies."""
     return next((paths[store, name] for name in remotes if (store, name) in paths), "")
 
 
 def _failing(path: str, store: str, name: str, message: str, error: KeyturnError, slot: str = "") -> Result:
-    """What could not be done."""
+    """The result for a failed restart."""
     return Result(RESTART, path, store, name, str(CopyState.FAILED), message, type(error).__name__, slot=slot)
 
 
 def remarks(workspace: Workspace, planned: Plan) -> list[str]:
-    """What a person should know of who uses the copies of a plan: who is not restarted, or not done with it."""
+    """Remarks on users that are not restarted, or still in a rollout."""
     lines = []
     for store, names in sorted(scope(workspace, planned).items()):
         try:
@@ -133,7 +133,7 @@ def remarks(workspace: Workspace, planned: Plan) -> list[str]:
 
 
 def describe_rollout(rollout: Rollout) -> str:
-    """A rollout in words; empty where it is finished."""
+    """A rollout for people, empty if it is finished."""
     words = {
         RolloutState.FINISHED: "",
         RolloutState.OWED: f"who uses {', '.join(rollout.remotes)} is not restarted yet: the next sync does it",

@@ -1,4 +1,4 @@
-"""A plan carried out: who does which part, what one run may delete, and what is remembered of it."""
+"""Apply a plan: distribute the work, limit deletions, and record the results."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -19,18 +19,18 @@ from keyturn.sync.restarts import RESTART, restart_all
 from keyturn.sync.threads import Crew, ReportResult
 
 SHOWN: Final = 5
-"""So many of the copies that have moved are named."""
+"""Changed copies that an error names."""
 
 
 class Executor(Protocol):
-    """Who applies items. ``report`` is called for each as it is done, from any thread."""
+    """Applies items. ``report`` is called for each, from any thread."""
 
     def __call__(self, items: Sequence[Item], report: ReportResult) -> None:
-        """Returns when all of them are done."""
+        """Apply all items and return once they are done."""
 
 
 def local_executor(applier: Applier) -> Executor:
-    """Applies items in threads of this process: some for each store, so that none waits for another."""
+    """An executor with separate threads of this process for each store."""
 
     def execute(items: Sequence[Item], report: ReportResult) -> None:
         with Crew(applier) as crew:
@@ -41,7 +41,7 @@ def local_executor(applier: Applier) -> Executor:
 
 
 def by_store(items: Sequence[Item]) -> dict[str, list[Item]]:
-    """The items of each store, in their order."""
+    """The items of each store, in order."""
     groups: dict[str, list[Item]] = defaultdict(list)
     for item in items:
         groups[item.store].append(item)
@@ -49,7 +49,7 @@ def by_store(items: Sequence[Item]) -> dict[str, list[Item]]:
 
 
 def work_of(workspace: Workspace, planned: Plan) -> list[Item]:
-    """What is done now: writes first, then the deletions whose delay is over, no more of them than a store allows."""
+    """The work to do now: writes, then due deletions up to each store's limit."""
     now, deletions = workspace.clock(), by_store([item for item in planned.work if item.action is Action.DELETE])
     ready = {store: [item for item in items if deletion_due(item, now)] for store, items in deletions.items()}
     capped = [
@@ -59,7 +59,7 @@ def work_of(workspace: Workspace, planned: Plan) -> list[Item]:
 
 
 def insist_on(workspace: Workspace, planned: Plan) -> Plan:
-    """The plan as it would be made now. Raises Conflict where that is not the same work."""
+    """Return the plan. Raises Conflict if its work has changed."""
     now = plan(workspace, planned.paths, deep=planned.deep)
     if changes := [
         *moved(planned.work, now.items),
@@ -72,7 +72,7 @@ def insist_on(workspace: Workspace, planned: Plan) -> Plan:
 
 
 def new(planned: Plan, now: Plan) -> list[Item]:
-    """Work that a plan did not have."""
+    """The work that the old plan lacks."""
     spots = {(item.store, item.slot) for item in planned.work}
     return [item for item in now.work if (item.store, item.slot) not in spots]
 
@@ -80,10 +80,10 @@ def new(planned: Plan, now: Plan) -> list[Item]:
 def carry_out(
     workspace: Workspace, planned: Plan, execute: Executor, report: ReportResult = lambda _: None, *, heals: bool = True
 ) -> list[Result]:
-    """Apply a plan, restart who uses what was written, and remember what became of it.
+    """Apply a plan, restart the users of what was written, and record the results.
 
-    Errors are in the results, none is raised for a copy. ``report`` is told of copies alone. One that ``heals``
-    restarts for what others have written, too: they may have died before that.
+    Errors of copies are in the results and never raised. ``report`` receives copies only. A run that ``heals`` also
+    restarts the users of what other runs wrote.
     """
     results: list[Result] = []
 
@@ -103,7 +103,7 @@ def carry_out(
 
 
 def record_results(workspace: Workspace, planned: Plan, results: Sequence[Result]) -> None:
-    """Keep each store's standing, for `keyturn status` and for the delay of deletions; note what was brought back."""
+    """Record each store's status, and restored versions."""
     for store, change in changes(planned, results).items():
         store_status.record_change(workspace, store, change)
     for path, version in caught_up(planned).items():
@@ -112,7 +112,7 @@ def record_results(workspace: Workspace, planned: Plan, results: Sequence[Result
 
 
 def caught_up(planned: Plan) -> dict[str, int]:
-    """The secrets whose copies name lost versions, and hold what the hub holds: somebody has brought it back."""
+    """The secrets whose copies name lost versions but hold the hub's value."""
     held: dict[str, int] = {}
     for item in planned.items:
         if item.action is Action.IN_SYNC and item.version and item.holds > item.version:
@@ -121,7 +121,7 @@ def caught_up(planned: Plan) -> dict[str, int]:
 
 
 def changes(planned: Plan, results: Sequence[Result]) -> dict[str, StatusChange]:
-    """What a run has learnt, store by store."""
+    """The changes that a run makes to each store's status."""
     workloads = of_workloads(planned, results)
     done = {(result.store, result.slot): result for result in results}
     learnt: dict[str, StatusChange] = {}
@@ -137,7 +137,7 @@ def changes(planned: Plan, results: Sequence[Result]) -> dict[str, StatusChange]
 
 
 def of_workloads(planned: Plan, results: Iterable[Result]) -> dict[str, dict[str, Failing]]:
-    """What of restarts has failed that is no copy's failure, by store and by the workload's name."""
+    """Restart failures without a copy, by store and workload."""
     copies, failures = {(item.store, item.name) for item in planned.items}, defaultdict[str, dict[str, Failing]](dict)
     for result in results:
         if result.action == RESTART and (result.store, result.name) not in copies:
@@ -146,10 +146,7 @@ def of_workloads(planned: Plan, results: Iterable[Result]) -> dict[str, dict[str
 
 
 def failing_copies(planned: Plan, results: Sequence[Result]) -> dict[str, Failing]:
-    """Every copy that a run could not bring in step, and every restart that has failed, by store and name.
-
-    Not those it was to leave alone.
-    """
+    """Every unsynced copy and failed restart, by label. Hands-off copies don't count."""
     done = {(result.store, result.slot): result for result in results}
     ours = [item for item in planned.items if not item.hands_off]
     failures = {f"{item.store}:{item.slot}": failing_of(item, done.get((item.store, item.slot))) for item in ours}
@@ -159,7 +156,7 @@ def failing_copies(planned: Plan, results: Sequence[Result]) -> dict[str, Failin
 
 
 def failing_of(item: Item, done: Result | None) -> Failing | None:
-    """Why a copy is not in step after a run; None where it is, or where its deletion waits."""
+    """Why a copy is not in sync after a run. A pending deletion is no failure."""
     if done is not None:
         return Failing(item.path, done.kind, done.error, "") if done.error else None
     if item.action in (Action.IN_SYNC, Action.DELETE):
@@ -169,7 +166,7 @@ def failing_of(item: Item, done: Result | None) -> Failing | None:
 
 
 def count_states(planned: Plan, results: Sequence[Result]) -> dict[str, int]:
-    """How many copies are in which state after a run."""
+    """The number of copies in each state after a run."""
     done = {(result.store, result.slot): result.state for result in results}
     counts: dict[str, int] = defaultdict(int)
     for item in planned.items:

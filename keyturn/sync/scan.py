@@ -1,4 +1,4 @@
-"""What lies in the stores and in the hub that the catalogue does not speak of: nobody's secrets, copies left over."""
+"""Find unmanaged secrets and left-over copies in the stores and the hub."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ from keyturn.sync.spread import spread_by_fields
 
 @dataclass(frozen=True)
 class Undeclared:
-    """A copy with Keyturn's marks that nothing declares: its name, and the secret it was made of."""
+    """An undeclared copy with Keyturn's marks, and its source."""
 
     name: str
     source: str
@@ -29,7 +29,7 @@ class Undeclared:
 
 @dataclass(frozen=True)
 class StoreScan:
-    """One store, in names only. ``error`` and its class ``kind`` are empty unless it could not be read."""
+    """One store, in names only. ``error`` and ``kind`` are empty if it was read."""
 
     store: str
     unmanaged: tuple[str, ...] = ()
@@ -40,9 +40,9 @@ class StoreScan:
 
 @dataclass(frozen=True)
 class HubScan:
-    """The hub, in names only: paths that no entry of the catalogue declares and no pattern of its syncs covers.
+    """The hub's paths that neither an entry of the catalogue nor a sync's pattern covers.
 
-    ``error`` and its class ``kind`` are empty unless the hub, or one of its mounts, could not be listed.
+    ``error`` and ``kind`` are empty if all mounts could be listed.
     """
 
     unmanaged: tuple[str, ...] = ()
@@ -52,17 +52,16 @@ class HubScan:
 
 @dataclass(frozen=True)
 class Scan:
-    """Everything that was looked at; ``hub`` is None where only some stores were asked for."""
+    """The result of a scan. ``hub`` is None if only stores were chosen."""
 
     stores: tuple[StoreScan, ...]
     hub: HubScan | None = None
 
 
 def scan_stores(workspace: Workspace, stores: Sequence[str] = ()) -> Scan:
-    """What nobody manages in these stores, or in all and the hub. One that can't be read is told, and stops no other.
+    """Find what is unmanaged in these stores, or in all and the hub. One failure stops no other.
 
-    Raises NotFound for a store that the catalogue does not declare. Nothing is written. No value is
-    read but CURRENT of secrets with copies for each field that fits a pattern, for the names of its fields.
+    Raises NotFound for an undeclared store. Nothing is written. Values are read only for the field names of patterns.
     """
     named = {store for name in stores for store in workspace.catalogue.members(name)}
     chosen = sorted(named or workspace.catalogue.stores)
@@ -80,7 +79,7 @@ def scan_stores(workspace: Workspace, stores: Sequence[str] = ()) -> Scan:
 
 
 def known_only(scanned: StoreScan, secrets: Survey) -> StoreScan:
-    """The same without copies of secrets in a mount that can't be read: a pattern may declare them."""
+    """The scan without copies from unreadable mounts."""
     return replace(scanned, undeclared=tuple(copy for copy in scanned.undeclared if not secrets.error(copy.source)))
 
 
@@ -92,7 +91,7 @@ def hub_scan(secrets: Survey, managed: Collection[str]) -> HubScan:
 
 
 def unlisted(workspace: Workspace, chosen: Sequence[str], hub: HubScan | None, error: Denied) -> Scan:
-    """The same where the hub can't be listed: which copies the catalogue's patterns give, nobody can tell then."""
+    """The scan if the hub can't be listed."""
     if workspace.catalogue.syncs:
         why = f"nobody can tell which copies are the catalogue's: {error}"
         return Scan(tuple(StoreScan(store, error=why, kind=type(error).__name__) for store in chosen), hub)
@@ -101,7 +100,7 @@ def unlisted(workspace: Workspace, chosen: Sequence[str], hub: HubScan | None, e
 
 
 def nobodys(secrets: Mapping[str, SecretInfo], managed: Collection[str]) -> tuple[str, ...]:
-    """The hub's paths that are not among the ``managed`` ones; what a store keeps in the same mount is a copy."""
+    """The hub's paths that are not ``managed``, without copies."""
     mine = frozenset(managed)
     unmarked = (path for path, info in secrets.items() if info.custom.get(TAG_MANAGED_BY) != MANAGED_BY)
     return tuple(sorted(path for path in unmarked if path not in mine))
@@ -109,16 +108,16 @@ def nobodys(secrets: Mapping[str, SecretInfo], managed: Collection[str]) -> tupl
 
 @dataclass(frozen=True)
 class DeclaredNames:
-    """The names that secrets are pushed to, by system: two of a catalogue's stores may be the same one.
+    """The names that secrets are pushed to, by system, which several stores may share.
 
-    ``patterns`` are those of secrets whose fields can't be told: whatever fits one of them may be a copy of a field.
+    ``patterns`` belong to secrets with unknown fields: any matching name may be a copy.
     """
 
     names: Mapping[System, frozenset[str]]
     patterns: Mapping[System, tuple[FieldPattern, ...]]
 
     def has(self, settings: StoreBase, name: str) -> bool:
-        """Whether something is pushed to that name, or may be."""
+        """Whether a secret is, or may be, pushed to that name."""
         listed = settings.limits.same(name) in self.names.get(settings.system, ())
         return listed or any(pattern.owns(name) for pattern in self.patterns.get(settings.system, ()))
 
@@ -143,7 +142,7 @@ def pushed_names(workspace: Workspace, paths: Iterable[str], secrets: Survey) ->
 
 
 def one_store(workspace: Workspace, store: str, declared: DeclaredNames) -> StoreScan:
-    """One store; an error is part of the answer."""
+    """Scan one store, with any error."""
     try:
         others = undeclared_copies(workspace, store, declared)
         parts = undeclared_parts(workspace, store)
@@ -155,13 +154,13 @@ def one_store(workspace: Workspace, store: str, declared: DeclaredNames) -> Stor
 
 
 def undeclared_copies(workspace: Workspace, store: str, declared: DeclaredNames) -> list[RemoteSecret]:
-    """Everything in a store under names that the catalogue does not push to. Raises what the store says."""
+    """A store's secrets under undeclared names. Raises the store's errors."""
     settings = workspace.catalogue.store(store)
     return [copy for copy in workspace.open_store(store).list_all() if not declared.has(settings, copy.name)]
 
 
 def undeclared_parts(workspace: Workspace, store: str) -> list[RemoteSecret]:
-    """Keys of others' secrets that are a copy of a secret which the catalogue does not push there."""
+    """Undeclared copies in keys of other owners' secrets."""
     settings, shares = workspace.catalogue.store(store), sharing(workspace.open_store(store))
     copies = []
     for name, note in parts_in(shares) if shares else ():

@@ -1,4 +1,4 @@
-"""Where copies go, with patterns of fields spread by the names of CURRENT's fields; what can't be told is not none."""
+"""Expand patterns of fields to destinations by CURRENT's field names."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ AT_ONCE: Final = 16
 
 @dataclass(frozen=True)
 class SpreadPlaces:
-    """The places of each secret, and the patterns of those whose fields can't be told.
+    """The destinations of each secret, and the patterns of secrets with unknown fields.
 
-    ``unknown`` says why; of the ``absent`` ones the hub has no version that it gives.
+    ``unknown`` has the reasons. ``absent`` secrets have no readable version.
     """
 
     places: Mapping[str, tuple[Destination, ...]]
@@ -27,7 +27,7 @@ class SpreadPlaces:
     absent: frozenset[str]
 
     def may_own(self, path: str, name: str) -> bool:
-        """Whether a copy of that name may be of a field of this secret, whose fields can't be told."""
+        """Whether the name may be a copy of this secret's unknown field."""
         unspread = path in self.unknown or path in self.absent
         return unspread and any(pattern.owns(name) for pattern in self.patterns[path])
 
@@ -35,7 +35,7 @@ class SpreadPlaces:
 def spread_by_fields(
     workspace: Workspace, declared: Mapping[str, tuple[DeclaredPlace, ...]], secrets: Survey
 ) -> SpreadPlaces:
-    """The same places, with those of patterns one by one; CURRENT is read for its names, of such secrets alone."""
+    """The destinations with patterns expanded. Reads CURRENT only for field names."""
     patterns = {path: several for path, places in declared.items() if (several := _patterns(places))}
     places = {path: _plain(some) for path, some in declared.items()}
     unknown = {path: error for path in patterns if (error := secrets.error(path))}
@@ -59,7 +59,7 @@ def _plain(places: tuple[DeclaredPlace, ...]) -> tuple[Destination, ...]:
 
 
 def _places(workspace: Workspace, path: str) -> tuple[Destination, ...] | KeyturnError:
-    """The places of one secret; an error is part of the answer."""
+    """The destinations of one secret, or any error."""
     try:
         return workspace.places(path)
     except KeyturnError as error:
@@ -67,11 +67,11 @@ def _places(workspace: Workspace, path: str) -> tuple[Destination, ...] | Keytur
 
 
 def unspread_item(path: str, pattern: FieldPattern, error: KeyturnError) -> Item:
-    """All copies of a pattern, of which nothing can be told now, or which would be one another's."""
+    """The item for all copies of an unknown or colliding pattern."""
     action = Action.CONFLICT if isinstance(error, SameName) else Action.BLOCKED
     return Item(action, path, pattern.store, pattern.place.name, why=str(error), kind=type(error).__name__)
 
 
 def noted_place(pattern: FieldPattern, name: str) -> Destination:
-    """The place of a copy that is there, whichever field it is of."""
+    """The destination of an existing copy of any field."""
     return pattern.place.alone(name, EVERY_FIELD)

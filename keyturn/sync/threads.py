@@ -1,7 +1,6 @@
-"""Threads that apply items: some for each store, so that none waits for another.
+"""Threads that apply items, separate for each store.
 
-Copies that are new are made in batches of one store: without a look at each, and with CURRENT compared again for all
-of a batch at once.
+New copies are made in batches, without reading each name first.
 """
 
 import threading
@@ -23,11 +22,11 @@ BATCH: Final = 50
 """New copies after which CURRENT is compared again."""
 
 ReportResult = Callable[[Result], None]
-"""Called for each copy as it is done, from any thread."""
+"""Called for each finished copy, from any thread."""
 
 
 class Crew:
-    """The threads of one run, or of one process; leaving it waits for all that it was given."""
+    """The threads of one run or process. Leaving the context waits for all work."""
 
     def __init__(self, applier: Applier) -> None:
         self.applier = applier
@@ -48,7 +47,7 @@ class Crew:
                 pool.shutdown(cancel_futures=True)
 
     def take(self, items: Sequence[Item], report: ReportResult) -> None:
-        """Begin with these items of one store; returns at once. What ``report`` raises is raised at the end."""
+        """Start these items of one store. Errors of ``report`` are raised on exit."""
         for batch in batches(items):
             part = BatchPart(self, len(batch), report)
             for item in batch:
@@ -57,12 +56,12 @@ class Crew:
     def _begin(self, store: str, work: Callable[[], None]) -> None:
         if store not in self._pools:
             self._pools[store] = ThreadPoolExecutor(WIDEST, thread_name_prefix=f"keyturn-{store}")
-        # Each thread works in the name of whoever asked.
+        # Each thread acts for the caller's identity.
         self._work.append(self._pools[store].submit(copy_context().run, work))
 
 
 class BatchPart:
-    """One batch: its new copies are reported together, once CURRENT has been compared again."""
+    """One batch, whose new copies are reported once CURRENT was compared again."""
 
     def __init__(self, crew: Crew, size: int, report: ReportResult) -> None:
         self._crew = crew
@@ -72,7 +71,7 @@ class BatchPart:
         self._lock = threading.Lock()
 
     def do(self, item: Item) -> None:
-        """Do what the item says; whoever does the last one compares for all."""
+        """Apply the item. The last one confirms the batch's new copies."""
         done = self._done(item)
         with self._lock:
             self._left -= 1
@@ -92,7 +91,7 @@ class BatchPart:
 
 
 def batches(items: Sequence[Item], size: int = BATCH) -> Iterator[list[Item]]:
-    """The items in their order, so many at a time."""
+    """The items in order, in lists of at most ``size``."""
     rest = iter(items)
     while batch := list(islice(rest, size)):
         yield batch

@@ -1,4 +1,4 @@
-"""Which copies the catalogue wants, and what a plan says of one."""
+"""The copies that the catalogue wants, and their plan items."""
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from keyturn.settings.stores import System
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One copy that the catalogue wants; ``rival`` is another secret that wants the same place."""
+    """A wanted copy. ``rival`` is another secret for the same place."""
 
     path: str
     place: Destination
@@ -23,9 +23,9 @@ class Wanted:
 
 
 def wants(workspace: Workspace, places: Mapping[str, Iterable[Destination]]) -> Iterator[Wanted]:
-    """Every copy of these secrets; a place that two of all secrets want has both of them.
+    """Every wanted copy of these secrets, with rivals for the same place.
 
-    What a pattern of fields makes comes last: a new field of one secret takes no place that another declares.
+    Copies from patterns come last, so that new fields take no declared place.
     """
     claimed: dict[Hashable, str] = {}
 
@@ -45,23 +45,23 @@ def wants(workspace: Workspace, places: Mapping[str, Iterable[Destination]]) -> 
 
 
 def claims_of(spot: Hashable, path: str, place: Destination) -> list[Hashable]:
-    """What a copy claims of a spot: the whole of it, or each of its keys."""
+    """What a copy claims: the whole place, or each field."""
     return [(spot, "merged"), (spot, path), *((spot, "", key) for key in place.keys)] if place.merge else [(spot, "")]
 
 
 def barred(spot: Hashable, path: str, place: Destination) -> list[Hashable]:
-    """What must not be claimed there for a copy: by a whole one anything, by keys the whole and these very keys."""
+    """The claims that exclude a copy: any for a whole one, else whole or same fields."""
     keys = [(spot, path), *((spot, "", key) for key in place.keys)] if place.merge else [(spot, "merged")]
     return [(spot, ""), *keys]
 
 
 def uncompared_item(want: Wanted, version: int, copy: RemoteSecret | None) -> Item:
-    """A copy whose marks do not decide, for a login that may not read values."""
+    """The item for a copy that marks don't decide and this login may not read."""
     return item_of(want, Action.NOT_COMPARED, version, copy, "not compared with this login, which may not read values")
 
 
 def unknown_item(want: Wanted, version: int, error: KeyturnError) -> Item:
-    """A copy that nothing can be told of now."""
+    """The item for a copy in an unknown state."""
     place, kind = want.place, type(error).__name__
     return Item(
         Action.BLOCKED, want.path, place.store, place.name, version, why=str(error), kind=kind, merged=place.merge
@@ -69,7 +69,7 @@ def unknown_item(want: Wanted, version: int, error: KeyturnError) -> Item:
 
 
 def item_of(want: Wanted, action: Action, version: int, copy: RemoteSecret | None, why: str = "") -> Item:
-    """An item on one copy as it was found."""
+    """An item for one copy as it was found."""
     holds = copy.marks.version if copy and copy.marks else 0
     place, version_id = want.place, copy.version_id if copy else ""
     return Item(action, want.path, place.store, place.name, version, holds, version_id, why=why, merged=place.merge)

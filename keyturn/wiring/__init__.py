@@ -1,1 +1,1 @@
-"""Connects catalogue, strategies, stores and providers: what each name opens."""
+"""Opens what the catalogue names: strategies, stores and providers."""

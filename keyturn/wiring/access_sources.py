@@ -1,4 +1,4 @@
-"""The access logs that a catalogue declares, opened as sources; what a kind needs is imported with its first one.
+"""Opens the catalogue's access logs as sources; each kind's dependencies are imported on first use.
 
 source = open_source(catalogue, "node-1", sources_directory(os.environ))
 door = open_door(catalogue, sources_directory(os.environ), hub)
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 
 def audit_mount(catalogue: Catalogue, env: Mapping[str, str] = os.environ) -> AuditMount:
-    """Where the secrets lie in the hub, as its audit log names it."""
+    """The secrets' mount, as the hub's audit log names it."""
     mount, namespace = env.get("KEYTURN_HUB_MOUNT") or "secret", env.get("VAULT_NAMESPACE", "")
     return AuditMount(mount, namespace, dict(catalogue.mount_paths))
 
 
 def read_here(catalogue: Catalogue, directory: Path) -> dict[str, str]:
-    """The access logs that are read on this machine: the name that each one's source is known by, and the log's own.
+    """The access logs read on this machine: source name to log name.
 
-    They are the same; of a log that each machine has for itself, the name of what lies in ``directory`` of this one is
-    behind it. Raises Unavailable where that can't be made.
+    Where each machine has its own log, the source name ends with the spool's name in ``directory``. Raises Unavailable
+    where that can't be made.
     """
     return {
         f"{name}-{LineSpool(directory / name).name}" if settings.LOCAL else name: name
@@ -45,7 +45,7 @@ def read_here(catalogue: Catalogue, directory: Path) -> dict[str, str]:
 
 
 def store_copies(catalogue: Catalogue) -> list[StoreCopies]:
-    """The stores of the catalogue, and the copies in each whose names it tells."""
+    """The stores of the catalogue, and their copies with known names."""
     paths: dict[str, dict[str, str]] = {name: {} for name in catalogue.stores}
     for path in catalogue.secrets:
         for place in plain_places(catalogue, path):
@@ -54,7 +54,7 @@ def store_copies(catalogue: Catalogue) -> list[StoreCopies]:
 
 
 class _CopiesOf:
-    """The copies of whichever catalogue counts now, looked up anew where that is another."""
+    """The copies in the current catalogue, computed again when it changes."""
 
     def __init__(self, current: Callable[[], Catalogue]) -> None:
         self._current = current
@@ -74,11 +74,10 @@ def open_source(
     env: Mapping[str, str] = os.environ,
     current: Callable[[], Catalogue] | None = None,
 ) -> AccessSource:
-    """The source of one access log. Nothing is asked or listened for before it is read.
+    """The source of one access log. It connects or listens only when read.
 
-    ``current`` gives the catalogue as it is by then: what it declares later is found among the copies, too.
-
-    Raises NotFound where the catalogue does not declare it, and Invalid, naming the extra, where its SDK is missing.
+    ``current`` gives the current catalogue, so copies declared later are found. Raises NotFound for an undeclared log,
+    and Invalid, naming the extra, where its SDK is missing.
     """
     settings = catalogue.access_log(name)
     module, _, adapter = settings.ADAPTER.partition(":")
@@ -96,9 +95,9 @@ def open_source(
 
 
 def open_door(catalogue: Catalogue, directory: Path, hub: StatePort) -> "PostDoor | None":
-    """What takes the accesses that applications post; None where the catalogue lets nobody post on this machine.
+    """The receiver of accesses that applications post; None without posters on this machine.
 
-    The keys are read when somebody posts.
+    It reads the keys at each post.
     """
     from keyturn.access_log.sources.post_door import PostDoor, PostedLog, Poster
 

@@ -1,4 +1,4 @@
-"""Backups as the operator's file declares them: the place, the keys that open them, and the hub to try restoring in."""
+"""Opens the operator's backup settings: the place, the keys and the scratch hub."""
 
 import base64
 import os
@@ -34,11 +34,11 @@ OUTSIDE: Final = (
     " (x25519:PATH)"
 )
 DRILL_MOUNTS: Final = "keyturn-drill"
-"""Where a drill's mounts are in the scratch hub."""
+"""The mounts of drills in the scratch hub."""
 
 
 def open_place(settings: PlaceSettings) -> BackupPlace:
-    """The place. Raises Invalid for settings that can't work and for an extra that is not installed; Denied."""
+    """The place. Raises Invalid for invalid settings or a missing extra, and Denied."""
     try:
         return _opened(settings)
     except ModuleNotFoundError as error:
@@ -83,9 +83,7 @@ def _opened(settings: PlaceSettings) -> BackupPlace:
 
 
 def open_backup_keys(names: Sequence[str], hub_address: str, env: Mapping[str, str] = os.environ) -> BackupKeys:
-    """The keys that wrap backups. Raises Invalid where all of them lie in the hub that is backed up: with it they would
-    be lost, and every backup of it.
-    """
+    """The keys that wrap backups. Raises Invalid where all are in the backed-up hub."""
     try:
         from keyturn.providers.keys.backup_seal import RecipientKeys
     except ModuleNotFoundError as error:
@@ -98,7 +96,7 @@ def open_backup_keys(names: Sequence[str], hub_address: str, env: Mapping[str, s
 
 
 def openable_keys(names: Sequence[str], env: Mapping[str, str] = os.environ) -> BackupKeys:
-    """Those of these keys that can be had here, to open backups with. Raises why the first can't where none can."""
+    """The keys that can open backups here. Raises the first error where none can."""
     from keyturn.providers.keys.backup_seal import RecipientKeys
 
     opened, errors = dict[str, DataKeys](), list[KeyturnError]()
@@ -113,7 +111,7 @@ def openable_keys(names: Sequence[str], env: Mapping[str, str] = os.environ) -> 
 
 
 def open_backup_maker(workspace: Workspace, settings: BackupSettings, catalogue: Path | None = None) -> BackupMaker:
-    """What makes backups of this workspace, and of the catalogue in that directory. Raises what opening does."""
+    """The backup maker of this workspace and catalogue directory."""
     content = workspace.hub.content()
     subject = BackupSubject(
         content,
@@ -129,7 +127,7 @@ def open_backup_maker(workspace: Workspace, settings: BackupSettings, catalogue:
 
 
 def make_recorded_base(workspace: Workspace, settings: BackupSettings, catalogue: Path | None) -> Manifest:
-    """A new base, of which the ledger tells. Raises what opening and making do."""
+    """Make a base and record it in the ledger."""
     maker = open_backup_maker(workspace, settings, catalogue)
     with record_action(workspace, BACK_UP, note="a base") as doing:
         manifest = maker.make_base()
@@ -138,7 +136,7 @@ def make_recorded_base(workspace: Workspace, settings: BackupSettings, catalogue
 
 
 def signature_check(settings: BackupSettings) -> SignatureCheck:
-    """Whose signature a backup has to bear: that of the key that the operator names, if any."""
+    """The required signer of a backup: the operator's key, if any."""
     from keyturn.providers.ledger.ed25519 import verify_ed25519
 
     return SignatureCheck(verify_ed25519, base64.b64decode(settings.public_key or ""))
@@ -150,13 +148,13 @@ def retention(settings: BackupSettings) -> Retention:
 
 
 def lies_in(name: str, hub_address: str) -> bool:
-    """Whether a wrapping key is one of this hub's own."""
+    """Whether a wrapping key belongs to this hub."""
     place, _, address = name.partition("@")
     return place.startswith(TRANSIT) and address.rstrip("/").casefold() in ("", hub_address.rstrip("/").casefold())
 
 
 def declared_backups(settings: BackupSettings | None) -> BackupSettings:
-    """What the operator has declared. Raises Invalid for nothing."""
+    """The operator's settings. Raises Invalid where there are none."""
     if settings is None:
         problem = "the operator's file declares none"
         raise Invalid("find", "backups", problem, "Add `backups:` to the file that KEYTURN_POLICY names")
@@ -164,7 +162,7 @@ def declared_backups(settings: BackupSettings | None) -> BackupSettings:
 
 
 def declared_drill(settings: BackupSettings) -> RestoreDrillSettings:
-    """Where restoring is tried. Raises Invalid where nothing says."""
+    """The settings of restore drills. Raises Invalid where there are none."""
     if settings.restore_drill is None:
         problem = "nothing says in which hub to try it"
         raise Invalid("drill", "restoring", problem, "Add `restore_drill:` with a scratch hub's address to `backups`")

@@ -1,4 +1,4 @@
-"""Keeping the ledger that the hub names: finding it, its spool, its key, and making checkpoints of it."""
+"""Opens the hub's ledger with its spool and key, and makes checkpoints."""
 
 import os
 import socket
@@ -49,30 +49,27 @@ SPOOL: Final = "KEYTURN_LEDGER_SPOOL"
 
 
 HASTE: Final = 0.5
-"""Seconds that a revocation waits for a ledger that others hold, or whose server is gone."""
+"""Seconds that a revocation waits for a locked or unreachable ledger."""
 
 
 @dataclass(frozen=True)
 class Located:
-    """Where this machine reaches the ledger that the hub names. ``sure``: the hub, or a given name, says it is that."""
+    """Where this machine reaches the hub's ledger. ``sure``: the hub or a given name confirms it."""
 
     address: str
     sure: bool = True
 
 
 def configured_ledger(env: Mapping[str, str], *, patience: float = PATIENCE) -> StoredLedger:
-    """The ledger that the environment alone says, for what reads without a hub; nothing is touched yet.
+    """The environment's ledger, for reading without a hub, opened on first use.
 
-    Raises Invalid, and Unavailable where the package is missing that opens it.
+    Raises Invalid, and Unavailable without its package.
     """
     return open_ledger(ledger_address(env), origin=first_name(env), patience=patience)
 
 
 def reached_ledger(env: Mapping[str, str], hub: Hub, *, patience: float = PATIENCE) -> StoredLedger:
-    """The ledger that the hub names, to be read: nobody has looked yet whether it is that one.
-
-    Raises Invalid where this machine can't reach it, and what the hub raises.
-    """
+    """The hub's ledger, for reading, unchecked. Raises Invalid where unreachable, and what the hub raises."""
     name, _ = read_name(hub)
     if name is None:
         insist_on_a_name(env)
@@ -81,9 +78,9 @@ def reached_ledger(env: Mapping[str, str], hub: Hub, *, patience: float = PATIEN
 
 
 def find_ledger(env: Mapping[str, str], hub: Hub, *, patience: float = PATIENCE) -> StoredLedger:
-    """The ledger that the hub names, to be written; the first use names it.
+    """The hub's ledger, for writing. The first use names it.
 
-    Raises Invalid where this machine can't reach it, or reaches another one, and what the hub and the ledger raise.
+    Raises Invalid for an unreachable or other ledger, and what the hub and the ledger raise.
     """
     name, _ = read_name(hub)
     if name is None:
@@ -100,14 +97,14 @@ def find_ledger(env: Mapping[str, str], hub: Hub, *, patience: float = PATIENCE)
 
 
 def insist_on_a_name(env: Mapping[str, str]) -> None:
-    """Raises Invalid where neither the hub nor the environment says which ledger it is."""
+    """Raise Invalid where neither the hub nor the environment names a ledger."""
     if not is_given(env):
         hint = "Run `keyturn setup hub --apply` or `keyturn hub apply`, and set KEYTURN_LEDGER on the workers"
         raise Invalid("find", "the ledger", "the hub names none yet, and KEYTURN_LEDGER is not set here", hint)
 
 
 def locate_ledger(name: LedgerName, env: Mapping[str, str]) -> Located:
-    """Where this machine reaches the ledger: as KEYTURN_LEDGER says, else where the hub says. Raises Invalid."""
+    """Where this machine reaches the ledger: KEYTURN_LEDGER, else the hub's record. Raises Invalid."""
     named, place = given_name(env), name.place
     if named and named != name.origin:
         raise Invalid("write to", f"the ledger {named}", f"the hub names {name.origin}", REMEDY)
@@ -126,7 +123,7 @@ def locate_ledger(name: LedgerName, env: Mapping[str, str]) -> Located:
 
 
 def insist_on_same_kind(name: LedgerName, wanted: LedgerPlace) -> None:
-    """Raises Invalid for a file in the place of a database, the reverse, and another database."""
+    """Raise Invalid for a file instead of a database, the reverse, and another database."""
     place = name.place
     same = place.shared == wanted.shared
     if place.shared and wanted.shared:
@@ -137,17 +134,14 @@ def insist_on_same_kind(name: LedgerName, wanted: LedgerPlace) -> None:
 
 
 def _elsewhere(name: LedgerName) -> Invalid:
-    """This machine does not have the ledger, or this user may not see it."""
+    """The error where this machine or user can't reach the ledger."""
     problem = f"it is {name.place.words}, and can't be reached from {socket.gethostname()} as this user"
     hint = "Run this where the ledger is, or set KEYTURN_LEDGER. PostgreSQL can be reached from all machines"
     return Invalid("write to", f"the ledger {name.origin}", problem, hint)
 
 
 def spool_file(env: Mapping[str, str]) -> Path:
-    """Where entries wait that neither the ledger nor the hub takes at the moment; each machine has its own.
-
-    It is what KEYTURN_LEDGER_SPOOL says, else next to a SQLite ledger, else in the user's state directory.
-    """
+    """The machine's spool: KEYTURN_LEDGER_SPOOL, else next to a SQLite ledger, else in the state directory."""
     if file := env.get(SPOOL):
         return Path(file).expanduser().absolute()
     address = ledger_address(env)
@@ -157,20 +151,20 @@ def spool_file(env: Mapping[str, str]) -> Path:
 
 
 def named_ledger(env: Mapping[str, str], hub: Hub, *, patience: float = PATIENCE) -> NamedLedger:
-    """The ledger that the hub names; it is looked for at its first use."""
+    """The ledger that the hub names, opened at first use."""
     return NamedLedger(lambda: find_ledger(env, hub, patience=patience))
 
 
 def spooled_ledger(env: Mapping[str, str], hub: Hub, lost: Lost) -> Spooled:
-    """The same for what must not be held up by it: what the ledger does not take waits in the hub, else in the spool.
+    """The hub's ledger without waiting: rejected entries go to the hub, else to the spool.
 
-    ``lost`` is called with entries that could be written nowhere. Raises Invalid.
+    ``lost`` gets entries that fail everywhere. Raises Invalid.
     """
     return Spooled(named_ledger(env, hub, patience=HASTE), spool_file(env), lost, hub)
 
 
 def environment_witnesses(env: Mapping[str, str]) -> Witnesses:
-    """Those that the environment names, perhaps none. Raises Invalid."""
+    """The witnesses that the environment names, if any. Raises Invalid."""
     from keyturn.providers.ledger.ed25519 import verify_ed25519
     from keyturn.providers.ledger.http_witness import WITNESSES, configured_witnesses
 
@@ -178,18 +172,17 @@ def environment_witnesses(env: Mapping[str, str]) -> Witnesses:
 
 
 def public_key(hub: EnginesPort, origin: str) -> PublicKey:
-    """The key that signs the checkpoints of the ledger of that name, as the hub tells it. Raises NotFound, Denied."""
+    """The key that signs this ledger's checkpoints, by the hub. Raises NotFound, Denied."""
     return PublicKey(origin, hub.signer(SIGNING_KEY).public_key())
 
 
 def make_checkpoint(
     hub: Hub, ledger: StoredLedger, clock: Callable[[], datetime], witnesses: Witnesses | None = None
 ) -> Checkpoint | None:
-    """Sign how the ledger stands, and keep that in it and in the hub; None when nothing is new since the last one.
+    """Sign the ledger's state and store it in the ledger and the hub; None when nothing is new.
 
-    ``witnesses`` are asked to cosign it. It costs what is new, but once a day, when all entries are read.
-    Raises Invalid for a ledger that is not the one that the hub names, Rewritten when what the last one covers is not
-    there any more, and what the hub and the ledger raise.
+    It reads new entries, and once a day all. Raises Invalid for a ledger that the hub does not name, Rewritten for
+    changed entries, and what the hub and the ledger raise.
     """
     from keyturn.providers.ledger.ed25519 import verify_ed25519
 
@@ -207,10 +200,9 @@ def make_checkpoint(
 
 
 def hand_over(hub: Hub, ledger: StoredLedger, name: LedgerName, clock: Callable[[], datetime]) -> None:
-    """Where the hub's engine has turned the key, let the one that signed last sign for the new one, in an entry.
+    """Record an entry in which the old signing key signs for the engine's new one.
 
-    One that may sign no more (``min_encryption_version``) signs for none: then both keys have to be told to whoever
-    verifies, and nothing else is held up.
+    An old key that may no longer sign (``min_encryption_version``) is skipped. Then verifiers need both keys.
     """
     signer = hub.signer(SIGNING_KEY)
     engine = [PublicKey(ledger.origin, key) for key in signer.public_keys()]

@@ -1,4 +1,4 @@
-"""Moving to a new ledger, which the old one, the hub and the new one tell of."""
+"""Moves to a new ledger, and records the move in both ledgers and the hub."""
 
 import socket
 from collections.abc import Callable, Mapping
@@ -21,10 +21,10 @@ ACTION = "move ledger"
 def move_ledger(
     hub: Hub, old: StoredLedger | None, new: StoredLedger, reason: str, clock: Callable[[], datetime]
 ) -> LedgerName:
-    """Let the hub name ``new``, and write that down in both; the last entry of ``old`` is signed. Safe to run again.
+    """Make the hub name ``new``, record the move in both, and sign the last entry of ``old``. Safe to repeat.
 
-    ``old`` is None where it is lost: then the new one tells so, and what the hub's checkpoint of it covers. Raises
-    Invalid where ``old`` is not the one that the hub names, and what the hub and the ledgers raise.
+    ``old`` is None where it is lost. Raises Invalid where the hub does not name ``old``, and what the hub and the
+    ledgers raise.
     """
     name, _ = read_name(hub)
     if name and name.origin == new.origin:
@@ -38,7 +38,7 @@ def move_ledger(
 
 
 def new_ledger(name: LedgerName | None, env: Mapping[str, str]) -> StoredLedger:
-    """The ledger at KEYTURN_LEDGER, to move to. Raises Invalid where that is not set, or its name is the old one's."""
+    """The ledger at KEYTURN_LEDGER to move to. Raises Invalid where it is unset or has the old name."""
     address = env.get(VARIABLE, "")
     if not address:
         raise Invalid("move to", "the new ledger", "KEYTURN_LEDGER is not set", "Set it to the new ledger's address")
@@ -54,7 +54,7 @@ def new_ledger(name: LedgerName | None, env: Mapping[str, str]) -> StoredLedger:
 
 
 def _leave(hub: Hub, old: StoredLedger | None, new: StoredLedger, reason: str, clock: Callable[[], datetime]) -> str:
-    """Write the last entry of the old ledger and sign it; what the new one tells of that."""
+    """Write and sign the old ledger's last entry, and return the text for the new one."""
     name, _ = read_name(hub)
     if name is None:
         raise Invalid("move to", new.origin, "the hub names no ledger yet", "Use it: the first use names it")
@@ -70,13 +70,13 @@ def _leave(hub: Hub, old: StoredLedger | None, new: StoredLedger, reason: str, c
 
 
 def _covered(hub: Hub, name: LedgerName | None) -> int:
-    """How many entries the hub's checkpoint of a ledger covers."""
+    """The number of entries under the hub's checkpoint of a ledger."""
     note, _ = CheckpointInHub(hub, name.origin).read() if name else ("", 0)
     return read_checkpoint(note).size if note else 0
 
 
 def _entry(hub: Hub, outcome: Outcome, place: str, note: str, clock: Callable[[], datetime]) -> Entry:
-    """Who moves it is what the hub says of the login."""
+    """An entry about the move. The hub's identity of the login is the actor."""
     run = acting.get()
     host = socket.gethostname()
     actor = hub.identity().words

@@ -1,4 +1,4 @@
-"""One client for all of a process that asks for secrets in several places, such as a flow and its tasks."""
+"""One client shared by a process, such as a flow and its tasks."""
 
 import threading
 from typing import Final
@@ -11,7 +11,7 @@ _opening: Final = threading.Lock()
 
 
 def process_client(source: str = "") -> SecretClient:
-    """The client of that source, or of those that KEYTURN_SOURCES names; everybody who asks gets the same one."""
+    """The process's only client of that source, or of those in KEYTURN_SOURCES."""
     names = (source,) if source else tuple(source_names())
     with _opening:
         if names not in _opened:

@@ -1,4 +1,4 @@
-"""From the catalogue's words to opened adapters; each SDK is imported when its first adapter is opened."""
+"""Opens the catalogue's adapters. Each SDK is imported on first use."""
 
 import importlib
 import os
@@ -51,25 +51,25 @@ TARGETS: Final = {
     "gcp-iam": ("keyturn.providers.gcp.iam", "GcpIam", "gcp"),
     "http-api": ("keyturn.providers.http.api_target", "HttpApi", ""),
 }
-"""For each kind of target: its module, its adapter, and the extra that brings the SDK."""
+"""The module, adapter and extra of each kind of target."""
 
 SETUPS: Final = {"postgresql": "keyturn.providers.postgresql.setup", "mysql": "keyturn.providers.mysql.setup"}
-"""For each kind of target whose accounts are handed over by statements: the module that makes them."""
+"""The module that sets up accounts with statements, by the kind of target."""
 
 MAKERS: Final = {"postgresql": ("keyturn.providers.postgresql.given_accounts", "GivenAccounts", "postgres")}
-"""What makes accounts there for grants, by the kind of target: module, adapter and extra."""
+"""The module, adapter and extra that make accounts for grants, by the kind of target."""
 
 LOGIN: Final = frozenset({"username", "password"})
-"""The fields of an admin credential where a target's settings ask for no others."""
+"""The fields of an admin credential, unless a target's settings require others."""
 
 ATTEMPTS: Final = 4
-"""How often a consumer is told in one run before it counts as silent."""
+"""The number of attempts to notify a consumer in one run."""
 
 
 def open_workspace(catalogue: Catalogue, hub: Hub, ledger: Ledger | None = None) -> Workspace:
-    """Everything that a rotation of this catalogue needs. Adapters are opened when first asked for, and kept.
+    """Return all that rotations of this catalogue need. Adapters are opened on first use.
 
-    Without a ``ledger`` it is the one that the environment names. Raises Invalid for mounts that the hub can't have.
+    ``ledger`` is by default that of the environment. Raises Invalid for mounts that the hub can't have.
     """
     if catalogue.mount_paths != hub.mounts:
         hub = hub.mounted(catalogue.mount_paths)
@@ -103,7 +103,7 @@ def open_workspace(catalogue: Catalogue, hub: Hub, ledger: Ledger | None = None)
 
 
 def verify_signature(public_key: bytes, message: bytes, signature: bytes) -> bool:
-    """Whether an Ed25519 signature holds. Raises Invalid, naming the extra, where the package is missing."""
+    """Whether an Ed25519 signature is valid. Raises Invalid, naming the extra, without the package."""
     try:
         from keyturn.providers.ledger.ed25519 import verify_ed25519
     except ModuleNotFoundError as error:
@@ -120,12 +120,12 @@ class Opening:
     target: Callable[[str], Any]
 
     def clock(self) -> datetime:
-        """The time now, by the hub's clock as far as its answers showed it."""
+        """The current time, by the hub's clock where known."""
         return by_hub_clock(datetime.now(UTC), self.hub.clock_ahead())
 
     @property
     def keys(self) -> KeyMaker:
-        """What makes asymmetric keys. Raises Invalid, naming the extra, where the package is not installed."""
+        """The maker of asymmetric keys. Raises Invalid, naming the extra, without the package."""
         keys: KeyMaker = import_adapter(
             "keyturn.providers.keys.key_maker", "CryptographyKeys", "certificates", "keys"
         )()
@@ -133,7 +133,7 @@ class Opening:
 
     @property
     def adviser(self) -> RenewalAdviser | None:
-        """The server whose directory the environment names. Raises Invalid for an address that is none."""
+        """The environment's ACME server, if any. Raises Invalid for a malformed address."""
         if not (directory := os.environ.get("KEYTURN_RENEWAL_INFO")):
             return None
         opens = import_adapter("keyturn.providers.http.renewal_info", "AcmeRenewalInfo", "certificates", "renewals")
@@ -142,7 +142,7 @@ class Opening:
 
 
 class Cached(dict[str, T]):
-    """Opens each name once, whichever thread asks first."""
+    """Opens each name once, in whichever thread asks first."""
 
     def __init__(self, opener: Callable[[str], T]) -> None:
         super().__init__()
@@ -158,7 +158,7 @@ class Cached(dict[str, T]):
 
 
 def open_store(name: str, settings: StoreSettings) -> Store:
-    """The store's adapter. Raises Invalid, naming the extra, where its SDK is not installed."""
+    """The store's adapter. Raises Invalid, naming the extra, without its SDK."""
     module, _, adapter = settings.ADAPTER.partition(":")
     arguments = {key: value for key, value in settings if key not in settings.OWN}
     store: Store = import_adapter(module, adapter, settings.EXTRA, f"the store {name}")(name, **arguments)
@@ -166,9 +166,9 @@ def open_store(name: str, settings: StoreSettings) -> Store:
 
 
 def open_partner(catalogue: Catalogue, store: str) -> StatePort:
-    """What the organisation in whose part of a hub a store is keeps in its Keyturn's own mount, with the store's login.
+    """Keyturn's mount in the hub of the store's partner, read with the store's login.
 
-    Raises NotFound where it is nobody else's.
+    Raises NotFound for a store without a partner.
     """
     from keyturn.providers.vault.partner import open_state
 
@@ -180,7 +180,7 @@ def open_partner(catalogue: Catalogue, store: str) -> StatePort:
 
 
 def open_key(name: str, settings: KeySettings, hub: Hub) -> ManagedKey:
-    """A managed key's adapter. Raises Invalid, naming the extra, where its SDK is not installed."""
+    """A managed key's adapter. Raises Invalid, naming the extra, without its SDK."""
     module, _, opener = settings.ADAPTER.partition(":")
     arguments = {key: value for key, value in settings if key not in settings.OWN}
     opens = import_adapter(module, opener, settings.EXTRA, f"the key {name}")
@@ -189,7 +189,7 @@ def open_key(name: str, settings: KeySettings, hub: Hub) -> ManagedKey:
 
 
 def open_maker(catalogue: Catalogue, name: str, hub: Hub) -> AccountMaker:
-    """What makes and ends the accounts of an entry of `grants`, by an admin of its own at that target."""
+    """The account maker of an entry of `grants`, with its own admin at the target."""
     settings = catalogue.grants[name]
     target = catalogue.target(settings.target).model_copy(update={"admin": settings.admin})
     module, adapter, extra = MAKERS[target.kind]
@@ -201,7 +201,7 @@ def open_maker(catalogue: Catalogue, name: str, hub: Hub) -> AccountMaker:
 
 
 def ask_store(name: str, settings: StoreSettings, copies: CopyRights, revoking: bool) -> list[Verdict]:
-    """What the login in use may do with copies in a store that can be asked. Raises what an adapter raises."""
+    """What the login may do with copies in a store."""
     module, _, function = settings.ASKS.partition(":")
     arguments = {key: value for key, value in settings if key not in settings.OWN}
     return list(
@@ -210,7 +210,7 @@ def ask_store(name: str, settings: StoreSettings, copies: CopyRights, revoking: 
 
 
 def ask_target(name: str, settings: TargetSettings, accounts: AccountRights, revoking: bool) -> list[Verdict]:
-    """What the login in use may do with accounts at a target that can be asked. Raises what an adapter raises."""
+    """What the login may do with accounts at a target."""
     module, _, function = settings.ASKS.partition(":")
     arguments = {key: value for key, value in settings if key not in ("kind", "admin")}
     ask = import_adapter(module, function, TARGETS[settings.kind][2], f"the target {name}")
@@ -218,7 +218,7 @@ def ask_target(name: str, settings: TargetSettings, accounts: AccountRights, rev
 
 
 def open_target(name: str, settings: TargetSettings, hub: Hub) -> Any:
-    """The target's adapter; its admin credential is read from the hub whenever it connects."""
+    """The target's adapter. It reads its admin credential from the hub at each connection."""
     arguments: dict[str, Any] = {key: value for key, value in settings if key not in ("kind", "admin")}
     if path := getattr(settings, "admin", None):
         fields = getattr(settings, "admin_fields", LOGIN)
@@ -228,9 +228,9 @@ def open_target(name: str, settings: TargetSettings, hub: Hub) -> Any:
 
 
 def open_target_setup(name: str, settings: TargetSettings, login: SecretFields, admin: SecretFields) -> TargetSetup:
-    """What sets a target up with an administrator's login; ``admin`` is Keyturn's own account there.
+    """The setup of a target. ``admin`` is Keyturn's own account there.
 
-    Raises UnsupportedOperation for a kind of target where no statements do.
+    Raises UnsupportedOperation for a kind without setup statements.
     """
     if settings.kind not in SETUPS:
         problem = f"a target of kind {settings.kind} is not set up by statements"
@@ -244,7 +244,7 @@ def open_target_setup(name: str, settings: TargetSettings, login: SecretFields, 
 
 
 def admin_credential(hub: Hub, name: str, path: str, fields: Collection[str] = LOGIN) -> SecretFields:
-    """What Keyturn does its work at a target with, and that it has these fields. Raises NotFound, Invalid."""
+    """Keyturn's admin credential for a target. Raises NotFound, or Invalid where one of ``fields`` is missing."""
     state = hub.read_state(path)
     if state is None:
         hint = f"Write {' and '.join(sorted(fields, reverse=True)) or 'it'} to {path} in Keyturn's own mount of the hub"
@@ -256,7 +256,7 @@ def admin_credential(hub: Hub, name: str, path: str, fields: Collection[str] = L
 
 
 def import_adapter(module: str, name: str, extra: str, what: str) -> Any:
-    """The class or function of that name. Raises Invalid, naming the extra, where its SDK is not installed."""
+    """The class or function of that name. Raises Invalid, naming the extra, without its SDK."""
     try:
         return getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
@@ -264,7 +264,7 @@ def import_adapter(module: str, name: str, extra: str, what: str) -> Any:
 
 
 class CatalogueSender:
-    """Delivers notices to the catalogue's consumers, signed with keys that lie in the hub."""
+    """Delivers notices to the catalogue's consumers, signed with keys from the hub."""
 
     def __init__(self, catalogue: Catalogue, hub: Hub) -> None:
         self._catalogue = catalogue
@@ -282,7 +282,7 @@ class CatalogueSender:
         made: bool = False,
         replaced: bool = True,
     ) -> None:
-        """Tell ``consumer``; returns once it has acknowledged. Raises the last error of several tries."""
+        """Notify ``consumer``. Raises the last error unless it acknowledges."""
         keys = self._signing_keys(consumer)
         notice = Notice(event, path, version, at, replaced)
         sent_id = message_id(path, version, event, at if made else None, replaced=replaced)
@@ -291,13 +291,13 @@ class CatalogueSender:
         except Denied:
             if keys.next is None or not self._catalogue.consumer(consumer).answers:
                 raise
-            # A receiver that compares the whole header with one signature knows the old key alone.
+            # A receiver that compares the whole header with one signature knows only the old key.
             self._send(consumer, (keys.key,), notice, sent_id)
 
     def accepts_next_key(self, consumer: str, path: str, version: int, at: datetime, *, made: bool = False) -> bool:
-        """Whether ``consumer`` acknowledges the notice again, which it has heard, by its next webhook key alone.
+        """Whether ``consumer`` acknowledges an earlier notice signed by its next webhook key alone.
 
-        False where it refuses the signature, or there is no next key; raises whatever else keeps it from answering.
+        False for a refused signature or no next key. Raises any other error.
         """
         keys = self._signing_keys(consumer)
         if keys.next is None:
@@ -310,7 +310,7 @@ class CatalogueSender:
         return True
 
     def check_health(self, consumer: str) -> None:
-        """Ask ``consumer`` whether it is well. Raises what it answered when it is not, or that it can't be asked."""
+        """Raise where ``consumer`` is not healthy, or can't be asked."""
         timeout = self._catalogue.consumer(consumer).timeout.total_seconds()
         if (asks := capability(self._senders(consumer), ChecksHealth)) is None:
             raise UnsupportedOperation(
@@ -337,7 +337,7 @@ class CatalogueSender:
 
 
 def open_consumer(name: str, settings: ConsumerSettings, hub: Hub) -> NoticeSender:
-    """What carries notices to a consumer. Raises Invalid, naming the extra, where its SDK is not installed."""
+    """A consumer's sender. Raises Invalid, naming the extra, without its SDK."""
     module, _, adapter = settings.ADAPTER.partition(":")
     arguments: dict[str, Any] = {key: value for key, value in settings if key not in settings.OWN}
     if path := getattr(settings, "login", None):
@@ -347,7 +347,7 @@ def open_consumer(name: str, settings: ConsumerSettings, hub: Hub) -> NoticeSend
 
 
 def consumer_login(hub: Hub, name: str, path: str) -> SecretFields:
-    """What notices to a consumer are carried with, read whenever that connects. Raises NotFound, Invalid."""
+    """The login to a consumer, read at each connection. Raises NotFound, Invalid."""
     state = hub.read_state(path)
     if state is None:
         hint = f"Write {' and '.join(sorted(LOGIN, reverse=True))} to {path} in Keyturn's own mount of the hub"

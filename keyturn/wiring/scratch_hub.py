@@ -1,4 +1,4 @@
-"""The scratch hub that a drill restores into, as the operator's file names it, with mounts of the drill's own."""
+"""Opens the scratch hub of a drill, with the drill's own mounts."""
 
 from secrets import token_hex
 
@@ -10,7 +10,7 @@ from keyturn.wiring.backups import DRILL_MOUNTS
 
 
 def open_scratch(settings: RestoreDrillSettings, areas: dict[str, str]) -> VaultHub:
-    """That hub, with a mount for each of these areas, which are those of the backup, below ``keyturn-drill/``."""
+    """That hub, with mounts below ``keyturn-drill/`` for the backup's areas."""
     below = f"{DRILL_MOUNTS}/{token_hex(4)}"
     hub = VaultHub(
         HubSettings(

@@ -1,8 +1,8 @@
-"""A client's sources by their names: the hub, other addresses of it, and stores as the catalogue calls them.
+"""A client's sources by name: the hub, its other addresses, and the catalogue's stores.
 
-client = open_client(["hub", "https://replica.example:8200", "aws"])
+    client = open_client(["hub", "https://replica.example:8200", "aws"])
 
-What a name needs is imported when it is opened: the catalogue and an SDK only for a store.
+Only stores need the catalogue and an SDK.
 """
 
 import os
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from keyturn.catalogue import Catalogue, Destination
 
 HUB: Final = "hub"
-"""The hub of VAULT_ADDR."""
+"""The hub at VAULT_ADDR."""
 SOURCES_VARIABLE: Final = "KEYTURN_SOURCES"
-"""The variable that names the sources, in their order, with commas between."""
+"""The variable with the source names, in order, separated by commas."""
 
 Named = str | SecretSource
-"""A source, or what it is called: ``hub``, the https address of a replica, or a store's name in the catalogue."""
+"""A source or its name: ``hub``, a replica's https address, or a store in the catalogue."""
 
 
 def source_names(env: Mapping[str, str] = os.environ) -> list[str]:
-    """What KEYTURN_SOURCES names; the hub alone where it is not set."""
+    """The names in KEYTURN_SOURCES; only the hub where it is unset."""
     names = [name.strip() for name in env.get(SOURCES_VARIABLE, "").split(",")]
     return [name for name in names if name] or [HUB]
 
@@ -48,11 +48,11 @@ def open_client(
     offline: Offline = NOTHING_OFFLINE,
     **settings: Any,
 ) -> SecretClient:
-    """A client of these sources, or of those that KEYTURN_SOURCES names; ``settings`` are those of SecretClient.
+    """A client of these sources, or of KEYTURN_SOURCES; ``settings`` go to SecretClient.
 
-    Sources are opened when it reads first, in each process that it is used in; what is wrong with a name is raised
-    here. A secret that the catalogue calls restricted is not given while no source answers, unless ``policies`` say
-    otherwise; with ``offline``, so that none is written down, the catalogue of the environment is read in any case.
+    Sources open at the first read in each process; invalid names raise here. While no source answers, restricted
+    secrets are not served, unless ``policies`` override that. ``offline`` always reads the environment's catalogue, so
+    that none is written down.
     """
     if offline is not NOTHING_OFFLINE and catalogue is None and (directory := env.get(CATALOGUE_VARIABLE)):
         catalogue = Path(directory)
@@ -64,10 +64,9 @@ def open_client(
 
 @dataclass(frozen=True)
 class SourceOpener:
-    """Opens sources whenever it is called. ``catalogue`` is a directory; KEYTURN_CATALOGUE names another.
+    """Opens sources at each call. ``catalogue`` is a directory, by default KEYTURN_CATALOGUE.
 
-    It is read where it is given or a store is named. Raises Invalid for what is wrong with it, and NotFound for a name
-    that it does not declare.
+    It is read only where given or needed for a store. Raises Invalid, and NotFound for an undeclared name.
     """
 
     names: tuple[Named, ...]
@@ -81,7 +80,7 @@ class SourceOpener:
 
     @cached_property
     def declared(self) -> "Catalogue | None":
-        """The catalogue; None where nothing needs it."""
+        """The catalogue; None where it is not needed."""
         stores = [name for name in self.names if isinstance(name, str) and not is_hub(name)]
         if not stores and self.catalogue is None:
             return None
@@ -97,7 +96,7 @@ class SourceOpener:
 
     @property
     def policies(self) -> dict[str, CachePolicy]:
-        """For how long secrets may be given, by what the catalogue says of them."""
+        """The cache policies of secrets, by their classification."""
         if self.declared is None:
             return {}
         from keyturn.catalogue import Classification
@@ -106,7 +105,7 @@ class SourceOpener:
         return {path: RESTRICTED for path, secret in secrets if secret.classification is Classification.RESTRICTED}
 
     def __call__(self) -> list[SecretSource]:
-        """All of them, in their order; a name that stands for several stores is each of them."""
+        """All sources in order. A name of several stores yields each."""
         return [source for name in self.names for source in self._open(name)]
 
     def _open(self, name: Named) -> list[SecretSource]:
@@ -135,16 +134,13 @@ class SourceOpener:
 
 @dataclass(frozen=True)
 class CopyNames:
-    """What copies are called in one store, by their secrets' paths: of those alone that are the whole secret.
-
-    What holds some of the fields, or other texts, or is not kept the same, is no second source of the secret.
-    """
+    """The names of whole copies in one store, by secret path. Other copies are no second source."""
 
     catalogue: "Catalogue"
     store: str
 
     def __call__(self, path: str) -> str:
-        """The copy's name. Raises NotServed where there is no whole copy there."""
+        """The copy's name. Raises NotServed where there is no whole copy."""
         from keyturn.catalogue.spreading import plain_places
 
         for place in plain_places(self.catalogue, path):
@@ -155,7 +151,7 @@ class CopyNames:
 
 
 def is_whole(place: "Destination") -> bool:
-    """Whether a copy is the secret as it is, and follows it."""
+    """Whether a copy is the complete secret and follows its versions."""
     from keyturn.catalogue.destinations import Update
 
     return not (place.merge or place.each_field or place.shape.mark) and place.update is Update.REPLACE

@@ -1,4 +1,4 @@
-"""Which accesses are unlike what their principal does: scored as they come, in bounded memory, and grouped to alerts.
+"""Score accesses that are unusual for their principal as they arrive, and group them into alerts.
 
-Nothing is read or written here, and no clock is asked: time is that of the events.
+Memory is limited, and there is no I/O and no clock but the events' times.
 """

@@ -9,34 +9,30 @@ from keyturn.access_log.detection.policy import React
 from keyturn.core.ports.access import Access
 
 SCALE: Final = 1000
-"""Scores and weights are counted in thousandths, so that 0.3 and 0.4 are 0.7 and not a little more."""
+"""Scores and weights are integers in thousandths, so that 0.3 and 0.4 are exactly 0.7."""
 
 
 class Level(StrEnum):
-    """How odd."""
+    """The severity."""
 
     ALERT = "alert"
     HIGH = "high"
 
 
 class Stage(StrEnum):
-    """How far an alert has come when it is given."""
+    """The stage of an alert when it is reported."""
 
     BEGUN = "begun"
-    """Its first access was odd; more may come."""
+    """Its first odd access. More may follow."""
     RAISED = "raised"
-    """It goes on, and is worse: its level rose, a rule found odd what none of its accesses was before, or asks for more
-    to be done."""
+    """It continues and has a higher level, another rule or a stronger reaction."""
     COMPLETE = "complete"
-    """It was quiet for long enough, or has gathered for long enough."""
+    """It was quiet or open for long enough."""
 
 
 @dataclass(frozen=True)
 class Factor:
-    """One thing that was odd: its name, its weight in thousandths, and what was seen, in words.
-
-    ``react`` is what the rule asks to be done about the secret.
-    """
+    """One odd aspect: its name, weight in thousandths, description and reaction."""
 
     name: str
     weight: int
@@ -46,7 +42,7 @@ class Factor:
 
 @dataclass(frozen=True)
 class Response:
-    """What a rule asks to be done about a secret that was given, and the moment of the first such access."""
+    """A rule's reaction for a read secret, and the first such access."""
 
     path: str
     rule: str
@@ -56,7 +52,7 @@ class Response:
 
 @dataclass(frozen=True)
 class Finding:
-    """One access that is odd enough. ``score`` is in thousandths."""
+    """An access that is odd enough. ``score`` is in thousandths."""
 
     access: Access
     level: Level
@@ -66,7 +62,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Evidence:
-    """One access behind an alert. No value, and no hash of one."""
+    """An access behind an alert, without a value or its hash."""
 
     at: datetime
     path: str
@@ -81,7 +77,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class FactorCount:
-    """A factor of an alert: the words of the first access that had it, and how many had."""
+    """A factor of an alert, its first description and its count."""
 
     name: str
     weight: int
@@ -91,11 +87,10 @@ class FactorCount:
 
 @dataclass(frozen=True)
 class Alert:
-    """What one principal did that was odd; ``principal`` is empty for a storm of ``principals``, at least so many.
+    """Odd accesses of one principal, or of at least ``principals`` in a storm without ``principal``.
 
-    ``id`` is the same at every stage, and whenever the same log is read; it is made of names and a time alone.
-    ``score`` and ``level`` are the highest, ``count`` how many accesses were odd, of which ``events`` are the first.
-    ``responses`` are what rules ask to be done, one for each secret; none of a storm.
+    ``id`` is stable, derived from names and a time. ``score`` and ``level`` are the highest, ``count`` counts odd
+    accesses, ``events`` are the first. ``responses`` has one per secret, none for a storm.
     """
 
     id: str
@@ -114,5 +109,5 @@ class Alert:
 
     @property
     def storm(self) -> bool:
-        """Whether it tells of many principals at once."""
+        """Whether it covers many principals."""
         return not self.principal

@@ -1,4 +1,4 @@
-"""Accesses as they come: live, none waits for another."""
+"""Accesses in order of arrival, without waiting."""
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
@@ -13,12 +13,10 @@ AHEAD: Final = 60.0
 
 
 class Arrivals:
-    """Gives each access on at once, with its time, as :class:`.reorder.Reorder` does in order.
+    """Releases each access at once with its time, unlike :class:`.reorder.Reorder`.
 
-    Logs come at their own pace, a cloud's minutes after the hub's, one node's behind another's: whoever would wait for
-    the last of them would be told too late, and whoever would leave out what is behind would be blind to it. So what is
-    late is judged, too, and counted where it is older than ``lateness`` against what its system told before. A time
-    that is ahead of the clock (:meth:`advance`) counts as now: a wrong clock neither blinds nor hides.
+    Logs differ in delay, so waiting would delay alerts and dropping would lose them. Accesses more than ``lateness``
+    behind their system are counted. Times ahead of the clock (:meth:`advance`) count as now.
     """
 
     def __init__(self, lateness: timedelta = LATENESS) -> None:
@@ -28,7 +26,7 @@ class Arrivals:
         self._now = inf
 
     def push(self, accesses: Iterable[Access]) -> Sequence[Timed]:
-        """Take some, and give them on, but for those whose time is none that can be."""
+        """Release accesses, without those with an impossible time."""
         ready, impossible, latest = [], 0, self._now + AHEAD
         for access in accesses:
             at = access.at.timestamp()
@@ -49,10 +47,10 @@ class Arrivals:
         return ready
 
     def advance(self, now: float) -> Sequence[Timed]:
-        """That it is ``now`` by the clock; nothing waits."""
+        """Set the clock to ``now``. Nothing is waiting."""
         self._now = now
         return ()
 
     def end(self) -> Sequence[Timed]:
-        """Nothing waits."""
+        """Nothing is waiting."""
         return ()

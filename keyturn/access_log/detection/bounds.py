@@ -1,18 +1,18 @@
-"""What keeps memory within bounds."""
+"""Limits of memory."""
 
 from collections.abc import Callable, Hashable
 from heapq import nsmallest
 from typing import Final, TypeVar
 
 SPARE: Final = 10
-"""What is full is emptied by this part of it, so that it need not be looked through again soon."""
+"""The part of a full mapping that is removed, to make the next removal late."""
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 
 def drop_least(mapping: dict[Key, Value], most: int, rank: Callable[[Value], float]) -> int:
-    """Take those of the lowest rank out of what has grown above ``most``, and some more; how many they were."""
+    """Remove the lowest ranks of a mapping above ``most``, and return how many."""
     over = len(mapping) - most + most // SPARE
     for key in nsmallest(over, mapping, key=lambda key: rank(mapping[key])):
         del mapping[key]

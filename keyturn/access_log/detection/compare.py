@@ -1,4 +1,4 @@
-"""What other rules would have told of the same log: alerts that only one of two sets of rules gives."""
+"""Compare the alerts of two sets of rules for one log."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -9,10 +9,9 @@ from keyturn.access_log.detection.alerts import Alert
 
 @dataclass(frozen=True)
 class Difference:
-    """Alerts of one log under two sets of rules.
+    """The alerts of one log under two sets of rules.
 
-    Two are the same where they are of one principal, and of one time as far as they overlap; ``changed`` are those of
-    another level, before and after.
+    Alerts match by principal and overlapping time. ``changed`` pairs differ in level.
     """
 
     only_before: tuple[Alert, ...]
@@ -22,7 +21,7 @@ class Difference:
 
 
 def compare_alerts(before: Sequence[Alert], after: Sequence[Alert]) -> Difference:
-    """How the alerts of one log differ."""
+    """Compare the alerts of one log."""
     others: dict[tuple[str, str], list[Alert]] = defaultdict(list)
     for alert in sorted(after, key=lambda alert: alert.first):
         others[alert.system, alert.principal].append(alert)

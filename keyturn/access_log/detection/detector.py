@@ -1,4 +1,4 @@
-"""Scores accesses one by one, as they come."""
+"""Scores accesses one by one, as they arrive."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -34,21 +34,21 @@ from keyturn.access_log.detection.window import PRINCIPALS, PrincipalWindow
 from keyturn.core.ports.access import DELETE, DESTROY, LOGIN, READ, Access
 
 UNEXPLAINED: Final = "dormant"
-"""The rule beside which what its principal does otherwise explains nothing."""
+"""With this rule, a principal's earlier behaviour explains nothing."""
 
 WATCHED: Final = "watched"
-"""The rule beside which that explains nothing of an address that is not its own."""
+"""With this rule, earlier behaviour does not explain a foreign address."""
 
 
 ENDS: Final = (DELETE, DESTROY)
-"""What ends versions of secrets."""
+"""Actions that delete or destroy versions of secrets."""
 
 
 @dataclass
 class DetectionCounts:
-    """What a detector has seen: how many accesses were odd, and how many principals it had to forget.
+    """Counts of odd accesses and forgotten principals.
 
-    ``explained`` would have been odd if their principals had not done the same on other days.
+    ``explained`` accesses would be odd, but are usual for their principals.
     """
 
     order: OrderCounts
@@ -58,16 +58,15 @@ class DetectionCounts:
 
 
 def last_seen(window: PrincipalWindow) -> float:
-    """When the principal was last seen; one that is new stays."""
+    """When the principal was last seen. New ones stay."""
     return window.last if window.times else inf
 
 
 class Detector:
-    """Judges accesses by what their principal did in the 24 hours before, and gathers what is odd to alerts.
+    """Scores accesses by their principal's last 24 hours, and groups odd ones into alerts. Not thread-safe.
 
-    A log that is read afterwards is judged in the order of its times, of which one may come late by ``lateness``. With
-    ``live`` each access is judged as it comes, and an alert is given when it begins, when it is worse and when it is
-    complete; see :mod:`.arrivals`. Memory is bounded by :mod:`.window` and the rules. One thread uses it.
+    Accesses are judged by time, at most ``lateness`` late. With ``live`` they are judged on arrival (:mod:`.arrivals`),
+    and alerts are reported when they begin, worsen and complete. Memory is limited by :mod:`.window` and the rules.
     """
 
     def __init__(
@@ -94,25 +93,24 @@ class Detector:
         self.counts = DetectionCounts(self._order.counts)
 
     def alerts(self, accesses: Iterable[Access]) -> Iterator[Alert]:
-        """Those of a whole log."""
+        """Yield the alerts of a whole log."""
         for some in in_batches(accesses):
             yield from self.take_all(some)
         yield from self.end()
 
     def take(self, access: Access) -> Sequence[Alert]:
-        """Take one access, and give the alerts that it completes; live, those that it begins or makes worse, too."""
+        """Take one access, and return new alerts."""
         return self.take_all((access,))
 
     def take_all(self, accesses: Iterable[Access]) -> Sequence[Alert]:
-        """Take several at once, which costs less; they came in this order."""
+        """Take several accesses in their order of arrival, which costs less."""
         ready = self._order.push(accesses)
         return self._judged(ready) if ready else ()
 
     def learn(self, accesses: Iterable[Access], *, grouped: bool = True) -> None:
-        """Take what was judged before, as after a start: it is remembered, and nothing of it is told.
+        """Take accesses that were judged before, as after a start, without reporting anything.
 
-        Where it is not ``grouped``, nobody was ever told of it: what follows begins an alert, and continues none. What
-        a rule wants done about such reads was done, or not wanted then.
+        Without ``grouped`` they were never reported, so that later ones begin new alerts. Rules' reactions are off.
         """
         self._learning = True
         try:
@@ -126,14 +124,12 @@ class Detector:
             self._learning = False
 
     def advance(self, now: datetime) -> Sequence[Alert]:
-        """That it is ``now``, by the clock: what an idle log has left is judged, and alerts that were quiet for long
-        are complete. Asked again and again it costs little.
-        """
+        """Advance the clock: judge waiting accesses, and complete quiet alerts. Frequent calls are cheap."""
         moment = now.timestamp()
         return [*self._judged(self._order.advance(moment)), *self._groups.advance(moment)]
 
     def end(self) -> Sequence[Alert]:
-        """What is left at the end of a log."""
+        """Return the remaining alerts."""
         return [*self._judged(self._order.end()), *self._groups.end()]
 
     def _judged(self, ready: Sequence[Timed]) -> Sequence[Alert]:
@@ -150,7 +146,7 @@ class Detector:
         return alerts
 
     def _watch(self, at: float) -> None:
-        """Put on the watch list what those were given who had read a secret that was revoked by then."""
+        """Watch secrets near those revoked since."""
         revoked: dict[str, float] = {}
         revocations = self._incidents.revocations(self._watched)
         for number, moment, path in takewhile(lambda revocation: revocation[1] <= at, revocations):
@@ -170,7 +166,7 @@ class Detector:
                 self._incidents.watch(other, Watch(revoked[path], path))
 
     def _narrow(self, paths: set[str]) -> set[str]:
-        """Those of these secrets that few were given: what everybody reads is near to nothing."""
+        """The secrets with few readers. Common ones are near to none."""
         readers = Counter(path for window in self._all_windows() for path in paths if window.was_given(path))
         return {path for path in paths if readers[path] <= MANY_READERS}
 
@@ -178,10 +174,9 @@ class Detector:
         return (window for windows in self._windows.values() for window in windows.values())
 
     def _judge(self, access: Access, at: float) -> Finding | None:
-        """Score an access, and remember it.
+        """Score an access and remember it.
 
-        Most of the time that detection takes is spent here, so it is one piece, and words are made for what is odd.
-        What is older than what came of its principal is compared with what is known, and remembered as that recent.
+        It is one function because it takes most of the time. A late access is compared with the current state.
         """
         path, source = access.path, access.source
         if access.action != READ:
@@ -242,9 +237,9 @@ class Detector:
         return self._conclude(access, score, odd, factors, policy, explained)
 
     def _judge_login(self, access: Access, at: float) -> Finding | None:
-        """Score a login that failed, and remember one that did not, or a change of what logins may do.
+        """Score a failed login, and remember a successful one or a change of rights.
 
-        Nobody is remembered for a failed one: otherwise whoever tries many names would have others forgotten.
+        A failed login adds no principal, because many invented names would displace others.
         """
         self._logins.learn(access, at)
         if access.action != LOGIN or not access.denied:
@@ -254,7 +249,7 @@ class Detector:
         return self._conclude(access, 0, 0, self._ask(profile.denied, access, at, window, policy), policy)
 
     def _judge_end(self, access: Access, at: float) -> Finding | None:
-        """Score that versions are deleted or destroyed, by rules alone: it is no read, and makes nothing known."""
+        """Score a deletion or destruction by rules alone."""
         policy = self._policies.policy(access.principal, access.path)
         profile, window = self._made(access.principal, policy), PrincipalWindow(self._logins.of(access))
         rules = profile.ended + profile.root if access.root else profile.ended
@@ -263,7 +258,7 @@ class Detector:
     def _ask(
         self, rules: tuple[Rule, ...], access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy
     ) -> tuple[Factor, ...]:
-        """What the rules find odd."""
+        """Return the factors that the rules find odd."""
         return tuple(
             Factor(rule.name, tuning.weight, words, React.OFF if self._learning else tuning.react)
             for rule in rules
@@ -279,7 +274,7 @@ class Detector:
         policy: MonitorPolicy,
         explained: int = 0,
     ) -> Finding | None:
-        """The finding, where all of it together is enough for one without what is explained."""
+        """Return the finding, if its unexplained score suffices."""
         score += sum(factor.weight for factor in factors)
         if score <= policy.alert:
             return None
@@ -299,7 +294,7 @@ class Detector:
         return window
 
     def _profile(self, window: PrincipalWindow, access: Access) -> Profile:
-        """How this principal is judged at this secret."""
+        """Return how this principal is judged at this secret."""
         policy = self._policies.policy(access.principal, access.path)
         profile = window.profiles.get(id(policy))
         if profile is None:
@@ -308,7 +303,7 @@ class Detector:
         return profile
 
     def _made(self, principal: str, policy: MonitorPolicy) -> Profile:
-        """The rules that can say anything of a principal; those who are judged alike share it."""
+        """The rules for a principal, shared between equal ones."""
         rules = tuple(
             rule for rule in self._rules if tuning_of(rule, policy).weight and rule.concerns(principal, policy)
         )

@@ -1,4 +1,4 @@
-"""What of a score is explained by what its principal does on other days."""
+"""The part of a score that a principal's earlier behaviour explains."""
 
 from collections.abc import Callable
 
@@ -24,12 +24,11 @@ def explained_weight(
     *,
     watched: bool = False,
 ) -> int:
-    """How much of the four scores that are ``odd`` is none of it: it did the same on other days.
+    """Return the weight of the ``odd`` scores that earlier behaviour explains.
 
-    ``path_at`` and ``address_at`` are when it was given the secret, and anything from the address, before;
-    ``usual_network`` says whether several others come from there. Of a principal that was seen on less than five days
-    before nothing is explained, but that a person is where people are, or where it has just logged in. Nor is anything
-    of an access to a ``watched`` secret from an address that is odd and not explained.
+    ``path_at`` and ``address_at`` are previous reads. ``usual_network`` is whether several others come from there.
+    Before five days, only a person's address is explained, among other people or after a login. For a ``watched``
+    secret, an unexplained odd address excludes everything.
     """
     if not window.learned:
         near = odd & ADDRESS and is_person(access.principal)

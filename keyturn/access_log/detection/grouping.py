@@ -1,4 +1,4 @@
-"""Findings that belong together are one alert with a count: of one principal, or a storm of many."""
+"""Group related findings into one alert, of one principal or a storm of many."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -25,27 +25,27 @@ from keyturn.access_log.detection.rules.registry import RULES
 from keyturn.core.ports.access import READ
 
 QUIET: Final = 1800.0
-"""Seconds without another odd access, after which an alert is complete."""
+"""Seconds without another odd access after which an alert is complete."""
 
 LONGEST: Final = 6 * 3600.0
-"""Seconds that an alert gathers at most: what goes on is told again."""
+"""The longest duration of an alert in seconds, before another begins."""
 
 SHOWN: Final = 10
-"""Accesses that an alert names; the others are counted."""
+"""Accesses that an alert shows. Others are counted."""
 
 HOURLY: Final = 60
-"""Alerts of a level that may begin in an hour. What comes beyond is told by one for all: a storm."""
+"""Alerts of a level that may begin in an hour, before a storm covers the others."""
 
 NAMED: Final = 1_000
-"""Principals that a storm counts one by one; beyond, it says that there are at least so many."""
+"""The most principals that a storm counts individually."""
 
 HOUR: Final = 3600.0
 
 HOURS: Final = 48
-"""Hours whose alerts are counted, the latest: logs of several systems may be so far apart."""
+"""The latest hours whose alerts are counted. Logs may be that far apart."""
 
 RESPONSES: Final = 50
-"""Secrets of one alert for which something is done; an alert of more needs a person."""
+"""The most secrets per alert with a reaction. More require a person."""
 
 NOTHING_ODD: Final = Factor("", 0, "")
 
@@ -55,7 +55,7 @@ ID_LENGTH: Final = 32
 
 @dataclass
 class _Group:
-    """What is gathered. ``touched`` is when something was added last, by the clock where that is told."""
+    """An open alert. ``touched`` is the latest addition, by the clock if known."""
 
     id: str
     system: str
@@ -73,7 +73,7 @@ class _Group:
     responses: dict[str, Response] = field(default_factory=dict)
 
     def add(self, finding: Finding, at: float) -> bool:
-        """Take one more; whether the alert is worse by it."""
+        """Add a finding, and return whether it makes the alert worse."""
         access = finding.access
         self.begun, self.last, self.count = min(self.begun, at), max(self.last, at), self.count + 1
         worse = finding.level is Level.HIGH and self.level is not Level.HIGH
@@ -91,7 +91,7 @@ class _Group:
         return self._respond(finding) or worse
 
     def _respond(self, finding: Finding) -> bool:
-        """Note what a rule asks to be done about a secret that was given; whether that is more than before."""
+        """Record a rule's reaction for a read secret, and return whether it is stronger."""
         access = finding.access
         wanted = max(finding.factors, key=lambda factor: factor.react.rank, default=NOTHING_ODD)
         earlier = self.responses.get(access.path)
@@ -138,18 +138,17 @@ def _evidence(finding: Finding) -> Evidence:
 
 
 def alert_id(system: str, principal: str, finding: Finding) -> str:
-    """Made of whom an alert is of, and its first access."""
+    """Derive an alert's id from its principal and first access."""
     access = finding.access
     names = (system, principal, access.at.astimezone(UTC), access.system, access.principal, access.path, access.source)
     return sha256(encode(names)).hexdigest()[:ID_LENGTH]
 
 
 class AlertGroups:
-    """Gathers findings to alerts: one for each principal, and a storm. Those of one system come nearly in order.
+    """Groups findings into alerts by principal, and a storm. Each system's findings are nearly in order.
 
-    With ``live`` an alert is given when it begins, and when it is worse, too. No more groups are open than may begin
-    while one lasts. What of a system has come since is its clock, for its groups: another system's log may be far
-    behind or ahead.
+    ``live`` adds alerts that begin and worsen. The number of open groups is limited. Each system has its own clock,
+    because logs differ in delay.
     """
 
     def __init__(self, *, live: bool = False) -> None:
@@ -161,7 +160,7 @@ class AlertGroups:
         self._now = NEVER
 
     def add(self, finding: Finding, at: float) -> Iterator[Alert]:
-        """Take a finding, and give what is complete by then, or begins with it."""
+        """Add a finding, and yield changed alerts."""
         access = finding.access
         yield from self.complete(access.system, at)
         key = (access.system, access.principal)
@@ -178,14 +177,14 @@ class AlertGroups:
             yield group.alert(Stage.BEGUN if begins else Stage.RAISED)
 
     def complete(self, system: str, at: float) -> Iterator[Alert]:
-        """What of a system was quiet for long, or gathers too long, in the order of its beginning."""
+        """Yield a system's alerts that were quiet or open for too long, in order."""
         over = [key for key, group in self._open.items() if key[0] == system and _over(group, at)]
         yield from self._closed(over, at)
         if self._storm and _over(self._storm, at):
             yield from self._end_storm()
 
     def advance(self, now: float) -> Iterator[Alert]:
-        """That it is ``now``: what nothing was added to for long is complete, be its log idle."""
+        """Advance the clock, and yield alerts that were quiet for too long."""
         self._now = max(self._now, now)
         over = [key for key, group in self._open.items() if now > group.touched + QUIET]
         yield from self._closed(over, now)
@@ -193,7 +192,7 @@ class AlertGroups:
             yield from self._end_storm()
 
     def end(self) -> Iterator[Alert]:
-        """All that is left."""
+        """Yield all remaining alerts."""
         yield from self._closed(list(self._open), inf)
         yield from self._end_storm()
 
@@ -214,7 +213,7 @@ class AlertGroups:
     def _made(self, system: str, principal: str, finding: Finding, at: float) -> _Group:
         ends = at + LONGEST
         if at <= self._ended.pop((system, principal), NEVER) + QUIET:
-            # It goes on, perhaps for weeks: so it ends where it does whatever the log was read from.
+            # It continues, perhaps for weeks. A fixed grid makes its end independent of where reading began.
             ends = (at + LONGEST) // LONGEST * LONGEST
         return _Group(alert_id(system, principal, finding), system, principal, at, ends, at, at)
 

@@ -1,4 +1,4 @@
-"""What a principal does on other days: at which hours, how much, in which folders, from which networks."""
+"""A principal's habits: hours, amounts, folders and networks."""
 
 from math import inf
 from typing import Final
@@ -10,80 +10,78 @@ from keyturn.access_log.detection.reorder import NEVER
 
 HOUR: Final = 3600.0
 DAY: Final = 86_400.0
-"""Seconds of the window. What is exactly that old is outside."""
+"""Seconds of the window. An access of exactly this age is outside."""
 
 LEARNED: Final = 5
-"""Days on which a principal was seen before anything is a habit of it."""
+"""Days on which a principal was seen before it has habits."""
 
 STEADY: Final = 3 * DAY
-"""Seconds without a secret that is new to it, from which on a principal is taken for a steady one."""
+"""Seconds without new secrets that make a principal steady."""
 
 FOLDERS: Final = 1_000
 NETWORKS: Final = 200
 PROGRAMS: Final = 20
-"""How many of each are remembered of one principal; beyond, those that came first go."""
+"""The most of each per principal. Beyond it, the first are forgotten."""
 
 BRISK: Final = 3
-"""A pace is strange where it is so many times that of the busiest hour before."""
+"""The multiple of the busiest earlier hour that is strange."""
 FEW: Final = 60
 """Accesses within an hour that are never strange."""
 
 SEVERAL: Final = 4
 SEVERAL_OF_A_PERSON: Final = 8
-"""Secrets that are new to a principal on one day, and strange from so many on where no day before had half of them."""
+"""New secrets per day that are strange, if no day had half."""
 
 TIMETABLE: Final = 6
 KEPT: Final = 4
-"""Hours of the day to which a program keeps that has a timetable, at most; others come on one of so many days."""
+"""The most hours of a timetable, and the fewest days per day with other hours."""
 
 AWAY: Final = 7 * DAY
 WOKEN: Final = 10
-"""Accesses within an hour that are never strange of who was not there for a week."""
+"""Accesses per hour that are normal after a week's absence."""
 
 SELDOM: Final = 7
-"""Days since a principal was first seen, from which on two days tell something of it, too."""
+"""Days since the first one after which two days show a habit."""
 
 DAY_HOURS: Final = 24
 WEEK: Final = 168
 FORTNIGHT: Final = 14
 WHOLE_DAY: Final = (1 << DAY_HOURS) - 1
 THURSDAY: Final = 4
-"""The day of the week on which 1970 began, counted from Sunday."""
+"""The weekday of 1970-01-01, counted from Sunday."""
 
 
 def folder_of(path: str) -> str:
-    """Where a secret lies; one at the top is a folder of its own."""
+    """A secret's folder, or itself at the top."""
     return path.rpartition("/")[0] or path
 
 
 def program_of(agent: str) -> str:
-    """A program's name without its release, from what it says of itself."""
+    """A program's name without its version, from its user agent."""
     return agent.partition("/")[0].strip()
 
 
 def _hour_bit(hour: int) -> int:
-    """An hour of a day in UTC, as a bit; those of weekends are by themselves. Hours are counted since 1970."""
+    """The bit of an hour since 1970 in UTC. Weekends have their own."""
     weekend = (hour // DAY_HOURS + THURSDAY) % 7 in (0, 6)
     return 1 << (hour % DAY_HOURS + DAY_HOURS * weekend)
 
 
 BITS: Final = tuple(map(_hour_bit, range(WEEK)))
 NEAR: Final = tuple(_hour_bit(hour) | _hour_bit(hour - 1) | _hour_bit(hour + 1) for hour in range(WEEK))
-"""The bit of each hour of a week that begins as 1970 did, and those of it and the hours beside it."""
+"""The bit of each hour of a week that begins like 1970, and with the adjacent hours."""
 
 
 class Habits:
-    """One principal's.
+    """The habits of one principal.
 
-    ``days`` counts those on which it was seen before today, ``hours`` are their hours (:data:`BITS`), ``busiest``
-    is the most accesses of one of their hours and ``busiest_day`` of one of them. ``count`` are the accesses of this
-    hour, which is strange above ``brisk``. Of today ``grown`` counts the secrets that are new to it, ``burst`` and
-    ``burst_hour`` are its busiest hour; on ``rounds`` days in a row that was ``round_hour``, or beside it, and
-    ``outside`` is the most of other hours, of all days but one. ``hours_grown``
-    counts days that brought other hours, ``hosts`` addresses by their network. ``folders``, ``networks`` and
-    ``programs`` say when it was first given something there or from there. ``strange`` says when it did something that
-    is not its habit. ``away`` are the seconds that it
-    was away before today.
+    Earlier days: ``days``, their ``hours`` (:data:`BITS`), most accesses per hour and day (``busiest``,
+    ``busiest_day``), seconds ``away``. Today: ``count`` of this hour, strange above ``brisk``, new secrets ``grown``,
+    busiest hour ``burst_hour`` with ``burst``.
+
+    The busiest hour was about ``round_hour`` on ``rounds`` days in a row. ``outside`` is the most in other hours of all
+    days but one. ``hours_grown`` counts days with new hours, ``hosts`` addresses by network. ``folders``, ``networks``
+    and ``programs`` have first times, ``strange`` has times of unusual behaviour.
     """
 
     __slots__ = (
@@ -137,22 +135,22 @@ class Habits:
 
     @property
     def learned(self) -> bool:
-        """Whether enough is known of it."""
+        """Whether enough is known about it."""
         return self.days >= LEARNED
 
     @property
     def recurs(self) -> bool:
-        """Whether it comes now and then, for a week or more."""
+        """Whether it was seen on several days over a week."""
         return self.days > 1 and self.day >= self.first_day + SELDOM
 
     def is_steady(self, principal: str, at: float) -> bool:
-        """Whether it reads the same for days, as programs do: people are given something new now and then."""
+        """Whether it has read the same for days, as programs do."""
         return self.learned and self.grown_at <= at - STEADY and not is_person(principal)
 
     def is_near(self, path: str, at: float) -> bool:
-        """Whether a secret lies in one of its folders or beside one, of those from before the last day.
+        """Whether a secret is in, or next to, a folder known a day ago.
 
-        Folders at the top are beside nothing: what lies there has nothing in common.
+        Top-level folders are unrelated, so nothing is next to them.
         """
         folder, before = folder_of(path), at - DAY
         if self.folders.get(folder, at) <= before:
@@ -162,7 +160,7 @@ class Habits:
         return bool(slash) and any(begun <= before for begun in beside)
 
     def begin_hour(self, at: float) -> bool:
-        """Learn of the hour before; whether this one, with those beside it, is none of its hours."""
+        """Learn from the previous hour. Whether this one is unusual."""
         hour, count = int(at // HOUR), self.count
         before = int(self.next_hour // HOUR - 1) % DAY_HOURS if count else 0
         self.next_hour = (hour + 1) * HOUR
@@ -188,9 +186,9 @@ class Habits:
         return self.days >= LEARNED and not self.usual_hour(at)
 
     def usual_hour(self, at: float) -> bool:
-        """Whether it was seen at this hour, or one beside it, on other days.
+        """Whether it was seen at about this hour on other days.
 
-        Weekends are other days than the rest of the week once it was seen a fortnight ago.
+        After a fortnight, weekends count separately.
         """
         near = NEAR[int(at // HOUR) % WEEK]
         if self.day < self.first_day + FORTNIGHT:
@@ -198,7 +196,7 @@ class Habits:
         return bool(self.hours & near)
 
     def begin_day(self, at: float) -> None:
-        """Learn of the day before."""
+        """Learn from the previous day."""
         today = int(at // DAY)
         if self.day >= 0:
             self.days += 1
@@ -216,7 +214,7 @@ class Habits:
         self.busiest_before, self.grown = self.busiest, 0
 
     def _learn_round(self) -> None:
-        """Whether the busiest hour of the day before was its round, and how much it did beside that."""
+        """Learn the previous day's busiest hour, and the most outside it."""
         self.outside = max(self.outside, min(self.outside_most, self.outside_today))
         self.outside_most = max(self.outside_most, self.outside_today)
         if self.burst > FEW and self.in_round(self.burst_hour):
@@ -226,27 +224,27 @@ class Habits:
         self.burst = self.outside_today = 0
 
     def in_round(self, hour: int) -> bool:
-        """Whether an hour of the day is that, or beside that, in which its busiest of the last days was."""
+        """Whether an hour is about the usual busiest one."""
         return self.round_hour >= 0 and (hour - self.round_hour + 1) % DAY_HOURS <= 2
 
     @property
     def timetabled(self) -> bool:
-        """Whether it keeps to few hours of the day, and others were added seldom."""
+        """Whether it keeps to few hours, and new ones are rare."""
         few = _of_any_day(self.hours).bit_count() <= TIMETABLE
         return few and self.learned and self.hours_grown * KEPT <= self.days
 
     def grows_fast(self, several: int) -> bool:
-        """Whether one secret more that is new to it is one of ``several``, and of many more than on any day before."""
+        """Whether one more new secret is strange."""
         return self.grown + 1 >= max(several, 2 * self.grown_most)
 
     def add_folder(self, path: str, at: float) -> None:
-        """That it is given a secret that is new to it."""
+        """Learn that it read a new secret."""
         self.grown_at = at
         self.grown += 1
         _add(self.folders, folder_of(path), at, FOLDERS)
 
     def add_network(self, source: str, at: float) -> None:
-        """That it is given something at an address that is new to it."""
+        """Learn that it read from a new address."""
         network = network_of(source)
         self.hosts[network] = self.hosts.get(network, 0) + 1
         _add(self.networks, network, at, NETWORKS)
@@ -254,17 +252,17 @@ class Habits:
             self.hosts = {name: count for name, count in self.hosts.items() if name in self.networks}
 
     def add_program(self, agent: str, at: float) -> None:
-        """That it is given something by the program of that name."""
+        """Learn that it read with this program."""
         if agent:
             _add(self.programs, program_of(agent), at, PROGRAMS)
 
     def has_program(self, agent: str) -> bool:
-        """Whether it was given something by that program, whatever the release; what a log does not tell is none."""
+        """Whether it has used that program, or it is unknown."""
         return not agent or program_of(agent) in self.programs
 
 
 def _of_any_day(hours: int) -> int:
-    """Those of weekends and of other days together."""
+    """Hours of weekends and other days combined."""
     return (hours | hours >> DAY_HOURS) & WHOLE_DAY
 
 

@@ -1,4 +1,4 @@
-"""When secrets were revoked and versions of them retired: what an access log alone does not tell."""
+"""When secrets were revoked and versions retired."""
 
 from bisect import bisect_right
 from collections import Counter, deque
@@ -9,32 +9,32 @@ from typing import Final, Protocol, runtime_checkable
 from keyturn.core.ports.ledger import Entry, Outcome
 
 TOLD: Final = 100
-"""Revocations and retirements of one secret that are remembered, the newest."""
+"""The newest revocations and retirements per secret."""
 
 NEWER: Final = ("promote", "recover", "rehydrate", "revert")
-"""The actions of the ledger that tell which version came into force."""
+"""Ledger actions that show the version in force."""
 
 ACTIONS: Final = (*NEWER, "retire", "cut")
-"""Those that tell anything of it."""
+"""All relevant actions."""
 
 
 REVOCATIONS: Final = 10_000
-"""Revocations of all secrets that are remembered for the watch list, the newest."""
+"""The newest revocations for the watch list."""
 
 WATCHED: Final = 20_000
-"""Secrets on the watch list, those that were put there last."""
+"""The most secrets on the watch list. The oldest are dropped."""
 
 
 FAR_READER: Final = 100
-"""Who was given more secrets than this is no hint to what a thief had: it copies or backs up all of them."""
+"""A reader of more secrets is no hint about a thief, because it copies everything."""
 
 
 MANY_READERS: Final = 100
-"""A secret that more than so many were given is everybody's: that readers of another one read it, too, says nothing."""
+"""A secret with more readers is common."""
 
 
 def near_secrets(readings: Sequence[set[str]]) -> Iterator[str]:
-    """The secrets that at least half of the readers of one were given, too: ``readings`` are what each was given."""
+    """Secrets that at least half of one secret's readers had read. ``readings`` is by reader."""
     narrow = [reading for reading in readings if len(reading) <= FAR_READER]
     counts = Counter(path for reading in narrow for path in reading)
     return (path for path, count in counts.items() if 2 * count >= len(narrow))
@@ -42,53 +42,53 @@ def near_secrets(readings: Sequence[set[str]]) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Watch:
-    """Since when a secret is watched, and after the revocation of which other."""
+    """The begin of watching a secret, and the revoked one."""
 
     since: float
     revoked: str
 
 
 class History(Protocol):
-    """What has become of secrets. Moments are seconds since 1970."""
+    """The history of secrets. Times are in seconds since 1970."""
 
     def revoked_at(self, path: str, at: float) -> float | None:
-        """When it was last revoked, up to that moment; None where it was not."""
+        """The last revocation by then, or None."""
 
     def retired_at(self, path: str, version: int, at: float) -> float | None:
-        """When this version was ended, up to that moment; None where it was not, or nobody knows."""
+        """When this version ended by then, or None."""
 
 
 @runtime_checkable
 class IncidentHistory(History, Protocol):
-    """One that tells of all revocations, and holds the watch list that is made after them."""
+    """A history with all revocations and the resulting watch list."""
 
     def revocations(self, after: int) -> Sequence[tuple[int, float, str]]:
-        """Those behind the one of that number, oldest first: number, moment and secret."""
+        """Later revocations, oldest first: number, time and secret."""
 
     def watch(self, path: str, watch: Watch) -> None:
-        """Put a secret on the watch list, because its readers read one that was revoked."""
+        """Watch a secret near a revoked one."""
 
     def watched(self, path: str, at: float) -> Watch | None:
-        """How it came to be on the watch list by that moment; None where it is not."""
+        """Why a secret is watched at that time, or None."""
 
 
 @dataclass
 class _OfSecret:
     newest: int = 0
     cut: bool = False
-    """That nothing came into force since it was revoked."""
+    """Whether no version came into force since its revocation."""
     revoked: list[float] = field(default_factory=list)
     retired: list[tuple[float, int]] = field(default_factory=list)
 
     def end(self, at: float, below: int) -> None:
-        """That all versions below this one have ended."""
+        """Note that all versions below this one ended."""
         self.retired = [*self.retired[1 - TOLD :], (at, below)]
 
 
 class SecretHistory:
-    """An :class:`IncidentHistory` by the ledger's entries, in their order: promotions, retirements, revocations.
+    """An :class:`IncidentHistory` from the ledger's entries in order.
 
-    A retirement ends all versions before the one in force, a revocation that one, too, and what it leaves in its place.
+    A retirement ends all versions before the one in force, a revocation also that one and its replacement.
     """
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
@@ -99,7 +99,7 @@ class SecretHistory:
             self.add(entry)
 
     def add(self, entry: Entry) -> None:
-        """Take one more."""
+        """Add an entry."""
         if entry.outcome is not Outcome.DONE or entry.action not in ACTIONS or not entry.secret:
             return
         secret, at = self._secrets.setdefault(entry.secret, _OfSecret()), entry.time.timestamp()
@@ -116,34 +116,34 @@ class SecretHistory:
             secret.end(at, secret.newest)
 
     def revoked_at(self, path: str, at: float) -> float | None:
-        """When it was last revoked, up to that moment; None where it was not."""
+        """The last revocation by then, or None."""
         moments = self._secrets[path].revoked if path in self._secrets else []
         before = bisect_right(moments, at)
         return moments[before - 1] if before else None
 
     def retired_at(self, path: str, version: int, at: float) -> float | None:
-        """When this version was ended, up to that moment; None where it was not, or nobody knows."""
+        """When this version ended by then, or None."""
         ends = self._secrets[path].retired if path in self._secrets else []
         return next((end for end, below in ends if end <= at and version < below), None)
 
     def revocations(self, after: int) -> Sequence[tuple[int, float, str]]:
-        """Those behind the one of that number, oldest first: number, moment and secret."""
+        """Later revocations, oldest first: number, time and secret."""
         if not self._revocations or self._revocations[-1][0] <= after:
             return ()
         return [revocation for revocation in self._revocations if revocation[0] > after]
 
     def watch(self, path: str, watch: Watch) -> None:
-        """Put a secret on the watch list, because its readers read one that was revoked."""
+        """Watch a secret near a revoked one."""
         self._watched.pop(path, None)
         self._watched[path] = watch
         if len(self._watched) > WATCHED:
             del self._watched[next(iter(self._watched))]
 
     def watched(self, path: str, at: float) -> Watch | None:
-        """How it came to be on the watch list by that moment; None where it is not."""
+        """Why a secret is watched at that time, or None."""
         watch = self._watched.get(path)
         return watch if watch and watch.since <= at else None
 
 
 NO_HISTORY: Final = SecretHistory()
-"""Where nothing is known."""
+"""An empty history."""

@@ -1,4 +1,4 @@
-"""Who is the same in several systems: a name without what each system writes around it."""
+"""The same principal in several systems: names without each system's additions."""
 
 import re
 from functools import lru_cache
@@ -7,13 +7,13 @@ from typing import Final
 REMEMBERED: Final = 50_000
 
 METHODS: Final = re.compile(r"(?:approle|userpass|ldap|oidc|jwt|kubernetes|cert|github|aws|azure|gcp|token)[- ]", re.I)
-"""What a hub writes before a name: how it logged in."""
+"""The login method that a hub adds to a name."""
 
 PEOPLE: Final = re.compile(r"(?:userpass|ldap|oidc|github|okta|radius|saml)[- ]", re.I)
-"""The methods by which people log in."""
+"""The login methods of people."""
 
 PROGRAMS: Final = re.compile(r"serviceaccount", re.I)
-"""What stands in a program's mail address: those of Google's service accounts."""
+"""Part of the mail addresses of Google's service accounts."""
 
 ARN: Final = re.compile(r"arn:[\w-]*:(?:iam|sts)::\d*:(.+)")
 SESSION: Final = re.compile(r"assumed-role/([^/]+)/(.+)")
@@ -21,10 +21,10 @@ SESSION: Final = re.compile(r"assumed-role/([^/]+)/(.+)")
 
 @lru_cache(REMEMBERED)
 def plain_name(principal: str) -> str:
-    """The name that a person or program has in every system, as far as it can be told from this one.
+    """The name of a person or program across systems, as far as it can be derived.
 
     ``userpass-ana``, ``arn:aws:iam::123456789012:user/ana``, ``ana@example.com`` and ``serviceAccount:ana@...`` are
-    ``ana``. Of a role that somebody assumed it is the session's, where that is an address of a person.
+    ``ana``. An assumed role's is the session's if that is a mail address.
     """
     name = principal.strip()
     if arn := ARN.fullmatch(name):
@@ -39,5 +39,5 @@ def plain_name(principal: str) -> str:
 
 @lru_cache(REMEMBERED)
 def is_person(principal: str) -> bool:
-    """Whether it is a person, by how it logs in: with a password or through a browser, or under a mail address."""
+    """Whether it is a person, by login method or mail address."""
     return bool(PEOPLE.match(principal)) or ("@" in principal and not PROGRAMS.search(principal))

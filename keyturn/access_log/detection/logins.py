@@ -1,4 +1,4 @@
-"""From where principals have logged in, which policies they were given by that, and who has changed policies."""
+"""Principals' logins and policies, and changes of policies."""
 
 from collections.abc import Iterable, Iterator
 from math import inf
@@ -12,32 +12,29 @@ from keyturn.core.ports.access import CHANGE, LOGIN, Access
 PRINCIPALS: Final = 50_000
 SESSIONS: Final = 16
 POLICIES: Final = 200
-"""How many principals' logins are remembered, of each so many logins and policies; beyond, the oldest logins go,
-and nothing is new of policies."""
+"""The most principals, and logins and policies of each. The oldest logins are forgotten, further policies ignored."""
 
 CHANGED: Final = 20_000
 AUTHORS: Final = 8
-"""Policies whose changes are remembered, and of each those who made some; beyond, those that were changed first go."""
+"""The most changed policies, and authors of each. The oldest are forgotten."""
 
 GRANTED_FOR: Final = 3 * DAY
-"""Seconds after a policy was changed, or given to somebody, in which its use for something new is what it is for."""
+"""Seconds in which a policy's change or grant explains reads."""
 
 POLICY: Final = "policies/"
 IDENTITY: Final = "identity/"
-"""How the path of a policy's change begins, and that of an entity's or a group's."""
+"""Path prefixes of changes of policies, and of entities and groups."""
 
 
 FAILURES: Final = 3
-"""Logins that failed within a day from an address, or of a name, from which on one that follows shows nothing of who
-is there.
-"""
+"""Failed logins of an address or name within a day after which a login proves no identity."""
 
 NARROW: Final = 10
-"""Principals that have a policy at most, where a change of it explains what one of them reads."""
+"""The most principals of a policy whose change explains reads."""
 
 
 class Session:
-    """One login: when it was made, from which address and by which program, and whether many failed there before."""
+    """A login. ``guessed`` means that many failed there before."""
 
     __slots__ = ("at", "guessed", "program", "source")
 
@@ -49,7 +46,7 @@ class Session:
 
 
 class Changes:
-    """Who has changed which policies, roles, users and groups, and when: the last of each of them."""
+    """The latest changes of policies, roles, users and groups."""
 
     def __init__(self) -> None:
         self._changed: dict[tuple[str, str], dict[str, float]] = {}
@@ -58,17 +55,17 @@ class Changes:
         self._holders: dict[tuple[str, str], int] = {}
 
     def hold(self, policy: tuple[str, str]) -> None:
-        """That one more principal of a system has a policy."""
+        """Count one more principal of a policy."""
         self._holders[policy] = self._holders.pop(policy, 0) + 1
         if len(self._holders) > CHANGED:
             del self._holders[next(iter(self._holders))]
 
     def is_narrow(self, access: Access) -> bool:
-        """Whether few have the policy that allowed a read."""
+        """Whether few principals have the policy that allowed a read."""
         return self._holders.get((access.system, access.granted), 0) <= NARROW
 
     def add(self, access: Access, at: float) -> None:
-        """That somebody has changed something."""
+        """Remember a change."""
         what = (access.system, access.path)
         authors = self._changed.pop(what, {})
         self._changed[what] = authors
@@ -88,19 +85,19 @@ class Changes:
                 drop_least(self._authors, CHANGED, lambda moment: moment)
 
     def by_others(self, access: Access, since: float, until: float) -> bool:
-        """Whether somebody else than the principal of a read changed the policy that allowed it, in that time."""
+        """Whether another principal changed the policy of a read in that time."""
         return any(author != access.principal and since < when <= until for author, when in self._of(access))
 
     def by_itself(self, access: Access, since: float, until: float) -> bool:
-        """Whether the principal itself did."""
+        """Whether the principal itself changed it."""
         return any(author == access.principal and since < when <= until for author, when in self._of(access))
 
     def of_logins(self, access: Access, since: float) -> bool:
-        """Whether the principal has changed since then who has which policies."""
+        """Whether the principal has changed the assignment of policies since then."""
         return self._authors.get((access.system, access.principal), NEVER) > since
 
     def of_identities(self, access: Access, since: float) -> bool:
-        """Whether somebody else has changed an entity or a group since then."""
+        """Whether another principal has changed identities since then."""
         changed = self._identities.get(access.system, {})
         return any(author != access.principal and moment > since for author, moment in changed.items())
 
@@ -109,10 +106,9 @@ class Changes:
 
 
 class PrincipalLogins:
-    """One principal's: its last logins by their ids, since when it logs in, and when it was first given each policy.
+    """One principal's last logins by id, its first one, and when it first got each policy.
 
-    ``used`` says when each policy first allowed it anything. ``moved`` are the last days on which one of its logins was
-    used from another network than it was made from.
+    ``used`` has the first uses of policies, ``moved`` the last days with a login used from another network.
     """
 
     __slots__ = ("begun", "changes", "last", "moved", "policies", "sessions", "used")
@@ -126,7 +122,7 @@ class PrincipalLogins:
         self.moved: tuple[int, ...] = ()
 
     def add(self, access: Access, at: float, *, guessed: bool) -> None:
-        """That it logs in; ``guessed`` says that many logins failed at its address just before."""
+        """Remember a login. ``guessed`` means many failures just before."""
         self.begun, self.last = min(self.begun, at), max(self.last, at)
         if access.login:
             self.sessions[access.login] = Session(at, access.source, program_of(access.agent), guessed=guessed)
@@ -138,18 +134,18 @@ class PrincipalLogins:
             _note(self.policies, policy, at)
 
     def use(self, access: Access, at: float) -> None:
-        """That a policy allows it something."""
+        """Remember the use of a policy."""
         if access.granted:
             _note(self.used, access.granted, at)
 
     def session(self, access: Access) -> Session | None:
-        """The login that an access was made with; None where it is not known."""
+        """The login of an access, None if unknown."""
         return self.sessions.get(access.login)
 
     def is_expected(self, access: Access, at: float) -> bool:
-        """Whether it was given something lately that explains what it reads: its policy, or what that allows.
+        """Whether a recent grant or change of its policy explains a read.
 
-        What somebody gives to oneself explains nothing, nor does a change of a policy that many have.
+        Grants to oneself, and changes of a policy with many principals, do not.
         """
         since = at - GRANTED_FOR
         if not access.granted or self.changes.by_itself(access, since, at):
@@ -159,10 +155,10 @@ class PrincipalLogins:
         return self.is_new_policy(access, at) and not self.changes.of_logins(access, since)
 
     def is_new_policy(self, access: Access, at: float) -> bool:
-        """Whether it has had the policy that allowed a read for some days only.
+        """Whether it only recently got the policy that allowed a read.
 
-        It has to have logged in before, or be one of few that have it: the policies of many are no news. What its last
-        login did not have somebody has to have given to its entity or group since.
+        It must have logged in before, or the policy have few principals. If its last login lacked the policy, another
+        principal must have changed an identity since.
         """
         since = at - GRANTED_FOR
         if access.granted not in self.policies and not self.changes.of_identities(access, max(since, self.last)):
@@ -173,7 +169,7 @@ class PrincipalLogins:
         return self.begun <= begun - DAY or (self.begun < inf and self.changes.is_narrow(access))
 
     def move(self, at: float, days: int) -> bool:
-        """That a login is used from elsewhere; whether it was so on as many days before."""
+        """Remember a login's use from elsewhere. Whether that happened on ``days`` days before."""
         day = int(at // DAY)
         usual = sum(other < day for other in self.moved) >= days
         if day not in self.moved:
@@ -182,7 +178,7 @@ class PrincipalLogins:
 
 
 class Logins:
-    """Those of all principals, bounded. Used by one thread."""
+    """The logins of all principals, bounded. Not thread-safe."""
 
     def __init__(self) -> None:
         self.changes = Changes()
@@ -190,7 +186,7 @@ class Logins:
         self._of: dict[tuple[str, str], PrincipalLogins] = {}
 
     def learn(self, access: Access, at: float) -> None:
-        """Take a login or a change; one that failed teaches nothing but that, and where."""
+        """Learn from a login or a change."""
         if access.action == LOGIN and access.denied:
             for place in _places(access):
                 self._failed[place] = [*self._failed.pop(place, ())[1 - FAILURES :], at]
@@ -204,7 +200,7 @@ class Logins:
             self.changes.add(access, at)
 
     def of(self, access: Access) -> PrincipalLogins:
-        """Those of the principal of an access."""
+        """The logins of an access's principal."""
         who = (access.system, access.principal)
         logins = self._of.get(who)
         if logins is None:
@@ -215,7 +211,7 @@ class Logins:
 
 
 def _places(access: Access) -> Iterator[tuple[str, str]]:
-    """Where a login comes from, and whose it is by its path; some methods' name nobody there."""
+    """A login's address, and its path if that names a user."""
     yield access.system, access.source
     if not access.path.endswith("/login"):
         yield access.system, access.path
@@ -227,4 +223,4 @@ def _note(firsts: dict[str, float], name: str, at: float) -> None:
 
 
 NO_LOGINS: Final = PrincipalLogins(Changes())
-"""Where nothing is known."""
+"""For unknown principals."""

@@ -1,4 +1,4 @@
-"""Networks as far as habits go: what is near each other on the net is one."""
+"""Networks for habits: addresses near each other are one network."""
 
 from functools import lru_cache
 from ipaddress import IPv4Address, ip_network
@@ -9,12 +9,12 @@ from keyturn.core.hosts import to_address
 REMEMBERED: Final = 50_000
 
 WIDTHS: Final = {4: 16, 6: 32}
-"""Bits of a network: about what a provider, a site or a cluster has."""
+"""Prefix lengths that match a provider, site or cluster."""
 
 
 @lru_cache(REMEMBERED)
 def network_of(source: str) -> str:
-    """The network of an address as a log tells it; what is no address is a network of its own."""
+    """The network of a logged address. Any other text is its own network."""
     text = source.partition(",")[0].strip()
     address = to_address(text)
     if address is None:

@@ -1,4 +1,4 @@
-"""Who is like whom: principals of one shape of name, what they share, and what is usual in a whole system."""
+"""Similar principals, what they share, and what is usual in a system."""
 
 import re
 from functools import lru_cache
@@ -20,37 +20,37 @@ SECRETS: Final = 200_000
 
 READERS: Final = 300
 FOLDERS: Final = 20_000
-"""Readers of one folder that are compared, and folders."""
+"""The most compared readers per folder, and folders."""
 
 COLLEAGUES: Final = 2
-"""So many who read in most of somebody's folders make a folder of theirs this one's, too."""
+"""The fewest readers in common folders that make them colleagues."""
 SHARED: Final = 2
-"""Folders that somebody reads in at least, so that others can be its colleagues."""
+"""The fewest folders of a principal with colleagues."""
 
 FEW: Final = 5
-"""Principals that are a kind at least; those of smaller ones are of one together."""
+"""The fewest principals of a kind. Smaller ones are combined."""
 
 PROGRAMS: Final = 4
-"""A network is one of programs where one in so many who read there is a program."""
+"""A network belongs to programs if they are one in this many readers."""
 
 SHARE: Final = 5
-"""A folder is usual for principals of one kind where one in so many of them reads there."""
+"""A folder is usual for a kind if one in this many reads there."""
 
 TOGETHER: Final = DAY
-"""Seconds within which the same that is new to several of a kind is one thing: a deployment."""
+"""Seconds within which a common novelty is one event, such as a deployment."""
 
 MANY: Final = 20
-"""Principals of a kind from which on it is known what newcomers of it do."""
+"""Principals of a kind that allow comparing newcomers."""
 
 WRAPPED: Final = "wrapping token of "
-"""How the hub's log names who unwrapped what another had wrapped."""
+"""The hub log's prefix for readers of wrapped answers."""
 
 DIGITS: Final = re.compile(r"[0-9a-f]*[0-9][0-9a-f]*")
 
 
 @lru_cache(50_000)
 def kind_of(principal: str) -> str:
-    """What principals that are alike have in common: the name without its numbers, or else how they log in."""
+    """The name without its numbers, otherwise the login method."""
     if principal.startswith(WRAPPED):
         return WRAPPED + kind_of(principal[len(WRAPPED) :])
     shape = DIGITS.sub("#", principal)
@@ -59,13 +59,13 @@ def kind_of(principal: str) -> str:
 
 
 class FolderReaders:
-    """Who is given secrets of which folders: whose folders are somebody's team's, too."""
+    """Readers of folders, which show teams."""
 
     def __init__(self) -> None:
         self._readers: dict[tuple[str, str], dict[str, PrincipalWindow]] = {}
 
     def add(self, access: Access, window: PrincipalWindow) -> None:
-        """That a principal is given a secret of a folder."""
+        """Learn that a principal reads in a folder."""
         folder = (access.system, folder_of(access.path))
         readers = self._readers.setdefault(folder, {})
         readers[access.principal] = window
@@ -75,9 +75,9 @@ class FolderReaders:
             del self._readers[next(iter(self._readers))]
 
     def are_colleagues(self, access: Access, at: float, window: PrincipalWindow) -> bool:
-        """Whether several others who read in the folder of a secret read in most of the principal's folders, too.
+        """Whether several readers of a secret's folder share most of the principal's folders.
 
-        Those where it was given something within the last day alone don't count: nobody becomes a colleague so soon.
+        Folders known for less than a day do not count.
         """
         own = {folder for folder, begun in window.folders.items() if begun <= at - DAY}
         readers = self._readers.get((access.system, folder_of(access.path)), {})
@@ -90,7 +90,7 @@ class FolderReaders:
 
 
 class Peers:
-    """What several principals of a system do, bounded. Used by one thread."""
+    """What several principals of a system do, bounded. Not thread-safe."""
 
     def __init__(self) -> None:
         self._began = inf
@@ -102,12 +102,12 @@ class Peers:
         self._novelties: dict[tuple[str, str, str], tuple[float, str]] = {}
 
     def kind(self, access: Access) -> tuple[str, str]:
-        """The system, and what its principal has in common with others; nothing where those are too few."""
+        """The system and kind of a principal, empty if too small."""
         kind = kind_of(access.principal)
         return (access.system, kind if self._members.get((access.system, kind), 0) >= FEW else "")
 
     def large(self, kind: tuple[str, str]) -> bool:
-        """Whether so many are of a kind that a newcomer can be compared with them."""
+        """Whether a kind is large enough for newcomers."""
         return bool(kind[1]) and self._members.get(kind, 0) >= MANY
 
     def _join(self, access: Access) -> tuple[str, str]:
@@ -117,7 +117,7 @@ class Peers:
         return self.kind(access)
 
     def learn(self, access: Access, at: float, window: PrincipalWindow) -> None:
-        """That a principal is given something where or from where it was not before."""
+        """Learn a new folder or network of a principal."""
         self._began = min(self._began, at)
         if (folder := folder_of(access.path)) not in window.folders:
             kind = self.kind(access) if window.folders else self._join(access)
@@ -134,7 +134,7 @@ class Peers:
                 drop_least(self._networks, REMEMBERED, lambda pair: pair[0])
 
     def usual_folder(self, access: Access, at: float, window: PrincipalWindow) -> bool:
-        """Whether many of its kind, or its colleagues, read there."""
+        """Whether many of its kind, or colleagues, read there."""
         kind = self.kind(access)
         readers = self._folders.get((*kind, folder_of(access.path)), 0)
         if readers > 1 and readers * SHARE >= self._members.get(kind, 0):
@@ -142,28 +142,28 @@ class Peers:
         return not window.is_steady(access.principal, at) and self._readers.are_colleagues(access, at, window)
 
     def is_new_secret(self, access: Access) -> bool:
-        """Whether nobody was given it before, and it has no second version: it was made just now."""
+        """Whether a secret is new: its first version, without earlier readers."""
         return access.version == 1 and (access.system, access.path) not in self._secrets
 
     def usual_network(self, access: Access, at: float) -> bool:
-        """Whether several read from there, since a day before: people where it is one, programs where it is one."""
+        """Whether several principals of the same type have read from there for a day."""
         return self.comes_from(access, at, people=is_person(access.principal))
 
     def comes_from(self, access: Access, at: float, *, people: bool) -> bool:
-        """Whether several people, or several programs, read from there since a day before."""
+        """Whether several people, or several programs, have read from there for a day."""
         network = network_of(access.source)
         begun, count = self._networks.get((access.system, people, network), (at, 0))
         _, persons = self._networks.get((access.system, True, network), (at, 0))
         return count > 1 and begun <= at - DAY and (people or count * PROGRAMS >= persons)
 
     def is_strange_network(self, access: Access, at: float) -> bool:
-        """Whether nobody was given anything in the network of an address, after days in which that was learned."""
+        """Whether no one has read from this network, once learned."""
         network = network_of(access.source)
         near = any((access.system, people, network) in self._networks for people in (True, False))
         return not near and at > self._began + LEARNED * DAY
 
     def shared(self, access: Access, at: float, what: str, kind: str = "") -> bool:
-        """Whether it is new to others of a kind just now, too: then it is one thing that happens to all of them."""
+        """Whether it is also new to others of a kind, as one event."""
         novelty = (access.system, kind, what)
         moment, first = self._novelties.get(novelty, (NEVER, ""))
         if moment > at - TOGETHER:

@@ -1,4 +1,4 @@
-"""What is usual for a principal at a secret, and how much weighs what is not. Weights and scores are thousandths."""
+"""What is usual for a principal at a secret. Weights and scores are thousandths."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,22 +11,22 @@ Network = IPv4Network | IPv6Network
 
 
 class React(StrEnum):
-    """What becomes of a secret that was read in a way that a rule finds odd."""
+    """The reaction to an odd read of a secret."""
 
     OFF = "off"
     DRY_RUN = "dry-run"
-    """It is told what a revocation would do."""
+    """Report what a revocation would do."""
     REVOKE = "revoke"
 
     @property
     def rank(self) -> int:
-        """More of it does more."""
+        """The order of reactions, strongest last."""
         return list(React).index(self)
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """How a rule is set: its weight, 0 where it is off; ``count`` and ``within`` mean what the rule says they do."""
+    """A rule's settings. Weight 0 is off, and each rule defines ``count`` and ``within``."""
 
     weight: int
     count: int = 0
@@ -36,7 +36,7 @@ class Tuning:
 
 @dataclass(frozen=True)
 class Site:
-    """Somewhere on earth, in degrees (north and east are positive), and the networks that are there."""
+    """A place in degrees (north and east are positive)."""
 
     name: str
     networks: tuple[Network, ...]
@@ -48,12 +48,10 @@ class Site:
 class MonitorPolicy:
     """How accesses of some principals to some secrets are judged.
 
-    ``limit`` accesses a day are usual, between ``begin`` and ``end`` (minutes of the day in ``zone``, the end outside;
-    where it comes before the beginning, over midnight). ``addresses`` and ``readers`` (patterns of principals) are
-    empty where any will do. ``decoy`` says that nobody has a reason to ask for these secrets, ``sites`` where networks
-    are, ``identity`` under which name the principal is the same in every system, empty where nobody says. ``own``
-    says that the principal is Keyturn's in the hub. ``tunings`` are those of the rules, by name, where they differ from
-    the rule's own.
+    ``limit`` accesses a day are usual, from ``begin`` to before ``end`` (minutes of the day in ``zone``, possibly over
+    midnight). Empty ``addresses`` and ``readers`` (patterns) allow any. ``decoy`` secrets are never used. ``identity``
+    is the principal's name across systems, ``sites`` locate networks. ``own`` marks Keyturn's in the hub. ``tunings``
+    override rules' defaults.
     """
 
     limit: int = 1000
@@ -78,21 +76,21 @@ class MonitorPolicy:
 
 
 class MonitorPolicies(Protocol):
-    """What tells how an access is judged. The same answer for the same names, and the same object for the same answer.
+    """Selects policies. Same names give the same policy, and equal policies are one object.
 
-    Both are what the log says, so they may be any text.
+    Names are from the log, and may be any text.
     """
 
     def policy(self, principal: str, path: str) -> MonitorPolicy:
-        """For this principal at this secret."""
+        """The policy of this principal and secret."""
 
 
 @dataclass(frozen=True)
 class SamePolicy:
-    """The same for everybody and everything."""
+    """One policy for all accesses."""
 
     everywhere: MonitorPolicy = field(default_factory=MonitorPolicy)
 
     def policy(self, principal: str, path: str) -> MonitorPolicy:
-        """That one."""
+        """That policy."""
         return self.everywhere

@@ -1,4 +1,4 @@
-"""A policy as it is asked for each access: the rules that can say anything at all, and the hour, told once a minute."""
+"""A policy with its applicable rules, and the hours, checked once a minute."""
 
 from datetime import datetime
 from typing import Final
@@ -9,17 +9,16 @@ from keyturn.access_log.detection.reorder import NEVER
 from keyturn.access_log.detection.rules.base import Rule, Trigger
 
 ENDS_TOO: Final = ("decoy", "address-range")
-"""Rules that judge who ends a version as they do who reads one; so does what is triggered by the root policy."""
+"""Rules that judge the end of versions like reads, as those of the root policy do."""
 
 MINUTE: Final = 60.0
 SATURDAY: Final = 5
 
 
 class Profile:
-    """How one principal's accesses to some secrets are judged. Used by one thread.
+    """How one principal's accesses to some secrets are judged. Not thread-safe.
 
-    ``outside`` says whether the minute that :meth:`settle` was last asked for is outside the usual hours; it reaches
-    from ``since`` to ``until``.
+    ``outside`` is whether the last :meth:`settle` minute, ``since`` to ``until``, is outside the usual hours.
     """
 
     __slots__ = (
@@ -50,7 +49,7 @@ class Profile:
         self.ended = (*ended, *(rule for rule in rules if rule.name in ENDS_TOO))
 
     def settle(self, at: float) -> None:
-        """Look at the clock of the zone: every offset from UTC is whole minutes, so this holds for all of it."""
+        """Check the zone's clock for this minute. Offsets are whole minutes."""
         self.since = at // MINUTE * MINUTE
         self.until = self.since + MINUTE
         local = datetime.fromtimestamp(self.since, self.zone)

@@ -1,4 +1,4 @@
-"""Puts accesses in the order of their own times: what is late within bounds in its place, the rest is counted."""
+"""Sort accesses by time within a limit of lateness, and count later ones."""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,25 +12,25 @@ from typing import Final
 from keyturn.core.ports.access import Access
 
 LATENESS: Final = timedelta(minutes=5)
-"""How much older than what came before it an access may be: logs of several nodes differ by less."""
+"""The largest delay of an access."""
 
 LATEST: Final = 7030 * 365.2425 * 86_400
-"""The year 9000, as seconds since 1970."""
+"""The year 9000, in seconds since 1970."""
 
 HELD: Final = 200_000
-"""Accesses that wait for others at most; beyond, the oldest goes on sooner."""
+"""The most waiting accesses. Beyond it, the oldest are released early."""
 
 Timed = tuple[float, Access]
-"""An access, and its time as seconds since 1970."""
+"""An access with its time in seconds since 1970."""
 
 NEVER: Final = -inf
 
 TOGETHER: Final = 1_000
-"""Accesses of a log that are taken at once."""
+"""Accesses per batch."""
 
 
 def in_batches(accesses: Iterable[Access]) -> Iterator[list[Access]]:
-    """They, in their order, so many at once that it costs little."""
+    """Split accesses into batches, in their order."""
     rest = iter(accesses)
     while batch := list(islice(rest, TOGETHER)):
         yield batch
@@ -38,10 +38,9 @@ def in_batches(accesses: Iterable[Access]) -> Iterator[list[Access]]:
 
 @dataclass
 class OrderCounts:
-    """What was given on, and what was not: ``late`` was older than what had been given on already.
+    """Counts of released and rejected accesses. ``late`` ones came after a later one was released.
 
-    ``impossible`` were before 1970, or after the year 9000: a clock that was never set, or nonsense. ``ahead`` were
-    later than the clock, and are judged as of then.
+    ``impossible`` ones are before 1970 or after the year 9000. ``ahead`` ones are judged as current.
     """
 
     accesses: int = 0
@@ -52,10 +51,9 @@ class OrderCounts:
 
 
 class Reorder:
-    """Gives accesses on in the order of their times. Two that are equal in all they tell are one that came twice.
+    """Releases accesses by time, and drops exact duplicates. Not thread-safe.
 
-    Time goes by the second newest moment that came: a single line whose clock is ahead makes nothing late after it, it
-    waits until others come near. Used by one thread.
+    The second newest time is the clock, so that one line from the future makes no other late.
     """
 
     def __init__(self, lateness: timedelta = LATENESS) -> None:
@@ -67,7 +65,7 @@ class Reorder:
         self._waiting: list[Timed] = []
 
     def push(self, accesses: Iterable[Access]) -> Sequence[Timed]:
-        """Take some, and give on what nothing can come before any more."""
+        """Add accesses, and return those that nothing can precede any more."""
         waiting, newest, second = self._waiting, self._newest, self._second
         for access in accesses:
             at = access.at.timestamp()
@@ -86,21 +84,21 @@ class Reorder:
         return self._give(max(until, waiting[-HELD - 1][0]) if len(waiting) > HELD else until)
 
     def advance(self, now: float) -> Sequence[Timed]:
-        """What nothing can come before any more, now that it is ``now`` by the clock."""
+        """Return accesses that nothing can precede at the clock time ``now``."""
         return self._give(now - self._lateness)
 
     def end(self) -> Sequence[Timed]:
-        """Everything that still waits."""
+        """Return all waiting accesses."""
         return self._give(inf)
 
     def _given_until(self, until: float) -> float:
-        """The time of the last that has been given on, or will be once these are taken: however many come at once."""
+        """The time of the last access released by then."""
         waiting = self._waiting
         place = bisect_right(waiting, until, key=_moment) if waiting and waiting[0][0] <= until else 0
         return waiting[place - 1][0] if place else self._given_at
 
     def _insert(self, at: float, access: Access) -> None:
-        """Put it behind all that are not later."""
+        """Insert it after all that are not later."""
         waiting = self._waiting
         place = bisect_right(waiting, at, key=_moment)
         if at == self._given_at or (place and waiting[place - 1][0] == at):
@@ -122,7 +120,7 @@ class Reorder:
         return ready
 
     def _is_new(self, timed: Timed) -> bool:
-        """Whether it has not come before; what comes twice tells the same time, so only that is looked at."""
+        """Whether it is no duplicate at its time."""
         at, access = timed
         if at == self._given_at:
             if at != self._same_at:

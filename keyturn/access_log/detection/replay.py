@@ -1,4 +1,4 @@
-"""Runs logs through detectors, all of them in one pass, in the order of the events' times."""
+"""Run logs through detectors in one pass, by event times."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -12,11 +12,11 @@ from keyturn.core.ports.access import Access, AccessLog
 
 BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
 END: Final = datetime.max.replace(tzinfo=UTC)
-"""All of a log is read, be its times possible or not: a file that begins with an absurd one is not hidden by it."""
+"""The whole log is read, even with absurd times."""
 
 
 def replay_logs(logs: Sequence[AccessLog], detectors: Sequence[Detector]) -> list[list[Alert]]:
-    """The alerts of each detector. Raises Unavailable for a log that can't be read."""
+    """Return the alerts of each detector. Raises Unavailable."""
     alerts: list[list[Alert]] = [[] for _ in detectors]
     pairs = list(zip(detectors, alerts, strict=True))
     for accesses in in_batches(together(logs)):
@@ -29,6 +29,6 @@ def replay_logs(logs: Sequence[AccessLog], detectors: Sequence[Detector]) -> lis
 
 
 def together(logs: Sequence[AccessLog]) -> Iterator[Access]:
-    """What several logs tell, by time as far as each is in order; each log is read as it goes."""
+    """Merge logs lazily by time, as far as each is ordered."""
     streams = [log.accesses(BEGINNING, END) for log in logs]
     return streams[0] if len(streams) == 1 else merge(*streams, key=lambda access: access.at)

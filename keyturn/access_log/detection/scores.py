@@ -1,4 +1,4 @@
-"""The four scores that every access has: which there are, and what is said of them."""
+"""The four scores of every access and their descriptions."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -15,7 +15,7 @@ PATH: Final = 8
 
 
 def describe_scores(access: Access, odd: int, policy: MonitorPolicy) -> Iterator[Factor]:
-    """The factors of those that are ``odd``, a sum of the four; one that weighs nothing is none."""
+    """Yield the factors of the ``odd`` scores with a weight."""
     if odd & LIMIT and policy.limit_weight:
         yield Factor("daily-limit", policy.limit_weight, f"more than {policy.limit:,} accesses within 24 hours")
     if odd & HOURS and policy.hours_weight:

@@ -1,4 +1,4 @@
-"""What is strange of one is common of another: counted is how often principals of a kind do such things."""
+"""Count how common strange things are among similar principals."""
 
 from collections import deque
 from typing import Final
@@ -6,24 +6,22 @@ from typing import Final
 from keyturn.access_log.detection.policy import Tuning
 
 REMEMBERED: Final = 1_000
-"""What was strange about principals of one kind, the latest."""
+"""The latest strange events per kind."""
 
 KINDS: Final = 10_000
 
 Strange = tuple[float, str, frozenset[str]]
-"""When, who, and what was strange about it."""
+"""Time, principal and strange aspects."""
 
 
 class Seldom:
-    """Remembers what was strange about principals of each kind, bounded."""
+    """Remembers what was strange for each kind, with limited memory."""
 
     def __init__(self) -> None:
         self._strange: dict[tuple[str, ...], deque[Strange]] = {}
 
     def add(self, kind: tuple[str, ...], who: str, at: float, aspects: frozenset[str], tuning: Tuning) -> bool:
-        """That these aspects of one are strange; whether they, or more, were so of fewer than ``count`` others within
-        the time.
-        """
+        """Add strange aspects, and return whether fewer than ``count`` others had these or more within the time."""
         if kind not in self._strange:
             self._strange[kind] = deque(maxlen=REMEMBERED)
             if len(self._strange) > KINDS:

@@ -1,4 +1,4 @@
-"""Where addresses are: sites that are named with their networks, and how far they are from each other."""
+"""Sites of addresses, by networks, and their distances."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,12 +11,12 @@ from keyturn.core.hosts import to_address
 REMEMBERED: Final = 10_000
 
 RADIUS: Final = 6371.0
-"""Of the earth, in km: IUGG's mean."""
+"""The earth's mean radius in km (IUGG)."""
 
 
 @lru_cache(REMEMBERED)
 def site_of(source: str, sites: tuple[Site, ...]) -> Site | None:
-    """The site of an address as a log tells it, by the narrowest network; None where it is in none."""
+    """The site of a logged address by its narrowest network, or None."""
     address = to_address(source.partition(",")[0].strip())
     if address is None:
         return None
@@ -36,7 +36,7 @@ def _has(network: Network, address: object) -> bool:
 
 
 def distance(site: Site, other: Site) -> float:
-    """Kilometres between them, along a great circle (the haversine formula)."""
+    """The great-circle distance in km (haversine formula)."""
     latitude, other_latitude = radians(site.latitude), radians(other.latitude)
     across, along = (other_latitude - latitude) / 2, radians(other.longitude - site.longitude) / 2
     chord = sin(across) ** 2 + cos(latitude) * cos(other_latitude) * sin(along) ** 2

@@ -1,1 +1,1 @@
-"""What happens when something odd is seen."""
+"""Reactions to odd accesses."""

@@ -1,4 +1,4 @@
-"""Whoever is on call is told of alerts; many at once, or soon after each other, are one message."""
+"""Notify the people on call of alerts."""
 
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
@@ -11,16 +11,16 @@ from keyturn.core.notifications.notices import message_id
 from keyturn.core.text.plain_text import inert
 
 SHOWN: Final = 5
-"""Alerts of one message that are told whole; the others are counted."""
+"""Alerts that a message shows in full. Others are counted."""
 
 NAME_LIMIT: Final = 200
-"""Characters of one name in a message."""
+"""Characters of a name in a message."""
 
 STATES: Final = {Stage.BEGUN: "has begun", Stage.RAISED: "has become worse", Stage.COMPLETE: "is over"}
 
 
 class ChannelReaction:
-    """Tells a channel. That something odd goes on is told when it begins, and again at its end if more has come."""
+    """Notifies a channel when an alert begins or worsens, and at its end if more has come."""
 
     name = "channel"
     burst = 5
@@ -32,20 +32,20 @@ class ChannelReaction:
         self._channel = channel
 
     def react(self, alerts: Sequence[Alert]) -> None:
-        """Raises what the channel raises."""
+        """Send a message. Raises what the channel raises."""
         if worth_telling := list(newest(alerts)):
             self._channel.send(announcement(worth_telling))
 
 
 def newest(alerts: Sequence[Alert]) -> Iterator[Alert]:
-    """The last state of each, but of what ended as it was when it began."""
+    """The last state of each alert, without those that ended unchanged."""
     for alert in {alert.id: alert for alert in alerts}.values():
         if alert.stage is not Stage.COMPLETE or alert.count > 1:
             yield alert
 
 
 def announcement(alerts: Sequence[Alert]) -> Announcement:
-    """One message of one or several alerts, the worst first. Its id is that of the alerts."""
+    """Create one message for alerts, worst first."""
     ranked = sorted(alerts, key=lambda alert: (alert.level is not Level.HIGH, -alert.score))
     lines = [line for alert in ranked[:SHOWN] for line in (*told(alert), "")]
     if len(ranked) > SHOWN:
@@ -57,7 +57,7 @@ def announcement(alerts: Sequence[Alert]) -> Announcement:
 
 
 def subject(ranked: Sequence[Alert]) -> str:
-    """What it is about."""
+    """The message's subject."""
     first = ranked[0]
     if len(ranked) > 1:
         return f"Keyturn: {len(ranked):,} alerts, the worst of {who(first, cut)}"
@@ -66,7 +66,7 @@ def subject(ranked: Sequence[Alert]) -> str:
 
 
 def told(alert: Alert) -> Iterator[str]:
-    """One alert."""
+    """The lines of one alert."""
     where = f" at {cut(alert.system)}" if alert.system else ""
     yield f"{alert.level} {decimal(alert.score)}{where}, {STATES[alert.stage]} ({alert.id})"
     yield from describe(alert, cut)

@@ -1,4 +1,4 @@
-"""Alerts as entries of the ledger, from where they go on to the collectors. No value, and no hash of one."""
+"""Alerts as ledger entries, without values or their hashes."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -9,7 +9,7 @@ from keyturn.core.ports.ledger import Entry, Ledger, Outcome
 
 
 class LedgerReaction:
-    """Writes an entry for each alert when it begins, and one when it is complete. ``actor`` is asked who writes."""
+    """Writes an entry for each stage of an alert, in the name of ``actor``."""
 
     name = "ledger"
     burst = 1
@@ -27,7 +27,7 @@ class LedgerReaction:
         self._host = host
 
     def react(self, alerts: Sequence[Alert]) -> None:
-        """Raises Unrecorded."""
+        """Append the entries. Raises Unrecorded."""
         actor, now = self._actor(), self._clock()
         self._ledger.append([self._entry(alert, actor, now) for alert in alerts])
 
@@ -46,13 +46,13 @@ class LedgerReaction:
 
 
 def secret_of(alert: Alert) -> str:
-    """The secret, where it is about one alone; else empty."""
+    """The only secret of an alert, otherwise empty."""
     paths = {event.path for event in alert.events}
     return paths.pop() if len(paths) == 1 and alert.count <= len(alert.events) and not alert.storm else ""
 
 
 def note_of(alert: Alert) -> AlertNote:
-    """What the entry tells of it."""
+    """The entry's note."""
     return AlertNote(
         alert.id,
         str(alert.stage),

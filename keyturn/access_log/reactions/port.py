@@ -1,4 +1,4 @@
-"""The port of what is done about alerts."""
+"""The port of reactions to alerts."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -7,11 +7,10 @@ from keyturn.access_log.detection.alerts import Alert
 
 
 class Reaction(Protocol):
-    """One thing that is done about each alert.
+    """A reaction to alerts.
 
-    ``name`` tells it from others, in characters of a path. ``burst`` calls may follow each other at once, and then one
-    each ``pace`` seconds; what comes meanwhile is given together. One that has not returned after ``patience`` seconds
-    counts as failed. What failed is tried again with pauses that grow to ``pause`` seconds.
+    ``name`` is unique, with characters of a path. ``burst`` calls may be made at once, then one every ``pace`` seconds.
+    A call fails after ``patience`` seconds. Retries wait at most ``pause`` seconds.
     """
 
     name: str
@@ -21,8 +20,8 @@ class Reaction(Protocol):
     pause: float
 
     def react(self, alerts: Sequence[Alert]) -> None:
-        """Returns once it is done for all of them. Raises what stops it; then all of them are given again.
+        """Return once all alerts are handled. Raises where that fails, and all are delivered again.
 
-        Each comes at least once, a second time with the same ``id``, ``stage`` and ``count``. One thread calls it, but
-        where a call has outlived its patience, and another is made meanwhile.
+        Each arrives at least once, again with the same ``id``, ``stage`` and ``count``. Calls are sequential, except
+        after one that exceeded its patience.
         """

@@ -1,7 +1,4 @@
-"""Runs reactions, each by itself: one that fails or hangs holds up no other, and not whoever reads the log.
-
-Each has a :class:`.worker.Worker` of its own.
-"""
+"""Runs reactions in separate workers (:class:`.worker.Worker`), so that one can't block others or the log's reader."""
 
 import random
 import time
@@ -15,24 +12,24 @@ from keyturn.access_log.reactions.port import Reaction
 from keyturn.access_log.reactions.worker import Pacing, Worker, WorkerStatus
 
 REMEMBERED: Final = 10_000
-"""So many of the last alerts are known again when they come twice."""
+"""The latest alerts, for skipping duplicates."""
 
 Key = tuple[str, str, int]
-"""An alert's id, its stage, and how many accesses it tells of: it may be raised several times."""
+"""An alert's id, stage and count, because it may be raised several times."""
 
 
 def key_of(alert: Alert) -> Key:
-    """What tells it from every other; the same however often it comes."""
+    """The identity of an alert's report."""
     return alert.id, str(alert.stage), alert.count
 
 
 def pacing_of(reaction: Reaction) -> Pacing:
-    """How often it may be called, and how long it may take."""
+    """The pacing of a reaction."""
     return Pacing(reaction.burst, reaction.pace, reaction.patience, reaction.pause)
 
 
 class Reactions:
-    """Gives alerts to reactions. ``say`` is told in words when one begins to fail, works again, or drops alerts."""
+    """Passes alerts to reactions. ``say`` reports failures, recoveries and dropped alerts."""
 
     def __init__(
         self,
@@ -49,23 +46,23 @@ class Reactions:
         ]
 
     def take(self, alerts: Sequence[Alert]) -> None:
-        """Have all of them dealt with, in their order; waits for nothing, and raises nothing."""
+        """Queue alerts in order without waiting or raising."""
         with self._lock:
             fresh = [alert for alert in alerts if self._is_new(key_of(alert))]
         for worker in self._workers if fresh else ():
             worker.put(fresh)
 
     def status(self) -> tuple[WorkerStatus, ...]:
-        """How each of them is."""
+        """The status of each reaction."""
         return tuple(worker.status() for worker in self._workers)
 
     def settle(self, seconds: float) -> bool:
-        """Whether nothing waits any more, after so many seconds at most."""
+        """Whether nothing is waiting, after at most these seconds."""
         over = time.monotonic() + seconds
         return all(worker.settle(over) for worker in self._workers)
 
     def close(self, seconds: float = 5.0) -> None:
-        """Give what waits so many seconds more, and stop."""
+        """Wait for at most these seconds, and stop."""
         self.settle(seconds)
         for worker in self._workers:
             worker.stop()

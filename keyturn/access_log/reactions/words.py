@@ -1,4 +1,4 @@
-"""An alert in words: who, what was odd, and the first accesses behind it."""
+"""An alert as text for people."""
 
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -6,23 +6,23 @@ from typing import Final
 from keyturn.access_log.detection.alerts import SCALE, Alert, Evidence
 
 SHOWN: Final = 3
-"""Accesses of an alert that people are shown."""
+"""Accesses that people see."""
 
 INDENT: Final = "    "
 
 NO_ADDRESS: Final = "an address that the log does not tell"
 
 Spell = Callable[[str], str]
-"""How a text that others have chosen is shown: :func:`keyturn.core.text.plain_text.visible`, or ``inert``."""
+"""Escapes untrusted text: :func:`keyturn.core.text.plain_text.visible` or ``inert``."""
 
 
 def who(alert: Alert, spell: Spell) -> str:
-    """Whose accesses they are."""
+    """The alert's principal or principals."""
     return f"{alert.principals:,} principals or more" if alert.storm else spell(alert.principal)
 
 
 def describe(alert: Alert, spell: Spell) -> Iterator[str]:
-    """What was odd about it, and the first accesses behind it, a line each."""
+    """Yield lines with what was odd and the first accesses."""
     yield f"{who(alert, spell)}, {alert.first:%Y-%m-%d %H:%M:%S} to {alert.last:%Y-%m-%d %H:%M:%S} UTC:"
     for factor in alert.factors:
         times = f", {factor.count:,} times" if factor.count > 1 else ""
@@ -40,5 +40,5 @@ def event_line(event: Evidence, spell: Spell) -> str:
 
 
 def decimal(thousandths: int) -> str:
-    """A score or weight."""
+    """A score or weight as a decimal."""
     return f"{thousandths / SCALE:g}"

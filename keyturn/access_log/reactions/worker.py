@@ -1,4 +1,4 @@
-"""A queue and a thread for something that may fail or hang: what waits is bounded, and tried again with pauses."""
+"""A bounded queue and thread for calls that may fail or hang."""
 
 import random
 import time
@@ -14,24 +14,23 @@ from keyturn.core.errors import KeyturnError, TerminalError, Unavailable, unexpe
 T = TypeVar("T")
 
 WAITING: Final = 1_000
-"""Items that wait at most; of more, the oldest are dropped, counted and told."""
+"""The most waiting items. The oldest are dropped and counted."""
 
 AT_ONCE: Final = 100
-"""Items that are given together at most."""
+"""The most items per call."""
 
 FIRST_PAUSE: Final = 1.0
-"""Seconds before what failed is tried again, drawn up to the double; each pause is twice the one before."""
+"""Seconds before a retry, doubling, and randomly up to twice."""
 
 ABANDONED: Final = 3
-"""So many calls may hang; while they do, no other one is made."""
+"""The most hanging calls, beyond which there is no other."""
 
 
 @dataclass(frozen=True)
 class Pacing:
-    """``burst`` calls may follow each other at once, and then one each ``pace`` seconds.
+    """Allow ``burst`` calls at once, then one every ``pace`` seconds.
 
-    One that has not returned after ``patience`` seconds counts as failed. ``pause`` is the longest, in seconds, before
-    what failed is tried again.
+    A call fails after ``patience`` seconds. Retries wait at most ``pause`` seconds.
     """
 
     burst: int = 1
@@ -42,10 +41,7 @@ class Pacing:
 
 @dataclass(frozen=True)
 class WorkerStatus:
-    """So many items wait, so many were dropped. ``problem`` is why it fails, empty if not.
-
-    ``failures`` counts those in a row.
-    """
+    """Waiting and dropped items, consecutive ``failures`` and the ``problem``."""
 
     name: str
     waiting: int
@@ -56,9 +52,9 @@ class WorkerStatus:
 
 @dataclass
 class Worker(Generic[T]):
-    """Gives what is put to ``deliver``, in its order. ``say`` is told when it begins to fail, or works again.
+    """Passes queued items to ``deliver`` in order. ``say`` reports failure and recovery.
 
-    Where ``deliver`` refuses something for good, each item is given alone then, so that it holds up no other.
+    After a terminal error each item is delivered alone, so that it blocks no other.
     """
 
     name: str
@@ -72,7 +68,7 @@ class Worker(Generic[T]):
     _hanging: list[Thread] = field(default_factory=list)
     _not_before: float = 0.0
     _spent: float = float("-inf")
-    """Until when the calls reach that were made, at one each ``pace``."""
+    """When the calls so far are used up, at one every ``pace``."""
     _alone: bool = False
     _stopped: bool = False
     _dropped: int = 0
@@ -83,7 +79,7 @@ class Worker(Generic[T]):
         Thread(target=copy_context().run, args=(self._run,), name=self.name, daemon=True).start()
 
     def put(self, items: Sequence[T]) -> None:
-        """Have these dealt with; waits for nothing."""
+        """Queue items without waiting."""
         with self._changed:
             self._queue.extend(items)
             too_many = max(0, len(self._queue) - WAITING)
@@ -96,17 +92,17 @@ class Worker(Generic[T]):
             self.say(f"{self.name}: more than {WAITING:,} wait for it, and the oldest are dropped")
 
     def status(self) -> WorkerStatus:
-        """How it is."""
+        """The current status."""
         with self._changed:
             return WorkerStatus(self.name, len(self._queue), self._dropped, self._failures, self._problem)
 
     def settle(self, over: float) -> bool:
-        """Whether nothing waits any more, at that moment at the latest."""
+        """Whether the queue is empty by that moment."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._queue, max(0.0, over - time.monotonic()))
 
     def stop(self) -> None:
-        """Give nothing more."""
+        """Stop delivering."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
@@ -120,7 +116,7 @@ class Worker(Generic[T]):
                 self._fail(batch, error)
 
     def _next(self) -> list[T]:
-        """What is to be given now, once it is time; empty at the end."""
+        """Wait for the next batch, empty after :meth:`stop`."""
         with self._changed:
             while not self._stopped:
                 pause = self._not_before - self.monotonic()
@@ -130,7 +126,7 @@ class Worker(Generic[T]):
         return []
 
     def _attempt(self, batch: list[T]) -> KeyturnError | None:
-        """Why a call failed; None where it did not."""
+        """Call ``deliver``, and return its error or None."""
         self._count_call()
         self._hanging = [thread for thread in self._hanging if thread.is_alive()]
         if len(self._hanging) >= ABANDONED:
@@ -145,7 +141,7 @@ class Worker(Generic[T]):
         return self._late(f"it did not end within {self.pacing.patience:g} s")
 
     def _count_call(self) -> None:
-        """Have the next call wait where the last ones were as many as may follow each other."""
+        """Delay the next call where the burst is used up."""
         now, pacing = self.monotonic(), self.pacing
         self._spent = max(self._spent, now - pacing.burst * pacing.pace) + pacing.pace
         self._not_before = self._spent
@@ -186,7 +182,7 @@ class Worker(Generic[T]):
             self.say(f"{self.name}: {error}")
 
     def _remove(self, batch: list[T]) -> None:
-        """Take these out; some may have been dropped meanwhile."""
+        """Remove these items, some of which may have been dropped."""
         done = {id(item) for item in batch}
         others = [item for item in self._queue if id(item) not in done]
         self._queue.clear()

@@ -1,1 +1,1 @@
-"""The logs that are read as they grow: adapters of :class:`keyturn.core.ports.access_source.AccessSource`."""
+"""Sources for growing logs: adapters of :class:`keyturn.core.ports.access_source.AccessSource`."""

@@ -1,6 +1,6 @@
-"""The AuditEvent log of Azure Key Vault: who read its secrets.
+"""Reads of secrets, from the AuditEvent log of Azure Key Vault.
 
-Source: "Azure Key Vault logging" and "Resource logs in Azure Monitor" (JSON lines, in a blob for each hour).
+Source: "Azure Key Vault logging" and "Resource logs in Azure Monitor" (JSON lines, one blob per hour).
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from keyturn.core.ports.access_source import SourceOpening
 HINT: Final = "Copy the container insights-logs-auditevent there, and let this user read it"
 
 OPERATIONS: Final = frozenset({"SecretGet", "SecretBackup"})
-"""Those that give a value, the second of them one that any vault of the subscription reads."""
+"""Operations that return values, the second to any vault of the subscription."""
 
 REFUSED: Final = 400
 """The lowest status of a refusal."""
@@ -34,7 +34,7 @@ WHO: Final = (
     "oid",
     "http://schemas.microsoft.com/identity/claims/objectidentifier",
 )
-"""The claims of a token that name whose it is, the plainest first."""
+"""Token claims that name the principal, most readable first."""
 
 
 class _Identity(Struct):
@@ -61,19 +61,19 @@ _DECODER: Final = msgspec.json.Decoder(_Event, strict=False)
 
 
 class AzureReads:
-    """Reads what the records of AuditEvent tell."""
+    """Reads the records of AuditEvent."""
 
     def __init__(self, opening: SourceOpening) -> None:
         self._copies = CopyNames(opening.stores, "azure")
 
     def accesses(self, record: bytes) -> Sequence[Access]:
-        """The secret that a call gave, or refused. Raises ValueError."""
+        """Return the secret that a call read or was denied. Raises ValueError."""
         event = _DECODER.decode(record)
         properties = event.properties
         if event.operation not in OPERATIONS or properties is None:
             return ()
         claims = event.identity.claim if event.identity else {}
-        # Clients ask once without a token, to be told where to get one: that is nobody's attempt.
+        # Clients first ask without a token to learn where to get one, which is no attempt.
         if properties.status == UNAUTHORIZED and not claims:
             return ()
         address = urlsplit(properties.id or properties.request)
@@ -102,7 +102,7 @@ def _principal(claims: dict[str, Any]) -> str:
 
 
 def open_azure_files(opening: SourceOpening, *, directory: str) -> ObjectLog:
-    """The source of the log whose files lie on this machine."""
+    """Open log files in a local directory."""
     return ObjectLog(
         opening.name, opening.pace, Directory(Path(directory).expanduser()), Lines(), AzureReads(opening), HINT
     )

@@ -1,4 +1,4 @@
-"""CloudTrail of AWS: who read secrets and parameters, or decrypted what holds them.
+"""CloudTrail of AWS: reads of secrets and parameters, and decryptions of their values.
 
 Sources: "CloudTrail record contents", "Log Secrets Manager events with CloudTrail", "How Parameter Store uses KMS".
 """
@@ -25,18 +25,18 @@ PARAMETERS: Final = "ssm.amazonaws.com"
 KEYS: Final = "kms.amazonaws.com"
 
 KINDS: Final[Mapping[str, str]] = {SECRETS: "aws-secrets-manager", PARAMETERS: "aws-parameter-store"}
-"""The kind of store that each service is."""
+"""The kind of store of each service."""
 
 CONTEXTS: Final[Mapping[str, str]] = {"SecretARN": SECRETS, "PARAMETER_ARN": PARAMETERS}
-"""The members of a key's encryption context that name what was decrypted."""
+"""Members of an encryption context that name the decrypted secret."""
 
 SUFFIX: Final = re.compile(r"-[A-Za-z0-9]{6}\Z")
-"""What Secrets Manager adds to a name in an ARN."""
+"""The suffix of a secret's name in an ARN."""
 
 ARN: Final = re.compile(r"arn:[^:]*:[^:]*:([^:]*):([^:]*):(.*)")
 ACCOUNT: Final = re.compile(r"[0-9]{12}")
 BY_AMAZON: Final = ".amazonaws.com"
-"""How the address of a service ends that calls another for somebody."""
+"""The suffix of an AWS service's address."""
 
 
 class _Issuer(Struct):
@@ -73,16 +73,16 @@ _DECODER: Final = msgspec.json.Decoder(_Event)
 
 
 class CloudTrailReads:
-    """Reads what the records of CloudTrail tell.
+    """Reads CloudTrail's records.
 
-    A principal is the role or user by its ARN, which stays the same over sessions; their names tell those apart.
+    A principal is the ARN of the role or user, a login is its session's name.
     """
 
     def __init__(self, opening: SourceOpening) -> None:
         self._copies = CopyNames(opening.stores, "aws")
 
     def accesses(self, record: bytes) -> Sequence[Access]:
-        """The secrets and parameters that a call gave, or refused. Raises ValueError."""
+        """Return the secrets and parameters that a call read or was denied. Raises ValueError."""
         event = _DECODER.decode(record)
         names_of = _ASKED.get((event.source, event.name))
         if names_of is None:
@@ -106,7 +106,7 @@ class CloudTrailReads:
         ]
 
     def _place(self, event: _Event, service: str, name: str) -> CopyPlace:
-        """The copy, by a name or an ARN, which may be of another region and account."""
+        """Find the copy by name or ARN, perhaps of another account."""
         region, account = event.region, event.account
         if (arn := ARN.fullmatch(name)) is not None:
             region, account, name = arn.groups()
@@ -116,7 +116,7 @@ class CloudTrailReads:
 
 
 def _names(service: str, name: str) -> tuple[str, ...]:
-    """What a copy may be called that was asked for so, the likeliest first."""
+    """The possible names of the requested copy, likeliest first."""
     if service == SECRETS:
         bare = name.removeprefix("secret:")
         return (bare, SUFFIX.sub("", bare))
@@ -125,7 +125,7 @@ def _names(service: str, name: str) -> tuple[str, ...]:
 
 
 def _fits(system: tuple[str, ...], kind: str, region: str, account: str) -> int:
-    """How well a store fits: of some the catalogue does not tell the account."""
+    """How well a store matches, perhaps without a known account."""
     of_kind, of_region, of_account, *_ = (*system, "", "", "")
     if (of_kind, of_region) != (kind, region):
         return 0
@@ -150,13 +150,13 @@ def _parameters(event: _Event) -> list[tuple[str, str]]:
 
 
 def _below(event: _Event) -> list[tuple[str, str]]:
-    """All parameters below a path, which the record does not name."""
+    """All parameters below a path, unnamed in the record."""
     path = (event.parameters or {}).get("path")
     return [(PARAMETERS, f"{path.rstrip('/')}/*")] if isinstance(path, str) and path else []
 
 
 def _decrypted(event: _Event) -> list[tuple[str, str]]:
-    """What somebody has decrypted past the service, which tells its own calls itself."""
+    """Values decrypted directly with KMS, not by services."""
     if event.identity.invoked_by or event.address.endswith(BY_AMAZON):
         return []
     context = (event.parameters or {}).get("encryptionContext")
@@ -174,7 +174,7 @@ _ASKED: Final = {
     (PARAMETERS, "GetParametersByPath"): _below,
     (KEYS, "Decrypt"): _decrypted,
 }
-"""The calls that give values, and which. BatchGetSecretValue is told as a GetSecretValue of each secret."""
+"""Calls that return values. BatchGetSecretValue is logged as several GetSecretValue."""
 
 
 def _principal(identity: _UserIdentity) -> str:
@@ -184,15 +184,15 @@ def _principal(identity: _UserIdentity) -> str:
 
 
 def _session(identity: _UserIdentity) -> str:
-    """The name of a role's session, which is the last part of its ARN."""
+    """The session name, which is the last part of the ARN."""
     return identity.arn.rpartition("/")[2] if identity.type == "AssumedRole" else ""
 
 
 def open_cloudtrail(opening: SourceOpening, store: ObjectStore, hint: str = HINT) -> ObjectLog:
-    """The source of a trail whose files lie there."""
+    """Open a trail in this store."""
     return ObjectLog(opening.name, opening.pace, store, Document(), CloudTrailReads(opening), hint)
 
 
 def open_trail_files(opening: SourceOpening, *, directory: str) -> ObjectLog:
-    """The source of a trail whose files lie on this machine."""
+    """Open a trail in a local directory."""
     return open_cloudtrail(opening, Directory(Path(directory).expanduser()))

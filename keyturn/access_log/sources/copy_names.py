@@ -1,4 +1,4 @@
-"""Which secret of the hub a copy in a store is of."""
+"""The hub secrets of copies in stores."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -7,21 +7,20 @@ from typing import Final, NamedTuple
 from keyturn.core.ports.access_source import StoreCopies
 
 RENEWED: Final = 2.0
-"""Seconds after which the catalogue's copies are asked for again: it may declare more."""
+"""Seconds after which the catalogue's copies are read again."""
 
 
 class CopyPlace(NamedTuple):
-    """Where a copy was read: the store's name, and its secret's path in the hub."""
+    """A copy's store and the path of its secret in the hub."""
 
     system: str
     path: str
 
 
 class CopyNames:
-    """Looks up copies by the names that they have in logs.
+    """Finds copies by their names in logs.
 
-    What the catalogue does not declare gets a path that no secret of the hub has: the store's name, a colon, and its
-    name there; ``cloud`` stands for a store that is not declared at all.
+    Undeclared ones get a path that no secret has: store (or ``cloud``), colon and name there.
     """
 
     def __init__(self, stores: Callable[[], Sequence[StoreCopies]], cloud: str) -> None:
@@ -31,9 +30,9 @@ class CopyNames:
         self._renew_at = 0.0
 
     def find(self, fits: Callable[[tuple[str, ...]], int], *names: str) -> CopyPlace:
-        """The copy that has one of these names, the likeliest first, in the store whose system fits best.
+        """Return the copy with one of these names, likeliest first, in the best matching store.
 
-        ``fits`` says how well, and 0 of one that can't be it.
+        ``fits`` rates a store's system, 0 for none.
         """
         stores = sorted(filter(lambda store: fits(store.system), self._all()), key=lambda store: -fits(store.system))
         for name in names:

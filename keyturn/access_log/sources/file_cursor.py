@@ -1,4 +1,4 @@
-"""Where in a log of several files a reader is: told by what the files hold, whatever they are called and packed as."""
+"""A position in a log of several files, identified by content."""
 
 import hashlib
 from typing import Final
@@ -9,25 +9,25 @@ from msgspec.json import Decoder, Encoder
 from keyturn.core.errors import Invalid
 
 TAIL: Final = 256
-"""Bytes before a mark that tell whether the file still holds there what was read."""
+"""Bytes before a mark that show whether the text is unchanged."""
 
 DIGITS: Final = 16
-"""Hex digits of a digest: they tell files of one directory apart, and prove nothing to anybody."""
+"""Hex digits that distinguish files of a directory."""
 
 FINISHED: Final = 160
-"""Files that are remembered as read to their end; beyond, the first of them is forgotten."""
+"""The most remembered finished files. The first are forgotten."""
 
 MARKS: Final = 14
-"""Marks in one file: the newest, and others whose distance from it about doubles."""
+"""The most marks in a file, at about doubling distances."""
 
 
 def short_digest(text: bytes) -> str:
-    """Tells one text from another."""
+    """A short digest that distinguishes texts."""
     return hashlib.sha256(text).hexdigest()[:DIGITS]
 
 
 class Mark(Struct, frozen=True, array_like=True):
-    """A place in a file: the bytes and lines before it, and the digest of the last bytes before it."""
+    """A position, and the digest of the bytes before it."""
 
     offset: int = 0
     line: int = 0
@@ -35,15 +35,14 @@ class Mark(Struct, frozen=True, array_like=True):
 
 
 START: Final = Mark(tail=short_digest(b""))
-"""The beginning of a file, which is there in each."""
+"""The beginning of any file."""
 
 
 class FileCursor(Struct, frozen=True, omit_defaults=True):
-    """The place in a log. ``head`` is the digest of the first line of the file that is being read.
+    """A position in a log. ``head`` is the digest of the current file's first line.
 
-    ``name`` is what the file was called when it was begun, ``changed`` when it was last written to, as far as it was
-    read, in seconds since 1970; ``marks`` are places in it, the newest last; ``finished`` are the heads of files that
-    were read to their end, the newest last; ``memory`` is what later lines need of earlier ones.
+    ``name`` is its first name, ``changed`` its last change in seconds since 1970. ``marks`` are positions and
+    ``finished`` other files' heads, newest last. ``memory`` is the reader's state.
     """
 
     head: str
@@ -55,16 +54,16 @@ class FileCursor(Struct, frozen=True, omit_defaults=True):
 
     @property
     def mark(self) -> Mark:
-        """The place to go on from."""
+        """The position for continuing."""
         return self.marks[-1]
 
     def encode(self) -> str:
-        """As text."""
+        """Encode it as text."""
         return _ENCODER.encode(self).decode()
 
     @staticmethod
     def parse(source: str, text: str) -> "FileCursor":
-        """Read it back. Raises Invalid."""
+        """Parse a cursor. Raises Invalid."""
         try:
             cursor = _DECODER.decode(text)
         except (DecodeError, UnicodeError):
@@ -75,7 +74,7 @@ class FileCursor(Struct, frozen=True, omit_defaults=True):
 
 
 def foreign_cursor(source: str) -> Invalid:
-    """That a cursor is none of this source's."""
+    """Return the error for another source's cursor."""
     hint = "It was written by something else; to read the log from its beginning, remove it"
     return Invalid("read", source, "the cursor is none of this source's", hint)
 
@@ -85,7 +84,7 @@ _DECODER: Final = Decoder(FileCursor)
 
 
 def with_mark(marks: tuple[Mark, ...], mark: Mark) -> tuple[Mark, ...]:
-    """The marks and a newer one, thinned out: those far back stand further apart."""
+    """Add a mark, and thin out old ones."""
     every = [*(old for old in marks if old.offset < mark.offset), mark]
     while len(every) > MARKS:
         del every[_crowded(every)]
@@ -93,7 +92,7 @@ def with_mark(marks: tuple[Mark, ...], mark: Mark) -> tuple[Mark, ...]:
 
 
 def _crowded(marks: list[Mark]) -> int:
-    """Which of them is least missed: its neighbours are closest together, for how far back they are."""
+    """The mark with the closest neighbours relative to their age."""
     newest = marks[-1].offset
 
     def room(index: int) -> float:
@@ -104,5 +103,5 @@ def _crowded(marks: list[Mark]) -> int:
 
 
 def with_finished(finished: tuple[str, ...], head: str) -> tuple[str, ...]:
-    """The files that were read to their end, and one more."""
+    """Add a finished file."""
     return (*(other for other in finished if other != head), head)[-FINISHED:]

@@ -1,4 +1,4 @@
-"""The Data Access audit log of GCP Secret Manager: who read its secrets.
+"""Reads of secrets, from the Data Access audit log of GCP Secret Manager.
 
 Sources: "Secret Manager Audit Logging", "Audit log entry structure", "View logs routed to Cloud Storage" (JSON lines).
 """
@@ -25,7 +25,7 @@ METHOD: Final = re.compile(r"google\.cloud\.secretmanager\.v1[a-z0-9]*\.SecretMa
 RESOURCE: Final = re.compile(r"projects/([^/]+)(?:/locations/([^/]+))?/secrets/([^/]+)(?:/.*)?")
 OF_PROJECT: Final = re.compile(r"projects/([^/]+)/logs/.*")
 INSIDE: Final = frozenset({"private", "gce-internal-ip"})
-"""What stands in an address's place for callers inside of Google's network."""
+"""Values instead of an address for callers in Google's network."""
 
 
 class _Authentication(Struct):
@@ -67,13 +67,13 @@ _DECODER: Final = msgspec.json.Decoder(_Entry)
 
 
 class GcpReads:
-    """Reads what the entries of Secret Manager's audit log tell."""
+    """Reads the entries of Secret Manager's audit log."""
 
     def __init__(self, opening: SourceOpening) -> None:
         self._copies = CopyNames(opening.stores, "gcp")
 
     def accesses(self, record: bytes) -> Sequence[Access]:
-        """The secret that a call gave, or refused. Raises ValueError."""
+        """Return the secret that a call read or was denied. Raises ValueError."""
         entry = _DECODER.decode(record)
         payload = entry.payload
         if payload is None or payload.service != SERVICE or not METHOD.fullmatch(payload.method):
@@ -82,7 +82,7 @@ class GcpReads:
         if resource is None:
             return ()
         number, location, name = resource.groups()
-        # The name tells a project's number, and the entry its id.
+        # The name contains the project's number, the entry its id.
         of_log = OF_PROJECT.fullmatch(entry.log)
         project = entry.resource.labels.get("project_id") or (of_log[1] if of_log else number)
         home = f"{project}/{location}" if location else project
@@ -104,7 +104,7 @@ class GcpReads:
 
 
 def open_gcp_files(opening: SourceOpening, *, directory: str) -> ObjectLog:
-    """The source of the log whose files lie on this machine."""
+    """Open log files in a local directory."""
     return ObjectLog(
         opening.name, opening.pace, Directory(Path(directory).expanduser()), Lines(), GcpReads(opening), HINT
     )

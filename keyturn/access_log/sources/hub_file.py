@@ -1,4 +1,4 @@
-"""The file of an audit device of OpenBao or Vault, read as it grows, with what was rotated beside it."""
+"""The growing file of an audit device of OpenBao or Vault, with its rotations."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from keyturn.core.ports.access_source import SourceOpening
 
 
 class HubFile(LineSource):
-    """Reads of values, their unwrapping and logins, as the hub's own file tells them."""
+    """Reads of values, unwrapping and logins from the hub's own file."""
 
     def __init__(self, opening: SourceOpening, *, log_file: str) -> None:
         hint = "Give the path of a file audit device, and let this user's group read it (its option `mode`)"

@@ -1,7 +1,6 @@
-"""The socket audit device of OpenBao or Vault: its lines, received here, kept on the disk, and read from there.
+"""Receive lines of the socket audit device of OpenBao or Vault, and store them on disk.
 
-The hub hears nothing of what becomes of a line: what was on its way when this process ended is lost. So that is told:
-nobody listened from then until now.
+Without confirmation, lines in transit are lost when this process ends. So the time without a listener is reported.
 """
 
 import contextlib
@@ -25,20 +24,20 @@ from keyturn.core.errors import KeyturnError, Unavailable
 from keyturn.core.ports.access_source import Batch, SourceOpening
 
 CONNECTIONS: Final = 32
-"""Connections at once: the hub has one, and a new one beside it for a moment."""
+"""The most concurrent connections. The hub briefly has two."""
 CHUNK: Final = 1024 * 1024
 LONGEST: Final = 64 * 1024 * 1024
 """Bytes of one line."""
 CREDENTIALS: Final = struct.Struct("3i")
 LONG_ENOUGH: Final = 1.0
-"""Seconds without anybody listening that are worth telling."""
+"""Seconds without a listener after which that is reported."""
 REST: Final = 1.0
-"""Seconds after a connection that could not be taken, such as where no more files may be open."""
+"""Seconds after a failed accept, as with too many open files."""
 SOCKET: Final = "audit.sock"
 
 
 class HubSocket(SpoolSource):
-    """Listens from its first :meth:`read` on, at a TCP port of this machine or at a socket in the file system."""
+    """Listens from its first :meth:`read`, at a TCP port or Unix socket."""
 
     def __init__(
         self,
@@ -56,18 +55,18 @@ class HubSocket(SpoolSource):
         self._receiver: Receiver | None = None
 
     def read(self, cursor: str | None, limit: int) -> Batch:
-        """What came after ``cursor``. Raises Unavailable where nobody can listen there, too."""
+        """Return what follows ``cursor``. Raises Unavailable."""
         if self._receiver is None:
             self._receiver = Receiver(self._bound(), self._lines, allowed_users(self._users))
         return super().read(cursor, limit)
 
     @property
     def trouble(self) -> str:
-        """What keeps it from taking lines at the moment, in words; empty where nothing does."""
+        """Why it currently can't receive lines, otherwise empty."""
         return self._receiver.trouble if self._receiver else ""
 
     def close(self) -> None:
-        """Listen no more, once what has come is on the disk."""
+        """Stop listening, once received lines are on disk."""
         if self._receiver is not None:
             self._receiver.close()
             self._receiver = None
@@ -83,17 +82,14 @@ class HubSocket(SpoolSource):
 
 
 def listener_at(place: str) -> socket.socket:
-    """A listener at ``ADDRESS:PORT`` of this machine. Raises OSError."""
+    """Return a listener at a local ``ADDRESS:PORT``. Raises OSError."""
     address, _, port = place.rpartition(":")
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     return socket.create_server((address.strip("[]"), int(port)), family=family)
 
 
 def listener_in(directory: Path) -> socket.socket:
-    """A listener at a socket in a directory: anybody who can reach it may connect, and is asked who they are.
-
-    One that nobody listens at any more is replaced. Raises OSError.
-    """
+    """Return a listener at a Unix socket, and replace an abandoned one. Peers are checked later. Raises OSError."""
     path = directory / SOCKET
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISSOCK(path.lstat().st_mode) and not _answers(path):
@@ -115,9 +111,9 @@ def _answers(path: Path) -> bool:
 
 
 def allowed_users(names: Collection[str]) -> frozenset[int]:
-    """The users of this machine who may send lines by a socket in the file system: those named, root, and this one.
+    """The ids of local users who may send lines: these, root and the current one.
 
-    Raises Unavailable for a name that the machine does not know.
+    Raises Unavailable for unknown names.
     """
     try:
         return frozenset({0, os.getuid(), *(pwd.getpwnam(name).pw_uid for name in names)})
@@ -127,7 +123,7 @@ def allowed_users(names: Collection[str]) -> frozenset[int]:
 
 
 class Receiver:
-    """Takes lines from whoever connects to ``listener``, and puts them into a spool. A thread for each connection."""
+    """Writes received lines to a spool, with a thread per connection."""
 
     def __init__(self, listener: socket.socket, spool: LineSpool, users: frozenset[int]) -> None:
         self.trouble = ""
@@ -146,7 +142,7 @@ class Receiver:
         self._thread.start()
 
     def close(self) -> None:
-        """End all connections, once what they have sent is taken."""
+        """End all connections, once their lines are received."""
         self._wake.close()
         self._thread.join()
         for connection, thread in list(self._open.items()):
@@ -157,7 +153,7 @@ class Receiver:
         self._woken.close()
 
     def _last_taken(self) -> datetime | None:
-        """When this spool was written to last: from then on nobody listened."""
+        """When this spool was last written."""
         with contextlib.suppress(FileNotFoundError):
             status = self._spool.current.stat()
             return datetime.fromtimestamp(status.st_mtime, UTC) if status.st_size else None
@@ -171,7 +167,7 @@ class Receiver:
             try:
                 connection, _ = self._listener.accept()
             except BlockingIOError:
-                # Woken to end: those that had connected before are taken by now.
+                # Woken to end. Earlier connections are accepted by now.
                 return
             except OSError as error:
                 self.trouble = f"a connection could not be taken: {error.strerror}"
@@ -215,7 +211,7 @@ class Receiver:
             self._places.release()
 
     def _take(self, lines: list[bytes]) -> bool:
-        """Put lines on the disk. Where that can't be, the hub is to notice: its connection ends."""
+        """Write lines to disk. On failure the connection ends."""
         return self._put(lines) if lines else True
 
     def _put(self, lines: list[bytes]) -> bool:

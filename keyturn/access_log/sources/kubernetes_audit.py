@@ -1,6 +1,6 @@
-"""The audit log of a Kubernetes API server: who read Secrets.
+"""Reads of Secrets, from the audit log of a Kubernetes API server.
 
-Source: "Auditing" of the Kubernetes documentation, audit.k8s.io/v1; a policy has to log Secrets at the level Metadata.
+Source: "Auditing" of the Kubernetes documentation, audit.k8s.io/v1. The policy must log Secrets at the level Metadata.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from keyturn.core.ports.access_source import SourceOpening
 HINT: Final = "Give the file of --audit-log-path, and let this user's group read it"
 
 VERBS: Final = frozenset({"get", "list", "watch"})
-"""Those that give values; the last two of all Secrets that they name."""
+"""Verbs that return values. The last two return all matching Secrets."""
 COMPLETE: Final = "ResponseComplete"
 STARTED: Final = "ResponseStarted"
 REFUSED: Final = 400
@@ -62,9 +62,9 @@ _DECODER: Final = msgspec.json.Decoder(_Event)
 
 
 class KubernetesReads:
-    """Reads what the lines of the log tell, as a :class:`keyturn.access_log.sources.line_source.LineReader`.
+    """A :class:`keyturn.access_log.sources.line_source.LineReader` of the log.
 
-    ``clusters`` are the stores of this cluster's namespaces; without any, all of the catalogue's.
+    ``clusters`` are this cluster's stores, by default all.
     """
 
     def __init__(self, opening: SourceOpening, clusters: Sequence[str]) -> None:
@@ -74,18 +74,18 @@ class KubernetesReads:
         )
 
     def may_tell(self, line: bytes) -> bool:
-        """Whether it is worth decoding. Raises ValueError for what can't be a line of this log."""
+        """Whether a line is worth decoding. Raises ValueError for foreign lines."""
         if line[:1] != b"{" or line[-1:] != b"}":
             raise NotALine("it is no JSON object")
         return b'"secrets"' in line
 
     def access(self, line: bytes) -> Access | None:
-        """What it tells, None where that is no read of a Secret. Raises ValueError."""
+        """Return its access, None if it reads no Secret. Raises ValueError."""
         event = _DECODER.decode(line)
         reference = event.reference
         if reference is None or reference.resource != "secrets" or reference.group or event.verb not in VERBS:
             return None
-        # A watch gives values from its start on, and may end after hours.
+        # A watch returns values from its start, and may take hours.
         if event.stage != (STARTED if event.verb == "watch" else COMPLETE):
             return None
         namespace = reference.namespace
@@ -110,29 +110,29 @@ class KubernetesReads:
         )
 
     def written_at(self, line: bytes) -> datetime | None:
-        """When it was written; None where it does not tell."""
+        """When it was written, None if unknown."""
         with suppress(ValueError):
             return parse_time(_DECODER.decode(line).time)
         return None
 
     def remember(self) -> tuple[Raw, list[str]]:
-        """Nothing: each line tells all of it."""
+        """Nothing is remembered, because every line is complete."""
         return NOTHING, []
 
     def recall(self, memory: Raw) -> None:
-        """Raises ValueError for what it never remembered."""
+        """Raises ValueError for a foreign state."""
         if bytes(memory) != bytes(NOTHING):
             raise ValueError("it is none of this log's")
 
 
 def _source(addresses: list[str]) -> str:
-    """The address that asked, which is the last; whoever asked may write what it likes before that."""
+    """The caller's address, which is last. Others are claimed."""
     *claimed, address = addresses or [""]
     return f"{address}, said to be for {', '.join(claimed)}" if claimed else address
 
 
 class KubernetesFile(LineSource):
-    """The file of ``--audit-log-path``, with what the API server has rotated beside it."""
+    """The file of ``--audit-log-path`` and its rotations."""
 
     def __init__(self, opening: SourceOpening, *, log_file: str, stores: Sequence[str] = ()) -> None:
         reads = KubernetesReads(opening, stores)

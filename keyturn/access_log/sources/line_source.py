@@ -1,4 +1,4 @@
-"""A log of lines in files, read as it grows: across rotation by renaming or copying, packing, cuts and restores."""
+"""Read a growing log of lines, across renaming, copying, packing, cuts and restores."""
 
 import hashlib
 from contextlib import suppress
@@ -38,35 +38,35 @@ CHUNK: Final = 4 * 1024 * 1024
 """Bytes of whole lines in one batch."""
 
 KEPT_ASIDE: Final = 64 * 1024
-"""Bytes that are kept of a line which can't be read."""
+"""Bytes that are kept of an unreadable line."""
 
 MOST_MALFORMED: Final = 1000
-"""Lines of one batch that can't be read; it ends there."""
+"""Unreadable lines after which a batch ends."""
 
 
 class LineReader(Protocol):
-    """What the lines of a log tell, in their order. Used by one thread."""
+    """Reads the lines of a log in their order. Not thread-safe."""
 
     def may_tell(self, line: bytes) -> bool:
-        """Whether a line is worth decoding. Raises ValueError for one that can't be a line of this log."""
+        """Whether a line is worth decoding. Raises ValueError for foreign lines."""
 
     def access(self, line: bytes) -> Access | None:
-        """What it tells, None where that is no access. Raises ValueError, which quotes nothing of it."""
+        """Return its access, if any. Raises ValueError, which quotes nothing of it."""
 
     def written_at(self, line: bytes) -> datetime | None:
-        """When it was written; None where it does not tell."""
+        """When it was written, None if unknown."""
 
     def remember(self) -> tuple[Raw, list[str]]:
-        """What later lines need of those so far, 4 KiB at most, and in words what had to be forgotten for that."""
+        """Return the state for later lines, at most 4 KiB, and gaps for what had to be forgotten."""
 
     def recall(self, memory: Raw) -> None:
-        """Go on from what was remembered there. Raises ValueError for what it never remembered."""
+        """Restore a state. Raises ValueError."""
 
 
 class LineSource:
-    """An :class:`keyturn.core.ports.access_source.AccessSource` of the file at ``path`` and what was rotated beside it.
+    """An :class:`keyturn.core.ports.access_source.AccessSource` of the file at ``path`` and its rotations.
 
-    A line is taken once its end is there, or once its file was done with. Used by one thread.
+    A line is read once it ends or its file is complete. Not thread-safe.
     """
 
     def __init__(self, name: str, pace: float, path: Path, reader: LineReader, hint: str) -> None:
@@ -81,7 +81,7 @@ class LineSource:
         self._recalled = b""
 
     def read(self, cursor: str | None, limit: int) -> Batch:
-        """What came after ``cursor``. Raises Unavailable, and Invalid for a cursor of something else."""
+        """Return what follows ``cursor``. Raises Unavailable, Invalid."""
         try:
             return self._read(FileCursor.parse(self.name, cursor) if cursor else None, limit)
         except BROKEN as error:
@@ -89,7 +89,7 @@ class LineSource:
             raise Unavailable("read", str(self._path), words(error), self._hint) from None
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._let_go()
 
     def _let_go(self) -> None:
@@ -108,7 +108,7 @@ class LineSource:
         return self._stretch(text, place, limit) if mark == place.mark else self._again(text, place, mark, limit)
 
     def _survey(self) -> Survey:
-        """What there is of the log. Raises Unavailable where the file that is written to can't be read."""
+        """List the log's files. Raises Unavailable where the live one is unreadable."""
         listing = survey(self._path, self._reader.written_at)
         if refused := next((file.problem for file in listing.unread if file.live), ""):
             raise Unavailable("read", str(self._path), refused, self._hint)
@@ -129,7 +129,7 @@ class LineSource:
             raise Unavailable("read", str(self._path), "there is no such file", self._hint)
 
     def _opened(self, place: FileCursor) -> LogText | None:
-        """The text of the file that is being read; None where it is not there any more. Raises BROKEN."""
+        """The text of the current file, None if it is gone. Raises BROKEN."""
         if self._text and self._head == place.head and (self._text.file.packing or self._text.holds(place.mark)):
             return self._text
         self._let_go()
@@ -137,7 +137,7 @@ class LineSource:
             sighted = self._survey().find(place.head)
             if sighted is None:
                 return None
-            # A rotation may have given its name to another file meanwhile.
+            # A rotation may have given its name to another file.
             with suppress(FileNotFoundError):
                 self._text, self._head = LogText(sighted.file), place.head
                 if self._text.begins_with(place.head):
@@ -148,7 +148,7 @@ class LineSource:
     # --- lines of one file -------------------------------------------------------------------------------
 
     def _stretch(self, text: LogText, place: FileCursor, limit: int) -> Batch:
-        """The next lines of the file, or of what comes after it."""
+        """Return the next lines of the file, or of its successor."""
         lines, whole = self._whole_lines(text, place.mark.offset)
         if lines:
             return self._take(text, place, lines, limit, more=whole or not text.has_name(self._path))
@@ -156,11 +156,11 @@ class LineSource:
             return Batch(place.encode())
         listing = self._survey()
         if (sighted := listing.find(place.head)) and not text.has_name(sighted.file.path):
-            self._let_go()  # it was packed, or put back: what is there now is read on
+            self._let_go()  # it was packed or restored: continue with the current file
             return Batch(place.encode(), more=True)
         if _next(listing, place) is None:
             return Batch(place.encode())
-        # The next file holds something, so nothing is written to this one any more: what is left there is the last.
+        # The next file has data, so this one is complete. What remains is its end.
         try:
             rest = self._whole_lines(text, place.mark.offset)[0] or text.read(place.mark.offset, LONGEST)
         except BROKEN as error:
@@ -171,7 +171,7 @@ class LineSource:
         return self._take(text, place, rest, limit, more=True) if rest else self._move_on(place, listing, text)
 
     def _whole_lines(self, text: LogText, offset: int) -> tuple[bytes, bool]:
-        """The lines from there on that have an end, and whether there is more; of one without end its beginning."""
+        """Return the complete lines from there, and whether there is more."""
         data = self._read_on(text, offset, CHUNK)
         size = data.rfind(END) + 1
         if size or len(data) < CHUNK:
@@ -182,7 +182,7 @@ class LineSource:
 
     @staticmethod
     def _read_on(text: LogText, offset: int, size: int) -> bytes:
-        """What is there, nothing where a packed file breaks off: that is told once it is done with."""
+        """Return what can be read, nothing of a truncated packed file, which is reported at its end."""
         try:
             return text.read(offset, size)
         except BROKEN:
@@ -191,7 +191,7 @@ class LineSource:
             return b""
 
     def _again(self, text: LogText, place: FileCursor, mark: Mark, limit: int) -> Batch:
-        """Go on from the last place that still stands: what came after it was cut, restored or rewritten."""
+        """Continue from the last unchanged mark, with a gap."""
         marks = (*(old for old in place.marks if old.offset < mark.offset), mark)
         gap = (
             f"{text.file.path.name} is not as it was read up to line {place.mark.line:,}: it was cut, restored or "
@@ -240,7 +240,7 @@ class LineSource:
     # --- from one file to the next -----------------------------------------------------------------------
 
     def _move_on(self, place: FileCursor, listing: Survey, text: LogText | None, gaps: tuple[str, ...] = ()) -> Batch:
-        """To the next file, once there is one."""
+        """Move to the next file, if there is one."""
         following = _next(listing, place)
         if following is None:
             self._insist_on_file()
@@ -261,7 +261,7 @@ class LineSource:
 
 @dataclass
 class _Taking:
-    """What a batch's lines told so far."""
+    """The results of a batch's lines so far."""
 
     place: FileCursor
     reader: LineReader
@@ -269,11 +269,11 @@ class _Taking:
     malformed: list[Malformed] = field(default_factory=list)
 
     def position(self, count: int) -> str:
-        """Where the line stands that comes so many after the cursor; empty for none."""
+        """The position of this line after the cursor, empty for 0."""
         return f"{self.place.name}:{self.place.mark.line + count}" if count else ""
 
     def lines(self, data: bytes, limit: int) -> list[bytes]:
-        """The lines that were taken, up to the last record that is asked for."""
+        """Return the lines read, up to the last requested record."""
         lines = data.split(END)
         if not lines[-1]:
             lines.pop()
@@ -283,7 +283,7 @@ class _Taking:
         return lines
 
     def _takes(self, line: bytes, count: int) -> bool:
-        """Whether the line became a record, or one that can't be read."""
+        """Whether the line became a record or is unreadable."""
         if not line:
             return False
         try:
@@ -298,14 +298,14 @@ class _Taking:
 
 
 def problem_of(error: ValueError | RecursionError) -> str:
-    """Why a line can't be read; quotes nothing of it."""
+    """Why a line can't be read, quoting nothing of it."""
     if isinstance(error, RecursionError):
         return "it is nested too deep"
     return str(error) if isinstance(error, msgspec.DecodeError | NotALine) else "a time or a number in it is none"
 
 
 def _next(listing: Survey, place: FileCursor) -> Sighted | None:
-    """The oldest file that was not read yet."""
+    """The oldest unread file."""
     done = {*place.finished, place.head}
     return next((file for file in listing.files if file.head not in done), None)
 

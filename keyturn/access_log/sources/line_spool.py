@@ -1,7 +1,6 @@
-"""Lines that this machine has received: on its disk before anybody hears that they were taken, until they were read.
+"""Stores received lines on disk before they are confirmed, until they are read.
 
-A directory of its own, for its user alone, with a name that was drawn when it was made: what was read of it is
-remembered by that name, wherever it is moved to. Processes of one machine may share it.
+Cursors use the private directory's random name, so that it can be moved. Processes of one machine may share it.
 """
 
 import fcntl
@@ -26,26 +25,26 @@ CURRENT: Final = "received.log"
 LOCK: Final = "lock"
 NAME: Final = "name"
 NEXT: Final = "next"
-"""What the file that is written to next is called until it takes the place of the full one."""
+"""The temporary name of the next file."""
 
 PART: Final = 64 * 1024 * 1024
-"""Bytes of a file, after which the next one is begun."""
+"""Bytes of a file after which the next one begins."""
 
 LIMIT: Final = 1024 * 1024 * 1024
-"""Bytes of all of them: beyond, nothing more is taken until somebody has read them."""
+"""Bytes of all files, beyond which lines are refused."""
 
 CHUNK: Final = 1024 * 1024
 
 END: Final = b"\n"
 
 MARKED: Final = b'{"keyturn":'
-"""How a line of the spool's own begins, which says that something is missing there."""
+"""The beginning of the spool's own lines, for gaps."""
 
 HINT: Final = "Let whoever reads it catch up (`keyturn serve`), or make room on the disk"
 
 
 class LineSpool:
-    """The lines in ``directory``, which the first use makes. Every verb raises Unavailable where the disk refuses."""
+    """The lines in ``directory``, created on first use. Methods raise Unavailable."""
 
     def __init__(self, directory: Path, limit: int = LIMIT, part: int = PART) -> None:
         self.directory = directory
@@ -55,7 +54,7 @@ class LineSpool:
 
     @property
     def name(self) -> str:
-        """What tells this spool from every other: eight hex digits. Raises Unavailable, Invalid."""
+        """The spool's unique name: eight hex digits. Raises Unavailable, Invalid."""
         with self._told("open"), self._locked():
             path = self.directory / NAME
             if not path.exists():
@@ -73,7 +72,7 @@ class LineSpool:
 
     @contextmanager
     def turn(self) -> Iterator["SpoolTurn"]:
-        """The time in which nobody else writes to it."""
+        """Write exclusively."""
         with self._told("write to"), self._locked():
             descriptor = os.open(self.current, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
             try:
@@ -84,12 +83,12 @@ class LineSpool:
                 os.close(descriptor)
 
     def append(self, lines: Sequence[bytes]) -> None:
-        """Take these lines, none of which holds a line feed, and return once they are on the disk."""
+        """Store these lines durably. None may contain a line feed."""
         with self.turn() as turn:
             turn.append(lines)
 
     def release(self, cursor: str) -> None:
-        """Drop the files that were read to their end, as the cursor of their reader says."""
+        """Delete the files that the reader's cursor has as finished."""
         finished = set(FileCursor.parse(str(self.directory), cursor).finished) if cursor else set()
         with self._told("clear"), self._locked():
             for sighted in survey(self.current, lambda _: None).files:
@@ -101,7 +100,7 @@ class LineSpool:
         return sum(file.path.stat().st_size for file in rotations(self.current))
 
     def recent(self, seconds: float) -> Iterator[bytes]:
-        """The lines of the files that were written to within so many seconds, oldest first. Raises OSError."""
+        """Yield the lines of recently written files, oldest first. Raises OSError."""
         files = sorted(rotations(self.current), key=lambda file: (file.path == self.current, file.path.name))
         for file in files:
             with suppress(FileNotFoundError), file.opened() as text:
@@ -109,7 +108,7 @@ class LineSpool:
                     yield from text
 
     def _begin_next(self) -> None:
-        """Put a number behind the name of the file that is full; at no moment is there none of the name itself."""
+        """Number the full file. The current name always exists."""
         numbers = [int(suffix) for file in rotations(self.current) if (suffix := file.path.suffix[1:]).isdigit()]
         empty = self.directory / NEXT
         os.close(os.open(empty, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, PRIVATE_FILE))
@@ -135,7 +134,7 @@ class LineSpool:
 
 
 class SpoolTurn:
-    """One turn of a process at a spool."""
+    """Exclusive access of one process to a spool."""
 
     def __init__(self, spool: LineSpool, descriptor: int, limit: int) -> None:
         self._spool = spool
@@ -144,12 +143,12 @@ class SpoolTurn:
 
     @property
     def place(self) -> tuple[int, int]:
-        """The file that is written to, by its inode, and its size."""
+        """The inode and size of the current file."""
         status = os.fstat(self._descriptor)
         return status.st_ino, status.st_size
 
     def since(self, offset: int) -> Iterator[bytes]:
-        """The whole lines of that file from there on."""
+        """Yield the complete lines of that file from an offset."""
         partial = b""
         while chunk := os.pread(self._descriptor, CHUNK, offset):
             *lines, partial = (partial + chunk).split(END)
@@ -157,9 +156,9 @@ class SpoolTurn:
             yield from lines
 
     def append(self, lines: Sequence[bytes]) -> None:
-        """Take these lines, all or none. Raises OSError, and Unavailable where there is no room for them."""
+        """Store all of these lines or none. Raises OSError, Unavailable."""
         size = os.fstat(self._descriptor).st_size
-        # Whoever died within a line had told nobody that it was taken.
+        # A torn line of a killed process was never confirmed.
         torn = size > 0 and os.pread(self._descriptor, 1, size - 1) != END
         content = (END if torn else b"") + b"".join(line + END for line in lines)
         if self._spool.size() + len(content) > self._limit:
@@ -170,13 +169,13 @@ class SpoolTurn:
         append_durably(self._descriptor, content, size)
 
     def mark(self, since: datetime, until: datetime) -> None:
-        """Say that what came between these moments was not taken."""
+        """Record that lines between these times were not received."""
         times = [moment.isoformat(timespec="seconds") for moment in (since, until)]
         self.append([json.encode({"keyturn": "gap", "since": times[0], "until": times[1]})])
 
 
 def gap_of(line: bytes) -> str:
-    """What a line of the spool's own says, in words. Raises ValueError for what is none."""
+    """Describe one of the spool's own lines. Raises ValueError."""
     members = json.decode(line, type=dict[str, str])
     since, until = (datetime.fromisoformat(members.get(name, "")) for name in ("since", "until"))
     return f"whatever came from {since:%Y-%m-%d %H:%M:%S} to {until:%Y-%m-%d %H:%M:%S} UTC was not taken"

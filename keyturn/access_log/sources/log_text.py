@@ -1,4 +1,4 @@
-"""What a log's files hold, and which of them there are: each known by its first line, whatever it is called now."""
+"""A log's files and their text. A file is identified by its first line."""
 
 import os
 import time
@@ -14,28 +14,28 @@ from keyturn.access_log.log_files import BROKEN, LogFile, plausible_start, rotat
 from keyturn.access_log.sources.file_cursor import START, TAIL, Mark, short_digest
 
 NOTHING: Final = (-1, b"")
-"""No place in a file, and no bytes from there on."""
+"""No offset and no bytes."""
 
 END: Final = b"\n"
 
 HEAD: Final = 1024
-"""Bytes of a first line that are looked at: an audit line begins with its time and an id."""
+"""Bytes that identify a first line, with its time and id."""
 
 FIRST: Final = 64 * 1024
-"""Bytes that are searched for the end of the first line, to date it."""
+"""Bytes that may contain the first line, to date it."""
 
 UNSETTLED: Final = 60.0
-"""Seconds after the last change in which a packed file that breaks off may be being written still."""
+"""Seconds in which a truncated packed file may still be written."""
 
 TRIES: Final = 3
-"""How often the directory is looked at where files are renamed meanwhile."""
+"""Attempts to list the directory while files are renamed."""
 
 TimeOf = Callable[[bytes], datetime | None]
-"""When a line was written; None where it does not tell."""
+"""Returns when a line was written, None if unknown."""
 
 
 class LogText:
-    """The text of one file, from any place on; of a packed one, what is unpacked."""
+    """The text of one file from any offset, unpacked."""
 
     def __init__(self, file: LogFile) -> None:
         self.file = file
@@ -44,42 +44,42 @@ class LogText:
 
     @property
     def changed(self) -> float:
-        """When it was last written to, in seconds since 1970. Raises OSError."""
+        """The last change, in seconds since 1970. Raises OSError."""
         return os.fstat(self._opened.fileno()).st_mtime
 
     @property
     def size(self) -> int:
-        """Its bytes, as they lie there. Raises OSError."""
+        """Its stored bytes. Raises OSError."""
         return os.fstat(self._opened.fileno()).st_size
 
     def begins_with(self, head: str) -> bool:
-        """Whether its first line is the one of that digest; of a packed file, which nobody renames, it is not asked."""
+        """Whether its first line has that digest. Always true for packed files."""
         return bool(self.file.packing) or head_of(self.read(0, FIRST)) == head
 
     def read(self, offset: int, size: int) -> bytes:
-        """At most ``size`` bytes from there on, fewer at its end. Raises BROKEN where nothing can be read."""
+        """Read at most ``size`` bytes from an offset. Raises BROKEN."""
         if not self.file.packing:
             return os.pread(self._opened.fileno(), size, offset)
         begin, held = self._held
-        self._held = NOTHING  # where it breaks off, nobody knows where the stream stands
+        self._held = NOTHING  # after a failure the stream's position is unknown
         if not begin <= offset <= begin + len(held):
             begin, held = self._opened.seek(offset), b""
         if begin > offset or (not held and begin < offset):
             return b""
-        # What was unpacked is held until the next read: to go back in a packed file is to unpack it from its beginning.
+        # Keep the unpacked bytes until the next read, because seeking back unpacks the file from its beginning.
         held = _as_far_as_it_goes(self._opened, held[offset - begin :], size)
         self._held = (offset, held)
         return held[:size]
 
     def holds(self, mark: Mark) -> bool:
-        """Whether what was read before ``mark`` still ends there. Raises OSError."""
+        """Whether the text before ``mark`` is unchanged. Raises OSError."""
         begin = max(0, mark.offset - TAIL)
         try:
             tail = self.read(begin, mark.offset - begin)
         except BROKEN:
             if not self.file.packing:
                 raise
-            return False  # it breaks off before that
+            return False  # it is truncated before that
         return len(tail) == mark.offset - begin and short_digest(tail) == mark.tail
 
     def has_name(self, path: Path) -> bool:
@@ -89,12 +89,15 @@ class LogText:
         return False
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the file."""
         self._opened.close()
 
 
 def _as_far_as_it_goes(opened: BufferedIOBase, held: bytes, size: int) -> bytes:
-    """What is held, and what can be unpacked after it, at least ``size`` bytes; raises BROKEN where that is nothing."""
+    """Return the cached bytes and, as far as possible, unpacked ones up to ``size``.
+
+    Raises BROKEN if there are none.
+    """
     parts, missing = [held], size - len(held)
     while missing > 0:
         try:
@@ -112,7 +115,7 @@ def _as_far_as_it_goes(opened: BufferedIOBase, held: bytes, size: int) -> bytes:
 
 @dataclass(frozen=True)
 class Sighted:
-    """A file that holds a line: ``head`` is the digest of its first one, ``began`` when that was written."""
+    """A file with its first line's digest ``head`` and time ``began``."""
 
     file: LogFile
     head: str
@@ -124,7 +127,7 @@ class Sighted:
 
 @dataclass(frozen=True)
 class Unread:
-    """A file that could not be looked at, and why."""
+    """A file that could not be read, and why."""
 
     name: str
     changed: float
@@ -134,7 +137,7 @@ class Unread:
 
 @dataclass(frozen=True)
 class Survey:
-    """The files of a log, oldest first, the one that is written to last; and those that can't be read."""
+    """A log's files, oldest first and the live one last, and unreadable ones."""
 
     files: tuple[Sighted, ...]
     unread: tuple[Unread, ...]
@@ -145,7 +148,7 @@ class Survey:
 
 
 def survey(path: Path, time_of: TimeOf) -> Survey:
-    """Look at the file of a log and what was rotated beside it. Raises OSError."""
+    """List a log's file and its rotations. Raises OSError."""
     for _ in range(TRIES - 1):
         with suppress(FileNotFoundError):
             return _survey(path, time_of)
@@ -164,14 +167,14 @@ def _survey(path: Path, time_of: TimeOf) -> Survey:
             if isinstance(error, OSError) or settled(file):
                 unread.append(Unread(file.path.name, file.changed().timestamp(), words(error), file.path == path))
             continue
-        # One that is being packed or copied stands there twice: the one that may still grow has all of it.
+        # A file that is being packed or copied exists twice. The one that may still grow is complete.
         if sighted and (sighted.head not in by_head or _fuller(sighted, by_head[sighted.head])):
             by_head[sighted.head] = sighted
     return Survey(tuple(sorted(by_head.values(), key=_order)), tuple(unread))
 
 
 def _sight(file: LogFile, live: bool, time_of: TimeOf) -> Sighted | None:
-    """What is seen of a file; None where it holds no whole line yet. Raises BROKEN."""
+    """Inspect a file, None without a complete line. Raises BROKEN."""
     text = LogText(file)
     try:
         beginning = text.read(0, FIRST)
@@ -185,7 +188,7 @@ def _sight(file: LogFile, live: bool, time_of: TimeOf) -> Sighted | None:
 
 
 def head_of(beginning: bytes) -> str:
-    """The digest of the first line; empty where that is not there yet."""
+    """The digest of the first line, empty if it is incomplete."""
     first, end, _ = beginning.partition(END)
     return short_digest(first[:HEAD]) if end or len(first) >= HEAD else ""
 
@@ -199,10 +202,10 @@ def _order(file: Sighted) -> tuple[bool, datetime, float, str]:
 
 
 def settled(file: LogFile) -> bool:
-    """Whether a file that breaks off will stay so."""
+    """Whether a truncated file will stay so."""
     return not file.packing or time.time() - file.path.stat().st_mtime > UNSETTLED
 
 
 def newest_holding(text: LogText, marks: tuple[Mark, ...]) -> Mark:
-    """The newest of these marks before which the file still holds what was read; else its beginning. Raises BROKEN."""
+    """The newest mark after unchanged text, otherwise the beginning. Raises BROKEN."""
     return next((mark for mark in reversed(marks) if text.holds(mark)), START)

@@ -1,4 +1,4 @@
-"""How far a log of many objects was read: which of the newest, and what all of those before them come to."""
+"""The progress in a log of many objects."""
 
 import hashlib
 from base64 import urlsafe_b64encode
@@ -13,17 +13,15 @@ from keyturn.access_log.sources.file_cursor import foreign_cursor
 from keyturn.access_log.sources.passed_objects import Passed
 
 DIGITS: Final = 8
-"""Characters that tell the keys of those apart that are remembered: 48 bits, so that none is taken for another."""
+"""Characters of a remembered key's digest: 48 bits, which avoids collisions."""
 
 
 class ObjectCursor(Struct, frozen=True, omit_defaults=True):
-    """The place in the log.
+    """A position in the log.
 
-    Of the objects up to ``floor`` nothing is read any more but what comes late. ``read`` tells of the later ones: the
-    digest of a key by itself of one that was read to its end, with a colon and a place of one that is being read, or
-    may grow, and with another the mark of what stands before that. A place below zero is the size of one that could
-    not be read. ``passed`` is how many there were up to ``floor``, and ``keys`` what their keys come to; None and
-    empty where nobody has counted.
+    Up to ``floor``, only late objects are read. ``read`` has later ones: a key's digest alone if it is finished, with a
+    position if it may grow, and with the mark of what precedes that. A negative position is an unreadable object's
+    size. ``passed`` and ``keys`` are the count and sum of keys up to ``floor``, if known.
     """
 
     floor: str = ""
@@ -32,12 +30,12 @@ class ObjectCursor(Struct, frozen=True, omit_defaults=True):
     keys: str = ""
 
     def encode(self) -> str:
-        """As text."""
+        """Encode it as text."""
         return _ENCODER.encode(self).decode()
 
     @staticmethod
     def parse(source: str, text: str) -> "ObjectCursor":
-        """Read it back. Raises Invalid."""
+        """Parse a cursor. Raises Invalid."""
         try:
             cursor = _DECODER.decode(text)
         except (DecodeError, UnicodeError, RecursionError):
@@ -56,29 +54,29 @@ class ObjectCursor(Struct, frozen=True, omit_defaults=True):
         marks: Mapping[str, str],
         passed: Passed | None,
     ) -> "ObjectCursor":
-        """The cursor that remembers these digests with their places and marks."""
+        """Create a cursor with the positions and marks of these digests."""
         entries = tuple(_entry(digest, places[digest], marks.get(digest, "")) for digest in remembered)
         return ObjectCursor(floor, entries).after(passed)
 
     def after(self, passed: Passed | None) -> "ObjectCursor":
-        """The same with another count of those up to the floor."""
+        """Return a copy with another sum."""
         count, keys = (passed.count, passed.encode()) if passed and self.floor else (None, "")
         return ObjectCursor(self.floor, self.read, count, keys)
 
     @property
     def counted(self) -> Passed | None:
-        """Those up to the floor; None where nobody has counted them."""
+        """The sum of keys up to the floor, None if unknown."""
         return Passed.parse(self.passed or 0, self.keys) if self.keys else None
 
     @property
     def places(self) -> dict[str, int | None]:
-        """How far each was read: None is to its end, for good; less than zero, not at all while it has that size."""
+        """The position in each object: None at its end, negative if unreadable."""
         parts = (entry.split(":") for entry in self.read)
         return {digest: int(place[0]) if place else None for digest, *place in parts}
 
     @property
     def marks(self) -> dict[str, str]:
-        """What stood before the places of those that grow."""
+        """The marks of growing objects."""
         parts = (entry.split(":") for entry in self.read)
         return {digest: place[1] for digest, *place in parts if len(place) > 1}
 
@@ -102,5 +100,5 @@ def _entry(digest: str, offset: int | None, mark: str) -> str:
 
 @lru_cache(4_000)
 def key_digest(key: str) -> str:
-    """Tells a key from others that are remembered."""
+    """The short digest of a key."""
     return urlsafe_b64encode(hashlib.sha256(key.encode()).digest()).decode()[:DIGITS]

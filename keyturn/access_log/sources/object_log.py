@@ -1,4 +1,4 @@
-"""A log that is delivered as many files, read as they come: what is late, grows or breaks off included."""
+"""Read a log of many objects, including late, growing and truncated ones."""
 
 import hashlib
 import time
@@ -16,32 +16,31 @@ from keyturn.core.errors import Unavailable
 from keyturn.core.ports.access_source import Batch
 
 REMEMBERED: Final = 300
-"""Objects before the newest that was read of which each is remembered: what grows among them is read on."""
+"""The most individually remembered objects, whose growth is read."""
 
 LISTED: Final = 2_000
-"""Objects that are listed at once."""
+"""Objects per listing."""
 
 UNSETTLED: Final = 60.0
-"""Seconds after which one that breaks off is no more taken for one that is being written."""
+"""Seconds after which a truncated object no longer counts as being written."""
 
 STRETCH: Final = 16 * 1024 * 1024
-"""Bytes of a growing one that are read at once, where they hold a whole record."""
+"""Bytes per read of a growing object, if enough for a record."""
 
 TAIL: Final = 1024
-"""Bytes before a place by which a growing object is known to be still the one that was read up to there."""
+"""Bytes before a position that identify a growing object."""
 
 MARKED: Final = 3
-"""Characters of their digest: the chance that another object has the same is one in 262,144."""
+"""Characters of their digest, with collisions of 1 in 262,144."""
 
 NAMED: Final = 3
 """Objects that a gap names."""
 
 
 class ObjectLog:
-    """An ``AccessSource`` of all objects of ``store``, in the order that it gives them.
+    """An ``AccessSource`` of all objects of ``store``, in its order.
 
-    One that comes late has its turn before the others, behind however many newer ones, where its store can tell what
-    was passed by; where it is not sure which one came, that is a gap.
+    Late objects are read first if the store can identify them, otherwise they are a gap.
     """
 
     def __init__(
@@ -64,7 +63,7 @@ class ObjectLog:
         self._replaced: set[str] = set()
 
     def read(self, cursor: str | None, limit: int) -> Batch:
-        """What came after ``cursor``. Raises KeyturnError where nobody could look, and Invalid for no cursor of its."""
+        """Return what follows ``cursor``. Raises KeyturnError, and Invalid for a foreign cursor."""
         place = ObjectCursor.parse(self.name, cursor) if cursor else ObjectCursor()
         try:
             return self._read(place, cursor or "", limit)
@@ -73,7 +72,7 @@ class ObjectLog:
             raise Unavailable("read", place_name, words(error), self._hint) from None
 
     def close(self) -> None:
-        """Let go of what was read ahead."""
+        """Discard what was read ahead."""
         self._listing, self._late, self._listed_for, self._held = [], [], "", ("", b"")
 
     def _read(self, place: ObjectCursor, cursor: str, limit: int) -> Batch:
@@ -88,9 +87,9 @@ class ObjectLog:
         return batch
 
     def _next(self, place: ObjectCursor, limit: int) -> Batch | None:
-        """What the first object tells that was not read to its end; None without any.
+        """Return the first unread object's next batch, or None.
 
-        No more are read past one that is not whole yet than the cursor can tell of.
+        It passes only as many objects after an incomplete one as the cursor remembers.
         """
         places, past = place.places, 0
         for stored in (*self._late[:1], *self._listing):
@@ -102,23 +101,23 @@ class ObjectLog:
         return None
 
     def _list(self, place: ObjectCursor) -> Batch | None:
-        """List them anew. What is told of those that came late, where nobody can read them."""
+        """List the objects. Return a batch with a gap for unknown late ones."""
         objects = (stored for stored in self._store.objects(place.floor) if not self._is_empty(stored))
         self._listing = list(islice(objects, LISTED))
         self._cut_short = len(self._listing) == LISTED
         self._waiting = set()
         self._look_at_the_same(place)
         if batch := self._look_for_late(place):
-            self._listing = []  # what comes next is listed by the cursor that this leads to
+            self._listing = []  # the next listing uses the cursor of this batch
         listed = {stored.key for stored in (*self._late, *self._listing)}
         self._ahead = {state: since for state, since in self._ahead.items() if state[0] in listed}
         return batch
 
     def _look_for_late(self, place: ObjectCursor) -> Batch | None:
-        """Find those up to the floor that came since that was passed, to be read in the order in which they came.
+        """Find objects that arrived below the floor, in order of arrival.
 
-        What is told where nobody can tell which they are, or where they are too many. Where there are fewer than then,
-        nothing is concluded: what is not there for a while, such as a mount, is no news when it is back.
+        Return a batch with a gap where they are unknown or too many. Fewer objects than before mean nothing, since a
+        mount may be missing.
         """
         self._late = []
         passed, counted = self._store.passed(place.floor), place.counted
@@ -134,7 +133,7 @@ class ObjectLog:
         return None
 
     def _look_at_the_same(self, place: ObjectCursor) -> None:
-        """Find those of the same size that are not what was read, once after a start and where they were changed."""
+        """Find replaced objects of equal size, after a start or change."""
         places, marks = place.places, place.marks
         growing = [stored for stored in self._listing if self._grows(stored) and key_digest(stored.key) in marks]
         self._replaced = {
@@ -147,7 +146,7 @@ class ObjectLog:
         self._looked_at = {stored.key: stored.changed for stored in growing}
 
     def _mark(self, key: str, end: int) -> str:
-        """What stands before a place, so that it is growing again."""
+        """The digest of the bytes before a position."""
         before = self._store.read(key, max(0, end - TAIL), min(end, TAIL))
         return urlsafe_b64encode(hashlib.sha256(before).digest()).decode()[:MARKED]
 
@@ -155,7 +154,7 @@ class ObjectLog:
         return not stored.size and self._is_settled(stored)
 
     def _is_settled(self, stored: StoredObject) -> bool:
-        """Whether nobody writes to it any more; of one from the future, once it was seen for as long as it is."""
+        """Whether it is no longer written to. For a time in the future, its age since first seen counts."""
         now = time.time()
         if stored.changed <= now:
             return now - stored.changed >= UNSETTLED
@@ -163,7 +162,7 @@ class ObjectLog:
         return time.monotonic() - since >= UNSETTLED
 
     def _is_unread(self, stored: StoredObject, places: dict[str, int | None]) -> bool:
-        """Whether it holds what was not read: what grows, or was broken, where it has another size by now."""
+        """Whether it has unread data: it is new, replaced, or has another size."""
         digest = key_digest(stored.key)
         if digest not in places or stored.key in self._replaced:
             return True
@@ -178,7 +177,7 @@ class ObjectLog:
     def _take(
         self, stored: StoredObject, place: ObjectCursor, places: dict[str, int | None], limit: int
     ) -> "Taking | None":
-        """What it tells next; None where that is not whole yet."""
+        """Return its next batch, None if that is incomplete."""
         taking = Taking(stored, max(0, places.get(key_digest(stored.key)) or 0))
         if not stored.size and not taking.end:
             return None
@@ -198,7 +197,7 @@ class ObjectLog:
         return taking
 
     def _take_growing(self, taking: "Taking", limit: int) -> "Taking | None":
-        """What was added to it, as far as it was listed: what came since is read after the next listing."""
+        """Return what was added up to the listed size."""
         stored, begin = taking.stored, taking.end
         if begin > stored.size:
             return taking.cut()
@@ -211,14 +210,14 @@ class ObjectLog:
             if len(data) < stretch:
                 break
         if not data:
-            return None  # somebody has cut it since it was listed
+            return None  # it was cut after it was listed
         if not data.strip():
             taking.end = begin + len(data)
             return taking
         return taking.unfinished(data) if self._is_settled(stored) or len(data) == LARGEST else None
 
     def _whole(self, stored: StoredObject) -> bytes:
-        """All of it, held for the batches that it takes."""
+        """Return the whole object, cached across its batches."""
         if self._held[0] != stored.key:
             self._held = (stored.key, self._store.read(stored.key))
         return self._held[1]
@@ -232,10 +231,10 @@ class ObjectLog:
         return taking.batch(self._moved(place, after, marks).encode())
 
     def _moved(self, place: ObjectCursor, places: dict[str, int | None], marks: Mapping[str, str]) -> ObjectCursor:
-        """The cursor with the floor as high as fits: what is remembered are the last of those that were read.
+        """Return the cursor with the highest possible floor.
 
-        It passes none that is to be read yet, and stays while there are late ones. Those that are not there any more
-        are remembered while there is room.
+        The floor passes no unread object, and stays while late ones wait. Removed objects are remembered while there is
+        room.
         """
         counted = self._counted(place, places)
         listed = [key_digest(stored.key) for stored in self._listing]
@@ -255,7 +254,7 @@ class ObjectLog:
         return ObjectCursor.of(floor, remembered, places, marks, counted)
 
     def _counted(self, place: ObjectCursor, places: dict[str, int | None]) -> Passed | None:
-        """Those up to the floor, with the late one among them once it was read to its end: it is forgotten then."""
+        """Count objects up to the floor, and forget a finished late one."""
         if place.counted is None or not self._late:
             return place.counted or self._store.passed(place.floor)
         first = self._late[0]
@@ -267,7 +266,7 @@ class ObjectLog:
 
 
 def _not_read(arrived: Sequence[StoredObject], count: int) -> str:
-    """A gap that names those that came last."""
+    """Return a gap that names the latest arrivals."""
     names = ", ".join(stored.key for stored in reversed(arrived[-min(count, NAMED) :]))
     others = f" and {count - NAMED:,} more" if count > NAMED else ""
     return f"{names}{others} came behind more than {REMEMBERED} newer ones that were read before: not read"

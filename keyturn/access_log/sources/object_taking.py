@@ -1,4 +1,4 @@
-"""What one object of a log told so far, made into a batch."""
+"""Build a batch from one object of a log."""
 
 import hashlib
 from collections.abc import Sequence
@@ -12,19 +12,19 @@ from keyturn.core.ports.access import Access
 from keyturn.core.ports.access_source import Batch, Malformed, SourceRecord
 
 ENOUGH: Final = 20_000
-"""Records of one batch that are looked at."""
+"""The most records per batch."""
 
 
 class RecordReader(Protocol):
-    """What the records of a log tell. Used by one thread."""
+    """Reads the records of a log. Not thread-safe."""
 
     def accesses(self, record: bytes) -> Sequence[Access]:
-        """What one tells; nothing where it is no access. Raises ValueError, which quotes nothing of it."""
+        """Return a record's accesses. Raises ValueError, which quotes nothing of it."""
 
 
 @dataclass
 class Taking:
-    """What one object told so far, from ``end`` on it is unread."""
+    """The results of one object, which is unread from ``end``."""
 
     stored: StoredObject
     end: int
@@ -35,7 +35,7 @@ class Taking:
     gaps: tuple[str, ...] = ()
 
     def pieces(self, pieces: list[Piece], reader: RecordReader, limit: int) -> None:
-        """Take what fits into a batch."""
+        """Add the pieces that fit into a batch."""
         for piece in pieces:
             full = len(self.taken) >= ENOUGH or len(self.malformed) >= MOST_MALFORMED
             if full or not self._fits(piece, reader, limit):
@@ -61,14 +61,14 @@ class Taking:
         return True
 
     def broken(self, error: NotALine, data: bytes) -> "Taking":
-        """That none of it can be read; where it changes it is looked at again."""
+        """Note that it is unreadable until a change."""
         self.malformed.append(Malformed(self.stored.key, problem_of(error), data[:KEPT_ASIDE]))
         self.taken.append(Piece(0, 0, data))
         self.end = -self.stored.size
         return self
 
     def unfinished(self, data: bytes) -> "Taking":
-        """That its last record breaks off."""
+        """Note that its last record is truncated."""
         piece = Piece(self.end, self.end + len(data), data)
         self.malformed.append(Malformed(self._position(piece), "it breaks off", data[:KEPT_ASIDE]))
         self.taken.append(piece)
@@ -76,14 +76,14 @@ class Taking:
         return self
 
     def cut(self) -> "Taking":
-        """That it is shorter than what was read of it."""
+        """Note that it became shorter than what was read."""
         key, size = self.stored.key, self.stored.size
         self.gaps = (f"{key} was read up to byte {self.end:,} and has {size:,} now: it was cut",)
         self.end = self.stored.size
         return self
 
     def replaced(self) -> "Taking":
-        """That what was read of it is not in it any more: it is read as another one."""
+        """Note that it was replaced, to read it again."""
         self.gaps = (f"{self.stored.key} is not what was read of it up to byte {self.end:,}: it was replaced",)
         self.end = 0
         return self
@@ -92,7 +92,7 @@ class Taking:
         return f"{self.stored.key}#{piece.begin}"
 
     def batch(self, cursor: str) -> Batch:
-        """What came of it."""
+        """Return the batch."""
         if not self.taken:
             return Batch(cursor, gaps=self.gaps, more=True)
         digest = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""Where logs lie that are delivered as files: a directory or a bucket, and how what is in one of them is parted."""
+"""Directories and buckets of objects with logs, and the layout of their records."""
 
 import gzip
 import os
@@ -19,18 +19,18 @@ from keyturn.access_log.log_files import NotALine
 from keyturn.access_log.sources.passed_objects import Passed, PassedKeys
 
 LARGEST: Final = 256 * 1024 * 1024
-"""Bytes of one object, unpacked."""
+"""Bytes of one unpacked object."""
 
 PACKED: Final = b"\x1f\x8b"
-"""How what gzip has packed begins."""
+"""The first bytes of gzip data."""
 
 UNFINISHED: Final = re.compile(r".*\.(?:tmp|part|partial|crdownload|gstmp|(?:json|gz)\.[0-9A-Fa-f]{8})", re.DOTALL)
-"""What copying programs call a file that they are writing still: the last are ``gcloud storage``'s and ``aws s3``'s."""
+"""Temporary names of copying programs, lastly ``gcloud storage`` and ``aws s3``."""
 
 
 @dataclass(frozen=True)
 class StoredObject:
-    """A file or an object of a bucket: its name, its bytes as they lie there, and the second it was written in."""
+    """A file or object: its name, stored size and time of change in seconds."""
 
     key: str
     size: int
@@ -39,13 +39,13 @@ class StoredObject:
 
 STAMP: Final = re.compile(r"(?<!\d)\d{8}T\d{4}Z")
 DAY: Final = re.compile(r"(?:^|/)(?:y=)?(\d{4})/(?:m=)?(\d\d)/(?:d=)?(\d\d)/")
-"""How a key tells when what it holds is of: as CloudTrail has it, and as folders of a year, a month and a day."""
+"""Dates in keys: CloudTrail's, and folders of year, month and day."""
 
 
 def dated(key: str) -> tuple[str, str]:
-    """What stands in a key before its date, the whole key without one; and its date with what stands behind that.
+    """Split a key into the part before its date, and the date with the rest.
 
-    Several regions, vaults or logs have the same dates behind other beginnings.
+    Several regions, vaults or logs have the same dates after different prefixes.
     """
     day = DAY.search(key)
     if stamp := STAMP.search(key):
@@ -56,31 +56,25 @@ def dated(key: str) -> tuple[str, str]:
 
 
 class ObjectStore(Protocol):
-    """Where they lie. ``name`` is for people."""
+    """Where objects are stored. ``name`` is for people."""
 
     name: str
 
     def objects(self, after: str) -> Iterator[StoredObject]:
-        """Those behind that of the key ``after``, in an order that is always the same and goes by their dates.
-
-        Raises KeyturnError, and OSError.
-        """
+        """Yield objects after the key ``after``, in a fixed order by date. Raises KeyturnError and OSError."""
 
     def passed(self, key: str) -> Passed | None:
-        """What those up to that key come to by the last listing, as far back as it has looked; None where not at all.
-
-        How far it looks goes by the key alone.
-        """
+        """Summarise the last listing up to this key, None if unknown. The key alone determines the range."""
 
     def arrived(self, key: str) -> list[StoredObject]:
-        """The same one by one, the last that came last. Raises OSError."""
+        """Return these objects in their order of arrival. Raises OSError."""
 
     def read(self, key: str, offset: int = 0, limit: int = LARGEST + 1) -> bytes:
-        """What stands in it from there on, so many bytes at most. Raises KeyturnError, and OSError."""
+        """Read at most ``limit`` bytes from an offset. Raises KeyturnError and OSError."""
 
 
 class Directory:
-    """The files below a directory of this machine, such as those that a copying program brings there."""
+    """The files below a local directory."""
 
     def __init__(self, path: Path) -> None:
         self.name = str(path)
@@ -90,10 +84,10 @@ class Directory:
         self._keys = PassedKeys()
 
     def objects(self, after: str) -> Iterator[StoredObject]:
-        """In the order of their dates, without hidden ones and those that are being written still."""
+        """Yield the files by date, without hidden and temporary ones."""
         if not self._path.is_dir():
             raise NotADirectoryError(0, "there is no such directory", self.name)
-        self._places, self._keys = [], PassedKeys()  # what a large directory takes is let go of first
+        self._places, self._keys = [], PassedKeys()  # free the memory of a large directory first
         keys = (self._key(path.relative_to(self._path).as_posix()) for path in _files(self._path))
         self._places = sorted((dated(key)[1], key) for key in keys)
         self._keys = PassedKeys(key for _, key in self._places)
@@ -104,15 +98,15 @@ class Directory:
             except FileNotFoundError:
                 if path.is_symlink():
                     raise
-                continue  # somebody has removed it since
+                continue  # removed after the listing
             yield StoredObject(key, status.st_size, status.st_mtime)
 
     def passed(self, key: str) -> Passed:
-        """What those up to that key come to by the last listing."""
+        """Summarise the keys up to this one in the last listing."""
         return self._keys.up_to(self._position(key))
 
     def arrived(self, key: str) -> list[StoredObject]:
-        """The same one by one, the last that came last, whatever time a copying program gave them."""
+        """These files in order of arrival, by ctime, since a copying program may set mtime."""
         came: list[tuple[float, StoredObject]] = []
         for _, name in self._places[: self._position(key)]:
             with suppress(FileNotFoundError):
@@ -127,21 +121,21 @@ class Directory:
         return self._path / self._odd.get(key, key)
 
     def _key(self, name: str) -> str:
-        """The name as text that can be written down; what is no UTF-8 in it is spelled out."""
+        """Return the name as valid UTF-8, with other bytes escaped."""
         key = os.fsencode(name).decode(errors="backslashreplace")
         if key != name:
             self._odd[key] = name
         return key
 
     def read(self, key: str, offset: int = 0, limit: int = LARGEST + 1) -> bytes:
-        """What stands in a file from there on."""
+        """Read a file from an offset."""
         with self._file(key).open("rb") as file:
             file.seek(offset)
             return file.read(limit)
 
 
 def _files(directory: Path) -> Iterator[Path]:
-    """Links to what lies elsewhere are followed, once each: what they lead to within is found there."""
+    """Yield files, following each outside link once."""
 
     def refuse(error: OSError) -> None:
         raise error
@@ -164,7 +158,7 @@ def _files(directory: Path) -> Iterator[Path]:
 
 
 class Piece(Struct, frozen=True):
-    """A record of an object: where it begins, where what comes after it does, and its bytes."""
+    """A record of an object, its position and the next one."""
 
     begin: int
     end: int
@@ -172,24 +166,21 @@ class Piece(Struct, frozen=True):
 
 
 class Layout(Protocol):
-    """How the records of an object stand in it. ``grows`` says that something may be added to one later."""
+    """How an object contains records. ``grows`` allows later additions."""
 
     grows: bool
 
     def pieces(self, data: bytes, begin: int, *, whole: bool = False) -> list[Piece]:
-        """The records of ``data``, which begins at ``begin`` where the object grows; ``whole`` is one that does not.
-
-        Raises NotALine.
-        """
+        """Return the records of ``data`` from ``begin``, of a complete object if ``whole``. Raises NotALine."""
 
 
 class Lines:
-    """One JSON object in each line; places are bytes."""
+    """One JSON object per line. Positions are bytes."""
 
     grows = True
 
     def pieces(self, data: bytes, begin: int, *, whole: bool = False) -> list[Piece]:
-        """The lines that are whole: the last may lack its line feed. Of what is ``whole`` any line is."""
+        """Return the complete lines. With ``whole`` the last needs no line feed."""
         pieces, at = [], begin
         for line in data.splitlines(keepends=True):
             text = line.rstrip(b"\r\n")
@@ -212,12 +203,12 @@ class _Records(Struct):
 
 
 class Document:
-    """One JSON document whose member ``Records`` lists them; places are their numbers from 0 on."""
+    """A JSON document with a list ``Records``. Positions are numbers from 0."""
 
     grows = False
 
     def pieces(self, data: bytes, begin: int, *, whole: bool = False) -> list[Piece]:
-        """All of them but the first ``begin``."""
+        """Return all records but the first ``begin``."""
         try:
             records = _DOCUMENT.decode(data).records
         except (msgspec.DecodeError, UnicodeError, RecursionError):
@@ -229,7 +220,7 @@ _DOCUMENT: Final = msgspec.json.Decoder(_Records)
 
 
 def unpacked(data: bytes) -> bytes:
-    """What gzip has packed, or what was not packed at all. Raises NotALine."""
+    """Decompress gzip data, and return other data as is. Raises NotALine."""
     if data.startswith(PACKED):
         data = _gunzipped(data)
     if len(data) > LARGEST:

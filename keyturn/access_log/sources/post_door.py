@@ -1,9 +1,9 @@
-"""Takes accesses that applications post, signed per Standard Webhooks 1.0: on the disk before it says that it has them.
+"""Accept accesses that applications post, signed per Standard Webhooks 1.0, and store them before the answer.
 
     door = PostDoor([PostedLog("applications", directory, {"trainer": Poster("trainer", keys)})])
     answer = door.answer(headers, body)
 
-Who it was is told by the key, and by nothing in the message. A message is taken once, however often it comes.
+Only the key identifies the sender. A message is stored once, even if it is repeated.
 """
 
 import re
@@ -31,17 +31,17 @@ from keyturn.core.sensitive import Sensitive
 BODY_LIMIT: Final = 65_536
 """Bytes of a body."""
 SKEW: Final = 300.0
-"""Seconds that the clocks of sender and receiver may differ by. Source: Standard Webhooks' own libraries."""
+"""The largest clock difference in seconds, as in Standard Webhooks' libraries."""
 OLDEST: Final = timedelta(days=1)
-"""How long ago an access may have been: later it is not judged any more."""
+"""The largest age of an access."""
 REMEMBERED: Final = 2 * SKEW + 60
-"""Seconds for which an id is known again: as long as its message is good for, and a little more."""
+"""Seconds for which an id is remembered, longer than messages are valid."""
 MOST_REMEMBERED: Final = 200_000
 RATE: Final = 2.0
-"""Messages a second of one poster, on average; BURST of them may come at once."""
+"""Messages per second of a poster. BURST may come at once."""
 BURST: Final = 120
 PART: Final = 16 * 1024 * 1024
-"""Bytes of a file of the spool: so much is looked through for the messages that were taken last."""
+"""Bytes of a spool file, searched for recent messages."""
 
 MESSAGE_ID: Final = re.compile(r"[\x21-\x7e]{1,64}")
 STAMP: Final = re.compile(r"[0-9]{1,15}")
@@ -49,7 +49,7 @@ STAMP: Final = re.compile(r"[0-9]{1,15}")
 
 @dataclass(frozen=True)
 class PostAnswer:
-    """What to answer: the status, and a line of text."""
+    """The status and a line of text."""
 
     status: HTTPStatus
     text: str
@@ -57,7 +57,7 @@ class PostAnswer:
 
 @dataclass(frozen=True)
 class Poster:
-    """Somebody who may post: who it is in the log, and the keys that it may sign with now."""
+    """A sender's principal in the log, and current keys."""
 
     principal: str
     keys: Callable[[], Sequence[Sensitive]]
@@ -69,17 +69,14 @@ UNSIGNED: Final = PostAnswer(
 
 
 class PostDoor:
-    """Takes what is posted for several logs, by the posters' names: ``LOG/NAME``. Serves many threads."""
+    """Accepts messages for several logs, by ``LOG/NAME`` of the poster. Thread-safe."""
 
     def __init__(self, logs: "Sequence[PostedLog]", clock: Callable[[], float] = time.time) -> None:
         self._logs = {f"{log.name}/{poster}": (log, poster) for log in logs for poster in log.posters}
         self._clock = clock
 
     def answer(self, headers: Mapping[str, str], body: bytes) -> PostAnswer:
-        """The answer to one message: 200 once it is on the disk, now or before.
-
-        503 and 429 say that it may come again, 400, 401 and 413 that it may not.
-        """
+        """Return 200 once the message is on disk. 503 and 429 allow a retry, 400, 401 and 413 do not."""
         if len(body) > BODY_LIMIT:
             return PostAnswer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body has at most {BODY_LIMIT:,} bytes")
         lowered = {name.lower(): text for name, text in headers.items()}
@@ -90,7 +87,7 @@ class PostDoor:
 
 
 class PostedLog:
-    """One log of posted accesses, in a spool of this machine."""
+    """One log of posted accesses, in a local spool."""
 
     def __init__(self, name: str, directory: Path, posters: Mapping[str, Poster]) -> None:
         self.name = name
@@ -102,7 +99,7 @@ class PostedLog:
         self._budgets = {poster: (float(BURST), 0.0) for poster in posters}
 
     def take(self, poster: str, headers: Mapping[str, str], body: bytes, now: float) -> PostAnswer:
-        """Take a message of that poster."""
+        """Accept a poster's message."""
         stamp, message_id = headers.get(TIMESTAMP, ""), headers.get(ID, "")
         if not STAMP.fullmatch(stamp) or abs(now - int(stamp)) > SKEW or not MESSAGE_ID.fullmatch(message_id):
             return UNSIGNED
@@ -131,7 +128,7 @@ class PostedLog:
                 lines = [
                     SpooledAccess(now, poster, principal, message_id, number, count, access)
                     for number, access in enumerate(accesses)
-                    if number >= taken  # of one that was half written when somebody died, the other half
+                    if number >= taken  # the remainder, if a killed process wrote only a part
                 ]
                 turn.append([encode_line(line) for line in lines])
                 self._taken[poster, message_id] = (count, now)
@@ -141,7 +138,7 @@ class PostedLog:
         return PostAnswer(HTTPStatus.OK, "taken")
 
     def _learn(self, turn: SpoolTurn, now: float) -> None:
-        """Which messages were taken lately, by whichever process of this machine."""
+        """Learn the recent messages of all local processes."""
         inode, size = turn.place
         if self._known_to is None or self._known_to[0] != inode:
             lines = self._spool.recent(REMEMBERED)
@@ -163,7 +160,7 @@ class PostedLog:
 
 
 def _flaw(accesses: list[PostedAccess], now: float) -> str:
-    """What is wrong with the times of a message; empty where nothing is."""
+    """What is wrong with a message's times, if anything."""
     moment = datetime.fromtimestamp(now, UTC)
     if any(access.at > moment + timedelta(seconds=SKEW) for access in accesses):
         return "an access is in the future"

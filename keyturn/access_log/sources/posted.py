@@ -1,4 +1,4 @@
-"""Accesses that applications have told of themselves: as they lie in the spool, and read from there."""
+"""Accesses that applications report, and their lines in the spool."""
 
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from keyturn.core.ports.access_source import SourceOpening
 from keyturn.core.text.audit_lines import LARGEST
 
 MOST: Final = 1000
-"""Accesses of one message."""
+"""Accesses per message."""
 
 _LINE: Final = r"^[^\x00-\x1f\x7f]*$"
 Text = Annotated[str, Meta(max_length=256, pattern=_LINE)]
@@ -26,9 +26,9 @@ Version = Annotated[int, Meta(ge=0, le=LARGEST)]
 
 
 class PostedAccess(Struct, frozen=True, omit_defaults=True):
-    """One access as it is posted: who did it is not among what is said, it is whose key has signed.
+    """A posted access. The signing key determines the principal.
 
-    ``at`` is RFC 3339 with its zone; the others are as those of :class:`keyturn.core.ports.access.Access`.
+    ``at`` is RFC 3339 with its zone, the others as in :class:`keyturn.core.ports.access.Access`.
     """
 
     at: Moment
@@ -42,13 +42,13 @@ class PostedAccess(Struct, frozen=True, omit_defaults=True):
 
 
 class PostedMessage(Struct, frozen=True):
-    """The body of one message."""
+    """The body of a message."""
 
     accesses: Annotated[list[PostedAccess], Meta(min_length=1, max_length=MOST)]
 
 
 class SpooledAccess(Struct, frozen=True):
-    """A line of the spool: an access, and the message that it came in, with its number there, from 0, of so many."""
+    """A spooled access with its message, number from 0 and count."""
 
     received: float
     poster: str
@@ -66,7 +66,7 @@ ACTIONS: Final = (READ, LOGIN)
 
 
 def decode_message(body: bytes) -> list[PostedAccess]:
-    """The accesses in a body. Raises ValueError, which quotes nothing of it."""
+    """Decode a body. Raises ValueError, which quotes nothing of it."""
     try:
         accesses = _MESSAGES.decode(body).accesses
     except RecursionError:
@@ -77,31 +77,31 @@ def decode_message(body: bytes) -> list[PostedAccess]:
 
 
 def encode_line(line: SpooledAccess) -> bytes:
-    """As it lies in the spool."""
+    """Encode a line of the spool."""
     return _ENCODER.encode(line)
 
 
 def decode_spooled(line: bytes) -> SpooledAccess | None:
-    """The same, read back; None for what is none, such as what somebody who died has left half written."""
+    """Decode a line, None if invalid, as after a crash."""
     with suppress(ValueError):
         return _LINES.decode(line)
     return None
 
 
 class PostedReader:
-    """Reads the lines of the spool. ``system`` is what the accesses are told to be of: the log's name."""
+    """Reads the spool's lines. ``system`` is the log's name."""
 
     def __init__(self, system: str) -> None:
         self._system = system
 
     def may_tell(self, line: bytes) -> bool:
-        """Every line does. Raises ValueError for one that can't be of the spool."""
+        """Always true. Raises ValueError for foreign lines."""
         if line[:1] != b"{" or line[-1:] != b"}":
             raise NotALine("it is no JSON object")
         return True
 
     def access(self, line: bytes) -> Access:
-        """What it tells. Raises ValueError."""
+        """Return its access. Raises ValueError."""
         spooled = _LINES.decode(line)
         posted = spooled.access
         return Access(
@@ -123,17 +123,17 @@ class PostedReader:
         return datetime.fromtimestamp(spooled.received, UTC) if spooled else None
 
     def remember(self) -> tuple[Raw, list[str]]:
-        """Nothing."""
+        """Nothing is remembered."""
         return Raw(b"null"), []
 
     def recall(self, memory: Raw) -> None:
-        """Nothing. Raises ValueError where something was remembered."""
+        """Raises ValueError for a foreign state."""
         if bytes(memory) != b"null":
             raise NotALine("nothing is remembered of what is posted")
 
 
 class PostedSource(SpoolSource):
-    """Reads what this machine has taken: :class:`keyturn.access_log.sources.post_door.PostDoor` takes it."""
+    """Reads the lines that :class:`keyturn.access_log.sources.post_door.PostDoor` stored."""
 
     def __init__(self, opening: SourceOpening) -> None:
         super().__init__(opening, LineSpool(Path(opening.directory)), PostedReader(opening.name))

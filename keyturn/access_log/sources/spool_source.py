@@ -1,4 +1,4 @@
-"""What lies in a spool of this machine, read as any other log."""
+"""A local spool as a source."""
 
 from datetime import datetime
 
@@ -12,54 +12,54 @@ from keyturn.core.ports.access_source import Batch, SourceOpening
 
 
 class SpoolSource(LineSource):
-    """Reads the lines of a spool. Its name has that of the spool behind it, since each machine has one of its own."""
+    """Reads a spool's lines. Its name contains the spool's, which differs by machine."""
 
     def __init__(self, opening: SourceOpening, spool: LineSpool, reader: LineReader) -> None:
         self._spool = spool
         super().__init__(f"{opening.name}-{spool.name}", opening.pace, spool.current, MarkedReader(reader), HINT)
 
     def read(self, cursor: str | None, limit: int) -> Batch:
-        """What came after ``cursor``; nothing where nothing was received yet."""
+        """Return what came after ``cursor``, nothing before the first line."""
         if not self._spool.current.exists():
             self._spool.append([])
         return super().read(cursor, limit)
 
     def release(self, cursor: str) -> None:
-        """Drop what was read to its end before ``cursor``, which is durable."""
+        """Delete what was read before ``cursor``, which is durable."""
         if cursor:
             FileCursor.parse(self.name, cursor)
         self._spool.release(cursor)
 
 
 class MarkedReader:
-    """Reads the lines of somebody else's log between which a spool has put its own."""
+    """Reads another log's lines, mixed with the spool's own."""
 
     def __init__(self, reader: LineReader) -> None:
         self._reader = reader
         self._gaps: list[str] = []
 
     def may_tell(self, line: bytes) -> bool:
-        """Whether a line is worth decoding; of the spool's own it takes what it says."""
+        """Whether a line is worth decoding. Own lines become gaps."""
         if not line.startswith(MARKED):
             return self._reader.may_tell(line)
         self._gaps.append(gap_of(line))
         return False
 
     def access(self, line: bytes) -> Access | None:
-        """What it tells."""
+        """Return its access."""
         return self._reader.access(line)
 
     def written_at(self, line: bytes) -> datetime | None:
-        """When it was written; a line of the spool's own does not tell."""
+        """When it was written, None for the spool's own lines."""
         return self._reader.written_at(line)
 
     def remember(self) -> tuple[Raw, list[str]]:
-        """What the other one remembers, and the gaps that were told since."""
+        """Return the other reader's state, and the new gaps."""
         memory, gaps = self._reader.remember()
         marked, self._gaps = self._gaps, []
         return memory, [*marked, *gaps]
 
     def recall(self, memory: Raw) -> None:
-        """Go on from there."""
+        """Restore a state."""
         self._gaps = []
         self._reader.recall(memory)

@@ -1,4 +1,4 @@
-"""A log of which nothing is kept aside but where what can't be read stands, and why."""
+"""A source without the bytes of unreadable lines."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ from keyturn.core.ports.access_source import AccessSource, Batch, ReleasesRead, 
 
 
 class WithoutRecords:
-    """The same source, without the bytes of what can't be read."""
+    """The same source, without the bytes of unreadable lines."""
 
     def __init__(self, source: AccessSource) -> None:
         self.name = source.name
@@ -14,20 +14,20 @@ class WithoutRecords:
         self._source = source
 
     def read(self, cursor: str | None, limit: int) -> Batch:
-        """What came after ``cursor``."""
+        """Return what follows ``cursor``."""
         batch = self._source.read(cursor, limit)
         return replace(batch, malformed=[replace(each, record=b"") for each in batch.malformed])
 
     @property
     def trouble(self) -> str:
-        """What keeps it from taking what comes."""
+        """Why it can't receive data."""
         return self._source.trouble if isinstance(self._source, TellsTrouble) else ""
 
     def release(self, cursor: str) -> None:
-        """Drop what was read, where it is held."""
+        """Delete what was read, if the source stores it."""
         if isinstance(self._source, ReleasesRead):
             self._source.release(cursor)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the source."""
         self._source.close()

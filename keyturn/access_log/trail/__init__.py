@@ -1,1 +1,1 @@
-"""The access trail: every access that a log told of, kept in segments that the ledger vouches for."""
+"""The access trail: every logged access, in segments that are sealed in the ledger."""

@@ -1,6 +1,6 @@
-"""How far an answer of the trail reaches: since when it looks, up to when it has heard, and what of it is missing.
+"""The coverage of an answer: its begin, its latest event and what is missing.
 
-It is what the files say of themselves. Whether they say what they said when they were sealed, the ledger tells.
+It uses the files' metadata. Only the ledger shows whether these were changed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 FIRST_NUMBER: Final = 0
-"""The number of a source's first segment."""
+"""A source's first number."""
 
 
 @dataclass(frozen=True)
 class MissingSegments:
-    """Segments of these numbers are in no file. Their events lie between the two moments, where that can be told."""
+    """Segments in no file, with their times if known."""
 
     first: int
     last: int
@@ -44,7 +44,7 @@ class MissingSegments:
 
 @dataclass(frozen=True)
 class BrokenFile:
-    """A file that can't be read, and of which time its events are."""
+    """An unreadable file and the time range of its events."""
 
     file: str
     problem: str
@@ -58,7 +58,7 @@ class BrokenFile:
 
 @dataclass(frozen=True)
 class LogGap:
-    """What a source could not tell, in words, and when the segment was sealed that says so."""
+    """What a source could not report, and when that was sealed."""
 
     segment: int
     sealed: datetime
@@ -70,10 +70,9 @@ class LogGap:
 
 @dataclass(frozen=True)
 class SourceCoverage:
-    """What there is of one source. ``begins`` is its first event, ``latest`` the time of the newest that was heard of.
+    """The coverage of one source, from its first event ``begins`` to its newest ``latest``.
 
-    ``sealed`` is when the last segment was sealed; ``unsealed`` counts the events since. ``missing``, ``broken`` and
-    ``gaps`` are those of the period.
+    ``sealed`` is the last sealing, ``unsealed`` counts later events. The others are those of the period.
     """
 
     source: str
@@ -86,7 +85,7 @@ class SourceCoverage:
     gaps: tuple[LogGap, ...] = ()
 
     def shortfalls(self, period: Period) -> Iterator[str]:
-        """What is not known of a period, in words."""
+        """Yield what is unknown about a period."""
         if self.begins is None:
             yield "it has told of nothing yet"
         elif FIRST < period.since < self.begins:
@@ -96,23 +95,23 @@ class SourceCoverage:
 
 @dataclass(frozen=True)
 class TrailCoverage:
-    """That of every source, by name; none where the trail has taken nothing yet."""
+    """The coverage of every source by name."""
 
     directory: Path
     sources: Sequence[SourceCoverage] = ()
 
     @property
     def latest(self) -> datetime | None:
-        """The newest event that was heard of."""
+        """The time of the newest event."""
         return max((source.latest for source in self.sources if source.latest), default=None)
 
     def covers(self, period: Period) -> bool:
-        """Whether nothing of a period is known to be missing; False of an empty trail."""
+        """Whether nothing is known to be missing. False for an empty trail."""
         return bool(self.sources) and not any(True for source in self.sources for _ in source.shortfalls(period))
 
 
 def coverage_of(connection: "DuckDBPyConnection", holdings: Holdings) -> TrailCoverage:
-    """What there is in a period. Raises Unavailable, and what DuckDB does."""
+    """Return the coverage of a period. Raises Unavailable and DuckDB's errors."""
     spooled = _unsealed(connection, holdings)
     heads = dict(_heads(holdings.directory))
     names = sorted({file.source for file in holdings.files} | spooled.keys() | heads.keys())
@@ -139,7 +138,7 @@ def coverage_of(connection: "DuckDBPyConnection", holdings: Holdings) -> TrailCo
 
 @dataclass(frozen=True)
 class _Unsealed:
-    """What is not sealed yet of a source: how many events, and the times of the first and of the newest."""
+    """A source's unsealed events: number, first and newest time."""
 
     events: int = 0
     first: datetime | None = None
@@ -147,7 +146,7 @@ class _Unsealed:
 
 
 def _unsealed(connection: "DuckDBPyConnection", holdings: Holdings) -> dict[str, _Unsealed]:
-    """By source."""
+    """Return the unsealed events by source."""
     query = "SELECT count(*), epoch_us(first(time ORDER BY leaf)), epoch_us(max(time)) FROM spooled WHERE spool = ?"
     rows = [connection.execute(query, [at]).fetchall()[0] for at, _ in enumerate(holdings.spools)]
     return {
@@ -157,14 +156,14 @@ def _unsealed(connection: "DuckDBPyConnection", holdings: Holdings) -> dict[str,
 
 
 def _heads(directory: Path) -> Iterator[tuple[str, int]]:
-    """The number of the newest head of each source."""
+    """Yield the number of each source's newest head."""
     for path in TrailFiles(directory).all_heads():
         if newest := last_head(path):
             yield newest.head.source, newest.head.number
 
 
 def _begins(connection: "DuckDBPyConnection", files: Sequence[StoredFile], holdings: Holdings) -> datetime | None:
-    """The first event of the first file that has any and can be read; of a log that is ordered, the oldest."""
+    """The first event of the first readable file, the oldest in an ordered log."""
     import duckdb
 
     for file in files:
@@ -180,7 +179,7 @@ def _begins(connection: "DuckDBPyConnection", files: Sequence[StoredFile], holdi
 
 
 def _newest(files: Sequence[StoredFile], holdings: Holdings) -> tuple[datetime | None, datetime | None]:
-    """When the newest segment was sealed, and the time of the newest event of those in the last file that has any."""
+    """The last sealing, and the newest time in the last file with events."""
     sealed = None
     for file in reversed(files):
         if file.path not in holdings.broken and (sealed is None or file.start < file.end):
@@ -195,7 +194,7 @@ def _newest(files: Sequence[StoredFile], holdings: Holdings) -> tuple[datetime |
 
 
 def _missing(files: Sequence[StoredFile], holdings: Holdings, head: int, source: str) -> Iterator[MissingSegments]:
-    """Numbers that are in no file, of the period as far as that can be told."""
+    """Yield the segments of the period that are in no file."""
     spool = next((spool.number for spool in holdings.spools if spool.source == source), None)
     before, end = FIRST_NUMBER - 1, None
     for file in files:
@@ -210,7 +209,7 @@ def _missing(files: Sequence[StoredFile], holdings: Holdings, head: int, source:
 
 
 def _overlaps(since: int | None, until: int, holdings: Holdings) -> bool:
-    """Whether what lies between may be of the period: without a beginning it may be of any time before."""
+    """Whether the time between may be in the period."""
     period = holdings.period
     return until * SECOND >= period.since - EPOCH and (since or -until) * SECOND <= period.until - EPOCH
 
@@ -231,7 +230,7 @@ def _broken(files: Sequence[StoredFile], holdings: Holdings) -> Iterator[BrokenF
 
 
 def _gaps(connection: "DuckDBPyConnection", holdings: Holdings) -> Iterator[tuple[StoredFile, LogGap]]:
-    """What the files of the period say that their sources could not tell."""
+    """Yield the gaps in the files of the period."""
     files = {str(file.path): file for file in holdings.readable()}
     if not files:
         return

@@ -1,4 +1,4 @@
-"""How far each log was read, and by whose word: a state in the hub for each source, changed by compare-and-set."""
+"""The progress in each log, stored in the hub with compare-and-set."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ from keyturn.core.errors import Invalid
 from keyturn.core.ports.hub import StatePort
 
 PLACE: Final = "serve/cursors"
-"""Below which the states stand in Keyturn's own mount."""
+"""The path of the states in Keyturn's mount."""
 
 
 @dataclass(frozen=True)
 class SourceState:
-    """How far a source was sealed: the cursor, how many segments, the entry of the last one, and the ledger's name.
+    """A source's sealed state: cursor, number of segments, last entry and ledger name.
 
-    ``pending`` is the cursor of a segment that somebody is about to seal, and ``head`` the digest of its head; whether
-    they came to it the ledger tells. ``version`` is that of the state in the hub, 0 where there is none.
+    ``pending`` and ``head`` are of a segment about to be sealed, which the ledger confirms. ``version`` is the hub's, 0
+    without a state.
     """
 
     cursor: str | None = None
@@ -28,13 +28,13 @@ class SourceState:
     version: int = 0
 
     def to_data(self) -> dict[str, Any]:
-        """As the hub keeps it."""
+        """Convert it for the hub."""
         members = {key: value for key, value in vars(self).items() if key not in ("cursor", "version") and value}
         return members if self.cursor is None else {"cursor": self.cursor, **members}
 
     @classmethod
     def from_data(cls, source: str, data: Mapping[str, Any], version: int) -> "SourceState":
-        """The same, read. Raises Invalid where somebody has edited it."""
+        """Parse the hub's data. Raises Invalid where it was edited."""
         try:
             cursor = data.get("cursor")
             return cls(
@@ -53,27 +53,27 @@ class SourceState:
 
 
 class Cursors(Protocol):
-    """Where the states are kept."""
+    """Storage of the states."""
 
     def read(self, source: str) -> SourceState:
-        """The state of a source; an empty one where there is none. Raises Unavailable, Denied, Invalid."""
+        """Return a source's state, perhaps empty. Raises Unavailable, Denied, Invalid."""
 
     def write(self, source: str, state: SourceState) -> SourceState:
-        """Write it over the version that it bears; it is given with the new one. Raises Conflict, Unavailable."""
+        """Replace the version it contains, and return the new one. Raises Conflict, Unavailable."""
 
 
 class HubCursors:
-    """:class:`Cursors` in Keyturn's own mount of the hub."""
+    """:class:`Cursors` in Keyturn's mount of the hub."""
 
     def __init__(self, hub: StatePort) -> None:
         self._hub = hub
 
     def read(self, source: str) -> SourceState:
-        """The state of a source."""
+        """Return a source's state."""
         state = self._hub.read_state(f"{PLACE}/{source}")
         return SourceState.from_data(source, state.data, state.version) if state else SourceState()
 
     def write(self, source: str, state: SourceState) -> SourceState:
-        """Write it over the version that it bears."""
+        """Replace the version that it contains."""
         version = self._hub.write_state(f"{PLACE}/{source}", state.to_data(), cas=state.version)
         return SourceState(**{**vars(state), "version": version})

@@ -1,4 +1,4 @@
-"""The sealed events of a segment: from its spool into a Parquet file, and read again."""
+"""A segment's events, converted from its spool to a Parquet file."""
 
 from pathlib import Path
 from typing import Final
@@ -10,7 +10,7 @@ from keyturn.access_log.trail.segments import SegmentHead
 from keyturn.access_log.trail.spool import Spool
 
 LONGEST: Final = 128 * 1024 * 1024
-"""Bytes of the line of one event: the hub takes requests of 32 MiB at most."""
+"""The longest line of an event in bytes. Requests have at most 32 MiB."""
 
 MEMBERS: Final = {
     "at": "TIMESTAMP",
@@ -24,14 +24,11 @@ DEFAULTS: Final = {
     **dict.fromkeys(("denied", "root"), "false"),
     "action": "'read'",
 }
-"""What a leaf leaves out."""
+"""Values that a leaf omits."""
 
 
 def write_events(directory: Path, spool: Spool, head: SegmentHead) -> StoredFile:
-    """Write a spool's events in their order, and return once they are on the disk. Raises Unavailable.
-
-    What was written of a segment of this number before, and never sealed, is taken away.
-    """
+    """Write a spool's events durably, and delete unsealed files of that number. Raises Unavailable."""
     discard_events(directory, head.source, head.number)
     segment = Segment(
         number=head.number,
@@ -50,14 +47,14 @@ def write_events(directory: Path, spool: Spool, head: SegmentHead) -> StoredFile
 
 
 def discard_events(directory: Path, source: str, number: int) -> None:
-    """Take away what was written of a segment that was not sealed. Raises Unavailable."""
+    """Delete the file of an unsealed segment. Raises Unavailable."""
     with telling("write", place := source_directory(directory, source)):
         for file in place.glob(f"{number:010}-{number:010}.*.parquet"):
             file.unlink(missing_ok=True)
 
 
 def spooled_rows(spool: Path, number: int, *options: str) -> str:
-    """The spool's events as the file has them, in SQL. ``options`` are of DuckDB's read_json."""
+    """The SQL of the spool's events, with ``options`` of DuckDB's read_json."""
     fields = {name: f'access."{"at" if name == "time" else name}"' for name in ACCESS_COLUMNS}
     columns = [
         *(

@@ -1,4 +1,4 @@
-"""The trail's directory: where what lies in it, and how its files are written so that a crash leaves all or nothing."""
+"""The trail's paths, and atomic durable writing of its files."""
 
 import errno
 import os
@@ -18,16 +18,15 @@ from keyturn.ledger.storage.durable_files import (
 )
 
 PATIENCE: Final = 30.0
-"""Seconds that another process may have a source: sealing a minute of a busy log takes some."""
+"""Seconds of waiting for another process."""
 
 FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 class TrailFiles:
-    """The paths below the trail's directory.
+    """The paths below the trail's directory, except for those of :mod:`keyturn.access_log.trail.layout`.
 
-    ``heads`` holds a line for each sealed segment, ``spool`` what is not sealed yet, ``aside`` the first bytes of lines
-    that could not be read. Where the sealed events lie, :mod:`keyturn.access_log.trail.layout` tells.
+    ``heads`` has a line per sealed segment, ``spool`` unsealed events, ``aside`` the beginnings of unreadable lines.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -39,34 +38,34 @@ class TrailFiles:
         return self.directory / "spool" / f"{file_name(source)}.jsonl"
 
     def spools(self) -> list[Path]:
-        """Every open segment."""
+        """All open segments."""
         return sorted((self.directory / "spool").glob("*.jsonl"))
 
     def lock(self, source: str) -> Path:
-        """What whoever writes to a source holds."""
+        """The lock of a source's writer."""
         return self.directory / "spool" / f"{file_name(source)}.lock"
 
     def heads(self, source: str) -> Path:
-        """The heads of a source's sealed segments."""
+        """The heads of a source's segments."""
         return self.directory / "heads" / f"{file_name(source)}.jsonl"
 
     def all_heads(self) -> list[Path]:
-        """Those of every source."""
+        """The heads of all sources."""
         return sorted((self.directory / "heads").glob("*.jsonl"))
 
     def aside(self, source: str) -> Path:
-        """What could not be read of a source."""
+        """The unreadable lines of a source."""
         return self.directory / "aside" / f"{file_name(source)}.jsonl"
 
 
 def file_name(source: str) -> str:
-    """The name of a source as a file's."""
+    """A source's file name."""
     return quote(source, safe="")
 
 
 @contextmanager
 def telling(doing: str, path: Path) -> Iterator[None]:
-    """What the system refuses, in the words of the trail. Raises Unavailable."""
+    """Report OSError in the trail's words. Raises Unavailable."""
     try:
         yield
     except OSError as error:
@@ -74,7 +73,7 @@ def telling(doing: str, path: Path) -> Iterator[None]:
 
 
 def from_os(error: OSError, doing: str, path: Path) -> Unavailable:
-    """An error of the system in our words."""
+    """Describe an operating system error."""
     problem = (error.strerror or "the system refuses it").lower()
     if error.errno in FULL:
         hint = "Make room on its disk: nothing is lost, and it goes on by itself"
@@ -85,7 +84,7 @@ def from_os(error: OSError, doing: str, path: Path) -> Unavailable:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """One process at a time. Raises OSError, and Locked where another one keeps it."""
+    """Hold the lock. Raises OSError, Locked."""
     make_private_directory(path.parent)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE)
     try:
@@ -100,7 +99,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    """A new file in the place of the old one, in one step. Raises OSError."""
+    """Replace a file atomically. Raises OSError."""
     make_private_directory(path.parent)
     draft = path.with_name(f"{path.name}.new")
     try:
@@ -115,6 +114,6 @@ def write_durably(path: Path, content: bytes) -> None:
 
 
 def opened(path: Path, flags: int = 0) -> IO[bytes]:
-    """A file to read and write, made where it is missing; no link is followed. Raises OSError."""
+    """Open or create a file, without following links. Raises OSError."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | flags, PRIVATE_FILE)
     return os.fdopen(descriptor, "r+b", buffering=0)

@@ -1,4 +1,4 @@
-"""The heads of the sealed segments: a file for each source, with a line for each segment, which only grows."""
+"""The heads of sealed segments, an append-only file per source."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ from keyturn.ledger.storage.durable_files import append_durably, make_private_di
 
 
 def read_heads(path: Path) -> Iterator[SealedHead]:
-    """The heads, in their order. A last line that a crash has torn is none. Raises Unavailable, Rewritten."""
+    """Yield the complete heads in order. Raises Unavailable, Rewritten."""
     if not path.exists():
         return
     with telling("read", path), path.open("rb") as file:
@@ -22,7 +22,7 @@ def read_heads(path: Path) -> Iterator[SealedHead]:
 
 
 def last_head(path: Path) -> SealedHead | None:
-    """The newest of them. Raises Unavailable, Rewritten."""
+    """The newest head. Raises Unavailable, Rewritten."""
     if not path.exists():
         return None
     with telling("read", path), path.open("rb") as file:
@@ -37,7 +37,7 @@ def last_head(path: Path) -> SealedHead | None:
 
 
 def add_head(path: Path, head: SealedHead) -> None:
-    """Add one, and return once it is on the disk. Raises Unavailable."""
+    """Append a head durably. Raises Unavailable."""
     with telling("write", path):
         new = not path.exists()
         make_private_directory(path.parent)
@@ -48,7 +48,7 @@ def add_head(path: Path, head: SealedHead) -> None:
 
 
 def _whole(path: Path) -> int:
-    """How many bytes end with a line's end: what a crash has torn is written over."""
+    """The size of the complete lines. An incomplete one is overwritten."""
     with path.open("rb") as file:
         size, step = file.seek(0, 2), 64 * 1024
         while size:

@@ -1,4 +1,4 @@
-"""What a trail is made of, and the name that the ledger's entries call its directory by."""
+"""The parts of a trail, and its name."""
 
 import secrets
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ REMEDY: Final = "docs/access-trail.md says what to do: nothing goes on until a p
 
 @dataclass(frozen=True)
 class TrailParts:
-    """What a trail is made of."""
+    """The parts of a trail."""
 
     files: TrailFiles
     ledger: StoredLedger
@@ -25,13 +25,13 @@ class TrailParts:
 
 
 class TrailIdentity(Struct, frozen=True):
-    """The file that names a directory: what ledger entries call the trail by."""
+    """The file with the trail's name in ledger entries."""
 
     trail: str
 
 
 def known_name(files: TrailFiles) -> str:
-    """The name of the trail, empty where none lies here. Raises Unavailable, Invalid, Rewritten where it is lost."""
+    """The trail's name, if any. Raises Unavailable, Invalid, Rewritten where it is lost."""
     path = files.identity
     with telling("read", path):
         if path.exists():
@@ -42,7 +42,7 @@ def known_name(files: TrailFiles) -> str:
 
 
 def trail_name(files: TrailFiles) -> str:
-    """The same, made at the first use."""
+    """The trail's name, created on first use."""
     if name := known_name(files):
         return name
     path, name = files.identity, secrets.token_hex(8)

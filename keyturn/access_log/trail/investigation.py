@@ -1,4 +1,4 @@
-"""Who read a secret, what a principal read, what came from an address: the trail's answer, and how far it reaches."""
+"""Answers who read a secret, what a principal read and what came from an address."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields, replace
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 Row = TypeVar("Row")
 
 LIKE: Final = 5
-"""Names that are like one that is not there."""
+"""The most similar names that are suggested."""
 TOTALS: Final = 20
-"""Principals, secrets, addresses and related secrets that are told, those with most reads first."""
+"""The most principals, secrets and addresses in an answer, by reads."""
 OCTETS: Final = 4
 MAPPED: Final = "::"
-"""What stands in every IPv4 address that is written as IPv6."""
+"""Occurs in every IPv4 address that is written as IPv6."""
 CLAIMED: Final = ", said to be for "
-"""What stands between the address that asked and those that it claims to ask for."""
+"""Separates the caller's address from claimed forwarded ones."""
 
 
 class Subject(StrEnum):
@@ -41,9 +41,9 @@ class Subject(StrEnum):
 
 @dataclass(frozen=True)
 class TimelineEntry:
-    """What happened once or more often, the same but for its moment; ``own`` says that a login of Keyturn did it.
+    """Accesses that differ only in their times. ``own`` marks a login of Keyturn.
 
-    ``login`` and ``other_login`` differ where there were several.
+    ``login`` and ``other_login`` differ if there were several.
     """
 
     system: str
@@ -65,7 +65,7 @@ class TimelineEntry:
 
 @dataclass(frozen=True)
 class Total:
-    """How often something was read and refused, by its name. ``own`` is of principals alone."""
+    """Reads and refusals by name. ``own`` is used for principals only."""
 
     system: str
     name: str
@@ -78,7 +78,7 @@ class Total:
 
 @dataclass(frozen=True)
 class RelatedSecret:
-    """Another secret that the same principals were given, but for Keyturn's own logins: how many of them."""
+    """Another secret that the same principals read, without Keyturn's own logins."""
 
     system: str
     path: str
@@ -90,11 +90,10 @@ class RelatedSecret:
 
 @dataclass(frozen=True)
 class Investigation:
-    """The answer. ``subject`` is None where nothing of that name is there; ``like`` are names that are like it then.
+    """The answer. Without a match ``subject`` is None, and ``like`` has similar names.
 
-    ``timeline`` has the entries that ended last, by their beginnings; ``omitted`` counts the others. ``accesses``
-    counts all that happened. ``principals``, ``paths`` and ``addresses`` are the most frequent; of how many,
-    ``distinct`` says in that order.
+    ``timeline`` has the latest entries, ``omitted`` counts the others, ``accesses`` everything. ``principals``,
+    ``paths`` and ``addresses`` are the most frequent, with their totals in ``distinct``.
     """
 
     what: str
@@ -120,12 +119,11 @@ def investigate(
     limit: int = 100,
     own: Collection[str] = (),
 ) -> Investigation:
-    """What the trail in ``directory`` tells of it in a period.
+    """Query the trail in ``directory`` for a period.
 
-    ``what`` is a secret's path, a principal in the log's own words, an address or a network; in the first two ``*`` is
-    any text. Which of them it is, ``subject`` says, or it is found out. ``limit`` is of the timeline, 0 for all.
-    ``own`` names the principals that Keyturn logs in to the hub as. Raises Invalid where it is both a path and a
-    principal, or no address; and Unavailable.
+    ``what`` is a path or principal, where ``*`` matches any text, an address or a network. Its ``subject`` is detected
+    by default. ``limit`` is for the timeline, 0 for all. ``own`` names Keyturn's principals in the hub. Raises Invalid
+    where it is ambiguous or no address, and Unavailable.
     """
     if subject is None and to_network(what):
         subject = Subject.ADDRESS
@@ -140,7 +138,7 @@ def investigate(
 
 
 def to_network(text: str) -> IPv4Network | IPv6Network | None:
-    """An address or a network; None for what is neither."""
+    """Return an address or a network, None for anything else."""
     try:
         return ip_network(text.strip("[]"), strict=False)
     except ValueError:
@@ -148,7 +146,7 @@ def to_network(text: str) -> IPv4Network | IPv6Network | None:
 
 
 def common_part(network: IPv4Network | IPv6Network) -> str:
-    """What all of its addresses have in common as they are written; empty where they may be written in many ways."""
+    """The common text prefix of its addresses, if any."""
     if isinstance(network, IPv6Network):
         return ""
     octets = str(network.network_address).split(".")[: network.prefixlen // 8]
@@ -156,7 +154,7 @@ def common_part(network: IPv4Network | IPv6Network) -> str:
 
 
 def lies_in(source: str, network: IPv4Network | IPv6Network) -> bool:
-    """Whether an address of a log is in a network: the one that asked, or one that it claims to have asked for."""
+    """Whether the caller's or a forwarded address is in a network."""
     for text in source.replace(CLAIMED, ",").split(","):
         address = to_address(text.strip())
         address = getattr(address, "ipv4_mapped", None) or address
@@ -173,7 +171,7 @@ _READS: Final = "sum(count) FILTER (NOT denied), sum(count) FILTER (denied)"
 
 @dataclass
 class _Inquiry:
-    """One question to one connection."""
+    """One question on one connection."""
 
     connection: "DuckDBPyConnection"
     what: str
@@ -181,7 +179,7 @@ class _Inquiry:
     own: list[str]
 
     def answer(self, subject: Subject | None, nothing: Investigation) -> Investigation:
-        """Everything, or ``nothing`` with the names that are like it."""
+        """Return the answer, or ``nothing`` with similar names."""
         self._select(subject)
         accesses, groups = self._rows("SELECT coalesce(sum(count), 0)::BIGINT, count(*) FROM timeline")[0]
         if not accesses:
@@ -202,7 +200,7 @@ class _Inquiry:
         )
 
     def _select(self, subject: Subject | None) -> None:
-        """Make the table of what happened."""
+        """Create the table of matching accesses."""
         condition, wanted = self._condition(subject)
         own = "system = $hub AND list_contains($own, principal)"
         query = (
@@ -214,7 +212,7 @@ class _Inquiry:
         )
 
     def _condition(self, subject: Subject | None) -> tuple[str, Any]:
-        """Which rows are meant, in SQL, and what stands for ``$wanted`` there."""
+        """Return the SQL condition and its value of ``$wanted``."""
         if subject is Subject.ADDRESS:
             return "list_contains($wanted, source)", self._sources()
         columns = [Subject.PATH, Subject.PRINCIPAL] if subject is None else [subject]
@@ -226,13 +224,13 @@ class _Inquiry:
         network = to_network(self.what)
         if network is None:
             return []
-        # Most are told apart by their letters, which takes a fraction of reading them as addresses.
+        # A text comparison excludes most of them, which is much faster than parsing addresses.
         query = "SELECT DISTINCT source FROM sums WHERE contains(source, $part) OR contains(source, $mapped)"
         sources = self._rows(query, {"part": common_part(network), "mapped": MAPPED})
         return [source for (source,) in sources if lies_in(source, network)]
 
     def _subject(self) -> Subject:
-        """Whether it was a path or a principal. Raises Invalid where it was both."""
+        """Whether it is a path or a principal. Raises Invalid for both."""
         (condition, wanted) = self._condition(Subject.PATH)
         query = f"SELECT count(*) FILTER ({condition}), count(*) FROM timeline"  # noqa: S608
         paths, rows = self._rows(query, {"wanted": wanted})[0]
@@ -291,13 +289,13 @@ class _Inquiry:
 
 
 def as_like(pattern: str) -> str:
-    """A pattern in which ``*`` is any text, as SQL's LIKE has it."""
+    """Convert a pattern with ``*`` to SQL's LIKE."""
     escaped = "".join(f"\\{letter}" if letter in "\\%_" else letter for letter in pattern)
     return escaped.replace("*", "%")
 
 
 def _with_moments(kind: Callable[..., Row], row: Sequence[Any]) -> Row:
-    """A row as one of the classes here, whose fields have its columns' names."""
+    """Convert a row to a class with the columns as fields."""
     names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
     return kind(
         *(to_utc(value) if name in ("first", "last") else value for name, value in zip(names, row, strict=True))
@@ -305,5 +303,5 @@ def _with_moments(kind: Callable[..., Row], row: Sequence[Any]) -> Row:
 
 
 def to_utc(microseconds: int) -> datetime:
-    """A moment of a query."""
+    """Convert a query's microseconds to a time."""
     return datetime.fromtimestamp(microseconds // 10**6, UTC).replace(microsecond=microseconds % 10**6)

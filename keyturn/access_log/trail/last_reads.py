@@ -1,4 +1,4 @@
-"""When each secret was last read by somebody else than Keyturn, and since when the trail would know."""
+"""When anyone except Keyturn last read each secret, and since when the trail would show it."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
@@ -24,7 +24,7 @@ _READS: Final = """
 
 @dataclass(frozen=True)
 class LastRead:
-    """The newest read that gave a value, and whose it was."""
+    """The newest successful read and its principal."""
 
     at: datetime
     principal: str
@@ -32,19 +32,19 @@ class LastRead:
 
 @dataclass(frozen=True)
 class LastReads:
-    """By path and system. ``heard`` says since when the trail hears of a system; it does not know of any other."""
+    """Last reads by path and system. ``heard`` is since when systems are known."""
 
     reads: Mapping[str, Mapping[str, LastRead]]
     heard: Mapping[str, datetime]
     coverage: TrailCoverage
 
     def of(self, path: str, system: str) -> LastRead | None:
-        """That of one secret in one system; None where there is none, or where nothing is known of the system."""
+        """A secret's last read in a system, if known."""
         return self.reads.get(path, {}).get(system)
 
 
 def last_reads(directory: Path, own: Collection[str] = ()) -> LastReads:
-    """What the trail in ``directory`` knows. ``own`` names Keyturn's principals in the hub. Raises Unavailable."""
+    """Query the trail. ``own`` names Keyturn's principals in the hub. Raises Unavailable."""
 
     def answer(connection: "DuckDBPyConnection", holdings: Holdings) -> LastReads:
         reads: dict[str, dict[str, LastRead]] = defaultdict(dict)
@@ -53,7 +53,7 @@ def last_reads(directory: Path, own: Collection[str] = ()) -> LastReads:
         coverage = coverage_of(connection, holdings)
         begins = min((source.begins for source in coverage.sources if source.begins), default=None)
         rows = connection.execute("SELECT system, epoch_us(min(first)) FROM sums GROUP BY system").fetchall()
-        # One event whose clock was wrong makes no log older than it is.
+        # A single event with a wrong time must not make a log appear older.
         heard = {system: max(to_utc(first), begins) for system, first in rows if begins}
         return LastReads(reads, heard, coverage)
 

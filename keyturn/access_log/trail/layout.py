@@ -1,7 +1,6 @@
-"""Where the trail's events lie: a directory for each source, and which of its files hold which segments.
+"""The layout of the trail's files: a directory per source, and segments in files.
 
-Each file is whole, and never changed. Small ones are merged into larger ones. Until the small ones are removed both are
-there, and what another file holds besides is not counted: so any moment shows every segment once.
+Files never change. Small ones are merged into larger ones, which count alone while both exist.
 """
 
 import os
@@ -19,11 +18,11 @@ from msgspec import Struct
 from keyturn.core.errors import Invalid, Unavailable
 
 SEGMENTS: Final = "segments"
-"""The directory of the files, in the trail's own."""
+"""The directory of event files."""
 SUMMARIES: Final = "summaries"
-"""The directory of what sums them up, beside that: a file of the same name."""
+"""The directory of summaries, with the same file names."""
 SOURCE: Final = "source="
-"""How a source's directory begins; its name is behind it, percent-encoded."""
+"""The prefix of a source's directory, before the percent-encoded name."""
 NAME: Final = re.compile(r"(\d{10,})-(\d{10,})\.(\d+)\.(-?\d+)-(-?\d+)\.(\d{8})\.parquet")
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 SECOND: Final = timedelta(seconds=1)
@@ -31,12 +30,10 @@ DAY: Final = "%Y%m%d"
 
 
 class Segment(Struct, frozen=True):
-    """What a file tells of one segment besides its events.
+    """A file's metadata of one segment.
 
-    ``number`` counts a source's segments, one after the other; of two with one number that with the higher ``fence``
-    counts. ``sealed`` is by the clock of who sealed it, ``first`` and ``last`` are the earliest and the latest of its
-    events, None without any. ``gaps`` says in words what the source could not tell. ``head`` is the text that the
-    ledger vouches for; it is kept as it is, and not read here.
+    Of equal numbers the higher ``fence`` is valid. ``sealed`` is by the sealing host's clock, ``first`` and ``last``
+    are event times. ``gaps`` is what the source could not report. The ledger has the hash of the exact text ``head``.
     """
 
     number: int
@@ -51,10 +48,10 @@ class Segment(Struct, frozen=True):
 
 @dataclass(frozen=True, order=True)
 class StoredFile:
-    """One file: the segments ``first`` to ``last`` of a source, which were sealed on one ``day`` (UTC, YYYYMMDD).
+    """A file with the segments ``first`` to ``last`` of a source, sealed on one ``day`` (UTC, YYYYMMDD).
 
-    ``fence`` is the highest of theirs. Its events lie from ``start`` on, and before ``end``: seconds since 1970, the
-    same where it has none.
+    ``fence`` is the highest one. Events are from ``start`` to before ``end``, in seconds since 1970, equal without
+    events.
     """
 
     source: str
@@ -68,32 +65,32 @@ class StoredFile:
 
     @property
     def path(self) -> Path:
-        """Where it is."""
+        """Its path."""
         return source_directory(self.directory, self.source) / self.name
 
     @property
     def summary(self) -> Path:
-        """Where its summary is, if it has one."""
+        """The path of its summary, which may not exist."""
         return source_directory(self.directory, self.source, SUMMARIES) / self.name
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """Its file name."""
         numbers, times = f"{self.first:010}-{self.last:010}", f"{self.start}-{self.end}"
         return f"{numbers}.{self.fence}.{times}.{self.day}.parquet"
 
     @property
     def segments(self) -> int:
-        """How many."""
+        """The number of segments."""
         return self.last - self.first + 1
 
     def within(self, since: datetime, until: datetime) -> bool:
-        """Whether an event of it may lie between the two, both included."""
+        """Whether it may contain events between these times, inclusive."""
         return self.start * SECOND <= until - EPOCH and self.end * SECOND > since - EPOCH
 
     @staticmethod
     def of(directory: Path, source: str, segments: "list[Segment]") -> "StoredFile":
-        """What holds these segments, which follow on one another."""
+        """Return the file for these consecutive segments."""
         moments = [moment for segment in segments for moment in (segment.first, segment.last) if moment]
         start, end = (min(moments) - EPOCH, max(moments) - EPOCH) if moments else (timedelta(), -SECOND)
         first, last = segments[0], segments[-1]
@@ -104,40 +101,40 @@ class StoredFile:
 
 
 def source_directory(directory: Path, source: str, kind: str = SEGMENTS) -> Path:
-    """Where a source's files lie in the trail's directory."""
+    """The directory of a source's files."""
     return directory / kind / f"{SOURCE}{quote(source, safe='')}"
 
 
 def sources(directory: Path) -> list[str]:
-    """The sources that have files, by name. Raises Unavailable."""
+    """The sources with files, by name. Raises Unavailable."""
     names = _listed(directory / SEGMENTS)
     return sorted(unquote(name.removeprefix(SOURCE)) for name in names if name.startswith(SOURCE))
 
 
 def stored_files(directory: Path) -> list[StoredFile]:
-    """Every file that counts, each segment in one of them, by source and number. Raises Unavailable, Invalid."""
+    """Every valid file by source and number. Raises Unavailable, Invalid."""
     return [file for source in sources(directory) for file in files_of(directory, source)]
 
 
 def files_of(directory: Path, source: str) -> list[StoredFile]:
-    """Those of one source. Raises Unavailable, and Invalid where two overlap of which neither holds the other."""
+    """A source's valid files. Raises Unavailable, Invalid for partial overlap."""
     return [file for file, counts in _judged(directory, source) if counts]
 
 
 def superseded(directory: Path, source: str) -> list[StoredFile]:
-    """Those whose segments are in a larger file, too. Raises Unavailable, Invalid."""
+    """The files that larger ones contain. Raises Unavailable, Invalid."""
     return [file for file, counts in _judged(directory, source) if not counts]
 
 
 def missing_numbers(files: list[StoredFile]) -> Iterator[tuple[int, int]]:
-    """The first and last number of each run of segments of one source that lies between its files, and is in none."""
+    """The first and last number of each gap between files."""
     for before, after in pairwise(files):
         if after.first > before.last + 1:
             yield before.last + 1, after.first - 1
 
 
 def _judged(directory: Path, source: str) -> Iterator[tuple[StoredFile, bool]]:
-    """Each file, and whether it counts; by number, a larger one before those that it holds, a later before an older."""
+    """Each file by number, larger and later ones first, and whether it is valid."""
     last = -1
     for file in sorted(_named(directory, source), key=lambda file: (file.first, -file.last, -file.fence)):
         if file.first <= last < file.last:
@@ -164,6 +161,6 @@ def _listed(directory: Path) -> list[str]:
 
 
 def unreadable(path: Path, error: OSError) -> Unavailable:
-    """A file or directory of the trail that can't be read."""
+    """Return the error for an unreadable file or directory."""
     hint = "The trail is for the user who runs Keyturn alone: ask as that user, or see to the disk"
     return Unavailable("read", str(path), error.strerror or "it is broken", hint)

@@ -1,8 +1,7 @@
-"""The canonical bytes of a record: what is hashed, kept and proven, always spelled in the one same way.
+"""The canonical bytes of a record, for hashing, storing and proving.
 
-One compact JSON object in UTF-8, with the keys of SourceRecord and of Access in the order of their fields. A field that
-has its default is left out, so that one that is added later changes no leaf of before. Times are RFC 3339 in UTC, with
-microseconds where they are not 0; the digest is base64.
+They are compact JSON in UTF-8, with the keys of SourceRecord and Access in field order. Defaults are left out, so that
+a new field changes no older leaf. Times are RFC 3339 in UTC, with microseconds if not 0. The digest is base64.
 """
 
 from collections.abc import Sequence
@@ -20,13 +19,14 @@ _DECODER: Final = msgspec.json.Decoder(SourceRecord)
 
 
 def encode_leaves(records: Sequence[SourceRecord]) -> list[bytes]:
-    """The canonical bytes of each."""
+    """The canonical bytes of each record."""
     return encode_lines(records).split(b"\n")[:-1]
 
 
 def encode_lines(records: Sequence[SourceRecord]) -> bytes:
-    """The same with a line feed behind each, which no leaf holds."""
-    # msgspec knows a default by its identity, which an equal text may not have. No call for each: it is a fifth of all.
+    """The canonical bytes with a line feed after each."""
+    # msgspec recognises defaults by identity, which an equal text may not have. A call per record would cost a fifth of
+    # the time.
     odd = any(
         access.at.tzinfo is not UTC or (access.action is not READ and access.action == READ)
         for access in [record.access for record in records]
@@ -38,7 +38,7 @@ def encode_lines(records: Sequence[SourceRecord]) -> bytes:
 
 
 def decode_leaf(leaf: bytes) -> SourceRecord:
-    """The record of these canonical bytes. Raises Invalid for any that Keyturn would not have written."""
+    """Decode canonical bytes. Raises Invalid for any others."""
     try:
         record = _DECODER.decode(leaf)
         if encode_leaves([record]) == [leaf]:
@@ -49,7 +49,7 @@ def decode_leaf(leaf: bytes) -> SourceRecord:
 
 
 def _writable(record: SourceRecord) -> SourceRecord:
-    """The same in UTC, with defaults known as such, and without lone surrogates, which are in no UTF-8."""
+    """Return the record in UTC, with identical defaults and valid UTF-8."""
     access, position = record.access, record.position.encode(errors="replace").decode()
     fields = {name: getattr(access, name) for name in Access.__struct_fields__}
     texts = {name: value.encode(errors="replace").decode() for name, value in fields.items() if isinstance(value, str)}

@@ -1,7 +1,7 @@
-"""Small files become large ones: a file for each minute is a thousand a day, and each that is opened costs time.
+"""Merge small files, since one per minute makes a thousand a day and opening them is slow.
 
-What is merged was sealed on one day and follows on one another. The large file is whole before the small ones go, and
-counts in their place from its first moment on, so it may be killed at any point. One process merges at a time.
+Merged files are consecutive and of one day. The large file replaces them at once when it is complete, so that a crash
+is harmless. One process merges at a time.
 """
 
 import fcntl
@@ -40,28 +40,25 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 TOGETHER: Final = 32
-"""Files of single segments that become one while their day goes on."""
+"""Small files that are merged during their day."""
 OPEN: Final = 2
-"""The newest segments of a source, which are left alone: whoever takes over may seal them again."""
+"""The newest segments are not merged, because another host may seal them again."""
 LARGEST: Final = 512 * 1024 * 1024
-"""Bytes of files that become one, ten million events or so."""
+"""Bytes of merged files, about ten million events."""
 LOCK: Final = "merging.lock"
 
 
 def merge_trail(directory: Path, now: datetime) -> int:
-    """Merge what there is to merge, and remove what larger files hold, too. How many files were made.
+    """Merge files, delete superseded ones, and return the number of new files.
 
-    ``directory`` is the trail's. Does nothing while another process merges. Raises Unavailable, Invalid, Rewritten.
+    It does nothing during another merge. Raises Unavailable, Invalid, Rewritten.
     """
     with merging_alone(directory) as alone:
         return _merge_sources(directory, now) if alone else 0
 
 
 def merge_plan(files: Sequence[StoredFile], today: str) -> Iterator[list[StoredFile]]:
-    """Which files of one source become one: all of a day that is over, or many small ones of one that goes on.
-
-    ``today`` is YYYYMMDD. Segments that are missing between two files part them.
-    """
+    """Yield consecutive files to merge: all of a past day, or many small ones of ``today`` (YYYYMMDD)."""
     newest = files[-1].last if files else 0
     settled = [file for file in files if file.last <= newest - OPEN]
     for day, of_day in groupby(settled, lambda file: file.day):
@@ -72,7 +69,7 @@ def merge_plan(files: Sequence[StoredFile], today: str) -> Iterator[list[StoredF
 
 
 def _runs(files: Sequence[StoredFile], least: int) -> Iterator[list[StoredFile]]:
-    """Those that follow on one another, where they are so many."""
+    """Runs of at least ``least`` consecutive files."""
     begins = [at for at, file in enumerate(files) if not at or files[at - 1].last + 1 != file.first]
     for begin, end in pairwise([*begins, len(files)]):
         if end - begin >= least:
@@ -80,7 +77,7 @@ def _runs(files: Sequence[StoredFile], least: int) -> Iterator[list[StoredFile]]
 
 
 def _batches(run: Sequence[StoredFile]) -> Iterator[list[StoredFile]]:
-    """Parts of a run, none too large; what is large enough already is in none."""
+    """Split a run by size."""
     batch, size = list[StoredFile](), 0
     for file in run:
         own = file.path.stat().st_size
@@ -92,7 +89,7 @@ def _batches(run: Sequence[StoredFile]) -> Iterator[list[StoredFile]]:
 
 
 def _merge_sources(directory: Path, now: datetime) -> int:
-    """Each source for itself: a broken file of one stops no other."""
+    """Merge each source, whether or not others are broken."""
     made, errors = 0, list[KeyturnError]()
     for source in sources(directory):
         try:
@@ -128,7 +125,7 @@ def _merge(files: Sequence[StoredFile]) -> None:
 
 
 def _clean(directory: Path, source: str) -> None:
-    """Remove what counts no more, and what a run that was killed has left. A segment's own draft may be under way."""
+    """Delete superseded files and leftovers of killed runs, but no segment's own draft, which may be in use."""
     for file in superseded(directory, source):
         file.path.unlink(missing_ok=True)
     names = {file.name for file in files_of(directory, source)}
@@ -150,7 +147,7 @@ def _connected() -> "AbstractContextManager[DuckDBPyConnection]":
 
 @contextmanager
 def merging_alone(directory: Path) -> Iterator[bool]:
-    """Whether nobody else merges meanwhile. Raises Unavailable."""
+    """Yield whether no other process is merging. Raises Unavailable."""
     try:
         make_private_directory(directory)
         descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE)

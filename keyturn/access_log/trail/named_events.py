@@ -1,4 +1,4 @@
-"""Single events of the trail with their names, by which they are proven."""
+"""Events of the trail with the names that proofs use."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NamedEvent:
-    """An event, what names it, and where its line stood in its log."""
+    """An event, its name and its line's position in the log."""
 
     name: EventName
     access: Access
@@ -25,7 +25,7 @@ class NamedEvent:
 
 @dataclass(frozen=True)
 class EventFilter:
-    """Which events are wanted: those within both moments, and of the path, principal and address where one is given."""
+    """Selects events by time (inclusive), path, principal and address."""
 
     since: datetime
     until: datetime
@@ -34,7 +34,7 @@ class EventFilter:
     address: str = ""
 
     def condition(self) -> tuple[str, list[Any]]:
-        """As SQL, and what it is asked with."""
+        """The SQL condition and its parameters."""
         wanted = {"path": self.path, "principal": self.principal, "source": self.address}
         conditions = {f'"{column}" = ?': text for column, text in wanted.items() if text}
         moments = [(moment - EPOCH) // MICROSECOND for moment in (self.since, self.until)]
@@ -42,7 +42,7 @@ class EventFilter:
 
 
 def find_events(directory: Path, wanted: EventFilter, limit: int) -> list[NamedEvent]:
-    """The newest sealed events that are wanted, oldest first. Raises Unavailable, Invalid for files out of place."""
+    """The newest matching sealed events, oldest first. Raises Unavailable, Invalid."""
     events: list[NamedEvent] = []
     for source in sources(directory):
         paths = [stored.path for stored in files_of(directory, source) if stored.within(wanted.since, wanted.until)]

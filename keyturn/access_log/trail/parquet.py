@@ -1,7 +1,7 @@
-"""The trail's events as Parquet files, written and read with DuckDB: what is written comes back to the last letter.
+"""The trail's events as Parquet files, written and read without loss with DuckDB.
 
-A row is an event. Its moment is in ``time``, UTC, to the microsecond; ``segment`` and ``leaf`` say in which segment it
-is, and where in it. The rows lie in that order. What else there is of each segment stands in the file's metadata.
+Rows are events in order. ``time`` is UTC in microseconds, ``segment`` and ``leaf`` are the place. The metadata has the
+rest of each segment.
 """
 
 import os
@@ -51,29 +51,26 @@ COLUMNS: Final = {
     "segment": "BIGINT",
     "leaf": "BIGINT",
 }
-"""As they are given and taken; in the file ``time`` is a timestamp."""
+"""Column types of parameters. Files have a timestamp as ``time``."""
 ACCESS_COLUMNS: Final = tuple(COLUMNS)[:12]
-"""Those of an Access, in its order."""
+"""The columns of an Access, in its order."""
 
 ROWS: Final = 491_520
 """Rows of a row group."""
 DISTINCT: Final = 100_000
-"""Texts of a row group up to which they are numbered: a search then compares numbers. What is never the same is not."""
+"""The most distinct texts in a dictionary, which speeds up searches."""
 FETCHED: Final = 20_000
-"""Rows that are taken from DuckDB at once."""
+"""Rows that are fetched from DuckDB at once."""
 FORMAT: Final = f"FORMAT parquet, COMPRESSION zstd, PARQUET_VERSION V2, ROW_GROUP_SIZE {ROWS}"
 
 SEGMENTS_KEY: Final = "keyturn.segments"
 GAPS_KEY: Final = "keyturn.gaps"
-"""Where the gaps stand once more, with the number of the segment and when it was sealed; absent without any."""
+"""Metadata key of the gaps with segment and sealing time, absent if there are none."""
 DRAFT: Final = ".draft"
 
 
 def write_segment(directory: Path, source: str, segment: Segment, records: Sequence[SourceRecord]) -> StoredFile:
-    """One segment in a file of its own, durable when this returns. Writing the same again changes nothing.
-
-    ``directory`` is the trail's. Raises Unavailable.
-    """
+    """Write one segment durably to its own file in the trail. It is idempotent. Raises Unavailable."""
     accesses = [record.access for record in records]
     stored = StoredFile.of(directory, source, [segment])
     lists = [
@@ -99,7 +96,7 @@ def write_file(
     segments: list[Segment],
     *options: str,
 ) -> None:
-    """Put a query's rows into a file, whole or not at all. Raises Unavailable."""
+    """Write a query's rows to a file atomically. Raises Unavailable."""
     gaps = [(segment.number, segment.sealed, segment.gaps) for segment in segments if segment.gaps]
     members = {SEGMENTS_KEY: segments, **({GAPS_KEY: gaps} if gaps else {})}
     metadata = ", ".join(f"'{key}': {literal(msgspec.json.encode(value).decode())}" for key, value in members.items())
@@ -109,13 +106,13 @@ def write_file(
 def write_aside(
     connection: "DuckDBPyConnection", path: Path, rows: str, parameters: Sequence[Any] = (), *options: str
 ) -> None:
-    """A Parquet file of a query's rows: written beside, made durable, and then renamed. Raises Unavailable."""
+    """Write a query's rows atomically and durably to a file. Raises Unavailable."""
     draft = path.with_name(f".{path.name}{DRAFT}")
     form = ", ".join((FORMAT, "USE_TMP_FILE false", *options))
     try:
         make_private_directory(path.parent)
         with suppress(FileNotFoundError):
-            draft.unlink()  # of a run that was killed
+            draft.unlink()  # of a killed run
         os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE))
         with translated(path, "write"):
             connection.execute(f"COPY ({rows}) TO {literal(str(draft))} ({form})", list(parameters))
@@ -131,12 +128,12 @@ def write_aside(
 
 
 def numbering(rows: int) -> str:
-    """How many texts are numbered in a file of so many rows: in small ones no more than may come again."""
+    """The dictionary size option, at most a quarter of the rows."""
     return f"DICTIONARY_SIZE_LIMIT {max(1, min(DISTINCT, rows // 4))}"
 
 
 def read_segment(directory: Path, source: str, number: int) -> list[SourceRecord]:
-    """One segment's records in their order. Raises NotFound, Unavailable, Rewritten."""
+    """Return one segment's records in their order. Raises NotFound, Unavailable, Rewritten."""
     for stored in files_of(directory, source):
         if stored.first <= number <= stored.last:
             (segment,) = (segment for segment in segments_of(stored) if segment.number == number)
@@ -146,7 +143,7 @@ def read_segment(directory: Path, source: str, number: int) -> list[SourceRecord
 
 
 def read_file(stored: StoredFile) -> Iterator[tuple[Segment, list[SourceRecord]]]:
-    """Each segment of a file with its records, in their order. Raises Unavailable, Rewritten where it has others."""
+    """Yield each segment of a file with its records. Raises Unavailable, Rewritten."""
     segments = segments_of(stored)
     rows = groupby(_rows(stored), itemgetter(0))
     number, group = next(rows, (None, iter(())))
@@ -161,7 +158,7 @@ def read_file(stored: StoredFile) -> Iterator[tuple[Segment, list[SourceRecord]]
 
 
 def segments_of(stored: StoredFile) -> list[Segment]:
-    """What a file says of its segments, in their order. Raises Unavailable, Rewritten."""
+    """A file's metadata of its segments. Raises Unavailable, Rewritten."""
     with connected() as connection, translated(stored.path, "read"):
         query = f"SELECT value FROM parquet_kv_metadata({listed([stored.path])}) WHERE key = ?"  # noqa: S608
         row = connection.execute(query, [SEGMENTS_KEY.encode()]).fetchone()
@@ -178,9 +175,9 @@ def segments_of(stored: StoredFile) -> list[Segment]:
 
 @contextmanager
 def connected(**settings: Any) -> "Iterator[DuckDBPyConnection]":
-    """A DuckDB without a file of its own, which loads nothing from anywhere.
+    """Open an in-memory DuckDB without extensions.
 
-    It has one thread, and is the process's own; with ``settings`` it is another one, which takes a while to begin.
+    By default it is shared by the process, with one thread. With ``settings`` it is a new one, which starts slowly.
     """
     connection = _database(**settings) if settings else _own_database(os.getpid()).cursor()
     try:
@@ -208,7 +205,7 @@ def _database(**settings: Any) -> "DuckDBPyConnection":
 
 @contextmanager
 def translated(path: Path, doing: str) -> Iterator[None]:
-    """What DuckDB can't do, in our words: its own may quote what a file holds."""
+    """Replace DuckDB's error messages, which may quote file contents."""
     import duckdb
 
     try:
@@ -232,25 +229,25 @@ def _insist_on_readable(path: Path) -> None:
 
 
 def literal(text: str) -> str:
-    """A text in SQL."""
+    """Return a text as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def listed(paths: Sequence[Path]) -> str:
-    """Files in SQL; what DuckDB would take for a pattern is none."""
+    """Return file names as an SQL list, with glob characters escaped."""
     brackets = str.maketrans({"[": "[[]", "*": "[*]", "?": "[?]"})
     return "[" + ", ".join(literal(str(path).translate(brackets)) for path in paths) + "]"
 
 
 def event_files(paths: Sequence[Path]) -> str:
-    """Files of events as a table in SQL; the column that older ones don't have is empty in their rows."""
+    """Event files as an SQL table, with defaults for missing columns."""
     files = f"read_parquet({listed(paths)}, hive_partitioning = false, union_by_name = true)"
     rows = f"(SELECT NULL::VARCHAR AS granted LIMIT 0) UNION ALL BY NAME (FROM {files})"
     return f"(SELECT * REPLACE (coalesce(granted, '') AS granted) FROM ({rows}))"  # noqa: S608
 
 
 _Row = tuple[int, int, SourceRecord]
-"""The number of its segment, its place there, and the record."""
+"""Segment number, place and record."""
 
 
 def _rows(stored: StoredFile, condition: str = "") -> Iterator[_Row]:
@@ -271,7 +268,7 @@ def _fetched(answer: "DuckDBPyConnection", path: Path) -> list[tuple[Any, ...]]:
 
 
 def _ordered(stored: StoredFile, rows: Iterator[_Row]) -> Iterator[_Row]:
-    """The rows of one segment, whose places have to count up from 0."""
+    """Yield one segment's rows, whose places must count up from 0."""
     for expected, row in enumerate(rows):
         if row[1] != expected:
             raise _changed(stored, f"its rows of segment {row[0]} are not in their order")

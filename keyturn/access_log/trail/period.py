@@ -1,8 +1,7 @@
-"""What the trail holds of a period, as tables that questions are asked of.
+"""The trail's events of a period, as SQL tables.
 
-A row of ``sums`` stands for one event or for many that differ in their moments alone, a row of ``events`` for one. Sums
-of whole days come from the summaries of merged files, others from the events themselves and from the spools. A file
-that can't be read is left out, and is said to be.
+``events`` has one event per row, ``sums`` also several that differ only in their times. Whole days are from the
+summaries of merged files. Unreadable files are reported.
 """
 
 import math
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 ATTEMPTS: Final = 10
-"""How often a question is asked again where files are merged, or found broken, under it."""
+"""Attempts if files are merged or found broken during a question."""
 DAY: Final = timedelta(days=1) // MICROSECOND
 FIRST: Final = datetime.min.replace(tzinfo=UTC)
 LAST: Final = datetime.max.replace(tzinfo=UTC)
@@ -35,21 +34,21 @@ LAST: Final = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Period:
-    """From one moment to another, both included."""
+    """A time range that includes both ends."""
 
     since: datetime = FIRST
     until: datetime = LAST
 
     def within(self) -> str:
-        """Whether an event lies in it, in SQL."""
+        """The SQL condition for its events."""
         return _between(_microseconds(self.since), _microseconds(self.until))
 
     def days(self) -> tuple[int, int]:
-        """The beginning of its first whole day (UTC), and the end of its last: microseconds since 1970."""
+        """The bounds of its whole UTC days, in microseconds since 1970."""
         return math.ceil(_microseconds(self.since) / DAY) * DAY, (_microseconds(self.until) + 1) // DAY * DAY
 
     def outside_days(self) -> str:
-        """Whether an event lies in it, but in none of its whole days, in SQL."""
+        """The SQL condition for its events outside whole days."""
         since, until = _microseconds(self.since), _microseconds(self.until)
         begin, end = self.days()
         if begin >= end:
@@ -59,7 +58,7 @@ class Period:
 
 @dataclass(frozen=True)
 class Holdings:
-    """What there is: all sealed files, what is not sealed yet, and why which files of the period can't be read."""
+    """All sealed files, unsealed segments, and the problems of unreadable files."""
 
     directory: Path
     period: Period
@@ -68,21 +67,21 @@ class Holdings:
     broken: dict[Path, str] = field(default_factory=dict)
 
     def readable(self) -> list[StoredFile]:
-        """The files of the period whose events can be read."""
+        """The period's readable files."""
         period = self.period
         return [file for file in self.files if file.within(period.since, period.until) and file.path not in self.broken]
 
     def summed(self) -> list[StoredFile]:
-        """Those of them that have a summary."""
+        """The readable files with a summary."""
         return [file for file in self.readable() if file.summary not in self.broken and _has_content(file.summary)]
 
 
 def query_trail(
     directory: Path, period: Period, question: "Callable[[DuckDBPyConnection, Holdings], Answer]"
 ) -> Answer:
-    """The answer to a question about a period, whatever is merged or sealed meanwhile.
+    """Answer a question about a period, despite concurrent merging and sealing.
 
-    Raises Unavailable, and Invalid where somebody has put files into the trail.
+    Raises Unavailable, and Invalid for foreign files.
     """
     with connected():
         import duckdb
@@ -107,7 +106,7 @@ def query_trail(
 
 @contextmanager
 def _holdings(directory: Path, period: Period, broken: dict[Path, str]) -> Iterator[Holdings]:
-    """What is there now. What is sealed while this looks is in both, and counts as it is in the spool."""
+    """Return what exists. Segments being sealed are read from their spools."""
     with held_spools(directory) as held:
         files = stored_files(directory)
         newest = {file.source: file for file in files}
@@ -118,7 +117,7 @@ def _holdings(directory: Path, period: Period, broken: dict[Path, str]) -> Itera
 
 
 def _lay(connection: "DuckDBPyConnection", holdings: Holdings) -> None:
-    """Make the two tables."""
+    """Create the two tables."""
     summed = holdings.summed()
     alone = [file for file in holdings.readable() if file not in summed]
     period = holdings.period
@@ -154,7 +153,7 @@ def _events(files: Sequence[StoredFile], condition: str) -> Iterator[str]:
 
 
 def _spooled(connection: "DuckDBPyConnection", holdings: Holdings) -> Iterator[str]:
-    """A table of what is not sealed yet, read once: the last line may be under way."""
+    """Copy unsealed events once, because the last line may be incomplete."""
     if holdings.spools:
         queries = [spooled_rows(spool.path, spool.number, "ignore_errors = true") for spool in holdings.spools]
         rows = " UNION ALL ".join(f"SELECT *, {at} AS spool FROM ({query})" for at, query in enumerate(queries))  # noqa: S608
@@ -164,7 +163,7 @@ def _spooled(connection: "DuckDBPyConnection", holdings: Holdings) -> Iterator[s
 
 def _sums_of(events: Iterable[str]) -> Iterator[str]:
     for part in events:
-        # Whoever asks adds up in any case: an event is a sum of one.
+        # The queries add up sums anyway, so an event is a sum of one.
         yield f"SELECT {_SINGLE} FROM ({part})"  # noqa: S608
 
 
@@ -179,13 +178,13 @@ def _read(paths: Sequence[Path]) -> str:
 
 
 def _inside(file: StoredFile, period: Period) -> bool:
-    """Whether all of its events lie in the period."""
+    """Whether all of its events are in the period."""
     seconds = timedelta(seconds=1) // MICROSECOND
     return _microseconds(period.since) <= file.start * seconds and file.end * seconds - 1 <= _microseconds(period.until)
 
 
 def _has_content(path: Path) -> bool:
-    """Whether there is such a file, and anything in it."""
+    """Whether the file exists and is not empty."""
     try:
         return path.stat().st_size > 0
     except OSError:
@@ -206,7 +205,7 @@ def _microseconds(moment: datetime) -> int:
 
 
 def _broken(holdings: Holdings) -> Iterator[tuple[Path, str]]:
-    """Which files can't be read to their end, and why."""
+    """Yield unreadable files and their problems."""
     paths = [file.path for file in holdings.readable()] + [file.summary for file in holdings.summed()]
     for path in paths:
         if problem := _problem(path):
@@ -214,7 +213,7 @@ def _broken(holdings: Holdings) -> Iterator[tuple[Path, str]]:
 
 
 def _problem(path: Path) -> str:
-    """Why a file can't be read; empty where it can, and where it is gone: that was merged, or is asked for again."""
+    """Why a file can't be read. Empty if it can, or is gone, as after a merge."""
     import duckdb
 
     try:

@@ -1,4 +1,4 @@
-"""What could not be read of a log: the first bytes of each such line, kept for whoever looks into it."""
+"""The first bytes of unreadable lines, kept for investigation."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +11,11 @@ from keyturn.core.ports.access_source import Malformed
 from keyturn.ledger.storage.durable_files import append_durably, make_private_directory
 
 LIMIT: Final = 16 * 1024 * 1024
-"""Bytes of a source's lines, beyond which no more are kept; the segments' heads have their digests all the same."""
+"""The most bytes per source. The heads have all digests anyway."""
 
 
 def put_aside(path: Path, lines: Sequence[Malformed]) -> None:
-    """Keep them: a line of JSON for each, with the bytes in base64. Raises Unavailable."""
+    """Append them as JSON lines with base64. Raises Unavailable."""
     if not lines:
         return
     content = b"".join(msgspec.json.encode(line) + b"\n" for line in lines)

@@ -1,7 +1,7 @@
-"""Where a source goes on: by the ledger's word, with what the hub and this directory know of it.
+"""Where a source continues, according to the ledger, the hub and this directory.
 
-The ledger tells how far the source was sealed. The cursor itself, of which the ledger has the digest alone, is in the
-hub or in the head of the segment. What does not fit together was changed, or put back from a backup, and is told.
+The ledger has the cursor's digest, the hub or the segment's head the cursor itself. Contradictions show a change or a
+restored backup, and are reported.
 """
 
 import os
@@ -23,12 +23,12 @@ from keyturn.core.errors import Conflict, Rewritten
 from keyturn.core.ports.access_source import Batch
 
 ATTEMPTS: Final = 5
-"""How often it is looked at again where another host has sealed meanwhile."""
+"""Attempts if another host seals in the meantime."""
 
 
 @dataclass(frozen=True)
 class _Base:
-    """Where the open segment has to begin, and what is to be told in it."""
+    """Where the open segment begins, and its remarks."""
 
     cursor: str | None
     number: int
@@ -36,16 +36,16 @@ class _Base:
 
 
 def resume(parts: TrailParts, source: str) -> Spool:
-    """The open segment of a source, once what a crash has left half done is finished.
+    """Finish what a crash interrupted, and return the source's open segment.
 
-    Raises Rewritten where the directory, the ledger or the hub does not fit the others, and Unavailable.
+    Raises Rewritten where directory, ledger and hub contradict, and Unavailable.
     """
     for _ in range(ATTEMPTS):
         state = parts.cursors.read(source)
         try:
             return _resume(parts, source, state)
         except (Conflict, Rewritten):
-            # What another host has sealed between two looks is no sign of anything.
+            # A contradiction means nothing if another host sealed a segment in between.
             if parts.cursors.read(source).version == state.version:
                 raise
     raise stale("go on with", source)
@@ -78,15 +78,15 @@ def _resume(parts: TrailParts, source: str, state: SourceState) -> Spool:
 
 
 def _entry_of(head: SegmentHead, entries: Sequence[SegmentEntry]) -> SegmentEntry | None:
-    """The entry of a segment, perhaps not the newest by now: others may have gone on from it."""
+    """Return a segment's entry, not necessarily the newest one."""
     digest = head.digest()
     return next((entry for entry in entries if entry.head == digest), None)
 
 
 def finish(parts: TrailParts, state: SourceState, sealed: SealedHead) -> None:
-    """Move the hub's cursor behind a segment that the ledger tells of, and keep its head.
+    """Move the hub's cursor behind a segment in the ledger, and store its head.
 
-    Raises Conflict where another writer has gone on in this one's place; then the segment may be void.
+    Raises Conflict where another writer has continued, so that the segment may be void.
     """
     head = sealed.head
     _move_on(parts, state, head.source, head.after, head.number + 1, sealed.entry)
@@ -94,13 +94,13 @@ def finish(parts: TrailParts, state: SourceState, sealed: SealedHead) -> None:
 
 
 def stale(doing: str, source: str) -> Conflict:
-    """Somebody else has written where this one would go on."""
+    """Return the error for a cursor that another process has moved."""
     hint = "Read on from where the trail is by now"
     return Conflict(doing, f"the access trail of {source}", "it has gone on from another cursor meanwhile", hint)
 
 
 def _insist_on_entry(parts: TrailParts, source: str, latest: SealedHead | None) -> None:
-    """Raise Rewritten where the ledger does not know the newest segment that lies here."""
+    """Raise Rewritten where the ledger lacks the newest segment here."""
     if latest is None or latest.ledger != parts.ledger.origin:
         return
     entry = entry_at(parts.ledger, latest.entry)
@@ -113,7 +113,7 @@ def _insist_on_entry(parts: TrailParts, source: str, latest: SealedHead | None) 
 def _chain(
     parts: TrailParts, source: str, name: str, latest: SealedHead | None
 ) -> tuple[SourceChain, list[SegmentEntry]]:
-    """The newest segments by the ledger, and those of them that were sealed here and of which no head is here."""
+    """The ledger's newest segments, and those of this trail without heads."""
     chain, unknown = SourceChain(), list[SegmentEntry]()
     first = latest.entry if latest and latest.ledger == parts.ledger.origin else 1
     for entry in segment_entries(parts.ledger, first):
@@ -127,7 +127,7 @@ def _chain(
 def _after(
     parts: TrailParts, source: str, state: SourceState, newest: SegmentEntry, latest: SealedHead | None
 ) -> _Base:
-    """Behind the newest segment of the ledger; the hub is told so where it does not know it."""
+    """Continue after the ledger's newest segment, and update the hub."""
     origin = parts.ledger.origin
     if state.ledger == origin and state.entry > newest.entry:
         problem = f"the hub knows of entry {state.entry} about {source}, and its newest one is {newest.entry}"
@@ -152,7 +152,7 @@ def _after(
 
 
 def _unsealed(parts: TrailParts, source: str, state: SourceState) -> _Base:
-    """Where the ledger tells of no segment of the source: at its beginning, or where another ledger has ended."""
+    """Continue without an entry: at the beginning, or after another ledger."""
     if not state.segments:
         return _Base(None, 0)
     if state.ledger == parts.ledger.origin:
@@ -164,7 +164,7 @@ def _unsealed(parts: TrailParts, source: str, state: SourceState) -> _Base:
 
 
 def _move_on(parts: TrailParts, state: SourceState, source: str, cursor: str, segments: int, entry: int) -> None:
-    """Move the hub's cursor on. Raises Conflict."""
+    """Move the hub's cursor. Raises Conflict."""
     try:
         parts.cursors.write(source, SourceState(cursor, segments, entry, parts.ledger.origin, version=state.version))
     except Conflict:
@@ -172,7 +172,7 @@ def _move_on(parts: TrailParts, state: SourceState, source: str, cursor: str, se
 
 
 def _fitting(parts: TrailParts, source: str, spool: Spool | None, base: _Base, latest: SealedHead | None) -> Spool:
-    """The spool where it begins there; else a new one. One that others have overtaken is put beside."""
+    """Return the spool that begins there, or a new one. An overtaken spool is renamed."""
     path, remarks = parts.files.spool(source), base.remarks
     if spool and (spool.beginning.before, spool.beginning.number) == (base.cursor, base.number):
         discard_events(parts.files.directory, source, base.number)

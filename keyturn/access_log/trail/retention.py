@@ -1,4 +1,4 @@
-"""Events that are not here any more, and why: too old, or lost. The ledger is told of both."""
+"""Segments that are too old or lost, recorded in the ledger."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -21,19 +21,19 @@ from keyturn.ledger.entries import Numbered
 from keyturn.ledger.ports import LedgerSource
 
 ACTION: Final = "access-retention"
-"""The action of the ledger's entries of what was deleted because of its age; their place is the source."""
+"""The action of entries about deletion by age. Their place is the source."""
 LOSS: Final = "access-loss"
-"""The action of those of what is lost, by the word of a person."""
+"""The action of entries about declared losses."""
 
 REASON: Final = 500
-"""Characters of a person's reason that an entry has room for."""
+"""Characters of a person's reason in an entry."""
 
 
 @dataclass(frozen=True)
 class Expired:
-    """What one entry tells of the segments ``first`` to ``last`` of a source: all their events are before ``before``.
+    """An entry about segments ``first`` to ``last`` of a source, with events before ``before``.
 
-    ``reason`` is a person's, where they are lost, whenever they are of.
+    With a ``reason``, a person declared them lost, whatever their age.
     """
 
     source: str
@@ -47,24 +47,24 @@ class Expired:
     reason: str = ""
 
     def covers(self, entry: SegmentEntry) -> bool:
-        """Whether it is about this segment, and was said after that was sealed."""
+        """Whether it covers this segment and is later than its sealing."""
         same = (entry.source, entry.trail) == (self.source, self.trail)
         return same and self.first <= entry.number <= self.last and self.entry > entry.entry
 
     def note(self) -> str:
-        """As the entry has it."""
+        """Return the entry's note."""
         members = {"trail": self.trail, "first": self.first, "last": self.last, "before": self.before.isoformat()}
         members |= {"reason": self.reason[:REASON]} if self.reason else {}
         return json.dumps(members, ensure_ascii=False, separators=(",", ":"))
 
 
 def expired_segments(ledger: LedgerSource) -> Iterator[Expired]:
-    """What was deleted because of its age, by the ledger. Raises Unavailable, and Invalid for an entry that is none."""
+    """Yield deletions by age from the ledger. Raises Unavailable, Invalid."""
     return map(_told, entries_of(ledger, ACTION, Outcome.BEGUN))
 
 
 def lost_segments(ledger: LedgerSource) -> Iterator[Expired]:
-    """What is lost, by the word of a person, by the ledger. Raises as :func:`expired_segments` does."""
+    """Yield declared losses from the ledger. Raises like :func:`expired_segments`."""
     return map(_told, entries_of(ledger, LOSS, Outcome.DONE))
 
 
@@ -81,14 +81,11 @@ def _told(numbered: Numbered) -> Expired:
 
 
 WriteEntry = Callable[[str, Outcome, str, str], Entry]
-"""Makes an entry of an action, its outcome, its place and note."""
+"""Creates an entry from action, outcome, place and note."""
 
 
 def accept_losses(parts: TrailParts, write: WriteEntry, now: datetime, reason: str) -> list[Expired]:
-    """Tell the ledger that what it knows of, and is not here, is lost. What is there of it is not touched.
-
-    Raises Unavailable, Unrecorded.
-    """
+    """Record missing segments as lost, without changing files. Raises Unavailable, Unrecorded."""
     trail, lost = trail_name(parts.files), []
     for source, numbers in missing_segments(parts, trail).items():
         for first, last in _spans(numbers):
@@ -99,10 +96,7 @@ def accept_losses(parts: TrailParts, write: WriteEntry, now: datetime, reason: s
 
 
 def missing_segments(parts: TrailParts, trail: str) -> dict[str, list[int]]:
-    """The segments that were sealed here and whose events or head are not here, by source, for no reason that is known.
-
-    Raises Unavailable, Invalid.
-    """
+    """Segments sealed here that are unaccountably missing, by source. Raises Unavailable, Invalid."""
     gone = [*expired_segments(parts.ledger), *lost_segments(parts.ledger)]
     missing: dict[str, list[int]] = {}
     for (source, number), entry in sorted(entries_by_number(parts.ledger).items()):
@@ -124,10 +118,9 @@ def _spans(numbers: list[int]) -> Iterator[tuple[int, int]]:
 
 
 def delete_expired(parts: TrailParts, write: WriteEntry, now: datetime, keep: timedelta) -> list[Expired]:
-    """Delete every file all of whose events are older than ``keep``, and tell the ledger of it before and after.
+    """Delete every file whose events are all older than ``keep``, with ledger entries before and after.
 
-    The newest segment of a source stays. Nothing is done while files are merged: that is for the next time. Raises
-    Unavailable, Unrecorded.
+    It keeps a source's newest segment, and does nothing during a merge. Raises Unavailable, Unrecorded.
     """
     with merging_alone(parts.files.directory) as alone:
         return list(_deleted(parts, write, now, now - keep)) if alone else []
@@ -149,7 +142,7 @@ def _deleted(parts: TrailParts, write: WriteEntry, now: datetime, before: dateti
 
 
 def _is_old(stored: StoredFile, heads: dict[int, SealedHead], before: datetime) -> bool:
-    """Whether it is sealed, not the newest, and everything in it happened before; by the heads, not by its name."""
+    """Whether it is not the newest, and all its events are old by the heads."""
     if stored.last >= max(heads, default=0):
         return False
     within = [heads.get(number) for number in range(stored.first, stored.last + 1)]
@@ -157,7 +150,7 @@ def _is_old(stored: StoredFile, heads: dict[int, SealedHead], before: datetime) 
 
 
 def _runs(files: list[StoredFile]) -> Iterator[list[StoredFile]]:
-    """The files in runs of segments that follow on one another."""
+    """The files in runs of consecutive segments."""
     run: list[StoredFile] = []
     for stored in files:
         if run and stored.first != run[-1].last + 1:

@@ -1,4 +1,4 @@
-"""A segment: what came of one log between two of its cursors, and what the ledger's entry tells of it."""
+"""A segment: a log's events between two cursors, and its ledger entry."""
 
 import hashlib
 import json
@@ -13,14 +13,14 @@ from msgspec import Struct
 from keyturn.core.errors import Invalid
 
 ACTION: Final = "access-segment"
-"""The action of the ledger's entry of a segment; its place is the source."""
+"""The action of a segment's ledger entry. Its place is the source."""
 
 SHOWN: Final = 120
-"""Characters of a position in an entry, whose note has room for 1,000 in all. The head has it whole."""
+"""Characters of a position in an entry. The head has all of it."""
 
 
 class BatchLines(Struct, frozen=True, array_like=True):
-    """The lines of one batch: positions of the outer ones, how many, SHA-256 over them, how many told of accesses."""
+    """A batch's lines: first and last position, count, SHA-256, and number with accesses."""
 
     first: str
     last: str
@@ -30,7 +30,7 @@ class BatchLines(Struct, frozen=True, array_like=True):
 
 
 class MalformedLine(Struct, frozen=True, array_like=True):
-    """A line that could not be read: where it stood, why, and the SHA-256 of its first bytes, which are kept aside."""
+    """An unreadable line: position, problem, and SHA-256 of its beginning."""
 
     position: str
     problem: str
@@ -38,13 +38,12 @@ class MalformedLine(Struct, frozen=True, array_like=True):
 
 
 class SegmentHead(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """All that is known of a segment but its events. Its canonical bytes are hashed into the ledger's entry.
+    """A segment's metadata. The ledger's entry has the hash of its canonical bytes.
 
-    ``number`` counts the segments of a source, from 0. ``trail`` names the directory that its events lie in. ``before``
-    and ``after`` are the source's cursors; None is its beginning. ``root`` is that of the Merkle tree (RFC 6962) over
-    the leaves of its ``records`` events, and ``blocks`` are those of each 64 of them, one behind the other. Its events
-    are of ``earliest`` to ``latest``, by their own time. ``fence`` rises with everybody who seals: of two that begin at
-    one cursor the higher one counts.
+    ``number`` counts from 0. ``trail`` names the directory. ``before`` and ``after`` are cursors, None at the
+    beginning. ``root`` is that of the Merkle tree (RFC 6962) over its ``records`` events, ``blocks`` has the roots of
+    each 64. ``earliest`` and ``latest`` are event times. Of two segments with the same begin, the higher ``fence`` is
+    valid.
     """
 
     source: str
@@ -65,19 +64,19 @@ class SegmentHead(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def lines(self) -> int:
-        """How many lines were looked at."""
+        """The number of lines that were read."""
         return sum(batch.lines for batch in self.batches)
 
     def encode(self) -> bytes:
-        """The canonical bytes: compact JSON with its keys in the order of the fields."""
+        """The canonical bytes: compact JSON with keys in field order."""
         return msgspec.json.encode(self)
 
     def digest(self) -> str:
-        """Their SHA-256, in hex digits."""
+        """Their SHA-256 in hex."""
         return hashlib.sha256(self.encode()).hexdigest()
 
     def note(self) -> str:
-        """What the ledger's entry tells: canonical JSON, short enough for an entry."""
+        """The ledger entry's note: canonical JSON that fits an entry."""
         positions = [batch for batch in self.batches if batch.lines]
         members = {
             "segment": self.number,
@@ -102,7 +101,7 @@ class SegmentHead(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 @dataclass(frozen=True)
 class SegmentEntry:
-    """What one entry of the ledger tells of a segment. Digests are hex digits, ``entry`` is its number there."""
+    """A ledger entry about a segment. Digests are hex, ``entry`` is its number."""
 
     entry: int
     source: str
@@ -129,7 +128,7 @@ class SegmentEntry:
 
 
 def parse_note(entry: int, source: str, host: str, sealed_at: datetime, note: str) -> SegmentEntry:
-    """What an entry's note tells. Raises Invalid for one that Keyturn would not have written."""
+    """Parse an entry's note. Raises Invalid."""
     try:
         members = json.loads(note)
         names = ("trail", "before", "after", "first", "last", "digest", "root", "head")
@@ -164,7 +163,7 @@ def parse_note(entry: int, source: str, host: str, sealed_at: datetime, note: st
 
 
 class SealedHead(Struct, frozen=True):
-    """A line of the file of a source's heads: the head, and the number of its entry in the ledger of that name."""
+    """A head, and its entry in the named ledger."""
 
     ledger: str
     entry: int
@@ -172,7 +171,7 @@ class SealedHead(Struct, frozen=True):
 
 
 def decode_head(text: bytes) -> SegmentHead:
-    """The head of these bytes. Raises Invalid."""
+    """Decode a head. Raises Invalid."""
     try:
         return msgspec.json.decode(text, type=SegmentHead)
     except msgspec.MsgspecError:
@@ -181,7 +180,7 @@ def decode_head(text: bytes) -> SegmentHead:
 
 @dataclass(frozen=True)
 class EventName:
-    """What names an event: its source, its segment's number, and its place in that, from 0: ``hub:17:3``."""
+    """An event's name: source, segment and place from 0, such as ``hub:17:3``."""
 
     source: str
     segment: int
@@ -192,7 +191,7 @@ class EventName:
 
     @classmethod
     def parse(cls, text: str) -> "EventName":
-        """The reverse. Raises Invalid."""
+        """Parse a name. Raises Invalid."""
         source, _, numbers = text.strip().rpartition(":")
         source, _, segment = source.rpartition(":")
         if not source or not segment.isdecimal() or not numbers.isdecimal():
@@ -202,17 +201,17 @@ class EventName:
 
 
 def cursor_digest(cursor: str | None) -> str:
-    """How an entry names a cursor; empty for the beginning."""
+    """A cursor's digest, empty for the beginning."""
     return "" if cursor is None else hashlib.sha256(cursor.encode(errors="replace")).hexdigest()
 
 
 def lines_digest(batches: Iterable[bytes]) -> str:
-    """The digest of all lines of a segment: SHA-256 over those of its batches, in hex digits."""
+    """SHA-256 over the digests of all batches, in hex."""
     return hashlib.sha256(b"".join(batches)).hexdigest()
 
 
 def _shown(position: str) -> str:
-    """A position, with its middle left out where it is too long."""
+    """A position, shortened if it is too long."""
     if len(json.dumps(position, ensure_ascii=False)) <= SHOWN:
         return position
     half = SHOWN // 4

@@ -1,7 +1,7 @@
-"""What was taken of one source and is not sealed yet: a file with a line for each event, and one behind each batch.
+"""The unsealed events of a source: a file with a line per event, and one after each batch.
 
-The first line tells the segment's number and the cursor before it. A batch counts once its own line is on the disk;
-what stands behind the last of these is what a crash has torn, and is written over.
+The first line has the segment's number and previous cursor. A batch counts once its own line is on disk. A rest after
+that is from a crash, and overwritten.
 """
 
 import hashlib
@@ -26,14 +26,14 @@ from keyturn.ledger.merkle import leaf_hashes
 from keyturn.ledger.storage.durable_files import append_durably
 
 AT_ONCE: Final = 4096
-"""Leaves that are hashed in one go."""
+"""Leaves that are hashed at once."""
 
 EVENT: Final = b'{"access":'
-"""How the line of an event begins; any other line is one of the spool's own."""
+"""The beginning of event lines only."""
 
 
 class SpoolBeginning(Struct, frozen=True):
-    """The first line: of which segment it is, and the cursor before it."""
+    """The first line: the segment and the cursor before it."""
 
     source: str
     number: int
@@ -41,7 +41,7 @@ class SpoolBeginning(Struct, frozen=True):
 
 
 class SpoolBatch(Struct, frozen=True, omit_defaults=True):
-    """The line behind the events of a batch; ``records`` counts them."""
+    """The line after a batch's events. It contains their number."""
 
     cursor: str
     lines: BatchLines
@@ -52,7 +52,7 @@ class SpoolBatch(Struct, frozen=True, omit_defaults=True):
 
 
 class SpoolLine(Struct, frozen=True, omit_defaults=True):
-    """A line of the spool's own: one of the three. ``sealing`` is the head of a segment that is about to be sealed."""
+    """One of the spool's own lines. ``sealing`` is the head of a segment about to be sealed."""
 
     beginning: SpoolBeginning | None = None
     batch: SpoolBatch | None = None
@@ -60,7 +60,7 @@ class SpoolLine(Struct, frozen=True, omit_defaults=True):
 
 
 class Spool:
-    """The open segment of one source. Used by one thread, and by one process at a time."""
+    """The open segment of one source, for one thread and one process at a time."""
 
     def __init__(self, path: Path, beginning: SpoolBeginning) -> None:
         self.path = path
@@ -76,7 +76,7 @@ class Spool:
 
     @classmethod
     def begin(cls, path: Path, source: str, number: int, before: str | None) -> "Spool":
-        """A new one, in the place of the one before. Raises Unavailable."""
+        """Replace the spool with a new one. Raises Unavailable."""
         beginning = SpoolBeginning(source, number, before)
         with telling("begin", path):
             write_durably(path, _line(SpoolLine(beginning=beginning)))
@@ -84,13 +84,13 @@ class Spool:
 
     @classmethod
     def load(cls, path: Path) -> "Spool | None":
-        """The one that is there, None where there is none. Raises Unavailable, and Invalid for what is no spool."""
+        """Load the spool, if it exists. Raises Unavailable, Invalid."""
         with telling("read", path):
             return cls._read(path) if path.exists() else None
 
     @property
     def batches(self) -> Sequence[SpoolBatch]:
-        """What was taken so far."""
+        """The batches so far."""
         return self._batches
 
     @property
@@ -106,7 +106,7 @@ class Spool:
         return False
 
     def add(self, batch: Batch) -> None:
-        """Take a batch, and return once it is on the disk. Raises Unavailable, and is as before then."""
+        """Append a batch durably. Raises Unavailable, and is then unchanged."""
         events = encode_lines(batch.records)
         leaves = events.split(b"\n")[:-1]
         times = [record.access.at for record in batch.records]
@@ -125,7 +125,7 @@ class Spool:
         self._take(taken, leaves)
 
     def seal(self, head: SegmentHead) -> None:
-        """Note that it is about to be sealed as this. Raises Unavailable."""
+        """Note that it is about to be sealed. Raises Unavailable."""
         self._append(_line(SpoolLine(sealing=head)))
         self.sealing = head
 
@@ -155,7 +155,7 @@ class Spool:
                 elif not (own := _own(line)) or (own.batch and own.batch.lines.records != len(leaves)):
                     torn, leaves = True, []
                 elif torn:
-                    # What a crash has torn is the last there is: behind it nothing was written before it was cut off.
+                    # A crash damages only the end, because it is cut off before anything else is written.
                     raise damaged_spool(path, "a batch in it is not whole, and there are others behind it")
                 else:
                     if own.batch:
@@ -167,16 +167,16 @@ class Spool:
 
 @dataclass(frozen=True)
 class OpenSegment:
-    """A spool as others read it: of which source it is, the number that its segment will have, and its file."""
+    """A spool as others read it, with its future segment number."""
 
     source: str
     number: int
     path: Path
 
     def records(self) -> Iterator[SourceRecord]:
-        """Its events, in their order, the last of which may still be under way. Raises Unavailable.
+        """Yield its events in order. The last may be incomplete. Raises Unavailable.
 
-        Where sealing was broken off, a file of the same number may have the first of them as well: this one counts.
+        It takes precedence over a file of the same number from interrupted sealing.
         """
         decoder = msgspec.json.Decoder(SourceRecord)
         with telling("read", self.path), self.path.open("rb") as file:
@@ -187,20 +187,20 @@ class OpenSegment:
 
 @contextmanager
 def held_spools(directory: Path) -> Iterator[list[OpenSegment]]:
-    """The same, kept open: another segment that takes the place of one changes nothing of it. Raises as that does."""
+    """Open all spools, unaffected by later replacement. Raises like :func:`open_segments`."""
     with ExitStack() as files:
         segments = []
         for path in TrailFiles(directory).spools():
             with telling("read", path), suppress(FileNotFoundError):
                 file = files.enter_context(path.open("rb"))
                 beginning = _beginning(path, file.readline())
-                os.lseek(file.fileno(), 0, os.SEEK_SET)  # where another opening shares the place with this one
+                os.lseek(file.fileno(), 0, os.SEEK_SET)  # another descriptor may share the file offset
                 segments.append(OpenSegment(beginning.source, beginning.number, Path(f"/dev/fd/{file.fileno()}")))
         yield segments
 
 
 def open_segments(directory: Path) -> list[OpenSegment]:
-    """What lies in the trail at this directory and is not sealed yet, by source. Raises Unavailable, Invalid."""
+    """The trail's unsealed segments by source. Raises Unavailable, Invalid."""
     segments = []
     for path in TrailFiles(directory).spools():
         with telling("read", path), suppress(FileNotFoundError), path.open("rb") as file:
@@ -214,7 +214,7 @@ def _line(line: SpoolLine) -> bytes:
 
 
 def _own(line: bytes) -> SpoolLine | None:
-    """A line of the spool's own; None for one that a crash has torn."""
+    """Decode one of the spool's own lines, None if incomplete."""
     if not line.endswith(b"\n"):
         return None
     try:
@@ -231,6 +231,6 @@ def _beginning(path: Path, line: bytes) -> SpoolBeginning:
 
 
 def damaged_spool(path: Path, problem: str) -> Invalid:
-    """It is not as any process leaves it."""
+    """Return the error for a damaged spool."""
     hint = "Move it elsewhere: what is not sealed is read again from the log"
     return Invalid("read", str(path), f"{problem}: somebody has edited it, or the disk is broken", hint)

@@ -1,7 +1,6 @@
-"""Sums over a file's events: one row for all that is the same but its moment, in each day (UTC).
+"""Sums of a file's events: one row per UTC day for events that differ only in their times.
 
-A principal that reads one secret from one address a thousand times a day is one row instead of a thousand, so that a
-question over months need not read every event. What they say can be made again from the events at any time.
+They make queries over months fast, and can be recreated from the events.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -14,11 +13,11 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 MEMORY: Final = "2GB"
-"""What making or comparing sums may take."""
+"""The memory limit for creating or comparing sums."""
 WORTH: Final = 3
-"""Events of a row, on average, from which on a summary spares more than it takes."""
+"""The average events per row that make a summary worthwhile."""
 SAME: Final = ("system", "path", "principal", "source", "version", "denied", "action", "agent", "root")
-"""What the events of a row have in common."""
+"""The common values of a row's events."""
 
 SUMS: Final = (
     "min(time) AS first",
@@ -27,14 +26,14 @@ SUMS: Final = (
     "min(login) AS login",
     "max(login) AS other_login",
 )
-"""What is told of them; ``login`` and ``other_login`` are the same where all were of one."""
+"""The aggregates. ``login`` and ``other_login`` are equal for a single login."""
 
 DAY: Final = "date_trunc('day', time)::TIMESTAMP AS day"
 SUM_COLUMNS: Final = (*SAME, "first", "last", "events", "login", "other_login")
 
 
 def write_summary(connection: "DuckDBPyConnection", stored: StoredFile) -> None:
-    """Sum up a file, beside it; where that would spare little, with a file that is empty. Raises Unavailable."""
+    """Write a file's summary, empty if it saves little. Raises Unavailable."""
     with translated(stored.path, "read"):
         connection.execute(f"CREATE OR REPLACE TEMP TABLE summary AS {summary_rows(stored)}")
         events, rows = connection.execute("SELECT sum(events)::BIGINT, count(*) FROM summary").fetchall()[0]
@@ -50,7 +49,7 @@ def write_summary(connection: "DuckDBPyConnection", stored: StoredFile) -> None:
 
 
 def summary_holds(stored: StoredFile) -> bool:
-    """Whether a file's summary, if it has one, is that of its events. Raises Unavailable where these can't be read."""
+    """Whether a file's summary is missing or correct. Raises Unavailable."""
     if not stored.summary.exists() or not stored.summary.stat().st_size:
         return True
     import duckdb
@@ -70,7 +69,7 @@ def summary_holds(stored: StoredFile) -> bool:
 
 
 def summary_rows(stored: StoredFile) -> str:
-    """The rows of a file's summary, in SQL."""
+    """The SQL of a file's summary."""
     events = f"read_parquet({listed([stored.path])}, hive_partitioning = false)"
     columns = ", ".join((*SAME, DAY, *SUMS))
     order = "path, principal, source, version, first"

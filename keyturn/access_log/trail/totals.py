@@ -1,4 +1,4 @@
-"""The trail as a log for reports of incidents: every source at once, added up."""
+"""The trail as a log for incident reports."""
 
 from collections.abc import Collection, Iterator
 from datetime import datetime
@@ -27,7 +27,7 @@ class TrailLog:
         self._directory = directory
 
     def sums(self, paths: Collection[str], since: datetime, until: datetime) -> Iterator[AccessSum]:
-        """Reads of these secrets within that time, and what else the same principals read. Raises Unavailable."""
+        """Yield reads of these secrets, and their readers' other reads. Raises Unavailable."""
         if not self._directory.is_dir():
             hint = "KEYTURN_TRAIL names it: run this where the trail lies, or unset it"
             raise Unavailable("read", str(self._directory), "there is no such directory", hint)
@@ -57,7 +57,7 @@ def _answer(
     return rows, Coverage(lines, to_utc(first), to_utc(last), tuple(gaps))
 
 
-# Logins are told apart for the secrets that are asked for alone: sums don't tell them.
+# Logins are known only for the requested secrets, because sums do not contain them.
 _WANTED = f"""
     CREATE TEMP TABLE wanted AS SELECT {_ORDER}, login,
         epoch_us(min(time)) AS first, epoch_us(max(time)) AS last, count(*) AS count

@@ -1,10 +1,9 @@
-"""The access trail: what each log told is on the disk at once, and vouched for by the ledger within a minute.
+"""The access trail: events are on disk at once, and sealed in the ledger within a minute.
 
-A segment is sealed in this order: its events lie in a Parquet file; the hub knows where it will lead, by
-compare-and-set; the ledger has its entry; the hub's cursor moves on; its head is kept; the spool is begun anew. Each is
-durable before the next. Whoever comes after a crash asks the ledger how far it came, and finishes it or begins it anew:
-a segment is known by its source, its number and the cursor before it, so nothing is skipped, and nothing is there
-twice.
+Sealing writes the Parquet file, claims the next cursor in the hub by compare-and-set, appends the ledger's entry, moves
+the hub's cursor, stores the head and replaces the spool. Each step is durable before the next. After a crash, the
+ledger shows whether to finish or repeat it. Source, number and previous cursor identify a segment, so that nothing is
+skipped or duplicated.
 """
 
 import os
@@ -34,15 +33,14 @@ from keyturn.core.ports.ledger import Entry, Outcome
 from keyturn.ledger.ports import StoredLedger
 
 LARGEST: Final = 250_000
-"""Events of a segment, after which it is sealed before the minute is over."""
+"""Events after which a segment is sealed early."""
 
 
 class Trail:
-    """The trail in ``directory``, which the first use makes, vouched for by ``ledger``. Serves many threads.
+    """The trail in ``directory``, created on first use and sealed in ``ledger``. Thread-safe.
 
-    ``actor`` tells whom the hub takes this login for. Every verb raises Unavailable where the disk, the hub or the
-    ledger can't be read or written, having lost nothing; Rewritten where the directory, the ledger or the hub was put
-    back to an earlier state; and Locked where another process keeps the source.
+    ``actor`` returns this login's name in the hub. Methods raise Unavailable where disk, hub or ledger fail, losing
+    nothing, Rewritten where one was restored to an earlier state, and Locked where another process holds the source.
     """
 
     def __init__(
@@ -61,15 +59,14 @@ class Trail:
         self._turns: dict[str, Lock] = {}
 
     def cursor(self, source: str) -> str | None:
-        """Where to read on: behind all that was taken; None at the log's beginning."""
+        """The cursor after all stored events, None at the log's beginning."""
         with self._turn(source):
             return self._resumed(source).cursor
 
     def append(self, source: str, cursor_before: str | None, batch: Batch) -> None:
-        """Take a batch that was read from ``cursor_before`` on, and return once it is on the disk.
+        """Store a batch that was read from ``cursor_before`` durably.
 
-        Raises Conflict where the trail has gone on from there already, or elsewhere: ask :meth:`cursor`, and read on
-        from that.
+        Raises Conflict where the trail is elsewhere: continue from :meth:`cursor`.
         """
         with self._turn(source):
             spool = self._spool(source)
@@ -82,36 +79,35 @@ class Trail:
                 spool.add(batch)
 
     def seal(self, source: str | None = None) -> list[SegmentHead]:
-        """Seal what was taken of one source, or of each that this process has written to.
+        """Seal one source, or each that this process has written to, unless it is empty.
 
-        That of which there is nothing is left out. Raises Conflict where another writer has gone on in this one's
-        place: what was not sealed here is read again there.
+        Raises Conflict where another writer has continued and reads the unsealed events again.
         """
         sources = list(self._sources) if source is None else [source]
         heads = [self._seal_source(name) for name in sources]
         return [head for head in heads if head]
 
     def expire(self, keep: timedelta) -> list[Expired]:
-        """Delete the events that are older, as whole files, and tell the ledger of it. Raises Unrecorded."""
+        """Delete files with only older events, recorded in the ledger. Raises Unrecorded."""
         return delete_expired(self._parts, self._entry, self._clock(), keep)
 
     def accept_losses(self, reason: str) -> list[Expired]:
-        """Tell the ledger that what it knows of, and is not here any more, is lost; then it goes on from there."""
+        """Record missing segments as lost, so that the trail can continue."""
         return accept_losses(self._parts, self._entry, self._clock(), reason)
 
     def close(self) -> None:
-        """Let go of it; what is not sealed stays in the spool."""
+        """Release the sources. Unsealed events stay in the spool."""
         self._sources.clear()
 
     @contextmanager
     def _turn(self, source: str) -> Iterator[None]:
-        """One thread and one process at a time."""
+        """Allow one thread and one process at a time."""
         path = self._parts.files.lock(source)
         with self._turns.setdefault(source, Lock()), telling("write", path), locked(path):
             yield
 
     def _spool(self, source: str) -> Spool:
-        """The open segment; where another process has written to it, that is looked at again."""
+        """Return the open segment, loaded again if it was changed."""
         spool = self._sources.get(source)
         return spool if spool and spool.is_as_left() else self._resumed(source)
 
@@ -127,14 +123,14 @@ class Trail:
             return None if spool.is_empty else self._seal(source, spool)
 
     def _seal_early(self, source: str, spool: Spool) -> Spool:
-        """What holds the sealing up does not hold up what comes in: it is told once a minute."""
+        """Seal a full segment. A failure blocks no events, and is reported once a minute."""
         spool.seal_at = spool.records + LARGEST
         with suppress(TransientError):
             self._seal(source, spool)
         return self._spool(source)
 
     def _seal(self, source: str, spool: Spool) -> SegmentHead:
-        """Seal it, and begin the next one."""
+        """Seal the segment, and begin the next one."""
         state = self._parts.cursors.read(source)
         if (state.cursor, state.segments) != (spool.beginning.before, spool.beginning.number):
             self._sources.pop(source)
@@ -142,7 +138,7 @@ class Trail:
         head = self._head(source, spool, state)
         write_events(self._parts.files.directory, spool, head)
         spool.seal(head)
-        # From here on the ledger tells how far it came: where a step fails, the next call asks it.
+        # From here on the ledger shows the progress. After a failed step, the next call reads it.
         self._sources.pop(source)
         state = self._claim(source, state, head)
         sealed = SealedHead(self._parts.ledger.origin, self._record(source, head), head)
@@ -172,14 +168,14 @@ class Trail:
         )
 
     def _claim(self, source: str, state: SourceState, head: SegmentHead) -> SourceState:
-        """Have the hub know where this segment will lead: of two writers one is refused here."""
+        """Claim the segment's end in the hub, which refuses a second writer."""
         try:
             return self._parts.cursors.write(source, replace(state, pending=head.after, head=head.digest()))
         except Conflict:
             raise stale("seal", source) from None
 
     def _record(self, source: str, head: SegmentHead) -> int:
-        """Write the ledger's entry, and tell its number."""
+        """Append the ledger's entry, and return its number."""
         ledger, size = self._parts.ledger, self._parts.ledger.size()
         if place := ledger.append([self._entry(ACTION, Outcome.DONE, source, head.note())]):
             return int(str(place).rpartition(" ")[2])

@@ -1,4 +1,4 @@
-"""The Merkle tree over a segment's events (RFC 6962), with the roots of its blocks, so that what differs is found."""
+"""The Merkle tree of a segment's events (RFC 6962), with roots of blocks."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -7,11 +7,11 @@ from keyturn.ledger.merkle import CompactRange, hashes_above
 
 LEVEL: Final = 6
 BLOCK: Final = 1 << LEVEL
-"""Leaves of a block: a complete subtree, but for the last one."""
+"""Leaves of a block, a complete subtree except for the last one."""
 
 
 class EventTree:
-    """A tree that grows."""
+    """A growing tree."""
 
     def __init__(self) -> None:
         self._blocks: list[bytes] = []
@@ -28,17 +28,17 @@ class EventTree:
 
     @property
     def blocks(self) -> list[bytes]:
-        """The root of each block, that of the last one too, which may be smaller."""
+        """The root of each block. The last may be smaller."""
         return [*self._blocks, *([root_above(self._open)] if self._open else [])]
 
     @property
     def root(self) -> bytes:
-        """The root of all leaves: that above the blocks, since a tree splits at a power of two."""
+        """The root of all leaves, from the blocks, since a tree splits at a power of two."""
         return root_above(self.blocks)
 
 
 def root_above(hashes: Sequence[bytes]) -> bytes:
-    """The root of the tree whose lowest hashes these are."""
+    """The root of the tree above these hashes."""
     compact_range = CompactRange()
     compact_range.extend(hashes)
     return compact_range.root()

@@ -1,4 +1,4 @@
-"""Asking other processes of the host: each over a connection of its own, and all at once."""
+"""Concurrent questions to the host's other processes."""
 
 import errno
 import logging
@@ -14,14 +14,14 @@ from keyturn.core.errors import Unavailable
 log = logging.getLogger(__name__)
 
 AT_HAND: Final = 0.02
-"""Seconds for an answer that is there already, where another process was waited for until the end."""
+"""Seconds to read an answer that has arrived, after the deadline."""
 SHOWN: Final = 5
-"""So many processes are named."""
+"""The limit of processes named in an error."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """A question under way to the process at ``name``, which the kernel calls ``pid``."""
+    """A pending question to the process at ``name``, with its ``pid``."""
 
     name: str
     pid: int
@@ -29,7 +29,7 @@ class Call:
 
 
 def call(directory: Directory, name: str, message: Message, patience: float) -> Call | None:
-    """Ask; None where no process is at it any more, whose socket is then removed. Raises Stuck and OSError."""
+    """Ask; None, without its socket, for an ended process. Raises Stuck and OSError."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         wait_at_most(connection, patience)
@@ -52,7 +52,7 @@ def call(directory: Directory, name: str, message: Message, patience: float) -> 
 
 
 def answer_to(pending: Call, deadline: float) -> Message:
-    """What it says. Raises Stuck, Gone and ValueError."""
+    """The answer. Raises Stuck, Gone and ValueError."""
     try:
         wait_at_most(pending.connection, max(0.001, deadline - time.monotonic()))
         return receive(pending.connection, deadline)
@@ -61,9 +61,9 @@ def answer_to(pending: Call, deadline: float) -> Message:
 
 
 class Round:
-    """One message to all processes of a group but ``own``; :meth:`wait` returns once each has said that it is done.
+    """One message to all processes of a group except ``own``.
 
-    One that has ended is no obstacle, one that lives and says nothing is.
+    Only a living process that does not answer is an obstacle.
     """
 
     def __init__(self, directory: Directory, own: str, message: Message, patience: float) -> None:
@@ -76,14 +76,14 @@ class Round:
         self.ask()
 
     def ask(self) -> None:
-        """Ask all that are seen by now and were not asked before; all have ``patience`` seconds from now."""
+        """Ask all processes not asked before, with ``patience`` seconds from now."""
         self._deadline = time.monotonic() + self._patience
         names = [name for name in self._directory.members() if name not in self._names]
         self._names.update(names)
         self._calls += [pending for name in names if (pending := self._call(name))]
 
     def wait(self) -> None:
-        """Raises Unavailable where a process that lives has not done it."""
+        """Wait for every answer. Raises Unavailable where a living process has not done it."""
         for pending in self._calls:
             self._settle(pending)
         if self._obstacles:
@@ -93,7 +93,7 @@ class Round:
             raise Unavailable("tell", str(self._directory.place), problem, hint)
 
     def close(self) -> None:
-        """Wait for nobody."""
+        """Close all connections without waiting."""
         for pending in self._calls:
             pending.connection.close()
 
@@ -123,7 +123,7 @@ class Round:
                 self._obstacles.append(f"{process}: {answer.get('problem', 'no reason given')}")
 
     def _again(self, name: str) -> None:
-        """It hung up: it has ended, or else it is asked again when the notice comes again."""
+        """Record an obstacle, unless the process has ended."""
         try:
             living = call(self._directory, name, {}, max(0.001, self._deadline - time.monotonic()))
         except (Stuck, Gone, OSError):

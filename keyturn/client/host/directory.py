@@ -1,7 +1,7 @@
-"""The directory in which the processes of a group meet: their sockets, what was promised, and who reads for all.
+"""The directory of a group's processes: their sockets, the promises, and who reads for all.
 
-It belongs to one user, and holds names, versions and times, never a value. Everything in it is reached through one open
-descriptor, so whoever moves it or puts another in its place takes nothing over; that is seen, and the new one joined.
+It belongs to one user, and never contains a value. All access uses one open descriptor, which a replaced directory does
+not affect. A replacement is detected, and joined.
 """
 
 import contextlib
@@ -28,27 +28,27 @@ PROMISES: Final = "promises.json"
 LOCK: Final = "lock"
 LEADER: Final = "leader"
 LIMIT: Final = 4000
-"""Promises that are kept, one a secret; those that end first go first."""
+"""The limit of stored promises; the next to end are dropped first."""
 LARGEST: Final = 8 * 2**20
-"""Bytes of the file that holds them."""
+"""Bytes of the file with the promises."""
 
 Clock = Callable[[], float]
 
 
 class Directory:
-    """One that is open. Raises Denied where it is not this user's alone, and Unavailable for what the disk refuses."""
+    """An open directory. Raises Denied where others may use it, and Unavailable."""
 
     def __init__(self, place: Path, patience: float) -> None:
         self.place = place
         with self._explained("join"):
             self.descriptor = _opened(place)
-            # Threads may be at work in it when it is left, so it stays open for as long as any of them has it.
+            # Threads may still use it after leaving, so it stays open while a reference exists.
             weakref.finalize(self, os.close, self.descriptor)
             self._files = OpenDirectory(self.descriptor, patience)
             self._make(BORN)
 
     def address(self, name: str) -> str:
-        """Where to find a socket, however long the directory's own path is."""
+        """A short path of a socket, whatever the directory's own path."""
         return f"/proc/self/fd/{self.descriptor}/{name}"
 
     def fresh_name(self) -> str:
@@ -56,24 +56,24 @@ class Directory:
         return secrets.token_hex(8)
 
     def publish(self, name: str) -> str:
-        """Let others see a socket that listens by now; its name among them."""
+        """Publish a listening socket, and return its name."""
         published = name + SUFFIX
         with self._explained("join"):
             os.rename(name, published, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
         return published
 
     def members(self) -> list[str]:
-        """The sockets of all processes, of those that are gone, too."""
+        """The sockets of all processes, even ended ones."""
         with self._explained("look through"):
             return sorted(name for name in os.listdir(self.descriptor) if name.endswith(SUFFIX))
 
     def remove(self, name: str) -> None:
-        """Take away the socket of a process that is gone."""
+        """Remove the socket of an ended process."""
         with contextlib.suppress(OSError):
             os.unlink(name, dir_fd=self.descriptor)
 
     def holds(self, name: str) -> bool:
-        """Whether this is still the directory at its place, and the socket in it."""
+        """Whether this is still the directory at its place, with the socket."""
         try:
             there, this = os.stat(self.place, follow_symlinks=False), os.fstat(self.descriptor)
             os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
@@ -82,12 +82,12 @@ class Directory:
         return (there.st_dev, there.st_ino) == (this.st_dev, this.st_ino)
 
     def age(self) -> float:
-        """Seconds since it was made."""
+        """Seconds since it was created."""
         with self._explained("look at"):
             return max(0.0, time.time() - os.stat(BORN, dir_fd=self.descriptor).st_mtime)
 
     def promise(self, promised: Iterable[Promised]) -> None:
-        """Keep these for whoever begins later, beside what is kept already."""
+        """Add these promises for later processes."""
         with self._explained("write to"), self._files.locked(LOCK):
             now, promises = time.time(), self._read()
             for notice, remaining in promised:
@@ -96,13 +96,13 @@ class Directory:
             self._write({path: {"notice": notice.to_json(), "until": until} for path, (notice, until) in latest})
 
     def promised(self) -> list[Promised]:
-        """What was promised and still counts, and for how many seconds."""
+        """The valid promises, with the seconds left."""
         with self._explained("read"):
             now = time.time()
             return [(notice, until - now) for notice, until in self._read().values() if until > now]
 
     def lead(self, name: str) -> int | None:
-        """Become the one that reads for all, until the descriptor that is returned is closed; None where one is."""
+        """Become the process that reads for all, until the returned descriptor is closed; None where another is."""
         with self._explained("join"):
             descriptor = os.open(LEADER, _flags(os.O_RDWR), FILE_MODE, dir_fd=self.descriptor)
             try:
@@ -115,7 +115,7 @@ class Directory:
             return descriptor
 
     def leader(self) -> str:
-        """The socket of the one that reads for all, or of the last that did; empty where it is not told yet."""
+        """The socket of the current or last process that reads for all, if any."""
         try:
             descriptor = os.open(LEADER, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self.descriptor)
         except OSError:
@@ -153,7 +153,7 @@ class Directory:
 
 
 def _keep(promises: dict[str, tuple[Notice, float]], notice: Notice, until: float) -> None:
-    """The newer of two; one with a lower number is newer where the secret was removed and made again."""
+    """Keep the newer notice. A lower version is newer where the secret was created again."""
     if before := promises.get(notice.secret_path):
         older, ends = before
         if older.oldest_served > notice.oldest_served and notice.timestamp <= older.timestamp:
@@ -180,7 +180,7 @@ def _opened(place: Path) -> int:
 
 
 def _insist_on_way(place: Path) -> None:
-    """Whoever owns a link or a directory on the way decides who meets whom."""
+    """Raise Denied for another user's link or directory on the way, which that user could redirect."""
     for step in (*place.parents, *place.resolve().parents):
         if os.lstat(step).st_uid not in (0, os.geteuid()):
             raise _not_ours(place, f"is reached by way of {step}, which is another user's")

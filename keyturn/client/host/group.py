@@ -1,4 +1,4 @@
-"""Which processes of a host belong together.
+"""The group of a host's processes that belong together.
 
 client = SecretClient(lambda: [HubSource(...)], host=HostGroup("inference"))
 """
@@ -18,11 +18,11 @@ NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True)
 class HostGroup:
-    """Processes of one user on one host, that read the same secrets from the same sources with the same login.
+    """Processes of one user and host that read the same secrets from the same sources with the same login.
 
-    They meet in ``directory``/``name``, which belongs to that user alone; the directory is ``keyturn`` in
-    XDG_RUNTIME_DIR unless it is given. A notice that any of them is told reaches all of them, and each is waited for
-    for ``patience`` seconds. Every ``check`` seconds each looks whether the directory is still the one it is in.
+    They meet in ``directory``/``name``, which only that user may use, by default below ``keyturn`` in XDG_RUNTIME_DIR.
+    A notice to one reaches all, and each has ``patience`` seconds to take it. A replaced directory is detected every
+    ``check`` seconds.
     """
 
     name: str
@@ -38,7 +38,7 @@ class HostGroup:
 
     @property
     def place(self) -> Path:
-        """The directory in which they meet. Raises Invalid where nothing says where it is."""
+        """The directory in which they meet. Raises Invalid where it is not configured."""
         if self.directory is not None:
             return Path(self.directory).absolute() / self.name
         runtime = os.environ.get("XDG_RUNTIME_DIR", "")
@@ -48,5 +48,5 @@ class HostGroup:
         return Path(runtime).absolute() / "keyturn" / self.name
 
     def open(self) -> Member:
-        """This process's part, which joins when it is first needed."""
+        """This process's member, which joins on first use."""
         return Member(self.place, self.patience, self.check)

@@ -1,4 +1,4 @@
-"""A process's part in its host's group: it passes notices on, takes those of others, and shares what it has read."""
+"""A process in its host's group, which shares notices and reads."""
 
 import contextlib
 import logging
@@ -31,19 +31,19 @@ from keyturn.core.notifications.notices import Notice
 log = logging.getLogger(__name__)
 
 HANDLERS: Final = 256
-"""Questions that are answered side by side."""
+"""Questions that are answered concurrently."""
 YOUNG: Final = 2.5
-"""A directory is young for so many checks: those that were in one that is gone come to it meanwhile."""
+"""The age of a directory in checks, within which members of a removed one join it."""
 TAKE_PATIENCE: Final = 2.0
-"""Seconds for which the process that reads for all is waited for; then each reads for itself, for a while."""
+"""Seconds to wait for the process that reads for all, before reading without it during ``REST``."""
 PAUSE: Final = 0.05
-"""Seconds until it is looked again for whoever asks, where the system refuses."""
+"""Seconds before the next attempt to accept a connection after a failure."""
 REST: Final = 10.0
 """Seconds for which it is not asked again."""
 
 
 class Member:
-    """One process of the group that meets in ``place``; it joins when it is first needed. Serves many threads."""
+    """One process of the group in ``place``; it joins on first use. Thread-safe."""
 
     def __init__(self, place: Path, patience: float, check: float) -> None:
         self._place = place
@@ -59,20 +59,21 @@ class Member:
         self._rests_until = 0.0
 
     def serve(self, local: Local) -> None:
-        """Answer the others from there, once joined."""
+        """See :meth:`Peers.serve`."""
         self._local = local
 
     def join(self) -> None:
-        """Be told from now on, and know what the others were told. Raises KeyturnError."""
+        """See :meth:`Peers.join`. Raises KeyturnError."""
         if self._seat is None:
             self._joined()
 
     @contextlib.contextmanager
     def tell(self, notice: Notice, floor_ttl: float) -> Iterator[Callable[[], object]]:
-        """Pass a notice on to all that live; what is entered waits until each has taken it. Both raise KeyturnError.
+        """Pass a notice on to all living processes; the yielded function waits until each has taken it. Both raise
+        KeyturnError.
 
-        It is written down before others are looked for the last time, and whoever begins shows itself before it reads
-        what was written: so each hears of it, one way or the other.
+        It is written down before the last search for processes. A starting process becomes visible before it reads, so
+        each receives it.
         """
         message = {"ask": "hear", "notice": notice_data((notice, floor_ttl))}
         with contextlib.ExitStack() as rounds:
@@ -83,7 +84,7 @@ class Member:
             yield calls.wait
 
     def take(self, wanted: Mapping[str, datetime]) -> Mapping[str, Secret]:
-        """What the process that reads for all has of these, or reads for it; nothing where this one is to read."""
+        """See :meth:`Peers.take`; empty where this process reads for all."""
         seat = self._seat
         if seat is None or time.monotonic() < self._rests_until:
             return {}
@@ -97,7 +98,7 @@ class Member:
             return {}
 
     def leave(self) -> None:
-        """Be told no more."""
+        """See :meth:`Peers.leave`."""
         with self._lock:
             self._left, seat, thread = True, self._seat, self._thread
             self._seat = None
@@ -107,14 +108,14 @@ class Member:
             thread.join()
 
     def abandon(self) -> None:
-        """Let go of what was inherited from the process that this one was forked from: those are that one's."""
+        """Close what a fork inherited, but keep the parent's files."""
         for connection in [*self._connections]:
             connection.close()
         if self._seat:
             self._seat.let_go()
 
     def _ask_all(self, message: Message, rounds: contextlib.ExitStack) -> tuple[Seat, Round]:
-        """They are asked before it is looked whether they are all there are: one more call would keep them waiting."""
+        """Ask the known processes first, so that checking the seat does not delay them."""
         seat = self._joined()
         calls = rounds.enter_context(contextlib.closing(Round(seat.directory, seat.name, message, self._patience)))
         if seat.stands:
@@ -131,7 +132,7 @@ class Member:
             return self._seat
 
     def _sit(self) -> Seat:
-        """A seat that others see, then what they were told before; what this process knows is told to the next."""
+        """Take a visible seat, then exchange earlier notices."""
         seat = Seat(self._place, self._patience, self._check)
         self._thread = threading.Thread(target=self._listen, args=(seat,), name="keyturn-host", daemon=True)
         self._thread.start()
@@ -146,7 +147,7 @@ class Member:
         return seat
 
     def _standing(self) -> Seat:
-        """A seat that others find, another one where somebody has removed the directory."""
+        """A seat that others find; a new one where the directory was removed."""
         seat = self._joined()
         if not seat.stands:
             with self._lock:
@@ -156,7 +157,7 @@ class Member:
         return self._joined()
 
     def _taken(self, seat: Seat, message: Message) -> Mapping[str, Secret]:
-        """Raises Gone where no process says that it reads for all."""
+        """Ask the process that reads for all. Raises Gone without one."""
         name = seat.leader()
         while name != seat.name:
             with contextlib.suppress(Gone):
@@ -176,7 +177,7 @@ class Member:
                 if seat.given_up:
                     return
                 connection = None
-                time.sleep(PAUSE)  # it has no descriptor to spare
+                time.sleep(PAUSE)  # no file descriptor is free
             if connection:
                 self._begin_to_answer(connection)
             if time.monotonic() - looked_at >= self._check / 2:
@@ -190,11 +191,11 @@ class Member:
         self._connections.add(connection)
         try:
             threading.Thread(target=self._handle, args=(connection,), daemon=True).start()
-        except RuntimeError:  # there can be no more threads
+        except RuntimeError:  # no more threads are possible
             self._handle(connection)
 
     def _move(self) -> None:
-        """The directory is gone: sit down in the one that is there now, as soon as that can be done."""
+        """Join the directory that replaced a removed one."""
         problem = ""
         while not self._left:
             try:
@@ -240,7 +241,7 @@ class Member:
         return {"done": True}
 
     def _given(self, message: Message) -> Mapping[str, Secret]:
-        with contextlib.suppress(Exception):  # whoever asks reads for itself then, and hears what is wrong
+        with contextlib.suppress(Exception):  # the asking process then reads for itself, and gets the error
             wanted = {path: datetime.fromisoformat(at) for path, at in message["wanted"].items()}
             return self._local.give(wanted, [notice_of(data) for data in message["notices"]])
         return {}

@@ -1,4 +1,4 @@
-"""A process's place among the others of its host: a socket in their directory, at which it is asked."""
+"""A process's socket in the directory of its host's group."""
 
 import contextlib
 import os
@@ -14,11 +14,11 @@ from keyturn.core.errors import Unavailable
 
 BACKLOG: Final = 256
 NAMING: Final = 0.1
-"""Seconds within which a process that has begun to read for all says where it is."""
+"""Seconds for a new process that reads for all to record its name."""
 
 
 class Seat:
-    """Taken when it is made. Raises Unavailable, and Denied where the directory is not this user's alone."""
+    """A new seat. Raises Unavailable, and Denied where others may use the directory."""
 
     def __init__(self, place: Path, patience: float, check: float) -> None:
         self.directory = Directory(place, patience)
@@ -32,7 +32,7 @@ class Seat:
             self.listener.bind(self.directory.address(name))
             self.listener.listen(BACKLOG)
             wait_at_most(self.listener, check)
-            # Nobody sees it before it listens, so whoever is refused there has asked a process that is gone.
+            # It is visible only once it listens, so a refused connection means an ended process.
             self.name = self.directory.publish(name)
         except OSError as error:
             self.listener.close()
@@ -44,9 +44,9 @@ class Seat:
         return self.directory.holds(self.name)
 
     def leader(self, gone: str = "") -> str:
-        """The socket of the process that reads for all, which may be this one; ``gone`` is not it any more.
+        """The socket of the process that reads for all, maybe this one, but not ``gone``.
 
-        Raises Gone where it does not say so in time.
+        Raises Gone where none is recorded in time.
         """
         with self._lock:
             if not self._leader or self._leader == gone:
@@ -55,18 +55,18 @@ class Seat:
 
     @property
     def given_up(self) -> bool:
-        """Whether nobody listens at it any more."""
+        """Whether it no longer listens."""
         return self._given_up or self.listener.fileno() < 0
 
     def accept(self) -> socket.socket | None:
-        """The next who asks; None where nobody came for a while. Raises OSError once the seat is given up."""
+        """The next connection; None after a time-out. Raises OSError after :meth:`give_up`."""
         try:
             return self.listener.accept()[0]
         except BlockingIOError:
             return None
 
     def give_up(self) -> None:
-        """Nobody finds it any more, and who waits at it wakes."""
+        """Remove the socket, and wake the thread that accepts."""
         self._given_up = True
         self.directory.remove(self.name)
         with contextlib.suppress(OSError):
@@ -74,7 +74,7 @@ class Seat:
         self.let_go()
 
     def let_go(self) -> None:
-        """Close what is open, and leave to whoever else has it open what it is."""
+        """Close the descriptors of this process."""
         self.listener.close()
         if self._leading is not None:
             os.close(self._leading)

@@ -1,6 +1,6 @@
-"""What processes of a host say to each other: a question and an answer over a socket, JSON behind its length.
+"""Messages between processes of a host: a question and an answer, as JSON after its length.
 
-Values are in it, so it goes to processes of the same user alone, which the kernel vouches for.
+They contain values, so the kernel confirms that the other process has the same user.
 """
 
 import json
@@ -17,7 +17,7 @@ LIMIT: Final = 64 * 2**20
 """Bytes of a message."""
 LENGTH: Final = struct.Struct("!I")
 CREDENTIALS: Final = struct.Struct("3i")
-"""Process, user and group, as ucred of unix(7)."""
+"""Process, user and group, as in ucred of unix(7)."""
 CHUNK: Final = 65_536
 
 Message = dict[str, Any]
@@ -29,25 +29,25 @@ class Stuck(Exception):
 
 
 class Gone(Exception):
-    """The other side hung up."""
+    """The other side closed the connection."""
 
 
 def wait_at_most(connection: socket.socket, seconds: float) -> None:
-    """Give each call on it an end, by the kernel: a time-out of Python's own would cost a second call each time."""
+    """Limit each call in the kernel; a Python timeout would add a system call."""
     limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1_000_000) or 1)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
 
 def peer_of(connection: socket.socket) -> tuple[int, bool]:
-    """The process at the other end, 0 where it can't be seen from here, and whether it is of the same user."""
+    """The pid of the other side, 0 where it is not visible, and whether its user is the same."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
     pid, user, _ = CREDENTIALS.unpack(credentials)
     return pid, user == os.geteuid()
 
 
 def send(connection: socket.socket, message: Message) -> None:
-    """Send it whole. Raises Stuck, Gone, and ValueError where it is too long."""
+    """Send a whole message. Raises Stuck, Gone, and ValueError above the limit."""
     body = json.dumps(message).encode()
     if len(body) > LIMIT:
         raise ValueError(f"a message has more than {LIMIT} bytes")
@@ -60,7 +60,7 @@ def send(connection: socket.socket, message: Message) -> None:
 
 
 def receive(connection: socket.socket, deadline: float) -> Message:
-    """The next message, by ``deadline`` of the monotonic clock. Raises Stuck, Gone and ValueError."""
+    """The next message, until the monotonic ``deadline``. Raises Stuck, Gone and ValueError."""
     received = bytearray()
     while len(received) < LENGTH.size or len(received) < LENGTH.size + length_of(received):
         received += _chunk(connection, deadline)
@@ -71,7 +71,7 @@ def receive(connection: socket.socket, deadline: float) -> Message:
 
 
 def length_of(received: bytearray) -> int:
-    """How many bytes follow the length. Raises ValueError where they are too many."""
+    """The bytes after the length. Raises ValueError above the limit."""
     (length,) = LENGTH.unpack_from(received)
     if length > LIMIT:
         raise ValueError(f"a message has more than {LIMIT} bytes")
@@ -79,13 +79,13 @@ def length_of(received: bytearray) -> int:
 
 
 def notice_data(promised: Promised) -> Message:
-    """A notice, and for how many seconds it still counts."""
+    """A notice and its remaining seconds, as data."""
     notice, remaining = promised
     return {"notice": notice.to_json(), "remaining": remaining}
 
 
 def notice_of(data: Mapping[str, Any]) -> Promised:
-    """The same, read back. Raises ValueError."""
+    """The notice of such data. Raises ValueError."""
     return Notice.from_json(str(data.get("notice"))), float(data.get("remaining", 0.0))
 
 

@@ -1,10 +1,10 @@
-"""An encrypted file of what was read, for a process that begins while no source answers; and notices that outlive it.
+"""An encrypted file of secrets, for a process that starts while no source answers.
 
     offline = OfflineCache("/var/cache/app/keyturn", lambda: AesEnvelope(FileDataKeys("/etc/app/keyturn.key")))
     client = SecretClient(sources, offline=offline)
 
-The file is written anew, in the background, after reads. It belongs to one host and one path, says which generation it
-is and which notices it knows, and is believed only beside the ``client.webhooks.notice_journal`` that it names.
+A thread rewrites the file after reads. It is bound to one host and path, and records its generation and notices. It is
+accepted only with the ``client.webhooks.notice_journal`` that it names.
 """
 
 import logging
@@ -43,32 +43,31 @@ log = logging.getLogger(__name__)
 FILE: Final = "secrets"
 LOCK: Final = "secrets.lock"
 OVERHEAD: Final = 8
-"""A file is at most so many times as large as the names and values in it, as JSON spells them, and a mebibyte more."""
+"""The largest ratio of file size, less a mebibyte, to its names and values as JSON."""
 SAME_VERSION: Final = 60.0
-"""Seconds after which a file is written where nothing in it is new but when it was read."""
+"""Seconds before a rewrite that only updates the times of reading."""
 AGAIN: Final = 60.0
-"""Seconds after which what could not be written or opened is tried again."""
+"""Seconds before a failed write or open is repeated."""
 LOOK_EVERY: Final = 600.0
-"""Seconds between two looks at what others were told, and notes of the time while secrets are given from the file."""
+"""Seconds between checks of the journal, and between notes of the time while the file is in use."""
 TRIES: Final = 3
-"""How often a file is opened that others replace meanwhile."""
+"""Attempts to open a file that others replace at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unwritten:
-    """What is to be written of a path, None for nothing; ``at`` is when it was read, by :attr:`Machine.elapsed`."""
+    """A pending change, None for a removal, read ``at`` by :attr:`Machine.elapsed`."""
 
     secret: Secret | None
     at: float
 
 
 class OfflineCache:
-    """A ``Offline`` in ``directory``, which is made with mode 0700 where it is missing.
+    """An ``Offline`` in ``directory``, which is created with mode 0700 where it is missing.
 
-    ``envelope`` opens what seals the file, once in each process, when it is first needed. ``host`` stands for this
-    host where its machine id does not, as in a container. What is read is written ``delay`` seconds later, and at most
-    ``max_bytes`` of names and values, the newest first. Several processes may share a directory. The process leaves no
-    core dump from then on. ``refusals`` counts what was not believed.
+    ``envelope`` opens the sealing, once in each process. ``host`` replaces the machine id, as in a container. Reads are
+    written ``delay`` seconds later, at most ``max_bytes`` of names and values, the newest first. Several processes may
+    share a directory. Core dumps are disabled. ``refusals`` counts refused files.
     """
 
     def __init__(
@@ -96,9 +95,9 @@ class OfflineCache:
         }
 
     def begin(self, cache: Keeping, statistics: Statistics, promised: "Promised") -> None:
-        """Start anew in this process: what notices have promised holds again, and memory is guarded.
+        """Start in this process: restore the promises of earlier notices, and guard the memory.
 
-        Raises Invalid where another client of the process has begun with it.
+        Raises Invalid where another client of the process uses it.
         """
         if self._began_in == os.getpid():
             problem = "another client of this process has it"
@@ -129,7 +128,7 @@ class OfflineCache:
         self._restore()
 
     def put(self, secret: Secret, policy: CachePolicy) -> None:
-        """It was read. What may not be given while no source answers is never written."""
+        """See :meth:`Offline.put`. A secret that may not be given while no source answers is never written."""
         self._in_use = False
         if not lasting(policy):
             self._changes.pop(secret.path, None)
@@ -139,20 +138,20 @@ class OfflineCache:
         self._wake(self._delay if fresh else max(self._delay, SAME_VERSION))
 
     def let_go(self, path: str) -> None:
-        """What was put of it is older than a notice, which is not in the journal yet."""
+        """Drop a pending write, before its notice is in the journal."""
         with self._changed:
             self._ending[path] += 1
         self._changes.pop(path, None)
 
     def forget(self, path: str) -> None:
-        """There is none, or it may not be read."""
+        """See :meth:`Offline.forget`."""
         self._changes[path] = Unwritten(None, self._machine.elapsed())
         self._wake(self._delay)
 
     def note(self, notice: Notice, floor_ttl: float) -> None:
-        """A notice is on the disk when this returns; or all is gone that it would have spoken of.
+        """Store a notice on disk before returning, or remove the file that it affects.
 
-        Raises Unavailable where neither can be done.
+        Raises Unavailable where neither is possible.
         """
         now = self._machine.now()
         try:
@@ -164,7 +163,7 @@ class OfflineCache:
         self._wake(self._delay)
 
     def find(self, path: str, now: float) -> bool:
-        """Whether the cache has adopted it; every other secret of the file is adopted with it."""
+        """See :meth:`Offline.find`. The rest of the file is adopted too."""
         with self._loading:
             if not self._worthwhile(path):
                 return False
@@ -177,7 +176,7 @@ class OfflineCache:
         return True
 
     def flush(self) -> bool:
-        """Write now what is to be written; whether that is done. What prevents it is logged."""
+        """Write pending changes now; whether that succeeded. Failures are logged."""
         with self._writing:
             if self._due is None:
                 return True
@@ -190,7 +189,7 @@ class OfflineCache:
             return True
 
     def close(self) -> None:
-        """Write what is still to be written, and nothing later."""
+        """See :meth:`Offline.close`."""
         if not self._began_in:
             return
         with self._changed:
@@ -226,9 +225,9 @@ class OfflineCache:
         return identity != self._looked or path in self._there or self._machine.elapsed() >= self._look_again
 
     def _load(self, path: str, now: float) -> None:
-        """Have the cache adopt what may be given; the secret that is asked for last, so that nothing displaces it."""
+        """Have the cache adopt the secrets, ``path`` last, so that it stays."""
         self._look_again = math.inf
-        # Asked before the journal is read, so that a notice that comes meanwhile is seen here or there.
+        # Read before the journal, so that a notice that arrives meanwhile is seen in one of the two.
         began = self._cache.floors.clock()
         with self._changed:
             ending = {*self._ending}
@@ -242,11 +241,11 @@ class OfflineCache:
         with suppress(OSError):
             self._journal.mark(self._machine.now())
         if not self._written:
-            # It is sealed anew with the newest key, as long as somebody can open it.
+            # Seal the file again with the newest key while the old one still opens it.
             self._wake(self._delay)
 
     def _admitted(self) -> list[Aged]:
-        """What no notice has ended. While others write, the file and the journal may not belong together at once."""
+        """The secrets that no notice has ended. Tries again while others replace the file."""
         for tries in range(TRIES, 0, -1):
             identity = self._directory.identity(FILE)
             if identity != self._looked:
@@ -262,7 +261,7 @@ class OfflineCache:
         return unbarred(secrets, journal, contents.number)
 
     def _opened(self, journal: Journal) -> tuple[Contents, list[Aged]]:
-        """What the file says, and its secrets with their ages by now. Raises SealRefused."""
+        """The file's contents, and its secrets' ages. Raises SealRefused."""
         limit = OVERHEAD * self._max_bytes + 2**20
         sealed = self._directory.read(FILE, limit)
         if sealed is None:
@@ -300,7 +299,7 @@ class OfflineCache:
                 del self._changes[path]
 
     def _before(self, journal: Journal) -> tuple[int, dict[str, Aged]]:
-        """The newest generation, and what of the file before may still be given."""
+        """The newest generation, and the file's secrets that may still be given."""
         if self._directory.identity(FILE) is None:
             return journal.generation, {}
         try:
@@ -326,13 +325,13 @@ class OfflineCache:
         return self._fitting(sorted(living, key=lambda aged: aged.age))
 
     def _outdoes(self, aged: Aged, secret: Secret | None, age: float) -> bool:
-        """Whether what another process has written is newer than what this one has read ``age`` seconds ago."""
+        """Whether another process's secret is newer than one read ``age`` seconds ago."""
         if secret and _older(secret, aged.secret):
             return aged.age < self._cache.policy_of(secret.path).floor_ttl
         return aged.age < age and not (secret and _older(aged.secret, secret))
 
     def _left(self, aged: Aged) -> float:
-        """For how many seconds it may still be given."""
+        """Seconds for which the secret may still be given."""
         policy = self._cache.policy_of(aged.secret.path)
         return policy.drawn_ttl(0.0, aged.secret) + policy.resurrect_ttl - aged.age if lasting(policy) else 0.0
 
@@ -350,18 +349,18 @@ class OfflineCache:
         now, elapsed = self._machine.now(), self._machine.elapsed()
         contents = Contents(generation, journal.name, journal.number, now, self._machine.boot, elapsed, secrets)
         self._directory.replace(FILE, self._sealing().seal(contents.encode(), self._context))
-        # Behind it: a file that is newer than its journal says is one whose writer was killed here.
+        # Written after the file: if the writer is killed here, the file is newer than its journal, which is accepted.
         self._journal.sealed(generation, journal.number, now)
         self._written = {aged.secret.path: _version(aged.secret) for aged in secrets}
         if self._looked:
             self._looked = self._directory.identity(FILE)
 
     def _follow(self) -> Journal:
-        """The journal by now; what it says that came to other processes holds in this one, too."""
+        """Read the journal, and apply other processes' notices."""
         journal = self._journal.read()
         missed = not journal.believed or journal.name != self._name or self._number < journal.first
         if missed and self._name:
-            # What others were told meanwhile can't be known.
+            # The notices that other processes received meanwhile are unknown.
             self._changes.clear()
         for barrier in journal.after(0 if missed else self._number):
             left = barrier.until - self._machine.now()
@@ -373,7 +372,7 @@ class OfflineCache:
         return journal
 
     def _ended(self, notice: Notice) -> None:
-        """The journal has it, or there is no file."""
+        """Record that the journal has the notice, or that no file exists."""
         with self._changed:
             self._ending -= Counter([notice.secret_path])
 
@@ -382,7 +381,7 @@ class OfflineCache:
             if any(self._directory.identity(name) for name in (FILE, NOTICES)):
                 with self._directory.locked(LOCK):
                     self._directory.remove(FILE)
-                    # So that no other process adds to the next file what it has read before.
+                    # Otherwise another process would add what it read before to the next file.
                     self._directory.remove(NOTICES)
         except OSError as error:
             problem = f"it can't be kept over a restart, nor the file be removed that it ends ({error.strerror})"
@@ -414,7 +413,7 @@ class OfflineCache:
                 look_at = now + LOOK_EVERY
 
     def _wait(self, look_at: float) -> bool:
-        """Wait until something is due; False once this was closed."""
+        """Wait until work is due; False once this is closed."""
         with self._changed:
             until = (look_at if self._due is None else min(look_at, self._due)) - time.monotonic()
             if not self._closed and until > 0:
@@ -427,7 +426,7 @@ class OfflineCache:
             self._journal.mark(self._machine.now())
 
     def _guarded(self, work: Callable[[], object], done: str) -> bool:
-        """Whether it was done; what it raises is counted, and logged once."""
+        """Whether ``work`` succeeded. An exception is counted, and logged once."""
         place = self._directory.path / FILE
         try:
             work()
@@ -455,18 +454,18 @@ class OfflineCache:
 
 
 def lasting(policy: CachePolicy) -> bool:
-    """Whether anything under this policy may be given while no source answers."""
+    """Whether secrets of this policy may be given while no source answers."""
     return policy.ttl > 0 and policy.resurrect_ttl > 0
 
 
 def unbarred(secrets: Sequence[Aged], journal: Journal, number: int) -> list[Aged]:
-    """Those of which no notice came after this one."""
+    """The secrets without a notice after ``number``."""
     barred = {barrier.notice.secret_path for barrier in journal.after(number)}
     return [aged for aged in secrets if aged.secret.path not in barred]
 
 
 def refuse_rolled_back(contents: Contents, journal: Journal) -> None:
-    """Raises SealRefused for what is older than what was sealed last, or whose journal is another, or cut short."""
+    """Raise SealRefused for a file older than the last sealed one, or with a different or truncated journal."""
     if not journal.believed or contents.journal != journal.name:
         problem = "the notices beside it are missing or damaged, or are not those that it was written with"
     elif contents.generation < journal.generation:
@@ -479,7 +478,7 @@ def refuse_rolled_back(contents: Contents, journal: Journal) -> None:
 
 
 def _older(secret: Secret, other: Secret) -> bool:
-    """Whether its version is an older one than the other's, as far as both tell."""
+    """Whether its version is older than the other's, where both report one."""
     return other.version is not None and not Floor(other.version, other.made_at, math.inf).admits(secret)
 
 

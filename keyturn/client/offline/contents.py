@@ -1,4 +1,4 @@
-"""What stands in an offline file, before it is sealed."""
+"""The contents of an offline file, before sealing."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from keyturn.core.ports.envelope import Refusal, SealRefused
 from keyturn.core.sensitive import Sensitive
 
 SLACK: Final = 60.0
-"""Seconds by which a clock may be put back, as by NTP, without anything being refused."""
+"""Seconds by which a clock may be set back without a refusal, as by NTP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Aged:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """Secrets as of a moment: ``generation`` grows with each file, ``number`` is that of the last notice known then."""
+    """Secrets at one time: ``generation`` grows with each file, ``number`` is the last known notice."""
 
     generation: int
     journal: str
@@ -36,7 +36,7 @@ class Contents:
     secrets: tuple[Aged, ...]
 
     def encode(self) -> Sensitive:
-        """As JSON."""
+        """The contents as JSON."""
         fields = {
             "generation": self.generation,
             "journal": self.journal,
@@ -49,10 +49,9 @@ class Contents:
         return Sensitive(json.dumps(fields))
 
     def aged(self, machine: Machine) -> Sequence[Aged]:
-        """The secrets with their ages by now. Raises SealRefused where the clock tells none.
+        """The secrets with their ages now. Raises SealRefused where the clock was set back.
 
-        Time goes on by the clock that shows more of it: one of them may be set by a person, the other knows of this
-        boot alone.
+        The larger difference of two clocks counts: a person may set one, and a boot resets the other.
         """
         passed = machine.now() - self.sealed_at
         if passed < -SLACK:
@@ -63,15 +62,15 @@ class Contents:
 
 
 def set_back() -> SealRefused:
-    """The clock can't tell how old a file is."""
+    """The error for a clock that can't show the age of a file."""
     hint = "Set the clock; what is read anew is kept again"
     return SealRefused(Refusal.CLOCK, "the offline file", "the clock stands before the time it was written", hint)
 
 
 def decode(text: Sensitive) -> Contents:
-    """What :meth:`Contents.encode` has written. Raises SealRefused."""
+    """Read the result of :meth:`Contents.encode`. Raises SealRefused."""
     contents = None
-    # Raised behind the block: what a parser raises may hold the whole text.
+    # Raised after the block, because a parser's exception may contain the whole text.
     with suppress(ValueError, TypeError, LookupError, RecursionError):
         contents = _contents(json.loads(text.reveal()))
     if contents is None:

@@ -1,4 +1,4 @@
-"""What a client does not lose with its process: a port, and its filler that loses everything."""
+"""The port for what a client keeps over a restart."""
 
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -13,74 +13,74 @@ if TYPE_CHECKING:
     from keyturn.client.statistics import Statistics
 
     Promised = Callable[[Notice, float], object]
-    """Gives nothing older than the notice for so many seconds; the notice came to another process of this host."""
+    """Applies another process's notice for this many seconds."""
 
 
 class Keeping(Protocol):
-    """What the offline file asks of the cache."""
+    """The cache, as the offline file uses it."""
 
     floors: "Floors"
 
     @property
     def policy_of(self) -> "Callable[[str], CachePolicy]":
-        """The policy of each secret, by its path."""
+        """The policy of a secret, by its path."""
 
     def held(self, path: str) -> Secret | None:
-        """What is kept of it, however old."""
+        """The kept secret, however old."""
 
     def adopt(self, secret: Secret, age: float, now: float, began: int) -> bool:
-        """Keep what was read ``age`` seconds ago; whether it may still be given."""
+        """Keep a secret that was read ``age`` seconds ago; whether it may be given."""
 
 
 class Offline(Protocol):
-    """Keeps secrets and notices over restarts. Serves many threads; nothing raises but :meth:`note`."""
+    """Keeps secrets and notices over restarts. Thread-safe; only :meth:`begin` and :meth:`note` raise."""
 
     def begin(self, cache: "Keeping", statistics: "Statistics", promised: "Promised") -> None:
-        """This process begins, or a child of it that was forked: what notices have promised before holds again."""
+        """Start in this process or forked child: earlier promises hold again."""
 
     def put(self, secret: Secret, policy: "CachePolicy") -> None:
-        """It was read, and is what may be given. The cache calls this under its lock."""
+        """Store a secret. Called under the cache's lock."""
 
     def let_go(self, path: str) -> None:
-        """What was put of it may not be given any more. The cache calls this under its lock."""
+        """Stop giving what was stored. Called under the cache's lock."""
 
     def forget(self, path: str) -> None:
-        """There is none, or it may not be read. The cache calls this under its lock."""
+        """Remove an absent or forbidden secret. Called under the cache's lock."""
 
     def note(self, notice: Notice, floor_ttl: float) -> None:
-        """A notice holds over restarts when this returns. Raises Unavailable where that can't be promised."""
+        """Store a notice before returning. Raises Unavailable where that fails."""
 
     def find(self, path: str, now: float) -> bool:
-        """Whether the cache has adopted what may be given of it although no source answers."""
+        """Whether the cache has adopted a secret to give while no source answers."""
 
     def close(self) -> None:
-        """Keep what is still to be kept, and nothing later."""
+        """Store pending changes, and nothing afterwards."""
 
 
 class NothingOffline:
     """Keeps nothing."""
 
     def begin(self, cache: "Keeping", statistics: "Statistics", promised: "Promised") -> None:
-        """Nothing is there from before."""
+        """Restore nothing."""
 
     def put(self, secret: Secret, policy: "CachePolicy") -> None:
-        """It is kept in memory alone."""
+        """Store nothing."""
 
     def let_go(self, path: str) -> None:
-        """Nothing was kept."""
+        """Do nothing."""
 
     def forget(self, path: str) -> None:
-        """Nothing was kept."""
+        """Do nothing."""
 
     def note(self, notice: Notice, floor_ttl: float) -> None:
-        """There is nothing that a restart could bring back."""
+        """Do nothing, because a restart restores nothing."""
 
     def find(self, path: str, now: float) -> bool:
         """Never."""
         return False
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing."""
 
 
 NOTHING_OFFLINE: Final = NothingOffline()

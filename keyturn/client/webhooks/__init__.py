@@ -1,1 +1,1 @@
-"""Receiving notices: signatures, replay protection, and what each notice invalidates."""
+"""Receives notices: signatures, replay protection, and what each notice invalidates."""

@@ -1,4 +1,4 @@
-"""The receiver as an ASGI application: notices are handled in threads of its own, so the event loop goes on meanwhile.
+"""The receiver as an ASGI application, which handles notices in threads.
 
 app.mount("/", asgi_app(receiver, client.told))   # Starlette, FastAPI
 """
@@ -13,9 +13,9 @@ from keyturn.client.webhooks.receiver import BODY_LIMIT, Receiver
 from keyturn.core.notifications.notices import NOTICE_PATH, Notice
 
 THREADS: Final = 4
-"""Notices handled side by side; a repeat of one that is being handled is answered at once."""
+"""Concurrent notices; a repeat of a running one is answered at once."""
 BODY_TIMEOUT: Final = 10.0
-"""Seconds within which a body arrives whole."""
+"""Seconds for a complete body."""
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -24,7 +24,7 @@ AsgiApp = Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]
 
 
 def asgi_app(receiver: Receiver, on_notice: Callable[[Notice], object]) -> AsgiApp:
-    """An ASGI 3 application that takes notices at ``POST /api/secrets/rotation`` and knows no other address."""
+    """An ASGI 3 application that accepts notices at ``POST /api/secrets/rotation`` and no other path."""
     threads = ThreadPoolExecutor(THREADS, "keyturn-notices")
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,7 +64,7 @@ async def _status(scope: Scope, receive: Receive, handle: Handle) -> HTTPStatus:
 
 
 async def _body(receive: Receive) -> bytes | None:
-    """The body, or one byte more than is looked at; None where it does not come to its end in time."""
+    """The body, cut to one byte above the limit; None where it is late."""
     import asyncio
 
     body = bytearray()
@@ -86,7 +86,7 @@ async def _answer(send: Send, status: HTTPStatus) -> None:
 
 
 async def _live(receive: Receive, send: Send) -> None:
-    """It needs no preparation: a server that asks is told so."""
+    """Confirm the server's lifespan messages."""
     while True:
         message = await receive()
         await send({"type": f"{message['type']}.complete"})

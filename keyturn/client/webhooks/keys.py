@@ -1,4 +1,4 @@
-"""The keys that an application accepts, read from the hub: while one is being replaced there are two.
+"""The webhook keys that an application accepts, read from the hub.
 
 receiver = Receiver(HubKeys(hub, "webhooks/trainer"))
 """
@@ -14,14 +14,13 @@ from keyturn.core.sensitive import Sensitive
 from keyturn.core.webhook_keys import WebhookKeys
 
 READ_AGAIN: Final = 10.0
-"""Seconds for which what was read is used: whoever sends nonsense makes no more reads than that."""
+"""Seconds for which the keys are cached, against reads for invalid requests."""
 
 
 class HubKeys:
-    """Called for the keys accepted now; one instance serves many threads. ``path`` is that of Keyturn's own mount.
+    """Returns the accepted keys. Thread-safe. ``path`` is in Keyturn's mount.
 
-    Where the hub does not answer, the keys that it told last are accepted on; raises KeyturnError where it has told
-    none yet.
+    Without an answer of the hub, the last keys stay valid. Raises KeyturnError where there are none.
     """
 
     def __init__(self, hub: StatePort, path: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -33,7 +32,7 @@ class HubKeys:
         self._read_at = 0.0
 
     def __call__(self) -> Sequence[Sensitive]:
-        """The keys; read anew every ten seconds at most."""
+        """The keys, read at most every ten seconds."""
         with self._lock:
             if not self._keys or self._clock() - self._read_at >= READ_AGAIN:
                 self._read_again()

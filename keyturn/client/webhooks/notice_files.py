@@ -1,4 +1,4 @@
-"""Notices that are laid into a directory of this machine, one file each: taken once they are handled, and not before.
+"""Notices as files in a directory of this machine, each removed after it is handled.
 
 notices = NoticeFiles("/run/trainer/notices", lambda text: receiver.handle_message(text, client.told))
 signal.signal(signal.SIGHUP, notices.wake)
@@ -21,34 +21,33 @@ log = logging.getLogger(__name__)
 
 SUFFIX: Final = ".json"
 AT_ONCE: Final = 1000
-"""Files that are looked at in one go."""
+"""Files in one pass."""
 EVERY: Final = 1.0
-"""Seconds between two looks, where no signal says that there is something."""
+"""Seconds between two passes without a signal."""
 
 
 class NoticeFiles:
-    """Takes notices from a directory; removing a file tells Keyturn that it was taken.
+    """Takes notices from a directory; a removed file shows Keyturn that it was taken.
 
-    ``handle`` is given each file's text, such as ``Receiver.handle_message`` with what is to
-    be called. What it refuses stays, and is not looked at again until it has changed.
+    ``handle`` receives each file's text. A refused file stays, and is ignored until it changes.
     """
 
     def __init__(self, directory: str | Path, handle: Callable[[bytes], int]) -> None:
         self._directory = Path(directory)
         self._handle = handle
-        # Its put may be called from a signal's handler, whatever that has interrupted; an event's set may not.
+        # A queue's put is safe in a signal handler; an event's set is not.
         self._woken: SimpleQueue[None] = SimpleQueue()
         self._over = False
         self._refused: dict[str, int] = {}
 
     def read_once(self) -> int:
-        """Take what is there; how many were. Raises OSError where the directory can't be read."""
+        """Handle the existing files; how many were taken. Raises OSError for an unreadable directory."""
         names = sorted(name for name in os.listdir(self._directory) if name.endswith(SUFFIX) and name[0] != ".")
         self._refused = {name: stamp for name, stamp in self._refused.items() if name in names}
         return sum(self._take(name) for name in names[:AT_ONCE])
 
     def run(self) -> None:
-        """Take notices until :meth:`stop`. What goes wrong is logged, and tried again."""
+        """Take notices until :meth:`stop`. Failures are logged and tried again."""
         while not self._over:
             try:
                 self.read_once()
@@ -60,11 +59,11 @@ class NoticeFiles:
                 self._woken.get(timeout=EVERY)
 
     def wake(self, *_: Any) -> None:
-        """Look now: for a signal's handler, or any thread."""
+        """Start a pass now; safe in a signal handler and in any thread."""
         self._woken.put(None)
 
     def stop(self) -> None:
-        """End it, from any thread."""
+        """End :meth:`run`, from any thread."""
         self._over = True
         self._woken.put(None)
 
@@ -73,12 +72,12 @@ class NoticeFiles:
         try:
             text, stamp = read_regular(path)
         except OSError:
-            return False  # it is gone, is no file, or is not ours to read
+            return False  # it is gone, not a file, or not readable
         if self._refused.get(name) == stamp:
             return False
         status = self._handle(text)
         if status == TAKEN:
-            # One that was signed anew meanwhile is the same message, and as good as handled.
+            # A file signed again meanwhile is the same message, so it counts as handled.
             with suppress(FileNotFoundError):
                 path.unlink()
         elif status != AGAIN:
@@ -87,7 +86,7 @@ class NoticeFiles:
 
 
 def read_regular(path: Path) -> tuple[bytes, int]:
-    """A file's content, up to what a receiver takes, and when it was written. Raises OSError for what is no file."""
+    """A file's content, up to the receiver's limit, and its time. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)

@@ -1,11 +1,10 @@
-"""Notices that were taken, in a file that outlives the process: what they have ended is never given again from a file.
+"""A journal of notices that outlives the process, so that the sealed file never gives what they ended.
 
-It needs no key, so that a notice can be kept while a KMS is away, and holds no value: paths, versions and instants. A
-line is a checksum and a JSON object; each has the number after the one before it. A line that a crash has torn was
-acknowledged to nobody, and is written over. What is sealed names this journal and the number of its last line, and is
-believed beside no other journal, and beside none that was cut shorter.
+It needs no key, so that it works while a KMS is unavailable, and contains no value. A line is a checksum and a JSON
+object, with consecutive numbers. A torn line was never acknowledged, and is overwritten. The sealed file names this
+journal and its last line, and is not accepted with a different or truncated one.
 
-A machine's user who may write here may use the key as well; against that user nothing here is a defence.
+This does not protect against a user who may write here, who may use the key as well.
 """
 
 import errno
@@ -24,14 +23,14 @@ LOCK: Final = "notices.lock"
 LARGEST: Final = 16 * 2**20
 """Bytes."""
 LINES: Final = 512
-"""So many lines are written anew as one."""
+"""The number of lines above which they are compacted to one."""
 HOUR: Final = 3600.0
-"""For so long a notice is kept in any case: processes look here more often."""
+"""Seconds for which a notice is always kept; processes check more often."""
 
 
 @dataclass(frozen=True, slots=True)
 class Barrier:
-    """A notice with its number; when it came and until when its version is insisted on, in seconds since 1970."""
+    """A notice, its number, its arrival, and until when its version is required, in seconds since 1970."""
 
     number: int
     notice: Notice
@@ -41,28 +40,28 @@ class Barrier:
 
 @dataclass(slots=True)
 class Journal:
-    """What the file says. ``clock`` is the latest time that it has seen since something was last sealed."""
+    """The file's contents. ``clock`` is the latest time since the last sealing."""
 
     name: str = ""
     number: int = 0
-    """Of its last line."""
+    """The number of its last line."""
     first: int = 0
-    """Notices up to this one may not be there any more."""
+    """Notices up to this number may be missing."""
     generation: int = 0
-    """Of what was sealed last."""
+    """The generation of the last sealed file."""
     sealed: int = 0
-    """The number of the last notice that was known when that was sealed."""
+    """The number of the last notice known at that sealing."""
     clock: float = 0.0
     barriers: list[Barrier] = field(default_factory=list)
     size: int = 0
-    """Bytes of the whole lines."""
+    """Bytes of the complete lines."""
     lines: int = 0
     sound: bool = True
-    """Whether all lines can be read, and none is missing."""
+    """Whether all lines are readable, and none is missing."""
 
     @property
     def believed(self) -> bool:
-        """Whether it can vouch for what is sealed."""
+        """Whether the journal can confirm a sealed file."""
         return bool(self.name) and self.sound
 
     def covering(self, notice: Notice) -> Barrier | None:
@@ -71,7 +70,7 @@ class Journal:
         return next((each for each in of_it if each.notice.covers(notice)), None)
 
     def needed(self, now: float) -> list[Barrier]:
-        """The notices that still mean something: of those that what is sealed does not know, each secret's last."""
+        """The notices that still count; of those after the last sealing, each secret's last."""
         latest = {barrier.notice.secret_path: barrier.number for barrier in self.barriers}
         return [
             barrier
@@ -82,33 +81,33 @@ class Journal:
         ]
 
     def after(self, number: int) -> Iterator[Barrier]:
-        """The notices that came after this one."""
+        """The notices after this number."""
         return (barrier for barrier in self.barriers if barrier.number > number)
 
 
 class NoticeJournal:
-    """The file in ``directory``, shared by the processes of a host. Every method raises OSError."""
+    """The file in ``directory``, shared by a host's processes. Every method raises OSError."""
 
     def __init__(self, directory: PrivateDirectory) -> None:
         self._directory = directory
 
     def read(self) -> Journal:
-        """What it says; an empty one where there is none."""
+        """Read the journal, which may be empty."""
         content = self._directory.read(FILE, LARGEST) or b""
         if len(content) > LARGEST:
             raise OSError(errno.EFBIG, f"{FILE} is larger than any that is written")
         return parse(content)
 
     def note(self, notice: Notice, until: float, now: float) -> int:
-        """Keep a notice; its number, once it is on the disk. One that is there keeps its own."""
+        """Store a notice on disk; its number, which a repeat keeps."""
         return self._add({"notice": json.loads(notice.to_json()), "until": until, "at": now}, notice)
 
     def mark(self, now: float) -> int:
-        """Keep the time, so that a clock that is set back later shows."""
+        """Store the time, so that a clock set back later is detected."""
         return self._add({"at": now})
 
     def sealed(self, generation: int, number: int, now: float) -> None:
-        """Keep that what was sealed last has this generation, and knows the notices up to ``number``."""
+        """Record the generation of the last sealed file, and its last notice."""
         self._add({"generation": generation, "sealed": number, "at": now})
 
     def _add(self, fields: dict[str, Any], notice: Notice | None = None) -> int:
@@ -125,7 +124,7 @@ class NoticeJournal:
             return number
 
     def _begin(self, lost: Journal, fields: dict[str, Any]) -> int:
-        """Another journal, beside which nothing is believed that was sealed before; notices that can be read stay."""
+        """Start a new journal with the readable notices, which accepts no earlier sealed file."""
         number = lost.number + 1
         journal = Journal(secrets.token_hex(16), number, number, lost.generation, barriers=lost.barriers)
         line = encode_line({"number": number + 1, **fields})
@@ -134,7 +133,7 @@ class NoticeJournal:
 
 
 def compacted(journal: Journal, now: float) -> bytes:
-    """The same journal, with the notices alone that are needed."""
+    """The same journal, with only the notices that are needed."""
     needed = journal.needed(now)
     dropped = {barrier.number for barrier in journal.barriers} - {barrier.number for barrier in needed}
     begun = {
@@ -159,7 +158,7 @@ def encode_line(fields: dict[str, Any]) -> bytes:
 
 
 def parse(content: bytes) -> Journal:
-    """What the lines say. Those that can't be read are left out, and spoil it; what has no end was torn by a crash."""
+    """Parse the lines. Unreadable ones make the journal unsound. An incomplete last line is ignored."""
     journal = Journal()
     *lines, _torn = content.split(b"\n")
     for line in lines:

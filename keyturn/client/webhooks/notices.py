@@ -1,4 +1,4 @@
-"""Taking notices: what they have ended is let go of, here and in the other processes of the host, and read anew."""
+"""Applies notices in the host's processes: drops what they ended, and reads it again."""
 
 import threading
 import time
@@ -19,20 +19,20 @@ from keyturn.core.errors import KeyturnError, NotFound, TransientError, Unavaila
 from keyturn.core.notifications.notices import SECRET_REVOKED, Notice
 
 PAUSE: Final = 0.05
-"""Seconds between two looks at a source that lags."""
+"""Seconds between two reads of a source that lags."""
 
 Listener = Callable[[Notice], object]
 
 LIMIT: Final = 4000
-"""Notices that are remembered, one a secret."""
+"""The limit of remembered notices, one for each secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pledge:
-    """A notice that was taken, and until when it counts by the client's clock.
+    """A notice, and until when it counts by the client's clock.
 
-    ``used`` says that the secret was in use; ``versioned`` that its source told a version. What tells none is waited
-    for from ``taken`` on.
+    ``used``: the secret was in use. ``versioned``: its source reported a version, otherwise the wait starts at
+    ``taken``.
     """
 
     notice: Notice
@@ -43,16 +43,16 @@ class Pledge:
 
     @property
     def to_be_read(self) -> bool:
-        """Whether something has replaced it that is to be in use before the notice is acknowledged."""
+        """Whether a replacement has to be read before the acknowledgement."""
         return self.used and self.notice.replaced
 
     def covers(self, notice: Notice) -> bool:
-        """Whether this is that notice, or one that came after it."""
+        """Whether this is that notice, or a later one."""
         return self.notice.covers(notice)
 
 
 class Promises:
-    """Takes notices for a client whose sources may lag behind them for ``patience`` seconds. Serves many threads."""
+    """Applies notices, with sources that may lag by ``patience`` seconds. Thread-safe."""
 
     def __init__(
         self,
@@ -79,9 +79,9 @@ class Promises:
         self._hearing = threading.local()
 
     def told(self, notice: Notice) -> None:
-        """Take a notice, and return once every process of the host has; raises what sources and processes do.
+        """Take a notice, and return once every process of the host has. Raises the errors of sources and processes.
 
-        Where a listener gives back what it has heard, nothing is left to do.
+        Does nothing for a listener's call with the notice that it is hearing.
         """
         if getattr(self._hearing, "notice", None) == notice:
             return
@@ -96,7 +96,7 @@ class Promises:
                 wait()
 
     def heard(self, notice: Notice) -> None:
-        """Take a notice that another process was given."""
+        """Take a notice that another process received."""
         self._statistics.count(Event.NOTICE)
         floor_ttl = self._cache.policy_of(notice.secret_path).floor_ttl
         pledge = self._pledge_once(notice, floor_ttl)
@@ -110,35 +110,33 @@ class Promises:
             self._hearing.notice = None
 
     def hear(self, listener: Listener) -> Callable[[], None]:
-        """Call it with each notice that another process was given; calling what is returned ends that."""
+        """Call ``listener`` with each notice of another process, until the returned function is called."""
         self._listeners.append(listener)
         return lambda: self._remove(listener)
 
     def promise(self, notice: Notice, remaining: float) -> None:
-        """Give nothing any more that the notice has ended, for so many seconds."""
+        """See :meth:`Local.promise`."""
         self._pledge_once(notice, remaining)
-        # Whoever was told first has noted it where this process would look; if not, it looks there no more.
+        # The process that received it first has noted it; if not, this process no longer gives the secret from the
+        # file.
         with suppress(Unavailable):
             self._cache.offline.note(notice, remaining)
 
     def recall(self, notice: Notice, remaining: float) -> bool:
-        """The same for one that is noted already; whether it is news, and the secret in use."""
+        """Apply a notice that is noted already; whether it is new, and the secret in use."""
         before = self._pledges.get(notice.secret_path)
         pledge = self._pledge_once(notice, remaining)
         return pledge is not before and pledge.to_be_read
 
     def promised(self, paths: Sequence[str]) -> list[tuple[Notice, float]]:
-        """The latest notices of these, or of all where none are named, and for how many seconds each still counts."""
+        """See :meth:`Local.promised`."""
         now = self._clock()
         with self._lock:
             pledges = [self._pledges[path] for path in paths or self._pledges if path in self._pledges]
         return [(pledge.notice, pledge.until - now) for pledge in pledges if pledge.until > now]
 
     def give(self, wanted: Mapping[str, datetime], notices: Sequence[tuple[Notice, float]]) -> Mapping[str, Secret]:
-        """What is there of these that was read after the instant beside each, and behind the notices.
-
-        What can't be read is left out, and so is what tells no version: nobody could say whether it is older.
-        """
+        """See :meth:`Local.give`. Secrets without a version are left out, because their age can't be compared."""
         for notice, remaining in notices:
             self.promise(notice, remaining)
         if len(wanted) > 1:
@@ -147,7 +145,7 @@ class Promises:
         return {path: secret for path, secret in answer.items() if secret and secret.version and not secret.stale}
 
     def saw(self, secret: Secret) -> None:
-        """It was given to another process, and may be news to whoever watches it in this one."""
+        """See :meth:`Local.saw`."""
         self._watches.saw(secret)
 
     def _remove(self, listener: Listener) -> None:
@@ -161,7 +159,7 @@ class Promises:
             held, before = self._cache.held(path), self._pledges.get(path)
             before = before if before and before.until > now else None
             repeated = before if before and before.covers(notice) else None
-            # What was in use at a notice still is at the next one, though nothing could be read in between.
+            # A secret in use at one notice is still in use at the next, even if no read succeeded in between.
             used = held is not None or path in self._watches or bool(before and before.used)
             versioned = bool(held and held.version) or bool(before and before.versioned)
             pledge = Pledge(notice, repeated.taken if repeated else now, until, used, versioned)
@@ -175,7 +173,7 @@ class Promises:
         return pledge
 
     def _pledge_once(self, notice: Notice, remaining: float) -> Pledge:
-        """Several processes may pass the same notice on: what was read behind it is not let go of again."""
+        """Apply a notice once, so that a repeat drops nothing."""
         with self._lock:
             pledge = self._pledges.get(notice.secret_path)
         if pledge and pledge.covers(notice) and pledge.until > self._clock():
@@ -183,9 +181,9 @@ class Promises:
         return self._pledge(notice, remaining)
 
     def _read(self, pledge: Pledge) -> None:
-        """Read it until it is served; a versioned source that is being written to tells no version for a moment.
+        """Read until the promised version is served; a versioned source may report none during a write.
 
-        One that never tells any is not waited for again: what it serves by the time of a repeat is what there is.
+        A source without versions is waited for once only.
         """
         path, deadline = pledge.notice.secret_path, self._clock() + self._patience
         if self._clock() > pledge.taken + self._patience:
@@ -215,7 +213,7 @@ class Promises:
             return None
 
     def _read_many(self, wanted: Mapping[str, datetime]) -> None:
-        """One call for all that is missing, however many processes ask for the same at once."""
+        """Read all missing secrets in one call, shared by concurrent processes."""
         with self._bulk:
             missing = [path for path in wanted if self._cache.held(path) is None]
             if len(missing) > 1:

@@ -1,10 +1,10 @@
-"""The receiving side of a notice, for any web framework: who sent it, is it new, was it handled.
+"""Receives notices for any web framework: verifies them, and handles each once.
 
     receiver = Receiver([key])
     status = receiver.handle(request.headers, request.body, reload_credential)
 
-Signatures are those of Standard Webhooks 1.0, over HMAC-SHA256; a message is good for five minutes, and one that lay
-in a queue for as long as queues keep theirs:
+Signatures follow Standard Webhooks 1.0, with HMAC-SHA256. A message is valid for five minutes, and one from a queue as
+long as queues keep messages:
 
     status = receiver.handle_message(text, reload_credential)
 """
@@ -32,28 +32,28 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BODY_LIMIT: Final = 65_536
-"""Bytes; a notice needs some two hundred."""
+"""Bytes; a notice needs about two hundred."""
 
 LONGEST_LENGTH: Final = 15
-"""Digits of a Content-Length: Python refuses to read 5,000."""
+"""Digits of a Content-Length; Python refuses to parse 5,000."""
 
 QUEUED: Final = 14 * 86_400.0
-"""Seconds that a message may have lain in a queue: AWS SQS keeps none for longer."""
+"""Seconds that a message may be in a queue. AWS SQS keeps none for longer."""
 
 AHEAD: Final = 300.0
-"""Seconds that the sender's clock may be ahead. Source: Standard Webhooks' own libraries."""
+"""Seconds that the sender's clock may be ahead (source: Standard Webhooks' libraries)."""
 
 HINT: Final = "Check the webhook key and both clocks"
 
 REMEMBERED: Final = 10_000
-"""Message ids kept to tell repeats. What falls out is handled again, which re-reads a secret for nothing."""
+"""Message ids kept to detect repeats. A forgotten one is handled again, which repeats a read."""
 
 
 class Receiver:
-    """Verifies notices and hands each to the application once. One instance serves many threads.
+    """Verifies notices and passes each to the application once. Thread-safe.
 
-    ``keys`` are all the webhook keys accepted now, or a function that tells them, such as
-    :class:`keyturn.client.webhooks.keys.HubKeys`: while a key is itself being replaced there are two.
+    ``keys`` are all accepted keys, two during a replacement, or a function that returns them, such as
+    :class:`keyturn.client.webhooks.keys.HubKeys`.
     """
 
     def __init__(self, keys: Sequence[Sensitive] | Callable[[], Sequence[Sensitive]]) -> None:
@@ -63,10 +63,10 @@ class Receiver:
         self._under_way: set[str] = set()
 
     def receive(self, headers: Mapping[str, str], body: bytes) -> Notice:
-        """The notice in a request, once its signature and its age are found good.
+        """Return the notice in a request, after checking its signature and age.
 
-        Raises Invalid for a body that is too large or no notice, Denied for a signature that is missing,
-        wrong, or made more than five minutes ago.
+        Raises Invalid for a body that is too large or not a notice, Denied for a signature that is missing, wrong, or
+        older than five minutes.
         """
         if len(body) > BODY_LIMIT:
             raise Invalid("receive", "notice", f"its body has more than {BODY_LIMIT} bytes")
@@ -77,19 +77,19 @@ class Receiver:
             raise Invalid("receive", "notice", str(error)) from None
 
     def handle(self, headers: Mapping[str, str], body: bytes, on_notice: Callable[[Notice], object]) -> HTTPStatus:
-        """The status to answer after ``on_notice`` has been called, unless the notice is a repeat.
+        """Call ``on_notice`` unless the notice is a repeat, and return the status to answer.
 
-        200 when it returned, now or for an earlier delivery; 503 when it raised or is still at work for
-        an earlier delivery, or when the keys can't be read, so that the sender tries again; 400 and 401 as
-        :meth:`receive` refuses. What ``on_notice`` raised is logged by its class alone, for its text may hold a secret.
+        200: it returned, now or earlier. 503: it raised or is still running, or the keys can't be read, so that the
+        sender tries again. 400 and 401: :meth:`receive` refuses the request. An exception is logged by its class only,
+        because its text may contain a secret.
         """
         lowered = {name.lower(): text for name, text in headers.items()}
         return self._taken(lambda: (lowered.get(ID, ""), self.receive(lowered, body)), on_notice)
 
     def receive_message(self, text: str | bytes, good_for: float = QUEUED) -> tuple[str, Notice]:
-        """The id and the notice of a message that came as one text, by a queue or a channel, not by HTTP.
+        """The id and the notice of a message that arrived as one text, from a queue or a channel.
 
-        ``good_for`` is how many seconds it may have lain there. Raises as :meth:`receive` does.
+        It may be ``good_for`` seconds old. Raises as :meth:`receive` does.
         """
         if len(text) > BODY_LIMIT:
             raise Invalid("receive", "notice", f"its message has more than {BODY_LIMIT} bytes")
@@ -107,10 +107,9 @@ class Receiver:
     def handle_message(
         self, text: str | bytes, on_notice: Callable[[Notice], object], good_for: float = QUEUED
     ) -> HTTPStatus:
-        """The same as :meth:`handle` for a message that came as one text.
+        """The same as :meth:`handle` for a message that arrived as one text.
 
-        200 says that it is done with, and may be deleted. Any other status: leave it, so that it comes again, or ends
-        where its queue puts what nobody takes.
+        200 means that it may be deleted. Otherwise leave it for another delivery or the dead-letter queue.
         """
         return self._taken(lambda: self.receive_message(text, good_for), on_notice)
 
@@ -150,7 +149,7 @@ class Receiver:
         return HTTPStatus.OK if handled else HTTPStatus.SERVICE_UNAVAILABLE
 
     def _settle(self, message_id: str, handled: bool) -> None:
-        """Remember a message only now that it was handled, so that one that failed is taken again."""
+        """Remember only a handled message; a failed one is accepted again."""
         with self._lock:
             self._under_way.discard(message_id)
             if handled:
@@ -160,7 +159,7 @@ class Receiver:
 
 
 def wsgi_app(receiver: Receiver, on_notice: Callable[[Notice], object]) -> "WSGIApplication":
-    """A WSGI application that takes notices at ``POST /api/secrets/rotation`` and knows no other address."""
+    """A WSGI application that accepts notices at ``POST /api/secrets/rotation`` and no other path."""
 
     def app(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         status = _answer(receiver, on_notice, environ)
@@ -171,9 +170,9 @@ def wsgi_app(receiver: Receiver, on_notice: Callable[[Notice], object]) -> "WSGI
 
 
 def readable_size(length: str) -> int | None:
-    """How many bytes of a body to read by its Content-Length; None where that is no number.
+    """How many bytes of a body to read; None for an invalid Content-Length.
 
-    One byte over the limit is enough for the receiver to refuse it, however long it says it is.
+    One byte over the limit is enough for a refusal.
     """
     if not (length.isascii() and length.isdigit()):
         return None
@@ -203,7 +202,7 @@ def _signed_with(key: Sensitive, headers: dict[str, str], body: bytes) -> bool:
 
 
 def is_recent(message: SignedMessage, good_for: float) -> bool:
-    """Whether a message was signed within so many seconds, as far as its clock and this one agree."""
+    """Whether a message was signed within ``good_for`` seconds, by this clock."""
     stamp = message.headers.get(TIMESTAMP, "")
     if not (stamp.isascii() and stamp.isdigit()) or len(stamp) > LONGEST_LENGTH:
         return False
@@ -211,7 +210,7 @@ def is_recent(message: SignedMessage, good_for: float) -> bool:
 
 
 def _signs(key: Sensitive, message: SignedMessage) -> bool:
-    """Whether one of a recent message's signatures is by this key."""
+    """Whether this key made one of the message's signatures."""
     headers = message.headers
     if not headers.get(ID):
         return False

@@ -1,6 +1,6 @@
-"""What an entry of the ledger tells of an alert, in its note: what collectors are told comes from it.
+"""The note of a ledger entry about an alert, from which collectors are informed.
 
-One compact JSON object with its keys in this order; no value of a secret, and no hash of one.
+One compact JSON object with its keys in this order, without values of secrets or their hashes.
 """
 
 import json
@@ -16,22 +16,23 @@ ALERT: Final = "alert"
 """The action of such an entry."""
 
 ROOM: Final = 1_000
-"""Characters that a note may have: :data:`keyturn.ledger.entries.TEXT_LIMIT`."""
+"""Maximum characters of a note: :data:`keyturn.ledger.entries.TEXT_LIMIT`."""
 
 LONGEST: Final = 120
-"""Characters of one text in it."""
+"""Maximum characters of one text in it."""
 
 LEAST: Final = 8
 
 SCALE: Final = 1000
-"""Scores are counted in thousandths."""
+"""Scores are in thousandths."""
 
 
 @dataclass(frozen=True)
 class AlertNote:
-    """An alert in names. ``score`` is in thousandths, ``factors`` are names, ``why`` is the heaviest one in words.
+    """An alert, without values. ``score`` is in thousandths, ``why`` describes the main of ``factors``.
 
-    ``principal`` is empty where it tells of many, ``principals`` of them at least. ``source`` is the first address.
+    ``principal`` is empty if there are several; ``principals`` is their minimum number. ``source`` is the first
+    address.
     """
 
     id: str
@@ -49,7 +50,7 @@ class AlertNote:
     why: str = ""
 
     def to_text(self) -> str:
-        """The note. Texts that are too long for it are cut."""
+        """The note, truncating long texts."""
         for longest in range(LONGEST, LEAST, -LEAST):
             if len(text := self._spelled(longest)) <= ROOM:
                 return text
@@ -75,7 +76,7 @@ class AlertNote:
 
     @staticmethod
     def from_text(text: str) -> "AlertNote":
-        """The reverse of :meth:`to_text`. Raises ValueError for what is none, which quotes nothing."""
+        """The reverse of :meth:`to_text`. Raises ValueError, which quotes nothing, for malformed text."""
         try:
             return _parse(json.loads(text))
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
@@ -83,7 +84,7 @@ class AlertNote:
 
 
 def alert_of(entry: Entry) -> AlertNote | None:
-    """The alert that an entry of the ledger tells of; None where it tells of none."""
+    """The alert in a ledger entry, or None."""
     if entry.action != ALERT:
         return None
     try:
@@ -93,7 +94,7 @@ def alert_of(entry: Entry) -> AlertNote | None:
 
 
 def cut(text: str, longest: int) -> str:
-    """A text on one line, and no longer than that."""
+    """The text on one line, truncated."""
     spelled = visible(text)
     return spelled if len(spelled) <= longest else f"{spelled[: longest - 1]}…"
 

@@ -1,4 +1,4 @@
-"""The port of the channel by which whoever is on call is told."""
+"""The port of channels that notify people on call."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -6,7 +6,7 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Announcement:
-    """What people are told, in names alone. ``id`` is the same however often it is sent: repeats can be dropped."""
+    """A message to people, without values. ``id`` is the same on every retry, to drop repeats."""
 
     id: str
     subject: str
@@ -14,7 +14,7 @@ class Announcement:
 
 
 class Channel(Protocol):
-    """Where people are told: a chat, a pager, a mailbox."""
+    """A chat, a pager or a mailbox."""
 
     def send(self, announcement: Announcement) -> None:
-        """Returns once the service has taken it. Raises Unavailable where it has not, NotFound without a channel."""
+        """Return once the service has accepted it. Raises Unavailable, NotFound without a channel."""

@@ -1,7 +1,7 @@
-"""A notice as it is sent: its body, and the headers that say which message it is, of when, and by whom it is signed.
+"""A notice as sent: body, and headers with id, time and signatures.
 
-Over HTTP they are headers and body. Where only a text can be sent, both stand in one JSON object, the body as a text in
-it: so the signature, which is over ``id.timestamp.body`` (Standard Webhooks 1.0), is that of the very same message.
+A text-only channel sends one JSON object with both, the body as a string, so the signature over ``id.timestamp.body``
+(Standard Webhooks 1.0) is the same as over HTTP.
 """
 
 import base64
@@ -19,32 +19,32 @@ TIMESTAMP: Final = "webhook-timestamp"
 SIGNATURE: Final = "webhook-signature"
 
 POSTER: Final = "keyturn-poster"
-"""Who posts accesses, as ``LOG/NAME`` of the catalogue: by it the key is found that has to have signed the message."""
+"""Header with the poster of accesses, ``LOG/NAME`` of the catalogue, whose key must sign."""
 ACCESSES_PATH: Final = "/v1/accesses"
-"""Where ``keyturn serve`` takes accesses that are posted."""
+"""Path where ``keyturn serve`` accepts posted accesses."""
 PREFIX: Final = "whsec_"
 MOST_SIGNATURES: Final = 8
-"""Signatures of one message that are looked at."""
+"""Maximum signatures of one message that are checked."""
 
 TAKEN: Final = 200
-"""What a receiver answers for a message that is done with."""
+"""A receiver's status for a message that needs no retry."""
 AGAIN: Final = 503
-"""What it answers for one that it wants to see again."""
+"""A receiver's status that requests a retry."""
 
 SNS_TYPE: Final = "Notification"
-"""What AWS SNS says of a message that it has put into another one."""
+"""Type of an AWS SNS message that contains another message."""
 
 
 @dataclass(frozen=True)
 class SignedMessage:
-    """The headers of a message, by their names in small letters, and its body."""
+    """A message's headers, with names in lower case, and its body."""
 
     headers: Mapping[str, str]
     body: str
 
     @property
     def id(self) -> str:
-        """The same on every retry, whichever run sends it."""
+        """The message id, the same for every run and retry."""
         return self.headers[ID]
 
     def to_json(self) -> str:
@@ -53,7 +53,7 @@ class SignedMessage:
 
     @staticmethod
     def from_json(text: str | bytes) -> "SignedMessage":
-        """Read it back, also where AWS SNS has put it into a message of its own. Raises ValueError, quoting nothing."""
+        """Parse a message, also inside an AWS SNS message. Raises ValueError, quoting nothing."""
         fields = _object(text)
         if fields.get("Type") == SNS_TYPE:
             fields = _object(fields.get("Message"))
@@ -76,7 +76,7 @@ def _object(text: Any) -> dict[str, Any]:
 
 
 def signature(key: Sensitive, message_id: str, timestamp: int, body: bytes) -> str:
-    """What signs a message by one key: Standard Webhooks 1.0, "Signature scheme". Raises ValueError for no key."""
+    """A message's signature: Standard Webhooks 1.0, "Signature scheme". Raises ValueError for an invalid key."""
     secret = base64.b64decode(key.reveal().removeprefix(PREFIX))
     if not secret:
         raise ValueError("the key is empty")
@@ -85,7 +85,7 @@ def signature(key: Sensitive, message_id: str, timestamp: int, body: bytes) -> s
 
 
 def is_signed(keys: Iterable[Sensitive], headers: Mapping[str, str], timestamp: int, body: bytes) -> bool:
-    """Whether one of the signatures in the headers, named in small letters, is by one of these keys."""
+    """Whether a signature in the headers, named in lower case, is by one of these keys."""
     signatures = headers.get(SIGNATURE, "").encode().split()[:MOST_SIGNATURES]
     expected = [_signature_or_none(key, headers.get(ID, ""), timestamp, body) for key in keys]
     return any(hmac.compare_digest(each, made) for made in expected if made for each in signatures)

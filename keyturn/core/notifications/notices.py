@@ -1,4 +1,4 @@
-"""What a consumer is told when a secret changes: names and a version, never a value.
+"""The notice to a consumer about a changed secret: names and a version, never a value.
 
 The message follows Standard Webhooks 1.0: an id that is the same on every retry, and a JSON body.
 """
@@ -10,22 +10,22 @@ from typing import Any, Final
 
 SECRET_ROTATED: Final = "secret_rotated"
 SECRET_REVOKED: Final = "secret_revoked"
-"""The value before this version was ended at once, since others know it; or this one was, and nothing replaces it."""
+"""The value before this version, or this version without a replacement, was exposed and ended immediately."""
 
 NOTICE_PATH: Final = "/api/secrets/rotation"
-"""Where a consumer takes notices, below its own address."""
+"""The notice endpoint below a consumer's address."""
 
 HEALTH_PATH: Final = "/api/secrets/health"
-"""Where a consumer tells whether it works with the secrets it holds."""
+"""The health endpoint of a consumer: whether it works with its secrets."""
 
 _IDS: Final = "6f1d7a52-0f0b-5b0e-9a57-3c5f4f1e8d21"
 
 
 @dataclass(frozen=True)
 class Notice:
-    """That ``secret_path`` has been at ``version`` since ``timestamp``, and why: ``event``.
+    """``secret_path`` has been at ``version`` since ``timestamp``, because of ``event``.
 
-    Where it is not ``replaced``, ``version`` is what was ended at ``timestamp``, and nothing has taken its place.
+    If not ``replaced``, ``version`` was ended at ``timestamp`` without a replacement.
     """
 
     event: str
@@ -36,15 +36,15 @@ class Notice:
 
     @property
     def oldest_served(self) -> int:
-        """The oldest version that may be given from then on."""
+        """The oldest version that may be served from then on."""
         return self.version if self.replaced else self.version + 1
 
     def covers(self, other: "Notice") -> bool:
-        """Whether this is that notice, or one of the same secret that came after it."""
+        """Whether this is the same notice, or a later one of the same secret."""
         return self == other or (self.oldest_served > other.oldest_served and self.timestamp >= other.timestamp)
 
     def to_json(self) -> str:
-        """The body of the message; the timestamp is RFC 3339 in UTC."""
+        """The message body; the timestamp is RFC 3339 in UTC."""
         instant = self.timestamp.astimezone(UTC).isoformat().replace("+00:00", "Z")
         body = {"event": self.event, "secret_path": self.secret_path, "version": self.version, "timestamp": instant}
         if self.event == SECRET_REVOKED:
@@ -53,7 +53,7 @@ class Notice:
 
     @staticmethod
     def from_json(body: str | bytes) -> "Notice":
-        """Read a body back; fields it does not know are passed over. Raises ValueError, which quotes nothing."""
+        """Parse a body, ignoring unknown fields. Raises ValueError, which quotes nothing."""
         try:
             fields = json.loads(body)
         except (ValueError, RecursionError):
@@ -67,12 +67,12 @@ class Notice:
 
 
 def message_id(path: str, version: int, event: str, made_at: datetime | None = None, *, replaced: bool = True) -> str:
-    """The id of the one message about this event, whichever run sends it and however often (RFC 9562, UUID 5).
+    """The event's message id, the same for every run and retry (RFC 9562, UUID 5).
 
-    ``made_at`` tells apart versions of one number, where a secret was removed and is counted from 1 again; that the
-    version is not ``replaced`` tells its own end apart from that of the one before it.
+    ``made_at`` distinguishes equal version numbers after a removal, ``replaced`` this version's end from the previous
+    one's.
     """
-    import uuid  # whoever only receives notices does not pay for it
+    import uuid  # deferred: code that only receives notices does not need it
 
     made = [made_at.astimezone(UTC).isoformat()] if made_at else []
     about = [event, path, version, *made, *([] if replaced else ["ended"])]

@@ -1,4 +1,4 @@
-"""The port of what tells who has read secrets: the hub's audit log, and the logs of clouds that may join it later."""
+"""The port of access logs: the hub's audit log, and cloud logs that may be added."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -14,24 +14,28 @@ DELETE: Final = "delete"
 DESTROY: Final = "destroy"
 
 HUB: Final = "hub"
-"""What accesses call the hub; any other system is a store's name, or a log's."""
+"""The hub's name in accesses; other systems are named after a store or log."""
 
 
 class Access(Struct, frozen=True, gc=False, omit_defaults=True):
-    """An attempt to read a secret's value, to end it, to log in, or to change what logins may do; one of millions.
+    """An attempt to read, end or change something, or to log in; one of millions.
 
-    ``system`` is where it was read ("hub", or a store's name), ``path`` the secret's in the hub, ``version`` the one
-    that was given or asked for, None where the log does not tell. ``principal`` is who, in the system's own words (a
-    display name, an entity or ARN), ``login`` tells two logins of one principal apart, ``source`` is the address it
-    came from; both are empty where the log does not tell. ``denied`` says that it got nothing. ``action`` is READ;
-    LOGIN, whose ``path`` is the login method's; CHANGE, whose ``path`` is what was changed, ``policies/`` and the
-    name of a policy, or a role, a user, a group as the system has it; DELETE of versions, which can be taken back; or
-    DESTROY, which can't. ``agent`` is the program that asked, by its own
-    word, where the log tells it; ``root`` says that the login may do everything there. ``granted`` names the policy
-    that allowed it, the first where several did; of a login all policies that it was given, with commas between.
+    ``system`` is "hub" or a store's name, ``path`` the secret's hub path, ``version`` the one returned or requested,
+    None if not logged. ``principal`` is the system's name for the requester (a display name, an entity or ARN),
+    ``login`` distinguishes its logins, ``source`` is its address. ``denied`` means that it got nothing. ``action`` is
+    one of:
 
-    A field that is added later needs a default, and its place behind the others: the trail's events are hashed as JSON
-    that leaves defaults out (:mod:`keyturn.access_log.trail.leaves`).
+    - READ
+    - LOGIN, with the login method in ``path``
+    - CHANGE, with the changed object in ``path``: ``policies/`` and a policy's name, or the system's name of a role,
+      user or group
+    - DELETE of versions, which is reversible, or DESTROY, which is not
+
+    ``agent`` is the program's own name. ``root`` means unrestricted rights. ``granted`` is the first policy that
+    allowed it; for a login, all its policies separated by commas.
+
+    A new field needs a default and must come last: trail events are hashed as JSON without defaults
+    (:mod:`keyturn.access_log.trail.leaves`).
     """
 
     at: datetime
@@ -49,7 +53,7 @@ class Access(Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class AccessSum(Struct, frozen=True, gc=False):
-    """``count`` accesses that differ in their moments alone: the first of them, and when the last was."""
+    """``count`` accesses that differ only in time: the first, and the last time."""
 
     access: Access
     last: datetime
@@ -58,9 +62,9 @@ class AccessSum(Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True)
 class Coverage:
-    """What a log was read of: how many lines or events, the first and the last moment they tell of.
+    """The lines or events read of a log, with first and last time.
 
-    ``gaps`` says in words what could not be read or is not there; whoever trusts the log has to know them.
+    ``gaps`` describes what was unreadable or missing.
     """
 
     lines: int = 0
@@ -70,24 +74,24 @@ class Coverage:
 
 
 class AccessLog(Protocol):
-    """One system's log. ``name`` stands in reports, ``coverage`` is that of the last :meth:`accesses`, at its end."""
+    """One system's log. ``name`` appears in reports; ``coverage`` is complete at the end of :meth:`accesses`."""
 
     name: str
     coverage: Coverage
 
     def accesses(self, since: datetime, until: datetime) -> Iterator[Access]:
-        """Every read and attempt to read within that time, oldest first; others where the log was made to tell them.
+        """All reads and attempts in that period, oldest first, and other actions if configured.
 
-        Raises Unavailable where it can't be read.
+        Raises Unavailable.
         """
 
 
 @runtime_checkable
 class SummedAccessLog(Protocol):
-    """A log that can add up what is the same but its moment: of many accesses, few sums."""
+    """Capability: sums accesses that differ only in time."""
 
     name: str
     coverage: Coverage
 
     def sums(self, paths: Collection[str], since: datetime, until: datetime) -> Iterator[AccessSum]:
-        """Reads of these secrets within that time, and what else the same principals read. Raises Unavailable."""
+        """Reads of these secrets in that period, and the same principals' other reads. Raises Unavailable."""

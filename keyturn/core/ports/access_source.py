@@ -1,4 +1,4 @@
-"""The port of a log that is read as it grows: what came since a cursor, and the cursor to go on from."""
+"""The port of a growing log: records since a cursor, and the next cursor."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +11,9 @@ from keyturn.core.text.audit_lines import AuditMount
 
 
 class SourceRecord(Struct, frozen=True, gc=False, omit_defaults=True):
-    """One record of a log that tells of an access.
+    """One log record of an access.
 
-    ``digest`` is the SHA-256 of the record's own bytes, without the end of its line; ``position`` says where it stands,
-    for people, such as ``audit.log:182033``.
+    ``digest`` is the record's SHA-256 without the line end; ``position`` is such as ``audit.log:182033``.
     """
 
     access: Access
@@ -24,7 +23,7 @@ class SourceRecord(Struct, frozen=True, gc=False, omit_defaults=True):
 
 @dataclass(frozen=True)
 class Malformed:
-    """A record that could not be read: where it stands, why, and its first bytes, which are kept aside."""
+    """An unreadable record: position, reason, and its first bytes, which are kept."""
 
     position: str
     problem: str
@@ -33,13 +32,12 @@ class Malformed:
 
 @dataclass(frozen=True)
 class Batch:
-    """What a log told since a cursor.
+    """A log's records since a cursor.
 
-    ``cursor`` leads behind it: a text of at most 8 KiB that its source alone understands. ``lines`` counts every
-    record that was looked at, whether it tells of an access or not, ``first`` and ``last`` are the positions of the
-    outer ones (empty without any), ``digest`` is the SHA-256 of all of them in their order, each with a line feed
-    behind it. ``gaps`` says in words what is missing before or in it, such as a file that was cut. ``more`` says that
-    there is more to read at once.
+    ``cursor`` is the end: a text of at most 8 KiB that only its source understands. ``lines`` counts every record, not
+    only accesses. ``first`` and ``last`` are positions, empty without records. ``digest`` is the SHA-256 of all
+    records, each with a line feed. ``gaps`` describes what is missing, such as a truncated file. ``more`` can be read
+    immediately.
     """
 
     cursor: str
@@ -54,48 +52,47 @@ class Batch:
 
 
 class AccessSource(Protocol):
-    """One log. ``name`` is the same for good: cursors and segments of the trail go by it.
+    """One log. Cursors and trail segments refer to its permanent ``name``.
 
-    ``pace`` is how many seconds to wait where there was no more.
+    ``pace`` is the wait in seconds after the last record.
     """
 
     name: str
     pace: float
 
     def read(self, cursor: str | None, limit: int) -> Batch:
-        """What came after ``cursor``, at most ``limit`` records, in the log's own order. None begins at its oldest.
+        """At most ``limit`` records after ``cursor`` in the log's order; None starts at the oldest.
 
-        The same cursor over the same log gives the same records: who dies before the cursor is durable reads them
-        again. Raises Unavailable where the log can't be read now, and Invalid for a cursor that is none of its own.
+        Repeatable: a process that dies before its cursor is durable reads the same again. Raises Unavailable, and
+        Invalid for a foreign cursor.
         """
 
     def close(self) -> None:
-        """Let go of it."""
+        """Release it."""
 
 
 @runtime_checkable
 class TellsTrouble(Protocol):
-    """A log that is sent here."""
+    """Capability of a log that is sent here."""
 
     @property
     def trouble(self) -> str:
-        """What keeps it from taking what comes, in words; empty where nothing does."""
+        """What prevents it from receiving, for people; empty if nothing."""
 
 
 @runtime_checkable
 class ReleasesRead(Protocol):
-    """A log of this machine's own, which it holds until it was taken."""
+    """Capability of a local log that is kept until it was processed."""
 
     def release(self, cursor: str) -> None:
-        """What stands before ``cursor`` is durable elsewhere, and so is the cursor: it may be dropped here."""
+        """Allow removal of records before ``cursor``: all is durable elsewhere."""
 
 
 @dataclass(frozen=True)
 class StoreCopies:
-    """A store, and the copies in it.
+    """A store and its copies.
 
-    ``system`` is what tells it from every other (its kind, and then a region, a vault, a project or a namespace),
-    ``paths`` lead from a copy's name there to its secret's path in the hub.
+    ``system`` identifies it (kind, then region, vault, project or namespace). ``paths`` maps copies to hub paths.
     """
 
     name: str
@@ -105,10 +102,10 @@ class StoreCopies:
 
 @dataclass(frozen=True)
 class SourceOpening:
-    """What every source is opened with, besides its own settings.
+    """Arguments for opening a source, in addition to its settings.
 
-    ``name`` and ``pace`` are those of the source, ``mount`` is where the secrets lie in the hub, ``directory`` is where
-    it may keep files of its own, which need not be there yet. ``stores`` gives the stores that copies are in.
+    ``mount`` holds the hub's secrets. ``directory`` is for the source's files and may not exist. ``stores`` returns
+    those with copies.
     """
 
     name: str

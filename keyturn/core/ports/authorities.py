@@ -1,8 +1,7 @@
-"""Authorities that sign certificates: what a PKI engine of the hub has, what it should have, and the steps between.
+"""Certificate authorities: actual and declared state of the hub's PKI engines, and the steps between.
 
-A new issuer is made beside the one in force, which stays and goes on signing its own revocation list: what it has
-signed holds until its own end. One with a signer above it is in force at once, since servers send it along; a root is
-to be brought to whoever trusts it first.
+The issuer in force stays when a new one is added, and still signs its revocation list: its certificates remain valid. A
+new intermediate is in force immediately, since servers send it along. A new root must first be distributed.
 """
 
 import re
@@ -15,20 +14,20 @@ from typing import Any, Final, Protocol
 from keyturn.core.ports.keys import key_parameters
 
 ROUNDING: Final = timedelta(minutes=1)
-"""Certificates tell whole seconds, and begin half a minute in the past."""
+"""Certificates have whole seconds and begin half a minute in the past."""
 GENERATION: Final = re.compile(r"keyturn-([1-9][0-9]{0,8})")
-"""The names of the keys that are made here; an issuer has that of its key."""
+"""Names of keys created by Keyturn; an issuer has its key's name."""
 ANY_KEY: Final = "any"
-"""As a role says that it signs every type of key."""
+"""A role's key type that allows every type."""
 LATE: Final = timedelta(days=2)
-"""How long what is due may wait for a run of each day before it is late."""
+"""How long a due step may wait for a daily run before it is late."""
 
 
 @dataclass(frozen=True)
 class Issuer:
-    """One certificate of an authority at a mount, and what its key is called there.
+    """An issuer certificate, and its key's name.
 
-    ``key_id`` and ``signer_key_id`` are the key identifiers of RFC 5280 in hex: its own, and of who has signed it.
+    ``key_id`` and ``signer_key_id`` are RFC 5280 key identifiers in hex.
     """
 
     id: str
@@ -41,45 +40,45 @@ class Issuer:
     signer_key_id: str
     certificate: str = field(repr=False)
     revoked: bool = False
-    """Whether somebody has revoked it in its engine, as far as that was asked."""
+    """Whether it is revoked in its engine, if checked."""
 
     @property
     def generation(self) -> int:
-        """The number in the name of its key; 0 for one that was not made here."""
+        """The number in its key's name; 0 if Keyturn did not create it."""
         return generation_of(self.key_name)
 
 
 def generation_of(key_name: str) -> int:
-    """The number in the name of a key; 0 for one that was not made here."""
+    """The number in a key's name; 0 if Keyturn did not create it."""
     made = GENERATION.fullmatch(key_name)
     return int(made[1]) if made else 0
 
 
 @dataclass(frozen=True)
 class PublishedIssuers:
-    """What a PKI engine tells anybody: ``issuers`` are those whose keys it has, ``default`` the id of who signs."""
+    """A PKI engine's public state: ``issuers`` with a key there, ``default`` the signing one's id."""
 
     issuers: tuple[Issuer, ...]
     default: str
 
     @property
     def in_force(self) -> Issuer | None:
-        """The issuer that signs by default; None where there is none."""
+        """The default issuer; None if there is none."""
         return next((issuer for issuer in self.issuers if issuer.id == self.default), None)
 
     @property
     def newest(self) -> Issuer | None:
-        """The one that was made here last."""
+        """The issuer that Keyturn created last."""
         made = [issuer for issuer in self.issuers if issuer.generation]
         return max(made, key=lambda issuer: issuer.generation, default=None)
 
 
 @dataclass(frozen=True)
 class EngineState(PublishedIssuers):
-    """All that a PKI engine has. ``longest`` is the mount's limit of any life.
+    """A PKI engine's complete state. ``longest`` is the mount's maximum TTL.
 
-    ``configured`` are its settings by their paths below the mount, such as ``config/urls`` and ``roles/ml-services``;
-    what is absent has no entry. ``key_types`` are those it can make, None where it does not tell.
+    ``configured`` has settings by path below the mount, such as ``config/urls`` and ``roles/ml-services``.
+    ``key_types`` are those supported, None if unknown.
     """
 
     key_names: tuple[str, ...]
@@ -89,12 +88,12 @@ class EngineState(PublishedIssuers):
 
     @property
     def next_name(self) -> str:
-        """What the next key is called. Only one of two that make it at once gets that name."""
+        """The next key's name. Of two concurrent creators only one gets it."""
         names = (*self.key_names, *(issuer.key_name for issuer in self.issuers))
         return f"keyturn-{max(map(generation_of, names), default=0) + 1}"
 
     def lacks(self, key_type: str) -> str:
-        """Why it can't make or sign such keys; empty where it can, or does not tell."""
+        """Return why it can't create or sign such keys; empty if it can or is unknown."""
         if self.key_types is None or key_type in {*self.key_types, ANY_KEY}:
             return ""
         return f"the hub's engine has no {key_type} keys, but {', '.join(sorted(self.key_types))}"
@@ -102,11 +101,11 @@ class EngineState(PublishedIssuers):
 
 @dataclass(frozen=True)
 class WantedAuthority:
-    """What the catalogue says of one authority. ``signer`` is the name of the one above it, empty for a root.
+    """The declaration of one authority. ``signer`` is its parent, empty for a root.
 
-    ``renew_at`` is what is left of an issuer's life when the next one is made, ``introduce`` how long a new root stands
-    beside the one in force, ``below`` how many levels of authorities follow. ``configured`` is as in
-    :class:`EngineState`, of what is declared alone; ``lives`` are how long what it signs may last, by what it is.
+    ``renew_at`` is the remaining life at which a successor is created, ``introduce`` how long a new root waits,
+    ``below`` the levels below. ``configured`` is as in :class:`EngineState`. ``lives`` are maximum TTLs of what it
+    signs.
     """
 
     name: str
@@ -129,7 +128,7 @@ class WantedAuthority:
 
 
 class StepKind(StrEnum):
-    """What is to be done, or what hinders it."""
+    """The kind of a step, or of an obstacle."""
 
     CONFIGURE = "configure"
     MAKE = "new issuer"
@@ -141,12 +140,12 @@ class StepKind(StrEnum):
 SECONDS: Final = {"h": 3600, "m": 60, "s": 1}
 PART: Final = re.compile(r"([0-9]+)([hms])")
 DURATION: Final = re.compile(r"([0-9]+[hms])+")
-"""How Go writes durations."""
+"""Go's duration format."""
 
 
 @dataclass(frozen=True)
 class PkiStep:
-    """One difference between what is declared and what is there; ``place`` is a path of the hub."""
+    """One difference between declaration and hub; ``place`` is a hub path."""
 
     authority: str
     kind: StepKind
@@ -162,10 +161,10 @@ class PkiStep:
 def plan_authority(
     wanted: WantedAuthority, state: EngineState | None, signer: EngineState | None, now: datetime
 ) -> list[PkiStep]:
-    """The steps from what is there to what is declared, in their order; none where nothing is to be done.
+    """The ordered steps from actual to declared state.
 
-    ``state`` is None where nothing is mounted, and so is ``signer`` for a root or where its signer's mount is not
-    there. Blocked is what a person has to mend first.
+    ``state`` is None if nothing is mounted; ``signer`` is None for a root or an unmounted signer. A person has to fix
+    what is blocked.
     """
     if state is None:
         why = f"there is no PKI engine at {wanted.mount}: `keyturn hub apply` mounts one"
@@ -191,7 +190,7 @@ def _differing(wanted: Mapping[str, Any], there: Mapping[str, Any]) -> Iterator[
 
 
 def _comparable(value: Any) -> Any:
-    """A duration in seconds: the hub says 72h or 259200s of the same. Any other value as it is."""
+    """A duration in seconds, since the hub reports 72h or 259200s; other values unchanged."""
     if not isinstance(value, str) or not DURATION.fullmatch(value):
         return value
     return sum(int(number) * SECONDS[unit] for number, unit in PART.findall(value))
@@ -214,9 +213,9 @@ def _issuer(
 
 @dataclass(frozen=True)
 class Succession:
-    """How the issuer in force is followed by ``issuer``, or by one that is to be made, and why; from ``at`` on.
+    """How and why ``issuer``, or a new one, follows the issuer in force.
 
-    ``at`` is None where nobody can tell since when.
+    ``at`` is the start, None if unknown.
     """
 
     kind: StepKind
@@ -225,14 +224,14 @@ class Succession:
     issuer: Issuer | None = None
 
     def late(self, wanted: WantedAuthority, now: datetime) -> bool:
-        """Whether it has been due for longer than a run of each day explains."""
+        """Whether it is overdue by more than daily runs explain."""
         return self.at is not None and self.at <= now - min(LATE, wanted.renew_at / 2)
 
 
 def succeed(
     wanted: WantedAuthority, state: PublishedIssuers, signer: PublishedIssuers | None, now: datetime
 ) -> Succession | None:
-    """The next step of an authority's issuers; None where the one in force is what the catalogue says."""
+    """The next step for an authority's issuers; None if none is needed."""
     current, newest = state.in_force, state.newest
     why = "there is none" if current is None else unfit(wanted, current, signer, now)
     if not why:
@@ -249,12 +248,12 @@ def succeed(
 
 
 def renewal_of(wanted: WantedAuthority, issuer: Issuer) -> datetime:
-    """When it is to be followed by another, by its own end."""
+    """Return when its expiry makes a successor due."""
     return issuer.ends_at - wanted.renew_at
 
 
 def unfit(wanted: WantedAuthority, issuer: Issuer, signer: PublishedIssuers | None, now: datetime) -> str:
-    """Why an issuer is to be followed by another; empty where it is what the catalogue says."""
+    """Return why an issuer needs a successor; empty if it does not."""
     if issuer.revoked:
         return "it was revoked"
     if issuer.key != wanted.key:
@@ -270,7 +269,7 @@ def unfit(wanted: WantedAuthority, issuer: Issuer, signer: PublishedIssuers | No
 
 
 def _unlimited(wanted: WantedAuthority, state: EngineState, signer: EngineState | None) -> str:
-    """What of the mounts' limits is shorter than what is declared; empty where all of it fits."""
+    """Return which declared TTL exceeds a mount's limit; empty if all fit."""
     if not wanted.is_root and signer is None:
         return f"there is no PKI engine of {wanted.signer}, which signs it"
     limits = {f"the certificate of {wanted.name}": (wanted.ttl, signer or state)}
@@ -282,35 +281,33 @@ def _unlimited(wanted: WantedAuthority, state: EngineState, signer: EngineState 
 
 
 class PkiEngine(Protocol):
-    """The content of a PKI engine of the hub. Errors are named by its paths there."""
+    """The content of a PKI engine. Errors are named by its hub paths."""
 
     mount: str
 
     def look(self, paths: Sequence[str]) -> EngineState | None:
-        """What is there; of its configuration, what is at these paths below the mount. None where nothing is mounted.
+        """The state, with configuration at these paths; None if nothing is mounted.
 
-        Raises Invalid where something else is.
+        Raises Invalid if something else is.
         """
 
     def published(self) -> PublishedIssuers:
-        """What anybody is told without a login: the issuers by the names that they bear. Raises Denied also where
-        nothing is mounted.
-        """
+        """The public issuers, without a login. Raises Denied, also if nothing is mounted."""
 
     def configure(self, path: str, settings: Mapping[str, Any]) -> None:
         """Write settings at a path below the mount."""
 
     def make_root(self, name: str, wanted: WantedAuthority) -> Issuer:
-        """A new key of this name, which never leaves the hub, and its own certificate. Raises Invalid."""
+        """Create a key, which never leaves the hub, and a self-signed certificate. Raises Invalid."""
 
     def request(self, name: str, wanted: WantedAuthority) -> str:
-        """A new key of this name, which never leaves the hub, and a signing request for it, PEM. Raises Invalid."""
+        """Create a key, which never leaves the hub, and a signing request in PEM. Raises Invalid."""
 
     def sign(self, request: str, wanted: WantedAuthority) -> Sequence[str]:
-        """The certificate of an authority below, by the issuer in force, and those above it, PEM. Raises Invalid."""
+        """Sign a subordinate authority; its certificate and chain in PEM. Raises Invalid."""
 
     def install(self, name: str, certificates: Sequence[str]) -> None:
-        """Keep a certificate for the key of this name that was made here, and those above it. What is there stays."""
+        """Store a certificate and chain for this key. Existing issuers stay."""
 
     def promote(self, issuer: Issuer) -> None:
-        """Let it sign from now on. Others stay as they are."""
+        """Make it the default issuer. Other issuers stay."""

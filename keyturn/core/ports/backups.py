@@ -1,7 +1,7 @@
-"""Backups of the hub: what they consist of, and the ports of what is backed up, where it lies and by whose key.
+"""Hub backups: structure, and the ports of content, storage and keys.
 
-A backup is a *base*, which has everything, and *increments*, each with what has changed since the one before: together
-a *chain*. Each of them is some *parts*, and a *manifest*, which is written last: without one there is no backup.
+A complete *base* and *increments* with the changes since the previous one form a *chain*. Each has *parts* and a
+*manifest*, written last: without one there is no backup.
 """
 
 import re
@@ -13,32 +13,32 @@ from typing import Any, Final, Protocol
 from keyturn.core.sensitive import Sensitive
 
 STATE: Final = "state"
-"""The area of Keyturn's own mount."""
+"""The area of Keyturn's mount."""
 SECRETS: Final = "secrets"
-"""The area of the default mount of secrets; another mount's is this with a colon and its name behind it."""
+"""The area of the default mount; another mount's adds a colon and its name."""
 RESTORED: Final = "restored"
-"""The entry of Keyturn's own mount that says from which backup the hub was restored."""
+"""State entry with the backup that the hub was restored from."""
 NEWEST: Final = 0
-"""Stands for the number of an entry's newest version, where one is asked for."""
+"""Requests an entry's newest version."""
 LARGEST_OBJECT: Final = 32 << 20
-"""Bytes of one object of a backup."""
+"""Maximum bytes of one backup object."""
 CHAIN: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
-"""What a chain is called: the moment at which it was begun, and something that tells it from others of that second."""
+"""A chain's name: start time and a unique suffix."""
 
 
 def area_of(mount: str) -> str:
-    """The area of the mount of secrets that has this name in the catalogue."""
+    """The area of the catalogue's mount of this name."""
     return f"{SECRETS}:{mount}" if mount else SECRETS
 
 
 def mount_name(area: str) -> str:
-    """The other way; the default mount's is empty."""
+    """The reverse of :func:`area_of`; empty for the default mount."""
     return area.partition(":")[2]
 
 
 @dataclass(frozen=True)
 class ListedEntry:
-    """An entry of a KV mount as its listing tells it: ``digest`` is another once anything of it has changed."""
+    """A listed KV entry; ``digest`` changes with any change."""
 
     area: str
     path: str
@@ -47,18 +47,18 @@ class ListedEntry:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Tells it from all others."""
+        """Its unique key."""
         return self.area, self.path
 
     @property
     def version(self) -> int:
-        """The number of its newest version; 0 where nobody has written one yet."""
+        """The number of its newest version; 0 if none was written."""
         return int(self.metadata["current_version"])
 
 
 @dataclass(frozen=True)
 class KeptVersion:
-    """One version's content; ``created_at`` as the hub spells it."""
+    """One version's content; ``created_at`` in the hub's format."""
 
     number: int
     fields: Mapping[str, Any] = field(repr=False)
@@ -67,7 +67,7 @@ class KeptVersion:
 
 @dataclass(frozen=True)
 class TransitKeyInfo:
-    """A key of the transit engine: whether the hub gives a backup of it, and what is another once it was rotated."""
+    """A transit key: ``given`` is whether the hub exports it; a rotation changes ``digest``."""
 
     name: str
     given: bool
@@ -75,74 +75,74 @@ class TransitKeyInfo:
 
 
 class HubContent(Protocol):
-    """All that a hub holds for Keyturn, as it lies there: for whoever backs it up or restores it. Serves many threads.
+    """Everything a hub stores for Keyturn, for backup and restore. Serves many threads.
 
-    Areas are :data:`STATE` and those of :func:`area_of`. All of it raises Denied and Unavailable.
+    Areas are :data:`STATE` and those of :func:`area_of`. Methods raise Denied and Unavailable.
     """
 
     areas: Mapping[str, str]
-    """The areas, and where each is mounted; Keyturn's own mount is the first."""
+    """The areas with their mounts; Keyturn's mount comes first."""
     address: str
-    """Where this hub is."""
+    """The hub's address."""
 
     def listed(self, area: str) -> Iterator[ListedEntry]:
-        """Everything there. Raises Invalid for what is no KV v2 mount: nothing is taken for absent that is not."""
+        """All entries. Raises Invalid if not a KV v2 mount, so an error never looks like absence."""
 
     def find(self, area: str, path: str) -> ListedEntry | None:
-        """One entry; None where there is none."""
+        """Return one entry; None if absent."""
 
     def read(self, area: str, path: str, version: int) -> KeptVersion | None:
-        """One version, or the :data:`NEWEST`; None where it is deleted or destroyed, or nothing is there."""
+        """One version or the :data:`NEWEST`; None if deleted, destroyed or absent."""
 
     def write(self, area: str, path: str, fields: Mapping[str, Any], *, cas: int) -> int:
-        """Write the version behind ``cas`` and return its number. Raises Conflict where another is the newest."""
+        """Write the version after ``cas`` and return its number. Raises Conflict."""
 
     def destroy(self, area: str, path: str, versions: Sequence[int]) -> None:
-        """Remove the values of these versions for good."""
+        """Remove the values of these versions permanently."""
 
     def settle(self, area: str, path: str, metadata: Mapping[str, Any]) -> None:
-        """Give an entry its settings: how many versions are kept and how long, and the custom metadata."""
+        """Set an entry's version count, retention and custom metadata."""
 
     def remove(self, area: str, path: str) -> None:
-        """Remove an entry with all that is kept of it. Absent is success."""
+        """Remove an entry with all versions. Absent is success."""
 
     def other_mounts(self) -> Sequence[str]:
-        """The KV mounts of the hub that are none of the areas, each as the hub lists it. Raises Denied."""
+        """KV mounts that are not areas, as the hub lists them. Raises Denied."""
 
     def transit_keys(self) -> Sequence["TransitKeyInfo"]:
-        """The keys of the transit engine; none without one."""
+        """The transit keys; empty without a transit engine."""
 
     def export_key(self, name: str) -> Sensitive:
-        """A backup of such a key, with all its versions."""
+        """Return a backup of the key with all versions."""
 
     def import_key(self, name: str, backup: Sensitive) -> None:
-        """The key as the backup has it. Raises Conflict where there is one of that name."""
+        """Restore a key from its backup. Raises Conflict if the name exists."""
 
     def has_mount(self, area: str) -> bool:
-        """Whether there is a mount for an area. Raises Invalid where it is something else than KV v2."""
+        """Whether the area's mount exists. Raises Invalid if not KV v2."""
 
     def is_mounted(self, path: str) -> bool:
-        """Whether the hub has a KV v2 mount at just this path, and this login may see it."""
+        """Whether this exact path is a visible KV v2 mount."""
 
     def make_mount(self, area: str) -> None:
-        """Have such a mount, ready to be written."""
+        """Ensure that the area's mount exists and is writable."""
 
     def make_transit(self) -> None:
-        """Have a transit engine."""
+        """Ensure that a transit engine exists."""
 
     def unmount_transit(self) -> None:
         """Remove the transit engine with its keys. Absent is success."""
 
     def unmount(self, area: str) -> None:
-        """Remove the mount of an area with all that it holds. Absent is success."""
+        """Remove the area's mount with its content. Absent is success."""
 
     def now(self) -> datetime:
-        """The time by this hub's clock."""
+        """The hub's time."""
 
 
 @dataclass(frozen=True)
 class StoredObject:
-    """An object of a place. ``retained_until`` is until when nobody can remove it; None where anybody may who may."""
+    """A stored object. ``retained_until`` ends its retention lock; None without one."""
 
     name: str
     size: int
@@ -151,56 +151,56 @@ class StoredObject:
 
 
 class BackupPlace(Protocol):
-    """Where backups lie: a bucket, a container, a directory. Serves many threads. Names have letters, digits and -./
+    """Storage for backups: a bucket, a container, a directory. Serves many threads. Names have letters, digits and -./
 
-    All of it raises Denied, Unavailable and Throttled, and Invalid for settings that can't work.
+    Methods raise Denied, Unavailable and Throttled, and Invalid for unusable settings.
     """
 
     name: str
     """For people: ``s3://bucket/prefix``."""
 
     def put(self, name: str, content: bytes) -> None:
-        """Write an object where there is none yet, and retain it where the settings say so. Raises Conflict."""
+        """Create an object, with retention if configured. Raises Conflict if it exists."""
 
     def get(self, name: str) -> bytes:
-        """An object's content. Raises NotFound, and Invalid for one beyond LARGEST_OBJECT."""
+        """Return an object's content. Raises NotFound, and Invalid above LARGEST_OBJECT."""
 
     def find(self, name: str) -> StoredObject | None:
-        """What is told of one object; None where there is none."""
+        """Describe one object; None if absent."""
 
     def listed(self, prefix: str = "") -> Iterator[StoredObject]:
-        """What there is whose names begin so, in the order of the names. ``retained_until`` may be left out here."""
+        """Objects with this prefix, sorted by name; ``retained_until`` may be missing."""
 
     def remove(self, name: str) -> None:
-        """Remove an object. Absent is success. Raises Locked for one that is retained."""
+        """Remove an object. Absent is success. Raises Locked while it is retained."""
 
 
 class BackupSeal(Protocol):
     """The content key of one chain. Serves many threads."""
 
     header: Mapping[str, Any]
-    """What opens it again, without a secret: by which keys it is wrapped, and how."""
+    """What opens it again, without secrets: the wrapping keys and methods."""
 
     def encrypt(self, label: str, content: bytes) -> bytes:
-        """The content, which opens under this very label alone. No label is used twice."""
+        """Encrypt the content for this label, which must not be reused."""
 
     def decrypt(self, label: str, sealed: bytes) -> bytes:
-        """What was sealed under this label. Raises SealRefused."""
+        """Decrypt content sealed under this label. Raises SealRefused."""
 
 
 class BackupKeys(Protocol):
-    """The keys that wrap the content keys of backups, each of which opens them alone."""
+    """The keys that wrap content keys; any one opens a backup."""
 
     def make(self, context: Mapping[str, str]) -> BackupSeal:
-        """A content key that nobody has used, wrapped by every one of the keys. Raises what these raise."""
+        """A new content key, wrapped by every key. Raises their errors."""
 
     def open(self, header: Mapping[str, Any], context: Mapping[str, str]) -> BackupSeal:
-        """The one that the header tells, by the first key that can unwrap it. Raises SealRefused where none can."""
+        """The header's content key, unwrapped by the first key that can. Raises SealRefused."""
 
 
 @dataclass(frozen=True)
 class LedgerPoint:
-    """How far the ledger was: its name, how many entries, and its newest checkpoint."""
+    """The ledger's position: name, number of entries and newest checkpoint."""
 
     origin: str = ""
     size: int = 0
@@ -209,7 +209,7 @@ class LedgerPoint:
 
 @dataclass(frozen=True)
 class PartInfo:
-    """One part: the object's name within its chain, its bytes, and the SHA-256 of what lies there."""
+    """One part: object name in the chain, bytes, and SHA-256 as stored."""
 
     name: str
     size: int
@@ -218,11 +218,11 @@ class PartInfo:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a backup says of itself. ``begun_at`` is the recovery point: what was changed before then is in it.
+    """A backup's description. ``begun_at`` is the recovery point: all earlier changes are included.
 
-    ``sequence`` is 0 for a base, ``parent`` the SHA-256 of the manifest before it, as it lies there. ``areas`` tells
-    where everything was mounted, ``counts`` how much there is of what, ``missing`` what the hub has and gives nobody,
-    ``generation`` under which of the hub's keys the fingerprints in it were made. Times are the hub's.
+    ``sequence`` is 0 for a base. ``parent`` is the previous manifest's SHA-256 as stored. ``areas`` maps areas to
+    mounts. ``missing`` is what the hub does not export. ``generation`` is the key of the fingerprints in it. Times are
+    the hub's.
     """
 
     chain: str
@@ -242,5 +242,5 @@ class Manifest:
 
     @property
     def name(self) -> str:
-        """For people: the chain's name, and the number in it."""
+        """For people: the chain's name and the number in it."""
         return f"{self.chain}/{self.sequence}"

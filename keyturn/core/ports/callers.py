@@ -1,4 +1,4 @@
-"""Who asks on behalf of nobody but itself: what a login of somebody else may read, as the hub says it."""
+"""What another login may read, as the hub decides it."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,10 +8,10 @@ from keyturn.core.sensitive import Sensitive
 
 @dataclass(frozen=True)
 class Permit:
-    """A login may read a secret.
+    """A login's right to read a secret.
 
-    ``lasts`` is for how many seconds it can be believed at most: None for as long as one likes, 0 for this once.
-    ``networks`` are the addresses that the login may be used from, in CIDR notation; empty for any.
+    ``lasts`` is how many seconds it may be cached: None without limit, 0 for this request only. ``networks`` are the
+    allowed client addresses in CIDR notation; empty for any.
     """
 
     lasts: float | None = None
@@ -19,10 +19,10 @@ class Permit:
 
 
 class CallersPort(Protocol):
-    """Asks the hub about logins of others."""
+    """Queries the hub about other logins."""
 
     def permit(self, token: Sensitive, path: str) -> Permit:
-        """Raises Denied where the hub lets this token not read that secret, and what the hub raises else.
+        """The permit. Raises Denied if the hub forbids the read, or the hub's error.
 
-        A secret that is not there may be read by whoever could read it.
+        An absent secret counts as readable for a login that could read it.
         """

@@ -1,4 +1,4 @@
-"""The port of the clouds whose accounts sign in with keys: IAM users at AWS, service accounts at Google Cloud."""
+"""The port of clouds whose accounts sign in with keys: AWS IAM users, Google service accounts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from typing import Protocol
 from keyturn.core.sensitive import SecretFields
 
 CREDENTIALS_JSON = "credentials_json"
-"""The field that holds a whole key file of Google's, as its clients read it."""
+"""The field with a complete Google key file, as its clients read it."""
 NEVER = "9999-12-31T23:59:59Z"
-"""How Google writes the end of a key that has none."""
+"""Google's expiry of a key that never expires."""
 
 
 @dataclass(frozen=True)
 class CloudKey:
-    """One key of an account as its cloud lists it: no value in it."""
+    """One key of an account as its cloud lists it, without values."""
 
     key_id: str
     created: datetime
@@ -24,7 +24,7 @@ class CloudKey:
 
 @dataclass(frozen=True)
 class KeyUse:
-    """One use of a key: when, as far as the cloud tells, and for what, in words for people."""
+    """One use of a key: its reported time, and its purpose for people."""
 
     at: datetime
     what: str
@@ -36,32 +36,32 @@ class CloudKeys(Protocol):
     name: str
 
     def keys(self, account: str) -> Sequence[CloudKey]:
-        """Every key of the account that people may make and end. Raises NotFound where there is no such account."""
+        """Every key that people may create and end. Raises NotFound without the account."""
 
     def create(self, account: str) -> SecretFields:
-        """Make another key, in one call that is never repeated: this is the only time that the cloud tells it."""
+        """Create a key in one call, never repeated: the value is returned only once."""
 
     def signs_in(self, account: str, key: SecretFields) -> bool:
-        """Whether the key signs in on a new connection; False while the cloud does not know it, or no more.
+        """Whether the key signs in on a new connection; False if not known yet or any more.
 
-        Raises CandidateRejected for a key that can never sign in as this account.
+        Raises CandidateRejected if it can never sign in as this account.
         """
 
     def last_use(self, account: str, key_id: str, since: datetime) -> KeyUse | None:
-        """The latest use after ``since`` that the cloud tells of; it may learn of one hours later."""
+        """The latest reported use after ``since``; reports may be hours late."""
 
     def accepts(self, account: str, key: SecretFields) -> bool | None:
-        """Whether the cloud signs in who holds this key now, whoever's it is; None for what is no key at all.
+        """Whether the cloud accepts this key, for any account; None for a malformed key.
 
-        ``account`` is whose it should be. Raises Unavailable where a refusal proves nothing about the key.
+        ``account`` is the expected owner. Raises Unavailable if a refusal proves nothing.
         """
 
     def end(self, account: str, key_id: str) -> None:
-        """Switch the key off, then delete it. Absent is success."""
+        """Disable the key, then delete it. Absent is success."""
 
     def revoke(self, account: str, key_id: str, sequence: int) -> Sequence[str]:
-        """End the key like :meth:`end`, and what was given out on the account's keys where the cloud lets us.
+        """End the key like :meth:`end`, and what the account's keys issued, if supported.
 
-        What outlives it, in words for people, the same for every key of the account. ``sequence`` is the cut's
-        number: what one cut has ended beside the key is not ended again by the same cut of a key that is gone.
+        Return what outlives it, for people, the same for all the account's keys. ``sequence`` is the cut's number: the
+        same cut does not end these things again for a key that is gone.
         """

@@ -1,4 +1,4 @@
-"""A protocol said once: a generator says what comes next, and a runner carries it out.
+"""Protocols written once: a generator yields the next step, and a runner executes it.
 
     def renewed(path: str) -> Conductor[str]:
         token = yield from ISSUE(path)
@@ -7,8 +7,8 @@
 
     conduct(renewed("a/b"), lambda step: step.verb.body(connection, *step.arguments, **step.options), side_by_side)
 
-Here a step is a call. Elsewhere it may be a task that is shown, and tried again: only its name and its arguments
-leave the protocol, and these are names too, never values.
+Here a step is a call. Elsewhere it may be a task that is displayed and retried: only names leave the protocol, never
+values.
 """
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -23,22 +23,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False)
 class Verb(Generic[P, T]):
-    """What a protocol may ask for: its ``name`` for people, and the ``body`` that does it here.
+    """An operation that a protocol may request: ``name`` for people, ``body`` for execution here.
 
-    The body's first argument is whatever the runner works on; the protocol gives the others.
+    The body's first argument comes from the runner, the others from the protocol.
     """
 
     name: str
     body: Callable[Concatenate[Any, P], T]
 
     def __call__(self, *arguments: P.args, **options: P.kwargs) -> "Conductor[T]":
-        """Take this step: ``result = yield from verb(...)``. Raises what the step has failed with."""
+        """Execute this step: ``result = yield from verb(...)``. Raises the step's error."""
         return cast(T, (yield Step(self, arguments, options)))
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step to take now: a verb with its arguments, all of them names."""
+    """One step: a verb with its arguments, all of them names."""
 
     verb: Verb[..., Any]
     arguments: tuple[Any, ...]
@@ -47,37 +47,37 @@ class Step:
 
 @dataclass(frozen=True)
 class SideBySide:
-    """Protocols, or single steps, to be conducted at the same time: ``at_once`` of them at most, or all."""
+    """Protocols or single steps to run concurrently: at most ``at_once``, or all."""
 
     protocols: tuple["Conductor[Any]", ...]
     at_once: int | None = None
 
 
 Conductor = Generator[Step | SideBySide, Any, T]
-"""A protocol under way: it yields what comes next, is sent the result or thrown the error, and returns its outcome."""
+"""A running protocol: yields the next step, receives its result or error, returns its outcome."""
 
 
 def take_side_by_side(
     protocols: Iterable["Conductor[T]"], at_once: int | None = None
 ) -> "Conductor[list[T | KeyturnError]]":
-    """What became of each, in their order; the failure of one stays its own, and is its result."""
+    """Each protocol's result or error, in order; one failure stops no other."""
     return cast(list[T | KeyturnError], (yield SideBySide(tuple(protocols), at_once)))
 
 
 class Spread(Protocol):
-    """Does the work for every item, several at a time, and gives the results in the order of the items."""
+    """Runs the work for every item concurrently; results are in order."""
 
     def __call__(self, work: Callable[[Any], Any], items: Sequence[Any], at_once: int | None = None, /) -> list[Any]:
-        """At most ``at_once`` at a time, or all."""
+        """Run at most ``at_once`` concurrently, or all."""
 
 
 def one_by_one(work: Callable[[Any], Any], items: Sequence[Any], at_once: int | None = None, /) -> list[Any]:
-    """One after another, for runners that need no more."""
+    """Run one item after another."""
     return [work(item) for item in items]
 
 
 def conduct(protocol: "Conductor[T]", take: Callable[[Step], Any], spread: Spread = one_by_one) -> T:
-    """Conduct the protocol here: each step is carried out by ``take``. Raises what the protocol ends with."""
+    """Run the protocol here, each step by ``take``. Raises what the protocol raises."""
 
     def carry_out(wanted: Step | SideBySide) -> Any:
         if isinstance(wanted, Step):
@@ -98,7 +98,7 @@ def conduct(protocol: "Conductor[T]", take: Callable[[Step], Any], spread: Sprea
 
 
 def outcome_of(work: Callable[[], T]) -> T | KeyturnError:
-    """What ``work`` returns, or the error that it ends with; what nobody foresaw is told by its class and place."""
+    """The result of ``work`` or its error; an unexpected one by class and place."""
     try:
         return work()
     except KeyturnError as error:

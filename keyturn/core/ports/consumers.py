@@ -1,4 +1,4 @@
-"""What carries notices to one consumer: one small class for each way of being told."""
+"""The port of notice senders: one small class per transport."""
 
 from typing import Protocol
 
@@ -6,21 +6,22 @@ from keyturn.core.notifications.messages import SignedMessage
 
 
 class NoticeSender(Protocol):
-    """Carries signed messages to one consumer; one instance serves many threads. Opened with the consumer's name."""
+    """Sends signed messages to one consumer, by whose name it is opened. Serves many threads."""
 
     def send(self, message: SignedMessage, timeout: float) -> None:
-        """Send it once, within ``timeout`` seconds, and return once it is acknowledged.
+        """Send the message once within ``timeout`` seconds; return when acknowledged, or accepted by a transport
+        without acknowledgement.
 
-        Where nobody answers, once whoever carries it on has taken it. A repeat is told by the message's id. Raises
-        TransientError when the same message may be sent again, TerminalError when a person has to mend something first.
+        Its id identifies repeats. Raises TransientError if it may be sent again, TerminalError if a person has to fix
+        something.
         """
 
     def close(self) -> None:
-        """Let go of connections; it can't be used afterwards."""
+        """Release connections; it can't be used afterwards."""
 
 
 class ChecksHealth(Protocol):
-    """Besides, it can ask the consumer how it is."""
+    """Capability of a sender that can check the consumer's health."""
 
     def check_health(self, timeout: float) -> None:
-        """Return where it says that it is well, within ``timeout`` seconds. Raises as ``send`` does."""
+        """Return if the consumer reports health within ``timeout`` seconds. Raises like ``send``."""

@@ -1,4 +1,4 @@
-"""The ports of what the hub makes by itself: credentials with leases, accounts of a database engine, certificates."""
+"""The ports of the hub's engines: leased credentials, database accounts, certificates."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -7,15 +7,15 @@ from typing import Final, Protocol
 from keyturn.core.ports.keys import key_parameters
 from keyturn.core.sensitive import SecretFields, Sensitive
 
-# --- credentials for whoever asks --------------------------------------------------------------------------
+# --- leased credentials ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class IssuedLease:
-    """A credential that an engine has made for whoever asked, and the lease that it ends with.
+    """An issued credential and its lease.
 
-    ``ttl`` counts from the answer on, until it ends unless it is renewed: no longer than the login that has asked for
-    it, which ``asker`` is for the adapter.
+    ``ttl`` counts from the answer and is at most the requesting login's. ``asker`` identifies that login to the
+    adapter.
     """
 
     lease_id: str
@@ -26,22 +26,22 @@ class IssuedLease:
 
 
 class Lessor(Protocol):
-    """Issues credentials of any engine that gives leases, such as a database's or AWS's. Serves many threads."""
+    """Issues credentials of any engine with leases. Serves many threads."""
 
     def issue_lease(self, path: str) -> IssuedLease:
-        """A new credential, by the path that it is read at, such as ``database/creds/ml-reader``.
+        """Issue a credential by its read path, such as ``database/creds/ml-reader``.
 
-        Raises NotFound and Denied, and Invalid for a path that gives no lease.
+        Raises NotFound, Denied, and Invalid without a lease.
         """
 
     def renew_lease(self, lease: IssuedLease, ttl: timedelta) -> IssuedLease:
-        """The lease as it is once it was renewed for ``ttl`` from now on, as far as it can; zero asks for its default.
+        """Renew the lease for ``ttl`` from now, up to its limit; zero requests its default.
 
-        Raises NotFound when it has ended, and Invalid for one that is never renewed.
+        Raises NotFound if ended, Invalid if never renewable.
         """
 
     def revoke_lease(self, lease_id: str) -> None:
-        """End a lease, and what it gave, before this returns. Absent is success."""
+        """End a lease and its credential before returning. Absent is success."""
 
 
 # --- accounts ----------------------------------------------------------------------------------------------
@@ -49,7 +49,7 @@ class Lessor(Protocol):
 
 @dataclass(frozen=True)
 class Terms:
-    """How long a role's leases last unless they are renewed, and how long they can be made to last at all."""
+    """A role's default and maximum lease duration."""
 
     default: timedelta
     longest: timedelta
@@ -57,9 +57,9 @@ class Terms:
 
 @dataclass(frozen=True)
 class Lease:
-    """A new account; ``terms`` are the role's, and no longer than the life of the token that asked.
+    """A new account; ``terms`` are limited by the requesting token's life.
 
-    ``accessor`` names the token that was made to ask for it, and is empty where the login itself has asked.
+    ``accessor`` is the token created for the request, empty for the login itself.
     """
 
     lease_id: str
@@ -70,7 +70,7 @@ class Lease:
 
 @dataclass(frozen=True)
 class LeaseStanding:
-    """What is left of a lease, and how long it was granted for when it was issued or renewed last."""
+    """A lease's remaining time, and the duration last granted."""
 
     left: timedelta
     granted: timedelta
@@ -78,49 +78,49 @@ class LeaseStanding:
 
 @dataclass(frozen=True)
 class StaticRole:
-    """An account that exists, whose password the engine changes; ``period`` is None where a calendar says when."""
+    """An account whose password the engine changes; ``period`` is None for a calendar schedule."""
 
     username: str
     period: timedelta | None
 
 
 class DatabaseEngine(Protocol):
-    """One database engine of the hub. Errors are named by the path in the hub."""
+    """One database engine of the hub. Errors are named by hub path."""
 
     mount: str
 
     def terms(self, role: str) -> Terms:
-        """What the role's leases are like. Raises NotFound."""
+        """The role's lease terms. Raises NotFound."""
 
     def issue(self, role: str, owner: str = "") -> Lease:
-        """A new account; a token that is made to ask for it tells its ``owner``. Raises NotFound without the role."""
+        """Issue an account; a token created for it records ``owner``. Raises NotFound without the role."""
 
     def leases(self, role: str) -> list[str]:
         """The ids of a role's leases."""
 
     def lease(self, lease_id: str) -> LeaseStanding | None:
-        """What is left of a lease; None when it has ended, and its account with it."""
+        """The state of a lease; None if it and its account have ended."""
 
     def renew(self, lease_id: str) -> None:
-        """Let a lease last for its role's default again, as far as it can. Raises NotFound when it has ended."""
+        """Renew a lease for its role's default, up to its limit. Raises NotFound if ended."""
 
     def revoke(self, lease_id: str) -> None:
-        """End a lease and its account, before this returns. Absent is success."""
+        """End a lease and its account before returning. Absent is success."""
 
     def tokens(self, owner: str) -> list[str]:
-        """The accessors of the tokens that this workspace has made to ask for leases of this ``owner``, and live."""
+        """Accessors of this workspace's live lease tokens of this ``owner``."""
 
     def end_token(self, owner: str, accessor: str) -> None:
-        """End such a token, and whatever leases it still has. Absent is success."""
+        """End such a token and its leases. Absent is success."""
 
     def static_role(self, role: str) -> StaticRole | None:
-        """A static role; None when there is none of that name."""
+        """Return a static role; None if absent."""
 
     def static_credential(self, role: str) -> SecretFields:
-        """Username and password that a static role's account has now. Raises NotFound."""
+        """Return a static role's current username and password. Raises NotFound."""
 
     def rotate_static(self, role: str) -> None:
-        """Give a static role's account a new password; the old one is refused from here on. Raises NotFound."""
+        """Change a static role's password; the old one stops working. Raises NotFound."""
 
 
 # --- certificates ------------------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ class DatabaseEngine(Protocol):
 
 @dataclass(frozen=True)
 class SubjectNames:
-    """Whom a certificate speaks for: DNS names in lower case, ``common_name`` among them, and IP addresses."""
+    """A certificate's subjects: lower-case DNS names, including ``common_name``, and IP addresses."""
 
     common_name: str
     dns: frozenset[str]
@@ -142,7 +142,7 @@ class SubjectNames:
 
 @dataclass(frozen=True)
 class Certificate:
-    """What a certificate says; ``serial`` is in the hub's spelling, bytes in hex with colons."""
+    """A certificate's content; ``serial`` is hex bytes with colons, as in the hub."""
 
     serial: str
     names: SubjectNames
@@ -153,7 +153,7 @@ class Certificate:
 
 @dataclass(frozen=True)
 class Issued:
-    """A signed certificate as PEM, those of the authorities above it as far as the hub knows them, and what it says."""
+    """A signed certificate as PEM, its known chain, and its content."""
 
     pem: str
     chain: str
@@ -162,10 +162,10 @@ class Issued:
 
 @dataclass(frozen=True)
 class CertificateRole:
-    """What a role of the authority allows; ``longest`` is None where the mount decides, ``key_type`` may be any.
+    """A role's limits; ``longest`` is None if the mount decides, ``key_type`` may be any.
 
-    ``stores`` is False for a role whose certificates the hub forgets, so that they can't be revoked; ``leases`` is
-    True for one whose certificates are revoked with the login that asked for them.
+    Without ``stores`` the hub forgets its certificates, so they can't be revoked. With ``leases`` they are revoked with
+    the requesting login.
     """
 
     longest: timedelta | None
@@ -175,14 +175,14 @@ class CertificateRole:
     leases: bool
 
     def takes(self, kind: str) -> bool:
-        """Whether it signs keys of this kind; 0 bits stands for every size that the hub finds strong enough."""
+        """Whether it signs keys of this kind; 0 bits allows every size that the hub considers strong."""
         key = key_parameters(kind)
         return self.key_type == "any" or (self.key_type == key["key_type"] and self.key_bits in (0, key["key_bits"]))
 
 
 @dataclass(frozen=True)
 class Publication:
-    """What an authority tells clients of a certificate, and by what: OCSP, or a list, which may be an hour behind."""
+    """A certificate's published status and source: OCSP, or a list up to an hour old."""
 
     revoked: bool
     by: str
@@ -193,35 +193,35 @@ REVOCATION_LIST: Final = "its revocation list"
 
 
 class Authority(Protocol):
-    """One role of a PKI engine of the hub. Errors are named by ``name``, its path there."""
+    """One role of a PKI engine. Errors are named by ``name``, its hub path."""
 
     name: str
     mount: str
 
     def allows(self) -> CertificateRole:
-        """What the role allows. Raises NotFound."""
+        """The role's limits. Raises NotFound."""
 
     def sign(self, private_key: Sensitive, names: SubjectNames, ttl: timedelta) -> Issued:
-        """A certificate for the key, of which only the public half leaves this machine.
+        """Sign a certificate; only the public key leaves this machine.
 
-        Raises Invalid when the role refuses the names or the key.
+        Raises Invalid if the role refuses names or key.
         """
 
     def examine(self, pem: str, chain: str, private_key: Sensitive, now: datetime) -> Certificate:
-        """What the certificate says, once it is proven to be the key's and of this authority, and valid ``now``.
+        """The certificate's content after checking key, authority and validity at ``now``.
 
         Raises CandidateRejected.
         """
 
     def find(self, serial: str) -> Certificate | None:
-        """A certificate that the hub keeps; None when it knows none of that serial."""
+        """Return a certificate stored in the hub; None for an unknown serial."""
 
     def published(self, serial: str) -> Publication | None:
-        """What clients are told of a certificate that the hub keeps; None where nobody is told anything.
+        """The published status of a stored certificate; None if none.
 
-        By OCSP, and where that does not tell, by the revocation list: each signed by the issuer, and not out of date.
-        Raises Unproven for what is not, and what hinders a look.
+        From OCSP, else the revocation list, signed by the issuer and current. Raises Unproven otherwise, and query
+        errors.
         """
 
     def revoke(self, serial: str) -> None:
-        """Put the certificate on the authority's revocation list. Absent and expired are success."""
+        """Revoke it on the authority's list. Absent and expired are success."""

@@ -1,9 +1,8 @@
-"""Envelope encryption: content is sealed with a data key of its own, which travels with it, wrapped by another key.
+"""Envelope encryption: content is sealed with its own data key, itself wrapped by another key.
 
-Only the wrapping key has to be kept, and it stays where it is: in a KMS, in the hub's transit engine, in a file. What
-is sealed begins with one line in clear, which says by whose key the data key is wrapped and what the content belongs to
-(its ``context``); behind it stand a nonce of 12 bytes and AES-256-GCM's ciphertext and tag (NIST SP 800-38D), for which
-that whole line is the associated data. The context is bound to the wrapped key, too.
+Only the wrapping key must be kept, in a KMS, the hub's transit engine or a file. Sealed content is one clear line with
+the wrapping key and ``context``, a nonce of 12 bytes, and AES-256-GCM's ciphertext and tag (NIST SP 800-38D), with that
+line as associated data. The wrapped key is bound to the context, too.
 """
 
 import json
@@ -17,95 +16,94 @@ from keyturn.core.sensitive import Sensitive
 
 MAGIC: Final = b"keyturn-sealed-1 "
 LONGEST_HEADER: Final = 16_384
-"""Bytes of the line in clear; a wrapped key has some two hundred."""
+"""Maximum bytes of the clear line; a wrapped key has about two hundred."""
 KEY_BYTES: Final = 32
 
 
 class Refusal(StrEnum):
-    """Why something sealed is not believed."""
+    """Why sealed content is rejected."""
 
     MALFORMED = "malformed"
-    """It was cut short, or is nothing that was sealed."""
+    """Truncated, or not sealed content."""
     FOREIGN = "foreign"
-    """It belongs to another host, place or purpose."""
+    """Belongs to another host, place or purpose."""
     TAMPERED = "tampered"
-    """It was changed since it was sealed."""
+    """Changed since it was sealed."""
     KEYLESS = "keyless"
-    """The key that wraps its data key is gone, or is another."""
+    """The key that wraps its data key is missing or different."""
     ROLLED_BACK = "rolled back"
-    """It was newer once, or what vouches for it is missing."""
+    """Older than a known newer one, or the evidence is missing."""
     CLOCK = "clock"
-    """The clock stands before it was sealed, so its age can't be told."""
+    """The clock is before the sealing time, so the age is unknown."""
 
 
 class SealRefused(TerminalError):
-    """What is sealed is not believed, and why: ``refusal``."""
+    """Sealed content was rejected for the reason ``refusal``."""
 
     def __init__(self, refusal: Refusal, name: str, problem: str, hint: str = "") -> None:
         super().__init__("open", name, problem, hint)
         self.refusal = refusal
 
     def advising(self, hint: str) -> "SealRefused":
-        """The same with another remedy."""
+        """The same error with another remedy."""
         return SealRefused(self.refusal, self.name, self.problem, hint)
 
 
 @dataclass(frozen=True, slots=True)
 class DataKey:
-    """A fresh key of 32 bytes, in base64, and the same wrapped, as text."""
+    """A new key of 32 bytes in base64, and its wrapped form as text."""
 
     key: Sensitive
     wrapped: str
 
 
 class DataKeys(Protocol):
-    """A key that wraps others and stays where it is. ``kind`` stands in what is sealed; serves many threads.
+    """A wrapping key that stays in its system. ``kind`` appears in sealed content. Serves many threads.
 
-    ``context`` is told to whoever holds the key, in clear, and may be logged there; a data key opens with the very
-    context that it was made with, and no other.
+    ``context`` is sent in clear and may be logged. A data key opens only with its context.
     """
 
     kind: str
 
     def make(self, context: Mapping[str, str]) -> DataKey:
-        """A data key that nobody has used, wrapped by the newest generation of the key.
+        """Create a data key, wrapped by the newest generation.
 
-        Raises Unavailable, Throttled and Denied, and Invalid for settings that can't work.
+        Raises Unavailable, Throttled and Denied, and Invalid for unusable settings.
         """
 
     def unwrap(self, wrapped: str, context: Mapping[str, str]) -> Sensitive:
-        """The data key, 32 bytes in base64, whichever generation has wrapped it.
+        """The data key, 32 bytes in base64, whichever generation wrapped it.
 
-        Raises the same, and SealRefused where the key, the generation or the context is another.
+        Raises the same, and SealRefused for another key, generation or context.
         """
 
 
 class Envelope(Protocol):
-    """Seals texts and opens them. Serves many threads."""
+    """Seals and opens texts. Serves many threads."""
 
     def seal(self, text: Sensitive, context: Mapping[str, str]) -> bytes:
-        """The text, which nobody can read or change without the key. Raises what :meth:`DataKeys.make` raises."""
+        """Seal the text against reading and changes. Raises like :meth:`DataKeys.make`."""
 
     def open(self, sealed: bytes, context: Mapping[str, str]) -> Sensitive:
-        """The text that was sealed with this context. Raises SealRefused, and what :meth:`DataKeys.unwrap` raises."""
+        """Open text sealed with this context. Raises SealRefused, and like :meth:`DataKeys.unwrap`."""
 
 
 @dataclass(frozen=True, slots=True)
 class SealHeader:
-    """The line in clear: the kind of :class:`DataKeys`, the data key that it has wrapped, and the context."""
+    """The clear line: kind of :class:`DataKeys`, wrapped data key, and context."""
 
     kind: str
     wrapped: str
     context: Mapping[str, str]
 
     def encode(self) -> bytes:
-        """The line, with its end."""
+        """The line including its end."""
         fields = {"keys": self.kind, "wrapped": self.wrapped, "context": dict(self.context)}
         return MAGIC + json.dumps(fields, sort_keys=True).encode() + b"\n"
 
 
 def parse_sealed(sealed: bytes) -> tuple[SealHeader, bytes, bytes]:
-    """The header, its line as it stands there, and what follows. Raises SealRefused."""
+    """The header, its exact line, and the rest. Raises SealRefused."""
     line = sealed[: sealed.find(b"\n", 0, LONGEST_HEADER) + 1]
     try:
         fields = json.loads(line.removeprefix(MAGIC)) if line.startswith(MAGIC) else None
@@ -123,10 +121,10 @@ def _header(fields: Any) -> SealHeader:
 
 
 def encode_context(context: Mapping[str, str]) -> bytes:
-    """One spelling of a context, for whoever binds bytes to it."""
+    """The canonical bytes of a context."""
     return json.dumps(dict(context), sort_keys=True).encode()
 
 
 def refuse_key(name: str, problem: str, hint: str = "See whether the key was replaced or removed there") -> SealRefused:
-    """What is sealed can't be opened since its data key can't be unwrapped."""
+    """The error for a data key that can't be unwrapped."""
     return SealRefused(Refusal.KEYLESS, name, problem, hint)

@@ -1,7 +1,7 @@
-"""Which of two hubs may be written: a number that only grows, and a name, kept in both.
+"""Which of two hubs may be written to: an increasing number and a name, stored in both.
 
-The number is an epoch: whoever takes over raises it, so a hub that comes back finds a greater one at the other, and is
-written no more. Two hubs of one epoch that name different hubs are written neither.
+A takeover increases the number, an epoch, so a returning hub finds a greater one at the other and is no longer written
+to. If two hubs of one epoch name different hubs, neither is.
 """
 
 from collections.abc import Mapping
@@ -12,25 +12,25 @@ from typing import Any, Final
 from keyturn.core.ports.hub import State
 
 EPOCH: Final = "failover/epoch"
-"""The entry of the state mount."""
+"""The state entry."""
 
 FORMAT: Final = 1
-"""What an epoch's ``format`` may be at most."""
+"""The highest ``format`` of an epoch that this release reads."""
 
 LOOK_EVERY: Final = timedelta(seconds=5)
-"""So long what was read of the two hubs holds."""
+"""How long a read of the two hubs stays valid."""
 
 SETTLED: Final = timedelta(seconds=30)
-"""So long after a hub was told that another one is written, nothing is on its way there any more: a process looks
-every five seconds, and a request ends within twenty."""
+"""Time after which no request is under way to the old hub: a process checks every five seconds, and a request ends
+within twenty.
+"""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one hub says: the number, and which hub is written since. ``age`` is in seconds, by that hub's clock.
+    """One hub's epoch: the number, and the hub written to since. ``age`` is in seconds by that hub's clock.
 
-    ``wait`` is how many seconds later it begins to be written; ``by`` is who has said so. ``addresses`` are those of
-    the two hubs by their names, as whoever said so had them.
+    Writing begins after ``wait`` seconds. ``by`` set it. ``addresses`` are the two hubs' by name, as known then.
     """
 
     number: int
@@ -43,17 +43,17 @@ class Epoch:
 
     @property
     def left(self) -> float:
-        """Seconds until it begins."""
+        """Seconds until writing begins."""
         return max(0.0, self.wait - self.age)
 
     def to_data(self) -> dict[str, Any]:
-        """As the hub keeps it."""
+        """The stored form."""
         data = {"format": FORMAT, "epoch": self.number, "writable": self.writable, "wait": self.wait, "by": self.by}
         return {**data, "addresses": dict(self.addresses)} if self.addresses else data
 
 
 def read_epoch(state: State | None) -> Epoch | None:
-    """What an entry says; None where there is none. Raises ValueError for what is no epoch, or a newer format's."""
+    """Parse an entry; None if absent. Raises ValueError for a malformed epoch or a newer format."""
     if state is None:
         return None
     data: Mapping[str, Any] = state.data
@@ -68,9 +68,9 @@ def read_epoch(state: State | None) -> Epoch | None:
 
 
 def why_not(own: str, own_epoch: Epoch | None, other: str, other_epoch: Epoch | None) -> str:
-    """Why the hub ``own`` may not be written, in words for people; empty where it may.
+    """Return why the hub ``own`` may not be written to, for people; empty if it may.
 
-    ``own_epoch`` is what it says itself, ``other_epoch`` what the ``other`` hub has said when it was last asked.
+    ``other_epoch`` is the last one read from ``other``.
     """
     if own_epoch is None:
         return f"which of {own} and {other} is written stands nowhere in it"
@@ -91,5 +91,5 @@ def why_not(own: str, own_epoch: Epoch | None, other: str, other_epoch: Epoch | 
 
 
 def later(*epochs: Epoch | None) -> int:
-    """The number of what is said next: greater than all of these."""
+    """The next number, greater than all of these."""
     return max((epoch.number for epoch in epochs if epoch), default=0) + 1

@@ -1,4 +1,4 @@
-"""The port of what access for a while needs of the hub: whose a login is, and credentials that open once."""
+"""The port for temporary access: login facts, and credentials that open once."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,19 +8,19 @@ from typing import Final, Protocol
 from keyturn.core.sensitive import SecretFields, Sensitive
 
 WRAP: Final = "sys/wrapping/wrap"
-"""Where the hub wraps what it is given: the path that such a wrapping tells."""
+"""The hub's wrapping path, which a wrapping token reports as its origin."""
 
 GRANT_TOKEN_ROLE: Final = "keyturn-grant"
-"""The role of the tokens that ask for credentials, by default: auth/token/roles."""
+"""The default role of the tokens that request credentials: auth/token/roles."""
 
 
 @dataclass(frozen=True)
 class LoginFacts:
-    """What the hub tells of a login. ``networks`` are those that it is bound to; none where it is bound to none.
+    """The hub's facts about a login. ``networks`` is empty if unbound.
 
-    ``path`` is where it was made, such as ``auth/oidc/oidc/callback``. ``made_at`` is None, and ``metadata`` empty,
-    where whoever made the login chose them: a token that another token has made. ``accessor`` names it and is no
-    secret; ``principal`` is what the hub's audit log calls who has it, for people.
+    ``path`` is such as ``auth/oidc/oidc/callback``. For a token created by another token, ``made_at`` is None and
+    ``metadata`` empty, since the creator chose them. ``accessor`` names the login and is not secret. ``principal`` is
+    the holder in the hub's audit log, for people.
     """
 
     path: str
@@ -34,27 +34,27 @@ class LoginFacts:
 
     @property
     def login(self) -> str:
-        """Where the login was made, from the hub's root namespace on: ``red/auth/oidc/oidc/callback``."""
+        """The login path from the root namespace: ``red/auth/oidc/oidc/callback``."""
         return f"{self.namespace}{self.path}"
 
 
 @dataclass(frozen=True)
 class WrappedCredential:
-    """A credential that nobody has seen yet: whoever opens ``token`` first has it, and nobody after them.
+    """An unread credential: only the first to open ``token`` gets it.
 
-    ``accessor`` names the token that asked for it: the credential ends with that. ``wrapping`` names what opens it.
+    It ends with the requesting token, ``accessor``. ``wrapping`` identifies the wrapping token.
     """
 
     token: Sensitive
     accessor: str
     wrapping: str
     wrapped_at: str = ""
-    """When it was wrapped, as the hub tells it: whoever wraps it anew can't choose that."""
+    """The wrapping time by the hub, which a process that wraps it again can't choose."""
 
 
 @dataclass(frozen=True)
 class OpenedCredential:
-    """A credential, and for how long it lasts from now on."""
+    """A credential and its remaining life."""
 
     fields: SecretFields
     lease_id: str
@@ -62,92 +62,92 @@ class OpenedCredential:
 
 
 class AccountMaker(Protocol):
-    """Makes accounts at one target for one grant each, and ends them. Serves many threads.
+    """Creates and ends accounts at one target, one per grant. Serves many threads.
 
-    Each bears a mark that tells its grant and whose it is; what bears none is never touched.
+    Each has a mark with grant and owner; unmarked accounts are never touched.
     """
 
     def make(self, account: str, grant: str, password: Sensitive, life: timedelta) -> None:
-        """Make an account whose logins the target itself refuses once ``life`` is over.
+        """Create an account whose logins the target refuses after ``life``.
 
-        Raises Conflict where there is one of that name.
+        Raises Conflict if the name exists.
         """
 
     def end(self, account: str, grant: str) -> int:
-        """Refuse its logins, end its sessions and drop it: how many sessions ended. Absent is success.
+        """Refuse its logins, end its sessions, drop it, and return the number of sessions. Absent is success.
 
-        Raises Denied for one that was not made for this grant.
+        Raises Denied if not created for this grant.
         """
 
     def own(self) -> Mapping[str, str]:
-        """The accounts that were made so and are there still, with their grants."""
+        """The existing accounts created for grants, with their grants."""
 
     def missing_rights(self) -> Sequence[str]:
-        """Statements for an administrator there, without which making and ending accounts fails.
+        """Statements that grant missing rights for creating and ending accounts.
 
-        It logs in as the admin and changes nothing. Raises Denied, Unavailable.
+        Logs in as the admin and changes nothing. Raises Denied, Unavailable.
         """
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Release connections."""
 
 
 class GrantsPort(Protocol):
-    """What the hub tells about whoever asks for access, and does for them. Serves many threads."""
+    """The hub's reports and operations for access requests. Serves many threads."""
 
     def own_login(self) -> LoginFacts:
-        """Of the login in use. Raises Denied where it may not ask."""
+        """The facts of the login in use. Raises Denied."""
 
     def login_of(self, accessor: str) -> LoginFacts | None:
-        """Of another login that lives, by its accessor; None where it has ended. Raises Denied."""
+        """The facts of another live login; None if ended. Raises Denied."""
 
     def groups_of(self, entity: str) -> frozenset[str] | None:
-        """The ids of all groups that an entity is in, also by way of other groups.
+        """Ids of all direct and indirect groups of an entity.
 
-        None for an entity that is gone or disabled. Raises Denied where this login may not see it.
+        None if removed or disabled. Raises Denied.
         """
 
     def issue_wrapped(self, credential: str, owner: str, life: timedelta) -> WrappedCredential:
-        """A new credential of the engine at ``credential``, seen by nobody, that ends after ``life`` by itself.
+        """Issue an unread credential at ``credential`` that expires after ``life``.
 
-        The token that asks for it tells ``owner``. Raises NotFound and Denied, and then leaves nothing behind.
+        The requesting token records ``owner``. Raises NotFound and Denied, and then leaves nothing.
         """
 
     def server_of(self, credential: str) -> str:
-        """The server that the engine's role at ``credential`` makes accounts at, as HOST:PORT/DATABASE.
+        """The server of the role at ``credential`` as HOST:PORT/DATABASE.
 
         Raises NotFound and Denied.
         """
 
     def wrap(self, fields: SecretFields, life: timedelta) -> WrappedCredential:
-        """What this process has made, so that it opens once within ``life``; no token has asked for it."""
+        """Wrap local fields to open once within ``life``, without a requesting token."""
 
     def tokens(self, owner: str) -> list[str]:
-        """The accessors of the tokens that were made so for this ``owner``, and live."""
+        """The accessors of live tokens created for this ``owner``."""
 
     def lives(self, owner: str, accessor: str) -> bool:
-        """Whether a token that was made so for this ``owner`` lives."""
+        """Whether a token created for this ``owner`` is live."""
 
     def unfinished(self, credential: str) -> list[str]:
-        """The leases of the engine at ``credential`` whose time is up, and whose accounts the hub has not ended yet.
+        """Expired leases at ``credential`` whose accounts still exist.
 
-        Raises Denied where this login may not look at them: then nobody can tell.
+        Raises Denied.
         """
 
     def end_tokens(self, owner: str) -> None:
-        """End all of them, and their credentials with them. Absent is success."""
+        """End all tokens of ``owner`` with their credentials. Absent is success."""
 
     def end_token(self, owner: str, accessor: str) -> None:
-        """End such a token, and its credential with it. Absent is success."""
+        """End such a token with its credential. Absent is success."""
 
     def is_wrapped(self, wrapping: str) -> bool:
-        """Whether nobody has opened it yet, and it has not ended."""
+        """Whether it is unopened and has not expired."""
 
     def made_at_path(self, token: Sensitive) -> str | None:
-        """The path that the hub has answered with what ``token`` opens; None where it opens nothing any more."""
+        """The path whose answer ``token`` wraps; None if it opens nothing."""
 
     def wrapped_at(self, token: Sensitive) -> str:
-        """When what ``token`` opens was wrapped, as the hub tells it; empty where it opens nothing any more."""
+        """Return when the content of ``token`` was wrapped; empty if it opens nothing."""
 
     def open_wrapped(self, token: Sensitive, name: str) -> OpenedCredential | None:
-        """What it opens, once; None where it was opened before, or has ended. ``name`` stands in errors."""
+        """Open it once; None if opened before or expired. ``name`` appears in errors."""

@@ -1,4 +1,4 @@
-"""The port of what makes asymmetric keys and works with them, and the names of keys (RFC 7517, RFC 7638)."""
+"""The port that creates and uses asymmetric keys, and key names (RFC 7517, RFC 7638)."""
 
 import base64
 import hashlib
@@ -12,7 +12,7 @@ from keyturn.core.sensitive import Sensitive
 
 
 class KeyKind(StrEnum):
-    """What a key is made of; the number is the modulus of RSA in bits, or the curve of NIST."""
+    """A key's algorithm; the number is the RSA modulus in bits, or the NIST curve."""
 
     RSA_2048 = "rsa-2048"
     RSA_3072 = "rsa-3072"
@@ -24,8 +24,9 @@ class KeyKind(StrEnum):
 
 
 class CertificateKey(StrEnum):
-    """What a certificate's key is made of: also ML-DSA (FIPS 204), and composites of it with an older kind
-    (draft-ietf-lamps-pq-composite-sigs), where the hub's engine has them.
+    """A certificate key's algorithm: also ML-DSA (FIPS 204) and composites with an older kind.
+
+    Composites follow draft-ietf-lamps-pq-composite-sigs; availability depends on the hub's engine.
     """
 
     RSA_2048 = "rsa-2048"
@@ -50,7 +51,7 @@ _ENGINE_TYPES: Final = re.compile(r"(?P<family>rsa|p|ml-dsa)-(?P<bits>[0-9]+)")
 
 
 def key_parameters(kind: str) -> dict[str, Any]:
-    """How a PKI engine calls a kind of key: ``key_type``, and ``key_bits``, 0 where the type says all."""
+    """Return a PKI engine's ``key_type`` and ``key_bits``, 0 if the type is sufficient."""
     if sized := _ENGINE_TYPES.fullmatch(kind):
         return {"key_type": {"p": "ec", "ml-dsa": "mldsa"}.get(sized["family"], "rsa"), "key_bits": int(sized["bits"])}
     return {"key_type": kind, "key_bits": 0}
@@ -67,45 +68,45 @@ ALGORITHMS: Final[Mapping[KeyKind, tuple[str, ...]]] = {
     KeyKind.P_521: ("ES512",),
     KeyKind.ED25519: ("EdDSA",),
 }
-"""The algorithms of JWS that each kind can sign with, the usual one first (RFC 7518 part 3.1, RFC 8037)."""
+"""JWS algorithms by kind, the usual one first (RFC 7518 part 3.1, RFC 8037)."""
 
 PUBLIC_MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
     "RSA": ("e", "kty", "n"),
     "EC": ("crv", "kty", "x", "y"),
     "OKP": ("crv", "kty", "x"),
 }
-"""By ``kty``, the members of a JWK that make up the public key, in the order of RFC 7638 (and RFC 8037)."""
+"""The public members of a JWK by ``kty``, in the order of RFC 7638 (and RFC 8037)."""
 
 
 class KeyMaker(Protocol):
-    """Makes private keys, tells their public halves, and signs with them.
+    """Creates private keys, derives public keys, and signs.
 
-    A private key is PEM, PKCS#8, without a passphrase. What is none raises Invalid, without a word of it.
+    A private key is PEM, PKCS#8, without a passphrase. Other texts raise Invalid, which quotes nothing.
     """
 
     def private_key(self, kind: KeyKind | CertificateKey) -> Sensitive:
-        """A new private key. RSA of 4096 bits takes seconds. Raises Invalid for a kind that can't be made here."""
+        """Create a private key; RSA of 4096 bits takes seconds. Raises Invalid if unsupported."""
 
     def kind(self, private_key: Sensitive) -> KeyKind:
-        """What the key is made of. Raises Invalid for a kind that has no name here."""
+        """The key's kind. Raises Invalid for one without a name here."""
 
     def public_key(self, private_key: Sensitive) -> str:
-        """The public half as PEM, SubjectPublicKeyInfo."""
+        """The public key as PEM, SubjectPublicKeyInfo."""
 
     def public_jwk(self, private_key: Sensitive) -> dict[str, str]:
-        """The public half as a JWK: ``kty`` and the members that make up the key, and nothing else."""
+        """The public key as a JWK with only ``kty`` and the key's members."""
 
     def public_openssh(self, private_key: Sensitive) -> str:
-        """The public half as in ``authorized_keys``: the kind and the key, without a comment."""
+        """The public key as in ``authorized_keys``: kind and key, without a comment."""
 
     def openssh(self, private_key: Sensitive) -> Sensitive:
-        """The private key as ``ssh-keygen`` writes it, without a passphrase; every verb here reads that too."""
+        """The private key in ``ssh-keygen`` format, without a passphrase; all methods accept it too."""
 
     def sign(self, private_key: Sensitive, algorithm: str, message: bytes) -> bytes:
-        """The signature as JWS has it, which for ECDSA is r and s side by side (RFC 7518 part 3.4)."""
+        """The JWS signature; for ECDSA, r and s concatenated (RFC 7518 part 3.4)."""
 
     def verifies(self, jwk: Mapping[str, str], algorithm: str, message: bytes, signature: bytes) -> bool:
-        """Whether the public key ``jwk`` confirms the signature. Raises Invalid for a JWK that is no key."""
+        """Whether the signature is valid for ``jwk``. Raises Invalid for a malformed JWK."""
 
 
 def thumbprint(jwk: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""The port of the ledger: what was done, by whom, to which secret, written so that nobody can take it back quietly."""
+"""The port of the ledger: a tamper-evident log of who did what to which secret."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,28 +8,27 @@ from typing import Final, Protocol
 
 
 class Outcome(StrEnum):
-    """How far an action has come when its entry is written."""
+    """The progress of an action when its entry is written."""
 
     BEGUN = "begun"
-    """It is written before anything is changed."""
+    """Written before any change."""
     DONE = "done"
     FAILED = "failed"
     DENIED = "denied"
-    """Whoever asked lacks the permission, and nothing was changed."""
+    """The requester lacks the permission; nothing was changed."""
 
 
 VERSIONED: Final = ("promote", "push", "recover", "rehydrate", "revert")
-"""The actions whose entries tell which version of a secret was the newest when they were done."""
+"""Actions whose entries record the newest version at that time."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One action, in names only; what has none of a thing leaves it empty.
+    """One action, without values; missing facts are empty.
 
-    ``time`` is UTC. ``actor`` is whom the hub takes the login for, ``host`` the machine. ``run`` is a remark: the
-    Prefect run or process that it was done in, and who asked as far as that knows. ``secret`` is a hub path,
-    ``version`` the hub's, ``fingerprint`` 64 hex digits. ``place`` is the destination (``store:name``), target or
-    consumer that it was done to, ``note`` a remark: why, or the error's words.
+    ``time`` is UTC, ``actor`` the hub's identity, ``host`` the machine. ``run`` is a remark: Prefect run or process,
+    and the requester. ``secret`` is a hub path, ``version`` the hub's, ``fingerprint`` 64 hex digits. ``place`` is the
+    destination (``store:name``), target or consumer. ``note`` is the reason or the error's text.
     """
 
     time: datetime
@@ -47,10 +46,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class NewestVersion:
-    """What the ledger knows of a secret's newest version, by which action's entry, and whether it was ended since.
+    """The ledger's newest version of a secret, and whether it was ended since.
 
-    ``revoked_by`` is the incident whose cut is later than that entry, empty without one; it ended the versions up to
-    ``revoked_up_to``, 0 where the ledger does not tell. Of a secret that only a cut tells of, ``version`` is 0.
+    ``action`` recorded it. ``revoked_by`` is the incident with a later cut, which ended versions up to
+    ``revoked_up_to``, 0 if unknown. ``version`` is 0 if only a cut is recorded.
     """
 
     action: str
@@ -61,45 +60,42 @@ class NewestVersion:
 
 
 class Ledger(Protocol):
-    """Where entries are written. One instance serves many threads, several processes may write the same ledger."""
+    """Storage of entries. Serves many threads, and several processes per ledger."""
 
     def append(self, entries: Sequence[Entry]) -> "int | str | None":
-        """Write these, one after the other and all of them or none, and return once they are durable.
+        """Write all entries in order, or none, and return once durable.
 
-        Where it knows, it gives the number of the last of them; one that knows its ledger's name, that before it, with
-        a space between. Raises Unrecorded.
+        Return the last number, with the ledger's name and a space before it, as far as known. Raises Unrecorded.
         """
 
     def append_missing(self, entries: Sequence[Entry]) -> int:
-        """Write those of these that it has not got yet, in one transaction, and return how many that were.
+        """Write the missing entries in one transaction, and return their number.
 
-        An entry is known by its canonical bytes. Of several that try at the same time each entry is written by one.
-        Raises Unrecorded.
+        Identity is by canonical bytes; of concurrent writers only one writes each. Raises Unrecorded.
         """
 
     def newest_versions(self, secrets: Collection[str]) -> Mapping[str, NewestVersion]:
-        """What the last entry of each of these secrets tells that tells of a version; what has none is left out.
+        """The last recorded version of each secret, without those that have none.
 
-        So is a cut by an incident that has come since. Both are found by indexes, and nothing is written but these,
-        where they are missing. Only what is done counts, of the actions in VERSIONED; a cut counts from where it
-        begins. Raises Unavailable.
+        Includes a later cut by an incident, from its beginning. Only completed actions in VERSIONED count. Uses
+        indexes, and writes only missing ones. Raises Unavailable.
         """
 
     def close(self) -> None:
-        """Let go of it; it can't be written afterwards."""
+        """Release it; it can't be written afterwards."""
 
 
 class Signer(Protocol):
-    """An Ed25519 key that signs elsewhere (RFC 8032)."""
+    """A remote Ed25519 signing key (RFC 8032)."""
 
     def public_key(self) -> bytes:
-        """Its public half, 32 bytes."""
+        """The public key, 32 bytes."""
 
     def public_keys(self) -> Sequence[bytes]:
-        """The public halves of all versions that are kept of it, 32 bytes each, the one that signs last."""
+        """Public keys of all stored versions, 32 bytes each, the signing one last."""
 
     def sign(self, message: bytes) -> bytes:
-        """64 bytes."""
+        """Return a signature of 64 bytes."""
 
     def earlier(self, public_key: bytes) -> "Signer":
-        """The version of it that has this public half, to sign with. Raises NotFound where it has none such."""
+        """The version with this public key, for signing. Raises NotFound."""

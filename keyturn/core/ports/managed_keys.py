@@ -1,7 +1,7 @@
-"""The port of keys that lie in another engine and are managed there: a KMS, a key vault, the hub's transit engine.
+"""The port of keys managed in another engine: a KMS, a key vault, the hub's transit engine.
 
-The key never leaves its engine. A new *generation* of it takes over what is encrypted or signed from then on; older
-ones go on opening what they have made, until something says that they shall not.
+The key never leaves its engine. A new *generation* encrypts or signs; older ones still open their content until put out
+of use.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,21 +14,20 @@ from keyturn.core.errors import Invalid, KeyturnError, Missing
 
 
 class KeyCondition(StrEnum):
-    """Whether a key can be used, as its engine says."""
+    """Whether a key can be used, as its engine reports it."""
 
     ENABLED = "enabled"
     DISABLED = "disabled"
     ENDING = "to be deleted"
-    """Somebody has scheduled its deletion: what it has encrypted will be lost."""
+    """Scheduled for deletion: what it has encrypted will be lost."""
 
 
 @dataclass(frozen=True)
 class KeyFacts:
-    """What a key's engine tells of it, in names only.
+    """An engine's facts about a key, without values.
 
-    ``generation`` names what encrypts now, ``made_at`` is when that came; None where nobody tells. ``ends_at`` is when
-    a key that is ENDING will be gone. ``turning`` says that the engine is making the next generation by itself.
-    ``hsm`` is whether an HSM has made and keeps it, ``kept_in`` that in words.
+    ``generation`` encrypts, since ``made_at`` (None if unknown). ``ends_at`` is an ENDING key's deletion. ``turning``:
+    the engine is creating the next generation. ``hsm``: made and kept in an HSM, described by ``kept_in``.
     """
 
     generation: str
@@ -42,73 +41,72 @@ class KeyFacts:
 
 @dataclass(frozen=True)
 class Generations:
-    """The numbered generations that an engine keeps: when each was made, and the oldest that still opens anything."""
+    """A key's numbered generations: creation times, and the oldest that still opens anything."""
 
     made_at: Mapping[int, datetime]
     floor: int
 
     @property
     def newest(self) -> int:
-        """The one that encrypts."""
+        """The encrypting generation."""
         return max(self.made_at)
 
 
 class ManagedKey(Protocol):
-    """One key in its engine. Errors are named by ``name``, which leads people to it. Serves many threads."""
+    """One key in its engine. Errors are named by ``name``. Serves many threads."""
 
     name: str
 
     def describe(self) -> KeyFacts:
-        """What the engine tells of it.
+        """The engine's facts.
 
-        Raises NotFound where there is no such key, Missing where it is deleted and may be brought back, Denied, and
-        Invalid for a key that can't be managed.
+        Raises NotFound, Missing if deleted but restorable, Denied, and Invalid if unmanageable.
         """
 
     def differences(self) -> Sequence[str]:
-        """What the catalogue declares of it and is not so there, in words; nothing where all is."""
+        """The differences from the catalogue's declaration, as text."""
 
     def settle(self) -> Sequence[str]:
-        """Make it so, and say what was done. Repeatable. Raises what keeps it from being done."""
+        """Apply the declaration and return what was done. Repeatable. Raises what prevents it."""
 
     def rotate(self) -> None:
-        """Let the engine make a new generation. Two calls make two."""
+        """Create a new generation; two calls create two."""
 
 
 class KeepsGenerations(Protocol):
-    """A key whose older generations can be put out of use, and whose ciphertexts tell which one has made them."""
+    """Capability: old generations can be disabled, and ciphertexts identify theirs."""
 
     def generations(self) -> Generations:
-        """Those that there are."""
+        """The existing generations."""
 
     def generation_of(self, text: str) -> int | None:
-        """Which one has made this ciphertext; None for what is none of this engine's."""
+        """The generation of this ciphertext; None if it is not this engine's."""
 
     def rewrap(self, ciphertexts: Sequence[str]) -> list[str]:
-        """The same contents by the newest generation, in their order; nothing is shown.
+        """Re-encrypt with the newest generation, in order, without revealing contents.
 
-        Raises Invalid for a ciphertext of another key, or of a generation that is out of use.
+        Raises Invalid for another key's ciphertext or a disabled generation.
         """
 
     def raise_floor(self, generation: int) -> None:
-        """Let nothing be opened or verified that an older generation has made. It can be lowered again there."""
+        """Disable older generations for opening and verifying. Reversible in the engine."""
 
 
 class EndsLater(Protocol):
-    """A key that its engine deletes only after a while, within which that can be taken back."""
+    """Capability: deletion has a waiting period and can be cancelled."""
 
     def schedule_end(self, window: timedelta) -> datetime:
-        """Let it be deleted after ``window``, and nothing be done with it until then; when that will be.
+        """Schedule deletion after ``window``, disable the key, and return the deletion time.
 
-        Raises Invalid for a window that the engine does not take.
+        Raises Invalid for an unsupported window.
         """
 
     def cancel_end(self) -> None:
-        """Let it stay, and be used again."""
+        """Cancel the deletion and enable the key again."""
 
 
 def refuse_condition(name: str, facts: KeyFacts) -> KeyturnError | None:
-    """Why a key of this condition is not rotated; None where it may be."""
+    """Return why a key in this condition can't be rotated; None if it can."""
     if facts.condition is KeyCondition.ENDING:
         when = f" on {facts.ends_at:%Y-%m-%d %H:%M} UTC" if facts.ends_at else ""
         problem = f"the key is to be deleted{when}, and what it has encrypted is lost then"
@@ -119,7 +117,7 @@ def refuse_condition(name: str, facts: KeyFacts) -> KeyturnError | None:
 
 
 def refuse_place(name: str, facts: KeyFacts) -> KeyturnError | None:
-    """Why a key of which an HSM is required does not do; None where an HSM has it."""
+    """Return why a key lacks the required HSM; None if it has one."""
     if facts.hsm:
         return None
     hint = "Make a key in an HSM and let the catalogue name that, or take `hsm: required` away"

@@ -1,4 +1,4 @@
-"""The login that Keyturn itself has at the hub by an AppRole: its secret id, and how it gets another one."""
+"""Keyturn's own AppRole login at the hub, and its secret id's replacement."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -10,29 +10,29 @@ from keyturn.core.rights.rights import HubPlaces
 from keyturn.core.workspaces import WorkspaceNames
 
 ROLES: Final = ("keyturn-worker", "keyturn-revoker", "keyturn-notary")
-"""The AppRoles of Keyturn's logins, as the guide calls them, where the workspace has no name of its own."""
+"""The AppRoles of Keyturn's logins in a workspace without a name."""
 
 
 def own_roles(env: Mapping[str, str]) -> tuple[str, ...]:
-    """The same in the workspace that KEYTURN_WORKSPACE names, which they bear. Raises Invalid for what is no name.
+    """The AppRoles of the workspace in KEYTURN_WORKSPACE. Raises Invalid for an invalid name.
 
-    Not those that a catalogue gives such a login: whoever may merge into it would say whose reads nobody is told of.
+    Excludes the catalogue's roles, whose editors could otherwise hide reads from reports.
     """
     places = HubPlaces(house=WorkspaceNames.from_environment(env).own)
     return tuple(places.named(role) for role in ROLES)
 
 
 def role_principals(env: Mapping[str, str]) -> frozenset[str]:
-    """What the hub's audit log calls whoever logs in by one of them, by the workspace's name or without. As above."""
+    """The audit log's names for these logins, with or without the workspace's. Raises the same."""
     return frozenset(f"approle {role}" for role in (*ROLES, *own_roles(env)))
 
 
 @dataclass(frozen=True)
 class SecretId:
-    """One secret id, as the hub tells of it; ``accessor`` names it, and is no secret.
+    """A secret id as reported by the hub; ``accessor`` is not secret.
 
-    ``place`` says whose it is alone, so that they may end it: a host and a file, or what a person has called it; empty
-    where nobody has said so. ``replaces`` is the accessor of the one whose place it has taken.
+    ``place`` is its only user, which may end it: host and file, or a person's label. ``replaces`` is its predecessor's
+    accessor.
     """
 
     accessor: str
@@ -42,34 +42,34 @@ class SecretId:
     replaces: str = ""
 
     def due_at(self, oldest: timedelta) -> datetime:
-        """When it should be replaced: at that age, and where it ends by itself once two thirds of its life are over."""
+        """Return when to replace it: at that age, or after two thirds of its life if it expires."""
         by_age = self.made_at + oldest
         return by_age if self.ends_at is None else min(by_age, self.made_at + (self.ends_at - self.made_at) * 2 / 3)
 
 
 class OwnLogin(Protocol):
-    """The AppRole that this process logs in with, and where its secret id lies."""
+    """The AppRole that this process logs in with, and the file with its secret id."""
 
     role: str
     file: str
 
     def rights(self) -> Sequence[tuple[str, str]]:
-        """What it takes to replace it: capabilities, and the paths that they are on."""
+        """The capabilities and paths that its replacement requires."""
 
     def alone(self) -> AbstractContextManager[None]:
-        """While no other process of this machine replaces it. Raises NotFound, Unavailable for a file that is not."""
+        """Block other local processes from replacing it. Raises NotFound, Unavailable without the file."""
 
     def in_use(self) -> SecretId:
-        """The one in the file. Raises NotFound where the hub knows it no more, and why it can't be read."""
+        """The secret id in the file. Raises NotFound if the hub forgot it, or the read error."""
 
     def of_role(self, role: str) -> list[SecretId]:
-        """All of a role, the newest first; of very many the first that the hub lists. Raises Denied."""
+        """A role's secret ids, newest first; of very many, the first listed. Raises Denied."""
 
     def hindrance(self) -> str:
-        """Why it can't be replaced, with the remedy: the role is bound to nothing, the file can't be; mostly empty."""
+        """Return why it can't be replaced, with the remedy: an unbound role or unwritable file."""
 
     def replace(self, current: SecretId) -> None:
-        """Make a new one, log in with it, and put it into the file. Raises KeyturnError, and the file is as it was."""
+        """Create a secret id, log in with it and save it. Raises KeyturnError, with the file unchanged."""
 
     def end(self, accessor: str) -> None:
-        """End one of the role's. Absent is success."""
+        """End one of the role's secret ids. Absent is success."""

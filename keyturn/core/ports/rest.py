@@ -1,4 +1,4 @@
-"""The port of a REST API whose requests the catalogue describes, and reading what it answers."""
+"""The port of a REST API whose requests the catalogue describes, and answer parsing."""
 
 import json
 import re
@@ -11,15 +11,15 @@ from keyturn.core.sensitive import MASK, SecretFields, Sensitive
 from keyturn.core.text import templates
 
 POINTER: Final = r"^(/([^~/]|~0|~1)*)*$"
-"""A JSON pointer (RFC 6901): empty for the whole, else a slash before each part; ~1 stands for /, ~0 for ~."""
+"""A JSON pointer (RFC 6901): empty for the whole, else a slash before each part; ~1 is /, ~0 is ~."""
 
 SUCCESS: Final = frozenset(range(200, 300))
-"""The statuses of success, unless a request names others."""
+"""Default success statuses."""
 
 ERROR_MEMBERS: Final = ("errors", "error")
-"""Members by which APIs report an error whatever the status (GraphQL, JSON:API), unless they are empty."""
+"""Members that report an error whatever the status (GraphQL, JSON:API), unless empty."""
 SUCCESS_MEMBERS: Final = ("ok", "success")
-"""Members that are false where a request failed whatever the status (Slack, Cloudflare)."""
+"""Members that are false if a request failed whatever the status (Slack, Cloudflare)."""
 
 Scalar = str | int | float | bool
 
@@ -28,9 +28,9 @@ _NOTHING: Final = object()
 
 @dataclass(frozen=True)
 class Condition:
-    """What the JSON of an answer holds at ``pointer``: one of ``values``, or anything but null where there are none.
+    """The JSON value required at ``pointer``: one of ``values``, or anything but null without any.
 
-    ``absent``: nothing there, or null.
+    ``absent`` requires nothing or null.
     """
 
     pointer: str
@@ -40,24 +40,23 @@ class Condition:
 
 @dataclass(frozen=True)
 class AnswerPattern:
-    """An answer of one of these statuses whose JSON meets every condition. A web page never matches."""
+    """Matches an answer by status and JSON conditions, but never a web page."""
 
     statuses: frozenset[int]
     conditions: tuple[Condition, ...] = ()
 
     def matches(self, answer: "Answer") -> bool:
-        """Whether the answer is such a one."""
+        """Whether the answer matches."""
         readable = answer.is_json if self.conditions else not answer.is_page
         return readable and answer.status in self.statuses and all(map(answer.meets, self.conditions))
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request as the catalogue describes it. Every text may hold ``{{name}}``.
+    """One request of the catalogue. Every text may contain ``{{name}}``.
 
-    ``path`` follows the API's address, and may hold a query. ``basic`` is ``user:password`` for HTTP Basic.
-    ``body`` is a JSON structure, ``form`` the fields of a form. With an empty ``expect`` every status from
-    200 to 299 is success. ``conditions`` are what the JSON of a success holds besides.
+    ``path`` follows the API's address and may have a query. ``basic`` is ``user:password``. ``body`` is JSON, ``form``
+    a form's fields. An empty ``expect`` accepts 200 to 299. ``conditions`` are further requirements on a success.
     """
 
     method: str
@@ -76,18 +75,18 @@ class Request:
 
     @property
     def names(self) -> frozenset[str]:
-        """Every name that its texts hold."""
+        """Every name in its texts."""
         plain = (self.path, *self.headers.values(), self.basic or "", *(self.form or {}).values())
         return frozenset(name for text in (*plain, *templates.texts(self.body)) for name in templates.names(text))
 
 
 @dataclass(frozen=True)
 class Listing:
-    """A request whose answer lists things: ``items`` points to the list.
+    """A request for a list, at ``items`` in the answer.
 
-    ``next`` points to what leads to the next page: a link, or a token that ``more``, a path, takes as ``{{next}}``.
-    A Link header with rel="next" (RFC 8288) is followed without being named. ``in_force`` is what an entry holds that
-    counts: some lists keep what has ended.
+    ``next`` points to the next page: a link, or a token for ``{{next}}`` in the path ``more``. A Link header with
+    rel="next" (RFC 8288) is always followed. ``in_force`` are a live entry's conditions, since some lists keep ended
+    ones.
     """
 
     request: Request
@@ -98,7 +97,7 @@ class Listing:
 
 
 class Answer:
-    """What the API said, or a part of it: it may hold values, so nothing prints or pickles it."""
+    """An API answer or a part of it. It may hold values, so it can't be printed or pickled."""
 
     __slots__ = ("__said", "is_page", "link", "status")
 
@@ -110,36 +109,36 @@ class Answer:
 
     @property
     def is_json(self) -> bool:
-        """Whether it holds a JSON object or list."""
+        """Whether it is a JSON object or list."""
         return isinstance(self.__said, dict | list)
 
     def meets(self, condition: Condition) -> bool:
-        """Whether it holds what the condition says. 1 and true are different values, 1 and 1.0 are not."""
+        """Whether it meets the condition. 1 and true differ; 1 and 1.0 do not."""
         value = _at(self.__said, condition.pointer)
         if condition.absent or not condition.values:
             return (value is None or value is _NOTHING) == condition.absent
         return any(_same(value, wanted) for wanted in condition.values)
 
     def reported_errors(self) -> Iterator[str]:
-        """The members of the top level by which the API reports an error, as pointers."""
+        """Yield pointers to the top-level members that report an error."""
         for name in ERROR_MEMBERS:
             if _member(self.__said, name) not in (None, _NOTHING, False, "", [], {}):
                 yield f"/{name}"
         yield from (f"/{name}" for name in SUCCESS_MEMBERS if _member(self.__said, name) is False)
 
     def text(self, pointer: str = "") -> Sensitive | None:
-        """The text or whole number at ``pointer``; None where there is neither, or an empty text."""
+        """The text or whole number at ``pointer``; None for other types or an empty text."""
         value = _at(self.__said, pointer)
         if isinstance(value, str):
             return Sensitive(value) if value else None
         return Sensitive(str(value)) if isinstance(value, int) and not isinstance(value, bool) else None
 
     def is_null(self, pointer: str) -> bool:
-        """Whether ``pointer`` leads to null, or nowhere."""
+        """Whether the value at ``pointer`` is null or absent."""
         return _at(self.__said, pointer) in (None, _NOTHING)
 
     def entries(self, pointer: str = "") -> tuple["Answer", ...] | None:
-        """The members of the list at ``pointer``; None where there is no list."""
+        """The members of the list at ``pointer``; None if it is not a list."""
         value = _at(self.__said, pointer)
         return tuple(Answer(self.status, member) for member in value) if isinstance(value, list) else None
 
@@ -164,21 +163,20 @@ class RestApi(Protocol):
         as_admin: bool = True,
         also: Sequence[AnswerPattern] = (),
     ) -> Answer:
-        """Send ``request`` once, its names filled from ``fields``; ``doing`` stands in errors.
+        """Send ``request`` once, filled from ``fields``; ``doing`` appears in errors.
 
-        As admin the API's own headers go along, and ``{{admin.x}}`` is known. An answer that matches one of ``also``
-        is returned as it is. Any other one that is not the success that the request describes raises: Denied,
-        NotFound, Invalid, Unavailable or Throttled.
+        As admin the API's own headers and ``{{admin.x}}`` are available. Returns an answer that matches one of
+        ``also``. Any other unsuccessful one raises Denied, NotFound, Invalid, Unavailable or Throttled.
         """
 
     def listed(self, listing: Listing, fields: SecretFields, doing: str) -> Sequence[Answer]:
-        """Every entry of the list, of all its pages, asked for as admin. Raises like :meth:`call`."""
+        """Return every entry of all pages, requested as admin. Raises like :meth:`call`."""
 
 
 def shortfall(request: Request, answer: Answer) -> str:
-    """What an answer of an expected status lacks to be a success, in words without a value; empty where it is one.
+    """Return why an answer with an expected status is not a success, without values; empty if it is.
 
-    A reported error counts, unless the request's own conditions are about that member.
+    A reported error counts, unless a condition covers that member.
     """
     if answer.is_page:
         return "with a web page"
@@ -194,7 +192,7 @@ def shortfall(request: Request, answer: Answer) -> str:
 
 
 def read_json(raw: bytes, status: int, link: str | None = None) -> Answer:
-    """The answer that ``raw`` holds; text that is not JSON counts as nothing."""
+    """Parse ``raw`` as an answer; text that is not JSON counts as no body."""
     try:
         body = json.loads(raw)
     except (ValueError, RecursionError):
@@ -203,9 +201,9 @@ def read_json(raw: bytes, status: int, link: str | None = None) -> Answer:
 
 
 def parse_moment(text: str) -> datetime | None:
-    """The time that an API tells: RFC 3339, or seconds or milliseconds since 1970; None where it is neither.
+    """An API's time: RFC 3339, or seconds or milliseconds since 1970; None for other texts.
 
-    Without a zone it is UTC; a day without a time means its end.
+    Without a zone it is UTC; a date means the end of that day.
     """
     if re.fullmatch(r"[0-9]{1,13}", text):
         seconds = int(text) / (1000 if len(text) > 11 else 1)

@@ -1,6 +1,6 @@
-"""The mark of a hub that was restored: from which backup, to which point, and what is still to be done.
+"""The mark of a restored hub: backup, recovery point and remaining work.
 
-While it is open, which is until `keyturn recover` has gone through, nobody can tell what was revoked after that point.
+Until `keyturn recover` has succeeded, revocations after that point are unknown.
 """
 
 from collections.abc import Mapping
@@ -15,16 +15,16 @@ from keyturn.core.ports.hub import PROVEN, RESTORED_AT, State
 RESTORING: Final = "restoring"
 WHOLE: Final = "restored"
 SNAPSHOT: Final = "snapshot"
-"""What stands for the chain where the hub came back from a snapshot of its own: a person has said so."""
+"""Chain name for a hub restored from its own snapshot, as a person reported."""
 
 
 @dataclass(frozen=True)
 class RestoredMark:
-    """What the mark says. ``point`` is the recovery point: what was done in the lost hub after that is not in this one.
+    """The mark's content. ``point`` is the recovery point: the hub lacks everything later.
 
-    While ``whole`` is False somebody is restoring it, or has not come to the end. ``recovered`` is when `keyturn
-    recover` has gone through since; None where it has not. ``follows`` is when the restore before this one was whole,
-    where this one goes on from it: what was not written since is of that one.
+    Without ``whole`` a restore is running or incomplete. ``recovered`` is when `keyturn recover` succeeded, or None.
+    ``follows`` is when the previous restore was complete, if this one continues from it: what was not written since
+    belongs to that one.
     """
 
     chain: str
@@ -36,7 +36,7 @@ class RestoredMark:
     follows: datetime | None = None
 
     def to_data(self) -> dict[str, Any]:
-        """As the hub keeps it."""
+        """The stored form."""
         moments = {"point": self.point.isoformat(), "at": self.at.isoformat()}
         later = {"recovered": self.recovered, "follows": self.follows}
         more = {name: moment.isoformat() for name, moment in later.items() if moment}
@@ -45,7 +45,7 @@ class RestoredMark:
 
     @staticmethod
     def parse(data: Mapping[str, Any]) -> "RestoredMark":
-        """The other way. Raises Invalid for what somebody has edited."""
+        """The reverse of :meth:`to_data`. Raises Invalid for malformed data."""
         try:
             point, at = (datetime.fromisoformat(data[name]) for name in ("point", "at"))
             later = (datetime.fromisoformat(data[name]) if name in data else None for name in ("recovered", "follows"))
@@ -57,22 +57,22 @@ class RestoredMark:
 
     @property
     def backup(self) -> str:
-        """The backup as `keyturn restore` is given it."""
+        """The backup's name as `keyturn restore` takes it."""
         return f"{self.chain}/{self.sequence}"
 
     @property
     def source(self) -> str:
-        """From what the hub came back, for people."""
+        """The source of the restore, for people."""
         return "a snapshot of its own" if self.chain == SNAPSHOT else f"backup {self.backup}"
 
     @property
     def open(self) -> bool:
-        """Whether what was done after the point has not been looked for yet."""
+        """Whether changes after the point have not been recovered yet."""
         return not self.whole or self.recovered is None
 
     @property
     def happened(self) -> str:
-        """What has happened to the hub and is not settled yet, in words; empty where nothing is left."""
+        """Unresolved events of the restore, for people; empty if none."""
         if not self.whole:
             return f"THE HUB IS BEING RESTORED from {self.source} since {_minute(self.at)}, and is not whole"
         if self.recovered is None:
@@ -84,7 +84,7 @@ class RestoredMark:
 
     @property
     def to_do(self) -> str:
-        """What a person has to do still, in words; empty where nothing is left."""
+        """What a person still has to do; empty if nothing."""
         if not self.open:
             return ""
         first = "Run `keyturn recover` before anything else"
@@ -92,9 +92,9 @@ class RestoredMark:
         return f"{self.happened}. {first if self.whole else again}"
 
     def doubts(self, custom: Mapping[str, str], version: int, made_at: datetime | None) -> bool:
-        """Whether a secret's ``version`` is one that came with the restore, and nothing has shown since that it counts.
+        """Whether ``version`` came with the restore and is not proven to count.
 
-        ``custom`` is the secret's metadata, ``made_at`` when the hub had made the version, None where nobody knows.
+        ``custom`` is the secret's metadata; ``made_at`` is None if unknown.
         """
         if not self.open or custom.get(PROVEN) == self.proof(version):
             return False
@@ -102,60 +102,60 @@ class RestoredMark:
         return came_back or made_at is None or made_at <= self.at or not self.whole
 
     def proof(self, version: int) -> str:
-        """What the secret's metadata says of a version once it was shown, or a person has said, that it counts."""
+        """The metadata text of a version proven or confirmed to count."""
         return f"{version} {self.at.isoformat()}"
 
     @property
     def words(self) -> str:
-        """How it is, in words."""
+        """The state, for people."""
         past = f"restored at {_minute(self.at)} from {self.source}, as of {_minute(self.point)}"
         return self.to_do or f"{past}; `keyturn recover` went through at {_minute(self.recovered or self.at)}"
 
 
 class MarkedHub(Protocol):
-    """What the mark is read from, and written to."""
+    """The hub calls that read and write the mark."""
 
     def read_state(self, path: str) -> State | None:
-        """An entry of Keyturn's own mount; None where there is none."""
+        """Return an entry of Keyturn's mount; None if absent."""
 
     def write_state(self, path: str, data: Mapping[str, Any], *, cas: int) -> int:
-        """Write such an entry where it is of the version ``cas`` still."""
+        """Write an entry if its version is still ``cas``."""
 
 
 @dataclass(frozen=True)
 class Restoration:
-    """Whether a hub was restored, as far as anybody could look: its mark, None where it has none; or the ``error``."""
+    """Whether a hub was restored: its mark, None without one; or the check's ``error``."""
 
     mark: RestoredMark | None = None
     error: KeyturnError | None = None
 
     @property
     def to_do(self) -> str:
-        """What a person should know, in words; empty where nothing is left to be done."""
+        """What a person should know; empty if nothing is left to do."""
         if self.error:
             return f"could not look whether the hub was restored from a backup: {self.error.text}"
         return self.mark.to_do if self.mark else ""
 
     @property
     def happened(self) -> str:
-        """The same without the remedy, for whoever is at it."""
+        """The same without the remedy, for the person already working on it."""
         return self.mark.happened if self.mark and self.mark.whole else self.to_do
 
     def to_data(self) -> dict[str, Any] | None:
-        """For scripts; None where the hub has no mark."""
+        """Return JSON-ready data; None without a mark."""
         if self.error:
             return {"error": self.error.text}
         return {**self.mark.to_data(), "to_do": self.mark.to_do, "error": ""} if self.mark else None
 
 
 def read_mark(hub: MarkedHub) -> RestoredMark | None:
-    """The hub's mark; None for one without, as where it came back from a snapshot of its own. Raises Invalid."""
+    """The hub's mark; None without one, as after a restore from its own snapshot. Raises Invalid."""
     state = hub.read_state(RESTORED)
     return RestoredMark.parse(state.data) if state else None
 
 
 def look_at_restoration(hub: MarkedHub) -> Restoration:
-    """The same for whoever tells of it: what keeps anybody from looking is told, and not raised."""
+    """The restoration state for reports; errors are returned, not raised."""
     try:
         return Restoration(read_mark(hub))
     except KeyturnError as error:
@@ -163,10 +163,9 @@ def look_at_restoration(hub: MarkedHub) -> Restoration:
 
 
 def mark_snapshot(hub: MarkedHub, point: datetime, now: datetime) -> RestoredMark:
-    """Mark a hub that came back from a snapshot of its own, made at ``point``: nothing in it can tell.
+    """Mark a hub restored from its own snapshot of time ``point``, which it can't detect itself.
 
-    Raises Conflict for one that a restore is under way in, or that somebody else writes to at the same moment, and
-    what reading and writing raise.
+    Raises Conflict during a restore or concurrent write, and read and write errors.
     """
     state = hub.read_state(RESTORED)
     if state and not RestoredMark.parse(state.data).whole:
@@ -178,9 +177,9 @@ def mark_snapshot(hub: MarkedHub, point: datetime, now: datetime) -> RestoredMar
 
 
 def mark_recovered(hub: MarkedHub, mark: RestoredMark, now: datetime) -> None:
-    """Say in the hub that what it had lost was brought back, unless it was restored anew since ``mark`` was read.
+    """Record a completed recovery, unless the hub was restored again since ``mark``.
 
-    Raises what reading and writing raise, and Conflict where somebody else writes at the same moment.
+    Raises read and write errors, and Conflict on a concurrent write.
     """
     state = hub.read_state(RESTORED)
     if state and RestoredMark.parse(state.data) == mark:

@@ -1,4 +1,4 @@
-"""The port of stores that restart whoever uses a copy, and what is told of it: only names travel."""
+"""The port of stores that restart a copy's workloads, with names only."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -9,22 +9,22 @@ from keyturn.core.ports.stores import Store
 
 
 class RolloutState(StrEnum):
-    """Where the restart of one workload stands."""
+    """The restart state of one workload."""
 
     OWED = "owed"
-    """The copy is written, and who uses it is not restarted yet."""
+    """The copy is written, but its users are not restarted yet."""
     ROLLING = "rolling"
     FINISHED = "finished"
-    """Every pod has begun since the restart, or there is none."""
+    """Every pod has started since the restart, or there are none."""
     FAILED = "failed"
-    """The cluster has given it up, or it takes longer than the store's settings allow."""
+    """The cluster gave up, or it exceeds the limit in the store's settings."""
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """One workload that uses ``remotes``, copies of a store. ``told`` is how far it is, in words for people.
+    """A workload that uses ``remotes``, copies of a store. ``told`` describes its progress for people.
 
-    ``workload`` is such as ``deployment apps/shop``; of what is owed it names nobody.
+    ``workload`` is such as ``deployment apps/shop``, empty for a pending restart.
     """
 
     workload: str
@@ -34,12 +34,12 @@ class Rollout:
 
     @property
     def name(self) -> str:
-        """Short, and no name that a copy could have: ``deployment/shop``."""
+        """A short name that no copy could have: ``deployment/shop``."""
         kind, _, name = self.workload.partition(" ")
         return f"{kind}/{name.rpartition('/')[2]}"
 
     def obstacle(self, version: int | None) -> str:
-        """Why nothing is proven yet of the pods that are to have ``version``; empty where all of them have it."""
+        """Return why pods may lack ``version``; empty if all have it."""
         if self.state is RolloutState.FINISHED:
             return ""
         if self.state is RolloutState.OWED:
@@ -50,29 +50,29 @@ class Rollout:
 
 
 class Restarts(Protocol):
-    """What a store has besides where it restarts the workloads that use a copy.
+    """Capability: restarts the workloads of a copy.
 
-    Writing a copy only notes beside it that a restart is owed, in the same call, so that none is lost.
+    Writing a copy records the pending restart in the same call, so none is lost.
     """
 
     def owed(self, remotes: Collection[str]) -> Sequence[str]:
-        """Those of these copies that a restart is owed for."""
+        """The copies with a pending restart."""
 
     def restart_users(self, remotes: Collection[str]) -> Sequence[Rollout]:
-        """Restart once whoever uses one of these copies that a restart is owed for; who was restarted.
+        """Restart users of these copies with a pending restart, once, and return them.
 
-        Returns at once, and does not wait for the pods. Safe to repeat after a crash at any point: nobody is restarted
-        twice for the same content. Raises what refused it.
+        Does not wait for pods. Safe to repeat after a crash: no workload restarts twice for the same content. Raises
+        the refusal.
         """
 
     def rollouts(self, remotes: Collection[str], *, note: bool = False) -> Sequence[Rollout]:
-        """Where everyone stands who uses these copies; and those of them that a restart is owed for.
+        """The state of all workloads of these copies, and pending restarts.
 
-        With ``note``, what is finished is noted at the workload: a later rollout of somebody else's takes nothing of
-        that back. Raises what keeps it from being looked at.
+        With ``note``, record finished ones at the workload, so that others' later rollouts can't undo this. Raises what
+        prevents the check.
         """
 
 
 def restarter(store: Store) -> Restarts | None:
-    """The store, where it :class:`Restarts` anybody."""
+    """The store if it :class:`Restarts` workloads."""
     return cast(Restarts, store) if getattr(store, "restarts", False) else None

@@ -1,6 +1,6 @@
-"""Single keys laid into a secret that others own: what a store shows of one, and what Keyturn notes beside it.
+"""Single keys merged into a secret that others own, and Keyturn's notes about them.
 
-A JSON object is edited where it stands: whatever is not ours keeps its bytes, its order and its spelling.
+A JSON object is edited in place: all other bytes, order and spelling stay.
 """
 
 import hashlib
@@ -23,10 +23,10 @@ from keyturn.core.ports.stores import (
 from keyturn.core.sensitive import SecretFields, Sensitive
 
 NOTE: Final = "keyturn-part-"
-"""How the names of the tags or annotations begin that tell whose which keys are."""
+"""Prefix of the tags or annotations that record who owns which keys."""
 
 NOTE_CHARACTERS: Final = 250
-"""A note is written in pieces of this length: the shortest value that a store's tag takes is 256."""
+"""Length of a note's pieces: the shortest tag limit of any store is 256."""
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_.-]")
 _JOINT: Final = "+"
@@ -36,9 +36,9 @@ _SPACE: Final = re.compile(r"[ \t\n\r]*")
 
 @dataclass(frozen=True)
 class Note:
-    """Which keys of a secret that others own are the copy of one secret of the hub, as its ``marks`` tell.
+    """Which keys of a shared secret are the copy of one hub secret (``marks``).
 
-    ``not_texts`` are those of the ``keys`` whose values are no strings, for stores that hold texts alone.
+    ``not_texts`` are the ``keys`` with non-string values, for stores that hold only texts.
     """
 
     marks: OwnershipTags
@@ -47,11 +47,11 @@ class Note:
 
     @property
     def id(self) -> str:
-        """What tells it from the notes of other secrets."""
+        """Distinguishes it from other secrets' notes."""
         return note_id(self.marks.source)
 
     def to_tags(self) -> dict[str, str]:
-        """The note as one tag, or several where it is long: letters, digits and ``_.:/=+-@`` as far as the path is."""
+        """The note as one or more tags: letters, digits and ``_.:/=+-@``, if the path allows."""
         keys = _JOINT.join(f"{_spelled(key)}{_NO_TEXT if key in self.not_texts else ''}" for key in self.keys)
         text = ":".join((self.marks.fingerprint, self.marks.catalogue, keys, self.marks.source_tag))
         room = NOTE_CHARACTERS - 3
@@ -62,18 +62,18 @@ class Note:
 
 
 def note_id(source: str) -> str:
-    """Twelve hex digits that tell a hub path from others."""
+    """Return twelve hex digits that identify a hub path."""
     return hashlib.sha256(source.encode()).hexdigest()[:12]
 
 
 def notes_in(tags: Mapping[str, str]) -> dict[str, Note]:
-    """Every note among these tags or annotations, by the hub path that it is of; what is malformed is none."""
+    """Return every valid note among these tags or annotations, by hub path."""
     notes = (_note(name, tags) for name in tags if re.fullmatch(rf"{NOTE}[0-9a-f]{{12}}", name))
     return {note.marks.source: note for note in notes if note}
 
 
 def note_names(source: str, tags: Mapping[str, str]) -> list[str]:
-    """The names of all tags there are of one secret's note."""
+    """The names of all tags of one secret's note."""
     name = f"{NOTE}{note_id(source)}"
     return [tag for tag in tags if tag == name or tag.startswith(f"{name}-")]
 
@@ -105,12 +105,11 @@ def _read(spelled: str) -> str:
 
 @dataclass(frozen=True)
 class Shared:
-    """A secret that others may own, as it is served now.
+    """A secret that others may own, as served.
 
-    ``members`` are its keys with their values; ``text`` is the JSON text that they stand in, None where the store
-    keeps each key by itself or serves nothing yet. ``tags`` are the tags or annotations that hold Keyturn's notes.
-    ``marks`` are there where the whole of it is a copy of Keyturn's. ``texts`` says that every value is a text.
-    ``seen`` is what the store's own adapter needs to write over exactly this.
+    ``members`` are keys with values. ``text`` is their JSON text, None if the store keeps keys separately or has none
+    yet. ``tags`` hold Keyturn's notes. ``marks`` is set if all of it is Keyturn's copy. ``texts``: every value is a
+    string. ``seen`` is for the adapter's conditional write.
     """
 
     name: str
@@ -125,7 +124,7 @@ class Shared:
 
 @dataclass(frozen=True)
 class Change:
-    """What is to be done to single keys: these are ``put``, those are taken away; None removes a tag."""
+    """A change to single keys: ``put`` these, ``take`` those away; a tag of None is removed."""
 
     put: Mapping[str, Any] = field(default_factory=dict, repr=False)
     take: frozenset[str] = frozenset()
@@ -133,12 +132,12 @@ class Change:
 
     @property
     def laid(self) -> dict[str, str]:
-        """The tags that are set."""
+        """The tags to set."""
         return {name: text for name, text in self.tags.items() if text is not None}
 
     @property
     def removed(self) -> list[str]:
-        """The names of the tags that are removed."""
+        """The names of the tags to remove."""
         return [name for name, text in self.tags.items() if text is None]
 
     def __bool__(self) -> bool:
@@ -146,14 +145,14 @@ class Change:
         return bool(self.put or self.take)
 
     def text(self, before: Sensitive | None) -> Sensitive:
-        """The whole text afterwards. Raises ValueError as :func:`edited` does."""
+        """The whole text afterwards. Raises ValueError like :func:`edited`."""
         return edited(before, self.put, self.take)
 
 
 class Shares(Protocol):
-    """What a store has besides where single keys can be laid into a secret that others own.
+    """Capability: merges single keys into a secret that others own.
 
-    Every method raises the errors of :mod:`keyturn.core.errors`, named ``{store}:{remote name}``.
+    Methods raise the errors of :mod:`keyturn.core.errors`, named ``{store}:{remote name}``.
     """
 
     name: str
@@ -161,39 +160,38 @@ class Shares(Protocol):
     """Whether notes and value are written in one call."""
 
     def look(self, remote: str) -> Shared | None:
-        """The secret as it is served; None where there is none. Raises Invalid for one that no key can be laid into.
+        """The secret as served; None if absent. Raises Invalid if keys can't be merged into it.
 
-        That is one that is deleted and can be restored, is disabled, or holds something else than an object.
+        That is a deleted but restorable, disabled, or non-object secret.
         """
 
     def put(self, remote: str, change: Change, current: Shared | None) -> None:
-        """Do it to the secret as it was looked at, or make it with these keys alone where ``current`` is None.
+        """Apply the change to ``current``, or create the secret with only these keys if None.
 
-        What is noted comes first or together with the value, what is no longer noted goes last. Raises Conflict where
-        somebody else was faster and the service has refused the write. Where the service can't refuse it, what others
-        wrote meanwhile is found afterwards, and the change is laid over that. Raises Invalid for what is too large as
-        a whole.
+        New notes are written before or with the value, obsolete ones removed last. Raises Conflict if the service
+        refused the write after another's. Without such a check, concurrent writes are detected afterwards and the
+        change reapplied. Raises Invalid if the result is too large.
         """
 
     def listed(self) -> Iterator[tuple[str, Mapping[str, str]]]:
-        """Every secret's name that carries notes of Keyturn's, with its tags."""
+        """Iterate over all secrets with Keyturn's notes, as names with tags."""
 
     def tidy(self, remote: str) -> None:
-        """Remove what a write of Keyturn's that died has left beside it, and nothing of others. Absent is success."""
+        """Remove only what an interrupted write of Keyturn's left. Absent is success."""
 
 
 def sharing(store: Store) -> Shares | None:
-    """The store's way to single keys, where it has one."""
+    """The store's port for single keys, if it has one."""
     shared: Shares | None = getattr(store, "shared", None)
     return shared
 
 
-# --- an object's text
+# --- JSON text of an object
 
 
 @dataclass(frozen=True)
 class _Member:
-    """Where one member stands in a text: its key, its value, and the ends of both."""
+    """One member's position in a text: its key, its value, and their ends."""
 
     key: str
     begin: int
@@ -203,15 +201,15 @@ class _Member:
 
 
 def members_of(text: Sensitive) -> dict[str, Any]:
-    """The members of a JSON object. Raises ValueError, without a value, for any other text."""
+    """A JSON object's members. Raises ValueError, without a value, for other texts."""
     return {member.key: member.value for member in _members(text.reveal())[0]}
 
 
 def edited(before: Sensitive | None, put: Mapping[str, Any], take: Collection[str]) -> Sensitive:
-    """The object's text with these members put and those taken away; all others stay to the byte.
+    """The object's text after these changes; all other bytes stay.
 
-    New ones stand at its end, spaced as the others are. Without a text there is a new object in canonical form.
-    Raises ValueError where it is no object, or one of these members stands in it twice.
+    New members go last, spaced like the others. Without a text, a canonical object. Raises ValueError for a non-object,
+    or a changed member that appears twice.
     """
     if before is None:
         return payload(SecretFields(put))
@@ -224,7 +222,7 @@ def edited(before: Sensitive | None, put: Mapping[str, Any], take: Collection[st
 
 
 def _members(text: str) -> tuple[list[_Member], int]:
-    """The members of the object, and where its first one would stand."""
+    """The object's members and the position of a first one."""
     try:
         return _parsed(text)
     except (ValueError, RecursionError, IndexError):

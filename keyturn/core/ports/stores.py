@@ -1,4 +1,4 @@
-"""The port that every store's adapter fills, and the words that pass through it."""
+"""The port of store adapters, and the types that it uses."""
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,22 +18,22 @@ TAG_VERSION = "keyturn-version"
 TAG_CATALOGUE = "keyturn-catalogue"
 TAG_TAGS = "keyturn-tags"
 TAGS_BESIDE = (TAG_SOURCE, TAG_FINGERPRINT, TAG_CATALOGUE, TAG_TAGS)
-"""The tags that stand as annotations where labels take no such texts."""
+"""Tags stored as annotations where labels can't hold such texts."""
 
 OWN_PREFIX = "keyturn-"
-"""How the names of all of Keyturn's own tags, labels and annotations begin."""
+"""Prefix of all of Keyturn's tags, labels and annotations."""
 
 ANNOTATION = "@"
-"""Begins an annotation's name in :attr:`OwnershipTags.tags`, and no label's: such a one is somebody else's."""
+"""Prefix of annotation names in :attr:`OwnershipTags.tags`. A label never begins with it."""
 
 ADOPTED = "adopted"
 
 GROWN = "a"
-"""Begins what follows the hyphen in the shape of a copy that keeps what it has; a version's number begins otherwise."""
+"""Begins the shape suffix of a copy that keeps old fields, unlike a version number."""
 
 
 class Detail(StrEnum):
-    """What a store may be able to show beside a copy, as people call it."""
+    """A property that a store may show next to a copy."""
 
     TAGS = "tags"
     ANNOTATIONS = "annotations"
@@ -44,10 +44,10 @@ class Detail(StrEnum):
 
 @dataclass(frozen=True)
 class Details:
-    """What stands beside a copy for other people and other tools; what is empty is not asked for.
+    """Declared properties of a copy for people and tools; empty ones are not requested.
 
-    ``tags`` are the tags of AWS and Azure, the labels of Google Cloud and Kubernetes, the custom metadata of Vault;
-    ``annotations`` those of Google Cloud and Kubernetes. ``expires_at`` is when the value ends, or is to be replaced.
+    ``tags`` are tags (AWS, Azure), labels (Google Cloud, Kubernetes) or custom metadata (Vault); ``annotations`` exist
+    in Google Cloud and Kubernetes. ``expires_at`` is the expiry or the next replacement.
     """
 
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class Details:
 
     @property
     def asked(self) -> frozenset[Detail]:
-        """Which of them are asked for."""
+        """The requested properties."""
         values = {
             Detail.TAGS: self.tags,
             Detail.ANNOTATIONS: self.annotations,
@@ -70,16 +70,16 @@ class Details:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of its tags, those of its annotations with a sign before, as in :attr:`OwnershipTags.tags`."""
+        """Its tag names, and annotation names prefixed as in :attr:`OwnershipTags.tags`."""
         return (*sorted(self.tags), *(f"{ANNOTATION}{name}" for name in sorted(self.annotations)))
 
     @property
     def shared(self) -> "Details":
-        """The same; where nothing is told, the one that all such copies share, since listings have thousands."""
+        """The same, or the shared empty object, which saves memory in large listings."""
         return NO_DETAILS if self == NO_DETAILS else self
 
     def differing(self, shown: "Details") -> frozenset[Detail]:
-        """Which of what is asked for here does not stand there so; an expiry is compared in whole seconds."""
+        """The requested properties that differ; expiry is compared in whole seconds."""
         differ = {
             Detail.TAGS: not self.tags.items() <= shown.tags.items(),
             Detail.ANNOTATIONS: not self.annotations.items() <= shown.annotations.items(),
@@ -90,7 +90,7 @@ class Details:
         return frozenset(detail for detail in self.asked if differ[detail])
 
     def laid_over(self, there: "Details", before: "OwnershipTags | None") -> "Details":
-        """What stands once these are laid over what is ``there``; ``before`` are the marks that it has."""
+        """These details merged into ``there``, which has the marks ``before``."""
         return Details(
             changed_tags(there.tags, self.tags, before.tags if before else ()),
             changed_tags(there.annotations, self.annotations, before.annotations if before else ()),
@@ -108,37 +108,34 @@ def _second(moment: datetime | None) -> int | None:
 
 
 def others(tags: Mapping[str, str]) -> dict[str, str]:
-    """The tags, labels or annotations that are not Keyturn's own marks: what :class:`Details` tells."""
+    """The tags, labels or annotations that are not Keyturn's marks."""
     return {name: text for name, text in tags.items() if not name.startswith(OWN_PREFIX)}
 
 
 def tag_changes(there: Mapping[str, str], wanted: Mapping[str, str], before: Iterable[str]) -> dict[str, str | None]:
-    """What is to be laid over the tags that are ``there`` so that the ``wanted`` ones stand; None removes one.
+    """The changes from ``there`` to ``wanted``; None removes a tag.
 
-    ``before`` are the names that Keyturn has set (:attr:`OwnershipTags.tags`): what nobody asks for is removed of these
-    alone.
+    Only names in ``before``, set by Keyturn (:attr:`OwnershipTags.tags`), are removed.
     """
     gone: dict[str, str | None] = {name: None for name in before if name in there and name not in wanted}
     return gone | {name: text for name, text in wanted.items() if there.get(name) != text}
 
 
 def changed_tags(there: Mapping[str, str], wanted: Mapping[str, str], before: Iterable[str]) -> dict[str, str]:
-    """The tags that stand after :func:`tag_changes`, for services that take them all at once."""
+    """All tags after :func:`tag_changes`, for services that replace them at once."""
     changed = {**there, **tag_changes(there, wanted, before)}
     return {name: text for name, text in changed.items() if text is not None}
 
 
 @dataclass(frozen=True, slots=True)
 class OwnershipTags:
-    """What Keyturn writes beside a copy, as tags, labels or annotations, to own and to compare it.
+    """The ownership marks of a copy, as tags, labels or annotations.
 
-    ``source`` is the hub path, ``version`` the hub version that was pushed, ``fingerprint`` 64 hex digits of the
-    copy's text, ``shape`` tells how the text was made of the secret; it is empty for the whole of it. ``created_at`` is
-    when the hub made that version, by its own clock: it tells the version from another of the same number, after the
-    secret was removed and written anew, or the hub restored; None in marks of an older release. ``catalogue`` is the
-    id of the catalogue that made the copy, empty in such marks too. ``adopted`` says that somebody else had made it.
-    ``tags`` are the names of the tags and annotations that Keyturn has set from the catalogue, without spaces, so that
-    one that the catalogue asks for no more is removed, and nobody else's ever is.
+    ``source`` is the hub path, ``version`` the pushed version, ``fingerprint`` 64 hex digits of the copy's text.
+    ``shape`` identifies how the text was derived, empty for the whole secret. ``created_at`` is by the hub's clock, and
+    distinguishes equal version numbers after a removal or restore; None in older marks. ``catalogue`` is the creating
+    catalogue's id, empty in older marks. ``adopted``: Keyturn did not create the copy. ``tags`` are the tag and
+    annotation names, without spaces, that Keyturn set, so that it removes only its own.
     """
 
     source: str
@@ -152,9 +149,10 @@ class OwnershipTags:
 
     @property
     def source_tag(self) -> str:
-        """The value of ``keyturn-source``: ``path@version``, with ``:20261126T230138.123456Z`` for its creation.
+        """The value of ``keyturn-source``: ``path@version:20261126T230138.123456Z``, the time being the version's
+        creation.
 
-        ``+shape`` and ``+adopted`` follow where they are so.
+        ``+shape`` and ``+adopted`` follow where they apply.
         """
         made = f":{self.created_at.astimezone(UTC):%Y%m%dT%H%M%S.%f}Z" if self.created_at else ""
         shape = f"+{self.shape}" if self.shape else ""
@@ -162,15 +160,15 @@ class OwnershipTags:
 
     @property
     def grown(self) -> bool:
-        """Whether the copy keeps what it has, and may hold fields of later versions beside those of ``version``.
+        """Whether the copy keeps old fields, and so may contain other versions' fields.
 
-        ``fingerprint`` is that of all of them together, and ``shape`` tells up to which version it was compared.
+        ``fingerprint`` covers all; ``shape`` identifies the version last compared with.
         """
         return self.shape.partition("-")[2].startswith(GROWN)
 
     @staticmethod
     def from_tags(tags: dict[str, str]) -> "OwnershipTags | None":
-        """The marks in a store's tags; None where Keyturn's are absent or malformed."""
+        """The marks in a store's tags; None if absent or malformed."""
         path, _, rest = tags.get(TAG_SOURCE, "").rpartition("@")
         numbered, *qualifiers = rest.split("+")
         version, _, made = numbered.partition(":")
@@ -181,7 +179,7 @@ class OwnershipTags:
         except ValueError:
             return None
         shape = next((qualifier for qualifier in qualifiers if qualifier != ADOPTED), "")
-        # Copies of one secret bear the same texts: of tens of thousands each is kept once.
+        # Tens of thousands of copies share these texts, so keep each once.
         path, digest, catalogue = (
             sys.intern(text) for text in (path, tags.get(TAG_FINGERPRINT, ""), tags.get(TAG_CATALOGUE, ""))
         )
@@ -189,7 +187,7 @@ class OwnershipTags:
         return OwnershipTags(path, int(version), digest, shape, created_at, catalogue, ADOPTED in qualifiers, named)
 
     def to_tags(self) -> dict[str, str]:
-        """The tags, for stores whose tags are plain key and value pairs."""
+        """The marks as key and value pairs."""
         return {
             TAG_MANAGED_BY: MANAGED_BY,
             TAG_SOURCE: self.source_tag,
@@ -204,19 +202,18 @@ class OwnershipTags:
         return tuple(name.removeprefix(ANNOTATION) for name in self.tags if name.startswith(ANNOTATION))
 
     def beside(self) -> dict[str, str]:
-        """The same without the one that says that it is Keyturn's."""
+        """The marks stored as annotations, without the ownership label."""
         return {key: text for key, text in self.to_tags().items() if key in TAGS_BESIDE}
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteSecret:
-    """One remote secret as a store describes it, without its value.
+    """A remote secret without its value.
 
-    ``version_id`` is the store's own name for what it serves now. ``marks`` is None when Keyturn does not
-    own it. ``intact`` is False when the store shows that what it serves is not what Keyturn wrote last
-    (another current version, disabled, scheduled for deletion), so the value must be written again. ``outdated``
-    is True where the store's settings would have the same text stand otherwise, as for another reader of a file.
-    ``details`` are what stands beside it, without Keyturn's own marks; None where this look does not tell.
+    ``version_id`` is the store's id of the served version. ``marks`` is None if Keyturn does not own it. ``intact`` is
+    False if the store does not serve Keyturn's last write (another current version, disabled, scheduled for deletion),
+    so it must be written again. ``outdated``: the settings require another form of the text. ``details`` excludes
+    Keyturn's marks; None if not reported here.
     """
 
     name: str
@@ -228,37 +225,37 @@ class RemoteSecret:
 
 
 class Unsupported(StrEnum):
-    """What a store can't do, whatever Keyturn does."""
+    """What a store can't do."""
 
     READ = "read"
-    """It never gives a value back."""
+    """It never returns a value."""
     LISTED_CHANGES = "listed changes"
-    """Its listing does not show that somebody else changed a copy; ``describe`` does."""
+    """Its listing does not show changes by others; ``describe`` does."""
 
 
 class Store(Protocol):
-    """A system that secrets are pushed to. One instance serves many threads.
+    """A system that secrets are pushed to. Serves many threads.
 
-    Every method raises the errors of :mod:`keyturn.core.errors`, named ``{store}:{remote name}``.
-    Source of the shape: the External Secrets provider contract (find, push, delete by remote name).
+    Methods raise the errors of :mod:`keyturn.core.errors`, named ``{store}:{remote name}``. Modelled on the External
+    Secrets provider contract (find, push, delete by remote name).
     """
 
     name: str
     unsupported: frozenset[Unsupported]
 
     def describe(self, remote: str) -> RemoteSecret | None:
-        """Describe one remote secret without reading its value; None where there is none.
+        """Describe a remote secret without its value; None if absent.
 
-        A secret scheduled for deletion is there, with ``intact=False``.
+        One scheduled for deletion exists, with ``intact=False``.
         """
 
     def list_managed(self) -> Iterator[RemoteSecret]:
-        """Every copy that carries Keyturn's marks, read through listing pages, not one call each."""
+        """Every copy with Keyturn's marks, through pages of listings, not one call each."""
 
     def list_all(self) -> Iterator[RemoteSecret]:
-        """Every secret that is there, with Keyturn's marks or without, read through listing pages.
+        """Every secret, marked or not, through pages of listings.
 
-        Those scheduled for deletion are left out.
+        Omits those scheduled for deletion.
         """
 
     def write(
@@ -270,81 +267,77 @@ class Store(Protocol):
         *,
         details: Details = NO_DETAILS,
     ) -> RemoteSecret:
-        """Create the secret, or give it a new version, with ``marks``; the answer is what is served now.
+        """Create the secret or add a version, and return what is served.
 
-        ``current`` is what :meth:`describe` said, so that no call is spent asking again. Writing what the store
-        already holds under the same marks and details adds no version. Whether Keyturn may overwrite an unowned
-        secret is decided by the caller. Afterwards all ``details`` stand that the store can show; what others have
-        set beside them stays.
+        ``current`` is the result of :meth:`describe`. Writing the same value, marks and details adds no version. The
+        caller decides about overwriting an unowned secret. Supported ``details`` are set; those of others stay.
         """
 
     def relabel(self, remote: str, marks: OwnershipTags, details: Details, current: RemoteSecret) -> RemoteSecret:
-        """Lay ``details`` and the tags in ``marks`` beside a copy, without a new version and without its value.
+        """Set ``details`` and the tags in ``marks`` without a new version or the value.
 
-        All else in ``marks`` is what ``current`` has. Safe to repeat after a crash at any point: the marks name a tag
-        until it is gone. Raises UnsupportedOperation, before anything is changed, for what takes a new version there:
-        then it is to be written.
+        All else in ``marks`` equals ``current``'s. Safe to repeat after a crash: the marks name a tag until it is gone.
+        Raises UnsupportedOperation, before any change, if this needs a new version: write it then.
         """
 
     def read(self, remote: str) -> Sensitive:
-        """The value served now. Raises NotFound, and UnsupportedOperation where it lacks READ."""
+        """The served value. Raises NotFound, and UnsupportedOperation without READ."""
 
     def read_many(self, remotes: Sequence[str]) -> dict[str, Sensitive]:
-        """The values served now, in as few calls as the service allows; what is absent is left out."""
+        """The served values in as few calls as possible, without absent ones."""
 
     def delete(self, remote: str) -> None:
-        """Remove it, recoverably where the store can. Absent is success."""
+        """Remove the secret, recoverably if the store can. Absent is success."""
 
     def old_versions(self, remote: str) -> dict[str, Sensitive]:
-        """The values that can be had of it besides the one that is served now, by a name for each version.
+        """All other readable values, by version name.
 
-        Old versions and stages, also of a secret that is deleted but can be restored, and what replicas serve that
-        differs. Empty where there is none, and where the store keeps no old versions. Raises UnsupportedOperation
-        where it lacks READ and yet keeps some.
+        Includes old versions and stages, a deleted but restorable secret's, and differing replicas. Raises
+        UnsupportedOperation if old versions exist but READ is missing.
         """
 
     def purge_old_versions(self, remote: str) -> tuple[str, ...]:
-        """Remove every version but the one that is served now, for good where the service can, from replicas too.
+        """Remove all versions but the served one, permanently if possible, including replicas.
 
-        What stays all the same, in words for people, one for each version. Absent is success.
+        Return what remains, as text per version. Absent is success.
         """
 
     def purge(self, remote: str) -> tuple[str, ...]:
-        """Remove it with every version, for good where the service can, from replicas too. Absent is success.
+        """Remove the secret with all versions, permanently if possible, including replicas. Absent is success.
 
-        What can still be had or restored all the same, in words for people, and until when.
+        Return what can still be restored, and until when, as text.
         """
 
     def close(self) -> None:
-        """Let go of connections; the store can't be used afterwards."""
+        """Release connections; the store can't be used afterwards."""
 
 
 class Creates(Protocol):
-    """What a store has besides where it can make a new copy without being told first what is there."""
+    """Capability: creates a copy without first describing it."""
 
     def create(
         self, remote: str, value: Sensitive, marks: OwnershipTags, *, details: Details = NO_DETAILS
     ) -> RemoteSecret:
-        """Make a secret of a name that nobody has, in as few calls as the service allows; what is served then.
+        """Create a secret under an unused name in few calls, and return what is served.
 
-        The answer is the service's own word: it has said that it keeps this value, or it was read back. Raises
-        Taken where the name is taken, also by one that is deleted and can be restored: then nothing is changed.
-        What a crash leaves half made, :meth:`Store.describe` and the listing show as not intact.
+        The service confirmed the value, or it was read back. Raises Taken, without change, if the name is in use, even
+        by a deleted but restorable secret. :meth:`Store.describe` and the listing show what a crash left incomplete as
+        not intact.
         """
 
 
 class Describes(Protocol):
-    """What a store has besides where neither listing nor :meth:`Store.describe` tells what stands beside a copy."""
+    """Capability: listing and :meth:`Store.describe` omit details, so this reads them."""
 
     def with_details(self, copies: Sequence[RemoteSecret]) -> list[RemoteSecret]:
-        """The same copies with their details, and the tags in their marks, in as few calls as the service allows."""
+        """The same copies with details and tags, in as few calls as possible."""
 
 
 def describer(store: Store) -> Describes | None:
-    """The store, where it has :class:`Describes`."""
+    """The store if it has :class:`Describes`."""
     return capability(store, Describes)
 
 
 def creator(store: Store) -> Creates | None:
-    """The store, where it has :class:`Creates`."""
+    """The store if it has :class:`Creates`."""
     return capability(store, Creates)

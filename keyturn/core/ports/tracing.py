@@ -1,6 +1,6 @@
-"""Spans: what is done, within what, and for how long, told to whoever collects them, in names alone.
+"""Tracing spans: work, its parent and its duration, with names but no values.
 
-Nothing is told unless the process has a tracer; then nothing is imported for it, and a span costs one look.
+Without a tracer nothing is sent or imported, and a span costs one check.
 """
 
 import re
@@ -12,62 +12,62 @@ from typing import Final, Protocol
 Attribute = str | int | float | bool
 
 SpanIds = tuple[str, str]
-"""The ids of a trace and of a span in it, 32 and 16 hex digits; empty where there is none."""
+"""The ids of a trace and a span, 32 and 16 hex digits; empty if there is none."""
 
 NOWHERE: Final[SpanIds] = ("", "")
 
 TRACEPARENT: Final = "traceparent"
 TRACE_LABEL: Final = "keyturn.traceparent"
-"""The label of a run that goes on with the trace of whoever asked for it."""
+"""Label of a run that continues its requester's trace."""
 RUN_ATTRIBUTE: Final = "keyturn.run"
-"""The id of a run, at its own span and at that of whoever asked for it."""
+"""The id of a run, on its own span and on its requester's."""
 
 ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-"""Where spans go, as OpenTelemetry's specification names it; without either nothing is told."""
+"""OpenTelemetry's variables for the span endpoint; without either, nothing is sent."""
 
 
 class SpanKind(StrEnum):
-    """Whether the work is done here, or by whoever is asked."""
+    """Whether the work is done here or by a called service."""
 
     INTERNAL = "internal"
     CLIENT = "client"
 
 
 class Span(Protocol):
-    """One piece of work that is under way."""
+    """One span in progress."""
 
     def set(self, name: str, value: Attribute) -> None:
-        """Tell one thing more of it: a name or a number, and never a value of a secret."""
+        """Set an attribute: a name or a number, never a secret's value."""
 
     def fail(self, kind: str) -> None:
-        """It has failed, by an error of that class. Its words are the ledger's to tell."""
+        """Mark it failed by this error class; the text goes only to the ledger."""
 
 
 class Tracer(Protocol):
-    """What takes spans. Serves many threads."""
+    """A receiver of spans. Serves many threads."""
 
     def span(
         self, name: str, kind: SpanKind, attributes: Mapping[str, Attribute], trace: str, parent: SpanIds
     ) -> AbstractContextManager[Span]:
-        """One span, within the one that is under way; where none is, in the trace of that id, 32 hex digits.
+        """Open a span in the current one, or else in the trace of this id, 32 hex digits.
 
-        Where there is a ``parent`` it is within that. Then the trace of that id has one span, which is over at once and
-        leads there: whoever knows that id finds both, and both are linked.
+        With a ``parent`` it belongs to that, and the trace of this id gets one finished span that links to it, so that
+        both can be found.
         """
 
     def current(self) -> SpanIds:
-        """The ids of the trace and the span under way, in hex digits; empty where none is."""
+        """The current trace and span ids in hex; empty if there are none."""
 
     def close(self) -> None:
-        """Send what waits, and take no more."""
+        """Send pending spans and accept no more."""
 
 
 class _NoSpan:
     def set(self, name: str, value: Attribute) -> None:
-        """Nobody is told."""
+        """Do nothing."""
 
     def fail(self, kind: str) -> None:
-        """Nobody is told."""
+        """Do nothing."""
 
 
 NO_SPAN: Final = _NoSpan()
@@ -76,30 +76,30 @@ _tracer: Tracer | None = None
 
 
 def use_tracer(tracer: Tracer | None) -> None:
-    """Have this process's spans told to it from now on."""
+    """Send this process's spans to this tracer from now on."""
     global _tracer
     _tracer = tracer
 
 
 def traces_wanted(variables: Mapping[str, str]) -> bool:
-    """Whether an environment says where spans go."""
+    """Whether an environment sets a span endpoint."""
     return any(variables.get(name) for name in ENDPOINTS)
 
 
 def tells_spans() -> bool:
-    """Whether this process's spans are told to somebody."""
+    """Whether this process sends spans."""
     return _tracer is not None
 
 
 def current_span() -> SpanIds:
-    """The ids of the trace and the span under way; empty where none is."""
+    """The current trace and span ids; empty if there are none."""
     return _tracer.current() if _tracer else NOWHERE
 
 
 def traceparent() -> dict[str, str]:
-    """The header by which whoever is asked goes on with the trace under way; none where there is none.
+    """The header that continues the current trace in a called service; empty without a trace.
 
-    Source: W3C Trace Context, level 1, section 3.2. It holds two numbers.
+    Source: W3C Trace Context, level 1, section 3.2. It contains only two ids.
     """
     trace, span = current_span()
     return {TRACEPARENT: f"00-{trace}-{span}-01"} if trace else {}
@@ -109,7 +109,7 @@ _TRACEPARENT: Final = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]
 
 
 def parse_traceparent(text: object) -> SpanIds:
-    """What :func:`traceparent` has written; none of anything else, whoever has put it there."""
+    """Parse the output of :func:`traceparent`; empty ids for other values."""
     match = _TRACEPARENT.fullmatch(text) if isinstance(text, str) else None
     return (match[1], match[2]) if match else NOWHERE
 
@@ -123,9 +123,9 @@ def traced(
     trace: str = "",
     parent: SpanIds = NOWHERE,
 ) -> Iterator[Span]:
-    """Tell of what is done inside. What has none of an attribute leaves it empty. An error is told by its class.
+    """Trace the work inside, without empty attributes; an error is recorded by class.
 
-    ``trace`` and ``parent`` are as :meth:`Tracer.span` has them.
+    ``trace`` and ``parent`` are as in :meth:`Tracer.span`.
     """
     if _tracer is None:
         yield NO_SPAN

@@ -1,4 +1,4 @@
-"""Who may see the page of everything: whoever the hub lets read one place in Keyturn's own mount."""
+"""Who may see the dashboard: logins that may read one entry of Keyturn's mount."""
 
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -6,14 +6,14 @@ from typing import Final, Protocol
 from keyturn.core.sensitive import Sensitive
 
 DASHBOARD: Final = "dashboard"
-"""The entry of the state mount whose reader may see the page. Nothing is ever in it: the right alone counts."""
+"""The state entry whose readers may see the page; always empty, since only the right counts."""
 
 
 @dataclass(frozen=True)
 class Viewer:
-    """Somebody who may see the page. ``name`` is what the hub calls their login.
+    """A login that may see the page. ``name`` is the hub's name for it.
 
-    ``networks`` are the addresses that the login may be used from, in CIDR notation; empty for any.
+    ``networks`` are the allowed client addresses in CIDR notation; empty for any.
     """
 
     name: str
@@ -21,7 +21,7 @@ class Viewer:
 
 
 class ViewersPort(Protocol):
-    """Asks the hub about logins of people."""
+    """Queries the hub about people's logins."""
 
     def admit(self, token: Sensitive) -> Viewer:
-        """Raises Denied where the hub does not let this token see the page, and what the hub raises else."""
+        """The viewer. Raises Denied if the hub forbids the page, or the hub's error."""

@@ -1,1 +1,1 @@
-"""Rights and policies as data, and how each system's policy language spells them."""
+"""Rights and policies as data, and their rendering in each system's policy language."""

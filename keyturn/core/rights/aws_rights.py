@@ -1,7 +1,7 @@
-"""IAM policies for the stores of AWS: narrowed to the copies' names, and to what carries Keyturn's tag.
+"""IAM policies for AWS stores, limited to the copies' names and Keyturn's tag.
 
 Sources: "Actions, resources, and condition keys" of AWS Secrets Manager and of AWS Systems Manager, in the Service
-Authorization Reference; "IAM and AWS STS quotas" (6,144 characters a policy, white space apart).
+Authorization Reference; "IAM and AWS STS quotas" (6,144 characters a policy, without white space).
 """
 
 import json
@@ -16,10 +16,11 @@ from keyturn.core.rights.rights import ANYTHING, AccountRights, CopyRights, Docu
 Statement = dict[str, Any]
 
 LONGEST: Final = 6_144
-"""Characters of one policy, white space apart."""
+"""Maximum characters of one policy, without white space."""
 BOUNDARY: Final = "keyturn-applications"
-"""The permissions boundary of users whose sessions may be revoked: whoever may put a policy on a user may give him any
-right within it."""
+"""Permissions boundary of users with revocable sessions: a login that may put a policy on a user can grant any right
+within it.
+"""
 OURS: Final = {"StringEquals": {f"aws:ResourceTag/{TAG_MANAGED_BY}": MANAGED_BY}}
 MARKED: Final = {"StringEquals": {f"aws:RequestTag/{TAG_MANAGED_BY}": MANAGED_BY}}
 RECOVERABLE: Final = {"BoolIfExists": {"secretsmanager:ForceDeleteWithoutRecovery": "false"}}
@@ -27,33 +28,33 @@ RECOVERABLE: Final = {"BoolIfExists": {"secretsmanager:ForceDeleteWithoutRecover
 
 @dataclass(frozen=True)
 class Place:
-    """A region of an account; ``*`` where it is not known."""
+    """A region of an account; ``*`` if unknown."""
 
     region: str
     account: str
     role: str | None = None
-    """The ARN of the role that works there, where it is known."""
+    """ARN of the role used there, if known."""
 
     @classmethod
     def of(cls, region: str | None, role_arn: str | None) -> "Place":
-        """Where a store's or a target's settings lead."""
+        """The place in a store's or target's settings."""
         return cls(region or ANYTHING, role_arn.split(":")[4] if role_arn else ANYTHING, role_arn)
 
     @property
     def partition(self) -> str:
-        """Which of Amazon's worlds it is in."""
+        """The AWS partition."""
         return next((f"aws-{part}" for part in ("cn", "us-gov") if self.region.startswith(f"{part}-")), "aws")
 
     def secret(self, name: str) -> str:
-        """A secret's ARN; AWS adds six characters to its name."""
+        """Return a secret's ARN; AWS appends six characters to the name."""
         return self._arn("secretsmanager", f"secret:{name}" + ("" if name.endswith(ANYTHING) else "-??????"))
 
     def parameter(self, name: str) -> str:
-        """A parameter's ARN."""
+        """Return a parameter's ARN."""
         return self._arn("ssm", f"parameter/{name.removeprefix('/')}")
 
     def user(self, name: str) -> list[str]:
-        """The ARNs of an IAM user: a name is one account's alone, whatever its path is. Of a path, all in it."""
+        """An IAM user's ARNs; a bare name matches any path, since names are unique per account."""
         paths = [name] if "/" in name else [name, f"*/{name}"]
         return [f"arn:{self.partition}:iam::{self.account}:user/{path}" for path in paths]
 
@@ -67,13 +68,13 @@ class Place:
 
 @dataclass(frozen=True)
 class Keys:
-    """The KMS keys that a store names: ids, aliases or ARNs; in any region where copies are replicated."""
+    """The KMS keys of a store: ids, aliases or ARNs; in any region for replicated copies."""
 
     names: tuple[str, ...]
     replicated: bool = False
 
     def statements(self, place: Place, service: str) -> Iterator[Statement]:
-        """Using them through the service alone, which asks in its caller's name."""
+        """Rights to use the keys only through the service."""
         for number, name in enumerate(dict.fromkeys(self.names), 1):
             called = {"ForAnyValue:StringEquals": {"kms:ResourceAliases": name}} if name.startswith("alias/") else {}
             condition = {"StringLike": {"kms:ViaService": f"{service}.*"}, **called}
@@ -88,15 +89,15 @@ class Keys:
 
 
 class Replica(Protocol):
-    """A region that AWS keeps a copy in, and the KMS key that encrypts it there."""
+    """A replica region and its KMS key."""
 
     @property
     def region(self) -> str:
-        """Its code."""
+        """The region code."""
 
     @property
     def kms_key_id(self) -> str | None:
-        """Its ARN; None for the store's own key, where it has one name in all regions."""
+        """The ARN; None for the store's own key, if it has the same name in all regions."""
 
 
 def of_secrets_manager(
@@ -107,7 +108,7 @@ def of_secrets_manager(
     kms_key_id: str | None = None,
     replicas: Sequence[Replica] = (),
 ) -> Iterator[Document]:
-    """The policies of a store with these settings."""
+    """Yield the policies of a store with these settings."""
     keys = Keys(
         tuple(key for key in (kms_key_id, *(replica.kms_key_id for replica in replicas)) if key), bool(replicas)
     )
@@ -117,17 +118,17 @@ def of_secrets_manager(
 def of_parameter_store(
     copies: CopyRights, *, region: str | None, role_arn: str | None = None, kms_key_id: str | None = None
 ) -> Iterator[Document]:
-    """The policies of a store with these settings."""
+    """Yield the policies of a store with these settings."""
     return parameter_store(Place.of(region, role_arn), copies, Keys((kms_key_id,) if kms_key_id else ()))
 
 
 def of_iam(accounts: AccountRights, *, region: str, role_arn: str | None = None) -> Iterator[Document]:
-    """The policies of a target with these settings."""
+    """Yield the policies of a target with these settings."""
     return iam_users(Place.of(region, role_arn), accounts) if accounts.names else iter(())
 
 
 def secrets_manager(place: Place, copies: CopyRights, replicas: Sequence[str], keys: Keys) -> Iterator[Document]:
-    """The everyday policy, and the one for emergencies besides it."""
+    """Yield the everyday policy and the emergency policy."""
     regions = ["RemoveRegionsFromReplication"] if replicas else []
     marked, everywhere = [place.secret(ANYTHING)], [place, *(replace(place, region=region) for region in replicas)]
 
@@ -146,7 +147,7 @@ def secrets_manager(place: Place, copies: CopyRights, replicas: Sequence[str], k
             *_allow("WriteWhatIsMarked", "secretsmanager", write, named, OURS),
             *_allow("WriteWhatIsAdopted", "secretsmanager", adopt, foreign),
             *_allow("Replicate", "secretsmanager", ["ReplicateSecretToRegions"] if replicas else [], named),
-            # What has left the catalogue has no name there any more: the mark tells it, and it is read once more.
+            # A copy that has left the catalogue is found by its mark, not its name, and read once more.
             *_allow("LookAtWhatIsLeft", "secretsmanager", leave, marked, OURS),
             *_allow("DeleteWithRecovery", "secretsmanager", delete, marked, OURS | RECOVERABLE),
             *keys.statements(place, "secretsmanager"),
@@ -169,7 +170,7 @@ def secrets_manager(place: Place, copies: CopyRights, replicas: Sequence[str], k
 
 
 def parameter_store(place: Place, copies: CopyRights, keys: Keys) -> Iterator[Document]:
-    """The same for parameters, whose marks stand in their descriptions, and one of them in a tag."""
+    """Yield the policies for parameters, whose marks are in their descriptions and one tag."""
 
     def daily(some: CopyRights) -> list[Statement]:
         named, foreign = list(map(place.parameter, some.names)), list(map(place.parameter, some.foreign))
@@ -201,7 +202,7 @@ def parameter_store(place: Place, copies: CopyRights, keys: Keys) -> Iterator[Do
 
 
 def iam_users(place: Place, accounts: AccountRights) -> Iterator[Document]:
-    """The access keys of users; and for emergencies the policy that ends their sessions."""
+    """Yield the policies for users' access keys and, for emergencies, for ending sessions."""
     named = [arn for name in accounts.names for arn in place.user(name)]
     keys = [f"{verb}AccessKey" for verb in ("Create", "Delete", "Update")]
     look = ["GetAccessKeyLastUsed", "GetUser", "ListAccessKeys"]
@@ -219,13 +220,13 @@ def iam_users(place: Place, accounts: AccountRights) -> Iterator[Document]:
 
 
 def of_notices(call: str, arn: str, file: str, origin: str) -> Iterator[Document]:
-    """The policy that lets notices be sent to one queue or topic, by the one ``call`` that does it."""
+    """The policy to send notices to one queue or topic through ``call``."""
     service, _, action = call.partition(":")
     yield Document(f"{file}.json", _text(list(_allow("TellAConsumer", service, [action], [arn])), origin))
 
 
 def of_log_bucket(bucket: str, prefix: str, region: str, file: str, origin: str) -> Iterator[Document]:
-    """The policy that lets what a trail delivers be read, and the key that it is encrypted with be used for it."""
+    """The policy to read a trail's files with its encryption key."""
     place = Place(region, ANYTHING)
     arn = f"arn:{place.partition}:s3:::{bucket}"
     listing = {"StringLike": {"s3:prefix": f"{prefix}{ANYTHING}"}}
@@ -241,7 +242,7 @@ def of_log_bucket(bucket: str, prefix: str, region: str, file: str, origin: str)
 def _allow(
     sid: str, service: str, actions: Sequence[str], resources: Sequence[str], condition: Statement | None = None
 ) -> Iterator[Statement]:
-    """A statement; none without actions or resources."""
+    """Yield a statement, unless actions or resources are empty."""
     if actions and resources:
         named = [f"{service}:{action}" for action in sorted(actions)]
         made = {"Sid": sid, "Effect": "Allow", "Action": named, "Resource": sorted(resources)}
@@ -249,7 +250,7 @@ def _allow(
 
 
 def _documents(copies: CopyRights, file: str, make: Callable[[CopyRights], list[Statement]]) -> Iterator[Document]:
-    """One policy, or as many as it takes to keep each short enough."""
+    """Yield one policy, or several to keep each below the size limit."""
     parts = list(_parts(copies, make))
     for number, statements in enumerate(parts, 1):
         name = f"{file}-{number}.json" if len(parts) > 1 else f"{file}.json"
@@ -268,7 +269,7 @@ def _parts(copies: CopyRights, make: Callable[[CopyRights], list[Statement]]) ->
 
 
 def _text(statements: list[Statement], origin: str) -> str:
-    """A policy takes no comment, so the first statement's name says of what it is made."""
+    """The policy text; the first statement's name states the origin, since comments are impossible."""
     first, *others = statements
     named = [{**first, "Sid": f"{first['Sid']}{_told_in_a_name(origin)}"}, *others]
     return json.dumps({"Version": "2012-10-17", "Statement": named}, indent=2) + "\n"
@@ -279,6 +280,6 @@ def _told_in_a_name(origin: str) -> str:
 
 
 def statements_of(document: Document, origin: str) -> list[Statement]:
-    """What a document of these says, without its origin."""
+    """The statements of a document without its origin."""
     statements = json.loads(document.text)["Statement"]
     return [{**statement, "Sid": statement["Sid"].removesuffix(_told_in_a_name(origin))} for statement in statements]

@@ -1,7 +1,7 @@
-"""What a store in Azure Key Vault needs: data actions, and the role definitions and assignments that give them.
+"""Rights for a store in Azure Key Vault: data actions, role definitions and assignments.
 
-A role can be assigned to one secret, whether or not it is there; listing is about the whole vault. Sources: "Provide
-access to Key Vault keys, certificates, and secrets with Azure role-based access control", "Azure custom roles".
+A role can be assigned to one secret, even before it exists; listing requires the whole vault. Sources: "Provide access
+to Key Vault keys, certificates, and secrets with Azure role-based access control", "Azure custom roles".
 """
 
 import json
@@ -13,55 +13,55 @@ from keyturn.core.rights.rights import ANYTHING, AccountRights, CopyRights, Docu
 
 SECRETS: Final = "Microsoft.KeyVault/vaults/secrets/"
 SEE_VAULT: Final = "Microsoft.KeyVault/vaults/read"
-"""How the vault is set, and nothing that lies in it."""
+"""Reads the vault's settings and none of its content."""
 SUBSCRIPTION: Final = "/subscriptions/${AZURE_SUBSCRIPTION}"
 GROUP: Final = f"{SUBSCRIPTION}/resourceGroups/${{AZURE_RESOURCE_GROUP}}"
-"""Where the vault is no catalogue says: filled in when the documents are applied."""
+"""The vault's location, which no catalogue contains; filled in with the documents."""
 
 
 @dataclass(frozen=True)
 class KeyVault:
-    """The vault's name, and what is done with a deleted secret that has the name of a new copy: recover, or purge."""
+    """The vault's name, and the action on a deleted secret with a new copy's name: recover or purge."""
 
     name: str
     deleted_name: str = "recover"
     described: bool = False
-    """Whether Resource Manager is asked how the vault is set."""
+    """Whether the vault's settings are read through Resource Manager."""
 
     @property
     def scope(self) -> str:
-        """Where roles are assigned that are about all of it."""
+        """The assignment scope of vault-wide roles."""
         return f"{GROUP}/providers/Microsoft.KeyVault/vaults/{self.name}"
 
     def scopes(self, copies: CopyRights) -> tuple[str, ...]:
-        """Where roles on copies are assigned: to each, or to the vault where only the hub tells their names."""
+        """The scopes of roles on copies: each copy, or the vault if only the hub knows the names."""
         if any(ANYTHING in name for name in copies.names):
             return (self.scope,)
         return tuple(f"{self.scope}/secrets/{name}" for name in copies.names)
 
 
 def on_vault(copies: CopyRights) -> tuple[str, ...]:
-    """What no scope of a secret can hold."""
+    """The actions that no single secret's scope can grant."""
     departed = ("delete",) if copies.departed else ()
     return _actions("readMetadata/action", *departed) if copies.names else ()
 
 
 def on_copies(vault: KeyVault, copies: CopyRights) -> tuple[str, ...]:
-    """What is done with each copy, every day. A deleted one is whole by the right to metadata."""
+    """The everyday actions on each copy. Metadata rights for a deleted copy are vault-wide."""
     deleted = ("delete",) if copies.deletes and not copies.departed else ()
     daily = ("getSecret/action", "setSecret/action", "update/action", f"{vault.deleted_name}/action")
     return _actions(*daily, *deleted) if copies.names else ()
 
 
 def in_emergencies(vault: KeyVault, copies: CopyRights) -> tuple[str, ...]:
-    """What whoever revokes needs besides, on each copy."""
+    """The additional actions that revocation requires on each copy."""
     daily = {*on_copies(vault, copies), *on_vault(copies)}
     needed = _actions("delete", "purge/action") if copies.names else ()
     return tuple(action for action in needed if action not in daily)
 
 
 def key_vault_roles(vault: KeyVault, copies: CopyRights) -> Iterator[Document]:
-    """The role definitions, and for each login where they are assigned."""
+    """Yield the role definitions, and their assignments for each login."""
     own = f" ({copies.file.removeprefix('store-')})" if copies.file.startswith("store-") else ""
     daily = _Role(f"Keyturn copies{own}", "Writes and compares its copies.", on_copies(vault, copies))
     look = (SEE_VAULT,) if vault.described and copies.names else ()
@@ -82,7 +82,7 @@ def key_vault_roles(vault: KeyVault, copies: CopyRights) -> Iterator[Document]:
 
 
 def storage_key_roles(subscription: str, accounts: AccountRights) -> Iterator[Document]:
-    """The role definition that regenerates keys of storage accounts, and where it is assigned."""
+    """Yield the role that regenerates storage account keys, and its assignments."""
     if not accounts.names:
         return
     own = f" ({accounts.file.removeprefix('target-')})" if accounts.file.startswith("target-") else ""
@@ -98,7 +98,7 @@ KEYS: Final = "Microsoft.KeyVault/vaults/keys/"
 
 
 def key_roles(vault: KeyVault, key: str, file: str, origin: str, *, policy: bool) -> Iterator[Document]:
-    """The role definition that looks at a key and rotates it, and where it is assigned: nothing uses the key."""
+    """Yield the role that reads and rotates a key without using it, and its assignment."""
     verbs = ("read", "rotate/action", *(("update/action",) if policy else ()))
     role = _Role(f"Keyturn key ({key})", "Looks at a key and rotates it.", tuple(f"{KEYS}{verb}" for verb in verbs))
     yield Document(f"{file}.json", role.text(origin))
@@ -109,15 +109,15 @@ def key_roles(vault: KeyVault, key: str, file: str, origin: str, *, policy: bool
 STORAGE_KEYS: Final = tuple(
     f"Microsoft.Storage/storageAccounts/{action}" for action in ("listkeys/action", "read", "regeneratekey/action")
 )
-"""What is needed on a storage account whose keys are rotated; whoever revokes needs the same."""
+"""Actions on a storage account whose keys are rotated; revocation requires the same."""
 
 
 DATA_SENDER: Final = "Azure Service Bus Data Sender"
-"""Azure's own role: it sends, and reads nothing."""
+"""Azure's built-in role: sends, and reads nothing."""
 
 
 def notice_assignment(namespace: str, place: str, file: str, origin: str) -> Iterator[Document]:
-    """Where Azure's role that sends is assigned, so that notices go to one queue or topic and nowhere else."""
+    """Yield the sender role's assignment, limited to one queue or topic."""
     scope = f"{GROUP}/providers/Microsoft.ServiceBus/namespaces/{namespace}/{place}"
     document = {"made": origin, "assignments": [{"role": DATA_SENDER, "scope": scope}]}
     yield Document(f"{file}-assignments.json", f"{json.dumps(document, indent=2)}\n")
@@ -125,7 +125,7 @@ def notice_assignment(namespace: str, place: str, file: str, origin: str) -> Ite
 
 @dataclass(frozen=True)
 class _Role:
-    """A custom role, which may do nothing but these data actions, or actions on resources themselves."""
+    """A custom role limited to these data actions, or actions on resources."""
 
     name: str
     about: str
@@ -133,14 +133,14 @@ class _Role:
     on_control_plane: tuple[str, ...] = ()
 
     def text(self, origin: str, scope: str = SUBSCRIPTION) -> str:
-        """As ``az role definition create`` reads it."""
+        """The input of ``az role definition create``."""
         about = {"Name": self.name, "IsCustom": True, "Description": f"{self.about} {origin}"}
         data = {"DataActions": list(self.actions), "NotDataActions": []}
         actions = {"Actions": list(self.on_control_plane), "NotActions": [], **data}
         return f"{json.dumps({**about, **actions, 'AssignableScopes': [scope]}, indent=2)}\n"
 
     def assigned(self, scopes: Sequence[str]) -> list[dict[str, str]]:
-        """Where it is assigned; nowhere where it allows nothing."""
+        """Return its assignments; empty if it allows nothing."""
         return (
             [{"role": self.name, "scope": scope} for scope in scopes] if self.actions or self.on_control_plane else []
         )

@@ -1,4 +1,4 @@
-"""What some adapters can do besides their port: asked for, never assumed."""
+"""Optional capabilities of adapters beyond their port: queried, never assumed."""
 
 from collections.abc import Callable
 from typing import TypeVar, cast
@@ -7,9 +7,9 @@ C = TypeVar("C")
 
 
 def capability(adapter: object, kind: Callable[..., C]) -> C | None:
-    """The adapter, where it has every verb of the protocol ``kind``; None where it lacks one.
+    """The adapter if it has every method of the protocol ``kind``, else None.
 
-    Verbs are looked for by their names on the adapter itself, so that one that is wrapped answers for what is inside.
+    Methods are looked up on the adapter itself, so that a wrapper answers for the wrapped one.
     """
     verbs = [name for name in vars(kind) if not name.startswith("_")]
     return cast(C, adapter) if all(hasattr(adapter, verb) for verb in verbs) else None

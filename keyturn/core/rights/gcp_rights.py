@@ -1,8 +1,8 @@
-"""What a store in Google Cloud needs: permissions, and the custom roles and conditions that say them.
+"""Rights for a store in Google Cloud: permissions, custom roles and conditions.
 
-What is about the whole project, listing and creating, can't be narrowed to names; what is about one secret is bound
-under a condition on its name. Sources: "Access control with IAM" of Secret Manager, "Attribute reference for IAM
-Conditions", "IAM quotas and limits" (12 logical operators in a condition, 20 conditions for one role and account).
+Listing and creating are project-wide; rights on a secret are bound under a condition on its name. Sources: "Access
+control with IAM" of Secret Manager, "Attribute reference for IAM Conditions", "IAM quotas and limits" (12 logical
+operators in a condition, 20 conditions for one role and account).
 """
 
 import json
@@ -14,32 +14,32 @@ from keyturn.core.rights.hcl import comment
 from keyturn.core.rights.rights import ANYTHING, AccountRights, CopyRights, Document
 
 NAMES: Final = 6
-"""So many names stand in one condition: each takes two terms, and 12 operators join 13."""
+"""Names per condition: each takes two terms, and 12 operators join 13."""
 CONDITIONS: Final = 20
-"""So many conditions one role takes for one account."""
+"""Conditions per role and account."""
 
 
 @dataclass(frozen=True)
 class GcpScope:
-    """Where the secrets are, and what becomes of their old versions: keep, disable or destroy."""
+    """The secrets' location, and the treatment of old versions: keep, disable or destroy."""
 
     location: str = ""
     old_versions: str = "disable"
 
     @property
     def collection(self) -> str:
-        """What stands before a secret's name in the name of its resource, after the project."""
+        """The resource name between the project and the secret's name."""
         return f"/locations/{self.location}/secrets/" if self.location else "/secrets/"
 
 
 def on_project(copies: CopyRights) -> tuple[str, ...]:
-    """The permissions that no condition on a name can hold."""
+    """The permissions that no condition on a name can grant."""
     departed = ("secrets.delete",) if copies.departed else ()
     return _permissions("secrets.create", "secrets.list", *departed) if copies.names else ()
 
 
 def on_copies(scope: GcpScope, copies: CopyRights) -> tuple[str, ...]:
-    """The permissions on each copy, every day."""
+    """The everyday permissions on each copy."""
     listed = ("versions.list",) if scope.old_versions != "keep" or copies.merges else ()
     disabled = ("versions.disable",) if scope.old_versions != "keep" else ()
     destroyed = ("versions.destroy",) if scope.old_versions == "destroy" else ()
@@ -49,14 +49,14 @@ def on_copies(scope: GcpScope, copies: CopyRights) -> tuple[str, ...]:
 
 
 def in_emergencies(scope: GcpScope, copies: CopyRights) -> tuple[str, ...]:
-    """The permissions on each copy that whoever revokes needs besides."""
+    """The additional permissions that revocation requires on each copy."""
     daily = {*on_copies(scope, copies), *on_project(copies)}
     needed = _permissions("secrets.delete", "versions.destroy", "versions.list") if copies.names else ()
     return tuple(permission for permission in needed if permission not in daily)
 
 
 def conditions(scope: GcpScope, copies: CopyRights) -> tuple[str, ...]:
-    """The conditions under which the permissions on copies are bound; none where these may have any name."""
+    """The conditions for permissions on copies; none if any name is allowed."""
     if ANYTHING in copies.names:
         return ()
     terms = [_terms(scope, name) for name in copies.names]
@@ -64,7 +64,7 @@ def conditions(scope: GcpScope, copies: CopyRights) -> tuple[str, ...]:
 
 
 def role_files(scope: GcpScope, copies: CopyRights) -> Iterator[Document]:
-    """The roles and the conditions, each in a file as gcloud takes it."""
+    """Yield the roles and the conditions, each in a file for gcloud."""
     bound = conditions(scope, copies)
     for part, about, permissions in (
         ("-project", "lists and creates secrets, which no condition narrows: bind it without one.", on_project(copies)),
@@ -83,7 +83,7 @@ def role_files(scope: GcpScope, copies: CopyRights) -> Iterator[Document]:
 
 
 def key_role(project: str, accounts: AccountRights) -> Iterator[Document]:
-    """The role that makes and ends keys of the accounts, and the one that tells of their use; nothing without any."""
+    """The roles that create and end the accounts' keys and read their use; none without accounts."""
     if not accounts.names:
         return
     bound = f"Bind it on each of these service accounts, and not on the project {project}: {', '.join(accounts.names)}."
@@ -105,11 +105,11 @@ ON_ACCOUNT: Final = (
     "iam.serviceAccountKeys.list",
     "iam.serviceAccounts.get",
 )
-"""What is needed on a service account whose keys are rotated; whoever revokes needs the same."""
+"""Permissions on a service account whose keys are rotated; revocation requires the same."""
 
 
 def notice_role(topic: str, file: str, origin: str) -> Iterator[Document]:
-    """The role that lets notices be published to a topic, and nothing else."""
+    """Yield the role that only publishes notices to a topic."""
     about = f"tells a consumer. Bind it on {topic}, and not on the project."
     yield Document(f"{file}.yaml", _role(about, ("pubsub.topics.publish",), origin, "Keyturn notices"))
 
@@ -127,7 +127,7 @@ def _condition_file(file: str, number: int) -> str:
 
 
 def _terms(scope: GcpScope, name: str) -> str:
-    """Whether a resource is this secret or a version of it; of a name with a wildcard, by what stands before that."""
+    """The term that matches this secret and its versions, or the text before a wildcard."""
     beginning, wildcard, _ = name.partition(ANYTHING)
     if wildcard:
         rest = json.dumps(f"{scope.collection}{{rest}}")
@@ -138,14 +138,14 @@ def _terms(scope: GcpScope, name: str) -> str:
 
 
 def _role(about: str, permissions: Sequence[str], origin: str, title: str = "Keyturn copies") -> str:
-    """A custom role as ``gcloud iam roles create --file`` reads it."""
+    """Return a custom role for ``gcloud iam roles create --file``."""
     listed = "".join(f"- {permission}\n" for permission in permissions)
     head = "\n".join((comment(f"A role of Keyturn's that {about}"), comment(origin), ""))
     return f"{head}title: {title}\nstage: GA\nincludedPermissions:\n{listed}"
 
 
 def _condition(number: int, expression: str, origin: str) -> str:
-    """A condition as ``gcloud projects add-iam-policy-binding --condition-from-file`` reads it."""
+    """Return a condition for ``gcloud projects add-iam-policy-binding --condition-from-file``."""
     return f"{comment(origin)}\ntitle: keyturn-copies-{number}\nexpression: {json.dumps(expression)}\n"
 
 

@@ -1,4 +1,4 @@
-"""A policy of the hub as text. Source: "Policy syntax" in the documentation of Vault and OpenBao."""
+"""Hub policies as text. Source: "Policy syntax" in the documentation of Vault and OpenBao."""
 
 import json
 import textwrap
@@ -8,17 +8,17 @@ from typing import Final
 from keyturn.core.rights.rights import HubRule, Section
 
 ORDER: Final = ("create", "read", "update", "patch", "delete", "list", "sudo", "deny")
-"""How capabilities are told, as people write them."""
+"""The conventional order of capabilities."""
 WIDTH: Final = 118
 
 
 def policy(sections: Iterable[Section]) -> str:
-    """The rules, each section under its reason."""
+    """The policy text, with each section under its reason."""
     return "\n\n".join("\n".join((comment(section.why), *map(_rule, section.rules))) for section in sections) + "\n"
 
 
 def comment(text: str) -> str:
-    """Lines that begin with a number sign; what is empty makes an empty one."""
+    """Return comment lines with a number sign; an empty text gives an empty comment."""
     lines = [line for part in text.split("\n") for line in textwrap.wrap(part, WIDTH - 2) or [""]]
     return "\n".join(f"# {line}".rstrip() for line in lines)
 

@@ -1,7 +1,7 @@
-"""What there is to set up in a hub: each thing by its kind, where it is in the hub's API, and what it shall be.
+"""The resources to set up in a hub: kind, API address and wanted settings.
 
-Source: "HTTP API" in the documentation of OpenBao and Vault: sys/mounts, sys/auth, sys/policies/acl, sys/quotas, and
-the pages of the engines and auth methods.
+Source: "HTTP API" in the documentation of OpenBao and Vault: sys/mounts, sys/auth, sys/policies/acl, sys/quotas,
+engines and auth methods.
 """
 
 import json
@@ -12,19 +12,19 @@ from ipaddress import ip_network
 from typing import Any, Final, Protocol
 
 SETUP: Final = "setup"
-"""The entry of Keyturn's own mount that tells what Keyturn has made in the hub; whoever sets the hub up writes it."""
+"""State entry that lists what Keyturn created in the hub; written at set-up."""
 
 HUB_CHECKS: Final = "hub-checks"
-"""Where in that mount it stands what the last daily look at the hub's set-up has come to; workers write it."""
+"""State entry with the last daily set-up check; written by workers."""
 
 Fields = Mapping[str, Any]
-"""Settings of a thing by their names, as the hub tells them; none is a secret."""
+"""Settings by name as the hub reports them; none is secret."""
 
 
 class Kind(StrEnum):
-    """What a thing is, as people name it; in the order in which all of it is made.
+    """Kind of resource, in creation order.
 
-    What another server has to answer for comes last, so that it keeps nothing else from being made.
+    Those that depend on another server come last, so that they block nothing.
     """
 
     NAMESPACE = "namespace"
@@ -54,7 +54,7 @@ class Kind(StrEnum):
 
 
 HOLDS_DATA: Final = frozenset({Kind.NAMESPACE, Kind.MOUNT, Kind.AUTH_METHOD, Kind.TRANSIT_KEY, Kind.ENTRY})
-"""With these goes what they hold: one that is gone is not made anew, and none is removed."""
+"""Kinds that hold data: missing ones are not created again, and none is removed."""
 FIXED: Final[Mapping[Kind, frozenset[str]]] = {
     Kind.MOUNT: frozenset({"type", "version", "local", "seal_wrap"}),
     Kind.AUTH_METHOD: frozenset({"type", "local", "seal_wrap"}),
@@ -62,7 +62,7 @@ FIXED: Final[Mapping[Kind, frozenset[str]]] = {
     Kind.GROUP: frozenset({"type"}),
     Kind.AUDIT_DEVICE: frozenset({"type"}),
 }
-"""What the hub lets nobody change of what is there."""
+"""Settings that the hub does not allow to change."""
 ADDRESSES: Final[Mapping[Kind, str]] = {
     Kind.NAMESPACE: "sys/namespaces/{name}",
     Kind.MOUNT: "sys/mounts/{name}",
@@ -95,29 +95,28 @@ LISTED: Final = {
     Kind.AUDIT_DEVICE: "sys/audit",
     Kind.AUDIT_HEADER: "sys/config/auditing/request-headers",
 }
-"""What is told by a listing of all, and not by itself."""
+"""Kinds reported only by a listing of all."""
 NAMESPACES: Final = ADDRESSES[Kind.NAMESPACE].removesuffix("{name}")
 TOLD_AT: Final = {
     **LISTED,
     Kind.NAMESPACE: ADDRESSES[Kind.NAMESPACE],
     Kind.GROUP_ALIAS: ADDRESSES[Kind.GROUP],
 }
-"""Where a kind is told, if not where it is written."""
+"""Read address of a kind, if it differs from the write address."""
 NAMED_ELSEWHERE: Final = {Kind.AWS_LOGIN_ROLE: "auth/{mount}/roles"}
-"""Where the names of a kind are listed, if not above where each is."""
+"""Listing address of a kind, if it is not the parent of the write address."""
 CHANGED_BELOW: Final = {Kind.MOUNT: "/tune", Kind.AUTH_METHOD: "/tune", Kind.TRANSIT_KEY: "/config"}
 MAX_LEASE_TTL: Final = "max_lease_ttl"
 SYSTEM_LIMIT: Final = 32 * 24 * 60 * 60
-"""Seconds of the limit that a mount without one has. Source: `max_lease_ttl` in the documentation of OpenBao."""
+"""Seconds of the limit for a mount without its own. Source: `max_lease_ttl` in the documentation of OpenBao."""
 IN_ORDER: Final = "_statements"
-"""How the fields end whose lists have an order."""
+"""Suffix of fields whose lists are ordered."""
 
 
 @dataclass(frozen=True)
 class ValueSource:
-    """Where a secret is read at the moment in which it is written to the hub.
-
-    It is ``field`` of ``entry`` in Keyturn's own mount, or the content of ``file``, or the environment's ``variable``.
+    """Source of a secret, read when it is written to the hub: state ``entry`` and ``field``, ``file``, or environment
+    ``variable``.
     """
 
     entry: str = ""
@@ -128,10 +127,10 @@ class ValueSource:
 
 @dataclass(frozen=True)
 class HubResource:
-    """One thing of the hub, and what it shall be.
+    """One hub resource and its wanted settings.
 
-    ``fields`` are compared and written. ``values`` are secrets: written besides, never told, and compared by nobody,
-    since the hub gives none of them back. ``within`` is the mount or auth method that it is in.
+    ``fields`` are compared and written. ``values`` are secrets: written, never shown or compared, since the hub never
+    returns them.
     """
 
     kind: Kind
@@ -140,26 +139,26 @@ class HubResource:
     mount: str = ""
     values: Mapping[str, ValueSource] = field(default_factory=dict)
     initial: str = ""
-    """What a new entry begins with, where people are told that."""
+    """Initial content of a new entry, shown to people."""
 
     @property
     def key(self) -> str:
-        """What it is called: ``policy:keyturn-worker``, ``database-role:database/ml-reader``."""
+        """Its identifier: ``policy:keyturn-worker``, ``database-role:database/ml-reader``."""
         return f"{self.kind}:{'/'.join(filter(None, (self.mount, self.name)))}"
 
     @property
     def address(self) -> str:
-        """Where it is written in the hub's API."""
+        """Its write address in the hub's API."""
         return ADDRESSES[self.kind].format(mount=self.mount, name=self.name)
 
     @property
     def told_at(self) -> str:
-        """Where it is read in the hub's API."""
+        """Its read address in the hub's API."""
         return TOLD_AT.get(self.kind, ADDRESSES[self.kind]).format(mount=self.mount, name=self.name)
 
     @property
     def listing(self) -> str:
-        """Where the hub lists the names of its kind beside it; empty where that tells nothing of it."""
+        """The address that lists its kind; empty if there is none."""
         if self.kind in TOLD_AT or not self.name:
             return ""
         above = ADDRESSES[self.kind].removesuffix("/{name}")
@@ -167,7 +166,7 @@ class HubResource:
 
     @property
     def within(self) -> str:
-        """The key of the mount or auth method that it is in; empty where it is in none that could be lacking."""
+        """The key of its mount or auth method; empty if none could be missing."""
         if not self.mount:
             return ""
         method = self.kind is Kind.GROUP_ALIAS or ADDRESSES[self.kind].startswith("auth/")
@@ -175,44 +174,44 @@ class HubResource:
 
 
 class SetupPort(Protocol):
-    """The calls that set a hub up. What is denied raises Denied: it is no word of what is there."""
+    """The calls that set up a hub. Raises Denied, which does not show whether something exists."""
 
     def look(self, address: str) -> Fields | None:
-        """What the hub tells of it; None where nothing is there."""
+        """Return what the hub reports; None if absent."""
         ...
 
     def names(self, address: str) -> Collection[str]:
-        """The names of what is below it; none where nothing is there."""
+        """The names below the address; empty if absent."""
         ...
 
     def put(self, address: str, body: Mapping[str, Any], hidden: Collection[str] = ()) -> None:
-        """Make it, or change it. No message repeats what is ``hidden``."""
+        """Create or change it. No message repeats what is ``hidden``."""
         ...
 
     def remove(self, address: str) -> None:
-        """Take it away. Absent is success."""
+        """Remove it. Absent is success."""
         ...
 
 
 class SetupVerdict(StrEnum):
-    """What becomes of a thing."""
+    """The planned outcome for a resource."""
 
     CREATE = "create"
     CHANGE = "change"
     DRIFT = "drift"
-    """Keyturn made it, and somebody else has changed it since; applying sets it back."""
+    """Changed by others after Keyturn created it; applying restores it."""
     IN_PLACE = "in place"
     BLOCKED = "blocked"
-    """A person has to say what is right."""
+    """A person has to decide."""
     UNKNOWN = "cannot tell"
-    """Nobody could look."""
+    """The check failed."""
     LEFT_OVER = "left over"
-    """Keyturn made it, and nothing declares it any more."""
+    """Created by Keyturn and no longer declared."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One field that is not as it shall be; ``present`` is what the hub has, ``wanted`` what was asked for."""
+    """One field that differs: ``present`` in the hub, ``wanted`` as declared."""
 
     field: str
     present: Any
@@ -221,34 +220,34 @@ class Difference:
 
 @dataclass(frozen=True)
 class Item:
-    """What becomes of one thing, and why."""
+    """The planned outcome for one resource, with the reason."""
 
     resource: HubResource
     verdict: SetupVerdict
     why: str = ""
     differences: tuple[Difference, ...] = ()
     uncompared: tuple[str, ...] = ()
-    """Secrets in it, by their names, that the hub gives nobody back: whether they are the right ones is unknown."""
+    """Names of secrets that can't be compared, since the hub never returns them."""
 
 
 @dataclass(frozen=True)
 class HubPlan:
-    """What would be done to all of them, in the order in which it would be."""
+    """The plan for all resources, in execution order."""
 
     items: tuple[Item, ...]
 
     def of(self, *verdicts: SetupVerdict) -> tuple[Item, ...]:
-        """Those items alone."""
+        """The items with these verdicts."""
         return tuple(item for item in self.items if item.verdict in verdicts)
 
     @property
     def unknown(self) -> tuple[Item, ...]:
-        """What nobody could look at."""
+        """The items that could not be checked."""
         return self.of(SetupVerdict.UNKNOWN)
 
     @property
     def differs(self) -> bool:
-        """Whether the hub is not what is declared, as far as anybody could look."""
+        """Whether the hub is known to differ from the declaration."""
         return bool(
             self.of(
                 SetupVerdict.CREATE,
@@ -261,7 +260,7 @@ class HubPlan:
 
 
 def listed_in(answer: Fields, resource: HubResource) -> Fields | None:
-    """What a listing of all tells of one; None where it is not in it."""
+    """One resource from a listing of all; None if absent."""
     if resource.kind is Kind.AUDIT_HEADER:
         headers: Mapping[str, Fields] = answer.get("headers") or {}
         return headers.get(resource.name.lower())
@@ -269,7 +268,7 @@ def listed_in(answer: Fields, resource: HubResource) -> Fields | None:
 
 
 def fields_of(kind: Kind, answer: Fields) -> Fields | None:
-    """What the hub tells of a thing, as plainly as it is declared; None where that says that there is none."""
+    """The hub's report on a resource in declared form; None if absent."""
     match kind:
         case Kind.MOUNT | Kind.AUTH_METHOD:
             return _mount_fields(answer)
@@ -307,7 +306,7 @@ def _mount_fields(answer: Fields) -> Fields:
 
 
 def body_of(resource: HubResource, fields: Fields, *, anew: bool) -> dict[str, Any]:
-    """What is sent to make it anew, or to change it."""
+    """The request body that creates or changes it."""
     if resource.kind not in FIXED or resource.kind is Kind.GROUP:
         return dict(fields)
     if not anew:
@@ -320,13 +319,13 @@ def body_of(resource: HubResource, fields: Fields, *, anew: bool) -> dict[str, A
 
 
 def plain_value(name: str, value: Any) -> Any:
-    """A value as it is compared; what is empty is None, since the hub tells it now so and now so."""
+    """A value in comparable form; empty becomes None, since the hub reports it in several ways."""
     plain = _plain(name, value)
     return None if plain in ("", [], {}) else plain
 
 
 def _plain(name: str, value: Any) -> Any:
-    """A policy without what only people read, a list in an order where it has none."""
+    """A policy without comments and indentation; an unordered list sorted."""
     if name == "policy":
         return [
             line.strip() for line in str(value or "").splitlines() if line.strip() and not line.strip().startswith("#")
@@ -356,7 +355,7 @@ def _json(text: str) -> Any:
 
 
 def differing(present: Fields, wanted: Fields) -> Sequence[Difference]:
-    """The fields of ``wanted`` that the hub has otherwise, or lacks."""
+    """The fields of ``wanted`` that differ or are missing in the hub."""
     return [
         Difference(name, present.get(name), value)
         for name, value in wanted.items()

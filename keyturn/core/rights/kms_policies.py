@@ -1,4 +1,4 @@
-"""Policies about keys of AWS KMS: of a key itself, and of the login that manages it.
+"""Policies of AWS KMS keys, and of the login that manages them.
 
 Sources: "Key policies in AWS KMS" and "Condition keys for AWS KMS" of its developer guide; "Actions, resources, and
 condition keys for AWS Key Management Service" of the Service Authorization Reference.
@@ -37,13 +37,13 @@ ADMINISTER: Final = (
     "UpdateAlias",
     "UpdateKeyDescription",
 )
-"""What whoever administers a key may do: nothing that uses it."""
+"""Actions of key administrators; none uses the key."""
 USE: Final = ("Decrypt", "Encrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext")
 LOOK: Final = ("DescribeKey", "GetKeyRotationStatus", "ListKeyRotations")
 
 
 class KeyUse(Protocol):
-    """Who may use a key, and by what it is narrowed."""
+    """The users of a key, and the restrictions on them."""
 
     @property
     def principals(self) -> Sequence[str]:
@@ -55,11 +55,11 @@ class KeyUse(Protocol):
 
     @property
     def context(self) -> Mapping[str, str]:
-        """Of the encryption."""
+        """Encryption context."""
 
 
 def key_policy(key_arn: str, administrators: Sequence[str], users: Sequence[KeyUse]) -> dict[str, Any]:
-    """The whole policy of a key. The account may let its own logins administer it, and let nobody use it."""
+    """A complete key policy: the account may grant administration, but not use."""
     _, partition, _, region, account, _ = key_arn.split(":")
     root = f"arn:{partition}:iam::{account}:root"
     statements = [_statement("Administer", [root, *administrators], ADMINISTER)]
@@ -83,7 +83,7 @@ def _statement(sid: str, principals: Sequence[str], actions: Sequence[str]) -> S
 
 
 def same_policy(text: str, wanted: Mapping[str, Any]) -> bool:
-    """Whether a policy says the same; AWS writes lists of one as texts, and orders as it likes."""
+    """Whether a policy is equivalent; AWS writes one-item lists as strings and changes the order."""
     try:
         return bool(_canonical(json.loads(text)) == _canonical(wanted))
     except (ValueError, RecursionError):
@@ -110,7 +110,7 @@ def managing(
     grants: bool,
     on_demand: bool,
 ) -> Document:
-    """The IAM policy of whoever manages a key: what is declared of it, and nothing that uses it."""
+    """The IAM policy that manages a key as declared, without using it."""
     _, partition, _, region, account, _ = key_arn.split(":")
     actions = [*LOOK, *(["RotateKeyOnDemand"] if on_demand else [])]
     actions += ["EnableKeyRotation"] if automatic else []
@@ -121,7 +121,7 @@ def managing(
     statements: list[Statement] = [_allowed("Manage", [a for a in actions if a != "ListAliases"], [key_arn])]
     if named:
         statements.append(_allowed("NameTheKey", ["CreateAlias"], named))
-        # Aliases can be listed for all of the account alone.
+        # ListAliases can only be allowed for the whole account.
         statements.append(_allowed("ListAliases", ["ListAliases"], ["*"]))
     text = json.dumps({"Version": "2012-10-17", "Id": origin, "Statement": statements}, indent=2)
     return Document(f"{file}.json", f"{text}\n")

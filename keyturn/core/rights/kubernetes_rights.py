@@ -1,7 +1,6 @@
-"""What a store in Kubernetes needs, as rules of RBAC, and the Role that says them.
+"""Rights for a store in Kubernetes: RBAC rules and the Role with them.
 
-Source: "Using RBAC Authorization": names narrow a rule, but not where an object is created, whose name is not known
-yet, nor where all of them are listed.
+Source: "Using RBAC Authorization": names restrict a rule, except for creating objects and for listing them.
 """
 
 import json
@@ -18,7 +17,7 @@ SECRETS: Final = ("secrets",)
 WORKLOADS: Final = ("deployments", "statefulsets", "daemonsets")
 WORKER: Final = "${KEYTURN_WORKER}"
 REVOKER: Final = "${KEYTURN_REVOKER}"
-"""Who the logins are there, which no catalogue says: filled in when the documents are applied."""
+"""The logins' names there, which no catalogue contains; replaced when the documents are applied."""
 
 ABOUT: Final = (
     "What a Keyturn worker may do with the store's Secrets. {worker} is who it is there, such as"
@@ -32,7 +31,7 @@ BESIDES: Final = (
 
 @dataclass(frozen=True)
 class StoreNamespace:
-    """The store's namespace, and what of its settings asks for more; without ``workloads`` all may be restarted."""
+    """The store's namespace and settings; without ``workloads`` all may be restarted."""
 
     name: str
     merges: bool = False
@@ -42,7 +41,7 @@ class StoreNamespace:
 
 @dataclass(frozen=True)
 class Rule:
-    """What may be done with objects of these kinds: with those of these names, or with all where there are none."""
+    """Allowed verbs on objects of these kinds, with these names or all."""
 
     why: str
     groups: tuple[str, ...]
@@ -51,14 +50,14 @@ class Rule:
     names: tuple[str, ...] = ()
 
     def allows(self, verb: str, group: str, resource: str, name: str) -> bool:
-        """Whether it allows this, of any object where there is no name."""
+        """Whether it allows this, for any object if there is no name."""
         about = ((self.verbs, verb), (self.groups, group), (self.resources, resource))
         allowed = all(ANYTHING in own or word in own for own, word in about)
         return allowed and (not self.names or name in self.names)
 
 
 def rules(place: StoreNamespace, copies: CopyRights) -> Iterator[Rule]:
-    """All that is needed for these copies; nothing where there are none."""
+    """Yield all rules that these copies require."""
     if not copies.names:
         return
     named = () if any(ANYTHING in name for name in copies.names) else copies.names
@@ -85,7 +84,7 @@ def rules(place: StoreNamespace, copies: CopyRights) -> Iterator[Rule]:
 
 
 def role_documents(place: StoreNamespace, copies: CopyRights) -> Iterator[Document]:
-    """The Role with its RoleBinding for every day, and the RoleBinding of whoever revokes."""
+    """Yield the Role with its RoleBinding for everyday work, and the RoleBinding for revocation."""
     if not (needed := tuple(rules(place, copies))):
         return
     role = copies.file.replace("store-", "keyturn-", 1) if copies.file.startswith("store-") else "keyturn"

@@ -1,4 +1,4 @@
-"""How safely a store keeps what lies in it: what it tells of itself beside the rights of whoever asks."""
+"""How safely a store keeps its content, as it reports."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -6,29 +6,29 @@ from enum import StrEnum
 from typing import Final, Protocol
 
 MOST_COPIES: Final = 50
-"""Copies that are asked for one by one; of more, that is told."""
+"""Maximum copies checked individually; a larger number is reported."""
 NAMED: Final = 3
 """Copies that a sentence names."""
 NEARLY_FULL: Final = 0.8
 FULL: Final = 0.95
-"""Shares of a limit from which on it is told, and from which on work may fail for it."""
+"""Shares of a limit at which it is reported, and at which work may fail."""
 
 
 class Safety(StrEnum):
-    """What is thought of it."""
+    """The assessment."""
 
     SOUND = "sound"
     WEAK = "weak"
-    """It works, and should be otherwise."""
+    """It works, but should be changed."""
     BROKEN = "broken"
-    """Copies are lost to somebody, open to anybody, or about to be."""
+    """Copies are lost, exposed to anyone, or about to be."""
     UNSEEN = "unseen"
-    """Nobody could look, or nobody is told."""
+    """The check failed, or the store does not report it."""
 
 
 @dataclass(frozen=True)
 class Posture:
-    """One thing that a store tells of itself: ``what`` it is, how it is in ``words``, and what to do about it."""
+    """One reported fact: ``what`` it is, its state in ``words``, and the remedy."""
 
     what: str
     safety: Safety
@@ -37,22 +37,22 @@ class Posture:
 
 
 class TellsPosture(Protocol):
-    """What a store has besides where it tells how safely it keeps copies."""
+    """Capability of a store that reports how safely it keeps copies."""
 
     def posture(self, remotes: Sequence[str]) -> Iterable[Posture]:
-        """What it tells, looked at without a change; ``remotes`` are our copies there, as far as names tell.
+        """Return what it reports, without changes; ``remotes`` are our copies, as far as names show.
 
-        What the login may not look at is :attr:`Safety.UNSEEN`, with the right that it takes. Raises Unavailable.
+        What the login may not read is :attr:`Safety.UNSEEN`, with the missing right. Raises Unavailable.
         """
 
 
 def could_not_look(what: str, needs: str) -> Posture:
-    """Where the login in use may not look: the right is one that no work needs."""
+    """The result of a check that the login may not make; no work requires that right."""
     return Posture(what, Safety.UNSEEN, f"could not look: needs {needs}", f"Give the login {needs}; no work needs it")
 
 
 def count_against(what: str, count: int, limit: int, published: str) -> Posture:
-    """How full it is, against the limit that is ``published``."""
+    """The usage against the limit that is ``published``."""
     words = f"{count:,} of {limit:,} ({published})"
     remedy = "Remove what nobody needs, or have the limit raised"
     if count >= limit * FULL:
@@ -63,6 +63,6 @@ def count_against(what: str, count: int, limit: int, published: str) -> Posture:
 
 
 def copies_named(copies: Sequence[str]) -> str:
-    """A few of them, and how many more."""
+    """Return a few of their names, and the number of others."""
     more = len(copies) - NAMED
     return f"{', '.join(copies[:NAMED])} and {more} more" if more > 0 else ", ".join(copies)

@@ -1,6 +1,6 @@
-"""What a login needs, as data: rules of the hub's policies, and documents for whoever else gives rights.
+"""A login's required rights as data: hub policy rules, and documents for other systems.
 
-Strategies and stores say theirs in their settings; :mod:`keyturn.policies` puts them together and writes them out.
+Strategies and stores declare theirs in their settings; :mod:`keyturn.policies` combines them.
 """
 
 import re
@@ -12,36 +12,36 @@ from keyturn.core.ports.grants import GRANT_TOKEN_ROLE
 from keyturn.core.workspaces import HOUSE
 
 ANYTHING: Final = "*"
-"""What stands for any text, at a rule's end and in names of copies."""
+"""Matches any text, at a rule's end and in names of copies."""
 ANY_PART: Final = "+"
-"""What stands for any one part of a rule's path."""
+"""Matches any one part of a rule's path."""
 TEMPLATE: Final = re.compile(r"\{\{.*\}\}")
-"""What the hub fills in, so that nobody can ask about it."""
+"""Templates that the hub fills in, so such paths can't be queried."""
 LEASE_TOKEN_ROLE: Final = "keyturn-lease"
-"""The role of the tokens that ask for leases, by default: auth/token/roles."""
+"""The default role of the tokens that request leases: auth/token/roles."""
 PROBE: Final = "keyturn-policy-check"
-"""Stands for a name that no rule is about, and that nobody uses."""
+"""Placeholder name that no rule mentions."""
 
 
 @dataclass(frozen=True)
 class HubRule:
-    """What may be done at a path of the hub: exact, or a beginning with ``*`` after it.
+    """Allowed capabilities at a hub path, or at a prefix followed by ``*``.
 
-    ``parameters`` are the only ones that a request may have, each with its allowed texts, or with any where there are
-    none; without it, all. Source: "Policies" in the documentation of Vault and OpenBao.
+    ``parameters`` are the only ones allowed, each with the listed values or any; empty allows all. Source: "Policies"
+    in the documentation of Vault and OpenBao.
     """
 
     path: str
     capabilities: frozenset[str]
     parameters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     denied: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Values of parameters that are refused all the same."""
+    """Parameter values that are refused nevertheless."""
 
     def __or__(self, other: "HubRule") -> "HubRule":
-        """What both allow together, at the one path."""
+        """The union of both rules for the same path."""
         names = [*self.parameters, *(name for name in other.parameters if name not in self.parameters)]
         both = {name: _values(self.parameters.get(name), other.parameters.get(name)) for name in names}
-        # Requests that only look have none, so a rule for those alone says nothing of them.
+        # Read requests have no parameters, so a read-only rule does not restrict them.
         limited = [rule for rule in (self, other) if rule.capabilities & WRITING]
         free = any(not rule.parameters for rule in limited)
         capabilities = self.capabilities | other.capabilities
@@ -51,23 +51,23 @@ class HubRule:
 
 
 WRITING: Final = frozenset({"create", "update", "patch"})
-"""The capabilities that parameters limit."""
+"""Capabilities that parameters restrict."""
 
 
 def _values(some: tuple[str, ...] | None, others: tuple[str, ...] | None) -> tuple[str, ...]:
-    """The values that are allowed together; none stand for all of them."""
+    """The union of allowed values; an empty tuple allows all."""
     if some is None or others is None:
         return some if others is None else others  # type: ignore[return-value]  # one of them is there
     return tuple(dict.fromkeys((*some, *others))) if some and others else ()
 
 
 def allow(path: str, *capabilities: str, **parameters: tuple[str, ...]) -> HubRule:
-    """A rule in few words."""
+    """Return a rule."""
     return HubRule(path, frozenset(capabilities), parameters)
 
 
 def holds(capabilities: Collection[str], wanted: str) -> bool:
-    """Whether a path's capabilities hold this one: ``root`` stands for all of them, and ``deny`` for none."""
+    """Whether a path's capabilities include this one: ``root`` means all, ``deny`` none."""
     return "deny" not in capabilities and ("root" in capabilities or wanted in capabilities)
 
 
@@ -80,7 +80,7 @@ class Section:
 
 
 def merged(sections: Iterable[Section]) -> Iterator[Section]:
-    """Each reason once, and under it each path once, where it comes first; what is empty is left out."""
+    """Each reason once with its rules, each path merged at its first occurrence, without empty sections."""
     rules, paths = dict[str, HubRule](), dict[str, list[str]]()
     for why, rule in ((section.why, rule) for section in sections for rule in section.rules):
         if rule.path not in rules:
@@ -91,7 +91,7 @@ def merged(sections: Iterable[Section]) -> Iterator[Section]:
 
 
 class RuleIndex:
-    """Rules by their paths, for whoever asks what is allowed at thousands: each secret has rules of its own."""
+    """Rules indexed by path, for checks of thousands of paths."""
 
     def __init__(self, sections: Iterable[Section]) -> None:
         self._exact: dict[str, HubRule] = {}
@@ -109,9 +109,7 @@ class RuleIndex:
         self._lengths = sorted({len(beginning) for beginning in self._beginnings})
 
     def allowed(self, path: str) -> frozenset[str]:
-        """What the rules allow at a path: those of the one that fits it best, as the hub decides it; the first of two
-        that fit as well.
-        """
+        """The capabilities of the best match, chosen as the hub does; the first of equals."""
         fitting = [rule for pattern, rule in self._patterns if pattern.fullmatch(path)]
         fitting += [self._exact[path]] if path in self._exact else []
         beginnings = (path[:length] for length in self._lengths if length <= len(path))
@@ -124,12 +122,12 @@ class RuleIndex:
 
 
 def sample(path: str) -> str:
-    """A path that a rule is about, since the hub is asked about paths and not about beginnings."""
+    """A path that matches the rule, since the hub reports on paths, not prefixes."""
     return path.replace("/+/", f"/{PROBE}/").removesuffix(ANYTHING) + (PROBE if path.endswith(ANYTHING) else "")
 
 
 def rules_of(sections: Iterable[Section]) -> Iterator[HubRule]:
-    """The rules that the hub can be asked about."""
+    """The rules that the hub can be queried about."""
     return (rule for section in sections for rule in section.rules if not TEMPLATE.search(rule.path))
 
 
@@ -139,22 +137,22 @@ def _pattern(beginning: str, *, whole: bool) -> str:
 
 @dataclass(frozen=True)
 class HubPlaces:
-    """Where things are in the hub, and by which names."""
+    """Mounts and names in the hub."""
 
     mount: str = "secret"
     state_mount: str = "keyturn"
     transit_mount: str = "transit"
     lease_token_role: str = LEASE_TOKEN_ROLE
     mounts: Mapping[str, str] = field(default_factory=dict)
-    """The paths of further mounts of secrets, by their names."""
+    """Paths of further mounts of secrets, by name."""
     grant_token_role: str = GRANT_TOKEN_ROLE
     token_addresses: tuple[str, ...] = ()
-    """The networks that tokens of both roles work from; none for those of the logins that make them."""
+    """Networks that both roles' tokens are bound to; empty for the creating login's."""
     house: str = HOUSE
-    """What the names of policies and of Keyturn's own AppRoles begin with: the workspace's own name."""
+    """Prefix of policies and of Keyturn's AppRoles: the workspace's name."""
 
     def named(self, name: str) -> str:
-        """What a policy or an AppRole of that name is called for this workspace: several may share a namespace."""
+        """The workspace's name for a policy or AppRole, since several may share a namespace."""
         if self.house == HOUSE:
             return name
         return f"{self.house}{name.removeprefix(HOUSE)}" if name.startswith(f"{HOUSE}-") else f"{self.house}-{name}"
@@ -162,7 +160,7 @@ class HubPlaces:
 
 @dataclass(frozen=True)
 class Document:
-    """A file that gives a login its rights, whole."""
+    """A complete file that grants a login its rights."""
 
     name: str
     text: str
@@ -170,11 +168,10 @@ class Document:
 
 @dataclass(frozen=True)
 class CopyRights:
-    """What is done with copies in one store: their names, in which ``*`` is any text, and what is asked of them.
+    """What is done with copies in one store; ``names`` may contain ``*`` for any text.
 
-    ``foreign`` are names of secrets that may be others' and carry no mark of Keyturn's: those that are adopted, and
-    those that keys are merged into. ``file`` is what the documents' names begin with, ``origin`` says of what they are
-    made.
+    ``foreign`` are names of secrets without Keyturn's mark: adopted ones, and those with merged keys. ``file`` prefixes
+    document names, ``origin`` is their source.
     """
 
     file: str
@@ -186,18 +183,18 @@ class CopyRights:
     tags: bool = False
     describes: bool = False
     departed: bool = False
-    """Whether copies are deleted that nothing names any more."""
+    """Whether copies no longer in the catalogue are deleted."""
 
     def of(self, names: tuple[str, ...], file: str) -> "CopyRights":
-        """The same for some of the names."""
+        """The same rights for some of the names."""
         return replace(self, names=names, foreign=tuple(name for name in self.foreign if name in names), file=file)
 
 
 @dataclass(frozen=True)
 class AccountRights:
-    """Whose credentials are made and ended at one target: the accounts' names, as the secrets' rotations say them.
+    """Accounts whose credentials are created and ended at one target.
 
-    ``file`` is what the documents' names begin with, ``origin`` says of what they are made.
+    ``file`` prefixes document names, ``origin`` is their source.
     """
 
     file: str
@@ -207,10 +204,10 @@ class AccountRights:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the other side says of one call of the login in use, at one place.
+    """Another system's report on one call of the login at one place.
 
-    ``needed`` are those that the rendered documents allow. ``allowed`` is None where nobody could look. ``why`` says
-    what it is needed for, or why nobody could look.
+    ``needed``: the rendered documents allow it. ``allowed`` is None if unknown. ``why`` is the purpose or the check's
+    failure.
     """
 
     call: str
@@ -219,4 +216,4 @@ class Verdict:
     allowed: bool | None
     why: str = ""
     askable: bool = True
-    """Whether the other side tells it at all, so that another login could be told."""
+    """Whether the other system can report it at all."""

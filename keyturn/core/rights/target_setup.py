@@ -1,4 +1,4 @@
-"""What it takes to put a target's accounts into Keyturn's hands: statements, in transactions, and who may run them."""
+"""Statements that hand a target's accounts to Keyturn, in transactions, with required rights."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,18 +7,18 @@ from typing import Protocol
 from keyturn.core.errors import Denied
 
 ADMIN_ROLE = "keyturn_admin"
-"""What Keyturn's own account at a database is called, where the hub names none."""
+"""Default name of Keyturn's own database account."""
 OWN_PASSWORD = "its password, as the server stores it"
-"""Which password Keyturn's own account gets."""
+"""Description of the password that Keyturn's account gets."""
 NO_PASSWORD = "of a password that nobody has"
-"""Which password an account gets that is locked."""
+"""Description of the password that a locked account gets."""
 
 
 @dataclass(frozen=True)
 class Handover:
-    """Accounts that applications log in with, and the role that is to own what they own.
+    """Application accounts, and the role that will own their objects.
 
-    Without ``owner`` they stay as they are, and Keyturn's own account gets the right to alter them.
+    Without ``owner`` the accounts stay unchanged, and Keyturn's account may alter them.
     """
 
     accounts: tuple[str, ...]
@@ -27,10 +27,10 @@ class Handover:
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement; ``lacks`` says what the login in use would need for it, and is empty where it may run it.
+    """One statement; ``lacks`` is the login's missing right, if any.
 
-    ``password`` says which password the target gets between ``text`` and ``rest``, and is empty where there is none:
-    no text of a statement stands for a value. One that is ``last`` waits for a check of all others.
+    ``password`` describes the one sent between ``text`` and ``rest``: no text contains a value. ``last`` statements
+    follow a check of all others.
     """
 
     text: str
@@ -39,19 +39,19 @@ class Statement:
     rest: str = ""
     last: bool = False
     plugin: str = ""
-    """How the server stores the password, where that is not its usual way."""
+    """How the server stores the password, if not in its usual way."""
 
     @property
     def shown(self) -> str:
-        """The same for people, with words in the place of the password."""
+        """The statement for people, with a description instead of the password."""
         return f"{self.text}({self.password}){self.rest}" if self.password else self.text
 
 
 @dataclass(frozen=True)
 class Transaction:
-    """What is done together, in one database; ``about`` says what for, ``begins`` and ``ends`` what stands around it.
+    """Statements of one database run together; ``about`` is the purpose, ``begins`` and ``ends`` enclose them.
 
-    Where nothing stands around it, the server has no transactions for such statements.
+    Both are empty on servers without transactions for such statements.
     """
 
     database: str
@@ -63,10 +63,10 @@ class Transaction:
 
 @dataclass(frozen=True)
 class TargetPlan:
-    """Everything that is lacking at a target, in the order in which it is done, and what people have to look at.
+    """Everything missing at a target, in execution order, and notes for people.
 
-    ``login`` is who would do it; ``makes_admin`` says that Keyturn's own account is not there yet. ``asks`` is what
-    asks for the current user, who is another one from then on.
+    ``login`` executes it. ``makes_admin``: Keyturn's account does not exist yet. ``asks`` read the current user, which
+    then changes.
     """
 
     target: str
@@ -87,7 +87,7 @@ class TargetPlan:
         return [each for transaction in self.transactions for each in transaction.statements if each.lacks]
 
     def insist_on_rights(self) -> None:
-        """Raises Denied where the login may not run all of it."""
+        """Raise Denied if the login may not run all of it."""
         if self.refused:
             first = self.refused[0]
             problem = f"{self.login} may not run {len(self.refused)} of the statements, such as {first.shown}"
@@ -96,14 +96,14 @@ class TargetPlan:
 
 
 class TargetSetup(Protocol):
-    """What a kind of target needs before its accounts can be rotated, with an administrator's login."""
+    """Prepares a kind of target for rotation, with an administrator's login."""
 
     def plan(self, handovers: Sequence[Handover]) -> TargetPlan:
-        """Everything that is lacking. Changes nothing. Raises Invalid for accounts that can't be handed over."""
+        """Everything missing, without changes. Raises Invalid for accounts that can't be handed over."""
 
     def apply(self, handovers: Sequence[Handover], plan: TargetPlan, progress: Callable[[str], None]) -> None:
-        """Do what the plan says. Raises Denied before anything is done where the login may not run all of it.
+        """Execute the plan. Raises Denied, before any change, if the login may not run all of it.
 
-        A transaction that fails changes nothing, and those before it stay: run it again. Raises Unavailable where
-        others hold a lock, Unprivileged where the role would be able to do less, Conflict where more is lacking by now.
+        A failed transaction changes nothing, earlier ones stay: run it again. Raises Unavailable for others' locks,
+        Unprivileged if the role would lose rights, Conflict if more is missing than planned.
         """

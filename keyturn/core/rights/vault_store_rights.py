@@ -1,4 +1,4 @@
-"""What a second Vault or OpenBao needs to allow where it is a store, as rules of a policy, and the policies.
+"""Rights for a second Vault or OpenBao as a store: policy rules and policies.
 
 Source: "KV secrets engine version 2 (API)" of Vault and OpenBao.
 """
@@ -16,7 +16,7 @@ BESIDES = "For emergencies, besides {file}: what takes old versions and whole co
 
 
 def sections(mount: str, copies: CopyRights) -> Iterator[Section]:
-    """What the copies need every day; nothing where there are none."""
+    """Yield the everyday rules for the copies."""
     if not copies.names:
         return
     named = _beginnings(copies.names)
@@ -50,7 +50,7 @@ def sections(mount: str, copies: CopyRights) -> Iterator[Section]:
 
 
 def _metadata(mount: str, name: str) -> HubRule:
-    """A rule about all that begins so is the one that counts for listing these, too."""
+    """The metadata rule; for a prefix it also allows listing, since it decides that."""
     listing = ("list",) if name.endswith(ANYTHING) else ()
     return allow(f"{mount}/metadata/{name}", "create", "read", "update", "patch", *listing, custom_metadata=())
 
@@ -73,7 +73,7 @@ def _deletion(mount: str, copies: CopyRights, named: tuple[str, ...]) -> Iterato
 
 
 def emergency_sections(mount: str, copies: CopyRights) -> Iterator[Section]:
-    """What whoever revokes needs besides."""
+    """Yield the additional rules that revocation requires."""
     named = _beginnings(copies.names)
     yield Section(
         "Old versions, for good.", tuple(allow(f"{mount}/destroy/{name}", "update", versions=()) for name in named)
@@ -82,7 +82,7 @@ def emergency_sections(mount: str, copies: CopyRights) -> Iterator[Section]:
 
 
 def store_policies(mount: str, copies: CopyRights) -> Iterator[Document]:
-    """The policy for every day, and the one for emergencies."""
+    """Yield the everyday policy and the emergency policy."""
     for name, about, made in (
         (copies.file, ABOUT, sections(mount, copies)),
         (f"{copies.file}-revoker", BESIDES.format(file=f"{copies.file}.hcl"), emergency_sections(mount, copies)),
@@ -92,6 +92,6 @@ def store_policies(mount: str, copies: CopyRights) -> Iterator[Document]:
 
 
 def _beginnings(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The names as rules say them, which have a wildcard at their ends alone."""
+    """The names as rule paths, which allow a wildcard only at the end."""
     parts = (name.partition(ANYTHING) for name in names)
     return tuple(dict.fromkeys(f"{beginning}{wildcard}" for beginning, wildcard, _ in parts))

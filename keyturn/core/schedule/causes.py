@@ -1,4 +1,4 @@
-"""What makes a rotation due: a readable list of small pure checks, each giving a cause or nothing."""
+"""What makes a rotation due: a list of small pure checks, each returning a cause or None."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,13 +10,13 @@ from keyturn.core.schedule.renewal_info import YOUNG
 from keyturn.core.schedule.windows import told
 
 RENEWED_AFTER: Final = 2 / 3
-"""The part of its life after which a credential that ends by itself is replaced."""
+"""Fraction of its life after which an expiring credential is replaced."""
 LATE_AFTER: Final = 9 / 10
-"""The part of its life after which it is late: neither window nor freeze may hold it until then."""
+"""Fraction of its life after which it is late: no window or freeze may delay it further."""
 
 
 class Hold(Flag):
-    """What may hold a rotation back."""
+    """What may delay a rotation."""
 
     NOTHING = 0
     PAUSE = auto()
@@ -27,9 +27,9 @@ class Hold(Flag):
 
 @dataclass(frozen=True)
 class Cause:
-    """What makes a rotation due from ``since`` on, and what it heeds.
+    """What makes a rotation due from ``since``, and which holds it respects.
 
-    Where window and freezes would hold it until ``deadline``, they don't count.
+    Holds by window and freezes are ignored if they would last until ``deadline``.
     """
 
     code: str
@@ -41,14 +41,14 @@ class Cause:
 
 
 def forced(facts: Facts) -> Cause | None:
-    """Somebody asked for it."""
+    """A person requested it."""
     if facts.trigger is not Trigger.FORCE:
         return None
     return Cause("Forced", "asked for by an operator", facts.now, Hold.NOTHING)
 
 
 def compromised(facts: Facts) -> Cause | None:
-    """Others may know it: no window and no freeze holds it back."""
+    """It may be exposed: no window and no freeze delays it."""
     since, at_once = facts.suspected_at, facts.trigger is Trigger.COMPROMISE
     if since is None and not at_once:
         return None
@@ -57,14 +57,14 @@ def compromised(facts: Facts) -> Cause | None:
 
 
 def never_made(facts: Facts) -> Cause | None:
-    """There is no version yet. The account that it takes over may be in use: freezes count."""
+    """No version exists. Freezes apply, since the account may already be in use."""
     if facts.rotated_at is not None:
         return None
     return Cause("NeverMade", "the secret has no version yet", facts.now, Hold.PAUSE | Hold.FREEZE)
 
 
 def beyond_maximum_age(facts: Facts) -> Cause | None:
-    """Older than the policy allows at all: no window holds it back."""
+    """Older than the policy's maximum: no window delays it."""
     limit, since = facts.schedule.maximum_age, facts.rotated_at
     if limit is None or since is None:
         return None
@@ -73,10 +73,10 @@ def beyond_maximum_age(facts: Facts) -> Cause | None:
 
 
 def expiring(facts: Facts) -> Cause | None:
-    """Two thirds of its life are over, or later where its interval or cron says so and its life lasts as long.
+    """Two thirds of its life are over, or later if interval or cron is due later but before its end.
 
-    Where whoever has signed it suggests a moment before its last tenth, that moment counts instead, but not while the
-    credential is young. What would hold it until its last tenth does not count.
+    The issuer's suggestion counts instead if it is before the last tenth, but not while the credential is young. Holds
+    that would last until the last tenth are ignored.
     """
     since, ends, planned = facts.rotated_at, facts.expires_at, due_at(facts)
     if since is None or ends is None:
@@ -93,7 +93,7 @@ def expiring(facts: Facts) -> Cause | None:
 
 
 def wanted(facts: Facts) -> Cause | None:
-    """Somebody's system asked for it."""
+    """An external system requested it."""
     since = facts.wanted_at
     if since is None and facts.trigger is Trigger.EVENT:
         since = facts.now
@@ -109,7 +109,7 @@ def too_old(facts: Facts) -> Cause | None:
 
 
 def scheduled(facts: Facts) -> Cause | None:
-    """Its cron has come round."""
+    """Its cron time has passed."""
     at = due_at(facts) if facts.schedule.cron else None
     if at is None:
         return None
@@ -117,14 +117,14 @@ def scheduled(facts: Facts) -> Cause | None:
 
 
 CAUSES: Final = (forced, compromised, never_made, beyond_maximum_age, wanted, too_old, scheduled, expiring)
-"""In the order in which one is given as the reason."""
+"""In order of priority as the stated reason."""
 
 ASKED_FOR: Final = (forced, compromised, wanted)
-"""What somebody has to ask for: alone where a person replaces the secret, so that the refusal tells them."""
+"""Requested causes: the only ones if a person replaces the secret, so that the refusal informs the requester."""
 
 
 def causes(facts: Facts) -> list[Cause]:
-    """Everything that makes, or will make, this secret due."""
+    """Return everything that makes, or will make, this secret due."""
     return [cause for find in (ASKED_FOR if facts.schedule.by_hand else CAUSES) if (cause := find(facts))]
 
 
@@ -144,5 +144,5 @@ def age(facts: Facts) -> str:
 
 
 def describe_moment(at: datetime, facts: Facts) -> str:
-    """A moment past or to come."""
+    """Describe a past or future time."""
     return f"since {told(at)}" if at <= facts.now else f"from {told(at)} on"

@@ -1,4 +1,4 @@
-"""Cron: rotations at set times on the wall's clock, as Debian's cron keeps them when the clocks change."""
+"""Cron: rotations at set wall-clock times, with Debian cron's rules for clock changes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,26 +13,26 @@ from cronsim import CronSim, CronSimError
 FIELDS: Final = 5
 
 SAMPLE: Final = datetime(2024, 1, 1, tzinfo=UTC)
-"""Where the distances between runs are measured from: a leap year follows."""
+"""Start of the measurement of intervals: a leap year follows."""
 YEAR: Final = timedelta(days=366)
 ENOUGH: Final = 100
-"""Runs after which a year's distances are known; rarer ones are followed for eight years, to the second leap day."""
+"""Runs after which one year suffices; rarer schedules are measured for eight, to the second leap day."""
 LONGEST_LOOK: Final = timedelta(days=8 * 366)
 
 
 @dataclass(frozen=True)
 class Cron:
-    """Five fields: minute, hour, day of the month, month and day of the week, read on the clocks of ``zone``.
+    """Five fields: minute, hour, day of month, month and day of week, in the time zone ``zone``.
 
-    A set time that spring skips comes as soon as the clocks have gone on, one that autumn repeats comes once;
-    where minute or hour begins with a star, runs keep their distance instead (cron(8) of Debian).
+    A time skipped in spring runs right after the change, and a repeated one in autumn runs once. If minute or hour
+    begins with a star, runs keep their interval instead (cron(8) of Debian).
     """
 
     expression: str
     zone: str
 
     def runs(self, after: datetime) -> Iterator[datetime]:
-        """Every run later than ``after``, in UTC and in order; none when there is none within 50 years."""
+        """Every run after ``after``, in UTC and in order; none without one in 50 years."""
         last = after
         for run in CronSim(self.expression, after.astimezone(ZoneInfo(self.zone))):
             at = run.astimezone(UTC)
@@ -41,17 +41,17 @@ class Cron:
                 last = at
 
     def next(self, after: datetime) -> datetime | None:
-        """The first run later than ``after``, in UTC."""
+        """The first run after ``after``, in UTC."""
         return next(self.runs(after), None)
 
     def distances(self) -> tuple[timedelta, timedelta] | None:
-        """The shortest and the longest time between two runs; None for what runs less than once in eight years."""
+        """The shortest and longest interval; None below one run in eight years."""
         return measured(self)
 
 
 @cache
 def measured(cron: Cron) -> tuple[timedelta, timedelta] | None:
-    """The same, measured once."""
+    """The same, cached."""
     runs = []
     for run in cron.runs(SAMPLE):
         runs.append(run)
@@ -62,7 +62,7 @@ def measured(cron: Cron) -> tuple[timedelta, timedelta] | None:
 
 
 def cron_flaw(expression: str) -> str | None:
-    """What is wrong with an expression, in words that quote nothing of it; None for one that can be read."""
+    """Return what is wrong with an expression, without quoting it; None if it is valid."""
     if len(expression.split()) != FIELDS:
         return "has not five fields"
     try:

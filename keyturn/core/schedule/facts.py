@@ -1,4 +1,4 @@
-"""What decides when a secret is rotated, and the moment that its schedule names."""
+"""The facts that decide when a secret is rotated, and its scheduled time."""
 
 import hashlib
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ from keyturn.core.schedule.windows import Freeze, Window
 
 
 class Trigger(StrEnum):
-    """What asked for the rotation.
+    """What requested the rotation.
 
-    ``schedule`` rotates what is due, ``force`` is an operator and ``compromise`` a suspicion: both rotate now.
-    ``event`` is somebody's system: it rotates as soon as window and freezes allow.
+    ``schedule`` rotates what is due. ``force`` (an operator) and ``compromise`` (a suspicion) rotate now. ``event`` is
+    an external system: it rotates as soon as window and freezes allow.
     """
 
     SCHEDULE = "schedule"
@@ -25,10 +25,10 @@ class Trigger(StrEnum):
 
 @dataclass(frozen=True)
 class Schedule:
-    """When a secret is rotated: after an interval, at the times of a cron, or, with neither, before it ends.
+    """When a secret is rotated: after an interval, by cron, or otherwise before it expires.
 
-    ``jitter`` spreads secrets that come due together over that much time. One that is replaced ``by_hand`` is never
-    due; it may be late.
+    ``jitter`` spreads secrets that come due together over that period. A secret replaced ``by_hand`` is never due but
+    may be late.
     """
 
     interval: timedelta | None = None
@@ -41,11 +41,10 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Facts:
-    """All that decides; ``rotated_at`` is None for a secret that has no version yet.
+    """All facts for the decision; ``rotated_at`` is None without a version.
 
-    ``expires_at`` is when CURRENT ends by itself. ``wanted_at`` (an event), ``suspected_at`` (a suspicion) and
-    ``renew_at`` (a suggestion by whoever has signed it) were said of the credential that is CURRENT. Until
-    ``waits_until`` a rotation that was taken back is not tried again.
+    ``expires_at`` is CURRENT's expiry. ``wanted_at`` (an event), ``suspected_at`` (a suspicion) and ``renew_at`` (the
+    issuer's suggestion) refer to CURRENT. A reverted rotation waits until ``waits_until``.
     """
 
     path: str
@@ -62,7 +61,7 @@ class Facts:
 
 
 def due_at(facts: Facts) -> datetime | None:
-    """When age or cron makes the secret due; None without a version, or when neither does."""
+    """Return when age or cron makes the secret due; None without a version, or if neither does."""
     schedule, since = facts.schedule, facts.rotated_at
     if since is None:
         return None
@@ -72,6 +71,6 @@ def due_at(facts: Facts) -> datetime | None:
 
 
 def delay(path: str, jitter: timedelta) -> timedelta:
-    """The secret's own share of ``jitter``, always the same for the same path."""
+    """The secret's share of ``jitter``, constant for a path."""
     share = int.from_bytes(hashlib.sha256(path.encode()).digest()[:8]) / 2**64
     return jitter * share

@@ -1,4 +1,4 @@
-"""Is a rotation due, when will it be, and is it late? Decided from the causes and from what holds them back."""
+"""Whether a rotation is due, when it will be, and whether it is late."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +16,7 @@ from keyturn.core.schedule.windows import told
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a secret is rotated; ``alarm`` when it is later than the policy allows."""
+    """Why a secret is rotated; ``alarm`` if later than the policy allows."""
 
     code: str
     message: str
@@ -25,9 +25,9 @@ class Reason:
 
 @dataclass(frozen=True)
 class Outlook:
-    """When a secret is rotated next, and why: None when nothing makes it due.
+    """When and why a secret is rotated next; None if nothing makes it due.
 
-    ``held_by`` names what moves it from when it comes due to ``at``, ``alarm`` says that it is late.
+    ``held_by`` names what delays it from its due time to ``at``. ``alarm`` means that it is late.
     """
 
     at: datetime | None
@@ -38,7 +38,7 @@ class Outlook:
 
 @dataclass(frozen=True)
 class Start:
-    """When a cause is followed, what moves it there, and what doesn't, since waiting for that would be too late."""
+    """When a cause takes effect, the holds that delay it, and those ignored to avoid lateness."""
 
     at: datetime
     held: tuple[str, ...] = ()
@@ -55,7 +55,7 @@ def due(facts: Facts) -> Reason | None:
 
 
 def outlook(facts: Facts) -> Outlook:
-    """When and why the secret is rotated next, as far as the facts tell; at once where :func:`due` says so."""
+    """When and why the secret is rotated next; now if :func:`due` gives a reason."""
     starts = [(start(cause, facts), cause) for cause in causes(facts)]
     if not starts:
         return Outlook(None, "nothing makes it due", "", alarm=False)
@@ -64,12 +64,12 @@ def outlook(facts: Facts) -> Outlook:
 
 
 def said(cause: Cause, begins: Start) -> str:
-    """The cause's message, with what it does not wait for."""
+    """The cause's message, with the holds that it ignores."""
     return f"{cause.message}; too late to wait for {', '.join(begins.despite)}" if begins.despite else cause.message
 
 
 def alarm(facts: Facts) -> Reason | None:
-    """Why the secret is late, and what holds it: whether or not a window or a freeze does."""
+    """Return why the secret is late and what holds it, if anything."""
     cause = late(facts)
     if cause is None:
         return None
@@ -78,13 +78,13 @@ def alarm(facts: Facts) -> Reason | None:
 
 
 def late(facts: Facts) -> Cause | None:
-    """What should have been over by now."""
+    """The cause that is overdue."""
     overdue = (compromised(facts), dying(facts), beyond_maximum_age(facts))
     return next((cause for cause in overdue if cause and cause.since <= facts.now), None)
 
 
 def start(cause: Cause, facts: Facts) -> Start:
-    """The first moment from now on at which this cause is followed."""
+    """The first time from now on at which this cause takes effect."""
     at = max(cause.since, facts.now)
     held: tuple[str, ...] = ()
     if Hold.PAUSE in cause.heeds and facts.waits_until and facts.waits_until > at:
@@ -97,7 +97,7 @@ def start(cause: Cause, facts: Facts) -> Start:
 
 
 def let_through(at: datetime, cause: Cause, facts: Facts) -> tuple[datetime, tuple[str, ...]]:
-    """The first moment from ``at`` on that freezes and window leave free, and which of them don't leave ``at``."""
+    """The first time from ``at`` without a freeze and within the window, and the holds that delay it."""
     held: dict[str, str] = {}
     window = facts.schedule.window if Hold.WINDOW in cause.heeds else None
     freezes = facts.freezes if Hold.FREEZE in cause.heeds else ()

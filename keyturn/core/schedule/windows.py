@@ -1,4 +1,4 @@
-"""The hours of the calendar: windows in which rotations may start, and freezes in which none may."""
+"""Calendar rules: windows in which rotations may start, and freezes in which none may."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ DAY: Final = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Window:
-    """When rotations may start, in local time; one that ends before it begins crosses midnight.
+    """When rotations may start, in local time; a window that ends before it begins crosses midnight.
 
-    ``days`` are those on which the window begins, Monday is 0. It is open whenever the clock on the wall
-    shows a time inside: an hour that spring skips is not there, and one that autumn repeats counts twice.
+    ``days`` are those on which it begins, Monday is 0. It follows local wall time: a skipped hour in spring does not
+    exist, and a repeated one in autumn counts twice.
     """
 
     days: frozenset[int]
@@ -23,7 +23,7 @@ class Window:
     zone: str
 
     def holds(self, now: datetime) -> bool:
-        """Whether ``now`` (with a time zone) lies inside; the end is outside."""
+        """Whether ``now`` (with a time zone) is inside; the end is outside."""
         local = now.astimezone(ZoneInfo(self.zone))
         clock = local.time().replace(tzinfo=None)
         if self.begin <= self.end:
@@ -33,7 +33,7 @@ class Window:
         return began_today or began_yesterday
 
     def next_opening(self, now: datetime) -> datetime:
-        """The first moment from ``now`` on that lies inside: ``now`` itself where it does, else a moment in UTC."""
+        """Return ``now`` if it is inside, else the next opening in UTC."""
         if self.holds(now):
             return now
         first = now.astimezone(ZoneInfo(self.zone)).date() - DAY
@@ -45,7 +45,7 @@ class Window:
             first = days[-1]
 
     def _openings(self, day: date) -> Iterator[datetime]:
-        """The moments of a local day at which the window may open: its beginning, and a change of the clocks."""
+        """Possible openings on a local day: the window's beginning, and a clock change."""
         zone = ZoneInfo(self.zone)
         yield from (instant(datetime.combine(day, self.begin), zone, fold) for fold in (0, 1))
         before, after = (instant(datetime.combine(midnight, time()), zone) for midnight in (day, day + DAY))
@@ -55,7 +55,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Freeze:
-    """A time in which nothing is rotated that can wait; ``begins`` and ``ends`` are moments in UTC."""
+    """A period in which only urgent rotations happen; ``begins`` and ``ends`` are in UTC."""
 
     name: str
     begins: datetime
@@ -63,17 +63,17 @@ class Freeze:
     reason: str
 
     def holds(self, now: datetime) -> bool:
-        """Whether ``now`` lies inside; the end is outside."""
+        """Whether ``now`` is inside; the end is outside."""
         return self.begins <= now < self.ends
 
 
 def instant(local: datetime, zone: ZoneInfo, fold: int = 0) -> datetime:
-    """The moment, in UTC, at which the clocks of ``zone`` show ``local``; ``fold`` 1 the second time that they do."""
+    """The UTC time at which clocks in ``zone`` show ``local``; ``fold`` 1 is the second occurrence."""
     return local.replace(tzinfo=zone, fold=fold).astimezone(UTC)
 
 
 def change(before: datetime, after: datetime, zone: ZoneInfo) -> datetime:
-    """The first second between two moments at which the clocks of ``zone`` are set as they are ``after``."""
+    """The first second between two times with the UTC offset of ``after``."""
     while after - before > timedelta(seconds=1):
         middle = before + (after - before) // 2
         middle = middle.replace(microsecond=0)
@@ -85,5 +85,5 @@ def change(before: datetime, after: datetime, zone: ZoneInfo) -> datetime:
 
 
 def told(at: datetime) -> str:
-    """A moment for people, in UTC."""
+    """Format a time for people, in UTC."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

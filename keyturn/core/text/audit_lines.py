@@ -1,7 +1,7 @@
-"""The audit lines of Vault and OpenBao: which request to which secret they tell of. Names only, never values.
+"""Parser for audit lines of Vault and OpenBao: request and secret, names only.
 
-What a line says beside these names is skipped and not decoded, above all the values, which a device with ``log_raw``
-writes in clear. Source: ``audit/types.go`` of Vault and of OpenBao, which share these fields; "Audit devices" of both.
+The rest is skipped undecoded, above all values, which a device with ``log_raw`` writes in clear. Source:
+``audit/types.go`` of Vault and of OpenBao, which share these fields; "Audit devices" of both.
 """
 
 from collections.abc import Mapping
@@ -15,20 +15,20 @@ from msgspec.json import Decoder
 from keyturn.core.mounts import join, split
 
 LARGEST: Final = (1 << 63) - 1
-"""No version has a larger number: the hub counts in 64 bits."""
+"""Largest possible version number: the hub counts in 64 bits."""
 
 TOO_DEEP: Final = "is nested too deep"
-"""A request may nest as deep as the hub takes it."""
+"""Message for a request nested more deeply than the parser allows."""
 
 
 class Namespace(Struct, gc=False):
-    """Where a request went; the root namespace has no path."""
+    """The request's namespace; the root namespace has no path."""
 
     path: str | None = None
 
 
 class LoginMetadata(Struct, gc=False):
-    """Where logins put the name of the AppRole, of the user, and of the role of every other method."""
+    """Login metadata with the name of the AppRole, the user, or another method's role."""
 
     role_name: str | None = None
     username: str | None = None
@@ -36,19 +36,19 @@ class LoginMetadata(Struct, gc=False):
 
 
 class GrantingPolicy(Struct, gc=False):
-    """One of those that allowed a request."""
+    """A policy that allowed a request."""
 
     name: str | None = None
 
 
 class PolicyResults(Struct, gc=False):
-    """Why a request was allowed; of a login there is none."""
+    """Why a request was allowed; absent for a login."""
 
     granting_policies: list[GrantingPolicy] | None = None
 
 
 class AuditAuth(Struct, gc=False):
-    """Who asked, and what allowed it."""
+    """The requester and its policies."""
 
     accessor: str | None = None
     display_name: str | None = None
@@ -58,7 +58,7 @@ class AuditAuth(Struct, gc=False):
 
 
 class AuditRequest(Struct, gc=False):
-    """What was asked for, and from where. ``path`` stands in clear; ``data`` and ``headers`` are not decoded."""
+    """The request and its source. ``path`` is in clear; ``data`` and ``headers`` are not decoded."""
 
     path: str | None = None
     operation: str | None = None
@@ -70,20 +70,20 @@ class AuditRequest(Struct, gc=False):
 
 
 class WrapInfo(Struct, gc=False):
-    """The token that an answer was wrapped in, and for how many seconds it is good."""
+    """The wrapping token of an answer, and its life in seconds."""
 
     token: str | None = None
     ttl: Any = None
 
 
 class ServedMetadata(Struct, gc=False):
-    """Of the version that was served."""
+    """Metadata of the served version."""
 
     version: Annotated[int, Meta(ge=0, le=LARGEST)] | None = None
 
 
 class AuditData(Struct, gc=False):
-    """What a KV v2 mount answered; an absent or deleted version has a status alone."""
+    """A KV v2 mount's answer; an absent or deleted version has only a status."""
 
     data: Raw | UnsetType = UNSET
     metadata: ServedMetadata | None = None
@@ -94,7 +94,7 @@ NO_DATA: Final = AuditData()
 
 
 class AuditResponse(Struct, gc=False):
-    """What was given. ``data`` has whatever shape the mount gives it, and is not decoded; ``auth`` is of a login."""
+    """The answer. ``data`` depends on the mount and is not decoded; ``auth`` belongs to a login."""
 
     data: Raw | UnsetType = UNSET
     auth: Raw | UnsetType = UNSET
@@ -118,7 +118,7 @@ _OBJECTS: Final = Decoder(dict[str, Any] | None)
 
 
 def decode_line(line: bytes) -> AuditLine:
-    """What the line tells. Raises ValueError for what is no audit line, or has another shape."""
+    """Parse the line. Raises ValueError for other lines or shapes."""
     try:
         return _LINES.decode(line)
     except RecursionError:
@@ -126,7 +126,7 @@ def decode_line(line: bytes) -> AuditLine:
 
 
 def decode_data(response: AuditResponse | None) -> AuditData:
-    """What a KV v2 mount answered; nothing where the line does not tell it. Raises ValueError for another shape."""
+    """A KV v2 mount's answer, empty if absent. Raises ValueError for another shape."""
     if response is None or response.data is UNSET:
         return NO_DATA
     try:
@@ -136,7 +136,7 @@ def decode_data(response: AuditResponse | None) -> AuditData:
 
 
 def decode_members(text: Raw | UnsetType) -> dict[str, Any]:
-    """The members of an object that was left undecoded, none of an absent one. Raises ValueError for another shape."""
+    """An undecoded object's members, empty if absent. Raises ValueError for another shape."""
     try:
         return {} if text is UNSET else _OBJECTS.decode(text) or {}
     except RecursionError:
@@ -145,9 +145,9 @@ def decode_members(text: Raw | UnsetType) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class AuditMount:
-    """The KV v2 mounts of one namespace that hold secrets, as the lines name them.
+    """One namespace's KV v2 mounts of secrets, as in audit lines.
 
-    ``others`` are those beside ``mount``, by the names that stand before their paths.
+    ``others`` are in addition to ``mount``, by the names that prefix their paths.
     """
 
     mount: str
@@ -155,7 +155,7 @@ class AuditMount:
     others: Mapping[str, str] = field(default_factory=dict)
 
     def place(self, request: AuditRequest) -> tuple[str, str] | None:
-        """What kind of thing was asked for ("data", "metadata"), and of which secret; None for any other request."""
+        """The request's kind ("data", "metadata") and secret; None for other requests."""
         namespace = request.namespace.path if request.namespace else None
         if (namespace or "").strip("/") != self.namespace.strip("/"):
             return None
@@ -163,7 +163,7 @@ class AuditMount:
         for prefix, name in self._prefixes:
             if requested.startswith(prefix):
                 kind, _, path = requested[len(prefix) :].partition("/")
-                # In the default mount, what looks like another one's can't be told from that.
+                # In the default mount, a path that looks like another mount's is ambiguous.
                 if path and not path.endswith("/") and (name or not split(path, self.others)[0]):
                     return kind, join(name, path)
         return None

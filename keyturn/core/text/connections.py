@@ -1,7 +1,7 @@
-"""What a connection string says: whose login it is, at which server, as whoever reads such strings takes it.
+"""Connection strings: the login and the server, as clients interpret them.
 
-Clients with a reader of their own are asked themselves (libpq, redis-py). The readers here are for the others: URLs,
-and the keyword strings of ODBC and ADO.NET.
+Clients with their own parser are called directly (libpq, redis-py). These parsers cover URLs and the keyword strings of
+ODBC and ADO.NET.
 """
 
 import re
@@ -15,9 +15,9 @@ from keyturn.core.sensitive import Sensitive
 
 @dataclass(frozen=True)
 class Connection:
-    """A login at one of ``places``, hosts with their ports; ``database`` is empty where none is named.
+    """A login at one of ``places`` (host, port); ``database`` may be empty.
 
-    ``flaw`` is what is wrong with it there, whoever logs in.
+    ``flaw`` describes a defect for every login.
     """
 
     account: str
@@ -27,11 +27,11 @@ class Connection:
     flaw: str = ""
 
     def leads_to(self, host: str, port: int) -> bool:
-        """Whether it is a login at this server, by this name of it."""
+        """Whether it is a login at this server under this name."""
         return (host.strip("[]").casefold(), port) in [(name.strip("[]").casefold(), at) for name, at in self.places]
 
     def within(self, database: str) -> "Connection | None":
-        """The same where it names this database, with a flaw where white space beside the name makes it another."""
+        """The connection if it names this database, with a flaw for surrounding white space."""
         if self.database == database:
             return self
         flaw = "its text names the database with white space beside it"
@@ -49,14 +49,14 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "password": ("pwd", "password"),
 }
 AMBIGUOUS: Final = re.compile(r"[@/?#\[\]\s]")
-"""What has to be encoded in a URL's login, and is read in several ways where it is not."""
+"""Characters that must be encoded in a URL's login."""
 QUOTES: Final = {"{": "}", '"': '"', "'": "'"}
 
 
 def keyword_pairs(text: str, port: int, bare_odbc: Callable[[str], str] = str) -> Connection | None:
-    """A keyword string of ODBC (it says driver or dsn) or ADO.NET; None where ``text`` is none, or names no login.
+    """Parse a keyword string of ODBC (with driver or dsn) or ADO.NET; None for other texts or without a login.
 
-    ``port`` stands where it names none. ``bare_odbc`` is how the driver reads a password without braces.
+    ``port`` is the default. ``bare_odbc`` decodes a password without braces.
     """
     if "=" not in text or "://" in text.partition("=")[0]:
         return None
@@ -88,9 +88,9 @@ def _plain(raw: str, odbc: bool) -> str:
 
 
 def url(text: str, schemes: str, port: int) -> Connection | None:
-    """A URL whose scheme fits the pattern ``schemes``; None where ``text`` is none, or names no login.
+    """Parse a URL whose scheme matches ``schemes``; None for other texts or without a login.
 
-    A URL of JDBC names the login in its query, where a plus is a space.
+    A JDBC URL has the login in its query, where a plus is a space.
     """
     bare = text.removeprefix("jdbc:")
     if not re.match(rf"(?:{schemes})://", bare):
@@ -114,5 +114,5 @@ def url(text: str, schemes: str, port: int) -> Connection | None:
 
 
 def percent_decoded(text: str) -> str:
-    """How PostgreSQL's ODBC driver reads a password without braces."""
+    """Decode a password without braces as PostgreSQL's ODBC driver does."""
     return unquote_plus(text)

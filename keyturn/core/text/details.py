@@ -1,10 +1,10 @@
-"""What each kind of store shows beside a copy, and which names, texts and sizes it allows there.
+"""The details that each kind of store supports, with limits.
 
-Sources: "About Azure Key Vault secrets" (15 tags, 256 characters; content types of 255);
-the comments of Google's resources.proto (64 labels of 63 characters and 128 bytes, annotations below 16 KiB);
-Kubernetes "Labels and Selectors", "Annotations", and its TotalAnnotationSizeLimitB (256 KiB);
-Vault "KV secrets engine version 2 (API)", custom_metadata (64 keys of 128 bytes, texts of 512);
-"Tag naming and usage conventions" in the AWS General Reference and "Tag", "CreateSecret" in the API references.
+Sources: "About Azure Key Vault secrets" (15 tags, 256 characters; content types of 255); Google's resources.proto (64
+labels of 63 characters and 128 bytes, annotations below 16 KiB); Kubernetes "Labels and Selectors", "Annotations", and
+its TotalAnnotationSizeLimitB (256 KiB); Vault "KV secrets engine version 2 (API)", custom_metadata (64 keys of 128
+bytes, texts of 512); "Tag naming and usage conventions" in the AWS General Reference and "Tag", "CreateSecret" in the
+API references.
 """
 
 import re
@@ -31,14 +31,14 @@ SHOWN: Final = {
     KUBERNETES: frozenset({Detail.TAGS, Detail.ANNOTATIONS}),
     VAULT: frozenset({Detail.TAGS, Detail.EXPIRY}),
 }
-"""What a store of each kind shows."""
+"""Supported details by kind of store."""
 
 RESERVED: Final = f"names that begin with {OWN_PREFIX} are Keyturn's own"
 
 
 @dataclass(frozen=True)
 class TagRule:
-    """How many there may be beside Keyturn's own, which names and texts fit, and the rules in words."""
+    """The maximum in addition to Keyturn's tags, valid names and texts, and the rules as text."""
 
     noun: str
     most: int
@@ -48,7 +48,7 @@ class TagRule:
     text_rule: str
 
     def refuses(self, kind: str, tags: Mapping[str, str]) -> str | None:
-        """Why a store of this kind can't have them; None where it can. No text is quoted."""
+        """Return why a store of this kind can't have these tags, quoting no text; None if it can."""
         if len(tags) > self.most:
             return f"{kind} has room for {self.most} {self.noun} beside Keyturn's own, these are {len(tags)}"
         for name, text in tags.items():
@@ -65,13 +65,13 @@ class TagRule:
 
 
 def refuses_names(kind: str, details: Details, room: int) -> str | None:
-    """Why their names don't fit into the one tag of ``room`` bytes that keeps which of them are Keyturn's."""
+    """Return why the names exceed the tag of ``room`` bytes that records Keyturn's tags."""
     length = len(" ".join(details.names).encode())
     return None if length <= room else f"{kind}: the names of all tags have to fit into {room} bytes ({TAG_TAGS})"
 
 
 def size_of(tags: Mapping[str, str]) -> int:
-    """The bytes of all names and texts together."""
+    """The total bytes of all names and texts."""
     return sum(len(name.encode()) + len(text.encode()) for name, text in tags.items())
 
 
@@ -101,9 +101,9 @@ AZURE_TAGS: Final = TagRule(
 
 GCP_MAX_LABELS: Final = 64
 GCP_MAX_ANNOTATIONS: Final = 16 * 1024
-"""Bytes that all names and texts together stay below."""
+"""Exclusive limit in bytes of all names and texts together."""
 GCP_ROOM: Final = 1024
-"""As long as Keyturn's own at most, without the names that ``keyturn-tags`` keeps."""
+"""Maximum bytes of Keyturn's own annotations, without the names in ``keyturn-tags``."""
 GCP_ANNOTATION: Final = re.compile(r"(?!keyturn-)[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 LETTERS: Final = ("Ll", "Lo")
 SIGNS: Final = (*LETTERS, "Nd", "Nl", "No")
@@ -138,7 +138,7 @@ KUBERNETES_NAME: Final = re.compile(rf"({KUBERNETES_DOMAIN})?{KUBERNETES_WORD}")
 KUBERNETES_TEXT: Final = re.compile(rf"({KUBERNETES_WORD})?")
 KUBERNETES_RULE: Final = "1 to 63 letters, digits and -_., a letter or digit first and last"
 KUBERNETES_MAX_ANNOTATIONS: Final = 160 * 1024
-"""Bytes: what Keyturn's own, which name every key of the data, leave of 256 KiB."""
+"""Bytes of 256 KiB left by Keyturn's own, which name every key."""
 KUBERNETES_TYPES: Final = {
     "Opaque": (),
     "kubernetes.io/basic-auth": ("username", "password"),
@@ -146,9 +146,9 @@ KUBERNETES_TYPES: Final = {
     "kubernetes.io/tls": ("tls.crt", "tls.key"),
     "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
 }
-"""The types that a Secret may be asked to have, and the keys that each needs. Source: "Secrets"."""
+"""The Secret types that may be requested, with their required keys. Source: "Secrets"."""
 KUBECTL_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
-"""The annotation in which ``kubectl apply`` keeps all that it was given, values included."""
+"""The annotation in which ``kubectl apply`` keeps its whole input, including values."""
 
 KUBERNETES_LABELS: Final = TagRule(
     "tags",

@@ -1,10 +1,9 @@
-"""A JSON object as the lines of an environment file, for whoever reads them, and back.
+r"""Convert a JSON object to the lines of an environment file for a given reader, and back.
 
-There is no one grammar of such files. Single quotes are literal to a shell and to Compose; python-dotenv reads
-``\\\\`` and ``\\'`` in them, and puts a variable in place of ``${NAME}`` whatever the quotes; ``docker run --env-file``
-takes the rest of the line as it is. In double quotes ``\\\\`` and ``\\"`` mean the same to the three that know quotes.
-Sources: POSIX shell, 2.2; compose-go 2.13 and its rules in "Interpolation"; python-dotenv 1.1 to 1.2; docker/cli's
-kvfile, old and new.
+Such files have no common grammar. Single quotes are literal to a shell and to Compose; python-dotenv reads ``\\`` and
+``\'`` in them, and substitutes ``${NAME}`` in any quotes; ``docker run --env-file`` takes the rest of the line as it
+is. In double quotes ``\\`` and ``\"`` mean the same to the three that support quotes. Sources: POSIX shell, 2.2;
+compose-go 2.13 and its rules in "Interpolation"; python-dotenv 1.1 to 1.2; docker/cli's kvfile, old and new.
 """
 
 import json
@@ -19,7 +18,7 @@ from keyturn.core.sensitive import SecretFields, Sensitive
 
 
 class Reader(StrEnum):
-    """Who reads the file."""
+    """The program that reads the file."""
 
     COMPOSE = "compose"
     """Docker Compose: ``env_file`` and ``.env``."""
@@ -28,12 +27,12 @@ class Reader(StrEnum):
     SHELL = "shell"
     """A POSIX shell that sources it."""
     DOCKER = "docker"
-    """``docker run --env-file``, which knows no quotes."""
+    """``docker run --env-file``, which does not support quotes."""
 
 
 KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 LONGEST: Final = 60_000
-"""Bytes in a line for Docker, which stops at 64 KiB."""
+"""Maximum bytes in a line for Docker, which stops at 64 KiB."""
 
 _LINES: Final[Mapping[Reader | None, re.Pattern[str]]] = {
     Reader.SHELL: re.compile(rf"({KEY.pattern})='((?:[^']|'\\'')*)'\n"),
@@ -53,13 +52,13 @@ _OTHERS: Final[Mapping[Reader | None, re.Pattern[str]]] = {
     Reader.COMPOSE: re.compile(_NAMED % rf"[ \t]*(?:'[^'\\]*'|{_DOUBLE}|[^'\"\n][^\n]*)?[^\n'\"]*", re.DOTALL),
     None: re.compile(_NAMED % rf"(?:'[^'\\]*'|{_DOUBLE}|[^'\"\\\n]*)[ \t]*", re.DOTALL),
 }
-"""How a variable may stand in a file that others write too, quotes and line breaks within them included."""
+"""A variable in a shared file, including quotes and line breaks."""
 
 
 class Dotenv:
-    """The lines of one object for one reader, and the names of its fields that are no texts: numbers and the like.
+    """One object's lines for one reader, and its non-string fields.
 
-    Without a reader they are what Compose, python-dotenv and a shell read alike.
+    Without a reader, Compose, python-dotenv and a shell all read them alike.
     """
 
     def __init__(self, text: Sensitive, not_texts: Collection[str], reader: Reader | None = None) -> None:
@@ -69,9 +68,9 @@ class Dotenv:
 
     @staticmethod
     def of(value: Sensitive, reader: Reader | None = None) -> "Dotenv | None":
-        """The lines of a JSON object in canonical form (:func:`keyturn.core.fingerprint.payload`); None for others.
+        """The lines of a canonical JSON object (:func:`keyturn.core.fingerprint.payload`); None for other values.
 
-        Raises ValueError, naming the field, for what no environment can hold or what the reader would not give back.
+        Raises ValueError, naming the field, if no environment can hold it or the reader would change it.
         """
         try:
             fields = json.loads(value.reveal())
@@ -83,7 +82,7 @@ class Dotenv:
         return Dotenv(Sensitive("".join(lines)), [name for name in fields if not isinstance(fields[name], str)], reader)
 
     def joined(self) -> Sensitive:
-        """The text of the object that these are the lines of."""
+        """The text of the object in these lines."""
         lines = _LINES.get(self.reader, _QUOTED)
         texts = {line[1]: _unquoted(line, self.reader) for line in lines.finditer(self.text.reveal())}
         fields = {name: json.loads(text) if name in self.not_texts else text for name, text in texts.items()}
@@ -92,7 +91,7 @@ class Dotenv:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a file that others write too, to the byte; ``key`` is empty for a comment or a blank one."""
+    """One exact line of a shared file; ``key`` is empty for a comment or blank line."""
 
     raw: str = field(repr=False)
     key: str = ""
@@ -100,7 +99,7 @@ class Line:
 
 
 def lines_of(text: Sensitive, reader: Reader | None) -> list[Line]:
-    """The lines of a file as its reader parts them. Raises ValueError, naming the line, where it can't be told how."""
+    """Split a file as its reader does. Raises ValueError, naming an unsupported line."""
     lines: list[Line] = []
     at, plain = 0, text.reveal()
     while at < len(plain):
@@ -115,9 +114,9 @@ def lines_of(text: Sensitive, reader: Reader | None) -> list[Line]:
 
 
 def edited(text: Sensitive, put: Mapping[str, Any], take: Collection[str], reader: Reader | None) -> Sensitive:
-    """The file with these variables put and those taken away; all other lines stay to the byte, new ones go last.
+    """The file after these changes; all other lines stay exactly, new ones go last.
 
-    Raises ValueError as :meth:`Dotenv.of` does, for a file that is not understood, and where one stands in it twice.
+    Raises ValueError like :meth:`Dotenv.of`, for an unsupported line, and for a variable that appears twice.
     """
     lines = lines_of(text, reader)
     if twice := next((key for key in (*put, *take) if sum(line.key == key for line in lines) > 1), None):
@@ -137,7 +136,7 @@ def _text_of(raw: str, value: str, reader: Reader | None) -> str:
 
 
 def refuses(value: Sensitive, reader: Reader | None) -> str | None:
-    """Why ``value`` can't be written for the reader, naming the field and nothing of its value; None where it can."""
+    """Return why ``value`` can't be written for the reader, naming only the field; None if it can."""
     try:
         Dotenv.of(value, reader)
     except ValueError as error:
@@ -146,7 +145,7 @@ def refuses(value: Sensitive, reader: Reader | None) -> str | None:
 
 
 def refuses_text(text: str, reader: Reader | None) -> str | None:
-    """Why the reader would not give ``text`` back; None where it does."""
+    """Return why the reader would not read ``text`` back; None if it does."""
     if "\0" in text:
         return "a null character, which no environment can"
     return next((reason for pattern, reason in REFUSED[reader] if pattern.search(text)), None)
@@ -218,7 +217,7 @@ REFUSED: Final[Mapping[Reader | None, tuple[tuple[re.Pattern[str], str], ...]]] 
         ),
     ),
 }
-"""What each reader would read as something else, and what is said of a field that holds it."""
+"""Patterns that each reader would change, and the message for a field that matches."""
 
 
 def _unquoted(line: re.Match[str], reader: Reader | None) -> str:

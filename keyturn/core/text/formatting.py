@@ -1,4 +1,4 @@
-"""How the names of fields are spelled in a copy, such as ``DATABASE_URL`` for an environment."""
+"""Spelling of field names in a copy, such as ``DATABASE_URL`` for an environment."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +9,7 @@ from keyturn.core.text.references import Unfit
 
 
 class Case(StrEnum):
-    """A way to spell a name that is made of words."""
+    """A spelling for names of several words."""
 
     UPPER_SNAKE = "upper-snake"
     SNAKE = "snake"
@@ -17,13 +17,13 @@ class Case(StrEnum):
     CAMEL = "camel"
     PASCAL = "pascal"
     UPPER = "upper"
-    """The same name in capitals."""
+    """The name in upper case."""
     LOWER = "lower"
-    """The same name in small letters."""
+    """The name in lower case."""
 
 
 def words_of(name: str) -> list[str]:
-    """The words of a name in small letters: ``dbURLPath``, ``db-url.path`` and ``DB_URL_PATH`` have the same three."""
+    """A name's words in lower case: ``dbURLPath``, ``db-url.path`` and ``DB_URL_PATH`` have the same three."""
     apart = re.sub(r"([^\W_A-Z])([A-Z])", r"\1 \2", name)
     apart = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1 \2", apart)
     return [word.lower() for word in re.split(r"[\W_]+", apart) if word]
@@ -55,7 +55,7 @@ def spelled(name: str, case: Case | None) -> str:
 
 
 def respelled(fields: Mapping[str, Any], case: Case | None) -> dict[str, Any]:
-    """The fields under their names in this spelling. Raises Unfit where two would have the same."""
+    """The fields with names in this spelling. Raises Unfit if two would have the same."""
     made: dict[str, str] = {}
     for name in fields:
         new = spelled(name, case)

@@ -1,6 +1,6 @@
-"""Lines of a log as JSON, one object a line, for whoever collects them: what people read, and what tells lines apart.
+"""Log lines as JSON for collectors, one object per line.
 
-No text of an exception is in them, since it could hold anything; Keyturn's own messages hold names alone.
+They contain no exception texts, which could hold anything; Keyturn's own messages contain only names.
 """
 
 import json
@@ -17,7 +17,7 @@ FORMATS: Final = ("", "text", JSON)
 
 
 def wants_json(variables: Mapping[str, str]) -> bool:
-    """Whether lines are to be JSON. Raises Invalid for a format that there is not."""
+    """Whether log lines are JSON. Raises Invalid for an unknown format."""
     wanted = variables.get(VARIABLE, "")
     if wanted not in FORMATS:
         raise Invalid("read", VARIABLE, f"there is no format {wanted[:40]!r}", "Say json, or text")
@@ -25,7 +25,7 @@ def wants_json(variables: Mapping[str, str]) -> bool:
 
 
 def log_line(at: datetime, level: str, logger: str, message: str, more: Mapping[str, str] | None = None) -> str:
-    """One line without its end. It names the trace and the span that were under way, where there were any."""
+    """Return one line without its end, with the current trace and span ids if any."""
     trace, span = current_span()
     fields = {
         "time": at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),

@@ -1,7 +1,6 @@
-"""From a secret's fields to the text of one copy: the whole of it, some fields, one field, or templates.
+"""Render a secret's fields as a copy's text: the whole secret, some fields, one field, or templates.
 
-A template holds ``{field}`` where a field's value goes; ``{{`` and ``}}`` stand for braces themselves. What names mean
-is told by :mod:`keyturn.core.text.references`.
+A template has ``{field}`` for a value; ``{{`` and ``}}`` are braces. See :mod:`keyturn.core.text.references`.
 """
 
 import base64
@@ -27,54 +26,53 @@ from keyturn.core.text.references import ABSENT, Unfit, Values, names_previous
 
 
 class Escape(StrEnum):
-    """How a value is written inside a template, so that its own characters stay its own."""
+    """How to escape a value inside a template."""
 
     NONE = "none"
     URL = "url"
-    """Percent-encoded (RFC 3986); an IPv6 address as the URL's host, and nowhere else, gets its brackets."""
+    """Percent-encoded (RFC 3986); an IPv6 address as a URL's host gets brackets."""
     LIBPQ = "libpq"
-    """PostgreSQL's keyword/value strings: in single quotes."""
+    """PostgreSQL keyword/value strings: single-quoted."""
     ODBC = "odbc"
-    """ODBC connection strings: a password always in braces, another value where ODBC asks for them.
+    """ODBC: passwords always in braces, other values only if ODBC requires it.
 
-    PostgreSQL's driver decodes ``%41`` and ``+`` in a password without braces, and knows them nowhere else.
+    PostgreSQL's driver decodes ``%41`` and ``+`` only in a password without braces.
     """
     ADO = "ado"
-    """ADO.NET connection strings: in double quotes where it needs them."""
+    """ADO.NET: double-quoted where necessary."""
     JSON = "json"
     """The inside of a JSON string."""
 
 
 class Encoding(StrEnum):
-    """What is done with the finished text."""
+    """Encoding of the finished text."""
 
     TEXT = "text"
     BASE64 = "base64"
-    """The text is encoded in base64."""
+    """Encode the text in base64."""
     FROM_BASE64 = "from-base64"
-    """The text is base64, and the copy is what it encodes."""
+    """Decode the base64 text."""
     PEM = "pem"
-    """The text is PEM: lines end as everywhere else, and so does the last."""
+    """The text is PEM: normalise line ends, including the last."""
 
 
 URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 ODBC_PASSWORD: Final = re.compile(r"(?i)(^|;)\s*(pwd|password)\s*=\s*\{?\Z")
 ODBC_SPECIAL: Final = re.compile(r"[\[\]{}(),;?*=!]")
-"""What ODBC wants in braces, without @: Azure and PostgreSQL's driver take it bare in a user's name."""
+"""Characters that need braces in ODBC, except @: Azure and PostgreSQL's driver accept it unquoted in a user name."""
 PEM: Final = re.compile(r"(-----BEGIN ([A-Z0-9 ]+)-----\n([A-Za-z0-9+/=:, -]*\n)+-----END \2-----\n)+")
 
 
 ValueNames = str | tuple[str, ...]
-"""What one value is made of: one name, or several whose values stand side by side."""
+"""One name, or several whose values are combined."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """How one copy is made of its secret.
+    """How one copy is derived from its secret.
 
-    ``fields`` are pairs of the name in the copy and the field's own, or several; ``templates`` the name in the copy,
-    the template, and its escape, beside them. Several values are a JSON list, or a text with ``join`` between them.
-    ``case`` spells the names of a copy that is the whole secret.
+    ``fields`` pairs a name in the copy with one or more fields, ``templates`` with a template and its escape. Several
+    values become a JSON list, or a text separated by ``join``. ``case`` respells the names of a whole secret.
     """
 
     fields: tuple[tuple[str, ValueNames], ...] = ()
@@ -88,7 +86,7 @@ class Shape:
 
     @cached_property
     def mark(self) -> str:
-        """Eight digits that tell this shape from others; empty for the whole secret as it is."""
+        """Eight hex digits that identify this shape; empty for the unchanged whole secret."""
         if self == WHOLE:
             return ""
         parts: list[Any] = [self.fields, self.field, self.template, self.escape, self.encoding]
@@ -96,17 +94,17 @@ class Shape:
         return hashlib.sha256(json.dumps(parts + more if any(more) else parts).encode()).hexdigest()[:8]
 
     def marked(self, previous: int) -> str:
-        """The mark of a copy that gives version ``previous`` beside CURRENT; 0 where it gives none."""
+        """The mark of a copy that also contains version ``previous``, 0 if none."""
         return f"{self.mark}-{previous}" if previous and self.tells_previous else self.mark
 
     def added_from(self, version: int, created_at: datetime | None) -> str:
-        """The mark of a copy that keeps what it has, and has every field of this version: `OwnershipTags.grown`."""
+        """The mark of a copy that keeps old fields and has all of this version's: `OwnershipTags.grown`."""
         digest = hashlib.sha256(f"{version} {created_at}".encode()).hexdigest()[:8]
         return f"{self.mark}-{GROWN}{digest}"
 
     @property
     def references(self) -> tuple[str, ...]:
-        """Every name in it, of the version before as well."""
+        """Every name in it, including those of the previous version."""
         if self.template:
             return tuple(places(self.template))
         listed = [self.field, *(entry for _, entry in self.fields)]
@@ -120,25 +118,25 @@ class Shape:
 
     @cached_property
     def tells_previous(self) -> bool:
-        """Whether it holds anything of the version before."""
+        """Whether it contains any part of the previous version."""
         return any(map(names_previous, self.references))
 
     def render(self, fields: SecretFields, previous: SecretFields | None = None) -> Sensitive:
-        """The copy's text. Raises Unfit where a field is missing, or the text can't be a copy."""
+        """The copy's text. Raises Unfit for a missing field or invalid text."""
         values = Values(fields, previous)
         if missing := values.lacking(self.references):
             raise Unfit(missing)
         return _encoded(self.encoding, self._text(values))
 
     def strings(self, name: str) -> "Iterator[Shape]":
-        """Each template that holds CURRENT's field ``name``, as a copy of its own that is not encoded."""
+        """Each template with CURRENT's field ``name``, as a separate unencoded shape."""
         alone = [("", self.template, self.escape)] if self.template else []
         for _, template, escape in (*alone, *self.templates):
             if name in places(template):
                 yield Shape(template=template, escape=escape, join=self.join)
 
     def invert(self, text: Sensitive) -> Mapping[str, Any]:
-        """The secret's fields that a copy's text holds, by their own names. Raises Unfit where that can't be told."""
+        """The secret's fields from a copy's text. Raises Unfit if unrecoverable."""
         if reason := self._one_way():
             raise Unfit(reason)
         try:
@@ -149,10 +147,7 @@ class Shape:
             raise Unfit("it is not what Keyturn writes for a whole secret") from None
 
     def part(self, text: Sensitive) -> Mapping[str, Any]:
-        """The field that a copy of one field holds, as the text that it is. Raises Unfit where that can't be told.
-
-        Of a list of several versions it is the newest one's.
-        """
+        """The field in a single-field copy, the newest in a list. Raises Unfit if unrecoverable."""
         if self.encoding not in (Encoding.TEXT, Encoding.BASE64):
             raise Unfit(f"its encoding, {self.encoding}, can't be undone")
         names = self.field
@@ -167,7 +162,7 @@ class Shape:
         raise Unfit("several values stand in one text, and nobody can tell where one ends")
 
     def _one_way(self) -> str:
-        """Why nothing of a copy leads back; empty where something does."""
+        """Return why fields can't be recovered from a copy; empty if they can."""
         if self.template or (self.templates and not self.fields):
             return "it is made by a template"
         if self.field:
@@ -178,7 +173,7 @@ class Shape:
         return "" if lasting else f"its encoding, {self.encoding}, can't be undone"
 
     def _own(self, held: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-        """CURRENT's fields in a copy; of several values in one text nobody can tell where one ends."""
+        """CURRENT's fields in a copy, except several values joined in one text, which can't be split."""
         for new, names in self.fields:
             if isinstance(names, str):
                 yield from [] if names_previous(names) else [(names, held[new])]
@@ -199,7 +194,7 @@ class Shape:
         return payload(SecretFields({**made, **texts}))
 
     def _value(self, wanted: ValueNames, values: Values) -> Any:
-        """The JSON value of one name, or of several; ABSENT where there is none."""
+        """The JSON value of one or several names; ABSENT if missing."""
         if isinstance(wanted, str):
             return values.find(wanted)
         names = values.several(wanted)
@@ -216,9 +211,9 @@ WHOLE: Final = Shape()
 
 
 def with_missing(held: Sensitive, newer: Sensitive) -> tuple[Sensitive, tuple[str, ...]]:
-    """A copy's text with the fields that it lacks of ``newer``, and their names; what it holds stays as it is.
+    """A copy's text plus the fields that only ``newer`` has, and their names; existing fields stay.
 
-    Raises Unfit where one of the two is no JSON object.
+    Raises Unfit if either is not a JSON object.
     """
     there, wanted = _object(held), _object(newer)
     lacking = tuple(sorted(wanted.keys() - there.keys()))
@@ -236,12 +231,12 @@ def _object(text: Sensitive) -> dict[str, Any]:
 
 
 def default_escape(template: str) -> Escape:
-    """URLs are told by their beginning."""
+    """The URL escape for a template that begins like a URL, else none."""
     return Escape.URL if URL.match(template) else Escape.NONE
 
 
 def template_flaw(template: str) -> str | None:
-    """What is wrong with a template; None when it is sound."""
+    """Return what is wrong with a template; None if it is valid."""
     try:
         parts = list(Formatter().parse(template))
     except ValueError:
@@ -261,17 +256,17 @@ ONLY_PREVIOUS: Final = "it holds nothing but the version before, and would be em
 
 
 def places(template: str) -> list[str]:
-    """The names in a template, in their order; a place may hold several, with a comma between them."""
+    """The names in a template, in order; a placeholder may hold several, separated by commas."""
     return [name for _, place, _, _ in Formatter().parse(template) if place is not None for name in listed(place)]
 
 
 def listed(place: str) -> list[str]:
-    """The names in one place of a template."""
+    """The names in one placeholder."""
     return [name.strip() for name in place.split(",")]
 
 
 def joined(texts: Sequence[str], between: str) -> str:
-    """The texts with ``between`` between them. Raises Unfit where one of several holds that itself."""
+    """Join the texts with ``between``. Raises Unfit if one of several contains it."""
     if len(texts) > 1 and any(between in text for text in texts):
         raise Unfit("one of several values holds the very text that stands between them")
     return between.join(texts)
@@ -279,24 +274,24 @@ def joined(texts: Sequence[str], between: str) -> str:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a value goes: the text ``before`` it, and the template ``after`` it, with ``*`` for each field."""
+    """A placeholder's context: the text ``before`` it and the template ``after`` it, with ``*`` for each field."""
 
     before: str
     after: str
 
     def within(self, opening: str, closing: str) -> bool:
-        """Whether the template itself has put these around the place."""
+        """Whether the template already encloses the placeholder in these."""
         return self.before.endswith(opening) and self.after.startswith(closing)
 
     @property
     def is_host(self) -> bool:
-        """Whether it is the host of a URL, or one of several: no user name, no password, no part of path or query."""
+        """Whether it is the host of a URL, or one of several hosts."""
         authority = re.fullmatch(r"[^/?#]*://([^/?#]*[@,])?", self.before)
         return authority is not None and "@" not in re.split(r"[/?#]", self.after, maxsplit=1)[0]
 
 
 QUOTED: Final = (Escape.LIBPQ, Escape.ODBC, Escape.ADO)
-"""The escapes that put quotes around a value: around several together."""
+"""Escapes that quote several values together."""
 
 
 def _filled(template: str, values: Values, escape: Escape, between: str) -> str:
@@ -316,7 +311,7 @@ def _filled(template: str, values: Values, escape: Escape, between: str) -> str:
 
 
 def _list_text(value: Any) -> Sensitive:
-    """Several values as the copy's whole text: a JSON list, or what they were joined to."""
+    """Several values as the copy's text: a JSON list, or the joined text."""
     return Sensitive(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
@@ -352,7 +347,7 @@ def _ado(value: str, place: Place) -> str:
 
 
 def _quoted(text: str, place: Place, opening: str, closing: str) -> str:
-    """The text between its quotes, which the template may have put there already."""
+    """Quote the text unless the template already does."""
     return text if place.within(opening, closing) else f"{opening}{text}{closing}"
 
 
@@ -374,9 +369,10 @@ ESCAPES: Final[Mapping[Escape, Callable[[str, Place], str]]] = {
     Escape.ADO: _ado,
     Escape.JSON: _json,
 }
-"""Sources: RFC 3986, 2.1, and RFC 6874; PostgreSQL "Connection Strings", 32.1.1.1; ODBC "SQLDriverConnect", and what
-psqlodbc 17.0 and MariaDB Connector/ODBC 3.1 take; ADO.NET "Connection String Syntax", and the pattern by which
-DbConnectionStringBuilder decides what to quote; RFC 8259, 7."""
+"""Sources: RFC 3986, 2.1, and RFC 6874; PostgreSQL "Connection Strings", 32.1.1.1; ODBC "SQLDriverConnect", tested with
+psqlodbc 17.0 and MariaDB Connector/ODBC 3.1; ADO.NET "Connection String Syntax" and the quoting pattern of
+DbConnectionStringBuilder; RFC 8259, 7.
+"""
 
 
 def _encoded(encoding: Encoding, text: Sensitive) -> Sensitive:
@@ -386,7 +382,7 @@ def _encoded(encoding: Encoding, text: Sensitive) -> Sensitive:
 
 
 def _sound(text: Sensitive) -> Sensitive:
-    """The text itself, which every store can hold. Raises Unfit."""
+    """The text, if valid UTF-8. Raises Unfit."""
     try:
         text.reveal().encode()
     except UnicodeEncodeError:

@@ -1,12 +1,11 @@
-"""Which names and sizes each kind of store allows, checked before anything is written.
+"""Names and sizes allowed by each kind of store, checked before any write.
 
-Sources: AWS Secrets Manager "CreateSecret" (512 characters of letters, digits and /_+=.@-; 65,536 bytes);
-Azure Key Vault "About keys, secrets and certificates" (127 characters, letters, digits and hyphens; 25 KB);
-GCP Secret Manager "Create a secret" (255 characters, letters, digits, hyphens and underscores; 64 KiB);
-AWS Systems Manager "PutParameter" (1,011 characters, 15 levels, 8 KB in the Advanced tier);
-Kubernetes "Secrets" and "Object Names" (a DNS subdomain, 1 MiB);
-Vault "KV v2" and "Integrated storage" (1 MiB an entry);
-GitHub "Using secrets in GitHub Actions" (letters, digits and _, 48 KB).
+Sources: AWS Secrets Manager "CreateSecret" (512 characters of letters, digits and /_+=.@-; 65,536 bytes); Azure Key
+Vault "About keys, secrets and certificates" (127 characters, letters, digits and hyphens; 25 KB); GCP Secret Manager
+"Create a secret" (255 characters, letters, digits, hyphens and underscores; 64 KiB); AWS Systems Manager "PutParameter"
+(1,011 characters, 15 levels, 8 KB in the Advanced tier); Kubernetes "Secrets" and "Object Names" (a DNS subdomain, 1
+MiB); Vault "KV v2" and "Integrated storage" (1 MiB an entry); GitHub "Using secrets in GitHub Actions" (letters, digits
+and _, 48 KB).
 """
 
 import re
@@ -25,7 +24,7 @@ FILE: Final = "file"
 
 @dataclass(frozen=True)
 class Limits:
-    """A store's rule for names, in words and as a pattern, and its largest value in bytes."""
+    """A store's name rule, as text and pattern, and its maximum value size in bytes."""
 
     kind: str
     pattern: re.Pattern[str]
@@ -34,17 +33,17 @@ class Limits:
     folds_case: bool = False
 
     def refuses_name(self, name: str) -> str | None:
-        """Why ``name`` can't be used; None when it can."""
+        """Return why ``name`` can't be used; None if it can."""
         return None if self.pattern.fullmatch(name) else f"{self.kind} allows {self.rule}"
 
     def refuses_size(self, size: int) -> str | None:
-        """Why a value of ``size`` bytes can't be stored; None when it can. Empty values are refused everywhere."""
+        """Return why a value of ``size`` bytes can't be stored; None if it can. Empty values are refused."""
         if size == 0:
             return f"{self.kind} refuses an empty value"
         return f"{self.kind} allows {self.max_bytes} bytes, this has {size}" if size > self.max_bytes else None
 
     def same(self, name: str) -> str:
-        """What names have in common that mean the same secret."""
+        """The common form of names that identify the same secret."""
         return name.casefold() if self.folds_case else name
 
 
@@ -98,10 +97,10 @@ LIMITS: Final = {limits.kind: limits for limits in _LIMITS}
 
 
 def illegal_name(kind: str, name: str) -> str | None:
-    """Why ``name`` can't be used in a store of this kind; None when it can."""
+    """Return why ``name`` can't be used in a store of this kind; None if it can."""
     return LIMITS[kind].refuses_name(name)
 
 
 def too_large(kind: str, size: int) -> str | None:
-    """Why a value of ``size`` bytes can't be stored; None when it can."""
+    """Return why a value of ``size`` bytes can't be stored; None if it can."""
     return LIMITS[kind].refuses_size(size)

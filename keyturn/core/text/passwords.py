@@ -1,4 +1,4 @@
-"""Policies for generated values: what they may look like, how much they hold, and making one without bias."""
+"""Policies for generated values: format, entropy, and unbiased generation."""
 
 import base64
 import math
@@ -29,27 +29,27 @@ CLASSES: Final[dict[str, str]] = {
     DIGIT: string.digits,
     SYMBOL: "!*+-.=_~",
 }
-"""The characters of each class. The symbols need no escaping in a URL, in JSON or in quoted YAML (RFC 3986)."""
+"""Characters by class. Symbols need no escaping in a URL, in JSON or in quoted YAML (RFC 3986)."""
 
 PRINTABLE: Final = frozenset(string.digits + string.ascii_letters + string.punctuation)
-"""What an alphabet may hold: ASCII that every system passes on unchanged, and no space."""
+"""Allowed in an alphabet: printable ASCII without space, which every system passes on."""
 
 SEPARATORS: Final = frozenset(string.digits + string.punctuation + " ")
-"""What may stand between the words of a passphrase: no letter, so that the words stay told apart."""
+"""Allowed passphrase separators: no letters, so words stay distinguishable."""
 
 UUID_BITS: Final = 122
-"""RFC 9562, UUID version 4: 128 bits less the six that name version and variant."""
+"""RFC 9562, UUID version 4: 128 bits minus six for version and variant."""
 
 MOST_TRIES: Final = 1000
 REMEMBERED: Final = 256
-"""Policies whose number of values is kept."""
+"""Number of policies whose value count is cached."""
 _HEX: Final = "0123456789abcdef"
 _LAST: Final = ("[A-Za-z0-9_-]", "[AQgw]", "[AEIMQUYcgkosw048]")
-"""The last character of Base64, by the bytes that are left over from threes: its spare bits are zero (RFC 4648)."""
+"""The last Base64 character by length modulo three: its spare bits are zero (RFC 4648)."""
 
 
 class Form(StrEnum):
-    """The shape of a generated value."""
+    """The format of a generated value."""
 
     PASSWORD = "password"
     HEX = "hex"
@@ -60,31 +60,31 @@ class Form(StrEnum):
 
 
 USUAL_LENGTHS: Final = {Form.PASSPHRASE: 12, Form.TOKEN: 30}
-"""132 bits, and GitHub's 178; of every other form 32."""
+"""132 bits, and GitHub's 178; other forms default to 32."""
 
 UNITS: Final = {Form.PASSPHRASE: "words", Form.TOKEN: "characters"}
-"""What the length of a form counts; of hex and url-safe bytes."""
+"""Unit of a form's length; bytes for hex and url-safe."""
 
 OPTIONS: Final = {
     Form.PASSWORD: ("alphabet", "classes"),
     Form.PASSPHRASE: ("separator",),
     Form.TOKEN: ("prefix",),
 }
-"""The rules that only one form knows."""
+"""Options that apply to only one form."""
 
 Draw = Callable[[Sequence[str]], str]
-"""Draws one, each as likely as any other."""
+"""Draws one item with uniform probability."""
 
 
 @dataclass(frozen=True)
 class PasswordPolicy:
-    """How one value is generated; a policy that can't be met can't be made (Invalid).
+    """How one value is generated. Raises Invalid if unsatisfiable.
 
-    ``length`` counts characters for ``password``, random bytes for ``hex`` and ``url-safe``, words for
-    ``passphrase`` and random characters for ``token``; None is 32, of words 12, of a token 30.
-    ``alphabet`` replaces the characters of the classes; each of ``classes`` must appear in a value (None:
-    lower, upper and digit, or no class at all where an alphabet is given). ``minimum_entropy`` is in bits.
-    ``separator`` stands between words (None: a hyphen), ``prefix`` and an underscore before a token.
+    ``length`` counts characters for ``password``, random bytes for ``hex`` and ``url-safe``, words for ``passphrase``,
+    random characters for ``token``; None means 32, or 12 words, or 30 for a token. ``alphabet`` replaces the classes'
+    characters. Each of ``classes`` must appear (None: lower, upper and digit, or none with an alphabet).
+    ``minimum_entropy`` is in bits. ``separator`` (None: a hyphen) separates words. ``prefix`` and an underscore precede
+    a token.
     """
 
     form: Form = Form.PASSWORD
@@ -102,12 +102,12 @@ class PasswordPolicy:
 
     @property
     def size(self) -> int:
-        """The length in force: characters, random bytes or words."""
+        """The effective length: characters, random bytes or words."""
         return USUAL_LENGTHS.get(self.form, 32) if self.length is None else self.length
 
     @property
     def required(self) -> tuple[str, ...]:
-        """The classes that each value shows."""
+        """The classes that each value must contain."""
         if self.form is not Form.PASSWORD:
             return ()
         if self.classes is not None:
@@ -116,16 +116,16 @@ class PasswordPolicy:
 
     @property
     def characters(self) -> str:
-        """The characters that a password is made of."""
+        """The characters of a password."""
         return "".join(CLASSES[name] for name in self.required) if self.alphabet is None else self.alphabet
 
     @property
     def between(self) -> str:
-        """What stands between the words of a passphrase."""
+        """The separator of a passphrase's words."""
         return "-" if self.separator is None else self.separator
 
     def entropy(self) -> float:
-        """Bits: the binary logarithm of how many values there are, each as likely as any other."""
+        """Bits: the binary logarithm of the number of equally likely values."""
         match self.form:
             case Form.UUID:
                 return UUID_BITS
@@ -217,7 +217,7 @@ def _reach(policy: PasswordPolicy) -> Flaw:
 
 
 def _pace(policy: PasswordPolicy) -> Flaw:
-    """Refuse a policy whose values are so rare among random text that drawing one would take long."""
+    """Refuse a policy that random texts rarely satisfy, since generation would be slow."""
     if policy.form is not Form.PASSWORD or len(policy.characters) ** policy.size <= MOST_TRIES * _values(policy):
         return None
     return "fewer than one random text in a thousand shows every class", "Raise length, or drop a class."
@@ -234,9 +234,9 @@ def _count(policy: PasswordPolicy, classes: tuple[str, ...]) -> int:
 
 @lru_cache(maxsize=REMEMBERED)
 def _values(policy: PasswordPolicy) -> int:
-    """How many passwords there are: inclusion and exclusion over the classes that could be absent.
+    """The number of passwords, by inclusion and exclusion over absent classes.
 
-    It is costly, and a catalogue of thousands of secrets asks it of a handful of policies.
+    Cached: it is costly, and thousands of secrets share few policies.
     """
     total, size = len(policy.characters), policy.size
     return sum(
@@ -247,7 +247,7 @@ def _values(policy: PasswordPolicy) -> int:
 
 
 def generate(policy: PasswordPolicy, choice: Draw = secrets.choice) -> Sensitive:
-    """A new value, every one that the policy allows being as likely as any other."""
+    """A new value, uniformly distributed over all that the policy allows."""
     match policy.form:
         case Form.PASSWORD:
             return Sensitive(_password(policy, choice))
@@ -268,7 +268,7 @@ def _octets(count: int, choice: Draw) -> bytes:
 
 
 def _password(policy: PasswordPolicy, choice: Draw) -> str:
-    """Draw whole texts until one shows every class: putting classes in place and shuffling would be biased."""
+    """Draw whole texts until one has every class; placing and shuffling would be biased."""
     characters, required = policy.characters, set(policy.required)
     while True:
         text = "".join(choice(characters) for _ in range(policy.size))
@@ -277,7 +277,7 @@ def _password(policy: PasswordPolicy, choice: Draw) -> str:
 
 
 def password_flaw(policy: PasswordPolicy, value: Sensitive) -> str | None:
-    """Why ``value`` breaks its policy, in words that show nothing of it; None when it keeps it."""
+    """How ``value`` violates its policy, without revealing it; None if it complies."""
     match policy.form:
         case Form.PASSWORD:
             return _password_flaw(policy, value.reveal())

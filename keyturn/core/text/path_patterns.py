@@ -1,4 +1,4 @@
-"""Patterns of secrets' paths, such as ``prod/*`` and ``payments:**``."""
+"""Patterns of secret paths, such as ``prod/*`` and ``payments:**``."""
 
 import re
 from collections.abc import Collection
@@ -8,9 +8,9 @@ from keyturn.core.mounts import EVERY, split
 
 
 def covers(pattern: str, path: str, mounts: Collection[str] | None = None) -> bool:
-    """Whether a path fits a pattern. One without a mount's name fits in the default mount alone, ``*:`` in any.
+    """Whether a path matches. Without a mount, a pattern matches only the default one; ``*:`` matches any.
 
-    ``mounts`` are the names that there are; without them, whatever stands before a colon is one.
+    ``mounts`` are the known names; without them, any prefix is a mount.
     """
     wanted, within = apart(pattern)
     mount, rest = split(path, mounts)
@@ -19,21 +19,21 @@ def covers(pattern: str, path: str, mounts: Collection[str] | None = None) -> bo
 
 @cache
 def apart(pattern: str) -> tuple[str, str]:
-    """The mount's name that a pattern begins with, and the pattern of paths in it."""
+    """Split a pattern into the mount's name and the path pattern."""
     return (EVERY, pattern[2:]) if pattern.startswith(f"{EVERY}:") else split(pattern)
 
 
 def has_stars_beside(pattern: str) -> bool:
-    """Whether ``**`` stands beside something else within a part, where it means nothing."""
+    """Whether ``**`` is combined with other text in a path part, where it has no meaning."""
     return any("**" in part and part != "**" for part in apart(pattern)[1].split("/"))
 
 
 @cache
 def _compiled(pattern: str) -> re.Pattern[str]:
-    """The pattern as an expression that takes time in proportion to the path, however many stars it has.
+    """Compile the pattern to an expression with linear time in the path, however many stars it has.
 
-    What stands between two stars is looked for from the left, and never again further on: if a later place led to a
-    match, the first one would, too.
+    Text between two stars matches at its first position, without backtracking: if a later one led to a match, so would
+    the first.
     """
     *folders, last = pattern.split("/")
     first, *between = "".join(part if part == "**" else f"{_part(part)}/" for part in folders).split("**")

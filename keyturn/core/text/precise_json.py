@@ -1,23 +1,23 @@
-"""What a Vault or OpenBao gives back as it was given: it keeps numbers as 64-bit floats, and texts as UTF-8."""
+"""Values that Vault or OpenBao return unchanged: numbers are stored as 64-bit floats, texts as UTF-8."""
 
 import math
 from typing import Any, Final
 
 WHOLE: Final = 2**53
-"""Up to here every whole number is a 64-bit float of its own."""
+"""Up to here every whole number has an exact 64-bit float."""
 
 POWERS: Final = 10**21
-"""From here on the server spells whole numbers with a power of ten, and they come back as floats."""
+"""From here the server writes whole numbers with an exponent, and they return as floats."""
 
 DIGITS: Final = 20
-"""Characters of a number that is small enough."""
+"""Maximum characters of an exact number."""
 
 SMALLEST: Final = 1e-4
-"""Below it, a float is spelled with a power of ten here, and without one by the server."""
+"""Below it, Python writes a float with an exponent, and the server without one."""
 
 
 def changed(value: Any) -> str:
-    """Why the server would give back something else than ``value``, without quoting it; empty where it would not."""
+    """Return why the server would change ``value``, without quoting it; empty if it would not."""
     if isinstance(value, dict):
         return next((why for pair in value.items() for part in pair if (why := changed(part))), "")
     if isinstance(value, list | tuple):
@@ -32,7 +32,7 @@ def changed(value: Any) -> str:
 
 
 def number(spelled: str) -> int | float:
-    """The number, where it comes back spelled like this. Raises ValueError for any other."""
+    """The number if it would be spelled the same again. Raises ValueError for any other."""
     if len(spelled) <= DIGITS and spelled.lstrip("-").isdigit():
         whole = int(spelled)
         if str(whole) == spelled and abs(whole) <= WHOLE:

@@ -1,8 +1,8 @@
-"""What the names in a mapping mean: a field, a property of a field that is JSON, or either in the version before.
+"""Names in a mapping: a field, a property of a JSON field, or either in the previous version.
 
-``host`` is a field. ``config.db.host`` is the property ``host`` of ``db`` in the JSON that the field ``config`` holds,
-``config.hosts.0`` the first of a list; a field or a key whose own name holds dots comes first. ``previous.key`` is the
-field ``key`` of the version before, as long as copies give that beside CURRENT.
+``host`` is a field, ``config.db.host`` the property ``host`` of ``db`` in the JSON field ``config``, ``config.hosts.0``
+a list's first item. A field or key whose own name has dots takes precedence. ``previous.key`` is the previous version's
+``key``, while copies include it.
 """
 
 import json
@@ -15,15 +15,15 @@ from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.text.precise_json import number
 
 PREVIOUS: Final = "previous."
-"""What the name of a value of the version before begins with."""
+"""Prefix of names from the previous version."""
 
 
 class Unfit(ValueError):
-    """A copy can't be made of these fields; the text says why, without a value."""
+    """A copy can't be made of these fields; the text gives the reason, no value."""
 
 
 class Absent(Enum):
-    """What stands for a value of the version before, where none is given."""
+    """Placeholder for a missing value of the previous version."""
 
     ABSENT = "absent"
 
@@ -32,25 +32,25 @@ ABSENT: Final = Absent.ABSENT
 
 
 class Respelled:
-    """A number within JSON that would be spelled otherwise when it is written again."""
+    """A JSON number that would be spelled differently when written again."""
 
 
 def names_previous(name: str) -> bool:
-    """Whether a name is of the version before."""
+    """Whether a name refers to the previous version."""
     return name.startswith(PREVIOUS)
 
 
 @dataclass(frozen=True)
 class Values:
-    """What a copy is made of: CURRENT's fields, and those of the version before, where they stand beside it."""
+    """The source of a copy: CURRENT's fields, and those of the previous version if included."""
 
     fields: SecretFields
     previous: SecretFields | None = None
 
     def find(self, name: str) -> Any:
-        """The JSON value that a name means; ABSENT for one of a version before that is not given. Raises Unfit.
+        """The JSON value of a name; ABSENT if the previous version lacks it. Raises Unfit.
 
-        What CURRENT lacks is a slip of the catalogue, of the version before as well.
+        A field missing in CURRENT is a catalogue error, also for the previous version.
         """
         if not names_previous(name) or name in self.fields:
             return value_of(self.fields, name)
@@ -64,12 +64,12 @@ class Values:
             return ABSENT  # the field came with CURRENT
 
     def text(self, name: str) -> Sensitive:
-        """The same as a text; empty for what is absent. Raises Unfit."""
+        """The value as text; empty if absent. Raises Unfit."""
         value = self.find(name)
         return Sensitive("") if value is ABSENT else SecretFields({name: value})[name]
 
     def several(self, names: Sequence[str]) -> list[str]:
-        """Those of the names that there is a value for; one of the version before only where it is another."""
+        """The names with a value, without repeated previous values."""
         present: list[tuple[str, Any]] = []
         for name in names:
             value = self.find(name)
@@ -79,7 +79,7 @@ class Values:
         return [name for name, _ in present]
 
     def lacking(self, names: Iterable[str]) -> str:
-        """What is missing for these names, in words; empty where nothing is."""
+        """Return what these names lack, as text; empty if nothing."""
         problems = []
         for name in sorted(set(names)):
             try:
@@ -90,7 +90,7 @@ class Values:
 
 
 def value_of(fields: SecretFields, name: str) -> Any:
-    """The JSON value of a field, or of a property inside of one. Raises Unfit."""
+    """The JSON value of a field or of a property in it. Raises Unfit."""
     plain, parts = fields.reveal(), name.split(".")
     for count in range(len(parts), 0, -1):
         if (field := ".".join(parts[:count])) in plain:
@@ -99,7 +99,7 @@ def value_of(fields: SecretFields, name: str) -> Any:
 
 
 def inside(field: str, value: Any, parts: Sequence[str]) -> Any:
-    """The property that ``parts`` lead to in a field's value. Raises Unfit."""
+    """The property at ``parts`` in a field's value. Raises Unfit."""
     where = ".".join(parts)
     while parts:
         value = opened(field, value)
@@ -115,13 +115,13 @@ def inside(field: str, value: Any, parts: Sequence[str]) -> Any:
 
 
 def key_length(value: Any, parts: Sequence[str]) -> int:
-    """How many of the parts, the most first, are one key of an object; 0 where none are."""
+    """The number of leading parts that form one key of an object, as many as possible; 0 if none."""
     keys = value if isinstance(value, dict) else {}
     return next((count for count in range(len(parts), 0, -1) if ".".join(parts[:count]) in keys), 0)
 
 
 def opened(field: str, value: Any) -> Any:
-    """What a text that is JSON says; any other value as it is. Raises Unfit."""
+    """A parsed JSON text; other values unchanged. Raises Unfit."""
     if not isinstance(value, str):
         return value
     try:
@@ -131,7 +131,7 @@ def opened(field: str, value: Any) -> Any:
 
 
 def respelled(value: Any) -> bool:
-    """Whether a value holds a number that would be written in another way than it was read."""
+    """Whether a value contains a number that would be written differently."""
     if isinstance(value, dict):
         return any(map(respelled, value.values()))
     return any(map(respelled, value)) if isinstance(value, list) else isinstance(value, Respelled)

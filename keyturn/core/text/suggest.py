@@ -1,11 +1,11 @@
-"""Guessing which known name was meant."""
+"""Suggestions for misspelled names."""
 
 from collections.abc import Iterable
 
 
 def likely(name: str, choice: Iterable[str]) -> str | None:
-    """The known name that was probably meant, if one is near."""
-    import difflib  # what has no wrong name pays nothing for it
+    """The closest known name, if one is near."""
+    import difflib  # deferred: only needed for an unknown name
 
     by_folded = {option.casefold(): option for option in choice}
     near = difflib.get_close_matches(name.casefold(), by_folded, n=1)
@@ -13,7 +13,7 @@ def likely(name: str, choice: Iterable[str]) -> str | None:
 
 
 def advice(name: str, choice: Iterable[str], otherwise: str) -> str:
-    """The remedy for an unknown name: the one likely meant, else the whole choice, else ``otherwise``."""
+    """The remedy for an unknown name: the closest name, else all names, else ``otherwise``."""
     names = sorted(choice)
     if near := likely(name, names):
         return f"Did you mean {near}?"

@@ -1,6 +1,6 @@
-"""``{{name}}`` in texts that people write: which names stand there, and putting their values in.
+"""``{{name}}`` in texts that people write: find the names and replace them by values.
 
-What is put in is never read again, so a value may hold braces itself.
+Replaced text is not parsed again, so a value may contain braces.
 """
 
 import re
@@ -14,23 +14,23 @@ _PLACE: Final = re.compile(rf"\{{\{{ *({NAME}) *\}}\}}")
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Every name that ``text`` asks for, in their order."""
+    """Return every name in ``text``, in order."""
     return tuple(match[1] for match in _PLACE.finditer(text))
 
 
 def is_sound(text: str) -> bool:
-    """Whether every pair of braces holds a name."""
+    """Whether every pair of braces contains a name."""
     rest = _PLACE.sub("", text)
     return "{{" not in rest and "}}" not in rest
 
 
 def fill(text: str, value: Callable[[str], str]) -> str:
-    """``text`` with the value of each name in its place."""
+    """Return ``text`` with each name replaced by its value."""
     return _PLACE.sub(lambda match: value(match[1]), text)
 
 
 def fill_all(data: Any, value: Callable[[str], str]) -> Any:
-    """A JSON structure with every text in it filled; keys, numbers and truth values stay."""
+    """Return a JSON structure with every text filled; keys, numbers and booleans stay."""
     if isinstance(data, str):
         return fill(data, value)
     if isinstance(data, dict):
@@ -39,7 +39,7 @@ def fill_all(data: Any, value: Callable[[str], str]) -> Any:
 
 
 def texts(data: Any) -> Iterator[str]:
-    """Every text in a JSON structure that :func:`fill_all` fills."""
+    """Yield every text in a JSON structure that :func:`fill_all` fills."""
     if isinstance(data, str):
         yield data
     children = data.values() if isinstance(data, dict) else data if isinstance(data, list) else ()
@@ -48,7 +48,7 @@ def texts(data: Any) -> Iterator[str]:
 
 
 def pattern(text: str, expression: Callable[[str], str]) -> re.Pattern[str]:
-    """What matches ``text`` with anything that fits each name's regular expression in its place."""
+    """Return a pattern for ``text`` with each name replaced by its regular expression."""
     pieces = _PLACE.split(text)
     expressions = [expression(piece) if index % 2 else re.escape(piece) for index, piece in enumerate(pieces)]
     return re.compile("".join(expressions))

@@ -1,17 +1,17 @@
-"""The words of passphrases: the English list of BIP-39, which nobody can mistake for one another."""
+"""The words of passphrases: the English list of BIP-39, chosen to be unmistakable."""
 
 from functools import cache
 from typing import Final
 
 WORD_BITS: Final = 11
-"""Each of 2,048 words is as likely as any other."""
+"""Bits per word: 2,048 equally likely words."""
 
 
 @cache
 def english() -> tuple[str, ...]:
-    """Every word, in the list's order. It is read from the package ``mnemonic`` when first asked for.
+    """Return every word in the list's order, read from the package ``mnemonic`` on first use.
 
-    Four letters tell any two words apart, and each has three to eight (BIP-39, "Wordlist").
+    Four letters identify a word, and each has three to eight (BIP-39, "Wordlist").
     """
     from mnemonic import Mnemonic
 
@@ -19,7 +19,7 @@ def english() -> tuple[str, ...]:
 
 
 def passphrase_flaw(text: str, between: str, count: int) -> str | None:
-    """Why ``text`` is no passphrase of ``count`` words, in words that show nothing of it."""
+    """Return why ``text`` is not a passphrase of ``count`` words, without revealing it."""
     words = text.split(between)
     if len(words) != count:
         return f"it has {len(words)} words, not {count}"

@@ -1,4 +1,4 @@
-"""The checks there are, by the names that frameworks and exceptions call them by: pure functions of the facts."""
+"""The checks by name, as frameworks and exceptions refer to them: pure functions of the facts."""
 
 from collections.abc import Callable, Mapping
 from typing import Final

@@ -1,4 +1,4 @@
-"""Checks of what there is and who uses it: copies, what nobody manages, who read what, and who may."""
+"""Checks of copies, unmanaged secrets, readers, and rights to read."""
 
 from datetime import timedelta
 
@@ -12,11 +12,11 @@ from keyturn.pages.words import count_noun, list_names
 AWS = "aws-secrets-manager"
 
 SILENCE = timedelta(days=1)
-"""How long before the period's end a log may have told its last: Keyturn itself is read in it every few minutes."""
+"""The allowed silence at a log's end; Keyturn's own reads appear every few minutes."""
 
 
 def inventory_made(facts: Facts) -> CheckResult:
-    """Whether every secret is listed with who answers for it and how bad its loss is."""
+    """Whether every secret is listed with an owner and a classification."""
     if not facts.secrets:
         return nothing_of("No secret is declared.")
     unread = [secret.path for secret in facts.secrets if secret.error]
@@ -37,7 +37,7 @@ def inventory_made(facts: Facts) -> CheckResult:
 
 
 def nothing_unmanaged(facts: Facts) -> CheckResult:
-    """Whether nothing lies in the stores and in the hub that nobody manages."""
+    """Whether the stores and the hub contain no unmanaged secret."""
     if facts.owner:
         return nothing_of("What nobody manages is no owner's; see the report of all owners.")
     rows = tuple(StateRow("unmanaged", f"{stray.place}:{stray.name}", {}).id for stray in facts.unmanaged)
@@ -57,7 +57,7 @@ def nothing_unmanaged(facts: Facts) -> CheckResult:
 
 
 def copies_in_step(facts: Facts) -> CheckResult:
-    """Whether every copy holds what the hub does, and is nobody else's."""
+    """Whether every copy is in sync with the hub and belongs to Keyturn."""
     if hidden := insist_seen(facts, facts.out_of_sight(Part.COPIES)):
         return hidden
     if not facts.copies:
@@ -81,12 +81,12 @@ def copies_in_step(facts: Facts) -> CheckResult:
 
 
 def copy_id(copy: CopyFact) -> str:
-    """The row that tells of a copy."""
+    """Return the id of a copy's row."""
     return StateRow("copy", f"{copy.secret}@{copy.store}:{copy.name}", {}).id
 
 
 def scanner_explained(facts: Facts) -> CheckResult:
-    """What AWS Security Hub says of copies that Keyturn rotates from outside, and why it is so."""
+    """Explain AWS Security Hub's findings on copies that Keyturn rotates from outside AWS."""
     copies = aws_copies(facts)
     if not copies:
         return nothing_of("No copy lies in AWS Secrets Manager.")
@@ -110,25 +110,25 @@ def scanner_explained(facts: Facts) -> CheckResult:
 
 
 def is_behind(secret: SecretFact | None) -> bool:
-    """Whether a secret is late, replaced by hand, or nobody could tell: then what a scanner finds is true of it."""
+    """Whether a secret is late, rotated by hand or unknown, so that a finding is true."""
     return secret is None or bool(secret.late or secret.error or secret.by_hand)
 
 
 def aws_copies(facts: Facts) -> list[CopyFact]:
-    """The copies in AWS Secrets Manager."""
+    """Return the copies in AWS Secrets Manager."""
     return [copy for copy in facts.copies if copy.kind == AWS]
 
 
 def label(copy: CopyFact) -> str:
-    """How the ledger names a copy."""
+    """Return the ledger's name of a copy."""
     return f"{copy.store}:{copy.name}"
 
 
-# --- who read, and who may
+# --- reads, and rights to read
 
 
 def accesses_known(facts: Facts) -> CheckResult:
-    """Whether it is known who read which secret through the whole period."""
+    """Whether the logs show every read of the whole period."""
     if hidden := insist_seen(facts, facts.out_of_sight(Part.ACCESSES)):
         return hidden
     logs = facts.accesses.logs
@@ -146,7 +146,7 @@ def accesses_known(facts: Facts) -> CheckResult:
 
 
 def gaps_of(facts: Facts, log: LogRead) -> tuple[str, ...]:
-    """What a log lacks of the period, in words: its own gaps, and where it ends before the period does."""
+    """Return a log's gaps in the period, in words, including an early end."""
     ends, last = min(facts.period.until, facts.looked_at), log.coverage.last
     if last is None or ends - last <= SILENCE:
         return log.coverage.gaps
@@ -154,12 +154,12 @@ def gaps_of(facts: Facts, log: LogRead) -> tuple[str, ...]:
 
 
 def reader_id(secret: str, system: str, principal: str) -> str:
-    """The row that tells what a principal did with a secret."""
+    """Return the id of the row on a principal's accesses to a secret."""
     return StateRow("reader", f"{secret}@{system}:{principal}", {}).id
 
 
 def accesses_reviewed(facts: Facts) -> CheckResult:
-    """Whether everybody who read a secret is one that the catalogue, or a monitor, names for it."""
+    """Whether the catalogue or a monitor names everyone who read a secret."""
     if hidden := insist_seen(facts, facts.out_of_sight(Part.ACCESSES)):
         return hidden
     if not [log for log in facts.accesses.logs if not log.failed]:
@@ -192,7 +192,7 @@ def accesses_reviewed(facts: Facts) -> CheckResult:
 
 
 def unused_listed(facts: Facts) -> CheckResult:
-    """Which secrets nobody but Keyturn read in the period; whether they are needed is for people to say."""
+    """List the secrets without a reader other than Keyturn in the period, for a person to judge."""
     if hidden := insist_seen(facts, facts.out_of_sight(Part.ACCESSES)):
         return hidden
     good = [log for log in facts.accesses.logs if not log.failed and not gaps_of(facts, log)]
@@ -213,13 +213,13 @@ def unused_listed(facts: Facts) -> CheckResult:
 
 
 def unused(facts: Facts) -> list[SecretFact]:
-    """The secrets that no log names another reader of than Keyturn."""
+    """Return the secrets without a reader other than Keyturn in any log."""
     read = {reader.secret for reader in facts.accesses.readers if not reader.own and reader.reads}
     return [secret for secret in facts.secrets if secret.path not in read]
 
 
 def exceptions_in_force(facts: Facts) -> CheckResult:
-    """Whether every exception has an owner and an end that is not over."""
+    """Whether every exception has an owner and an end in the future."""
     if not facts.exceptions:
         return nothing_of("No exception is declared.")
     over = [exception for exception in facts.exceptions if exception.until <= facts.looked_at]

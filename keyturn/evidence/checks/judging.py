@@ -1,4 +1,4 @@
-"""What checks about single secrets share: what is wrong with whom, less what somebody answers for."""
+"""The shared logic of checks on single secrets: failures, less those with an exception."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -24,9 +24,9 @@ def judge(
     rows: Iterable[str] = (),
     remarks: Sequence[str] = (),
 ) -> CheckResult:
-    """The result of a check of these ``secrets``, of which some are ``wrong``, by path with why.
+    """Return the result of a check of these ``secrets``; ``wrong`` has the failures by path, with reasons.
 
-    One that could not be looked at keeps it from passing. ``good`` says what holds for all the others.
+    A secret that could not be read prevents a pass. ``good`` is what holds for all other secrets.
     """
     unread = {secret.path: secret.error for secret in secrets if secret.error}
     excepted = {path: exception for path in wrong if (exception := facts.excepted(check, path))}
@@ -48,21 +48,21 @@ def judge(
 
 
 SHOWN: Final = 8
-"""Secrets that the sentences of one check name; the rows name all."""
+"""Maximum number of secrets that a check's sentences name; the rows name all."""
 
 
 def rows_of(secrets: Iterable[SecretFact]) -> list[str]:
-    """The rows that tell of these secrets."""
+    """Return the ids of the rows on these secrets."""
     return [StateRow("secret", secret.path, {}).id for secret in secrets]
 
 
 def insist_seen(facts: Facts, why: str) -> CheckResult | None:
-    """That it could not be looked at, where there is a reason why."""
+    """Return the result for an unreadable part, where there is a reason."""
     return unseen(f"It could not be looked at: {why}") if why else None
 
 
 def of_period(check: Callable[[Facts], CheckResult]) -> Callable[[Facts], CheckResult]:
-    """A check by what the ledger tells of the period alone."""
+    """Wrap a check that depends only on the ledger's entries of the period."""
 
     @wraps(check)
     def checked(facts: Facts) -> CheckResult:
@@ -72,7 +72,7 @@ def of_period(check: Callable[[Facts], CheckResult]) -> Callable[[Facts], CheckR
 
 
 def since_ledger_began(facts: Facts, result: CheckResult) -> CheckResult:
-    """What a check comes to by the ledger's entries: where it began after the period, what was before is not known."""
+    """Return the result, without a pass where the ledger began after the period did."""
     began = facts.ledger.began_at
     if began is None or began - facts.period.since <= DAY or result.verdict is ControlVerdict.FAIL:
         return result
@@ -81,17 +81,17 @@ def since_ledger_began(facts: Facts, result: CheckResult) -> CheckResult:
 
 
 def days(span: timedelta) -> int:
-    """Whole days, as ages are told."""
+    """Return the number of whole days."""
     return int(span.total_seconds() // DAY.total_seconds())
 
 
 def named(paths: Sequence[str]) -> str:
-    """Some names in a sentence."""
+    """Return the first names, for a sentence."""
     return list_names(list(paths), 5)
 
 
 def machines(facts: Facts) -> list[SecretFact]:
-    """The secrets that are nobody's own password."""
+    """Return the secrets that are not a person's own password."""
     return [secret for secret in facts.secrets if not secret.person]
 
 
@@ -102,7 +102,7 @@ PEOPLE: Final = (
 
 
 def about_people(facts: Facts) -> tuple[str, ...]:
-    """What is to be said where some of the secrets are people's own passwords."""
+    """Return the remark on people's own passwords, where there are any."""
     people = sum(secret.person for secret in facts.secrets)
     if not people:
         return ()

@@ -1,4 +1,4 @@
-"""Checks of keys and certificates: whether they end in time, and for how long one is used."""
+"""Checks of keys and certificates: their expiry and their cryptoperiods."""
 
 from typing import Final
 
@@ -14,12 +14,12 @@ CERTIFICATE: Final = "certificate"
 
 
 def certificates(facts: Facts) -> list[SecretFact]:
-    """The secrets that are certificates with their keys."""
+    """Return the secrets that are certificates with their keys."""
     return [secret for secret in facts.secrets if secret.strategy == CERTIFICATE]
 
 
 def certificates_in_time(facts: Facts) -> CheckResult:
-    """Whether every certificate stands in the register, and none has ended or is in the last tenth of its life."""
+    """Whether every certificate is registered, not ended, and not in the last tenth of its life."""
     secrets = certificates(facts)
     if not secrets:
         return nothing_of("No certificate is declared.")
@@ -38,7 +38,7 @@ def certificates_in_time(facts: Facts) -> CheckResult:
 
 
 def ending(facts: Facts, secret: SecretFact) -> str:
-    """Why a certificate's end is a problem; empty where it is none."""
+    """Return why a certificate's end is a problem; empty where it is not."""
     if secret.error:
         return ""
     if not secret.version:
@@ -52,7 +52,7 @@ def ending(facts: Facts, secret: SecretFact) -> str:
 
 
 def cryptoperiods(facts: Facts) -> CheckResult:
-    """Whether no key is in use for longer than SP 800-57 suggests for its kind."""
+    """Whether no key is in use beyond SP 800-57's cryptoperiod for its kind."""
     secrets = [secret for secret in facts.secrets if secret.key]
     if not secrets:
         return nothing_of("No secret is a cryptographic key: passwords and tokens have no cryptoperiod.")
@@ -75,7 +75,7 @@ def cryptoperiods(facts: Facts) -> CheckResult:
 
 
 def own_key_row(name: str) -> str:
-    """What the row of one of Keyturn's own keys is called; no secret's path is spelled so."""
+    """Return the row name of an own key; no secret's path has this form."""
     return f"own key {name}"
 
 

@@ -1,4 +1,4 @@
-"""Checks of the records: whether the ledger is whole, who acted, what was shown, and how incidents went."""
+"""Checks of the records: the ledger's integrity, the actors, values shown, and incidents."""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -14,7 +14,7 @@ YEAR: Final = timedelta(days=365)
 
 
 def ledger_whole(facts: Facts) -> CheckResult:
-    """Whether nothing in the ledger was changed, taken out, put in or cut off, by the public key alone."""
+    """Whether no entry of the ledger was changed, removed, inserted or cut off, by the public key alone."""
     if hidden := insist_seen(facts, facts.out_of_sight(Part.LEDGER)):
         return hidden
     ledger = facts.ledger
@@ -33,7 +33,7 @@ def ledger_whole(facts: Facts) -> CheckResult:
 
 @of_period
 def actions_attributed(facts: Facts) -> CheckResult:
-    """Whether every entry says who, what, when, from which machine and how it ended."""
+    """Whether every entry shows the actor, action, time, host and outcome."""
     if hidden := insist_seen(facts, facts.out_of_sight(Part.LEDGER)):
         return hidden
     ledger = facts.ledger
@@ -54,7 +54,7 @@ def actions_attributed(facts: Facts) -> CheckResult:
 
 
 def records_kept(facts: Facts) -> CheckResult:
-    """Whether the ledger holds a year, or all since it began, and all of it can be read at once."""
+    """Whether the ledger is readable and covers a year, or everything since it began."""
     if hidden := insist_seen(facts, facts.out_of_sight(Part.LEDGER)):
         return hidden
     ledger, began = facts.ledger, facts.ledger.began_at
@@ -71,7 +71,7 @@ def records_kept(facts: Facts) -> CheckResult:
 
 @of_period
 def values_shown(facts: Facts) -> CheckResult:
-    """Which values people had printed in clear: each is an entry."""
+    """List the values that people printed in clear; each is an entry."""
     if hidden := insist_seen(facts, facts.out_of_sight(Part.LEDGER)):
         return hidden
     shown = facts.ledger.having("reveal")
@@ -89,7 +89,7 @@ def values_shown(facts: Facts) -> CheckResult:
 
 @of_period
 def incidents_closed(facts: Facts) -> CheckResult:
-    """Whether every emergency revocation of the period came to its end."""
+    """Whether every emergency revocation of the period was closed."""
     if hidden := insist_seen(facts, facts.out_of_sight(Part.LEDGER)):
         return hidden
     opened = {incident_of(mark): mark for mark in facts.ledger.having("open incident")}
@@ -112,7 +112,7 @@ def incidents_closed(facts: Facts) -> CheckResult:
 
 @of_period
 def restore_tested(facts: Facts) -> CheckResult:
-    """Whether the last restore drill of the period brought a backup back whole: a backup alone proves nothing."""
+    """Whether the period's last restore drill succeeded. A backup alone proves nothing."""
     if hidden := insist_seen(facts, facts.out_of_sight(Part.LEDGER)):
         return hidden
     drills = facts.ledger.having(RESTORE_DRILL)
@@ -129,16 +129,16 @@ def restore_tested(facts: Facts) -> CheckResult:
 
 
 CONSENT: Final = frozenset({"approved", "approve access", "break glass", "review", "review access"})
-"""What the ledger calls a second person's word, and doing without."""
+"""The ledger actions for a second person's approval, and for acting without it."""
 
 
 def is_overdue(glass: GlassFact, now: datetime) -> bool:
-    """Whether somebody should have looked at it by now."""
+    """Whether its review is overdue."""
     return bool(glass.review_by) and not glass.reviewed_by and datetime.fromisoformat(glass.review_by) <= now
 
 
 def second_person(facts: Facts) -> CheckResult:
-    """Whether what needs a second person had one, or was looked at since."""
+    """Whether actions that require a second person had one, or were reviewed since."""
     if facts.owner:
         return nothing_of("Approvals are no owner's; see the report of all owners.")
     if hidden := insist_seen(facts, facts.out_of_sight(Part.GLASS)):
@@ -163,7 +163,7 @@ def second_person(facts: Facts) -> CheckResult:
 
 
 def reads_watched(facts: Facts) -> CheckResult:
-    """Whether reads were watched through the period: the ledger vouches for segments of the access trail."""
+    """Whether reads were watched throughout the period, by the seals in the ledger."""
     if hidden := insist_seen(facts, facts.out_of_sight(Part.LEDGER)):
         return hidden
     segments = facts.ledger.having(SEGMENT)

@@ -1,4 +1,4 @@
-"""Checks of how secrets are replaced: by whom, how old they become, and what becomes of the old credentials."""
+"""Checks of rotation: by whom, at what age, and the end of old credentials."""
 
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -20,13 +20,13 @@ from keyturn.evidence.model import CheckResult, ControlVerdict, nothing_of
 from keyturn.pages.words import count_noun
 
 OVERDUE: Final = timedelta(days=1)
-"""How long after its grace an old credential may live on."""
+"""The tolerance for an old credential after its grace period."""
 USUAL: Final = timedelta(days=90)
-"""What PCI DSS 8.3.9 asks of passwords that are the only factor."""
+"""The limit of PCI DSS 8.3.9 for passwords that are the only factor."""
 
 
 def rotation_automated(facts: Facts) -> CheckResult:
-    """Whether secrets are replaced by a machine, on a schedule."""
+    """Whether a machine rotates the secrets, on a schedule."""
     secrets = machines(facts)
     if not secrets:
         return nothing_of("No secret is declared that a machine uses.", *about_people(facts))
@@ -46,7 +46,7 @@ def rotation_automated(facts: Facts) -> CheckResult:
 
 
 def rotation_in_time(facts: Facts) -> CheckResult:
-    """Whether nothing is older than its own limit at the moment of the look."""
+    """Whether no secret is older than its limit at the time of the look."""
     secrets = machines(facts)
     if not secrets:
         return nothing_of("No secret is declared that a machine uses.", *about_people(facts))
@@ -67,7 +67,7 @@ def rotation_in_time(facts: Facts) -> CheckResult:
 
 
 def rotated_in_period(facts: Facts) -> CheckResult:
-    """Whether between two rotations, and since the last one, no secret became older than its limit in the period."""
+    """Whether no secret exceeded its limit during the period."""
     if hidden := insist_seen(facts, facts.out_of_sight(Part.LEDGER)):
         return hidden
     secrets = [secret for secret in machines(facts) if secret.limit and not secret.by_hand]
@@ -102,7 +102,7 @@ def rotated_in_period(facts: Facts) -> CheckResult:
 
 
 def longest_gap(facts: Facts, secret: SecretFact, marks: list[LedgerMark]) -> timedelta | None:
-    """The longest time for which one version was in force, where that was beyond the secret's limit."""
+    """Return the longest time one version was in force, where beyond the secret's limit."""
     ends = min(facts.period.until, facts.looked_at)
     moments = [mark.at for mark in marks] + [max(ends, marks[-1].at)]
     gaps = [after - before for before, after in pairwise(moments) if after > facts.period.since]
@@ -111,7 +111,7 @@ def longest_gap(facts: Facts, secret: SecretFact, marks: list[LedgerMark]) -> ti
 
 
 def limits_declared(facts: Facts) -> CheckResult:
-    """Whether every secret has a limit of its age."""
+    """Whether every secret has a maximum age."""
     secrets = machines(facts)
     if not secrets:
         return nothing_of("No secret is declared that a machine uses.", *about_people(facts))
@@ -132,7 +132,7 @@ def limits_declared(facts: Facts) -> CheckResult:
 
 
 def old_credentials_ended(facts: Facts) -> CheckResult:
-    """Whether no old credential lives on after its grace."""
+    """Whether no old credential is live after its grace period."""
     secrets = machines(facts)
     if not secrets:
         return nothing_of("No secret is declared that a machine uses.", *about_people(facts))
@@ -155,7 +155,7 @@ def old_credentials_ended(facts: Facts) -> CheckResult:
 
 
 def logins_work(facts: Facts) -> CheckResult:
-    """Whether CURRENT of each secret was tried within two days, and logs in."""
+    """Whether CURRENT of each secret was tested within two days, and logs in."""
     secrets = [secret for secret in facts.secrets if secret.login and secret.login != "unknown"]
     if not secrets:
         return nothing_of("No secret has a target at which its credential could be tried, or none was tried yet.")
@@ -179,7 +179,7 @@ def logins_work(facts: Facts) -> CheckResult:
 
 
 def people_passwords(facts: Facts) -> CheckResult:
-    """What there is to say of people's own passwords. It never passes: that they are rotated is no merit."""
+    """Report on people's own passwords. It never passes, because rotating them is no merit."""
     people = [secret for secret in facts.secrets if secret.person]
     if not people:
         return nothing_of("No secret is somebody's own password: none is labelled `holder: person`.")
@@ -204,12 +204,12 @@ def _stale(facts: Facts, secret: SecretFact) -> bool:
 
 
 def _newest(facts: Facts, secret: SecretFact) -> list[LedgerMark]:
-    """What put the version in force that is the newest of the period."""
+    """Return the entry that put the newest version of the period in force."""
     return list(promotions(facts.ledger, secret.path))[-1:]
 
 
 def ago(now: datetime, moment: datetime | None) -> str:
-    """How long it is past, in days or hours."""
+    """Return the time since a moment, in days or hours."""
     if moment is None:
         return "long"
     hours = int((now - moment).total_seconds() // 3600)

@@ -1,4 +1,4 @@
-"""A report in its formats, one file each: text made of the document alone, the same for the same document."""
+"""The formats of a report, one file each: the same text for the same document."""
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -15,11 +15,11 @@ FORMATS: Final[Mapping[str, tuple[str, str, str]]] = {
     "oscal": ("oscal.json", "keyturn.evidence.formats.oscal", "write_oscal"),
     "cbom": ("cdx.json", "keyturn.evidence.formats.cbom", "write_cbom"),
 }
-"""By its name: how its files end, and the module and the function that make it."""
+"""By name: the file extension, and the module and function that write it."""
 
 
 def write_format(name: str, document: Document) -> tuple[str, str]:
-    """The ending of the file, and its text."""
+    """Return the file extension and the text."""
     ending, module, function = FORMATS[name]
     write: Write = getattr(import_module(module), function)
     return ending, write(document)

@@ -1,7 +1,7 @@
-"""The register of keys as a CycloneDX 1.6 bill of cryptographic materials: every key, certificate and algorithm.
+"""The register of keys as a CycloneDX 1.6 bill of cryptographic materials: keys, certificates and algorithms.
 
-Each key and certificate says when it ends: by its own end, else by the cryptoperiod of its kind. Identifiers are made
-of the report's digest, so the same report gives the same bill.
+Each key and certificate has an end: its own expiry, else the cryptoperiod of its kind. Identifiers derive from the
+report's digest, so the same report gives the same bill.
 """
 
 import json
@@ -21,9 +21,9 @@ SPECIFICATION: Final = "1.6"
 
 @dataclass(frozen=True)
 class AlgorithmUse:
-    """An algorithm as CycloneDX names it: what it is for, its parameters, and its strength in bits.
+    """An algorithm in CycloneDX's terms: its purpose, its parameters, and its strength in bits.
 
-    ``category`` is NIST's for what is to hold against quantum computers, 0 for all others.
+    ``category`` is NIST's category of resistance to quantum computers, 0 for all other algorithms.
     """
 
     name: str
@@ -50,17 +50,20 @@ ALGORITHMS_USED: Final = {
     "ml-dsa-87": AlgorithmUse("ML-DSA-87", "signature", "87", SIGNING, 256, category=5),
     "hmac-sha-256": AlgorithmUse("HMAC-SHA-256", "mac", "256", ("tag",), 256),
 }
-"""By the names that keys have them by. Strengths: NIST SP 800-57 Part 1 Revision 5, table 2 and 5.6.1.1; FIPS
-204, table 1, whose categories 2, 3 and 5 are taken for 128, 192 and 256 bits."""
+"""The algorithms by the names that keys use for them.
+
+Strengths: NIST SP 800-57 Part 1 Revision 5, table 2 and 5.6.1.1. FIPS 204, table 1: its categories 2, 3 and 5 count as
+128, 192 and 256 bits.
+"""
 
 
 def write_cbom(document: Document) -> str:
-    """One JSON object, indented, in ASCII."""
+    """Return the bill as one indented JSON object, in ASCII."""
     return json.dumps(bill(document), indent=2) + "\n"
 
 
 def bill(document: Document) -> dict[str, Any]:
-    """The bill: algorithms first, then what uses them."""
+    """Return the bill: algorithms first, then the keys and certificates that use them."""
     rows = [row for row in document["rows"] if row["kind"] in ("key", "certificate")]
     materials = [component(row) for row in rows]
     used = sorted({algorithm for row in rows if (algorithm := algorithm_of(row))})
@@ -82,14 +85,14 @@ def bill(document: Document) -> dict[str, Any]:
 
 
 def component(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A key or a certificate."""
+    """Return the component for a key or a certificate."""
     made = {"type": "cryptographic-asset", "bom-ref": reference(row), "name": visible(row["name"])}
     details = certificate_details(row) if row["kind"] == "certificate" else key_details(row)
     return {**made, "cryptoProperties": details}
 
 
 def certificate_details(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What a bill tells of a certificate."""
+    """Return the properties of a certificate."""
     cells = row["cells"]
     members = {
         "subjectName": visible(f"CN={cells['common_name']}"),
@@ -102,7 +105,7 @@ def certificate_details(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def key_details(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What a bill tells of a key: no length of a secret one, and nothing of its value."""
+    """Return the properties of a key, without its value or length."""
     cells, algorithm = row["cells"], algorithm_of(row)
     members = {
         "type": "secret-key" if cells["kind"].startswith("symmetric") else "private-key",
@@ -117,20 +120,20 @@ def key_details(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def end_of(cells: Mapping[str, Any]) -> str | None:
-    """When a key's cryptoperiod is over; when it is due, where its kind has none; None where nobody knows."""
+    """Return the end of a key's cryptoperiod, else its due date, else None."""
     if cells["since"] and cells["limit_days"]:
         return stamp(datetime.fromisoformat(cells["since"]) + timedelta(days=cells["limit_days"]))
     return cells["due_at"] or None
 
 
 def algorithm_of(row: Mapping[str, Any]) -> str:
-    """The algorithm's name among ALGORITHMS_USED; empty where nobody knows it."""
+    """Return the algorithm's name in ALGORITHMS_USED, or an empty text."""
     name = str(row["cells"].get("algorithm") or row["cells"].get("key") or "")
     return name if name in ALGORITHMS_USED else ""
 
 
 def algorithm_component(name: str) -> dict[str, Any]:
-    """An algorithm."""
+    """Return the component for an algorithm."""
     algorithm = ALGORITHMS_USED[name]
     members = {
         "primitive": algorithm.primitive,
@@ -150,22 +153,22 @@ def algorithm_component(name: str) -> dict[str, Any]:
 
 
 def dependencies(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Which algorithm each key and certificate depends on."""
+    """Yield the algorithm that each key and certificate depends on."""
     for row in rows:
         if algorithm := algorithm_of(row):
             yield {"ref": reference(row), "dependsOn": [algorithm_reference(algorithm)]}
 
 
 def present(members: Mapping[str, Any]) -> dict[str, Any]:
-    """What is known."""
+    """Return the members that are known."""
     return {name: member for name, member in members.items() if member is not None}
 
 
 def reference(row: Mapping[str, Any]) -> str:
-    """What a component is called within the bill."""
+    """Return the reference of a component within the bill."""
     return f"{row['kind']}-{re.sub(r'[^A-Za-z0-9._/-]+', '-', row['name'])}-{row['digest'][:12]}"
 
 
 def algorithm_reference(name: str) -> str:
-    """The same of an algorithm."""
+    """Return the reference of an algorithm."""
     return f"algorithm-{name}"

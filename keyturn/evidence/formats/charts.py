@@ -9,7 +9,7 @@ from keyturn.pages.charts import CLASSES, AgeBar, age_bars, stacked_bars
 
 
 def age_chart(document: Document) -> Markup:
-    """A bar for each secret nearest to its limit: its age in percent of that; empty where no secret has both."""
+    """Return the ages of the secrets nearest to their limits; empty without any."""
     return age_bars(
         AgeBar(row["name"], cells["age_days"], cells["limit_days"], str(cells["classification"]))
         for row in document["rows"]
@@ -18,14 +18,14 @@ def age_chart(document: Document) -> Markup:
 
 
 def rotation_chart(document: Document) -> Markup:
-    """A bar for each day, week or more of the period: rotations, and those that failed; empty without any."""
+    """Return the rotations and failures over the period; empty without any."""
     bars = document["charts"]["rotations"]
     stacks = [(str(bar["from"]), [(int(bar["rotated"]), "done"), (int(bar["failed"]), "bad")]) for bar in bars]
     return stacked_bars(stacks, "Rotations over time")
 
 
 def access_chart(document: Document) -> Markup:
-    """A bar for each hour of the day: reads of secrets of each classification; empty without any."""
+    """Return the reads by hour of the day and classification; empty without any."""
     hours: dict[int, Counter[str]] = defaultdict(Counter)
     for access in document["charts"]["accesses"]:
         hours[int(access["hour"])][str(access["classification"])] += int(access["reads"])

@@ -1,4 +1,4 @@
-"""The report as CSV: a line for each row that a check cites, with the control that it answers."""
+"""The report as CSV: a line for each row that a check cites, with its control."""
 
 import csv
 import io
@@ -23,11 +23,11 @@ COLUMNS: Final = (
 )
 
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""How a cell begins that a spreadsheet takes for a formula."""
+"""The first characters of cells that a spreadsheet takes for a formula."""
 
 
 def write_csv(document: Document) -> str:
-    """As RFC 4180 has it; a cell that a spreadsheet would run begins with an apostrophe."""
+    """Return the report by RFC 4180; formulas begin with an apostrophe."""
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(COLUMNS)
@@ -36,7 +36,7 @@ def write_csv(document: Document) -> str:
 
 
 def csv_lines(document: Document) -> Iterator[tuple[str, ...]]:
-    """Control by control, check by check; a check without rows has a line of its own."""
+    """Yield the lines by control and check; a check also has a line without a row."""
     rows = {row["id"]: row for row in document["rows"]}
     checks = {check["name"]: check for check in document["checks"]}
     for control in document["controls"]:
@@ -49,12 +49,12 @@ def csv_lines(document: Document) -> Iterator[tuple[str, ...]]:
 
 
 def row_cells(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    """One row of evidence on one line."""
+    """Return the cells for one row of evidence."""
     what = row["entry"] if row["kind"] == "entry" else json.dumps(row["cells"])
     return row["id"], row["kind"], what, row["digest"]
 
 
 def harmless(cell: str) -> str:
-    """The cell as text that nothing is done with."""
+    """Return the cell as inert text."""
     text = visible(cell)
     return f"'{text}" if text.startswith(FORMULA) else text

@@ -1,4 +1,4 @@
-"""The report as one HTML page that prints well and needs nothing else; the document is in it, for whoever verifies."""
+"""The report as one printable, self-contained HTML page. It carries the document for verification."""
 
 import base64
 import re
@@ -24,7 +24,7 @@ from keyturn.pages.words import count_noun
 TEMPLATES: Final = Path(__file__).parents[1] / "templates"
 
 CARRIED: Final = re.compile(rb'<div hidden id="keyturn-report" data-report="([A-Za-z0-9+/=]*)"></div>')
-"""Where the page has the document."""
+"""The place of the document in the page."""
 
 BADGES: Final = {
     str(ControlVerdict.PASS): "closed",
@@ -32,17 +32,17 @@ BADGES: Final = {
     str(ControlVerdict.UNSEEN): "waiting",
     str(ControlVerdict.NOT_APPLICABLE): "soft",
 }
-"""How a verdict is coloured."""
+"""The colour of each verdict."""
 
 SHORT: Final = 16
-"""Characters up to which the cells of a column are kept on one line."""
+"""The maximum length, in characters, of cells that stay on one line."""
 
 MOMENTS: Final = ("first", "last", "since", "from", "to", "at")
-"""Columns that hold moments, besides those that end in `_at`."""
+"""Columns that contain times, in addition to those that end in `_at`."""
 
 
 def write_page(document: Document) -> str:
-    """The page."""
+    """Return the page of a report."""
     return (
         environment()
         .get_template("compliance.html.j2")
@@ -60,7 +60,7 @@ def write_page(document: Document) -> str:
 
 
 def read_page(page: bytes) -> Document:
-    """The document that a page carries. Raises Invalid where it carries none, or more than one."""
+    """Return the document in a page. Raises Invalid unless there is exactly one."""
     carried = CARRIED.findall(page)
     if len(carried) != 1:
         hint = "Give the page as `keyturn report` wrote it, whole"
@@ -79,7 +79,7 @@ def is_page(text: bytes) -> bool:
 
 @cache
 def environment() -> Environment:
-    """The templates, and what they may use."""
+    """The templates with their globals and filters."""
     made = page_templates("html", TEMPLATES)
     made.globals |= {"badges": BADGES, "classes": CLASSES}
     made.filters |= {
@@ -93,7 +93,7 @@ def environment() -> Environment:
 
 
 def headline(document: Document) -> str:
-    """How many controls came to what, in a sentence."""
+    """Return the number of controls per verdict, in a sentence."""
     counts = document["verdicts"]
     total = sum(counts.values())
     parts = [f"{counts[str(ControlVerdict.PASS)]:,} of {count_noun(total, 'control')} pass"]
@@ -107,7 +107,7 @@ def headline(document: Document) -> str:
 
 
 def rows_by_kind(document: Document) -> Mapping[str, list[dict[str, Any]]]:
-    """The rows of each table."""
+    """Return the rows of each table."""
     rows: dict[str, list[dict[str, Any]]] = {table["kind"]: [] for table in document["tables"]}
     for row in document["rows"]:
         if row["kind"] in rows:
@@ -116,7 +116,7 @@ def rows_by_kind(document: Document) -> Mapping[str, list[dict[str, Any]]]:
 
 
 def entry_line(row: Mapping[str, Any]) -> dict[str, Any]:
-    """An entry of the ledger for people; of one that is none, its bare text."""
+    """Return an entry for display, or its raw text where it can't be parsed."""
     try:
         numbered = parse_leaf(str(row["entry"]).encode())
     except Invalid:
@@ -135,17 +135,17 @@ def entry_line(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_moment(key: str) -> bool:
-    """Whether a column holds moments."""
+    """Whether a column contains times."""
     return key.endswith("_at") or key in MOMENTS
 
 
 def keys_by_head(table: Mapping[str, Any]) -> dict[str, str]:
-    """The keys of a table's columns by their heads."""
+    """Return the keys of a table's columns by their headings."""
     return {column["head"]: column["key"] for column in table["columns"]}
 
 
 def columns_of(table: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """The heads of a table, and how the cells below each are set: numbers to the right, long names with room."""
+    """Return the headings of a table with the alignment of their cells."""
     own = [(table["name"], "name")] if table["name"] else []
     return own + [(head, _kind(key, rows)) for head, key in keys_by_head(table).items()]
 
@@ -161,19 +161,19 @@ def _kind(key: str, rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def entry_numbers(ids: list[str]) -> list[int]:
-    """The numbers of the entries among the rows that a check cites."""
+    """Return the entry numbers among the rows that a check cites."""
     return [int(row.removeprefix("entry:")) for row in ids if row.startswith("entry:")]
 
 
 def tables_of(ids: list[str], document: Document) -> list[tuple[str, str, int]]:
-    """The tables whose rows a check cites: kind, title, and how many rows."""
+    """Return the tables that a check cites, as kind, title and number of rows."""
     titles = {table["kind"]: table["title"] for table in document["tables"]}
     kinds = [row.partition(":")[0] for row in ids]
     return [(kind, title, kinds.count(kind)) for kind, title in titles.items() if kind in kinds]
 
 
 def page_problem(page: bytes, document: Document) -> str:
-    """Why a page does not show what it carries; empty where it does, to the last letter."""
+    """Return why a page does not show exactly its document; empty where it does."""
     try:
         made = write_page(document).encode()
     except Exception as error:  # noqa: BLE001  whoever has changed the document chose what it holds

@@ -1,8 +1,7 @@
-"""The report as OSCAL assessment results, for tools that gather evidence. Source: NIST OSCAL 1.2, Assessment Results.
+"""The report as OSCAL assessment results, for evidence tools. Source: NIST OSCAL 1.2, Assessment Results.
 
-OSCAL knows a control as satisfied or not. One that could not be looked at is not satisfied, for another reason than a
-failure; one that does not apply has no finding. Identifiers are made of the report's digest, so they are the same for
-the same report.
+OSCAL has only satisfied and not satisfied. An unchecked control is not satisfied, with another reason than a failure. A
+control that does not apply has no finding. Identifiers derive from the report's digest, so they are stable.
 """
 
 import json
@@ -16,32 +15,32 @@ from keyturn.evidence.model import ControlVerdict
 from keyturn.evidence.report import Document, report_name
 
 VERSION: Final = "1.2.0"
-"""Of OSCAL."""
+"""The version of OSCAL."""
 
 NS: Final = "urn:keyturn:compliance-report"
-"""The namespace of properties that are ours."""
+"""The namespace of Keyturn's own properties."""
 
 PLAN: Final = "assessment plan"
 REPORT: Final = "report"
 
 MOST: Final = 200
-"""Rows of evidence of one observation; the report itself has all."""
+"""Maximum number of rows of evidence per observation; the report itself has all."""
 
 REASONS: Final = {
     str(ControlVerdict.PASS): ("satisfied", "pass"),
     str(ControlVerdict.FAIL): ("not-satisfied", "fail"),
     str(ControlVerdict.UNSEEN): ("not-satisfied", "other"),
 }
-"""The state and the reason of each verdict."""
+"""The state and the reason for each verdict."""
 
 
 def write_oscal(document: Document) -> str:
-    """One JSON object, indented, in ASCII."""
+    """Return the results as one indented JSON object, in ASCII."""
     return json.dumps({"assessment-results": results(document)}, indent=2) + "\n"
 
 
 def results(document: Document) -> dict[str, Any]:
-    """The assessment results."""
+    """Return the assessment results."""
     return {
         "uuid": uuid_of(document, "assessment results"),
         "metadata": {
@@ -60,7 +59,7 @@ def results(document: Document) -> dict[str, Any]:
 
 
 def result(document: Document) -> dict[str, Any]:
-    """What was found, in one result: an observation for each check, a finding for each control that applies."""
+    """Return one result: an observation per check, and a finding per control that applies."""
     members: dict[str, Any] = {
         "uuid": uuid_of(document, "result"),
         "title": text(document["framework"]["title"]),
@@ -80,7 +79,7 @@ def result(document: Document) -> dict[str, Any]:
 
 
 def observation(document: Document, check: Mapping[str, Any]) -> dict[str, Any]:
-    """One check, with the rows that it cites."""
+    """Return one check with the rows that it cites."""
     members: dict[str, Any] = {
         "uuid": uuid_of(document, f"check {check['name']}"),
         "title": text(check["name"]),
@@ -99,7 +98,7 @@ def observation(document: Document, check: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def findings_of(document: Document) -> Iterator[dict[str, Any]]:
-    """A finding for each control that applies."""
+    """Yield a finding for each control that applies."""
     for control in document["controls"]:
         if control["verdict"] not in REASONS:
             continue
@@ -121,7 +120,7 @@ def findings_of(document: Document) -> Iterator[dict[str, Any]]:
 
 
 def plan_resource(document: Document) -> dict[str, Any]:
-    """What stands in the place of an assessment plan: the framework that was gone by."""
+    """Return the framework, in place of an assessment plan."""
     return {
         "uuid": uuid_of(document, PLAN),
         "title": text(document["framework"]["title"]),
@@ -130,7 +129,7 @@ def plan_resource(document: Document) -> dict[str, Any]:
 
 
 def report_resource(document: Document) -> dict[str, Any]:
-    """The report itself, which carries the proofs."""
+    """Return the report itself, which contains the proofs."""
     return {
         "uuid": uuid_of(document, REPORT),
         "title": "The report as JSON: keyturn report verify checks every proof in it",
@@ -140,21 +139,21 @@ def report_resource(document: Document) -> dict[str, Any]:
 
 
 def uuid_of(document: Document, what: str) -> str:
-    """An identifier that is the same for the same part of the same report (RFC 9562, version 5)."""
+    """Return an identifier that is stable for a part of a report (RFC 9562, version 5)."""
     return str(uuid5(NAMESPACE_URL, f"{NS}:{document['digest']}:{what}"))
 
 
 def token(document: Document, control: Mapping[str, Any]) -> str:
-    """A control's name in OSCAL's letters: those of its id, with the framework's before."""
+    """Return a control's id in OSCAL's characters, with the framework's id before it."""
     plain = re.sub(r"[^A-Za-z0-9.]+", "-", control["id"]).strip("-")
     return f"{document['framework']['id']}_{plain}".lower()
 
 
 def prop(name: str, value: str) -> dict[str, str]:
-    """A property of ours."""
+    """Return a property in Keyturn's namespace."""
     return {"name": name, "ns": NS, "value": text(value)}
 
 
 def text(words: str) -> str:
-    """Words on one line, as OSCAL takes them: not empty, and without white space around."""
+    """Return a text for OSCAL: one line, not empty, without surrounding white space."""
     return " ".join(visible(words).split()) or "-"

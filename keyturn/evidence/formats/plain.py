@@ -5,5 +5,5 @@ from keyturn.pages.files import json_text
 
 
 def write_plain(document: Document) -> str:
-    """Indented, in ASCII."""
+    """Return the document as indented JSON, in ASCII."""
     return json_text(document)

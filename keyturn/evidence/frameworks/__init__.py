@@ -1,4 +1,4 @@
-"""The frameworks that reports are made for, each a file of data: what is asked, and which checks answer it."""
+"""The frameworks for reports: requirements, and the checks that answer them."""
 
 from typing import Final
 
@@ -14,11 +14,11 @@ from keyturn.evidence.frameworks.soc2 import SOC2
 from keyturn.evidence.model import Framework
 
 FRAMEWORKS: Final = {framework.id: framework for framework in (FEDRAMP_KSI, SOC2, HIPAA, GDPR, PCI, DORA, NIST)}
-"""By their names on the command line."""
+"""The frameworks by their names on the command line."""
 
 
 def find_framework(name: str) -> Framework:
-    """The framework of that name. Raises NotFound with the one likely meant."""
+    """Return the framework of that name. Raises NotFound with the likely intended one."""
     if name in FRAMEWORKS:
         return FRAMEWORKS[name]
     raise NotFound("find", f"framework {name}", "there is none of that name", advice(name, FRAMEWORKS, ""))

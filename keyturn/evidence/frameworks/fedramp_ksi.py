@@ -1,4 +1,4 @@
-"""FedRAMP 20x: the Key Security Indicators that secrets have to do with."""
+"""FedRAMP 20x: the Key Security Indicators that concern secrets."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""HIPAA: the technical safeguards that secrets have to do with."""
+"""HIPAA: the technical safeguards that concern secrets."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""NIST: cryptoperiods, compromise and inventories of keys; and what is said of people's passwords."""
+"""NIST: cryptoperiods, compromise and inventories of keys, and people's passwords."""
 
 from typing import Final
 

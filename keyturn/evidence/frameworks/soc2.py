@@ -1,4 +1,4 @@
-"""SOC 2: the Trust Services Criteria of logical access and of monitoring."""
+"""SOC 2: the Trust Services Criteria for logical access and monitoring."""
 
 from typing import Final
 

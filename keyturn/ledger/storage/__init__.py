@@ -1,1 +1,1 @@
-"""How entries are stored: durable files, group commit, tiles, and entries that wait to be written."""
+"""Storage of entries: durable files, group commit, tiles and waiting entries."""

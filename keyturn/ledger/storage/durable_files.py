@@ -1,4 +1,4 @@
-"""Files of Keyturn's own that a crash leaves whole: this user's alone, and on the disk before anybody needs them."""
+"""Private files that survive a crash whole."""
 
 import errno
 import fcntl
@@ -16,7 +16,7 @@ POLL: Final = 0.01
 
 
 def make_private_directory(directory: Path) -> None:
-    """Make it and what it lies in, as far as that is missing, for this user alone. Raises OSError."""
+    """Make a directory and its parents for this user alone. Raises OSError."""
     if not directory.is_dir():
         make_private_directory(directory.parent)
         directory.mkdir(PRIVATE_DIRECTORY, exist_ok=True)
@@ -32,10 +32,10 @@ def sync_directory(directory: Path) -> None:
 
 
 def append_durably(descriptor: int, content: bytes, whole: int) -> int:
-    """Write behind the first ``whole`` bytes, and wait for the disk: all or none. The new size. Raises OSError."""
+    """Append all or nothing after ``whole`` bytes, durably; the new size. Raises OSError."""
     try:
         if os.fstat(descriptor).st_size != whole:
-            # Only then: to cut a file is to change it, even where nothing falls off.
+            # Only then: truncating changes a file even where its size stays the same.
             os.ftruncate(descriptor, whole)
         os.lseek(descriptor, whole, os.SEEK_SET)
         rest = memoryview(content)
@@ -50,7 +50,7 @@ def append_durably(descriptor: int, content: bytes, whole: int) -> int:
 
 
 def take_lock(descriptor: int, patience: float) -> None:
-    """Wait for an open file so many seconds, and not for ever: whoever has it may be suspended. Raises TimeoutError."""
+    """Lock an open file. Raises TimeoutError after ``patience`` seconds."""
     deadline = time.monotonic() + patience
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Group commit: what several threads write at the same moment becomes durable together."""
+"""Group commit: concurrent writes of several threads become durable together."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -8,9 +8,9 @@ from keyturn.core.errors import KeyturnError, Unrecorded
 
 
 class GroupCommit:
-    """Hands what threads give to ``write``, one call at a time; each thread returns once its own part is written.
+    """Serialises calls of ``write``; each thread returns once its part is written.
 
-    Whoever comes while another writes waits, and the first of those who waited writes for all of them.
+    The first thread that waited writes for all that wait.
     """
 
     def __init__(self, write: Callable[[Sequence[str]], int | None]) -> None:
@@ -19,10 +19,7 @@ class GroupCommit:
         self._writing = Lock()
 
     def add(self, texts: Sequence[str]) -> int | None:
-        """Write these, in order and next to each other; the number of the last, where ``write`` tells that of its own.
-
-        Raises what ``write`` raised.
-        """
+        """Write these together and in order; the last number, if known. Raises what ``write`` raised."""
         part = _Part(texts)
         self._waiting.append(part)
         with self._writing:
@@ -49,7 +46,7 @@ class GroupCommit:
 
 
 class _Part:
-    """What one thread gave, and how it ended."""
+    """One thread's texts, and their result."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         self.texts = texts
@@ -58,6 +55,6 @@ class _Part:
         self.error: KeyturnError | None = None
 
     def end(self, error: KeyturnError) -> None:
-        """It was not written, for that reason, unless it was; each thread raises an error of its own."""
+        """Mark it failed, unless written, with its own copy of the error."""
         if not self.over:
             self.over, self.error = True, type(error)(*error.args)

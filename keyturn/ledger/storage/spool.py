@@ -1,7 +1,7 @@
-"""A ledger that holds nothing up: what can't be written to it waits in the hub, else in a file, and is appended later.
+"""A ledger that never blocks: rejected entries wait in the hub, else in a file.
 
-The file has a line for each entry that waits, in canonical text. One process at a time has the file (flock), and a line
-is on the disk before ``append`` returns. What an attempt that was interrupted has appended is not appended again.
+A line of canonical text per entry is on the disk before ``append`` returns. One process at a time locks the file
+(flock). No entry is appended twice.
 """
 
 import os
@@ -20,26 +20,26 @@ from keyturn.ledger.storage.durable_files import PRIVATE_FILE, append_durably, m
 from keyturn.ledger.storage.waiting import keep_in_hub, record_waiting
 
 PAUSE: Final = 5.0
-"""Seconds in which the ledger is not tried again after it refused."""
+"""Seconds without attempts after the ledger refused."""
 
 PATIENCE: Final = 5.0
-"""Seconds that another process may have the file."""
+"""Seconds to wait for another process's lock on the file."""
 
 AT_ONCE: Final = 256
-"""Entries that are appended in one go."""
+"""Entries per append."""
 
 MARK: Final = b'{"appending_after":'
-"""How a line begins that earlier versions wrote before they appended."""
+"""The prefix of marker lines by earlier versions."""
 
 Lost = Callable[[Sequence[Entry], str], None]
-"""Told of entries that could be written nowhere, and why."""
+"""Called with entries that could not be written anywhere, and the reason."""
 
 
 class Spooled:
-    """A :class:`keyturn.core.ports.ledger.Ledger` in front of ``ledger``, whose ``append`` raises no Unrecorded.
+    """A :class:`keyturn.core.ports.ledger.Ledger` whose ``append`` never raises Unrecorded.
 
-    ``file`` is made where it is missing (0600). What waits there goes first, so that the order stays. Without a ``hub``
-    nothing waits there. ``lost`` is called with what could be written nowhere.
+    It creates ``file`` with mode 0600. Waiting entries go first. ``lost`` gets entries that could not be written
+    anywhere.
     """
 
     def __init__(
@@ -58,10 +58,10 @@ class Spooled:
         self._monotonic = monotonic
         self._not_before = 0.0
         self._waits_in_hub = False
-        """Whether something of this process waits there."""
+        """Whether entries of this process wait in the hub."""
 
     def append(self, entries: Sequence[Entry]) -> int | str | None:
-        """Write these to the ledger, after those that wait; where it can't be written, to the file."""
+        """Write these to the ledger after waiting ones, or set them aside."""
         try:
             return self._to_ledger(entries)
         except KeyturnError as error:
@@ -69,16 +69,16 @@ class Spooled:
             return None
 
     def append_missing(self, entries: Sequence[Entry]) -> int:
-        """Write those of these that the ledger has not got. Raises Unrecorded."""
+        """Write the entries that the ledger lacks. Raises Unrecorded."""
         return self._ledger.append_missing(entries)
 
     @property
     def waits(self) -> bool:
-        """Whether something of this process waits for the ledger."""
+        """Whether entries of this process wait for the ledger."""
         return self._waits_in_hub or self._size() > 0
 
     def why_refused(self) -> str:
-        """Why the ledger takes nothing at the moment; empty where it does. Nothing is written."""
+        """Why the ledger rejects entries now; empty where it accepts them."""
         try:
             self._ledger.try_writing()
         except KeyturnError as error:
@@ -87,11 +87,11 @@ class Spooled:
         return ""
 
     def newest_versions(self, secrets: Collection[str]) -> Mapping[str, NewestVersion]:
-        """What the ledger tells; what waits in the file is not looked at. Raises Unavailable."""
+        """The ledger's answer, without waiting entries. Raises Unavailable."""
         return self._ledger.newest_versions(secrets)
 
     def drain(self) -> int:
-        """Append what waits to the ledger, and return how many entries that were. Raises where it can't be done."""
+        """Append the waiting entries to the ledger; their number. Raises where that fails."""
         in_hub = record_waiting(self._hub, self._ledger) if self._hub else 0
         self._waits_in_hub = False
         return in_hub + self._drain_file()
@@ -106,13 +106,13 @@ class Spooled:
             raise Unrecorded("read", f"the spool {self._file}", _reason(error), "Check its owner and mode") from None
 
     def waiting(self) -> int:
-        """How many entries the file holds. Raises OSError where it can't be read."""
+        """The number of entries in the file. Raises OSError where it can't be read."""
         if not self._size():
             return 0
         return sum(not _is_mark(line) for line in self._file.read_bytes().splitlines())
 
     def close(self) -> None:
-        """Let go of the ledger; what waits stays in the file."""
+        """Close the ledger. Waiting entries stay in the file."""
         self._ledger.close()
 
     def _to_ledger(self, entries: Sequence[Entry]) -> int | str | None:
@@ -128,7 +128,7 @@ class Spooled:
             raise
 
     def _set_aside(self, entries: Sequence[Entry], why: KeyturnError) -> None:
-        """Let these wait in the hub, where every process finds them; where it takes nothing, in the file."""
+        """Store these in the hub, visible to all processes, else in the file."""
         try:
             if self._hub:
                 keep_in_hub(self._hub, entries)
@@ -159,7 +159,7 @@ class Spooled:
         return appended
 
     def _size(self) -> int:
-        """Bytes of the file; 0 where there is none, or nobody may look."""
+        """Bytes of the file; 0 where it is missing or unreadable."""
         try:
             return self._file.stat().st_size
         except OSError:
@@ -167,7 +167,7 @@ class Spooled:
 
     @contextmanager
     def _locked(self, mode: str) -> Iterator[IO[bytes]]:
-        """The file, open, and no other process's meanwhile. Raises OSError."""
+        """The file, opened and locked. Raises OSError."""
         with _opened(self._file, mode) as file:
             take_lock(file.fileno(), PATIENCE)
             yield file
@@ -181,11 +181,11 @@ def _opened(path: Path, mode: str) -> IO[bytes]:
 
 
 def _append(file: IO[bytes], lines: bytes) -> None:
-    """Add whole lines, and wait for the disk; all of them or none. Raises OSError."""
+    """Append all lines durably or none. Raises OSError."""
     size = file.seek(0, os.SEEK_END)
     if size:
         file.seek(size - 1)
-        # What a crash has torn is a line of its own.
+        # A line that a crash truncated stays a separate line.
         lines = lines if file.read(1) == b"\n" else b"\n" + lines
     append_durably(file.fileno(), lines, size)
 
@@ -196,7 +196,7 @@ def _empty(file: IO[bytes]) -> None:
 
 
 def _parted(content: bytes) -> tuple[list[bytes], int]:
-    """Tails that wait, and how many lines can't be read."""
+    """The waiting tails, and the number of unreadable lines."""
     lines = [line for line in content.splitlines() if line and not _is_mark(line)]
     waiting = [line[1:] for line in lines if line.startswith(b"{") and _readable(line[1:])]
     return waiting, len(lines) - len(waiting)

@@ -1,8 +1,7 @@
-"""Tiles: the hashes of a tree's complete subtrees, 32 in a row, from which any proof is made quickly.
+"""Tiles: rows of 32 hashes of complete subtrees, for fast proofs. They are never trusted.
 
-The tile (level, number) holds the nodes of the tree's level ``5 * level`` from ``32 * number`` on; the last one of a
-level may be shorter, and grows. A proof in a tree of a million leaves reads 8 tiles and hashes some 200 times; wider
-tiles are fewer to read and more to hash. A tile is a help, and never trusted.
+Tile (level, number) holds the nodes of tree level ``5 * level`` from ``32 * number`` on. A level's last one may be
+shorter. A proof among a million leaves reads 8 tiles and hashes about 200 times.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,11 +13,11 @@ HEIGHT: Final = 5
 WIDTH: Final = 1 << HEIGHT
 
 Stored = Callable[[int, int], bytes]
-"""A tile's hashes by its level and number; empty where none are stored."""
+"""A tile's hashes by level and number; empty where none are stored."""
 
 
 def grown(stored: Stored, size: int, leaf_hashes: Sequence[bytes]) -> Mapping[tuple[int, int], bytes]:
-    """The tiles that change when leaves come after the first ``size``, whole."""
+    """The tiles, whole, that change when leaves follow the first ``size``."""
     changed: dict[tuple[int, int], bytes] = {}
     level, begun, hashes = 0, size, list(leaf_hashes)
     while hashes:
@@ -33,9 +32,9 @@ def grown(stored: Stored, size: int, leaf_hashes: Sequence[bytes]) -> Mapping[tu
 
 
 def nodes_of(stored: Stored) -> Nodes:
-    """A tree's nodes by its tiles. Raises LookupError where a tile is missing or too short.
+    """A tree's nodes by its tiles. Raises LookupError for a missing or short tile.
 
-    Each tile is asked for once, so use it for one proof and let it go.
+    It caches every tile, so use it for one proof.
     """
     read: dict[tuple[int, int], bytes] = {}
 
@@ -57,7 +56,7 @@ def _split(hashes: bytes) -> list[bytes]:
 
 
 def _folded(hashes: list[bytes]) -> bytes:
-    """The hash above as many as a complete subtree has."""
+    """The hash above a complete subtree's hashes."""
     while len(hashes) > 1:
         hashes = hashes_above(hashes)
     return hashes[0]

@@ -1,8 +1,7 @@
-"""Entries that a revocation could not write to the ledger: they wait in the hub until a process can.
+"""Entries that a revocation could not write to the ledger, and that wait in the hub.
 
-Each write is an entry of the hub by itself, which is made once and removed once the ledger has what is in it. The
-ledger looks for what it has in the transaction that writes the rest. So each event is in it exactly once, also when
-two processes append the same ones, or one is killed before it has removed them here.
+Each hub entry is removed once the ledger has its content. The ledger checks for duplicates in the writing transaction,
+so it has each event exactly once.
 """
 
 import secrets
@@ -16,17 +15,17 @@ from keyturn.core.ports.ledger import Entry, Ledger
 from keyturn.ledger.entries import encode, parse_tail
 
 UNRECORDED: Final = "unrecorded"
-"""Where they wait in Keyturn's own mount: ``unrecorded/<incident>/<event>``."""
+"""The path of a waiting event in Keyturn's mount: ``unrecorded/<incident>/<event>``."""
 
 NO_INCIDENT: Final = "-"
-"""The folder of what belongs to no incident; no incident can be called so."""
+"""The folder without an incident. No incident can have this name."""
 
 AT_ONCE: Final = 256
-"""Entries in one write to the hub, which takes a megabyte at most."""
+"""Entries per hub write, which takes at most a megabyte."""
 
 
 def keep_in_hub(hub: StatePort, entries: Sequence[Entry]) -> None:
-    """Let these wait in the hub, with the incident at work. Raises what the hub raises."""
+    """Store these in the hub under the current incident. Raises what the hub raises."""
     folder = f"{UNRECORDED}/{incident_at_work.get() or NO_INCIDENT}"
     for begun in range(0, len(entries), AT_ONCE):
         part = entries[begun : begun + AT_ONCE]
@@ -37,22 +36,22 @@ def keep_in_hub(hub: StatePort, entries: Sequence[Entry]) -> None:
 def _keep(hub: StatePort, place: str, entries: str) -> None:
     try:
         hub.claim_state(place, {"entries": entries})
-    except (Conflict, TransientError):  # also where the hub's answer alone was lost
+    except (Conflict, TransientError):  # also where only the hub's answer was lost
         state = hub.read_state(place)
         if state is None or state.data.get("entries") != entries:
             raise
 
 
 def waiting_in_hub(hub: StatePort, incident: str = "") -> list[str]:
-    """The events that wait, of one incident or of all, in the order in which they were written."""
+    """The waiting events of one incident or all, oldest first."""
     below = f"{UNRECORDED}/{incident}" if incident else UNRECORDED
     return sorted(hub.list_state(below), key=lambda place: place.rpartition("/")[2])
 
 
 def record_waiting(hub: StatePort, ledger: Ledger, incident: str = "") -> int:
-    """Append to the ledger what waits and is not in it yet, then remove it here; how many entries were appended.
+    """Append the missing waiting entries to the ledger, remove them here, and return how many were appended.
 
-    Safe to run again, and next to others. Raises Unrecorded where the ledger takes nothing, and what the hub raises.
+    Safe to repeat and to run concurrently. Raises Unrecorded where the ledger rejects them, and what the hub raises.
     """
     appended = 0
     for place in waiting_in_hub(hub, incident):
@@ -63,7 +62,7 @@ def record_waiting(hub: StatePort, ledger: Ledger, incident: str = "") -> int:
 
 
 def _entries_at(hub: StatePort, place: str) -> list[Entry]:
-    """The entries of one event; none where another process has removed it meanwhile. Raises Invalid."""
+    """The entries of one event; empty where another process removed it. Raises Invalid."""
     state = hub.read_state(place)
     try:
         return [parse_tail(tail.encode()) for tail in str(state.data["entries"]).split("\n")] if state else []

@@ -1,6 +1,6 @@
-"""Cosignatures: that somebody else has seen a checkpoint, and that it continues all that he saw of that ledger before.
+"""Cosignatures: a witness saw a checkpoint continue all that it saw of the ledger before.
 
-Source: C2SP's tlog-cosignature, of which this is the Ed25519 form, ``cosignature/v1``.
+Source: C2SP's tlog-cosignature, in the Ed25519 form ``cosignature/v1``.
 """
 
 import base64
@@ -16,14 +16,14 @@ from keyturn.ledger.signed_notes import PublicKey, Verify, signatures_of, unveri
 HEADER: Final = "cosignature/v1\n"
 TIME_SIZE: Final = 8
 SKEW: Final = timedelta(minutes=5)
-"""How far a witness's clock may be ahead of the verifier's."""
+"""The tolerated lead of a witness's clock over the verifier's."""
 LATEST: Final = 253_402_300_799
-"""The last second that a date can tell, in seconds since 1970."""
+"""The last second that a date can represent, since 1970."""
 
 
 @dataclass(frozen=True)
 class WitnessKey(PublicKey):
-    """A witness's name and the key that tells its cosignatures, written ``name+hash+base64`` as a ledger's is."""
+    """A witness's name and key, written ``name+hash+base64``."""
 
     TYPE: ClassVar[bytes] = b"\x04"
     OTHER: ClassVar[str] = "it is not whole, or not one of a witness"
@@ -31,7 +31,7 @@ class WitnessKey(PublicKey):
 
 @dataclass(frozen=True)
 class Cosignature:
-    """That this witness had seen nothing later of the ledger at that time, by its own clock."""
+    """A witness's statement that it had seen nothing later of the ledger, by its clock."""
 
     witness: WitnessKey
     time: datetime
@@ -39,14 +39,14 @@ class Cosignature:
 
 
 def cosign(note: str, key: WitnessKey, signer: Signer, at: datetime) -> str:
-    """The signature line of the witness for a checkpoint's note."""
+    """The witness's signature line for a checkpoint's note."""
     seconds = int(at.timestamp())
     signature = seconds.to_bytes(TIME_SIZE, "big") + signer.sign(_message(unverified_text(note), seconds))
     return _line(key, signature)
 
 
 def valid_cosignatures(note: str, keys: Collection[WitnessKey], verify: Verify, now: datetime) -> list[Cosignature]:
-    """The newest that holds of each of these witnesses. Those of others are none, and so are those of times to come."""
+    """The newest valid cosignature of each of these witnesses. Future ones are invalid."""
     newest: dict[bytes, Cosignature] = {}
     text, signatures = unverified_text(note), signatures_of(note)
     for key in keys:
@@ -61,7 +61,7 @@ def valid_cosignatures(note: str, keys: Collection[WitnessKey], verify: Verify, 
 def add_cosignatures(
     note: str, lines: Iterable[str], keys: Collection[WitnessKey], verify: Verify, now: datetime
 ) -> str:
-    """The note with what holds of ``lines``, one of each of these witnesses."""
+    """The note with the valid ``lines``, one of each of these witnesses."""
     added = (line for line in lines if line.endswith("\n") and "\n\n" not in line)
     return note + "".join(
         cosignature.line for line in added for cosignature in _readable(note + line, keys, verify, now, line)
@@ -69,7 +69,7 @@ def add_cosignatures(
 
 
 def _readable(note: str, keys: Collection[WitnessKey], verify: Verify, now: datetime, line: str) -> list[Cosignature]:
-    """What holds in an answer of a witness; nothing where it is no signature."""
+    """The valid cosignatures in a witness's answer; empty where it is malformed."""
     try:
         return [cosignature for cosignature in valid_cosignatures(note, keys, verify, now) if cosignature.line in line]
     except Rewritten:
@@ -77,7 +77,7 @@ def _readable(note: str, keys: Collection[WitnessKey], verify: Verify, now: date
 
 
 def _time_of(text: str, key: WitnessKey, signature: bytes, verify: Verify, now: datetime) -> datetime | None:
-    """When a signature was made; None where it does not hold."""
+    """When a signature was made; None where it is invalid."""
     seconds = int.from_bytes(signature[:TIME_SIZE], "big")
     if seconds > LATEST or not verify(key.key, _message(text, seconds), signature[TIME_SIZE:]):
         return None

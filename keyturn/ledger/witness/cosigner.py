@@ -1,7 +1,7 @@
-"""A witness: it cosigns a ledger's checkpoint where that continues the last one that it has cosigned, and no other.
+"""A witness: it cosigns only checkpoints that continue the last one it cosigned.
 
-Whoever signs for the ledger may sign a second history; a witness that has seen the first one does not. It holds a key
-and, of each ledger, a size and a root. Source: C2SP's tlog-witness.
+So it exposes a signer with a second history. It stores a key, and a size and root per ledger. Source: C2SP's
+tlog-witness.
 """
 
 import base64
@@ -21,9 +21,9 @@ from keyturn.ledger.signed_notes import NOTE_LIMIT, PublicKey, Verify, open_note
 from keyturn.ledger.witness.cosignatures import WitnessKey, cosign
 
 PROOF_LIMIT: Final = 63
-"""Hashes of a proof, as the protocol has it."""
+"""The protocol's maximum hashes of a proof."""
 REQUEST_LIMIT: Final = NOTE_LIMIT + 4096
-"""Bytes of a request: a note, and a proof before it."""
+"""Maximum bytes of a request: a proof and a note."""
 SIZE_TYPE: Final = "text/x.tlog.size"
 TEXT_TYPE: Final = "text/plain; charset=utf-8"
 
@@ -32,28 +32,28 @@ _OLD: Final = re.compile(r"old (0|[1-9][0-9]{0,17})")
 
 @dataclass(frozen=True)
 class Seen:
-    """The last checkpoint of a ledger that was cosigned; of one that never was, the empty tree."""
+    """The last cosigned checkpoint of a ledger; the empty tree before the first."""
 
     size: int = 0
     root: bytes = EMPTY_ROOT
 
 
 class WitnessState(Protocol):
-    """What a witness has seen, kept so that it is there after any crash."""
+    """The durable state of a witness."""
 
     def changing(self) -> AbstractContextManager[None]:
-        """Whoever is inside is the only one who reads and writes."""
+        """Exclusive access for reads and writes."""
 
     def read(self, origin: str) -> Seen:
-        """The last checkpoint of that ledger that was cosigned."""
+        """The last cosigned checkpoint of that ledger."""
 
     def write(self, origin: str, state: Seen) -> None:
-        """Keep it, and return once it is durable. Raises OSError."""
+        """Store it durably. Raises OSError."""
 
 
 @dataclass(frozen=True)
 class WitnessAnswer:
-    """What a request is answered with."""
+    """The response to a request."""
 
     status: int
     body: str = ""
@@ -62,9 +62,9 @@ class WitnessAnswer:
 
 @dataclass(frozen=True)
 class Witness:
-    """One witness: its name and key, the keys of the ledgers that it knows now, and what it has seen of them.
+    """One witness: its name and key, the known ledgers' keys, and its state.
 
-    ``ledgers`` raises OSError where that can't be told.
+    ``ledgers`` raises OSError where they are unknown.
     """
 
     key: WitnessKey
@@ -75,9 +75,9 @@ class Witness:
     clock: Callable[[], datetime]
 
     def add_checkpoint(self, body: bytes) -> WitnessAnswer:
-        """Cosign the checkpoint of a request, once what was seen is kept; or the status that says why not.
+        """Store and cosign a request's checkpoint, or return the reason.
 
-        Raises OSError where what was seen can't be kept: then nothing was cosigned.
+        Raises OSError, without cosigning, where it can't be stored.
         """
         try:
             old, proof, note = parse_request(body)
@@ -107,13 +107,13 @@ class Witness:
 
 
 def build_request(old: int, proof: Collection[bytes], note: str) -> bytes:
-    """The body that asks a witness, which has seen ``old`` entries, for its cosignature."""
+    """The request body to a witness that has seen ``old`` entries."""
     lines = [f"old {old}", *(base64.b64encode(value).decode() for value in proof), "", note]
     return "\n".join(lines).encode()
 
 
 def parse_request(body: bytes) -> tuple[int, list[bytes], str]:
-    """Old size, proof and note of a request. Raises ValueError for what is none."""
+    """Old size, proof and note of a request. Raises ValueError where it is malformed."""
     head, blank, note = body.decode().partition("\n\n")
     first, *lines = head.split("\n")
     old = _OLD.fullmatch(first)
@@ -123,7 +123,7 @@ def parse_request(body: bytes) -> tuple[int, list[bytes], str]:
 
 
 def parse_size(body: str) -> int:
-    """The size that a witness tells. Raises ValueError."""
+    """The size that a witness reports. Raises ValueError."""
     if not body.endswith("\n") or not SIZE.fullmatch(body[:-1]):
         raise ValueError("it is no size")
     return int(body)

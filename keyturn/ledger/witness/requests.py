@@ -1,4 +1,4 @@
-"""Asking witnesses: each on its own, so that one that is down, or lies, holds up neither another nor the checkpoint."""
+"""Asks witnesses in parallel, so that a failing or dishonest one delays nothing."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +15,7 @@ from keyturn.ledger.witness.cosignatures import WitnessKey, add_cosignatures
 
 
 class OtherSize(Conflict):
-    """The last checkpoint that a witness has cosigned has another size than it was asked with, or another root."""
+    """A witness's last cosigned checkpoint has another size or root than the request assumed."""
 
     def __init__(self, doing: str, name: str, problem: str, hint: str = "", size: int = 0) -> None:
         super().__init__(doing, name, problem, hint)
@@ -33,7 +33,7 @@ class WitnessPort(Protocol):
 
 @dataclass(frozen=True)
 class Witnessed:
-    """What a witness said to a checkpoint: nothing is wrong where ``error`` is None."""
+    """A witness's result for a checkpoint. ``error`` is None on success."""
 
     witness: str
     error: KeyturnError | None = None
@@ -41,14 +41,14 @@ class Witnessed:
 
 @dataclass
 class Witnesses:
-    """Those that are asked for each checkpoint, and what they said to the last one."""
+    """The witnesses of each checkpoint, and their last results."""
 
     ports: Sequence[WitnessPort]
     verify: Verify
     outcomes: list[Witnessed] = field(default_factory=list)
 
     def cosigned(self, checkpoint: Checkpoint, before: int, nodes: Nodes) -> Checkpoint:
-        """The checkpoint with every cosignature that it is given. ``before`` is the size of the one before."""
+        """The checkpoint with all valid cosignatures. ``before`` is the previous size."""
         if not self.ports:
             return checkpoint
         with ThreadPoolExecutor(len(self.ports)) as pool:
@@ -77,7 +77,7 @@ def _error(port: WitnessPort, answer: str | KeyturnError, nothing_new: bool) -> 
 
 
 def ask_witness(port: WitnessPort, checkpoint: Checkpoint, before: int, nodes: Nodes) -> str | KeyturnError:
-    """A witness's signature lines, or why there are none; asked once more with what it says that it has seen."""
+    """A witness's signature lines or error. It is asked again with the size it reports."""
     try:
         try:
             return port.add_checkpoint(before, consistency_proof(nodes, before, checkpoint.size), checkpoint.note)
@@ -92,7 +92,7 @@ def ask_witness(port: WitnessPort, checkpoint: Checkpoint, before: int, nodes: N
 
 
 def _older(port: WitnessPort, checkpoint: Checkpoint, other: OtherSize) -> int:
-    """The size that a witness has seen, where it is below the checkpoint's. Raises Rewritten."""
+    """The size a witness has seen, below the checkpoint's. Raises Rewritten."""
     if other.size < checkpoint.size:
         return other.size
     history = "another history" if other.size == checkpoint.size else f"{other.size} entries"

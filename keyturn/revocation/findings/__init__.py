@@ -1,1 +1,1 @@
-"""Leaked values: who owns a found value, which versions leaked, and stray copies."""
+"""Leaked values: their owners, the leaked versions, and stray copies."""

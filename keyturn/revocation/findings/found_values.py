@@ -1,7 +1,6 @@
-"""Whose the values are that somebody has found: each side is hashed at once, under a key that this process forgets.
+"""The owners of found values; both sides are hashed at once, under a key of this process only.
 
-So neither the values that were found nor those of the hub are kept beside each other, and a thousand findings cost one
-look at each secret.
+Any number of findings reads each secret once.
 """
 
 import hashlib
@@ -27,13 +26,13 @@ from keyturn.rotation.state.records import load_record
 
 
 class State(StrEnum):
-    """Whether a value works still, as far as Keyturn knows."""
+    """Whether a value still works, as far as Keyturn knows."""
 
     IN_FORCE = "in force"
     IN_GRACE = "in its grace"
-    """Another one serves, and this one waits for its end."""
+    """Another value serves, and this one waits for its end."""
     REPLACED = "replaced"
-    """Another one serves; whether this one was ended nobody knows, since no target tells."""
+    """Another value serves; no target reports whether this one has ended."""
     RETIRED = "retired"
     """It was ended at its target."""
     NAME = "no secret by itself"
@@ -47,7 +46,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, order=True)
 class Owner:
-    """What has the value: a version of a secret, and ``part`` of it: a field, ``store:name``, or all of it if empty."""
+    """A version with the value; ``part`` is a field, ``store:name``, or empty for the whole."""
 
     path: str
     version: int
@@ -56,15 +55,15 @@ class Owner:
 
     @property
     def weight(self) -> tuple[int, int, str]:
-        """How much it matters."""
+        """The sort key for importance."""
         return -list(State).index(self.state), self.version, self.part
 
 
 @dataclass(frozen=True)
 class Unlooked:
-    """A secret, or a version of one, that nobody could look at; ``version`` is 0 for all of it.
+    """An unreadable version, or the whole secret where ``version`` is 0.
 
-    ``may_work`` says that its credential may be honoured, as far as anybody knows.
+    ``may_work`` means that its credential may still be valid.
     """
 
     path: str
@@ -75,32 +74,32 @@ class Unlooked:
 
 @dataclass
 class Leaks:
-    """Every owner of a found value with the places, and the places of what nobody here has."""
+    """The places of each owner's found values, and of values without an owner."""
 
     known: dict[Owner, list[FoundAt]] = field(default_factory=dict)
     unknown: list[FoundAt] = field(default_factory=list)
 
     @property
     def working(self) -> tuple[str, ...]:
-        """The secrets of which something that was found works still."""
+        """The secrets with a found value that still works."""
         return tuple(sorted({owner.path for owner in self.known if owner.state.works}))
 
 
 class ValueIndex:
-    """Texts by their hash under a key that lives as long as this."""
+    """Owners by the hash of their values, under a key of this object only."""
 
     def __init__(self) -> None:
         self._key = os.urandom(32)
         self._owners: dict[bytes, set[Owner]] = {}
 
     def add(self, text: Sensitive, owner: Owner) -> None:
-        """Note whose it is."""
+        """Add an owner of a text."""
         plain = text.reveal()
         if len(plain) >= SHORTEST:
             self._owners.setdefault(self._digest(plain), set()).add(owner)
 
     def owners(self, texts: Iterable[Sensitive]) -> set[Owner]:
-        """Whose any of them is: of each secret what matters most, which is what works still, and then the newest."""
+        """The owners of these texts; of each secret a working part first, then the newest."""
         best: dict[str, Owner] = {}
         for text in texts:
             for owner in self._owners.get(self._digest(text.reveal()), ()):
@@ -113,7 +112,7 @@ class ValueIndex:
 
 
 def index_values(workspace: Workspace) -> tuple[ValueIndex, list[Unlooked]]:
-    """Every value of the catalogue's secrets that the hub still gives, and what could not be looked at.
+    """Index all values that the hub still gives, and return what could not be read.
 
     Raises TransientError where the hub does not answer.
     """
@@ -129,7 +128,7 @@ def index_values(workspace: Workspace) -> tuple[ValueIndex, list[Unlooked]]:
 
 
 def add_secret(workspace: Workspace, path: str, index: ValueIndex) -> Iterator[Unlooked]:
-    """All versions of one secret; what of it could not be looked at."""
+    """Index all versions of one secret, and yield the unreadable ones."""
     sight, record = read_versions(workspace, path), load_record(workspace, path)
 
     def state(version: int) -> State:
@@ -141,7 +140,7 @@ def add_secret(workspace: Workspace, path: str, index: ValueIndex) -> Iterator[U
 
 
 def add_version(workspace: Workspace, secret: HubSecret, state: State, index: ValueIndex) -> None:
-    """One version: each field, all of it as one text, and what its copies hold."""
+    """Index one version: each field, the whole, and each copy's text."""
     path, version = secret.path, secret.version
     secrets = secret_fields(workspace, secret)
     for name, text in secret.fields.items():
@@ -149,13 +148,13 @@ def add_version(workspace: Workspace, secret: HubSecret, state: State, index: Va
     index.add(payload(secret.fields), Owner(path, version, "", state))
     fields = {text.reveal() for text in secret.fields.values()}
     for place in all_places(workspace.catalogue, path, secret.fields):
-        with suppress(Invalid):  # a copy that can't be made of this version was never made of it
+        with suppress(Invalid):  # a copy that can't be made of this version never existed
             if (text := text_of(secret, place)).reveal() not in fields:
                 index.add(text, Owner(path, version, place.label, state))
 
 
 def state_of_version(workspace: Workspace, record: Record, path: str, version: int, newest: int) -> State:
-    """Whether a version's credential works still."""
+    """Whether a version's credential still works."""
     if version == newest:
         return State.IN_FORCE
     rotation = record.rotation
@@ -165,7 +164,7 @@ def state_of_version(workspace: Workspace, record: Record, path: str, version: i
 
 
 def match_findings(index: ValueIndex, findings: Iterable[FoundValue]) -> Leaks:
-    """Whose each of them is. A value is let go once it was looked up."""
+    """Match findings with their owners; each value is dropped after its look-up."""
     leaks = Leaks()
     for finding in findings:
         owners = index.owners(finding.texts)

@@ -1,4 +1,4 @@
-"""Telling what has leaked from what came after it: versions of the hub, and copies."""
+"""Distinguishes leaked versions and copies from newer ones."""
 
 from collections.abc import Collection, Sequence
 from typing import Final
@@ -18,18 +18,18 @@ from keyturn.revocation.selector import digests_beside, version_fingerprints
 from keyturn.rotation.state.context import Workspace
 
 UNKNOWN: Final = "unknown"
-"""What stands for the fingerprint of a copy that nobody can read, and whose marks don't tell what it serves."""
+"""The fingerprint of an unreadable copy whose marks do not show its value."""
 
 
 def credential_digest(workspace: Workspace, secret: HubSecret) -> str:
-    """The fingerprint of what a rotation replaces in a version, whatever stands beside it; empty without any."""
+    """The fingerprint of the fields that a rotation replaces, else empty."""
     makes = set(workspace.open_strategy(secret.path).credential_fields) - NO_CREDENTIAL
     held = {name: value for name, value in secret.fields.reveal().items() if name in makes}
     return workspace.fingerprint(secret.path, SecretFields(held)) if held else ""
 
 
 def leaked_version(workspace: Workspace, secret: HubSecret, older: Sequence[HubSecret] = ()) -> LeakedVersion:
-    """What a leaked version is known by afterwards, also in copies that gave one of the ``older`` beside it."""
+    """The fingerprints of a leaked version, also of copies that gave an ``older`` one too."""
     digests: dict[str, tuple[str, ...]] = {}
     fingerprints = version_fingerprints(workspace, secret)
     for place, digest in digests_beside(workspace, secret, older):
@@ -42,12 +42,12 @@ def leaked_version(workspace: Workspace, secret: HubSecret, older: Sequence[HubS
 
 
 def last_leaked(progress: SecretProgress) -> int:
-    """The newest of the hub's versions that the cut was about."""
+    """The newest hub version that the cut covers."""
     return progress.cut_version or max((version.version for version in progress.old), default=0)
 
 
 def holds_leaked(workspace: Workspace, progress: SecretProgress, version: HubSecret) -> bool:
-    """Whether a version holds a value that has leaked, or the credential of one among other fields."""
+    """Whether a version contains a leaked value, or its credential with other fields."""
     whole = {leaked.fingerprints.get("", "") for leaked in progress.old}
     credentials = {leaked.credential for leaked in progress.old} - {""}
     made, credential = workspace.fingerprint(version.path, version.fields), credential_digest(workspace, version)
@@ -55,7 +55,7 @@ def holds_leaked(workspace: Workspace, progress: SecretProgress, version: HubSec
 
 
 def keeps_leaked(workspace: Workspace, incident: Incident, progress: SecretProgress, version: HubSecret) -> bool:
-    """Whether a version that came after the cut kept a field that leaked: its credential is a new one."""
+    """Whether a version after the cut has a new credential, and a leaked field."""
     if version.version <= last_ended(incident, progress) or version.version <= last_leaked(progress):
         return False
     credentials = {leaked.credential for leaked in progress.old} - {""}
@@ -64,28 +64,27 @@ def keeps_leaked(workspace: Workspace, incident: Incident, progress: SecretProgr
 
 
 def last_ended(incident: Incident, progress: SecretProgress) -> int:
-    """The newest version that is old by its number: what somebody wrote before the replacement was replaced too."""
+    """The newest version that is old by its number, up to the replacement."""
     return max(last_leaked(progress), progress.version - 1 if incident.mode is Mode.REPLACE else 0)
 
 
 def has_leaked(
     workspace: Workspace, incident: Incident, progress: SecretProgress, version: HubSecret, newest: int
 ) -> bool:
-    """Whether a version is one of those that were ended, or holds what one of them held. ``newest`` is the hub's.
+    """Whether a version was ended, or contains an ended value; ``newest`` is the hub's number.
 
-    Whatever somebody wrote between the cut and the replacement is old too: it was replaced.
+    Versions between the cut and the replacement count too.
     """
     last = last_ended(incident, progress)
-    # What was noted then is known by its value. Of a secret that was removed and made anew the numbers begin again.
+    # Noted versions are known by their value. After a secret was removed and created again, numbers restart.
     noted = version.version in {leaked.version for leaked in progress.old}
     return holds_leaked(workspace, progress, version) or (not noted and version.version <= last <= newest)
 
 
 def incident_places(workspace: Workspace, progress: SecretProgress) -> tuple[Destination, ...]:
-    """Every place that the secret is pushed to; of a pattern that of each field of CURRENT, and none without CURRENT.
+    """Every destination of the secret; a pattern has one for each field of CURRENT.
 
-    What fields of a leaked version have left elsewhere are strays. Raises what keeps CURRENT from being read: nothing
-    is proven by what could not be looked at.
+    Copies of other leaked fields are strays. Raises if CURRENT can't be read: nothing is proven without it.
     """
     catalogue, path = workspace.catalogue, progress.path
     current = workspace.hub.read(path) if has_pattern(catalogue, path) else None
@@ -93,23 +92,23 @@ def incident_places(workspace: Workspace, progress: SecretProgress) -> tuple[Des
 
 
 def leaked_digests(progress: SecretProgress, place: Destination) -> set[str]:
-    """The fingerprints by which a leaked value is known in this place."""
+    """The fingerprints of leaked values in this place."""
     alone = {leaked.fingerprints.get(place.label, "") for leaked in progress.old} - {""}
     return alone | {digest for leaked in progress.old for digest in leaked.beside.get(place.label, ())}
 
 
 def marked_before(progress: SecretProgress, marks: OwnershipTags) -> bool:
-    """Whether a copy is of a version from before the cut; where the hub's history was removed, any may be."""
+    """Whether a copy is from before the cut; any may be after a loss of the hub's history."""
     return marks.version <= last_leaked(progress) or any(version.version == 0 for version in progress.unseen)
 
 
 def leaked_digest_served(
     workspace: Workspace, progress: SecretProgress, store: Store, place: Destination, copy: RemoteSecret | None
 ) -> str:
-    """The fingerprint of the leaked value that a copy serves, or may serve; empty for any other.
+    """The fingerprint of the leaked value that a copy serves or may serve, else empty.
 
-    What the hub had forgotten before the cut is known by the marks alone. Where a version could not be looked at, any
-    value may be its own that no newer version is known to have.
+    Values that the hub lost before the cut are known only by marks. If any version was unreadable, only a newer
+    version's value is safe.
     """
     marks = copy.marks if copy and copy.marks and copy.marks.source == progress.path else None
     before = marks is not None and marked_before(progress, marks)
@@ -125,7 +124,7 @@ def leaked_digest_served(
 
 
 def digest_by_marks(copy: RemoteSecret | None, marks: OwnershipTags | None, leaks: set[str]) -> str:
-    """The same of a copy that nobody can read: Keyturn's marks tell, unless somebody else has written since."""
+    """The same for an unreadable copy, by Keyturn's marks."""
     if copy is None:
         return ""
     if marks is not None and marks.fingerprint in leaks:
@@ -136,5 +135,5 @@ def digest_by_marks(copy: RemoteSecret | None, marks: OwnershipTags | None, leak
 
 
 def comparable(mark: str, leaks: Collection[str]) -> bool:
-    """Whether a mark that is none of ``leaks`` is of no leaked value: nothing is proven by one of another key."""
+    """Whether a mark outside ``leaks`` excludes a leak; a mark of another key does not."""
     return not leaks or generation_of(mark) in map(generation_of, leaks)

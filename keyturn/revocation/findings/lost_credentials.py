@@ -1,4 +1,4 @@
-"""Credentials that the hub has lost and that copies hold still: a restored snapshot forgets, their target does not."""
+"""Credentials that the hub lost, and that copies and targets still have."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -20,9 +20,9 @@ FORGOTTEN: Final = "accounts that the hub's engine gave before it was set back, 
 
 
 def end_lost(held: HeldRecord, ended: Ended, sight: Sight) -> tuple[Unseen, ...]:
-    """End what only copies tell of, where the hub has lost versions; what the target takes, or may take, all the same.
+    """End the credentials that only copies contain; return those that may still work.
 
-    It is tried here and now: the copy that tells of it gets the replacement.
+    The copy gets the replacement later, so they are tried now.
     """
     strategy, left = held.workspace.open_strategy(held.path), []
     for value in lost_credentials(held.workspace, held.path, sight):
@@ -37,7 +37,7 @@ def end_lost(held: HeldRecord, ended: Ended, sight: Sight) -> tuple[Unseen, ...]
 
 
 def lost_credentials(workspace: Workspace, path: str, sight: Sight) -> Iterator[Value]:
-    """What copies hold that no version of the hub does."""
+    """Values in copies that no version of the hub has."""
     digests = {workspace.fingerprint(path, version.fields) for version in sight.versions}
     for place in all_places(workspace.catalogue, path, sight.current.fields if sight.current else ()):
         value = held_by(workspace, path, place, sight.current)
@@ -46,7 +46,7 @@ def lost_credentials(workspace: Workspace, path: str, sight: Sight) -> Iterator[
 
 
 def why_accepted(workspace: Workspace, path: str, credential: SecretFields) -> str:
-    """Why the target may let somebody in with it; empty where it refuses, and where there is no target to ask."""
+    """Why the target may accept the credential, else empty."""
     try:
         return "the target accepts it" if workspace.open_strategy(path).accepts(credential) else ""
     except KeyturnError as error:

@@ -1,7 +1,7 @@
-"""What a scanner has found: TruffleHog's lines (`--json`), or Gitleaks' report (`--report-format json`).
+"""Reads findings: TruffleHog's lines (`--json`), or Gitleaks' report (`--report-format json`).
 
 Sources: TruffleHog 3, `pkg/output/json.go` and `proto/source_metadata.proto`; Gitleaks 8, `report/finding.go`. A value
-lives as long as its finding, and no longer; of what stands beside it, where it was found is kept alone.
+lives only as long as its finding.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,24 +22,24 @@ LONGEST: Final = 16 * 1024 * 1024
 """Bytes of one line."""
 
 PARTS: Final = 8
-"""So many parts of one value are looked at."""
+"""Parts of one value that are checked."""
 
 REDACTED: Final = "REDACTED"
-"""What Gitleaks writes in the place of a value where it is told to; of a part of one, three dots at its end."""
+"""Gitleaks' redacted value; a partly redacted one ends with three dots."""
 
 FILES: Final = ("file", "filename", "path", "page", "location", "issue", "title", "request_name")
 ORIGINS: Final = (
     "repository", "repo", "bucket", "container", "image", "project", "project_name", "package", "workspace",
     "workspace_name", "space", "channel_name", "hostname", "index", "pipeline",
 )  # fmt: skip
-"""What TruffleHog's sources call the place, and what it lies in."""
+"""The keys of TruffleHog's sources for a place and its container."""
 
 
 @dataclass(frozen=True)
 class FoundAt:
-    """Where a value stands: ``file`` in ``origin``, such as a repository; ``line`` is 0 where it is not told.
+    """The place of a value: ``file`` in ``origin``, such as a repository; ``line`` 0 is unknown.
 
-    ``detector`` is what the scanner takes it for, ``verified`` that somebody honoured it when the scanner tried.
+    ``detector`` is the scanner's type; ``verified`` means that a service accepted it.
     """
 
     file: str
@@ -52,7 +52,7 @@ class FoundAt:
 
 @dataclass(frozen=True)
 class FoundValue:
-    """One value that was found, in each way that it may be kept: whole, or the parts of a pair."""
+    """A found value in each form that may be stored, whole or in parts."""
 
     at: FoundAt
     texts: tuple[Sensitive, ...]
@@ -76,10 +76,7 @@ class _Leak(Struct, rename="pascal"):
 
 
 class ScannerReport:
-    """The findings of one file. ``malformed`` counts what could not be read, ``redacted`` what the scanner has hidden.
-
-    Both are whole once all findings were read.
-    """
+    """The findings of one file; the counts are complete after the last finding."""
 
     def __init__(self, file: IO[bytes], name: str) -> None:
         self._file = file
@@ -88,7 +85,7 @@ class ScannerReport:
         self.redacted = 0
 
     def findings(self) -> Iterator[FoundValue]:
-        """Each by itself. Raises Invalid for what is neither scanner's."""
+        """Yield each finding. Raises Invalid for a report of neither scanner."""
         first = self._first()
         if first == b"[":
             yield from self._gitleaks(first)
@@ -137,7 +134,7 @@ class ScannerReport:
             line = self._file.readline(LONGEST)
 
     def _decoded(self, data: bytes, kind: Any) -> Any:
-        """One entry; None for what is none, which is counted."""
+        """One entry; None for a malformed one, which is counted."""
         try:
             return msgspec.json.decode(data, type=kind)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -150,20 +147,20 @@ class ScannerReport:
 
 
 def parts_of(hog: _Hog) -> Iterator[str]:
-    """What TruffleHog has put together: an id and a secret, with a colon between them or nothing."""
+    """TruffleHog's id and secret, joined by a colon or nothing."""
     if hog.raw and hog.raw_v2.startswith(hog.raw):
         yield hog.raw_v2.removeprefix(hog.raw).removeprefix(":")
     yield from hog.raw_v2.split(":", PARTS - 1)
 
 
 def candidates(texts: Sequence[str]) -> tuple[str, ...]:
-    """Each text, without white space around it, and the password where it is a URL with one."""
+    """Each text, also stripped of white space, and the password of a URL."""
     whole = [text for plain in texts for text in (plain, plain.strip()) if text]
     return tuple(dict.fromkeys([*whole, *(password for text in whole if (password := password_in(text)))]))
 
 
 def password_in(text: str) -> str:
-    """The password that stands in a URL; empty for what is none."""
+    """The password in a URL, or empty."""
     if "://" not in text:
         return ""
     try:
@@ -173,12 +170,12 @@ def password_in(text: str) -> str:
 
 
 def hidden(texts: Sequence[str]) -> tuple[Sensitive, ...]:
-    """So that nothing shows them."""
+    """The texts wrapped so that no output shows them."""
     return tuple(map(Sensitive, texts))
 
 
 def place_of_hog(hog: _Hog) -> FoundAt:
-    """Where TruffleHog has found it, whatever it looked through."""
+    """The place of TruffleHog's finding, for any source."""
     data = hog.source_metadata.get("Data") if isinstance(hog.source_metadata, dict) else None
     sources = data.values() if isinstance(data, dict) else ()
     source = next((entry for entry in sources if isinstance(entry, dict)), {})
@@ -194,12 +191,12 @@ def place_of_hog(hog: _Hog) -> FoundAt:
 
 
 def first_text(source: dict[str, Any], names: Sequence[str]) -> str:
-    """The first of these that is a text."""
+    """The first of these values that is a text."""
     return next((text for name in names if isinstance(text := source.get(name), str) and text), "")
 
 
 def without_values(at: FoundAt, texts: Sequence[str]) -> FoundAt:
-    """The place, where its own names hold none of the values: a file may be called by one."""
+    """The place without the values, which a file name may contain."""
 
     def clean(name: str) -> str:
         for text in sorted(texts, key=len, reverse=True):

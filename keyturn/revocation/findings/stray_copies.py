@@ -1,4 +1,4 @@
-"""Copies of leaked values that the catalogue has no place for any more."""
+"""Copies of leaked values that the catalogue does not declare any more."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
@@ -19,7 +19,7 @@ UNCLEAR = "a copy that nothing declares may give an old value, which nobody coul
 
 
 def clear_strays(workspace: Workspace, status: IncidentStatus, store: str, result: StepResult) -> None:
-    """Remove from one store the copies of leaked values that the catalogue has no place for any more."""
+    """Remove undeclared copies of leaked values from one store."""
     secrets = {secret.path: secret for secret in status.secrets}
     if not secrets:
         return
@@ -41,10 +41,10 @@ def clear_strays(workspace: Workspace, status: IncidentStatus, store: str, resul
 def find_strays(
     workspace: Workspace, secrets: Mapping[str, SecretProgress], store: str, opened: Store
 ) -> Iterator[tuple[Store, RemoteSecret, bool]]:
-    """Copies with Keyturn's marks of these secrets, where the catalogue does not push them, that leaked.
+    """Yield the undeclared leaked copies with Keyturn's marks of these secrets.
 
-    Marks can be copied: only one whose fingerprint this hub's key has made is Keyturn's own to remove. False beside a
-    copy of what nobody could look at says that it can't be told. Before each is the store, or the view of its keys.
+    Marks can be copied, so only a fingerprint by this hub's key makes a copy removable. False means that a leak is only
+    possible; the store may be a view.
     """
     declared = cache(lambda path: incident_places(workspace, secrets[path]))
     for view, copy, merged in marked_copies(workspace, store, opened):
@@ -54,7 +54,7 @@ def find_strays(
         if is_declared(workspace, declared(secret.path), store, copy.name, merged=merged):
             continue
         leaked = {digest for old in secret.old for digest in old.digests}
-        # One that fields were added to is like no single version: it holds what its marks' version held.
+        # A copy with added fields equals no single version: it contains what its marks' version did.
         unclear = (secret.unseen or copy.marks.grown) and marked_before(secret, copy.marks)
         unclear = unclear or (Unsupported.READ in view.unsupported and not comparable(copy.marks.fingerprint, leaked))
         unseen = {copy.marks.fingerprint} if unclear else set()
@@ -65,7 +65,7 @@ def find_strays(
 
 
 def is_declared(workspace: Workspace, declared: Iterable[Destination], store: str, name: str, *, merged: bool) -> bool:
-    """Whether one of the declared places is there, whole or merged."""
+    """Whether a declared place is this one, whole or merged."""
     limits, system = workspace.catalogue.store(store).limits, workspace.catalogue.store(store).system
     places = [place for place in declared if place.merge is merged]
     mine = {limits.same(place.name) for place in places if workspace.catalogue.store(place.store).system == system}

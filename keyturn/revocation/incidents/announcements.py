@@ -1,7 +1,4 @@
-"""What is worth telling of an incident: decided where its entry is written, so that whoever writes it tells.
-
-A message stands in the same write as the change that it tells of: neither is without the other, whoever dies when.
-"""
+"""The messages about an incident, added in the same write as the change."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,20 +10,20 @@ from keyturn.core.notifications.notices import message_id
 from keyturn.revocation.incidents.incident import Incident, IncidentStatus, Message, News
 
 SENT_KEPT: Final = 10
-"""So many messages that were sent stay in the entry."""
+"""Sent messages that stay in the entry."""
 
 CLAIMED: Final = timedelta(minutes=2)
-"""How long a claim holds; a channel that is asked answers or fails within seconds."""
+"""How long a claim holds; a channel answers or fails within seconds."""
 
 WORTH_TELLING: Final = timedelta(days=7)
-"""For how long a message of a closed incident is tried: after that nobody waits for it."""
+"""How long a message about a closed incident is retried."""
 
 SHOWN: Final = 20
-"""So many secrets, and things that are left, stand in a message; the others are counted."""
+"""Secrets or open things that a message lists; others are counted."""
 
 
 def with_news(before: Incident | None, after: Incident, now: datetime) -> Incident:
-    """The incident, with a message for what has changed; a reminder that waits still is not doubled."""
+    """The incident with a message for its change; a pending reminder is not repeated."""
     fresh = [
         news for news in news_of_change(before, after) if news is not News.STAYS_OPEN or not waits_already(after, news)
     ]
@@ -38,7 +35,7 @@ def with_news(before: Incident | None, after: Incident, now: datetime) -> Incide
 
 
 def news_of_change(before: Incident | None, after: Incident) -> Iterator[News]:
-    """What people want to hear of this change."""
+    """The news in this change."""
     if before is None:
         yield News.OPENED
     elif before.closed_at is None and after.closed_at is not None:
@@ -50,28 +47,28 @@ def news_of_change(before: Incident | None, after: Incident) -> Iterator[News]:
 
 
 def waits_already(incident: Incident, news: News) -> bool:
-    """Whether a message of that kind is not sent yet."""
+    """Whether a message of that kind is still unsent."""
     return any(message.news is news for message in unsent(incident))
 
 
 def unsent(incident: Incident) -> tuple[Message, ...]:
-    """What people have not been told yet, in order."""
+    """The unsent messages, in order."""
     return tuple(message for message in incident.outbox if message.sent_at is None)
 
 
 def trim_outbox(outbox: tuple[Message, ...]) -> tuple[Message, ...]:
-    """Everything that is not sent, and the last of what is."""
+    """All unsent messages, and the last sent ones."""
     sent = [message.number for message in outbox if message.sent_at is not None][-SENT_KEPT:]
     return tuple(message for message in outbox if message.sent_at is None or message.number in sent)
 
 
 def has_waiting(incident: Incident, now: datetime) -> bool:
-    """Whether somebody should send what is in the outbox."""
+    """Whether the outbox has a message to send."""
     return any(incident.closed_at is None or now - message.at < WORTH_TELLING for message in unsent(incident))
 
 
 def is_free(message: Message, now: datetime) -> bool:
-    """Whether nobody is sending it; a claim in the future is that of a clock which was ahead."""
+    """Whether no process is sending it; a claim in the future is a wrong clock's."""
     return message.claimed_at is None or not timedelta(0) <= now - message.claimed_at < CLAIMED
 
 
@@ -79,7 +76,7 @@ def is_free(message: Message, now: datetime) -> bool:
 
 
 def announcement(status: IncidentStatus, message: Message) -> Announcement:
-    """A message for people: what has happened, how the incident stands by now, and where to read on."""
+    """The message for people: the news, the present state, and where to read more."""
     incident = status.incident
     lines = [f"{incident.reason}: {incident.selector}", summarise_incident(status), ""]
     lines += [f"Given up by {incident.given_up_by}: {incident.given_up}"] if incident.given_up else []
@@ -94,7 +91,7 @@ def announcement(status: IncidentStatus, message: Message) -> Announcement:
 
 
 def shorten(names: tuple[str, ...]) -> list[str]:
-    """The first of them, and how many there are besides."""
+    """The first names, and the number of the others."""
     return [*names[:SHOWN], *([f"and {len(names) - SHOWN} more"] if len(names) > SHOWN else [])]
 
 

@@ -1,7 +1,6 @@
-"""Whether whoever asks for an incident has said how much it ends: much is never ended by a slip, or by a form.
+"""Requires a large incident's size with the request, against mistakes.
 
-One secret that is replaced needs no word: whoever finds it leaked ends it with one command. Everything larger is asked
-for with its size, and anything else than the right number refuses before anything is changed.
+Replacing one secret needs no size. A wrong number is refused before any change.
 """
 
 from dataclasses import dataclass
@@ -16,15 +15,15 @@ from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.journal import entry, note_down
 
 FEW: Final = 5
-"""So many secrets are replaced without their number being said."""
+"""Secrets that can be replaced without their number."""
 
 NAMED: Final = 10
-"""So many of what would end are named."""
+"""Names in the text about what would end."""
 
 
 @dataclass(frozen=True)
 class Consent:
-    """What whoever asks says beside what they ask for. ``expect`` is how much they think ends, 0 where unsaid."""
+    """The requester's consent; ``expect`` is the expected size, 0 without one."""
 
     expect: int = 0
 
@@ -33,10 +32,7 @@ SILENT: Final = Consent()
 
 
 def insist_on_consent(workspace: Workspace, wanted: Incident, selection: Selection, consent: Consent) -> None:
-    """Raises Invalid, and records it, where the size has to be said and is not, or another number is.
-
-    An incident that was opened with that is gone on with.
-    """
+    """Raise Invalid, and record it, where the size is missing or wrong; an open incident continues."""
     why, size = why_size_is_asked(selection, wanted.mode), selection.size
     if consent.expect == size or not (why or consent.expect) or is_begun(workspace, wanted):
         return
@@ -48,7 +44,7 @@ def insist_on_consent(workspace: Workspace, wanted: Incident, selection: Selecti
 
 
 def why_size_is_asked(selection: Selection, mode: Mode) -> str:
-    """Why the number has to be said; empty where it need not."""
+    """Why the size is required; empty where it is not."""
     reasons = (
         (len(selection.paths) > FEW, f"more than {FEW} secrets"),
         (selection.sweeping, "whatever there is"),
@@ -60,7 +56,7 @@ def why_size_is_asked(selection: Selection, mode: Mode) -> str:
 
 
 def size_words(selection: Selection) -> str:
-    """How much it is: ``12 in all: 3 secrets and 9 leases``."""
+    """The size in words: ``12 in all: 3 secrets and 9 leases``."""
     secrets, leases = len(selection.paths), len(selection.leases)
     kinds = (f"{count} {kind}{'s' * (count != 1)}" for count, kind in ((secrets, "secret"), (leases, "lease")) if count)
     words = " and ".join(kinds)
@@ -68,14 +64,14 @@ def size_words(selection: Selection) -> str:
 
 
 def shorten_names(selection: Selection) -> str:
-    """The first of what would end."""
+    """The first names of what would end."""
     names = (*selection.paths, *selection.leases)
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
 
 
 def is_begun(workspace: Workspace, wanted: Incident) -> bool:
-    """Whether the hub has the same incident, which is open."""
+    """Whether the hub has the same incident, still open."""
     earlier = incident_store.find_incident(workspace, wanted.id)
     same = earlier is not None and (earlier.paths, earlier.mode) == (wanted.paths, wanted.mode)
     return same and earlier is not None and earlier.closed_at is None

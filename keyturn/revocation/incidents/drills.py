@@ -1,7 +1,6 @@
-"""Drills of revocation: an incident about a secret that is there for it, by which everybody sees how long it takes.
+"""Drills of revocation: incidents about secrets made for them, to measure how long one takes.
 
-Which are due, and what the last came to, is told by the incidents themselves: their names say for which secret, and
-when.
+Their names contain the secret and the time.
 """
 
 import hashlib
@@ -17,7 +16,7 @@ from keyturn.revocation.proof import IncidentVerdict
 from keyturn.rotation.state.context import Workspace
 
 DRILL: Final = "drill"
-"""What the ledger calls one."""
+"""The ledger's name for a drill."""
 PREFIX: Final = "DRILL-"
 STAMP: Final = "%Y%m%d-%H%M%S"
 REASON: Final = "the drill that the catalogue asks for"
@@ -25,7 +24,7 @@ REASON: Final = "the drill that the catalogue asks for"
 
 @dataclass(frozen=True)
 class DrillResult:
-    """How one drill went: ``refused`` and ``clear`` are seconds from its trigger, None for what was not seen yet."""
+    """The result of one drill; ``refused`` and ``clear`` are seconds from its trigger, or None."""
 
     incident: str
     path: str
@@ -36,29 +35,29 @@ class DrillResult:
 
     @property
     def proven(self) -> bool:
-        """Whether the credential was seen to be dead, and all of the rest is proven."""
+        """Whether the target was seen to refuse, and everything else is proven."""
         return self.refused is not None and self.verdict is IncidentVerdict.PROVEN
 
     @property
     def words(self) -> str:
-        """In one line, for the ledger and for people."""
+        """One line for the ledger and for people."""
         dead = "the credential was not seen to be refused"
         if self.refused is not None:
             dead = f"the credential was refused after {self.refused:.2f} s"
         return f"{self.incident}; {'proven' if self.proven else 'NOT proven'}; {dead}"
 
     def to_data(self) -> dict[str, Any]:
-        """For whoever counts."""
+        """Data for statistics."""
         return {**vars(self), "began": self.began.isoformat(), "proven": self.proven}
 
 
 def drill_id(path: str, began: datetime) -> str:
-    """The name of a drill's incident: when it began, in UTC, and of which secret it is."""
+    """A drill incident's name, from its start in UTC and its secret."""
     return f"{PREFIX}{began.astimezone(UTC):{STAMP}}-{_mark(path)}"
 
 
 def result_of(status: IncidentStatus) -> DrillResult:
-    """What a drill's incident has come to."""
+    """The result of a drill's incident."""
     (secret,) = status.secrets
     began = status.incident.triggered_at
 
@@ -71,19 +70,19 @@ def result_of(status: IncidentStatus) -> DrillResult:
 
 
 def last_drill(workspace: Workspace, path: str, names: Mapping[str, str] | None = None) -> DrillResult | None:
-    """The newest drill of a secret; None where there was none. Raises Denied, Invalid for a malformed entry."""
+    """The newest drill of a secret, or None. Raises Denied, Invalid for a malformed entry."""
     incident = (newest_drills(workspace) if names is None else names).get(_mark(path))
     return result_of(incident_store.load_status(workspace, incident)) if incident else None
 
 
 def newest_drills(workspace: Workspace) -> dict[str, str]:
-    """The newest drill's incident of each secret, by the mark that its name ends with."""
+    """The newest drill incident of each secret, by the mark in its name."""
     folders = (folder.rstrip("/") for folder in workspace.hub.list_folders(incident_store.INCIDENTS))
     return {name.rpartition("-")[2]: name for name in sorted(folders) if name.startswith(PREFIX)}
 
 
 def due_drills(workspace: Workspace) -> list[str]:
-    """The secrets whose drill is due, and that no freeze holds."""
+    """The secrets whose drill is due, without those in a freeze."""
     declared, now = dict(declared_drills(workspace)), workspace.clock()
     if not declared:
         return []
@@ -97,14 +96,14 @@ def due_drills(workspace: Workspace) -> list[str]:
 
 
 def declared_drills(workspace: Workspace) -> Iterator[tuple[str, timedelta]]:
-    """The secrets that are there for drills, and how often each is tried."""
+    """The secrets for drills, and their intervals."""
     for path, secret in sorted(workspace.catalogue.secrets.items()):
         if secret.drill is not None:
             yield path, secret.drill
 
 
 def insist_on_drill(workspace: Workspace, path: str) -> None:
-    """Raises NotFound for what is not declared, and Invalid for what is not there for drills."""
+    """Raise NotFound for an undeclared secret, Invalid for one not for drills."""
     if workspace.secret(path).drill is None:
         problem = "the catalogue does not say that it is there for drills"
         raise Invalid(DRILL, path, problem, "Say drill: 30d on a secret below drills/ that nobody needs, and name that")
@@ -121,5 +120,5 @@ def _is_over(incident: str | None, every: timedelta, now: datetime) -> bool:
 
 
 def _mark(path: str) -> str:
-    """Stands for a path in names: a path may have characters that no name has."""
+    """A path's mark in names, which allow fewer characters."""
     return hashlib.sha256(path.encode()).hexdigest()[:8]

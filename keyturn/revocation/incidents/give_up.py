@@ -1,4 +1,4 @@
-"""An incident that can't be proven has a way out: a person gives it up, and what is left stays listed."""
+"""Giving up an unproven incident: a person closes it with work left."""
 
 from dataclasses import replace
 
@@ -17,10 +17,10 @@ from keyturn.rotation.state.journal import actor_of, record_action
 
 @incident_action
 def give_up_incident(workspace: Workspace, incident: str, reason: str) -> IncidentStatus:
-    """Close an open incident with what is left of it, which is never called proven; its secrets are let go.
+    """Close an open incident with work left, never as proven, and release its secrets.
 
-    Raises Invalid without a reason, or for one that is closed, NotFound, and what keeps a secret from being let go:
-    then the incident stays open, and the same may be asked for again.
+    Raises Invalid without a reason or for a closed one, and NotFound. A failed release keeps the incident open for
+    another call.
     """
     current = load_incident(workspace, incident)
     if current.closed_at:
@@ -42,10 +42,9 @@ def give_up_incident(workspace: Workspace, incident: str, reason: str) -> Incide
 
 
 def release_secret(workspace: Workspace, incident: Incident, path: str) -> None:
-    """Let rotations have a secret again that the incident holds or keeps the schedule from.
+    """Allow rotations of a secret again that the incident holds or freezes.
 
-    Whatever it has, or would have, ended stays dead: only a new credential is put in force. Of a secret that was to be
-    left without one, a person's rotation alone makes it.
+    The old credential stays dead. With REVOKE_ONLY, only a person's rotation makes a new one.
     """
 
     def released(record: Record) -> Record | None:

@@ -1,4 +1,4 @@
-"""An incident in names alone: what was asked for, how far each secret is, and what keeps it open."""
+"""An incident without any value: the request, each secret's progress, and what keeps it open."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -9,22 +9,22 @@ from typing import Any, Final
 from keyturn.revocation.proof import Check, CheckAnswer, CheckSubject, IncidentVerdict, checks_from_data, decide
 
 RETRY_EVERY: Final = timedelta(minutes=5)
-"""How often what is left of an open incident is retried."""
+"""How often an open incident is retried."""
 RETRIED: Final = f"every {RETRY_EVERY.total_seconds() / 60:.0f} minutes"
-"""The same for people."""
+"""The same in words."""
 
 
 class Mode(StrEnum):
-    """What becomes of the secrets."""
+    """What happens to the secrets."""
 
     REPLACE = "replace"
-    """The old credential ends, and a new one takes its place everywhere."""
+    """The old credential is ended and replaced everywhere."""
     REVOKE_ONLY = "revoke-only"
-    """The old credential ends, and nothing takes its place until a person rotates the secret."""
+    """The old credential is ended, and not replaced until a person rotates it."""
 
 
 class Step(StrEnum):
-    """What is done for each secret, in this order; what a mode does not need is left out."""
+    """The actions for each secret, in order; :data:`STEPS` has each mode's."""
 
     CUT = "cut"
     """The target refuses the old credential, and its sessions are ended."""
@@ -34,9 +34,9 @@ class Step(StrEnum):
     HUB = "hub"
     """The hub's old versions are destroyed."""
     FORGET = "forget"
-    """The stores' old versions are removed; without a replacement the copies themselves."""
+    """The stores' old versions are removed; without a replacement, the copies too."""
     PROVE = "prove"
-    """The target refuses what it accepted, and no store gives the old value."""
+    """The target refuses the old credential, and no store gives the old value."""
 
 
 STEPS: Final[Mapping[Mode, tuple[Step, ...]]] = {
@@ -52,15 +52,12 @@ class Result(StrEnum):
     FAILED = "failed"
     """It is tried again, and keeps the incident open."""
     REMAINS = "remains"
-    """It can't be done there, whoever tries; what the target refuses anyway keeps nothing open."""
+    """No one can do it there; it does not keep the incident open."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """One action and its outcome. ``place`` is a target, ``store:name``, a consumer, or empty for the hub.
-
-    ``said`` is in words for people, ``kind`` the class of the error where it failed.
-    """
+    """One action and its outcome; ``place`` is a target, ``store:name``, a consumer, or empty for the hub."""
 
     at: datetime
     step: Step
@@ -72,11 +69,11 @@ class Event:
 
 @dataclass(frozen=True)
 class LeakedVersion:
-    """One version whose value others may know; ``version`` is the hub's, 0 for a candidate that was never in force.
+    """A leaked version, or 0 for a candidate that was never in force.
 
-    ``fingerprints`` has that of the whole secret under the empty name, and that of each copy under ``store:name``.
-    ``credential`` is that of the fields which a rotation replaces; empty where a person replaces the value. ``beside``
-    has those of copies that gave a version before beside it, under the same names.
+    ``fingerprints`` has the whole secret under the empty name, and each copy under ``store:name``. ``beside`` has more
+    of them: under other keys, and of copies with an earlier version. ``credential`` covers the fields that a rotation
+    replaces; it is empty for manual secrets.
     """
 
     version: int
@@ -84,19 +81,19 @@ class LeakedVersion:
     credential: str = ""
     beside: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     fields: Mapping[str, str] = field(default_factory=dict)
-    """The fingerprint of each field that may let somebody in."""
+    """The fingerprint of each field that may grant access."""
 
     @property
     def digests(self) -> set[str]:
-        """All of these fingerprints but the credential's."""
+        """All of these fingerprints except the credential's."""
         return {*self.fingerprints.values(), *(digest for some in self.beside.values() for digest in some)}
 
 
 @dataclass(frozen=True)
 class Unseen:
-    """What of a secret nobody could look at, and why; ``version`` is the hub's, 0 for the secret as a whole.
+    """An unreadable part of a secret, and why; ``version`` 0 is the whole secret.
 
-    ``accepted`` says that it may work though all that can be found was ended: then nothing proves that it does not.
+    ``accepted`` means that it may still work after the cut.
     """
 
     version: int
@@ -106,23 +103,19 @@ class Unseen:
 
     @property
     def words(self) -> str:
-        """For people."""
+        """Text for people."""
         return f"version {self.version} ({self.why})" if self.version else self.why
 
 
 @dataclass(frozen=True)
 class SecretProgress:
-    """One secret in an incident.
+    """The progress of one secret in an incident.
 
-    ``token`` names the cut in the secret's record, ``sequence`` is its number at the target. ``version`` and
-    ``fingerprint`` are those of the replacement, 0 and empty without one. ``cut_at`` is when the target was told, and
-    ``cut_version`` the hub's newest version then; ``refused_at`` is when the target was seen to refuse, ``clear_at``
-    when every copy was seen to be gone or replaced. ``sessions`` is how many were ended. ``outlives`` tells what was
-    given out on the credential and works on, ``remains`` what a service can't remove, ``left`` what is yet to be done.
-    ``checks`` are what the proof checked last, and its answers; an older version of Keyturn has left none.
-    ``unseen`` is what could not be looked at when it was cut. ``placed`` says that all was ended by its place at the
-    target, and ``leftover`` names what was there after it, such as a key whose new value nobody knows; ``placeless``
-    says why nothing could be found there, and is empty where it could.
+    ``token`` and ``sequence`` are the cut's; ``version`` and ``fingerprint`` the replacement's. ``cut_version`` was the
+    hub's newest then. ``refused_at`` is when the target was seen to refuse, ``clear_at`` when every copy was gone or
+    replaced. ``outlives`` was issued with the credential and still works. ``remains`` can't be removed by a service,
+    and ``left`` is still to do. Older versions of Keyturn stored no ``checks``. ``placed`` means that all was ended by
+    place, ``leftover`` remained there, and ``placeless`` is why nothing can be found there.
     """
 
     path: str
@@ -151,7 +144,7 @@ class SecretProgress:
     checks: tuple[Check, ...] = ()
 
     def has_done(self, step: Step) -> bool:
-        """Whether a step is done. A proof without its checks, by an older version of Keyturn, is made again."""
+        """Whether a step is done; a proof without checks, by an older Keyturn, is repeated."""
         return step in self.done and (step is not Step.PROVE or bool(self.checks))
 
     def having(self, **changes: Any) -> "SecretProgress":
@@ -159,7 +152,7 @@ class SecretProgress:
         return replace(self, **changes)
 
     def to_data(self) -> dict[str, Any]:
-        """As JSON-ready data."""
+        """JSON-ready data."""
         return dict(_plain(asdict(self)))
 
     @staticmethod
@@ -179,12 +172,12 @@ class SecretProgress:
 
 
 def steps_missing(mode: Mode, progress: SecretProgress) -> tuple[Step, ...]:
-    """What is to be done still for a secret, in order."""
+    """A secret's steps that are still to do, in order."""
     return tuple(step for step in STEPS[mode] if not progress.has_done(step))
 
 
 class News(StrEnum):
-    """What people are told of an incident."""
+    """The kinds of notifications about an incident."""
 
     OPENED = "opened"
     STAYS_OPEN = "still open"
@@ -195,10 +188,9 @@ class News(StrEnum):
 
 @dataclass(frozen=True)
 class Message:
-    """One piece of news that people are to hear; it waits in the incident's outbox until it is sent.
+    """A notification of people, in the incident's outbox until it is sent.
 
-    ``number`` counts the incident's messages. Whoever sends it claims it first, so that no second one does; a claim
-    that is older than what sending may take is that of a process which has died.
+    A process claims it before sending; an expired claim is a dead process's.
     """
 
     number: int
@@ -211,16 +203,12 @@ class Message:
 
 @dataclass(frozen=True)
 class Incident:
-    """One revocation, as opened. ``selector`` tells in words what was chosen.
+    """One revocation, as opened.
 
-    ``actor`` is who asked, in the hub's words, and ``remark`` what their process said of itself.
-
-    ``triggered_at`` is when the person or system asked, ``opened_at`` when it stood in the hub. ``leases`` are those
-    that were chosen by their prefix; ``events`` tells what became of them, and of copies that nothing declares now.
-    ``left`` is what keeps it open and belongs to no single secret. ``closed_at`` is None while it is open. ``given_up``
-    is the reason why a person has closed it with things left, and ``given_up_by`` who that was. ``looked_at`` is when
-    all of it was looked at once more since it was closed. ``unread`` says why its entry can't be read: then nothing
-    else but its name is true.
+    ``actor`` is the hub's name for the requester, ``remark`` an unverified note by their process. ``leases`` were
+    chosen by prefix; ``events`` and ``left`` belong to no secret. ``given_up`` is a person's reason to close it with
+    work left. ``looked_at`` has the later checks. If its entry can't be read, ``unread`` is the reason, and only ``id``
+    is valid.
     """
 
     id: str
@@ -241,22 +229,22 @@ class Incident:
     looked_at: tuple[datetime, ...] = ()
     unread: str = ""
     tries: int = 0
-    """How often in a row finish-incidents has tried what is left, and has come no further."""
+    """Retries by finish-incidents in a row without progress."""
     tried_at: datetime | None = None
     outbox: tuple[Message, ...] = ()
-    """What people are told of it: everything that is not sent yet, and the last of what is."""
+    """All unsent messages, and the last sent ones."""
     remark: str = ""
     checks: tuple[Check, ...] = ()
-    """What was checked of the incident as a whole, such as leases and the ledger."""
+    """The checks of the incident itself, such as leases and the ledger."""
     left_out: tuple[str, ...] = ()
-    """What was broken in the catalogue when it was opened, and was left out."""
+    """The broken parts of the catalogue at its opening."""
     missed: tuple[str, ...] = ()
-    """Secrets that were meant, and whose entries did not load."""
+    """Selected secrets whose entries did not load."""
     version: int = field(default=0, compare=False)
-    """That of the hub's entry."""
+    """The version of the hub's entry."""
 
     def to_data(self) -> dict[str, Any]:
-        """As JSON-ready data."""
+        """JSON-ready data."""
         return dict(_plain({name: value for name, value in asdict(self).items() if name != "version"}))
 
     @staticmethod
@@ -276,24 +264,24 @@ class Incident:
 
 @dataclass(frozen=True)
 class IncidentStatus:
-    """An incident with the progress of each of its secrets: what reports are made of."""
+    """An incident with the progress of each secret, for reports."""
 
     incident: Incident
     secrets: tuple[SecretProgress, ...]
 
     @property
     def left(self) -> tuple[str, ...]:
-        """Everything that is to be done still, each with its secret."""
+        """Everything that is still to do, each with its secret."""
         return (*self.incident.left, *(f"{secret.path}: {words}" for secret in self.secrets for words in secret.left))
 
     @property
     def open(self) -> bool:
-        """Whether it is not over."""
+        """Whether it is not closed."""
         return self.incident.closed_at is None
 
     @property
     def checks(self) -> tuple[tuple[str, Check], ...]:
-        """Every check with its secret, which is empty for those of the incident as a whole."""
+        """Every check with its secret, empty for the incident's own."""
         named = [("", check) for check in self.incident.checks]
         for secret in self.secrets:
             named += [(secret.path, check) for check in secret.checks or NOT_CHECKED_THEN]
@@ -307,7 +295,7 @@ class IncidentStatus:
 
     @property
     def unproven(self) -> tuple[str, ...]:
-        """Why a closed incident is not proven, each with its secret; empty while it is open, where ``left`` says it."""
+        """Why a closed incident is not proven, each with its secret."""
         if self.verdict is not IncidentVerdict.CLOSED:
             return ()
         named = (f"{path}: {check.words}" if path else check.words for path, check in self.checks if not check.proves)
@@ -315,7 +303,7 @@ class IncidentStatus:
 
     @property
     def conclusion(self) -> str:
-        """The verdict in one line, with how many things are left or not proven."""
+        """The verdict in one line, with the number of things left or not proven."""
         number = len(self.unproven or self.left)
         what = "" if self.verdict is IncidentVerdict.PROVEN else f" ({number} thing{'' if number == 1 else 's'})"
         return f"{self.verdict}{what}"
@@ -324,7 +312,7 @@ class IncidentStatus:
 NOT_CHECKED_THEN: Final = tuple(
     Check(subject, "", CheckAnswer.NOT_CHECKED) for subject in (CheckSubject.KEPT_FIELDS, CheckSubject.ELSEWHERE)
 )
-"""Of a secret whose proof left no checks: an older version of Keyturn looked at less."""
+"""For a proof without stored checks: older versions of Keyturn checked less."""
 
 
 def _event(data: Mapping[str, Any]) -> Event:
@@ -342,7 +330,7 @@ def _moment(text: str | None) -> datetime | None:
 
 
 def _plain(value: Any) -> Any:
-    """Without what says nothing, and with moments as RFC 3339."""
+    """Return the value without empty entries, with times as RFC 3339."""
     if isinstance(value, Mapping):
         return {name: _plain(item) for name, item in value.items() if item not in (None, (), [], {})}
     if isinstance(value, (list, tuple)):

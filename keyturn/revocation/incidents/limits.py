@@ -1,7 +1,7 @@
-"""How many incidents may be begun within an hour, and why a person's own revocation of one secret is in nobody's way.
+"""Limits on new incidents per hour; others' incidents never delay a person's revocation of one secret.
 
-A flood through Prefect, or of wide incidents, is bounded for the whole workspace. One secret that a command ends is
-counted for its login alone: whatever others do, it goes at once, and where the count can't be read, too.
+Wide incidents, and those from Prefect, count for the workspace. A command for one secret counts for its login, and
+proceeds without a readable count.
 """
 
 from contextlib import suppress
@@ -20,9 +20,9 @@ KIND: Final = "incidents"
 
 
 def insist_on_incident_pace(workspace: Workspace, wanted: Incident) -> None:
-    """Count an incident before it is opened. Raises OverLimit where there were too many, and nothing is changed.
+    """Count an incident before it is opened; an open one continues.
 
-    One that is gone on with is not held back. Raises Invalid where what was counted can't be read.
+    Raises OverLimit before any change, and Invalid if the count can't be read.
     """
     if is_persons_own(wanted):
         with suppress(TransientError, Invalid, Denied):
@@ -32,13 +32,13 @@ def insist_on_incident_pace(workspace: Workspace, wanted: Incident) -> None:
 
 
 def is_persons_own(wanted: Incident) -> bool:
-    """Whether a command, with a login of whoever runs it, ends one secret."""
+    """Whether a command with a person's own login ends one secret."""
     process = acting.get()
     return len(wanted.paths) == 1 and not wanted.leases and not (process and process.by_others)
 
 
 def count_incident(workspace: Workspace, wanted: Incident) -> None:
-    """Count it against what holds for it. Raises OverLimit, Invalid, TransientError."""
+    """Count it against its limits. Raises OverLimit, Invalid, TransientError."""
     own, limits = is_persons_own(wanted), workspace.limits
     by = login_of(workspace) if own else ""
     paths = wanted.paths if len(wanted.paths) <= FEW else ()
@@ -64,7 +64,7 @@ def count_incident(workspace: Workspace, wanted: Incident) -> None:
 
 
 def login_of(workspace: Workspace) -> str:
-    """What is the same for all logins of one person or service."""
+    """The name that all logins of one person or service share."""
     try:
         identity = workspace.hub.identity()
     except KeyturnError:

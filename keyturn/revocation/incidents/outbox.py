@@ -1,7 +1,6 @@
-"""Sending what people are to be told of incidents: at least once, by one process at a time, in order.
+"""Sends the messages about incidents at least once, by one process at a time, in order.
 
-A message is claimed in the hub, sent, and marked as sent, each by compare-and-set. One whose sender died is sent
-again under the same id; one that the channel does not take stays until it does.
+A refused message stays; after a sender's death, it is sent again under the same id.
 """
 
 from dataclasses import replace
@@ -18,7 +17,7 @@ NOBODY: Final = "no failure channel is set: set KEYTURN_FAILURE_URL here, or giv
 
 
 def list_unfinished(workspace: Workspace) -> list[Incident]:
-    """The incidents that are open, or of which people have not been told everything yet."""
+    """The incidents that are open, or have unsent messages."""
     incidents = incident_store.list_incidents(workspace)
     return [
         incident for incident in incidents if incident.closed_at is None or has_waiting(incident, workspace.clock())
@@ -26,9 +25,9 @@ def list_unfinished(workspace: Workspace) -> list[Incident]:
 
 
 def tell_people(workspace: Workspace, incident: str) -> str:
-    """Send what waits in an incident's outbox; why something waits still, empty where nothing does.
+    """Send an incident's messages, and return why one is still unsent, else empty.
 
-    Nothing is raised: whoever revokes does not stop because a chat is down.
+    Raises nothing: a revocation continues while a channel is down.
     """
     try:
         if workspace.channel is None:
@@ -42,7 +41,7 @@ def tell_people(workspace: Workspace, incident: str) -> str:
 
 
 def claim_message(workspace: Workspace, incident: str) -> Message | None:
-    """The next message, which is this process's to send; None where none waits, or another process sends it."""
+    """Claim the next message; None if there is none, or another process sends it."""
     if not unsent(incident_store.load_incident(workspace, incident)):
         return None
     mine: list[Message] = []
@@ -60,7 +59,7 @@ def claim_message(workspace: Workspace, incident: str) -> Message | None:
 
 
 def deliver_message(workspace: Workspace, channel: Channel, incident: str, message: Message) -> str:
-    """Send a claimed message, and mark it; why it was not taken, empty where it was. A claim that failed is let go."""
+    """Send a claimed message, and return the error text, else empty; a failure releases the claim."""
     try:
         channel.send(announcement(incident_store.load_status(workspace, incident), message))
     except KeyturnError as error:
@@ -71,12 +70,12 @@ def deliver_message(workspace: Workspace, channel: Channel, incident: str, messa
 
 
 def mark_message(workspace: Workspace, incident: str, message: Message) -> None:
-    """Write down what became of a message, whoever else writes the incident."""
+    """Store a message's outcome, also during other writes."""
     incident_store.update_incident(workspace, incident, lambda current: with_message(current, message))
 
 
 def with_message(incident: Incident, message: Message) -> Incident:
-    """The incident with this message in the place of the one of its number."""
+    """The incident with its message of that number replaced."""
     return replace(
         incident, outbox=tuple(message if earlier.number == message.number else earlier for earlier in incident.outbox)
     )

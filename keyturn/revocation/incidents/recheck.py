@@ -1,4 +1,4 @@
-"""A closed incident is looked at once more after an hour, and after a day: so a late writer is found."""
+"""Checks closed incidents again after an hour and a day, for late writers."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,31 +24,31 @@ from keyturn.rotation.state.context import Workspace, side_by_side
 from keyturn.rotation.state.journal import record_action
 
 LOOKS: Final = (timedelta(hours=1), timedelta(days=1))
-"""How long after its end an incident is looked at again."""
+"""When to check, counted from the end of the incident."""
 
 LATEST: Final = timedelta(days=7)
-"""Nobody looks at one that was closed so long ago."""
+"""The age from which an incident is not checked any more."""
 
 AT_ONCE: Final = 8
 
 
 def is_due(incident: Incident, now: datetime) -> bool:
-    """Whether an incident that was proven is to be looked at now."""
+    """Whether a closed incident, not given up, is due for a check."""
     if incident.closed_at is None or incident.given_up or len(incident.looked_at) >= len(LOOKS):
         return False
     return LOOKS[len(incident.looked_at)] <= now - incident.closed_at < LATEST
 
 
 def list_due(workspace: Workspace) -> list[Incident]:
-    """The closed incidents whose next look is due."""
+    """The closed incidents that are due for a check."""
     return [incident for incident in list_incidents(workspace) if is_due(incident, workspace.clock())]
 
 
 @incident_action
 def recheck_incident(workspace: Workspace, incident: str) -> IncidentStatus:
-    """Prove a closed incident once more. What is found opens it again, and is told like a new one.
+    """Prove a closed incident once more; a finding opens it again.
 
-    What could not be looked at now is looked at with the next run.
+    The next run repeats a check that was not possible.
     """
     closed = load_incident(workspace, incident)
     if not is_due(closed, workspace.clock()):
@@ -69,7 +69,7 @@ def recheck_incident(workspace: Workspace, incident: str) -> IncidentStatus:
 
 
 def recheck_secret(workspace: Workspace, incident: Incident, path: str) -> StepResult:
-    """What the proof says of one secret now; nothing of one that the catalogue declares no more."""
+    """The proof of one secret now; empty if it is undeclared."""
     result = StepResult(workspace, Step.PROVE)
     if path in workspace.catalogue.secrets:
         with result.at(""):
@@ -78,7 +78,7 @@ def recheck_secret(workspace: Workspace, incident: Incident, path: str) -> StepR
 
 
 def recheck_strays(workspace: Workspace, incident: str) -> StepResult:
-    """Copies of leaked values, or of what nobody could look at, that have come since where nothing declares them."""
+    """Undeclared copies of leaked or unreadable versions that appeared since."""
     result = StepResult(workspace, Step.PROVE)
     secrets = {secret.path: secret for secret in load_status(workspace, incident).secrets}
 
@@ -93,12 +93,12 @@ def recheck_strays(workspace: Workspace, incident: str) -> StepResult:
 
 
 def findings(look: StepResult) -> Iterator[Event]:
-    """What was seen to be wrong; that something could not be seen is an error with a kind."""
+    """The faults; an error with a kind is only a failed check."""
     return (event for event in look.events if event.result is Result.FAILED and not event.kind)
 
 
 def reopen_incident(workspace: Workspace, incident: Incident, looks: list[StepResult], beside: StepResult) -> None:
-    """Open a closed incident again with what was found; its steps go on where that leads."""
+    """Open a closed incident again with the findings, so that its steps continue."""
     for path, look in zip(incident.paths, looks, strict=True):
         if any(findings(look)):
             update_progress(workspace, incident, path, lambda current, look=look: look.onto(without_proof(current)))  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Whether an incident is in the ledger: nothing of it waits in the hub for a process that can write there."""
+"""Whether an incident is completely in the ledger, with nothing waiting in the hub."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from keyturn.rotation.state.context import Workspace
 
 
 def record_what_waits(workspace: Workspace, incident: str = "") -> str:
-    """Append to the ledger what an incident, or any, could not write there before; why something waits still."""
+    """Append waiting entries to the ledger, of one or all incidents; return the error text, else empty."""
     try:
         record_waiting(workspace.hub, workspace.ledger, incident)
     except KeyturnError as error:
@@ -19,7 +19,7 @@ def record_what_waits(workspace: Workspace, incident: str = "") -> str:
 
 
 def check_recorded(workspace: Workspace, incident: str) -> Check:
-    """Whether the ledger has all that was done so far, after another try to write what waits."""
+    """Check the ledger for all actions so far, after a retry."""
     why = record_what_waits(workspace, incident)
     try:
         return ledger_check(len(waiting_in_hub(workspace.hub, incident)), why)
@@ -28,7 +28,7 @@ def check_recorded(workspace: Workspace, incident: str) -> Check:
 
 
 def with_ledger_check(workspace: Workspace, incident: Incident) -> Incident:
-    """The incident with what the hub says now of its entries; as it was kept where this login may not look."""
+    """The incident with the ledger's present state, where this login may read it."""
     try:
         count = len(waiting_in_hub(workspace.hub, incident.id))
     except KeyturnError:
@@ -39,7 +39,7 @@ def with_ledger_check(workspace: Workspace, incident: Incident) -> Incident:
 
 
 def ledger_check(count: int, why: str = "") -> Check:
-    """The answer where so many events of an incident wait."""
+    """The answer for this number of waiting entries."""
     if not count:
         return Check(CheckSubject.LEDGER, "", CheckAnswer.CLEAR)
     words = f"{count} events wait in the hub{f': {why}' if why else ''}"

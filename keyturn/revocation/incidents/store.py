@@ -1,4 +1,4 @@
-"""Incidents as the hub keeps them: one entry for each, and one for each of its secrets."""
+"""Incidents as the hub stores them, one entry each, and one for each secret."""
 
 import json
 import secrets
@@ -18,17 +18,17 @@ from keyturn.rotation.state.entries import update_state
 
 INCIDENTS: Final = "incidents"
 OFFBOARDINGS: Final = "offboardings"
-"""Where the ends of projects are kept (:mod:`keyturn.organisations.offboarding`), each of which is an incident."""
+"""Where the hub stores offboardings (:mod:`keyturn.organisations.offboarding`); each has an incident."""
 AT_ONCE: Final = 16
 
 
 def new_incident_id(now: datetime) -> str:
-    """A name for an incident that nobody has named: ``INC-20261125-153012-7f3a``, in UTC."""
+    """A default name for an incident: ``INC-20261125-153012-7f3a``, in UTC."""
     return f"INC-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
 def find_incident(workspace: Workspace, incident: str) -> Incident | None:
-    """An incident, without its secrets; None where there is none of that name. Raises Invalid for a malformed entry."""
+    """An incident without its secrets, or None. Raises Invalid if malformed."""
     state = workspace.hub.read_state(_head(incident))
     if state is None:
         return None
@@ -37,7 +37,7 @@ def find_incident(workspace: Workspace, incident: str) -> Incident | None:
 
 
 def load_incident(workspace: Workspace, incident: str) -> Incident:
-    """An incident, without its secrets. Raises NotFound."""
+    """An incident without its secrets. Raises NotFound."""
     if current := find_incident(workspace, incident):
         return current
     hint = "See `keyturn incidents` for those there are"
@@ -45,21 +45,21 @@ def load_incident(workspace: Workspace, incident: str) -> Incident:
 
 
 def load_status(workspace: Workspace, incident: str) -> IncidentStatus:
-    """An incident with the progress of each of its secrets; one that can't be read says so. Raises NotFound."""
+    """An incident with the progress of each secret, readable or not. Raises NotFound."""
     current = with_ledger_check(workspace, load_incident(workspace, incident))
     secrets = side_by_side(lambda path: progress_or_unread(workspace, current, path), current.paths, AT_ONCE)
     return IncidentStatus(current, tuple(secrets))
 
 
 def list_incidents(workspace: Workspace) -> list[Incident]:
-    """Every incident, the newest first, after those whose entry can't be read: they tell their name, and why."""
+    """Every incident, newest first, after those with an unreadable entry."""
     names = {entry.split("/")[1] for entry in workspace.hub.list_state(INCIDENTS) if entry.endswith("/head")}
     entries = side_by_side(lambda name: find_or_unread(workspace, name), sorted(names), AT_ONCE)
     return sorted(filter(None, entries), key=lambda incident: (bool(incident.unread), incident.opened_at), reverse=True)
 
 
 def find_or_unread(workspace: Workspace, incident: str) -> Incident | None:
-    """An incident; in the place of one that can't be read, its name and why."""
+    """An incident; for an unreadable entry its name and the reason."""
     try:
         return find_incident(workspace, incident)
     except Invalid as error:
@@ -70,7 +70,7 @@ def find_or_unread(workspace: Workspace, incident: str) -> Incident | None:
 
 
 def progress_or_unread(workspace: Workspace, incident: Incident, path: str) -> SecretProgress:
-    """How far one secret is; where its entry can't be read, why."""
+    """A secret's progress, or the reason why it can't be read."""
     try:
         return load_progress(workspace, incident, path)
     except Invalid as error:
@@ -78,22 +78,19 @@ def progress_or_unread(workspace: Workspace, incident: Incident, path: str) -> S
 
 
 def list_open(workspace: Workspace) -> list[Incident]:
-    """Those that are not closed."""
+    """The open incidents."""
     return [incident for incident in list_incidents(workspace) if incident.closed_at is None]
 
 
 def create_incident(workspace: Workspace, incident: Incident) -> Incident:
-    """Write a new one, with word of it in its outbox. Raises Conflict where another of its name was written first."""
+    """Write a new incident with its first message. Raises Conflict where the name exists."""
     incident = with_news(None, incident, workspace.clock())
     version = workspace.hub.write_state(_head(incident.id), _sealed(incident.to_data()), cas=0)
     return replace(incident, version=version)
 
 
 def update_incident(workspace: Workspace, incident: str, lay: Callable[[Incident], Incident]) -> Incident:
-    """Lay a change over an incident, whoever else writes it; what people are to hear goes into its outbox.
-
-    Raises NotFound.
-    """
+    """Apply a change to an incident, also during other writes; news go to the outbox. Raises NotFound."""
 
     def laid(current: Incident) -> Incident | None:
         changed = with_news(current, lay(current), workspace.clock())
@@ -109,14 +106,14 @@ def update_incident(workspace: Workspace, incident: str, lay: Callable[[Incident
 
 
 def load_progress(workspace: Workspace, incident: Incident, path: str) -> SecretProgress:
-    """How far one secret is; one that nothing was done for has only what the catalogue says of it."""
+    """The progress of one secret; at first only the catalogue's facts."""
     return _progress(workspace, incident, path)[0]
 
 
 def update_progress(
     workspace: Workspace, incident: Incident, path: str, lay: Callable[[SecretProgress], SecretProgress]
 ) -> SecretProgress:
-    """Lay a change over one secret's progress, whoever else writes it."""
+    """Apply a change to one secret's progress, also during other writes."""
 
     def to_data(progress: SecretProgress) -> dict[str, str]:
         return _sealed(progress.to_data())
@@ -138,7 +135,7 @@ def _progress(workspace: Workspace, incident: Incident, path: str) -> tuple[Secr
 
 @contextmanager
 def _read(entry: str) -> Iterator[None]:
-    """Whatever is wrong with an entry's content is told without a word of it."""
+    """Replace an error about an entry's content with one that does not quote it."""
     try:
         yield
     except (ValueError, TypeError, KeyError, AttributeError):
@@ -155,7 +152,7 @@ def _secret(incident: str, path: str) -> str:
 
 
 def _sealed(data: dict[str, Any]) -> dict[str, str]:
-    """As one text, since OpenBao takes at most 1,000 strings in a request."""
+    """One text, since OpenBao accepts at most 1,000 strings in a request."""
     return {"incident": json.dumps(data)}
 
 

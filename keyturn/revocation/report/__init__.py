@@ -1,6 +1,6 @@
-"""The report of an incident: one structure, told as HTML for people, JSON for programs, Markdown for Prefect.
+"""The report of an incident as HTML for people, JSON for programs, and Markdown for Prefect.
 
-It is made from what the hub knows of the incident and from what access logs tell; it holds names only, never a value.
+It contains names, never a value.
 """
 
 from dataclasses import asdict
@@ -22,14 +22,14 @@ NO_FACTS = LedgerFacts()
 def to_data(
     status: IncidentStatus, readers: Readers, ledger: LedgerFacts = NO_FACTS, at: datetime | None = None
 ) -> dict[str, Any]:
-    """The report as JSON-ready data, its keys those of docs/incident-report.md. ``at`` is the time of writing."""
+    """The report as JSON-ready data, described in docs/incident-report.md; ``at`` is the time of writing."""
     return dict(to_plain(asdict(_made(status, readers, ledger, at))))
 
 
 def to_html(
     status: IncidentStatus, readers: Readers, ledger: LedgerFacts = NO_FACTS, at: datetime | None = None
 ) -> str:
-    """The report as one HTML page that needs nothing else."""
+    """The report as one self-contained HTML page."""
     from keyturn.revocation.report.render import render_html
 
     return render_html(_made(status, readers, ledger, at))
@@ -38,7 +38,7 @@ def to_html(
 def to_markdown(
     status: IncidentStatus, readers: Readers, ledger: LedgerFacts = NO_FACTS, at: datetime | None = None
 ) -> str:
-    """The report as CommonMark with tables; long tables are cut, and say so."""
+    """The report as CommonMark with tables; long tables are cut, with a note."""
     from keyturn.revocation.report.render import render_markdown
 
     return render_markdown(_made(status, readers, ledger, at))
@@ -51,9 +51,9 @@ def write_report(
     ledger: LedgerFacts = NO_FACTS,
     at: datetime | None = None,
 ) -> list[Path]:
-    """Write ``<incident>.html`` and ``<incident>.json``, each whole or not at all, for their owner alone.
+    """Write ``<incident>.html`` and ``<incident>.json`` atomically, readable by their owner only.
 
-    Earlier ones of the incident are replaced, and the directory is made where it is missing. Raises Unavailable.
+    Replaces earlier reports of the incident, and creates the directory. Raises Unavailable.
     """
     from keyturn.revocation.report.render import render_html
 
@@ -68,7 +68,7 @@ def _made(status: IncidentStatus, readers: Readers, ledger: LedgerFacts, at: dat
 
 
 def to_plain(value: Any) -> Any:
-    """With moments as RFC 3339 in UTC, to the millisecond."""
+    """Return the value with times as RFC 3339 in UTC, to the millisecond."""
     if isinstance(value, dict):
         return {name: to_plain(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):

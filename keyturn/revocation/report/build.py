@@ -1,4 +1,4 @@
-"""From what the hub knows of an incident, and what logs tell, to what the report says."""
+"""Builds the report from the hub's incident and the access logs."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -33,7 +33,7 @@ VERIFY: Final = "keyturn ledger verify"
 
 
 def build_report(status: IncidentStatus, readers: Readers, ledger: LedgerFacts, written_at: datetime) -> IncidentReport:
-    """Everything that is known, in the order in which it matters."""
+    """The complete report, with the most important parts first."""
     incident = status.incident
     secrets = tuple(secret_report(incident, secret) for secret in status.secrets)
     access = readers_report(readers)
@@ -84,14 +84,14 @@ def about_incident(incident: Incident) -> About:
 
 
 def time_to_revoke(secrets: tuple[SecretReport, ...]) -> TimeToRevoke:
-    """The slowest of those that are over."""
+    """The slowest of the finished secrets."""
     refused = [secret.refused_seconds for secret in secrets if secret.refused_seconds is not None]
     clear = [secret.clear_seconds for secret in secrets if secret.clear_seconds is not None]
     return TimeToRevoke(len(secrets), len(refused), max(refused, default=None), len(clear), max(clear, default=None))
 
 
 def secret_report(incident: Incident, progress: SecretProgress) -> SecretReport:
-    """One secret, with every place that its value was in."""
+    """One secret, with every place that held its value."""
     trigger = incident.triggered_at
     done = [step for step in STEPS[incident.mode] if step in progress.done]
     return SecretReport(
@@ -136,7 +136,7 @@ def place_reports(incident: Incident, progress: SecretProgress) -> Iterator[Plac
 
 
 def place_report(incident: Incident, progress: SecretProgress, name: str, events: list[Event]) -> PlaceReport:
-    """What became of the value in one place, by the events there."""
+    """The state of the value in one place, from the events there."""
     replaced = last_done(events, {Step.REPLACE, Step.PUSH})
     removed = last_done(events, {Step.HUB, Step.FORGET})
     newest = max(progress.old, key=lambda old: old.version, default=None)
@@ -155,13 +155,13 @@ def place_report(incident: Incident, progress: SecretProgress, name: str, events
 
 
 def last_done(events: list[Event], steps: set[Step]) -> datetime | None:
-    """When the last of these steps was done there; None where it failed since."""
+    """When the last of these steps was done there; None if it failed since."""
     matching = [event for event in events if event.step in steps and event.result is not Result.REMAINS]
     return matching[-1].at if matching and matching[-1].result is Result.DONE else None
 
 
 def place_state(progress: SecretProgress, name: str, events: list[Event], removed: datetime | None) -> tuple[str, str]:
-    """How it stands there, and why."""
+    """The state of one place, and the reason."""
     stays = [words for words in progress.remains if words.startswith(f"{name}: ")]
     if stays and (progress.clear_at or removed):
         return "remains", "; ".join(words.removeprefix(f"{name}: ") for words in stays)
@@ -173,7 +173,7 @@ def place_state(progress: SecretProgress, name: str, events: list[Event], remove
 
 
 def timeline(status: IncidentStatus) -> list[Moment]:
-    """Every action, and what began and ended the incident, by time."""
+    """Every action, and the incident's start and end, by time."""
     incident = status.incident
     marks = [Event(incident.triggered_at, Step.CUT, Result.DONE, said=f"asked for by {incident.actor}")]
     marks.append(Event(incident.opened_at, Step.CUT, Result.DONE, said="the incident stands in the hub"))
@@ -197,7 +197,7 @@ def moment_report(incident: Incident, secret: str, event: Event, step: str) -> M
 
 
 def readers_report(readers: Readers) -> ReadersReport:
-    """Who read what; Keyturn's own logins keep their place and are marked."""
+    """The readers of each secret, with Keyturn's own logins marked."""
     everybody = [(path_readers.path, reader) for path_readers in readers.paths for reader in path_readers.readers]
     return ReadersReport(
         since=readers.since,
@@ -221,7 +221,7 @@ def readers_report(readers: Readers) -> ReadersReport:
 
 
 def log_report(log: LogRead) -> LogReport:
-    """One log and what it covers."""
+    """One log and its coverage."""
     covered = log.coverage
     return LogReport(log.name, covered.lines, covered.first, covered.last, covered.gaps, log.failed)
 
@@ -244,5 +244,5 @@ def reader_report(path: str, reader: SecretReader) -> ReaderReport:
 
 
 def count_pairs(pairs: Iterable[tuple[str, int]]) -> tuple[Counted, ...]:
-    """Names with their numbers."""
+    """Names with their counts."""
     return tuple(Counted(name, number) for name, number in pairs)

@@ -1,7 +1,4 @@
-"""What an incident's report tells besides the incident: who read the secrets, and where it stands in the ledger.
-
-It needs no Prefect: the command line makes reports too.
-"""
+"""The report's other facts: readers of the secrets, and ledger entries; without Prefect, for the command line."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -27,15 +24,15 @@ from keyturn.settings.trail import trail_directory
 from keyturn.wiring.ledger import environment_witnesses, make_checkpoint, reached_ledger
 
 LOOK_BACK: Final = "KEYTURN_LOOK_BACK"
-"""How far back readers are looked for, from the moment when somebody asked for the revocation."""
+"""The variable with the look-back period for readers, counted from the trigger."""
 LONG: Final = "30d"
 
 WINDOW: Final = 4096
-"""Entries of the ledger that are read at once, from its end on."""
+"""Ledger entries read at once, from its end."""
 
 
 def readers_of(workspace: Workspace, status: IncidentStatus, env: Mapping[str, str] = os.environ) -> Readers:
-    """Who read the incident's secrets in the look-back period, as far as the logs at hand tell. Raises Invalid."""
+    """The known readers of the secrets in the look-back period. Raises Invalid."""
     now = workspace.clock()
     incident = status.incident
     logs, own = list(logs_at_hand(workspace, env)), own_principals(workspace)
@@ -43,9 +40,9 @@ def readers_of(workspace: Workspace, status: IncidentStatus, env: Mapping[str, s
 
 
 def logs_at_hand(workspace: Workspace, env: Mapping[str, str]) -> Iterator[AccessLog | SummedAccessLog]:
-    """The access trail, which has every source and which the ledger vouches for; else the hub's audit file.
+    """The access trail, which the ledger backs; else the hub's audit file.
 
-    One that is named and is not there is told as failed, so that it is not taken for silence.
+    A configured trail that is missing is reported as failed.
     """
     trail = trail_directory(env) if env.get(TRAIL) else None
     if trail:
@@ -55,7 +52,7 @@ def logs_at_hand(workspace: Workspace, env: Mapping[str, str]) -> Iterator[Acces
 
 
 def look_back(env: Mapping[str, str]) -> timedelta:
-    """How far back. Raises Invalid for what is no duration."""
+    """The look-back period. Raises Invalid for anything but a duration."""
     try:
         return parse(env.get(LOOK_BACK) or LONG)
     except ValueError as error:
@@ -63,7 +60,7 @@ def look_back(env: Mapping[str, str]) -> timedelta:
 
 
 def ledger_facts(workspace: Workspace, status: IncidentStatus, env: Mapping[str, str] = os.environ) -> LedgerFacts:
-    """The incident's own entries, and the newest checkpoint where it covers them; nothing of a ledger that is away."""
+    """The incident's entries, and the newest checkpoint if it covers them; empty without a ledger."""
     try:
         with closing(reached_ledger(env, workspace.hub)) as ledger:
             return facts_in(ledger, status.incident)
@@ -72,9 +69,9 @@ def ledger_facts(workspace: Workspace, status: IncidentStatus, env: Mapping[str,
 
 
 def sign_ledger(workspace: Workspace, env: Mapping[str, str] = os.environ) -> bool:
-    """A checkpoint of the ledger as it is now, so that an incident is covered by one; whether this login may sign.
+    """Make a checkpoint of the present ledger; False where this login may not sign.
 
-    Where it may not, the notary's next one covers it. Raises Rewritten, Unavailable.
+    The notary's next checkpoint covers it then. Raises Rewritten, Unavailable.
     """
     with suppress(Denied), closing(reached_ledger(env, workspace.hub)) as ledger:
         make_checkpoint(workspace.hub, ledger, workspace.clock, environment_witnesses(env))
@@ -83,7 +80,7 @@ def sign_ledger(workspace: Workspace, env: Mapping[str, str] = os.environ) -> bo
 
 
 def facts_in(ledger: StoredLedger, incident: Incident) -> LedgerFacts:
-    """The same of an open ledger. Raises Unavailable."""
+    """The facts from an open ledger. Raises Unavailable."""
     sequences = tuple(sorted(entries_of(ledger, incident)))
     newest = ledger.newest()
     covers = bool(newest and sequences) and read_checkpoint(newest).size >= sequences[-1]
@@ -91,7 +88,7 @@ def facts_in(ledger: StoredLedger, incident: Incident) -> LedgerFacts:
 
 
 def entries_of(ledger: StoredLedger, incident: Incident) -> Iterator[int]:
-    """The numbers of the entries whose note names the incident, read from the end until it was not there yet."""
+    """The numbers of the incident's entries, read from the end back to the trigger."""
     last, name = ledger.size(), incident.id
     while last > 0:
         first = max(1, last - WINDOW + 1)

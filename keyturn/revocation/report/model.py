@@ -1,6 +1,6 @@
-"""What an incident report says, whichever way it is rendered: names, moments and counts, never a value.
+"""The contents of an incident report in any format: names, times and counts, never a value.
 
-The names of the fields are the keys of the JSON, described in docs/incident-report.md.
+Field names are the JSON keys of docs/incident-report.md.
 """
 
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import Final
 
 SCHEMA: Final = "keyturn.incident-report/1"
-"""The number is raised when a key goes or changes its meaning; new keys may come at any time."""
+"""The number rises when a key is removed or changes its meaning; new keys may appear at any time."""
 
 
 @dataclass(frozen=True)
 class LedgerFacts:
-    """Where the incident stands in the ledger: the numbers of its entries, and the checkpoint that covers them."""
+    """The numbers of the incident's ledger entries, and the checkpoint that covers them."""
 
     sequences: tuple[int, ...] = ()
     checkpoint: str = ""
@@ -21,7 +21,7 @@ class LedgerFacts:
 
 @dataclass(frozen=True)
 class About:
-    """The incident as it was opened, and when it was closed."""
+    """The incident as opened, and when it was closed."""
 
     id: str
     reason: str
@@ -33,16 +33,16 @@ class About:
     closed_at: datetime | None
     leases: tuple[str, ...]
     given_up: str = ""
-    """By whom and why a person has closed it with things left; empty for every other one."""
+    """The person who closed it with work left and the reason, else empty."""
     remark: str = ""
-    """What the process that opened it said of itself, and of who asked: nobody vouches for it."""
+    """What the opening process reported about itself and the requester; unverified."""
     left_out: tuple[str, ...] = ()
-    """What was broken in the catalogue when it was opened, and was left out."""
+    """The broken parts of the catalogue at its opening."""
 
 
 @dataclass(frozen=True)
 class TimeToRevoke:
-    """For how many secrets it is over, and how long the slowest of these took, in seconds from the trigger."""
+    """The number of finished secrets, and the slowest in seconds from the trigger."""
 
     secrets: int
     refused: int
@@ -53,7 +53,7 @@ class TimeToRevoke:
 
 @dataclass(frozen=True)
 class Version:
-    """A version that others may know; 0 is a candidate that was never in force. The fingerprint has 12 digits."""
+    """A leaked version, or 0 for a candidate; the fingerprint has 12 digits."""
 
     version: int
     fingerprint: str
@@ -61,9 +61,8 @@ class Version:
 
 @dataclass(frozen=True)
 class PlaceReport:
-    """One copy, or the hub: when it had the new value, and when the old versions were removed there.
+    """The hub or one copy; ``state`` is clear (proven), remains, failed, removed (not proven yet) or waiting.
 
-    ``state`` is clear (proven), remains, failed, removed (not proven yet) or waiting; ``said`` explains it.
     ``fingerprint`` is that of the newest old value there, as 12 digits.
     """
 
@@ -79,7 +78,7 @@ class PlaceReport:
 
 @dataclass(frozen=True)
 class SecretReport:
-    """One secret: what was ended, when, and what became of every copy. ``replacement`` is None without one."""
+    """One secret: what ended, when, and the state of every copy."""
 
     path: str
     strategy: str
@@ -104,7 +103,7 @@ class SecretReport:
 
 @dataclass(frozen=True)
 class Moment:
-    """One action and its outcome; ``seconds`` are from the trigger. ``secret`` is empty for the incident's own."""
+    """One action; ``seconds`` are from the trigger, and ``secret`` is empty for the incident's own."""
 
     at: datetime
     seconds: float
@@ -118,7 +117,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class Counted:
-    """Something that was seen, and how often."""
+    """A name and its count."""
 
     name: str
     count: int
@@ -126,7 +125,7 @@ class Counted:
 
 @dataclass(frozen=True)
 class ReaderReport:
-    """One principal and one secret; ``refused`` counts attempts that got nothing. ``own`` is a login of Keyturn."""
+    """One principal and one secret; ``refused`` counts failed reads, ``own`` is a login of Keyturn."""
 
     path: str
     system: str
@@ -143,7 +142,7 @@ class ReaderReport:
 
 @dataclass(frozen=True)
 class RelatedReport:
-    """Another secret that one of the principals has read."""
+    """Another secret that one of the principals read."""
 
     system: str
     principal: str
@@ -155,7 +154,7 @@ class RelatedReport:
 
 @dataclass(frozen=True)
 class LogReport:
-    """One log that was asked: what it covers, what of it could not be read, or why it told nothing."""
+    """One log: its coverage, its unreadable parts, or why it failed."""
 
     name: str
     lines: int
@@ -167,7 +166,7 @@ class LogReport:
 
 @dataclass(frozen=True)
 class ReadersReport:
-    """Who read the secrets in the look-back period. Without logs it tells nothing."""
+    """The readers of the secrets in the look-back period; without logs they are unknown."""
 
     since: datetime
     until: datetime
@@ -180,7 +179,7 @@ class ReadersReport:
 
 @dataclass(frozen=True)
 class LedgerReport:
-    """How to check that what is told here is what was recorded."""
+    """How to verify the report against the ledger."""
 
     sequences: tuple[int, ...]
     checkpoint: str
@@ -189,7 +188,7 @@ class LedgerReport:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """One thing that was checked, and the answer; ``secret`` is empty where it is of the incident as a whole."""
+    """One check and its answer; ``secret`` is empty for the incident as a whole."""
 
     secret: str
     subject: str
@@ -201,7 +200,7 @@ class CheckReport:
 
 @dataclass(frozen=True)
 class IncidentReport:
-    """All of it, what matters first."""
+    """The report, with the most important parts first."""
 
     schema: str
     state: str

@@ -1,4 +1,4 @@
-"""The report of an incident as people read it: HTML and Markdown, made from the templates beside this module."""
+"""The report for people, from the templates next to this module."""
 
 import re
 from functools import cache
@@ -16,19 +16,19 @@ TEMPLATES: Final = Path(__file__).with_name("templates")
 
 
 def render_html(report: IncidentReport) -> str:
-    """All of it, as one HTML page that needs nothing else: no script, no picture, no font from elsewhere."""
+    """The report as one HTML page without scripts, pictures or external fonts."""
     return environment("html").get_template("report.html.j2").render(report=report)
 
 
 def render_markdown(report: IncidentReport) -> str:
-    """All of it as CommonMark with tables, for Prefect's artifact; long tables are cut, and say so."""
+    """The report as CommonMark with tables; long tables are cut, with a note."""
     text = environment("markdown").get_template("report.md.j2").render(report=report)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
 @cache
 def environment(kind: str) -> Environment:
-    """The templates of a format, and what they may use."""
+    """The templates of a format, and their globals and filters."""
     made = page_templates(kind, TEMPLATES)
     made.globals |= {"steps": STEPS, "states": STATES, "results": RESULTS}
     made.filters["first_names"] = lambda names: list_names(names, UNREAD)

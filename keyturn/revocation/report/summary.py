@@ -1,4 +1,4 @@
-"""The few sentences that a tired person reads: is it over, what is left, who had it, and how that is known."""
+"""The summary for a tired reader: state, open work, readers and proof."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -17,7 +17,7 @@ METHOD: Final = (
 
 
 def write_headline(status: IncidentStatus, to_do: Sequence[str]) -> str:
-    """Whether it is over, in one line."""
+    """Whether the incident is over, in one line."""
     verdict = str(status.verdict).capitalize()
     if status.incident.given_up:
         return f"{verdict}: {count_noun(len(to_do), 'thing is', 'things are')} left."
@@ -31,7 +31,7 @@ def write_headline(status: IncidentStatus, to_do: Sequence[str]) -> str:
 
 
 def things_left(status: IncidentStatus, secrets: Sequence[SecretReport]) -> tuple[str, ...]:
-    """What is yet to be done; where nothing has failed, the steps that have not had their turn."""
+    """What is still to do; if nothing failed, the steps that have not run."""
     incident = status.incident
     left = (*incident.left, *(f"{secret.path}: {in_words(words)}" for secret in secrets for words in secret.left))
     if left or not (status.open or incident.given_up):
@@ -45,7 +45,7 @@ def things_left(status: IncidentStatus, secrets: Sequence[SecretReport]) -> tupl
 
 
 def in_words(left: str) -> str:
-    """What a step has left, with the step in words."""
+    """A line about open work, with its step in words."""
     step, colon, rest = left.partition(": ")
     return f"{STEPS[step]}: {rest}" if colon and step in STEPS else left
 
@@ -53,7 +53,7 @@ def in_words(left: str) -> str:
 def summarise_report(
     status: IncidentStatus, secrets: Sequence[SecretReport], readers: ReadersReport
 ) -> tuple[str, ...]:
-    """Who is out, what works again, which copies are clear, and who had it."""
+    """Sentences about ended access, replacements, clear copies, and readers."""
     sentences = (*_access(secrets), *_replaced(status, secrets), *_copies(secrets), *_readers(secrets, readers))
     return tuple(sentences)
 
@@ -142,7 +142,7 @@ def _readers(secrets: Sequence[SecretReport], readers: ReadersReport) -> Iterato
 
 
 def describe_proof(status: IncidentStatus) -> tuple[str, ...]:
-    """How it is known of each secret and of the incident, or that it is not."""
+    """The proof for each secret and the incident, or its gaps."""
     by_secret: dict[str, list[Check]] = {}
     for path, check in status.checks:
         by_secret.setdefault(path, []).append(check)

@@ -1,9 +1,9 @@
-"""What the steps, states and results of an incident are called in its report."""
+"""The words for an incident's steps, states and results in its report."""
 
 from typing import Final
 
 UNREAD: Final = 20
-"""Secrets that are named in one sentence as not read."""
+"""Unread secrets that one sentence names."""
 
 STEPS: Final = {
     "cut": "end the credential",

@@ -1,7 +1,6 @@
-"""Numbers of the whole workspace as they were seen last: an area that could not be looked at has none.
+"""The latest metrics of the whole workspace. An unreadable area has none.
 
-They are looked at by the part ``numbers``, in one process at a time. Whoever asks for them is given what is known, and
-costs the hub nothing.
+The part ``numbers`` reads them, in one process at a time. A request for them costs the hub nothing.
 """
 
 import threading
@@ -15,19 +14,19 @@ from keyturn.serving.numbers.displayed import SHOWN, Area, Shown
 
 @dataclass(frozen=True)
 class Numbers:
-    """What one look at an area has told: samples and distributions by the metric's name."""
+    """The result of one look at an area: samples and distributions by the metric's name."""
 
     samples: Mapping[str, Samples]
     distributions: Mapping[str, Distributions]
 
 
 Look = Callable[[], Numbers]
-"""Looks at one area. Raises KeyturnError where it can't."""
+"""Reads one area. Raises KeyturnError where it can't."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """The last look at an area: when, for how long, and what it told; None where it could not be looked at."""
+    """The last look at an area: when, how long, and its metrics, or None for a failure."""
 
     at: datetime
     seconds: float
@@ -36,36 +35,36 @@ class Seen:
 
 
 class Board:
-    """What was seen last of each area. Serves many threads."""
+    """The last look at each area. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._sightings: dict[Area, Seen] = {}
 
     def put(self, area: Area, sighting: Seen) -> None:
-        """Replace what was seen."""
+        """Replace the last look at an area."""
         with self._lock:
             self._sightings[area] = sighting
 
     def clear(self) -> None:
-        """Forget all of it: another process looks from now on."""
+        """Clear the board, because another process reads from now on."""
         with self._lock:
             self._sightings.clear()
 
     def seen(self) -> Mapping[Area, Seen]:
-        """Everything that was looked at."""
+        """Return the last look at every area."""
         with self._lock:
             return dict(self._sightings)
 
     def numbers(self, area: Area) -> Numbers | None:
-        """What an area has told; None where it was not looked at, or could not be."""
+        """Return an area's metrics, or None where it was not read."""
         with self._lock:
             sighting = self._sightings.get(area)
         return sighting.numbers if sighting else None
 
 
 def board_metrics() -> list[Metric[Board] | Histogram[Board]]:
-    """All that a board tells, first of all of itself."""
+    """Return all metrics of a board, beginning with those on its looks."""
     labels = ("area",)
     own: list[Metric[Board] | Histogram[Board]] = [
         Metric("look_up", Kind.GAUGE, "1 for an area that was looked at, 0 where it could not be.", _up, labels=labels),

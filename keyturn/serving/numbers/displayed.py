@@ -1,4 +1,4 @@
-"""Which numbers a process that serves tells of the whole workspace: their names, labels and what each is told by."""
+"""The workspace's metrics that a serving process reports: names, labels and sources."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ PREFIX: Final = "keyturn_"
 
 
 class Area(StrEnum):
-    """What is looked at in one go: all numbers of an area are there, or none."""
+    """Metrics that are read together: all of an area's metrics are present, or none."""
 
     SECRETS = "secrets"
     COPIES = "copies"
@@ -43,7 +43,7 @@ TOLD_BY: Final[Mapping[Area, str]] = {
 
 @dataclass(frozen=True)
 class Shown:
-    """One number. It is a distribution where ``kind`` is None. ``path`` in its labels is given on demand alone."""
+    """One metric; a distribution where ``kind`` is None. The label ``path`` is on demand only."""
 
     area: Area
     name: str
@@ -205,4 +205,4 @@ SHOWN: Final = (
     ),
     Shown(Area.HUB, "hub_setup_sound", _GAUGE, "1 where the hub is set up as the catalogue says, else 0."),
 )
-"""All of them; what is looked at is in ``serving.numbers.board``, what looks in ``cli.running.numbers``."""
+"""All metrics. ``serving.numbers.board`` keeps them, and ``cli.running.numbers`` reads them."""

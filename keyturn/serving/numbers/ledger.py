@@ -1,6 +1,6 @@
-"""What the ledger's entries come to, counted from the first one on: the same in whichever process, after every start.
+"""The metrics of the ledger, counted from its first entry: the same in every process, and after every restart.
 
-Workers come and go with their runs, so nobody else could count what they have done.
+Workers start and end with their runs, so they can't count across runs.
 """
 
 import re
@@ -20,9 +20,9 @@ from keyturn.recovery.drill_notes import RESTORE_DRILL, DrillNote, parse_note
 from keyturn.serving.numbers.board import Numbers
 
 STEPS: Final = ("decide", "stage", "install", "verify", "promote")
-"""Steps of a rotation that may fail before its candidate is in force."""
+"""The steps of a rotation that may fail before its candidate is in force."""
 ENDS: Final = {"promote": "promoted", "retire": "retired", "abandon": "abandoned", "revert": "reverted"}
-"""What a rotation has come to once one of these actions is done."""
+"""The result of a rotation, by the action that ended it."""
 CLOSED: Final = {"close incident": "closed", "give up incident": "given up"}
 OPENED: Final = "open incident"
 COUNTED: Final = (*STEPS, *ENDS, *CLOSED, OPENED, "rotate", "push", "cut", "drill", RESTORE_DRILL, ALERT)
@@ -31,18 +31,18 @@ NEEDLE: Final = re.compile(
 )
 
 UNDER_WAY: Final = 50_000
-"""So many rotations, and so many incidents, whose beginning is remembered until their end is seen."""
+"""Maximum number of rotations, and of incidents, remembered until their end."""
 
 MOST_STORES: Final = 200
-"""So many stores are told apart, since a ledger remembers all that there ever were; the others are counted together."""
+"""Maximum number of stores with separate counts."""
 OTHERS: Final = "(others)"
 
 SECONDS: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0, 3_600.0, 86_400.0)
-"""The bounds of every distribution."""
+"""The bounds of every distribution, in seconds."""
 
 
 class Durations:
-    """A distribution that grows."""
+    """A histogram of durations."""
 
     def __init__(self, bounds: Sequence[float] = SECONDS) -> None:
         self._bounds = tuple(bounds)
@@ -50,18 +50,18 @@ class Durations:
         self._sum = 0.0
 
     def add(self, seconds: float) -> None:
-        """One more; a clock that went back has taken no time."""
+        """Add a duration; a negative one counts as 0."""
         self._counts[bisect_left(self._bounds, max(0.0, seconds))] += 1
         self._sum += max(0.0, seconds)
 
     def now(self) -> Distribution:
-        """As it is."""
+        """Return the distribution so far."""
         sums = [sum(self._counts[: at + 1]) for at in range(len(self._bounds))]
         return Distribution(self._bounds, tuple(sums), sum(self._counts), self._sum)
 
 
 class _Moments(OrderedDict[str, datetime]):
-    """When something began, by its name; of too many the oldest is forgotten."""
+    """The start times of what is under way, by name; drops the oldest."""
 
     def begin(self, name: str, at: datetime) -> None:
         self.setdefault(name, at)
@@ -70,7 +70,7 @@ class _Moments(OrderedDict[str, datetime]):
 
 
 class LedgerTally:
-    """Reads a ledger on, and counts. It is used by one thread at a time."""
+    """Reads the new entries of a ledger, and counts. Used by one thread at a time."""
 
     def __init__(self) -> None:
         self._last = 0
@@ -91,7 +91,7 @@ class LedgerTally:
         self._restore_drill: tuple[datetime, DrillNote | None] | None = None
 
     def read_on(self, ledger: StoredLedger) -> Numbers:
-        """Take what is new, and tell all of it. Raises Unavailable, and Invalid for what Keyturn has not written."""
+        """Read the new entries, and return all counts. Raises Unavailable, and Invalid for foreign entries."""
         for number, leaf in ledger.leaves(self._last + 1):
             if NEEDLE.search(leaf):
                 self.add(parse_leaf(leaf).entry)
@@ -99,7 +99,7 @@ class LedgerTally:
         return self.numbers()
 
     def add(self, entry: Entry) -> None:
-        """One entry, in the ledger's order."""
+        """Count one entry, in the ledger's order."""
         if entry.outcome in (Outcome.FAILED, Outcome.DENIED):
             self._failures[_code(entry)] += 1
         if count := self._counting.get(entry.action):
@@ -136,7 +136,7 @@ class LedgerTally:
             self._push_failures[self._store(entry.place.partition(":")[0] or "none"), _code(entry)] += 1
 
     def _store(self, name: str) -> str:
-        """The store's name, or that of all others where there are too many."""
+        """Return the store's name, or the name for all others beyond the maximum."""
         if len(self._stores) < MOST_STORES:
             self._stores.add(name)
         return name if name in self._stores else OTHERS
@@ -194,7 +194,7 @@ class LedgerTally:
     }
 
     def numbers(self) -> Numbers:
-        """All that was counted."""
+        """Return all counts."""
         samples: dict[str, Samples] = {
             "rotations": _by_one(self._rotations),
             "pushes": _by_one(self._pushes),
@@ -220,7 +220,7 @@ class LedgerTally:
         return Numbers(samples, distributions)
 
     def _of_restoring(self) -> dict[str, Samples]:
-        """The last drill of restoring; one that did not come to its end has a time alone."""
+        """Return the metrics of the last restore drill; a failed drill has only a time."""
         if self._restore_drill is None:
             return {}
         at, note = self._restore_drill
@@ -240,12 +240,12 @@ def _by_one(counts: Counter[str]) -> Samples:
 
 
 def _code(entry: Entry) -> str:
-    """The code of the error that an entry's note begins with."""
+    """Return the error code at the start of an entry's note."""
     return code_of_kind(entry.note.partition(":")[0]) or "none"
 
 
 def _incident(entry: Entry) -> str:
-    """The incident that a note begins with."""
+    """Return the incident at the start of a note."""
     return re.split(r"[:;,\s]", entry.note, maxsplit=1)[0]
 
 

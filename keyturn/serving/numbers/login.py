@@ -1,6 +1,6 @@
 """The login at ``/metrics``: a token in a file, which Prometheus sends as ``Authorization: Bearer``.
 
-Beyond this machine there are no numbers without it: they tell which secrets are late, and where an incident is open.
+Other machines require it, because the metrics show which secrets are late and where an incident is open.
 """
 
 import hmac
@@ -13,18 +13,18 @@ from keyturn.core.errors import Invalid, KeyturnError
 
 TOKEN_FILE: Final = "KEYTURN_METRICS_TOKEN_FILE"
 SHORTEST: Final = 32
-"""Characters of the token: 128 random bits in hexadecimal digits."""
+"""The minimum length of the token: 128 random bits in hexadecimal digits."""
 
 Admit = Callable[[HttpRequest], bool]
 Read = Callable[[str, str], str]
-"""The text of a login's file, which the setting of that name leads to; raises what keeps it from being read."""
+"""Returns the text of a login's file, named by a setting; raises where it can't be read."""
 
 
 def metrics_login(variables: Mapping[str, str], read: Read, say: Callable[[str], None], *, local: bool) -> Admit:
-    """Who may read the numbers, where this process listens on loopback alone (``local``) and elsewhere.
+    """Return the check of who may read the metrics; ``local`` means that the process listens only on loopback.
 
-    The file is read anew for each request, so the token can be replaced. While it can't be read there are no numbers;
-    that is said at the start, and stops nothing else.
+    The file is read again for each request, so the token can be replaced. Without a readable file there are no metrics,
+    which is reported at the start and stops nothing else.
     """
     if not (file := variables.get(TOKEN_FILE, "")):
         if not local:
@@ -38,7 +38,7 @@ def metrics_login(variables: Mapping[str, str], read: Read, say: Callable[[str],
 
 
 def _read_token(file: str, read: Read) -> str:
-    """The token. Raises Invalid for one that could be guessed, and what keeps it from being read."""
+    """Return the token. Raises Invalid for a guessable one, and the errors of reading it."""
     token = read(file, TOKEN_FILE)
     if len(token) < SHORTEST:
         hint = "Make another one: `openssl rand -hex 32`"

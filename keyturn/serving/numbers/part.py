@@ -1,4 +1,4 @@
-"""The part that looks at the whole workspace, so that its numbers can be asked for at no cost to the hub."""
+"""The part that reads the workspace's metrics, so that requests for them cost the hub nothing."""
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -16,19 +16,19 @@ from keyturn.sync.lines import one_line
 PAUSE: Final = 60.0
 """Seconds between two looks at an area."""
 COPIES_PAUSE: Final = 300.0
-"""The same where every store is asked for its listings."""
+"""Seconds between two looks that list every store."""
 SHARE: Final = 4
-"""A look that takes long is followed by a pause so many times as long."""
+"""A pause lasts at least this many times as long as its look."""
 TICK: Final = 1.0
-"""Seconds between two moments at which it is asked whether an area's turn has come."""
+"""Seconds between two checks for areas that are due."""
 
 
 Publish = Callable[[Area, Seen, float], None]
-"""Keeps what was seen of an area for others, until it is looked at again in so many seconds. Raises KeyturnError."""
+"""Publishes an area's metrics until the next look, in seconds. Raises KeyturnError."""
 
 
 class NumbersPart:
-    """Looks at each area in turn, puts what it tells on the board, and has it published where that is asked for."""
+    """Reads each area when due, for the board, and publishes it where configured."""
 
     name = NUMBERS
 
@@ -47,7 +47,7 @@ class NumbersPart:
         self._told: dict[Area, str] = {}
 
     def run(self, tenure: Tenure) -> None:
-        """Until the part ends; then nothing of what was seen is told here any more."""
+        """Read until the tenure ends, then clear the board."""
         due = dict.fromkeys(self._looks, float("-inf"))
         tenure.measure = self._health
         try:
@@ -80,7 +80,7 @@ class NumbersPart:
         return sighting
 
     def _keep(self, tenure: Tenure, area: Area, sighting: Seen, pause: float) -> None:
-        """Have it published, unless another may have the part by now. What can't be is said once."""
+        """Publish the metrics, unless another process may hold the part. A failure is reported once."""
         tenure.insist()
         trouble = ""
         try:
@@ -98,7 +98,7 @@ class NumbersPart:
 
 
 def numbers_parts(site: Site) -> Iterable[Part]:
-    """None where nothing is looked at."""
+    """Return the part; none where there is nothing to read."""
     if not site.looks:
         return []
     if not site.publishes:

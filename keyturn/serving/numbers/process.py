@@ -1,4 +1,4 @@
-"""What a process that serves tells of itself in numbers, for whatever collects them."""
+"""The metrics of a serving process itself."""
 
 import platform
 import threading
@@ -31,30 +31,30 @@ COUNTED: Final = {
     FAILURES: "Times that a reaction to alerts has failed.",
     SIGN_INS: "Times that somebody wanted to sign in to the page, by what came of it.",
 }
-"""What is counted for each source."""
+"""The counters, by source."""
 
 
 class Counts:
-    """Counts by name and source, since the process began. Serves many threads."""
+    """Counters by name and source since the process began. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
 
     def add(self, name: str, source: str, count: int = 1) -> None:
-        """So many more."""
+        """Add to a counter."""
         with self._lock:
             self._counts[name][source] += count
 
     def of(self, name: str) -> Mapping[str, int]:
-        """By source."""
+        """Return a counter's values by source."""
         with self._lock:
             return dict(self._counts[name])
 
 
 @dataclass(frozen=True)
 class Serving:
-    """What is asked about one process that serves: its parts, what it has counted, and what it has seen of the rest."""
+    """What a serving process reports: its parts, counters and board."""
 
     parts: Callable[[], Mapping[str, PartState]] = dict
     counts: Counts = field(default_factory=Counts)
@@ -62,7 +62,7 @@ class Serving:
 
 
 def serving_metrics() -> Sequence[Metric[Serving]]:
-    """All of them."""
+    """Return the metrics of a serving process."""
     return [
         Metric("part_running", Kind.GAUGE, "1 for a part that runs in this process.", _running, labels=("part",)),
         Metric("part_lease", Kind.GAUGE, "The number of its lease here.", _leases, labels=("part",)),
@@ -73,7 +73,7 @@ def serving_metrics() -> Sequence[Metric[Serving]]:
 
 
 def build_metric() -> Metric[Any]:
-    """What is installed here, as labels of a number that is always 1. It tells of the process, whatever that is."""
+    """Return the installed versions as labels of a metric that is always 1."""
     labels = (__version__, platform.python_version())
     return Metric("build_info", Kind.GAUGE, "Always 1.", lambda _: {labels: 1.0}, labels=("version", "python"))
 

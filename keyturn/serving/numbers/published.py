@@ -1,7 +1,7 @@
-"""Numbers of the whole workspace as the hub keeps them: one process has looked, and others tell what it has seen.
+"""The workspace's metrics as stored in the hub: one process reads the workspace, others report the metrics.
 
-Looking takes a worker's rights, since the records of rotations hold candidates. Telling takes none of them: whoever
-serves the numbers to others reads these entries alone. They hold names and numbers.
+Reading requires a worker's rights, because the records of rotations hold candidates. Reporting requires only read
+access to these entries, which contain names and numbers.
 """
 
 import json
@@ -19,13 +19,13 @@ from keyturn.serving.parts import PUBLISHED
 FORMAT: Final = 1
 
 LATE: Final = 60.0
-"""Seconds by which a look may be late, beside one that was left out, before nobody knows what it would tell now."""
+"""Seconds of delay, beyond one missed look, after which the metrics count as unknown."""
 
 
 def publish(hub: StatePort, area: Area, sighting: Seen, pause: float) -> None:
-    """Keep what was seen of an area, which is looked at again in ``pause`` seconds.
+    """Store what was read of an area; the next look is due in ``pause`` seconds.
 
-    Raises Conflict where another process has looked meanwhile, and what keeps the hub from taking it.
+    Raises Conflict for a concurrent write, and the hub's errors.
     """
     place = f"{PUBLISHED}/{area}"
     state = hub.read_state(place)
@@ -33,9 +33,9 @@ def publish(hub: StatePort, area: Area, sighting: Seen, pause: float) -> None:
 
 
 def load_published(hub: StatePort, area: Area) -> Seen | None:
-    """What was seen of an area, without numbers where that is old by the hub's clock; None where nobody ever looked.
+    """Return an area's stored metrics: without numbers where too old by the hub's clock, None where missing.
 
-    Raises Invalid for an entry that is none, and what keeps the hub from telling.
+    Raises Invalid for an unreadable entry, and the hub's errors.
     """
     state = hub.read_state(f"{PUBLISHED}/{area}")
     if state is None:
@@ -48,14 +48,14 @@ def load_published(hub: StatePort, area: Area) -> Seen | None:
 
 
 def entry_of(area: Area, sighting: Seen, pause: float) -> dict[str, Any]:
-    """As the hub keeps it: all numbers are one text, since OpenBao takes at most 1,000 strings in a request."""
+    """Return the entry for the hub. All numbers are one text: OpenBao takes at most 1,000 strings per request."""
     numbers = json.dumps(list(_plain(area, sighting.numbers))) if sighting.numbers else ""
     at = sighting.at.isoformat()
     return {"format": FORMAT, "at": at, "seconds": sighting.seconds, "pause": pause, "numbers": numbers}
 
 
 def sighting_of(area: Area, state: State) -> Seen:
-    """The reverse. Raises ValueError, TypeError, KeyError, AttributeError for what is none."""
+    """Return the metrics in an entry. Raises ValueError, TypeError, KeyError, AttributeError."""
     at, seconds = datetime.fromisoformat(state.data["at"]), float(state.data["seconds"])
     if at.tzinfo is None or state.data["format"] != FORMAT:
         raise ValueError("no look of this format")
@@ -78,7 +78,7 @@ def _spread(distribution: Distribution) -> list[Any]:
 
 
 def _numbers(area: Area, listed: list[Any]) -> Numbers:
-    """Those that are declared here: a newer release may tell of more."""
+    """Return the metrics that are declared here; a newer release may publish more."""
     rows: Mapping[str, list[list[Any]]] = {str(name): rows for name, rows in listed}
     samples: dict[str, Samples] = {}
     distributions: dict[str, Distributions] = {}

@@ -1,4 +1,4 @@
-"""The part that tells the numbers that another process has looked at, with a login that may read nothing else."""
+"""The part that reports another process's metrics, with a login that can read nothing else."""
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -14,11 +14,11 @@ from keyturn.serving.site import Site
 from keyturn.sync.lines import one_line
 
 PAUSE: Final = 15.0
-"""Seconds between two readings of what was seen."""
+"""Seconds between two reads of the published metrics."""
 
 
 class RelayPart:
-    """Puts on the board what the hub keeps of each area. ``areas`` are all of them."""
+    """Puts the published metrics of each area on the board."""
 
     name = RELAY
 
@@ -28,9 +28,9 @@ class RelayPart:
         self._areas = tuple(areas)
 
     def run(self, tenure: Tenure) -> None:
-        """Until the part ends; then nothing is told here any more.
+        """Read until the tenure ends, then clear the board.
 
-        Raises what keeps the hub from telling, and NotFound where nobody has ever published anything.
+        Raises the hub's errors, and NotFound where nothing was ever published.
         """
         tenure.measure = self._health
         try:
@@ -41,7 +41,7 @@ class RelayPart:
             self._board.clear()
 
     def read(self) -> None:
-        """All that is kept, once. Raises as :meth:`run` does."""
+        """Read all areas once. Raises as :meth:`run` does."""
         hub = self._hub()
         for area in self._areas:
             sighting = seen_of(hub, area)
@@ -59,7 +59,7 @@ class RelayPart:
 
 
 def seen_of(hub: StatePort, area: Area) -> Seen | None:
-    """What the hub keeps of an area; without numbers where its entry is none, and None where there is none."""
+    """Return an area's published metrics: without numbers for an unreadable entry, None where missing."""
     try:
         return load_published(hub, area)
     except Invalid as error:
@@ -67,5 +67,5 @@ def seen_of(hub: StatePort, area: Area) -> Seen | None:
 
 
 def relay_parts(site: Site) -> Iterable[Part]:
-    """Of every site, and run where it is named alone."""
+    """Return the part; it is in every site, and runs only where named."""
     return [RelayPart(lambda: site.workspace().hub, site.board)]

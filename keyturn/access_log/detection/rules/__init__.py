@@ -1,1 +1,1 @@
-"""What is odd beyond the scores: one file for each rule."""
+"""Detection rules beyond the scores, one per file."""

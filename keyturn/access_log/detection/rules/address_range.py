@@ -1,4 +1,4 @@
-"""An access from outside the networks that a principal or a secret is bound to."""
+"""An access from outside the networks of a principal or secret."""
 
 from functools import lru_cache
 from typing import ClassVar, Final
@@ -15,10 +15,9 @@ REMEMBERED: Final = 10_000
 
 
 class AddressRange:
-    """The address that asked is in none of the policy's ``addresses``; one that is no address is outside, too.
+    """The caller's address is in none of the policy's ``addresses``, or invalid.
 
-    For whom it says to have asked is not looked at: anybody may claim that. Where the log tells no address, nothing is
-    said.
+    Forwarded and missing addresses are ignored.
     """
 
     name: ClassVar = "address-range"
@@ -26,14 +25,14 @@ class AddressRange:
     trigger: ClassVar = Trigger.ALWAYS
 
     def __init__(self, history: History, peers: Peers) -> None:
-        """Nothing is remembered."""
+        """Stateless."""
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
-        """Where networks are named."""
+        """Whether the policy has networks."""
         return bool(policy.addresses)
 
     def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
-        """Whether it came from elsewhere."""
+        """Whether it came from outside."""
         if not access.source or _within(access.source, policy.addresses):
             return ""
         return f"from {access.source}, outside {', '.join(map(str, policy.addresses))}"
@@ -41,7 +40,7 @@ class AddressRange:
 
 @lru_cache(REMEMBERED)
 def _within(source: str, networks: tuple[Network, ...]) -> bool:
-    """Whether an address, as a log tells it, is in one of these; an IPv4 one that is written as IPv6 is IPv4."""
+    """Whether a logged address, perhaps IPv4-mapped, is in one of these."""
     address = to_address(source.partition(",")[0].strip())
     if address is None:
         return False

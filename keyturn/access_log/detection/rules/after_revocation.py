@@ -1,4 +1,4 @@
-"""A read straight after a revocation, by somebody who is new to the secret: whoever had the old value wants the new."""
+"""A read soon after a revocation by a new reader, as by a thief."""
 
 from datetime import timedelta
 from typing import ClassVar
@@ -12,9 +12,9 @@ from keyturn.core.ports.access import Access
 
 
 class AfterRevocation:
-    """An access ``within`` a time after the secret was revoked, got or not, by who has not read it from there before.
+    """An access or attempt ``within`` a time after the revocation, by a principal that has not read it from there.
 
-    Consumers read the replacement in that time, from where they always do: they are let be.
+    Consumers at their usual place are exempt.
     """
 
     name: ClassVar = "after-revocation"
@@ -25,11 +25,11 @@ class AfterRevocation:
         self._history = history
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
-        """Every secret, where anything is known of any."""
+        """Whether there is a history."""
         return self._history is not NO_HISTORY
 
     def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
-        """Whether it came so soon, and from whom it was not expected."""
+        """Whether it is so soon and unexpected."""
         revoked = self._history.revoked_at(access.path, at)
         if revoked is None or at > revoked + tuning_of(self, policy).within.total_seconds():
             return ""

@@ -1,4 +1,4 @@
-"""What a principal does on the day on which it comes back after long, and never did before."""
+"""New behaviour of a principal on its return after a long absence."""
 
 from datetime import timedelta
 from typing import ClassVar
@@ -13,9 +13,9 @@ from keyturn.core.ports.access import Access
 
 
 class Awakened:
-    """A secret that it was never given, or many more accesses than ever, on the day after ``within`` a time without.
+    """A secret that it never read, or many more accesses than ever, on the day after ``within`` a time of absence.
 
-    Its first access is looked at by ``dormant``.
+    ``dormant`` judges the first access.
     """
 
     name: ClassVar = "awakened"
@@ -23,10 +23,10 @@ class Awakened:
     trigger: ClassVar = Trigger.NOVEL
 
     def __init__(self, history: History, peers: Peers) -> None:
-        """Nothing is remembered."""
+        """Stateless."""
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
-        """Everybody."""
+        """Always true."""
         return True
 
     def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:

@@ -1,4 +1,4 @@
-"""The port of the rules, and what several of them need."""
+"""The port of the rules, and shared helpers."""
 
 from bisect import bisect_right
 from enum import Enum, auto
@@ -12,31 +12,31 @@ from keyturn.access_log.detection.window import PrincipalWindow
 from keyturn.core.ports.access import HUB, Access
 
 COUNTED: Final = 50_000
-"""How many principals or addresses a rule counts for; beyond, those that were seen longest ago are forgotten."""
+"""The most principals or addresses per rule. The least recent are forgotten."""
 
 
 class Trigger(Enum):
-    """Which accesses a rule looks at; each of these is told without asking it."""
+    """When a rule applies."""
 
     ALWAYS = auto()
     DENIED = auto()
-    """Those that got nothing, failed logins among them."""
+    """Denied accesses, including failed logins."""
     NEW_PATH = auto()
-    """Reads of what the principal has not been given in its window, be it that it has none."""
+    """Reads of secrets that are new in the principal's window."""
     ROOT = auto()
-    """Those of a login with the hub's root policy."""
+    """Accesses with the hub's root policy."""
     RETURNING = auto()
-    """The first of a principal after 24 hours without any, the very first too."""
+    """A principal's first access after 24 hours without any, or ever."""
     NOVEL = auto()
-    """Those of a secret or from an address that is new to the principal, at a strange hour or pace (:mod:`.habits`)."""
+    """Accesses with a new secret, address or unusual time (:mod:`.habits`)."""
     ENDED = auto()
-    """Those that delete or destroy versions, or try to, which no other trigger tells of."""
+    """Deletions, destructions and attempts. Other triggers exclude them."""
 
 
 class Rule(Protocol):
-    """One rule, for all principals. It is made once for a stream of accesses, and remembers what it needs of it.
+    """One rule for all principals, created once per stream of accesses.
 
-    ``name`` is what it is called in the catalogue and in alerts, ``tuning`` how it is set by default.
+    ``name`` is for the catalogue and alerts, ``tuning`` is the default.
     """
 
     name: ClassVar[str]
@@ -44,36 +44,36 @@ class Rule(Protocol):
     trigger: ClassVar[Trigger]
 
     def __init__(self, history: History, peers: Peers) -> None:
-        """Make it; ``history`` tells what has become of secrets, ``peers`` what several principals do."""
+        """Create the rule for a history of secrets and the peers."""
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
-        """Whether it can say anything of this principal under this policy; what it answers once holds for good."""
+        """Whether it can apply to this principal and policy, constantly."""
 
     def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
-        """What is odd about an access, in words; empty where nothing is. Times come in order.
+        """Describe what is odd about an access, or return "". Times are in order.
 
-        ``window`` is the principal's before this access.
+        ``window`` is the principal's before it.
         """
 
 
 def tuning_of(rule: Rule | type[Rule], policy: MonitorPolicy) -> Tuning:
-    """How a rule is set here."""
+    """The rule's tuning in a policy."""
     return policy.tunings.get(rule.name, rule.tuning)
 
 
 def is_own_end(access: Access, policy: MonitorPolicy) -> bool:
-    """Whether it is Keyturn that ends a version, as in a revocation: nobody else can be called so in the hub."""
+    """Whether Keyturn itself ends a version, by its unique names in the hub."""
     return policy.own and access.system == HUB
 
 
 class Recently:
-    """Counts what came lately, for each of many names. No more than twice ``count`` are remembered of one."""
+    """Counts recent events by name, at most twice ``count`` of each."""
 
     def __init__(self) -> None:
         self._times: dict[str, list[float]] = {}
 
     def full(self, name: str, at: float, tuning: Tuning) -> bool:
-        """Whether ``count``, with this, came within the time; it may be older than what came before it."""
+        """Whether ``count`` events are within the time. They may be unordered."""
         count = tuning.count
         times = self._times.get(name)
         if times is None:

@@ -1,4 +1,4 @@
-"""A secret that nobody uses: whoever asks for it looks around."""
+"""A secret that is never used."""
 
 from typing import ClassVar
 
@@ -11,19 +11,19 @@ from keyturn.core.ports.access import Access
 
 
 class Decoy:
-    """Any access to a decoy, whether it gave the value or not, by whomever and from wherever."""
+    """Any access to a decoy, successful or not."""
 
     name: ClassVar = "decoy"
     tuning: ClassVar = Tuning(1000)
     trigger: ClassVar = Trigger.ALWAYS
 
     def __init__(self, history: History, peers: Peers) -> None:
-        """Nothing is remembered."""
+        """Stateless."""
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
-        """Decoys."""
+        """Whether it is a decoy."""
         return policy.decoy
 
     def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
-        """Always, where it concerns anything."""
+        """Always odd."""
         return "it is a decoy, which nobody has a reason to ask for"

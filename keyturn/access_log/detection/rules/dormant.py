@@ -1,4 +1,4 @@
-"""A principal that comes back after a long time: a login that was forgotten, and found by somebody."""
+"""A principal that returns after a long time."""
 
 from datetime import timedelta
 from typing import ClassVar
@@ -14,17 +14,17 @@ from keyturn.core.ports.access import Access
 
 
 class Dormant:
-    """The first access after more than ``within`` a time without any. A principal's very first is none."""
+    """The first access after more than ``within`` a time without any, except a principal's very first."""
 
     name: ClassVar = "dormant"
     tuning: ClassVar = Tuning(500, 0, timedelta(days=30))
     trigger: ClassVar = Trigger.RETURNING
 
     def __init__(self, history: History, peers: Peers) -> None:
-        """Nothing is remembered."""
+        """Stateless."""
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
-        """Everybody."""
+        """Always true."""
         return True
 
     def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:

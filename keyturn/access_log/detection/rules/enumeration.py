@@ -1,4 +1,4 @@
-"""Many secrets that are new to a principal, in a short time: somebody takes what there is."""
+"""Many secrets that are new to a principal in a short time."""
 
 from datetime import timedelta
 from typing import ClassVar, Final
@@ -14,14 +14,13 @@ from keyturn.access_log.detection.window import PrincipalWindow
 from keyturn.core.ports.access import Access
 
 REFUSED: Final = 100_000
-"""Refused attempts that are remembered, so that the same one counts once; beyond, the oldest are forgotten."""
+"""The most remembered refused attempts. The oldest are forgotten."""
 
 
 class Enumeration:
-    """``count`` distinct secrets ``within`` a time, none of which the principal was given in its window before.
+    """``count`` distinct secrets ``within`` a time that the principal has not read in its window, or was refused.
 
-    Attempts that got nothing count, too. What a program that was seen on five days before was given at any time before
-    does not: jobs of a week or a month come back for it.
+    Programs seen on five earlier days may repeat any read, as monthly jobs do.
     """
 
     name: ClassVar = "enumeration"
@@ -33,7 +32,7 @@ class Enumeration:
         self._refused: dict[tuple[str, str, str], float] = {}
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
-        """Everybody."""
+        """Always true."""
         return True
 
     def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
@@ -49,7 +48,7 @@ class Enumeration:
         return f"{tuning.count} secrets within {minutes:g} min that it had not been given in its last 24 hours"
 
     def _tried(self, access: Access, at: float, tuning: Tuning) -> bool:
-        """Whether it was refused the same lately."""
+        """Whether the same was refused recently."""
         attempt = (access.system, access.principal, access.path)
         before = self._refused.get(attempt, NEVER)
         self._refused[attempt] = at

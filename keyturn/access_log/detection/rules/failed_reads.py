@@ -1,4 +1,4 @@
-"""Many attempts that got nothing: somebody tries what a login may do, or which secrets there are."""
+"""Many failed attempts, such as guessing secrets."""
 
 from datetime import timedelta
 from typing import ClassVar
@@ -12,9 +12,9 @@ from keyturn.core.ports.access import LOGIN, Access
 
 
 class FailedReads:
-    """``count`` failed accesses of one principal ``within`` a time. Failed logins, which are nobody's, by address.
+    """``count`` failed accesses of one principal, or logins from one address, ``within`` a time.
 
-    What is refused to somebody who was seen on five days before, and was given it then, is broken and not guessed.
+    A refused secret that a principal of five earlier days had read is a fault, not a guess.
     """
 
     name: ClassVar = "failed-reads"
@@ -25,7 +25,7 @@ class FailedReads:
         self._failed = Recently()
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
-        """Everybody."""
+        """Always true."""
         return True
 
     def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:

@@ -1,4 +1,4 @@
-"""A restricted secret that is destroyed by who never did that: it can't be taken back, and hides what was there."""
+"""A restricted secret, irreversibly destroyed by a principal that never did that."""
 
 from datetime import timedelta
 from typing import ClassVar
@@ -14,10 +14,9 @@ from keyturn.core.ports.access import DESTROY, Access
 
 
 class FirstDestroyed:
-    """Versions of a restricted secret are destroyed, or its metadata, by who destroyed none ``within`` a time before.
+    """A principal destroys a restricted secret or tries to, and destroyed none ``within`` a time.
 
-    Attempts count, too. Keyturn's own logins in the hub are let be, and who uses a policy that was changed by somebody
-    else, or given to it, within the last days.
+    Exempt are Keyturn's own logins in the hub, and policies that another principal recently changed or granted.
     """
 
     name: ClassVar = "first-destroyed"
@@ -28,7 +27,7 @@ class FirstDestroyed:
         self._destroyed: dict[tuple[str, str], float] = {}
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
-        """Whoever comes upon restricted secrets."""
+        """Whether restricted secrets are involved."""
         return policy.restricted
 
     def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:

@@ -14,17 +14,15 @@ from keyturn.access_log.detection.window import PrincipalWindow
 from keyturn.core.ports.access import Access
 
 READERS: Final = 200_000
-"""How many readers of secrets are remembered; beyond, those that read longest ago are forgotten."""
+"""The most remembered readers. The oldest are forgotten."""
 
 
 class FirstRestricted:
-    """A principal is given a restricted secret that it was not given ``within`` a time.
+    """A principal reads a restricted secret that it has not read ``within`` a time.
 
-    In the 24 hours after the first read of any such secret it learns, and says nothing: all reads look like the first.
-    Nor does it, once a day, where the principal was given a secret of the same folder or one beside it before the last
-    day, or others read there who read in most of its folders, too: it is its team's. Who reads the same for days, as
-    programs do, has no such team. And it says nothing where the policy that allowed it was changed by somebody else, or
-    given to the principal, within the last days.
+    It only learns for 24 hours after the first such read. Once a day it accepts the team's secret: one next to earlier
+    reads, or whose readers share most folders. Steady principals have no team. It accepts a policy that another
+    principal recently changed or granted.
     """
 
     name: ClassVar = "first-restricted"
@@ -38,11 +36,11 @@ class FirstRestricted:
         self._excused: dict[tuple[str, str], float] = {}
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
-        """Whoever comes upon restricted secrets."""
+        """Whether restricted secrets are involved."""
         return policy.restricted
 
     def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
-        """Whether it is the first time."""
+        """Whether it is the first read."""
         if access.denied:
             return ""
         reader = (access.system, access.principal, access.path)
@@ -62,7 +60,7 @@ class FirstRestricted:
         return f"it was not given this restricted secret in the {tuning.within.days} days before"
 
     def _is_theirs(self, access: Access, at: float, window: PrincipalWindow, since: float) -> bool:
-        """Whether it is its team's: of one such secret a day that is believed, of a steady principal of none."""
+        """Whether it is the team's secret, accepted once a day."""
         if window.read_at <= since or window.is_steady(access.principal, at):
             return False
         if not window.is_near(access.path, at) and not self._folders.are_colleagues(access, at, window):

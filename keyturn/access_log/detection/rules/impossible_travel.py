@@ -1,4 +1,4 @@
-"""One principal at two sites that nobody travels between so fast: its login is used by somebody else, too."""
+"""One principal at two sites faster than travel allows, as when its login is stolen."""
 
 from datetime import timedelta
 from typing import ClassVar, Final
@@ -13,19 +13,19 @@ from keyturn.access_log.detection.window import PrincipalWindow
 from keyturn.core.ports.access import Access
 
 NEAR: Final = 100.0
-"""Kilometres within which two sites are one: nobody knows more exactly where an address is."""
+"""Kilometres within which two sites count as one."""
 
 SITES: Final = 20
-"""Places of one principal that are remembered, those where it was last."""
+"""The most remembered sites per principal, the latest."""
 
 HOUR: Final = 3600.0
 
 
 class ImpossibleTravel:
-    """An access from a site that is new to the principal, farther from its last one than ``count`` km an hour reach.
+    """An access from a new site, which ``count`` km per hour can't reach from the last one.
 
-    A site is new where nothing was given to it ``within`` a time: a program that runs at two sites is at both.
-    Addresses that are at none of the policy's sites say nothing, and no more does one that a log does not tell.
+    A site is new without a read there ``within`` a time. Unknown addresses, and those outside the policy's sites, are
+    ignored.
     """
 
     name: ClassVar = "impossible-travel"
@@ -36,11 +36,11 @@ class ImpossibleTravel:
         self._been: dict[tuple[str, str], dict[Site, float]] = {}
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
-        """Where sites are named."""
+        """Whether the policy has sites."""
         return len(policy.sites) > 1
 
     def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
-        """Whether it can't have got there."""
+        """Whether it can't have travelled there."""
         site = site_of(access.source, policy.sites) if access.source else None
         if site is None:
             return ""

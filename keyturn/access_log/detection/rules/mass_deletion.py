@@ -1,4 +1,4 @@
-"""Many secrets that one principal ends at once: for a ransom, or so that nobody sees what was there."""
+"""Many secrets that one principal deletes at once."""
 
 from datetime import timedelta
 from math import inf
@@ -16,15 +16,15 @@ from keyturn.access_log.detection.window import PrincipalWindow
 from keyturn.core.ports.access import Access
 
 REMEMBERED: Final = 1_000
-"""Secrets of one principal that are remembered at most, those that it ended last."""
+"""The most remembered secrets per principal, the latest."""
 
 USUAL_FOR: Final = 30 * DAY
 DAYS: Final = 2
-"""On so many days of that time a program has to have ended half as many, so that it is what it does."""
+"""Days with half as many that make it usual for a program."""
 
 
 class _Ended:
-    """What one principal has ended: each secret with the last time, and the most at once of each day."""
+    """A principal's ended secrets with their latest times, and the most at once per day."""
 
     __slots__ = ("last", "most", "secrets")
 
@@ -34,7 +34,7 @@ class _Ended:
         self.most: dict[int, int] = {}
 
     def add(self, path: str, at: float, within: float) -> int:
-        """That it ends versions of a secret, or tries to; how many secrets that makes within the time."""
+        """Add a secret, and return the number within the time."""
         self.secrets.pop(path, None)
         self.secrets[path], self.last = at, max(at, self.last)
         if len(self.secrets) > REMEMBERED:
@@ -48,7 +48,7 @@ class _Ended:
         return sum(2 * most >= count for day, most in self.most.items() if day < today) >= DAYS
 
     def learn(self, count: int, at: float) -> None:
-        """That it was allowed to."""
+        """Learn an allowed number."""
         today = int(at // DAY)
         self.most[today] = max(count, self.most.get(today, 0))
 
@@ -56,8 +56,8 @@ class _Ended:
 class MassDeletion:
     """``count`` secrets ``within`` a time whose versions one principal deletes or destroys, or tries to.
 
-    Keyturn's own logins in the hub do so where something is revoked, and programs that clean up: those that were
-    allowed to end half as many at once on two other days of the last 30 are let be.
+    Exempt are Keyturn's own logins in the hub, and programs that were allowed to end half as many at once on two other
+    days of the last 30.
     """
 
     name: ClassVar = "mass-deletion"
@@ -68,7 +68,7 @@ class MassDeletion:
         self._ended: dict[tuple[str, str], _Ended] = {}
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
-        """Everybody."""
+        """Always true."""
         return True
 
     def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:

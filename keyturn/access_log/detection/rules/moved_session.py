@@ -1,4 +1,4 @@
-"""A login that is used from another network than it was made from: whoever has its token has not logged in."""
+"""A login that is used from another network than it was made from."""
 
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar, Final
@@ -15,7 +15,7 @@ from keyturn.access_log.detection.window import PrincipalWindow
 from keyturn.core.ports.access import Access
 
 USUAL: Final = 2
-"""Days on which its logins were used from elsewhere, from which on that is usual for a principal."""
+"""Days of such use that make it usual."""
 
 PEOPLE: Final = "people"
 
@@ -23,12 +23,11 @@ MOVED: Final = frozenset({"moved"})
 
 
 class MovedSession:
-    """An access from a network that is new to the principal, with a login that was made from another one.
+    """An access from a new network with a login that was made in another one.
 
-    A person may carry a login about, or make one there: then it is odd to read from elsewhere, too, within two hours.
-    Nothing is said where several people, or programs, come from there; where its logins were used so on two other days,
-    or those of ``count`` others of its kind ``within`` a time, as people's are who switch to a VPN; or where the log
-    does not tell of the login.
+    A person may carry a login along or log in there, but not read elsewhere within two hours. It accepts networks of
+    several people or programs, and what its logins did on two other days, or those of ``count`` others of the kind
+    ``within`` a time. Unknown logins are ignored.
     """
 
     name: ClassVar = "moved-session"
@@ -40,11 +39,11 @@ class MovedSession:
         self._seldom = Seldom()
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
-        """Everybody."""
+        """Always true."""
         return True
 
     def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
-        """Whether it is, and where it logged in."""
+        """Whether it is, and where the login was made."""
         if not access.source:
             return ""
         if at < window.watched_until and (other := window.elsewhere(access)):

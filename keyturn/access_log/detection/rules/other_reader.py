@@ -1,4 +1,4 @@
-"""A secret that is for some, read by somebody else."""
+"""A secret for certain readers, read by another principal."""
 
 from fnmatch import fnmatchcase
 from typing import ClassVar
@@ -12,19 +12,19 @@ from keyturn.core.ports.access import Access
 
 
 class OtherReader:
-    """A principal that is none of the policy's ``readers``, whether it was given the value or not."""
+    """An access or attempt by a principal that matches none of the policy's ``readers``."""
 
     name: ClassVar = "other-reader"
     tuning: ClassVar = Tuning(800)
     trigger: ClassVar = Trigger.ALWAYS
 
     def __init__(self, history: History, peers: Peers) -> None:
-        """Nothing is remembered."""
+        """Stateless."""
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
-        """Whoever is not among those who are named."""
+        """Whether it matches no reader."""
         return bool(policy.readers) and not any(fnmatchcase(principal, pattern) for pattern in policy.readers)
 
     def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
-        """Always, where it concerns anybody."""
+        """Always odd."""
         return f"it is none of those who read this: {', '.join(policy.readers)}"

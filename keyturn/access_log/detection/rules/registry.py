@@ -1,4 +1,4 @@
-"""The rules there are: to add one, write its file, and add a line."""
+"""The list of rules. To add one, write its file and add a line."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -32,7 +32,7 @@ RULES: Final[Mapping[str, str]] = {
     "first-destroyed": "first_destroyed.FirstDestroyed",
     "unusual": "unusual.Unusual",
 }
-"""Each rule by its name; its file is imported where accesses are judged."""
+"""Rules by name. Their files are imported on demand."""
 
 
 def rule_class(name: str) -> "type[Rule]":
@@ -43,5 +43,5 @@ def rule_class(name: str) -> "type[Rule]":
 
 
 def make_rules(history: "History", peers: "Peers") -> "tuple[Rule, ...]":
-    """One of each, for one stream of accesses."""
+    """Create one of each for a stream of accesses."""
     return tuple(rule_class(name)(history, peers) for name in RULES)

@@ -1,4 +1,4 @@
-"""An old version, asked for after its credential has ended."""
+"""An old version that is read after its credential has ended."""
 
 from datetime import UTC, datetime
 from typing import ClassVar, Final
@@ -13,14 +13,13 @@ from keyturn.core.ports.access import Access
 
 LAG: Final = DAY
 LONG: Final = 7 * DAY
-"""Seconds in which a consumer may be behind, by whatever, and by a version where it reads as it always does."""
+"""Seconds in which a consumer may lag, in general, and by one version at its usual place."""
 
 
 class RetiredVersion:
-    """An access to a version older than CURRENT that was retired or revoked before.
+    """An access to a version older than CURRENT that was retired or revoked.
 
-    Whoever was given that secret before, and asks for the old version within a day after its end, is behind and no
-    thief; so is who reads the last but one where it always reads, for a week.
+    A known reader may lag by a day, or at its usual place by one version for a week.
     """
 
     name: ClassVar = "retired-version"
@@ -31,11 +30,11 @@ class RetiredVersion:
         self._history = history
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
-        """Every secret, where anything is known of any."""
+        """Whether there is a history."""
         return self._history is not NO_HISTORY
 
     def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
-        """Whether it had ended."""
+        """Whether the version had ended."""
         version = access.version
         ended = None if version is None else self._history.retired_at(access.path, version, at)
         if not ended or version is None or self._is_behind(access, version, at - ended, at, window):

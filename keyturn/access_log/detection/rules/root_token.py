@@ -1,4 +1,4 @@
-"""A read with the root policy: nobody's work needs it."""
+"""A read with the root policy, which no work requires."""
 
 from typing import ClassVar
 
@@ -18,12 +18,12 @@ class RootToken:
     trigger: ClassVar = Trigger.ROOT
 
     def __init__(self, history: History, peers: Peers) -> None:
-        """Nothing is remembered."""
+        """Stateless."""
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
-        """Everybody."""
+        """Always true."""
         return True
 
     def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
-        """Always."""
+        """Always odd."""
         return "with the root policy"

@@ -1,4 +1,4 @@
-"""A secret that somebody is given by a policy of their own making."""
+"""A secret that a principal can read by a policy of its own making."""
 
 from datetime import timedelta
 from typing import ClassVar
@@ -12,9 +12,9 @@ from keyturn.core.ports.access import Access
 
 
 class SelfGranted:
-    """A secret that is new to a principal, allowed by a policy that it has changed itself ``within`` a time before.
+    """A new secret, allowed by a policy that the principal itself changed ``within`` a time.
 
-    So is a policy that it has only had since then, where it changed a role, a user or a group.
+    The same holds for a policy that it has only had since it changed a role, user or group.
     """
 
     name: ClassVar = "self-granted"
@@ -22,10 +22,10 @@ class SelfGranted:
     trigger: ClassVar = Trigger.NEW_PATH
 
     def __init__(self, history: History, peers: Peers) -> None:
-        """Nothing is remembered."""
+        """Stateless."""
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
-        """Everybody."""
+        """Always true."""
         return True
 
     def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:

@@ -1,4 +1,4 @@
-"""Many secrets that are new to somebody, taken out of several systems at once: whoever has found logins uses all."""
+"""Many new secrets from several systems at once, as with stolen logins."""
 
 from datetime import timedelta
 from typing import ClassVar, Final
@@ -13,14 +13,13 @@ from keyturn.access_log.detection.window import PrincipalWindow
 from keyturn.core.ports.access import Access
 
 REMEMBERED: Final = 1_000
-"""Secrets of one principal that are remembered at most, the latest."""
+"""The most remembered secrets per principal, the latest."""
 
 
 class SeveralSystems:
-    """``count`` secrets ``within`` a time that the principal was not given before, in two systems or more together.
+    """``count`` new or refused secrets ``within`` a time, in two or more systems together.
 
-    A principal is the same in several where a monitor says so (``identity``), or by its :func:`.plain_name`. What it
-    was refused counts, too, each secret once.
+    A principal is the same by a monitor's ``identity``, or its :func:`.plain_name`.
     """
 
     name: ClassVar = "several-systems"
@@ -31,7 +30,7 @@ class SeveralSystems:
         self._taken: dict[str, dict[tuple[str, str], float]] = {}
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
-        """Everybody."""
+        """Always true."""
         return True
 
     def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:

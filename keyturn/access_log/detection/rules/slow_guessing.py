@@ -1,4 +1,4 @@
-"""Attempts that come so slowly that no burst shows: somebody tries names, passwords or secrets by and by."""
+"""Slow guessing of names, passwords or secrets."""
 
 from datetime import timedelta
 from typing import ClassVar, Final
@@ -13,18 +13,18 @@ from keyturn.access_log.detection.window import PrincipalWindow
 from keyturn.core.ports.access import LOGIN, Access
 
 APART: Final = 60.0
-"""Seconds between attempts that count: what comes faster is a burst, of which other rules tell."""
+"""Seconds between attempts that count. Other rules report faster ones."""
 
 SPARE: Final = 2
-"""So many times as many attempts of one are remembered as are odd."""
+"""The multiple of ``count`` attempts that are remembered."""
 
 
 class SlowGuessing:
-    """``count`` different things that failed ``within`` a time: secrets that a principal was refused and never given,
-    names that were tried from one address, addresses from which one name was, and networks from which nobody was ever
-    given anything and any name was tried. Of these it is told once, and begins anew.
+    """``count`` different failures ``within`` a time, of one kind.
 
-    A program that is set wrong fails at the same thing again and again; who guesses fails at many.
+    They are refused and never read secrets of a principal, names from one address, addresses of one name, or networks
+    without any reads. The last kind is reported once, then counting restarts. Unlike a guesser, a misconfigured program
+    fails at the same thing.
     """
 
     name: ClassVar = "slow-guessing"
@@ -36,7 +36,7 @@ class SlowGuessing:
         self._peers = peers
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
-        """Everybody."""
+        """Always true."""
         return True
 
     def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
@@ -46,7 +46,7 @@ class SlowGuessing:
         if access.action == LOGIN:
             if self._full(("names", access.source), access.path, at, tuning):
                 return f"{tuning.count} names failed to log in from there within {hours:g} h"
-            # Methods whose logins name nobody in their path have all programs fail at the same one.
+            # Without a name in the login path, all programs would share one path.
             named = not access.path.endswith("/login")
             if named and self._full(("addresses", access.path), access.source, at, tuning):
                 return f"it failed to log in from {tuning.count} addresses within {hours:g} h"

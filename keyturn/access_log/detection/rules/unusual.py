@@ -1,4 +1,4 @@
-"""What a principal does not do on other days, nor any like it: its habits, which nobody has written down."""
+"""Unusual behaviour by learned habits of a principal and similar ones."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -17,30 +17,29 @@ from keyturn.access_log.detection.window import PrincipalWindow
 from keyturn.core.ports.access import Access
 
 TOGETHER: Final = 12 * 3600.0
-"""Seconds within which strange things of one principal are seen together."""
+"""Seconds within which a principal's strange aspects are combined."""
 
 NEWCOMERS: Final = "newcomers"
 
 FIXED: Final = 2
-"""Addresses in a network that a principal has at most, where another one says something."""
+"""The most addresses in a network for which another is strange."""
 
 MIDWAY: Final = 3600.0
-"""Seconds after a login in which a program that was begun anew has read what it needs."""
+"""Seconds in which a restarted program reads what it needs."""
 
 TELLING: Final = frozenset({"folder", "midway", "network", "secrets", "timetable"})
-"""What is strange by itself: people are early or busy at times, and a program may be moved within its network."""
+"""Aspects that are strange alone, unlike hours, paces and nearby addresses."""
 
 
 class Unusual:
-    """Something that is none of the principal's habits, and seldom among those of its kind.
+    """Something that is no habit of the principal, and rare among similar ones.
 
-    Looked at are the folder of the secret, the network, how many secrets are new to it on a day, and a program's
-    timetable; beside one of these the hour, the pace, and the address of who has one or two in a network. What of it is
-    strange within 12 hours is seen together. It is seldom where it was so of fewer than ``count`` others of the kind
-    ``within`` a time: where people often come from somewhere else, that alone says nothing of one of them. What happens
-    to several at once, as by a deployment, is one thing. Of who was seen on less than five days before the network
-    alone is looked at, and that where many are of its kind, or for what was wrapped; of a program that runs now and
-    then the number of new secrets, too. In the first five days of a log nothing is said.
+    It compares folder, network, new secrets per day and a program's timetable, and with these the hour, pace and a new
+    address. Aspects within 12 hours are combined. They are rare if fewer than ``count`` others of the kind had them
+    ``within`` a time. A common event, such as a deployment, counts once.
+
+    Before five days, it checks the network (large kinds and wrapped answers) and new secrets (periodic programs). It
+    reports nothing in a log's first five days.
     """
 
     name: ClassVar = "unusual"
@@ -53,11 +52,11 @@ class Unusual:
         self._seldom = Seldom()
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
-        """Everybody."""
+        """Always true."""
         return True
 
     def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
-        """Whether it is strange enough, and what it is, in words."""
+        """Describe what is strange, if that is enough."""
         if self._began == NEVER:
             self._began = at
         words = dict(self._aspects(access, at, window)) if self._is_compared(access, at, window) else {}
@@ -87,11 +86,11 @@ class Unusual:
         return window.learned or access.principal.startswith(WRAPPED) or self._peers.large(self._peers.kind(access))
 
     def _recurs(self, access: Access, window: PrincipalWindow) -> bool:
-        """Whether it is a program that runs now and then: it does the same each time."""
+        """Whether it is a periodic program."""
         return window.recurs and not is_person(access.principal)
 
     def _aspects(self, access: Access, at: float, window: PrincipalWindow) -> Iterator[tuple[str, str]]:
-        """What is strange, each with its words."""
+        """Yield the strange aspects and their descriptions."""
         peers, folder, kind = self._peers, folder_of(access.path), self._peers.kind(access)[1]
         near = folder in window.folders or window.is_near(access.path, at)
         near = near or window.logins.is_expected(access, at)
@@ -115,7 +114,7 @@ class Unusual:
         yield from self._unlike_its_days(access, at, window)
 
     def _is_midway(self, access: Access, at: float, window: PrincipalWindow) -> bool:
-        """Whether a program reads what is new to it with a login that it made long ago: what is new begins anew."""
+        """Whether a program reads a new secret with an old login, although a release restarts it."""
         if not window.learned or is_person(access.principal) or window.was_given(access.path):
             return False
         session = window.logins.session(access)
@@ -124,10 +123,9 @@ class Unusual:
         return not self._peers.is_new_secret(access)
 
     def _unlike_its_days(self, access: Access, at: float, window: PrincipalWindow) -> Iterator[tuple[str, str]]:
-        """What is strange about when and how much, with its words; a program may have a timetable, or a round.
+        """Yield strange times and amounts, compared with a program's timetable or round.
 
-        The hour of a program that has begun anew, within a day and where programs are, says nothing: its turns count
-        from then on.
+        After a restart among programs, its hour means nothing for a day.
         """
         program = not is_person(access.principal)
         if window.learned and not window.usual_hour(at) and not (program and self._begins_anew(access, at, window)):
@@ -139,14 +137,14 @@ class Unusual:
             yield pace, f"more than {window.brisk:,.0f} accesses within an hour"
 
     def _begins_anew(self, access: Access, at: float, window: PrincipalWindow) -> bool:
-        """Whether a program was begun again at another address, in a network of its own or of several programs."""
+        """Whether a program restarted at another address among programs."""
         if not window.begins_anew(access.source, at):
             return False
         own = window.networks.get(network_of(access.source), at) <= at - DAY
         return own or self._peers.usual_network(access, at)
 
     def _growth(self, access: Access, window: PrincipalWindow) -> Iterator[tuple[str, str]]:
-        """Whether many secrets are new to it on this day, with its words."""
+        """Yield whether it read many new secrets on this day."""
         several = SEVERAL_OF_A_PERSON if is_person(access.principal) else SEVERAL
         compared = window.learned or self._recurs(access, window)
         if compared and not window.was_given(access.path) and window.grows_fast(several):

@@ -1,4 +1,4 @@
-"""Secrets near one that was revoked: whoever had that may have had what its readers were given besides."""
+"""Secrets near a revoked one, which a thief may know too."""
 
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
@@ -12,9 +12,9 @@ from keyturn.core.ports.access import Access
 
 
 class Watched:
-    """An access to a secret on the watch list, ``within`` a time after it was put there.
+    """An access to a secret ``within`` a time after it was put on the watch list.
 
-    Whoever was given it before, and comes from a network where it was given anything then, is let be.
+    Exempt are earlier readers from a network they already used.
     """
 
     name: ClassVar = "watched"
@@ -25,11 +25,11 @@ class Watched:
         self._incidents = history if isinstance(history, IncidentHistory) else NO_HISTORY
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
-        """Every secret, where anything is known of revocations."""
+        """Whether there are revocations."""
         return self._incidents is not NO_HISTORY
 
     def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
-        """Whether it is watched, and who or where it comes from is new."""
+        """Whether it is watched, and its reader or network is new."""
         watch = self._incidents.watched(access.path, at)
         if watch is None or at > watch.since + tuning_of(self, policy).within.total_seconds():
             return ""

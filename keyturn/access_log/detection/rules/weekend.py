@@ -13,17 +13,17 @@ from keyturn.core.ports.access import Access
 
 
 class Weekend:
-    """Where the policy expects none on weekends, in its zone."""
+    """An access on a weekend in the policy's zone, where none is expected."""
 
     name: ClassVar = "weekend"
     tuning: ClassVar = Tuning(200)
     trigger: ClassVar = Trigger.ALWAYS
 
     def __init__(self, history: History, peers: Peers) -> None:
-        """Nothing is remembered."""
+        """Stateless."""
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
-        """Where weekends are free."""
+        """Whether no accesses are expected on weekends."""
         return not policy.weekends
 
     def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:

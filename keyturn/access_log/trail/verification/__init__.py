@@ -1,1 +1,1 @@
-"""Checks of the trail: against its logs, against the ledger, and proofs of single events."""
+"""Verification of the trail against logs and the ledger, and proofs of single events."""

@@ -1,7 +1,7 @@
-"""What the ledger tells of the segments of a source: each leads on from the cursor that the one before it ended at.
+"""The ledger's segments of a source, each of which begins at the previous one's end.
 
-A writer that was suspended may write its entry after another has gone on in its place. So of two entries that begin at
-one cursor that with the higher fence counts, and the other is void: its events are in the first one's, too.
+A suspended writer may append an entry after another has continued. Of two with the same begin, the higher fence is
+valid. The other is void, and its events are in the valid one too.
 """
 
 from collections.abc import Iterator
@@ -16,9 +16,9 @@ from keyturn.ledger.ports import LedgerSource
 def entries_of(
     ledger: LedgerSource, action: str, outcome: Outcome, first: int = 1, last: int | None = None
 ) -> Iterator[Numbered]:
-    """The entries of an action that ended so, of these numbers. Raises Unavailable, and Invalid for what is no entry.
+    """Yield the entries with an action and outcome. Raises Unavailable, and Invalid for a malformed entry.
 
-    They are found by what stands in their tails: no text of another entry holds it, since quotes in texts are escaped.
+    A byte search suffices, because quotes in texts are escaped.
     """
     needle = f'"action":"{action}","outcome":"{outcome}"'.encode()
     for number, tail in ledger.tails(first, last):
@@ -27,7 +27,7 @@ def entries_of(
 
 
 def segment_entries(ledger: LedgerSource, first: int = 1, last: int | None = None) -> Iterator[SegmentEntry]:
-    """Every entry of a segment, of these numbers, in their order. Raises as :func:`entries_of` does."""
+    """Yield the segment entries in order. Raises like :func:`entries_of`."""
     for numbered in entries_of(ledger, ACTION, Outcome.DONE, first, last):
         entry = numbered.entry
         yield parse_note(numbered.sequence, entry.place, entry.host, entry.time, entry.note)
@@ -35,10 +35,9 @@ def segment_entries(ledger: LedgerSource, first: int = 1, last: int | None = Non
 
 @dataclass
 class SourceChain:
-    """The segments of one source, as entries tell of them, in the order of the entries.
+    """A source's segments in the order of their entries.
 
-    ``last`` is the one that the next leads on from. ``void`` are entries of writers that had lost their turn.
-    ``breaks`` are those that do not lead on from the one before.
+    The next one follows ``last``. ``void`` entries are of superseded writers, ``breaks`` are pairs that do not fit.
     """
 
     last: SegmentEntry | None = None
@@ -47,7 +46,7 @@ class SourceChain:
     _fences: dict[str, int] = field(default_factory=dict)
 
     def add(self, entry: SegmentEntry) -> bool:
-        """Take the next entry; whether it counts by now."""
+        """Add the next entry, and return whether it is valid so far."""
         last = self.last
         if last and entry.before == last.before and entry.fence > last.fence:
             self.void.append(last)
@@ -62,12 +61,12 @@ class SourceChain:
 
 
 def entry_at(ledger: LedgerSource, number: int) -> SegmentEntry | None:
-    """The entry of a segment that has this number; None where there is none such. Raises Unavailable, Invalid."""
+    """The segment entry with this number, or None. Raises Unavailable, Invalid."""
     return next(segment_entries(ledger, number, number), None) if number else None
 
 
 def entries_by_number(ledger: LedgerSource) -> dict[tuple[str, int], SegmentEntry]:
-    """The entries that count, by source and number of the segment. Raises Unavailable, Invalid."""
+    """The valid entries by source and segment number. Raises Unavailable, Invalid."""
     chains: dict[str, SourceChain] = {}
     entries = [entry for entry in segment_entries(ledger) if chains.setdefault(entry.source, SourceChain()).add(entry)]
     void = {entry.entry for chain in chains.values() for entry in chain.void}

@@ -1,8 +1,7 @@
-"""Holding a log's own files, as they are now, against what was read of them: what was cut, edited, reordered, put in.
+"""Compare a log's files with what was read: lines that were cut, edited, reordered or inserted.
 
-Of each batch the trail knows which lines of which file it was, and the digest over all of them; of each line that told
-of an access, its own digest. So a line that was changed is named where it told of an access, and else its batch. What a
-file is called by now, and whether it was packed meanwhile, does not matter: it is known by what it holds.
+The trail has digests of each batch and of each line with an access. Other changed lines are reported by batch. Files
+are recognised by content, even if renamed or packed.
 """
 
 import hashlib
@@ -23,16 +22,16 @@ from keyturn.core.errors import KeyturnError, NotFound, Unavailable
 from keyturn.ledger.ports import LedgerSource
 
 WINDOW: Final = 200_000
-"""Lines behind one that is not what it was, in which what comes next is looked for."""
+"""Lines that are searched for the next unchanged one."""
 TRIES: Final = 50
-"""Batches behind one that is not what it was, of which the first that still stands is looked for."""
+"""Batches that are searched for the next unchanged one."""
 NAMED: Final = 20
-"""Lines that are named of one place."""
+"""The most lines that are named for one place."""
 
 
 @dataclass(frozen=True)
 class FileProblem:
-    """What is wrong at a position of the log, as it was called when it was read."""
+    """A problem at a position, with the file's name when it was read."""
 
     position: str
     what: str
@@ -43,7 +42,7 @@ class FileProblem:
 
 @dataclass
 class FileComparison:
-    """How many lines are as they were read, what is wrong, and what is to be known besides."""
+    """The number of unchanged lines, problems and remarks."""
 
     lines: int = 0
     problems: list[FileProblem] = field(default_factory=list)
@@ -52,7 +51,7 @@ class FileComparison:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Lines ``first`` to ``last`` of a file, counted from 1; in which segment they were read, and its first event."""
+    """Lines ``first`` to ``last`` of a file from 1, with segment and first event."""
 
     name: str
     first: int
@@ -67,13 +66,13 @@ class _Batch:
 
 
 _Run = list[_Batch]
-"""The batches of one file, which follow on one another."""
+"""Consecutive batches of one file."""
 
 
 def compare_files(files: TrailFiles, ledger: LedgerSource, source: str, paths: Sequence[Path]) -> FileComparison:
-    """Hold these files, and what was rotated beside them, against the trail's segments of this source.
+    """Compare files and their rotations with the trail's segments of this source.
 
-    Raises NotFound where the trail here knows nothing of the source, and Unavailable where a file can't be read.
+    Raises NotFound where the trail lacks the source, and Unavailable.
     """
     runs = list(_runs(_batches(files, ledger, source)))
     if not runs:
@@ -88,7 +87,7 @@ def compare_files(files: TrailFiles, ledger: LedgerSource, source: str, paths: S
 
 
 def _batches(files: TrailFiles, ledger: LedgerSource, source: str) -> Iterator[_Batch]:
-    """The batches of all segments whose heads the ledger vouches for, in their order."""
+    """Yield the batches of all segments whose heads match the ledger."""
     entries = entries_by_number(ledger)
     for sealed in read_heads(files.heads(source)):
         entry = entries.get((source, sealed.head.number))
@@ -106,7 +105,7 @@ def _of_head(head: SegmentHead) -> Iterator[_Batch]:
 
 
 def _place(position: str) -> tuple[str, int]:
-    """The file and the line of a position; 0 where it names none."""
+    """A position's file and line, 0 without one."""
     name, _, line = position.rpartition(":")
     return name, int(line) if line.isdecimal() else 0
 
@@ -123,7 +122,7 @@ def _runs(batches: Iterable[_Batch]) -> Iterator[_Run]:
 
 
 def _log_files(paths: Sequence[Path]) -> list[LogFile]:
-    """The files, with their rotations, each once. Raises Unavailable."""
+    """Return the files and their rotations, each once. Raises Unavailable."""
     by_path: dict[Path, LogFile] = {}
     for path in paths:
         try:
@@ -141,7 +140,7 @@ def _unreadable(path: Path, error: BaseException) -> Unavailable:
 
 
 class _Lines:
-    """The lines of one file, each to be looked at by its number, from 1."""
+    """The lines of one file, accessible by number from 1."""
 
     def __init__(self, file: LogFile) -> None:
         self.name = file.path.name
@@ -156,7 +155,7 @@ class _Lines:
         return len(self._ends)
 
     def digest(self, first: int, last: int) -> bytes:
-        """That over these lines, each with a line feed; empty where they are not all there."""
+        """The digest of these lines with line feeds, empty if some are missing."""
         if not 1 <= first <= last <= len(self):
             return b""
         begin = self._ends[first - 2] if first > 1 else 0
@@ -169,7 +168,7 @@ class _Lines:
         return hashed.digest()
 
     def digests(self, first: int, last: int) -> list[bytes]:
-        """That of each of these lines, without its end; of those that are there."""
+        """The digest of each existing line of these, without its end."""
         begin = self._ends[first - 2] if first > 1 else 0
         self._text.seek(begin)
         ends = self._ends[first - 1 : max(last, 0)]
@@ -195,7 +194,7 @@ class _Lines:
 
 
 def _unpacked(file: LogFile) -> IO[bytes]:
-    """The text, so that any place of it can be read. Raises BROKEN."""
+    """Return the unpacked, seekable text. Raises BROKEN."""
     opened = file.opened()
     if not file.packing:
         return opened  # type: ignore[return-value]
@@ -219,7 +218,7 @@ class _Comparing:
         self._records: dict[int, list[tuple[int, bytes]]] = {}
 
     def compare(self) -> FileComparison:
-        """Compare every run with the file that holds it."""
+        """Compare every run with the file that contains it."""
         matched = [self._file_of(run) for run in self._runs]
         oldest = next((index for index, lines in enumerate(matched) if lines), None)
         for index, (run, lines) in enumerate(zip(self._runs, matched, strict=True)):
@@ -238,7 +237,7 @@ class _Comparing:
         self._told.problems.append(FileProblem(position, what))
 
     def _file_of(self, run: _Run) -> _Lines | None:
-        """The file that holds a run's lines: at their numbers, or, where some were cut or put in, anywhere."""
+        """The file with a run's lines, even if they have moved."""
         sample = {run[index] for index in (0, len(run) // 3, len(run) // 2, -1)} if len(run) > 3 else set(run)
         for lines in self._there:
             if any(lines.digest(batch.first, batch.last) == batch.lines.digest for batch in sample):
@@ -249,7 +248,7 @@ class _Comparing:
         return best if count else None
 
     def _run(self, run: _Run, lines: _Lines) -> None:
-        """Compare a run's batches one after the other, wherever they have moved to."""
+        """Compare a run's batches in order, also where they have moved."""
         index, shift = 0, 0
         while index < len(run):
             batch = run[index]
@@ -264,7 +263,7 @@ class _Comparing:
             index, shift = after, moved
 
     def _next_whole(self, run: _Run, index: int, lines: _Lines, shift: int) -> tuple[int, int]:
-        """The next batch that still stands, and by how many lines it has moved; the run's end where none does."""
+        """The next unchanged batch and its shift, or the run's end."""
         for after in range(index + 1, min(len(run), index + TRIES)):
             if lines.digest(run[after].first + shift, run[after].last + shift) == run[after].lines.digest:
                 return after, shift
@@ -278,7 +277,7 @@ class _Comparing:
         return len(run), shift
 
     def _damage(self, batches: _Run, lines: _Lines, begin: int, end: int, *, at_end: bool) -> None:
-        """Say what was done to these batches, in whose place the lines ``begin`` to ``end`` stand now."""
+        """Report how these batches differ from lines ``begin`` to ``end``."""
         expected = [(f"{batch.name}:{line}", digest) for batch in batches for line, digest in self._accesses(batch)]
         current = lines.digests(begin, end) if end >= begin else []
         there, wanted = set(current), {digest for _, digest in expected}
@@ -305,7 +304,7 @@ class _Comparing:
         return before != [digest for digest in current if digest in wanted][: len(before)]
 
     def _order(self, expected: list[tuple[str, bytes]], current: list[bytes], wanted: set[bytes]) -> None:
-        """Name the first line that does not stand where it stood among the others."""
+        """Report the first line whose order has changed."""
         there = set(current)
         before = [(position, digest) for position, digest in expected if digest in there]
         now = [digest for digest in current if digest in wanted]
@@ -315,16 +314,16 @@ class _Comparing:
         return None
 
     def _accesses(self, batch: _Batch) -> list[tuple[int, bytes]]:
-        """The lines of a batch that told of accesses: their numbers and digests; none where the events are gone."""
+        """Numbers and digests of a batch's lines with accesses, if available."""
         if not batch.lines.records:
             return []
         if batch.segment not in self._records:
             self._records = {batch.segment: self._of_segment(batch.segment)}
-        # By their places: two files of one segment may have been called the same when they were read.
+        # By place, because two files of one segment may have had the same name.
         return self._records[batch.segment][batch.leaf : batch.leaf + batch.lines.records]
 
     def _of_segment(self, segment: int) -> list[tuple[int, bytes]]:
-        """The lines of a segment's events, and their digests; none where the events are gone or were changed."""
+        """Numbers and digests of a segment's lines, if available."""
         try:
             records = read_segment(self._files.directory, self._source, segment)
         except KeyturnError:

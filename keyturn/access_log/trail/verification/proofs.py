@@ -1,7 +1,6 @@
-"""Proofs that an event is in the trail, which hold without the trail, the ledger or the hub.
+"""Proofs that an event is in the trail, verifiable with only the public key.
 
-A proof leads from the event to the root of its segment, and from the ledger's entry of that segment to a signed
-checkpoint. Whoever has the public key needs nothing else.
+A proof links the event to its segment's root, and the segment's ledger entry to a signed checkpoint.
 """
 
 import json
@@ -27,7 +26,7 @@ from keyturn.ledger.signed_notes import PublicKey, Verify
 
 @dataclass(frozen=True)
 class EventProof:
-    """That ``leaf`` is the event of this name, in the segment that ``entry`` of the ledger tells of."""
+    """A proof that ``leaf`` is the named event in the segment of ``entry``."""
 
     name: EventName
     leaf: bytes
@@ -35,7 +34,7 @@ class EventProof:
     entry: Proof
 
     def to_json(self) -> str:
-        """One object, indented for people."""
+        """Return it as indented JSON."""
         members = {
             "name": str(self.name),
             "event": self.leaf.decode(),
@@ -46,7 +45,7 @@ class EventProof:
 
     @classmethod
     def from_json(cls, text: str) -> "EventProof":
-        """The proof. Raises Invalid where it is none."""
+        """Parse a proof. Raises Invalid."""
         members = parse_members(text, {"name": str, "event": str, "hashes": list, "segment": dict})
         entry = Proof.from_json(json.dumps(members["segment"]))
         leaf = members["event"].encode(errors="replace")
@@ -55,7 +54,7 @@ class EventProof:
 
 @dataclass(frozen=True)
 class ProvenEvent:
-    """What a proof proves: the event, its segment, and the ledger's entry of that."""
+    """A proved event, its segment and ledger entry."""
 
     record: SourceRecord
     segment: SegmentEntry
@@ -63,10 +62,9 @@ class ProvenEvent:
 
 
 def prove_events(directory: Path, ledger: StoredLedger, names: Iterable[EventName]) -> Iterator[EventProof]:
-    """A proof of each event, in the order of their segments; each segment is read once.
+    """Prove each event, reading each segment once.
 
-    Raises NotFound where an event is not there, or no checkpoint covers its segment yet, and Rewritten where none can
-    be made because the trail or the ledger was changed.
+    Raises NotFound for an unknown event or without a checkpoint, Rewritten where trail or ledger were changed.
     """
     ordered = sorted(set(names), key=lambda name: (name.source, name.segment, name.leaf))
     entries = entries_by_number(ledger)
@@ -97,7 +95,7 @@ def _of_segment(
 
 
 def tree_of(hashes: Sequence[bytes]) -> tuple[Nodes, bytes]:
-    """The complete subtrees of a tree, as ``keyturn.ledger.merkle`` reads them, and its root."""
+    """A tree's complete subtrees for ``keyturn.ledger.merkle``, and its root."""
     levels = [list(hashes)]
     while len(levels[-1]) > 1:
         levels.append(hashes_above(levels[-1]))
@@ -107,7 +105,7 @@ def tree_of(hashes: Sequence[bytes]) -> tuple[Nodes, bytes]:
 
 
 def check_event(proof: EventProof, keys: Collection[PublicKey], verify: Verify) -> ProvenEvent:
-    """What is proved. Raises Rewritten where the proof does not hold, and Invalid for what is no event or entry."""
+    """Verify a proof. Raises Rewritten, and Invalid for malformed contents."""
     numbered = check_proof(proof.entry, keys, verify)
     entry = numbered.entry
     if entry.action != ACTION or entry.outcome is not Outcome.DONE:

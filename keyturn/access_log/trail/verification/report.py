@@ -1,7 +1,6 @@
-"""Holding the trail against the ledger: whatever was cut, changed, put in, exchanged or put back is named.
+"""Compare the trail with the ledger, and report events that were cut, changed, inserted or restored.
 
-The ledger's entries are believed, and nothing in the directory: every event is hashed again. What the ledger itself is
-worth, its own verifier tells (:mod:`keyturn.ledger.verify`).
+Only the ledger is trusted (:mod:`keyturn.ledger.verify`), so every event is hashed again.
 """
 
 import hashlib
@@ -28,15 +27,15 @@ from keyturn.core.errors import KeyturnError, NotFound, Rewritten, Unavailable
 from keyturn.ledger.ports import LedgerSource
 
 ATTEMPTS: Final = 3
-"""How often files are looked for again that were merged meanwhile."""
+"""Attempts if files are merged in the meantime."""
 
 States = Callable[[str], SourceState]
-"""What the hub knows of a source."""
+"""Returns a source's state in the hub."""
 
 
 @dataclass(frozen=True)
 class TrailProblem:
-    """What is wrong, in a sentence. ``entry`` is that of the segment it is about, 0 where it is about none."""
+    """A problem as a sentence, with its segment's ledger entry or 0."""
 
     what: str
     source: str = ""
@@ -48,10 +47,10 @@ class TrailProblem:
 
 @dataclass
 class SourceReport:
-    """What was found of one source.
+    """The findings for one source.
 
-    ``elsewhere`` counts segments of other trails, by trail and host. ``expired`` were deleted because of their age, or
-    are lost by the word of a person.
+    ``elsewhere`` counts segments of other trails, by trail and host. ``expired`` ones are deleted by age or declared
+    lost.
     """
 
     source: str
@@ -70,20 +69,19 @@ class SourceReport:
 
 @dataclass(frozen=True)
 class TrailReport:
-    """What was found of a trail. It is whole where there is no problem."""
+    """The findings for a trail. Without problems it is intact."""
 
     trail: str
     sources: tuple[SourceReport, ...]
     problems: tuple[TrailProblem, ...]
     unseen: tuple[str, ...] = ()
-    """What could not be looked at, and why: nothing is known of that."""
+    """What could not be checked, and why."""
 
 
 def verify_trail(files: TrailFiles, ledger: LedgerSource, states: States | None = None) -> TrailReport:
-    """Hash every event again, and compare with what the ledger tells of each segment.
+    """Hash every event again, and compare each segment with its ledger entry.
 
-    With ``states`` the hub's cursors are compared, too. Raises Unavailable where the ledger can't be read, Invalid
-    where an entry of it is none.
+    With ``states``, compare the hub's cursors too. Raises Unavailable, and Invalid for a malformed entry.
     """
     chains, own = dict[str, SourceChain](), dict[str, list[SegmentEntry]]()
     for entry in segment_entries(ledger):
@@ -112,7 +110,7 @@ def verify_trail(files: TrailFiles, ledger: LedgerSource, states: States | None 
 
 
 def _insist_on_trail(files: TrailFiles) -> str:
-    """Its name. Raises NotFound."""
+    """Return the trail's name. Raises NotFound."""
     if name := known_name(files):
         return name
     hint = "Set KEYTURN_TRAIL as it is where `keyturn serve` runs"
@@ -121,7 +119,7 @@ def _insist_on_trail(files: TrailFiles) -> str:
 
 @dataclass
 class _SourceLook:
-    """One source: its entries, its files, and what is wrong with them."""
+    """One source: its entries, its files and their problems."""
 
     files: TrailFiles
     trail: str
@@ -133,7 +131,7 @@ class _SourceLook:
     problems: list[TrailProblem] = field(default_factory=list)
 
     def look(self) -> None:
-        """Compare all of it."""
+        """Compare entries, heads and files."""
         counted = [entry for entry in self.entries if entry not in self.chain.void]
         own = {entry.number: entry for entry in counted if entry.trail == self.trail}
         self._count(counted)
@@ -145,7 +143,7 @@ class _SourceLook:
                 self._missing(entry)
 
     def elsewhere(self) -> Iterator[str]:
-        """Which segments lie in other trails. Where all of them do, this one may stand in the place of another."""
+        """Report segments in other trails. If all are, this trail may have replaced another."""
         source, count = self.report.source, sum(self.report.elsewhere.values())
         for (trail, host), segments in self.report.elsewhere.items():
             yield f"{segments:,} segments of {source}, which lie on {host}, in the trail {trail}"
@@ -153,7 +151,7 @@ class _SourceLook:
             self._problem(f"no segment of {source} was sealed in this trail: all {count:,} lie in others")
 
     def compare_cursor(self, states: States) -> Iterator[str]:
-        """Whether the hub's cursor is where the newest segment has ended; what could not be looked at."""
+        """Compare the hub's cursor with the newest segment's end. Yield what can't be checked."""
         source, newest = self.report.source, self.chain.last
         try:
             state = states(source)
@@ -182,7 +180,7 @@ class _SourceLook:
             report.unsealed = sum(1 for _ in self.spool.records())
 
     def _breaks(self, counted: list[SegmentEntry]) -> None:
-        """Segments that do not lead on from one another: an entry is missing between them, or was put in."""
+        """Report segments that do not follow one another."""
         for before, after in self.chain.breaks:
             self._problem(f"{after} does not lead on from {before}: what is between them is not vouched for", after)
         first = counted[0] if counted else None
@@ -190,7 +188,7 @@ class _SourceLook:
             self._problem(f"{first} is the first one, and does not begin at the log's beginning", first)
 
     def _heads(self, own: dict[int, SegmentEntry]) -> dict[int, SegmentHead]:
-        """The heads that the ledger vouches for."""
+        """Return the heads whose digests match the ledger."""
         heads: dict[int, SegmentHead] = {}
         try:
             for sealed in read_heads(self.files.heads(self.report.source)):
@@ -210,7 +208,7 @@ class _SourceLook:
         return heads
 
     def _sealing(self) -> SegmentHead | None:
-        """The head of a segment whose entry was written, and whose writer has ended before it could keep that."""
+        """The head of a segment whose writer ended before it stored the head."""
         try:
             spool = Spool.load(self.files.spool(self.report.source))
         except KeyturnError:
@@ -218,7 +216,7 @@ class _SourceLook:
         return spool.sealing if spool else None
 
     def _files(self, own: dict[int, SegmentEntry], heads: dict[int, SegmentHead]) -> set[int]:
-        """Look at every file; the numbers of the segments that are in one."""
+        """Check every file, and return the segments found."""
         looked_at: set[int] = set()
         for _ in range(ATTEMPTS):
             try:
@@ -237,7 +235,7 @@ class _SourceLook:
     def _file(
         self, stored: StoredFile, own: dict[int, SegmentEntry], heads: dict[int, SegmentHead], looked_at: set[int]
     ) -> bool:
-        """Look at one file; whether it was still there."""
+        """Check one file, and return whether it still existed."""
         numbers = range(stored.first, stored.last + 1)
         problems, present = len(self.problems), set[int]()
         try:
@@ -279,7 +277,7 @@ class _SourceLook:
             self.report.verified += 1
 
     def _words(self, stored: StoredFile, own: dict[int, SegmentEntry]) -> None:
-        """Compare what the file says of its segments beside their events. Raises Unavailable."""
+        """Compare the file's metadata with the segments' heads. Raises Unavailable."""
         try:
             segments = segments_of(stored)
         except Rewritten as error:
@@ -291,12 +289,12 @@ class _SourceLook:
         return None
 
     def _is_expected(self, number: int) -> bool:
-        """Whether it may be here without an entry that counts: it is being sealed, or was sealed in vain."""
+        """Whether it needs no valid entry: it is being sealed, or its entry is void."""
         being_sealed = self.spool is not None and number == self.spool.number
         return being_sealed or any(entry.number == number and entry.trail == self.trail for entry in self.chain.void)
 
     def _missing(self, entry: SegmentEntry) -> None:
-        """What became of a segment that is in no file."""
+        """Report why a segment is in no file."""
         gone = next((gone for gone in self.gone if gone.covers(entry)), None)
         if gone is None:
             events = f"{entry.records:,} events"
@@ -311,7 +309,7 @@ class _SourceLook:
 
 @dataclass
 class _Events:
-    """The events of one segment, as they stand in a file."""
+    """The events of one segment, as stored in a file."""
 
     segment: int
     tree: EventTree = field(default_factory=EventTree)
@@ -324,7 +322,7 @@ class _Events:
         self.positions += run.positions
 
     def problem(self, entry: SegmentEntry, head: SegmentHead | None) -> str:
-        """Why they are not those that were sealed; empty where they are."""
+        """Why they differ from the sealed events, or an empty string."""
         in_order = self.places == list(range(entry.records))
         if in_order and self.tree.root.hex() == entry.root:
             return ""
@@ -333,7 +331,7 @@ class _Events:
         return self._changed(entry, head)
 
     def _misplaced(self, entry: SegmentEntry) -> str:
-        """What their places tell by their own word."""
+        """The difference that their recorded places show."""
         count, there = len(self.places), set(self.places)
         missing = [place for place in range(entry.records) if place not in there]
         if missing:
@@ -351,7 +349,7 @@ class _Events:
         return f"its events are in another order from event {first} ({self.positions[first]}) on"
 
     def _changed(self, entry: SegmentEntry, head: SegmentHead | None) -> str:
-        """Where they differ, by the roots of the blocks."""
+        """Where they differ, according to the roots of the blocks."""
         if head is None:
             return "its events are not those that were sealed"
         sealed = [head.blocks[begin : begin + 32] for begin in range(0, len(head.blocks), 32)]
@@ -369,7 +367,7 @@ class _Events:
 
 
 def _by_segment(stored: StoredFile) -> Iterator[_Events]:
-    """The events of a file, a segment at a time; one whose rows are in several places comes several times."""
+    """Yield the events of a file by segment, possibly in several parts."""
     events: _Events | None = None
     for run in stored_runs(stored):
         if events and events.segment != run.segment:
@@ -382,7 +380,7 @@ def _by_segment(stored: StoredFile) -> Iterator[_Events]:
 
 
 def _fits(segment: Segment) -> bool:
-    """Whether a file says of a segment what its head says."""
+    """Whether a file's metadata of a segment matches its head."""
     try:
         head = decode_head(segment.head.encode())
     except KeyturnError:
@@ -392,5 +390,5 @@ def _fits(segment: Segment) -> bool:
 
 
 def newest_sealed(report: TrailReport) -> datetime | None:
-    """When the newest segment was sealed; None without any."""
+    """When the newest segment was sealed, None if there is none."""
     return max((source.newest.sealed_at for source in report.sources if source.newest), default=None)

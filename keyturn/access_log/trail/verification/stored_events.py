@@ -1,4 +1,4 @@
-"""The events of a file as they stand there, whatever was done to it: what verifies them wants to see all of it."""
+"""All events of a file as stored, even if changed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ Row = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class StoredRun:
-    """Rows of one segment that lie behind one another: their places by their own word, leaf hashes and positions."""
+    """Consecutive rows of one segment: recorded places, leaf hashes and positions."""
 
     segment: int
     places: list[int]
@@ -29,7 +29,7 @@ class StoredRun:
 
 
 def stored_runs(stored: StoredFile) -> Iterator[StoredRun]:
-    """All rows of a file, in its order, in runs of one segment each. Raises Unavailable where it can't be read."""
+    """Yield all rows of a file in runs of one segment. Raises Unavailable."""
     names = ", ".join(("segment", "leaf", "digest", '"position"', "epoch_us(time)", *ACCESS_COLUMNS[1:]))
     query = f"SELECT {names} FROM {event_files([stored.path])}"  # noqa: S608
     with connected() as connection, translated(stored.path, "read"):
@@ -49,7 +49,7 @@ def _run(segment: Any, rows: list[Row]) -> StoredRun:
 
 
 def _leaf(row: Row) -> bytes:
-    """The canonical bytes of a row; empty, which no event's are, for one that holds what none can."""
+    """The canonical bytes of a row, empty for impossible values."""
     try:
         return encode_leaves([_record(row)])[0]
     except (TypeError, ValueError, OverflowError):
@@ -59,7 +59,7 @@ def _leaf(row: Row) -> bytes:
 def _record(row: Row) -> SourceRecord:
     _, _, digest, position, time, *fields = row
     if fields[ACTION] == READ:
-        fields[ACTION] = READ  # itself, not an equal text: see encode_lines
+        fields[ACTION] = READ  # the same object, not an equal text: see encode_lines
     return SourceRecord(Access(EPOCH + time * MICROSECOND, *fields), digest, position)
 
 
