@@ -82,7 +82,8 @@ TABLE = {
 TASKS = {
     "decide", "guard", "stage", "install", "verify", "promote", "push", "notify", "health", "pass canary", "revert",
     "renew", "conclude", "make way", "retire", "rotate", "find due", "find unretired", "plan", "remember", "preview",
-    "begin", "find", "find open", "cut", "replace", "forget", "prove", "revoke", "report", "remind", "record", "drain", "checkpoint", "forward",
+    "begin", "find", "find open", "cut", "replace", "forget", "prove",
+    "revoke", "report", "remind", "record", "drain", "checkpoint", "forward",
     "look", "tell", "find places", "check logins", "lay ground", "find to look at", "look again",
     "look for restarts", "look for shared workloads", "restart", "owing", "hub", "look at own keys",
     "turn own key", "turn own login", "end left tokens", "compliance report", "look at managed keys",
