@@ -1,4 +1,4 @@
-"""The protocol as plain functions over ports: what a flow's tasks run, one step each.
+"""The protocol as plain functions over ports, one step for each task of a flow.
 
-Every step first asks whether it is already done, so any run can finish what another began.
+Every step first checks whether it is done, so any run can finish another's work.
 """

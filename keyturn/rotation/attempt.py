@@ -1,4 +1,4 @@
-"""One rotation in work, as the steps hand it on."""
+"""One rotation in progress, as the steps pass it on."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from keyturn.rotation.state.context import Workspace
 
 @dataclass(frozen=True)
 class Attempt:
-    """One rotation in work: its record, and CURRENT as read when the step or the run began."""
+    """One rotation in progress: its record, and CURRENT as read at the start of the step or run."""
 
     path: str
     record: Record
@@ -28,56 +28,56 @@ class Attempt:
 
     @property
     def candidate(self) -> SecretFields:
-        """The candidate. Raises TerminalError when it is not made yet."""
+        """The candidate. Raises TerminalError when it does not exist yet."""
         if self.record.candidate is None:
             raise TerminalError("go on with", self.path, "it has no candidate", "Run the rotation again")
         return self.record.candidate
 
     @property
     def in_force(self) -> bool:
-        """Whether CURRENT is the candidate already: a run was interrupted right after it promoted."""
+        """Whether CURRENT already is the candidate: a run died right after the promotion."""
         return self.current is not None and self.current.fields.holds(self.candidate)
 
     @property
     def ground(self) -> SecretFields | None:
-        """What the candidate is laid over: CURRENT, or what a revocation has left of it."""
+        """The base of the candidate: CURRENT, or what a revocation has left of it."""
         return self.current.fields if self.current else self.record.rest
 
     def beside(self, makes: Collection[str], rotation: Rotation) -> SecretFields | None:
-        """What a candidate is made from: the ground, without the credential of an account that it moves away from."""
+        """The input of a mint: the base, without the credential where the account changes."""
         if self.ground is None or not rotation.changes_account:
             return self.ground
         return SecretFields({name: value for name, value in self.ground.reveal().items() if name not in makes})
 
     @property
     def guarded(self) -> SecretFields | None:
-        """What serves, as guards are asked about it; nothing where a person let it move to another account."""
+        """The serving fields for guards; None where a person allows a change of account."""
         return None if self.rotation.changes_account else self.serving
 
     @property
     def serving(self) -> SecretFields | None:
-        """What CURRENT holds, unless a revocation has ended it: then nothing of it may be in force again."""
+        """CURRENT's fields, unless revoked: then nothing of them may be in force again."""
         if self.current is None or self.record.dead(self.current.version):
             return None
         return self.current.fields
 
     def change(self) -> Change:
-        """The attempt as its strategy sees it."""
+        """The attempt for its strategy."""
         return Change(self.path, self.rotation.sequence, self.candidate, self.ground)
 
 
 def ends(workspace: Workspace, attempt: Attempt) -> dict[str, str]:
-    """The names of the credential that CURRENT holds."""
+    """The names of CURRENT's credential."""
     return dict(workspace.open_strategy(attempt.path).credential_id(attempt.current.fields)) if attempt.current else {}
 
 
 def still_named(recorded: Mapping[str, str], now: Mapping[str, str]) -> bool:
-    """Whether ``now`` names the credential that was ``recorded``; a strategy may have come to tell more of it."""
+    """Whether ``now`` names the ``recorded`` credential; it may have more names than before."""
     return recorded == now if not recorded else recorded.items() <= now.items()
 
 
 def newest_version(workspace: Workspace, attempt: Attempt) -> int:
-    """The version that a write must name; a deleted newest version still counts in the hub."""
+    """The version that a write must name; a deleted newest version still counts."""
     if attempt.current:
         return attempt.current.version
     info = workspace.hub.describe(attempt.path)

@@ -1,8 +1,7 @@
-"""The values of an open rotation: each in a separate entry, which a record names and an auditor cannot read.
+"""The values of an open rotation, each in a separate entry that a record names and an auditor cannot read.
 
-An entry is made once, under a new key, and never changed. It is written before the record that names it, and removed
-after a record that no longer does. A process that dies in between leaves an entry that no record names, which
-:func:`remove_leftovers` removes.
+An entry is made once, under a new key, and never changed. It is written before its record, and removed after a record
+that no longer names it. A crash in between leaves an entry for :func:`remove_leftovers`.
 """
 
 import uuid
@@ -25,7 +24,7 @@ class RecordsHub(StatePort, Protocol):
 
 
 class HasHub(Protocol):
-    """A workspace, or anything with its hub alone."""
+    """A workspace, or any object with its hub."""
 
     @property
     def hub(self) -> RecordsHub:
@@ -37,12 +36,12 @@ ROTATIONS: Final = "rotations"
 
 
 def stored_fields(workspace: HasHub, path: str, key: str) -> StoredFields:
-    """The values that the record names by this key; nothing is read before they are used."""
+    """The values under this key of the record, read only when used."""
     return StoredFields(f"{CANDIDATES}/{path}/{key}", partial(_read, workspace, path, key))
 
 
 def _read(workspace: HasHub, path: str, key: str) -> SecretFields:
-    """The values. Raises Superseded where another run has gone on meanwhile, Invalid where they are lost."""
+    """The values. Raises Superseded where another run has continued, Invalid where they are lost."""
     place = f"{CANDIDATES}/{path}/{key}"
     if state := workspace.hub.read_state(place):
         return SecretFields(state.data)
@@ -57,7 +56,7 @@ def _read(workspace: HasHub, path: str, key: str) -> SecretFields:
 
 
 def store_values(workspace: HasHub, path: str, record: Record) -> Record:
-    """The record with its values stored, each under a new key unless an entry of this secret has it already."""
+    """The record with each value stored under a new key, unless it already is."""
     return replace(
         record,
         candidate=_stored(workspace, path, record.candidate),
@@ -80,7 +79,7 @@ def places(record: Record) -> frozenset[str]:
 
 
 def remove_values(workspace: HasHub, path: str, unnamed: Iterable[str]) -> None:
-    """Remove entries of this secret that its record does not name. One that stays is a leftover, and fails nothing."""
+    """Remove this secret's entries that its record doesn't name. Failures leave leftovers."""
     for place in unnamed:
         if is_of(path, place):
             with suppress(KeyturnError):
@@ -88,5 +87,5 @@ def remove_values(workspace: HasHub, path: str, unnamed: Iterable[str]) -> None:
 
 
 def is_of(path: str, place: str) -> bool:
-    """Whether an entry holds values of this secret, and of none below it."""
+    """Whether an entry holds values of this very secret."""
     return place.rpartition("/")[0] == f"{CANDIDATES}/{path}"

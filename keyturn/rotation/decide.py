@@ -1,4 +1,4 @@
-"""Whether to rotate now, told from metadata alone."""
+"""Decide from metadata alone whether to rotate now."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -24,23 +24,22 @@ from keyturn.rotation.state.records import load_record, promoted_last
 UNFINISHED: Final = Reason("Unfinished", "an earlier run was interrupted")
 
 CANDIDATES: Final = 3
-"""How many candidates in a row a target may refuse before a person has to look."""
+"""How many candidates in a row a target may refuse before a person has to check."""
 
 MARKS: Final = {Trigger.EVENT: WANTED_AT, Trigger.COMPROMISE: SUSPECTED_AT}
-"""What is written down at once, so that it is not forgotten should the run die, or a freeze hold it."""
+"""Saved at once, so that they survive a crash or a freeze."""
 
 BY_HAND: Final = (Trigger.FORCE, Trigger.COMPROMISE)
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Why to rotate, None when there is no reason; and the hub version that this was decided on.
+    """The reason to rotate, if any, and the hub version that the decision used.
 
-    ``unsettled`` names the rotation that is promoted and whose old credential is not retired yet, ``telling``
-    says that its consumers are not all told. ``urgent`` does not wait for what can be mended later, ``reverting``
-    finishes taking a rotation back, whatever is due. The run gives up once ``refusals`` candidates in a row
-    were refused. ``by_hand`` says that a person asks,
-    ``changes_account`` that he lets it move away from an account that the catalogue names no more.
+    ``unsettled`` is the promoted rotation that is not retired; ``telling``: some of its consumers have not
+    acknowledged. ``urgent`` ignores failures that can be fixed later. ``reverting`` finishes a rollback first.
+    ``refusals`` is the limit of refused candidates in a row. ``by_hand``: a person asks, and with ``changes_account``
+    allows another account.
     """
 
     reason: Reason | None
@@ -53,9 +52,9 @@ class Decision:
     by_hand: bool = False
     changes_account: bool = False
     next_at: datetime | None = None
-    """When it is due, where there is no reason now and something will make it due."""
+    """When it becomes due, where it is not due now."""
     held: str = ""
-    """The revocation that is at the secret, or wants it left without a new value; empty where none does."""
+    """The revocation that holds the secret, or wants no new value; empty for none."""
 
     @property
     def waits(self) -> str:
@@ -71,13 +70,13 @@ class Decision:
 
     @property
     def work(self) -> bool:
-        """Whether a run has anything to do that no other flow does."""
+        """Whether a run has work that no other flow does."""
         return self.reason is not None or self.telling
 
 
 @dataclass(frozen=True)
 class Sighting:
-    """One secret as a fleet's run sees it: whether there is work, and what is alarming about it."""
+    """One secret in a fleet's run: whether there is work, and any alarm."""
 
     path: str
     work: bool
@@ -86,7 +85,7 @@ class Sighting:
 
 @dataclass(frozen=True)
 class SecretStatus:
-    """What the hub tells of a secret, and CURRENT itself where the look read that."""
+    """The hub's data on a secret, with CURRENT where that was read."""
 
     info: SecretInfo | None
     record: Record
@@ -94,15 +93,15 @@ class SecretStatus:
 
     @property
     def version(self) -> int:
-        """The newest version's number, 0 where there is none."""
+        """The newest version's number, 0 for none."""
         return self.info.version if self.info else 0
 
 
 def decide(workspace: Workspace, path: str, trigger: Trigger) -> Decision:
-    """Whether to rotate now. What an earlier run left open always goes on.
+    """Whether to rotate now. An unfinished run always continues.
 
-    Raises CandidateRejected when the target has refused too many candidates in a row, unless a person asks, and Missing
-    where CURRENT was there and can't be read.
+    Raises CandidateRejected after too many refused candidates, unless a person asks, and Missing where CURRENT existed
+    and can't be read.
     """
     return decide_on(workspace, path, trigger)[0]
 
@@ -110,7 +109,7 @@ def decide(workspace: Workspace, path: str, trigger: Trigger) -> Decision:
 def decide_on(
     workspace: Workspace, path: str, trigger: Trigger, *, reading: bool = False
 ) -> tuple[Decision, SecretStatus]:
-    """The same, and what it was decided on: where it is ``reading``, with CURRENT, which spares a look at it later."""
+    """The decision and its input; with CURRENT if ``reading``, which saves a later read."""
     with record_action(workspace, "decide", path, changes=False) as doing:
         stands = look_up(workspace, path, reading=reading)
         decision = decided(workspace, path, trigger, stands)
@@ -120,7 +119,7 @@ def decide_on(
 
 
 def decided(workspace: Workspace, path: str, trigger: Trigger, stands: SecretStatus) -> Decision:
-    """The decision, on what has been looked up."""
+    """The decision on a known status."""
     if _held(stands.record, trigger):
         held = f"the revocation {stands.record.frozen} holds it"
         return Decision(None, stands.version, by_hand=trigger in BY_HAND, held=held)
@@ -147,9 +146,9 @@ def decided(workspace: Workspace, path: str, trigger: Trigger, stands: SecretSta
 
 
 def may_have_leaked(workspace: Workspace, path: str) -> bool:
-    """Whether CURRENT has leaked as far as anybody knows: then it gets no grace once it is replaced.
+    """Whether CURRENT may have leaked: then it gets no grace period once it is replaced.
 
-    The ledger tells of its end and the hub has lost that, or the hub was restored and CURRENT does not log in.
+    True where the hub has lost a revocation that the ledger contains, or was restored and CURRENT does not log in.
     """
     if lost_end(workspace, path, ledger_versions(workspace, [path]).of.get(path)):
         return True
@@ -160,15 +159,15 @@ def may_have_leaked(workspace: Workspace, path: str) -> bool:
 
 
 def _held(record: Record, trigger: Trigger) -> bool:
-    """Whether a revocation is at the secret, or wants it left without a new value until a person rotates it."""
+    """Whether a revocation is in progress, or wants no new value until a person rotates the secret."""
     cutting = record.open is not None and record.open.stage is Stage.CUTTING
     return cutting or (bool(record.frozen) and record.open is None and trigger not in BY_HAND)
 
 
 def sight(workspace: Workspace, path: str, listed: Listing | None = None) -> Sighting:
-    """One secret as a fleet's run sees it; one that waits for a person is among the work, to say so.
+    """One secret in a fleet's run; one that waits for a person counts as work.
 
-    ``listed`` is what the hub's listings told of all secrets, which spares a look at this one.
+    ``listed`` is the hub's listing of all secrets, which saves a read.
     """
     stands = look_up(workspace, path, listed)
     if stands.record.exposed:
@@ -184,7 +183,7 @@ def sight(workspace: Workspace, path: str, listed: Listing | None = None) -> Sig
 
 
 def decide_again(workspace: Workspace, path: str, trigger: Trigger, decision: Decision) -> Decision | None:
-    """After a candidate was refused: the decision for another one, None once there were enough, or none would do."""
+    """The decision after a refused candidate; None after too many, or where every other would be refused."""
     record = load_record(workspace, path)
     if record.refused_for_certain or record.refusals >= decision.refusals:
         return None
@@ -195,7 +194,7 @@ def decide_again(workspace: Workspace, path: str, trigger: Trigger, decision: De
 
 
 def facts(workspace: Workspace, path: str, trigger: Trigger, stands: SecretStatus) -> Facts:
-    """All that decides about one secret."""
+    """All facts that decide about one secret."""
     info, retiring = stands.info, stands.record.retiring
     taken_back = retiring if retiring and retiring.stage is Stage.REVERTED else None
     waits_until = pause_after(workspace, path, taken_back) if taken_back else None
@@ -215,15 +214,15 @@ def facts(workspace: Workspace, path: str, trigger: Trigger, stands: SecretStatu
 
 
 def freezes(workspace: Workspace, path: str) -> Sequence[Freeze]:
-    """The freezes of the calendar that hold this secret."""
+    """The calendar's freezes of this secret."""
     return workspace.catalogue.freezes_of(path)
 
 
 def look_up(workspace: Workspace, path: str, listed: Listing | None = None, *, reading: bool = False) -> SecretStatus:
-    """The secret's metadata and its record, of one moment as far as it matters; ``reading`` tells CURRENT as well."""
+    """The secret's metadata and a matching record; with CURRENT if ``reading``."""
     current = workspace.hub.read(path) if reading else None
     info = listed.info(path) if listed else (current and current.info) or workspace.hub.describe(path)
-    # A secret that serves no value may need to know what its record tells of it.
+    # Only a secret without a served value needs the whole record.
     record = listed.load(path, whole=info is None or not info.served) if listed else load_record(workspace, path)
     if outdated(info, record):
         return SecretStatus(workspace.hub.describe(path), record)
@@ -231,7 +230,7 @@ def look_up(workspace: Workspace, path: str, listed: Listing | None = None, *, r
 
 
 def outdated(info: SecretInfo | None, record: Record) -> bool:
-    """Whether another run may have promoted after ``info`` was read and before ``record`` was."""
+    """Whether another run may have promoted between the reads of ``info`` and ``record``."""
     last = promoted_last(record)
     if record.open or last is None or last.version is None:
         return False
@@ -239,7 +238,7 @@ def outdated(info: SecretInfo | None, record: Record) -> bool:
 
 
 def _remember(workspace: Workspace, path: str, trigger: Trigger, stands: SecretStatus) -> SecretStatus:
-    """Write down that somebody wants this credential replaced, unless that stands there already."""
+    """Save the request for a replacement, unless it is already saved."""
     name, info = MARKS.get(trigger), stands.info
     by_hand = workspace.secret(path).rotation.schedule.by_hand
     if name is None or info is None or info.asked(name) or by_hand:
@@ -250,7 +249,7 @@ def _remember(workspace: Workspace, path: str, trigger: Trigger, stands: SecretS
 
 
 def insist_on_room(path: str, record: Record) -> None:
-    """A target that refuses whatever it is given is not asked for ever, nor again where it is certain to refuse."""
+    """Raises the error that stops retries against a target that keeps refusing candidates."""
     hint = f"Mend the cause, then run `keyturn rotate {path} --now`"
     if last := record.refused_for_certain:
         problem = f"the target, or a copy, would refuse every candidate like the last: {last.note}"

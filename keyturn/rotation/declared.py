@@ -1,4 +1,4 @@
-"""What the catalogue declares of a secret, against what the hub has of it: its fields, and its last rotation."""
+"""The catalogue's declaration of a secret compared with the hub: its fields, and its last rotation."""
 
 from collections.abc import Collection, Sequence
 from typing import Final
@@ -16,9 +16,9 @@ NO_STORE: Final = "the secret had a copy there at its last rotation, and the cat
 
 
 def missing_fields(workspace: Workspace, path: str, serving: SecretFields) -> tuple[str, ...]:
-    """The declared fields that a version lacks, where it has another one that may be the secret instead.
+    """The declared fields that a version lacks, where another of its fields may be the secret instead.
 
-    Addresses alone are what a person writes before the first rotation: it adds the credential.
+    A version with only addresses is normal before the first rotation, which adds the credential.
     """
     declared = workspace.secret(path).rotation.declared_fields
     missing = declared - {name for name, _ in serving.items()}
@@ -38,7 +38,7 @@ def find_missing_fields(
 ) -> dict[str, str]:
     """The secrets that lack a declared field, each with the difference in words.
 
-    A secret that can't be read is left out. ``unread``, if given, receives it with the reason.
+    An unreadable secret is left out. ``unread``, if given, receives it with the reason.
     """
 
     def look(path: str) -> str:
@@ -57,25 +57,25 @@ def find_missing_fields(
 
 
 def known_stores(workspace: Workspace, path: str) -> dict[str, str]:
-    """The stores that the catalogue declares copies of a secret in, each with what tells its system from others."""
+    """The stores with declared copies of a secret, each with the unique name of its system."""
     names = dict.fromkeys(place.store for place in workspace.catalogue.destinations(path))
     return {name: describe_system(workspace, name) for name in names}
 
 
 def describe_system(workspace: Workspace, store: str) -> str:
-    """What tells a store's system from every other; empty for one that the catalogue lacks."""
+    """The unique name of a store's system; empty for an undeclared store."""
     return " ".join(map(str, workspace.catalogue.store(store).system)) if store in workspace.catalogue.stores else ""
 
 
 def last_rotation(record: Record, before: int = 0) -> Rotation | None:
-    """The newest rotation that has put a version in force, of those with a number below ``before``; 0 for all."""
+    """The newest rotation that promoted a version, among numbers below ``before``; 0 for all."""
     past = [*record.history, *([record.rotation] if record.rotation else [])]
     over = [each for each in past if each.version and each.stage in (*IN_FORCE, Stage.RETIRED, Stage.CUT)]
     return next((each for each in reversed(over) if not before or each.sequence < before), None)
 
 
 def describe_contradiction(workspace: Workspace, path: str, last: Rotation | None) -> str:
-    """How the catalogue's strategy, target or account differs from the last rotation's; empty where it does not."""
+    """How the strategy, target or account differs from the last rotation's; empty where it doesn't."""
     if last is None:
         return ""
     strategy, target = workspace.secret(path).rotation.strategy, workspace.target(path)
@@ -91,7 +91,7 @@ def describe_contradiction(workspace: Workspace, path: str, last: Rotation | Non
 
 
 def contradicting_stores(workspace: Workspace, last: Rotation | None) -> dict[str, str]:
-    """The stores that had copies at the last rotation, and that the catalogue lacks or declares otherwise, with why."""
+    """The last rotation's stores that the catalogue lacks or declares differently, with why."""
     stores = last.stores if last else {}
     systems = {name: (system, describe_system(workspace, name)) for name, system in stores.items()}
     return {

@@ -1,8 +1,7 @@
-"""Ending tokens by which a run that is no more has asked for a lease: they, and their leases, would live for weeks.
+"""End lease tokens of dead runs: otherwise they and their leases would live for weeks.
 
-Such a token tells its secret and its workspace. One is nobody's where no version of the secret names it, nor its
-record, while nothing is open there: a rotation says that it begins before it makes one, so what a living worker has
-made is named by an open record, or by a version. What can't be looked at is nobody's reason to end anything.
+A token is left over where no version and no record names it, while no rotation is open: a rotation saves that it
+begins before it makes one. Where the check fails, no token is ended.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,7 +20,7 @@ ACTION: Final = "end lease token"
 
 
 def may_be_left(workspace: Workspace, since: datetime) -> bool:
-    """Whether a rotation that asks for tokens was begun since then; without one none can have been left."""
+    """Whether a rotation that makes tokens began since then; otherwise none can be left over."""
     for path, secret in workspace.catalogue.secrets.items():
         if secret.rotation.leaves_tokens:
             record = load_record(workspace, path)
@@ -32,7 +31,7 @@ def may_be_left(workspace: Workspace, since: datetime) -> bool:
 
 
 def end_left_tokens(workspace: Workspace) -> dict[str, list[str] | KeyturnError]:
-    """The accessors of what was ended, by secret, or why it could not be told; secrets without any are left out.
+    """End the left-over tokens; returns their accessors or the error, by secret.
 
     Raises Denied for a login that may not list the hub's tokens.
     """
@@ -40,7 +39,7 @@ def end_left_tokens(workspace: Workspace) -> dict[str, list[str] | KeyturnError]
     for path, secret in sorted(workspace.catalogue.secrets.items()):
         if not secret.rotation.leaves_tokens:
             continue
-        # They are listed before anything else is read: what is made from then on is not among them.
+        # Listed before other reads, so that later tokens are excluded.
         tokens = workspace.hub.database(getattr(secret.rotation, "mount")).tokens(path)  # noqa: B009  of some alone
         try:
             left = list(nobodys(workspace, path, tokens)) if tokens else []
@@ -54,7 +53,7 @@ def end_left_tokens(workspace: Workspace) -> dict[str, list[str] | KeyturnError]
 
 
 def nobodys(workspace: Workspace, path: str, tokens: Iterable[str]) -> Iterator[str]:
-    """Those of these that nothing names; none while that can't be told. Raises what hinders a look."""
+    """The tokens that nothing names; none while unknown. Raises read errors."""
     record = load_record(workspace, path)
     if record.open or record.frozen:
         return
@@ -71,7 +70,7 @@ def nobodys(workspace: Workspace, path: str, tokens: Iterable[str]) -> Iterator[
 
 
 def of_record(record: Record) -> Iterator[str]:
-    """The tokens that a record names: of credentials that wait for their end, and of a candidate."""
+    """The tokens in a record, of retiring credentials and of a candidate."""
     for rotation in (*record.history, *([record.rotation] if record.rotation else [])):
         if accessor := rotation.ends.get(TOKEN_ACCESSOR):
             yield accessor
@@ -80,7 +79,7 @@ def of_record(record: Record) -> Iterator[str]:
 
 
 def end_token(workspace: Workspace, path: str, accessor: str) -> None:
-    """End one, and every lease that it has."""
+    """End a token and all its leases."""
     engine = workspace.hub.database(getattr(workspace.secret(path).rotation, "mount"))  # noqa: B009
     with record_action(workspace, ACTION, path, note=f"token {accessor}, which no version names"):
         engine.end_token(path, accessor)

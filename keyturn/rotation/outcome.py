@@ -1,4 +1,4 @@
-"""How a run of a rotation ended, in names only."""
+"""The result of a rotation's run, in names only."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -17,14 +17,14 @@ class RunState(StrEnum):
     SETTLED = "settled"
     REVERTED = "reverted"
     TAKEN_BACK = "taken back"
-    """By a person, who wanted just that."""
+    """A person asked for the rollback."""
     NOT_DUE = "not due"
     HELD = "held"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run did, in names only: this is all that Prefect ever sees."""
+    """The result of a run, in names only: Prefect sees nothing else."""
 
     path: str
     state: RunState
@@ -34,35 +34,35 @@ class Outcome:
     destinations: tuple[Pushed, ...] = ()
     consumers: tuple[Acknowledgement, ...] = ()
     previous: str = ""
-    """What has become of the credential before it, and of what had to make way: whether it works, and until when."""
+    """The state of the credential before it, and of a retired one: whether it works, and until when."""
 
     @property
     def promoted(self) -> bool:
-        """Whether it tells of a promoted version, and of who has it."""
+        """Whether it has a promoted version and its recipients."""
         return self.state not in (RunState.NOT_DUE, RunState.HELD)
 
     @property
     def turned(self) -> int | None:
-        """The version that the run itself has put in force; None where it has put none."""
+        """The version that the run itself promoted; None for none."""
         return None if not self.promoted or self.state is RunState.SETTLED else self.version
 
     @property
     def headline(self) -> str:
-        """The whole of it in one line."""
+        """The result in one line."""
         if not self.promoted:
             return f"{self.state}: {self.message}"
         previous = f"; {self.previous}" if self.previous else ""
         return f"{self.state}: version {self.version} is in force{previous}"
 
     def after(self, ended: Retirement | None) -> "Outcome":
-        """The same, which also says what was ``ended`` to make way."""
+        """The result, with what was ``ended`` before it."""
         if ended is None or not ended.message:
             return self
         return replace(self, previous=f"{ended.message}. Now {self.previous}")
 
 
 def ending(rotation: Rotation, state: RunState, message: str = "") -> tuple[RunState, str]:
-    """How the run ends, and its word for people; one that the canary had taken back says why, whatever it was to do."""
+    """The state and message of the run; a canary's rollback gives its reason, whatever the run was to do."""
     if rotation.stage is not Stage.REVERTED:
         return state, message
     if not rotation.taken_back_by_hand:
@@ -71,7 +71,7 @@ def ending(rotation: Rotation, state: RunState, message: str = "") -> tuple[RunS
 
 
 def unsettled(outcome: Outcome) -> KeyturnError | None:
-    """The error to end with when a promoted rotation has not reached everyone, or a canary refused it; else None."""
+    """The error for a rotation that has not reached all, or that a canary refused; else None."""
     behind = [f"{p.store}:{p.name} ({p.error or p.state})" for p in outcome.destinations if not p.in_step]
     silent = [f"{t.consumer} ({t.error})" for t in outcome.consumers if t.error]
     problems = [f"not in step: {', '.join(behind)}"] if behind else []
@@ -88,5 +88,5 @@ def unsettled(outcome: Outcome) -> KeyturnError | None:
 
 
 def capital(text: str) -> str:
-    """The text as a sentence begins."""
+    """The text with a capital first letter."""
     return text[:1].upper() + text[1:]

@@ -1,4 +1,4 @@
-"""What is asked before anything changes: is it the right credential, and is there room for the new one everywhere?"""
+"""Checks before any change: the right credential, and room for the new one everywhere."""
 
 from collections.abc import Iterator
 
@@ -21,10 +21,10 @@ HINT = "Nothing has been changed. Mend that, and rotate again"
 
 
 def guard_destinations(workspace: Workspace, path: str, *, urgent: bool, by_hand: bool = False) -> None:
-    """Refuse to begin where a destination can't be reached, or could not take a new copy. Raises why.
+    """Refuse to begin where a destination is unreachable or could not take a new copy. Raises why.
 
-    An ``urgent`` rotation does not wait for destinations that can't be reached. Where a copy is ahead of the hub, one
-    that a person asks for, ``by_hand``, goes on only where no copy holds a value that has to be recovered first.
+    An ``urgent`` rotation ignores unreachable destinations. Where a copy is ahead of the hub, one ``by_hand``
+    continues only if no copy's value has to be recovered first.
     """
     if not workspace.secret(path).destinations:
         return
@@ -33,10 +33,10 @@ def guard_destinations(workspace: Workspace, path: str, *, urgent: bool, by_hand
 
 
 def insist_on_destinations(workspace: Workspace, path: str, *, urgent: bool, by_hand: bool) -> None:
-    """Raises the first error that speaks against it, one that does not pass before others."""
+    """Raises the first error of a destination, permanent ones before transient ones."""
     current = workspace.hub.read(path)
     fields = current.fields if current else ()
-    # An emergency is held up by no two fields that would have one copy: these are told once the others are pushed.
+    # Two fields with one copy don't stop an emergency: they are reported after the push.
     places = all_places(workspace.catalogue, path, fields) if urgent else workspace.places(path, fields)
     refusals = side_by_side(lambda place: refusal_by_destination(workspace, path, place, current), places)
     errors = [error for error in refusals if error and not (urgent and isinstance(error, TransientError))]
@@ -51,7 +51,7 @@ def insist_on_destinations(workspace: Workspace, path: str, *, urgent: bool, by_
 
 
 def guard_candidate(workspace: Workspace, attempt: Attempt) -> None:
-    """Refuse to install what was made for another target or account, what a store can't hold, or a copy's text breaks.
+    """Refuse to install a candidate for another target or account, or one that a store or template can't take.
 
     Raises Invalid, and CandidateRejected where another candidate may do.
     """
@@ -68,7 +68,7 @@ def guard_candidate(workspace: Workspace, attempt: Attempt) -> None:
 
 
 def unfit(workspace: Workspace, attempt: Attempt, destination: Destination, flaw: str) -> KeyturnError:
-    """Why no copy can be made of the candidate: it alone is at fault where CURRENT fits."""
+    """The error for a candidate without a valid copy: only the candidate is at fault where CURRENT fits."""
     ground = attempt.ground
     if ground is None or any(flaws(workspace, destination, ground)):
         return Invalid("push to", destination.label, flaw, HINT)
@@ -76,7 +76,7 @@ def unfit(workspace: Workspace, attempt: Attempt, destination: Destination, flaw
 
 
 def check_target(workspace: Workspace, path: str, rotation: Rotation) -> None:
-    """Refuse to go on at another target, or in another way, than the rotation was begun. Raises Invalid."""
+    """Raises Invalid where the target or strategy has changed since the rotation began."""
     strategy, target = workspace.secret(path).rotation.strategy, workspace.target(path)
     if rotation.strategy == strategy and rotation.target in ("", target):
         return
@@ -86,7 +86,7 @@ def check_target(workspace: Workspace, path: str, rotation: Rotation) -> None:
 
 
 def describe_move(workspace: Workspace, path: str, rotation: Rotation) -> str:
-    """Why nothing of it can be ended at its target: the catalogue leads to another one now; empty where it does not."""
+    """Why nothing can be ended at its target, because the catalogue names another; empty where it doesn't."""
     try:
         check_target(workspace, path, rotation)
     except Invalid as error:
@@ -117,7 +117,7 @@ def flaws(
 ) -> Iterator[str]:
     """What the destination's store does not allow, or what the secret lacks for it.
 
-    ``previous`` are the fields of the version before, which the copy may give beside it.
+    ``previous`` are the fields of the version before, which the copy may contain too.
     """
     try:
         value = destination.shape.render(fields, previous) if fields is not None else None

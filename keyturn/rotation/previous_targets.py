@@ -1,4 +1,4 @@
-"""The credential before CURRENT, in words: whose it is, who is on it still, and what has become of it."""
+"""The credential before CURRENT, in words: its account, its users and its state."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from keyturn.rotation.state.naming import names_of
 
 @dataclass(frozen=True)
 class Retirement:
-    """What became of the old credential, which ``names`` names.
+    """The result for the old credential, identified by ``names``.
 
-    Where it is ``retired``, ``cut_off`` says what spoke against that; where it is not, ``held_by`` says what speaks
-    against it, and ``left`` why it was left alone for good.
+    If ``retired``, ``cut_off`` lists what spoke against it; otherwise ``held_by`` does, and ``left`` is why it is
+    spared for good.
     """
 
     path: str
@@ -33,7 +33,7 @@ class Retirement:
 
     @property
     def message(self) -> str:
-        """What was done, and to whom; empty where nothing was."""
+        """What was done, and to which credential; empty for nothing."""
         whose = f"the credential before version {self.version} ({self.names or 'without a name'})"
         if self.retired and not self.names:
             return f"nothing of what was before version {self.version} could be ended: no target knows it"
@@ -43,16 +43,17 @@ class Retirement:
 
 
 def credential_names(workspace: Workspace, path: str, ends: Mapping[str, str]) -> str:
-    """What names a credential at its target, such as ``username ml_trainer_a``, as far as that may be shown."""
+    """A credential's name at its target, such as ``username ml_trainer_a``, as far as it may be shown."""
     return names_of(workspace.catalogue, workspace.hub, path).told(ends)
 
 
 def state_of_previous(
     workspace: Workspace, path: str, rotation: Rotation, retirement: Retirement | None = None, *, in_step: bool = False
 ) -> str:
-    """Whether what ``rotation`` replaced still works, and until when; ``retirement`` tells how ending it went.
+    """Whether the credential that ``rotation`` replaced works, and until when; ``retirement`` is the result of ending
+    it.
 
-    ``in_step`` says that every copy was seen to serve what it should a moment ago.
+    ``in_step``: every copy was just seen in sync.
     """
     if retirement and (retirement.retired or retirement.left):
         return retirement.message
@@ -76,14 +77,14 @@ def state_of_previous(
 
 
 def unended(rotation: Rotation) -> str:
-    """What is said of a credential that nothing names."""
+    """The words for a credential without a name."""
     if not rotation.base_version:
         return "there was no credential before it"
     return "no target knows the value before it: whoever compares it decides how long it works"
 
 
 def _ending(workspace: Workspace, path: str, rotation: Rotation, *, in_step: bool) -> str:
-    """When the old credential ends, as far as it can be told."""
+    """When the old credential ends, as far as known."""
     timing, since = workspace.secret(path).rotation, rotation.in_force_at or rotation.promoted_at
     acknowledged = "every consumer has acknowledged"
     if rotation.urgent:

@@ -1,7 +1,6 @@
-"""The rotation of one secret, said once: decide, stage, install, verify, promote, push, tell, conclude.
+"""The rotation of one secret as a protocol: decide, stage, install, verify, promote, push, notify, conclude.
 
-Each ``yield from`` is a step of :mod:`keyturn.rotation.strategy_verbs`, carried out by whoever conducts it (see
-:mod:`keyturn.core.ports.conductor`); what stands between them reads the catalogue, and nothing else.
+A conductor runs each yielded step (see :mod:`keyturn.core.ports.conductor`). The rest reads only the catalogue.
 """
 
 from collections.abc import Callable, Sequence
@@ -54,16 +53,16 @@ from keyturn.rotation.strategy_verbs import (
 )
 
 ANNOUNCED: Final = ("stage", "install", "promote", "push")
-"""The steps of a rotation that change something, which one entry of the ledger may announce."""
+"""The steps that change something, which one ledger entry may announce."""
 
 CHECKED: Final = "not due; copies and consumers checked"
 
 Announce = Callable[[str], AbstractContextManager[Doing]]
-"""Tells the ledger of the steps to come, before the first of them, and of what they came to."""
+"""Records the steps to come before the first of them, and their result."""
 
 
 def unannounced(note: str) -> AbstractContextManager[Doing]:
-    """Where each step tells the ledger of itself."""
+    """For protocols in which each step records itself."""
     return nullcontext(Doing(note=note))
 
 
@@ -79,9 +78,8 @@ def rotate(
 ) -> Conductor[Outcome]:
     """Replace one secret: see :func:`keyturn.rotation.run.rotate`.
 
-    It is held where another run has the secret, which is told by a Locked before anything of it is in force, and where
-    a person asks for it while a revocation has the secret. Raises what stands in the way; a Locked after the promotion
-    too, since then this run has more to do.
+    HELD where another run has the secret (Locked before the promotion), or where a person asks while a revocation has
+    it. Raises all other errors, and Locked after the promotion, since then this run has more to do.
     """
     secret = catalogue.secret(path)
     restarting = restarting_stores(catalogue, secret.destinations)
@@ -99,13 +97,13 @@ def rotate(
         return (yield from replace_secret(secret, restarting, trigger, decision, end_previous, announce))
     if decision.unsettled and (rotation := (yield from FIND_PROMOTED(decision.unsettled))):
         return (yield from settle(secret, restarting, rotation, RunState.SETTLED, CHECKED))
-    # Who asks for a new value is not told that none is due.
+    # A person who asks for a new value must not be answered "not due".
     state = RunState.HELD if decision.held and decision.by_hand else RunState.NOT_DUE
     return Outcome(path, state, decision.waits, decision.seen)
 
 
 def restore_previous(catalogue: Catalogue, path: str, why: str) -> Conductor[Outcome]:
-    """Put the value before the last rotation in force again: see :func:`keyturn.rotation.run.restore_previous`."""
+    """Restore the value before the last rotation: see :func:`keyturn.rotation.run.restore_previous`."""
     secret = catalogue.secret(path)
     token = yield from FIND_REVERTIBLE()
     rotation = yield from TAKE_BACK(token, why, by_hand=True)
@@ -121,7 +119,7 @@ def replace_secret(
     end_previous: bool,
     announce: Announce,
 ) -> Conductor[Outcome]:
-    """From the decision to the consumers, and to the end of what others may know."""
+    """All steps from the decision to the consumers, and the end of a suspected credential."""
     why, ended = decision.reason.message if decision.reason else "", None
     with announce(f"{why}: {steps_to_come(secret)}") as doing:
         try:
@@ -144,7 +142,7 @@ def replace_secret(
 
 
 def mentioning(error: KeyturnError, ended: Retirement | None) -> KeyturnError:
-    """The same error, which also says what was ``ended``, or left open for good, before it."""
+    """The error, with what was ``ended``, or left open for good, before it."""
     if ended and ended.message:
         error.problem = f"{error.problem}. Before that, {ended.message}"
     return error
@@ -158,7 +156,7 @@ def steps_to_come(secret: Secret) -> str:
 
 
 def replace_credential(trigger: Trigger, decision: Decision) -> Conductor[Rotation]:
-    """From the decision to the promotion: candidates, until the target takes one. Raises Locked."""
+    """Promote a candidate, trying others where the target refuses one. Raises Locked."""
     while True:
         try:
             return (yield from candidate_in_force(decision))
@@ -170,7 +168,7 @@ def replace_credential(trigger: Trigger, decision: Decision) -> Conductor[Rotati
 
 
 def candidate_in_force(decision: Decision) -> Conductor[Rotation]:
-    """One candidate's way. Raises CandidateRejected, when it has been given up."""
+    """Promote one candidate. Raises CandidateRejected once it is abandoned."""
     token = yield from STAGE(decision)
     yield from INSTALL(token)
     yield from VERIFY(token)
@@ -180,9 +178,9 @@ def candidate_in_force(decision: Decision) -> Conductor[Rotation]:
 def settle(
     secret: Secret, restarting: Sequence[str], rotation: Rotation, state: RunState, message: str = ""
 ) -> Conductor[Outcome]:
-    """Carry the promoted secret everywhere, then tell consumers, the canary first.
+    """Push the promoted secret everywhere, then notify consumers, the canary first.
 
-    Where the canary is not well the previous value is put back, and carried everywhere instead.
+    Where the canary is unhealthy, the previous value is restored and pushed instead.
     """
     destinations = yield from push_everywhere(secret, restarting)
     in_step = all_in_step(destinations)
@@ -197,9 +195,9 @@ def settle(
 
 
 def push_everywhere(secret: Secret, restarting: Sequence[str]) -> Conductor[list[Pushed]]:
-    """Every destination, side by side; one that fails stops no other. Then restart who uses the copies.
+    """Push to every destination in parallel, then restart the workloads; failures are independent.
 
-    A copy in a store that refuses the restart has failed.
+    A copy fails where its store refuses the restart.
     """
     (places, unknown), refused = (yield from find_places(secret)), {}
     results = yield from take_side_by_side(PUSH(store, name) for store, name in places)
@@ -216,15 +214,15 @@ def push_everywhere(secret: Secret, restarting: Sequence[str]) -> Conductor[list
 
 
 def find_places(secret: Secret) -> Conductor[tuple[list[tuple[str, str]], list[Pushed]]]:
-    """Where to push to, by store and name: the catalogue tells, but for copies of each field that fits a pattern."""
+    """The destinations by store and name; the catalogue is enough unless a pattern expands to fields."""
     places = [(place.store, place.name) for place in secret.destinations if isinstance(place, Destination)]
     return (places, []) if len(places) == len(secret.destinations) else (yield from FIND_PLACES())
 
 
 def tell_everyone(secret: Secret, rotation: Rotation, in_step: bool) -> Conductor[tuple[list[Acknowledgement], str]]:
-    """Tell the canary, watch it, and tell the rest; who was told, and why the canary is not well.
+    """Notify the canary, check it, and notify the rest; returns the answers and why the canary is unhealthy.
 
-    That all copies are ``in_step`` is kept with who acknowledged: the grace counts from here.
+    ``in_step``, that all copies are in sync, is saved too: it starts the grace period.
     """
     first, answers = canary(secret, rotation), []
     if first and secret.rollout:
@@ -240,7 +238,7 @@ def tell_everyone(secret: Secret, rotation: Rotation, in_step: bool) -> Conducto
 
 
 def tell_wave(rotation: Rotation, consumers: Sequence[str], in_step: bool) -> Conductor[list[Acknowledgement]]:
-    """Tell these side by side, and keep who acknowledged."""
+    """Notify these in parallel, and save the acknowledgements."""
     results = yield from take_side_by_side(NOTIFY(rotation.token, consumer) for consumer in consumers)
     answers = [
         Acknowledgement(consumer, result.text, kind=type(result).__name__)

@@ -1,4 +1,4 @@
-"""Renewing credentials that would end by themselves before they are replaced."""
+"""Renew credentials that would expire before they are replaced."""
 
 from collections.abc import Iterable
 
@@ -14,7 +14,7 @@ AT_ONCE = 8
 
 
 def renew_credentials(workspace: Workspace, paths: Iterable[str]) -> dict[str, str]:
-    """Renew what CURRENT holds, and what waits for its end; what is wrong, by the paths where something is."""
+    """Renew CURRENT's credentials and those that wait for their end; returns the errors by path."""
     renewed = [path for path in paths if workspace.secret(path).rotation.renews]
     faults = side_by_side(lambda path: fault(workspace, path), renewed, AT_ONCE)
     return {path: fault for path, fault in zip(renewed, faults, strict=True) if fault}
@@ -31,7 +31,7 @@ def fault(workspace: Workspace, path: str) -> str:
 
 
 def renew(workspace: Workspace, path: str) -> None:
-    """Renew one secret's credentials. Raises what stands in the way. What a revocation holds is left to end."""
+    """Renew one secret's credentials, except where a revocation holds it. Raises all errors."""
     record = load_record(workspace, path)
     if record.frozen:
         return

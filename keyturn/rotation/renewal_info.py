@@ -1,4 +1,4 @@
-"""Asking when certificates had best be renewed, and keeping the answer beside the secret in the hub."""
+"""Ask when certificates should be renewed, and save the answer in the secret's metadata."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -14,9 +14,9 @@ AT_ONCE = 8
 
 
 def ask_for_renewals(workspace: Workspace, paths: Iterable[str]) -> dict[str, str]:
-    """Ask about those that were not asked about lately; what is in the way, by the paths where something is.
+    """Ask about those not asked about recently; returns the errors by path.
 
-    Nothing rests on an answer: without one a certificate is renewed by its own end.
+    Answers are optional: without one, a certificate is renewed by its own expiry.
     """
     asking = [path for path in paths if workspace.secret(path).rotation.asks_for_renewal]
     faults = side_by_side(lambda path: fault(workspace, path), asking, AT_ONCE)
@@ -24,7 +24,7 @@ def ask_for_renewals(workspace: Workspace, paths: Iterable[str]) -> dict[str, st
 
 
 def fault(workspace: Workspace, path: str) -> str:
-    """Why one could not be asked about; empty where it was, or need not be."""
+    """Why asking failed; empty for success or nothing to ask."""
     try:
         ask_for_renewal(workspace, path)
     except KeyturnError as error:
@@ -33,9 +33,9 @@ def fault(workspace: Workspace, path: str) -> str:
 
 
 def ask_for_renewal(workspace: Workspace, path: str) -> None:
-    """Write down what is suggested for CURRENT. That it was tried is written down first, so that no server is pressed.
+    """Save the time of the request, which limits requests to the server, and then the suggestion for CURRENT.
 
-    Raises what is in the way.
+    Raises all errors.
     """
     info, now = workspace.hub.describe(path), workspace.hub_now()
     if info is None or not info.served or not is_due(info, now):
@@ -51,11 +51,11 @@ def ask_for_renewal(workspace: Workspace, path: str) -> None:
 
 
 def is_due(info: SecretInfo, now: datetime) -> bool:
-    """Whether the server was not asked about CURRENT lately."""
+    """Whether the server was not asked about CURRENT recently."""
     asked_at = info.asked(RENEWAL_ASKED_AT)
     return asked_at is None or asked_at <= now - ASKED_EVERY
 
 
 def of_current(info: SecretInfo, moment: datetime) -> str:
-    """A moment as it is said of the credential that is CURRENT, and of no other."""
+    """A time in the metadata that applies only to CURRENT."""
     return f"{info.promoted_by} {moment.isoformat()}"

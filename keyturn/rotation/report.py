@@ -1,4 +1,4 @@
-"""What a rotation or a retirement has come to as JSON, in names and short fingerprints, and back."""
+"""The results of rotations and retirements as JSON, in names and short fingerprints, and back."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -85,7 +85,7 @@ class OldCredential:
 
     @staticmethod
     def of(path: str, result: Retirement | KeyturnError) -> "OldCredential":
-        """From what the library tells."""
+        """From the result of a retirement."""
         if isinstance(result, KeyturnError):
             return OldCredential(path, "failed", result.text, type(result).__name__)
         return OldCredential(path, result.state, result.message)

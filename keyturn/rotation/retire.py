@@ -1,4 +1,4 @@
-"""After promotion: retire the old credential on evidence that nobody needs it."""
+"""After promotion: retire the old credential on evidence that it is no longer needed."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -31,11 +31,11 @@ from keyturn.rotation.state.owners import another_owner
 from keyturn.rotation.state.records import insist_on_holding, load_record, save, take_over, update_record
 
 ROUNDS: Final = 5
-"""How often a retirement begins again because others wrote the record meanwhile."""
+"""How often a retirement starts again because another run wrote the record."""
 
 
 class Overtaken(Conflict):
-    """Another run has written the record since it was read: what was decided on it holds no longer."""
+    """Another run has written the record since it was read, so the decision is outdated."""
 
     def __init__(self, path: str) -> None:
         super().__init__("retire", path, "another run has written its record meanwhile", "The next run goes on with it")
@@ -49,12 +49,12 @@ def retire(
     *,
     by_hand: bool = True,
 ) -> Retirement:
-    """End the old credential when its grace is over and all the evidence is there. Absent is success.
+    """End the old credential when its grace period is over and all evidence exists. Absent is success.
 
-    Consumers that were silent are told again first. What holds it back is named; ``max_grace``, and waiving
-    everything, end it all the same and say so in the history. With ``token`` only the credential before that
-    rotation is ended. One whose end was begun is ended, without evidence again. That another run is at it holds
-    it back here. Where a person waives everything ``by_hand``, the site may want a second one: Denied is raised then.
+    Notifies silent consumers first, and names what holds the credential back. ``max_grace``, and waiving everything,
+    override that and are noted in the history. ``token`` restricts it to that rotation. A begun end (RETIRING) needs
+    no evidence. A lock by another process holds it back. Raises Denied where a person waives everything (``by_hand``)
+    without an approval that the site requires.
     """
     waiting = load_record(workspace, path).retiring
     if waiting and waive is Waive.EVERYTHING and by_hand and workspace.approvals.end_previous:
@@ -67,14 +67,14 @@ def retire(
         try:
             return retired(workspace, path, waive, token)
         except Overtaken:
-            continue  # such as an acknowledgement, or a rollback
+            continue  # such as an acknowledgement or a rollback
         except Locked as held:
             return Retirement(path, waiting.version if waiting else None, retired=False, held_by=(held.problem,))
     raise Overtaken(path)
 
 
 def in_grace(workspace: Workspace, path: str, record: Record | None) -> bool:
-    """Whether nothing but its grace, which has begun, holds the old credential, as far as the record tells."""
+    """Whether only its grace period, which has begun, holds the old credential, by the record."""
     rotation = record.retiring if record else None
     if rotation is None or rotation.stage is not Stage.PROMOTED or rotation.urgent:
         return False
@@ -85,7 +85,7 @@ def in_grace(workspace: Workspace, path: str, record: Record | None) -> bool:
 
 
 def retired(workspace: Workspace, path: str, waive: Waive, token: str | None) -> Retirement:
-    """The same, on what the record says now. Raises Overtaken, Locked, and what the target says."""
+    """One try of :func:`retire` on the present record. Raises Overtaken, Locked, and the target's errors."""
     record = load_record(workspace, path)
     rotation = record.retiring
     if rotation is None or token not in (None, rotation.token):
@@ -121,11 +121,11 @@ def retired(workspace: Workspace, path: str, waive: Waive, token: str | None) ->
 
 
 TRIES: Final = 3
-"""How often a copy is pushed to before an old credential ends that it may serve still."""
+"""How often a failed copy is pushed before an old credential that it may serve ends."""
 
 
 def bring_copies_along(workspace: Workspace, path: str) -> list[Pushed]:
-    """Push to every copy, before what it may serve is ended: one whose answer was lost is tried again."""
+    """Push to every copy before the credential that it may serve ends; retries failed copies."""
     copies = sync_destinations(workspace, path)
     for _ in range(TRIES - 1):
         if all(copy.state is not CopyState.FAILED for copy in copies):
@@ -137,7 +137,7 @@ def bring_copies_along(workspace: Workspace, path: str) -> list[Pushed]:
 def noted(
     workspace: Workspace, path: str, record: Record, rotation: Rotation, copies: Sequence[Pushed]
 ) -> tuple[Record, Rotation]:
-    """Keep since when all copies are in step, or that one is not any more. Raises Overtaken."""
+    """Record when all copies came into sync, or that one no longer is. Raises Overtaken."""
     noticed = count_grace(workspace, rotation, copies)
     if noticed == rotation:
         return record, rotation
@@ -161,7 +161,7 @@ def spared(workspace: Workspace, path: str, record: Record, rotation: Rotation, 
 
 
 def leave(workspace: Workspace, path: str, record: Record, rotation: Rotation, why: str, waive: Waive) -> Retirement:
-    """Keep waiting; a person who waives everything closes the rotation, and ends the credential by hand."""
+    """Keep waiting; where a person waives everything, close the rotation and leave the credential to that person."""
     if waive is not Waive.EVERYTHING:
         return Retirement(
             path,
@@ -174,16 +174,16 @@ def leave(workspace: Workspace, path: str, record: Record, rotation: Rotation, w
 
 
 def waived(workspace: Workspace, path: str, rotation: Rotation, waive: Waive) -> str:
-    """Why the old credential ends whatever speaks against it; empty when evidence is asked for."""
+    """Why the old credential ends whatever the evidence; empty when evidence is required."""
     if waive is Waive.EVERYTHING:
         return "waived"
     return "max_grace is over" if beyond_max_grace(workspace, path, rotation) else ""
 
 
 def save_retiring(workspace: Workspace, path: str, record: Record, rotation: Rotation, note: str) -> Record:
-    """Save that the old credential is being ended, before the target is told: from here on nothing puts it back.
+    """Save stage RETIRING before the target is changed: from here on no run restores the old credential.
 
-    Raises Overtaken where another run, such as a rollback, was quicker.
+    Raises Overtaken where another run, such as a rollback, was faster.
     """
     notes = "; ".join(filter(None, (rotation.note, note)))
     try:
@@ -193,10 +193,10 @@ def save_retiring(workspace: Workspace, path: str, record: Record, rotation: Rot
 
 
 def end_credential(workspace: Workspace, path: str, record: Record) -> Retirement:
-    """Let the target forget the old credential, take what is left of it out of CURRENT, and close the rotation.
+    """End the old credential at the target, remove its fields from CURRENT, and close the rotation.
 
-    What a person has put in force again meanwhile is spared, and so is what a newer rotation has written at the target.
-    Raises Locked where another run has taken it over.
+    Spares a credential that a person has restored, or that a newer rotation has written at the target. Raises Locked
+    where another run has taken it over.
     """
     rotation = record.retiring
     if rotation is None:
@@ -214,7 +214,7 @@ def end_credential(workspace: Workspace, path: str, record: Record) -> Retiremen
 
 
 def not_ended(workspace: Workspace, path: str, record: Record, rotation: Rotation) -> str:
-    """End it at the target; why that was left, empty where it was not."""
+    """End the credential at the target; returns why it was spared, empty where it was ended."""
     if serves_again(workspace, path, rotation):
         return SERVES_AGAIN
     if others := another_owner(workspace, path, rotation.ends):
@@ -225,12 +225,12 @@ def not_ended(workspace: Workspace, path: str, record: Record, rotation: Rotatio
     except Superseded as superseded:
         if load_record(workspace, path).version != record.version:
             raise
-        return superseded.problem  # as after a restored backup: what was to be ended has been replaced there
+        return superseded.problem  # as after a restored backup: the target already replaced it
     return ""
 
 
 def tidy(workspace: Workspace, path: str) -> bool:
-    """Write CURRENT without what only the old credential needed; whether there was anything."""
+    """Write CURRENT without the fields that only the old credential needed; whether there were any."""
 
     def tidied(current: HubSecret | None) -> HubSecret | None:
         adjusts = capability(workspace.open_strategy(path), AdjustsFields)
@@ -244,7 +244,7 @@ def tidy(workspace: Workspace, path: str) -> bool:
 
 
 def serves_again(workspace: Workspace, path: str, rotation: Rotation) -> bool:
-    """Whether somebody has put the old credential back by hand: ending it would end CURRENT."""
+    """Whether CURRENT names the old credential again, so that ending it would end CURRENT."""
     current = workspace.hub.read(path) if rotation.ends else None
     return current is not None and still_named(
         rotation.ends, workspace.open_strategy(path).credential_id(current.fields)
@@ -252,7 +252,7 @@ def serves_again(workspace: Workspace, path: str, rotation: Rotation) -> bool:
 
 
 def obstacles(workspace: Workspace, path: str, rotation: Rotation, waive: Waive, copies: Sequence[Pushed]) -> list[str]:
-    """Everything that speaks against ending the old credential now, in words for the person reading."""
+    """Everything that speaks against ending the old credential now, in words for people."""
     secret = workspace.secret(path)
     reasons = []
     if gone := describe_missing(workspace.hub.describe(path), Record(rotation)):
@@ -269,18 +269,18 @@ def obstacles(workspace: Workspace, path: str, rotation: Rotation, waive: Waive,
     reasons += [f"{consumer} {has_not(workspace, consumer)} version {rotation.version}" for consumer in silent]
     if waive is Waive.EVERYTHING:
         return [*reasons, *uses(workspace, path, rotation)]
-    # Asked last, and only once nothing else speaks against it: a target need not be asked every few minutes. A
-    # session of a credential that others may know is no reason to keep it.
+    # Checked last, and only once nothing else speaks against it, to spare the target a query every few minutes. A
+    # session of a suspected credential is no reason to keep it.
     return reasons or ([] if rotation.urgent else list(uses(workspace, path, rotation)))
 
 
 def has_not(workspace: Workspace, consumer: str) -> str:
-    """What is owed of a consumer that is silent."""
+    """The words for a silent consumer."""
     return "has not acknowledged" if workspace.catalogue.consumer(consumer).answers else "could not be sent"
 
 
 def on_it(workspace: Workspace, path: str) -> Retirement | None:
-    """What ending the old credential now would cut off, with nothing changed; None where none waits for its end."""
+    """What ending the old credential now would cut off, without a change; None where none waits for its end."""
     rotation = load_record(workspace, path).retiring
     if rotation is None:
         return None
@@ -300,7 +300,7 @@ def on_it(workspace: Workspace, path: str) -> Retirement | None:
 
 
 def frozen(workspace: Workspace, path: str, rotation: Rotation) -> list[str]:
-    """The freezes that hold now; what may be known to others is ended all the same."""
+    """The freezes that hold the secret now; none for a suspected credential, which ends regardless."""
     holding = [freeze for freeze in freezes(workspace, path) if freeze.holds(workspace.clock())]
     return (
         []
@@ -310,7 +310,7 @@ def frozen(workspace: Workspace, path: str, rotation: Rotation) -> list[str]:
 
 
 def uses(workspace: Workspace, path: str, rotation: Rotation) -> Sequence[str]:
-    """What shows that the old credential is used still; a target that can't be asked holds it back too."""
+    """Evidence that the old credential is still used; a target that can't be queried holds it back too."""
     if rotation.promoted_at is None:
         return ()
     try:
@@ -320,9 +320,9 @@ def uses(workspace: Workspace, path: str, rotation: Rotation) -> Sequence[str]:
 
 
 def close_retired(workspace: Workspace, path: str, record: Record, rotation: Rotation, note: str) -> None:
-    """Move the rotation into the history; another worker having done so is success.
+    """Move the rotation into the history. Already done by another worker is success.
 
-    Raises Overtaken where it stands in another stage by now, such as taken back.
+    Raises Overtaken where the rotation is in another stage by now, such as taken back.
     """
 
     def closed(newest: Record) -> Record | None:

@@ -1,4 +1,4 @@
-"""Taking a promoted rotation back: the previous value is CURRENT again, and both credentials work."""
+"""Roll a promoted rotation back: the previous value is CURRENT again, and both credentials work."""
 
 from dataclasses import replace
 
@@ -19,11 +19,10 @@ from keyturn.rotation.steps import metadata_of
 
 
 def revertible(workspace: Workspace, path: str) -> Rotation:
-    """The last rotation, which may be taken back: within its grace, and while what was before it works.
+    """The last rotation, if it can be rolled back: within its grace period, while the previous credential works.
 
-    One that a run died in taking back, and one that is taken back already, are it too. Nothing is changed. Raises
-    NotFound where nothing is left to go back to, Locked where somebody has the secret, and Superseded where others may
-    know the old credential, or the target refuses it.
+    Also one whose rollback was interrupted or is done. Raises NotFound where nothing is left to restore, Locked where
+    the secret is held, and Superseded where the old credential is suspected or refused.
     """
     record = load_record(workspace, path)
     rotation = record.rotation
@@ -47,7 +46,7 @@ def revertible(workspace: Workspace, path: str) -> Rotation:
 
 
 def insist_on_login(workspace: Workspace, path: str) -> None:
-    """Try what was put back. Raises Superseded where the target does not let it in."""
+    """Log in with the restored value. Raises Superseded where the target refuses it."""
     current = workspace.hub.read(path)
     if current is not None and workspace.open_strategy(path).accepts(current.fields) is False:
         problem = f"version {current.version} holds the value from before, but the target does not let it in"
@@ -55,11 +54,10 @@ def insist_on_login(workspace: Workspace, path: str) -> None:
 
 
 def rollback(workspace: Workspace, path: str, token: str, why: str, *, by_hand: bool = False) -> Rotation:
-    """Make the version before rotation ``token`` CURRENT again. Taken back already is success.
+    """Make the version before rotation ``token`` CURRENT again. Already done is success.
 
-    What it put in force becomes the credential that is retired after its grace. ``by_hand`` says that a person wants
-    it, not a canary that is unwell. Raises NotFound when the hub keeps no version before, Superseded when CURRENT has
-    moved on, or what was before is being ended.
+    The rotation's credential is retired after its grace period. ``by_hand``: a person asked, not the canary. Raises
+    NotFound without an earlier version, and Superseded when CURRENT has changed or the old credential is being ended.
     """
     record = open_by(workspace, path, token)
     rotation = record.rotation
@@ -77,7 +75,7 @@ def rollback(workspace: Workspace, path: str, token: str, why: str, *, by_hand: 
 
 
 def finish_rollback(workspace: Workspace, path: str) -> Rotation | None:
-    """The rotation that a run died in taking back, once it is taken back; None where there is none."""
+    """Finish an interrupted rollback and return its rotation; None where there is none."""
     rotation = load_record(workspace, path).open
     if rotation is None or rotation.stage is not Stage.REVERTING:
         return None
@@ -97,7 +95,7 @@ def taken_back(workspace: Workspace, path: str, record: Record, why: str, *, by_
 
 
 def doomed(workspace: Workspace, path: str, record: Record, rotation: Rotation, why: str) -> Rotation:
-    """The rotation as it is taken back; what CURRENT holds now is what will be ended later."""
+    """The rotation in stage REVERTING; CURRENT's credential is the one to end later."""
     current = workspace.hub.read(path)
     if current is None or current.version != rotation.version:
         problem = f"CURRENT is no longer version {rotation.version}, which rotation {rotation.token} made"
@@ -108,7 +106,7 @@ def doomed(workspace: Workspace, path: str, record: Record, rotation: Rotation, 
 
 
 def previous(workspace: Workspace, path: str, record: Record, rotation: Rotation) -> HubSecret:
-    """The version that served before. Raises NotFound where the hub keeps none, or a revocation has ended it."""
+    """The version that served before. Raises NotFound where the hub keeps none, or it was revoked."""
     version = 0 if record.dead(rotation.base_version) else rotation.base_version
     if secret := workspace.hub.read(path, version) if version else None:
         return secret
@@ -117,9 +115,9 @@ def previous(workspace: Workspace, path: str, record: Record, rotation: Rotation
 
 
 def put_back(workspace: Workspace, path: str, record: Record, before: HubSecret) -> tuple[Record, HubSecret]:
-    """Write the old fields over CURRENT by compare-and-set; a target that forgot the old credential learns it again.
+    """Compare-and-set the old fields onto CURRENT, after the target accepts the old credential again.
 
-    The record has a greater number afterwards where the target has refused its own.
+    The returned record has a greater number where the target refused its own.
     """
     numbered = record
 
@@ -143,7 +141,7 @@ def put_back(workspace: Workspace, path: str, record: Record, before: HubSecret)
 
 
 def put_back_at_target(workspace: Workspace, path: str, record: Record, change: Change) -> Record:
-    """Let the target know the old credential again; the record, with a greater number where it has refused its own."""
+    """Make the target accept the old credential; the record, with a greater number where its own was refused."""
     try:
         roll_back(workspace.open_strategy(path), change)
     except Superseded:
@@ -157,7 +155,7 @@ def put_back_at_target(workspace: Workspace, path: str, record: Record, change: 
 
 
 def roll_back(strategy: Strategy, change: Change) -> None:
-    """Make the old credential work again and for good; one that overlaps with its successor does already."""
+    """Make the old credential work again for good; overlapping credentials already do."""
     if rolls_back := capability(strategy, RollsBack):
         rolls_back.rollback(change)
     elif not strategy.overlaps:
@@ -165,21 +163,21 @@ def roll_back(strategy: Strategy, change: Change) -> None:
 
 
 def _insist_on_holding(workspace: Workspace, path: str, rotation: Rotation) -> None:
-    """Read the record again, after CURRENT: a revocation takes it before CURRENT moves. Raises Superseded."""
+    """Read the record after CURRENT: a revocation takes it before CURRENT changes. Raises Superseded."""
     newest = load_record(workspace, path).rotation
     if newest is None or newest.token != rotation.token:
         closed(path, rotation.token)
 
 
 def restored(strategy: Strategy, before: SecretFields, promoted: SecretFields, current: SecretFields) -> SecretFields:
-    """The old fields, and those that somebody has added since; what only the candidate had goes."""
+    """The old fields, with fields that others added since; the candidate's own fields are dropped."""
     added = {name: value for name, value in current.reveal().items() if name not in promoted}
     adjusts = capability(strategy, AdjustsFields)
     return SecretFields(added).merged(before).merged(adjusts.rollback_fields(before, promoted) if adjusts else {})
 
 
 def close_reverted(workspace: Workspace, path: str, record: Record, restored: HubSecret) -> Rotation:
-    """The rotation as taken back, which waits for the end of the credential that it had made."""
+    """The rolled-back rotation, which waits for the end of its own credential."""
     rotation = record.rotation
     if rotation is None:
         return closed(path, "")
@@ -200,5 +198,5 @@ def close_reverted(workspace: Workspace, path: str, record: Record, restored: Hu
 
 
 def closed(path: str, token: str) -> Rotation:
-    """Raises Superseded: another run has taken it back, and ended it, meanwhile."""
+    """Raises Superseded: another run has rolled the rotation back and ended it."""
     raise Superseded("take back", path, f"rotation {token} is over", "Nothing is lost: see `keyturn history`")

@@ -1,4 +1,4 @@
-"""Telling consumers of a promoted version, in waves: a canary first, and the rest once it is well."""
+"""Notify consumers of a promoted version in waves: a canary first, and the rest once it is healthy."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -14,14 +14,14 @@ from keyturn.rotation.state.records import update_record
 
 ACKNOWLEDGED: Final = "acknowledged"
 HANDED_OVER: Final = "handed over, and nobody answers there"
-"""What is known of a consumer that was told: its own word, or that of whoever carries the notice on."""
+"""The result of a notice: acknowledged by the consumer, or accepted by its carrier."""
 
 
 @dataclass(frozen=True)
 class Acknowledgement:
-    """One consumer after it was told; ``error`` is empty when it acknowledged.
+    """The result of one notice; ``error`` is empty when the consumer acknowledged.
 
-    Of one that ``answers`` to nobody, when its notice was handed over: whether it has taken it, nobody knows.
+    For a consumer without ``answers``, when its notice was handed over: its own state is unknown.
     """
 
     consumer: str
@@ -32,14 +32,14 @@ class Acknowledgement:
 
     @property
     def words(self) -> str:
-        """What is known of it, for people."""
+        """The result, for people."""
         return self.error or (ACKNOWLEDGED if self.answers else HANDED_OVER)
 
 
 def canary(secret: Secret, rotation: Rotation) -> tuple[str, ...]:
-    """The consumers that must be well before any other is told; nobody once they were.
+    """The consumers that must be healthy before others are notified; empty once they were.
 
-    What was taken back, and what replaces a credential that others may know, goes to everyone at once.
+    Also empty for a rollback and for the replacement of a suspected credential, which notify all at once.
     """
     rollout = secret.rollout
     if rollout is None or rotation.stage is not Stage.PROMOTED or rotation.canary_passed or rotation.urgent:
@@ -48,19 +48,19 @@ def canary(secret: Secret, rotation: Rotation) -> tuple[str, ...]:
 
 
 def silent(acknowledgements: Iterable[Acknowledgement]) -> str:
-    """Who of the canary did not acknowledge, in words for people; empty when all did."""
+    """The canary consumers that did not acknowledge, in words; empty when all did."""
     failed = [f"{consumer.consumer} ({consumer.error})" for consumer in acknowledgements if consumer.error]
     return f"the canary did not take it: {', '.join(failed)}" if failed else ""
 
 
 def unwell(workspace: Workspace, consumers: Iterable[str]) -> str:
-    """Who of these says that it is not well; empty when all are."""
+    """The unhealthy ones of these consumers, in words; empty for none."""
     failed = [problem for problem in side_by_side(lambda consumer: health(workspace, consumer), consumers) if problem]
     return f"the canary is not well: {', '.join(failed)}" if failed else ""
 
 
 def health(workspace: Workspace, consumer: str) -> str:
-    """What is wrong with a consumer; empty when it is well."""
+    """What is wrong with a consumer; empty when it is healthy."""
     try:
         with record_action(workspace, "health", place=consumer, changes=False):
             workspace.sender.check_health(consumer)
@@ -70,14 +70,14 @@ def health(workspace: Workspace, consumer: str) -> str:
 
 
 def notify_again(workspace: Workspace, path: str, rotation: Rotation, consumers: Iterable[str]) -> None:
-    """Tell those of these who were silent, side by side, and keep who acknowledged."""
+    """Notify the silent ones of these in parallel, and save the acknowledgements."""
     answers = side_by_side(lambda consumer: notify_consumer(workspace, path, rotation, consumer), consumers)
     if heard := [answer.consumer for answer in answers if not answer.error]:
         acknowledge(workspace, path, rotation.token, heard)
 
 
 def notify_consumer(workspace: Workspace, path: str, rotation: Rotation, consumer: str) -> Acknowledgement:
-    """Tell one consumer; silence is part of the answer, not raised. Acknowledged before is success."""
+    """Notify one consumer; silence is part of the result. Already acknowledged is success."""
     answers = workspace.catalogue.consumer(consumer).answers
     if consumer in rotation.acknowledged:
         return Acknowledgement(consumer, answers=answers)
@@ -90,7 +90,7 @@ def notify_consumer(workspace: Workspace, path: str, rotation: Rotation, consume
 def deliver(
     workspace: Workspace, consumer: str, path: str, version: int, fingerprint: str, at: datetime, *, made: bool = False
 ) -> KeyturnError | None:
-    """Tell one consumer of a version, written down; what came of it instead of its acknowledgement is the answer.
+    """Notify one consumer of a version and record that; returns the error, if any.
 
     See :class:`keyturn.rotation.state.context.Sender`.
     """
@@ -105,9 +105,9 @@ def deliver(
 
 
 def conclude(workspace: Workspace, path: str, token: str, consumers: Iterable[str], in_step: bool) -> None:
-    """The same as :func:`acknowledge`. Raises Superseded where another run has ended the rotation, and not retired it.
+    """Like :func:`acknowledge`. Raises Superseded where another run ended the rotation without retiring it.
 
-    Then something else is in force than the one who asks believes.
+    Then another value is in force than the caller believes.
     """
     record = acknowledge(workspace, path, token, consumers, in_step)
     rotations = [*record.history, *([record.rotation] if record.rotation else [])]
@@ -116,9 +116,9 @@ def conclude(workspace: Workspace, path: str, token: str, consumers: Iterable[st
 
 
 def acknowledge(workspace: Workspace, path: str, token: str, consumers: Iterable[str], in_step: bool = False) -> Record:
-    """Keep in the record who acknowledged rotation ``token``, and that all copies are ``in_step``, since now at least.
+    """Save who acknowledged rotation ``token``, and that all copies are now in sync (``in_step``).
 
-    A rotation that is over needs none. The record as it is then.
+    A rotation that is over is not changed. Returns the record.
     """
     heard, now = set(consumers), workspace.hub_now() if in_step else None
 
@@ -130,14 +130,14 @@ def acknowledge(workspace: Workspace, path: str, token: str, consumers: Iterable
 
 
 def pass_canary(workspace: Workspace, path: str, token: str) -> None:
-    """Keep in the record that the canary is well, so that a later run tells the rest at once."""
+    """Save that the canary is healthy, so that a later run notifies the rest at once."""
     note(workspace, path, token, lambda rotation: replace(rotation, canary_passed=True))
 
 
 def note(workspace: Workspace, path: str, token: str, change: Callable[[Rotation], Rotation]) -> Record:
-    """Lay a change over the record of rotation ``token``, whoever else writes; one that is over stays as it is.
+    """Apply a change to the record of rotation ``token`` by compare-and-set; one that is over is not changed.
 
-    The record as it is then.
+    Returns the record.
     """
 
     def laid(record: Record) -> Record | None:

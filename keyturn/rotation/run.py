@@ -1,4 +1,4 @@
-"""The whole protocol in one call: what a fleet's task runs, and what runs without a Prefect server."""
+"""The whole protocol in one call, for a fleet's task and for runs without a Prefect server."""
 
 from functools import partial
 
@@ -22,15 +22,12 @@ def rotate(
     ground: int | None = None,
     change_account: bool = False,
 ) -> Outcome:
-    """Replace one secret. Safe to run again: every step first asks whether it is done.
+    """Replace one secret. Safe to repeat: every step first checks whether it is done.
 
-    The credential before the last rotation, where it is not retired yet, holds it back while anything speaks against
-    its end; with ``end_previous`` it ends now, whoever uses it. Raises TerminalError, naming what holds it.
-
-    Where CURRENT was there and can't be read, Missing is raised; a person names the version whose fields are the
-    ``ground`` of the next one. With ``change_account`` it moves away from an account that the catalogue names no more,
-    which is retired like any other.
-    The ledger is written twice: that it begins and with which steps, before the first of them, and what became of each.
+    Raises TerminalError while an earlier credential can't be retired; ``end_previous`` ends it now, even if used.
+    Raises Missing where CURRENT existed and can't be read: then a person names the ``ground``, the version with the
+    fields to use. ``change_account`` allows a change from an account that the catalogue no longer names. The ledger is
+    written before the first step, and with the results.
     """
     announce = partial(record_action, workspace, "rotate", path, announcing=protocol.ANNOUNCED)
     rotation = protocol.rotate(
@@ -47,11 +44,10 @@ def rotate(
 
 
 def restore_previous(workspace: Workspace, path: str, why: str) -> Outcome:
-    """Put the value before the last rotation in force again, push it to every copy, and tell the consumers.
+    """Restore the value before the last rotation, push it to every copy, and notify the consumers.
 
-    ``why`` is kept and told. Safe to run again. What that rotation had put in force goes on working for the grace, and
-    is ended then; the schedule waits as long before it tries again. Raises what
-    :func:`keyturn.rotation.rollback.revertible` does.
+    ``why`` is saved and reported. Safe to repeat. The replaced credential works for the grace period and is then
+    ended; the schedule waits as long before its next try. Raises like :func:`keyturn.rotation.rollback.revertible`.
     """
     return conduct(
         protocol.restore_previous(workspace.catalogue, path, why), Work(workspace, path).take_named, side_by_side
@@ -59,5 +55,5 @@ def restore_previous(workspace: Workspace, path: str, why: str) -> Outcome:
 
 
 def candidate_in_force(workspace: Workspace, path: str, decision: Decision) -> Rotation:
-    """One candidate's way to its promotion. Raises CandidateRejected, when it has been given up."""
+    """Promote one candidate. Raises CandidateRejected once it is abandoned."""
     return conduct(protocol.candidate_in_force(decision), Work(workspace, path, whole=True).take)

@@ -1,4 +1,4 @@
-"""Which fields of a secret may let somebody in, and which are names and addresses."""
+"""Which fields of a secret may grant access, and which are names and addresses."""
 
 from typing import Final
 
@@ -8,7 +8,7 @@ from keyturn.rotation.state.naming import names_of
 
 ROTATED_AT: Final = "rotated_at"
 SHORTEST: Final = 4
-"""Characters of a text that may be a secret."""
+"""Minimum characters of a secret text."""
 
 ADDRESSES: Final = frozenset(
     (
@@ -18,16 +18,15 @@ ADDRESSES: Final = frozenset(
         *("algorithm", "key_type", "serial"),
     )
 )
-"""Fields that say where a credential works, or of what kind it is."""
+"""Fields with the place or kind of a credential."""
 PRIVATE: Final = "PRIVATE KEY"
 ADDRESS_ENDINGS: Final = ("_host", "_port", "_region", "_endpoint", "_address")
 
 
 def secret_fields(workspace: Workspace, secret: HubSecret) -> dict[str, str]:
-    """The fields of a version that may let somebody in, and their texts.
+    """The fields of a version that may grant access, and their texts.
 
-    These are all but names, addresses, short words, certificates and public keys. An address that holds a password,
-    such as a connection string, may let somebody in.
+    All but names, addresses without a password, short words, certificates and public keys.
     """
     names = names_of(workspace.catalogue, workspace.hub, secret.path)
     public = {*workspace.secret(secret.path).public_fields, ROTATED_AT}
@@ -46,10 +45,10 @@ def secret_fields(workspace: Workspace, secret: HubSecret) -> dict[str, str]:
 
 
 def is_place(name: str) -> bool:
-    """Whether a field's name says that it is an address, or another property of a credential."""
+    """Whether a field's name means an address or another property of a credential."""
     return name in ADDRESSES or name.endswith(ADDRESS_ENDINGS)
 
 
 def is_public_pem(text: str) -> bool:
-    """Whether a text is certificates or public keys alone, in PEM (RFC 7468)."""
+    """Whether a text is only certificates or public keys, in PEM (RFC 7468)."""
     return text.lstrip().startswith("-----BEGIN ") and PRIVATE not in text

@@ -1,7 +1,6 @@
-"""Whether it is known who asks for something, and signatures of the people whom the operator's file names.
+"""Whether the requester is known, and signatures by the people in the operator's file.
 
-A login says which person it is only where the operator declares its auth method as people's. A program's login is
-nobody's: whoever asks through it may be any of the approvers, so two of them have to sign.
+Only auth methods that the operator declares as people's identify a person. Otherwise two approvers have to sign.
 """
 
 import base64
@@ -20,7 +19,7 @@ from keyturn.core.ports.ledger import Signer
 from keyturn.rotation.state.context import Workspace
 
 LONGEST_FINDING: Final = 500
-"""Characters of what a reviewer has found: all of it is in the ledger."""
+"""Maximum characters of a reviewer's finding: the ledger contains all of it."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Approval:
 
 @dataclass(frozen=True)
 class Review:
-    """What a reviewer has found of something that was done without an approval, and their signature, in base64."""
+    """A reviewer's finding on an action without approval, and their signature, in base64."""
 
     reviewer: str
     at: str
@@ -43,19 +42,19 @@ class Review:
 
 
 def canonical(data: Any) -> bytes:
-    """The one spelling of JSON-ready data."""
+    """The canonical JSON of the data."""
     return json.dumps(data, sort_keys=True, separators=(",", ":")).encode()
 
 
 def is_known(workspace: Workspace, identity: Identity) -> bool:
-    """Whether the login says which person asks. It never does for what Prefect runs, or an alert starts."""
+    """Whether the login identifies the person. Never for Prefect runs and alerts."""
     process = acting.get()
     by_others = process is not None and process.by_others
     return not by_others and workspace.approvals.knows(identity.entity_id, identity.login)
 
 
 def find_approver(workspace: Workspace, identity: Identity) -> tuple[str, ApproverSettings]:
-    """Who is logged in, as the operator's file names them. Raises Denied."""
+    """The approver who is logged in, by the operator's file. Raises Denied."""
     for name, who in workspace.approvals.approvers.items():
         if identity.entity_id and who.entity == identity.entity_id:
             return name, who
@@ -64,10 +63,10 @@ def find_approver(workspace: Workspace, identity: Identity) -> tuple[str, Approv
 
 
 def signer_at_work(workspace: Workspace, key: Signer | None = None) -> tuple[str, ApproverSettings, Signer]:
-    """Who signs, as the operator's file names them, and with what.
+    """The signer by the operator's file, and the key.
 
-    ``key`` is one that they keep themselves; without it they sign with theirs in the hub, in a login of their own.
-    Raises Denied for a program's login, for anyone that the file does not name, and for another key than theirs.
+    ``key`` is the signer's own; without it, the signer's key in the hub is used, with a personal login. Raises Denied
+    for a program's login, an unknown person and a wrong key.
     """
     if key is not None:
         for name, who in workspace.approvals.approvers.items():
@@ -95,7 +94,7 @@ def sign_text(signer: Signer, message: bytes) -> str:
 
 
 def signature_flaw(workspace: Workspace, name: str, asker: str, message: bytes, signature: str) -> str:
-    """Why a signature does not count; empty where it does. ``asker`` is the entity that the message is about."""
+    """Why a signature does not count; empty where it does. ``asker`` is the entity in the message."""
     who = workspace.approvals.approvers.get(name)
     if who is None:
         return f"{name!r} is not among the approvers of the operator's file"
@@ -111,7 +110,7 @@ def signature_flaw(workspace: Workspace, name: str, asker: str, message: bytes, 
 def count_approvals(
     workspace: Workspace, asker: str, message: bytes, approvals: Iterable[Approval]
 ) -> tuple[tuple[Approval, ...], tuple[str, ...]]:
-    """The approvals that count, one of each approver, and what is wrong with the others."""
+    """The valid approvals, one for each approver, and the flaws of the others."""
     valid: dict[str, Approval] = {}
     problems = []
     for approval in approvals:
@@ -126,12 +125,12 @@ def count_approvals(
 
 
 def review_content(reviewer: str, at: str, finding: str) -> str:
-    """SHA-256, in hexadecimal digits, of what a reviewer says."""
+    """SHA-256 of a review, in hexadecimal digits."""
     return hashlib.sha256(canonical([reviewer, at, finding])).hexdigest()
 
 
 def insist_on_finding(name: str, finding: str, option: str) -> None:
-    """Raises Invalid for no finding, and for one that is no line."""
+    """Raises Invalid for a finding that is empty, too long or not one line."""
     if not finding or len(finding) > LONGEST_FINDING or not finding.isprintable():
         problem = "nothing is found" if not finding else f"the finding is no line of {LONGEST_FINDING} characters"
         raise Invalid("review", name, problem, f"Say with {option} what you have seen")

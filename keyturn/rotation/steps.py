@@ -41,19 +41,17 @@ from keyturn.rotation.state.records import (
 
 
 def resume(workspace: Workspace, path: str, token: str) -> Attempt:
-    """The attempt again, for a step that is given only names. Raises Superseded when it is over."""
+    """The attempt, loaded again by names. Raises Superseded when it is over."""
     record = open_by(workspace, path, token)
     return Attempt(path, record, read_current(workspace, path, record))
 
 
 def stage(workspace: Workspace, path: str, decision: Decision, status: SecretStatus | None = None) -> Attempt:
-    """Save a candidate as PENDING, or go on with the one that an earlier run left.
+    """Save a candidate as PENDING, or continue with that of an earlier run.
 
-    ``status`` is what was decided on. With nothing open it is not read again: to open a rotation is to write over that
-    very version of the record, and to promote is to write over that very CURRENT.
-
-    One that can't go on is abandoned first. Raises Locked when another run holds the rotation, or has just
-    done it, CandidateRejected when that one was the last of too many that the target has refused in a row.
+    ``status`` is the decision's input, read again only if a rotation is open: all writes compare its versions. A
+    candidate that can't continue is abandoned first. Raises Locked when another run holds or just finished the
+    rotation, and CandidateRejected after too many refusals in a row.
     """
     attempt = begun(workspace, path, status if status and not status.record.rotation else None)
     record = attempt.record
@@ -85,23 +83,22 @@ def stage(workspace: Workspace, path: str, decision: Decision, status: SecretSta
 
 
 def begun(workspace: Workspace, path: str, status: SecretStatus | None) -> Attempt:
-    """The record, which this process holds, and CURRENT, as far as the ``status`` does not tell them already."""
+    """The record, which this process now holds, and CURRENT, read only where ``status`` lacks them."""
     record = status.record if status else claim(workspace, path, load_record(workspace, path))
     return Attempt(path, record, (status and status.current) or read_current(workspace, path, record))
 
 
 def overtaking(workspace: Workspace, attempt: Attempt) -> Attempt:
-    """The attempt with a number that the target does not refuse, while it has something to do there."""
+    """The attempt with a sequence number that the target accepts, while it still has work at the target."""
     if attempt.record.candidate and attempt.in_force:
         return attempt
     return replace(attempt, record=renumbered(workspace, attempt.path, attempt.record))
 
 
 def insist_on_lineage(workspace: Workspace, attempt: Attempt, *, by_hand: bool) -> None:
-    """Refuse to go on from what the ledger says that the hub has fallen back to. Raises Ahead.
+    """Raises Ahead rather than continue from a version that is behind the ledger.
 
-    A person may, once no copy holds a value that has to be recovered first. A revocation is refused by no bookkeeping:
-    what a copy holds is what it replaces.
+    A person may, once no copy's value has to be recovered first. A revocation always may.
     """
     if attempt.record.frozen:
         return
@@ -111,7 +108,7 @@ def insist_on_lineage(workspace: Workspace, attempt: Attempt, *, by_hand: bool) 
 
 
 def strayed(workspace: Workspace, attempt: Attempt) -> str | None:
-    """Why a candidate may have to be left at the target it was made for; None where the catalogue still leads there."""
+    """Why a candidate may have to stay at its old target; None where the catalogue still names that target."""
     rotation = attempt.record.open
     if rotation is None or rotation.stage not in (Stage.PENDING, Stage.ABANDONING) or attempt.in_force:
         return None
@@ -119,7 +116,7 @@ def strayed(workspace: Workspace, attempt: Attempt) -> str | None:
 
 
 def spoiled(workspace: Workspace, attempt: Attempt) -> str | None:
-    """Why the candidate that an earlier run left can't go on; None when it can, or when there is none."""
+    """Why the candidate of an earlier run can't continue; None when it can, or when there is none."""
     rotation = attempt.record.open
     if rotation is None or rotation.stage in (Stage.MINTING, Stage.REVERTING):
         return None
@@ -131,7 +128,7 @@ def spoiled(workspace: Workspace, attempt: Attempt) -> str | None:
 
 
 def open_rotation(workspace: Workspace, attempt: Attempt, decision: Decision) -> Attempt:
-    """Take the lock, with the candidate in it; a mint that acts at the target saves its intent first."""
+    """Open the rotation with its candidate; a mint that acts at the target saves its intent first."""
     path, record = attempt.path, attempt.record
     if record.retiring:
         raise unretired(path, record.retiring)
@@ -172,7 +169,7 @@ def open_rotation(workspace: Workspace, attempt: Attempt, decision: Decision) ->
 
 
 def insist_on_fields(workspace: Workspace, path: str, serving: SecretFields | None) -> None:
-    """Refuse to replace fields that the hub's secret does not have: what serves would stay as it is. Raises Invalid."""
+    """Raises Invalid rather than replace fields that the hub's secret lacks: the serving value would not change."""
     if serving is None or not (missing := missing_fields(workspace, path, serving)):
         return
     problem = describe_missing_fields(missing, serving)
@@ -181,7 +178,7 @@ def insist_on_fields(workspace: Workspace, path: str, serving: SecretFields | No
 
 
 def insist_on_new(workspace: Workspace, path: str) -> None:
-    """Refuse a first version by an account that serves under a name that the catalogue had before. Raises Invalid."""
+    """Raises Invalid for a first version whose account serves under the secret's former name."""
     if old := former_owner(workspace, path):
         problem = f"its account is the one of {old}, which the catalogue declares no more: who uses it would be cut off"
         hint = f"`keyturn rename {old} {path}` carries it over. Where nobody needs it, `keyturn forget {old}`"
@@ -198,9 +195,9 @@ def take(workspace: Workspace, attempt: Attempt, rotation: Rotation, candidate: 
 
 
 def mint(workspace: Workspace, attempt: Attempt) -> Attempt:
-    """Let a strategy whose mint acts at the target make the candidate, and save it at once.
+    """Make the candidate with a strategy that mints at the target, and save it at once.
 
-    Raises Locked, and gives the candidate back, when another worker took the rotation over meanwhile.
+    Where another worker took the rotation over meanwhile, abandons the candidate and raises Locked.
     """
     insist_on_holding(workspace, attempt.path, attempt.record)
     pending, candidate = attempt.rotation.to(Stage.PENDING), minted(workspace, attempt, attempt.rotation)
@@ -213,14 +210,14 @@ def mint(workspace: Workspace, attempt: Attempt) -> Attempt:
 
 
 def minted(workspace: Workspace, attempt: Attempt, rotation: Rotation) -> SecretFields:
-    """A new candidate with the moment it was made, which tells it from every other version."""
+    """A new candidate with its creation time, which distinguishes it from every other version."""
     strategy = workspace.open_strategy(attempt.path)
     candidate = strategy.mint(attempt.beside(strategy.credential_fields, rotation))
     return candidate.merged({"rotated_at": workspace.clock().isoformat()})
 
 
 def install(workspace: Workspace, attempt: Attempt) -> None:
-    """Make the target accept the candidate. Already accepted or promoted is success. Raises CandidateRejected."""
+    """Make the target accept the candidate. Already done is success. Raises CandidateRejected."""
     if attempt.record.open and not attempt.in_force:
         token = attempt.candidate.get(TOKEN_ACCESSOR)
         note = f"token {token.reveal()}" if token else ""
@@ -230,7 +227,7 @@ def install(workspace: Workspace, attempt: Attempt) -> None:
 
 
 def verify(workspace: Workspace, attempt: Attempt) -> None:
-    """Log in with the candidate on a new connection, and with the copies' texts that are connection strings.
+    """Log in with the candidate on a new connection, and with the copies that are connection strings.
 
     Already promoted is success. Raises CandidateRejected.
     """
@@ -243,7 +240,7 @@ def verify(workspace: Workspace, attempt: Attempt) -> None:
 
 
 def trying(workspace: Workspace, attempt: Attempt, verb: Callable[[Change], T]) -> T:
-    """Let the target see the candidate; one that it refuses is given up, so that another can be made."""
+    """Run ``verb``; a candidate that the target refuses is abandoned, so that another can be made."""
     try:
         return verb(attempt.change())
     except CandidateRejected as rejected:
@@ -264,7 +261,7 @@ def promote(workspace: Workspace, attempt: Attempt) -> Attempt:
 
 
 def in_force(workspace: Workspace, attempt: Attempt) -> Attempt:
-    """Write the candidate as CURRENT, and the record after it. Raises Superseded, Conflict."""
+    """Write the candidate as CURRENT, and then the record. Raises Superseded, Conflict."""
     path, rotation = attempt.path, going_on(attempt).rotation
     current = write_current(workspace, attempt)
     custom = attempt.current.custom if attempt.current else {}
@@ -285,14 +282,14 @@ def in_force(workspace: Workspace, attempt: Attempt) -> Attempt:
 
 
 def metadata_of(workspace: Workspace, path: str, fields: SecretFields, rotation: Rotation) -> dict[str, str | None]:
-    """What the secret's metadata tells of ``fields``, which ``rotation`` put in force, or again in force."""
+    """The secret's metadata for ``fields``, which ``rotation`` put in force or restored."""
     plain = fields.reveal()
     made = plain.get("rotated_at") or written_before(workspace, path, rotation)
     return {ROTATED_AT: made, EXPIRES_AT: plain.get(EXPIRY_FIELD), TOKEN: rotation.token}
 
 
 def written_before(workspace: Workspace, path: str, rotation: Rotation) -> str | None:
-    """When the version was written that a rotation put in force again; None for a rotation that made its own."""
+    """When the version that a rotation restored was written; None for a rotation that made its own."""
     if rotation.stage not in (Stage.REVERTING, Stage.REVERTED):
         return None
     info = workspace.hub.describe(path)
@@ -302,7 +299,7 @@ def written_before(workspace: Workspace, path: str, rotation: Rotation) -> str |
 
 
 def tell_again(workspace: Workspace, path: str) -> None:
-    """Let the metadata tell of CURRENT again: a worker that came too late has just told of an older version."""
+    """Write the metadata of CURRENT again, after a late worker wrote that of an older version."""
 
     def look() -> tuple[Record, HubSecret | None]:
         return load_record(workspace, path), workspace.hub.read(path)
@@ -312,7 +309,7 @@ def tell_again(workspace: Workspace, path: str) -> None:
         try:
             in_force = current and record.candidate and current.fields.holds(record.candidate)
         except Superseded:
-            return {}  # the record has moved on, which the write below finds
+            return {}  # the record has changed, which the write below detects
         newest = record.open if in_force else promoted_last(record)
         return metadata_of(workspace, path, current.fields, newest) if newest and current else None
 
@@ -326,7 +323,7 @@ def tell_again(workspace: Workspace, path: str) -> None:
 
 
 def write_current(workspace: Workspace, attempt: Attempt) -> HubSecret:
-    """Compare-and-set the candidate onto the secret's own path; fields that it lacks keep their value."""
+    """Compare-and-set the candidate onto the secret's path; fields that it lacks keep their value."""
 
     def merged(latest: Attempt) -> SecretFields | None:
         if latest.current and latest.in_force:
@@ -339,14 +336,14 @@ def write_current(workspace: Workspace, attempt: Attempt) -> HubSecret:
 
     entry = VersionedEntry(attempt.path, lambda: seen_again(workspace, attempt), write)
     latest, written = change_entry(entry, merged, workspace.pause, first=attempt)
-    # Nothing is written only where CURRENT holds the candidate already.
+    # ``written`` is None only where CURRENT already holds the candidate.
     return written or cast(HubSecret, latest.current)
 
 
 def seen_again(workspace: Workspace, attempt: Attempt) -> Attempt:
-    """The attempt on the secret as it is now. Raises Superseded when the credential itself has changed.
+    """The attempt with the secret as it is now. Raises Superseded when the credential itself has changed.
 
-    CURRENT is read before the record: a rotation is marked as abandoned before CURRENT moves.
+    Reads CURRENT before the record: a rotation is marked as abandoned before CURRENT changes.
     """
     current = workspace.hub.read(attempt.path)
     again = going_on(Attempt(attempt.path, open_by(workspace, attempt.path, attempt.rotation.token), current))
@@ -367,7 +364,7 @@ def going_on(attempt: Attempt) -> Attempt:
 
 
 def unretired(path: str, rotation: Rotation) -> Locked:
-    """Why a new rotation must wait for the last one's old credential."""
+    """The error for a new rotation that must wait until the last old credential is retired."""
     problem = f"version {rotation.version} is promoted, and the credential before it is not retired yet"
     hint = f"`keyturn retire {path}` shows what holds it, and `keyturn rotate {path} --now --end-previous` ends it"
     return Locked("rotate", path, problem, hint)

@@ -1,4 +1,4 @@
-"""The steps of one rotation as they may be asked for: by names alone, so that each can run in a process of its own."""
+"""The steps of one rotation, addressed by names alone, so that each can run in a separate process."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -29,9 +29,7 @@ from keyturn.rotation.state.records import load_record
 
 @dataclass
 class Work:
-    """What the steps of one secret work on. Where it is ``whole``, one process takes them all, and what one step has
-    read the next need not read again.
-    """
+    """The context of one secret's steps. ``whole``: one process runs all steps and keeps what it has read."""
 
     workspace: Workspace
     path: str
@@ -42,20 +40,20 @@ class Work:
 
     @property
     def attempt(self) -> Attempt | None:
-        """The rotation that the last step worked on, where it worked on one."""
+        """The rotation that the last step worked on, if any."""
         return self._attempt
 
     @property
     def version(self) -> int | None:
-        """The version that the last step told of, where it told of one."""
+        """The version that the last step reported, if any."""
         return self._promoted.version if self._promoted else None
 
     def take(self, step: Step) -> Any:
-        """Carry out a step of the protocol here."""
+        """Run a step of the protocol in this process."""
         return step.verb.body(self, *step.arguments, **step.options)
 
     def take_named(self, step: Step) -> Any:
-        """The same; an error says in which step of which secret it happened."""
+        """Run a step; an error names the step and the secret."""
         try:
             return self.take(step)
         except KeyturnError as error:
@@ -63,12 +61,12 @@ class Work:
             raise
 
     def lay_ground(self, version: int, end_previous: bool) -> None:
-        """Let the next candidate be laid over the fields of this version, since CURRENT is missing."""
+        """Use this version's fields as the base of the next candidate, because CURRENT is missing."""
         lay_ground(self.workspace, self.path, version, end_previous=end_previous)
 
     def decide(self, trigger: Trigger) -> Decision:
         """Whether to rotate now, and why."""
-        # CURRENT is needed next where there is work, which whoever has all of it done here expects.
+        # With ``whole``, CURRENT is needed next where there is work.
         decision, self._status = decide.decide_on(self.workspace, self.path, trigger, reading=self.whole)
         return decision
 
@@ -77,39 +75,39 @@ class Work:
         return decide.decide_again(self.workspace, self.path, trigger, decision)
 
     def guard(self, decision: Decision) -> None:
-        """Refuse to begin where a destination could not take a copy; nothing is changed."""
+        """Refuse to begin where a destination could not take a copy; changes nothing."""
         guard_destinations(self.workspace, self.path, urgent=decision.urgent, by_hand=decision.by_hand)
 
     def make_way(self, trigger: Trigger, token: str, end_previous: bool) -> Retirement:
-        """Retire what rotation ``token`` left; with ``end_previous`` whoever uses it."""
+        """Retire what rotation ``token`` left; with ``end_previous``, even if it is in use."""
         return make_way(self.workspace, self.path, trigger, token, end_previous=end_previous)
 
     def stage(self, decision: Decision) -> str:
-        """Save a candidate as PENDING; the rotation's token."""
+        """Save a candidate as PENDING and return the rotation's token."""
         status, self._status = self._status if self.whole else None, None
         self._attempt = steps.stage(self.workspace, self.path, decision, status)
         return self._attempt.rotation.token
 
     def install(self, token: str) -> None:
-        """Make the target accept the candidate; one that it refuses is given up."""
+        """Make the target accept the candidate; a refused candidate is abandoned."""
         steps.install(self.workspace, self._resumed(token))
 
     def verify(self, token: str) -> None:
-        """Log in with the candidate; one that the target refuses is given up."""
+        """Log in with the candidate; a refused candidate is abandoned."""
         steps.verify(self.workspace, self._resumed(token))
 
     def promote(self, token: str) -> Rotation:
-        """Make the candidate CURRENT; the rotation as it stands then, in names."""
+        """Make the candidate CURRENT and return the rotation, in names."""
         self._promoted = steps.promote(self.workspace, self._resumed(token)).rotation
         return self._promoted
 
     def find_places(self) -> tuple[list[tuple[str, str]], list[Pushed]]:
-        """The store and name of every destination, and a failure for each pattern of fields that can't be spread."""
+        """The store and name of every destination, and a failure for each pattern that can't be expanded."""
         places, unknown = known_places(self.workspace, self.path)
         return [(place.store, place.name) for place in places], unknown
 
     def push(self, store: str, name: str) -> Pushed:
-        """Bring one destination to CURRENT. Raises what stands in the way."""
+        """Bring one destination to CURRENT. Raises all errors."""
         plain = plain_places(self.workspace.catalogue, self.path)
         places = plain if (store, name) in [(d.store, d.name) for d in plain] else self.workspace.places(self.path)
         for place in places:
@@ -118,56 +116,56 @@ class Work:
         raise Conflict("push to", f"{store}:{name}", "the secret has no such field any more", "Sync it again")
 
     def restart(self, store: str) -> None:
-        """Restart who uses the secret's copies in this store, where that is owed. Returns before their pods begin."""
+        """Restart the workloads of the secret's copies in this store, if pending. Doesn't wait for their pods."""
         places, _ = known_places(self.workspace, self.path)
         names = [place.name for place in places if place.store == store]
         for error in restarts.restart_users(self.workspace, {store: names}, self.path).values():
             raise error
 
     def notify(self, token: str, consumer: str) -> Acknowledgement:
-        """Tell one consumer, until it acknowledges or is out of tries. Of a rotation that is over nobody is told."""
+        """Notify one consumer, until it acknowledges or the tries end. Does nothing for a rotation that is over."""
         rotation = self._in_force(token)
         if rotation is None:
             return Acknowledgement(consumer, answers=self.workspace.catalogue.consumer(consumer).answers)
         return notify_consumer(self.workspace, self.path, rotation, consumer)
 
     def pause(self, seconds: float) -> None:
-        """Wait before the canary is asked how it is."""
+        """Wait before the canary's health check."""
         write_waiting()
         self.workspace.sleep(seconds)
 
     def health(self, consumers: Collection[str]) -> str:
-        """What is wrong with these consumers; empty when they are well."""
+        """What is wrong with these consumers; empty when they are healthy."""
         return unwell(self.workspace, consumers)
 
     def pass_canary(self, token: str) -> None:
-        """Keep in the record that the canary is well, so that a later run tells the rest at once."""
+        """Save that the canary is healthy, so that a later run notifies the rest at once."""
         pass_canary(self.workspace, self.path, token)
 
     def conclude(self, token: str, consumers: Collection[str], in_step: bool) -> None:
-        """Keep in the record who acknowledged, and that all copies are ``in_step``. Raises Superseded."""
+        """Save who acknowledged, and that all copies are in sync (``in_step``). Raises Superseded."""
         conclude(self.workspace, self.path, token, consumers, in_step)
 
     def find_promoted(self, token: str) -> Rotation | None:
-        """The rotation ``token``, where its old credential is not retired yet: it may not have reached everyone."""
+        """The rotation ``token`` while its old credential is not retired: it may not have reached every consumer."""
         self._promoted = self._in_force(token)
         return self._promoted
 
     def find_revertible(self) -> str:
-        """The last rotation's token, where it may be taken back. Raises NotFound, Locked, Superseded."""
+        """The last rotation's token, if it can be rolled back. Raises NotFound, Locked, Superseded."""
         return revertible(self.workspace, self.path).token
 
     def try_restored(self) -> None:
-        """Log in with what was put back. Raises Superseded where the target refuses it."""
+        """Log in with the restored value. Raises Superseded where the target refuses it."""
         insist_on_login(self.workspace, self.path)
 
     def take_back(self, token: str, why: str, by_hand: bool = False) -> Rotation:
-        """Put the previous value in force again; the rotation as it stands then, in names."""
+        """Restore the previous value and return the rotation, in names."""
         self._promoted = rollback(self.workspace, self.path, token, why, by_hand=by_hand)
         return self._promoted
 
     def finish_taking_back(self) -> Rotation | None:
-        """Finish what a run died in while it put the previous value back; None where nothing is left of it."""
+        """Finish an interrupted rollback; None where there is none."""
         self._promoted = finish_rollback(self.workspace, self.path)
         return self._promoted
 
@@ -178,7 +176,7 @@ class Work:
     def describe_previous(
         self, rotation: Rotation, retirement: Retirement | None = None, *, in_step: bool = False
     ) -> str:
-        """What has become of the credential before ``rotation``, in words."""
+        """The state of the credential before ``rotation``, in words."""
         return state_of_previous(self.workspace, self.path, rotation, retirement, in_step=in_step)
 
     def _resumed(self, token: str) -> Attempt:

@@ -1,4 +1,4 @@
-"""Copies that keep what they have, and get the fields that they lack: ``update: add-fields``."""
+"""Copies that keep their values and get only the fields that they lack: ``update: add-fields``."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,10 +17,10 @@ KEEPS = "add-fields: it keeps what it has"
 
 @dataclass(frozen=True)
 class Grown:
-    """What such a copy is to hold, the marks that prove it, and the names of the fields that are new in it.
+    """The new text of such a copy, its marks, and the names of the added fields.
 
-    The marks name the version that the oldest of its values may be of, so that a revocation of that finds it, and the
-    one with which it was compared last, so that nobody compares it again before there is another.
+    The marks name the version of its oldest possible value, so that a revocation finds it, and the version of the last
+    comparison, so that it is not repeated.
     """
 
     text: Sensitive
@@ -29,7 +29,7 @@ class Grown:
 
     @property
     def under_a_new_name(self) -> OwnershipTags:
-        """The marks once the secret is renamed, where its versions are numbered anew: none is older than the first."""
+        """The marks after a rename, which renumbers versions: none is older than the first."""
         return replace(self.marks, version=1, created_at=None) if self.marks.grown else self.marks
 
     @property
@@ -43,7 +43,7 @@ class Grown:
 
 
 def keeps(destination: Destination, copy: RemoteSecret, version: int, created_at: datetime | None) -> bool:
-    """Whether a copy is known to have every field of the hub's version of that number: nothing has to be read."""
+    """Whether the marks prove that a copy has every field of this version, without a read."""
     if destination.update is not Update.ADD_FIELDS or copy.marks is None or copy.outdated:
         return False
     return copy.marks.shape == destination.shape.added_from(version, created_at)
@@ -52,9 +52,9 @@ def keeps(destination: Destination, copy: RemoteSecret, version: int, created_at
 def grown(
     workspace: Workspace, destination: Destination, copy: RemoteSecret, text: Sensitive, marks: OwnershipTags
 ) -> Grown:
-    """What an intact copy of ours is to hold beside what it has, told from its text and CURRENT's, which is ``text``.
+    """The new text of an intact copy of ours, with the fields that it lacks from CURRENT's ``text``.
 
-    Raises Conflict where it holds anything else than its marks tell, Invalid where no field can be added to it.
+    Raises Conflict where its value doesn't match its marks, Invalid where no field can be added.
     """
     held = workspace.open_copy(marks.source, destination).read(destination.name)
     there = copy.marks
@@ -68,7 +68,7 @@ def grown(
         raise Invalid("add to", destination.label, str(error), hint) from None
     digest = workspace.fingerprint_of(marks.source, whole)
     if digest == marks.fingerprint:
-        return Grown(whole, marks, added)  # it is CURRENT's copy then, like any other
+        return Grown(whole, marks, added)  # it is a plain copy of CURRENT then
     shape = destination.shape.added_from(marks.version, marks.created_at)
     oldest = replace(marks, version=there.version, created_at=there.created_at)
     return Grown(whole, replace(oldest, fingerprint=digest, shape=shape), added)

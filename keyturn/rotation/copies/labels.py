@@ -1,4 +1,4 @@
-"""What is to stand beside a copy, what stands there, and what differs: tags, descriptions, expiries."""
+"""The labels of a copy, wanted and actual: tags, descriptions, expiries."""
 
 import hashlib
 import json
@@ -25,14 +25,14 @@ WORDS: Final = {
 
 
 def asks(workspace: Workspace, destination: Destination, copy: RemoteSecret) -> bool:
-    """Whether the catalogue asks for anything beside a copy, or has asked before."""
+    """Whether the catalogue wants labels on a copy, or did before."""
     if copy.marks is None:
         return False
     return bool(copy.marks.tags) or beside.asks(destination, workspace.catalogue.store(destination.store))
 
 
 def details_of(workspace: Workspace, destination: Destination, wanted: HubSecret | SecretInfo) -> Details:
-    """What is to stand beside the copy of this version."""
+    """The labels for the copy of this version."""
     store = workspace.catalogue.store(destination.store)
     return beside.details(destination, store, made_at(wanted), wanted.marked(EXPIRES_AT))
 
@@ -44,7 +44,7 @@ def made_at(wanted: HubSecret | SecretInfo) -> datetime | None:
 
 
 def describe_copies(workspace: Workspace, store: str, copies: Sequence[RemoteSecret]) -> list[RemoteSecret]:
-    """Copies with what stands beside them, asked for where no look has told it. Raises what hinders that."""
+    """Copies with their labels, read where still unknown. Raises read errors."""
     describing = describer(workspace.open_store(store))
     if describing is None or all(copy.details for copy in copies):
         return list(copies)
@@ -54,9 +54,9 @@ def describe_copies(workspace: Workspace, store: str, copies: Sequence[RemoteSec
 def wrong_beside(
     workspace: Workspace, destination: Destination, shown: RemoteSecret, wanted: HubSecret | SecretInfo
 ) -> str:
-    """What stands otherwise beside a copy than the catalogue asks for, in words; empty where nothing does.
+    """How a copy's labels differ from the catalogue's, in words; empty where they don't.
 
-    A value's own end is compared only where the catalogue asks for an expiry. What no look has told differs in nothing.
+    A value's own expiry is compared only where the catalogue wants one. Unread labels count as equal.
     """
     if not asks(workspace, destination, shown):
         return ""
@@ -65,13 +65,13 @@ def wrong_beside(
 
 
 def outlived_mark(workspace: Workspace, copy: RemoteSecret) -> str:
-    """That a copy is to be marked anew, since its mark was made with a key before the one in use; else empty."""
+    """Why a copy needs a new mark, because its fingerprint's key is outdated; else empty."""
     outlived = copy.marks is not None and workspace.fingerprint_keys.outlived(copy.marks.fingerprint)
     return MARKED_ANEW if outlived else ""
 
 
 def differing(details: Details, shown: RemoteSecret) -> str:
-    """The same of these details; a tag that Keyturn has set and that nobody asks for any more is among it."""
+    """How the labels differ, including a tag of Keyturn's that is no longer wanted."""
     if shown.details is None or shown.marks is None:
         return ""
     kinds = ((details.tags, shown.details.tags), (details.annotations, shown.details.annotations))
@@ -83,7 +83,7 @@ def differing(details: Details, shown: RemoteSecret) -> str:
 
 
 def digest_of(workspace: Workspace, destination: Destination, wanted: HubSecret | SecretInfo) -> str:
-    """What tells what the catalogue asks for beside a copy from anything else, for plans; empty for nothing."""
+    """A digest of the labels that the catalogue wants, for plans; empty for none."""
     if not beside.asks(destination, workspace.catalogue.store(destination.store)):
         return ""
     text = json.dumps(vars(details_of(workspace, destination, wanted)), sort_keys=True, default=str)
@@ -91,7 +91,7 @@ def digest_of(workspace: Workspace, destination: Destination, wanted: HubSecret 
 
 
 def outlives_copy(workspace: Workspace, destination: Destination, wanted: HubSecret | SecretInfo) -> str:
-    """That a copy of this version would be shown as expired from the first moment, by ``expires_after``; else empty."""
+    """Why a copy of this version would already be expired, by ``expires_after``; else empty."""
     end = beside.expiry(destination, made_at(wanted), None)
     if end is None or end > workspace.clock():
         return ""

@@ -1,7 +1,6 @@
-"""Never push backwards: what a copy or the ledger knows is compared with what the hub has before anything is written.
+"""Never push backwards: compare the versions of copies and ledger with the hub's before any write.
 
-A hub that was restored from a backup, or a secret that was removed and written anew, counts its versions from below
-again, and what it holds may have ended long ago. The ledger lies outside the hub, and so do the marks of the copies.
+A restored hub, or a recreated secret, counts from a lower version and may hold revoked values.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -26,14 +25,14 @@ REVOKE_ONLY: Final = "revoke-only"
 
 @dataclass(frozen=True)
 class LedgerVersions:
-    """The newest version of each secret that the ledger knows of; ``error`` says why it could not be asked."""
+    """The newest version of each secret in the ledger; ``error`` is why it could not be read."""
 
     of: Mapping[str, KnownVersion] = field(default_factory=dict)
     error: KeyturnError | None = None
 
 
 def ledger_versions(workspace: Workspace, paths: Collection[str]) -> LedgerVersions:
-    """What the ledger of this installation knows of these secrets. What it does not know is no evidence of anything."""
+    """The ledger's newest versions of these secrets. A missing version proves nothing."""
     try:
         entries = workspace.ledger.newest_versions(paths)
     except KeyturnError as error:
@@ -52,7 +51,7 @@ def ledger_versions(workspace: Workspace, paths: Collection[str]) -> LedgerVersi
 
 
 def copy_version(copy: RemoteSecret, path: str, label: str) -> KnownVersion | None:
-    """The version of the secret at ``path`` that a copy was made of, by its marks; None where it is none of its."""
+    """The version in a copy's marks; None where it is no copy of ``path``."""
     marks = copy.marks
     if marks is None or marks.source != path:
         return None
@@ -60,10 +59,10 @@ def copy_version(copy: RemoteSecret, path: str, label: str) -> KnownVersion | No
 
 
 def newer_version(workspace: Workspace, path: str, versions: Iterable[KnownVersion]) -> KnownVersion | None:
-    """The newest of what is ``known``, where the hub has lost it; None where it has that value, or a later one.
+    """The newest of ``versions`` that the hub has lost; None where the hub has that value or a later one.
 
-    So it is with a revocation of what the hub serves that its record knows nothing of: ``revoked_by`` tells it. The hub
-    is asked, since a rotation may have gone on meanwhile, and so is the ledger once what this one has done is written.
+    Also a revocation of the served value that the record lacks, by ``revoked_by``. Reads the hub, and the ledger after
+    pending writes.
     """
     info = workspace.hub.describe(path)
     ahead = [version for version in versions if info and version.speaks_against(info)]
@@ -88,9 +87,9 @@ def newer_version(workspace: Workspace, path: str, versions: Iterable[KnownVersi
 
 
 def _is_back(workspace: Workspace, info: SecretInfo, revoked: KnownVersion) -> bool:
-    """Whether somebody has written what a revocation has ended once more, under a number above it.
+    """Whether a revoked value was written again under a greater version.
 
-    The credential is compared: a value that is written by hand seldom has the other fields.
+    Compares only the credential, because a value written by hand often lacks other fields.
     """
     current = workspace.hub.read(info.path) if revoked.may_be_back(info) else None
     if current is None:
@@ -105,7 +104,7 @@ def _is_back(workspace: Workspace, info: SecretInfo, revoked: KnownVersion) -> b
 
 
 def tested_since(workspace: Workspace, info: SecretInfo, ahead: Iterable[KnownVersion]) -> bool:
-    """Whether CURRENT is what a rotation has logged in with and promoted later than all that is known outside."""
+    """Whether a rotation has tested and promoted CURRENT later than all versions known outside."""
     promoted, newest = promoted_last(load_record(workspace, info.path)), info.newest
     if promoted is None or newest is None or promoted.version != info.version:
         return False
@@ -114,45 +113,45 @@ def tested_since(workspace: Workspace, info: SecretInfo, ahead: Iterable[KnownVe
 
 
 def lost_end(workspace: Workspace, path: str, ledger_version: KnownVersion | None) -> KnownVersion | None:
-    """The revocation of what the hub serves that the hub has lost, as where it was restored; None without one."""
+    """The revocation of the served value that the hub has lost, such as by a restore; None without one."""
     lost = newer_version(workspace, path, [ledger_version]) if ledger_version and ledger_version.revoked_by else None
     return lost if lost and lost.revoked_by else None
 
 
 def overtake(workspace: Workspace, current: HubSecret, version: int) -> None:
-    """Note in the hub that versions up to this one, which it has lost, no longer count."""
+    """Record in the hub that lost versions up to this one no longer count."""
     if version > max(current.version, overtaken(current.custom)):
         workspace.hub.patch_metadata(current.path, {OVERTAKEN: str(version)})
 
 
 def lost_by_hub(workspace: Workspace, path: str, hub_version: int) -> KnownVersion | None:
-    """The version that the ledger knows and that the hub has lost; None where there is none.
+    """The ledger's version that the hub has lost; None where there is none.
 
-    ``hub_version`` is one that the hub has: it is asked only where the ledger knows a newer one, or of its end.
+    ``hub_version`` is in the hub, which is read only where the ledger has a newer version or a revocation.
     """
     newest = ledger_versions(workspace, [path]).of.get(path)
     return newer_version(workspace, path, [newest]) if newest and newest.beyond(hub_version) else None
 
 
 def lost_or_doubted(workspace: Workspace, path: str, hub_version: int) -> KnownVersion | None:
-    """The same; or, in a hub that was restored, what may have been revoked since and nothing has shown to count."""
+    """The lost version; or, in a restored hub, an unproven CURRENT that may have been revoked."""
     return lost_by_hub(workspace, path, hub_version) or doubt(workspace, path)
 
 
 def insist_on_newest(workspace: Workspace, path: str, versions: Iterable[KnownVersion], doing: str = "push") -> None:
-    """Raises Ahead where something is ``known`` that is newer than what the hub has."""
+    """Raises Ahead where one of ``versions`` is newer than the hub's."""
     if newer := newer_version(workspace, path, versions):
         raise ahead(workspace, path, newer, doing)
 
 
 def ahead(workspace: Workspace, path: str, newer: KnownVersion, doing: str = "push") -> Ahead:
-    """The word to whoever would write what may be dead."""
+    """The error for a write of a value that may be dead."""
     info = workspace.hub.describe(path)
     return Ahead(doing, path, describe_ahead(path, info.version if info else 0, newer), remedy(path, newer))
 
 
 def describe_ahead(path: str, version: int, newer: KnownVersion) -> str:
-    """What has happened, in words for people."""
+    """The state in words for people."""
     if newer.restored_from and newer.as_of:
         return (
             f"the hub was restored from {newer.restored_from}, and nothing has shown yet that version {version} of"
@@ -173,7 +172,7 @@ def describe_ahead(path: str, version: int, newer: KnownVersion) -> str:
 
 
 def remedy(path: str, newer: KnownVersion) -> str:
-    """The command that puts it right."""
+    """The command that fixes it."""
     if newer.restored_from:
         return f"Run `keyturn recover {path}`: it tries it by a login, and asks where no login can tell"
     if newer.revoked_by:

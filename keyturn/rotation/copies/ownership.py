@@ -1,4 +1,4 @@
-"""Copies by their marks, and giving one a mark by the key of fingerprints that is in use."""
+"""Copies by their marks, and updating a mark to the present fingerprint key."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +12,7 @@ from keyturn.rotation.state.copy_parts import parts_in
 
 
 def marked_copies(workspace: Workspace, store: str, opened: Store) -> Iterator[tuple[Store, RemoteSecret, bool]]:
-    """Every copy that carries marks, whole ones and those that are keys of others' secrets, with which of the two."""
+    """Every marked copy, and whether it is a set of keys in a secret that others own."""
     yield from ((opened, copy, False) for copy in opened.list_managed())
     if shares := sharing(opened):
         for name, note in parts_in(shares):
@@ -20,9 +20,9 @@ def marked_copies(workspace: Workspace, store: str, opened: Store) -> Iterator[t
 
 
 def mark_anew(workspace: Workspace, store: Store, copy: RemoteSecret, text: Sensitive) -> None:
-    """Let a copy, which holds ``text``, bear the fingerprint by the key in use; all else beside it stays as it stands.
+    """Update the fingerprint of a copy, which holds ``text``, to the present key; its labels stay.
 
-    No version is made, but in a store that can change marks only together with the value. Raises what hinders it.
+    Makes no new version, except in a store that can't change marks alone. Raises all errors.
     """
     if copy.marks is None:
         return
@@ -35,7 +35,7 @@ def mark_anew(workspace: Workspace, store: Store, copy: RemoteSecret, text: Sens
 
 
 def set_before(copy: RemoteSecret) -> Details:
-    """The tags and annotations beside a copy that Keyturn has set, as they stand there."""
+    """The tags and annotations on a copy that Keyturn has set."""
     there, ours = copy.details or NO_DETAILS, copy.marks.tags if copy.marks else ()
     names = {name for name in ours if not name.startswith(ANNOTATION)}
     annotations = {name.removeprefix(ANNOTATION) for name in ours if name.startswith(ANNOTATION)}

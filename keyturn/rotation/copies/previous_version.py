@@ -1,7 +1,7 @@
-"""Which version before CURRENT copies give beside it: the one whose grace lasts, and none that others may know.
+"""Which previous version copies contain next to CURRENT: one in its grace period, and no suspected one.
 
-It is told from the rotation's record: from promotion until the old credential is retired. Where a person replaces the
-value, it is the last other one, for as long as the secret's grace lasts after it was replaced, by the hub's clock.
+By the rotation's record until the old credential is retired. For a value replaced by hand: the last different one,
+during the grace period by the hub's clock.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,13 +19,13 @@ from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.records import load_record
 
 LOOKED_AT: Final = 10
-"""So many versions that a person has replaced are looked at."""
+"""Maximum replaced versions that are checked."""
 
 
 def with_previous(workspace: Workspace, secret: HubSecret, places: Iterable[Destination]) -> HubSecret:
-    """CURRENT with the version that copies in these places give beside it; nothing is asked where none gives any.
+    """CURRENT with the previous version that these copies contain; reads nothing where none contains one.
 
-    One that is deleted or destroyed is left out. Raises what the hub says where nobody could look.
+    A deleted or destroyed version is left out. Raises the hub's errors.
     """
     names = {name for place in places if place.shape.tells_previous for name in place.shape.references}
     own = sorted(name.removeprefix(PREVIOUS) for name in names if names_previous(name))
@@ -33,7 +33,7 @@ def with_previous(workspace: Workspace, secret: HubSecret, places: Iterable[Dest
 
 
 def previous_of(workspace: Workspace, secret: HubSecret, names: Iterable[str]) -> HubSecret | None:
-    """The version before CURRENT that is given beside it, told apart by what it holds under these names."""
+    """The previous version, chosen by a different value under these names where a person replaces them."""
     if by_hand(workspace, secret.path):
         info = workspace.hub.describe(secret.path)
         versions = replaced_lately(workspace, info) if info and info.version == secret.version else ()
@@ -45,7 +45,7 @@ def previous_of(workspace: Workspace, secret: HubSecret, names: Iterable[str]) -
 
 
 def held_under(fields: SecretFields, names: Iterable[str]) -> list[object]:
-    """The values under these names, None for those that are not there."""
+    """The values under these names, None for missing ones."""
 
     def one(name: str) -> object:
         try:
@@ -57,7 +57,7 @@ def held_under(fields: SecretFields, names: Iterable[str]) -> list[object]:
 
 
 def marked_version(workspace: Workspace, info: SecretInfo) -> int | None:
-    """The number of that version, told without a value, 0 for none; None where values have to tell."""
+    """The number of the previous version, 0 for none; None where only values can decide."""
     if by_hand(workspace, info.path):
         return None if any(replaced_lately(workspace, info)) else 0
     version = before(workspace, info.path, info.version)
@@ -71,17 +71,17 @@ def by_hand(workspace: Workspace, path: str) -> bool:
 
 
 def before(workspace: Workspace, path: str, current: int) -> int:
-    """The version that the last rotation replaced, while its grace lasts; 0 for none."""
+    """The version that the last rotation replaced, during its grace period; 0 for none."""
     record = load_record(workspace, path) if path in workspace.catalogue.secrets else Record()
     rotation = record.rotation
     if rotation is None or rotation.stage is not Stage.PROMOTED or rotation.urgent:
         return 0
-    newer = (rotation.version or 0) > current  # CURRENT was read before a rotation went on
+    newer = (rotation.version or 0) > current  # CURRENT was read before another promotion
     return 0 if newer or record.dead(rotation.base_version) else rotation.base_version
 
 
 def replaced_lately(workspace: Workspace, info: SecretInfo) -> Iterator[int]:
-    """The versions that a person has replaced less than the secret's grace ago, the newest first."""
+    """The versions replaced by hand within the grace period, the newest first."""
     grace: timedelta = workspace.secret(info.path).rotation.grace
     if not grace or len(info.versions) < 2:
         return
@@ -95,7 +95,7 @@ def replaced_lately(workspace: Workspace, info: SecretInfo) -> Iterator[int]:
 
 
 def left_out(workspace: Workspace, secret: HubSecret, place: Destination) -> str:
-    """Why a copy is without the version before, though its grace lasts; empty where it is not, or has none."""
+    """Why a copy lacks the previous version during its grace period; empty otherwise."""
     if secret.previous or not place.shape.tells_previous or by_hand(workspace, secret.path):
         return ""
     version = before(workspace, secret.path, secret.version)
@@ -103,11 +103,11 @@ def left_out(workspace: Workspace, secret: HubSecret, place: Destination) -> str
 
 
 def still_beside(workspace: Workspace, secret: HubSecret, places: Iterable[Destination]) -> bool:
-    """Whether copies are to give the version before that ``secret`` was read with, or none, now too."""
+    """Whether copies should still contain the previous version, or none, that ``secret`` was read with."""
     now = with_previous(workspace, secret, places).previous
     return (now.version if now else 0) == (secret.previous.version if secret.previous else 0)
 
 
 def told_anywhere(workspace: Workspace, path: str) -> bool:
-    """Whether any copy of the secret gives the version before beside CURRENT."""
+    """Whether any copy of the secret contains the previous version."""
     return any(place.shape.tells_previous for place in plain_places(workspace.catalogue, path))

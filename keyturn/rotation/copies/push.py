@@ -1,4 +1,4 @@
-"""Carrying CURRENT to every destination: what differs is written, what is in step is left alone."""
+"""Push CURRENT to every destination: write the copies that differ, and skip the copies that are in sync."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -46,31 +46,31 @@ from keyturn.rotation.state.records import load_record
 GONE: Final = "it is not there"
 
 UNCLAIMED: Final = ("", DEFAULT_ID)
-"""What the marks of a copy say where the catalogue that made it has no id of its own."""
+"""The catalogue id in the marks of a copy whose catalogue has no id."""
 
 ROUNDS: Final = 3
-"""How often a sync starts over because CURRENT moved on while it was at work."""
+"""How often a sync starts again because CURRENT changed during the run."""
 
 PAUSES: Final = (0.2, 1.0)
-"""Seconds before each further look at what was written: a cloud may show it a moment later."""
+"""Seconds before each further check of a write: a cloud may show it a moment later."""
 
 
 class CopyState(StrEnum):
-    """What a push did, or found."""
+    """What a push did or found."""
 
     CREATED = "created"
     UPDATED = "updated"
     IN_STEP = "in step"
     LABELLED = "labelled"
-    """It was in step, and what stands beside it is now as the catalogue wants it."""
+    """The value was in sync, and its tags or description now match the catalogue."""
     KEPT = "kept"
-    """It serves an older version, as the catalogue wants it."""
+    """It serves an older version, as the catalogue wants."""
     STALE = "stale"
     DRIFTED = "drifted"
-    """Somebody else has changed it, and the catalogue wants that reported alone."""
+    """Another writer changed it, and the catalogue wants drift reported only."""
     FAILED = "failed"
     WITHHELD = "withheld"
-    """It would be another organisation's, and both have not signed for it: nothing is there."""
+    """There is no copy: it would belong to another organisation, and the two organisations have not both signed."""
 
 
 @dataclass(frozen=True)
@@ -87,25 +87,25 @@ class Pushed:
 
     @property
     def in_step(self) -> bool:
-        """Whether the destination serves what it should."""
+        """Whether the destination serves the version that it should."""
         return self.state not in (CopyState.STALE, CopyState.DRIFTED, CopyState.FAILED)
 
 
 def sync_destinations(workspace: Workspace, path: str) -> list[Pushed]:
-    """Bring every destination to CURRENT, side by side, and restart who uses what; one that fails stops no other."""
+    """Push to all destinations in parallel and restart their workloads; failures are independent."""
     places, unknown = known_places(workspace, path)
     pushed = side_by_side(lambda destination: push_destination(workspace, path, destination), places)
     return [*restart_after_push(workspace, path, pushed, places), *unknown]
 
 
 def look_at_copies(workspace: Workspace, path: str) -> list[Pushed]:
-    """Where every destination stands, without writing; an error is part of the answer."""
+    """The state of every destination, without writing; errors are part of the result."""
     places, unknown = known_places(workspace, path)
     return [*side_by_side(lambda place: look_at_copy(workspace, path, place), places), *unknown]
 
 
 def known_places(workspace: Workspace, path: str) -> tuple[tuple[Destination, ...], list[Pushed]]:
-    """The places that the secret is pushed to, and a failure for each pattern of fields that can't be spread now."""
+    """The places that the secret is pushed to, and a failure for each field pattern that can't be expanded."""
     try:
         return workspace.places(path), []
     except KeyturnError as error:
@@ -118,30 +118,30 @@ def known_places(workspace: Workspace, path: str) -> tuple[tuple[Destination, ..
 def restart_after_push(
     workspace: Workspace, path: str, pushed: Sequence[Pushed], places: Iterable[Destination]
 ) -> list[Pushed]:
-    """What was ``pushed``, once the workloads that use it are restarted; where that is refused, the copy has failed."""
+    """The pushed copies after the restart of their workloads; where the restart is refused, the copy has failed."""
     return unless_refused(pushed, restart_users(workspace, restarting(workspace, places), path))
 
 
 def unless_refused(pushed: Sequence[Pushed], refused: Mapping[str, KeyturnError]) -> list[Pushed]:
-    """What was pushed; a copy in a store that refused the restart of who uses it has failed."""
+    """The pushed copies; a copy has failed where its store refused to restart its workloads."""
     return [unrestarted(p, refused[p.store]) if p.in_step and p.store in refused else p for p in pushed]
 
 
 def unrestarted(pushed: Pushed, error: KeyturnError) -> Pushed:
-    """A copy that is in step, and whose users are not restarted."""
+    """A copy that is in sync, but whose workloads are not restarted."""
     return replace(
         pushed, state=CopyState.FAILED, error=f"who uses it is not restarted: {error.text}", kind=type(error).__name__
     )
 
 
 def push_destination(workspace: Workspace, path: str, destination: Destination) -> Pushed:
-    """Bring one destination to CURRENT; an error is part of the answer, not raised."""
+    """Bring one destination to CURRENT; an error is part of the result, not raised."""
     pushed = outcome_of(lambda: carry(workspace, path, destination))
     return failed(destination.store, destination.name, pushed) if isinstance(pushed, KeyturnError) else pushed
 
 
 def carry(workspace: Workspace, path: str, destination: Destination) -> Pushed:
-    """The same, written down, and raising what stands in the way."""
+    """Bring one destination to CURRENT and record that in the ledger. Raises the errors."""
     with record_action(workspace, "push", path, place=destination.label) as doing:
         pushed = converge(workspace, path, destination, ledger_version=ledger_versions(workspace, [path]).of.get(path))
         doing.version, doing.fingerprint, doing.note = pushed.version, pushed.fingerprint, str(pushed.state)
@@ -149,7 +149,7 @@ def carry(workspace: Workspace, path: str, destination: Destination) -> Pushed:
 
 
 def look_at_copy(workspace: Workspace, path: str, destination: Destination) -> Pushed:
-    """Where one destination stands, without writing; an error is part of the answer."""
+    """The state of one destination, without writing; an error is part of the result."""
     looked = outcome_of(lambda: compare(workspace, current(workspace, path), destination)[0])
     return failed(destination.store, destination.name, looked) if isinstance(looked, KeyturnError) else looked
 
@@ -163,12 +163,11 @@ def converge(
     *,
     labels: bool = False,
 ) -> Pushed:
-    """Compare by marks, and write where they differ. Raises what stands in the way.
+    """Compare the marks and write where they differ. Raises all errors.
 
-    Starts over when CURRENT moved on meanwhile, so a slow run can't leave an older value behind. ``overtaken`` is a
-    version that this run has written there already, when it was no longer CURRENT. ``known`` is what the ledger knows:
-    nothing is written where that, or the copy itself, is ahead of the hub. ``labels`` says that somebody has seen
-    something beside the copy that no look tells and nobody asks for any more.
+    Starts again where CURRENT changes meanwhile, so a slow run leaves no older value. ``overtaken`` is a version that
+    this run wrote too late. Writes nothing where ``ledger_version`` or the copy is ahead of the hub. ``labels``: the
+    caller found unwanted labels that ``describe`` doesn't show.
     """
     if refusal := agreement_refusal(workspace, path, destination.store, destination.name):
         return withhold(workspace, path, destination, refusal)
@@ -185,7 +184,7 @@ def converge(
         stands, copy = compare_by(workspace, marks, destination)
         if copy and copy.marks and newer_than(copy, marks):
             if current_version(workspace, path) != wanted.version:
-                continue  # a rotation has gone on between the two looks
+                continue  # a rotation promoted between the two reads
             overtake(workspace, wanted, copy.marks.version)
         wanting = labels or (copy and (asks(workspace, destination, copy) or outlived_mark(workspace, copy)))
         if copy and stands.state is CopyState.IN_STEP and wanting:
@@ -200,9 +199,9 @@ def converge(
             difference = read_back(workspace, destination, marks)
             if current_version(workspace, path) != wanted.version:
                 overtaken = wanted.version
-                continue  # what came too late may have left older marks, even where the value is the newer one
+                continue  # a late write may leave older marks, even where the value is newer
             if not still_beside(workspace, wanted, [destination]):
-                continue  # the grace of the version before has ended meanwhile
+                continue  # the grace period of the previous version has ended
             if difference:
                 raise not_as_written(destination, difference)
         take_back(workspace, path, destination, overtaken)
@@ -211,7 +210,7 @@ def converge(
 
 
 def withhold(workspace: Workspace, path: str, destination: Destination, refusal: Disagreement) -> Pushed:
-    """End a copy that another organisation has had, now that both do not agree to it; absent is success."""
+    """Delete a copy that another organisation had, now that the two no longer agree. Absent is success."""
     store = workspace.open_copy(path, destination)
     copy = store.describe(destination.name)
     if copy and copy.marks and copy.intact and copy.marks.source == path and ours(workspace, copy.marks):
@@ -223,9 +222,10 @@ def withhold(workspace: Workspace, path: str, destination: Destination, refusal:
 
 
 def take_back(workspace: Workspace, path: str, destination: Destination, version: int, *, whole: bool = False) -> None:
-    """Remove what this run wrote there of a ``version`` that a revocation has ended meanwhile; all, or the old ones.
+    """Remove what this run wrote of a ``version`` that was revoked meanwhile: everything if ``whole``, else old
+    versions.
 
-    The revocation may have looked there already, and found nothing.
+    The revocation may have checked the destination before this run wrote it.
     """
     if not version or not load_record(workspace, path).dead(version):
         return
@@ -239,14 +239,14 @@ def take_back(workspace: Workspace, path: str, destination: Destination, version
     try:
         store.purge(destination.name)
     except Denied:
-        store.delete(destination.name)  # which less is needed for: it is served no more at least
+        store.delete(destination.name)  # needs fewer permissions, and at least stops serving it
         raise
 
 
 def create_copy(workspace: Workspace, wanted: HubSecret, destination: Destination, making: Creates) -> Pushed:
-    """Make a copy where none was seen, without a look. Raises Taken where there is one after all, and what hinders it.
+    """Create a copy where none was seen, without a check. Raises Taken where one exists.
 
-    Whether ``wanted`` is CURRENT still is for the caller to compare afterwards, which is done once for many copies.
+    The caller checks afterwards whether ``wanted`` is still CURRENT, once for many copies.
     """
     insist_on_undoubted(workspace, wanted.path)
     wanted = with_previous(workspace, wanted, [destination])
@@ -265,7 +265,7 @@ def current(workspace: Workspace, path: str) -> HubSecret:
 
 
 def nothing_to_push(workspace: Workspace, path: str) -> NotFound:
-    """Why there is none: there never was one, or what was there can't be read, and its copies stay as they are."""
+    """The error for a missing CURRENT: it never existed, or it can't be read and its copies stay."""
     info, record = workspace.hub.describe(path), load_record(workspace, path)
     if gone := describe_missing(info, record):
         return Missing("push", path, f"{gone}; its copies are left alone", remedies(path, info))
@@ -273,13 +273,13 @@ def nothing_to_push(workspace: Workspace, path: str) -> NotFound:
 
 
 def current_version(workspace: Workspace, path: str) -> int:
-    """The number of CURRENT's version, told without reading its value; 0 where it is deleted or destroyed."""
+    """The version number of CURRENT, without reading its value; 0 where it is deleted or destroyed."""
     info = workspace.hub.describe(path)
     return info.version if info and info.served else 0
 
 
 def compare(workspace: Workspace, wanted: HubSecret, destination: Destination) -> tuple[Pushed, RemoteSecret | None]:
-    """Where the destination stands, told by its marks, and what was found there."""
+    """The state of the destination by its marks, and the copy found there."""
     wanted = with_previous(workspace, wanted, [destination])
     return compare_by(workspace, marks_of(workspace, wanted, destination), destination)
 
@@ -287,7 +287,7 @@ def compare(workspace: Workspace, wanted: HubSecret, destination: Destination) -
 def compare_by(
     workspace: Workspace, marks: OwnershipTags, destination: Destination
 ) -> tuple[Pushed, RemoteSecret | None]:
-    """The same, with the marks that the copy should carry."""
+    """The same as :func:`compare`, with the marks that the copy should carry."""
     copy = workspace.open_copy(marks.source, destination).describe(destination.name)
     if copy and copy.marks is None and stripped(workspace, marks.source, destination, marks.fingerprint):
         return outcome(destination, drifted(destination), marks), copy
@@ -302,15 +302,15 @@ def compare_by(
 
 
 def insist_on_undoubted(workspace: Workspace, path: str) -> None:
-    """Raises Ahead where the hub was restored, and nothing has shown that CURRENT was not revoked since."""
+    """Raises Ahead where the hub was restored and nothing proves that CURRENT was not revoked since."""
     if doubted := doubt(workspace, path):
         raise ahead(workspace, path, doubted)
 
 
 def newer_than(copy: RemoteSecret, marks: OwnershipTags) -> bool:
-    """Whether a copy's marks name a later version than ``marks``: it is to be asked whether the hub has fallen behind.
+    """Whether a copy's marks name a later version than ``marks``, so that the hub may be behind.
 
-    One that holds the very secret does not: it is in step.
+    False for a copy that holds the same secret: it is in sync.
     """
     held = copy.marks
     if held is None or held.source != marks.source or (vouches(held.fingerprint, marks.fingerprint) and not held.shape):
@@ -320,15 +320,15 @@ def newer_than(copy: RemoteSecret, marks: OwnershipTags) -> bool:
 
 
 def known_by(workspace: Workspace, copy: RemoteSecret, path: str, label: str) -> list[KnownVersion]:
-    """What a copy tells of the secret's versions; nothing where another catalogue has made it."""
+    """The version that a copy reports; none where another catalogue made it."""
     version = copy_version(copy, path, label)
     return [version] if version and copy.marks and ours(workspace, copy.marks) else []
 
 
 def _standing(destination: Destination, copy: RemoteSecret | None, marks: OwnershipTags, *, refused: bool) -> CopyState:
-    """What is to be said of a copy, by its marks and the catalogue's policies.
+    """The state of a copy, by its marks and the catalogue's policies.
 
-    ``refused`` says that its marks were made with a key that nothing is believed of.
+    ``refused``: its marks were made with a key that is not trusted.
     """
     if copy is None or copy.marks is None or copy.marks.source != marks.source:
         return CopyState.STALE
@@ -350,10 +350,10 @@ def grown_copy(
     marks: OwnershipTags,
     source: str = "",
 ) -> Grown | None:
-    """What is to stand there once the fields that a copy lacks are added; None where it is to be made of CURRENT alone.
+    """The copy's text with the fields that it lacks; None where it is written from CURRENT alone.
 
-    That is one of another policy, one that is not there, or is somebody else's and adopted, or that has drifted; and
-    one that holds CURRENT as it is. ``source`` is the name that the copy bears, where it is to bear another.
+    None for other update policies, and for a copy that is absent, adopted, drifted or equal to CURRENT. ``source`` is
+    the copy's recorded name, during a rename.
     """
     if destination.update is not Update.ADD_FIELDS or copy is None or copy.marks is None or not copy.intact:
         return None
@@ -368,12 +368,12 @@ def grown_copy(
 
 
 def drifted(destination: Destination) -> CopyState:
-    """What becomes of a copy that somebody else has changed."""
+    """The state of a copy that another writer has changed."""
     return CopyState.STALE if destination.drift is Drift.REPAIR else CopyState.DRIFTED
 
 
 def stripped(workspace: Workspace, path: str, destination: Destination, digest: str) -> bool:
-    """Whether a copy without marks is ours all the same: it holds this very value. One that can't be read is not."""
+    """Whether a copy without marks is ours because it holds this very value; False where it can't be read."""
     store = workspace.open_copy(path, destination)
     if Unsupported.READ in store.unsupported:
         return False
@@ -384,7 +384,7 @@ def stripped(workspace: Workspace, path: str, destination: Destination, digest: 
 
 
 def text_of(wanted: HubSecret, destination: Destination) -> Sensitive:
-    """What the copy of this version holds. Raises Invalid where that can't be made."""
+    """The text of this version's copy. Raises Invalid where the shape can't render it."""
     try:
         return destination.shape.render(wanted.fields, wanted.previous.fields if wanted.previous else None)
     except Unfit as error:
@@ -393,12 +393,12 @@ def text_of(wanted: HubSecret, destination: Destination) -> Sensitive:
 
 
 def marks_of(workspace: Workspace, wanted: HubSecret, destination: Destination) -> OwnershipTags:
-    """The marks that the copy of this version carries."""
+    """The marks of this version's copy."""
     return marked(workspace, wanted, destination, text_of(wanted, destination))
 
 
 def marked(workspace: Workspace, wanted: HubSecret, destination: Destination, text: Sensitive) -> OwnershipTags:
-    """The same, where it is known that the copy holds ``text``."""
+    """The marks of a copy that holds ``text``."""
     return OwnershipTags(
         wanted.path,
         wanted.version,
@@ -413,7 +413,7 @@ def marked(workspace: Workspace, wanted: HubSecret, destination: Destination, te
 def label(
     workspace: Workspace, wanted: HubSecret, destination: Destination, text: Sensitive, copy: RemoteSecret
 ) -> Pushed:
-    """Lay what the catalogue asks for beside a copy that is in step; written again where the store can't else."""
+    """Set the catalogue's labels on a copy that is in sync; rewrites the value where the store can't set them alone."""
     [shown] = [copy] if destination.merge else describe_copies(workspace, destination.store, [copy])
     store, marks = workspace.open_copy(wanted.path, destination), marked(workspace, wanted, destination, text)
     if shown.marks is None or not wrong_beside(workspace, destination, shown, wanted):
@@ -432,9 +432,9 @@ def label(
 
 
 def labelled(workspace: Workspace, destination: Destination, wanted: HubSecret, marks: OwnershipTags) -> Pushed:
-    """A copy whose tags, description or fingerprint were set. Raises Conflict where the store shows others.
+    """Check a copy after its labels or fingerprint were set. Raises Conflict where the store shows others.
 
-    Raises nothing where CURRENT has moved on: another run has written the copy since.
+    Raises nothing where CURRENT changed meanwhile, because another run has written the copy since.
     """
 
     def difference() -> str:
@@ -451,12 +451,12 @@ def labelled(workspace: Workspace, destination: Destination, wanted: HubSecret, 
 
 
 def ours(workspace: Workspace, marks: OwnershipTags) -> bool:
-    """Whether this catalogue has made the copy, or one that has no id of its own: that is taken over when written."""
+    """Whether this catalogue made the copy, or one without an id: such a copy is taken over when written."""
     return marks.catalogue in (*UNCLAIMED, workspace.catalogue.id)
 
 
 def taken_over(workspace: Workspace, destination: Destination, copy: RemoteSecret | None, path: str) -> bool:
-    """Whether a copy is somebody else's work that was, or is now, adopted: it is never deleted."""
+    """Whether a copy was, or is now, adopted from another owner: it is never deleted."""
     if copy is None:
         return False
     if copy.marks is None:
@@ -465,12 +465,12 @@ def taken_over(workspace: Workspace, destination: Destination, copy: RemoteSecre
 
 
 def theirs(copy: RemoteSecret | None) -> tuple[str, ...]:
-    """The keys of a merged copy that somebody else has put there."""
+    """The keys of a merged copy that another owner put there."""
     return copy.theirs if isinstance(copy, SeenPart) else ()
 
 
 def check_owned(workspace: Workspace, destination: Destination, copy: RemoteSecret | None, path: str) -> None:
-    """Never overwrite what somebody else keeps there, unless the catalogue says so."""
+    """Raises NotOwned rather than overwrite another owner's copy, unless the catalogue adopts it."""
     if copy is None or destination.adopt:
         return
     name = destination.label
@@ -497,18 +497,18 @@ def write_copy(
     marks: OwnershipTags,
     copy: RemoteSecret | None,
 ) -> Pushed:
-    """Give the destination the new value."""
+    """Write the new value to the destination."""
     store = workspace.open_copy(wanted.path, destination)
     check_fits(workspace, destination, value, wanted)
     details = details_of(workspace, destination, wanted)
     if marks.grown:
-        details = replace(details, expires_at=None)  # what it keeps may end before CURRENT does
+        details = replace(details, expires_at=None)  # the values that it keeps may expire before CURRENT
     store.write(destination.name, value, marks, copy, details=details)
     return outcome(destination, CopyState.UPDATED if copy else CopyState.CREATED, marks)
 
 
 def take_over_copy(workspace: Workspace, old: str, new: str, destination: Destination) -> Pushed:
-    """Let a copy that bears the name ``old`` bear ``new``, and serve its CURRENT; an error is part of the answer."""
+    """Change the source of a copy from ``old`` to ``new`` and write CURRENT; an error is part of the result."""
     try:
         insist_on_undoubted(workspace, new)
         wanted = with_previous(workspace, current(workspace, new), [destination])
@@ -529,9 +529,9 @@ def take_over_copy(workspace: Workspace, old: str, new: str, destination: Destin
 
 
 def check_fits(workspace: Workspace, destination: Destination, value: Sensitive, wanted: HubSecret) -> None:
-    """The store allows the name and the size, and the copy is not over. Raises Invalid, naming the limit.
+    """Check the store's limits, the expiry and the revocation. Raises Invalid, naming the limit.
 
-    Raises Denied where it would go to another organisation, and both have not signed for it.
+    Raises Denied where it would go to another organisation and the two have not both signed.
     """
     insist_on_agreement(workspace, wanted.path, destination.store, destination.name)
     if flaw := refusal_of(workspace, destination, value) or refusal_of_whole(
@@ -546,7 +546,7 @@ def check_fits(workspace: Workspace, destination: Destination, value: Sensitive,
 
 
 def revoked_part(workspace: Workspace, wanted: HubSecret) -> str:
-    """What of CURRENT its target has revoked, where that is told without a login; raises what hinders a look."""
+    """The part of CURRENT that its target has revoked, where a check needs no login; empty for none."""
     declared = workspace.catalogue.secrets.get(wanted.path)
     if declared is None or not declared.rotation.tells_revoked:
         return ""
@@ -555,7 +555,7 @@ def revoked_part(workspace: Workspace, wanted: HubSecret) -> str:
 
 
 def refusal_of(workspace: Workspace, destination: Destination, value: Sensitive | None) -> str | None:
-    """Which limit of the store name or value breaks; None where they keep to all of them."""
+    """The store limit that the name or value breaks; None where it keeps to all of them."""
     settings = workspace.catalogue.store(destination.store)
     if (flaw := settings.limits.refuses_name(destination.name)) or value is None:
         return flaw
@@ -563,7 +563,7 @@ def refusal_of(workspace: Workspace, destination: Destination, value: Sensitive 
 
 
 def refusal_of_whole(workspace: Workspace, path: str, destination: Destination, value: Sensitive) -> str | None:
-    """Why the secret that others own would be too large with a merged value in it; None for what is no merged one."""
+    """Why the shared secret would be too large with the merged value in it; None for a copy that is not merged."""
     store = workspace.open_copy(path, destination)
     if not isinstance(store, Parts):
         return None
@@ -572,7 +572,7 @@ def refusal_of_whole(workspace: Workspace, path: str, destination: Destination, 
 
 
 def read_back(workspace: Workspace, destination: Destination, marks: OwnershipTags) -> str:
-    """How the destination differs from what was written under these marks; empty where a plan finds it in sync.
+    """How the destination differs from what was written; empty where a plan would find it in sync.
 
     Where the store gives no value back, its marks and the time of its last change decide.
     """
@@ -590,7 +590,7 @@ def read_back(workspace: Workspace, destination: Destination, marks: OwnershipTa
 
 
 def seen_soon(workspace: Workspace, difference: Callable[[], str]) -> str:
-    """What the first look finds; empty where it, or a later one, finds no difference."""
+    """The difference that the first check finds; empty where it, or a later one, finds none."""
     first = problem = difference()
     for pause in PAUSES:
         if not problem:
@@ -601,7 +601,7 @@ def seen_soon(workspace: Workspace, difference: Callable[[], str]) -> str:
 
 
 def difference_of(destination: Destination, copy: RemoteSecret | None, marks: OwnershipTags) -> str:
-    """How a copy differs from what was written under these marks, without its value; empty where it does not."""
+    """How a copy differs from what was written, by its marks alone; empty where it does not."""
     if copy is None:
         return GONE
     if _standing(destination, copy, marks, refused=False) is CopyState.IN_STEP:
@@ -610,15 +610,15 @@ def difference_of(destination: Destination, copy: RemoteSecret | None, marks: Ow
 
 
 def not_as_written(destination: Destination, problem: str) -> Conflict:
-    """The error of a copy that was written and is not in sync."""
+    """The error for a copy that was written and is not in sync."""
     return Conflict("read back", destination.label, problem, "Find out what else writes there, and run it again")
 
 
 def outcome(destination: Destination, state: CopyState, marks: OwnershipTags) -> Pushed:
-    """What became of a destination, in names."""
+    """The result for a destination, in names."""
     return Pushed(destination.store, destination.name, state, marks.version, marks.fingerprint)
 
 
 def failed(store: str, name: str, error: KeyturnError) -> Pushed:
-    """A destination that could not be reached or written."""
+    """The result for a destination that could not be reached or written."""
     return Pushed(store, name, CopyState.FAILED, 0, "", error.text, type(error).__name__)

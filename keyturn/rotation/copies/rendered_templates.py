@@ -1,7 +1,6 @@
-"""Copies that are connection strings of the target: what they will say is tried before it is promoted.
+"""Check copies that are connection strings of the target before the promotion.
 
-A copy that leads elsewhere, to a replica or a pooler, is not tried. Neither is any in an emergency: a credential that
-others may know is replaced whatever a template says.
+Copies for another host, such as a replica, are not checked, and in an emergency none is.
 """
 
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from keyturn.rotation.state.context import Workspace
 
 LOGIN: Final = frozenset({"username", "password"})
 PROBE: Final = Sensitive("Plain0")
-"""A password that means nothing to any reader: with it a template shows where it leads."""
+"""A password without special characters: with it, a template shows its host."""
 
 REMEDY: Final = "Correct the copy's template; CURRENT stays as it is"
 ANOTHER: Final = (
@@ -30,9 +29,9 @@ ANOTHER: Final = (
 
 
 def guard_rendered(workspace: Workspace, attempt: Attempt) -> None:
-    """Refuse to install what the target's clients would read as another login in a copy. Raises CandidateRejected.
+    """Refuse to install a candidate that a copy's clients would read as another login. Raises CandidateRejected.
 
-    Another candidate may do where the password alone is read otherwise; where anything else is, none does: Misrendered.
+    Raises Misrendered where more than the password is misread, so that no other candidate would do.
     """
     for destination, connection in connections(workspace, attempt):
         if connection and (flaw := misread(connection, attempt.candidate)):
@@ -43,7 +42,7 @@ def guard_rendered(workspace: Workspace, attempt: Attempt) -> None:
 
 
 def check_rendered(workspace: Workspace, attempt: Attempt) -> str:
-    """Log in with what these copies will say; which ones, in words for the ledger. Raises Misrendered, naming one."""
+    """Log in with these copies' texts and return which, for the ledger. Raises Misrendered, naming one."""
     reader, tried = capability(workspace.open_strategy(attempt.path), ReadsConnections), []
     for destination, connection in connections(workspace, attempt):
         if reader and connection:
@@ -53,15 +52,15 @@ def check_rendered(workspace: Workspace, attempt: Attempt) -> str:
 
 
 def connections(workspace: Workspace, attempt: Attempt) -> Iterator[tuple[Destination, Connection | None]]:
-    """The copies that are a login at the target with the candidate's password, and as which one their text is read.
+    """The copies that are a login at the target with the candidate's password, and their parsed connection.
 
-    None for one that leads there with any other password, and with this one is no login or leads elsewhere.
+    None where a template with a plain password is such a login, but with this password is not.
     """
     reader = capability(workspace.open_strategy(attempt.path), ReadsConnections)
     if reader is None or attempt.rotation.urgent or not set(attempt.candidate) >= LOGIN:
         return
     whole = (attempt.ground or SecretFields({})).merged(attempt.candidate)
-    for destination in plain_places(workspace.catalogue, attempt.path):  # a field by itself is no login
+    for destination in plain_places(workspace.catalogue, attempt.path):  # a single field is no login
         for shape, previous in strings(destination, attempt.serving):
             probe, text = _written(shape, whole.merged({"password": PROBE}), previous), _written(shape, whole, previous)
             if probe and text and reader.read_connection(probe):
@@ -69,9 +68,9 @@ def connections(workspace: Workspace, attempt: Attempt) -> Iterator[tuple[Destin
 
 
 def strings(destination: Destination, serving: SecretFields | None) -> Iterator[tuple[Shape, SecretFields | None]]:
-    """The templates of a copy that hold the password, and what they are filled with of the version before.
+    """A copy's templates with the password, and the fields of the previous version for each.
 
-    One that gives the version before is another text while its grace lasts than it is afterwards.
+    A copy with the previous version has another text during its grace period than afterwards.
     """
     for shape in destination.shape.strings("password"):
         yield shape, None
@@ -80,7 +79,7 @@ def strings(destination: Destination, serving: SecretFields | None) -> Iterator[
 
 
 def _written(shape: Shape, fields: SecretFields, previous: SecretFields | None) -> Sensitive | None:
-    """The text of such a template, before the copy is encoded; None where none can be made."""
+    """The template's text before the copy is encoded; None where it can't be rendered."""
     try:
         return shape.render(fields, previous)
     except Unfit:
@@ -88,7 +87,7 @@ def _written(shape: Shape, fields: SecretFields, previous: SecretFields | None) 
 
 
 def misread(connection: Connection, candidate: SecretFields) -> str:
-    """What no other password would mend; empty where nothing is."""
+    """A flaw that no other password would fix; empty for none."""
     if connection.flaw:
         return connection.flaw
     wanted = candidate["username"].reveal()

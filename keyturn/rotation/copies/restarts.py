@@ -1,7 +1,6 @@
-"""Restarting who uses a copy: once for all that a run has written, and what shows that it is done.
+"""Restart the workloads of changed copies, once for each run, and check the rollouts.
 
-Nobody waits here for pods to begin: that a restart is owed, and how far it is, is told by the store whenever it is
-asked. The old credential's end asks, and so do the scheduled runs.
+Nothing waits for pods: the store reports pending restarts to retirement and the scheduled runs.
 """
 
 from collections import defaultdict
@@ -19,14 +18,14 @@ from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.journal import record_action
 
 SHOWN: Final = 5
-"""So many workloads are named in one entry of the ledger."""
+"""Maximum workloads named in one ledger entry."""
 
 _later: ContextVar[bool] = ContextVar("later", default=False)
 
 
 @contextmanager
 def restarted_later() -> Iterator[None]:
-    """Leave the restarts to whoever does them for all at the end; that they are owed stands beside the copies."""
+    """Delay the restarts to the caller's final one; copies are marked as pending a restart."""
     token = _later.set(True)
     try:
         yield
@@ -35,22 +34,22 @@ def restarted_later() -> Iterator[None]:
 
 
 def restarts(workspace: Workspace, store: str) -> Restarts | None:
-    """The store where it restarts anybody; one whose settings say that it does not is not opened for that."""
+    """The store if its settings enable restarts; otherwise it is not opened."""
     return restarter(workspace.open_store(store)) if wants_restarts(workspace.catalogue, store) else None
 
 
 def wants_restarts(catalogue: Catalogue, store: str) -> bool:
-    """Whether its settings say that it restarts who uses a copy."""
+    """Whether the store's settings enable restarts."""
     return bool(getattr(catalogue.store(store), "restart", False))
 
 
 def restarting_stores(catalogue: Catalogue, places: Iterable[DeclaredPlace]) -> list[str]:
-    """The stores of these places whose settings say that they restart who uses a copy."""
+    """The stores of these places whose settings enable restarts."""
     return [store for store in dict.fromkeys(place.store for place in places) if wants_restarts(catalogue, store)]
 
 
 def restarting(workspace: Workspace, places: Iterable[Destination]) -> dict[str, list[str]]:
-    """The names of these places by store, where that restarts anybody."""
+    """The names of these places by store, for stores that restart workloads."""
     names: dict[str, list[str]] = defaultdict(list)
     for place in places:
         if wants_restarts(workspace.catalogue, place.store):
@@ -61,9 +60,9 @@ def restarting(workspace: Workspace, places: Iterable[Destination]) -> dict[str,
 def restart_users(
     workspace: Workspace, wanted: Mapping[str, Collection[str]], path: str = ""
 ) -> dict[str, KeyturnError]:
-    """Restart who uses these copies, where that is owed; what a store refuses is part of the answer.
+    """Restart the workloads of these copies, if pending; errors are part of the result.
 
-    ``wanted`` are names by store. Nothing is done where it is left to the end of a run.
+    ``wanted`` are names by store. Does nothing inside :func:`restarted_later`.
     """
     refused: dict[str, KeyturnError] = {}
     for store, names in () if _later.get() else wanted.items():
@@ -75,7 +74,7 @@ def restart_users(
 
 
 def restart(workspace: Workspace, store: str, names: Collection[str], path: str = "") -> list[str]:
-    """The same in one store, written down where anything is owed; who is restarted. Raises what refuses it."""
+    """Restart and record the pending workloads of one store and return their names. Raises its errors."""
     workloads = restarts(workspace, store)
     owed = workloads.owed(names) if workloads else ()
     if not workloads or not owed:
@@ -87,7 +86,7 @@ def restart(workspace: Workspace, store: str, names: Collection[str], path: str 
 
 
 def list_names(names: Collection[str]) -> str:
-    """The names, no more of them than anybody reads."""
+    """The names, shortened for people."""
     shown = sorted(names)[:SHOWN]
     return ", ".join(shown) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
@@ -95,9 +94,9 @@ def list_names(names: Collection[str]) -> str:
 def unfinished_rollouts(
     workspace: Workspace, places: Iterable[Destination], version: int | None, *, note: bool
 ) -> list[str]:
-    """Why some pods may not have ``version`` yet, in words; what could not be looked at is said to be unknown.
+    """Why some pods may not have ``version`` yet; stores that can't be checked count as unknown.
 
-    With ``note`` what is finished is noted at the workload.
+    With ``note``, finished rollouts are marked at the workload.
     """
     problems = []
     for store, names in restarting(workspace, places).items():
@@ -113,9 +112,9 @@ def unfinished_rollouts(
 
 
 def restarted_together(workspace: Workspace, paths: Iterable[str]) -> list[frozenset[str]]:
-    """Which of these secrets are to be restarted for together, since some workload uses copies of several of them.
+    """Groups of these secrets whose copies a workload uses together, so that one restart is enough.
 
-    Those that share with no other are left out, and so are all where that can't be looked at.
+    Secrets that share with no other are left out, and so are stores that can't be checked.
     """
     by_store: dict[str, dict[str, str]] = defaultdict(dict)
     for path in paths:
@@ -128,7 +127,7 @@ def restarted_together(workspace: Workspace, paths: Iterable[str]) -> list[froze
 
 
 def _places(workspace: Workspace, path: str) -> tuple[Destination, ...]:
-    """The places of its copies, as far as they can be told."""
+    """The known places of its copies."""
     try:
         return workspace.places(path)
     except KeyturnError:
@@ -136,7 +135,7 @@ def _places(workspace: Workspace, path: str) -> tuple[Destination, ...]:
 
 
 def used_together(workspace: Workspace, store: str, paths: Mapping[str, str]) -> list[frozenset[str]]:
-    """The secrets that each workload of a store uses, of these by the names of their copies."""
+    """For each workload of a store, the secrets it uses, from copy names."""
     try:
         workloads = restarts(workspace, store)
         rollouts = workloads.rollouts(paths) if workloads else ()
@@ -146,7 +145,7 @@ def used_together(workspace: Workspace, store: str, paths: Mapping[str, str]) ->
 
 
 def join_groups(groups: Iterable[frozenset[str]]) -> list[frozenset[str]]:
-    """The same with groups that share a member made one."""
+    """The groups, merged where they share a member."""
     joined: list[frozenset[str]] = []
     for group in groups:
         touching = [other for other in joined if other & group]

@@ -1,6 +1,6 @@
-"""What Keyturn remembers of each store between runs: which copies fail and why, and since when some are to go.
+"""What Keyturn remembers of each store between runs: failing copies, and since when copies are to be deleted.
 
-It decides nothing but when a deletion is due: what is in step is told from the stores themselves, every time.
+It only decides when a deletion is due: sync is checked against the stores themselves.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.entries import update_state
 
 KEPT: Final = 500
-"""So many failing copies of a store are kept by name; more are counted."""
+"""Maximum failing copies of a store that are kept by name; the rest are counted."""
 
 
 SYNC: Final = "sync"
@@ -22,7 +22,7 @@ SYNC: Final = "sync"
 
 @dataclass(frozen=True)
 class Failing:
-    """One copy that is not in step: since when, the class of its error, and its words."""
+    """A copy that is not in sync: the class and text of its error, and since when."""
 
     path: str
     kind: str
@@ -32,7 +32,7 @@ class Failing:
 
 @dataclass
 class StoreStatus:
-    """One store as the last runs left it."""
+    """One store after the last runs."""
 
     checked_at: str = ""
     in_step: int = 0
@@ -40,10 +40,10 @@ class StoreStatus:
     uncounted: int = 0
     tombstones: dict[str, str] = field(default_factory=dict)
     secrets: str = ""
-    """Marks of the secrets with a copy there, as one text: the hub takes at most 1,000 strings in a request."""
+    """Marks of the secrets with a copy there, as one text: the hub allows at most 1,000 strings in a request."""
 
     def may_have(self, path: str) -> bool:
-        """Whether a secret has a copy there, as far as the last runs know; any may in an entry without marks."""
+        """Whether a secret may have a copy there; without marks, any may."""
         copies = self.in_step + len(self.failing) + self.uncounted
         return mark_of(path) in self.secrets.split() if self.secrets else copies > 0
 
@@ -54,19 +54,19 @@ class StoreStatus:
 
     @staticmethod
     def from_data(data: Mapping[str, Any]) -> "StoreStatus":
-        """From what the hub keeps."""
+        """From the hub's form."""
         failing = {name: Failing(**failure) for name, failure in data["failing"].items()}
         return StoreStatus(**{**data, "failing": failing})
 
 
 def mark_of(path: str) -> str:
-    """Stands for a secret's path where thousands are listed."""
+    """A short mark for a secret's path."""
     return hashlib.sha256(path.encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
 class LeftStore:
-    """A store that the catalogue has no more, with copies still in it when it was seen last."""
+    """A store that left the catalogue while it had copies."""
 
     name: str
     status: StoreStatus
@@ -74,12 +74,12 @@ class LeftStore:
 
     @property
     def copies(self) -> int:
-        """How many were in it."""
+        """How many copies it had."""
         return self.status.in_step + len(self.status.failing) + self.status.uncounted
 
     @property
     def told(self) -> str:
-        """What a person should know of it."""
+        """The warning for people."""
         return (
             f"the store {self.name} has left the catalogue, and {self.copies} copies were in it: nobody keeps them in"
             f" step or deletes them. Declare it again, or remove them there, and then {self.kept_at} from the hub"
@@ -87,19 +87,19 @@ class LeftStore:
 
 
 def state_path(workspace: Workspace, store: str) -> str:
-    """Where it is kept in Keyturn's own mount: each catalogue of a hub has its own, by its id."""
+    """Its path in Keyturn's mount, separate for each catalogue id."""
     whose = workspace.catalogue.id
-    # A store's name may tell its group first; a slash here would make it that of a catalogue.
+    # A store's name may contain its group; a slash here would make that a catalogue.
     store = store.replace("/", ".")
     return f"{SYNC}/{store}" if whose == DEFAULT_ID else f"{SYNC}/{whose}/{store}"
 
 
 def left_stores(workspace: Workspace) -> list[LeftStore]:
-    """The stores that have left the catalogue with copies in them."""
+    """The stores that left the catalogue with copies in them."""
     beginning = state_path(workspace, "")
     stored = [path.removeprefix(beginning) for path in workspace.hub.list_state(beginning.rstrip("/"))]
     names = {name.replace(".", "/") for name in stored if "/" not in name}
-    # One that has become a group has its copies in the stores of that.
+    # A store that became a group has its copies in the group's stores.
     gone = sorted(names - workspace.catalogue.stores.keys() - workspace.catalogue.groups.keys())
     counted = ((name, load_store_status(workspace, name)[0]) for name in gone)
     mount = workspace.hub.state_mount
@@ -111,18 +111,18 @@ def left_stores(workspace: Workspace) -> list[LeftStore]:
 
 
 def load_store_status(workspace: Workspace, store: str) -> tuple[StoreStatus, int]:
-    """The store's standing, and the version to write the next one over."""
+    """The store's status, and the version to write the next one over."""
     state = workspace.hub.read_state(state_path(workspace, store))
     return (StoreStatus.from_data(state.data), state.version) if state else (StoreStatus(), 0)
 
 
 def tombstones(workspace: Workspace, store: str) -> dict[str, datetime]:
-    """Since when each copy is known to be wanted no more."""
+    """Since when each copy is known to be unwanted."""
     return {name: datetime.fromisoformat(at) for name, at in load_store_status(workspace, store)[0].tombstones.items()}
 
 
 def record_change(workspace: Workspace, store: str, change: "StatusChange") -> None:
-    """Keep what a run found at one store. Raises Contended when others keep writing it."""
+    """Save a run's result for one store. Raises Contended when others keep writing it."""
 
     def applied(before: StoreStatus) -> StoreStatus:
         after = replace(before)
@@ -140,10 +140,9 @@ def record_change(workspace: Workspace, store: str, change: "StatusChange") -> N
 
 @dataclass(frozen=True)
 class StatusChange:
-    """What one run learnt of one store: names in step, failing ones, and those that are to go.
+    """One run's result for a store: names in sync, failing, and to be deleted.
 
-    ``secrets`` are the paths of those with a copy that stays. A ``whole`` run has seen all copies of the store: what
-    it does not name is forgotten.
+    ``secrets`` are the paths with a copy that stays. A ``whole`` run has seen all copies: others are forgotten.
     """
 
     in_step: frozenset[str]
@@ -153,7 +152,7 @@ class StatusChange:
     secrets: frozenset[str] = frozenset()
 
     def apply(self, standing: StoreStatus, now: str) -> None:
-        """Lay it over what was kept before; what still fails keeps its beginning."""
+        """Apply the change; a copy that still fails keeps its start time."""
         before = standing.failing
         failures = {} if self.whole else {name: failure for name, failure in before.items() if name not in self.in_step}
         for name, failure in self.failing.items():

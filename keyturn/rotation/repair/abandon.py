@@ -1,4 +1,4 @@
-"""Giving up a candidate, so that no worker that wakes up later can put it in force."""
+"""Abandon a candidate, so that no suspended worker can promote it later."""
 
 from dataclasses import replace
 
@@ -17,20 +17,20 @@ from keyturn.rotation.state.records import save
 def abandon(
     workspace: Workspace, attempt: Attempt, why: str, *, refused: bool = False, certain: bool = False
 ) -> Attempt:
-    """Give up a candidate, perhaps because the target ``refused`` it, and perhaps would every other. CURRENT works.
+    """Abandon a candidate; ``refused`` by the target, and ``certain`` if it would refuse every other. CURRENT works.
 
-    First the record says so, which stops every other worker; then CURRENT's version moves on; the target
-    comes last, and may be told again after a crash; one that the catalogue no longer leads to is not told.
+    First the record stops other workers, then CURRENT gets a new version, then the target is changed, perhaps again
+    after a crash. A target that the catalogue no longer names is not changed.
     """
     with record_action(workspace, "abandon", attempt.path, note=why):
         return _given_up(workspace, attempt, why, refused=refused, certain=certain)
 
 
 def _given_up(workspace: Workspace, attempt: Attempt, why: str, *, refused: bool, certain: bool) -> Attempt:
-    """The same, unrecorded."""
+    """Abandon the candidate without a ledger entry."""
     path, rotation = attempt.path, attempt.rotation
     if rotation.stage is not Stage.ABANDONING:
-        # A greater number than it was installed with: a worker that is suspended in that install is refused by it.
+        # A greater number than the install's, so that the target refuses a suspended install.
         number = attempt.record.next_sequence()
         doomed = rotation.to(Stage.ABANDONING, note=why, refused=refused, certain=certain, sequence=number)
         attempt = replace(attempt, record=save(workspace, path, attempt.record, doomed, attempt.candidate))
@@ -43,16 +43,16 @@ def _given_up(workspace: Workspace, attempt: Attempt, why: str, *, refused: bool
 
 
 def given_away(workspace: Workspace, attempt: Attempt) -> str:
-    """Why the candidate's account is another secret's by now, which may serve by it; empty where it is not."""
+    """Why the candidate's account belongs to another secret now; empty where it doesn't."""
     return another_owner(
         workspace, attempt.path, workspace.open_strategy(attempt.path).credential_id(attempt.candidate)
     )
 
 
 def fence(workspace: Workspace, attempt: Attempt) -> Attempt:
-    """Write CURRENT again unchanged, so that a worker suspended just before it promoted is refused.
+    """Write CURRENT again unchanged, so that a worker suspended before its promotion is refused.
 
-    Where such a worker was quicker, what it replaced is put back.
+    Where such a worker was faster, restores what it replaced.
     """
 
     def retained(current: HubSecret | None) -> HubSecret | None:
@@ -68,7 +68,7 @@ def fence(workspace: Workspace, attempt: Attempt) -> Attempt:
 
 
 def without(workspace: Workspace, attempt: Attempt, current: HubSecret) -> HubSecret:
-    """The newest version since the rotation began that isn't the candidate; ``current`` where there is none."""
+    """The newest version since the rotation began that isn't the candidate; ``current`` for none."""
     for version in range(current.version, max(attempt.rotation.base_version, 1) - 1, -1):
         stored = current if version == current.version else workspace.hub.read(attempt.path, version)
         if stored and not stored.fields.holds(attempt.candidate):
@@ -77,9 +77,9 @@ def without(workspace: Workspace, attempt: Attempt, current: HubSecret) -> HubSe
 
 
 def keep_doubt(workspace: Workspace, before: HubSecret, number: int) -> None:
-    """Let the version of this number, which repeats ``before``, be one that came with a restore where that one did.
+    """Keep the doubt about a restored version for version ``number``, which repeats ``before``.
 
-    Its number would tell that it was made since. It is said before that version is there.
+    Otherwise its number would prove it newer. Saved before that version is written.
     """
     mark = workspace.open_restore()
     if mark and mark.doubts(before.custom, before.version, before.created_at) and (made := before.made_at):
@@ -87,7 +87,7 @@ def keep_doubt(workspace: Workspace, before: HubSecret, number: int) -> None:
 
 
 def keep_age(workspace: Workspace, path: str) -> None:
-    """Write the secret's age down where only its newest version told it, before that version is written again."""
+    """Save the secret's age where only its newest version has it, before that is written again."""
     info = workspace.hub.describe(path)
     if info and ROTATED_AT not in info.custom and info.rotated_at:
         workspace.hub.patch_metadata(path, {ROTATED_AT: info.rotated_at.isoformat()})

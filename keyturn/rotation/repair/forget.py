@@ -1,4 +1,4 @@
-"""Giving up what the hub's record tells of a secret: nobody goes on with it, and what it leaves behind is named."""
+"""Give up the hub's record of a secret, and report what it leaves behind."""
 
 from dataclasses import dataclass
 
@@ -15,17 +15,17 @@ from keyturn.rotation.state.records import claim, load_record, rewrite
 
 @dataclass(frozen=True)
 class Forgotten:
-    """What was given up: ``left`` says what stays at the target, ``ended`` what was ended there."""
+    """The result: ``left`` stays at the target, ``ended`` was ended there."""
 
     path: str
     left: str = ""
     ended: str = ""
     why: str = ""
-    """Why the old credential was not ended, though somebody asked for it."""
+    """Why the old credential was not ended, though requested."""
 
 
 def remains(workspace: Workspace, path: str) -> str:
-    """What giving up the record of ``path`` would leave at its target. Raises NotFound where there is no record."""
+    """What giving up the record would leave at its target. Raises NotFound where there is no record."""
     record = load_record(workspace, path)
     if not record.version or record == Record(version=record.version, age=record.age):
         raise NotFound("forget", path, "the hub has no record of it", "`keyturn status` shows what is open")
@@ -33,9 +33,9 @@ def remains(workspace: Workspace, path: str) -> str:
 
 
 def forget(workspace: Workspace, path: str, *, end_previous: bool = False) -> Forgotten:
-    """Give up the record of ``path``; with ``end_previous`` the old credential ends first, where that can be done.
+    """Give up the record of ``path``; with ``end_previous``, first end the old credential if possible.
 
-    The hub's secret and its copies stay as they are. Raises NotFound, and Locked while somebody is at work on it.
+    The hub's secret and its copies stay. Raises NotFound, and Locked while another process works on it.
     """
     left = remains(workspace, path)
     with record_action(workspace, "forget", path, note=left) as doing:
@@ -50,7 +50,7 @@ def forget(workspace: Workspace, path: str, *, end_previous: bool = False) -> Fo
 
 
 def end_forgotten(workspace: Workspace, path: str, rotation: Rotation) -> str:
-    """End the credential that a rotation was to retire; why that was left, empty where it was not."""
+    """End the credential that a rotation was to retire; why it was spared, empty where it was ended."""
     if not rotation.ends or rotation.version is None:
         return "no old credential waits for its end"
     if owner := rightful_owner(workspace, path, rotation):
@@ -63,7 +63,7 @@ def end_forgotten(workspace: Workspace, path: str, rotation: Rotation) -> str:
 
 
 def rightful_owner(workspace: Workspace, path: str, rotation: Rotation) -> str:
-    """Another secret of the catalogue that names the same account at the same target."""
+    """Another declared secret that names the same account at the same target."""
     accounts = set(rotation.ends.values())
     others = (
         other for other in workspace.catalogue.secrets if other != path and workspace.target(other) == rotation.target
@@ -72,7 +72,7 @@ def rightful_owner(workspace: Workspace, path: str, rotation: Rotation) -> str:
 
 
 def of_its_kind(workspace: Workspace, path: str, rotation: Rotation) -> Strategy | None:
-    """What can end it: the secret's own strategy, or that of another secret at the same target."""
+    """A strategy that can end it: the secret's, or that of another secret at the same target."""
     declared = workspace.catalogue.secrets
     for secret in ([path] if path in declared else []) + [other for other in declared if other != path]:
         settings = declared[secret].rotation

@@ -1,6 +1,6 @@
-"""CURRENT that was there and can't be read: it waits for a person, and nothing is made over it.
+"""A CURRENT that existed and can't be read: it waits for a person, and no run replaces it.
 
-A secret that never had a version, and one that a revocation has ended, are no such case.
+Secrets without a first version, and revoked ones, don't count.
 """
 
 from dataclasses import replace
@@ -19,7 +19,7 @@ GONE: Final = "gone"
 
 
 def describe_missing(info: SecretInfo | None, record: Record) -> str:
-    """What has become of CURRENT, in words, where it was there and can't be read; else empty."""
+    """Why a CURRENT that existed can't be read, in words; else empty."""
     if record.frozen or record.rest is not None or (info is not None and info.served):
         return ""
     newest = info.newest if info else None
@@ -32,31 +32,28 @@ def describe_missing(info: SecretInfo | None, record: Record) -> str:
 
 
 def describe_none(path: str, record: Record) -> tuple[str, str]:
-    """Why the hub has no version of a secret that was not lost, and in a sentence what to do.
-
-    It never had one, or it was ended.
-    """
+    """Why a secret that was not lost has no version, and what to do."""
     if record.frozen:
         return f"the incident {record.frozen} has ended it", f"Make a new one: `keyturn rotate {path} --now`"
     return "the hub has no version of it", "Rotate it once, or write its first version"
 
 
 def last_known(record: Record) -> int:
-    """The newest version of the hub's that the record tells of; 0 where it knows none."""
+    """The greatest version in the record; 0 for none."""
     rotations = [*record.history, *([record.rotation] if record.rotation else [])]
     return max((max(rotation.version or 0, rotation.base_version) for rotation in rotations), default=0)
 
 
 def insist_on_current(path: str, info: SecretInfo | None, record: Record) -> None:
-    """Refuse to make anything over what is missing. Raises Missing, with the ways back."""
+    """Raises Missing, with the remedies, rather than replace a missing CURRENT."""
     if why := describe_missing(info, record):
         raise Missing("rotate", path, why, remedies(path, info, staged=record.candidate is not None))
 
 
 def remedies(path: str, info: SecretInfo | None, *, staged: bool = False) -> str:
-    """How a person brings CURRENT back, the best first. ``staged``: an open rotation has a candidate.
+    """How a person recovers CURRENT, the best way first. ``staged``: an open rotation has a candidate.
 
-    The target may have taken that candidate already, and then no older value logs in.
+    The target may have accepted that candidate, so that no older value logs in.
     """
     newest = info.newest if info else None
     if info is None or newest is None:
@@ -74,12 +71,12 @@ def remedies(path: str, info: SecretInfo | None, *, staged: bool = False) -> str
 
 
 def usable(version: VersionInfo) -> bool:
-    """Whether its fields can be had."""
+    """Whether its fields are available or can be undeleted."""
     return version.state is not VersionState.DESTROYED
 
 
 def read_current(workspace: Workspace, path: str, record: Record) -> HubSecret | None:
-    """CURRENT; None for a first version, and after a revocation. Raises Missing where there was one."""
+    """CURRENT; None before a first version and after a revocation. Raises Missing where it is lost."""
     current = workspace.hub.read(path)
     if current is None:
         insist_on_current(path, workspace.hub.describe(path), record)
@@ -90,10 +87,9 @@ def read_current(workspace: Workspace, path: str, record: Record) -> HubSecret |
 
 
 def lay_ground(workspace: Workspace, path: str, version: int, *, end_previous: bool = False) -> None:
-    """Let the next candidate be laid over the fields of ``version``, which a person chose since CURRENT is missing.
+    """Use the fields of ``version``, which a person chose, as the base of the next candidate.
 
-    The newest one, undeleted, is CURRENT again. Any other stays what it is, and its fields wait in the record. Raises
-    what speaks against it.
+    The newest version is undeleted and CURRENT again; another's fields are kept in the record.
     """
     info, record = workspace.hub.describe(path), load_record(workspace, path)
     chosen = insist_on_choice(path, info, record, version)
@@ -112,7 +108,7 @@ def lay_ground(workspace: Workspace, path: str, version: int, *, end_previous: b
 
 
 def insist_on_choice(path: str, info: SecretInfo | None, record: Record, version: int) -> VersionInfo:
-    """The version that was chosen. Raises Invalid where CURRENT needs none, NotFound where nothing is left of it."""
+    """The chosen version. Raises Invalid where CURRENT is not missing, NotFound where the version is gone."""
     if not describe_missing(info, record):
         raise Invalid("rotate", path, "its CURRENT is not missing", "Leave --from out: that is for one that is")
     versions = info.versions if info else ()
@@ -128,7 +124,9 @@ def insist_on_choice(path: str, info: SecretInfo | None, record: Record, version
 
 
 def insist_on_free(workspace: Workspace, path: str, record: Record, chosen: HubSecret) -> None:
-    """Refuse a ground whose successor is what is missing: the account that copies still serve would be changed."""
+    """Raises Invalid for a base whose successor is the missing one: a rotation would change the account that copies
+    use.
+    """
     rotations = [*record.history, *([record.rotation] if record.rotation else [])]
     last = next((rotation for rotation in reversed(rotations) if rotation.version is not None and rotation.ends), None)
     if last and still_named(last.ends, workspace.open_strategy(path).credential_id(chosen.fields)):
@@ -139,5 +137,5 @@ def insist_on_free(workspace: Workspace, path: str, record: Record, chosen: HubS
 
 
 def keep_ground(workspace: Workspace, path: str, record: Record, fields: SecretFields) -> Record:
-    """Keep the fields in the record, for the candidate that comes next. Raises Conflict, Locked."""
+    """Save the fields in the record for the next candidate. Raises Conflict, Locked."""
     return rewrite(workspace, path, replace(claim(workspace, path, record), rest=fields))

@@ -1,4 +1,4 @@
-"""Records of an older release, and values that no record names: both are put right without stopping a rotation."""
+"""Update records of an older release, and remove values that no record names, without stopping a rotation."""
 
 import random
 import time
@@ -24,11 +24,11 @@ AT_ONCE: Final = 8
 
 
 def move_values(workspace: HasHub, path: str, *, every: bool = False) -> None:
-    """Move the values of the secret's record to their own entries. Done before is success.
+    """Move the values of the secret's record to separate entries. Already done is success.
 
-    A process of an older release that holds the rotation is refused from then on, and this release continues it. With
-    ``every`` a record without values is rewritten too, so that an older process writes none into it. Raises Contended,
-    and Invalid for a record that cannot be read.
+    An older release that holds the rotation is refused afterwards, and this release continues it. ``every`` rewrites
+    records without values too, so that no older process adds any. Raises Contended, and Invalid for an unreadable
+    record.
     """
     entry: VersionedEntry[Record, Record, Record] = VersionedEntry(
         f"the record of {path}",
@@ -43,7 +43,7 @@ def move_values(workspace: HasHub, path: str, *, every: bool = False) -> None:
 
 
 def move_all_values(workspace: HasHub, *, every: bool = False) -> dict[str, KeyturnError]:
-    """The same for all records of the hub: why it failed, by secret."""
+    """Move the values of all records; returns the errors by secret."""
 
     def moved(path: str) -> tuple[str, KeyturnError | None]:
         try:
@@ -57,9 +57,9 @@ def move_all_values(workspace: HasHub, *, every: bool = False) -> dict[str, Keyt
 
 
 def remove_leftovers(workspace: HasHub) -> list[str]:
-    """The secrets of which values were removed that no record names.
+    """Remove the values that no record names, and return their secrets.
 
-    A rotation that is at work is left alone: the next look finds what it leaves.
+    Skips a running rotation: a later run finds its leftovers.
     """
     entries: dict[str, set[str]] = defaultdict(set)
     for place in workspace.hub.list_state(CANDIDATES):
@@ -68,10 +68,9 @@ def remove_leftovers(workspace: HasHub) -> list[str]:
 
 
 def remove_leftovers_of(workspace: HasHub, path: str, stored: Iterable[str] | None = None) -> bool:
-    """The same for one secret; ``stored`` are its entries where they are known.
+    """Remove the leftovers of one secret; ``stored`` are its entries if known.
 
-    The record is written again before anything is removed. A worker that was suspended before it wrote a record that
-    names an entry found here is refused by that write.
+    Writes the record again first. That refuses a suspended worker whose record would name a removed entry.
     """
     every = workspace.hub.list_state(f"{CANDIDATES}/{path}") if stored is None else stored
     listed = {place for place in every if is_of(path, place)}
@@ -90,6 +89,6 @@ def remove_leftovers_of(workspace: HasHub, path: str, stored: Iterable[str] | No
 
 
 def is_at_work(record: Record) -> bool:
-    """Whether a process may hold the record, or none was ever written: a write here could come before its own."""
+    """Whether a process may hold the record, or none was ever written, so that a write here could be too early."""
     rotation = record.rotation
     return not record.version or (rotation is not None and (bool(record.open) or rotation.stage is Stage.RETIRING))

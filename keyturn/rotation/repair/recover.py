@@ -1,4 +1,4 @@
-"""Bringing the newest value that works back into a hub that has lost it, from a copy that holds it still."""
+"""Recover the newest working value into a hub that has lost it, from a copy that still holds it."""
 
 import uuid
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from keyturn.rotation.state.records import claim, load_record, save
 
 @dataclass(frozen=True)
 class Recovery:
-    """What was brought back, in names only: from where, and as which version of the hub."""
+    """A recovered value, in names only: its source, and its new version in the hub."""
 
     path: str
     place: str
@@ -33,15 +33,11 @@ class Recovery:
 
 
 def choose(held: HeldValues, *, untested: bool = False, named: bool = True) -> Value:
-    """The newest value that works; with ``untested``, the newest of which nobody can tell.
+    """The newest value that works; with ``untested``, also the newest with an unknown login result.
 
-    CURRENT itself, where a newer version is known, is taken untested only of a secret that was ``named``: it may be
-    what a person has written anew on purpose, or what has been dead since before the backup.
-
-    So it is of CURRENT in a hub that was restored: no copy is there that would show that it was not revoked since.
-
-    Raises NotFound where nothing works, Ahead where nobody can tell, and what is not tried was not asked for, or where
-    what there is was revoked.
+    An untested CURRENT that is not the newest, or is in a restored hub, must be ``named``: it may be dead or revoked.
+    Raises NotFound where nothing works, and Ahead where the result is unknown without ``untested``, or the value was
+    revoked.
     """
     if ended := held.lost_end:
         words = describe_ahead(held.path, held.hub_version, ended)
@@ -71,7 +67,7 @@ def choose(held: HeldValues, *, untested: bool = False, named: bool = True) -> V
 
 
 def unproven(held: HeldValues) -> Ahead:
-    """The word to whoever would put CURRENT in force that may have been revoked since the hub's backup was made."""
+    """The error for an untested CURRENT that may have been revoked since the hub's backup."""
     since = f"{held.doubt.as_of:%Y-%m-%d %H:%M %Z}" if held.doubt and held.doubt.as_of else "then"
     missing = f", and no copy is at {', '.join(held.absent)}, as after a revocation" if held.absent else ""
     problem = (
@@ -87,10 +83,10 @@ def unproven(held: HeldValues) -> Ahead:
 
 
 def recover(workspace: Workspace, held: HeldValues, chosen: Value) -> Recovery:
-    """Make ``chosen`` CURRENT, close what the old record left open, and bring every copy in step.
+    """Make ``chosen`` CURRENT, close the old record's rotation, and bring every copy into sync.
 
-    Safe to repeat. Raises Conflict when the secret has changed since it was looked at, and Locked while a rotation or a
-    revocation holds it.
+    Safe to repeat. Raises Conflict when the secret has changed meanwhile, and Locked while a rotation or revocation
+    holds it.
     """
     path = held.path
     with record_action(workspace, "recover", path, place=chosen.place, note=describe_origin(chosen)) as doing:
@@ -104,12 +100,12 @@ def recover(workspace: Workspace, held: HeldValues, chosen: Value) -> Recovery:
 
 
 def describe_origin(chosen: Value) -> str:
-    """Which version the value was, for the ledger."""
+    """The value's version, for the ledger."""
     return f"it was version {chosen.version}" if chosen.version else "it was a candidate, not yet in force"
 
 
 def insist_on_free(workspace: Workspace, path: str) -> Record:
-    """The record, held by nobody else. Raises Locked."""
+    """The record, held by no other process. Raises Locked."""
     record = claim(workspace, path, load_record(workspace, path))
     if record.frozen:
         hint = f"See `keyturn incidents`: it replaces the secret, or `keyturn rotate {path} --now` does"
@@ -118,7 +114,7 @@ def insist_on_free(workspace: Workspace, path: str) -> Record:
 
 
 def in_force(workspace: Workspace, held: HeldValues, chosen: Value) -> HubSecret:
-    """Write the value by compare-and-set, unless it is CURRENT; and say in the metadata what it overtakes."""
+    """Compare-and-set the value unless it is CURRENT, and record in the metadata what it overtakes."""
     path, current = held.path, held.current
     if chosen.place == HUB and current is not None:
         written = current
@@ -134,7 +130,7 @@ def in_force(workspace: Workspace, held: HeldValues, chosen: Value) -> HubSecret
 
 
 def _metadata_of(workspace: Workspace, held: HeldValues, written: HubSecret) -> dict[str, str | None]:
-    """What the secret's metadata tells of the value: its age, its end, and which lost versions no longer count."""
+    """The value's metadata: its age, its expiry, and which lost versions no longer count."""
     plain = written.fields.reveal()
     lost: dict[str, str | None] = {}
     if held.newest_known > written.version:
@@ -148,7 +144,7 @@ def _metadata_of(workspace: Workspace, held: HeldValues, written: HubSecret) -> 
 
 
 def settle_record(workspace: Workspace, path: str, record: Record, current: HubSecret, place: str) -> None:
-    """Close the rotation that stood in the record, of a time that is over: nothing is ended by it any more."""
+    """Close the outdated rotation of the record, so that it ends nothing."""
     rotation, why = record.rotation, f"the hub had lost what came after it: recovered from {place}"
     if rotation is None:
         return
@@ -164,14 +160,14 @@ def settle_record(workspace: Workspace, path: str, record: Record, current: HubS
 
 
 def promoted_then(workspace: Workspace, path: str, rotation: Rotation, current: HubSecret) -> Rotation:
-    """The rotation whose candidate turned out to be the value: its old credential ends after its grace, as always."""
+    """The promoted rotation of a recovered candidate: its old credential ends after the grace period."""
     digest, now = workspace.fingerprint(path, current.fields), workspace.clock()
     changes = {"version": current.version, "fingerprint": digest, "promoted_at": now}
     return rotation.to(Stage.PROMOTED, **changes, **counted_from_now(workspace, path))
 
 
 def give_up(workspace: Workspace, attempt: Attempt, why: str) -> None:
-    """Abandon a candidate; a target that has gone on since refuses to be told of it, and needs not be."""
+    """Abandon a candidate; a target that has a newer number refuses, which is fine."""
     try:
         abandon(workspace, attempt, why)
     except Superseded:
@@ -183,13 +179,13 @@ def give_up(workspace: Workspace, attempt: Attempt, why: str) -> None:
 
 
 def close_recovery(workspace: Workspace, path: str, record: Record, rotation: Rotation, note: str) -> None:
-    """Move a promoted rotation, or one that was being taken back, into the history without ending anything."""
+    """Move a promoted or reverting rotation into the history without ending anything."""
     if rotation.stage is Stage.REVERTING:
         rotation = rotation.to(Stage.REVERTED)
     save(workspace, path, record, rotation.to(Stage.RETIRED, closed_at=workspace.clock(), note=note))
 
 
 def newest(workspace: Workspace, current: HubSecret) -> int:
-    """The number of the version that holds the value now: giving a candidate up has written it once more."""
+    """The newest version that holds the value: abandoning a candidate writes it again."""
     info = workspace.hub.describe(current.path)
     return info.version if info else current.version

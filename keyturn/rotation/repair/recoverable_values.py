@@ -1,4 +1,4 @@
-"""What could be brought back into the hub: the values that it and the copies hold, and which of them log in."""
+"""The values that can be recovered into the hub from it and the copies, and which of them log in."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,16 +23,16 @@ from keyturn.rotation.state.records import load_record, without_lost
 
 HUB: Final = "the hub"
 RECORD: Final = "the open rotation"
-"""Where a candidate is that its target may have taken already."""
+"""The place of a candidate that its target may have accepted."""
 STAGED: Final = frozenset((Stage.PENDING, Stage.ABANDONING))
-"""The stages of a rotation whose candidate may be the only value that logs in."""
+"""The stages whose candidate may be the only value that logs in."""
 
 
 @dataclass(frozen=True)
 class Value:
-    """One value of a secret, and who holds it. ``lives`` is what a login has shown; None where nobody can tell.
+    """One value of a secret and its holder. ``lives`` is the result of a login, None if unknown.
 
-    ``bare``: it is the credential alone, since nothing holds the secret's other fields.
+    ``bare``: the credential alone, because nothing holds the other fields.
     """
 
     place: str
@@ -46,13 +46,13 @@ class Value:
 
     @property
     def order(self) -> tuple[float, int, bool]:
-        """The newest is the greatest, by the hub's clock; of marks without a time it is not known."""
+        """Sort key: the newest is the greatest, by the hub's clock; marks without a time sort first."""
         return self.created_at.timestamp() if self.created_at else 0.0, self.version, self.place == HUB
 
 
 @dataclass(frozen=True)
 class Useless:
-    """A place whose copy can't be brought back, and why."""
+    """A place whose copy can't be recovered, and why."""
 
     place: str
     why: str
@@ -60,10 +60,10 @@ class Useless:
 
 @dataclass(frozen=True)
 class HeldValues:
-    """All that is there of a secret, the newest first, each value once. ``newest_known`` is the greatest number.
+    """All values of a secret, the newest first, each once. ``newest_known`` is the greatest version.
 
-    ``lost_end`` is the revocation of what the hub serves that the hub has lost; None without one. ``doubt`` is what
-    speaks against CURRENT in a hub that was restored, ``absent`` where a copy is not though one is declared.
+    ``lost_end`` is a revocation of the served value that the hub has lost. ``doubt`` is the reason to doubt CURRENT in
+    a restored hub. ``absent`` lists declared copies that do not exist.
     """
 
     path: str
@@ -83,14 +83,14 @@ class HeldValues:
 
     @property
     def untried(self) -> Value | None:
-        """The newest of which nobody can tell whether it lives."""
+        """The newest whose login has no known result."""
         return next((value for value in self.found if value.tried and value.lives is None), None)
 
 
 def values(workspace: Workspace, path: str) -> HeldValues:
-    """Gather and try them: logins are tried from the newest on, until one is let in. Nothing is written.
+    """Collect and test the values, from the newest, until one logs in. Writes nothing.
 
-    Raises NotFound for a secret that nothing declares, and what the hub or the target raises when they don't answer.
+    Raises NotFound for an undeclared secret, and the errors of the hub and the target.
     """
     if not workspace.catalogue.destinations(path):
         workspace.secret(path)
@@ -120,16 +120,16 @@ def values(workspace: Workspace, path: str) -> HeldValues:
 
 
 def of_hub(workspace: Workspace, current: HubSecret) -> Value:
-    """CURRENT itself."""
+    """CURRENT as a value."""
     return Value(
         HUB, current.version, current.made_at, current.fields, workspace.fingerprint(current.path, current.fields)
     )
 
 
 def of_record(workspace: Workspace, path: str, info: SecretInfo | None, in_copies: Sequence[Value]) -> Iterator[Value]:
-    """The candidate of an open rotation, with the newest other fields that can be had.
+    """The candidate of an open rotation, with the newest other fields available.
 
-    Where CURRENT is gone and the account has one password, it is the only value that logs in.
+    Where CURRENT is gone and the account has one password, only it logs in.
     """
     record = without_lost(load_record(workspace, path))
     if record.rotation is None or record.rotation.stage not in STAGED or record.candidate is None:
@@ -142,7 +142,7 @@ def of_record(workspace: Workspace, path: str, info: SecretInfo | None, in_copie
 
 
 def readable_fields(workspace: Workspace, path: str, info: SecretInfo | None) -> SecretFields | None:
-    """The fields of the newest version that the hub gives; None where it gives none."""
+    """The fields of the newest readable version; None for none."""
     for version in reversed(info.versions if info else ()):
         if version.readable and (secret := workspace.hub.read(path, version.version)):
             return secret.fields
@@ -152,7 +152,7 @@ def readable_fields(workspace: Workspace, path: str, info: SecretInfo | None) ->
 def held_value(
     workspace: Workspace, path: str, place: Destination, current: HubSecret | None
 ) -> Value | Useless | None:
-    """What the copy at one place holds; None where there is none."""
+    """The value of the copy at one place; None where there is none."""
     store = workspace.open_copy(path, place)
     try:
         copy = store.describe(place.name)
@@ -171,7 +171,7 @@ def held_value(
 def value_of(
     workspace: Workspace, path: str, place: Destination, marks: OwnershipTags, current: HubSecret | None
 ) -> Value | Useless:
-    """The secret's fields as a copy holds them, where they are all there and nobody has changed them."""
+    """The secret's fields from a copy, where it is complete and unchanged."""
     text = workspace.open_copy(path, place).read(place.name)
     if not vouches(marks.fingerprint, workspace.fingerprint_of(path, text)):
         return Useless(place.label, "somebody else has changed it")
@@ -191,18 +191,18 @@ def value_of(
 
 
 def inside_one(name: str, fields: SecretFields) -> bool:
-    """Whether a name means a property of a field, which can't be laid over that."""
+    """Whether a name is a property of a field, which can't be merged over that field."""
     parts = name.split(".")
     return name not in fields and any(".".join(parts[:count]) in fields for count in range(1, len(parts)))
 
 
 def makes(workspace: Workspace, path: str) -> Collection[str]:
-    """The fields of the credential; none for a secret that the catalogue pushes by a pattern alone."""
+    """The fields of the credential; none for a secret declared only by a pattern."""
     return workspace.open_strategy(path).credential_fields if path in workspace.catalogue.secrets else ()
 
 
 def each_once(candidates: Iterator[Value], held_by_hub: Sequence[Value]) -> Iterator[Value]:
-    """Each value once, under its first place; what the hub holds is the hub's, wherever else it is."""
+    """Each value once, under its first place; a value in the hub counts as the hub's."""
     fingerprints: set[str] = set()
     by_hub = {value.fingerprint: value for value in held_by_hub}
     for value in candidates:
@@ -212,7 +212,7 @@ def each_once(candidates: Iterator[Value], held_by_hub: Sequence[Value]) -> Iter
 
 
 def try_in_turn(workspace: Workspace, path: str, candidates: Iterator[Value]) -> Iterator[Value]:
-    """Each with what a login shows, until one is let in; those after it are not tried."""
+    """Each with its login result; those after the first success are not tried."""
     over = False
     for value in candidates:
         lives = None if over else alive(workspace, path, value.fields)
@@ -221,7 +221,7 @@ def try_in_turn(workspace: Workspace, path: str, candidates: Iterator[Value]) ->
 
 
 def alive(workspace: Workspace, path: str, fields: SecretFields) -> bool | None:
-    """Whether the target takes this credential; None where nobody can tell. Raises TransientError."""
+    """Whether the target accepts this credential; None if unknown. Raises TransientError."""
     if path not in workspace.catalogue.secrets:
         return None
     try:
@@ -233,8 +233,8 @@ def alive(workspace: Workspace, path: str, fields: SecretFields) -> bool | None:
 def recovery_needed(workspace: Workspace, path: str, *, copy_ahead: bool = False) -> bool:
     """Whether a new value would replace one that has to be recovered first.
 
-    That is a credential in a copy that logs in, where CURRENT does not; or a newer value of which no login can tell.
-    ``copy_ahead``: a copy is ahead of the hub, also one whose value can't be brought back.
+    That is a copy's value that logs in where CURRENT does not, or a newer one with an unknown result. ``copy_ahead``:
+    a copy is ahead of the hub.
     """
     held = values(workspace, path)
     if held.living:

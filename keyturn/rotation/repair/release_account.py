@@ -1,4 +1,4 @@
-"""What a new rotation does with the credential that the last one has left: retired, on evidence, or in the way."""
+"""What a new rotation does with the last one's credential: retire it on evidence, or stop."""
 
 from keyturn.core.errors import TerminalError
 from keyturn.core.overrides import Waive
@@ -13,9 +13,9 @@ from keyturn.rotation.state.records import load_record
 def make_way(
     workspace: Workspace, path: str, trigger: Trigger, token: str | None = None, *, end_previous: bool = False
 ) -> Retirement:
-    """Retire what the last rotation left, on evidence; a suspicion, or ``end_previous``, ends it whoever uses it.
+    """Retire the last rotation's credential on evidence; a suspicion, or ``end_previous``, ends it even if used.
 
-    Raises TerminalError, naming what holds the old credential.
+    Raises TerminalError, naming what holds it.
     """
     waive = Waive.EVERYTHING if end_previous or trigger is Trigger.COMPROMISE else Waive.NOTHING
     if trigger is Trigger.FORCE and ends_nothing(workspace, path):
@@ -31,6 +31,6 @@ def make_way(
 
 
 def ends_nothing(workspace: Workspace, path: str) -> bool:
-    """Whether nobody can be cut off: no target knows what was before, or the catalogue leads to another one now."""
+    """Whether its end affects no user: no target knows the credential, or the catalogue names another target."""
     rotation = load_record(workspace, path).retiring
     return rotation is not None and (not rotation.ends or bool(describe_move(workspace, path, rotation)))

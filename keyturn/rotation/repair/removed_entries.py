@@ -1,4 +1,4 @@
-"""What the hub's records tell of secrets that the catalogue declares no more: taken out, or renamed."""
+"""The hub's records of secrets that the catalogue no longer declares: removed or renamed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ AT_ONCE: Final = 8
 
 @dataclass(frozen=True)
 class Undeclared:
-    """A secret with a record and without an entry in the catalogue; ``error`` says why its record can't be read."""
+    """A recorded secret without a catalogue entry; ``error`` is why its record can't be read."""
 
     path: str
     record: Record
@@ -25,12 +25,12 @@ class Undeclared:
 
     @property
     def open(self) -> bool:
-        """Whether something of it is not over."""
+        """Whether it has unfinished work."""
         return bool(self.error) or self.record.rotation is not None
 
     @property
     def message(self) -> str:
-        """What is left of it, and the two ways to finish that."""
+        """What is left of it, and the two ways to finish it."""
         if self.error:
             return f"the catalogue declares it no more, and {self.error}"
         rotation = self.record.rotation
@@ -40,7 +40,7 @@ class Undeclared:
 
 
 def leaves(rotation: Rotation) -> str:
-    """What a rotation that nobody goes on with leaves at its target, in words."""
+    """What an unfinished rotation leaves at its target, in words."""
     where = f" at {rotation.target}" if rotation.target else ""
     if rotation.stage in (Stage.PROMOTED, Stage.REVERTED, Stage.RETIRING):
         old = ShownNames(()).told(rotation.ends)
@@ -49,13 +49,13 @@ def leaves(rotation: Rotation) -> str:
 
 
 def left_open(workspace: Workspace) -> list[Undeclared]:
-    """Those of them of which something is not over: for a person to carry on, or to give up."""
+    """The secrets with unfinished work, for a person to continue or give up."""
     ours = ("", workspace.catalogue.id)
     return [secret for secret in list_undeclared(workspace) if secret.open and whose(secret) in ours]
 
 
 def of_same_id(workspace: Workspace) -> list[str]:
-    """Secrets that were rotated under this catalogue's id, and that it does not declare."""
+    """Undeclared secrets that were rotated under this catalogue's id."""
     ours = ("", workspace.catalogue.id)
     return [
         secret.path
@@ -65,13 +65,13 @@ def of_same_id(workspace: Workspace) -> list[str]:
 
 
 def last_catalogue(record: Record) -> str:
-    """The catalogue that rotated a secret last; empty where the record does not tell."""
+    """The catalogue that last rotated a secret; empty if unknown."""
     rotations = [*record.history, *([record.rotation] if record.rotation else [])]
     return rotations[-1].catalogue if rotations else ""
 
 
 def same_id_words(catalogue: str, paths: list[str]) -> str:
-    """What several catalogues of one id look like from one of them."""
+    """The warning that several catalogues may share one id."""
     named = paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
     return (
         f"{named} was rotated under the catalogue id {catalogue}, and this catalogue does not declare it: another"
@@ -83,12 +83,12 @@ SAME_ID_REMEDY: Final = "Give each catalogue its own `id`. Where the secret was 
 
 
 def whose(secret: Undeclared) -> str:
-    """The catalogue that began what is open; empty where the record does not tell."""
+    """The catalogue that began the open rotation; empty if unknown."""
     return secret.record.rotation.catalogue if secret.record.rotation else ""
 
 
 def list_undeclared(workspace: Workspace) -> list[Undeclared]:
-    """Every record of a secret that the catalogue does not declare, whether or not something of it is open."""
+    """Every record of an undeclared secret."""
     newest = workspace.hub.newest_states(ROTATIONS)
     listed = newest if newest is not None else within(workspace)
     paths = sorted(path for path in listed if path not in workspace.catalogue.secrets)
@@ -101,7 +101,7 @@ def within(workspace: Workspace) -> Iterator[str]:
 
 
 def _look(workspace: Workspace, path: str) -> Undeclared:
-    """One of them; why its record can't be read is part of the answer."""
+    """One secret; an error is part of the result."""
     try:
         return Undeclared(path, load_record(workspace, path))
     except KeyturnError as error:
@@ -109,9 +109,9 @@ def _look(workspace: Workspace, path: str) -> Undeclared:
 
 
 def former_owner(workspace: Workspace, path: str) -> str:
-    """A secret that the catalogue declares no more and that worked with the accounts of ``path``; empty where none did.
+    """An undeclared secret that used the accounts of ``path``; empty for none.
 
-    What serves by its name still would be cut off by a first version of ``path``.
+    A first version of ``path`` would cut off what the old name still serves.
     """
     accounts = claimed(workspace, path)
     if not accounts:
@@ -122,7 +122,7 @@ def former_owner(workspace: Workspace, path: str) -> str:
 
 
 def accounts_of(workspace: Workspace, path: str, other: Undeclared) -> set[str]:
-    """The accounts that a secret has worked with, at the target of ``path``."""
+    """The accounts that a secret has used at the target of ``path``."""
     rotations = [*other.record.history, *([other.record.rotation] if other.record.rotation else [])]
     there = [rotation for rotation in rotations if rotation.target == workspace.target(path)]
     accounts = {account for rotation in there for account in rotation.ends.values()}

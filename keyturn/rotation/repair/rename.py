@@ -1,7 +1,6 @@
-"""A secret that has another name in the catalogue now: its record, its versions and its copies go with it.
+"""Rename a secret: move its record, versions and copies to its new name in the catalogue.
 
-Each step asks whether it is done, so that a command that died is run again. The record under the old name is emptied
-last: until then the old name is shown as open.
+Safe to repeat. The old record is emptied last: until then the old name counts as open.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +20,7 @@ HINT = "Nothing was changed"
 
 @dataclass(frozen=True)
 class Renamed:
-    """What went to the new name: the hub's newest version there, and the copies, whose marks name it now."""
+    """The result of a rename: the newest version at the new name, and the copies with new marks."""
 
     old: str
     new: str
@@ -30,10 +29,10 @@ class Renamed:
 
 
 def rename(workspace: Workspace, old: str, new: str) -> Renamed:
-    """Carry over what the hub knows of ``old`` to ``new``, which the catalogue declares. Safe to run again.
+    """Move the hub's data of ``old`` to ``new``, which the catalogue declares. Safe to repeat.
 
-    The rotation that is open, or waits for the end of its old credential, goes on there. The hub's secret at ``old``
-    stays, for whoever reads it still. Raises Invalid, NotFound, Locked before anything is changed.
+    An open or retiring rotation continues there. The hub's secret at ``old`` stays for its readers. Raises Invalid,
+    NotFound, Locked before any change.
     """
     workspace.secret(new)
     if old in workspace.catalogue.secrets:
@@ -55,7 +54,7 @@ def rename(workspace: Workspace, old: str, new: str) -> Renamed:
 
 
 def insist_on_one_life(workspace: Workspace, new: str, before: Record, there: Record) -> None:
-    """Refuse to mix two secrets' rotations, or to go on at another target. Raises Invalid."""
+    """Raises Invalid rather than mix two secrets' rotations, or continue at another target."""
     if strangers := tokens(there) - tokens(before):
         problem = f"it has rotations of its own ({len(strangers)}), which the other name does not know"
         raise Invalid("rename to", new, problem, f"{HINT}: give up the old name with `keyturn forget`")
@@ -64,17 +63,17 @@ def insist_on_one_life(workspace: Workspace, new: str, before: Record, there: Re
 
 
 def carried(before: Record, there: Record) -> bool:
-    """Whether an earlier run has carried it all over: the record under the old name is empty by then."""
+    """Whether an earlier run has moved everything, so that the old record is empty."""
     return bool(before.version) and not tokens(before) and bool(tokens(there))
 
 
 def tokens(record: Record) -> set[str]:
-    """The rotations that a record tells of."""
+    """The tokens of a record's rotations."""
     return {rotation.token for rotation in rotations(record)}
 
 
 def rotations(record: Record) -> list[Rotation]:
-    """All that a record tells of, the open one last."""
+    """All rotations of a record, the open one last."""
     return [*record.history, *([record.rotation] if record.rotation else [])]
 
 
@@ -82,13 +81,13 @@ def rotations(record: Record) -> list[Rotation]:
 
 
 def carry_versions(workspace: Workspace, old: str, new: str, record: Record) -> Sequence[int]:
-    """Write what the old name's versions hold under the new one, in order; the old numbers of all that are there now.
+    """Copy the old versions to the new name in order, and return the old numbers of all that exist there.
 
-    Raises Invalid where the new name holds something else.
+    Raises Invalid where the new name holds another value.
     """
     versions, present = readable(workspace, old, record), contents(workspace, new)
     if present and versions and present[-1].fields == versions[-1].fields and not begins(versions, present):
-        return [versions[-1].version] * present[-1].version  # somebody has moved the value by hand
+        return [versions[-1].version] * present[-1].version  # a person has copied the value
     if not begins(versions, present):
         raise Invalid("rename to", new, "the hub holds another value there", f"{HINT}. See which of the two is right")
     if not (versions or present or record.version):
@@ -101,7 +100,7 @@ def carry_versions(workspace: Workspace, old: str, new: str, record: Record) -> 
 
 
 def readable(workspace: Workspace, path: str, record: Record) -> list[HubSecret]:
-    """The versions that can be read and that no revocation has ended, the oldest first."""
+    """The readable versions that were not revoked, the oldest first."""
     info = workspace.hub.describe(path)
     alive = [v.version for v in info.versions if v.readable and not record.dead(v.version)] if info else []
     return [secret for version in alive if (secret := workspace.hub.read(path, version))]
@@ -116,7 +115,7 @@ def contents(workspace: Workspace, path: str) -> list[HubSecret]:
 
 
 def begins(versions: Sequence[HubSecret], present: Sequence[HubSecret]) -> bool:
-    """Whether what is there is how the versions begin: an earlier run may have died between two."""
+    """Whether ``present`` is a prefix of the versions, as after an interrupted run."""
     pairs = list(zip(versions, present, strict=False))
     return len(present) <= len(versions) and all(version.fields == other.fields for version, other in pairs)
 
@@ -125,10 +124,10 @@ def begins(versions: Sequence[HubSecret], present: Sequence[HubSecret]) -> bool:
 
 
 def carry_record(workspace: Workspace, new: str, before: Record, there: Record, moved: Sequence[int]) -> None:
-    """Write the record under the new name, with the numbers that versions have there. Done before is success."""
+    """Write the record under the new name, with the new version numbers. Already done is success."""
     if not before.version or (there.version and tokens(there) == tokens(before) and tokens(before)):
         return
-    # Fingerprints are bound to the path: those of what can't be read here are of nothing any more.
+    # Fingerprints depend on the path: those of unreadable versions are dropped.
     digests = {version.version: workspace.fingerprint(new, version.fields) for version in contents(workspace, new)}
     history = tuple(renumbered(workspace, old, moved, digests) for old in before.history)
     rotation = renumbered(workspace, before.rotation, moved, digests) if before.rotation else None
@@ -136,7 +135,7 @@ def carry_record(workspace: Workspace, new: str, before: Record, there: Record, 
 
 
 def renumbered(workspace: Workspace, rotation: Rotation, moved: Sequence[int], digests: Mapping[int, str]) -> Rotation:
-    """The rotation with the numbers that its versions have now: each counts those that went before it."""
+    """The rotation with the new numbers of its versions."""
     version = rotation.version and _number(rotation.version, moved)
     return replace(
         rotation,
@@ -148,5 +147,5 @@ def renumbered(workspace: Workspace, rotation: Rotation, moved: Sequence[int], d
 
 
 def _number(version: int, moved: Sequence[int]) -> int:
-    """What a version of the old name is under the new one; 0 for those before all that went along."""
+    """The new number of an old version; 0 for those before all that were moved."""
     return sum(other <= version for other in moved)

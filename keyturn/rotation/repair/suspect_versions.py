@@ -1,8 +1,7 @@
-"""What came with a restored hub, and nothing has shown to count yet: it may have been revoked since that backup.
+"""Values in a restored hub that may have been revoked since its backup, until proven otherwise.
 
-A revocation that makes nothing new leaves no copy and no newer version behind. Where the ledger is of the backup's time
-as well, nothing tells of it: then absent copies are not made anew, and what differs is not overwritten, until a login
-or a person has said that the value counts (decision 071).
+A revocation without a replacement leaves no trace in the copies or an equally old ledger. So absent copies are not
+recreated, and different ones not overwritten, until a login or a person confirms the value (decision 071).
 """
 
 from typing import Final
@@ -16,8 +15,9 @@ RESTORE: Final = "the restore"
 
 
 def doubt(workspace: Workspace, path: str) -> KnownVersion | None:
-    """What speaks against carrying CURRENT anywhere; None where the hub was not restored, or CURRENT has been shown to
-    count. Raises what keeps the hub from being looked at.
+    """The doubt about CURRENT in a restored hub; None for other hubs, and once it is confirmed.
+
+    Raises the errors of reading the hub.
     """
     mark = workspace.open_restore()
     info = workspace.hub.describe(path) if mark else None
@@ -25,7 +25,7 @@ def doubt(workspace: Workspace, path: str) -> KnownVersion | None:
 
 
 def doubt_of(mark: RestoredMark, info: SecretInfo) -> KnownVersion | None:
-    """The same, of what is known already."""
+    """The doubt by known data."""
     newest = info.newest
     if not info.served or newest is None or not mark.doubts(info.custom, info.version, newest.created_at):
         return None
@@ -33,6 +33,6 @@ def doubt_of(mark: RestoredMark, info: SecretInfo) -> KnownVersion | None:
 
 
 def proof(workspace: Workspace, version: int) -> dict[str, str]:
-    """What a secret's metadata is to say of a version that counts; nothing in a hub that nobody doubts."""
+    """The metadata that confirms a version; empty in a hub without doubt."""
     mark = workspace.open_restore()
     return {PROVEN: mark.proof(version)} if mark else {}

@@ -1,4 +1,4 @@
-"""What somebody is about to do, where the site asks for a second person's word."""
+"""An action for which the site may require a second person."""
 
 import re
 from collections.abc import Mapping
@@ -10,9 +10,9 @@ from keyturn.core.errors import Invalid
 
 @dataclass(frozen=True)
 class Deed:
-    """What somebody is about to do. ``about`` is all that makes it this one, in JSON; ``words`` tell people.
+    """An intended action. ``about`` is its identity, in JSON; ``words`` describe it for people.
 
-    ``use`` names the one time it is done: who comes back to that needs no second approval.
+    ``use`` names one execution: continuing it needs no second approval.
     """
 
     action: str
@@ -23,6 +23,6 @@ class Deed:
 
 
 def insist_on_name(name: str, begins: str) -> None:
-    """Raises Invalid for what would be another path of the hub."""
+    """Raises Invalid for a name that would be another path of the hub."""
     if not re.fullmatch(rf"{begins}[0-9a-f-]{{1,40}}", name):
         raise Invalid("find", repr(name[:50]), "it is no such name", f"Such a name begins with {begins}")

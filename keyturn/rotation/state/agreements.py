@@ -1,7 +1,6 @@
-"""What two organisations have agreed to share: one copy of one secret, signed for by named people of both.
+"""Agreements of two organisations to share one copy of one secret, signed by people of both.
 
-Each keeps its own signature in its own hub; whoever gives the secret reads the other's there. What counts is told anew
-at each look, by the public keys of the operator's file: nothing that stands in a hub agrees by itself.
+Each signature is in its side's hub, and every check verifies both with the public keys of the operator's file.
 """
 
 import base64
@@ -23,20 +22,20 @@ from keyturn.rotation.state.context import Workspace
 
 AGREEMENTS: Final = "agreements"
 BEGINS: Final = "AG-"
-"""How the names of agreements begin."""
+"""The prefix of agreement names."""
 DIGITS: Final = 16
 COUNTERPART: Final = "counterpart"
-"""The field of an entry that holds what the other side has signed, where it travelled in a file."""
+"""The field with the other side's signed agreement, where it was imported from a file."""
 LATER: Final = ("signer", "signature", "signed_at", "ended_by", "ended_at", "because")
-"""What is not signed: it is each side's own."""
+"""The unsigned fields, which belong to one side."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """That ``giver`` keeps a copy of its secret ``path`` under ``name`` in ``receiver``'s part of a hub.
+    """``giver`` keeps a copy of its secret ``path`` under ``name`` in ``receiver``'s part of a hub.
 
-    Until the moment ``until``, or without an end where that is empty. What comes after ``nonce`` is of the side in
-    whose hub it stands: who has signed for it, and who has withdrawn that.
+    It holds until ``until``, or without an end if empty. The fields after ``nonce`` belong to one side: its signature
+    and withdrawal.
     """
 
     giver: str
@@ -56,7 +55,7 @@ class Agreement:
 
     @property
     def id(self) -> str:
-        """Its name: there is one for each copy."""
+        """Its name, one for each copy."""
         about = canonical([self.giver, self.receiver, self.path, self.name])
         return f"{BEGINS}{hashlib.sha256(about).hexdigest()[:DIGITS]}"
 
@@ -73,30 +72,30 @@ class Agreement:
         return f"{self.giver} shares {self.path} with {self.receiver} as {self.name}{until}: {self.purpose}"
 
     def message(self, side: str) -> bytes:
-        """What the people of an organisation sign: one side's signature is not the other's."""
+        """The message for one side to sign; the sides' signatures are not interchangeable."""
         return f"keyturn agreement v1\n{side}\n{self.digest}\n".encode()
 
     def place(self, other: str) -> str:
-        """Where it lies in Keyturn's own mount of an organisation that shares with ``other``."""
+        """Its path in Keyturn's mount of the organisation that shares with ``other``."""
         return f"{AGREEMENTS}/{other}/{self.id}"
 
     def side(self) -> "Agreement":
-        """What both sign, without what either has said."""
+        """The part that both sign, without signatures."""
         return replace(self, **dict.fromkeys(LATER, ""))
 
     @staticmethod
     def from_data(data: Mapping[str, Any]) -> "Agreement":
-        """The agreement. Raises TypeError for what is none."""
+        """The agreement. Raises TypeError for other data."""
         return Agreement(**{name: str(value) for name, value in data.items()})
 
 
 REMAINS: Final = "; what lies there is not as Keyturn wrote it, and stays: whoever has that part of the hub deletes it"
-"""Said where a copy is to end that somebody else has changed, or that a write was broken off at."""
+"""Added where a copy should end but another writer changed it, or a write was interrupted."""
 
 
 @dataclass(frozen=True)
 class Disagreement:
-    """Why a copy may not be, or go, where it is declared."""
+    """Why a copy may not exist where it is declared."""
 
     why: str
 
@@ -105,7 +104,7 @@ Verify = Callable[[bytes, bytes, bytes], bool]
 
 
 def partner_of(catalogue: Catalogue, store: str) -> str:
-    """The organisation in whose part of a hub a store is; empty where it is nobody else's."""
+    """The organisation that owns a store's part of a hub; empty where it is ours."""
     partners = catalogue.policy.partners
     if not partners:
         return ""
@@ -123,9 +122,9 @@ def partners_with(catalogue: Catalogue, path: str) -> dict[str, list[DeclaredPla
 
 
 def agreement_refusal(workspace: Workspace, path: str, store: str, name: str) -> Disagreement | None:
-    """Why a copy may not be there; None where it may, and where it is in nobody else's part of a hub.
+    """Why a copy may not be there; None where it may, or where the store is ours.
 
-    Raises what keeps anybody from looking: that is neither a consent nor its end.
+    Raises the errors of the check: these prove neither consent nor its end.
     """
     partner = partner_of(workspace.catalogue, store)
     if not partner:
@@ -148,26 +147,26 @@ def agreement_refusal(workspace: Workspace, path: str, store: str, name: str) ->
 
 
 def insist_on_agreement(workspace: Workspace, path: str, store: str, name: str) -> None:
-    """Raises Denied where a copy would go to an organisation and both have not signed for it."""
+    """Raises Denied where a copy would go to an organisation and the two have not both signed."""
     if refusal := agreement_refusal(workspace, path, store, name):
         raise not_agreed(store, name, refusal)
 
 
 def not_agreed(store: str, name: str, refusal: Disagreement) -> Denied:
-    """That nothing goes there."""
+    """The error for a copy without a valid agreement."""
     hint = "Let people of both sign (keyturn share), or take the copy out of the catalogue"
     return Denied("push to", f"{store}:{name}", refusal.why, hint)
 
 
 def open_partner(workspace: Workspace, store: str) -> StatePort:
-    """The state of whose a store is, with that store's login. Raises Denied where nothing opens it here."""
+    """The state of the store's organisation, with the store's login. Raises Denied where nothing can open it."""
     if workspace.open_partner is None:
         raise Denied("ask", store, "nothing here asks other organisations", "Run it as a worker does")
     return workspace.open_partner(store)
 
 
 def flaw_of(side: str, agreed: Agreement, held: Agreement, keys: Mapping[str, str], verify: Verify) -> str:
-    """What is wrong with what one side has said of an agreement; empty where it has signed exactly this."""
+    """What is wrong with one side's consent; empty where it has signed exactly this."""
     if held.ended_by:
         return f"{side} has withdrawn it ({held.ended_by}, {held.ended_at}): {held.because}"
     if held.digest != agreed.digest:
@@ -182,12 +181,12 @@ def flaw_of(side: str, agreed: Agreement, held: Agreement, keys: Mapping[str, st
 
 
 def own_keys(workspace: Workspace) -> dict[str, str]:
-    """The public keys of those who sign here, by their names."""
+    """The public keys of our signers, by name."""
     return {name: who.public_key for name, who in workspace.approvals.approvers.items()}
 
 
 def partner_keys(workspace: Workspace, partner: str) -> Mapping[str, str]:
-    """The same of another organisation. Raises NotFound for one that the operator's file does not name."""
+    """The public keys of another organisation's signers. Raises NotFound where the operator's file doesn't name it."""
     partners = workspace.catalogue.policy.partners
     if partner not in partners:
         hint = f"The operator's file names {', '.join(partners) or 'none'} under partners"
@@ -199,13 +198,13 @@ def partner_keys(workspace: Workspace, partner: str) -> Mapping[str, str]:
 
 
 def read_agreement(hub: StatePort, place: str) -> Agreement | None:
-    """An agreement as one side keeps it; None where there is none. Raises Invalid for what is none."""
+    """An agreement as one side keeps it; None for none. Raises Invalid for other data."""
     state = hub.read_state(place)
     return None if state is None else agreement_in(state, place)
 
 
 def agreement_in(state: State, place: str) -> Agreement:
-    """The agreement that an entry is. Raises Invalid for what is none, or belongs elsewhere."""
+    """The agreement in an entry. Raises Invalid for other data or another place."""
     try:
         agreement = Agreement.from_data(json.loads(state.data["agreement"]))
         if not place.endswith(f"/{agreement.id}"):
@@ -219,21 +218,21 @@ def agreement_in(state: State, place: str) -> Agreement:
 
 
 def read_counterpart(hub: StatePort, place: str) -> Agreement | None:
-    """What the other side has given this one to sign, with its signature; None where that was not kept."""
+    """The other side's signed agreement, given to this side to sign; None where that was not kept."""
     state = hub.read_state(place)
     text = None if state is None else state.data.get(COUNTERPART)
     return None if state is None or text is None else agreement_in(replace(state, data={"agreement": text}), place)
 
 
 def list_agreements(workspace: Workspace) -> Iterator[tuple[str, Agreement]]:
-    """Every agreement that this organisation has, with its place. Raises Invalid for an entry that is none."""
+    """Every agreement of this organisation, with its place. Raises Invalid for a malformed entry."""
     for place in sorted(workspace.hub.list_state(AGREEMENTS)):
         if agreement := read_agreement(workspace.hub, place):
             yield place, agreement
 
 
 def find_agreement(workspace: Workspace, name: str) -> tuple[str, Agreement]:
-    """An agreement by its name, and its place. Raises NotFound, and Invalid for no name."""
+    """An agreement by its name, and its place. Raises NotFound, and Invalid for a malformed name."""
     insist_on_name(name, BEGINS)
     places = [place for place in workspace.hub.list_state(AGREEMENTS) if place.endswith(f"/{name}")]
     agreement = read_agreement(workspace.hub, places[0]) if len(places) == 1 else None

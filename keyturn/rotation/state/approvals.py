@@ -1,9 +1,8 @@
-"""A second person's approval, where the site asks for one: asked for in the hub, signed by them, good for one use.
+"""A second person's approval, where the site requires one: requested in the hub, signed, valid once.
 
-What is signed is the digest of the exact request: what, about which secrets, why, who asks, until when. A signature is
-verified with the public key that the operator's file names, so neither the hub's state nor anyone who can write there
-can approve anything. You can't approve your own request. Where the hub does not say which person asks, that may be any
-of the approvers, so two of them have to sign.
+The signature covers the digest of the exact request and is verified with the operator's file, so write access to the
+hub approves nothing. Requesters can't approve their own requests. Where the hub doesn't identify the requester, two
+approvers have to sign.
 """
 
 import hashlib
@@ -38,10 +37,9 @@ SKEW: Final = timedelta(minutes=1)
 
 @dataclass(frozen=True)
 class ApprovalRequest:
-    """A deed that waits for approvals, and those that it has.
+    """An action that waits for approvals, and its approvals.
 
-    ``entity`` is who asked, as the hub knows them; ``needed`` is how many have to sign: two where it is unknown which
-    person that is.
+    ``entity`` is the requester in the hub. ``needed`` is the number of signatures: two where the person is unknown.
     """
 
     id: str
@@ -61,18 +59,18 @@ class ApprovalRequest:
 
     @property
     def digest(self) -> str:
-        """SHA-256, in hexadecimal digits, of all that an approval is for."""
+        """SHA-256, in hexadecimal digits, of everything that an approval covers."""
         later = ("approvals", "used_for")
         signed = {name: value for name, value in asdict(self).items() if name not in later}
         return hashlib.sha256(canonical(signed)).hexdigest()
 
     @property
     def message(self) -> bytes:
-        """What the approver signs."""
+        """The message that the approver signs."""
         return f"keyturn approval v2\n{self.digest}\n".encode()
 
     def over(self, now: datetime, valid_for: timedelta) -> bool:
-        """Whether its time is up. One that would hold for longer than any may was never good."""
+        """Whether it has expired. A request valid for longer than the limit counts as expired."""
         expires_at = datetime.fromisoformat(self.expires_at)
         return not now < expires_at <= now + valid_for + SKEW
 
@@ -81,9 +79,9 @@ class ApprovalRequest:
 
 
 def insist_on_approval(workspace: Workspace, deed: Deed) -> None:
-    """Go on with approvals of exactly this, which are used up. Raises Denied without them, and asks for them.
+    """Use up approvals of exactly this action. Raises Denied without them, and requests them.
 
-    With a reason to break the glass it goes on without. That is recorded, reported, and listed until it is reviewed.
+    With a break-glass reason none is needed; that is recorded, reported, and listed until reviewed.
     """
     if reason := past_rules.get().break_glass:
         return break_glass(workspace, deed, reason)
@@ -104,7 +102,7 @@ def insist_on_approval(workspace: Workspace, deed: Deed) -> None:
 
 
 def request_id(deed: Deed, identity: Identity) -> str:
-    """The name of the request of this login's person for this deed: the same whenever they ask."""
+    """The name of this person's request for this action: always the same."""
     digest = hashlib.sha256(canonical([deed.action, dict(deed.about), identity.entity_id])).hexdigest()
     return f"REQ-{digest[:SHOWN]}"
 
@@ -112,7 +110,7 @@ def request_id(deed: Deed, identity: Identity) -> str:
 def ask(
     workspace: Workspace, deed: Deed, identity: Identity, needed: int, before: ApprovalRequest | None
 ) -> ApprovalRequest:
-    """Write the request down in the hub, in the place of one that is over, and let people know. Raises OverLimit."""
+    """Write the request into the hub, replacing an expired one, and announce it. Raises OverLimit."""
     now, most = workspace.hub_now(), workspace.limits.incidents
     if again := count_happening(workspace, "requests", Happening(now), most):
         exceeded(workspace, deed.words, most, "approvals were asked for", again)
@@ -146,7 +144,7 @@ def unapproved(
     valid: tuple[Approval, ...],
     problems: tuple[str, ...],
 ) -> Denied:
-    """That it waits for approvals, whose that may be, and until when."""
+    """The error for an action that waits for approvals: from which approvers, and until when."""
     signed = [approval.approver for approval in valid]
     named = workspace.approvals.approvers.items()
     others = [name for name, who in named if who.entity != request.entity and name not in signed]
@@ -169,7 +167,7 @@ def unapproved(
 
 
 def use_approvals(workspace: Workspace, deed: Deed, request: ApprovalRequest, valid: tuple[Approval, ...]) -> None:
-    """Use approvals up, before what they are for. Raises Denied where another run has."""
+    """Use the approvals up before the action. Raises Denied where another run has."""
     used = replace(request, used_for=deed.use)
     current = update_request(workspace, request.id, lambda current: used if current == request else current)
     if (current.nonce, current.used_for) != (request.nonce, deed.use):
@@ -184,9 +182,10 @@ def use_approvals(workspace: Workspace, deed: Deed, request: ApprovalRequest, va
 
 
 def approve_request(workspace: Workspace, request: ApprovalRequest, key: Signer | None = None) -> ApprovalRequest:
-    """Sign a request, as an approver, with their own ``key`` or their key in the hub.
+    """Sign a request as an approver, with ``key`` or the approver's key in the hub.
 
-    Raises Denied for anyone who may not, or has asked for it, and Invalid where it is over or was changed meanwhile.
+    Raises Denied for the requester and for anyone who is no approver, and Invalid where the request is over or
+    changed.
     """
     name, who, signer = signer_at_work(workspace, key)
     if who.entity == request.entity:
@@ -204,7 +203,7 @@ def approve_request(workspace: Workspace, request: ApprovalRequest, key: Signer 
 
 
 def add_approval(workspace: Workspace, request: ApprovalRequest, approval: Approval) -> ApprovalRequest:
-    """Add an approval to those that count, and drop what does not. Raises Invalid where the request was changed."""
+    """Add an approval to the valid ones, and drop invalid ones. Raises Invalid where the request was changed."""
 
     def approved(current: ApprovalRequest | None) -> ApprovalRequest:
         if current is None or current.digest != request.digest or current.used_for:
@@ -219,7 +218,7 @@ def add_approval(workspace: Workspace, request: ApprovalRequest, approval: Appro
 
 
 def find_request(workspace: Workspace, request: str) -> ApprovalRequest | None:
-    """A request; None where there is none of that name. Raises Invalid for a malformed entry."""
+    """A request; None where none has that name. Raises Invalid for a malformed entry."""
     return _read(workspace, request)[0]
 
 
@@ -233,7 +232,7 @@ def load_request(workspace: Workspace, request: str) -> ApprovalRequest:
 def update_request(
     workspace: Workspace, request: str, change: Callable[[ApprovalRequest | None], ApprovalRequest | None]
 ) -> ApprovalRequest:
-    """Lay a change over a request, whoever else writes it; what stands there then."""
+    """Apply a change to a request by compare-and-set with retries, and return the result."""
 
     def to_data(current: ApprovalRequest | None) -> dict[str, str]:
         return {"request": json.dumps(asdict(current)) if current else ""}
@@ -264,7 +263,7 @@ def _read(workspace: Workspace, request: str) -> tuple[ApprovalRequest | None, i
 
 
 def _from_data(data: dict[str, Any]) -> ApprovalRequest:
-    """The request. One of an earlier version has no approval that counts any more. Raises TypeError for no request."""
+    """The request; approvals of an earlier format are dropped. Raises TypeError for other data."""
     for old in ("approver", "signature", "approved_at"):
         data.pop(old, None)
     approvals = tuple(Approval(**approval) for approval in data.pop("approvals", ()))

@@ -1,7 +1,6 @@
-"""What was done without the second person that it needs: recorded and reported first, and reviewed by approvers since.
+"""Actions without the required second person: recorded and reported first, then reviewed by approvers.
 
-The record can't be changed once it is made, and a review is a signature over its digest: whoever may write Keyturn's
-state can't say that something was reviewed.
+The record is immutable, and a review is a signature over its digest: write access can't fake one.
 """
 
 import hashlib
@@ -33,12 +32,12 @@ from keyturn.rotation.state.journal import record_action, remark_of_process
 
 BROKEN: Final = "break-glass"
 REVIEWS: Final = "break-glass-reviews"
-"""Where reviews are kept: ``break-glass-reviews/<entity of the login>/<id>``."""
+"""Path of reviews: ``break-glass-reviews/<entity of the login>/<id>``."""
 
 
 @dataclass(frozen=True)
 class BrokenGlass:
-    """Something that was done without the second person that it needs, and who has reviewed it since."""
+    """An action without the required second person, and its reviews."""
 
     id: str
     at: str
@@ -49,15 +48,15 @@ class BrokenGlass:
     entity: str
     remark: str
     known: bool = False
-    """Whether the login says which person did it. Otherwise that may be any approver, so two have to review it."""
+    """Whether the login identifies the person. Otherwise that may be any approver, so two have to review it."""
     signed_by: tuple[str, ...] = ()
-    """Whose reviews there are."""
+    """The reviewers."""
     reviewed_by: str = ""
-    """The same, once they are enough."""
+    """The reviewers, once there are enough."""
     reviewed_at: str = ""
     verdict: str = ""
     review_by: str = ""
-    """By when it has to be reviewed; empty without a limit."""
+    """The deadline of the review; empty without a limit."""
 
     @property
     def needed(self) -> int:
@@ -66,24 +65,24 @@ class BrokenGlass:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What is kept of it, and signed."""
+        """The stored and signed part."""
         later = ("signed_by", "reviewed_by", "reviewed_at", "verdict", "review_by")
         return {name: value for name, value in asdict(self).items() if name not in later}
 
     @property
     def digest(self) -> str:
-        """SHA-256 of that, in hexadecimal digits."""
+        """SHA-256 of :attr:`record`, in hexadecimal digits."""
         return hashlib.sha256(canonical(self.record)).hexdigest()
 
     def message(self, reviewer: str, at: str, finding: str) -> bytes:
-        """What a reviewer signs."""
+        """The message that a reviewer signs."""
         return f"keyturn review v1\n{self.digest}\n{review_content(reviewer, at, finding)}\n".encode()
 
 
 def break_glass(workspace: Workspace, deed: Deed, reason: str) -> None:
-    """Go on without a second person: that is recorded and reported first, and waits for a review.
+    """Continue without a second person, once that is recorded and reported; it then waits for a review.
 
-    A record that can't be written holds nothing up: the ledger and whoever is on call hear of that, too.
+    A failed write of the record stops nothing: the ledger and the person on call get that too.
     """
     now = workspace.hub_now()
     identity, identified = Identity("", "", "", ""), False
@@ -104,14 +103,14 @@ def break_glass(workspace: Workspace, deed: Deed, reason: str) -> None:
 
 
 def list_broken(workspace: Workspace) -> list[BrokenGlass]:
-    """Every time the glass was broken, the oldest first. Raises Invalid for a malformed entry."""
+    """Every use of break-glass, the oldest first. Raises Invalid for a malformed entry."""
     reviews = load_reviews(workspace)
     names = sorted(place.rpartition("/")[2] for place in workspace.hub.list_state(BROKEN))
     return [with_reviews(workspace, read_glass(workspace, name), reviews.get(name, ())) for name in names]
 
 
 def list_unreviewed(workspace: Workspace) -> list[BrokenGlass]:
-    """Those that too few have reviewed."""
+    """Those with too few reviews."""
     return [broken for broken in list_broken(workspace) if not broken.reviewed_by]
 
 
@@ -121,7 +120,7 @@ def read_broken(workspace: Workspace, name: str) -> BrokenGlass:
 
 
 def with_reviews(workspace: Workspace, broken: BrokenGlass, reviews: Iterable[Review]) -> BrokenGlass:
-    """The same with the reviews that count: of approvers, who have not done it themselves, over this record."""
+    """The record with its valid reviews: of other approvers, over this record."""
     valid: dict[str, Review] = {}
     for review in reviews:
         message = broken.message(review.reviewer, review.at, review.finding)
@@ -139,9 +138,9 @@ def with_reviews(workspace: Workspace, broken: BrokenGlass, reviews: Iterable[Re
 
 
 def review_broken(workspace: Workspace, name: str, verdict: str, key: Signer | None = None) -> BrokenGlass:
-    """Sign what was found, as an approver who has not done it, with their own ``key`` or their key in the hub.
+    """Sign a finding as another approver, with ``key`` or the approver's key in the hub.
 
-    Raises Denied for anyone who may not, and Invalid where it is reviewed.
+    Raises Denied for anyone else, and Invalid where it is already reviewed.
     """
     broken, finding = read_broken(workspace, name), verdict.strip()
     reviewer, who, signer = signer_at_work(workspace, key)
@@ -164,7 +163,7 @@ def review_broken(workspace: Workspace, name: str, verdict: str, key: Signer | N
 
 
 def read_glass(workspace: Workspace, name: str) -> BrokenGlass:
-    """What was kept of it, without its reviews. Raises NotFound, and Invalid for a malformed entry."""
+    """The stored record without reviews. Raises NotFound, and Invalid for a malformed entry."""
     insist_on_name(name, "BG-")
     place = f"{BROKEN}/{name}"
     state = workspace.hub.read_state(place)
@@ -172,7 +171,7 @@ def read_glass(workspace: Workspace, name: str) -> BrokenGlass:
         raise NotFound("find", name, "the glass was not broken under that name", "See `keyturn incidents`")
     try:
         data = json.loads(state.data["glass"])
-        # An earlier version kept a review here, which nobody had signed.
+        # An earlier version kept an unsigned review here.
         fields = {name: data[name] for name in data if name in BrokenGlass.__dataclass_fields__}
         broken = BrokenGlass(**BrokenGlass(**fields).record)
         if broken.id != name:
@@ -184,13 +183,13 @@ def read_glass(workspace: Workspace, name: str) -> BrokenGlass:
 
 
 def load_reviews(workspace: Workspace, only: str = "") -> Mapping[str, list[Review]]:
-    """Reviews by what they are about, signed or not: ``only`` of one, by default of all."""
+    """Reviews by record, signed or not: of ``only`` one, or of all."""
     reviews: dict[str, list[Review]] = {}
 
     def read(place: str) -> None:
         name = place.rpartition("/")[2]
         state = workspace.hub.read_state(place) if only in ("", name) else None
-        # What is no review is no signature either.
+        # A malformed review is no signature.
         with suppress(ValueError, TypeError, KeyError):
             if state is not None:
                 reviews.setdefault(name, []).append(Review(**json.loads(state.data["review"])))

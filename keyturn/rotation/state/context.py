@@ -1,4 +1,4 @@
-"""What every step needs: the catalogue, the hub, and how to open the adapters it names."""
+"""The context of every step: the catalogue, the hub, and how to open adapters."""
 
 import os
 import random
@@ -42,29 +42,29 @@ R = TypeVar("R")
 
 
 TOGETHER: Final = 16
-"""So many of thousands of items go to a thread at once: handing one over costs more than many of them."""
+"""Items per thread task: handing a task over costs more than many items."""
 
 
 def this_process() -> str:
-    """``host/pid/start``: names a process so that its death can be told, even when its pid is used again."""
+    """``host/pid/start``: identifies a process even when its pid is used again."""
     return f"{socket.gethostname()}/{os.getpid()}/{_stands(os.getpid())[1]}"
 
 
 def alive(holder: str) -> bool | None:
-    """Whether the process still runs; None when nobody here can tell: it is on another host, or suspended."""
+    """Whether the process still runs; None if unknown: it is on another host, or suspended."""
     host, _, process = holder.partition("/")
     pid, _, started = process.partition("/")
     if host != socket.gethostname():
         return None
     state, began = _stands(int(pid)) if pid.isdecimal() else ("X", "")
-    # A process that ended stays as a zombie until its parent asks for it.
+    # A process that ended stays as a zombie until its parent reaps it.
     if began != started or state in "ZX":
         return False
     return None if state in "Tt" else True
 
 
 def _stands(pid: int) -> tuple[str, str]:
-    """The state of a process, as proc(5) letters it, and when it began; an absent one is dead."""
+    """The state of a process, as in proc(5), and its start time; an absent process is dead."""
     try:
         state, *others = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -73,14 +73,14 @@ def _stands(pid: int) -> tuple[str, str]:
 
 
 def side_by_side(work: Callable[[T], R], items: Iterable[T], at_once: int | None = None) -> list[R]:
-    """The results of ``work`` in the order of ``items``, in threads where there are several, ``at_once`` at most."""
+    """The results of ``work`` in the order of ``items``, in at most ``at_once`` threads."""
     listed = list(items)
     if len(listed) < 2:
         return [work(item) for item in listed]
     threads = min(len(listed), at_once or len(listed))
     size = max(1, min(TOGETHER, len(listed) // (4 * threads)))
     parts = [listed[begin : begin + size] for begin in range(0, len(listed), size)]
-    # Each thread works in the name of whoever asked.
+    # Each thread keeps the caller's context.
     contexts = [copy_context() for _ in parts]
     with ThreadPoolExecutor(threads) as pool:
         done = pool.map(lambda context, part: context.run(lambda: [work(item) for item in part]), contexts, parts)
@@ -88,7 +88,7 @@ def side_by_side(work: Callable[[T], R], items: Iterable[T], at_once: int | None
 
 
 def verify_nothing(public_key: bytes, message: bytes, signature: bytes) -> bool:
-    """Where nothing is there to verify signatures with, none holds."""
+    """Reject every signature, where no verifier is configured."""
     return False
 
 
@@ -106,27 +106,27 @@ class Sender(Protocol):
         made: bool = False,
         replaced: bool = True,
     ) -> None:
-        """Tell ``consumer`` that ``path`` is at ``version`` since ``at``; returns once it has acknowledged.
+        """Notify ``consumer`` that ``path`` is at ``version`` since ``at``; returns once acknowledged.
 
-        Tries several times under one message id and raises the last error. ``made`` says that ``at`` is when the hub
-        made the version, which is part of the id then; where it is not ``replaced``, it was ended then.
+        Retries under one message id and raises the last error. ``made``: ``at`` is when the hub made the version, and
+        part of the id. Not ``replaced``: the version ended then.
         """
 
     def accepts_next_key(self, consumer: str, path: str, version: int, at: datetime, *, made: bool = False) -> bool:
-        """Whether ``consumer`` acknowledges a notice again that it has heard, once its next webhook key alone signs it.
+        """Whether ``consumer`` acknowledges a repeated notice that only its next webhook key signs.
 
-        False where it refuses the signature; raises whatever else keeps it from answering.
+        False where it refuses the signature; raises other errors.
         """
 
     def check_health(self, consumer: str) -> None:
-        """Ask ``consumer`` whether it is well; raises what it answered when it is not."""
+        """Check that ``consumer`` is healthy. Raises its answer when it is not."""
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """One opened catalogue with its hub: what every function of the library works on. Shared by threads.
+    """One opened catalogue with its hub, for every function of the library. Shared by threads.
 
-    Opening adapters is cheap after the first time. What it is called on a Prefect server is said by `WorkspaceNames`.
+    Adapters are cheap to open again. `WorkspaceNames` gives its name on a Prefect server.
     """
 
     catalogue: Catalogue
@@ -137,78 +137,80 @@ class Workspace:
     ledger: Ledger
     clock: Callable[[], datetime]
     open_replacement: Callable[[str], Strategy] | None = None
-    """The strategy that makes what takes the place of a revoked credential; None where it is the usual one."""
+    """The strategy that replaces a revoked credential; None for the usual one."""
     holder: str = field(default_factory=this_process)
     patience: float = 60.0
-    """Seconds, by the hub's clock, without a word from a holder of whom nobody can tell whether it runs, before it
-    counts as dead. It decides only who goes on: one that comes back later is stopped by the record's version."""
+    """Seconds, by the hub's clock, without a write from a holder whose state is unknown, before it counts as dead. The
+    record's version stops such a holder if it comes back.
+    """
     sleep: Callable[[float], None] = time.sleep
     chance: Callable[[], float] = random.random
-    """Numbers from 0 to 1: how long workers wait who have come in each other's way."""
+    """Random numbers from 0 to 1, for the waits after write conflicts."""
     hub_clock: Callable[[], datetime] | None = None
-    """Another clock in the place of the hub's own."""
+    """Replaces the hub's clock."""
 
     def hub_now(self) -> datetime:
-        """The time by the hub's clock, which all workers share: what they count together is counted by it."""
+        """The hub's time, which all workers share for common counts."""
         return self.hub_clock() if self.hub_clock else self.hub.now()
 
     @property
     def pause(self) -> Pause:
-        """The wait between two attempts at what others change at the same time."""
+        """The wait between two attempts at a concurrent change."""
         return jittered(self.sleep, self.chance)
 
     limits: LimitSettings = field(default_factory=LimitSettings)
-    """How often within an hour something may be asked for."""
+    """The hourly limits of requests."""
     approvals: ApprovalSettings = field(default_factory=ApprovalSettings)
-    """What a second person has to approve."""
+    """The actions that need a second person's approval."""
     own_keys: OwnKeySettings = field(default_factory=OwnKeySettings)
     """When Keyturn's own keys are replaced."""
     verify_signature: Callable[[bytes, bytes, bytes], bool] = verify_nothing
-    """Whether, for an Ed25519 key of 32 bytes and a message, the signature holds."""
+    """Whether a signature is valid, for an Ed25519 key of 32 bytes and a message."""
 
     open_key: Callable[[str], ManagedKey] | None = None
-    """Opens a managed key of the catalogue by its name; None where the process has none to do with."""
+    """Opens a managed key of the catalogue by name; None where the process uses none."""
 
     open_maker: Callable[[str], AccountMaker] | None = None
-    """Opens what makes the accounts of an entry of the catalogue's `grants`, by its name."""
+    """Opens the account maker of a `grants` entry by name."""
 
     open_partner: Callable[[str], StatePort] | None = None
-    """Opens what the organisation in whose part of a hub a store is has in its Keyturn's own mount, to be read; by the
-    store's name and with its login."""
+    """Opens the Keyturn mount of the organisation that owns a store's part of a hub, for reading; by the store's name
+    and with its login.
+    """
 
     partner_channel: Callable[[str], Channel | None] | None = None
-    """Where an organisation is told of what becomes of its copies, by its name; None where nothing says."""
+    """Opens an organisation's channel for news of its copies, by name; None where none is configured."""
 
     channel: Channel | None = None
-    """Where whoever is on call is told; None where nothing names it here."""
+    """The channel of the person on call; None where none is configured."""
     access_page: str = ""
-    """The page that shows requests for access, with ``{request}`` for a request's name; empty where there is none."""
+    """The page of access requests, with ``{request}`` for a request's name; empty for none."""
 
     watch: RestoreWatch = field(default_factory=RestoreWatch, compare=False, repr=False)
 
     def open_restore(self) -> RestoredMark | None:
-        """The mark of a hub that was restored, until `keyturn recover` has gone through; None for every other hub.
+        """The mark of a restored hub until `keyturn recover` has finished; None for every other hub.
 
-        Raises what keeps anybody from looking: what came with a restore is carried nowhere unseen.
+        Raises the errors of the check, so that no unchecked value leaves a restored hub.
         """
         return self.watch.open_mark(self.hub)
 
     def open_copy(self, path: str, place: Destination) -> Store:
-        """The store of one copy of a secret; of one that is merged, the view of its keys alone."""
+        """The store of one copy of a secret; for a merged copy, the view of its keys."""
         return self.open_part(path, place.store, place.keys) if place.merge else self.open_store(place.store)
 
     def open_part(self, path: str, store: str, keys: Collection[str] = ()) -> Store:
-        """The view of what is this secret's in secrets that others own. Raises UnsupportedOperation."""
+        """The view of this secret's keys in secrets that others own. Raises UnsupportedOperation."""
         whole = self.open_store(store)
         if (shares := sharing(whole)) is None:
             raise UnsupportedOperation("merge into", store, "it lays no single keys into a secret", "Leave merge out")
         return Parts(whole, shares, path, keys, self.fingerprint_of)
 
     def places(self, path: str, fields: Iterable[str] | None = None) -> tuple[Destination, ...]:
-        """Every place that the secret is pushed to; of patterns of fields, that of each of ``fields`` or of CURRENT's.
+        """The places that the secret is pushed to; patterns expand to ``fields``, or to those of CURRENT.
 
-        Raises Invalid where two fields' copies would be one, and of such patterns alone: NotFound where the hub has no
-        version of the secret, and what else keeps CURRENT's names from being read. So what is not known is never none.
+        Raises Invalid where two fields have the same copy. For patterns, raises NotFound without a version, and all
+        read errors: an unknown list is never empty.
         """
         declared = self.catalogue.destinations(path)
         plain = tuple(place for place in declared if isinstance(place, Destination))
@@ -217,7 +219,7 @@ class Workspace:
         return spread_patterns(self.catalogue, path, self.field_names(path) if fields is None else fields)
 
     def field_names(self, path: str) -> tuple[str, ...]:
-        """The names of CURRENT's fields. Raises NotFound where the hub has none, and why it can't be read."""
+        """The names of CURRENT's fields. Raises NotFound where the hub has none, and read errors."""
         if current := self.hub.read(path):
             return tuple(current.fields)
         hint = "Rotate it once, write its first version, or see what has become of it: workspace status"
@@ -228,13 +230,13 @@ class Workspace:
         return self.catalogue.secret(path)
 
     def target(self, path: str) -> str:
-        """What tells the target of the secret's rotation from every other system; empty for one without."""
+        """The unique name of the rotation's target; empty for none."""
         name = getattr(self.secret(path).rotation, "target", None)
         return " ".join(self.catalogue.target(name).system) if name else ""
 
     @property
     def fingerprint_keys(self) -> FingerprintKeys:
-        """The hub's keys of fingerprints."""
+        """The hub's fingerprint keys."""
         return self.hub.fingerprint_keys()
 
     def fingerprint(self, path: str, fields: SecretFields) -> Fingerprint:
@@ -242,5 +244,5 @@ class Workspace:
         return self.fingerprint_of(path, payload(fields))
 
     def fingerprint_of(self, path: str, text: Sensitive) -> Fingerprint:
-        """The fingerprint of a text of the secret at ``path``: equal texts of two secrets have two."""
+        """The fingerprint of a text at ``path``: equal texts of two secrets differ."""
         return self.fingerprint_keys.make(path, text)

@@ -1,7 +1,7 @@
-"""Some keys of a secret that others own, as a store's copy: whatever is done to it leaves all other keys as they are.
+"""Some keys of a secret that others own, as a store's copy. All other keys stay as they are.
 
-Beside the secret stands a note for each secret of the hub that has keys in it: which, and a fingerprint of these
-alone. So what others do to their keys is no drift, and what they do to ours is.
+The secret's tags contain a note for each hub secret with keys in it: the keys and their fingerprint. So only changes
+to these keys are drift.
 """
 
 import json
@@ -17,14 +17,14 @@ from keyturn.core.ports.stores import NO_DETAILS, Details, OwnershipTags, Remote
 from keyturn.core.sensitive import SecretFields, Sensitive
 
 ROUNDS: Final = 5
-"""How often a write looks again because somebody else was faster."""
+"""How often a write retries because another writer was faster."""
 
 NOTHING: Final[Mapping[str, Any]] = {}
 
 
 @dataclass(frozen=True)
 class SeenPart(RemoteSecret):
-    """A part, with the keys that are wanted and that somebody else has put there: ``theirs``."""
+    """A part, with the wanted keys that another owner put there: ``theirs``."""
 
     theirs: tuple[str, ...] = field(default=(), kw_only=True, compare=False)
 
@@ -32,7 +32,7 @@ class SeenPart(RemoteSecret):
 class Parts:
     """A ``Store`` whose copies are the ``keys`` of ``source`` in secrets that others own.
 
-    ``whole`` is the store that they are in. ``fingerprint_of`` makes the fingerprints that the marks hold.
+    ``whole`` is the store that contains them. ``fingerprint_of`` makes the fingerprints in the marks.
     """
 
     unsupported: frozenset[Unsupported] = frozenset()
@@ -53,9 +53,9 @@ class Parts:
         self._fingerprint_of = fingerprint_of
 
     def describe(self, remote: str) -> SeenPart | None:
-        """The part by its note; without one, what others have put under its keys; None where nothing of it is there.
+        """The part by its note; without a note, the keys that others wrote; None where there is nothing of it.
 
-        A secret whose ``keys`` are noted as another secret's is that one's copy.
+        Where the keys are noted for another secret, they are that secret's copy.
         """
         shared = self._look(remote)
         if shared is None:
@@ -69,13 +69,13 @@ class Parts:
         return SeenPart(remote, shared.version_id, None, theirs=theirs) if theirs else None
 
     def list_managed(self) -> Iterator[RemoteSecret]:
-        """The part in each secret whose notes tell of it; what it holds is not looked at."""
+        """The part in each secret that has a note for this source; values are not read."""
         for remote, tags in self._shares.listed():
             if note := notes_in(tags).get(self._source):
                 yield RemoteSecret(remote, "", note.marks)
 
     def list_all(self) -> Iterator[RemoteSecret]:
-        """The same: nothing else is this secret's."""
+        """The same as :meth:`list_managed`: nothing else belongs to this secret."""
         return self.list_managed()
 
     def write(
@@ -87,10 +87,10 @@ class Parts:
         *,
         details: Details = NO_DETAILS,
     ) -> RemoteSecret:
-        """Lay the object's members into the secret, or make it with them alone; remove the keys that were ours before.
+        """Write the object's members into the secret, or create it with them; removes keys that are no longer ours.
 
-        ``details`` are those of whoever owns the secret, and stay as they are. Raises Conflict where a key that was
-        not there when it was ``found`` is somebody else's by now, and Invalid for what no key can be laid into.
+        Ignores ``details``. Raises Conflict where another writer has added one of the keys since ``copy`` was read,
+        and Invalid where keys can't be written into the secret.
         """
         ours = members_of(value)
         not_texts = frozenset(key for key, member in ours.items() if not isinstance(member, str))
@@ -110,11 +110,11 @@ class Parts:
         raise Locked("write", self._named(remote), "others keep writing it", "Find out who else writes the secret")
 
     def relabel(self, remote: str, marks: OwnershipTags, details: Details, copy: RemoteSecret) -> RemoteSecret:
-        """What stands beside the secret is its owner's. Raises UnsupportedOperation."""
+        """The labels of the secret belong to its owner. Raises UnsupportedOperation."""
         raise UnsupportedOperation("label", self._named(remote), "the secret is others' too")
 
     def read(self, remote: str) -> Sensitive:
-        """The members that are ours by the note, or under the wanted keys where there is none, as one object."""
+        """Our members by the note, or the wanted keys where there is none, as one object."""
         shared = self._look(remote)
         note = notes_in(shared.tags).get(self._source) if shared else None
         held = self._held(shared, note) if shared else NOTHING
@@ -123,7 +123,7 @@ class Parts:
         return payload(SecretFields(held))
 
     def read_many(self, remotes: Sequence[str]) -> dict[str, Sensitive]:
-        """The same of several, one after another; what is absent is left out."""
+        """The values of several, one after another; absent ones are left out."""
         values: dict[str, Sensitive] = {}
         for remote in remotes:
             try:
@@ -149,14 +149,14 @@ class Parts:
         raise Locked("delete", self._named(remote), "others keep writing it", "Find out who else writes the secret")
 
     def old_versions(self, remote: str) -> dict[str, Sensitive]:
-        """What old versions of the secret hold under our keys, by the store's own names of them."""
+        """The values under our keys in old versions of the secret, by the store's version names."""
         keys = self._all_keys(remote)
         held = {version: _members(text) for version, text in self._whole.old_versions(remote).items()}
         ours = {version: {key: members[key] for key in members if key in keys} for version, members in held.items()}
         return {version: payload(SecretFields(members)) for version, members in ours.items() if members}
 
     def purge_old_versions(self, remote: str) -> tuple[str, ...]:
-        """Old versions are others' too, so none is destroyed: names each that holds another value of our keys."""
+        """Name each old version that holds another value of our keys; others own them too, so none is destroyed."""
         self._shares.tidy(remote)
         served = self._served(remote)
         old = [version for version, text in self.old_versions(remote).items() if text != served]
@@ -164,16 +164,16 @@ class Parts:
         return tuple(f"version {version} still holds an older value of these keys: {why}" for version in old)
 
     def purge(self, remote: str) -> tuple[str, ...]:
-        """Remove our keys and the note, and name the old versions that hold them still."""
+        """Remove our keys and the note, and name the old versions that still hold them."""
         keys = self._all_keys(remote)
         self.delete(remote)
         return Parts(self._whole, self._shares, self._source, keys, self._fingerprint_of).purge_old_versions(remote)
 
     def close(self) -> None:
-        """The store is somebody else's to close."""
+        """Does nothing: the caller owns the store."""
 
     def size(self, remote: str, value: Sensitive) -> int:
-        """How many bytes the whole secret would have with this value in it. Raises what keeps it from being known."""
+        """The size of the whole secret in bytes with this value in it."""
         shared, ours = self._look(remote), members_of(value)
         if shared is None:
             return len(value.reveal().encode())
@@ -193,7 +193,9 @@ class Parts:
         return shared
 
     def _theirs(self, shared: Shared, notes: Mapping[str, Note]) -> tuple[str, ...]:
-        """The wanted keys that are there and are not ours; those of another secret are its copy where we have none."""
+        """The wanted keys that exist and are not ours; without a note of ours, keys noted for another secret don't
+        count.
+        """
         mine = notes.get(self._source)
         noted = mine.keys if mine else [key for note in notes.values() for key in note.keys]
         return tuple(sorted(self._keys & shared.members.keys() - set(noted)))
@@ -204,13 +206,13 @@ class Parts:
     def _copy(self, shared: Shared, note: Note, theirs: tuple[str, ...]) -> SeenPart:
         held = payload(SecretFields(held_by(shared, note.keys, note.not_texts)))
         digest = self._fingerprint_of(note.marks.source, held)
-        # A write that died has noted keys that are gone: they are its owner's again.
+        # A write that died has noted keys that are gone: they are their owner's again.
         left = frozenset(note.keys) - self._keys - shared.members.keys() if self._keys else ()
         intact = vouches(note.marks.fingerprint, digest) and not left
         return SeenPart(shared.name, self._version(note.marks, digest), note.marks, intact, theirs=theirs)
 
     def _version(self, marks: OwnershipTags, digest: str) -> str:
-        """Changes with our part alone."""
+        """A version that changes only with our part."""
         return f"{marks.version}-{digest[:12]}"
 
     def _held(self, shared: Shared, note: Note | None) -> Mapping[str, Any]:
@@ -243,9 +245,9 @@ class Parts:
         ours: Mapping[str, Any],
         seen_keys: frozenset[str],
     ) -> None:
-        """Raises Conflict for a key that has appeared since; what holds this very value already is ours.
+        """Raises Conflict for a key that has appeared since; a key that holds this very value counts as ours.
 
-        A claim that was noted before the service refused the write is taken back, to what was there at ``first``.
+        Reverts our notes to those at ``first`` where a claim was noted before the service refused the write.
         """
         members = shared.members if shared else NOTHING
         new = ours.keys() & members.keys() - seen_keys
@@ -260,14 +262,14 @@ class Parts:
         raise Conflict("merge into", self._named(remote), problem, "Say `adopt: true` to take it over, or rename it")
 
     def _change(self, shared: Shared | None, ours: Mapping[str, Any], note: Note) -> Change:
-        """What is to be done so that our members stand in it, and the notes tell so."""
+        """The change that writes our members and the notes about them."""
         if shared is None:
             return Change(ours, tags=note.to_tags())
         notes = notes_in(shared.tags)
         before = notes.get(self._source)
         gone = frozenset(before.keys if before else ()) & (shared.members.keys() - ours.keys())
         put = {key: member for key, member in ours.items() if not _same(shared, key, member)}
-        # What is to be taken away stays noted until it is gone, so that a write that dies here leaves nothing unowned.
+        # Keys to remove stay noted until they are gone, so that a write that dies here leaves none unowned.
         claimed = note if self._shares.atomic else replace(note, keys=tuple(sorted({*note.keys, *gone})))
         tags: dict[str, str | None] = dict(claimed.to_tags())
         stale = [name for name in note_names(self._source, shared.tags) if name not in tags]
@@ -278,7 +280,7 @@ class Parts:
         return Change(put, gone, {name: text for name, text in tags.items() if text != shared.tags.get(name)})
 
     def _let_go(self, shared: Shared, other: Note, ours: Mapping[str, Any]) -> Mapping[str, str | None]:
-        """The note of another secret without the keys that are ours now; none where it has no others."""
+        """The note of another secret without the keys that are ours now; removed where no keys are left."""
         gone: dict[str, str | None] = dict.fromkeys(note_names(other.marks.source, shared.tags))
         if not (keys := tuple(key for key in other.keys if key not in ours)):
             return gone
@@ -292,13 +294,13 @@ class Parts:
 
 
 def held_by(shared: Shared, keys: Collection[str], not_texts: Collection[str] = ()) -> dict[str, Any]:
-    """These members of a secret; what is no text comes back as it was from a store that holds texts alone."""
+    """These members of a secret; values that are not texts are decoded where the store holds texts only."""
     held = {key: shared.members[key] for key in keys if key in shared.members}
     return {key: _valued(member) if shared.texts and key in not_texts else member for key, member in held.items()}
 
 
 def parts_in(shares: Shares) -> Iterator[tuple[str, Note]]:
-    """Every note in a store, with the name of the secret that it stands beside."""
+    """Every note in a store, with the name of the secret that carries it."""
     for remote, tags in shares.listed():
         for note in notes_in(tags).values():
             yield remote, note
@@ -312,7 +314,7 @@ def _valued(text: Any) -> Any:
 
 
 def _same(shared: Shared, key: str, value: Any) -> bool:
-    """Whether a key holds this very value: 1, 1.0 and true are three, but in a store that holds texts alone."""
+    """Whether a key holds this very value: 1, 1.0 and true differ, except in a store that holds texts only."""
     if key not in shared.members:
         return False
     held = shared.members[key]

@@ -1,4 +1,4 @@
-"""What rotations, syncs and revocations of several workers change at the same time, as entries of the hub."""
+"""Hub entries that rotations, syncs and revocations of several workers change at once."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -14,19 +14,19 @@ from keyturn.rotation.state.journal import entry_mark
 T = TypeVar("T")
 
 AT_ONCE: Final = 16
-"""Entries that are read side by side."""
+"""Entries that are read in parallel."""
 
 
 def current_entry(workspace: Workspace, path: str) -> VersionedEntry[HubSecret | None, HubSecret, HubSecret]:
-    """CURRENT of a secret: what is written becomes its next version. One that is absent has none before it.
+    """CURRENT of a secret: a write makes its next version, or the first of an absent one.
 
-    The version names the entry of the ledger by which it was begun, where that is known.
+    The version's metadata names the ledger entry of the action, if known.
     """
 
     def write(current: HubSecret | None, wanted: HubSecret) -> HubSecret:
         version = workspace.hub.write(path, wanted.fields, cas=current.version if current else 0)
         if mark := entry_mark(current.custom if current else {}, version):
-            # It is written: a remark on it holds nothing up, least of all a revocation.
+            # The value is written: a failed mark must not stop anything, least of all a revocation.
             with suppress(KeyturnError):
                 workspace.hub.patch_metadata(path, mark)
         return replace(wanted, version=version)
@@ -35,10 +35,7 @@ def current_entry(workspace: Workspace, path: str) -> VersionedEntry[HubSecret |
 
 
 def read_entries(workspace: Workspace, folder: str, read: Callable[[str], T | None]) -> tuple[list[T], list[Invalid]]:
-    """All that ``read`` gives of the entries below a folder, side by side; and what is wrong with those that are none.
-
-    Raises whatever else keeps one from being read.
-    """
+    """All entries below a folder as ``read`` returns them, and the errors of invalid ones. Raises other errors."""
 
     def attempt(place: str) -> T | Invalid | None:
         try:
@@ -58,10 +55,9 @@ def update_state(
     change: Callable[[T], T],
     to_data: Callable[[T], Mapping[str, Any]],
 ) -> T:
-    """Lay a change over one entry of Keyturn's own state, whoever else writes it; what stands there then.
+    """Apply a change to an entry of Keyturn's state by compare-and-set with retries, and return the result.
 
-    ``load`` gives the entry and its version, 0 where there is none. What comes out equal is not written. Raises
-    Contended.
+    ``load`` returns the entry and its version, 0 for none. An equal result is not written. Raises Contended.
     """
 
     def changed(before: tuple[T, int]) -> T | None:

@@ -1,7 +1,6 @@
-"""What was given to somebody for a while, as the hub keeps it, and ending it.
+"""Temporary access grants in the hub, and how they end.
 
-Each grant is one entry, which names no value. Whoever gives writes it, and whoever ends it: the granter, and a
-revocation of what it is about.
+Each grant is one entry without values. The granter, and a revocation of the secret, write it.
 """
 
 import json
@@ -20,27 +19,27 @@ from keyturn.rotation.state.hourly_limits import speak_up
 from keyturn.rotation.state.journal import record_action
 
 GRANTED: Final = "granted"
-"""Where grants lie in Keyturn's own mount: ``granted/<entity>/<request>``."""
+"""Path of grants in Keyturn's mount: ``granted/<entity>/<request>``."""
 DELIVERIES: Final = "deliveries"
-"""Where that lies which opens their credentials, for the requester alone."""
+"""Path of the tokens that unwrap the credentials, readable by the requester only."""
 
 RECEIPTS: Final = "receipts"
-"""Where the requester says what they have done: ``receipts/<entity>/<request>.<what>``."""
+"""Path of the requester's receipts: ``receipts/<entity>/<request>.<what>``."""
 
 END: Final = "end access"
-"""What the ledger calls the end of what was given."""
+"""The ledger's action for the end of a grant."""
 ALARM: Final = "access in other hands"
-"""What the ledger calls it, and people are told."""
+"""The action in the ledger and in the announcement."""
 
 ADDED: Final = ("account", "wrapped_at")
-"""What is written where it says something alone: older programs read the others on."""
+"""Written only where set, so that older programs can read the other grants."""
 
 TAKE_OVER: Final = 20.0
-"""Seconds without a word from a granter of whom nobody can tell whether it runs, before another goes on."""
+"""Seconds without a write from a granter whose state is unknown, before another process continues."""
 
 
 class GrantStage(StrEnum):
-    """How far a grant is. It is never given again once it has ended."""
+    """The stage of a grant. It is never given again once it has ended."""
 
     ISSUING = "issuing"
     ACTIVE = "active"
@@ -49,22 +48,21 @@ class GrantStage(StrEnum):
 
 
 class Receipt(StrEnum):
-    """What a requester says of what they were given."""
+    """What a requester reports about the credential."""
 
     OPENED = "opened"
     STOLEN = "stolen"
-    """Somebody else has opened it before them."""
+    """Another person or process opened it first."""
     RETURNED = "returned"
 
 
 @dataclass(frozen=True)
 class AccessGrant:
-    """What was given for a request. ``digest`` is the request's; ``attempt`` counts how often it was begun.
+    """The access given for a request. ``digest`` is the request's; ``attempt`` counts the starts.
 
-    ``accessor`` names the token that the credential ends with, ``wrapping`` the one that opens it; neither is a secret.
-    ``incidents`` are those about the secret that had begun before. ``principal`` is what the hub's audit log calls
-    whoever has it. It ended with an ``alarm`` where somebody else may have had it. ``account`` is what Keyturn has made
-    at a target itself, and is empty where the hub has; ``wrapped_at`` is when that was wrapped, as the hub tells it.
+    ``accessor`` names the credential's token, ``wrapping`` the unwrapping one; neither is secret. ``incidents`` about
+    the secret began earlier. ``principal`` is the holder in the hub's audit log. ``alarm``: another person may have
+    the credential. ``account`` is one that Keyturn made at a target; ``wrapped_at`` is by the hub's clock.
     """
 
     request: str
@@ -92,17 +90,17 @@ class AccessGrant:
 
     @property
     def mark(self) -> str:
-        """What names it at a target."""
+        """Its name at a target."""
         return f"{self.entity}/{self.request}"
 
     @property
     def place(self) -> str:
-        """Where it lies in Keyturn's own mount; the token that asks for the credential tells it, too."""
+        """Its path in Keyturn's mount, which the metadata of the requesting token also contains."""
         return f"{GRANTED}/{self.entity}/{self.request}"
 
     @property
     def delivery_place(self) -> str:
-        """Where that lies which opens it."""
+        """The path of the token that unwraps it."""
         return f"{DELIVERIES}/{self.entity}/{self.request}"
 
     @property
@@ -111,17 +109,17 @@ class AccessGrant:
         return timedelta(seconds=self.seconds)
 
     def having_ended(self, at: str) -> "AccessGrant":
-        """The same once it has ended; the first time counts."""
+        """The grant as ended; the first end time counts."""
         return replace(self, stage=GrantStage.ENDED, ended_at=self.ended_at or at)
 
     def is_over(self, now: datetime) -> bool:
-        """Whether its time is up: then the hub has ended it by itself."""
+        """Whether it has expired, so that the hub has ended it."""
         return bool(self.ends_at) and now >= datetime.fromisoformat(self.ends_at)
 
 
 @dataclass(frozen=True)
 class StoredGrant:
-    """A grant as it stands in the hub: its entry's version, and how many seconds ago that was written."""
+    """A grant in the hub: its entry's version, and the seconds since that was written."""
 
     grant: AccessGrant
     version: int
@@ -132,12 +130,12 @@ class StoredGrant:
 
 
 def receipt_place(entity: str, request: str, what: Receipt) -> str:
-    """Where a requester says so."""
+    """The path of a requester's receipt."""
     return f"{RECEIPTS}/{entity}/{request}.{what}"
 
 
 def read_grant(workspace: Workspace, place: str) -> StoredGrant | None:
-    """The grant at a place; None where there is none. Raises Invalid for what does not belong there."""
+    """The grant at a place; None where there is none. Raises Invalid for other data."""
     state = workspace.hub.read_state(place)
     if state is None:
         return None
@@ -151,7 +149,7 @@ def read_grant(workspace: Workspace, place: str) -> StoredGrant | None:
 
 
 def grant_from(data: Mapping[str, Any]) -> AccessGrant:
-    """The grant. Raises TypeError and ValueError for what is none."""
+    """The grant. Raises TypeError and ValueError for other data."""
     grant = AccessGrant(**{**data, "incidents": tuple(data.get("incidents", ()))})
     GrantStage(grant.stage)
     for moment in filter(None, (grant.issued_at, grant.ends_at)):
@@ -160,18 +158,20 @@ def grant_from(data: Mapping[str, Any]) -> AccessGrant:
 
 
 def grant_data(grant: AccessGrant) -> dict[str, str]:
-    """As the hub keeps it."""
+    """The hub's form of the grant."""
     about = asdict(grant)
     return {"grant": json.dumps({name: value for name, value in about.items() if value or name not in ADDED})}
 
 
 def write_grant(workspace: Workspace, grant: AccessGrant, over: int) -> int:
-    """Write it over that version; the new one. Raises Conflict where somebody else came first."""
+    """Write the grant over version ``over`` and return the new version. Raises Conflict where another write came
+    first.
+    """
     return workspace.hub.write_state(grant.place, grant_data(grant), cas=over)
 
 
 def update_grant(workspace: Workspace, place: str, change: Callable[[AccessGrant], AccessGrant]) -> AccessGrant:
-    """Lay a change over a grant, whoever else writes it; what stands there then."""
+    """Apply a change by compare-and-set with retries, and return the result."""
 
     def load() -> tuple[AccessGrant, int]:
         stored = read_grant(workspace, place)
@@ -183,13 +183,13 @@ def update_grant(workspace: Workspace, place: str, change: Callable[[AccessGrant
 
 
 def malformed_entry(workspace: Workspace, place: str, what: str) -> Invalid:
-    """Somebody else has written there."""
+    """The error for an entry that another writer made."""
     hint = f"See the hub's audit log for who wrote it: `vault kv metadata get {workspace.hub.state_mount}/{place}`"
     return Invalid("read", place, f"the entry is no {what} of whoever's folder it lies in", hint)
 
 
 def list_grants(workspace: Workspace) -> tuple[list[AccessGrant], list[Invalid]]:
-    """Every grant, in no order, and what is wrong with entries that are none."""
+    """Every grant, unordered, and the errors of malformed entries."""
 
     def grant_at(place: str) -> AccessGrant | None:
         stored = read_grant(workspace, place)
@@ -203,18 +203,18 @@ def list_grants(workspace: Workspace) -> tuple[list[AccessGrant], list[Invalid]]
 
 @dataclass(frozen=True)
 class Ending:
-    """Why a grant ends. It is an ``alarm`` where somebody else may have the credential."""
+    """Why a grant ends. ``alarm``: another person may have the credential."""
 
     why: str
     alarm: bool = False
 
 
 def end_grant(workspace: Workspace, grant: AccessGrant, ending: Ending) -> None:
-    """End what was given: its account goes with its token, and sessions with that. Ended before is success.
+    """End a grant: its token, account and sessions. Already ended is success.
 
-    That it ends stands in the hub first: whoever comes next goes on, and nobody takes the end for a theft. It waits for
-    no ledger: where that can't be written it is ended all the same, Unrecorded is raised, and the next sweep records
-    it. Raises Locked while a granter may be giving it still: what it makes is looked for once more then.
+    Saves stage ENDING first, so that another process can continue and no theft is reported. Where the ledger fails,
+    the grant still ends, Unrecorded is raised, and the next sweep records it. Raises Locked while a granter may still
+    be issuing it: a later run ends that.
     """
     busy = is_being_given(workspace, grant.place)
     try:
@@ -234,7 +234,7 @@ def end_grant(workspace: Workspace, grant: AccessGrant, ending: Ending) -> None:
 
 
 def is_being_given(workspace: Workspace, place: str) -> bool:
-    """Whether some other process may be about to make a credential for it that nobody knows of yet."""
+    """Whether another process may be about to make an unrecorded credential for it."""
     stored = read_grant(workspace, place)
     if stored is None or stored.grant.wrapping or stored.grant.stage == GrantStage.ENDED:
         return False
@@ -243,7 +243,7 @@ def is_being_given(workspace: Workspace, place: str) -> bool:
 
 
 def cut_off(workspace: Workspace, grant: AccessGrant, ending: Ending) -> None:
-    """Say that it ends, and end its credential."""
+    """Save stage ENDING and end the credential."""
 
     def ends(current: AccessGrant) -> AccessGrant:
         if current.stage in (GrantStage.ENDING, GrantStage.ENDED):
@@ -254,7 +254,7 @@ def cut_off(workspace: Workspace, grant: AccessGrant, ending: Ending) -> None:
 
 
 def end_credential(workspace: Workspace, grant: AccessGrant) -> None:
-    """End whatever was ever made for it: its account, or every token that is recorded for it."""
+    """End the grant's account, or every token recorded for it."""
     if grant.account:
         open_maker(workspace, grant.credential).end(grant.account, grant.mark)
     else:
@@ -262,7 +262,7 @@ def end_credential(workspace: Workspace, grant: AccessGrant) -> None:
 
 
 def open_maker(workspace: Workspace, credential: str) -> AccountMaker:
-    """What makes and ends the accounts of an entry of `grants`. Raises NotFound where nothing declares it now."""
+    """The maker of accounts for an entry of `grants`. Raises NotFound where it is not declared."""
     name = credential.removeprefix(f"{SECTION}/")
     if workspace.open_maker is None or name not in workspace.catalogue.grants:
         hint = "Put it back there until what was given by it has ended"

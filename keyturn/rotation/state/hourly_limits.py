@@ -1,7 +1,7 @@
-"""How often within an hour something may be asked for: counted in the hub, for all workers and commands together.
+"""Hourly limits on requests, counted in the hub for all workers and commands together.
 
-A schedule asks for nothing here, and what a revocation replaces is never held back. Who exceeds a limit on purpose says
-why, in a command of their own: that stands in the ledger, and whoever is on call is told.
+Schedules and a revocation's replacements are not limited. A person can exceed a limit with a reason, which is recorded
+and announced.
 """
 
 import json
@@ -24,15 +24,15 @@ from keyturn.rotation.state.journal import entry, note_down
 LIMITS: Final = "limits"
 
 ASKED_FOR: Final = ("Forced", "Compromised", "Wanted")
-"""The reasons of rotations that somebody, or an event, asks for."""
+"""The reasons of requested rotations."""
 
 WAY_OUT: Final = "Where it is meant, a person's own command goes on all the same: --over-limit REASON"
 
 
 def insist_on_pace(workspace: Workspace, path: str, record: Record, reason: str) -> None:
-    """Count a rotation that was asked for, before it is begun. Raises OverLimit where there were too many.
+    """Count a requested rotation before it begins. Raises OverLimit where there were too many.
 
-    ``reason`` is its code. Raises Invalid where what was counted can't be read.
+    ``reason`` is its code. Raises Invalid for an unreadable count.
     """
     if reason not in ASKED_FOR:
         return
@@ -48,7 +48,7 @@ def insist_on_pace(workspace: Workspace, path: str, record: Record, reason: str)
 
 
 def count_happening(workspace: Workspace, kind: str, new: Happening, most: int) -> datetime | None:
-    """Count this in the hub; where there were as many already, when there is room again, and nothing is counted."""
+    """Count this in the hub; at the limit, count nothing and return when there is room again."""
     full: list[datetime | None] = [None]
 
     def laid(counting: list[Happening]) -> list[Happening]:
@@ -62,7 +62,7 @@ def count_happening(workspace: Workspace, kind: str, new: Happening, most: int) 
 def change_happenings(
     workspace: Workspace, kind: str, change: Callable[[list[Happening]], list[Happening]]
 ) -> list[Happening]:
-    """Lay a change over what the hub has counted of this kind. Raises Invalid where that can't be read."""
+    """Apply a change to the hub's count of this kind. Raises Invalid where it can't be read."""
 
     def to_data(happenings: list[Happening]) -> dict[str, str]:
         return {"limits": json.dumps([event.to_data() for event in happenings])}
@@ -71,7 +71,7 @@ def change_happenings(
 
 
 def load_happenings(workspace: Workspace, kind: str) -> tuple[list[Happening], int]:
-    """What the hub has counted of this kind, and the entry's version. Raises Invalid where it can't be read."""
+    """The hub's count of this kind, and the entry's version. Raises Invalid where it can't be read."""
     place = f"{LIMITS}/{kind}"
     state = workspace.hub.read_state(place)
     if state is None:
@@ -85,7 +85,7 @@ def load_happenings(workspace: Workspace, kind: str) -> tuple[list[Happening], i
 
 
 def exceeded(workspace: Workspace, name: str, most: int, what: str, again: datetime) -> None:
-    """Raises OverLimit, and records it; where whoever asks exceeds it on purpose, that is recorded and told instead."""
+    """Record and raise OverLimit; an intended excess is recorded and announced instead."""
     problem = f"{most} {what} within the hour, which is the limit"
     if reason := past_rules.get().over_limit:
         speak_up(workspace, "over limit", f"{name}: {problem}; on purpose: {reason}")
@@ -97,9 +97,9 @@ def exceeded(workspace: Workspace, name: str, most: int, what: str, again: datet
 
 
 def speak_up(workspace: Workspace, action: str, words: str, remedy: str = "", message: str = "") -> None:
-    """Write down what somebody does past a rule, and tell whoever is on call; that a chat is down stops nobody.
+    """Record an exception to a rule, and announce it to the person on call; a failed announcement stops nothing.
 
-    ``remedy`` is for people alone: what they can do about it. ``message`` is its id, where it may come twice.
+    ``remedy`` is advice for people. ``message`` is the message id, where it may be sent twice.
     """
     done = entry(workspace, action, Outcome.DONE, note=words)
     note_down(workspace, [done])

@@ -1,7 +1,7 @@
-"""Writing down what is done: before it is begun, and how it ended. Where that can't be written, nothing is begun.
+"""Record each action before it begins and after it ends. Where that fails, nothing begins.
 
-Each write waits for the disk. So what ends well within :func:`written_together` waits for the next write, and one
-action may announce its steps: then each of them is begun by the one entry that was durable before the first.
+Writes wait for the disk. So within :func:`written_together` successful outcomes wait for the next write, and one
+durable entry can announce an action's steps.
 """
 
 import os
@@ -25,10 +25,10 @@ UNNAMED: Final = "a login that the hub has not named"
 """The actor where the hub could not be asked, or denied it."""
 
 CATALOGUE: Final = "catalogue "
-"""What stands before a catalogue's digest in the note of an opening entry."""
+"""The text before a catalogue's digest in the note of an opening entry."""
 
 NOTE_LIMIT: Final = 1000
-"""Characters that a note may have: :data:`keyturn.ledger.entries.TEXT_LIMIT`."""
+"""Maximum characters of a note: :data:`keyturn.ledger.entries.TEXT_LIMIT`."""
 
 OFTEN: Final = 2.0
 """Seconds that an outcome waits for others before it is written."""
@@ -36,7 +36,7 @@ OFTEN: Final = 2.0
 
 @dataclass
 class Doing:
-    """One action under way: what its last entry tells may be filled in meanwhile."""
+    """An action in progress: fields of its last entry, to be filled in."""
 
     version: int = 0
     fingerprint: str = ""
@@ -45,7 +45,7 @@ class Doing:
 
 @dataclass
 class _Waiting:
-    """Outcomes that are written with the next entry; shared by the threads that work for one caller."""
+    """Outcomes that wait for the next entry; shared by the threads of one caller."""
 
     workspace: Workspace
     entries: list[Entry] = field(default_factory=list)
@@ -53,7 +53,7 @@ class _Waiting:
     lock: Lock = field(default_factory=Lock)
 
     def add(self, last: Entry) -> None:
-        """Keep this for the next write; what has waited long is written now. Raises Unrecorded."""
+        """Keep this for the next write; writes now after a long wait. Raises Unrecorded."""
         with self.lock:
             self.since = self.since if self.entries else time.monotonic()
             self.entries.append(last)
@@ -62,9 +62,9 @@ class _Waiting:
             self.write()
 
     def write(self, entries: Sequence[Entry] = ()) -> str:
-        """Write what waits and then these; where the last of them stands.
+        """Write the waiting entries and then these, and return the position of the last.
 
-        Raises Unrecorded: what waited waits on, and is tried again.
+        Raises Unrecorded: then the waiting entries stay and are tried again.
         """
         with self.lock:
             waiting, self.entries = self.entries, []
@@ -78,28 +78,28 @@ class _Waiting:
 
 _waiting: ContextVar[_Waiting | None] = ContextVar("waiting", default=None)
 _announced: ContextVar[frozenset[tuple[str, str]]] = ContextVar("announced", default=frozenset())
-"""The steps of which secret an entry has announced that is durable."""
+"""The steps, with their secret, that a durable entry has announced."""
 _within: ContextVar[bool] = ContextVar("within", default=False)
-"""Whether an action is under way here, whose opening entry tells by which catalogue."""
+"""Whether this runs inside an action whose opening entry names the catalogue."""
 _announced_by: ContextVar[str] = ContextVar("announced_by", default="")
-"""Where the entry stands by which what is at work was begun: the ledger's name and a number, empty if unknown."""
+"""The entry that began the present action: the ledger's name and a number, empty if unknown."""
 
 
 def announced_by() -> str:
-    """The ledger and the number of the entry by which the action at work here was begun; empty where nobody knows."""
+    """The ledger and number of the entry that began the present action; empty if unknown."""
     return _announced_by.get()
 
 
 def entry_mark(custom: Mapping[str, str], version: int) -> dict[str, str | None]:
-    """What the secret's metadata tells of the entry by which ``version`` is written; nothing where nobody knows it."""
+    """The metadata that links ``version`` to its ledger entry; empty if unknown."""
     return {ENTRIES: with_entry(custom, version, place)} if (place := announced_by()) else {}
 
 
 @contextmanager
 def written_together(workspace: Workspace) -> Iterator[None]:
-    """Let what ends well in here wait for the next write, the end of this at the latest. Raises Unrecorded there.
+    """Delay successful outcomes until the next write, or the end of the block. Raises Unrecorded there.
 
-    What begins is written at once, and so is what fails.
+    Begun and failed actions are written at once.
     """
     if _waiting.get():
         yield
@@ -118,7 +118,7 @@ def written_together(workspace: Workspace) -> Iterator[None]:
 
 
 def write_waiting() -> None:
-    """Write what waits, before a pause. Raises Unrecorded."""
+    """Write the waiting entries, before a pause. Raises Unrecorded."""
     if waiting := _waiting.get():
         waiting.write()
 
@@ -135,11 +135,10 @@ def record_action(
     changes: bool = True,
     announcing: Collection[str] = (),
 ) -> Iterator[Doing]:
-    """Write that ``action`` begins, and then how it ended. Raises Unrecorded before anything is done, or after it.
+    """Write that ``action`` begins, and then how it ended. Raises Unrecorded before or after the action.
 
-    One that only looks, and ``changes`` nothing, is written once it has ended, and so is a step that another one is
-    ``announcing``: that one's own entry says so before the first of them. An error that ends the action is written in
-    its own words, which hold names alone, and raised on.
+    Read-only actions (not ``changes``) and announced steps are written only at their end. This entry announces the
+    steps ``announcing``. Errors are recorded with their message, which contains only names, and raised again.
     """
     begun = entry(workspace, action, Outcome.BEGUN, secret, version=version, place=place, note=note)
     position = _announced_by.get()
@@ -167,10 +166,7 @@ def record_action(
 
 
 def note_down(workspace: Workspace, entries: Sequence[Entry]) -> str:
-    """Write what needs no beginning: an observation, or many actions announced together; where the last stands.
-
-    Raises Unrecorded.
-    """
+    """Write entries that need no beginning and return the position of the last. Raises Unrecorded."""
     place = workspace.ledger.append(entries) if entries else None
     return place if isinstance(place, str) else ""
 
@@ -186,9 +182,9 @@ def entry(
     place: str = "",
     note: str = "",
 ) -> Entry:
-    """An entry of this moment, by whom the hub takes this login for; its ``run`` is what the process says of itself.
+    """An entry of this moment, by the hub's identity of this login; its ``run`` is the process's own description.
 
-    The one that opens a run tells by which catalogue it goes.
+    The first entry of a run names the catalogue.
     """
     if outcome is Outcome.BEGUN and not _within.get():
         note = with_catalogue(note, workspace.catalogue.digest)
@@ -208,7 +204,7 @@ def entry(
 
 
 def actor_of(workspace: Workspace) -> str:
-    """Who is at work: what the hub says of the login. Where it says nothing, that holds nothing up."""
+    """The hub's identity of this login. A failure to read it stops nothing."""
     try:
         return workspace.hub.identity().words
     except KeyturnError:
@@ -216,15 +212,12 @@ def actor_of(workspace: Workspace) -> str:
 
 
 def remark_of_process() -> str:
-    """What this process says of itself, for which nobody vouches: what it runs, and who asked as far as it knows."""
+    """The unverified description of this process: its command, and the requester if known."""
     return (acting.get() or Acting(f"process {os.getpid()}")).remark
 
 
 def with_catalogue(note: str, digest: str) -> str:
-    """The note, and the catalogue's digest behind it, whole; a part of the note, so that every reader reads it.
-
-    One that is not known is left out.
-    """
+    """The note followed by the whole digest of the catalogue, if known."""
     if not digest:
         return note
     words = f"{CATALOGUE}{digest}"
@@ -232,14 +225,14 @@ def with_catalogue(note: str, digest: str) -> str:
 
 
 def _ended(workspace: Workspace, begun: Entry, doing: Doing, outcome: Outcome, why: str) -> None:
-    # What went wrong matters more to the caller than a ledger that went away meanwhile.
+    # The error matters more to the caller than a failed ledger write.
     with suppress(Unrecorded):
         _add(workspace, _last(workspace, begun, doing, outcome, why))
         write_waiting()
 
 
 def _add(workspace: Workspace, last: Entry) -> None:
-    """Write how an action ended, or let that wait where it may. Raises Unrecorded."""
+    """Write an action's end, or delay it where allowed. Raises Unrecorded."""
     if waiting := _waiting.get():
         waiting.add(last)
     else:
@@ -247,7 +240,7 @@ def _add(workspace: Workspace, last: Entry) -> None:
 
 
 def _write(workspace: Workspace, entries: Sequence[Entry]) -> str:
-    """Write these, after what waits, and wait for the disk; where the last of them stands. Raises Unrecorded."""
+    """Write these after the waiting entries and return the position of the last. Raises Unrecorded."""
     waiting = _waiting.get()
     return waiting.write(entries) if waiting else note_down(workspace, entries)
 

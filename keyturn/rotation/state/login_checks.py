@@ -1,7 +1,6 @@
-"""Whether CURRENT logs in: tried once a day for each secret, at a minute of its own, and kept in the hub.
+"""Check once a day, at a time derived from the secret's path, whether CURRENT logs in; the hub keeps the results.
 
-A password that somebody changed at the target, or a database that was restored, shows the same day. What could not be
-tried is said to be so. A secret that a rotation or a revocation holds is left alone: it has no verdict meanwhile.
+Failed checks are reported. A secret that a rotation or revocation holds is skipped.
 """
 
 import json
@@ -21,38 +20,37 @@ from keyturn.rotation.state.journal import entry, note_down
 from keyturn.rotation.state.records import load_record
 
 LOGINS: Final = "logins"
-"""Where they are kept in the hub's state: an entry for each hour, with the secrets whose turn is in it."""
+"""Path in the hub's state: an entry for each hour, with the secrets checked in it."""
 
 DAY: Final = timedelta(days=1)
 HOUR: Final = timedelta(hours=1)
 HOURS: Final = 24
 
 AGAIN: Final = timedelta(minutes=50)
-"""What was refused or could not be tried is tried again with every hourly run, so that it is well soon once it is."""
+"""Refused and untried logins are retried in every hourly run, so that a recovery shows soon."""
 
 FORGOTTEN: Final = timedelta(days=30)
-"""A secret that nobody tries any more is not in the catalogue any more."""
+"""A result this old belongs to a secret that is no longer checked."""
 
 AT_ONCE: Final = 8
 
 
 class Login(StrEnum):
-    """What came of a try."""
+    """The result of a check."""
 
     ACCEPTED = "accepted"
     REFUSED = "refused"
     UNKNOWN = "unknown"
-    """Nobody can tell: there is no target, or nothing to log in with."""
+    """There is no target, or nothing to log in with."""
     UNTRIED = "untried"
-    """It could not be tried: the target or the hub did not answer, or refused to be asked."""
+    """The target or the hub did not answer, or refused the check."""
 
 
 @dataclass(frozen=True)
 class LoginCheck:
-    """What is known of one secret: ``result`` at ``tried_at``, of that ``version``, and the same ``since``.
+    """The last check of one secret: ``result`` for ``version``, unchanged ``since``.
 
-    ``accepted_at`` is when CURRENT was last seen to log in, whichever version it was. ``why`` tells what kept it from
-    being tried.
+    ``accepted_at`` is the last successful login of any version. ``why`` is the reason for an untried check.
     """
 
     result: Login
@@ -63,7 +61,7 @@ class LoginCheck:
     why: str = ""
 
     def alarm(self, now: datetime) -> str:
-        """Why somebody should look; empty where nobody need. What could not be tried is one after a day."""
+        """Why a person should check; empty for none. Untried counts after a day."""
         worked = f"{self.accepted_at:%Y-%m-%d %H:%M} UTC" if self.accepted_at else ""
         before = f"; the last login that worked was at {worked}" if worked else ""
         if self.result is Login.REFUSED:
@@ -73,7 +71,7 @@ class LoginCheck:
         return ""
 
     def of(self, version: int) -> "LoginCheck | None":
-        """This, where it is about the version that is CURRENT; what was said of an older one is over."""
+        """This check if it applies to CURRENT's ``version``, else None."""
         return self if self.result is Login.UNTRIED or self.version == version else None
 
     def to_data(self) -> dict[str, Any]:
@@ -93,22 +91,22 @@ class LoginCheck:
 Checks = dict[str, LoginCheck]
 
 
-# --- whose turn it is
+# --- when to check
 
 
 def hour_of(path: str) -> int:
-    """The hour of the day in which it is the secret's turn."""
+    """The hour of the day in which the secret is checked."""
     return int(delay(path, DAY) / HOUR)
 
 
 def last_turn(path: str, now: datetime) -> datetime:
-    """When it was last the secret's turn: a moment of its own each day, the same every day."""
+    """The latest scheduled time, the same time every day."""
     today = datetime.combine(now.date(), time(), now.tzinfo) + delay(path, DAY)
     return today if today <= now else today - DAY
 
 
 def is_login_due(check: LoginCheck | None, path: str, now: datetime) -> bool:
-    """Whether to try it now; a moment in the future is that of a clock which was ahead."""
+    """Whether to check now; a future ``tried_at`` comes from a wrong clock and doesn't count."""
     if check is None or check.tried_at > now:
         return True
     if check.result in (Login.REFUSED, Login.UNTRIED):
@@ -120,7 +118,7 @@ def is_login_due(check: LoginCheck | None, path: str, now: datetime) -> bool:
 
 
 def check_logins(workspace: Workspace, paths: Iterable[str], *, whose_turn: bool = True) -> Checks:
-    """Try those of ``paths`` whose turn it is, or all, and keep what came of it; those that were tried."""
+    """Check those of ``paths`` that are due, or all, save the results and return them."""
     paths, now = list(paths), workspace.clock()
     before = load_checks(workspace, paths)
     wanted = [path for path in paths if not whose_turn or is_login_due(before.get(path), path, now)]
@@ -132,7 +130,7 @@ def check_logins(workspace: Workspace, paths: Iterable[str], *, whose_turn: bool
 
 
 def check_login(workspace: Workspace, path: str, last: LoginCheck | None) -> LoginCheck | None:
-    """What CURRENT's holder would find now; None where a rotation or a revocation is at it, or there is nothing yet."""
+    """The result of logging in with CURRENT; None while the secret is held, or before its first version."""
     try:
         return _tried(workspace, path, last)
     except KeyturnError as error:
@@ -143,7 +141,7 @@ def check_login(workspace: Workspace, path: str, last: LoginCheck | None) -> Log
 
 
 def _tried(workspace: Workspace, path: str, last: LoginCheck | None) -> LoginCheck | None:
-    """Log in as the holder of CURRENT would; a refusal counts where nothing has moved meanwhile."""
+    """Log in with CURRENT; a refusal counts only where the secret didn't change during the check."""
     before = load_record(workspace, path)
     if occupied(before):
         return None
@@ -160,18 +158,18 @@ def _tried(workspace: Workspace, path: str, last: LoginCheck | None) -> LoginChe
 
 
 def occupied(record: Record) -> bool:
-    """Whether somebody is at the secret, or has ended it: then a refusal tells nothing."""
+    """Whether the secret is held or ended, so that a refusal means nothing."""
     return bool(record.frozen) or record.open is not None
 
 
 def _moved(workspace: Workspace, path: str, before: Record, version: int) -> bool:
-    """Whether the secret is another one by now than when its value was read."""
+    """Whether the secret has changed since its value was read."""
     after, info = load_record(workspace, path), workspace.hub.describe(path)
     return occupied(after) or after.version != before.version or info is None or info.version != version
 
 
 def since(last: LoginCheck | None, check: LoginCheck) -> LoginCheck:
-    """What was found, with since when it has been so, and when a login last worked."""
+    """The result with its start, and the last successful login."""
     if check.result is Login.ACCEPTED:
         check = replace(check, accepted_at=check.tried_at)
     elif last:
@@ -181,19 +179,19 @@ def since(last: LoginCheck | None, check: LoginCheck) -> LoginCheck:
 
 
 def note_changes(workspace: Workspace, before: Checks, tried: Checks) -> None:
-    """Let the ledger tell where a login begins to be refused, and where it works again; not each of them."""
+    """Record in the ledger only the changes to and from refused."""
     changed = {path: check for path, check in tried.items() if turned(before.get(path), check)}
     note_down(workspace, [change_entry(workspace, path, check) for path, check in changed.items()])
 
 
 def turned(before: LoginCheck | None, after: LoginCheck) -> bool:
-    """Whether a login that worked, or was never tried, is refused now; or the other way round."""
+    """Whether the result changed to or from refused."""
     was = before.result if before else None
     return was is not after.result and Login.REFUSED in (was, after.result)
 
 
 def change_entry(workspace: Workspace, path: str, check: LoginCheck) -> Entry:
-    """One change for the ledger."""
+    """The ledger's entry for one change."""
     outcome = Outcome.FAILED if check.result is Login.REFUSED else Outcome.DONE
     return entry(workspace, "check login", outcome, path, version=check.version, note=f"CURRENT: {check.result}")
 
@@ -202,7 +200,7 @@ def change_entry(workspace: Workspace, path: str, check: LoginCheck) -> Entry:
 
 
 def load_checks(workspace: Workspace, paths: Collection[str] | None = None) -> Checks:
-    """What is known of these secrets, or of all; a few reads, however many there are."""
+    """The last checks of these secrets, or of all, in a few reads."""
     hours = sorted({hour_of(path) for path in paths}) if paths is not None else range(HOURS)
     return {
         path: check
@@ -212,13 +210,13 @@ def load_checks(workspace: Workspace, paths: Collection[str] | None = None) -> C
 
 
 def current_check(checks: Checks, path: str, version: int) -> LoginCheck | None:
-    """What is known of the version that is CURRENT; what was said of an older one is over."""
+    """The check of the version that is CURRENT; None for one of an older version."""
     check = checks.get(path)
     return check.of(version) if check else None
 
 
 def keep_checks(workspace: Workspace, tried: Checks) -> None:
-    """Write down what came of the tries, an entry for each hour."""
+    """Save the results, an entry for each hour."""
     hours = {hour: [path for path in tried if hour_of(path) == hour] for hour in {hour_of(path) for path in tried}}
     side_by_side(
         lambda hour: _lay(workspace, hour, {path: tried[path] for path in hours[hour]}), sorted(hours), AT_ONCE
@@ -238,7 +236,7 @@ def _lay(workspace: Workspace, hour: int, tried: Checks) -> None:
 
 
 def _read(workspace: Workspace, hour: int) -> tuple[Checks, int]:
-    """An hour's entry and its version; one that can't be read is as none, and is written anew."""
+    """An hour's entry and its version; an unreadable entry counts as empty and is overwritten."""
     state = workspace.hub.read_state(f"{LOGINS}/{hour:02}")
     if state is None:
         return {}, 0
@@ -250,6 +248,6 @@ def _read(workspace: Workspace, hour: int) -> tuple[Checks, int]:
 
 
 def count_results(checks: Sequence[LoginCheck | None]) -> dict[str, int]:
-    """How many secrets came to what; those that were never tried are among the untried."""
+    """The number of secrets by result; those never checked count as untried."""
     results = [check.result if check else Login.UNTRIED for check in checks]
     return {str(result): results.count(result) for result in Login}

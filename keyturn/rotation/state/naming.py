@@ -1,4 +1,4 @@
-"""Which names of a secret's credential may stand in messages: those that its entry in the catalogue holds."""
+"""Which names of a secret's credential may appear in messages: those in its catalogue entry."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +11,7 @@ from keyturn.core.sensitive import Sensitive
 
 
 def names_of(catalogue: Catalogue, hub: StatePort, path: str) -> ShownNames:
-    """What may be shown of the secret at ``path``; also of one that is not declared."""
+    """The names that may be shown for ``path``, declared or not."""
 
     def digits(text: Sensitive) -> str:
         return shown(hub.fingerprint_keys().make(path, text))

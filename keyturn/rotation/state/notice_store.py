@@ -1,7 +1,6 @@
-"""Who has heard of which version, as the hub keeps it: a few entries, each with a part of all secrets.
+"""Which consumers know which version, in a few hub entries, each with a part of all secrets.
 
-A run reads the parts that it needs, and writes one only where something has changed in it, by compare-and-set: two
-followers and a sync may be at work at once.
+Changed parts are written by compare-and-set, because followers and a sync may run at once.
 """
 
 import json
@@ -19,33 +18,33 @@ from keyturn.rotation.state.context import Workspace, side_by_side
 from keyturn.rotation.state.entries import update_state
 
 NOTICES: Final = "notices"
-"""Where it is kept in the hub's state."""
+"""Its path in the hub's state."""
 
 LOOKED: Final = "looked"
-"""The entry that tells when all secrets were looked at last."""
+"""The entry with the time of the last check of all secrets."""
 
 PARTS: Final = 16
-"""Some 600 secrets in each of 10,000; an entry of the hub holds a megabyte."""
+"""For 10,000 secrets, about 600 each; a hub entry holds a megabyte."""
 
 FORMAT: Final = 1
 
 HeardByPath = Mapping[str, Heard]
-"""One part: what is kept of each secret, by its path."""
+"""One part: the entry of each secret, by its path."""
 
 
 def place_of(workspace: Workspace, name: str) -> str:
-    """Where an entry is kept in Keyturn's own mount: each catalogue of a hub has its own, by its id."""
+    """An entry's path in Keyturn's mount, separate for each catalogue id."""
     whose = workspace.catalogue.id
     return f"{NOTICES}/{name}" if whose == DEFAULT_ID else f"{NOTICES}/{whose}/{name}"
 
 
 def part_of(path: str) -> int:
-    """The part that a secret belongs to, always the same one."""
+    """The part of a secret, always the same one."""
     return zlib.crc32(path.encode()) % PARTS
 
 
 def by_part(paths: Iterable[str]) -> dict[int, list[str]]:
-    """The secrets of each part, in their order."""
+    """The secrets of each part, in order."""
     parts: dict[int, list[str]] = defaultdict(list)
     for path in paths:
         parts[part_of(path)].append(path)
@@ -53,13 +52,13 @@ def by_part(paths: Iterable[str]) -> dict[int, list[str]]:
 
 
 def load_part(workspace: Workspace, part: int) -> tuple[dict[str, Heard], int]:
-    """What one part keeps, and the version to write the next one over. Raises Invalid for what can't be read."""
+    """One part's entries, and the version to write the next one over. Raises Invalid for unreadable data."""
     state = workspace.hub.read_state(place_of(workspace, str(part)))
     return (read_part(workspace, part, state), state.version) if state else ({}, 0)
 
 
 def read_part(workspace: Workspace, part: int, state: State) -> dict[str, Heard]:
-    """The entries of one part. Raises Invalid, naming no more of it than its place."""
+    """One part's entries. Raises Invalid, naming only its place."""
     place = f"{workspace.hub.state_mount}/{place_of(workspace, str(part))}"
     try:
         if int(state.data.get("format", FORMAT)) > FORMAT:
@@ -75,7 +74,7 @@ def read_part(workspace: Workspace, part: int, state: State) -> dict[str, Heard]
 
 
 def load_heard(workspace: Workspace, paths: Iterable[str]) -> dict[str, Heard | KeyturnError]:
-    """What is kept of these secrets, or why that can't be read; those of whom nothing is are left out."""
+    """The entries of these secrets, or why they can't be read; secrets without one are left out."""
     parts = by_part(paths)
 
     def one(part: int) -> Mapping[str, Heard | KeyturnError]:
@@ -89,9 +88,9 @@ def load_heard(workspace: Workspace, paths: Iterable[str]) -> dict[str, Heard | 
 
 
 def change_part(workspace: Workspace, part: int, change: Callable[[dict[str, Heard]], HeardByPath]) -> HeardByPath:
-    """Lay a change over one part, whoever else writes; one that changes nothing writes nothing. What is kept then.
+    """Apply a change to one part by compare-and-set with retries and return the part.
 
-    Raises Contended when others keep writing it.
+    Writes only changes. Raises Contended when others keep writing it.
     """
 
     def to_data(entries: HeardByPath) -> dict[str, Any]:
@@ -105,9 +104,9 @@ def change_part(workspace: Workspace, part: int, change: Callable[[dict[str, Hea
 
 
 def last_look(workspace: Workspace) -> datetime | None:
-    """When all secrets were looked at last, by the hub's clock; None where they never were.
+    """When all secrets were last checked, by the hub's clock; None for never.
 
-    A version made before that, of a secret that nothing is kept of, is none that anybody waits to hear of.
+    No consumer waits for an older version of a secret without an entry.
     """
     state = workspace.hub.read_state(place_of(workspace, LOOKED))
     return _look_in(state) if state else None
@@ -121,7 +120,7 @@ def _look_in(state: State) -> datetime | None:
 
 
 def keep_look(workspace: Workspace, at: datetime) -> None:
-    """Keep that all secrets were looked at then; a later look that another run has kept stays."""
+    """Save when all secrets were checked; a later time from another run stays."""
 
     def load() -> tuple[datetime | None, int]:
         state = workspace.hub.read_state(place_of(workspace, LOOKED))
@@ -136,5 +135,5 @@ def keep_look(workspace: Workspace, at: datetime) -> None:
 
 
 def was_there(info: SecretInfo, looked: datetime | None) -> bool:
-    """Whether the newest version was there before anybody looked: then nobody is told of it."""
+    """Whether the newest version predates the first check, so that no consumer is notified of it."""
     return looked is None or info.newest is None or info.newest.created_at < looked

@@ -1,4 +1,4 @@
-"""Whose account it is: one that the catalogue has given to another secret is that one's to end."""
+"""Account ownership: an account that the catalogue gives to another secret is that secret's to end."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -9,10 +9,10 @@ AT_ONCE = 8
 
 
 def another_owner(workspace: Workspace, path: str, ends: Mapping[str, str]) -> str:
-    """Why what ``ends`` names at the target of ``path`` is not this secret's to end; empty where it is.
+    """Why the account in ``ends`` is not this secret's to end; empty where it is.
 
-    The other secrets of the target are looked at only where the catalogue does not name the account for this one: it
-    allows no second secret to name it. One whose CURRENT names it counts as well.
+    Checks the target's other secrets, declared and by CURRENT, unless the catalogue names the account for this one,
+    which excludes others.
     """
     named, mine = set(ends.values()), claimed(workspace, path)
     if not named or mine is None or named & mine:
@@ -25,7 +25,7 @@ def another_owner(workspace: Workspace, path: str, ends: Mapping[str, str]) -> s
 
 
 def claimed(workspace: Workspace, path: str) -> set[str] | None:
-    """The accounts that the catalogue names for a secret; None where its strategy works at none of its own."""
+    """The accounts that the catalogue names for a secret; None where its strategy claims none."""
     rotation = workspace.secret(path).rotation
     if not rotation.claims:
         return None
@@ -42,13 +42,13 @@ def texts(values: Iterable[object]) -> Iterator[str]:
 
 
 def credentials_beside(workspace: Workspace, path: str) -> list[str]:
-    """The other secrets that work at the same target."""
+    """The other secrets at the same target."""
     target = workspace.target(path)
     return [other for other in workspace.catalogue.secrets if other != path and workspace.target(other) == target]
 
 
 def _serves(workspace: Workspace, path: str, ends: Mapping[str, str]) -> str:
-    """The path of a secret whose CURRENT names the same account; empty where it does not, or can't be read."""
+    """The path of a secret whose CURRENT names the same account; empty where it doesn't or can't be read."""
     try:
         current = workspace.hub.read(path)
         named = workspace.open_strategy(path).credential_id(current.fields) if current else {}

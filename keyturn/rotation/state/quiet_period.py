@@ -1,9 +1,8 @@
-"""The records of many secrets in as few requests as the hub allows: one that is quiet is not read at every look.
+"""Read the records of many secrets in few requests, by skipping quiet ones.
 
-A record is quiet while nothing is open in it, nothing waits for its end and nobody holds it. Which ones were, is
-remembered in the hub, each by the number and the time of the version that was read. A listing tells the newest version
-of every record: where it is still that one nothing can have changed, and any other is read. So what is remembered may
-be lost, or old, and hides nothing. All the same each record is read once a day.
+A record is quiet while nothing in it is open, pending or held. The hub remembers the version and time of quiet
+records. A record is read where the listing shows another version, and once a day, so lost or outdated memory hides
+nothing.
 """
 
 import json
@@ -23,37 +22,37 @@ from keyturn.rotation.state.context import Workspace, side_by_side
 from keyturn.rotation.state.records import load_record
 
 QUIET: Final = "quiet"
-"""Where it is remembered in the hub's state: a few entries, each with a part of all secrets."""
+"""Path in the hub's state: a few entries, each with a part of all secrets."""
 
 PARTS: Final = 16
-"""Some 600 secrets in each of 10,000; an entry of the hub holds a megabyte."""
+"""For 10,000 secrets, about 600 each; a hub entry holds a megabyte."""
 
 APART: Final = timedelta(hours=1.5)
-"""Between the times of day at which the parts are read anew."""
+"""Time between the daily readings of two parts."""
 
 AT_ONCE: Final = 8
 
 FEW: Final = 16
-"""So many secrets are looked at one by one: the listings tell of all that the hub has."""
+"""Up to this number, secrets are read one by one; listings cover the whole hub."""
 
 
 @dataclass(frozen=True)
 class Acknowledged:
-    """Who acknowledged the last rotation, and which version it has put in force."""
+    """Who acknowledged the last rotation, and which version it promoted."""
 
     version: int
     consumers: tuple[str, ...]
 
 
 Remembered = tuple[int, str, Acknowledged | None]
-"""A record's version, when it was written, and who acknowledged the last rotation; None where there was none."""
+"""A record's version, its write time, and the last acknowledgements, if any."""
 
 
 @contextmanager
 def list_secrets(workspace: Workspace, secrets: int) -> Iterator["Listing | None"]:
-    """The hub's listings, for a look at that many ``secrets``; None for a few, which are asked for one by one.
+    """The hub's listings, for that many ``secrets``; None for a few, which are read one by one.
 
-    Which records were seen to be quiet is remembered at the end.
+    Saves the quiet records at the end.
     """
     if secrets <= FEW:
         yield None
@@ -65,7 +64,7 @@ def list_secrets(workspace: Workspace, secrets: int) -> Iterator["Listing | None
 
 @contextmanager
 def listed_records(workspace: Workspace, secrets: int) -> Iterator[Callable[[str], Record]]:
-    """What gives the record of each of so many ``secrets``, for a look that asks for nothing else."""
+    """A function that returns a secret's record, for that many ``secrets``."""
     if secrets <= FEW:
         yield lambda path: load_record(workspace, path)
         return
@@ -75,7 +74,7 @@ def listed_records(workspace: Workspace, secrets: int) -> Iterator[Callable[[str
 
 
 class Listing:
-    """What listings tell of all secrets at one moment: metadata without values, and the records. Shared by threads."""
+    """The listings of all secrets at one moment: metadata and records, without values. Shared by threads."""
 
     def __init__(self, workspace: Workspace, secrets: Survey) -> None:
         self._secrets = secrets
@@ -86,16 +85,13 @@ class Listing:
         self._now: dict[str, Remembered] = {}
 
     def info(self, path: str) -> SecretInfo | None:
-        """What the hub tells of a secret; None where it is absent. Raises why its mount can't be read."""
+        """The hub's data on a secret; None where it is absent. Raises why its mount can't be read."""
         if error := self._secrets.error(path):
             raise error
         return self._secrets.get(path)
 
     def load(self, path: str, *, whole: bool = False) -> Record:
-        """The secret's record, or what a look needs of a quiet one: its version. Raises as reading one does.
-
-        The ``whole`` record is read in any case.
-        """
+        """The secret's record; only its version for a quiet one, unless ``whole``. Raises as reading one does."""
         if self._newest is None:
             return load_record(self._workspace, path)
         newest = self._newest.get(path)
@@ -111,12 +107,12 @@ class Listing:
         return record
 
     def acknowledged(self, path: str, record: Record) -> Acknowledged | None:
-        """Who acknowledged the last rotation of a secret whose record was loaded here; None where there was none."""
+        """Who acknowledged the last rotation of a loaded secret; None where there was none."""
         remembered = self._now.get(path)
         return remembered[2] if remembered else acknowledged(record)
 
     def remember(self) -> None:
-        """Keep which records were quiet, where that is news. Whoever may not write, or comes second, lets it be."""
+        """Save which records were quiet, where that changed. A refused or late write is dropped."""
         if self._newest is not None:
             before, now = _parted(self._before), _parted(self._now)
             changed = [part for part in range(PARTS) if before[part] != now[part]]
@@ -137,7 +133,7 @@ class Listing:
         return {path: record for part in parts for path, record in part.items()}
 
     def _read(self, part: int) -> dict[str, Remembered]:
-        """What one part holds of today; nothing where it is older, or can't be read."""
+        """One part's records of today; empty where it is older or unreadable."""
         try:
             state = self._workspace.hub.read_state(f"{QUIET}/{part}")
             if state is None or state.data.get("of") != self._days[part]:
@@ -148,12 +144,12 @@ class Listing:
 
 
 def is_quiet(record: Record) -> bool:
-    """Whether all that a look asks of the record is who acknowledged."""
+    """Whether readers need nothing from the record but the acknowledgements."""
     return record.rotation is None and not record.frozen and record.rest is None and not record.refusals
 
 
 def acknowledged(record: Record) -> Acknowledged | None:
-    """Who acknowledged the rotation that is retiring, or the last one that was retired; None where there is none."""
+    """Who acknowledged the retiring or last retired rotation; None where there is none."""
     promoted = record.retiring or next((past for past in reversed(record.history) if past.stage is Stage.RETIRED), None)
     return Acknowledged(promoted.version or 0, promoted.acknowledged) if promoted else None
 
@@ -168,7 +164,7 @@ def _plain(record: Remembered) -> list[Any]:
 
 
 def _kept(data: Any) -> Remembered:
-    """The reverse. Raises ValueError, TypeError for what it can't be, as where an older release has kept it."""
+    """The reverse of :func:`_plain`. Raises ValueError, TypeError for other data, such as of an older release."""
     version, written, heard = data
     if heard is None:
         return int(version), str(written), None
@@ -184,5 +180,5 @@ def _parted(records: Mapping[str, Remembered]) -> dict[int, dict[str, Remembered
 
 
 def _day(now: datetime, part: int) -> str:
-    """The day that it is for this part, which begins at a time of its own."""
+    """The present day of this part; each part's day begins at another time."""
     return (now - part * APART).date().isoformat()

@@ -1,4 +1,4 @@
-"""Reading and writing rotation records: who holds a rotation, and how one is taken over."""
+"""Read and write rotation records: who holds a rotation, and how another process takes it over."""
 
 from collections.abc import Callable, Set
 from contextlib import suppress
@@ -19,13 +19,13 @@ ELSE: Final = "somebody else has written there"
 
 
 def load_record(workspace: HasHub, path: str) -> Record:
-    """The secret's record; an empty one when it has never been rotated. Raises Invalid for one that can't be read."""
+    """The secret's record, empty before its first rotation. Raises Invalid for an unreadable record."""
     state = workspace.hub.read_state(f"{ROTATIONS}/{path}")
     return read_record(workspace, path, state) if state else Record()
 
 
 def load_whatever(workspace: HasHub, path: str) -> Record:
-    """The record; where it can't be read an empty one of its version, which a revocation may write over."""
+    """The record; an unreadable one as an empty record of its version, which a revocation may overwrite."""
     state = workspace.hub.read_state(f"{ROTATIONS}/{path}")
     try:
         return read_record(workspace, path, state) if state else Record()
@@ -34,7 +34,7 @@ def load_whatever(workspace: HasHub, path: str) -> Record:
 
 
 def without_lost(record: Record) -> Record:
-    """The record without values whose entries are gone, for work that goes on all the same. Reads its values."""
+    """The record without values whose entries are gone. Reads its values."""
     return replace(record, candidate=_found(record.candidate), rest=_found(record.rest))
 
 
@@ -46,7 +46,7 @@ def _found(values: SecretFields | None) -> SecretFields | None:
 
 
 def read_record(workspace: HasHub, path: str, state: State) -> Record:
-    """The record that this entry of the hub's is. Raises Invalid, naming no more of it than its place."""
+    """The record in a hub entry. Raises Invalid, naming only its place."""
     place = f"{workspace.hub.state_mount}/{ROTATIONS}/{path}"
     try:
         stored = partial(stored_fields, workspace, path)
@@ -65,7 +65,7 @@ def read_record(workspace: HasHub, path: str, state: State) -> Record:
 
 
 def promoted_last(record: Record) -> Rotation | None:
-    """The rotation that made CURRENT, as far as the record tells."""
+    """The rotation that made CURRENT, by the record."""
     return record.retiring or next((past for past in reversed(record.history) if past.version is not None), None)
 
 
@@ -77,9 +77,9 @@ def save(
 
 
 def rewrite(workspace: HasHub, path: str, record: Record) -> Record:
-    """Write the record over the version that it was read at. Raises Conflict when another worker wrote first.
+    """Compare-and-set the record. Raises Conflict when another worker wrote first.
 
-    Its values are stored before it, and those that it no longer names are removed after it.
+    Stores its values first, and removes the values that it no longer names afterwards.
     """
     stored = store_values(workspace, path, record)
     named = places(stored)
@@ -93,7 +93,7 @@ def rewrite(workspace: HasHub, path: str, record: Record) -> Record:
 
 
 def take_back(workspace: HasHub, path: str, made: Set[str]) -> None:
-    """Remove what was stored for a record that another worker's write came before."""
+    """Remove the values of a record whose write failed."""
     if made:
         # Behind a proxy that repeats requests, the other write may have been this one.
         with suppress(KeyturnError):
@@ -108,9 +108,9 @@ def update_record(
     *,
     first: Record | None = None,
 ) -> Record:
-    """Lay a change over the record, whoever else writes it; the record then. None leaves it as it is.
+    """Apply a change to the record by compare-and-set with retries; None from ``change`` writes nothing.
 
-    ``first`` is the record where it has been read already. Raises Contended, and whatever ``change`` raises.
+    ``first`` is the record if already read. Raises Contended, and the errors of ``change``.
     """
     entry: VersionedEntry[Record, Record, Record] = VersionedEntry(
         f"the record of {path}",
@@ -125,7 +125,7 @@ def update_record(
 def claim(workspace: Workspace, path: str, record: Record) -> Record:
     """Make this process the holder of the open rotation. Raises Locked while its holder may be at work.
 
-    What a revocation holds is left to it.
+    A rotation that a revocation holds is never claimed.
     """
     rotation = record.open
     if rotation and rotation.stage is Stage.CUTTING:
@@ -148,10 +148,10 @@ def take_over(workspace: Workspace, path: str, record: Record, rotation: Rotatio
 
 
 def renumbered(workspace: Workspace, path: str, record: Record, *, fresh: bool = False) -> Record:
-    """The record, its open rotation's number raised where the target has gone past it.
+    """The record, with its open rotation's number raised where the target has a greater one.
 
-    As where the hub was restored, or the record lost. One that is ``fresh`` has written nothing there yet, so that its
-    own number there is somebody else's too. Raises Locked when another worker was quicker.
+    That happens after a restore of the hub or a loss of the record. For a ``fresh`` rotation, an equal number is
+    another one's too. Raises Locked when another worker was faster.
     """
     rotation = record.open
     stands = stands_at(workspace, path) if rotation else 0
@@ -164,7 +164,7 @@ def renumbered(workspace: Workspace, path: str, record: Record, *, fresh: bool =
 
 
 def stands_at(workspace: Workspace, path: str) -> int:
-    """The highest number at the target; 0 where it does not tell: whatever is done there next says why, in its name."""
+    """The highest number at the target; 0 if unknown, so that the next action reports why."""
     try:
         return workspace.open_strategy(path).last_sequence()
     except KeyturnError:
@@ -172,9 +172,9 @@ def stands_at(workspace: Workspace, path: str) -> int:
 
 
 def insist_on_holding(workspace: Workspace, path: str, record: Record) -> None:
-    """Read the record again, directly before a target is changed that can't refuse a worker that was suspended.
+    """Read the record again, directly before a change to a target that can't refuse a suspended worker.
 
-    Raises Locked when another worker has gone on from it.
+    Raises Locked when another worker has continued from it.
     """
     newest = load_record(workspace, path)
     if newest.version != record.version:
@@ -183,7 +183,7 @@ def insist_on_holding(workspace: Workspace, path: str, record: Record) -> None:
 
 
 def held_by_another(path: str, rotation: Rotation) -> Locked:
-    """The word to whoever comes second."""
+    """The error for a process that comes second."""
     hint = "Nothing to do: it goes on by itself, and a later run finishes it should that process die"
     return Locked("rotate", path, f"rotation {rotation.token} is held by {process_of(rotation.holder)}", hint)
 
@@ -195,7 +195,7 @@ def process_of(holder: str) -> str:
 
 
 def open_by(workspace: Workspace, path: str, token: str) -> Record:
-    """The record, for a step of the rotation ``token``. Raises Superseded when that is no longer the newest."""
+    """The record, for a step of rotation ``token``. Raises Superseded when that is no longer the newest."""
     record = load_record(workspace, path)
     if record.rotation is None or record.rotation.token != token:
         hint = "Nothing is lost: see `keyturn history` for what the newer run did"

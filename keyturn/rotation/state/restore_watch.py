@@ -1,4 +1,4 @@
-"""Whether the hub was restored and nobody has settled that yet: asked before anything of it is carried anywhere."""
+"""Whether the hub was restored and not yet recovered: checked before its values are pushed."""
 
 import time
 from dataclasses import dataclass
@@ -7,19 +7,19 @@ from typing import Final
 from keyturn.core.ports.restored import MarkedHub, RestoredMark, read_mark
 
 BELIEVED: Final = 30.0
-"""Seconds for which a hub without an open mark is believed to have none. One that is marked is asked each time."""
+"""Seconds for which "no open mark" is cached. An open mark is never cached."""
 
 
 @dataclass
 class RestoreWatch:
-    """Asks a hub for its mark, as seldom as it may. Serves many threads."""
+    """Reads a hub's mark as rarely as possible. Shared by threads."""
 
     clean: tuple[MarkedHub, float] | None = None
 
     def open_mark(self, hub: MarkedHub) -> RestoredMark | None:
-        """The mark of a hub that was restored, until `keyturn recover` has gone through; None for every other hub.
+        """The mark of a restored hub until `keyturn recover` has finished; None for every other hub.
 
-        Raises Denied and Unavailable where nobody can look, and Invalid for a mark that somebody has edited.
+        Raises Denied and Unavailable where it can't be read, and Invalid for an edited mark.
         """
         now = time.monotonic()
         if self.clean and self.clean[0] is hub and now - self.clean[1] < BELIEVED:
