@@ -24,17 +24,18 @@ def clear_strays(workspace: Workspace, status: IncidentStatus, store: str, resul
     if not secrets:
         return
     with result.checking(CheckSubject.ELSEWHERE, store):
-        opened, faults = workspace.open_store(store), len(result.left)
+        opened, is_clear = workspace.open_store(store), True
         for view, copy, leaked in list(find_strays(workspace, secrets, store, opened)):
             place = f"{store}:{copy.name}"
             if not leaked:
+                is_clear = False
                 hint = "Remove it there by hand, or let Keyturn's login read it"
                 result.check(CheckSubject.ELSEWHERE, place, CheckAnswer.UNKNOWN, UNCLEAR, hint)
                 continue
             with record_action(workspace, "erase", copy.marks.source if copy.marks else "", place=place):
                 words = view.purge(copy.name)
             result.add_done(place, "; ".join(("a copy that nothing declares any more is removed", *words)))
-        if len(result.left) == faults:
+        if is_clear:
             result.check(CheckSubject.ELSEWHERE, store, CheckAnswer.CLEAR)
 
 
