@@ -38,6 +38,7 @@ from keyturn.rotation.run import rotate
 from keyturn.rotation.state.context import Workspace
 from keyturn.wiring.registry import open_store, open_workspace
 from tests.support.boundaries import Boundaries
+from tests.support.loose import LOOSE_LIMITS
 from tests.support.world import World
 
 PATIENCE = 5.0
@@ -224,7 +225,8 @@ def start(world: World, job: Job, stores: Callable[[str], Any] | None, gate: tup
 def work(world: World, job: Job, stores: Callable[[str], Any] | None, waiting: int) -> Ended:
     """Rotate and retire, or revoke."""
     world = dataclasses.replace(world, hub_address=job.hub_address or world.hub_address)
-    workspace = open_workspace(Catalogue.model_validate(job.catalogue), world.hub())
+    loose = {"policy": {"limits": LOOSE_LIMITS}}
+    workspace = open_workspace(Catalogue.model_validate(job.catalogue | loose), world.hub())
     workspace = dataclasses.replace(workspace, clock=lambda: datetime.fromisoformat(job.now))
     if stores is not None:
         workspace = dataclasses.replace(workspace, open_store=stores)
