@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 
-from keyturn.cli.environment import home_directory
-
 LOOPBACK: Final = "127.0.0.1"
 
 
 def main(port: str, path: str, ca_file: str = "", host: str = LOOPBACK) -> int:
     """0 where it does."""
+    from keyturn.cli.environment import home_directory
+
     trusted = ca_file or str(home_directory() / "tls" / "ca.pem")
     return int(http_status(int(port), path, ca_file=trusted, host=host) != HTTPStatus.OK)
 

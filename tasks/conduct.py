@@ -1,17 +1,26 @@
 """The other runner of a protocol: its steps are tasks, and those side by side are submitted together."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import nullcontext
 from typing import Any, TypeVar, cast
 
-from keyturn.core.errors import KeyturnError, unexpected
+from prefect import Task
+
+from keyturn.core.errors import KeyturnError, Missing, unexpected
 from keyturn.core.ports.conductor import Conductor, SideBySide, Step
 
 T = TypeVar("T")
 
 Take = Callable[[Step], Awaitable[Any]]
 """Carries out one step, and raises what it fails with."""
+
+
+def insist_on_all(needed: Iterable[Task[..., Any]], chain: Sequence[Task[..., Any]]) -> None:
+    """Raises Missing for a task that a flow does not chain: before the first step, since none may end a run halfway."""
+    for task in needed:
+        if task not in chain:
+            raise Missing("run", f"the step {task.name}", "the flow chains no task for it", "Add it to the flow")
 
 
 async def conduct(protocol: Conductor[T], take: Take) -> T:

@@ -12,7 +12,6 @@ from prefect.logging import get_logger
 
 from blocks.channel import BlockChannel
 from blocks.workspace import WorkspaceSettings
-from keyturn.core.errors import Missing
 from keyturn.core.ports.conductor import Conductor
 from keyturn.core.ports.conductor import Step as Wanted
 from keyturn.core.ports.ledger import Entry
@@ -32,7 +31,7 @@ from keyturn.revocation.selector import Selector, select_secrets
 from keyturn.revocation.steps import advance as revoke_step
 from keyturn.rotation.state.context import Workspace
 from keyturn.wiring.ledger import spooled_ledger
-from tasks.conduct import conduct
+from tasks.conduct import conduct, insist_on_all
 from tasks.step import ToldTask, look, task, tell
 from tasks.workspace import current_workspace, names, opened, own_settings
 
@@ -270,10 +269,7 @@ async def run_steps(incident: Conductor[T], *chain: ToldTask[..., Any]) -> T:
 
     Raises what the protocol ends with, and Missing for a step that ``chain`` lacks.
     """
-    chained = {id(each) for each in chain}
-    for each in (*OF_STEP.values(), end_access, conclude):
-        if id(each) not in chained:
-            raise Missing("run", f"the step {each.name}", "the flow chains no task for it", "Add it to the flow")
+    insist_on_all((*OF_STEP.values(), end_access, conclude), chain)
     return await conduct(incident, take_as_task)
 
 

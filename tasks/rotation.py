@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from datetime import datetime
 from typing import Any, Final, ParamSpec, TypeVar
 
-from keyturn.core.errors import Missing, TransientError
+from keyturn.core.errors import TransientError
 from keyturn.core.overrides import Waive
 from keyturn.core.ports.conductor import Conductor, Step, Verb
 from keyturn.core.record import Rotation
@@ -31,7 +31,7 @@ from keyturn.rotation.state.quiet_period import list_secrets, listed_records
 from keyturn.rotation.state.records import load_record
 from keyturn.rotation.strategy_verbs import Work
 from tasks import story
-from tasks.conduct import conduct
+from tasks.conduct import conduct, insist_on_all
 from tasks.step import ToldTask, look, task, tell
 from tasks.workspace import current_workspace
 
@@ -228,6 +228,9 @@ STEPS: Final[Mapping[Verb[..., Any], ToldTask[..., Any]]] = {
 }
 """The task of each step that the protocol may ask for."""
 
+BY_HAND: Final = frozenset({verbs.FIND_REVERTIBLE, verbs.TRY_RESTORED})
+"""Steps of `keyturn rollback`, which no rotation takes."""
+
 UNSHOWN: Final = frozenset({verbs.DESCRIBE_PREVIOUS, verbs.FIND_PLACES})
 """What leaves no task run: it looks, and the outcome tells what it has seen."""
 
@@ -237,17 +240,14 @@ async def run_steps(rotation: Conductor[T], path: str, *chain: ToldTask[..., Any
 
     Raises what the protocol ends with, and Missing for a step that ``chain`` lacks.
     """
-    verbs_of = {id(step): verb for verb, step in STEPS.items()}
-    steps = {verbs_of[id(step)]: step for step in chain}
+    insist_on_all((step for verb, step in STEPS.items() if verb not in BY_HAND), chain)
 
     async def take(wanted: Step) -> Any:
         if wanted.verb is verbs.PAUSE:
             return await asyncio.sleep(*wanted.arguments)  # holds no thread
-        if wanted.verb not in steps:
-            raise Missing("run", f"the step {wanted.verb.name}", "the flow chains no task for it", "Add it to the flow")
         if wanted.verb in UNSHOWN:
-            return await look(steps[wanted.verb], path, *wanted.arguments, **wanted.options)
-        return await steps[wanted.verb](path, *wanted.arguments, **wanted.options)
+            return await look(STEPS[wanted.verb], path, *wanted.arguments, **wanted.options)
+        return await STEPS[wanted.verb](path, *wanted.arguments, **wanted.options)
 
     return await conduct(rotation, take)
 

@@ -163,12 +163,14 @@ class Catalogue(Model):
         syncs = [sync for sync in self.syncs.values() if path in sync.paths or self.listed_by_operator(path)]
         return tuple(destination for sync in syncs for destination in sync.destinations(path, None, self.mounts))
 
-    def matches_a_sync(self, path: str) -> bool:
-        """Whether the path of a secret that is not declared fits a sync, whatever the operator's file lists."""
+    def is_unlisted(self, path: str) -> bool:
+        """Whether only a sync's pattern matches the secret: it is not declared, and the operator's file lacks it."""
+        if path in self.secrets or self.destinations(path):
+            return False
         return any(sync.covers(path, None, self.mounts) for sync in self.syncs.values())
 
     def listed_by_operator(self, path: str) -> bool:
-        """Whether the operator's file lets syncs copy the secret at ``path`` though it is not declared."""
+        """Whether the operator's file allows syncs to copy the secret at ``path`` although it is not declared."""
         return any(covers(pattern, path, self.mounts) for pattern in self.policy.undeclared)
 
     def forbids(self, path: str, store: str) -> str:

@@ -93,12 +93,6 @@ QUIET_OPTIONS: Final = ("-q", "--quiet")
 ALL_OPTION: Final = "--all"
 
 
-def wanted_command(words: list[str]) -> str:
-    """The command behind the options that all share; empty where a command line does not begin with one."""
-    word = first_word(words)
-    return word if word in COMMANDS else ""
-
-
 def first_word(words: list[str]) -> str:
     """What follows the options that all commands share; empty where nothing does."""
     at = 0

@@ -1,12 +1,12 @@
 """The local stack as the commands see it. The distribution `keyturn-local` has it, and is loaded by name."""
 
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, Protocol
 
 from keyturn.core.errors import Invalid
+from keyturn.project import project_module
 
 PACKAGE: Final = "local"
 SERVICE_COLUMNS: Final = ("service", "state", "address", "pid")
@@ -65,7 +65,7 @@ class StackService(Protocol):
 def load_local(module: str) -> ModuleType:
     """A module of the local stack. Raises Invalid where `keyturn-local` is not installed."""
     try:
-        return import_module(f"{PACKAGE}.{module}")
+        return project_module(f"{PACKAGE}.{module}")
     except ModuleNotFoundError as error:
         if error.name not in (PACKAGE, f"{PACKAGE}.{module}"):
             raise

@@ -31,11 +31,11 @@ class Registered(Mapping[str, type[M]], Generic[M]):
 
     @cached_property
     def _names(self) -> Mapping[str, str]:
-        """All of them; installed distributions are looked through where a tag is not a shipped one."""
+        """All of them, the shipped ones first. Reading it searches the installed distributions."""
         from importlib.metadata import entry_points
 
         added = {each.name: each.value.replace(":", ".") for each in entry_points(group=self._group)}
-        return {**added, **self._shipped}
+        return {**self._shipped, **{tag: place for tag, place in added.items() if tag not in self._shipped}}
 
     def __getitem__(self, tag: str) -> type[M]:
         place = self._shipped.get(tag) or self._names[tag]
@@ -47,7 +47,7 @@ class Registered(Mapping[str, type[M]], Generic[M]):
         return tag in self._shipped or tag in self._names
 
     def __iter__(self) -> Iterator[str]:
-        return iter({**self._shipped, **self._names})
+        return iter(self._names)
 
     def __len__(self) -> int:
         return len(self._names)

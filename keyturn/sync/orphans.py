@@ -109,9 +109,7 @@ def deletable(workspace: Workspace, marks: OwnershipTags) -> bool:
 
     A copy is also kept if only the operator's file excludes its secret from a sync.
     """
-    path, catalogue = marks.source, workspace.catalogue
-    unlisted = path not in catalogue.secrets and not catalogue.destinations(path) and catalogue.matches_a_sync(path)
-    return made_here(workspace, marks) and not marks.adopted and not unlisted
+    return made_here(workspace, marks) and not marks.adopted and not workspace.catalogue.is_unlisted(marks.source)
 
 
 def deletion(workspace: Workspace, want: Wanted, copy: RemoteSecret, since: Mapping[str, datetime], why: str) -> Item:

@@ -173,13 +173,11 @@ def kept_remarks(copies: Sequence[str]) -> Iterator[str]:
 
 def unlisted_remarks(workspace: Workspace, secrets: Mapping[str, SecretInfo]) -> Iterator[str]:
     """A remark on secrets that only a sync's pattern names."""
-    catalogue = workspace.catalogue
-    others = (path for path in secrets if path not in catalogue.secrets and catalogue.matches_a_sync(path))
-    if unlisted := sorted(path for path in others if not catalogue.destinations(path)):
+    if unlisted := sorted(filter(workspace.catalogue.is_unlisted, secrets)):
         more = f" and {len(unlisted) - SHOWN} more" if len(unlisted) > SHOWN else ""
         yield (
-            f"NOT COPIED, since only a pattern of a sync names them: {', '.join(unlisted[:SHOWN])}{more}. Declare them,"
-            f" or let the operator's file ({POLICY_VARIABLE}) list them under `undeclared`"
+            f"NOT COPIED, because they match a sync and are not declared: {', '.join(unlisted[:SHOWN])}{more}. Declare"
+            f" them, or ask the operator to list them under `undeclared` in the file that {POLICY_VARIABLE} names"
         )
 
 
@@ -202,7 +200,8 @@ def behind(want: Wanted, info: SecretInfo, holdings: Holdings, newer: KnownVersi
 def known(workspace: Workspace, secrets: Mapping[str, SecretInfo]) -> list[str]:
     """The catalogue's secrets, and those that only syncs copy."""
     catalogue = workspace.catalogue
-    return sorted({*catalogue.secrets, *(path for path in secrets if catalogue.destinations(path))})
+    others = (path for path in secrets if path not in catalogue.secrets)
+    return sorted({*catalogue.secrets, *(path for path in others if catalogue.destinations(path))})
 
 
 def select_paths(workspace: Workspace, patterns: Sequence[str]) -> list[str] | None:

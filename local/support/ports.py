@@ -5,9 +5,8 @@ import random
 import socket
 from typing import Final
 
+from deployments.healthy import LOOPBACK as LOOPBACK
 from keyturn.core.errors import Invalid
-
-LOOPBACK: Final = "127.0.0.1"
 
 RANGE: Final = range(20_000, 32_000)
 """Below what Linux (32768) and macOS (49152) give to outgoing connections, which could take a remembered port."""
