@@ -35,13 +35,14 @@ from tests.cli.command import ROOT
 from tests.cli.test_follow import until
 from tests.hub_setup.site import Empty, as_environment
 from tests.hub_setup.test_first_command import SECRET, keyturn
+from tests.manual.lines import lines_of
 
 pytestmark = pytest.mark.sampled(4, of="file")
 
 CATALOGUE = """
 hub:
   keyturn-worker: {kind: approle, login: worker, addresses: [127.0.0.0/8]}
-  teller: {kind: approle, login: numbers, addresses: [127.0.0.0/8]}
+  keyturn-numbers: {kind: approle, login: numbers, addresses: [127.0.0.0/8]}
 secrets:
   app/api-key:
     owner: shop@example.com
@@ -71,8 +72,8 @@ def teller(empty: Empty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Emp
     (tmp_path / "catalogue" / "all.yaml").write_text(CATALOGUE)
     as_environment(empty, tmp_path, monkeypatch)
     monkeypatch.setenv("KEYTURN_LEDGER_NAME", "shop")
-    keyturn("hub", "apply", "--yes")
-    keyturn("hub", "credentials", "teller", "--place", "here", "--directory", str(tmp_path / "teller"))
+    for line in lines_of("serve.md", "keyturn hub apply", "keyturn hub credentials"):
+        keyturn(*line.replace("/etc/keyturn/numbers", str(tmp_path / "teller")).split()[1:])
     empty.hub.write(SECRET, SecretFields({"value": "c4nary-one"}), cas=0)
     return empty
 
@@ -115,12 +116,16 @@ def publish_all(workspace: Workspace) -> list[str]:
 def relayed(teller: Empty) -> Iterator[str]:
     """`keyturn serve --only relay` with the files of that login and no other; where it is asked."""
     port, lines = free_port(), teller.directory / "relay.txt"
+    check, relay = lines_of("serve.md", "keyturn policy check --as numbers", "keyturn serve --only relay")
     env = {name: value for name, value in os.environ.items() if name != "VAULT_TOKEN"}
     for name, file in ((ROLE_ID_FILE, "role-id"), (SECRET_ID_FILE, "secret-id")):
         env[name] = str(teller.directory / "teller" / file)
-    command = [sys.executable, "-m", "keyturn", "serve", "--only", "relay", "--listen", f"127.0.0.1:{port}"]
+    env["PYTHONPATH"] = str(ROOT)
+    checked, command = ([sys.executable, "-m", *line.split()] for line in (check, relay))
+    subprocess.run(checked, env=env, cwd=ROOT, check=True, capture_output=True)
     with lines.open("wb") as out:
-        child = subprocess.Popen(command, stdout=out, stderr=out, env={**env, "PYTHONPATH": str(ROOT)}, cwd=ROOT)
+        command += ["--listen", f"127.0.0.1:{port}"]
+        child = subprocess.Popen(command, stdout=out, stderr=out, env=env, cwd=ROOT)
     try:
         until(lambda: "relay: runs here" in lines.read_text() or child.poll() is not None)
         assert child.poll() is None, lines.read_text()

@@ -69,7 +69,6 @@ ELSEWHERE: Final[Sequence[Elsewhere]] = (
             "keyturn hub apply",
             "keyturn hub credentials",
             "keyturn policy check --as numbers",
-            "keyturn serve --only follow --only numbers",
             "keyturn serve --only relay",
         ),
     ),

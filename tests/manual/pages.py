@@ -449,6 +449,7 @@ PAGES: Final = (
             Way("keyturn serve --only grants", ready=RUNS),
             Way("keyturn policy check --as monitor", before=monitor),
             Way("keyturn serve --audit-file", ready=READY),
+            Way("keyturn serve --only follow", ready=READY),
         ),
     ),
     Page(
