@@ -43,6 +43,6 @@ class BlockChannel:
         try:
             block = FailureChannel.load(self._name, _sync=True)  # type: ignore[call-arg]  # added by Prefect's dispatch
         except ValueError:
-            hint = "Set KEYTURN_FAILURE_URL, or run `keyturn bootstrap` with it"
+            hint = "Set KEYTURN_FAILURE_URL, or run `keyturn setup prefect --apply` with it"
             raise NotFound("tell", "whoever is on call", "no failure channel is set", hint) from None
         return Sensitive(cast(FailureChannel, block).url.get_secret_value())

@@ -234,7 +234,9 @@ def deploy(file: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "NO_COLOR": "1"})
     if done.returncode:
         words = " ".join((done.stderr or done.stdout).split()[-40:]).rstrip(".")
-        raise Invalid("deploy", str(file), words, "Correct prefect.yaml, then run `keyturn bootstrap` again")
+        raise Invalid(
+            "deploy", str(file), words, "Correct prefect.yaml, then run `keyturn setup prefect --apply` again"
+        )
 
 
 async def withdraw_schedules(workspace: WorkspaceNames = DEFAULT) -> None:

@@ -30,8 +30,9 @@ Somebody has {{ event.event.split('.')[-1] }} {{ event.event.split('.')[1] }} {{
 server\
 {% if event.payload.updated_fields %}: {{ event.payload.updated_fields | join(', ') }}{% endif %}.
 
-Remedy: where nobody of yours did it, see who may call the server's API, and run `keyturn bootstrap<option>`, which \
-brings it back. Workers refuse a run whose deployment says more than it may.
+Remedy: where nobody of yours did it, see who may call the server's API, and run \
+`keyturn setup prefect --apply<option>`, which brings it back. Workers \
+refuse a run whose deployment says more than it may.
 """
 
 

@@ -77,7 +77,7 @@ async def _checks(
     if not is_loopback(httpx.URL(api).host):
         for lack in lacking(api, os.environ, without_login):
             yield CheckResult(AREA, "server", Grade.FAILED, lack, "Whoever calls its API can have credentials ended")
-    remedy = f"Run `keyturn bootstrap{workspace.option}`"
+    remedy = f"Run `keyturn setup prefect --apply{workspace.option}`"
     if (kind := await type_of_pool(client, workspace.own)) != TYPE:
         words = f"it is of type {kind}" if kind else "there is none of that name"
         yield CheckResult(AREA, f"pool {workspace.own}", Grade.FAILED, words, remedy)
@@ -225,7 +225,7 @@ async def _automations(client: PrefectClient, workspace: WorkspaceNames, remedy:
         elif name not in enabled and does != REPORT:
             yield CheckResult(AREA, name, Grade.FAILED, "it is not registered", remedy)
         elif name not in enabled:
-            option = f"Run `keyturn bootstrap --failure-url URL{workspace.option}`"
+            option = f"Run `keyturn setup prefect --apply --failure-url URL{workspace.option}`"
             yield CheckResult(AREA, name, Grade.ADVICE, "nobody is told of failed runs by Prefect", option)
         else:
             yield CheckResult(AREA, name, Grade.WELL, "it is in force")

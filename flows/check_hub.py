@@ -11,7 +11,7 @@ from tasks.step import look
 
 @flow("check-hub", timeout=timedelta(minutes=10), looks=True)
 async def check_hub() -> int:
-    """Look at everything that `keyturn hub apply` makes, and change nothing; how much is as declared.
+    """Look at everything that `keyturn setup hub --apply` makes, and change nothing; how much is as declared.
 
     What somebody has changed, and what nobody could look at, fails the run: so people are told of it.
     """

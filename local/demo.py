@@ -102,7 +102,7 @@ class Demo:
 
     def policies(self) -> dict[str, bool]:
         """Render them, write them to the hub, and ask whether each login has just that; none where rendering failed."""
-        made, text = command(self, "policy", "render", "--json")
+        made, text = command(self, "setup", "store", "--json")
         if not made:
             show(self, text)
             return {}

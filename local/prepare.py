@@ -104,7 +104,7 @@ class Hub:
         self._apply([made for made in self._wanted() if made.kind in (Kind.MOUNT, Kind.AUTH_METHOD)])
 
     def set_up(self) -> None:
-        """Everything that Keyturn's own processes and the applications need, as `keyturn hub apply` makes it.
+        """Everything that Keyturn's own processes and the applications need, as `keyturn setup hub --apply` makes it.
 
         The worker, emergencies, the notary and applications each have an AppRole with its policies; the one for
         emergencies has the worker's as well.
@@ -339,7 +339,7 @@ def prepare_stack(stack: Stack) -> None:
     if stamp.exists() and stamp.read_text() == fingerprint_of_registration():
         return
     with ThreadPoolExecutor() as pool:
-        registering = pool.submit(run_cli, stack, ("bootstrap", "--workspace=default"))
+        registering = pool.submit(run_cli, stack, ("setup", "prefect", "--apply", "--workspace=default"))
         # A secret without a version keeps nobody from making one: what follows the hub carries it on then.
         pool.submit(run_cli, stack, ("sync", "--local"), bearable=(BEHIND,)).result()
         registering.result()

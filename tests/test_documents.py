@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import typer
 
+from keyturn.cli import former_names
 from keyturn.cli.app import app
 from keyturn.revocation.incidents.incident import RETRIED
 from tests.support.security_annex import PAGE, annex
@@ -56,6 +57,8 @@ def test_every_command_that_is_named_exists(document: Path) -> None:
     assert set(re.findall(r"`(?:\w+=\d )?make (\w[\w-]*)", text)) <= targets
     known = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
     known |= {group.name for group in app.registered_groups}
+    if document.name == "CHANGELOG.md":
+        known |= {former.split()[0] for former in former_names.COMMANDS}
     assert set(re.findall(r"(?:`|\$ |&& |bin/)keyturn ([a-z]+)", text)) <= known
 
 

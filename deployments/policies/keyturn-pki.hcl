@@ -1,6 +1,6 @@
 # What `keyturn pki plan` and `keyturn pki apply` may do in the hub: make authorities and their roles. Whoever has it
 # decides what every certificate is worth: give it to no worker. It reads no secret.
-# Made by `keyturn policy render --everything`: what a catalogue needs that may do everything, for the mounts
+# Made by `keyturn setup store --everything`: what a catalogue needs that may do everything, for the mounts
 # `secret`, `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
 
 # Its own token, and whose it is, for the ledger.

@@ -1,6 +1,6 @@
 # What whoever revokes in an emergency may do in the hub besides a worker: give it both policies, and this one to
 # nobody else.
-# Made by `keyturn policy render --everything`: what a catalogue needs that may do everything, for the mounts
+# Made by `keyturn setup store --everything`: what a catalogue needs that may do everything, for the mounts
 # `secret`, `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
 
 # Look at what was deleted, since the credential in it may live (what a search has looked at is deleted again), and

@@ -1,5 +1,5 @@
 # For emergencies, besides keyturn-vault-store.hcl: what takes old versions and whole copies away for good.
-# Made by keyturn policy render everything
+# Made by keyturn setup store everything
 
 # Old versions, for good.
 path "secret/destroy/*" {

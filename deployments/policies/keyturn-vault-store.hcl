@@ -1,6 +1,6 @@
 # What a Keyturn worker may do in a second Vault or OpenBao that is a store (kind `vault`). It can neither destroy
 # versions nor remove a secret with its history.
-# Made by keyturn policy render everything
+# Made by keyturn setup store everything
 
 # Its own token: how long it lasts, that it lasts on, and what it may do. The policy `default` allows it too.
 path "auth/token/lookup-self" {

@@ -222,7 +222,7 @@ async def at_target(target: str | None) -> AsyncIterator[None]:
     except ConcurrencySlotAcquisitionError:
         problem, hint = (
             "the Prefect server does not give it",
-            f"Run `keyturn bootstrap{names().option}`, which makes one for each target",
+            f"Run `keyturn setup prefect --apply{names().option}`, which makes one for each target",
         )
         raise NotFound("take", f"the limit {limit}", problem, hint) from None
 

@@ -1,4 +1,4 @@
-"""What the section `hub:` declares: logins, engines' roles and limits that `keyturn hub apply` makes in the hub."""
+"""What the section `hub:` declares: logins, engines' roles and limits, which `keyturn setup hub --apply` makes."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

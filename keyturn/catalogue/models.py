@@ -136,7 +136,7 @@ class Catalogue(Model):
     grants: dict[str, GrantAccountSettings] = Field(default_factory=dict)
     pki: dict[str, AuthoritySettings] = Field(default_factory=dict)
     hub: dict[str, HubEntry] = Field(default_factory=dict)
-    """What `keyturn hub apply` makes in the hub besides what the rest of the catalogue needs there."""
+    """What `keyturn setup hub --apply` makes in the hub besides what the rest of the catalogue needs there."""
     keys: dict[str, KeySettings] = Field(default_factory=dict)
     policy: OperatorsPolicy = Field(default_factory=OperatorsPolicy)
     """What the operator of this machine lets catalogues do."""

@@ -12,8 +12,9 @@ from typer.core import TyperGroup
 from keyturn import __version__
 from keyturn.cli.actor import acting_command
 from keyturn.cli.failures import EXIT_CODES, error_boundary
+from keyturn.cli.former_names import STILL_RUN, current_words
 from keyturn.cli.local_stack import PACKAGE, load_local
-from keyturn.cli.output import MANNER, write_text
+from keyturn.cli.output import MANNER, note, write_text
 from keyturn.cli.setup.contexts import CONTEXT, complete_context, take_context
 from keyturn.cli.setup.guide import FIRST_WEEK, GROUPS, SUMMARIES, help_ending
 from keyturn.core.actor import acting
@@ -29,23 +30,16 @@ COMMANDS: Final = {
     "logout": "setup.login:logout",
     "setup": "setup.commands:commands",
     "context": "setup.context:commands",
-    "bootstrap": "setup.registration:bootstrap",
     "rotate": "secrets.rotation:rotate",
     "rollback": "secrets.rollback:rollback_secret",
     "plan": "copies.plan:plan",
     "apply": "copies.plan:apply",
     "sync": "secrets.rotation:sync",
     "retire": "secrets.rotation:retire",
-    "rotate-own-keys": "keys.own_keys:rotate_own_keys",
     "keys": "keys.commands:commands",
-    "rename": "secrets.rename:rename",
-    "forget": "secrets.rename:forget",
-    "recover": "secrets.recover:recover",
-    "rehydrate": "secrets.rehydrate:rehydrate",
+    "repair": "secrets.repair:commands",
     "failover": "recovery.failover:commands",
-    "backup": "recovery.backup:commands",
-    "restore": "recovery.restore:restore",
-    "restore-drill": "recovery.restore:restore_drill",
+    "backup": "recovery.commands:commands",
     "history": "secrets.history:history",
     "scan": "copies.scan:scan",
     "follow": "copies.follow:follow",
@@ -59,8 +53,6 @@ COMMANDS: Final = {
     "share": "organisations.share:commands",
     "incidents": "emergencies.incidents:incidents",
     "access": "access.commands:commands",
-    "approve": "emergencies.approvals:approve",
-    "review": "emergencies.approvals:review",
     "due": "secrets.due:show_due",
     "doctor": "running.doctor:doctor",
     "explain": "running.explain:explain",
@@ -76,7 +68,6 @@ COMMANDS: Final = {
     "trail": "readers.trail_commands:commands",
     "policy": "setup.policy:commands",
     "pki": "setup.pki:commands",
-    "hub": "setup.hub_commands:commands",
     "exec": "programs.exec:run_program",
     "render": "programs.render:render_files",
 }
@@ -91,10 +82,12 @@ COMPLETION: Final = "_KEYTURN_COMPLETE"
 QUIET_OPTIONS: Final = ("-q", "--quiet")
 
 ALL_OPTION: Final = "--all"
+CHANGES: Final = "keyturn.changed_names"
+"""Where a context keeps what to print about former names."""
 
 
-def first_word(words: list[str]) -> str:
-    """What follows the options that all commands share; empty where nothing does."""
+def first_place(words: list[str]) -> int:
+    """The index of the word after the options that all commands share."""
     at = 0
     while at < len(words):
         if words[at] == CONTEXT_OPTION:
@@ -102,13 +95,14 @@ def first_word(words: list[str]) -> str:
         elif words[at] in QUIET_OPTIONS or words[at].startswith(f"{CONTEXT_OPTION}="):
             at += 1
         else:
-            return words[at]
-    return ""
+            break
+    return min(at, len(words))
 
 
 def imported_first(words: list[str]) -> Iterable[str]:
     """The commands that this command line imports: all of them for advice about an unknown one, and for completion."""
-    word = first_word(words)
+    current, _ = current_words(words[first_place(words) :])
+    word = current[0] if current else ""
     if word in COMMANDS:
         return [word]
     if (not word or word.startswith("-")) and COMPLETION not in os.environ:
@@ -123,13 +117,15 @@ class Commands(TyperGroup):
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Note whether help is to list every command."""
+        """Note whether help is to list every command, and replace former names by today's."""
         ctx.meta[ALL_OPTION] = ALL_OPTION in args
-        return super().parse_args(ctx, args)
+        at = first_place(args)
+        current, ctx.meta[CHANGES] = current_words(args[at:])
+        return super().parse_args(ctx, [*args[:at], *current])
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Their names."""
-        return list(COMMANDS)
+        return [name for name in COMMANDS if name not in STILL_RUN]
 
     def get_command(self, ctx: Any, name: str) -> Any:
         """The command, imported now."""
@@ -182,6 +178,8 @@ def keyturn(
     Where VAULT_ADDR is not set and the local stack runs, every command uses the stack.
     """
     MANNER.quiet = quiet
+    for change in context.meta.get(CHANGES, []):
+        note(f"{change}; the former name goes with the next release")
     context.call_on_close(forget_manner)
     command = context.invoked_subcommand or ""
     acting.set(acting_command(command))
@@ -222,5 +220,5 @@ def make_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
             app.add_typer(command, name=name)
         else:
             own = {"allow_interspersed_args": False} if name in WRAPPERS else None
-            app.command(name, epilog=help_ending(name), context_settings=own)(command)
+            app.command(name, epilog=help_ending(name), context_settings=own, hidden=name in STILL_RUN)(command)
     return app

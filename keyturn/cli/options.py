@@ -41,13 +41,6 @@ OutputOption = Annotated[
         show_default=False,
     ),
 ]
-LongOutputOption = Annotated[
-    Layout,
-    typer.Option(
-        "--output", help="wide: nothing is folded; name: one name a line; json: as with --json.", show_default=False
-    ),
-]
-"""For a command whose ``-o`` is a file."""
 
 LocalOption = Annotated[bool, typer.Option("--local", help="Run in this process, without Prefect.")]
 TimeoutOption = Annotated[

@@ -17,7 +17,6 @@ from keyturn.client.clock import elapsed
 from keyturn.client.failover import Failover
 from keyturn.client.keeper import Keeper
 from keyturn.client.offline.port import NOTHING_OFFLINE, Offline
-from keyturn.client.patterns import expand
 from keyturn.client.peers import ALONE, Peers
 from keyturn.client.policy import LEASE_TTL, CachePolicy, Policies
 from keyturn.client.reader import Reader
@@ -26,14 +25,43 @@ from keyturn.client.statistics import Event, Statistics
 from keyturn.client.watches import Callback, Watches
 from keyturn.client.webhooks.notices import Promises
 from keyturn.core.errors import Invalid, KeyturnError, NotFound
+from keyturn.core.mounts import EVERY, join
 from keyturn.core.notifications.notices import SECRET_REVOKED, Notice
 from keyturn.core.sensitive import Sensitive
+from keyturn.core.text.path_patterns import apart, covers, has_stars_beside
 
 if TYPE_CHECKING:
     from keyturn.client.credentials import Credential
     from keyturn.client.host.group import HostGroup
     from keyturn.client.posts import AccessPosts
     from keyturn.core.ports.engines import Lessor
+
+
+def expand(paths: Iterable[str], below: Callable[[str], Sequence[str]], most: int) -> list[str]:
+    """The paths, with patterns expanded; ``below`` lists a folder. Raises Invalid above ``most``.
+
+    A path without a pattern stays, whether it exists or not.
+    """
+    expanded = dict.fromkeys(each for path in paths for each in (_fitting(path, below) if "*" in path else [path]))
+    if len(expanded) > most:
+        problem = f"it is {len(expanded)} secrets, and {most} are kept"
+        raise Invalid("warm", "secrets", problem, "Name fewer, or give SecretClient a larger max_entries")
+    return [*expanded]
+
+
+def _fitting(pattern: str, below: Callable[[str], Sequence[str]]) -> list[str]:
+    if has_stars_beside(pattern):
+        raise Invalid("list", pattern, "** stands beside something else", "Write it alone between slashes: prod/**")
+    if apart(pattern)[0] == EVERY:
+        raise Invalid("list", pattern, "it means every mount", "Name each mount: payments:**")
+    return sorted(path for path in below(_folder(pattern)) if covers(pattern, path))
+
+
+def _folder(pattern: str) -> str:
+    """The folder of all matches, with the mount's name."""
+    mount, within = apart(pattern)
+    return join(mount, within[: within.index("*")].rpartition("/")[0])
+
 
 DEFAULT: Final = CachePolicy()
 

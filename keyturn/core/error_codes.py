@@ -149,7 +149,7 @@ EXPLANATIONS: Final = (
         "Something that Keyturn knows to have existed was deleted or destroyed, such as the version in force.",
         "Nothing is made up in its place: what copies hold, and what is accepted at the target, stays as it is.",
         "Find out who deleted it. Bring it back from a copy or a backup, or have a new one made.",
-        "keyturn recover --dry-run",
+        "keyturn repair recover --dry-run",
     ),
     Explanation(
         "KT203",
@@ -224,7 +224,7 @@ EXPLANATIONS: Final = (
         " it was, and what it holds may have been revoked since.",
         "Nothing is pushed and nothing is rotated, as what the hub holds may be dead.",
         "Bring the newer version back into the hub before anything else, or show that what it holds counts.",
-        "keyturn recover --dry-run",
+        "keyturn repair recover --dry-run",
     ),
     Explanation(
         "KT211",

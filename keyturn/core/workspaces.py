@@ -52,7 +52,9 @@ class WorkspaceNames:
         if pool == HOUSE:
             return WorkspaceNames()
         if not pool.startswith(f"{HOUSE}-") or pool == f"{HOUSE}-{DEFAULT}":
-            hint = "`keyturn bootstrap` makes the pool keyturn, or with --workspace NAME the pool keyturn-NAME"
+            hint = (
+                "`keyturn setup prefect --apply` makes the pool keyturn, or with --workspace NAME the pool keyturn-NAME"
+            )
             raise Invalid("serve", f"the work pool {pool}", "it is no workspace's", hint)
         return WorkspaceNames(pool.removeprefix(f"{HOUSE}-"))
 

@@ -103,7 +103,7 @@ def _locked(patient: Patient, settings: BackupSettings, place: BackupPlace, chai
 
 def _drilled(patient: Patient, last: Entry | None) -> CheckResult:
     name = RESTORE_DRILL
-    remedy = "See the runs of `restore-drill`, or run `keyturn restore-drill --record`"
+    remedy = "See the runs of `restore-drill`, or run `keyturn backup drill --record`"
     if last is None:
         words = f"the newest {TAIL:,} entries of the ledger tell of none"
         return CheckResult(AREA, name, Grade.ADVICE, words, remedy)

@@ -51,12 +51,12 @@ def check_setup(patient: Patient) -> Iterator[CheckResult]:
     last, name = last_check(patient.workspace), "set-up"
     if last is None or patient.workspace.hub_now() - last.at > LATE:
         words = f"whether the hub is set up as declared was not checked for {span(LATE)}"
-        remedy = "Run `keyturn hub plan` with an administrator's login, and see that the flow check-hub runs"
+        remedy = "Run `keyturn setup hub` with an administrator's login, and see that the flow check-hub runs"
         yield CheckResult(AREA, name, Grade.FAILED, words, remedy)
     elif last.sound:
         yield CheckResult(AREA, name, Grade.WELL, last.words)
     else:
-        yield CheckResult(AREA, name, Grade.FAILED, last.words, "`keyturn hub plan` shows both values")
+        yield CheckResult(AREA, name, Grade.FAILED, last.words, "`keyturn setup hub` shows both values")
 
 
 def check_rights(patient: Patient) -> Iterator[CheckResult]:
@@ -65,7 +65,7 @@ def check_rights(patient: Patient) -> Iterator[CheckResult]:
     held = patient.workspace.hub.capabilities(checks.paths_to_ask(patient.scope, sections))
     compared = checks.compare(patient.scope, sections, held)
     rights = f"rights of a {patient.role.partition(':')[0]}"
-    remedy = f"Give the login the policy that `keyturn policy render` writes for a {patient.role}"
+    remedy = f"Give the login the policy that `keyturn setup store` writes for a {patient.role}"
     if not compared.lacking:
         yield CheckResult(AREA, rights, Grade.WELL, "the login has all that it needs")
     for why, lacking in groupby(compared.lacking, key=lambda finding: finding.why):

@@ -30,7 +30,9 @@ def check_secrets(patient: Patient) -> Iterator[CheckResult]:
             yield CheckResult(AREA, path, Grade.ADVICE, words, f"`keyturn rotate {path} --now` makes the first")
         elif not info.served:
             words = f"version {info.version}, the newest, is {info.newest.state}"
-            yield CheckResult(AREA, path, Grade.FAILED, words, f"See `keyturn status`, then `keyturn recover {path}`")
+            yield CheckResult(
+                AREA, path, Grade.FAILED, words, f"See `keyturn status`, then `keyturn repair recover {path}`"
+            )
         elif path in lost:
             words = describe_ahead(path, info.version, lost[path])
             yield CheckResult(AREA, path, Grade.FAILED, words, remedy(path, lost[path]))

@@ -15,7 +15,7 @@ from keyturn.rights.copies import copies_in
 from keyturn.rotation.state.context import side_by_side
 
 AREA: Final = "store"
-RENDERED: Final = "Give it what `keyturn policy render` writes for it"
+RENDERED: Final = "Give it what `keyturn setup store` writes for it"
 
 
 def check_stores(patient: Patient) -> Iterator[CheckResult]:

@@ -50,13 +50,13 @@ def check_role(hub: Hub, role: HubResource) -> CheckResult:
     """Check the limits on the role's tokens."""
     present = hub.setup().look(role.address)
     if present is None:
-        return CheckResult(AREA, role.name, Grade.FAILED, "the hub has no such role", "Run `keyturn hub apply`")
+        return CheckResult(AREA, role.name, Grade.FAILED, "the hub has no such role", "Run `keyturn setup hub --apply`")
     if flaws := differing(present, role.fields):
         words = list_names([f"{each.field} is {each.present!r}, not {each.wanted!r}" for each in flaws])
         grade = Grade.ADVICE if all(map(is_limited, flaws)) else Grade.FAILED
-        return CheckResult(AREA, role.name, grade, f"is not as declared: {words}", "Run `keyturn hub apply`")
+        return CheckResult(AREA, role.name, grade, f"is not as declared: {words}", "Run `keyturn setup hub --apply`")
     if not present.get("token_bound_cidrs"):
-        remedy = "Set KEYTURN_HUB_TOKEN_ADDRESSES, or `addresses` of the logins, and run `keyturn hub apply`"
+        remedy = "Set KEYTURN_HUB_TOKEN_ADDRESSES, or `addresses` of the logins, and run `keyturn setup hub --apply`"
         return CheckResult(AREA, role.name, Grade.ADVICE, "its tokens work from any address", remedy)
     return CheckResult(AREA, role.name, Grade.WELL, "its tokens are limited in time and addresses")
 

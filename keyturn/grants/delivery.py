@@ -15,7 +15,7 @@ from keyturn.core.text.passwords import PasswordPolicy, generate
 from keyturn.grants.access_request import AccessRequest
 from keyturn.grants.facts import AccessFacts
 from keyturn.grants.grants import GIVE, Delivery, read_delivery
-from keyturn.grants.requests import RequestState, approvals_needed, find_request, sound_alarm, status_of, unknown_person
+from keyturn.grants.requests import RequestState, approvals_needed, sound_alarm, status_of, unknown_person
 from keyturn.grants.sight import AccessSight
 from keyturn.rotation.state.context import Workspace, alive
 from keyturn.rotation.state.grant_store import (
@@ -35,15 +35,6 @@ from keyturn.rotation.state.journal import record_action
 TRIES: Final = 3
 
 GONE: Final = "the hub knows whoever has asked for it no more, or they are disabled"
-
-
-def deliver_access(workspace: Workspace, name: str) -> AccessGrant:
-    """Deliver a request at most once, with the granter's rights (keyturn-granter.hcl).
-
-    An earlier delivery is success. Raises Denied if not allowed now, Invalid if not approved, Locked while another
-    process delivers it.
-    """
-    return deliver_request(workspace, find_request(workspace, name))
 
 
 def deliver_request(workspace: Workspace, request: AccessRequest, sight: AccessSight | None = None) -> AccessGrant:
@@ -129,7 +120,7 @@ def insist_on_own_target(workspace: Workspace, request: AccessRequest) -> None:
         raise Denied("give", request.id, problem, "Correct the policy in the catalogue")
     if role and (server := workspace.hub.grants().server_of(policy.gives)) != catalogue.targets[own].server:
         problem = f"in the hub, {policy.gives} makes accounts at {server}, which is not the target {own}"
-        raise Denied("give", request.id, problem, "Run `keyturn hub plan`, and correct the connection or the target")
+        raise Denied("give", request.id, problem, "Run `keyturn setup hub`, and correct the connection or the target")
 
 
 def insist_on_known(workspace: Workspace, request: AccessRequest, facts: AccessFacts) -> None:

@@ -153,6 +153,6 @@ def _cannot(workspace: Workspace, login: OwnLogin) -> str:
         return "it lies in this process's memory alone: name a file for it in KEYTURN_HUB_SECRET_ID_FILE"
     missing = workspace.hub.missing_capabilities([Right(*right) for right in login.rights()])
     if missing:
-        policy = f"{login.role}-login.hcl, as `keyturn policy render` writes it"
+        policy = f"{login.role}-login.hcl, as `keyturn setup store` writes it"
         return f"this login may not {missing[0].capability} {missing[0].path}: give it {policy}, or replace it by hand"
     return ""

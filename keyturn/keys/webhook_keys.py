@@ -113,7 +113,7 @@ def _denied(workspace: Workspace, name: str) -> str:
     path = f"{workspace.hub.state_mount}/data/{name}"
     if not workspace.hub.missing_capabilities([Right("update", path)]):
         return ""
-    return f"this login may not write {path}: give it the worker's policy as `keyturn policy render` writes it now"
+    return f"this login may not write {path}: give it the worker's policy as `keyturn setup store` writes it now"
 
 
 def _unproven(workspace: Workspace, consumer: str, held: HeldKeys, *, forced: bool) -> str:
@@ -139,7 +139,7 @@ def _unproven(workspace: Workspace, consumer: str, held: HeldKeys, *, forced: bo
 def _not_accepted(workspace: Workspace, consumer: str) -> str:
     settings, name = workspace.catalogue.consumer(consumer), workspace.catalogue.consumer(consumer).signing_key
     if not settings.answers:
-        by_hand = f"see to it that it does, then `keyturn rotate-own-keys {name} --now` once the grace is over"
+        by_hand = f"see to it that it does, then `keyturn keys rotate-own {name} --now` once the grace is over"
         return f"{consumer} answers nobody, so that it accepts the new key can't be tried: {by_hand}"
     remedy = f"let it read the field `next` of {name} in the hub's mount {workspace.hub.state_mount}, or give it to it"
     return f"{consumer} has not acknowledged a notice by the new key yet: {remedy}"

@@ -142,7 +142,7 @@ def insist_on_named(
     """
     name = name or claim_name(hub, ledger.origin)
     if name.origin.startswith(BEING_RESTORED):
-        hint = "Wait for `keyturn restore`, or run it again: it goes on from what is there"
+        hint = "Wait for `keyturn backup restore`, or run it again: it goes on from what is there"
         raise Invalid("write to", f"the ledger {ledger.origin}", f"the hub is {name.origin}, and not whole", hint)
     if name.origin != ledger.origin:
         raise _wrong(ledger, f"the hub names {name.origin}")

@@ -1,4 +1,4 @@
-"""Removal of what `keyturn hub apply` made for one project: consumer logins, policies and database roles.
+"""Removal of what `keyturn setup hub --apply` made for one project: consumer logins, policies and database roles.
 
 It needs an administrator's login, and skips what was changed by hand.
 """

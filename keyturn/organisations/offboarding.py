@@ -72,7 +72,7 @@ class _Sight:
 
     def made(self) -> tuple[str, ...]:
         """What was made in the hub for these secrets alone."""
-        return self.see("logins and roles that `keyturn hub apply` has made", self._made) or ()
+        return self.see("logins and roles that `keyturn setup hub --apply` has made", self._made) or ()
 
     def _made(self) -> tuple[str, ...]:
         places = HubPlaces(house=WorkspaceNames.from_environment(os.environ).own)

@@ -173,7 +173,7 @@ class PrefectApi:
             workers = self._send("POST", f"work_pools/{quote(pool, safe='')}/workers/filter", {"limit": MOST_WORKERS})
         except NotFound:
             problem = f"the Prefect server has no work pool {pool}"
-            raise NotFound(*self._about, problem, "Run `keyturn bootstrap`") from None
+            raise NotFound(*self._about, problem, "Run `keyturn setup prefect --apply`") from None
         return sum(worker["status"] == "ONLINE" for worker in workers)
 
     def send_events(self, events: Sequence[Mapping[str, Any]]) -> None:

@@ -3,11 +3,10 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from keyturn.core.errors import KeyturnError, NotFound
+from keyturn.core.errors import NotFound
 from keyturn.core.ports.backups import BackupPlace, BackupSeal, Manifest, PartInfo
 from keyturn.core.ports.envelope import Refusal, SealRefused
 from keyturn.recovery.lines import Line, parse_line
@@ -57,13 +56,6 @@ def read_lines(place: BackupPlace, seal: BackupSeal, manifests: Iterable[Manifes
                 yield manifest, parse_line(text)
 
 
-def remove_parts(place: BackupPlace, names: Iterable[str]) -> None:
-    """Remove the parts of a failed backup. Leftovers are harmless: no manifest names them."""
-    for name in names:
-        with suppress(KeyturnError):
-            place.remove(name)
-
-
 def _fetched_ahead(
     pool: Executor, fetch: Callable[[Manifest, int], bytes], manifests: Iterable[Manifest]
 ) -> Iterator[tuple[Manifest, bytes]]:
@@ -96,7 +88,9 @@ def before(manifest: Manifest) -> str:
     """The remedy for a damaged part of this backup."""
     if manifest.sequence == 0:
         return f"Take another chain, as `keyturn backup list` shows them. {FROM_THE_STORE}"
-    return f"Take the point before it: keyturn restore {manifest.chain}/{manifest.sequence - 1}. {FROM_THE_STORE}"
+    return (
+        f"Take the point before it: keyturn backup restore {manifest.chain}/{manifest.sequence - 1}. {FROM_THE_STORE}"
+    )
 
 
 def _fetch(place: BackupPlace, part: PartInfo, hint: str) -> bytes:

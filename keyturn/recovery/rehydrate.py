@@ -410,7 +410,7 @@ def write(workspace: Workspace, chosen: Rehydrated, candidate: Candidate, lost: 
         except Conflict:
             problem, hint = (
                 "somebody has written it meanwhile",
-                "Nothing was overwritten. Look again: keyturn rehydrate",
+                "Nothing was overwritten. Look again: keyturn repair rehydrate",
             )
             raise Conflict("rehydrate", chosen.path, problem, hint) from None
         settle(workspace, chosen.path, version, candidate, lost)
@@ -460,7 +460,7 @@ def left_alone(
         (candidate for candidate in candidates if current and fields_alike(candidate.fields, current.fields)), None
     )
     if same is None or same is not candidates[0]:
-        why = f"the hub is at version {there.version}, and {lost} is known: keyturn recover {there.path}"
+        why = f"the hub is at version {there.version}, and {lost} is known: keyturn repair recover {there.path}"
         return Rehydrated(there.path, Rehydration.THERE, why, copies=shown, version=there.version)
     if apply:
         settle(workspace, there.path, there.version, same, lost)

@@ -2,7 +2,9 @@
 
 from collections.abc import Hashable, Iterable, Iterator
 from functools import partial
+from typing import Final
 
+from keyturn.catalogue.spreading import all_places
 from keyturn.core.errors import KeyturnError, Superseded, TransientError
 from keyturn.core.ports.hub import HubSecret
 from keyturn.core.ports.strategies import RemovesOrphans, RevokeResult, Strategy
@@ -12,8 +14,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.revocation.by_place import Ended, end_by_place, end_by_place_again
 from keyturn.revocation.elsewhere import OTHER_CATALOGUE, contradiction
 from keyturn.revocation.findings.leaked_versions import last_leaked, leaked_version
-from keyturn.revocation.findings.lost_credentials import end_lost
-from keyturn.revocation.incidents.incident import Incident, LeakedVersion, SecretProgress, Step
+from keyturn.revocation.incidents.incident import Incident, LeakedVersion, SecretProgress, Step, Unseen
 from keyturn.revocation.incidents.store import load_incident, load_progress, update_progress
 from keyturn.revocation.lock import (
     HeldRecord,
@@ -27,12 +28,51 @@ from keyturn.revocation.lock import (
     seize_record,
 )
 from keyturn.revocation.other_fields import fields_beside
-from keyturn.revocation.sight import EVERY, Sight, read_versions, remembered_versions, unseen_versions
+from keyturn.revocation.sight import EVERY, Sight, hub_set_back, read_versions, remembered_versions, unseen_versions
 from keyturn.revocation.step_result import StepResult
+from keyturn.rotation.repair.recoverable_values import Value
+from keyturn.rotation.repair.recoverable_values import held_value as held_by
 from keyturn.rotation.state import records
 from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.journal import record_action
 from keyturn.strategies.accounts import username
+from keyturn.strategies.vault_dynamic import VaultDynamicSettings
+
+FORGOTTEN: Final = "accounts that the hub's engine gave before it was set back, and has forgotten: nobody can list them"
+
+
+def end_lost(held: HeldRecord, ended: Ended, sight: Sight) -> tuple[Unseen, ...]:
+    """End the credentials that only copies contain; return those that may still work.
+
+    The copy gets the replacement later, so they are tried now.
+    """
+    strategy, left = held.workspace.open_strategy(held.path), []
+    for value in lost_credentials(held.workspace, held.path, sight):
+        ended.trying(partial(held.above, value.fields, partial(strategy.revoke, value.fields)))
+        if why := why_accepted(held.workspace, held.path, value.fields):
+            what = f"the credential that {value.place} held, of version {value.version}, which the hub has lost"
+            left.append(Unseen(0, f"{what}: {why}", accepted=True))
+    leased = isinstance(held.workspace.secret(held.path).rotation, VaultDynamicSettings)
+    if leased and hub_set_back(held.workspace, held.path, held.record, sight):
+        left.append(Unseen(0, FORGOTTEN, accepted=True))
+    return tuple(left)
+
+
+def lost_credentials(workspace: Workspace, path: str, sight: Sight) -> Iterator[Value]:
+    """Values in copies that no version of the hub has."""
+    digests = {workspace.fingerprint(path, version.fields) for version in sight.versions}
+    for place in all_places(workspace.catalogue, path, sight.current.fields if sight.current else ()):
+        value = held_by(workspace, path, place, sight.current)
+        if isinstance(value, Value) and value.fingerprint not in digests:
+            yield value
+
+
+def why_accepted(workspace: Workspace, path: str, credential: SecretFields) -> str:
+    """Why the target may accept the credential, else empty."""
+    try:
+        return "the target accepts it" if workspace.open_strategy(path).accepts(credential) else ""
+    except KeyturnError as error:
+        return f"nobody could try it: {error.problem}"
 
 
 def cut_credentials(workspace: Workspace, incident: Incident, progress: SecretProgress, result: StepResult) -> None:

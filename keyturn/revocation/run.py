@@ -14,14 +14,43 @@ from keyturn.core.ports.hub import Right
 from keyturn.core.ports.ledger import Outcome
 from keyturn.revocation import protocol
 from keyturn.revocation.incidents import store as incident_store
-from keyturn.revocation.incidents.consent import SILENT, Consent, insist_on_consent
+from keyturn.revocation.incidents.consent import SILENT, Consent, insist_on_consent, is_begun
 from keyturn.revocation.incidents.incident import Incident, IncidentStatus, Mode
 from keyturn.revocation.incidents.limits import insist_on_incident_pace
-from keyturn.revocation.incidents.second_person import insist_on_second_person
 from keyturn.revocation.left_out import list_left_out
 from keyturn.revocation.selector import Selection
+from keyturn.rotation.state.actions import Deed
+from keyturn.rotation.state.approvals import insist_on_approval
 from keyturn.rotation.state.context import Workspace, side_by_side
 from keyturn.rotation.state.journal import actor_of, entry, note_down, record_action, remark_of_process
+
+
+def insist_on_second_person(workspace: Workspace, wanted: Incident) -> None:
+    """Raise Denied where the incident needs an approval, and has none for exactly this.
+
+    An open incident continues.
+    """
+    if needs_second_person(workspace, wanted) and not is_begun(workspace, wanted):
+        insist_on_approval(workspace, deed_of(wanted))
+
+
+def needs_second_person(workspace: Workspace, wanted: Incident) -> bool:
+    """Whether the site's rules require an approval."""
+    settings, size = workspace.approvals, len(wanted.paths) + len(wanted.leases)
+    large = settings.incidents_over is not None and size > settings.incidents_over
+    return large or (settings.revoke_only and wanted.mode is Mode.REVOKE_ONLY)
+
+
+def deed_of(wanted: Incident) -> Deed:
+    """The approved action: secrets, leases, mode and reason."""
+    about = {
+        "secrets": list(wanted.paths),
+        "leases": list(wanted.leases),
+        "mode": str(wanted.mode),
+        "reason": wanted.reason,
+    }
+    return Deed("revoke", about, wanted.selector, wanted.id, len(wanted.paths) + len(wanted.leases))
+
 
 T = TypeVar("T")
 
@@ -102,7 +131,7 @@ def insist_on_rights(workspace: Workspace, selection: Selection, incident: str) 
         for path in selection.paths
     ]
     note_down(workspace, refused)
-    hint = "Use the revoker's login, whose policy `keyturn policy render` writes; nothing was changed"
+    hint = "Use the revoker's login, whose policy `keyturn setup store` writes; nothing was changed"
     name = selection.paths[0] if len(selection.paths) == 1 else f"{len(selection.paths)} secrets"
     raise Denied("revoke", name, f"this login to the hub lacks {missing}{more}", hint)
 

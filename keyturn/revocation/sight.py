@@ -115,7 +115,7 @@ def history_lost(workspace: Workspace, record: Record, sight: Sight) -> str:
 def hub_set_back(workspace: Workspace, path: str, record: Record, sight: Sight) -> str:
     """What the ledger outside the hub knows and a restored hub has lost, else empty.
 
-    Losses that `keyturn recover` settled do not count.
+    Losses that `keyturn repair recover` settled do not count.
     """
     known_version = ledger_versions(workspace, [path]).of.get(path)
     if known_version is None or known_version.version <= max(sight.last, last_known(record)):

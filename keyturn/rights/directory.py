@@ -15,7 +15,7 @@ def write(directory: Path, documents: Collection[Document]) -> None:
     if foreign := [document.name for document in documents if _is_foreign(directory / document.name)]:
         hint = "Nothing was written. Move it away, or choose another directory"
         raise Invalid(
-            "write", str(directory / foreign[0]), "it is there, and `keyturn policy render` has not made it", hint
+            "write", str(directory / foreign[0]), "it is there, and `keyturn setup store` has not made it", hint
         )
     directory.mkdir(parents=True, exist_ok=True)
     for document in documents:

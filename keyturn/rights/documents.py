@@ -12,7 +12,9 @@ from keyturn.core.rights.rights import Document, Section
 from keyturn.rights import access_logs, accounts, copies, hub, managed_keys, notices
 from keyturn.rights.scope import EVERYTHING, HubScope
 
-MADE: Final = "keyturn policy render"
+MADE: Final = "keyturn setup store"
+FORMERLY_MADE: Final = "keyturn policy render"
+"""The same, as earlier releases wrote it."""
 """What stands in every document, and tells it from what people wrote."""
 
 
@@ -73,7 +75,7 @@ def rendered(scope: HubScope, catalogue: Catalogue, digest: str) -> list[Documen
 
 def was_made(text: str) -> bool:
     """Whether a file's content was made here."""
-    return MADE in text or MADE.replace(" ", "") in text
+    return any(name in text or name.replace(" ", "") in text for name in (MADE, FORMERLY_MADE))
 
 
 def everything() -> list[Document]:

@@ -1,7 +1,7 @@
 """The rules of the hub's policies: what each login needs there, and nothing beside it.
 
 Whoever lets Keyturn keep something new in its own mount of the hub adds a line to :data:`STATE`; whoever lets it call
-something new there adds a section. ``keyturn policy render --everything`` then writes deployments/policies anew.
+something new there adds a section. ``keyturn setup store --everything`` then writes deployments/policies anew.
 """
 
 from collections.abc import Callable, Iterator
@@ -156,7 +156,7 @@ def worker(scope: HubScope) -> Sections:
         ),
     )
     yield Section(
-        "From which backup the hub was restored, where it was; and that `keyturn recover` has gone through since.",
+        "From which backup the hub was restored, if it was; and that `keyturn repair recover` has gone through since.",
         (allow(f"{scope.places.state_mount}/data/{RESTORED}", "read", "update"),),
     )
     yield Section(
@@ -477,7 +477,7 @@ ABOUT: Final = {
     BACKUP_LOGIN: "What whoever backs the hub up may do in it (`keyturn serve --only backup`, `keyturn backup run`):"
     " read everything, and change none of it. Whoever has it has every secret: give it to nobody else.",
     GRANT: "What the tokens may do in the hub that the granter makes to ask for credentials.",
-    PLANNER: "What `keyturn hub plan` may do in the hub: look at how it is set up. It changes nothing, and reads no"
+    PLANNER: "What `keyturn setup hub` may do in the hub: look at how it is set up. It changes nothing, and reads no"
     " secret.",
     AUDITOR: "What an auditor may do in the hub: read states, versions, times, fingerprints and policies, and list"
     " names. It reads no secret, no candidate and no key, and changes nothing.",

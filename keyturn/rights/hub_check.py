@@ -123,7 +123,7 @@ def last_check(workspace: Workspace) -> HubCheck | None:
 def insist_on_declared(check: HubCheck) -> None:
     """Raises Invalid where not all is as declared, or could be looked at."""
     if not check.sound:
-        hint = "`keyturn hub plan` shows both values, `keyturn hub apply` sets back what Keyturn has made"
+        hint = "`keyturn setup hub` shows both values, `keyturn setup hub --apply` sets back what Keyturn has made"
         raise Invalid("check", "the hub's set-up", check.words, hint)
 
 

@@ -169,7 +169,7 @@ def _is_longer(resource: HubResource, difference: Difference) -> bool:
 
 
 def _rendered(resource: HubResource, present: Fields) -> bool:
-    """Whether it is a policy that `keyturn policy render` has written, and a person has put there."""
+    """Whether it is a policy that `keyturn setup store` has written, and a person has put there."""
     return resource.kind is Kind.POLICY and was_made(str(present.get("policy", "")))
 
 

@@ -185,7 +185,7 @@ def _methods(declared: HubDeclaration) -> Iterator[HubResource]:
 
 
 def policy_resources(scope: HubScope, origin: Origin) -> Iterator[HubResource]:
-    """The hub's policies, as `keyturn policy render` writes them."""
+    """The hub's policies, as `keyturn setup store` writes them."""
     for document in hub_documents(scope, origin):
         yield HubResource(Kind.POLICY, document.name.removesuffix(".hcl"), {"policy": document.text})
 

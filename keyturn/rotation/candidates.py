@@ -51,7 +51,9 @@ def _read(workspace: HasHub, path: str, key: str) -> SecretFields:
         raise Superseded("go on with", path, "another run has gone on from its record", hint)
     mount = workspace.hub.state_mount
     problem = f"the hub has no {mount}/{place}, which its record names"
-    hint = f"Restore that entry from a backup, or give the rotation up (`keyturn forget {path}`) and rotate again"
+    hint = (
+        f"Restore that entry from a backup, or give the rotation up (`keyturn repair forget {path}`) and rotate again"
+    )
     raise Invalid("read", path, problem, hint)
 
 

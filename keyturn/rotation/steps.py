@@ -181,7 +181,8 @@ def insist_on_new(workspace: Workspace, path: str) -> None:
     """Raises Invalid for a first version whose account serves under the secret's former name."""
     if old := former_owner(workspace, path):
         problem = f"its account is the one of {old}, which the catalogue declares no more: who uses it would be cut off"
-        hint = f"`keyturn rename {old} {path}` carries it over. Where nobody needs it, `keyturn forget {old}`"
+        forget = f"`keyturn repair forget {old}`"
+        hint = f"`keyturn repair rename {old} {path}` carries it over. Where nobody needs it, {forget}"
         raise Invalid("rotate", path, problem, hint)
 
 

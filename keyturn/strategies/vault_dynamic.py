@@ -215,7 +215,8 @@ class VaultDynamic(LoginStrategy):
     def _must_be_ours(self, lease_id: str) -> None:
         if not self._is_ours(lease_id):
             problem = "the secret holds a lease of another role"
-            hint = "If the secret has changed its role, name that one under former_roles and run `keyturn hub apply`"
+            run = "`keyturn setup hub --apply`"
+            hint = f"If the secret has changed its role, name that one under former_roles and run {run}"
             raise Invalid("rotate", lease_id.rpartition("/")[0], f"{problem} than {self.place}", hint)
 
     def _must_last(self) -> None:
@@ -230,7 +231,7 @@ class VaultDynamic(LoginStrategy):
 
     def _too_short(self, lease: Lease) -> Invalid:
         problem = f"the lease ends with the token that asked for it, after {lease.terms.longest}"
-        hint = "Run `keyturn hub apply`: it sets how long tokens of KEYTURN_HUB_LEASE_TOKEN_ROLE live"
+        hint = "Run `keyturn setup hub --apply`: it sets how long tokens of KEYTURN_HUB_LEASE_TOKEN_ROLE live"
         return Invalid("issue", self.place, f"{problem}, and one rotation and its grace need {self.life}", hint)
 
 

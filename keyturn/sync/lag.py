@@ -40,7 +40,7 @@ def behind_words(paths: Collection[str]) -> str:
     more = f", and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
     return (
         f"THE HUB IS BEHIND: it has lost newer versions of {named}{more}, or their end, as after a restore, and"
-        " may give applications what is dead. Run `keyturn recover` before anything else"
+        " may give applications what is dead. Run `keyturn repair recover` before anything else"
     )
 
 

@@ -142,7 +142,7 @@ def held_back(mark: RestoredMark, item: Item, info: SecretInfo | None) -> Item:
     if item.action is Action.DELETE:
         why = (
             f"the hub was restored from {mark.source}: what was declared or written since is not in it. Nothing is"
-            " deleted until `keyturn recover` has gone through"
+            " deleted until `keyturn repair recover` has gone through"
         )
         return replace(item, action=Action.BLOCKED, why=why, kind="Ahead", due="")
     doubted = doubt_of(mark, info) if info and item.action in WRITES else None
@@ -550,5 +550,5 @@ def lost_with_hub(
         return ""
     return (
         f"this copy is of version {copy.marks.version}, and the hub has neither a version nor a record of it:"
-        " `keyturn rehydrate` brings back what a hub has lost"
+        " `keyturn repair rehydrate` brings back what a hub has lost"
     )

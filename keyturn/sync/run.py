@@ -67,7 +67,7 @@ def insist_on(workspace: Workspace, planned: Plan) -> Plan:
     ]:
         more = f", and {len(changes) - SHOWN} more" if len(changes) > SHOWN else ""
         problem = "; ".join(changes[:SHOWN]) + more
-        raise Conflict("apply", "the plan", problem, "Nothing was done. Look at a new one: keyturn plan -o FILE")
+        raise Conflict("apply", "the plan", problem, "Nothing was done. Look at a new one: keyturn plan --out FILE")
     return planned
 
 

@@ -99,7 +99,7 @@ def find_ledger(env: Mapping[str, str], hub: Hub, *, patience: float = PATIENCE)
 def insist_on_a_name(env: Mapping[str, str]) -> None:
     """Raise Invalid where neither the hub nor the environment names a ledger."""
     if not is_given(env):
-        hint = "Run `keyturn setup hub --apply` or `keyturn hub apply`, and set KEYTURN_LEDGER on the workers"
+        hint = "Run `keyturn setup hub --apply` or `keyturn setup hub --apply`, and set KEYTURN_LEDGER on the workers"
         raise Invalid("find", "the ledger", "the hub names none yet, and KEYTURN_LEDGER is not set here", hint)
 
 

@@ -234,7 +234,7 @@ def open_target_setup(name: str, settings: TargetSettings, login: SecretFields, 
     """
     if settings.kind not in SETUPS:
         problem = f"a target of kind {settings.kind} is not set up by statements"
-        hint = "`keyturn policy render` writes the rights that it takes, and `keyturn doctor` says what is lacking"
+        hint = "`keyturn setup store` writes the rights that it takes, and `keyturn doctor` says what is lacking"
         raise UnsupportedOperation("set up", name, problem, hint)
     arguments = {key: value for key, value in settings if key not in ("kind", "admin")}
     extra = TARGETS[settings.kind][2]

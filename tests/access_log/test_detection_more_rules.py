@@ -12,7 +12,7 @@ from keyturn.access_log.detection.detector import Detector
 from keyturn.access_log.detection.history import FAR_READER, NO_HISTORY, SecretHistory
 from keyturn.access_log.detection.identities import is_person, plain_name
 from keyturn.access_log.detection.policy import MonitorPolicy, SamePolicy, Site, Tuning
-from keyturn.access_log.detection.sites import distance
+from keyturn.access_log.detection.rules.impossible_travel import distance
 from keyturn.core.ports.access import LOGIN, Access
 from keyturn.core.ports.ledger import Entry, Outcome
 

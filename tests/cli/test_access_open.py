@@ -10,10 +10,9 @@ import pytest
 from typer.testing import Result
 
 from keyturn.core.errors import NotFound
-from keyturn.grants.delivery import deliver_access
 from keyturn.grants.opening import open_access
 from tests.support.access import shell
-from tests.support.given import GivenSite, given_site, people_with_least_rights, reader_role
+from tests.support.given import GivenSite, deliver_access, given_site, people_with_least_rights, reader_role
 from tests.support.lab import Lab
 
 pytestmark = pytest.mark.sampled(2, of="file")

@@ -266,7 +266,7 @@ def test_a_secret_that_was_renamed_is_shown_carried_over_and_may_be_given_up(sho
     assert f"NOT DECLARED {old}: " in keyturn("due").stderr or "more that nothing declares" in keyturn("due").stderr
     refused = keyturn("rotate", new, "--local")
     assert refused.exit_code == 1
-    assert f"keyturn rename {old} {new}" in refused.stderr
+    assert f"keyturn repair rename {old} {new}" in refused.stderr
     done = told("rename", old, new)
     assert (done["version"], [copy["state"] for copy in done["copies"]]) == (2, ["updated"])
     assert old not in [one["path"] for one in told("status")["undeclared"]]

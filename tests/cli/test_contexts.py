@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from keyturn.cli.app import app
-from keyturn.cli.commands import first_word
+from keyturn.cli.commands import first_place
 from keyturn.cli.setup import contexts
 from keyturn.cli.setup.contexts import SETTINGS, read_contexts, reason_against, take_context, variables_of
 from keyturn.core.errors import Invalid, NotFound
@@ -186,11 +186,12 @@ def test_a_context_that_is_asked_for_and_is_not_there_is_an_error(
 
 
 def test_the_command_is_known_behind_the_context_too() -> None:
-    assert first_word(["--context", "prod", "status"]) == "status"
-    assert first_word(["--context=prod", "status", "--json"]) == "status"
-    assert first_word(["status"]) == "status"
-    assert first_word(["--context", "status"]) == ""
-    assert first_word([]) == ""
+    assert first_place(["--context", "prod", "status"]) == 2
+    assert first_place(["--context=prod", "status", "--json"]) == 1
+    assert first_place(["status"]) == 0
+    assert first_place(["--context", "status"]) == 2
+    assert first_place(["--context"]) == 1
+    assert first_place([]) == 0
 
 
 def test_a_command_of_a_process_works_with_the_hub_of_its_context(world: World, config: Path, tmp_path: Path) -> None:

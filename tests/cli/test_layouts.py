@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from keyturn.cli import output
-from keyturn.cli.commands import first_word
+from keyturn.cli.commands import first_place
 from keyturn.cli.copies.grouped import CopyFailure, failure_lines
 from keyturn.cli.emergencies import incident_tables
 from keyturn.cli.options import Layout, layout_of
@@ -55,7 +55,7 @@ def test_json_may_be_asked_for_in_two_ways_and_not_beside_another(capsys: pytest
 
 
 def test_quiet_leaves_nothing_on_stderr_but_errors_with_their_remedies() -> None:
-    assert first_word(["-q", "--context", "prod", "--quiet", "status"]) == "status"
+    assert first_place(["-q", "--context", "prod", "--quiet", "status"]) == 4
     done = run_keyturn("-q", "explain", "KT999")
     assert [line.partition(":")[0] for line in done.stderr.splitlines()] == ["error", "remedy"]
 

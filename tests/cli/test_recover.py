@@ -1,4 +1,4 @@
-"""``keyturn recover``, and what plan, status, due and sync say of a hub that has lost versions."""
+"""``keyturn repair recover``, and what plan, status, due and sync say of a hub that has lost versions."""
 
 import json
 import os
@@ -67,7 +67,7 @@ def test_every_command_names_what_is_ahead_and_recover_puts_it_right(shop: Decla
             assert done.exit_code in (1, 3), (command, told(done))
         if command[0] != "rotate":
             assert f"the hub is at version 1 of {path}" in told(done), command
-            assert f"keyturn recover {path}" in told(done), command
+            assert f"keyturn repair recover {path}" in told(done), command
     assert copy.read_text() == kept
 
     done = run("recover", "--dry-run")

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from keyturn.catalogue import load_catalogue
 from keyturn.cli.app import app
 from keyturn.cli.setup import prefect_server
-from keyturn.cli.setup.prefect import own_remedy, worker_lines
+from keyturn.cli.setup.prefect import worker_lines
 from keyturn.core.workspaces import DEFAULT, WorkspaceNames
 from local.support.ports import free_port
 from tests.support.lab import Declared, Lab
@@ -103,7 +103,3 @@ def test_workers_of_a_catalogue_that_declares_no_logins_have_the_usual_roles(tmp
     text = "\n".join(workers(tmp_path, {}))
     assert "DIR/keyturn-worker/role-id" in text
     assert "declares no login" not in text
-
-
-def test_the_remedy_names_the_command_that_was_typed() -> None:
-    assert own_remedy("Run `keyturn bootstrap --workspace a`") == "Run `keyturn setup prefect --apply --workspace a`"

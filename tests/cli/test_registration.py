@@ -1,4 +1,4 @@
-"""``keyturn bootstrap`` finds where alarms go, and says before all else that nothing could be sent there."""
+"""``keyturn setup prefect --apply`` finds the failure channel, and reports first if nothing can be sent there."""
 
 from pathlib import Path
 

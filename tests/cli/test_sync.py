@@ -207,7 +207,7 @@ def test_a_plan_that_has_moved_was_changed_or_is_none_is_refused_whole(shop: Sho
         done = keyturn("apply", str(file))
         assert (done.exit_code, done.stdout, shop.served()) == (1, "", {})
         assert "remedy: " in done.stderr
-        assert "keyturn plan -o FILE" in done.stderr
+        assert "keyturn plan --out FILE" in done.stderr
     missing = keyturn("apply", str(tmp_path / "none.json"))
     assert missing.exit_code == 1
     assert "No such file" in missing.stderr

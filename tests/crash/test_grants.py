@@ -11,13 +11,12 @@ import pytest
 from keyturn.core.errors import Invalid
 from keyturn.core.sensitive import SecretFields
 from keyturn.grants.access_request import AccessRequest
-from keyturn.grants.delivery import deliver_access
 from keyturn.grants.opening import return_access
 from keyturn.grants.requests import end_access, find_request
 from keyturn.rotation.state.context import Workspace, this_process
 from keyturn.rotation.state.grant_store import AccessGrant, Ending, GrantStage, end_grant
 from tests.support.boundaries import Boundaries
-from tests.support.given import GivenSite, given_site, people_with_least_rights, reader_role
+from tests.support.given import GivenSite, deliver_access, given_site, people_with_least_rights, reader_role
 from tests.support.hooks import eventually
 from tests.support.lab import Lab
 from tests.support.sampling import sample

@@ -107,7 +107,7 @@ def test_a_login_without_rights_is_told_what_it_lacks_and_for_what(
     lacking = [result for result in results if result.grade is Grade.FAILED]
     assert any(f"read on secret/data/{installed.secret.path}" in result.words for result in lacking), results
     assert {result.remedy for result in lacking} == {
-        "Give the login the policy that `keyturn policy render` writes for a worker"
+        "Give the login the policy that `keyturn setup store` writes for a worker"
     }
 
 

@@ -189,7 +189,7 @@ def removed_and_due(case: Case) -> None:
     case.rotate()
     living = case.current()
     case.remove()
-    assert "keyturn recover" in case.scheduled()
+    assert "keyturn repair recover" in case.scheduled()
     assert case.recover() == "", case.said
     assert case.current() == living
     case.assert_serving()
@@ -204,7 +204,7 @@ def removed_and_written_anew(case: Case) -> None:
     living = case.current()
     case.remove()
     case.put(case.known[0])
-    assert "keyturn recover" in case.scheduled()
+    assert "keyturn repair recover" in case.scheduled()
     assert case.copy() == living
     assert case.recover() == "", case.said
     case.rotate_with_room()
@@ -217,7 +217,7 @@ def removed_and_written_anew(case: Case) -> None:
 @restored("restores a snapshot of the hub, and the schedules go on")
 def restored_and_due(case: Case) -> None:
     case.passes(days=31)
-    assert "keyturn recover" in case.scheduled()
+    assert "keyturn repair recover" in case.scheduled()
     assert case.recover() == "", case.said
     case.rotate_with_room()
     case.assert_right()
@@ -225,7 +225,7 @@ def restored_and_due(case: Case) -> None:
 
 @restored("restores a snapshot of the hub, and somebody rotates at once")
 def restored_and_rotated(case: Case) -> None:
-    assert "keyturn recover" in case.rotate()
+    assert "keyturn repair recover" in case.rotate()
     assert case.recover() == "", case.said
     case.rotate_with_room()
     case.assert_right()
@@ -267,7 +267,7 @@ def record_deleted_and_revoked(case: Case) -> None:
 @doing("deletes the candidate of an open rotation, and it is rotated")
 def candidate_deleted(case: Case) -> None:
     lose_candidate(case)
-    assert "keyturn forget" in case.rotate()
+    assert "keyturn repair forget" in case.rotate()
     forget(case.workspace, case.path)
     case.rotate_with_room()
     case.assert_right()

@@ -340,7 +340,7 @@ class Case:
         readable = [one.version for one in info.versions if one.readable] if info else []
         if "--from" in said and readable:
             self.rotate(ground=readable[-1], end_previous=True)
-        elif "keyturn recover" in said and "vault kv put" in self.recover():
+        elif "keyturn repair recover" in said and "vault kv put" in self.recover():
             self.put(self.known[0])
 
     # --- what must hold at the end

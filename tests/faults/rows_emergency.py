@@ -129,7 +129,7 @@ def current_destroyed_while_pending(site: Site) -> None:
     assert not lab.logs_in(secret.first), "one password, and the target has the new one"
     lab.root.secrets.kv.v2.destroy_secret_versions(path=secret.path, versions=[1])
     for trigger in (Trigger.SCHEDULE, Trigger.FORCE):
-        with pytest.raises(Missing, match=f"keyturn recover {secret.path}"):
+        with pytest.raises(Missing, match=f"keyturn repair recover {secret.path}"):
             rotate(run.workspace, secret.path, trigger)
     held = values(run.workspace, secret.path)
     chosen = choose(held)

@@ -108,7 +108,7 @@ def restored_with_the_ledger(case: Case) -> None:
 
     ledger = Replaced(case.workspace.ledger, newest_versions=of_the_backup)
     case.workspace = replace(case.workspace, ledger=ledger)  # type: ignore[arg-type]
-    assert f"keyturn recover {case.path}" in case.rotate()
+    assert f"keyturn repair recover {case.path}" in case.rotate()
     assert case.copy() == served
     assert case.recover() == "", case.said
     assert case.current() == served

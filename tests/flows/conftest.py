@@ -73,7 +73,7 @@ def architect(
 
 @pytest.fixture(scope="package")
 def installed(server: PrefectServer, architect: Architect, aws: LocalAws, pager: Pager) -> Installed:
-    """Keyturn as ``keyturn bootstrap`` registers it, with a worker at work; schedules rest."""
+    """Keyturn as ``keyturn setup prefect --apply`` registers it, with a worker at work; schedules rest."""
     with server.in_use():
         return install(server, architect, pager.address)
 

@@ -84,7 +84,7 @@ def install(server: PrefectServer, architect: Architect, failure_url: str) -> In
 
 
 def register(site: Site, server: PrefectServer, failure_url: str | None) -> None:
-    """What ``keyturn bootstrap`` does; the worker leads to this site from now on."""
+    """What ``keyturn setup prefect --apply`` does; the worker leads to this site from now on."""
     server.settle(site.variables)
     asyncio.run(bootstrap(site.workspace.catalogue, failure_url, lambda _: None))
 

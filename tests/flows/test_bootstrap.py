@@ -69,7 +69,7 @@ def test_the_doctor_names_what_is_switched_off_and_what_is_gone(installed: Insta
     assert results["deployment keeper"].words == "it is paused, or one of its schedules"
     (gone,) = asyncio.run(check_prefect(prefect.url, WorkspaceNames("nobody")))
     assert (gone.name, gone.words) == ("pool keyturn-nobody", "there is none of that name")
-    assert gone.remedy == "Run `keyturn bootstrap --workspace nobody`"
+    assert gone.remedy == "Run `keyturn setup prefect --apply --workspace nobody`"
 
 
 def test_the_doctor_says_how_long_the_latest_runs_have_waited(prefect: PrefectServer) -> None:
@@ -320,7 +320,7 @@ def test_a_broken_deployment_file_is_refused_with_prefects_last_words(
     with pytest.raises(Invalid, match=r"found '<stream end>' .* line 1, column 15") as told:
         deploy(file)
     assert told.value.name == str(file)
-    assert told.value.hint == "Correct prefect.yaml, then run `keyturn bootstrap` again"
+    assert told.value.hint == "Correct prefect.yaml, then run `keyturn setup prefect --apply` again"
     assert not str(told.value).count("..")
 
 

@@ -80,7 +80,7 @@ def test_a_target_without_its_limit_stops_no_other_and_says_how_to_make_it(build
     failed = error(ended(rotate_due))
     assert str(failed) == (
         f"{waiting.path}, rotate: take the limit keyturn-target-new: the Prefect server does not give it. "
-        "Run `keyturn bootstrap`, which makes one for each target"
+        "Run `keyturn setup prefect --apply`, which makes one for each target"
     )
     assert [site.version(s) for s in (turned, waiting)] == [2, 1]
 

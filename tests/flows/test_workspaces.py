@@ -93,7 +93,7 @@ def two(
         before = {kind: ids(server, kind) for kind in KINDS}
         leading = {"VAULT_ADDR": bao.address, "KEYTURN_CATALOGUE": str(catalogue)}
         environment = surroundings(directory / "home", **server.environment, **leading)
-        (line,) = lines_of("prefect.md", "keyturn bootstrap")
+        (line,) = lines_of("prefect.md", "keyturn setup prefect --apply")
         typed = line.replace("payments", OTHER.name).split()[1:]
         done = run_keyturn(*typed, env={**environment, "KEYTURN_FAILURE_URL": pager.address})
         assert done.returncode == 0, done.stderr
@@ -164,7 +164,7 @@ def test_a_workspace_that_the_server_does_not_know_is_told_with_what_makes_it(tw
     done = two.rotate("nobodys")
     assert (done.returncode, two.versions()) == (1, before)
     assert "run rotate-secret/rotate-secret-nobodys: the Prefect server has no such deployment" in done.stderr
-    assert "`keyturn bootstrap --workspace nobodys` once" in done.stderr
+    assert "`keyturn setup prefect --apply --workspace nobodys` once" in done.stderr
 
 
 def test_an_event_for_one_workspace_rotates_there_alone(two: Two) -> None:

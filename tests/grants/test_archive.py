@@ -12,11 +12,10 @@ from keyturn.core.ports.hub import State
 from keyturn.grants import requests
 from keyturn.grants.access_request import AccessRequest
 from keyturn.grants.archive import EVERY, MOST, Archivist, attempt, chosen
-from keyturn.grants.delivery import deliver_access
 from keyturn.grants.opening import return_access
 from keyturn.grants.requests import find_request
 from keyturn.grants.reviews import list_broken_access, review_access
-from tests.support.given import GivenSite, given_site, people_with_least_rights, reader_role
+from tests.support.given import GivenSite, deliver_access, given_site, people_with_least_rights, reader_role
 from tests.support.hooks import Hooked, Replaced
 from tests.support.lab import Lab
 

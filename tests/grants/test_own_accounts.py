@@ -14,7 +14,6 @@ from keyturn.core.errors import Conflict, Denied, Rewritten, Unavailable
 from keyturn.core.sensitive import Sensitive
 from keyturn.grants import requests
 from keyturn.grants.access_request import AccessRequest
-from keyturn.grants.delivery import deliver_access
 from keyturn.grants.opening import OpenedAccess, open_access, return_access
 from keyturn.grants.sweep import Sweeper, SweepResult
 from keyturn.providers.postgresql.given_accounts import GivenAccounts
@@ -26,7 +25,7 @@ from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.grant_store import GRANTED, AccessGrant, GrantStage
 from keyturn.wiring import registry
 from tests.support.access import HOUR
-from tests.support.given import GivenSite, given_site, people_with_least_rights
+from tests.support.given import GivenSite, deliver_access, given_site, people_with_least_rights
 from tests.support.hooks import Hooked, Replaced
 from tests.support.lab import Lab, fresh
 from tests.support.people import Person, program

@@ -11,7 +11,6 @@ import pytest
 
 from keyturn.core.errors import Conflict, Denied
 from keyturn.core.ports.ledger import Outcome
-from keyturn.grants.delivery import deliver_access
 from keyturn.revocation import run
 from keyturn.revocation.incidents import recheck
 from keyturn.revocation.incidents.consent import Consent
@@ -21,7 +20,7 @@ from keyturn.rotation.state.context import Workspace, this_process
 from keyturn.rotation.state.grant_store import AccessGrant, GrantStage, read_grant, write_grant
 from tests.support.access import recorded
 from tests.support.boundaries import Boundaries
-from tests.support.given import GivenSite, given_site, people_with_least_rights, reader_role
+from tests.support.given import GivenSite, deliver_access, given_site, people_with_least_rights, reader_role
 from tests.support.hooks import Hooked, Replaced
 from tests.support.lab import Lab, fresh
 from tests.support.people import Person, program

@@ -1,4 +1,4 @@
-"""After `keyturn hub apply` alone, the first command of every login works with no more than its own rights."""
+"""After `keyturn setup hub --apply` alone, the first command of every login works with no more than its own rights."""
 
 import json
 from pathlib import Path

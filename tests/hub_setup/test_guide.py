@@ -14,7 +14,7 @@ from tests.hub_setup.site import Empty, as_environment
 from tests.manual.lines import lines_of
 
 PAGE = (Path(__file__).parents[2] / "docs" / "hub.md").read_text()
-ENDS = {"keyturn hub plan": [3, 0]}
+ENDS = {"keyturn setup hub": [3, 0]}
 """How often a command of the page is run, and how it ends each time; others end with 0."""
 
 
@@ -81,21 +81,21 @@ def test_every_other_catalogue_of_the_page_is_a_good_one(tmp_path: Path) -> None
 
 @pytest.mark.attack
 def test_a_secret_id_is_shown_nowhere_and_a_wrapped_one_opens_once(guided: Empty, tmp_path: Path) -> None:
-    assert keyturn("keyturn hub apply --yes").exit_code == 0
+    assert keyturn("keyturn setup hub --apply --yes").exit_code == 0
     directory = tmp_path / "worker"
-    made = keyturn(f"keyturn hub credentials keyturn-worker --place w --wrap 5m --directory {directory}")
+    made = keyturn(f"keyturn setup credentials keyturn-worker --place w --wrap 5m --directory {directory}")
     token = (directory / "wrapped-secret-id").read_text()
     assert made.exit_code == 0
     assert token not in made.output
     secret_id = guided.root.sys.unwrap(token)["data"]["secret_id"]
     assert guided.root.auth.approle.login((directory / "role-id").read_text(), secret_id)["auth"]["policies"]
 
-    again = keyturn(f"keyturn hub credentials keyturn-worker --place w --wrap 5m --directory {directory}")
+    again = keyturn(f"keyturn setup credentials keyturn-worker --place w --wrap 5m --directory {directory}")
     assert again.exit_code == 1
     assert (directory / "wrapped-secret-id").read_text() == token
 
 
 def test_what_nobody_may_overwrite_is_named_and_nobody_is_asked_in_a_pipe(guided: Empty) -> None:
-    assert keyturn("keyturn hub apply").exit_code == 1
+    assert keyturn("keyturn setup hub --apply").exit_code == 1
     assert guided.root.sys.list_auth_methods()["data"].keys() == {"token/"}
-    assert keyturn("keyturn hub plan --overwrite policy:keyturn-workr").exit_code == 1
+    assert keyturn("keyturn setup hub --overwrite policy:keyturn-workr").exit_code == 1

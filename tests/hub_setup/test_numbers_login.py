@@ -1,4 +1,4 @@
-"""The login that `keyturn hub apply` makes for the numbers tells all that were looked at, and reads nothing else."""
+"""The metrics login that `keyturn setup hub --apply` makes shows every area, and reads no secret."""
 
 import os
 import subprocess
@@ -72,7 +72,7 @@ def teller(empty: Empty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Emp
     (tmp_path / "catalogue" / "all.yaml").write_text(CATALOGUE)
     as_environment(empty, tmp_path, monkeypatch)
     monkeypatch.setenv("KEYTURN_LEDGER_NAME", "shop")
-    for line in lines_of("serve.md", "keyturn hub apply", "keyturn hub credentials"):
+    for line in lines_of("serve.md", "keyturn setup hub --apply", "keyturn setup credentials"):
         keyturn(*line.replace("/etc/keyturn/numbers", str(tmp_path / "teller")).split()[1:])
     empty.hub.write(SECRET, SecretFields({"value": "c4nary-one"}), cas=0)
     return empty

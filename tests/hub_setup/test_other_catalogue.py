@@ -58,7 +58,7 @@ def test_another_catalogue_changes_no_policy_unless_it_takes_the_hub_over(
     assert keyturn("setup", "hub", "--apply").exit_code == 1
     assert policy(shop) == before
     planned = keyturn("hub", "plan")
-    assert (planned.exit_code, "hub apply refuses" in planned.stderr) == (3, True)
+    assert (planned.exit_code, "setup hub --apply refuses" in planned.stderr) == (3, True)
 
     assert keyturn("hub", "apply", "--yes", "--take-over").exit_code == 0
     assert "secret/data/stock/c" in policy(shop)

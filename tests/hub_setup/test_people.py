@@ -198,7 +198,7 @@ def test_the_command_shows_what_nobody_can_compare_and_takes_it_for_no_differenc
     shown = run(app, ["hub", "plan"])
     assert "oidc_client_secret: the hub gives it nobody back" in " ".join(shown.output.split())
     people.root.write_data("auth/people/config", data=forged_config(people))
-    (line,) = lines_of("hub.md", "keyturn hub apply --write-secrets")
+    (line,) = lines_of("hub.md", "keyturn setup hub --apply --write-secrets")
     done = run(app, [*line.split()[1:], "--yes"])
     assert "change: oidc-config:people" in done.output
     company.provider.groups = []

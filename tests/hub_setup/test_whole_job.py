@@ -1,4 +1,4 @@
-"""The example's whole job under a hub that `keyturn hub apply` alone has set up, with the least rights that it made."""
+"""The example's whole job in a hub that only `keyturn setup hub --apply` has set up, with the least rights."""
 
 import json
 import secrets
@@ -66,7 +66,7 @@ class Job:
         return VaultHub(HubSettings.from_environment())
 
     def become(self, role: str | None) -> None:
-        """Log in with what `keyturn hub credentials` wrote for this role, or as the administrator."""
+        """Log in with what `keyturn setup credentials` wrote for this role, or as the administrator."""
         for name in (*LOGIN, "VAULT_TOKEN"):
             self.monkeypatch.delenv(name, raising=False)
         if role is None:

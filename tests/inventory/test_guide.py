@@ -81,6 +81,6 @@ def test_the_rights_that_the_page_names_are_enough(
     token = estate.root.auth.token.create(policies=["init-guide"])["auth"]["client_token"]
     monkeypatch.setenv("VAULT_TOKEN", token)
     (tmp_path / "stores.yaml").write_text(yaml.safe_dump({"stores": estate.stores()}))
-    done = keyturn("keyturn init --output catalogue --owner a@example.com --stores stores.yaml --json")
+    done = keyturn("keyturn init --out catalogue --owner a@example.com --stores stores.yaml --json")
     assert done.exit_code == 0, done.output
     assert len(json.loads(done.stdout)["secrets"]) == 12

@@ -47,12 +47,12 @@ ELSEWHERE: Final[Sequence[Elsewhere]] = (
     Elsewhere(
         "hub.md",
         "tests/hub_setup/test_guide.py::test_every_command_of_the_page_does_what_it_says",
-        ("keyturn hub plan", "keyturn hub apply --yes", "keyturn hub credentials", "keyturn rotate"),
+        ("keyturn setup hub", "keyturn setup hub --apply --yes", "keyturn setup credentials", "keyturn rotate"),
     ),
     Elsewhere(
         "hub.md",
         "tests/hub_setup/test_people.py::test_the_command_shows_what_nobody_can_compare_and_takes_it_for_no_difference",
-        ("keyturn hub apply --write-secrets",),
+        ("keyturn setup hub --apply --write-secrets",),
     ),
     Elsewhere(
         "investigate.md",
@@ -66,8 +66,8 @@ ELSEWHERE: Final[Sequence[Elsewhere]] = (
         "serve.md",
         "tests/hub_setup/test_numbers_login.py::test_every_number_that_was_looked_at_is_told_and_no_value_can_be_read",
         (
-            "keyturn hub apply",
-            "keyturn hub credentials",
+            "keyturn setup hub --apply",
+            "keyturn setup credentials",
             "keyturn policy check --as numbers",
             "keyturn serve --only relay",
         ),
@@ -122,7 +122,7 @@ ELSEWHERE: Final[Sequence[Elsewhere]] = (
 OTHERWISE: Final[Mapping[str, Sequence[str]]] = {
     "agent.md": ["agent --token-mode 0640 --webhook-key webhooks/agent-of-host-7"],
     "containers.md": ["investigate ml-training/database"],
-    "disaster-recovery.md": [". /etc/keyturn/backup.env && keyturn restore-drill --record --json"],
+    "disaster-recovery.md": [". /etc/keyturn/backup.env && keyturn backup drill --record --json"],
     "kubernetes.md": ['revoke ml-training/database --reason "leaked in a log"'],
 }
 """What systemd, cron, Docker and a cluster start, which are not here: it is held to the options of its parser."""

@@ -117,7 +117,9 @@ def nothing_in_its_grace(site: Site) -> None:
 def answered(site: Site) -> None:
     """At a terminal it asks, and the answer is yes. The last rotation is over."""
     nothing_in_its_grace(site)
-    site.replaced |= {"keyturn recover ml-training/database": "keyturn recover ml-training/database --yes"}
+    site.replaced |= {
+        "keyturn repair recover ml-training/database": "keyturn repair recover ml-training/database --yes"
+    }
 
 
 def seen_to_do(site: Site, output: str) -> None:
@@ -461,7 +463,7 @@ PAGES: Final = (
             Way("keyturn whois --scanner", before=agreed),
             Way("keyturn revoke --owner", 1),
             Way("keyturn revoke 'ml-training/**'", 1, second_person, after=request_named),
-            Way("keyturn approve", before=bea_approves),
+            Way("keyturn access approve", before=bea_approves),
             Way("keyturn revoke 'ml-training/**'", before=asker_again),
             Way("keyturn incidents --open", before=waits_for_a_person),
             Way("keyturn revoke --resume", 3),
@@ -474,7 +476,7 @@ PAGES: Final = (
     Page(
         "organisations.md",
         red,
-        (Way("keyturn hub plan", 3), Way("keyturn hub apply"), Way("keyturn hub plan", 3, mounts_apart)),
+        (Way("keyturn setup hub", 3), Way("keyturn setup hub --apply"), Way("keyturn setup hub", 3, mounts_apart)),
     ),
     Page(
         "access.md",

@@ -93,7 +93,7 @@ class Site:
         }
         self.env.pop("KEYTURN_LEDGER_WITNESSES", None)
         self.hidden["namespace"] = namespace
-        self.does("keyturn hub apply --yes")
+        self.does("keyturn setup hub --apply --yes")
 
     def catalogue(self, data: Mapping[str, Any], name: str = "catalogue") -> Path:
         """A catalogue in the directory."""

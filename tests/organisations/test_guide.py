@@ -70,7 +70,7 @@ def guided(empty: Empty, key: Sensitive, consumer: Consumer, tmp_path: Path, mon
     monkeypatch.setenv("KEYTURN_LEDGER", str(tmp_path / "ledger.db"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.chdir(tmp_path)
-    done = keyturn("keyturn hub apply --yes")
+    done = keyturn("keyturn setup hub --apply --yes")
     assert done.exit_code == 0, done.output
     empty.hub.write_state("webhooks/reaper", {"key": key.reveal()}, cas=0)
     for path in PATHS:

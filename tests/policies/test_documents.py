@@ -43,7 +43,7 @@ def paths(role: str, **sections: Any) -> set[str]:
 def test_the_repositorys_policies_are_those_of_a_catalogue_that_may_do_everything() -> None:
     made = {document.name: document.text for document in everything()}
     there = {file.name: file.read_text() for file in POLICIES.iterdir() if file.name in made}
-    assert there == made, "run `keyturn policy render --everything --output deployments/policies`"
+    assert there == made, "run `keyturn setup store --everything --out deployments/policies`"
 
 
 def test_the_same_catalogue_gives_the_same_documents_and_each_names_its_digest() -> None:
@@ -111,8 +111,8 @@ def test_rules_of_one_path_are_one_and_what_either_allows_is_allowed() -> None:
 def test_files_that_people_have_made_are_left_alone_and_nothing_is_written_beside_them(tmp_path: Path) -> None:
     (tmp_path / "b.hcl").write_text('path "secret/*" {}')
     made = [
-        Document("a.hcl", "# Made by `keyturn policy render`"),
-        Document("b.hcl", "# Made by `keyturn policy render`"),
+        Document("a.hcl", "# Made by `keyturn setup store`"),
+        Document("b.hcl", "# Made by `keyturn setup store`"),
     ]
     with pytest.raises(Invalid, match=r"b\.hcl: it is there, and"):
         write(tmp_path, made)

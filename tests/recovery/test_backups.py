@@ -189,7 +189,7 @@ def test_an_application_that_has_seen_a_newer_version_is_given_none_of_before_by
         clock.now += KEPT.ttl + 1
         kept = client.get("ml/database")
         assert (kept.version, kept.fields["password"].reveal()) == (2, "second"), "what it has seen is newer"
-        # Written once more by `keyturn recover`, or by a rotation.
+        # Written once more by `keyturn repair recover`, or by a rotation.
         setting.restored.write("ml/database", SecretFields({"password": "third"}), cas=1)
         setting.restored.write("ml/database", SecretFields({"password": "fourth"}), cas=2)
         clock.now += KEPT.ttl + 1
@@ -451,10 +451,10 @@ def test_of_a_damaged_part_the_last_point_that_holds_is_offered_and_restores(who
         check = verify_chain(place, list_chains(place)[0], whole.keys, UNSIGNED)
         assert check.good == damaged - 1
         assert isinstance(check.problem, KeyturnError)
-        assert f"keyturn restore {chain}/{damaged - 1}" in check.problem.hint
+        assert f"keyturn backup restore {chain}/{damaged - 1}" in check.problem.hint
         with pytest.raises(SealRefused) as refused:
             plan_restore(whole.restored.content(), place, opened.until(damaged))
-        assert f"keyturn restore {chain}/{damaged - 1}" in refused.value.hint
+        assert f"keyturn backup restore {chain}/{damaged - 1}" in refused.value.hint
         assert plan_restore(whole.restored.content(), place, opened.until(check.good)).writes
     (tmp_path / "backups" / chain / first_part(tmp_path / "backups" / chain).name).unlink()
     check = verify_chain(place, list_chains(place)[0], whole.keys, UNSIGNED)

@@ -111,13 +111,13 @@ def test_a_night_from_backup_to_a_hub_that_works(setting: Setting, run: Run, tmp
         words = " ".join(looked.output.split())
         assert looked.exit_code == (0 if command[0] == "recover" else 1), words
         assert f"from backup {name}, and what was done after {point} UTC is not in it" in words, command
-        assert ("Run `keyturn recover` before anything else" in words) is (command[0] != "recover"), command
+        assert ("Run `keyturn repair recover` before anything else" in words) is (command[0] != "recover"), command
     done = run("recover", "--yes", restored=True)
     assert done.exit_code == 0, done.output
     assert "they have no copy: ml/database. Nothing of them is pushed" in " ".join(done.stderr.split())
     assert f"nothing is left to be recovered of what the hub has lost since backup {name}" in done.stderr
     assert "THE HUB WAS RESTORED" not in run("status", restored=True).output
-    assert "`keyturn recover` went through at" in " ".join(run("doctor", "--all", restored=True).output.split())
+    assert "`keyturn repair recover` went through at" in " ".join(run("doctor", "--all", restored=True).output.split())
     told = data(run("status", "--json", restored=True))["restored"]
     assert (told["chain"], told["to_do"], told["error"]) == (made["chain"], "", "")
     assert data(run("status", "--json"))["restored"] is None, "the hub that was backed up has no mark"
@@ -180,7 +180,7 @@ def test_what_is_wrong_is_one_line_with_its_remedy(setting: Setting, run: Run, p
         damaged = run("restore", *named, restored=True)
         assert damaged.exit_code == 1
         assert "changed, cut short or exchanged" in damaged.stderr
-        assert f"keyturn restore {older.name}/0" in damaged.stderr
+        assert f"keyturn backup restore {older.name}/0" in damaged.stderr
     assert run("restore", f"{older.name}/0", restored=True).exit_code == 0
     (tmp_path / "backups" / older.manifests[0].name).rename(tmp_path / "kept")
     assert "No other backup in" in run("restore", restored=True).stderr

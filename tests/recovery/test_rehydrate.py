@@ -285,7 +285,7 @@ def test_an_empty_hub_is_told_by_every_copy_and_no_store_deletes_any(lab: Lab) -
     entries = site.lose_hub(keep_key=True)
     planned = plan(site.workspace)
     assert {item.action for item in planned.items} == {Action.BLOCKED}
-    assert all("`keyturn rehydrate` brings back what a hub has lost" in item.why for item in planned.items)
+    assert all("`keyturn repair rehydrate` brings back what a hub has lost" in item.why for item in planned.items)
     site.rehydrate(entries, apply=True)
     assert actions(site) == {Action.IN_SYNC}
 
@@ -382,7 +382,7 @@ def test_the_command_shows_first_and_writes_with_the_key_or_a_word_that_it_is_lo
     shown = run("rehydrate")
     assert shown.exit_code == 1
     assert "the key of the fingerprints is missing" in told(shown)
-    assert "keyturn rehydrate --untested" in told(shown)
+    assert "keyturn repair rehydrate --untested" in told(shown)
     assert "not proven" in told(shown)
     refused = run("rehydrate", "--apply", "--yes", "--untested")
     assert refused.exit_code == 1

@@ -198,7 +198,7 @@ def test_a_lost_candidate_is_named_and_the_record_can_be_given_up(lab: Lab, secr
     run.staged()
     (place,) = stored(lab, secret)
     lab.hub.delete_state(place)
-    with pytest.raises(Invalid, match=f"keyturn/{place}.*keyturn forget"):
+    with pytest.raises(Invalid, match=f"keyturn/{place}.*keyturn repair forget"):
         rotate(worker(lab, secret).workspace, secret.path)
     forget(worker(lab, secret).workspace, secret.path)
     assert rotate(worker(lab, secret).workspace, secret.path, Trigger.FORCE).state is RunState.ROTATED

@@ -118,8 +118,8 @@ def test_what_the_catalogue_declares_no_more_is_shown_while_something_of_it_is_o
     edited = again(lab, opened, other).workspace
     (shown,) = [one for one in left_open(edited) if one.path == gone.path]
     assert f"the old credential (username {gone.users[0]}) at postgresql" in shown.message
-    assert f"`keyturn rename {gone.path} NEW`" in shown.message
-    assert f"`keyturn forget {gone.path}`" in shown.message
+    assert f"`keyturn repair rename {gone.path} NEW`" in shown.message
+    assert f"`keyturn repair forget {gone.path}`" in shown.message
     retire(opened.workspace, gone.path, Waive.EVERYTHING)
     assert gone.path not in [one.path for one in left_open(edited)]
 
@@ -135,7 +135,7 @@ def test_a_first_version_under_a_new_name_never_takes_the_account_that_serves_un
     for trigger in (Trigger.SCHEDULE, Trigger.FORCE):
         with pytest.raises(Invalid, match=f"its account is the one of {secret.path}") as refused:
             rotate(edited, new.path, trigger)
-        assert f"`keyturn rename {secret.path} {new.path}`" in refused.value.hint
+        assert f"`keyturn repair rename {secret.path} {new.path}`" in refused.value.hint
     assert lab.logs_in(served)
 
 

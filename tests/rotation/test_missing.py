@@ -74,7 +74,7 @@ def test_nothing_is_made_over_a_current_that_can_not_be_read(
         with pytest.raises(Missing, match=said) as refused:
             rotate(opened.workspace, secret.path, trigger)
     assert "Nothing was changed" in refused.value.hint
-    assert f"keyturn recover {secret.path}" in refused.value.hint
+    assert f"keyturn repair recover {secret.path}" in refused.value.hint
     after = load_record(opened.workspace, secret.path)
     assert replace(after, age=0.0) == replace(before, age=0.0)
     assert lab.logs_in(served)

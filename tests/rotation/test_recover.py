@@ -120,10 +120,10 @@ def test_after_a_restored_snapshot_nothing_dead_is_pushed_and_recover_brings_the
     assert carry_out(workspace, planned, local_executor(Applier(workspace))) == []
     (pushed,) = sync_destinations(workspace, path)
     assert (pushed.state, pushed.kind) == (CopyState.FAILED, Ahead.__name__)
-    assert "keyturn recover" in pushed.error or "restored from a backup" in pushed.error
+    assert "keyturn repair recover" in pushed.error or "restored from a backup" in pushed.error
     for trigger in (Trigger.SCHEDULE, Trigger.FORCE):
         if trigger is Trigger.FORCE:
-            with pytest.raises(Ahead, match=f"keyturn recover {path}"):
+            with pytest.raises(Ahead, match=f"keyturn repair recover {path}"):
                 rotate(workspace, path, trigger)
     assert opened.store.writes == writes
     assert durable.logs_in(copy_of(opened, secret))
@@ -254,7 +254,7 @@ def test_where_hub_and_ledger_both_come_from_before_a_revocation_nothing_is_made
     assert any(line.startswith("THE HUB WAS RESTORED") and "snapshot of its own" in line for line in planned.remarks)
     (why,) = (item.why for item in planned.items if item.path == leaked.path)
     assert "nothing has shown yet that version 2" in why
-    assert f"keyturn recover {leaked.path}" in why
+    assert f"keyturn repair recover {leaked.path}" in why
     made = replace(planned, items=tuple(replace(item, action=Action.CREATE) for item in planned.items))
     for work in (planned, made):
         results = carry_out(workspace, work, local_executor(Applier(workspace)))
@@ -280,7 +280,7 @@ def test_where_hub_and_ledger_both_come_from_before_a_revocation_nothing_is_made
     assert "may have been revoked after the hub's backup" in str(outcomes[leaked.path])
     assert isinstance(outcomes[random.path], Ahead)
     assert f"no copy is at memory:{remote(random)}, as after a revocation" in str(outcomes[random.path])
-    assert f"keyturn recover {random.path} --untested" in str(outcomes[random.path])
+    assert f"keyturn repair recover {random.path} --untested" in str(outcomes[random.path])
     assert opened.store.describe(remote(random)) is None, "--untested alone names no secret"
     assert behind(workspace).paths == sorted((leaked.path, random.path))
 
@@ -302,7 +302,7 @@ def test_where_hub_and_ledger_both_come_from_before_a_revocation_nothing_is_made
 
 
 def recovered_unnamed(workspace: Workspace, path: str) -> KeyturnError | None:
-    """What `keyturn recover --yes --untested` comes to for one of the secrets that it finds."""
+    """What `keyturn repair recover --yes --untested` comes to for one of the secrets that it finds."""
     return recovered(workspace, path, dry_run=False, yes=True, untested=True, quiet=True, named=False)[1]
 
 
@@ -321,7 +321,7 @@ def test_a_restored_hub_deletes_nothing_and_revokes_all_the_same(durable: Lab, o
     planned = plan(replace(deleting, open_store=lambda name: opened.store))
     (item,) = (item for item in planned.items if item.name == "since")
     assert (item.action, item.kind) == (Action.BLOCKED, Ahead.__name__)
-    assert "Nothing is deleted until `keyturn recover` has gone through" in item.why
+    assert "Nothing is deleted until `keyturn repair recover` has gone through" in item.why
 
     before = durable.current(secret)
     begin(

@@ -6,7 +6,7 @@ from typing import Any
 
 from keyturn.grants import requests
 from keyturn.grants.access_request import AccessRequest
-from keyturn.grants.delivery import deliver_access
+from keyturn.grants.delivery import deliver_request
 from keyturn.grants.opening import OpenedAccess, open_access
 from keyturn.grants.sweep import Sweeper, SweepResult
 from keyturn.rotation.state.context import Workspace
@@ -15,6 +15,11 @@ from local.prepare import END_ACCOUNT, OWNER
 from tests.support.access import HOUR, AccessSite, approver_of, people_of, site_of
 from tests.support.lab import Lab, fresh
 from tests.support.people import Person, person, program
+
+
+def deliver_access(workspace: Workspace, name: str) -> AccessGrant:
+    """Deliver a request at most once, with the granter's rights."""
+    return deliver_request(workspace, requests.find_request(workspace, name))
 
 
 def people_with_least_rights(lab: Lab) -> dict[str, Person]:

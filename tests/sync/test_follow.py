@@ -142,7 +142,7 @@ def test_a_secret_that_the_hub_was_put_back_of_reaches_no_copy_while_others_do(
         other = site.write("b", x="1")
         until(serves(site, other, "1"))
     assert serves(site, path, "3")(), "the copies go on serving what works"
-    assert any(f"keyturn recover {path}" in line for line in followed.said)
+    assert any(f"keyturn repair recover {path}" in line for line in followed.said)
 
 
 def test_a_change_of_what_is_pushed_nowhere_is_nobodys_business(

@@ -23,7 +23,7 @@ from tests.support.clock import Clock
 from tests.support.lab import LOOSE, Lab, catalogue_data, fresh
 from tests.support.sender import RecordingSender
 
-ORIGIN = "Made by `keyturn policy render` for a test."
+ORIGIN = "Made by `keyturn setup store` for a test."
 
 
 def opened(lab: Lab, catalogue: Catalogue, clock: Clock) -> Workspace:

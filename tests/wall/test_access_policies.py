@@ -8,11 +8,10 @@ import yaml
 
 from keyturn.catalogue import CatalogueInvalid, find_problems, load_catalogue
 from keyturn.core.errors import Denied, Invalid
-from keyturn.grants.delivery import deliver_access
 from keyturn.rights import hub
 from keyturn.rights.scope import places_of, scope_of
 from keyturn.settings.hub import HubSettings
-from tests.support.given import GivenSite, given_site, people_with_least_rights, reader_role
+from tests.support.given import GivenSite, deliver_access, given_site, people_with_least_rights, reader_role
 from tests.support.lab import Lab, fresh
 
 CREATION = ["CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}'"]

@@ -50,7 +50,7 @@ HELD_BACK: Final = {"targets/pg": "an-admin-password", f"{DELIVERIES}/ana/1": "a
 
 @dataclass(frozen=True)
 class Audited:
-    """A hub that `hub apply` has set up and a worker has worked in: a rotation is open, and an incident was."""
+    """A hub that `setup hub --apply` has set up and a worker has worked in: a rotation is open, and an incident was."""
 
     empty: Empty
     directory: Path

@@ -13,14 +13,13 @@ from keyturn.core.errors import Denied, Invalid
 from keyturn.core.ports.ledger import Outcome
 from keyturn.grants import requests
 from keyturn.grants.access_request import AccessRequest
-from keyturn.grants.delivery import deliver_access
 from keyturn.grants.requests import RequestState
 from keyturn.grants.reviews import REVIEW_WITHIN, list_broken_access, review_access, review_message, review_status
 from keyturn.rotation.signers import Review
 from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.grant_store import GrantStage
 from tests.support.access import HOUR, AccessSite, Chat, approver_of, entries_of, people_of, recorded, shell, site_of
-from tests.support.given import given_site, people_with_least_rights, reader_role
+from tests.support.given import deliver_access, given_site, people_with_least_rights, reader_role
 from tests.support.lab import Lab
 from tests.support.people import Person
 

@@ -12,7 +12,6 @@ from keyturn.core.errors import Denied, Invalid, Rewritten
 from keyturn.core.notifications.channel import Announcement
 from keyturn.core.ports.ledger import Outcome
 from keyturn.grants import requests
-from keyturn.grants.delivery import deliver_access
 from keyturn.grants.grants import read_delivery
 from keyturn.grants.opening import open_access, return_access
 from keyturn.grants.sweep import Sweeper
@@ -21,7 +20,14 @@ from keyturn.revocation import run as incidents
 from keyturn.revocation.incidents.incident import Incident, Mode
 from keyturn.rotation.state.grant_store import ALARM, AccessGrant, GrantStage, Receipt, receipt_place
 from tests.support.access import recorded
-from tests.support.given import GivenSite, forget_grants, given_site, people_with_least_rights, reader_role
+from tests.support.given import (
+    GivenSite,
+    deliver_access,
+    forget_grants,
+    given_site,
+    people_with_least_rights,
+    reader_role,
+)
 from tests.support.hooks import Hooked, Replaced, eventually
 from tests.support.lab import Lab, fresh
 from tests.support.people import Person, person

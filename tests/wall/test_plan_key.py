@@ -37,5 +37,5 @@ def test_a_derived_key_is_that_of_the_standard() -> None:
 
 
 def test_a_plan_that_was_signed_with_a_replaced_key_is_refused_with_what_to_do() -> None:
-    with pytest.raises(Invalid, match=r"a key that has been replaced since.*keyturn plan -o FILE"):
+    with pytest.raises(Invalid, match=r"a key that has been replaced since.*keyturn plan --out FILE"):
         read_plan(PLAN, Sensitive("0c" * 32), "plan.json", [KEY])

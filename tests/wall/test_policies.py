@@ -271,7 +271,7 @@ def worked(site: Site) -> Site:
 
 
 def recovered_once(site: Site, workspace: Workspace) -> None:
-    """What `keyturn recover` says in a hub that was restored."""
+    """What `keyturn repair recover` says in a hub that was restored."""
     mark = RestoredMark("20260301T120000Z-0a1b2c3d", 0, workspace.hub_now(), workspace.hub_now(), whole=True)
     site.lab.keep(RESTORED, mark.to_data())
     try:

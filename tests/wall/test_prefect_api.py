@@ -118,7 +118,10 @@ def refused(server: PrefectServer, run: str) -> str:
     asyncio.run(begin.execute_run(run))  # type: ignore[arg-type]
     state = server.get(f"flow_runs/{run}")["state"]
     assert state["type"] == "FAILED", state
-    assert "Nothing was run. `keyturn bootstrap --workspace wall` registers what may run here" in state["message"]
+    assert (
+        "Nothing was run. `keyturn setup prefect --apply --workspace wall` registers what may run here"
+        in state["message"]
+    )
     return str(state["message"])
 
 

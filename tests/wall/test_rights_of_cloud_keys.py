@@ -24,7 +24,7 @@ pytestmark = pytest.mark.sampled(19, of="files")
 
 PROJECT: Final = "keyturn-keys"
 ACCOUNT: Final = f"app@{PROJECT}.iam.gserviceaccount.com"
-ORIGIN: Final = "Made by `keyturn policy render` for a test."
+ORIGIN: Final = "Made by `keyturn setup store` for a test."
 EVERYTHING: Final = frozenset(
     (
         *rights.ON_PROJECT,

@@ -96,7 +96,7 @@ class Theft:
         return f"keyturn-{self.login}" if self.login in SECTIONS else "ROLE"
 
     def set_up(self) -> "Theft":
-        """Policies, the AppRole, and the token roles as `keyturn hub apply` makes them."""
+        """Policies, the AppRole, and the token roles as `keyturn setup hub --apply` makes them."""
         named = [rules.CONSUMER] if self.login == CONSUMER else list(LOGINS[self.login])
         named += [rules.login_policy(self.role)] if self.login in OWN and self.role != "ROLE" else []
         for name in named:

@@ -256,10 +256,6 @@ class Habits:
         if agent:
             _add(self.programs, program_of(agent), at, PROGRAMS)
 
-    def has_program(self, agent: str) -> bool:
-        """Whether it has used that program, or it is unknown."""
-        return not agent or program_of(agent) in self.programs
-
 
 def _of_any_day(hours: int) -> int:
     """Hours of weekends and other days combined."""

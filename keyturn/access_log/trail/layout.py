@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote, unquote
@@ -124,13 +123,6 @@ def files_of(directory: Path, source: str) -> list[StoredFile]:
 def superseded(directory: Path, source: str) -> list[StoredFile]:
     """The files that larger ones contain. Raises Unavailable, Invalid."""
     return [file for file, counts in _judged(directory, source) if not counts]
-
-
-def missing_numbers(files: list[StoredFile]) -> Iterator[tuple[int, int]]:
-    """The first and last number of each gap between files."""
-    for before, after in pairwise(files):
-        if after.first > before.last + 1:
-            yield before.last + 1, after.first - 1
 
 
 def _judged(directory: Path, source: str) -> Iterator[tuple[StoredFile, bool]]:

@@ -8,7 +8,7 @@ skipped or duplicated.
 
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -16,11 +16,12 @@ from pathlib import Path
 from threading import Lock
 from typing import Final
 
+import msgspec
+
 from keyturn.access_log.trail.cursors import Cursors, SourceState
 from keyturn.access_log.trail.events import write_events
-from keyturn.access_log.trail.files import TrailFiles, locked, telling
+from keyturn.access_log.trail.files import TrailFiles, locked, opened, telling
 from keyturn.access_log.trail.identity import TrailParts, trail_name
-from keyturn.access_log.trail.quarantine import put_aside
 from keyturn.access_log.trail.resume import finish, resume, stale
 from keyturn.access_log.trail.retention import Expired, accept_losses, delete_expired
 from keyturn.access_log.trail.segments import ACTION, SealedHead, SegmentHead
@@ -28,9 +29,27 @@ from keyturn.access_log.trail.spool import Spool
 from keyturn.access_log.trail.verification.chain import segment_entries
 from keyturn.core.actor import acting
 from keyturn.core.errors import Conflict, TransientError
-from keyturn.core.ports.access_source import Batch
+from keyturn.core.ports.access_source import Batch, Malformed
 from keyturn.core.ports.ledger import Entry, Outcome
 from keyturn.ledger.ports import StoredLedger
+from keyturn.ledger.storage.durable_files import append_durably, make_private_directory
+
+LIMIT: Final = 16 * 1024 * 1024
+"""The most bytes per source. The heads have all digests anyway."""
+
+
+def put_aside(path: Path, lines: Sequence[Malformed]) -> None:
+    """Append them as JSON lines with base64. Raises Unavailable."""
+    if not lines:
+        return
+    content = b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
+    with telling("write", path):
+        make_private_directory(path.parent)
+        with opened(path) as file:
+            size = file.seek(0, 2)
+            if size + len(content) <= LIMIT:
+                append_durably(file.fileno(), content, size)
+
 
 LARGEST: Final = 250_000
 """Events after which a segment is sealed early."""

@@ -68,7 +68,7 @@ class CatalogueFile(Model):
     pki: dict[str, AuthoritySettings] | None = None
     """The authorities in PKI engines of the hub, by name."""
     hub: dict[str, HubEntry] | None = None
-    """What `keyturn hub apply` makes in the hub besides what the rest of the catalogue needs there, by name."""
+    """What `keyturn setup hub --apply` makes in the hub besides what the rest of the catalogue needs there, by name."""
     keys: dict[str, KeySettings] | None = None
     """Keys that lie in other engines and are managed there, by name."""
 

@@ -128,7 +128,7 @@ class BackupSettings(Model):
     keep: KeepSettings = Field(default_factory=KeepSettings)
     """How many chains are kept."""
     restore_drill: RestoreDrillSettings | None = None
-    """The hub in which `keyturn restore-drill` tries restoring."""
+    """The hub in which `keyturn backup drill` tries restoring."""
 
     @model_validator(mode="after")
     def _signed_by_whom(self) -> Self:

@@ -1,4 +1,4 @@
-"""``keyturn access``: access to a secret for a while, by the policies of the catalogue."""
+"""``keyturn access``: temporary access to a secret, by the policies of the catalogue; and approvals."""
 
 import base64
 import os
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from keyturn.cli.emergencies.approvals import SignWith, own_key
+from keyturn.cli.emergencies.approvals import SignWith, approve, own_key, review
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import EXIT_CODES, FAILED
 from keyturn.cli.ledger import sources
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 KEY_BYTES: Final = 32
 """Of an Ed25519 public key (RFC 8032)."""
 
-commands = typer.Typer(help="Have access to a secret for a while.", no_args_is_help=True)
+commands = typer.Typer(
+    help="Request, approve and use temporary access, and approve other requests.", no_args_is_help=True
+)
 
 EXAMPLES: Final = """\b
 Examples:
@@ -79,7 +81,7 @@ YesOption = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
 
 @commands.callback()
 def access() -> None:
-    """Have access to a secret for a while."""
+    """Request, approve and use temporary access, and approve other requests."""
 
 
 @commands.command("explain", epilog=EXAMPLES + EXIT_CODES)
@@ -227,11 +229,14 @@ def approve_access(
 ) -> None:
     """Approve what another person has asked for: you see the request, and sign exactly that.
 
-    You sign with your key in the hub, in a login of your own, or with --key-file.
+    The request may be for access (AR-...) or for a revocation or another command (REQ-...). You sign with your key in
+    the hub, in a login of your own, or with --key-file. An approval is valid for one use, until the request expires.
     """
     from keyturn.grants import requests
     from keyturn.grants.telling import tell_at_once
 
+    if not request.startswith(requests.BEGINS):
+        return approve(request, yes, key_file, catalogue, as_json)
     if not yes and not sys.stdin.isatty():
         raise typer.BadParameter("there is no terminal to ask on: give --yes")
     with opened_workspace(catalogue) as workspace:
@@ -240,7 +245,7 @@ def approve_access(
             typer.confirm("Approve it?", abort=True, err=True)
         approved = requests.approve_access(workspace, request, own_key(key_file))
         tell_at_once(workspace, approved)
-        show_request(workspace, approved, as_json)
+        return show_request(workspace, approved, as_json)
 
 
 @commands.command("deny", epilog=EXAMPLES + EXIT_CODES)
@@ -349,19 +354,26 @@ def end_access(request: RequestArgument, catalogue: CatalogueOption = None, as_j
 @commands.command("review", epilog=EXAMPLES + EXIT_CODES)
 def review_access(
     request: RequestArgument,
-    finding: FindingOption,
+    finding: FindingOption = "",
     key_file: SignWith = None,
     catalogue: CatalogueOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Sign what you found of access that nobody had approved: with your key in the hub, or with --key-file.
+    """Sign your review of something that was done without the approval that it needs.
 
-    Approvers may, once the access is over, except the one who asked for it.
+    That is access (AR-...), which is reviewed once it is over, or a revocation or another command (BG-...), which is
+    only shown without --finding. Approvers may review, except the person who did it. You sign with your key in the
+    hub, or with --key-file.
     """
-    from keyturn.grants.reviews import review_access as review
+    from keyturn.grants.requests import BEGINS
+    from keyturn.grants.reviews import review_access as sign_review
 
+    if not request.startswith(BEGINS):
+        return review(request, finding, key_file, catalogue, as_json)
+    if not finding:
+        raise typer.BadParameter("write what you found", param_hint="--finding")
     with opened_workspace(catalogue) as workspace:
-        show_request(workspace, review(workspace, request, finding, own_key(key_file)), as_json)
+        return show_request(workspace, sign_review(workspace, request, finding, own_key(key_file)), as_json)
 
 
 @commands.command("show", epilog=EXAMPLES + EXIT_CODES)

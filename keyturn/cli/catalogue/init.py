@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 CLASSES: Final = ("public", "internal", "confidential", "restricted")
 
-OutputOption = Annotated[Path, typer.Option("--output", metavar="DIR", help="The directory of the catalogue.")]
+OutputOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="The directory of the catalogue.")]
 AnswersOption = Annotated[
     str, typer.Option("--owner", metavar="ADDRESS", help="Who answers for what the hub names no owner of.")
 ]

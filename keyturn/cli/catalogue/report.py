@@ -39,7 +39,7 @@ OscalOption = Annotated[bool, typer.Option("--oscal", help="Write OSCAL assessme
 CbomOption = Annotated[bool, typer.Option("--cbom", help="Write a CycloneDX bill of keys and certificates.")]
 OutOption = Annotated[
     Path | None,
-    typer.Option("--out", "-o", metavar="DIR", help="Where the files go; keyturn/reports in your state directory."),
+    typer.Option("--out", metavar="DIR", help="Where the files go; keyturn/reports in your state directory."),
 ]
 CheckOption = Annotated[bool, typer.Option("--check", help="End with 1 unless every control passes or does not apply.")]
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A report as JSON or HTML.")]
@@ -53,7 +53,7 @@ EntryOption = Annotated[
 EXAMPLES: Final = """\b
 Examples:
   keyturn report --framework fedramp-ksi --from 2026-01-01 --to 2026-03-31
-  keyturn report --framework pci --from 2026-01-01 --to 2026-03-31 --owner ml@example.com --csv -o ./audit
+  keyturn report --framework pci --from 2026-01-01 --to 2026-03-31 --owner ml@example.com --csv --out ./audit
   keyturn report verify audit/pci-20260101-20260331.json --public-key-file ledger.pub
 
 """
@@ -161,7 +161,7 @@ def made_notes(made: "Made") -> list[str]:
     proof = entry_file(made.files[0])
     if proof.exists():
         return [*lines, f"the ledger's entry {made.sequence} tells its digest; the proof is {proof}"]
-    remedy = f"once a checkpoint covers it: keyturn ledger prove {made.sequence} -o {proof}"
+    remedy = f"once a checkpoint covers it: keyturn ledger prove {made.sequence} --out {proof}"
     return [*lines, f"the ledger's entry {made.sequence} tells its digest; {remedy}"]
 
 

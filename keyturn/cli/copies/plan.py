@@ -11,7 +11,7 @@ from keyturn.cli.emergencies.wake import wake_keeper
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import FAILED, end_command, naming_file
 from keyturn.cli.interruption import continues_later
-from keyturn.cli.options import CatalogueOption, DeepOption, JsonOption, Layout, LongOutputOption, Patterns, layout_of
+from keyturn.cli.options import CatalogueOption, DeepOption, JsonOption, Layout, OutputOption, Patterns, layout_of
 from keyturn.cli.output import note, write_json, write_names, write_table
 from keyturn.core.errors import Invalid, TerminalError, TransientError
 from keyturn.core.workspaces import WorkspaceNames
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 OutOption = Annotated[
     Path | None,
-    typer.Option("--out", "-o", metavar="FILE", help="Keep the plan, for `keyturn apply FILE`; names only, mode 0600."),
+    typer.Option("--out", metavar="FILE", help="Keep the plan, for `keyturn apply FILE`; names only, mode 0600."),
 ]
 AllOption = Annotated[bool, typer.Option("--all", help="Show the copies in sync too; else they are only counted.")]
 AutoOption = Annotated[
@@ -42,7 +42,7 @@ def plan(
     everything: AllOption = False,
     catalogue: CatalogueOption = None,
     as_json: JsonOption = False,
-    output: LongOutputOption = Layout.TABLE,
+    output: OutputOption = Layout.TABLE,
 ) -> None:
     """Show what would be done to every copy. Nothing is written to hub or stores.
 
@@ -154,7 +154,7 @@ def load_plan(workspace: "Workspace", file: Path) -> "Plan":
     try:
         text = file.read_text()
     except UnicodeDecodeError:
-        raise Invalid("read", str(file), "it is not a plan", "Make it anew with: keyturn plan -o FILE") from None
+        raise Invalid("read", str(file), "it is not a plan", "Make it anew with: keyturn plan --out FILE") from None
     keys = workspace.fingerprint_keys
     return insist_on(workspace, read_plan(text, keys.current.key, str(file), keys.former))
 

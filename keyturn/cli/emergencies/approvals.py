@@ -1,4 +1,4 @@
-"""``keyturn approve`` and ``keyturn review``: a second person's signature, before something is done and after it."""
+"""Approvals and reviews of revocations and other commands: a second person's signature, before or after."""
 
 import sys
 from datetime import datetime
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from keyturn.cli.environment import opened_workspace
-from keyturn.cli.options import CatalogueOption, JsonOption
 from keyturn.cli.output import note, when, write_json, write_table
 from keyturn.core.errors import KeyturnError
 
@@ -18,14 +17,10 @@ if TYPE_CHECKING:
     from keyturn.rotation.state.break_glass import BrokenGlass
     from keyturn.rotation.state.context import Workspace
 
-RequestArgument = Annotated[str, typer.Argument(metavar="REQUEST", help="Its name, such as REQ-3f9a1c07.")]
-GlassArgument = Annotated[str, typer.Argument(metavar="ID", help="Its name, such as BG-20261127-031204-7f3a.")]
 SignWith = Annotated[
     Path | None,
     typer.Option("--key-file", metavar="FILE", help="Your own Ed25519 key in PEM, instead of your key in the hub."),
 ]
-ApproveYes = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
-Verdict = Annotated[str, typer.Option("--verdict", help="What you have seen. The ledger keeps it.")]
 
 
 def own_key(file: Path | None) -> "Signer | None":
@@ -37,13 +32,7 @@ def own_key(file: Path | None) -> "Signer | None":
     return FileSigner(file)
 
 
-def approve(
-    request: RequestArgument,
-    yes: ApproveYes = False,
-    key_file: SignWith = None,
-    catalogue: CatalogueOption = None,
-    as_json: JsonOption = False,
-) -> None:
+def approve(request: str, yes: bool, key_file: Path | None, catalogue: Path | None, as_json: bool) -> None:
     """Approve what another person has asked for.
 
     It shows the request and signs exactly that: with your key in the hub, in a login of your own, or with --key-file.
@@ -100,13 +89,7 @@ def minute(moment: str) -> str:
     return when(datetime.fromisoformat(moment))
 
 
-def review(
-    glass: GlassArgument,
-    verdict: Verdict = "",
-    key_file: SignWith = None,
-    catalogue: CatalogueOption = None,
-    as_json: JsonOption = False,
-) -> None:
+def review(glass: str, verdict: str, key_file: Path | None, catalogue: Path | None, as_json: bool) -> None:
     """Sign what you found of something that was done without the second person that it needs.
 
     Approvers may, except the one who did it. Where the login does not say who did it, two of them have to. Without
@@ -126,7 +109,7 @@ def review(
     write_table((broken.id, ""), glass_rows(broken), whole=(broken.id,))
     if broken.reviewed_by:
         return note(f"{broken.id} is reviewed")
-    return note(f"{broken.id} waits for {broken.needed - len(broken.signed_by)} review: --verdict TEXT")
+    return note(f"{broken.id} waits for {broken.needed - len(broken.signed_by)} review: --finding TEXT")
 
 
 def glass_rows(broken: "BrokenGlass") -> list[tuple[str, str]]:
@@ -168,7 +151,5 @@ def tell_unreviewed(broken: "list[BrokenGlass]") -> None:
 
 
 def review_command(name: str) -> str:
-    """What another person runs who has looked at it."""
-    from keyturn.grants.requests import BEGINS
-
-    return f"keyturn access review {name} --finding TEXT" if name.startswith(BEGINS) else f"keyturn review {name}"
+    """What another person runs after looking at it."""
+    return f"keyturn access review {name} --finding TEXT"

@@ -11,6 +11,7 @@ import typer
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import EXIT_CODES, FAILED, end_command
 from keyturn.cli.keys.key_rotations import LATE, TIMEOUT, KeyTurning, TurnedKeys
+from keyturn.cli.keys.own_keys import rotate_own_keys
 from keyturn.cli.options import CatalogueOption, JsonOption, LocalOption, TimeoutOption, WorkspaceOption
 from keyturn.cli.output import note, write_json, write_table, write_text
 from keyturn.core.errors import Invalid
@@ -28,6 +29,7 @@ Examples:
   keyturn keys list
   keyturn keys show model-weights
   keyturn keys rotate model-weights --now
+  keyturn keys rotate-own webhooks/trainer --now
 
 """
 
@@ -87,6 +89,9 @@ def rotate(
     TURNING.tell(
         rotate_here(name, now, catalogue) if local else TURNING.through_prefect(name, now, timeout, workspace), as_json
     )
+
+
+commands.command("rotate-own", epilog=EXAMPLES + EXIT_CODES)(rotate_own_keys)
 
 
 @commands.command("end", epilog=EXIT_CODES)

@@ -1,4 +1,4 @@
-"""``keyturn rotate-own-keys``: the next step of each of Keyturn's own keys; and how ``keyturn due`` has them."""
+"""``keyturn keys rotate-own``: the next step of each of Keyturn's own keys; and how ``keyturn due`` has them."""
 
 from collections.abc import Sequence
 from datetime import datetime

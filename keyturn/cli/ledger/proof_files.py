@@ -48,7 +48,7 @@ KeyFileOption = Annotated[Path | None, typer.Option("--public-key-file", metavar
 
 
 OutOption = Annotated[
-    Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write there (mode 0600), not to standard output.")
+    Path | None, typer.Option("--out", metavar="FILE", help="Write there (mode 0600), not to standard output.")
 ]
 
 

@@ -50,7 +50,7 @@ Examples:
   keyturn trail verify
   keyturn trail verify --against /var/log/openbao/audit.log
   keyturn trail events --path ml-training/database --last 3
-  keyturn trail prove hub:17:3 -o event.json
+  keyturn trail prove hub:17:3 --out event.json
   keyturn trail check event.json --public-key-file ledger.key
 
 """

@@ -26,6 +26,9 @@ Examples:
   keyturn backup list
   keyturn backup verify --key x25519:/media/usb/recovery.pem
   keyturn backup prune
+  keyturn backup restore --apply --key x25519:/media/usb/recovery.pem
+  keyturn backup restore 20261128T190501Z-ab12cd34/17 --apply --files ./restored
+  keyturn backup drill --json
 
 """
 COLUMNS: Final = ("chain", "backups", "newest (UTC)", "size", "locked until (UTC)")

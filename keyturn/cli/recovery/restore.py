@@ -1,4 +1,4 @@
-"""``keyturn restore`` and ``keyturn restore-drill``: bring a hub back from its backups, and try that it works."""
+"""``keyturn backup restore`` and ``keyturn backup drill``: bring a hub back from its backups, and try that it works."""
 
 import os
 import sys
@@ -98,7 +98,7 @@ def restore(
     note(f"restored {result.written} entries, {result.versions} versions, {len(result.keys)} keys")
     if result.faults:
         raise TerminalError("restore", chain.newest.name, "; ".join(result.faults), "Mend it, and run it again")
-    note(f"the hub stands at {when(chain.newest.begun_at)} UTC; look next: keyturn recover --dry-run")
+    note(f"the hub stands at {when(chain.newest.begun_at)} UTC; look next: keyturn repair recover --dry-run")
 
 
 def chosen_chain(
@@ -155,7 +155,7 @@ def whole_backup(place: "BackupPlace", keys: "BackupKeys", check: "SignatureChec
     if whole is None:
         return f"No other backup in {place.name} holds either. {FROM_THE_STORE}"
     made = f"as of {when(whole.begun_at)} UTC"
-    return f"Take the newest one that holds, {made}: keyturn restore {whole.name}. {FROM_THE_STORE}"
+    return f"Take the newest one that holds, {made}: keyturn backup restore {whole.name}. {FROM_THE_STORE}"
 
 
 def target_hub(areas: Mapping[str, str]) -> "VaultHub":

@@ -116,7 +116,7 @@ class Watcher:
         self, flow: str, timeout: float, workspace: WorkspaceNames = DEFAULT, begun_within: float = float("inf")
     ) -> None:
         self._deployment = workspace.deployed(flow)
-        self._remedy = f"Run `keyturn bootstrap{workspace.option}` once, {LOCAL}"
+        self._remedy = f"Run `keyturn setup prefect --apply{workspace.option}` once, {LOCAL}"
         self._pool = workspace.own
         self._timeout = timeout
         self._begun_within = begun_within

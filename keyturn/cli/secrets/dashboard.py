@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from keyturn.rotation.state.context import Workspace
 
 OutputOption = Annotated[
-    Path, typer.Option("--output", "-o", metavar="FILE", help="Where the page goes; what was there is replaced.")
+    Path, typer.Option("--out", metavar="FILE", help="Where the page goes; what was there is replaced.")
 ]
 
 

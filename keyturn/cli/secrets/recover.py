@@ -1,4 +1,4 @@
-"""``keyturn recover``: bring the newest value that works back into a hub that has lost it, from a copy."""
+"""``keyturn repair recover``: bring the newest value that works back into a hub that has lost it, from a copy."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -120,7 +120,9 @@ def named_secrets(workspace: "Workspace", pattern: str) -> "Behind":
         return Behind([pattern])
     paths = [path for path in behind(workspace).paths if covers(pattern, path, workspace.catalogue.mounts)]
     if not paths:
-        raise NotFound("recover", pattern, "nothing that is to be recovered fits it", "See: keyturn recover --dry-run")
+        raise NotFound(
+            "recover", pattern, "nothing that is to be recovered fits it", "See: keyturn repair recover --dry-run"
+        )
     return Behind(paths)
 
 

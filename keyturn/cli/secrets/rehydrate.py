@@ -1,4 +1,4 @@
-"""``keyturn rehydrate``: fill an empty hub again from what the stores hold, and say what can't be proven."""
+"""``keyturn repair rehydrate``: fill an empty hub again from what the stores hold, and say what can't be proven."""
 
 import sys
 from collections.abc import Mapping
@@ -188,7 +188,7 @@ def end_with(plan: "Plan") -> None:
     counts = {verdict: sum(secret.verdict is verdict for secret in left) for verdict in Rehydration}
     words = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
     remedies = {
-        Rehydration.UNTESTED: "see what uses it, then: keyturn rehydrate --untested",
+        Rehydration.UNTESTED: "see what uses it, then: keyturn repair rehydrate --untested",
         Rehydration.REFUSED: "make a new credential: keyturn rotate PATH --now",
         Rehydration.NOTHING: "write it to the hub by hand, or: keyturn rotate PATH --now",
         Rehydration.UNKNOWN: "mend what could not be looked at, then run it again",

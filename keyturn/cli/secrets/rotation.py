@@ -43,7 +43,7 @@ SIDE_BY_SIDE: Final = 8
 
 NowOption = Annotated[
     bool,
-    typer.Option("--now", "--force", help="Rotate now, due or not. What is in use still holds it, and is named."),
+    typer.Option("--now", help="Rotate now, due or not. What is in use still holds it, and is named."),
 ]
 EndPreviousOption = Annotated[
     bool,

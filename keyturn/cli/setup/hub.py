@@ -1,6 +1,7 @@
-"""``keyturn setup hub``: what `keyturn hub apply` makes, and the login files of Keyturn's own processes."""
+"""``keyturn setup hub``: what the catalogue needs in the hub, and the login files of Keyturn's own processes."""
 
 import socket
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,29 +11,41 @@ import typer
 
 from keyturn.cli.environment import load_catalogue
 from keyturn.cli.failures import FAILED
-from keyturn.cli.options import CatalogueOption
-from keyturn.cli.output import note, write_text
+from keyturn.cli.options import CatalogueOption, JsonOption
+from keyturn.cli.output import note, write_json, write_text
 from keyturn.cli.setup.hub_commands import (
     OverwriteOption,
+    RemoveOption,
+    SecretsOption,
+    TakeOverOption,
     carried_out,
     carry_out_plan,
+    closed_to_auditors,
     insist_on_own_hub,
     keep_look,
     opened_hub,
     tell,
 )
-from keyturn.cli.setup.hub_tables import summarize
+from keyturn.cli.setup.hub_tables import plan_data, summarize
 from keyturn.cli.setup.target import ApplyOption
 from keyturn.core.errors import Invalid, NotFound
 from keyturn.core.sensitive import Sensitive
 
 if TYPE_CHECKING:
     from keyturn.catalogue import Catalogue
+    from keyturn.core.rights.hub_setup import Item
     from keyturn.providers.vault.setup import VaultSetup
 
 ROLE_ID: Final = "role-id"
 SECRET_ID: Final = "secret-id"
 READ_BY_OWNER: Final = 0o400
+DIFFERS: Final = 3
+PLAN_EXIT_CODES: Final = """\b
+Exit codes:
+  0    the hub is as the catalogue needs it
+  1    failed, not valid, or something could not be checked
+  2    wrong usage
+  3    something differs, and --apply was not given"""
 
 ALWAYS: Final = ("worker", "revoker", "notary")
 """Whose logins every installation needs."""
@@ -58,34 +71,54 @@ def setup_hub(
         str | None, typer.Option("--place", metavar="NAME", help="Whose secret ids they are; this host by default.")
     ] = None,
     overwrite: OverwriteOption = None,
+    write_secrets: SecretsOption = None,
+    remove: RemoveOption = None,
+    take_over: TakeOverOption = False,
     apply: ApplyOption = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="With --apply in a terminal: don't ask.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Show what is in place too; else it is counted.")] = False,
     catalogue: CatalogueOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Make what the catalogue needs in the hub, as `keyturn hub apply` does, and files to log in with.
+    """Show what the hub lacks of what the catalogue needs there, and what was changed by hand; with --apply, make it.
 
-    It takes an administrator's login. A secret id is made for each AppRole that the catalogue declares for Keyturn's
-    own work, and is written for its owner alone to read (0400); one that the hub still knows is kept. Nothing is shown.
+    The plan needs the policy keyturn-planner alone, and changes nothing but the record of the last check. --apply
+    takes an administrator's login. What Keyturn has not made stays as it is, unless --overwrite names it; nothing is
+    removed unless --remove names it. With --logins, also makes role-id and secret-id files for each AppRole that the
+    catalogue declares for Keyturn's own processes, readable by their owner alone (0400). Safe to run again.
+
+    Ends with 3 if the plan has differences, and with 1 if --apply left something to do.
     """
     declared = load_catalogue(catalogue)
     roles = list(own_roles(declared))
+    done: list[Item] = []
     with opened_hub(catalogue) as setting:
-        planned = setting.plan(overwrite)
-        tell(planned, everything=False, as_json=False)
+        planned = setting.plan(overwrite, write_secrets)
+        tell(planned, everything, as_json=as_json and not apply, quiet=as_json and apply)
         for line in undeclared(declared):
             note(line)
-        if apply:
-            insist_on_own_hub(setting, carried_out(planned, None))
+        doing = carried_out(planned, remove) if apply else []
+        insist_on_own_hub(setting, doing, take_over=take_over)
+        if doing and not yes and sys.stdin.isatty():
+            typer.confirm(f"Do {len(doing)} of this?", abort=True, err=True)
         try:
-            if apply and carried_out(planned, None):
-                carry_out_plan(setting, planned, [])
+            if doing:
+                done = carry_out_plan(setting, closed_to_auditors(setting, planned), remove or [])
         finally:
             lacking = logins is not None and write_logins(setting.port, roles, logins, place, apply)
-        left = setting.plan(None) if apply else planned
-        if apply:
+        left = setting.plan() if doing else planned
+        if (apply or not overwrite) and not left.unknown and not setting.other:
             keep_look(setting, left)
-    write_text(summarize(left))
-    if apply and (left.differs or left.unknown or lacking):
+    if setting.other:
+        note(f"{setting.other}: --apply refuses to change what that one needs")
+    if apply and as_json:
+        write_json({"done": [item.resource.key for item in done], **plan_data(left, everything=False)})
+    elif apply:
+        write_text(f"{len(done)} done; {summarize(left)}")
+    if left.unknown or (apply and (left.differs or lacking)):
         raise typer.Exit(FAILED)
+    if left.differs or lacking:
+        raise typer.Exit(DIFFERS)
 
 
 def own_roles(declared: "Catalogue") -> Iterator[str]:

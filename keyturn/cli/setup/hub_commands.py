@@ -1,18 +1,15 @@
-"""``keyturn hub``: what the catalogue needs in the hub itself, a plan of it, and making it."""
+"""What the catalogue needs in the hub itself, the plan of it, and carrying it out; login files of an AppRole."""
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from keyturn.cli.environment import connected_hub, insist_on_hub, load_catalogue
-from keyturn.cli.failures import EXIT_CODES, FAILED
-from keyturn.cli.options import CatalogueOption, JsonOption
 from keyturn.cli.output import note, write_json, write_table, write_text
 from keyturn.cli.setup.hub_tables import COLUMNS, item_rows, plan_data, summarize
 from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Unavailable
@@ -26,17 +23,6 @@ if TYPE_CHECKING:
     from keyturn.providers.vault.setup import VaultSetup
     from keyturn.rights.hub_claims import Claim
     from keyturn.rights.hub_record import SetupRecord
-
-DIFFERS: Final = 3
-PLAN_EXIT_CODES: Final = """\b
-Exit codes:
-  0    the hub is as the catalogue needs it
-  1    failed, not valid, or something could not be looked at
-  2    wrong usage
-  3    something differs"""
-"""Of `keyturn hub plan`, for whoever lets it run each day."""
-
-commands = typer.Typer(help="Set the hub up, and see whether it still is.", no_args_is_help=True)
 
 OverwriteOption = Annotated[
     list[str] | None,
@@ -61,7 +47,6 @@ SecretsOption = Annotated[
 TakeOverOption = Annotated[
     bool, typer.Option("--take-over", help="Set the hub up for this catalogue though it is set up for another one.")
 ]
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 
 
 @dataclass(frozen=True)
@@ -153,68 +138,6 @@ def first_ledger() -> str:
     return f"{first_name(os.environ)} {place.address}" if place and place.shared else first_name(os.environ)
 
 
-@commands.command("plan", epilog=PLAN_EXIT_CODES)
-def show_plan(
-    overwrite: OverwriteOption = None,
-    everything: Annotated[bool, typer.Option("--all", help="Show what is in place too; else it is counted.")] = False,
-    catalogue: CatalogueOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Show what the hub lacks of what the catalogue needs there, and what was changed by hand.
-
-    Changes nothing but the record of the last look, if the login may write that.
-
-    The login needs the policy keyturn-planner alone. What it may not look at is said to be unknown.
-    """
-    with opened_hub(catalogue) as setting:
-        planned = setting.plan(overwrite)
-        if not overwrite and not planned.unknown and not setting.other:
-            keep_look(setting, planned)
-    tell(planned, everything, as_json)
-    if setting.other:
-        note(f"{setting.other}: hub apply refuses to change what that one needs")
-    if planned.unknown:
-        raise typer.Exit(FAILED)
-    if planned.differs:
-        raise typer.Exit(DIFFERS)
-
-
-@commands.command("apply", epilog=EXIT_CODES)
-def apply_plan(
-    overwrite: OverwriteOption = None,
-    write_secrets: SecretsOption = None,
-    remove: RemoveOption = None,
-    take_over: TakeOverOption = False,
-    yes: YesOption = False,
-    catalogue: CatalogueOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Make in the hub what the catalogue needs there, after showing it. May be run again at any time.
-
-    It takes an administrator's login. What Keyturn has not made stays as it is, unless --overwrite names it; nothing
-    is removed unless --remove names it. Ends with 1 where something is left to do.
-    """
-    if not (yes or sys.stdin.isatty()):
-        raise Invalid("apply", "the plan", "nobody is there to confirm it", "Give --yes")
-    with opened_hub(catalogue) as setting:
-        planned = setting.plan(overwrite, write_secrets)
-        tell(planned, everything=False, as_json=False, quiet=as_json)
-        doing = carried_out(planned, remove)
-        insist_on_own_hub(setting, doing, take_over=take_over)
-        if doing and not yes:
-            typer.confirm(f"Do {len(doing)} of this?", abort=True, err=True)
-        done = carry_out_plan(setting, closed_to_auditors(setting, planned), remove or []) if doing else []
-        left = setting.plan() if doing else planned
-        if not left.unknown and not setting.other:
-            keep_look(setting, left)
-    if as_json:
-        write_json({"done": [item.resource.key for item in done], **plan_data(left, everything=False)})
-    else:
-        write_text(f"{len(done)} done; {summarize(left)}")
-    if left.differs or left.unknown:
-        raise typer.Exit(FAILED)
-
-
 def insist_on_own_hub(setting: Setting, doing: list[str], *, take_over: bool = False) -> None:
     """Raises Conflict where something is to be done in a hub that is set up for another catalogue."""
     if doing and setting.other and not take_over:
@@ -241,7 +164,7 @@ def closed_to_auditors(setting: Setting, planned: "HubPlan") -> "HubPlan":
         note(f"the rotation record of {path} may hold a value: {error}")
     if not failed:
         return planned
-    note(f"{policy} is left as it is until these records are moved: run hub apply again")
+    note(f"{policy} is left as it is until these records are moved: run keyturn setup hub --apply again")
     return replace(planned, items=tuple(item for item in planned.items if item.resource.key != policy))
 
 
@@ -296,7 +219,6 @@ def keep_look(setting: Setting, left: "HubPlan") -> None:
         note("this login may not record that it looked: the flow check-hub does, or an administrator's login")
 
 
-@commands.command("credentials", epilog=EXIT_CODES)
 def write_credentials(
     role: Annotated[str, typer.Argument(metavar="ROLE", help="The AppRole, such as keyturn-worker.")],
     directory: Annotated[Path, typer.Option("--directory", metavar="DIR", help="Where role-id and secret-id go.")],

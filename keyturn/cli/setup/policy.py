@@ -1,4 +1,4 @@
-"""``keyturn policy``: write the least rights that each login needs, and compare a login's with them."""
+"""``keyturn policy check``: the least rights that each login needs, compared with what a login has."""
 
 import os
 from pathlib import Path
@@ -34,32 +34,6 @@ LeasePrefixOption = Annotated[
     list[str] | None,
     typer.Option("--lease-prefix", metavar="PREFIX", help="Leases that an incident may end besides the catalogue's."),
 ]
-
-
-@commands.command(epilog=EXIT_CODES)
-def render(
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write files there instead of printing them.")
-    ] = None,
-    also: AlsoOption = None,
-    lease_prefix: LeasePrefixOption = None,
-    everything: Annotated[
-        bool, typer.Option("--everything", help="For a catalogue that may do everything, instead of this one.")
-    ] = False,
-    catalogue: CatalogueOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Write the policies and roles of all logins, for exactly what the catalogue declares.
-
-    Asks no server. The mounts are those of the environment, as on a worker. A file of the directory is overwritten
-    only where this command has made it.
-    """
-    documents = documents_of(catalogue, also or [], lease_prefix or [], everything)
-    if output is not None:
-        return write_files(output, documents, as_json)
-    if as_json:
-        return write_json({"documents": [{"name": made.name, "text": made.text} for made in documents]})
-    return write_text("\n".join(f"# --- {made.name}\n{made.text}" for made in documents).rstrip("\n"))
 
 
 def documents_of(

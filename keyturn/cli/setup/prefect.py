@@ -1,7 +1,6 @@
 """``keyturn setup prefect``: what is registered with the Prefect server, and how its workers are started."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from keyturn.cli.environment import load_catalogue, stack_in_use
@@ -9,7 +8,7 @@ from keyturn.cli.options import CatalogueOption, FailureUrlOption, WorkspaceOpti
 from keyturn.cli.output import note, write_table, write_text
 from keyturn.cli.running.doctor import in_prefect, rows, unneeded_queues
 from keyturn.cli.setup.prefect_server import insist_on_prefect
-from keyturn.cli.setup.registration import bootstrap
+from keyturn.cli.setup.registration import register_project
 from keyturn.cli.setup.target import ApplyOption
 from keyturn.core.workspaces import DEFAULT, WorkspaceNames
 
@@ -32,28 +31,24 @@ def setup_prefect(
     catalogue: CatalogueOption = None,
     workspace: WorkspaceOption = DEFAULT,
 ) -> None:
-    """Register the work pool, limits, blocks, deployments and automations, as `keyturn bootstrap` does.
+    """Show what the Prefect server lacks, and how each worker is started; with --apply, register everything.
 
-    Shows what is lacking there, and whether the server is guarded; one that is not is refused with --apply. Then says
-    how each worker is started.
+    Everything is the work pool, limits, blocks, deployments and automations. A server that is not guarded is refused.
+    Run it again after each change to the catalogue's targets, or to Keyturn's version. With --workspace, what other
+    workspaces have on the server stays as it is.
     """
     names = WorkspaceNames(workspace)
     stack_in_use()
     api = insist_on_prefect(instead="").url
     declared = load_catalogue(catalogue)
     if apply:
-        bootstrap(catalogue, failure_url, workspace)
+        register_project(catalogue, failure_url, workspace)
     note(f"looking at Prefect at {api}")
     checks = in_prefect(names, api, unneeded_queues(declared))
-    results = [replace(each, remedy=own_remedy(each.remedy)) for each in checks if each.grade != "ok"]
+    results = [each for each in checks if each.grade != "ok"]
     if results:
         write_table(("", "what", "how it is, and what to do"), rows(results))
     write_text("\n".join(worker_lines(names, declared)))
-
-
-def own_remedy(remedy: str) -> str:
-    """The same remedy by this command, which registers all that `keyturn bootstrap` does."""
-    return remedy.replace("keyturn bootstrap", "keyturn setup prefect --apply")
 
 
 def worker_lines(names: WorkspaceNames, declared: "Catalogue") -> Iterator[str]:

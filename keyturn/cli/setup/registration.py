@@ -1,30 +1,24 @@
-"""``keyturn bootstrap``: register the deployments, blocks, limits and automations with the Prefect server."""
+"""Register the deployments, blocks, limits and automations with the Prefect server."""
 
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keyturn.cli.environment import connected_hub, load_catalogue, stack_in_use
-from keyturn.cli.options import CatalogueOption, FailureUrlOption, WorkspaceOption
 from keyturn.cli.output import note
 from keyturn.cli.setup.prefect_server import insist_on_api, insist_on_prefect
 from keyturn.core.errors import KeyturnError
 from keyturn.core.sensitive import Sensitive
-from keyturn.core.workspaces import DEFAULT, WorkspaceNames
+from keyturn.core.workspaces import WorkspaceNames
 
 if TYPE_CHECKING:
     from keyturn.catalogue import Catalogue
 
 
-def bootstrap(
-    catalogue: CatalogueOption = None, failure_url: FailureUrlOption = None, workspace: WorkspaceOption = DEFAULT
-) -> None:
-    """Register everything with the Prefect server.
+def register_project(catalogue: Path | None, failure_url: str | None, workspace: str) -> None:
+    """Register the work pool, limits, blocks, deployments and automations.
 
-    The work pool, limits, blocks, deployments and automations. Where the hub and the catalogue are, each
-    worker's own environment says, and not the server. Run it again after every change to the catalogue's
-    targets, or to Keyturn's version. With --workspace all of it has that name, and what other workspaces
-    have on the server stays as it is.
+    Each worker's own environment, and not the server, says where the hub and the catalogue are.
     """
     names = WorkspaceNames(workspace)
     stack_in_use()

@@ -10,6 +10,7 @@ from keyturn.cli.completion import complete_store
 from keyturn.cli.environment import connected_hub, load_catalogue
 from keyturn.cli.options import CatalogueOption, JsonOption
 from keyturn.cli.output import note, write_json, write_text
+from keyturn.cli.setup.policy import AlsoOption, LeasePrefixOption, documents_of, write_files
 from keyturn.core.errors import Conflict, Invalid, UnsupportedOperation
 
 if TYPE_CHECKING:
@@ -39,10 +40,15 @@ NONE: Final = "a store of kind {kind} takes no document: docs/own-vault-and-clou
 
 def setup_store(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="The store's name in the catalogue.", autocompletion=complete_store)
-    ],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write files there instead of printing them.")
+        str | None,
+        typer.Argument(
+            metavar="NAME",
+            help="The store's name in the catalogue; without it, the policies and roles of all logins everywhere.",
+            autocompletion=complete_store,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Write files there instead of printing them.")
     ] = None,
     apply: Annotated[
         bool,
@@ -50,6 +56,11 @@ def setup_store(
             "--apply",
             help="In a second Vault or OpenBao, and in Kubernetes, make them with your own login.",
         ),
+    ] = False,
+    also: AlsoOption = None,
+    lease_prefix: LeasePrefixOption = None,
+    everything: Annotated[
+        bool, typer.Option("--everything", help="For a catalogue that may do everything, instead of this one.")
     ] = False,
     catalogue: CatalogueOption = None,
     as_json: JsonOption = False,
@@ -59,18 +70,25 @@ def setup_store(
     They are that store's own documents, and it is said who has to apply them: Keyturn's login gives itself no rights.
     With --apply the policies of a second Vault or OpenBao are written, with your login there (VAULT_ADDR, VAULT_TOKEN),
     and in Kubernetes the service accounts, the Role and its bindings, by your own kubeconfig.
+
+    Without NAME, writes the documents of all logins in the hub and in every store; no server is asked. Mounts come
+    from the environment, as on a worker. A file in DIR is overwritten only if this command has made it.
     """
+    if name is None:
+        if apply:
+            raise typer.BadParameter("--apply goes with the NAME of one store", param_hint="--apply")
+        return write_documents(documents_of(catalogue, also or [], lease_prefix or [], everything), out, as_json)
+    if also or lease_prefix or everything:
+        raise typer.BadParameter("--also, --lease-prefix and --everything go without the NAME of a store")
     declared = load_catalogue(catalogue)
     documents = documents_of_store(declared, name)
-    if output is not None:
+    if out is not None:
         from keyturn.rights.directory import write
 
-        write(output, documents)
-        write_text("\n".join(str(output / made.name) for made in documents))
-    elif as_json:
-        write_json({"documents": [{"name": made.name, "text": made.text} for made in documents]})
+        write(out, documents)
+        write_text("\n".join(str(out / made.name) for made in documents))
     else:
-        write_text("\n".join(f"# --- {made.name}\n{made.text}" for made in documents).rstrip("\n"))
+        write_documents(documents, None, as_json)
     from keyturn.catalogue.stores.kubernetes import KubernetesSettings
 
     settings = declared.store(name)
@@ -81,8 +99,17 @@ def setup_store(
     return note(NEXT.get(settings.kind) or NONE.format(kind=settings.kind))
 
 
+def write_documents(documents: "list[Document]", directory: Path | None, as_json: bool) -> None:
+    """Write files into a directory, or everything to standard output."""
+    if directory is not None:
+        return write_files(directory, documents, as_json)
+    if as_json:
+        return write_json({"documents": [{"name": made.name, "text": made.text} for made in documents]})
+    return write_text("\n".join(f"# --- {made.name}\n{made.text}" for made in documents).rstrip("\n"))
+
+
 def documents_of_store(declared: "Catalogue", name: str) -> "list[Document]":
-    """Those of `keyturn policy render` that are about this store. Raises NotFound where the catalogue has none."""
+    """The documents of this store. Raises NotFound where the catalogue has none."""
     from keyturn.rights.copies import copies_in
     from keyturn.rights.documents import Origin
 

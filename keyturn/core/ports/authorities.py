@@ -167,7 +167,7 @@ def plan_authority(
     what is blocked.
     """
     if state is None:
-        why = f"there is no PKI engine at {wanted.mount}: `keyturn hub apply` mounts one"
+        why = f"there is no PKI engine at {wanted.mount}: `keyturn setup hub --apply` mounts one"
         return [PkiStep(wanted.name, StepKind.BLOCKED, wanted.mount, why)]
     return [*_configuration(wanted, state), *_issuer(wanted, state, signer, now)]
 

@@ -1,6 +1,6 @@
 """The mark of a restored hub: backup, recovery point and remaining work.
 
-Until `keyturn recover` has succeeded, revocations after that point are unknown.
+Until `keyturn repair recover` has succeeded, revocations after that point are unknown.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ SNAPSHOT: Final = "snapshot"
 class RestoredMark:
     """The mark's content. ``point`` is the recovery point: the hub lacks everything later.
 
-    Without ``whole`` a restore is running or incomplete. ``recovered`` is when `keyturn recover` succeeded, or None.
+    Without ``whole`` a restore is running or incomplete. ``recovered`` is when `keyturn repair recover` succeeded.
     ``follows`` is when the previous restore was complete, if this one continues from it: what was not written since
     belongs to that one.
     """
@@ -57,7 +57,7 @@ class RestoredMark:
 
     @property
     def backup(self) -> str:
-        """The backup's name as `keyturn restore` takes it."""
+        """The backup's name as `keyturn backup restore` takes it."""
         return f"{self.chain}/{self.sequence}"
 
     @property
@@ -87,8 +87,8 @@ class RestoredMark:
         """What a person still has to do; empty if nothing."""
         if not self.open:
             return ""
-        first = "Run `keyturn recover` before anything else"
-        again = "Run `keyturn restore` again: it goes on where it was cut off"
+        first = "Run `keyturn repair recover` before anything else"
+        again = "Run `keyturn backup restore` again: it goes on where it was cut off"
         return f"{self.happened}. {first if self.whole else again}"
 
     def doubts(self, custom: Mapping[str, str], version: int, made_at: datetime | None) -> bool:
@@ -109,7 +109,7 @@ class RestoredMark:
     def words(self) -> str:
         """The state, for people."""
         past = f"restored at {_minute(self.at)} from {self.source}, as of {_minute(self.point)}"
-        return self.to_do or f"{past}; `keyturn recover` went through at {_minute(self.recovered or self.at)}"
+        return self.to_do or f"{past}; `keyturn repair recover` went through at {_minute(self.recovered or self.at)}"
 
 
 class MarkedHub(Protocol):
@@ -169,7 +169,10 @@ def mark_snapshot(hub: MarkedHub, point: datetime, now: datetime) -> RestoredMar
     """
     state = hub.read_state(RESTORED)
     if state and not RestoredMark.parse(state.data).whole:
-        problem, hint = "`keyturn restore` is under way in it", "Let that come to its end: it marks the hub itself"
+        problem, hint = (
+            "`keyturn backup restore` is under way in it",
+            "Let that come to its end: it marks the hub itself",
+        )
         raise Conflict("mark", "the hub", problem, hint)
     mark = RestoredMark(SNAPSHOT, 0, point, now, whole=True)
     hub.write_state(RESTORED, mark.to_data(), cas=state.version if state else 0)

@@ -111,11 +111,6 @@ class Shape:
         named = [name for entry in listed for name in ((entry,) if isinstance(entry, str) else entry) if name]
         return (*named, *(name for _, template, _ in self.templates for name in places(template)))
 
-    @property
-    def asks_for(self) -> tuple[str, ...]:
-        """The fields of CURRENT that it needs."""
-        return tuple(name for name in self.references if not names_previous(name))
-
     @cached_property
     def tells_previous(self) -> bool:
         """Whether it contains any part of the previous version."""

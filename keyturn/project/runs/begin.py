@@ -100,7 +100,9 @@ async def read_deployment(client: PrefectClient, run: FlowRun) -> DeploymentResp
 def permitted_flow(request: RunRequest) -> Flow[Any, Any]:
     """Keyturn's own flow of that name. Raises Denied for a run of which the server says more than it may."""
     if reason := next(filter(None, (check(request) for check in CHECKS)), None):
-        hint = f"Nothing was run. `keyturn bootstrap{request.workspace.option}` registers what may run here; "
+        hint = (
+            f"Nothing was run. `keyturn setup prefect --apply{request.workspace.option}` registers what may run here; "
+        )
         hint += "see who has changed the run or its deployment"
         raise Denied("run", request.name, reason, hint)
     return own_flow(request)

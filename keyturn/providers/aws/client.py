@@ -399,7 +399,7 @@ def _missing_permission(operation: str) -> str:
     if operation in KEY_OPERATIONS:
         return f"Allow kms:{operation} on the key, in its policy too, with the context that the call has"
     if operation in MANAGED_KEY_OPERATIONS:
-        return f"Allow kms:{operation} on the key, in its policy too, as `keyturn policy render` writes it"
+        return f"Allow kms:{operation} on the key, in its policy too, as `keyturn setup store` writes it"
     if operation in LOG_OPERATIONS:
         return f"Allow s3:{LOG_OPERATIONS[operation]} on the trail, and kms:Decrypt where a key of your own encrypts it"
     if operation == "GetResources":

@@ -21,9 +21,7 @@ from keyturn.providers.azure import client as azure
 
 SPAN: Final = re.compile(r"P(?:([0-9]+)Y)?(?:([0-9]+)M)?(?:([0-9]+)D)?", re.IGNORECASE)
 DAYS: Final = (365, 30, 1)
-HINT: Final = (
-    'Give the identity the role that `keyturn policy render` writes for the key, or "Key Vault Crypto Officer"'
-)
+HINT: Final = 'Give the identity the role that `keyturn setup store` writes for the key, or "Key Vault Crypto Officer"'
 
 
 def open_key_client(name: str, vault_url: str, ca_file: str | None = None, authority: str | None = None) -> KeyClient:

@@ -358,7 +358,7 @@ class AzureKeyVault:
             if azure.service_code(error) != NOT_IN_ROLE:
                 raise
             problem = "the identity may not change tags"
-            hint = f"Give its role {UPDATE}, as `keyturn policy render` writes it"
+            hint = f"Give its role {UPDATE}, as `keyturn setup store` writes it"
             raise Denied("label", self._full(existing.name), problem, hint) from None
         return describe_properties(existing.name, changed)
 

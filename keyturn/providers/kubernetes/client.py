@@ -208,7 +208,7 @@ def _permission_hint(status: int, doing: Doing, namespace: str) -> str:
     if status == 401:
         return "Check the token in token_file, or the kubeconfig's user"
     needs = f"the verb {doing.verb} on {doing.resource} in namespace {namespace}"
-    grant = f"Grant {needs} to the account in use, as `keyturn policy render` writes it"
+    grant = f"Grant {needs} to the account in use, as `keyturn setup store` writes it"
     return f"{grant}; a quota or an admission policy can refuse it too"
 
 

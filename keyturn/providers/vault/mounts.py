@@ -84,7 +84,7 @@ class KvMount:
         """What lets a login work there."""
         return (
             f"Check its path under mounts, and give this identity's policy {self.path}/data/* and"
-            f" {self.path}/metadata/*: `keyturn policy render` writes it"
+            f" {self.path}/metadata/*: `keyturn setup store` writes it"
         )
 
 

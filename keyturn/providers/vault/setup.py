@@ -129,7 +129,7 @@ class VaultSetup:
         try:
             answer = self._calls.get("read", f"the AppRole {role}", f"{APPROLE}/{role}/role-id")
         except NotFound:
-            hint = "Declare it in the catalogue's hub section, then run `keyturn hub apply`"
+            hint = "Declare it in the catalogue's hub section, then run `keyturn setup hub --apply`"
             raise NotFound("read", f"the AppRole {role}", "the hub has none of that name", hint) from None
         return str(answer.json()["data"]["role_id"])
 

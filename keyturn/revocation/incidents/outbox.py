@@ -13,7 +13,7 @@ from keyturn.revocation.incidents.announcements import announcement, has_waiting
 from keyturn.revocation.incidents.incident import Incident, Message
 from keyturn.rotation.state.context import Workspace
 
-NOBODY: Final = "no failure channel is set: set KEYTURN_FAILURE_URL here, or give `keyturn bootstrap` one"
+NOBODY: Final = "no failure channel is set: set KEYTURN_FAILURE_URL here, or give `keyturn setup prefect --apply` one"
 
 
 def list_unfinished(workspace: Workspace) -> list[Incident]:

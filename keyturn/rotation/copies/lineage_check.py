@@ -174,8 +174,8 @@ def describe_ahead(path: str, version: int, newer: KnownVersion) -> str:
 def remedy(path: str, newer: KnownVersion) -> str:
     """The command that fixes it."""
     if newer.restored_from:
-        return f"Run `keyturn recover {path}`: it tries it by a login, and asks where no login can tell"
+        return f"Run `keyturn repair recover {path}`: it tries it by a login, and asks where no login can tell"
     if newer.revoked_by:
         again = f"keyturn revoke {path} --reason ..."
         return f"Revoke it again: `{again}`, and with `--mode {REVOKE_ONLY}` where nothing new is to be made"
-    return f"Run `keyturn recover {path}`: it brings the newest value that works back into the hub"
+    return f"Run `keyturn repair recover {path}`: it brings the newest value that works back into the hub"

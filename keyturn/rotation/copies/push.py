@@ -482,7 +482,8 @@ def check_owned(workspace: Workspace, destination: Destination, copy: RemoteSecr
         raise NotOwned("push to", name, "a secret of that name exists and Keyturn has not made it", hint)
     if copy.marks.source != path:
         source = copy.marks.source
-        hint = f"Choose another name, or `adopt: true`; where {source} was renamed: `keyturn rename {source} {path}`"
+        rename = f"`keyturn repair rename {source} {path}`"
+        hint = f"Choose another name, or `adopt: true`; where {source} was renamed: {rename}"
         raise NotOwned("push to", name, f"it is the copy of {source}", hint)
     if not ours(workspace, copy.marks):
         problem, hint = f"the catalogue {copy.marks.catalogue} has made it", "Choose another name, or `adopt: true`"

@@ -58,14 +58,14 @@ def remedies(path: str, info: SecretInfo | None, *, staged: bool = False) -> str
     newest = info.newest if info else None
     if info is None or newest is None:
         back = "Restore it from a snapshot of the hub, or write its fields there again (`vault kv put`)"
-        return f"Nothing was changed. {back}; `keyturn recover {path}` looks for a living copy"
+        return f"Nothing was changed. {back}; `keyturn repair recover {path}` looks for a living copy"
     ways = [f"`vault kv undelete -versions={newest.version} ...`"] if newest.state is VersionState.DELETED else []
     if staged:
-        ways += [f"`keyturn recover {path}`, which tries the candidate of the open rotation and the copies"]
+        ways += [f"`keyturn repair recover {path}`, which tries the candidate of the open rotation and the copies"]
         return f"Nothing was changed, and its copies are left alone. Bring it back: {', or '.join(ways)}"
     numbers = [version.version for version in reversed(info.versions) if usable(version)]
     ways += [f"`keyturn rotate {path} --from {number}`" for number in numbers[:2]]
-    ways += [f"`keyturn recover {path}`, which looks for a living copy"]
+    ways += [f"`keyturn repair recover {path}`, which looks for a living copy"]
     ways += [] if numbers else ["write its fields there again (`vault kv put`)"]
     return f"Nothing was changed, and its copies are left alone. Bring it back: {', or '.join(ways)}"
 

@@ -50,11 +50,12 @@ def choose(held: HeldValues, *, untested: bool = False, named: bool = True) -> V
         if named or held.untried.place != HUB or held.newest_known <= held.hub_version:
             return held.untried
         problem = f"version {held.newest_known} is known, and the hub's {held.hub_version} may be dead or written anew"
-        hint = f"Make a new one: keyturn rotate {held.path} --now; or keep it: keyturn recover {held.path} --untested"
+        keep = f"keyturn repair recover {held.path} --untested"
+        hint = f"Make a new one: keyturn rotate {held.path} --now; or keep it: {keep}"
         raise Ahead("recover", held.path, problem, hint)
     if held.untried:
         problem = f"nobody can tell by a login whether what {held.untried.place} holds works"
-        hint = f"See what uses it, then: keyturn recover {held.path} --untested"
+        hint = f"See what uses it, then: keyturn repair recover {held.path} --untested"
         raise Ahead("recover", held.path, problem, hint)
     why = "; ".join(f"{value.place}: {value.why}" for value in held.useless)
     problem = f"no value that could be tried logs in{f' ({why})' if why else ''}"
@@ -75,8 +76,8 @@ def unproven(held: HeldValues) -> Ahead:
         f" login whether it works{missing}"
     )
     hint = (
-        f"Ask who was on call. Where it was not revoked: keyturn recover {held.path} --untested. Where it was, or"
-        f" nobody knows: keyturn rotate {held.path} --now,"
+        f"Ask who was on call. Where it was not revoked: keyturn repair recover {held.path} --untested. Where it was,"
+        f" or nobody knows: keyturn rotate {held.path} --now,"
         f" or keyturn revoke {held.path} --mode {REVOKE_ONLY} --reason ..."
     )
     return Ahead("recover", held.path, problem, hint)
@@ -122,7 +123,7 @@ def in_force(workspace: Workspace, held: HeldValues, chosen: Value) -> HubSecret
         try:
             version = workspace.hub.write(path, chosen.fields, cas=held.hub_version)
         except Conflict:
-            hint = f"Look again: keyturn recover {path}"
+            hint = f"Look again: keyturn repair recover {path}"
             raise Conflict("recover", path, "the hub's secret has changed since it was looked at", hint) from None
         written = HubSecret(path, version, chosen.fields)
     workspace.hub.patch_metadata(path, _metadata_of(workspace, held, written))

@@ -35,7 +35,10 @@ class Undeclared:
             return f"the catalogue declares it no more, and {self.error}"
         rotation = self.record.rotation
         left = leaves(rotation) if rotation else "nothing is open"
-        ways = f"`keyturn rename {self.path} NEW` where it has another name now, else `keyturn forget {self.path}`"
+        ways = (
+            f"`keyturn repair rename {self.path} NEW` where it has another name now,"
+            f" else `keyturn repair forget {self.path}`"
+        )
         return f"the catalogue declares it no more: {left}. {ways}"
 
 
@@ -79,7 +82,7 @@ def same_id_words(catalogue: str, paths: list[str]) -> str:
     )
 
 
-SAME_ID_REMEDY: Final = "Give each catalogue its own `id`. Where the secret was removed: `keyturn forget PATH`"
+SAME_ID_REMEDY: Final = "Give each catalogue its own `id`. Where the secret was removed: `keyturn repair forget PATH`"
 
 
 def whose(secret: Undeclared) -> str:

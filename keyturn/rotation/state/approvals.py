@@ -131,7 +131,8 @@ def ask(
     with record_action(workspace, "ask for approval", note=f"{request.id}: {deed.action} {deed.words}"):
         current = update_request(workspace, request.id, lambda current: request if current == before else current)
     if current == request and workspace.channel is not None:
-        words = f"{deed.action} {deed.words}\nAsked by: {request.asked_by}\nTo approve: `keyturn approve {request.id}`"
+        approve = f"To approve: `keyturn access approve {request.id}`"
+        words = f"{deed.action} {deed.words}\nAsked by: {request.asked_by}\n{approve}"
         with suppress(KeyturnError):
             workspace.channel.send(Announcement(f"msg_{request.nonce}", f"Keyturn: {request.id} waits", words))
     return current
@@ -157,7 +158,7 @@ def unapproved(
     problem += f"; what does not count: {'; '.join(problems)}" if problems else ""
     missing = request.needed - len(valid)
     who = f"{' or '.join(others)} runs" if missing == 1 else f"{missing} of {', '.join(others)} run"
-    hint = f"{who} `keyturn approve {request.id}` until {until}; then ask for the same again"
+    hint = f"{who} `keyturn access approve {request.id}` until {until}; then ask for the same again"
     if len(others) < missing:
         hint = "The operator's file names too few other approvers"
     hint = f"Nothing was changed. {hint}. In need: --break-glass REASON"

@@ -76,7 +76,7 @@ class BrokenGlass:
 
     def message(self, reviewer: str, at: str, finding: str) -> bytes:
         """The message that a reviewer signs."""
-        return f"keyturn review v1\n{self.digest}\n{review_content(reviewer, at, finding)}\n".encode()
+        return f"keyturn access review v1\n{self.digest}\n{review_content(reviewer, at, finding)}\n".encode()
 
 
 def break_glass(workspace: Workspace, deed: Deed, reason: str) -> None:
@@ -107,11 +107,6 @@ def list_broken(workspace: Workspace) -> list[BrokenGlass]:
     reviews = load_reviews(workspace)
     names = sorted(place.rpartition("/")[2] for place in workspace.hub.list_state(BROKEN))
     return [with_reviews(workspace, read_glass(workspace, name), reviews.get(name, ())) for name in names]
-
-
-def list_unreviewed(workspace: Workspace) -> list[BrokenGlass]:
-    """Those with too few reviews."""
-    return [broken for broken in list_broken(workspace) if not broken.reviewed_by]
 
 
 def read_broken(workspace: Workspace, name: str) -> BrokenGlass:

@@ -189,7 +189,7 @@ class Workspace:
     watch: RestoreWatch = field(default_factory=RestoreWatch, compare=False, repr=False)
 
     def open_restore(self) -> RestoredMark | None:
-        """The mark of a restored hub until `keyturn recover` has finished; None for every other hub.
+        """The mark of a restored hub until `keyturn repair recover` has finished; None for every other hub.
 
         Raises the errors of the check, so that no unchecked value leaves a restored hub.
         """

@@ -17,7 +17,7 @@ class RestoreWatch:
     clean: tuple[MarkedHub, float] | None = None
 
     def open_mark(self, hub: MarkedHub) -> RestoredMark | None:
-        """The mark of a restored hub until `keyturn recover` has finished; None for every other hub.
+        """The mark of a restored hub until `keyturn repair recover` has finished; None for every other hub.
 
         Raises Denied and Unavailable where it can't be read, and Invalid for an edited mark.
         """

@@ -201,7 +201,7 @@ SHOWN: Final = (
         Area.HUB,
         "hub_to_recover",
         _GAUGE,
-        "1 where the hub was restored from a backup and `keyturn recover` has not gone through since, else 0.",
+        "1 where the hub was restored from a backup and `keyturn repair recover` has not gone through since, else 0.",
     ),
     Shown(Area.HUB, "hub_setup_sound", _GAUGE, "1 where the hub is set up as the catalogue says, else 0."),
 )

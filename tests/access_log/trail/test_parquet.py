@@ -8,7 +8,7 @@ import duckdb
 import msgspec
 import pytest
 
-from keyturn.access_log.trail.layout import files_of, missing_numbers, sources, stored_files
+from keyturn.access_log.trail.layout import files_of, sources, stored_files
 from keyturn.access_log.trail.parquet import (
     SEGMENTS_KEY,
     event_files,
@@ -116,4 +116,3 @@ def test_files_are_in_the_order_of_their_numbers_and_of_two_of_one_number_the_la
     write(tmp_path, 2, [access(), access()], fence=1)
     assert [(file.first, file.fence) for file in files_of(tmp_path, "hub")] == [(2, 1), (4, 0), (12, 0)]
     assert len(read_segment(tmp_path, "hub", 2)) == 2
-    assert list(missing_numbers(files_of(tmp_path, "hub"))) == [(3, 3), (5, 11)]

@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from enum import Enum, auto
-from typing import ClassVar, Final, Protocol
+from typing import ClassVar, Final
 
 from keyturn.access_log.detection.bounds import drop_least
 from keyturn.access_log.detection.history import History
@@ -33,7 +33,7 @@ class Trigger(Enum):
     """Deletions, destructions and attempts. Other triggers exclude them."""
 
 
-class Rule(Protocol):
+class Rule:
     """One rule for all principals, created once per stream of accesses.
 
     ``name`` is for the catalogue and alerts, ``tuning`` is the default.
@@ -41,19 +41,21 @@ class Rule(Protocol):
 
     name: ClassVar[str]
     tuning: ClassVar[Tuning]
-    trigger: ClassVar[Trigger]
+    trigger: ClassVar[Trigger] = Trigger.ALWAYS
 
     def __init__(self, history: History, peers: Peers) -> None:
-        """Create the rule for a history of secrets and the peers."""
+        """Create the rule for a history of secrets and the peers. Most rules need neither."""
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
-        """Whether it can apply to this principal and policy, constantly."""
+        """Whether it can apply to this principal and policy. The answer never changes."""
+        return True
 
     def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
         """Describe what is odd about an access, or return "". Times are in order.
 
         ``window`` is the principal's before it.
         """
+        raise NotImplementedError
 
 
 def tuning_of(rule: Rule | type[Rule], policy: MonitorPolicy) -> Tuning:

@@ -1,7 +1,7 @@
 """Many secrets that are new to a principal in a short time."""
 
 from datetime import timedelta
-from typing import ClassVar, Final
+from typing import Final
 
 from keyturn.access_log.detection.bounds import drop_least
 from keyturn.access_log.detection.history import History
@@ -9,7 +9,7 @@ from keyturn.access_log.detection.identities import is_person
 from keyturn.access_log.detection.peers import Peers
 from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
 from keyturn.access_log.detection.reorder import NEVER
-from keyturn.access_log.detection.rules.base import Recently, Trigger, tuning_of
+from keyturn.access_log.detection.rules.base import Recently, Rule, Trigger, tuning_of
 from keyturn.access_log.detection.window import PrincipalWindow
 from keyturn.core.ports.access import Access
 
@@ -17,26 +17,21 @@ REFUSED: Final = 100_000
 """The most remembered refused attempts. The oldest are forgotten."""
 
 
-class Enumeration:
+class Enumeration(Rule):
     """``count`` distinct secrets ``within`` a time that the principal has not read in its window, or was refused.
 
     Programs seen on five earlier days may repeat any read, as monthly jobs do.
     """
 
-    name: ClassVar = "enumeration"
-    tuning: ClassVar = Tuning(800, 30, timedelta(minutes=10))
-    trigger: ClassVar = Trigger.NEW_PATH
+    name = "enumeration"
+    tuning = Tuning(800, 30, timedelta(minutes=10))
+    trigger = Trigger.NEW_PATH
 
     def __init__(self, history: History, peers: Peers) -> None:
         self._new = Recently()
         self._refused: dict[tuple[str, str, str], float] = {}
 
-    def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
-        """Always true."""
-        return True
-
     def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
-        """Whether there are too many."""
         tuning = tuning_of(self, policy)
         if window.learned and window.was_given(access.path) and not is_person(access.principal):
             return ""

@@ -1,35 +1,29 @@
 """Many failed attempts, such as guessing secrets."""
 
 from datetime import timedelta
-from typing import ClassVar
 
 from keyturn.access_log.detection.history import History
 from keyturn.access_log.detection.peers import Peers
 from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
-from keyturn.access_log.detection.rules.base import Recently, Trigger, tuning_of
+from keyturn.access_log.detection.rules.base import Recently, Rule, Trigger, tuning_of
 from keyturn.access_log.detection.window import PrincipalWindow
 from keyturn.core.ports.access import LOGIN, Access
 
 
-class FailedReads:
+class FailedReads(Rule):
     """``count`` failed accesses of one principal, or logins from one address, ``within`` a time.
 
     A refused secret that a principal of five earlier days had read is a fault, not a guess.
     """
 
-    name: ClassVar = "failed-reads"
-    tuning: ClassVar = Tuning(800, 10, timedelta(minutes=5))
-    trigger: ClassVar = Trigger.DENIED
+    name = "failed-reads"
+    tuning = Tuning(800, 10, timedelta(minutes=5))
+    trigger = Trigger.DENIED
 
     def __init__(self, history: History, peers: Peers) -> None:
         self._failed = Recently()
 
-    def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
-        """Always true."""
-        return True
-
     def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
-        """Whether there are too many."""
         tuning = tuning_of(self, policy)
         login = access.action == LOGIN
         if window.learned and window.was_given(access.path):

@@ -1,37 +1,34 @@
 """A restricted secret, irreversibly destroyed by a principal that never did that."""
 
 from datetime import timedelta
-from typing import ClassVar
 
 from keyturn.access_log.detection.bounds import drop_least
 from keyturn.access_log.detection.history import History
 from keyturn.access_log.detection.peers import Peers
 from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
 from keyturn.access_log.detection.reorder import NEVER
-from keyturn.access_log.detection.rules.base import COUNTED, Trigger, is_own_end, tuning_of
+from keyturn.access_log.detection.rules.base import COUNTED, Rule, Trigger, is_own_end, tuning_of
 from keyturn.access_log.detection.window import PrincipalWindow
 from keyturn.core.ports.access import DESTROY, Access
 
 
-class FirstDestroyed:
+class FirstDestroyed(Rule):
     """A principal destroys a restricted secret or tries to, and destroyed none ``within`` a time.
 
     Exempt are Keyturn's own logins in the hub, and policies that another principal recently changed or granted.
     """
 
-    name: ClassVar = "first-destroyed"
-    tuning: ClassVar = Tuning(800, 0, timedelta(days=30))
-    trigger: ClassVar = Trigger.ENDED
+    name = "first-destroyed"
+    tuning = Tuning(800, 0, timedelta(days=30))
+    trigger = Trigger.ENDED
 
     def __init__(self, history: History, peers: Peers) -> None:
         self._destroyed: dict[tuple[str, str], float] = {}
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
-        """Whether restricted secrets are involved."""
         return policy.restricted
 
     def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
-        """Whether it is the first time."""
         if access.action != DESTROY or is_own_end(access, policy):
             return ""
         tuning = tuning_of(self, policy)

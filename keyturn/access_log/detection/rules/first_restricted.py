@@ -1,7 +1,7 @@
 """The first read of a restricted secret by a principal."""
 
 from datetime import timedelta
-from typing import ClassVar, Final
+from typing import Final
 
 from keyturn.access_log.detection.bounds import drop_least
 from keyturn.access_log.detection.habits import DAY
@@ -9,7 +9,7 @@ from keyturn.access_log.detection.history import History
 from keyturn.access_log.detection.peers import FolderReaders, Peers
 from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
 from keyturn.access_log.detection.reorder import NEVER
-from keyturn.access_log.detection.rules.base import Trigger, tuning_of
+from keyturn.access_log.detection.rules.base import Rule, tuning_of
 from keyturn.access_log.detection.window import PrincipalWindow
 from keyturn.core.ports.access import Access
 
@@ -17,7 +17,7 @@ READERS: Final = 200_000
 """The most remembered readers. The oldest are forgotten."""
 
 
-class FirstRestricted:
+class FirstRestricted(Rule):
     """A principal reads a restricted secret that it has not read ``within`` a time.
 
     It only learns for 24 hours after the first such read. Once a day it accepts the team's secret: one next to earlier
@@ -25,9 +25,8 @@ class FirstRestricted:
     principal recently changed or granted.
     """
 
-    name: ClassVar = "first-restricted"
-    tuning: ClassVar = Tuning(800, 0, timedelta(days=30))
-    trigger: ClassVar = Trigger.ALWAYS
+    name = "first-restricted"
+    tuning = Tuning(800, 0, timedelta(days=30))
 
     def __init__(self, history: History, peers: Peers) -> None:
         self._began = NEVER
@@ -36,11 +35,9 @@ class FirstRestricted:
         self._excused: dict[tuple[str, str], float] = {}
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
-        """Whether restricted secrets are involved."""
         return policy.restricted
 
     def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
-        """Whether it is the first read."""
         if access.denied:
             return ""
         reader = (access.system, access.principal, access.path)

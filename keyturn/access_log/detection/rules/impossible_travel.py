@@ -1,16 +1,54 @@
 """One principal at two sites faster than travel allows, as when its login is stolen."""
 
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import ClassVar, Final
+from functools import lru_cache
+from math import asin, cos, radians, sin, sqrt
+from typing import Final
 
 from keyturn.access_log.detection.bounds import drop_least
 from keyturn.access_log.detection.history import History
 from keyturn.access_log.detection.peers import Peers
-from keyturn.access_log.detection.policy import MonitorPolicy, Site, Tuning
-from keyturn.access_log.detection.rules.base import COUNTED, Trigger, tuning_of
-from keyturn.access_log.detection.sites import distance, site_of
+from keyturn.access_log.detection.policy import MonitorPolicy, Network, Site, Tuning
+from keyturn.access_log.detection.rules.base import COUNTED, Rule, tuning_of
 from keyturn.access_log.detection.window import PrincipalWindow
+from keyturn.core.hosts import to_address
 from keyturn.core.ports.access import Access
+
+REMEMBERED: Final = 10_000
+
+RADIUS: Final = 6371.0
+"""The earth's mean radius in km (IUGG)."""
+
+
+@lru_cache(REMEMBERED)
+def site_of(source: str, sites: tuple[Site, ...]) -> Site | None:
+    """The site of a logged address by its narrowest network, or None."""
+    address = to_address(source.partition(",")[0].strip())
+    if address is None:
+        return None
+    address = getattr(address, "ipv4_mapped", None) or address
+    within = [_Match(network.prefixlen, site) for site in sites for network in site.networks if _has(network, address)]
+    return max(within, key=lambda match: match.length).site if within else None
+
+
+@dataclass(frozen=True)
+class _Match:
+    length: int
+    site: Site
+
+
+def _has(network: Network, address: object) -> bool:
+    return getattr(address, "version", 0) == network.version and address in network
+
+
+def distance(site: Site, other: Site) -> float:
+    """The great-circle distance in km (haversine formula)."""
+    latitude, other_latitude = radians(site.latitude), radians(other.latitude)
+    across, along = (other_latitude - latitude) / 2, radians(other.longitude - site.longitude) / 2
+    chord = sin(across) ** 2 + cos(latitude) * cos(other_latitude) * sin(along) ** 2
+    return 2 * RADIUS * asin(min(1.0, sqrt(chord)))
+
 
 NEAR: Final = 100.0
 """Kilometres within which two sites count as one."""
@@ -21,26 +59,23 @@ SITES: Final = 20
 HOUR: Final = 3600.0
 
 
-class ImpossibleTravel:
+class ImpossibleTravel(Rule):
     """An access from a new site, which ``count`` km per hour can't reach from the last one.
 
     A site is new without a read there ``within`` a time. Unknown addresses, and those outside the policy's sites, are
     ignored.
     """
 
-    name: ClassVar = "impossible-travel"
-    tuning: ClassVar = Tuning(800, 1000, timedelta(days=30))
-    trigger: ClassVar = Trigger.ALWAYS
+    name = "impossible-travel"
+    tuning = Tuning(800, 1000, timedelta(days=30))
 
     def __init__(self, history: History, peers: Peers) -> None:
         self._been: dict[tuple[str, str], dict[Site, float]] = {}
 
     def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
-        """Whether the policy has sites."""
         return len(policy.sites) > 1
 
     def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
-        """Whether it can't have travelled there."""
         site = site_of(access.source, policy.sites) if access.source else None
         if site is None:
             return ""

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from math import inf
-from typing import ClassVar, Final
+from typing import Final
 
 from keyturn.access_log.detection.bounds import drop_least
 from keyturn.access_log.detection.habits import DAY
@@ -11,7 +11,7 @@ from keyturn.access_log.detection.identities import is_person
 from keyturn.access_log.detection.peers import Peers
 from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
 from keyturn.access_log.detection.reorder import NEVER
-from keyturn.access_log.detection.rules.base import COUNTED, Trigger, is_own_end, tuning_of
+from keyturn.access_log.detection.rules.base import COUNTED, Rule, Trigger, is_own_end, tuning_of
 from keyturn.access_log.detection.window import PrincipalWindow
 from keyturn.core.ports.access import Access
 
@@ -53,26 +53,21 @@ class _Ended:
         self.most[today] = max(count, self.most.get(today, 0))
 
 
-class MassDeletion:
+class MassDeletion(Rule):
     """``count`` secrets ``within`` a time whose versions one principal deletes or destroys, or tries to.
 
     Exempt are Keyturn's own logins in the hub, and programs that were allowed to end half as many at once on two other
     days of the last 30.
     """
 
-    name: ClassVar = "mass-deletion"
-    tuning: ClassVar = Tuning(1000, 10, timedelta(minutes=10))
-    trigger: ClassVar = Trigger.ENDED
+    name = "mass-deletion"
+    tuning = Tuning(1000, 10, timedelta(minutes=10))
+    trigger = Trigger.ENDED
 
     def __init__(self, history: History, peers: Peers) -> None:
         self._ended: dict[tuple[str, str], _Ended] = {}
 
-    def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
-        """Always true."""
-        return True
-
     def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
-        """Whether there are too many."""
         if is_own_end(access, policy):
             return ""
         tuning = tuning_of(self, policy)

@@ -1,7 +1,7 @@
 """A login that is used from another network than it was made from."""
 
 from datetime import UTC, datetime, timedelta
-from typing import ClassVar, Final
+from typing import Final
 
 from keyturn.access_log.detection.habits import DAY
 from keyturn.access_log.detection.history import History
@@ -9,7 +9,7 @@ from keyturn.access_log.detection.identities import is_person
 from keyturn.access_log.detection.networks import network_of
 from keyturn.access_log.detection.peers import Peers, kind_of
 from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
-from keyturn.access_log.detection.rules.base import Trigger, tuning_of
+from keyturn.access_log.detection.rules.base import Rule, Trigger, tuning_of
 from keyturn.access_log.detection.seldom import Seldom
 from keyturn.access_log.detection.window import PrincipalWindow
 from keyturn.core.ports.access import Access
@@ -22,7 +22,7 @@ PEOPLE: Final = "people"
 MOVED: Final = frozenset({"moved"})
 
 
-class MovedSession:
+class MovedSession(Rule):
     """An access from a new network with a login that was made in another one.
 
     A person may carry a login along or log in there, but not read elsewhere within two hours. It accepts networks of
@@ -30,20 +30,15 @@ class MovedSession:
     ``within`` a time. Unknown logins are ignored.
     """
 
-    name: ClassVar = "moved-session"
-    tuning: ClassVar = Tuning(800, 4, timedelta(days=7))
-    trigger: ClassVar = Trigger.NOVEL
+    name = "moved-session"
+    tuning = Tuning(800, 4, timedelta(days=7))
+    trigger = Trigger.NOVEL
 
     def __init__(self, history: History, peers: Peers) -> None:
         self._peers = peers
         self._seldom = Seldom()
 
-    def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
-        """Always true."""
-        return True
-
     def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
-        """Whether it is, and where the login was made."""
         if not access.source:
             return ""
         if at < window.watched_until and (other := window.elsewhere(access)):

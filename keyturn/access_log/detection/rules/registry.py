@@ -1,4 +1,4 @@
-"""The list of rules. To add one, write its file and add a line."""
+"""The list of rules. To add one, write its class and add a line."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -14,20 +14,20 @@ RULES: Final[Mapping[str, str]] = {
     "slow-guessing": "slow_guessing.SlowGuessing",
     "enumeration": "enumeration.Enumeration",
     "first-restricted": "first_restricted.FirstRestricted",
-    "other-reader": "other_reader.OtherReader",
-    "address-range": "address_range.AddressRange",
-    "weekend": "weekend.Weekend",
-    "root-token": "root_token.RootToken",
-    "after-revocation": "after_revocation.AfterRevocation",
-    "retired-version": "retired_version.RetiredVersion",
-    "dormant": "dormant.Dormant",
-    "awakened": "awakened.Awakened",
-    "decoy": "decoy.Decoy",
+    "other-reader": "single_access.OtherReader",
+    "address-range": "single_access.AddressRange",
+    "weekend": "single_access.Weekend",
+    "root-token": "single_access.RootToken",
+    "after-revocation": "single_access.AfterRevocation",
+    "retired-version": "single_access.RetiredVersion",
+    "dormant": "single_access.Dormant",
+    "awakened": "single_access.Awakened",
+    "decoy": "single_access.Decoy",
     "impossible-travel": "impossible_travel.ImpossibleTravel",
     "several-systems": "several_systems.SeveralSystems",
-    "watched": "watched.Watched",
+    "watched": "single_access.Watched",
     "moved-session": "moved_session.MovedSession",
-    "self-granted": "self_granted.SelfGranted",
+    "self-granted": "single_access.SelfGranted",
     "mass-deletion": "mass_deletion.MassDeletion",
     "first-destroyed": "first_destroyed.FirstDestroyed",
     "unusual": "unusual.Unusual",

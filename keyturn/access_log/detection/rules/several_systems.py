@@ -1,14 +1,14 @@
 """Many new secrets from several systems at once, as with stolen logins."""
 
 from datetime import timedelta
-from typing import ClassVar, Final
+from typing import Final
 
 from keyturn.access_log.detection.bounds import drop_least
 from keyturn.access_log.detection.history import History
 from keyturn.access_log.detection.identities import plain_name
 from keyturn.access_log.detection.peers import Peers
 from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
-from keyturn.access_log.detection.rules.base import COUNTED, Trigger, tuning_of
+from keyturn.access_log.detection.rules.base import COUNTED, Rule, Trigger, tuning_of
 from keyturn.access_log.detection.window import PrincipalWindow
 from keyturn.core.ports.access import Access
 
@@ -16,25 +16,20 @@ REMEMBERED: Final = 1_000
 """The most remembered secrets per principal, the latest."""
 
 
-class SeveralSystems:
+class SeveralSystems(Rule):
     """``count`` new or refused secrets ``within`` a time, in two or more systems together.
 
     A principal is the same by a monitor's ``identity``, or its :func:`.plain_name`.
     """
 
-    name: ClassVar = "several-systems"
-    tuning: ClassVar = Tuning(800, 10, timedelta(minutes=30))
-    trigger: ClassVar = Trigger.NEW_PATH
+    name = "several-systems"
+    tuning = Tuning(800, 10, timedelta(minutes=30))
+    trigger = Trigger.NEW_PATH
 
     def __init__(self, history: History, peers: Peers) -> None:
         self._taken: dict[str, dict[tuple[str, str], float]] = {}
 
-    def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
-        """Always true."""
-        return True
-
     def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
-        """Whether there are too many."""
         tuning = tuning_of(self, policy)
         taken = self._of(policy.identity or plain_name(access.principal), at)
         taken.pop((access.system, access.path), None)

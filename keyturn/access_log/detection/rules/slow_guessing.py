@@ -1,14 +1,14 @@
 """Slow guessing of names, passwords or secrets."""
 
 from datetime import timedelta
-from typing import ClassVar, Final
+from typing import Final
 
 from keyturn.access_log.detection.bounds import drop_least
 from keyturn.access_log.detection.history import History
 from keyturn.access_log.detection.networks import network_of
 from keyturn.access_log.detection.peers import Peers
 from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
-from keyturn.access_log.detection.rules.base import COUNTED, Trigger, tuning_of
+from keyturn.access_log.detection.rules.base import COUNTED, Rule, Trigger, tuning_of
 from keyturn.access_log.detection.window import PrincipalWindow
 from keyturn.core.ports.access import LOGIN, Access
 
@@ -19,7 +19,7 @@ SPARE: Final = 2
 """The multiple of ``count`` attempts that are remembered."""
 
 
-class SlowGuessing:
+class SlowGuessing(Rule):
     """``count`` different failures ``within`` a time, of one kind.
 
     They are refused and never read secrets of a principal, names from one address, addresses of one name, or networks
@@ -27,20 +27,15 @@ class SlowGuessing:
     fails at the same thing.
     """
 
-    name: ClassVar = "slow-guessing"
-    tuning: ClassVar = Tuning(800, 15, timedelta(hours=24))
-    trigger: ClassVar = Trigger.DENIED
+    name = "slow-guessing"
+    tuning = Tuning(800, 15, timedelta(hours=24))
+    trigger = Trigger.DENIED
 
     def __init__(self, history: History, peers: Peers) -> None:
         self._failed: dict[tuple[str, str], dict[str, float]] = {}
         self._peers = peers
 
-    def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
-        """Always true."""
-        return True
-
     def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
-        """Whether there are too many."""
         tuning = tuning_of(self, policy)
         hours = tuning.within.total_seconds() / 3600
         if access.action == LOGIN:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import ClassVar, Final
+from typing import Final
 
 from keyturn.access_log.detection.habits import DAY, LEARNED, SEVERAL, SEVERAL_OF_A_PERSON, folder_of
 from keyturn.access_log.detection.history import History
@@ -11,7 +11,7 @@ from keyturn.access_log.detection.networks import network_of
 from keyturn.access_log.detection.peers import WRAPPED, Peers
 from keyturn.access_log.detection.policy import MonitorPolicy, Tuning
 from keyturn.access_log.detection.reorder import NEVER
-from keyturn.access_log.detection.rules.base import Trigger, tuning_of
+from keyturn.access_log.detection.rules.base import Rule, Trigger, tuning_of
 from keyturn.access_log.detection.seldom import Seldom
 from keyturn.access_log.detection.window import PrincipalWindow
 from keyturn.core.ports.access import Access
@@ -31,7 +31,7 @@ TELLING: Final = frozenset({"folder", "midway", "network", "secrets", "timetable
 """Aspects that are strange alone, unlike hours, paces and nearby addresses."""
 
 
-class Unusual:
+class Unusual(Rule):
     """Something that is no habit of the principal, and rare among similar ones.
 
     It compares folder, network, new secrets per day and a program's timetable, and with these the hour, pace and a new
@@ -42,21 +42,16 @@ class Unusual:
     reports nothing in a log's first five days.
     """
 
-    name: ClassVar = "unusual"
-    tuning: ClassVar = Tuning(800, 4, timedelta(days=7))
-    trigger: ClassVar = Trigger.NOVEL
+    name = "unusual"
+    tuning = Tuning(800, 4, timedelta(days=7))
+    trigger = Trigger.NOVEL
 
     def __init__(self, history: History, peers: Peers) -> None:
         self._peers = peers
         self._began = NEVER
         self._seldom = Seldom()
 
-    def concerns(self, principal: str, policy: MonitorPolicy) -> bool:
-        """Always true."""
-        return True
-
     def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
-        """Describe what is strange, if that is enough."""
         if self._began == NEVER:
             self._began = at
         words = dict(self._aspects(access, at, window)) if self._is_compared(access, at, window) else {}

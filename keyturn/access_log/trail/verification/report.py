@@ -7,7 +7,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Final
 
 from keyturn.access_log.trail.cursors import SourceState
@@ -387,8 +386,3 @@ def _fits(segment: Segment) -> bool:
         return False
     words = (head.sealed_at, head.records, head.earliest, head.latest, head.gaps, head.fence)
     return words == (segment.sealed, segment.count, segment.first, segment.last, segment.gaps, segment.fence)
-
-
-def newest_sealed(report: TrailReport) -> datetime | None:
-    """When the newest segment was sealed, None if there is none."""
-    return max((source.newest.sealed_at for source in report.sources if source.newest), default=None)
