@@ -4,18 +4,15 @@ import errno
 import fcntl
 import os
 import stat
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-DIRECTORY_MODE: Final = 0o700
-FILE_MODE: Final = 0o600
+from keyturn.core.files import PRIVATE_DIRECTORY, PRIVATE_FILE, open_regular, take_lock, write_all
+
 PATIENCE: Final = 5.0
 """Seconds to wait for another process, which needs milliseconds unless it is suspended."""
-PAUSE: Final = 0.005
-"""Seconds between two attempts to lock."""
 DRAFT: Final = ".new"
 
 
@@ -41,10 +38,10 @@ class OpenDirectory:
     def replace(self, name: str, content: bytes, *, lasting: bool = True) -> None:
         """Replace a file in one step, with ``lasting`` after it is on disk. For a single writer."""
         draft, flags = name + DRAFT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(draft, flags, FILE_MODE, dir_fd=self._descriptor)
+        descriptor = os.open(draft, flags, PRIVATE_FILE, dir_fd=self._descriptor)
         try:
             with os.fdopen(descriptor, "wb", buffering=0) as file:
-                os.fchmod(descriptor, FILE_MODE)
+                os.fchmod(descriptor, PRIVATE_FILE)
                 _write(file.fileno(), content, lasting=lasting)
             os.rename(draft, name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
         except BaseException:
@@ -76,10 +73,10 @@ class OpenDirectory:
     def locked(self, name: str) -> Iterator[None]:
         """Hold a lock against other processes and threads. Raises TimeoutError."""
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(name, flags, FILE_MODE, dir_fd=self._descriptor)
+        descriptor = os.open(name, flags, PRIVATE_FILE, dir_fd=self._descriptor)
         self._locks.add(descriptor)
         try:
-            _lock(descriptor, self._patience)
+            take_lock(descriptor, self._patience)
             yield
         finally:
             # A child that was forked meanwhile has the descriptor too, and would keep the lock.
@@ -145,7 +142,7 @@ class PrivateDirectory:
     @contextmanager
     def _opened(self, make: bool = False) -> Iterator[OpenDirectory]:
         if make:
-            self.path.mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
+            self.path.mkdir(PRIVATE_DIRECTORY, parents=True, exist_ok=True)
         descriptor = open_private(self.path)
         try:
             yield OpenDirectory(descriptor, locks=self._locks)
@@ -166,13 +163,9 @@ def open_private(path: Path) -> int:
 
 def _open(directory: int, name: str, flags: int) -> int:
     """Open a regular file for this user only."""
-    # Without O_NONBLOCK, opening a pipe without a writer would block.
-    descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    descriptor = open_regular(name, flags, directory)
     try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "no regular file")
-        _refuse_others(status, 0o177)
+        _refuse_others(os.fstat(descriptor), 0o177)
     except BaseException:
         os.close(descriptor)
         raise
@@ -186,20 +179,7 @@ def _refuse_others(status: os.stat_result, unwanted: int) -> None:
         raise PermissionError(errno.EPERM, "its mode lets others read or write it")
 
 
-def _lock(descriptor: int, patience: float) -> None:
-    until = time.monotonic() + patience
-    while True:
-        try:
-            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= until:
-                raise TimeoutError(errno.ETIMEDOUT, "another process keeps it locked") from None
-        time.sleep(PAUSE)
-
-
 def _write(descriptor: int, content: bytes, *, lasting: bool = True) -> None:
-    rest = memoryview(content)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
+    write_all(descriptor, content)
     if lasting:
         os.fsync(descriptor)

@@ -19,7 +19,7 @@ from keyturn.access_log.log_files import rotations
 from keyturn.access_log.sources.file_cursor import FileCursor
 from keyturn.access_log.sources.log_text import survey
 from keyturn.core.errors import Invalid, Unavailable
-from keyturn.ledger.storage.durable_files import PRIVATE_FILE, append_durably, make_private_directory, sync_directory
+from keyturn.core.files import PRIVATE_FILE, append_durably, make_private_directory, sync_directory
 
 CURRENT: Final = "received.log"
 LOCK: Final = "lock"

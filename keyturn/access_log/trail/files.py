@@ -9,7 +9,7 @@ from typing import IO, Final
 from urllib.parse import quote
 
 from keyturn.core.errors import Locked, Unavailable
-from keyturn.ledger.storage.durable_files import (
+from keyturn.core.files import (
     PRIVATE_FILE,
     append_durably,
     make_private_directory,

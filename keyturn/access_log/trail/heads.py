@@ -8,7 +8,7 @@ import msgspec
 from keyturn.access_log.trail.files import opened, telling
 from keyturn.access_log.trail.segments import SealedHead
 from keyturn.core.errors import Rewritten
-from keyturn.ledger.storage.durable_files import append_durably, make_private_directory, sync_directory
+from keyturn.core.files import append_durably, make_private_directory, sync_directory
 
 
 def read_heads(path: Path) -> Iterator[SealedHead]:

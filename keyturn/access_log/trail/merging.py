@@ -4,10 +4,9 @@ Merged files are consecutive and of one day. The large file replaces them at onc
 is harmless. One process merges at a time.
 """
 
-import fcntl
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -34,7 +33,7 @@ from keyturn.access_log.trail.parquet import (
 )
 from keyturn.access_log.trail.summaries import MEMORY, write_summary
 from keyturn.core.errors import KeyturnError, Unavailable
-from keyturn.ledger.storage.durable_files import PRIVATE_FILE, make_private_directory
+from keyturn.core.files import PRIVATE_FILE, make_private_directory, take_lock
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -152,16 +151,13 @@ def merging_alone(directory: Path) -> Iterator[bool]:
         make_private_directory(directory)
         descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE)
         try:
-            yield _locked(descriptor)
+            take_lock(descriptor, 0)
+        except TimeoutError:
+            yield False
+        else:
+            yield True
         finally:
             os.close(descriptor)
     except OSError as error:
         hint = "See to the owner, the mode and the disk of the trail's directory"
         raise Unavailable("merge", str(directory), error.strerror or "it failed", hint) from None
-
-
-def _locked(descriptor: int) -> bool:
-    with suppress(BlockingIOError):
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    return False

@@ -24,9 +24,9 @@ from keyturn.access_log.trail.layout import (
     unreadable,
 )
 from keyturn.core.errors import Invalid, NotFound, Rewritten, Unavailable
+from keyturn.core.files import PRIVATE_FILE, make_private_directory, sync_directory
 from keyturn.core.ports.access import Access
 from keyturn.core.ports.access_source import SourceRecord
-from keyturn.ledger.storage.durable_files import PRIVATE_FILE, make_private_directory, sync_directory
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

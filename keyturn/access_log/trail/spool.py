@@ -21,9 +21,9 @@ from keyturn.access_log.trail.leaves import encode_lines
 from keyturn.access_log.trail.segments import BatchLines, MalformedLine, SegmentHead
 from keyturn.access_log.trail.tree import EventTree
 from keyturn.core.errors import Invalid
+from keyturn.core.files import append_durably
 from keyturn.core.ports.access_source import Batch, SourceRecord
 from keyturn.ledger.merkle import leaf_hashes
-from keyturn.ledger.storage.durable_files import append_durably
 
 AT_ONCE: Final = 4096
 """Leaves that are hashed at once."""

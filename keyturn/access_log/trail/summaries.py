@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from keyturn.access_log.trail.layout import StoredFile, unreadable
 from keyturn.access_log.trail.parquet import connected, listed, numbering, translated, write_aside
-from keyturn.ledger.storage.durable_files import PRIVATE_FILE, make_private_directory
+from keyturn.core.files import PRIVATE_FILE, make_private_directory
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -29,10 +29,10 @@ from keyturn.access_log.trail.spool import Spool
 from keyturn.access_log.trail.verification.chain import segment_entries
 from keyturn.core.actor import acting
 from keyturn.core.errors import Conflict, TransientError
+from keyturn.core.files import append_durably, make_private_directory
 from keyturn.core.ports.access_source import Batch, Malformed
 from keyturn.core.ports.ledger import Entry, Outcome
 from keyturn.ledger.ports import StoredLedger
-from keyturn.ledger.storage.durable_files import append_durably, make_private_directory
 
 LIMIT: Final = 16 * 1024 * 1024
 """The most bytes per source. The heads have all digests anyway."""

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Final
 
 from keyturn.client.host.wire import Message, Promised
-from keyturn.client.private_directory import DIRECTORY_MODE, FILE_MODE, OpenDirectory, open_private
+from keyturn.client.private_directory import OpenDirectory, open_private
 from keyturn.core.errors import Denied, Invalid, Unavailable
+from keyturn.core.files import PRIVATE_DIRECTORY, PRIVATE_FILE
 from keyturn.core.notifications.notices import Notice
 
 SUFFIX: Final = ".sock"
@@ -104,7 +105,7 @@ class Directory:
     def lead(self, name: str) -> int | None:
         """Become the process that reads for all, until the returned descriptor is closed; None where another is."""
         with self._explained("join"):
-            descriptor = os.open(LEADER, _flags(os.O_RDWR), FILE_MODE, dir_fd=self.descriptor)
+            descriptor = os.open(LEADER, _flags(os.O_RDWR), PRIVATE_FILE, dir_fd=self.descriptor)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 os.ftruncate(descriptor, 0)
@@ -125,7 +126,7 @@ class Directory:
         return name if name.endswith(SUFFIX) and "/" not in name else ""
 
     def _make(self, name: str) -> None:
-        os.close(os.open(name, _flags(os.O_WRONLY), FILE_MODE, dir_fd=self.descriptor))
+        os.close(os.open(name, _flags(os.O_WRONLY), PRIVATE_FILE, dir_fd=self.descriptor))
 
     def _read(self) -> dict[str, tuple[Notice, float]]:
         text = self._files.read(PROMISES, LARGEST)
@@ -166,9 +167,9 @@ def _flags(mode: int) -> int:
 
 
 def _opened(place: Path) -> int:
-    place.parent.mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
+    place.parent.mkdir(PRIVATE_DIRECTORY, parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
-        place.mkdir(DIRECTORY_MODE)
+        place.mkdir(PRIVATE_DIRECTORY)
     _insist_on_way(place)
     try:
         return open_private(place)

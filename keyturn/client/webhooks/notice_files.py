@@ -7,7 +7,6 @@ threading.Thread(target=notices.run, daemon=True).start()
 
 import logging
 import os
-import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 from keyturn.client.webhooks.receiver import BODY_LIMIT
+from keyturn.core.files import open_regular
 from keyturn.core.notifications.messages import AGAIN, TAKEN
 
 log = logging.getLogger(__name__)
@@ -87,9 +87,5 @@ class NoticeFiles:
 
 def read_regular(path: Path) -> tuple[bytes, int]:
     """A file's content, up to the receiver's limit, and its time. Raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError("no regular file")
-        return file.read(BODY_LIMIT + 1), status.st_mtime_ns
+    with os.fdopen(open_regular(path), "rb") as file:
+        return file.read(BODY_LIMIT + 1), os.fstat(file.fileno()).st_mtime_ns

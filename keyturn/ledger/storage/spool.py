@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import IO, Final
 
 from keyturn.core.errors import Invalid, KeyturnError, Unrecorded
+from keyturn.core.files import PRIVATE_FILE, append_durably, make_private_directory, take_lock
 from keyturn.core.ports.hub import StatePort
 from keyturn.core.ports.ledger import Entry, NewestVersion
 from keyturn.ledger.entries import encode, parse_tail
 from keyturn.ledger.ports import StoredLedger
-from keyturn.ledger.storage.durable_files import PRIVATE_FILE, append_durably, make_private_directory, take_lock
 from keyturn.ledger.storage.waiting import keep_in_hub, record_waiting
 
 PAUSE: Final = 5.0

@@ -13,7 +13,7 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from keyturn.core.errors import Invalid, Locked
-from keyturn.ledger.storage.durable_files import sync_directory
+from keyturn.core.files import sync_directory
 from keyturn.ledger.witness.cosignatures import WitnessKey
 from keyturn.ledger.witness.cosigner import Seen
 from keyturn.providers.keys.note_signer import KeySigner
