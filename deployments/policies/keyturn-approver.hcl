@@ -1,8 +1,8 @@
 # What a second person may do in the hub who approves what others ask for (`approvals:` in the operator's file). Give
 # it to people and to no program: at their auth method, or by a group whose members have no program's login. They need
 # nothing else of Keyturn.
-# Made by `keyturn setup store --everything`: what a catalogue needs that may do everything, for the mounts
-# `secret`, `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
+# Made by `keyturn setup store --everything`: what a catalogue needs that may do everything, for the mounts `secret`,
+# `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
 
 # See the requests, and sign them.
 path "keyturn/data/approvals/*" {

@@ -1,7 +1,7 @@
 # What an auditor may do in the hub: read states, versions, times, fingerprints and policies, and list names. It reads
 # no secret, no candidate and no key, and changes nothing.
-# Made by `keyturn setup store --everything`: what a catalogue needs that may do everything, for the mounts
-# `secret`, `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
+# Made by `keyturn setup store --everything`: what a catalogue needs that may do everything, for the mounts `secret`,
+# `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
 
 # Its own token: whose it is, and that it lasts on.
 path "auth/token/lookup-self" {

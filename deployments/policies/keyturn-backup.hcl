@@ -1,7 +1,7 @@
 # What whoever backs the hub up may do in it (`keyturn serve --only backup`, `keyturn backup run`): read everything,
 # and change none of it. Whoever has it has every secret: give it to nobody else.
-# Made by `keyturn setup store --everything`: what a catalogue needs that may do everything, for the mounts
-# `secret`, `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
+# Made by `keyturn setup store --everything`: what a catalogue needs that may do everything, for the mounts `secret`,
+# `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
 
 # Its own token: whose it is, and that it lasts on.
 path "auth/token/lookup-self" {

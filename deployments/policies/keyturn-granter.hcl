@@ -1,7 +1,7 @@
 # What `keyturn serve` may do in the hub where it gives and ends access for a while (`--only grants`). It sees no
 # credential that it gives, and reads no secret.
-# Made by `keyturn setup store --everything`: what a catalogue needs that may do everything, for the mounts
-# `secret`, `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
+# Made by `keyturn setup store --everything`: what a catalogue needs that may do everything, for the mounts `secret`,
+# `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
 
 # Its own token: whose it is, and that it lasts on.
 path "auth/token/lookup-self" {

@@ -1,7 +1,7 @@
 # What the notary may do in the hub: sign the ledger's checkpoints, keep them there, and say which ledger is the
 # hub's. No worker may do any of it, and the notary may nothing else: it reads no secret.
-# Made by `keyturn setup store --everything`: what a catalogue needs that may do everything, for the mounts
-# `secret`, `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
+# Made by `keyturn setup store --everything`: what a catalogue needs that may do everything, for the mounts `secret`,
+# `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
 
 # Its own token.
 path "auth/token/lookup-self" {

@@ -1,7 +1,7 @@
 # What `keyturn pki plan` and `keyturn pki apply` may do in the hub: make authorities and their roles. Whoever has it
 # decides what every certificate is worth: give it to no worker. It reads no secret.
-# Made by `keyturn setup store --everything`: what a catalogue needs that may do everything, for the mounts
-# `secret`, `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
+# Made by `keyturn setup store --everything`: what a catalogue needs that may do everything, for the mounts `secret`,
+# `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
 
 # Its own token, and whose it is, for the ledger.
 path "auth/token/lookup-self" {

@@ -1,6 +1,6 @@
 # What `keyturn setup hub` may do in the hub: look at how it is set up. It changes nothing, and reads no secret.
-# Made by `keyturn setup store --everything`: what a catalogue needs that may do everything, for the mounts
-# `secret`, `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
+# Made by `keyturn setup store --everything`: what a catalogue needs that may do everything, for the mounts `secret`,
+# `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
 
 # Its own token: whose it is, and that it lasts on.
 path "auth/token/lookup-self" {

@@ -1,7 +1,7 @@
 # What somebody may do in the hub who asks for access for a while (`keyturn access request`). Give it to people. It
 # reads no secret.
-# Made by `keyturn setup store --everything`: what a catalogue needs that may do everything, for the mounts
-# `secret`, `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
+# Made by `keyturn setup store --everything`: what a catalogue needs that may do everything, for the mounts `secret`,
+# `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
 
 # Their own requests, in a folder that bears their entity's id: nobody asks in another's name, and nobody changes what
 # they have asked for.

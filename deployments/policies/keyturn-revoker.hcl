@@ -1,7 +1,7 @@
 # What whoever revokes in an emergency may do in the hub besides a worker: give it both policies, and this one to
 # nobody else.
-# Made by `keyturn setup store --everything`: what a catalogue needs that may do everything, for the mounts
-# `secret`, `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
+# Made by `keyturn setup store --everything`: what a catalogue needs that may do everything, for the mounts `secret`,
+# `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
 
 # Look at what was deleted, since the credential in it may live (what a search has looked at is deleted again), and
 # remove the values of old versions for good.

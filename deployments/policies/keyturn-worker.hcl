@@ -1,6 +1,6 @@
 # What a Keyturn worker may do in the hub.
-# Made by `keyturn setup store --everything`: what a catalogue needs that may do everything, for the mounts
-# `secret`, `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
+# Made by `keyturn setup store --everything`: what a catalogue needs that may do everything, for the mounts `secret`,
+# `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
 
 # Its own token: whose it is, what it may do, how long it lasts, and that it lasts on. The hub's policy `default`
 # allows most of it too.
@@ -213,7 +213,7 @@ path "keyturn/metadata/candidates/*" {
   capabilities = ["delete", "list"]
 }
 
-# From which backup the hub was restored, where it was; and that `keyturn repair recover` has gone through since.
+# From which backup the hub was restored, if it was; and that `keyturn repair recover` has gone through since.
 path "keyturn/data/restored" {
   capabilities = ["read", "update"]
 }

@@ -267,14 +267,19 @@ def test_a_secret_that_was_renamed_is_shown_carried_over_and_may_be_given_up(sho
     refused = keyturn("rotate", new, "--local")
     assert refused.exit_code == 1
     assert f"keyturn repair rename {old} {new}" in refused.stderr
-    done = told("rename", old, new)
+    done = told("repair", "rename", old, new)
     assert (done["version"], [copy["state"] for copy in done["copies"]]) == (2, ["updated"])
     assert old not in [one["path"] for one in told("status")["undeclared"]]
     assert told("retire", new, "--early", "--local")["secrets"][0]["state"] == "retired"
     assert not shop.lab.logs_in(before)
-    unasked = keyturn("forget", new)
+    unasked = keyturn("repair", "forget", new)
     assert (unasked.exit_code, unasked.stdout) == (2, "")
-    assert told("forget", new, "--yes") == {"path": new, "left": "nothing of it is open", "ended": "", "why": ""}
+    assert told("repair", "forget", new, "--yes") == {
+        "path": new,
+        "left": "nothing of it is open",
+        "ended": "",
+        "why": "",
+    }
 
 
 def test_a_secret_that_is_not_due_is_left_alone(shop: Shop) -> None:

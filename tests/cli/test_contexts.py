@@ -204,7 +204,7 @@ def test_a_command_of_a_process_works_with_the_hub_of_its_context(world: World, 
     (catalogue / "all.yaml").write_text("secrets: {}\n")
     config.write_text(json.dumps({"contexts": {"here": {**hub, "catalogue": str(catalogue)}}}))
     env = surroundings(tmp_path / "home", XDG_CONFIG_HOME=str(tmp_path / "xdg"))
-    done = run_keyturn("--context", "here", "hub", "plan", "--json", env=env)
+    done = run_keyturn("--context", "here", "setup", "hub", "--json", env=env)
     assert done.returncode in (0, 3), done.stderr
     assert f"using the hub {world.hub_address}" in done.stderr
 

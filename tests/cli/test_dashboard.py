@@ -110,7 +110,7 @@ def test_the_command_writes_a_private_page_of_the_hubs_secrets_without_any_value
         del entry["path"]
     (tmp_path / "all.yaml").write_text(yaml.safe_dump(data))
     file = tmp_path / "page" / "board.html"
-    done = CliRunner().invoke(app, ["dashboard", "--catalogue", str(tmp_path), "-o", str(file)])
+    done = CliRunner().invoke(app, ["dashboard", "--catalogue", str(tmp_path), "--out", str(file)])
     assert done.exit_code == 0, done.output
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     text = file.read_text()

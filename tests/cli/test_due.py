@@ -289,15 +289,15 @@ def test_the_keys_that_keyturn_itself_works_with_are_shown_and_one_that_is_late_
     assert (shown[lost]["state"], shown[lost]["due_at"]) == ("unknown", None)
     assert "Write its webhook key to the field `key`" in shown[lost]["blocked"]
 
-    assert json.loads(keyturn("rotate-own-keys", held, "--local", "--json").stdout) == {"own_keys": []}
-    (turned,) = json.loads(keyturn("rotate-own-keys", held, "--now", "--local", "--json").stdout)["own_keys"]
+    assert json.loads(keyturn("keys", "rotate-own", held, "--local", "--json").stdout) == {"own_keys": []}
+    (turned,) = json.loads(keyturn("keys", "rotate-own", held, "--now", "--local", "--json").stdout)["own_keys"]
     assert (turned["name"], turned["changed"], turned["error"]) == (held, True, "")
     assert "own key" in keyturn("due").stdout
     words = " ".join(keyturn("due").stdout.split())
     assert "signs notices to held, being replaced since" in words
     assert "UTC, replaced by hand" in words
-    assert "the signing key of consumer lost is not there" in keyturn("rotate-own-keys", "--local", code=1).stderr
-    assert f"Did you mean {held}?" in keyturn("rotate-own-keys", held[:-1], "--local", code=1).stderr
+    assert "the signing key of consumer lost is not there" in keyturn("keys", "rotate-own", "--local", code=1).stderr
+    assert f"Did you mean {held}?" in keyturn("keys", "rotate-own", held[:-1], "--local", code=1).stderr
 
     policy = tmp_path / "policy.yaml"
     policy.write_text("own_keys: { webhook_grace: 0s }\n")

@@ -83,7 +83,7 @@ def test_a_prefect_server_that_does_not_answer_leads_to_local(tmp_path: Path) ->
 def test_without_a_prefect_server_none_is_made_up(tmp_path: Path) -> None:
     env = surroundings(tmp_path / "no")
     one_line(run_keyturn("rotate", "a/b", env=env, cwd=tmp_path), "PREFECT_API_URL is not set", "--local")
-    registered = run_keyturn("bootstrap", env=env, cwd=tmp_path)
+    registered = run_keyturn("setup", "prefect", "--apply", env=env, cwd=tmp_path)
     one_line(registered, "PREFECT_API_URL is not set")
     assert "--local" not in registered.stderr
 

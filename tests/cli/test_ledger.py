@@ -288,7 +288,7 @@ def test_an_auditor_verifies_an_export_offline(office: Office, tmp_path: Path) -
     key = office.key()
     out, notes = tmp_path / "ledger.jsonl", tmp_path / "checkpoints.jsonl"
     office.without_a_hub()
-    assert "5 entries written" in keyturn("export", "-o", str(out), "--checkpoints", str(notes)).stderr
+    assert "5 entries written" in keyturn("export", "--out", str(out), "--checkpoints", str(notes)).stderr
     assert [stat.S_IMODE(file.stat().st_mode) for file in (out, notes)] == [0o600, 0o600]
     assert out.read_bytes() == b"".join(leaf(n, entry(n)) + b"\n" for n in range(1, 6))
     shutil.rmtree(office.file.parent)
@@ -307,7 +307,7 @@ def test_an_export_without_a_checkpoint_is_not_whole(office: Office, tmp_path: P
     office.signed(2)
     key = office.key()
     out, notes = tmp_path / "ledger.jsonl", tmp_path / "checkpoints.jsonl"
-    keyturn("export", "-o", str(out), "--checkpoints", str(notes))
+    keyturn("export", "--out", str(out), "--checkpoints", str(notes))
     notes.write_text("")
     given = ["verify", "--export", str(out), "--checkpoints", str(notes)]
     assert "no checkpoint vouches for any entry" in keyturn(*given, "--public-key", key, code=1).stderr
@@ -359,7 +359,7 @@ def test_a_proof_holds_without_the_ledger_and_without_a_hub(office: Office, tmp_
     office.signed(6)
     key = office.key()
     proof = tmp_path / "proof.json"
-    keyturn("prove", "4", "-o", str(proof))
+    keyturn("prove", "4", "--out", str(proof))
     assert stat.S_IMODE(proof.stat().st_mode) == 0o600
     assert json.loads(proof.read_text()) == json.loads(keyturn("prove", "4").stdout)
     shutil.rmtree(office.file.parent)
@@ -396,7 +396,7 @@ def test_that_nothing_but_additions_happened_since_a_checkpoint_can_be_proved(of
     keyturn("checkpoint")
     key = office.key()
     proof = tmp_path / "growth.json"
-    keyturn("prove", "--since", str(older), "-o", str(proof))
+    keyturn("prove", "--since", str(older), "--out", str(proof))
     office.without_a_hub()
     shown = keyturn("prove", "--check", str(proof), "--public-key", key)
     assert shown.stdout.startswith(

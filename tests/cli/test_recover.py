@@ -70,11 +70,11 @@ def test_every_command_names_what_is_ahead_and_recover_puts_it_right(shop: Decla
             assert f"keyturn repair recover {path}" in told(done), command
     assert copy.read_text() == kept
 
-    done = run("recover", "--dry-run")
+    done = run("repair", "recover", "--dry-run")
     assert done.exit_code == 1
     assert "nobody can tell by a login" in told(done)
     assert "--untested" in told(done)
-    done = run("recover", path, "--dry-run", "--untested", "--json")
+    done = run("repair", "recover", path, "--dry-run", "--untested", "--json")
     rows = json.loads(done.stdout)["secrets"][0]["values"]
     assert [(row["place"], row["version"], row["works"]) for row in rows] == [
         ("the hub", 1, None),
@@ -96,8 +96,8 @@ def mark(lab: Lab) -> Iterator[RestoredMark]:
 def test_a_restored_hub_says_so_until_all_that_may_know_more_was_looked_at_and_brought_back(
     shop: Declared, mark: RestoredMark, tmp_path: Path, lab: Lab
 ) -> None:
-    assert run("recover", "--yes").exit_code == 1, "nobody can tell which value works"
-    assert run("recover", shop.path, "--yes", "--untested").exit_code == 0
+    assert run("repair", "recover", "--yes").exit_code == 1, "nobody can tell which value works"
+    assert run("repair", "recover", shop.path, "--yes", "--untested").exit_code == 0
     assert read_mark(lab.hub) == mark, "there may be others"
     file = tmp_path / "catalogue" / "all.yaml"
     data = yaml.safe_load(file.read_text())
@@ -107,14 +107,14 @@ def test_a_restored_hub_says_so_until_all_that_may_know_more_was_looked_at_and_b
     data["stores"]["away"] = away
     data["secrets"][shop.path]["destinations"].append({"store": "away", "name": "shop"})
     file.write_text(yaml.safe_dump(data))
-    done = run("recover", "--yes")
+    done = run("repair", "recover", "--yes")
     assert "the hub still says that this is to be done, since nobody could look at the store away" in told(done)
     assert read_mark(lab.hub) == mark
     data["secrets"][shop.path]["destinations"].pop()
     file.write_text(yaml.safe_dump({**data, "stores": {"files": data["stores"]["files"]}}))
-    assert run("recover", "--dry-run").exit_code == 0
+    assert run("repair", "recover", "--dry-run").exit_code == 0
     assert read_mark(lab.hub) == mark, "it was only shown"
-    done = run("recover", "--yes")
+    done = run("repair", "recover", "--yes")
     assert done.exit_code == 0, told(done)
     recovered = read_mark(lab.hub)
     assert recovered is not None
@@ -123,7 +123,7 @@ def test_a_restored_hub_says_so_until_all_that_may_know_more_was_looked_at_and_b
 
 
 def test_recover_asks_at_a_terminal_alone(shop: Declared) -> None:
-    done = run("recover", shop.path)
+    done = run("repair", "recover", shop.path)
     assert done.exit_code == 2
     assert "give --yes, or --dry-run" in told(done)
 
@@ -136,13 +136,13 @@ def test_recover_brings_a_lost_value_back_and_the_ledger_tells_of_it(shop: Decla
     version, _, made = marks["keyturn-source"].rpartition(":")
     marks["keyturn-source"] = f"{version}:{int(made[:4]) + 1}{made[4:]}"
     note.write_text(json.dumps(marks))
-    done = run("recover", "--yes", "--untested")
+    done = run("repair", "recover", "--yes", "--untested")
     assert done.exit_code == 0, told(done)
     assert "version 2 holds what files:shop held of version 3" in told(done)
     assert lab.current(shop) == json.loads(kept)
     assert "in sync" in told(run("plan"))
     assert run("plan").exit_code == 0
-    assert "nothing is to be recovered" in told(run("recover", shop.path, "--yes", "--untested"))
+    assert "nothing is to be recovered" in told(run("repair", "recover", shop.path, "--yes", "--untested"))
     shown = run("ledger", "show", "--last", "20")
     assert "recover" in shown.stdout
 
@@ -165,11 +165,11 @@ def test_a_secret_without_a_copy_is_told_by_the_ledger_and_recover_names_what_is
         assert "THE HUB IS BEHIND" in words
         assert alone.path in words.partition("THE HUB IS BEHIND")[2].partition("before anything else")[0]
     assert f"the hub is at version 1 of {alone.path}, and the ledger knows version 3" in told(run("doctor", "--all"))
-    rows = json.loads(run("recover", "--yes", "--untested", "--json").stdout)["secrets"]
+    rows = json.loads(run("repair", "recover", "--yes", "--untested", "--json").stdout)["secrets"]
     assert {row["secret"]: row["recovered"] is not None for row in rows} == {shop.path: False, alone.path: False}
     assert all("may be dead or written anew" in row["error"] for row in rows)
-    assert run("recover", shop.path, "--yes", "--untested").exit_code == 0
-    left = json.loads(run("recover", "--dry-run", "--json").stdout)["secrets"]
+    assert run("repair", "recover", shop.path, "--yes", "--untested").exit_code == 0
+    left = json.loads(run("repair", "recover", "--dry-run", "--json").stdout)["secrets"]
     assert [row["secret"] for row in left] == [alone.path]
     assert run("rotate", alone.path, "--force", "--local").exit_code == 0
     assert "THE HUB IS BEHIND" not in told(run("status"))

@@ -22,6 +22,6 @@ def test_the_failure_channels_file_is_read_and_tried_first(tmp_path: Path, text:
         PREFECT_API_URL="http://127.0.0.1:9/api",
         KEYTURN_FAILURE_URL_FILE=str(file),
     )
-    done = run_keyturn("bootstrap", env=env)
+    done = run_keyturn("setup", "prefect", "--apply", env=env)
     one_line(done, words)
     assert "nowhere" not in done.stderr

@@ -117,7 +117,7 @@ def test_a_hub_is_set_up_with_login_files_that_are_kept_while_they_are_valid(
     logins = tmp_path / "logins"
     with empty_hub(openbao, tmp_path) as empty:
         as_environment(empty, tmp_path, monkeypatch)
-        planned = keyturn("setup", "hub", "--logins", str(logins))
+        planned = keyturn("setup", "hub", "--logins", str(logins), ends=3)
         assert "under `hub:` of the catalogue write: keyturn-notary: {kind: approle, login: notary" in planned.stderr
         assert f"to be made: {logins}/keyturn-worker/role-id" in planned.stderr
         assert not logins.exists()
@@ -168,7 +168,7 @@ def test_a_stores_rights_are_written_for_whoever_may_give_them(
         assert "whoever administers IAM" in shown.stderr
         assert "store of kind aws-secrets-manager" in keyturn("setup", "store", "aws", "--apply", ends=1).stderr
         keyturn("setup", "store", "plant", "--apply")
-        rendered = json.loads(keyturn("policy", "render", "--json").stdout)["documents"]
+        rendered = json.loads(keyturn("setup", "store", "--json").stdout)["documents"]
         texts = {document["name"]: document["text"] for document in rendered}
         assert empty.read("sys/policies/acl/keyturn-store-plant")["policy"] == texts["store-plant.hcl"]
         assert "in place: the policy keyturn-store-plant" in keyturn("setup", "store", "plant", "--apply").stderr

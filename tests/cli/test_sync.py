@@ -187,7 +187,7 @@ def test_a_kept_plan_is_for_its_owner_alone_and_is_applied_exactly(shop: Shop, t
     file, path = tmp_path / "plan.json", shop.write("a")
     file.write_text("older")
     file.chmod(0o644)
-    kept = keyturn("plan", path, "-o", str(file))
+    kept = keyturn("plan", path, "--out", str(file))
     assert kept.stderr.endswith(f"apply exactly this with: keyturn apply {file}\n")
     assert file.stat().st_mode & 0o777 == 0o600
     assert VALUE not in file.read_text()
@@ -199,7 +199,7 @@ def test_a_kept_plan_is_for_its_owner_alone_and_is_applied_exactly(shop: Shop, t
 
 def test_a_plan_that_has_moved_was_changed_or_is_none_is_refused_whole(shop: Shop, tmp_path: Path) -> None:
     file, path = tmp_path / "plan.json", shop.write("a")
-    told("plan", "-o", str(file))
+    told("plan", "--out", str(file))
     text = file.read_text()
     shop.write("a", value="newer")
     for broken in (text, text.replace(path, f"{path}x"), "{}", "\ud800"):
@@ -217,7 +217,7 @@ def test_what_only_a_deep_look_finds_can_be_kept_and_applied(shop: Shop, tmp_pat
     file, path = tmp_path / "plan.json", shop.write("a")
     told("apply", "--auto")
     shop.raw.put_secret_value(SecretId=path, SecretString="changed")
-    assert told("plan", "--deep", "-o", str(file))["counts"] == {"drifted": 1}
+    assert told("plan", "--deep", "--out", str(file))["counts"] == {"drifted": 1}
     assert told("apply", str(file), "--deep")["results"][0]["state"] == "updated"
     assert json.loads(shop.served()[path]) == {"value": VALUE}
 
@@ -478,7 +478,7 @@ def test_no_output_holds_a_value_and_all_of_it_fits_80_columns_without_colours(s
         ["scan"],
         ["import", "aws", "legacy", "--to", f"{shop.folder}-own", "--dry-run"],
         ["import", "aws", "legacy", "--to", f"{shop.folder}-own", "--owner", "me"],
-        ["plan", "-o", str(tmp_path / "plan.json")],
+        ["plan", "--out", str(tmp_path / "plan.json")],
         ["apply", str(tmp_path / "plan.json")],
         ["plan", "--all"],
         ["status"],

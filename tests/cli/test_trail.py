@@ -120,7 +120,7 @@ def test_events_are_shown_with_the_names_by_which_they_are_proven(scene: TrailWo
 
 
 def test_an_event_is_proven_to_somebody_who_has_nothing_but_the_key(scene: TrailWorld) -> None:
-    trail("prove", "hub:1:17", "-o", "event.json")
+    trail("prove", "hub:1:17", "--out", "event.json")
     assert Path("event.json").stat().st_mode & 0o777 == 0o600
     shutil.rmtree(scene.directory)
     Path("ledger.db").unlink()
@@ -211,7 +211,7 @@ def test_with_a_hub_its_cursors_are_looked_at_and_what_is_too_old_goes(
 
 
 def test_each_command_of_the_guide_runs(scene: TrailWorld) -> None:
-    keyturn("ledger", "export", "-o", "ledger.jsonl", "--checkpoints", "checkpoints.jsonl")
+    keyturn("ledger", "export", "--out", "ledger.jsonl", "--checkpoints", "checkpoints.jsonl")
     shutil.copytree("trail", "copy")
     for text in (each for each in lines_of("access-trail.md") if not each.startswith(ENDING)):
         _, *arguments = shlex.split(text)

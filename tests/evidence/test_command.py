@@ -54,7 +54,7 @@ class Site:
     def report(self, *more: str, code: int = 0) -> dict[str, Any]:
         """A report of yesterday and today; its document."""
         since, until = (f"{datetime.now(UTC) + days * DAY:%Y-%m-%d}" for days in (-1, 0))
-        options = ("--framework", "soc2", "--from", since, "--to", until, "-o", str(self.directory / "out"))
+        options = ("--framework", "soc2", "--from", since, "--to", until, "--out", str(self.directory / "out"))
         self.keyturn("report", *options, *more, code=code)
         (file,) = [file for file in (self.directory / "out").glob("*.json") if not file.name.endswith(ENTRY)]
         document: dict[str, Any] = json.loads(file.read_text())
@@ -142,7 +142,7 @@ def test_an_owner_sees_their_own_secrets_alone(site: Site) -> None:
 def test_what_is_missing_here_is_said_and_fails_a_check(site: Site) -> None:
     result = site.keyturn(
         *("report", "--framework", "hipaa", "--from", "2026-01-01", "--to", f"{datetime.now(UTC):%Y-%m-%d}"),
-        *("--check", "-o", str(site.directory / "out")),
+        *("--check", "--out", str(site.directory / "out")),
         code=1,
     )
     assert "164.312(b) (could not be looked at)" in result.output

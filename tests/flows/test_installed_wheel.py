@@ -103,7 +103,7 @@ def test_it_rotates_beside_a_project_with_folders_of_the_same_names(
     }
     installation.environment.update(where)
     assert "keyturn/project" in installation.run("-c", "import keyturn.project as p; print(p.root())")
-    installation.run("-m", "keyturn", "bootstrap")
+    installation.run("-m", "keyturn", "setup", "prefect", "--apply")
     worker = [str(installation.python), "-m", "prefect", "worker", "start", "--pool=keyturn", "--type=keyturn"]
     with subprocess.Popen(worker, cwd=installation.project, env=installation.environment) as process:
         try:

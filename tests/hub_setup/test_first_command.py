@@ -57,13 +57,13 @@ def new(empty: Empty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Empty:
 def test_a_worker_begins_with_its_own_rights_on_what_apply_has_left(
     new: Empty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "it will say keyturn/shop" in " ".join(keyturn("hub", "plan", ends=3).output.split())
-    keyturn("hub", "apply", "--yes")
+    assert "it will say keyturn/shop" in " ".join(keyturn("setup", "hub", ends=3).output.split())
+    keyturn("setup", "hub", "--apply", "--yes")
     assert last_look(new) == "all", "applying it is a look, too"
     new.hub.delete_state(LAST)
-    keyturn("hub", "plan")
+    keyturn("setup", "hub")
     assert last_look(new) == "all", "as the remedy of an overdue look says"
-    keyturn("hub", "credentials", "keyturn-worker", "--place", "w", "--directory", str(tmp_path / "worker"))
+    keyturn("setup", "credentials", "keyturn-worker", "--place", "w", "--directory", str(tmp_path / "worker"))
     new.hub.write(SECRET, SecretFields({"value": "first"}), cas=0)
     monkeypatch.delenv("VAULT_TOKEN")
     for name, file in zip((ROLE_ID_FILE, SECRET_ID_FILE), ("role-id", "secret-id"), strict=True):
@@ -79,7 +79,7 @@ def test_a_worker_begins_with_its_own_rights_on_what_apply_has_left(
 
 @pytest.mark.parametrize("policy", ["keyturn-requester", "keyturn-approver", "keyturn-notary", "keyturn-monitor"])
 def test_nobody_else_has_to_wait_for_a_worker(new: Empty, policy: str) -> None:
-    keyturn("hub", "apply", "--yes")
+    keyturn("setup", "hub", "--apply", "--yes")
     name, _ = read_name(new.as_token(new.token("default", policy)))
     assert name is not None
     assert name.origin == "keyturn/shop"
@@ -87,14 +87,14 @@ def test_nobody_else_has_to_wait_for_a_worker(new: Empty, policy: str) -> None:
 
 
 def test_a_second_run_writes_no_other_and_a_key_that_is_gone_is_not_made_anew(new: Empty) -> None:
-    keyturn("hub", "apply", "--yes")
+    keyturn("setup", "hub", "--apply", "--yes")
     before = new.read("keyturn/data/fingerprint-key")["data"]
-    assert "0 done" in keyturn("hub", "apply", "--yes").output
+    assert "0 done" in keyturn("setup", "hub", "--apply", "--yes").output
     assert new.read("keyturn/data/fingerprint-key")["data"] == before
     new.root.delete("keyturn/metadata/fingerprint-key")
-    plan = json.loads(keyturn("hub", "plan", "--json", ends=3).stdout)
+    plan = json.loads(keyturn("setup", "hub", "--json", ends=3).stdout)
     assert [(item["name"], item["verdict"]) for item in plan["items"]] == [("entry:keyturn/fingerprint-key", "blocked")]
-    keyturn("hub", "apply", "--yes", ends=1)
+    keyturn("setup", "hub", "--apply", "--yes", ends=1)
     assert new.root.read("keyturn/data/fingerprint-key") is None
 
 
@@ -103,18 +103,18 @@ def test_without_a_given_name_the_ledger_is_called_as_the_workspace(
 ) -> None:
     monkeypatch.delenv("KEYTURN_LEDGER_NAME")
     monkeypatch.delenv("KEYTURN_LEDGER")
-    assert "create: entry:keyturn/ledger" in keyturn("hub", "apply", "--yes").stderr
+    assert "create: entry:keyturn/ledger" in keyturn("setup", "hub", "--apply", "--yes").stderr
     name, _ = read_name(new.hub)
     assert name
     assert (name.origin, name.place) == ("keyturn/default", LedgerPlace())
-    keyturn("hub", "plan")
+    keyturn("setup", "hub")
 
 
 def test_the_address_of_a_shared_ledger_is_recorded_and_a_file_of_the_administrators_machine_is_not(
     new: Empty, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KEYTURN_LEDGER", "postgresql://worker@db.example.com/ledger?sslrootcert=/etc/keyturn/ca.pem")
-    keyturn("hub", "apply", "--yes")
+    keyturn("setup", "hub", "--apply", "--yes")
     name, _ = read_name(new.hub)
     assert name
     assert name.place == LedgerPlace("postgresql://worker@db.example.com/ledger")

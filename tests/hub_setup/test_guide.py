@@ -95,7 +95,7 @@ def test_a_secret_id_is_shown_nowhere_and_a_wrapped_one_opens_once(guided: Empty
     assert (directory / "wrapped-secret-id").read_text() == token
 
 
-def test_what_nobody_may_overwrite_is_named_and_nobody_is_asked_in_a_pipe(guided: Empty) -> None:
-    assert keyturn("keyturn setup hub --apply").exit_code == 1
+def test_an_unknown_name_is_refused_before_anything_is_applied(guided: Empty) -> None:
+    assert keyturn("keyturn setup hub --apply --overwrite policy:keyturn-workr").exit_code == 1
     assert guided.root.sys.list_auth_methods()["data"].keys() == {"token/"}
     assert keyturn("keyturn setup hub --overwrite policy:keyturn-workr").exit_code == 1

@@ -59,20 +59,20 @@ def organisation(empty: Empty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_namespace_is_planned_made_with_all_that_is_in_it_and_in_place_then(organisation: Organisation) -> None:
-    plan = json.loads(keyturn("hub", "plan", "--json", ends=3).stdout)
+    plan = json.loads(keyturn("setup", "hub", "--json", ends=3).stdout)
     assert {item["verdict"] for item in plan["items"]} == {"create"}
     assert plan["items"][0]["name"] == f"namespace:{organisation.path}"
     assert not organisation.there()
 
-    keyturn("hub", "apply", "--yes")
+    keyturn("setup", "hub", "--apply", "--yes")
     assert organisation.there()
-    assert "0 done" in keyturn("hub", "apply", "--yes").output
+    assert "0 done" in keyturn("setup", "hub", "--apply", "--yes").output
     inside = organisation.inside()
     assert "keyturn-worker" in inside.sys.list_policies()["data"]["policies"]
 
     token = inside.auth.token.create(policies=["keyturn-planner"], no_default_policy=True)["auth"]["client_token"]
     organisation.monkeypatch.setenv("VAULT_TOKEN", token)
-    keyturn("hub", "plan")
+    keyturn("setup", "hub")
 
 
 def test_a_login_that_may_not_make_it_is_told_who_may(organisation: Organisation) -> None:
@@ -87,19 +87,19 @@ def test_a_login_that_may_not_make_it_is_told_who_may(organisation: Organisation
 @pytest.mark.attack
 def test_one_that_nothing_declares_or_that_is_not_the_environments_is_named(organisation: Organisation) -> None:
     organisation.declare({})
-    told = keyturn("hub", "plan", ends=1).output
+    told = keyturn("setup", "hub", ends=1).output
     assert f"the namespace {organisation.path}" in told
     assert "an entry of kind namespace" in " ".join(told.split())
     organisation.declare({"another": {"kind": "namespace"}})
     assert f"VAULT_NAMESPACE leads to {organisation.path}" in " ".join(
-        keyturn("hub", "apply", "--yes", ends=1).output.split()
+        keyturn("setup", "hub", "--apply", "--yes", ends=1).output.split()
     )
     assert not organisation.there()
 
 
 def test_a_mount_above_that_has_its_name_is_told(organisation: Organisation) -> None:
     organisation.above.root.sys.enable_secrets_engine("kv", path=organisation.name)
-    told = " ".join(keyturn("hub", "apply", "--yes", ends=1).output.split())
+    told = " ".join(keyturn("setup", "hub", "--apply", "--yes", ends=1).output.split())
     assert "a mount above it has this name" in told
 
 

@@ -33,7 +33,7 @@ def shop(empty: Empty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Empty
     """A hub that is set up for a catalogue with the secrets shop/a and shop/b."""
     as_environment(empty, tmp_path, monkeypatch)
     declare(tmp_path, "shop/a", "shop/b")
-    assert keyturn("hub", "apply", "--yes").exit_code == 0
+    assert keyturn("setup", "hub", "--apply", "--yes").exit_code == 0
     return empty
 
 
@@ -48,7 +48,7 @@ def test_another_catalogue_changes_no_policy_unless_it_takes_the_hub_over(
 ) -> None:
     before = policy(shop)
     declare(tmp_path, "stock/c", own_id=own_id)
-    refused = keyturn("hub", "apply", "--yes")
+    refused = keyturn("setup", "hub", "--apply", "--yes")
     assert refused.exit_code == 1
     assert "it is set up for another catalogue called default, whose secrets this one lacks: shop/a and 1 more" in (
         refused.stderr
@@ -57,22 +57,22 @@ def test_another_catalogue_changes_no_policy_unless_it_takes_the_hub_over(
     assert policy(shop) == before
     assert keyturn("setup", "hub", "--apply").exit_code == 1
     assert policy(shop) == before
-    planned = keyturn("hub", "plan")
+    planned = keyturn("setup", "hub")
     assert (planned.exit_code, "setup hub --apply refuses" in planned.stderr) == (3, True)
 
-    assert keyturn("hub", "apply", "--yes", "--take-over").exit_code == 0
+    assert keyturn("setup", "hub", "--apply", "--yes", "--take-over").exit_code == 0
     assert "secret/data/stock/c" in policy(shop)
     declare(tmp_path, "shop/a", "shop/b")
-    assert keyturn("hub", "apply", "--yes").exit_code == 1
+    assert keyturn("setup", "hub", "--apply", "--yes").exit_code == 1
 
 
 def test_an_edited_catalogue_goes_on_and_so_does_one_that_gets_its_first_id(shop: Empty, tmp_path: Path) -> None:
     declare(tmp_path, "shop/a", "stock/c")
-    assert keyturn("hub", "apply", "--yes").exit_code == 0
+    assert keyturn("setup", "hub", "--apply", "--yes").exit_code == 0
     declare(tmp_path, "shop/a", "stock/c", "stock/d", own_id="shop")
-    assert keyturn("hub", "apply", "--yes").exit_code == 0
+    assert keyturn("setup", "hub", "--apply", "--yes").exit_code == 0
     declare(tmp_path, "shop/a", "stock/c", own_id="other")
-    refused = keyturn("hub", "apply", "--yes")
+    refused = keyturn("setup", "hub", "--apply", "--yes")
     assert "it is set up for the catalogue shop, and this one is other" in refused.stderr
 
 
@@ -82,7 +82,7 @@ def test_a_workspace_of_another_name_has_its_own_set_up(
     before = policy(shop)
     declare(tmp_path, "stock/c")
     monkeypatch.setenv("KEYTURN_WORKSPACE", "stock")
-    done = keyturn("hub", "apply", "--yes")
+    done = keyturn("setup", "hub", "--apply", "--yes")
     assert "another catalogue" not in done.stderr
     assert policy(shop) == before
 
@@ -94,7 +94,7 @@ def test_a_hub_that_an_older_release_has_set_up_tells_by_what_was_rotated(shop: 
     shop.root.secrets.kv.v2.create_or_update_secret("shop/a", secret={"value": "first"}, mount_point="secret")
     assert keyturn("rotate", "shop/a", "--now", "--local").exit_code == 0
     declare(tmp_path, "stock/c")
-    refused = keyturn("hub", "apply", "--yes")
+    refused = keyturn("setup", "hub", "--apply", "--yes")
     assert "whose secrets this one lacks: shop/a" in refused.stderr
 
 

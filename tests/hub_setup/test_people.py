@@ -194,8 +194,8 @@ def test_the_command_shows_what_nobody_can_compare_and_takes_it_for_no_differenc
     declared = {"hub": {"people": method, "staff": role}}
     (tmp_path / "catalogue" / "all.yaml").write_text(yaml.safe_dump(declared))
     run = CliRunner().invoke
-    assert run(app, ["hub", "apply", "--yes"]).exit_code == 1  # the groups are left over
-    shown = run(app, ["hub", "plan"])
+    assert run(app, ["setup", "hub", "--apply", "--yes"]).exit_code == 1  # the groups are left over
+    shown = run(app, ["setup", "hub"])
     assert "oidc_client_secret: the hub gives it nobody back" in " ".join(shown.output.split())
     people.root.write_data("auth/people/config", data=forged_config(people))
     (line,) = lines_of("hub.md", "keyturn setup hub --apply --write-secrets")
@@ -203,7 +203,7 @@ def test_the_command_shows_what_nobody_can_compare_and_takes_it_for_no_differenc
     assert "change: oidc-config:people" in done.output
     company.provider.groups = []
     assert company.logs_in(people) == ["default"]
-    strange = run(app, ["hub", "apply", "--yes", "--write-secrets", "oidc-role:people/staff"])
+    strange = run(app, ["setup", "hub", "--apply", "--yes", "--write-secrets", "oidc-role:people/staff"])
     assert strange.exit_code == 1
     assert "has none that Keyturn writes" in strange.output
 

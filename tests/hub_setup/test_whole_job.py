@@ -164,14 +164,14 @@ def leading_to(eight: Eight, world: World, urls: Mapping[str, str]) -> dict[str,
 
 
 def test_the_examples_whole_job_runs_under_a_hub_that_was_set_up_so(job: Job) -> None:
-    keyturn("hub", "plan", ends=3)
-    keyturn("hub", "apply", "--yes", ends=1)  # the engine's connection waits for what lies in the hub
+    keyturn("setup", "hub", ends=3)
+    keyturn("setup", "hub", "--apply", "--yes", ends=1)  # the engine's connection waits for what lies in the hub
     job.put_first_values()
-    keyturn("hub", "apply", "--yes")
-    assert "0 done" in keyturn("hub", "apply", "--yes").output
-    keyturn("hub", "plan")
+    keyturn("setup", "hub", "--apply", "--yes")
+    assert "0 done" in keyturn("setup", "hub", "--apply", "--yes").output
+    keyturn("setup", "hub")
     for role in ("keyturn-worker", "keyturn-revoker", "trainer"):
-        keyturn("hub", "credentials", role, "--place", "test", "--directory", str(job.directory / role))
+        keyturn("setup", "credentials", role, "--place", "test", "--directory", str(job.directory / role))
 
     job.become("keyturn-worker")
     before = job.fields(DATABASE)
@@ -203,6 +203,6 @@ def test_the_examples_whole_job_runs_under_a_hub_that_was_set_up_so(job: Job) ->
 
     job.become(None)
     job.empty.root.write_data("auth/approle/role/trainer", data={"token_policies": "root"})
-    assert "drift" in keyturn("hub", "plan", ends=3).output
-    keyturn("hub", "apply", "--yes")
-    keyturn("hub", "plan")
+    assert "drift" in keyturn("setup", "hub", ends=3).output
+    keyturn("setup", "hub", "--apply", "--yes")
+    keyturn("setup", "hub")

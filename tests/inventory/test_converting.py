@@ -27,7 +27,7 @@ def convert(directory: Path, content: Any, *more: str) -> Result:
     """Convert one file."""
     text = content if isinstance(content, str) else json.dumps(content)
     (directory / "given").write_text(text)
-    arguments = ["--from", str(directory / "given"), "--output", str(directory / "out"), "--owner", OWNER]
+    arguments = ["--from", str(directory / "given"), "--out", str(directory / "out"), "--owner", OWNER]
     return CliRunner().invoke(app, ["init", *arguments, *more])
 
 
@@ -401,5 +401,5 @@ def test_awss_cron_is_the_catalogues_or_a_question(expression: str, cron: str) -
 
 
 def test_adopt_goes_with_files_alone(tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, ["init", "--output", str(tmp_path / "out"), "--owner", OWNER, "--adopt"])
+    done = CliRunner().invoke(app, ["init", "--out", str(tmp_path / "out"), "--owner", OWNER, "--adopt"])
     assert done.exit_code == 2

@@ -63,7 +63,7 @@ def run(directory: Path, *manifests: dict[str, Any], expected: int = 0) -> tuple
     """The catalogue that comes of these manifests, and the text that declares its secrets."""
     given, out = directory / "given.yaml", directory / "out"
     given.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "List", "items": list(manifests)}))
-    arguments = ["init", "--from", str(given), "--output", str(out), "--owner", "shop@example.com"]
+    arguments = ["init", "--from", str(given), "--out", str(out), "--owner", "shop@example.com"]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == expected, done.output
     assert find_problems(out, {}) == []

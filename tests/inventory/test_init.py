@@ -105,7 +105,7 @@ def keyturn(*arguments: str) -> Result:
 def init(output: Path, *more: str, code: int = 0) -> Any:
     """Draft a catalogue; its data."""
     stores = ["--stores", str(output.parent / "stores.yaml")]
-    done = keyturn("init", "--output", str(output), "--owner", OWNER, *stores, "--json", *more)
+    done = keyturn("init", "--out", str(output), "--owner", OWNER, *stores, "--json", *more)
     assert done.exit_code == code, done.output
     return json.loads(done.stdout) if done.stdout else done
 
@@ -249,7 +249,7 @@ def test_what_a_catalogue_can_not_declare_is_left_out_and_told(small: Small) -> 
 def test_a_mount_of_version_1_is_not_taken_for_an_empty_one(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
     small.root.sys.enable_secrets_engine("kv", path=f"{small.mount}-old", options={"version": "1"})
     monkeypatch.setenv("KEYTURN_HUB_MOUNT", f"{small.mount}-old")
-    done = keyturn("init", "--output", str(small.output), "--owner", OWNER)
+    done = keyturn("init", "--out", str(small.output), "--owner", OWNER)
     small.root.sys.disable_secrets_engine(f"{small.mount}-old")
     assert (done.exit_code, (small.output / "secrets.yaml").exists()) == (1, False)
     assert "KV version 1" in done.stderr
@@ -280,9 +280,7 @@ def test_no_value_is_shown_or_written(small: Small) -> None:
     for name, text in copies.items():
         small.copy(name, text)
     stores = ["--stores", str(small.directory / "stores.yaml")]
-    shown = [
-        keyturn("init", "--output", str(small.output), "--owner", OWNER, *stores, *more) for more in ([], ["--json"])
-    ]
+    shown = [keyturn("init", "--out", str(small.output), "--owner", OWNER, *stores, *more) for more in ([], ["--json"])]
     assert [done.exit_code for done in shown] == [0, 0]
     written = [file.read_text() for file in small.output.iterdir()]
     everything = "".join([*written, *(done.stdout + done.stderr for done in shown)])

@@ -130,7 +130,7 @@ def test_files_that_people_have_made_are_left_alone_and_nothing_is_written_besid
 def test_the_command_writes_the_examples_policies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in VARIABLES.items():
         monkeypatch.setenv(name, value)
-    result = run_keyturn("policy", "render", "--catalogue", str(EXAMPLE), "--output", str(tmp_path), "--json")
+    result = run_keyturn("setup", "store", "--catalogue", str(EXAMPLE), "--output", str(tmp_path), "--json")
     assert result.returncode == 0, result.stderr
     files = json.loads(result.stdout)["files"]
     assert {"keyturn-worker.hcl", "keyturn-revoker.hcl", "consumer-trainer.hcl"} <= set(files)

@@ -286,7 +286,7 @@ class Topology:
     def bootstrap(self) -> None:
         """Register everything, and let the keeper look more often than every quarter of an hour."""
         self._write_login("operator", WORKER)
-        self.keyturn("bootstrap")
+        self.keyturn("setup", "prefect", "--apply")
         keeper = self.ask("GET", "deployments/name/keeper/keeper")
         body = [{"active": True, "schedule": {"interval": self.between_looks}}]
         if not any(schedule["schedule"].get("interval") for schedule in keeper["schedules"]):

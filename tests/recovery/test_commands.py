@@ -88,14 +88,14 @@ def test_a_night_from_backup_to_a_hub_that_works(setting: Setting, run: Run, tmp
     checks = json.loads(run("doctor", "--json").stdout)["checks"]
     (verified,) = [c for c in checks if c["name"] == "verify backups"]
     assert (verified["grade"], "whole: 1 chains, 1 backups" in verified["words"]) == ("ok", True)
-    drill = data(run("restore-drill", "--json"))
+    drill = data(run("backup", "drill", "--json"))
     assert (drill["proven"], drill["differing"], drill["entries"] > 1) == (True, [], True)
-    plan = run("restore", restored=True)
+    plan = run("backup", "restore", restored=True)
     assert plan.exit_code == 0, plan.output
     assert f"make the mount {setting.hub.settings.mount}" in plan.stderr
     assert "nothing was written: give --apply" in plan.stderr
-    assert run("restore", "--apply", restored=True).exit_code == 2, "there is no terminal to ask on"
-    done = run("restore", "--apply", "--yes", "--files", str(tmp_path / "restored"), restored=True)
+    assert run("backup", "restore", "--apply", restored=True).exit_code == 2, "there is no terminal to ask on"
+    done = run("backup", "restore", "--apply", "--yes", "--files", str(tmp_path / "restored"), restored=True)
     assert done.exit_code == 0, done.output
     there = setting.restored.read("ml/database")
     assert there is not None
@@ -106,13 +106,13 @@ def test_a_night_from_backup_to_a_hub_that_works(setting: Setting, run: Run, tmp
     verified = run("ledger", "verify", "--file", str(tmp_path / "restored" / "ledger.jsonl"))
     assert "Traceback" not in verified.output
     name, point = f"{made['chain']}/0", made["point"][:16].replace("T", " ")
-    for command in (("status",), ("recover", "--dry-run"), ("doctor",)):
+    for command in (("status",), ("repair", "recover", "--dry-run"), ("doctor",)):
         looked = run(*command, restored=True)
         words = " ".join(looked.output.split())
-        assert looked.exit_code == (0 if command[0] == "recover" else 1), words
+        assert looked.exit_code == (0 if command[0] == "repair" else 1), words
         assert f"from backup {name}, and what was done after {point} UTC is not in it" in words, command
-        assert ("Run `keyturn repair recover` before anything else" in words) is (command[0] != "recover"), command
-    done = run("recover", "--yes", restored=True)
+        assert ("Run `keyturn repair recover` before anything else" in words) is (command[0] != "repair"), command
+    done = run("repair", "recover", "--yes", restored=True)
     assert done.exit_code == 0, done.output
     assert "they have no copy: ml/database. Nothing of them is pushed" in " ".join(done.stderr.split())
     assert f"nothing is left to be recovered of what the hub has lost since backup {name}" in done.stderr
@@ -121,15 +121,17 @@ def test_a_night_from_backup_to_a_hub_that_works(setting: Setting, run: Run, tmp
     told = data(run("status", "--json", restored=True))["restored"]
     assert (told["chain"], told["to_do"], told["error"]) == (made["chain"], "", "")
     assert data(run("status", "--json"))["restored"] is None, "the hub that was backed up has no mark"
-    assert run("recover", "--snapshot-of", "2h", "--dry-run", restored=True).exit_code == 2, "it would mark the hub"
-    done = run("recover", "--snapshot-of", "2h", "--yes", "--json", restored=True)
+    assert run("repair", "recover", "--snapshot-of", "2h", "--dry-run", restored=True).exit_code == 2, (
+        "it would mark the hub"
+    )
+    done = run("repair", "recover", "--snapshot-of", "2h", "--yes", "--json", restored=True)
     assert (done.exit_code, data(done)["secrets"][0]["code"]) == (0, "KT210"), done.output
     assert "from a snapshot of its own, and what was done after" in " ".join(done.stderr.split())
     assert data(run("status", "--json", restored=True))["restored"]["chain"] == "snapshot"
     setting.restored.write("ml/database", SecretFields({"password": "third"}), cas=2)
-    plan = run("restore", restored=True)
+    plan = run("backup", "restore", restored=True)
     assert "into an empty hub; or give --apply --skip-newer" in plan.stderr, "--apply alone is refused"
-    assert "nothing was written: give --apply" in run("restore", "--skip-newer", restored=True).stderr
+    assert "nothing was written: give --apply" in run("backup", "restore", "--skip-newer", restored=True).stderr
 
 
 def test_a_mark_that_nobody_can_read_is_told_as_unseen_and_one_that_can_t_be_written_ends_recover(
@@ -137,7 +139,7 @@ def test_a_mark_that_nobody_can_read_is_told_as_unseen_and_one_that_can_t_be_wri
 ) -> None:
     setting.write("ml/database", "first")
     made = data(run("backup", "run", "--json"))
-    assert run("restore", "--apply", "--yes", restored=True).exit_code == 0
+    assert run("backup", "restore", "--apply", "--yes", restored=True).exit_code == 0
     root = hvac.Client(url=servers.other.address, token=servers.other.root_token)
     state = setting.restored.settings.state_mount
     rules = f'path "{state.partition("/")[0]}/*" {{ capabilities = ["create", "read", "update", "patch", "list"] }}\n'
@@ -147,13 +149,13 @@ def test_a_mark_that_nobody_can_read_is_told_as_unseen_and_one_that_can_t_be_wri
         token = root.auth.token.create(policies=[name], ttl="10m")["auth"]["client_token"]
         monkeypatch.setenv("KEYTURN_TEST_OTHER", token)
         if name == "blind":
-            for command in (("status",), ("recover", "--dry-run")):
+            for command in (("status",), ("repair", "recover", "--dry-run")):
                 words = " ".join(run(*command, restored=True).stderr.split())
                 assert "could not look whether the hub was restored from a backup" in words, command
             checks = json.loads(run("doctor", "--json", restored=True).stdout)["checks"]
             assert [check["grade"] for check in checks if check["name"] == "restored"] == ["unknown"]
         else:
-            refused = run("recover", "--yes", restored=True)
+            refused = run("repair", "recover", "--yes", restored=True)
             assert refused.exit_code == 1
             assert f"{state}/restored" in refused.stderr, "what the login may not write is named"
     monkeypatch.setenv("KEYTURN_TEST_OTHER", servers.other.root_token)
@@ -162,12 +164,12 @@ def test_a_mark_that_nobody_can_read_is_told_as_unseen_and_one_that_can_t_be_wri
 
 @pytest.mark.attack
 def test_what_is_wrong_is_one_line_with_its_remedy(setting: Setting, run: Run, policy: Path, tmp_path: Path) -> None:
-    empty = run("restore", restored=True)
+    empty = run("backup", "restore", restored=True)
     assert empty.exit_code == 1
     assert "keyturn backup run" in empty.stderr
     setting.write("ml/database", "first")
     run("backup", "run")
-    wrong = run("restore", "--key", f"x25519:{make_recovery_key(tmp_path / 'other.pem')}", restored=True)
+    wrong = run("backup", "restore", "--key", f"x25519:{make_recovery_key(tmp_path / 'other.pem')}", restored=True)
     assert wrong.exit_code == 1
     assert "another recovery key" in wrong.stderr
     (older,) = list_chains(setting.place)
@@ -177,13 +179,13 @@ def test_what_is_wrong_is_one_line_with_its_remedy(setting: Setting, run: Run, p
     (chain,) = (stored for stored in list_chains(setting.place) if stored.name != older.name)
     (tmp_path / "backups" / chain.objects[0].name).write_bytes(b"changed")
     for named in ((), (chain.name,)):
-        damaged = run("restore", *named, restored=True)
+        damaged = run("backup", "restore", *named, restored=True)
         assert damaged.exit_code == 1
         assert "changed, cut short or exchanged" in damaged.stderr
         assert f"keyturn backup restore {older.name}/0" in damaged.stderr
-    assert run("restore", f"{older.name}/0", restored=True).exit_code == 0
+    assert run("backup", "restore", f"{older.name}/0", restored=True).exit_code == 0
     (tmp_path / "backups" / older.manifests[0].name).rename(tmp_path / "kept")
-    assert "No other backup in" in run("restore", restored=True).stderr
+    assert "No other backup in" in run("backup", "restore", restored=True).stderr
     (tmp_path / "kept").rename(tmp_path / "backups" / older.manifests[0].name)
     verified = run("backup", "verify")
     assert verified.exit_code == 1
@@ -209,7 +211,7 @@ def test_the_guides_commands_run_in_their_order(
 ) -> None:
     """The hub is gone; then what was to be made beforehand, and the drill."""
     lines = [line.removeprefix("keyturn ") for line in lines_of("disaster-recovery.md")]
-    assert [line.split()[0] for line in lines].count("restore") == 2
+    assert [line.split()[:2] for line in lines].count(["backup", "restore"]) == 2
     monkeypatch.chdir(tmp_path)
     setting.write("ml/database", "first")
     assert run("backup", "run").exit_code == 0
@@ -219,11 +221,11 @@ def test_the_guides_commands_run_in_their_order(
             run("backup", "list")  # which leads this process to the hub at work
             assert_runs(words)
             continue
-        if words[0] == "restore-drill":  # the scratch hub has nothing of what was restored
+        if words[:2] == ["backup", "drill"]:  # the scratch hub has nothing of what was restored
             scratch = hvac.Client(url=servers.other.address, token=servers.other.root_token)
             for mount in (setting.restored.settings.mount, setting.restored.settings.state_mount):
                 scratch.sys.disable_secrets_engine(mount)
-        done = run(*words, restored=words[0] == "restore")
+        done = run(*words, restored=words[:2] == ["backup", "restore"])
         assert done.exit_code == 0, (line, done.output)
     assert list((tmp_path / "restored").rglob("ledger.jsonl"))
 

@@ -170,7 +170,7 @@ def test_a_process_that_is_killed_in_the_middle_of_a_backup_leaves_none_and_the_
     """Before its part is written, and before its manifest is."""
     assert machine.run("backup", "run", kill=at).returncode == -signal.SIGKILL
     assert machine.whole() == []
-    refused = machine.run("restore", restored=True)
+    refused = machine.run("backup", "restore", restored=True)
     assert refused.returncode == 1
     assert "Traceback" not in refused.stderr
     done = machine.run("backup", "run")

@@ -379,31 +379,31 @@ def test_the_command_shows_first_and_writes_with_the_key_or_a_word_that_it_is_lo
     printed = {"data": {"data": site.lose_hub()["fingerprint-key"], "metadata": {}}}
     key.write_text(json.dumps(printed))
 
-    shown = run("rehydrate")
+    shown = run("repair", "rehydrate")
     assert shown.exit_code == 1
     assert "the key of the fingerprints is missing" in told(shown)
     assert "keyturn repair rehydrate --untested" in told(shown)
     assert "not proven" in told(shown)
-    refused = run("rehydrate", "--apply", "--yes", "--untested")
+    refused = run("repair", "rehydrate", "--apply", "--yes", "--untested")
     assert refused.exit_code == 1
     assert "--key FILE" in told(refused)
-    assert "give --yes" in told(run("rehydrate", "--apply"))
+    assert "give --yes" in told(run("repair", "rehydrate", "--apply"))
     wrong = tmp_path / "wrong.json"
     wrong.write_text(json.dumps({"fingerprint-key": {"key": "another hub's", "bound": True}}))
-    refused = run("rehydrate", "--key", str(wrong), "--apply", "--yes")
+    refused = run("repair", "rehydrate", "--key", str(wrong), "--apply", "--yes")
     assert refused.exit_code == 1
     assert "this key has made none of the copies' marks" in told(refused)
     (tmp_path / "broken.json").write_text("{")
-    assert "is no JSON" in told(run("rehydrate", "--key", str(tmp_path / "broken.json")))
+    assert "is no JSON" in told(run("repair", "rehydrate", "--key", str(tmp_path / "broken.json")))
     assert [site.current(secret.path) for secret in secrets] == [None, None]
 
-    done = run("rehydrate", "--key", str(key), "--apply", "--yes", "--json")
+    done = run("repair", "rehydrate", "--key", str(key), "--apply", "--yes", "--json")
     assert done.exit_code == 0, told(done)
     data = json.loads(done.stdout[done.stdout.index("{") :])
     assert [(row["verdict"], row["proven"], row["equal"]) for row in data["secrets"]] == [("written", True, True)] * 2
     assert [site.current(secret.path) for secret in secrets] == before
     assert all(str(row["version"]) == "1" for row in data["secrets"])
     assert run("sync", "--local").exit_code == 0
-    again = run("rehydrate", "--apply", "--yes")
+    again = run("repair", "rehydrate", "--apply", "--yes")
     assert again.exit_code == 0
     assert "there" in told(again)

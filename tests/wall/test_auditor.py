@@ -103,7 +103,7 @@ def audited(openbao: OpenBao, tmp_path_factory: pytest.TempPathFactory) -> Itera
     with empty_hub(openbao, directory) as empty, pytest.MonkeyPatch.context() as patch:
         as_environment(empty, directory, patch)
         made = Audited(empty, directory, patch)
-        made.must("hub", "apply", "--yes")
+        made.must("setup", "hub", "--apply", "--yes")
         made.become("keyturn-worker", "keyturn-revoker")
         for path in (CLOSED, OPEN, LEAKED):
             empty.hub.write(path, SecretFields({"value": fresh() * 3}), cas=0)
@@ -207,12 +207,12 @@ def test_hub_apply_moves_values_out_of_records_before_an_auditor_may_read_them(a
     hub.write_state(place, inline, cas=state.version)
     hub.write_state(f"{ROTATIONS}/app/odd", {"rotation": {"stage": "?"}, "candidate": {"value": "in-clear"}}, cas=0)
     audited.patch.setenv("VAULT_TOKEN", audited.empty.server.root_token)
-    refused = audited.run("hub", "apply", "--yes")
+    refused = audited.run("setup", "hub", "--apply", "--yes")
     assert refused.exit_code == 1
     assert "the rotation record of app/odd may hold a value" in " ".join(refused.stderr.split())
     assert audited.empty.root.read("sys/policies/acl/keyturn-auditor") is None
     hub.delete_state(f"{ROTATIONS}/app/odd")
-    audited.must("hub", "apply", "--yes")
+    audited.must("setup", "hub", "--apply", "--yes")
     audited.become("keyturn-auditor")
     told = audited.ask(audited.empty.token("keyturn-auditor"), "GET", f"keyturn/data/{place}")
     assert told.ok

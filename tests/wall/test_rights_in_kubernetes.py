@@ -149,6 +149,8 @@ def test_names_that_only_the_hub_tells_are_said_by_no_name_and_departed_ones_are
         (["delete", "get"], None),
     ]
     data["syncs"] = {"all": {"paths": ["team/**"], "stores": ["k"], "separator": "-"}}
+    assert [rule.get("resourceNames") for rule in rules_in(data)] == [None, ["a"], None], "the operator lists nothing"
+    data["policy"] = {"undeclared": ["team/**"]}
     assert [rule.get("resourceNames") for rule in rules_in(data)] == [None, None]
 
 

@@ -110,7 +110,7 @@ def setup_hub(
         if (apply or not overwrite) and not left.unknown and not setting.other:
             keep_look(setting, left)
     if setting.other:
-        note(f"{setting.other}: --apply refuses to change what that one needs")
+        note(f"{setting.other}: setup hub --apply refuses to change what that one needs")
     if apply and as_json:
         write_json({"done": [item.resource.key for item in done], **plan_data(left, everything=False)})
     elif apply:

@@ -118,7 +118,7 @@ class Gcloud:
 
     def _without(self, name: str, part: str, key: str) -> None:
         held = dict(getattr(self.client.get_secret(name=self._path(name)), part))
-        del held[key]
+        held.pop(key, None)  # a history may remove it twice
         secret = {"name": self._path(name), part: held}
         self.client.update_secret(request={"secret": secret, "update_mask": {"paths": [part]}})
 
