@@ -1,7 +1,7 @@
-"""Backups in a bucket of S3, or of what speaks like it. Source: "Amazon S3 API Reference", and "Object Lock".
+"""Backups in a bucket of S3 or a compatible service. Source: "Amazon S3 API Reference", and "Object Lock".
 
-Needs ``s3:PutObject``, ``s3:GetObject``, ``s3:ListBucket``; ``s3:PutObjectRetention`` and ``s3:GetObjectRetention``
-where objects are retained, and ``s3:DeleteObject`` for pruning alone.
+Needs ``s3:PutObject``, ``s3:GetObject`` and ``s3:ListBucket``. Retention needs ``s3:PutObjectRetention`` and
+``s3:GetObjectRetention``; pruning alone needs ``s3:DeleteObject``.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,7 +25,7 @@ ABSENT_CODES: Final = frozenset({"404", "NoSuchKey", "NotFound"})
 
 @reads_answers("S3")
 class BackupBucket:
-    """:class:`keyturn.core.ports.backups.BackupPlace` of a bucket; ``retain`` is how long what is written is locked."""
+    """A :class:`keyturn.core.ports.backups.BackupPlace`; new objects are locked for ``retain``."""
 
     def __init__(
         self, bucket: str, prefix: str, settings: AwsSettings, *, retain: timedelta | None = None, mode: str = ""
@@ -42,7 +42,6 @@ class BackupBucket:
             )
 
     def put(self, name: str, content: bytes) -> None:
-        """Write an object where there is none (``If-None-Match``), locked where it shall be."""
         called = self._called(name)
         with translate_aws_errors("write", called), outbound.within(LONGEST_TRANSFER):
             try:
@@ -55,7 +54,6 @@ class BackupBucket:
                 raise Conflict("write", called, "there is one of that name already") from None
 
     def get(self, name: str) -> bytes:
-        """An object's content."""
         called = self._called(name)
         with translate_aws_errors("read", called), outbound.within(LONGEST_TRANSFER):
             answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)
@@ -68,7 +66,6 @@ class BackupBucket:
         return content
 
     def find(self, name: str) -> StoredObject | None:
-        """What is told of one object, its lock too."""
         called = self._called(name)
         with translate_aws_errors("look at", called):
             try:
@@ -81,7 +78,6 @@ class BackupBucket:
         return StoredObject(name, int(size), changed, answer.get("ObjectLockRetainUntilDate"))
 
     def listed(self, prefix: str = "") -> Iterator[StoredObject]:
-        """What there is, in the order of the names; what is locked until when is not told here."""
         with translate_aws_errors("list", self.name):
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=self._prefix + prefix
@@ -92,7 +88,7 @@ class BackupBucket:
                     yield StoredObject(item["Key"].removeprefix(self._prefix), item["Size"], item["LastModified"])
 
     def remove(self, name: str) -> None:
-        """Remove an object; of a bucket with versions all of them, since a marker above them would free nothing."""
+        """Remove an object. In a versioned bucket this removes all versions, because a delete marker frees no space."""
         called, key = self._called(name), self._prefix + name
         stored = self.find(name)
         if stored and stored.retained_until and stored.retained_until > datetime.now(UTC):
@@ -105,7 +101,6 @@ class BackupBucket:
                 self._client.delete_object(Bucket=self._bucket, Key=key, VersionId=version["VersionId"])
 
     def close(self) -> None:
-        """Let go of the connections."""
         self._client.close()
 
     def _lock(self) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""What the AWS adapters share: connections, signing in, and turning the SDK's errors into ours."""
+"""Connections, sign-in and error translation of the AWS adapters."""
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
@@ -53,12 +53,12 @@ AWS: Final = RemoteServer(
 )
 
 LONGEST_CALL: Final = 15.0
-"""Seconds for one call, a second try among it."""
+"""Seconds for one call, including a retry."""
 
 SERVICES: Final = ("secretsmanager", "ssm", "sts")
 KINDS: Final = ("service-2", "endpoint-rule-set-1")
 DATA: Final = ("endpoints", "partitions", "sdk-default-configuration", "_retry")
-"""What a client of a store is made from: descriptions of each service, and of all."""
+"""The SDK's data files that a store's client needs: per service, and shared."""
 
 for _told_whole in ("botocore.endpoint", "botocore.parsers"):
     # At DEBUG these two log every request and answer whole, secret values included.
@@ -114,7 +114,7 @@ ERRORS: Final[Mapping[str, type[KeyturnError]]] = {
     "TooManyRequestsException": Throttled,
     "TooManyUpdates": Locked,
 }
-"""What the codes of Secrets Manager, Parameter Store, IAM, KMS, STS and "Common errors" mean; any other is Invalid."""
+"""Error codes of Secrets Manager, Parameter Store, IAM, KMS, STS and "Common errors"; any other is Invalid."""
 
 IAM_OPERATIONS: Final = frozenset(
     {
@@ -142,7 +142,7 @@ PARAMETER_OPERATIONS: Final = frozenset(
     }
 )
 LOG_OPERATIONS: Final[Mapping[str, str]] = {"GetObject": "GetObject", "ListObjectsV2": "ListBucket"}
-"""How a trail in a bucket is read, and the permission for each."""
+"""Operations that read a trail in a bucket, with their permissions."""
 KEY_OPERATIONS: Final = frozenset({"Decrypt", "GenerateDataKey"})
 MANAGED_KEY_OPERATIONS: Final = frozenset(
     {
@@ -160,14 +160,13 @@ MANAGED_KEY_OPERATIONS: Final = frozenset(
         "RotateKeyOnDemand",
     }
 )
-"""How keys of KMS are managed."""
 NOTICE_OPERATIONS: Final[Mapping[str, str]] = {
     "DeleteMessage": "sqs",
     "Publish": "sns",
     "ReceiveMessage": "sqs",
     "SendMessage": "sqs",
 }
-"""What consumers are told by, and the service that each is of."""
+"""Operations that notify consumers, with their services."""
 NO_PERMISSION: Final = frozenset({"AccessDenied", "AccessDeniedException", "AuthorizationError", "NotAuthorized"})
 KMS_FAILURE: Final = frozenset({"DecryptionFailure", "EncryptionFailure"})
 NO_QUEUE: Final = "Make the queue or topic, or correct its ARN in the catalogue"
@@ -187,7 +186,7 @@ HINTS: Final[Mapping[str, str]] = {
     "QueueDoesNotExist": NO_QUEUE,
     "ParameterPatternMismatchException": "The parameter's AllowedPattern refuses the value: change the pattern",
 }
-"""What to do about codes that say enough by themselves."""
+"""Remedies for codes that need no further context."""
 
 SLOWER: Final = "It is tried again by itself; where it lasts, see who else calls AWS so often, or raise the quota"
 
@@ -202,7 +201,7 @@ NO_IDENTITY: Final = (
 
 
 def from_aws(error: Exception, doing: str, name: str) -> KeyturnError:
-    """Our error for one of the SDK's; carries AWS's code and no text of its answer."""
+    """Translate an error of the SDK. Keeps AWS's code and none of its text."""
     if isinstance(error, ClientError):
         return _from_answer(error, doing, name)
     kind = type(error).__name__
@@ -214,7 +213,7 @@ def from_aws(error: Exception, doing: str, name: str) -> KeyturnError:
 
 
 def from_code(code: str, operation: str, doing: str, name: str) -> KeyturnError:
-    """Our error for one of AWS's codes, as an answer about many secrets gives them."""
+    """Translate one of AWS's error codes, as batch answers contain them."""
     problem = f"AWS answered {code} to {operation}"
     if code.startswith(("Throttl", "RequestThrottled")) or ERRORS.get(code) is Throttled:
         return Throttled(doing, name, problem, SLOWER)
@@ -223,10 +222,10 @@ def from_code(code: str, operation: str, doing: str, name: str) -> KeyturnError:
 
 @dataclass(frozen=True)
 class AwsSettings:
-    """Where and as whom to sign in.
+    """Where to sign in, and with which identity.
 
-    As boto3 does by default, or as ``profile``; with ``role_arn`` that identity assumes the role, and again
-    whenever the session nears its end. ``endpoint_url`` serves STS too.
+    Uses boto3's default credentials, or ``profile``. With ``role_arn``, that identity assumes the role and renews the
+    session before it ends. ``endpoint_url`` serves STS too.
     """
 
     region: str
@@ -236,7 +235,7 @@ class AwsSettings:
 
 
 def open_session(settings: AwsSettings) -> boto3.Session:
-    """A session that signs in as the settings say; a role is assumed at the first call, not here."""
+    """A session that signs in with these settings. It assumes a role at the first call, not here."""
     source = _OutboundSession(settings.profile).shared()
     if not settings.role_arn:
         return source
@@ -247,12 +246,12 @@ def open_session(settings: AwsSettings) -> boto3.Session:
 
 @cache
 def described(data_path: str | None) -> Loader:
-    """What reads the SDK's descriptions of services there, and keeps them: one for all sessions of a process."""
+    """The loader of the SDK's service descriptions, shared by all sessions of a process."""
     return create_loader(data_path)
 
 
 def load_descriptions() -> None:
-    """Read those of the services of the stores ahead of the first session. Reads files of the SDK's own alone."""
+    """Read the stores' service descriptions before the first session. Reads only the SDK's own files."""
     loader = described(None)
     for service in SERVICES:
         for kind in KINDS:
@@ -262,10 +261,9 @@ def load_descriptions() -> None:
 
 
 class _OutboundSession(BotocoreSession):
-    """The SDK's session, whose clients use our connections, and end a call with its retry when its time is over.
+    """The SDK's session, with our connections and a time limit per call including its retry.
 
-    The SDK has no setting for its connections; clients that it makes for itself, to sign in, come from here too. What
-    it reads of services it keeps for all of its sessions.
+    The SDK has no setting for its connections. It creates its own sign-in clients through this session too.
     """
 
     def __init__(self, profile: str | None = None) -> None:
@@ -273,14 +271,16 @@ class _OutboundSession(BotocoreSession):
         self.lazy_register_component("data_loader", lambda: described(self.get_config_variable("data_path")))
 
     def shared(self) -> boto3.Session:
-        """The session for applications on top of it, which names a directory of its own to the loader each time."""
+        """The session for applications.
+
+        The SDK adds a directory to the shared loader each time, so duplicates are removed.
+        """
         session = boto3.Session(botocore_session=self)
         places = self.get_component("data_loader").search_paths
         places[:] = dict.fromkeys(places)
         return session
 
     def create_client(self, *args: Any, **settings: Any) -> Any:
-        """As the SDK does."""
         client: Any = super().create_client(*args, **settings)
         endpoint = client._endpoint
         endpoint.http_session._pool_classes_by_scheme.update(POOLS)
@@ -295,7 +295,6 @@ class _OutboundSession(BotocoreSession):
 
 
 def _pool(kind: type, connection: type) -> Any:
-    """Connections of ours, with what the SDK adds to its own."""
     return type("AwsPool", (kind,), {"ConnectionCls": type("AwsConnection", (AWSConnection, connection), {})})
 
 
@@ -332,7 +331,7 @@ class _AssumedRole(CredentialProvider):
 
 @contextmanager
 def opening(name: str, settings: AwsSettings) -> Iterator[boto3.Session]:
-    """The session to make the store's client with; whatever can't work leaves as Invalid or Denied."""
+    """Yield the session for a client. Raises Invalid or Denied for unusable settings."""
     with translate_aws_errors("open", name):
         try:
             yield open_session(settings)
@@ -343,7 +342,7 @@ def opening(name: str, settings: AwsSettings) -> Iterator[boto3.Session]:
 
 @contextmanager
 def translate_aws_errors(doing: str, name: str) -> Iterator[None]:
-    """Whatever the SDK raises inside leaves as one of ours."""
+    """Translate errors that the SDK raises inside."""
     try:
         yield
     except (ClientError, BotoCoreError, ResponseParserError) as error:
@@ -351,12 +350,12 @@ def translate_aws_errors(doing: str, name: str) -> Iterator[None]:
 
 
 def bounded_pages(pages: Iterable[Mapping[str, Any]], doing: str, name: str) -> Iterator[Mapping[str, Any]]:
-    """The pages of one of the SDK's paginators. Raises Unavailable for a listing that does not end."""
+    """The pages of one of the SDK's paginators. Raises Unavailable for an endless listing."""
     return bounded(pages, _following, doing, name)
 
 
 FOLLOWING: Final = ("NextToken", "PaginationToken", "Marker", "NextContinuationToken")
-"""Where an answer tells that there is more."""
+"""Fields of an answer that announce another page."""
 
 
 def _following(page: Mapping[str, Any]) -> str | None:
@@ -364,7 +363,7 @@ def _following(page: Mapping[str, Any]) -> str | None:
 
 
 def field(answer: Mapping[str, Any], name: str, doing: str, of: str) -> Any:
-    """What AWS always answers; raises Unavailable where it is missing, as when a proxy answers in AWS's place."""
+    """A field that AWS always returns. Raises Unavailable if it is missing, as when a proxy answers."""
     if name not in answer:
         raise Unavailable(doing, of, f"the answer lacks {name}", "Check that the endpoint is AWS's own")
     return answer[name]

@@ -1,7 +1,7 @@
-"""Data keys that a key of AWS KMS wraps. Source: "GenerateDataKey" and "Decrypt" of AWS KMS's API reference.
+"""Data keys wrapped by a key of AWS KMS. Source: "GenerateDataKey" and "Decrypt" of AWS KMS's API reference.
 
-Needs ``kms:GenerateDataKey`` and ``kms:Decrypt`` on the key, and nothing else; a policy may insist on the context
-(``kms:EncryptionContext:keyturn-purpose``), which KMS writes into CloudTrail.
+Needs only ``kms:GenerateDataKey`` and ``kms:Decrypt`` on the key. A policy may require the context
+(``kms:EncryptionContext:keyturn-purpose``), which KMS writes to CloudTrail.
 """
 
 import base64
@@ -17,14 +17,14 @@ from keyturn.providers.answers import reads_answers
 from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, field, opening, translate_aws_errors
 
 LOST: Final = frozenset({"IncorrectKeyException", "InvalidCiphertextException", "NotFoundException"})
-"""What KMS answers to a data key that another key has wrapped, or with another context, or whose key is gone."""
+"""KMS's answers for a data key wrapped by another key or with another context, or by a key that is gone."""
 
 
 @reads_answers("AWS KMS")
 class KmsDataKeys:
     """:class:`keyturn.core.ports.envelope.DataKeys` by one symmetric key: its id, ARN or alias.
 
-    Rotation of the key is KMS's own. Raises Invalid and Denied for settings that can't work.
+    KMS rotates the key itself. Raises Invalid and Denied for unusable settings.
     """
 
     kind = "aws-kms"
@@ -49,14 +49,14 @@ class KmsDataKeys:
             )
 
     def make(self, context: Mapping[str, str]) -> DataKey:
-        """A data key, wrapped by the newest generation of the key."""
+        """A data key, wrapped by the key's newest generation."""
         with translate_aws_errors("make a data key with", self._name):
             answer = self._kms.generate_data_key(KeyId=self._key_id, KeySpec="AES_256", EncryptionContext=dict(context))
         doing = "make a data key with"
         return DataKey(self._key(answer, doing), _text(field(answer, "CiphertextBlob", doing, self._name)))
 
     def unwrap(self, wrapped: str, context: Mapping[str, str]) -> Sensitive:
-        """The data key, by whichever generation has wrapped it."""
+        """Unwrap a data key of any generation."""
         doing = "unwrap a data key with"
         with translate_aws_errors(doing, self._name):
             try:
@@ -72,7 +72,6 @@ class KmsDataKeys:
         return self._key(answer, doing)
 
     def close(self) -> None:
-        """Let go of the connections."""
         self._kms.close()
 
     def _key(self, answer: Mapping[str, Any], doing: str) -> Sensitive:

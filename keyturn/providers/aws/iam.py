@@ -1,10 +1,10 @@
-"""AWS IAM as a target: the access keys of users, as :class:`keyturn.core.ports.cloud_keys.CloudKeys`.
+"""The access keys of AWS IAM users, as :class:`keyturn.core.ports.cloud_keys.CloudKeys`.
 
-IAM is eventually consistent: what is made or ended here is known everywhere some seconds later. Source:
-"CreateAccessKey", "UpdateAccessKey", "DeleteAccessKey", "ListAccessKeys" and "GetAccessKeyLastUsed" in the IAM
-API reference, "GetCallerIdentity" in the STS API reference, "Changes that I make are not always immediately
-visible" in the IAM user guide. How sessions are revoked: "Disabling permissions for temporary security credentials"
-and "Revoke IAM role temporary security credentials" there.
+IAM is eventually consistent: changes take effect everywhere some seconds later. Source: the IAM API reference
+("CreateAccessKey", "UpdateAccessKey", "DeleteAccessKey", "ListAccessKeys", "GetAccessKeyLastUsed") and
+"GetCallerIdentity" in the STS API reference. On delays and revoked sessions, the IAM user guide: "Changes that I make
+are not always immediately visible", "Disabling permissions for temporary security credentials", and "Revoke IAM role
+temporary security credentials".
 """
 
 import json
@@ -37,26 +37,27 @@ if TYPE_CHECKING:
     from mypy_boto3_sts import STSClient
 
 ONE_TRY: Final = SDK_CONFIG.merge(Config(retries={"total_max_attempts": 1}))
-"""For CreateAccessKey: a second try after a lost answer would make a second key."""
+"""For CreateAccessKey: a retry after a lost answer would create a second key."""
 
 UNKNOWN: Final = "InvalidClientTokenId"
-"""STS's word for a key that is not there, is inactive, or has not arrived everywhere yet."""
+"""STS's code for a key that is absent, inactive, or not yet known everywhere."""
 AGAIN: Final = "Run the rotation again: it makes another key"
 WRONG_SECRET: Final = frozenset({"SignatureDoesNotMatch", "InvalidSignatureException"})
 
 KEY_ID: Final = re.compile(r"\w{16,128}")
-"""What can be the id of an access key; AWS's SDK refuses to ask for anything shorter."""
+"""A valid access key id; the SDK refuses shorter ones."""
 REVOKED: Final = "keyturn-revoked-sessions"
-"""The name of the user's inline policy that refuses sessions from before a cut; the cut's number is in it."""
+"""The user's inline policy that denies earlier sessions; it contains the cut's number."""
 ARRIVAL: Final = timedelta(seconds=30)
-"""Sessions are refused that begin this much later too, since a key works until its end is known everywhere.
+"""Sessions that begin up to this much later are denied too, because a key works until its end has spread.
 
-It is what IAM's console takes when it revokes a role's sessions."""
+IAM's console uses the same time when it revokes a role's sessions.
+"""
 
 
 @reads_answers()
 class AwsIam:
-    """The users of one account. Raises Invalid or Denied for settings that can't work."""
+    """The users of one account. Raises Invalid or Denied for unusable settings."""
 
     def __init__(
         self,
@@ -77,7 +78,7 @@ class AwsIam:
             self._making = self._open(ONE_TRY)
 
     def keys(self, account: str) -> Sequence[CloudKey]:
-        """The user's access keys, active or not. Raises NotFound where there is no such user."""
+        """The user's access keys, active or not. Raises NotFound if there is no such user."""
         name = self._named(account)
         with translate_aws_errors("list the keys of", name):
             pages = self._iam.get_paginator("list_access_keys").paginate(UserName=account)
@@ -93,7 +94,7 @@ class AwsIam:
         return [CloudKey(key["AccessKeyId"], key["CreateDate"], key["Status"] == "Active") for key in listed]
 
     def create(self, account: str) -> SecretFields:
-        """A new access key. Raises Invalid where the user has two already."""
+        """Create an access key. Raises Invalid if the user already has two."""
         name = self._named(account)
         with translate_aws_errors("make a key for", name):
             try:
@@ -105,7 +106,7 @@ class AwsIam:
         return SecretFields({"access_key_id": key["AccessKeyId"], "secret_access_key": key["SecretAccessKey"]})
 
     def signs_in(self, account: str, key: SecretFields) -> bool:
-        """Ask STS who signs in with the key. Raises CandidateRejected for a wrong secret or another identity."""
+        """Ask STS for the key's identity. Raises CandidateRejected for a wrong secret or another identity."""
         name = self._named(account)
         with translate_aws_errors("verify", name), closing(self._as(key)) as sts:
             try:
@@ -122,7 +123,7 @@ class AwsIam:
         return True
 
     def last_use(self, account: str, key_id: str, since: datetime) -> KeyUse | None:
-        """The latest use after ``since``, which AWS tells to the minute and with a delay of up to some hours."""
+        """The latest use after ``since``, to the minute. AWS reports it up to some hours late."""
         # AWS refuses to tell of a key that is gone, in words that sound like a missing permission.
         if not self._lists(account, key_id):
             return None
@@ -134,7 +135,7 @@ class AwsIam:
         return KeyUse(at, f"{use.get('ServiceName', 'N/A')} in {use.get('Region', 'N/A')}")
 
     def accepts(self, account: str, key: SecretFields) -> bool:
-        """Ask STS who signs in with the key. A refusal counts where Keyturn's own key is taken at the same place."""
+        """Ask STS for the key's identity. A refusal counts only if STS accepts Keyturn's own credentials."""
         with translate_aws_errors("try a key of", self._named(account)):
             with closing(self._as(key)) as sts:
                 try:
@@ -155,10 +156,10 @@ class AwsIam:
             self._delete(account, key_id)
 
     def revoke(self, account: str, key_id: str, sequence: int) -> Sequence[str]:
-        """Deactivate the key, refuse every session of the user until now, and delete the key; what outlives it.
+        """Deactivate the key, deny the user's sessions until now, delete the key, and return what remains valid.
 
-        Sessions are revoked by a policy of the user that denies all to temporary credentials issued before now
-        (aws:TokenIssueTime). An access key has no such time, so that it does not touch a new key.
+        A user policy denies everything to temporary credentials issued before now (aws:TokenIssueTime). Access keys
+        have no such time, so a new key is unaffected.
         """
         roles = f"sessions of roles that {account} has assumed, for up to 12 hours: only the roles can revoke them"
         since = self._switch_off(account, key_id)
@@ -168,7 +169,6 @@ class AwsIam:
         return (*left, roles)
 
     def close(self) -> None:
-        """Let go of connections; the target can't be used afterwards."""
         self._iam.close()
         self._making.close()
 
@@ -176,7 +176,7 @@ class AwsIam:
         return f"{self.name}:{account}"
 
     def _switch_off(self, account: str, key_id: str) -> datetime | None:
-        """When the key was deactivated, by AWS's clock; None where the user has no such key."""
+        """When the key was deactivated, by AWS's clock; None if the user has no such key."""
         if not KEY_ID.fullmatch(key_id):
             return None
         with translate_aws_errors("end a key of", self._named(account)):
@@ -194,9 +194,10 @@ class AwsIam:
                 return
 
     def _revoke_sessions(self, account: str, sequence: int, since: datetime | None) -> tuple[str, ...]:
-        """Refuse sessions from before; what they live on for where that can't be done.
+        """Deny earlier sessions, and return what remains valid if that fails.
 
-        ``since`` is when the key was deactivated; where it was gone, the same cut has done so already, or nobody has.
+        ``since`` is when the key was deactivated. If the key was gone, only a cut that has not revoked sessions yet
+        does so.
         """
         doing, name = "revoke the sessions of", self._named(account)
         try:
@@ -212,7 +213,7 @@ class AwsIam:
         return ()
 
     def _revoked(self, account: str) -> int:
-        """The number of the cut that revoked the user's sessions last; 0 where none did."""
+        """The number of the cut that last revoked the user's sessions; 0 if none did."""
         try:
             policy = self._iam.get_user_policy(UserName=account, PolicyName=REVOKED)
         except self._iam.exceptions.NoSuchEntityException:
@@ -234,7 +235,6 @@ class AwsIam:
             raise Invalid("open", self.name, problem, "Correct the target's settings") from None
 
     def _as(self, key: SecretFields | None = None) -> "STSClient":
-        """STS for whoever holds the key; for Keyturn itself without one."""
         # Sessions, unlike clients, can't be used by several threads at once.
         with self._lock:
             return self._session.client(
@@ -248,7 +248,7 @@ class AwsIam:
 
 
 def answered_at(answer: Any) -> datetime:
-    """When AWS answered, by its own clock; by this machine's where it does not say."""
+    """When AWS answered, by its clock; by this machine's clock if AWS sent no date."""
     try:
         return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
     except (KeyError, ValueError):
@@ -256,7 +256,7 @@ def answered_at(answer: Any) -> datetime:
 
 
 def revoking(moment: datetime, sequence: int) -> dict[str, Any]:
-    """A policy that denies all to sessions from before ``moment``, and names the cut that it is for."""
+    """A policy that denies everything to sessions from before ``moment``, and contains the cut's number."""
     issued = {"aws:TokenIssueTime": f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"}
     statement = {"Sid": f"KeyturnCut{sequence}", "Effect": "Deny", "Action": "*", "Resource": "*"}
     return {"Version": "2012-10-17", "Statement": [{**statement, "Condition": {"DateLessThan": issued}}]}

@@ -1,4 +1,4 @@
-"""Keys of AWS KMS, managed. Source: AWS KMS's API reference, and "Rotating AWS KMS keys" of its developer guide."""
+"""Managed keys of AWS KMS. Source: AWS KMS's API reference, and "Rotating AWS KMS keys" of its developer guide."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from keyturn.providers.answers import reads_answers
 from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, bounded_pages, opening, translate_aws_errors
 
 OURS: Final = "keyturn-"
-"""What the names of grants begin with that are made here."""
+"""Name prefix of the grants that Keyturn creates."""
 CONDITIONS: Final[Mapping[str, KeyCondition]] = {
     "Enabled": KeyCondition.ENABLED,
     "Disabled": KeyCondition.DISABLED,
@@ -27,15 +27,14 @@ KEPT_IN: Final[Mapping[str, str]] = {
     "EXTERNAL": "its material was imported, so that it was outside of an HSM",
     "EXTERNAL_KEY_STORE": "it lies in a key store outside of AWS, which tells nothing of it",
 }
-"""By its origin, in words."""
 SHORTEST_WINDOW: Final = 7
 LONGEST_WINDOW: Final = 30
-"""Days that KMS waits before it deletes a key. Source: ScheduleKeyDeletion."""
+"""Limits of the days that KMS waits before it deletes a key. Source: ScheduleKeyDeletion."""
 IN_HSM: Final = frozenset({"AWS_KMS", "AWS_CLOUDHSM"})
 
 
 class DeclaredPolicy(Protocol):
-    """Who may administer a key, and who use it."""
+    """The declared administrators and users of a key."""
 
     @property
     def administrators(self) -> Sequence[str]:
@@ -43,15 +42,15 @@ class DeclaredPolicy(Protocol):
 
     @property
     def users(self) -> Sequence[KeyUse]:
-        """Who may use it."""
+        """The permitted uses."""
 
 
 class DeclaredGrant(Protocol):
-    """What a role may do with a key."""
+    """A declared grant for one role."""
 
     @property
     def name(self) -> str:
-        """Without what is put before it."""
+        """The name without :data:`OURS`."""
 
     @property
     def principal(self) -> str:
@@ -59,11 +58,11 @@ class DeclaredGrant(Protocol):
 
     @property
     def operations(self) -> Sequence[str]:
-        """What it may do."""
+        """The permitted operations."""
 
     @property
     def context(self) -> Mapping[str, str]:
-        """What the encryption context has to hold."""
+        """The required part of the encryption context."""
 
 
 @reads_answers("AWS KMS")
@@ -98,7 +97,7 @@ class KmsKey:
             )
 
     def describe(self) -> KeyFacts:
-        """Its state, and its rotations: the one that counts most is a generation's number."""
+        """The key's state; the number of its rotations plus one is its generation."""
         with translate_aws_errors("look at", self.name):
             about = self._kms.describe_key(KeyId=self.name)["KeyMetadata"]
             self._refuse_unmanageable(about)
@@ -119,12 +118,11 @@ class KmsKey:
         )
 
     def differences(self) -> Sequence[str]:
-        """What is declared and not so there."""
         with translate_aws_errors("look at", self.name):
             return [words for words, _ in self._steps()]
 
     def settle(self) -> Sequence[str]:
-        """One call for each difference; what is declared comes before what is undeclared goes."""
+        """Make one call for each difference. Declared settings are added before undeclared ones are removed."""
         did = []
         with translate_aws_errors("settle", self.name):
             for words, step in self._steps():
@@ -133,12 +131,12 @@ class KmsKey:
         return did
 
     def rotate(self) -> None:
-        """On demand: KMS makes the new material within a while."""
+        """Rotate on demand; KMS creates the new material some time later."""
         with translate_aws_errors("rotate", self.name):
             self._kms.rotate_key_on_demand(KeyId=self.name)
 
     def schedule_end(self, window: timedelta) -> datetime:
-        """KMS deletes it after so many days, and uses it for nobody meanwhile. Raises Invalid but for 7 to 30."""
+        """Schedule the deletion in 7 to 30 whole days; the key is unusable meanwhile. Raises Invalid otherwise."""
         if window != timedelta(days=window.days) or not SHORTEST_WINDOW <= window.days <= LONGEST_WINDOW:
             problem = f"KMS waits {SHORTEST_WINDOW} to {LONGEST_WINDOW} whole days before it deletes a key"
             raise Invalid("end", self.name, problem, f"Say --window {LONGEST_WINDOW}d")
@@ -148,19 +146,18 @@ class KmsKey:
         return date
 
     def cancel_end(self) -> None:
-        """KMS leaves such a key disabled: it is enabled again. Repeatable."""
+        """Cancel the deletion and enable the key, which KMS leaves disabled. Safe to repeat."""
         with translate_aws_errors("keep", self.name):
             if self._kms.describe_key(KeyId=self.name)["KeyMetadata"]["KeyState"] == "PendingDeletion":
                 self._kms.cancel_key_deletion(KeyId=self._id)
             self._kms.enable_key(KeyId=self._id)
 
     def close(self) -> None:
-        """Let go of the connections."""
         self._kms.close()
 
     @property
     def _id(self) -> str:
-        """What serves the key's own account alone, as these calls do."""
+        """The key id, which these calls accept only within the key's own account."""
         return self.name.rpartition("/")[2]
 
     def _rotations(self) -> list[datetime]:
@@ -172,7 +169,7 @@ class KmsKey:
         ]
 
     def _refuse_unmanageable(self, about: Mapping[str, Any]) -> None:
-        """Keys that KMS can't rotate. Source: "Rotating AWS KMS keys"."""
+        """Raise Invalid for a key that KMS can't rotate. Source: "Rotating AWS KMS keys"."""
         why, hint = "", "Make a symmetric key with material of KMS, and move the alias and the data to that"
         if about.get("KeyManager") == "AWS":
             why, hint = "AWS manages it, and rotates it every year", "Leave it out of the catalogue"
@@ -187,7 +184,6 @@ class KmsKey:
             raise Invalid("manage", self.name, why, hint)
 
     def _steps(self) -> list[tuple[str, Any]]:
-        """What is to be done, in words and as calls, in their order."""
         return [*self._automatic(), *self._missing_aliases(), *self._another_policy(), *self._other_grants()]
 
     def _automatic(self) -> list[tuple[str, Any]]:

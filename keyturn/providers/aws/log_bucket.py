@@ -1,4 +1,4 @@
-"""The S3 bucket that CloudTrail delivers to, as where a log's files lie."""
+"""The S3 bucket that CloudTrail delivers log files to."""
 
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -19,19 +19,19 @@ from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, bounded_pages,
 
 HINT: Final = "Allow s3:ListBucket on the bucket, s3:GetObject on what is delivered, and kms:Decrypt on its key"
 LONGEST_READ: Final = 120.0
-"""Seconds for the bytes of one object."""
+"""Seconds for the content of one object."""
 
 LOOK_BACK: Final = timedelta(hours=2)
-"""How far before the place that was read to late objects are looked for.
+"""How far back to look for late objects.
 
-CloudTrail delivers within about 5 minutes on average, and promises nothing ("Getting and viewing your CloudTrail log
-files"; until 2023 it said 15 minutes); a replica of a bucket has most objects within 15 minutes, and some after hours
-("Replicating objects", "S3 Replication Time Control").
+CloudTrail delivers within about 5 minutes on average, without a guarantee ("Getting and viewing your CloudTrail log
+files"). A replicated bucket has most objects within 15 minutes, and some after hours ("Replicating objects", "S3
+Replication Time Control").
 """
 
 
 class LogBucket:
-    """The objects below ``prefix``, as :class:`keyturn.access_log.sources.objects.ObjectStore`; keys are whole ones."""
+    """The objects under ``prefix``, as :class:`keyturn.access_log.sources.objects.ObjectStore`; keys are complete."""
 
     def __init__(self, bucket: str, prefix: str, settings: AwsSettings) -> None:
         self.name = f"s3://{bucket}/{prefix}"
@@ -45,9 +45,9 @@ class LogBucket:
             )
 
     def objects(self, after: str) -> Iterator[StoredObject]:
-        """S3 lists them in the order of their keys, which is that of their dates below one beginning alone.
+        """The objects in the order of their keys, which is by date only under a single prefix.
 
-        Raises Invalid where there are several: those of the first that came later would be passed by.
+        Raises Invalid for several prefixes, because later objects of the first would be missed.
         """
         series = dated(after)[0] if after else ""
         self._listed, self._keys = [], None
@@ -74,14 +74,14 @@ class LogBucket:
                     yield StoredObject(item["Key"], item["Size"], item["LastModified"].timestamp())
 
     def passed(self, key: str) -> Passed | None:
-        """Those of the last hours before that key; None where it bears no moment."""
+        """The keys within :data:`LOOK_BACK` before this key; None if it contains no time."""
         if (begin := window_begin(key)) is None:
             return None
         self._keys = self._keys or PassedKeys(stored.key for stored in self._listed)
         return self._keys.up_to(self._position(key)) - self._keys.up_to(self._position(begin))
 
     def arrived(self, key: str) -> list[StoredObject]:
-        """The same one by one, by S3's own moments of them, which are whole seconds."""
+        """The same objects, sorted by S3's times, which are whole seconds."""
         passed = self._listed[self._position(window_begin(key) or key) : self._position(key)]
         return sorted(passed, key=lambda stored: (stored.changed, stored.key))
 
@@ -89,7 +89,6 @@ class LogBucket:
         return bisect_right(self._listed, key, key=lambda stored: stored.key)
 
     def read(self, key: str, offset: int = 0, limit: int = LARGEST + 1) -> bytes:
-        """One object, as much of it as one may have."""
         name = f"s3://{self._bucket}/{key}"
         span = f"bytes={offset}-{offset + limit - 1}"
         with translate_aws_errors("read", name), outbound.within(LONGEST_READ):
@@ -104,7 +103,7 @@ class LogBucket:
 
 
 def window_begin(key: str) -> str | None:
-    """What lies before the keys of :data:`LOOK_BACK` before that one, of CloudTrail; None of a key without a moment."""
+    """The start of the keys of :data:`LOOK_BACK` before this key; None if it contains no time."""
     day, stamp = DAY.search(key), STAMP.search(key)
     if not day or not stamp:
         return None
@@ -125,6 +124,6 @@ def open_bucket(
     profile: str | None = None,
     role_arn: str | None = None,
 ) -> ObjectLog:
-    """The source of a trail in a bucket. Raises Invalid and Denied for settings that can't work."""
+    """Open the source of a trail in a bucket. Raises Invalid and Denied for unusable settings."""
     store = LogBucket(bucket, prefix, AwsSettings(region, endpoint_url, profile, role_arn))
     return open_cloudtrail(opening_, store, HINT)

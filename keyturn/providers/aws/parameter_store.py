@@ -1,10 +1,9 @@
 """Parameter Store of AWS Systems Manager as a store.
 
-A listing shows descriptions and no tags, so the marks stand in the description, which the very call that
-writes the value writes too. With them stands the number of the version that the call was to make: where
-another one is current, somebody else wrote the value, with or without a description. Tags of the catalogue are
-asked for only where it wants any. Source: "PutParameter", "DescribeParameters" and "GetParameters" in the AWS
-Systems Manager API reference.
+Listings contain descriptions and no tags, so the marks are in the description, set by the same call as the value. The
+description also contains the expected version number: if another version is current, another writer set the value. The
+catalogue's tags are read only if it declares any. Source: "PutParameter", "DescribeParameters" and "GetParameters" in
+the AWS Systems Manager API reference.
 """
 
 import re
@@ -45,18 +44,17 @@ Type = Literal["SecureString", "String"]
 Tier = Literal["Standard", "Advanced", "Intelligent-Tiering"]
 
 STANDARD_BYTES: Final = 4_096
-"""The largest value of the Standard tier; the others take 8 KB. Source: "Managing parameter tiers"."""
+"""The largest value in the Standard tier; the others take 8 KB. Source: "Managing parameter tiers"."""
 
 DESCRIPTION_CHARACTERS: Final = 1_024
 BATCH: Final = 10
-"""How many values one GetParameters gives."""
+"""Values per GetParameters call."""
 
 PAGE: Final = 50
 ATTEMPTS: Final = 4
-"""Puts of one write, each right after another writer's, before it is left to a later run."""
+"""Puts per write while other writers interfere."""
 
 OURS: Final = {TAG_MANAGED_BY: MANAGED_BY}
-"""The tag that every parameter of Keyturn's carries."""
 
 DESCRIPTION: Final = re.compile(
     f"{TAG_MANAGED_BY}={MANAGED_BY} {TAG_VERSION}=([0-9]+) {TAG_FINGERPRINT}=([0-9a-f-]*)"
@@ -69,10 +67,10 @@ DESCRIPTION: Final = re.compile(
 class AwsParameterStore:
     """A :class:`keyturn.core.ports.stores.Store` in one account and region.
 
-    Signs in as :class:`keyturn.providers.aws.secrets_manager.AwsSecretsManager` does. ``kms_key_id`` encrypts
-    every SecureString written here; without it aws/ssm does. A copy of another ``type`` is written again. The
-    description of a parameter is Keyturn's; the tag ``keyturn-managed-by`` is there for people and policies, and to
-    list by. Raises Invalid or Denied for settings that can't work.
+    Signs in like :class:`keyturn.providers.aws.secrets_manager.AwsSecretsManager`. ``kms_key_id`` encrypts new
+    SecureString values; the default is aws/ssm. A copy of another ``type`` is written again. Keyturn owns the
+    parameter's description; the tag ``keyturn-managed-by`` is for people, policies and listings. Raises Invalid or
+    Denied for unusable settings.
     """
 
     unsupported: frozenset[Unsupported] = frozenset()
@@ -108,21 +106,18 @@ class AwsParameterStore:
         self._tags = ParameterTags(name, self._client, self._tagging)
 
     def describe(self, remote: str) -> RemoteSecret | None:
-        """Describe one parameter without reading its value; None where there is none."""
         self._check_name(remote, "find")
         only: list[ParameterStringFilterTypeDef] = [{"Key": "Name", "Option": "Equals", "Values": [remote]}]
         return next(self._described("find", remote, only), None)
 
     def list_managed(self) -> Iterator[RemoteSecret]:
-        """Every parameter with Keyturn's marks."""
         return (copy for copy in self.list_all() if copy.marks)
 
     def list_all(self) -> Iterator[RemoteSecret]:
-        """Every parameter of the account in this region."""
         return self._described("list", "*", [])
 
     def posture(self, remotes: Sequence[str]) -> Iterator[Posture]:
-        """What the region tells of how safely copies lie there; it lists all parameters. Raises Unavailable."""
+        """How safely the region stores copies; lists all parameters. Raises Unavailable."""
         return parameters_posture(self._parameters("list", "*", []), remotes, self._kms_key_id)
 
     def write(
@@ -134,10 +129,10 @@ class AwsParameterStore:
         *,
         details: Details = NO_DETAILS,
     ) -> RemoteSecret:
-        """Create the parameter or give it a new version, with the marks in the same call.
+        """Create the parameter or add a version, with the marks in the same call.
 
-        Where somebody else wrote meanwhile, the marks name the wrong version, and it is written once more.
-        An expiry is not shown: Parameter Store's expiration policy would delete the parameter.
+        If another writer intervened, the marks contain the wrong version, so it is written again. The expiry is not
+        set: Parameter Store's expiration policy would delete the parameter.
         """
         self._check(remote, value, marks)
         if current and current.intact and current.marks and replace(current.marks, tags=marks.tags) == marks:
@@ -151,9 +146,9 @@ class AwsParameterStore:
         return self._labelled(written, marks, details, current)
 
     def relabel(self, remote: str, marks: OwnershipTags, details: Details, current: RemoteSecret) -> RemoteSecret:
-        """Remove the tags that nobody asks for any more, then set those that are asked for: it makes no version.
+        """Remove undeclared tags that Keyturn set, then set the declared ones; this adds no version.
 
-        Other marks are a description, which is only told together with the value. Raises UnsupportedOperation.
+        The other marks are in the description, which only a write can change. Raises UnsupportedOperation for those.
         """
         self._check_name(remote, "label")
         if current.marks is None or current.marks.fingerprint != marks.fingerprint:
@@ -161,18 +156,15 @@ class AwsParameterStore:
         return self._labelled(current, marks, details, current)
 
     def with_details(self, copies: Sequence[RemoteSecret]) -> list[RemoteSecret]:
-        """The copies with their tags: see :class:`keyturn.providers.aws.parameter_tags.ParameterTags`."""
         return self._tags.described(copies)
 
     def read(self, remote: str) -> Sensitive:
-        """The value served now. Raises NotFound."""
         self._check_name(remote, "read")
         with translate_aws_errors("read", self._named(remote)):
             answer = self._client.get_parameter(Name=remote, WithDecryption=True)
         return self._value(field(answer, "Parameter", "read", self._named(remote)))
 
     def read_many(self, remotes: Sequence[str]) -> dict[str, Sensitive]:
-        """The values served now, 10 in a call; what is absent is left out."""
         names = list(dict.fromkeys(remotes))
         for remote in names:
             self._check_name(remote, "read")
@@ -180,7 +172,6 @@ class AwsParameterStore:
         return {parameter["Name"]: self._value(parameter) for batch in batches for parameter in self._batch(batch)}
 
     def delete(self, remote: str) -> None:
-        """Delete it for good, with all its versions: Parameter Store restores nothing. Absent is success."""
         self._check_name(remote, "delete")
         with translate_aws_errors("delete", self._named(remote)):
             try:
@@ -189,30 +180,28 @@ class AwsParameterStore:
                 return
 
     def old_versions(self, remote: str) -> dict[str, Sensitive]:
-        """The values of its history, by version number; Parameter Store keeps the newest 100 versions."""
+        """The values in the history, by version number; Parameter Store keeps the newest 100 versions."""
         history = self._history(remote, "read old versions of", decrypted=True)
         return {str(parameter["Version"]): self._value(parameter) for parameter in history}
 
     def purge_old_versions(self, remote: str) -> tuple[str, ...]:
-        """Nothing is removed: only deleting a parameter takes its history. Says so of every old version."""
+        """Remove nothing, and report every old version: only deleting the parameter removes its history."""
         history = self._history(remote, "forget old versions of", decrypted=False)
         hint = "Parameter Store removes it only with the whole parameter, or after 100 newer ones"
         return tuple(f"version {parameter['Version']} stays in the history: {hint}" for parameter in history)
 
     def purge(self, remote: str) -> tuple[str, ...]:
-        """Delete it for good, with its history. Absent is success."""
         self.delete(remote)
         return ()
 
     def close(self) -> None:
-        """Let go of connections; the store can't be used afterwards."""
         self._tagging.close()
         self._client.close()
 
     def _labelled(
         self, written: RemoteSecret, marks: OwnershipTags, details: Details, current: RemoteSecret
     ) -> RemoteSecret:
-        """With its tags, where any are asked for or known to be Keyturn's: else nobody is asked."""
+        """Set the tags; makes no call if none are declared and Keyturn set none before."""
         if not details.tags and not (current.marks and current.marks.tags):
             return replace(written, marks=marks)
         return self._tags.lay(replace(written, marks=current.marks, details=current.details), marks, details)
@@ -253,7 +242,6 @@ class AwsParameterStore:
         return request
 
     def _put(self, request: "PutParameterRequestTypeDef") -> int:
-        """Put it, and tell which version that made."""
         return int(field(self._client.put_parameter(**request), "Version", "write", self._named(request["Name"])))
 
     def _described(
@@ -272,7 +260,6 @@ class AwsParameterStore:
                 yield from field(page, "Parameters", doing, self._named(remote))
 
     def _copy(self, parameter: Mapping[str, Any]) -> RemoteSecret:
-        """A parameter as DescribeParameters tells it."""
         name = field(parameter, "Name", "find", self._named("*"))
         version = str(field(parameter, "Version", "find", self._named(name)))
         match = DESCRIPTION.fullmatch(parameter.get("Description", ""))
@@ -290,7 +277,7 @@ class AwsParameterStore:
         yield from field(answer, "Parameters", "read", self._named("*"))
 
     def _history(self, remote: str, doing: str, *, decrypted: bool) -> list[Mapping[str, Any]]:
-        """Every version but the newest, which is the one that is served; none where there is no such parameter."""
+        """Every version but the newest, which is the served one; empty if there is no such parameter."""
         self._check_name(remote, doing)
         name = self._named(remote)
         pages = self._client.get_paginator("get_parameter_history").paginate(Name=remote, WithDecryption=decrypted)

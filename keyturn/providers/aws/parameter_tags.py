@@ -1,8 +1,8 @@
-"""The tags of parameters, which neither DescribeParameters nor a write of the value tells.
+"""The tags of parameters, which neither DescribeParameters nor a write of the value returns.
 
-A few parameters are asked for one by one; for many, the Resource Groups Tagging API lists the tags of all that carry
-Keyturn's own, 100 to a call. Source: "ListTagsForResource" in the AWS Systems Manager API reference, "GetResources" in
-the Resource Groups Tagging API reference.
+Few parameters are queried individually; for many, the Resource Groups Tagging API lists all with Keyturn's tag, 100 per
+call. Source: "ListTagsForResource" in the AWS Systems Manager API reference, "GetResources" in the Resource Groups
+Tagging API reference.
 """
 
 import threading
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
     from mypy_boto3_ssm.type_defs import TagTypeDef
 
 FEW: Final = 10
-"""So many are asked for one by one."""
+"""The most parameters that are queried individually."""
 
 READERS: Final = 4
-"""Calls side by side."""
+"""Parallel calls."""
 
 PAGE: Final = 100
 LIST: Final = "list the tags of"
 
 
 class Tagging:
-    """Opens the client of the tagging API when it is first asked for."""
+    """Opens the client of the tagging API on first use."""
 
     def __init__(self, store: str, session: "boto3.Session", region: str, endpoint_url: str | None) -> None:
         self._store = store
@@ -49,19 +49,18 @@ class Tagging:
         self._client: Any = None
 
     def __call__(self) -> Any:
-        """The client. Raises Invalid where there can be none."""
+        """The client. Raises Invalid if it can't be opened."""
         with self._lock, translate_aws_errors("open", self._store):
             self._client = self._client or self._open()
             return self._client
 
     def close(self) -> None:
-        """Let go of its connections."""
         if self._client:
             self._client.close()
 
 
 class ParameterTags:
-    """The tags of one region's parameters; ``tagging`` gives the client of the tagging API."""
+    """The tags of one region's parameters; ``tagging`` returns the client of the tagging API."""
 
     def __init__(self, store: str, client: "SSMClient", tagging: Callable[[], Any]) -> None:
         self._store = store
@@ -69,7 +68,7 @@ class ParameterTags:
         self._tagging = tagging
 
     def described(self, copies: Sequence[RemoteSecret]) -> list[RemoteSecret]:
-        """The copies with their tags, and with the names of those that Keyturn has set in their marks."""
+        """The copies with their tags, and with the names of Keyturn's tags in their marks."""
         listed = self._listed() if len(copies) > FEW else {}
         missing = [copy.name for copy in copies if _key(copy.name) not in listed]
         with ThreadPoolExecutor(READERS) as pool:
@@ -77,7 +76,7 @@ class ParameterTags:
         return [_tagged(copy, listed[_key(copy.name)]) for copy in copies]
 
     def lay(self, current: RemoteSecret, marks: OwnershipTags, details: Details) -> RemoteSecret:
-        """Remove what nobody asks for any more, then set what is asked for and what it is called."""
+        """Remove undeclared tags that Keyturn set, then set the declared ones and record their names."""
         if current.details is None:
             [current] = self.described([current])
         before = current.marks.tags if current.marks else ()
@@ -104,7 +103,7 @@ class ParameterTags:
         return _read(field(answer, "TagList", LIST, f"{self._store}:{name}"))
 
     def _listed(self) -> dict[str, dict[str, str]]:
-        """The tags of every parameter that carries Keyturn's own, by :func:`_key` of its name."""
+        """The tags of every parameter with Keyturn's tag, by :func:`_key` of its name."""
         name = f"{self._store}:*"
         wanted = {"ResourceTypeFilters": ["ssm:parameter"], "TagFilters": [{"Key": TAG_MANAGED_BY}]}
         listed: dict[str, dict[str, str]] = {}
@@ -118,12 +117,11 @@ class ParameterTags:
 
 
 def as_tags(tags: Mapping[str, str]) -> "list[TagTypeDef]":
-    """Tags as a request has them."""
     return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
 def _key(name: str) -> str:
-    """A name as an ARN has it: without the slash that it may begin with."""
+    """A name as in an ARN: without a leading slash."""
     return name.lstrip("/")
 
 

@@ -1,4 +1,4 @@
-"""Telling consumers by AWS SQS and SNS, and the other end: taking notices from a queue.
+"""Notices to consumers through AWS SQS and SNS, and the reader of a queue.
 
 Sources: "SendMessage", "ReceiveMessage" and "DeleteMessage" of the Amazon SQS API, "Publish" of the Amazon SNS API.
 """
@@ -20,17 +20,15 @@ log = logging.getLogger(__name__)
 
 FIFO: Final = ".fifo"
 GROUP: Final = "keyturn"
-"""In a FIFO queue the messages of one group keep their order."""
+"""A FIFO queue keeps the order of one group's messages."""
 AT_ONCE: Final = 10
-"""Messages that SQS gives in one answer at most."""
+"""The most messages in one of SQS's answers."""
 LONG_POLL: Final = 5
-"""Seconds that SQS holds an answer back until there is a message: less than a whole answer may take."""
+"""Seconds that SQS waits for a first message; less than the limit of a whole answer."""
 ELSEWHERE: Final = "See that the endpoint is AWS's own: what answers there has not said that it has taken the message"
 
 
 class _Aws:
-    """A place at AWS that an ARN names, and the client of its service."""
-
     def __init__(
         self, name: str, arn: str, endpoint_url: str | None, role_arn: str | None, profile: str | None
     ) -> None:
@@ -45,18 +43,17 @@ class _Aws:
         self.queue_url = f"{self.client.meta.endpoint_url.rstrip('/')}/{account}/{self._resource}"
 
     def _once(self, message: SignedMessage) -> Mapping[str, str]:
-        """What has a FIFO queue or topic drop a message that it has taken within the last five minutes."""
+        """Attributes by which a FIFO queue or topic drops repeats within five minutes."""
         if not self._resource.endswith(FIFO):
             return {}
         return {"MessageGroupId": GROUP, "MessageDeduplicationId": message.id}
 
     def close(self) -> None:
-        """Let go of connections."""
         self.client.close()
 
 
 class SqsQueue(_Aws):
-    """``NoticeSender`` to a queue. Taken is what SQS has confirmed by the text's digest."""
+    """A ``NoticeSender`` to a queue. A message counts as taken if SQS returns the text's digest."""
 
     def __init__(
         self,
@@ -70,7 +67,6 @@ class SqsQueue(_Aws):
         super().__init__(name, queue_arn, endpoint_url, role_arn, profile)
 
     def send(self, message: SignedMessage, timeout: float) -> None:
-        """Lay it into the queue."""
         text = message.to_json()
         with within(timeout), translate_aws_errors(DOING, self.name):
             answer: Mapping[str, Any] = self.client.send_message(
@@ -82,7 +78,10 @@ class SqsQueue(_Aws):
 
 
 class SnsTopic(_Aws):
-    """:class:`keyturn.core.ports.consumers.NoticeSender` to a topic. Taken is what SNS has given an id."""
+    """A :class:`keyturn.core.ports.consumers.NoticeSender` to a topic.
+
+    A message counts as taken if SNS returns an id.
+    """
 
     def __init__(
         self,
@@ -97,7 +96,6 @@ class SnsTopic(_Aws):
         self._topic_arn = topic_arn
 
     def send(self, message: SignedMessage, timeout: float) -> None:
-        """Publish it."""
         with within(timeout), translate_aws_errors(DOING, self.name):
             answer: Mapping[str, Any] = self.client.publish(
                 TopicArn=self._topic_arn, Message=message.to_json(), **self._once(message)
@@ -107,11 +105,10 @@ class SnsTopic(_Aws):
 
 
 class SqsReader(NoticeReader):
-    """Takes notices from a queue, in the application's own process and with its own login.
+    """Reads notices from a queue, in the application's process and with its login.
 
-    ``handle`` is given each message's text, such as ``Receiver.handle_message`` with what is
-    to be called, and answers 200 where it is done with. What is not comes again when the queue's visibility timeout is
-    over, as often as its redrive policy lets it.
+    ``handle`` receives each message's text, like ``Receiver.handle_message``, and returns 200 if it is done. Other
+    messages return after the queue's visibility timeout, as often as its redrive policy allows.
     """
 
     def __init__(
@@ -130,9 +127,9 @@ class SqsReader(NoticeReader):
         self._handle = handle
 
     def read_once(self, wait: int = LONG_POLL) -> int:
-        """Take what is there, waiting for ``wait`` seconds for the first; how many are done with. Raises KeyturnError.
+        """Handle waiting messages, waiting up to ``wait`` seconds for the first; return how many are done.
 
-        Each is deleted once it is handled, and not before: what dies in between is handled again.
+        Each is deleted only after it was handled, so a crash in between repeats it. Raises KeyturnError.
         """
         client = self._queue.client
         with translate_aws_errors("read", self._queue.name):
@@ -155,5 +152,4 @@ class SqsReader(NoticeReader):
         return True
 
     def close(self) -> None:
-        """Let go of connections."""
         self._queue.close()

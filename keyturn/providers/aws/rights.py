@@ -1,8 +1,8 @@
-"""What the login in use may do in AWS, by IAM's own simulation of the policies that it has.
+"""The rights of the current login in AWS, from IAM's own policy simulation.
 
-No call is tried: IAM weighs what each would meet. It knows the policies of the user or role, its boundary and those of
-the organization, and neither what secrets and keys say themselves nor what a session was narrowed to. Source:
-"SimulatePrincipalPolicy" in the IAM API reference, "GetCallerIdentity" in the STS API reference.
+No call is tried. The simulation covers the policies of the user or role, its boundary, and the organization's. It
+ignores the policies of secrets and keys, and session policies. Source: "SimulatePrincipalPolicy" in the IAM API
+reference, "GetCallerIdentity" in the STS API reference.
 """
 
 import re
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 DOING: Final = "ask for the rights at"
 MOST_PLACES: Final = 50
-"""ARNs in one question, so that it stays small."""
+"""The most ARNs per request."""
 SUFFIX: Final = "AbCdEf"
-"""Stands for the characters that AWS adds to a secret's name."""
+"""Represents the characters that AWS appends to a secret's name."""
 SESSION: Final = re.compile(r"arn:(aws[a-z-]*):sts::([0-9]{12}):assumed-role/([^/]+)/.*")
 
 Context = Mapping[str, str]
@@ -51,18 +51,18 @@ NEUTRAL: Final[Context] = {
     "kms:ResourceAliases": "alias/none",
     "iam:PermissionsBoundary": "none",
 }
-"""What the rendered policies ask for, where a question says nothing of it. Without a value IAM would not decide."""
+"""Default values for the context keys in rendered policies. Without a value IAM would not decide."""
 TYPES: Final = {FORCED: "boolean", "kms:ResourceAliases": "stringList"}
 OURS: Final[Context] = {RESOURCE_TAG: MANAGED_BY}
 
 
 Decision = tuple[bool | None, str]
-"""Whether a call is allowed, and why nobody can tell."""
+"""Whether a call is allowed, and why that is unknown."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """Calls at places of one kind, under one condition."""
+    """Calls on resources of one kind, under one condition."""
 
     calls: tuple[str, ...]
     places: tuple[str, ...]
@@ -84,7 +84,7 @@ def ask_secrets_manager(
     recovery_window: object = None,
     **login: Any,
 ) -> Iterator[Verdict]:
-    """Verdicts of a store. Raises Denied where the login may not ask, Unavailable where nobody answers."""
+    """Verdicts of a store. Raises Denied if the login may not simulate, Unavailable without an answer."""
     documents = aws_rights.of_secrets_manager(copies, kms_key_id=kms_key_id, replicas=replicas, **_place(login))
 
     def beyond(place: Place) -> Iterator[Question]:
@@ -112,7 +112,7 @@ def ask_parameter_store(
     tier: str = "",
     **login: Any,
 ) -> Iterator[Verdict]:
-    """Verdicts of a store. Raises Denied where the login may not ask, Unavailable where nobody answers."""
+    """Verdicts of a store. Raises the same errors as :func:`ask_secrets_manager`."""
     documents = aws_rights.of_parameter_store(copies, kms_key_id=kms_key_id, **_place(login))
 
     def beyond(place: Place) -> Iterator[Question]:
@@ -129,7 +129,7 @@ OF_OTHER_PARAMETERS: Final = ("GetParameter", "GetParameters", "GetParameterHist
 
 
 def ask_iam(name: str, accounts: AccountRights, revoking: bool, **login: Any) -> Iterator[Verdict]:
-    """Verdicts of a target. Raises Denied where the login may not ask, Unavailable where nobody answers."""
+    """Verdicts of a target. Raises the same errors as :func:`ask_secrets_manager`."""
     documents = aws_rights.of_iam(accounts, **_place(login))
 
     def beyond(place: Place) -> Iterator[Question]:
@@ -142,7 +142,7 @@ def ask_iam(name: str, accounts: AccountRights, revoking: bool, **login: Any) ->
 
 
 def powers(place: Place) -> Iterator[Question]:
-    """What no login of Keyturn's may do in an account, whatever it works on there."""
+    """Calls that no Keyturn login may make in any account."""
     of_users = ("CreateAccessKey", "PutUserPolicy", "AttachUserPolicy", "CreateLoginProfile")
     yield _question("iam", of_users, place.user(PROBE)[:1])
     role = f"arn:{place.partition}:iam::{place.account}:role/{PROBE}"
@@ -160,8 +160,6 @@ def _place(login: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _Simulation:
-    """Questions about whoever signs in with these settings."""
-
     def __init__(self, name: str, settings: AwsSettings) -> None:
         self._name = name
         self._settings = settings
@@ -184,7 +182,6 @@ class _Simulation:
     def verdicts(
         self, documents: Iterable[Document], origin: str, revoking: bool, beyond: "Beyond"
     ) -> Iterator[Verdict]:
-        """Of all that the documents allow, and of what they don't."""
         caller = self._caller()
         account = caller.split(":")[4]
         if caller.endswith(":root"):
@@ -207,7 +204,10 @@ class _Simulation:
             return str(aws.field(self._sts.get_caller_identity(), "Arn", DOING, self._name))
 
     def _principal(self, caller: str) -> str:
-        """The user or role whose policies count. A session does not tell the path of its role, the catalogue may."""
+        """The user or role whose policies count.
+
+        A session omits its role's path, so the catalogue's ARN is used if it matches.
+        """
         if not (session := SESSION.fullmatch(caller)):
             if ":user/" in caller:
                 return caller
@@ -252,7 +252,7 @@ class _Simulation:
 
 
 def decisions_in(result: Mapping[str, Any], places: Sequence[str]) -> Iterator[tuple[str, str, Decision]]:
-    """Of one call, at each place, what IAM has decided; of places that have no ARN it tells in the result itself."""
+    """IAM's decisions for one call on each resource. Resources without an ARN share the overall decision."""
     call = result["EvalActionName"]
     specific = result.get("ResourceSpecificResults") or ()
     for part in specific:
@@ -262,7 +262,7 @@ def decisions_in(result: Mapping[str, Any], places: Sequence[str]) -> Iterator[t
 
 
 def decision_of(decision: str, part: Mapping[str, Any], result: Mapping[str, Any]) -> Decision:
-    """What it comes to. Where IAM lacks something that the policies ask for, an allowance alone counts."""
+    """The decision in our terms. If context values are missing, only an allowance is conclusive."""
     limits = (
         result.get("OrganizationsDecisionDetail", {}).get("AllowedByOrganizations", True),
         part.get("PermissionsBoundaryDecisionDetail", {}).get("AllowedByPermissionsBoundary", True),
@@ -275,7 +275,7 @@ def decision_of(decision: str, part: Mapping[str, Any], result: Mapping[str, Any
 
 
 def needed_by(statement: Statement, place: Place) -> Question:
-    """The question whether all that a statement allows is allowed."""
+    """Ask whether everything that a statement allows is allowed."""
     why = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", statement["Sid"]).lower()
     places = tuple(dict.fromkeys(_sample(arn, place) for arn in statement["Resource"]))
     return Question(tuple(statement["Action"]), places, dict(_fulfilling(statement, place)), True, why)
@@ -288,7 +288,7 @@ def _fulfilling(statement: Statement, place: Place) -> Iterator[tuple[str, str]]
 
 
 def _sample(pattern: str, place: Place) -> str:
-    """What a pattern is about: an ARN, or the name of a service."""
+    """An example that matches the pattern: an ARN, or a service's name."""
     if pattern == ANYTHING:
         return pattern
     if not pattern.startswith("arn:"):
@@ -299,7 +299,7 @@ def _sample(pattern: str, place: Place) -> str:
 
 
 def _beside(statements: Sequence[Statement], danger: Question, place: Place) -> Iterator[Question]:
-    """What of it the statements don't allow."""
+    """The part of the question that the statements don't allow."""
     context = {**NEUTRAL, **danger.context}
     for arn in (_sample(arn, place) for arn in danger.places):
         calls = [call for call in danger.calls if not _allow(statements, call, arn, context)]

@@ -1,9 +1,8 @@
 """AWS Secrets Manager as a store.
 
-The version id of everything written here is derived from the marks, so the store itself shows, without
-reading a value, whether it serves what Keyturn wrote last, and AWS makes one version of a write that is
-tried twice. The tag ``keyturn-version`` names the version that was updated, or marked anew, last.
-Source: "PutSecretValue", "UpdateSecretVersionStage" and "ListSecrets" in the API reference.
+Version ids derive from the marks. So the store shows, without the value, whether it serves Keyturn's last write, and
+AWS creates one version for a repeated write. The tag ``keyturn-version`` contains the id of the version last updated or
+relabelled. Source: "PutSecretValue", "UpdateSecretVersionStage" and "ListSecrets" in the API reference.
 """
 
 import re
@@ -59,20 +58,20 @@ if TYPE_CHECKING:
 
 CURRENT: Final = "AWSCURRENT"
 BATCH: Final = 20
-"""How many values one BatchGetSecretValue gives."""
+"""Values per BatchGetSecretValue call."""
 
 NOT_SERVED: Final = frozenset({"InvalidRequestException", "ResourceNotFoundException"})
-"""What GetSecretValue answers for a secret that is scheduled for deletion, and for one that is not there."""
+"""GetSecretValue's codes for a secret that is scheduled for deletion, and for an absent one."""
 
 VERSIONS: Final = uuid.UUID("5b0a3d0e-6f6b-4a52-9d3c-0f1f6f1c7a11")
 """Namespace of the version ids (RFC 9562, version 5); changing it makes every copy look tampered with."""
 
 TAG_VALUE: Final = re.compile(r"[\w .:/=+@-]{1,256}")
-"""What a tag's value may be. Source: "Tag" in the Secrets Manager API reference."""
+"""A valid tag value. Source: "Tag" in the Secrets Manager API reference."""
 
 
 def version_id(marks: OwnershipTags) -> str:
-    """The id of the version that a push of these marks makes: also its ClientRequestToken."""
+    """The version id for these marks, also used as ClientRequestToken."""
     return str(uuid.uuid5(VERSIONS, "\n".join((marks.source_tag, marks.fingerprint))))
 
 
@@ -80,13 +79,10 @@ def version_id(marks: OwnershipTags) -> str:
 class AwsSecretsManager:
     """A :class:`keyturn.core.ports.stores.Store` in one account and region.
 
-    Signs in as boto3 does by default, or as ``profile``; with ``role_arn`` that identity assumes the role,
-    again whenever the session nears its end. ``kms_key_id`` encrypts the secrets that are created here;
-    existing ones keep their key. ``replicas`` are the regions that AWS copies every secret to, encrypted with
-    the key that is named for the region, or that an alias or a multi-Region key's id names there, else with
-    aws/secretsmanager.
-    ``recovery_window`` is how long a deleted secret can be restored, in whole days. Raises Invalid or Denied
-    for settings that can't work.
+    Signs in as :class:`keyturn.providers.aws.client.AwsSettings` describes. ``kms_key_id`` encrypts new secrets;
+    existing ones keep their key. AWS copies every secret to the regions in ``replicas``. A replica uses its region's
+    own key, or an alias or multi-Region key id that exists there, else aws/secretsmanager. ``recovery_window`` is how
+    long a deleted secret can be restored, in whole days. Raises Invalid or Denied for unusable settings.
     """
 
     unsupported: frozenset[Unsupported] = frozenset()
@@ -123,7 +119,6 @@ class AwsSecretsManager:
         self.shared = SharedSecrets(name, self._client, region, self._settings())
 
     def describe(self, remote: str) -> RemoteSecret | None:
-        """Describe one secret without reading its value; None where there is none."""
         self._limits.check_name(remote, "find")
         try:
             return _copy(self._describe(remote, "find"))
@@ -131,16 +126,16 @@ class AwsSecretsManager:
             return None
 
     def list_managed(self) -> Iterator[RemoteSecret]:
-        """Every secret with Keyturn's marks; replicas of another region's secrets belong to that region."""
+        """Every secret with Keyturn's marks, without replicas of other regions' secrets."""
         ours = self._listed([{"Key": "tag-key", "Values": [TAG_MANAGED_BY]}])
         return (copy for copy in ours if copy.marks)
 
     def list_all(self) -> Iterator[RemoteSecret]:
-        """Every secret that is there; replicas of another region's secrets belong to that region."""
+        """Every secret, without replicas of other regions' secrets."""
         return self._listed([])
 
     def posture(self, remotes: Sequence[str]) -> Iterator[Posture]:
-        """What the region tells of how safely copies lie there; it lists all secrets of it. Raises Unavailable."""
+        """How safely the region stores copies; lists all secrets. Raises Unavailable."""
         count = sum(1 for _ in self._listed([]))
         return secrets_posture(self._client, self.name, remotes, self._replicas, count)
 
@@ -153,10 +148,11 @@ class AwsSecretsManager:
         *,
         details: Details = NO_DETAILS,
     ) -> RemoteSecret:
-        """Create the secret or give it a new version, then its tags; other tags stay.
+        """Create the secret or add a version, then set its tags; other tags stay.
 
-        The tags of an update name its version, since an older one may be named there. A crash before the tags leaves
-        a version that the old marks don't imply, so the next run writes again: AWS then makes no second version.
+        An update's tags contain its version id, because the old ones may name an older version. After a crash before
+        the tags, the old marks don't imply the new version. So the next run writes again, and AWS creates no second
+        version.
         """
         self._check(remote, value, marks)
         written = RemoteSecret(remote, version_id(marks), marks)
@@ -174,9 +170,9 @@ class AwsSecretsManager:
     def create(
         self, remote: str, value: Sensitive, marks: OwnershipTags, *, details: Details = NO_DETAILS
     ) -> RemoteSecret:
-        """Make it in one call, which AWS refuses where the name is taken. Raises Taken.
+        """Create the secret in one call, which AWS refuses if the name is taken. Raises Taken.
 
-        AWS says which version it has made, and the id of that one stands for this value and these marks.
+        AWS returns the id of the created version, which identifies this value and these marks.
         """
         self._check(remote, value, marks)
         written, wrong = RemoteSecret(remote, version_id(marks), marks), self._client.exceptions
@@ -191,9 +187,9 @@ class AwsSecretsManager:
         return _with(details, written, None)
 
     def relabel(self, remote: str, marks: OwnershipTags, details: Details, current: RemoteSecret) -> RemoteSecret:
-        """Untag what nobody asks for any more, tag, then describe: AWS makes no version of any of it.
+        """Remove undeclared tags that Keyturn set, then set tags and description; this adds no version.
 
-        Marks with another fingerprint imply another version than the one that is there: a tag names that.
+        Marks with another fingerprint imply another version id, so a tag contains the actual one.
         """
         self._limits.check_name(remote, "label")
         insist_on_value(self._named(remote), current, marks)
@@ -206,7 +202,7 @@ class AwsSecretsManager:
         return _with(details, replace(current, marks=marks), current)
 
     def read(self, remote: str) -> Sensitive:
-        """The value served now. Raises NotFound, also where the secret is scheduled for deletion."""
+        """The served value. Raises NotFound, also if the secret is scheduled for deletion."""
         self._limits.check_name(remote, "read")
         name = self._named(remote)
         with translate_aws_errors("read", name):
@@ -217,7 +213,6 @@ class AwsSecretsManager:
         return self._text(remote, answer)
 
     def read_many(self, remotes: Sequence[str]) -> dict[str, Sensitive]:
-        """The values served now, 20 in a call; what is absent or scheduled for deletion is left out."""
         names = list(dict.fromkeys(remotes))
         for remote in names:
             self._limits.check_name(remote, "read")
@@ -227,7 +222,7 @@ class AwsSecretsManager:
         }
 
     def delete(self, remote: str) -> None:
-        """Schedule it for deletion after the recovery window, its replicas at once. Absent is success."""
+        """Schedule the deletion after the recovery window, and remove replicas at once. Absent is success."""
         self._limits.check_name(remote, "delete")
         wrong = self._client.exceptions
         with translate_aws_errors("delete", self._named(remote)):
@@ -245,28 +240,22 @@ class AwsSecretsManager:
                 self._schedule_deletion(remote)
 
     def old_versions(self, remote: str) -> dict[str, Sensitive]:
-        """All versions but the current one, deprecated ones too, by version id, and what regions serve that lag behind.
-
-        Of a secret that is scheduled for deletion nothing can be read.
-        """
         self._limits.check_name(remote, PAST)
         return self._versions.past(remote)
 
     def purge_old_versions(self, remote: str) -> tuple[str, ...]:
-        """Take every staging label from old versions, so that AWS may delete them: nobody else can delete a version."""
         self._limits.check_name(remote, FORGET)
         return self._versions.forget(remote)
 
     def purge(self, remote: str) -> tuple[str, ...]:
-        """Delete replicas and secret without recovery, also where it is scheduled for deletion. Absent is success.
+        """Delete replicas and secret without recovery, even if scheduled for deletion. Absent is success.
 
-        AWS frees the name in the background: a write right after it may be refused, and succeeds when it is repeated.
+        AWS frees the name in the background: a write just after may be refused, and succeeds when repeated.
         """
         self._limits.check_name(remote, ERASE)
         return self._versions.erase(remote)
 
     def close(self) -> None:
-        """Let go of connections; the store can't be used afterwards."""
         self._elsewhere.close()
         self._client.close()
 
@@ -288,7 +277,6 @@ class AwsSecretsManager:
         return {**request, **self._settings()}  # type: ignore[typeddict-item]
 
     def _settings(self) -> dict[str, Any]:
-        """What every new secret gets."""
         key = {"KmsKeyId": self._kms_key_id} if self._kms_key_id else {}
         return {**key, **({"AddReplicaRegions": self._in_regions(self._replicas)} if self._replicas else {})}
 
@@ -309,7 +297,7 @@ class AwsSecretsManager:
     def _lay(
         self, remote: str, own: Mapping[str, str], marks: OwnershipTags, details: Details, current: RemoteSecret
     ) -> None:
-        """The tags that differ together with ``own``, and the description; as few calls as that takes."""
+        """Set ``own``, the changed tags and the description, in as few calls as possible."""
         shown, before = current.details or NO_DETAILS, current.marks.tags if current.marks else ()
         changes = tag_changes(shown.tags, details.tags, before)
         gone = [name for name, text in changes.items() if text is None]
@@ -322,7 +310,7 @@ class AwsSecretsManager:
             self._client.update_secret(SecretId=remote, Description=details.description)
 
     def _regions_without(self, remote: str) -> list[str]:
-        """The regions that should have a replica and have none, or one that failed."""
+        """The declared regions without a replica, or with a failed one."""
         if not self._replicas:
             return []
         statuses = self._describe(remote, "write").get("ReplicationStatus", ())
@@ -357,7 +345,7 @@ class AwsSecretsManager:
                         yield _copy(entry)
 
     def _batch(self, remotes: Sequence[str]) -> Iterator[Mapping[str, Any]]:
-        """What AWS gives of these secrets; raises the first error that isn't absence."""
+        """AWS's answers for these secrets. Raises the first error that is not absence."""
         request: BatchGetSecretValueRequestTypeDef = {"SecretIdList": remotes}
         guard = PageGuard("read", self._named("*"))
         while True:
@@ -405,7 +393,6 @@ class AwsSecretsManager:
 
 
 def _copy(secret: Mapping[str, Any]) -> RemoteSecret:
-    """A secret as DescribeSecret or ListSecrets tells it."""
     tags = {tag["Key"]: tag["Value"] for tag in secret.get("Tags", ())}
     marks, theirs, description = OwnershipTags.from_tags(tags), others(tags), secret.get("Description", "")
     details = Details(theirs, description=description) if theirs or description else NO_DETAILS
@@ -416,21 +403,19 @@ def _copy(secret: Mapping[str, Any]) -> RemoteSecret:
 
 
 def _is_of(version: str, marks: OwnershipTags, named: str | None) -> bool:
-    """Whether the marks are of this version, which they imply or a tag names.
+    """Whether the marks imply this version, or a tag contains its id.
 
-    Either is enough: of a copy that an earlier release wrote, the tag may name an older version.
+    Either is enough: an earlier release's tag may name an older version.
     """
     return bool(marks.fingerprint) and version in (named, version_id(marks))
 
 
 def _with(details: Details, copy: RemoteSecret, current: RemoteSecret | None) -> RemoteSecret:
-    """The copy with these details laid over those that were found."""
     there = (current.details if current else None) or NO_DETAILS
     return replace(copy, details=details.laid_over(there, current.marks if current else None))
 
 
 def _current(description: Mapping[str, Any]) -> str:
-    """The id of the version that AWS serves; empty where none is."""
     stages = description.get("VersionIdsToStages") or description.get("SecretVersionsToStages") or {}
     return next((version for version, labels in stages.items() if CURRENT in labels), "")
 

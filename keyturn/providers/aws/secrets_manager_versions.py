@@ -1,9 +1,8 @@
-"""Old versions of what AWS Secrets Manager keeps: reading them, taking their labels, and removing a secret for good.
+"""Old versions in AWS Secrets Manager: read them, remove their labels, and delete a secret permanently.
 
-AWS deletes no single version at anybody's wish. One that has lost its last staging label is deprecated: it is still
-given to whoever asks for it by its id, until AWS deletes it in the background. Source: "DeleteSecret",
-"UpdateSecretVersionStage" and "ListSecretVersionIds" in the API reference. Replicas follow their primary; what one
-serves all the same is told by a look into its region.
+AWS deletes no single version on request. A version without staging labels is deprecated: it is readable by its id until
+AWS deletes it in the background. Replicas follow their primary; the adapter checks each region for one that serves
+something else. Source: "DeleteSecret", "UpdateSecretVersionStage" and "ListSecretVersionIds" in the API reference.
 """
 
 import threading
@@ -28,14 +27,14 @@ FORGET: Final = "forget old versions of"
 ERASE: Final = "erase"
 GIVEN: Final = "is given to whoever asks for it by its id"
 READERS: Final = 8
-"""Values read side by side; AWS keeps about 100 versions of a secret."""
+"""Parallel reads; AWS keeps about 100 versions of a secret."""
 
 Labels = Mapping[str, Sequence[str]]
 """The staging labels of each version, by its id."""
 
 
 class RegionalClients:
-    """The clients of other regions than the store's, each made when it is first asked for."""
+    """Clients of other regions, each opened on first use."""
 
     def __init__(self, store: str, session: "boto3.Session", endpoint_url: str | None) -> None:
         self._store = store
@@ -45,7 +44,7 @@ class RegionalClients:
         self._clients: dict[str, SecretsManagerClient] = {}
 
     def __call__(self, region: str) -> "SecretsManagerClient":
-        """The client of that region. Raises Invalid where there can be none."""
+        """The region's client. Raises Invalid if it can't be opened."""
         with self._lock, translate_aws_errors("open", self._store):
             if region not in self._clients:
                 self._clients[region] = self._session.client(
@@ -54,13 +53,12 @@ class RegionalClients:
             return self._clients[region]
 
     def close(self) -> None:
-        """Let go of their connections."""
         for client in self._clients.values():
             client.close()
 
 
 class AwsVersions:
-    """The versions of one region's secrets; ``elsewhere`` gives the client of another region."""
+    """The versions of one region's secrets; ``elsewhere`` returns another region's client."""
 
     def __init__(
         self,
@@ -77,9 +75,9 @@ class AwsVersions:
         self._elsewhere = elsewhere
 
     def past(self, remote: str) -> dict[str, Sensitive]:
-        """The values of all versions but the current one, by version id, and what regions serve that lag behind.
+        """The values of all versions but the current one, by version id, and what lagging regions serve.
 
-        Nothing can be read of a secret that is scheduled for deletion.
+        Raises NotFound if the secret is scheduled for deletion.
         """
         versions = self._versions(self._client, remote, PAST)
         current = served(versions)
@@ -91,7 +89,7 @@ class AwsVersions:
         return past
 
     def forget(self, remote: str) -> tuple[str, ...]:
-        """Take every label from all versions but the current one. All of them stay until AWS deletes them."""
+        """Remove every label from all versions but the current one. All of them stay until AWS deletes them."""
         try:
             description = self._describe(self._client, remote, FORGET)
         except NotFound:
@@ -111,7 +109,7 @@ class AwsVersions:
         return tuple(stays)
 
     def erase(self, remote: str) -> tuple[str, ...]:
-        """Remove replicas, then the secret at once with all versions; what other regions serve of their own is told."""
+        """Delete the replicas, then the secret with all versions. Returns what other regions still serve."""
         try:
             description = self._describe(self._client, remote, ERASE)
         except NotFound:
@@ -131,7 +129,7 @@ class AwsVersions:
         return self._left(remote)
 
     def _versions(self, client: "SecretsManagerClient", remote: str, doing: str) -> Labels:
-        """The labels of every version, deprecated ones too; none where there is no such secret."""
+        """The labels of every version, including deprecated ones; empty if there is no such secret."""
         request: ListSecretVersionIdsRequestTypeDef = {"SecretId": remote, "IncludeDeprecated": True}
         versions: dict[str, Sequence[str]] = {}
         name = self._named(remote)
@@ -152,7 +150,7 @@ class AwsVersions:
         return read_side_by_side(lambda version: self._value(client, remote, version), versions, READERS)
 
     def _value(self, client: "SecretsManagerClient", remote: str, version: str) -> Sensitive:
-        """What one version holds. Raises NotFound where it can't be read at all, or is no text."""
+        """One version's value. Raises NotFound if it can't be read, or is not text."""
         name = self._named(remote)
         with translate_aws_errors(PAST, name):
             try:
@@ -175,7 +173,7 @@ class AwsVersions:
             raise Locked(FORGET, self._named(remote), problem, "It is tried again by itself") from None
 
     def _straying(self, remote: str, current: str, doing: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """What other regions tell of the secret where they serve another version: replicas, and former ones of ours."""
+        """Regions that serve another version, with their descriptions: replicas, and our former replicas."""
         for region in self._replicas:
             try:
                 description = self._describe(self._elsewhere(region), remote, doing)
@@ -185,25 +183,23 @@ class AwsVersions:
                 yield region, description
 
     def _kept_in(self, region: str, remote: str, current: str, doing: str) -> Labels:
-        """The versions that a region keeps besides the one that is current in the primary."""
         versions = self._versions(self._elsewhere(region), remote, doing)
         return {version: labels for version, labels in versions.items() if version != current}
 
     def _refuse_unsettled(self, remote: str, region: str, description: Mapping[str, Any]) -> None:
-        """Raises Locked while AWS is still at updating that replica."""
+        """Raises Locked while AWS updates that replica."""
         statuses = {replica["Region"]: replica.get("Status") for replica in description.get("ReplicationStatus", ())}
         if statuses.get(region) == "InProgress":
             problem = f"AWS has not updated the replica in {region} yet"
             raise Locked(FORGET, self._named(remote), problem, "It is tried again by itself")
 
     def _words(self, region: str, there: Mapping[str, Any], versions: Labels) -> Iterator[str]:
-        """What a region that does not follow keeps, for people."""
         why = "its replication failed" if self._is_replica(there) else "it is a secret of its own there"
         for version, labels in versions.items():
             yield f"version {name_in_region(version, region)} {'is served' if CURRENT in labels else GIVEN}: {why}"
 
     def _left(self, remote: str) -> tuple[str, ...]:
-        """Former replicas, which nobody erases with the secret: they have become secrets of their own."""
+        """Former replicas, which are now separate secrets and remain."""
         straying = [stray for stray in self._straying(remote, "", ERASE) if not self._is_replica(stray[1])]
         return tuple(
             f"version {name_in_region(_served_by(description), region)} is served there"
@@ -224,12 +220,11 @@ class AwsVersions:
 
 
 def served(versions: Labels) -> str:
-    """The id of the version that AWS gives to whoever names none; empty where there is none."""
+    """The id of the current version; empty if there is none."""
     return next((version for version, labels in versions.items() if CURRENT in labels), "")
 
 
 def name_in_region(version: str, region: str) -> str:
-    """The name of a version in a region other than the store's."""
     return f"{version} in {region}"
 
 

@@ -1,10 +1,9 @@
 """Single keys in secrets of AWS Secrets Manager and parameters of Parameter Store that others own.
 
-Secrets Manager can't refuse a new version because another one was faster, but it refuses to move AWSCURRENT from a
-version that does not carry it. So a new version is made aside, under a staging label of Keyturn's, and made current in
-the place of the one that was seen. Parameter Store numbers its versions: one that was made in between shows by the
-number, and the change is laid over that. Source: "PutSecretValue", "UpdateSecretVersionStage" and "PutParameter" in the
-API references.
+Secrets Manager can't refuse a version because of a concurrent one, but refuses to move AWSCURRENT from a version
+without it. So a new version first gets Keyturn's staging label, then replaces the version that was read. Parameter
+Store numbers its versions: the number reveals a concurrent version, and the change is then merged into that one.
+Source: "PutSecretValue", "UpdateSecretVersionStage" and "PutParameter" in the API references.
 """
 
 import uuid
@@ -29,16 +28,16 @@ if TYPE_CHECKING:
 
 CURRENT: Final = "AWSCURRENT"
 ASIDE: Final = "keyturn-merging"
-"""The staging label of a version that is to be made current next."""
+"""The staging label of a version before it becomes current."""
 PAGE: Final = 50
 ATTEMPTS: Final = 4
 PARTS: Final = "keyturn-parts"
-"""The tag by which parameters are found that have notes: a listing filters by whole keys alone."""
+"""The tag of parameters with notes: listings filter only by complete tag keys."""
 
 
 @reads_answers()
 class SharedSecrets:
-    """:class:`keyturn.core.ports.shared.Shares` in one region; ``settings`` are what new secrets get."""
+    """:class:`keyturn.core.ports.shared.Shares` in one region; ``settings`` apply to new secrets."""
 
     atomic = False
 
@@ -50,7 +49,7 @@ class SharedSecrets:
         self._limits = StoreLimits(LIMITS[AWS_SECRETS_MANAGER], name)
 
     def look(self, remote: str) -> Shared | None:
-        """Described and read: one that is scheduled for deletion is refused, one without a version serves nothing."""
+        """Describe and read it. Raises Invalid if it is scheduled for deletion."""
         self._limits.check_name(remote, MERGE)
         wrong = self._client.exceptions
         with translate_aws_errors(MERGE, self._named(remote)):
@@ -73,7 +72,7 @@ class SharedSecrets:
         return shared_text(self._named(remote), remote, current, text, tags, OwnershipTags.from_tags(tags))
 
     def put(self, remote: str, change: Change, current: Shared | None) -> None:
-        """Tags first, then the version beside the current one, then AWSCURRENT, which only the one seen gives up."""
+        """Set tags, add the version, then move AWSCURRENT from the version that was read."""
         text = checked_text(self._named(remote), partial(too_large, AWS_SECRETS_MANAGER), change, current)
         with translate_aws_errors(MERGE, self._named(remote)):
             if current is None:
@@ -94,7 +93,6 @@ class SharedSecrets:
                 self._client.untag_resource(SecretId=remote, TagKeys=change.removed)
 
     def listed(self) -> Iterator[tuple[str, Mapping[str, str]]]:
-        """AWS filters by the beginning of a tag's key."""
         pages = self._client.get_paginator("list_secrets").paginate(
             Filters=[{"Key": "tag-key", "Values": [NOTE]}], IncludePlannedDeletion=False
         )
@@ -108,7 +106,7 @@ class SharedSecrets:
                         yield entry["Name"], tags
 
     def tidy(self, remote: str) -> None:
-        """Take the label from what was made aside and never became current, so that AWS may delete it."""
+        """Remove the label from versions that never became current, so that AWS may delete them."""
         wrong = self._client.exceptions
         with translate_aws_errors("forget old versions of", self._named(remote)):
             try:
@@ -149,7 +147,7 @@ class SharedSecrets:
 
 @reads_answers()
 class SharedParameters:
-    """``Shares`` in Parameter Store; ``new`` are the settings of parameters made here."""
+    """``Shares`` in Parameter Store; ``new`` are the settings of new parameters."""
 
     atomic = False
 
@@ -168,7 +166,6 @@ class SharedParameters:
         self._limits = limits
 
     def look(self, remote: str) -> Shared | None:
-        """Described, read and asked for its tags: three calls."""
         copy = self._find(remote)
         if copy is None:
             return None
@@ -187,7 +184,7 @@ class SharedParameters:
         return shared_text(name, remote, version, text, tags, copy.marks, snapshot=description)
 
     def put(self, remote: str, change: Change, current: Shared | None) -> None:
-        """Tags first, then the value; where a version lies between, the change is laid over that one."""
+        """Set tags, then the value. A version in between gets the change merged into it."""
         checked_text(self._named(remote), self._limits.refuses_size, change, current)
         with translate_aws_errors(MERGE, self._named(remote)):
             if current is None:
@@ -203,7 +200,7 @@ class SharedParameters:
                 )
 
     def listed(self) -> Iterator[tuple[str, Mapping[str, str]]]:
-        """Those that carry the tag for it, each asked for its tags: the listing shows none."""
+        """Parameters with :data:`PARTS`. The listing contains no tags, so each takes a call."""
         only: Any = [{"Key": f"tag:{PARTS}", "Values": [MANAGED_BY]}]
         pages = self._client.get_paginator("describe_parameters").paginate(
             ParameterFilters=only, PaginationConfig={"PageSize": PAGE}
@@ -220,7 +217,7 @@ class SharedParameters:
                     yield name, tags
 
     def tidy(self, remote: str) -> None:
-        """A write is one call: it leaves nothing half done."""
+        """A write is one call, so nothing remains."""
 
     def _create(self, remote: str, change: Change) -> None:
         text = checked_text(self._named(remote), self._limits.refuses_size, change, None)
@@ -240,7 +237,7 @@ class SharedParameters:
         raise Locked(MERGE, self._named(remote), "others keep writing it", "Find out who else writes the parameter")
 
     def _put(self, remote: str, text: Sensitive, description: Mapping[str, Any]) -> int:
-        """Put it with all that its owner has set, since what is not said might be lost."""
+        """Put it with all of its owner's settings, because omitted ones might be lost."""
         settings = {
             key: description[key]
             for key in ("Description", "KeyId", "AllowedPattern", "DataType", "Tier")
@@ -278,5 +275,4 @@ class SharedParameters:
 
 
 def _noted(change: Change) -> "list[TagTypeDef]":
-    """The tags of a parameter with notes."""
     return [{"Key": key, "Value": value} for key, value in {**change.laid, PARTS: MANAGED_BY}.items()]

@@ -1,4 +1,4 @@
-"""What Azure adapters share: signing in, pace and patience of the SDK, and its errors in our words."""
+"""Sign-in, SDK settings and error translation of the Azure adapters."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -47,9 +47,10 @@ SDK_SETTINGS: Final[Mapping[str, Any]] = {
     "retry_status": 0,
     "permit_redirects": False,
 }
-"""Seconds and counts. Only a connection that never came about is tried again, once: whoever calls paces retries, and
-a write whose answer got lost must not be sent twice, which would add a version. No token and no value follows a
-redirect."""
+"""Seconds and counts. Only a failed connection is retried, once: callers pace retries.
+
+Repeating a write after a lost answer would add a version. No token or value follows a redirect.
+"""
 SECRET: Final = "AZURE_CLIENT_SECRET"
 TOKEN_FILE: Final = "AZURE_FEDERATED_TOKEN_FILE"
 OWN_SIGN_IN: Final = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", SECRET)
@@ -65,10 +66,10 @@ SignIn = (
 
 
 def credential(name: str, authority: str | None, trust: Mapping[str, str], client_id: str | None = None) -> SignIn:
-    """The identity ``client_id``, else the application that the environment names, else Azure's default credential.
+    """The identity ``client_id``, else the environment's application, else Azure's default credential.
 
-    An identity is a workload identity where the environment names its token file, else a managed identity. A private
-    ``authority`` knows applications only: raises Invalid, saying ``name``, where none is named.
+    ``client_id`` is a workload identity if the environment contains its token file, else a managed identity. A private
+    ``authority`` knows only applications: raises Invalid, with ``name``, if the environment contains none.
     """
     if client_id:
         identity = WorkloadIdentityCredential if os.environ.get(TOKEN_FILE) else ManagedIdentityCredential
@@ -95,7 +96,7 @@ def credential(name: str, authority: str | None, trust: Mapping[str, str], clien
 
 
 def open_transport(url: str | None, trust: Mapping[str, str]) -> RequestsTransport:
-    """What the SDK sends through: to the server of ``url`` alone, or to whatever Azure names where that is None."""
+    """The SDK's transport: only to the server of ``url``, or anywhere for None."""
     session = requests.Session()
     if url is None:
         open_anywhere(session)
@@ -108,13 +109,13 @@ def open_transport(url: str | None, trust: Mapping[str, str]) -> RequestsTranspo
 
 
 class OneTry(RequestsTransport):  # type: ignore[misc]
-    """The SDK's way to requests. What was sent, and not answered as it should be, was no connection that failed.
+    """The SDK's transport for requests. A rejected answer does not count as a failed connection.
 
-    The SDK would send it again where the body of an answer comes too late.
+    The SDK would repeat the request if the body arrives too late.
     """
 
     def send(self, *args: Any, **settings: Any) -> Any:
-        """As the SDK does. Raises ServiceResponseError where an answer is not taken."""
+        """Raises ServiceResponseError for a rejected answer; otherwise like the SDK."""
         try:
             return super().send(*args, **settings)
         except ServiceRequestError as error:
@@ -125,7 +126,7 @@ class OneTry(RequestsTransport):  # type: ignore[misc]
 
 @contextmanager
 def translate_azure_errors(doing: str, name: str) -> Iterator[None]:
-    """Raise our error for whatever the SDK raises inside."""
+    """Translate errors that the SDK raises inside."""
     try:
         yield
     except AzureError as error:
@@ -137,7 +138,7 @@ def translate_azure_errors(doing: str, name: str) -> Iterator[None]:
 
 
 def from_azure(error: AzureError, doing: str, name: str) -> KeyturnError:
-    """Our error for one of the SDK's: our words and the service's error code, none of its text."""
+    """Translate an error of the SDK. Keeps the service's code and none of its text."""
     if _unanswered(error):
         return from_connection(error, doing, name, AZURE)
     if isinstance(error, HttpResponseError) and error.status_code is not None:
@@ -148,7 +149,7 @@ def from_azure(error: AzureError, doing: str, name: str) -> KeyturnError:
 
 
 def service_code(error: HttpResponseError) -> str:
-    """The service's own word for the reason, the innermost; empty where it gave none."""
+    """The service's innermost reason code; empty without one."""
     detail = error.error
     inner = detail.innererror if detail else None
     code = (inner.get("code") if isinstance(inner, dict) else None) or (detail.code if detail else None)
@@ -156,7 +157,7 @@ def service_code(error: HttpResponseError) -> str:
 
 
 def _unanswered(error: BaseException | None) -> bool:
-    """Whether something else answered, or nothing: azure-identity calls that a failed authentication."""
+    """Whether the service did not answer; azure-identity reports that as failed authentication."""
     while isinstance(error, ClientAuthenticationError) and error.response is None:
         error = error.__cause__ or error.__context__
     return isinstance(error, ServiceRequestError | ServiceResponseError | DecodeError)

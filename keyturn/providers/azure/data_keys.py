@@ -1,8 +1,8 @@
-"""Data keys that an RSA key of Azure Key Vault wraps (RSA-OAEP-256). Source: "Wrap Key" and "Unwrap Key" of its API.
+"""Data keys wrapped by an RSA key of Azure Key Vault (RSA-OAEP-256). Source: its API, "Wrap Key" and "Unwrap Key".
 
-The service takes no encryption context. So what it wraps is a random secret of 32 bytes, of which the data key is made
-with the context (HMAC-SHA256, a KDF by NIST SP 800-108 with one block); beside the wrapped secret stand the version
-that has wrapped it, and a digest by which another context is refused. Needs ``keys/read``, ``keys/wrap/action`` and
+The service accepts no encryption context, so it wraps a random 32-byte secret. The data key is HMAC-SHA256 of the
+context with this secret (a KDF by NIST SP 800-108 with one block). The wrapping version and a digest that detects
+another context are stored next to the wrapped secret. Needs ``keys/read``, ``keys/wrap/action`` and
 ``keys/unwrap/action``.
 """
 
@@ -34,7 +34,7 @@ LOST: Final = frozenset({400, 404})
 class AzureDataKeys:
     """:class:`keyturn.core.ports.envelope.DataKeys` by one RSA key, in an HSM or not: ``https://VAULT/keys/NAME``.
 
-    Raises Invalid for what is no such address.
+    Raises Invalid for any other address.
     """
 
     kind = "azure-key-vault"
@@ -48,7 +48,7 @@ class AzureDataKeys:
         self._client = open_key_client(address, f"https://{parts.netloc}", ca_file, authority)
 
     def make(self, context: Mapping[str, str]) -> DataKey:
-        """A data key of a fresh secret, which the newest version has wrapped."""
+        """A data key of a new secret, wrapped by the key's newest version."""
         secret = secrets.token_bytes(KEY_BYTES)
         with asking("wrap with", self._name):
             key = self._client.get_key(self._key)
@@ -58,7 +58,7 @@ class AzureDataKeys:
         return DataKey(_data_key(secret, context), ".".join(texts))
 
     def unwrap(self, wrapped: str, context: Mapping[str, str]) -> Sensitive:
-        """The data key, by the version that has wrapped its secret."""
+        """The data key, unwrapped by the version that wrapped its secret."""
         version, blob, check = _parsed(wrapped, self._name)
         with asking("unwrap with", self._name):
             try:
@@ -77,7 +77,6 @@ class AzureDataKeys:
         return _data_key(secret, context)
 
     def close(self) -> None:
-        """Let go of the connections."""
         self._client.close()
 
     def _at(self, version: str) -> Any:

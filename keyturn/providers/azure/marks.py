@@ -1,7 +1,7 @@
-"""What Key Vault tells of a secret, as a copy: from the SDK's properties, and from the bare entries of a listing.
+"""Copies from the SDK's properties, and from the raw entries of a listing.
 
-Listings name no version, so ``version_id`` is made of what every answer has: the second in which the version was
-created, and, where it is ours, the hub's version and the fingerprint's beginning.
+Listings contain no version, so ``version_id`` is built from fields that every answer has. These are the second of the
+version's creation and, for Keyturn's copies, the hub's version and the fingerprint's beginning.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,14 +19,14 @@ from keyturn.providers.pages import bounded
 
 FIRST_PAGE: Final = "/secrets"
 PURGEABLE: Final = "Purgeable"
-"""Part of the recovery level wherever purge protection is off (source: "DeletionRecoveryLevel")."""
+"""Part of the recovery level if purge protection is off (source: "DeletionRecoveryLevel")."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class AzureSecret(RemoteSecret):
-    """A copy with what the next version has to take over; it equals the plain :class:`RemoteSecret`.
+    """A copy with the properties that the next version keeps; it equals the plain :class:`RemoteSecret`.
 
-    ``version`` is the service's own name for the version; empty where a listing told it. ``tags`` are those of others.
+    ``version`` is the service's version id; empty from a listing. ``tags`` are those of others.
     """
 
     version: str = field(default="", repr=False)
@@ -42,7 +42,7 @@ class AzureSecret(RemoteSecret):
 
 
 def describe_properties(remote: str, properties: SecretProperties, *, intact: bool = True) -> AzureSecret:
-    """The copy that the SDK describes. Raises ServiceResponseError where what answered was no secret."""
+    """The copy from the SDK's properties. Raises ServiceResponseError if they describe no secret."""
     if not properties.id:
         raise ServiceResponseError("the answer is not a secret of Key Vault's")
     enabled = intact and properties.enabled is not False
@@ -53,7 +53,6 @@ def describe_properties(remote: str, properties: SecretProperties, *, intact: bo
 
 
 def describe_entry(entry: Mapping[str, Any]) -> AzureSecret:
-    """The copy that an entry of a listing describes."""
     attributes = entry.get("attributes") or {}
     enabled = attributes.get("enabled") is not False
     made, ends = attributes.get("created", 0), attributes.get("exp")
@@ -62,9 +61,9 @@ def describe_entry(entry: Mapping[str, Any]) -> AzureSecret:
 
 
 def page(client: SecretClient, where: str) -> tuple[Sequence[Mapping[str, Any]], str]:
-    """The entries of one page of the listing, as the service writes them, and where the next is; empty at the end.
+    """One page's raw entries and the address of the next page, empty at the end.
 
-    The SDK's own models of 10,000 entries cost more than twice the CPU of all else that listing them takes.
+    For 10,000 entries, the SDK's own models more than double the CPU time of the listing.
     """
     answer = client.send_request(HttpRequest("GET", where))
     if answer.status_code >= HTTPStatus.MULTIPLE_CHOICES:
@@ -79,14 +78,14 @@ def page(client: SecretClient, where: str) -> tuple[Sequence[Mapping[str, Any]],
 
 
 def versions_of(client: SecretClient, remote: str, name: str) -> list[SecretProperties]:
-    """What the service tells of each version, 25 to a call. ``name`` stands in errors."""
+    """The properties of each version, 25 per call. ``name`` appears in errors."""
     pages: Any = client.list_properties_of_secret_versions(remote).by_page()
     following = lambda _: pages.continuation_token  # noqa: E731
     return [version for page in bounded(pages, following, "list the versions of", name) for version in page]
 
 
 def created(properties: SecretProperties) -> float:
-    """When the version was made, in seconds since 1970."""
+    """When the version was created, in seconds since 1970."""
     return properties.created_on.timestamp() if properties.created_on else 0
 
 

@@ -1,4 +1,4 @@
-"""How safely a Key Vault keeps copies: what its secrets tell of deletion, and what Resource Manager tells of the vault.
+"""How safely a Key Vault stores copies, from its secrets and from Resource Manager.
 
 Sources: "DeletionRecoveryLevel" in the REST API of Key Vault, "Vaults - Get" in that of its resource provider.
 """
@@ -26,7 +26,7 @@ ROLES: Final = "Change its permission model to Azure RBAC, which can give rights
 
 
 def deletion_posture(entries: Iterable[Mapping[str, Any]]) -> Iterator[Posture]:
-    """What any secret tells of the vault: the ``entries`` are those of a listing, and the first is enough."""
+    """The vault's deletion settings, from the first of the listing's ``entries``."""
     level = next((str((entry.get("attributes") or {}).get("recoveryLevel") or "") for entry in entries), "")
     if not level:
         yield Posture("purge protection", Safety.UNSEEN, "the vault's secrets tell it, and there is none yet")
@@ -49,10 +49,7 @@ def vault_posture(
     ca_file: str | None,
     credential: TokenCredential | None,
 ) -> Iterator[Posture]:
-    """What Resource Manager tells of the vault, where the catalogue names it by its resource id.
-
-    Raises Unavailable.
-    """
+    """The vault's settings from Resource Manager; unseen without its resource id. Raises Unavailable."""
     if resource_id is None:
         for what in OF_VAULT:
             words = "could not look: the catalogue does not say the vault's resource_id"
@@ -71,7 +68,7 @@ def vault_posture(
 
 
 def _of_vault(properties: Mapping[str, Any]) -> Iterator[Posture]:
-    """Where a vault does not say that it is closed, it is open."""
+    """A vault that does not declare itself closed counts as open."""
     networks = properties.get("networkAcls") or {}
     closed = properties.get("publicNetworkAccess") == "Disabled"
     if closed or networks.get("defaultAction") == "Deny":

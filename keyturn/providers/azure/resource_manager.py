@@ -1,8 +1,8 @@
-"""Azure Resource Manager as a target: the two keys of storage accounts, tried at the account's own service.
+"""The two keys of storage accounts in Azure Resource Manager, tested at the account's own service.
 
-The service knows no conditional write: a key that is regenerated is gone, whatever it was. So a key is regenerated
-only directly after it was listed as what the caller takes it for, and not at all where more than a few seconds have
-passed since. How wide that window is, is told in the strategy's page.
+The service has no conditional write: regenerating destroys the old key unconditionally. So a key is regenerated only
+just after its listing shows the expected value, and not if more than a few seconds have passed. The strategy's page
+documents this window.
 """
 
 import base64
@@ -45,18 +45,18 @@ NO_SHARED_KEYS: Final = "Let its consumers sign in with Entra ID and drop this s
 FIREWALL: Final = "Let this machine's address through the storage account's firewall"
 
 WINDOW: Final = 5.0
-"""Seconds after which what was listed is no longer trusted."""
+"""Seconds for which a listing is trusted."""
 
 PAUSES: Final = (1, 2, 3, 5, 8, 13)
-"""Seconds between attempts to sign in with a new key, which takes effect within about 30."""
+"""Seconds between sign-in attempts with a new key, which takes effect within about 30."""
 
 TRIED: Final = ("blob", "file")
-"""Services that list with the same request; every account that has keys has one of them, or queues and tables only."""
+"""Services with the same listing request; accounts without either have only queues and tables."""
 
 
 @dataclass(frozen=True)
 class StorageKey:
-    """One of an account's keys; ``made`` is when, as the service tells it, empty where it doesn't."""
+    """One of an account's keys; ``made`` is the service's creation time, or empty."""
 
     name: str
     value: Sensitive
@@ -65,7 +65,7 @@ class StorageKey:
 
 @dataclass(frozen=True)
 class StorageAccount:
-    """Whether an account takes keys at all, and the addresses of its services, by name."""
+    """Whether an account accepts keys, and the addresses of its services, by name."""
 
     shared_keys: bool
     endpoints: Mapping[str, str] = field(default_factory=dict)
@@ -95,7 +95,7 @@ class AzureResourceManager:
         self._window = window
 
     def storage_account(self, group: str, account: str) -> StorageAccount:
-        """The account as it is now. Raises NotFound, Denied."""
+        """Read the account. Raises NotFound, Denied."""
         properties = self._call("GET", group, account, "", "look at").get("properties")
         if not isinstance(properties, dict) or not isinstance(properties.get("primaryEndpoints", {}), dict):
             problem = "the description of the account can't be understood"
@@ -111,9 +111,9 @@ class AzureResourceManager:
     def regenerate_key(
         self, group: str, account: str, key_name: str, still: Callable[[Sensitive], bool]
     ) -> Sensitive | None:
-        """Regenerate the key and give its new value; None, and nothing done, unless ``still`` holds of its old one.
+        """Regenerate the key and return its new value; None, without change, unless ``still`` accepts the old value.
 
-        The old value is listed directly before. Raises Unavailable where more than the window passes in between.
+        The old value is listed just before. Raises Unavailable if more than the window passes in between.
         """
         since = Since(self._window)
         listed = {key.name: key.value for key in self.keys(group, account)}
@@ -133,10 +133,10 @@ class AzureResourceManager:
         return made[key_name]
 
     def check_key(self, group: str, account: str, key: Sensitive) -> None:
-        """List the account's containers with ``key``, for as long as it may be too new to be known.
+        """List the account's containers with ``key``, with retries while it may be too new.
 
-        Raises CandidateRejected where it is none of the account's keys, Unavailable while it may still come to be
-        known.
+        Raises CandidateRejected if it is none of the account's keys, Unavailable while the service may still learn of
+        it.
         """
         endpoint = self._endpoint(group, account)
         if not self._lists(group, account, key):
@@ -151,10 +151,9 @@ class AzureResourceManager:
         raise Unavailable("sign in to", self._named(account), "the storage service does not know the key yet", hint)
 
     def accepts(self, group: str, account: str, key: Sensitive) -> bool:
-        """Whether the storage service takes ``key`` now, or Azure lists it where it can't be tried from here.
+        """Whether the storage service accepts ``key``, or Azure lists it if it can't be tested from here.
 
-        The service refuses a clock that is off in the same words, so a refusal of a key that Azure lists raises
-        Unavailable.
+        The service refuses a wrong clock with the same code, so a refused key that Azure lists raises Unavailable.
         """
         try:
             if self._takes(account, self._endpoint(group, account), key):
@@ -167,14 +166,13 @@ class AzureResourceManager:
         return False
 
     def close(self) -> None:
-        """Let go of connections."""
         self._rest.close()
 
     def _lists(self, group: str, account: str, key: Sensitive) -> bool:
         return any(key == listed.value for listed in self.keys(group, account))
 
     def _endpoint(self, group: str, account: str) -> str:
-        """Where a key can be tried. Raises Invalid where the account has no such service."""
+        """The address for testing a key. Raises Invalid if the account has no such service."""
         described = self.storage_account(group, account)
         endpoint = next((described.endpoints[kind] for kind in TRIED if kind in described.endpoints), None)
         if endpoint is None or urlsplit(endpoint).scheme != "https":
@@ -183,7 +181,7 @@ class AzureResourceManager:
         return endpoint
 
     def _takes(self, account: str, endpoint: str, key: Sensitive) -> bool:
-        """Whether the storage service answers; False where it does not know the key. Raises any other refusal."""
+        """Whether the storage service answers; False if it does not know the key. Raises any other refusal."""
         query = {"comp": "list", "maxresults": "1"}
         headers = {"x-ms-date": formatdate(usegmt=True), "x-ms-version": SERVICE_VERSION}
         path = urlsplit(endpoint).path or "/"
@@ -220,14 +218,13 @@ class AzureResourceManager:
 
 
 class Since:
-    """Counts from now on. A machine that sleeps stops the one clock, somebody who sets it the other: both are asked."""
+    """The time since its creation, by two clocks: sleep stops one, and a person may set the other."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._began = time.monotonic(), time.time()
 
     def over(self) -> bool:
-        """Whether more than ``seconds`` have passed, by either clock."""
         passed = time.monotonic() - self._began[0], time.time() - self._began[1]
         return max(passed) > self._seconds
 
@@ -241,7 +238,7 @@ def string_to_sign(account: str, path: str, headers: Mapping[str, str], query: M
 
 
 def signature(key: Sensitive, message: str) -> str:
-    """HMAC-SHA256 with the key's bytes, in base64. Raises Invalid where the key is no base64."""
+    """HMAC-SHA256 with the key's bytes, in base64. Raises Invalid if the key is not base64."""
     try:
         digest = hmac.digest(base64.b64decode(key.reveal(), validate=True), message.encode(), "sha256")
     except ValueError:
@@ -250,7 +247,7 @@ def signature(key: Sensitive, message: str) -> str:
 
 
 def not_served(answer: requests.Response, doing: str, name: str) -> KeyturnError:
-    """Our error for what a storage service refuses for another reason than a key that is not known."""
+    """The error for any refusal by a storage service except an unknown key."""
     status, code = answer.status_code, answer.headers.get("x-ms-error-code", "")
     problem = f"the storage service answered {status}" + (f" ({code})" if re.fullmatch(r"\w{1,80}", code) else "")
     if status == 429:

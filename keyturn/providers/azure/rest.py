@@ -1,4 +1,4 @@
-"""JSON calls to Azure's management services: a bearer token, each call once, errors in our words."""
+"""JSON calls to Azure's management services, with a bearer token. Each call is sent once."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -20,14 +20,14 @@ TIMEOUT: Final = (5, 10)
 """Seconds to connect, and for the whole answer."""
 
 CODE: Final = re.compile(r"[A-Za-z_.]{1,80}")
-"""What a service's word for the reason looks like; anything else is not repeated."""
+"""A valid reason code; any other text is not repeated."""
 
 SIGN_IN: Final = f"Check {', '.join(azure.OWN_SIGN_IN)}, or the managed identity"
 LOCKS: Final = frozenset({"ScopeLocked", "ReadOnlyDisabledSubscription"})
 
 
 def open_rest_session(ca_file: str | None) -> requests.Session:
-    """A session that verifies certificates against ``ca_file``, or the public authorities, and keeps no cookies."""
+    """A session without cookies that verifies certificates against ``ca_file`` or the public authorities."""
     session = requests.Session()
     session.verify = ca_file or True
     session.headers["User-Agent"] = "keyturn"
@@ -37,7 +37,7 @@ def open_rest_session(ca_file: str | None) -> requests.Session:
 
 
 class Signed(AuthBase):
-    """An ``Authorization`` header, which ``.netrc`` can't replace."""
+    """An ``Authorization`` header that ``.netrc`` can't replace."""
 
     def __init__(self, header: str) -> None:
         self._header = header
@@ -48,14 +48,14 @@ class Signed(AuthBase):
 
 
 class Unsigned(AuthBase):
-    """No ``Authorization`` header, whatever ``.netrc`` holds."""
+    """No ``Authorization`` header, even with ``.netrc``."""
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         return request
 
 
 class Refused(Invalid):
-    """A service refused the request itself, and named the reason: its ``code``, which may be empty."""
+    """The service refused the request itself; ``code`` is its reason, which may be empty."""
 
     def __init__(self, doing: str, name: str, problem: str, hint: str = "", code: str = "") -> None:
         super().__init__(doing, name, problem, hint)
@@ -63,9 +63,9 @@ class Refused(Invalid):
 
 
 class Rest:
-    """One service at ``endpoint``, signed in to as the environment says, or with ``credential``.
+    """One service at ``endpoint``, signed in from the environment or with ``credential``.
 
-    ``permission`` is the hint where the identity lacks one. Raises Invalid where nothing says how to sign in.
+    ``permission`` is the hint for a missing permission. Raises Invalid if there is no way to sign in.
     """
 
     def __init__(
@@ -90,7 +90,6 @@ class Rest:
         self.session = open_rest_session(ca_file)
 
     def close(self) -> None:
-        """Close the connections, and the credential if it is our own."""
         self.session.close()
         if self._own is not None:
             self._own.close()
@@ -106,9 +105,9 @@ class Rest:
         document: Mapping[str, object] | None = None,
         at_once: Callable[[], None] | None = None,
     ) -> dict[str, Any]:
-        """The answer's JSON object, empty where there is none. Errors are named ``{name}:{about}``.
+        """Send one call and return the answer's JSON object, empty without one. Errors are named ``{name}:{about}``.
 
-        ``at_once`` is asked when all is ready to be sent, and may refuse. The call is never sent twice.
+        ``at_once`` is called just before sending, and may raise. The call is never sent twice.
         """
         name = f"{self._name}:{about}"
         url = f"{self._endpoint}/{path}"
@@ -122,7 +121,7 @@ class Rest:
         return document_of(answer, doing, name) if answer.content else {}
 
     def token(self, doing: str, name: str) -> str:
-        """What signs a call, of ``scope``. Raises Denied, Invalid, TransientError."""
+        """A token for ``scope``. Raises Denied, Invalid, TransientError."""
         try:
             return self._credential.get_token(self.scope).token
         except AzureError as error:
@@ -146,7 +145,7 @@ def send(
     data: Mapping[str, str] | bytes | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> requests.Response:
-    """One request, and whatever was answered. Raises Unavailable where nothing was, Invalid for a bad certificate."""
+    """Send one request and return any answer. Raises Unavailable without one, Invalid for a bad certificate."""
     try:
         return session.request(
             method,
@@ -166,7 +165,7 @@ def send(
 
 
 def document_of(answer: requests.Response, doing: str, name: str) -> dict[str, Any]:
-    """The JSON object of an answer. Raises Unavailable where it is none: something else answers there."""
+    """The JSON object of an answer. Raises Unavailable for any other content, as from a proxy."""
     try:
         document = answer.json()
     except ValueError:
@@ -178,7 +177,7 @@ def document_of(answer: requests.Response, doing: str, name: str) -> dict[str, A
 
 
 def service_code(answer: requests.Response) -> str:
-    """The service's own word for the reason; empty where it gave none that can be repeated."""
+    """The service's reason code; empty without a valid one."""
     try:
         code = answer.json()["error"]["code"]
     except (ValueError, KeyError, TypeError):
@@ -187,7 +186,7 @@ def service_code(answer: requests.Response) -> str:
 
 
 def translate_refusal(answer: requests.Response, doing: str, name: str, permission: str) -> KeyturnError:
-    """Our error for a refused call: our words and the service's code, none of its text."""
+    """Translate a refused call. Keeps the service's code and none of its text."""
     status, code = answer.status_code, service_code(answer)
     problem = f"Azure answered {status}" + (f" ({code})" if code else "")
     if status == 429:
@@ -206,5 +205,5 @@ def translate_refusal(answer: requests.Response, doing: str, name: str, permissi
 
 
 def retry_after(answer: requests.Response) -> float | None:
-    """How many seconds the service asks to wait; None where it does not say."""
+    """The seconds in ``Retry-After``; None without them."""
     return answers.retry_after(answer.headers.get("Retry-After", ""))

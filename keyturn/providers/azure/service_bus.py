@@ -1,7 +1,7 @@
-"""Telling consumers by Azure Service Bus, and the other end: taking notices from a queue or a subscription.
+"""Notices to consumers through Azure Service Bus, and the reader of a queue or subscription.
 
-Sources: "Send Message", "Peek-Lock Message (Non-Destructive Read)" and "Delete Message" in the Service Bus REST
-reference. Its own client speaks AMQP over connections of its own.
+This uses the REST API, because the SDK's client speaks AMQP over separate connections. Sources: "Send Message",
+"Peek-Lock Message (Non-Destructive Read)" and "Delete Message" in the Service Bus REST reference.
 """
 
 import json
@@ -29,15 +29,15 @@ RECEIVER: Final = 'Give the identity the role "Azure Service Bus Data Receiver" 
 FULL: Final = "See whether it is full or disabled, and whether the namespace's firewall keeps this address out"
 ELSEWHERE: Final = "Check the address, and what stands between: a proxy, a gateway"
 LONG_POLL: Final = 5
-"""Seconds that Service Bus holds an answer back until there is a message: less than a whole answer may take."""
+"""Seconds that Service Bus waits for a first message; less than the limit of a whole answer."""
 DEADLINE: Final = 15.0
-"""Seconds for one call of a reader, signing in among it."""
+"""Seconds for one call of a reader, including sign-in."""
 AT_ONCE: Final = 10
-"""Messages that are read in one go."""
+"""The most messages per read."""
 
 
 class _ServiceBus:
-    """One queue, topic or subscription of a namespace, signed in to as the environment says."""
+    """One queue, topic or subscription of a namespace."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class _ServiceBus:
     def call(
         self, method: str, path: str, doing: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> requests.Response:
-        """One call, whatever was answered but a refusal. Raises KeyturnError."""
+        """Send one call and return the answer. Raises KeyturnError for a refusal."""
         signed = rest.Signed(f"Bearer {self._rest.token(doing, self.name)}")
         answer = rest.send(
             self._rest.session, doing, self.name, method, f"{self._url}{path}", auth=signed, data=body, headers=headers
@@ -74,11 +74,10 @@ class _ServiceBus:
         return answer
 
     def close(self) -> None:
-        """Let go of connections."""
         self._rest.close()
 
     def _refused(self, answer: requests.Response, doing: str) -> KeyturnError:
-        """What Service Bus means: 401 is also who may not, 403 a queue that takes no more, and 410 one that is gone."""
+        """Service Bus also answers 401 for a missing right, 403 for a full queue, and 410 for a deleted one."""
         status, problem = answer.status_code, f"Azure answered {answer.status_code}"
         if status == 401:
             return Denied(doing, self.name, problem, f"{self._permission}; {rest.SIGN_IN}")
@@ -90,9 +89,9 @@ class _ServiceBus:
 
 
 class ServiceBusSender:
-    """:class:`keyturn.core.ports.consumers.NoticeSender` to a queue or a topic. Taken is what was answered with 201.
+    """A :class:`keyturn.core.ports.consumers.NoticeSender` to a queue or topic. A message counts as taken after 201.
 
-    The message's id is Service Bus's own, so that a queue with duplicate detection drops repeats by itself.
+    The message's id is also Service Bus's, so a queue with duplicate detection drops repeats.
     """
 
     def __init__(
@@ -118,7 +117,6 @@ class ServiceBusSender:
         )
 
     def send(self, message: SignedMessage, timeout: float) -> None:
-        """Send it."""
         properties = json.dumps({"MessageId": message.id, "ContentType": "application/json"})
         headers = {"Content-Type": "application/json", "BrokerProperties": properties}
         with within(timeout):
@@ -128,16 +126,15 @@ class ServiceBusSender:
             raise Unavailable(DOING, self.name, problem, ELSEWHERE)
 
     def close(self) -> None:
-        """Let go of connections."""
         self._place.close()
 
 
 class ServiceBusReader(NoticeReader):
-    """Takes notices from a queue, or a subscription (``TOPIC/subscriptions/NAME``), in the application's own process.
+    """Reads notices from a queue or subscription (``TOPIC/subscriptions/NAME``), in the application's process.
 
-    ``handle`` is given each message's text, such as ``Receiver.handle_message`` with what is
-    to be called, and answers 200 where it is done with. What is not comes again when its lock is over, as often as the
-    queue's maximum delivery count lets it; then it ends in the dead-letter queue.
+    ``handle`` receives each message's text, like ``Receiver.handle_message``, and returns 200 if it is done. Other
+    messages return after their lock ends, as often as the queue's maximum delivery count allows, then go to the
+    dead-letter queue.
     """
 
     def __init__(
@@ -163,9 +160,9 @@ class ServiceBusReader(NoticeReader):
         self._handle = handle
 
     def read_once(self, wait: int = LONG_POLL) -> int:
-        """Take what is there, waiting for ``wait`` seconds for the first; how many are done with. Raises KeyturnError.
+        """Handle waiting messages, waiting up to ``wait`` seconds for the first; return how many are done.
 
-        Each is removed once it is handled, and not before: what dies in between is handled again.
+        Each is removed only after it was handled, so a crash in between repeats it. Raises KeyturnError.
         """
         done = 0
         for taken in range(AT_ONCE):
@@ -188,11 +185,10 @@ class ServiceBusReader(NoticeReader):
         return True
 
     def close(self) -> None:
-        """Let go of connections."""
         self._place.close()
 
     def _locked(self, answer: requests.Response) -> str:
-        """Where a message is that this reader has locked, below the queue's messages."""
+        """The path of the locked message, below the queue's messages."""
         try:
             properties: Any = json.loads(answer.headers.get("BrokerProperties", ""))
             number, lock = int(properties["SequenceNumber"]), str(properties["LockToken"])

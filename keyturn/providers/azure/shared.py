@@ -1,9 +1,8 @@
 """Single keys in secrets of Azure Key Vault that others own.
 
-Key Vault neither refuses a version because another one was faster, nor numbers versions. So all versions are listed
-before and after: one that is neither the one that was seen nor ours lies between, and the change is laid over that
-one. Tags belong to a version: whoever sets a value without them leaves the notes on the version before, where they are
-looked for.
+Key Vault neither refuses concurrent versions nor numbers them. So all versions are listed before and after: a new one
+that is not ours came in between, and the change is merged into it. Tags belong to a version: a value set without them
+leaves the notes on the previous version, which is searched too.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -32,7 +31,7 @@ SIZE: Final = partial(too_large, AZURE_KEY_VAULT)
 class SharedAzure:
     """:class:`keyturn.core.ports.shared.Shares` in one vault.
 
-    ``calling`` makes the SDK's errors ours, ``entries`` are the listing's; new secrets get ``content_type``.
+    ``calling`` translates the SDK's errors, ``entries`` are the listing's; new secrets get ``content_type``.
     """
 
     atomic = True
@@ -52,7 +51,7 @@ class SharedAzure:
         self._content_type = content_type
 
     def look(self, remote: str) -> Shared | None:
-        """The current version, with the notes of the newest version that carries any."""
+        """The current version, with the notes of the newest version that has any."""
         with self._calling(MERGE, remote):
             versions = {version.version for version in self._versions(remote)}
             served = self._served(remote)
@@ -69,20 +68,20 @@ class SharedAzure:
         )
 
     def put(self, remote: str, change: Change, current: Shared | None) -> None:
-        """Value and notes in one call; where a version lies between, the change is laid over that one."""
+        """Set value and notes in one call. A version in between gets the change merged into it."""
         checked_text(self._named(remote), SIZE, change, current)
         with self._calling(MERGE, remote):
             self._set(remote, change, current)
 
     def listed(self) -> Iterator[tuple[str, Mapping[str, str]]]:
-        """The current versions' tags: what somebody has set without the notes since is not among them."""
+        """The current versions' tags; omits secrets whose current version lacks the notes."""
         for entry in self._entries():
             tags = entry.get("tags") or {}
             if any(key.startswith(NOTE) for key in tags):
                 yield str(entry.get("id")).partition("/secrets/")[2].partition("/")[0], tags
 
     def tidy(self, remote: str) -> None:
-        """A write is one call: nothing is left."""
+        """A write is one call, so nothing remains."""
 
     def _set(self, remote: str, change: Change, current: Shared | None) -> None:
         properties, versions = current.seen if current else (None, set())
@@ -124,7 +123,7 @@ class SharedAzure:
         return served.properties.version if served else None
 
     def _served(self, remote: str) -> KeyVaultSecret | None:
-        """The current version. Raises Invalid for one that is disabled."""
+        """The current version. Raises Invalid if it is disabled."""
         try:
             return self._client.get_secret(remote)
         except ResourceNotFoundError:
@@ -144,7 +143,6 @@ class SharedAzure:
         raise Invalid(MERGE, self._named(remote), "it is deleted, and can be recovered", hint)
 
     def _noted_before(self, remote: str) -> dict[str, str]:
-        """The notes on the newest version that carries any."""
         for version in sorted(self._versions(remote), key=created, reverse=True):
             if notes := {key: text for key, text in (version.tags or {}).items() if key.startswith(NOTE)}:
                 return notes

@@ -1,7 +1,7 @@
 """Azure Key Vault as a store of secrets.
 
-Marks are tags. In Key Vault tags belong to a version, and one call sets value and tags together, so a copy never
-carries marks of another value. A version set by somebody else lacks the tags, which shows the change.
+Marks are tags. Tags belong to a version, and one call sets value and tags, so a copy never has another value's marks. A
+version by another writer lacks the tags, which reveals the change.
 """
 
 import os
@@ -59,30 +59,29 @@ LOOK: Final = "Look at it before writing"
 NOT_IN_ROLE: Final = "ForbiddenByRbac"
 UPDATE: Final = "the data action secrets/update/action"
 ANY: Final = "*"
-"""Stands for the name where a call is about all of them."""
+"""Replaces the name in calls about all secrets."""
 
 MAX_TAGS: Final = 15
 MAX_TAG_LENGTH: Final = 256
 """Source of both: "About Azure Key Vault secrets", secret tags."""
 
 READERS: Final = 16
-"""Values read side by side: far below the 4,000 calls that a vault takes in 10 seconds."""
+"""Parallel reads: far below a vault's limit of 4,000 calls in 10 seconds."""
 
 PAUSES: Final = (0.1, 0.2, 0.5, 1, 1, 2, 2, 3, 3, 3)
-"""Seconds between attempts to write while a deletion, recovery or purge is under way; the service takes about 5."""
+"""Seconds between writes during a deletion, recovery or purge, which takes the service about 5."""
 
 
 @reads_answers()
 class AzureKeyVault:
-    """One vault. Fulfils :class:`keyturn.core.ports.stores.Store`.
+    """A :class:`keyturn.core.ports.stores.Store` in one vault.
 
-    ``credential`` signs in; without it the identity ``client_id`` does, or else Azure's own environment variables and
-    managed identity. ``authority`` is
-    the address of a private sign-in, which takes AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET;
-    ``ca_file`` holds the certificate authorities (PEM) that vault and sign-in are verified with, instead of the
-    public ones. ``content_type`` is what new copies get that are asked for none; ``deleted_name`` is what is done
-    with a deleted secret that still has the name of a new copy. By its ``resource_id`` Resource Manager, at
-    ``management_url`` or Azure's own, is asked how the vault is set. Raises Invalid where these don't fit together.
+    ``credential`` signs in, else the identity ``client_id``, else Azure's environment variables and managed identity.
+    ``authority`` is a private sign-in's address, which needs AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET.
+    ``ca_file`` (PEM) replaces the public certificate authorities for vault and sign-in. ``content_type`` is the default
+    for new copies. ``deleted_name`` is what to do with a deleted secret that has a new copy's name. With
+    ``resource_id``, Resource Manager at ``management_url``, by default Azure's own, reports the vault's settings.
+    Raises Invalid for unusable settings.
     """
 
     unsupported: frozenset[Unsupported] = frozenset()
@@ -127,30 +126,29 @@ class AzureKeyVault:
         self.shared = SharedAzure(name, self._client, self._calling, self._entries, content_type)
 
     def describe(self, remote: str) -> RemoteSecret | None:
-        """Describe one secret; None where there is none.
+        """Describe one secret; None if absent.
 
-        Key Vault can't describe the current version without its value. Listing the versions can, but takes a call
-        for every 25 of them, in no order, with dates in whole seconds, so that the newest of two made in one second
-        is anybody's guess. So this gets the current version and drops the value unread. Only where that carries no
-        marks, or is disabled, the versions are listed: an older one of ours tells that somebody else changed it.
+        Key Vault can't describe the current version without its value, so this discards the value unread. Listing the
+        versions would take a call for every 25, unordered. Their times are whole seconds, so the newest may be
+        ambiguous. The versions are listed only if the current one is disabled or unmarked: an older marked one reveals
+        another writer.
         """
         with self._calling("find", remote):
             return self._find(remote)
 
     def list_managed(self) -> Iterator[RemoteSecret]:
-        """Every copy that carries our marks, 25 to a call; without those that are deleted.
+        """Every copy with Keyturn's marks, 25 per call, without deleted ones.
 
-        One that somebody else set lacks the marks, and so is left out.
+        Omits copies that another writer set, which lack the marks.
         """
         ours = (entry for entry in self._entries() if TAG_MANAGED_BY in (entry.get("tags") or ()))
         return (copy for entry in ours if (copy := describe_entry(entry)).marks is not None)
 
     def list_all(self) -> Iterator[RemoteSecret]:
-        """Every secret that is not deleted, 25 to a call."""
         return (describe_entry(entry) for entry in self._entries())
 
     def posture(self, remotes: Sequence[str]) -> Iterator[Posture]:
-        """What the vault's secrets tell, and Resource Manager where it is named. Raises Denied, Unavailable."""
+        """The vault's settings, from its secrets and from Resource Manager. Raises Denied, Unavailable."""
         yield from deletion_posture(self._entries())
         yield from vault_posture(self.name, *self._managed_at)
 
@@ -163,11 +161,11 @@ class AzureKeyVault:
         *,
         details: Details = NO_DETAILS,
     ) -> RemoteSecret:
-        """Set value, marks and details in one call, and keep the tags and content type that others gave.
+        """Set value, marks and details in one call; other tags and the content type stay.
 
-        A deleted secret is recovered or purged first, which needs the permission to and can take seconds. Raises
-        Conflict where ``current`` is None and a deleted secret of somebody else has the name after all, and
-        UnsupportedOperation where it must be purged and the vault protects it.
+        A deleted secret is first recovered or purged, which needs the permission and can take seconds. Raises Conflict
+        if ``current`` is None and another owner's deleted secret has the name. Raises UnsupportedOperation if it must
+        be purged but the vault protects it.
         """
         self._check(remote, value, marks)
         settled = current is not None and current.intact and current.marks == marks
@@ -181,9 +179,9 @@ class AzureKeyVault:
     def create(
         self, remote: str, value: Sensitive, marks: OwnershipTags, *, details: Details = NO_DETAILS
     ) -> RemoteSecret:
-        """Look, since Key Vault refuses only the names of deleted secrets; then set it. Raises Taken.
+        """Check the name, because Key Vault refuses only names of deleted secrets, then set it. Raises Taken.
 
-        Key Vault answers with what it keeps, value and tags, and that is compared.
+        Key Vault returns value and tags as stored, and these are compared.
         """
         self._check(remote, value, marks)
         with self._calling("write", remote):
@@ -205,9 +203,9 @@ class AzureKeyVault:
         return made
 
     def relabel(self, remote: str, marks: OwnershipTags, details: Details, current: RemoteSecret) -> RemoteSecret:
-        """Change the very version that was found, in one call. Raises Conflict where it is no longer the one served.
+        """Change the described version in one call. Raises Conflict if it is no longer the served one.
 
-        A version that somebody else sets meanwhile is another one, and stays without our tags.
+        A concurrent version by another writer stays without our tags.
         """
         insist_on_value(self._full(remote), current, marks)
         with self._calling("label", remote):
@@ -217,18 +215,17 @@ class AzureKeyVault:
             return self._label(existing, marks, details)
 
     def read(self, remote: str) -> Sensitive:
-        """The value served now. Raises NotFound, also where the secret is disabled or deleted."""
+        """The served value. Raises NotFound, also if the secret is disabled or deleted."""
         with self._calling("read", remote):
             secret = self._client.get_secret(remote)
             describe_properties(remote, secret.properties)
             return Sensitive(secret.value or "")
 
     def read_many(self, remotes: Sequence[str]) -> dict[str, Sensitive]:
-        """The values served now, one call each, side by side; what is absent, disabled or deleted is left out."""
         return read_side_by_side(self.read, remotes, READERS)
 
     def delete(self, remote: str) -> None:
-        """Delete recoverably. Absent is success, and so is a deletion that is under way."""
+        """Delete recoverably. Absent or a pending deletion is success."""
         with self._calling("delete", remote):
             try:
                 self._client.begin_delete_secret(remote)
@@ -239,25 +236,23 @@ class AzureKeyVault:
                     raise
 
     def old_versions(self, remote: str) -> dict[str, Sensitive]:
-        """The values of the enabled old versions, by version id; of what is deleted nothing can be read."""
+        """The values of enabled old versions, by version id; empty for a deleted secret."""
         return self._versions.past(remote)
 
     def purge_old_versions(self, remote: str) -> tuple[str, ...]:
-        """Disable every old version: Key Vault removes none by itself."""
+        """Disable every old version: Key Vault can't remove single versions."""
         return self._versions.forget(remote)
 
     def purge(self, remote: str) -> tuple[str, ...]:
-        """Delete and purge it, or say until when the vault's purge protection keeps it. Absent is success."""
+        """Delete and purge it, or return until when purge protection keeps it. Absent is success."""
         return self._versions.erase(remote)
 
     def close(self) -> None:
-        """Close the connections, and the credential if it is our own."""
         self._client.close()
         if self._own is not None:
             self._own.close()
 
     def _entries(self) -> Iterator[Mapping[str, Any]]:
-        """What the listing's pages tell, which may be empty before the last."""
         where, guard = FIRST_PAGE, PageGuard("list", self._full(ANY))
         while where:
             with self._calling("list", ANY):
@@ -265,7 +260,7 @@ class AzureKeyVault:
             yield from entries
 
     def _same(self, remote: str, value: Sensitive, marks: OwnershipTags) -> AzureSecret | None:
-        """What is served now, if it is this value with these marks."""
+        """The served copy, if it has this value and these marks."""
         try:
             served = self._client.get_secret(remote)
         except ResourceNotFoundError:
@@ -278,7 +273,7 @@ class AzureKeyVault:
         return copy if copy.marks == marks and served.value == value.reveal() else None
 
     def _is_there(self, remote: str) -> bool:
-        """Whether anything has the name, disabled or not; a deleted secret is refused by the service itself."""
+        """Whether the name is in use, even if disabled; the service itself refuses deleted names."""
         answer = self._client.send_request(HttpRequest("GET", f"/secrets/{remote}"))
         if answer.status_code == HTTPStatus.NOT_FOUND:
             return False
@@ -314,7 +309,7 @@ class AzureKeyVault:
         return replace(secret, tags={}, content_type=None) if self._purges else secret
 
     def _find_in_versions(self, remote: str, served: AzureSecret | None = None) -> AzureSecret | None:
-        """What is ``served`` (None: it can't be got), with the newest marks that any version carries."""
+        """``served`` (None if unavailable) with the newest marks of any version."""
         history = sorted(versions_of(self._client, remote, self._full(remote)), key=created)
         if not history:
             return served
@@ -344,7 +339,7 @@ class AzureKeyVault:
         raise Locked("write", self._full(remote), problem, "Run it again in a minute")
 
     def _label(self, existing: AzureSecret, marks: OwnershipTags, details: Details) -> RemoteSecret:
-        """Change one version's tags, which are set whole, and what else is asked for; the rest of it stays."""
+        """Set one version's tags, which are replaced as a whole, and the other details."""
         tags = self._tags(existing.name, existing, marks, details)
         try:
             changed = self._client.update_secret_properties(
@@ -363,7 +358,7 @@ class AzureKeyVault:
         return describe_properties(existing.name, changed)
 
     def _free(self, remote: str, existing: AzureSecret | None) -> AzureSecret | None:
-        """Begin to recover or purge the deleted secret of that name, unless nobody has seen it and it isn't ours."""
+        """Start recovering or purging the deleted secret, unless it is neither described nor ours."""
         deleted = self._find_deleted(remote)
         if deleted is None:  # somebody recovered or purged it just now
             return existing
@@ -379,7 +374,6 @@ class AzureKeyVault:
         return existing or deleted
 
     def _purge(self, deleted: AzureSecret) -> None:
-        """Begin to remove a deleted secret for good."""
         name = self._full(deleted.name)
         if not deleted.purgeable:
             problem = "a deleted secret has this name, and the vault's purge protection keeps it"
@@ -416,7 +410,7 @@ class AzureKeyVault:
 
     @contextmanager
     def _calling(self, doing: str, remote: str) -> Iterator[None]:
-        """Calls of the SDK go inside: its errors become ours, and the first call signs in alone."""
+        """Translate the SDK's errors inside. Only one thread makes the first call, which signs in."""
         name = self._full(remote)
         if remote != ANY and (problem := illegal_name(AZURE_KEY_VAULT, remote)):
             raise Invalid(doing, name, problem)

@@ -1,8 +1,8 @@
-"""Old versions of a Key Vault's secrets: reading them, disabling them, and purging a secret with all of them.
+"""Old versions in Key Vault: read and disable them, and purge a secret with all of them.
 
-Key Vault has no call that removes one version. A disabled one is given to nobody, until somebody who may update
-secrets enables it again. What is deleted can be recovered, with every version, until it is purged. Source: "Azure
-Key Vault REST API reference: Secrets", and "Azure Key Vault soft-delete overview".
+Key Vault can't remove single versions. A disabled version is unreadable until a user with the right to update secrets
+enables it. A deleted secret can be recovered, with every version, until it is purged. Source: "Azure Key Vault REST API
+reference: Secrets", and "Azure Key Vault soft-delete overview".
 """
 
 import time
@@ -26,14 +26,14 @@ PAST: Final = "read old versions of"
 FORGET: Final = "forget old versions of"
 ERASE: Final = "erase"
 AT_ONCE: Final = 16
-"""Versions read or disabled side by side: far below the 4,000 calls that a vault takes in 10 seconds."""
+"""Parallel reads or updates: far below a vault's limit of 4,000 calls in 10 seconds."""
 
 Calling = Callable[[str, str], AbstractContextManager[None]]
-"""What calls of the SDK go inside: its errors become ours."""
+"""A context for calls of the SDK that translates its errors."""
 
 
 class AzureVersions:
-    """The versions of one vault's secrets. ``pauses`` are the seconds between looks while the service is at it."""
+    """The versions of one vault's secrets. ``pauses`` are the seconds between checks of a purge."""
 
     def __init__(self, store: str, client: SecretClient, calling: Calling, pauses: Sequence[float]) -> None:
         self._store = store
@@ -42,13 +42,13 @@ class AzureVersions:
         self._pauses = pauses
 
     def past(self, remote: str) -> dict[str, Sensitive]:
-        """The values of all enabled versions but the one that is served, by version id."""
+        """The values of all enabled versions but the served one, by version id."""
         with self._calling(PAST, remote):
             old = [version.version or "" for version in self._old(remote) if version.enabled]
         return read_side_by_side(lambda version: self._value(remote, version), old, AT_ONCE)
 
     def forget(self, remote: str) -> tuple[str, ...]:
-        """Disable all versions but the one that is served; each of them stays, and so do all of a deleted secret."""
+        """Disable all versions but the served one. Returns all that remain, even of a deleted secret."""
         with self._calling(FORGET, remote):
             old = self._old(remote)
         deleted = None if old else self._deleted(remote, FORGET)
@@ -64,7 +64,7 @@ class AzureVersions:
         return words if deleted is None else (f"all versions can be recovered with the secret {_until(deleted)}",)
 
     def erase(self, remote: str) -> tuple[str, ...]:
-        """Delete the secret unless it is deleted, then purge it; where the vault forbids that, until when it stays."""
+        """Delete the secret, then purge it; if the vault forbids that, return until when it stays."""
         vanishing = self._delete(remote)
         for pause in (*self._pauses, 0):
             deleted = self._deleted(remote, ERASE)
@@ -79,7 +79,7 @@ class AzureVersions:
         raise Locked(ERASE, self._named(remote), problem, "Run it again in a minute")
 
     def _old(self, remote: str) -> list[SecretProperties]:
-        """Every version but the one that is served: none of what is absent or deleted, all where it is disabled."""
+        """Every version but the served one; empty if absent or deleted, all if disabled."""
         try:
             history = versions_of(self._client, remote, self._named(remote))
         except ResourceNotFoundError:
@@ -107,7 +107,7 @@ class AzureVersions:
             self._client.update_secret_properties(remote, version.version, enabled=False)
 
     def _delete(self, remote: str) -> bool:
-        """Begin to delete it; whether a deletion is under way now."""
+        """Start deleting; return whether a deletion is now pending."""
         with self._calling(ERASE, remote):
             try:
                 self._client.begin_delete_secret(remote)
@@ -126,7 +126,7 @@ class AzureVersions:
                 return None
 
     def _purge(self, remote: str, deleted: DeletedSecret) -> bool:
-        """Begin to purge it, and whether that has begun. Raises Denied, saying what is left."""
+        """Start purging; return whether it started. Raises Denied with what remains."""
         with self._calling(ERASE, remote):
             try:
                 self._client.purge_deleted_secret(remote)
@@ -147,6 +147,5 @@ class AzureVersions:
 
 
 def _until(deleted: DeletedSecret) -> str:
-    """Until when it can be recovered, in words."""
     ends = deleted.scheduled_purge_date
     return f"until {ends:%Y-%m-%d %H:%M} UTC" if ends else "until its retention period ends"

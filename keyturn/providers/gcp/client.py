@@ -1,4 +1,4 @@
-"""The way to Secret Manager: endpoints, an emulator's channel, no payloads in the SDK's log, checksums of values."""
+"""The Secret Manager client: endpoints, an emulator's channel, checksums, and no payloads in the SDK's log."""
 
 import logging
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ _CRC32C: Final = tuple(reduce(lambda rest, _: rest >> 1 ^ 0x82F63B78 * (rest & 1
 
 
 def crc32c(data: bytes) -> int:
-    """The CRC-32C (Castagnoli) checksum that the service checks and gives (source: RFC 3720, B.4)."""
+    """The CRC-32C (Castagnoli) checksum of values (source: RFC 3720, B.4)."""
     table, remainder = _CRC32C, 0xFFFFFFFF
     for byte in data:
         remainder = table[(remainder ^ byte) & 0xFF] ^ remainder >> 8
@@ -33,7 +33,7 @@ def crc32c(data: bytes) -> int:
 def open_client(
     name: str, location: str | None, endpoint: str | None, ca_file: str | None = None
 ) -> SecretManagerServiceClient:
-    """The client of a location's own endpoint, of the global one, or of an emulator at ``endpoint``.
+    """The client of a location's endpoint, the global one, or an emulator at ``endpoint``.
 
     The global endpoint refuses regional names, and a regional one all others (source: "Regional endpoints").
     """
@@ -44,7 +44,7 @@ def open_client(
 
 
 def kept_at(replication: Sequence[str], *, regional: bool, kms_key_name: str | None) -> dict[str, Any]:
-    """What a new secret says of where, and with which key, it is kept: a regional one tells no replication."""
+    """A new secret's replication or, if regional, its encryption key."""
     if regional:
         return {"customer_managed_encryption": {"kms_key_name": kms_key_name}} if kms_key_name else {}
     replicas = [{"location": location} for location in replication]
@@ -52,7 +52,7 @@ def kept_at(replication: Sequence[str], *, regional: bool, kms_key_name: str | N
 
 
 def emulator_transport(endpoint: str, name: str, ca_file: str | None = None) -> SecretManagerServiceGrpcTransport:
-    """A transport without credentials: over TLS where ``ca_file`` is given, else in clear, to this machine alone."""
+    """A transport without credentials: TLS with ``ca_file``, else plain text to this machine only."""
     host, _, port = endpoint.rpartition(":")
     if not (host and port.isdigit()) or (ca_file is None and not is_loopback(host)):
         problem = f"endpoint {endpoint!r} is not a loopback host:port, and has no ca_file"

@@ -1,4 +1,4 @@
-"""The errors of Google's SDK in our words."""
+"""Translates the errors of Secret Manager's SDK."""
 
 from typing import Final
 
@@ -38,7 +38,7 @@ _MEANINGS: Final[tuple[tuple[tuple[type[Exception], ...], type[KeyturnError], st
 
 
 def from_gcp(error: Exception, doing: str, name: str) -> KeyturnError:
-    """The error of ours that one of the SDK's stands for; nothing of its text is kept, only the status code."""
+    """Translate an error of the SDK. Keeps the status code and none of its text."""
     code = getattr(error, "grpc_status_code", None)
     status = f" ({code.name})" if isinstance(code, grpc.StatusCode) else ""
     if isinstance(error, api.TooManyRequests):

@@ -1,9 +1,9 @@
-"""Google Cloud IAM as a target: keys of service accounts, as :class:`keyturn.core.ports.cloud_keys.CloudKeys`.
+"""Keys of service accounts in Google Cloud IAM, as :class:`keyturn.core.ports.cloud_keys.CloudKeys`.
 
-IAM's reads are eventually consistent, and a new key signs in some seconds after it was made. Source: "REST
-Resource: projects.serviceAccounts.keys" in the IAM API reference, "Using OAuth 2.0 for Server to Server
-Applications", and for uses "Monitor usage patterns for service accounts and keys": that metric tells of each
-sign-in to ten minutes, where Activity Analyzer tells the day of the last one.
+IAM's reads are eventually consistent, and a new key works after some seconds. Source: "REST Resource:
+projects.serviceAccounts.keys" in the IAM API reference, and "Using OAuth 2.0 for Server to Server Applications". For
+uses: "Monitor usage patterns for service accounts and keys", because that metric is accurate to ten minutes, Activity
+Analyzer to a day.
 """
 
 import base64
@@ -40,12 +40,12 @@ RESOURCE_MANAGER: Final = "https://cloudresourcemanager.googleapis.com"
 METRIC: Final = "iam.googleapis.com/service_account/key/authn_events_count"
 SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 SMALL_SCOPE: Final = "https://www.googleapis.com/auth/userinfo.email"
-"""What a new key is tried for: a token that opens next to nothing."""
+"""The scope for testing a new key: its token permits almost nothing."""
 DEADLINE: Final = 10.0
-"""Seconds to connect, and for the whole answer. Nothing is repeated here: the flows retry."""
+"""Seconds to connect, and for the whole answer. Nothing is retried here; the flows retry."""
 PROBE: Final = b"keyturn"
 KEY_ID: Final = re.compile(r"\w+")
-"""What can stand in an address as a key's id and lead nowhere else."""
+"""A key's id that can't alter the address."""
 
 AGAIN: Final = "Run the rotation again: it makes another key"
 NO_KEY: Final = "An account has ten keys at most, and an organization policy may forbid to make any"
@@ -59,7 +59,7 @@ class GcpIam:
     """The service accounts of one project."""
 
     def __init__(self, name: str, *, project: str, endpoint: str | None = None) -> None:
-        """Open it with application default credentials, or without any at ``endpoint``, a loopback host:port.
+        """Open it with application default credentials, or with none at ``endpoint``, a loopback host:port.
 
         Raises Denied without credentials, and Invalid for an endpoint that isn't loopback.
         """
@@ -83,14 +83,14 @@ class GcpIam:
         self._session.trust_env = self._signing_in.trust_env = endpoint is None
 
     def keys(self, account: str) -> Sequence[CloudKey]:
-        """The keys that people made, disabled ones too. Raises NotFound where there is no such account."""
+        """The user-managed keys, including disabled ones. Raises NotFound if there is no such account."""
         doing = "list the keys of"
         listed = self._call(doing, account, "GET", f"{self._path(account)}/keys?keyTypes=USER_MANAGED")
         # Where there is no key, Google leaves out the list and answers an empty object.
         return [_listed(key) for key in (self._field(listed, "keys", doing, account) if listed else ())]
 
     def create(self, account: str) -> SecretFields:
-        """A new key file, and when it ends where it does. Raises Invalid where the account can have no more keys."""
+        """A new key file, with its expiry if it has one. Raises Invalid if the account can have no more keys."""
         doing = "make a key for"
         try:
             made = self._call(doing, account, "POST", f"{self._path(account)}/keys")
@@ -101,10 +101,10 @@ class GcpIam:
         return SecretFields({CREDENTIALS_JSON: text} | ({} if end == NEVER else {EXPIRES_AT: end}))
 
     def signs_in(self, account: str, key: SecretFields) -> bool:
-        """Exchange what the key signs for a token.
+        """Exchange a signature by the key for a token.
 
-        Raises CandidateRejected, also for a private key that is not the named key's own: Google tries every key
-        of the account. Raises Invalid where the account is disabled.
+        Raises CandidateRejected, also if the private key is not the named key's: Google tries every key of the account.
+        Raises Invalid if the account is disabled.
         """
         credentials = self._credentials(account, key[CREDENTIALS_JSON])
         granted = self._granted("verify", account, credentials)
@@ -117,9 +117,9 @@ class GcpIam:
         return granted
 
     def accepts(self, account: str, key: SecretFields) -> bool | None:
-        """Exchange what the key signs for a token, whoever's it is; None for what is no key file.
+        """Exchange a signature by the key for a token, for any account; None if it is not a key file.
 
-        Google refuses a clock that is off in the same words, so a refusal counts where it has a cause in sight.
+        Google refuses a wrong clock with the same code, so a refusal counts only with a visible cause.
         """
         doing, credentials = "try a key of", read_key_file(key[CREDENTIALS_JSON])
         if credentials is None:
@@ -132,9 +132,9 @@ class GcpIam:
         return False
 
     def last_use(self, account: str, key_id: str, since: datetime) -> KeyUse | None:
-        """The latest sign-in after ``since``, which Google tells to ten minutes, some minutes to hours later.
+        """The latest sign-in after ``since``, to ten minutes; Google reports it minutes to hours late.
 
-        None too where the caller may not read the project's metrics.
+        None also if the caller may not read the project's metrics.
         """
         query = {
             "filter": f'metric.type = "{METRIC}" AND metric.labels.key_id = "{key_id}"',
@@ -150,7 +150,7 @@ class GcpIam:
         return _latest(points, since)
 
     def end(self, account: str, key_id: str) -> None:
-        """Disable the key, then delete it. Absent is success, and so is an id that no key can have."""
+        """Disable the key, then delete it. Absent is success, and so is an invalid key id."""
         if not KEY_ID.fullmatch(key_id):
             return
         path = f"{self._path(account)}/keys/{key_id}"
@@ -159,27 +159,26 @@ class GcpIam:
             self._call("end a key of", account, "DELETE", path)
 
     def revoke(self, account: str, key_id: str, sequence: int) -> Sequence[str]:
-        """The same, and what outlives it: deleting a key "does not revoke short-lived credentials" (keys.delete)."""
+        """End the key; return what remains: deletion "does not revoke short-lived credentials" (keys.delete)."""
         self.end(account, key_id)
         lasting = "for up to an hour, or 12 hours where the organization allows longer ones"
         return (f"access tokens that {account} has got, {lasting}: only disabling the account ends them sooner",)
 
     def permissions_on_project(self, permissions: Sequence[str]) -> frozenset[str]:
-        """Those of the permissions that the login in use has on the whole project. Raises Denied, Unavailable."""
+        """The permissions that the current login has on the project. Raises Denied, Unavailable."""
         address = f"{self._projects}/v1/{self._project}:testIamPermissions"
         body = {"permissions": list(permissions)}
         answer = self._call("ask for the rights on", self._project, "POST", address, body=body)
         return self._permissions(answer, permissions)
 
     def permissions_on_account(self, account: str, permissions: Sequence[str]) -> frozenset[str]:
-        """Those of the permissions that the login in use has on a service account. Raises NotFound, Denied."""
+        """The permissions that the current login has on an account. Raises NotFound, Denied."""
         body = {"permissions": list(permissions)}
         address = f"{self._path(account)}:testIamPermissions"
         answer = self._call("ask for the rights on", account, "POST", address, body=body)
         return self._permissions(answer, permissions)
 
     def close(self) -> None:
-        """Let go of connections; the target can't be used afterwards."""
         self._session.close()  # type: ignore[no-untyped-call]
         self._signing_in.close()
 
@@ -196,7 +195,7 @@ class GcpIam:
         return True
 
     def _unexplained(self, doing: str, account: str, credentials: service_account.Credentials) -> bool:
-        """Whether nothing that Google tells of a key that it refuses is a reason to."""
+        """Whether Google reports no reason for refusing the key."""
         try:
             active = [key.key_id for key in self.keys(account) if key.active]
             disabled = self._disabled(doing, account)
@@ -206,7 +205,7 @@ class GcpIam:
         return listed and not disabled and self._is_own_pair(doing, account, credentials)
 
     def _is_own_pair(self, doing: str, account: str, credentials: service_account.Credentials) -> bool:
-        """Whether the private key is the named key's own; a key that Google does not know counts as its own."""
+        """Whether the private key is the named key's; true if Google does not know that key."""
         certificate = self._certificate(doing, account, str(credentials.signer.key_id))
         signed = credentials.signer.sign(PROBE)
         return certificate is None or bool(crypt.verify_signature(PROBE, signed, certificate))  # type: ignore[no-untyped-call]
@@ -215,7 +214,7 @@ class GcpIam:
         return bool(self._call(doing, account, "GET", self._path(account)).get("disabled"))
 
     def _certificate(self, doing: str, account: str, key_id: str) -> str | None:
-        """The public half of a key as Google has it; None where Google does not know the key."""
+        """The public key from Google; None if Google does not know the key."""
         if not KEY_ID.fullmatch(key_id):
             return None
         address = f"{self._path(account)}/keys/{key_id}?publicKeyType=TYPE_X509_PEM_FILE"
@@ -226,7 +225,7 @@ class GcpIam:
         return base64.b64decode(self._field(key, "publicKeyData", doing, account)).decode()
 
     def _credentials(self, account: str, text: Sensitive) -> service_account.Credentials:
-        """What a client signs in with. Raises CandidateRejected for what is no key file of this account."""
+        """Credentials from the key file. Raises CandidateRejected for anything but this account's key file."""
         name, made = self._named(account), read_key_file(text)
         if made is None:
             raise errors.CandidateRejected("verify", name, "it is no key file of a service account", AGAIN)
@@ -267,7 +266,6 @@ class GcpIam:
         return document[name]
 
     def _permissions(self, answer: Mapping[str, Any], permissions: Sequence[str]) -> frozenset[str]:
-        """Those that the answer names; where it names none, Google leaves the list out."""
         held = answer.get("permissions", [])
         if not isinstance(held, list):
             raise errors.Unavailable("ask for the rights on", self.name, "the answer is not Google's", CHECK)
@@ -288,7 +286,7 @@ class GcpIam:
 
 
 def read_key_file(text: Sensitive) -> service_account.Credentials | None:
-    """What a client signs in with; None for what is no key file of a service account."""
+    """Credentials from a service account's key file; None for anything else."""
     try:
         made: service_account.Credentials = service_account.Credentials.from_service_account_info(  # type: ignore[no-untyped-call]
             json.loads(text.reveal()), scopes=[SMALL_SCOPE]
@@ -320,7 +318,7 @@ def _says_invalid_grant(error: auth.RefreshError) -> bool:
 
 
 def _latest(points: Sequence[Mapping[str, Any]], since: datetime) -> KeyUse | None:
-    """The newest of the points that lie after ``since`` as a whole: one that began before may tell of older uses."""
+    """The newest of the points entirely after ``since``; one that began earlier may include older uses."""
     moments = []
     for point in points:
         begin, end = (datetime.fromisoformat(point["interval"][f"{name}Time"]) for name in ("start", "end"))

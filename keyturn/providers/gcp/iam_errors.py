@@ -1,4 +1,4 @@
-"""What refusals of Google Cloud's APIs mean in our words: the status or the kind, and nothing of their text."""
+"""Translates refusals of Google Cloud's REST APIs. Keeps none of their text."""
 
 from typing import Final
 
@@ -25,9 +25,9 @@ NO_ACCOUNT: Final = "Correct the service account in the secret's rotation, or th
 def translate_refusal(
     answer: requests.Response, doing: str, name: str, grant: str = GRANT, absent: str = NO_ACCOUNT
 ) -> errors.KeyturnError:
-    """Our error for a refusal of Google's: its status, and nothing of its text. Source: AIP-193.
+    """Translate a refusal by its status. Source: AIP-193.
 
-    ``grant`` and ``absent`` are the hints where the caller may not, and where there is no such thing.
+    ``grant`` and ``absent`` are the hints for a missing permission or resource.
     """
     status = answer.status_code
     problem = f"Google answered {status}"
@@ -45,7 +45,7 @@ def translate_refusal(
 
 
 def from_google(error: Exception, doing: str, name: str) -> errors.KeyturnError:
-    """Our error for one of the SDK's: its kind, and nothing of its text."""
+    """Translate an error of the SDK by its kind."""
     kind = type(error).__name__
     lasting = isinstance(error, auth.GoogleAuthError) and not error.retryable
     if lasting and not isinstance(error, auth.TransportError):

@@ -1,7 +1,7 @@
-"""How safely Secret Manager keeps copies: in how many locations, under whose key, and who else is let in.
+"""How safely Secret Manager stores copies: locations, encryption keys, and public access.
 
-Sources: "Replication", "IAMPolicy" and "Quotas and limits" in the documentation of Secret Manager. No limit is
-published on how many secrets a project has; those on calls are what Keyturn's writes are paced to.
+Google publishes no limit on the number of secrets; Keyturn's writes are paced to the limits on calls. Sources:
+"Replication", "IAMPolicy" and "Quotas and limits" in the documentation of Secret Manager.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,7 +17,7 @@ ANYBODY: Final = frozenset({"allUsers", "allAuthenticatedUsers"})
 def secret_manager_posture(
     secrets: Iterable[Any], remotes: Sequence[str], policy_of: Callable[[str], Any], location: str | None
 ) -> Iterator[Posture]:
-    """Of one project: ``secrets`` are the bare messages of the listing, ``policy_of`` gives a copy's IAM policy.
+    """The posture of one project: ``secrets`` are raw listed messages, ``policy_of`` returns a copy's IAM policy.
 
     Raises Unavailable.
     """

@@ -1,7 +1,7 @@
-"""Telling consumers by Google Cloud Pub/Sub, and the other end: taking notices from a subscription.
+"""Notices to consumers through Google Cloud Pub/Sub, and the reader of a subscription.
 
-Sources: "Method: projects.topics.publish", "projects.subscriptions.pull" and "projects.subscriptions.acknowledge" in
-the Pub/Sub API reference. Pub/Sub's own client is a stack of its own, of which this would use two calls.
+This uses two REST calls instead of Pub/Sub's large client. Sources: "Method: projects.topics.publish",
+"projects.subscriptions.pull" and "projects.subscriptions.acknowledge" in the Pub/Sub API reference.
 """
 
 import base64
@@ -35,15 +35,15 @@ GRANT: Final = "Grant roles/pubsub.publisher on the topic to the caller, and ena
 SUBSCRIBE: Final = "Grant roles/pubsub.subscriber on the subscription to the caller"
 NO_TOPIC: Final = "Make the topic, or correct it in the catalogue"
 AT_ONCE: Final = 10
-"""Messages that are taken in one answer at most."""
+"""The most messages in one answer."""
 LONG_PULL: Final = 100.0
-"""Seconds that an answer may take which Pub/Sub holds back until there is a message; it gives up before that."""
+"""Seconds for an answer that Pub/Sub delays until there is a message; Pub/Sub gives up earlier."""
 DEADLINE: Final = 10.0
 """Seconds for every other call."""
 
 
 class _PubSub:
-    """Pub/Sub, as application default credentials let it be used, or an emulator at a loopback host:port."""
+    """Pub/Sub with application default credentials, or an emulator at a loopback host:port."""
 
     def __init__(self, name: str, endpoint: str | None, grant: str) -> None:
         host, _, port = (endpoint or "").rpartition(":")
@@ -67,7 +67,6 @@ class _PubSub:
         open_anywhere(self._session)
 
     def call(self, doing: str, path: str, body: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-        """The answer's JSON object, within so many seconds. Raises KeyturnError."""
         try:
             with within(seconds):
                 answer: requests.Response = self._session.request(  # type: ignore[no-untyped-call]
@@ -86,13 +85,15 @@ class _PubSub:
         return document
 
     def close(self) -> None:
-        """Let go of connections."""
         self._session.close()  # type: ignore[no-untyped-call]
         self._signing_in.close()
 
 
 class PubSubTopic:
-    """:class:`keyturn.core.ports.consumers.NoticeSender` to a topic. Taken is what Pub/Sub has given an id."""
+    """A :class:`keyturn.core.ports.consumers.NoticeSender` to a topic.
+
+    A message counts as taken if Pub/Sub returns an id.
+    """
 
     def __init__(self, name: str, *, topic: str, endpoint: str | None = None) -> None:
         self.name = name
@@ -100,7 +101,6 @@ class PubSubTopic:
         self._service = _PubSub(name, endpoint, GRANT)
 
     def send(self, message: SignedMessage, timeout: float) -> None:
-        """Publish it, with its id as an attribute, by which a subscription may tell repeats."""
         data = base64.b64encode(message.to_json().encode()).decode()
         published = {"messages": [{"data": data, "attributes": {ID: message.id}}]}
         answer = self._service.call(DOING, f"{self._topic}:publish", published, timeout)
@@ -109,17 +109,15 @@ class PubSubTopic:
             raise Unavailable(DOING, self.name, "its answer names no message", CHECK)
 
     def close(self) -> None:
-        """Let go of connections."""
         self._service.close()
 
 
 @reads_answers()
 class PubSubReader(NoticeReader):
-    """Takes notices from a subscription, in the application's own process and with its own login.
+    """Reads notices from a subscription, in the application's process and with its login.
 
-    ``handle`` is given each message's text, such as ``Receiver.handle_message`` with what is
-    to be called, and answers 200 where it is done with. What is not comes again when the acknowledgement deadline is
-    over, as often as the subscription's dead-letter policy lets it.
+    ``handle`` receives each message's text, like ``Receiver.handle_message``, and returns 200 if it is done. Other
+    messages return after the acknowledgement deadline, as often as the subscription's dead-letter policy allows.
     """
 
     def __init__(self, subscription: str, handle: Callable[[bytes], int], *, endpoint: str | None = None) -> None:
@@ -132,9 +130,9 @@ class PubSubReader(NoticeReader):
         self._service = _PubSub(self.name, endpoint, SUBSCRIBE)
 
     def read_once(self) -> int:
-        """Take what is there, waiting for a first one as long as Pub/Sub does; how many are done with.
+        """Handle waiting messages, waiting for the first as long as Pub/Sub does; return how many are done.
 
-        Each is acknowledged once it is handled, and not before. Raises KeyturnError.
+        Each is acknowledged only after it was handled. Raises KeyturnError.
         """
         begun = time.monotonic()
         try:
@@ -154,12 +152,11 @@ class PubSubReader(NoticeReader):
         return done
 
     def close(self) -> None:
-        """Let go of connections."""
         self._service.close()
 
 
 def _text(message: Mapping[str, Any]) -> bytes:
-    """What is in a message; what is not base64 is no notice of ours, and the receiver refuses it."""
+    """The content of a message; empty if not base64, which the receiver refuses."""
     try:
         return base64.b64decode(str(message.get("data", "")), validate=True)
     except binascii.Error:

@@ -1,4 +1,4 @@
-"""Which versions are disabled or destroyed once they are no longer served."""
+"""Selects old versions to disable or destroy."""
 
 from collections.abc import Collection, Iterable, Iterator
 from datetime import timedelta
@@ -23,11 +23,11 @@ def to_retire(
     aliased: Collection[int],
     destroy_after: timedelta | None,
 ) -> Iterator[tuple[str, Any]]:
-    """What to do to which of these bare messages, newest first, now that ``added`` is there: to older ones alone.
+    """The actions for these raw messages, newest first, after ``added``; only for older versions.
 
-    What stays: the direct predecessor of ``added`` and ``latest``, since readers may be given either for a while yet
-    (source: "Resource consistency"), the ``aliased``, and what is scheduled for destruction already. No version says
-    when it was disabled: it counts from when the second one after it was created, by the service's own clock.
+    The predecessor of ``added`` and ``latest`` stay, because readers may still receive either (source: "Resource
+    consistency"). So do ``aliased`` versions and those already scheduled for destruction. Versions contain no time of
+    disabling: it counts as the creation of the second version after it, by the service's clock.
     """
     stay = min(int(last(added.name)) - 1, int(last(latest.name)))
     disabled = replaced = made = SecretVersion.pb(added).create_time.ToDatetime()

@@ -1,8 +1,8 @@
-"""What the account in use may do with a store's secrets, as Google tells it of permissions that it is asked about.
+"""The current login's rights on a store's secrets, from Google's permission tests.
 
-Rights on a secret are told by Secret Manager, of secrets that are there; rights on the project by Resource Manager.
-Source: "projects.secrets.testIamPermissions" of both API references: what is not there holds no permission, and is no
-error. Conditions on a name count.
+Secret Manager tests permissions on existing secrets, Resource Manager those on the project. Conditions on names count.
+Source: "projects.secrets.testIamPermissions" of both API references: an absent secret has no permissions, without an
+error.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ from keyturn.providers.gcp.store import DEADLINE
 
 DOING: Final = "ask for the rights on"
 AT_ONCE: Final = 8
-"""Secrets that are asked about at once."""
+"""Parallel calls."""
 
 ON_SECRET: Final = tuple(
     f"secretmanager.{name}"
@@ -42,7 +42,7 @@ ON_SECRET: Final = tuple(
         "versions.list",
     )
 )
-"""All that can be allowed on one secret."""
+"""All permissions that apply to one secret."""
 ON_PROJECT: Final = (
     *ON_SECRET,
     "secretmanager.secrets.create",
@@ -52,7 +52,7 @@ ON_PROJECT: Final = (
     "iam.serviceAccountKeys.create",
     "iam.serviceAccounts.getAccessToken",
 )
-"""What is asked about the whole project: what a store needs there, and what is dangerous."""
+"""Permissions to test on the project: those that a store needs there, and dangerous ones."""
 
 ABSENT: Final = "it is not there yet, and Google tells rights on what is there alone"
 UNNAMED: Final = "only the hub tells these names, and Google tells rights on names alone"
@@ -72,7 +72,7 @@ def ask_secret_manager(
     resource_manager: str | None = None,
     **others: Any,
 ) -> Iterator[Verdict]:
-    """What the store needs and whether it is allowed, then what is allowed beyond. Raises Denied and Unavailable.
+    """The store's needed rights with verdicts, then any excess rights. Raises Denied and Unavailable.
 
     Changes nothing. ``resource_manager`` is an emulator's address for that service.
     """
@@ -96,9 +96,9 @@ def ask_secret_manager(
 def ask_service_accounts(
     name: str, accounts: AccountRights, revoking: bool, *, project: str, endpoint: str | None = None
 ) -> Iterator[Verdict]:
-    """What a target needs on its service accounts, then what is allowed beyond. Raises Denied, NotFound, Unavailable.
+    """A target's needed rights on its accounts, then any excess rights. Raises Denied, NotFound, Unavailable.
 
-    Changes nothing. Whoever revokes needs the same. To look at uses is no need.
+    Changes nothing. Revocation needs the same rights; reading uses is optional.
     """
     needed = gcp_rights.ON_ACCOUNT
     with closing(GcpIam(name, project=project, endpoint=endpoint)) as iam:
@@ -130,8 +130,6 @@ def _on_project(name: str, project: str, needed: Sequence[str], endpoint: str | 
 
 
 class _Secrets:
-    """Questions about single secrets, each of which needs the same permissions."""
-
     def __init__(self, name: str, client: Any, parent: str, needed: Sequence[str]) -> None:
         self._name = name
         self._client = client
@@ -139,7 +137,6 @@ class _Secrets:
         self._needed = needed
 
     def about(self, remote: str) -> list[Verdict]:
-        """What is needed on it, then what is held beyond."""
         path = f"{self._parent}/secrets/{remote}"
         if ANYTHING in remote:
             return [Verdict(ANYTHING, path, True, None, UNNAMED, askable=False)]
@@ -157,7 +154,7 @@ class _Secrets:
         return frozenset(answer.permissions)
 
     def _is_absent(self, path: str) -> bool:
-        """Whether Google says so; to whoever may not look it says that they may not."""
+        """Whether Google reports absence; without the right to read, it reports a missing permission instead."""
         try:
             with suppress(Denied), _translated(self._name):
                 self._client.get_secret(request={"name": path}, retry=None, timeout=DEADLINE)

@@ -1,8 +1,8 @@
-"""Old versions of Google Cloud's secrets: reading those that are enabled, and destroying all of them.
+"""Old versions in Google Cloud: read the enabled ones, and destroy all of them.
 
-Destroying is for good and at once, unless the secret delays it (``version_destroy_ttl``): then the version is disabled,
-and whoever may enable it calls the destruction off. Source: "Destroy a secret version", "Delay destruction of secret
-versions". Deleting a secret takes every version with it at once, whatever the delay.
+Destruction is immediate and final, unless the secret delays it (``version_destroy_ttl``). Then the version is disabled,
+and enabling it cancels the destruction. Deleting a secret removes every version at once, regardless of the delay.
+Source: "Destroy a secret version", "Delay destruction of secret versions".
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -21,18 +21,17 @@ from keyturn.providers.side_by_side import read_side_by_side
 PAST: Final = "read old versions of"
 FORGET: Final = "forget old versions of"
 AT_ONCE: Final = 16
-"""Versions read or destroyed side by side."""
 
 State = SecretVersion.State
 
 Call = Callable[[str, str, Callable[..., Any], Mapping[str, Any]], Any]
-"""What is being done, to which secret, by which call of the SDK, with which request."""
+"""The operation, the secret, the SDK's method, and the request."""
 
 
 class GcpPast:
-    """The old versions of one project's secrets, asked for through ``call`` and ``pages``, whose errors are ours.
+    """The old versions of one project's secrets; ``call`` and ``pages`` translate errors.
 
-    ``path`` makes a secret's resource name, ``named`` its name in errors, and ``access`` gives a version's payload.
+    ``path`` returns a secret's resource name, ``named`` its name in errors, and ``access`` a version's payload.
     """
 
     def __init__(
@@ -52,22 +51,22 @@ class GcpPast:
         self._named = named
 
     def past(self, remote: str) -> dict[str, Sensitive]:
-        """The values of the enabled versions but the one that is served, by number; what is no text is left out."""
+        """The values of the enabled versions but the served one, by number; omits those that are not text."""
         old = [last(version.name) for version in self._old(remote, PAST) if version.state == State.ENABLED]
         return read_side_by_side(lambda number: self._text(remote, number), old, AT_ONCE)
 
     def forget(self, remote: str) -> tuple[str, ...]:
-        """Destroy every version but the one that is served. What is only scheduled to be destroyed is told."""
+        """Destroy every version but the served one. Returns those only scheduled for destruction."""
         old = [version for version in self._old(remote, FORGET) if not version.HasField("scheduled_destroy_time")]
         with ThreadPoolExecutor(AT_ONCE) as pool:
             list(pool.map(lambda version: self._destroy(remote, version.name), old))
         return tuple(self._words(remote, version) for version in self._old(remote, FORGET))
 
     def _old(self, remote: str, doing: str) -> list[Any]:
-        """The bare messages of every version that is not destroyed, but the one that is served.
+        """Raw messages of every version that is not destroyed, except the served one.
 
-        That is the newest one, if it is enabled. The listing tells it, since the alias "latest" may lag behind
-        (source: "Resource consistency"); a version that is newer than the listing is not in it.
+        The served one is the newest, if enabled. The listing shows it, while the alias "latest" may lag behind (source:
+        "Resource consistency"). A version newer than the listing is not in it.
         """
         request = {"parent": self._path(remote, doing)}
         try:
@@ -82,7 +81,7 @@ class GcpPast:
         ]
 
     def _text(self, remote: str, number: str) -> Sensitive:
-        """Raises NotFound where it is disabled or destroyed meanwhile, or holds no text."""
+        """Raises NotFound if it has been disabled or destroyed, or is not text."""
         try:
             return Sensitive(self._access(remote, number, PAST).decode())
         except (Conflict, UnicodeDecodeError):
@@ -94,7 +93,7 @@ class GcpPast:
             self._call(FORGET, remote, self._client.destroy_secret_version, {"name": name})
 
     def _words(self, remote: str, version: Any) -> str:
-        """Raises Locked for a version that somebody else has brought back meanwhile."""
+        """Raises Locked for a version that another user has restored."""
         number = last(version.name)
         if not version.HasField("scheduled_destroy_time"):
             problem = f"version {number} could not be destroyed"
