@@ -1,7 +1,7 @@
 """Backups in a bucket of S3 or a compatible service. Source: "Amazon S3 API Reference", and "Object Lock".
 
-Needs ``s3:PutObject``, ``s3:GetObject`` and ``s3:ListBucket``. Retention needs ``s3:PutObjectRetention`` and
-``s3:GetObjectRetention``; pruning alone needs ``s3:DeleteObject``.
+Needs ``s3:PutObject``, ``s3:GetObject`` and ``s3:ListBucket``; for retention ``s3:PutObjectRetention`` and
+``s3:GetObjectRetention``, for pruning ``s3:DeleteObject``.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,7 +25,7 @@ ABSENT_CODES: Final = frozenset({"404", "NoSuchKey", "NotFound"})
 
 @reads_answers("S3")
 class BackupBucket:
-    """A :class:`keyturn.core.ports.backups.BackupPlace`; new objects are locked for ``retain``."""
+    """A ``BackupPlace``; new objects are locked for ``retain``."""
 
     def __init__(
         self, bucket: str, prefix: str, settings: AwsSettings, *, retain: timedelta | None = None, mode: str = ""
@@ -88,7 +88,7 @@ class BackupBucket:
                     yield StoredObject(item["Key"].removeprefix(self._prefix), item["Size"], item["LastModified"])
 
     def remove(self, name: str) -> None:
-        """Remove an object. In a versioned bucket this removes all versions, because a delete marker frees no space."""
+        """Remove an object; in a versioned bucket all versions, because a delete marker frees no space."""
         called, key = self._called(name), self._prefix + name
         stored = self.find(name)
         if stored and stored.retained_until and stored.retained_until > datetime.now(UTC):

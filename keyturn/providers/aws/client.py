@@ -58,7 +58,6 @@ LONGEST_CALL: Final = 15.0
 SERVICES: Final = ("secretsmanager", "ssm", "sts")
 KINDS: Final = ("service-2", "endpoint-rule-set-1")
 DATA: Final = ("endpoints", "partitions", "sdk-default-configuration", "_retry")
-"""The SDK's data files that a store's client needs: per service, and shared."""
 
 for _told_whole in ("botocore.endpoint", "botocore.parsers"):
     # At DEBUG these two log every request and answer whole, secret values included.
@@ -114,7 +113,7 @@ ERRORS: Final[Mapping[str, type[KeyturnError]]] = {
     "TooManyRequestsException": Throttled,
     "TooManyUpdates": Locked,
 }
-"""Error codes of Secrets Manager, Parameter Store, IAM, KMS, STS and "Common errors"; any other is Invalid."""
+"""Codes of Secrets Manager, Parameter Store, IAM, KMS, STS and "Common errors"; any other is Invalid."""
 
 IAM_OPERATIONS: Final = frozenset(
     {
@@ -142,7 +141,6 @@ PARAMETER_OPERATIONS: Final = frozenset(
     }
 )
 LOG_OPERATIONS: Final[Mapping[str, str]] = {"GetObject": "GetObject", "ListObjectsV2": "ListBucket"}
-"""Operations that read a trail in a bucket, with their permissions."""
 KEY_OPERATIONS: Final = frozenset({"Decrypt", "GenerateDataKey"})
 MANAGED_KEY_OPERATIONS: Final = frozenset(
     {
@@ -166,7 +164,6 @@ NOTICE_OPERATIONS: Final[Mapping[str, str]] = {
     "ReceiveMessage": "sqs",
     "SendMessage": "sqs",
 }
-"""Operations that notify consumers, with their services."""
 NO_PERMISSION: Final = frozenset({"AccessDenied", "AccessDeniedException", "AuthorizationError", "NotAuthorized"})
 KMS_FAILURE: Final = frozenset({"DecryptionFailure", "EncryptionFailure"})
 NO_QUEUE: Final = "Make the queue or topic, or correct its ARN in the catalogue"
@@ -186,7 +183,6 @@ HINTS: Final[Mapping[str, str]] = {
     "QueueDoesNotExist": NO_QUEUE,
     "ParameterPatternMismatchException": "The parameter's AllowedPattern refuses the value: change the pattern",
 }
-"""Remedies for codes that need no further context."""
 
 SLOWER: Final = "It is tried again by itself; where it lasts, see who else calls AWS so often, or raise the quota"
 
@@ -201,7 +197,7 @@ NO_IDENTITY: Final = (
 
 
 def from_aws(error: Exception, doing: str, name: str) -> KeyturnError:
-    """Translate an error of the SDK. Keeps AWS's code and none of its text."""
+    """Keeps AWS's code and none of its text."""
     if isinstance(error, ClientError):
         return _from_answer(error, doing, name)
     kind = type(error).__name__
@@ -213,7 +209,6 @@ def from_aws(error: Exception, doing: str, name: str) -> KeyturnError:
 
 
 def from_code(code: str, operation: str, doing: str, name: str) -> KeyturnError:
-    """Translate one of AWS's error codes, as batch answers contain them."""
     problem = f"AWS answered {code} to {operation}"
     if code.startswith(("Throttl", "RequestThrottled")) or ERRORS.get(code) is Throttled:
         return Throttled(doing, name, problem, SLOWER)
@@ -222,10 +217,9 @@ def from_code(code: str, operation: str, doing: str, name: str) -> KeyturnError:
 
 @dataclass(frozen=True)
 class AwsSettings:
-    """Where to sign in, and with which identity.
+    """Boto3's default credentials, or ``profile``, sign in.
 
-    Uses boto3's default credentials, or ``profile``. With ``role_arn``, that identity assumes the role and renews the
-    session before it ends. ``endpoint_url`` serves STS too.
+    With ``role_arn`` they assume the role, and renew the session before it ends. ``endpoint_url`` serves STS too.
     """
 
     region: str
@@ -235,7 +229,6 @@ class AwsSettings:
 
 
 def open_session(settings: AwsSettings) -> boto3.Session:
-    """A session that signs in with these settings. It assumes a role at the first call, not here."""
     source = _OutboundSession(settings.profile).shared()
     if not settings.role_arn:
         return source
@@ -246,12 +239,11 @@ def open_session(settings: AwsSettings) -> boto3.Session:
 
 @cache
 def described(data_path: str | None) -> Loader:
-    """The loader of the SDK's service descriptions, shared by all sessions of a process."""
     return create_loader(data_path)
 
 
 def load_descriptions() -> None:
-    """Read the stores' service descriptions before the first session. Reads only the SDK's own files."""
+    """Read the stores' service descriptions ahead of the first session."""
     loader = described(None)
     for service in SERVICES:
         for kind in KINDS:
@@ -261,20 +253,14 @@ def load_descriptions() -> None:
 
 
 class _OutboundSession(BotocoreSession):
-    """The SDK's session, with our connections and a time limit per call including its retry.
-
-    The SDK has no setting for its connections. It creates its own sign-in clients through this session too.
-    """
+    """The SDK's session with our connections and a time limit, for which it has no setting."""
 
     def __init__(self, profile: str | None = None) -> None:
         super().__init__(profile=profile)
         self.lazy_register_component("data_loader", lambda: described(self.get_config_variable("data_path")))
 
     def shared(self) -> boto3.Session:
-        """The session for applications.
-
-        The SDK adds a directory to the shared loader each time, so duplicates are removed.
-        """
+        """Each boto3 session adds a directory to the shared loader, so duplicates are removed."""
         session = boto3.Session(botocore_session=self)
         places = self.get_component("data_loader").search_paths
         places[:] = dict.fromkeys(places)
@@ -331,7 +317,7 @@ class _AssumedRole(CredentialProvider):
 
 @contextmanager
 def opening(name: str, settings: AwsSettings) -> Iterator[boto3.Session]:
-    """Yield the session for a client. Raises Invalid or Denied for unusable settings."""
+    """Raises Invalid or Denied for unusable settings."""
     with translate_aws_errors("open", name):
         try:
             yield open_session(settings)
@@ -342,7 +328,6 @@ def opening(name: str, settings: AwsSettings) -> Iterator[boto3.Session]:
 
 @contextmanager
 def translate_aws_errors(doing: str, name: str) -> Iterator[None]:
-    """Translate errors that the SDK raises inside."""
     try:
         yield
     except (ClientError, BotoCoreError, ResponseParserError) as error:
@@ -350,12 +335,11 @@ def translate_aws_errors(doing: str, name: str) -> Iterator[None]:
 
 
 def bounded_pages(pages: Iterable[Mapping[str, Any]], doing: str, name: str) -> Iterator[Mapping[str, Any]]:
-    """The pages of one of the SDK's paginators. Raises Unavailable for an endless listing."""
+    """Raises Unavailable for an endless listing."""
     return bounded(pages, _following, doing, name)
 
 
 FOLLOWING: Final = ("NextToken", "PaginationToken", "Marker", "NextContinuationToken")
-"""Fields of an answer that announce another page."""
 
 
 def _following(page: Mapping[str, Any]) -> str | None:
@@ -363,7 +347,7 @@ def _following(page: Mapping[str, Any]) -> str | None:
 
 
 def field(answer: Mapping[str, Any], name: str, doing: str, of: str) -> Any:
-    """A field that AWS always returns. Raises Unavailable if it is missing, as when a proxy answers."""
+    """Raises Unavailable for a missing field, as when a proxy answers."""
     if name not in answer:
         raise Unavailable(doing, of, f"the answer lacks {name}", "Check that the endpoint is AWS's own")
     return answer[name]

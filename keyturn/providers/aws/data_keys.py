@@ -1,7 +1,7 @@
 """Data keys wrapped by a key of AWS KMS. Source: "GenerateDataKey" and "Decrypt" of AWS KMS's API reference.
 
-Needs only ``kms:GenerateDataKey`` and ``kms:Decrypt`` on the key. A policy may require the context
-(``kms:EncryptionContext:keyturn-purpose``), which KMS writes to CloudTrail.
+Needs only ``kms:GenerateDataKey`` and ``kms:Decrypt`` on the key. A policy may require
+``kms:EncryptionContext:keyturn-purpose``, which KMS writes to CloudTrail.
 """
 
 import base64
@@ -17,12 +17,12 @@ from keyturn.providers.answers import reads_answers
 from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, field, opening, translate_aws_errors
 
 LOST: Final = frozenset({"IncorrectKeyException", "InvalidCiphertextException", "NotFoundException"})
-"""KMS's answers for a data key wrapped by another key or with another context, or by a key that is gone."""
+"""KMS's answers for a data key that another key or context wrapped, or whose key is gone."""
 
 
 @reads_answers("AWS KMS")
 class KmsDataKeys:
-    """:class:`keyturn.core.ports.envelope.DataKeys` by one symmetric key: its id, ARN or alias.
+    """Data keys by one symmetric key: its id, ARN or alias.
 
     KMS rotates the key itself. Raises Invalid and Denied for unusable settings.
     """
@@ -49,14 +49,12 @@ class KmsDataKeys:
             )
 
     def make(self, context: Mapping[str, str]) -> DataKey:
-        """A data key, wrapped by the key's newest generation."""
         with translate_aws_errors("make a data key with", self._name):
             answer = self._kms.generate_data_key(KeyId=self._key_id, KeySpec="AES_256", EncryptionContext=dict(context))
         doing = "make a data key with"
         return DataKey(self._key(answer, doing), _text(field(answer, "CiphertextBlob", doing, self._name)))
 
     def unwrap(self, wrapped: str, context: Mapping[str, str]) -> Sensitive:
-        """Unwrap a data key of any generation."""
         doing = "unwrap a data key with"
         with translate_aws_errors(doing, self._name):
             try:

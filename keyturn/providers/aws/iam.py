@@ -1,10 +1,7 @@
 """The access keys of AWS IAM users, as :class:`keyturn.core.ports.cloud_keys.CloudKeys`.
 
-IAM is eventually consistent: changes take effect everywhere some seconds later. Source: the IAM API reference
-("CreateAccessKey", "UpdateAccessKey", "DeleteAccessKey", "ListAccessKeys", "GetAccessKeyLastUsed") and
-"GetCallerIdentity" in the STS API reference. On delays and revoked sessions, the IAM user guide: "Changes that I make
-are not always immediately visible", "Disabling permissions for temporary security credentials", and "Revoke IAM role
-temporary security credentials".
+IAM is eventually consistent: changes take some seconds. Source: the IAM and STS API references, and "Revoke IAM role
+temporary security credentials" in the IAM user guide.
 """
 
 import json
@@ -45,19 +42,15 @@ AGAIN: Final = "Run the rotation again: it makes another key"
 WRONG_SECRET: Final = frozenset({"SignatureDoesNotMatch", "InvalidSignatureException"})
 
 KEY_ID: Final = re.compile(r"\w{16,128}")
-"""A valid access key id; the SDK refuses shorter ones."""
+"""The SDK refuses shorter ids."""
 REVOKED: Final = "keyturn-revoked-sessions"
-"""The user's inline policy that denies earlier sessions; it contains the cut's number."""
 ARRIVAL: Final = timedelta(seconds=30)
-"""Sessions that begin up to this much later are denied too, because a key works until its end has spread.
-
-IAM's console uses the same time when it revokes a role's sessions.
-"""
+"""Later sessions are denied too, because a key works until its end has spread. Source: IAM's console."""
 
 
 @reads_answers()
 class AwsIam:
-    """The users of one account. Raises Invalid or Denied for unusable settings."""
+    """Raises Invalid or Denied for unusable settings."""
 
     def __init__(
         self,
@@ -78,7 +71,6 @@ class AwsIam:
             self._making = self._open(ONE_TRY)
 
     def keys(self, account: str) -> Sequence[CloudKey]:
-        """The user's access keys, active or not. Raises NotFound if there is no such user."""
         name = self._named(account)
         with translate_aws_errors("list the keys of", name):
             pages = self._iam.get_paginator("list_access_keys").paginate(UserName=account)
@@ -94,7 +86,7 @@ class AwsIam:
         return [CloudKey(key["AccessKeyId"], key["CreateDate"], key["Status"] == "Active") for key in listed]
 
     def create(self, account: str) -> SecretFields:
-        """Create an access key. Raises Invalid if the user already has two."""
+        """Raises Invalid if the user already has two keys."""
         name = self._named(account)
         with translate_aws_errors("make a key for", name):
             try:
@@ -106,7 +98,7 @@ class AwsIam:
         return SecretFields({"access_key_id": key["AccessKeyId"], "secret_access_key": key["SecretAccessKey"]})
 
     def signs_in(self, account: str, key: SecretFields) -> bool:
-        """Ask STS for the key's identity. Raises CandidateRejected for a wrong secret or another identity."""
+        """Raises CandidateRejected for a wrong secret or another identity."""
         name = self._named(account)
         with translate_aws_errors("verify", name), closing(self._as(key)) as sts:
             try:
@@ -123,7 +115,7 @@ class AwsIam:
         return True
 
     def last_use(self, account: str, key_id: str, since: datetime) -> KeyUse | None:
-        """The latest use after ``since``, to the minute. AWS reports it up to some hours late."""
+        """To the minute; AWS reports it up to some hours late."""
         # AWS refuses to tell of a key that is gone, in words that sound like a missing permission.
         if not self._lists(account, key_id):
             return None
@@ -135,7 +127,7 @@ class AwsIam:
         return KeyUse(at, f"{use.get('ServiceName', 'N/A')} in {use.get('Region', 'N/A')}")
 
     def accepts(self, account: str, key: SecretFields) -> bool:
-        """Ask STS for the key's identity. A refusal counts only if STS accepts Keyturn's own credentials."""
+        """A refusal counts only if STS accepts Keyturn's own credentials."""
         with translate_aws_errors("try a key of", self._named(account)):
             with closing(self._as(key)) as sts:
                 try:
@@ -151,14 +143,13 @@ class AwsIam:
         return False
 
     def end(self, account: str, key_id: str) -> None:
-        """Deactivate the key, then delete it. Absent is success."""
         if self._switch_off(account, key_id):
             self._delete(account, key_id)
 
     def revoke(self, account: str, key_id: str, sequence: int) -> Sequence[str]:
         """Deactivate the key, deny the user's sessions until now, delete the key, and return what remains valid.
 
-        A user policy denies everything to temporary credentials issued before now (aws:TokenIssueTime). Access keys
+        The user's policy denies everything to temporary credentials issued before now (aws:TokenIssueTime). Access keys
         have no such time, so a new key is unaffected.
         """
         roles = f"sessions of roles that {account} has assumed, for up to 12 hours: only the roles can revoke them"
@@ -176,7 +167,7 @@ class AwsIam:
         return f"{self.name}:{account}"
 
     def _switch_off(self, account: str, key_id: str) -> datetime | None:
-        """When the key was deactivated, by AWS's clock; None if the user has no such key."""
+        """When AWS deactivated the key; None if the user has no such key."""
         if not KEY_ID.fullmatch(key_id):
             return None
         with translate_aws_errors("end a key of", self._named(account)):
@@ -196,8 +187,7 @@ class AwsIam:
     def _revoke_sessions(self, account: str, sequence: int, since: datetime | None) -> tuple[str, ...]:
         """Deny earlier sessions, and return what remains valid if that fails.
 
-        ``since`` is when the key was deactivated. If the key was gone, only a cut that has not revoked sessions yet
-        does so.
+        ``since`` is None if the key was gone: then only a newer cut than the last one does so.
         """
         doing, name = "revoke the sessions of", self._named(account)
         try:
@@ -213,7 +203,6 @@ class AwsIam:
         return ()
 
     def _revoked(self, account: str) -> int:
-        """The number of the cut that last revoked the user's sessions; 0 if none did."""
         try:
             policy = self._iam.get_user_policy(UserName=account, PolicyName=REVOKED)
         except self._iam.exceptions.NoSuchEntityException:
@@ -248,7 +237,7 @@ class AwsIam:
 
 
 def answered_at(answer: Any) -> datetime:
-    """When AWS answered, by its clock; by this machine's clock if AWS sent no date."""
+    """By AWS's clock; by this machine's if AWS sent no time."""
     try:
         return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
     except (KeyError, ValueError):
@@ -256,7 +245,6 @@ def answered_at(answer: Any) -> datetime:
 
 
 def revoking(moment: datetime, sequence: int) -> dict[str, Any]:
-    """A policy that denies everything to sessions from before ``moment``, and contains the cut's number."""
     issued = {"aws:TokenIssueTime": f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"}
     statement = {"Sid": f"KeyturnCut{sequence}", "Effect": "Deny", "Action": "*", "Resource": "*"}
     return {"Version": "2012-10-17", "Statement": [{**statement, "Condition": {"DateLessThan": issued}}]}

@@ -14,7 +14,6 @@ from keyturn.providers.answers import reads_answers
 from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, bounded_pages, opening, translate_aws_errors
 
 OURS: Final = "keyturn-"
-"""Name prefix of the grants that Keyturn creates."""
 CONDITIONS: Final[Mapping[str, KeyCondition]] = {
     "Enabled": KeyCondition.ENABLED,
     "Disabled": KeyCondition.DISABLED,
@@ -29,13 +28,11 @@ KEPT_IN: Final[Mapping[str, str]] = {
 }
 SHORTEST_WINDOW: Final = 7
 LONGEST_WINDOW: Final = 30
-"""Limits of the days that KMS waits before it deletes a key. Source: ScheduleKeyDeletion."""
+"""Days that KMS waits before it deletes a key. Source: ScheduleKeyDeletion."""
 IN_HSM: Final = frozenset({"AWS_KMS", "AWS_CLOUDHSM"})
 
 
 class DeclaredPolicy(Protocol):
-    """The declared administrators and users of a key."""
-
     @property
     def administrators(self) -> Sequence[str]:
         """ARNs of roles."""
@@ -46,8 +43,6 @@ class DeclaredPolicy(Protocol):
 
 
 class DeclaredGrant(Protocol):
-    """A declared grant for one role."""
-
     @property
     def name(self) -> str:
         """The name without :data:`OURS`."""
@@ -122,7 +117,7 @@ class KmsKey:
             return [words for words, _ in self._steps()]
 
     def settle(self) -> Sequence[str]:
-        """Make one call for each difference. Declared settings are added before undeclared ones are removed."""
+        """Make one call per difference, additions before removals."""
         did = []
         with translate_aws_errors("settle", self.name):
             for words, step in self._steps():
@@ -131,12 +126,11 @@ class KmsKey:
         return did
 
     def rotate(self) -> None:
-        """Rotate on demand; KMS creates the new material some time later."""
         with translate_aws_errors("rotate", self.name):
             self._kms.rotate_key_on_demand(KeyId=self.name)
 
     def schedule_end(self, window: timedelta) -> datetime:
-        """Schedule the deletion in 7 to 30 whole days; the key is unusable meanwhile. Raises Invalid otherwise."""
+        """Schedule the deletion; the key is unusable meanwhile. Raises Invalid except for 7 to 30 whole days."""
         if window != timedelta(days=window.days) or not SHORTEST_WINDOW <= window.days <= LONGEST_WINDOW:
             problem = f"KMS waits {SHORTEST_WINDOW} to {LONGEST_WINDOW} whole days before it deletes a key"
             raise Invalid("end", self.name, problem, f"Say --window {LONGEST_WINDOW}d")
@@ -146,7 +140,7 @@ class KmsKey:
         return date
 
     def cancel_end(self) -> None:
-        """Cancel the deletion and enable the key, which KMS leaves disabled. Safe to repeat."""
+        """Cancel the deletion and enable the key, which KMS leaves disabled."""
         with translate_aws_errors("keep", self.name):
             if self._kms.describe_key(KeyId=self.name)["KeyMetadata"]["KeyState"] == "PendingDeletion":
                 self._kms.cancel_key_deletion(KeyId=self._id)
@@ -157,7 +151,6 @@ class KmsKey:
 
     @property
     def _id(self) -> str:
-        """The key id, which these calls accept only within the key's own account."""
         return self.name.rpartition("/")[2]
 
     def _rotations(self) -> list[datetime]:
@@ -169,7 +162,6 @@ class KmsKey:
         ]
 
     def _refuse_unmanageable(self, about: Mapping[str, Any]) -> None:
-        """Raise Invalid for a key that KMS can't rotate. Source: "Rotating AWS KMS keys"."""
         why, hint = "", "Make a symmetric key with material of KMS, and move the alias and the data to that"
         if about.get("KeyManager") == "AWS":
             why, hint = "AWS manages it, and rotates it every year", "Leave it out of the catalogue"

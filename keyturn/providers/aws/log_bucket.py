@@ -19,19 +19,18 @@ from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, bounded_pages,
 
 HINT: Final = "Allow s3:ListBucket on the bucket, s3:GetObject on what is delivered, and kms:Decrypt on its key"
 LONGEST_READ: Final = 120.0
-"""Seconds for the content of one object."""
+"""Seconds for one object."""
 
 LOOK_BACK: Final = timedelta(hours=2)
 """How far back to look for late objects.
 
-CloudTrail delivers within about 5 minutes on average, without a guarantee ("Getting and viewing your CloudTrail log
-files"). A replicated bucket has most objects within 15 minutes, and some after hours ("Replicating objects", "S3
-Replication Time Control").
+CloudTrail delivers within about 5 minutes on average ("Getting and viewing your CloudTrail log files"). Some replicas
+take hours ("Replicating objects").
 """
 
 
 class LogBucket:
-    """The objects under ``prefix``, as :class:`keyturn.access_log.sources.objects.ObjectStore`; keys are complete."""
+    """The objects under ``prefix``, as an ``ObjectStore``; keys are complete."""
 
     def __init__(self, bucket: str, prefix: str, settings: AwsSettings) -> None:
         self.name = f"s3://{bucket}/{prefix}"
@@ -45,10 +44,7 @@ class LogBucket:
             )
 
     def objects(self, after: str) -> Iterator[StoredObject]:
-        """The objects in the order of their keys, which is by date only under a single prefix.
-
-        Raises Invalid for several prefixes, because later objects of the first would be missed.
-        """
+        """Raises Invalid for several prefixes: keys are in order by date only under one."""
         series = dated(after)[0] if after else ""
         self._listed, self._keys = [], None
         for stored in self._list(window_begin(after) or after):
@@ -74,14 +70,12 @@ class LogBucket:
                     yield StoredObject(item["Key"], item["Size"], item["LastModified"].timestamp())
 
     def passed(self, key: str) -> Passed | None:
-        """The keys within :data:`LOOK_BACK` before this key; None if it contains no time."""
         if (begin := window_begin(key)) is None:
             return None
         self._keys = self._keys or PassedKeys(stored.key for stored in self._listed)
         return self._keys.up_to(self._position(key)) - self._keys.up_to(self._position(begin))
 
     def arrived(self, key: str) -> list[StoredObject]:
-        """The same objects, sorted by S3's times, which are whole seconds."""
         passed = self._listed[self._position(window_begin(key) or key) : self._position(key)]
         return sorted(passed, key=lambda stored: (stored.changed, stored.key))
 
@@ -103,7 +97,7 @@ class LogBucket:
 
 
 def window_begin(key: str) -> str | None:
-    """The start of the keys of :data:`LOOK_BACK` before this key; None if it contains no time."""
+    """The start of :data:`LOOK_BACK` before this key; None if it contains no time."""
     day, stamp = DAY.search(key), STAMP.search(key)
     if not day or not stamp:
         return None
@@ -124,6 +118,6 @@ def open_bucket(
     profile: str | None = None,
     role_arn: str | None = None,
 ) -> ObjectLog:
-    """Open the source of a trail in a bucket. Raises Invalid and Denied for unusable settings."""
+    """Raises Invalid and Denied for unusable settings."""
     store = LogBucket(bucket, prefix, AwsSettings(region, endpoint_url, profile, role_arn))
     return open_cloudtrail(opening_, store, HINT)

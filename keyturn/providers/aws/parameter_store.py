@@ -1,9 +1,8 @@
 """Parameter Store of AWS Systems Manager as a store.
 
-Listings contain descriptions and no tags, so the marks are in the description, set by the same call as the value. The
-description also contains the expected version number: if another version is current, another writer set the value. The
-catalogue's tags are read only if it declares any. Source: "PutParameter", "DescribeParameters" and "GetParameters" in
-the AWS Systems Manager API reference.
+Listings contain descriptions and no tags, so the description holds the marks and the expected version number. One call
+sets it with the value; another current version was set by another writer. Source: the AWS Systems Manager API
+reference.
 """
 
 import re
@@ -44,15 +43,13 @@ Type = Literal["SecureString", "String"]
 Tier = Literal["Standard", "Advanced", "Intelligent-Tiering"]
 
 STANDARD_BYTES: Final = 4_096
-"""The largest value in the Standard tier; the others take 8 KB. Source: "Managing parameter tiers"."""
+"""The Standard tier's limit; the others take 8 KB. Source: "Managing parameter tiers"."""
 
 DESCRIPTION_CHARACTERS: Final = 1_024
 BATCH: Final = 10
-"""Values per GetParameters call."""
 
 PAGE: Final = 50
 ATTEMPTS: Final = 4
-"""Puts per write while other writers interfere."""
 
 OURS: Final = {TAG_MANAGED_BY: MANAGED_BY}
 
@@ -67,10 +64,8 @@ DESCRIPTION: Final = re.compile(
 class AwsParameterStore:
     """A :class:`keyturn.core.ports.stores.Store` in one account and region.
 
-    Signs in like :class:`keyturn.providers.aws.secrets_manager.AwsSecretsManager`. ``kms_key_id`` encrypts new
-    SecureString values; the default is aws/ssm. A copy of another ``type`` is written again. Keyturn owns the
-    parameter's description; the tag ``keyturn-managed-by`` is for people, policies and listings. Raises Invalid or
-    Denied for unusable settings.
+    ``kms_key_id`` encrypts new SecureString values, by default aws/ssm does. A copy of another ``type`` is written
+    again. Keyturn owns the description. Raises Invalid or Denied for unusable settings.
     """
 
     unsupported: frozenset[Unsupported] = frozenset()
@@ -117,7 +112,6 @@ class AwsParameterStore:
         return self._described("list", "*", [])
 
     def posture(self, remotes: Sequence[str]) -> Iterator[Posture]:
-        """How safely the region stores copies; lists all parameters. Raises Unavailable."""
         return parameters_posture(self._parameters("list", "*", []), remotes, self._kms_key_id)
 
     def write(
@@ -131,8 +125,8 @@ class AwsParameterStore:
     ) -> RemoteSecret:
         """Create the parameter or add a version, with the marks in the same call.
 
-        If another writer intervened, the marks contain the wrong version, so it is written again. The expiry is not
-        set: Parameter Store's expiration policy would delete the parameter.
+        After another writer's version the marks are wrong, so it is written again. The expiry is not set: it would
+        delete the parameter.
         """
         self._check(remote, value, marks)
         if current and current.intact and current.marks and replace(current.marks, tags=marks.tags) == marks:
@@ -146,9 +140,9 @@ class AwsParameterStore:
         return self._labelled(written, marks, details, current)
 
     def relabel(self, remote: str, marks: OwnershipTags, details: Details, current: RemoteSecret) -> RemoteSecret:
-        """Remove undeclared tags that Keyturn set, then set the declared ones; this adds no version.
+        """Remove undeclared tags that Keyturn set, then set the declared ones.
 
-        The other marks are in the description, which only a write can change. Raises UnsupportedOperation for those.
+        Raises UnsupportedOperation for other marks, which only a write can change.
         """
         self._check_name(remote, "label")
         if current.marks is None or current.marks.fingerprint != marks.fingerprint:
@@ -180,12 +174,11 @@ class AwsParameterStore:
                 return
 
     def old_versions(self, remote: str) -> dict[str, Sensitive]:
-        """The values in the history, by version number; Parameter Store keeps the newest 100 versions."""
         history = self._history(remote, "read old versions of", decrypted=True)
         return {str(parameter["Version"]): self._value(parameter) for parameter in history}
 
     def purge_old_versions(self, remote: str) -> tuple[str, ...]:
-        """Remove nothing, and report every old version: only deleting the parameter removes its history."""
+        """Only report the old versions: deleting the parameter alone removes its history."""
         history = self._history(remote, "forget old versions of", decrypted=False)
         hint = "Parameter Store removes it only with the whole parameter, or after 100 newer ones"
         return tuple(f"version {parameter['Version']} stays in the history: {hint}" for parameter in history)
@@ -201,7 +194,6 @@ class AwsParameterStore:
     def _labelled(
         self, written: RemoteSecret, marks: OwnershipTags, details: Details, current: RemoteSecret
     ) -> RemoteSecret:
-        """Set the tags; makes no call if none are declared and Keyturn set none before."""
         if not details.tags and not (current.marks and current.marks.tags):
             return replace(written, marks=marks)
         return self._tags.lay(replace(written, marks=current.marks, details=current.details), marks, details)
@@ -277,7 +269,7 @@ class AwsParameterStore:
         yield from field(answer, "Parameters", "read", self._named("*"))
 
     def _history(self, remote: str, doing: str, *, decrypted: bool) -> list[Mapping[str, Any]]:
-        """Every version but the newest, which is the served one; empty if there is no such parameter."""
+        """Every version but the newest, which is served."""
         self._check_name(remote, doing)
         name = self._named(remote)
         pages = self._client.get_paginator("get_parameter_history").paginate(Name=remote, WithDecryption=decrypted)

@@ -1,8 +1,7 @@
-"""The tags of parameters, which neither DescribeParameters nor a write of the value returns.
+"""The tags of parameters, which no description contains.
 
-Few parameters are queried individually; for many, the Resource Groups Tagging API lists all with Keyturn's tag, 100 per
-call. Source: "ListTagsForResource" in the AWS Systems Manager API reference, "GetResources" in the Resource Groups
-Tagging API reference.
+A few are queried individually; for many, the Resource Groups Tagging API lists 100 per call. Source:
+"ListTagsForResource" and "GetResources" in the API references.
 """
 
 import threading
@@ -31,7 +30,6 @@ FEW: Final = 10
 """The most parameters that are queried individually."""
 
 READERS: Final = 4
-"""Parallel calls."""
 
 PAGE: Final = 100
 LIST: Final = "list the tags of"
@@ -49,7 +47,6 @@ class Tagging:
         self._client: Any = None
 
     def __call__(self) -> Any:
-        """The client. Raises Invalid if it can't be opened."""
         with self._lock, translate_aws_errors("open", self._store):
             self._client = self._client or self._open()
             return self._client
@@ -60,8 +57,6 @@ class Tagging:
 
 
 class ParameterTags:
-    """The tags of one region's parameters; ``tagging`` returns the client of the tagging API."""
-
     def __init__(self, store: str, client: "SSMClient", tagging: Callable[[], Any]) -> None:
         self._store = store
         self._client = client
@@ -76,7 +71,7 @@ class ParameterTags:
         return [_tagged(copy, listed[_key(copy.name)]) for copy in copies]
 
     def lay(self, current: RemoteSecret, marks: OwnershipTags, details: Details) -> RemoteSecret:
-        """Remove undeclared tags that Keyturn set, then set the declared ones and record their names."""
+        """Remove undeclared tags that Keyturn set, then set the declared ones."""
         if current.details is None:
             [current] = self.described([current])
         before = current.marks.tags if current.marks else ()
@@ -103,7 +98,6 @@ class ParameterTags:
         return _read(field(answer, "TagList", LIST, f"{self._store}:{name}"))
 
     def _listed(self) -> dict[str, dict[str, str]]:
-        """The tags of every parameter with Keyturn's tag, by :func:`_key` of its name."""
         name = f"{self._store}:*"
         wanted = {"ResourceTypeFilters": ["ssm:parameter"], "TagFilters": [{"Key": TAG_MANAGED_BY}]}
         listed: dict[str, dict[str, str]] = {}

@@ -1,7 +1,6 @@
 """boto3 with a rotated access key: every request is signed with the current secret.
 
 session = open_secret_session(client, "ml-training/uploader", region_name="eu-central-1")
-
 session.client("s3").list_objects_v2(Bucket="models")
 """
 
@@ -28,7 +27,6 @@ REFUSED: Final = frozenset(
         "UnrecognizedClientException",
     }
 )
-"""Codes for a key that is unknown, inactive or wrong. Source: "Common errors" of the services' references."""
 TRIED_AGAIN: Final = "keyturn-tried-again"
 
 
@@ -36,7 +34,7 @@ def open_secret_session(client: SecretClient, path: str, **settings: Any) -> bot
     """A session that signs with the secret at ``path``; ``settings`` are other arguments of :class:`boto3.Session`.
 
     The fields are those of an ``aws-iam-key``: ``access_key_id``, ``secret_access_key`` and an optional
-    ``session_token``. A request with a refused key is sent once more if the secret has changed by then.
+    ``session_token``. A request with a refused key is sent once more if the secret has changed.
     """
     credentials = SecretCredentials(client, path)
     session = BotocoreSession()
@@ -46,8 +44,6 @@ def open_secret_session(client: SecretClient, path: str, **settings: Any) -> bot
 
 
 class SecretCredentials(Credentials):
-    """The credentials that botocore signs requests with. Serves many threads."""
-
     def __init__(self, client: SecretClient, path: str) -> None:
         self.method = "keyturn"
         self.account_id = None
@@ -69,7 +65,7 @@ class SecretCredentials(Credentials):
         return self.get_frozen_credentials().token
 
     def get_frozen_credentials(self) -> ReadOnlyCredentials:
-        """All fields of one version. Raises the client's errors."""
+        """Raises the client's errors."""
         secret = self._signed.secret = self._client.get(self._path)
         key, token = secret.field("secret_access_key").reveal(), secret.fields.get("session_token")
         return ReadOnlyCredentials(secret.field("access_key_id").reveal(), key, token.reveal() if token else None, None)

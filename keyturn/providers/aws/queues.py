@@ -1,6 +1,6 @@
 """Notices to consumers through AWS SQS and SNS, and the reader of a queue.
 
-Sources: "SendMessage", "ReceiveMessage" and "DeleteMessage" of the Amazon SQS API, "Publish" of the Amazon SNS API.
+Sources: the Amazon SQS and SNS API references.
 """
 
 import hashlib
@@ -22,7 +22,6 @@ FIFO: Final = ".fifo"
 GROUP: Final = "keyturn"
 """A FIFO queue keeps the order of one group's messages."""
 AT_ONCE: Final = 10
-"""The most messages in one of SQS's answers."""
 LONG_POLL: Final = 5
 """Seconds that SQS waits for a first message; less than the limit of a whole answer."""
 ELSEWHERE: Final = "See that the endpoint is AWS's own: what answers there has not said that it has taken the message"
@@ -43,7 +42,6 @@ class _Aws:
         self.queue_url = f"{self.client.meta.endpoint_url.rstrip('/')}/{account}/{self._resource}"
 
     def _once(self, message: SignedMessage) -> Mapping[str, str]:
-        """Attributes by which a FIFO queue or topic drops repeats within five minutes."""
         if not self._resource.endswith(FIFO):
             return {}
         return {"MessageGroupId": GROUP, "MessageDeduplicationId": message.id}
@@ -53,7 +51,7 @@ class _Aws:
 
 
 class SqsQueue(_Aws):
-    """A ``NoticeSender`` to a queue. A message counts as taken if SQS returns the text's digest."""
+    """A ``NoticeSender`` to a queue; SQS confirms a message by the text's digest."""
 
     def __init__(
         self,
@@ -78,10 +76,7 @@ class SqsQueue(_Aws):
 
 
 class SnsTopic(_Aws):
-    """A :class:`keyturn.core.ports.consumers.NoticeSender` to a topic.
-
-    A message counts as taken if SNS returns an id.
-    """
+    """A ``NoticeSender`` to a topic; SNS confirms a message by an id."""
 
     def __init__(
         self,
@@ -107,8 +102,8 @@ class SnsTopic(_Aws):
 class SqsReader(NoticeReader):
     """Reads notices from a queue, in the application's process and with its login.
 
-    ``handle`` receives each message's text, like ``Receiver.handle_message``, and returns 200 if it is done. Other
-    messages return after the queue's visibility timeout, as often as its redrive policy allows.
+    ``handle`` receives each text and returns 200 if it is done, like ``Receiver.handle_message``. Others return after
+    the visibility timeout, as often as the redrive policy allows.
     """
 
     def __init__(
@@ -127,9 +122,9 @@ class SqsReader(NoticeReader):
         self._handle = handle
 
     def read_once(self, wait: int = LONG_POLL) -> int:
-        """Handle waiting messages, waiting up to ``wait`` seconds for the first; return how many are done.
+        """Wait up to ``wait`` seconds for a first message, and return how many are done.
 
-        Each is deleted only after it was handled, so a crash in between repeats it. Raises KeyturnError.
+        Each is deleted only after it was handled. Raises KeyturnError.
         """
         client = self._queue.client
         with translate_aws_errors("read", self._queue.name):

@@ -1,8 +1,7 @@
-"""The rights of the current login in AWS, from IAM's own policy simulation.
+"""The current login's rights in AWS, from IAM's own policy simulation; no call is tried.
 
-No call is tried. The simulation covers the policies of the user or role, its boundary, and the organization's. It
-ignores the policies of secrets and keys, and session policies. Source: "SimulatePrincipalPolicy" in the IAM API
-reference, "GetCallerIdentity" in the STS API reference.
+The simulation ignores the policies of secrets, keys and sessions. Source: "SimulatePrincipalPolicy" in the IAM API
+reference.
 """
 
 import re
@@ -34,9 +33,7 @@ if TYPE_CHECKING:
 
 DOING: Final = "ask for the rights at"
 MOST_PLACES: Final = 50
-"""The most ARNs per request."""
 SUFFIX: Final = "AbCdEf"
-"""Represents the characters that AWS appends to a secret's name."""
 SESSION: Final = re.compile(r"arn:(aws[a-z-]*):sts::([0-9]{12}):assumed-role/([^/]+)/.*")
 
 Context = Mapping[str, str]
@@ -51,7 +48,7 @@ NEUTRAL: Final[Context] = {
     "kms:ResourceAliases": "alias/none",
     "iam:PermissionsBoundary": "none",
 }
-"""Default values for the context keys in rendered policies. Without a value IAM would not decide."""
+"""Default values for the policies' context keys. IAM would not decide without them."""
 TYPES: Final = {FORCED: "boolean", "kms:ResourceAliases": "stringList"}
 OURS: Final[Context] = {RESOURCE_TAG: MANAGED_BY}
 
@@ -62,8 +59,6 @@ Decision = tuple[bool | None, str]
 
 @dataclass(frozen=True)
 class Question:
-    """Calls on resources of one kind, under one condition."""
-
     calls: tuple[str, ...]
     places: tuple[str, ...]
     context: Context = field(default_factory=dict)
@@ -84,7 +79,7 @@ def ask_secrets_manager(
     recovery_window: object = None,
     **login: Any,
 ) -> Iterator[Verdict]:
-    """Verdicts of a store. Raises Denied if the login may not simulate, Unavailable without an answer."""
+    """Raises Denied if the login may not simulate, Unavailable without an answer."""
     documents = aws_rights.of_secrets_manager(copies, kms_key_id=kms_key_id, replicas=replicas, **_place(login))
 
     def beyond(place: Place) -> Iterator[Question]:
@@ -112,7 +107,6 @@ def ask_parameter_store(
     tier: str = "",
     **login: Any,
 ) -> Iterator[Verdict]:
-    """Verdicts of a store. Raises the same errors as :func:`ask_secrets_manager`."""
     documents = aws_rights.of_parameter_store(copies, kms_key_id=kms_key_id, **_place(login))
 
     def beyond(place: Place) -> Iterator[Question]:
@@ -129,7 +123,6 @@ OF_OTHER_PARAMETERS: Final = ("GetParameter", "GetParameters", "GetParameterHist
 
 
 def ask_iam(name: str, accounts: AccountRights, revoking: bool, **login: Any) -> Iterator[Verdict]:
-    """Verdicts of a target. Raises the same errors as :func:`ask_secrets_manager`."""
     documents = aws_rights.of_iam(accounts, **_place(login))
 
     def beyond(place: Place) -> Iterator[Question]:
@@ -142,7 +135,6 @@ def ask_iam(name: str, accounts: AccountRights, revoking: bool, **login: Any) ->
 
 
 def powers(place: Place) -> Iterator[Question]:
-    """Calls that no Keyturn login may make in any account."""
     of_users = ("CreateAccessKey", "PutUserPolicy", "AttachUserPolicy", "CreateLoginProfile")
     yield _question("iam", of_users, place.user(PROBE)[:1])
     role = f"arn:{place.partition}:iam::{place.account}:role/{PROBE}"
@@ -204,10 +196,7 @@ class _Simulation:
             return str(aws.field(self._sts.get_caller_identity(), "Arn", DOING, self._name))
 
     def _principal(self, caller: str) -> str:
-        """The user or role whose policies count.
-
-        A session omits its role's path, so the catalogue's ARN is used if it matches.
-        """
+        """The user or role whose policies count; a session omits its role's path."""
         if not (session := SESSION.fullmatch(caller)):
             if ":user/" in caller:
                 return caller
@@ -252,7 +241,7 @@ class _Simulation:
 
 
 def decisions_in(result: Mapping[str, Any], places: Sequence[str]) -> Iterator[tuple[str, str, Decision]]:
-    """IAM's decisions for one call on each resource. Resources without an ARN share the overall decision."""
+    """IAM's decisions for one call on each resource; those without an ARN share one decision."""
     call = result["EvalActionName"]
     specific = result.get("ResourceSpecificResults") or ()
     for part in specific:
@@ -262,7 +251,7 @@ def decisions_in(result: Mapping[str, Any], places: Sequence[str]) -> Iterator[t
 
 
 def decision_of(decision: str, part: Mapping[str, Any], result: Mapping[str, Any]) -> Decision:
-    """The decision in our terms. If context values are missing, only an allowance is conclusive."""
+    """IAM's decision; if context values are missing, only an allowance is conclusive."""
     limits = (
         result.get("OrganizationsDecisionDetail", {}).get("AllowedByOrganizations", True),
         part.get("PermissionsBoundaryDecisionDetail", {}).get("AllowedByPermissionsBoundary", True),
@@ -275,7 +264,6 @@ def decision_of(decision: str, part: Mapping[str, Any], result: Mapping[str, Any
 
 
 def needed_by(statement: Statement, place: Place) -> Question:
-    """Ask whether everything that a statement allows is allowed."""
     why = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", statement["Sid"]).lower()
     places = tuple(dict.fromkeys(_sample(arn, place) for arn in statement["Resource"]))
     return Question(tuple(statement["Action"]), places, dict(_fulfilling(statement, place)), True, why)
@@ -288,7 +276,6 @@ def _fulfilling(statement: Statement, place: Place) -> Iterator[tuple[str, str]]
 
 
 def _sample(pattern: str, place: Place) -> str:
-    """An example that matches the pattern: an ARN, or a service's name."""
     if pattern == ANYTHING:
         return pattern
     if not pattern.startswith("arn:"):
@@ -299,7 +286,6 @@ def _sample(pattern: str, place: Place) -> str:
 
 
 def _beside(statements: Sequence[Statement], danger: Question, place: Place) -> Iterator[Question]:
-    """The part of the question that the statements don't allow."""
     context = {**NEUTRAL, **danger.context}
     for arn in (_sample(arn, place) for arn in danger.places):
         calls = [call for call in danger.calls if not _allow(statements, call, arn, context)]

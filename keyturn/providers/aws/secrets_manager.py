@@ -1,8 +1,8 @@
 """AWS Secrets Manager as a store.
 
-Version ids derive from the marks. So the store shows, without the value, whether it serves Keyturn's last write, and
-AWS creates one version for a repeated write. The tag ``keyturn-version`` contains the id of the version last updated or
-relabelled. Source: "PutSecretValue", "UpdateSecretVersionStage" and "ListSecrets" in the API reference.
+Version ids derive from the marks, so the store shows whether it serves Keyturn's last write, and a repeated write adds
+no version. The tag ``keyturn-version`` contains the version last updated or relabelled. Source: the API reference,
+"PutSecretValue" and "UpdateSecretVersionStage".
 """
 
 import re
@@ -58,20 +58,19 @@ if TYPE_CHECKING:
 
 CURRENT: Final = "AWSCURRENT"
 BATCH: Final = 20
-"""Values per BatchGetSecretValue call."""
 
 NOT_SERVED: Final = frozenset({"InvalidRequestException", "ResourceNotFoundException"})
-"""GetSecretValue's codes for a secret that is scheduled for deletion, and for an absent one."""
+"""GetSecretValue's codes for a secret scheduled for deletion, and for an absent one."""
 
 VERSIONS: Final = uuid.UUID("5b0a3d0e-6f6b-4a52-9d3c-0f1f6f1c7a11")
-"""Namespace of the version ids (RFC 9562, version 5); changing it makes every copy look tampered with."""
+"""Namespace of version ids (RFC 9562, version 5); changing it makes every copy look tampered with."""
 
 TAG_VALUE: Final = re.compile(r"[\w .:/=+@-]{1,256}")
-"""A valid tag value. Source: "Tag" in the Secrets Manager API reference."""
+"""Source: "Tag" in the Secrets Manager API reference."""
 
 
 def version_id(marks: OwnershipTags) -> str:
-    """The version id for these marks, also used as ClientRequestToken."""
+    """Also used as ClientRequestToken."""
     return str(uuid.uuid5(VERSIONS, "\n".join((marks.source_tag, marks.fingerprint))))
 
 
@@ -79,10 +78,9 @@ def version_id(marks: OwnershipTags) -> str:
 class AwsSecretsManager:
     """A :class:`keyturn.core.ports.stores.Store` in one account and region.
 
-    Signs in as :class:`keyturn.providers.aws.client.AwsSettings` describes. ``kms_key_id`` encrypts new secrets;
-    existing ones keep their key. AWS copies every secret to the regions in ``replicas``. A replica uses its region's
-    own key, or an alias or multi-Region key id that exists there, else aws/secretsmanager. ``recovery_window`` is how
-    long a deleted secret can be restored, in whole days. Raises Invalid or Denied for unusable settings.
+    ``kms_key_id`` encrypts new secrets. A replica uses its region's own key, or an alias or multi-Region key id that
+    exists there, else aws/secretsmanager. ``recovery_window`` is in whole days. Raises Invalid or Denied for unusable
+    settings.
     """
 
     unsupported: frozenset[Unsupported] = frozenset()
@@ -126,16 +124,13 @@ class AwsSecretsManager:
             return None
 
     def list_managed(self) -> Iterator[RemoteSecret]:
-        """Every secret with Keyturn's marks, without replicas of other regions' secrets."""
         ours = self._listed([{"Key": "tag-key", "Values": [TAG_MANAGED_BY]}])
         return (copy for copy in ours if copy.marks)
 
     def list_all(self) -> Iterator[RemoteSecret]:
-        """Every secret, without replicas of other regions' secrets."""
         return self._listed([])
 
     def posture(self, remotes: Sequence[str]) -> Iterator[Posture]:
-        """How safely the region stores copies; lists all secrets. Raises Unavailable."""
         count = sum(1 for _ in self._listed([]))
         return secrets_posture(self._client, self.name, remotes, self._replicas, count)
 
@@ -150,9 +145,7 @@ class AwsSecretsManager:
     ) -> RemoteSecret:
         """Create the secret or add a version, then set its tags; other tags stay.
 
-        An update's tags contain its version id, because the old ones may name an older version. After a crash before
-        the tags, the old marks don't imply the new version. So the next run writes again, and AWS creates no second
-        version.
+        After a crash before the tags, the next run writes again, and AWS adds no second version.
         """
         self._check(remote, value, marks)
         written = RemoteSecret(remote, version_id(marks), marks)
@@ -170,9 +163,9 @@ class AwsSecretsManager:
     def create(
         self, remote: str, value: Sensitive, marks: OwnershipTags, *, details: Details = NO_DETAILS
     ) -> RemoteSecret:
-        """Create the secret in one call, which AWS refuses if the name is taken. Raises Taken.
+        """Create the secret in one call. Raises Taken.
 
-        AWS returns the id of the created version, which identifies this value and these marks.
+        The returned version id identifies this value and these marks.
         """
         self._check(remote, value, marks)
         written, wrong = RemoteSecret(remote, version_id(marks), marks), self._client.exceptions
@@ -187,7 +180,7 @@ class AwsSecretsManager:
         return _with(details, written, None)
 
     def relabel(self, remote: str, marks: OwnershipTags, details: Details, current: RemoteSecret) -> RemoteSecret:
-        """Remove undeclared tags that Keyturn set, then set tags and description; this adds no version.
+        """Remove undeclared tags that Keyturn set, then set tags and description.
 
         Marks with another fingerprint imply another version id, so a tag contains the actual one.
         """
@@ -202,7 +195,7 @@ class AwsSecretsManager:
         return _with(details, replace(current, marks=marks), current)
 
     def read(self, remote: str) -> Sensitive:
-        """The served value. Raises NotFound, also if the secret is scheduled for deletion."""
+        """Raises NotFound, also if the secret is scheduled for deletion."""
         self._limits.check_name(remote, "read")
         name = self._named(remote)
         with translate_aws_errors("read", name):
@@ -248,9 +241,9 @@ class AwsSecretsManager:
         return self._versions.forget(remote)
 
     def purge(self, remote: str) -> tuple[str, ...]:
-        """Delete replicas and secret without recovery, even if scheduled for deletion. Absent is success.
+        """Delete replicas and secret without recovery. Absent is success.
 
-        AWS frees the name in the background: a write just after may be refused, and succeeds when repeated.
+        AWS frees the name in the background: a write just after may be refused.
         """
         self._limits.check_name(remote, ERASE)
         return self._versions.erase(remote)
@@ -297,7 +290,6 @@ class AwsSecretsManager:
     def _lay(
         self, remote: str, own: Mapping[str, str], marks: OwnershipTags, details: Details, current: RemoteSecret
     ) -> None:
-        """Set ``own``, the changed tags and the description, in as few calls as possible."""
         shown, before = current.details or NO_DETAILS, current.marks.tags if current.marks else ()
         changes = tag_changes(shown.tags, details.tags, before)
         gone = [name for name, text in changes.items() if text is None]
@@ -310,7 +302,6 @@ class AwsSecretsManager:
             self._client.update_secret(SecretId=remote, Description=details.description)
 
     def _regions_without(self, remote: str) -> list[str]:
-        """The declared regions without a replica, or with a failed one."""
         if not self._replicas:
             return []
         statuses = self._describe(remote, "write").get("ReplicationStatus", ())
@@ -345,7 +336,7 @@ class AwsSecretsManager:
                         yield _copy(entry)
 
     def _batch(self, remotes: Sequence[str]) -> Iterator[Mapping[str, Any]]:
-        """AWS's answers for these secrets. Raises the first error that is not absence."""
+        """Raises the first error that is not absence."""
         request: BatchGetSecretValueRequestTypeDef = {"SecretIdList": remotes}
         guard = PageGuard("read", self._named("*"))
         while True:
@@ -403,10 +394,7 @@ def _copy(secret: Mapping[str, Any]) -> RemoteSecret:
 
 
 def _is_of(version: str, marks: OwnershipTags, named: str | None) -> bool:
-    """Whether the marks imply this version, or a tag contains its id.
-
-    Either is enough: an earlier release's tag may name an older version.
-    """
+    """Whether the marks imply this version, or a tag contains its id; an earlier release's tag may be old."""
     return bool(marks.fingerprint) and version in (named, version_id(marks))
 
 

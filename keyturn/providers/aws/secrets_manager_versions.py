@@ -1,8 +1,7 @@
-"""Old versions in AWS Secrets Manager: read them, remove their labels, and delete a secret permanently.
+"""Old versions in AWS Secrets Manager: read, unlabel and delete them.
 
-AWS deletes no single version on request. A version without staging labels is deprecated: it is readable by its id until
-AWS deletes it in the background. Replicas follow their primary; the adapter checks each region for one that serves
-something else. Source: "DeleteSecret", "UpdateSecretVersionStage" and "ListSecretVersionIds" in the API reference.
+AWS deletes no single version on request. A version without labels stays readable by its id until AWS deletes it in the
+background. Source: the API reference, "DeleteSecret" and "UpdateSecretVersionStage".
 """
 
 import threading
@@ -34,8 +33,6 @@ Labels = Mapping[str, Sequence[str]]
 
 
 class RegionalClients:
-    """Clients of other regions, each opened on first use."""
-
     def __init__(self, store: str, session: "boto3.Session", endpoint_url: str | None) -> None:
         self._store = store
         self._session = session
@@ -44,7 +41,6 @@ class RegionalClients:
         self._clients: dict[str, SecretsManagerClient] = {}
 
     def __call__(self, region: str) -> "SecretsManagerClient":
-        """The region's client. Raises Invalid if it can't be opened."""
         with self._lock, translate_aws_errors("open", self._store):
             if region not in self._clients:
                 self._clients[region] = self._session.client(
@@ -58,8 +54,6 @@ class RegionalClients:
 
 
 class AwsVersions:
-    """The versions of one region's secrets; ``elsewhere`` returns another region's client."""
-
     def __init__(
         self,
         store: str,
@@ -75,10 +69,7 @@ class AwsVersions:
         self._elsewhere = elsewhere
 
     def past(self, remote: str) -> dict[str, Sensitive]:
-        """The values of all versions but the current one, by version id, and what lagging regions serve.
-
-        Raises NotFound if the secret is scheduled for deletion.
-        """
+        """All versions but the current one, and what lagging regions serve."""
         versions = self._versions(self._client, remote, PAST)
         current = served(versions)
         past = self._values(self._client, remote, [version for version in versions if version != current])
@@ -89,7 +80,7 @@ class AwsVersions:
         return past
 
     def forget(self, remote: str) -> tuple[str, ...]:
-        """Remove every label from all versions but the current one. All of them stay until AWS deletes them."""
+        """Remove every label from old versions, which stay until AWS deletes them."""
         try:
             description = self._describe(self._client, remote, FORGET)
         except NotFound:
@@ -109,7 +100,7 @@ class AwsVersions:
         return tuple(stays)
 
     def erase(self, remote: str) -> tuple[str, ...]:
-        """Delete the replicas, then the secret with all versions. Returns what other regions still serve."""
+        """Delete the replicas, then the secret. Returns what other regions still serve."""
         try:
             description = self._describe(self._client, remote, ERASE)
         except NotFound:
@@ -129,7 +120,6 @@ class AwsVersions:
         return self._left(remote)
 
     def _versions(self, client: "SecretsManagerClient", remote: str, doing: str) -> Labels:
-        """The labels of every version, including deprecated ones; empty if there is no such secret."""
         request: ListSecretVersionIdsRequestTypeDef = {"SecretId": remote, "IncludeDeprecated": True}
         versions: dict[str, Sequence[str]] = {}
         name = self._named(remote)
@@ -150,7 +140,7 @@ class AwsVersions:
         return read_side_by_side(lambda version: self._value(client, remote, version), versions, READERS)
 
     def _value(self, client: "SecretsManagerClient", remote: str, version: str) -> Sensitive:
-        """One version's value. Raises NotFound if it can't be read, or is not text."""
+        """Raises NotFound if it can't be read, or is not text."""
         name = self._named(remote)
         with translate_aws_errors(PAST, name):
             try:
@@ -173,7 +163,7 @@ class AwsVersions:
             raise Locked(FORGET, self._named(remote), problem, "It is tried again by itself") from None
 
     def _straying(self, remote: str, current: str, doing: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Regions that serve another version, with their descriptions: replicas, and our former replicas."""
+        """Regions that serve another version: replicas, and our former replicas."""
         for region in self._replicas:
             try:
                 description = self._describe(self._elsewhere(region), remote, doing)
@@ -187,7 +177,6 @@ class AwsVersions:
         return {version: labels for version, labels in versions.items() if version != current}
 
     def _refuse_unsettled(self, remote: str, region: str, description: Mapping[str, Any]) -> None:
-        """Raises Locked while AWS updates that replica."""
         statuses = {replica["Region"]: replica.get("Status") for replica in description.get("ReplicationStatus", ())}
         if statuses.get(region) == "InProgress":
             problem = f"AWS has not updated the replica in {region} yet"
@@ -199,7 +188,6 @@ class AwsVersions:
             yield f"version {name_in_region(version, region)} {'is served' if CURRENT in labels else GIVEN}: {why}"
 
     def _left(self, remote: str) -> tuple[str, ...]:
-        """Former replicas, which are now separate secrets and remain."""
         straying = [stray for stray in self._straying(remote, "", ERASE) if not self._is_replica(stray[1])]
         return tuple(
             f"version {name_in_region(_served_by(description), region)} is served there"
@@ -220,7 +208,6 @@ class AwsVersions:
 
 
 def served(versions: Labels) -> str:
-    """The id of the current version; empty if there is none."""
     return next((version for version, labels in versions.items() if CURRENT in labels), "")
 
 

@@ -1,9 +1,8 @@
-"""Single keys in secrets of AWS Secrets Manager and parameters of Parameter Store that others own.
+"""Single keys in secrets and parameters of AWS that others own.
 
-Secrets Manager can't refuse a version because of a concurrent one, but refuses to move AWSCURRENT from a version
-without it. So a new version first gets Keyturn's staging label, then replaces the version that was read. Parameter
-Store numbers its versions: the number reveals a concurrent version, and the change is then merged into that one.
-Source: "PutSecretValue", "UpdateSecretVersionStage" and "PutParameter" in the API references.
+Secrets Manager refuses to move AWSCURRENT from a version without it. So a new version first gets Keyturn's label, then
+replaces the version that was read. Parameter Store numbers its versions: a gap reveals a concurrent one, and the change
+is merged into that. Source: "UpdateSecretVersionStage" and "PutParameter" in the API references.
 """
 
 import uuid
@@ -28,16 +27,15 @@ if TYPE_CHECKING:
 
 CURRENT: Final = "AWSCURRENT"
 ASIDE: Final = "keyturn-merging"
-"""The staging label of a version before it becomes current."""
 PAGE: Final = 50
 ATTEMPTS: Final = 4
 PARTS: Final = "keyturn-parts"
-"""The tag of parameters with notes: listings filter only by complete tag keys."""
+"""Listings filter only by complete tag keys, and notes have various."""
 
 
 @reads_answers()
 class SharedSecrets:
-    """:class:`keyturn.core.ports.shared.Shares` in one region; ``settings`` apply to new secrets."""
+    """``Shares`` in one region; ``settings`` apply to new secrets."""
 
     atomic = False
 
@@ -49,7 +47,6 @@ class SharedSecrets:
         self._limits = StoreLimits(LIMITS[AWS_SECRETS_MANAGER], name)
 
     def look(self, remote: str) -> Shared | None:
-        """Describe and read it. Raises Invalid if it is scheduled for deletion."""
         self._limits.check_name(remote, MERGE)
         wrong = self._client.exceptions
         with translate_aws_errors(MERGE, self._named(remote)):
@@ -106,7 +103,6 @@ class SharedSecrets:
                         yield entry["Name"], tags
 
     def tidy(self, remote: str) -> None:
-        """Remove the label from versions that never became current, so that AWS may delete them."""
         wrong = self._client.exceptions
         with translate_aws_errors("forget old versions of", self._named(remote)):
             try:
@@ -184,7 +180,6 @@ class SharedParameters:
         return shared_text(name, remote, version, text, tags, copy.marks, snapshot=description)
 
     def put(self, remote: str, change: Change, current: Shared | None) -> None:
-        """Set tags, then the value. A version in between gets the change merged into it."""
         checked_text(self._named(remote), self._limits.refuses_size, change, current)
         with translate_aws_errors(MERGE, self._named(remote)):
             if current is None:
@@ -200,7 +195,6 @@ class SharedParameters:
                 )
 
     def listed(self) -> Iterator[tuple[str, Mapping[str, str]]]:
-        """Parameters with :data:`PARTS`. The listing contains no tags, so each takes a call."""
         only: Any = [{"Key": f"tag:{PARTS}", "Values": [MANAGED_BY]}]
         pages = self._client.get_paginator("describe_parameters").paginate(
             ParameterFilters=only, PaginationConfig={"PageSize": PAGE}
@@ -237,7 +231,7 @@ class SharedParameters:
         raise Locked(MERGE, self._named(remote), "others keep writing it", "Find out who else writes the parameter")
 
     def _put(self, remote: str, text: Sensitive, description: Mapping[str, Any]) -> int:
-        """Put it with all of its owner's settings, because omitted ones might be lost."""
+        """Keep all of its owner's settings, because omitted ones might be lost."""
         settings = {
             key: description[key]
             for key in ("Description", "KeyId", "AllowedPattern", "DataType", "Tier")

@@ -112,7 +112,6 @@ class BackupContainer:
 
 
 def _code(error: HttpResponseError) -> str:
-    """The service's reason code, which it sends in a header."""
     code = getattr(error, "error_code", None)
     return str(getattr(code, "value", code) or "")
 
@@ -127,7 +126,7 @@ def open_container(
     retain: timedelta | None = None,
     mode: str = "locked",
 ) -> BackupContainer:
-    """Open the container, signed in like the stores in Azure. Raises Invalid."""
+    """Raises Invalid."""
     bundle = ca_file or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
     trust = {} if bundle is None else {"connection_verify": bundle}
     client = ContainerClient(

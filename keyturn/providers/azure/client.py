@@ -69,7 +69,7 @@ def credential(name: str, authority: str | None, trust: Mapping[str, str], clien
     """The identity ``client_id``, else the environment's application, else Azure's default credential.
 
     ``client_id`` is a workload identity if the environment contains its token file, else a managed identity. A private
-    ``authority`` knows only applications: raises Invalid, with ``name``, if the environment contains none.
+    ``authority`` needs an application: raises Invalid without one.
     """
     if client_id:
         identity = WorkloadIdentityCredential if os.environ.get(TOKEN_FILE) else ManagedIdentityCredential
@@ -109,13 +109,8 @@ def open_transport(url: str | None, trust: Mapping[str, str]) -> RequestsTranspo
 
 
 class OneTry(RequestsTransport):  # type: ignore[misc]
-    """The SDK's transport for requests. A rejected answer does not count as a failed connection.
-
-    The SDK would repeat the request if the body arrives too late.
-    """
-
     def send(self, *args: Any, **settings: Any) -> Any:
-        """Raises ServiceResponseError for a rejected answer; otherwise like the SDK."""
+        """Raises ServiceResponseError for a rejected answer, because the SDK repeats failed connections."""
         try:
             return super().send(*args, **settings)
         except ServiceRequestError as error:
@@ -126,7 +121,6 @@ class OneTry(RequestsTransport):  # type: ignore[misc]
 
 @contextmanager
 def translate_azure_errors(doing: str, name: str) -> Iterator[None]:
-    """Translate errors that the SDK raises inside."""
     try:
         yield
     except AzureError as error:
@@ -138,7 +132,7 @@ def translate_azure_errors(doing: str, name: str) -> Iterator[None]:
 
 
 def from_azure(error: AzureError, doing: str, name: str) -> KeyturnError:
-    """Translate an error of the SDK. Keeps the service's code and none of its text."""
+    """Keeps the service's code and none of its text."""
     if _unanswered(error):
         return from_connection(error, doing, name, AZURE)
     if isinstance(error, HttpResponseError) and error.status_code is not None:
@@ -157,7 +151,7 @@ def service_code(error: HttpResponseError) -> str:
 
 
 def _unanswered(error: BaseException | None) -> bool:
-    """Whether the service did not answer; azure-identity reports that as failed authentication."""
+    """Whether the service did not answer; azure-identity reports this as failed authentication."""
     while isinstance(error, ClientAuthenticationError) and error.response is None:
         error = error.__cause__ or error.__context__
     return isinstance(error, ServiceRequestError | ServiceResponseError | DecodeError)

@@ -1,8 +1,7 @@
 """Data keys wrapped by an RSA key of Azure Key Vault (RSA-OAEP-256). Source: its API, "Wrap Key" and "Unwrap Key".
 
-The service accepts no encryption context, so it wraps a random 32-byte secret. The data key is HMAC-SHA256 of the
-context with this secret (a KDF by NIST SP 800-108 with one block). The wrapping version and a digest that detects
-another context are stored next to the wrapped secret. Needs ``keys/read``, ``keys/wrap/action`` and
+The service accepts no encryption context, so it wraps a random 32-byte secret. HMAC-SHA256 of the context with it is
+the data key (a KDF by NIST SP 800-108 with one block). Needs ``keys/read``, ``keys/wrap/action`` and
 ``keys/unwrap/action``.
 """
 
@@ -32,10 +31,7 @@ LOST: Final = frozenset({400, 404})
 
 @reads_answers("Azure Key Vault")
 class AzureDataKeys:
-    """:class:`keyturn.core.ports.envelope.DataKeys` by one RSA key, in an HSM or not: ``https://VAULT/keys/NAME``.
-
-    Raises Invalid for any other address.
-    """
+    """Data keys by one RSA key, in an HSM or not. Raises Invalid unless the address is ``https://VAULT/keys/NAME``."""
 
     kind = "azure-key-vault"
 
@@ -48,7 +44,6 @@ class AzureDataKeys:
         self._client = open_key_client(address, f"https://{parts.netloc}", ca_file, authority)
 
     def make(self, context: Mapping[str, str]) -> DataKey:
-        """A data key of a new secret, wrapped by the key's newest version."""
         secret = secrets.token_bytes(KEY_BYTES)
         with asking("wrap with", self._name):
             key = self._client.get_key(self._key)
@@ -58,7 +53,6 @@ class AzureDataKeys:
         return DataKey(_data_key(secret, context), ".".join(texts))
 
     def unwrap(self, wrapped: str, context: Mapping[str, str]) -> Sensitive:
-        """The data key, unwrapped by the version that wrapped its secret."""
         version, blob, check = _parsed(wrapped, self._name)
         with asking("unwrap with", self._name):
             try:

@@ -1,7 +1,7 @@
 """Client secrets of applications in Microsoft Graph, tested at Entra ID's sign-in.
 
-The sign-in refuses a new secret for seconds, sometimes minutes, and Graph's reads lag behind writes. So a missing or
-refused secret is checked again several times.
+A new secret is refused for seconds, sometimes minutes, and reads lag behind writes. So a missing or refused secret is
+checked several times.
 """
 
 import hmac
@@ -35,30 +35,26 @@ WHICH_ID: Final = "Name it by its application (client) id, not by its object id,
 PERSONAL: Final = frozenset({"AzureADandPersonalMicrosoftAccount", "PersonalMicrosoftAccount"})
 MOST_PERSONAL: Final = 2
 MOST_ITEMS: Final = 1_000
-"""Limits of secrets if personal accounts may sign in, and of items in all lists of an application.
-
-Source: "Validation differences by supported account types" (Microsoft identity platform).
-"""
+"""Source: "Validation differences by supported account types" (Microsoft identity platform)."""
 
 TOO_MANY: Final = frozenset({"TooManyAppPasswords", "Directory_ResourceSizeExceeded"})
 POLICY: Final = re.compile(r"Credential\w+AsPerAppPolicy")
 
 NOT_TAKEN: Final = 7000215
-"""AADSTS7000215: the secret is wrong, or not yet known to the sign-in."""
+"""The secret is wrong, or not yet known to the sign-in."""
 EXPIRED: Final = 7000222
 NO_PRINCIPAL: Final = frozenset({700016, 7000229})
 
 LOGIN_PAUSES: Final = (1, 2, 3, 5, 8, 13, 18)
-"""Seconds between sign-in attempts: less than a minute in all, after which another worker may take over."""
+"""Seconds between sign-in attempts; in all below a minute, after which another worker may take over."""
 ABSENCE_PAUSES: Final = (2, 5)
-"""Seconds between attempts to remove a secret that Graph does not know, perhaps because it is too new."""
+"""Seconds between attempts to remove a secret that Graph does not know yet."""
 LONGEST_DELAY: Final = timedelta(hours=1)
-"""An older secret that is still refused is wrong, not late."""
 
 
 @dataclass(frozen=True)
 class Password:
-    """A secret of an application without its value; ``hint`` is the value's beginning."""
+    """``hint`` is the beginning of the value."""
 
     key_id: str
     name: str
@@ -69,17 +65,14 @@ class Password:
 
 @dataclass(frozen=True)
 class Application:
-    """An application's secrets, and the number that may still be added."""
-
     passwords: tuple[Password, ...]
     room: int
 
 
 class MicrosoftGraph:
-    """One directory; applications have their application (client) id, errors ``{target}:{application}``.
+    """One directory; applications are named by their application (client) id.
 
-    ``tenant`` is the directory's id or domain, by default AZURE_TENANT_ID. ``authority`` and ``endpoint`` replace the
-    addresses of the sign-in and of Graph. ``login_pauses`` and ``absence_pauses`` are in seconds. Raises Invalid
+    ``tenant`` is the directory's id or domain, by default AZURE_TENANT_ID. The pauses are in seconds. Raises Invalid
     without a tenant.
     """
 
@@ -108,7 +101,7 @@ class MicrosoftGraph:
         self._absence_pauses = tuple(absence_pauses)
 
     def application(self, application: str) -> Application:
-        """Read the application from Graph. Raises NotFound, Denied."""
+        """Raises NotFound, Denied."""
         query = {"$select": "appId,signInAudience,passwordCredentials"}
         try:
             answer = self._rest.call(
@@ -122,10 +115,7 @@ class MicrosoftGraph:
             raise Unavailable("read the secrets of", f"{self.name}:{application}", problem) from None
 
     def add_password(self, application: str, label: str, end: datetime) -> tuple[Password, Sensitive]:
-        """Add a secret valid until ``end``, and return it with its value, which is unavailable later.
-
-        Raises Invalid if there is no room for it, or the tenant's policy forbids it.
-        """
+        """Raises Invalid if there is no room for it, or the tenant's policy forbids it."""
         doing, about = "add a secret to", application
         wanted = {"displayName": label, "endDateTime": end.astimezone(UTC).isoformat().replace("+00:00", "Z")}
         try:
@@ -146,7 +136,7 @@ class MicrosoftGraph:
             raise Unavailable(doing, f"{self.name}:{about}", problem, "It is removed by the next run") from None
 
     def remove_password(self, application: str, key_id: str, *, fresh: bool = True) -> None:
-        """Remove one secret. Absent is success; for a ``fresh`` secret only after several attempts.
+        """Absent is success; for a ``fresh`` secret only after several attempts.
 
         Raises NotFound if the application is deleted, because restoring it restores its secrets.
         """
@@ -162,10 +152,10 @@ class MicrosoftGraph:
             raise Unavailable("remove a secret of", f"{self.name}:{application}", problem, "Run it again in a minute")
 
     def check_login(self, application: str, key_id: str, secret: Sensitive, now: datetime) -> None:
-        """Sign in as the application with ``secret``, with retries while it may be too new.
+        """Sign in with ``secret``, with retries while it may be too new.
 
         Raises CandidateRejected for a secret that expired, was removed, does not belong to ``key_id``, or is too old to
-        be late. Raises Unavailable while the sign-in may still learn of it.
+        be late. Raises Unavailable while it may still work later.
         """
         if self._signs_in(application, secret):
             return
@@ -179,10 +169,7 @@ class MicrosoftGraph:
         raise Unavailable("sign in as", f"{self.name}:{application}", "the sign-in does not know the secret yet", hint)
 
     def takes(self, application: str, secret: Sensitive) -> bool:
-        """Whether the sign-in accepts ``secret`` for the application; False if it expired.
-
-        Raises the error for any other refusal, which reveals nothing about the secret.
-        """
+        """Whether the sign-in accepts ``secret``; False if it expired. Raises any other refusal."""
         try:
             return self._signs_in(application, secret)
         except CandidateRejected:
@@ -192,7 +179,6 @@ class MicrosoftGraph:
         self._rest.close()
 
     def _signs_in(self, application: str, secret: Sensitive) -> bool:
-        """Whether Entra ID returns a token; False if it may not know the secret yet. Raises any other refusal."""
         doing, name = "sign in as", f"{self.name}:{application}"
         form = {"grant_type": "client_credentials", "client_id": application, "scope": self._rest.scope}
         answer = send(
@@ -208,7 +194,6 @@ class MicrosoftGraph:
     def _check_worth_waiting(
         self, application: str, key_id: str, secret: Sensitive, now: datetime, *, late: bool
     ) -> None:
-        """Raise CandidateRejected if waiting is useless. An unlisted secret is rejected only when ``late``."""
         password = next((listed for listed in self.application(application).passwords if listed.key_id == key_id), None)
         problem = None
         if password is None:
@@ -226,14 +211,12 @@ def application_path(application: str) -> str:
 
 
 def parse_application(answer: Mapping[str, Any]) -> Application:
-    """Parse an application. Raises KeyError, TypeError, ValueError."""
     passwords = tuple(parse_password(entry) for entry in answer["passwordCredentials"])
     most = MOST_PERSONAL if answer["signInAudience"] in PERSONAL else MOST_ITEMS
     return Application(passwords, max(most - len(passwords), 0))
 
 
 def parse_password(entry: Mapping[str, Any]) -> Password:
-    """Parse a secret, without its value. Raises like :func:`parse_application`."""
     start, end = (datetime.fromisoformat(entry[name]) for name in ("startDateTime", "endDateTime"))
     return Password(entry["keyId"], entry.get("displayName") or "", entry.get("hint") or "", start, end)
 
@@ -249,7 +232,6 @@ def explained(error: Refused) -> Invalid:
 
 
 def reasons(answer: requests.Response, doing: str, name: str) -> list[int]:
-    """The AADSTS numbers of a refused sign-in."""
     if answer.status_code >= 500 or answer.status_code in (408, 429):
         return []
     codes = document_of(answer, doing, name).get("error_codes")
@@ -257,7 +239,6 @@ def reasons(answer: requests.Response, doing: str, name: str) -> list[int]:
 
 
 def login_refused(answer: requests.Response, numbers: Sequence[int], doing: str, name: str) -> KeyturnError:
-    """The error for any refused sign-in except an unknown secret."""
     problem = f"Entra ID answered {answer.status_code}" + "".join(f" (AADSTS{number})" for number in numbers)
     if answer.status_code == 429:
         return Throttled(doing, name, problem, "Slow down", retry_after(answer))

@@ -27,7 +27,7 @@ HINT: Final = (
 
 
 def open_key_client(name: str, vault_url: str, ca_file: str | None = None, authority: str | None = None) -> KeyClient:
-    """Open a vault's key client, signed in like a store's adapter. Raises Invalid."""
+    """Raises Invalid."""
     bundle = ca_file or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
     trust = {} if bundle is None else {"connection_verify": bundle}
     return KeyClient(
@@ -43,7 +43,6 @@ def open_key_client(name: str, vault_url: str, ca_file: str | None = None, autho
 
 @contextmanager
 def asking(doing: str, name: str) -> Iterator[None]:
-    """Translate errors that the SDK raises inside, for calls about a key."""
     try:
         with azure.translate_azure_errors(doing, name):
             yield
@@ -128,7 +127,6 @@ class AzureKey:
         self._client.close()
 
     def _lost(self) -> NotFound:
-        """The error for an absent or deleted key. Raises what prevents the check."""
         try:
             deleted = self._client.get_deleted_key(self._key)
         except ResourceNotFoundError:

@@ -1,7 +1,7 @@
 """Copies from the SDK's properties, and from the raw entries of a listing.
 
-Listings contain no version, so ``version_id`` is built from fields that every answer has. These are the second of the
-version's creation and, for Keyturn's copies, the hub's version and the fingerprint's beginning.
+Listings contain no version. So ``version_id`` is the second of the creation and, for Keyturn's copies, the hub's
+version and the fingerprint's beginning.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,15 +19,12 @@ from keyturn.providers.pages import bounded
 
 FIRST_PAGE: Final = "/secrets"
 PURGEABLE: Final = "Purgeable"
-"""Part of the recovery level if purge protection is off (source: "DeletionRecoveryLevel")."""
+"""If purge protection is off (source: "DeletionRecoveryLevel")."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class AzureSecret(RemoteSecret):
-    """A copy with the properties that the next version keeps; it equals the plain :class:`RemoteSecret`.
-
-    ``version`` is the service's version id; empty from a listing. ``tags`` are those of others.
-    """
+    """A copy with the properties that the next version keeps; it equals the plain :class:`RemoteSecret`."""
 
     version: str = field(default="", repr=False)
     tags: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -42,7 +39,7 @@ class AzureSecret(RemoteSecret):
 
 
 def describe_properties(remote: str, properties: SecretProperties, *, intact: bool = True) -> AzureSecret:
-    """The copy from the SDK's properties. Raises ServiceResponseError if they describe no secret."""
+    """Raises ServiceResponseError if they describe no secret."""
     if not properties.id:
         raise ServiceResponseError("the answer is not a secret of Key Vault's")
     enabled = intact and properties.enabled is not False
@@ -61,10 +58,7 @@ def describe_entry(entry: Mapping[str, Any]) -> AzureSecret:
 
 
 def page(client: SecretClient, where: str) -> tuple[Sequence[Mapping[str, Any]], str]:
-    """One page's raw entries and the address of the next page, empty at the end.
-
-    For 10,000 entries, the SDK's own models more than double the CPU time of the listing.
-    """
+    """One page's entries, and the next page's address. The SDK's models would take more than twice the CPU time."""
     answer = client.send_request(HttpRequest("GET", where))
     if answer.status_code >= HTTPStatus.MULTIPLE_CHOICES:
         raise HttpResponseError(response=answer)
@@ -78,19 +72,17 @@ def page(client: SecretClient, where: str) -> tuple[Sequence[Mapping[str, Any]],
 
 
 def versions_of(client: SecretClient, remote: str, name: str) -> list[SecretProperties]:
-    """The properties of each version, 25 per call. ``name`` appears in errors."""
     pages: Any = client.list_properties_of_secret_versions(remote).by_page()
     following = lambda _: pages.continuation_token  # noqa: E731
     return [version for page in bounded(pages, following, "list the versions of", name) for version in page]
 
 
 def created(properties: SecretProperties) -> float:
-    """When the version was created, in seconds since 1970."""
+    """In seconds since 1970."""
     return properties.created_on.timestamp() if properties.created_on else 0
 
 
 def _name(entry: Mapping[str, Any]) -> str:
-    """The name in an entry's id, https://HOST/secrets/NAME."""
     return str(entry.get("id")).partition("/secrets/")[2].partition("/")[0]
 
 

@@ -1,6 +1,6 @@
 """How safely a Key Vault stores copies, from its secrets and from Resource Manager.
 
-Sources: "DeletionRecoveryLevel" in the REST API of Key Vault, "Vaults - Get" in that of its resource provider.
+Sources: "DeletionRecoveryLevel" in the REST API of Key Vault, "Vaults - Get" in its resource provider's.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +17,6 @@ from keyturn.providers.azure.rest import Rest
 
 RECOVERABLE: Final = "Recoverable"
 API_VERSION: Final = {"api-version": "2023-07-01"}
-"""Of Key Vault's resource provider."""
 OF_VAULT: Final = ("public network access", "roles")
 
 PROTECT: Final = "Switch it on: `az keyvault update --enable-purge-protection true`; it can't be switched off again"
@@ -26,7 +25,6 @@ ROLES: Final = "Change its permission model to Azure RBAC, which can give rights
 
 
 def deletion_posture(entries: Iterable[Mapping[str, Any]]) -> Iterator[Posture]:
-    """The vault's deletion settings, from the first of the listing's ``entries``."""
     level = next((str((entry.get("attributes") or {}).get("recoveryLevel") or "") for entry in entries), "")
     if not level:
         yield Posture("purge protection", Safety.UNSEEN, "the vault's secrets tell it, and there is none yet")
@@ -49,7 +47,7 @@ def vault_posture(
     ca_file: str | None,
     credential: TokenCredential | None,
 ) -> Iterator[Posture]:
-    """The vault's settings from Resource Manager; unseen without its resource id. Raises Unavailable."""
+    """Raises Unavailable."""
     if resource_id is None:
         for what in OF_VAULT:
             words = "could not look: the catalogue does not say the vault's resource_id"
@@ -68,7 +66,6 @@ def vault_posture(
 
 
 def _of_vault(properties: Mapping[str, Any]) -> Iterator[Posture]:
-    """A vault that does not declare itself closed counts as open."""
     networks = properties.get("networkAcls") or {}
     closed = properties.get("publicNetworkAccess") == "Disabled"
     if closed or networks.get("defaultAction") == "Deny":

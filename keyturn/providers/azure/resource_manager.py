@@ -1,8 +1,7 @@
 """The two keys of storage accounts in Azure Resource Manager, tested at the account's own service.
 
-The service has no conditional write: regenerating destroys the old key unconditionally. So a key is regenerated only
-just after its listing shows the expected value, and not if more than a few seconds have passed. The strategy's page
-documents this window.
+Regenerating a key destroys it unconditionally. So it must follow within seconds after a listing shows the expected
+value. The strategy's page documents this window.
 """
 
 import base64
@@ -33,9 +32,7 @@ from keyturn.providers.azure.rest import Rest, Signed, retry_after, send
 
 PUBLIC: Final = "https://management.azure.com"
 API_VERSION: Final = {"api-version": "2023-05-01"}
-"""Of the storage resource provider."""
 SERVICE_VERSION: Final = "2021-08-06"
-"""Of the storage services."""
 
 PERMISSION: Final = (
     "Give Keyturn's identity the actions read, listkeys/action and regeneratekey/action of "
@@ -48,15 +45,14 @@ WINDOW: Final = 5.0
 """Seconds for which a listing is trusted."""
 
 PAUSES: Final = (1, 2, 3, 5, 8, 13)
-"""Seconds between sign-in attempts with a new key, which takes effect within about 30."""
+"""Seconds between sign-in attempts; a new key takes effect within about 30."""
 
 TRIED: Final = ("blob", "file")
-"""Services with the same listing request; accounts without either have only queues and tables."""
 
 
 @dataclass(frozen=True)
 class StorageKey:
-    """One of an account's keys; ``made`` is the service's creation time, or empty."""
+    """``made`` is the service's creation time, or empty."""
 
     name: str
     value: Sensitive
@@ -65,15 +61,11 @@ class StorageKey:
 
 @dataclass(frozen=True)
 class StorageAccount:
-    """Whether an account accepts keys, and the addresses of its services, by name."""
-
     shared_keys: bool
     endpoints: Mapping[str, str] = field(default_factory=dict)
 
 
 class AzureResourceManager:
-    """One subscription. Errors are named ``{target}:{account}``; ``pauses`` and ``window`` are in seconds."""
-
     def __init__(
         self,
         name: str,
@@ -95,7 +87,7 @@ class AzureResourceManager:
         self._window = window
 
     def storage_account(self, group: str, account: str) -> StorageAccount:
-        """Read the account. Raises NotFound, Denied."""
+        """Raises NotFound, Denied."""
         properties = self._call("GET", group, account, "", "look at").get("properties")
         if not isinstance(properties, dict) or not isinstance(properties.get("primaryEndpoints", {}), dict):
             problem = "the description of the account can't be understood"
@@ -105,15 +97,15 @@ class AzureResourceManager:
         )
 
     def keys(self, group: str, account: str) -> tuple[StorageKey, ...]:
-        """The account's keys, key1 and key2. Raises NotFound, Denied."""
+        """Raises NotFound, Denied."""
         return self._keys(self._call("POST", group, account, "listKeys", "list the keys of"), account)
 
     def regenerate_key(
         self, group: str, account: str, key_name: str, still: Callable[[Sensitive], bool]
     ) -> Sensitive | None:
-        """Regenerate the key and return its new value; None, without change, unless ``still`` accepts the old value.
+        """Regenerate the key and return its new value; None if ``still`` refuses the old one, which stays.
 
-        The old value is listed just before. Raises Unavailable if more than the window passes in between.
+        Raises Unavailable if more than the window passes after the listing.
         """
         since = Since(self._window)
         listed = {key.name: key.value for key in self.keys(group, account)}
@@ -133,10 +125,9 @@ class AzureResourceManager:
         return made[key_name]
 
     def check_key(self, group: str, account: str, key: Sensitive) -> None:
-        """List the account's containers with ``key``, with retries while it may be too new.
+        """Sign in with ``key``, with retries while it may be too new.
 
-        Raises CandidateRejected if it is none of the account's keys, Unavailable while the service may still learn of
-        it.
+        Raises CandidateRejected if it is none of the account's keys, Unavailable while it may still work later.
         """
         endpoint = self._endpoint(group, account)
         if not self._lists(group, account, key):
@@ -172,7 +163,6 @@ class AzureResourceManager:
         return any(key == listed.value for listed in self.keys(group, account))
 
     def _endpoint(self, group: str, account: str) -> str:
-        """The address for testing a key. Raises Invalid if the account has no such service."""
         described = self.storage_account(group, account)
         endpoint = next((described.endpoints[kind] for kind in TRIED if kind in described.endpoints), None)
         if endpoint is None or urlsplit(endpoint).scheme != "https":
@@ -181,7 +171,6 @@ class AzureResourceManager:
         return endpoint
 
     def _takes(self, account: str, endpoint: str, key: Sensitive) -> bool:
-        """Whether the storage service answers; False if it does not know the key. Raises any other refusal."""
         query = {"comp": "list", "maxresults": "1"}
         headers = {"x-ms-date": formatdate(usegmt=True), "x-ms-version": SERVICE_VERSION}
         path = urlsplit(endpoint).path or "/"
@@ -218,7 +207,7 @@ class AzureResourceManager:
 
 
 class Since:
-    """The time since its creation, by two clocks: sleep stops one, and a person may set the other."""
+    """The time by two clocks: sleep stops one, and a person may set the other."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -230,7 +219,7 @@ class Since:
 
 
 def string_to_sign(account: str, path: str, headers: Mapping[str, str], query: Mapping[str, str]) -> str:
-    """What a GET without conditions signs. Source: "Authorize with Shared Key", for the versions since 2015-02-21."""
+    """Source: "Authorize with Shared Key", for the versions since 2015-02-21."""
     standard = ["GET", *[""] * 11]
     own = [f"{name}:{headers[name]}" for name in sorted(headers)]
     parameters = [f"{name}:{query[name]}" for name in sorted(query)]
@@ -238,7 +227,7 @@ def string_to_sign(account: str, path: str, headers: Mapping[str, str], query: M
 
 
 def signature(key: Sensitive, message: str) -> str:
-    """HMAC-SHA256 with the key's bytes, in base64. Raises Invalid if the key is not base64."""
+    """Raises Invalid if the key is not base64."""
     try:
         digest = hmac.digest(base64.b64decode(key.reveal(), validate=True), message.encode(), "sha256")
     except ValueError:
@@ -247,7 +236,6 @@ def signature(key: Sensitive, message: str) -> str:
 
 
 def not_served(answer: requests.Response, doing: str, name: str) -> KeyturnError:
-    """The error for any refusal by a storage service except an unknown key."""
     status, code = answer.status_code, answer.headers.get("x-ms-error-code", "")
     problem = f"the storage service answered {status}" + (f" ({code})" if re.fullmatch(r"\w{1,80}", code) else "")
     if status == 429:

@@ -20,14 +20,12 @@ TIMEOUT: Final = (5, 10)
 """Seconds to connect, and for the whole answer."""
 
 CODE: Final = re.compile(r"[A-Za-z_.]{1,80}")
-"""A valid reason code; any other text is not repeated."""
 
 SIGN_IN: Final = f"Check {', '.join(azure.OWN_SIGN_IN)}, or the managed identity"
 LOCKS: Final = frozenset({"ScopeLocked", "ReadOnlyDisabledSubscription"})
 
 
 def open_rest_session(ca_file: str | None) -> requests.Session:
-    """A session without cookies that verifies certificates against ``ca_file`` or the public authorities."""
     session = requests.Session()
     session.verify = ca_file or True
     session.headers["User-Agent"] = "keyturn"
@@ -48,25 +46,18 @@ class Signed(AuthBase):
 
 
 class Unsigned(AuthBase):
-    """No ``Authorization`` header, even with ``.netrc``."""
-
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         return request
 
 
 class Refused(Invalid):
-    """The service refused the request itself; ``code`` is its reason, which may be empty."""
-
     def __init__(self, doing: str, name: str, problem: str, hint: str = "", code: str = "") -> None:
         super().__init__(doing, name, problem, hint)
         self.code = code
 
 
 class Rest:
-    """One service at ``endpoint``, signed in from the environment or with ``credential``.
-
-    ``permission`` is the hint for a missing permission. Raises Invalid if there is no way to sign in.
-    """
+    """Raises Invalid if neither the environment nor ``credential`` signs in."""
 
     def __init__(
         self,
@@ -105,9 +96,9 @@ class Rest:
         document: Mapping[str, object] | None = None,
         at_once: Callable[[], None] | None = None,
     ) -> dict[str, Any]:
-        """Send one call and return the answer's JSON object, empty without one. Errors are named ``{name}:{about}``.
+        """Send one call, never twice, and return the answer's JSON object or an empty one.
 
-        ``at_once`` is called just before sending, and may raise. The call is never sent twice.
+        ``at_once`` is called just before sending, and may raise.
         """
         name = f"{self._name}:{about}"
         url = f"{self._endpoint}/{path}"
@@ -121,7 +112,7 @@ class Rest:
         return document_of(answer, doing, name) if answer.content else {}
 
     def token(self, doing: str, name: str) -> str:
-        """A token for ``scope``. Raises Denied, Invalid, TransientError."""
+        """Raises Denied, Invalid, TransientError."""
         try:
             return self._credential.get_token(self.scope).token
         except AzureError as error:
@@ -145,7 +136,7 @@ def send(
     data: Mapping[str, str] | bytes | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> requests.Response:
-    """Send one request and return any answer. Raises Unavailable without one, Invalid for a bad certificate."""
+    """Return any answer. Raises Unavailable without one, Invalid for a bad certificate."""
     try:
         return session.request(
             method,
@@ -165,7 +156,7 @@ def send(
 
 
 def document_of(answer: requests.Response, doing: str, name: str) -> dict[str, Any]:
-    """The JSON object of an answer. Raises Unavailable for any other content, as from a proxy."""
+    """Raises Unavailable for anything but a JSON object, as from a proxy."""
     try:
         document = answer.json()
     except ValueError:
@@ -177,7 +168,6 @@ def document_of(answer: requests.Response, doing: str, name: str) -> dict[str, A
 
 
 def service_code(answer: requests.Response) -> str:
-    """The service's reason code; empty without a valid one."""
     try:
         code = answer.json()["error"]["code"]
     except (ValueError, KeyError, TypeError):
@@ -186,7 +176,7 @@ def service_code(answer: requests.Response) -> str:
 
 
 def translate_refusal(answer: requests.Response, doing: str, name: str, permission: str) -> KeyturnError:
-    """Translate a refused call. Keeps the service's code and none of its text."""
+    """Keeps the service's code and none of its text."""
     status, code = answer.status_code, service_code(answer)
     problem = f"Azure answered {status}" + (f" ({code})" if code else "")
     if status == 429:
@@ -205,5 +195,4 @@ def translate_refusal(answer: requests.Response, doing: str, name: str, permissi
 
 
 def retry_after(answer: requests.Response) -> float | None:
-    """The seconds in ``Retry-After``; None without them."""
     return answers.retry_after(answer.headers.get("Retry-After", ""))

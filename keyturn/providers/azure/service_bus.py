@@ -1,7 +1,7 @@
 """Notices to consumers through Azure Service Bus, and the reader of a queue or subscription.
 
-This uses the REST API, because the SDK's client speaks AMQP over separate connections. Sources: "Send Message",
-"Peek-Lock Message (Non-Destructive Read)" and "Delete Message" in the Service Bus REST reference.
+Sources: "Send Message", "Peek-Lock Message (Non-Destructive Read)" and "Delete Message" in the Service Bus REST
+reference.
 """
 
 import json
@@ -33,12 +33,9 @@ LONG_POLL: Final = 5
 DEADLINE: Final = 15.0
 """Seconds for one call of a reader, including sign-in."""
 AT_ONCE: Final = 10
-"""The most messages per read."""
 
 
 class _ServiceBus:
-    """One queue, topic or subscription of a namespace."""
-
     def __init__(
         self,
         name: str,
@@ -64,7 +61,6 @@ class _ServiceBus:
     def call(
         self, method: str, path: str, doing: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> requests.Response:
-        """Send one call and return the answer. Raises KeyturnError for a refusal."""
         signed = rest.Signed(f"Bearer {self._rest.token(doing, self.name)}")
         answer = rest.send(
             self._rest.session, doing, self.name, method, f"{self._url}{path}", auth=signed, data=body, headers=headers
@@ -77,7 +73,7 @@ class _ServiceBus:
         self._rest.close()
 
     def _refused(self, answer: requests.Response, doing: str) -> KeyturnError:
-        """Service Bus also answers 401 for a missing right, 403 for a full queue, and 410 for a deleted one."""
+        """Also 401 for a missing right, 403 for a full queue, and 410 for a deleted one."""
         status, problem = answer.status_code, f"Azure answered {answer.status_code}"
         if status == 401:
             return Denied(doing, self.name, problem, f"{self._permission}; {rest.SIGN_IN}")
@@ -89,9 +85,9 @@ class _ServiceBus:
 
 
 class ServiceBusSender:
-    """A :class:`keyturn.core.ports.consumers.NoticeSender` to a queue or topic. A message counts as taken after 201.
+    """A ``NoticeSender`` to a queue or topic; Service Bus confirms a message with 201.
 
-    The message's id is also Service Bus's, so a queue with duplicate detection drops repeats.
+    The message's id serves a queue with duplicate detection.
     """
 
     def __init__(
@@ -132,9 +128,8 @@ class ServiceBusSender:
 class ServiceBusReader(NoticeReader):
     """Reads notices from a queue or subscription (``TOPIC/subscriptions/NAME``), in the application's process.
 
-    ``handle`` receives each message's text, like ``Receiver.handle_message``, and returns 200 if it is done. Other
-    messages return after their lock ends, as often as the queue's maximum delivery count allows, then go to the
-    dead-letter queue.
+    ``handle`` receives each text and returns 200 if it is done, like ``Receiver.handle_message``. Others return after
+    their lock ends, as often as the maximum delivery count allows.
     """
 
     def __init__(
@@ -160,9 +155,9 @@ class ServiceBusReader(NoticeReader):
         self._handle = handle
 
     def read_once(self, wait: int = LONG_POLL) -> int:
-        """Handle waiting messages, waiting up to ``wait`` seconds for the first; return how many are done.
+        """Wait up to ``wait`` seconds for a first message, and return how many are done.
 
-        Each is removed only after it was handled, so a crash in between repeats it. Raises KeyturnError.
+        Each is removed only after it was handled. Raises KeyturnError.
         """
         done = 0
         for taken in range(AT_ONCE):
@@ -188,7 +183,6 @@ class ServiceBusReader(NoticeReader):
         self._place.close()
 
     def _locked(self, answer: requests.Response) -> str:
-        """The path of the locked message, below the queue's messages."""
         try:
             properties: Any = json.loads(answer.headers.get("BrokerProperties", ""))
             number, lock = int(properties["SequenceNumber"]), str(properties["LockToken"])

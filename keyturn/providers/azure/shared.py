@@ -1,8 +1,7 @@
 """Single keys in secrets of Azure Key Vault that others own.
 
-Key Vault neither refuses concurrent versions nor numbers them. So all versions are listed before and after: a new one
-that is not ours came in between, and the change is merged into it. Tags belong to a version: a value set without them
-leaves the notes on the previous version, which is searched too.
+Key Vault neither refuses concurrent versions nor numbers them. So all versions are listed before and after, and the
+change is merged into a new one that is not ours. A value set without tags leaves the notes on an older version.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -29,10 +28,7 @@ SIZE: Final = partial(too_large, AZURE_KEY_VAULT)
 
 
 class SharedAzure:
-    """:class:`keyturn.core.ports.shared.Shares` in one vault.
-
-    ``calling`` translates the SDK's errors, ``entries`` are the listing's; new secrets get ``content_type``.
-    """
+    """``Shares`` in one vault; new secrets get ``content_type``."""
 
     atomic = True
 
@@ -51,7 +47,6 @@ class SharedAzure:
         self._content_type = content_type
 
     def look(self, remote: str) -> Shared | None:
-        """The current version, with the notes of the newest version that has any."""
         with self._calling(MERGE, remote):
             versions = {version.version for version in self._versions(remote)}
             served = self._served(remote)
@@ -68,13 +63,11 @@ class SharedAzure:
         )
 
     def put(self, remote: str, change: Change, current: Shared | None) -> None:
-        """Set value and notes in one call. A version in between gets the change merged into it."""
         checked_text(self._named(remote), SIZE, change, current)
         with self._calling(MERGE, remote):
             self._set(remote, change, current)
 
     def listed(self) -> Iterator[tuple[str, Mapping[str, str]]]:
-        """The current versions' tags; omits secrets whose current version lacks the notes."""
         for entry in self._entries():
             tags = entry.get("tags") or {}
             if any(key.startswith(NOTE) for key in tags):
@@ -123,7 +116,6 @@ class SharedAzure:
         return served.properties.version if served else None
 
     def _served(self, remote: str) -> KeyVaultSecret | None:
-        """The current version. Raises Invalid if it is disabled."""
         try:
             return self._client.get_secret(remote)
         except ResourceNotFoundError:

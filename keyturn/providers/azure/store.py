@@ -1,7 +1,7 @@
 """Azure Key Vault as a store of secrets.
 
-Marks are tags. Tags belong to a version, and one call sets value and tags, so a copy never has another value's marks. A
-version by another writer lacks the tags, which reveals the change.
+Marks are tags. One call sets a version's value and tags, so a copy never has another value's marks. A version by
+another writer lacks the tags.
 """
 
 import os
@@ -59,17 +59,16 @@ LOOK: Final = "Look at it before writing"
 NOT_IN_ROLE: Final = "ForbiddenByRbac"
 UPDATE: Final = "the data action secrets/update/action"
 ANY: Final = "*"
-"""Replaces the name in calls about all secrets."""
 
 MAX_TAGS: Final = 15
 MAX_TAG_LENGTH: Final = 256
-"""Source of both: "About Azure Key Vault secrets", secret tags."""
+"""Source: "About Azure Key Vault secrets", secret tags."""
 
 READERS: Final = 16
-"""Parallel reads: far below a vault's limit of 4,000 calls in 10 seconds."""
+"""Far below a vault's limit of 4,000 calls in 10 seconds."""
 
 PAUSES: Final = (0.1, 0.2, 0.5, 1, 1, 2, 2, 3, 3, 3)
-"""Seconds between writes during a deletion, recovery or purge, which takes the service about 5."""
+"""Seconds between writes during a deletion, recovery or purge, which takes about 5."""
 
 
 @reads_answers()
@@ -77,11 +76,9 @@ class AzureKeyVault:
     """A :class:`keyturn.core.ports.stores.Store` in one vault.
 
     ``credential`` signs in, else the identity ``client_id``, else Azure's environment variables and managed identity.
-    ``authority`` is a private sign-in's address, which needs AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET.
-    ``ca_file`` (PEM) replaces the public certificate authorities for vault and sign-in. ``content_type`` is the default
-    for new copies. ``deleted_name`` is what to do with a deleted secret that has a new copy's name. With
-    ``resource_id``, Resource Manager at ``management_url``, by default Azure's own, reports the vault's settings.
-    Raises Invalid for unusable settings.
+    ``authority`` is a private sign-in's address. ``ca_file`` (PEM) replaces the public authorities. ``deleted_name`` is
+    what to do with a deleted secret that has a new copy's name. Resource Manager reports the settings of the vault
+    ``resource_id``. Raises Invalid for unusable settings.
     """
 
     unsupported: frozenset[Unsupported] = frozenset()
@@ -128,19 +125,14 @@ class AzureKeyVault:
     def describe(self, remote: str) -> RemoteSecret | None:
         """Describe one secret; None if absent.
 
-        Key Vault can't describe the current version without its value, so this discards the value unread. Listing the
-        versions would take a call for every 25, unordered. Their times are whole seconds, so the newest may be
-        ambiguous. The versions are listed only if the current one is disabled or unmarked: an older marked one reveals
-        another writer.
+        Key Vault describes the current version only with its value, which this discards unread. Listing versions takes
+        a call for every 25, and their order may be ambiguous. So they are listed only if the current one is disabled or
+        unmarked: an older marked one reveals another writer.
         """
         with self._calling("find", remote):
             return self._find(remote)
 
     def list_managed(self) -> Iterator[RemoteSecret]:
-        """Every copy with Keyturn's marks, 25 per call, without deleted ones.
-
-        Omits copies that another writer set, which lack the marks.
-        """
         ours = (entry for entry in self._entries() if TAG_MANAGED_BY in (entry.get("tags") or ()))
         return (copy for entry in ours if (copy := describe_entry(entry)).marks is not None)
 
@@ -148,7 +140,6 @@ class AzureKeyVault:
         return (describe_entry(entry) for entry in self._entries())
 
     def posture(self, remotes: Sequence[str]) -> Iterator[Posture]:
-        """The vault's settings, from its secrets and from Resource Manager. Raises Denied, Unavailable."""
         yield from deletion_posture(self._entries())
         yield from vault_posture(self.name, *self._managed_at)
 
@@ -163,9 +154,9 @@ class AzureKeyVault:
     ) -> RemoteSecret:
         """Set value, marks and details in one call; other tags and the content type stay.
 
-        A deleted secret is first recovered or purged, which needs the permission and can take seconds. Raises Conflict
-        if ``current`` is None and another owner's deleted secret has the name. Raises UnsupportedOperation if it must
-        be purged but the vault protects it.
+        A deleted secret is first recovered or purged, which can take seconds. Raises Conflict if ``current`` is None
+        and another owner's deleted secret has the name. Raises UnsupportedOperation if the vault protects it from a
+        purge.
         """
         self._check(remote, value, marks)
         settled = current is not None and current.intact and current.marks == marks
@@ -181,7 +172,7 @@ class AzureKeyVault:
     ) -> RemoteSecret:
         """Check the name, because Key Vault refuses only names of deleted secrets, then set it. Raises Taken.
 
-        Key Vault returns value and tags as stored, and these are compared.
+        Compares the value and tags that Key Vault returns.
         """
         self._check(remote, value, marks)
         with self._calling("write", remote):
@@ -203,10 +194,7 @@ class AzureKeyVault:
         return made
 
     def relabel(self, remote: str, marks: OwnershipTags, details: Details, current: RemoteSecret) -> RemoteSecret:
-        """Change the described version in one call. Raises Conflict if it is no longer the served one.
-
-        A concurrent version by another writer stays without our tags.
-        """
+        """Raises Conflict if the described version is no longer served."""
         insist_on_value(self._full(remote), current, marks)
         with self._calling("label", remote):
             existing = current if isinstance(current, AzureSecret) and current.version else self._find(remote)
@@ -215,7 +203,7 @@ class AzureKeyVault:
             return self._label(existing, marks, details)
 
     def read(self, remote: str) -> Sensitive:
-        """The served value. Raises NotFound, also if the secret is disabled or deleted."""
+        """Raises NotFound, also if the secret is disabled or deleted."""
         with self._calling("read", remote):
             secret = self._client.get_secret(remote)
             describe_properties(remote, secret.properties)
@@ -225,7 +213,6 @@ class AzureKeyVault:
         return read_side_by_side(self.read, remotes, READERS)
 
     def delete(self, remote: str) -> None:
-        """Delete recoverably. Absent or a pending deletion is success."""
         with self._calling("delete", remote):
             try:
                 self._client.begin_delete_secret(remote)
@@ -236,7 +223,6 @@ class AzureKeyVault:
                     raise
 
     def old_versions(self, remote: str) -> dict[str, Sensitive]:
-        """The values of enabled old versions, by version id; empty for a deleted secret."""
         return self._versions.past(remote)
 
     def purge_old_versions(self, remote: str) -> tuple[str, ...]:
@@ -244,7 +230,6 @@ class AzureKeyVault:
         return self._versions.forget(remote)
 
     def purge(self, remote: str) -> tuple[str, ...]:
-        """Delete and purge it, or return until when purge protection keeps it. Absent is success."""
         return self._versions.erase(remote)
 
     def close(self) -> None:
@@ -260,7 +245,6 @@ class AzureKeyVault:
             yield from entries
 
     def _same(self, remote: str, value: Sensitive, marks: OwnershipTags) -> AzureSecret | None:
-        """The served copy, if it has this value and these marks."""
         try:
             served = self._client.get_secret(remote)
         except ResourceNotFoundError:
@@ -273,7 +257,7 @@ class AzureKeyVault:
         return copy if copy.marks == marks and served.value == value.reveal() else None
 
     def _is_there(self, remote: str) -> bool:
-        """Whether the name is in use, even if disabled; the service itself refuses deleted names."""
+        """Whether the name is in use, even if disabled."""
         answer = self._client.send_request(HttpRequest("GET", f"/secrets/{remote}"))
         if answer.status_code == HTTPStatus.NOT_FOUND:
             return False
@@ -339,7 +323,6 @@ class AzureKeyVault:
         raise Locked("write", self._full(remote), problem, "Run it again in a minute")
 
     def _label(self, existing: AzureSecret, marks: OwnershipTags, details: Details) -> RemoteSecret:
-        """Set one version's tags, which are replaced as a whole, and the other details."""
         tags = self._tags(existing.name, existing, marks, details)
         try:
             changed = self._client.update_secret_properties(

@@ -1,8 +1,7 @@
 """Old versions in Key Vault: read and disable them, and purge a secret with all of them.
 
-Key Vault can't remove single versions. A disabled version is unreadable until a user with the right to update secrets
-enables it. A deleted secret can be recovered, with every version, until it is purged. Source: "Azure Key Vault REST API
-reference: Secrets", and "Azure Key Vault soft-delete overview".
+Key Vault can't remove single versions, and a disabled one can be enabled again. A deleted secret can be recovered until
+it is purged. Source: "Azure Key Vault soft-delete overview".
 """
 
 import time
@@ -26,15 +25,12 @@ PAST: Final = "read old versions of"
 FORGET: Final = "forget old versions of"
 ERASE: Final = "erase"
 AT_ONCE: Final = 16
-"""Parallel reads or updates: far below a vault's limit of 4,000 calls in 10 seconds."""
+"""Far below a vault's limit of 4,000 calls in 10 seconds."""
 
 Calling = Callable[[str, str], AbstractContextManager[None]]
-"""A context for calls of the SDK that translates its errors."""
 
 
 class AzureVersions:
-    """The versions of one vault's secrets. ``pauses`` are the seconds between checks of a purge."""
-
     def __init__(self, store: str, client: SecretClient, calling: Calling, pauses: Sequence[float]) -> None:
         self._store = store
         self._client = client
@@ -42,13 +38,12 @@ class AzureVersions:
         self._pauses = pauses
 
     def past(self, remote: str) -> dict[str, Sensitive]:
-        """The values of all enabled versions but the served one, by version id."""
         with self._calling(PAST, remote):
             old = [version.version or "" for version in self._old(remote) if version.enabled]
         return read_side_by_side(lambda version: self._value(remote, version), old, AT_ONCE)
 
     def forget(self, remote: str) -> tuple[str, ...]:
-        """Disable all versions but the served one. Returns all that remain, even of a deleted secret."""
+        """Disable old versions, and return all that remain, even of a deleted secret."""
         with self._calling(FORGET, remote):
             old = self._old(remote)
         deleted = None if old else self._deleted(remote, FORGET)
@@ -64,7 +59,7 @@ class AzureVersions:
         return words if deleted is None else (f"all versions can be recovered with the secret {_until(deleted)}",)
 
     def erase(self, remote: str) -> tuple[str, ...]:
-        """Delete the secret, then purge it; if the vault forbids that, return until when it stays."""
+        """Delete and purge the secret; if the vault forbids that, return until when it stays."""
         vanishing = self._delete(remote)
         for pause in (*self._pauses, 0):
             deleted = self._deleted(remote, ERASE)
@@ -107,7 +102,6 @@ class AzureVersions:
             self._client.update_secret_properties(remote, version.version, enabled=False)
 
     def _delete(self, remote: str) -> bool:
-        """Start deleting; return whether a deletion is now pending."""
         with self._calling(ERASE, remote):
             try:
                 self._client.begin_delete_secret(remote)
@@ -126,7 +120,7 @@ class AzureVersions:
                 return None
 
     def _purge(self, remote: str, deleted: DeletedSecret) -> bool:
-        """Start purging; return whether it started. Raises Denied with what remains."""
+        """Return whether the purge started. Raises Denied."""
         with self._calling(ERASE, remote):
             try:
                 self._client.purge_deleted_secret(remote)

@@ -1,7 +1,7 @@
 """Backups in a bucket of Google Cloud Storage. Source: "JSON API", and "Object Retention Lock".
 
-Needs ``storage.objects.create``, ``.get`` and ``.list``. Retention needs ``storage.objects.setRetention``; pruning
-alone needs ``storage.objects.delete``.
+Needs ``storage.objects.create``, ``.get`` and ``.list``; for retention ``storage.objects.setRetention``, for pruning
+``storage.objects.delete``.
 """
 
 import logging

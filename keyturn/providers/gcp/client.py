@@ -1,4 +1,4 @@
-"""The Secret Manager client: endpoints, an emulator's channel, checksums, and no payloads in the SDK's log."""
+"""The Secret Manager client, an emulator's channel, and checksums."""
 
 import logging
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ _CRC32C: Final = tuple(reduce(lambda rest, _: rest >> 1 ^ 0x82F63B78 * (rest & 1
 
 
 def crc32c(data: bytes) -> int:
-    """The CRC-32C (Castagnoli) checksum of values (source: RFC 3720, B.4)."""
+    """CRC-32C (Castagnoli; source: RFC 3720, B.4)."""
     table, remainder = _CRC32C, 0xFFFFFFFF
     for byte in data:
         remainder = table[(remainder ^ byte) & 0xFF] ^ remainder >> 8
@@ -33,10 +33,7 @@ def crc32c(data: bytes) -> int:
 def open_client(
     name: str, location: str | None, endpoint: str | None, ca_file: str | None = None
 ) -> SecretManagerServiceClient:
-    """The client of a location's endpoint, the global one, or an emulator at ``endpoint``.
-
-    The global endpoint refuses regional names, and a regional one all others (source: "Regional endpoints").
-    """
+    """The global endpoint refuses regional names, and a regional one all others (source: "Regional endpoints")."""
     if endpoint is not None:
         return SecretManagerServiceClient(transport=emulator_transport(endpoint, name, ca_file))
     regional = f"secretmanager.{location}.rep.googleapis.com" if location else None
@@ -44,7 +41,6 @@ def open_client(
 
 
 def kept_at(replication: Sequence[str], *, regional: bool, kms_key_name: str | None) -> dict[str, Any]:
-    """A new secret's replication or, if regional, its encryption key."""
     if regional:
         return {"customer_managed_encryption": {"kms_key_name": kms_key_name}} if kms_key_name else {}
     replicas = [{"location": location} for location in replication]
@@ -52,7 +48,7 @@ def kept_at(replication: Sequence[str], *, regional: bool, kms_key_name: str | N
 
 
 def emulator_transport(endpoint: str, name: str, ca_file: str | None = None) -> SecretManagerServiceGrpcTransport:
-    """A transport without credentials: TLS with ``ca_file``, else plain text to this machine only."""
+    """TLS with ``ca_file``, else plain text to this machine only; without credentials."""
     host, _, port = endpoint.rpartition(":")
     if not (host and port.isdigit()) or (ca_file is None and not is_loopback(host)):
         problem = f"endpoint {endpoint!r} is not a loopback host:port, and has no ca_file"

@@ -38,7 +38,7 @@ _MEANINGS: Final[tuple[tuple[tuple[type[Exception], ...], type[KeyturnError], st
 
 
 def from_gcp(error: Exception, doing: str, name: str) -> KeyturnError:
-    """Translate an error of the SDK. Keeps the status code and none of its text."""
+    """Keeps the status code and none of its text."""
     code = getattr(error, "grpc_status_code", None)
     status = f" ({code.name})" if isinstance(code, grpc.StatusCode) else ""
     if isinstance(error, api.TooManyRequests):

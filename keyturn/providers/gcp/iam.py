@@ -1,9 +1,7 @@
 """Keys of service accounts in Google Cloud IAM, as :class:`keyturn.core.ports.cloud_keys.CloudKeys`.
 
 IAM's reads are eventually consistent, and a new key works after some seconds. Source: "REST Resource:
-projects.serviceAccounts.keys" in the IAM API reference, and "Using OAuth 2.0 for Server to Server Applications". For
-uses: "Monitor usage patterns for service accounts and keys", because that metric is accurate to ten minutes, Activity
-Analyzer to a day.
+projects.serviceAccounts.keys", and "Monitor usage patterns for service accounts and keys".
 """
 
 import base64
@@ -40,12 +38,10 @@ RESOURCE_MANAGER: Final = "https://cloudresourcemanager.googleapis.com"
 METRIC: Final = "iam.googleapis.com/service_account/key/authn_events_count"
 SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 SMALL_SCOPE: Final = "https://www.googleapis.com/auth/userinfo.email"
-"""The scope for testing a new key: its token permits almost nothing."""
 DEADLINE: Final = 10.0
-"""Seconds to connect, and for the whole answer. Nothing is retried here; the flows retry."""
+"""Seconds to connect, and for the whole answer. The flows retry."""
 PROBE: Final = b"keyturn"
 KEY_ID: Final = re.compile(r"\w+")
-"""A key's id that can't alter the address."""
 
 AGAIN: Final = "Run the rotation again: it makes another key"
 NO_KEY: Final = "An account has ten keys at most, and an organization policy may forbid to make any"
@@ -56,10 +52,8 @@ logging.getLogger(transport.__name__).addFilter(lambda record: record.levelno > 
 
 @reads_answers()
 class GcpIam:
-    """The service accounts of one project."""
-
     def __init__(self, name: str, *, project: str, endpoint: str | None = None) -> None:
-        """Open it with application default credentials, or with none at ``endpoint``, a loopback host:port.
+        """Application default credentials sign in, or none at ``endpoint``, a loopback host:port.
 
         Raises Denied without credentials, and Invalid for an endpoint that isn't loopback.
         """
@@ -83,7 +77,6 @@ class GcpIam:
         self._session.trust_env = self._signing_in.trust_env = endpoint is None
 
     def keys(self, account: str) -> Sequence[CloudKey]:
-        """The user-managed keys, including disabled ones. Raises NotFound if there is no such account."""
         doing = "list the keys of"
         listed = self._call(doing, account, "GET", f"{self._path(account)}/keys?keyTypes=USER_MANAGED")
         # Where there is no key, Google leaves out the list and answers an empty object.
@@ -101,9 +94,8 @@ class GcpIam:
         return SecretFields({CREDENTIALS_JSON: text} | ({} if end == NEVER else {EXPIRES_AT: end}))
 
     def signs_in(self, account: str, key: SecretFields) -> bool:
-        """Exchange a signature by the key for a token.
+        """Raises CandidateRejected if the private key is not the named key's: Google tries every key of the account.
 
-        Raises CandidateRejected, also if the private key is not the named key's: Google tries every key of the account.
         Raises Invalid if the account is disabled.
         """
         credentials = self._credentials(account, key[CREDENTIALS_JSON])
@@ -117,10 +109,7 @@ class GcpIam:
         return granted
 
     def accepts(self, account: str, key: SecretFields) -> bool | None:
-        """Exchange a signature by the key for a token, for any account; None if it is not a key file.
-
-        Google refuses a wrong clock with the same code, so a refusal counts only with a visible cause.
-        """
+        """Google refuses a wrong clock with the same code, so a refusal counts only with a visible cause."""
         doing, credentials = "try a key of", read_key_file(key[CREDENTIALS_JSON])
         if credentials is None:
             return None
@@ -132,10 +121,7 @@ class GcpIam:
         return False
 
     def last_use(self, account: str, key_id: str, since: datetime) -> KeyUse | None:
-        """The latest sign-in after ``since``, to ten minutes; Google reports it minutes to hours late.
-
-        None also if the caller may not read the project's metrics.
-        """
+        """To ten minutes, reported minutes to hours late; None also without the right to read metrics."""
         query = {
             "filter": f'metric.type = "{METRIC}" AND metric.labels.key_id = "{key_id}"',
             "interval.startTime": since.astimezone(UTC).isoformat(),
@@ -150,7 +136,6 @@ class GcpIam:
         return _latest(points, since)
 
     def end(self, account: str, key_id: str) -> None:
-        """Disable the key, then delete it. Absent is success, and so is an invalid key id."""
         if not KEY_ID.fullmatch(key_id):
             return
         path = f"{self._path(account)}/keys/{key_id}"
@@ -159,20 +144,20 @@ class GcpIam:
             self._call("end a key of", account, "DELETE", path)
 
     def revoke(self, account: str, key_id: str, sequence: int) -> Sequence[str]:
-        """End the key; return what remains: deletion "does not revoke short-lived credentials" (keys.delete)."""
+        """Deletion "does not revoke short-lived credentials" (keys.delete)."""
         self.end(account, key_id)
         lasting = "for up to an hour, or 12 hours where the organization allows longer ones"
         return (f"access tokens that {account} has got, {lasting}: only disabling the account ends them sooner",)
 
     def permissions_on_project(self, permissions: Sequence[str]) -> frozenset[str]:
-        """The permissions that the current login has on the project. Raises Denied, Unavailable."""
+        """Raises Denied, Unavailable."""
         address = f"{self._projects}/v1/{self._project}:testIamPermissions"
         body = {"permissions": list(permissions)}
         answer = self._call("ask for the rights on", self._project, "POST", address, body=body)
         return self._permissions(answer, permissions)
 
     def permissions_on_account(self, account: str, permissions: Sequence[str]) -> frozenset[str]:
-        """The permissions that the current login has on an account. Raises NotFound, Denied."""
+        """Raises NotFound, Denied."""
         body = {"permissions": list(permissions)}
         address = f"{self._path(account)}:testIamPermissions"
         answer = self._call("ask for the rights on", account, "POST", address, body=body)
@@ -195,7 +180,6 @@ class GcpIam:
         return True
 
     def _unexplained(self, doing: str, account: str, credentials: service_account.Credentials) -> bool:
-        """Whether Google reports no reason for refusing the key."""
         try:
             active = [key.key_id for key in self.keys(account) if key.active]
             disabled = self._disabled(doing, account)
@@ -214,7 +198,6 @@ class GcpIam:
         return bool(self._call(doing, account, "GET", self._path(account)).get("disabled"))
 
     def _certificate(self, doing: str, account: str, key_id: str) -> str | None:
-        """The public key from Google; None if Google does not know the key."""
         if not KEY_ID.fullmatch(key_id):
             return None
         address = f"{self._path(account)}/keys/{key_id}?publicKeyType=TYPE_X509_PEM_FILE"
@@ -225,7 +208,6 @@ class GcpIam:
         return base64.b64decode(self._field(key, "publicKeyData", doing, account)).decode()
 
     def _credentials(self, account: str, text: Sensitive) -> service_account.Credentials:
-        """Credentials from the key file. Raises CandidateRejected for anything but this account's key file."""
         name, made = self._named(account), read_key_file(text)
         if made is None:
             raise errors.CandidateRejected("verify", name, "it is no key file of a service account", AGAIN)
@@ -286,7 +268,7 @@ class GcpIam:
 
 
 def read_key_file(text: Sensitive) -> service_account.Credentials | None:
-    """Credentials from a service account's key file; None for anything else."""
+    """None for anything but a service account's key file."""
     try:
         made: service_account.Credentials = service_account.Credentials.from_service_account_info(  # type: ignore[no-untyped-call]
             json.loads(text.reveal()), scopes=[SMALL_SCOPE]
@@ -318,7 +300,7 @@ def _says_invalid_grant(error: auth.RefreshError) -> bool:
 
 
 def _latest(points: Sequence[Mapping[str, Any]], since: datetime) -> KeyUse | None:
-    """The newest of the points entirely after ``since``; one that began earlier may include older uses."""
+    """Omits points that began before ``since``, because they may include older uses."""
     moments = []
     for point in points:
         begin, end = (datetime.fromisoformat(point["interval"][f"{name}Time"]) for name in ("start", "end"))

@@ -25,10 +25,7 @@ NO_ACCOUNT: Final = "Correct the service account in the secret's rotation, or th
 def translate_refusal(
     answer: requests.Response, doing: str, name: str, grant: str = GRANT, absent: str = NO_ACCOUNT
 ) -> errors.KeyturnError:
-    """Translate a refusal by its status. Source: AIP-193.
-
-    ``grant`` and ``absent`` are the hints for a missing permission or resource.
-    """
+    """Source: AIP-193. ``grant`` and ``absent`` are the hints for a missing permission or resource."""
     status = answer.status_code
     problem = f"Google answered {status}"
     if status in (401, 403):
@@ -45,7 +42,6 @@ def translate_refusal(
 
 
 def from_google(error: Exception, doing: str, name: str) -> errors.KeyturnError:
-    """Translate an error of the SDK by its kind."""
     kind = type(error).__name__
     lasting = isinstance(error, auth.GoogleAuthError) and not error.retryable
     if lasting and not isinstance(error, auth.TransportError):

@@ -1,6 +1,6 @@
 """Copies from Secret Manager's messages, and limits of labels and annotations.
 
-The code reads raw protobuf messages: the SDK's wrappers take about ten times the CPU time.
+Messages are read as raw protobuf: the SDK's wrappers take about ten times the CPU time.
 """
 
 from collections.abc import Mapping
@@ -24,10 +24,8 @@ from keyturn.core.ports.stores import (
 from keyturn.core.text.details import GCP_ANNOTATION, GCP_MAX_ANNOTATIONS, GCP_MAX_LABELS, size_of
 
 OURS: Final = f"labels.{TAG_MANAGED_BY}={MANAGED_BY}"
-"""The listing's filter for Keyturn's label."""
 
 ROOM: Final = "x" * 640
-"""As long as all of Keyturn's own annotations at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,19 +70,19 @@ def describe_secret(remote: str, secret: Secret, latest: SecretVersion | None) -
 
 
 def describe_entry(secret: Any) -> RemoteSecret:
-    """The copy from a raw secret of a listing: Keyturn's last write, without the versions' state."""
+    """Keyturn's last write, without the versions' state."""
     marks = marks_of(secret)
     version = secret.annotations.get(TAG_VERSION, "") if marks else ""
     return RemoteSecret(last(secret.name), version, marks, marks is None or bool(version), details=_details(secret))
 
 
 def last(resource_name: str) -> str:
-    """The last part of a resource's name: a secret's id, or a version's number."""
+    """A secret's id, or a version's number."""
     return resource_name.rpartition("/")[2]
 
 
 def wrong(annotations: Mapping[str, str]) -> str | None:
-    """Why a store can't set these annotations next to Keyturn's; None if it can."""
+    """Why these annotations can't be set next to Keyturn's; None if they can."""
     illegal = next((key for key in annotations if not GCP_ANNOTATION.fullmatch(key)), None)
     if illegal is not None:
         return f"the annotation {illegal!r} is not allowed"
@@ -92,14 +90,12 @@ def wrong(annotations: Mapping[str, str]) -> str | None:
 
 
 def too_large(annotations: Mapping[str, str]) -> str | None:
-    """Why a secret can't have all of these annotations; None if it can."""
     if size_of(annotations) < GCP_MAX_ANNOTATIONS:
         return None
     return f"all annotations together must be below {GCP_MAX_ANNOTATIONS} bytes"
 
 
 def too_many(labels: Mapping[str, str]) -> str | None:
-    """Why a secret can't have all of these labels; None if it can."""
     if len(labels) <= GCP_MAX_LABELS:
         return None
     return f"{len(labels)} labels, others' and ours, are over {GCP_MAX_LABELS}"

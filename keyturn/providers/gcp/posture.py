@@ -1,7 +1,6 @@
 """How safely Secret Manager stores copies: locations, encryption keys, and public access.
 
-Google publishes no limit on the number of secrets; Keyturn's writes are paced to the limits on calls. Sources:
-"Replication", "IAMPolicy" and "Quotas and limits" in the documentation of Secret Manager.
+Sources: "Replication", "IAMPolicy" and "Quotas and limits" in the documentation of Secret Manager.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,10 +16,7 @@ ANYBODY: Final = frozenset({"allUsers", "allAuthenticatedUsers"})
 def secret_manager_posture(
     secrets: Iterable[Any], remotes: Sequence[str], policy_of: Callable[[str], Any], location: str | None
 ) -> Iterator[Posture]:
-    """The posture of one project: ``secrets`` are raw listed messages, ``policy_of`` returns a copy's IAM policy.
-
-    Raises Unavailable.
-    """
+    """``secrets`` are raw listed messages, ``policy_of`` returns a copy's IAM policy. Raises Unavailable."""
     ours = frozenset(remotes)
     mine = [(name, secret) for secret in secrets if (name := secret.name.rpartition("/")[2]) in ours]
     yield _replication(mine, location)

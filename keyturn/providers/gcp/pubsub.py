@@ -1,7 +1,7 @@
 """Notices to consumers through Google Cloud Pub/Sub, and the reader of a subscription.
 
-This uses two REST calls instead of Pub/Sub's large client. Sources: "Method: projects.topics.publish",
-"projects.subscriptions.pull" and "projects.subscriptions.acknowledge" in the Pub/Sub API reference.
+Sources: "projects.topics.publish", "projects.subscriptions.pull" and "projects.subscriptions.acknowledge" in the
+Pub/Sub API reference.
 """
 
 import base64
@@ -35,16 +35,12 @@ GRANT: Final = "Grant roles/pubsub.publisher on the topic to the caller, and ena
 SUBSCRIBE: Final = "Grant roles/pubsub.subscriber on the subscription to the caller"
 NO_TOPIC: Final = "Make the topic, or correct it in the catalogue"
 AT_ONCE: Final = 10
-"""The most messages in one answer."""
 LONG_PULL: Final = 100.0
 """Seconds for an answer that Pub/Sub delays until there is a message; Pub/Sub gives up earlier."""
 DEADLINE: Final = 10.0
-"""Seconds for every other call."""
 
 
 class _PubSub:
-    """Pub/Sub with application default credentials, or an emulator at a loopback host:port."""
-
     def __init__(self, name: str, endpoint: str | None, grant: str) -> None:
         host, _, port = (endpoint or "").rpartition(":")
         if endpoint is not None and not (is_loopback(host) and port.isdigit()):
@@ -90,10 +86,7 @@ class _PubSub:
 
 
 class PubSubTopic:
-    """A :class:`keyturn.core.ports.consumers.NoticeSender` to a topic.
-
-    A message counts as taken if Pub/Sub returns an id.
-    """
+    """A ``NoticeSender`` to a topic; Pub/Sub confirms a message by an id."""
 
     def __init__(self, name: str, *, topic: str, endpoint: str | None = None) -> None:
         self.name = name
@@ -116,8 +109,8 @@ class PubSubTopic:
 class PubSubReader(NoticeReader):
     """Reads notices from a subscription, in the application's process and with its login.
 
-    ``handle`` receives each message's text, like ``Receiver.handle_message``, and returns 200 if it is done. Other
-    messages return after the acknowledgement deadline, as often as the subscription's dead-letter policy allows.
+    ``handle`` receives each text and returns 200 if it is done, like ``Receiver.handle_message``. Others return after
+    the acknowledgement deadline, as often as the dead-letter policy allows.
     """
 
     def __init__(self, subscription: str, handle: Callable[[bytes], int], *, endpoint: str | None = None) -> None:
@@ -130,7 +123,7 @@ class PubSubReader(NoticeReader):
         self._service = _PubSub(self.name, endpoint, SUBSCRIBE)
 
     def read_once(self) -> int:
-        """Handle waiting messages, waiting for the first as long as Pub/Sub does; return how many are done.
+        """Wait for a first message as long as Pub/Sub does, and return how many are done.
 
         Each is acknowledged only after it was handled. Raises KeyturnError.
         """
@@ -156,7 +149,6 @@ class PubSubReader(NoticeReader):
 
 
 def _text(message: Mapping[str, Any]) -> bytes:
-    """The content of a message; empty if not base64, which the receiver refuses."""
     try:
         return base64.b64decode(str(message.get("data", "")), validate=True)
     except binascii.Error:

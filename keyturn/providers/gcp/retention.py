@@ -23,11 +23,10 @@ def to_retire(
     aliased: Collection[int],
     destroy_after: timedelta | None,
 ) -> Iterator[tuple[str, Any]]:
-    """The actions for these raw messages, newest first, after ``added``; only for older versions.
+    """Actions for these raw messages, newest first, all older than ``added``.
 
-    The predecessor of ``added`` and ``latest`` stay, because readers may still receive either (source: "Resource
-    consistency"). So do ``aliased`` versions and those already scheduled for destruction. Versions contain no time of
-    disabling: it counts as the creation of the second version after it, by the service's clock.
+    Its predecessor and ``latest`` stay, because readers may still receive either (source: "Resource consistency"). A
+    version counts as disabled since the second version after it.
     """
     stay = min(int(last(added.name)) - 1, int(last(latest.name)))
     disabled = replaced = made = SecretVersion.pb(added).create_time.ToDatetime()

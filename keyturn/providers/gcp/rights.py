@@ -1,8 +1,6 @@
 """The current login's rights on a store's secrets, from Google's permission tests.
 
-Secret Manager tests permissions on existing secrets, Resource Manager those on the project. Conditions on names count.
-Source: "projects.secrets.testIamPermissions" of both API references: an absent secret has no permissions, without an
-error.
+Source: "projects.secrets.testIamPermissions" of both API references: an absent secret has no permissions.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +21,6 @@ from keyturn.providers.gcp.store import DEADLINE
 
 DOING: Final = "ask for the rights on"
 AT_ONCE: Final = 8
-"""Parallel calls."""
 
 ON_SECRET: Final = tuple(
     f"secretmanager.{name}"
@@ -42,7 +39,6 @@ ON_SECRET: Final = tuple(
         "versions.list",
     )
 )
-"""All permissions that apply to one secret."""
 ON_PROJECT: Final = (
     *ON_SECRET,
     "secretmanager.secrets.create",
@@ -52,7 +48,6 @@ ON_PROJECT: Final = (
     "iam.serviceAccountKeys.create",
     "iam.serviceAccounts.getAccessToken",
 )
-"""Permissions to test on the project: those that a store needs there, and dangerous ones."""
 
 ABSENT: Final = "it is not there yet, and Google tells rights on what is there alone"
 UNNAMED: Final = "only the hub tells these names, and Google tells rights on names alone"
@@ -72,7 +67,7 @@ def ask_secret_manager(
     resource_manager: str | None = None,
     **others: Any,
 ) -> Iterator[Verdict]:
-    """The store's needed rights with verdicts, then any excess rights. Raises Denied and Unavailable.
+    """The store's needed rights, then any excess rights. Raises Denied and Unavailable.
 
     Changes nothing. ``resource_manager`` is an emulator's address for that service.
     """
@@ -96,9 +91,9 @@ def ask_secret_manager(
 def ask_service_accounts(
     name: str, accounts: AccountRights, revoking: bool, *, project: str, endpoint: str | None = None
 ) -> Iterator[Verdict]:
-    """A target's needed rights on its accounts, then any excess rights. Raises Denied, NotFound, Unavailable.
+    """A target's needed rights, then any excess rights. Raises Denied, NotFound, Unavailable.
 
-    Changes nothing. Revocation needs the same rights; reading uses is optional.
+    Changes nothing. Revocation needs the same rights.
     """
     needed = gcp_rights.ON_ACCOUNT
     with closing(GcpIam(name, project=project, endpoint=endpoint)) as iam:
@@ -154,7 +149,6 @@ class _Secrets:
         return frozenset(answer.permissions)
 
     def _is_absent(self, path: str) -> bool:
-        """Whether Google reports absence; without the right to read, it reports a missing permission instead."""
         try:
             with suppress(Denied), _translated(self._name):
                 self._client.get_secret(request={"name": path}, retry=None, timeout=DEADLINE)

@@ -1,7 +1,7 @@
 """Single keys in secrets of Google Cloud that others own.
 
-Google never refuses a concurrent version, but numbers versions: the number reveals one in between, and the change is
-merged into it. The notes are annotations, written only if the secret's etag is unchanged.
+Versions are numbered: a gap reveals a concurrent one, and the change is merged into it. The notes are annotations,
+written only if the secret's etag is unchanged.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -26,7 +26,7 @@ SIZE: Final = partial(too_large, GCP_SECRET_MANAGER)
 
 
 class SharedGcp:
-    """:class:`keyturn.core.ports.shared.Shares` in one project; ``call`` and ``pages`` translate errors."""
+    """``Shares`` in one project."""
 
     atomic = False
 
@@ -51,7 +51,7 @@ class SharedGcp:
         self._kept = placement
 
     def look(self, remote: str) -> Shared | None:
-        """The secret and its newest version, from the listing of versions, because "latest" may lag behind."""
+        """Lists the versions, because "latest" may lag behind."""
         try:
             secret = self._call(MERGE, remote, self._client.get_secret, {"name": self._path(remote, MERGE)})
         except NotFound:
@@ -63,7 +63,6 @@ class SharedGcp:
         return shared_text(self._named(remote), remote, number, text, tags, marks_of(bare), snapshot=bare.etag)
 
     def put(self, remote: str, change: Change, current: Shared | None) -> None:
-        """Write the notes, then the version. A version in between gets the change merged into it."""
         checked_text(self._named(remote), SIZE, change, current)
         etag = self._note(remote, change.laid, current)
         if change or current is None:
@@ -82,7 +81,6 @@ class SharedGcp:
         """A version exists or it does not, so nothing remains."""
 
     def _newest(self, remote: str) -> str:
-        """The newest version's number; empty without one. Raises Invalid if it is not enabled."""
         request = {"parent": self._path(remote, MERGE), "page_size": 1}
         page = next(self._pages(MERGE, remote, self._client.list_secret_versions, request), None)
         newest = page.versions[0] if page is not None and page.versions else None
@@ -98,7 +96,6 @@ class SharedGcp:
             raise Invalid(MERGE, self._named(remote), "it holds binary data, no object", NOTHING_WRITTEN) from None
 
     def _note(self, remote: str, laid: Mapping[str, str], current: Shared | None) -> str:
-        """Merge these annotations, or create the secret with them; return its etag."""
         if current is not None:
             return self._annotate(remote, {**current.tags, **laid}, current.seen) if laid else str(current.seen)
         secret = {**self._kept, "annotations": laid}

@@ -1,17 +1,12 @@
 """Google Cloud Secret Manager as a store.
 
-The label ``keyturn-managed-by``, which listings can filter, marks ownership. Source, fingerprint and the number of
-Keyturn's last version are annotations. A write first adds the version, then annotates the secret: after a crash in
-between, descriptions and listings show the copy as stale. The expiry is not set, because Google deletes an expired
-secret with all versions. Versions older than the two newest are then disabled; the next write disables those that a
-crash left enabled.
+The label ``keyturn-managed-by`` marks ownership; the other marks and the number of Keyturn's last version are
+annotations. A write adds the version before it annotates the secret: after a crash in between, the copy looks stale.
+The expiry is not set, because Google deletes an expired secret.
 
 A version that another writer adds, disables or destroys does not change the secret. So
-:meth:`GcpSecretManager.describe` detects it, and :meth:`GcpSecretManager.list_managed` does not. Deletion is final.
-Quotas per project and minute: 90,000 accesses, 600 reads, 600 writes (source: "Quotas and limits").
-
-Regional secrets form another collection of the project: they stay, and their values pass, in one location, with its own
-endpoint and no replication (source: "Data residency and regional secrets").
+:meth:`GcpSecretManager.describe` detects it, and :meth:`GcpSecretManager.list_managed` does not. Quotas per project and
+minute: 90,000 accesses, 600 reads, 600 writes (source: "Quotas and limits").
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -57,11 +52,11 @@ from keyturn.providers.pages import PageGuard
 from keyturn.providers.side_by_side import read_side_by_side
 
 DEADLINE: Final = 10.0
-"""Seconds for one call. The SDK's own retries are off: the flows retry."""
+"""Seconds for one call. The flows retry."""
 PAGE_SIZE: Final = 1000
 READERS: Final = 16
 MOST_RETIRED: Final = 10
-"""Old versions that one write disables or destroys, to spare the quota; the next write continues."""
+"""Per write, to spare the quota; the next write continues."""
 TTLS: Final = (timedelta(minutes=1), timedelta(days=36_500))
 """Source: "Set up an expiry for a secret"."""
 
@@ -69,12 +64,11 @@ _T = TypeVar("_T")
 
 
 class GcpSecretManager:
-    """A :class:`keyturn.core.ports.stores.Store` of the global secrets of one project, or of its regional ones.
+    """A :class:`keyturn.core.ports.stores.Store` of one project's global secrets, or of one ``location``'s.
 
-    ``location`` selects that location's regional secrets and endpoint; new ones are encrypted with ``kms_key_name`` of
-    the same location, or with Google's key. Otherwise ``replication`` lists the locations of new secrets, else Google
-    chooses. Every copy has ``annotations`` in addition to Keyturn's, and Google deletes it ``ttl`` after its last
-    write. ``old_versions`` is what to do with versions older than the two newest; those with an alias stay.
+    ``kms_key_name`` encrypts new regional secrets, else Google's key does. ``replication`` lists the locations of new
+    global secrets, else Google chooses. Google deletes a copy ``ttl`` after its last write. ``old_versions`` is what to
+    do with versions older than the two newest; those with an alias stay.
     """
 
     unsupported: frozenset[Unsupported] = frozenset({Unsupported.LISTED_CHANGES})
@@ -94,7 +88,7 @@ class GcpSecretManager:
         old_versions: Literal["keep", "disable", "destroy"] = "disable",
         destroy_after: timedelta = timedelta(days=7),
     ) -> None:
-        """Open it with application default credentials, or with none at ``endpoint``, a loopback host:port.
+        """Application default credentials sign in, or none at ``endpoint``, a loopback host:port.
 
         With ``ca_file`` (PEM) the endpoint uses TLS, else plain text. Raises Denied without credentials, and Invalid
         for an endpoint that isn't loopback or settings out of bounds.
@@ -119,18 +113,16 @@ class GcpSecretManager:
         self.shared = SharedGcp(name, *calls, self._parent, self._kept)
 
     def describe(self, remote: str) -> RemoteSecret | None:
-        """Describe one secret in two calls at most; a disabled or destroyed latest version is not intact."""
+        """Makes two calls at most; a disabled or destroyed latest version is not intact."""
         return self._look(remote, "find")
 
     def list_managed(self) -> Iterator[RemoteSecret]:
-        """Every copy with Keyturn's marks as written; only ``describe`` detects later changes of versions."""
         return (copy for copy in self._list(OURS) if copy.marks)
 
     def list_all(self) -> Iterator[RemoteSecret]:
         return self._list("")
 
     def posture(self, remotes: Sequence[str]) -> Iterator[Posture]:
-        """How safely the project stores copies; lists all of them. Raises Unavailable."""
         request = {"parent": self._parent, "filter": OURS, "page_size": PAGE_SIZE}
         pages = self._pages("list", None, self._client.list_secrets, request)
         secrets = (secret for page in pages for secret in page.secrets)
@@ -171,9 +163,9 @@ class GcpSecretManager:
     def create(
         self, remote: str, value: Sensitive, marks: OwnershipTags, *, details: Details = NO_DETAILS
     ) -> RemoteSecret:
-        """Create the secret, which Google refuses if the name is taken, then its version and marks. Raises Taken.
+        """Create the secret, then its version and marks. Raises Taken.
 
-        Google confirms that the value matches its checksum; otherwise the value is read back.
+        The value is read back unless Google confirms its checksum.
         """
         self._check(remote, value)
         try:
@@ -190,10 +182,9 @@ class GcpSecretManager:
         return self._record(made, marks, details, number)
 
     def relabel(self, remote: str, marks: OwnershipTags, details: Details, current: RemoteSecret) -> RemoteSecret:
-        """Change labels and annotations in one call that Google refuses after a concurrent change.
+        """Raises Conflict after a concurrent change.
 
-        Adding a version changes no etag; the marked version number stays, so another writer's version remains visible.
-        Raises Conflict.
+        The marked version number stays, so another writer's version remains visible.
         """
         insist_on_value(self._named(remote), current, marks)
         existing = current if isinstance(current, GcpSecret) else self._look(remote, "label")
@@ -204,7 +195,7 @@ class GcpSecretManager:
         return replace(describe_secret(remote, labelled, None), version_id=existing.version_id, intact=True)
 
     def read(self, remote: str) -> Sensitive:
-        """The latest version's value, with a verified checksum. Raises NotFound also if it isn't enabled."""
+        """Verifies the checksum. Raises NotFound also if the latest version isn't enabled."""
         try:
             return Sensitive(self._access(remote, "latest", "read").decode())
         except errors.Conflict:
@@ -217,7 +208,6 @@ class GcpSecretManager:
         return read_side_by_side(self.read, remotes, READERS)
 
     def delete(self, remote: str) -> None:
-        """Remove the secret with every version permanently. Absent is success."""
         with suppress(errors.NotFound):
             self._call("delete", remote, self._client.delete_secret, {"name": self._path(remote, "delete")})
 
@@ -295,7 +285,6 @@ class GcpSecretManager:
         return describe_secret(remote, self._call("write", remote, self._client.create_secret, request), None)
 
     def _serves(self, before: GcpSecret, value: Sensitive, marks: OwnershipTags) -> bool:
-        """Whether the latest version has this value. Reads it only if the marks are inconclusive."""
         if before.intact and before.marks is not None:
             return vouches(before.marks.fingerprint, marks.fingerprint)
         if not before.version_id:
@@ -334,7 +323,6 @@ class GcpSecretManager:
         return {**beside, **marks.beside(), TAG_VERSION: number}
 
     def _check_room(self, before: GcpSecret, marks: OwnershipTags, details: Details) -> None:
-        """Runs before a version is added, whose number has at most one more digit."""
         annotations = self._annotated(before, marks, details, f"{before.version_id}0")
         problem = secret_marks.too_large(annotations) or secret_marks.too_many(self._labelled(before, details))
         if problem:
@@ -354,7 +342,7 @@ class GcpSecretManager:
         return self._call(doing, before.name, self._client.update_secret, request)
 
     def _retire(self, written: GcpSecret, added: SecretVersion) -> None:
-        """Disable or destroy older versions; the next write handles those that change concurrently."""
+        """The next write handles versions that change concurrently."""
         if not self._retires or written.version_id == "1":
             return
         if (latest := self._latest(written.name, "write")) is None:

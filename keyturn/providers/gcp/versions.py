@@ -1,8 +1,7 @@
 """Old versions in Google Cloud: read the enabled ones, and destroy all of them.
 
 Destruction is immediate and final, unless the secret delays it (``version_destroy_ttl``). Then the version is disabled,
-and enabling it cancels the destruction. Deleting a secret removes every version at once, regardless of the delay.
-Source: "Destroy a secret version", "Delay destruction of secret versions".
+and enabling it cancels the destruction. Source: "Delay destruction of secret versions".
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -25,15 +24,9 @@ AT_ONCE: Final = 16
 State = SecretVersion.State
 
 Call = Callable[[str, str, Callable[..., Any], Mapping[str, Any]], Any]
-"""The operation, the secret, the SDK's method, and the request."""
 
 
 class GcpPast:
-    """The old versions of one project's secrets; ``call`` and ``pages`` translate errors.
-
-    ``path`` returns a secret's resource name, ``named`` its name in errors, and ``access`` a version's payload.
-    """
-
     def __init__(
         self,
         client: SecretManagerServiceClient,
@@ -51,7 +44,6 @@ class GcpPast:
         self._named = named
 
     def past(self, remote: str) -> dict[str, Sensitive]:
-        """The values of the enabled versions but the served one, by number; omits those that are not text."""
         old = [last(version.name) for version in self._old(remote, PAST) if version.state == State.ENABLED]
         return read_side_by_side(lambda number: self._text(remote, number), old, AT_ONCE)
 
@@ -63,10 +55,9 @@ class GcpPast:
         return tuple(self._words(remote, version) for version in self._old(remote, FORGET))
 
     def _old(self, remote: str, doing: str) -> list[Any]:
-        """Raw messages of every version that is not destroyed, except the served one.
+        """Every version that is not destroyed, except the served one: the newest, if enabled.
 
-        The served one is the newest, if enabled. The listing shows it, while the alias "latest" may lag behind (source:
-        "Resource consistency"). A version newer than the listing is not in it.
+        The alias "latest" may lag behind (source: "Resource consistency").
         """
         request = {"parent": self._path(remote, doing)}
         try:
@@ -81,7 +72,6 @@ class GcpPast:
         ]
 
     def _text(self, remote: str, number: str) -> Sensitive:
-        """Raises NotFound if it has been disabled or destroyed, or is not text."""
         try:
             return Sensitive(self._access(remote, number, PAST).decode())
         except (Conflict, UnicodeDecodeError):
