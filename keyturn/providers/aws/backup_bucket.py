@@ -83,7 +83,7 @@ class BackupBucket:
                 Bucket=self._bucket, Prefix=self._prefix + prefix
             )
             for page in bounded_pages(pages, "list", self.name):
-                field(page, "IsTruncated", "list", self.name)  # what a proxy answers is no empty listing
+                field(page, "IsTruncated", "list", self.name)  # a proxy's answer is not an empty listing
                 for item in page.get("Contents", ()):
                     yield StoredObject(item["Key"].removeprefix(self._prefix), item["Size"], item["LastModified"])
 

@@ -39,7 +39,7 @@ SDK_CONFIG: Final = Config(
     connect_timeout=5,
     read_timeout=10,
     max_pool_connections=20,
-    # The flows retry too, with the store's pace in mind; this covers one dropped connection.
+    # The flows retry at the store's pace; this only covers one dropped connection.
     retries={"mode": "standard", "total_max_attempts": 2},
     user_agent_extra="keyturn",
 )
@@ -60,7 +60,7 @@ KINDS: Final = ("service-2", "endpoint-rule-set-1")
 DATA: Final = ("endpoints", "partitions", "sdk-default-configuration", "_retry")
 
 for _told_whole in ("botocore.endpoint", "botocore.parsers"):
-    # At DEBUG these two log every request and answer whole, secret values included.
+    # At DEBUG these two log complete requests and answers, including secret values.
     logging.getLogger(_told_whole).setLevel(logging.INFO)
 
 ERRORS: Final[Mapping[str, type[KeyturnError]]] = {

@@ -17,7 +17,6 @@ from keyturn.providers.answers import reads_answers
 from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, field, opening, translate_aws_errors
 
 LOST: Final = frozenset({"IncorrectKeyException", "InvalidCiphertextException", "NotFoundException"})
-"""KMS's answers for a data key that another key or context wrapped, or whose key is gone."""
 
 
 @reads_answers("AWS KMS")

@@ -116,7 +116,7 @@ class AwsIam:
 
     def last_use(self, account: str, key_id: str, since: datetime) -> KeyUse | None:
         """To the minute; AWS reports it up to some hours late."""
-        # AWS refuses to tell of a key that is gone, in words that sound like a missing permission.
+        # For an absent key AWS answers as if a permission were missing.
         if not self._lists(account, key_id):
             return None
         with translate_aws_errors("look up the use of a key of", self._named(account)):
@@ -137,7 +137,7 @@ class AwsIam:
                         raise
                 else:
                     return True
-            # AWS has the same words for a clock that is off and for a region that is not switched on.
+            # AWS uses the same code for a wrong clock and for a disabled region.
             with closing(self._as()) as own:
                 own.get_caller_identity()
         return False
@@ -196,7 +196,7 @@ class AwsIam:
                     policy = revoking((since or datetime.now(UTC)) + ARRIVAL, sequence)
                     self._iam.put_user_policy(UserName=account, PolicyName=REVOKED, PolicyDocument=json.dumps(policy))
         except NotFound:
-            return ()  # a user who is gone has no sessions
+            return ()  # a deleted user has no sessions
         except TerminalError as refused:
             why = f"{refused.problem}. {refused.hint}".strip(". ")
             return (f"sessions that {account} has got with its keys, for up to 36 hours: not revoked, since {why}",)
@@ -224,7 +224,7 @@ class AwsIam:
             raise Invalid("open", self.name, problem, "Correct the target's settings") from None
 
     def _as(self, key: SecretFields | None = None) -> "STSClient":
-        # Sessions, unlike clients, can't be used by several threads at once.
+        # Unlike clients, sessions are not thread-safe.
         with self._lock:
             return self._session.client(
                 "sts",

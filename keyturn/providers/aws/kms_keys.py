@@ -195,7 +195,7 @@ class KmsKey:
         return [(f"{alias} does not lead to it", self._naming(alias)) for alias in self._aliases if alias not in there]
 
     def _naming(self, alias: str) -> Any:
-        # An alias of another key is refused by KMS: nobody's data moves to another key by a mistake here.
+        # KMS refuses another key's alias, so a mistake here moves no data to another key.
         return lambda: self._kms.create_alias(AliasName=alias, TargetKeyId=self.name)
 
     def _another_policy(self) -> list[tuple[str, Any]]:

@@ -65,7 +65,7 @@ class LogBucket:
                 Bucket=self._bucket, Prefix=self._prefix, **begin
             )
             for page in bounded_pages(pages, "list", self.name):
-                field(page, "IsTruncated", "list", self.name)  # what a proxy answers is no empty listing
+                field(page, "IsTruncated", "list", self.name)  # a proxy's answer is not an empty listing
                 for item in page.get("Contents", ()):
                     yield StoredObject(item["Key"], item["Size"], item["LastModified"].timestamp())
 

@@ -95,7 +95,7 @@ class AwsParameterStore:
         key = {"KeyId": kms_key_id} if kms_key_id and type == "SecureString" else {}
         new = {"Type": type, "Tier": tier, **key}
         self.shared = SharedParameters(name, self._client, self.describe, new, self._limits)
-        # An endpoint of AWS's own is Parameter Store's alone.
+        # An endpoint of AWS's serves only Parameter Store.
         elsewhere = None if ".amazonaws.com" in (endpoint_url or "") else endpoint_url
         self._tagging = Tagging(name, session, region, elsewhere)
         self._tags = ParameterTags(name, self._client, self._tagging)
@@ -299,14 +299,14 @@ class AwsParameterStore:
         self._check_name(remote, "write")
         if problem := self._limits.refuses_size(len(value.reveal().encode())):
             raise Invalid("write", self._named(remote), problem, "The Advanced tier takes 8,192 bytes")
-        # Ten digits are more than any version has.
+        # No version number has ten digits.
         if len(parameter_description(marks, 10**9)) > DESCRIPTION_CHARACTERS:
             problem = f"the path {marks.source} does not fit in a parameter's description"
             raise Invalid("write", self._named(remote), problem, "A description takes 1,024 characters")
 
 
 def parameter_description(marks: OwnershipTags, version: int) -> str:
-    # The path comes last, as it may hold anything.
+    # The path comes last, because it may contain anything.
     whose = f" {TAG_CATALOGUE}={marks.catalogue}" if marks.catalogue else ""
     return (
         f"{TAG_MANAGED_BY}={MANAGED_BY} {TAG_VERSION}={version}"

@@ -37,7 +37,7 @@ class _Aws:
         _, _, service, region, account, self._resource = arn.split(":")
         settings = AwsSettings(region, endpoint_url, profile, role_arn)
         with opening(name, settings) as session:
-            make: Any = session.client  # the stubs tell by the service's name which one it is
+            make: Any = session.client  # the stubs need the service's name as a literal
             self.client = make(service, region_name=region, endpoint_url=endpoint_url, config=SDK_CONFIG)
         self.queue_url = f"{self.client.meta.endpoint_url.rstrip('/')}/{account}/{self._resource}"
 

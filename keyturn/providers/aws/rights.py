@@ -155,7 +155,7 @@ class _Simulation:
     def __init__(self, name: str, settings: AwsSettings) -> None:
         self._name = name
         self._settings = settings
-        # An endpoint of AWS's own is one service's alone.
+        # An endpoint of AWS's serves only one service.
         elsewhere = None if ".amazonaws.com" in (settings.endpoint_url or "") else settings.endpoint_url
         with translate_aws_errors(DOING, name):
             session = open_session(settings)

@@ -1,6 +1,6 @@
 """AWS Secrets Manager as a store.
 
-Version ids derive from the marks, so the store shows whether it serves Keyturn's last write, and a repeated write adds
+Version ids derive from the marks. So the store shows whether it serves Keyturn's last write, and a repeated write adds
 no version. The tag ``keyturn-version`` contains the version last updated or relabelled. Source: the API reference,
 "PutSecretValue" and "UpdateSecretVersionStage".
 """
@@ -173,8 +173,8 @@ class AwsSecretsManager:
             try:
                 answer = self._client.create_secret(**self._new(written, value, marks, details))
             except (wrong.ResourceExistsException, wrong.InvalidRequestException):
-                answer = None  # the second is what a name answers that is scheduled for deletion
-        # A version of ours that was made before is told without its id.
+                answer = None  # the second is for a name scheduled for deletion
+        # AWS omits the id of a version that existed before.
         if answer is None or answer.get("VersionId") != written.version_id:
             raise Taken("write", self._named(remote), "a secret of that name is there", "Look at it before writing")
         return _with(details, written, None)
@@ -281,7 +281,7 @@ class AwsSecretsManager:
             SecretId=remote, ClientRequestToken=written.version_id, SecretString=value.reveal()
         )
         field(answer, "VersionId", "write", self._named(remote))
-        # AWS does nothing when the version is there already, and that one need not be the current one.
+        # AWS does nothing if the version exists, even if it is not the current one.
         if not current.intact or CURRENT not in answer.get("VersionStages", ()):
             self._make_current(written)
         if lacking := self._regions_without(remote):
@@ -313,7 +313,7 @@ class AwsSecretsManager:
         try:
             self._client.replicate_secret_to_regions(SecretId=remote, AddReplicaRegions=self._in_regions(regions))
         except (wrong.InvalidParameterException, wrong.InvalidRequestException):
-            # AWS refuses a region that has a replica: another run may have been faster.
+            # AWS refuses a region with a replica, which another run may have added.
             if self._regions_without(remote):
                 raise
 

@@ -26,10 +26,9 @@ FORGET: Final = "forget old versions of"
 ERASE: Final = "erase"
 GIVEN: Final = "is given to whoever asks for it by its id"
 READERS: Final = 8
-"""Parallel reads; AWS keeps about 100 versions of a secret."""
 
 Labels = Mapping[str, Sequence[str]]
-"""The staging labels of each version, by its id."""
+"""The staging labels of each version."""
 
 
 class RegionalClients:
@@ -140,7 +139,6 @@ class AwsVersions:
         return read_side_by_side(lambda version: self._value(client, remote, version), versions, READERS)
 
     def _value(self, client: "SecretsManagerClient", remote: str, version: str) -> Sensitive:
-        """Raises NotFound if it can't be read, or is not text."""
         name = self._named(remote)
         with translate_aws_errors(PAST, name):
             try:

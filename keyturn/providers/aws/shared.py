@@ -135,7 +135,7 @@ class SharedSecrets:
         try:
             self._client.update_secret_version_stage(SecretId=remote, VersionStage=ASIDE, RemoveFromVersionId=version)
         except self._client.exceptions.InvalidParameterException:
-            return  # another write of Keyturn's has it by now
+            return  # another write of Keyturn's has moved it
 
     def _named(self, remote: str) -> str:
         return f"{self.name}:{remote}"

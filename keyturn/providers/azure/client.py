@@ -76,7 +76,7 @@ def credential(name: str, authority: str | None, trust: Mapping[str, str], clien
         return identity(client_id=client_id, transport=open_transport(None, trust), **{**SDK_SETTINGS, **trust})
     missing = [variable for variable in OWN_SIGN_IN if not os.environ.get(variable)]
     if authority is None:
-        # The default credential's chain forgets why a sign-in failed, and so whether to try again.
+        # The default credential's chain hides why a sign-in failed, and so whether to retry.
         named = not missing or (missing == [SECRET] and os.environ.get("AZURE_CLIENT_CERTIFICATE_PATH"))
         kind = EnvironmentCredential if named else DefaultAzureCredential
         return kind(transport=open_transport(None, trust), **SDK_SETTINGS, **trust)
@@ -101,7 +101,7 @@ def open_transport(url: str | None, trust: Mapping[str, str]) -> RequestsTranspo
     if url is None:
         open_anywhere(session)
     else:
-        # The environment is read once here, and not again for each request, which costs a sixth of one.
+        # Reading the environment for each request would take a sixth of the request's time.
         session.trust_env = False
         session.proxies = get_environ_proxies(url)
         keep_to(session, url)
@@ -126,7 +126,7 @@ def translate_azure_errors(doing: str, name: str) -> Iterator[None]:
     except AzureError as error:
         raise from_azure(error, doing, name) from None
     except ValueError:
-        # The SDK refuses to send a token for Key Vault to an address outside of it.
+        # The SDK sends no token for Key Vault to any other address.
         problem = "the Azure SDK does not take this address for a Key Vault"
         raise Invalid(doing, name, problem, "Correct vault_url, or set authority where the vault is private") from None
 

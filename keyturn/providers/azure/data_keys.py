@@ -31,7 +31,7 @@ LOST: Final = frozenset({400, 404})
 
 @reads_answers("Azure Key Vault")
 class AzureDataKeys:
-    """Data keys by one RSA key, in an HSM or not. Raises Invalid unless the address is ``https://VAULT/keys/NAME``."""
+    """Data keys by one RSA key. Raises Invalid unless the address is ``https://VAULT/keys/NAME``."""
 
     kind = "azure-key-vault"
 

@@ -154,8 +154,8 @@ class MicrosoftGraph:
     def check_login(self, application: str, key_id: str, secret: Sensitive, now: datetime) -> None:
         """Sign in with ``secret``, with retries while it may be too new.
 
-        Raises CandidateRejected for a secret that expired, was removed, does not belong to ``key_id``, or is too old to
-        be late. Raises Unavailable while it may still work later.
+        Raises CandidateRejected if it expired, was removed, does not belong to ``key_id``, or is too old to be late.
+        Raises Unavailable while it may still work later.
         """
         if self._signs_in(application, secret):
             return

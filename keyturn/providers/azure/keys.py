@@ -33,7 +33,7 @@ def open_key_client(name: str, vault_url: str, ca_file: str | None = None, autho
     return KeyClient(
         vault_url,
         azure.credential(name, authority, trust),
-        # A private vault's name says nothing about the service that its tokens are for.
+        # A private vault's name does not show its tokens' service.
         verify_challenge_resource=authority is None,
         transport=azure.open_transport(vault_url, trust),
         user_agent="keyturn",

@@ -147,7 +147,7 @@ def send(
             headers=headers,
             auth=auth or Unsigned(),
             timeout=TIMEOUT,
-            # What a session verifies with gives way to the environment's certificates; what a request does, does not.
+            # The environment's certificates override the session's ``verify``, but not the request's.
             verify=session.verify,
             allow_redirects=False,
         )

@@ -73,7 +73,6 @@ class _ServiceBus:
         self._rest.close()
 
     def _refused(self, answer: requests.Response, doing: str) -> KeyturnError:
-        """Also 401 for a missing right, 403 for a full queue, and 410 for a deleted one."""
         status, problem = answer.status_code, f"Azure answered {answer.status_code}"
         if status == 401:
             return Denied(doing, self.name, problem, f"{self._permission}; {rest.SIGN_IN}")

@@ -1,7 +1,7 @@
 """Single keys in secrets of Azure Key Vault that others own.
 
-Key Vault neither refuses concurrent versions nor numbers them. So all versions are listed before and after, and the
-change is merged into a new one that is not ours. A value set without tags leaves the notes on an older version.
+Key Vault neither refuses concurrent versions nor numbers them. So all are listed before and after, and the change is
+merged into a new one that is not ours. A value set without tags leaves the notes on an older version.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -92,7 +92,7 @@ class SharedAzure:
             mine.add(made.properties.version)
             between = [version for version in self._versions(remote) if version.version not in passed | mine]
             if not between or self._current(remote) not in mine:
-                return  # nobody was between, or somebody has written since, over what we wrote
+                return  # no version came in between, or another writer has replaced ours
             newest = max(between, key=created)
             passed |= {version.version for version in between}
             before = self._version(remote, newest, before)

@@ -110,7 +110,7 @@ class AzureKeyVault:
         self._client = SecretClient(
             vault_url,
             credential,
-            # A private vault's name says nothing about the service that its tokens are for.
+            # A private vault's name does not show its tokens' service.
             verify_challenge_resource=authority is None,
             transport=azure.open_transport(vault_url, trust),
             user_agent="keyturn",
@@ -278,7 +278,7 @@ class AzureKeyVault:
                 raise
             return self._find_in_versions(remote)
         secret = describe_properties(remote, properties)
-        # Who edits a version and leaves no marks on it has taken them off; whoever sets a value never saw them.
+        # An edited version without marks had them removed; a newly set one never had any.
         if secret.marks is None and properties.updated_on == properties.created_on:
             return self._find_in_versions(remote, secret)
         return secret
@@ -289,7 +289,7 @@ class AzureKeyVault:
         except ResourceNotFoundError:
             return None
         secret = describe_properties(remote, deleted.properties, intact=False)
-        # What is purged leaves nothing that a new copy could take over.
+        # A new copy can take over nothing after a purge.
         return replace(secret, tags={}, content_type=None) if self._purges else secret
 
     def _find_in_versions(self, remote: str, served: AzureSecret | None = None) -> AzureSecret | None:
@@ -343,12 +343,12 @@ class AzureKeyVault:
     def _free(self, remote: str, existing: AzureSecret | None) -> AzureSecret | None:
         """Start recovering or purging the deleted secret, unless it is neither described nor ours."""
         deleted = self._find_deleted(remote)
-        if deleted is None:  # somebody recovered or purged it just now
+        if deleted is None:  # another user has just recovered or purged it
             return existing
         if existing is None and deleted.marks is None:
             hint = "Adopt it in the catalogue, or purge it: az keyvault secret purge"
             raise Conflict("write", self._full(remote), "somebody else's deleted secret has this name", hint)
-        # Somebody else is quicker, or it is under way.
+        # Another user was faster, or it is already in progress.
         with suppress(ResourceNotFoundError, ResourceExistsError):
             if self._purges:
                 self._purge(deleted)
@@ -397,7 +397,7 @@ class AzureKeyVault:
         name = self._full(remote)
         if remote != ANY and (problem := illegal_name(AZURE_KEY_VAULT, remote)):
             raise Invalid(doing, name, problem)
-        # Threads that start together would each ask for a token; the SDK drops its own while it answers a challenge.
+        # Concurrent threads would each request a token; the SDK drops its token while it answers a challenge.
         with nullcontext() if self._signed_in else self._signing_in, azure.translate_azure_errors(doing, name):
             yield
         self._signed_in = True

@@ -25,7 +25,6 @@ PAST: Final = "read old versions of"
 FORGET: Final = "forget old versions of"
 ERASE: Final = "erase"
 AT_ONCE: Final = 16
-"""Far below a vault's limit of 4,000 calls in 10 seconds."""
 
 Calling = Callable[[str, str], AbstractContextManager[None]]
 
@@ -79,7 +78,7 @@ class AzureVersions:
             history = versions_of(self._client, remote, self._named(remote))
         except ResourceNotFoundError:
             return []
-        # Asked for after the listing, so that what is made meanwhile is in neither.
+        # Read after the listing, so that a concurrent version is in neither.
         served = self._served(remote) if history else None
         return [version for version in history if version.version != served]
 
@@ -120,7 +119,6 @@ class AzureVersions:
                 return None
 
     def _purge(self, remote: str, deleted: DeletedSecret) -> bool:
-        """Return whether the purge started. Raises Denied."""
         with self._calling(ERASE, remote):
             try:
                 self._client.purge_deleted_secret(remote)

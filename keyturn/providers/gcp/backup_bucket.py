@@ -29,7 +29,7 @@ LONGEST_TRANSFER: Final = 60.0
 """Seconds for one object; nothing is retried here."""
 OBJECT_ROLE: Final = "Give the identity roles/storage.objectUser on the bucket"
 
-# At DEBUG it logs whole requests.
+# At DEBUG it logs complete requests.
 logging.getLogger(transport.__name__).addFilter(lambda record: record.levelno > logging.DEBUG)
 
 
@@ -149,7 +149,7 @@ def open_bucket(
     open_anywhere(signing_in)
     open_anywhere(session)
     options = {"api_endpoint": f"http://{endpoint}"} if endpoint else None
-    # A project is asked for only to make buckets.
+    # Only creating buckets needs a project.
     client = Client(project="-", credentials=credentials, _http=session, client_options=options)
     return GcsBackupBucket(client, bucket, prefix, retain=retain, mode=mode)
 

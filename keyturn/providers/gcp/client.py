@@ -15,7 +15,7 @@ from keyturn.core.errors import Invalid
 from keyturn.core.outbound import is_loopback
 from keyturn.providers.outbound import LARGEST_ANSWER
 
-# At DEBUG the SDK's transport logs whole requests and answers, payloads included.
+# At DEBUG the SDK's transport logs complete requests and answers, including payloads.
 logging.getLogger(SecretManagerServiceGrpcTransport.__module__).addFilter(lambda record: record.levelno > logging.DEBUG)
 
 
@@ -53,7 +53,7 @@ def emulator_transport(endpoint: str, name: str, ca_file: str | None = None) -> 
     if not (host and port.isdigit()) or (ca_file is None and not is_loopback(host)):
         problem = f"endpoint {endpoint!r} is not a loopback host:port, and has no ca_file"
         raise Invalid("open", name, problem, "An endpoint is for an emulator; leave it out for Google Cloud")
-    # By default a proxy of the environment would see the values, and a lost connection stay so for two minutes.
+    # By default the environment's proxy would see the values, and reconnecting would take up to two minutes.
     options = [("grpc.enable_http_proxy", 0), ("grpc.max_reconnect_backoff_ms", 1000)]
     options.append(("grpc.max_receive_message_length", LARGEST_ANSWER))
     if ca_file is None:

@@ -30,7 +30,7 @@ _MEANINGS: Final[tuple[tuple[tuple[type[Exception], ...], type[KeyturnError], st
     ((api.Forbidden, api.Unauthorized), Denied, "the credentials in use are refused", _GRANT),
     ((api.NotFound,), NotFound, "there is no such secret or version", ""),
     ((api.Conflict,), Conflict, "it has changed since it was read", _AGAIN),
-    # It is a BadRequest too, so it stands before that.
+    # It is also a BadRequest, so it must come first.
     ((api.FailedPrecondition,), Conflict, "it has changed since it was read, or a policy forbids it", _LOCATIONS),
     ((api.BadRequest,), Invalid, "the request is refused as wrong", _CHECK),
     ((api.MethodNotImplemented,), UnsupportedOperation, "the service does not offer this", ""),

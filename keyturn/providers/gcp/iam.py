@@ -46,7 +46,7 @@ KEY_ID: Final = re.compile(r"\w+")
 AGAIN: Final = "Run the rotation again: it makes another key"
 NO_KEY: Final = "An account has ten keys at most, and an organization policy may forbid to make any"
 
-# At DEBUG it logs whole requests and answers, private keys included.
+# At DEBUG it logs complete requests and answers, including private keys.
 logging.getLogger(transport.__name__).addFilter(lambda record: record.levelno > logging.DEBUG)
 
 
@@ -69,17 +69,17 @@ class GcpIam:
             self._session = transport.AuthorizedSession(  # type: ignore[no-untyped-call]
                 _own_credentials(endpoint), auth_request=transport.Request(self._signing_in)
             )
-        # Neither a token nor what a key has signed follows a redirect.
+        # No token or signature follows a redirect.
         self._session.max_redirects = self._signing_in.max_redirects = 0
         open_anywhere(self._signing_in)
         open_anywhere(self._session)
-        # On loopback, a proxy of the environment would see the keys.
+        # On loopback, the environment's proxy would see the keys.
         self._session.trust_env = self._signing_in.trust_env = endpoint is None
 
     def keys(self, account: str) -> Sequence[CloudKey]:
         doing = "list the keys of"
         listed = self._call(doing, account, "GET", f"{self._path(account)}/keys?keyTypes=USER_MANAGED")
-        # Where there is no key, Google leaves out the list and answers an empty object.
+        # Without keys, Google returns an empty object.
         return [_listed(key) for key in (self._field(listed, "keys", doing, account) if listed else ())]
 
     def create(self, account: str) -> SecretFields:

@@ -133,7 +133,7 @@ class PubSubReader(NoticeReader):
         except Unavailable:
             if time.monotonic() - begun < LONG_PULL:
                 raise
-            return 0  # nothing came all the while
+            return 0  # no message arrived
         done = 0
         for received in answer.get("receivedMessages", []):
             if self._handle(_text(received["message"])) == TAKEN:

@@ -25,8 +25,7 @@ def to_retire(
 ) -> Iterator[tuple[str, Any]]:
     """Actions for these raw messages, newest first, all older than ``added``.
 
-    Its predecessor and ``latest`` stay, because readers may still receive either (source: "Resource consistency"). A
-    version counts as disabled since the second version after it.
+    Its predecessor and ``latest`` stay, because readers may still receive either (source: "Resource consistency").
     """
     stay = min(int(last(added.name)) - 1, int(last(latest.name)))
     disabled = replaced = made = SecretVersion.pb(added).create_time.ToDatetime()

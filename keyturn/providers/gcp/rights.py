@@ -69,7 +69,7 @@ def ask_secret_manager(
 ) -> Iterator[Verdict]:
     """The store's needed rights, then any excess rights. Raises Denied and Unavailable.
 
-    Changes nothing. ``resource_manager`` is an emulator's address for that service.
+    ``resource_manager`` is an emulator's address for that service.
     """
     scope = gcp_rights.GcpScope(location or "", old_versions)
     needed = gcp_rights.on_copies(scope, copies) + (gcp_rights.in_emergencies(scope, copies) if revoking else ())
@@ -91,10 +91,7 @@ def ask_secret_manager(
 def ask_service_accounts(
     name: str, accounts: AccountRights, revoking: bool, *, project: str, endpoint: str | None = None
 ) -> Iterator[Verdict]:
-    """A target's needed rights, then any excess rights. Raises Denied, NotFound, Unavailable.
-
-    Changes nothing. Revocation needs the same rights.
-    """
+    """A target's needed rights, then any excess rights. Raises Denied, NotFound, Unavailable."""
     needed = gcp_rights.ON_ACCOUNT
     with closing(GcpIam(name, project=project, endpoint=endpoint)) as iam:
         for account in accounts.names:

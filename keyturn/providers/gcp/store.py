@@ -66,9 +66,9 @@ _T = TypeVar("_T")
 class GcpSecretManager:
     """A :class:`keyturn.core.ports.stores.Store` of one project's global secrets, or of one ``location``'s.
 
-    ``kms_key_name`` encrypts new regional secrets, else Google's key does. ``replication`` lists the locations of new
-    global secrets, else Google chooses. Google deletes a copy ``ttl`` after its last write. ``old_versions`` is what to
-    do with versions older than the two newest; those with an alias stay.
+    ``kms_key_name`` encrypts new regional secrets. ``replication`` lists the locations of new global ones, else Google
+    chooses. Google deletes a copy ``ttl`` after its last write. ``old_versions`` is what to do with versions older than
+    the two newest; those with an alias stay.
     """
 
     unsupported: frozenset[Unsupported] = frozenset({Unsupported.LISTED_CHANGES})
@@ -147,7 +147,7 @@ class GcpSecretManager:
         """
         self._check(remote, value)
         if current is not None and not isinstance(current, GcpSecret):
-            # A copy from a listing may be old, and lacks the etag.
+            # A listed copy may be old, and lacks the etag.
             current = self._look(remote, "write")
         before = current or self._create(remote, marks, details)
         if before.intact and before.marks == marks and not unfulfilled(details, before, SHOWN[GCP_SECRET_MANAGER]):
@@ -269,14 +269,13 @@ class GcpSecretManager:
         try:
             return self._make(remote, marks, details)
         except errors.Conflict:
-            # Perhaps our own, whose answer was lost.
+            # Perhaps ours, after a lost answer.
             there = self._look(remote, "write")
             if there is None or there.marks is None or there.marks.source != marks.source:
                 raise
             return there
 
     def _make(self, remote: str, marks: OwnershipTags, details: Details) -> GcpSecret:
-        """Create a secret without versions or fingerprint, so that it counts as stale until it is complete."""
         ours = {key: text for key, text in marks.beside().items() if key != TAG_FINGERPRINT}
         annotations = {**self._annotations, **details.annotations, **ours}
         labels = {**details.tags, TAG_MANAGED_BY: MANAGED_BY}
@@ -342,7 +341,6 @@ class GcpSecretManager:
         return self._call(doing, before.name, self._client.update_secret, request)
 
     def _retire(self, written: GcpSecret, added: SecretVersion) -> None:
-        """The next write handles versions that change concurrently."""
         if not self._retires or written.version_id == "1":
             return
         if (latest := self._latest(written.name, "write")) is None:

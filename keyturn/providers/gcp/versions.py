@@ -78,12 +78,11 @@ class GcpPast:
             raise NotFound(PAST, self._named(remote), f"version {number} holds no text any more") from None
 
     def _destroy(self, remote: str, name: str) -> None:
-        # Somebody else may be quicker: what is left then, the listing tells.
+        # Another user may be faster; the listing shows what remains.
         with suppress(Conflict, NotFound):
             self._call(FORGET, remote, self._client.destroy_secret_version, {"name": name})
 
     def _words(self, remote: str, version: Any) -> str:
-        """Raises Locked for a version that another user has restored."""
         number = last(version.name)
         if not version.HasField("scheduled_destroy_time"):
             problem = f"version {number} could not be destroyed"
