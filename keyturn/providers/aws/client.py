@@ -64,113 +64,64 @@ for _told_whole in ("botocore.endpoint", "botocore.parsers"):
     logging.getLogger(_told_whole).setLevel(logging.INFO)
 
 ERRORS: Final[Mapping[str, type[KeyturnError]]] = {
-    "AWS.SimpleQueueService.NonExistentQueue": NotFound,
-    "AccessDenied": Denied,
-    "AccessDeniedException": Denied,
-    "AuthorizationError": Denied,
-    "AuthorizationErrorException": Denied,
-    "DecryptionFailure": Denied,
-    "EncryptionFailure": Denied,
-    "ExpiredToken": Denied,
-    "ExpiredTokenException": Denied,
-    "IncompleteSignature": Denied,
-    "InvalidClientTokenId": Denied,
-    "InvalidSignatureException": Denied,
-    "KMSAccessDenied": Denied,
-    "KMSAccessDeniedException": Denied,
-    "KMSDisabled": Denied,
-    "KMSThrottling": Throttled,
-    "KmsAccessDenied": Denied,
-    "KmsDisabled": Denied,
-    "KmsThrottled": Throttled,
-    "MissingAuthenticationToken": Denied,
-    "MissingAuthenticationTokenException": Denied,
-    "NotAuthorized": Denied,
-    "NotFound": NotFound,
-    "NotFoundException": NotFound,
-    "OptInRequired": Denied,
-    "QueueDoesNotExist": NotFound,
-    "RequestExpired": Denied,
-    "SignatureDoesNotMatch": Denied,
-    "UnrecognizedClientException": Denied,
-    "AlreadyExistsException": Conflict,
-    "ConcurrentModification": Locked,
-    "ConflictException": Locked,
-    "DependencyTimeoutException": Unavailable,
-    "EntityTemporarilyUnmodifiable": Locked,
-    "InternalServerError": Unavailable,
-    "InternalServiceError": Unavailable,
-    "InvalidResourceId": NotFound,
-    "NoSuchBucket": NotFound,
-    "NoSuchEntity": NotFound,
-    "NoSuchKey": NotFound,
-    "ParameterAlreadyExists": Conflict,
-    "ParameterNotFound": NotFound,
-    "ResourceExistsException": Conflict,
-    "ResourceNotFoundException": NotFound,
-    "RequestLimitExceeded": Throttled,
-    "SlowDown": Throttled,
-    "TooManyRequestsException": Throttled,
-    "TooManyUpdates": Locked,
+    code: kind
+    for kind, codes in {
+        NotFound: (
+            "AWS.SimpleQueueService.NonExistentQueue InvalidResourceId NoSuchBucket NoSuchEntity NoSuchKey NotFound "
+            "NotFoundException ParameterNotFound QueueDoesNotExist ResourceNotFoundException"
+        ),
+        Denied: (
+            "AccessDenied AccessDeniedException AuthorizationError AuthorizationErrorException DecryptionFailure "
+            "EncryptionFailure ExpiredToken ExpiredTokenException IncompleteSignature InvalidClientTokenId "
+            "InvalidSignatureException KMSAccessDenied KMSAccessDeniedException KMSDisabled KmsAccessDenied "
+            "KmsDisabled MissingAuthenticationToken MissingAuthenticationTokenException NotAuthorized OptInRequired "
+            "RequestExpired SignatureDoesNotMatch UnrecognizedClientException"
+        ),
+        Throttled: "KMSThrottling KmsThrottled RequestLimitExceeded SlowDown TooManyRequestsException",
+        Conflict: "AlreadyExistsException ParameterAlreadyExists ResourceExistsException",
+        Locked: "ConcurrentModification ConflictException EntityTemporarilyUnmodifiable TooManyUpdates",
+        Unavailable: "DependencyTimeoutException InternalServerError InternalServiceError",
+    }.items()
+    for code in codes.split()
 }
 """Codes of Secrets Manager, Parameter Store, IAM, KMS, STS and "Common errors"; any other is Invalid."""
 
-IAM_OPERATIONS: Final = frozenset(
-    {
-        "CreateAccessKey",
-        "DeleteAccessKey",
-        "GetAccessKeyLastUsed",
-        "GetUser",
-        "GetUserPolicy",
-        "ListAccessKeys",
-        "PutUserPolicy",
-        "UpdateAccessKey",
-    }
-)
-PARAMETER_OPERATIONS: Final = frozenset(
-    {
-        "AddTagsToResource",
-        "DeleteParameter",
-        "DescribeParameters",
-        "GetParameter",
-        "GetParameterHistory",
-        "GetParameters",
-        "ListTagsForResource",
-        "PutParameter",
-        "RemoveTagsFromResource",
-    }
-)
-LOG_OPERATIONS: Final[Mapping[str, str]] = {"GetObject": "GetObject", "ListObjectsV2": "ListBucket"}
-KEY_OPERATIONS: Final = frozenset({"Decrypt", "GenerateDataKey"})
-MANAGED_KEY_OPERATIONS: Final = frozenset(
-    {
-        "CreateAlias",
-        "CreateGrant",
-        "DescribeKey",
-        "EnableKeyRotation",
-        "GetKeyPolicy",
-        "GetKeyRotationStatus",
-        "ListAliases",
-        "ListGrants",
-        "ListKeyRotations",
-        "PutKeyPolicy",
-        "RevokeGrant",
-        "RotateKeyOnDemand",
-    }
-)
-NOTICE_OPERATIONS: Final[Mapping[str, str]] = {
-    "DeleteMessage": "sqs",
-    "Publish": "sns",
-    "ReceiveMessage": "sqs",
-    "SendMessage": "sqs",
+PERMISSIONS: Final[Mapping[str, str]] = {
+    operation: hint.replace("*", operation)
+    for hint, operations in {
+        "Allow iam:* on the user whose keys are rotated": (
+            "CreateAccessKey DeleteAccessKey GetAccessKeyLastUsed GetUser GetUserPolicy ListAccessKeys PutUserPolicy "
+            "UpdateAccessKey"
+        ),
+        "Allow kms:* on the key, in its policy too, with the context that the call has": "Decrypt GenerateDataKey",
+        "Allow kms:* on the key, in its policy too, as `keyturn policy render` writes it": (
+            "CreateAlias CreateGrant DescribeKey EnableKeyRotation GetKeyPolicy GetKeyRotationStatus ListAliases "
+            "ListGrants ListKeyRotations PutKeyPolicy RevokeGrant RotateKeyOnDemand"
+        ),
+        "Allow s3:GetObject on the trail, and kms:Decrypt where a key of your own encrypts it": "GetObject",
+        "Allow s3:ListBucket on the trail, and kms:Decrypt where a key of your own encrypts it": "ListObjectsV2",
+        "Allow tag:GetResources, which lists the tags of parameters": "GetResources",
+        "Allow sns:* on it, and its KMS key where one of your own encrypts": "Publish",
+        "Allow sqs:* on it, and its KMS key where one of your own encrypts": "DeleteMessage ReceiveMessage SendMessage",
+        "Allow ssm:*, and kms:Encrypt, kms:Decrypt and kms:GenerateDataKey on a key of your own": (
+            "AddTagsToResource DeleteParameter DescribeParameters GetParameter GetParameterHistory GetParameters "
+            "ListTagsForResource PutParameter RemoveTagsFromResource"
+        ),
+    }.items()
+    for operation in operations.split()
 }
+"""Hints for a missing permission, by operation."""
 NO_PERMISSION: Final = frozenset({"AccessDenied", "AccessDeniedException", "AuthorizationError", "NotAuthorized"})
-KMS_FAILURE: Final = frozenset({"DecryptionFailure", "EncryptionFailure"})
 NO_QUEUE: Final = "Make the queue or topic, or correct its ARN in the catalogue"
 KEY_OF_QUEUE: Final = "Allow kms:GenerateDataKey and kms:Decrypt on the KMS key that encrypts it"
+KEY_OF_SECRET: Final = (
+    "Allow kms:Decrypt and kms:GenerateDataKey on the secret's KMS key, and see that the key is enabled"
+)
 HINTS: Final[Mapping[str, str]] = {
     "AlreadyExistsException": "The alias leads to another key: move it there by hand, once nothing needs that by it",
     "LimitExceededException": "KMS allows 25 rotations of a key on demand: let it rotate by itself, and drop interval",
+    "DecryptionFailure": KEY_OF_SECRET,
+    "EncryptionFailure": KEY_OF_SECRET,
     "HierarchyTypeMismatchException": "AWS keeps this parameter's type: delete it, or give the store the same type",
     "InvalidKeyId": "See that the KMS key is there in this region, is enabled, and may be used",
     "ParameterLimitExceeded": "The region is full for this tier: delete parameters, or use the Advanced tier",
@@ -326,6 +277,13 @@ def opening(name: str, settings: AwsSettings) -> Iterator[boto3.Session]:
             raise Invalid("open", name, problem, "Correct the store's settings") from None
 
 
+def open_client(service: str, name: str, settings: AwsSettings) -> Any:
+    """Raises Invalid or Denied for unusable settings."""
+    with opening(name, settings) as session:
+        make: Any = session.client  # the stubs need the service's name as a literal
+        return make(service, region_name=settings.region, endpoint_url=settings.endpoint_url, config=SDK_CONFIG)
+
+
 @contextmanager
 def translate_aws_errors(doing: str, name: str) -> Iterator[None]:
     try:
@@ -337,6 +295,12 @@ def translate_aws_errors(doing: str, name: str) -> Iterator[None]:
 def bounded_pages(pages: Iterable[Mapping[str, Any]], doing: str, name: str) -> Iterator[Mapping[str, Any]]:
     """Raises Unavailable for an endless listing."""
     return bounded(pages, _following, doing, name)
+
+
+def items_of(pages: Iterable[Mapping[str, Any]], key: str, doing: str, name: str) -> Iterator[Any]:
+    """The items of all pages. Raises Unavailable like :func:`bounded_pages` and :func:`field`."""
+    for page in bounded_pages(pages, doing, name):
+        yield from field(page, key, doing, name)
 
 
 FOLLOWING: Final = ("NextToken", "PaginationToken", "Marker", "NextContinuationToken")
@@ -353,6 +317,14 @@ def field(answer: Mapping[str, Any], name: str, doing: str, of: str) -> Any:
     return answer[name]
 
 
+def as_tags(tags: Mapping[str, str]) -> list[Any]:
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def read_tags(pairs: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in pairs}
+
+
 def _from_answer(error: ClientError, doing: str, name: str) -> KeyturnError:
     code, operation = error.response["Error"]["Code"], error.operation_name
     status = error.response["ResponseMetadata"]["HTTPStatusCode"]
@@ -367,8 +339,6 @@ def _from_answer(error: ClientError, doing: str, name: str) -> KeyturnError:
 def _hint(code: str, operation: str) -> str:
     if code in NO_PERMISSION:
         return _missing_permission(operation)
-    if code in KMS_FAILURE:
-        return "Allow kms:Decrypt and kms:GenerateDataKey on the secret's KMS key, and see that the key is enabled"
     if code == "ValidationException" and operation == "PutParameter":
         return "See that the value holds no {{ }}, and that the store's tier is not below the parameter's"
     return HINTS.get(code) or (
@@ -377,19 +347,6 @@ def _hint(code: str, operation: str) -> str:
 
 
 def _missing_permission(operation: str) -> str:
-    if operation in IAM_OPERATIONS:
-        return f"Allow iam:{operation} on the user whose keys are rotated"
-    if operation in KEY_OPERATIONS:
-        return f"Allow kms:{operation} on the key, in its policy too, with the context that the call has"
-    if operation in MANAGED_KEY_OPERATIONS:
-        return f"Allow kms:{operation} on the key, in its policy too, as `keyturn policy render` writes it"
-    if operation in LOG_OPERATIONS:
-        return f"Allow s3:{LOG_OPERATIONS[operation]} on the trail, and kms:Decrypt where a key of your own encrypts it"
-    if operation == "GetResources":
-        return "Allow tag:GetResources, which lists the tags of parameters"
-    if operation in NOTICE_OPERATIONS:
-        return f"Allow {NOTICE_OPERATIONS[operation]}:{operation} on it, and its KMS key where one of your own encrypts"
-    if operation in PARAMETER_OPERATIONS:
-        return f"Allow ssm:{operation}, and kms:Encrypt, kms:Decrypt and kms:GenerateDataKey on a key of your own"
     service = "sts" if operation == "AssumeRole" else "secretsmanager"
-    return f"Allow {service}:{operation}, and kms:Decrypt and kms:GenerateDataKey where a key of your own encrypts"
+    other = f"Allow {service}:{operation}, and kms:Decrypt and kms:GenerateDataKey where a key of your own encrypts"
+    return PERMISSIONS.get(operation, other)

@@ -23,8 +23,8 @@ from keyturn.providers.answers import reads_answers
 from keyturn.providers.aws.client import (
     SDK_CONFIG,
     AwsSettings,
-    bounded_pages,
     field,
+    items_of,
     open_session,
     translate_aws_errors,
 )
@@ -75,15 +75,11 @@ class AwsIam:
         with translate_aws_errors("list the keys of", name):
             pages = self._iam.get_paginator("list_access_keys").paginate(UserName=account)
             try:
-                listed = [
-                    key
-                    for page in bounded_pages(pages, "list the keys of", name)
-                    for key in field(page, "AccessKeyMetadata", "list the keys of", name)
-                ]
+                keys = list(items_of(pages, "AccessKeyMetadata", "list the keys of", name))
             except self._iam.exceptions.NoSuchEntityException:
                 hint = "Make the user, or correct its name in the secret's rotation"
                 raise NotFound("list the keys of", name, "there is no such IAM user", hint) from None
-        return [CloudKey(key["AccessKeyId"], key["CreateDate"], key["Status"] == "Active") for key in listed]
+        return [CloudKey(key["AccessKeyId"], key["CreateDate"], key["Status"] == "Active") for key in keys]
 
     def create(self, account: str) -> SecretFields:
         """Raises Invalid if the user already has two keys."""

@@ -11,7 +11,7 @@ from keyturn.core.ports.managed_keys import KeyCondition, KeyFacts
 from keyturn.core.rights import kms_policies
 from keyturn.core.rights.kms_policies import KeyUse, same_policy
 from keyturn.providers.answers import reads_answers
-from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, bounded_pages, opening, translate_aws_errors
+from keyturn.providers.aws.client import AwsSettings, bounded_pages, open_client, translate_aws_errors
 
 OURS: Final = "keyturn-"
 CONDITIONS: Final[Mapping[str, KeyCondition]] = {
@@ -82,14 +82,7 @@ class KmsKey:
         self._aliases = aliases
         self._policy = kms_policies.key_policy(key, policy.administrators, policy.users) if policy else None
         self._grants = None if grants is None else {f"{OURS}{grant.name}": grant for grant in grants}
-        region = key.split(":")[3]
-        with opening(key, AwsSettings(region, endpoint_url, profile, role_arn)) as session:
-            self._kms: Any = session.client(
-                "kms",  # type: ignore[call-overload, unused-ignore]
-                region_name=region,
-                endpoint_url=endpoint_url,
-                config=SDK_CONFIG,
-            )
+        self._kms = open_client("kms", key, AwsSettings(key.split(":")[3], endpoint_url, profile, role_arn))
 
     def describe(self) -> KeyFacts:
         """The key's state; the number of its rotations plus one is its generation."""
@@ -204,11 +197,9 @@ class KmsKey:
         text = self._kms.get_key_policy(KeyId=self.name, PolicyName="default")["Policy"]
         wanted = json.dumps(self._policy)
         put = {"KeyId": self.name, "PolicyName": "default", "Policy": wanted}
-        return (
-            []
-            if same_policy(text, self._policy)
-            else [("its policy is another", lambda: self._kms.put_key_policy(**put))]
-        )
+        if same_policy(text, self._policy):
+            return []
+        return [("its policy is another", lambda: self._kms.put_key_policy(**put))]
 
     def _other_grants(self) -> list[tuple[str, Any]]:
         if self._grants is None:

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from botocore.exceptions import IncompleteReadError, ReadTimeoutError
 from urllib3.exceptions import HTTPError
@@ -15,7 +15,7 @@ from keyturn.access_log.sources.passed_objects import Passed, PassedKeys
 from keyturn.core.errors import Invalid, Unavailable
 from keyturn.core.ports.access_source import SourceOpening
 from keyturn.providers import outbound
-from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, bounded_pages, field, opening, translate_aws_errors
+from keyturn.providers.aws.client import AwsSettings, bounded_pages, field, open_client, translate_aws_errors
 
 HINT: Final = "Allow s3:ListBucket on the bucket, s3:GetObject on what is delivered, and kms:Decrypt on its key"
 LONGEST_READ: Final = 120.0
@@ -38,10 +38,7 @@ class LogBucket:
         self._prefix = prefix
         self._listed: list[StoredObject] = []
         self._keys: PassedKeys | None = None
-        with opening(self.name, settings) as session:
-            self._client: Any = session.client(
-                "s3", region_name=settings.region, endpoint_url=settings.endpoint_url, config=SDK_CONFIG
-            )
+        self._client = open_client("s3", self.name, settings)
 
     def objects(self, after: str) -> Iterator[StoredObject]:
         """Raises Invalid for several prefixes: keys are in order by date only under one."""

@@ -29,8 +29,16 @@ from keyturn.core.rights.posture import Posture
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.text.names import AWS_PARAMETER_STORE, LIMITS
 from keyturn.providers.answers import reads_answers
-from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, bounded_pages, field, opening, translate_aws_errors
-from keyturn.providers.aws.parameter_tags import ParameterTags, Tagging, as_tags
+from keyturn.providers.aws.client import (
+    SDK_CONFIG,
+    AwsSettings,
+    as_tags,
+    field,
+    items_of,
+    opening,
+    translate_aws_errors,
+)
+from keyturn.providers.aws.parameter_tags import ParameterTags, Tagging
 from keyturn.providers.aws.posture import parameters_posture
 from keyturn.providers.aws.shared import SharedParameters
 from keyturn.providers.limits import only_written_whole
@@ -248,8 +256,7 @@ class AwsParameterStore:
             ParameterFilters=filters, PaginationConfig={"PageSize": PAGE}
         )
         with translate_aws_errors(doing, self._named(remote)):
-            for page in bounded_pages(pages, doing, self._named(remote)):
-                yield from field(page, "Parameters", doing, self._named(remote))
+            yield from items_of(pages, "Parameters", doing, self._named(remote))
 
     def _copy(self, parameter: Mapping[str, Any]) -> RemoteSecret:
         name = field(parameter, "Name", "find", self._named("*"))
@@ -275,11 +282,7 @@ class AwsParameterStore:
         pages = self._client.get_paginator("get_parameter_history").paginate(Name=remote, WithDecryption=decrypted)
         with translate_aws_errors(doing, name):
             try:
-                history = [
-                    parameter
-                    for page in bounded_pages(pages, doing, name)
-                    for parameter in field(page, "Parameters", doing, name)
-                ]
+                history = list(items_of(pages, "Parameters", doing, name))
             except self._client.exceptions.ParameterNotFound:
                 return []
         newest = max((field(parameter, "Version", doing, name) for parameter in history), default=0)

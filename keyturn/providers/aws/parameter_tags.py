@@ -19,12 +19,11 @@ from keyturn.core.ports.stores import (
     others,
     tag_changes,
 )
-from keyturn.providers.aws.client import SDK_CONFIG, bounded_pages, field, translate_aws_errors
+from keyturn.providers.aws.client import SDK_CONFIG, as_tags, field, items_of, read_tags, translate_aws_errors
 
 if TYPE_CHECKING:
     import boto3
     from mypy_boto3_ssm import SSMClient
-    from mypy_boto3_ssm.type_defs import TagTypeDef
 
 FEW: Final = 10
 """The most parameters that are queried individually."""
@@ -95,7 +94,7 @@ class ParameterTags:
     def _tags_of(self, name: str) -> dict[str, str]:
         with translate_aws_errors(LIST, f"{self._store}:{name}"):
             answer = self._client.list_tags_for_resource(ResourceType="Parameter", ResourceId=name)
-        return _read(field(answer, "TagList", LIST, f"{self._store}:{name}"))
+        return read_tags(field(answer, "TagList", LIST, f"{self._store}:{name}"))
 
     def _listed(self) -> dict[str, dict[str, str]]:
         name = f"{self._store}:*"
@@ -103,24 +102,15 @@ class ParameterTags:
         listed: dict[str, dict[str, str]] = {}
         with translate_aws_errors(LIST, name):
             pages = self._tagging().get_paginator("get_resources").paginate(**wanted, ResourcesPerPage=PAGE)
-            for page in bounded_pages(pages, LIST, name):
-                for resource in field(page, "ResourceTagMappingList", LIST, name):
-                    arn = str(field(resource, "ResourceARN", LIST, name))
-                    listed[_key(arn.partition(":parameter/")[2])] = _read(resource.get("Tags", ()))
+            for resource in items_of(pages, "ResourceTagMappingList", LIST, name):
+                arn = str(field(resource, "ResourceARN", LIST, name))
+                listed[_key(arn.partition(":parameter/")[2])] = read_tags(resource.get("Tags", ()))
         return listed
-
-
-def as_tags(tags: Mapping[str, str]) -> "list[TagTypeDef]":
-    return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
 def _key(name: str) -> str:
     """A name as in an ARN: without a leading slash."""
     return name.lstrip("/")
-
-
-def _read(pairs: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    return {tag["Key"]: tag["Value"] for tag in pairs}
 
 
 def _tagged(copy: RemoteSecret, tags: Mapping[str, str]) -> RemoteSecret:

@@ -22,7 +22,7 @@ from keyturn.providers.aws.client import (
     NO_PERMISSION,
     SDK_CONFIG,
     AwsSettings,
-    bounded_pages,
+    items_of,
     open_session,
     translate_aws_errors,
 )
@@ -223,9 +223,8 @@ class _Simulation:
         )
         with translate_aws_errors(DOING, self._name):
             try:
-                for page in bounded_pages(pages, DOING, self._name):
-                    for result in aws.field(page, "EvaluationResults", DOING, self._name):
-                        yield from decisions_in(result, places)
+                for result in items_of(pages, "EvaluationResults", DOING, self._name):
+                    yield from decisions_in(result, places)
             except ClientError as error:
                 self._explain(error, principal)
                 raise

@@ -34,14 +34,25 @@ from keyturn.providers.answers import reads_answers
 from keyturn.providers.aws.client import (
     SDK_CONFIG,
     AwsSettings,
-    bounded_pages,
+    as_tags,
     field,
     from_code,
+    items_of,
     opening,
+    read_tags,
     translate_aws_errors,
 )
 from keyturn.providers.aws.posture import secrets_posture
-from keyturn.providers.aws.secrets_manager_versions import ERASE, FORGET, PAST, AwsVersions, RegionalClients
+from keyturn.providers.aws.secrets_manager_versions import (
+    CURRENT,
+    ERASE,
+    FORGET,
+    PAST,
+    AwsVersions,
+    RegionalClients,
+    describe,
+    served,
+)
 from keyturn.providers.aws.shared import SharedSecrets
 from keyturn.providers.limits import StoreLimits, insist_on_value
 from keyturn.providers.pages import PageGuard
@@ -53,10 +64,8 @@ if TYPE_CHECKING:
         CreateSecretRequestTypeDef,
         FilterTypeDef,
         ReplicaRegionTypeTypeDef,
-        TagTypeDef,
     )
 
-CURRENT: Final = "AWSCURRENT"
 BATCH: Final = 20
 
 NOT_SERVED: Final = frozenset({"InvalidRequestException", "ResourceNotFoundException"})
@@ -153,7 +162,8 @@ class AwsSecretsManager:
             return self.relabel(remote, marks, details, current)
         with translate_aws_errors("write", self._named(remote)):
             if current is None:
-                self._create(written, value, marks, details)
+                answer = self._client.create_secret(**self._new(written, value, marks, details))
+                field(answer, "VersionId", "write", self._named(remote))
             else:
                 self._update(written, value, marks, current)
                 own = marks.to_tags() if current.marks != marks else {}
@@ -252,10 +262,6 @@ class AwsSecretsManager:
         self._elsewhere.close()
         self._client.close()
 
-    def _create(self, written: RemoteSecret, value: Sensitive, marks: OwnershipTags, details: Details) -> None:
-        answer = self._client.create_secret(**self._new(written, value, marks, details))
-        field(answer, "VersionId", "write", self._named(written.name))
-
     def _new(
         self, written: RemoteSecret, value: Sensitive, marks: OwnershipTags, details: Details
     ) -> "CreateSecretRequestTypeDef":
@@ -263,7 +269,7 @@ class AwsSecretsManager:
             "Name": written.name,
             "ClientRequestToken": written.version_id,
             "SecretString": value.reveal(),
-            "Tags": _tags({**details.tags, **marks.to_tags()}),
+            "Tags": as_tags({**details.tags, **marks.to_tags()}),
         }
         if details.description:
             request["Description"] = details.description
@@ -297,7 +303,7 @@ class AwsSecretsManager:
             self._client.untag_resource(SecretId=remote, TagKeys=[*gone, *([] if marks.tags else [TAG_TAGS])])
         laid = {**{name: text for name, text in changes.items() if text is not None}, **own}
         if laid:
-            self._client.tag_resource(SecretId=remote, Tags=_tags(laid))
+            self._client.tag_resource(SecretId=remote, Tags=as_tags(laid))
         if details.description not in ("", shown.description):
             self._client.update_secret(SecretId=remote, Description=details.description)
 
@@ -330,10 +336,9 @@ class AwsSecretsManager:
             Filters=filters, IncludePlannedDeletion=False, PaginationConfig={"PageSize": 100}
         )
         with translate_aws_errors("list", self._named("*")):
-            for page in bounded_pages(pages, "list", self._named("*")):
-                for entry in field(page, "SecretList", "list", self._named("*")):
-                    if entry.get("PrimaryRegion", self._region) == self._region:
-                        yield _copy(entry)
+            for entry in items_of(pages, "SecretList", "list", self._named("*")):
+                if entry.get("PrimaryRegion", self._region) == self._region:
+                    yield _copy(entry)
 
     def _batch(self, remotes: Sequence[str]) -> Iterator[Mapping[str, Any]]:
         """Raises the first error that is not absence."""
@@ -366,10 +371,7 @@ class AwsSecretsManager:
         )
 
     def _describe(self, remote: str, doing: str) -> Mapping[str, Any]:
-        with translate_aws_errors(doing, self._named(remote)):
-            answer = self._client.describe_secret(SecretId=remote)
-        field(answer, "Name", doing, self._named(remote))
-        return answer
+        return describe(self._client, remote, doing, self._named(remote))
 
     def _named(self, remote: str) -> str:
         return f"{self.name}:{remote}"
@@ -384,7 +386,7 @@ class AwsSecretsManager:
 
 
 def _copy(secret: Mapping[str, Any]) -> RemoteSecret:
-    tags = {tag["Key"]: tag["Value"] for tag in secret.get("Tags", ())}
+    tags = read_tags(secret.get("Tags", ()))
     marks, theirs, description = OwnershipTags.from_tags(tags), others(tags), secret.get("Description", "")
     details = Details(theirs, description=description) if theirs or description else NO_DETAILS
     current = _current(secret)
@@ -404,9 +406,4 @@ def _with(details: Details, copy: RemoteSecret, current: RemoteSecret | None) ->
 
 
 def _current(description: Mapping[str, Any]) -> str:
-    stages = description.get("VersionIdsToStages") or description.get("SecretVersionsToStages") or {}
-    return next((version for version, labels in stages.items() if CURRENT in labels), "")
-
-
-def _tags(tags: Mapping[str, str]) -> "list[TagTypeDef]":
-    return [{"Key": key, "Value": value} for key, value in tags.items()]
+    return served(description.get("VersionIdsToStages") or description.get("SecretVersionsToStages") or {})

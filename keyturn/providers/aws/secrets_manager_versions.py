@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from keyturn.core.errors import Locked, NotFound
 from keyturn.core.ports.stores import OwnershipTags
 from keyturn.core.sensitive import Sensitive
-from keyturn.providers.aws.client import SDK_CONFIG, field, translate_aws_errors
+from keyturn.providers.aws.client import SDK_CONFIG, field, read_tags, translate_aws_errors
 from keyturn.providers.pages import PageGuard
 from keyturn.providers.side_by_side import read_side_by_side
 
@@ -81,7 +81,7 @@ class AwsVersions:
     def forget(self, remote: str) -> tuple[str, ...]:
         """Remove every label from old versions, which stay until AWS deletes them."""
         try:
-            description = self._describe(self._client, remote, FORGET)
+            description = describe(self._client, remote, FORGET, self._named(remote))
         except NotFound:
             return ()
         versions = self._versions(self._client, remote, FORGET)
@@ -101,7 +101,7 @@ class AwsVersions:
     def erase(self, remote: str) -> tuple[str, ...]:
         """Delete the replicas, then the secret. Returns what other regions still serve."""
         try:
-            description = self._describe(self._client, remote, ERASE)
+            description = describe(self._client, remote, ERASE, self._named(remote))
         except NotFound:
             return self._left(remote)
         regions = [replica["Region"] for replica in description.get("ReplicationStatus", ())]
@@ -164,7 +164,7 @@ class AwsVersions:
         """Regions that serve another version: replicas, and our former replicas."""
         for region in self._replicas:
             try:
-                description = self._describe(self._elsewhere(region), remote, doing)
+                description = describe(self._elsewhere(region), remote, doing, self._named(remote))
             except NotFound:
                 continue
             if _served_by(description) not in ("", current) and (self._is_replica(description) or _marked(description)):
@@ -195,14 +195,15 @@ class AwsVersions:
     def _is_replica(self, description: Mapping[str, Any]) -> bool:
         return bool(description.get("PrimaryRegion") == self._region)
 
-    def _describe(self, client: "SecretsManagerClient", remote: str, doing: str) -> Mapping[str, Any]:
-        with translate_aws_errors(doing, self._named(remote)):
-            answer = client.describe_secret(SecretId=remote)
-        field(answer, "Name", doing, self._named(remote))
-        return answer
-
     def _named(self, remote: str) -> str:
         return f"{self._store}:{remote}"
+
+
+def describe(client: "SecretsManagerClient", remote: str, doing: str, name: str) -> Mapping[str, Any]:
+    with translate_aws_errors(doing, name):
+        answer = client.describe_secret(SecretId=remote)
+    field(answer, "Name", doing, name)
+    return answer
 
 
 def served(versions: Labels) -> str:
@@ -218,4 +219,4 @@ def _served_by(description: Mapping[str, Any]) -> str:
 
 
 def _marked(description: Mapping[str, Any]) -> bool:
-    return OwnershipTags.from_tags({tag["Key"]: tag["Value"] for tag in description.get("Tags", ())}) is not None
+    return OwnershipTags.from_tags(read_tags(description.get("Tags", ()))) is not None

@@ -16,16 +16,16 @@ from keyturn.core.ports.stores import MANAGED_BY, OwnershipTags, RemoteSecret
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.text.names import AWS_SECRETS_MANAGER, LIMITS, Limits, too_large
 from keyturn.providers.answers import reads_answers
-from keyturn.providers.aws.client import bounded_pages, field, translate_aws_errors
+from keyturn.providers.aws.client import as_tags, field, items_of, read_tags, translate_aws_errors
+from keyturn.providers.aws.secrets_manager_versions import CURRENT, served
 from keyturn.providers.limits import StoreLimits
 from keyturn.providers.sharing import MERGE, checked_text, shared_text
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_ssm import SSMClient
-    from mypy_boto3_ssm.type_defs import PutParameterRequestTypeDef, TagTypeDef
+    from mypy_boto3_ssm.type_defs import PutParameterRequestTypeDef
 
-CURRENT: Final = "AWSCURRENT"
 ASIDE: Final = "keyturn-merging"
 PAGE: Final = 50
 ATTEMPTS: Final = 4
@@ -57,9 +57,8 @@ class SharedSecrets:
             if "DeletedDate" in description:
                 hint = "Let its owner restore it, or choose another name; nothing was written"
                 raise Invalid(MERGE, self._named(remote), "it is scheduled for deletion", hint)
-            tags = {tag["Key"]: tag["Value"] for tag in description.get("Tags", ())}
-            stages = description.get("VersionIdsToStages") or {}
-            current = next((version for version, labels in stages.items() if CURRENT in labels), "")
+            tags = read_tags(description.get("Tags", ()))
+            current = served(description.get("VersionIdsToStages") or {})
             answer: Mapping[str, Any] = (
                 self._client.get_secret_value(SecretId=remote, VersionId=current) if current else {}
             )
@@ -77,13 +76,12 @@ class SharedSecrets:
                     Name=remote,
                     ClientRequestToken=str(uuid.uuid4()),
                     SecretString=text.reveal(),
-                    Tags=[{"Key": key, "Value": value} for key, value in change.laid.items()],
+                    Tags=as_tags(change.laid),
                     **self._settings,
                 )
                 return
             if change.laid:
-                tags = [{"Key": key, "Value": value} for key, value in change.laid.items()]
-                self._client.tag_resource(SecretId=remote, Tags=tags)  # type: ignore[arg-type]
+                self._client.tag_resource(SecretId=remote, Tags=as_tags(change.laid))
             if change:
                 self._serve(remote, text, current.version_id)
             if change.removed:
@@ -94,13 +92,10 @@ class SharedSecrets:
             Filters=[{"Key": "tag-key", "Values": [NOTE]}], IncludePlannedDeletion=False
         )
         with translate_aws_errors("list", self._named("*")):
-            for page in bounded_pages(pages, "list", self._named("*")):
-                for entry in field(page, "SecretList", "list", self._named("*")):
-                    tags = {tag["Key"]: tag["Value"] for tag in entry.get("Tags", ())}
-                    if entry.get("PrimaryRegion", self._region) == self._region and any(
-                        key.startswith(NOTE) for key in tags
-                    ):
-                        yield entry["Name"], tags
+            for entry in items_of(pages, "SecretList", "list", self._named("*")):
+                tags, here = read_tags(entry.get("Tags", ())), entry.get("PrimaryRegion", self._region) == self._region
+                if here and any(key.startswith(NOTE) for key in tags):
+                    yield entry["Name"], tags
 
     def tidy(self, remote: str) -> None:
         wrong = self._client.exceptions
@@ -200,12 +195,7 @@ class SharedParameters:
             ParameterFilters=only, PaginationConfig={"PageSize": PAGE}
         )
         with translate_aws_errors("list", self._named("*")):
-            names = [
-                parameter["Name"]
-                for page in bounded_pages(pages, "list", self._named("*"))
-                for parameter in field(page, "Parameters", "list", self._named("*"))
-            ]
-            for name in names:
+            for name in [parameter["Name"] for parameter in items_of(pages, "Parameters", "list", self._named("*"))]:
                 tags = self._tags(name)
                 if any(key.startswith(NOTE) for key in tags):
                     yield name, tags
@@ -262,11 +252,11 @@ class SharedParameters:
 
     def _tags(self, remote: str) -> dict[str, str]:
         answer = self._client.list_tags_for_resource(ResourceType="Parameter", ResourceId=remote)
-        return {tag["Key"]: tag["Value"] for tag in answer.get("TagList", ())}
+        return read_tags(answer.get("TagList", ()))
 
     def _named(self, remote: str) -> str:
         return f"{self.name}:{remote}"
 
 
-def _noted(change: Change) -> "list[TagTypeDef]":
-    return [{"Key": key, "Value": value} for key, value in {**change.laid, PARTS: MANAGED_BY}.items()]
+def _noted(change: Change) -> list[Any]:
+    return as_tags({**change.laid, PARTS: MANAGED_BY})
