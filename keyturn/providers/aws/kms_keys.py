@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final, Protocol
 
 from keyturn.core.errors import Invalid, Unavailable
@@ -185,11 +186,12 @@ class KmsKey:
             return []
         pages = self._kms.get_paginator("list_aliases").paginate(KeyId=self.name)
         there = {a["AliasName"] for page in bounded_pages(pages, "look at", self.name) for a in page["Aliases"]}
-        return [(f"{alias} does not lead to it", self._naming(alias)) for alias in self._aliases if alias not in there]
-
-    def _naming(self, alias: str) -> Any:
         # KMS refuses another key's alias, so a mistake here moves no data to another key.
-        return lambda: self._kms.create_alias(AliasName=alias, TargetKeyId=self.name)
+        return [
+            (f"{alias} does not lead to it", partial(self._kms.create_alias, AliasName=alias, TargetKeyId=self.name))
+            for alias in self._aliases
+            if alias not in there
+        ]
 
     def _another_policy(self) -> list[tuple[str, Any]]:
         if self._policy is None:
@@ -213,7 +215,10 @@ class KmsKey:
         lacking = self._grants.keys() - {grant["Name"] for grant in matching}
         making = [(f"the grant {name} is missing", self._granting(name)) for name in sorted(lacking)]
         others = [
-            (f"the grant {grant['Name']} is not declared so", self._revoking(grant))
+            (
+                f"the grant {grant['Name']} is not declared so",
+                partial(self._kms.revoke_grant, KeyId=self.name, GrantId=grant["GrantId"]),
+            )
             for grant in ours
             if grant not in matching
         ]
@@ -226,9 +231,6 @@ class KmsKey:
         return lambda: self._kms.create_grant(
             KeyId=self.name, GranteePrincipal=grant.principal, Operations=operations, Name=name, **constraints
         )
-
-    def _revoking(self, grant: Mapping[str, Any]) -> Any:
-        return lambda: self._kms.revoke_grant(KeyId=self.name, GrantId=grant["GrantId"])
 
 
 def _same(grant: Mapping[str, Any], wanted: DeclaredGrant) -> bool:

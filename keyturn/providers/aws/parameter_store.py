@@ -41,7 +41,7 @@ from keyturn.providers.aws.client import (
 from keyturn.providers.aws.parameter_tags import ParameterTags, Tagging
 from keyturn.providers.aws.posture import parameters_posture
 from keyturn.providers.aws.shared import SharedParameters
-from keyturn.providers.limits import only_written_whole
+from keyturn.providers.limits import StoreLimits, only_written_whole
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
@@ -95,21 +95,23 @@ class AwsParameterStore:
         self._type = type
         self._tier = tier
         limits = LIMITS[AWS_PARAMETER_STORE]
-        self._limits = replace(limits, max_bytes=STANDARD_BYTES) if tier == "Standard" else limits
+        if tier == "Standard":
+            limits = replace(limits, max_bytes=STANDARD_BYTES)
+        self._limits = StoreLimits(limits, name)
         with opening(name, AwsSettings(region, endpoint_url, profile, role_arn)) as session:
             self._client: SSMClient = session.client(
                 "ssm", region_name=region, endpoint_url=endpoint_url, config=SDK_CONFIG
             )
         key = {"KeyId": kms_key_id} if kms_key_id and type == "SecureString" else {}
         new = {"Type": type, "Tier": tier, **key}
-        self.shared = SharedParameters(name, self._client, self.describe, new, self._limits)
+        self.shared = SharedParameters(name, self._client, self.describe, new, limits)
         # An endpoint of AWS's serves only Parameter Store.
         elsewhere = None if ".amazonaws.com" in (endpoint_url or "") else endpoint_url
         self._tagging = Tagging(name, session, region, elsewhere)
         self._tags = ParameterTags(name, self._client, self._tagging)
 
     def describe(self, remote: str) -> RemoteSecret | None:
-        self._check_name(remote, "find")
+        self._limits.check_name(remote, "find")
         only: list[ParameterStringFilterTypeDef] = [{"Key": "Name", "Option": "Equals", "Values": [remote]}]
         return next(self._described("find", remote, only), None)
 
@@ -152,7 +154,7 @@ class AwsParameterStore:
 
         Raises UnsupportedOperation for other marks, which only a write can change.
         """
-        self._check_name(remote, "label")
+        self._limits.check_name(remote, "label")
         if current.marks is None or current.marks.fingerprint != marks.fingerprint:
             raise only_written_whole(self._named(remote))
         return self._labelled(current, marks, details, current)
@@ -161,7 +163,7 @@ class AwsParameterStore:
         return self._tags.described(copies)
 
     def read(self, remote: str) -> Sensitive:
-        self._check_name(remote, "read")
+        self._limits.check_name(remote, "read")
         with translate_aws_errors("read", self._named(remote)):
             answer = self._client.get_parameter(Name=remote, WithDecryption=True)
         return self._value(field(answer, "Parameter", "read", self._named(remote)))
@@ -169,12 +171,12 @@ class AwsParameterStore:
     def read_many(self, remotes: Sequence[str]) -> dict[str, Sensitive]:
         names = list(dict.fromkeys(remotes))
         for remote in names:
-            self._check_name(remote, "read")
+            self._limits.check_name(remote, "read")
         batches = (names[start : start + BATCH] for start in range(0, len(names), BATCH))
         return {parameter["Name"]: self._value(parameter) for batch in batches for parameter in self._batch(batch)}
 
     def delete(self, remote: str) -> None:
-        self._check_name(remote, "delete")
+        self._limits.check_name(remote, "delete")
         with translate_aws_errors("delete", self._named(remote)):
             try:
                 self._client.delete_parameter(Name=remote)
@@ -277,7 +279,7 @@ class AwsParameterStore:
 
     def _history(self, remote: str, doing: str, *, decrypted: bool) -> list[Mapping[str, Any]]:
         """Every version but the newest, which is served."""
-        self._check_name(remote, doing)
+        self._limits.check_name(remote, doing)
         name = self._named(remote)
         pages = self._client.get_paginator("get_parameter_history").paginate(Name=remote, WithDecryption=decrypted)
         with translate_aws_errors(doing, name):
@@ -294,13 +296,9 @@ class AwsParameterStore:
     def _named(self, remote: str) -> str:
         return f"{self.name}:{remote}"
 
-    def _check_name(self, remote: str, doing: str) -> None:
-        if problem := self._limits.refuses_name(remote):
-            raise Invalid(doing, self._named(remote), problem, "Choose another remote name in the catalogue")
-
     def _check(self, remote: str, value: Sensitive, marks: OwnershipTags) -> None:
-        self._check_name(remote, "write")
-        if problem := self._limits.refuses_size(len(value.reveal().encode())):
+        self._limits.check_name(remote, "write")
+        if problem := self._limits.limits.refuses_size(len(value.reveal().encode())):
             raise Invalid("write", self._named(remote), problem, "The Advanced tier takes 8,192 bytes")
         # No version number has ten digits.
         if len(parameter_description(marks, 10**9)) > DESCRIPTION_CHARACTERS:

@@ -29,7 +29,12 @@ ELSEWHERE: Final = "See that the endpoint is AWS's own: what answers there has n
 
 class _Aws:
     def __init__(
-        self, name: str, arn: str, endpoint_url: str | None, role_arn: str | None, profile: str | None
+        self,
+        name: str,
+        arn: str,
+        endpoint_url: str | None = None,
+        role_arn: str | None = None,
+        profile: str | None = None,
     ) -> None:
         self.name = name
         if arn.count(":") != 5:
@@ -50,16 +55,8 @@ class _Aws:
 class SqsQueue(_Aws):
     """A ``NoticeSender`` to a queue; SQS confirms a message by the text's digest."""
 
-    def __init__(
-        self,
-        name: str,
-        queue_arn: str,
-        *,
-        endpoint_url: str | None = None,
-        role_arn: str | None = None,
-        profile: str | None = None,
-    ) -> None:
-        super().__init__(name, queue_arn, endpoint_url, role_arn, profile)
+    def __init__(self, name: str, queue_arn: str, **login: str | None) -> None:
+        super().__init__(name, queue_arn, **login)
 
     def send(self, message: SignedMessage, timeout: float) -> None:
         text = message.to_json()
@@ -75,16 +72,8 @@ class SqsQueue(_Aws):
 class SnsTopic(_Aws):
     """A ``NoticeSender`` to a topic; SNS confirms a message by an id."""
 
-    def __init__(
-        self,
-        name: str,
-        topic_arn: str,
-        *,
-        endpoint_url: str | None = None,
-        role_arn: str | None = None,
-        profile: str | None = None,
-    ) -> None:
-        super().__init__(name, topic_arn, endpoint_url, role_arn, profile)
+    def __init__(self, name: str, topic_arn: str, **login: str | None) -> None:
+        super().__init__(name, topic_arn, **login)
         self._topic_arn = topic_arn
 
     def send(self, message: SignedMessage, timeout: float) -> None:

@@ -287,13 +287,9 @@ def _sample(pattern: str, place: Place) -> str:
 def _beside(statements: Sequence[Statement], danger: Question, place: Place) -> Iterator[Question]:
     context = {**NEUTRAL, **danger.context}
     for arn in (_sample(arn, place) for arn in danger.places):
-        calls = [call for call in danger.calls if not _allow(statements, call, arn, context)]
-        if calls:
+        allowed = {call for call in danger.calls for each in statements if _allows(each, call, arn, context)}
+        if calls := [call for call in danger.calls if call not in allowed]:
             yield Question(tuple(calls), (arn,), danger.context)
-
-
-def _allow(statements: Sequence[Statement], call: str, arn: str, context: Context) -> bool:
-    return any(_allows(statement, call, arn, context) for statement in statements)
 
 
 def _allows(statement: Statement, call: str, arn: str, context: Context) -> bool:

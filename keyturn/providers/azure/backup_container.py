@@ -3,7 +3,6 @@
 Needs the role "Storage Blob Data Contributor" on the container.
 """
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -127,8 +126,7 @@ def open_container(
     mode: str = "locked",
 ) -> BackupContainer:
     """Raises Invalid."""
-    bundle = ca_file or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-    trust = {} if bundle is None else {"connection_verify": bundle}
+    trust = azure.trust_in(ca_file)
     client = ContainerClient(
         account_url,
         container,

@@ -54,6 +54,7 @@ Repeating a write after a lost answer would add a version. No token or value fol
 SECRET: Final = "AZURE_CLIENT_SECRET"
 TOKEN_FILE: Final = "AZURE_FEDERATED_TOKEN_FILE"
 OWN_SIGN_IN: Final = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", SECRET)
+SIGN_IN: Final = f"Check {', '.join(OWN_SIGN_IN)}, or the managed identity"
 
 
 SignIn = (
@@ -93,6 +94,12 @@ def credential(name: str, authority: str | None, trust: Mapping[str, str], clien
         **SDK_SETTINGS,
         **trust,
     )
+
+
+def trust_in(ca_file: str | None) -> dict[str, str]:
+    """The SDK's setting for ``ca_file`` or the environment's; empty for the public authorities."""
+    bundle = ca_file or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+    return {} if bundle is None else {"connection_verify": bundle}
 
 
 def open_transport(url: str | None, trust: Mapping[str, str]) -> RequestsTransport:
@@ -138,7 +145,7 @@ def from_azure(error: AzureError, doing: str, name: str) -> KeyturnError:
     if isinstance(error, HttpResponseError) and error.status_code is not None:
         return _refused(error, error.status_code, doing, name)
     if isinstance(error, ClientAuthenticationError):
-        return Denied(doing, name, "Entra ID gave no token", _sign_in_hint())
+        return Denied(doing, name, "Entra ID gave no token", SIGN_IN)
     return Unavailable(doing, name, f"the Azure SDK gave up ({objection(error) or type(error).__name__})")
 
 
@@ -161,7 +168,8 @@ def _refused(error: HttpResponseError, status: int, doing: str, name: str) -> Ke
     code = service_code(error)
     problem = f"Azure answered {status}" + (f" ({code})" if code else "")
     if status == 429:
-        return Throttled(doing, name, problem, "Slow down", _retry_after(error))
+        after = getattr(error.response, "headers", {}).get("Retry-After", "")
+        return Throttled(doing, name, problem, "Slow down", retry_after(after))
     if status == 408 or status >= 500:
         return Unavailable(doing, name, problem)
     if status == 404:
@@ -171,7 +179,7 @@ def _refused(error: HttpResponseError, status: int, doing: str, name: str) -> Ke
     if status == 409:
         return _conflict(code, doing, name)
     if status in (401, 403):
-        return Denied(doing, name, problem, _sign_in_hint() if status == 401 else _permission_hint(code))
+        return Denied(doing, name, problem, SIGN_IN if status == 401 else _permission_hint(code))
     return Invalid(doing, name, problem)
 
 
@@ -182,10 +190,6 @@ def _conflict(code: str, doing: str, name: str) -> KeyturnError:
     return Locked(doing, name, f"another change is under way ({code or 'Conflict'})", "Run it again in a minute")
 
 
-def _sign_in_hint() -> str:
-    return f"Check {', '.join(OWN_SIGN_IN)}, or the managed identity"
-
-
 def _permission_hint(code: str) -> str:
     if code == "ForbiddenByFirewall":
         return "Let this address through the vault's firewall"
@@ -193,7 +197,3 @@ def _permission_hint(code: str) -> str:
     if code == "ForbiddenByPolicy":
         return f"{role}; where an Azure policy asks for an expiry or a content type, say expires_after or content_type"
     return role
-
-
-def _retry_after(error: HttpResponseError) -> float | None:
-    return retry_after(getattr(error.response, "headers", {}).get("Retry-After", ""))

@@ -3,12 +3,11 @@
 A version is a generation; older ones still decrypt their data.
 """
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from azure.core.exceptions import ResourceNotFoundError
 from azure.keyvault.keys import KeyClient, KeyRotationLifetimeAction, KeyRotationPolicy, KeyRotationPolicyAction
@@ -28,8 +27,7 @@ HINT: Final = (
 
 def open_key_client(name: str, vault_url: str, ca_file: str | None = None, authority: str | None = None) -> KeyClient:
     """Raises Invalid."""
-    bundle = ca_file or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-    trust = {} if bundle is None else {"connection_verify": bundle}
+    trust = azure.trust_in(ca_file)
     return KeyClient(
         vault_url,
         azure.credential(name, authority, trust),
@@ -84,7 +82,8 @@ class AzureKey:
                 key = self._client.get_key(self._key)
             except ResourceNotFoundError:
                 raise self._lost() from None
-        kept_in = "an HSM of Azure keeps it" if (hsm := _in_hsm(key.key_type)) else "software keeps it, no HSM"
+        hsm = str(getattr(key.key_type, "value", key.key_type)).upper().endswith("-HSM")
+        kept_in = "an HSM of Azure keeps it" if hsm else "software keeps it, no HSM"
         condition = KeyCondition.ENABLED if key.properties.enabled else KeyCondition.DISABLED
         return KeyFacts(str(key.properties.version), key.properties.created_on, hsm, kept_in, condition)
 
@@ -134,10 +133,6 @@ class AzureKey:
         until: datetime | None = deleted.scheduled_purge_date
         problem = f"it is deleted{f', and gone for good on {until:%Y-%m-%d}' if until else ''}"
         return Missing("look at", self.name, problem, "Recover it: az keyvault key recover")
-
-
-def _in_hsm(kind: Any) -> bool:
-    return str(getattr(kind, "value", kind)).upper().endswith("-HSM")
 
 
 def span(text: str | None) -> timedelta | None:

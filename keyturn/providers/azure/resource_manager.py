@@ -107,13 +107,14 @@ class AzureResourceManager:
 
         Raises Unavailable if more than the window passes after the listing.
         """
-        since = Since(self._window)
+        began = time.monotonic(), time.time()
         listed = {key.name: key.value for key in self.keys(group, account)}
         if key_name not in listed or not still(listed[key_name]):
             return None
 
         def at_once() -> None:
-            if since.over():
+            # Sleep stops the one clock, and a person may set the other.
+            if max(time.monotonic() - began[0], time.time() - began[1]) > self._window:
                 problem = f"more than {self._window:g} s have passed since its keys were listed"
                 raise Unavailable(doing, self._named(account), problem, "Run it again: nothing has been changed")
 
@@ -204,18 +205,6 @@ class AzureResourceManager:
 
     def _named(self, account: str) -> str:
         return f"{self.name}:{account}"
-
-
-class Since:
-    """The time by two clocks: sleep stops one, and a person may set the other."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._began = time.monotonic(), time.time()
-
-    def over(self) -> bool:
-        passed = time.monotonic() - self._began[0], time.time() - self._began[1]
-        return max(passed) > self._seconds
 
 
 def string_to_sign(account: str, path: str, headers: Mapping[str, str], query: Mapping[str, str]) -> str:

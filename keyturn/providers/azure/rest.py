@@ -21,7 +21,6 @@ TIMEOUT: Final = (5, 10)
 
 CODE: Final = re.compile(r"[A-Za-z_.]{1,80}")
 
-SIGN_IN: Final = f"Check {', '.join(azure.OWN_SIGN_IN)}, or the managed identity"
 LOCKS: Final = frozenset({"ScopeLocked", "ReadOnlyDisabledSubscription"})
 
 
@@ -118,9 +117,9 @@ class Rest:
         except AzureError as error:
             translated = azure.from_azure(error, doing, name)
             passing = isinstance(translated, TransientError)
-            raise translated if passing else Denied(doing, name, "Entra ID gave no token", SIGN_IN) from None
+            raise translated if passing else Denied(doing, name, "Entra ID gave no token", azure.SIGN_IN) from None
         except ValueError:
-            raise Invalid(doing, name, "Azure's SDK refuses the tenant's id or the authority", SIGN_IN) from None
+            raise Invalid(doing, name, "Azure's SDK refuses the tenant's id or the authority", azure.SIGN_IN) from None
 
 
 def send(
@@ -184,7 +183,7 @@ def translate_refusal(answer: requests.Response, doing: str, name: str, permissi
     if status == 408 or status >= 500:
         return Unavailable(doing, name, problem)
     if status == 401:
-        return Denied(doing, name, problem, SIGN_IN)
+        return Denied(doing, name, problem, azure.SIGN_IN)
     if status == 403:
         return Denied(doing, name, problem, permission)
     if status == 404:

@@ -16,6 +16,7 @@ from azure.core.credentials import TokenCredential
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Unavailable
 from keyturn.core.notifications.messages import TAKEN, SignedMessage
 from keyturn.core.outbound import leaves_in_clear
+from keyturn.providers.azure import client as azure
 from keyturn.providers.azure import rest
 from keyturn.providers.notices import DOING
 from keyturn.providers.outbound import within
@@ -75,7 +76,7 @@ class _ServiceBus:
     def _refused(self, answer: requests.Response, doing: str) -> KeyturnError:
         status, problem = answer.status_code, f"Azure answered {answer.status_code}"
         if status == 401:
-            return Denied(doing, self.name, problem, f"{self._permission}; {rest.SIGN_IN}")
+            return Denied(doing, self.name, problem, f"{self._permission}; {azure.SIGN_IN}")
         if status == 403:
             return Unavailable(doing, self.name, problem, FULL)
         if status in (404, 410):
@@ -83,7 +84,7 @@ class _ServiceBus:
         return rest.translate_refusal(answer, doing, self.name, self._permission)
 
 
-class ServiceBusSender:
+class ServiceBusSender(_ServiceBus):
     """A ``NoticeSender`` to a queue or topic; Service Bus confirms a message with 201.
 
     The message's id serves a queue with duplicate detection.
@@ -100,28 +101,19 @@ class ServiceBusSender:
         ca_file: str | None = None,
         credential: TokenCredential | None = None,
     ) -> None:
-        self.name = name
-        self._place = _ServiceBus(
-            name,
-            namespace_url,
-            queue or topic or "",
-            SENDER,
-            authority=authority,
-            ca_file=ca_file,
-            credential=credential,
+        entity = queue or topic or ""
+        super().__init__(
+            name, namespace_url, entity, SENDER, authority=authority, ca_file=ca_file, credential=credential
         )
 
     def send(self, message: SignedMessage, timeout: float) -> None:
         properties = json.dumps({"MessageId": message.id, "ContentType": "application/json"})
         headers = {"Content-Type": "application/json", "BrokerProperties": properties}
         with within(timeout):
-            answer = self._place.call("POST", "", DOING, message.to_json().encode(), headers)
+            answer = self.call("POST", "", DOING, message.to_json().encode(), headers)
         if answer.status_code != requests.codes.created:
             problem = f"it answered {answer.status_code}, and not 201"
             raise Unavailable(DOING, self.name, problem, ELSEWHERE)
-
-    def close(self) -> None:
-        self._place.close()
 
 
 class ServiceBusReader(NoticeReader):
@@ -142,14 +134,9 @@ class ServiceBusReader(NoticeReader):
         credential: TokenCredential | None = None,
     ) -> None:
         super().__init__()
+        name = f"queue {entity}"
         self._place = _ServiceBus(
-            f"queue {entity}",
-            namespace_url,
-            entity,
-            RECEIVER,
-            authority=authority,
-            ca_file=ca_file,
-            credential=credential,
+            name, namespace_url, entity, RECEIVER, authority=authority, ca_file=ca_file, credential=credential
         )
         self._handle = handle
 

@@ -4,7 +4,6 @@ Marks are tags. One call sets a version's value and tags, so a copy never has an
 another writer lacks the tags.
 """
 
-import os
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -102,8 +101,7 @@ class AzureKeyVault:
         self._purges = deleted_name == "purge"
         if urlsplit(vault_url).scheme != "https" or not urlsplit(vault_url).hostname:
             raise Invalid("open", name, "its address is not an https:// URL", "Take the vault's URI from its overview")
-        bundle = ca_file or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-        trust = {} if bundle is None else {"connection_verify": bundle}
+        trust = azure.trust_in(ca_file)
         self._own = None
         if credential is None:
             credential = self._own = azure.credential(name, authority, trust, client_id)
@@ -116,7 +114,13 @@ class AzureKeyVault:
             user_agent="keyturn",
             **azure.SDK_SETTINGS,
         )
-        self._managed_at = (resource_id, management_url or PUBLIC, authority, bundle, credential)
+        self._managed_at = (
+            resource_id,
+            management_url or PUBLIC,
+            authority,
+            trust.get("connection_verify"),
+            credential,
+        )
         self._signing_in = threading.Lock()
         self._signed_in = False
         self._versions = AzureVersions(name, self._client, self._calling, PAUSES)

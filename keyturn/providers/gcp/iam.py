@@ -57,7 +57,8 @@ class GcpIam:
 
         Raises Denied without credentials, and Invalid for an endpoint that isn't loopback.
         """
-        if endpoint is not None and not _is_loopback(endpoint):
+        host, _, port = (endpoint or "").rpartition(":")
+        if endpoint is not None and not (is_loopback(host) and port.isdigit()):
             problem, hint = f"endpoint {endpoint!r} is not a loopback host:port", "Leave it out for Google Cloud"
             raise errors.Invalid("open", name, problem, hint)
         self.name = name
@@ -151,17 +152,11 @@ class GcpIam:
 
     def permissions_on_project(self, permissions: Sequence[str]) -> frozenset[str]:
         """Raises Denied, Unavailable."""
-        address = f"{self._projects}/v1/{self._project}:testIamPermissions"
-        body = {"permissions": list(permissions)}
-        answer = self._call("ask for the rights on", self._project, "POST", address, body=body)
-        return self._permissions(answer, permissions)
+        return self._permissions(self._project, f"{self._projects}/v1/{self._project}", permissions)
 
     def permissions_on_account(self, account: str, permissions: Sequence[str]) -> frozenset[str]:
         """Raises NotFound, Denied."""
-        body = {"permissions": list(permissions)}
-        address = f"{self._path(account)}:testIamPermissions"
-        answer = self._call("ask for the rights on", account, "POST", address, body=body)
-        return self._permissions(answer, permissions)
+        return self._permissions(account, self._path(account), permissions)
 
     def close(self) -> None:
         self._session.close()  # type: ignore[no-untyped-call]
@@ -171,7 +166,7 @@ class GcpIam:
         name = self._named(account)
         with self._translated(doing, name):
             try:
-                credentials.refresh(self._requests())  # type: ignore[no-untyped-call]
+                credentials.refresh(functools.partial(transport.Request(self._signing_in), timeout=DEADLINE))  # type: ignore[no-untyped-call]
             except auth.RefreshError as error:
                 if _says_invalid_grant(error):
                     return False
@@ -215,9 +210,6 @@ class GcpIam:
             raise errors.CandidateRejected("verify", name, "the new key is another account's", AGAIN)
         return made
 
-    def _requests(self) -> Any:
-        return functools.partial(transport.Request(self._signing_in), timeout=DEADLINE)
-
     def _call(
         self,
         doing: str,
@@ -247,10 +239,13 @@ class GcpIam:
             raise errors.Unavailable(doing, self._named(account), f"the answer lacks {name}", CHECK)
         return document[name]
 
-    def _permissions(self, answer: Mapping[str, Any], permissions: Sequence[str]) -> frozenset[str]:
+    def _permissions(self, about: str, address: str, permissions: Sequence[str]) -> frozenset[str]:
+        doing, body = "ask for the rights on", {"permissions": list(permissions)}
+        answer = self._call(doing, about, "POST", f"{address}:testIamPermissions", body=body)
+        # Without permissions, Google omits the list.
         held = answer.get("permissions", [])
         if not isinstance(held, list):
-            raise errors.Unavailable("ask for the rights on", self.name, "the answer is not Google's", CHECK)
+            raise errors.Unavailable(doing, self.name, "the answer is not Google's", CHECK)
         return frozenset(permission for permission in permissions if permission in held)
 
     def _path(self, account: str) -> str:
@@ -282,11 +277,6 @@ def _own_credentials(endpoint: str | None) -> Any:
     if endpoint is not None:
         return AnonymousCredentials()  # type: ignore[no-untyped-call]
     return google.auth.default(scopes=[SCOPE])[0]
-
-
-def _is_loopback(endpoint: str) -> bool:
-    host, _, port = endpoint.rpartition(":")
-    return is_loopback(host) and port.isdigit()
 
 
 def _listed(key: Mapping[str, Any]) -> CloudKey:

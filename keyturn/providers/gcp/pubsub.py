@@ -85,24 +85,20 @@ class _PubSub:
         self._signing_in.close()
 
 
-class PubSubTopic:
+class PubSubTopic(_PubSub):
     """A ``NoticeSender`` to a topic; Pub/Sub confirms a message by an id."""
 
     def __init__(self, name: str, *, topic: str, endpoint: str | None = None) -> None:
-        self.name = name
+        super().__init__(name, endpoint, GRANT)
         self._topic = topic
-        self._service = _PubSub(name, endpoint, GRANT)
 
     def send(self, message: SignedMessage, timeout: float) -> None:
         data = base64.b64encode(message.to_json().encode()).decode()
         published = {"messages": [{"data": data, "attributes": {ID: message.id}}]}
-        answer = self._service.call(DOING, f"{self._topic}:publish", published, timeout)
+        answer = self.call(DOING, f"{self._topic}:publish", published, timeout)
         ids = answer.get("messageIds")
         if not (isinstance(ids, list) and len(ids) == 1 and ids[0]):
             raise Unavailable(DOING, self.name, "its answer names no message", CHECK)
-
-    def close(self) -> None:
-        self._service.close()
 
 
 @reads_answers()
