@@ -35,7 +35,7 @@ from keyturn.core.ports.stores import (
     Unsupported,
     changed_tags,
 )
-from keyturn.core.rights.posture import Posture
+from keyturn.core.rights.posture import MOST_COPIES, Posture, Safety, copies_named, could_not_look
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.text.details import SHOWN
 from keyturn.core.text.names import GCP_SECRET_MANAGER, illegal_name, too_large
@@ -43,10 +43,8 @@ from keyturn.providers.gcp import marks as secret_marks
 from keyturn.providers.gcp.client import crc32c, kept_at, open_client
 from keyturn.providers.gcp.errors import from_gcp
 from keyturn.providers.gcp.marks import OURS, GcpSecret, describe_entry, describe_secret, last
-from keyturn.providers.gcp.posture import secret_manager_posture
-from keyturn.providers.gcp.retention import DESTROY, ENABLED, NOT_DESTROYED, to_retire
 from keyturn.providers.gcp.shared import SharedGcp
-from keyturn.providers.gcp.versions import GcpPast
+from keyturn.providers.gcp.versions import DESTROY, ENABLED, NOT_DESTROYED, GcpPast, to_retire
 from keyturn.providers.limits import has_changed, insist_on_value, unfulfilled
 from keyturn.providers.pages import PageGuard
 from keyturn.providers.side_by_side import read_side_by_side
@@ -59,6 +57,9 @@ MOST_RETIRED: Final = 10
 """Per write, to spare the quota; the next write continues."""
 TTLS: Final = (timedelta(minutes=1), timedelta(days=36_500))
 """Source: "Set up an expiry for a secret"."""
+
+SEE_POLICY: Final = "secretmanager.secrets.getIamPolicy"
+ANYBODY: Final = frozenset({"allUsers", "allAuthenticatedUsers"})
 
 _T = TypeVar("_T")
 
@@ -117,16 +118,16 @@ class GcpSecretManager:
         return self._look(remote, "find")
 
     def list_managed(self) -> Iterator[RemoteSecret]:
-        return (copy for copy in self._list(OURS) if copy.marks)
+        return (copy for copy in map(describe_entry, self._secrets(OURS)) if copy.marks)
 
     def list_all(self) -> Iterator[RemoteSecret]:
-        return self._list("")
+        return map(describe_entry, self._secrets(""))
 
     def posture(self, remotes: Sequence[str]) -> Iterator[Posture]:
-        request = {"parent": self._parent, "filter": OURS, "page_size": PAGE_SIZE}
-        pages = self._pages("list", None, self._client.list_secrets, request)
-        secrets = (secret for page in pages for secret in page.secrets)
-        return secret_manager_posture(secrets, remotes, self._policy_of, self._location)
+        ours = frozenset(remotes)
+        mine = {name: secret for secret in self._secrets(OURS) if (name := last(secret.name)) in ours}
+        yield _replication(mine, self._location)
+        yield _policies(list(mine)[:MOST_COPIES], self._policy_of)
 
     def _policy_of(self, remote: str) -> Any:
         resource = {"resource": self._path(remote, "find")}
@@ -232,10 +233,10 @@ class GcpSecretManager:
             return None
         return describe_secret(remote, secret, self._latest(remote, doing))
 
-    def _list(self, wanted: str) -> Iterator[RemoteSecret]:
+    def _secrets(self, wanted: str) -> Iterator[Any]:
         request = {"parent": self._parent, "filter": wanted, "page_size": PAGE_SIZE}
         for page in self._pages("list", None, self._client.list_secrets, request):
-            yield from map(describe_entry, page.secrets)
+            yield from page.secrets
 
     def _pages(
         self, doing: str, remote: str | None, rpc: Callable[..., Any], request: Mapping[str, Any]
@@ -383,3 +384,32 @@ class GcpSecretManager:
             yield
         except (api.GoogleAPIError, auth.GoogleAuthError) as error:
             raise from_gcp(error, doing, self.name if remote is None else self._named(remote)) from None
+
+
+def _replication(mine: Mapping[str, Any], location: str | None) -> Posture:
+    what = "replication"
+    if location:
+        return Posture(what, Safety.SOUND, f"regional secrets: in {location} alone, as the catalogue says")
+    single = [name for name, secret in mine.items() if len(secret.replication.user_managed.replicas) == 1]
+    if single:
+        remedy = "Name several locations in replication for new copies; Google changes it for none that is there"
+        return Posture(what, Safety.WEAK, f"in one location alone: {copies_named(single)}", remedy)
+    return Posture(what, Safety.SOUND, f"{len(mine)} secrets in several locations, which Google keeps in step")
+
+
+def _policies(names: Sequence[str], policy_of: Callable[[str], Any]) -> Posture:
+    what, public, count = "access by anybody", list[str](), 0
+    for name in names:
+        try:
+            policy = policy_of(name)
+        except errors.Denied:
+            return could_not_look(what, SEE_POLICY)
+        except errors.NotFound:
+            continue
+        count += 1
+        if any(ANYBODY & set(binding.members) for binding in policy.bindings):
+            public.append(name)
+    if public:
+        remedy = "Remove allUsers and allAuthenticatedUsers: `gcloud secrets remove-iam-policy-binding`"
+        return Posture(what, Safety.BROKEN, f"anybody is let in to {copies_named(public)}", remedy)
+    return Posture(what, Safety.SOUND, f"none of {count} secrets lets anybody in by itself")

@@ -4,9 +4,10 @@ Destruction is immediate and final, unless the secret delays it (``version_destr
 and enabling it cancels the destruction. Source: "Delay destruction of secret versions".
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any, Final
 
 from google.cloud.secretmanager_v1 import SecretManagerServiceClient
@@ -20,6 +21,13 @@ from keyturn.providers.side_by_side import read_side_by_side
 PAST: Final = "read old versions of"
 FORGET: Final = "forget old versions of"
 AT_ONCE: Final = 16
+
+ENABLED: Final = "state:ENABLED"
+NOT_DESTROYED: Final = "NOT state:DESTROYED"
+"""Filters of the listing. Source: "Filter secrets and secret versions"."""
+
+DISABLE: Final = "disable"
+DESTROY: Final = "destroy"
 
 State = SecretVersion.State
 
@@ -92,3 +100,28 @@ class GcpPast:
             f"version {number} is disabled, and destroyed at {ends:%Y-%m-%d %H:%M} UTC:"
             " until then whoever may enable versions can bring it back"
         )
+
+
+def to_retire(
+    versions: Iterable[Any],
+    added: SecretVersion,
+    latest: SecretVersion,
+    aliased: Collection[int],
+    destroy_after: timedelta | None,
+) -> Iterator[tuple[str, Any]]:
+    """Actions for these raw messages, newest first, all older than ``added``.
+
+    Its predecessor and ``latest`` stay, because readers may still receive either (source: "Resource consistency").
+    """
+    stay = min(int(last(added.name)) - 1, int(last(latest.name)))
+    disabled = replaced = made = SecretVersion.pb(added).create_time.ToDatetime()
+    for version in versions:
+        number, state = int(last(version.name)), version.state
+        # A version has no time of disabling: the creation of the second version after it counts.
+        waited = destroy_after is not None and made - disabled >= destroy_after
+        if number < stay and number not in aliased and not version.HasField("scheduled_destroy_time"):
+            if state == State.ENABLED:
+                yield DISABLE, version
+            elif state == State.DISABLED and waited:
+                yield DESTROY, version
+        disabled, replaced = replaced, min(replaced, version.create_time.ToDatetime())
