@@ -20,14 +20,7 @@ from keyturn.core.errors import CandidateRejected, Invalid, NotFound, TerminalEr
 from keyturn.core.ports.cloud_keys import CloudKey, KeyUse
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.answers import reads_answers
-from keyturn.providers.aws.client import (
-    SDK_CONFIG,
-    AwsSettings,
-    field,
-    items_of,
-    open_session,
-    translate_aws_errors,
-)
+from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, field, items_of, open_session, translate_aws_errors
 
 if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient

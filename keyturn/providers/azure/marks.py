@@ -91,12 +91,7 @@ def _compared(copy: RemoteSecret) -> tuple[object, ...]:
 
 
 def _found(
-    remote: str,
-    made: float,
-    tags: dict[str, str],
-    content_type: str | None,
-    expires_at: datetime | None,
-    intact: bool,
+    remote: str, made: float, tags: dict[str, str], content_type: str | None, expires_at: datetime | None, intact: bool
 ) -> AzureSecret:
     marks = OwnershipTags.from_tags(tags)
     version = f"{made:.0f}"

@@ -124,12 +124,7 @@ class GcsBackupBucket:
 
 
 def open_bucket(
-    bucket: str,
-    prefix: str,
-    *,
-    endpoint: str | None = None,
-    retain: timedelta | None = None,
-    mode: str = "locked",
+    bucket: str, prefix: str, *, endpoint: str | None = None, retain: timedelta | None = None, mode: str = "locked"
 ) -> GcsBackupBucket:
     """Open the bucket with application default credentials, or with none at ``endpoint``, a loopback host:port.
 
