@@ -267,14 +267,14 @@ class _AssumedRole(CredentialProvider):
 
 
 @contextmanager
-def opening(name: str, settings: AwsSettings) -> Iterator[boto3.Session]:
+def opening(name: str, settings: AwsSettings, of: str = "store") -> Iterator[boto3.Session]:
     """Raises Invalid or Denied for unusable settings."""
     with translate_aws_errors("open", name):
         try:
             yield open_session(settings)
         except ValueError:
             problem = f"region {settings.region!r} or endpoint {settings.endpoint_url!r} is malformed"
-            raise Invalid("open", name, problem, "Correct the store's settings") from None
+            raise Invalid("open", name, problem, f"Correct the {of}'s settings") from None
 
 
 def open_client(service: str, name: str, settings: AwsSettings) -> Any:
@@ -328,10 +328,10 @@ def read_tags(pairs: Iterable[Mapping[str, str]]) -> dict[str, str]:
 def _from_answer(error: ClientError, doing: str, name: str) -> KeyturnError:
     code, operation = error.response["Error"]["Code"], error.operation_name
     status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+    problem = f"AWS answered {code} to {operation}"
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        return Throttled(doing, name, f"AWS answered {code} to {operation}", SLOWER)
+        return Throttled(doing, name, problem, SLOWER)
     if status >= 500:
-        problem = f"AWS answered {code} to {operation}"
         return Unavailable(doing, name, problem, "It is tried again by itself; see AWS's service health")
     return from_code(code, operation, doing, name)
 

@@ -20,10 +20,9 @@ from keyturn.core.errors import CandidateRejected, Invalid, NotFound, TerminalEr
 from keyturn.core.ports.cloud_keys import CloudKey, KeyUse
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.answers import reads_answers
-from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, field, items_of, open_session, translate_aws_errors
+from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, field, items_of, opening, translate_aws_errors
 
 if TYPE_CHECKING:
-    from mypy_boto3_iam import IAMClient
     from mypy_boto3_sts import STSClient
 
 ONE_TRY: Final = SDK_CONFIG.merge(Config(retries={"total_max_attempts": 1}))
@@ -58,10 +57,11 @@ class AwsIam:
         self._region = region
         self._endpoint_url = endpoint_url
         self._lock = threading.Lock()
-        with translate_aws_errors("open", name):
-            self._session = open_session(AwsSettings(region, endpoint_url, profile, role_arn))
-            self._iam = self._open(SDK_CONFIG)
-            self._making = self._open(ONE_TRY)
+        with opening(name, AwsSettings(region, endpoint_url, profile, role_arn), "target") as self._session:
+            self._iam, self._making = (
+                self._session.client("iam", region_name=region, endpoint_url=endpoint_url, config=config)
+                for config in (SDK_CONFIG, ONE_TRY)
+            )
 
     def keys(self, account: str) -> Sequence[CloudKey]:
         name = self._named(account)
@@ -204,13 +204,6 @@ class AwsIam:
             return key_id in [key.key_id for key in self.keys(account)]
         except NotFound:
             return False
-
-    def _open(self, config: Config) -> "IAMClient":
-        try:
-            return self._session.client("iam", region_name=self._region, endpoint_url=self._endpoint_url, config=config)
-        except ValueError:
-            problem = f"region {self._region!r} or endpoint {self._endpoint_url!r} is malformed"
-            raise Invalid("open", self.name, problem, "Correct the target's settings") from None
 
     def _as(self, key: SecretFields | None = None) -> "STSClient":
         # Unlike clients, sessions are not thread-safe.

@@ -113,13 +113,13 @@ class AwsParameterStore:
     def describe(self, remote: str) -> RemoteSecret | None:
         self._limits.check_name(remote, "find")
         only: list[ParameterStringFilterTypeDef] = [{"Key": "Name", "Option": "Equals", "Values": [remote]}]
-        return next(self._described("find", remote, only), None)
+        return next(map(self._copy, self._parameters("find", remote, only)), None)
 
     def list_managed(self) -> Iterator[RemoteSecret]:
         return (copy for copy in self.list_all() if copy.marks)
 
     def list_all(self) -> Iterator[RemoteSecret]:
-        return self._described("list", "*", [])
+        return map(self._copy, self._parameters("list", "*", []))
 
     def posture(self, remotes: Sequence[str]) -> Iterator[Posture]:
         return parameters_posture(self._parameters("list", "*", []), remotes, self._kms_key_id)
@@ -245,11 +245,6 @@ class AwsParameterStore:
 
     def _put(self, request: "PutParameterRequestTypeDef") -> int:
         return int(field(self._client.put_parameter(**request), "Version", "write", self._named(request["Name"])))
-
-    def _described(
-        self, doing: str, remote: str, filters: "Sequence[ParameterStringFilterTypeDef]"
-    ) -> Iterator[RemoteSecret]:
-        return map(self._copy, self._parameters(doing, remote, filters))
 
     def _parameters(
         self, doing: str, remote: str, filters: "Sequence[ParameterStringFilterTypeDef]"

@@ -6,6 +6,7 @@ reference.
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
@@ -89,7 +90,7 @@ def ask_secrets_manager(
         yield _question("secretsmanager", OF_RESOURCES, own, OURS)
         yield _question("secretsmanager", ("DeleteSecret",), own, OURS)
 
-    with _Simulation(name, AwsSettings(**login)) as simulation:
+    with closing(_Simulation(name, AwsSettings(**login))) as simulation:
         yield from simulation.verdicts(documents, copies.origin, revoking, beyond)
 
 
@@ -115,7 +116,7 @@ def ask_parameter_store(
         yield _question("ssm", ("PutParameter", "DeleteParameter", "GetParameterHistory"), own)
         yield _question("ssm", ("GetParameterHistory", "LabelParameterVersion", "UnlabelParameterVersion"), own, OURS)
 
-    with _Simulation(name, AwsSettings(**login)) as simulation:
+    with closing(_Simulation(name, AwsSettings(**login))) as simulation:
         yield from simulation.verdicts(documents, copies.origin, revoking, beyond)
 
 
@@ -130,7 +131,7 @@ def ask_iam(name: str, accounts: AccountRights, revoking: bool, **login: Any) ->
         yield _question("iam", ("PutUserPolicy", "AttachUserPolicy", "DeleteUserPermissionsBoundary"), own)
         yield _question("iam", ("CreateLoginProfile", "UpdateLoginProfile", "DeleteUser"), own)
 
-    with _Simulation(name, AwsSettings(**login)) as simulation:
+    with closing(_Simulation(name, AwsSettings(**login))) as simulation:
         yield from simulation.verdicts(documents, accounts.origin, revoking, beyond)
 
 
@@ -164,10 +165,7 @@ class _Simulation:
             )
             self._sts = session.client("sts", region_name=settings.region, endpoint_url=elsewhere, config=SDK_CONFIG)
 
-    def __enter__(self) -> "_Simulation":
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self._iam.close()
         self._sts.close()
 

@@ -75,7 +75,7 @@ class AwsVersions:
         for region, _ in self._straying(remote, current, PAST):
             there = self._kept_in(region, remote, current, PAST)
             values = self._values(self._elsewhere(region), remote, list(there))
-            past |= {name_in_region(version, region): value for version, value in values.items()}
+            past |= {f"{version} in {region}": value for version, value in values.items()}
         return past
 
     def forget(self, remote: str) -> tuple[str, ...]:
@@ -183,13 +183,12 @@ class AwsVersions:
     def _words(self, region: str, there: Mapping[str, Any], versions: Labels) -> Iterator[str]:
         why = "its replication failed" if self._is_replica(there) else "it is a secret of its own there"
         for version, labels in versions.items():
-            yield f"version {name_in_region(version, region)} {'is served' if CURRENT in labels else GIVEN}: {why}"
+            yield f"version {version} in {region} {'is served' if CURRENT in labels else GIVEN}: {why}"
 
     def _left(self, remote: str) -> tuple[str, ...]:
         straying = [stray for stray in self._straying(remote, "", ERASE) if not self._is_replica(stray[1])]
         return tuple(
-            f"version {name_in_region(_served_by(description), region)} is served there"
-            for region, description in straying
+            f"version {_served_by(description)} in {region} is served there" for region, description in straying
         )
 
     def _is_replica(self, description: Mapping[str, Any]) -> bool:
@@ -208,10 +207,6 @@ def describe(client: "SecretsManagerClient", remote: str, doing: str, name: str)
 
 def served(versions: Labels) -> str:
     return next((version for version, labels in versions.items() if CURRENT in labels), "")
-
-
-def name_in_region(version: str, region: str) -> str:
-    return f"{version} in {region}"
 
 
 def _served_by(description: Mapping[str, Any]) -> str:

@@ -15,22 +15,18 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import google.auth
 import requests
 from google.auth import crypt
 from google.auth import exceptions as auth
-from google.auth.credentials import AnonymousCredentials
 from google.auth.transport import requests as transport
 from google.oauth2 import service_account
 
 from keyturn.core import errors
-from keyturn.core.outbound import is_loopback
 from keyturn.core.ports.cloud_keys import CREDENTIALS_JSON, NEVER, CloudKey, KeyUse
 from keyturn.core.ports.strategies import EXPIRES_AT
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.answers import reads_answers
-from keyturn.providers.gcp.iam_errors import CHECK, from_google, translate_refusal
-from keyturn.providers.outbound import open_anywhere
+from keyturn.providers.gcp.iam_errors import CHECK, document_of, from_google, open_session, translate_refusal
 
 IAM: Final = "https://iam.googleapis.com"
 MONITORING: Final = "https://monitoring.googleapis.com"
@@ -57,25 +53,11 @@ class GcpIam:
 
         Raises Denied without credentials, and Invalid for an endpoint that isn't loopback.
         """
-        host, _, port = (endpoint or "").rpartition(":")
-        if endpoint is not None and not (is_loopback(host) and port.isdigit()):
-            problem, hint = f"endpoint {endpoint!r} is not a loopback host:port", "Leave it out for Google Cloud"
-            raise errors.Invalid("open", name, problem, hint)
         self.name = name
         self._project = f"projects/{project}"
         services = (IAM, MONITORING, RESOURCE_MANAGER)
         self._iam, self._monitoring, self._projects = services if endpoint is None else (f"http://{endpoint}",) * 3
-        with self._translated("open", name):
-            self._signing_in = requests.Session()
-            self._session = transport.AuthorizedSession(  # type: ignore[no-untyped-call]
-                _own_credentials(endpoint), auth_request=transport.Request(self._signing_in)
-            )
-        # No token or signature follows a redirect.
-        self._session.max_redirects = self._signing_in.max_redirects = 0
-        open_anywhere(self._signing_in)
-        open_anywhere(self._session)
-        # On loopback, the environment's proxy would see the keys.
-        self._session.trust_env = self._signing_in.trust_env = endpoint is None
+        self._session, self._signing_in = open_session(name, SCOPE, endpoint)
 
     def keys(self, account: str) -> Sequence[CloudKey]:
         doing = "list the keys of"
@@ -159,7 +141,7 @@ class GcpIam:
         return self._permissions(account, self._path(account), permissions)
 
     def close(self) -> None:
-        self._session.close()  # type: ignore[no-untyped-call]
+        self._session.close()
         self._signing_in.close()
 
     def _granted(self, doing: str, account: str, credentials: service_account.Credentials) -> bool:
@@ -221,18 +203,10 @@ class GcpIam:
     ) -> dict[str, Any]:
         name = self._named(account)
         with self._translated(doing, name):
-            answer: requests.Response = self._session.request(  # type: ignore[no-untyped-call]
-                method, address, params=params, json=body, timeout=DEADLINE
-            )
+            answer = self._session.request(method, address, params=params, json=body, timeout=DEADLINE)
             if answer.status_code >= 300:
                 raise translate_refusal(answer, doing, name)
-            try:
-                document = answer.json()
-            except requests.exceptions.JSONDecodeError:
-                document = None
-        if not isinstance(document, dict):
-            raise errors.Unavailable(doing, name, "the answer is not Google's", CHECK)
-        return document
+        return document_of(answer, doing, name)
 
     def _field(self, document: Mapping[str, Any], name: str, doing: str, account: str) -> Any:
         if name not in document:
@@ -271,12 +245,6 @@ def read_key_file(text: Sensitive) -> service_account.Credentials | None:
     except (auth.GoogleAuthError, ValueError, TypeError, AttributeError):
         return None
     return made
-
-
-def _own_credentials(endpoint: str | None) -> Any:
-    if endpoint is not None:
-        return AnonymousCredentials()  # type: ignore[no-untyped-call]
-    return google.auth.default(scopes=[SCOPE])[0]
 
 
 def _listed(key: Mapping[str, Any]) -> CloudKey:

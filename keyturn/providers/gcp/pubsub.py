@@ -12,19 +12,15 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import google.auth
 import requests
 from google.auth import exceptions as auth
-from google.auth.credentials import AnonymousCredentials
-from google.auth.transport import requests as transport
 
 from keyturn.core.errors import Invalid, Unavailable
 from keyturn.core.notifications.messages import ID, TAKEN, SignedMessage
-from keyturn.core.outbound import is_loopback
 from keyturn.providers.answers import reads_answers
-from keyturn.providers.gcp.iam_errors import CHECK, from_google, translate_refusal
+from keyturn.providers.gcp.iam_errors import CHECK, document_of, from_google, open_session, translate_refusal
 from keyturn.providers.notices import DOING
-from keyturn.providers.outbound import open_anywhere, within
+from keyturn.providers.outbound import within
 from keyturn.providers.reading import NoticeReader
 
 log = logging.getLogger(__name__)
@@ -42,46 +38,23 @@ DEADLINE: Final = 10.0
 
 class _PubSub:
     def __init__(self, name: str, endpoint: str | None, grant: str) -> None:
-        host, _, port = (endpoint or "").rpartition(":")
-        if endpoint is not None and not (is_loopback(host) and port.isdigit()):
-            problem, hint = f"endpoint {endpoint!r} is not a loopback host:port", "Leave it out for Google Cloud"
-            raise Invalid("open", name, problem, hint)
         self.name = name
         self._grant = grant
         self._base = f"http://{endpoint}" if endpoint else PUBSUB
-        self._signing_in = requests.Session()
-        try:
-            credentials = AnonymousCredentials() if endpoint else google.auth.default(scopes=[SCOPE])[0]  # type: ignore[no-untyped-call]
-        except auth.GoogleAuthError as error:
-            raise from_google(error, "open", name) from None
-        self._session = transport.AuthorizedSession(  # type: ignore[no-untyped-call]
-            credentials, auth_request=transport.Request(self._signing_in)
-        )
-        self._session.max_redirects = self._signing_in.max_redirects = 0
-        self._session.trust_env = self._signing_in.trust_env = endpoint is None
-        open_anywhere(self._signing_in)
-        open_anywhere(self._session)
+        self._session, self._signing_in = open_session(name, SCOPE, endpoint)
 
     def call(self, doing: str, path: str, body: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         try:
             with within(seconds):
-                answer: requests.Response = self._session.request(  # type: ignore[no-untyped-call]
-                    "POST", f"{self._base}/v1/{path}", json=body, timeout=seconds
-                )
+                answer = self._session.request("POST", f"{self._base}/v1/{path}", json=body, timeout=seconds)
         except (auth.GoogleAuthError, requests.RequestException) as error:
             raise from_google(error, doing, self.name) from None
         if answer.status_code >= 300:
             raise translate_refusal(answer, doing, self.name, self._grant, NO_TOPIC)
-        try:
-            document = answer.json()
-        except requests.exceptions.JSONDecodeError:
-            document = None
-        if not isinstance(document, dict):
-            raise Unavailable(doing, self.name, "the answer is not Google's", CHECK)
-        return document
+        return document_of(answer, doing, self.name)
 
     def close(self) -> None:
-        self._session.close()  # type: ignore[no-untyped-call]
+        self._session.close()
         self._signing_in.close()
 
 

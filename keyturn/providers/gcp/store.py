@@ -124,14 +124,29 @@ class GcpSecretManager:
         return map(describe_entry, self._secrets(""))
 
     def posture(self, remotes: Sequence[str]) -> Iterator[Posture]:
+        """Sources: "Replication" and "IAMPolicy" in the documentation of Secret Manager."""
         ours = frozenset(remotes)
         mine = {name: secret for secret in self._secrets(OURS) if (name := last(secret.name)) in ours}
         yield _replication(mine, self._location)
-        yield _policies(list(mine)[:MOST_COPIES], self._policy_of)
+        yield self._public_access(list(mine)[:MOST_COPIES])
 
-    def _policy_of(self, remote: str) -> Any:
-        resource = {"resource": self._path(remote, "find")}
-        return self._call("find", remote, self._client.get_iam_policy, resource)
+    def _public_access(self, names: Sequence[str]) -> Posture:
+        what, public, count = "access by anybody", list[str](), 0
+        for name in names:
+            try:
+                resource = {"resource": self._path(name, "find")}
+                policy = self._call("find", name, self._client.get_iam_policy, resource)
+            except errors.Denied:
+                return could_not_look(what, SEE_POLICY)
+            except errors.NotFound:
+                continue
+            count += 1
+            if any(ANYBODY & set(binding.members) for binding in policy.bindings):
+                public.append(name)
+        if public:
+            remedy = "Remove allUsers and allAuthenticatedUsers: `gcloud secrets remove-iam-policy-binding`"
+            return Posture(what, Safety.BROKEN, f"anybody is let in to {copies_named(public)}", remedy)
+        return Posture(what, Safety.SOUND, f"none of {count} secrets lets anybody in by itself")
 
     def write(
         self,
@@ -395,21 +410,3 @@ def _replication(mine: Mapping[str, Any], location: str | None) -> Posture:
         remedy = "Name several locations in replication for new copies; Google changes it for none that is there"
         return Posture(what, Safety.WEAK, f"in one location alone: {copies_named(single)}", remedy)
     return Posture(what, Safety.SOUND, f"{len(mine)} secrets in several locations, which Google keeps in step")
-
-
-def _policies(names: Sequence[str], policy_of: Callable[[str], Any]) -> Posture:
-    what, public, count = "access by anybody", list[str](), 0
-    for name in names:
-        try:
-            policy = policy_of(name)
-        except errors.Denied:
-            return could_not_look(what, SEE_POLICY)
-        except errors.NotFound:
-            continue
-        count += 1
-        if any(ANYBODY & set(binding.members) for binding in policy.bindings):
-            public.append(name)
-    if public:
-        remedy = "Remove allUsers and allAuthenticatedUsers: `gcloud secrets remove-iam-policy-binding`"
-        return Posture(what, Safety.BROKEN, f"anybody is let in to {copies_named(public)}", remedy)
-    return Posture(what, Safety.SOUND, f"none of {count} secrets lets anybody in by itself")
