@@ -54,7 +54,6 @@ AWS: Final = RemoteServer(
 
 LONGEST_CALL: Final = 15.0
 """Seconds for one call, including a retry."""
-
 SERVICES: Final = ("secretsmanager", "ssm", "sts")
 KINDS: Final = ("service-2", "endpoint-rule-set-1")
 DATA: Final = ("endpoints", "partitions", "sdk-default-configuration", "_retry")
@@ -294,7 +293,7 @@ def translate_aws_errors(doing: str, name: str) -> Iterator[None]:
 
 def bounded_pages(pages: Iterable[Mapping[str, Any]], doing: str, name: str) -> Iterator[Mapping[str, Any]]:
     """Raises Unavailable for an endless listing."""
-    return bounded(pages, _following, doing, name)
+    return bounded(pages, lambda page: next((str(page[key]) for key in FOLLOWING if page.get(key)), None), doing, name)
 
 
 def items_of(pages: Iterable[Mapping[str, Any]], key: str, doing: str, name: str) -> Iterator[Any]:
@@ -304,10 +303,6 @@ def items_of(pages: Iterable[Mapping[str, Any]], key: str, doing: str, name: str
 
 
 FOLLOWING: Final = ("NextToken", "PaginationToken", "Marker", "NextContinuationToken")
-
-
-def _following(page: Mapping[str, Any]) -> str | None:
-    return next((str(page[key]) for key in FOLLOWING if page.get(key)), None)
 
 
 def field(answer: Mapping[str, Any], name: str, doing: str, of: str) -> Any:

@@ -27,12 +27,10 @@ if TYPE_CHECKING:
 
 ONE_TRY: Final = SDK_CONFIG.merge(Config(retries={"total_max_attempts": 1}))
 """For CreateAccessKey: a retry after a lost answer would create a second key."""
-
 UNKNOWN: Final = "InvalidClientTokenId"
 """STS's code for a key that is absent, inactive, or not yet known everywhere."""
 AGAIN: Final = "Run the rotation again: it makes another key"
 WRONG_SECRET: Final = frozenset({"SignatureDoesNotMatch", "InvalidSignatureException"})
-
 KEY_ID: Final = re.compile(r"\w{16,128}")
 """The SDK refuses shorter ids."""
 REVOKED: Final = "keyturn-revoked-sessions"

@@ -20,7 +20,6 @@ from keyturn.providers.aws.client import AwsSettings, bounded_pages, field, open
 HINT: Final = "Allow s3:ListBucket on the bucket, s3:GetObject on what is delivered, and kms:Decrypt on its key"
 LONGEST_READ: Final = 120.0
 """Seconds for one object."""
-
 LOOK_BACK: Final = timedelta(hours=2)
 """How far back to look for late objects.
 

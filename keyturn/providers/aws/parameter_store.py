@@ -52,13 +52,10 @@ Tier = Literal["Standard", "Advanced", "Intelligent-Tiering"]
 
 STANDARD_BYTES: Final = 4_096
 """The Standard tier's limit; the others take 8 KB. Source: "Managing parameter tiers"."""
-
 DESCRIPTION_CHARACTERS: Final = 1_024
 BATCH: Final = 10
-
 PAGE: Final = 50
 ATTEMPTS: Final = 4
-
 OURS: Final = {TAG_MANAGED_BY: MANAGED_BY}
 
 DESCRIPTION: Final = re.compile(
@@ -172,8 +169,13 @@ class AwsParameterStore:
         names = list(dict.fromkeys(remotes))
         for remote in names:
             self._limits.check_name(remote, "read")
-        batches = (names[start : start + BATCH] for start in range(0, len(names), BATCH))
-        return {parameter["Name"]: self._value(parameter) for batch in batches for parameter in self._batch(batch)}
+        values: dict[str, Sensitive] = {}
+        for batch in (names[start : start + BATCH] for start in range(0, len(names), BATCH)):
+            with translate_aws_errors("read", self._named("*")):
+                answer = self._client.get_parameters(Names=batch, WithDecryption=True)
+            parameters = field(answer, "Parameters", "read", self._named("*"))
+            values |= {parameter["Name"]: self._value(parameter) for parameter in parameters}
+        return values
 
     def delete(self, remote: str) -> None:
         self._limits.check_name(remote, "delete")
@@ -266,11 +268,6 @@ class AwsParameterStore:
         marks = OwnershipTags.from_tags({TAG_MANAGED_BY: MANAGED_BY, **tags})
         as_written = written_as == version and parameter.get("Type") == self._type
         return RemoteSecret(name, version, marks, intact=marks is None or as_written)
-
-    def _batch(self, remotes: Sequence[str]) -> Iterator[Mapping[str, Any]]:
-        with translate_aws_errors("read", self._named("*")):
-            answer = self._client.get_parameters(Names=remotes, WithDecryption=True)
-        yield from field(answer, "Parameters", "read", self._named("*"))
 
     def _history(self, remote: str, doing: str, *, decrypted: bool) -> list[Mapping[str, Any]]:
         """Every version but the newest, which is served."""

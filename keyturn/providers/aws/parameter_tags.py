@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 
 FEW: Final = 10
 """The most parameters that are queried individually."""
-
 READERS: Final = 4
-
 PAGE: Final = 100
 LIST: Final = "list the tags of"
 
@@ -81,15 +79,13 @@ class ParameterTags:
         named = {TAG_TAGS: " ".join(marks.tags)} if marks.tags and marks.tags != before else {}
         with translate_aws_errors("label", f"{self._store}:{current.name}"):
             if gone or (before and not marks.tags):
-                self._remove(current.name, [*gone, *([] if marks.tags else [TAG_TAGS])])
+                keys = [*gone, *([] if marks.tags else [TAG_TAGS])]
+                self._client.remove_tags_from_resource(ResourceType="Parameter", ResourceId=current.name, TagKeys=keys)
             if laid or named:
                 self._client.add_tags_to_resource(
                     ResourceType="Parameter", ResourceId=current.name, Tags=as_tags({**laid, **named})
                 )
         return replace(current, marks=marks, details=details.laid_over(there, current.marks))
-
-    def _remove(self, name: str, tags: Sequence[str]) -> None:
-        self._client.remove_tags_from_resource(ResourceType="Parameter", ResourceId=name, TagKeys=tags)
 
     def _tags_of(self, name: str) -> dict[str, str]:
         with translate_aws_errors(LIST, f"{self._store}:{name}"):

@@ -73,7 +73,8 @@ class SecretCredentials(Credentials):
     def needs_retry(self, response: Any, request_dict: Mapping[str, Any], **_: Any) -> float | None:
         """Seconds until the request is sent again; None for no retry."""
         context, secret = request_dict["context"], getattr(self._signed, "secret", None)
-        if TRIED_AGAIN in context or secret is None or _code(response) not in REFUSED:
+        code = str(response[1].get("Error", {}).get("Code", "")) if response else ""
+        if TRIED_AGAIN in context or secret is None or code not in REFUSED:
             return None
         context[TRIED_AGAIN] = True
         return None if self._renewer.other_than(secret) is None else 0.0
@@ -88,7 +89,3 @@ class _Provider(CredentialProvider):
 
     def load(self) -> Credentials:
         return self._credentials
-
-
-def _code(response: tuple[Any, Mapping[str, Any]] | None) -> str:
-    return str(response[1].get("Error", {}).get("Code", "")) if response else ""

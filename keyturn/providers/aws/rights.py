@@ -30,7 +30,6 @@ from keyturn.providers.aws.client import (
 
 if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient
-    from mypy_boto3_iam.type_defs import ContextEntryTypeDef
 
 DOING: Final = "ask for the rights at"
 MOST_PLACES: Final = 50
@@ -217,7 +216,10 @@ class _Simulation:
             PolicySourceArn=principal,
             ActionNames=list(question.calls),
             ResourceArns=list(places),
-            ContextEntries=_entries({**NEUTRAL, **question.context}),
+            ContextEntries=[
+                {"ContextKeyName": key, "ContextKeyValues": [text], "ContextKeyType": TYPES.get(key, "string")}  # type: ignore[typeddict-item]
+                for key, text in {**NEUTRAL, **question.context}.items()
+            ],
         )
         with translate_aws_errors(DOING, self._name):
             try:
@@ -296,10 +298,3 @@ def _allows(statement: Statement, call: str, arn: str, context: Context) -> bool
     conditions = statement.get("Condition", {}).values()
     fulfilled = all(fnmatchcase(context[key], text) for wanted in conditions for key, text in wanted.items())
     return call in statement["Action"] and named and fulfilled
-
-
-def _entries(context: Context) -> "list[ContextEntryTypeDef]":
-    return [
-        {"ContextKeyName": key, "ContextKeyValues": [text], "ContextKeyType": TYPES.get(key, "string")}  # type: ignore[typeddict-item]
-        for key, text in context.items()
-    ]

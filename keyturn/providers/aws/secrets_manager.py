@@ -67,13 +67,10 @@ if TYPE_CHECKING:
     )
 
 BATCH: Final = 20
-
 NOT_SERVED: Final = frozenset({"InvalidRequestException", "ResourceNotFoundException"})
 """GetSecretValue's codes for a secret scheduled for deletion, and for an absent one."""
-
 VERSIONS: Final = uuid.UUID("5b0a3d0e-6f6b-4a52-9d3c-0f1f6f1c7a11")
 """Namespace of version ids (RFC 9562, version 5); changing it makes every copy look tampered with."""
-
 TAG_VALUE: Final = re.compile(r"[\w .:/=+@-]{1,256}")
 """Source: "Tag" in the Secrets Manager API reference."""
 

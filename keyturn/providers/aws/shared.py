@@ -175,10 +175,11 @@ class SharedParameters:
         return shared_text(name, remote, version, text, tags, copy.marks, snapshot=description)
 
     def put(self, remote: str, change: Change, current: Shared | None) -> None:
-        checked_text(self._named(remote), self._limits.refuses_size, change, current)
+        text = checked_text(self._named(remote), self._limits.refuses_size, change, current)
         with translate_aws_errors(MERGE, self._named(remote)):
             if current is None:
-                self._create(remote, change)
+                new = {**self._new, "Name": remote, "Value": text.reveal(), "Tags": _noted(change)}
+                self._client.put_parameter(**new)
                 return
             if change.laid:
                 self._client.add_tags_to_resource(ResourceType="Parameter", ResourceId=remote, Tags=_noted(change))
@@ -202,10 +203,6 @@ class SharedParameters:
 
     def tidy(self, remote: str) -> None:
         """A write is one call, so nothing remains."""
-
-    def _create(self, remote: str, change: Change) -> None:
-        text = checked_text(self._named(remote), self._limits.refuses_size, change, None)
-        self._client.put_parameter(**{**self._new, "Name": remote, "Value": text.reveal(), "Tags": _noted(change)})
 
     def _update(self, remote: str, change: Change, current: Shared) -> None:
         before, expected = current, int(current.version_id) + 1

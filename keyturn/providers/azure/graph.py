@@ -31,20 +31,16 @@ PERMISSION: Final = (
     "consent, and make it an owner of this application"
 )
 WHICH_ID: Final = "Name it by its application (client) id, not by its object id, and check the tenant"
-
 PERSONAL: Final = frozenset({"AzureADandPersonalMicrosoftAccount", "PersonalMicrosoftAccount"})
 MOST_PERSONAL: Final = 2
 MOST_ITEMS: Final = 1_000
 """Source: "Validation differences by supported account types" (Microsoft identity platform)."""
-
 TOO_MANY: Final = frozenset({"TooManyAppPasswords", "Directory_ResourceSizeExceeded"})
 POLICY: Final = re.compile(r"Credential\w+AsPerAppPolicy")
-
 NOT_TAKEN: Final = 7000215
 """The secret is wrong, or not yet known to the sign-in."""
 EXPIRED: Final = 7000222
 NO_PRINCIPAL: Final = frozenset({700016, 7000229})
-
 LOGIN_PAUSES: Final = (1, 2, 3, 5, 8, 13, 18)
 """Seconds between sign-in attempts; in all below a minute, after which another worker may take over."""
 ABSENCE_PAUSES: Final = (2, 5)
@@ -107,7 +103,9 @@ class MicrosoftGraph:
             answer = self._rest.call(
                 "GET", application_path(application), "read the secrets of", application, query=query
             )
-            return parse_application(answer)
+            passwords = tuple(parse_password(entry) for entry in answer["passwordCredentials"])
+            most = MOST_PERSONAL if answer["signInAudience"] in PERSONAL else MOST_ITEMS
+            return Application(passwords, max(most - len(passwords), 0))
         except NotFound as error:
             raise NotFound(error.doing, error.name, "the directory has no such application", WHICH_ID) from None
         except (KeyError, TypeError, ValueError):
@@ -208,12 +206,6 @@ class MicrosoftGraph:
 
 def application_path(application: str) -> str:
     return f"v1.0/applications(appId='{quote(application, safe='')}')"
-
-
-def parse_application(answer: Mapping[str, Any]) -> Application:
-    passwords = tuple(parse_password(entry) for entry in answer["passwordCredentials"])
-    most = MOST_PERSONAL if answer["signInAudience"] in PERSONAL else MOST_ITEMS
-    return Application(passwords, max(most - len(passwords), 0))
 
 
 def parse_password(entry: Mapping[str, Any]) -> Password:

@@ -18,7 +18,6 @@ from keyturn.providers.azure.rest import Rest
 RECOVERABLE: Final = "Recoverable"
 API_VERSION: Final = {"api-version": "2023-07-01"}
 OF_VAULT: Final = ("public network access", "roles")
-
 PROTECT: Final = "Switch it on: `az keyvault update --enable-purge-protection true`; it can't be switched off again"
 PRIVATE: Final = "Let in private endpoints or named networks alone: `az keyvault update --default-action Deny`"
 ROLES: Final = "Change its permission model to Azure RBAC, which can give rights on single secrets"

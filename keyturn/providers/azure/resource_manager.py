@@ -40,13 +40,10 @@ PERMISSION: Final = (
 )
 NO_SHARED_KEYS: Final = "Let its consumers sign in with Entra ID and drop this secret, or set allowSharedKeyAccess"
 FIREWALL: Final = "Let this machine's address through the storage account's firewall"
-
 WINDOW: Final = 5.0
 """Seconds for which a listing is trusted."""
-
 PAUSES: Final = (1, 2, 3, 5, 8, 13)
 """Seconds between sign-in attempts; a new key takes effect within about 30."""
-
 TRIED: Final = ("blob", "file")
 
 

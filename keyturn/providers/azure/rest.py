@@ -18,9 +18,7 @@ from keyturn.providers.outbound import open_anywhere
 
 TIMEOUT: Final = (5, 10)
 """Seconds to connect, and for the whole answer."""
-
 CODE: Final = re.compile(r"[A-Za-z_.]{1,80}")
-
 LOCKS: Final = frozenset({"ScopeLocked", "ReadOnlyDisabledSubscription"})
 
 

@@ -52,20 +52,15 @@ from keyturn.providers.pages import PageGuard
 from keyturn.providers.side_by_side import read_side_by_side
 
 RECOVERABLE: Final = "ObjectIsDeletedButRecoverable"
-
 LOOK: Final = "Look at it before writing"
-
 NOT_IN_ROLE: Final = "ForbiddenByRbac"
 UPDATE: Final = "the data action secrets/update/action"
 ANY: Final = "*"
-
 MAX_TAGS: Final = 15
 MAX_TAG_LENGTH: Final = 256
 """Source: "About Azure Key Vault secrets", secret tags."""
-
 READERS: Final = 16
 """Far below a vault's limit of 4,000 calls in 10 seconds."""
-
 PAUSES: Final = (0.1, 0.2, 0.5, 1, 1, 2, 2, 3, 3, 3)
 """Seconds between writes during a deletion, recovery or purge, which takes about 5."""
 

@@ -38,7 +38,6 @@ DEADLINE: Final = 10.0
 """Seconds to connect, and for the whole answer. The flows retry."""
 PROBE: Final = b"keyturn"
 KEY_ID: Final = re.compile(r"\w+")
-
 AGAIN: Final = "Run the rotation again: it makes another key"
 NO_KEY: Final = "An account has ten keys at most, and an organization policy may forbid to make any"
 

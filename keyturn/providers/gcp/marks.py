@@ -24,7 +24,6 @@ from keyturn.core.ports.stores import (
 from keyturn.core.text.details import GCP_ANNOTATION, GCP_MAX_ANNOTATIONS, GCP_MAX_LABELS, size_of
 
 OURS: Final = f"labels.{TAG_MANAGED_BY}={MANAGED_BY}"
-
 ROOM: Final = "x" * 640
 
 

@@ -57,10 +57,8 @@ MOST_RETIRED: Final = 10
 """Per write, to spare the quota; the next write continues."""
 TTLS: Final = (timedelta(minutes=1), timedelta(days=36_500))
 """Source: "Set up an expiry for a secret"."""
-
 SEE_POLICY: Final = "secretmanager.secrets.getIamPolicy"
 ANYBODY: Final = frozenset({"allUsers", "allAuthenticatedUsers"})
-
 _T = TypeVar("_T")
 
 

@@ -21,11 +21,9 @@ from keyturn.providers.side_by_side import read_side_by_side
 PAST: Final = "read old versions of"
 FORGET: Final = "forget old versions of"
 AT_ONCE: Final = 16
-
 ENABLED: Final = "state:ENABLED"
 NOT_DESTROYED: Final = "NOT state:DESTROYED"
 """Filters of the listing. Source: "Filter secrets and secret versions"."""
-
 DISABLE: Final = "disable"
 DESTROY: Final = "destroy"
 
