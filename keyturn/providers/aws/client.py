@@ -167,10 +167,7 @@ def from_code(code: str, operation: str, doing: str, name: str) -> KeyturnError:
 
 @dataclass(frozen=True)
 class AwsSettings:
-    """Boto3's default credentials, or ``profile``, sign in.
-
-    With ``role_arn`` they assume the role, and renew the session before it ends. ``endpoint_url`` serves STS too.
-    """
+    """Boto3's default credentials or ``profile`` sign in; ``role_arn`` is then assumed, and renewed in time."""
 
     region: str
     endpoint_url: str | None = None

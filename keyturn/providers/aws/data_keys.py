@@ -21,10 +21,7 @@ LOST: Final = frozenset({"IncorrectKeyException", "InvalidCiphertextException", 
 
 @reads_answers("AWS KMS")
 class KmsDataKeys:
-    """Data keys by one symmetric key: its id, ARN or alias.
-
-    KMS rotates the key itself. Raises Invalid and Denied for unusable settings.
-    """
+    """Data keys by one symmetric key: its id, ARN or alias. Raises Invalid and Denied for unusable settings."""
 
     kind = "aws-kms"
 

@@ -136,8 +136,8 @@ class AwsIam:
     def revoke(self, account: str, key_id: str, sequence: int) -> Sequence[str]:
         """Deactivate the key, deny the user's sessions until now, delete the key, and return what remains valid.
 
-        The user's policy denies everything to temporary credentials issued before now (aws:TokenIssueTime). Access keys
-        have no such time, so a new key is unaffected.
+        The user's policy denies temporary credentials issued before now (aws:TokenIssueTime). Access keys have no such
+        time, so a new key is unaffected.
         """
         roles = f"sessions of roles that {account} has assumed, for up to 12 hours: only the roles can revoke them"
         since = self._switch_off(account, key_id)
@@ -172,10 +172,7 @@ class AwsIam:
                 return
 
     def _revoke_sessions(self, account: str, sequence: int, since: datetime | None) -> tuple[str, ...]:
-        """Deny earlier sessions, and return what remains valid if that fails.
-
-        ``since`` is None if the key was gone: then only a newer cut than the last one does so.
-        """
+        """Without ``since`` the key was gone: then only a newer cut than the last one denies sessions."""
         doing, name = "revoke the sessions of", self._named(account)
         try:
             with translate_aws_errors(doing, name):

@@ -21,11 +21,7 @@ HINT: Final = "Allow s3:ListBucket on the bucket, s3:GetObject on what is delive
 LONGEST_READ: Final = 120.0
 """Seconds for one object."""
 LOOK_BACK: Final = timedelta(hours=2)
-"""How far back to look for late objects.
-
-CloudTrail delivers within about 5 minutes on average ("Getting and viewing your CloudTrail log files"). Some replicas
-take hours ("Replicating objects").
-"""
+"""CloudTrail delivers within about 5 minutes on average; some replicas of a bucket take hours."""
 
 
 class LogBucket:

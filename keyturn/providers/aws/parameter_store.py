@@ -130,11 +130,7 @@ class AwsParameterStore:
         *,
         details: Details = NO_DETAILS,
     ) -> RemoteSecret:
-        """Create the parameter or add a version, with the marks in the same call.
-
-        After another writer's version the marks are wrong, so it is written again. The expiry is not set: it would
-        delete the parameter.
-        """
+        """The expiry is not set, because it would delete the parameter."""
         self._check(remote, value, marks)
         if current and current.intact and current.marks and replace(current.marks, tags=marks.tags) == marks:
             return self._labelled(current, marks, details, current)
@@ -147,10 +143,7 @@ class AwsParameterStore:
         return self._labelled(written, marks, details, current)
 
     def relabel(self, remote: str, marks: OwnershipTags, details: Details, current: RemoteSecret) -> RemoteSecret:
-        """Remove undeclared tags that Keyturn set, then set the declared ones.
-
-        Raises UnsupportedOperation for other marks, which only a write can change.
-        """
+        """Raises UnsupportedOperation for marks other than tags, which only a write can change."""
         self._limits.check_name(remote, "label")
         if current.marks is None or current.marks.fingerprint != marks.fingerprint:
             raise only_written_whole(self._named(remote))

@@ -1,7 +1,7 @@
 """The tags of parameters, which no description contains.
 
-A few are queried individually; for many, the Resource Groups Tagging API lists 100 per call. Source:
-"ListTagsForResource" and "GetResources" in the API references.
+Source: "ListTagsForResource" in the AWS Systems Manager API reference, "GetResources" in the Resource Groups Tagging
+API reference.
 """
 
 import threading

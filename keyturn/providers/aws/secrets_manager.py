@@ -149,10 +149,7 @@ class AwsSecretsManager:
         *,
         details: Details = NO_DETAILS,
     ) -> RemoteSecret:
-        """Create the secret or add a version, then set its tags; other tags stay.
-
-        After a crash before the tags, the next run writes again, and AWS adds no second version.
-        """
+        """Set the tags last. After a crash before them, the next run writes again, and AWS adds no second version."""
         self._check(remote, value, marks)
         written = RemoteSecret(remote, version_id(marks), marks)
         if current == written:
@@ -170,10 +167,7 @@ class AwsSecretsManager:
     def create(
         self, remote: str, value: Sensitive, marks: OwnershipTags, *, details: Details = NO_DETAILS
     ) -> RemoteSecret:
-        """Create the secret in one call. Raises Taken.
-
-        The returned version id identifies this value and these marks.
-        """
+        """Raises Taken. The returned version id identifies this value and these marks."""
         self._check(remote, value, marks)
         written, wrong = RemoteSecret(remote, version_id(marks), marks), self._client.exceptions
         with translate_aws_errors("write", self._named(remote)):
@@ -187,10 +181,7 @@ class AwsSecretsManager:
         return _with(details, written, None)
 
     def relabel(self, remote: str, marks: OwnershipTags, details: Details, current: RemoteSecret) -> RemoteSecret:
-        """Remove undeclared tags that Keyturn set, then set tags and description.
-
-        Marks with another fingerprint imply another version id, so a tag contains the actual one.
-        """
+        """Marks with another fingerprint imply another version id, so a tag contains the actual one."""
         self._limits.check_name(remote, "label")
         insist_on_value(self._named(remote), current, marks)
         renamed = current.marks is None or current.marks.tags != marks.tags
@@ -222,7 +213,7 @@ class AwsSecretsManager:
         }
 
     def delete(self, remote: str) -> None:
-        """Schedule the deletion after the recovery window, and remove replicas at once. Absent is success."""
+        """Schedule the deletion after the recovery window, and remove replicas at once."""
         self._limits.check_name(remote, "delete")
         wrong = self._client.exceptions
         with translate_aws_errors("delete", self._named(remote)):
@@ -248,10 +239,7 @@ class AwsSecretsManager:
         return self._versions.forget(remote)
 
     def purge(self, remote: str) -> tuple[str, ...]:
-        """Delete replicas and secret without recovery. Absent is success.
-
-        AWS frees the name in the background: a write just after may be refused.
-        """
+        """AWS frees the name in the background: a write just after may be refused."""
         self._limits.check_name(remote, ERASE)
         return self._versions.erase(remote)
 

@@ -30,7 +30,7 @@ ASIDE: Final = "keyturn-merging"
 PAGE: Final = 50
 ATTEMPTS: Final = 4
 PARTS: Final = "keyturn-parts"
-"""Listings filter only by complete tag keys, and notes have various."""
+"""Listings filter only by complete tag keys, and the notes' vary."""
 
 
 @reads_answers()

@@ -47,10 +47,7 @@ SDK_SETTINGS: Final[Mapping[str, Any]] = {
     "retry_status": 0,
     "permit_redirects": False,
 }
-"""Seconds and counts. Only a failed connection is retried, once: callers pace retries.
-
-Repeating a write after a lost answer would add a version. No token or value follows a redirect.
-"""
+"""In seconds. Only a failed connection is retried: repeating a write after a lost answer would add a version."""
 SECRET: Final = "AZURE_CLIENT_SECRET"
 TOKEN_FILE: Final = "AZURE_FEDERATED_TOKEN_FILE"
 OWN_SIGN_IN: Final = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", SECRET)

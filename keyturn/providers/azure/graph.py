@@ -68,8 +68,7 @@ class Application:
 class MicrosoftGraph:
     """One directory; applications are named by their application (client) id.
 
-    ``tenant`` is the directory's id or domain, by default AZURE_TENANT_ID. The pauses are in seconds. Raises Invalid
-    without a tenant.
+    ``tenant`` is an id or domain, by default AZURE_TENANT_ID. Raises Invalid without a tenant.
     """
 
     def __init__(

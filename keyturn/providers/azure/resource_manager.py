@@ -123,10 +123,7 @@ class AzureResourceManager:
         return made[key_name]
 
     def check_key(self, group: str, account: str, key: Sensitive) -> None:
-        """Sign in with ``key``, with retries while it may be too new.
-
-        Raises CandidateRejected if it is none of the account's keys, Unavailable while it may still work later.
-        """
+        """Raises CandidateRejected if it is none of the account's keys, Unavailable while it may still work later."""
         endpoint = self._endpoint(group, account)
         if not self._lists(group, account, key):
             hint = "Run the rotation again: it makes another key"
@@ -140,10 +137,7 @@ class AzureResourceManager:
         raise Unavailable("sign in to", self._named(account), "the storage service does not know the key yet", hint)
 
     def accepts(self, group: str, account: str, key: Sensitive) -> bool:
-        """Whether the storage service accepts ``key``, or Azure lists it if it can't be tested from here.
-
-        The service refuses a wrong clock with the same code, so a refused key that Azure lists raises Unavailable.
-        """
+        """A refused key that Azure lists raises Unavailable, because the service refuses a wrong clock likewise."""
         try:
             if self._takes(account, self._endpoint(group, account), key):
                 return True

@@ -93,10 +93,7 @@ class Rest:
         document: Mapping[str, object] | None = None,
         at_once: Callable[[], None] | None = None,
     ) -> dict[str, Any]:
-        """Send one call, never twice, and return the answer's JSON object or an empty one.
-
-        ``at_once`` is called just before sending, and may raise.
-        """
+        """Never sent twice. ``at_once`` is called just before sending, and may raise."""
         name = f"{self._name}:{about}"
         url = f"{self._endpoint}/{path}"
         token = self.token(doing, name)

@@ -85,10 +85,7 @@ class _ServiceBus:
 
 
 class ServiceBusSender(_ServiceBus):
-    """A ``NoticeSender`` to a queue or topic; Service Bus confirms a message with 201.
-
-    The message's id serves a queue with duplicate detection.
-    """
+    """A ``NoticeSender`` to a queue or topic; Service Bus confirms a message with 201."""
 
     def __init__(
         self,

@@ -151,11 +151,10 @@ class AzureKeyVault:
         *,
         details: Details = NO_DETAILS,
     ) -> RemoteSecret:
-        """Set value, marks and details in one call; other tags and the content type stay.
+        """Raises Conflict if ``current`` is None and another owner's deleted secret has the name.
 
-        A deleted secret is first recovered or purged, which can take seconds. Raises Conflict if ``current`` is None
-        and another owner's deleted secret has the name. Raises UnsupportedOperation if the vault protects it from a
-        purge.
+        Recovers or purges other deleted secrets first, which can take seconds. Raises UnsupportedOperation if the vault
+        protects one from a purge.
         """
         self._check(remote, value, marks)
         settled = current is not None and current.intact and current.marks == marks
@@ -169,10 +168,7 @@ class AzureKeyVault:
     def create(
         self, remote: str, value: Sensitive, marks: OwnershipTags, *, details: Details = NO_DETAILS
     ) -> RemoteSecret:
-        """Check the name, because Key Vault refuses only names of deleted secrets, then set it. Raises Taken.
-
-        Compares the value and tags that Key Vault returns.
-        """
+        """Key Vault refuses only names of deleted secrets, so this checks the name first. Raises Taken."""
         self._check(remote, value, marks)
         with self._calling("write", remote):
             if self._is_there(remote):

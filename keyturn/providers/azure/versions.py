@@ -42,7 +42,7 @@ class AzureVersions:
         return read_side_by_side(lambda version: self._value(remote, version), old, AT_ONCE)
 
     def forget(self, remote: str) -> tuple[str, ...]:
-        """Disable old versions, and return all that remain, even of a deleted secret."""
+        """Return all versions that remain, even of a deleted secret."""
         with self._calling(FORGET, remote):
             old = self._old(remote)
         deleted = None if old else self._deleted(remote, FORGET)
@@ -58,7 +58,7 @@ class AzureVersions:
         return words if deleted is None else (f"all versions can be recovered with the secret {_until(deleted)}",)
 
     def erase(self, remote: str) -> tuple[str, ...]:
-        """Delete and purge the secret; if the vault forbids that, return until when it stays."""
+        """If the vault forbids a purge, return until when the secret stays."""
         vanishing = self._delete(remote)
         for pause in (*self._pauses, 0):
             deleted = self._deleted(remote, ERASE)

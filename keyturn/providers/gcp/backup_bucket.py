@@ -126,10 +126,7 @@ class GcsBackupBucket:
 def open_bucket(
     bucket: str, prefix: str, *, endpoint: str | None = None, retain: timedelta | None = None, mode: str = "locked"
 ) -> GcsBackupBucket:
-    """Open the bucket with application default credentials, or with none at ``endpoint``, a loopback host:port.
-
-    Raises Denied without credentials, and Invalid for an endpoint that isn't loopback.
-    """
+    """Raises Denied without credentials, and Invalid unless ``endpoint`` is a loopback host:port."""
     name = f"gs://{bucket}"
     if endpoint is not None and not is_loopback(endpoint.rpartition(":")[0]):
         raise Invalid("open", name, f"endpoint {endpoint!r} is not a loopback host:port", "Leave it out for Google")

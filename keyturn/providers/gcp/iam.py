@@ -48,10 +48,7 @@ logging.getLogger(transport.__name__).addFilter(lambda record: record.levelno > 
 @reads_answers()
 class GcpIam:
     def __init__(self, name: str, *, project: str, endpoint: str | None = None) -> None:
-        """Application default credentials sign in, or none at ``endpoint``, a loopback host:port.
-
-        Raises Denied without credentials, and Invalid for an endpoint that isn't loopback.
-        """
+        """Raises Denied without credentials, and Invalid unless ``endpoint`` is a loopback host:port."""
         self.name = name
         self._project = f"projects/{project}"
         services = (IAM, MONITORING, RESOURCE_MANAGER)

@@ -28,9 +28,9 @@ NO_ACCOUNT: Final = "Correct the service account in the secret's rotation, or th
 
 
 def open_session(name: str, scope: str, endpoint: str | None) -> tuple[Any, requests.Session]:
-    """Return a session with the one that signs it in; none signs in at ``endpoint``, a loopback host:port.
+    """Return a session with the one that signs it in; none signs in at ``endpoint``.
 
-    Raises Denied without credentials, and Invalid for an endpoint that isn't loopback.
+    Raises Denied without credentials, and Invalid unless ``endpoint`` is a loopback host:port.
     """
     host, _, port = (endpoint or "").rpartition(":")
     if endpoint is not None and not (is_loopback(host) and port.isdigit()):

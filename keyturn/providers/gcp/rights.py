@@ -67,7 +67,7 @@ def ask_secret_manager(
     resource_manager: str | None = None,
     **others: Any,
 ) -> Iterator[Verdict]:
-    """The store's needed rights, then any excess rights. Raises Denied and Unavailable.
+    """The needed rights, then any excess ones. Raises Denied, Unavailable.
 
     ``resource_manager`` is an emulator's address for that service.
     """
@@ -91,7 +91,7 @@ def ask_secret_manager(
 def ask_service_accounts(
     name: str, accounts: AccountRights, revoking: bool, *, project: str, endpoint: str | None = None
 ) -> Iterator[Verdict]:
-    """A target's needed rights, then any excess rights. Raises Denied, NotFound, Unavailable."""
+    """The needed rights, then any excess ones. Raises Denied, NotFound, Unavailable."""
     needed = gcp_rights.ON_ACCOUNT
     with closing(GcpIam(name, project=project, endpoint=endpoint)) as iam:
         for account in accounts.names:

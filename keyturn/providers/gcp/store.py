@@ -87,10 +87,9 @@ class GcpSecretManager:
         old_versions: Literal["keep", "disable", "destroy"] = "disable",
         destroy_after: timedelta = timedelta(days=7),
     ) -> None:
-        """Application default credentials sign in, or none at ``endpoint``, a loopback host:port.
+        """Raises Denied without credentials, and Invalid for settings out of bounds.
 
-        With ``ca_file`` (PEM) the endpoint uses TLS, else plain text. Raises Denied without credentials, and Invalid
-        for an endpoint that isn't loopback or settings out of bounds.
+        ``endpoint`` is a loopback host:port without credentials, or any address with a ``ca_file`` (PEM).
         """
         self.name = name
         self._location = location
@@ -155,10 +154,7 @@ class GcpSecretManager:
         *,
         details: Details = NO_DETAILS,
     ) -> RemoteSecret:
-        """Add a version unless the latest has the value, record the marks, and retire older versions.
-
-        Safe to repeat after a crash at any point. Raises Conflict after a concurrent change.
-        """
+        """Safe to repeat after a crash at any point. Raises Conflict after a concurrent change."""
         self._check(remote, value)
         if current is not None and not isinstance(current, GcpSecret):
             # A listed copy may be old, and lacks the etag.
@@ -177,10 +173,7 @@ class GcpSecretManager:
     def create(
         self, remote: str, value: Sensitive, marks: OwnershipTags, *, details: Details = NO_DETAILS
     ) -> RemoteSecret:
-        """Create the secret, then its version and marks. Raises Taken.
-
-        The value is read back unless Google confirms its checksum.
-        """
+        """Raises Taken. The value is read back unless Google confirms its checksum."""
         self._check(remote, value)
         try:
             made = self._make(remote, marks, details)
@@ -196,10 +189,7 @@ class GcpSecretManager:
         return self._record(made, marks, details, number)
 
     def relabel(self, remote: str, marks: OwnershipTags, details: Details, current: RemoteSecret) -> RemoteSecret:
-        """Raises Conflict after a concurrent change.
-
-        The marked version number stays, so another writer's version remains visible.
-        """
+        """The marked version number stays, so another writer's version remains visible. Raises Conflict."""
         insist_on_value(self._named(remote), current, marks)
         existing = current if isinstance(current, GcpSecret) else self._look(remote, "label")
         if existing is None or existing != current:

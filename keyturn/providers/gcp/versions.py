@@ -107,7 +107,7 @@ def to_retire(
     aliased: Collection[int],
     destroy_after: timedelta | None,
 ) -> Iterator[tuple[str, Any]]:
-    """Actions for these raw messages, newest first, all older than ``added``.
+    """The actions, newest first, for ``versions`` older than ``added``.
 
     Its predecessor and ``latest`` stay, because readers may still receive either (source: "Resource consistency").
     """
