@@ -15,7 +15,7 @@ from keyturn.core.errors import Conflict, Invalid, Locked, Unavailable
 from keyturn.core.ports.backups import LARGEST_OBJECT, StoredObject
 from keyturn.providers import outbound
 from keyturn.providers.answers import reads_answers
-from keyturn.providers.aws.client import AwsSettings, bounded_pages, field, open_client, translate_aws_errors
+from keyturn.providers.aws.client import AwsSettings, bounded_pages, field, service_client, translate_aws_errors
 
 LONGEST_TRANSFER: Final = 60.0
 """Seconds for one object."""
@@ -33,7 +33,7 @@ class BackupBucket:
         self.name = f"s3://{bucket}/{prefix}".rstrip("/")
         self._bucket, self._prefix = bucket, prefix
         self._retain, self._mode = retain, mode
-        self._client = open_client("s3", self.name, settings)
+        self._client = service_client("s3", self.name, settings)
 
     def put(self, name: str, content: bytes) -> None:
         called = self._called(name)

@@ -273,7 +273,7 @@ def opening(name: str, settings: AwsSettings, of: str = "store") -> Iterator[bot
             raise Invalid("open", name, problem, f"Correct the {of}'s settings") from None
 
 
-def open_client(service: str, name: str, settings: AwsSettings) -> Any:
+def service_client(service: str, name: str, settings: AwsSettings) -> Any:
     """Raises Invalid or Denied for unusable settings."""
     with opening(name, settings) as session:
         make: Any = session.client  # the stubs need the service's name as a literal

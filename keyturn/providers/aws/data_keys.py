@@ -14,7 +14,7 @@ from keyturn.core.errors import Unavailable
 from keyturn.core.ports.envelope import KEY_BYTES, DataKey, refuse_key
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.answers import reads_answers
-from keyturn.providers.aws.client import AwsSettings, field, open_client, translate_aws_errors
+from keyturn.providers.aws.client import AwsSettings, field, service_client, translate_aws_errors
 
 LOST: Final = frozenset({"IncorrectKeyException", "InvalidCiphertextException", "NotFoundException"})
 
@@ -36,7 +36,7 @@ class KmsDataKeys:
     ) -> None:
         self._key_id = key_id
         self._name = f"the KMS key {key_id}"
-        self._kms = open_client("kms", self._name, AwsSettings(region, endpoint_url, profile, role_arn))
+        self._kms = service_client("kms", self._name, AwsSettings(region, endpoint_url, profile, role_arn))
 
     def make(self, context: Mapping[str, str]) -> DataKey:
         with translate_aws_errors("make a data key with", self._name):

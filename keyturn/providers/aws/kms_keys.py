@@ -12,7 +12,7 @@ from keyturn.core.ports.managed_keys import KeyCondition, KeyFacts
 from keyturn.core.rights import kms_policies
 from keyturn.core.rights.kms_policies import KeyUse, same_policy
 from keyturn.providers.answers import reads_answers
-from keyturn.providers.aws.client import AwsSettings, bounded_pages, open_client, translate_aws_errors
+from keyturn.providers.aws.client import AwsSettings, bounded_pages, service_client, translate_aws_errors
 
 OURS: Final = "keyturn-"
 CONDITIONS: Final[Mapping[str, KeyCondition]] = {
@@ -83,7 +83,7 @@ class KmsKey:
         self._aliases = aliases
         self._policy = kms_policies.key_policy(key, policy.administrators, policy.users) if policy else None
         self._grants = None if grants is None else {f"{OURS}{grant.name}": grant for grant in grants}
-        self._kms = open_client("kms", key, AwsSettings(key.split(":")[3], endpoint_url, profile, role_arn))
+        self._kms = service_client("kms", key, AwsSettings(key.split(":")[3], endpoint_url, profile, role_arn))
 
     def describe(self) -> KeyFacts:
         """The key's state; the number of its rotations plus one is its generation."""

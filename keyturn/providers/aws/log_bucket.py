@@ -15,7 +15,7 @@ from keyturn.access_log.sources.passed_objects import Passed, PassedKeys
 from keyturn.core.errors import Invalid, Unavailable
 from keyturn.core.ports.access_source import SourceOpening
 from keyturn.providers import outbound
-from keyturn.providers.aws.client import AwsSettings, bounded_pages, field, open_client, translate_aws_errors
+from keyturn.providers.aws.client import AwsSettings, bounded_pages, field, service_client, translate_aws_errors
 
 HINT: Final = "Allow s3:ListBucket on the bucket, s3:GetObject on what is delivered, and kms:Decrypt on its key"
 LONGEST_READ: Final = 120.0
@@ -33,7 +33,7 @@ class LogBucket:
         self._prefix = prefix
         self._listed: list[StoredObject] = []
         self._keys: PassedKeys | None = None
-        self._client = open_client("s3", self.name, settings)
+        self._client = service_client("s3", self.name, settings)
 
     def objects(self, after: str) -> Iterator[StoredObject]:
         """Raises Invalid for several prefixes: keys are in order by date only under one."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from keyturn.core.errors import Invalid, Unavailable
 from keyturn.core.notifications.messages import TAKEN, SignedMessage
-from keyturn.providers.aws.client import AwsSettings, open_client, translate_aws_errors
+from keyturn.providers.aws.client import AwsSettings, service_client, translate_aws_errors
 from keyturn.providers.notices import DOING
 from keyturn.providers.outbound import within
 from keyturn.providers.reading import NoticeReader
@@ -40,7 +40,7 @@ class _Aws:
         if arn.count(":") != 5:
             raise Invalid("open", name, "it is no ARN", "Write arn:aws:sqs:REGION:ACCOUNT:NAME, and not its address")
         _, _, service, region, account, self._resource = arn.split(":")
-        self.client = open_client(service, name, AwsSettings(region, endpoint_url, profile, role_arn))
+        self.client = service_client(service, name, AwsSettings(region, endpoint_url, profile, role_arn))
         self.queue_url = f"{self.client.meta.endpoint_url.rstrip('/')}/{account}/{self._resource}"
 
     def _once(self, message: SignedMessage) -> Mapping[str, str]:

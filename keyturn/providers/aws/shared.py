@@ -93,8 +93,8 @@ class SharedSecrets:
         )
         with translate_aws_errors("list", self._named("*")):
             for entry in items_of(pages, "SecretList", "list", self._named("*")):
-                tags, here = read_tags(entry.get("Tags", ())), entry.get("PrimaryRegion", self._region) == self._region
-                if here and any(key.startswith(NOTE) for key in tags):
+                tags, primary = read_tags(entry.get("Tags", ())), entry.get("PrimaryRegion", self._region)
+                if primary == self._region and any(key.startswith(NOTE) for key in tags):
                     yield entry["Name"], tags
 
     def tidy(self, remote: str) -> None:

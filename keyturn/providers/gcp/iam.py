@@ -26,7 +26,7 @@ from keyturn.core.ports.cloud_keys import CREDENTIALS_JSON, NEVER, CloudKey, Key
 from keyturn.core.ports.strategies import EXPIRES_AT
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.answers import reads_answers
-from keyturn.providers.gcp.iam_errors import CHECK, document_of, from_google, open_session, translate_refusal
+from keyturn.providers.gcp.iam_errors import CHECK, authorized_session, document_of, from_google, translate_refusal
 
 IAM: Final = "https://iam.googleapis.com"
 MONITORING: Final = "https://monitoring.googleapis.com"
@@ -53,7 +53,7 @@ class GcpIam:
         self._project = f"projects/{project}"
         services = (IAM, MONITORING, RESOURCE_MANAGER)
         self._iam, self._monitoring, self._projects = services if endpoint is None else (f"http://{endpoint}",) * 3
-        self._session, self._signing_in = open_session(name, SCOPE, endpoint)
+        self._session, self._signing_in = authorized_session(name, SCOPE, endpoint)
 
     def keys(self, account: str) -> Sequence[CloudKey]:
         doing = "list the keys of"

@@ -27,7 +27,7 @@ GRANT: Final = "Grant roles/iam.serviceAccountKeyAdmin on the service account to
 NO_ACCOUNT: Final = "Correct the service account in the secret's rotation, or the project of the target"
 
 
-def open_session(name: str, scope: str, endpoint: str | None) -> tuple[Any, requests.Session]:
+def authorized_session(name: str, scope: str, endpoint: str | None) -> tuple[Any, requests.Session]:
     """Return a session with the one that signs it in; none signs in at ``endpoint``.
 
     Raises Denied without credentials, and Invalid unless ``endpoint`` is a loopback host:port.

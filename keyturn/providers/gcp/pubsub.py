@@ -18,7 +18,7 @@ from google.auth import exceptions as auth
 from keyturn.core.errors import Invalid, Unavailable
 from keyturn.core.notifications.messages import ID, TAKEN, SignedMessage
 from keyturn.providers.answers import reads_answers
-from keyturn.providers.gcp.iam_errors import CHECK, document_of, from_google, open_session, translate_refusal
+from keyturn.providers.gcp.iam_errors import CHECK, authorized_session, document_of, from_google, translate_refusal
 from keyturn.providers.notices import DOING
 from keyturn.providers.outbound import within
 from keyturn.providers.reading import NoticeReader
@@ -41,7 +41,7 @@ class _PubSub:
         self.name = name
         self._grant = grant
         self._base = f"http://{endpoint}" if endpoint else PUBSUB
-        self._session, self._signing_in = open_session(name, SCOPE, endpoint)
+        self._session, self._signing_in = authorized_session(name, SCOPE, endpoint)
 
     def call(self, doing: str, path: str, body: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         try:
