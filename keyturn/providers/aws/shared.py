@@ -178,7 +178,7 @@ class SharedParameters:
         text = checked_text(self._named(remote), self._limits.refuses_size, change, current)
         with translate_aws_errors(MERGE, self._named(remote)):
             if current is None:
-                new = {**self._new, "Name": remote, "Value": text.reveal(), "Tags": _noted(change)}
+                new: dict[str, Any] = {**self._new, "Name": remote, "Value": text.reveal(), "Tags": _noted(change)}
                 self._client.put_parameter(**new)
                 return
             if change.laid:

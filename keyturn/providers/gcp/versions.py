@@ -1,4 +1,4 @@
-"""Old versions in Google Cloud: read the enabled ones, and destroy all of them.
+"""Old versions in Google Cloud: read, retire and destroy them.
 
 Destruction is immediate and final, unless the secret delays it (``version_destroy_ttl``). Then the version is disabled,
 and enabling it cancels the destruction. Source: "Delay destruction of secret versions".
