@@ -1,7 +1,7 @@
-"""Backups in a bucket of S3, or of what speaks like it. Source: "Amazon S3 API Reference", and "Object Lock".
+"""Backups in a bucket of S3 or a compatible service. Source: "Amazon S3 API Reference", and "Object Lock".
 
-Needs ``s3:PutObject``, ``s3:GetObject``, ``s3:ListBucket``; ``s3:PutObjectRetention`` and ``s3:GetObjectRetention``
-where objects are retained, and ``s3:DeleteObject`` for pruning alone.
+Needs ``s3:PutObject``, ``s3:GetObject`` and ``s3:ListBucket``; for retention ``s3:PutObjectRetention`` and
+``s3:GetObjectRetention``, for pruning ``s3:DeleteObject``.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ from keyturn.core.errors import Conflict, Invalid, Locked, Unavailable
 from keyturn.core.ports.backups import LARGEST_OBJECT, StoredObject
 from keyturn.providers import outbound
 from keyturn.providers.answers import reads_answers
-from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, bounded_pages, field, opening, translate_aws_errors
+from keyturn.providers.aws.client import AwsSettings, bounded_pages, field, service_client, translate_aws_errors
 
 LONGEST_TRANSFER: Final = 60.0
 """Seconds for one object."""
@@ -25,7 +25,7 @@ ABSENT_CODES: Final = frozenset({"404", "NoSuchKey", "NotFound"})
 
 @reads_answers("S3")
 class BackupBucket:
-    """:class:`keyturn.core.ports.backups.BackupPlace` of a bucket; ``retain`` is how long what is written is locked."""
+    """A ``BackupPlace``; new objects are locked for ``retain``."""
 
     def __init__(
         self, bucket: str, prefix: str, settings: AwsSettings, *, retain: timedelta | None = None, mode: str = ""
@@ -33,16 +33,9 @@ class BackupBucket:
         self.name = f"s3://{bucket}/{prefix}".rstrip("/")
         self._bucket, self._prefix = bucket, prefix
         self._retain, self._mode = retain, mode
-        with opening(self.name, settings) as session:
-            self._client: Any = session.client(
-                "s3",  # type: ignore[call-overload, unused-ignore]
-                region_name=settings.region,
-                endpoint_url=settings.endpoint_url,
-                config=SDK_CONFIG,
-            )
+        self._client = service_client("s3", self.name, settings)
 
     def put(self, name: str, content: bytes) -> None:
-        """Write an object where there is none (``If-None-Match``), locked where it shall be."""
         called = self._called(name)
         with translate_aws_errors("write", called), outbound.within(LONGEST_TRANSFER):
             try:
@@ -55,7 +48,6 @@ class BackupBucket:
                 raise Conflict("write", called, "there is one of that name already") from None
 
     def get(self, name: str) -> bytes:
-        """An object's content."""
         called = self._called(name)
         with translate_aws_errors("read", called), outbound.within(LONGEST_TRANSFER):
             answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)
@@ -68,7 +60,6 @@ class BackupBucket:
         return content
 
     def find(self, name: str) -> StoredObject | None:
-        """What is told of one object, its lock too."""
         called = self._called(name)
         with translate_aws_errors("look at", called):
             try:
@@ -81,18 +72,17 @@ class BackupBucket:
         return StoredObject(name, int(size), changed, answer.get("ObjectLockRetainUntilDate"))
 
     def listed(self, prefix: str = "") -> Iterator[StoredObject]:
-        """What there is, in the order of the names; what is locked until when is not told here."""
         with translate_aws_errors("list", self.name):
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=self._prefix + prefix
             )
             for page in bounded_pages(pages, "list", self.name):
-                field(page, "IsTruncated", "list", self.name)  # what a proxy answers is no empty listing
+                field(page, "IsTruncated", "list", self.name)  # a proxy's answer is not an empty listing
                 for item in page.get("Contents", ()):
                     yield StoredObject(item["Key"].removeprefix(self._prefix), item["Size"], item["LastModified"])
 
     def remove(self, name: str) -> None:
-        """Remove an object; of a bucket with versions all of them, since a marker above them would free nothing."""
+        """Remove an object; in a versioned bucket all versions, because a delete marker frees no space."""
         called, key = self._called(name), self._prefix + name
         stored = self.find(name)
         if stored and stored.retained_until and stored.retained_until > datetime.now(UTC):
@@ -105,7 +95,6 @@ class BackupBucket:
                 self._client.delete_object(Bucket=self._bucket, Key=key, VersionId=version["VersionId"])
 
     def close(self) -> None:
-        """Let go of the connections."""
         self._client.close()
 
     def _lock(self) -> Mapping[str, Any]:

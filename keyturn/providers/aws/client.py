@@ -1,4 +1,4 @@
-"""What the AWS adapters share: connections, signing in, and turning the SDK's errors into ours."""
+"""Connections, sign-in and error translation of the AWS adapters."""
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
@@ -39,7 +39,7 @@ SDK_CONFIG: Final = Config(
     connect_timeout=5,
     read_timeout=10,
     max_pool_connections=20,
-    # The flows retry too, with the store's pace in mind; this covers one dropped connection.
+    # The flows retry at the store's pace; this only covers one dropped connection.
     retries={"mode": "standard", "total_max_attempts": 2},
     user_agent_extra="keyturn",
 )
@@ -53,128 +53,74 @@ AWS: Final = RemoteServer(
 )
 
 LONGEST_CALL: Final = 15.0
-"""Seconds for one call, a second try among it."""
-
+"""Seconds for one call, including a retry."""
 SERVICES: Final = ("secretsmanager", "ssm", "sts")
 KINDS: Final = ("service-2", "endpoint-rule-set-1")
 DATA: Final = ("endpoints", "partitions", "sdk-default-configuration", "_retry")
-"""What a client of a store is made from: descriptions of each service, and of all."""
 
 for _told_whole in ("botocore.endpoint", "botocore.parsers"):
-    # At DEBUG these two log every request and answer whole, secret values included.
+    # At DEBUG these two log complete requests and answers, including secret values.
     logging.getLogger(_told_whole).setLevel(logging.INFO)
 
 ERRORS: Final[Mapping[str, type[KeyturnError]]] = {
-    "AWS.SimpleQueueService.NonExistentQueue": NotFound,
-    "AccessDenied": Denied,
-    "AccessDeniedException": Denied,
-    "AuthorizationError": Denied,
-    "AuthorizationErrorException": Denied,
-    "DecryptionFailure": Denied,
-    "EncryptionFailure": Denied,
-    "ExpiredToken": Denied,
-    "ExpiredTokenException": Denied,
-    "IncompleteSignature": Denied,
-    "InvalidClientTokenId": Denied,
-    "InvalidSignatureException": Denied,
-    "KMSAccessDenied": Denied,
-    "KMSAccessDeniedException": Denied,
-    "KMSDisabled": Denied,
-    "KMSThrottling": Throttled,
-    "KmsAccessDenied": Denied,
-    "KmsDisabled": Denied,
-    "KmsThrottled": Throttled,
-    "MissingAuthenticationToken": Denied,
-    "MissingAuthenticationTokenException": Denied,
-    "NotAuthorized": Denied,
-    "NotFound": NotFound,
-    "NotFoundException": NotFound,
-    "OptInRequired": Denied,
-    "QueueDoesNotExist": NotFound,
-    "RequestExpired": Denied,
-    "SignatureDoesNotMatch": Denied,
-    "UnrecognizedClientException": Denied,
-    "AlreadyExistsException": Conflict,
-    "ConcurrentModification": Locked,
-    "ConflictException": Locked,
-    "DependencyTimeoutException": Unavailable,
-    "EntityTemporarilyUnmodifiable": Locked,
-    "InternalServerError": Unavailable,
-    "InternalServiceError": Unavailable,
-    "InvalidResourceId": NotFound,
-    "NoSuchBucket": NotFound,
-    "NoSuchEntity": NotFound,
-    "NoSuchKey": NotFound,
-    "ParameterAlreadyExists": Conflict,
-    "ParameterNotFound": NotFound,
-    "ResourceExistsException": Conflict,
-    "ResourceNotFoundException": NotFound,
-    "RequestLimitExceeded": Throttled,
-    "SlowDown": Throttled,
-    "TooManyRequestsException": Throttled,
-    "TooManyUpdates": Locked,
+    code: kind
+    for kind, codes in {
+        NotFound: (
+            "AWS.SimpleQueueService.NonExistentQueue InvalidResourceId NoSuchBucket NoSuchEntity NoSuchKey NotFound "
+            "NotFoundException ParameterNotFound QueueDoesNotExist ResourceNotFoundException"
+        ),
+        Denied: (
+            "AccessDenied AccessDeniedException AuthorizationError AuthorizationErrorException DecryptionFailure "
+            "EncryptionFailure ExpiredToken ExpiredTokenException IncompleteSignature InvalidClientTokenId "
+            "InvalidSignatureException KMSAccessDenied KMSAccessDeniedException KMSDisabled KmsAccessDenied "
+            "KmsDisabled MissingAuthenticationToken MissingAuthenticationTokenException NotAuthorized OptInRequired "
+            "RequestExpired SignatureDoesNotMatch UnrecognizedClientException"
+        ),
+        Throttled: "KMSThrottling KmsThrottled RequestLimitExceeded SlowDown TooManyRequestsException",
+        Conflict: "AlreadyExistsException ParameterAlreadyExists ResourceExistsException",
+        Locked: "ConcurrentModification ConflictException EntityTemporarilyUnmodifiable TooManyUpdates",
+        Unavailable: "DependencyTimeoutException InternalServerError InternalServiceError",
+    }.items()
+    for code in codes.split()
 }
-"""What the codes of Secrets Manager, Parameter Store, IAM, KMS, STS and "Common errors" mean; any other is Invalid."""
+"""Codes of Secrets Manager, Parameter Store, IAM, KMS, STS and "Common errors"; any other is Invalid."""
 
-IAM_OPERATIONS: Final = frozenset(
-    {
-        "CreateAccessKey",
-        "DeleteAccessKey",
-        "GetAccessKeyLastUsed",
-        "GetUser",
-        "GetUserPolicy",
-        "ListAccessKeys",
-        "PutUserPolicy",
-        "UpdateAccessKey",
-    }
-)
-PARAMETER_OPERATIONS: Final = frozenset(
-    {
-        "AddTagsToResource",
-        "DeleteParameter",
-        "DescribeParameters",
-        "GetParameter",
-        "GetParameterHistory",
-        "GetParameters",
-        "ListTagsForResource",
-        "PutParameter",
-        "RemoveTagsFromResource",
-    }
-)
-LOG_OPERATIONS: Final[Mapping[str, str]] = {"GetObject": "GetObject", "ListObjectsV2": "ListBucket"}
-"""How a trail in a bucket is read, and the permission for each."""
-KEY_OPERATIONS: Final = frozenset({"Decrypt", "GenerateDataKey"})
-MANAGED_KEY_OPERATIONS: Final = frozenset(
-    {
-        "CreateAlias",
-        "CreateGrant",
-        "DescribeKey",
-        "EnableKeyRotation",
-        "GetKeyPolicy",
-        "GetKeyRotationStatus",
-        "ListAliases",
-        "ListGrants",
-        "ListKeyRotations",
-        "PutKeyPolicy",
-        "RevokeGrant",
-        "RotateKeyOnDemand",
-    }
-)
-"""How keys of KMS are managed."""
-NOTICE_OPERATIONS: Final[Mapping[str, str]] = {
-    "DeleteMessage": "sqs",
-    "Publish": "sns",
-    "ReceiveMessage": "sqs",
-    "SendMessage": "sqs",
+PERMISSIONS: Final[Mapping[str, str]] = {
+    operation: hint.replace("*", operation)
+    for hint, operations in {
+        "Allow iam:* on the user whose keys are rotated": (
+            "CreateAccessKey DeleteAccessKey GetAccessKeyLastUsed GetUser GetUserPolicy ListAccessKeys PutUserPolicy "
+            "UpdateAccessKey"
+        ),
+        "Allow kms:* on the key, in its policy too, with the context that the call has": "Decrypt GenerateDataKey",
+        "Allow kms:* on the key, in its policy too, as `keyturn policy render` writes it": (
+            "CreateAlias CreateGrant DescribeKey EnableKeyRotation GetKeyPolicy GetKeyRotationStatus ListAliases "
+            "ListGrants ListKeyRotations PutKeyPolicy RevokeGrant RotateKeyOnDemand"
+        ),
+        "Allow s3:GetObject on the trail, and kms:Decrypt where a key of your own encrypts it": "GetObject",
+        "Allow s3:ListBucket on the trail, and kms:Decrypt where a key of your own encrypts it": "ListObjectsV2",
+        "Allow tag:GetResources, which lists the tags of parameters": "GetResources",
+        "Allow sns:* on it, and its KMS key where one of your own encrypts": "Publish",
+        "Allow sqs:* on it, and its KMS key where one of your own encrypts": "DeleteMessage ReceiveMessage SendMessage",
+        "Allow ssm:*, and kms:Encrypt, kms:Decrypt and kms:GenerateDataKey on a key of your own": (
+            "AddTagsToResource DeleteParameter DescribeParameters GetParameter GetParameterHistory GetParameters "
+            "ListTagsForResource PutParameter RemoveTagsFromResource"
+        ),
+    }.items()
+    for operation in operations.split()
 }
-"""What consumers are told by, and the service that each is of."""
+"""Hints for a missing permission, by operation."""
 NO_PERMISSION: Final = frozenset({"AccessDenied", "AccessDeniedException", "AuthorizationError", "NotAuthorized"})
-KMS_FAILURE: Final = frozenset({"DecryptionFailure", "EncryptionFailure"})
 NO_QUEUE: Final = "Make the queue or topic, or correct its ARN in the catalogue"
 KEY_OF_QUEUE: Final = "Allow kms:GenerateDataKey and kms:Decrypt on the KMS key that encrypts it"
+KEY_OF_SECRET: Final = (
+    "Allow kms:Decrypt and kms:GenerateDataKey on the secret's KMS key, and see that the key is enabled"
+)
 HINTS: Final[Mapping[str, str]] = {
     "AlreadyExistsException": "The alias leads to another key: move it there by hand, once nothing needs that by it",
     "LimitExceededException": "KMS allows 25 rotations of a key on demand: let it rotate by itself, and drop interval",
+    "DecryptionFailure": KEY_OF_SECRET,
+    "EncryptionFailure": KEY_OF_SECRET,
     "HierarchyTypeMismatchException": "AWS keeps this parameter's type: delete it, or give the store the same type",
     "InvalidKeyId": "See that the KMS key is there in this region, is enabled, and may be used",
     "ParameterLimitExceeded": "The region is full for this tier: delete parameters, or use the Advanced tier",
@@ -187,7 +133,6 @@ HINTS: Final[Mapping[str, str]] = {
     "QueueDoesNotExist": NO_QUEUE,
     "ParameterPatternMismatchException": "The parameter's AllowedPattern refuses the value: change the pattern",
 }
-"""What to do about codes that say enough by themselves."""
 
 SLOWER: Final = "It is tried again by itself; where it lasts, see who else calls AWS so often, or raise the quota"
 
@@ -202,7 +147,7 @@ NO_IDENTITY: Final = (
 
 
 def from_aws(error: Exception, doing: str, name: str) -> KeyturnError:
-    """Our error for one of the SDK's; carries AWS's code and no text of its answer."""
+    """Keeps AWS's code and none of its text."""
     if isinstance(error, ClientError):
         return _from_answer(error, doing, name)
     kind = type(error).__name__
@@ -214,7 +159,6 @@ def from_aws(error: Exception, doing: str, name: str) -> KeyturnError:
 
 
 def from_code(code: str, operation: str, doing: str, name: str) -> KeyturnError:
-    """Our error for one of AWS's codes, as an answer about many secrets gives them."""
     problem = f"AWS answered {code} to {operation}"
     if code.startswith(("Throttl", "RequestThrottled")) or ERRORS.get(code) is Throttled:
         return Throttled(doing, name, problem, SLOWER)
@@ -223,11 +167,7 @@ def from_code(code: str, operation: str, doing: str, name: str) -> KeyturnError:
 
 @dataclass(frozen=True)
 class AwsSettings:
-    """Where and as whom to sign in.
-
-    As boto3 does by default, or as ``profile``; with ``role_arn`` that identity assumes the role, and again
-    whenever the session nears its end. ``endpoint_url`` serves STS too.
-    """
+    """Boto3's default credentials or ``profile`` sign in; ``role_arn`` is then assumed, and renewed in time."""
 
     region: str
     endpoint_url: str | None = None
@@ -236,7 +176,6 @@ class AwsSettings:
 
 
 def open_session(settings: AwsSettings) -> boto3.Session:
-    """A session that signs in as the settings say; a role is assumed at the first call, not here."""
     source = _OutboundSession(settings.profile).shared()
     if not settings.role_arn:
         return source
@@ -247,12 +186,11 @@ def open_session(settings: AwsSettings) -> boto3.Session:
 
 @cache
 def described(data_path: str | None) -> Loader:
-    """What reads the SDK's descriptions of services there, and keeps them: one for all sessions of a process."""
     return create_loader(data_path)
 
 
 def load_descriptions() -> None:
-    """Read those of the services of the stores ahead of the first session. Reads files of the SDK's own alone."""
+    """Read the stores' service descriptions ahead of the first session."""
     loader = described(None)
     for service in SERVICES:
         for kind in KINDS:
@@ -262,25 +200,20 @@ def load_descriptions() -> None:
 
 
 class _OutboundSession(BotocoreSession):
-    """The SDK's session, whose clients use our connections, and end a call with its retry when its time is over.
-
-    The SDK has no setting for its connections; clients that it makes for itself, to sign in, come from here too. What
-    it reads of services it keeps for all of its sessions.
-    """
+    """The SDK's session with our connections and a time limit, for which it has no setting."""
 
     def __init__(self, profile: str | None = None) -> None:
         super().__init__(profile=profile)
         self.lazy_register_component("data_loader", lambda: described(self.get_config_variable("data_path")))
 
     def shared(self) -> boto3.Session:
-        """The session for applications on top of it, which names a directory of its own to the loader each time."""
+        """Each boto3 session adds a directory to the shared loader, so duplicates are removed."""
         session = boto3.Session(botocore_session=self)
         places = self.get_component("data_loader").search_paths
         places[:] = dict.fromkeys(places)
         return session
 
     def create_client(self, *args: Any, **settings: Any) -> Any:
-        """As the SDK does."""
         client: Any = super().create_client(*args, **settings)
         endpoint = client._endpoint
         endpoint.http_session._pool_classes_by_scheme.update(POOLS)
@@ -295,7 +228,6 @@ class _OutboundSession(BotocoreSession):
 
 
 def _pool(kind: type, connection: type) -> Any:
-    """Connections of ours, with what the SDK adds to its own."""
     return type("AwsPool", (kind,), {"ConnectionCls": type("AwsConnection", (AWSConnection, connection), {})})
 
 
@@ -331,19 +263,25 @@ class _AssumedRole(CredentialProvider):
 
 
 @contextmanager
-def opening(name: str, settings: AwsSettings) -> Iterator[boto3.Session]:
-    """The session to make the store's client with; whatever can't work leaves as Invalid or Denied."""
+def opening(name: str, settings: AwsSettings, of: str = "store") -> Iterator[boto3.Session]:
+    """Raises Invalid or Denied for unusable settings."""
     with translate_aws_errors("open", name):
         try:
             yield open_session(settings)
         except ValueError:
             problem = f"region {settings.region!r} or endpoint {settings.endpoint_url!r} is malformed"
-            raise Invalid("open", name, problem, "Correct the store's settings") from None
+            raise Invalid("open", name, problem, f"Correct the {of}'s settings") from None
+
+
+def service_client(service: str, name: str, settings: AwsSettings) -> Any:
+    """Raises Invalid or Denied for unusable settings."""
+    with opening(name, settings) as session:
+        make: Any = session.client  # the stubs need the service's name as a literal
+        return make(service, region_name=settings.region, endpoint_url=settings.endpoint_url, config=SDK_CONFIG)
 
 
 @contextmanager
 def translate_aws_errors(doing: str, name: str) -> Iterator[None]:
-    """Whatever the SDK raises inside leaves as one of ours."""
     try:
         yield
     except (ClientError, BotoCoreError, ResponseParserError) as error:
@@ -351,32 +289,41 @@ def translate_aws_errors(doing: str, name: str) -> Iterator[None]:
 
 
 def bounded_pages(pages: Iterable[Mapping[str, Any]], doing: str, name: str) -> Iterator[Mapping[str, Any]]:
-    """The pages of one of the SDK's paginators. Raises Unavailable for a listing that does not end."""
-    return bounded(pages, _following, doing, name)
+    """Raises Unavailable for an endless listing."""
+    return bounded(pages, lambda page: next((str(page[key]) for key in FOLLOWING if page.get(key)), None), doing, name)
+
+
+def items_of(pages: Iterable[Mapping[str, Any]], key: str, doing: str, name: str) -> Iterator[Any]:
+    """The items of all pages. Raises Unavailable like :func:`bounded_pages` and :func:`field`."""
+    for page in bounded_pages(pages, doing, name):
+        yield from field(page, key, doing, name)
 
 
 FOLLOWING: Final = ("NextToken", "PaginationToken", "Marker", "NextContinuationToken")
-"""Where an answer tells that there is more."""
-
-
-def _following(page: Mapping[str, Any]) -> str | None:
-    return next((str(page[key]) for key in FOLLOWING if page.get(key)), None)
 
 
 def field(answer: Mapping[str, Any], name: str, doing: str, of: str) -> Any:
-    """What AWS always answers; raises Unavailable where it is missing, as when a proxy answers in AWS's place."""
+    """Raises Unavailable for a missing field, as when a proxy answers."""
     if name not in answer:
         raise Unavailable(doing, of, f"the answer lacks {name}", "Check that the endpoint is AWS's own")
     return answer[name]
 
 
+def as_tags(tags: Mapping[str, str]) -> list[Any]:
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def read_tags(pairs: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in pairs}
+
+
 def _from_answer(error: ClientError, doing: str, name: str) -> KeyturnError:
     code, operation = error.response["Error"]["Code"], error.operation_name
     status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+    problem = f"AWS answered {code} to {operation}"
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        return Throttled(doing, name, f"AWS answered {code} to {operation}", SLOWER)
+        return Throttled(doing, name, problem, SLOWER)
     if status >= 500:
-        problem = f"AWS answered {code} to {operation}"
         return Unavailable(doing, name, problem, "It is tried again by itself; see AWS's service health")
     return from_code(code, operation, doing, name)
 
@@ -384,8 +331,6 @@ def _from_answer(error: ClientError, doing: str, name: str) -> KeyturnError:
 def _hint(code: str, operation: str) -> str:
     if code in NO_PERMISSION:
         return _missing_permission(operation)
-    if code in KMS_FAILURE:
-        return "Allow kms:Decrypt and kms:GenerateDataKey on the secret's KMS key, and see that the key is enabled"
     if code == "ValidationException" and operation == "PutParameter":
         return "See that the value holds no {{ }}, and that the store's tier is not below the parameter's"
     return HINTS.get(code) or (
@@ -394,19 +339,6 @@ def _hint(code: str, operation: str) -> str:
 
 
 def _missing_permission(operation: str) -> str:
-    if operation in IAM_OPERATIONS:
-        return f"Allow iam:{operation} on the user whose keys are rotated"
-    if operation in KEY_OPERATIONS:
-        return f"Allow kms:{operation} on the key, in its policy too, with the context that the call has"
-    if operation in MANAGED_KEY_OPERATIONS:
-        return f"Allow kms:{operation} on the key, in its policy too, as `keyturn setup store` writes it"
-    if operation in LOG_OPERATIONS:
-        return f"Allow s3:{LOG_OPERATIONS[operation]} on the trail, and kms:Decrypt where a key of your own encrypts it"
-    if operation == "GetResources":
-        return "Allow tag:GetResources, which lists the tags of parameters"
-    if operation in NOTICE_OPERATIONS:
-        return f"Allow {NOTICE_OPERATIONS[operation]}:{operation} on it, and its KMS key where one of your own encrypts"
-    if operation in PARAMETER_OPERATIONS:
-        return f"Allow ssm:{operation}, and kms:Encrypt, kms:Decrypt and kms:GenerateDataKey on a key of your own"
     service = "sts" if operation == "AssumeRole" else "secretsmanager"
-    return f"Allow {service}:{operation}, and kms:Decrypt and kms:GenerateDataKey where a key of your own encrypts"
+    other = f"Allow {service}:{operation}, and kms:Decrypt and kms:GenerateDataKey where a key of your own encrypts"
+    return PERMISSIONS.get(operation, other)

@@ -1,7 +1,7 @@
-"""Data keys that a key of AWS KMS wraps. Source: "GenerateDataKey" and "Decrypt" of AWS KMS's API reference.
+"""Data keys wrapped by a key of AWS KMS. Source: "GenerateDataKey" and "Decrypt" of AWS KMS's API reference.
 
-Needs ``kms:GenerateDataKey`` and ``kms:Decrypt`` on the key, and nothing else; a policy may insist on the context
-(``kms:EncryptionContext:keyturn-purpose``), which KMS writes into CloudTrail.
+Needs only ``kms:GenerateDataKey`` and ``kms:Decrypt`` on the key. A policy may require
+``kms:EncryptionContext:keyturn-purpose``, which KMS writes to CloudTrail.
 """
 
 import base64
@@ -14,18 +14,14 @@ from keyturn.core.errors import Unavailable
 from keyturn.core.ports.envelope import KEY_BYTES, DataKey, refuse_key
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.answers import reads_answers
-from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, field, opening, translate_aws_errors
+from keyturn.providers.aws.client import AwsSettings, field, service_client, translate_aws_errors
 
 LOST: Final = frozenset({"IncorrectKeyException", "InvalidCiphertextException", "NotFoundException"})
-"""What KMS answers to a data key that another key has wrapped, or with another context, or whose key is gone."""
 
 
 @reads_answers("AWS KMS")
 class KmsDataKeys:
-    """:class:`keyturn.core.ports.envelope.DataKeys` by one symmetric key: its id, ARN or alias.
-
-    Rotation of the key is KMS's own. Raises Invalid and Denied for settings that can't work.
-    """
+    """Data keys by one symmetric key: its id, ARN or alias. Raises Invalid and Denied for unusable settings."""
 
     kind = "aws-kms"
 
@@ -40,23 +36,15 @@ class KmsDataKeys:
     ) -> None:
         self._key_id = key_id
         self._name = f"the KMS key {key_id}"
-        with opening(self._name, AwsSettings(region, endpoint_url, profile, role_arn)) as session:
-            self._kms: Any = session.client(
-                "kms",  # type: ignore[call-overload, unused-ignore]
-                region_name=region,
-                endpoint_url=endpoint_url,
-                config=SDK_CONFIG,
-            )
+        self._kms = service_client("kms", self._name, AwsSettings(region, endpoint_url, profile, role_arn))
 
     def make(self, context: Mapping[str, str]) -> DataKey:
-        """A data key, wrapped by the newest generation of the key."""
         with translate_aws_errors("make a data key with", self._name):
             answer = self._kms.generate_data_key(KeyId=self._key_id, KeySpec="AES_256", EncryptionContext=dict(context))
         doing = "make a data key with"
         return DataKey(self._key(answer, doing), _text(field(answer, "CiphertextBlob", doing, self._name)))
 
     def unwrap(self, wrapped: str, context: Mapping[str, str]) -> Sensitive:
-        """The data key, by whichever generation has wrapped it."""
         doing = "unwrap a data key with"
         with translate_aws_errors(doing, self._name):
             try:
@@ -72,7 +60,6 @@ class KmsDataKeys:
         return self._key(answer, doing)
 
     def close(self) -> None:
-        """Let go of the connections."""
         self._kms.close()
 
     def _key(self, answer: Mapping[str, Any], doing: str) -> Sensitive:

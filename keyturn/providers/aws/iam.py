@@ -1,10 +1,7 @@
-"""AWS IAM as a target: the access keys of users, as :class:`keyturn.core.ports.cloud_keys.CloudKeys`.
+"""The access keys of AWS IAM users, as :class:`keyturn.core.ports.cloud_keys.CloudKeys`.
 
-IAM is eventually consistent: what is made or ended here is known everywhere some seconds later. Source:
-"CreateAccessKey", "UpdateAccessKey", "DeleteAccessKey", "ListAccessKeys" and "GetAccessKeyLastUsed" in the IAM
-API reference, "GetCallerIdentity" in the STS API reference, "Changes that I make are not always immediately
-visible" in the IAM user guide. How sessions are revoked: "Disabling permissions for temporary security credentials"
-and "Revoke IAM role temporary security credentials" there.
+IAM is eventually consistent: changes take some seconds. Source: the IAM and STS API references, and "Revoke IAM role
+temporary security credentials" in the IAM user guide.
 """
 
 import json
@@ -23,40 +20,27 @@ from keyturn.core.errors import CandidateRejected, Invalid, NotFound, TerminalEr
 from keyturn.core.ports.cloud_keys import CloudKey, KeyUse
 from keyturn.core.sensitive import SecretFields
 from keyturn.providers.answers import reads_answers
-from keyturn.providers.aws.client import (
-    SDK_CONFIG,
-    AwsSettings,
-    bounded_pages,
-    field,
-    open_session,
-    translate_aws_errors,
-)
+from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, field, items_of, opening, translate_aws_errors
 
 if TYPE_CHECKING:
-    from mypy_boto3_iam import IAMClient
     from mypy_boto3_sts import STSClient
 
 ONE_TRY: Final = SDK_CONFIG.merge(Config(retries={"total_max_attempts": 1}))
-"""For CreateAccessKey: a second try after a lost answer would make a second key."""
-
+"""For CreateAccessKey: a retry after a lost answer would create a second key."""
 UNKNOWN: Final = "InvalidClientTokenId"
-"""STS's word for a key that is not there, is inactive, or has not arrived everywhere yet."""
+"""STS's code for a key that is absent, inactive, or not yet known everywhere."""
 AGAIN: Final = "Run the rotation again: it makes another key"
 WRONG_SECRET: Final = frozenset({"SignatureDoesNotMatch", "InvalidSignatureException"})
-
 KEY_ID: Final = re.compile(r"\w{16,128}")
-"""What can be the id of an access key; AWS's SDK refuses to ask for anything shorter."""
+"""The SDK refuses shorter ids."""
 REVOKED: Final = "keyturn-revoked-sessions"
-"""The name of the user's inline policy that refuses sessions from before a cut; the cut's number is in it."""
 ARRIVAL: Final = timedelta(seconds=30)
-"""Sessions are refused that begin this much later too, since a key works until its end is known everywhere.
-
-It is what IAM's console takes when it revokes a role's sessions."""
+"""Later sessions are denied too, because a key works until its end has spread. Source: IAM's console."""
 
 
 @reads_answers()
 class AwsIam:
-    """The users of one account. Raises Invalid or Denied for settings that can't work."""
+    """Raises Invalid or Denied for unusable settings."""
 
     def __init__(
         self,
@@ -71,29 +55,25 @@ class AwsIam:
         self._region = region
         self._endpoint_url = endpoint_url
         self._lock = threading.Lock()
-        with translate_aws_errors("open", name):
-            self._session = open_session(AwsSettings(region, endpoint_url, profile, role_arn))
-            self._iam = self._open(SDK_CONFIG)
-            self._making = self._open(ONE_TRY)
+        with opening(name, AwsSettings(region, endpoint_url, profile, role_arn), "target") as self._session:
+            self._iam, self._making = (
+                self._session.client("iam", region_name=region, endpoint_url=endpoint_url, config=config)
+                for config in (SDK_CONFIG, ONE_TRY)
+            )
 
     def keys(self, account: str) -> Sequence[CloudKey]:
-        """The user's access keys, active or not. Raises NotFound where there is no such user."""
         name = self._named(account)
         with translate_aws_errors("list the keys of", name):
             pages = self._iam.get_paginator("list_access_keys").paginate(UserName=account)
             try:
-                listed = [
-                    key
-                    for page in bounded_pages(pages, "list the keys of", name)
-                    for key in field(page, "AccessKeyMetadata", "list the keys of", name)
-                ]
+                keys = list(items_of(pages, "AccessKeyMetadata", "list the keys of", name))
             except self._iam.exceptions.NoSuchEntityException:
                 hint = "Make the user, or correct its name in the secret's rotation"
                 raise NotFound("list the keys of", name, "there is no such IAM user", hint) from None
-        return [CloudKey(key["AccessKeyId"], key["CreateDate"], key["Status"] == "Active") for key in listed]
+        return [CloudKey(key["AccessKeyId"], key["CreateDate"], key["Status"] == "Active") for key in keys]
 
     def create(self, account: str) -> SecretFields:
-        """A new access key. Raises Invalid where the user has two already."""
+        """Raises Invalid if the user already has two keys."""
         name = self._named(account)
         with translate_aws_errors("make a key for", name):
             try:
@@ -105,7 +85,7 @@ class AwsIam:
         return SecretFields({"access_key_id": key["AccessKeyId"], "secret_access_key": key["SecretAccessKey"]})
 
     def signs_in(self, account: str, key: SecretFields) -> bool:
-        """Ask STS who signs in with the key. Raises CandidateRejected for a wrong secret or another identity."""
+        """Raises CandidateRejected for a wrong secret or another identity."""
         name = self._named(account)
         with translate_aws_errors("verify", name), closing(self._as(key)) as sts:
             try:
@@ -122,8 +102,8 @@ class AwsIam:
         return True
 
     def last_use(self, account: str, key_id: str, since: datetime) -> KeyUse | None:
-        """The latest use after ``since``, which AWS tells to the minute and with a delay of up to some hours."""
-        # AWS refuses to tell of a key that is gone, in words that sound like a missing permission.
+        """To the minute; AWS reports it up to some hours late."""
+        # For an absent key AWS answers as if a permission were missing.
         if not self._lists(account, key_id):
             return None
         with translate_aws_errors("look up the use of a key of", self._named(account)):
@@ -134,7 +114,7 @@ class AwsIam:
         return KeyUse(at, f"{use.get('ServiceName', 'N/A')} in {use.get('Region', 'N/A')}")
 
     def accepts(self, account: str, key: SecretFields) -> bool:
-        """Ask STS who signs in with the key. A refusal counts where Keyturn's own key is taken at the same place."""
+        """A refusal counts only if STS accepts Keyturn's own credentials."""
         with translate_aws_errors("try a key of", self._named(account)):
             with closing(self._as(key)) as sts:
                 try:
@@ -144,21 +124,20 @@ class AwsIam:
                         raise
                 else:
                     return True
-            # AWS has the same words for a clock that is off and for a region that is not switched on.
+            # AWS uses the same code for a wrong clock and for a disabled region.
             with closing(self._as()) as own:
                 own.get_caller_identity()
         return False
 
     def end(self, account: str, key_id: str) -> None:
-        """Deactivate the key, then delete it. Absent is success."""
         if self._switch_off(account, key_id):
             self._delete(account, key_id)
 
     def revoke(self, account: str, key_id: str, sequence: int) -> Sequence[str]:
-        """Deactivate the key, refuse every session of the user until now, and delete the key; what outlives it.
+        """Deactivate the key, deny the user's sessions until now, delete the key, and return what remains valid.
 
-        Sessions are revoked by a policy of the user that denies all to temporary credentials issued before now
-        (aws:TokenIssueTime). An access key has no such time, so that it does not touch a new key.
+        The user's policy denies temporary credentials issued before now (aws:TokenIssueTime). Access keys have no such
+        time, so a new key is unaffected.
         """
         roles = f"sessions of roles that {account} has assumed, for up to 12 hours: only the roles can revoke them"
         since = self._switch_off(account, key_id)
@@ -168,7 +147,6 @@ class AwsIam:
         return (*left, roles)
 
     def close(self) -> None:
-        """Let go of connections; the target can't be used afterwards."""
         self._iam.close()
         self._making.close()
 
@@ -176,7 +154,7 @@ class AwsIam:
         return f"{self.name}:{account}"
 
     def _switch_off(self, account: str, key_id: str) -> datetime | None:
-        """When the key was deactivated, by AWS's clock; None where the user has no such key."""
+        """When AWS deactivated the key; None if the user has no such key."""
         if not KEY_ID.fullmatch(key_id):
             return None
         with translate_aws_errors("end a key of", self._named(account)):
@@ -194,10 +172,7 @@ class AwsIam:
                 return
 
     def _revoke_sessions(self, account: str, sequence: int, since: datetime | None) -> tuple[str, ...]:
-        """Refuse sessions from before; what they live on for where that can't be done.
-
-        ``since`` is when the key was deactivated; where it was gone, the same cut has done so already, or nobody has.
-        """
+        """Without ``since`` the key was gone: then only a newer cut than the last one denies sessions."""
         doing, name = "revoke the sessions of", self._named(account)
         try:
             with translate_aws_errors(doing, name):
@@ -205,14 +180,13 @@ class AwsIam:
                     policy = revoking((since or datetime.now(UTC)) + ARRIVAL, sequence)
                     self._iam.put_user_policy(UserName=account, PolicyName=REVOKED, PolicyDocument=json.dumps(policy))
         except NotFound:
-            return ()  # a user who is gone has no sessions
+            return ()  # a deleted user has no sessions
         except TerminalError as refused:
             why = f"{refused.problem}. {refused.hint}".strip(". ")
             return (f"sessions that {account} has got with its keys, for up to 36 hours: not revoked, since {why}",)
         return ()
 
     def _revoked(self, account: str) -> int:
-        """The number of the cut that revoked the user's sessions last; 0 where none did."""
         try:
             policy = self._iam.get_user_policy(UserName=account, PolicyName=REVOKED)
         except self._iam.exceptions.NoSuchEntityException:
@@ -226,16 +200,8 @@ class AwsIam:
         except NotFound:
             return False
 
-    def _open(self, config: Config) -> "IAMClient":
-        try:
-            return self._session.client("iam", region_name=self._region, endpoint_url=self._endpoint_url, config=config)
-        except ValueError:
-            problem = f"region {self._region!r} or endpoint {self._endpoint_url!r} is malformed"
-            raise Invalid("open", self.name, problem, "Correct the target's settings") from None
-
     def _as(self, key: SecretFields | None = None) -> "STSClient":
-        """STS for whoever holds the key; for Keyturn itself without one."""
-        # Sessions, unlike clients, can't be used by several threads at once.
+        # Unlike clients, sessions are not thread-safe.
         with self._lock:
             return self._session.client(
                 "sts",
@@ -248,7 +214,7 @@ class AwsIam:
 
 
 def answered_at(answer: Any) -> datetime:
-    """When AWS answered, by its own clock; by this machine's where it does not say."""
+    """By AWS's clock; by this machine's if AWS sent no time."""
     try:
         return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
     except (KeyError, ValueError):
@@ -256,7 +222,6 @@ def answered_at(answer: Any) -> datetime:
 
 
 def revoking(moment: datetime, sequence: int) -> dict[str, Any]:
-    """A policy that denies all to sessions from before ``moment``, and names the cut that it is for."""
     issued = {"aws:TokenIssueTime": f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"}
     statement = {"Sid": f"KeyturnCut{sequence}", "Effect": "Deny", "Action": "*", "Resource": "*"}
     return {"Version": "2012-10-17", "Statement": [{**statement, "Condition": {"DateLessThan": issued}}]}

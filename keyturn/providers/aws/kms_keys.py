@@ -1,8 +1,9 @@
-"""Keys of AWS KMS, managed. Source: AWS KMS's API reference, and "Rotating AWS KMS keys" of its developer guide."""
+"""Managed keys of AWS KMS. Source: AWS KMS's API reference, and "Rotating AWS KMS keys" of its developer guide."""
 
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final, Protocol
 
 from keyturn.core.errors import Invalid, Unavailable
@@ -11,10 +12,9 @@ from keyturn.core.ports.managed_keys import KeyCondition, KeyFacts
 from keyturn.core.rights import kms_policies
 from keyturn.core.rights.kms_policies import KeyUse, same_policy
 from keyturn.providers.answers import reads_answers
-from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, bounded_pages, opening, translate_aws_errors
+from keyturn.providers.aws.client import AwsSettings, bounded_pages, service_client, translate_aws_errors
 
 OURS: Final = "keyturn-"
-"""What the names of grants begin with that are made here."""
 CONDITIONS: Final[Mapping[str, KeyCondition]] = {
     "Enabled": KeyCondition.ENABLED,
     "Disabled": KeyCondition.DISABLED,
@@ -27,7 +27,6 @@ KEPT_IN: Final[Mapping[str, str]] = {
     "EXTERNAL": "its material was imported, so that it was outside of an HSM",
     "EXTERNAL_KEY_STORE": "it lies in a key store outside of AWS, which tells nothing of it",
 }
-"""By its origin, in words."""
 SHORTEST_WINDOW: Final = 7
 LONGEST_WINDOW: Final = 30
 """Days that KMS waits before it deletes a key. Source: ScheduleKeyDeletion."""
@@ -35,23 +34,19 @@ IN_HSM: Final = frozenset({"AWS_KMS", "AWS_CLOUDHSM"})
 
 
 class DeclaredPolicy(Protocol):
-    """Who may administer a key, and who use it."""
-
     @property
     def administrators(self) -> Sequence[str]:
         """ARNs of roles."""
 
     @property
     def users(self) -> Sequence[KeyUse]:
-        """Who may use it."""
+        """The permitted uses."""
 
 
 class DeclaredGrant(Protocol):
-    """What a role may do with a key."""
-
     @property
     def name(self) -> str:
-        """Without what is put before it."""
+        """The name without :data:`OURS`."""
 
     @property
     def principal(self) -> str:
@@ -59,11 +54,11 @@ class DeclaredGrant(Protocol):
 
     @property
     def operations(self) -> Sequence[str]:
-        """What it may do."""
+        """The permitted operations."""
 
     @property
     def context(self) -> Mapping[str, str]:
-        """What the encryption context has to hold."""
+        """The required part of the encryption context."""
 
 
 @reads_answers("AWS KMS")
@@ -88,17 +83,10 @@ class KmsKey:
         self._aliases = aliases
         self._policy = kms_policies.key_policy(key, policy.administrators, policy.users) if policy else None
         self._grants = None if grants is None else {f"{OURS}{grant.name}": grant for grant in grants}
-        region = key.split(":")[3]
-        with opening(key, AwsSettings(region, endpoint_url, profile, role_arn)) as session:
-            self._kms: Any = session.client(
-                "kms",  # type: ignore[call-overload, unused-ignore]
-                region_name=region,
-                endpoint_url=endpoint_url,
-                config=SDK_CONFIG,
-            )
+        self._kms = service_client("kms", key, AwsSettings(key.split(":")[3], endpoint_url, profile, role_arn))
 
     def describe(self) -> KeyFacts:
-        """Its state, and its rotations: the one that counts most is a generation's number."""
+        """The key's state; the number of its rotations plus one is its generation."""
         with translate_aws_errors("look at", self.name):
             about = self._kms.describe_key(KeyId=self.name)["KeyMetadata"]
             self._refuse_unmanageable(about)
@@ -119,12 +107,11 @@ class KmsKey:
         )
 
     def differences(self) -> Sequence[str]:
-        """What is declared and not so there."""
         with translate_aws_errors("look at", self.name):
             return [words for words, _ in self._steps()]
 
     def settle(self) -> Sequence[str]:
-        """One call for each difference; what is declared comes before what is undeclared goes."""
+        """Make one call per difference, additions before removals."""
         did = []
         with translate_aws_errors("settle", self.name):
             for words, step in self._steps():
@@ -133,12 +120,11 @@ class KmsKey:
         return did
 
     def rotate(self) -> None:
-        """On demand: KMS makes the new material within a while."""
         with translate_aws_errors("rotate", self.name):
             self._kms.rotate_key_on_demand(KeyId=self.name)
 
     def schedule_end(self, window: timedelta) -> datetime:
-        """KMS deletes it after so many days, and uses it for nobody meanwhile. Raises Invalid but for 7 to 30."""
+        """Schedule the deletion; the key is unusable meanwhile. Raises Invalid except for 7 to 30 whole days."""
         if window != timedelta(days=window.days) or not SHORTEST_WINDOW <= window.days <= LONGEST_WINDOW:
             problem = f"KMS waits {SHORTEST_WINDOW} to {LONGEST_WINDOW} whole days before it deletes a key"
             raise Invalid("end", self.name, problem, f"Say --window {LONGEST_WINDOW}d")
@@ -148,19 +134,17 @@ class KmsKey:
         return date
 
     def cancel_end(self) -> None:
-        """KMS leaves such a key disabled: it is enabled again. Repeatable."""
+        """Cancel the deletion and enable the key, which KMS leaves disabled."""
         with translate_aws_errors("keep", self.name):
             if self._kms.describe_key(KeyId=self.name)["KeyMetadata"]["KeyState"] == "PendingDeletion":
                 self._kms.cancel_key_deletion(KeyId=self._id)
             self._kms.enable_key(KeyId=self._id)
 
     def close(self) -> None:
-        """Let go of the connections."""
         self._kms.close()
 
     @property
     def _id(self) -> str:
-        """What serves the key's own account alone, as these calls do."""
         return self.name.rpartition("/")[2]
 
     def _rotations(self) -> list[datetime]:
@@ -172,7 +156,6 @@ class KmsKey:
         ]
 
     def _refuse_unmanageable(self, about: Mapping[str, Any]) -> None:
-        """Keys that KMS can't rotate. Source: "Rotating AWS KMS keys"."""
         why, hint = "", "Make a symmetric key with material of KMS, and move the alias and the data to that"
         if about.get("KeyManager") == "AWS":
             why, hint = "AWS manages it, and rotates it every year", "Leave it out of the catalogue"
@@ -187,7 +170,6 @@ class KmsKey:
             raise Invalid("manage", self.name, why, hint)
 
     def _steps(self) -> list[tuple[str, Any]]:
-        """What is to be done, in words and as calls, in their order."""
         return [*self._automatic(), *self._missing_aliases(), *self._another_policy(), *self._other_grants()]
 
     def _automatic(self) -> list[tuple[str, Any]]:
@@ -204,11 +186,12 @@ class KmsKey:
             return []
         pages = self._kms.get_paginator("list_aliases").paginate(KeyId=self.name)
         there = {a["AliasName"] for page in bounded_pages(pages, "look at", self.name) for a in page["Aliases"]}
-        return [(f"{alias} does not lead to it", self._naming(alias)) for alias in self._aliases if alias not in there]
-
-    def _naming(self, alias: str) -> Any:
-        # An alias of another key is refused by KMS: nobody's data moves to another key by a mistake here.
-        return lambda: self._kms.create_alias(AliasName=alias, TargetKeyId=self.name)
+        # KMS refuses another key's alias, so a mistake here moves no data to another key.
+        return [
+            (f"{alias} does not lead to it", partial(self._kms.create_alias, AliasName=alias, TargetKeyId=self.name))
+            for alias in self._aliases
+            if alias not in there
+        ]
 
     def _another_policy(self) -> list[tuple[str, Any]]:
         if self._policy is None:
@@ -216,11 +199,9 @@ class KmsKey:
         text = self._kms.get_key_policy(KeyId=self.name, PolicyName="default")["Policy"]
         wanted = json.dumps(self._policy)
         put = {"KeyId": self.name, "PolicyName": "default", "Policy": wanted}
-        return (
-            []
-            if same_policy(text, self._policy)
-            else [("its policy is another", lambda: self._kms.put_key_policy(**put))]
-        )
+        if same_policy(text, self._policy):
+            return []
+        return [("its policy is another", lambda: self._kms.put_key_policy(**put))]
 
     def _other_grants(self) -> list[tuple[str, Any]]:
         if self._grants is None:
@@ -234,7 +215,10 @@ class KmsKey:
         lacking = self._grants.keys() - {grant["Name"] for grant in matching}
         making = [(f"the grant {name} is missing", self._granting(name)) for name in sorted(lacking)]
         others = [
-            (f"the grant {grant['Name']} is not declared so", self._revoking(grant))
+            (
+                f"the grant {grant['Name']} is not declared so",
+                partial(self._kms.revoke_grant, KeyId=self.name, GrantId=grant["GrantId"]),
+            )
             for grant in ours
             if grant not in matching
         ]
@@ -247,9 +231,6 @@ class KmsKey:
         return lambda: self._kms.create_grant(
             KeyId=self.name, GranteePrincipal=grant.principal, Operations=operations, Name=name, **constraints
         )
-
-    def _revoking(self, grant: Mapping[str, Any]) -> Any:
-        return lambda: self._kms.revoke_grant(KeyId=self.name, GrantId=grant["GrantId"])
 
 
 def _same(grant: Mapping[str, Any], wanted: DeclaredGrant) -> bool:

@@ -1,9 +1,9 @@
-"""The S3 bucket that CloudTrail delivers to, as where a log's files lie."""
+"""The S3 bucket that CloudTrail delivers log files to."""
 
 from bisect import bisect_right
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from botocore.exceptions import IncompleteReadError, ReadTimeoutError
 from urllib3.exceptions import HTTPError
@@ -15,23 +15,17 @@ from keyturn.access_log.sources.passed_objects import Passed, PassedKeys
 from keyturn.core.errors import Invalid, Unavailable
 from keyturn.core.ports.access_source import SourceOpening
 from keyturn.providers import outbound
-from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, bounded_pages, field, opening, translate_aws_errors
+from keyturn.providers.aws.client import AwsSettings, bounded_pages, field, service_client, translate_aws_errors
 
 HINT: Final = "Allow s3:ListBucket on the bucket, s3:GetObject on what is delivered, and kms:Decrypt on its key"
 LONGEST_READ: Final = 120.0
-"""Seconds for the bytes of one object."""
-
+"""Seconds for one object."""
 LOOK_BACK: Final = timedelta(hours=2)
-"""How far before the place that was read to late objects are looked for.
-
-CloudTrail delivers within about 5 minutes on average, and promises nothing ("Getting and viewing your CloudTrail log
-files"; until 2023 it said 15 minutes); a replica of a bucket has most objects within 15 minutes, and some after hours
-("Replicating objects", "S3 Replication Time Control").
-"""
+"""CloudTrail delivers within about 5 minutes on average; some replicas of a bucket take hours."""
 
 
 class LogBucket:
-    """The objects below ``prefix``, as :class:`keyturn.access_log.sources.objects.ObjectStore`; keys are whole ones."""
+    """The objects under ``prefix``, as an ``ObjectStore``; keys are complete."""
 
     def __init__(self, bucket: str, prefix: str, settings: AwsSettings) -> None:
         self.name = f"s3://{bucket}/{prefix}"
@@ -39,16 +33,10 @@ class LogBucket:
         self._prefix = prefix
         self._listed: list[StoredObject] = []
         self._keys: PassedKeys | None = None
-        with opening(self.name, settings) as session:
-            self._client: Any = session.client(
-                "s3", region_name=settings.region, endpoint_url=settings.endpoint_url, config=SDK_CONFIG
-            )
+        self._client = service_client("s3", self.name, settings)
 
     def objects(self, after: str) -> Iterator[StoredObject]:
-        """S3 lists them in the order of their keys, which is that of their dates below one beginning alone.
-
-        Raises Invalid where there are several: those of the first that came later would be passed by.
-        """
+        """Raises Invalid for several prefixes: keys are in order by date only under one."""
         series = dated(after)[0] if after else ""
         self._listed, self._keys = [], None
         for stored in self._list(window_begin(after) or after):
@@ -69,19 +57,17 @@ class LogBucket:
                 Bucket=self._bucket, Prefix=self._prefix, **begin
             )
             for page in bounded_pages(pages, "list", self.name):
-                field(page, "IsTruncated", "list", self.name)  # what a proxy answers is no empty listing
+                field(page, "IsTruncated", "list", self.name)  # a proxy's answer is not an empty listing
                 for item in page.get("Contents", ()):
                     yield StoredObject(item["Key"], item["Size"], item["LastModified"].timestamp())
 
     def passed(self, key: str) -> Passed | None:
-        """Those of the last hours before that key; None where it bears no moment."""
         if (begin := window_begin(key)) is None:
             return None
         self._keys = self._keys or PassedKeys(stored.key for stored in self._listed)
         return self._keys.up_to(self._position(key)) - self._keys.up_to(self._position(begin))
 
     def arrived(self, key: str) -> list[StoredObject]:
-        """The same one by one, by S3's own moments of them, which are whole seconds."""
         passed = self._listed[self._position(window_begin(key) or key) : self._position(key)]
         return sorted(passed, key=lambda stored: (stored.changed, stored.key))
 
@@ -89,7 +75,6 @@ class LogBucket:
         return bisect_right(self._listed, key, key=lambda stored: stored.key)
 
     def read(self, key: str, offset: int = 0, limit: int = LARGEST + 1) -> bytes:
-        """One object, as much of it as one may have."""
         name = f"s3://{self._bucket}/{key}"
         span = f"bytes={offset}-{offset + limit - 1}"
         with translate_aws_errors("read", name), outbound.within(LONGEST_READ):
@@ -104,7 +89,7 @@ class LogBucket:
 
 
 def window_begin(key: str) -> str | None:
-    """What lies before the keys of :data:`LOOK_BACK` before that one, of CloudTrail; None of a key without a moment."""
+    """The start of :data:`LOOK_BACK` before this key; None if it contains no time."""
     day, stamp = DAY.search(key), STAMP.search(key)
     if not day or not stamp:
         return None
@@ -125,6 +110,6 @@ def open_bucket(
     profile: str | None = None,
     role_arn: str | None = None,
 ) -> ObjectLog:
-    """The source of a trail in a bucket. Raises Invalid and Denied for settings that can't work."""
+    """Raises Invalid and Denied for unusable settings."""
     store = LogBucket(bucket, prefix, AwsSettings(region, endpoint_url, profile, role_arn))
     return open_cloudtrail(opening_, store, HINT)

@@ -1,10 +1,8 @@
 """Parameter Store of AWS Systems Manager as a store.
 
-A listing shows descriptions and no tags, so the marks stand in the description, which the very call that
-writes the value writes too. With them stands the number of the version that the call was to make: where
-another one is current, somebody else wrote the value, with or without a description. Tags of the catalogue are
-asked for only where it wants any. Source: "PutParameter", "DescribeParameters" and "GetParameters" in the AWS
-Systems Manager API reference.
+Listings contain descriptions and no tags, so the description holds the marks and the expected version number. One call
+sets it with the value; another current version was set by another writer. Source: the AWS Systems Manager API
+reference.
 """
 
 import re
@@ -31,11 +29,19 @@ from keyturn.core.rights.posture import Posture
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.text.names import AWS_PARAMETER_STORE, LIMITS
 from keyturn.providers.answers import reads_answers
-from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, bounded_pages, field, opening, translate_aws_errors
-from keyturn.providers.aws.parameter_tags import ParameterTags, Tagging, as_tags
+from keyturn.providers.aws.client import (
+    SDK_CONFIG,
+    AwsSettings,
+    as_tags,
+    field,
+    items_of,
+    opening,
+    translate_aws_errors,
+)
+from keyturn.providers.aws.parameter_tags import ParameterTags, Tagging
 from keyturn.providers.aws.posture import parameters_posture
 from keyturn.providers.aws.shared import SharedParameters
-from keyturn.providers.limits import only_written_whole
+from keyturn.providers.limits import StoreLimits, only_written_whole
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
@@ -45,18 +51,12 @@ Type = Literal["SecureString", "String"]
 Tier = Literal["Standard", "Advanced", "Intelligent-Tiering"]
 
 STANDARD_BYTES: Final = 4_096
-"""The largest value of the Standard tier; the others take 8 KB. Source: "Managing parameter tiers"."""
-
+"""The Standard tier's limit; the others take 8 KB. Source: "Managing parameter tiers"."""
 DESCRIPTION_CHARACTERS: Final = 1_024
 BATCH: Final = 10
-"""How many values one GetParameters gives."""
-
 PAGE: Final = 50
 ATTEMPTS: Final = 4
-"""Puts of one write, each right after another writer's, before it is left to a later run."""
-
 OURS: Final = {TAG_MANAGED_BY: MANAGED_BY}
-"""The tag that every parameter of Keyturn's carries."""
 
 DESCRIPTION: Final = re.compile(
     f"{TAG_MANAGED_BY}={MANAGED_BY} {TAG_VERSION}=([0-9]+) {TAG_FINGERPRINT}=([0-9a-f-]*)"
@@ -69,10 +69,8 @@ DESCRIPTION: Final = re.compile(
 class AwsParameterStore:
     """A :class:`keyturn.core.ports.stores.Store` in one account and region.
 
-    Signs in as :class:`keyturn.providers.aws.secrets_manager.AwsSecretsManager` does. ``kms_key_id`` encrypts
-    every SecureString written here; without it aws/ssm does. A copy of another ``type`` is written again. The
-    description of a parameter is Keyturn's; the tag ``keyturn-managed-by`` is there for people and policies, and to
-    list by. Raises Invalid or Denied for settings that can't work.
+    ``kms_key_id`` encrypts new SecureString values, by default aws/ssm does. A copy of another ``type`` is written
+    again. Keyturn owns the description. Raises Invalid or Denied for unusable settings.
     """
 
     unsupported: frozenset[Unsupported] = frozenset()
@@ -94,35 +92,33 @@ class AwsParameterStore:
         self._type = type
         self._tier = tier
         limits = LIMITS[AWS_PARAMETER_STORE]
-        self._limits = replace(limits, max_bytes=STANDARD_BYTES) if tier == "Standard" else limits
+        if tier == "Standard":
+            limits = replace(limits, max_bytes=STANDARD_BYTES)
+        self._limits = StoreLimits(limits, name)
         with opening(name, AwsSettings(region, endpoint_url, profile, role_arn)) as session:
             self._client: SSMClient = session.client(
                 "ssm", region_name=region, endpoint_url=endpoint_url, config=SDK_CONFIG
             )
         key = {"KeyId": kms_key_id} if kms_key_id and type == "SecureString" else {}
         new = {"Type": type, "Tier": tier, **key}
-        self.shared = SharedParameters(name, self._client, self.describe, new, self._limits)
-        # An endpoint of AWS's own is Parameter Store's alone.
+        self.shared = SharedParameters(name, self._client, self.describe, new, limits)
+        # An endpoint of AWS's serves only Parameter Store.
         elsewhere = None if ".amazonaws.com" in (endpoint_url or "") else endpoint_url
         self._tagging = Tagging(name, session, region, elsewhere)
         self._tags = ParameterTags(name, self._client, self._tagging)
 
     def describe(self, remote: str) -> RemoteSecret | None:
-        """Describe one parameter without reading its value; None where there is none."""
-        self._check_name(remote, "find")
+        self._limits.check_name(remote, "find")
         only: list[ParameterStringFilterTypeDef] = [{"Key": "Name", "Option": "Equals", "Values": [remote]}]
-        return next(self._described("find", remote, only), None)
+        return next(map(self._copy, self._parameters("find", remote, only)), None)
 
     def list_managed(self) -> Iterator[RemoteSecret]:
-        """Every parameter with Keyturn's marks."""
         return (copy for copy in self.list_all() if copy.marks)
 
     def list_all(self) -> Iterator[RemoteSecret]:
-        """Every parameter of the account in this region."""
-        return self._described("list", "*", [])
+        return map(self._copy, self._parameters("list", "*", []))
 
     def posture(self, remotes: Sequence[str]) -> Iterator[Posture]:
-        """What the region tells of how safely copies lie there; it lists all parameters. Raises Unavailable."""
         return parameters_posture(self._parameters("list", "*", []), remotes, self._kms_key_id)
 
     def write(
@@ -134,11 +130,7 @@ class AwsParameterStore:
         *,
         details: Details = NO_DETAILS,
     ) -> RemoteSecret:
-        """Create the parameter or give it a new version, with the marks in the same call.
-
-        Where somebody else wrote meanwhile, the marks name the wrong version, and it is written once more.
-        An expiry is not shown: Parameter Store's expiration policy would delete the parameter.
-        """
+        """The expiry is not set, because it would delete the parameter."""
         self._check(remote, value, marks)
         if current and current.intact and current.marks and replace(current.marks, tags=marks.tags) == marks:
             return self._labelled(current, marks, details, current)
@@ -151,37 +143,35 @@ class AwsParameterStore:
         return self._labelled(written, marks, details, current)
 
     def relabel(self, remote: str, marks: OwnershipTags, details: Details, current: RemoteSecret) -> RemoteSecret:
-        """Remove the tags that nobody asks for any more, then set those that are asked for: it makes no version.
-
-        Other marks are a description, which is only told together with the value. Raises UnsupportedOperation.
-        """
-        self._check_name(remote, "label")
+        """Raises UnsupportedOperation for marks other than tags, which only a write can change."""
+        self._limits.check_name(remote, "label")
         if current.marks is None or current.marks.fingerprint != marks.fingerprint:
             raise only_written_whole(self._named(remote))
         return self._labelled(current, marks, details, current)
 
     def with_details(self, copies: Sequence[RemoteSecret]) -> list[RemoteSecret]:
-        """The copies with their tags: see :class:`keyturn.providers.aws.parameter_tags.ParameterTags`."""
         return self._tags.described(copies)
 
     def read(self, remote: str) -> Sensitive:
-        """The value served now. Raises NotFound."""
-        self._check_name(remote, "read")
+        self._limits.check_name(remote, "read")
         with translate_aws_errors("read", self._named(remote)):
             answer = self._client.get_parameter(Name=remote, WithDecryption=True)
         return self._value(field(answer, "Parameter", "read", self._named(remote)))
 
     def read_many(self, remotes: Sequence[str]) -> dict[str, Sensitive]:
-        """The values served now, 10 in a call; what is absent is left out."""
         names = list(dict.fromkeys(remotes))
         for remote in names:
-            self._check_name(remote, "read")
-        batches = (names[start : start + BATCH] for start in range(0, len(names), BATCH))
-        return {parameter["Name"]: self._value(parameter) for batch in batches for parameter in self._batch(batch)}
+            self._limits.check_name(remote, "read")
+        values: dict[str, Sensitive] = {}
+        for batch in (names[start : start + BATCH] for start in range(0, len(names), BATCH)):
+            with translate_aws_errors("read", self._named("*")):
+                answer = self._client.get_parameters(Names=batch, WithDecryption=True)
+            parameters = field(answer, "Parameters", "read", self._named("*"))
+            values |= {parameter["Name"]: self._value(parameter) for parameter in parameters}
+        return values
 
     def delete(self, remote: str) -> None:
-        """Delete it for good, with all its versions: Parameter Store restores nothing. Absent is success."""
-        self._check_name(remote, "delete")
+        self._limits.check_name(remote, "delete")
         with translate_aws_errors("delete", self._named(remote)):
             try:
                 self._client.delete_parameter(Name=remote)
@@ -189,30 +179,26 @@ class AwsParameterStore:
                 return
 
     def old_versions(self, remote: str) -> dict[str, Sensitive]:
-        """The values of its history, by version number; Parameter Store keeps the newest 100 versions."""
         history = self._history(remote, "read old versions of", decrypted=True)
         return {str(parameter["Version"]): self._value(parameter) for parameter in history}
 
     def purge_old_versions(self, remote: str) -> tuple[str, ...]:
-        """Nothing is removed: only deleting a parameter takes its history. Says so of every old version."""
+        """Only report the old versions: deleting the parameter alone removes its history."""
         history = self._history(remote, "forget old versions of", decrypted=False)
         hint = "Parameter Store removes it only with the whole parameter, or after 100 newer ones"
         return tuple(f"version {parameter['Version']} stays in the history: {hint}" for parameter in history)
 
     def purge(self, remote: str) -> tuple[str, ...]:
-        """Delete it for good, with its history. Absent is success."""
         self.delete(remote)
         return ()
 
     def close(self) -> None:
-        """Let go of connections; the store can't be used afterwards."""
         self._tagging.close()
         self._client.close()
 
     def _labelled(
         self, written: RemoteSecret, marks: OwnershipTags, details: Details, current: RemoteSecret
     ) -> RemoteSecret:
-        """With its tags, where any are asked for or known to be Keyturn's: else nobody is asked."""
         if not details.tags and not (current.marks and current.marks.tags):
             return replace(written, marks=marks)
         return self._tags.lay(replace(written, marks=current.marks, details=current.details), marks, details)
@@ -253,13 +239,7 @@ class AwsParameterStore:
         return request
 
     def _put(self, request: "PutParameterRequestTypeDef") -> int:
-        """Put it, and tell which version that made."""
         return int(field(self._client.put_parameter(**request), "Version", "write", self._named(request["Name"])))
-
-    def _described(
-        self, doing: str, remote: str, filters: "Sequence[ParameterStringFilterTypeDef]"
-    ) -> Iterator[RemoteSecret]:
-        return map(self._copy, self._parameters(doing, remote, filters))
 
     def _parameters(
         self, doing: str, remote: str, filters: "Sequence[ParameterStringFilterTypeDef]"
@@ -268,11 +248,9 @@ class AwsParameterStore:
             ParameterFilters=filters, PaginationConfig={"PageSize": PAGE}
         )
         with translate_aws_errors(doing, self._named(remote)):
-            for page in bounded_pages(pages, doing, self._named(remote)):
-                yield from field(page, "Parameters", doing, self._named(remote))
+            yield from items_of(pages, "Parameters", doing, self._named(remote))
 
     def _copy(self, parameter: Mapping[str, Any]) -> RemoteSecret:
-        """A parameter as DescribeParameters tells it."""
         name = field(parameter, "Name", "find", self._named("*"))
         version = str(field(parameter, "Version", "find", self._named(name)))
         match = DESCRIPTION.fullmatch(parameter.get("Description", ""))
@@ -284,23 +262,14 @@ class AwsParameterStore:
         as_written = written_as == version and parameter.get("Type") == self._type
         return RemoteSecret(name, version, marks, intact=marks is None or as_written)
 
-    def _batch(self, remotes: Sequence[str]) -> Iterator[Mapping[str, Any]]:
-        with translate_aws_errors("read", self._named("*")):
-            answer = self._client.get_parameters(Names=remotes, WithDecryption=True)
-        yield from field(answer, "Parameters", "read", self._named("*"))
-
     def _history(self, remote: str, doing: str, *, decrypted: bool) -> list[Mapping[str, Any]]:
-        """Every version but the newest, which is the one that is served; none where there is no such parameter."""
-        self._check_name(remote, doing)
+        """Every version but the newest, which is served."""
+        self._limits.check_name(remote, doing)
         name = self._named(remote)
         pages = self._client.get_paginator("get_parameter_history").paginate(Name=remote, WithDecryption=decrypted)
         with translate_aws_errors(doing, name):
             try:
-                history = [
-                    parameter
-                    for page in bounded_pages(pages, doing, name)
-                    for parameter in field(page, "Parameters", doing, name)
-                ]
+                history = list(items_of(pages, "Parameters", doing, name))
             except self._client.exceptions.ParameterNotFound:
                 return []
         newest = max((field(parameter, "Version", doing, name) for parameter in history), default=0)
@@ -312,22 +281,18 @@ class AwsParameterStore:
     def _named(self, remote: str) -> str:
         return f"{self.name}:{remote}"
 
-    def _check_name(self, remote: str, doing: str) -> None:
-        if problem := self._limits.refuses_name(remote):
-            raise Invalid(doing, self._named(remote), problem, "Choose another remote name in the catalogue")
-
     def _check(self, remote: str, value: Sensitive, marks: OwnershipTags) -> None:
-        self._check_name(remote, "write")
-        if problem := self._limits.refuses_size(len(value.reveal().encode())):
+        self._limits.check_name(remote, "write")
+        if problem := self._limits.limits.refuses_size(len(value.reveal().encode())):
             raise Invalid("write", self._named(remote), problem, "The Advanced tier takes 8,192 bytes")
-        # Ten digits are more than any version has.
+        # No version number has ten digits.
         if len(parameter_description(marks, 10**9)) > DESCRIPTION_CHARACTERS:
             problem = f"the path {marks.source} does not fit in a parameter's description"
             raise Invalid("write", self._named(remote), problem, "A description takes 1,024 characters")
 
 
 def parameter_description(marks: OwnershipTags, version: int) -> str:
-    # The path comes last, as it may hold anything.
+    # The path comes last, because it may contain anything.
     whose = f" {TAG_CATALOGUE}={marks.catalogue}" if marks.catalogue else ""
     return (
         f"{TAG_MANAGED_BY}={MANAGED_BY} {TAG_VERSION}={version}"

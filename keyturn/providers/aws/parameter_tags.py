@@ -1,8 +1,7 @@
-"""The tags of parameters, which neither DescribeParameters nor a write of the value tells.
+"""The tags of parameters, which no description contains.
 
-A few parameters are asked for one by one; for many, the Resource Groups Tagging API lists the tags of all that carry
-Keyturn's own, 100 to a call. Source: "ListTagsForResource" in the AWS Systems Manager API reference, "GetResources" in
-the Resource Groups Tagging API reference.
+Source: "ListTagsForResource" in the AWS Systems Manager API reference, "GetResources" in the Resource Groups Tagging
+API reference.
 """
 
 import threading
@@ -20,25 +19,21 @@ from keyturn.core.ports.stores import (
     others,
     tag_changes,
 )
-from keyturn.providers.aws.client import SDK_CONFIG, bounded_pages, field, translate_aws_errors
+from keyturn.providers.aws.client import SDK_CONFIG, as_tags, field, items_of, read_tags, translate_aws_errors
 
 if TYPE_CHECKING:
     import boto3
     from mypy_boto3_ssm import SSMClient
-    from mypy_boto3_ssm.type_defs import TagTypeDef
 
 FEW: Final = 10
-"""So many are asked for one by one."""
-
+"""The most parameters that are queried individually."""
 READERS: Final = 4
-"""Calls side by side."""
-
 PAGE: Final = 100
 LIST: Final = "list the tags of"
 
 
 class Tagging:
-    """Opens the client of the tagging API when it is first asked for."""
+    """Opens the client of the tagging API on first use."""
 
     def __init__(self, store: str, session: "boto3.Session", region: str, endpoint_url: str | None) -> None:
         self._store = store
@@ -49,27 +44,23 @@ class Tagging:
         self._client: Any = None
 
     def __call__(self) -> Any:
-        """The client. Raises Invalid where there can be none."""
         with self._lock, translate_aws_errors("open", self._store):
             self._client = self._client or self._open()
             return self._client
 
     def close(self) -> None:
-        """Let go of its connections."""
         if self._client:
             self._client.close()
 
 
 class ParameterTags:
-    """The tags of one region's parameters; ``tagging`` gives the client of the tagging API."""
-
     def __init__(self, store: str, client: "SSMClient", tagging: Callable[[], Any]) -> None:
         self._store = store
         self._client = client
         self._tagging = tagging
 
     def described(self, copies: Sequence[RemoteSecret]) -> list[RemoteSecret]:
-        """The copies with their tags, and with the names of those that Keyturn has set in their marks."""
+        """The copies with their tags, and with the names of Keyturn's tags in their marks."""
         listed = self._listed() if len(copies) > FEW else {}
         missing = [copy.name for copy in copies if _key(copy.name) not in listed]
         with ThreadPoolExecutor(READERS) as pool:
@@ -77,7 +68,7 @@ class ParameterTags:
         return [_tagged(copy, listed[_key(copy.name)]) for copy in copies]
 
     def lay(self, current: RemoteSecret, marks: OwnershipTags, details: Details) -> RemoteSecret:
-        """Remove what nobody asks for any more, then set what is asked for and what it is called."""
+        """Remove undeclared tags that Keyturn set, then set the declared ones."""
         if current.details is None:
             [current] = self.described([current])
         before = current.marks.tags if current.marks else ()
@@ -88,47 +79,34 @@ class ParameterTags:
         named = {TAG_TAGS: " ".join(marks.tags)} if marks.tags and marks.tags != before else {}
         with translate_aws_errors("label", f"{self._store}:{current.name}"):
             if gone or (before and not marks.tags):
-                self._remove(current.name, [*gone, *([] if marks.tags else [TAG_TAGS])])
+                keys = [*gone, *([] if marks.tags else [TAG_TAGS])]
+                self._client.remove_tags_from_resource(ResourceType="Parameter", ResourceId=current.name, TagKeys=keys)
             if laid or named:
                 self._client.add_tags_to_resource(
                     ResourceType="Parameter", ResourceId=current.name, Tags=as_tags({**laid, **named})
                 )
         return replace(current, marks=marks, details=details.laid_over(there, current.marks))
 
-    def _remove(self, name: str, tags: Sequence[str]) -> None:
-        self._client.remove_tags_from_resource(ResourceType="Parameter", ResourceId=name, TagKeys=tags)
-
     def _tags_of(self, name: str) -> dict[str, str]:
         with translate_aws_errors(LIST, f"{self._store}:{name}"):
             answer = self._client.list_tags_for_resource(ResourceType="Parameter", ResourceId=name)
-        return _read(field(answer, "TagList", LIST, f"{self._store}:{name}"))
+        return read_tags(field(answer, "TagList", LIST, f"{self._store}:{name}"))
 
     def _listed(self) -> dict[str, dict[str, str]]:
-        """The tags of every parameter that carries Keyturn's own, by :func:`_key` of its name."""
         name = f"{self._store}:*"
         wanted = {"ResourceTypeFilters": ["ssm:parameter"], "TagFilters": [{"Key": TAG_MANAGED_BY}]}
         listed: dict[str, dict[str, str]] = {}
         with translate_aws_errors(LIST, name):
             pages = self._tagging().get_paginator("get_resources").paginate(**wanted, ResourcesPerPage=PAGE)
-            for page in bounded_pages(pages, LIST, name):
-                for resource in field(page, "ResourceTagMappingList", LIST, name):
-                    arn = str(field(resource, "ResourceARN", LIST, name))
-                    listed[_key(arn.partition(":parameter/")[2])] = _read(resource.get("Tags", ()))
+            for resource in items_of(pages, "ResourceTagMappingList", LIST, name):
+                arn = str(field(resource, "ResourceARN", LIST, name))
+                listed[_key(arn.partition(":parameter/")[2])] = read_tags(resource.get("Tags", ()))
         return listed
 
 
-def as_tags(tags: Mapping[str, str]) -> "list[TagTypeDef]":
-    """Tags as a request has them."""
-    return [{"Key": key, "Value": value} for key, value in tags.items()]
-
-
 def _key(name: str) -> str:
-    """A name as an ARN has it: without the slash that it may begin with."""
+    """A name as in an ARN: without a leading slash."""
     return name.lstrip("/")
-
-
-def _read(pairs: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    return {tag["Key"]: tag["Value"] for tag in pairs}
 
 
 def _tagged(copy: RemoteSecret, tags: Mapping[str, str]) -> RemoteSecret:

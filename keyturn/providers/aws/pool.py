@@ -1,4 +1,4 @@
-"""boto3 with an access key that is rotated: every request is signed with the secret as it is by then.
+"""boto3 with a rotated access key: every request is signed with the current secret.
 
 session = open_secret_session(client, "ml-training/uploader", region_name="eu-central-1")
 session.client("s3").list_objects_v2(Bucket="models")
@@ -27,15 +27,14 @@ REFUSED: Final = frozenset(
         "UnrecognizedClientException",
     }
 )
-"""How services say that a key is unknown, inactive or wrong. Source: "Common errors" of the services' references."""
 TRIED_AGAIN: Final = "keyturn-tried-again"
 
 
 def open_secret_session(client: SecretClient, path: str, **settings: Any) -> boto3.Session:
-    """A session that signs with the secret at ``path``; ``settings`` are those of :class:`boto3.Session` beside keys.
+    """A session that signs with the secret at ``path``; ``settings`` are other arguments of :class:`boto3.Session`.
 
-    The fields are those of an ``aws-iam-key``: ``access_key_id``, ``secret_access_key``, and ``session_token`` where
-    there is one. A request whose key is refused is sent once more, if the secret is another when it is read anew.
+    The fields are those of an ``aws-iam-key``: ``access_key_id``, ``secret_access_key`` and an optional
+    ``session_token``. A request with a refused key is sent once more if the secret has changed.
     """
     credentials = SecretCredentials(client, path)
     session = BotocoreSession()
@@ -45,8 +44,6 @@ def open_secret_session(client: SecretClient, path: str, **settings: Any) -> bot
 
 
 class SecretCredentials(Credentials):
-    """What botocore signs a request with. Serves many threads."""
-
     def __init__(self, client: SecretClient, path: str) -> None:
         self.method = "keyturn"
         self.account_id = None
@@ -57,29 +54,27 @@ class SecretCredentials(Credentials):
 
     @property
     def access_key(self) -> str:  # type: ignore[override]
-        """The key's id."""
         return self._client.field(self._path, "access_key_id").reveal()
 
     @property
     def secret_key(self) -> str:  # type: ignore[override]
-        """The key."""
         return self._client.field(self._path, "secret_access_key").reveal()
 
     @property
     def token(self) -> str | None:  # type: ignore[override]
-        """What belongs to a key that was made for a time."""
         return self.get_frozen_credentials().token
 
     def get_frozen_credentials(self) -> ReadOnlyCredentials:
-        """All of one version. Raises what the client does where there is none."""
+        """Raises the client's errors."""
         secret = self._signed.secret = self._client.get(self._path)
         key, token = secret.field("secret_access_key").reveal(), secret.fields.get("session_token")
         return ReadOnlyCredentials(secret.field("access_key_id").reveal(), key, token.reveal() if token else None, None)
 
     def needs_retry(self, response: Any, request_dict: Mapping[str, Any], **_: Any) -> float | None:
-        """Seconds after which to send the request again; None where this does not ask for that."""
+        """Seconds until the request is sent again; None for no retry."""
         context, secret = request_dict["context"], getattr(self._signed, "secret", None)
-        if TRIED_AGAIN in context or secret is None or _code(response) not in REFUSED:
+        code = str(response[1].get("Error", {}).get("Code", "")) if response else ""
+        if TRIED_AGAIN in context or secret is None or code not in REFUSED:
             return None
         context[TRIED_AGAIN] = True
         return None if self._renewer.other_than(secret) is None else 0.0
@@ -94,7 +89,3 @@ class _Provider(CredentialProvider):
 
     def load(self) -> Credentials:
         return self._credentials
-
-
-def _code(response: tuple[Any, Mapping[str, Any]] | None) -> str:
-    return str(response[1].get("Error", {}).get("Code", "")) if response else ""

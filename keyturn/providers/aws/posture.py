@@ -1,7 +1,6 @@
-"""How safely AWS keeps copies: replicas, who else is let in, keys, and how full a region is.
+"""How safely AWS stores copies: replicas, public access, encryption keys, and quotas.
 
-Sources: "DescribeSecret", "GetResourcePolicy" and "Quotas" in the Secrets Manager guide, "DescribeParameters" and
-"Parameter Store quotas" in that of Systems Manager.
+Sources: the Secrets Manager guide, and "Parameter Store quotas" in that of Systems Manager.
 """
 
 import json
@@ -17,9 +16,8 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 SECRETS: Final = 500_000
-"""Secrets of one account in one region."""
 PARAMETERS: Final[Mapping[str, int]] = {"Standard": 10_000, "Advanced": 100_000}
-"""Parameters of one account in one region, by tier."""
+"""Quotas per account and region."""
 PUBLISHED: Final = "AWS's published quota; one that was raised is not looked up"
 SEE_POLICY: Final = "secretsmanager:GetResourcePolicy"
 IN_SYNC: Final = "InSync"
@@ -28,7 +26,7 @@ IN_SYNC: Final = "InSync"
 def secrets_posture(
     client: "SecretsManagerClient", name: str, remotes: Sequence[str], replicas: Sequence[str], count: int
 ) -> Iterator[Posture]:
-    """Of one region's secrets, of which there are ``count``. Raises Unavailable."""
+    """Raises Unavailable."""
     yield count_against("secrets of the region", count, SECRETS, PUBLISHED)
     looked_at = remotes[:MOST_COPIES]
     if replicas:
@@ -37,7 +35,6 @@ def secrets_posture(
 
 
 def _replication(client: "SecretsManagerClient", name: str, remotes: Sequence[str], replicas: Sequence[str]) -> Posture:
-    """Whether AWS has brought each copy to every region that the catalogue names."""
     behind: list[str] = []
     count = 0
     for remote in remotes:
@@ -60,7 +57,6 @@ def _replication(client: "SecretsManagerClient", name: str, remotes: Sequence[st
 
 
 def _resource_policies(client: "SecretsManagerClient", name: str, remotes: Sequence[str]) -> Posture:
-    """Whether a policy of a copy's own lets anybody in."""
     what, public, count = "resource policies", list[str](), 0
     for remote in remotes:
         try:
@@ -80,7 +76,7 @@ def _resource_policies(client: "SecretsManagerClient", name: str, remotes: Seque
 
 
 def lets_anybody(text: str) -> bool:
-    """Whether a statement allows something to every principal, under no condition; what can't be read may."""
+    """Whether a statement allows every principal something unconditionally; true for an unreadable policy."""
     try:
         statements = json.loads(text).get("Statement", [])
     except (ValueError, AttributeError):
@@ -97,7 +93,6 @@ def lets_anybody(text: str) -> bool:
 def parameters_posture(
     parameters: Iterable[Mapping[str, Any]], remotes: Sequence[str], kms_key_id: str | None
 ) -> Iterator[Posture]:
-    """Of one region's parameters, as DescribeParameters tells them; ``kms_key_id`` is the catalogue's key."""
     ours, tiers, plain, other_keys = frozenset(remotes), Counter[str](), list[str](), list[str]()
     for parameter in parameters:
         tiers[parameter.get("Tier") or "Standard"] += 1
@@ -127,7 +122,7 @@ def _encryption(plain: Sequence[str], other_keys: Sequence[str], kms_key_id: str
 
 
 def _same_key(current: str, declared: str) -> bool:
-    """Both may be an id, an ARN or an alias; an alias and an id can't be told apart, and are taken for the same."""
+    """An alias and an id can't be compared, and count as the same key."""
     if ("alias/" in current) != ("alias/" in declared):
         return True
     return current.rpartition("/")[2] == declared.rpartition("/")[2]

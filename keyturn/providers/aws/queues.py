@@ -1,6 +1,6 @@
-"""Telling consumers by AWS SQS and SNS, and the other end: taking notices from a queue.
+"""Notices to consumers through AWS SQS and SNS, and the reader of a queue.
 
-Sources: "SendMessage", "ReceiveMessage" and "DeleteMessage" of the Amazon SQS API, "Publish" of the Amazon SNS API.
+Sources: the Amazon SQS and SNS API references.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from keyturn.core.errors import Invalid, Unavailable
 from keyturn.core.notifications.messages import TAKEN, SignedMessage
-from keyturn.providers.aws.client import SDK_CONFIG, AwsSettings, opening, translate_aws_errors
+from keyturn.providers.aws.client import AwsSettings, service_client, translate_aws_errors
 from keyturn.providers.notices import DOING
 from keyturn.providers.outbound import within
 from keyturn.providers.reading import NoticeReader
@@ -20,57 +20,45 @@ log = logging.getLogger(__name__)
 
 FIFO: Final = ".fifo"
 GROUP: Final = "keyturn"
-"""In a FIFO queue the messages of one group keep their order."""
+"""A FIFO queue keeps the order of one group's messages."""
 AT_ONCE: Final = 10
-"""Messages that SQS gives in one answer at most."""
 LONG_POLL: Final = 5
-"""Seconds that SQS holds an answer back until there is a message: less than a whole answer may take."""
+"""Seconds that SQS waits for a first message; less than the limit of a whole answer."""
 ELSEWHERE: Final = "See that the endpoint is AWS's own: what answers there has not said that it has taken the message"
 
 
 class _Aws:
-    """A place at AWS that an ARN names, and the client of its service."""
-
     def __init__(
-        self, name: str, arn: str, endpoint_url: str | None, role_arn: str | None, profile: str | None
+        self,
+        name: str,
+        arn: str,
+        endpoint_url: str | None = None,
+        role_arn: str | None = None,
+        profile: str | None = None,
     ) -> None:
         self.name = name
         if arn.count(":") != 5:
             raise Invalid("open", name, "it is no ARN", "Write arn:aws:sqs:REGION:ACCOUNT:NAME, and not its address")
         _, _, service, region, account, self._resource = arn.split(":")
-        settings = AwsSettings(region, endpoint_url, profile, role_arn)
-        with opening(name, settings) as session:
-            make: Any = session.client  # the stubs tell by the service's name which one it is
-            self.client = make(service, region_name=region, endpoint_url=endpoint_url, config=SDK_CONFIG)
+        self.client = service_client(service, name, AwsSettings(region, endpoint_url, profile, role_arn))
         self.queue_url = f"{self.client.meta.endpoint_url.rstrip('/')}/{account}/{self._resource}"
 
     def _once(self, message: SignedMessage) -> Mapping[str, str]:
-        """What has a FIFO queue or topic drop a message that it has taken within the last five minutes."""
         if not self._resource.endswith(FIFO):
             return {}
         return {"MessageGroupId": GROUP, "MessageDeduplicationId": message.id}
 
     def close(self) -> None:
-        """Let go of connections."""
         self.client.close()
 
 
 class SqsQueue(_Aws):
-    """``NoticeSender`` to a queue. Taken is what SQS has confirmed by the text's digest."""
+    """A ``NoticeSender`` to a queue; SQS confirms a message by the text's digest."""
 
-    def __init__(
-        self,
-        name: str,
-        queue_arn: str,
-        *,
-        endpoint_url: str | None = None,
-        role_arn: str | None = None,
-        profile: str | None = None,
-    ) -> None:
-        super().__init__(name, queue_arn, endpoint_url, role_arn, profile)
+    def __init__(self, name: str, queue_arn: str, **login: str | None) -> None:
+        super().__init__(name, queue_arn, **login)
 
     def send(self, message: SignedMessage, timeout: float) -> None:
-        """Lay it into the queue."""
         text = message.to_json()
         with within(timeout), translate_aws_errors(DOING, self.name):
             answer: Mapping[str, Any] = self.client.send_message(
@@ -82,22 +70,13 @@ class SqsQueue(_Aws):
 
 
 class SnsTopic(_Aws):
-    """:class:`keyturn.core.ports.consumers.NoticeSender` to a topic. Taken is what SNS has given an id."""
+    """A ``NoticeSender`` to a topic; SNS confirms a message by an id."""
 
-    def __init__(
-        self,
-        name: str,
-        topic_arn: str,
-        *,
-        endpoint_url: str | None = None,
-        role_arn: str | None = None,
-        profile: str | None = None,
-    ) -> None:
-        super().__init__(name, topic_arn, endpoint_url, role_arn, profile)
+    def __init__(self, name: str, topic_arn: str, **login: str | None) -> None:
+        super().__init__(name, topic_arn, **login)
         self._topic_arn = topic_arn
 
     def send(self, message: SignedMessage, timeout: float) -> None:
-        """Publish it."""
         with within(timeout), translate_aws_errors(DOING, self.name):
             answer: Mapping[str, Any] = self.client.publish(
                 TopicArn=self._topic_arn, Message=message.to_json(), **self._once(message)
@@ -107,11 +86,10 @@ class SnsTopic(_Aws):
 
 
 class SqsReader(NoticeReader):
-    """Takes notices from a queue, in the application's own process and with its own login.
+    """Reads notices from a queue, in the application's process and with its login.
 
-    ``handle`` is given each message's text, such as ``Receiver.handle_message`` with what is
-    to be called, and answers 200 where it is done with. What is not comes again when the queue's visibility timeout is
-    over, as often as its redrive policy lets it.
+    ``handle`` receives each text and returns 200 if it is done, like ``Receiver.handle_message``. Others return after
+    the visibility timeout, as often as the redrive policy allows.
     """
 
     def __init__(
@@ -130,9 +108,9 @@ class SqsReader(NoticeReader):
         self._handle = handle
 
     def read_once(self, wait: int = LONG_POLL) -> int:
-        """Take what is there, waiting for ``wait`` seconds for the first; how many are done with. Raises KeyturnError.
+        """Wait up to ``wait`` seconds for a first message, and return how many are done.
 
-        Each is deleted once it is handled, and not before: what dies in between is handled again.
+        Each is deleted only after it was handled. Raises KeyturnError.
         """
         client = self._queue.client
         with translate_aws_errors("read", self._queue.name):
@@ -155,5 +133,4 @@ class SqsReader(NoticeReader):
         return True
 
     def close(self) -> None:
-        """Let go of connections."""
         self._queue.close()

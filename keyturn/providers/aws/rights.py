@@ -1,12 +1,12 @@
-"""What the login in use may do in AWS, by IAM's own simulation of the policies that it has.
+"""The current login's rights in AWS, from IAM's own policy simulation; no call is tried.
 
-No call is tried: IAM weighs what each would meet. It knows the policies of the user or role, its boundary and those of
-the organization, and neither what secrets and keys say themselves nor what a session was narrowed to. Source:
-"SimulatePrincipalPolicy" in the IAM API reference, "GetCallerIdentity" in the STS API reference.
+The simulation ignores the policies of secrets, keys and sessions. Source: "SimulatePrincipalPolicy" in the IAM API
+reference.
 """
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
@@ -23,20 +23,17 @@ from keyturn.providers.aws.client import (
     NO_PERMISSION,
     SDK_CONFIG,
     AwsSettings,
-    bounded_pages,
+    items_of,
     open_session,
     translate_aws_errors,
 )
 
 if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient
-    from mypy_boto3_iam.type_defs import ContextEntryTypeDef
 
 DOING: Final = "ask for the rights at"
 MOST_PLACES: Final = 50
-"""ARNs in one question, so that it stays small."""
 SUFFIX: Final = "AbCdEf"
-"""Stands for the characters that AWS adds to a secret's name."""
 SESSION: Final = re.compile(r"arn:(aws[a-z-]*):sts::([0-9]{12}):assumed-role/([^/]+)/.*")
 
 Context = Mapping[str, str]
@@ -51,19 +48,17 @@ NEUTRAL: Final[Context] = {
     "kms:ResourceAliases": "alias/none",
     "iam:PermissionsBoundary": "none",
 }
-"""What the rendered policies ask for, where a question says nothing of it. Without a value IAM would not decide."""
+"""Default values for the policies' context keys. IAM would not decide without them."""
 TYPES: Final = {FORCED: "boolean", "kms:ResourceAliases": "stringList"}
 OURS: Final[Context] = {RESOURCE_TAG: MANAGED_BY}
 
 
 Decision = tuple[bool | None, str]
-"""Whether a call is allowed, and why nobody can tell."""
+"""Whether a call is allowed, and why that is unknown."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """Calls at places of one kind, under one condition."""
-
     calls: tuple[str, ...]
     places: tuple[str, ...]
     context: Context = field(default_factory=dict)
@@ -84,7 +79,7 @@ def ask_secrets_manager(
     recovery_window: object = None,
     **login: Any,
 ) -> Iterator[Verdict]:
-    """Verdicts of a store. Raises Denied where the login may not ask, Unavailable where nobody answers."""
+    """Raises Denied if the login may not simulate, Unavailable without an answer."""
     documents = aws_rights.of_secrets_manager(copies, kms_key_id=kms_key_id, replicas=replicas, **_place(login))
 
     def beyond(place: Place) -> Iterator[Question]:
@@ -94,7 +89,7 @@ def ask_secrets_manager(
         yield _question("secretsmanager", OF_RESOURCES, own, OURS)
         yield _question("secretsmanager", ("DeleteSecret",), own, OURS)
 
-    with _Simulation(name, AwsSettings(**login)) as simulation:
+    with closing(_Simulation(name, AwsSettings(**login))) as simulation:
         yield from simulation.verdicts(documents, copies.origin, revoking, beyond)
 
 
@@ -112,7 +107,6 @@ def ask_parameter_store(
     tier: str = "",
     **login: Any,
 ) -> Iterator[Verdict]:
-    """Verdicts of a store. Raises Denied where the login may not ask, Unavailable where nobody answers."""
     documents = aws_rights.of_parameter_store(copies, kms_key_id=kms_key_id, **_place(login))
 
     def beyond(place: Place) -> Iterator[Question]:
@@ -121,7 +115,7 @@ def ask_parameter_store(
         yield _question("ssm", ("PutParameter", "DeleteParameter", "GetParameterHistory"), own)
         yield _question("ssm", ("GetParameterHistory", "LabelParameterVersion", "UnlabelParameterVersion"), own, OURS)
 
-    with _Simulation(name, AwsSettings(**login)) as simulation:
+    with closing(_Simulation(name, AwsSettings(**login))) as simulation:
         yield from simulation.verdicts(documents, copies.origin, revoking, beyond)
 
 
@@ -129,7 +123,6 @@ OF_OTHER_PARAMETERS: Final = ("GetParameter", "GetParameters", "GetParameterHist
 
 
 def ask_iam(name: str, accounts: AccountRights, revoking: bool, **login: Any) -> Iterator[Verdict]:
-    """Verdicts of a target. Raises Denied where the login may not ask, Unavailable where nobody answers."""
     documents = aws_rights.of_iam(accounts, **_place(login))
 
     def beyond(place: Place) -> Iterator[Question]:
@@ -137,12 +130,11 @@ def ask_iam(name: str, accounts: AccountRights, revoking: bool, **login: Any) ->
         yield _question("iam", ("PutUserPolicy", "AttachUserPolicy", "DeleteUserPermissionsBoundary"), own)
         yield _question("iam", ("CreateLoginProfile", "UpdateLoginProfile", "DeleteUser"), own)
 
-    with _Simulation(name, AwsSettings(**login)) as simulation:
+    with closing(_Simulation(name, AwsSettings(**login))) as simulation:
         yield from simulation.verdicts(documents, accounts.origin, revoking, beyond)
 
 
 def powers(place: Place) -> Iterator[Question]:
-    """What no login of Keyturn's may do in an account, whatever it works on there."""
     of_users = ("CreateAccessKey", "PutUserPolicy", "AttachUserPolicy", "CreateLoginProfile")
     yield _question("iam", of_users, place.user(PROBE)[:1])
     role = f"arn:{place.partition}:iam::{place.account}:role/{PROBE}"
@@ -160,12 +152,10 @@ def _place(login: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _Simulation:
-    """Questions about whoever signs in with these settings."""
-
     def __init__(self, name: str, settings: AwsSettings) -> None:
         self._name = name
         self._settings = settings
-        # An endpoint of AWS's own is one service's alone.
+        # An endpoint of AWS's serves only one service.
         elsewhere = None if ".amazonaws.com" in (settings.endpoint_url or "") else settings.endpoint_url
         with translate_aws_errors(DOING, name):
             session = open_session(settings)
@@ -174,17 +164,13 @@ class _Simulation:
             )
             self._sts = session.client("sts", region_name=settings.region, endpoint_url=elsewhere, config=SDK_CONFIG)
 
-    def __enter__(self) -> "_Simulation":
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self._iam.close()
         self._sts.close()
 
     def verdicts(
         self, documents: Iterable[Document], origin: str, revoking: bool, beyond: "Beyond"
     ) -> Iterator[Verdict]:
-        """Of all that the documents allow, and of what they don't."""
         caller = self._caller()
         account = caller.split(":")[4]
         if caller.endswith(":root"):
@@ -207,7 +193,7 @@ class _Simulation:
             return str(aws.field(self._sts.get_caller_identity(), "Arn", DOING, self._name))
 
     def _principal(self, caller: str) -> str:
-        """The user or role whose policies count. A session does not tell the path of its role, the catalogue may."""
+        """The user or role whose policies count; a session omits its role's path."""
         if not (session := SESSION.fullmatch(caller)):
             if ":user/" in caller:
                 return caller
@@ -230,13 +216,15 @@ class _Simulation:
             PolicySourceArn=principal,
             ActionNames=list(question.calls),
             ResourceArns=list(places),
-            ContextEntries=_entries({**NEUTRAL, **question.context}),
+            ContextEntries=[
+                {"ContextKeyName": key, "ContextKeyValues": [text], "ContextKeyType": TYPES.get(key, "string")}  # type: ignore[typeddict-item]
+                for key, text in {**NEUTRAL, **question.context}.items()
+            ],
         )
         with translate_aws_errors(DOING, self._name):
             try:
-                for page in bounded_pages(pages, DOING, self._name):
-                    for result in aws.field(page, "EvaluationResults", DOING, self._name):
-                        yield from decisions_in(result, places)
+                for result in items_of(pages, "EvaluationResults", DOING, self._name):
+                    yield from decisions_in(result, places)
             except ClientError as error:
                 self._explain(error, principal)
                 raise
@@ -252,7 +240,7 @@ class _Simulation:
 
 
 def decisions_in(result: Mapping[str, Any], places: Sequence[str]) -> Iterator[tuple[str, str, Decision]]:
-    """Of one call, at each place, what IAM has decided; of places that have no ARN it tells in the result itself."""
+    """IAM's decisions for one call on each resource; those without an ARN share one decision."""
     call = result["EvalActionName"]
     specific = result.get("ResourceSpecificResults") or ()
     for part in specific:
@@ -262,7 +250,7 @@ def decisions_in(result: Mapping[str, Any], places: Sequence[str]) -> Iterator[t
 
 
 def decision_of(decision: str, part: Mapping[str, Any], result: Mapping[str, Any]) -> Decision:
-    """What it comes to. Where IAM lacks something that the policies ask for, an allowance alone counts."""
+    """IAM's decision; if context values are missing, only an allowance is conclusive."""
     limits = (
         result.get("OrganizationsDecisionDetail", {}).get("AllowedByOrganizations", True),
         part.get("PermissionsBoundaryDecisionDetail", {}).get("AllowedByPermissionsBoundary", True),
@@ -275,7 +263,6 @@ def decision_of(decision: str, part: Mapping[str, Any], result: Mapping[str, Any
 
 
 def needed_by(statement: Statement, place: Place) -> Question:
-    """The question whether all that a statement allows is allowed."""
     why = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", statement["Sid"]).lower()
     places = tuple(dict.fromkeys(_sample(arn, place) for arn in statement["Resource"]))
     return Question(tuple(statement["Action"]), places, dict(_fulfilling(statement, place)), True, why)
@@ -288,7 +275,6 @@ def _fulfilling(statement: Statement, place: Place) -> Iterator[tuple[str, str]]
 
 
 def _sample(pattern: str, place: Place) -> str:
-    """What a pattern is about: an ARN, or the name of a service."""
     if pattern == ANYTHING:
         return pattern
     if not pattern.startswith("arn:"):
@@ -299,16 +285,11 @@ def _sample(pattern: str, place: Place) -> str:
 
 
 def _beside(statements: Sequence[Statement], danger: Question, place: Place) -> Iterator[Question]:
-    """What of it the statements don't allow."""
     context = {**NEUTRAL, **danger.context}
     for arn in (_sample(arn, place) for arn in danger.places):
-        calls = [call for call in danger.calls if not _allow(statements, call, arn, context)]
-        if calls:
+        allowed = {call for call in danger.calls for each in statements if _allows(each, call, arn, context)}
+        if calls := [call for call in danger.calls if call not in allowed]:
             yield Question(tuple(calls), (arn,), danger.context)
-
-
-def _allow(statements: Sequence[Statement], call: str, arn: str, context: Context) -> bool:
-    return any(_allows(statement, call, arn, context) for statement in statements)
 
 
 def _allows(statement: Statement, call: str, arn: str, context: Context) -> bool:
@@ -317,10 +298,3 @@ def _allows(statement: Statement, call: str, arn: str, context: Context) -> bool
     conditions = statement.get("Condition", {}).values()
     fulfilled = all(fnmatchcase(context[key], text) for wanted in conditions for key, text in wanted.items())
     return call in statement["Action"] and named and fulfilled
-
-
-def _entries(context: Context) -> "list[ContextEntryTypeDef]":
-    return [
-        {"ContextKeyName": key, "ContextKeyValues": [text], "ContextKeyType": TYPES.get(key, "string")}  # type: ignore[typeddict-item]
-        for key, text in context.items()
-    ]

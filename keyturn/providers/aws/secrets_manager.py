@@ -1,9 +1,8 @@
 """AWS Secrets Manager as a store.
 
-The version id of everything written here is derived from the marks, so the store itself shows, without
-reading a value, whether it serves what Keyturn wrote last, and AWS makes one version of a write that is
-tried twice. The tag ``keyturn-version`` names the version that was updated, or marked anew, last.
-Source: "PutSecretValue", "UpdateSecretVersionStage" and "ListSecrets" in the API reference.
+Version ids derive from the marks. So the store shows whether it serves Keyturn's last write, and a repeated write adds
+no version. The tag ``keyturn-version`` contains the version last updated or relabelled. Source: the API reference,
+"PutSecretValue" and "UpdateSecretVersionStage".
 """
 
 import re
@@ -35,14 +34,25 @@ from keyturn.providers.answers import reads_answers
 from keyturn.providers.aws.client import (
     SDK_CONFIG,
     AwsSettings,
-    bounded_pages,
+    as_tags,
     field,
     from_code,
+    items_of,
     opening,
+    read_tags,
     translate_aws_errors,
 )
 from keyturn.providers.aws.posture import secrets_posture
-from keyturn.providers.aws.secrets_manager_versions import ERASE, FORGET, PAST, AwsVersions, RegionalClients
+from keyturn.providers.aws.secrets_manager_versions import (
+    CURRENT,
+    ERASE,
+    FORGET,
+    PAST,
+    AwsVersions,
+    RegionalClients,
+    describe,
+    served,
+)
 from keyturn.providers.aws.shared import SharedSecrets
 from keyturn.providers.limits import StoreLimits, insist_on_value
 from keyturn.providers.pages import PageGuard
@@ -54,25 +64,19 @@ if TYPE_CHECKING:
         CreateSecretRequestTypeDef,
         FilterTypeDef,
         ReplicaRegionTypeTypeDef,
-        TagTypeDef,
     )
 
-CURRENT: Final = "AWSCURRENT"
 BATCH: Final = 20
-"""How many values one BatchGetSecretValue gives."""
-
 NOT_SERVED: Final = frozenset({"InvalidRequestException", "ResourceNotFoundException"})
-"""What GetSecretValue answers for a secret that is scheduled for deletion, and for one that is not there."""
-
+"""GetSecretValue's codes for a secret scheduled for deletion, and for an absent one."""
 VERSIONS: Final = uuid.UUID("5b0a3d0e-6f6b-4a52-9d3c-0f1f6f1c7a11")
-"""Namespace of the version ids (RFC 9562, version 5); changing it makes every copy look tampered with."""
-
+"""Namespace of version ids (RFC 9562, version 5); changing it makes every copy look tampered with."""
 TAG_VALUE: Final = re.compile(r"[\w .:/=+@-]{1,256}")
-"""What a tag's value may be. Source: "Tag" in the Secrets Manager API reference."""
+"""Source: "Tag" in the Secrets Manager API reference."""
 
 
 def version_id(marks: OwnershipTags) -> str:
-    """The id of the version that a push of these marks makes: also its ClientRequestToken."""
+    """Also used as ClientRequestToken."""
     return str(uuid.uuid5(VERSIONS, "\n".join((marks.source_tag, marks.fingerprint))))
 
 
@@ -80,13 +84,9 @@ def version_id(marks: OwnershipTags) -> str:
 class AwsSecretsManager:
     """A :class:`keyturn.core.ports.stores.Store` in one account and region.
 
-    Signs in as boto3 does by default, or as ``profile``; with ``role_arn`` that identity assumes the role,
-    again whenever the session nears its end. ``kms_key_id`` encrypts the secrets that are created here;
-    existing ones keep their key. ``replicas`` are the regions that AWS copies every secret to, encrypted with
-    the key that is named for the region, or that an alias or a multi-Region key's id names there, else with
-    aws/secretsmanager.
-    ``recovery_window`` is how long a deleted secret can be restored, in whole days. Raises Invalid or Denied
-    for settings that can't work.
+    ``kms_key_id`` encrypts new secrets. A replica uses its region's own key, or an alias or multi-Region key id that
+    exists there, else aws/secretsmanager. ``recovery_window`` is in whole days. Raises Invalid or Denied for unusable
+    settings.
     """
 
     unsupported: frozenset[Unsupported] = frozenset()
@@ -123,7 +123,6 @@ class AwsSecretsManager:
         self.shared = SharedSecrets(name, self._client, region, self._settings())
 
     def describe(self, remote: str) -> RemoteSecret | None:
-        """Describe one secret without reading its value; None where there is none."""
         self._limits.check_name(remote, "find")
         try:
             return _copy(self._describe(remote, "find"))
@@ -131,16 +130,13 @@ class AwsSecretsManager:
             return None
 
     def list_managed(self) -> Iterator[RemoteSecret]:
-        """Every secret with Keyturn's marks; replicas of another region's secrets belong to that region."""
         ours = self._listed([{"Key": "tag-key", "Values": [TAG_MANAGED_BY]}])
         return (copy for copy in ours if copy.marks)
 
     def list_all(self) -> Iterator[RemoteSecret]:
-        """Every secret that is there; replicas of another region's secrets belong to that region."""
         return self._listed([])
 
     def posture(self, remotes: Sequence[str]) -> Iterator[Posture]:
-        """What the region tells of how safely copies lie there; it lists all secrets of it. Raises Unavailable."""
         count = sum(1 for _ in self._listed([]))
         return secrets_posture(self._client, self.name, remotes, self._replicas, count)
 
@@ -153,18 +149,15 @@ class AwsSecretsManager:
         *,
         details: Details = NO_DETAILS,
     ) -> RemoteSecret:
-        """Create the secret or give it a new version, then its tags; other tags stay.
-
-        The tags of an update name its version, since an older one may be named there. A crash before the tags leaves
-        a version that the old marks don't imply, so the next run writes again: AWS then makes no second version.
-        """
+        """Set the tags last. After a crash before them, the next run writes again, and AWS adds no second version."""
         self._check(remote, value, marks)
         written = RemoteSecret(remote, version_id(marks), marks)
         if current == written:
             return self.relabel(remote, marks, details, current)
         with translate_aws_errors("write", self._named(remote)):
             if current is None:
-                self._create(written, value, marks, details)
+                answer = self._client.create_secret(**self._new(written, value, marks, details))
+                field(answer, "VersionId", "write", self._named(remote))
             else:
                 self._update(written, value, marks, current)
                 own = marks.to_tags() if current.marks != marks else {}
@@ -174,27 +167,21 @@ class AwsSecretsManager:
     def create(
         self, remote: str, value: Sensitive, marks: OwnershipTags, *, details: Details = NO_DETAILS
     ) -> RemoteSecret:
-        """Make it in one call, which AWS refuses where the name is taken. Raises Taken.
-
-        AWS says which version it has made, and the id of that one stands for this value and these marks.
-        """
+        """Raises Taken. The returned version id identifies this value and these marks."""
         self._check(remote, value, marks)
         written, wrong = RemoteSecret(remote, version_id(marks), marks), self._client.exceptions
         with translate_aws_errors("write", self._named(remote)):
             try:
                 answer = self._client.create_secret(**self._new(written, value, marks, details))
             except (wrong.ResourceExistsException, wrong.InvalidRequestException):
-                answer = None  # the second is what a name answers that is scheduled for deletion
-        # A version of ours that was made before is told without its id.
+                answer = None  # the second is for a name scheduled for deletion
+        # AWS omits the id of a version that existed before.
         if answer is None or answer.get("VersionId") != written.version_id:
             raise Taken("write", self._named(remote), "a secret of that name is there", "Look at it before writing")
         return _with(details, written, None)
 
     def relabel(self, remote: str, marks: OwnershipTags, details: Details, current: RemoteSecret) -> RemoteSecret:
-        """Untag what nobody asks for any more, tag, then describe: AWS makes no version of any of it.
-
-        Marks with another fingerprint imply another version than the one that is there: a tag names that.
-        """
+        """Marks with another fingerprint imply another version id, so a tag contains the actual one."""
         self._limits.check_name(remote, "label")
         insist_on_value(self._named(remote), current, marks)
         renamed = current.marks is None or current.marks.tags != marks.tags
@@ -206,7 +193,7 @@ class AwsSecretsManager:
         return _with(details, replace(current, marks=marks), current)
 
     def read(self, remote: str) -> Sensitive:
-        """The value served now. Raises NotFound, also where the secret is scheduled for deletion."""
+        """Raises NotFound, also if the secret is scheduled for deletion."""
         self._limits.check_name(remote, "read")
         name = self._named(remote)
         with translate_aws_errors("read", name):
@@ -217,7 +204,6 @@ class AwsSecretsManager:
         return self._text(remote, answer)
 
     def read_many(self, remotes: Sequence[str]) -> dict[str, Sensitive]:
-        """The values served now, 20 in a call; what is absent or scheduled for deletion is left out."""
         names = list(dict.fromkeys(remotes))
         for remote in names:
             self._limits.check_name(remote, "read")
@@ -227,7 +213,7 @@ class AwsSecretsManager:
         }
 
     def delete(self, remote: str) -> None:
-        """Schedule it for deletion after the recovery window, its replicas at once. Absent is success."""
+        """Schedule the deletion after the recovery window, and remove replicas at once."""
         self._limits.check_name(remote, "delete")
         wrong = self._client.exceptions
         with translate_aws_errors("delete", self._named(remote)):
@@ -245,34 +231,21 @@ class AwsSecretsManager:
                 self._schedule_deletion(remote)
 
     def old_versions(self, remote: str) -> dict[str, Sensitive]:
-        """All versions but the current one, deprecated ones too, by version id, and what regions serve that lag behind.
-
-        Of a secret that is scheduled for deletion nothing can be read.
-        """
         self._limits.check_name(remote, PAST)
         return self._versions.past(remote)
 
     def purge_old_versions(self, remote: str) -> tuple[str, ...]:
-        """Take every staging label from old versions, so that AWS may delete them: nobody else can delete a version."""
         self._limits.check_name(remote, FORGET)
         return self._versions.forget(remote)
 
     def purge(self, remote: str) -> tuple[str, ...]:
-        """Delete replicas and secret without recovery, also where it is scheduled for deletion. Absent is success.
-
-        AWS frees the name in the background: a write right after it may be refused, and succeeds when it is repeated.
-        """
+        """AWS frees the name in the background: a write just after may be refused."""
         self._limits.check_name(remote, ERASE)
         return self._versions.erase(remote)
 
     def close(self) -> None:
-        """Let go of connections; the store can't be used afterwards."""
         self._elsewhere.close()
         self._client.close()
-
-    def _create(self, written: RemoteSecret, value: Sensitive, marks: OwnershipTags, details: Details) -> None:
-        answer = self._client.create_secret(**self._new(written, value, marks, details))
-        field(answer, "VersionId", "write", self._named(written.name))
 
     def _new(
         self, written: RemoteSecret, value: Sensitive, marks: OwnershipTags, details: Details
@@ -281,14 +254,13 @@ class AwsSecretsManager:
             "Name": written.name,
             "ClientRequestToken": written.version_id,
             "SecretString": value.reveal(),
-            "Tags": _tags({**details.tags, **marks.to_tags()}),
+            "Tags": as_tags({**details.tags, **marks.to_tags()}),
         }
         if details.description:
             request["Description"] = details.description
         return {**request, **self._settings()}  # type: ignore[typeddict-item]
 
     def _settings(self) -> dict[str, Any]:
-        """What every new secret gets."""
         key = {"KmsKeyId": self._kms_key_id} if self._kms_key_id else {}
         return {**key, **({"AddReplicaRegions": self._in_regions(self._replicas)} if self._replicas else {})}
 
@@ -300,7 +272,7 @@ class AwsSecretsManager:
             SecretId=remote, ClientRequestToken=written.version_id, SecretString=value.reveal()
         )
         field(answer, "VersionId", "write", self._named(remote))
-        # AWS does nothing when the version is there already, and that one need not be the current one.
+        # AWS does nothing if the version exists, even if it is not the current one.
         if not current.intact or CURRENT not in answer.get("VersionStages", ()):
             self._make_current(written)
         if lacking := self._regions_without(remote):
@@ -309,7 +281,6 @@ class AwsSecretsManager:
     def _lay(
         self, remote: str, own: Mapping[str, str], marks: OwnershipTags, details: Details, current: RemoteSecret
     ) -> None:
-        """The tags that differ together with ``own``, and the description; as few calls as that takes."""
         shown, before = current.details or NO_DETAILS, current.marks.tags if current.marks else ()
         changes = tag_changes(shown.tags, details.tags, before)
         gone = [name for name, text in changes.items() if text is None]
@@ -317,12 +288,11 @@ class AwsSecretsManager:
             self._client.untag_resource(SecretId=remote, TagKeys=[*gone, *([] if marks.tags else [TAG_TAGS])])
         laid = {**{name: text for name, text in changes.items() if text is not None}, **own}
         if laid:
-            self._client.tag_resource(SecretId=remote, Tags=_tags(laid))
+            self._client.tag_resource(SecretId=remote, Tags=as_tags(laid))
         if details.description not in ("", shown.description):
             self._client.update_secret(SecretId=remote, Description=details.description)
 
     def _regions_without(self, remote: str) -> list[str]:
-        """The regions that should have a replica and have none, or one that failed."""
         if not self._replicas:
             return []
         statuses = self._describe(remote, "write").get("ReplicationStatus", ())
@@ -334,7 +304,7 @@ class AwsSecretsManager:
         try:
             self._client.replicate_secret_to_regions(SecretId=remote, AddReplicaRegions=self._in_regions(regions))
         except (wrong.InvalidParameterException, wrong.InvalidRequestException):
-            # AWS refuses a region that has a replica: another run may have been faster.
+            # AWS refuses a region with a replica, which another run may have added.
             if self._regions_without(remote):
                 raise
 
@@ -351,13 +321,12 @@ class AwsSecretsManager:
             Filters=filters, IncludePlannedDeletion=False, PaginationConfig={"PageSize": 100}
         )
         with translate_aws_errors("list", self._named("*")):
-            for page in bounded_pages(pages, "list", self._named("*")):
-                for entry in field(page, "SecretList", "list", self._named("*")):
-                    if entry.get("PrimaryRegion", self._region) == self._region:
-                        yield _copy(entry)
+            for entry in items_of(pages, "SecretList", "list", self._named("*")):
+                if entry.get("PrimaryRegion", self._region) == self._region:
+                    yield _copy(entry)
 
     def _batch(self, remotes: Sequence[str]) -> Iterator[Mapping[str, Any]]:
-        """What AWS gives of these secrets; raises the first error that isn't absence."""
+        """Raises the first error that is not absence."""
         request: BatchGetSecretValueRequestTypeDef = {"SecretIdList": remotes}
         guard = PageGuard("read", self._named("*"))
         while True:
@@ -387,10 +356,7 @@ class AwsSecretsManager:
         )
 
     def _describe(self, remote: str, doing: str) -> Mapping[str, Any]:
-        with translate_aws_errors(doing, self._named(remote)):
-            answer = self._client.describe_secret(SecretId=remote)
-        field(answer, "Name", doing, self._named(remote))
-        return answer
+        return describe(self._client, remote, doing, self._named(remote))
 
     def _named(self, remote: str) -> str:
         return f"{self.name}:{remote}"
@@ -405,8 +371,7 @@ class AwsSecretsManager:
 
 
 def _copy(secret: Mapping[str, Any]) -> RemoteSecret:
-    """A secret as DescribeSecret or ListSecrets tells it."""
-    tags = {tag["Key"]: tag["Value"] for tag in secret.get("Tags", ())}
+    tags = read_tags(secret.get("Tags", ()))
     marks, theirs, description = OwnershipTags.from_tags(tags), others(tags), secret.get("Description", "")
     details = Details(theirs, description=description) if theirs or description else NO_DETAILS
     current = _current(secret)
@@ -416,24 +381,14 @@ def _copy(secret: Mapping[str, Any]) -> RemoteSecret:
 
 
 def _is_of(version: str, marks: OwnershipTags, named: str | None) -> bool:
-    """Whether the marks are of this version, which they imply or a tag names.
-
-    Either is enough: of a copy that an earlier release wrote, the tag may name an older version.
-    """
+    """Whether the marks imply this version, or a tag contains its id; an earlier release's tag may be old."""
     return bool(marks.fingerprint) and version in (named, version_id(marks))
 
 
 def _with(details: Details, copy: RemoteSecret, current: RemoteSecret | None) -> RemoteSecret:
-    """The copy with these details laid over those that were found."""
     there = (current.details if current else None) or NO_DETAILS
     return replace(copy, details=details.laid_over(there, current.marks if current else None))
 
 
 def _current(description: Mapping[str, Any]) -> str:
-    """The id of the version that AWS serves; empty where none is."""
-    stages = description.get("VersionIdsToStages") or description.get("SecretVersionsToStages") or {}
-    return next((version for version, labels in stages.items() if CURRENT in labels), "")
-
-
-def _tags(tags: Mapping[str, str]) -> "list[TagTypeDef]":
-    return [{"Key": key, "Value": value} for key, value in tags.items()]
+    return served(description.get("VersionIdsToStages") or description.get("SecretVersionsToStages") or {})

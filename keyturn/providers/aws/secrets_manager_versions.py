@@ -1,9 +1,7 @@
-"""Old versions of what AWS Secrets Manager keeps: reading them, taking their labels, and removing a secret for good.
+"""Old versions in AWS Secrets Manager: read, unlabel and delete them.
 
-AWS deletes no single version at anybody's wish. One that has lost its last staging label is deprecated: it is still
-given to whoever asks for it by its id, until AWS deletes it in the background. Source: "DeleteSecret",
-"UpdateSecretVersionStage" and "ListSecretVersionIds" in the API reference. Replicas follow their primary; what one
-serves all the same is told by a look into its region.
+AWS deletes no single version on request. A version without labels stays readable by its id until AWS deletes it in the
+background. Source: the API reference, "DeleteSecret" and "UpdateSecretVersionStage".
 """
 
 import threading
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from keyturn.core.errors import Locked, NotFound
 from keyturn.core.ports.stores import OwnershipTags
 from keyturn.core.sensitive import Sensitive
-from keyturn.providers.aws.client import SDK_CONFIG, field, translate_aws_errors
+from keyturn.providers.aws.client import SDK_CONFIG, field, read_tags, translate_aws_errors
 from keyturn.providers.pages import PageGuard
 from keyturn.providers.side_by_side import read_side_by_side
 
@@ -28,15 +26,12 @@ FORGET: Final = "forget old versions of"
 ERASE: Final = "erase"
 GIVEN: Final = "is given to whoever asks for it by its id"
 READERS: Final = 8
-"""Values read side by side; AWS keeps about 100 versions of a secret."""
 
 Labels = Mapping[str, Sequence[str]]
-"""The staging labels of each version, by its id."""
+"""The staging labels of each version."""
 
 
 class RegionalClients:
-    """The clients of other regions than the store's, each made when it is first asked for."""
-
     def __init__(self, store: str, session: "boto3.Session", endpoint_url: str | None) -> None:
         self._store = store
         self._session = session
@@ -45,7 +40,6 @@ class RegionalClients:
         self._clients: dict[str, SecretsManagerClient] = {}
 
     def __call__(self, region: str) -> "SecretsManagerClient":
-        """The client of that region. Raises Invalid where there can be none."""
         with self._lock, translate_aws_errors("open", self._store):
             if region not in self._clients:
                 self._clients[region] = self._session.client(
@@ -54,14 +48,11 @@ class RegionalClients:
             return self._clients[region]
 
     def close(self) -> None:
-        """Let go of their connections."""
         for client in self._clients.values():
             client.close()
 
 
 class AwsVersions:
-    """The versions of one region's secrets; ``elsewhere`` gives the client of another region."""
-
     def __init__(
         self,
         store: str,
@@ -77,23 +68,20 @@ class AwsVersions:
         self._elsewhere = elsewhere
 
     def past(self, remote: str) -> dict[str, Sensitive]:
-        """The values of all versions but the current one, by version id, and what regions serve that lag behind.
-
-        Nothing can be read of a secret that is scheduled for deletion.
-        """
+        """All versions but the current one, and what lagging regions serve."""
         versions = self._versions(self._client, remote, PAST)
         current = served(versions)
         past = self._values(self._client, remote, [version for version in versions if version != current])
         for region, _ in self._straying(remote, current, PAST):
             there = self._kept_in(region, remote, current, PAST)
             values = self._values(self._elsewhere(region), remote, list(there))
-            past |= {name_in_region(version, region): value for version, value in values.items()}
+            past |= {f"{version} in {region}": value for version, value in values.items()}
         return past
 
     def forget(self, remote: str) -> tuple[str, ...]:
-        """Take every label from all versions but the current one. All of them stay until AWS deletes them."""
+        """Remove every label from old versions, which stay until AWS deletes them."""
         try:
-            description = self._describe(self._client, remote, FORGET)
+            description = describe(self._client, remote, FORGET, self._named(remote))
         except NotFound:
             return ()
         versions = self._versions(self._client, remote, FORGET)
@@ -111,9 +99,9 @@ class AwsVersions:
         return tuple(stays)
 
     def erase(self, remote: str) -> tuple[str, ...]:
-        """Remove replicas, then the secret at once with all versions; what other regions serve of their own is told."""
+        """Delete the replicas, then the secret. Returns what other regions still serve."""
         try:
-            description = self._describe(self._client, remote, ERASE)
+            description = describe(self._client, remote, ERASE, self._named(remote))
         except NotFound:
             return self._left(remote)
         regions = [replica["Region"] for replica in description.get("ReplicationStatus", ())]
@@ -131,7 +119,6 @@ class AwsVersions:
         return self._left(remote)
 
     def _versions(self, client: "SecretsManagerClient", remote: str, doing: str) -> Labels:
-        """The labels of every version, deprecated ones too; none where there is no such secret."""
         request: ListSecretVersionIdsRequestTypeDef = {"SecretId": remote, "IncludeDeprecated": True}
         versions: dict[str, Sequence[str]] = {}
         name = self._named(remote)
@@ -152,7 +139,6 @@ class AwsVersions:
         return read_side_by_side(lambda version: self._value(client, remote, version), versions, READERS)
 
     def _value(self, client: "SecretsManagerClient", remote: str, version: str) -> Sensitive:
-        """What one version holds. Raises NotFound where it can't be read at all, or is no text."""
         name = self._named(remote)
         with translate_aws_errors(PAST, name):
             try:
@@ -175,62 +161,52 @@ class AwsVersions:
             raise Locked(FORGET, self._named(remote), problem, "It is tried again by itself") from None
 
     def _straying(self, remote: str, current: str, doing: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """What other regions tell of the secret where they serve another version: replicas, and former ones of ours."""
+        """Regions that serve another version: replicas, and our former replicas."""
         for region in self._replicas:
             try:
-                description = self._describe(self._elsewhere(region), remote, doing)
+                description = describe(self._elsewhere(region), remote, doing, self._named(remote))
             except NotFound:
                 continue
             if _served_by(description) not in ("", current) and (self._is_replica(description) or _marked(description)):
                 yield region, description
 
     def _kept_in(self, region: str, remote: str, current: str, doing: str) -> Labels:
-        """The versions that a region keeps besides the one that is current in the primary."""
         versions = self._versions(self._elsewhere(region), remote, doing)
         return {version: labels for version, labels in versions.items() if version != current}
 
     def _refuse_unsettled(self, remote: str, region: str, description: Mapping[str, Any]) -> None:
-        """Raises Locked while AWS is still at updating that replica."""
         statuses = {replica["Region"]: replica.get("Status") for replica in description.get("ReplicationStatus", ())}
         if statuses.get(region) == "InProgress":
             problem = f"AWS has not updated the replica in {region} yet"
             raise Locked(FORGET, self._named(remote), problem, "It is tried again by itself")
 
     def _words(self, region: str, there: Mapping[str, Any], versions: Labels) -> Iterator[str]:
-        """What a region that does not follow keeps, for people."""
         why = "its replication failed" if self._is_replica(there) else "it is a secret of its own there"
         for version, labels in versions.items():
-            yield f"version {name_in_region(version, region)} {'is served' if CURRENT in labels else GIVEN}: {why}"
+            yield f"version {version} in {region} {'is served' if CURRENT in labels else GIVEN}: {why}"
 
     def _left(self, remote: str) -> tuple[str, ...]:
-        """Former replicas, which nobody erases with the secret: they have become secrets of their own."""
         straying = [stray for stray in self._straying(remote, "", ERASE) if not self._is_replica(stray[1])]
         return tuple(
-            f"version {name_in_region(_served_by(description), region)} is served there"
-            for region, description in straying
+            f"version {_served_by(description)} in {region} is served there" for region, description in straying
         )
 
     def _is_replica(self, description: Mapping[str, Any]) -> bool:
         return bool(description.get("PrimaryRegion") == self._region)
 
-    def _describe(self, client: "SecretsManagerClient", remote: str, doing: str) -> Mapping[str, Any]:
-        with translate_aws_errors(doing, self._named(remote)):
-            answer = client.describe_secret(SecretId=remote)
-        field(answer, "Name", doing, self._named(remote))
-        return answer
-
     def _named(self, remote: str) -> str:
         return f"{self._store}:{remote}"
 
 
+def describe(client: "SecretsManagerClient", remote: str, doing: str, name: str) -> Mapping[str, Any]:
+    with translate_aws_errors(doing, name):
+        answer = client.describe_secret(SecretId=remote)
+    field(answer, "Name", doing, name)
+    return answer
+
+
 def served(versions: Labels) -> str:
-    """The id of the version that AWS gives to whoever names none; empty where there is none."""
     return next((version for version, labels in versions.items() if CURRENT in labels), "")
-
-
-def name_in_region(version: str, region: str) -> str:
-    """The name of a version in a region other than the store's."""
-    return f"{version} in {region}"
 
 
 def _served_by(description: Mapping[str, Any]) -> str:
@@ -238,4 +214,4 @@ def _served_by(description: Mapping[str, Any]) -> str:
 
 
 def _marked(description: Mapping[str, Any]) -> bool:
-    return OwnershipTags.from_tags({tag["Key"]: tag["Value"] for tag in description.get("Tags", ())}) is not None
+    return OwnershipTags.from_tags(read_tags(description.get("Tags", ()))) is not None

@@ -1,10 +1,8 @@
-"""Single keys in secrets of AWS Secrets Manager and parameters of Parameter Store that others own.
+"""Single keys in secrets and parameters of AWS that others own.
 
-Secrets Manager can't refuse a new version because another one was faster, but it refuses to move AWSCURRENT from a
-version that does not carry it. So a new version is made aside, under a staging label of Keyturn's, and made current in
-the place of the one that was seen. Parameter Store numbers its versions: one that was made in between shows by the
-number, and the change is laid over that. Source: "PutSecretValue", "UpdateSecretVersionStage" and "PutParameter" in the
-API references.
+Secrets Manager refuses to move AWSCURRENT from a version without it. So a new version first gets Keyturn's label, then
+replaces the version that was read. Parameter Store numbers its versions: a gap reveals a concurrent one, and the change
+is merged into that. Source: "UpdateSecretVersionStage" and "PutParameter" in the API references.
 """
 
 import uuid
@@ -18,27 +16,26 @@ from keyturn.core.ports.stores import MANAGED_BY, OwnershipTags, RemoteSecret
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.text.names import AWS_SECRETS_MANAGER, LIMITS, Limits, too_large
 from keyturn.providers.answers import reads_answers
-from keyturn.providers.aws.client import bounded_pages, field, translate_aws_errors
+from keyturn.providers.aws.client import as_tags, field, items_of, read_tags, translate_aws_errors
+from keyturn.providers.aws.secrets_manager_versions import CURRENT, served
 from keyturn.providers.limits import StoreLimits
 from keyturn.providers.sharing import MERGE, checked_text, shared_text
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_ssm import SSMClient
-    from mypy_boto3_ssm.type_defs import PutParameterRequestTypeDef, TagTypeDef
+    from mypy_boto3_ssm.type_defs import PutParameterRequestTypeDef
 
-CURRENT: Final = "AWSCURRENT"
 ASIDE: Final = "keyturn-merging"
-"""The staging label of a version that is to be made current next."""
 PAGE: Final = 50
 ATTEMPTS: Final = 4
 PARTS: Final = "keyturn-parts"
-"""The tag by which parameters are found that have notes: a listing filters by whole keys alone."""
+"""Listings filter only by complete tag keys, and the notes' vary."""
 
 
 @reads_answers()
 class SharedSecrets:
-    """:class:`keyturn.core.ports.shared.Shares` in one region; ``settings`` are what new secrets get."""
+    """``Shares`` in one region; ``settings`` apply to new secrets."""
 
     atomic = False
 
@@ -50,7 +47,6 @@ class SharedSecrets:
         self._limits = StoreLimits(LIMITS[AWS_SECRETS_MANAGER], name)
 
     def look(self, remote: str) -> Shared | None:
-        """Described and read: one that is scheduled for deletion is refused, one without a version serves nothing."""
         self._limits.check_name(remote, MERGE)
         wrong = self._client.exceptions
         with translate_aws_errors(MERGE, self._named(remote)):
@@ -61,9 +57,8 @@ class SharedSecrets:
             if "DeletedDate" in description:
                 hint = "Let its owner restore it, or choose another name; nothing was written"
                 raise Invalid(MERGE, self._named(remote), "it is scheduled for deletion", hint)
-            tags = {tag["Key"]: tag["Value"] for tag in description.get("Tags", ())}
-            stages = description.get("VersionIdsToStages") or {}
-            current = next((version for version, labels in stages.items() if CURRENT in labels), "")
+            tags = read_tags(description.get("Tags", ()))
+            current = served(description.get("VersionIdsToStages") or {})
             answer: Mapping[str, Any] = (
                 self._client.get_secret_value(SecretId=remote, VersionId=current) if current else {}
             )
@@ -73,7 +68,7 @@ class SharedSecrets:
         return shared_text(self._named(remote), remote, current, text, tags, OwnershipTags.from_tags(tags))
 
     def put(self, remote: str, change: Change, current: Shared | None) -> None:
-        """Tags first, then the version beside the current one, then AWSCURRENT, which only the one seen gives up."""
+        """Set tags, add the version, then move AWSCURRENT from the version that was read."""
         text = checked_text(self._named(remote), partial(too_large, AWS_SECRETS_MANAGER), change, current)
         with translate_aws_errors(MERGE, self._named(remote)):
             if current is None:
@@ -81,34 +76,28 @@ class SharedSecrets:
                     Name=remote,
                     ClientRequestToken=str(uuid.uuid4()),
                     SecretString=text.reveal(),
-                    Tags=[{"Key": key, "Value": value} for key, value in change.laid.items()],
+                    Tags=as_tags(change.laid),
                     **self._settings,
                 )
                 return
             if change.laid:
-                tags = [{"Key": key, "Value": value} for key, value in change.laid.items()]
-                self._client.tag_resource(SecretId=remote, Tags=tags)  # type: ignore[arg-type]
+                self._client.tag_resource(SecretId=remote, Tags=as_tags(change.laid))
             if change:
                 self._serve(remote, text, current.version_id)
             if change.removed:
                 self._client.untag_resource(SecretId=remote, TagKeys=change.removed)
 
     def listed(self) -> Iterator[tuple[str, Mapping[str, str]]]:
-        """AWS filters by the beginning of a tag's key."""
         pages = self._client.get_paginator("list_secrets").paginate(
             Filters=[{"Key": "tag-key", "Values": [NOTE]}], IncludePlannedDeletion=False
         )
         with translate_aws_errors("list", self._named("*")):
-            for page in bounded_pages(pages, "list", self._named("*")):
-                for entry in field(page, "SecretList", "list", self._named("*")):
-                    tags = {tag["Key"]: tag["Value"] for tag in entry.get("Tags", ())}
-                    if entry.get("PrimaryRegion", self._region) == self._region and any(
-                        key.startswith(NOTE) for key in tags
-                    ):
-                        yield entry["Name"], tags
+            for entry in items_of(pages, "SecretList", "list", self._named("*")):
+                tags, primary = read_tags(entry.get("Tags", ())), entry.get("PrimaryRegion", self._region)
+                if primary == self._region and any(key.startswith(NOTE) for key in tags):
+                    yield entry["Name"], tags
 
     def tidy(self, remote: str) -> None:
-        """Take the label from what was made aside and never became current, so that AWS may delete it."""
         wrong = self._client.exceptions
         with translate_aws_errors("forget old versions of", self._named(remote)):
             try:
@@ -141,7 +130,7 @@ class SharedSecrets:
         try:
             self._client.update_secret_version_stage(SecretId=remote, VersionStage=ASIDE, RemoveFromVersionId=version)
         except self._client.exceptions.InvalidParameterException:
-            return  # another write of Keyturn's has it by now
+            return  # another write of Keyturn's has moved it
 
     def _named(self, remote: str) -> str:
         return f"{self.name}:{remote}"
@@ -149,7 +138,7 @@ class SharedSecrets:
 
 @reads_answers()
 class SharedParameters:
-    """``Shares`` in Parameter Store; ``new`` are the settings of parameters made here."""
+    """``Shares`` in Parameter Store; ``new`` are the settings of new parameters."""
 
     atomic = False
 
@@ -168,7 +157,6 @@ class SharedParameters:
         self._limits = limits
 
     def look(self, remote: str) -> Shared | None:
-        """Described, read and asked for its tags: three calls."""
         copy = self._find(remote)
         if copy is None:
             return None
@@ -187,11 +175,11 @@ class SharedParameters:
         return shared_text(name, remote, version, text, tags, copy.marks, snapshot=description)
 
     def put(self, remote: str, change: Change, current: Shared | None) -> None:
-        """Tags first, then the value; where a version lies between, the change is laid over that one."""
-        checked_text(self._named(remote), self._limits.refuses_size, change, current)
+        text = checked_text(self._named(remote), self._limits.refuses_size, change, current)
         with translate_aws_errors(MERGE, self._named(remote)):
             if current is None:
-                self._create(remote, change)
+                new: dict[str, Any] = {**self._new, "Name": remote, "Value": text.reveal(), "Tags": _noted(change)}
+                self._client.put_parameter(**new)
                 return
             if change.laid:
                 self._client.add_tags_to_resource(ResourceType="Parameter", ResourceId=remote, Tags=_noted(change))
@@ -203,28 +191,18 @@ class SharedParameters:
                 )
 
     def listed(self) -> Iterator[tuple[str, Mapping[str, str]]]:
-        """Those that carry the tag for it, each asked for its tags: the listing shows none."""
         only: Any = [{"Key": f"tag:{PARTS}", "Values": [MANAGED_BY]}]
         pages = self._client.get_paginator("describe_parameters").paginate(
             ParameterFilters=only, PaginationConfig={"PageSize": PAGE}
         )
         with translate_aws_errors("list", self._named("*")):
-            names = [
-                parameter["Name"]
-                for page in bounded_pages(pages, "list", self._named("*"))
-                for parameter in field(page, "Parameters", "list", self._named("*"))
-            ]
-            for name in names:
+            for name in [parameter["Name"] for parameter in items_of(pages, "Parameters", "list", self._named("*"))]:
                 tags = self._tags(name)
                 if any(key.startswith(NOTE) for key in tags):
                     yield name, tags
 
     def tidy(self, remote: str) -> None:
-        """A write is one call: it leaves nothing half done."""
-
-    def _create(self, remote: str, change: Change) -> None:
-        text = checked_text(self._named(remote), self._limits.refuses_size, change, None)
-        self._client.put_parameter(**{**self._new, "Name": remote, "Value": text.reveal(), "Tags": _noted(change)})
+        """A write is one call, so nothing remains."""
 
     def _update(self, remote: str, change: Change, current: Shared) -> None:
         before, expected = current, int(current.version_id) + 1
@@ -240,7 +218,7 @@ class SharedParameters:
         raise Locked(MERGE, self._named(remote), "others keep writing it", "Find out who else writes the parameter")
 
     def _put(self, remote: str, text: Sensitive, description: Mapping[str, Any]) -> int:
-        """Put it with all that its owner has set, since what is not said might be lost."""
+        """Keep all of its owner's settings, because omitted ones might be lost."""
         settings = {
             key: description[key]
             for key in ("Description", "KeyId", "AllowedPattern", "DataType", "Tier")
@@ -271,12 +249,11 @@ class SharedParameters:
 
     def _tags(self, remote: str) -> dict[str, str]:
         answer = self._client.list_tags_for_resource(ResourceType="Parameter", ResourceId=remote)
-        return {tag["Key"]: tag["Value"] for tag in answer.get("TagList", ())}
+        return read_tags(answer.get("TagList", ()))
 
     def _named(self, remote: str) -> str:
         return f"{self.name}:{remote}"
 
 
-def _noted(change: Change) -> "list[TagTypeDef]":
-    """The tags of a parameter with notes."""
-    return [{"Key": key, "Value": value} for key, value in {**change.laid, PARTS: MANAGED_BY}.items()]
+def _noted(change: Change) -> list[Any]:
+    return as_tags({**change.laid, PARTS: MANAGED_BY})

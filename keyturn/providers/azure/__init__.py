@@ -1,1 +1,1 @@
-"""Azure: Key Vault, and what Microsoft Graph and the Resource Manager honour."""
+"""Azure: Key Vault, Microsoft Graph, Resource Manager and Service Bus."""

@@ -3,7 +3,6 @@
 Needs the role "Storage Blob Data Contributor" on the container.
 """
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -25,7 +24,7 @@ IMMUTABLE: Final = "BlobImmutableDueToPolicy"
 
 
 class BackupContainer:
-    """``BackupPlace`` of a container; ``retain`` is how long what is written is immutable."""
+    """A ``BackupPlace``; new blobs are immutable for ``retain``."""
 
     def __init__(
         self, client: ContainerClient, prefix: str = "", *, retain: timedelta | None = None, mode: str = "locked"
@@ -36,7 +35,6 @@ class BackupContainer:
         self.name = f"{client.url}/{prefix}".rstrip("/")
 
     def put(self, name: str, content: bytes) -> None:
-        """Write a blob where there is none, immutable where it shall be."""
         with self._telling("write", name):
             try:
                 self._client.upload_blob(
@@ -46,7 +44,6 @@ class BackupContainer:
                 raise Conflict("write", self._called(name), "there is one of that name already") from None
 
     def get(self, name: str) -> bytes:
-        """A blob's content."""
         with self._telling("read", name):
             download = self._client.download_blob(self._prefix + name)
             if download.size > LARGEST_OBJECT:
@@ -55,7 +52,6 @@ class BackupContainer:
         return content
 
     def find(self, name: str) -> StoredObject | None:
-        """What is told of one blob."""
         with self._telling("look at", name):
             try:
                 return self._stored(self._client.get_blob_client(self._prefix + name).get_blob_properties())
@@ -65,13 +61,11 @@ class BackupContainer:
                 return None
 
     def listed(self, prefix: str = "") -> Iterator[StoredObject]:
-        """What there is, in the order of the names."""
         with self._telling("list", ""):
             for blob in self._client.list_blobs(name_starts_with=self._prefix + prefix, include=["immutabilitypolicy"]):
                 yield self._stored(blob)
 
     def remove(self, name: str) -> None:
-        """Remove a blob."""
         with self._telling("remove", name):
             try:
                 self._client.delete_blob(self._prefix + name)
@@ -84,7 +78,6 @@ class BackupContainer:
                 raise Locked("remove", self._called(name), problem, "Wait until that has ended") from None
 
     def close(self) -> None:
-        """Let go of the connections."""
         self._client.close()
 
     def _stored(self, blob: Any) -> StoredObject:
@@ -118,7 +111,6 @@ class BackupContainer:
 
 
 def _code(error: HttpResponseError) -> str:
-    """The service's own word for the reason, which it tells in a header."""
     code = getattr(error, "error_code", None)
     return str(getattr(code, "value", code) or "")
 
@@ -133,9 +125,8 @@ def open_container(
     retain: timedelta | None = None,
     mode: str = "locked",
 ) -> BackupContainer:
-    """The container, signed in as the stores in Azure are. Raises Invalid."""
-    bundle = ca_file or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-    trust = {} if bundle is None else {"connection_verify": bundle}
+    """Raises Invalid."""
+    trust = azure.trust_in(ca_file)
     client = ContainerClient(
         account_url,
         container,

@@ -1,4 +1,4 @@
-"""What Azure adapters share: signing in, pace and patience of the SDK, and its errors in our words."""
+"""Sign-in, SDK settings and error translation of the Azure adapters."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -47,12 +47,11 @@ SDK_SETTINGS: Final[Mapping[str, Any]] = {
     "retry_status": 0,
     "permit_redirects": False,
 }
-"""Seconds and counts. Only a connection that never came about is tried again, once: whoever calls paces retries, and
-a write whose answer got lost must not be sent twice, which would add a version. No token and no value follows a
-redirect."""
+"""In seconds. Only a failed connection is retried: repeating a write after a lost answer would add a version."""
 SECRET: Final = "AZURE_CLIENT_SECRET"
 TOKEN_FILE: Final = "AZURE_FEDERATED_TOKEN_FILE"
 OWN_SIGN_IN: Final = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", SECRET)
+SIGN_IN: Final = f"Check {', '.join(OWN_SIGN_IN)}, or the managed identity"
 
 
 SignIn = (
@@ -65,17 +64,17 @@ SignIn = (
 
 
 def credential(name: str, authority: str | None, trust: Mapping[str, str], client_id: str | None = None) -> SignIn:
-    """The identity ``client_id``, else the application that the environment names, else Azure's default credential.
+    """The identity ``client_id``, else the environment's application, else Azure's default credential.
 
-    An identity is a workload identity where the environment names its token file, else a managed identity. A private
-    ``authority`` knows applications only: raises Invalid, saying ``name``, where none is named.
+    ``client_id`` is a workload identity if the environment contains its token file, else a managed identity. A private
+    ``authority`` needs an application: raises Invalid without one.
     """
     if client_id:
         identity = WorkloadIdentityCredential if os.environ.get(TOKEN_FILE) else ManagedIdentityCredential
         return identity(client_id=client_id, transport=open_transport(None, trust), **{**SDK_SETTINGS, **trust})
     missing = [variable for variable in OWN_SIGN_IN if not os.environ.get(variable)]
     if authority is None:
-        # The default credential's chain forgets why a sign-in failed, and so whether to try again.
+        # The default credential's chain hides why a sign-in failed, and so whether to retry.
         named = not missing or (missing == [SECRET] and os.environ.get("AZURE_CLIENT_CERTIFICATE_PATH"))
         kind = EnvironmentCredential if named else DefaultAzureCredential
         return kind(transport=open_transport(None, trust), **SDK_SETTINGS, **trust)
@@ -94,13 +93,19 @@ def credential(name: str, authority: str | None, trust: Mapping[str, str], clien
     )
 
 
+def trust_in(ca_file: str | None) -> dict[str, str]:
+    """The SDK's setting for ``ca_file`` or the environment's; empty for the public authorities."""
+    bundle = ca_file or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+    return {} if bundle is None else {"connection_verify": bundle}
+
+
 def open_transport(url: str | None, trust: Mapping[str, str]) -> RequestsTransport:
-    """What the SDK sends through: to the server of ``url`` alone, or to whatever Azure names where that is None."""
+    """The SDK's transport: only to the server of ``url``, or anywhere for None."""
     session = requests.Session()
     if url is None:
         open_anywhere(session)
     else:
-        # The environment is read once here, and not again for each request, which costs a sixth of one.
+        # Reading the environment for each request would take a sixth of the request's time.
         session.trust_env = False
         session.proxies = get_environ_proxies(url)
         keep_to(session, url)
@@ -108,13 +113,8 @@ def open_transport(url: str | None, trust: Mapping[str, str]) -> RequestsTranspo
 
 
 class OneTry(RequestsTransport):  # type: ignore[misc]
-    """The SDK's way to requests. What was sent, and not answered as it should be, was no connection that failed.
-
-    The SDK would send it again where the body of an answer comes too late.
-    """
-
     def send(self, *args: Any, **settings: Any) -> Any:
-        """As the SDK does. Raises ServiceResponseError where an answer is not taken."""
+        """Raises ServiceResponseError for a rejected answer, because the SDK repeats failed connections."""
         try:
             return super().send(*args, **settings)
         except ServiceRequestError as error:
@@ -125,30 +125,29 @@ class OneTry(RequestsTransport):  # type: ignore[misc]
 
 @contextmanager
 def translate_azure_errors(doing: str, name: str) -> Iterator[None]:
-    """Raise our error for whatever the SDK raises inside."""
     try:
         yield
     except AzureError as error:
         raise from_azure(error, doing, name) from None
     except ValueError:
-        # The SDK refuses to send a token for Key Vault to an address outside of it.
+        # The SDK sends no token for Key Vault to any other address.
         problem = "the Azure SDK does not take this address for a Key Vault"
         raise Invalid(doing, name, problem, "Correct vault_url, or set authority where the vault is private") from None
 
 
 def from_azure(error: AzureError, doing: str, name: str) -> KeyturnError:
-    """Our error for one of the SDK's: our words and the service's error code, none of its text."""
+    """Keeps the service's code and none of its text."""
     if _unanswered(error):
         return from_connection(error, doing, name, AZURE)
     if isinstance(error, HttpResponseError) and error.status_code is not None:
         return _refused(error, error.status_code, doing, name)
     if isinstance(error, ClientAuthenticationError):
-        return Denied(doing, name, "Entra ID gave no token", _sign_in_hint())
+        return Denied(doing, name, "Entra ID gave no token", SIGN_IN)
     return Unavailable(doing, name, f"the Azure SDK gave up ({objection(error) or type(error).__name__})")
 
 
 def service_code(error: HttpResponseError) -> str:
-    """The service's own word for the reason, the innermost; empty where it gave none."""
+    """The service's innermost reason code; empty without one."""
     detail = error.error
     inner = detail.innererror if detail else None
     code = (inner.get("code") if isinstance(inner, dict) else None) or (detail.code if detail else None)
@@ -156,7 +155,7 @@ def service_code(error: HttpResponseError) -> str:
 
 
 def _unanswered(error: BaseException | None) -> bool:
-    """Whether something else answered, or nothing: azure-identity calls that a failed authentication."""
+    """Whether the service did not answer; azure-identity reports this as failed authentication."""
     while isinstance(error, ClientAuthenticationError) and error.response is None:
         error = error.__cause__ or error.__context__
     return isinstance(error, ServiceRequestError | ServiceResponseError | DecodeError)
@@ -166,7 +165,8 @@ def _refused(error: HttpResponseError, status: int, doing: str, name: str) -> Ke
     code = service_code(error)
     problem = f"Azure answered {status}" + (f" ({code})" if code else "")
     if status == 429:
-        return Throttled(doing, name, problem, "Slow down", _retry_after(error))
+        after = getattr(error.response, "headers", {}).get("Retry-After", "")
+        return Throttled(doing, name, problem, "Slow down", retry_after(after))
     if status == 408 or status >= 500:
         return Unavailable(doing, name, problem)
     if status == 404:
@@ -176,7 +176,7 @@ def _refused(error: HttpResponseError, status: int, doing: str, name: str) -> Ke
     if status == 409:
         return _conflict(code, doing, name)
     if status in (401, 403):
-        return Denied(doing, name, problem, _sign_in_hint() if status == 401 else _permission_hint(code))
+        return Denied(doing, name, problem, SIGN_IN if status == 401 else _permission_hint(code))
     return Invalid(doing, name, problem)
 
 
@@ -187,10 +187,6 @@ def _conflict(code: str, doing: str, name: str) -> KeyturnError:
     return Locked(doing, name, f"another change is under way ({code or 'Conflict'})", "Run it again in a minute")
 
 
-def _sign_in_hint() -> str:
-    return f"Check {', '.join(OWN_SIGN_IN)}, or the managed identity"
-
-
 def _permission_hint(code: str) -> str:
     if code == "ForbiddenByFirewall":
         return "Let this address through the vault's firewall"
@@ -198,7 +194,3 @@ def _permission_hint(code: str) -> str:
     if code == "ForbiddenByPolicy":
         return f"{role}; where an Azure policy asks for an expiry or a content type, say expires_after or content_type"
     return role
-
-
-def _retry_after(error: HttpResponseError) -> float | None:
-    return retry_after(getattr(error.response, "headers", {}).get("Retry-After", ""))

@@ -1,8 +1,7 @@
-"""Data keys that an RSA key of Azure Key Vault wraps (RSA-OAEP-256). Source: "Wrap Key" and "Unwrap Key" of its API.
+"""Data keys wrapped by an RSA key of Azure Key Vault (RSA-OAEP-256). Source: its API, "Wrap Key" and "Unwrap Key".
 
-The service takes no encryption context. So what it wraps is a random secret of 32 bytes, of which the data key is made
-with the context (HMAC-SHA256, a KDF by NIST SP 800-108 with one block); beside the wrapped secret stand the version
-that has wrapped it, and a digest by which another context is refused. Needs ``keys/read``, ``keys/wrap/action`` and
+The service accepts no encryption context, so it wraps a random 32-byte secret. HMAC-SHA256 of the context with it is
+the data key (a KDF by NIST SP 800-108 with one block). Needs ``keys/read``, ``keys/wrap/action`` and
 ``keys/unwrap/action``.
 """
 
@@ -32,10 +31,7 @@ LOST: Final = frozenset({400, 404})
 
 @reads_answers("Azure Key Vault")
 class AzureDataKeys:
-    """:class:`keyturn.core.ports.envelope.DataKeys` by one RSA key, in an HSM or not: ``https://VAULT/keys/NAME``.
-
-    Raises Invalid for what is no such address.
-    """
+    """Data keys by one RSA key. Raises Invalid unless the address is ``https://VAULT/keys/NAME``."""
 
     kind = "azure-key-vault"
 
@@ -48,7 +44,6 @@ class AzureDataKeys:
         self._client = open_key_client(address, f"https://{parts.netloc}", ca_file, authority)
 
     def make(self, context: Mapping[str, str]) -> DataKey:
-        """A data key of a fresh secret, which the newest version has wrapped."""
         secret = secrets.token_bytes(KEY_BYTES)
         with asking("wrap with", self._name):
             key = self._client.get_key(self._key)
@@ -58,7 +53,6 @@ class AzureDataKeys:
         return DataKey(_data_key(secret, context), ".".join(texts))
 
     def unwrap(self, wrapped: str, context: Mapping[str, str]) -> Sensitive:
-        """The data key, by the version that has wrapped its secret."""
         version, blob, check = _parsed(wrapped, self._name)
         with asking("unwrap with", self._name):
             try:
@@ -77,7 +71,6 @@ class AzureDataKeys:
         return _data_key(secret, context)
 
     def close(self) -> None:
-        """Let go of the connections."""
         self._client.close()
 
     def _at(self, version: str) -> Any:

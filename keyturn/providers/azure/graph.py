@@ -1,8 +1,7 @@
-"""Microsoft Graph as a target: the client secrets of applications, tried at Entra ID's sign-in.
+"""Client secrets of applications in Microsoft Graph, tested at Entra ID's sign-in.
 
-Graph and the sign-in agree with each other only after a while: a secret that was just added is refused for some
-seconds, sometimes minutes, and reads lag behind writes. So what is missing or refused is asked for again before it
-is believed.
+A new secret is refused for seconds, sometimes minutes, and reads lag behind writes. So a missing or refused secret is
+checked several times.
 """
 
 import hmac
@@ -32,32 +31,26 @@ PERMISSION: Final = (
     "consent, and make it an owner of this application"
 )
 WHICH_ID: Final = "Name it by its application (client) id, not by its object id, and check the tenant"
-
 PERSONAL: Final = frozenset({"AzureADandPersonalMicrosoftAccount", "PersonalMicrosoftAccount"})
 MOST_PERSONAL: Final = 2
 MOST_ITEMS: Final = 1_000
-"""Secrets of an application that personal accounts may use, and items in all lists of any application. Source:
-"Validation differences by supported account types" (Microsoft identity platform)."""
-
+"""Source: "Validation differences by supported account types" (Microsoft identity platform)."""
 TOO_MANY: Final = frozenset({"TooManyAppPasswords", "Directory_ResourceSizeExceeded"})
 POLICY: Final = re.compile(r"Credential\w+AsPerAppPolicy")
-
 NOT_TAKEN: Final = 7000215
-"""AADSTS7000215: the secret is wrong, or too new for the sign-in to know it."""
+"""The secret is wrong, or not yet known to the sign-in."""
 EXPIRED: Final = 7000222
 NO_PRINCIPAL: Final = frozenset({700016, 7000229})
-
 LOGIN_PAUSES: Final = (1, 2, 3, 5, 8, 13, 18)
-"""Seconds between attempts to sign in: less than a minute in all, after which another worker may take over."""
+"""Seconds between sign-in attempts; in all below a minute, after which another worker may take over."""
 ABSENCE_PAUSES: Final = (2, 5)
-"""Seconds between attempts to remove a secret that Graph does not know: it may be too new for that."""
+"""Seconds between attempts to remove a secret that Graph does not know yet."""
 LONGEST_DELAY: Final = timedelta(hours=1)
-"""A secret that is older, and still refused, is wrong and not late."""
 
 
 @dataclass(frozen=True)
 class Password:
-    """One secret of an application, without its value; ``hint`` is the beginning of it."""
+    """``hint`` is the beginning of the value."""
 
     key_id: str
     name: str
@@ -68,18 +61,14 @@ class Password:
 
 @dataclass(frozen=True)
 class Application:
-    """An application's secrets, and how many more there is room for."""
-
     passwords: tuple[Password, ...]
     room: int
 
 
 class MicrosoftGraph:
-    """One directory. Applications are named by their application (client) id; errors by ``{target}:{application}``.
+    """One directory; applications are named by their application (client) id.
 
-    ``tenant`` is the directory's id or domain, by default that of AZURE_TENANT_ID. ``authority`` and ``endpoint`` are
-    other addresses for signing in and for Graph. ``login_pauses`` and ``absence_pauses`` are in seconds. Raises
-    Invalid where no tenant is known.
+    ``tenant`` is an id or domain, by default AZURE_TENANT_ID. Raises Invalid without a tenant.
     """
 
     def __init__(
@@ -107,13 +96,15 @@ class MicrosoftGraph:
         self._absence_pauses = tuple(absence_pauses)
 
     def application(self, application: str) -> Application:
-        """The application as Graph sees it now. Raises NotFound, Denied."""
+        """Raises NotFound, Denied."""
         query = {"$select": "appId,signInAudience,passwordCredentials"}
         try:
             answer = self._rest.call(
                 "GET", application_path(application), "read the secrets of", application, query=query
             )
-            return parse_application(answer)
+            passwords = tuple(parse_password(entry) for entry in answer["passwordCredentials"])
+            most = MOST_PERSONAL if answer["signInAudience"] in PERSONAL else MOST_ITEMS
+            return Application(passwords, max(most - len(passwords), 0))
         except NotFound as error:
             raise NotFound(error.doing, error.name, "the directory has no such application", WHICH_ID) from None
         except (KeyError, TypeError, ValueError):
@@ -121,8 +112,7 @@ class MicrosoftGraph:
             raise Unavailable("read the secrets of", f"{self.name}:{application}", problem) from None
 
     def add_password(self, application: str, label: str, end: datetime) -> tuple[Password, Sensitive]:
-        """A new secret that lives until ``end``, and its value, which can't be had again. Raises Invalid where there is
-        no room for it, or the tenant's policy forbids it."""
+        """Raises Invalid if there is no room for it, or the tenant's policy forbids it."""
         doing, about = "add a secret to", application
         wanted = {"displayName": label, "endDateTime": end.astimezone(UTC).isoformat().replace("+00:00", "Z")}
         try:
@@ -143,9 +133,9 @@ class MicrosoftGraph:
             raise Unavailable(doing, f"{self.name}:{about}", problem, "It is removed by the next run") from None
 
     def remove_password(self, application: str, key_id: str, *, fresh: bool = True) -> None:
-        """Remove one secret. Absent is success, once Graph has said so several times where it may be ``fresh``.
+        """Absent is success; for a ``fresh`` secret only after several attempts.
 
-        Raises NotFound where the application is gone: one that is restored has its secrets again.
+        Raises NotFound if the application is deleted, because restoring it restores its secrets.
         """
         path = f"{application_path(application)}/removePassword"
         for pause in (*(self._absence_pauses if fresh else ()), None):
@@ -159,10 +149,10 @@ class MicrosoftGraph:
             raise Unavailable("remove a secret of", f"{self.name}:{application}", problem, "Run it again in a minute")
 
     def check_login(self, application: str, key_id: str, secret: Sensitive, now: datetime) -> None:
-        """Sign in as the application with ``secret``, for as long as it may be too new to be known.
+        """Sign in with ``secret``, with retries while it may be too new.
 
-        Raises CandidateRejected where the secret has expired, has been removed, is not the one of ``key_id``, or is
-        too old to be late; Unavailable while it may still come to be known.
+        Raises CandidateRejected if it expired, was removed, does not belong to ``key_id``, or is too old to be late.
+        Raises Unavailable while it may still work later.
         """
         if self._signs_in(application, secret):
             return
@@ -176,21 +166,16 @@ class MicrosoftGraph:
         raise Unavailable("sign in as", f"{self.name}:{application}", "the sign-in does not know the secret yet", hint)
 
     def takes(self, application: str, secret: Sensitive) -> bool:
-        """Whether the sign-in takes ``secret`` as the application's now; one that has expired it does not take.
-
-        Raises what else keeps the application from signing in: that tells nothing about the secret.
-        """
+        """Whether the sign-in accepts ``secret``; False if it expired. Raises any other refusal."""
         try:
             return self._signs_in(application, secret)
         except CandidateRejected:
             return False
 
     def close(self) -> None:
-        """Let go of connections."""
         self._rest.close()
 
     def _signs_in(self, application: str, secret: Sensitive) -> bool:
-        """Whether Entra ID gives a token; False while it may not know the secret yet. Raises any other refusal."""
         doing, name = "sign in as", f"{self.name}:{application}"
         form = {"grant_type": "client_credentials", "client_id": application, "scope": self._rest.scope}
         answer = send(
@@ -206,7 +191,6 @@ class MicrosoftGraph:
     def _check_worth_waiting(
         self, application: str, key_id: str, secret: Sensitive, now: datetime, *, late: bool
     ) -> None:
-        """Raise CandidateRejected where waiting is of no use; a secret that is not listed is missed when ``late``."""
         password = next((listed for listed in self.application(application).passwords if listed.key_id == key_id), None)
         problem = None
         if password is None:
@@ -220,25 +204,15 @@ class MicrosoftGraph:
 
 
 def application_path(application: str) -> str:
-    """The application by its application (client) id."""
     return f"v1.0/applications(appId='{quote(application, safe='')}')"
 
 
-def parse_application(answer: Mapping[str, Any]) -> Application:
-    """The answer as an application. Raises KeyError, TypeError, ValueError for one that is none."""
-    passwords = tuple(parse_password(entry) for entry in answer["passwordCredentials"])
-    most = MOST_PERSONAL if answer["signInAudience"] in PERSONAL else MOST_ITEMS
-    return Application(passwords, max(most - len(passwords), 0))
-
-
 def parse_password(entry: Mapping[str, Any]) -> Password:
-    """The answer as a secret, without its value. Raises like :func:`described`."""
     start, end = (datetime.fromisoformat(entry[name]) for name in ("startDateTime", "endDateTime"))
     return Password(entry["keyId"], entry.get("displayName") or "", entry.get("hint") or "", start, end)
 
 
 def explained(error: Refused) -> Invalid:
-    """The refusal of a new secret, with its remedy."""
     if error.code in TOO_MANY:
         hint = "Remove secrets of the application that nobody uses"
         return Invalid(error.doing, error.name, "the application can't hold one more secret", hint)
@@ -249,7 +223,6 @@ def explained(error: Refused) -> Invalid:
 
 
 def reasons(answer: requests.Response, doing: str, name: str) -> list[int]:
-    """The numbers after AADSTS, the reasons of a refused sign-in."""
     if answer.status_code >= 500 or answer.status_code in (408, 429):
         return []
     codes = document_of(answer, doing, name).get("error_codes")
@@ -257,7 +230,6 @@ def reasons(answer: requests.Response, doing: str, name: str) -> list[int]:
 
 
 def login_refused(answer: requests.Response, numbers: Sequence[int], doing: str, name: str) -> KeyturnError:
-    """Our error for a sign-in that was refused for another reason than a secret that is not known."""
     problem = f"Entra ID answered {answer.status_code}" + "".join(f" (AADSTS{number})" for number in numbers)
     if answer.status_code == 429:
         return Throttled(doing, name, problem, "Slow down", retry_after(answer))
@@ -272,5 +244,4 @@ def login_refused(answer: requests.Response, numbers: Sequence[int], doing: str,
 
 
 def rejected(problem: str, name: str) -> CandidateRejected:
-    """The refusal of the candidate itself."""
     return CandidateRejected("sign in as", name, problem, "Run the rotation again: it makes another secret")

@@ -1,14 +1,13 @@
-"""Keys of Azure Key Vault, managed and used. Source: "Azure Key Vault REST API reference: Keys", and its "About keys".
+"""Managed keys of Azure Key Vault. Source: "Azure Key Vault REST API reference: Keys", and its "About keys".
 
-A version is a generation. Older ones go on opening what they have made.
+A version is a generation; older ones still decrypt their data.
 """
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from azure.core.exceptions import ResourceNotFoundError
 from azure.keyvault.keys import KeyClient, KeyRotationLifetimeAction, KeyRotationPolicy, KeyRotationPolicyAction
@@ -25,13 +24,12 @@ HINT: Final = 'Give the identity the role that `keyturn setup store` writes for 
 
 
 def open_key_client(name: str, vault_url: str, ca_file: str | None = None, authority: str | None = None) -> KeyClient:
-    """What asks a vault for its keys, signed in as a store's adapter is. Raises Invalid."""
-    bundle = ca_file or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-    trust = {} if bundle is None else {"connection_verify": bundle}
+    """Raises Invalid."""
+    trust = azure.trust_in(ca_file)
     return KeyClient(
         vault_url,
         azure.credential(name, authority, trust),
-        # A private vault's name says nothing about the service that its tokens are for.
+        # A private vault's name does not show its tokens' service.
         verify_challenge_resource=authority is None,
         transport=azure.open_transport(vault_url, trust),
         user_agent="keyturn",
@@ -41,7 +39,6 @@ def open_key_client(name: str, vault_url: str, ca_file: str | None = None, autho
 
 @contextmanager
 def asking(doing: str, name: str) -> Iterator[None]:
-    """Whatever the SDK raises inside leaves as one of ours, about a key."""
     try:
         with azure.translate_azure_errors(doing, name):
             yield
@@ -77,18 +74,18 @@ class AzureKey:
         self._client = open_key_client(self.name, vault_url, ca_file, authority)
 
     def describe(self) -> KeyFacts:
-        """The newest version. Raises Missing for a key that is deleted and may be recovered."""
+        """The newest version. Raises Missing for a deleted but recoverable key."""
         with asking("look at", self.name):
             try:
                 key = self._client.get_key(self._key)
             except ResourceNotFoundError:
                 raise self._lost() from None
-        kept_in = "an HSM of Azure keeps it" if (hsm := _in_hsm(key.key_type)) else "software keeps it, no HSM"
+        hsm = str(getattr(key.key_type, "value", key.key_type)).upper().endswith("-HSM")
+        kept_in = "an HSM of Azure keeps it" if hsm else "software keeps it, no HSM"
         condition = KeyCondition.ENABLED if key.properties.enabled else KeyCondition.DISABLED
         return KeyFacts(str(key.properties.version), key.properties.created_on, hsm, kept_in, condition)
 
     def differences(self) -> Sequence[str]:
-        """Whether the rotation policy is another than is declared; nothing where none is."""
         if not self._actions and self._life is None:
             return []
         with asking("look at", self.name):
@@ -105,7 +102,6 @@ class AzureKey:
         return [] if same else ["its rotation policy is another"]
 
     def settle(self) -> Sequence[str]:
-        """Put the whole rotation policy where it differs."""
         if not self.differences():
             return []
         actions = [
@@ -121,16 +117,13 @@ class AzureKey:
         return ["mended: its rotation policy is as declared"]
 
     def rotate(self) -> None:
-        """A new version, at once."""
         with asking("rotate", self.name):
             self._client.rotate_key(self._key)
 
     def close(self) -> None:
-        """Let go of the connections."""
         self._client.close()
 
     def _lost(self) -> NotFound:
-        """What has become of a key that is not there. Raises what keeps that from being looked at."""
         try:
             deleted = self._client.get_deleted_key(self._key)
         except ResourceNotFoundError:
@@ -140,15 +133,8 @@ class AzureKey:
         return Missing("look at", self.name, problem, "Recover it: az keyvault key recover")
 
 
-def _in_hsm(kind: Any) -> bool:
-    return str(getattr(kind, "value", kind)).upper().endswith("-HSM")
-
-
 def span(text: str | None) -> timedelta | None:
-    """A duration of ISO 8601, in days, of which the service writes years and months as well; None where there is none.
-
-    Raises ValueError for what is none.
-    """
+    """Parse an ISO 8601 duration of years, months and days; None if empty. Raises ValueError."""
     if not text:
         return None
     parts = SPAN.fullmatch(text)
@@ -158,5 +144,4 @@ def span(text: str | None) -> timedelta | None:
 
 
 def written(length: timedelta | None) -> str | None:
-    """The same in days, as the service reads it."""
     return f"P{length.days}D" if length else None

@@ -1,7 +1,7 @@
-"""What Key Vault tells of a secret, as a copy: from the SDK's properties, and from the bare entries of a listing.
+"""Copies from the SDK's properties, and from the raw entries of a listing.
 
-Listings name no version, so ``version_id`` is made of what every answer has: the second in which the version was
-created, and, where it is ours, the hub's version and the fingerprint's beginning.
+Listings contain no version. So ``version_id`` is the second of the creation and, for Keyturn's copies, the hub's
+version and the fingerprint's beginning.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,15 +19,12 @@ from keyturn.providers.pages import bounded
 
 FIRST_PAGE: Final = "/secrets"
 PURGEABLE: Final = "Purgeable"
-"""Part of the recovery level wherever purge protection is off (source: "DeletionRecoveryLevel")."""
+"""If purge protection is off (source: "DeletionRecoveryLevel")."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class AzureSecret(RemoteSecret):
-    """A copy with what the next version has to take over; it equals the plain :class:`RemoteSecret`.
-
-    ``version`` is the service's own name for the version; empty where a listing told it. ``tags`` are those of others.
-    """
+    """A copy with the properties that the next version keeps; it equals the plain :class:`RemoteSecret`."""
 
     version: str = field(default="", repr=False)
     tags: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -42,7 +39,7 @@ class AzureSecret(RemoteSecret):
 
 
 def describe_properties(remote: str, properties: SecretProperties, *, intact: bool = True) -> AzureSecret:
-    """The copy that the SDK describes. Raises ServiceResponseError where what answered was no secret."""
+    """Raises ServiceResponseError if they describe no secret."""
     if not properties.id:
         raise ServiceResponseError("the answer is not a secret of Key Vault's")
     enabled = intact and properties.enabled is not False
@@ -53,7 +50,6 @@ def describe_properties(remote: str, properties: SecretProperties, *, intact: bo
 
 
 def describe_entry(entry: Mapping[str, Any]) -> AzureSecret:
-    """The copy that an entry of a listing describes."""
     attributes = entry.get("attributes") or {}
     enabled = attributes.get("enabled") is not False
     made, ends = attributes.get("created", 0), attributes.get("exp")
@@ -62,10 +58,7 @@ def describe_entry(entry: Mapping[str, Any]) -> AzureSecret:
 
 
 def page(client: SecretClient, where: str) -> tuple[Sequence[Mapping[str, Any]], str]:
-    """The entries of one page of the listing, as the service writes them, and where the next is; empty at the end.
-
-    The SDK's own models of 10,000 entries cost more than twice the CPU of all else that listing them takes.
-    """
+    """One page's entries, and the next page's address. The SDK's models would take more than twice the CPU time."""
     answer = client.send_request(HttpRequest("GET", where))
     if answer.status_code >= HTTPStatus.MULTIPLE_CHOICES:
         raise HttpResponseError(response=answer)
@@ -79,19 +72,17 @@ def page(client: SecretClient, where: str) -> tuple[Sequence[Mapping[str, Any]],
 
 
 def versions_of(client: SecretClient, remote: str, name: str) -> list[SecretProperties]:
-    """What the service tells of each version, 25 to a call. ``name`` stands in errors."""
     pages: Any = client.list_properties_of_secret_versions(remote).by_page()
     following = lambda _: pages.continuation_token  # noqa: E731
     return [version for page in bounded(pages, following, "list the versions of", name) for version in page]
 
 
 def created(properties: SecretProperties) -> float:
-    """When the version was made, in seconds since 1970."""
+    """In seconds since 1970."""
     return properties.created_on.timestamp() if properties.created_on else 0
 
 
 def _name(entry: Mapping[str, Any]) -> str:
-    """The name in an entry's id, https://HOST/secrets/NAME."""
     return str(entry.get("id")).partition("/secrets/")[2].partition("/")[0]
 
 
@@ -100,12 +91,7 @@ def _compared(copy: RemoteSecret) -> tuple[object, ...]:
 
 
 def _found(
-    remote: str,
-    made: float,
-    tags: dict[str, str],
-    content_type: str | None,
-    expires_at: datetime | None,
-    intact: bool,
+    remote: str, made: float, tags: dict[str, str], content_type: str | None, expires_at: datetime | None, intact: bool
 ) -> AzureSecret:
     marks = OwnershipTags.from_tags(tags)
     version = f"{made:.0f}"

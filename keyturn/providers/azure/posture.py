@@ -1,6 +1,6 @@
-"""How safely a Key Vault keeps copies: what its secrets tell of deletion, and what Resource Manager tells of the vault.
+"""How safely a Key Vault stores copies, from its secrets and from Resource Manager.
 
-Sources: "DeletionRecoveryLevel" in the REST API of Key Vault, "Vaults - Get" in that of its resource provider.
+Sources: "DeletionRecoveryLevel" in the REST API of Key Vault, "Vaults - Get" in its resource provider's.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,16 +17,13 @@ from keyturn.providers.azure.rest import Rest
 
 RECOVERABLE: Final = "Recoverable"
 API_VERSION: Final = {"api-version": "2023-07-01"}
-"""Of Key Vault's resource provider."""
 OF_VAULT: Final = ("public network access", "roles")
-
 PROTECT: Final = "Switch it on: `az keyvault update --enable-purge-protection true`; it can't be switched off again"
 PRIVATE: Final = "Let in private endpoints or named networks alone: `az keyvault update --default-action Deny`"
 ROLES: Final = "Change its permission model to Azure RBAC, which can give rights on single secrets"
 
 
 def deletion_posture(entries: Iterable[Mapping[str, Any]]) -> Iterator[Posture]:
-    """What any secret tells of the vault: the ``entries`` are those of a listing, and the first is enough."""
     level = next((str((entry.get("attributes") or {}).get("recoveryLevel") or "") for entry in entries), "")
     if not level:
         yield Posture("purge protection", Safety.UNSEEN, "the vault's secrets tell it, and there is none yet")
@@ -49,10 +46,7 @@ def vault_posture(
     ca_file: str | None,
     credential: TokenCredential | None,
 ) -> Iterator[Posture]:
-    """What Resource Manager tells of the vault, where the catalogue names it by its resource id.
-
-    Raises Unavailable.
-    """
+    """Raises Unavailable."""
     if resource_id is None:
         for what in OF_VAULT:
             words = "could not look: the catalogue does not say the vault's resource_id"
@@ -71,7 +65,6 @@ def vault_posture(
 
 
 def _of_vault(properties: Mapping[str, Any]) -> Iterator[Posture]:
-    """Where a vault does not say that it is closed, it is open."""
     networks = properties.get("networkAcls") or {}
     closed = properties.get("publicNetworkAccess") == "Disabled"
     if closed or networks.get("defaultAction") == "Deny":

@@ -1,8 +1,7 @@
-"""Azure Resource Manager as a target: the two keys of storage accounts, tried at the account's own service.
+"""The two keys of storage accounts in Azure Resource Manager, tested at the account's own service.
 
-The service knows no conditional write: a key that is regenerated is gone, whatever it was. So a key is regenerated
-only directly after it was listed as what the caller takes it for, and not at all where more than a few seconds have
-passed since. How wide that window is, is told in the strategy's page.
+Regenerating a key destroys it unconditionally. So it must follow within seconds after a listing shows the expected
+value. The strategy's page documents this window.
 """
 
 import base64
@@ -33,9 +32,7 @@ from keyturn.providers.azure.rest import Rest, Signed, retry_after, send
 
 PUBLIC: Final = "https://management.azure.com"
 API_VERSION: Final = {"api-version": "2023-05-01"}
-"""Of the storage resource provider."""
 SERVICE_VERSION: Final = "2021-08-06"
-"""Of the storage services."""
 
 PERMISSION: Final = (
     "Give Keyturn's identity the actions read, listkeys/action and regeneratekey/action of "
@@ -43,20 +40,16 @@ PERMISSION: Final = (
 )
 NO_SHARED_KEYS: Final = "Let its consumers sign in with Entra ID and drop this secret, or set allowSharedKeyAccess"
 FIREWALL: Final = "Let this machine's address through the storage account's firewall"
-
 WINDOW: Final = 5.0
-"""Seconds after which what was listed is no longer trusted."""
-
+"""Seconds for which a listing is trusted."""
 PAUSES: Final = (1, 2, 3, 5, 8, 13)
-"""Seconds between attempts to sign in with a new key, which takes effect within about 30."""
-
+"""Seconds between sign-in attempts; a new key takes effect within about 30."""
 TRIED: Final = ("blob", "file")
-"""Services that list with the same request; every account that has keys has one of them, or queues and tables only."""
 
 
 @dataclass(frozen=True)
 class StorageKey:
-    """One of an account's keys; ``made`` is when, as the service tells it, empty where it doesn't."""
+    """``made`` is the service's creation time, or empty."""
 
     name: str
     value: Sensitive
@@ -65,15 +58,11 @@ class StorageKey:
 
 @dataclass(frozen=True)
 class StorageAccount:
-    """Whether an account takes keys at all, and the addresses of its services, by name."""
-
     shared_keys: bool
     endpoints: Mapping[str, str] = field(default_factory=dict)
 
 
 class AzureResourceManager:
-    """One subscription. Errors are named ``{target}:{account}``; ``pauses`` and ``window`` are in seconds."""
-
     def __init__(
         self,
         name: str,
@@ -95,7 +84,7 @@ class AzureResourceManager:
         self._window = window
 
     def storage_account(self, group: str, account: str) -> StorageAccount:
-        """The account as it is now. Raises NotFound, Denied."""
+        """Raises NotFound, Denied."""
         properties = self._call("GET", group, account, "", "look at").get("properties")
         if not isinstance(properties, dict) or not isinstance(properties.get("primaryEndpoints", {}), dict):
             problem = "the description of the account can't be understood"
@@ -105,23 +94,24 @@ class AzureResourceManager:
         )
 
     def keys(self, group: str, account: str) -> tuple[StorageKey, ...]:
-        """The account's keys, key1 and key2. Raises NotFound, Denied."""
+        """Raises NotFound, Denied."""
         return self._keys(self._call("POST", group, account, "listKeys", "list the keys of"), account)
 
     def regenerate_key(
         self, group: str, account: str, key_name: str, still: Callable[[Sensitive], bool]
     ) -> Sensitive | None:
-        """Regenerate the key and give its new value; None, and nothing done, unless ``still`` holds of its old one.
+        """Regenerate the key and return its new value; None if ``still`` refuses the old one, which stays.
 
-        The old value is listed directly before. Raises Unavailable where more than the window passes in between.
+        Raises Unavailable if more than the window passes after the listing.
         """
-        since = Since(self._window)
+        began = time.monotonic(), time.time()
         listed = {key.name: key.value for key in self.keys(group, account)}
         if key_name not in listed or not still(listed[key_name]):
             return None
 
         def at_once() -> None:
-            if since.over():
+            # Sleep stops the one clock, and a person may set the other.
+            if max(time.monotonic() - began[0], time.time() - began[1]) > self._window:
                 problem = f"more than {self._window:g} s have passed since its keys were listed"
                 raise Unavailable(doing, self._named(account), problem, "Run it again: nothing has been changed")
 
@@ -133,11 +123,7 @@ class AzureResourceManager:
         return made[key_name]
 
     def check_key(self, group: str, account: str, key: Sensitive) -> None:
-        """List the account's containers with ``key``, for as long as it may be too new to be known.
-
-        Raises CandidateRejected where it is none of the account's keys, Unavailable while it may still come to be
-        known.
-        """
+        """Raises CandidateRejected if it is none of the account's keys, Unavailable while it may still work later."""
         endpoint = self._endpoint(group, account)
         if not self._lists(group, account, key):
             hint = "Run the rotation again: it makes another key"
@@ -151,11 +137,7 @@ class AzureResourceManager:
         raise Unavailable("sign in to", self._named(account), "the storage service does not know the key yet", hint)
 
     def accepts(self, group: str, account: str, key: Sensitive) -> bool:
-        """Whether the storage service takes ``key`` now, or Azure lists it where it can't be tried from here.
-
-        The service refuses a clock that is off in the same words, so a refusal of a key that Azure lists raises
-        Unavailable.
-        """
+        """A refused key that Azure lists raises Unavailable, because the service refuses a wrong clock likewise."""
         try:
             if self._takes(account, self._endpoint(group, account), key):
                 return True
@@ -167,14 +149,12 @@ class AzureResourceManager:
         return False
 
     def close(self) -> None:
-        """Let go of connections."""
         self._rest.close()
 
     def _lists(self, group: str, account: str, key: Sensitive) -> bool:
         return any(key == listed.value for listed in self.keys(group, account))
 
     def _endpoint(self, group: str, account: str) -> str:
-        """Where a key can be tried. Raises Invalid where the account has no such service."""
         described = self.storage_account(group, account)
         endpoint = next((described.endpoints[kind] for kind in TRIED if kind in described.endpoints), None)
         if endpoint is None or urlsplit(endpoint).scheme != "https":
@@ -183,7 +163,6 @@ class AzureResourceManager:
         return endpoint
 
     def _takes(self, account: str, endpoint: str, key: Sensitive) -> bool:
-        """Whether the storage service answers; False where it does not know the key. Raises any other refusal."""
         query = {"comp": "list", "maxresults": "1"}
         headers = {"x-ms-date": formatdate(usegmt=True), "x-ms-version": SERVICE_VERSION}
         path = urlsplit(endpoint).path or "/"
@@ -219,21 +198,8 @@ class AzureResourceManager:
         return f"{self.name}:{account}"
 
 
-class Since:
-    """Counts from now on. A machine that sleeps stops the one clock, somebody who sets it the other: both are asked."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._began = time.monotonic(), time.time()
-
-    def over(self) -> bool:
-        """Whether more than ``seconds`` have passed, by either clock."""
-        passed = time.monotonic() - self._began[0], time.time() - self._began[1]
-        return max(passed) > self._seconds
-
-
 def string_to_sign(account: str, path: str, headers: Mapping[str, str], query: Mapping[str, str]) -> str:
-    """What a GET without conditions signs. Source: "Authorize with Shared Key", for the versions since 2015-02-21."""
+    """Source: "Authorize with Shared Key", for the versions since 2015-02-21."""
     standard = ["GET", *[""] * 11]
     own = [f"{name}:{headers[name]}" for name in sorted(headers)]
     parameters = [f"{name}:{query[name]}" for name in sorted(query)]
@@ -241,7 +207,7 @@ def string_to_sign(account: str, path: str, headers: Mapping[str, str], query: M
 
 
 def signature(key: Sensitive, message: str) -> str:
-    """HMAC-SHA256 with the key's bytes, in base64. Raises Invalid where the key is no base64."""
+    """Raises Invalid if the key is not base64."""
     try:
         digest = hmac.digest(base64.b64decode(key.reveal(), validate=True), message.encode(), "sha256")
     except ValueError:
@@ -250,7 +216,6 @@ def signature(key: Sensitive, message: str) -> str:
 
 
 def not_served(answer: requests.Response, doing: str, name: str) -> KeyturnError:
-    """Our error for what a storage service refuses for another reason than a key that is not known."""
     status, code = answer.status_code, answer.headers.get("x-ms-error-code", "")
     problem = f"the storage service answered {status}" + (f" ({code})" if re.fullmatch(r"\w{1,80}", code) else "")
     if status == 429:

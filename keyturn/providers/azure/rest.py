@@ -1,4 +1,4 @@
-"""JSON calls to Azure's management services: a bearer token, each call once, errors in our words."""
+"""JSON calls to Azure's management services, with a bearer token. Each call is sent once."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -18,16 +18,11 @@ from keyturn.providers.outbound import open_anywhere
 
 TIMEOUT: Final = (5, 10)
 """Seconds to connect, and for the whole answer."""
-
 CODE: Final = re.compile(r"[A-Za-z_.]{1,80}")
-"""What a service's word for the reason looks like; anything else is not repeated."""
-
-SIGN_IN: Final = f"Check {', '.join(azure.OWN_SIGN_IN)}, or the managed identity"
 LOCKS: Final = frozenset({"ScopeLocked", "ReadOnlyDisabledSubscription"})
 
 
 def open_rest_session(ca_file: str | None) -> requests.Session:
-    """A session that verifies certificates against ``ca_file``, or the public authorities, and keeps no cookies."""
     session = requests.Session()
     session.verify = ca_file or True
     session.headers["User-Agent"] = "keyturn"
@@ -37,7 +32,7 @@ def open_rest_session(ca_file: str | None) -> requests.Session:
 
 
 class Signed(AuthBase):
-    """An ``Authorization`` header, which ``.netrc`` can't replace."""
+    """An ``Authorization`` header that ``.netrc`` can't replace."""
 
     def __init__(self, header: str) -> None:
         self._header = header
@@ -48,25 +43,18 @@ class Signed(AuthBase):
 
 
 class Unsigned(AuthBase):
-    """No ``Authorization`` header, whatever ``.netrc`` holds."""
-
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         return request
 
 
 class Refused(Invalid):
-    """A service refused the request itself, and named the reason: its ``code``, which may be empty."""
-
     def __init__(self, doing: str, name: str, problem: str, hint: str = "", code: str = "") -> None:
         super().__init__(doing, name, problem, hint)
         self.code = code
 
 
 class Rest:
-    """One service at ``endpoint``, signed in to as the environment says, or with ``credential``.
-
-    ``permission`` is the hint where the identity lacks one. Raises Invalid where nothing says how to sign in.
-    """
+    """Raises Invalid if neither the environment nor ``credential`` signs in."""
 
     def __init__(
         self,
@@ -90,7 +78,6 @@ class Rest:
         self.session = open_rest_session(ca_file)
 
     def close(self) -> None:
-        """Close the connections, and the credential if it is our own."""
         self.session.close()
         if self._own is not None:
             self._own.close()
@@ -106,10 +93,7 @@ class Rest:
         document: Mapping[str, object] | None = None,
         at_once: Callable[[], None] | None = None,
     ) -> dict[str, Any]:
-        """The answer's JSON object, empty where there is none. Errors are named ``{name}:{about}``.
-
-        ``at_once`` is asked when all is ready to be sent, and may refuse. The call is never sent twice.
-        """
+        """Never sent twice. ``at_once`` is called just before sending, and may raise."""
         name = f"{self._name}:{about}"
         url = f"{self._endpoint}/{path}"
         token = self.token(doing, name)
@@ -122,15 +106,15 @@ class Rest:
         return document_of(answer, doing, name) if answer.content else {}
 
     def token(self, doing: str, name: str) -> str:
-        """What signs a call, of ``scope``. Raises Denied, Invalid, TransientError."""
+        """Raises Denied, Invalid, TransientError."""
         try:
             return self._credential.get_token(self.scope).token
         except AzureError as error:
             translated = azure.from_azure(error, doing, name)
             passing = isinstance(translated, TransientError)
-            raise translated if passing else Denied(doing, name, "Entra ID gave no token", SIGN_IN) from None
+            raise translated if passing else Denied(doing, name, "Entra ID gave no token", azure.SIGN_IN) from None
         except ValueError:
-            raise Invalid(doing, name, "Azure's SDK refuses the tenant's id or the authority", SIGN_IN) from None
+            raise Invalid(doing, name, "Azure's SDK refuses the tenant's id or the authority", azure.SIGN_IN) from None
 
 
 def send(
@@ -146,7 +130,7 @@ def send(
     data: Mapping[str, str] | bytes | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> requests.Response:
-    """One request, and whatever was answered. Raises Unavailable where nothing was, Invalid for a bad certificate."""
+    """Return any answer. Raises Unavailable without one, Invalid for a bad certificate."""
     try:
         return session.request(
             method,
@@ -157,7 +141,7 @@ def send(
             headers=headers,
             auth=auth or Unsigned(),
             timeout=TIMEOUT,
-            # What a session verifies with gives way to the environment's certificates; what a request does, does not.
+            # The environment's certificates override the session's ``verify``, but not the request's.
             verify=session.verify,
             allow_redirects=False,
         )
@@ -166,7 +150,7 @@ def send(
 
 
 def document_of(answer: requests.Response, doing: str, name: str) -> dict[str, Any]:
-    """The JSON object of an answer. Raises Unavailable where it is none: something else answers there."""
+    """Raises Unavailable for anything but a JSON object, as from a proxy."""
     try:
         document = answer.json()
     except ValueError:
@@ -178,7 +162,6 @@ def document_of(answer: requests.Response, doing: str, name: str) -> dict[str, A
 
 
 def service_code(answer: requests.Response) -> str:
-    """The service's own word for the reason; empty where it gave none that can be repeated."""
     try:
         code = answer.json()["error"]["code"]
     except (ValueError, KeyError, TypeError):
@@ -187,7 +170,7 @@ def service_code(answer: requests.Response) -> str:
 
 
 def translate_refusal(answer: requests.Response, doing: str, name: str, permission: str) -> KeyturnError:
-    """Our error for a refused call: our words and the service's code, none of its text."""
+    """Keeps the service's code and none of its text."""
     status, code = answer.status_code, service_code(answer)
     problem = f"Azure answered {status}" + (f" ({code})" if code else "")
     if status == 429:
@@ -195,7 +178,7 @@ def translate_refusal(answer: requests.Response, doing: str, name: str, permissi
     if status == 408 or status >= 500:
         return Unavailable(doing, name, problem)
     if status == 401:
-        return Denied(doing, name, problem, SIGN_IN)
+        return Denied(doing, name, problem, azure.SIGN_IN)
     if status == 403:
         return Denied(doing, name, problem, permission)
     if status == 404:
@@ -206,5 +189,4 @@ def translate_refusal(answer: requests.Response, doing: str, name: str, permissi
 
 
 def retry_after(answer: requests.Response) -> float | None:
-    """How many seconds the service asks to wait; None where it does not say."""
     return answers.retry_after(answer.headers.get("Retry-After", ""))

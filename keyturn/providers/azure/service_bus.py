@@ -1,7 +1,7 @@
-"""Telling consumers by Azure Service Bus, and the other end: taking notices from a queue or a subscription.
+"""Notices to consumers through Azure Service Bus, and the reader of a queue or subscription.
 
 Sources: "Send Message", "Peek-Lock Message (Non-Destructive Read)" and "Delete Message" in the Service Bus REST
-reference. Its own client speaks AMQP over connections of its own.
+reference.
 """
 
 import json
@@ -16,6 +16,7 @@ from azure.core.credentials import TokenCredential
 from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Unavailable
 from keyturn.core.notifications.messages import TAKEN, SignedMessage
 from keyturn.core.outbound import leaves_in_clear
+from keyturn.providers.azure import client as azure
 from keyturn.providers.azure import rest
 from keyturn.providers.notices import DOING
 from keyturn.providers.outbound import within
@@ -29,16 +30,13 @@ RECEIVER: Final = 'Give the identity the role "Azure Service Bus Data Receiver" 
 FULL: Final = "See whether it is full or disabled, and whether the namespace's firewall keeps this address out"
 ELSEWHERE: Final = "Check the address, and what stands between: a proxy, a gateway"
 LONG_POLL: Final = 5
-"""Seconds that Service Bus holds an answer back until there is a message: less than a whole answer may take."""
+"""Seconds that Service Bus waits for a first message; less than the limit of a whole answer."""
 DEADLINE: Final = 15.0
-"""Seconds for one call of a reader, signing in among it."""
+"""Seconds for one call of a reader, including sign-in."""
 AT_ONCE: Final = 10
-"""Messages that are read in one go."""
 
 
 class _ServiceBus:
-    """One queue, topic or subscription of a namespace, signed in to as the environment says."""
-
     def __init__(
         self,
         name: str,
@@ -64,7 +62,6 @@ class _ServiceBus:
     def call(
         self, method: str, path: str, doing: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> requests.Response:
-        """One call, whatever was answered but a refusal. Raises KeyturnError."""
         signed = rest.Signed(f"Bearer {self._rest.token(doing, self.name)}")
         answer = rest.send(
             self._rest.session, doing, self.name, method, f"{self._url}{path}", auth=signed, data=body, headers=headers
@@ -74,14 +71,12 @@ class _ServiceBus:
         return answer
 
     def close(self) -> None:
-        """Let go of connections."""
         self._rest.close()
 
     def _refused(self, answer: requests.Response, doing: str) -> KeyturnError:
-        """What Service Bus means: 401 is also who may not, 403 a queue that takes no more, and 410 one that is gone."""
         status, problem = answer.status_code, f"Azure answered {answer.status_code}"
         if status == 401:
-            return Denied(doing, self.name, problem, f"{self._permission}; {rest.SIGN_IN}")
+            return Denied(doing, self.name, problem, f"{self._permission}; {azure.SIGN_IN}")
         if status == 403:
             return Unavailable(doing, self.name, problem, FULL)
         if status in (404, 410):
@@ -89,11 +84,8 @@ class _ServiceBus:
         return rest.translate_refusal(answer, doing, self.name, self._permission)
 
 
-class ServiceBusSender:
-    """:class:`keyturn.core.ports.consumers.NoticeSender` to a queue or a topic. Taken is what was answered with 201.
-
-    The message's id is Service Bus's own, so that a queue with duplicate detection drops repeats by itself.
-    """
+class ServiceBusSender(_ServiceBus):
+    """A ``NoticeSender`` to a queue or topic; Service Bus confirms a message with 201."""
 
     def __init__(
         self,
@@ -106,38 +98,26 @@ class ServiceBusSender:
         ca_file: str | None = None,
         credential: TokenCredential | None = None,
     ) -> None:
-        self.name = name
-        self._place = _ServiceBus(
-            name,
-            namespace_url,
-            queue or topic or "",
-            SENDER,
-            authority=authority,
-            ca_file=ca_file,
-            credential=credential,
+        entity = queue or topic or ""
+        super().__init__(
+            name, namespace_url, entity, SENDER, authority=authority, ca_file=ca_file, credential=credential
         )
 
     def send(self, message: SignedMessage, timeout: float) -> None:
-        """Send it."""
         properties = json.dumps({"MessageId": message.id, "ContentType": "application/json"})
         headers = {"Content-Type": "application/json", "BrokerProperties": properties}
         with within(timeout):
-            answer = self._place.call("POST", "", DOING, message.to_json().encode(), headers)
+            answer = self.call("POST", "", DOING, message.to_json().encode(), headers)
         if answer.status_code != requests.codes.created:
             problem = f"it answered {answer.status_code}, and not 201"
             raise Unavailable(DOING, self.name, problem, ELSEWHERE)
 
-    def close(self) -> None:
-        """Let go of connections."""
-        self._place.close()
-
 
 class ServiceBusReader(NoticeReader):
-    """Takes notices from a queue, or a subscription (``TOPIC/subscriptions/NAME``), in the application's own process.
+    """Reads notices from a queue or subscription (``TOPIC/subscriptions/NAME``), in the application's process.
 
-    ``handle`` is given each message's text, such as ``Receiver.handle_message`` with what is
-    to be called, and answers 200 where it is done with. What is not comes again when its lock is over, as often as the
-    queue's maximum delivery count lets it; then it ends in the dead-letter queue.
+    ``handle`` receives each text and returns 200 if it is done, like ``Receiver.handle_message``. Others return after
+    their lock ends, as often as the maximum delivery count allows.
     """
 
     def __init__(
@@ -151,21 +131,16 @@ class ServiceBusReader(NoticeReader):
         credential: TokenCredential | None = None,
     ) -> None:
         super().__init__()
+        name = f"queue {entity}"
         self._place = _ServiceBus(
-            f"queue {entity}",
-            namespace_url,
-            entity,
-            RECEIVER,
-            authority=authority,
-            ca_file=ca_file,
-            credential=credential,
+            name, namespace_url, entity, RECEIVER, authority=authority, ca_file=ca_file, credential=credential
         )
         self._handle = handle
 
     def read_once(self, wait: int = LONG_POLL) -> int:
-        """Take what is there, waiting for ``wait`` seconds for the first; how many are done with. Raises KeyturnError.
+        """Wait up to ``wait`` seconds for a first message, and return how many are done.
 
-        Each is removed once it is handled, and not before: what dies in between is handled again.
+        Each is removed only after it was handled. Raises KeyturnError.
         """
         done = 0
         for taken in range(AT_ONCE):
@@ -188,11 +163,9 @@ class ServiceBusReader(NoticeReader):
         return True
 
     def close(self) -> None:
-        """Let go of connections."""
         self._place.close()
 
     def _locked(self, answer: requests.Response) -> str:
-        """Where a message is that this reader has locked, below the queue's messages."""
         try:
             properties: Any = json.loads(answer.headers.get("BrokerProperties", ""))
             number, lock = int(properties["SequenceNumber"]), str(properties["LockToken"])

@@ -1,9 +1,7 @@
 """Single keys in secrets of Azure Key Vault that others own.
 
-Key Vault neither refuses a version because another one was faster, nor numbers versions. So all versions are listed
-before and after: one that is neither the one that was seen nor ours lies between, and the change is laid over that
-one. Tags belong to a version: whoever sets a value without them leaves the notes on the version before, where they are
-looked for.
+Key Vault neither refuses concurrent versions nor numbers them. So all are listed before and after, and the change is
+merged into a new one that is not ours. A value set without tags leaves the notes on an older version.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -30,10 +28,7 @@ SIZE: Final = partial(too_large, AZURE_KEY_VAULT)
 
 
 class SharedAzure:
-    """:class:`keyturn.core.ports.shared.Shares` in one vault.
-
-    ``calling`` makes the SDK's errors ours, ``entries`` are the listing's; new secrets get ``content_type``.
-    """
+    """``Shares`` in one vault; new secrets get ``content_type``."""
 
     atomic = True
 
@@ -52,7 +47,6 @@ class SharedAzure:
         self._content_type = content_type
 
     def look(self, remote: str) -> Shared | None:
-        """The current version, with the notes of the newest version that carries any."""
         with self._calling(MERGE, remote):
             versions = {version.version for version in self._versions(remote)}
             served = self._served(remote)
@@ -69,20 +63,18 @@ class SharedAzure:
         )
 
     def put(self, remote: str, change: Change, current: Shared | None) -> None:
-        """Value and notes in one call; where a version lies between, the change is laid over that one."""
         checked_text(self._named(remote), SIZE, change, current)
         with self._calling(MERGE, remote):
             self._set(remote, change, current)
 
     def listed(self) -> Iterator[tuple[str, Mapping[str, str]]]:
-        """The current versions' tags: what somebody has set without the notes since is not among them."""
         for entry in self._entries():
             tags = entry.get("tags") or {}
             if any(key.startswith(NOTE) for key in tags):
                 yield str(entry.get("id")).partition("/secrets/")[2].partition("/")[0], tags
 
     def tidy(self, remote: str) -> None:
-        """A write is one call: nothing is left."""
+        """A write is one call, so nothing remains."""
 
     def _set(self, remote: str, change: Change, current: Shared | None) -> None:
         properties, versions = current.seen if current else (None, set())
@@ -100,7 +92,7 @@ class SharedAzure:
             mine.add(made.properties.version)
             between = [version for version in self._versions(remote) if version.version not in passed | mine]
             if not between or self._current(remote) not in mine:
-                return  # nobody was between, or somebody has written since, over what we wrote
+                return  # no version came in between, or another writer has replaced ours
             newest = max(between, key=created)
             passed |= {version.version for version in between}
             before = self._version(remote, newest, before)
@@ -124,7 +116,6 @@ class SharedAzure:
         return served.properties.version if served else None
 
     def _served(self, remote: str) -> KeyVaultSecret | None:
-        """The current version. Raises Invalid for one that is disabled."""
         try:
             return self._client.get_secret(remote)
         except ResourceNotFoundError:
@@ -144,7 +135,6 @@ class SharedAzure:
         raise Invalid(MERGE, self._named(remote), "it is deleted, and can be recovered", hint)
 
     def _noted_before(self, remote: str) -> dict[str, str]:
-        """The notes on the newest version that carries any."""
         for version in sorted(self._versions(remote), key=created, reverse=True):
             if notes := {key: text for key, text in (version.tags or {}).items() if key.startswith(NOTE)}:
                 return notes

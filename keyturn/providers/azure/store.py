@@ -1,10 +1,9 @@
 """Azure Key Vault as a store of secrets.
 
-Marks are tags. In Key Vault tags belong to a version, and one call sets value and tags together, so a copy never
-carries marks of another value. A version set by somebody else lacks the tags, which shows the change.
+Marks are tags. One call sets a version's value and tags, so a copy never has another value's marks. A version by
+another writer lacks the tags.
 """
 
-import os
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -53,36 +52,27 @@ from keyturn.providers.pages import PageGuard
 from keyturn.providers.side_by_side import read_side_by_side
 
 RECOVERABLE: Final = "ObjectIsDeletedButRecoverable"
-
 LOOK: Final = "Look at it before writing"
-
 NOT_IN_ROLE: Final = "ForbiddenByRbac"
 UPDATE: Final = "the data action secrets/update/action"
 ANY: Final = "*"
-"""Stands for the name where a call is about all of them."""
-
 MAX_TAGS: Final = 15
 MAX_TAG_LENGTH: Final = 256
-"""Source of both: "About Azure Key Vault secrets", secret tags."""
-
+"""Source: "About Azure Key Vault secrets", secret tags."""
 READERS: Final = 16
-"""Values read side by side: far below the 4,000 calls that a vault takes in 10 seconds."""
-
+"""Far below a vault's limit of 4,000 calls in 10 seconds."""
 PAUSES: Final = (0.1, 0.2, 0.5, 1, 1, 2, 2, 3, 3, 3)
-"""Seconds between attempts to write while a deletion, recovery or purge is under way; the service takes about 5."""
+"""Seconds between writes during a deletion, recovery or purge, which takes about 5."""
 
 
 @reads_answers()
 class AzureKeyVault:
-    """One vault. Fulfils :class:`keyturn.core.ports.stores.Store`.
+    """A :class:`keyturn.core.ports.stores.Store` in one vault.
 
-    ``credential`` signs in; without it the identity ``client_id`` does, or else Azure's own environment variables and
-    managed identity. ``authority`` is
-    the address of a private sign-in, which takes AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET;
-    ``ca_file`` holds the certificate authorities (PEM) that vault and sign-in are verified with, instead of the
-    public ones. ``content_type`` is what new copies get that are asked for none; ``deleted_name`` is what is done
-    with a deleted secret that still has the name of a new copy. By its ``resource_id`` Resource Manager, at
-    ``management_url`` or Azure's own, is asked how the vault is set. Raises Invalid where these don't fit together.
+    ``credential`` signs in, else the identity ``client_id``, else Azure's environment variables and managed identity.
+    ``authority`` is a private sign-in's address. ``ca_file`` (PEM) replaces the public authorities. ``deleted_name`` is
+    what to do with a deleted secret that has a new copy's name. Resource Manager reports the settings of the vault
+    ``resource_id``. Raises Invalid for unusable settings.
     """
 
     unsupported: frozenset[Unsupported] = frozenset()
@@ -106,51 +96,49 @@ class AzureKeyVault:
         self._purges = deleted_name == "purge"
         if urlsplit(vault_url).scheme != "https" or not urlsplit(vault_url).hostname:
             raise Invalid("open", name, "its address is not an https:// URL", "Take the vault's URI from its overview")
-        bundle = ca_file or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-        trust = {} if bundle is None else {"connection_verify": bundle}
+        trust = azure.trust_in(ca_file)
         self._own = None
         if credential is None:
             credential = self._own = azure.credential(name, authority, trust, client_id)
         self._client = SecretClient(
             vault_url,
             credential,
-            # A private vault's name says nothing about the service that its tokens are for.
+            # A private vault's name does not show its tokens' service.
             verify_challenge_resource=authority is None,
             transport=azure.open_transport(vault_url, trust),
             user_agent="keyturn",
             **azure.SDK_SETTINGS,
         )
-        self._managed_at = (resource_id, management_url or PUBLIC, authority, bundle, credential)
+        self._managed_at = (
+            resource_id,
+            management_url or PUBLIC,
+            authority,
+            trust.get("connection_verify"),
+            credential,
+        )
         self._signing_in = threading.Lock()
         self._signed_in = False
         self._versions = AzureVersions(name, self._client, self._calling, PAUSES)
         self.shared = SharedAzure(name, self._client, self._calling, self._entries, content_type)
 
     def describe(self, remote: str) -> RemoteSecret | None:
-        """Describe one secret; None where there is none.
+        """Describe one secret; None if absent.
 
-        Key Vault can't describe the current version without its value. Listing the versions can, but takes a call
-        for every 25 of them, in no order, with dates in whole seconds, so that the newest of two made in one second
-        is anybody's guess. So this gets the current version and drops the value unread. Only where that carries no
-        marks, or is disabled, the versions are listed: an older one of ours tells that somebody else changed it.
+        Key Vault describes the current version only with its value, which this discards unread. Listing versions takes
+        a call for every 25, and their order may be ambiguous. So they are listed only if the current one is disabled or
+        unmarked: an older marked one reveals another writer.
         """
         with self._calling("find", remote):
             return self._find(remote)
 
     def list_managed(self) -> Iterator[RemoteSecret]:
-        """Every copy that carries our marks, 25 to a call; without those that are deleted.
-
-        One that somebody else set lacks the marks, and so is left out.
-        """
         ours = (entry for entry in self._entries() if TAG_MANAGED_BY in (entry.get("tags") or ()))
         return (copy for entry in ours if (copy := describe_entry(entry)).marks is not None)
 
     def list_all(self) -> Iterator[RemoteSecret]:
-        """Every secret that is not deleted, 25 to a call."""
         return (describe_entry(entry) for entry in self._entries())
 
     def posture(self, remotes: Sequence[str]) -> Iterator[Posture]:
-        """What the vault's secrets tell, and Resource Manager where it is named. Raises Denied, Unavailable."""
         yield from deletion_posture(self._entries())
         yield from vault_posture(self.name, *self._managed_at)
 
@@ -163,11 +151,10 @@ class AzureKeyVault:
         *,
         details: Details = NO_DETAILS,
     ) -> RemoteSecret:
-        """Set value, marks and details in one call, and keep the tags and content type that others gave.
+        """Raises Conflict if ``current`` is None and another owner's deleted secret has the name.
 
-        A deleted secret is recovered or purged first, which needs the permission to and can take seconds. Raises
-        Conflict where ``current`` is None and a deleted secret of somebody else has the name after all, and
-        UnsupportedOperation where it must be purged and the vault protects it.
+        Recovers or purges other deleted secrets first, which can take seconds. Raises UnsupportedOperation if the vault
+        protects one from a purge.
         """
         self._check(remote, value, marks)
         settled = current is not None and current.intact and current.marks == marks
@@ -181,10 +168,7 @@ class AzureKeyVault:
     def create(
         self, remote: str, value: Sensitive, marks: OwnershipTags, *, details: Details = NO_DETAILS
     ) -> RemoteSecret:
-        """Look, since Key Vault refuses only the names of deleted secrets; then set it. Raises Taken.
-
-        Key Vault answers with what it keeps, value and tags, and that is compared.
-        """
+        """Key Vault refuses only names of deleted secrets, so this checks the name first. Raises Taken."""
         self._check(remote, value, marks)
         with self._calling("write", remote):
             if self._is_there(remote):
@@ -205,10 +189,7 @@ class AzureKeyVault:
         return made
 
     def relabel(self, remote: str, marks: OwnershipTags, details: Details, current: RemoteSecret) -> RemoteSecret:
-        """Change the very version that was found, in one call. Raises Conflict where it is no longer the one served.
-
-        A version that somebody else sets meanwhile is another one, and stays without our tags.
-        """
+        """Raises Conflict if the described version is no longer served."""
         insist_on_value(self._full(remote), current, marks)
         with self._calling("label", remote):
             existing = current if isinstance(current, AzureSecret) and current.version else self._find(remote)
@@ -217,18 +198,16 @@ class AzureKeyVault:
             return self._label(existing, marks, details)
 
     def read(self, remote: str) -> Sensitive:
-        """The value served now. Raises NotFound, also where the secret is disabled or deleted."""
+        """Raises NotFound, also if the secret is disabled or deleted."""
         with self._calling("read", remote):
             secret = self._client.get_secret(remote)
             describe_properties(remote, secret.properties)
             return Sensitive(secret.value or "")
 
     def read_many(self, remotes: Sequence[str]) -> dict[str, Sensitive]:
-        """The values served now, one call each, side by side; what is absent, disabled or deleted is left out."""
         return read_side_by_side(self.read, remotes, READERS)
 
     def delete(self, remote: str) -> None:
-        """Delete recoverably. Absent is success, and so is a deletion that is under way."""
         with self._calling("delete", remote):
             try:
                 self._client.begin_delete_secret(remote)
@@ -239,25 +218,21 @@ class AzureKeyVault:
                     raise
 
     def old_versions(self, remote: str) -> dict[str, Sensitive]:
-        """The values of the enabled old versions, by version id; of what is deleted nothing can be read."""
         return self._versions.past(remote)
 
     def purge_old_versions(self, remote: str) -> tuple[str, ...]:
-        """Disable every old version: Key Vault removes none by itself."""
+        """Disable every old version: Key Vault can't remove single versions."""
         return self._versions.forget(remote)
 
     def purge(self, remote: str) -> tuple[str, ...]:
-        """Delete and purge it, or say until when the vault's purge protection keeps it. Absent is success."""
         return self._versions.erase(remote)
 
     def close(self) -> None:
-        """Close the connections, and the credential if it is our own."""
         self._client.close()
         if self._own is not None:
             self._own.close()
 
     def _entries(self) -> Iterator[Mapping[str, Any]]:
-        """What the listing's pages tell, which may be empty before the last."""
         where, guard = FIRST_PAGE, PageGuard("list", self._full(ANY))
         while where:
             with self._calling("list", ANY):
@@ -265,7 +240,6 @@ class AzureKeyVault:
             yield from entries
 
     def _same(self, remote: str, value: Sensitive, marks: OwnershipTags) -> AzureSecret | None:
-        """What is served now, if it is this value with these marks."""
         try:
             served = self._client.get_secret(remote)
         except ResourceNotFoundError:
@@ -278,7 +252,7 @@ class AzureKeyVault:
         return copy if copy.marks == marks and served.value == value.reveal() else None
 
     def _is_there(self, remote: str) -> bool:
-        """Whether anything has the name, disabled or not; a deleted secret is refused by the service itself."""
+        """Whether the name is in use, even if disabled."""
         answer = self._client.send_request(HttpRequest("GET", f"/secrets/{remote}"))
         if answer.status_code == HTTPStatus.NOT_FOUND:
             return False
@@ -299,7 +273,7 @@ class AzureKeyVault:
                 raise
             return self._find_in_versions(remote)
         secret = describe_properties(remote, properties)
-        # Who edits a version and leaves no marks on it has taken them off; whoever sets a value never saw them.
+        # An edited version without marks had them removed; a newly set one never had any.
         if secret.marks is None and properties.updated_on == properties.created_on:
             return self._find_in_versions(remote, secret)
         return secret
@@ -310,11 +284,11 @@ class AzureKeyVault:
         except ResourceNotFoundError:
             return None
         secret = describe_properties(remote, deleted.properties, intact=False)
-        # What is purged leaves nothing that a new copy could take over.
+        # A new copy can take over nothing after a purge.
         return replace(secret, tags={}, content_type=None) if self._purges else secret
 
     def _find_in_versions(self, remote: str, served: AzureSecret | None = None) -> AzureSecret | None:
-        """What is ``served`` (None: it can't be got), with the newest marks that any version carries."""
+        """``served`` (None if unavailable) with the newest marks of any version."""
         history = sorted(versions_of(self._client, remote, self._full(remote)), key=created)
         if not history:
             return served
@@ -344,7 +318,6 @@ class AzureKeyVault:
         raise Locked("write", self._full(remote), problem, "Run it again in a minute")
 
     def _label(self, existing: AzureSecret, marks: OwnershipTags, details: Details) -> RemoteSecret:
-        """Change one version's tags, which are set whole, and what else is asked for; the rest of it stays."""
         tags = self._tags(existing.name, existing, marks, details)
         try:
             changed = self._client.update_secret_properties(
@@ -363,14 +336,14 @@ class AzureKeyVault:
         return describe_properties(existing.name, changed)
 
     def _free(self, remote: str, existing: AzureSecret | None) -> AzureSecret | None:
-        """Begin to recover or purge the deleted secret of that name, unless nobody has seen it and it isn't ours."""
+        """Start recovering or purging the deleted secret, unless it is neither described nor ours."""
         deleted = self._find_deleted(remote)
-        if deleted is None:  # somebody recovered or purged it just now
+        if deleted is None:  # another user has just recovered or purged it
             return existing
         if existing is None and deleted.marks is None:
             hint = "Adopt it in the catalogue, or purge it: az keyvault secret purge"
             raise Conflict("write", self._full(remote), "somebody else's deleted secret has this name", hint)
-        # Somebody else is quicker, or it is under way.
+        # Another user was faster, or it is already in progress.
         with suppress(ResourceNotFoundError, ResourceExistsError):
             if self._purges:
                 self._purge(deleted)
@@ -379,7 +352,6 @@ class AzureKeyVault:
         return existing or deleted
 
     def _purge(self, deleted: AzureSecret) -> None:
-        """Begin to remove a deleted secret for good."""
         name = self._full(deleted.name)
         if not deleted.purgeable:
             problem = "a deleted secret has this name, and the vault's purge protection keeps it"
@@ -416,11 +388,11 @@ class AzureKeyVault:
 
     @contextmanager
     def _calling(self, doing: str, remote: str) -> Iterator[None]:
-        """Calls of the SDK go inside: its errors become ours, and the first call signs in alone."""
+        """Translate the SDK's errors inside. Only one thread makes the first call, which signs in."""
         name = self._full(remote)
         if remote != ANY and (problem := illegal_name(AZURE_KEY_VAULT, remote)):
             raise Invalid(doing, name, problem)
-        # Threads that start together would each ask for a token; the SDK drops its own while it answers a challenge.
+        # Concurrent threads would each request a token; the SDK drops its token while it answers a challenge.
         with nullcontext() if self._signed_in else self._signing_in, azure.translate_azure_errors(doing, name):
             yield
         self._signed_in = True

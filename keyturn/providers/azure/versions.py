@@ -1,8 +1,7 @@
-"""Old versions of a Key Vault's secrets: reading them, disabling them, and purging a secret with all of them.
+"""Old versions in Key Vault: read and disable them, and purge a secret with all of them.
 
-Key Vault has no call that removes one version. A disabled one is given to nobody, until somebody who may update
-secrets enables it again. What is deleted can be recovered, with every version, until it is purged. Source: "Azure
-Key Vault REST API reference: Secrets", and "Azure Key Vault soft-delete overview".
+Key Vault can't remove single versions, and a disabled one can be enabled again. A deleted secret can be recovered until
+it is purged. Source: "Azure Key Vault soft-delete overview".
 """
 
 import time
@@ -26,15 +25,11 @@ PAST: Final = "read old versions of"
 FORGET: Final = "forget old versions of"
 ERASE: Final = "erase"
 AT_ONCE: Final = 16
-"""Versions read or disabled side by side: far below the 4,000 calls that a vault takes in 10 seconds."""
 
 Calling = Callable[[str, str], AbstractContextManager[None]]
-"""What calls of the SDK go inside: its errors become ours."""
 
 
 class AzureVersions:
-    """The versions of one vault's secrets. ``pauses`` are the seconds between looks while the service is at it."""
-
     def __init__(self, store: str, client: SecretClient, calling: Calling, pauses: Sequence[float]) -> None:
         self._store = store
         self._client = client
@@ -42,13 +37,12 @@ class AzureVersions:
         self._pauses = pauses
 
     def past(self, remote: str) -> dict[str, Sensitive]:
-        """The values of all enabled versions but the one that is served, by version id."""
         with self._calling(PAST, remote):
             old = [version.version or "" for version in self._old(remote) if version.enabled]
         return read_side_by_side(lambda version: self._value(remote, version), old, AT_ONCE)
 
     def forget(self, remote: str) -> tuple[str, ...]:
-        """Disable all versions but the one that is served; each of them stays, and so do all of a deleted secret."""
+        """Return all versions that remain, even of a deleted secret."""
         with self._calling(FORGET, remote):
             old = self._old(remote)
         deleted = None if old else self._deleted(remote, FORGET)
@@ -64,7 +58,7 @@ class AzureVersions:
         return words if deleted is None else (f"all versions can be recovered with the secret {_until(deleted)}",)
 
     def erase(self, remote: str) -> tuple[str, ...]:
-        """Delete the secret unless it is deleted, then purge it; where the vault forbids that, until when it stays."""
+        """If the vault forbids a purge, return until when the secret stays."""
         vanishing = self._delete(remote)
         for pause in (*self._pauses, 0):
             deleted = self._deleted(remote, ERASE)
@@ -79,12 +73,12 @@ class AzureVersions:
         raise Locked(ERASE, self._named(remote), problem, "Run it again in a minute")
 
     def _old(self, remote: str) -> list[SecretProperties]:
-        """Every version but the one that is served: none of what is absent or deleted, all where it is disabled."""
+        """Every version but the served one; empty if absent or deleted, all if disabled."""
         try:
             history = versions_of(self._client, remote, self._named(remote))
         except ResourceNotFoundError:
             return []
-        # Asked for after the listing, so that what is made meanwhile is in neither.
+        # Read after the listing, so that a concurrent version is in neither.
         served = self._served(remote) if history else None
         return [version for version in history if version.version != served]
 
@@ -107,7 +101,6 @@ class AzureVersions:
             self._client.update_secret_properties(remote, version.version, enabled=False)
 
     def _delete(self, remote: str) -> bool:
-        """Begin to delete it; whether a deletion is under way now."""
         with self._calling(ERASE, remote):
             try:
                 self._client.begin_delete_secret(remote)
@@ -126,7 +119,6 @@ class AzureVersions:
                 return None
 
     def _purge(self, remote: str, deleted: DeletedSecret) -> bool:
-        """Begin to purge it, and whether that has begun. Raises Denied, saying what is left."""
         with self._calling(ERASE, remote):
             try:
                 self._client.purge_deleted_secret(remote)
@@ -147,6 +139,5 @@ class AzureVersions:
 
 
 def _until(deleted: DeletedSecret) -> str:
-    """Until when it can be recovered, in words."""
     ends = deleted.scheduled_purge_date
     return f"until {ends:%Y-%m-%d %H:%M} UTC" if ends else "until its retention period ends"

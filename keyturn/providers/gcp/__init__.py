@@ -1,1 +1,1 @@
-"""Google Cloud: Secret Manager, and keys of service accounts."""
+"""Google Cloud: Secret Manager, service account keys, Pub/Sub and Cloud Storage."""

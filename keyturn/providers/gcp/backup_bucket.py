@@ -1,7 +1,7 @@
 """Backups in a bucket of Google Cloud Storage. Source: "JSON API", and "Object Retention Lock".
 
-Needs ``storage.objects.create``, ``.get`` and ``.list``; ``storage.objects.setRetention`` where objects are retained,
-and ``storage.objects.delete`` for pruning alone.
+Needs ``storage.objects.create``, ``.get`` and ``.list``; for retention ``storage.objects.setRetention``, for pruning
+``storage.objects.delete``.
 """
 
 import logging
@@ -26,15 +26,15 @@ from keyturn.providers.outbound import open_anywhere
 
 STORAGE_SCOPE: Final = "https://www.googleapis.com/auth/devstorage.full_control"
 LONGEST_TRANSFER: Final = 60.0
-"""Seconds for one object; nothing is repeated here."""
+"""Seconds for one object; nothing is retried here."""
 OBJECT_ROLE: Final = "Give the identity roles/storage.objectUser on the bucket"
 
-# At DEBUG it logs whole requests.
+# At DEBUG it logs complete requests.
 logging.getLogger(transport.__name__).addFilter(lambda record: record.levelno > logging.DEBUG)
 
 
 class GcsBackupBucket:
-    """``BackupPlace`` of a bucket; ``retain`` is how long what is written is retained."""
+    """A ``BackupPlace``; new objects are retained for ``retain``."""
 
     def __init__(
         self, client: Client, bucket: str, prefix: str, *, retain: timedelta | None = None, mode: str = "locked"
@@ -46,7 +46,6 @@ class GcsBackupBucket:
         self._retain, self._mode = retain, mode
 
     def put(self, name: str, content: bytes) -> None:
-        """Write an object where there is none (``ifGenerationMatch=0``), retained where it shall be."""
         blob = self._bucket.blob(self._prefix + name)
         if self._retain is not None:
             blob.retention.mode = self._mode.capitalize()
@@ -65,7 +64,6 @@ class GcsBackupBucket:
                 raise Conflict("write", self._called(name), "there is one of that name already") from None
 
     def get(self, name: str) -> bytes:
-        """An object's content."""
         with self._telling("read", name):
             blob = self._bucket.blob(self._prefix + name)
             content: bytes = blob.download_as_bytes(timeout=LONGEST_TRANSFER, retry=None, checksum=None)
@@ -74,13 +72,11 @@ class GcsBackupBucket:
         return content
 
     def find(self, name: str) -> StoredObject | None:
-        """What is told of one object."""
         with self._telling("look at", name):
             blob = self._bucket.get_blob(self._prefix + name, timeout=LONGEST_TRANSFER, retry=None)
             return self._stored(blob) if blob else None
 
     def listed(self, prefix: str = "") -> Iterator[StoredObject]:
-        """What there is, in the order of the names."""
         with self._telling("list", ""):
             blobs = self._client.list_blobs(
                 self._bucket, prefix=self._prefix + prefix, timeout=LONGEST_TRANSFER, retry=None
@@ -89,7 +85,6 @@ class GcsBackupBucket:
                 yield self._stored(blob)
 
     def remove(self, name: str) -> None:
-        """Remove an object."""
         stored = self.find(name)
         if stored is None:
             return
@@ -103,7 +98,6 @@ class GcsBackupBucket:
                 return
 
     def close(self) -> None:
-        """Let go of the connections."""
         self._client.close()
 
     def _stored(self, blob: Any) -> StoredObject:
@@ -130,17 +124,9 @@ class GcsBackupBucket:
 
 
 def open_bucket(
-    bucket: str,
-    prefix: str,
-    *,
-    endpoint: str | None = None,
-    retain: timedelta | None = None,
-    mode: str = "locked",
+    bucket: str, prefix: str, *, endpoint: str | None = None, retain: timedelta | None = None, mode: str = "locked"
 ) -> GcsBackupBucket:
-    """The bucket, with application default credentials; without any at ``endpoint``, a loopback host:port.
-
-    Raises Denied without credentials, and Invalid for an endpoint that isn't loopback.
-    """
+    """Raises Denied without credentials, and Invalid unless ``endpoint`` is a loopback host:port."""
     name = f"gs://{bucket}"
     if endpoint is not None and not is_loopback(endpoint.rpartition(":")[0]):
         raise Invalid("open", name, f"endpoint {endpoint!r} is not a loopback host:port", "Leave it out for Google")
@@ -155,7 +141,7 @@ def open_bucket(
     open_anywhere(signing_in)
     open_anywhere(session)
     options = {"api_endpoint": f"http://{endpoint}"} if endpoint else None
-    # A project is asked for only to make buckets.
+    # Only creating buckets needs a project.
     client = Client(project="-", credentials=credentials, _http=session, client_options=options)
     return GcsBackupBucket(client, bucket, prefix, retain=retain, mode=mode)
 

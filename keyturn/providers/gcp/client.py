@@ -1,4 +1,4 @@
-"""The way to Secret Manager: endpoints, an emulator's channel, no payloads in the SDK's log, checksums of values."""
+"""The Secret Manager client, an emulator's channel, and checksums."""
 
 import logging
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from keyturn.core.errors import Invalid
 from keyturn.core.outbound import is_loopback
 from keyturn.providers.outbound import LARGEST_ANSWER
 
-# At DEBUG the SDK's transport logs whole requests and answers, payloads included.
+# At DEBUG the SDK's transport logs complete requests and answers, including payloads.
 logging.getLogger(SecretManagerServiceGrpcTransport.__module__).addFilter(lambda record: record.levelno > logging.DEBUG)
 
 
@@ -23,7 +23,7 @@ _CRC32C: Final = tuple(reduce(lambda rest, _: rest >> 1 ^ 0x82F63B78 * (rest & 1
 
 
 def crc32c(data: bytes) -> int:
-    """The CRC-32C (Castagnoli) checksum that the service checks and gives (source: RFC 3720, B.4)."""
+    """CRC-32C (Castagnoli; source: RFC 3720, B.4)."""
     table, remainder = _CRC32C, 0xFFFFFFFF
     for byte in data:
         remainder = table[(remainder ^ byte) & 0xFF] ^ remainder >> 8
@@ -33,10 +33,7 @@ def crc32c(data: bytes) -> int:
 def open_client(
     name: str, location: str | None, endpoint: str | None, ca_file: str | None = None
 ) -> SecretManagerServiceClient:
-    """The client of a location's own endpoint, of the global one, or of an emulator at ``endpoint``.
-
-    The global endpoint refuses regional names, and a regional one all others (source: "Regional endpoints").
-    """
+    """The global endpoint refuses regional names, and a regional one all others (source: "Regional endpoints")."""
     if endpoint is not None:
         return SecretManagerServiceClient(transport=emulator_transport(endpoint, name, ca_file))
     regional = f"secretmanager.{location}.rep.googleapis.com" if location else None
@@ -44,7 +41,6 @@ def open_client(
 
 
 def kept_at(replication: Sequence[str], *, regional: bool, kms_key_name: str | None) -> dict[str, Any]:
-    """What a new secret says of where, and with which key, it is kept: a regional one tells no replication."""
     if regional:
         return {"customer_managed_encryption": {"kms_key_name": kms_key_name}} if kms_key_name else {}
     replicas = [{"location": location} for location in replication]
@@ -52,12 +48,12 @@ def kept_at(replication: Sequence[str], *, regional: bool, kms_key_name: str | N
 
 
 def emulator_transport(endpoint: str, name: str, ca_file: str | None = None) -> SecretManagerServiceGrpcTransport:
-    """A transport without credentials: over TLS where ``ca_file`` is given, else in clear, to this machine alone."""
+    """TLS with ``ca_file``, else plain text to this machine only; without credentials."""
     host, _, port = endpoint.rpartition(":")
     if not (host and port.isdigit()) or (ca_file is None and not is_loopback(host)):
         problem = f"endpoint {endpoint!r} is not a loopback host:port, and has no ca_file"
         raise Invalid("open", name, problem, "An endpoint is for an emulator; leave it out for Google Cloud")
-    # By default a proxy of the environment would see the values, and a lost connection stay so for two minutes.
+    # By default the environment's proxy would see the values, and reconnecting would take up to two minutes.
     options = [("grpc.enable_http_proxy", 0), ("grpc.max_reconnect_backoff_ms", 1000)]
     options.append(("grpc.max_receive_message_length", LARGEST_ANSWER))
     if ca_file is None:

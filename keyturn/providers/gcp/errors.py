@@ -1,4 +1,4 @@
-"""The errors of Google's SDK in our words."""
+"""Translates the errors of Secret Manager's SDK."""
 
 from typing import Final
 
@@ -30,7 +30,7 @@ _MEANINGS: Final[tuple[tuple[tuple[type[Exception], ...], type[KeyturnError], st
     ((api.Forbidden, api.Unauthorized), Denied, "the credentials in use are refused", _GRANT),
     ((api.NotFound,), NotFound, "there is no such secret or version", ""),
     ((api.Conflict,), Conflict, "it has changed since it was read", _AGAIN),
-    # It is a BadRequest too, so it stands before that.
+    # It is also a BadRequest, so it must come first.
     ((api.FailedPrecondition,), Conflict, "it has changed since it was read, or a policy forbids it", _LOCATIONS),
     ((api.BadRequest,), Invalid, "the request is refused as wrong", _CHECK),
     ((api.MethodNotImplemented,), UnsupportedOperation, "the service does not offer this", ""),
@@ -38,7 +38,7 @@ _MEANINGS: Final[tuple[tuple[tuple[type[Exception], ...], type[KeyturnError], st
 
 
 def from_gcp(error: Exception, doing: str, name: str) -> KeyturnError:
-    """The error of ours that one of the SDK's stands for; nothing of its text is kept, only the status code."""
+    """Keeps the status code and none of its text."""
     code = getattr(error, "grpc_status_code", None)
     status = f" ({code.name})" if isinstance(code, grpc.StatusCode) else ""
     if isinstance(error, api.TooManyRequests):

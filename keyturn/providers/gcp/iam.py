@@ -1,9 +1,7 @@
-"""Google Cloud IAM as a target: keys of service accounts, as :class:`keyturn.core.ports.cloud_keys.CloudKeys`.
+"""Keys of service accounts in Google Cloud IAM, as :class:`keyturn.core.ports.cloud_keys.CloudKeys`.
 
-IAM's reads are eventually consistent, and a new key signs in some seconds after it was made. Source: "REST
-Resource: projects.serviceAccounts.keys" in the IAM API reference, "Using OAuth 2.0 for Server to Server
-Applications", and for uses "Monitor usage patterns for service accounts and keys": that metric tells of each
-sign-in to ten minutes, where Activity Analyzer tells the day of the last one.
+IAM's reads are eventually consistent, and a new key works after some seconds. Source: "REST Resource:
+projects.serviceAccounts.keys", and "Monitor usage patterns for service accounts and keys".
 """
 
 import base64
@@ -17,22 +15,18 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import google.auth
 import requests
 from google.auth import crypt
 from google.auth import exceptions as auth
-from google.auth.credentials import AnonymousCredentials
 from google.auth.transport import requests as transport
 from google.oauth2 import service_account
 
 from keyturn.core import errors
-from keyturn.core.outbound import is_loopback
 from keyturn.core.ports.cloud_keys import CREDENTIALS_JSON, NEVER, CloudKey, KeyUse
 from keyturn.core.ports.strategies import EXPIRES_AT
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.providers.answers import reads_answers
-from keyturn.providers.gcp.iam_errors import CHECK, from_google, translate_refusal
-from keyturn.providers.outbound import open_anywhere
+from keyturn.providers.gcp.iam_errors import CHECK, authorized_session, document_of, from_google, translate_refusal
 
 IAM: Final = "https://iam.googleapis.com"
 MONITORING: Final = "https://monitoring.googleapis.com"
@@ -40,57 +34,35 @@ RESOURCE_MANAGER: Final = "https://cloudresourcemanager.googleapis.com"
 METRIC: Final = "iam.googleapis.com/service_account/key/authn_events_count"
 SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 SMALL_SCOPE: Final = "https://www.googleapis.com/auth/userinfo.email"
-"""What a new key is tried for: a token that opens next to nothing."""
 DEADLINE: Final = 10.0
-"""Seconds to connect, and for the whole answer. Nothing is repeated here: the flows retry."""
+"""Seconds to connect, and for the whole answer. The flows retry."""
 PROBE: Final = b"keyturn"
 KEY_ID: Final = re.compile(r"\w+")
-"""What can stand in an address as a key's id and lead nowhere else."""
-
 AGAIN: Final = "Run the rotation again: it makes another key"
 NO_KEY: Final = "An account has ten keys at most, and an organization policy may forbid to make any"
 
-# At DEBUG it logs whole requests and answers, private keys included.
+# At DEBUG it logs complete requests and answers, including private keys.
 logging.getLogger(transport.__name__).addFilter(lambda record: record.levelno > logging.DEBUG)
 
 
 @reads_answers()
 class GcpIam:
-    """The service accounts of one project."""
-
     def __init__(self, name: str, *, project: str, endpoint: str | None = None) -> None:
-        """Open it with application default credentials, or without any at ``endpoint``, a loopback host:port.
-
-        Raises Denied without credentials, and Invalid for an endpoint that isn't loopback.
-        """
-        if endpoint is not None and not _is_loopback(endpoint):
-            problem, hint = f"endpoint {endpoint!r} is not a loopback host:port", "Leave it out for Google Cloud"
-            raise errors.Invalid("open", name, problem, hint)
+        """Raises Denied without credentials, and Invalid unless ``endpoint`` is a loopback host:port."""
         self.name = name
         self._project = f"projects/{project}"
         services = (IAM, MONITORING, RESOURCE_MANAGER)
         self._iam, self._monitoring, self._projects = services if endpoint is None else (f"http://{endpoint}",) * 3
-        with self._translated("open", name):
-            self._signing_in = requests.Session()
-            self._session = transport.AuthorizedSession(  # type: ignore[no-untyped-call]
-                _own_credentials(endpoint), auth_request=transport.Request(self._signing_in)
-            )
-        # Neither a token nor what a key has signed follows a redirect.
-        self._session.max_redirects = self._signing_in.max_redirects = 0
-        open_anywhere(self._signing_in)
-        open_anywhere(self._session)
-        # On loopback, a proxy of the environment would see the keys.
-        self._session.trust_env = self._signing_in.trust_env = endpoint is None
+        self._session, self._signing_in = authorized_session(name, SCOPE, endpoint)
 
     def keys(self, account: str) -> Sequence[CloudKey]:
-        """The keys that people made, disabled ones too. Raises NotFound where there is no such account."""
         doing = "list the keys of"
         listed = self._call(doing, account, "GET", f"{self._path(account)}/keys?keyTypes=USER_MANAGED")
-        # Where there is no key, Google leaves out the list and answers an empty object.
+        # Without keys, Google returns an empty object.
         return [_listed(key) for key in (self._field(listed, "keys", doing, account) if listed else ())]
 
     def create(self, account: str) -> SecretFields:
-        """A new key file, and when it ends where it does. Raises Invalid where the account can have no more keys."""
+        """A new key file, with its expiry if it has one. Raises Invalid if the account can have no more keys."""
         doing = "make a key for"
         try:
             made = self._call(doing, account, "POST", f"{self._path(account)}/keys")
@@ -101,10 +73,9 @@ class GcpIam:
         return SecretFields({CREDENTIALS_JSON: text} | ({} if end == NEVER else {EXPIRES_AT: end}))
 
     def signs_in(self, account: str, key: SecretFields) -> bool:
-        """Exchange what the key signs for a token.
+        """Raises CandidateRejected if the private key is not the named key's: Google tries every key of the account.
 
-        Raises CandidateRejected, also for a private key that is not the named key's own: Google tries every key
-        of the account. Raises Invalid where the account is disabled.
+        Raises Invalid if the account is disabled.
         """
         credentials = self._credentials(account, key[CREDENTIALS_JSON])
         granted = self._granted("verify", account, credentials)
@@ -117,10 +88,7 @@ class GcpIam:
         return granted
 
     def accepts(self, account: str, key: SecretFields) -> bool | None:
-        """Exchange what the key signs for a token, whoever's it is; None for what is no key file.
-
-        Google refuses a clock that is off in the same words, so a refusal counts where it has a cause in sight.
-        """
+        """Google refuses a wrong clock with the same code, so a refusal counts only with a visible cause."""
         doing, credentials = "try a key of", read_key_file(key[CREDENTIALS_JSON])
         if credentials is None:
             return None
@@ -132,10 +100,7 @@ class GcpIam:
         return False
 
     def last_use(self, account: str, key_id: str, since: datetime) -> KeyUse | None:
-        """The latest sign-in after ``since``, which Google tells to ten minutes, some minutes to hours later.
-
-        None too where the caller may not read the project's metrics.
-        """
+        """To ten minutes, reported minutes to hours late; None also without the right to read metrics."""
         query = {
             "filter": f'metric.type = "{METRIC}" AND metric.labels.key_id = "{key_id}"',
             "interval.startTime": since.astimezone(UTC).isoformat(),
@@ -150,7 +115,6 @@ class GcpIam:
         return _latest(points, since)
 
     def end(self, account: str, key_id: str) -> None:
-        """Disable the key, then delete it. Absent is success, and so is an id that no key can have."""
         if not KEY_ID.fullmatch(key_id):
             return
         path = f"{self._path(account)}/keys/{key_id}"
@@ -159,35 +123,28 @@ class GcpIam:
             self._call("end a key of", account, "DELETE", path)
 
     def revoke(self, account: str, key_id: str, sequence: int) -> Sequence[str]:
-        """The same, and what outlives it: deleting a key "does not revoke short-lived credentials" (keys.delete)."""
+        """Deletion "does not revoke short-lived credentials" (keys.delete)."""
         self.end(account, key_id)
         lasting = "for up to an hour, or 12 hours where the organization allows longer ones"
         return (f"access tokens that {account} has got, {lasting}: only disabling the account ends them sooner",)
 
     def permissions_on_project(self, permissions: Sequence[str]) -> frozenset[str]:
-        """Those of the permissions that the login in use has on the whole project. Raises Denied, Unavailable."""
-        address = f"{self._projects}/v1/{self._project}:testIamPermissions"
-        body = {"permissions": list(permissions)}
-        answer = self._call("ask for the rights on", self._project, "POST", address, body=body)
-        return self._permissions(answer, permissions)
+        """Raises Denied, Unavailable."""
+        return self._permissions(self._project, f"{self._projects}/v1/{self._project}", permissions)
 
     def permissions_on_account(self, account: str, permissions: Sequence[str]) -> frozenset[str]:
-        """Those of the permissions that the login in use has on a service account. Raises NotFound, Denied."""
-        body = {"permissions": list(permissions)}
-        address = f"{self._path(account)}:testIamPermissions"
-        answer = self._call("ask for the rights on", account, "POST", address, body=body)
-        return self._permissions(answer, permissions)
+        """Raises NotFound, Denied."""
+        return self._permissions(account, self._path(account), permissions)
 
     def close(self) -> None:
-        """Let go of connections; the target can't be used afterwards."""
-        self._session.close()  # type: ignore[no-untyped-call]
+        self._session.close()
         self._signing_in.close()
 
     def _granted(self, doing: str, account: str, credentials: service_account.Credentials) -> bool:
         name = self._named(account)
         with self._translated(doing, name):
             try:
-                credentials.refresh(self._requests())  # type: ignore[no-untyped-call]
+                credentials.refresh(functools.partial(transport.Request(self._signing_in), timeout=DEADLINE))  # type: ignore[no-untyped-call]
             except auth.RefreshError as error:
                 if _says_invalid_grant(error):
                     return False
@@ -196,7 +153,6 @@ class GcpIam:
         return True
 
     def _unexplained(self, doing: str, account: str, credentials: service_account.Credentials) -> bool:
-        """Whether nothing that Google tells of a key that it refuses is a reason to."""
         try:
             active = [key.key_id for key in self.keys(account) if key.active]
             disabled = self._disabled(doing, account)
@@ -206,7 +162,7 @@ class GcpIam:
         return listed and not disabled and self._is_own_pair(doing, account, credentials)
 
     def _is_own_pair(self, doing: str, account: str, credentials: service_account.Credentials) -> bool:
-        """Whether the private key is the named key's own; a key that Google does not know counts as its own."""
+        """Whether the private key is the named key's; true if Google does not know that key."""
         certificate = self._certificate(doing, account, str(credentials.signer.key_id))
         signed = credentials.signer.sign(PROBE)
         return certificate is None or bool(crypt.verify_signature(PROBE, signed, certificate))  # type: ignore[no-untyped-call]
@@ -215,7 +171,6 @@ class GcpIam:
         return bool(self._call(doing, account, "GET", self._path(account)).get("disabled"))
 
     def _certificate(self, doing: str, account: str, key_id: str) -> str | None:
-        """The public half of a key as Google has it; None where Google does not know the key."""
         if not KEY_ID.fullmatch(key_id):
             return None
         address = f"{self._path(account)}/keys/{key_id}?publicKeyType=TYPE_X509_PEM_FILE"
@@ -226,16 +181,12 @@ class GcpIam:
         return base64.b64decode(self._field(key, "publicKeyData", doing, account)).decode()
 
     def _credentials(self, account: str, text: Sensitive) -> service_account.Credentials:
-        """What a client signs in with. Raises CandidateRejected for what is no key file of this account."""
         name, made = self._named(account), read_key_file(text)
         if made is None:
             raise errors.CandidateRejected("verify", name, "it is no key file of a service account", AGAIN)
         if made.service_account_email != account:
             raise errors.CandidateRejected("verify", name, "the new key is another account's", AGAIN)
         return made
-
-    def _requests(self) -> Any:
-        return functools.partial(transport.Request(self._signing_in), timeout=DEADLINE)
 
     def _call(
         self,
@@ -248,29 +199,23 @@ class GcpIam:
     ) -> dict[str, Any]:
         name = self._named(account)
         with self._translated(doing, name):
-            answer: requests.Response = self._session.request(  # type: ignore[no-untyped-call]
-                method, address, params=params, json=body, timeout=DEADLINE
-            )
+            answer = self._session.request(method, address, params=params, json=body, timeout=DEADLINE)
             if answer.status_code >= 300:
                 raise translate_refusal(answer, doing, name)
-            try:
-                document = answer.json()
-            except requests.exceptions.JSONDecodeError:
-                document = None
-        if not isinstance(document, dict):
-            raise errors.Unavailable(doing, name, "the answer is not Google's", CHECK)
-        return document
+        return document_of(answer, doing, name)
 
     def _field(self, document: Mapping[str, Any], name: str, doing: str, account: str) -> Any:
         if name not in document:
             raise errors.Unavailable(doing, self._named(account), f"the answer lacks {name}", CHECK)
         return document[name]
 
-    def _permissions(self, answer: Mapping[str, Any], permissions: Sequence[str]) -> frozenset[str]:
-        """Those that the answer names; where it names none, Google leaves the list out."""
+    def _permissions(self, about: str, address: str, permissions: Sequence[str]) -> frozenset[str]:
+        doing, body = "ask for the rights on", {"permissions": list(permissions)}
+        answer = self._call(doing, about, "POST", f"{address}:testIamPermissions", body=body)
+        # Without permissions, Google omits the list.
         held = answer.get("permissions", [])
         if not isinstance(held, list):
-            raise errors.Unavailable("ask for the rights on", self.name, "the answer is not Google's", CHECK)
+            raise errors.Unavailable(doing, self.name, "the answer is not Google's", CHECK)
         return frozenset(permission for permission in permissions if permission in held)
 
     def _path(self, account: str) -> str:
@@ -288,7 +233,7 @@ class GcpIam:
 
 
 def read_key_file(text: Sensitive) -> service_account.Credentials | None:
-    """What a client signs in with; None for what is no key file of a service account."""
+    """None for anything but a service account's key file."""
     try:
         made: service_account.Credentials = service_account.Credentials.from_service_account_info(  # type: ignore[no-untyped-call]
             json.loads(text.reveal()), scopes=[SMALL_SCOPE]
@@ -296,17 +241,6 @@ def read_key_file(text: Sensitive) -> service_account.Credentials | None:
     except (auth.GoogleAuthError, ValueError, TypeError, AttributeError):
         return None
     return made
-
-
-def _own_credentials(endpoint: str | None) -> Any:
-    if endpoint is not None:
-        return AnonymousCredentials()  # type: ignore[no-untyped-call]
-    return google.auth.default(scopes=[SCOPE])[0]
-
-
-def _is_loopback(endpoint: str) -> bool:
-    host, _, port = endpoint.rpartition(":")
-    return is_loopback(host) and port.isdigit()
 
 
 def _listed(key: Mapping[str, Any]) -> CloudKey:
@@ -320,7 +254,7 @@ def _says_invalid_grant(error: auth.RefreshError) -> bool:
 
 
 def _latest(points: Sequence[Mapping[str, Any]], since: datetime) -> KeyUse | None:
-    """The newest of the points that lie after ``since`` as a whole: one that began before may tell of older uses."""
+    """Omits points that began before ``since``, because they may include older uses."""
     moments = []
     for point in points:
         begin, end = (datetime.fromisoformat(point["interval"][f"{name}Time"]) for name in ("start", "end"))

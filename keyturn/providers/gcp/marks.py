@@ -1,6 +1,6 @@
-"""What Secret Manager tells of a secret, as a copy, and the annotations that it takes.
+"""Copies from Secret Manager's messages, and limits of labels and annotations.
 
-The protobuf messages are read bare: reading them through the SDK's wrappers costs about ten times the CPU.
+Messages are read as raw protobuf: the SDK's wrappers take about ten times the CPU time.
 """
 
 from collections.abc import Mapping
@@ -24,17 +24,14 @@ from keyturn.core.ports.stores import (
 from keyturn.core.text.details import GCP_ANNOTATION, GCP_MAX_ANNOTATIONS, GCP_MAX_LABELS, size_of
 
 OURS: Final = f"labels.{TAG_MANAGED_BY}={MANAGED_BY}"
-"""The listing's filter for what carries our label."""
-
 ROOM: Final = "x" * 640
-"""As long as all of Keyturn's own annotations at most."""
 
 
 @dataclass(frozen=True, eq=False)
 class GcpSecret(RemoteSecret):
-    """A copy together with what a write needs; it equals the plain :class:`RemoteSecret`.
+    """A copy with the properties that a write needs; it equals the plain :class:`RemoteSecret`.
 
-    ``aliased`` are the versions that an alias other than "latest" stands for.
+    ``aliased`` are the versions with an alias other than "latest".
     """
 
     labels: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -52,7 +49,6 @@ class GcpSecret(RemoteSecret):
 
 
 def describe_secret(remote: str, secret: Secret, latest: SecretVersion | None) -> GcpSecret:
-    """The copy that a secret and its latest version make."""
     number = last(latest.name) if latest else ""
     served = latest is not None and latest.state == SecretVersion.State.ENABLED
     bare = Secret.pb(secret)
@@ -73,19 +69,19 @@ def describe_secret(remote: str, secret: Secret, latest: SecretVersion | None) -
 
 
 def describe_entry(secret: Any) -> RemoteSecret:
-    """The copy that a bare secret of a listing makes: what we wrote, if it is ours; it tells nothing of versions."""
+    """Keyturn's last write, without the versions' state."""
     marks = marks_of(secret)
     version = secret.annotations.get(TAG_VERSION, "") if marks else ""
     return RemoteSecret(last(secret.name), version, marks, marks is None or bool(version), details=_details(secret))
 
 
 def last(resource_name: str) -> str:
-    """The last part of a resource's name: a secret's id, or a version's number."""
+    """A secret's id, or a version's number."""
     return resource_name.rpartition("/")[2]
 
 
 def wrong(annotations: Mapping[str, str]) -> str | None:
-    """Why a store can't put these beside Keyturn's own; None where it can."""
+    """Why these annotations can't be set next to Keyturn's; None if they can."""
     illegal = next((key for key in annotations if not GCP_ANNOTATION.fullmatch(key)), None)
     if illegal is not None:
         return f"the annotation {illegal!r} is not allowed"
@@ -93,26 +89,22 @@ def wrong(annotations: Mapping[str, str]) -> str | None:
 
 
 def too_large(annotations: Mapping[str, str]) -> str | None:
-    """Why a secret can't carry them all; None where it can."""
     if size_of(annotations) < GCP_MAX_ANNOTATIONS:
         return None
     return f"all annotations together must be below {GCP_MAX_ANNOTATIONS} bytes"
 
 
 def too_many(labels: Mapping[str, str]) -> str | None:
-    """Why a secret can't carry them all; None where it can."""
     if len(labels) <= GCP_MAX_LABELS:
         return None
     return f"{len(labels)} labels, others' and ours, are over {GCP_MAX_LABELS}"
 
 
 def _details(secret: Any) -> Details:
-    """What stands beside a bare secret."""
     ends = secret.expire_time.ToDatetime(UTC) if secret.HasField("expire_time") else None
     return Details(others(secret.labels), others(secret.annotations), expires_at=ends).shared
 
 
 def marks_of(secret: Any) -> OwnershipTags | None:
-    """Keyturn's marks on a bare secret."""
     tags = {TAG_MANAGED_BY: secret.labels.get(TAG_MANAGED_BY, "")}
     return OwnershipTags.from_tags(tags | {key: secret.annotations.get(key, "") for key in TAGS_BESIDE})

@@ -1,7 +1,7 @@
-"""Telling consumers by Google Cloud Pub/Sub, and the other end: taking notices from a subscription.
+"""Notices to consumers through Google Cloud Pub/Sub, and the reader of a subscription.
 
-Sources: "Method: projects.topics.publish", "projects.subscriptions.pull" and "projects.subscriptions.acknowledge" in
-the Pub/Sub API reference. Pub/Sub's own client is a stack of its own, of which this would use two calls.
+Sources: "projects.topics.publish", "projects.subscriptions.pull" and "projects.subscriptions.acknowledge" in the
+Pub/Sub API reference.
 """
 
 import base64
@@ -12,19 +12,15 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import google.auth
 import requests
 from google.auth import exceptions as auth
-from google.auth.credentials import AnonymousCredentials
-from google.auth.transport import requests as transport
 
 from keyturn.core.errors import Invalid, Unavailable
 from keyturn.core.notifications.messages import ID, TAKEN, SignedMessage
-from keyturn.core.outbound import is_loopback
 from keyturn.providers.answers import reads_answers
-from keyturn.providers.gcp.iam_errors import CHECK, from_google, translate_refusal
+from keyturn.providers.gcp.iam_errors import CHECK, authorized_session, document_of, from_google, translate_refusal
 from keyturn.providers.notices import DOING
-from keyturn.providers.outbound import open_anywhere, within
+from keyturn.providers.outbound import within
 from keyturn.providers.reading import NoticeReader
 
 log = logging.getLogger(__name__)
@@ -35,91 +31,55 @@ GRANT: Final = "Grant roles/pubsub.publisher on the topic to the caller, and ena
 SUBSCRIBE: Final = "Grant roles/pubsub.subscriber on the subscription to the caller"
 NO_TOPIC: Final = "Make the topic, or correct it in the catalogue"
 AT_ONCE: Final = 10
-"""Messages that are taken in one answer at most."""
 LONG_PULL: Final = 100.0
-"""Seconds that an answer may take which Pub/Sub holds back until there is a message; it gives up before that."""
+"""Seconds for an answer that Pub/Sub delays until there is a message; Pub/Sub gives up earlier."""
 DEADLINE: Final = 10.0
-"""Seconds for every other call."""
 
 
 class _PubSub:
-    """Pub/Sub, as application default credentials let it be used, or an emulator at a loopback host:port."""
-
     def __init__(self, name: str, endpoint: str | None, grant: str) -> None:
-        host, _, port = (endpoint or "").rpartition(":")
-        if endpoint is not None and not (is_loopback(host) and port.isdigit()):
-            problem, hint = f"endpoint {endpoint!r} is not a loopback host:port", "Leave it out for Google Cloud"
-            raise Invalid("open", name, problem, hint)
         self.name = name
         self._grant = grant
         self._base = f"http://{endpoint}" if endpoint else PUBSUB
-        self._signing_in = requests.Session()
-        try:
-            credentials = AnonymousCredentials() if endpoint else google.auth.default(scopes=[SCOPE])[0]  # type: ignore[no-untyped-call]
-        except auth.GoogleAuthError as error:
-            raise from_google(error, "open", name) from None
-        self._session = transport.AuthorizedSession(  # type: ignore[no-untyped-call]
-            credentials, auth_request=transport.Request(self._signing_in)
-        )
-        self._session.max_redirects = self._signing_in.max_redirects = 0
-        self._session.trust_env = self._signing_in.trust_env = endpoint is None
-        open_anywhere(self._signing_in)
-        open_anywhere(self._session)
+        self._session, self._signing_in = authorized_session(name, SCOPE, endpoint)
 
     def call(self, doing: str, path: str, body: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-        """The answer's JSON object, within so many seconds. Raises KeyturnError."""
         try:
             with within(seconds):
-                answer: requests.Response = self._session.request(  # type: ignore[no-untyped-call]
-                    "POST", f"{self._base}/v1/{path}", json=body, timeout=seconds
-                )
+                answer = self._session.request("POST", f"{self._base}/v1/{path}", json=body, timeout=seconds)
         except (auth.GoogleAuthError, requests.RequestException) as error:
             raise from_google(error, doing, self.name) from None
         if answer.status_code >= 300:
             raise translate_refusal(answer, doing, self.name, self._grant, NO_TOPIC)
-        try:
-            document = answer.json()
-        except requests.exceptions.JSONDecodeError:
-            document = None
-        if not isinstance(document, dict):
-            raise Unavailable(doing, self.name, "the answer is not Google's", CHECK)
-        return document
+        return document_of(answer, doing, self.name)
 
     def close(self) -> None:
-        """Let go of connections."""
-        self._session.close()  # type: ignore[no-untyped-call]
+        self._session.close()
         self._signing_in.close()
 
 
-class PubSubTopic:
-    """:class:`keyturn.core.ports.consumers.NoticeSender` to a topic. Taken is what Pub/Sub has given an id."""
+class PubSubTopic(_PubSub):
+    """A ``NoticeSender`` to a topic; Pub/Sub confirms a message by an id."""
 
     def __init__(self, name: str, *, topic: str, endpoint: str | None = None) -> None:
-        self.name = name
+        super().__init__(name, endpoint, GRANT)
         self._topic = topic
-        self._service = _PubSub(name, endpoint, GRANT)
 
     def send(self, message: SignedMessage, timeout: float) -> None:
-        """Publish it, with its id as an attribute, by which a subscription may tell repeats."""
         data = base64.b64encode(message.to_json().encode()).decode()
         published = {"messages": [{"data": data, "attributes": {ID: message.id}}]}
-        answer = self._service.call(DOING, f"{self._topic}:publish", published, timeout)
+        answer = self.call(DOING, f"{self._topic}:publish", published, timeout)
         ids = answer.get("messageIds")
         if not (isinstance(ids, list) and len(ids) == 1 and ids[0]):
             raise Unavailable(DOING, self.name, "its answer names no message", CHECK)
 
-    def close(self) -> None:
-        """Let go of connections."""
-        self._service.close()
-
 
 @reads_answers()
 class PubSubReader(NoticeReader):
-    """Takes notices from a subscription, in the application's own process and with its own login.
+    """Reads notices from a subscription, in the application's process and with its login.
 
-    ``handle`` is given each message's text, such as ``Receiver.handle_message`` with what is
-    to be called, and answers 200 where it is done with. What is not comes again when the acknowledgement deadline is
-    over, as often as the subscription's dead-letter policy lets it.
+    ``handle`` receives each text and returns 200 if it is done, like ``Receiver.handle_message``. Others return after
+    the acknowledgement deadline, as often as the dead-letter policy allows.
     """
 
     def __init__(self, subscription: str, handle: Callable[[bytes], int], *, endpoint: str | None = None) -> None:
@@ -132,9 +92,9 @@ class PubSubReader(NoticeReader):
         self._service = _PubSub(self.name, endpoint, SUBSCRIBE)
 
     def read_once(self) -> int:
-        """Take what is there, waiting for a first one as long as Pub/Sub does; how many are done with.
+        """Wait for a first message as long as Pub/Sub does, and return how many are done.
 
-        Each is acknowledged once it is handled, and not before. Raises KeyturnError.
+        Each is acknowledged only after it was handled. Raises KeyturnError.
         """
         begun = time.monotonic()
         try:
@@ -142,7 +102,7 @@ class PubSubReader(NoticeReader):
         except Unavailable:
             if time.monotonic() - begun < LONG_PULL:
                 raise
-            return 0  # nothing came all the while
+            return 0  # no message arrived
         done = 0
         for received in answer.get("receivedMessages", []):
             if self._handle(_text(received["message"])) == TAKEN:
@@ -154,12 +114,10 @@ class PubSubReader(NoticeReader):
         return done
 
     def close(self) -> None:
-        """Let go of connections."""
         self._service.close()
 
 
 def _text(message: Mapping[str, Any]) -> bytes:
-    """What is in a message; what is not base64 is no notice of ours, and the receiver refuses it."""
     try:
         return base64.b64decode(str(message.get("data", "")), validate=True)
     except binascii.Error:

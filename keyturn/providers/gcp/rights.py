@@ -1,8 +1,6 @@
-"""What the account in use may do with a store's secrets, as Google tells it of permissions that it is asked about.
+"""The current login's rights on a store's secrets, from Google's permission tests.
 
-Rights on a secret are told by Secret Manager, of secrets that are there; rights on the project by Resource Manager.
-Source: "projects.secrets.testIamPermissions" of both API references: what is not there holds no permission, and is no
-error. Conditions on a name count.
+Source: "projects.secrets.testIamPermissions" of both API references: an absent secret has no permissions.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +21,6 @@ from keyturn.providers.gcp.store import DEADLINE
 
 DOING: Final = "ask for the rights on"
 AT_ONCE: Final = 8
-"""Secrets that are asked about at once."""
 
 ON_SECRET: Final = tuple(
     f"secretmanager.{name}"
@@ -42,7 +39,6 @@ ON_SECRET: Final = tuple(
         "versions.list",
     )
 )
-"""All that can be allowed on one secret."""
 ON_PROJECT: Final = (
     *ON_SECRET,
     "secretmanager.secrets.create",
@@ -52,7 +48,6 @@ ON_PROJECT: Final = (
     "iam.serviceAccountKeys.create",
     "iam.serviceAccounts.getAccessToken",
 )
-"""What is asked about the whole project: what a store needs there, and what is dangerous."""
 
 ABSENT: Final = "it is not there yet, and Google tells rights on what is there alone"
 UNNAMED: Final = "only the hub tells these names, and Google tells rights on names alone"
@@ -72,9 +67,9 @@ def ask_secret_manager(
     resource_manager: str | None = None,
     **others: Any,
 ) -> Iterator[Verdict]:
-    """What the store needs and whether it is allowed, then what is allowed beyond. Raises Denied and Unavailable.
+    """The needed rights, then any excess ones. Raises Denied, Unavailable.
 
-    Changes nothing. ``resource_manager`` is an emulator's address for that service.
+    ``resource_manager`` is an emulator's address for that service.
     """
     scope = gcp_rights.GcpScope(location or "", old_versions)
     needed = gcp_rights.on_copies(scope, copies) + (gcp_rights.in_emergencies(scope, copies) if revoking else ())
@@ -96,10 +91,7 @@ def ask_secret_manager(
 def ask_service_accounts(
     name: str, accounts: AccountRights, revoking: bool, *, project: str, endpoint: str | None = None
 ) -> Iterator[Verdict]:
-    """What a target needs on its service accounts, then what is allowed beyond. Raises Denied, NotFound, Unavailable.
-
-    Changes nothing. Whoever revokes needs the same. To look at uses is no need.
-    """
+    """The needed rights, then any excess ones. Raises Denied, NotFound, Unavailable."""
     needed = gcp_rights.ON_ACCOUNT
     with closing(GcpIam(name, project=project, endpoint=endpoint)) as iam:
         for account in accounts.names:
@@ -130,8 +122,6 @@ def _on_project(name: str, project: str, needed: Sequence[str], endpoint: str | 
 
 
 class _Secrets:
-    """Questions about single secrets, each of which needs the same permissions."""
-
     def __init__(self, name: str, client: Any, parent: str, needed: Sequence[str]) -> None:
         self._name = name
         self._client = client
@@ -139,7 +129,6 @@ class _Secrets:
         self._needed = needed
 
     def about(self, remote: str) -> list[Verdict]:
-        """What is needed on it, then what is held beyond."""
         path = f"{self._parent}/secrets/{remote}"
         if ANYTHING in remote:
             return [Verdict(ANYTHING, path, True, None, UNNAMED, askable=False)]
@@ -157,7 +146,6 @@ class _Secrets:
         return frozenset(answer.permissions)
 
     def _is_absent(self, path: str) -> bool:
-        """Whether Google says so; to whoever may not look it says that they may not."""
         try:
             with suppress(Denied), _translated(self._name):
                 self._client.get_secret(request={"name": path}, retry=None, timeout=DEADLINE)

@@ -1,8 +1,7 @@
 """Single keys in secrets of Google Cloud that others own.
 
-Adding a version is never refused because another one was added before, but versions are numbered: one that lies
-between shows by the number, and the change is laid over that one. The notes are annotations, written over exactly the
-secret that was seen (its etag).
+Versions are numbered: a gap reveals a concurrent one, and the change is merged into it. The notes are annotations,
+written only if the secret's etag is unchanged.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +26,7 @@ SIZE: Final = partial(too_large, GCP_SECRET_MANAGER)
 
 
 class SharedGcp:
-    """:class:`keyturn.core.ports.shared.Shares` in one project; the errors of ``call`` and ``pages`` are ours."""
+    """``Shares`` in one project."""
 
     atomic = False
 
@@ -52,7 +51,7 @@ class SharedGcp:
         self._kept = placement
 
     def look(self, remote: str) -> Shared | None:
-        """The secret and its newest version, told by the listing of versions: "latest" may lag behind."""
+        """Lists the versions, because "latest" may lag behind."""
         try:
             secret = self._call(MERGE, remote, self._client.get_secret, {"name": self._path(remote, MERGE)})
         except NotFound:
@@ -64,7 +63,6 @@ class SharedGcp:
         return shared_text(self._named(remote), remote, number, text, tags, marks_of(bare), snapshot=bare.etag)
 
     def put(self, remote: str, change: Change, current: Shared | None) -> None:
-        """The notes, then the version; where one lies between, the change is laid over that one."""
         checked_text(self._named(remote), SIZE, change, current)
         etag = self._note(remote, change.laid, current)
         if change or current is None:
@@ -73,7 +71,6 @@ class SharedGcp:
             self._annotate(remote, {**current.tags, **change.tags}, etag)
 
     def listed(self) -> Iterator[tuple[str, Mapping[str, str]]]:
-        """Every secret's annotations are looked at."""
         request = {"parent": self._parent, "page_size": 1000}
         for page in self._pages("list", None, self._client.list_secrets, request):
             for secret in page.secrets:
@@ -81,10 +78,9 @@ class SharedGcp:
                     yield last(secret.name), dict(secret.annotations)
 
     def tidy(self, remote: str) -> None:
-        """A version is there or it is not: nothing is left."""
+        """A version exists or it does not, so nothing remains."""
 
     def _newest(self, remote: str) -> str:
-        """The number of the newest version; empty where there is none. Raises Invalid where it is not enabled."""
         request = {"parent": self._path(remote, MERGE), "page_size": 1}
         page = next(self._pages(MERGE, remote, self._client.list_secret_versions, request), None)
         newest = page.versions[0] if page is not None and page.versions else None
@@ -100,7 +96,6 @@ class SharedGcp:
             raise Invalid(MERGE, self._named(remote), "it holds binary data, no object", NOTHING_WRITTEN) from None
 
     def _note(self, remote: str, laid: Mapping[str, str], current: Shared | None) -> str:
-        """Lay these annotations over the others, or make the secret with them; its etag then."""
         if current is not None:
             return self._annotate(remote, {**current.tags, **laid}, current.seen) if laid else str(current.seen)
         secret = {**self._kept, "annotations": laid}

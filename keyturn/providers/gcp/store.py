@@ -1,18 +1,12 @@
 """Google Cloud Secret Manager as a store.
 
-Ownership is the label ``keyturn-managed-by``, by which the listing filters; source, fingerprint and the number of
-the version that Keyturn wrote last are annotations. Adding a version and annotating the secret are two calls, made
-in that order: whatever a crash leaves between them looks stale, in a description and in the listing.
-Labels and annotations that are asked for go with the marks. The end of a value is not shown: Google deletes a secret
-with all its versions when it expires.
-Versions older than the two newest are disabled after both; what a crash leaves enabled, the next new version mends.
+The label ``keyturn-managed-by`` marks ownership; the other marks and the number of Keyturn's last version are
+annotations. A write adds the version before it annotates the secret: after a crash in between, the copy looks stale.
+The expiry is not set, because Google deletes an expired secret.
 
-What the service can't do: a version that somebody else adds, disables or destroys leaves no trace on the secret, so
-:meth:`GcpSecretManager.list_managed` can't see it and :meth:`GcpSecretManager.describe` can; and deletion is final.
-Quotas per project and minute: 90,000 accesses, 600 reads, 600 writes (source: "Quotas and limits").
-
-Regional secrets are another collection of the project: they are kept, and their values pass, in one location alone,
-which has an endpoint of its own and no replication (source: "Data residency and regional secrets").
+A version that another writer adds, disables or destroys does not change the secret. So
+:meth:`GcpSecretManager.describe` detects it, and :meth:`GcpSecretManager.list_managed` does not. Quotas per project and
+minute: 90,000 accesses, 600 reads, 600 writes (source: "Quotas and limits").
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,7 +35,7 @@ from keyturn.core.ports.stores import (
     Unsupported,
     changed_tags,
 )
-from keyturn.core.rights.posture import Posture
+from keyturn.core.rights.posture import MOST_COPIES, Posture, Safety, copies_named, could_not_look
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.text.details import SHOWN
 from keyturn.core.text.names import GCP_SECRET_MANAGER, illegal_name, too_large
@@ -49,35 +43,31 @@ from keyturn.providers.gcp import marks as secret_marks
 from keyturn.providers.gcp.client import crc32c, kept_at, open_client
 from keyturn.providers.gcp.errors import from_gcp
 from keyturn.providers.gcp.marks import OURS, GcpSecret, describe_entry, describe_secret, last
-from keyturn.providers.gcp.posture import secret_manager_posture
-from keyturn.providers.gcp.retention import DESTROY, ENABLED, NOT_DESTROYED, to_retire
 from keyturn.providers.gcp.shared import SharedGcp
-from keyturn.providers.gcp.versions import GcpPast
+from keyturn.providers.gcp.versions import DESTROY, ENABLED, NOT_DESTROYED, GcpPast, to_retire
 from keyturn.providers.limits import has_changed, insist_on_value, unfulfilled
 from keyturn.providers.pages import PageGuard
 from keyturn.providers.side_by_side import read_side_by_side
 
 DEADLINE: Final = 10.0
-"""Seconds that one call may take. The SDK's own retries are off: the flows retry."""
+"""Seconds for one call. The flows retry."""
 PAGE_SIZE: Final = 1000
 READERS: Final = 16
-"""Values read side by side."""
 MOST_RETIRED: Final = 10
-"""Old versions that one write disables or destroys, to spare the quota; the next write goes on."""
+"""Per write, to spare the quota; the next write continues."""
 TTLS: Final = (timedelta(minutes=1), timedelta(days=36_500))
 """Source: "Set up an expiry for a secret"."""
-
+SEE_POLICY: Final = "secretmanager.secrets.getIamPolicy"
+ANYBODY: Final = frozenset({"allUsers", "allAuthenticatedUsers"})
 _T = TypeVar("_T")
 
 
 class GcpSecretManager:
-    """The global secrets of one project, or its regional ones, as a :class:`keyturn.core.ports.stores.Store`.
+    """A :class:`keyturn.core.ports.stores.Store` of one project's global secrets, or of one ``location``'s.
 
-    With a ``location`` they are the regional ones of that location, reached at its own endpoint; new ones are encrypted
-    with the key ``kms_key_name``, which is of the same location, or with Google's. Without it, new ones are kept in the
-    locations of ``replication``, or where Google chooses. Every copy carries ``annotations`` besides Keyturn's own, and
-    Google deletes it ``ttl`` after its last write. ``old_versions`` says what becomes of versions that are older than
-    the two newest; a version that an alias stands for is left alone.
+    ``kms_key_name`` encrypts new regional secrets. ``replication`` lists the locations of new global ones, else Google
+    chooses. Google deletes a copy ``ttl`` after its last write. ``old_versions`` is what to do with versions older than
+    the two newest; those with an alias stay.
     """
 
     unsupported: frozenset[Unsupported] = frozenset({Unsupported.LISTED_CHANGES})
@@ -97,10 +87,9 @@ class GcpSecretManager:
         old_versions: Literal["keep", "disable", "destroy"] = "disable",
         destroy_after: timedelta = timedelta(days=7),
     ) -> None:
-        """Open it with application default credentials, or without any at ``endpoint``, a loopback host:port.
+        """Raises Denied without credentials, and Invalid for settings out of bounds.
 
-        The endpoint is spoken to over TLS, and trusted by ``ca_file`` (PEM), where that is given; else in clear.
-        Raises Denied without credentials, and Invalid for an endpoint that isn't loopback or settings out of bounds.
+        ``endpoint`` is a loopback host:port without credentials, or any address with a ``ca_file`` (PEM).
         """
         self.name = name
         self._location = location
@@ -122,27 +111,39 @@ class GcpSecretManager:
         self.shared = SharedGcp(name, *calls, self._parent, self._kept)
 
     def describe(self, remote: str) -> RemoteSecret | None:
-        """Describe one secret in two calls at most; a disabled or destroyed latest version is not intact."""
+        """Makes two calls at most; a disabled or destroyed latest version is not intact."""
         return self._look(remote, "find")
 
     def list_managed(self) -> Iterator[RemoteSecret]:
-        """Every copy with Keyturn's marks, as it was written; only ``describe`` tells what changed versions since."""
-        return (copy for copy in self._list(OURS) if copy.marks)
+        return (copy for copy in map(describe_entry, self._secrets(OURS)) if copy.marks)
 
     def list_all(self) -> Iterator[RemoteSecret]:
-        """Every secret; of those that are not ours, the listing tells no version."""
-        return self._list("")
+        return map(describe_entry, self._secrets(""))
 
     def posture(self, remotes: Sequence[str]) -> Iterator[Posture]:
-        """What the project tells of how safely copies lie there; it lists all secrets. Raises Unavailable."""
-        request = {"parent": self._parent, "filter": OURS, "page_size": PAGE_SIZE}
-        pages = self._pages("list", None, self._client.list_secrets, request)
-        secrets = (secret for page in pages for secret in page.secrets)
-        return secret_manager_posture(secrets, remotes, self._policy_of, self._location)
+        """Sources: "Replication" and "IAMPolicy" in the documentation of Secret Manager."""
+        ours = frozenset(remotes)
+        mine = {name: secret for secret in self._secrets(OURS) if (name := last(secret.name)) in ours}
+        yield _replication(mine, self._location)
+        yield self._public_access(list(mine)[:MOST_COPIES])
 
-    def _policy_of(self, remote: str) -> Any:
-        resource = {"resource": self._path(remote, "find")}
-        return self._call("find", remote, self._client.get_iam_policy, resource)
+    def _public_access(self, names: Sequence[str]) -> Posture:
+        what, public, count = "access by anybody", list[str](), 0
+        for name in names:
+            try:
+                resource = {"resource": self._path(name, "find")}
+                policy = self._call("find", name, self._client.get_iam_policy, resource)
+            except errors.Denied:
+                return could_not_look(what, SEE_POLICY)
+            except errors.NotFound:
+                continue
+            count += 1
+            if any(ANYBODY & set(binding.members) for binding in policy.bindings):
+                public.append(name)
+        if public:
+            remedy = "Remove allUsers and allAuthenticatedUsers: `gcloud secrets remove-iam-policy-binding`"
+            return Posture(what, Safety.BROKEN, f"anybody is let in to {copies_named(public)}", remedy)
+        return Posture(what, Safety.SOUND, f"none of {count} secrets lets anybody in by itself")
 
     def write(
         self,
@@ -153,13 +154,10 @@ class GcpSecretManager:
         *,
         details: Details = NO_DETAILS,
     ) -> RemoteSecret:
-        """Add a version unless the latest holds the value already, record the marks, and retire older versions.
-
-        Safe to repeat after a crash at any point. Raises Conflict when somebody else was faster.
-        """
+        """Safe to repeat after a crash at any point. Raises Conflict after a concurrent change."""
         self._check(remote, value)
         if current is not None and not isinstance(current, GcpSecret):
-            # A copy from a listing may be old, and lacks the etag.
+            # A listed copy may be old, and lacks the etag.
             current = self._look(remote, "write")
         before = current or self._create(remote, marks, details)
         if before.intact and before.marks == marks and not unfulfilled(details, before, SHOWN[GCP_SECRET_MANAGER]):
@@ -175,10 +173,7 @@ class GcpSecretManager:
     def create(
         self, remote: str, value: Sensitive, marks: OwnershipTags, *, details: Details = NO_DETAILS
     ) -> RemoteSecret:
-        """Make the secret, which Google refuses where the name is taken; then its version, and the marks. Raises Taken.
-
-        Google says that it has compared the value with its checksum. Where it does not, the value is read back.
-        """
+        """Raises Taken. The value is read back unless Google confirms its checksum."""
         self._check(remote, value)
         try:
             made = self._make(remote, marks, details)
@@ -194,11 +189,7 @@ class GcpSecretManager:
         return self._record(made, marks, details, number)
 
     def relabel(self, remote: str, marks: OwnershipTags, details: Details, current: RemoteSecret) -> RemoteSecret:
-        """Change labels and annotations in one call that Google refuses where the secret has changed.
-
-        Adding a version changes no etag; the number that the marks name stays, so that another's version shows.
-        Raises Conflict.
-        """
+        """The marked version number stays, so another writer's version remains visible. Raises Conflict."""
         insist_on_value(self._named(remote), current, marks)
         existing = current if isinstance(current, GcpSecret) else self._look(remote, "label")
         if existing is None or existing != current:
@@ -208,7 +199,7 @@ class GcpSecretManager:
         return replace(describe_secret(remote, labelled, None), version_id=existing.version_id, intact=True)
 
     def read(self, remote: str) -> Sensitive:
-        """The latest version's value, its checksum verified. NotFound also where that version isn't enabled."""
+        """Verifies the checksum. Raises NotFound also if the latest version isn't enabled."""
         try:
             return Sensitive(self._access(remote, "latest", "read").decode())
         except errors.Conflict:
@@ -218,29 +209,24 @@ class GcpSecretManager:
             raise errors.Invalid("read", self._named(remote), "its value is not UTF-8 text") from None
 
     def read_many(self, remotes: Sequence[str]) -> dict[str, Sensitive]:
-        """The latest versions' values, one call each, side by side; what is absent or not enabled is left out."""
         return read_side_by_side(self.read, remotes, READERS)
 
     def delete(self, remote: str) -> None:
-        """Remove the secret with every version, for good: Google Cloud keeps nothing to recover. Absent is success."""
         with suppress(errors.NotFound):
             self._call("delete", remote, self._client.delete_secret, {"name": self._path(remote, "delete")})
 
     def old_versions(self, remote: str) -> dict[str, Sensitive]:
-        """The values of the enabled old versions, by number."""
         return self._past.past(remote)
 
     def purge_old_versions(self, remote: str) -> tuple[str, ...]:
-        """Destroy every old version, whatever ``old_versions`` says and whether an alias stands for it."""
+        """Destroy every old version, regardless of ``old_versions`` and aliases."""
         return self._past.forget(remote)
 
     def purge(self, remote: str) -> tuple[str, ...]:
-        """Remove the secret with every version, for good. Absent is success."""
         self.delete(remote)
         return ()
 
     def close(self) -> None:
-        """Close the channel."""
         self._client.transport.close()  # type: ignore[no-untyped-call]
 
     def _look(self, remote: str, doing: str) -> GcpSecret | None:
@@ -250,15 +236,14 @@ class GcpSecretManager:
             return None
         return describe_secret(remote, secret, self._latest(remote, doing))
 
-    def _list(self, wanted: str) -> Iterator[RemoteSecret]:
+    def _secrets(self, wanted: str) -> Iterator[Any]:
         request = {"parent": self._parent, "filter": wanted, "page_size": PAGE_SIZE}
         for page in self._pages("list", None, self._client.list_secrets, request):
-            yield from map(describe_entry, page.secrets)
+            yield from page.secrets
 
     def _pages(
         self, doing: str, remote: str | None, rpc: Callable[..., Any], request: Mapping[str, Any]
     ) -> Iterator[Any]:
-        """The bare messages of a listing's pages."""
         pages = self._call(doing, remote, rpc, request).pages
         guard = PageGuard(doing, self.name if remote is None else self._named(remote))
         while True:
@@ -288,14 +273,13 @@ class GcpSecretManager:
         try:
             return self._make(remote, marks, details)
         except errors.Conflict:
-            # Perhaps our own, whose answer was lost.
+            # Perhaps ours, after a lost answer.
             there = self._look(remote, "write")
             if there is None or there.marks is None or there.marks.source != marks.source:
                 raise
             return there
 
     def _make(self, remote: str, marks: OwnershipTags, details: Details) -> GcpSecret:
-        """A secret without versions and without a fingerprint, so that it counts as stale until it is complete."""
         ours = {key: text for key, text in marks.beside().items() if key != TAG_FINGERPRINT}
         annotations = {**self._annotations, **details.annotations, **ours}
         labels = {**details.tags, TAG_MANAGED_BY: MANAGED_BY}
@@ -304,7 +288,6 @@ class GcpSecretManager:
         return describe_secret(remote, self._call("write", remote, self._client.create_secret, request), None)
 
     def _serves(self, before: GcpSecret, value: Sensitive, marks: OwnershipTags) -> bool:
-        """Whether the latest version is this value. It is read only where the marks can't tell."""
         if before.intact and before.marks is not None:
             return vouches(before.marks.fingerprint, marks.fingerprint)
         if not before.version_id:
@@ -329,24 +312,20 @@ class GcpSecretManager:
         return replace(written, version_id=number, intact=True)
 
     def _update(self, before: GcpSecret, marks: OwnershipTags, details: Details, number: str, doing: str) -> Secret:
-        """Lay marks and details beside the very secret that was seen."""
         labels, annotations = self._labelled(before, details), self._annotated(before, marks, details, number)
         return self._change(before, {"labels": labels, "annotations": annotations} | self._expiry, doing)
 
     def _labelled(self, before: GcpSecret, details: Details) -> dict[str, str]:
-        """Others' labels, those that are asked for, and our own."""
         ours = before.marks.tags if before.marks else ()
         return {**changed_tags(before.labels, details.tags, ours), TAG_MANAGED_BY: MANAGED_BY}
 
     def _annotated(self, before: GcpSecret, marks: OwnershipTags, details: Details, number: str) -> dict[str, str]:
-        """Others' annotations, the store's, those that are asked for, and our own."""
         theirs = {key: text for key, text in before.annotations.items() if key not in TAGS_BESIDE}
         wanted = {**self._annotations, **details.annotations}
         beside = changed_tags(theirs, wanted, before.marks.annotations if before.marks else ())
         return {**beside, **marks.beside(), TAG_VERSION: number}
 
     def _check_room(self, before: GcpSecret, marks: OwnershipTags, details: Details) -> None:
-        """Said before a version is added; its number has one digit more at most."""
         annotations = self._annotated(before, marks, details, f"{before.version_id}0")
         problem = secret_marks.too_large(annotations) or secret_marks.too_many(self._labelled(before, details))
         if problem:
@@ -354,20 +333,18 @@ class GcpSecretManager:
             raise errors.Invalid("write", self._named(before.name), problem, hint)
 
     def _disclaim(self, remote: str, number: str) -> None:
-        """Let listings show the copy as stale when our version is the latest but the marks tell of another."""
+        """Make listings show the copy as stale if our version is the latest but the marks describe another."""
         now = self._look(remote, "write")
         if now and now.marks and now.version_id == number and not now.intact:
             annotations = {key: text for key, text in now.annotations.items() if key != TAG_VERSION}
             self._change(now, {"annotations": annotations}, "write")
 
     def _change(self, before: GcpSecret, fields: Mapping[str, Any], doing: str) -> Secret:
-        """Give these fields of the very secret that was seen other values."""
         secret = {"name": self._path(before.name, doing), "etag": before.etag, **fields}
         request = {"secret": secret, "update_mask": {"paths": list(fields)}}
         return self._call(doing, before.name, self._client.update_secret, request)
 
     def _retire(self, written: GcpSecret, added: SecretVersion) -> None:
-        """Disable or destroy older versions; one that somebody changes at the same time is left to the next write."""
         if not self._retires or written.version_id == "1":
             return
         if (latest := self._latest(written.name, "write")) is None:
@@ -410,3 +387,14 @@ class GcpSecretManager:
             yield
         except (api.GoogleAPIError, auth.GoogleAuthError) as error:
             raise from_gcp(error, doing, self.name if remote is None else self._named(remote)) from None
+
+
+def _replication(mine: Mapping[str, Any], location: str | None) -> Posture:
+    what = "replication"
+    if location:
+        return Posture(what, Safety.SOUND, f"regional secrets: in {location} alone, as the catalogue says")
+    single = [name for name, secret in mine.items() if len(secret.replication.user_managed.replicas) == 1]
+    if single:
+        remedy = "Name several locations in replication for new copies; Google changes it for none that is there"
+        return Posture(what, Safety.WEAK, f"in one location alone: {copies_named(single)}", remedy)
+    return Posture(what, Safety.SOUND, f"{len(mine)} secrets in several locations, which Google keeps in step")

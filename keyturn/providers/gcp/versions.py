@@ -1,13 +1,13 @@
-"""Old versions of Google Cloud's secrets: reading those that are enabled, and destroying all of them.
+"""Old versions in Google Cloud: read, retire and destroy them.
 
-Destroying is for good and at once, unless the secret delays it (``version_destroy_ttl``): then the version is disabled,
-and whoever may enable it calls the destruction off. Source: "Destroy a secret version", "Delay destruction of secret
-versions". Deleting a secret takes every version with it at once, whatever the delay.
+Destruction is immediate and final, unless the secret delays it (``version_destroy_ttl``). Then the version is disabled,
+and enabling it cancels the destruction. Source: "Delay destruction of secret versions".
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any, Final
 
 from google.cloud.secretmanager_v1 import SecretManagerServiceClient
@@ -21,20 +21,18 @@ from keyturn.providers.side_by_side import read_side_by_side
 PAST: Final = "read old versions of"
 FORGET: Final = "forget old versions of"
 AT_ONCE: Final = 16
-"""Versions read or destroyed side by side."""
+ENABLED: Final = "state:ENABLED"
+NOT_DESTROYED: Final = "NOT state:DESTROYED"
+"""Filters of the listing. Source: "Filter secrets and secret versions"."""
+DISABLE: Final = "disable"
+DESTROY: Final = "destroy"
 
 State = SecretVersion.State
 
 Call = Callable[[str, str, Callable[..., Any], Mapping[str, Any]], Any]
-"""What is being done, to which secret, by which call of the SDK, with which request."""
 
 
 class GcpPast:
-    """The old versions of one project's secrets, asked for through ``call`` and ``pages``, whose errors are ours.
-
-    ``path`` makes a secret's resource name, ``named`` its name in errors, and ``access`` gives a version's payload.
-    """
-
     def __init__(
         self,
         client: SecretManagerServiceClient,
@@ -52,22 +50,20 @@ class GcpPast:
         self._named = named
 
     def past(self, remote: str) -> dict[str, Sensitive]:
-        """The values of the enabled versions but the one that is served, by number; what is no text is left out."""
         old = [last(version.name) for version in self._old(remote, PAST) if version.state == State.ENABLED]
         return read_side_by_side(lambda number: self._text(remote, number), old, AT_ONCE)
 
     def forget(self, remote: str) -> tuple[str, ...]:
-        """Destroy every version but the one that is served. What is only scheduled to be destroyed is told."""
+        """Destroy every version but the served one. Returns those only scheduled for destruction."""
         old = [version for version in self._old(remote, FORGET) if not version.HasField("scheduled_destroy_time")]
         with ThreadPoolExecutor(AT_ONCE) as pool:
             list(pool.map(lambda version: self._destroy(remote, version.name), old))
         return tuple(self._words(remote, version) for version in self._old(remote, FORGET))
 
     def _old(self, remote: str, doing: str) -> list[Any]:
-        """The bare messages of every version that is not destroyed, but the one that is served.
+        """Every version that is not destroyed, except the served one: the newest, if enabled.
 
-        That is the newest one, if it is enabled. The listing tells it, since the alias "latest" may lag behind
-        (source: "Resource consistency"); a version that is newer than the listing is not in it.
+        The alias "latest" may lag behind (source: "Resource consistency").
         """
         request = {"parent": self._path(remote, doing)}
         try:
@@ -82,19 +78,17 @@ class GcpPast:
         ]
 
     def _text(self, remote: str, number: str) -> Sensitive:
-        """Raises NotFound where it is disabled or destroyed meanwhile, or holds no text."""
         try:
             return Sensitive(self._access(remote, number, PAST).decode())
         except (Conflict, UnicodeDecodeError):
             raise NotFound(PAST, self._named(remote), f"version {number} holds no text any more") from None
 
     def _destroy(self, remote: str, name: str) -> None:
-        # Somebody else may be quicker: what is left then, the listing tells.
+        # Another user may be faster; the listing shows what remains.
         with suppress(Conflict, NotFound):
             self._call(FORGET, remote, self._client.destroy_secret_version, {"name": name})
 
     def _words(self, remote: str, version: Any) -> str:
-        """Raises Locked for a version that somebody else has brought back meanwhile."""
         number = last(version.name)
         if not version.HasField("scheduled_destroy_time"):
             problem = f"version {number} could not be destroyed"
@@ -104,3 +98,28 @@ class GcpPast:
             f"version {number} is disabled, and destroyed at {ends:%Y-%m-%d %H:%M} UTC:"
             " until then whoever may enable versions can bring it back"
         )
+
+
+def to_retire(
+    versions: Iterable[Any],
+    added: SecretVersion,
+    latest: SecretVersion,
+    aliased: Collection[int],
+    destroy_after: timedelta | None,
+) -> Iterator[tuple[str, Any]]:
+    """The actions, newest first, for ``versions`` older than ``added``.
+
+    Its predecessor and ``latest`` stay, because readers may still receive either (source: "Resource consistency").
+    """
+    stay = min(int(last(added.name)) - 1, int(last(latest.name)))
+    disabled = replaced = made = SecretVersion.pb(added).create_time.ToDatetime()
+    for version in versions:
+        number, state = int(last(version.name)), version.state
+        # A version has no time of disabling: the creation of the second version after it counts.
+        waited = destroy_after is not None and made - disabled >= destroy_after
+        if number < stay and number not in aliased and not version.HasField("scheduled_destroy_time"):
+            if state == State.ENABLED:
+                yield DISABLE, version
+            elif state == State.DISABLED and waited:
+                yield DESTROY, version
+        disabled, replaced = replaced, min(replaced, version.create_time.ToDatetime())

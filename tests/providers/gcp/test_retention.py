@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from google.cloud.secretmanager_v1.types import SecretVersion
 
-from keyturn.providers.gcp.retention import DESTROY, DISABLE, to_retire
+from keyturn.providers.gcp.versions import DESTROY, DISABLE, to_retire
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 ON, OFF = SecretVersion.State.ENABLED, SecretVersion.State.DISABLED
