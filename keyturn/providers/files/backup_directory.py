@@ -1,4 +1,4 @@
-"""Backups in a directory: of another disk, or of a file system that other machines share."""
+"""Backups in a directory: on another disk, or on a file system that other machines share."""
 
 import os
 import stat
@@ -18,9 +18,9 @@ DRAFT: Final = ".draft-"
 
 
 class BackupDirectory:
-    """``BackupPlace`` of a directory that its owner alone may enter; it is made at need.
+    """A ``BackupPlace`` in a directory that only its owner may enter, created on demand.
 
-    It retains nothing: whoever may write there may remove what lies there.
+    It enforces no retention: any user who may write there may remove backups.
     """
 
     def __init__(self, directory: Path | str) -> None:
@@ -28,7 +28,7 @@ class BackupDirectory:
         self.name = f"directory {self._directory}"
 
     def put(self, name: str, content: bytes) -> None:
-        """Write an object where there is none: it is there whole, on the disk, or not at all."""
+        """Create an object, atomically and durably. Raises Conflict if it exists."""
         file = self._file(name)
         draft = file.with_name(f"{DRAFT}{token_hex(8)}")
         with self._telling("write", name):
@@ -45,7 +45,6 @@ class BackupDirectory:
             _sync_directory(file.parent)
 
     def get(self, name: str) -> bytes:
-        """An object's content."""
         with self._telling("read", name), open(self._file(name), "rb") as opened:
             content = opened.read(LARGEST_OBJECT + 1)
         if len(content) > LARGEST_OBJECT:
@@ -53,7 +52,6 @@ class BackupDirectory:
         return content
 
     def find(self, name: str) -> StoredObject | None:
-        """What is told of one object."""
         try:
             with self._telling("look at", name):
                 return _stored(name, os.stat(self._file(name)))
@@ -61,7 +59,6 @@ class BackupDirectory:
             return None
 
     def listed(self, prefix: str = "") -> Iterator[StoredObject]:
-        """What there is, in the order of the names."""
         with self._telling("list", ""):
             if not self._directory.exists():
                 return
@@ -75,7 +72,6 @@ class BackupDirectory:
                 yield _stored(name, status)
 
     def remove(self, name: str) -> None:
-        """Remove an object, and its folder with the last one."""
         file = self._file(name)
         with self._telling("remove", name):
             file.unlink(missing_ok=True)

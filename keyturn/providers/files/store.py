@@ -1,8 +1,8 @@
-"""Files of this machine as a store: one file for each copy, readable by its owner alone.
+"""Files of this machine as a store: one file for each copy, readable only by its owner.
 
-Beside NAME lies ``.NAME.keyturn.json`` with the marks and what tells a change of the file: its inode, size and time.
-It is written before the file is, about the file that is to come: what a crash leaves between the two is not intact.
-Everything happens below one open directory, and no symbolic link in it is followed.
+``.NAME.keyturn.json`` next to NAME holds the marks and the file's inode, size and time, which reveal changes. It is
+written before the file, about the future file: a crash in between leaves a copy that is not intact. All access is below
+one open directory, without following symbolic links.
 """
 
 import errno
@@ -26,7 +26,7 @@ PAST: Final = "read old versions of"
 FORGET: Final = "forget old versions of"
 
 EVERYBODY: Final = "all"
-"""Stands in a note for no reader; lines of versions before that have none."""
+"""Notes that no reader was set; notes of earlier versions have no entry."""
 
 PRIVATE_DIRECTORY: Final = 0o700
 WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
@@ -38,11 +38,11 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class Files:
-    """A ``Store`` in one directory, which the first write makes (0700) where it is missing.
+    """A ``Store`` in one directory, which the first write creates (0700) if missing.
 
-    In the format ``dotenv`` a JSON object is written as lines KEY='value', so that ``reader`` gives them back; any
-    other text, and any text in the format ``json``, is written as it is. A file that was written for another reader is
-    outdated, so that it is written again. Deleting is for good.
+    The format ``dotenv`` writes a JSON object as lines KEY='value' that ``reader`` reads back. Any other text, and any
+    text in the format ``json``, is written unchanged. A file for another reader is outdated, and written again.
+    Deleting is permanent.
     """
 
     unsupported: frozenset[Unsupported] = frozenset()
@@ -58,17 +58,14 @@ class Files:
         self.shared = SharedFiles(name, self._open, _marks, self._lines, reader)
 
     def describe(self, remote: str) -> RemoteSecret | None:
-        """Describe one file without reading it; what is no regular file is nobody's, and not intact."""
         self._limits.check_name(remote, "find")
         with self._opened("find", remote) as directory:
             return None if directory is None else self._look(directory, remote)
 
     def list_managed(self) -> Iterator[RemoteSecret]:
-        """Every file with Keyturn's marks."""
         return (copy for copy in self.list_all() if copy.marks)
 
     def list_all(self) -> Iterator[RemoteSecret]:
-        """Every regular file whose name begins with no dot."""
         with self._opened("list", "*") as directory:
             names = [] if directory is None else _names(directory)
             copies = [self._look(directory, name) for name in names] if directory is not None else []
@@ -83,7 +80,7 @@ class Files:
         *,
         details: Details = NO_DETAILS,
     ) -> RemoteSecret:
-        """Replace the file whole, after the marks of what is to come; whoever reads sees the old text or the new."""
+        """Replace the file atomically, after the marks of the new file."""
         self._limits.check(remote, value)
         if current == RemoteSecret(remote, current.version_id if current else "", marks):
             return current
@@ -101,7 +98,7 @@ class Files:
         return RemoteSecret(remote, _version(written), marks)
 
     def relabel(self, remote: str, marks: OwnershipTags, details: Details, current: RemoteSecret) -> RemoteSecret:
-        """Change the marks alone, where they bear another fingerprint. Raises UnsupportedOperation for all else."""
+        """Change the marks only, if their fingerprint differs. Raises UnsupportedOperation for all else."""
         self._limits.check_name(remote, "label")
         insist_on_value(self._named(remote), current, marks)
         with self._opened("label", remote) as directory:
@@ -114,7 +111,7 @@ class Files:
         return RemoteSecret(remote, current.version_id, marks)
 
     def read(self, remote: str) -> Sensitive:
-        """The text that was written, byte for byte; of a file that somebody else wrote, its content. NotFound."""
+        """The text that was written, byte for byte; of a foreign file, its content. Raises NotFound."""
         self._limits.check_name(remote, "read")
         text = self._read(remote, remote, "read")
         if text is None:
@@ -122,14 +119,13 @@ class Files:
         return text
 
     def read_many(self, remotes: Sequence[str]) -> dict[str, Sensitive]:
-        """The texts of those that are there."""
         for remote in remotes:
             self._limits.check_name(remote, "read")
         texts = ((remote, self._read(remote, remote, "read")) for remote in remotes)
         return {remote: value for remote, value in texts if value is not None}
 
     def delete(self, remote: str) -> None:
-        """Remove the file, its marks, and what a killed write may have left, for good. Absent is success."""
+        """Remove the file, its marks and leftovers of killed writes, permanently. Absent is success."""
         self._limits.check_name(remote, "delete")
         with self._opened("delete", remote) as directory:
             if directory is None:
@@ -140,7 +136,7 @@ class Files:
             os.fsync(directory)
 
     def old_versions(self, remote: str) -> dict[str, Sensitive]:
-        """What a killed write may have left beside the file; nothing else is kept of older texts."""
+        """Leftovers of a killed write; no other old text is kept."""
         self._limits.check_name(remote, PAST)
         try:
             left = self._read(remote, draft_name(remote), PAST)
@@ -149,7 +145,6 @@ class Files:
         return {"unfinished": left} if left else {}
 
     def purge_old_versions(self, remote: str) -> tuple[str, ...]:
-        """Remove what a killed write may have left. Absent is success."""
         self._limits.check_name(remote, FORGET)
         with self._opened(FORGET, remote) as directory:
             if directory is None or draft_name(remote) not in os.listdir(directory):
@@ -161,7 +156,6 @@ class Files:
         return ()
 
     def purge(self, remote: str) -> tuple[str, ...]:
-        """Remove the file, its marks, and what a killed write may have left, for good. Absent is success."""
         self.delete(remote)
         return ()
 
@@ -169,7 +163,7 @@ class Files:
         """Nothing is held."""
 
     def _read(self, remote: str, file: str, doing: str) -> Sensitive | None:
-        """The text of a file that the note beside ``remote`` may describe."""
+        """The text of a file that the note of ``remote`` may describe."""
         with self._opened(doing, remote) as directory:
             if directory is None:
                 return None
@@ -204,7 +198,7 @@ class Files:
         return RemoteSecret(remote, _version(identity(status)), marks, intact, outdated=self._outdated(note))
 
     def _outdated(self, note: dict[str, Any]) -> bool:
-        """Whether the file's lines were written for somebody else than who is to read them."""
+        """Whether the file's lines were written for another reader."""
         return self._lines and "not_texts" in note and note.get("reader") != _named(self._reader)
 
     def _open(self, doing: str, remote: str, make: bool) -> AbstractContextManager[int | None]:
@@ -212,7 +206,7 @@ class Files:
 
     @contextmanager
     def _opened(self, doing: str, remote: str, *, make: bool = False) -> Iterator[int | None]:
-        """The directory's descriptor; None where there is none. Errors inside become Keyturn's own."""
+        """The directory's descriptor; None if missing. Translates OSError."""
         descriptor = None
         try:
             if make:
@@ -252,12 +246,11 @@ class Files:
 
 
 def _marks(directory: int, remote: str) -> OwnershipTags | None:
-    """The marks of a copy that is the whole file; none where somebody else has put a file in its place."""
+    """The marks of a copy that is the whole file; none if another program replaced the file."""
     return OwnershipTags.from_tags(_note(directory, remote))
 
 
 def _lines_note(lines: Dotenv) -> dict[str, Any]:
-    """What the note says of a file's lines."""
     return {"not_texts": lines.not_texts, "reader": _named(lines.reader)}
 
 
@@ -266,7 +259,7 @@ def _named(reader: Reader | None) -> str:
 
 
 def _reader(note: dict[str, Any]) -> Reader | None:
-    """Whom a file's lines were written for; None for those of everybody, and of versions that did not say."""
+    """The reader of a file's lines; None for any reader, or an unknown one."""
     return Reader(note["reader"]) if note.get("reader") in list(Reader) else None
 
 
@@ -275,7 +268,6 @@ def _note_name(remote: str) -> str:
 
 
 def _names(directory: int) -> list[str]:
-    """Every regular file's name that begins with no dot."""
     with os.scandir(directory) as entries:
         return [entry.name for entry in entries if entry.name[0] != "." and entry.is_file(follow_symlinks=False)]
 
@@ -295,7 +287,7 @@ def _refuse_a_directory(directory: int, remote: str) -> None:
 
 
 def _note(directory: int, remote: str) -> dict[str, Any]:
-    """The marks beside a copy and what they say of the file; empty where there are none that can be understood."""
+    """The marks of a copy and its file's identity; empty if missing or unreadable."""
     try:
         note = json.loads(content(directory, _note_name(remote))[0].reveal())
     except (FileNotFoundError, ValueError, RecursionError):

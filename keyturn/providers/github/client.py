@@ -1,4 +1,4 @@
-"""One request to GitHub's REST API, with the token of the moment; its refusals become Keyturn's own errors here."""
+"""Single requests to GitHub's REST API with the current token, and its refusals as Keyturn's errors."""
 
 import os
 import re
@@ -26,10 +26,10 @@ TIMEOUT: Final = (5, 15)
 
 API_VERSION: Final = "2022-11-28"
 SECONDARY: Final = re.compile(rb"secondary rate limit|abuse detection", re.IGNORECASE)
-"""What GitHub says of a limit that it names in no header ("Rate limits for the REST API")."""
+"""GitHub's text for a limit without headers ("Rate limits for the REST API")."""
 
 SECONDARY_WAIT: Final = 60.0
-"""Seconds to wait where it names none, by the same page."""
+"""Seconds to wait without a header, by the same page."""
 
 GITHUB: Final = RemoteServer(
     check="Check api_url, DNS, firewall and proxy",
@@ -54,10 +54,12 @@ class Bearer(AuthBase):
 
 
 class GitHubCalls:
-    """Requests below ``api_url``. The token is read from its file each time, so a renewed one is used at once."""
+    """Requests below ``api_url``. Each reads the token from its file, so a new token applies at once.
+
+    Raises Invalid for plain http to another machine.
+    """
 
     def __init__(self, name: str, *, token_file: str, api_url: str, ca_file: str | None) -> None:
-        """Raises Invalid for plain http to another machine."""
         if leaves_in_clear(api_url):
             raise Invalid("open", name, "plain http to another machine", "Use https")
         self._name = name
@@ -67,7 +69,7 @@ class GitHubCalls:
         self._clock: tuple[float, float] | None = None
 
     def find(self, doing: str, name: str, path: str) -> dict[str, Any] | None:
-        """Read; None when nothing is there, or nothing that the token may see."""
+        """Read; None if it is missing or the token may not see it."""
         try:
             return self.send(doing, name, "GET", path)
         except NotFound:
@@ -92,7 +94,7 @@ class GitHubCalls:
     def send(
         self, doing: str, name: str, method: str, path: str, body: Mapping[str, str] | None = None
     ) -> dict[str, Any]:
-        """One request, sent once; the answer's JSON object, empty where there is none."""
+        """Send once; the answer's JSON object, empty without one."""
         try:
             answer = self._session.request(
                 method,
@@ -110,14 +112,13 @@ class GitHubCalls:
         return _document(answer, doing, name)
 
     def not_before(self) -> float:
-        """The earliest that GitHub's clock can show now, in seconds since 1970; 0 where it never told the time."""
+        """The earliest time of GitHub's clock, in seconds since 1970; 0 before its first answer."""
         if self._clock is None:
             return 0.0
         shown, heard = self._clock
         return shown + time.monotonic() - heard
 
     def close(self) -> None:
-        """Let go of the connections."""
         self._session.close()
 
     def _note_time(self, answer: requests.Response) -> None:
@@ -163,7 +164,7 @@ def _document(answer: requests.Response, doing: str, name: str) -> dict[str, Any
 
 
 def translate_answer(answer: requests.Response, doing: str, name: str) -> KeyturnError:
-    """What a refusal means; the body is read for its kind at most, and dropped."""
+    """The meaning of a refusal; the body is only checked for its kind."""
     status = answer.status_code
     problem = f"GitHub answered {status}"
     if status == 429 or (status == 403 and _is_pace(answer)):

@@ -1,4 +1,4 @@
-"""Telling a program on this machine: a file in a directory that it takes notices from, and a signal."""
+"""Notify a program on this machine: a file in a directory that it takes notices from, and a signal."""
 
 import errno
 import os
@@ -17,19 +17,19 @@ from keyturn.providers.notices import DOING
 
 SUFFIX: Final = ".json"
 MODE: Final = 0o640
-"""A notice may be read by the directory's group: the program is another user."""
+"""The directory's group may read a notice: the program is another user."""
 MOST: Final = 1000
-"""Notices that may wait in a directory: a program that takes none is told of no more."""
+"""Notices that may wait in a directory before further ones are refused."""
 PAUSE: Final = 0.05
-"""Seconds between two looks whether a notice was taken."""
+"""Seconds between checks whether a notice was taken."""
 DENIED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 class HostProcess:
     """:class:`keyturn.core.ports.consumers.NoticeSender` to a program of this machine.
 
-    With a ``directory`` it has acknowledged a notice once it has removed its file; what is not removed by then waits
-    there, and is signed anew by the next try. With a ``pid_file`` it is sent the signal of that name then.
+    With a ``directory``, the program acknowledges a notice by removing its file; the next try signals it again for one
+    that is left. With a ``pid_file``, it gets the signal of that name.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class HostProcess:
         self._signal = signal
 
     def send(self, message: SignedMessage, timeout: float) -> None:
-        """Lay the notice, send the signal, and wait until it is taken."""
+        """Write the notice, send the signal, and wait until it is taken."""
         until = time.monotonic() + timeout
         if self._directory is not None:
             self._lay(message)
@@ -57,7 +57,7 @@ class HostProcess:
         """There is nothing to close."""
 
     def _lay(self, message: SignedMessage) -> None:
-        """Put the notice there whole or not at all."""
+        """Write the notice atomically."""
         file = self._file(message)
         draft = f".{file}.new"
         with self._opened() as directory:
@@ -95,7 +95,7 @@ class HostProcess:
 
     @contextmanager
     def _opened(self) -> Iterator[int]:
-        """The directory, in which nobody else than its owner and group may remove a file. Raises KeyturnError."""
+        """The directory, in which only owner and group may remove files. Raises KeyturnError."""
         try:
             descriptor = os.open(self._directory or "", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:

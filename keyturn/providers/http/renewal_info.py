@@ -1,4 +1,4 @@
-"""What an ACME server suggests about renewals (RFC 9773): its directory is read, and then asked about a certificate."""
+"""An ACME server's renewal suggestions (RFC 9773), found by its directory."""
 
 from datetime import datetime
 from typing import Any, Final
@@ -24,9 +24,9 @@ ACME: Final = RemoteServer(REMEDY, "KEYTURN_RENEWAL_INFO", "Set KEYTURN_RENEWAL_
 
 @reads_answers()
 class AcmeRenewalInfo:
-    """A ``RenewalAdviser``: the server whose directory (RFC 8555, 7.1.1) this is.
+    """A ``RenewalAdviser`` that asks the server of this directory (RFC 8555, 7.1.1).
 
-    It is asked over TLS, or on this machine, with no login. Raises Invalid for another address.
+    It connects over TLS, or to this machine, without a login. Raises Invalid for another address.
     """
 
     def __init__(self, directory: str, ca_file: str | None = None) -> None:
@@ -38,7 +38,7 @@ class AcmeRenewalInfo:
         self._ca_file = ca_file
 
     def window(self, pem: str) -> RenewalWindow:
-        """Raises Invalid where the server has no such information, or the window is none."""
+        """Raises Invalid if the server has no renewal information, or no valid window."""
         identifier = renewal_identifier(pem)
         place = self._get(self._directory).get("renewalInfo")
         if place is None:

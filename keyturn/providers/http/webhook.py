@@ -1,4 +1,4 @@
-"""Telling a consumer over HTTP that a secret changed."""
+"""Notify a consumer over HTTP that a secret changed."""
 
 import time
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from keyturn.providers.outbound import OutboundAdapter, within
 
 ASKING: Final = "ask the health of"
 NO_ROUTE: Final = frozenset({404, 405, 501})
-"""What servers answer that have no such route, or no such method."""
+"""Statuses of servers without the route or the method."""
 CONSUMER: Final = RemoteServer(
     check="See whether the consumer runs at its address",
     address="the consumer's url",
@@ -30,16 +30,16 @@ CONSUMER: Final = RemoteServer(
 )
 SCHEMES: Final = ("https", "http")
 GOOD_FOR: Final = 300
-"""Seconds that a notice is good for. Source: Standard Webhooks' own libraries."""
+"""Seconds that a notice is valid. Source: Standard Webhooks' own libraries."""
 ANSWER_LIMIT: Final = 4096
-"""Bytes of an answer that are drained so that its connection can be used again; nobody looks at them."""
+"""Bytes of an answer that are drained, unread, so that its connection can be reused."""
 
 
 class WebhookSender:
     """Delivers notices to the application at ``url``; one instance serves many threads.
 
-    Plain http is spoken on loopback, and elsewhere where ``insecure_http`` allows it; certificates are checked against
-    ``ca_file``, or against the public authorities. The environment's proxies and ``.netrc`` play no part.
+    Plain http works on loopback, and elsewhere with ``insecure_http``. ``ca_file``, or else the public authorities,
+    verifies certificates. The environment's proxies and ``.netrc`` are ignored.
     """
 
     def __init__(self, name: str, url: str, *, ca_file: str | None = None, insecure_http: bool = False) -> None:
@@ -55,11 +55,10 @@ class WebhookSender:
             self._session.mount(f"{scheme}://", OutboundAdapter())
 
     def send(self, message: SignedMessage, timeout: float) -> None:
-        """Send it once, and return when it has been acknowledged, which is status 200 and nothing else.
+        """Send it once, and return when status 200 acknowledges it.
 
-        ``timeout`` is in seconds, for all of it: a server that drips its answer is no better than one that is silent.
-        Raises TransientError when the same message may be sent again, TerminalError when a person has to mend
-        something first.
+        ``timeout`` is in seconds for the whole exchange, including a slow answer. Raises TransientError if the same
+        message may be sent again, TerminalError if a person has to fix something first.
         """
         self._check(DOING)
         headers = {"content-type": "application/json", **traceparent(), **message.headers}
@@ -68,9 +67,9 @@ class WebhookSender:
             raise _refused(answer, self.name)
 
     def check_health(self, timeout: float) -> None:
-        """Ask the consumer how it is; well is status 200 and nothing else.
+        """Ask the consumer's health: 200 is healthy.
 
-        Raises as :meth:`send` does, and NotFound for one that runs and has no such route.
+        Raises as :meth:`send` does, and NotFound if it has no such route.
         """
         self._check(ASKING)
         answer = self._ask("GET", HEALTH_PATH, timeout, ASKING)
@@ -90,7 +89,7 @@ class WebhookSender:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> requests.Response:
-        """One exchange within ``timeout``, of whose answer the status and the headers are kept."""
+        """One exchange within ``timeout``; the answer keeps status and headers."""
         until, url = time.monotonic() + timeout, self._url + path
         try:
             with (
@@ -108,7 +107,6 @@ class WebhookSender:
         return answer
 
     def close(self) -> None:
-        """Let go of connections; the sender can't be used afterwards."""
         self._session.close()
 
     def _check(self, doing: str) -> None:
@@ -129,7 +127,7 @@ def _silent(timeout: float, name: str, doing: str) -> KeyturnError:
 
 
 def _unanswered(error: requests.RequestException, late: float | None, name: str, doing: str) -> KeyturnError:
-    """What no usable answer means; ``late`` is the time that it had where that was over."""
+    """The error without a usable answer; ``late`` is the timeout if it has passed."""
     if late is not None and not untrusted(error):
         return _silent(late, name, doing)
     if isinstance(error, requests.exceptions.InvalidURL):
@@ -138,7 +136,7 @@ def _unanswered(error: requests.RequestException, late: float | None, name: str,
 
 
 def _refused(answer: requests.Response, name: str) -> KeyturnError:
-    """What a status other than 200 means; the body is not looked at."""
+    """The error of a status other than 200; the body is ignored."""
     status = answer.status_code
     problem = f"answered {status}"
     pause = retry_after(answer.headers.get("retry-after", ""), datetime.now(UTC))
@@ -156,7 +154,7 @@ def _refused(answer: requests.Response, name: str) -> KeyturnError:
 
 
 def _denied(answer: requests.Response, name: str) -> Denied:
-    """Its signature was not taken: the answer's own date tells a wrong clock from a wrong key."""
+    """The signature was refused: the answer's date distinguishes a wrong clock from a wrong key."""
     answered, apart = f"answered {answer.status_code}", _ahead(answer.headers.get("date", ""), datetime.now(UTC))
     if abs(apart) < GOOD_FOR:
         return Denied(DOING, name, answered, "Check that it holds the webhook key that signs, and its clock")
@@ -165,7 +163,7 @@ def _denied(answer: requests.Response, name: str) -> Denied:
 
 
 def _ahead(header: str, now: datetime) -> float:
-    """How many seconds a Date header (RFC 9110, 6.6.1) is ahead of ``now``; 0 where it says nothing usable."""
+    """Seconds by which a Date header (RFC 9110, 6.6.1) is ahead of ``now``; 0 if unusable."""
     try:
         then = parsedate_to_datetime(header)
     except ValueError:

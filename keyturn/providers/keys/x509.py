@@ -1,4 +1,4 @@
-"""Certificates with the package cryptography: requests for them, what they say, and whether a chain holds."""
+"""Certificates with the package cryptography: requests, contents and chains."""
 
 import base64
 import ipaddress
@@ -34,14 +34,14 @@ def signing_request(private_key: Sensitive, names: SubjectNames) -> str:
 
 
 def describe_certificate(pem: str) -> Certificate:
-    """What a certificate says. Raises Invalid when it is none."""
+    """A certificate's contents. Raises Invalid if it is none."""
     certificate = load_certificate(pem)
     begins_at, ends_at = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     return Certificate(serial_of(certificate), names_of(certificate), begins_at, ends_at)
 
 
 def describe_authority(pem: str) -> dict[str, Any]:
-    """What an authority's certificate says: the fields of ``Issuer``. Raises Invalid."""
+    """The fields of ``Issuer`` from an authority's certificate. Raises Invalid."""
     certificate = load_certificate(pem)
     return {
         "key": _key_of(certificate),
@@ -54,7 +54,7 @@ def describe_authority(pem: str) -> dict[str, Any]:
 
 
 def _key_of(certificate: x509.Certificate) -> str:
-    """What its key is made of; the number of its algorithm where it has no name here."""
+    """The key's kind, or its algorithm's OID."""
     try:
         key: object = certificate.public_key()
     except (ValueError, UnsupportedAlgorithm):
@@ -64,7 +64,7 @@ def _key_of(certificate: x509.Certificate) -> str:
 
 
 def _key_identifier(certificate: x509.Certificate, kind: Any) -> str:
-    """In hex; empty where it has none."""
+    """In hex; empty if absent."""
     try:
         identifier = certificate.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
@@ -73,7 +73,7 @@ def _key_identifier(certificate: x509.Certificate, kind: Any) -> str:
 
 
 def load_certificate(pem: str) -> x509.Certificate:
-    """The certificate. Raises Invalid when it is none."""
+    """Raises Invalid if it is none."""
     try:
         return x509.load_pem_x509_certificate(pem.encode())
     except ValueError:
@@ -81,16 +81,13 @@ def load_certificate(pem: str) -> x509.Certificate:
 
 
 def serial_of(certificate: x509.Certificate) -> str:
-    """As the hub spells it: bytes in hex, with colons."""
+    """Hex bytes with colons, as in the hub."""
     number = certificate.serial_number
     return number.to_bytes((number.bit_length() + 7) // 8 or 1).hex(":")
 
 
 def renewal_identifier(pem: str) -> str:
-    """What an ACME server knows the certificate by (RFC 9773, 4.1): who has signed it, and its number.
-
-    Raises Invalid for one that does not say who has signed it.
-    """
+    """The certificate's ACME identifier (RFC 9773, 4.1). Raises Invalid without an authority key identifier."""
     certificate = load_certificate(pem)
     signer = bytes.fromhex(_key_identifier(certificate, x509.AuthorityKeyIdentifier))
     if not signer:
@@ -105,7 +102,6 @@ def _base64url(octets: bytes) -> str:
 
 
 def names_of(certificate: x509.Certificate) -> SubjectNames:
-    """Whom it speaks for."""
     common = [str(name.value) for name in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     try:
         alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -121,7 +117,7 @@ def belongs_to_key(pem: str, private_key: Sensitive) -> bool:
 
 
 def chain_is_broken(pem: str, chain: str, anchor: str, now: datetime) -> bool:
-    """Whether no chain of valid certificates leads from this one to ``anchor`` at ``now`` (RFC 5280, WebPKI).
+    """Whether no chain of valid certificates reaches ``anchor`` at ``now`` (RFC 5280, WebPKI).
 
     The authorities' keys are RSA of at least 2048 bits, on a curve of NIST, or ML-DSA.
     """

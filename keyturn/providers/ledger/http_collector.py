@@ -1,4 +1,4 @@
-"""Entries of the ledger to a collector over HTTP: a batch is one POST of lines, and a status of 2xx acknowledges it."""
+"""Sends ledger entries to an HTTP collector: a batch is one POST of lines, which a 2xx status acknowledges."""
 
 import hashlib
 from collections.abc import Sequence
@@ -24,11 +24,11 @@ COLLECTOR: Final = RemoteServer(
     authority="Name the authority that signed it in KEYTURN_FORWARD_HTTP_CA_FILE, or renew the certificate",
 )
 INSECURE_HTTP: Final = "KEYTURN_FORWARD_HTTP_INSECURE_HTTP"
-"""The variable that lets entries, and the collector's token, go to another machine in clear."""
+"""The variable that allows entries and the collector's token in cleartext to another machine."""
 TIMEOUT: Final = 20.0
 """Seconds to connect, and for the whole answer."""
 ANSWER_LIMIT: Final = 4096
-"""Bytes of an answer that are drained so that its connection can be used again; nobody looks at them."""
+"""Bytes of an answer that are drained, unread, so that its connection can be reused."""
 PORTS: Final = {"http": 80, "https": 443}
 CONTENT_TYPES: Final = {
     Format.JSONL: "application/x-ndjson",
@@ -39,11 +39,11 @@ CONTENT_TYPES: Final = {
 
 
 class HttpCollector:
-    """A :class:`keyturn.ledger.forwarding.Collector` at an https URL.
+    """A :class:`keyturn.ledger.forwarding.Collector` at an https URL. Raises Invalid.
 
-    Plain http goes to this machine alone, unless ``insecure_http``.
-    ``token_file`` holds the token that it asks for, or the whole of an Authorization header: ``Splunk`` and a token.
-    Errors name the host alone, since some collectors have a token in the path. Raises Invalid.
+    Plain http works to this machine only, unless ``insecure_http``. ``token_file`` holds its token, or a whole
+    Authorization header: ``Splunk`` and a token. Errors name the host only, since some collectors have a token in the
+    path.
     """
 
     def __init__(
@@ -65,9 +65,9 @@ class HttpCollector:
         self._ca_file = ca_file
 
     def deliver(self, ledger: str, messages: Sequence[Message]) -> None:
-        """Send these in one request, and return once it has been answered with 2xx.
+        """Send these in one request, and return after a 2xx answer.
 
-        The headers say which ledger they are of, and the numbers of the first and the last.
+        The headers name the ledger and the first and last sequence numbers.
         """
         headers = {
             "content-type": CONTENT_TYPES[self.form],
@@ -90,7 +90,7 @@ class HttpCollector:
             raise self._refused(answer)
 
     def _authorization(self) -> dict[str, str]:
-        """Read for each batch, so that a new token counts at once."""
+        """Read for each batch, so that a new token applies at once."""
         if self._token_file is None:
             return {}
         try:
@@ -103,7 +103,6 @@ class HttpCollector:
         return {"authorization": token if " " in token else f"Bearer {token}"}
 
     def _unanswered(self, error: OSError) -> KeyturnError:
-        """What no usable answer means; every error of requests is an OSError."""
         if isinstance(error, requests.Timeout):
             return Unavailable(
                 DOING, self.name, f"no answer within {self._timeout:g} s", "See whether it is overloaded"
@@ -114,7 +113,6 @@ class HttpCollector:
         return from_connection(error, DOING, self.name, COLLECTOR)
 
     def _refused(self, answer: requests.Response) -> KeyturnError:
-        """What a status other than 2xx means; the body is not looked at."""
         status = answer.status_code
         problem = f"answered {status}"
         pause = retry_after(answer.headers.get("retry-after", ""), datetime.now(UTC))
@@ -152,7 +150,7 @@ def _unusable(problem: str, hint: str) -> Invalid:
 
 
 def _name(parts: SplitResult) -> str:
-    """The host, and what tells this path from others there without showing it."""
+    """The host, and a hash that distinguishes paths without showing them."""
     path = parts.path.strip("/")
     apart = f"/{hashlib.sha256(path.encode()).hexdigest()[:8]}" if path else ""
     return f"{parts.scheme}/{parts.hostname}:{parts.port or PORTS[parts.scheme]}{apart}"

@@ -1,4 +1,4 @@
-"""The schema of a PostgreSQL ledger, and the server's errors in our words."""
+"""The schema of a PostgreSQL ledger, and the server's errors as Keyturn's."""
 
 import re
 from typing import Any, Final
@@ -13,10 +13,9 @@ from keyturn.ledger.versions import CUT, CUT_INDEX, DONE, INDEX, OF_VERSION, SEC
 from keyturn.providers.connection_errors import reason_in
 
 LOCK: Final = int.from_bytes(b"ktledger")
-"""The advisory lock that writers take in turn; it holds within one database."""
+"""The writers' advisory lock, which is per database."""
 
 SCHEMA: Final = 1
-"""The schema's number."""
 
 OF_SECRET: Final = f"split_part(split_part(entry, '{SECRET_KEY}', 2), '\"', 1)"
 TELLS_VERSION: Final = "(" + " OR ".join(f"position('{done}' in entry) > 0" for done in DONE) + ")"
@@ -46,7 +45,7 @@ NO_DATABASE: Final = re.compile(r"database .* does not exist")
 
 
 class NotOurs(Exception):
-    """What lies there is no ledger that this version writes; its text says why, ``hint`` what to do."""
+    """The schema is not one that this version writes; ``hint`` is the remedy."""
 
     def __init__(self, problem: str, hint: str) -> None:
         super().__init__(problem)
@@ -54,7 +53,7 @@ class NotOurs(Exception):
 
 
 def prepare_schema(connection: Connection) -> None:
-    """Make the schema where it is missing, and look whether it is one that this version writes. Raises NotOurs."""
+    """Create the schema if missing. Raises NotOurs unless this version writes it."""
     with connection.cursor() as cursor:
         if not _there(cursor):
             _make(cursor)
@@ -72,7 +71,7 @@ def _there(cursor: Any) -> bool:
 
 
 def _make(cursor: Any) -> None:
-    """All tables in one transaction, unless another process makes them at this moment."""
+    """Create all tables in one transaction, unless another process just did."""
     cursor.execute("SELECT current_setting('server_encoding')")
     if cursor.fetchall() != [("UTF8",)]:
         raise NotOurs("its database is not encoded in UTF-8", "Give the ledger a database with ENCODING 'UTF8'")
@@ -83,7 +82,6 @@ def _make(cursor: Any) -> None:
 
 
 def from_psycopg(kind: type[KeyturnError], error: Exception, doing: str, address: str) -> KeyturnError:
-    """The error as ``kind``, with place and remedy."""
     problem, hint = _problem_and_hint(error)
     return kind(doing, f"the ledger {_place(address)}", problem, hint)
 
@@ -112,6 +110,6 @@ def _problem_and_hint(error: Exception) -> tuple[str, str]:
 
 
 def _place(address: str) -> str:
-    """Where the ledger is, without the role and what else the address says."""
+    """The ledger's address without the role and the options."""
     url = urlsplit(address)
     return f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"

@@ -1,8 +1,8 @@
-"""A ledger's file scanned by several processes, each a part of its entries: one is held to a single core.
+"""Scan a ledger's file with several processes, since one is limited to a single core.
 
-    python -m keyturn.providers.ledger.scanning    # one of them: order on the standard input, answer on the output
+    python -m keyturn.providers.ledger.scanning    # one process: order on standard input, answer on standard output
 
-What a process tells is believed as far as this one believes itself: it runs the same code on the same file.
+The answers are trusted: the processes run the same code on the same file.
 """
 
 import os
@@ -21,13 +21,13 @@ from keyturn.ledger.scan import Scan, scan_entries
 from keyturn.providers.ledger.sqlite import SqliteCopy
 
 ENOUGH: Final = 200_000
-"""Entries for which more processes are worth their start."""
+"""Entries from which further processes are worth starting."""
 MOST: Final = 4
 
 
 @dataclass(frozen=True)
 class ScanOrder:
-    """Entries from ``first`` to ``last``, or to the end, and the numbers among them up to which subtrees are wanted."""
+    """Entries ``first`` to ``last``, or to the end; ``ends`` are the numbers whose subtrees are wanted."""
 
     file: Path
     ends: Sequence[int]
@@ -35,14 +35,13 @@ class ScanOrder:
     last: int | None
 
     def scan(self, source: LedgerSource) -> Scan:
-        """What this process finds."""
         return scan_entries(source, self.ends, first=self.first, last=self.last)
 
 
 def scan_side_by_side(
     source: LedgerSource, ends: Sequence[int], *, enough: int = ENOUGH, processes: int | None = None
 ) -> Scan:
-    """A :data:`keyturn.ledger.scan.Scanner`: a large file by a process for each core, all else by this one."""
+    """A :data:`keyturn.ledger.scan.Scanner` that scans a large file with one process per core, at most 4."""
     count = min(processes or os.cpu_count() or 1, MOST)
     size = source.size() if isinstance(source, SqliteCopy) else 0
     if not isinstance(source, SqliteCopy) or count < 2 or size < enough:
@@ -61,7 +60,7 @@ def scan_side_by_side(
 
 
 def parts(file: Path, size: int, ends: Sequence[int], count: int) -> Iterator[ScanOrder]:
-    """So many parts of the entries of a ledger, each but the last with a number of whole batches."""
+    """``count`` parts of a ledger's entries; all but the last hold whole batches."""
     batches = -(-size // AT_ONCE)
     cuts = sorted({batches * number // count * AT_ONCE for number in range(1, count)} - {0})
     for begun, last in zip([0, *cuts], [*cuts, None], strict=True):
@@ -70,7 +69,6 @@ def parts(file: Path, size: int, ends: Sequence[int], count: int) -> Iterator[Sc
 
 
 def started(part: ScanOrder) -> "subprocess.Popen[bytes]":
-    """A process that scans it."""
     command = [sys.executable, "-m", __name__]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=packages())
     with suppress(BrokenPipeError), cast(IO[bytes], process.stdin) as order:
@@ -79,19 +77,17 @@ def started(part: ScanOrder) -> "subprocess.Popen[bytes]":
 
 
 def answer(process: "subprocess.Popen[bytes]") -> Scan | None:
-    """What it has found; None where it ended otherwise, such as for want of memory."""
+    """What the process found; None if it failed, for example out of memory."""
     with cast(IO[bytes], process.stdout) as output:
         content = output.read()
     return None if process.wait() else cast(Scan, pickle.loads(content))  # noqa: S301  of our own process
 
 
 def packages() -> Path:
-    """The directory that the packages lie in."""
     return Path(__file__).absolute().parents[3]
 
 
 def main() -> None:
-    """Scan the part that the order names."""
     part = cast(ScanOrder, pickle.load(sys.stdin.buffer))  # noqa: S301  of our own process
     with SqliteCopy(part.file) as source:
         sys.stdout.buffer.write(pickle.dumps(part.scan(source)))

@@ -1,4 +1,4 @@
-"""The file of a SQLite ledger: making it, opening it, and SQLite's errors in our words."""
+"""The file of a SQLite ledger: creation, opening, and SQLite's errors as Keyturn's."""
 
 import errno
 import os
@@ -16,13 +16,13 @@ from keyturn.settings.directories import make_private
 T = TypeVar("T")
 
 APPLICATION: Final = 0x4B_54_4C_47
-"""What tells the file from other databases: SQLite's application_id."""
+"""SQLite's application_id, which identifies a ledger."""
 
 SCHEMA: Final = 1
-"""The schema's number: SQLite's user_version."""
+"""SQLite's user_version."""
 
 PAGE_SIZE: Final = 8192
-"""Bytes: some 20 entries. Batches are written 5 % faster than with SQLite's own 4096, and single entries as fast."""
+"""Bytes: some 20 entries. Batches are 5 % faster than with SQLite's 4096, and single entries as fast."""
 
 TABLES: Final = (
     "CREATE TABLE entries (sequence INTEGER PRIMARY KEY, entry TEXT NOT NULL)",
@@ -52,7 +52,7 @@ REMEDIES: Final[Mapping[int, tuple[str, str]]] = {
     sqlite3.SQLITE_CORRUPT: ("it is damaged", "Keep it aside, and bring the newest copy back"),
     sqlite3.SQLITE_NOTADB: ("it is no SQLite file", "Keep it aside, or give the ledger another place"),
 }
-"""By SQLite's primary result code: what it means, and what to do."""
+"""Meaning and remedy by SQLite's primary result code."""
 
 UNREACHED: Final = frozenset(
     {
@@ -64,13 +64,13 @@ UNREACHED: Final = frozenset(
         sqlite3.SQLITE_READONLY,
     }
 )
-"""Codes that tell nothing about what stands in the file."""
+"""Codes that reveal nothing about the file's content."""
 
 _CREATING: Final = Lock()
 
 
 class NotOurs(Exception):
-    """What lies there is no ledger that this version writes; its text says why, ``hint`` what to do."""
+    """The file or schema is not a ledger that this version writes; ``hint`` is the remedy."""
 
     def __init__(self, problem: str, hint: str) -> None:
         super().__init__(problem)
@@ -78,7 +78,7 @@ class NotOurs(Exception):
 
 
 def connect(file: Path, patience: float) -> sqlite3.Connection:
-    """A connection to the ledger, which is made where it is missing. Raises sqlite3.Error, OSError and NotOurs."""
+    """A connection to the ledger, created if missing. Raises sqlite3.Error, OSError and NotOurs."""
     # Closing a second descriptor of the file would drop the locks that SQLite holds in this process: one at a time.
     with _CREATING:
         _create(file)
@@ -95,7 +95,7 @@ def connect(file: Path, patience: float) -> sqlite3.Connection:
 
 
 def connect_copy(file: Path) -> tuple[sqlite3.Connection, bool]:
-    """A connection to a ledger, or a copy of one, that writes nothing, and whether it would notice other writers.
+    """A read-only connection to a ledger or a copy, and whether it notices other writers.
 
     Raises sqlite3.Error, OSError and NotOurs.
     """
@@ -122,7 +122,7 @@ def _checked(uri: str) -> sqlite3.Connection:
 
 
 def check_schema(connection: sqlite3.Connection) -> None:
-    """Raise NotOurs unless it is a ledger in the schema that this version writes, and nothing acts within it."""
+    """Raise NotOurs unless it is a ledger in this version's schema, without triggers and views."""
     application, schema = _pragma(connection, "application_id"), _schema(connection)
     if application != APPLICATION:
         raise NotOurs("it is a database of something else", "Give the ledger another place: KEYTURN_LEDGER")
@@ -135,9 +135,9 @@ def check_schema(connection: sqlite3.Connection) -> None:
 
 
 def patiently(ask: Callable[[], T], patience: float) -> T:
-    """What ``ask`` gives, asked again while others keep the file locked, for ``patience`` seconds. Raises as it does.
+    """Retry ``ask`` for ``patience`` seconds while others hold the lock. Raises as it does.
 
-    SQLite's own timeout sleeps for up to 0.1 s between its attempts, in which a hundred others may have written.
+    SQLite's own timeout sleeps up to 0.1 s between attempts, long enough for a hundred other writes.
     """
     deadline = time.monotonic() + patience
     while True:
@@ -150,7 +150,6 @@ def patiently(ask: Callable[[], T], patience: float) -> T:
 
 
 def from_sqlite(kind: type[KeyturnError], error: Exception, doing: str, file: Path) -> KeyturnError:
-    """The error as ``kind``, with place and remedy."""
     match error:
         case NotOurs():
             problem, hint = str(error), error.hint
@@ -167,12 +166,12 @@ def from_sqlite(kind: type[KeyturnError], error: Exception, doing: str, file: Pa
 
 
 def code_of(error: Exception) -> int:
-    """SQLite's primary result code; errors of the module itself have none of their own."""
+    """SQLite's primary result code; SQLITE_ERROR for errors without one."""
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
 
 
 def _create(file: Path) -> None:
-    """Make the file, empty and private, where it is missing; its directory, too."""
+    """Create the file and its directory, private to the owner, if missing."""
     if file.exists():
         return
     make_private(file.parent)
@@ -187,7 +186,7 @@ def _bare(uri: str, patience: float) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, patience: float) -> None:
-    """Make the tables in an empty database, unless another process does so at this moment."""
+    """Create the tables in an empty database, unless another process just did."""
     connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
     # Where others open the file at the same moment SQLite refuses this at once, however long its timeout.
     patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"), patience)

@@ -1,4 +1,4 @@
-"""What a witness keeps: its key, and what it has seen of each ledger, in two files of its own."""
+"""A witness's key and its state of each ledger, in two files."""
 
 import base64
 import fcntl
@@ -20,11 +20,11 @@ from keyturn.providers.keys.note_signer import KeySigner
 
 PRIVATE: Final = 0o600
 BEGINNING: Final = "PRIVATE+KEY+"
-"""How the line of a private key begins, as in Go's sumdb/note; the rest is as of the public one."""
+"""The prefix of a private key's line, as in Go's sumdb/note; the rest is as in the public key."""
 
 
 class WitnessSigner(KeySigner):
-    """A witness's, whose key is in a file of mode 0600, one line."""
+    """A witness's signer, whose key is one line in a file of mode 0600."""
 
     def __init__(self, name: str, key: Ed25519PrivateKey) -> None:
         super().__init__(key)
@@ -32,7 +32,7 @@ class WitnessSigner(KeySigner):
 
     @classmethod
     def made(cls, file: Path, name: str) -> "WitnessSigner":
-        """A new key, kept in ``file``. Raises OSError where there is one already."""
+        """Create a key in ``file``. Raises OSError if the file exists."""
         signer = cls(name, Ed25519PrivateKey.generate())
         typed = base64.b64encode(WitnessKey.TYPE + signer._key.private_bytes_raw()).decode()
         _write_new(file, f"{BEGINNING}{name}+{signer.key.key_id.hex()}+{typed}\n")
@@ -53,10 +53,10 @@ class WitnessSigner(KeySigner):
 
 
 class StateFile:
-    """A ``WitnessState`` in one file of JSON, which one process at a time has open.
+    """A ``WitnessState`` in one JSON file, which one process at a time holds open.
 
-    It is written whole, beside, and put in place once the disk has it. Raises Invalid for a file that can't be read:
-    a witness that has forgotten what it saw would cosign any history. Raises Locked where another process has it.
+    A write goes to a new file, reaches the disk, and then replaces the old one. Raises Invalid for an unreadable file:
+    a witness without its state would cosign any history. Raises Locked if another process holds it.
     """
 
     def __init__(self, file: Path) -> None:
@@ -72,21 +72,20 @@ class StateFile:
 
     @staticmethod
     def make(file: Path) -> None:
-        """A new one, of a witness that has seen nothing. Raises OSError where there is one already."""
+        """Create an empty state. Raises OSError if the file exists."""
         _write_new(file, "{}\n")
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Whoever is inside is the only one who reads and writes."""
+        """Exclude other readers and writers."""
         with self._turn:
             yield
 
     def read(self, origin: str) -> Seen:
-        """The last checkpoint of that ledger that was cosigned."""
         return self._seen.get(origin, Seen())
 
     def write(self, origin: str, state: Seen) -> None:
-        """Keep it, and return once it is durable. Raises OSError, and then what was kept before counts."""
+        """Store it durably. Raises OSError, and then the previous state applies."""
         after = {**self._seen, origin: state}
         beside = Path(f"{self._file}.new")
         beside.unlink(missing_ok=True)
@@ -96,7 +95,6 @@ class StateFile:
         self._seen = after
 
     def close(self) -> None:
-        """Let another process have it."""
         os.close(self._lock)
 
 
@@ -114,7 +112,7 @@ def _parsed(file: Path) -> dict[str, Seen]:
 
 
 def _write_new(file: Path, text: str) -> None:
-    """A file that was not there, for its owner alone, on the disk. Raises OSError."""
+    """Write a new file for its owner only, durably. Raises OSError."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     with os.fdopen(os.open(file, flags, PRIVATE), "w") as opened:
         opened.write(text)

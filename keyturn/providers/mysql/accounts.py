@@ -1,4 +1,4 @@
-"""The statements that make, alter and compare accounts on MySQL and MariaDB, each safe to run again."""
+"""The statements that create, alter and compare accounts on MySQL and MariaDB, each safe to repeat."""
 
 import re
 import secrets
@@ -16,10 +16,10 @@ from keyturn.providers.mysql.privileges import AccountGrants
 from keyturn.providers.mysql.server import UNKNOWN_PLUGIN, MySQLSession, ServerError
 
 ANYWHERE: Final = "%"
-"""The host of an account that nothing else is known of."""
+"""An account's default host."""
 
 REQUIRE: Final = {"": "NONE", "ANY": "SSL", "X509": "X509", "SPECIFIED": "X509"}
-"""What ``mysql.user.ssl_type`` asks of a connection; a certificate's very issuer and subject are not taken over."""
+"""By ``mysql.user.ssl_type``, what REQUIRE demands; a certificate's issuer and subject are not copied."""
 
 NEEDS_ALTER: Final = "GRANT CREATE USER ON *.* TO {admin}"
 NEEDS_READ: Final = "GRANT SELECT ON mysql.* TO {admin}"
@@ -29,7 +29,7 @@ NEEDS_ROLE: Final = "GRANT %s TO {admin} WITH ADMIN OPTION"
 
 @dataclass(frozen=True)
 class AccountEntry:
-    """One of an account's rows in ``mysql.user``; ``stored`` is its password as the server keeps it."""
+    """One of an account's rows in ``mysql.user``; ``stored`` is its password as the server stores it."""
 
     user: User
     plugin: str
@@ -38,7 +38,7 @@ class AccountEntry:
 
 
 def account_entries(session: MySQLSession, account: str) -> list[AccountEntry]:
-    """The account's entries, one for each host; none where it does not exist."""
+    """The account's entries, one per host; none if it does not exist."""
     # MariaDB keeps roles in the same table, without a host.
     statement = "SELECT Host, plugin, authentication_string, ssl_type FROM mysql.user WHERE User = %s AND Host <> ''"
     return [
@@ -53,11 +53,11 @@ ACCOUNTS: Final = "SELECT DISTINCT User FROM mysql.user WHERE Host <> '' AND Use
 MEMBERS: Final = "SELECT TO_USER, FROM_USER FROM mysql.role_edges"
 MEMBERS_OF_MARIADB: Final = "SELECT User, Role FROM mysql.roles_mapping WHERE Host <> ''"
 OWN_ACCOUNTS: Final = ("mysql.", "mariadb.")
-"""How the names of those begin that the server has by itself."""
+"""Prefixes of the server's own accounts."""
 
 
 def list_accounts(session: MySQLSession) -> dict[str, frozenset[str]]:
-    """Every account, and the roles that it was granted. MySQL's roles are accounts too, which nobody logs in as."""
+    """Every account with its roles. MySQL's roles are accounts too, with which no one logs in."""
     members = MEMBERS_OF_MARIADB if session.mariadb else MEMBERS
     pairs = [(as_text(user), as_text(role)) for user, role in session.run(members, needs=NEEDS_READ)]
     names = {as_text(name) for (name,) in session.run(ACCOUNTS, needs=NEEDS_READ)} - {role for _, role in pairs}
@@ -69,13 +69,12 @@ def list_accounts(session: MySQLSession) -> dict[str, frozenset[str]]:
 
 
 def insist_on_plugins(account: Iterable[AccountEntry]) -> None:
-    """Raises ServerError where the stored form of a password can't be computed here."""
+    """Raise ServerError if a password's stored form can't be computed here."""
     if any(entry.plugin not in PLUGINS for entry in account):
         raise ServerError(UNKNOWN_PLUGIN, "")
 
 
 def grants(session: MySQLSession, user: User) -> Grants:
-    """What the user may do, and its roles."""
     lines = [as_text(line) for (line,) in session.run(f"SHOW GRANTS FOR {user.quoted}", needs=NEEDS_READ)]
     if session.mariadb:
         return parse_grants(lines, user)
@@ -85,7 +84,7 @@ def grants(session: MySQLSession, user: User) -> Grants:
 
 
 def missing_rights(session: MySQLSession, account: str, like: str) -> list[Missing]:
-    """What ``like`` may do and ``account`` may not; entries of one host are compared with each other."""
+    """What ``like`` may do and ``account`` may not; entries of the same host are compared with each other."""
     look = lru_cache(maxsize=None)(lambda role: role_grants(session, role))
     models = [
         (entry.user, AccountGrants(grants(session, entry.user), look)) for entry in account_entries(session, like)
@@ -101,12 +100,12 @@ def missing_rights(session: MySQLSession, account: str, like: str) -> list[Missi
 
 
 def role_grants(session: MySQLSession, role: str) -> Grants:
-    """What a role was granted, which is named as ``SHOW GRANTS`` prints it."""
+    """The grants of a role, named as in ``SHOW GRANTS``."""
     return parse_grants([as_text(line) for (line,) in session.run(f"SHOW GRANTS FOR {role}", needs=NEEDS_READ)], role)
 
 
 def make(session: MySQLSession, account: str, like: str | None) -> None:
-    """Make the account, locked, from the hosts that ``like`` may come from and with all that it was granted."""
+    """Create the account, locked, with the hosts and grants of ``like``."""
     models = account_entries(session, like) if like else []
     for model in models:
         user = User(account, model.user.host)
@@ -120,7 +119,7 @@ def make(session: MySQLSession, account: str, like: str | None) -> None:
 
 
 def act_as(session: MySQLSession, account: str, role: str) -> None:
-    """Let the account have the role, from login on."""
+    """Grant the account the role, active from login."""
     for entry in account_entries(session, account):
         held, named = grants(session, entry.user), role_name(session, role)
         if not held.acts_as(named):
@@ -129,7 +128,7 @@ def act_as(session: MySQLSession, account: str, role: str) -> None:
 
 
 def identify(session: MySQLSession, account: str, password: Sensitive, *, keep_old: bool = False) -> None:
-    """Let the account log in with this password; with ``keep_old`` beside the one that it has, if it is another."""
+    """Set the account's password; ``keep_old`` retains its current one if that differs."""
     identified = []
     for entry in account_entries(session, account):
         # Kept twice, the password itself would push out the one to keep.
@@ -140,7 +139,7 @@ def identify(session: MySQLSession, account: str, password: Sensitive, *, keep_o
 
 
 def shut(session: MySQLSession, account: str) -> None:
-    """Refuse every login of the account, and forget its passwords. Absent is success."""
+    """Lock the account and forget its passwords. Absent is success."""
     shutting = []
     for entry in account_entries(session, account):
         by = _by(session, entry.plugin, _nobodys()) if entry.plugin in PLUGINS else ""
@@ -150,20 +149,20 @@ def shut(session: MySQLSession, account: str) -> None:
 
 
 def is_locked(session: MySQLSession, user: User) -> bool:
-    """Whether the server refuses every login of the user; texts in quotes, such as a comment, tell nothing."""
+    """Whether the user is locked; quoted texts, such as a comment, are ignored."""
     ((line,),) = session.run(f"SHOW CREATE USER {user.quoted}", needs=NEEDS_READ)
     return re.search(r"\bACCOUNT LOCK\b", re.sub(r"'(?:[^'\\]|\\.|'')*'", "", as_text(line))) is not None
 
 
 def discard_old(session: MySQLSession, account: str) -> None:
-    """Refuse the password that was kept beside the newer one. Absent is success."""
+    """Discard the retained password. Absent is success."""
     users = [f"{entry.user.quoted} DISCARD OLD PASSWORD" for entry in account_entries(session, account)]
     if users:
         session.run(f"ALTER USER {', '.join(users)}", needs=NEEDS_ALTER)
 
 
 def role_name(session: MySQLSession, role: str) -> str:
-    """A role as ``SHOW GRANTS`` prints it: MySQL's roles have a host as well."""
+    """A role as in ``SHOW GRANTS``: MySQL's roles have a host as well."""
     return quote_name(role) if session.mariadb else User(role, ANYWHERE).quoted
 
 
@@ -184,7 +183,7 @@ def _give(session: MySQLSession, grant: Grant, user: User) -> None:
 
 
 def _start_with(session: MySQLSession, roles: frozenset[str], user: User, role: str | None = None) -> None:
-    """Set what is in force from login on; MariaDB has one such role, and MySQL any number."""
+    """Set the default roles; MariaDB has one, MySQL any number."""
     if session.mariadb:
         for name in [role] if role else roles:
             session.run(f"SET DEFAULT ROLE {name} FOR {user.quoted}", needs=NEEDS_DEFAULT_ROLE)
@@ -201,7 +200,6 @@ def _by(session: MySQLSession, plugin: str, password: Sensitive, keep_old: bool 
 
 
 def _nobodys() -> Sensitive:
-    """A password that nobody learns."""
     return Sensitive(secrets.token_urlsafe(32))
 
 

@@ -1,8 +1,8 @@
-"""The sessions of a MySQL or MariaDB account: how many there are, and ending them so that none slips through.
+"""Counts a MySQL or MariaDB account's sessions, and ends them without missing one.
 
-A connection that is logging in stands in the list under no name, and the server has looked its account up before
-it asks for the password. So whoever was being asked when logins began to fail is waited for a moment, and ended
-where he takes longer, whoever he is: he has to log in again.
+A connection that is logging in is listed without a name, and the server has looked up its account before asking for the
+password. Those that were logging in when logins were disabled are therefore awaited briefly, then ended, whatever their
+account: they have to log in again.
 """
 
 import time
@@ -18,8 +18,7 @@ PATIENCE: Final = 5.0
 """Seconds until sessions that do not end are an error."""
 
 LOGGING_IN: Final = 0.5
-"""Seconds that a login takes at most, unless somebody draws it out; and the cleaning up of a session that was ended,
-which runs no statement any more."""
+"""Seconds that a login usually takes at most, and the cleanup of an ended session, which runs no more statements."""
 
 NOBODY: Final = "unauthenticated user"
 ENDED: Final = "Killed"
@@ -34,7 +33,7 @@ LISTED: Final = (
 
 
 def insist_on_all(session: MySQLSession) -> None:
-    """Raises ServerError without PROCESS, where the list silently shows one's own sessions alone."""
+    """Raise ServerError without PROCESS, where the list shows only the caller's sessions."""
     session.run("SELECT COUNT(*) FROM information_schema.innodb_trx", needs=NEEDS_LIST)
 
 
@@ -45,7 +44,7 @@ def count_sessions(session: MySQLSession, account: str) -> int:
 
 
 def end_sessions(session: MySQLSession, account: str, name: str) -> int:
-    """End every session of the account, whose logins must be refused by now: how many. Raises Unavailable."""
+    """End all sessions of an account that can't log in any more; their number. Raises Unavailable."""
     insist_on_all(session)
     began = time.monotonic()
     ended: set[int] = set()
@@ -71,7 +70,7 @@ def end_sessions(session: MySQLSession, account: str, name: str) -> int:
 
 
 def _kill(session: MySQLSession, account: str, alive: set[int]) -> None:
-    """MariaDB ends all of an account's sessions at a word."""
+    """MariaDB ends all of an account's sessions with one statement."""
     if alive and session.mariadb:
         session.run("KILL USER %s", account, needs=NEEDS_KILL_MARIADB)
     else:

@@ -1,6 +1,7 @@
-"""Putting a MySQL or MariaDB server's accounts into Keyturn's hands: the role gets what they have, and they the role.
+"""Hand a MySQL or MariaDB server's accounts over to Keyturn: the role gets their rights, and they get the role.
 
-Nothing is taken from an account, and each statement stands for itself: these servers change no rights in transactions.
+Nothing is revoked from an account, and each statement stays independent: these servers change no rights in
+transactions.
 """
 
 import secrets
@@ -25,7 +26,7 @@ ADMIN_RIGHTS: Final = (
     Right("SELECT", "`mysql`.*"),
     *(Right(privilege, "`keyturn`.*") for privilege in ("CREATE", "SELECT", "INSERT", "UPDATE")),
 )
-"""What Keyturn's own user needs on both; docs/strategies/alternating-users.md says what for."""
+"""What Keyturn's user needs on both servers; docs/strategies/alternating-users.md gives the reasons."""
 
 
 class MySQLSetup:
@@ -38,7 +39,6 @@ class MySQLSetup:
         self._admin_name = admin["username"].reveal()
 
     def plan(self, handovers: Sequence[Handover]) -> TargetPlan:
-        """Everything that is lacking."""
         with self._session() as session:
             groups = [("the roles", tuple(self._roles(session, handovers)))]
             groups += [(f"{name} to {each.owner}", tuple(self._handed(session, name, each.owner)))
@@ -53,7 +53,7 @@ class MySQLSetup:
         return TargetPlan(self._server.name, self._login["username"].reveal(), transactions, makes_admin)
 
     def apply(self, handovers: Sequence[Handover], plan: TargetPlan, progress: Callable[[str], None]) -> None:
-        """Do what the plan says, a statement at a time; a role is looked at before an account starts with it."""
+        """Run the plan's statements; a role's rights are checked before an account starts with it."""
         with self._session() as session:
             for transaction in plan.transactions:
                 for statement in transaction.statements:
@@ -71,7 +71,7 @@ class MySQLSetup:
                 yield Statement(f"CREATE ROLE {accounts.role_name(session, owner)}")
 
     def _handed(self, session: MySQLSession, account: str, owner: str) -> Iterator[Statement]:
-        """What gives the role all that the account has, and then the account the role, from login on."""
+        """Gives the role all that the account has, and then the account the role, active from login."""
         role = accounts.role_name(session, owner)
         for entry in accounts.account_entries(session, account):
             held = accounts.grants(session, entry.user)
@@ -82,14 +82,14 @@ class MySQLSetup:
                 yield starts_with(session, roles, entry.user)
 
     def _absent(self, session: MySQLSession, handovers: Sequence[Handover]) -> Iterator[tuple[str, str, str]]:
-        """The accounts that are to take turns with one that is there, which one, and the role that both have."""
+        """The missing accounts that alternate with an existing one, that one, and their role."""
         for each in handovers:
             present = [name for name in each.accounts if accounts.account_entries(session, name)]
             if each.owner and present:
                 yield from ((name, present[0], each.owner) for name in each.accounts if name not in present)
 
     def _second(self, session: MySQLSession, absent: str, account: str, owner: str) -> Iterator[Statement]:
-        """The account that takes turns, locked: made by Keyturn's user it would need all that the first was granted."""
+        """Creates the second account, locked. Created by Keyturn's user, it would need the first one's grants."""
         role = accounts.role_name(session, owner)
         for entry in accounts.account_entries(session, account):
             user, plugin = User(absent, entry.user.host), entry.plugin if entry.plugin in PLUGINS else usual(session)
@@ -100,7 +100,6 @@ class MySQLSetup:
             yield starts_with(session, role, user)
 
     def _own(self, session: MySQLSession, handovers: Sequence[Handover]) -> Iterator[Statement]:
-        """Keyturn's own user, with what it lacks."""
         entries = accounts.account_entries(session, self._admin_name)
         user = entries[0].user if entries else User(self._admin_name, ANYWHERE)
         if not entries:
@@ -119,7 +118,7 @@ class MySQLSetup:
                 yield Statement(f"GRANT {role} TO {user.quoted} WITH ADMIN OPTION")
 
     def _insist_on_rights(self, session: MySQLSession, handovers: Sequence[Handover]) -> None:
-        """Raises Unprivileged where a role would lack what an account has."""
+        """Raise Unprivileged if a role lacks a right of an account."""
         for owner, account in ((each.owner, name) for each in handovers if each.owner for name in each.accounts):
             role = accounts.role_name(session, owner)
             for entry in accounts.account_entries(session, account):
@@ -129,7 +128,7 @@ class MySQLSetup:
                     raise Unprivileged("hand over", f"{self._server.name}:{account}", f"{role} lacks a right", hint)
 
     def _filled(self, session: MySQLSession, statement: Statement) -> str:
-        """The statement as the server gets it: a password as the hash that the server stores."""
+        """The statement as it is sent, with the password hashed as the server stores it."""
         if not statement.password:
             return statement.text
         own = statement.password == OWN_PASSWORD
@@ -138,7 +137,6 @@ class MySQLSetup:
 
     @contextmanager
     def _session(self) -> Iterator[MySQLSession]:
-        """The administrator's; whatever the server refuses is told in our words."""
         user = self._login["username"].reveal()
         try:
             with closing(self._server.log_in(user, self._login["password"])) as session:
@@ -151,7 +149,7 @@ class MySQLSetup:
 
 
 def lacking_of_role(session: MySQLSession, held: Grants, role: str, exists: bool) -> Iterator[str]:
-    """The statements that give a role what an account was granted itself, and the roles that it has."""
+    """The statements that give a role an account's own grants and roles."""
     granted = accounts.role_grants(session, role) if exists else Grants((), frozenset())
     present = AccountGrants(Grants(granted.granted, granted.roles), lambda name: accounts.role_grants(session, name))
     for name in sorted(held.roles - present.roles - {role}):
@@ -164,17 +162,15 @@ def lacking_of_role(session: MySQLSession, held: Grants, role: str, exists: bool
 
 
 def starts_with(session: MySQLSession, roles: str, user: User) -> Statement:
-    """What lets an account's next sessions act as these roles, which comes after the check of their rights."""
+    """Sets the default roles of an account's next sessions, after the check of their rights."""
     return Statement(f"SET DEFAULT ROLE {roles} {'FOR' if session.mariadb else 'TO'} {user.quoted}", last=True)
 
 
 def usual(session: MySQLSession) -> str:
-    """How a new user logs in."""
     return NATIVE if session.mariadb else SHA2
 
 
 def role_exists(session: MySQLSession, name: str) -> bool:
-    """Whether there is such a role."""
     if session.mariadb:
         return bool(session.first("SELECT 1 FROM mysql.user WHERE User = %s AND is_role = 'Y'", name))
     return bool(session.first("SELECT 1 FROM mysql.user WHERE User = %s AND Host = %s", name, ANYWHERE))
@@ -191,5 +187,4 @@ def open_setup(
     tls: str = "verify",
     ca_file: str | None = None,
 ) -> MySQLSetup:
-    """The server of a target, with an administrator's login, and Keyturn's own user with its password."""
     return MySQLSetup(MySQLServer(name, host, port, database, tls, ca_file), login, admin)

@@ -1,6 +1,6 @@
-"""MySQL and MariaDB as a target: accounts are users, an application's rights are a role's, and each write is fenced.
+"""MySQL and MariaDB as a target: accounts are users, a role holds an application's rights, and writes are fenced.
 
-An account is every entry of its name, whatever the host. How a write is fenced: :mod:`keyturn.providers.mysql.fence`.
+An account is every entry of its name, whatever the host. :mod:`keyturn.providers.mysql.fence` explains the fence.
 """
 
 import re
@@ -34,21 +34,21 @@ from keyturn.providers.mysql.server import (
 )
 
 KEEPS_OLD: Final = (8, 0, 14)
-"""Since when MySQL keeps the current password beside a new one (MySQL 8.0, "Dual Password Support")."""
+"""The first MySQL that keeps the current password next to a new one (MySQL 8.0, "Dual Password Support")."""
 
 PORT: Final = 3306
 SCHEMES: Final = r"(?:mysql|mariadb)(?:\+\w+)?"
 
 EMERGENCY: Final = 0.3
-"""Seconds that another writer is given where an account is cut: a change takes a hundredth of one. MySQL, which counts
-whole seconds, gives none."""
+"""Seconds that another writer gets when an account is revoked: a change takes a hundredth. MySQL counts whole seconds
+and gives none."""
 
 
 class MySQL:
     """An :class:`keyturn.core.ports.strategies.AccountTarget` on MySQL 8.0 or newer, or MariaDB 10.6 or newer.
 
-    ``admin`` gives username and password of a user that may alter the accounts; it is asked again for each new
-    connection, so that the admin's own password can be rotated.
+    ``admin`` gives username and password of a user that may alter the accounts. Each new connection calls it again, so
+    that the admin's own password can be rotated.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class MySQL:
         member_of: str | None = None,
         keep_old: bool = False,
     ) -> None:
-        """Let ``account`` log in with ``password``; only what the server keeps of it travels, so no log can hold it."""
+        """Set the account's password; only its stored form is sent, so no log can hold it."""
         with self._fenced("set the password of", account, sequence) as (session, stands):
             self._insist(session, account, keep_old)
             current = accounts.account_entries(session, account)
@@ -93,29 +93,25 @@ class MySQL:
                 write_fence(session, account, sequence, making=False)
 
     def discard_old(self, account: str, *, sequence: int) -> None:
-        """Refuse the password that ``keep_old`` kept. Absent is success."""
         with self._fenced("discard the old password of", account, sequence) as (session, stands):
             write_fence(session, account, sequence, making=stands.making)
             if keeps_old(session):
                 accounts.discard_old(session, account)
 
     def disable(self, account: str, *, sequence: int) -> None:
-        """Refuse every login of ``account`` and forget its passwords; what it made stays. Absent is success."""
         self._shut("disable", account, sequence)
 
     def revoke(self, account: str, *, sequence: int) -> int:
-        """Refuse every login of ``account``, forget its passwords, and end its sessions: how many were ended."""
         insist_on_another(self._named(account), account, self._admin())
         return self.end_sessions(account, lambda: self._shut("cut", account, sequence, EMERGENCY))
 
     def end_sessions(self, account: str, refuse: Callable[[], None]) -> int:
-        """End the sessions of ``account``, on this server, once ``refuse`` has made logins fail."""
+        """End the account's sessions on this server after ``refuse`` has disabled its login."""
         refuse()
         with self._translating("end the sessions of", account), self._administrator() as session:
             return sessions.end_sessions(session, account, self._named(account))
 
     def last_sequence(self, accounts: Collection[str]) -> int:
-        """The highest number in the table of one of these."""
         named = ", ".join(sorted(accounts))
         with self._translating("read the number of", named), self._administrator() as session:
             return highest(session, accounts)
@@ -131,13 +127,13 @@ class MySQL:
             raise lacking(self._named(account), missing)
 
     def read_connection(self, text: Sensitive) -> Connection | None:
-        """Whose login a URL is, or a keyword string of ODBC and ADO.NET; None for any other text."""
+        """The login in a URL, or in a keyword string of ODBC and ADO.NET; None for others."""
         connection = url(text.reveal(), SCHEMES, PORT) or keyword_pairs(text.reveal(), PORT)
         leads_here = connection is not None and connection.leads_to(self._server.host, self._server.port)
         return connection.within(self._server.database) if connection and leads_here else None
 
     def accepts(self, account: str, password: Sensitive) -> bool:
-        """Whether the server lets ``account`` in from here, also if only to change a password that has expired."""
+        """Whether the server accepts the login from here, even if only to change an expired password."""
         try:
             self._server.log_in(account, password).close()
         except ServerError as error:
@@ -156,17 +152,14 @@ class MySQL:
             )
 
     def list_accounts(self) -> dict[str, frozenset[str]]:
-        """Every account, and the roles that it was granted."""
         with self._translating("list the accounts of", self.name), self._administrator() as session:
             return accounts.list_accounts(session)
 
     def sessions(self, account: str) -> int:
-        """How many sessions ``account`` has open now, on this server."""
         with self._translating("count the sessions of", account), self._administrator() as session:
             return sessions.count_sessions(session, account)
 
     def close(self) -> None:
-        """Let go of the admin's connections."""
         self._idle.close()
 
     def _missing(self, account: str, like: str) -> list[Missing]:
@@ -190,7 +183,7 @@ class MySQL:
     def _fenced(
         self, doing: str, account: str, sequence: int, patience: float | None = None
     ) -> Iterator[tuple[MySQLSession, FenceEntry]]:
-        """A session that alone may change the account, and refuses to go back in sequence."""
+        """A session under the account's lock. Raises Superseded for a lower sequence."""
         with self._translating(doing, account), self._administrator() as session:
             # Asked before as well, so that an older run does not end a newer one's connection.
             self._check_sequence(read_fence(session, account), doing, account, sequence)
@@ -247,7 +240,6 @@ class MySQL:
 
 
 def keeps_old(session: MySQLSession) -> bool:
-    """Whether the server can keep an account's password beside a newer one."""
     if session.mariadb:
         return False
     match = re.match(r"(\d+)\.(\d+)\.(\d+)", session.version)

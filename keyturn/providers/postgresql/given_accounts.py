@@ -1,7 +1,7 @@
-"""Accounts that are made for one grant each, and end with it: login roles that bear a mark, and an end of their own.
+"""Login roles that are made for one grant each, with a mark and an expiry.
 
-The server itself refuses their logins once their time is up (VALID UNTIL), though nobody ever comes back to them. What
-bears no mark of ours is never touched.
+VALID UNTIL makes the server refuse expired logins even if Keyturn never returns. Roles without our mark are never
+touched.
 """
 
 import re
@@ -19,7 +19,7 @@ from keyturn.providers.postgresql import accounts
 from keyturn.providers.postgresql.scram import verifier
 
 MARK: Final = re.compile(r"\[keyturn grant=([^\]\s]+) of=([^\]\s]+)\]")
-"""What stands in the comment of such a role: the grant that it was made for, and whose Keyturn has made it."""
+"""In the role's comment: the grant that it was made for, and the workspace that made it."""
 
 MARKED: Final = """
 SELECT rolname, shobj_description(oid, 'pg_authid') FROM pg_roles
@@ -29,13 +29,13 @@ MEMBERSHIP: Final = """
 SELECT format('GRANT %%I TO %%I', r.rolname, current_user) FROM pg_roles r
  WHERE r.rolname = %s AND NOT pg_has_role(current_user, r.oid, 'MEMBER')
 """
-"""The statement that makes the admin a member of the owner, where it is none."""
+"""The statement that makes the admin a member of the owner, if it is none."""
 ENDS: Final = "SELECT (clock_timestamp() + %s * interval '1 second')::text"
-"""By the server's own clock, which ends it."""
+"""By the server's own clock."""
 
 
 class GivingServer(Protocol):
-    """What is needed of a server: :class:`keyturn.providers.postgresql.target.PostgreSQL`."""
+    """The required part of :class:`keyturn.providers.postgresql.target.PostgreSQL`."""
 
     name: str
 
@@ -55,9 +55,9 @@ class GivingServer(Protocol):
 class GivenAccounts:
     """An :class:`keyturn.core.ports.grants.AccountMaker` on PostgreSQL.
 
-    Each account is a member of ``roles`` and nothing else; what it leaves behind in the target's database belongs to
-    ``owner`` then. ``workspace`` tells whose they are. The server's admin needs CREATEROLE, ADMIN OPTION on the roles,
-    membership in the owner, and pg_signal_backend.
+    Each account is a member of ``roles`` only; its objects in the target's database pass to ``owner``. ``workspace``
+    identifies its maker. The server's admin needs CREATEROLE, ADMIN OPTION on the roles, membership in the owner, and
+    pg_signal_backend.
     """
 
     def __init__(self, server: GivingServer, roles: Sequence[str], owner: str, workspace: str) -> None:
@@ -67,7 +67,7 @@ class GivenAccounts:
         self._workspace = workspace
 
     def missing_rights(self) -> Sequence[str]:
-        """What the admin lacks: for roles, for sessions, and membership in the owner of what accounts leave."""
+        """The statements that the admin's role lacks."""
         lacking = list(self._server.missing_grants(self._roles))
         with self._server.transaction("ask for the rights on", self._owner) as cursor:
             cursor.execute(MEMBERSHIP, (self._owner,))
@@ -75,7 +75,6 @@ class GivenAccounts:
         return lacking
 
     def make(self, account: str, grant: str, password: Sensitive, life: timedelta) -> None:
-        """Make an account that logs in with ``password`` until ``life`` is over by the server's clock."""
         with self._server.transaction("make", account) as cursor:
             if accounts.lock_account(cursor, account) is not None:
                 problem = "there is an account of that name already"
@@ -90,9 +89,9 @@ class GivenAccounts:
                 cursor.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(group), role))
 
     def end(self, account: str, grant: str) -> int:
-        """Refuse its logins, end its sessions, give what it owns to the owner, and drop it: how many sessions ended.
+        """End its sessions, reassign what it owns, and drop it; the number of ended sessions.
 
-        Absent is success. Raises Denied for an account that bears no mark of this grant: it is nobody's of ours.
+        Absent is success. Raises Denied for an account without this grant's mark.
         """
         if not self._bears_mark(account, grant):
             return 0
@@ -103,13 +102,11 @@ class GivenAccounts:
         return ended
 
     def own(self) -> Mapping[str, str]:
-        """All that this workspace's Keyturn has made here for grants, and that is there still, with its grant."""
         with self._server.transaction("look for", "accounts of grants") as cursor:
             cursor.execute(MARKED)
             return dict(self._ours(cursor.fetchall()))
 
     def close(self) -> None:
-        """Let go of the admin's connections."""
         self._server.close()
 
     def _ours(self, rows: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
@@ -123,7 +120,7 @@ class GivenAccounts:
             return self._locked(cursor, account, grant)
 
     def _locked(self, cursor: Cursor, account: str, grant: str) -> bool:
-        """Whether there is such an account, locked until the transaction ends. Raises Denied for somebody else's."""
+        """Whether the account exists, locked until the transaction ends. Raises Denied without this grant's mark."""
         comment = accounts.lock_account(cursor, account)
         if comment is None:
             return False

@@ -1,8 +1,8 @@
-"""The statements that give a role all that an account owns and may do in one database, as far as they are lacking.
+"""The statements that give a role what an account owns and may do in one database, as far as it lacks it.
 
-Read from the server's own catalogs: access lists by ``aclexplode``, ownership and what depends on a role by
-``pg_shdepend`` (PostgreSQL, "System Catalogs"). What the account owns is reassigned; what it was granted, is granted
-to the role as well, with the same options. Names are qualified: ``search_path`` is empty meanwhile.
+They are derived from the server's catalogs: access lists by ``aclexplode``, ownership and dependencies by
+``pg_shdepend`` (PostgreSQL, "System Catalogs"). Owned objects are reassigned; grants are repeated with the same
+options. Names are qualified, as ``search_path`` is empty meanwhile.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,9 +16,9 @@ from psycopg2.extensions import cursor as Cursor
 from keyturn.providers.postgresql.role_settings import list_elements
 
 INHERITS_BY_MEMBERSHIP: Final = 160000
-"""The server version from which on each membership says for itself what it brings."""
+"""The first server version whose memberships have their own INHERIT and SET options."""
 GRANTS_PARAMETERS: Final = 150000
-"""The server version from which on rights on settings are granted."""
+"""The first server version that grants rights on settings."""
 
 NOBODY: Final = 2**32 - 1
 
@@ -30,7 +30,7 @@ SUPERUSER: Final = "SUPERUSER"
 
 @dataclass(frozen=True)
 class Lacking:
-    """A statement, and what it takes to run it: a right, and the role that it is about.
+    """A statement, and the right it takes, on which role.
 
     ``password`` and ``last`` are those of :class:`keyturn.core.rights.target_setup.Statement`.
     """
@@ -44,7 +44,7 @@ class Lacking:
 
 @dataclass(frozen=True)
 class AccessList:
-    """One kind of object with an access list: how GRANT calls it, where it is listed, its list and its owner."""
+    """One kind of object with an access list: GRANT's word for it, its catalog, and its columns."""
 
     word: str
     catalog: str
@@ -72,7 +72,7 @@ ACCESSES: Final = (
     AccessList("TABLESPACE", "pg_tablespace", "quote_ident(spcname)", "spcacl", "spcowner"),
 )
 PARAMETERS: Final = AccessList("PARAMETER", "pg_parameter_acl", "quote_ident(parname)", "paracl", "10::oid")
-"""Settings of the server have no owner: whoever made the cluster stands for it."""
+"""Server settings have no owner: the role that made the cluster counts as it."""
 
 GRANTED: Final = """
 SELECT format('GRANT %%s ON {word} %%s TO %%I%%s', g.privilege_type, object.name, %(owner)s::text,
@@ -132,7 +132,7 @@ SELECT format('ALTER DEFAULT PRIVILEGES FOR ROLE %%s%%s GRANT %%s ON %%s TO %%s%
        SELECT FROM pg_default_acl d WHERE d.defaclrole = maker AND d.defaclnamespace = 0 AND d.defaclobjtype = kind))
  ORDER BY 1
 """
-"""For what will be made: by the account, or for it."""
+"""Default privileges that the account gives or gets."""
 
 TAKEN_FROM_PUBLIC: Final = """
 SELECT format('ALTER DEFAULT PRIVILEGES FOR ROLE %%I REVOKE %%s FROM PUBLIC', %(owner)s::text,
@@ -146,7 +146,7 @@ SELECT format('ALTER DEFAULT PRIVILEGES FOR ROLE %%I REVOKE %%s FROM PUBLIC', %(
                       AND NOT EXISTS (SELECT FROM aclexplode(o.defaclacl) WHERE grantee = 0))
  ORDER BY 1
 """
-"""What everybody could do with a new routine or type, and can't with those that the account makes."""
+"""Default rights of PUBLIC on routines and types that the account has revoked for its own."""
 
 OWNS: Final = """
 SELECT EXISTS (SELECT FROM pg_shdepend d
@@ -167,7 +167,7 @@ DO $keyturn$ BEGIN EXECUTE (SELECT format('CREATE USER MAPPING FOR %I SERVER %I 
   coalesce(string_agg(format('%I %L', option_name, option_value), ', '), '') || ')'
   FROM pg_user_mappings LEFT JOIN LATERAL pg_options_to_table(umoptions) ON true
   WHERE usename = {account} AND srvname = {server} GROUP BY srvname); END $keyturn$"""
-"""Copies how the account logs in to a foreign server, without showing it."""
+"""Copies the account's login to a foreign server without showing it."""
 
 ALL_OBJECTS: Final = ("TABLES", "SEQUENCES", "ROUTINES", "TYPES", "SCHEMAS")
 
@@ -182,7 +182,7 @@ SELECT substr(said, 13) FROM pg_db_role_setting s, unnest(s.setconfig) said
    AND s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
  ORDER BY s.setrole DESC, s.setdatabase DESC LIMIT 1
 """
-"""Where the account's sessions look for names, as far as somebody has set it for the account or for the database."""
+"""The account's ``search_path``, as set for the account or the database."""
 
 CURRENT_USER: Final = """
 SELECT format('the row policy %%I on %%s', p.polname, p.polrelid::regclass) FROM pg_policy p
@@ -209,14 +209,14 @@ SELECT format('the routine %%s', p.oid::regprocedure) FROM pg_proc p
        SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
  ORDER BY 1
 """
-"""What tells users apart by the name of the role in use; ``body`` is that of routines which the server has parsed."""
+"""Whatever depends on the current role's name; ``body`` is that of parsed routines."""
 
 PARSED_BODIES: Final = 140000
-"""The server version from which on it keeps some routines parsed."""
+"""The first server version that stores some routines parsed."""
 
 
 class AccountReading:
-    """One account and the role that is to stand in its place, as one database of the server tells of them."""
+    """Compares an account with the role that is to replace it, in one database."""
 
     def __init__(self, cursor: Cursor, account: str, owner: str) -> None:
         self._cursor = cursor
@@ -232,7 +232,7 @@ class AccountReading:
         }
 
     def membership(self) -> Iterator[Lacking]:
-        """What makes the account a member of the role, which open sessions inherit at once; and what it is and has."""
+        """What makes the account a member, which open sessions inherit at once; then attributes and roles."""
         if self._is_new_member():
             options = " WITH INHERIT TRUE, SET TRUE" if self._by_membership else ""
             yield Lacking(f"GRANT {self._owner} TO {self._account}{options}", ADMIN, self.owner)
@@ -245,7 +245,7 @@ class AccountReading:
         yield from self._memberships()
 
     def here(self) -> Iterator[Lacking]:
-        """What of this database the account owns or may use, and the role does not."""
+        """What the account owns or may use in this database and the role does not."""
         if self._asked(OWNS)[0][0]:
             yield Lacking(f"REASSIGN OWNED BY {self._account} TO {self._owner}", USAGE, self.account)
         kinds = (*ACCESSES, *([PARAMETERS] if self._cursor.connection.server_version >= GRANTS_PARAMETERS else []))
@@ -264,12 +264,12 @@ class AccountReading:
         yield from self._search_path()
 
     def acting(self) -> Iterator[Lacking]:
-        """What lets the account act as the role from its next login on. Comes last."""
+        """What makes the account act as the role from its next login; comes last."""
         if self.acts_as() != self.owner:
             yield Lacking(f"ALTER ROLE {self._account} SET role = {self._owner}", CREATEROLE, self.account, last=True)
 
     def acts_as(self) -> str:
-        """The role that its sessions begin with, by its settings; its own name where none says so."""
+        """The role that its sessions start as, by its settings; its own name by default."""
         query = """
 SELECT substr(said, 6) FROM pg_db_role_setting s, unnest(s.setconfig) said
  WHERE s.setrole = %(account_oid)s AND said LIKE 'role=%%' ORDER BY s.setdatabase LIMIT 1"""
@@ -277,7 +277,7 @@ SELECT substr(said, 6) FROM pg_db_role_setting s, unnest(s.setconfig) said
         return str(settings[0][0]) if settings else self.account
 
     def asks(self) -> Iterator[str]:
-        """What is told by the name of the role in use, which is another one from now on."""
+        """A question for each object that depends on the current role's name, which will change."""
         if self.acts_as() != self.owner:
             parsed = self._cursor.connection.server_version >= PARSED_BODIES
             body = "coalesce(pg_get_function_sqlbody(p.oid), '')" if parsed else "''"
@@ -291,7 +291,6 @@ SELECT EXISTS (SELECT FROM pg_auth_members m WHERE m.member = %(account_oid)s AN
         return not self._asked(query.format(options=options))[0][0]
 
     def _memberships(self) -> Iterator[Lacking]:
-        """The roles that the account was granted, as it was granted them."""
         names = ("admin", "inherit", "set") if self._by_membership else ("admin",)
         columns = ", ".join(f"m.{name}_option" for name in names)
         covered = " AND ".join(f"o.{name}_option >= m.{name}_option" for name in names)
@@ -308,7 +307,7 @@ SELECT r.rolname, {columns} FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.
             yield Lacking(f"GRANT {quote_role(self._cursor, role)} TO {self._owner}{how}", ADMIN, role)
 
     def _new_objects(self) -> Iterator[Lacking]:
-        """What sessions that are open make from now on is still the account's own; the role may use it."""
+        """Grants the role what open sessions create from now on: the account still owns that."""
         if self.acts_as() == self.owner or self._asked(STANDING_DEFAULTS)[0][0] >= len(ALL_OBJECTS):
             return
         for kind in ALL_OBJECTS:
@@ -316,7 +315,7 @@ SELECT r.rolname, {columns} FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.
             yield Lacking(text, USAGE, self.account)
 
     def _search_path(self) -> Iterator[Lacking]:
-        """A schema of the account's own name is found by "$user", which is the role from then on."""
+        """Keeps a schema with the account's name in the path: "$user" will be the role's name."""
         query = "SELECT 1 FROM pg_namespace WHERE nspname = %(account)s"
         if self.acts_as() == self.owner or not self._asked(query):
             return
@@ -348,12 +347,11 @@ SELECT r.rolname, {columns} FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.
 
 
 def as_oid(number: int | None) -> AsIs:
-    """What a role is known by; nobody has the highest number, which stands for one that is still to be made."""
+    """A role's oid; the highest number for a role that does not exist yet."""
     return AsIs(f"'{NOBODY if number is None else number}'::oid")
 
 
 def quote_role(cursor: Cursor, name: str) -> str:
-    """A name as statements have it."""
     cursor.execute("SELECT quote_ident(%s)", (name,))
     row = cursor.fetchone()
     return str(row[0]) if row else name

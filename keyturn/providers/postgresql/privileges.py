@@ -1,7 +1,7 @@
-"""What one PostgreSQL account may do and another may not, in force: inherited, or as the role that it acts as.
+"""The effective rights that one PostgreSQL account has and another lacks: inherited, or of the role that it acts as.
 
-Asked of the server's own ``has_*_privilege`` functions, since a right has many ways to an account and only they know
-them all (PostgreSQL, "Access Privilege Inquiry Functions").
+The server's ``has_*_privilege`` functions decide, since an account can get a right in many ways (PostgreSQL, "Access
+Privilege Inquiry Functions").
 """
 
 from collections.abc import Collection, Sequence
@@ -31,7 +31,7 @@ WITH who AS (
       LEFT JOIN pg_roles acts ON acts.rolname = setting.name AND pg_has_role(model.oid, acts.oid, 'MEMBER')
      WHERE model.rolname = %(like)s)
 """
-"""The two accounts, and the roles that they act as from login on: the one that serves is not logged in as."""
+"""The two accounts and the roles that they act as from login; the current account is not logged in as."""
 
 ACTING: Final = """
 SELECT coalesce((SELECT substr(said, 6) FROM pg_db_role_setting s, unnest(s.setconfig) said
@@ -40,22 +40,22 @@ SELECT coalesce((SELECT substr(said, 6) FROM pg_db_role_setting s, unnest(s.setc
                   ORDER BY s.setdatabase DESC LIMIT 1), r.rolname)
   FROM pg_roles r WHERE r.rolname = %s
 """
-"""The role that an account acts as from login on, by its settings; only a login shows whether it may."""
+"""The role that an account acts as from login, by its settings; only a login shows whether it may."""
 
 LACKS: Final = (
     "(({0} AND NOT {2}) OR ({1} AND NOT {2} AND NOT {3}))"  # what is in force must be in force, the rest within reach
 )
-"""From what the roles model_acts, model, account_acts and account may do."""
+"""By what the roles model_acts, model, account_acts and account may do."""
 
 
 def lacking_condition(inquiry: str) -> str:
-    """The condition that the candidate lacks what ``inquiry`` asks of the role in its place."""
+    """The condition that the candidate lacks the right in ``inquiry``."""
     return LACKS.format(*(inquiry.format(f"who.{role}") for role in ("model_acts", "model", "account_acts", "account")))
 
 
 @dataclass(frozen=True)
 class ObjectKind:
-    """One kind of object with an access list: where it is listed, and how a right on it is asked for."""
+    """One kind of object with an access list: its catalog, columns, inquiry function and privileges."""
 
     word: str
     catalog: str
@@ -68,9 +68,9 @@ class ObjectKind:
 
     @property
     def query(self) -> str:
-        """Every privilege that the candidate lacks, and the statement that gives it.
+        """The privileges that the candidate lacks, with the statements that grant them.
 
-        What nobody but owner and PUBLIC was granted is left out: it tells no two accounts apart.
+        Objects on which only owner and PUBLIC have rights are left out: they distinguish no accounts.
         """
         privileges = ", ".join(f"'{privilege}'" for privilege in self.privileges)
         place = "" if self.word == "TABLE" else f"{self.word.lower()} "
@@ -173,14 +173,14 @@ SELECT 2, 'ownership of ' || pg_describe_object(d.classid, d.objid, d.objsubid),
    AND NOT EXISTS (SELECT FROM pg_class c WHERE d.classid = 'pg_class'::regclass AND c.oid = d.objid
                       AND c.relpersistence = 't')
    AND NOT pg_has_role(who.account_acts, who.model, 'USAGE')"""
-"""What belongs to the account that serves by itself: only who is a member of it may use that like an owner."""
+"""Objects that the current account owns: only its members may use them as owners."""
 
 MEMBERSHIPS: Final = """
 SELECT 3, 'member of ' || r.oid::regrole, 'GRANT ' || r.oid::regrole || ' TO %%s'
   FROM who, pg_roles r, pg_roles model
  WHERE model.oid = who.model AND NOT model.rolsuper AND r.oid <> who.model AND pg_has_role(who.model, r.oid, 'MEMBER')
    AND NOT pg_has_role(who.account, r.oid, 'MEMBER')"""
-"""The roles that it may become, however many steps away."""
+"""The roles that it may become, directly or not."""
 
 POLICIES: Final = """
 SELECT 4, 'the row policy ' || quote_ident(p.polname) || ' on ' || p.polrelid::regclass,
@@ -204,21 +204,21 @@ PREPARE: Final = "SET plan_cache_mode = force_generic_plan; PREPARE keyturn_miss
 EXECUTE: Final = "EXECUTE keyturn_missing (%s, %s, %s)"
 
 _prepared: Final[WeakSet[Connection]] = WeakSet()
-"""The sessions that have it."""
+"""The sessions that have prepared it."""
 
 
 def acting(cursor: Cursor, account: str) -> str:
-    """The role that ``account`` acts as from login on, as far as its settings tell; empty where there is no account."""
+    """The role that ``account`` acts as by its settings; empty if there is no account."""
     cursor.execute(ACTING, (account,))
     row = cursor.fetchone()
     return str(row[0]) if row else ""
 
 
 def missing_rights(cursor: Cursor, account: str, acts_as: str, like: str) -> Sequence[Missing]:
-    """What ``like`` may do and ``account`` may not, which acts as the role ``acts_as`` in its sessions.
+    """What ``like`` may do and ``account``, acting as ``acts_as``, may not.
 
-    What comes with ownership, attributes and memberships comes first: it explains the rest. Settings come last, such as
-    the ``search_path`` without which an application does not find its tables.
+    Ownership, attributes and memberships come first, since they explain the rest; settings such as ``search_path`` come
+    last.
     """
     if cursor.connection not in _prepared:
         cursor.execute(PREPARE)
@@ -242,10 +242,10 @@ SELECT grants FROM (
      AND NOT pg_has_role(current_user, rolname, 'MEMBER WITH ADMIN OPTION')
 ) lacking WHERE NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) ORDER BY place, grants
 """
-"""What the admin's own role lacks; since PostgreSQL 16 CREATEROLE alone alters no role that somebody else has made."""
+"""What the admin's role lacks; since PostgreSQL 16 CREATEROLE alone alters no role that another has made."""
 
 
 def missing_grants(cursor: Cursor, accounts: Collection[str]) -> list[str]:
-    """The statements that give the role in use what it lacks for changing these accounts and ending their sessions."""
+    """The statements that give the current role the rights to change these accounts and end their sessions."""
     cursor.execute(MISSING_GRANTS, (sorted(accounts),))
     return [grants for (grants,) in cursor.fetchall()]

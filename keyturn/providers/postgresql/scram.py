@@ -1,6 +1,6 @@
-"""What PostgreSQL keeps of a password: its SCRAM-SHA-256 verifier (RFC 5803), made here so that no server sees it.
+"""PostgreSQL's SCRAM-SHA-256 verifier of a password, derived here so that no server sees the password.
 
-libpq makes the same, and hashes three times as long over it. Source: PostgreSQL, "Password Authentication"; RFC 5802.
+libpq computes the same, three times as slowly. Sources: PostgreSQL, "Password Authentication"; RFC 5802, RFC 5803.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ SALT: Final = 16
 """Bytes."""
 
 ITERATIONS: Final = 4096
-"""What servers before PostgreSQL 16 use, which do not tell."""
+"""The number on servers before PostgreSQL 16, which do not report it."""
 
 
 def verifier(connection: Connection, account: str, password: Sensitive) -> str:
@@ -32,7 +32,6 @@ def verifier(connection: Connection, account: str, password: Sensitive) -> str:
 
 
 def derived(password: bytes, salt: bytes, iterations: int) -> str:
-    """The verifier with this salt."""
     salted = hashlib.pbkdf2_hmac("sha256", password, salt, iterations)
     stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
     server = hmac.digest(salted, b"Server Key", "sha256")

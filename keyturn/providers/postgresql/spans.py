@@ -1,4 +1,4 @@
-"""A cursor whose statements are told as spans."""
+"""A cursor that traces its statements as spans."""
 
 from typing import Any
 
@@ -11,10 +11,9 @@ from keyturn.providers.sql_spans import statement_span
 
 
 class TracedCursor(cursor):
-    """psycopg2's own, which tells what kind of statement it sends, and no word more of it."""
+    """psycopg2's own; a span records only the kind of statement."""
 
     def execute(self, query: Any, vars: Any = None) -> None:  # as psycopg2 calls it
-        """Send one statement. Raises what psycopg2 raises."""
         if not current_span()[0]:
             return super().execute(query, vars)
         server = self.connection.info
@@ -28,7 +27,7 @@ class TracedCursor(cursor):
 
 
 def beginning(query: Any) -> str:
-    """The text that a statement begins with, up to the first value that is put into it."""
+    """The statement's text up to its first inserted value."""
     while isinstance(query, sql.Composed) and query.seq:
         query = query.seq[0]
     if isinstance(query, sql.SQL):

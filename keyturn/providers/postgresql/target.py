@@ -1,8 +1,8 @@
 """PostgreSQL as a target: accounts are login roles, and every write to one is fenced.
 
-The sequence number of the rotation that wrote last stands in the role's comment, written in the same
-transaction as the password and under an advisory lock, so that a worker that was suspended can't set an
-old password on an account that has moved on. Advisory locks are per database: all workers use the same one.
+The role's comment holds the sequence number of the last rotation that wrote. One transaction, under an advisory lock,
+writes it with the password, so a suspended worker can't restore an old password. Advisory locks are per database: all
+workers use the same one.
 """
 
 import os
@@ -43,11 +43,11 @@ TIMEOUT: Final = 10
 
 PORT: Final = 5432
 SCHEME: Final = re.compile(r"\Apostgres(?:ql)?(?:\+\w+)?://")
-"""How URLs for libpq begin; SQLAlchemy names the driver too, and reads the rest in the same way."""
+"""The prefix of URLs for libpq; SQLAlchemy's also name the driver."""
 
 STILL: Final = 5
-"""Seconds that a session may stand still within a transaction. A worker that is suspended there holds the account's
-lock: the server ends its session, before whoever waits for the lock gives up."""
+"""Seconds that a session may idle in a transaction. The server then ends a suspended worker's session, which holds the
+account's lock, before those that wait for it give up."""
 
 LOGIN_REFUSED: Final = ("28P01", "28000")
 """SQLSTATE invalid_password and invalid_authorization_specification."""
@@ -55,18 +55,18 @@ LOGIN_REFUSED: Final = ("28P01", "28000")
 REFUSALS: Final = re.compile(
     r"FATAL: .*(password authentication failed|not permitted to log in|no password assigned|role .* does not exist)"
 )
-"""The same in the server's words."""
+"""The same as the server's messages."""
 
 KEPT_OUT: Final = re.compile(r"FATAL: .*permission denied for database")
-"""What the server says to whom it has let in, and who may not use this one database."""
+"""The server's message if the login works but may not use this database."""
 
 NO_SCRAM: Final = re.compile(r"authentication method requirement .* failed")
-"""libpq refuses the way in which a server wants to be convinced. Source: "require_auth" in its documentation."""
+"""libpq rejects the server's authentication method. Source: "require_auth" in its documentation."""
 
 NO_TRUST: Final = re.compile(
     r"certificate verify failed|server certificate for|root certificate|SSL was required|does not support SSL"
 )
-"""What libpq says where TLS fails that it was told to insist on."""
+"""libpq's messages if the required TLS fails."""
 
 NO_DATABASE: Final = re.compile(r"FATAL: .*database .* does not exist")
 
@@ -74,8 +74,8 @@ NO_DATABASE: Final = re.compile(r"FATAL: .*database .* does not exist")
 class PostgreSQL:
     """An :class:`keyturn.core.ports.strategies.AccountTarget` on PostgreSQL 12 or newer.
 
-    ``admin`` gives username and password of a role with CREATEROLE and ADMIN OPTION on the accounts; it is
-    asked again for each new connection, so that the admin's own password can be rotated.
+    ``admin`` gives username and password of a role with CREATEROLE and ADMIN OPTION on the accounts. Each new
+    connection calls it again, so that the admin's own password can be rotated.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class PostgreSQL:
         member_of: str | None = None,
         keep_old: bool = False,
     ) -> None:
-        """Let ``account`` log in with ``password``; only its SCRAM verifier travels, so no log can hold it."""
+        """Set the account's password; only its SCRAM verifier is sent, so no log can hold it."""
         if keep_old:
             problem, hint = "a role has one password", "Say accepts_gap, or use alternating-users"
             raise UnsupportedOperation("set the password of", self._named(account), problem, hint)
@@ -117,15 +117,14 @@ class PostgreSQL:
             accounts.let_in(cursor, account, verifier(cursor.connection, account, password))
 
     def discard_old(self, account: str, *, sequence: int) -> None:
-        """Nothing: a role has one password, and none is kept beside it."""
+        """Do nothing: a role has only one password."""
 
     def last_sequence(self, accounts: Collection[str]) -> int:
-        """The highest number in the comment of one of these roles."""
         with self._asking("read the number of", ", ".join(sorted(accounts))) as cursor:
             return highest(cursor, accounts)
 
     def check_login(self, account: str, password: Sensitive, *, like: str | None = None) -> None:
-        """Log in on a new connection and compare what the account may do there with what ``like`` may."""
+        """Log in on a new connection and compare the account's rights with those of ``like``."""
         if like is None or like == account:
             self._logged_in(account, password)
             return
@@ -138,7 +137,7 @@ class PostgreSQL:
             raise lacking(self._named(account), missing)
 
     def _logged_in(self, account: str, password: Sensitive) -> str:
-        """Log in on a new connection; the role that such a session acts as. Raises CandidateRejected."""
+        """The role that a new session acts as. Raises CandidateRejected."""
         try:
             connection = self._connect(account, password)
         except psycopg2.OperationalError as error:
@@ -151,22 +150,19 @@ class PostgreSQL:
             raise self._translated(error, "log in as", account) from None
 
     def _missing_privileges(self, account: str, like: str, acts_as: str = "") -> tuple[str, Sequence[Missing]]:
-        """What ``like`` may do and ``account`` may not, and the role that this one acts as: by its settings, else told.
-
-        The admin's session knows the catalogs already.
-        """
+        """The role that ``account`` acts as (``acts_as``, or else by its settings), and the rights it lacks."""
         with self._asking("compare the privileges of", account) as cursor:
             acting = acts_as or privileges.acting(cursor, account)
             return acting, privileges.missing_rights(cursor, account, acting, like)
 
     def read_connection(self, text: Sensitive) -> Connection | None:
-        """Whose login a connection string is, as libpq reads it, or as JDBC, ODBC and ADO.NET do; None for others."""
+        """The login in a connection string of libpq, JDBC, ODBC or ADO.NET; None for others."""
         connection = read_connection(text)
         leads_here = connection is not None and connection.leads_to(self._where["host"], self._where["port"])
         return connection.within(self._where["dbname"]) if connection and leads_here else None
 
     def accepts(self, account: str, password: Sensitive) -> bool:
-        """Whether the server lets ``account`` in, whatever it may do in this database."""
+        """Whether the server accepts the login, even without rights in this database."""
         try:
             self._connect(account, password).close()
         except psycopg2.OperationalError as error:
@@ -178,35 +174,31 @@ class PostgreSQL:
         return True
 
     def lets_in(self, account: str) -> bool:
-        """Whether the role may log in; it is told by the role itself, so another server's login rules don't count."""
+        """Whether the role may log in, by the role itself: another server's login rules don't count."""
         with self._asking("look at", account) as cursor:
             cursor.execute("SELECT rolcanlogin FROM pg_roles WHERE rolname = %s", (account,))
             row = cursor.fetchone()
         return bool(row and row[0])
 
     def list_accounts(self) -> dict[str, frozenset[str]]:
-        """Every role that may log in, and the roles without login that it is a member of."""
         with self._asking("list the accounts of", self.name) as cursor:
             return accounts.login_roles(cursor)
 
     def sessions(self, account: str) -> int:
-        """How many sessions ``account`` has open now, on all databases of the server."""
         with self._asking("count the sessions of", account) as cursor:
             return sessions.count_sessions(cursor, account)
 
     def disable(self, account: str, *, sequence: int) -> None:
-        """Refuse every login of ``account`` and forget its password. Absent is success."""
         with self._fenced("disable", account, sequence) as (cursor, exists):
             if exists:
                 accounts.shut(cursor, account)
 
     def revoke(self, account: str, *, sequence: int) -> int:
-        """Refuse every login of ``account``, forget its password, and end its sessions: how many were ended."""
         insist_on_another(self._named(account), account, self._admin())
         return self.end_sessions(account, lambda: self.disable(account, sequence=sequence))
 
     def end_sessions(self, account: str, refuse: Callable[[], None]) -> int:
-        """End the sessions of ``account``, on all databases of the server, once ``refuse`` has made logins fail."""
+        """End the account's sessions on all databases after ``refuse`` has disabled its login."""
         doing = "end the sessions of"
         with self.transaction(doing, account) as cursor:
             oid = sessions.account_oid(cursor, account)
@@ -216,29 +208,26 @@ class PostgreSQL:
         return sessions.end_sessions(lambda: self.transaction(doing, account), oid, self._named(account))
 
     def missing_grants(self, accounts: Collection[str]) -> Sequence[str]:
-        """What its admin's role lacks for changing these accounts and ending their sessions."""
         with self._asking("ask for the rights on", ", ".join(sorted(accounts))) as cursor:
             return missing_grants(cursor, accounts)
 
     def close(self) -> None:
-        """Let go of the admin's connections."""
         self._idle.close()
 
     @contextmanager
     def transaction(self, doing: str, account: str) -> Iterator[Cursor]:
-        """A transaction of the admin's; whatever the server refuses in it is told in our words."""
+        """An admin transaction that translates the server's errors."""
         with self._lent(doing, account) as connection, connection, connection.cursor() as cursor:
             yield cursor
 
     @contextmanager
     def _asking(self, doing: str, account: str) -> Iterator[Cursor]:
-        """The same for questions alone: without a transaction around them, which would be two round trips more."""
+        """The same in autocommit, for reads: saves two round trips."""
         with self._lent(doing, account) as connection, questions(connection), connection.cursor() as cursor:
             yield cursor
 
     @contextmanager
     def _lent(self, doing: str, account: str) -> Iterator[PgConnection]:
-        """A session of the admin's; whatever the server refuses in it is told in our words."""
         try:
             with self._idle.lent() as connection:
                 yield connection
@@ -247,7 +236,7 @@ class PostgreSQL:
 
     @contextmanager
     def _fenced(self, doing: str, account: str, sequence: int) -> Iterator[tuple[Cursor, bool]]:
-        """A transaction that holds the account's lock and refuses to go back in sequence."""
+        """A transaction under the account's lock. Raises Superseded for a lower sequence."""
         with self.transaction(doing, account) as cursor:
             comment = accounts.lock_account(cursor, account)
             self._check_sequence(comment, doing, account, sequence)
@@ -337,7 +326,7 @@ class PostgreSQL:
 
 
 def read_connection(text: Sensitive) -> Connection | None:
-    """The login that a connection string for PostgreSQL is; None where it is none."""
+    """The login in a connection string for PostgreSQL; None if it is none."""
     plain = text.reveal()
     if plain.startswith("jdbc:"):
         return url(plain, "postgresql", PORT)
@@ -354,12 +343,12 @@ def read_connection(text: Sensitive) -> Connection | None:
 
 
 def refused_login(error: psycopg2.OperationalError) -> bool:
-    """Whether the server itself refused the login; libpq gives no SQLSTATE for a failed connection."""
+    """Whether the server refused the login; libpq gives no SQLSTATE for a failed connection."""
     return error.pgcode in LOGIN_REFUSED or REFUSALS.search(str(error)) is not None
 
 
 def usable(connection: PgConnection) -> bool:
-    """Whether an idle connection still reaches the server; asking costs a tenth of logging in."""
+    """Whether an idle connection still works; checking costs a tenth of a login."""
     try:
         with questions(connection), connection.cursor() as cursor:
             cursor.execute("SELECT 1")
@@ -370,7 +359,7 @@ def usable(connection: PgConnection) -> bool:
 
 @contextmanager
 def questions(connection: PgConnection) -> Iterator[None]:
-    """Each statement stands alone meanwhile."""
+    """Autocommit inside."""
     connection.autocommit = True
     try:
         yield

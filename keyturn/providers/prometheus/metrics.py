@@ -1,4 +1,4 @@
-"""What a client tells of itself, or a process that serves, for Prometheus's own library.
+"""Metrics of a client or a serving process for Prometheus's own library.
 
 REGISTRY.register(ClientCollector(client))
 """
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class NumbersCollector(Collector, Generic[T]):
-    """Reads the numbers of ``subjects`` whenever Prometheus asks. Each is told apart by its texts of ``labels``."""
+    """Reads the metrics of ``subjects`` at each scrape; the values of ``labels`` identify each subject."""
 
     def __init__(
         self,
@@ -36,11 +36,9 @@ class NumbersCollector(Collector, Generic[T]):
         self._labels = labels
 
     def collect(self) -> Iterator[Family]:
-        """All of them as they are now."""
         return (self._family(metric, self._subjects) for metric in self._metrics)
 
     def describe(self) -> Iterator[Family]:
-        """Their names, without asking anything."""
         return (self._family(metric, {}) for metric in self._metrics)
 
     def _family(self, metric: Metric[T] | Histogram[T], subjects: Mapping[tuple[str, ...], T]) -> Family:
@@ -62,16 +60,16 @@ class NumbersCollector(Collector, Generic[T]):
 
 
 def _buckets(distribution: Distribution) -> list[tuple[str, float]]:
-    """As Prometheus counts: each bucket with those below it."""
+    """Prometheus's cumulative buckets."""
     counted = zip(distribution.bounds, distribution.counts, strict=True)
     return [*((str(bound), float(count)) for bound, count in counted), ("+Inf", distribution.count)]
 
 
 class ClientCollector(NumbersCollector[SecretClient]):
-    """Reads the numbers of a client, or of several.
+    """Reads the metrics of one or several clients.
 
-    Several are told apart by the label ``client``, which is their name, and are given to one collector together;
-    ``per_secret`` is that of :func:`keyturn.client.metrics.metrics`.
+    The label ``client`` holds each one's name; pass several to one collector. ``per_secret`` is that of
+    :func:`keyturn.client.metrics.metrics`.
     """
 
     def __init__(self, clients: SecretClient | Mapping[str, SecretClient], *, per_secret: bool = False) -> None:
@@ -80,12 +78,12 @@ class ClientCollector(NumbersCollector[SecretClient]):
 
 
 def exposition_of(client: SecretClient) -> Callable[[], str]:
-    """A function that gives the numbers of one client as Prometheus reads them, from a registry of their own."""
+    """A function that returns one client's metrics in Prometheus's format, from a separate registry."""
     return exposition(ClientCollector(client))
 
 
 def exposition(*collectors: Collector) -> Callable[[], str]:
-    """The same of any collectors."""
+    """The same for any collectors."""
     registry = CollectorRegistry()
     for collector in collectors:
         registry.register(collector)

@@ -1,4 +1,4 @@
-"""One node of a Redis: logging in, the few commands that its users are changed with, and its errors in our words."""
+"""One Redis node: login, the commands for its users, and its errors as Keyturn's."""
 
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -25,18 +25,18 @@ NODE: Final = RemoteServer(
 TIMEOUT: Final = 10
 """Seconds for a connection and for each command."""
 LONGEST_SESSION: Final = 30.0
-"""Seconds for a session, logging in among it, however slowly the server answers."""
+"""Seconds for a session including login, however slowly the server answers."""
 
 KEEPALIVE: Final = {
     getattr(socket, name): value
     for name, value in {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}.items()
     if hasattr(socket, name)
 }
-"""A connection of which the other end is gone is noticed within a minute."""
+"""Detects a dead peer within a minute."""
 
 GONE: Final = "password you are trying to remove"
 NO_FILE: Final = "not configured to use an ACL file"
-"""What Redis says where a password that is removed is not there, and where ACL SAVE has no file to write."""
+"""Redis's messages if a password to remove is absent, and if ACL SAVE has no file."""
 
 REFUSALS: Final = (
     (
@@ -51,12 +51,12 @@ REFUSALS: Final = (
     ),
     ("Rewriting config file", "can't write its redis.conf", "Let it, or start it with an aclfile"),
 )
-"""What Redis says when it can't keep its users, what that means, and the remedy."""
+"""Redis's messages if it can't store its users, with meaning and remedy."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """Where one server listens. ``ca_file`` None trusts the system's authorities."""
+    """The address of one server. ``ca_file`` None trusts the system's authorities."""
 
     host: str
     port: int
@@ -68,7 +68,7 @@ class Node:
 
     @contextmanager
     def session(self, user: str, password: Sensitive, seconds: float = LONGEST_SESSION) -> Iterator["NodeSession"]:
-        """A new connection that is logged in. Raises redis-py's own errors, for ``from_redis`` to translate."""
+        """A new logged-in connection. Raises redis-py's errors, which ``from_redis`` translates."""
         # Without driver_info it sends nothing but AUTH: a user may lack the right to say which library it uses.
         options: dict[str, Any] = {"username": user, "protocol": 2, "driver_info": None}
         options |= {"socket_timeout": min(TIMEOUT, seconds), "decode_responses": True, "encoding_errors": "replace"}
@@ -84,9 +84,9 @@ class Node:
 
     @contextmanager
     def listening(self, user: str, password: Sensitive, channel: str) -> Iterator[Any]:
-        """A subscription to a channel. Logging in and subscribing have a deadline; listening takes as long as it takes.
+        """A subscription to a channel. Login and subscribing have a deadline; listening has none.
 
-        A connection that ends is not made anew unseen: that would hide that something was missed.
+        A lost connection is not silently replaced: that would hide missed messages.
         """
         options: dict[str, Any] = {"username": user, "protocol": 2, "driver_info": None}
         options |= {"decode_responses": True, "encoding_errors": "replace", "retry": Retry(NoBackoff(), 0)}
@@ -113,7 +113,7 @@ class Node:
 
 
 class _Watched(redis.Connection):
-    """A connection that is watched from the moment that it is there, while TLS is agreed on and when logging in."""
+    """A connection under a deadline from its start, including TLS and login."""
 
     watch: Callable[[int], Any]
 
@@ -124,23 +124,22 @@ class _Watched(redis.Connection):
 
 
 class _WatchedTls(redis.SSLConnection, _Watched):
-    """The same over TLS, which begins once there is a connection."""
+    """The same over TLS."""
 
 
 class NodeSession:
-    """What a logged-in user may ask one node. ``rule`` is the ACL rule that the first refused command needs."""
+    """A logged-in user's commands. ``rule`` is the ACL rule that the first refused command needs."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self.rule = ""
 
     def user(self, name: str) -> Mapping[str, Any] | None:
-        """What Redis knows of a user; None where it knows none."""
         answer = self._ask("ACL", "GETUSER", name)
         return dict(zip(answer[::2], answer[1::2], strict=True)) if answer else None
 
     def set_passwords(self, name: str, removed: frozenset[str], added: frozenset[str]) -> bool:
-        """Whether it was done; False, and nothing is done, where one that is ``removed`` is not there."""
+        """False, without any change, if a password in ``removed`` is absent."""
         try:
             self._ask(
                 "ACL", "SETUSER", name, *(f"!{digest}" for digest in removed), *(f"#{digest}" for digest in added)
@@ -152,7 +151,7 @@ class NodeSession:
         return True
 
     def save(self) -> None:
-        """Keep all users over a restart: in the ACL file, or in redis.conf where there is none."""
+        """Persist all users: in the ACL file, or else in redis.conf."""
         try:
             self._ask("ACL", "SAVE")
         except ResponseError as error:
@@ -161,21 +160,19 @@ class NodeSession:
             self._ask("CONFIG", "REWRITE")
 
     def sessions(self, user: str) -> list[tuple[str, timedelta]]:
-        """Where each session of a user comes from, and how long it has been open at least."""
+        """Each session's client address and minimum age."""
         lines = self._ask("CLIENT", "LIST").splitlines()
         clients = [dict(part.split("=", 1) for part in line.split(" ") if "=" in part) for line in lines]
         return [describe_session(client) for client in clients if client.get("user") == user]
 
     def end_sessions(self, user: str) -> int:
-        """End every session of a user that there is: how many."""
         return int(self._ask("CLIENT", "KILL", "USER", user))
 
     def publish(self, channel: str, text: str) -> int:
-        """Say it on a channel: how many clients of this node listen there."""
         return int(self._ask("PUBLISH", channel, text))
 
     def nodes(self) -> int:
-        """How many nodes it knows that hold the same data, itself among them."""
+        """The number of nodes with the same data that it knows, including itself."""
         info = parse_pairs(self._ask("INFO"))
         if info.get("cluster_enabled") == "1":
             return int(parse_pairs(self._ask("CLUSTER", "INFO"))["cluster_known_nodes"])
@@ -191,7 +188,7 @@ class NodeSession:
 
 
 def from_redis(error: RedisError, doing: str, name: str, node: Node) -> KeyturnError:
-    """The error in our words, whether it is worth another try, and the remedy."""
+    """The error as Keyturn's, with the remedy."""
     cause = error.__context__
     match error:
         case ResponseError():
@@ -203,7 +200,7 @@ def from_redis(error: RedisError, doing: str, name: str, node: Node) -> KeyturnE
 
 
 def from_refusal(text: str, doing: str, name: str, node: Node) -> KeyturnError:
-    """The server's own no; what it said may repeat the command, so it is not shown."""
+    """The server's refusal, without its text, which may repeat the command."""
     if text.startswith("BUSY "):
         return Unavailable(doing, name, f"{node} is busy with a script", "Try again when it has ended")
     for beginning, problem, hint in REFUSALS:
@@ -214,11 +211,10 @@ def from_refusal(text: str, doing: str, name: str, node: Node) -> KeyturnError:
 
 
 def describe_session(client: Mapping[str, str]) -> tuple[str, timedelta]:
-    """One session; both ends of its age are told in whole seconds, so it may be a second younger."""
+    """One session; its age is in whole seconds, so one is subtracted."""
     name = f" ({client['name']})" if client.get("name") else ""
     return f"{client['addr']}{name}", timedelta(seconds=max(int(client["age"]) - 1, 0))
 
 
 def parse_pairs(text: str) -> dict[str, str]:
-    """The lines of INFO."""
     return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
