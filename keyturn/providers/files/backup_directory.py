@@ -28,7 +28,6 @@ class BackupDirectory:
         self.name = f"directory {self._directory}"
 
     def put(self, name: str, content: bytes) -> None:
-        """Create an object, atomically and durably. Raises Conflict if it exists."""
         file = self._file(name)
         draft = file.with_name(f"{DRAFT}{token_hex(8)}")
         with self._telling("write", name):

@@ -20,7 +20,6 @@ from keyturn.providers.keys.aes_gcm import decrypt, encrypt, fresh_key
 
 MAKE: Final = "Make one: (umask 077; openssl rand -base64 32 >> FILE)"
 LARGEST: Final = 65_536
-"""Bytes."""
 ID_DIGITS: Final = 16
 
 
@@ -80,7 +79,6 @@ def _read(file: Path) -> Sensitive:
 
 
 def _unsafe(status: os.stat_result) -> tuple[str, str] | None:
-    """The problem with the file's type, owner or mode, and the remedy."""
     if not stat.S_ISREG(status.st_mode):
         return "it is no regular file", MAKE
     if status.st_uid != os.geteuid():

@@ -15,7 +15,6 @@ from keyturn.core.sensitive import Sensitive
 
 PRIVATE: Final = 0o600
 PATIENCE: Final = 10.0
-"""Seconds to wait for another writer of the same file: a write takes some milliseconds."""
 PAUSE: Final = 0.02
 LOCKS: Final = Path("/proc/locks")
 """Where Linux lists lock holders (source: proc_locks(5))."""
@@ -34,13 +33,11 @@ def draft_name(remote: str) -> str:
 
 
 def identity(status: os.stat_result) -> dict[str, int]:
-    """What differs for another file, or another write of the same one."""
     return {"inode": status.st_ino, "size": status.st_size, "mtime_ns": status.st_mtime_ns}
 
 
 def content(directory: int, name: str) -> tuple[Sensitive, os.stat_result]:
-    """The text of a regular file, and its status when it was read."""
-    # A pipe that nobody writes to would be waited for.
+    # Without O_NONBLOCK a pipe would block.
     descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
@@ -75,7 +72,7 @@ def _locked(directory: int, name: str) -> Iterator[int]:
         descriptor = os.open(name, flags, PRIVATE, dir_fd=directory)
         try:
             _lock(descriptor, until)
-            # While it waited, another writer may have made the draft the file itself.
+            # Another writer may have renamed the draft meanwhile.
             if _is_still(directory, name, descriptor):
                 yield descriptor
                 return
@@ -94,7 +91,6 @@ def _lock(descriptor: int, until: float) -> None:
 
 
 def _holder(inode: int) -> str:
-    """The process that holds the lock, with its program and state."""
     try:
         pid = next(iter(re.findall(rf"FLOCK +\S+ +WRITE +(\d+) \S+:{inode} ", LOCKS.read_text())), "0")
         status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
@@ -112,9 +108,8 @@ def _is_still(directory: int, name: str, descriptor: int) -> bool:
 
 
 def fill_draft(descriptor: int, text: Sensitive) -> dict[str, int]:
-    """Write the draft durably; its identity."""
     _write_all(descriptor, text.reveal().encode())
-    # Finer than the kernel's own clock, so that a change within the same tick shows too.
+    # Finer than the kernel's clock, so that changes within one tick show.
     now = time.time_ns()
     os.utime(descriptor, ns=(now, now))
     os.fsync(descriptor)

@@ -4,7 +4,7 @@
     openssl pkey -in recovery.pem -pubout -out recovery.pub      # on the machine that makes backups
 
 A fresh key pair and the public key agree on a secret (X25519, RFC 7748), which wraps the data key by HKDF-SHA256 and
-AES-256-GCM. The public key alone opens nothing, including what it sealed.
+AES-256-GCM.
 """
 
 import base64
@@ -67,7 +67,6 @@ class RecoveryDataKeys:
 
 
 def _agreed(shared: bytes, once: bytes, public: X25519PublicKey) -> Sensitive:
-    """The wrapping key from the shared secret, bound to both public keys."""
     info = INFO + once + public.public_bytes_raw()
     return Sensitive(base64.b64encode(HKDF(SHA256(), KEY_BYTES, None, info).derive(shared)).decode())
 

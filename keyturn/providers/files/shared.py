@@ -1,7 +1,7 @@
 """Single keys in files that others write too: a JSON object, or lines KEY=value; a file next to it notes ownership.
 
-Keyturn's own writers lock the file. Others don't: their changes show in its inode, size and time, which are checked
-again right before the new file replaces it.
+Keyturn's writers lock the file. Other programs' changes show in its inode, size and time, which are checked again right
+before it is replaced.
 """
 
 import json
@@ -114,7 +114,6 @@ class SharedFiles:
         return {line.key: line.text for line in dotenv.lines_of(text, self._reader) if line.key}
 
     def _text(self, remote: str, change: Change, current: Shared | None) -> Sensitive:
-        """The whole new file. Raises Invalid if it can't be written or is too large."""
         before = current.seen[0] if current else None
         try:
             if self._lines:
@@ -128,7 +127,6 @@ class SharedFiles:
         return text
 
     def _refuse_changed(self, directory: int, remote: str, current: Shared | None) -> None:
-        """Raise Conflict if the file changed since it was read."""
         now = None
         with suppress(FileNotFoundError):
             now = identity(os.stat(remote, dir_fd=directory, follow_symlinks=False))
@@ -141,7 +139,6 @@ class SharedFiles:
 
 
 def _as_before(descriptor: int, current: Shared | None) -> None:
-    """Give the draft the mode and owner of the file it replaces."""
     if current is None:
         return
     before, now = current.seen[1], os.fstat(descriptor)
@@ -151,7 +148,6 @@ def _as_before(descriptor: int, current: Shared | None) -> None:
 
 
 def _notes(directory: int, remote: str) -> dict[str, str]:
-    """The notes for a file; none if malformed."""
     try:
         notes = json.loads(content(directory, f"{BEFORE}{remote}{AFTER}")[0].reveal())
     except (FileNotFoundError, ValueError, RecursionError):

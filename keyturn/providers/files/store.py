@@ -1,8 +1,8 @@
 """Files of this machine as a store: one file for each copy, readable only by its owner.
 
 ``.NAME.keyturn.json`` next to NAME holds the marks and the file's inode, size and time, which reveal changes. It is
-written before the file, about the future file: a crash in between leaves a copy that is not intact. All access is below
-one open directory, without following symbolic links.
+written before the file: a crash in between leaves a copy that is not intact. All access is below one open directory,
+without following symbolic links.
 """
 
 import errno
@@ -26,7 +26,6 @@ PAST: Final = "read old versions of"
 FORGET: Final = "forget old versions of"
 
 EVERYBODY: Final = "all"
-"""Notes that no reader was set; notes of earlier versions have no entry."""
 
 PRIVATE_DIRECTORY: Final = 0o700
 WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
@@ -40,9 +39,8 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 class Files:
     """A ``Store`` in one directory, which the first write creates (0700) if missing.
 
-    The format ``dotenv`` writes a JSON object as lines KEY='value' that ``reader`` reads back. Any other text, and any
-    text in the format ``json``, is written unchanged. A file for another reader is outdated, and written again.
-    Deleting is permanent.
+    The format ``dotenv`` writes a JSON object as lines KEY='value' that ``reader`` reads back. All other texts are
+    written unchanged. A file for another reader is outdated, and written again. Deleting is permanent.
     """
 
     unsupported: frozenset[Unsupported] = frozenset()
@@ -80,7 +78,6 @@ class Files:
         *,
         details: Details = NO_DETAILS,
     ) -> RemoteSecret:
-        """Replace the file atomically, after the marks of the new file."""
         self._limits.check(remote, value)
         if current == RemoteSecret(remote, current.version_id if current else "", marks):
             return current
@@ -111,7 +108,6 @@ class Files:
         return RemoteSecret(remote, current.version_id, marks)
 
     def read(self, remote: str) -> Sensitive:
-        """The text that was written, byte for byte; of a foreign file, its content. Raises NotFound."""
         self._limits.check_name(remote, "read")
         text = self._read(remote, remote, "read")
         if text is None:
@@ -125,7 +121,6 @@ class Files:
         return {remote: value for remote, value in texts if value is not None}
 
     def delete(self, remote: str) -> None:
-        """Remove the file, its marks and leftovers of killed writes, permanently. Absent is success."""
         self._limits.check_name(remote, "delete")
         with self._opened("delete", remote) as directory:
             if directory is None:
@@ -136,12 +131,11 @@ class Files:
             os.fsync(directory)
 
     def old_versions(self, remote: str) -> dict[str, Sensitive]:
-        """Leftovers of a killed write; no other old text is kept."""
         self._limits.check_name(remote, PAST)
         try:
             left = self._read(remote, draft_name(remote), PAST)
         except Invalid:
-            return {}  # a write that was cut off within a character
+            return {}  # the write stopped within a character
         return {"unfinished": left} if left else {}
 
     def purge_old_versions(self, remote: str) -> tuple[str, ...]:
@@ -149,7 +143,7 @@ class Files:
         with self._opened(FORGET, remote) as directory:
             if directory is None or draft_name(remote) not in os.listdir(directory):
                 return ()
-            # Whoever is writing just now is waited for, and has made the draft the file itself then.
+            # Waits for a current writer, who then has renamed the draft.
             with only_writer(directory, remote):
                 os.unlink(draft_name(remote), dir_fd=directory)
             os.fsync(directory)
@@ -163,7 +157,6 @@ class Files:
         """Nothing is held."""
 
     def _read(self, remote: str, file: str, doing: str) -> Sensitive | None:
-        """The text of a file that the note of ``remote`` may describe."""
         with self._opened(doing, remote) as directory:
             if directory is None:
                 return None
@@ -198,7 +191,6 @@ class Files:
         return RemoteSecret(remote, _version(identity(status)), marks, intact, outdated=self._outdated(note))
 
     def _outdated(self, note: dict[str, Any]) -> bool:
-        """Whether the file's lines were written for another reader."""
         return self._lines and "not_texts" in note and note.get("reader") != _named(self._reader)
 
     def _open(self, doing: str, remote: str, make: bool) -> AbstractContextManager[int | None]:
@@ -206,7 +198,6 @@ class Files:
 
     @contextmanager
     def _opened(self, doing: str, remote: str, *, make: bool = False) -> Iterator[int | None]:
-        """The directory's descriptor; None if missing. Translates OSError."""
         descriptor = None
         try:
             if make:
@@ -246,7 +237,6 @@ class Files:
 
 
 def _marks(directory: int, remote: str) -> OwnershipTags | None:
-    """The marks of a copy that is the whole file; none if another program replaced the file."""
     return OwnershipTags.from_tags(_note(directory, remote))
 
 
@@ -259,7 +249,6 @@ def _named(reader: Reader | None) -> str:
 
 
 def _reader(note: dict[str, Any]) -> Reader | None:
-    """The reader of a file's lines; None for any reader, or an unknown one."""
     return Reader(note["reader"]) if note.get("reader") in list(Reader) else None
 
 
@@ -287,7 +276,6 @@ def _refuse_a_directory(directory: int, remote: str) -> None:
 
 
 def _note(directory: int, remote: str) -> dict[str, Any]:
-    """The marks of a copy and its file's identity; empty if missing or unreadable."""
     try:
         note = json.loads(content(directory, _note_name(remote))[0].reveal())
     except (FileNotFoundError, ValueError, RecursionError):

@@ -29,7 +29,6 @@ SECONDARY: Final = re.compile(rb"secondary rate limit|abuse detection", re.IGNOR
 """GitHub's text for a limit without headers ("Rate limits for the REST API")."""
 
 SECONDARY_WAIT: Final = 60.0
-"""Seconds to wait without a header, by the same page."""
 
 GITHUB: Final = RemoteServer(
     check="Check api_url, DNS, firewall and proxy",
@@ -43,8 +42,6 @@ TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 
 
 class Bearer(AuthBase):
-    """The ``Authorization`` header, which ``.netrc`` can't replace."""
-
     def __init__(self, token: str) -> None:
         self._token = token
 
@@ -69,14 +66,12 @@ class GitHubCalls:
         self._clock: tuple[float, float] | None = None
 
     def find(self, doing: str, name: str, path: str) -> dict[str, Any] | None:
-        """Read; None if it is missing or the token may not see it."""
         try:
             return self.send(doing, name, "GET", path)
         except NotFound:
             return None
 
     def pages(self, doing: str, name: str, path: str, key: str, size: int) -> Iterator[dict[str, Any]]:
-        """Every entry of a list, ``size`` in a page. Raises NotFound."""
         number, count, guard = 1, 0, PageGuard(doing, name)
         while True:
             page = self.send(doing, name, "GET", f"{path}?per_page={size}&page={number}")
@@ -87,14 +82,13 @@ class GitHubCalls:
             count += len(entries)
             if not entries or count >= total:
                 return
-            # Pages are numbered: one that begins as another did is that one again.
+            # A page that begins like an earlier one is a repetition.
             guard.follow(str(entries[0].get("name")))
             number += 1
 
     def send(
         self, doing: str, name: str, method: str, path: str, body: Mapping[str, str] | None = None
     ) -> dict[str, Any]:
-        """Send once; the answer's JSON object, empty without one."""
         try:
             answer = self._session.request(
                 method,
@@ -164,7 +158,6 @@ def _document(answer: requests.Response, doing: str, name: str) -> dict[str, Any
 
 
 def translate_answer(answer: requests.Response, doing: str, name: str) -> KeyturnError:
-    """The meaning of a refusal; the body is only checked for its kind."""
     status = answer.status_code
     problem = f"GitHub answered {status}"
     if status == 429 or (status == 403 and _is_pace(answer)):
@@ -197,7 +190,6 @@ def _is_pace(answer: requests.Response) -> bool:
 
 
 def _wait(answer: requests.Response) -> float | None:
-    """Seconds to wait before the next request, by GitHub's own clock."""
     now = _date(answer) or datetime.now(UTC)
     wanted = retry_after(answer.headers.get("retry-after", ""), now)
     reset = answer.headers.get("x-ratelimit-reset", "")

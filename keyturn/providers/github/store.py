@@ -1,12 +1,12 @@
 """The Actions secrets of a GitHub repository or environment as a store: written, never read.
 
-An Actions variable, KEYTURN_MARKS_NAME, holds the marks and the time of the update that they belong to. A first write
-creates it before the secret, without a time, so that a crash leaves a copy known as Keyturn's; otherwise the variable
-is written after the secret. In between, the copy is not intact.
+The Actions variable KEYTURN_MARKS_NAME holds the marks and the time of their update. A first write creates it before
+the secret, without a time, so that a crash leaves a copy known as Keyturn's. Otherwise the variable is written after
+the secret. In between, the copy is not intact.
 
-GitHub reports that time in whole seconds, and two updates within one look the same. Keyturn therefore never writes in
-the second of the previous update: its own updates always differ. Another writer's later update in the same second is
-undetectable. Sources: "REST API endpoints for GitHub Actions Secrets", "... variables".
+GitHub reports the time in whole seconds. Keyturn never writes in the second of the previous update, so its updates
+always differ. Another writer's later update in the same second is undetectable. Sources: "REST API endpoints for GitHub
+Actions Secrets", "... variables".
 """
 
 import base64
@@ -34,13 +34,11 @@ MARKS_PREFIX: Final = "KEYTURN_MARKS_"
 UPDATED_AT: Final = "updated_at"
 SECRETS_PAGE: Final = 100
 VARIABLES_PAGE: Final = 30
-"""GitHub's maximum per page."""
 
 LONGEST_WAIT: Final = 2.0
 """Seconds: one until GitHub's clock changes, and one for differences between its clocks."""
 
 Key = tuple[str, str]
-"""A public key's id, and the key in base64."""
 
 
 @reads_answers()
@@ -68,12 +66,11 @@ class GitHubActions:
         self._key: Key | None = None
 
     def describe(self, remote: str) -> RemoteSecret | None:
-        """Describe one secret. Raises NotFound if the token sees no such repository or environment."""
         self._limits.check_name(remote, "find")
         name = self._named(remote)
         secret = self._calls.find("find", name, self._secret(remote))
         if secret is None:
-            self._public_key("find", name)  # GitHub says the same of a place that is not there
+            self._public_key("find", name)  # GitHub answers the same for a missing place
             return None
         return _copy(remote, secret, self._calls.find("find", name, self._variable(remote)))
 
@@ -98,7 +95,6 @@ class GitHubActions:
         *,
         details: Details = NO_DETAILS,
     ) -> RemoteSecret:
-        """Seal and write the value unless it is current, then write the marks."""
         self._limits.check(remote, value)
         if current == RemoteSecret(remote, current.version_id if current else "", marks):
             return current
@@ -110,7 +106,6 @@ class GitHubActions:
         return RemoteSecret(remote, updated_at, marks)
 
     def relabel(self, remote: str, marks: OwnershipTags, details: Details, current: RemoteSecret) -> RemoteSecret:
-        """Raises UnsupportedOperation: this store is written whole."""
         raise only_written_whole(self._named(remote))
 
     def read(self, remote: str) -> Sensitive:
@@ -122,7 +117,6 @@ class GitHubActions:
         raise self._unreadable(self._named("*"))
 
     def delete(self, remote: str) -> None:
-        """Delete the secret, then its marks. Absent is success."""
         self._limits.check_name(remote, "delete")
         name = self._named(remote)
         for path in (self._secret(remote), self._variable(remote)):
@@ -140,7 +134,6 @@ class GitHubActions:
         return ()
 
     def purge(self, remote: str) -> tuple[str, ...]:
-        """Delete it with its marks, permanently. A running workflow already has the value."""
         self.delete(remote)
         return ()
 
@@ -148,7 +141,6 @@ class GitHubActions:
         self._calls.close()
 
     def _update(self, remote: str, value: Sensitive, marks: OwnershipTags, current: RemoteSecret | None) -> str:
-        """Write the secret; GitHub's time of the update."""
         if current is None:
             self._note(remote, marks, None, there=False)
         else:
@@ -158,7 +150,6 @@ class GitHubActions:
         return str(answer[UPDATED_AT])
 
     def _wait_out(self, updated_at: str) -> None:
-        """Return when GitHub's clock is past the second of that update."""
         over = datetime.fromisoformat(updated_at).timestamp() + 1
         if (left := over - self._calls.not_before()) > 0:
             time.sleep(min(left, LONGEST_WAIT))
@@ -169,7 +160,7 @@ class GitHubActions:
         try:
             self._send_sealed(remote, value, key)
         except Invalid:
-            # GitHub takes what was sealed under an older key no more; the same key again means another reason.
+            # GitHub refuses values sealed with an older key; with the same key the reason is another.
             with self._lock:
                 self._key = None
             fresh = self._public_key("write", name)
@@ -189,7 +180,6 @@ class GitHubActions:
         self._calls.send("write", self._named(remote), "PUT", self._secret(remote), body)
 
     def _public_key(self, doing: str, name: str) -> Key:
-        """The sealing key, cached. Raises NotFound without such a repository or environment."""
         with self._lock:
             if self._key is None:
                 answer = self._calls.send(doing, name, "GET", f"{self._place}/secrets/public-key")
@@ -197,7 +187,6 @@ class GitHubActions:
             return self._key
 
     def _note(self, remote: str, marks: OwnershipTags, updated_at: str | None, *, there: bool) -> None:
-        """Write the variable; ``there`` is a guess whether it exists."""
         text = json.dumps({**marks.to_tags(), UPDATED_AT: updated_at})
         try:
             self._change(remote, text) if there else self._create(remote, text)

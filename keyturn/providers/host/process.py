@@ -19,9 +19,7 @@ SUFFIX: Final = ".json"
 MODE: Final = 0o640
 """The directory's group may read a notice: the program is another user."""
 MOST: Final = 1000
-"""Notices that may wait in a directory before further ones are refused."""
 PAUSE: Final = 0.05
-"""Seconds between checks whether a notice was taken."""
 DENIED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
@@ -41,7 +39,6 @@ class HostProcess:
         self._signal = signal
 
     def send(self, message: SignedMessage, timeout: float) -> None:
-        """Write the notice, send the signal, and wait until it is taken."""
         until = time.monotonic() + timeout
         if self._directory is not None:
             self._lay(message)
@@ -57,7 +54,6 @@ class HostProcess:
         """There is nothing to close."""
 
     def _lay(self, message: SignedMessage) -> None:
-        """Write the notice atomically."""
         file = self._file(message)
         draft = f".{file}.new"
         with self._opened() as directory:
@@ -65,7 +61,7 @@ class HostProcess:
                 problem = f"{MOST} notices wait in its directory"
                 raise Unavailable(DOING, self.name, problem, "See why the program takes none, and remove them")
             with suppress(FileNotFoundError):
-                os.unlink(draft, dir_fd=directory)  # of a run that was killed
+                os.unlink(draft, dir_fd=directory)  # left by a killed run
             descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, MODE, dir_fd=directory)
             try:
                 with os.fdopen(descriptor, "wb") as opened:
@@ -95,7 +91,6 @@ class HostProcess:
 
     @contextmanager
     def _opened(self) -> Iterator[int]:
-        """The directory, in which only owner and group may remove files. Raises KeyturnError."""
         try:
             descriptor = os.open(self._directory or "", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:

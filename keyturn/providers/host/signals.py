@@ -19,9 +19,7 @@ from keyturn.providers.notices import DOING
 LONGEST: Final = 64
 """Bytes of a pid file."""
 LARGEST: Final = 2**22
-"""The largest pid on Linux."""
 SLACK: Final = 2.0
-"""Seconds of uncertainty of a process's start, which is relative to the boot time."""
 WRITABLE: Final = stat.S_IWGRP | stat.S_IWOTH
 RUNS: Final = "See whether the program runs, and writes its number there when it starts"
 
@@ -35,7 +33,7 @@ def send_signal(name: str, pid_file: str, number: signal.Signals) -> None:
         status = os.fstat(file.fileno())
         pid = _number(name, file, status)
     with _process(name, pid) as descriptor:
-        # What is looked at by its number below is this process: if it ended meanwhile, the descriptor tells.
+        # The checks below use the number; the descriptor then fails if that process ended meanwhile.
         if flaw := _flaw(name, pid, status, number):
             raise flaw
         try:
@@ -60,7 +58,6 @@ def _opened(name: str, pid_file: str) -> Iterator[FileIO]:
 
 
 def _number(name: str, file: FileIO, status: os.stat_result) -> int:
-    """The pid. Raises Denied for a file that others may write, Invalid for other content."""
     if not stat.S_ISREG(status.st_mode):
         raise Invalid(DOING, name, "its pid file is no regular file", "Correct its path")
     if status.st_mode & WRITABLE:
@@ -93,7 +90,6 @@ def _process(name: str, pid: int) -> Iterator[int]:
 
 
 def _flaw(name: str, pid: int, written: os.stat_result, number: signal.Signals) -> KeyturnError | None:
-    """The reason against a signal to this process, if any."""
     try:
         state, began = _stat(pid)
         about = _status(pid)
@@ -114,7 +110,6 @@ def _flaw(name: str, pid: int, written: os.stat_result, number: signal.Signals) 
 
 
 def _stat(pid: int) -> tuple[str, float]:
-    """A process's state letter (proc(5)), and its start in seconds since 1970."""
     state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     booted = next(line.split()[1] for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime "))
     return state, int(booted) + int(fields[18]) / os.sysconf("SC_CLK_TCK")

@@ -27,7 +27,6 @@ API: Final = RemoteServer(
     authority="Give the CA that signed it as the target's ca_file, or renew the certificate",
 )
 LARGEST_ANSWER: Final = 4 * 1024 * 1024
-"""Bytes: a page of 100 keys takes a hundredth of that."""
 MOST_PAGES: Final = 100
 ADMIN: Final = "admin."
 SENDABLE: Final = re.compile(r"[\x21-\x7e\x80-\xff]([\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?")
@@ -133,7 +132,6 @@ class HttpApi:
             ) from None
 
     def _path(self, template: str, value: Callable[[str], str], doing: str) -> str:
-        """The path with its values quoted, so that none can change the path's structure."""
         path = templates.fill(template, lambda name: quote(value(name), safe=""))
         segments = unquote_segments(path)
         slash_at_end = template.partition("?")[0].endswith("/")
@@ -179,7 +177,6 @@ class HttpApi:
         return read_json(raw, answer.status_code, answer.links.get("next", {}).get("url"))
 
     def _read(self, answer: requests.Response, doing: str) -> bytes:
-        """The body, limited in size; the connection limits its time."""
         raw = bytearray()
         for chunk in answer.iter_content(65_536):
             raw += chunk
@@ -221,8 +218,6 @@ class FilledRequest:
 
 
 class RequestValues:
-    """The text for a name: from the admin's credential, if allowed, or from ``fields``."""
-
     def __init__(self, api: str, admin: Callable[[], SecretFields] | None, fields: SecretFields, doing: str) -> None:
         self._api = api
         self._admin = admin and cache(admin)
@@ -236,7 +231,7 @@ class RequestValues:
             values, field, where = self._fields, name, "in the secret"
         if field in values:
             text = values[field].reveal()
-            text.encode()  # what is no character fails here, and not in an error of requests, which would show it
+            text.encode()  # invalid characters fail here, not in an error of requests that shows them
             return text
         problem = f"the request asks for {{{{{name}}}}}, which is not there"
         raise Invalid(self._doing, self._api, problem, f"Write the field {field.rpartition('.')[2]} {where} in the hub")
@@ -254,7 +249,6 @@ def api_session(url: str, ca_file: str | None) -> requests.Session:
 
 
 def from_status(status: int, doing: str, name: str, *, as_admin: bool = True) -> KeyturnError:
-    """The error of an unexpected status; the body is ignored."""
     problem = f"answered {status}"
     if not as_admin and status in (400, 401, 403, 409, 422):
         hint = "If that refuses a key, describe it under `refused` of `test`, in the catalogue"
@@ -285,5 +279,4 @@ def url_origin(url: str) -> tuple[str, str]:
 
 
 def unquote_segments(path: str) -> list[str]:
-    """A path's segments as a server may read them."""
     return [unquote(part) for part in path.partition("?")[0].split("/")[1:]]

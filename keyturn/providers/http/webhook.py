@@ -22,7 +22,6 @@ from keyturn.providers.outbound import OutboundAdapter, within
 
 ASKING: Final = "ask the health of"
 NO_ROUTE: Final = frozenset({404, 405, 501})
-"""Statuses of servers without the route or the method."""
 CONSUMER: Final = RemoteServer(
     check="See whether the consumer runs at its address",
     address="the consumer's url",
@@ -32,7 +31,6 @@ SCHEMES: Final = ("https", "http")
 GOOD_FOR: Final = 300
 """Seconds that a notice is valid. Source: Standard Webhooks' own libraries."""
 ANSWER_LIMIT: Final = 4096
-"""Bytes of an answer that are drained, unread, so that its connection can be reused."""
 
 
 class WebhookSender:
@@ -55,10 +53,10 @@ class WebhookSender:
             self._session.mount(f"{scheme}://", OutboundAdapter())
 
     def send(self, message: SignedMessage, timeout: float) -> None:
-        """Send it once, and return when status 200 acknowledges it.
+        """Send it once, and return when status 200 acknowledges it within ``timeout`` seconds.
 
-        ``timeout`` is in seconds for the whole exchange, including a slow answer. Raises TransientError if the same
-        message may be sent again, TerminalError if a person has to fix something first.
+        Raises TransientError if the same message may be sent again, TerminalError if a person has to fix something
+        first.
         """
         self._check(DOING)
         headers = {"content-type": "application/json", **traceparent(), **message.headers}
@@ -89,7 +87,6 @@ class WebhookSender:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> requests.Response:
-        """One exchange within ``timeout``; the answer keeps status and headers."""
         until, url = time.monotonic() + timeout, self._url + path
         try:
             with (
@@ -127,7 +124,6 @@ def _silent(timeout: float, name: str, doing: str) -> KeyturnError:
 
 
 def _unanswered(error: requests.RequestException, late: float | None, name: str, doing: str) -> KeyturnError:
-    """The error without a usable answer; ``late`` is the timeout if it has passed."""
     if late is not None and not untrusted(error):
         return _silent(late, name, doing)
     if isinstance(error, requests.exceptions.InvalidURL):
@@ -136,7 +132,6 @@ def _unanswered(error: requests.RequestException, late: float | None, name: str,
 
 
 def _refused(answer: requests.Response, name: str) -> KeyturnError:
-    """The error of a status other than 200; the body is ignored."""
     status = answer.status_code
     problem = f"answered {status}"
     pause = retry_after(answer.headers.get("retry-after", ""), datetime.now(UTC))
@@ -154,7 +149,6 @@ def _refused(answer: requests.Response, name: str) -> KeyturnError:
 
 
 def _denied(answer: requests.Response, name: str) -> Denied:
-    """The signature was refused: the answer's date distinguishes a wrong clock from a wrong key."""
     answered, apart = f"answered {answer.status_code}", _ahead(answer.headers.get("date", ""), datetime.now(UTC))
     if abs(apart) < GOOD_FOR:
         return Denied(DOING, name, answered, "Check that it holds the webhook key that signs, and its clock")
@@ -163,7 +157,6 @@ def _denied(answer: requests.Response, name: str) -> Denied:
 
 
 def _ahead(header: str, now: datetime) -> float:
-    """Seconds by which a Date header (RFC 9110, 6.6.1) is ahead of ``now``; 0 if unusable."""
     try:
         then = parsedate_to_datetime(header)
     except ValueError:

@@ -30,26 +30,21 @@ KEY_LIFETIME: Final = 3600.0
 MOST_SEALS: Final = 2**20
 """With one key; NIST SP 800-38D, 8.3, allows 2**32."""
 REMEMBERED: Final = 4
-"""Unwrapped data keys that are cached."""
 
 SEALED: Final = "what is sealed"
 
 
 @dataclass
 class Used:
-    """The data key that currently seals."""
-
     key: DataKey
     context: Mapping[str, str]
     made_at: float
     seals: int = 0
 
     def fits(self, context: Mapping[str, str], now: float) -> bool:
-        """Whether it may seal this and is young enough."""
         return self.serves(context) and now - self.made_at < KEY_LIFETIME
 
     def serves(self, context: Mapping[str, str]) -> bool:
-        """Whether it may seal this if no new key can be made."""
         return self.context == context and self.seals < MOST_SEALS
 
 
@@ -105,18 +100,15 @@ class AesEnvelope:
 
 
 def fresh_key() -> Sensitive:
-    """32 random bytes, in base64."""
     return Sensitive(base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode())
 
 
 def encrypt(key: Sensitive, content: bytes, associated: bytes) -> bytes:
-    """A nonce, and the ciphertext with its tag."""
     nonce = secrets.token_bytes(NONCE_BYTES)
     return nonce + AESGCM(base64.b64decode(key.reveal())).encrypt(nonce, content, associated)
 
 
 def decrypt(key: Sensitive, content: bytes, associated: bytes) -> bytes:
-    """The content of :func:`encrypt`. Raises SealRefused."""
     try:
         cipher = AESGCM(base64.b64decode(key.reveal()))
         return cipher.decrypt(content[:NONCE_BYTES], content[NONCE_BYTES:], associated)

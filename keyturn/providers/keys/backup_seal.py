@@ -1,7 +1,7 @@
 """Backups' content keys: AES-256-GCM with a derived key per label, wrapped by every recipient's key.
 
-A label's key is HKDF-SHA256 of the content key (RFC 5869), and the label is the associated data, so what is sealed
-under one label opens under no other. Each recipient wraps the content key with its own data key.
+A label's key is HKDF-SHA256 of the content key (RFC 5869), and the label is the associated data: no label opens
+another's content. Each recipient wraps the content key with its own data key.
 """
 
 import base64
@@ -23,13 +23,10 @@ MOST_RECIPIENTS: Final = 16
 
 
 class RecipientKeys:
-    """:class:`keyturn.core.ports.backups.BackupKeys` of several keys, by the operator's names."""
-
     def __init__(self, recipients: Mapping[str, DataKeys]) -> None:
         self._recipients = dict(recipients)
 
     def make(self, context: Mapping[str, str]) -> BackupSeal:
-        """A content key that all of them wrap. Raises if one can't."""
         content = secrets.token_bytes(KEY_BYTES)
         recipients = []
         for name, keys in self._recipients.items():
@@ -40,7 +37,6 @@ class RecipientKeys:
         return ContentKey(content, {"recipients": recipients})
 
     def open(self, header: Mapping[str, Any], context: Mapping[str, str]) -> BackupSeal:
-        """The content key by the first of these keys that can unwrap it."""
         refusals: list[KeyturnError] = []
         for kind, wrapped, sealed in _recipients(header):
             for keys in self._recipients.values():

@@ -28,7 +28,6 @@ def to_sign(kind: str, payload: bytes) -> bytes:
 
 
 def sign_envelope(kind: str, payload: bytes, key: PrivateKey) -> dict[str, Any]:
-    """The payload and its signature as DSSE's ``payloadType``, ``payload`` and ``signatures``."""
     data = to_sign(kind, payload)
     made = key.sign(data) if isinstance(key, ed25519.Ed25519PrivateKey) else key.sign(data, ec.ECDSA(hashes.SHA256()))
     signature = {"keyid": key_id(key.public_key()), "sig": base64.b64encode(made).decode()}
@@ -55,7 +54,6 @@ def private_key(file: Path) -> PrivateKey:
 
 
 def public_key(file: Path) -> PublicKey:
-    """The verifying key. Raises NotFound, Invalid."""
     try:
         key = load_pem_public_key(key_text(file))
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -66,7 +64,6 @@ def public_key(file: Path) -> PublicKey:
 
 
 def fits(key: PublicKey) -> bool:
-    """Whether it is Ed25519, or ECDSA on P-256."""
     return isinstance(key, ed25519.Ed25519PublicKey) or isinstance(key.curve, ec.SECP256R1)
 
 

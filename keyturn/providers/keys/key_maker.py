@@ -30,7 +30,6 @@ PostQuantumPublicKey = mldsa.MLDSA44PublicKey | mldsa.MLDSA65PublicKey | mldsa.M
 EXPONENT: Final = 65_537
 
 OPENSSH: Final = "-----BEGIN OPENSSH PRIVATE KEY-----"
-"""The first line of a private key in OpenSSH's format."""
 
 CURVES: Final[Mapping[str, tuple[str, type[ec.EllipticCurve]]]] = {
     "secp256r1": ("P-256", ec.SECP256R1),
@@ -44,7 +43,6 @@ HASHES: Final[Mapping[str, Callable[[], hashes.HashAlgorithm]]] = {
     "384": hashes.SHA384,
     "512": hashes.SHA512,
 }
-"""By the last digits of JWS's algorithm name."""
 
 MAKERS: Final[Mapping[str, Callable[[], PrivateKey | PostQuantumKey]]] = {
     KeyKind.RSA_2048: lambda: rsa.generate_private_key(EXPONENT, 2048),
@@ -89,11 +87,9 @@ class CryptographyKeys:
         return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
     def public_jwk(self, private_key: Sensitive) -> dict[str, str]:
-        """``kty`` and the public key's members."""
         return _jwk(parse_private_key(private_key).public_key())
 
     def public_openssh(self, private_key: Sensitive) -> str:
-        """As in ``authorized_keys``, without a comment."""
         return parse_private_key(private_key).public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
 
     def openssh(self, private_key: Sensitive) -> Sensitive:
@@ -128,7 +124,6 @@ def parse_private_key(private_key: Sensitive) -> PrivateKey:
 
 
 def parse_certificate_key(private_key: Sensitive) -> PrivateKey | PostQuantumKey:
-    """The same for the kinds of certificates."""
     load = load_ssh_private_key if private_key.reveal().startswith(OPENSSH) else load_pem_private_key
     try:
         key = load(private_key.reveal().encode(), None)
@@ -140,7 +135,6 @@ def parse_certificate_key(private_key: Sensitive) -> PrivateKey | PostQuantumKey
 
 
 def from_jwk(jwk: Mapping[str, str]) -> PublicKey:
-    """The JWK's public key. Raises Invalid."""
     try:
         return _public(jwk)
     except (KeyError, ValueError, AttributeError, TypeError):

@@ -18,7 +18,6 @@ SKEW: Final = timedelta(minutes=5)
 
 
 def ocsp_question(pem: str, issuer: str) -> bytes:
-    """The request, DER."""
     builder = ocsp.OCSPRequestBuilder().add_certificate(load_certificate(pem), load_certificate(issuer), SHA256())
     return builder.build().public_bytes(Encoding.DER)
 
@@ -57,7 +56,6 @@ def list_says_revoked(der: bytes, pem: str, issuer: str, now: datetime, name: st
 
 
 def _digest(signed: Any) -> Any:
-    """The signature's hash; None for key types that imply it."""
     try:
         return signed.signature_hash_algorithm
     except UnsupportedAlgorithm:

@@ -34,14 +34,12 @@ def signing_request(private_key: Sensitive, names: SubjectNames) -> str:
 
 
 def describe_certificate(pem: str) -> Certificate:
-    """A certificate's contents. Raises Invalid if it is none."""
     certificate = load_certificate(pem)
     begins_at, ends_at = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     return Certificate(serial_of(certificate), names_of(certificate), begins_at, ends_at)
 
 
 def describe_authority(pem: str) -> dict[str, Any]:
-    """The fields of ``Issuer`` from an authority's certificate. Raises Invalid."""
     certificate = load_certificate(pem)
     return {
         "key": _key_of(certificate),
@@ -54,7 +52,6 @@ def describe_authority(pem: str) -> dict[str, Any]:
 
 
 def _key_of(certificate: x509.Certificate) -> str:
-    """The key's kind, or its algorithm's OID."""
     try:
         key: object = certificate.public_key()
     except (ValueError, UnsupportedAlgorithm):
@@ -64,7 +61,6 @@ def _key_of(certificate: x509.Certificate) -> str:
 
 
 def _key_identifier(certificate: x509.Certificate, kind: Any) -> str:
-    """In hex; empty if absent."""
     try:
         identifier = certificate.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
@@ -73,7 +69,6 @@ def _key_identifier(certificate: x509.Certificate, kind: Any) -> str:
 
 
 def load_certificate(pem: str) -> x509.Certificate:
-    """Raises Invalid if it is none."""
     try:
         return x509.load_pem_x509_certificate(pem.encode())
     except ValueError:
@@ -81,7 +76,6 @@ def load_certificate(pem: str) -> x509.Certificate:
 
 
 def serial_of(certificate: x509.Certificate) -> str:
-    """Hex bytes with colons, as in the hub."""
     number = certificate.serial_number
     return number.to_bytes((number.bit_length() + 7) // 8 or 1).hex(":")
 
@@ -112,7 +106,6 @@ def names_of(certificate: x509.Certificate) -> SubjectNames:
 
 
 def belongs_to_key(pem: str, private_key: Sensitive) -> bool:
-    """Whether the certificate is the key's."""
     return _spki(load_certificate(pem).public_key()) == _spki(parse_certificate_key(private_key).public_key())
 
 
@@ -121,7 +114,7 @@ def chain_is_broken(pem: str, chain: str, anchor: str, now: datetime) -> bool:
 
     The authorities' keys are RSA of at least 2048 bits, on a curve of NIST, or ML-DSA.
     """
-    # What the certificate itself may be used for, and the names in it, are its role's affair.
+    # The certificate's usage and names are up to its role.
     policies = {"ca_policy": ExtensionPolicy.webpki_defaults_ca(), "ee_policy": ExtensionPolicy.permit_all()}
     builder = PolicyBuilder().store(Store([load_certificate(anchor)])).time(now).extension_policies(**policies)
     try:

@@ -18,7 +18,6 @@ VARIABLE: Final = "KEYTURN_LEDGER"
 NAME_VARIABLE: Final = "KEYTURN_LEDGER_NAME"
 
 PREFIX: Final = "keyturn/"
-"""The prefix of every ledger's name in its checkpoints."""
 
 PATIENCE: Final = 10.0
 """Seconds that an append waits for others, or for a server, before it is Unrecorded."""
@@ -29,11 +28,9 @@ DEFAULT_PORT: Final = ":5432"
 LOCAL_OPTIONS: Final = frozenset(
     {"sslrootcert", "sslcert", "sslkey", "sslcrl", "sslcrldir", "passfile", "service", "servicefile"}
 )
-"""libpq options that name files of one machine."""
 
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._:/-]+")
 _DOTS: Final = re.compile(r"(?<![^/])\.*(?![^/])")
-"""A path component that is empty or only dots."""
 
 
 def ledger_address(env: Mapping[str, str]) -> str:
@@ -42,12 +39,10 @@ def ledger_address(env: Mapping[str, str]) -> str:
 
 
 def own_ledger() -> Path:
-    """``ledger.db`` in the user's state directory. Raises Invalid."""
     return state_directory() / "ledger.db"
 
 
 def given_name(env: Mapping[str, str]) -> str:
-    """The checkpoint name from KEYTURN_LEDGER_NAME; empty if unset."""
     return PREFIX + _safe(name) if (name := env.get(NAME_VARIABLE)) else ""
 
 
@@ -57,7 +52,6 @@ def first_name(env: Mapping[str, str]) -> str:
 
 
 def is_given(env: Mapping[str, str]) -> bool:
-    """Whether the environment names the ledger; if not, a hub has no first ledger."""
     return bool(env.get(VARIABLE) or env.get(NAME_VARIABLE))
 
 
@@ -71,7 +65,6 @@ def recorded_place(address: str) -> LedgerPlace:
 
 
 def database_of(address: str) -> str:
-    """The database's name in a PostgreSQL address."""
     return unquote(urlsplit(address).path).strip("/")
 
 
@@ -130,5 +123,4 @@ def _without_password(address: str) -> str:
 
 
 def _safe(name: str) -> str:
-    """Only characters that a hub path and a key's name may hold, without path traversal."""
     return _DOTS.sub("-", _UNSAFE.sub("-", name.strip("/"))) or "-"

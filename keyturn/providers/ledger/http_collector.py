@@ -24,26 +24,22 @@ COLLECTOR: Final = RemoteServer(
     authority="Name the authority that signed it in KEYTURN_FORWARD_HTTP_CA_FILE, or renew the certificate",
 )
 INSECURE_HTTP: Final = "KEYTURN_FORWARD_HTTP_INSECURE_HTTP"
-"""The variable that allows entries and the collector's token in cleartext to another machine."""
 TIMEOUT: Final = 20.0
 """Seconds to connect, and for the whole answer."""
 ANSWER_LIMIT: Final = 4096
-"""Bytes of an answer that are drained, unread, so that its connection can be reused."""
 PORTS: Final = {"http": 80, "https": 443}
 CONTENT_TYPES: Final = {
     Format.JSONL: "application/x-ndjson",
     Format.OCSF: "application/x-ndjson",
     Format.CEF: "text/plain; charset=utf-8",
 }
-"""Each entry is a line."""
 
 
 class HttpCollector:
     """A :class:`keyturn.ledger.forwarding.Collector` at an https URL. Raises Invalid.
 
     Plain http works to this machine only, unless ``insecure_http``. ``token_file`` holds its token, or a whole
-    Authorization header: ``Splunk`` and a token. Errors name the host only, since some collectors have a token in the
-    path.
+    Authorization header. Errors name the host only, since some collectors have a token in the path.
     """
 
     def __init__(
@@ -90,7 +86,6 @@ class HttpCollector:
             raise self._refused(answer)
 
     def _authorization(self) -> dict[str, str]:
-        """Read for each batch, so that a new token applies at once."""
         if self._token_file is None:
             return {}
         try:
@@ -150,7 +145,6 @@ def _unusable(problem: str, hint: str) -> Invalid:
 
 
 def _name(parts: SplitResult) -> str:
-    """The host, and a hash that distinguishes paths without showing them."""
     path = parts.path.strip("/")
     apart = f"/{hashlib.sha256(path.encode()).hexdigest()[:8]}" if path else ""
     return f"{parts.scheme}/{parts.hostname}:{parts.port or PORTS[parts.scheme]}{apart}"

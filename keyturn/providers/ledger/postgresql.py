@@ -1,7 +1,7 @@
 """The ledger in a PostgreSQL database that several machines write.
 
-Each append is one round trip and one transaction. An advisory lock serialises writers from reading the newest number to
-writing the next ones. Leaves are hashed when a checkpoint is made.
+Each append is one round trip and one transaction. An advisory lock serialises the writers. Leaves are hashed when a
+checkpoint is made.
 """
 
 import os
@@ -38,10 +38,8 @@ SHORTEST: Final = 2
 """Seconds: libpq's shortest connection timeout."""
 
 PAGE: Final = 5_000
-"""Rows per read."""
 
 LAST: Final = (1 << 63) - 1
-"""The largest row number."""
 
 SIZE: Final = "SELECT coalesce(max(sequence), 0) FROM keyturn_ledger.entries"
 TAILS: Final = """
@@ -112,7 +110,6 @@ class PostgresqlLedger:
         return self._session.append_missing([encode(entry) for entry in entries])
 
     def try_writing(self) -> None:
-        """Write an entry and roll it back."""
         self._session.try_writing()
 
     def size(self) -> int:
@@ -122,7 +119,6 @@ class PostgresqlLedger:
         return next((str(note) for (note,) in self._session.rows(NEWEST)), "")
 
     def newest_versions(self, secrets: Collection[str]) -> Mapping[str, NewestVersion]:
-        """The newest version or the end of each secret; the first call creates the indexes."""
         names = sorted(set(secrets))
         self._session.index()
         batches = [names[begun : begun + PAGE] for begun in range(0, len(names), PAGE)]
@@ -137,7 +133,6 @@ class PostgresqlLedger:
         return next((bytes(hashes) for (hashes,) in self._session.rows(TILE, level, number)), b"")
 
     def leaves(self, first: int = 1, last: int | None = None) -> Iterator[tuple[int, bytes]]:
-        """Page through the entries that exist when reading starts."""
         return leaves_of(self.tails(first, last))
 
     def tails(self, first: int = 1, last: int | None = None) -> Iterator[tuple[int, bytes]]:
@@ -161,7 +156,7 @@ class PostgresqlLedger:
 
     @property
     def _session(self) -> "_Session":
-        # Two processes that write to one connection would mix up what they say.
+        # Processes must not share a connection: their messages would mix.
         if self._kept is None or self._kept.process != os.getpid():
             self._kept = _Session(self._address, self._patience)
         return self._kept
@@ -182,7 +177,6 @@ class _Session:
         """The newest entry's number when last read; -1 before the first connection."""
 
     def rows(self, query: str, *values: Any) -> list[Any]:
-        """The query's rows; a broken reused connection is replaced and the query sent once more."""
         with self._turn:
             reused = self._connection is not None
             try:
@@ -251,7 +245,6 @@ class _Session:
         return None
 
     def _written(self, rows: list[Any], wanted: int) -> int:
-        """The newest entry's number. Raises NotOurs if a rule or trigger dropped entries."""
         ((count, newest),) = rows
         if count != wanted:
             raise NotOurs("a rule or a trigger keeps entries out", "Remove it: nobody else writes to keyturn_ledger")
@@ -299,7 +292,7 @@ class _Session:
         connection: Connection = psycopg2.connect(
             self._address,
             connect_timeout=max(SHORTEST, round(self._patience)),
-            # A server that vanished without a word is given up as soon as one that does not answer.
+            # Detects a dead server as soon as one that does not answer.
             keepalives_idle=SHORTEST,
             keepalives_interval=SHORTEST,
             keepalives_count=3,
@@ -308,7 +301,7 @@ class _Session:
             client_encoding="UTF8",
             **guarded(self._address, os.environ),
         )
-        # A snapshot taken before the wait for the lock would show an older newest entry: each statement takes its own.
+        # READ COMMITTED: a snapshot from before the lock would miss newer entries.
         connection.set_session(isolation_level=ISOLATION_LEVEL_READ_COMMITTED, autocommit=True)
         with connection.cursor() as cursor:
             cursor.execute(SETTINGS, (str(round(self._patience * 1000)),))

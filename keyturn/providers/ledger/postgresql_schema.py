@@ -45,15 +45,12 @@ NO_DATABASE: Final = re.compile(r"database .* does not exist")
 
 
 class NotOurs(Exception):
-    """The schema is not one that this version writes; ``hint`` is the remedy."""
-
     def __init__(self, problem: str, hint: str) -> None:
         super().__init__(problem)
         self.hint = hint
 
 
 def prepare_schema(connection: Connection) -> None:
-    """Create the schema if missing. Raises NotOurs unless this version writes it."""
     with connection.cursor() as cursor:
         if not _there(cursor):
             _make(cursor)
@@ -65,13 +62,12 @@ def prepare_schema(connection: Connection) -> None:
 
 
 def _there(cursor: Any) -> bool:
-    # to_regclass() may answer from a cache that another process's tables are not in yet.
+    # to_regclass() may use a cache without another process's new tables.
     cursor.execute("SELECT count(*) > 0 FROM pg_tables WHERE schemaname = 'keyturn_ledger' AND tablename = 'about'")
     return bool(cursor.fetchall() == [(True,)])
 
 
 def _make(cursor: Any) -> None:
-    """Create all tables in one transaction, unless another process just did."""
     cursor.execute("SELECT current_setting('server_encoding')")
     if cursor.fetchall() != [("UTF8",)]:
         raise NotOurs("its database is not encoded in UTF-8", "Give the ledger a database with ENCODING 'UTF8'")
@@ -110,6 +106,5 @@ def _problem_and_hint(error: Exception) -> tuple[str, str]:
 
 
 def _place(address: str) -> str:
-    """The ledger's address without the role and the options."""
     url = urlsplit(address)
     return f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"

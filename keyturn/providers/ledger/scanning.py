@@ -1,8 +1,6 @@
 """Scan a ledger's file with several processes, since one is limited to a single core.
 
-    python -m keyturn.providers.ledger.scanning    # one process: order on standard input, answer on standard output
-
-The answers are trusted: the processes run the same code on the same file.
+python -m keyturn.providers.ledger.scanning    # one process: order on standard input, answer on standard output
 """
 
 import os
@@ -21,7 +19,6 @@ from keyturn.ledger.scan import Scan, scan_entries
 from keyturn.providers.ledger.sqlite import SqliteCopy
 
 ENOUGH: Final = 200_000
-"""Entries from which further processes are worth starting."""
 MOST: Final = 4
 
 
@@ -54,13 +51,12 @@ def scan_side_by_side(
         if scan.whole:
             scan = scan.followed_by(rest or part.scan(source))
         else:
-            # Nothing after it is in order; keys are told of all the same.
+            # The rest is invalid; key entries in it are still reported.
             scan.marked += rest.marked if rest else []
     return scan
 
 
 def parts(file: Path, size: int, ends: Sequence[int], count: int) -> Iterator[ScanOrder]:
-    """``count`` parts of a ledger's entries; all but the last hold whole batches."""
     batches = -(-size // AT_ONCE)
     cuts = sorted({batches * number // count * AT_ONCE for number in range(1, count)} - {0})
     for begun, last in zip([0, *cuts], [*cuts, None], strict=True):
@@ -77,7 +73,6 @@ def started(part: ScanOrder) -> "subprocess.Popen[bytes]":
 
 
 def answer(process: "subprocess.Popen[bytes]") -> Scan | None:
-    """What the process found; None if it failed, for example out of memory."""
     with cast(IO[bytes], process.stdout) as output:
         content = output.read()
     return None if process.wait() else cast(Scan, pickle.loads(content))  # noqa: S301  of our own process

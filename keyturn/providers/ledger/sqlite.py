@@ -54,13 +54,10 @@ NEWEST_VERSION, NEWEST_CUT = (
     f"SELECT sequence, entry FROM entries WHERE {condition} AND {OF_SECRET} = ? ORDER BY sequence DESC LIMIT 1"  # noqa: S608  made of constants alone
     for condition in (TELLS_VERSION, TELLS_CUT)
 )
-"""Uses the indexes; without them, it reads all entries."""
 
 FEW: Final = 1_000
-"""Rows that are read at once, without a separate connection."""
 
 LAST: Final = (1 << 63) - 1
-"""The largest row number."""
 
 FAILURES: Final = (sqlite3.Error, OSError, NotOurs)
 
@@ -85,7 +82,6 @@ class SqliteLedger:
         return self._session.append_missing([encode(entry) for entry in entries])
 
     def try_writing(self) -> None:
-        """Rewrite the file's header unchanged and wait for the disk: SQLite writes the page even so."""
         self._session.try_writing()
 
     def size(self) -> int:
@@ -95,7 +91,6 @@ class SqliteLedger:
         return _text(self._session.one(NEWEST) or b"")
 
     def newest_versions(self, secrets: Collection[str]) -> Mapping[str, NewestVersion]:
-        """The newest version or the end of each secret; the first call creates the indexes."""
         self._session.index()
         names = sorted(set(secrets))
         batches = [names[begun : begun + FEW] for begun in range(0, len(names), FEW)]
@@ -109,7 +104,6 @@ class SqliteLedger:
         return bytes(self._session.one(TILE, level, number) or b"")
 
     def leaves(self, first: int = 1, last: int | None = None) -> Iterator[tuple[int, bytes]]:
-        """The entries that exist when reading starts."""
         return leaves_of(self.tails(first, last))
 
     def tails(self, first: int = 1, last: int | None = None) -> Iterator[tuple[int, bytes]]:
@@ -132,14 +126,13 @@ class SqliteLedger:
 
     @property
     def _session(self) -> "_Session":
-        # SQLite's locks are not inherited: a child that used its parent's connection would damage the file.
+        # A child using its parent's connection would damage the file: SQLite's locks are not inherited.
         if self._kept is None or self._kept.process != os.getpid():
             self._kept = _Session(self._file, self._patience)
         return self._kept
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        """A separate connection, so that a long read delays no append."""
         connection = None
         try:
             connection = connect(self._file, self._patience)
@@ -231,12 +224,10 @@ class _Session:
         self._indexed = False
 
     def one(self, query: str, *values: int) -> Any:
-        """The first column of the first row; None without rows."""
         rows = self.rows(query, *values)
         return rows[0][0] if rows else None
 
     def rows(self, query: str, *values: int) -> list[Any]:
-        """All rows, expected to be few."""
         with self._turn:
             try:
                 connection = self._opened()
@@ -255,7 +246,6 @@ class _Session:
                 raise from_sqlite(Unavailable, error, "read", self._file) from None
 
     def index(self) -> None:
-        """Create missing indexes; if that fails, reading takes longer."""
         if not self._indexed:
             with suppress(Unrecorded), self._transaction("make an index in") as connection:
                 for index in INDEXED:
@@ -309,7 +299,6 @@ class _Session:
 
     @contextmanager
     def _transaction(self, doing: str) -> Iterator[sqlite3.Connection]:
-        """Commits at the end; an error closes the file, and writes nothing."""
         with self._turn:
             try:
                 connection = self._opened()
@@ -324,7 +313,6 @@ class _Session:
                 raise
 
     def _opened(self) -> sqlite3.Connection:
-        """The connection, reopened if the file was replaced."""
         if self._connection and self._identity == _identity(self._path):
             return self._connection
         self._drop()
@@ -340,7 +328,6 @@ class _Session:
 
 
 def _state(file: Path) -> tuple[int, int, int]:
-    """Inode, size and modification time; zeros if missing."""
     try:
         status = os.stat(file)
     except FileNotFoundError:

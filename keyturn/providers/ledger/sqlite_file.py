@@ -16,10 +16,8 @@ from keyturn.settings.directories import make_private
 T = TypeVar("T")
 
 APPLICATION: Final = 0x4B_54_4C_47
-"""SQLite's application_id, which identifies a ledger."""
 
 SCHEMA: Final = 1
-"""SQLite's user_version."""
 
 PAGE_SIZE: Final = 8192
 """Bytes: some 20 entries. Batches are 5 % faster than with SQLite's 4096, and single entries as fast."""
@@ -36,10 +34,8 @@ TABLES: Final = (
 PRIVATE_FILE: Final = 0o600
 
 PATIENCE: Final = 10.0
-"""Seconds that reading a copy waits for a lock."""
 
 PAUSE: Final = 0.001
-"""Seconds between attempts to lock the file."""
 
 REMEDIES: Final[Mapping[int, tuple[str, str]]] = {
     sqlite3.SQLITE_FULL: ("the disk is full", "Make room on it"),
@@ -52,7 +48,6 @@ REMEDIES: Final[Mapping[int, tuple[str, str]]] = {
     sqlite3.SQLITE_CORRUPT: ("it is damaged", "Keep it aside, and bring the newest copy back"),
     sqlite3.SQLITE_NOTADB: ("it is no SQLite file", "Keep it aside, or give the ledger another place"),
 }
-"""Meaning and remedy by SQLite's primary result code."""
 
 UNREACHED: Final = frozenset(
     {
@@ -64,14 +59,11 @@ UNREACHED: Final = frozenset(
         sqlite3.SQLITE_READONLY,
     }
 )
-"""Codes that reveal nothing about the file's content."""
 
 _CREATING: Final = Lock()
 
 
 class NotOurs(Exception):
-    """The file or schema is not a ledger that this version writes; ``hint`` is the remedy."""
-
     def __init__(self, problem: str, hint: str) -> None:
         super().__init__(problem)
         self.hint = hint
@@ -79,7 +71,7 @@ class NotOurs(Exception):
 
 def connect(file: Path, patience: float) -> sqlite3.Connection:
     """A connection to the ledger, created if missing. Raises sqlite3.Error, OSError and NotOurs."""
-    # Closing a second descriptor of the file would drop the locks that SQLite holds in this process: one at a time.
+    # One at a time: closing a second descriptor would drop the locks that SQLite holds in this process.
     with _CREATING:
         _create(file)
         connection = _bare(file.as_uri(), patience)
@@ -100,8 +92,7 @@ def connect_copy(file: Path) -> tuple[sqlite3.Connection, bool]:
     Raises sqlite3.Error, OSError and NotOurs.
     """
     beside = file.with_name(f"{file.name}-wal")
-    # A file in WAL mode that is alone is whole. SQLite would make files beside it, so it is told to read as if from
-    # a medium that can't change.
+    # A WAL-mode file without its -wal file is complete; immutable keeps SQLite from creating files next to it.
     if beside.exists():
         try:
             return _checked(f"{file.as_uri()}?mode=ro"), True
@@ -122,7 +113,6 @@ def _checked(uri: str) -> sqlite3.Connection:
 
 
 def check_schema(connection: sqlite3.Connection) -> None:
-    """Raise NotOurs unless it is a ledger in this version's schema, without triggers and views."""
     application, schema = _pragma(connection, "application_id"), _schema(connection)
     if application != APPLICATION:
         raise NotOurs("it is a database of something else", "Give the ledger another place: KEYTURN_LEDGER")
@@ -166,12 +156,10 @@ def from_sqlite(kind: type[KeyturnError], error: Exception, doing: str, file: Pa
 
 
 def code_of(error: Exception) -> int:
-    """SQLite's primary result code; SQLITE_ERROR for errors without one."""
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
 
 
 def _create(file: Path) -> None:
-    """Create the file and its directory, private to the owner, if missing."""
     if file.exists():
         return
     make_private(file.parent)
@@ -186,9 +174,8 @@ def _bare(uri: str, patience: float) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, patience: float) -> None:
-    """Create the tables in an empty database, unless another process just did."""
     connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
-    # Where others open the file at the same moment SQLite refuses this at once, however long its timeout.
+    # During a concurrent open SQLite refuses this at once, whatever its timeout.
     patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"), patience)
     connection.execute("BEGIN IMMEDIATE")
     if _empty(connection):

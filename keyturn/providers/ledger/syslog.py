@@ -1,7 +1,7 @@
 """Sends ledger entries to a syslog collector as RFC 5424 messages.
 
 RFC 6587 and RFC 5425 frame them over TCP and TLS; over UDP each is a datagram (RFC 5426). Syslog has no
-acknowledgement. Over TCP and TLS a batch counts as delivered once the collector has read it to the end and closed the
+acknowledgement. A batch over TCP or TLS counts as delivered once the collector has read it all and closed the
 connection cleanly. Over UDP it counts once sent, and may be lost.
 """
 
@@ -26,7 +26,6 @@ from keyturn.providers.outbound import ended_after
 
 DOING: Final = "forward to"
 INSECURE: Final = "KEYTURN_FORWARD_SYSLOG_INSECURE"
-"""The variable that allows cleartext to another machine."""
 COLLECTOR: Final = RemoteServer(
     check="See whether the collector runs; what has not arrived is sent again",
     address="KEYTURN_FORWARD_SYSLOG",
@@ -39,7 +38,6 @@ TIMEOUT: Final = 20.0
 
 LOG_AUDIT: Final = 13
 SEVERITY: Final = {Severity.INFORMATIONAL: 6, Severity.MEDIUM: 4, Severity.HIGH: 3, Severity.CRITICAL: 2}
-"""Informational, warning, error, critical (RFC 5424, 6.2.1)."""
 LARGEST_SEQUENCE: Final = 2**31 - 1
 """The meta element's sequenceId restarts at 1 after it (RFC 5424, 7.3.1)."""
 LARGEST_DATAGRAM: Final = 65_000
@@ -126,7 +124,6 @@ class Syslog:
 
     @contextmanager
     def _in_time(self, connection: socket.socket) -> Iterator[None]:
-        """Apply one deadline to the whole exchange. Raises TimeoutError."""
         with ended_after(connection.fileno(), self._timeout) as late:
             try:
                 yield
@@ -173,12 +170,10 @@ def message_of(message: Message) -> bytes:
 
 
 def framed(messages: Sequence[bytes]) -> bytes:
-    """The messages framed by octet counting (RFC 6587, 3.4.1), which allows any byte."""
     return b"".join(b"%d %b" % (len(message), message) for message in messages)
 
 
 def _named(text: str, longest: int) -> str:
-    """A header field: printable ASCII without spaces, ``-`` if empty."""
     return UNPRINTABLE.sub("-", text)[:longest] or "-"
 
 
@@ -201,15 +196,12 @@ def _insist_on_open(connection: socket.socket) -> None:
 
 
 def _state(connection: socket.socket) -> int | None:
-    """The TCP connection's state; None on systems other than Linux."""
     if sys.platform != "linux":
         return None
     return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
 
 
 class _Tls:
-    """TLS that can send its close without waiting for the peer's, which many never send. Raises OSError."""
-
     def __init__(self, context: ssl.SSLContext, connection: socket.socket, host: str) -> None:
         self._connection = connection
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -234,7 +226,7 @@ class _Tls:
         except ssl.SSLWantReadError:
             return False
         finally:
-            # An alert that tells the other side what is wrong leaves, too.
+            # Also sends an alert that explains a failure to the peer.
             self._flush()
         return True
 

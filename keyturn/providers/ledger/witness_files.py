@@ -20,7 +20,6 @@ from keyturn.providers.keys.note_signer import KeySigner
 
 PRIVATE: Final = 0o600
 BEGINNING: Final = "PRIVATE+KEY+"
-"""The prefix of a private key's line, as in Go's sumdb/note; the rest is as in the public key."""
 
 
 class WitnessSigner(KeySigner):
@@ -32,7 +31,6 @@ class WitnessSigner(KeySigner):
 
     @classmethod
     def made(cls, file: Path, name: str) -> "WitnessSigner":
-        """Create a key in ``file``. Raises OSError if the file exists."""
         signer = cls(name, Ed25519PrivateKey.generate())
         typed = base64.b64encode(WitnessKey.TYPE + signer._key.private_bytes_raw()).decode()
         _write_new(file, f"{BEGINNING}{name}+{signer.key.key_id.hex()}+{typed}\n")
@@ -40,7 +38,6 @@ class WitnessSigner(KeySigner):
 
     @classmethod
     def read(cls, file: Path) -> "WitnessSigner":
-        """The key in ``file``. Raises Invalid, OSError."""
         try:
             name, key_id, typed = file.read_text().strip().removeprefix(BEGINNING).split("+", 2)
             decoded = base64.b64decode(typed, validate=True)
@@ -55,8 +52,8 @@ class WitnessSigner(KeySigner):
 class StateFile:
     """A ``WitnessState`` in one JSON file, which one process at a time holds open.
 
-    A write goes to a new file, reaches the disk, and then replaces the old one. Raises Invalid for an unreadable file:
-    a witness without its state would cosign any history. Raises Locked if another process holds it.
+    Writes are atomic and durable. Raises Invalid for an unreadable file: a witness without its state would cosign any
+    history. Raises Locked if another process holds it.
     """
 
     def __init__(self, file: Path) -> None:
@@ -72,12 +69,10 @@ class StateFile:
 
     @staticmethod
     def make(file: Path) -> None:
-        """Create an empty state. Raises OSError if the file exists."""
         _write_new(file, "{}\n")
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Exclude other readers and writers."""
         with self._turn:
             yield
 
@@ -112,7 +107,6 @@ def _parsed(file: Path) -> dict[str, Seen]:
 
 
 def _write_new(file: Path, text: str) -> None:
-    """Write a new file for its owner only, durably. Raises OSError."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     with os.fdopen(os.open(file, flags, PRIVATE), "w") as opened:
         opened.write(text)

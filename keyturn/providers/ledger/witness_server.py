@@ -23,7 +23,6 @@ PATH: Final = "/add-checkpoint"
 DEADLINE: Final = 10.0
 """Seconds for a whole request, from connection to answer."""
 AT_ONCE: Final = 16
-"""Concurrent connections; further ones wait."""
 
 
 def opened_witness(directory: Path, name: str, ledgers: Path) -> Witness:
@@ -34,7 +33,7 @@ def opened_witness(directory: Path, name: str, ledgers: Path) -> Witness:
     """
     key, state = directory / "witness.key", directory / "witness.json"
     if not key.exists() and not state.exists():
-        # The memory first: a key whose memory was never there is refused from then on.
+        # State first: a key without state is refused from then on.
         StateFile.make(state)
         WitnessSigner.made(key, name)
     for file in (key, state):
@@ -55,7 +54,6 @@ def opened_witness(directory: Path, name: str, ledgers: Path) -> Witness:
 
 
 def ledgers_in(file: Path) -> list[PublicKey]:
-    """The keys in a file, none if it does not exist yet. Raises OSError if it is unreadable."""
     try:
         return [PublicKey.parse(line) for line in file.read_text().split()]
     except FileNotFoundError:
@@ -70,7 +68,6 @@ class Handler(BaseHTTPRequestHandler):
     server_version, sys_version = "keyturn-witness", ""
 
     def setup(self) -> None:
-        """Start this connection's deadline, which ends slow senders."""
         self._timer = threading.Timer(DEADLINE, _end, (self.request,))
         self._timer.daemon = True
         self._timer.start()
@@ -91,7 +88,6 @@ class Handler(BaseHTTPRequestHandler):
         try:
             return self._answer(self.server.witness.add_checkpoint(body))
         except OSError:
-            # What could not be kept was not cosigned.
             return self._answer(WitnessAnswer(503, "what was seen can't be kept\n"))
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -109,8 +105,6 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class WitnessServer(ThreadingHTTPServer):
-    """Serves one witness at an address, with TLS if a context is given."""
-
     daemon_threads = True
 
     def __init__(self, address: tuple[str, int], witness: Witness, tls: ssl.SSLContext | None = None) -> None:
@@ -140,7 +134,6 @@ class WitnessServer(ThreadingHTTPServer):
 
 
 def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """A server context for this certificate. Raises OSError."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)
     return context

@@ -16,7 +16,6 @@ from keyturn.providers.mysql.privileges import AccountGrants
 from keyturn.providers.mysql.server import UNKNOWN_PLUGIN, MySQLSession, ServerError
 
 ANYWHERE: Final = "%"
-"""An account's default host."""
 
 REQUIRE: Final = {"": "NONE", "ANY": "SSL", "X509": "X509", "SPECIFIED": "X509"}
 """By ``mysql.user.ssl_type``, what REQUIRE demands; a certificate's issuer and subject are not copied."""
@@ -29,8 +28,6 @@ NEEDS_ROLE: Final = "GRANT %s TO {admin} WITH ADMIN OPTION"
 
 @dataclass(frozen=True)
 class AccountEntry:
-    """One of an account's rows in ``mysql.user``; ``stored`` is its password as the server stores it."""
-
     user: User
     plugin: str
     stored: Sensitive
@@ -38,8 +35,7 @@ class AccountEntry:
 
 
 def account_entries(session: MySQLSession, account: str) -> list[AccountEntry]:
-    """The account's entries, one per host; none if it does not exist."""
-    # MariaDB keeps roles in the same table, without a host.
+    # MariaDB stores roles in the same table, without a host.
     statement = "SELECT Host, plugin, authentication_string, ssl_type FROM mysql.user WHERE User = %s AND Host <> ''"
     return [
         AccountEntry(
@@ -53,11 +49,9 @@ ACCOUNTS: Final = "SELECT DISTINCT User FROM mysql.user WHERE Host <> '' AND Use
 MEMBERS: Final = "SELECT TO_USER, FROM_USER FROM mysql.role_edges"
 MEMBERS_OF_MARIADB: Final = "SELECT User, Role FROM mysql.roles_mapping WHERE Host <> ''"
 OWN_ACCOUNTS: Final = ("mysql.", "mariadb.")
-"""Prefixes of the server's own accounts."""
 
 
 def list_accounts(session: MySQLSession) -> dict[str, frozenset[str]]:
-    """Every account with its roles. MySQL's roles are accounts too, with which no one logs in."""
     members = MEMBERS_OF_MARIADB if session.mariadb else MEMBERS
     pairs = [(as_text(user), as_text(role)) for user, role in session.run(members, needs=NEEDS_READ)]
     names = {as_text(name) for (name,) in session.run(ACCOUNTS, needs=NEEDS_READ)} - {role for _, role in pairs}
@@ -69,7 +63,6 @@ def list_accounts(session: MySQLSession) -> dict[str, frozenset[str]]:
 
 
 def insist_on_plugins(account: Iterable[AccountEntry]) -> None:
-    """Raise ServerError if a password's stored form can't be computed here."""
     if any(entry.plugin not in PLUGINS for entry in account):
         raise ServerError(UNKNOWN_PLUGIN, "")
 
@@ -100,12 +93,10 @@ def missing_rights(session: MySQLSession, account: str, like: str) -> list[Missi
 
 
 def role_grants(session: MySQLSession, role: str) -> Grants:
-    """The grants of a role, named as in ``SHOW GRANTS``."""
     return parse_grants([as_text(line) for (line,) in session.run(f"SHOW GRANTS FOR {role}", needs=NEEDS_READ)], role)
 
 
 def make(session: MySQLSession, account: str, like: str | None) -> None:
-    """Create the account, locked, with the hosts and grants of ``like``."""
     models = account_entries(session, like) if like else []
     for model in models:
         user = User(account, model.user.host)
@@ -119,7 +110,6 @@ def make(session: MySQLSession, account: str, like: str | None) -> None:
 
 
 def act_as(session: MySQLSession, account: str, role: str) -> None:
-    """Grant the account the role, active from login."""
     for entry in account_entries(session, account):
         held, named = grants(session, entry.user), role_name(session, role)
         if not held.acts_as(named):
@@ -128,10 +118,9 @@ def act_as(session: MySQLSession, account: str, role: str) -> None:
 
 
 def identify(session: MySQLSession, account: str, password: Sensitive, *, keep_old: bool = False) -> None:
-    """Set the account's password; ``keep_old`` retains its current one if that differs."""
     identified = []
     for entry in account_entries(session, account):
-        # Kept twice, the password itself would push out the one to keep.
+        # Setting the same password again would discard the retained one.
         has_it = keep_old and matches(entry.stored.reveal(), password.reveal())
         by = "" if has_it else _by(session, entry.plugin, password, keep_old)
         identified.append(f"{entry.user.quoted} {by}")
@@ -139,7 +128,6 @@ def identify(session: MySQLSession, account: str, password: Sensitive, *, keep_o
 
 
 def shut(session: MySQLSession, account: str) -> None:
-    """Lock the account and forget its passwords. Absent is success."""
     shutting = []
     for entry in account_entries(session, account):
         by = _by(session, entry.plugin, _nobodys()) if entry.plugin in PLUGINS else ""
@@ -149,13 +137,11 @@ def shut(session: MySQLSession, account: str) -> None:
 
 
 def is_locked(session: MySQLSession, user: User) -> bool:
-    """Whether the user is locked; quoted texts, such as a comment, are ignored."""
     ((line,),) = session.run(f"SHOW CREATE USER {user.quoted}", needs=NEEDS_READ)
     return re.search(r"\bACCOUNT LOCK\b", re.sub(r"'(?:[^'\\]|\\.|'')*'", "", as_text(line))) is not None
 
 
 def discard_old(session: MySQLSession, account: str) -> None:
-    """Discard the retained password. Absent is success."""
     users = [f"{entry.user.quoted} DISCARD OLD PASSWORD" for entry in account_entries(session, account)]
     if users:
         session.run(f"ALTER USER {', '.join(users)}", needs=NEEDS_ALTER)
@@ -183,7 +169,6 @@ def _give(session: MySQLSession, grant: Grant, user: User) -> None:
 
 
 def _start_with(session: MySQLSession, roles: frozenset[str], user: User, role: str | None = None) -> None:
-    """Set the default roles; MariaDB has one, MySQL any number."""
     if session.mariadb:
         for name in [role] if role else roles:
             session.run(f"SET DEFAULT ROLE {name} FOR {user.quoted}", needs=NEEDS_DEFAULT_ROLE)
@@ -192,7 +177,7 @@ def _start_with(session: MySQLSession, roles: frozenset[str], user: User, role: 
 
 
 def _by(session: MySQLSession, plugin: str, password: Sensitive, keep_old: bool = False) -> str:
-    # What is stored holds nothing that a text in quotes could not.
+    # Stored forms contain no quotes or backslashes.
     stored = hashed(plugin, password.reveal())
     if session.mariadb:
         return f"IDENTIFIED VIA {plugin} USING '{stored}'"
@@ -204,5 +189,4 @@ def _nobodys() -> Sensitive:
 
 
 def as_text(value: object) -> str:
-    """A column's value; the grant tables' are bytes or text, by server and version."""
     return value.decode() if isinstance(value, bytes) else str(value or "")

@@ -1,12 +1,12 @@
 """The fence around the accounts of a MySQL or MariaDB server: one writer at a time, never an older rotation.
 
-Changing an account is not transactional: ALTER USER commits the open transaction and releases row locks. The writer
-therefore holds a lock of its connection (GET_LOCK) from reading the sequence number until the change is done on that
-connection. A suspended worker keeps the lock; the next one waits briefly and then ends that connection (KILL). The
-server releases the lock only once the connection is gone, so the suspended worker's ALTER USER fails.
+ALTER USER commits the open transaction and releases row locks. The writer therefore holds a lock of its connection
+(GET_LOCK) from reading the sequence number until the change is done on it. If a suspended worker holds the lock, the
+next one waits briefly and ends that connection (KILL). Only then does the server release the lock, so the suspended
+worker's ALTER USER fails.
 
-The number is written to a table before the change. A worker that dies in between leaves a higher number, which refuses
-only older rotations.
+The number is stored before the change. A worker that dies in between leaves a higher number, which refuses only older
+rotations.
 """
 
 from collections.abc import Collection, Iterator
@@ -24,7 +24,6 @@ from keyturn.providers.mysql.server import (
 )
 
 PATIENCE: Final = 3
-"""Seconds that another writer gets: a change takes a hundredth of one."""
 
 SCHEMA: Final = "keyturn"
 TABLE: Final = "keyturn.accounts"
@@ -47,7 +46,6 @@ class FenceEntry:
 
 
 def read_fence(session: MySQLSession, account: str) -> FenceEntry:
-    """The account's entry; creates the table if missing."""
     statement = f"SELECT sequence, making FROM {TABLE} WHERE account = %s"  # noqa: S608
     try:
         rows = session.run(statement, account, needs=NEEDS_TABLE)
@@ -74,7 +72,6 @@ def highest(session: MySQLSession, accounts: Collection[str]) -> int:
 
 
 def write_fence(session: MySQLSession, account: str, sequence: int, *, making: bool) -> None:
-    """Store the number, and whether the account is being created. Hold the lock."""
     statement = f"INSERT INTO {TABLE} (account, sequence, making) VALUES (%s, %s, %s) "  # noqa: S608
     statement += "ON DUPLICATE KEY UPDATE sequence = %s, making = %s"
     session.run(statement, account, sequence, making, sequence, making, needs=NEEDS_TABLE)

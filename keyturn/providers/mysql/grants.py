@@ -33,7 +33,6 @@ class Grant:
     passed_on: bool = False
 
     def rights(self) -> set[str]:
-        """Each right separately, readable and comparable."""
         if self.scope is None:
             rights = {f"the role {role}" for role in self.privileges}
             return rights | {f"{right} with admin option" for right in rights if self.passed_on}

@@ -20,14 +20,12 @@ _DIGITS: Final = "./" + string.digits + string.ascii_uppercase + string.ascii_lo
 
 
 def hashed(plugin: str, password: str) -> str:
-    """The stored form of this password; the plugin is one of :data:`PLUGINS`."""
     if plugin == NATIVE:
         return native(password)
     return sha2(password, "".join(secrets.choice(_SALT) for _ in range(SALT_LENGTH)), ROUNDS)
 
 
 def matches(stored: str, password: str) -> bool:
-    """Whether ``stored`` is this password's stored form, by either plugin."""
     if stored.startswith("*"):
         return hmac.compare_digest(stored, native(password))
     kind, _, rest = stored[1:].partition("$")
@@ -39,7 +37,7 @@ def matches(stored: str, password: str) -> bool:
 
 
 def native(password: str) -> str:
-    # The protocol's own choice; a password that is random in full is not found from it.
+    # The protocol requires SHA-1; a fully random password can't be recovered from it.
     once = hashlib.sha1(password.encode(), usedforsecurity=False).digest()
     return "*" + hashlib.sha1(once, usedforsecurity=False).hexdigest().upper()
 
@@ -73,7 +71,6 @@ def _stretched(digest: bytes, size: int) -> bytes:
 
 
 def _encoded(digest: bytes) -> str:
-    """crypt's own Base64: three bytes each, ten apart, and the last two."""
     starts = [21 * group % 30 for group in range(10)]
     threes = [(digest[at] << 16) | (digest[(at + 10) % 30] << 8) | digest[(at + 20) % 30] for at in starts]
     text = "".join(_digits(three, 4) for three in threes)

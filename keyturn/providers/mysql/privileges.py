@@ -19,8 +19,6 @@ _WITHIN: Final = re.compile(r"(?:[A-Z ]+ )?`(?P<database>(?:[^`]|``)*)`\.")
 
 @dataclass(frozen=True)
 class Right:
-    """One privilege on something; empty ``columns`` mean all of them."""
-
     privilege: str
     scope: str
     columns: frozenset[str] = frozenset()
@@ -33,7 +31,6 @@ class Right:
         return f"{self.privilege} ({', '.join(sorted(self.columns))})" if self.columns else self.privilege
 
     def covers(self, other: "Right") -> bool:
-        """Whether this right includes the other."""
         everything = self.privilege == ALL and other.privilege != GRANT_OPTION
         if not (everything or self.privilege == other.privilege) or not reaches(self.scope, other.scope):
             return False
@@ -41,7 +38,6 @@ class Right:
 
 
 def reaches(wide: str, narrow: str) -> bool:
-    """Whether a grant on ``wide`` covers ``narrow``: the same, its whole database, or everything."""
     if wide in (narrow, EVERYWHERE):
         return True
     whole, part = _DATABASE.fullmatch(wide), _WITHIN.match(narrow)
@@ -58,7 +54,6 @@ def like(pattern: str, name: str) -> bool:
 
 
 def rights(grants: Iterable[Grant]) -> Iterator[Right]:
-    """Each right separately."""
     for grant in grants:
         if grant.scope is None:
             continue
@@ -75,14 +70,11 @@ def rights(grants: Iterable[Grant]) -> Iterator[Right]:
 
 @dataclass(frozen=True)
 class AccountGrants:
-    """One user with its roles; ``look`` returns a role's grants."""
-
     grants: Grants
     look: Callable[[str], Grants]
 
     @cached_property
     def active(self) -> frozenset[str]:
-        """The roles active from login, and those granted to them."""
         return self._closure(self.grants.default_roles)
 
     @cached_property
@@ -97,7 +89,6 @@ class AccountGrants:
         return frozenset(right for role in roles for right in rights(self.look(role).granted))
 
     def lacks(self, wanted: Iterable[Right]) -> list[Right]:
-        """The rights that no effective right covers."""
         return sorted((right for right in wanted if not any(held.covers(right) for held in self.rights)), key=str)
 
     def _closure(self, roles: Iterable[str]) -> frozenset[str]:

@@ -39,7 +39,6 @@ EXPIRED: Final = frozenset({1820, 1862})
 """The password is correct, and only allows setting another."""
 
 ELSEWHERE: Final = 1130
-"""No one may log in from this machine; others may."""
 
 NO_PRIVILEGE: Final = frozenset({1044, 1045, 1095, 1142, 1143, 1227, 1370, 1410, 1698})
 """On a database, everything, a session, a table, a column, the server, a routine, accounts, a role."""
@@ -47,13 +46,11 @@ NO_PRIVILEGE: Final = frozenset({1044, 1045, 1095, 1142, 1143, 1227, 1370, 1410,
 AWAY: Final = frozenset(
     {0, 1040, 1053, 1129, 1203, 1205, 1213, 1226, 1317, 1927, 1969, 2002, 2003, 2006, 2013, 2055, 3024, 4031}
 )
-"""Not reached, too busy, shutting down, waited too long, or cut off."""
 
 CANNOT_USER: Final = 1396
 """A statement about an account failed; only the warnings give the reason."""
 
 PREVENTED: Final = 1290
-"""By one of the server's options, which the text names."""
 
 HASHES_PREVENTED: Final = "strict-password-validation"
 CONNECTION_FAILED: Final = 2003
@@ -113,7 +110,7 @@ class MySQLSession:
     def __init__(self, connection: "pymysql.Connection[Any]") -> None:
         self._connection = connection
         self.system = "mysql"
-        # A password that has expired lets in, and no further than to here.
+        # With an expired password, login works and this fails.
         self.version = str(self.first("SELECT VERSION()"))
         self.mariadb = "MariaDB" in self.version
         self.system = "mariadb" if self.mariadb else self.system
@@ -135,7 +132,6 @@ class MySQLSession:
             raise self._failure(error, needs) from None
 
     def first(self, statement: str, *values: Any, needs: str = "") -> Any:
-        """The first value of the first row; None without one."""
         rows = self.run(statement, *values, needs=needs)
         return rows[0][0] if rows else None
 
@@ -186,7 +182,7 @@ class MySQLServer:
         except err.Error as error:
             raise server_error(error) from None
         except RuntimeError:
-            # PyMySQL says so where it lacks the package that the account's authentication plugin needs.
+            # PyMySQL's error without the package for the account's authentication plugin.
             raise ServerError(UNKNOWN_PLUGIN, "") from None
         try:
             return MySQLSession(connection)
@@ -222,7 +218,7 @@ class MySQLServer:
             raise err.OperationalError(CONNECTION_FAILED, str(error)) from None
         reached.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         reached.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        # Greeting, TLS and login together: a timeout of the library's is one for each wait for bytes.
+        # For greeting, TLS and login together: PyMySQL's timeouts apply to each wait for bytes.
         with ended_after(reached.fileno(), TIMEOUT):
             connection.connect(reached)
         return connection
@@ -260,6 +256,5 @@ class MySQLServer:
 
 
 def server_error(error: err.Error) -> ServerError:
-    """The number and text of PyMySQL's error; 0 for a connection that it gave up."""
     code, text = (*error.args, "", "")[:2]
     return ServerError(code if isinstance(code, int) else 0, str(text))

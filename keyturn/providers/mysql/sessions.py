@@ -1,8 +1,7 @@
 """Counts a MySQL or MariaDB account's sessions, and ends them without missing one.
 
-A connection that is logging in is listed without a name, and the server has looked up its account before asking for the
-password. Those that were logging in when logins were disabled are therefore awaited briefly, then ended, whatever their
-account: they have to log in again.
+A connection that is logging in is listed without a name, after the server has looked up its account. Those listed when
+logins were disabled are therefore awaited briefly, then ended, whatever their account.
 """
 
 import time
@@ -12,10 +11,8 @@ from keyturn.core.errors import Unavailable
 from keyturn.providers.mysql.server import NO_SUCH_THREAD, MySQLSession, ServerError
 
 PAUSE: Final = 0.01
-"""Seconds between two looks."""
 
 PATIENCE: Final = 5.0
-"""Seconds until sessions that do not end are an error."""
 
 LOGGING_IN: Final = 0.5
 """Seconds that a login usually takes at most, and the cleanup of an ended session, which runs no more statements."""
@@ -38,7 +35,6 @@ def insist_on_all(session: MySQLSession) -> None:
 
 
 def count_sessions(session: MySQLSession, account: str) -> int:
-    """How many sessions the account has open now, on this server."""
     insist_on_all(session)
     return int(session.first("SELECT COUNT(*) FROM information_schema.processlist WHERE user = %s", account))
 
@@ -70,7 +66,6 @@ def end_sessions(session: MySQLSession, account: str, name: str) -> int:
 
 
 def _kill(session: MySQLSession, account: str, alive: set[int]) -> None:
-    """MariaDB ends all of an account's sessions with one statement."""
     if alive and session.mariadb:
         session.run("KILL USER %s", account, needs=NEEDS_KILL_MARIADB)
     else:

@@ -71,7 +71,6 @@ class MySQLSetup:
                 yield Statement(f"CREATE ROLE {accounts.role_name(session, owner)}")
 
     def _handed(self, session: MySQLSession, account: str, owner: str) -> Iterator[Statement]:
-        """Gives the role all that the account has, and then the account the role, active from login."""
         role = accounts.role_name(session, owner)
         for entry in accounts.account_entries(session, account):
             held = accounts.grants(session, entry.user)
@@ -82,7 +81,6 @@ class MySQLSetup:
                 yield starts_with(session, roles, entry.user)
 
     def _absent(self, session: MySQLSession, handovers: Sequence[Handover]) -> Iterator[tuple[str, str, str]]:
-        """The missing accounts that alternate with an existing one, that one, and their role."""
         for each in handovers:
             present = [name for name in each.accounts if accounts.account_entries(session, name)]
             if each.owner and present:
@@ -118,7 +116,6 @@ class MySQLSetup:
                 yield Statement(f"GRANT {role} TO {user.quoted} WITH ADMIN OPTION")
 
     def _insist_on_rights(self, session: MySQLSession, handovers: Sequence[Handover]) -> None:
-        """Raise Unprivileged if a role lacks a right of an account."""
         for owner, account in ((each.owner, name) for each in handovers if each.owner for name in each.accounts):
             role = accounts.role_name(session, owner)
             for entry in accounts.account_entries(session, account):
@@ -128,7 +125,6 @@ class MySQLSetup:
                     raise Unprivileged("hand over", f"{self._server.name}:{account}", f"{role} lacks a right", hint)
 
     def _filled(self, session: MySQLSession, statement: Statement) -> str:
-        """The statement as it is sent, with the password hashed as the server stores it."""
         if not statement.password:
             return statement.text
         own = statement.password == OWN_PASSWORD
@@ -149,7 +145,6 @@ class MySQLSetup:
 
 
 def lacking_of_role(session: MySQLSession, held: Grants, role: str, exists: bool) -> Iterator[str]:
-    """The statements that give a role an account's own grants and roles."""
     granted = accounts.role_grants(session, role) if exists else Grants((), frozenset())
     present = AccountGrants(Grants(granted.granted, granted.roles), lambda name: accounts.role_grants(session, name))
     for name in sorted(held.roles - present.roles - {role}):

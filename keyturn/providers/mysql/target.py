@@ -34,7 +34,6 @@ from keyturn.providers.mysql.server import (
 )
 
 KEEPS_OLD: Final = (8, 0, 14)
-"""The first MySQL that keeps the current password next to a new one (MySQL 8.0, "Dual Password Support")."""
 
 PORT: Final = 3306
 SCHEMES: Final = r"(?:mysql|mariadb)(?:\+\w+)?"
@@ -47,8 +46,8 @@ and gives none."""
 class MySQL:
     """An :class:`keyturn.core.ports.strategies.AccountTarget` on MySQL 8.0 or newer, or MariaDB 10.6 or newer.
 
-    ``admin`` gives username and password of a user that may alter the accounts. Each new connection calls it again, so
-    that the admin's own password can be rotated.
+    ``admin`` gives the login of a user that may alter the accounts. Each new connection calls it again, so that the
+    admin's own password can be rotated.
     """
 
     def __init__(
@@ -106,7 +105,6 @@ class MySQL:
         return self.end_sessions(account, lambda: self._shut("cut", account, sequence, EMERGENCY))
 
     def end_sessions(self, account: str, refuse: Callable[[], None]) -> int:
-        """End the account's sessions on this server after ``refuse`` has disabled its login."""
         refuse()
         with self._translating("end the sessions of", account), self._administrator() as session:
             return sessions.end_sessions(session, account, self._named(account))
@@ -117,7 +115,6 @@ class MySQL:
             return highest(session, accounts)
 
     def check_login(self, account: str, password: Sensitive, *, like: str | None = None) -> None:
-        """Log in on a new connection and compare the account's rights with those of ``like``."""
         try:
             session = self._server.log_in(account, password, self._server.database)
         except ServerError as error:
@@ -127,13 +124,11 @@ class MySQL:
             raise lacking(self._named(account), missing)
 
     def read_connection(self, text: Sensitive) -> Connection | None:
-        """The login in a URL, or in a keyword string of ODBC and ADO.NET; None for others."""
         connection = url(text.reveal(), SCHEMES, PORT) or keyword_pairs(text.reveal(), PORT)
         leads_here = connection is not None and connection.leads_to(self._server.host, self._server.port)
         return connection.within(self._server.database) if connection and leads_here else None
 
     def accepts(self, account: str, password: Sensitive) -> bool:
-        """Whether the server accepts the login from here, even if only to change an expired password."""
         try:
             self._server.log_in(account, password).close()
         except ServerError as error:
@@ -145,7 +140,6 @@ class MySQL:
         return True
 
     def lets_in(self, account: str) -> bool:
-        """Whether any of the account's entries is not locked."""
         with self._translating("look at", account), self._administrator() as session:
             return any(
                 not accounts.is_locked(session, entry.user) for entry in accounts.account_entries(session, account)
@@ -183,9 +177,8 @@ class MySQL:
     def _fenced(
         self, doing: str, account: str, sequence: int, patience: float | None = None
     ) -> Iterator[tuple[MySQLSession, FenceEntry]]:
-        """A session under the account's lock. Raises Superseded for a lower sequence."""
         with self._translating(doing, account), self._administrator() as session:
-            # Asked before as well, so that an older run does not end a newer one's connection.
+            # Also checked before locking, so that an older run does not end a newer one's connection.
             self._check_sequence(read_fence(session, account), doing, account, sequence)
             with locked(session, account, patience) as alone:
                 if not alone:

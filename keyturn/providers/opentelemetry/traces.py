@@ -26,8 +26,6 @@ _wanted: ContextVar[int] = ContextVar("wanted", default=0)
 
 
 class _Ids(IdGenerator):
-    """Random ones, except for a given trace id."""
-
     def __init__(self) -> None:
         self._random = RandomIdGenerator()
 
@@ -48,7 +46,6 @@ class OtlpSpan:
         self._span.set_attribute(name, value)
 
     def fail(self, kind: str) -> None:
-        """Set error.type by the conventions, without a message."""
         self._span.set_attribute("error.type", kind)
         self._span.set_status(trace.StatusCode.ERROR)
 
@@ -103,6 +100,5 @@ class OtlpTracer:
         return trace.format_trace_id(context.trace_id), trace.format_span_id(context.span_id)
 
     def close(self) -> None:
-        """Send pending spans, within a few seconds."""
         self._provider.force_flush(PATIENCE)
         self._provider.shutdown()

@@ -25,7 +25,6 @@ WHERE r.rolname = %s AND NOT EXISTS (
       SELECT FROM pg_roles o WHERE o.rolname = %s AND pg_has_role(o.oid, g.oid, 'MEMBER'))
 ORDER BY 1
 """
-"""An account's roles that another role does not include."""
 
 
 LOGINS: Final = r"""
@@ -34,7 +33,6 @@ SELECT r.rolname, array(
   WHERE m.member = r.oid AND NOT g.rolcanlogin AND g.rolname NOT LIKE 'pg\_%' ORDER BY 1)::text[]
 FROM pg_roles r WHERE r.rolcanlogin AND r.rolname NOT LIKE 'pg\_%' ORDER BY 1
 """
-"""Login roles except the server's own, with the non-login roles of each."""
 
 
 def login_roles(cursor: Cursor) -> dict[str, frozenset[str]]:
@@ -92,12 +90,10 @@ def act_as(cursor: Cursor, account: str, owner: str) -> None:
 
 
 def let_in(cursor: Cursor, account: str, verifier: str) -> None:
-    """Enable login with the password of this SCRAM verifier."""
     cursor.execute(sql.SQL("ALTER ROLE {} LOGIN PASSWORD %s").format(sql.Identifier(account)), (verifier,))
 
 
 def shut(cursor: Cursor, account: str) -> None:
-    """Disable login and remove the password."""
     cursor.execute(sql.SQL("ALTER ROLE {} NOLOGIN PASSWORD NULL").format(sql.Identifier(account)))
 
 

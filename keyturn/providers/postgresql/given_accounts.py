@@ -29,9 +29,7 @@ MEMBERSHIP: Final = """
 SELECT format('GRANT %%I TO %%I', r.rolname, current_user) FROM pg_roles r
  WHERE r.rolname = %s AND NOT pg_has_role(current_user, r.oid, 'MEMBER')
 """
-"""The statement that makes the admin a member of the owner, if it is none."""
 ENDS: Final = "SELECT (clock_timestamp() + %s * interval '1 second')::text"
-"""By the server's own clock."""
 
 
 class GivingServer(Protocol):
@@ -55,7 +53,7 @@ class GivingServer(Protocol):
 class GivenAccounts:
     """An :class:`keyturn.core.ports.grants.AccountMaker` on PostgreSQL.
 
-    Each account is a member of ``roles`` only; its objects in the target's database pass to ``owner``. ``workspace``
+    Each account is a member of ``roles`` only; ``owner`` inherits its objects in the target's database. ``workspace``
     identifies its maker. The server's admin needs CREATEROLE, ADMIN OPTION on the roles, membership in the owner, and
     pg_signal_backend.
     """
@@ -67,7 +65,6 @@ class GivenAccounts:
         self._workspace = workspace
 
     def missing_rights(self) -> Sequence[str]:
-        """The statements that the admin's role lacks."""
         lacking = list(self._server.missing_grants(self._roles))
         with self._server.transaction("ask for the rights on", self._owner) as cursor:
             cursor.execute(MEMBERSHIP, (self._owner,))

@@ -1,8 +1,8 @@
 """The statements that give a role what an account owns and may do in one database, as far as it lacks it.
 
-They are derived from the server's catalogs: access lists by ``aclexplode``, ownership and dependencies by
-``pg_shdepend`` (PostgreSQL, "System Catalogs"). Owned objects are reassigned; grants are repeated with the same
-options. Names are qualified, as ``search_path`` is empty meanwhile.
+Sources are the server's catalogs: ``aclexplode`` for access lists, ``pg_shdepend`` for ownership (PostgreSQL, "System
+Catalogs"). Owned objects are reassigned; grants are repeated with the same options. Names are qualified, as
+``search_path`` is empty meanwhile.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,6 @@ from keyturn.providers.postgresql.role_settings import list_elements
 INHERITS_BY_MEMBERSHIP: Final = 160000
 """The first server version whose memberships have their own INHERIT and SET options."""
 GRANTS_PARAMETERS: Final = 150000
-"""The first server version that grants rights on settings."""
 
 NOBODY: Final = 2**32 - 1
 
@@ -30,10 +29,7 @@ SUPERUSER: Final = "SUPERUSER"
 
 @dataclass(frozen=True)
 class Lacking:
-    """A statement, and the right it takes, on which role.
-
-    ``password`` and ``last`` are those of :class:`keyturn.core.rights.target_setup.Statement`.
-    """
+    """A statement, and the right on ``role`` that it takes."""
 
     text: str
     right: str
@@ -44,8 +40,6 @@ class Lacking:
 
 @dataclass(frozen=True)
 class AccessList:
-    """One kind of object with an access list: GRANT's word for it, its catalog, and its columns."""
-
     word: str
     catalog: str
     name: str
@@ -132,7 +126,6 @@ SELECT format('ALTER DEFAULT PRIVILEGES FOR ROLE %%s%%s GRANT %%s ON %%s TO %%s%
        SELECT FROM pg_default_acl d WHERE d.defaclrole = maker AND d.defaclnamespace = 0 AND d.defaclobjtype = kind))
  ORDER BY 1
 """
-"""Default privileges that the account gives or gets."""
 
 TAKEN_FROM_PUBLIC: Final = """
 SELECT format('ALTER DEFAULT PRIVILEGES FOR ROLE %%I REVOKE %%s FROM PUBLIC', %(owner)s::text,
@@ -167,7 +160,6 @@ DO $keyturn$ BEGIN EXECUTE (SELECT format('CREATE USER MAPPING FOR %I SERVER %I 
   coalesce(string_agg(format('%I %L', option_name, option_value), ', '), '') || ')'
   FROM pg_user_mappings LEFT JOIN LATERAL pg_options_to_table(umoptions) ON true
   WHERE usename = {account} AND srvname = {server} GROUP BY srvname); END $keyturn$"""
-"""Copies the account's login to a foreign server without showing it."""
 
 ALL_OBJECTS: Final = ("TABLES", "SEQUENCES", "ROUTINES", "TYPES", "SCHEMAS")
 
@@ -182,7 +174,6 @@ SELECT substr(said, 13) FROM pg_db_role_setting s, unnest(s.setconfig) said
    AND s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
  ORDER BY s.setrole DESC, s.setdatabase DESC LIMIT 1
 """
-"""The account's ``search_path``, as set for the account or the database."""
 
 CURRENT_USER: Final = """
 SELECT format('the row policy %%I on %%s', p.polname, p.polrelid::regclass) FROM pg_policy p
@@ -209,15 +200,11 @@ SELECT format('the routine %%s', p.oid::regprocedure) FROM pg_proc p
        SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
  ORDER BY 1
 """
-"""Whatever depends on the current role's name; ``body`` is that of parsed routines."""
 
 PARSED_BODIES: Final = 140000
-"""The first server version that stores some routines parsed."""
 
 
 class AccountReading:
-    """Compares an account with the role that is to replace it, in one database."""
-
     def __init__(self, cursor: Cursor, account: str, owner: str) -> None:
         self._cursor = cursor
         self.account, self.owner = account, owner
@@ -245,7 +232,6 @@ class AccountReading:
         yield from self._memberships()
 
     def here(self) -> Iterator[Lacking]:
-        """What the account owns or may use in this database and the role does not."""
         if self._asked(OWNS)[0][0]:
             yield Lacking(f"REASSIGN OWNED BY {self._account} TO {self._owner}", USAGE, self.account)
         kinds = (*ACCESSES, *([PARAMETERS] if self._cursor.connection.server_version >= GRANTS_PARAMETERS else []))
@@ -264,12 +250,10 @@ class AccountReading:
         yield from self._search_path()
 
     def acting(self) -> Iterator[Lacking]:
-        """What makes the account act as the role from its next login; comes last."""
         if self.acts_as() != self.owner:
             yield Lacking(f"ALTER ROLE {self._account} SET role = {self._owner}", CREATEROLE, self.account, last=True)
 
     def acts_as(self) -> str:
-        """The role that its sessions start as, by its settings; its own name by default."""
         query = """
 SELECT substr(said, 6) FROM pg_db_role_setting s, unnest(s.setconfig) said
  WHERE s.setrole = %(account_oid)s AND said LIKE 'role=%%' ORDER BY s.setdatabase LIMIT 1"""
@@ -277,7 +261,6 @@ SELECT substr(said, 6) FROM pg_db_role_setting s, unnest(s.setconfig) said
         return str(settings[0][0]) if settings else self.account
 
     def asks(self) -> Iterator[str]:
-        """A question for each object that depends on the current role's name, which will change."""
         if self.acts_as() != self.owner:
             parsed = self._cursor.connection.server_version >= PARSED_BODIES
             body = "coalesce(pg_get_function_sqlbody(p.oid), '')" if parsed else "''"
@@ -347,7 +330,6 @@ SELECT r.rolname, {columns} FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.
 
 
 def as_oid(number: int | None) -> AsIs:
-    """A role's oid; the highest number for a role that does not exist yet."""
     return AsIs(f"'{NOBODY if number is None else number}'::oid")
 
 

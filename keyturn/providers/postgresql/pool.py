@@ -21,9 +21,9 @@ from keyturn.core.notifications.notices import SECRET_REVOKED, Notice
 class SecretThreadedPool(ThreadedConnectionPool):
     """A pool for many threads whose connections log in with the secret at ``path``.
 
-    ``settings`` are those of :func:`psycopg2.connect` except user and password, which come from the fields ``username``
-    and ``password``. A refused login is retried once with the secret read again. A changed secret is tried when a
-    connection is requested. If it works, idle connections are closed, and those in use when they are returned.
+    ``settings`` are those of :func:`psycopg2.connect` except user and password: the secret's ``username`` and
+    ``password``. A refused login is retried once with the secret read again. When a connection is requested, a changed
+    secret is tried. If it works, idle connections are closed, and those in use on return.
     """
 
     _kwargs: dict[str, Any]
@@ -57,12 +57,10 @@ class SecretThreadedPool(ThreadedConnectionPool):
                 self._close_idle()
 
     def closeall(self) -> None:
-        """Close all connections and stop handling notices."""
         self._unhear()
         super().closeall()
 
     def _adopt(self, secret: Secret, *, anew: bool = False) -> None:
-        """Switch to this secret if it changed and works; ``anew`` reconnects with the same one too."""
         if anew or secret.fields != self._secret.fields:
             fresh = self._log_in(secret)
             self._close_idle()
@@ -76,7 +74,7 @@ class SecretThreadedPool(ThreadedConnectionPool):
             self._pool.pop().close()
 
     def _log_in(self, secret: Secret) -> PostgresConnection:
-        # The password is kept nowhere else: psycopg2's pool would keep it among its settings.
+        # Not in psycopg2's settings, where the pool would keep the password.
         user, password = secret["username"].reveal(), secret["password"].reveal()
         connection: PostgresConnection = psycopg2.connect(**self._kwargs, user=user, password=password)
         return connection

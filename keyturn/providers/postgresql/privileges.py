@@ -40,23 +40,16 @@ SELECT coalesce((SELECT substr(said, 6) FROM pg_db_role_setting s, unnest(s.setc
                   ORDER BY s.setdatabase DESC LIMIT 1), r.rolname)
   FROM pg_roles r WHERE r.rolname = %s
 """
-"""The role that an account acts as from login, by its settings; only a login shows whether it may."""
 
-LACKS: Final = (
-    "(({0} AND NOT {2}) OR ({1} AND NOT {2} AND NOT {3}))"  # what is in force must be in force, the rest within reach
-)
-"""By what the roles model_acts, model, account_acts and account may do."""
+LACKS: Final = "(({0} AND NOT {2}) OR ({1} AND NOT {2} AND NOT {3}))"  # active rights must be active, others reachable
 
 
 def lacking_condition(inquiry: str) -> str:
-    """The condition that the candidate lacks the right in ``inquiry``."""
     return LACKS.format(*(inquiry.format(f"who.{role}") for role in ("model_acts", "model", "account_acts", "account")))
 
 
 @dataclass(frozen=True)
 class ObjectKind:
-    """One kind of object with an access list: its catalog, columns, inquiry function and privileges."""
-
     word: str
     catalog: str
     acl: str
@@ -173,14 +166,12 @@ SELECT 2, 'ownership of ' || pg_describe_object(d.classid, d.objid, d.objsubid),
    AND NOT EXISTS (SELECT FROM pg_class c WHERE d.classid = 'pg_class'::regclass AND c.oid = d.objid
                       AND c.relpersistence = 't')
    AND NOT pg_has_role(who.account_acts, who.model, 'USAGE')"""
-"""Objects that the current account owns: only its members may use them as owners."""
 
 MEMBERSHIPS: Final = """
 SELECT 3, 'member of ' || r.oid::regrole, 'GRANT ' || r.oid::regrole || ' TO %%s'
   FROM who, pg_roles r, pg_roles model
  WHERE model.oid = who.model AND NOT model.rolsuper AND r.oid <> who.model AND pg_has_role(who.model, r.oid, 'MEMBER')
    AND NOT pg_has_role(who.account, r.oid, 'MEMBER')"""
-"""The roles that it may become, directly or not."""
 
 POLICIES: Final = """
 SELECT 4, 'the row policy ' || quote_ident(p.polname) || ' on ' || p.polrelid::regclass,
@@ -204,11 +195,9 @@ PREPARE: Final = "SET plan_cache_mode = force_generic_plan; PREPARE keyturn_miss
 EXECUTE: Final = "EXECUTE keyturn_missing (%s, %s, %s)"
 
 _prepared: Final[WeakSet[Connection]] = WeakSet()
-"""The sessions that have prepared it."""
 
 
 def acting(cursor: Cursor, account: str) -> str:
-    """The role that ``account`` acts as by its settings; empty if there is no account."""
     cursor.execute(ACTING, (account,))
     row = cursor.fetchone()
     return str(row[0]) if row else ""
@@ -242,10 +231,8 @@ SELECT grants FROM (
      AND NOT pg_has_role(current_user, rolname, 'MEMBER WITH ADMIN OPTION')
 ) lacking WHERE NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) ORDER BY place, grants
 """
-"""What the admin's role lacks; since PostgreSQL 16 CREATEROLE alone alters no role that another has made."""
 
 
 def missing_grants(cursor: Cursor, accounts: Collection[str]) -> list[str]:
-    """The statements that give the current role the rights to change these accounts and end their sessions."""
     cursor.execute(MISSING_GRANTS, (sorted(accounts),))
     return [grants for (grants,) in cursor.fetchall()]

@@ -1,7 +1,7 @@
 """A role's settings, read as the server stores them and copied to another role.
 
-The account chooses their text, so it enters statements only as literals. The server stores a list of names as one text
-of identifiers; each becomes a separate literal, as in pg_dump.
+The account chooses their text, so it enters statements only as literals. A list of names is stored as one text of
+identifiers; each becomes a separate literal, as in pg_dump.
 """
 
 import re
@@ -15,7 +15,6 @@ from psycopg2.extensions import cursor as Cursor
 from keyturn.providers.accounts import Missing
 
 LISTS: Final = frozenset({"search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries"})
-"""The settings that are stored as lists of identifiers."""
 
 ELEMENT: Final = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^",\s]+))\s*(?:,|$)')
 
@@ -33,7 +32,6 @@ SELECT d.datname, m.name, m.value, r.rolsuper OR EXISTS (
        SELECT FROM settings o WHERE o.setrole = account.oid AND o.setdatabase = m.setdatabase AND o.name = m.name)
  ORDER BY 1 NULLS FIRST, 2
 """
-"""The settings that one role has and another lacks, and whether the current login may set them."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,6 @@ class RoleSetting:
 
 
 def list_elements(text: str) -> list[str]:
-    """The names in a stored list: quoted ones unchanged, others in lower case."""
     elements = (
         match[1].replace('""', '"') if match[1] is not None else match[2].lower() for match in ELEMENT.finditer(text)
     )
@@ -63,13 +60,11 @@ def list_elements(text: str) -> list[str]:
 
 
 def lacking_settings(cursor: Cursor, account: str, like: str) -> list[RoleSetting]:
-    """The settings of ``like`` that ``account`` lacks."""
     cursor.execute(LACKING, {"account": account, "like": like})
     return [RoleSetting(name, value, database or "", may) for database, name, value, may in cursor.fetchall()]
 
 
 def copy_settings(cursor: Cursor, account: str, like: str) -> None:
-    """Give ``account`` the missing settings of ``like`` that the current login may set."""
     for setting in lacking_settings(cursor, account, like):
         if setting.may_set:
             cursor.execute(setting.statement(account))

@@ -22,10 +22,9 @@ ITERATIONS: Final = 4096
 
 
 def verifier(connection: Connection, account: str, password: Sensitive) -> str:
-    """The verifier, with as many iterations as the server asks for."""
     text = password.reveal()
     if not (text.isascii() and text.isprintable()):
-        # Other characters are normalised first (SASLprep), which libpq knows how to do.
+        # libpq normalises other characters first (SASLprep).
         return str(encrypt_password(text, account, connection, "scram-sha-256"))
     iterations = int(connection.get_parameter_status("scram_iterations") or ITERATIONS)
     return derived(text.encode(), os.urandom(SALT), iterations)

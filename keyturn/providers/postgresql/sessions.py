@@ -1,7 +1,7 @@
 """Counts a PostgreSQL account's sessions, and ends them without missing one.
 
-A server process shows its account only after login; before, only the lock on its first transaction is visible. Logins
-that were under way when logins were disabled are therefore awaited and ended too.
+Before login, only the lock on a server process's first transaction is visible. Logins that were under way when logins
+were disabled are therefore awaited and ended too.
 """
 
 import time
@@ -15,10 +15,8 @@ from psycopg2.extensions import cursor as Cursor
 from keyturn.core.errors import Denied, Unavailable
 
 PAUSE: Final = 0.01
-"""Seconds between two looks; a terminated session is gone sooner."""
 
 PATIENCE: Final = 5.0
-"""Seconds until sessions that do not end are an error."""
 
 LOGGING_IN: Final = 0.5
 """Seconds to wait for logins that were under way. A slower one still waits for its password, and the server then checks
@@ -31,11 +29,10 @@ SELECT pid, usesysid::bigint, usesysid IS NOT NULL OR datid IS NOT NULL,
        coalesce(backend_type IN ('client backend', 'walsender'), true)
 FROM pg_stat_activity WHERE pid <> pg_backend_pid()
 """
-"""Each process's account, whether it is known (since 18 this also lists processes that are logging in), and whether it
-is a session: only members of pg_read_all_stats see its kind."""
+"""Each process's account, whether it is known (since 18 also for logins under way), and whether it is a session: only
+members of pg_read_all_stats see its kind."""
 
 Begin = Callable[[], AbstractContextManager[Cursor]]
-"""Begins one of the admin's transactions."""
 
 
 def count_sessions(cursor: Cursor, account: str) -> int:
@@ -72,8 +69,7 @@ def end_sessions(begin: Begin, oid: int, name: str) -> int:
 
 
 def _look(cursor: Cursor, oid: int) -> tuple[set[int], set[int]]:
-    """The account's sessions, and the processes whose account is unknown yet."""
-    # In this order: what logs in between the two looks is in both, and never in none.
+    # In this order, a login between the two queries shows in both, never in neither.
     cursor.execute(STARTED)
     started = {pid for (pid,) in cursor.fetchall()}
     cursor.execute(SHOWN)

@@ -1,7 +1,7 @@
 """Hand a server's accounts over to Keyturn: read what is missing, show it, and apply it completely or not at all.
 
-Each database is a separate transaction: ``REASSIGN OWNED`` and grants are per database. It gives up after half a second
-where others hold a lock, so as not to block an application.
+Each database is a separate transaction, as ``REASSIGN OWNED`` and grants are per database. It gives up after half a
+second where others hold a lock, so as not to block an application.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +32,6 @@ from keyturn.providers.postgresql.target import PostgreSQL
 
 LIMITS: Final = """
 SET LOCAL search_path = ''; SET LOCAL statement_timeout = '60s'; SET LOCAL idle_in_transaction_session_timeout = '5s'"""
-"""Limits how long a suspended process can hold its locks and block an application."""
 
 GIVES_WAY: Final = """
 SELECT set_config('lock_timeout', greatest(least(500, s.setting::int / 2), 1) || 'ms', true),
@@ -44,13 +43,11 @@ BEGINS: Final = ("BEGIN", "SET LOCAL lock_timeout = '500ms'")
 ENDS: Final = ("COMMIT",)
 
 TRIES: Final = 5
-"""How often missing rights are read again while open sessions create more objects."""
 
 DATABASES: Final = """
 SELECT b.datname, b.datallowconn FROM pg_database b WHERE EXISTS (
   SELECT FROM pg_shdepend d JOIN pg_roles r ON r.oid = d.refobjid
    WHERE d.dbid = b.oid AND d.refclassid = 'pg_authid'::regclass AND r.rolname = ANY(%s)) ORDER BY 1"""
-"""The databases in which anything depends on one of these roles."""
 
 ROLES: Final = """
 SELECT rolname, rolsuper, rolcreaterole, rolcanlogin FROM pg_roles WHERE rolname = ANY(%s)"""
@@ -73,13 +70,10 @@ SELECT x.rolname FROM pg_roles x, pg_roles o, pg_roles a
 """The roles whose member the owner would have to become but can't: memberships can't be circular."""
 
 Connect = Callable[[str], PostgreSQL]
-"""Opens a database of the server with an administrator's login."""
 
 
 @dataclass(frozen=True)
 class SetupStep:
-    """A planned transaction: its database, and what reads its statements."""
-
     database: str
     about: str
     read: Callable[[Cursor], Iterator[Lacking]]
@@ -89,8 +83,7 @@ class SetupStep:
 class PostgreSQLSetup:
     """A :class:`keyturn.core.rights.target_setup.TargetSetup` of a PostgreSQL server, 12 or newer.
 
-    ``connect`` opens a database as an administrator; ``admin`` is Keyturn's account with the password that the hub
-    holds, or soon will.
+    ``connect`` opens a database as administrator; ``admin`` is Keyturn's account with its password.
     """
 
     def __init__(self, name: str, database: str, connect: Connect, admin: SecretFields) -> None:
@@ -127,10 +120,9 @@ class PostgreSQLSetup:
                 self._carry_out(step, shown)
                 progress(f"{step.database}: {step.about}")
 
-    # --- what there is to do ---
+    # --- what to do ---
 
     def _steps(self, cursor: Cursor, handovers: Sequence[Handover]) -> tuple[list[SetupStep], list[str]]:
-        """In order: roles, then each handover's databases, the target's last."""
         present = self._present(cursor, [*(name for each in handovers for name in (*each.accounts, each.owner))])
         insist_on_ordinary(self._name, present, handovers)
         there = [replace(each, accounts=tuple(a for a in each.accounts if a in present)) for each in handovers]
@@ -156,7 +148,6 @@ class PostgreSQLSetup:
             steps.append(SetupStep(database, about, reader(moved, first=first, last=last), moved))
 
     def _roles(self, cursor: Cursor, handovers: Sequence[Handover]) -> Iterator[Lacking]:
-        """Creates the owners and Keyturn's account, with its rights on them."""
         named = {name for each in handovers for name in (*each.accounts, each.owner) if name}
         present = self._present(cursor, [*named, self._admin_name])
         for owner in dict.fromkeys(each.owner for each in handovers if each.owner and each.owner not in present):
@@ -176,7 +167,6 @@ class PostgreSQLSetup:
                 yield Lacking(f"GRANT {quote_role(cursor, role)} TO {name} WITH ADMIN OPTION{apart}", ADMIN, role)
 
     def _administered(self, cursor: Cursor) -> set[str]:
-        """The roles that Keyturn's account administers, and pg_signal_backend if it is a member."""
         cursor.execute(
             """
 SELECT r.rolname FROM pg_roles r, pg_roles a WHERE a.rolname = %s
@@ -203,7 +193,7 @@ SELECT r.rolname FROM pg_roles r, pg_roles a WHERE a.rolname = %s
                 hint = f"Name another owner_role, or take {handover.owner} and {row[0]} from each other"
                 raise Invalid("hand over", f"{self._name}:{account}", problem, hint)
 
-    # --- who may do it ---
+    # --- required rights ---
 
     def _statements(self, cursor: Cursor, step: SetupStep) -> tuple[Statement, ...]:
         """The missing statements and what each requires; the login joins roles where needed, and leaves them."""
@@ -245,7 +235,7 @@ SELECT r.rolname FROM pg_roles r, pg_roles a WHERE a.rolname = %s
         cursor.execute(MAY, {"right": right, "role": role})
         row = cursor.fetchone()
         if row is None:
-            return right == ADMIN and self._creates_roles(cursor)  # whoever makes a role administers it
+            return right == ADMIN and self._creates_roles(cursor)  # a role is administered by its creator
         return bool(row[0])
 
     def _creates_roles(self, cursor: Cursor) -> bool:
@@ -263,7 +253,7 @@ SELECT r.rolname FROM pg_roles r, pg_roles a WHERE a.rolname = %s
         row = cursor.fetchone()
         return str(row[0]) if row else ""
 
-    # --- doing it ---
+    # --- applying ---
 
     def _carry_out(self, step: SetupStep, shown: set[str]) -> None:
         with self._session(step.database) as cursor:
@@ -274,7 +264,7 @@ SELECT r.rolname FROM pg_roles r, pg_roles a WHERE a.rolname = %s
                         self._run(cursor, each)
                 if not (missing := list(self._missing(cursor, step))):
                     break
-                # Open sessions have made something since it was read.
+                # Open sessions have created more since.
                 statements = self._shown(cursor, step, shown)
             if missing:
                 raise lacking(f"{self._name}:{step.about}", missing)
@@ -291,7 +281,6 @@ SELECT r.rolname FROM pg_roles r, pg_roles a WHERE a.rolname = %s
         return statements
 
     def _missing(self, cursor: Cursor, step: SetupStep) -> Iterator[Missing]:
-        """What an account may do and its role may not; a superuser also tries to act as the role."""
         for account, owner in step.moved:
             yield from missing_rights(cursor, account, owner, account)
             if self._is_superuser(cursor):
@@ -313,7 +302,6 @@ SELECT r.rolname FROM pg_roles r, pg_roles a WHERE a.rolname = %s
 
     @contextmanager
     def _session(self, database: str) -> Iterator[Cursor]:
-        """A transaction as administrator with short lock timeouts."""
         with closing(self._connect(database)) as server:
             try:
                 with server.transaction("set up", database) as cursor:
@@ -325,8 +313,6 @@ SELECT r.rolname FROM pg_roles r, pg_roles a WHERE a.rolname = %s
 
 
 def reader(moved: Sequence[tuple[str, str]], *, first: bool, last: bool) -> Callable[[Cursor], Iterator[Lacking]]:
-    """Reads one database's part of a handover; the first adds members, the last makes them act as the role."""
-
     def read(cursor: Cursor) -> Iterator[Lacking]:
         readings = [AccountReading(cursor, account, owner) for account, owner in moved]
         for reading in readings:
@@ -353,7 +339,6 @@ def insist_on_ordinary(target: str, present: dict[str, tuple[bool, bool, bool]],
 
 
 def of_login(error: Denied) -> KeyturnError:
-    """A refused login, with the hint for the login given here instead of the hub's."""
     if error.doing != "log in to":
         return error
     return Denied(

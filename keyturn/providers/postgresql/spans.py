@@ -27,7 +27,6 @@ class TracedCursor(cursor):
 
 
 def beginning(query: Any) -> str:
-    """The statement's text up to its first inserted value."""
     while isinstance(query, sql.Composed) and query.seq:
         query = query.seq[0]
     if isinstance(query, sql.SQL):

@@ -1,8 +1,8 @@
 """PostgreSQL as a target: accounts are login roles, and every write to one is fenced.
 
-The role's comment holds the sequence number of the last rotation that wrote. One transaction, under an advisory lock,
-writes it with the password, so a suspended worker can't restore an old password. Advisory locks are per database: all
-workers use the same one.
+The role's comment holds the last rotation's sequence number. A transaction under an advisory lock writes it with the
+password, so a suspended worker can't restore an old password. Advisory locks are per database: all workers use the same
+one.
 """
 
 import os
@@ -43,11 +43,10 @@ TIMEOUT: Final = 10
 
 PORT: Final = 5432
 SCHEME: Final = re.compile(r"\Apostgres(?:ql)?(?:\+\w+)?://")
-"""The prefix of URLs for libpq; SQLAlchemy's also name the driver."""
 
 STILL: Final = 5
-"""Seconds that a session may idle in a transaction. The server then ends a suspended worker's session, which holds the
-account's lock, before those that wait for it give up."""
+"""Seconds that a session may idle in a transaction. The server ends a suspended worker's session, which holds the
+account's lock, before waiting sessions give up."""
 
 LOGIN_REFUSED: Final = ("28P01", "28000")
 """SQLSTATE invalid_password and invalid_authorization_specification."""
@@ -55,18 +54,14 @@ LOGIN_REFUSED: Final = ("28P01", "28000")
 REFUSALS: Final = re.compile(
     r"FATAL: .*(password authentication failed|not permitted to log in|no password assigned|role .* does not exist)"
 )
-"""The same as the server's messages."""
 
 KEPT_OUT: Final = re.compile(r"FATAL: .*permission denied for database")
-"""The server's message if the login works but may not use this database."""
 
 NO_SCRAM: Final = re.compile(r"authentication method requirement .* failed")
-"""libpq rejects the server's authentication method. Source: "require_auth" in its documentation."""
 
 NO_TRUST: Final = re.compile(
     r"certificate verify failed|server certificate for|root certificate|SSL was required|does not support SSL"
 )
-"""libpq's messages if the required TLS fails."""
 
 NO_DATABASE: Final = re.compile(r"FATAL: .*database .* does not exist")
 
@@ -74,8 +69,8 @@ NO_DATABASE: Final = re.compile(r"FATAL: .*database .* does not exist")
 class PostgreSQL:
     """An :class:`keyturn.core.ports.strategies.AccountTarget` on PostgreSQL 12 or newer.
 
-    ``admin`` gives username and password of a role with CREATEROLE and ADMIN OPTION on the accounts. Each new
-    connection calls it again, so that the admin's own password can be rotated.
+    ``admin`` gives the login of a role with CREATEROLE and ADMIN OPTION on the accounts. Each new connection calls it
+    again, so that the admin's own password can be rotated.
     """
 
     def __init__(
@@ -124,7 +119,6 @@ class PostgreSQL:
             return highest(cursor, accounts)
 
     def check_login(self, account: str, password: Sensitive, *, like: str | None = None) -> None:
-        """Log in on a new connection and compare the account's rights with those of ``like``."""
         if like is None or like == account:
             self._logged_in(account, password)
             return
@@ -137,7 +131,6 @@ class PostgreSQL:
             raise lacking(self._named(account), missing)
 
     def _logged_in(self, account: str, password: Sensitive) -> str:
-        """The role that a new session acts as. Raises CandidateRejected."""
         try:
             connection = self._connect(account, password)
         except psycopg2.OperationalError as error:
@@ -156,13 +149,11 @@ class PostgreSQL:
             return acting, privileges.missing_rights(cursor, account, acting, like)
 
     def read_connection(self, text: Sensitive) -> Connection | None:
-        """The login in a connection string of libpq, JDBC, ODBC or ADO.NET; None for others."""
         connection = read_connection(text)
         leads_here = connection is not None and connection.leads_to(self._where["host"], self._where["port"])
         return connection.within(self._where["dbname"]) if connection and leads_here else None
 
     def accepts(self, account: str, password: Sensitive) -> bool:
-        """Whether the server accepts the login, even without rights in this database."""
         try:
             self._connect(account, password).close()
         except psycopg2.OperationalError as error:
@@ -174,7 +165,6 @@ class PostgreSQL:
         return True
 
     def lets_in(self, account: str) -> bool:
-        """Whether the role may log in, by the role itself: another server's login rules don't count."""
         with self._asking("look at", account) as cursor:
             cursor.execute("SELECT rolcanlogin FROM pg_roles WHERE rolname = %s", (account,))
             row = cursor.fetchone()
@@ -198,7 +188,6 @@ class PostgreSQL:
         return self.end_sessions(account, lambda: self.disable(account, sequence=sequence))
 
     def end_sessions(self, account: str, refuse: Callable[[], None]) -> int:
-        """End the account's sessions on all databases after ``refuse`` has disabled its login."""
         doing = "end the sessions of"
         with self.transaction(doing, account) as cursor:
             oid = sessions.account_oid(cursor, account)
@@ -216,7 +205,6 @@ class PostgreSQL:
 
     @contextmanager
     def transaction(self, doing: str, account: str) -> Iterator[Cursor]:
-        """An admin transaction that translates the server's errors."""
         with self._lent(doing, account) as connection, connection, connection.cursor() as cursor:
             yield cursor
 
@@ -236,7 +224,6 @@ class PostgreSQL:
 
     @contextmanager
     def _fenced(self, doing: str, account: str, sequence: int) -> Iterator[tuple[Cursor, bool]]:
-        """A transaction under the account's lock. Raises Superseded for a lower sequence."""
         with self.transaction(doing, account) as cursor:
             comment = accounts.lock_account(cursor, account)
             self._check_sequence(comment, doing, account, sequence)
@@ -265,9 +252,9 @@ class PostgreSQL:
             user=account,
             password=password.reveal(),
             connect_timeout=TIMEOUT,
-            # Whoever answers in the server's place could ask for the password itself.
+            # An impostor could request the plain password.
             require_auth="scram-sha-256",
-            # No limit of the server's holds once it has vanished without a word, as in a fail-over after a power cut.
+            # Detects a server that vanished, as in a failover after a power cut.
             keepalives_idle=TIMEOUT,
             keepalives_interval=2,
             keepalives_count=3,
@@ -326,7 +313,6 @@ class PostgreSQL:
 
 
 def read_connection(text: Sensitive) -> Connection | None:
-    """The login in a connection string for PostgreSQL; None if it is none."""
     plain = text.reveal()
     if plain.startswith("jdbc:"):
         return url(plain, "postgresql", PORT)
@@ -348,7 +334,6 @@ def refused_login(error: psycopg2.OperationalError) -> bool:
 
 
 def usable(connection: PgConnection) -> bool:
-    """Whether an idle connection still works; checking costs a tenth of a login."""
     try:
         with questions(connection), connection.cursor() as cursor:
             cursor.execute("SELECT 1")
@@ -359,7 +344,6 @@ def usable(connection: PgConnection) -> bool:
 
 @contextmanager
 def questions(connection: PgConnection) -> Iterator[None]:
-    """Autocommit inside."""
     connection.autocommit = True
     try:
         yield

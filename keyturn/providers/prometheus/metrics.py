@@ -60,7 +60,6 @@ class NumbersCollector(Collector, Generic[T]):
 
 
 def _buckets(distribution: Distribution) -> list[tuple[str, float]]:
-    """Prometheus's cumulative buckets."""
     counted = zip(distribution.bounds, distribution.counts, strict=True)
     return [*((str(bound), float(count)) for bound, count in counted), ("+Inf", distribution.count)]
 
@@ -78,12 +77,10 @@ class ClientCollector(NumbersCollector[SecretClient]):
 
 
 def exposition_of(client: SecretClient) -> Callable[[], str]:
-    """A function that returns one client's metrics in Prometheus's format, from a separate registry."""
     return exposition(ClientCollector(client))
 
 
 def exposition(*collectors: Collector) -> Callable[[], str]:
-    """The same for any collectors."""
     registry = CollectorRegistry()
     for collector in collectors:
         registry.register(collector)

@@ -20,11 +20,8 @@ from keyturn.providers.redis.node import Node, from_redis
 log = logging.getLogger(__name__)
 
 TRIES: Final = 5
-"""How often a message that the application can't take is handled: it is never sent again."""
 PAUSE: Final = 1.0
-"""Seconds before the second try; each further pause doubles."""
 WAIT: Final = 1.0
-"""Seconds that a reader listens before it checks whether to end."""
 
 
 class RedisChannel:
@@ -70,9 +67,8 @@ class RedisChannel:
 class RedisReader(NoticeReader):
     """Listens to a channel in the application's process, with the application's login.
 
-    ``handle`` gets each message's text, for example ``Receiver.handle_message``; it is retried a few times while it
-    answers 503. ``missed`` is called each time listening starts, since messages may have been missed: check then
-    whether secrets have changed.
+    ``handle`` gets each message's text, for example ``Receiver.handle_message``; answers of 503 are retried a few
+    times. ``missed`` is called each time listening starts: check then whether secrets have changed.
     """
 
     def __init__(
@@ -95,7 +91,6 @@ class RedisReader(NoticeReader):
         self._missed = missed
 
     def read_once(self) -> int:
-        """Listen until :meth:`stop`; returns 0. Raises KeyturnError."""
         with self._subscribed() as subscription:
             while not self._over.is_set():
                 message = subscription.get_message(timeout=WAIT)
@@ -127,7 +122,6 @@ class RedisReader(NoticeReader):
 
 
 def refusal(error: RedisError, doing: str, name: str, node: Node, rule: str) -> KeyturnError:
-    """The error as Keyturn's; ``rule`` is the ACL rule that its user needs."""
     if isinstance(error, AuthenticationError):
         return Denied(doing, name, f"{node} refuses the login", "Write the login that is good there to its entry")
     if isinstance(error, NoPermissionError):

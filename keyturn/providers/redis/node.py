@@ -25,18 +25,15 @@ NODE: Final = RemoteServer(
 TIMEOUT: Final = 10
 """Seconds for a connection and for each command."""
 LONGEST_SESSION: Final = 30.0
-"""Seconds for a session including login, however slowly the server answers."""
 
 KEEPALIVE: Final = {
     getattr(socket, name): value
     for name, value in {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}.items()
     if hasattr(socket, name)
 }
-"""Detects a dead peer within a minute."""
 
 GONE: Final = "password you are trying to remove"
 NO_FILE: Final = "not configured to use an ACL file"
-"""Redis's messages if a password to remove is absent, and if ACL SAVE has no file."""
 
 REFUSALS: Final = (
     (
@@ -51,7 +48,6 @@ REFUSALS: Final = (
     ),
     ("Rewriting config file", "can't write its redis.conf", "Let it, or start it with an aclfile"),
 )
-"""Redis's messages if it can't store its users, with meaning and remedy."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +64,11 @@ class Node:
 
     @contextmanager
     def session(self, user: str, password: Sensitive, seconds: float = LONGEST_SESSION) -> Iterator["NodeSession"]:
-        """A new logged-in connection. Raises redis-py's errors, which ``from_redis`` translates."""
-        # Without driver_info it sends nothing but AUTH: a user may lack the right to say which library it uses.
+        # Without driver_info it sends only AUTH: the user may lack the right to CLIENT SETINFO.
         options: dict[str, Any] = {"username": user, "protocol": 2, "driver_info": None}
         options |= {"socket_timeout": min(TIMEOUT, seconds), "decode_responses": True, "encoding_errors": "replace"}
         options |= {"ssl_ca_certs": self.ca_file} if self.tls else {}
-        # Typed as anything: redis-py says what its clients take and give, and of its connections only the names.
+        # Any: redis-py types its clients, but not its connections.
         kind: Any = _WatchedTls if self.tls else _Watched
         connection = kind(host=self.host, port=self.port, password=password.reveal(), **options)
         with ExitStack() as ended:
@@ -113,8 +108,6 @@ class Node:
 
 
 class _Watched(redis.Connection):
-    """A connection under a deadline from its start, including TLS and login."""
-
     watch: Callable[[int], Any]
 
     def _connect(self) -> socket.socket:
@@ -151,7 +144,6 @@ class NodeSession:
         return True
 
     def save(self) -> None:
-        """Persist all users: in the ACL file, or else in redis.conf."""
         try:
             self._ask("ACL", "SAVE")
         except ResponseError as error:
@@ -160,7 +152,6 @@ class NodeSession:
             self._ask("CONFIG", "REWRITE")
 
     def sessions(self, user: str) -> list[tuple[str, timedelta]]:
-        """Each session's client address and minimum age."""
         lines = self._ask("CLIENT", "LIST").splitlines()
         clients = [dict(part.split("=", 1) for part in line.split(" ") if "=" in part) for line in lines]
         return [describe_session(client) for client in clients if client.get("user") == user]
@@ -172,7 +163,6 @@ class NodeSession:
         return int(self._ask("PUBLISH", channel, text))
 
     def nodes(self) -> int:
-        """The number of nodes with the same data that it knows, including itself."""
         info = parse_pairs(self._ask("INFO"))
         if info.get("cluster_enabled") == "1":
             return int(parse_pairs(self._ask("CLUSTER", "INFO"))["cluster_known_nodes"])
@@ -188,7 +178,6 @@ class NodeSession:
 
 
 def from_redis(error: RedisError, doing: str, name: str, node: Node) -> KeyturnError:
-    """The error as Keyturn's, with the remedy."""
     cause = error.__context__
     match error:
         case ResponseError():
@@ -211,7 +200,6 @@ def from_refusal(text: str, doing: str, name: str, node: Node) -> KeyturnError:
 
 
 def describe_session(client: Mapping[str, str]) -> tuple[str, timedelta]:
-    """One session; its age is in whole seconds, so one is subtracted."""
     name = f" ({client['name']})" if client.get("name") else ""
     return f"{client['addr']}{name}", timedelta(seconds=max(int(client["age"]) - 1, 0))
 

@@ -41,11 +41,9 @@ class SecretCredentials(CredentialProvider):
         return user.reveal() if user else "default", secret.field("password").reveal()
 
     async def get_credentials_async(self) -> tuple[str, str]:
-        """The same, in a thread."""
         return await asyncio.to_thread(self.get_credentials)
 
     def renews(self, refused: Secret) -> bool:
-        """Whether the secret differs from this one, which Redis refuses."""
         return self._renewer.other_than(refused) is not None
 
 
@@ -53,7 +51,7 @@ class SecretConnectionPool(ConnectionPool):
     """redis-py connections that log in with the secret at ``path``; ``settings`` are those of its pool.
 
     A refused login is retried once with the secret read again. A new version is tried first. If it works, idle
-    connections are closed, and those in use when they are returned. Serves many threads.
+    connections are closed, and those in use on return. Serves many threads.
     """
 
     def __init__(
@@ -81,20 +79,17 @@ class SecretConnectionPool(ConnectionPool):
             self._replace()
 
     def close(self) -> None:
-        """Close all connections and stop following the secret."""
         self._unwatch()
         self._unhear()
         super().close()
 
     def _follow(self, secret: Secret) -> None:
-        """Switch to this secret if it differs and works."""
         if secret.fields != self._secret.fields:
             _try_login(self.connection_class(**self.connection_kwargs))
             self._secret = secret
             self._replace()
 
     def _replace(self) -> None:
-        """Close idle connections, and those in use when they are returned."""
         for connection in self._get_in_use_connections():  # type: ignore[no-untyped-call]
             connection.mark_for_reconnect()
         self.disconnect(inuse_connections=False)
@@ -108,8 +103,6 @@ def _try_login(connection: Any) -> None:
 
 
 def _renewing(kind: type[Connection]) -> type[Connection]:
-    """This class of connections, with a refused login retried once with the secret read again."""
-
     class Renewing(kind):  # type: ignore[misc, valid-type]
         credential_provider: SecretCredentials
 

@@ -1,10 +1,9 @@
 """Redis as a target: ACL users, each with several passwords, and every change of them is fenced.
 
-Redis stores a password as its SHA-256, and accepts a SHA-256: passwords travel only in logins. The sequence number of
-the last rotation that wrote is one of the user's passwords, as a SHA-256 that no text has. Each change replaces the
-mark that it has seen. Redis rejects a whole ACL SETUSER if a password that it removes is absent, so no writer
-overwrites unseen changes, and mark and passwords share a line of the ACL file. Redis does not replicate users: each
-node is changed separately.
+Redis stores a password as its SHA-256, and accepts a SHA-256: passwords travel only in logins. The last rotation's
+sequence number is stored among the user's passwords, as a SHA-256 that no text has. Each change replaces the mark that
+it has seen. Redis rejects a whole ACL SETUSER if a password that it removes is absent, so no writer overwrites unseen
+changes. Redis does not replicate users: each node is changed separately.
 """
 
 import secrets
@@ -27,26 +26,23 @@ MARK: Final = b"keyturn".hex()
 """A mark's prefix; 16 digits of the sequence number and random ones follow: 64 in all, as in a SHA-256."""
 
 RANDOM: Final = (64 - len(MARK) - 16) // 2
-"""Random bytes of a mark."""
 
 PORT: Final = 6379
 _parse_url: Any = parse_url
 SCHEMES: Final = ("redis://", "rediss://")
 
 ATTEMPTS: Final = 10
-"""How often a change restarts after another writer changed the user."""
 
 CHANGE: Final = "change the passwords of"
 
 Edit = Callable[[frozenset[str]], frozenset[str]]
-"""From a user's current passwords, as SHA-256, to the wanted ones."""
 
 
 class Redis:
     """The users of Redis 6.2 or newer, or of Valkey, on one or more nodes.
 
-    ``admin`` gives username and password of Keyturn's own user on every node; each connection calls it again. ``nodes``
-    are further ones, as host:port. Errors are named ``{target}:{user}``.
+    ``admin`` gives the login of Keyturn's user on every node; each connection calls it again. ``nodes`` are further
+    ones, as host:port. Errors are named ``{target}:{user}``.
     """
 
     def __init__(
@@ -90,7 +86,6 @@ class Redis:
                 server.save()
 
     def check_login(self, user: str, password: Sensitive) -> None:
-        """Log in on a new connection (10 s) to every node. Raises CandidateRejected if it is refused."""
         for node in self._nodes:
             try:
                 with node.session(user, password):
@@ -101,7 +96,6 @@ class Redis:
                 raise from_redis(error, "log in as", self._named(user), node) from None
 
     def read_connection(self, text: Sensitive) -> Connection | None:
-        """The login in a URL of one of the nodes, as redis-py reads it; None for others."""
         plain = text.reveal()
         if not plain.startswith(SCHEMES):
             return None
@@ -116,7 +110,6 @@ class Redis:
         return connection if any(connection.leads_to(node.host, node.port) for node in self._nodes) else None
 
     def accepts(self, user: str, password: Sensitive) -> bool:
-        """Whether any node accepts the login. Raises TransientError if none does and one does not answer."""
         silent: KeyturnError | None = None
         for node in self._nodes:
             try:
@@ -137,7 +130,7 @@ class Redis:
         """
         insist_on_another(self._named(user), user, self._admin())
         with ThreadPoolExecutor(len(self._nodes)) as pool:
-            # A node that does not answer must not hold up the others.
+            # A node that does not answer must not delay the others.
             cuts = [pool.submit(self._revoke, node, user, password, sequence) for node in self._nodes]
         return sum(cut.result() for cut in cuts)
 
@@ -152,7 +145,6 @@ class Redis:
                 server.save()
 
     def last_sequence(self, user: str) -> int:
-        """The user's highest number on any node; 0 without one, or without such a user."""
         return max(self._number(node, user) for node in self._nodes)
 
     def _number(self, node: Node, user: str) -> int:
@@ -161,7 +153,6 @@ class Redis:
             return max(map(mark_sequence, filter(is_mark, there["passwords"])), default=0) if there else 0
 
     def passwords(self, user: str) -> frozenset[str]:
-        """SHA-256 of all passwords that nodes accept. Raises Invalid if one accepts any password."""
         passwords: set[str] = set()
         for node in self._nodes:
             with self._administrator(node, "look at the passwords of", user) as server:
@@ -173,7 +164,6 @@ class Redis:
         return frozenset(passwords)
 
     def sessions(self, user: str) -> Sequence[tuple[str, timedelta]]:
-        """Each session's client address and minimum age."""
         sessions = []
         for node in self._nodes:
             with self._administrator(node, "list the sessions of", user) as server:
@@ -188,7 +178,7 @@ class Redis:
             passwords = frozenset(there["passwords"] if there else ())
             marks = frozenset(filter(is_mark, passwords))
             self._check_sequence(marks, user, sequence)
-            # A user without a mark gets one first: only its removal proves that nobody has written since.
+            # A user without a mark gets one first: only removing it proves that no one wrote since.
             wanted = edit(passwords - marks) | {sequence_mark(sequence)} if marks else passwords | {sequence_mark(0)}
             if server.set_passwords(user, passwords - wanted, wanted - passwords) and marks:
                 return
@@ -200,7 +190,6 @@ class Redis:
             raise superseded(CHANGE, self._named(user), stands=mark_sequence(newest), sequence=sequence)
 
     def _check_nodes(self, count: int, node: Node) -> None:
-        """Raise Invalid if the node has peers that the catalogue doesn't name."""
         if count > len(self._nodes):
             problem = f"{node} is one of {count} nodes, and the catalogue names {len(self._nodes)}"
             hint = "Redis copies users to no other node: list every replica and cluster node in the target's nodes"
@@ -208,7 +197,6 @@ class Redis:
 
     @contextmanager
     def _administrator(self, node: Node, doing: str, user: str) -> Iterator[NodeSession]:
-        """A session of Keyturn's own user that translates the server's errors."""
         admin = self._admin()
         account, server = admin["username"].reveal(), None
         try:
@@ -232,18 +220,16 @@ def parse_address(text: str) -> tuple[str, int]:
 
 
 def unchangeable(user: str, there: Mapping[str, Any] | None, node: Node) -> tuple[str, str] | None:
-    """Why a user's passwords can't be changed, and the remedy; None if they can."""
     if there is None:
         hint = f"Make it there with its rules, such as: ACL SETUSER {user} on ~{user}:* +@read +@write"
         return f"there is no such user on {node}", hint
     if "nopass" in there["flags"]:
-        # A first password, a mark even, would end that, and lock out whoever relies on it.
+        # A first password, even a mark, would end that, and lock out clients that rely on it.
         return f"it takes any password on {node}", f"Give it one, which ends that: ACL SETUSER {user} >password"
     return None
 
 
 def user_problem(user: str, there: Mapping[str, Any] | None, node: Node) -> tuple[str, str] | None:
-    """Why a user can't be rotated, and the remedy; None if it can."""
     off = there is not None and "off" in there["flags"]
     problem_and_hint = (f"it is off on {node}", f"Run there: ACL SETUSER {user} on") if off else None
     return unchangeable(user, there, node) or problem_and_hint

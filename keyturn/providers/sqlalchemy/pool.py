@@ -17,15 +17,14 @@ from keyturn.client.secrets import Secret
 from keyturn.core.notifications.notices import SECRET_REVOKED, Notice
 
 TURN: Final = "keyturn-turn"
-"""The key in a connection's pool record for the generation it was opened in: each version starts another."""
 
 
 class EngineLogin:
     """Makes an engine log in with the fields ``username`` and ``password`` of the secret at ``path``.
 
-    It works with any database driver that takes ``user`` and ``password``; of an asynchronous engine, pass
-    ``sync_engine``. A refused login is retried once with the secret read again. On a new version, idle connections are
-    closed, and those in use when they are returned. Serves many threads.
+    Its driver must take ``user`` and ``password``; of an asynchronous engine, pass ``sync_engine``. A refused login is
+    retried once with the secret read again. On a new version, idle connections are closed, and those in use on return.
+    Serves many threads.
     """
 
     def __init__(self, engine: Engine, client: SecretClient, path: str) -> None:
@@ -53,12 +52,10 @@ class EngineLogin:
             self._replace()
 
     def close(self) -> None:
-        """Stop following the secret."""
         self._unwatch()
         self._unhear()
 
     def _replace(self) -> None:
-        """Close idle connections, and those in use when they are returned."""
         self._turn += 1
         self._engine.dispose()
 
