@@ -19,7 +19,7 @@ from keyturn.core.sensitive import Sensitive
 from keyturn.providers.keys.aes_gcm import decrypt, encrypt, fresh_key
 
 MAKE: Final = "Make one: (umask 077; openssl rand -base64 32 >> FILE)"
-LARGEST: Final = 65_536
+LARGEST: Final = 65_536  # bytes
 ID_DIGITS: Final = 16
 
 

@@ -14,8 +14,8 @@ from typing import Final
 from keyturn.core.sensitive import Sensitive
 
 PRIVATE: Final = 0o600
-PATIENCE: Final = 10.0
-PAUSE: Final = 0.02
+PATIENCE: Final = 10.0  # seconds
+PAUSE: Final = 0.02  # seconds
 LOCKS: Final = Path("/proc/locks")
 """Where Linux lists lock holders (source: proc_locks(5))."""
 

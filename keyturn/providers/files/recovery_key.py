@@ -28,7 +28,7 @@ MAKE: Final = (
     "Make one: openssl genpkey -algorithm x25519 -out recovery.pem; openssl pkey -in recovery.pem -pubout -out"
     " recovery.pub"
 )
-LARGEST_PEM: Final = 16_384
+LARGEST_PEM: Final = 16_384  # bytes
 INFO: Final = b"keyturn-recovery-1\0"
 
 

@@ -28,7 +28,7 @@ API_VERSION: Final = "2022-11-28"
 SECONDARY: Final = re.compile(rb"secondary rate limit|abuse detection", re.IGNORECASE)
 """GitHub's text for a limit without headers ("Rate limits for the REST API")."""
 
-SECONDARY_WAIT: Final = 60.0
+SECONDARY_WAIT: Final = 60.0  # seconds
 
 GITHUB: Final = RemoteServer(
     check="Check api_url, DNS, firewall and proxy",

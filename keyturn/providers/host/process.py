@@ -19,7 +19,7 @@ SUFFIX: Final = ".json"
 MODE: Final = 0o640
 """The directory's group may read a notice: the program is another user."""
 MOST: Final = 1000
-PAUSE: Final = 0.05
+PAUSE: Final = 0.05  # seconds
 DENIED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 

@@ -19,7 +19,7 @@ from keyturn.providers.notices import DOING
 LONGEST: Final = 64
 """Bytes of a pid file."""
 LARGEST: Final = 2**22
-SLACK: Final = 2.0
+SLACK: Final = 2.0  # seconds
 WRITABLE: Final = stat.S_IWGRP | stat.S_IWOTH
 RUNS: Final = "See whether the program runs, and writes its number there when it starts"
 

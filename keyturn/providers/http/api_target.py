@@ -26,7 +26,7 @@ API: Final = RemoteServer(
     address="the target's url",
     authority="Give the CA that signed it as the target's ca_file, or renew the certificate",
 )
-LARGEST_ANSWER: Final = 4 * 1024 * 1024
+LARGEST_ANSWER: Final = 4 * 1024 * 1024  # bytes
 MOST_PAGES: Final = 100
 ADMIN: Final = "admin."
 SENDABLE: Final = re.compile(r"[\x21-\x7e\x80-\xff]([\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?")

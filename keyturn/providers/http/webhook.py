@@ -30,7 +30,7 @@ CONSUMER: Final = RemoteServer(
 SCHEMES: Final = ("https", "http")
 GOOD_FOR: Final = 300
 """Seconds that a notice is valid. Source: Standard Webhooks' own libraries."""
-ANSWER_LIMIT: Final = 4096
+ANSWER_LIMIT: Final = 4096  # bytes
 
 
 class WebhookSender:

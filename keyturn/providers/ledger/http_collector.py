@@ -26,7 +26,7 @@ COLLECTOR: Final = RemoteServer(
 INSECURE_HTTP: Final = "KEYTURN_FORWARD_HTTP_INSECURE_HTTP"
 TIMEOUT: Final = 20.0
 """Seconds to connect, and for the whole answer."""
-ANSWER_LIMIT: Final = 4096
+ANSWER_LIMIT: Final = 4096  # bytes
 PORTS: Final = {"http": 80, "https": 443}
 CONTENT_TYPES: Final = {
     Format.JSONL: "application/x-ndjson",

@@ -18,7 +18,7 @@ from keyturn.ledger.reader import AT_ONCE
 from keyturn.ledger.scan import Scan, scan_entries
 from keyturn.providers.ledger.sqlite import SqliteCopy
 
-ENOUGH: Final = 200_000
+ENOUGH: Final = 200_000  # entries worth another process
 MOST: Final = 4
 
 

@@ -51,7 +51,7 @@ INDEXED: Final = tuple(
     for index, condition in ((INDEX, TELLS_VERSION), (CUT_INDEX, TELLS_CUT))
 )
 NEWEST_VERSION, NEWEST_CUT = (
-    f"SELECT sequence, entry FROM entries WHERE {condition} AND {OF_SECRET} = ? ORDER BY sequence DESC LIMIT 1"  # noqa: S608  made of constants alone
+    f"SELECT sequence, entry FROM entries WHERE {condition} AND {OF_SECRET} = ? ORDER BY sequence DESC LIMIT 1"  # noqa: S608
     for condition in (TELLS_VERSION, TELLS_CUT)
 )
 
@@ -279,6 +279,7 @@ class _Session:
 
     def try_writing(self) -> None:
         with self._transaction("write to") as connection:
+            # SQLite writes the page although nothing changes.
             ((version,),) = connection.execute("PRAGMA user_version").fetchall()
             connection.execute(f"PRAGMA user_version = {int(version)}")
 

@@ -33,9 +33,9 @@ TABLES: Final = (
 
 PRIVATE_FILE: Final = 0o600
 
-PATIENCE: Final = 10.0
+PATIENCE: Final = 10.0  # seconds
 
-PAUSE: Final = 0.001
+PAUSE: Final = 0.001  # seconds
 
 REMEDIES: Final[Mapping[int, tuple[str, str]]] = {
     sqlite3.SQLITE_FULL: ("the disk is full", "Make room on it"),

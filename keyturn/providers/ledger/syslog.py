@@ -47,8 +47,8 @@ UNPRINTABLE: Final = re.compile(r"[^!-~]+")
 
 ESTABLISHED, CLOSED = 1, 7
 """TCP states as Linux numbers them (include/net/tcp_states.h)."""
-PAUSE: Final = 0.002
-ENOUGH: Final = 65_536
+PAUSE: Final = 0.002  # seconds
+ENOUGH: Final = 65_536  # bytes
 
 
 class Syslog:

@@ -23,7 +23,7 @@ from keyturn.providers.mysql.server import (
     ServerError,
 )
 
-PATIENCE: Final = 3
+PATIENCE: Final = 3  # seconds
 
 SCHEMA: Final = "keyturn"
 TABLE: Final = "keyturn.accounts"

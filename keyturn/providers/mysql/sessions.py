@@ -10,9 +10,9 @@ from typing import Final
 from keyturn.core.errors import Unavailable
 from keyturn.providers.mysql.server import NO_SUCH_THREAD, MySQLSession, ServerError
 
-PAUSE: Final = 0.01
+PAUSE: Final = 0.01  # seconds
 
-PATIENCE: Final = 5.0
+PATIENCE: Final = 5.0  # seconds
 
 LOGGING_IN: Final = 0.5
 """Seconds that a login usually takes at most, and the cleanup of an ended session, which runs no more statements."""

@@ -281,7 +281,7 @@ SELECT EXISTS (SELECT FROM pg_auth_members m WHERE m.member = %(account_oid)s AN
 SELECT r.rolname, {columns} FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid
  WHERE m.member = %(account_oid)s AND m.roleid <> %(owner_oid)s AND NOT EXISTS (
        SELECT FROM pg_auth_members o WHERE o.member = %(owner_oid)s AND o.roleid = m.roleid AND {covered})
- ORDER BY 1"""  # noqa: S608  all of it stands here
+ ORDER BY 1"""  # noqa: S608  constants
         for role, *options in self._asked(query):
             options_text = ", ".join(
                 f"{name.upper()} {str(on).upper()}" for name, on in zip(names, options, strict=True)

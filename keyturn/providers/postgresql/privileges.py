@@ -72,7 +72,7 @@ SELECT 4, p || ' on {place}' || {self.name}, 'GRANT ' || p || ' ON {self.word} '
   FROM who, {self.catalog} t, unnest(ARRAY[{privileges}]) p
  WHERE {self.only} AND t.{self.acl} IS NOT NULL
    AND EXISTS (SELECT FROM aclexplode(t.{self.acl}) WHERE grantee NOT IN (0, t.{self.owner}))
-   AND {lacking_condition(f"{self.inquiry}({{}}, t.oid, p)")}"""  # noqa: S608  all of it stands in this module
+   AND {lacking_condition(f"{self.inquiry}({{}}, t.oid, p)")}"""  # noqa: S608  constants
 
 
 TABLE: Final = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
@@ -145,7 +145,7 @@ SELECT 4, p || ' on column ' || t.attrelid::regclass || '.' || quote_ident(t.att
        'GRANT ' || p || ' (' || quote_ident(t.attname) || ') ON TABLE ' || t.attrelid::regclass || ' TO %%s'
   FROM who, pg_attribute t, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'REFERENCES']) p
  WHERE t.attacl IS NOT NULL AND NOT t.attisdropped
-   AND {lacking_condition("has_column_privilege({}, t.attrelid, t.attnum, p)")}"""  # noqa: S608  all of it stands in this module
+   AND {lacking_condition("has_column_privilege({}, t.attrelid, t.attnum, p)")}"""  # noqa: S608  constants
 
 ATTRIBUTES: Final = """
 SELECT 1, lower(attribute), 'ALTER ROLE %%s ' || attribute

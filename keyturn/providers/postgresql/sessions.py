@@ -14,9 +14,9 @@ from psycopg2.extensions import cursor as Cursor
 
 from keyturn.core.errors import Denied, Unavailable
 
-PAUSE: Final = 0.01
+PAUSE: Final = 0.01  # seconds
 
-PATIENCE: Final = 5.0
+PATIENCE: Final = 5.0  # seconds
 
 LOGGING_IN: Final = 0.5
 """Seconds to wait for logins that were under way. A slower one still waits for its password, and the server then checks

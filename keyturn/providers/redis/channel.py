@@ -20,8 +20,8 @@ from keyturn.providers.redis.node import Node, from_redis
 log = logging.getLogger(__name__)
 
 TRIES: Final = 5
-PAUSE: Final = 1.0
-WAIT: Final = 1.0
+PAUSE: Final = 1.0  # seconds
+WAIT: Final = 1.0  # seconds
 
 
 class RedisChannel:

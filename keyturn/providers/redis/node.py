@@ -24,7 +24,7 @@ NODE: Final = RemoteServer(
 )
 TIMEOUT: Final = 10
 """Seconds for a connection and for each command."""
-LONGEST_SESSION: Final = 30.0
+LONGEST_SESSION: Final = 30.0  # seconds
 
 KEEPALIVE: Final = {
     getattr(socket, name): value
