@@ -13,7 +13,9 @@ from psycopg2 import sql
 from psycopg2.extensions import AsIs
 from psycopg2.extensions import cursor as Cursor
 
+from keyturn.providers.postgresql.privileges import KINDS, ObjectKind
 from keyturn.providers.postgresql.role_settings import list_elements
+from keyturn.providers.postgresql.sessions import account_oid
 
 INHERITS_BY_MEMBERSHIP: Final = 160000
 """The first server version whose memberships have their own INHERIT and SET options."""
@@ -38,41 +40,15 @@ class Lacking:
     last: bool = False
 
 
-@dataclass(frozen=True)
-class AccessList:
-    word: str
-    catalog: str
-    name: str
-    acl: str
-    owner: str
-    only: str = "true"
-
-
-ACCESSES: Final = (
-    AccessList(
-        "TABLE", "pg_class", "oid::regclass::text", "relacl", "relowner", "relkind <> 'S' AND relpersistence <> 't'"
-    ),
-    AccessList(
-        "SEQUENCE", "pg_class", "oid::regclass::text", "relacl", "relowner", "relkind = 'S' AND relpersistence <> 't'"
-    ),
-    AccessList("SCHEMA", "pg_namespace", "quote_ident(nspname)", "nspacl", "nspowner"),
-    AccessList("ROUTINE", "pg_proc", "oid::regprocedure::text", "proacl", "proowner"),
-    AccessList("TYPE", "pg_type", "oid::regtype::text", "typacl", "typowner"),
-    AccessList("LANGUAGE", "pg_language", "quote_ident(lanname)", "lanacl", "lanowner"),
-    AccessList("FOREIGN DATA WRAPPER", "pg_foreign_data_wrapper", "quote_ident(fdwname)", "fdwacl", "fdwowner"),
-    AccessList("FOREIGN SERVER", "pg_foreign_server", "quote_ident(srvname)", "srvacl", "srvowner"),
-    AccessList("LARGE OBJECT", "pg_largeobject_metadata", "oid::text", "lomacl", "lomowner"),
-    AccessList("DATABASE", "pg_database", "quote_ident(datname)", "datacl", "datdba"),
-    AccessList("TABLESPACE", "pg_tablespace", "quote_ident(spcname)", "spcacl", "spcowner"),
-)
-PARAMETERS: Final = AccessList("PARAMETER", "pg_parameter_acl", "quote_ident(parname)", "paracl", "10::oid")
+PARAMETERS: Final = ObjectKind("PARAMETER", "pg_parameter_acl", "quote_ident(t.parname)", "paracl", "10::oid")
 """Server settings have no owner: the role that made the cluster counts as it."""
 
 GRANTED: Final = """
-SELECT format('GRANT %%s ON {word} %%s TO %%I%%s', g.privilege_type, object.name, %(owner)s::text,
+SELECT format('GRANT %%s ON {kind.word} %%s TO %%I%%s', g.privilege_type, object.name, %(owner)s::text,
               CASE WHEN bool_or(g.is_grantable) THEN ' WITH GRANT OPTION' ELSE '' END),
        pg_get_userbyid(object.owned_by)
-  FROM (SELECT {name} AS name, {acl} AS acl, {owned_by} AS owned_by FROM {catalog} WHERE {only}) object,
+  FROM (SELECT {kind.name} AS name, {kind.acl} AS acl, {kind.owner} AS owned_by
+          FROM {kind.catalog} t WHERE {kind.only}) object,
        aclexplode(object.acl) g
  WHERE g.grantee = %(account_oid)s AND object.owned_by <> g.grantee
    AND NOT EXISTS (SELECT FROM aclexplode(object.acl) h WHERE h.grantee = %(owner_oid)s
@@ -210,12 +186,11 @@ class AccountReading:
         self.account, self.owner = account, owner
         self._account, self._owner = quote_role(cursor, account), quote_role(cursor, owner)
         self._by_membership = cursor.connection.server_version >= INHERITS_BY_MEMBERSHIP
-        oids = {name: self._oid(name) for name in (account, owner)}
         self._values = {
             "account": account,
             "owner": owner,
-            "account_oid": as_oid(oids[account]),
-            "owner_oid": as_oid(oids[owner]),
+            "account_oid": as_oid(account_oid(cursor, account)),
+            "owner_oid": as_oid(account_oid(cursor, owner)),
         }
 
     def membership(self) -> Iterator[Lacking]:
@@ -234,12 +209,8 @@ class AccountReading:
     def here(self) -> Iterator[Lacking]:
         if self._asked(OWNS)[0][0]:
             yield Lacking(f"REASSIGN OWNED BY {self._account} TO {self._owner}", USAGE, self.account)
-        kinds = (*ACCESSES, *([PARAMETERS] if self._cursor.connection.server_version >= GRANTS_PARAMETERS else []))
-        queries = [
-            GRANTED.format(word=kind.word, name=kind.name, acl=kind.acl, owned_by=kind.owner, catalog=kind.catalog,
-                           only=kind.only)
-            for kind in kinds
-        ]  # fmt: skip
+        settings = [PARAMETERS] if self._cursor.connection.server_version >= GRANTS_PARAMETERS else []
+        queries = [GRANTED.format(kind=kind) for kind in (*KINDS, *settings)]
         for query in (*queries, COLUMNS, POLICIES, DEFAULT_RIGHTS, TAKEN_FROM_PUBLIC):
             yield from (Lacking(text, USAGE, role) for text, role in self._asked(query))
         for (server,) in self._asked(MAPPINGS):
@@ -318,11 +289,6 @@ SELECT r.rolname, {columns} FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.
         )
         row = self._cursor.fetchone()
         return bool(row and row[0])
-
-    def _oid(self, role: str) -> int | None:
-        self._cursor.execute("SELECT oid::bigint FROM pg_roles WHERE rolname = %s", (role,))
-        row = self._cursor.fetchone()
-        return int(row[0]) if row else None
 
     def _asked(self, query: str) -> Sequence[tuple[Any, ...]]:
         self._cursor.execute(query, self._values)

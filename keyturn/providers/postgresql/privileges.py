@@ -50,13 +50,15 @@ def lacking_condition(inquiry: str) -> str:
 
 @dataclass(frozen=True)
 class ObjectKind:
+    """One kind of object with an access list: its catalog, the SQL for its columns, and how to inquire of a right."""
+
     word: str
     catalog: str
+    name: str
     acl: str
     owner: str
-    name: str
-    inquiry: str
-    privileges: tuple[str, ...]
+    inquiry: str = ""
+    privileges: tuple[str, ...] = ()
     only: str = "true"
 
     @property
@@ -72,73 +74,31 @@ SELECT 4, p || ' on {place}' || {self.name}, 'GRANT ' || p || ' ON {self.word} '
   FROM who, {self.catalog} t, unnest(ARRAY[{privileges}]) p
  WHERE {self.only} AND t.{self.acl} IS NOT NULL
    AND EXISTS (SELECT FROM aclexplode(t.{self.acl}) WHERE grantee NOT IN (0, t.{self.owner}))
-   AND {lacking_condition(f"{self.inquiry}({{}}, t.oid, p)")}"""  # noqa: S608  constants
+   AND {lacking_condition(f"has_{self.inquiry}_privilege({{}}, t.oid, p)")}"""  # noqa: S608  constants
 
 
 TABLE: Final = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
+SEQUENCE: Final = ("USAGE", "SELECT", "UPDATE")
+DATABASE: Final = ("CONNECT", "CREATE", "TEMPORARY")
+CLASS: Final = "t.oid::regclass::text"
+KEPT: Final = "t.relpersistence <> 't' AND t.relkind"
 
 KINDS: Final = (
+    ObjectKind("TABLE", "pg_class", CLASS, "relacl", "relowner", "table", TABLE, f"{KEPT} <> 'S'"),
+    ObjectKind("SEQUENCE", "pg_class", CLASS, "relacl", "relowner", "sequence", SEQUENCE, f"{KEPT} = 'S'"),
+    ObjectKind("SCHEMA", "pg_namespace", "quote_ident(t.nspname)", "nspacl", "nspowner", "schema", ("USAGE", "CREATE")),
+    ObjectKind("ROUTINE", "pg_proc", "t.oid::regprocedure::text", "proacl", "proowner", "function", ("EXECUTE",)),
+    ObjectKind("TYPE", "pg_type", "t.oid::regtype::text", "typacl", "typowner", "type", ("USAGE",)),
+    ObjectKind("LANGUAGE", "pg_language", "quote_ident(t.lanname)", "lanacl", "lanowner", "language", ("USAGE",)),
+    ObjectKind("FOREIGN DATA WRAPPER", "pg_foreign_data_wrapper", "quote_ident(t.fdwname)", "fdwacl", "fdwowner"),
     ObjectKind(
-        "TABLE",
-        "pg_class",
-        "relacl",
-        "relowner",
-        "t.oid::regclass",
-        "has_table_privilege",
-        TABLE,
-        "t.relkind <> 'S' AND t.relpersistence <> 't'",
+        "FOREIGN SERVER", "pg_foreign_server", "quote_ident(t.srvname)", "srvacl", "srvowner", "server", ("USAGE",)
     ),
-    ObjectKind(
-        "SEQUENCE",
-        "pg_class",
-        "relacl",
-        "relowner",
-        "t.oid::regclass",
-        "has_sequence_privilege",
-        ("USAGE", "SELECT", "UPDATE"),
-        "t.relkind = 'S' AND t.relpersistence <> 't'",
-    ),
-    ObjectKind(
-        "SCHEMA",
-        "pg_namespace",
-        "nspacl",
-        "nspowner",
-        "quote_ident(t.nspname)",
-        "has_schema_privilege",
-        ("USAGE", "CREATE"),
-    ),
-    ObjectKind(
-        "ROUTINE", "pg_proc", "proacl", "proowner", "t.oid::regprocedure", "has_function_privilege", ("EXECUTE",)
-    ),
-    ObjectKind("TYPE", "pg_type", "typacl", "typowner", "t.oid::regtype", "has_type_privilege", ("USAGE",)),
-    ObjectKind(
-        "LANGUAGE",
-        "pg_language",
-        "lanacl",
-        "lanowner",
-        "quote_ident(t.lanname)",
-        "has_language_privilege",
-        ("USAGE",),
-    ),
-    ObjectKind(
-        "FOREIGN SERVER",
-        "pg_foreign_server",
-        "srvacl",
-        "srvowner",
-        "quote_ident(t.srvname)",
-        "has_server_privilege",
-        ("USAGE",),
-    ),
-    ObjectKind(
-        "DATABASE",
-        "pg_database",
-        "datacl",
-        "datdba",
-        "quote_ident(t.datname)",
-        "has_database_privilege",
-        ("CONNECT", "CREATE", "TEMPORARY"),
-    ),
+    ObjectKind("LARGE OBJECT", "pg_largeobject_metadata", "t.oid::text", "lomacl", "lomowner"),
+    ObjectKind("DATABASE", "pg_database", "quote_ident(t.datname)", "datacl", "datdba", "database", DATABASE),
+    ObjectKind("TABLESPACE", "pg_tablespace", "quote_ident(t.spcname)", "spcacl", "spcowner"),
 )
+"""Those without privileges are handed over, and not compared."""
 
 COLUMNS: Final = f"""
 SELECT 4, p || ' on column ' || t.attrelid::regclass || '.' || quote_ident(t.attname),
@@ -183,7 +143,9 @@ SELECT 4, 'the row policy ' || quote_ident(p.polname) || ' on ' || p.polrelid::r
 
 QUERY: Final = (
     WHO
-    + "\nUNION ALL ".join([ATTRIBUTES, OWNED, MEMBERSHIPS, COLUMNS, POLICIES, *(kind.query for kind in KINDS)])
+    + "\nUNION ALL ".join(
+        [ATTRIBUTES, OWNED, MEMBERSHIPS, COLUMNS, POLICIES, *(kind.query for kind in KINDS if kind.privileges)]
+    )
     + "\nORDER BY 1, 2"
 )
 
