@@ -5,10 +5,9 @@ touched.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Final, Protocol
+from typing import Final
 
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
@@ -17,6 +16,7 @@ from keyturn.core.errors import Conflict, Denied
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.postgresql import accounts
 from keyturn.providers.postgresql.scram import verifier
+from keyturn.providers.postgresql.target import PostgreSQL
 
 MARK: Final = re.compile(r"\[keyturn grant=([^\]\s]+) of=([^\]\s]+)\]")
 """In the role's comment: the grant that it was made for, and the workspace that made it."""
@@ -32,24 +32,6 @@ SELECT format('GRANT %%I TO %%I', r.rolname, current_user) FROM pg_roles r
 ENDS: Final = "SELECT (clock_timestamp() + %s * interval '1 second')::text"
 
 
-class GivingServer(Protocol):
-    """The required part of :class:`keyturn.providers.postgresql.target.PostgreSQL`."""
-
-    name: str
-
-    def transaction(self, doing: str, account: str) -> AbstractContextManager[Cursor]:
-        """A transaction of the admin's; whatever the server refuses in it is told in our words."""
-
-    def end_sessions(self, account: str, refuse: Callable[[], None]) -> int:
-        """End the sessions of an account once ``refuse`` has made its logins fail: how many."""
-
-    def missing_grants(self, accounts: Collection[str]) -> Sequence[str]:
-        """What its admin's role lacks for changing these accounts and ending their sessions."""
-
-    def close(self) -> None:
-        """Let go of its connections."""
-
-
 class GivenAccounts:
     """An :class:`keyturn.core.ports.grants.AccountMaker` on PostgreSQL.
 
@@ -58,7 +40,7 @@ class GivenAccounts:
     pg_signal_backend.
     """
 
-    def __init__(self, server: GivingServer, roles: Sequence[str], owner: str, workspace: str) -> None:
+    def __init__(self, server: PostgreSQL, roles: Sequence[str], owner: str, workspace: str) -> None:
         self._server = server
         self._roles = roles
         self._owner = owner
@@ -90,8 +72,9 @@ class GivenAccounts:
 
         Absent is success. Raises Denied for an account without this grant's mark.
         """
-        if not self._bears_mark(account, grant):
-            return 0
+        with self._server.transaction("look at", account) as cursor:
+            if not self._locked(cursor, account, grant):
+                return 0
         ended = self._server.end_sessions(account, lambda: self._shut(account, grant))
         with self._server.transaction("drop", account) as cursor:
             if self._locked(cursor, account, grant):
@@ -111,10 +94,6 @@ class GivenAccounts:
             mark = MARK.search(comment)
             if mark and mark[2] == self._workspace:
                 yield account, mark[1]
-
-    def _bears_mark(self, account: str, grant: str) -> bool:
-        with self._server.transaction("look at", account) as cursor:
-            return self._locked(cursor, account, grant)
 
     def _locked(self, cursor: Cursor, account: str, grant: str) -> bool:
         """Whether the account exists, locked until the transaction ends. Raises Denied without this grant's mark."""

@@ -7,7 +7,7 @@ second where others hold a lock, so as not to block an application.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import psycopg2
 from psycopg2.extensions import cursor as Cursor
@@ -52,8 +52,6 @@ SELECT b.datname, b.datallowconn FROM pg_database b WHERE EXISTS (
 ROLES: Final = """
 SELECT rolname, rolsuper, rolcreaterole, rolcanlogin FROM pg_roles WHERE rolname = ANY(%s)"""
 
-LOGIN: Final = "SELECT current_user, rolsuper, rolcreaterole FROM pg_roles WHERE rolname = current_user"
-
 MAY: Final = """
 SELECT CASE WHEN %(right)s = 'MEMBER WITH ADMIN OPTION' AND current_setting('server_version_num')::int < 160000
              AND (SELECT rolcreaterole FROM pg_roles WHERE rolname = current_user) AND NOT rolsuper THEN true
@@ -95,7 +93,7 @@ class PostgreSQLSetup:
 
     def plan(self, handovers: Sequence[Handover]) -> TargetPlan:
         with self._session(self._database) as cursor:
-            login = self._login(cursor)
+            login = str(self._login(cursor, "rolname"))
             steps, notes = self._steps(cursor, handovers)
             asks: list[str] = []
             makes_admin = not self._present(cursor, [self._admin_name])
@@ -198,14 +196,10 @@ SELECT r.rolname FROM pg_roles r, pg_roles a WHERE a.rolname = %s
     def _statements(self, cursor: Cursor, step: SetupStep) -> tuple[Statement, ...]:
         """The missing statements and what each requires; the login joins roles where needed, and leaves them."""
         needed = list(step.read(cursor))
-        if not needed or self._is_superuser(cursor):
+        if not needed or self._login(cursor, "rolsuper"):
             return tuple(Statement(each.text, "", each.password, last=each.last) for each in needed)
-        joined = [role for pair in step.moved for role in pair]
-        joined = [
-            role
-            for role in dict.fromkeys(joined)
-            if self._may(cursor, ADMIN, role) and not self._may(cursor, USAGE, role)
-        ]
+        moved = dict.fromkeys(role for pair in step.moved for role in pair)
+        joined = [role for role in moved if self._may(cursor, ADMIN, role) and not self._may(cursor, USAGE, role)]
         options = " WITH INHERIT TRUE, SET TRUE" if by_membership(cursor) else ""
         names = [quote_role(cursor, role) for role in joined]
         return (
@@ -220,7 +214,7 @@ SELECT r.rolname FROM pg_roles r, pg_roles a WHERE a.rolname = %s
     def _lacks(self, cursor: Cursor, needed: Lacking, joined: Sequence[str]) -> str:
         if needed.right == SUPERUSER:
             return "a superuser"
-        if needed.right == CREATEROLE and not self._creates_roles(cursor):
+        if needed.right == CREATEROLE and not self._login(cursor, "rolsuper OR rolcreaterole"):
             return "CREATEROLE"
         if (
             not needed.role
@@ -235,23 +229,14 @@ SELECT r.rolname FROM pg_roles r, pg_roles a WHERE a.rolname = %s
         cursor.execute(MAY, {"right": right, "role": role})
         row = cursor.fetchone()
         if row is None:
-            return right == ADMIN and self._creates_roles(cursor)  # a role is administered by its creator
+            # Its creator will administer the role.
+            return right == ADMIN and bool(self._login(cursor, "rolsuper OR rolcreaterole"))
         return bool(row[0])
 
-    def _creates_roles(self, cursor: Cursor) -> bool:
-        cursor.execute(LOGIN)
+    def _login(self, cursor: Cursor, wanted: str) -> Any:
+        cursor.execute(f"SELECT {wanted} FROM pg_roles WHERE rolname = current_user")  # noqa: S608  columns
         row = cursor.fetchone()
-        return bool(row and (row[1] or row[2]))
-
-    def _is_superuser(self, cursor: Cursor) -> bool:
-        cursor.execute(LOGIN)
-        row = cursor.fetchone()
-        return bool(row and row[1])
-
-    def _login(self, cursor: Cursor) -> str:
-        cursor.execute(LOGIN)
-        row = cursor.fetchone()
-        return str(row[0]) if row else ""
+        return row[0] if row else None
 
     # --- applying ---
 
@@ -283,7 +268,7 @@ SELECT r.rolname FROM pg_roles r, pg_roles a WHERE a.rolname = %s
     def _missing(self, cursor: Cursor, step: SetupStep) -> Iterator[Missing]:
         for account, owner in step.moved:
             yield from missing_rights(cursor, account, owner, account)
-            if self._is_superuser(cursor):
+            if self._login(cursor, "rolsuper"):
                 cursor.execute(f"SET LOCAL SESSION AUTHORIZATION {quote_role(cursor, account)}")
                 cursor.execute(f"SET LOCAL ROLE {quote_role(cursor, owner)}")
                 cursor.execute("RESET ROLE; RESET SESSION AUTHORIZATION")
@@ -346,20 +331,8 @@ def of_login(error: Denied) -> KeyturnError:
     )
 
 
-def open_setup(
-    name: str,
-    login: SecretFields,
-    admin: SecretFields,
-    *,
-    host: str,
-    port: int,
-    database: str,
-    sslmode: str | None = None,
-    ca_file: str | None = None,
-) -> PostgreSQLSetup:
-    def connect(to: str) -> PostgreSQL:
-        return PostgreSQL(
-            name, host=host, port=port, database=to, admin=lambda: login, sslmode=sslmode, ca_file=ca_file
-        )
-
-    return PostgreSQLSetup(name, database, connect, admin)
+def open_setup(name: str, login: SecretFields, admin: SecretFields, *, database: str, **server: Any) -> PostgreSQLSetup:
+    """A target's setup with an administrator's login; ``server`` are the further settings of :class:`PostgreSQL`."""
+    return PostgreSQLSetup(
+        name, database, lambda to: PostgreSQL(name, database=to, admin=lambda: login, **server), admin
+    )

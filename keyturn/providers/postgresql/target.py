@@ -13,11 +13,13 @@ from typing import Any, Final
 
 import psycopg2
 from psycopg2 import errors as pg
+from psycopg2 import sql
 from psycopg2.extensions import connection as PgConnection
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extensions import parse_dsn
 
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Unavailable, UnsupportedOperation
+from keyturn.core.ports.tracing import current_span
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.text.connections import Connection, keyword_pairs, percent_decoded, url
 from keyturn.providers.accounts import (
@@ -35,8 +37,8 @@ from keyturn.providers.postgresql import accounts, privileges, sessions
 from keyturn.providers.postgresql.accounts import highest
 from keyturn.providers.postgresql.privileges import missing_grants
 from keyturn.providers.postgresql.scram import verifier
-from keyturn.providers.postgresql.spans import TracedCursor
 from keyturn.providers.side_by_side import both
+from keyturn.providers.sql_spans import statement_span
 
 TIMEOUT: Final = 10
 """Seconds for a connection and for each statement."""
@@ -64,6 +66,30 @@ NO_TRUST: Final = re.compile(
 )
 
 NO_DATABASE: Final = re.compile(r"FATAL: .*database .* does not exist")
+
+
+class TracedCursor(Cursor):
+    """psycopg2's own; a span records only the kind of statement."""
+
+    def execute(self, query: Any, vars: Any = None) -> None:  # as psycopg2 calls it
+        if not current_span()[0]:
+            return super().execute(query, vars)
+        server = self.connection.info
+        with statement_span("postgresql", server.host, server.port, server.dbname, beginning(query)) as current:
+            try:
+                super().execute(query, vars)
+            except psycopg2.Error as error:
+                if error.pgcode:
+                    current.set("db.response.status_code", error.pgcode)
+                raise
+
+
+def beginning(query: Any) -> str:
+    while isinstance(query, sql.Composed) and query.seq:
+        query = query.seq[0]
+    if isinstance(query, sql.SQL):
+        return query.string
+    return query if isinstance(query, str) else ""
 
 
 class PostgreSQL:
@@ -134,7 +160,9 @@ class PostgreSQL:
         try:
             connection = self._connect(account, password)
         except psycopg2.OperationalError as error:
-            raise self._login_failure(error, account) from None
+            if refused_login(error) or KEPT_OUT.search(str(error)):
+                raise login_refused(self._named(account)) from None
+            raise self._translated(error, "log in as", account) from None
         try:
             with closing(connection), connection.cursor() as cursor:
                 cursor.execute("SELECT current_user")
@@ -226,15 +254,12 @@ class PostgreSQL:
     def _fenced(self, doing: str, account: str, sequence: int) -> Iterator[tuple[Cursor, bool]]:
         with self.transaction(doing, account) as cursor:
             comment = accounts.lock_account(cursor, account)
-            self._check_sequence(comment, doing, account, sequence)
+            stands = accounts.marked_sequence(comment)
+            if stands is not None and stands > sequence:
+                raise superseded(doing, self._named(account), stands=stands, sequence=sequence)
             yield cursor, comment is not None
             if comment is not None or accounts.role_exists(cursor, account):
                 accounts.mark(cursor, account, comment or "", sequence)
-
-    def _check_sequence(self, comment: str | None, doing: str, account: str, sequence: int) -> None:
-        stands = accounts.marked_sequence(comment)
-        if stands is not None and stands > sequence:
-            raise superseded(doing, self._named(account), stands=stands, sequence=sequence)
 
     def _connect_admin(self) -> PgConnection:
         admin = self._admin()
@@ -264,11 +289,6 @@ class PostgreSQL:
             options=f"-c statement_timeout={TIMEOUT}s -c idle_in_transaction_session_timeout={STILL}s",
         )
         return connection
-
-    def _login_failure(self, error: psycopg2.OperationalError, account: str) -> KeyturnError:
-        if refused_login(error) or KEPT_OUT.search(str(error)):
-            return login_refused(self._named(account))
-        return self._translated(error, "log in as", account)
 
     def _translated(self, error: psycopg2.Error, doing: str, account: str) -> KeyturnError:
         name = self._named(account)
