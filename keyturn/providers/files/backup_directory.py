@@ -11,9 +11,8 @@ from typing import Final
 
 from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Unavailable
 from keyturn.core.ports.backups import LARGEST_OBJECT, StoredObject
+from keyturn.ledger.storage.durable_files import PRIVATE_DIRECTORY, PRIVATE_FILE, sync_directory
 
-PRIVATE_FILE: Final = 0o600
-PRIVATE_DIRECTORY: Final = 0o700
 DRAFT: Final = ".draft-"
 
 
@@ -41,7 +40,7 @@ class BackupDirectory:
                 raise Conflict("write", f"{self.name}/{name}", "there is one of that name already") from None
             finally:
                 draft.unlink(missing_ok=True)
-            _sync_directory(file.parent)
+            sync_directory(file.parent)
 
     def get(self, name: str) -> bytes:
         with self._telling("read", name), open(self._file(name), "rb") as opened:
@@ -111,11 +110,3 @@ def _write_durably(file: Path, content: bytes) -> None:
         opened.write(content)
         opened.flush()
         os.fsync(descriptor)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

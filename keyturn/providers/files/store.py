@@ -10,7 +10,7 @@ import json
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import Any, Final, Literal
 
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Locked, NotFound, Unavailable
@@ -53,7 +53,7 @@ class Files:
         self._directory = directory
         self._lines = format == "dotenv"
         self._reader = reader
-        self.shared = SharedFiles(name, self._open, _marks, self._lines, reader)
+        self.shared = SharedFiles(name, self._opened, _marks, self._lines, reader)
 
     def describe(self, remote: str) -> RemoteSecret | None:
         self._limits.check_name(remote, "find")
@@ -88,7 +88,8 @@ class Files:
             _refuse_a_directory(directory, remote)
             with only_writer(directory, remote) as descriptor:
                 written = fill_draft(descriptor, lines.text if lines else value)
-                note = {**marks.to_tags(), **written, **(_lines_note(lines) if lines else {})}
+                made_for = {"not_texts": lines.not_texts, "reader": _named(lines.reader)} if lines else {}
+                note = {**marks.to_tags(), **written, **made_for}
                 replace(directory, _note_name(remote), json.dumps(note))
                 os.rename(draft_name(remote), remote, src_dir_fd=directory, dst_dir_fd=directory)
             os.fsync(directory)
@@ -193,11 +194,8 @@ class Files:
     def _outdated(self, note: dict[str, Any]) -> bool:
         return self._lines and "not_texts" in note and note.get("reader") != _named(self._reader)
 
-    def _open(self, doing: str, remote: str, make: bool) -> AbstractContextManager[int | None]:
-        return self._opened(doing, remote, make=make)
-
     @contextmanager
-    def _opened(self, doing: str, remote: str, *, make: bool = False) -> Iterator[int | None]:
+    def _opened(self, doing: str, remote: str, make: bool = False) -> Iterator[int | None]:
         descriptor = None
         try:
             if make:
@@ -238,10 +236,6 @@ class Files:
 
 def _marks(directory: int, remote: str) -> OwnershipTags | None:
     return OwnershipTags.from_tags(_note(directory, remote))
-
-
-def _lines_note(lines: Dotenv) -> dict[str, Any]:
-    return {"not_texts": lines.not_texts, "reader": _named(lines.reader)}
 
 
 def _named(reader: Reader | None) -> str:

@@ -100,7 +100,8 @@ class GitHubCalls:
             )
         except OSError as error:  # every error of requests is one
             raise _unanswered(error, doing, name) from None
-        self._note_time(answer)
+        if date := _date(answer):
+            self._clock = (date.timestamp(), time.monotonic())
         if answer.status_code >= 300:
             raise translate_answer(answer, doing, name)
         return _document(answer, doing, name)
@@ -114,10 +115,6 @@ class GitHubCalls:
 
     def close(self) -> None:
         self._session.close()
-
-    def _note_time(self, answer: requests.Response) -> None:
-        if date := _date(answer):
-            self._clock = (date.timestamp(), time.monotonic())
 
     def _token(self, doing: str, name: str) -> str:
         hint = "It should hold a token that may write the repository's secrets and variables"

@@ -94,7 +94,9 @@ class HostProcess:
         try:
             descriptor = os.open(self._directory or "", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                self._insist_on_owner(os.fstat(descriptor))
+                if os.fstat(descriptor).st_mode & stat.S_IWOTH:
+                    hint = "Take that right away: whoever removes a notice says that it was taken"
+                    raise Denied(DOING, self.name, "everybody on this machine may write in its directory", hint)
                 yield descriptor
             finally:
                 os.close(descriptor)
@@ -107,8 +109,3 @@ class HostProcess:
             problem = f"its directory can't be used: {error.strerror}"
             kind = Denied if error.errno in DENIED else Unavailable
             raise kind(DOING, self.name, problem, "See to its owner, its mode and its disk") from None
-
-    def _insist_on_owner(self, status: os.stat_result) -> None:
-        if status.st_mode & stat.S_IWOTH:
-            hint = "Take that right away: whoever removes a notice says that it was taken"
-            raise Denied(DOING, self.name, "everybody on this machine may write in its directory", hint)

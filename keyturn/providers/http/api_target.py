@@ -133,7 +133,7 @@ class HttpApi:
 
     def _path(self, template: str, value: Callable[[str], str], doing: str) -> str:
         path = templates.fill(template, lambda name: quote(value(name), safe=""))
-        segments = unquote_segments(path)
+        segments = [unquote(part) for part in path.partition("?")[0].split("/")[1:]]
         slash_at_end = template.partition("?")[0].endswith("/")
         if {".", ".."} & set(segments) or "" in segments[:-1] or (segments[-1] == "" and not slash_at_end):
             hint = "Look at the id that the secret holds, and at the pointers under `answer`"
@@ -168,10 +168,8 @@ class HttpApi:
                 raw = self._read(answer, doing)
         except OSError as error:
             raise self._unanswered(error, doing) from None
-        pause = retry_after(answer.headers.get("retry-after", ""), datetime.now(UTC))
-        if answer.status_code == 429 or (answer.status_code == 503 and pause is not None):
-            problem = f"answered {answer.status_code}"
-            raise Throttled(doing, self.name, problem, "It asks for a slower pace", pause)
+        if slower := slower_pace(answer, doing, self.name):
+            raise slower
         if refused := from_plain_http(answer.status_code, raw.decode("latin-1"), doing, self.name, API):
             raise refused
         return read_json(raw, answer.status_code, answer.links.get("next", {}).get("url"))
@@ -248,6 +246,14 @@ def api_session(url: str, ca_file: str | None) -> requests.Session:
     return made
 
 
+def slower_pace(answer: requests.Response, doing: str, name: str) -> Throttled | None:
+    """The error of an answer that asks for one: 429, or 503 with a Retry-After."""
+    pause = retry_after(answer.headers.get("retry-after", ""), datetime.now(UTC))
+    if answer.status_code == 429 or (answer.status_code == 503 and pause is not None):
+        return Throttled(doing, name, f"answered {answer.status_code}", "It asks for a slower pace", pause)
+    return None
+
+
 def from_status(status: int, doing: str, name: str, *, as_admin: bool = True) -> KeyturnError:
     problem = f"answered {status}"
     if not as_admin and status in (400, 401, 403, 409, 422):
@@ -276,7 +282,3 @@ def resolve_link(base: str, link: str) -> str | None:
 def url_origin(url: str) -> tuple[str, str]:
     parts = urlsplit(url)
     return parts.scheme.lower(), parts.netloc.lower()
-
-
-def unquote_segments(path: str) -> list[str]:
-    return [unquote(part) for part in path.partition("?")[0].split("/")[1:]]

@@ -10,13 +10,14 @@ from urllib.parse import urlsplit
 
 import requests
 
-from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
+from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Unavailable
 from keyturn.core.notifications.messages import SignedMessage
 from keyturn.core.notifications.notices import HEALTH_PATH, NOTICE_PATH
 from keyturn.core.outbound import leaves_in_clear
 from keyturn.core.ports.tracing import traceparent
-from keyturn.providers.answers import retry_after, untrusted
+from keyturn.providers.answers import untrusted
 from keyturn.providers.connection_errors import RemoteServer, from_connection
+from keyturn.providers.http.api_target import slower_pace
 from keyturn.providers.notices import DOING
 from keyturn.providers.outbound import OutboundAdapter, within
 
@@ -132,11 +133,10 @@ def _unanswered(error: requests.RequestException, late: float | None, name: str,
 
 
 def _refused(answer: requests.Response, name: str) -> KeyturnError:
+    if slower := slower_pace(answer, DOING, name):
+        return slower
     status = answer.status_code
     problem = f"answered {status}"
-    pause = retry_after(answer.headers.get("retry-after", ""), datetime.now(UTC))
-    if status == 429 or (status == 503 and pause is not None):
-        return Throttled(DOING, name, problem, "It asks for a slower pace", pause)
     if status == 408 or status >= 500:
         return Unavailable(DOING, name, problem, "It keeps its old credential for now; see the consumer's log")
     if status in (401, 403):

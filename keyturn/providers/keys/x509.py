@@ -88,11 +88,8 @@ def renewal_identifier(pem: str) -> str:
         problem = "it has no authority key identifier"
         raise Invalid("read", "a certificate", problem, "Leave renewal_info out: its own end decides")
     number = certificate.serial_number
-    return ".".join(map(_base64url, (signer, number.to_bytes(number.bit_length() // 8 + 1))))
-
-
-def _base64url(octets: bytes) -> str:
-    return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
+    parts = (signer, number.to_bytes(number.bit_length() // 8 + 1))
+    return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
 
 
 def names_of(certificate: x509.Certificate) -> SubjectNames:

@@ -2,20 +2,18 @@
 
 import hashlib
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 import requests
 
-from keyturn.core.errors import Denied, Invalid, KeyturnError, Throttled, Unavailable
+from keyturn.core.errors import Denied, Invalid, KeyturnError, Unavailable
 from keyturn.core.outbound import leaves_in_clear
 from keyturn.ledger.formats import Format
 from keyturn.ledger.forwarding import Message
-from keyturn.providers.answers import retry_after
 from keyturn.providers.connection_errors import RemoteServer, from_connection
-from keyturn.providers.http.api_target import api_session
+from keyturn.providers.http.api_target import api_session, slower_pace
 
 DOING: Final = "forward to"
 COLLECTOR: Final = RemoteServer(
@@ -108,11 +106,10 @@ class HttpCollector:
         return from_connection(error, DOING, self.name, COLLECTOR)
 
     def _refused(self, answer: requests.Response) -> KeyturnError:
+        if slower := slower_pace(answer, DOING, self.name):
+            return slower
         status = answer.status_code
         problem = f"answered {status}"
-        pause = retry_after(answer.headers.get("retry-after", ""), datetime.now(UTC))
-        if status == 429 or (status == 503 and pause is not None):
-            return Throttled(DOING, self.name, problem, "It asks for a slower pace", pause)
         if status == 408 or status >= 500:
             return Unavailable(DOING, self.name, problem, "See the collector's own log, if it lasts")
         if status in (401, 403):

@@ -66,7 +66,7 @@ class HttpWitness:
                     content = answer.raw.read(ANSWER_LIMIT + 1, decode_content=False)
                     kind, length = (answer.headers.get(f"content-{what}", "") for what in ("type", "length"))
         except (OSError, requests.RequestException, ValueError) as error:
-            raise self._unanswered(error) from None
+            raise from_connection(error, DOING, self.key.name, WITNESS) from None
         except Exception:  # noqa: BLE001  urllib3's errors where the body is cut off
             raise self._error(Unavailable, "its answer was cut off", AGAIN) from None
         if len(content) > ANSWER_LIMIT:
@@ -74,9 +74,6 @@ class HttpWitness:
         if length.isdigit() and int(length[:9]) > len(content):
             raise self._error(Unavailable, "its answer was cut off", AGAIN)
         return answer.status_code, kind, content.decode(errors="replace")
-
-    def _unanswered(self, error: Exception) -> KeyturnError:
-        return from_connection(error, DOING, self.key.name, WITNESS)
 
     def _refused(self, status: int) -> KeyturnError:
         if status in (403, 404):

@@ -28,18 +28,16 @@ from keyturn.providers.ledger.postgresql_schema import (
     OF_SECRET,
     TELLS_CUT,
     TELLS_VERSION,
-    NotOurs,
     from_psycopg,
     prepare_schema,
 )
+from keyturn.providers.ledger.sqlite_file import NotOurs
 from keyturn.providers.libpq import guarded
 
 SHORTEST: Final = 2
 """Seconds: libpq's shortest connection timeout."""
 
 PAGE: Final = 5_000
-
-LAST: Final = (1 << 63) - 1
 
 SIZE: Final = "SELECT coalesce(max(sequence), 0) FROM keyturn_ledger.entries"
 TAILS: Final = """

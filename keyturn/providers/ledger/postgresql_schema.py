@@ -11,6 +11,7 @@ from psycopg2.extensions import connection as Connection
 from keyturn.core.errors import KeyturnError
 from keyturn.ledger.versions import CUT, CUT_INDEX, DONE, INDEX, OF_VERSION, SECRET_KEY
 from keyturn.providers.connection_errors import reason_in
+from keyturn.providers.ledger.sqlite_file import NotOurs
 
 LOCK: Final = int.from_bytes(b"ktledger")
 """The writers' advisory lock, which is per database."""
@@ -44,12 +45,6 @@ LOGIN_REFUSED: Final = re.compile(r"password authentication failed|no password s
 NO_DATABASE: Final = re.compile(r"database .* does not exist")
 
 
-class NotOurs(Exception):
-    def __init__(self, problem: str, hint: str) -> None:
-        super().__init__(problem)
-        self.hint = hint
-
-
 def prepare_schema(connection: Connection) -> None:
     with connection.cursor() as cursor:
         if not _there(cursor):
@@ -78,8 +73,9 @@ def _make(cursor: Any) -> None:
 
 
 def from_psycopg(kind: type[KeyturnError], error: Exception, doing: str, address: str) -> KeyturnError:
-    problem, hint = _problem_and_hint(error)
-    return kind(doing, f"the ledger {_place(address)}", problem, hint)
+    url = urlsplit(address)
+    place = f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"  # without role and options
+    return kind(doing, f"the ledger {place}", *_problem_and_hint(error))
 
 
 def _problem_and_hint(error: Exception) -> tuple[str, str]:
@@ -103,8 +99,3 @@ def _problem_and_hint(error: Exception) -> tuple[str, str]:
             return f"the server does not answer{reason_in(str(error))}", "Check KEYTURN_LEDGER, and that it runs"
     code = error.pgcode if isinstance(error, psycopg2.Error) else None
     return f"the server refuses it (SQLSTATE {code})", "See the server's log"
-
-
-def _place(address: str) -> str:
-    url = urlsplit(address)
-    return f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"

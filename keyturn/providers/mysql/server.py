@@ -172,8 +172,8 @@ class MySQLServer:
     host: str
     port: int
     database: str
-    tls: str
-    ca_file: str | None
+    tls: str = "verify"
+    ca_file: str | None = None
 
     def log_in(self, account: str, password: Sensitive, database: str | None = None) -> MySQLSession:
         """A new session. Raises ServerError, Invalid."""

@@ -7,7 +7,7 @@ transactions.
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from typing import Final
+from typing import Any, Final
 
 from keyturn.core.errors import Conflict, Denied, Unprivileged
 from keyturn.core.rights.target_setup import NO_PASSWORD, OWN_PASSWORD, Handover, Statement, TargetPlan, Transaction
@@ -171,15 +171,6 @@ def role_exists(session: MySQLSession, name: str) -> bool:
     return bool(session.first("SELECT 1 FROM mysql.user WHERE User = %s AND Host = %s", name, ANYWHERE))
 
 
-def open_setup(
-    name: str,
-    login: SecretFields,
-    admin: SecretFields,
-    *,
-    host: str,
-    port: int,
-    database: str,
-    tls: str = "verify",
-    ca_file: str | None = None,
-) -> MySQLSetup:
-    return MySQLSetup(MySQLServer(name, host, port, database, tls, ca_file), login, admin)
+def open_setup(name: str, login: SecretFields, admin: SecretFields, **server: Any) -> MySQLSetup:
+    """A target's setup with an administrator's login; ``server`` are the further fields of :class:`MySQLServer`."""
+    return MySQLSetup(MySQLServer(name, **server), login, admin)

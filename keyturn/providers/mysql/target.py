@@ -13,7 +13,6 @@ from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.text.connections import Connection, keyword_pairs, url
 from keyturn.providers.accounts import (
     Idle,
-    Missing,
     admin_refused,
     insist_on_another,
     lacking,
@@ -106,12 +105,12 @@ class MySQL:
 
     def end_sessions(self, account: str, refuse: Callable[[], None]) -> int:
         refuse()
-        with self._translating("end the sessions of", account), self._administrator() as session:
+        with self._administrator("end the sessions of", account) as session:
             return sessions.end_sessions(session, account, self._named(account))
 
     def last_sequence(self, accounts: Collection[str]) -> int:
         named = ", ".join(sorted(accounts))
-        with self._translating("read the number of", named), self._administrator() as session:
+        with self._administrator("read the number of", named) as session:
             return highest(session, accounts)
 
     def check_login(self, account: str, password: Sensitive, *, like: str | None = None) -> None:
@@ -120,8 +119,11 @@ class MySQL:
         except ServerError as error:
             raise self._login_failure(error, account) from None
         session.close()
-        if like and like != account and (missing := self._missing(account, like)):
-            raise lacking(self._named(account), missing)
+        if like and like != account:
+            with self._administrator("compare the privileges of", account) as admin:
+                missing = accounts.missing_rights(admin, account, like)
+            if missing:
+                raise lacking(self._named(account), missing)
 
     def read_connection(self, text: Sensitive) -> Connection | None:
         connection = url(text.reveal(), SCHEMES, PORT) or keyword_pairs(text.reveal(), PORT)
@@ -140,25 +142,21 @@ class MySQL:
         return True
 
     def lets_in(self, account: str) -> bool:
-        with self._translating("look at", account), self._administrator() as session:
+        with self._administrator("look at", account) as session:
             return any(
                 not accounts.is_locked(session, entry.user) for entry in accounts.account_entries(session, account)
             )
 
     def list_accounts(self) -> dict[str, frozenset[str]]:
-        with self._translating("list the accounts of", self.name), self._administrator() as session:
+        with self._administrator("list the accounts of", self.name) as session:
             return accounts.list_accounts(session)
 
     def sessions(self, account: str) -> int:
-        with self._translating("count the sessions of", account), self._administrator() as session:
+        with self._administrator("count the sessions of", account) as session:
             return sessions.count_sessions(session, account)
 
     def close(self) -> None:
         self._idle.close()
-
-    def _missing(self, account: str, like: str) -> list[Missing]:
-        with self._translating("compare the privileges of", account), self._administrator() as session:
-            return accounts.missing_rights(session, account, like)
 
     def _insist(self, session: MySQLSession, account: str, keep_old: bool) -> None:
         if keep_old and not keeps_old(session):
@@ -177,7 +175,7 @@ class MySQL:
     def _fenced(
         self, doing: str, account: str, sequence: int, patience: float | None = None
     ) -> Iterator[tuple[MySQLSession, FenceEntry]]:
-        with self._translating(doing, account), self._administrator() as session:
+        with self._administrator(doing, account) as session:
             # Also checked before locking, so that an older run does not end a newer one's connection.
             self._check_sequence(read_fence(session, account), doing, account, sequence)
             with locked(session, account, patience) as alone:
@@ -193,21 +191,17 @@ class MySQL:
             raise superseded(doing, self._named(account), stands=stands.sequence, sequence=sequence)
 
     @contextmanager
-    def _translating(self, doing: str, account: str) -> Iterator[None]:
+    def _administrator(self, doing: str, account: str) -> Iterator[MySQLSession]:
+        """An idle session, or a new one; after an error it is closed, which frees what it locked."""
         try:
-            yield
+            with self._idle.lent() as session:
+                try:
+                    yield session
+                except BaseException:
+                    session.close()
+                    raise
         except ServerError as error:
             raise self._server.translated(error, doing, self._named(account)) from None
-
-    @contextmanager
-    def _administrator(self) -> Iterator[MySQLSession]:
-        """An idle session, or a new one; after an error it is closed, which frees what it locked."""
-        with self._idle.lent() as session:
-            try:
-                yield session
-            except BaseException:
-                session.close()
-                raise
 
     def _connect_admin(self) -> MySQLSession:
         admin = self._admin()

@@ -64,13 +64,8 @@ class Node:
 
     @contextmanager
     def session(self, user: str, password: Sensitive, seconds: float = LONGEST_SESSION) -> Iterator["NodeSession"]:
-        # Without driver_info it sends only AUTH: the user may lack the right to CLIENT SETINFO.
-        options: dict[str, Any] = {"username": user, "protocol": 2, "driver_info": None}
-        options |= {"socket_timeout": min(TIMEOUT, seconds), "decode_responses": True, "encoding_errors": "replace"}
-        options |= {"ssl_ca_certs": self.ca_file} if self.tls else {}
-        # Any: redis-py types its clients, but not its connections.
-        kind: Any = _WatchedTls if self.tls else _Watched
-        connection = kind(host=self.host, port=self.port, password=password.reveal(), **options)
+        kind, options = self._connecting(user, password, min(TIMEOUT, seconds))
+        connection = kind(**options)
         with ExitStack() as ended:
             ended.callback(connection.disconnect)
             connection.watch = lambda descriptor: ended.enter_context(ended_after(descriptor, seconds))
@@ -83,20 +78,15 @@ class Node:
 
         A lost connection is not silently replaced: that would hide missed messages.
         """
-        options: dict[str, Any] = {"username": user, "protocol": 2, "driver_info": None}
-        options |= {"decode_responses": True, "encoding_errors": "replace", "retry": Retry(NoBackoff(), 0)}
-        options |= {"socket_timeout": TIMEOUT, "socket_keepalive": True, "socket_keepalive_options": KEEPALIVE}
-        options |= {"ssl_ca_certs": self.ca_file} if self.tls else {}
-        kind: Any = _WatchedTls if self.tls else _Watched
+        kind, options = self._connecting(user, password, TIMEOUT)
+        options |= {"retry": Retry(NoBackoff(), 0), "socket_keepalive": True, "socket_keepalive_options": KEEPALIVE}
         with ExitStack() as begun:
 
             class Begun(kind):  # type: ignore[misc]
                 def watch(self, descriptor: int) -> None:
                     begun.enter_context(ended_after(descriptor, LONGEST_SESSION))
 
-            pool = redis.ConnectionPool(
-                connection_class=Begun, host=self.host, port=self.port, password=password.reveal(), **options
-            )
+            pool = redis.ConnectionPool(connection_class=Begun, **options)
             client: Any = redis.Redis(connection_pool=pool)
             try:
                 with client.pubsub() as subscription:
@@ -105,6 +95,15 @@ class Node:
                     yield subscription
             finally:
                 pool.disconnect()
+
+    def _connecting(self, user: str, password: Sensitive, timeout: float) -> tuple[Any, dict[str, Any]]:
+        """The class of a connection and its options, as Any: redis-py does not type its connections."""
+        options: dict[str, Any] = {"host": self.host, "port": self.port, "username": user, "socket_timeout": timeout}
+        # Without driver_info it sends only AUTH: the user may lack the right to CLIENT SETINFO.
+        options |= {"password": password.reveal(), "protocol": 2, "driver_info": None}
+        options |= {"decode_responses": True, "encoding_errors": "replace"}
+        options |= {"ssl_ca_certs": self.ca_file} if self.tls else {}
+        return _WatchedTls if self.tls else _Watched, options
 
 
 class _Watched(redis.Connection):

@@ -177,17 +177,13 @@ class Redis:
                 raise Invalid(CHANGE, self._named(user), *problem_and_hint)
             passwords = frozenset(there["passwords"] if there else ())
             marks = frozenset(filter(is_mark, passwords))
-            self._check_sequence(marks, user, sequence)
+            if (stands := max(map(mark_sequence, marks), default=0)) > sequence:
+                raise superseded(CHANGE, self._named(user), stands=stands, sequence=sequence)
             # A user without a mark gets one first: only removing it proves that no one wrote since.
             wanted = edit(passwords - marks) | {sequence_mark(sequence)} if marks else passwords | {sequence_mark(0)}
             if server.set_passwords(user, passwords - wanted, wanted - passwords) and marks:
                 return
         raise Locked(CHANGE, self._named(user), "somebody else changes it all the time", "Try again")
-
-    def _check_sequence(self, marks: frozenset[str], user: str, sequence: int) -> None:
-        newest = max(marks, key=mark_sequence, default=sequence_mark(0))
-        if mark_sequence(newest) > sequence:
-            raise superseded(CHANGE, self._named(user), stands=mark_sequence(newest), sequence=sequence)
 
     def _check_nodes(self, count: int, node: Node) -> None:
         if count > len(self._nodes):
