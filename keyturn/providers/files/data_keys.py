@@ -26,8 +26,7 @@ ID_DIGITS: Final = 16
 class FileDataKeys:
     """:class:`keyturn.core.ports.envelope.DataKeys` from a file that only its owner may read; each use reads it.
 
-    Raises Invalid for a missing or malformed file, another owner than this process, access by others, or a symbolic
-    link.
+    Raises Invalid for a missing, malformed or linked file, another owner, or access by others.
     """
 
     kind = "file"

@@ -24,12 +24,9 @@ from keyturn.providers.limits import StoreLimits, has_changed, insist_on_value, 
 
 PAST: Final = "read old versions of"
 FORGET: Final = "forget old versions of"
-
 EVERYBODY: Final = "all"
-
 PRIVATE_DIRECTORY: Final = 0o700
 WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
-
 _TAGS: Final = tuple(OwnershipTags("", 0, "").to_tags())
 _DENIED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _NO_FILE: Final = frozenset({errno.EISDIR, errno.ELOOP, errno.ENXIO})
@@ -96,7 +93,6 @@ class Files:
         return RemoteSecret(remote, _version(written), marks)
 
     def relabel(self, remote: str, marks: OwnershipTags, details: Details, current: RemoteSecret) -> RemoteSecret:
-        """Change the marks only, if their fingerprint differs. Raises UnsupportedOperation for all else."""
         self._limits.check_name(remote, "label")
         insist_on_value(self._named(remote), current, marks)
         with self._opened("label", remote) as directory:

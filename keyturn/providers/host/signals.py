@@ -27,7 +27,7 @@ RUNS: Final = "See whether the program runs, and writes its number there when it
 def send_signal(name: str, pid_file: str, number: signal.Signals) -> None:
     """Send it once the process is verified as the one in the file, with a handler for the signal.
 
-    Raises Unavailable without such a process, Denied and Invalid for an untrusted file or process.
+    Raises Unavailable without such a process, Denied and Invalid for an untrusted one.
     """
     with _opened(name, pid_file) as file:
         status = os.fstat(file.fileno())

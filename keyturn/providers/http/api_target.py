@@ -36,8 +36,8 @@ SENDABLE: Final = re.compile(r"[\x21-\x7e\x80-\xff]([\x20-\x7e\x80-\xff]*[\x21-\
 class HttpApi:
     """A :class:`keyturn.core.ports.rest.RestApi`. Errors name only the target: a path may hold a value.
 
-    ``ca_file``, or else the public authorities, verifies certificates. Redirects, cookies, and the environment's
-    proxies and ``.netrc`` are ignored. ``admin`` is called for each request that needs it.
+    ``ca_file``, or else the public authorities, verifies certificates. ``admin`` is called for each request that needs
+    it.
     """
 
     def __init__(

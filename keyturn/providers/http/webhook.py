@@ -38,7 +38,7 @@ class WebhookSender:
     """Delivers notices to the application at ``url``; one instance serves many threads.
 
     Plain http works on loopback, and elsewhere with ``insecure_http``. ``ca_file``, or else the public authorities,
-    verifies certificates. The environment's proxies and ``.netrc`` are ignored.
+    verifies certificates.
     """
 
     def __init__(self, name: str, url: str, *, ca_file: str | None = None, insecure_http: bool = False) -> None:

@@ -26,11 +26,10 @@ except ModuleNotFoundError:
 
 NONCE_BYTES: Final = 12
 KEY_LIFETIME: Final = 3600.0
-"""Seconds until a new data key is made, so that a new generation of the wrapping key is soon in use."""
+"""Seconds until a new data key is made, and so a new generation of the wrapping key used."""
 MOST_SEALS: Final = 2**20
 """With one key; NIST SP 800-38D, 8.3, allows 2**32."""
 REMEMBERED: Final = 4
-
 SEALED: Final = "what is sealed"
 
 
@@ -49,7 +48,7 @@ class Used:
 
 
 class AesEnvelope:
-    """A :class:`keyturn.core.ports.envelope.Envelope` over any :class:`~keyturn.core.ports.envelope.DataKeys`.
+    """An :class:`keyturn.core.ports.envelope.Envelope` over any :class:`~keyturn.core.ports.envelope.DataKeys`.
 
     A data key is used for an hour, or longer while no new one can be made. ``clock`` is monotonic, in seconds.
     """

@@ -26,9 +26,7 @@ PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519Pri
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 PostQuantumKey = mldsa.MLDSA44PrivateKey | mldsa.MLDSA65PrivateKey | mldsa.MLDSA87PrivateKey
 PostQuantumPublicKey = mldsa.MLDSA44PublicKey | mldsa.MLDSA65PublicKey | mldsa.MLDSA87PublicKey
-
 EXPONENT: Final = 65_537
-
 OPENSSH: Final = "-----BEGIN OPENSSH PRIVATE KEY-----"
 
 CURVES: Final[Mapping[str, tuple[str, type[ec.EllipticCurve]]]] = {
@@ -36,7 +34,7 @@ CURVES: Final[Mapping[str, tuple[str, type[ec.EllipticCurve]]]] = {
     "secp384r1": ("P-384", ec.SECP384R1),
     "secp521r1": ("P-521", ec.SECP521R1),
 }
-"""By SEC's name: the name in a JWK (RFC 7518 part 6.2.1.1), and the curve."""
+"""By SEC's name: the JWK's name (RFC 7518, 6.2.1.1), and the curve."""
 
 HASHES: Final[Mapping[str, Callable[[], hashes.HashAlgorithm]]] = {
     "256": hashes.SHA256,

@@ -16,7 +16,6 @@ from keyturn.settings.directories import state_directory
 
 VARIABLE: Final = "KEYTURN_LEDGER"
 NAME_VARIABLE: Final = "KEYTURN_LEDGER_NAME"
-
 PREFIX: Final = "keyturn/"
 
 PATIENCE: Final = 10.0
@@ -34,7 +33,6 @@ _DOTS: Final = re.compile(r"(?<![^/])\.*(?![^/])")
 
 
 def ledger_address(env: Mapping[str, str]) -> str:
-    """KEYTURN_LEDGER, or else the file of this user on this machine. Raises Invalid."""
     return env.get(VARIABLE) or str(own_ledger())
 
 
@@ -47,7 +45,6 @@ def given_name(env: Mapping[str, str]) -> str:
 
 
 def first_name(env: Mapping[str, str]) -> str:
-    """The name of a hub's first ledger: KEYTURN_LEDGER_NAME, or else the workspace's. Raises Invalid."""
     return given_name(env) or PREFIX + WorkspaceNames.from_environment(env).name
 
 
@@ -80,8 +77,8 @@ def earlier_name(address: str) -> str:
 def open_ledger(address: str, *, origin: str = "", patience: float = PATIENCE) -> StoredLedger:
     """The ledger at a path or at ``postgresql://user@host:port/database``; first use opens it.
 
-    ``origin`` is its name. libpq's PGPASSFILE or PGPASSWORD gives PostgreSQL's password. Raises Invalid for any other
-    address and for one with a password, Unavailable without the package for it.
+    ``origin`` is its name. Raises Invalid for any other address and for one with a password, Unavailable without the
+    package for it.
     """
     if _is_file(address):
         from keyturn.providers.ledger.sqlite import SqliteLedger

@@ -59,10 +59,7 @@ class HttpCollector:
         self._ca_file = ca_file
 
     def deliver(self, ledger: str, messages: Sequence[Message]) -> None:
-        """Send these in one request, and return after a 2xx answer.
-
-        The headers name the ledger and the first and last sequence numbers.
-        """
+        """Send these in one request, whose headers name the ledger and the first and last sequence numbers."""
         headers = {
             "content-type": CONTENT_TYPES[self.form],
             "keyturn-ledger": ledger,

@@ -16,7 +16,6 @@ from keyturn.providers.outbound import within
 
 WITNESSES: Final = "KEYTURN_LEDGER_WITNESSES"
 CA_FILE: Final = "KEYTURN_LEDGER_WITNESS_CA_FILE"
-
 DOING: Final = "be cosigned by"
 DEADLINE: Final = 10.0
 """Seconds for one whole exchange with a witness."""

@@ -38,7 +38,6 @@ SHORTEST: Final = 2
 """Seconds: libpq's shortest connection timeout."""
 
 PAGE: Final = 5_000
-
 SIZE: Final = "SELECT coalesce(max(sequence), 0) FROM keyturn_ledger.entries"
 TAILS: Final = """
 SELECT sequence, entry FROM keyturn_ledger.entries WHERE sequence BETWEEN %s AND %s ORDER BY sequence LIMIT %s
@@ -161,8 +160,6 @@ class PostgresqlLedger:
 
 
 class _Session:
-    """One process's connection; a lock serialises its threads."""
-
     def __init__(self, address: str, patience: float) -> None:
         self.process = os.getpid()
         self.group_commit = GroupCommit(self._append)

@@ -38,7 +38,7 @@ class ScanOrder:
 def scan_side_by_side(
     source: LedgerSource, ends: Sequence[int], *, enough: int = ENOUGH, processes: int | None = None
 ) -> Scan:
-    """A :data:`keyturn.ledger.scan.Scanner` that scans a large file with one process per core, at most 4."""
+    """A :data:`keyturn.ledger.scan.Scanner`: a large file uses one process per core, at most 4."""
     count = min(processes or os.cpu_count() or 1, MOST)
     size = source.size() if isinstance(source, SqliteCopy) else 0
     if not isinstance(source, SqliteCopy) or count < 2 or size < enough:

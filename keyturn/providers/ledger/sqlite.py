@@ -41,7 +41,6 @@ NEWEST: Final = "SELECT note FROM checkpoints ORDER BY number DESC LIMIT 1"
 TILE: Final = "SELECT hashes FROM tiles WHERE level = ? AND number = ?"
 KEEP_TILE: Final = "INSERT OR REPLACE INTO tiles VALUES (?, ?, ?)"
 KEEP_CHECKPOINT: Final = "INSERT INTO checkpoints (size, note) VALUES (?, ?)"
-
 _PATH: Final = f"substr(entry, instr(entry, '{SECRET_KEY}') + {len(SECRET_KEY)})"
 OF_SECRET: Final = f"substr({_PATH}, 1, instr({_PATH}, '\"') - 1)"
 TELLS_VERSION: Final = "(" + " OR ".join(f"instr(entry, '{done}') > 0" for done in DONE) + ")"
@@ -56,16 +55,14 @@ NEWEST_VERSION, NEWEST_CUT = (
 )
 
 FEW: Final = 1_000
-
 LAST: Final = (1 << 63) - 1
-
 FAILURES: Final = (sqlite3.Error, OSError, NotOurs)
 
 
 class SqliteLedger:
     """A :class:`keyturn.ledger.ports.StoredLedger` in one file (0600), which first use creates.
 
-    ``patience`` is how long, in seconds, a write waits for those of other processes.
+    ``patience`` is how long, in seconds, a write waits for other processes.
     """
 
     def __init__(self, file: Path, origin: str, *, patience: float) -> None:
@@ -147,8 +144,8 @@ class SqliteLedger:
 class SqliteCopy:
     """A :class:`keyturn.ledger.ports.LedgerSource`: a ledger's file, or a copy of one, read unchanged.
 
-    It writes nothing, ignores concurrent writes, is a context manager, and serves one thread. Reading raises Rewritten
-    if the file is damaged or not a ledger, and Unavailable.
+    It ignores concurrent writes, and serves one thread. Reading raises Rewritten if the file is damaged or not a
+    ledger, and Unavailable.
     """
 
     def __init__(self, file: Path) -> None:
@@ -210,8 +207,6 @@ class SqliteCopy:
 
 
 class _Session:
-    """One process's connection to the file; a lock serialises its threads."""
-
     def __init__(self, file: Path, patience: float) -> None:
         self.process = os.getpid()
         self.group_commit = GroupCommit(self._append)

@@ -14,9 +14,7 @@ from keyturn.core.errors import KeyturnError
 from keyturn.settings.directories import make_private
 
 T = TypeVar("T")
-
 APPLICATION: Final = 0x4B_54_4C_47
-
 SCHEMA: Final = 1
 
 PAGE_SIZE: Final = 8192
@@ -32,9 +30,7 @@ TABLES: Final = (
 )
 
 PRIVATE_FILE: Final = 0o600
-
 PATIENCE: Final = 10.0  # seconds
-
 PAUSE: Final = 0.001  # seconds
 
 REMEDIES: Final[Mapping[int, tuple[str, str]]] = {
@@ -87,10 +83,7 @@ def connect(file: Path, patience: float) -> sqlite3.Connection:
 
 
 def connect_copy(file: Path) -> tuple[sqlite3.Connection, bool]:
-    """A read-only connection to a ledger or a copy, and whether it notices other writers.
-
-    Raises sqlite3.Error, OSError and NotOurs.
-    """
+    """A read-only connection to a ledger or a copy, and whether it notices other writers."""
     beside = file.with_name(f"{file.name}-wal")
     # A WAL-mode file without its -wal file is complete; immutable keeps SQLite from creating files next to it.
     if beside.exists():
@@ -125,7 +118,7 @@ def check_schema(connection: sqlite3.Connection) -> None:
 
 
 def patiently(ask: Callable[[], T], patience: float) -> T:
-    """Retry ``ask`` for ``patience`` seconds while others hold the lock. Raises as it does.
+    """Retry ``ask`` for ``patience`` seconds while others hold the lock.
 
     SQLite's own timeout sleeps up to 0.1 s between attempts, long enough for a hundred other writes.
     """

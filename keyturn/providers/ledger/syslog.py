@@ -41,12 +41,11 @@ SEVERITY: Final = {Severity.INFORMATIONAL: 6, Severity.MEDIUM: 4, Severity.HIGH:
 LARGEST_SEQUENCE: Final = 2**31 - 1
 """The meta element's sequenceId restarts at 1 after it (RFC 5424, 7.3.1)."""
 LARGEST_DATAGRAM: Final = 65_000
-"""Bytes: longer datagrams are cut; a UDP header can express 65,507."""
 
 UNPRINTABLE: Final = re.compile(r"[^!-~]+")
 
 ESTABLISHED, CLOSED = 1, 7
-"""TCP states as Linux numbers them (include/net/tcp_states.h)."""
+"""Linux's TCP states (include/net/tcp_states.h)."""
 PAUSE: Final = 0.002  # seconds
 ENOUGH: Final = 65_536  # bytes
 

@@ -23,8 +23,6 @@ BEGINNING: Final = "PRIVATE+KEY+"
 
 
 class WitnessSigner(KeySigner):
-    """A witness's signer, whose key is one line in a file of mode 0600."""
-
     def __init__(self, name: str, key: Ed25519PrivateKey) -> None:
         super().__init__(key)
         self.key = WitnessKey(name, self.public_key())

@@ -44,12 +44,7 @@ def opened_witness(directory: Path, name: str, ledgers: Path) -> Witness:
     if signer.key.name != name:
         raise Invalid("open", str(key), f"it is the key of {signer.key.name}", "Give it its own --name")
     return Witness(
-        signer.key,
-        signer,
-        lambda: ledgers_in(ledgers),
-        StateFile(state),
-        verify_ed25519,
-        lambda: datetime.now(UTC),
+        signer.key, signer, lambda: ledgers_in(ledgers), StateFile(state), verify_ed25519, lambda: datetime.now(UTC)
     )
 
 

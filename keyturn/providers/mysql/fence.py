@@ -24,7 +24,6 @@ from keyturn.providers.mysql.server import (
 )
 
 PATIENCE: Final = 3  # seconds
-
 SCHEMA: Final = "keyturn"
 TABLE: Final = "keyturn.accounts"
 MAKE_TABLE: Final = f"""

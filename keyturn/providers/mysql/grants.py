@@ -8,13 +8,12 @@ from typing import Final
 ALL: Final = "ALL PRIVILEGES"
 NOTHING: Final = "USAGE"
 DEFAULT_ROLE: Final = "SET DEFAULT ROLE "
-
 _PRIVILEGE: Final = re.compile(r"(?:`(?:[^`]|``)*`|\([^)]*\)|[^,])+")
 
 
 @dataclass(frozen=True)
 class User:
-    """One of an account's entries: one for each host that it may come from."""
+    """An account's entry for one host."""
 
     name: str
     host: str
@@ -66,10 +65,7 @@ class Grants:
 
 
 def parse_grants(lines: Iterable[str], user: User | str, default_roles: Iterable[str] = ()) -> Grants:
-    """The answer to ``SHOW GRANTS`` for a user, or for a quoted role.
-
-    MariaDB's includes default roles, and passwords, which are left out.
-    """
+    """The answer to ``SHOW GRANTS``. MariaDB's includes default roles, and passwords, which are left out."""
     grants, roles = [], set(default_roles)
     grantee = user if isinstance(user, str) else user.quoted
     for line in lines:

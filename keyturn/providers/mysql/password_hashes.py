@@ -8,9 +8,7 @@ from typing import Final
 
 NATIVE: Final = "mysql_native_password"
 SHA2: Final = "caching_sha2_password"
-
 PLUGINS: Final = frozenset({NATIVE, SHA2})
-
 SALT_LENGTH: Final = 20
 ROUNDS: Final = 5
 """MySQL, ``sql/auth/sha2_password.cc``: ``$A$``, the thousands of rounds in hexadecimal, ``$``, salt and digest."""

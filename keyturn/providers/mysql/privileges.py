@@ -11,7 +11,6 @@ from keyturn.providers.mysql.grants import ALL, NOTHING, Grant, Grants
 
 EVERYWHERE: Final = "*.*"
 GRANT_OPTION: Final = "GRANT OPTION"
-
 _COLUMNS: Final = re.compile(r"(?P<privilege>[A-Z ]+?) \((?P<columns>.*)\)")
 _DATABASE: Final = re.compile(r"`(?P<database>(?:[^`]|``)*)`\.\*")
 _WITHIN: Final = re.compile(r"(?:[A-Z ]+ )?`(?P<database>(?:[^`]|``)*)`\.")
@@ -103,10 +102,7 @@ class AccountGrants:
 
 
 def missing_grants(account: AccountGrants, model: AccountGrants, grantee: str) -> list[Missing]:
-    """What ``model`` may do and ``account`` may not; the statements grant it to ``grantee``.
-
-    Roles that only the model has are listed if they add rights, by default or when enabled.
-    """
+    """What ``model`` may do and ``account`` may not; the statements grant it to ``grantee``."""
     lacks = [
         Missing(f"the default role {role}", f"GRANT {role} TO {grantee}")
         for role in sorted(model.active - account.active)

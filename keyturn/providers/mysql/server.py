@@ -51,7 +51,6 @@ CANNOT_USER: Final = 1396
 """A statement about an account failed; only the warnings give the reason."""
 
 PREVENTED: Final = 1290
-
 HASHES_PREVENTED: Final = "strict-password-validation"
 CONNECTION_FAILED: Final = 2003
 NOT_REACHED: Final = frozenset({CONNECTION_FAILED, 2026})
@@ -63,9 +62,7 @@ NO_TABLE: Final = 1146
 NO_SUCH_THREAD: Final = 1094
 NOT_YOUR_THREAD: Final = 1095
 UNKNOWN_PLUGIN: Final = 2059
-
 Meaning = tuple[type[KeyturnError], str, str]
-
 READ_ONLY: Final[Meaning] = (Unavailable, "the server is read-only", "Point the target at the primary")
 NO_ROLE: Final[Meaning] = (Invalid, "a role that the catalogue names does not exist", "Create the owner role first")
 MEANINGS: Final[dict[int, Meaning]] = {

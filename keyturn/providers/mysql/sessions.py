@@ -11,7 +11,6 @@ from keyturn.core.errors import Unavailable
 from keyturn.providers.mysql.server import NO_SUCH_THREAD, MySQLSession, ServerError
 
 PAUSE: Final = 0.01  # seconds
-
 PATIENCE: Final = 5.0  # seconds
 
 LOGGING_IN: Final = 0.5
@@ -19,7 +18,6 @@ LOGGING_IN: Final = 0.5
 
 NOBODY: Final = "unauthenticated user"
 ENDED: Final = "Killed"
-
 NEEDS_LIST: Final = "GRANT PROCESS ON *.* TO {admin}"
 NEEDS_KILL: Final = "GRANT CONNECTION_ADMIN ON *.* TO {admin}"
 NEEDS_KILL_MARIADB: Final = "GRANT CONNECTION ADMIN ON *.* TO {admin}"

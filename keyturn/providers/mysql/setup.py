@@ -157,7 +157,6 @@ def lacking_of_role(session: MySQLSession, held: Grants, role: str, exists: bool
 
 
 def starts_with(session: MySQLSession, roles: str, user: User) -> Statement:
-    """Sets the default roles of an account's next sessions, after the check of their rights."""
     return Statement(f"SET DEFAULT ROLE {roles} {'FOR' if session.mariadb else 'TO'} {user.quoted}", last=True)
 
 

@@ -11,14 +11,7 @@ from typing import Final
 from keyturn.core.errors import CandidateRejected, KeyturnError, Locked, UnsupportedOperation
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.text.connections import Connection, keyword_pairs, url
-from keyturn.providers.accounts import (
-    Idle,
-    admin_refused,
-    insist_on_another,
-    lacking,
-    login_refused,
-    superseded,
-)
+from keyturn.providers.accounts import Idle, admin_refused, insist_on_another, lacking, login_refused, superseded
 from keyturn.providers.mysql import accounts, sessions
 from keyturn.providers.mysql.fence import FenceEntry, highest, locked, read_fence, write_fence
 from keyturn.providers.mysql.server import (
@@ -33,7 +26,6 @@ from keyturn.providers.mysql.server import (
 )
 
 KEEPS_OLD: Final = (8, 0, 14)
-
 PORT: Final = 3306
 SCHEMES: Final = r"(?:mysql|mariadb)(?:\+\w+)?"
 

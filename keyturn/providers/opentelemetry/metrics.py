@@ -19,8 +19,7 @@ def instrument(
 ) -> None:
     """Observe a client's metrics at each collection, by ``meter`` or the global provider.
 
-    The attribute ``client`` holds each one's name; pass several together. ``per_secret`` is that of
-    :func:`keyturn.client.metrics.metrics`.
+    The attribute ``client`` holds each one's name; pass several together.
     """
     meter = meter or get_meter("keyturn")
     for metric in metrics(per_secret=per_secret):

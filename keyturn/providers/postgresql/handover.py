@@ -18,11 +18,9 @@ from keyturn.providers.postgresql.role_settings import list_elements
 from keyturn.providers.postgresql.sessions import account_oid
 
 INHERITS_BY_MEMBERSHIP: Final = 160000
-"""The first server version whose memberships have their own INHERIT and SET options."""
+"""Since then, memberships have INHERIT and SET options."""
 GRANTS_PARAMETERS: Final = 150000
-
 NOBODY: Final = 2**32 - 1
-
 USAGE: Final = "USAGE"
 ADMIN: Final = "MEMBER WITH ADMIN OPTION"
 CREATEROLE: Final = "CREATEROLE"
@@ -41,7 +39,7 @@ class Lacking:
 
 
 PARAMETERS: Final = ObjectKind("PARAMETER", "pg_parameter_acl", "quote_ident(t.parname)", "paracl", "10::oid")
-"""Server settings have no owner: the role that made the cluster counts as it."""
+"""Settings have no owner: the role that made the cluster counts as it."""
 
 GRANTED: Final = """
 SELECT format('GRANT %%s ON {kind.word} %%s TO %%I%%s', g.privilege_type, object.name, %(owner)s::text,

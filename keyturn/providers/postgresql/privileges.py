@@ -31,7 +31,7 @@ WITH who AS (
       LEFT JOIN pg_roles acts ON acts.rolname = setting.name AND pg_has_role(model.oid, acts.oid, 'MEMBER')
      WHERE model.rolname = %(like)s)
 """
-"""The two accounts and the roles that they act as from login; the current account is not logged in as."""
+"""The two accounts and the roles that they act as from login."""
 
 ACTING: Final = """
 SELECT coalesce((SELECT substr(said, 6) FROM pg_db_role_setting s, unnest(s.setconfig) said
@@ -65,7 +65,7 @@ class ObjectKind:
     def query(self) -> str:
         """The privileges that the candidate lacks, with the statements that grant them.
 
-        Objects on which only owner and PUBLIC have rights are left out: they distinguish no accounts.
+        Objects with rights of owner and PUBLIC only are left out: they distinguish no accounts.
         """
         privileges = ", ".join(f"'{privilege}'" for privilege in self.privileges)
         place = "" if self.word == "TABLE" else f"{self.word.lower()} "
@@ -166,11 +166,7 @@ def acting(cursor: Cursor, account: str) -> str:
 
 
 def missing_rights(cursor: Cursor, account: str, acts_as: str, like: str) -> Sequence[Missing]:
-    """What ``like`` may do and ``account``, acting as ``acts_as``, may not.
-
-    Ownership, attributes and memberships come first, since they explain the rest; settings such as ``search_path`` come
-    last.
-    """
+    """What ``like`` may do and ``account``, acting as ``acts_as``, may not; causes come first, settings last."""
     if cursor.connection not in _prepared:
         cursor.execute(PREPARE)
         _prepared.add(cursor.connection)

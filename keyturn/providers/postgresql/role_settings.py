@@ -15,7 +15,6 @@ from psycopg2.extensions import cursor as Cursor
 from keyturn.providers.accounts import Missing
 
 LISTS: Final = frozenset({"search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries"})
-
 ELEMENT: Final = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^",\s]+))\s*(?:,|$)')
 
 LACKING: Final = """

@@ -15,7 +15,6 @@ from psycopg2.extensions import cursor as Cursor
 from keyturn.core.errors import Denied, Unavailable
 
 PAUSE: Final = 0.01  # seconds
-
 PATIENCE: Final = 5.0  # seconds
 
 LOGGING_IN: Final = 0.5

@@ -41,7 +41,6 @@ SELECT set_config('lock_timeout', greatest(least(500, s.setting::int / 2), 1) ||
 
 BEGINS: Final = ("BEGIN", "SET LOCAL lock_timeout = '500ms'")
 ENDS: Final = ("COMMIT",)
-
 TRIES: Final = 5
 
 DATABASES: Final = """
@@ -79,10 +78,7 @@ class SetupStep:
 
 
 class PostgreSQLSetup:
-    """A :class:`keyturn.core.rights.target_setup.TargetSetup` of a PostgreSQL server, 12 or newer.
-
-    ``connect`` opens a database as administrator; ``admin`` is Keyturn's account with its password.
-    """
+    """A :class:`keyturn.core.rights.target_setup.TargetSetup` of a PostgreSQL server, 12 or newer."""
 
     def __init__(self, name: str, database: str, connect: Connect, admin: SecretFields) -> None:
         self._name = name

@@ -58,7 +58,6 @@ REFUSALS: Final = re.compile(
 )
 
 KEPT_OUT: Final = re.compile(r"FATAL: .*permission denied for database")
-
 NO_SCRAM: Final = re.compile(r"authentication method requirement .* failed")
 
 NO_TRUST: Final = re.compile(
@@ -349,7 +348,7 @@ def read_connection(text: Sensitive) -> Connection | None:
 
 
 def refused_login(error: psycopg2.OperationalError) -> bool:
-    """Whether the server refused the login; libpq gives no SQLSTATE for a failed connection."""
+    """libpq gives no SQLSTATE for a failed connection."""
     return error.pgcode in LOGIN_REFUSED or REFUSALS.search(str(error)) is not None
 
 

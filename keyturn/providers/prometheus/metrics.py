@@ -14,9 +14,7 @@ from keyturn.client.client import SecretClient
 from keyturn.client.metrics import Distribution, Histogram, Kind, Metric, metrics, named
 
 PREFIX: Final = "keyturn_client_"
-
 Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
-
 T = TypeVar("T")
 
 
@@ -65,10 +63,9 @@ def _buckets(distribution: Distribution) -> list[tuple[str, float]]:
 
 
 class ClientCollector(NumbersCollector[SecretClient]):
-    """Reads the metrics of one or several clients.
+    """Reads the metrics of one or several clients, whose names the label ``client`` holds.
 
-    The label ``client`` holds each one's name; pass several to one collector. ``per_secret`` is that of
-    :func:`keyturn.client.metrics.metrics`.
+    ``per_secret`` is that of :func:`keyturn.client.metrics.metrics`.
     """
 
     def __init__(self, clients: SecretClient | Mapping[str, SecretClient], *, per_secret: bool = False) -> None:

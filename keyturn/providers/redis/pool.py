@@ -21,8 +21,7 @@ from keyturn.core.notifications.notices import SECRET_REVOKED, Notice
 class SecretCredentials(CredentialProvider):
     """redis-py's current login: ``redis.Redis(credential_provider=...)``, also for clusters and asyncio.
 
-    The user is the field ``username``, or Redis's default one without it. It neither changes open connections nor
-    retries: :class:`SecretConnectionPool` does.
+    The user is the field ``username``, or Redis's default one. It does not retry: :class:`SecretConnectionPool` does.
     """
 
     def __init__(self, client: SecretClient, path: str) -> None:
@@ -35,7 +34,6 @@ class SecretCredentials(CredentialProvider):
         return self._client.get(self._path)
 
     def get_credentials(self) -> tuple[str, str]:
-        """Username and password. Raises what the client does, and NotFound without a field ``password``."""
         secret = self.secret
         user = secret.fields.get("username")
         return user.reveal() if user else "default", secret.field("password").reveal()
