@@ -24,7 +24,6 @@ from keyturn.providers.sharing import MERGE, NOTHING_WRITTEN
 
 BEFORE, AFTER = ".", ".keyturn-parts.json"
 EMPTY: Final = Sensitive("")
-
 Opened = Callable[[str, str, bool], AbstractContextManager[int | None]]
 """Takes the action, the file, and whether to create the directory; yields the directory's descriptor."""
 

@@ -23,11 +23,9 @@ from keyturn.providers.pages import PageGuard
 
 TIMEOUT: Final = (5, 15)
 """Seconds to connect, and for the whole answer."""
-
 API_VERSION: Final = "2022-11-28"
 SECONDARY: Final = re.compile(rb"secondary rate limit|abuse detection", re.IGNORECASE)
 """GitHub's text for a limit without headers ("Rate limits for the REST API")."""
-
 SECONDARY_WAIT: Final = 60.0  # seconds
 
 GITHUB: Final = RemoteServer(

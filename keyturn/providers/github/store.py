@@ -34,10 +34,8 @@ MARKS_PREFIX: Final = "KEYTURN_MARKS_"
 UPDATED_AT: Final = "updated_at"
 SECRETS_PAGE: Final = 100
 VARIABLES_PAGE: Final = 30
-
 LONGEST_WAIT: Final = 2.0
 """Seconds: one until GitHub's clock changes, and one for differences between its clocks."""
-
 Key = tuple[str, str]
 
 

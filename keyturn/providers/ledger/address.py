@@ -17,10 +17,8 @@ from keyturn.settings.directories import state_directory
 VARIABLE: Final = "KEYTURN_LEDGER"
 NAME_VARIABLE: Final = "KEYTURN_LEDGER_NAME"
 PREFIX: Final = "keyturn/"
-
 PATIENCE: Final = 10.0
 """Seconds that an append waits for others, or for a server, before it is Unrecorded."""
-
 SCHEMES: Final = ("postgresql", "postgres")
 DEFAULT_PORT: Final = ":5432"
 

@@ -36,7 +36,6 @@ from keyturn.providers.libpq import guarded
 
 SHORTEST: Final = 2
 """Seconds: libpq's shortest connection timeout."""
-
 PAGE: Final = 5_000
 SIZE: Final = "SELECT coalesce(max(sequence), 0) FROM keyturn_ledger.entries"
 TAILS: Final = """

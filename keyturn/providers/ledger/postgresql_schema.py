@@ -15,7 +15,6 @@ from keyturn.providers.ledger.sqlite_file import NotOurs
 
 LOCK: Final = int.from_bytes(b"ktledger")
 """The writers' advisory lock, which is per database."""
-
 SCHEMA: Final = 1
 OF_SECRET: Final = f"split_part(split_part(entry, '{SECRET_KEY}', 2), '\"', 1)"
 TELLS_VERSION: Final = "(" + " OR ".join(f"position('{done}' in entry) > 0" for done in DONE) + ")"

@@ -32,7 +32,6 @@ INSERT_ONE: Final = "INSERT INTO entries (entry) VALUES (?)"
 ROWS: Final = 64
 INSERT_ROWS: Final = INSERT_ONE.replace("(?)", ", ".join(["(?)"] * ROWS))
 """SQLite numbers the rows consecutively after the largest number. Many at once take a fifth less time."""
-
 SIZE: Final = "SELECT coalesce(max(sequence), 0) FROM entries"
 TAILS: Final = "SELECT sequence, entry FROM entries WHERE sequence BETWEEN ? AND ? ORDER BY sequence"
 FIND: Final = "SELECT entry FROM entries WHERE entry IN ({})"

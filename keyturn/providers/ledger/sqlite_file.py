@@ -16,7 +16,6 @@ from keyturn.settings.directories import make_private
 T = TypeVar("T")
 APPLICATION: Final = 0x4B_54_4C_47
 SCHEMA: Final = 1
-
 PAGE_SIZE: Final = 8192
 """Bytes: some 20 entries. Batches are 5 % faster than with SQLite's 4096, and single entries as fast."""
 

@@ -35,7 +35,6 @@ PORTS: Final = {"udp": 514, "tcp": 514, "tls": 6514}
 """Default ports; syslog has none registered for TCP."""
 TIMEOUT: Final = 20.0
 """Seconds to connect, and again from there until the collector closes."""
-
 LOG_AUDIT: Final = 13
 SEVERITY: Final = {Severity.INFORMATIONAL: 6, Severity.MEDIUM: 4, Severity.HIGH: 3, Severity.CRITICAL: 2}
 LARGEST_SEQUENCE: Final = 2**31 - 1
@@ -43,7 +42,6 @@ LARGEST_SEQUENCE: Final = 2**31 - 1
 LARGEST_DATAGRAM: Final = 65_000
 
 UNPRINTABLE: Final = re.compile(r"[^!-~]+")
-
 ESTABLISHED, CLOSED = 1, 7
 """Linux's TCP states (include/net/tcp_states.h)."""
 PAUSE: Final = 0.002  # seconds

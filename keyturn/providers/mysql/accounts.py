@@ -16,10 +16,8 @@ from keyturn.providers.mysql.privileges import AccountGrants
 from keyturn.providers.mysql.server import UNKNOWN_PLUGIN, MySQLSession, ServerError
 
 ANYWHERE: Final = "%"
-
 REQUIRE: Final = {"": "NONE", "ANY": "SSL", "X509": "X509", "SPECIFIED": "X509"}
 """By ``mysql.user.ssl_type``, what REQUIRE demands; a certificate's issuer and subject are not copied."""
-
 NEEDS_ALTER: Final = "GRANT CREATE USER ON *.* TO {admin}"
 NEEDS_READ: Final = "GRANT SELECT ON mysql.* TO {admin}"
 NEEDS_DEFAULT_ROLE: Final = "GRANT UPDATE ON mysql.* TO {admin}"

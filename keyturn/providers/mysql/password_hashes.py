@@ -12,7 +12,6 @@ PLUGINS: Final = frozenset({NATIVE, SHA2})
 SALT_LENGTH: Final = 20
 ROUNDS: Final = 5
 """MySQL, ``sql/auth/sha2_password.cc``: ``$A$``, the thousands of rounds in hexadecimal, ``$``, salt and digest."""
-
 _SALT: Final = string.ascii_letters + string.digits
 _DIGITS: Final = "./" + string.digits + string.ascii_uppercase + string.ascii_lowercase
 

@@ -22,7 +22,6 @@ TIMEOUT: Final = 10
 """Seconds to connect, to log in, and for each wait for bytes of an answer."""
 LONGEST_ANSWER: Final = 30.0
 """Seconds for a whole answer, including lock waits."""
-
 IDLE: Final = 60
 """Seconds after which the server drops a silent session and its locks."""
 
@@ -34,12 +33,9 @@ SESSION: Final = (
 # MySQL, "MySQLServer Error Message Reference"; MariaDB, "Error Codes". Numbers from 2000 to 2999 are the client's.
 REFUSED_LOGIN: Final = frozenset({1045, 1130, 1698, 1820, 1862, 3118, 4151})
 """Wrong name, host or password; an expired password; a locked account (MySQL's number, MariaDB's)."""
-
 EXPIRED: Final = frozenset({1820, 1862})
 """The password is correct, and only allows setting another."""
-
 ELSEWHERE: Final = 1130
-
 NO_PRIVILEGE: Final = frozenset({1044, 1045, 1095, 1142, 1143, 1227, 1370, 1410, 1698})
 """On a database, everything, a session, a table, a column, the server, a routine, accounts, a role."""
 
@@ -49,7 +45,6 @@ AWAY: Final = frozenset(
 
 CANNOT_USER: Final = 1396
 """A statement about an account failed; only the warnings give the reason."""
-
 PREVENTED: Final = 1290
 HASHES_PREVENTED: Final = "strict-password-validation"
 CONNECTION_FAILED: Final = 2003

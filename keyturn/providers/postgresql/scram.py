@@ -16,7 +16,6 @@ from keyturn.core.sensitive import Sensitive
 
 SALT: Final = 16
 """Bytes."""
-
 ITERATIONS: Final = 4096
 """The number on servers before PostgreSQL 16, which do not report it."""
 

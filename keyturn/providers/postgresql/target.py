@@ -42,7 +42,6 @@ from keyturn.providers.sql_spans import statement_span
 
 TIMEOUT: Final = 10
 """Seconds for a connection and for each statement."""
-
 PORT: Final = 5432
 SCHEME: Final = re.compile(r"\Apostgres(?:ql)?(?:\+\w+)?://")
 

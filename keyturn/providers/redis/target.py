@@ -24,7 +24,6 @@ from keyturn.providers.redis.node import Node, NodeSession, from_redis
 
 MARK: Final = b"keyturn".hex()
 """A mark's prefix; 16 digits of the sequence number and random ones follow: 64 in all, as in a SHA-256."""
-
 RANDOM: Final = (64 - len(MARK) - 16) // 2
 PORT: Final = 6379
 _parse_url: Any = parse_url
