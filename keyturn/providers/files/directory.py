@@ -48,10 +48,7 @@ def content(directory: int, name: str) -> tuple[Sensitive, os.stat_result]:
 
 @contextmanager
 def only_writer(directory: int, remote: str) -> Iterator[int]:
-    """The draft of a file, empty and locked for one writer; a killed writer's draft is reused.
-
-    Raises StillHeld if another holds it for too long: it may be suspended.
-    """
+    """The draft of a file, empty and locked for one writer. Raises StillHeld if another holds it for too long."""
     name = draft_name(remote)
     with _locked(directory, name) as descriptor:
         try:
@@ -117,7 +114,7 @@ def fill_draft(descriptor: int, text: Sensitive) -> dict[str, int]:
 
 
 def replace(directory: int, name: str, text: str) -> None:
-    """Write ``text`` atomically. Only for the sole writer, which reuses what a killed one left."""
+    """Write ``text`` atomically. Only for the sole writer."""
     fresh = f"{name}.new"
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, PRIVATE, dir_fd=directory)
     try:

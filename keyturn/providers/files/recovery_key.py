@@ -3,7 +3,7 @@
     openssl genpkey -algorithm x25519 -out recovery.pem          # kept offline
     openssl pkey -in recovery.pem -pubout -out recovery.pub      # on the machine that makes backups
 
-A fresh key pair and the public key agree on a secret (X25519, RFC 7748), which wraps the data key by HKDF-SHA256 and
+A fresh key pair agrees with the public key (X25519, RFC 7748). HKDF-SHA256 of that secret wraps the data key by
 AES-256-GCM.
 """
 

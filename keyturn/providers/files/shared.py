@@ -1,4 +1,4 @@
-"""Single keys in files that others write too: a JSON object, or lines KEY=value; a file next to it notes ownership.
+"""Single keys in files that others write too: a JSON object, or lines KEY=value, with notes in a file next to it.
 
 Keyturn's writers lock the file. Other programs' changes show in its inode, size and time, which are checked again right
 before it is replaced.

@@ -1,8 +1,7 @@
 """Files of this machine as a store: one file for each copy, readable only by its owner.
 
 ``.NAME.keyturn.json`` next to NAME holds the marks and the file's inode, size and time, which reveal changes. It is
-written before the file: a crash in between leaves a copy that is not intact. All access is below one open directory,
-without following symbolic links.
+written before the file: a crash in between leaves a copy that is not intact. No symbolic link is followed.
 """
 
 import errno
@@ -185,10 +184,8 @@ class Files:
         note = _note(directory, remote)
         marks = OwnershipTags.from_tags(note)
         intact = marks is None or _describes(note, status)
-        return RemoteSecret(remote, _version(identity(status)), marks, intact, outdated=self._outdated(note))
-
-    def _outdated(self, note: dict[str, Any]) -> bool:
-        return self._lines and "not_texts" in note and note.get("reader") != _named(self._reader)
+        outdated = self._lines and "not_texts" in note and note.get("reader") != _named(self._reader)
+        return RemoteSecret(remote, _version(identity(status)), marks, intact, outdated=outdated)
 
     @contextmanager
     def _opened(self, doing: str, remote: str, make: bool = False) -> Iterator[int | None]:
@@ -215,9 +212,8 @@ class Files:
             return Locked(doing, self._named(remote), problem, hint)
         name, reason = self._named(remote), os.strerror(error.errno) if error.errno else "the system refuses it"
         if error.errno in _FULL:
-            return Unavailable(
-                doing, name, f"{self._directory}: {reason}", "Make room on the disk; nothing was changed"
-            )
+            hint = "Make room on the disk; nothing was changed"
+            return Unavailable(doing, name, f"{self._directory}: {reason}", hint)
         if error.errno in _DENIED:
             return Denied(doing, name, f"{self._directory}: {reason}", "Check owner and mode of the directory")
         if error.errno in (errno.ENOTDIR, errno.EEXIST):

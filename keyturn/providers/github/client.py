@@ -49,10 +49,7 @@ class Bearer(AuthBase):
 
 
 class GitHubCalls:
-    """Requests below ``api_url``. Each reads the token from its file, so a new token applies at once.
-
-    Raises Invalid for plain http to another machine.
-    """
+    """Requests below ``api_url``; each reads the token file. Raises Invalid for plain http to another machine."""
 
     def __init__(self, name: str, *, token_file: str, api_url: str, ca_file: str | None) -> None:
         if leaves_in_clear(api_url):
@@ -97,7 +94,10 @@ class GitHubCalls:
                 allow_redirects=False,
             )
         except OSError as error:  # every error of requests is one
-            raise _unanswered(error, doing, name) from None
+            if isinstance(error, requests.RequestException):
+                raise from_connection(error, doing, name, GITHUB) from None
+            hint = "Correct the path, and who may read the file"
+            raise Invalid(doing, name, "its ca_file can't be read", hint) from None
         if date := _date(answer):
             self._clock = (date.timestamp(), time.monotonic())
         if answer.status_code >= 300:
@@ -121,9 +121,8 @@ class GitHubCalls:
         except FileNotFoundError:
             raise NotFound(doing, name, f"there is no file {self._token_file}", hint) from None
         except (OSError, UnicodeDecodeError):
-            raise Denied(
-                doing, name, f"the file {self._token_file} can't be read", "Check its owner and mode"
-            ) from None
+            problem = f"the file {self._token_file} can't be read"
+            raise Denied(doing, name, problem, "Check its owner and mode") from None
         if not TOKEN.fullmatch(token):
             raise Denied(doing, name, f"the file {self._token_file} holds no token", hint)
         return token
@@ -158,9 +157,8 @@ def translate_answer(answer: requests.Response, doing: str, name: str) -> Keytur
     if status == 429 or (status == 403 and _is_pace(answer)):
         return Throttled(doing, name, problem, "It asks for a slower pace", _wait(answer))
     if status == 401:
-        return Denied(
-            doing, name, problem, "The token is refused: it ended, or was revoked. Write a new one to its file"
-        )
+        hint = "The token is refused: it ended, or was revoked. Write a new one to its file"
+        return Denied(doing, name, problem, hint)
     if status == 403:
         hint = "Give the token write access to Secrets, Variables and, for an environment, Environments"
         return Denied(doing, name, problem, hint)
@@ -173,9 +171,8 @@ def translate_answer(answer: requests.Response, doing: str, name: str) -> Keytur
         return Unavailable(doing, name, problem, "See www.githubstatus.com, if it lasts")
     if status < 400:
         return Invalid(doing, name, f"{problem}: the repository has another name now", "Correct it in the catalogue")
-    return Invalid(
-        doing, name, f"{problem}: it refuses the request", "Check the name, the size, and how many there are"
-    )
+    hint = "Check the name, the size, and how many there are"
+    return Invalid(doing, name, f"{problem}: it refuses the request", hint)
 
 
 def _is_pace(answer: requests.Response) -> bool:
@@ -199,9 +196,3 @@ def _date(answer: requests.Response) -> datetime | None:
     except ValueError:
         return None
     return date if date.tzinfo else None
-
-
-def _unanswered(error: OSError, doing: str, name: str) -> KeyturnError:
-    if not isinstance(error, requests.RequestException):
-        return Invalid(doing, name, "its ca_file can't be read", "Correct the path, and who may read the file")
-    return from_connection(error, doing, name, GITHUB)

@@ -1,8 +1,8 @@
 """The Actions secrets of a GitHub repository or environment as a store: written, never read.
 
 The Actions variable KEYTURN_MARKS_NAME holds the marks and the time of their update. A first write creates it before
-the secret, without a time, so that a crash leaves a copy known as Keyturn's. Otherwise the variable is written after
-the secret. In between, the copy is not intact.
+the secret, without a time: a crash leaves a copy known as Keyturn's. Otherwise the variable is written after the
+secret. In between, the copy is not intact.
 
 GitHub reports the time in whole seconds. Keyturn never writes in the second of the previous update, so its updates
 always differ. Another writer's later update in the same second is undetectable. Sources: "REST API endpoints for GitHub

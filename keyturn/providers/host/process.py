@@ -26,8 +26,8 @@ DENIED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 class HostProcess:
     """:class:`keyturn.core.ports.consumers.NoticeSender` to a program of this machine.
 
-    With a ``directory``, the program acknowledges a notice by removing its file. With a ``pid_file``, it gets the
-    signal of that name, again with each try.
+    With a ``directory``, the program acknowledges a notice by removing its file; the next try rewrites a remaining one.
+    With a ``pid_file``, it gets the signal of that name then.
     """
 
     def __init__(

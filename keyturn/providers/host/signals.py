@@ -8,7 +8,7 @@ import re
 import signal
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 from typing import Final
@@ -45,16 +45,14 @@ def send_signal(name: str, pid_file: str, number: signal.Signals) -> None:
             raise Denied(DOING, name, f"the worker may not signal process {pid}", hint) from None
 
 
-@contextmanager
-def _opened(name: str, pid_file: str) -> Iterator[FileIO]:
+def _opened(name: str, pid_file: str) -> FileIO:
     try:
         descriptor = os.open(pid_file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         raise Unavailable(DOING, name, "its pid file is not there", RUNS) from None
     except OSError as error:
         raise Invalid(DOING, name, f"its pid file can't be read: {error.strerror}", "Correct its path") from None
-    with closing(FileIO(descriptor)) as file:
-        yield file
+    return FileIO(descriptor)
 
 
 def _number(name: str, file: FileIO, status: os.stat_result) -> int:

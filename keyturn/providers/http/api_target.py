@@ -109,8 +109,11 @@ class HttpApi:
 
     def _same_place(self, base: str, link: str, doing: str) -> str:
         """The URL of a link. Raises Invalid unless it is of the API, since it gets the admin's credential."""
-        url = resolve_link(base, link)
-        if url is None or url_origin(url) != url_origin(self._url):
+        try:
+            url = urljoin(base, link)
+        except ValueError:
+            url = ""
+        if url_origin(url) != url_origin(self._url):
             hint = "Check the target's url: scheme, host and port must be those of its links"
             raise Invalid(doing, self.name, "the next page of its list is at another address", hint)
         return url
@@ -127,9 +130,8 @@ class HttpApi:
                 form=templates.fill_all(request.form, value),
             )
         except UnicodeError:
-            raise Invalid(
-                doing, self.name, "a value holds what is no character", "Write it into the hub anew"
-            ) from None
+            problem = "a value holds what is no character"
+            raise Invalid(doing, self.name, problem, "Write it into the hub anew") from None
 
     def _path(self, template: str, value: Callable[[str], str], doing: str) -> str:
         path = templates.fill(template, lambda name: quote(value(name), safe=""))
@@ -193,9 +195,8 @@ class HttpApi:
 
     def _unanswered(self, error: OSError, doing: str) -> KeyturnError:
         if isinstance(error, requests.Timeout):
-            return Unavailable(
-                doing, self.name, f"no answer within {self._timeout:g} s", "See whether it is overloaded"
-            )
+            problem = f"no answer within {self._timeout:g} s"
+            return Unavailable(doing, self.name, problem, "See whether it is overloaded")
         if not isinstance(error, requests.RequestException):
             return Invalid(doing, self.name, "its ca_file can't be read", "Correct the path, and who may read the file")
         if isinstance(error, ValueError):
@@ -270,13 +271,6 @@ def from_status(status: int, doing: str, name: str, *, as_admin: bool = True) ->
     if status < 300:
         return Invalid(doing, name, f"{problem}, which is not expected", "Name it under the request's `expect`")
     return Invalid(doing, name, problem, "Compare this request in the catalogue with the API's documentation")
-
-
-def resolve_link(base: str, link: str) -> str | None:
-    try:
-        return urljoin(base, link)
-    except ValueError:
-        return None
 
 
 def url_origin(url: str) -> tuple[str, str]:

@@ -24,10 +24,7 @@ ACME: Final = RemoteServer(REMEDY, "KEYTURN_RENEWAL_INFO", "Set KEYTURN_RENEWAL_
 
 @reads_answers()
 class AcmeRenewalInfo:
-    """A ``RenewalAdviser`` that asks the server of this directory (RFC 8555, 7.1.1), without a login.
-
-    Raises Invalid unless the address is https, or on this machine.
-    """
+    """A ``RenewalAdviser`` at a directory (RFC 8555, 7.1.1). Raises Invalid unless it is https, or on this machine."""
 
     def __init__(self, directory: str, ca_file: str | None = None) -> None:
         parts = urlsplit(directory)

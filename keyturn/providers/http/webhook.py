@@ -19,7 +19,7 @@ from keyturn.providers.answers import untrusted
 from keyturn.providers.connection_errors import RemoteServer, from_connection
 from keyturn.providers.http.api_target import slower_pace
 from keyturn.providers.notices import DOING
-from keyturn.providers.outbound import OutboundAdapter, within
+from keyturn.providers.outbound import open_anywhere, within
 
 ASKING: Final = "ask the health of"
 NO_ROUTE: Final = frozenset({404, 405, 501})
@@ -50,8 +50,7 @@ class WebhookSender:
         self._session.verify = True if ca_file is None else ca_file
         self._session.headers["user-agent"] = "keyturn"
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-        for scheme in SCHEMES:
-            self._session.mount(f"{scheme}://", OutboundAdapter())
+        open_anywhere(self._session)
 
     def send(self, message: SignedMessage, timeout: float) -> None:
         """Send it once, and return when status 200 acknowledges it within ``timeout`` seconds.
@@ -66,10 +65,7 @@ class WebhookSender:
             raise _refused(answer, self.name)
 
     def check_health(self, timeout: float) -> None:
-        """Ask the consumer's health: 200 is healthy.
-
-        Raises as :meth:`send` does, and NotFound if it has no such route.
-        """
+        """Ask for its health: 200 is healthy. Raises as :meth:`send` does, and NotFound without such a route."""
         self._check(ASKING)
         answer = self._ask("GET", HEALTH_PATH, timeout, ASKING)
         if answer.status_code in NO_ROUTE:

@@ -1,7 +1,7 @@
 """Backups' content keys: AES-256-GCM with a derived key per label, wrapped by every recipient's key.
 
-A label's key is HKDF-SHA256 of the content key (RFC 5869), and the label is the associated data: no label opens
-another's content. Each recipient wraps the content key with its own data key.
+A label's key is HKDF-SHA256 of the content key (RFC 5869), and the label is the associated data. Each recipient wraps
+the content key with its own data key.
 """
 
 import base64

@@ -40,7 +40,7 @@ def key_id(key: PublicKey) -> str:
 
 
 def private_key(file: Path) -> PrivateKey:
-    """The signing key. Raises NotFound, and Invalid for another kind of file or one open to others."""
+    """Raises NotFound, and Invalid for another kind of file or one open to others."""
     text = key_text(file)
     if file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise Invalid("read", str(file), "others than its owner may read or write the key", f"chmod 0600 {file}")
@@ -75,10 +75,8 @@ def key_text(file: Path) -> bytes:
 
 
 def no_key(file: Path, kind: str) -> Invalid:
-    hint = "openssl genpkey -algorithm ed25519 makes one"
-    return Invalid(
-        "read", str(file), f"it is no {kind} key of Ed25519 or ECDSA P-256, as PEM, without a password", hint
-    )
+    problem = f"it is no {kind} key of Ed25519 or ECDSA P-256, as PEM, without a password"
+    return Invalid("read", str(file), problem, "openssl genpkey -algorithm ed25519 makes one")
 
 
 def verifies(key: PublicKey, signature: bytes, kind: str, payload: bytes) -> bool:

@@ -37,7 +37,7 @@ class KeySigner:
 
 
 class FileSigner(KeySigner):
-    """A signer whose key is a PEM file that only its owner may read. Raises Invalid."""
+    """Its key is a PEM file that only its owner may read. Raises Invalid."""
 
     def __init__(self, file: Path) -> None:
         super().__init__(_read_key(file))

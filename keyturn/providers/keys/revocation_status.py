@@ -83,6 +83,5 @@ def _check_dates(since: datetime, until: datetime | None, now: datetime, name: s
 
 
 def _unproven(name: str, problem: str) -> Unproven:
-    return Unproven(
-        "ask about", name, problem, "See the authority's config/crl, and that no proxy answers in its place"
-    )
+    hint = "See the authority's config/crl, and that no proxy answers in its place"
+    return Unproven("ask about", name, problem, hint)

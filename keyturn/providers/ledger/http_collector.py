@@ -94,9 +94,8 @@ class HttpCollector:
 
     def _unanswered(self, error: OSError) -> KeyturnError:
         if isinstance(error, requests.Timeout):
-            return Unavailable(
-                DOING, self.name, f"no answer within {self._timeout:g} s", "See whether it is overloaded"
-            )
+            problem = f"no answer within {self._timeout:g} s"
+            return Unavailable(DOING, self.name, problem, "See whether it is overloaded")
         if not isinstance(error, requests.RequestException):
             hint = "Name a file of PEM certificates in KEYTURN_FORWARD_HTTP_CA_FILE"
             return Invalid(DOING, self.name, "its authority's certificate can't be read", hint)

@@ -26,10 +26,7 @@ ANSWER_LIMIT: Final = 4096
 
 
 class HttpWitness:
-    """A :class:`keyturn.ledger.witness.requests.WitnessPort` at an https URL, or at http on this machine.
-
-    Raises Invalid for other addresses.
-    """
+    """A :class:`keyturn.ledger.witness.requests.WitnessPort` at https, or http on this machine. Raises Invalid."""
 
     def __init__(self, key: WitnessKey, url: str, ca_file: str | None = None, deadline: float = DEADLINE) -> None:
         if not url.startswith(("https://", "http://")) or leaves_in_clear(url):

@@ -1,7 +1,7 @@
 """The ledger in a PostgreSQL database that several machines write.
 
-Each append is one round trip and one transaction. An advisory lock serialises the writers. Leaves are hashed when a
-checkpoint is made.
+Each append is one transaction, and an advisory lock serialises the writers. Leaves are hashed when a checkpoint is
+made.
 """
 
 import os

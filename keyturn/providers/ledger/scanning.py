@@ -1,7 +1,4 @@
-"""Scan a ledger's file with several processes, since one is limited to a single core.
-
-python -m keyturn.providers.ledger.scanning    # one process: order on standard input, answer on standard output
-"""
+"""Scan a ledger's file with several processes (``python -m keyturn.providers.ledger.scanning``), one per core."""
 
 import os
 import pickle
@@ -38,7 +35,7 @@ class ScanOrder:
 def scan_side_by_side(
     source: LedgerSource, ends: Sequence[int], *, enough: int = ENOUGH, processes: int | None = None
 ) -> Scan:
-    """A :data:`keyturn.ledger.scan.Scanner`: a large file uses one process per core, at most 4."""
+    """A :data:`keyturn.ledger.scan.Scanner`: several processes scan a large file."""
     count = min(processes or os.cpu_count() or 1, MOST)
     size = source.size() if isinstance(source, SqliteCopy) else 0
     if not isinstance(source, SqliteCopy) or count < 2 or size < enough:
@@ -66,7 +63,8 @@ def parts(file: Path, size: int, ends: Sequence[int], count: int) -> Iterator[Sc
 
 def started(part: ScanOrder) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", __name__]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=packages())
+    root = Path(__file__).absolute().parents[3]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root)
     with suppress(BrokenPipeError), cast(IO[bytes], process.stdin) as order:
         order.write(pickle.dumps(part))
     return process
@@ -76,10 +74,6 @@ def answer(process: "subprocess.Popen[bytes]") -> Scan | None:
     with cast(IO[bytes], process.stdout) as output:
         content = output.read()
     return None if process.wait() else cast(Scan, pickle.loads(content))  # noqa: S301  of our own process
-
-
-def packages() -> Path:
-    return Path(__file__).absolute().parents[3]
 
 
 def main() -> None:

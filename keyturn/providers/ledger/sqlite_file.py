@@ -17,7 +17,7 @@ T = TypeVar("T")
 APPLICATION: Final = 0x4B_54_4C_47
 SCHEMA: Final = 1
 PAGE_SIZE: Final = 8192
-"""Bytes: some 20 entries. Batches are 5 % faster than with SQLite's 4096, and single entries as fast."""
+"""Bytes. Batches are 5 % faster than with SQLite's 4096, and single entries as fast."""
 
 TABLES: Final = (
     "CREATE TABLE entries (sequence INTEGER PRIMARY KEY, entry TEXT NOT NULL)",
@@ -109,18 +109,14 @@ def check_schema(connection: sqlite3.Connection) -> None:
     if application != APPLICATION:
         raise NotOurs("it is a database of something else", "Give the ledger another place: KEYTURN_LEDGER")
     if schema != SCHEMA:
-        raise NotOurs(
-            f"its schema {schema} is not the {SCHEMA} of this version", "Use the newest Keyturn that wrote it"
-        )
+        problem = f"its schema {schema} is not the {SCHEMA} of this version"
+        raise NotOurs(problem, "Use the newest Keyturn that wrote it")
     if connection.execute("SELECT 1 FROM sqlite_schema WHERE type IN ('trigger', 'view')").fetchone():
         raise NotOurs("somebody has put a trigger or a view into it", "Verify it, then bring the newest copy back")
 
 
 def patiently(ask: Callable[[], T], patience: float) -> T:
-    """Retry ``ask`` for ``patience`` seconds while others hold the lock.
-
-    SQLite's own timeout sleeps up to 0.1 s between attempts, long enough for a hundred other writes.
-    """
+    """Retry ``ask`` for ``patience`` seconds while others hold the lock; SQLite's own timeout sleeps up to 0.1 s."""
     deadline = time.monotonic() + patience
     while True:
         try:

@@ -1,8 +1,8 @@
 """Sends ledger entries to a syslog collector as RFC 5424 messages.
 
 RFC 6587 and RFC 5425 frame them over TCP and TLS; over UDP each is a datagram (RFC 5426). Syslog has no
-acknowledgement. A batch over TCP or TLS counts as delivered once the collector has read it all and closed the
-connection cleanly. Over UDP it counts once sent, and may be lost.
+acknowledgement. Over TCP and TLS a batch counts as delivered once the collector has read it and closed cleanly. Over
+UDP it counts once sent, and may be lost.
 """
 
 import re
@@ -156,7 +156,7 @@ class Syslog:
 
 
 def message_of(message: Message) -> bytes:
-    """The entry as one syslog message, in UTF-8 without a byte order mark, which JSON and CEF readers reject."""
+    """In UTF-8 without a byte order mark, which JSON and CEF readers reject."""
     entry = message.entry
     priority = LOG_AUDIT * 8 + SEVERITY[severity(entry)]
     moment = entry.time.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00")

@@ -1,9 +1,9 @@
 """The fence around the accounts of a MySQL or MariaDB server: one writer at a time, never an older rotation.
 
 ALTER USER commits the open transaction and releases row locks. The writer therefore holds a lock of its connection
-(GET_LOCK) from reading the sequence number until the change is done on it. If a suspended worker holds the lock, the
-next one waits briefly and ends that connection (KILL). Only then does the server release the lock, so the suspended
-worker's ALTER USER fails.
+(GET_LOCK) while it reads the sequence number and makes the change. If a suspended worker holds the lock, the next one
+waits briefly and ends that connection (KILL). Only then does the server release the lock, so the suspended worker's
+ALTER USER fails.
 
 The number is stored before the change. A worker that dies in between leaves a higher number, which refuses only older
 rotations.

@@ -1,4 +1,4 @@
-"""The effective rights that one MySQL or MariaDB user has and another lacks: granted to it or to an active role."""
+"""The rights in force that one MySQL or MariaDB user has and another lacks: granted, or by an active role."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator

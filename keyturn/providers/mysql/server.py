@@ -108,10 +108,7 @@ class MySQLSession:
         self.system = "mariadb" if self.mariadb else self.system
 
     def run(self, statement: str, *values: Any, needs: str = "") -> list[tuple[Any, ...]]:
-        """The rows of one statement. Raises ServerError.
-
-        ``needs`` is the required grant, with ``{admin}`` for this session's user.
-        """
+        """The rows of a statement. ``needs`` is the grant it takes, ``{admin}`` its user. Raises ServerError."""
         try:
             with self._connection.cursor() as cursor, self._in_time(), self._told(statement) as current:
                 try:

@@ -13,7 +13,7 @@ from keyturn.providers.mysql.server import NO_SUCH_THREAD, MySQLSession, ServerE
 PAUSE: Final = 0.01  # seconds
 PATIENCE: Final = 5.0  # seconds
 LOGGING_IN: Final = 0.5
-"""Seconds that a login usually takes at most, and the cleanup of an ended session, which runs no more statements."""
+"""Seconds that a login usually takes at most, and the cleanup of an ended session."""
 NOBODY: Final = "unauthenticated user"
 ENDED: Final = "Killed"
 NEEDS_LIST: Final = "GRANT PROCESS ON *.* TO {admin}"

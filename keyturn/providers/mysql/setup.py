@@ -1,7 +1,6 @@
 """Hand a MySQL or MariaDB server's accounts over to Keyturn: the role gets their rights, and they get the role.
 
-Nothing is revoked from an account, and each statement stays independent: these servers change no rights in
-transactions.
+Nothing is revoked from an account. Each statement stays independent, as rights are not transactional here.
 """
 
 import secrets

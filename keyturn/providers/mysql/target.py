@@ -69,7 +69,10 @@ class MySQL:
     ) -> None:
         """Set the account's password; only its stored form is sent, so no log can hold it."""
         with self._fenced("set the password of", account, sequence) as (session, stands):
-            self._insist(session, account, keep_old)
+            if keep_old and not keeps_old(session):
+                problem = "this server can't keep the old password beside a new one"
+                hint = "That takes MySQL 8.0.14 or newer: say accepts_gap, or use alternating-users"
+                raise UnsupportedOperation("set the password of", self._named(account), problem, hint)
             current = accounts.account_entries(session, account)
             accounts.insist_on_plugins(current)
             making = stands.making or not current
@@ -135,9 +138,8 @@ class MySQL:
 
     def lets_in(self, account: str) -> bool:
         with self._administrator("look at", account) as session:
-            return any(
-                not accounts.is_locked(session, entry.user) for entry in accounts.account_entries(session, account)
-            )
+            users = (entry.user for entry in accounts.account_entries(session, account))
+            return not all(accounts.is_locked(session, user) for user in users)
 
     def list_accounts(self) -> dict[str, frozenset[str]]:
         with self._administrator("list the accounts of", self.name) as session:
@@ -149,12 +151,6 @@ class MySQL:
 
     def close(self) -> None:
         self._idle.close()
-
-    def _insist(self, session: MySQLSession, account: str, keep_old: bool) -> None:
-        if keep_old and not keeps_old(session):
-            problem = "this server can't keep the old password beside a new one"
-            hint = "That takes MySQL 8.0.14 or newer: say accepts_gap, or use alternating-users"
-            raise UnsupportedOperation("set the password of", self._named(account), problem, hint)
 
     def _shut(self, doing: str, account: str, sequence: int, patience: float | None = None) -> None:
         with self._fenced(doing, account, sequence, patience) as (session, stands):

@@ -17,10 +17,7 @@ PREFIX: Final = "keyturn.client."
 def instrument(
     clients: SecretClient | Mapping[str, SecretClient], *, per_secret: bool = False, meter: Meter | None = None
 ) -> None:
-    """Observe a client's metrics at each collection, by ``meter`` or the global provider.
-
-    The attribute ``client`` holds each one's name; pass several together.
-    """
+    """Observe the metrics of clients, named by the attribute ``client``, by ``meter`` or the global provider."""
     meter = meter or get_meter("keyturn")
     for metric in metrics(per_secret=per_secret):
         kind = metric.kind is Kind.COUNTER

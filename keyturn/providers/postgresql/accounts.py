@@ -67,10 +67,7 @@ def mark(cursor: Cursor, account: str, comment: str, sequence: int) -> None:
 
 
 def create_role(cursor: Cursor, account: str, like: str | None, owner: str | None) -> None:
-    """Create the account with the memberships and settings of ``like``, without login.
-
-    Memberships that come with ``owner``, which it is granted next, are left out.
-    """
+    """Create the account without login, with the settings of ``like`` and its memberships beyond ``owner``'s."""
     cursor.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(account)))
     cursor.execute(MEMBERSHIPS, (like, owner))
     for (group,) in cursor.fetchall():
@@ -80,7 +77,7 @@ def create_role(cursor: Cursor, account: str, like: str | None, owner: str | Non
 
 
 def act_as(cursor: Cursor, account: str, owner: str) -> None:
-    """Make the account a member of ``owner``, and act as it from login on, so that ``owner`` owns what it makes."""
+    """Make the account a member of ``owner``, and act as it from login on."""
     cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s AND %s = ANY(rolconfig)", (account, f"role={owner}"))
     if cursor.fetchone():
         return

@@ -19,7 +19,6 @@ from keyturn.providers.postgresql.scram import verifier
 from keyturn.providers.postgresql.target import PostgreSQL
 
 MARK: Final = re.compile(r"\[keyturn grant=([^\]\s]+) of=([^\]\s]+)\]")
-"""In the role's comment: the grant that it was made for, and the workspace that made it."""
 
 MARKED: Final = """
 SELECT rolname, shobj_description(oid, 'pg_authid') FROM pg_roles

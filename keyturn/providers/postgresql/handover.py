@@ -1,4 +1,4 @@
-"""The statements that give a role what an account owns and may do in one database, as far as it lacks it.
+"""The statements that give a role what an account owns and may do in one database and the role lacks.
 
 Sources are the server's catalogs: ``aclexplode`` for access lists, ``pg_shdepend`` for ownership (PostgreSQL, "System
 Catalogs"). Owned objects are reassigned; grants are repeated with the same options. Names are qualified, as
@@ -252,9 +252,7 @@ SELECT r.rolname, {columns} FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.
        SELECT FROM pg_auth_members o WHERE o.member = %(owner_oid)s AND o.roleid = m.roleid AND {covered})
  ORDER BY 1"""  # noqa: S608  constants
         for role, *options in self._asked(query):
-            options_text = ", ".join(
-                f"{name.upper()} {str(on).upper()}" for name, on in zip(names, options, strict=True)
-            )
+            options_text = ", ".join(f"{name} {on}".upper() for name, on in zip(names, options, strict=True))
             how = f" WITH {options_text}" if self._by_membership else " WITH ADMIN OPTION" if options[0] else ""
             yield Lacking(f"GRANT {quote_role(self._cursor, role)} TO {self._owner}{how}", ADMIN, role)
 
@@ -282,9 +280,8 @@ SELECT r.rolname, {columns} FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.
         yield Lacking(text, CREATEROLE, self.account)
 
     def _attribute(self, role: str, attribute: str) -> bool:
-        self._cursor.execute(
-            sql.SQL("SELECT {} FROM pg_roles WHERE rolname = %s").format(sql.Identifier(attribute)), (role,)
-        )
+        query = sql.SQL("SELECT {} FROM pg_roles WHERE rolname = %s").format(sql.Identifier(attribute))
+        self._cursor.execute(query, (role,))
         row = self._cursor.fetchone()
         return bool(row and row[0])
 

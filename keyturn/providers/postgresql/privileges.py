@@ -50,7 +50,7 @@ def lacking_condition(inquiry: str) -> str:
 
 @dataclass(frozen=True)
 class ObjectKind:
-    """One kind of object with an access list: its catalog, the SQL for its columns, and how to inquire of a right."""
+    """One kind of object with an access list: its catalog ``t``, SQL for its columns, and its inquiry function."""
 
     word: str
     catalog: str
@@ -63,10 +63,7 @@ class ObjectKind:
 
     @property
     def query(self) -> str:
-        """The privileges that the candidate lacks, with the statements that grant them.
-
-        Objects with rights of owner and PUBLIC only are left out: they distinguish no accounts.
-        """
+        """The rights that the candidate lacks; objects with rights of owner and PUBLIC only distinguish no accounts."""
         privileges = ", ".join(f"'{privilege}'" for privilege in self.privileges)
         place = "" if self.word == "TABLE" else f"{self.word.lower()} "
         return f"""

@@ -1,8 +1,4 @@
-"""A role's settings, read as the server stores them and copied to another role.
-
-The account chooses their text, so it enters statements only as literals. A list of names is stored as one text of
-identifiers; each becomes a separate literal, as in pg_dump.
-"""
+"""A role's settings, copied to another role. The account chooses their text, so statements hold it only as literals."""
 
 import re
 from collections.abc import Sequence

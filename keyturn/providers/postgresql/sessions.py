@@ -28,8 +28,8 @@ SELECT pid, usesysid::bigint, usesysid IS NOT NULL OR datid IS NOT NULL,
        coalesce(backend_type IN ('client backend', 'walsender'), true)
 FROM pg_stat_activity WHERE pid <> pg_backend_pid()
 """
-"""Each process's account, whether it is known (since 18 also for logins under way), and whether it is a session: only
-members of pg_read_all_stats see its kind."""
+"""Processes, their accounts, whether these are known, and whether they are sessions (shown to pg_read_all_stats only).
+Since 18 this includes logins under way."""
 
 Begin = Callable[[], AbstractContextManager[Cursor]]
 
@@ -41,7 +41,7 @@ def count_sessions(cursor: Cursor, account: str) -> int:
 
 
 def account_oid(cursor: Cursor, account: str) -> int | None:
-    """The account's oid, which stays valid after a drop; None if there is no such account."""
+    """It stays valid after a drop; None if there is no such account."""
     cursor.execute("SELECT oid::bigint FROM pg_roles WHERE rolname = %s", (account,))
     row = cursor.fetchone()
     return int(row[0]) if row else None

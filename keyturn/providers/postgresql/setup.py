@@ -1,4 +1,4 @@
-"""Hand a server's accounts over to Keyturn: read what is missing, show it, and apply it completely or not at all.
+"""Hand a server's accounts over to Keyturn: read what is missing, show it, and apply all of it or nothing.
 
 Each database is a separate transaction, as ``REASSIGN OWNED`` and grants are per database. It gives up after half a
 second where others hold a lock, so as not to block an application.
@@ -114,8 +114,6 @@ class PostgreSQLSetup:
                 self._carry_out(step, shown)
                 progress(f"{step.database}: {step.about}")
 
-    # --- what to do ---
-
     def _steps(self, cursor: Cursor, handovers: Sequence[Handover]) -> tuple[list[SetupStep], list[str]]:
         present = self._present(cursor, [*(name for each in handovers for name in (*each.accounts, each.owner))])
         insist_on_ordinary(self._name, present, handovers)
@@ -187,8 +185,6 @@ SELECT r.rolname FROM pg_roles r, pg_roles a WHERE a.rolname = %s
                 hint = f"Name another owner_role, or take {handover.owner} and {row[0]} from each other"
                 raise Invalid("hand over", f"{self._name}:{account}", problem, hint)
 
-    # --- required rights ---
-
     def _statements(self, cursor: Cursor, step: SetupStep) -> tuple[Statement, ...]:
         """The missing statements and what each requires; the login joins roles where needed, and leaves them."""
         needed = list(step.read(cursor))
@@ -233,8 +229,6 @@ SELECT r.rolname FROM pg_roles r, pg_roles a WHERE a.rolname = %s
         cursor.execute(f"SELECT {wanted} FROM pg_roles WHERE rolname = current_user")  # noqa: S608  columns
         row = cursor.fetchone()
         return row[0] if row else None
-
-    # --- applying ---
 
     def _carry_out(self, step: SetupStep, shown: set[str]) -> None:
         with self._session(step.database) as cursor:
@@ -322,13 +316,14 @@ def insist_on_ordinary(target: str, present: dict[str, tuple[bool, bool, bool]],
 def of_login(error: Denied) -> KeyturnError:
     if error.doing != "log in to":
         return error
-    return Denied(
-        error.doing, error.name, error.problem, "Give the login of whoever may make roles: --user, --password-file"
-    )
+    hint = "Give the login of whoever may make roles: --user, --password-file"
+    return Denied(error.doing, error.name, error.problem, hint)
 
 
 def open_setup(name: str, login: SecretFields, admin: SecretFields, *, database: str, **server: Any) -> PostgreSQLSetup:
     """A target's setup with an administrator's login; ``server`` are the further settings of :class:`PostgreSQL`."""
-    return PostgreSQLSetup(
-        name, database, lambda to: PostgreSQL(name, database=to, admin=lambda: login, **server), admin
-    )
+
+    def connect(to: str) -> PostgreSQL:
+        return PostgreSQL(name, database=to, admin=lambda: login, **server)
+
+    return PostgreSQLSetup(name, database, connect, admin)

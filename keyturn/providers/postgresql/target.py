@@ -295,9 +295,8 @@ class PostgreSQL:
                 hint = f"Give the admin role CREATEROLE, and `GRANT {account} TO <admin> WITH ADMIN OPTION`"
                 return Denied(doing, name, "the admin role may not do that", hint)
             case pg.UndefinedObject() | pg.InvalidGrantOperation():
-                return Invalid(
-                    doing, name, "a role that the catalogue names does not exist", "Create the owner role first"
-                )
+                problem = "a role that the catalogue names does not exist"
+                return Invalid(doing, name, problem, "Create the owner role first")
             case psycopg2.OperationalError() if NO_SCRAM.search(str(error)):
                 problem = "the server does not log this account in by scram-sha-256, and nothing was shown to it"
                 hint = "See pg_hba.conf and the account's password for that. If they say so: who answers there?"
@@ -337,7 +336,7 @@ def read_connection(text: Sensitive) -> Connection | None:
     try:
         parts = parse_dsn(SCHEME.sub("postgresql://", plain))
     except psycopg2.ProgrammingError:
-        return keyword_pairs(plain, PORT, bare_odbc=percent_decoded)
+        parts = {}
     if not {"host", "user", "password"} <= set(parts):
         return keyword_pairs(plain, PORT, bare_odbc=percent_decoded)
     hosts = str(parts["host"]).split(",")

@@ -4,7 +4,7 @@ REGISTRY.register(ClientCollector(client))
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from prometheus_client import generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -40,20 +40,15 @@ class NumbersCollector(Collector, Generic[T]):
         return (self._family(metric, {}) for metric in self._metrics)
 
     def _family(self, metric: Metric[T] | Histogram[T], subjects: Mapping[tuple[str, ...], T]) -> Family:
-        if isinstance(metric, Histogram):
-            return self._histogram(metric, subjects)
-        kind = CounterMetricFamily if metric.kind is Kind.COUNTER else GaugeMetricFamily
-        family = kind(self._prefix + metric.name, metric.help, labels=[*self._labels, *metric.labels])
+        kind: Any = HistogramMetricFamily
+        if isinstance(metric, Metric):
+            kind = CounterMetricFamily if metric.kind is Kind.COUNTER else GaugeMetricFamily
+        family: Family = kind(self._prefix + metric.name, metric.help, labels=[*self._labels, *metric.labels])
+        add: Any = family.add_metric
         for texts, subject in subjects.items():
             for labels, value in metric.read(subject).items():
-                family.add_metric([*texts, *labels], value)
-        return family
-
-    def _histogram(self, metric: Histogram[T], subjects: Mapping[tuple[str, ...], T]) -> HistogramMetricFamily:
-        family = HistogramMetricFamily(self._prefix + metric.name, metric.help, labels=[*self._labels, *metric.labels])
-        for texts, subject in subjects.items():
-            for labels, distribution in metric.read(subject).items():
-                family.add_metric([*texts, *labels], _buckets(distribution), distribution.sum)
+                numbers = (_buckets(value), value.sum) if isinstance(value, Distribution) else (value,)
+                add([*texts, *labels], *numbers)
         return family
 
 
@@ -63,10 +58,7 @@ def _buckets(distribution: Distribution) -> list[tuple[str, float]]:
 
 
 class ClientCollector(NumbersCollector[SecretClient]):
-    """Reads the metrics of one or several clients, whose names the label ``client`` holds.
-
-    ``per_secret`` is that of :func:`keyturn.client.metrics.metrics`.
-    """
+    """Reads the metrics of one or several clients, whose names the label ``client`` holds."""
 
     def __init__(self, clients: SecretClient | Mapping[str, SecretClient], *, per_secret: bool = False) -> None:
         subjects: dict[tuple[str, ...], SecretClient] = {(name,): client for name, client in named(clients).items()}

@@ -25,10 +25,7 @@ WAIT: Final = 1.0  # seconds
 
 
 class RedisChannel:
-    """:class:`keyturn.core.ports.consumers.NoticeSender` to a channel; a message with a listener counts as taken.
-
-    ``login`` gives username and password for each connection.
-    """
+    """:class:`keyturn.core.ports.consumers.NoticeSender` to a channel; a message with a listener counts as taken."""
 
     def __init__(
         self,

@@ -133,9 +133,8 @@ class NodeSession:
     def set_passwords(self, name: str, removed: frozenset[str], added: frozenset[str]) -> bool:
         """False, without any change, if a password in ``removed`` is absent."""
         try:
-            self._ask(
-                "ACL", "SETUSER", name, *(f"!{digest}" for digest in removed), *(f"#{digest}" for digest in added)
-            )
+            rules = [*(f"!{digest}" for digest in removed), *(f"#{digest}" for digest in added)]
+            self._ask("ACL", "SETUSER", name, *rules)
         except ResponseError as error:
             if GONE in str(error):
                 return False

@@ -83,7 +83,11 @@ class SecretConnectionPool(ConnectionPool):
 
     def _follow(self, secret: Secret) -> None:
         if secret.fields != self._secret.fields:
-            _try_login(self.connection_class(**self.connection_kwargs))
+            trial: Any = self.connection_class(**self.connection_kwargs)
+            try:
+                trial.connect()
+            finally:
+                trial.disconnect()
             self._secret = secret
             self._replace()
 
@@ -91,13 +95,6 @@ class SecretConnectionPool(ConnectionPool):
         for connection in self._get_in_use_connections():  # type: ignore[no-untyped-call]
             connection.mark_for_reconnect()
         self.disconnect(inuse_connections=False)
-
-
-def _try_login(connection: Any) -> None:
-    try:
-        connection.connect()
-    finally:
-        connection.disconnect()
 
 
 def _renewing(kind: type[Connection]) -> type[Connection]:

@@ -23,7 +23,7 @@ from keyturn.providers.accounts import admin_refused, insist_on_another, login_r
 from keyturn.providers.redis.node import Node, NodeSession, from_redis
 
 MARK: Final = b"keyturn".hex()
-"""A mark's prefix; 16 digits of the sequence number and random ones follow: 64 in all, as in a SHA-256."""
+"""A mark's prefix; 16 digits of the sequence number and random ones follow, 64 in all."""
 RANDOM: Final = (64 - len(MARK) - 16) // 2
 PORT: Final = 6379
 _parse_url: Any = parse_url
@@ -65,7 +65,12 @@ class Redis:
             with self._administrator(node, "rotate", user) as server:
                 if problem_and_hint := user_problem(user, server.user(user), node):
                     raise Invalid("rotate", self._named(user), *problem_and_hint)
-                self._check_nodes(server.nodes(), node)
+                if (count := server.nodes()) > len(self._nodes):
+                    problem = f"{node} is one of {count} nodes, and the catalogue names {len(self._nodes)}"
+                    hint = (
+                        "Redis copies users to no other node: list every replica and cluster node in the target's nodes"
+                    )
+                    raise Invalid("rotate at", self.name, problem, hint)
 
     def change_passwords(self, user: str, edit: Edit, *, sequence: int, missing_ok: bool = False) -> None:
         """Set the user's passwords on every node to the result of ``edit``, and persist them.
@@ -179,12 +184,6 @@ class Redis:
             if server.set_passwords(user, passwords - wanted, wanted - passwords) and marks:
                 return
         raise Locked(CHANGE, self._named(user), "somebody else changes it all the time", "Try again")
-
-    def _check_nodes(self, count: int, node: Node) -> None:
-        if count > len(self._nodes):
-            problem = f"{node} is one of {count} nodes, and the catalogue names {len(self._nodes)}"
-            hint = "Redis copies users to no other node: list every replica and cluster node in the target's nodes"
-            raise Invalid("rotate at", self.name, problem, hint)
 
     @contextmanager
     def _administrator(self, node: Node, doing: str, user: str) -> Iterator[NodeSession]:
