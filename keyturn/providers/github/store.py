@@ -107,7 +107,6 @@ class GitHubActions:
         raise only_written_whole(self._named(remote))
 
     def read(self, remote: str) -> Sensitive:
-        """Raises UnsupportedOperation: only workflows get values."""
         self._limits.check_name(remote, "read")
         raise self._unreadable(self._named(remote))
 

@@ -16,8 +16,7 @@ from typing import Final
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Unavailable, UnsupportedOperation
 from keyturn.providers.notices import DOING
 
-LONGEST: Final = 64
-"""Bytes of a pid file."""
+LONGEST: Final = 64  # bytes of a pid file
 LARGEST: Final = 2**22
 SLACK: Final = 2.0  # seconds
 WRITABLE: Final = stat.S_IWGRP | stat.S_IWOTH

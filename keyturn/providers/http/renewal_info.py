@@ -16,8 +16,7 @@ from keyturn.providers.keys.x509 import renewal_identifier
 from keyturn.providers.outbound import within
 
 DOING: Final = "ask for renewals"
-TIMEOUT: Final = 20.0
-"""Seconds for each answer."""
+TIMEOUT: Final = 20.0  # seconds for each answer
 REMEDY: Final = "See KEYTURN_RENEWAL_INFO; until it answers, the certificate's own end decides"
 ACME: Final = RemoteServer(REMEDY, "KEYTURN_RENEWAL_INFO", "Set KEYTURN_RENEWAL_INFO_CA_FILE to its CA file")
 
@@ -35,7 +34,6 @@ class AcmeRenewalInfo:
         self._ca_file = ca_file
 
     def window(self, pem: str) -> RenewalWindow:
-        """Raises Invalid if the server has no renewal information, or no valid window."""
         identifier = renewal_identifier(pem)
         place = self._get(self._directory).get("renewalInfo")
         if place is None:

@@ -22,7 +22,6 @@ NONE: Final = "it is no certificate in PEM"
 
 
 def signing_request(private_key: Sensitive, names: SubjectNames) -> str:
-    """A certificate signing request for the key (RFC 2986), PEM; it holds only the public half."""
     key = parse_certificate_key(private_key)
     alternative: list[x509.GeneralName] = [x509.DNSName(name) for name in sorted(names.dns)]
     alternative += [x509.IPAddress(ipaddress.ip_address(address)) for address in sorted(names.addresses)]

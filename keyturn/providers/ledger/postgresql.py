@@ -34,8 +34,7 @@ from keyturn.providers.ledger.postgresql_schema import (
 from keyturn.providers.ledger.sqlite_file import NotOurs
 from keyturn.providers.libpq import guarded
 
-SHORTEST: Final = 2
-"""Seconds: libpq's shortest connection timeout."""
+SHORTEST: Final = 2  # seconds: libpq's shortest connection timeout
 PAGE: Final = 5_000
 SIZE: Final = "SELECT coalesce(max(sequence), 0) FROM keyturn_ledger.entries"
 TAILS: Final = """

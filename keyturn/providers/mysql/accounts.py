@@ -75,7 +75,6 @@ def grants(session: MySQLSession, user: User) -> Grants:
 
 
 def missing_rights(session: MySQLSession, account: str, like: str) -> list[Missing]:
-    """What ``like`` may do and ``account`` may not; entries of the same host are compared with each other."""
     look = lru_cache(maxsize=None)(lambda role: role_grants(session, role))
     models = [
         (entry.user, AccountGrants(grants(session, entry.user), look)) for entry in account_entries(session, like)
@@ -146,7 +145,6 @@ def discard_old(session: MySQLSession, account: str) -> None:
 
 
 def role_name(session: MySQLSession, role: str) -> str:
-    """A role as in ``SHOW GRANTS``: MySQL's roles have a host as well."""
     return quote_name(role) if session.mariadb else User(role, ANYWHERE).quoted
 
 

@@ -58,7 +58,6 @@ def read_fence(session: MySQLSession, account: str) -> FenceEntry:
 
 
 def highest(session: MySQLSession, accounts: Collection[str]) -> int:
-    """The highest number of these; 0 without an entry or a table."""
     names = list(accounts)
     places = ", ".join(["%s"] * len(names))
     statement = f"SELECT coalesce(max(sequence), 0) FROM {TABLE} WHERE account IN ({places})"  # noqa: S608

@@ -77,7 +77,6 @@ def create_role(cursor: Cursor, account: str, like: str | None, owner: str | Non
 
 
 def act_as(cursor: Cursor, account: str, owner: str) -> None:
-    """Make the account a member of ``owner``, and act as it from login on."""
     cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s AND %s = ANY(rolconfig)", (account, f"role={owner}"))
     if cursor.fetchone():
         return

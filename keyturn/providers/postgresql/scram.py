@@ -14,8 +14,7 @@ from psycopg2.extensions import encrypt_password
 
 from keyturn.core.sensitive import Sensitive
 
-SALT: Final = 16
-"""Bytes."""
+SALT: Final = 16  # bytes
 ITERATIONS: Final = 4096
 """The number on servers before PostgreSQL 16, which do not report it."""
 

@@ -173,7 +173,6 @@ SELECT r.rolname FROM pg_roles r, pg_roles a WHERE a.rolname = %s
         return {name: tuple(attributes) for name, *attributes in cursor.fetchall()}
 
     def _insist_on_free(self, cursor: Cursor, handover: Handover) -> None:
-        """Raise Invalid for an account that acts as a third role, and for circular memberships."""
         for account in handover.accounts:
             acts_as = AccountReading(cursor, account, handover.owner).acts_as()
             if acts_as not in (account, handover.owner):
@@ -305,7 +304,6 @@ def by_membership(cursor: Cursor) -> bool:
 
 
 def insist_on_ordinary(target: str, present: dict[str, tuple[bool, bool, bool]], handovers: Sequence[Handover]) -> None:
-    """Raise Invalid for an application that is a superuser: no other role can replace it."""
     for account in (account for each in handovers if each.owner for account in each.accounts):
         if present.get(account, (False, False, False))[0]:
             problem = "it is a superuser, and may do what no other role can be given"

@@ -40,8 +40,7 @@ from keyturn.providers.postgresql.scram import verifier
 from keyturn.providers.side_by_side import both
 from keyturn.providers.sql_spans import statement_span
 
-TIMEOUT: Final = 10
-"""Seconds for a connection and for each statement."""
+TIMEOUT: Final = 10  # seconds for a connection and for each statement
 PORT: Final = 5432
 SCHEME: Final = re.compile(r"\Apostgres(?:ql)?(?:\+\w+)?://")
 

@@ -44,7 +44,6 @@ class RedisChannel:
         self._login = login
 
     def send(self, message: SignedMessage, timeout: float) -> None:
-        """Publish it. Raises Unavailable without listeners."""
         login = self._login()
         user = login["username"].reveal()
         try:

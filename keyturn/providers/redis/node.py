@@ -22,8 +22,7 @@ NODE: Final = RemoteServer(
     address="host in the catalogue",
     authority="Name the CA that signed it as ca_file, and the host by which it is certified",
 )
-TIMEOUT: Final = 10
-"""Seconds for a connection and for each command."""
+TIMEOUT: Final = 10  # seconds for a connection and for each command
 LONGEST_SESSION: Final = 30.0  # seconds
 
 KEEPALIVE: Final = {

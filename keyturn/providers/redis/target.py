@@ -57,7 +57,6 @@ class Redis:
         self._tls = tls
 
     def check_user(self, user: str) -> None:
-        """Raise Invalid if the user can't be rotated: absent, off, without a password, or Keyturn's own."""
         if user == self._admin()["username"].reveal():
             problem, hint = "it is the user that Keyturn itself logs in with", "Rotate another one"
             raise Invalid("rotate", self._named(user), problem, hint)
