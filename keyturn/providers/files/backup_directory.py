@@ -1,4 +1,4 @@
-"""Backups in a directory: of another disk, or of a file system that other machines share."""
+"""Backups in a directory: on another disk, or on a file system that other machines share."""
 
 import os
 import stat
@@ -11,16 +11,15 @@ from typing import Final
 
 from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Unavailable
 from keyturn.core.ports.backups import LARGEST_OBJECT, StoredObject
+from keyturn.ledger.storage.durable_files import PRIVATE_DIRECTORY, PRIVATE_FILE, sync_directory
 
-PRIVATE_FILE: Final = 0o600
-PRIVATE_DIRECTORY: Final = 0o700
 DRAFT: Final = ".draft-"
 
 
 class BackupDirectory:
-    """``BackupPlace`` of a directory that its owner alone may enter; it is made at need.
+    """A ``BackupPlace`` in a directory that only its owner may enter, created on demand.
 
-    It retains nothing: whoever may write there may remove what lies there.
+    It enforces no retention: any user who may write there may remove backups.
     """
 
     def __init__(self, directory: Path | str) -> None:
@@ -28,7 +27,6 @@ class BackupDirectory:
         self.name = f"directory {self._directory}"
 
     def put(self, name: str, content: bytes) -> None:
-        """Write an object where there is none: it is there whole, on the disk, or not at all."""
         file = self._file(name)
         draft = file.with_name(f"{DRAFT}{token_hex(8)}")
         with self._telling("write", name):
@@ -42,10 +40,9 @@ class BackupDirectory:
                 raise Conflict("write", f"{self.name}/{name}", "there is one of that name already") from None
             finally:
                 draft.unlink(missing_ok=True)
-            _sync_directory(file.parent)
+            sync_directory(file.parent)
 
     def get(self, name: str) -> bytes:
-        """An object's content."""
         with self._telling("read", name), open(self._file(name), "rb") as opened:
             content = opened.read(LARGEST_OBJECT + 1)
         if len(content) > LARGEST_OBJECT:
@@ -53,7 +50,6 @@ class BackupDirectory:
         return content
 
     def find(self, name: str) -> StoredObject | None:
-        """What is told of one object."""
         try:
             with self._telling("look at", name):
                 return _stored(name, os.stat(self._file(name)))
@@ -61,7 +57,6 @@ class BackupDirectory:
             return None
 
     def listed(self, prefix: str = "") -> Iterator[StoredObject]:
-        """What there is, in the order of the names."""
         with self._telling("list", ""):
             if not self._directory.exists():
                 return
@@ -75,7 +70,6 @@ class BackupDirectory:
                 yield _stored(name, status)
 
     def remove(self, name: str) -> None:
-        """Remove an object, and its folder with the last one."""
         file = self._file(name)
         with self._telling("remove", name):
             file.unlink(missing_ok=True)
@@ -116,11 +110,3 @@ def _write_durably(file: Path, content: bytes) -> None:
         opened.write(content)
         opened.flush()
         os.fsync(descriptor)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,8 +1,8 @@
-"""A file of keys that wrap others: a line each, 32 bytes in base64, the newest last.
+"""A file of wrapping keys: one a line, 32 bytes in base64, the newest last.
 
-    openssl rand -base64 32 >> FILE       # makes it, and later adds a generation
+    openssl rand -base64 32 >> FILE       # creates it, and later adds a generation
 
-Every line opens what it has wrapped; a line that is removed opens nothing any more.
+Every line unwraps what it wrapped; removing it makes that unreadable.
 """
 
 import base64
@@ -19,16 +19,14 @@ from keyturn.core.sensitive import Sensitive
 from keyturn.providers.keys.aes_gcm import decrypt, encrypt, fresh_key
 
 MAKE: Final = "Make one: (umask 077; openssl rand -base64 32 >> FILE)"
-LARGEST: Final = 65_536
-"""Bytes."""
+LARGEST: Final = 65_536  # bytes
 ID_DIGITS: Final = 16
 
 
 class FileDataKeys:
-    """:class:`keyturn.core.ports.envelope.DataKeys` by a file that its owner alone may read; it is read at each use.
+    """:class:`keyturn.core.ports.envelope.DataKeys` from a file that only its owner may read; each use reads it.
 
-    Raises Invalid for a file that is missing, of another owner than this process, open to others, a symbolic link, or
-    of another shape.
+    Raises Invalid for a missing, malformed or linked file, another owner, or access by others.
     """
 
     kind = "file"
@@ -38,14 +36,12 @@ class FileDataKeys:
         self._generations()
 
     def make(self, context: Mapping[str, str]) -> DataKey:
-        """A data key, wrapped by the last line."""
         generation, wrapping = [*self._generations().items()][-1]
         key = fresh_key()
         wrapped = encrypt(wrapping, key.reveal().encode(), encode_context(context))
         return DataKey(key, f"{generation}:{base64.b64encode(wrapped).decode()}")
 
     def unwrap(self, wrapped: str, context: Mapping[str, str]) -> Sensitive:
-        """The data key, by the line that has wrapped it."""
         generation, _, text = wrapped.partition(":")
         wrapping = self._generations().get(generation)
         if wrapping is None:
@@ -56,7 +52,6 @@ class FileDataKeys:
             raise refuse_key(str(self._file), "the data key was changed since it was wrapped") from None
 
     def _generations(self) -> dict[str, Sensitive]:
-        """Every line by an id of its own, the newest last."""
         lines = [Sensitive(line) for line in _read(self._file).reveal().split()]
         try:
             raw = {_id_of(line): len(base64.b64decode(line.reveal(), validate=True)) for line in lines}
@@ -68,7 +63,6 @@ class FileDataKeys:
 
 
 def _id_of(line: Sensitive) -> str:
-    """Tells keys apart, and nothing of them."""
     return hashlib.sha256(b"keyturn key file\0" + line.reveal().encode()).hexdigest()[:ID_DIGITS]
 
 
@@ -84,7 +78,6 @@ def _read(file: Path) -> Sensitive:
 
 
 def _unsafe(status: os.stat_result) -> tuple[str, str] | None:
-    """What is wrong with who may read the file, and the remedy."""
     if not stat.S_ISREG(status.st_mode):
         return "it is no regular file", MAKE
     if status.st_uid != os.geteuid():

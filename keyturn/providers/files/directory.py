@@ -1,4 +1,4 @@
-"""Files below an open directory, written whole or not at all, by one writer at a time, through no symbolic link."""
+"""Files in an open directory, written atomically by one writer at a time, without following symbolic links."""
 
 import errno
 import fcntl
@@ -14,15 +14,14 @@ from typing import Final
 from keyturn.core.sensitive import Sensitive
 
 PRIVATE: Final = 0o600
-PATIENCE: Final = 10.0
-"""Seconds that another writer of the same file is waited for: a write takes some milliseconds."""
-PAUSE: Final = 0.02
+PATIENCE: Final = 10.0  # seconds
+PAUSE: Final = 0.02  # seconds
 LOCKS: Final = Path("/proc/locks")
-"""Where Linux tells who holds which lock (source: proc_locks(5))."""
+"""Where Linux lists lock holders (source: proc_locks(5))."""
 
 
 class StillHeld(OSError):
-    """Another writer holds a file for longer than a write takes; ``holder`` says who, in words."""
+    """Another writer holds a file for longer than a write takes; ``holder`` describes it."""
 
     def __init__(self, holder: str) -> None:
         super().__init__(errno.EWOULDBLOCK, "another writer holds it")
@@ -30,18 +29,15 @@ class StillHeld(OSError):
 
 
 def draft_name(remote: str) -> str:
-    """Where a file is written before it takes its place."""
     return f".{remote}.keyturn.new"
 
 
 def identity(status: os.stat_result) -> dict[str, int]:
-    """What another file, or another writing of the same one, does not share."""
     return {"inode": status.st_ino, "size": status.st_size, "mtime_ns": status.st_mtime_ns}
 
 
 def content(directory: int, name: str) -> tuple[Sensitive, os.stat_result]:
-    """The text of a regular file, and what it was when it was read."""
-    # A pipe that nobody writes to would be waited for.
+    # Without O_NONBLOCK a pipe would block.
     descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
@@ -52,10 +48,7 @@ def content(directory: int, name: str) -> tuple[Sensitive, os.stat_result]:
 
 @contextmanager
 def only_writer(directory: int, remote: str) -> Iterator[int]:
-    """The draft of a file, empty and locked: one writer at a time. What a killed writer left is used again.
-
-    Raises StillHeld where another one holds it for too long: it may be suspended.
-    """
+    """The draft of a file, empty and locked for one writer. Raises StillHeld if another holds it for too long."""
     name = draft_name(remote)
     with _locked(directory, name) as descriptor:
         try:
@@ -76,7 +69,7 @@ def _locked(directory: int, name: str) -> Iterator[int]:
         descriptor = os.open(name, flags, PRIVATE, dir_fd=directory)
         try:
             _lock(descriptor, until)
-            # While it waited, another writer may have made the draft the file itself.
+            # Another writer may have renamed the draft meanwhile.
             if _is_still(directory, name, descriptor):
                 yield descriptor
                 return
@@ -85,7 +78,6 @@ def _locked(directory: int, name: str) -> Iterator[int]:
 
 
 def _lock(descriptor: int, until: float) -> None:
-    """Wait for the lock until then, by the monotonic clock. Raises StillHeld."""
     while True:
         try:
             return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -96,7 +88,6 @@ def _lock(descriptor: int, until: float) -> None:
 
 
 def _holder(inode: int) -> str:
-    """Who holds the lock of a file, by its number: the process, its program, and whether it is suspended."""
     try:
         pid = next(iter(re.findall(rf"FLOCK +\S+ +WRITE +(\d+) \S+:{inode} ", LOCKS.read_text())), "0")
         status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
@@ -114,9 +105,8 @@ def _is_still(directory: int, name: str, descriptor: int) -> bool:
 
 
 def fill_draft(descriptor: int, text: Sensitive) -> dict[str, int]:
-    """Write the draft to the disk; what the file will be known by."""
     _write_all(descriptor, text.reveal().encode())
-    # Finer than the kernel's own clock, so that a change within the same tick shows too.
+    # Finer than the kernel's clock, so that changes within one tick show.
     now = time.time_ns()
     os.utime(descriptor, ns=(now, now))
     os.fsync(descriptor)
@@ -124,7 +114,7 @@ def fill_draft(descriptor: int, text: Sensitive) -> dict[str, int]:
 
 
 def replace(directory: int, name: str, text: str) -> None:
-    """Put ``text`` there whole or not at all; for the only writer, who uses again what a killed one left."""
+    """Write ``text`` atomically. Only for the sole writer."""
     fresh = f"{name}.new"
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, PRIVATE, dir_fd=directory)
     try:

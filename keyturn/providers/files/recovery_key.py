@@ -1,10 +1,10 @@
-"""Data keys that a public key wraps, whose private half lies where nobody needs it until a hub is lost.
+"""Data keys wrapped for a public key, whose private half stays offline until a hub is lost.
 
     openssl genpkey -algorithm x25519 -out recovery.pem          # kept offline
     openssl pkey -in recovery.pem -pubout -out recovery.pub      # on the machine that makes backups
 
-A fresh key pair agrees with the public key (X25519, RFC 7748), and what both agree on wraps the data key, by
-HKDF-SHA256 and AES-256-GCM. Whoever has the public key alone opens nothing, what they have made themselves included.
+A fresh key pair agrees with the public key (X25519, RFC 7748). HKDF-SHA256 of that secret wraps the data key by
+AES-256-GCM.
 """
 
 import base64
@@ -28,14 +28,14 @@ MAKE: Final = (
     "Make one: openssl genpkey -algorithm x25519 -out recovery.pem; openssl pkey -in recovery.pem -pubout -out"
     " recovery.pub"
 )
-LARGEST_PEM: Final = 16_384
+LARGEST_PEM: Final = 16_384  # bytes
 INFO: Final = b"keyturn-recovery-1\0"
 
 
 class RecoveryDataKeys:
-    """:class:`keyturn.core.ports.envelope.DataKeys` by a PEM file with the public or the private key.
+    """:class:`keyturn.core.ports.envelope.DataKeys` from a PEM file with the public or the private key.
 
-    Raises Invalid for a file that holds neither, or a private key that others may read.
+    Raises Invalid for a file with neither, or a private key that others may read.
     """
 
     kind = "x25519"
@@ -45,7 +45,6 @@ class RecoveryDataKeys:
         self._private, self._public = _read_pair(self._file)
 
     def make(self, context: Mapping[str, str]) -> DataKey:
-        """A data key, wrapped for the private key."""
         key, once = fresh_key(), X25519PrivateKey.generate()
         public = once.public_key().public_bytes_raw()
         wrapping = _agreed(once.exchange(self._public), public, self._public)
@@ -53,7 +52,7 @@ class RecoveryDataKeys:
         return DataKey(key, base64.b64encode(public + wrapped).decode())
 
     def unwrap(self, wrapped: str, context: Mapping[str, str]) -> Sensitive:
-        """The data key. Raises SealRefused where the private key is another, or not at hand."""
+        """The data key. Raises SealRefused with another private key, or without one."""
         if self._private is None:
             hint = "Give the private one, which is kept offline: --key x25519:FILE"
             raise refuse_key(str(self._file), "it holds the public key, and the private one opens backups", hint)
@@ -68,7 +67,6 @@ class RecoveryDataKeys:
 
 
 def _agreed(shared: bytes, once: bytes, public: X25519PublicKey) -> Sensitive:
-    """What both sides make of what they share, bound to both public keys."""
     info = INFO + once + public.public_bytes_raw()
     return Sensitive(base64.b64encode(HKDF(SHA256(), KEY_BYTES, None, info).derive(shared)).decode())
 

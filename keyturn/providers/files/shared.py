@@ -1,7 +1,7 @@
-"""Single keys in files that others write too: an object of JSON, or lines KEY=value; whose they are stands beside it.
+"""Single keys in files that others write too: a JSON object, or lines KEY=value, with notes in a file next to it.
 
-Keyturn's own writers wait for each other. Others know of no lock: what they have changed since the file was read shows
-by its inode, size and time, which are looked at once more right before the new file takes its place.
+Keyturn's writers lock the file. Other programs' changes show in its inode, size and time, which are checked again right
+before it is replaced.
 """
 
 import json
@@ -24,13 +24,12 @@ from keyturn.providers.sharing import MERGE, NOTHING_WRITTEN
 
 BEFORE, AFTER = ".", ".keyturn-parts.json"
 EMPTY: Final = Sensitive("")
-
 Opened = Callable[[str, str, bool], AbstractContextManager[int | None]]
-"""What is being done, to which file, and whether the directory is made where it is missing: its descriptor."""
+"""Takes the action, the file, and whether to create the directory; yields the directory's descriptor."""
 
 
 class SharedFiles:
-    """``Shares`` in one directory; ``lines`` says that the files are lines for ``reader``."""
+    """``Shares`` in one directory; with ``lines`` the files are lines for ``reader``."""
 
     atomic = False
 
@@ -50,7 +49,6 @@ class SharedFiles:
         self._limits = StoreLimits(LIMITS[FILE], name)
 
     def look(self, remote: str) -> Shared | None:
-        """The file and what stands beside it; an empty one serves nothing yet."""
         self._limits.check_name(remote, MERGE)
         with self._opened(MERGE, remote, False) as directory:
             if directory is None:
@@ -72,7 +70,7 @@ class SharedFiles:
         return Shared(remote, version, members, shown, tags, marks, texts=self._lines, seen=(whole, status))
 
     def put(self, remote: str, change: Change, current: Shared | None) -> None:
-        """The notes, then the whole file in one step; mode and owner stay as they were."""
+        """Write the notes, then replace the whole file atomically; mode and owner stay."""
         text = self._text(remote, change, current)
         with self._opened(MERGE, remote, True) as directory:
             if directory is None:
@@ -95,7 +93,6 @@ class SharedFiles:
             os.fsync(directory)
 
     def listed(self) -> Iterator[tuple[str, Mapping[str, str]]]:
-        """Every file with notes beside it."""
         with self._opened("list", "*", False) as directory:
             names = os.listdir(directory) if directory is not None else []
             beside = [name for name in names if name.startswith(BEFORE) and name.endswith(AFTER)]
@@ -104,7 +101,6 @@ class SharedFiles:
         return iter(noted)
 
     def tidy(self, remote: str) -> None:
-        """Remove the draft of a write that was killed."""
         with self._opened(MERGE, remote, False) as directory:
             if directory is None or draft_name(remote) not in os.listdir(directory):
                 return
@@ -117,7 +113,6 @@ class SharedFiles:
         return {line.key: line.text for line in dotenv.lines_of(text, self._reader) if line.key}
 
     def _text(self, remote: str, change: Change, current: Shared | None) -> Sensitive:
-        """The whole file afterwards. Raises Invalid for what can't be written, or is too large as a whole."""
         before = current.seen[0] if current else None
         try:
             if self._lines:
@@ -131,7 +126,6 @@ class SharedFiles:
         return text
 
     def _refuse_changed(self, directory: int, remote: str, current: Shared | None) -> None:
-        """Raises Conflict where the file is another than the one that was seen."""
         now = None
         with suppress(FileNotFoundError):
             now = identity(os.stat(remote, dir_fd=directory, follow_symlinks=False))
@@ -144,7 +138,6 @@ class SharedFiles:
 
 
 def _as_before(descriptor: int, current: Shared | None) -> None:
-    """Give the draft the mode and the owner of the file whose place it takes."""
     if current is None:
         return
     before, now = current.seen[1], os.fstat(descriptor)
@@ -154,7 +147,6 @@ def _as_before(descriptor: int, current: Shared | None) -> None:
 
 
 def _notes(directory: int, remote: str) -> dict[str, str]:
-    """The notes beside a file; none where they are malformed."""
     try:
         notes = json.loads(content(directory, f"{BEFORE}{remote}{AFTER}")[0].reveal())
     except (FileNotFoundError, ValueError, RecursionError):

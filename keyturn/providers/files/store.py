@@ -1,8 +1,7 @@
-"""Files of this machine as a store: one file for each copy, readable by its owner alone.
+"""Files of this machine as a store: one file for each copy, readable only by its owner.
 
-Beside NAME lies ``.NAME.keyturn.json`` with the marks and what tells a change of the file: its inode, size and time.
-It is written before the file is, about the file that is to come: what a crash leaves between the two is not intact.
-Everything happens below one open directory, and no symbolic link in it is followed.
+``.NAME.keyturn.json`` next to NAME holds the marks and the file's inode, size and time, which reveal changes. It is
+written before the file: a crash in between leaves a copy that is not intact. No symbolic link is followed.
 """
 
 import errno
@@ -10,7 +9,7 @@ import json
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import Any, Final, Literal
 
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Locked, NotFound, Unavailable
@@ -24,13 +23,9 @@ from keyturn.providers.limits import StoreLimits, has_changed, insist_on_value, 
 
 PAST: Final = "read old versions of"
 FORGET: Final = "forget old versions of"
-
 EVERYBODY: Final = "all"
-"""Stands in a note for no reader; lines of versions before that have none."""
-
 PRIVATE_DIRECTORY: Final = 0o700
 WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
-
 _TAGS: Final = tuple(OwnershipTags("", 0, "").to_tags())
 _DENIED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _NO_FILE: Final = frozenset({errno.EISDIR, errno.ELOOP, errno.ENXIO})
@@ -38,11 +33,10 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class Files:
-    """A ``Store`` in one directory, which the first write makes (0700) where it is missing.
+    """A ``Store`` in one directory, which the first write creates (0700) if missing.
 
-    In the format ``dotenv`` a JSON object is written as lines KEY='value', so that ``reader`` gives them back; any
-    other text, and any text in the format ``json``, is written as it is. A file that was written for another reader is
-    outdated, so that it is written again. Deleting is for good.
+    The format ``dotenv`` writes a JSON object as lines KEY='value' that ``reader`` reads back. All other texts are
+    written unchanged. A file for another reader is outdated, and written again. Deleting is permanent.
     """
 
     unsupported: frozenset[Unsupported] = frozenset()
@@ -55,20 +49,17 @@ class Files:
         self._directory = directory
         self._lines = format == "dotenv"
         self._reader = reader
-        self.shared = SharedFiles(name, self._open, _marks, self._lines, reader)
+        self.shared = SharedFiles(name, self._opened, _marks, self._lines, reader)
 
     def describe(self, remote: str) -> RemoteSecret | None:
-        """Describe one file without reading it; what is no regular file is nobody's, and not intact."""
         self._limits.check_name(remote, "find")
         with self._opened("find", remote) as directory:
             return None if directory is None else self._look(directory, remote)
 
     def list_managed(self) -> Iterator[RemoteSecret]:
-        """Every file with Keyturn's marks."""
         return (copy for copy in self.list_all() if copy.marks)
 
     def list_all(self) -> Iterator[RemoteSecret]:
-        """Every regular file whose name begins with no dot."""
         with self._opened("list", "*") as directory:
             names = [] if directory is None else _names(directory)
             copies = [self._look(directory, name) for name in names] if directory is not None else []
@@ -83,7 +74,6 @@ class Files:
         *,
         details: Details = NO_DETAILS,
     ) -> RemoteSecret:
-        """Replace the file whole, after the marks of what is to come; whoever reads sees the old text or the new."""
         self._limits.check(remote, value)
         if current == RemoteSecret(remote, current.version_id if current else "", marks):
             return current
@@ -94,14 +84,14 @@ class Files:
             _refuse_a_directory(directory, remote)
             with only_writer(directory, remote) as descriptor:
                 written = fill_draft(descriptor, lines.text if lines else value)
-                note = {**marks.to_tags(), **written, **(_lines_note(lines) if lines else {})}
+                made_for = {"not_texts": lines.not_texts, "reader": _named(lines.reader)} if lines else {}
+                note = {**marks.to_tags(), **written, **made_for}
                 replace(directory, _note_name(remote), json.dumps(note))
                 os.rename(draft_name(remote), remote, src_dir_fd=directory, dst_dir_fd=directory)
             os.fsync(directory)
         return RemoteSecret(remote, _version(written), marks)
 
     def relabel(self, remote: str, marks: OwnershipTags, details: Details, current: RemoteSecret) -> RemoteSecret:
-        """Change the marks alone, where they bear another fingerprint. Raises UnsupportedOperation for all else."""
         self._limits.check_name(remote, "label")
         insist_on_value(self._named(remote), current, marks)
         with self._opened("label", remote) as directory:
@@ -114,7 +104,6 @@ class Files:
         return RemoteSecret(remote, current.version_id, marks)
 
     def read(self, remote: str) -> Sensitive:
-        """The text that was written, byte for byte; of a file that somebody else wrote, its content. NotFound."""
         self._limits.check_name(remote, "read")
         text = self._read(remote, remote, "read")
         if text is None:
@@ -122,14 +111,12 @@ class Files:
         return text
 
     def read_many(self, remotes: Sequence[str]) -> dict[str, Sensitive]:
-        """The texts of those that are there."""
         for remote in remotes:
             self._limits.check_name(remote, "read")
         texts = ((remote, self._read(remote, remote, "read")) for remote in remotes)
         return {remote: value for remote, value in texts if value is not None}
 
     def delete(self, remote: str) -> None:
-        """Remove the file, its marks, and what a killed write may have left, for good. Absent is success."""
         self._limits.check_name(remote, "delete")
         with self._opened("delete", remote) as directory:
             if directory is None:
@@ -140,28 +127,25 @@ class Files:
             os.fsync(directory)
 
     def old_versions(self, remote: str) -> dict[str, Sensitive]:
-        """What a killed write may have left beside the file; nothing else is kept of older texts."""
         self._limits.check_name(remote, PAST)
         try:
             left = self._read(remote, draft_name(remote), PAST)
         except Invalid:
-            return {}  # a write that was cut off within a character
+            return {}  # the write stopped within a character
         return {"unfinished": left} if left else {}
 
     def purge_old_versions(self, remote: str) -> tuple[str, ...]:
-        """Remove what a killed write may have left. Absent is success."""
         self._limits.check_name(remote, FORGET)
         with self._opened(FORGET, remote) as directory:
             if directory is None or draft_name(remote) not in os.listdir(directory):
                 return ()
-            # Whoever is writing just now is waited for, and has made the draft the file itself then.
+            # Waits for a current writer, who then has renamed the draft.
             with only_writer(directory, remote):
                 os.unlink(draft_name(remote), dir_fd=directory)
             os.fsync(directory)
         return ()
 
     def purge(self, remote: str) -> tuple[str, ...]:
-        """Remove the file, its marks, and what a killed write may have left, for good. Absent is success."""
         self.delete(remote)
         return ()
 
@@ -169,7 +153,6 @@ class Files:
         """Nothing is held."""
 
     def _read(self, remote: str, file: str, doing: str) -> Sensitive | None:
-        """The text of a file that the note beside ``remote`` may describe."""
         with self._opened(doing, remote) as directory:
             if directory is None:
                 return None
@@ -201,18 +184,11 @@ class Files:
         note = _note(directory, remote)
         marks = OwnershipTags.from_tags(note)
         intact = marks is None or _describes(note, status)
-        return RemoteSecret(remote, _version(identity(status)), marks, intact, outdated=self._outdated(note))
-
-    def _outdated(self, note: dict[str, Any]) -> bool:
-        """Whether the file's lines were written for somebody else than who is to read them."""
-        return self._lines and "not_texts" in note and note.get("reader") != _named(self._reader)
-
-    def _open(self, doing: str, remote: str, make: bool) -> AbstractContextManager[int | None]:
-        return self._opened(doing, remote, make=make)
+        outdated = self._lines and "not_texts" in note and note.get("reader") != _named(self._reader)
+        return RemoteSecret(remote, _version(identity(status)), marks, intact, outdated=outdated)
 
     @contextmanager
-    def _opened(self, doing: str, remote: str, *, make: bool = False) -> Iterator[int | None]:
-        """The directory's descriptor; None where there is none. Errors inside become Keyturn's own."""
+    def _opened(self, doing: str, remote: str, make: bool = False) -> Iterator[int | None]:
         descriptor = None
         try:
             if make:
@@ -236,9 +212,8 @@ class Files:
             return Locked(doing, self._named(remote), problem, hint)
         name, reason = self._named(remote), os.strerror(error.errno) if error.errno else "the system refuses it"
         if error.errno in _FULL:
-            return Unavailable(
-                doing, name, f"{self._directory}: {reason}", "Make room on the disk; nothing was changed"
-            )
+            hint = "Make room on the disk; nothing was changed"
+            return Unavailable(doing, name, f"{self._directory}: {reason}", hint)
         if error.errno in _DENIED:
             return Denied(doing, name, f"{self._directory}: {reason}", "Check owner and mode of the directory")
         if error.errno in (errno.ENOTDIR, errno.EEXIST):
@@ -252,13 +227,7 @@ class Files:
 
 
 def _marks(directory: int, remote: str) -> OwnershipTags | None:
-    """The marks of a copy that is the whole file; none where somebody else has put a file in its place."""
     return OwnershipTags.from_tags(_note(directory, remote))
-
-
-def _lines_note(lines: Dotenv) -> dict[str, Any]:
-    """What the note says of a file's lines."""
-    return {"not_texts": lines.not_texts, "reader": _named(lines.reader)}
 
 
 def _named(reader: Reader | None) -> str:
@@ -266,7 +235,6 @@ def _named(reader: Reader | None) -> str:
 
 
 def _reader(note: dict[str, Any]) -> Reader | None:
-    """Whom a file's lines were written for; None for those of everybody, and of versions that did not say."""
     return Reader(note["reader"]) if note.get("reader") in list(Reader) else None
 
 
@@ -275,7 +243,6 @@ def _note_name(remote: str) -> str:
 
 
 def _names(directory: int) -> list[str]:
-    """Every regular file's name that begins with no dot."""
     with os.scandir(directory) as entries:
         return [entry.name for entry in entries if entry.name[0] != "." and entry.is_file(follow_symlinks=False)]
 
@@ -295,7 +262,6 @@ def _refuse_a_directory(directory: int, remote: str) -> None:
 
 
 def _note(directory: int, remote: str) -> dict[str, Any]:
-    """The marks beside a copy and what they say of the file; empty where there are none that can be understood."""
     try:
         note = json.loads(content(directory, _note_name(remote))[0].reveal())
     except (FileNotFoundError, ValueError, RecursionError):

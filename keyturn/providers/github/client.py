@@ -1,4 +1,4 @@
-"""One request to GitHub's REST API, with the token of the moment; its refusals become Keyturn's own errors here."""
+"""Single requests to GitHub's REST API with the current token, and its refusals as Keyturn's errors."""
 
 import os
 import re
@@ -23,13 +23,10 @@ from keyturn.providers.pages import PageGuard
 
 TIMEOUT: Final = (5, 15)
 """Seconds to connect, and for the whole answer."""
-
 API_VERSION: Final = "2022-11-28"
 SECONDARY: Final = re.compile(rb"secondary rate limit|abuse detection", re.IGNORECASE)
-"""What GitHub says of a limit that it names in no header ("Rate limits for the REST API")."""
-
-SECONDARY_WAIT: Final = 60.0
-"""Seconds to wait where it names none, by the same page."""
+"""GitHub's text for a limit without headers ("Rate limits for the REST API")."""
+SECONDARY_WAIT: Final = 60.0  # seconds
 
 GITHUB: Final = RemoteServer(
     check="Check api_url, DNS, firewall and proxy",
@@ -43,8 +40,6 @@ TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 
 
 class Bearer(AuthBase):
-    """The ``Authorization`` header, which ``.netrc`` can't replace."""
-
     def __init__(self, token: str) -> None:
         self._token = token
 
@@ -54,10 +49,9 @@ class Bearer(AuthBase):
 
 
 class GitHubCalls:
-    """Requests below ``api_url``. The token is read from its file each time, so a renewed one is used at once."""
+    """Requests below ``api_url``; each reads the token file. Raises Invalid for plain http to another machine."""
 
     def __init__(self, name: str, *, token_file: str, api_url: str, ca_file: str | None) -> None:
-        """Raises Invalid for plain http to another machine."""
         if leaves_in_clear(api_url):
             raise Invalid("open", name, "plain http to another machine", "Use https")
         self._name = name
@@ -67,14 +61,12 @@ class GitHubCalls:
         self._clock: tuple[float, float] | None = None
 
     def find(self, doing: str, name: str, path: str) -> dict[str, Any] | None:
-        """Read; None when nothing is there, or nothing that the token may see."""
         try:
             return self.send(doing, name, "GET", path)
         except NotFound:
             return None
 
     def pages(self, doing: str, name: str, path: str, key: str, size: int) -> Iterator[dict[str, Any]]:
-        """Every entry of a list, ``size`` in a page. Raises NotFound."""
         number, count, guard = 1, 0, PageGuard(doing, name)
         while True:
             page = self.send(doing, name, "GET", f"{path}?per_page={size}&page={number}")
@@ -85,14 +77,13 @@ class GitHubCalls:
             count += len(entries)
             if not entries or count >= total:
                 return
-            # Pages are numbered: one that begins as another did is that one again.
+            # A page that begins like an earlier one is a repetition.
             guard.follow(str(entries[0].get("name")))
             number += 1
 
     def send(
         self, doing: str, name: str, method: str, path: str, body: Mapping[str, str] | None = None
     ) -> dict[str, Any]:
-        """One request, sent once; the answer's JSON object, empty where there is none."""
         try:
             answer = self._session.request(
                 method,
@@ -103,26 +94,25 @@ class GitHubCalls:
                 allow_redirects=False,
             )
         except OSError as error:  # every error of requests is one
-            raise _unanswered(error, doing, name) from None
-        self._note_time(answer)
+            if isinstance(error, requests.RequestException):
+                raise from_connection(error, doing, name, GITHUB) from None
+            hint = "Correct the path, and who may read the file"
+            raise Invalid(doing, name, "its ca_file can't be read", hint) from None
+        if date := _date(answer):
+            self._clock = (date.timestamp(), time.monotonic())
         if answer.status_code >= 300:
             raise translate_answer(answer, doing, name)
         return _document(answer, doing, name)
 
     def not_before(self) -> float:
-        """The earliest that GitHub's clock can show now, in seconds since 1970; 0 where it never told the time."""
+        """The earliest time of GitHub's clock, in seconds since 1970; 0 before its first answer."""
         if self._clock is None:
             return 0.0
         shown, heard = self._clock
         return shown + time.monotonic() - heard
 
     def close(self) -> None:
-        """Let go of the connections."""
         self._session.close()
-
-    def _note_time(self, answer: requests.Response) -> None:
-        if date := _date(answer):
-            self._clock = (date.timestamp(), time.monotonic())
 
     def _token(self, doing: str, name: str) -> str:
         hint = "It should hold a token that may write the repository's secrets and variables"
@@ -131,9 +121,8 @@ class GitHubCalls:
         except FileNotFoundError:
             raise NotFound(doing, name, f"there is no file {self._token_file}", hint) from None
         except (OSError, UnicodeDecodeError):
-            raise Denied(
-                doing, name, f"the file {self._token_file} can't be read", "Check its owner and mode"
-            ) from None
+            problem = f"the file {self._token_file} can't be read"
+            raise Denied(doing, name, problem, "Check its owner and mode") from None
         if not TOKEN.fullmatch(token):
             raise Denied(doing, name, f"the file {self._token_file} holds no token", hint)
         return token
@@ -163,15 +152,13 @@ def _document(answer: requests.Response, doing: str, name: str) -> dict[str, Any
 
 
 def translate_answer(answer: requests.Response, doing: str, name: str) -> KeyturnError:
-    """What a refusal means; the body is read for its kind at most, and dropped."""
     status = answer.status_code
     problem = f"GitHub answered {status}"
     if status == 429 or (status == 403 and _is_pace(answer)):
         return Throttled(doing, name, problem, "It asks for a slower pace", _wait(answer))
     if status == 401:
-        return Denied(
-            doing, name, problem, "The token is refused: it ended, or was revoked. Write a new one to its file"
-        )
+        hint = "The token is refused: it ended, or was revoked. Write a new one to its file"
+        return Denied(doing, name, problem, hint)
     if status == 403:
         hint = "Give the token write access to Secrets, Variables and, for an environment, Environments"
         return Denied(doing, name, problem, hint)
@@ -184,9 +171,8 @@ def translate_answer(answer: requests.Response, doing: str, name: str) -> Keytur
         return Unavailable(doing, name, problem, "See www.githubstatus.com, if it lasts")
     if status < 400:
         return Invalid(doing, name, f"{problem}: the repository has another name now", "Correct it in the catalogue")
-    return Invalid(
-        doing, name, f"{problem}: it refuses the request", "Check the name, the size, and how many there are"
-    )
+    hint = "Check the name, the size, and how many there are"
+    return Invalid(doing, name, f"{problem}: it refuses the request", hint)
 
 
 def _is_pace(answer: requests.Response) -> bool:
@@ -196,7 +182,6 @@ def _is_pace(answer: requests.Response) -> bool:
 
 
 def _wait(answer: requests.Response) -> float | None:
-    """Seconds to wait before the next request, by GitHub's own clock."""
     now = _date(answer) or datetime.now(UTC)
     wanted = retry_after(answer.headers.get("retry-after", ""), now)
     reset = answer.headers.get("x-ratelimit-reset", "")
@@ -211,9 +196,3 @@ def _date(answer: requests.Response) -> datetime | None:
     except ValueError:
         return None
     return date if date.tzinfo else None
-
-
-def _unanswered(error: OSError, doing: str, name: str) -> KeyturnError:
-    if not isinstance(error, requests.RequestException):
-        return Invalid(doing, name, "its ca_file can't be read", "Correct the path, and who may read the file")
-    return from_connection(error, doing, name, GITHUB)

@@ -1,12 +1,12 @@
-"""The Actions secrets of a GitHub repository, or of one of its environments, as a store: written, never read.
+"""The Actions secrets of a GitHub repository or environment as a store: written, never read.
 
-The marks lie in an Actions variable beside the secret, KEYTURN_MARKS_NAME, with the time of the update that they
-belong to. A first write makes the variable before the secret, without a time, so that what a crash leaves is known
-as Keyturn's own; otherwise the variable is written after the secret. In between, the copy is not intact.
+The Actions variable KEYTURN_MARKS_NAME holds the marks and the time of their update. A first write creates it before
+the secret, without a time: a crash leaves a copy known as Keyturn's. Otherwise the variable is written after the
+secret. In between, the copy is not intact.
 
-GitHub tells that time in whole seconds, and two updates within one look the same. Keyturn therefore never writes in
-the second of the update before: its own updates always differ. Another's update in the same second as Keyturn's,
-and after it, can't be seen. Sources: "REST API endpoints for GitHub Actions Secrets", "... variables".
+GitHub reports the time in whole seconds. Keyturn never writes in the second of the previous update, so its updates
+always differ. Another writer's later update in the same second is undetectable. Sources: "REST API endpoints for GitHub
+Actions Secrets", "... variables".
 """
 
 import base64
@@ -34,18 +34,14 @@ MARKS_PREFIX: Final = "KEYTURN_MARKS_"
 UPDATED_AT: Final = "updated_at"
 SECRETS_PAGE: Final = 100
 VARIABLES_PAGE: Final = 30
-"""The most that GitHub gives in a page."""
-
 LONGEST_WAIT: Final = 2.0
-"""Seconds: one until GitHub's clock shows another, and one for clocks of GitHub's that differ."""
-
+"""Seconds: one until GitHub's clock changes, and one for differences between its clocks."""
 Key = tuple[str, str]
-"""A public key's id, and the key in base64."""
 
 
 @reads_answers()
 class GitHubActions:
-    """A ``Store``. Names fold case: GitHub keeps them in capitals. Deleting is for good."""
+    """A ``Store``. Names fold case: GitHub stores them in capitals. Deleting is permanent."""
 
     unsupported: frozenset[Unsupported] = frozenset({Unsupported.READ})
 
@@ -68,21 +64,19 @@ class GitHubActions:
         self._key: Key | None = None
 
     def describe(self, remote: str) -> RemoteSecret | None:
-        """Describe one secret. Raises NotFound where the token sees no such repository or environment."""
         self._limits.check_name(remote, "find")
         name = self._named(remote)
         secret = self._calls.find("find", name, self._secret(remote))
         if secret is None:
-            self._public_key("find", name)  # GitHub says the same of a place that is not there
+            self._public_key("find", name)  # GitHub answers the same for a missing place
             return None
         return _copy(remote, secret, self._calls.find("find", name, self._variable(remote)))
 
     def list_managed(self) -> Iterator[RemoteSecret]:
-        """Every secret with Keyturn's marks."""
         return (copy for copy in self.list_all() if copy.marks)
 
     def list_all(self) -> Iterator[RemoteSecret]:
-        """Every secret, in two listings: one that is written meanwhile looks changed, and ``describe`` knows better."""
+        """Every secret, in two listings: one written meanwhile looks changed; ``describe`` is exact."""
         name = self._named("*")
         secrets = list(self._calls.pages("list", name, f"{self._place}/secrets", "secrets", SECRETS_PAGE))
         variables = self._calls.pages("list", name, f"{self._place}/variables", "variables", VARIABLES_PAGE)
@@ -99,7 +93,6 @@ class GitHubActions:
         *,
         details: Details = NO_DETAILS,
     ) -> RemoteSecret:
-        """Seal the value and put it there, unless it is there already, then note the marks."""
         self._limits.check(remote, value)
         if current == RemoteSecret(remote, current.version_id if current else "", marks):
             return current
@@ -111,20 +104,16 @@ class GitHubActions:
         return RemoteSecret(remote, updated_at, marks)
 
     def relabel(self, remote: str, marks: OwnershipTags, details: Details, current: RemoteSecret) -> RemoteSecret:
-        """Raises UnsupportedOperation: this store is written whole."""
         raise only_written_whole(self._named(remote))
 
     def read(self, remote: str) -> Sensitive:
-        """Raises UnsupportedOperation: GitHub gives values to workflows alone."""
         self._limits.check_name(remote, "read")
         raise self._unreadable(self._named(remote))
 
     def read_many(self, remotes: Sequence[str]) -> dict[str, Sensitive]:
-        """Raises UnsupportedOperation like :meth:`read`."""
         raise self._unreadable(self._named("*"))
 
     def delete(self, remote: str) -> None:
-        """Delete the secret, then its marks. Absent is success."""
         self._limits.check_name(remote, "delete")
         name = self._named(remote)
         for path in (self._secret(remote), self._variable(remote)):
@@ -134,26 +123,21 @@ class GitHubActions:
                 self._public_key("delete", name)
 
     def old_versions(self, remote: str) -> dict[str, Sensitive]:
-        """Nothing: GitHub keeps no old values."""
         self._limits.check_name(remote, "read old versions of")
         return {}
 
     def purge_old_versions(self, remote: str) -> tuple[str, ...]:
-        """Nothing is to be done: an update leaves nothing of the old value."""
         self._limits.check_name(remote, "forget old versions of")
         return ()
 
     def purge(self, remote: str) -> tuple[str, ...]:
-        """Delete it with its marks, for good. A workflow that runs already has been given the value."""
         self.delete(remote)
         return ()
 
     def close(self) -> None:
-        """Let go of the connections."""
         self._calls.close()
 
     def _update(self, remote: str, value: Sensitive, marks: OwnershipTags, current: RemoteSecret | None) -> str:
-        """Give the secret this value; when GitHub says that it was updated."""
         if current is None:
             self._note(remote, marks, None, there=False)
         else:
@@ -163,7 +147,6 @@ class GitHubActions:
         return str(answer[UPDATED_AT])
 
     def _wait_out(self, updated_at: str) -> None:
-        """Return when GitHub's clock is past the second of that update."""
         over = datetime.fromisoformat(updated_at).timestamp() + 1
         if (left := over - self._calls.not_before()) > 0:
             time.sleep(min(left, LONGEST_WAIT))
@@ -174,7 +157,7 @@ class GitHubActions:
         try:
             self._send_sealed(remote, value, key)
         except Invalid:
-            # GitHub takes what was sealed under an older key no more; the same key again means another reason.
+            # GitHub refuses values sealed with an older key; with the same key the reason is another.
             with self._lock:
                 self._key = None
             fresh = self._public_key("write", name)
@@ -194,7 +177,6 @@ class GitHubActions:
         self._calls.send("write", self._named(remote), "PUT", self._secret(remote), body)
 
     def _public_key(self, doing: str, name: str) -> Key:
-        """The key to seal with, asked for once. Raises NotFound where there is no such repository or environment."""
         with self._lock:
             if self._key is None:
                 answer = self._calls.send(doing, name, "GET", f"{self._place}/secrets/public-key")
@@ -202,7 +184,6 @@ class GitHubActions:
             return self._key
 
     def _note(self, remote: str, marks: OwnershipTags, updated_at: str | None, *, there: bool) -> None:
-        """Write the variable, which is probably there already, or not; either way is found out."""
         text = json.dumps({**marks.to_tags(), UPDATED_AT: updated_at})
         try:
             self._change(remote, text) if there else self._create(remote, text)
@@ -232,14 +213,12 @@ class GitHubActions:
 
 
 def _copy(remote: str, secret: Mapping[str, Any], variable: Mapping[str, Any] | None) -> RemoteSecret:
-    """A secret as GitHub tells it, with what its variable says."""
     note = _read_note(variable["value"]) if variable else {}
     updated_at, marks = str(secret[UPDATED_AT]), OwnershipTags.from_tags(note)
     return RemoteSecret(remote, updated_at, marks, intact=marks is None or _same(note.get(UPDATED_AT), updated_at))
 
 
 def _same(noted: str | None, updated_at: str) -> bool:
-    """Whether these are one moment, however they are written."""
     try:
         return noted is not None and _moment(noted) == _moment(updated_at)
     except ValueError:
@@ -252,7 +231,6 @@ def _moment(text: str) -> datetime:
 
 
 def _read_note(text: str) -> dict[str, str]:
-    """What a variable says; nothing where it is not Keyturn's."""
     try:
         note = json.loads(text)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Telling a program on this machine: a file in a directory that it takes notices from, and a signal."""
+"""Notify a program on this machine: a file in a directory that it takes notices from, and a signal."""
 
 import errno
 import os
@@ -17,19 +17,17 @@ from keyturn.providers.notices import DOING
 
 SUFFIX: Final = ".json"
 MODE: Final = 0o640
-"""A notice may be read by the directory's group: the program is another user."""
+"""The directory's group may read a notice: the program is another user."""
 MOST: Final = 1000
-"""Notices that may wait in a directory: a program that takes none is told of no more."""
-PAUSE: Final = 0.05
-"""Seconds between two looks whether a notice was taken."""
+PAUSE: Final = 0.05  # seconds
 DENIED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 class HostProcess:
     """:class:`keyturn.core.ports.consumers.NoticeSender` to a program of this machine.
 
-    With a ``directory`` it has acknowledged a notice once it has removed its file; what is not removed by then waits
-    there, and is signed anew by the next try. With a ``pid_file`` it is sent the signal of that name then.
+    With a ``directory``, the program acknowledges a notice by removing its file; the next try rewrites a remaining one.
+    With a ``pid_file``, it gets the signal of that name then.
     """
 
     def __init__(
@@ -41,7 +39,6 @@ class HostProcess:
         self._signal = signal
 
     def send(self, message: SignedMessage, timeout: float) -> None:
-        """Lay the notice, send the signal, and wait until it is taken."""
         until = time.monotonic() + timeout
         if self._directory is not None:
             self._lay(message)
@@ -57,7 +54,6 @@ class HostProcess:
         """There is nothing to close."""
 
     def _lay(self, message: SignedMessage) -> None:
-        """Put the notice there whole or not at all."""
         file = self._file(message)
         draft = f".{file}.new"
         with self._opened() as directory:
@@ -65,7 +61,7 @@ class HostProcess:
                 problem = f"{MOST} notices wait in its directory"
                 raise Unavailable(DOING, self.name, problem, "See why the program takes none, and remove them")
             with suppress(FileNotFoundError):
-                os.unlink(draft, dir_fd=directory)  # of a run that was killed
+                os.unlink(draft, dir_fd=directory)  # left by a killed run
             descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, MODE, dir_fd=directory)
             try:
                 with os.fdopen(descriptor, "wb") as opened:
@@ -95,11 +91,12 @@ class HostProcess:
 
     @contextmanager
     def _opened(self) -> Iterator[int]:
-        """The directory, in which nobody else than its owner and group may remove a file. Raises KeyturnError."""
         try:
             descriptor = os.open(self._directory or "", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                self._insist_on_owner(os.fstat(descriptor))
+                if os.fstat(descriptor).st_mode & stat.S_IWOTH:
+                    hint = "Take that right away: whoever removes a notice says that it was taken"
+                    raise Denied(DOING, self.name, "everybody on this machine may write in its directory", hint)
                 yield descriptor
             finally:
                 os.close(descriptor)
@@ -112,8 +109,3 @@ class HostProcess:
             problem = f"its directory can't be used: {error.strerror}"
             kind = Denied if error.errno in DENIED else Unavailable
             raise kind(DOING, self.name, problem, "See to its owner, its mode and its disk") from None
-
-    def _insist_on_owner(self, status: os.stat_result) -> None:
-        if status.st_mode & stat.S_IWOTH:
-            hint = "Take that right away: whoever removes a notice says that it was taken"
-            raise Denied(DOING, self.name, "everybody on this machine may write in its directory", hint)

@@ -1,4 +1,4 @@
-"""A signal to the process that a pid file names, and to no other one that has got its number since.
+"""A signal to the process that a pid file names, and never to a later process with the same number.
 
 Sources: proc(5), pidfd_open(2), pidfd_send_signal(2).
 """
@@ -8,7 +8,7 @@ import re
 import signal
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 from typing import Final
@@ -16,26 +16,23 @@ from typing import Final
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Unavailable, UnsupportedOperation
 from keyturn.providers.notices import DOING
 
-LONGEST: Final = 64
-"""Bytes of a pid file."""
+LONGEST: Final = 64  # bytes of a pid file
 LARGEST: Final = 2**22
-"""No process has a greater number on Linux."""
-SLACK: Final = 2.0
-"""Seconds by which the start of a process, which is counted from when the machine was started, is known."""
+SLACK: Final = 2.0  # seconds
 WRITABLE: Final = stat.S_IWGRP | stat.S_IWOTH
 RUNS: Final = "See whether the program runs, and writes its number there when it starts"
 
 
 def send_signal(name: str, pid_file: str, number: signal.Signals) -> None:
-    """Send it, once it is sure that the process is the one that the file was written for, and has a handler for it.
+    """Send it once the process is verified as the one in the file, with a handler for the signal.
 
-    Raises Unavailable where there is no such process, Denied and Invalid for a file or a process that is not trusted.
+    Raises Unavailable without such a process, Denied and Invalid for an untrusted one.
     """
     with _opened(name, pid_file) as file:
         status = os.fstat(file.fileno())
         pid = _number(name, file, status)
     with _process(name, pid) as descriptor:
-        # What is looked at by its number below is this process: if it ended meanwhile, the descriptor tells.
+        # The checks below use the number; the descriptor then fails if that process ended meanwhile.
         if flaw := _flaw(name, pid, status, number):
             raise flaw
         try:
@@ -47,20 +44,17 @@ def send_signal(name: str, pid_file: str, number: signal.Signals) -> None:
             raise Denied(DOING, name, f"the worker may not signal process {pid}", hint) from None
 
 
-@contextmanager
-def _opened(name: str, pid_file: str) -> Iterator[FileIO]:
+def _opened(name: str, pid_file: str) -> FileIO:
     try:
         descriptor = os.open(pid_file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         raise Unavailable(DOING, name, "its pid file is not there", RUNS) from None
     except OSError as error:
         raise Invalid(DOING, name, f"its pid file can't be read: {error.strerror}", "Correct its path") from None
-    with closing(FileIO(descriptor)) as file:
-        yield file
+    return FileIO(descriptor)
 
 
 def _number(name: str, file: FileIO, status: os.stat_result) -> int:
-    """The number in the file. Raises Denied for a file that others may write, Invalid for what is no number."""
     if not stat.S_ISREG(status.st_mode):
         raise Invalid(DOING, name, "its pid file is no regular file", "Correct its path")
     if status.st_mode & WRITABLE:
@@ -78,7 +72,6 @@ def _number(name: str, file: FileIO, status: os.stat_result) -> int:
 
 @contextmanager
 def _process(name: str, pid: int) -> Iterator[int]:
-    """A descriptor of the process that has this number now."""
     if not hasattr(os, "pidfd_open"):
         raise UnsupportedOperation(DOING, name, "this system can't hold on to a process", "Say directory alone")
     try:
@@ -94,7 +87,6 @@ def _process(name: str, pid: int) -> Iterator[int]:
 
 
 def _flaw(name: str, pid: int, written: os.stat_result, number: signal.Signals) -> KeyturnError | None:
-    """What speaks against a signal to this process; None where nothing does."""
     try:
         state, began = _stat(pid)
         about = _status(pid)
@@ -115,7 +107,6 @@ def _flaw(name: str, pid: int, written: os.stat_result, number: signal.Signals) 
 
 
 def _stat(pid: int) -> tuple[str, float]:
-    """The state of a process, as proc(5) letters it, and when it began, in seconds since 1970."""
     state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     booted = next(line.split()[1] for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime "))
     return state, int(booted) + int(fields[18]) / os.sysconf("SC_CLK_TCK")

@@ -1,4 +1,4 @@
-"""A REST API as a target: one request at a time, as the catalogue describes it."""
+"""A REST API as a target: single requests, as the catalogue describes them."""
 
 import base64
 import re
@@ -26,8 +26,7 @@ API: Final = RemoteServer(
     address="the target's url",
     authority="Give the CA that signed it as the target's ca_file, or renew the certificate",
 )
-LARGEST_ANSWER: Final = 4 * 1024 * 1024
-"""Bytes: a page of 100 keys holds a hundredth of that."""
+LARGEST_ANSWER: Final = 4 * 1024 * 1024  # bytes
 MOST_PAGES: Final = 100
 ADMIN: Final = "admin."
 SENDABLE: Final = re.compile(r"[\x21-\x7e\x80-\xff]([\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?")
@@ -35,10 +34,10 @@ SENDABLE: Final = re.compile(r"[\x21-\x7e\x80-\xff]([\x20-\x7e\x80-\xff]*[\x21-\
 
 
 class HttpApi:
-    """A :class:`keyturn.core.ports.rest.RestApi`. Errors are named by the target alone: a path may hold a value.
+    """A :class:`keyturn.core.ports.rest.RestApi`. Errors name only the target: a path may hold a value.
 
-    Certificates are checked against ``ca_file``, or against the public authorities. Redirects, cookies, and the
-    environment's proxies and ``.netrc`` play no part. ``admin`` is asked again for each request that needs it.
+    ``ca_file``, or else the public authorities, verifies certificates. ``admin`` is called for each request that needs
+    it.
     """
 
     def __init__(
@@ -71,14 +70,13 @@ class HttpApi:
         as_admin: bool = True,
         also: Sequence[AnswerPattern] = (),
     ) -> Answer:
-        """Send ``request`` once. An answer that neither is the success it describes nor matches ``also`` raises."""
+        """Send ``request`` once. Raises unless the answer is its described success or matches ``also``."""
         answer = self._sent(self._filled(request, fields, doing, as_admin=as_admin), doing)
         if any(pattern.matches(answer) for pattern in also):
             return answer
         return self._accepted(answer, request, doing, as_admin=as_admin)
 
     def listed(self, listing: Listing, fields: SecretFields, doing: str) -> Sequence[Answer]:
-        """Every entry, of all pages."""
         filled, entries = self._filled(listing.request, fields, doing, as_admin=True), list[Answer]()
         for _ in range(MOST_PAGES):
             answer = self._accepted(self._sent(filled, doing), listing.request, doing)
@@ -95,13 +93,11 @@ class HttpApi:
         raise Invalid(doing, self.name, f"its list does not end within {MOST_PAGES} pages", hint)
 
     def close(self) -> None:
-        """Let go of connections."""
         self._session.close()
 
     def _following(
         self, listing: Listing, answer: Answer, fields: SecretFields, doing: str, last: "FilledRequest"
     ) -> "FilledRequest | None":
-        """The request for the next page; None after the last one."""
         if listing.more and listing.next:
             token = answer.text(listing.next)
             page = replace(listing.request, path=listing.more)
@@ -112,9 +108,12 @@ class HttpApi:
         return replace(last, url=self._same_place(last.url, address, doing)) if address else None
 
     def _same_place(self, base: str, link: str, doing: str) -> str:
-        """Where a link leads that the API gave: to the API itself, since the admin's credential goes along."""
-        url = resolve_link(base, link)
-        if url is None or url_origin(url) != url_origin(self._url):
+        """The URL of a link. Raises Invalid unless it is of the API, since it gets the admin's credential."""
+        try:
+            url = urljoin(base, link)
+        except ValueError:
+            url = ""
+        if url_origin(url) != url_origin(self._url):
             hint = "Check the target's url: scheme, host and port must be those of its links"
             raise Invalid(doing, self.name, "the next page of its list is at another address", hint)
         return url
@@ -131,14 +130,12 @@ class HttpApi:
                 form=templates.fill_all(request.form, value),
             )
         except UnicodeError:
-            raise Invalid(
-                doing, self.name, "a value holds what is no character", "Write it into the hub anew"
-            ) from None
+            problem = "a value holds what is no character"
+            raise Invalid(doing, self.name, problem, "Write it into the hub anew") from None
 
     def _path(self, template: str, value: Callable[[str], str], doing: str) -> str:
-        """The path with its values quoted, so that none of them can lead elsewhere."""
         path = templates.fill(template, lambda name: quote(value(name), safe=""))
-        segments = unquote_segments(path)
+        segments = [unquote(part) for part in path.partition("?")[0].split("/")[1:]]
         slash_at_end = template.partition("?")[0].endswith("/")
         if {".", ".."} & set(segments) or "" in segments[:-1] or (segments[-1] == "" and not slash_at_end):
             hint = "Look at the id that the secret holds, and at the pointers under `answer`"
@@ -173,16 +170,13 @@ class HttpApi:
                 raw = self._read(answer, doing)
         except OSError as error:
             raise self._unanswered(error, doing) from None
-        pause = retry_after(answer.headers.get("retry-after", ""), datetime.now(UTC))
-        if answer.status_code == 429 or (answer.status_code == 503 and pause is not None):
-            problem = f"answered {answer.status_code}"
-            raise Throttled(doing, self.name, problem, "It asks for a slower pace", pause)
+        if slower := slower_pace(answer, doing, self.name):
+            raise slower
         if refused := from_plain_http(answer.status_code, raw.decode("latin-1"), doing, self.name, API):
             raise refused
         return read_json(raw, answer.status_code, answer.links.get("next", {}).get("url"))
 
     def _read(self, answer: requests.Response, doing: str) -> bytes:
-        """The body, up to a limit in size; its time is the connection's to watch."""
         raw = bytearray()
         for chunk in answer.iter_content(65_536):
             raw += chunk
@@ -192,7 +186,6 @@ class HttpApi:
         return bytes(raw)
 
     def _accepted(self, answer: Answer, request: Request, doing: str, *, as_admin: bool = True) -> Answer:
-        """The answer, where it is the success that the request describes."""
         if answer.status not in request.statuses:
             raise from_status(answer.status, doing, self.name, as_admin=as_admin)
         if lacks := shortfall(request, answer):
@@ -201,11 +194,9 @@ class HttpApi:
         return answer
 
     def _unanswered(self, error: OSError, doing: str) -> KeyturnError:
-        """What no usable answer means; every error of requests is an OSError."""
         if isinstance(error, requests.Timeout):
-            return Unavailable(
-                doing, self.name, f"no answer within {self._timeout:g} s", "See whether it is overloaded"
-            )
+            problem = f"no answer within {self._timeout:g} s"
+            return Unavailable(doing, self.name, problem, "See whether it is overloaded")
         if not isinstance(error, requests.RequestException):
             return Invalid(doing, self.name, "its ca_file can't be read", "Correct the path, and who may read the file")
         if isinstance(error, ValueError):
@@ -215,8 +206,6 @@ class HttpApi:
 
 @dataclass(frozen=True)
 class FilledRequest:
-    """A request with its values in place, which live as long as it is under way."""
-
     method: str
     url: str
     headers: Mapping[str, str]
@@ -228,8 +217,6 @@ class FilledRequest:
 
 
 class RequestValues:
-    """Gives the text for a name: a field of the admin's credential, where that may be used, or one of ``fields``."""
-
     def __init__(self, api: str, admin: Callable[[], SecretFields] | None, fields: SecretFields, doing: str) -> None:
         self._api = api
         self._admin = admin and cache(admin)
@@ -243,14 +230,14 @@ class RequestValues:
             values, field, where = self._fields, name, "in the secret"
         if field in values:
             text = values[field].reveal()
-            text.encode()  # what is no character fails here, and not in an error of requests, which would show it
+            text.encode()  # invalid characters fail here, not in an error of requests that shows them
             return text
         problem = f"the request asks for {{{{{name}}}}}, which is not there"
         raise Invalid(self._doing, self._api, problem, f"Write the field {field.rpartition('.')[2]} {where} in the hub")
 
 
 def api_session(url: str, ca_file: str | None) -> requests.Session:
-    """What sends requests to one server: with nothing from the environment, and without a memory."""
+    """A session for one server, without settings from the environment and without cookies."""
     made = requests.Session()
     made.trust_env = False
     made.verify = True if ca_file is None else ca_file
@@ -260,8 +247,15 @@ def api_session(url: str, ca_file: str | None) -> requests.Session:
     return made
 
 
+def slower_pace(answer: requests.Response, doing: str, name: str) -> Throttled | None:
+    """The error of an answer that asks for one: 429, or 503 with a Retry-After."""
+    pause = retry_after(answer.headers.get("retry-after", ""), datetime.now(UTC))
+    if answer.status_code == 429 or (answer.status_code == 503 and pause is not None):
+        return Throttled(doing, name, f"answered {answer.status_code}", "It asks for a slower pace", pause)
+    return None
+
+
 def from_status(status: int, doing: str, name: str, *, as_admin: bool = True) -> KeyturnError:
-    """What a status means that was not expected; the body is not looked at."""
     problem = f"answered {status}"
     if not as_admin and status in (400, 401, 403, 409, 422):
         hint = "If that refuses a key, describe it under `refused` of `test`, in the catalogue"
@@ -279,20 +273,6 @@ def from_status(status: int, doing: str, name: str, *, as_admin: bool = True) ->
     return Invalid(doing, name, problem, "Compare this request in the catalogue with the API's documentation")
 
 
-def resolve_link(base: str, link: str) -> str | None:
-    """Where a link leads; None for what is no link."""
-    try:
-        return urljoin(base, link)
-    except ValueError:
-        return None
-
-
 def url_origin(url: str) -> tuple[str, str]:
-    """Scheme, host and port."""
     parts = urlsplit(url)
     return parts.scheme.lower(), parts.netloc.lower()
-
-
-def unquote_segments(path: str) -> list[str]:
-    """The parts of a path as a server may see them."""
-    return [unquote(part) for part in path.partition("?")[0].split("/")[1:]]

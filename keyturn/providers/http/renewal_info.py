@@ -1,4 +1,4 @@
-"""What an ACME server suggests about renewals (RFC 9773): its directory is read, and then asked about a certificate."""
+"""An ACME server's renewal suggestions (RFC 9773), found by its directory."""
 
 from datetime import datetime
 from typing import Any, Final
@@ -16,18 +16,14 @@ from keyturn.providers.keys.x509 import renewal_identifier
 from keyturn.providers.outbound import within
 
 DOING: Final = "ask for renewals"
-TIMEOUT: Final = 20.0
-"""Seconds for each answer."""
+TIMEOUT: Final = 20.0  # seconds for each answer
 REMEDY: Final = "See KEYTURN_RENEWAL_INFO; until it answers, the certificate's own end decides"
 ACME: Final = RemoteServer(REMEDY, "KEYTURN_RENEWAL_INFO", "Set KEYTURN_RENEWAL_INFO_CA_FILE to its CA file")
 
 
 @reads_answers()
 class AcmeRenewalInfo:
-    """A ``RenewalAdviser``: the server whose directory (RFC 8555, 7.1.1) this is.
-
-    It is asked over TLS, or on this machine, with no login. Raises Invalid for another address.
-    """
+    """A ``RenewalAdviser`` at a directory (RFC 8555, 7.1.1). Raises Invalid unless it is https, or on this machine."""
 
     def __init__(self, directory: str, ca_file: str | None = None) -> None:
         parts = urlsplit(directory)
@@ -38,7 +34,6 @@ class AcmeRenewalInfo:
         self._ca_file = ca_file
 
     def window(self, pem: str) -> RenewalWindow:
-        """Raises Invalid where the server has no such information, or the window is none."""
         identifier = renewal_identifier(pem)
         place = self._get(self._directory).get("renewalInfo")
         if place is None:

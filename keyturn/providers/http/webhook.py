@@ -1,4 +1,4 @@
-"""Telling a consumer over HTTP that a secret changed."""
+"""Notify a consumer over HTTP that a secret changed."""
 
 import time
 from collections.abc import Mapping
@@ -10,19 +10,19 @@ from urllib.parse import urlsplit
 
 import requests
 
-from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Throttled, Unavailable
+from keyturn.core.errors import Denied, Invalid, KeyturnError, NotFound, Unavailable
 from keyturn.core.notifications.messages import SignedMessage
 from keyturn.core.notifications.notices import HEALTH_PATH, NOTICE_PATH
 from keyturn.core.outbound import leaves_in_clear
 from keyturn.core.ports.tracing import traceparent
-from keyturn.providers.answers import retry_after, untrusted
+from keyturn.providers.answers import untrusted
 from keyturn.providers.connection_errors import RemoteServer, from_connection
+from keyturn.providers.http.api_target import slower_pace
 from keyturn.providers.notices import DOING
-from keyturn.providers.outbound import OutboundAdapter, within
+from keyturn.providers.outbound import open_anywhere, within
 
 ASKING: Final = "ask the health of"
 NO_ROUTE: Final = frozenset({404, 405, 501})
-"""What servers answer that have no such route, or no such method."""
 CONSUMER: Final = RemoteServer(
     check="See whether the consumer runs at its address",
     address="the consumer's url",
@@ -30,16 +30,15 @@ CONSUMER: Final = RemoteServer(
 )
 SCHEMES: Final = ("https", "http")
 GOOD_FOR: Final = 300
-"""Seconds that a notice is good for. Source: Standard Webhooks' own libraries."""
-ANSWER_LIMIT: Final = 4096
-"""Bytes of an answer that are drained so that its connection can be used again; nobody looks at them."""
+"""Seconds that a notice is valid. Source: Standard Webhooks' own libraries."""
+ANSWER_LIMIT: Final = 4096  # bytes
 
 
 class WebhookSender:
     """Delivers notices to the application at ``url``; one instance serves many threads.
 
-    Plain http is spoken on loopback, and elsewhere where ``insecure_http`` allows it; certificates are checked against
-    ``ca_file``, or against the public authorities. The environment's proxies and ``.netrc`` play no part.
+    Plain http works on loopback, and elsewhere with ``insecure_http``. ``ca_file``, or else the public authorities,
+    verifies certificates.
     """
 
     def __init__(self, name: str, url: str, *, ca_file: str | None = None, insecure_http: bool = False) -> None:
@@ -51,15 +50,13 @@ class WebhookSender:
         self._session.verify = True if ca_file is None else ca_file
         self._session.headers["user-agent"] = "keyturn"
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-        for scheme in SCHEMES:
-            self._session.mount(f"{scheme}://", OutboundAdapter())
+        open_anywhere(self._session)
 
     def send(self, message: SignedMessage, timeout: float) -> None:
-        """Send it once, and return when it has been acknowledged, which is status 200 and nothing else.
+        """Send it once, and return when status 200 acknowledges it within ``timeout`` seconds.
 
-        ``timeout`` is in seconds, for all of it: a server that drips its answer is no better than one that is silent.
-        Raises TransientError when the same message may be sent again, TerminalError when a person has to mend
-        something first.
+        Raises TransientError if the same message may be sent again, TerminalError if a person has to fix something
+        first.
         """
         self._check(DOING)
         headers = {"content-type": "application/json", **traceparent(), **message.headers}
@@ -68,10 +65,7 @@ class WebhookSender:
             raise _refused(answer, self.name)
 
     def check_health(self, timeout: float) -> None:
-        """Ask the consumer how it is; well is status 200 and nothing else.
-
-        Raises as :meth:`send` does, and NotFound for one that runs and has no such route.
-        """
+        """Ask for its health: 200 is healthy. Raises as :meth:`send` does, and NotFound without such a route."""
         self._check(ASKING)
         answer = self._ask("GET", HEALTH_PATH, timeout, ASKING)
         if answer.status_code in NO_ROUTE:
@@ -90,7 +84,6 @@ class WebhookSender:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> requests.Response:
-        """One exchange within ``timeout``, of whose answer the status and the headers are kept."""
         until, url = time.monotonic() + timeout, self._url + path
         try:
             with (
@@ -108,7 +101,6 @@ class WebhookSender:
         return answer
 
     def close(self) -> None:
-        """Let go of connections; the sender can't be used afterwards."""
         self._session.close()
 
     def _check(self, doing: str) -> None:
@@ -129,7 +121,6 @@ def _silent(timeout: float, name: str, doing: str) -> KeyturnError:
 
 
 def _unanswered(error: requests.RequestException, late: float | None, name: str, doing: str) -> KeyturnError:
-    """What no usable answer means; ``late`` is the time that it had where that was over."""
     if late is not None and not untrusted(error):
         return _silent(late, name, doing)
     if isinstance(error, requests.exceptions.InvalidURL):
@@ -138,12 +129,10 @@ def _unanswered(error: requests.RequestException, late: float | None, name: str,
 
 
 def _refused(answer: requests.Response, name: str) -> KeyturnError:
-    """What a status other than 200 means; the body is not looked at."""
+    if slower := slower_pace(answer, DOING, name):
+        return slower
     status = answer.status_code
     problem = f"answered {status}"
-    pause = retry_after(answer.headers.get("retry-after", ""), datetime.now(UTC))
-    if status == 429 or (status == 503 and pause is not None):
-        return Throttled(DOING, name, problem, "It asks for a slower pace", pause)
     if status == 408 or status >= 500:
         return Unavailable(DOING, name, problem, "It keeps its old credential for now; see the consumer's log")
     if status in (401, 403):
@@ -156,7 +145,6 @@ def _refused(answer: requests.Response, name: str) -> KeyturnError:
 
 
 def _denied(answer: requests.Response, name: str) -> Denied:
-    """Its signature was not taken: the answer's own date tells a wrong clock from a wrong key."""
     answered, apart = f"answered {answer.status_code}", _ahead(answer.headers.get("date", ""), datetime.now(UTC))
     if abs(apart) < GOOD_FOR:
         return Denied(DOING, name, answered, "Check that it holds the webhook key that signs, and its clock")
@@ -165,7 +153,6 @@ def _denied(answer: requests.Response, name: str) -> Denied:
 
 
 def _ahead(header: str, now: datetime) -> float:
-    """How many seconds a Date header (RFC 9110, 6.6.1) is ahead of ``now``; 0 where it says nothing usable."""
     try:
         then = parsedate_to_datetime(header)
     except ValueError:

@@ -1,6 +1,6 @@
-"""AES-256-GCM, by the package cryptography: sealing with data keys, and wrapping with a key that is at hand.
+"""AES-256-GCM with the package cryptography: sealing with data keys, and wrapping with a local key.
 
-Nonces are of 12 random bytes; no data key seals more often than NIST SP 800-38D allows for those.
+Nonces are 12 random bytes; no data key seals more often than NIST SP 800-38D allows for those.
 """
 
 import base64
@@ -26,37 +26,31 @@ except ModuleNotFoundError:
 
 NONCE_BYTES: Final = 12
 KEY_LIFETIME: Final = 3600.0
-"""Seconds after which another data key is made: so a new generation of the wrapping key is soon in use."""
+"""Seconds until a new data key is made, and so a new generation of the wrapping key used."""
 MOST_SEALS: Final = 2**20
 """With one key; NIST SP 800-38D, 8.3, allows 2**32."""
 REMEMBERED: Final = 4
-"""Data keys that were unwrapped, so that what is opened again asks nobody."""
-
 SEALED: Final = "what is sealed"
 
 
 @dataclass
 class Used:
-    """A data key that seals now."""
-
     key: DataKey
     context: Mapping[str, str]
     made_at: float
     seals: int = 0
 
     def fits(self, context: Mapping[str, str], now: float) -> bool:
-        """Whether it may seal this, and need not be replaced."""
         return self.serves(context) and now - self.made_at < KEY_LIFETIME
 
     def serves(self, context: Mapping[str, str]) -> bool:
-        """Whether it may seal this, where no other can be made."""
         return self.context == context and self.seals < MOST_SEALS
 
 
 class AesEnvelope:
-    """A :class:`keyturn.core.ports.envelope.Envelope` over any :class:`~keyturn.core.ports.envelope.DataKeys`.
+    """An :class:`keyturn.core.ports.envelope.Envelope` over any :class:`~keyturn.core.ports.envelope.DataKeys`.
 
-    A data key is used for an hour; while no other can be made, for longer. ``clock`` is monotonic, in seconds.
+    A data key is used for an hour, or longer while no new one can be made. ``clock`` is monotonic, in seconds.
     """
 
     def __init__(self, keys: DataKeys, clock: Callable[[], float] = time.monotonic) -> None:
@@ -67,7 +61,6 @@ class AesEnvelope:
         self._unwrapped: OrderedDict[tuple[str, str], Sensitive] = OrderedDict()
 
     def seal(self, text: Sensitive, context: Mapping[str, str]) -> bytes:
-        """The text, which nobody can read or change without the key. Raises what making a data key raises."""
         with self._lock:
             key = self._data_key(context)
         header = SealHeader(self._keys.kind, key.wrapped, context).encode()
@@ -106,18 +99,15 @@ class AesEnvelope:
 
 
 def fresh_key() -> Sensitive:
-    """32 random bytes, in base64."""
     return Sensitive(base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode())
 
 
 def encrypt(key: Sensitive, content: bytes, associated: bytes) -> bytes:
-    """A nonce, and the ciphertext with its tag."""
     nonce = secrets.token_bytes(NONCE_BYTES)
     return nonce + AESGCM(base64.b64decode(key.reveal())).encrypt(nonce, content, associated)
 
 
 def decrypt(key: Sensitive, content: bytes, associated: bytes) -> bytes:
-    """What :func:`encrypt` was given. Raises SealRefused."""
     try:
         cipher = AESGCM(base64.b64decode(key.reveal()))
         return cipher.decrypt(content[:NONCE_BYTES], content[NONCE_BYTES:], associated)

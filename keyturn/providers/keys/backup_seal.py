@@ -1,7 +1,7 @@
-"""The content keys of backups: AES-256-GCM, each label under a key of its own, wrapped by every key that shall open it.
+"""Backups' content keys: AES-256-GCM with a derived key per label, wrapped by every recipient's key.
 
-A label's key is HKDF-SHA256 of the content key (RFC 5869), and the label is the associated data, so what is sealed
-under one label opens under no other. Each key of the recipients wraps the content key by a data key of its own.
+A label's key is HKDF-SHA256 of the content key (RFC 5869), and the label is the associated data. Each recipient wraps
+the content key with its own data key.
 """
 
 import base64
@@ -23,13 +23,10 @@ MOST_RECIPIENTS: Final = 16
 
 
 class RecipientKeys:
-    """:class:`keyturn.core.ports.backups.BackupKeys` by several keys, named as the operator names them."""
-
     def __init__(self, recipients: Mapping[str, DataKeys]) -> None:
         self._recipients = dict(recipients)
 
     def make(self, context: Mapping[str, str]) -> BackupSeal:
-        """A content key, wrapped by all of them: where one can't be asked, there is none."""
         content = secrets.token_bytes(KEY_BYTES)
         recipients = []
         for name, keys in self._recipients.items():
@@ -40,7 +37,6 @@ class RecipientKeys:
         return ContentKey(content, {"recipients": recipients})
 
     def open(self, header: Mapping[str, Any], context: Mapping[str, str]) -> BackupSeal:
-        """The content key by the first of these keys that can unwrap it."""
         refusals: list[KeyturnError] = []
         for kind, wrapped, sealed in _recipients(header):
             for keys in self._recipients.values():
@@ -65,11 +61,9 @@ class ContentKey:
         self.header = header
 
     def encrypt(self, label: str, content: bytes) -> bytes:
-        """The content, which opens under this label alone."""
         return encrypt(self._of(label), content, label.encode())
 
     def decrypt(self, label: str, sealed: bytes) -> bytes:
-        """What was sealed under this label. Raises SealRefused."""
         return decrypt(self._of(label), sealed, label.encode())
 
     def _of(self, label: str) -> Sensitive:

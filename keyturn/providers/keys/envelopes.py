@@ -1,4 +1,4 @@
-"""Envelopes that a key in a file signs, as DSSE has them: Ed25519, or ECDSA on P-256 (DSSE v1.0.0, RFC 8032)."""
+"""DSSE envelopes signed by a key in a file: Ed25519, or ECDSA on P-256 (DSSE v1.0.0, RFC 8032)."""
 
 import base64
 import hashlib
@@ -23,12 +23,11 @@ PublicKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
 
 
 def to_sign(kind: str, payload: bytes) -> bytes:
-    """DSSE's pre-authentication encoding, so that no payload passes for another kind. Source: DSSE v1.0.0."""
+    """DSSE's pre-authentication encoding, which prevents confusion of payload types. Source: DSSE v1.0.0."""
     return b"DSSEv1 %d %s %d %s" % (len(kind), kind.encode(), len(payload), payload)
 
 
 def sign_envelope(kind: str, payload: bytes, key: PrivateKey) -> dict[str, Any]:
-    """The payload and its signature: ``payloadType``, ``payload`` and ``signatures``, as DSSE has it."""
     data = to_sign(kind, payload)
     made = key.sign(data) if isinstance(key, ed25519.Ed25519PrivateKey) else key.sign(data, ec.ECDSA(hashes.SHA256()))
     signature = {"keyid": key_id(key.public_key()), "sig": base64.b64encode(made).decode()}
@@ -36,12 +35,12 @@ def sign_envelope(kind: str, payload: bytes, key: PrivateKey) -> dict[str, Any]:
 
 
 def key_id(key: PublicKey) -> str:
-    """SHA-256 of the public key as DER: a hint for people, on which nothing rests."""
+    """SHA-256 of the public key as DER: a hint for people, without security meaning."""
     return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
 
 
 def private_key(file: Path) -> PrivateKey:
-    """The key that signs. Raises NotFound, and Invalid for what is no such key, or is open to others."""
+    """Raises NotFound, and Invalid for another kind of file or one open to others."""
     text = key_text(file)
     if file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise Invalid("read", str(file), "others than its owner may read or write the key", f"chmod 0600 {file}")
@@ -55,7 +54,6 @@ def private_key(file: Path) -> PrivateKey:
 
 
 def public_key(file: Path) -> PublicKey:
-    """The key that verifies. Raises NotFound, Invalid."""
     try:
         key = load_pem_public_key(key_text(file))
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -66,12 +64,10 @@ def public_key(file: Path) -> PublicKey:
 
 
 def fits(key: PublicKey) -> bool:
-    """Whether it is of a kind that is used here: Ed25519, or ECDSA on P-256."""
     return isinstance(key, ed25519.Ed25519PublicKey) or isinstance(key.curve, ec.SECP256R1)
 
 
 def key_text(file: Path) -> bytes:
-    """The file's content. Raises NotFound."""
     try:
         return file.read_bytes()
     except OSError as error:
@@ -79,15 +75,11 @@ def key_text(file: Path) -> bytes:
 
 
 def no_key(file: Path, kind: str) -> Invalid:
-    """What is said of any other file."""
-    hint = "openssl genpkey -algorithm ed25519 makes one"
-    return Invalid(
-        "read", str(file), f"it is no {kind} key of Ed25519 or ECDSA P-256, as PEM, without a password", hint
-    )
+    problem = f"it is no {kind} key of Ed25519 or ECDSA P-256, as PEM, without a password"
+    return Invalid("read", str(file), problem, "openssl genpkey -algorithm ed25519 makes one")
 
 
 def verifies(key: PublicKey, signature: bytes, kind: str, payload: bytes) -> bool:
-    """Whether the key has made this signature."""
     data = to_sign(kind, payload)
     try:
         if isinstance(key, ed25519.Ed25519PublicKey):

@@ -26,25 +26,21 @@ PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519Pri
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 PostQuantumKey = mldsa.MLDSA44PrivateKey | mldsa.MLDSA65PrivateKey | mldsa.MLDSA87PrivateKey
 PostQuantumPublicKey = mldsa.MLDSA44PublicKey | mldsa.MLDSA65PublicKey | mldsa.MLDSA87PublicKey
-
 EXPONENT: Final = 65_537
-
 OPENSSH: Final = "-----BEGIN OPENSSH PRIVATE KEY-----"
-"""The first line of a private key in OpenSSH's own form."""
 
 CURVES: Final[Mapping[str, tuple[str, type[ec.EllipticCurve]]]] = {
     "secp256r1": ("P-256", ec.SECP256R1),
     "secp384r1": ("P-384", ec.SECP384R1),
     "secp521r1": ("P-521", ec.SECP521R1),
 }
-"""By SEC's name: the name in a JWK (RFC 7518 part 6.2.1.1), and the curve."""
+"""By SEC's name: the JWK's name (RFC 7518, 6.2.1.1), and the curve."""
 
 HASHES: Final[Mapping[str, Callable[[], hashes.HashAlgorithm]]] = {
     "256": hashes.SHA256,
     "384": hashes.SHA384,
     "512": hashes.SHA512,
 }
-"""By the last digits of JWS's name for an algorithm."""
 
 MAKERS: Final[Mapping[str, Callable[[], PrivateKey | PostQuantumKey]]] = {
     KeyKind.RSA_2048: lambda: rsa.generate_private_key(EXPONENT, 2048),
@@ -69,7 +65,7 @@ class CryptographyKeys:
     """A :class:`keyturn.core.ports.keys.KeyMaker`."""
 
     def private_key(self, kind: KeyKind | CertificateKey) -> Sensitive:
-        """A new private key as PEM, PKCS#8. Raises Invalid for a kind that the package has not."""
+        """A new private key as PEM, PKCS#8. Raises Invalid if the package does not support the kind."""
         try:
             key = MAKERS[kind]()
         except (KeyError, UnsupportedAlgorithm):
@@ -78,7 +74,6 @@ class CryptographyKeys:
         return Sensitive(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
 
     def kind(self, private_key: Sensitive) -> KeyKind:
-        """What the key is made of."""
         named = kind_of(parse_private_key(private_key).public_key())
         if named not in set(KeyKind):
             raise Invalid("read", "a private key", "it is of an unusual size", f"Use one of {', '.join(KeyKind)}")
@@ -90,20 +85,16 @@ class CryptographyKeys:
         return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
     def public_jwk(self, private_key: Sensitive) -> dict[str, str]:
-        """``kty`` and the members that make up the public key."""
         return _jwk(parse_private_key(private_key).public_key())
 
     def public_openssh(self, private_key: Sensitive) -> str:
-        """As in ``authorized_keys``, without a comment."""
         return parse_private_key(private_key).public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
 
     def openssh(self, private_key: Sensitive) -> Sensitive:
-        """As ``ssh-keygen`` writes it."""
         key = parse_private_key(private_key)
         return Sensitive(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode())
 
     def sign(self, private_key: Sensitive, algorithm: str, message: bytes) -> bytes:
-        """As JWS has it."""
         match parse_private_key(private_key):
             case rsa.RSAPrivateKey() as key:
                 return key.sign(message, _padding(algorithm), _hash(algorithm))
@@ -114,7 +105,6 @@ class CryptographyKeys:
                 return key.sign(message)
 
     def verifies(self, jwk: Mapping[str, str], algorithm: str, message: bytes, signature: bytes) -> bool:
-        """Whether ``jwk`` confirms the signature."""
         key = from_jwk(jwk)
         try:
             _verify(key, algorithm, message, signature)
@@ -124,7 +114,7 @@ class CryptographyKeys:
 
 
 def parse_private_key(private_key: Sensitive) -> PrivateKey:
-    """The key itself, for the calls of the package. Raises Invalid, with nothing of it in the message."""
+    """The package's key object. Raises Invalid, with nothing of the key in the message."""
     key = parse_certificate_key(private_key)
     if not isinstance(key, PrivateKey):
         raise Invalid("read", "a private key", "it is neither RSA, Ed25519 nor on a curve of NIST", "Rotate it")
@@ -132,7 +122,6 @@ def parse_private_key(private_key: Sensitive) -> PrivateKey:
 
 
 def parse_certificate_key(private_key: Sensitive) -> PrivateKey | PostQuantumKey:
-    """The same of the kinds that certificates may have."""
     load = load_ssh_private_key if private_key.reveal().startswith(OPENSSH) else load_pem_private_key
     try:
         key = load(private_key.reveal().encode(), None)
@@ -144,7 +133,6 @@ def parse_certificate_key(private_key: Sensitive) -> PrivateKey | PostQuantumKey
 
 
 def from_jwk(jwk: Mapping[str, str]) -> PublicKey:
-    """The public key that a JWK holds. Raises Invalid."""
     try:
         return _public(jwk)
     except (KeyError, ValueError, AttributeError, TypeError):
@@ -176,7 +164,7 @@ def _jwk(public: PublicKey) -> dict[str, str]:
 
 
 def kind_of(public: PublicKey | PostQuantumPublicKey) -> str:
-    """As :class:`CertificateKey` calls it, though not every size of RSA is there; empty for an unusual curve."""
+    """The name in :class:`CertificateKey`, or an RSA size without one; empty for an unusual curve."""
     match public:
         case rsa.RSAPublicKey():
             return f"rsa-{public.key_size}"

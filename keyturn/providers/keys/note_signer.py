@@ -13,17 +13,16 @@ MAKE = "Make one: openssl genpkey -algorithm ed25519 -out FILE"
 
 
 class KeySigner:
-    """A :class:`keyturn.core.ports.ledger.Signer` that holds its key."""
+    """A :class:`keyturn.core.ports.ledger.Signer` that holds its only key."""
 
     def __init__(self, key: Ed25519PrivateKey) -> None:
         self._key = key
 
     def public_key(self) -> bytes:
-        """Its public half, 32 bytes."""
+        """32 bytes."""
         return self._key.public_key().public_bytes_raw()
 
     def public_keys(self) -> list[bytes]:
-        """The same: it has one key."""
         return [self.public_key()]
 
     def sign(self, message: bytes) -> bytes:
@@ -31,14 +30,14 @@ class KeySigner:
         return self._key.sign(message)
 
     def earlier(self, public_key: bytes) -> "KeySigner":
-        """Itself. Raises NotFound for any other: it has one key."""
+        """Itself. Raises NotFound for any other key."""
         if public_key != self.public_key():
             raise NotFound("sign with", "an earlier key", "a file holds one key alone", "Name the file of that one")
         return self
 
 
 class FileSigner(KeySigner):
-    """One whose key is a PEM file that its owner alone may read. Raises Invalid."""
+    """Its key is a PEM file that only its owner may read. Raises Invalid."""
 
     def __init__(self, file: Path) -> None:
         super().__init__(_read_key(file))

@@ -1,4 +1,4 @@
-"""What an authority tells clients of a certificate: by OCSP (RFC 6960) and by its revocation list (RFC 5280)."""
+"""A certificate's status by OCSP (RFC 6960) and by its authority's revocation list (RFC 5280)."""
 
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -14,19 +14,18 @@ from keyturn.core.errors import Unproven
 from keyturn.providers.keys.x509 import load_certificate
 
 SKEW: Final = timedelta(minutes=5)
-"""So far ahead of the hub's clock another node's may be."""
+"""The most that another node's clock may be ahead of the hub's."""
 
 
 def ocsp_question(pem: str, issuer: str) -> bytes:
-    """The request, DER."""
     builder = ocsp.OCSPRequestBuilder().add_certificate(load_certificate(pem), load_certificate(issuer), SHA256())
     return builder.build().public_bytes(Encoding.DER)
 
 
 def ocsp_says_revoked(answer: bytes, pem: str, issuer: str, now: datetime, name: str) -> bool | None:
-    """Whether it is revoked, by an answer of the issuer's own; None where the responder can't or won't tell.
+    """Whether the issuer's own answer revokes it; None if the responder can't or won't answer.
 
-    Raises Unproven where the answer is another's, about another certificate, or out of date.
+    Raises Unproven if the answer is another's, about another certificate, or out of date.
     """
     try:
         response = ocsp.load_der_ocsp_response(answer)
@@ -45,7 +44,7 @@ def ocsp_says_revoked(answer: bytes, pem: str, issuer: str, now: datetime, name:
 
 
 def list_says_revoked(der: bytes, pem: str, issuer: str, now: datetime, name: str) -> bool:
-    """Whether the issuer's list names it. Raises Unproven where the list is another's, or out of date."""
+    """Whether the issuer's list names it. Raises Unproven if the list is another's, or out of date."""
     try:
         revoked = x509.load_der_x509_crl(der)
     except ValueError:
@@ -57,7 +56,6 @@ def list_says_revoked(der: bytes, pem: str, issuer: str, now: datetime, name: st
 
 
 def _digest(signed: Any) -> Any:
-    """What was signed over; None for kinds of keys that say it themselves."""
     try:
         return signed.signature_hash_algorithm
     except UnsupportedAlgorithm:
@@ -85,6 +83,5 @@ def _check_dates(since: datetime, until: datetime | None, now: datetime, name: s
 
 
 def _unproven(name: str, problem: str) -> Unproven:
-    return Unproven(
-        "ask about", name, problem, "See the authority's config/crl, and that no proxy answers in its place"
-    )
+    hint = "See the authority's config/crl, and that no proxy answers in its place"
+    return Unproven("ask about", name, problem, hint)

@@ -1,4 +1,4 @@
-"""Certificates with the package cryptography: requests for them, what they say, and whether a chain holds."""
+"""Certificates with the package cryptography: requests, contents and chains."""
 
 import base64
 import ipaddress
@@ -22,7 +22,6 @@ NONE: Final = "it is no certificate in PEM"
 
 
 def signing_request(private_key: Sensitive, names: SubjectNames) -> str:
-    """A certificate signing request for the key (RFC 2986), PEM; it holds only the public half."""
     key = parse_certificate_key(private_key)
     alternative: list[x509.GeneralName] = [x509.DNSName(name) for name in sorted(names.dns)]
     alternative += [x509.IPAddress(ipaddress.ip_address(address)) for address in sorted(names.addresses)]
@@ -34,14 +33,12 @@ def signing_request(private_key: Sensitive, names: SubjectNames) -> str:
 
 
 def describe_certificate(pem: str) -> Certificate:
-    """What a certificate says. Raises Invalid when it is none."""
     certificate = load_certificate(pem)
     begins_at, ends_at = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     return Certificate(serial_of(certificate), names_of(certificate), begins_at, ends_at)
 
 
 def describe_authority(pem: str) -> dict[str, Any]:
-    """What an authority's certificate says: the fields of ``Issuer``. Raises Invalid."""
     certificate = load_certificate(pem)
     return {
         "key": _key_of(certificate),
@@ -54,7 +51,6 @@ def describe_authority(pem: str) -> dict[str, Any]:
 
 
 def _key_of(certificate: x509.Certificate) -> str:
-    """What its key is made of; the number of its algorithm where it has no name here."""
     try:
         key: object = certificate.public_key()
     except (ValueError, UnsupportedAlgorithm):
@@ -64,7 +60,6 @@ def _key_of(certificate: x509.Certificate) -> str:
 
 
 def _key_identifier(certificate: x509.Certificate, kind: Any) -> str:
-    """In hex; empty where it has none."""
     try:
         identifier = certificate.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
@@ -73,7 +68,6 @@ def _key_identifier(certificate: x509.Certificate, kind: Any) -> str:
 
 
 def load_certificate(pem: str) -> x509.Certificate:
-    """The certificate. Raises Invalid when it is none."""
     try:
         return x509.load_pem_x509_certificate(pem.encode())
     except ValueError:
@@ -81,31 +75,23 @@ def load_certificate(pem: str) -> x509.Certificate:
 
 
 def serial_of(certificate: x509.Certificate) -> str:
-    """As the hub spells it: bytes in hex, with colons."""
     number = certificate.serial_number
     return number.to_bytes((number.bit_length() + 7) // 8 or 1).hex(":")
 
 
 def renewal_identifier(pem: str) -> str:
-    """What an ACME server knows the certificate by (RFC 9773, 4.1): who has signed it, and its number.
-
-    Raises Invalid for one that does not say who has signed it.
-    """
+    """The certificate's ACME identifier (RFC 9773, 4.1). Raises Invalid without an authority key identifier."""
     certificate = load_certificate(pem)
     signer = bytes.fromhex(_key_identifier(certificate, x509.AuthorityKeyIdentifier))
     if not signer:
         problem = "it has no authority key identifier"
         raise Invalid("read", "a certificate", problem, "Leave renewal_info out: its own end decides")
     number = certificate.serial_number
-    return ".".join(map(_base64url, (signer, number.to_bytes(number.bit_length() // 8 + 1))))
-
-
-def _base64url(octets: bytes) -> str:
-    return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
+    parts = (signer, number.to_bytes(number.bit_length() // 8 + 1))
+    return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
 
 
 def names_of(certificate: x509.Certificate) -> SubjectNames:
-    """Whom it speaks for."""
     common = [str(name.value) for name in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     try:
         alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -116,16 +102,15 @@ def names_of(certificate: x509.Certificate) -> SubjectNames:
 
 
 def belongs_to_key(pem: str, private_key: Sensitive) -> bool:
-    """Whether the certificate is the key's."""
     return _spki(load_certificate(pem).public_key()) == _spki(parse_certificate_key(private_key).public_key())
 
 
 def chain_is_broken(pem: str, chain: str, anchor: str, now: datetime) -> bool:
-    """Whether no chain of valid certificates leads from this one to ``anchor`` at ``now`` (RFC 5280, WebPKI).
+    """Whether no chain of valid certificates reaches ``anchor`` at ``now`` (RFC 5280, WebPKI).
 
     The authorities' keys are RSA of at least 2048 bits, on a curve of NIST, or ML-DSA.
     """
-    # What the certificate itself may be used for, and the names in it, are its role's affair.
+    # The certificate's usage and names are up to its role.
     policies = {"ca_policy": ExtensionPolicy.webpki_defaults_ca(), "ee_policy": ExtensionPolicy.permit_all()}
     builder = PolicyBuilder().store(Store([load_certificate(anchor)])).time(now).extension_policies(**policies)
     try:

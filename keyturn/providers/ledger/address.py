@@ -1,4 +1,4 @@
-"""Addresses and names of ledgers: a SQLite file of one machine, or a PostgreSQL database that several share."""
+"""Addresses and names of ledgers: a SQLite file on one machine, or a shared PostgreSQL database."""
 
 import os
 import re
@@ -16,53 +16,42 @@ from keyturn.settings.directories import state_directory
 
 VARIABLE: Final = "KEYTURN_LEDGER"
 NAME_VARIABLE: Final = "KEYTURN_LEDGER_NAME"
-
 PREFIX: Final = "keyturn/"
-"""How the name of every ledger begins in its checkpoints."""
-
 PATIENCE: Final = 10.0
 """Seconds that an append waits for others, or for a server, before it is Unrecorded."""
-
 SCHEMES: Final = ("postgresql", "postgres")
 DEFAULT_PORT: Final = ":5432"
 
 LOCAL_OPTIONS: Final = frozenset(
     {"sslrootcert", "sslcert", "sslkey", "sslcrl", "sslcrldir", "passfile", "service", "servicefile"}
 )
-"""Options of libpq that name files of one machine."""
 
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._:/-]+")
 _DOTS: Final = re.compile(r"(?<![^/])\.*(?![^/])")
-"""A part of a path that is empty or all dots."""
 
 
 def ledger_address(env: Mapping[str, str]) -> str:
-    """What KEYTURN_LEDGER says, else the file of this user and machine. Raises Invalid where there can be none."""
     return env.get(VARIABLE) or str(own_ledger())
 
 
 def own_ledger() -> Path:
-    """``ledger.db`` in the user's state directory. Raises Invalid."""
     return state_directory() / "ledger.db"
 
 
 def given_name(env: Mapping[str, str]) -> str:
-    """The name in checkpoints that KEYTURN_LEDGER_NAME gives; empty where it is not set."""
     return PREFIX + _safe(name) if (name := env.get(NAME_VARIABLE)) else ""
 
 
 def first_name(env: Mapping[str, str]) -> str:
-    """What a hub's first ledger is called: as KEYTURN_LEDGER_NAME says, else as the workspace. Raises Invalid."""
     return given_name(env) or PREFIX + WorkspaceNames.from_environment(env).name
 
 
 def is_given(env: Mapping[str, str]) -> bool:
-    """Whether the environment says which ledger it is: without that, nothing is the first ledger of a hub."""
     return bool(env.get(VARIABLE) or env.get(NAME_VARIABLE))
 
 
 def recorded_place(address: str) -> LedgerPlace:
-    """Where a ledger is, for others to read; without what is on this machine alone. Raises Invalid."""
+    """A ledger's place as others may read it, without options that hold on this machine only. Raises Invalid."""
     if _is_file(address):
         return LedgerPlace(str(_file(address)), socket.gethostname())
     url = urlsplit(_without_password(address))
@@ -71,12 +60,11 @@ def recorded_place(address: str) -> LedgerPlace:
 
 
 def database_of(address: str) -> str:
-    """The name of the database at an address of PostgreSQL."""
     return unquote(urlsplit(address).path).strip("/")
 
 
 def earlier_name(address: str) -> str:
-    """The name that versions before 0.3 made of the host and the path, or of the database's address."""
+    """The name that versions before 0.3 derived from host and path, or from the database's address."""
     if _is_file(address):
         return PREFIX + _safe(f"{socket.gethostname()}{os.path.normpath(_file(address))}")
     url = urlsplit(_without_password(address))
@@ -85,10 +73,10 @@ def earlier_name(address: str) -> str:
 
 
 def open_ledger(address: str, *, origin: str = "", patience: float = PATIENCE) -> StoredLedger:
-    """The ledger at a path or at ``postgresql://user@host:port/database``; nothing is touched before its first use.
+    """The ledger at a path or at ``postgresql://user@host:port/database``; first use opens it.
 
-    ``origin`` is its name. PostgreSQL's password comes from libpq's own PGPASSFILE or PGPASSWORD.
-    Raises Invalid for any other address, and for one that holds a password; Unavailable without the package for it.
+    ``origin`` is its name. Raises Invalid for any other address and for one with a password, Unavailable without the
+    package for it.
     """
     if _is_file(address):
         from keyturn.providers.ledger.sqlite import SqliteLedger
@@ -116,7 +104,7 @@ def _file(address: str) -> Path:
 
 
 def _without_password(address: str) -> str:
-    """The address itself. Raises Invalid, which does not repeat it, when it can't be read or holds a password."""
+    """The address. Raises Invalid, without repeating it, if it is unreadable or holds a password."""
     try:
         url = urlsplit(address)
         named = [key for key, _ in parse_qsl(url.query, keep_blank_values=True) if "password" in key.lower()]
@@ -130,5 +118,4 @@ def _without_password(address: str) -> str:
 
 
 def _safe(name: str) -> str:
-    """Only what a path of the hub and a key's name may hold: no part of it leads elsewhere."""
     return _DOTS.sub("-", _UNSAFE.sub("-", name.strip("/"))) or "-"

@@ -1,4 +1,4 @@
-"""The collectors that the environment names."""
+"""The collectors that the environment configures."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -13,7 +13,7 @@ HTTP: Final = "KEYTURN_FORWARD_HTTP"
 
 
 def collectors(env: Mapping[str, str]) -> list[Collector]:
-    """Those of KEYTURN_FORWARD_SYSLOG and KEYTURN_FORWARD_HTTP; none is no error. Raises Invalid; nothing is sent."""
+    """Those of KEYTURN_FORWARD_SYSLOG and KEYTURN_FORWARD_HTTP, possibly none. Raises Invalid. Sends nothing."""
     configured: list[Collector] = []
     if address := env.get(SYSLOG):
         from keyturn.providers.ledger.syslog import INSECURE, Syslog

@@ -1,21 +1,19 @@
-"""Entries of the ledger to a collector over HTTP: a batch is one POST of lines, and a status of 2xx acknowledges it."""
+"""Sends ledger entries to an HTTP collector: a batch is one POST of lines, which a 2xx status acknowledges."""
 
 import hashlib
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 import requests
 
-from keyturn.core.errors import Denied, Invalid, KeyturnError, Throttled, Unavailable
+from keyturn.core.errors import Denied, Invalid, KeyturnError, Unavailable
 from keyturn.core.outbound import leaves_in_clear
 from keyturn.ledger.formats import Format
 from keyturn.ledger.forwarding import Message
-from keyturn.providers.answers import retry_after
 from keyturn.providers.connection_errors import RemoteServer, from_connection
-from keyturn.providers.http.api_target import api_session
+from keyturn.providers.http.api_target import api_session, slower_pace
 
 DOING: Final = "forward to"
 COLLECTOR: Final = RemoteServer(
@@ -24,26 +22,22 @@ COLLECTOR: Final = RemoteServer(
     authority="Name the authority that signed it in KEYTURN_FORWARD_HTTP_CA_FILE, or renew the certificate",
 )
 INSECURE_HTTP: Final = "KEYTURN_FORWARD_HTTP_INSECURE_HTTP"
-"""The variable that lets entries, and the collector's token, go to another machine in clear."""
 TIMEOUT: Final = 20.0
 """Seconds to connect, and for the whole answer."""
-ANSWER_LIMIT: Final = 4096
-"""Bytes of an answer that are drained so that its connection can be used again; nobody looks at them."""
+ANSWER_LIMIT: Final = 4096  # bytes
 PORTS: Final = {"http": 80, "https": 443}
 CONTENT_TYPES: Final = {
     Format.JSONL: "application/x-ndjson",
     Format.OCSF: "application/x-ndjson",
     Format.CEF: "text/plain; charset=utf-8",
 }
-"""Each entry is a line."""
 
 
 class HttpCollector:
-    """A :class:`keyturn.ledger.forwarding.Collector` at an https URL.
+    """A :class:`keyturn.ledger.forwarding.Collector` at an https URL. Raises Invalid.
 
-    Plain http goes to this machine alone, unless ``insecure_http``.
-    ``token_file`` holds the token that it asks for, or the whole of an Authorization header: ``Splunk`` and a token.
-    Errors name the host alone, since some collectors have a token in the path. Raises Invalid.
+    Plain http works to this machine only, unless ``insecure_http``. ``token_file`` holds its token, or a whole
+    Authorization header. Errors name the host only, since some collectors have a token in the path.
     """
 
     def __init__(
@@ -65,10 +59,7 @@ class HttpCollector:
         self._ca_file = ca_file
 
     def deliver(self, ledger: str, messages: Sequence[Message]) -> None:
-        """Send these in one request, and return once it has been answered with 2xx.
-
-        The headers say which ledger they are of, and the numbers of the first and the last.
-        """
+        """Send these in one request, whose headers name the ledger and the first and last sequence numbers."""
         headers = {
             "content-type": CONTENT_TYPES[self.form],
             "keyturn-ledger": ledger,
@@ -90,7 +81,6 @@ class HttpCollector:
             raise self._refused(answer)
 
     def _authorization(self) -> dict[str, str]:
-        """Read for each batch, so that a new token counts at once."""
         if self._token_file is None:
             return {}
         try:
@@ -103,23 +93,19 @@ class HttpCollector:
         return {"authorization": token if " " in token else f"Bearer {token}"}
 
     def _unanswered(self, error: OSError) -> KeyturnError:
-        """What no usable answer means; every error of requests is an OSError."""
         if isinstance(error, requests.Timeout):
-            return Unavailable(
-                DOING, self.name, f"no answer within {self._timeout:g} s", "See whether it is overloaded"
-            )
+            problem = f"no answer within {self._timeout:g} s"
+            return Unavailable(DOING, self.name, problem, "See whether it is overloaded")
         if not isinstance(error, requests.RequestException):
             hint = "Name a file of PEM certificates in KEYTURN_FORWARD_HTTP_CA_FILE"
             return Invalid(DOING, self.name, "its authority's certificate can't be read", hint)
         return from_connection(error, DOING, self.name, COLLECTOR)
 
     def _refused(self, answer: requests.Response) -> KeyturnError:
-        """What a status other than 2xx means; the body is not looked at."""
+        if slower := slower_pace(answer, DOING, self.name):
+            return slower
         status = answer.status_code
         problem = f"answered {status}"
-        pause = retry_after(answer.headers.get("retry-after", ""), datetime.now(UTC))
-        if status == 429 or (status == 503 and pause is not None):
-            return Throttled(DOING, self.name, problem, "It asks for a slower pace", pause)
         if status == 408 or status >= 500:
             return Unavailable(DOING, self.name, problem, "See the collector's own log, if it lasts")
         if status in (401, 403):
@@ -152,7 +138,6 @@ def _unusable(problem: str, hint: str) -> Invalid:
 
 
 def _name(parts: SplitResult) -> str:
-    """The host, and what tells this path from others there without showing it."""
     path = parts.path.strip("/")
     apart = f"/{hashlib.sha256(path.encode()).hexdigest()[:8]}" if path else ""
     return f"{parts.scheme}/{parts.hostname}:{parts.port or PORTS[parts.scheme]}{apart}"

@@ -1,4 +1,4 @@
-"""Witnesses over HTTP, as the environment names them. Source of the protocol: C2SP's tlog-witness."""
+"""Witnesses over HTTP, configured by the environment. Source: C2SP's tlog-witness."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -16,21 +16,17 @@ from keyturn.providers.outbound import within
 
 WITNESSES: Final = "KEYTURN_LEDGER_WITNESSES"
 CA_FILE: Final = "KEYTURN_LEDGER_WITNESS_CA_FILE"
-
 DOING: Final = "be cosigned by"
 DEADLINE: Final = 10.0
-"""Seconds for one exchange with a witness, all of it."""
+"""Seconds for one whole exchange with a witness."""
 AGAIN: Final = "See whether it runs; it is asked again with the next checkpoint"
 WITNESS: Final = RemoteServer(AGAIN, WITNESSES, f"Name its authority in {CA_FILE}")
 ANSWER_LIMIT: Final = 4096
-"""Bytes of an answer: a signature line takes 150."""
+"""Bytes of an answer; a signature line takes 150."""
 
 
 class HttpWitness:
-    """A :class:`keyturn.ledger.witness.requests.WitnessPort` at an https URL; plain http goes to this machine alone.
-
-    Raises Invalid for other addresses.
-    """
+    """A :class:`keyturn.ledger.witness.requests.WitnessPort` at https, or http on this machine. Raises Invalid."""
 
     def __init__(self, key: WitnessKey, url: str, ca_file: str | None = None, deadline: float = DEADLINE) -> None:
         if not url.startswith(("https://", "http://")) or leaves_in_clear(url):
@@ -41,7 +37,7 @@ class HttpWitness:
         self._deadline = deadline
 
     def add_checkpoint(self, old: int, proof: Sequence[bytes], note: str) -> str:
-        """Its signature lines. Raises OtherSize, Rewritten where it has seen another history, Unavailable, Denied."""
+        """Its signature lines. Raises OtherSize, Rewritten if it has seen another history, Unavailable, Denied."""
         status, kind, body = self._exchange(build_request(old, proof, note))
         if status == 200:
             return body
@@ -57,7 +53,6 @@ class HttpWitness:
         raise self._refused(status)
 
     def _exchange(self, body: bytes) -> tuple[int, str, str]:
-        """Status, content type and text of the answer."""
         try:
             with within(self._deadline), api_session(self._url, self._ca_file) as http:
                 headers = {"content-type": "text/plain; charset=utf-8", "accept-encoding": "identity"}
@@ -67,7 +62,7 @@ class HttpWitness:
                     content = answer.raw.read(ANSWER_LIMIT + 1, decode_content=False)
                     kind, length = (answer.headers.get(f"content-{what}", "") for what in ("type", "length"))
         except (OSError, requests.RequestException, ValueError) as error:
-            raise self._unanswered(error) from None
+            raise from_connection(error, DOING, self.key.name, WITNESS) from None
         except Exception:  # noqa: BLE001  urllib3's errors where the body is cut off
             raise self._error(Unavailable, "its answer was cut off", AGAIN) from None
         if len(content) > ANSWER_LIMIT:
@@ -75,9 +70,6 @@ class HttpWitness:
         if length.isdigit() and int(length[:9]) > len(content):
             raise self._error(Unavailable, "its answer was cut off", AGAIN)
         return answer.status_code, kind, content.decode(errors="replace")
-
-    def _unanswered(self, error: Exception) -> KeyturnError:
-        return from_connection(error, DOING, self.key.name, WITNESS)
 
     def _refused(self, status: int) -> KeyturnError:
         if status in (403, 404):
@@ -92,10 +84,7 @@ class HttpWitness:
 
 
 def configured_witnesses(env: Mapping[str, str]) -> list[HttpWitness]:
-    """Those of KEYTURN_LEDGER_WITNESSES, none where it is empty: each a key and a URL, with commas between them.
-
-    Raises Invalid.
-    """
+    """The witnesses in KEYTURN_LEDGER_WITNESSES, if any: comma-separated pairs of key and URL. Raises Invalid."""
     entries = [entry.split() for entry in env.get(WITNESSES, "").split(",") if entry.strip()]
     for entry in entries:
         if len(entry) != 2:

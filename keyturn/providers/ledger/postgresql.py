@@ -1,7 +1,7 @@
-"""The ledger in a PostgreSQL database, which several machines write.
+"""The ledger in a PostgreSQL database that several machines write.
 
-An append is one round trip and one transaction: an advisory lock puts all writers in a row, so that the newest number
-is read and the next ones are written with nobody between. Leaves are hashed when a checkpoint is made.
+Each append is one transaction, and an advisory lock serialises the writers. Leaves are hashed when a checkpoint is
+made.
 """
 
 import os
@@ -28,21 +28,14 @@ from keyturn.providers.ledger.postgresql_schema import (
     OF_SECRET,
     TELLS_CUT,
     TELLS_VERSION,
-    NotOurs,
     from_psycopg,
     prepare_schema,
 )
+from keyturn.providers.ledger.sqlite_file import NotOurs
 from keyturn.providers.libpq import guarded
 
-SHORTEST: Final = 2
-"""Seconds: libpq waits no shorter for a connection."""
-
+SHORTEST: Final = 2  # seconds: libpq's shortest connection timeout
 PAGE: Final = 5_000
-"""Rows that are read at once."""
-
-LAST: Final = (1 << 63) - 1
-"""The largest number that a row can have."""
-
 SIZE: Final = "SELECT coalesce(max(sequence), 0) FROM keyturn_ledger.entries"
 TAILS: Final = """
 SELECT sequence, entry FROM keyturn_ledger.entries WHERE sequence BETWEEN %s AND %s ORDER BY sequence LIMIT %s
@@ -92,10 +85,10 @@ FAILURES: Final = (psycopg2.Error, NotOurs)
 
 
 class PostgresqlLedger:
-    """A :class:`keyturn.ledger.ports.StoredLedger` in the schema ``keyturn_ledger``, which the first use makes.
+    """A :class:`keyturn.ledger.ports.StoredLedger` in the schema ``keyturn_ledger``, created on first use.
 
-    ``patience`` is how long, in seconds, it waits for the server and for other writers. A connection that breaks is
-    made again; whether what was sent last had been written is looked up before it is sent again.
+    ``patience`` is the timeout in seconds for the server and for other writers. A broken connection is replaced. A
+    write is sent again only after a lookup shows that it did not arrive.
     """
 
     def __init__(self, address: str, origin: str, *, patience: float) -> None:
@@ -106,27 +99,21 @@ class PostgresqlLedger:
         self._kept: _Session | None = None
 
     def append(self, entries: Sequence[Entry]) -> int | None:
-        """Write these in one transaction, perhaps with those of other threads, and wait for the server's disk."""
         return self._session.group_commit.add([encode(entry) for entry in entries]) if entries else None
 
     def append_missing(self, entries: Sequence[Entry]) -> int:
-        """Write those that it has not got, in one transaction that looks for them first."""
         return self._session.append_missing([encode(entry) for entry in entries])
 
     def try_writing(self) -> None:
-        """Write an entry in a transaction, and take it back."""
         self._session.try_writing()
 
     def size(self) -> int:
-        """The newest entry's number. Raises Unavailable where it can't be read, as all that reads."""
         return int(self._session.rows(SIZE)[0][0])
 
     def newest(self) -> str:
-        """The newest checkpoint; empty without one."""
         return next((str(note) for (note,) in self._session.rows(NEWEST)), "")
 
     def newest_versions(self, secrets: Collection[str]) -> Mapping[str, NewestVersion]:
-        """What the last entry of each tells that tells of a version, or of its end; the first makes the indexes."""
         names = sorted(set(secrets))
         self._session.index()
         batches = [names[begun : begun + PAGE] for begun in range(0, len(names), PAGE)]
@@ -138,15 +125,12 @@ class PostgresqlLedger:
         return newest_by_secret(newest(NEWEST_VERSIONS), newest(NEWEST_CUTS))
 
     def tile(self, level: int, number: int) -> bytes:
-        """The hashes stored of a tile, empty where there are none."""
         return next((bytes(hashes) for (hashes,) in self._session.rows(TILE, level, number)), b"")
 
     def leaves(self, first: int = 1, last: int | None = None) -> Iterator[tuple[int, bytes]]:
-        """Numbers and canonical bytes, page by page; to those that there were when the reading began."""
         return leaves_of(self.tails(first, last))
 
     def tails(self, first: int = 1, last: int | None = None) -> Iterator[tuple[int, bytes]]:
-        """The same, as it is stored."""
         last = self.size() if last is None else last
         while first <= last:
             page = self._session.rows(TAILS, first, last, PAGE)
@@ -156,29 +140,24 @@ class PostgresqlLedger:
             first = page[-1][0] + 1
 
     def checkpoints(self) -> Iterator[str]:
-        """The signed notes, oldest first."""
         return (str(note) for (note,) in self._session.rows(CHECKPOINTS))
 
     def keep(self, note: str, size: int, tiles: Tiles, *, after: str) -> None:
-        """Add a checkpoint and lay its tiles over those stored, unless another one came between."""
         self._session.keep(note, size, tiles, after)
 
     def close(self) -> None:
-        """Let go of the connection."""
         if self._kept:
             self._session.close()
 
     @property
     def _session(self) -> "_Session":
-        # Two processes that write to one connection would mix up what they say.
+        # Processes must not share a connection: their messages would mix.
         if self._kept is None or self._kept.process != os.getpid():
             self._kept = _Session(self._address, self._patience)
         return self._kept
 
 
 class _Session:
-    """One process's connection, and whose turn it is to use it."""
-
     def __init__(self, address: str, patience: float) -> None:
         self.process = os.getpid()
         self.group_commit = GroupCommit(self._append)
@@ -188,10 +167,9 @@ class _Session:
         self._connection: Connection | None = None
         self._indexed = False
         self._seen = -1
-        """The newest entry when it was last known; -1 before any connection."""
+        """The newest entry's number when last read; -1 before the first connection."""
 
     def rows(self, query: str, *values: Any) -> list[Any]:
-        """What the query gives; asked once more where a connection turned out to be broken."""
         with self._turn:
             reused = self._connection is not None
             try:
@@ -205,7 +183,7 @@ class _Session:
                 raise from_psycopg(Unavailable, error, "read", self._address) from None
 
     def index(self) -> None:
-        """Make the indexes where one is missing. Raises Unavailable where the role may not: reading all takes long."""
+        """Create missing indexes. Raises Unavailable if the role may not: reading all entries takes long."""
         if not self._indexed and self.rows(HAS_INDEX) == [(False,)]:
             self.rows(f"BEGIN; {IN_A_ROW} {INDEXED}; COMMIT; SELECT true")
         self._indexed = True
@@ -250,7 +228,7 @@ class _Session:
             return self._append_unless_written(tails)
 
     def _append_unless_written(self, tails: Sequence[str]) -> int | None:
-        """Write what was sent when the connection broke, unless it arrived: then nobody tells its number."""
+        """Write the entries unless they arrived before the connection broke; None if they did."""
         arguments = {"tails": list(tails), "tail": tails[0], "seen": self._seen}
         with self._in_a_row("write to") as cursor:
             cursor.execute(FIND, arguments)
@@ -260,7 +238,6 @@ class _Session:
         return None
 
     def _written(self, rows: list[Any], wanted: int) -> int:
-        """The newest entry's number. Raises NotOurs where something within the database let fewer entries in."""
         ((count, newest),) = rows
         if count != wanted:
             raise NotOurs("a rule or a trigger keeps entries out", "Remove it: nobody else writes to keyturn_ledger")
@@ -269,7 +246,7 @@ class _Session:
 
     @contextmanager
     def _in_a_row(self, doing: str) -> Iterator[Any]:
-        """A transaction that no other writer's overlaps; nothing of it stays after an error."""
+        """A transaction under the writers' lock; an error drops the connection."""
         with self._turn:
             self._drop_if_broken()
             try:
@@ -308,7 +285,7 @@ class _Session:
         connection: Connection = psycopg2.connect(
             self._address,
             connect_timeout=max(SHORTEST, round(self._patience)),
-            # A server that vanished without a word is given up as soon as one that does not answer.
+            # Detects a dead server as soon as one that does not answer.
             keepalives_idle=SHORTEST,
             keepalives_interval=SHORTEST,
             keepalives_count=3,
@@ -317,14 +294,13 @@ class _Session:
             client_encoding="UTF8",
             **guarded(self._address, os.environ),
         )
-        # A snapshot taken before the wait for the lock would show an older newest entry: each statement takes its own.
+        # READ COMMITTED: a snapshot from before the lock would miss newer entries.
         connection.set_session(isolation_level=ISOLATION_LEVEL_READ_COMMITTED, autocommit=True)
         with connection.cursor() as cursor:
             cursor.execute(SETTINGS, (str(round(self._patience * 1000)),))
         return connection
 
     def _broken(self) -> bool:
-        """Whether the connection is of no more use; it is let go then."""
         broken = self._connection is None or bool(self._connection.closed)
         if broken:
             self._drop()

@@ -1,4 +1,4 @@
-"""The schema of a PostgreSQL ledger, and the server's errors in our words."""
+"""The schema of a PostgreSQL ledger, and the server's errors as Keyturn's."""
 
 import re
 from typing import Any, Final
@@ -11,13 +11,11 @@ from psycopg2.extensions import connection as Connection
 from keyturn.core.errors import KeyturnError
 from keyturn.ledger.versions import CUT, CUT_INDEX, DONE, INDEX, OF_VERSION, SECRET_KEY
 from keyturn.providers.connection_errors import reason_in
+from keyturn.providers.ledger.sqlite_file import NotOurs
 
 LOCK: Final = int.from_bytes(b"ktledger")
-"""The advisory lock that writers take in turn; it holds within one database."""
-
+"""The writers' advisory lock, which is per database."""
 SCHEMA: Final = 1
-"""The schema's number."""
-
 OF_SECRET: Final = f"split_part(split_part(entry, '{SECRET_KEY}', 2), '\"', 1)"
 TELLS_VERSION: Final = "(" + " OR ".join(f"position('{done}' in entry) > 0" for done in DONE) + ")"
 TELLS_CUT: Final = f"(position('{CUT}' in entry) > 0 AND position('{OF_VERSION}' in entry) = 0)"
@@ -45,16 +43,7 @@ LOGIN_REFUSED: Final = re.compile(r"password authentication failed|no password s
 NO_DATABASE: Final = re.compile(r"database .* does not exist")
 
 
-class NotOurs(Exception):
-    """What lies there is no ledger that this version writes; its text says why, ``hint`` what to do."""
-
-    def __init__(self, problem: str, hint: str) -> None:
-        super().__init__(problem)
-        self.hint = hint
-
-
 def prepare_schema(connection: Connection) -> None:
-    """Make the schema where it is missing, and look whether it is one that this version writes. Raises NotOurs."""
     with connection.cursor() as cursor:
         if not _there(cursor):
             _make(cursor)
@@ -66,13 +55,12 @@ def prepare_schema(connection: Connection) -> None:
 
 
 def _there(cursor: Any) -> bool:
-    # to_regclass() may answer from a cache that another process's tables are not in yet.
+    # to_regclass() may use a cache without another process's new tables.
     cursor.execute("SELECT count(*) > 0 FROM pg_tables WHERE schemaname = 'keyturn_ledger' AND tablename = 'about'")
     return bool(cursor.fetchall() == [(True,)])
 
 
 def _make(cursor: Any) -> None:
-    """All tables in one transaction, unless another process makes them at this moment."""
     cursor.execute("SELECT current_setting('server_encoding')")
     if cursor.fetchall() != [("UTF8",)]:
         raise NotOurs("its database is not encoded in UTF-8", "Give the ledger a database with ENCODING 'UTF8'")
@@ -83,9 +71,9 @@ def _make(cursor: Any) -> None:
 
 
 def from_psycopg(kind: type[KeyturnError], error: Exception, doing: str, address: str) -> KeyturnError:
-    """The error as ``kind``, with place and remedy."""
-    problem, hint = _problem_and_hint(error)
-    return kind(doing, f"the ledger {_place(address)}", problem, hint)
+    url = urlsplit(address)
+    place = f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"  # without role and options
+    return kind(doing, f"the ledger {place}", *_problem_and_hint(error))
 
 
 def _problem_and_hint(error: Exception) -> tuple[str, str]:
@@ -109,9 +97,3 @@ def _problem_and_hint(error: Exception) -> tuple[str, str]:
             return f"the server does not answer{reason_in(str(error))}", "Check KEYTURN_LEDGER, and that it runs"
     code = error.pgcode if isinstance(error, psycopg2.Error) else None
     return f"the server refuses it (SQLSTATE {code})", "See the server's log"
-
-
-def _place(address: str) -> str:
-    """Where the ledger is, without the role and what else the address says."""
-    url = urlsplit(address)
-    return f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"

@@ -1,9 +1,4 @@
-"""A ledger's file scanned by several processes, each a part of its entries: one is held to a single core.
-
-    python -m keyturn.providers.ledger.scanning    # one of them: order on the standard input, answer on the output
-
-What a process tells is believed as far as this one believes itself: it runs the same code on the same file.
-"""
+"""Scan a ledger's file with several processes (``python -m keyturn.providers.ledger.scanning``), one per core."""
 
 import os
 import pickle
@@ -20,14 +15,13 @@ from keyturn.ledger.reader import AT_ONCE
 from keyturn.ledger.scan import Scan, scan_entries
 from keyturn.providers.ledger.sqlite import SqliteCopy
 
-ENOUGH: Final = 200_000
-"""Entries for which more processes are worth their start."""
+ENOUGH: Final = 200_000  # entries worth another process
 MOST: Final = 4
 
 
 @dataclass(frozen=True)
 class ScanOrder:
-    """Entries from ``first`` to ``last``, or to the end, and the numbers among them up to which subtrees are wanted."""
+    """Entries ``first`` to ``last``, or to the end; ``ends`` are the numbers whose subtrees are wanted."""
 
     file: Path
     ends: Sequence[int]
@@ -35,14 +29,13 @@ class ScanOrder:
     last: int | None
 
     def scan(self, source: LedgerSource) -> Scan:
-        """What this process finds."""
         return scan_entries(source, self.ends, first=self.first, last=self.last)
 
 
 def scan_side_by_side(
     source: LedgerSource, ends: Sequence[int], *, enough: int = ENOUGH, processes: int | None = None
 ) -> Scan:
-    """A :data:`keyturn.ledger.scan.Scanner`: a large file by a process for each core, all else by this one."""
+    """A :data:`keyturn.ledger.scan.Scanner`: several processes scan a large file."""
     count = min(processes or os.cpu_count() or 1, MOST)
     size = source.size() if isinstance(source, SqliteCopy) else 0
     if not isinstance(source, SqliteCopy) or count < 2 or size < enough:
@@ -55,13 +48,12 @@ def scan_side_by_side(
         if scan.whole:
             scan = scan.followed_by(rest or part.scan(source))
         else:
-            # Nothing after it is in order; keys are told of all the same.
+            # The rest is invalid; key entries in it are still reported.
             scan.marked += rest.marked if rest else []
     return scan
 
 
 def parts(file: Path, size: int, ends: Sequence[int], count: int) -> Iterator[ScanOrder]:
-    """So many parts of the entries of a ledger, each but the last with a number of whole batches."""
     batches = -(-size // AT_ONCE)
     cuts = sorted({batches * number // count * AT_ONCE for number in range(1, count)} - {0})
     for begun, last in zip([0, *cuts], [*cuts, None], strict=True):
@@ -70,28 +62,21 @@ def parts(file: Path, size: int, ends: Sequence[int], count: int) -> Iterator[Sc
 
 
 def started(part: ScanOrder) -> "subprocess.Popen[bytes]":
-    """A process that scans it."""
     command = [sys.executable, "-m", __name__]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=packages())
+    root = Path(__file__).absolute().parents[3]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root)
     with suppress(BrokenPipeError), cast(IO[bytes], process.stdin) as order:
         order.write(pickle.dumps(part))
     return process
 
 
 def answer(process: "subprocess.Popen[bytes]") -> Scan | None:
-    """What it has found; None where it ended otherwise, such as for want of memory."""
     with cast(IO[bytes], process.stdout) as output:
         content = output.read()
     return None if process.wait() else cast(Scan, pickle.loads(content))  # noqa: S301  of our own process
 
 
-def packages() -> Path:
-    """The directory that the packages lie in."""
-    return Path(__file__).absolute().parents[3]
-
-
 def main() -> None:
-    """Scan the part that the order names."""
     part = cast(ScanOrder, pickle.load(sys.stdin.buffer))  # noqa: S301  of our own process
     with SqliteCopy(part.file) as source:
         sys.stdout.buffer.write(pickle.dumps(part.scan(source)))

@@ -1,7 +1,7 @@
-"""The ledger in a SQLite file of this machine, which many threads and processes write.
+"""The ledger in a SQLite file on this machine, written by many threads and processes.
 
-An append inserts rows and nothing else: leaves are hashed when a checkpoint is made. The file is in WAL mode, and
-every commit waits for the disk.
+An append only inserts rows; leaves are hashed when a checkpoint is made. The file is in WAL mode, and every commit
+waits for the disk.
 """
 
 import os
@@ -31,8 +31,7 @@ from keyturn.providers.ledger.sqlite_file import (
 INSERT_ONE: Final = "INSERT INTO entries (entry) VALUES (?)"
 ROWS: Final = 64
 INSERT_ROWS: Final = INSERT_ONE.replace("(?)", ", ".join(["(?)"] * ROWS))
-"""SQLite numbers the rows: one more than the largest number so far, and so on. Many at once take a fifth less."""
-
+"""SQLite numbers the rows consecutively after the largest number. Many at once take a fifth less time."""
 SIZE: Final = "SELECT coalesce(max(sequence), 0) FROM entries"
 TAILS: Final = "SELECT sequence, entry FROM entries WHERE sequence BETWEEN ? AND ? ORDER BY sequence"
 FIND: Final = "SELECT entry FROM entries WHERE entry IN ({})"
@@ -41,7 +40,6 @@ NEWEST: Final = "SELECT note FROM checkpoints ORDER BY number DESC LIMIT 1"
 TILE: Final = "SELECT hashes FROM tiles WHERE level = ? AND number = ?"
 KEEP_TILE: Final = "INSERT OR REPLACE INTO tiles VALUES (?, ?, ?)"
 KEEP_CHECKPOINT: Final = "INSERT INTO checkpoints (size, note) VALUES (?, ?)"
-
 _PATH: Final = f"substr(entry, instr(entry, '{SECRET_KEY}') + {len(SECRET_KEY)})"
 OF_SECRET: Final = f"substr({_PATH}, 1, instr({_PATH}, '\"') - 1)"
 TELLS_VERSION: Final = "(" + " OR ".join(f"instr(entry, '{done}') > 0" for done in DONE) + ")"
@@ -51,24 +49,19 @@ INDEXED: Final = tuple(
     for index, condition in ((INDEX, TELLS_VERSION), (CUT_INDEX, TELLS_CUT))
 )
 NEWEST_VERSION, NEWEST_CUT = (
-    f"SELECT sequence, entry FROM entries WHERE {condition} AND {OF_SECRET} = ? ORDER BY sequence DESC LIMIT 1"  # noqa: S608  made of constants alone
+    f"SELECT sequence, entry FROM entries WHERE {condition} AND {OF_SECRET} = ? ORDER BY sequence DESC LIMIT 1"  # noqa: S608
     for condition in (TELLS_VERSION, TELLS_CUT)
 )
-"""Found by the indexes; without them, all entries are read."""
 
 FEW: Final = 1_000
-"""Rows that are read at once, without a connection of their own."""
-
 LAST: Final = (1 << 63) - 1
-"""The largest number that a row can have."""
-
 FAILURES: Final = (sqlite3.Error, OSError, NotOurs)
 
 
 class SqliteLedger:
-    """A :class:`keyturn.ledger.ports.StoredLedger` in one file, which the first use makes where it is missing (0600).
+    """A :class:`keyturn.ledger.ports.StoredLedger` in one file (0600), which first use creates.
 
-    ``patience`` is how long, in seconds, a write waits for those of other processes.
+    ``patience`` is how long, in seconds, a write waits for other processes.
     """
 
     def __init__(self, file: Path, origin: str, *, patience: float) -> None:
@@ -79,27 +72,21 @@ class SqliteLedger:
         self._kept: _Session | None = None
 
     def append(self, entries: Sequence[Entry]) -> int | None:
-        """Write these in one transaction, perhaps with those of other threads, and wait for the disk."""
         return self._session.group_commit.add([encode(entry) for entry in entries]) if entries else None
 
     def append_missing(self, entries: Sequence[Entry]) -> int:
-        """Write those that it has not got, in one transaction that looks for them first."""
         return self._session.append_missing([encode(entry) for entry in entries])
 
     def try_writing(self) -> None:
-        """Write the file's header as it is, and wait for the disk: SQLite writes the page even so."""
         self._session.try_writing()
 
     def size(self) -> int:
-        """The newest entry's number. Raises Unavailable where it can't be read, as all that reads."""
         return int(self._session.one(SIZE) or 0)
 
     def newest(self) -> str:
-        """The newest checkpoint; empty without one."""
         return _text(self._session.one(NEWEST) or b"")
 
     def newest_versions(self, secrets: Collection[str]) -> Mapping[str, NewestVersion]:
-        """What the last entry of each tells that tells of a version, or of its end; the first makes the indexes."""
         self._session.index()
         names = sorted(set(secrets))
         batches = [names[begun : begun + FEW] for begun in range(0, len(names), FEW)]
@@ -110,15 +97,12 @@ class SqliteLedger:
         return newest_by_secret(newest(NEWEST_VERSION), newest(NEWEST_CUT))
 
     def tile(self, level: int, number: int) -> bytes:
-        """The hashes stored of a tile, empty where there are none."""
         return bytes(self._session.one(TILE, level, number) or b"")
 
     def leaves(self, first: int = 1, last: int | None = None) -> Iterator[tuple[int, bytes]]:
-        """Numbers and canonical bytes, as they stood when the reading began."""
         return leaves_of(self.tails(first, last))
 
     def tails(self, first: int = 1, last: int | None = None) -> Iterator[tuple[int, bytes]]:
-        """The same, as it is stored."""
         if last is not None and last - first < FEW:
             yield from self._session.rows(TAILS, first, last)
             return
@@ -126,29 +110,25 @@ class SqliteLedger:
             yield from connection.execute(TAILS, (first, LAST if last is None else last))
 
     def checkpoints(self) -> Iterator[str]:
-        """The signed notes, oldest first."""
         with self._reading() as connection:
             yield from (_text(note) for (note,) in connection.execute(CHECKPOINTS))
 
     def keep(self, note: str, size: int, tiles: Tiles, *, after: str) -> None:
-        """Add a checkpoint and lay its tiles over those stored, unless another one came between."""
         self._session.keep(note, size, tiles, after)
 
     def close(self) -> None:
-        """Close the file."""
         if self._kept:
             self._session.close()
 
     @property
     def _session(self) -> "_Session":
-        # SQLite's locks are not inherited: a child that used its parent's connection would damage the file.
+        # A child using its parent's connection would damage the file: SQLite's locks are not inherited.
         if self._kept is None or self._kept.process != os.getpid():
             self._kept = _Session(self._file, self._patience)
         return self._kept
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection of its own, so that a long reading holds up no append."""
         connection = None
         try:
             connection = connect(self._file, self._patience)
@@ -161,10 +141,10 @@ class SqliteLedger:
 
 
 class SqliteCopy:
-    """A :class:`keyturn.ledger.ports.LedgerSource`: a ledger's file, or a copy of one, that is read as it stands.
+    """A :class:`keyturn.ledger.ports.LedgerSource`: a ledger's file, or a copy of one, read unchanged.
 
-    Nothing is written, and what others write meanwhile is not seen. It is a context manager, and serves one thread.
-    All that reads raises Rewritten where the file is damaged or no ledger, and Unavailable.
+    It ignores concurrent writes, and serves one thread. Reading raises Rewritten if the file is damaged or not a
+    ledger, and Unavailable.
     """
 
     def __init__(self, file: Path) -> None:
@@ -187,23 +167,18 @@ class SqliteCopy:
             self._connection.close()
 
     def size(self) -> int:
-        """The largest number that an entry is stored under; 0 without any."""
         return int(next(self._rows(SIZE))[0])
 
     def leaves(self, first: int = 1, last: int | None = None) -> Iterator[tuple[int, bytes]]:
-        """Numbers and canonical bytes."""
         return leaves_of(self.tails(first, last))
 
     def tails(self, first: int = 1, last: int | None = None) -> Iterator[tuple[int, bytes]]:
-        """The same, as it is stored."""
         return self._rows(TAILS, first, LAST if last is None else last)
 
     def checkpoints(self) -> Iterator[str]:
-        """The signed notes, oldest first."""
         return (_text(note) for (note,) in self._rows(CHECKPOINTS))
 
     def tile(self, level: int, number: int) -> bytes:
-        """The hashes stored of a tile, empty where there are none."""
         hashes = next(self._rows(TILE, level, number), (b"",))[0]
         return hashes if isinstance(hashes, bytes) else b""
 
@@ -224,15 +199,13 @@ class SqliteCopy:
         self._check_unchanged()
 
     def _check_unchanged(self) -> None:
-        """Raise Unavailable where somebody has written meanwhile what was read as if nobody could."""
+        """Raise Unavailable if the file changed while it was read as immutable."""
         if self._connection and not self._notices and self._stood != _state(self._file):
             hint = "Read it again"
             raise Unavailable("read", f"the ledger {self._file}", "it was written while it was read", hint) from None
 
 
 class _Session:
-    """One process's connection to the file, and whose turn it is to use it."""
-
     def __init__(self, file: Path, patience: float) -> None:
         self.process = os.getpid()
         self.group_commit = GroupCommit(self._append)
@@ -245,12 +218,10 @@ class _Session:
         self._indexed = False
 
     def one(self, query: str, *values: int) -> Any:
-        """The first column of the first row, None without one."""
         rows = self.rows(query, *values)
         return rows[0][0] if rows else None
 
     def rows(self, query: str, *values: int) -> list[Any]:
-        """All rows, which should be few."""
         with self._turn:
             try:
                 connection = self._opened()
@@ -260,7 +231,6 @@ class _Session:
                 raise from_sqlite(Unavailable, error, "read", self._file) from None
 
     def each(self, query: str, values: Sequence[str]) -> list[Any]:
-        """The rows of the query for each of the values."""
         with self._turn:
             try:
                 connection = self._opened()
@@ -270,7 +240,6 @@ class _Session:
                 raise from_sqlite(Unavailable, error, "read", self._file) from None
 
     def index(self) -> None:
-        """Make the indexes where they are missing; where that can't be written, reading takes longer."""
         if not self._indexed:
             with suppress(Unrecorded), self._transaction("make an index in") as connection:
                 for index in INDEXED:
@@ -304,6 +273,7 @@ class _Session:
 
     def try_writing(self) -> None:
         with self._transaction("write to") as connection:
+            # SQLite writes the page although nothing changes.
             ((version,),) = connection.execute("PRAGMA user_version").fetchall()
             connection.execute(f"PRAGMA user_version = {int(version)}")
 
@@ -324,7 +294,6 @@ class _Session:
 
     @contextmanager
     def _transaction(self, doing: str) -> Iterator[sqlite3.Connection]:
-        """One that is committed at the end; after any error the file is let go, and nothing is written."""
         with self._turn:
             try:
                 connection = self._opened()
@@ -339,7 +308,6 @@ class _Session:
                 raise
 
     def _opened(self) -> sqlite3.Connection:
-        """The connection, made again when the file is not the one that was opened."""
         if self._connection and self._identity == _identity(self._path):
             return self._connection
         self._drop()
@@ -355,7 +323,6 @@ class _Session:
 
 
 def _state(file: Path) -> tuple[int, int, int]:
-    """What tells whether a file was written; zeros for an absent one."""
     try:
         status = os.stat(file)
     except FileNotFoundError:

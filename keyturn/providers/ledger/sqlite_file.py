@@ -1,4 +1,4 @@
-"""The file of a SQLite ledger: making it, opening it, and SQLite's errors in our words."""
+"""The file of a SQLite ledger: creation, opening, and SQLite's errors as Keyturn's."""
 
 import errno
 import os
@@ -14,15 +14,10 @@ from keyturn.core.errors import KeyturnError
 from keyturn.settings.directories import make_private
 
 T = TypeVar("T")
-
 APPLICATION: Final = 0x4B_54_4C_47
-"""What tells the file from other databases: SQLite's application_id."""
-
 SCHEMA: Final = 1
-"""The schema's number: SQLite's user_version."""
-
 PAGE_SIZE: Final = 8192
-"""Bytes: some 20 entries. Batches are written 5 % faster than with SQLite's own 4096, and single entries as fast."""
+"""Bytes. Batches are 5 % faster than with SQLite's 4096, and single entries as fast."""
 
 TABLES: Final = (
     "CREATE TABLE entries (sequence INTEGER PRIMARY KEY, entry TEXT NOT NULL)",
@@ -34,12 +29,8 @@ TABLES: Final = (
 )
 
 PRIVATE_FILE: Final = 0o600
-
-PATIENCE: Final = 10.0
-"""Seconds that reading a copy waits for a lock."""
-
-PAUSE: Final = 0.001
-"""Seconds between attempts to lock the file."""
+PATIENCE: Final = 10.0  # seconds
+PAUSE: Final = 0.001  # seconds
 
 REMEDIES: Final[Mapping[int, tuple[str, str]]] = {
     sqlite3.SQLITE_FULL: ("the disk is full", "Make room on it"),
@@ -52,7 +43,6 @@ REMEDIES: Final[Mapping[int, tuple[str, str]]] = {
     sqlite3.SQLITE_CORRUPT: ("it is damaged", "Keep it aside, and bring the newest copy back"),
     sqlite3.SQLITE_NOTADB: ("it is no SQLite file", "Keep it aside, or give the ledger another place"),
 }
-"""By SQLite's primary result code: what it means, and what to do."""
 
 UNREACHED: Final = frozenset(
     {
@@ -64,22 +54,19 @@ UNREACHED: Final = frozenset(
         sqlite3.SQLITE_READONLY,
     }
 )
-"""Codes that tell nothing about what stands in the file."""
 
 _CREATING: Final = Lock()
 
 
 class NotOurs(Exception):
-    """What lies there is no ledger that this version writes; its text says why, ``hint`` what to do."""
-
     def __init__(self, problem: str, hint: str) -> None:
         super().__init__(problem)
         self.hint = hint
 
 
 def connect(file: Path, patience: float) -> sqlite3.Connection:
-    """A connection to the ledger, which is made where it is missing. Raises sqlite3.Error, OSError and NotOurs."""
-    # Closing a second descriptor of the file would drop the locks that SQLite holds in this process: one at a time.
+    """A connection to the ledger, created if missing. Raises sqlite3.Error, OSError and NotOurs."""
+    # One at a time: closing a second descriptor would drop the locks that SQLite holds in this process.
     with _CREATING:
         _create(file)
         connection = _bare(file.as_uri(), patience)
@@ -95,13 +82,9 @@ def connect(file: Path, patience: float) -> sqlite3.Connection:
 
 
 def connect_copy(file: Path) -> tuple[sqlite3.Connection, bool]:
-    """A connection to a ledger, or a copy of one, that writes nothing, and whether it would notice other writers.
-
-    Raises sqlite3.Error, OSError and NotOurs.
-    """
+    """A read-only connection to a ledger or a copy, and whether it notices other writers."""
     beside = file.with_name(f"{file.name}-wal")
-    # A file in WAL mode that is alone is whole. SQLite would make files beside it, so it is told to read as if from
-    # a medium that can't change.
+    # A WAL-mode file without its -wal file is complete; immutable keeps SQLite from creating files next to it.
     if beside.exists():
         try:
             return _checked(f"{file.as_uri()}?mode=ro"), True
@@ -122,23 +105,18 @@ def _checked(uri: str) -> sqlite3.Connection:
 
 
 def check_schema(connection: sqlite3.Connection) -> None:
-    """Raise NotOurs unless it is a ledger in the schema that this version writes, and nothing acts within it."""
     application, schema = _pragma(connection, "application_id"), _schema(connection)
     if application != APPLICATION:
         raise NotOurs("it is a database of something else", "Give the ledger another place: KEYTURN_LEDGER")
     if schema != SCHEMA:
-        raise NotOurs(
-            f"its schema {schema} is not the {SCHEMA} of this version", "Use the newest Keyturn that wrote it"
-        )
+        problem = f"its schema {schema} is not the {SCHEMA} of this version"
+        raise NotOurs(problem, "Use the newest Keyturn that wrote it")
     if connection.execute("SELECT 1 FROM sqlite_schema WHERE type IN ('trigger', 'view')").fetchone():
         raise NotOurs("somebody has put a trigger or a view into it", "Verify it, then bring the newest copy back")
 
 
 def patiently(ask: Callable[[], T], patience: float) -> T:
-    """What ``ask`` gives, asked again while others keep the file locked, for ``patience`` seconds. Raises as it does.
-
-    SQLite's own timeout sleeps for up to 0.1 s between its attempts, in which a hundred others may have written.
-    """
+    """Retry ``ask`` for ``patience`` seconds while others hold the lock; SQLite's own timeout sleeps up to 0.1 s."""
     deadline = time.monotonic() + patience
     while True:
         try:
@@ -150,7 +128,6 @@ def patiently(ask: Callable[[], T], patience: float) -> T:
 
 
 def from_sqlite(kind: type[KeyturnError], error: Exception, doing: str, file: Path) -> KeyturnError:
-    """The error as ``kind``, with place and remedy."""
     match error:
         case NotOurs():
             problem, hint = str(error), error.hint
@@ -167,12 +144,10 @@ def from_sqlite(kind: type[KeyturnError], error: Exception, doing: str, file: Pa
 
 
 def code_of(error: Exception) -> int:
-    """SQLite's primary result code; errors of the module itself have none of their own."""
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
 
 
 def _create(file: Path) -> None:
-    """Make the file, empty and private, where it is missing; its directory, too."""
     if file.exists():
         return
     make_private(file.parent)
@@ -187,9 +162,8 @@ def _bare(uri: str, patience: float) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, patience: float) -> None:
-    """Make the tables in an empty database, unless another process does so at this moment."""
     connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
-    # Where others open the file at the same moment SQLite refuses this at once, however long its timeout.
+    # During a concurrent open SQLite refuses this at once, whatever its timeout.
     patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"), patience)
     connection.execute("BEGIN IMMEDIATE")
     if _empty(connection):

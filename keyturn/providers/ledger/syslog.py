@@ -1,8 +1,8 @@
-"""Entries of the ledger to a syslog collector, as RFC 5424 messages.
+"""Sends ledger entries to a syslog collector as RFC 5424 messages.
 
-Over TCP and TLS they are framed by RFC 6587 and RFC 5425; over UDP each is a datagram (RFC 5426). Syslog has no
-acknowledgement. Over TCP and TLS a batch counts as arrived when the collector has read it to its end and closed the
-connection in order, which is more than most senders ask for; over UDP it counts as soon as it is sent, and may be lost.
+RFC 6587 and RFC 5425 frame them over TCP and TLS; over UDP each is a datagram (RFC 5426). Syslog has no
+acknowledgement. Over TCP and TLS a batch counts as delivered once the collector has read it and closed cleanly. Over
+UDP it counts once sent, and may be lost.
 """
 
 import re
@@ -26,38 +26,33 @@ from keyturn.providers.outbound import ended_after
 
 DOING: Final = "forward to"
 INSECURE: Final = "KEYTURN_FORWARD_SYSLOG_INSECURE"
-"""The variable that lets entries go to another machine in clear."""
 COLLECTOR: Final = RemoteServer(
     check="See whether the collector runs; what has not arrived is sent again",
     address="KEYTURN_FORWARD_SYSLOG",
     authority="Name the authority that signed it in KEYTURN_FORWARD_SYSLOG_CA_FILE, or renew the certificate",
 )
 PORTS: Final = {"udp": 514, "tcp": 514, "tls": 6514}
-"""Where collectors listen by default; for TCP there is no number of syslog's own."""
+"""Default ports; syslog has none registered for TCP."""
 TIMEOUT: Final = 20.0
-"""Seconds to connect, and for a batch from then until the collector closes."""
-
+"""Seconds to connect, and again from there until the collector closes."""
 LOG_AUDIT: Final = 13
 SEVERITY: Final = {Severity.INFORMATIONAL: 6, Severity.MEDIUM: 4, Severity.HIGH: 3, Severity.CRITICAL: 2}
-"""Informational, warning, error, critical (RFC 5424, 6.2.1)."""
 LARGEST_SEQUENCE: Final = 2**31 - 1
-"""The meta element's sequenceId begins again at 1 after it (RFC 5424, 7.3.1)."""
+"""The meta element's sequenceId restarts at 1 after it (RFC 5424, 7.3.1)."""
 LARGEST_DATAGRAM: Final = 65_000
-"""Bytes that a datagram is cut to; what a UDP header can tell is 65,507."""
 
 UNPRINTABLE: Final = re.compile(r"[^!-~]+")
-
 ESTABLISHED, CLOSED = 1, 7
-"""TCP's states as Linux numbers them (include/net/tcp_states.h)."""
-PAUSE: Final = 0.002
-ENOUGH: Final = 65_536
+"""Linux's TCP states (include/net/tcp_states.h)."""
+PAUSE: Final = 0.002  # seconds
+ENOUGH: Final = 65_536  # bytes
 
 
 class Syslog:
     """A :class:`keyturn.ledger.forwarding.Collector` at ``udp``, ``tcp`` or ``tls://host:port``. Raises Invalid.
 
-    A certificate is checked against ``ca_file``, or against the public authorities. Without TLS it speaks to this
-    machine alone, unless ``insecure``.
+    ``ca_file``, or else the public authorities, verifies the certificate. Without TLS it connects to this machine only,
+    unless ``insecure``.
     """
 
     def __init__(
@@ -82,7 +77,6 @@ class Syslog:
         self._send: Callable[[Sequence[bytes]], None] = senders[parts.scheme]
 
     def deliver(self, ledger: str, messages: Sequence[Message]) -> None:
-        """Send these entries; see the top of this module for what their arrival means."""
         try:
             self._send([message_of(message) for message in messages])
         except OSError as error:
@@ -127,7 +121,6 @@ class Syslog:
 
     @contextmanager
     def _in_time(self, connection: socket.socket) -> Iterator[None]:
-        """One deadline for all of it: a collector that drips is no better than a silent one. Raises TimeoutError."""
         with ended_after(connection.fileno(), self._timeout) as late:
             try:
                 yield
@@ -137,9 +130,9 @@ class Syslog:
                 raise
 
     def _see_it_read(self, connection: socket.socket) -> None:
-        """End our half, and wait until the other side closes its own in order. Raises OSError.
+        """End our half and wait until the other side closes cleanly. Raises OSError.
 
-        A collector that dies, or closes before it has read everything, answers with a reset instead.
+        A collector that dies, or closes before reading everything, answers with a reset instead.
         """
         connection.shutdown(socket.SHUT_WR)
         deadline = time.monotonic() + self._timeout
@@ -163,7 +156,7 @@ class Syslog:
 
 
 def message_of(message: Message) -> bytes:
-    """The entry as one syslog message, in UTF-8 without a byte order mark: readers of JSON and CEF refuse one."""
+    """In UTF-8 without a byte order mark, which JSON and CEF readers reject."""
     entry = message.entry
     priority = LOG_AUDIT * 8 + SEVERITY[severity(entry)]
     moment = entry.time.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00")
@@ -174,12 +167,10 @@ def message_of(message: Message) -> bytes:
 
 
 def framed(messages: Sequence[bytes]) -> bytes:
-    """The messages as octet counting has them (RFC 6587, 3.4.1): a message may hold any byte."""
     return b"".join(b"%d %b" % (len(message), message) for message in messages)
 
 
 def _named(text: str, longest: int) -> str:
-    """A header's field: printable ASCII without spaces; ``-`` for none."""
     return UNPRINTABLE.sub("-", text)[:longest] or "-"
 
 
@@ -196,24 +187,18 @@ def _parts(address: str) -> SplitResult:
 
 
 def _insist_on_open(connection: socket.socket) -> None:
-    """Raises ConnectionResetError where the other side has ended before us: that is no answer to our end."""
+    """Raise ConnectionResetError if the other side closed before us: that does not acknowledge our end."""
     if _state(connection) not in (None, ESTABLISHED):
         raise ConnectionResetError
 
 
 def _state(connection: socket.socket) -> int | None:
-    """The state of its TCP connection; None where the system does not tell."""
     if sys.platform != "linux":
         return None
     return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
 
 
 class _Tls:
-    """TLS over a connection, whose end can be sent without waiting for the other side's, which many never send.
-
-    Raises OSError.
-    """
-
     def __init__(self, context: ssl.SSLContext, connection: socket.socket, host: str) -> None:
         self._connection = connection
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -224,12 +209,10 @@ class _Tls:
             self._incoming.write(received)
 
     def send(self, content: bytes) -> None:
-        """Send all of it."""
         self._tls.write(content)
         self._flush()
 
     def end(self) -> None:
-        """Say that nothing more comes."""
         with suppress(ssl.SSLWantReadError):
             self._tls.unwrap()
         self._flush()
@@ -240,7 +223,7 @@ class _Tls:
         except ssl.SSLWantReadError:
             return False
         finally:
-            # An alert that tells the other side what is wrong leaves, too.
+            # Also sends an alert that explains a failure to the peer.
             self._flush()
         return True
 

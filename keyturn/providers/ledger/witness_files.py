@@ -1,4 +1,4 @@
-"""What a witness keeps: its key, and what it has seen of each ledger, in two files of its own."""
+"""A witness's key and its state of each ledger, in two files."""
 
 import base64
 import fcntl
@@ -20,19 +20,15 @@ from keyturn.providers.keys.note_signer import KeySigner
 
 PRIVATE: Final = 0o600
 BEGINNING: Final = "PRIVATE+KEY+"
-"""How the line of a private key begins, as in Go's sumdb/note; the rest is as of the public one."""
 
 
 class WitnessSigner(KeySigner):
-    """A witness's, whose key is in a file of mode 0600, one line."""
-
     def __init__(self, name: str, key: Ed25519PrivateKey) -> None:
         super().__init__(key)
         self.key = WitnessKey(name, self.public_key())
 
     @classmethod
     def made(cls, file: Path, name: str) -> "WitnessSigner":
-        """A new key, kept in ``file``. Raises OSError where there is one already."""
         signer = cls(name, Ed25519PrivateKey.generate())
         typed = base64.b64encode(WitnessKey.TYPE + signer._key.private_bytes_raw()).decode()
         _write_new(file, f"{BEGINNING}{name}+{signer.key.key_id.hex()}+{typed}\n")
@@ -40,7 +36,6 @@ class WitnessSigner(KeySigner):
 
     @classmethod
     def read(cls, file: Path) -> "WitnessSigner":
-        """The key in ``file``. Raises Invalid, OSError."""
         try:
             name, key_id, typed = file.read_text().strip().removeprefix(BEGINNING).split("+", 2)
             decoded = base64.b64decode(typed, validate=True)
@@ -53,10 +48,10 @@ class WitnessSigner(KeySigner):
 
 
 class StateFile:
-    """A ``WitnessState`` in one file of JSON, which one process at a time has open.
+    """A ``WitnessState`` in one JSON file, which one process at a time holds open.
 
-    It is written whole, beside, and put in place once the disk has it. Raises Invalid for a file that can't be read:
-    a witness that has forgotten what it saw would cosign any history. Raises Locked where another process has it.
+    Writes are atomic and durable. Raises Invalid for an unreadable file: a witness without its state would cosign any
+    history. Raises Locked if another process holds it.
     """
 
     def __init__(self, file: Path) -> None:
@@ -72,21 +67,18 @@ class StateFile:
 
     @staticmethod
     def make(file: Path) -> None:
-        """A new one, of a witness that has seen nothing. Raises OSError where there is one already."""
         _write_new(file, "{}\n")
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Whoever is inside is the only one who reads and writes."""
         with self._turn:
             yield
 
     def read(self, origin: str) -> Seen:
-        """The last checkpoint of that ledger that was cosigned."""
         return self._seen.get(origin, Seen())
 
     def write(self, origin: str, state: Seen) -> None:
-        """Keep it, and return once it is durable. Raises OSError, and then what was kept before counts."""
+        """Store it durably. Raises OSError, and then the previous state applies."""
         after = {**self._seen, origin: state}
         beside = Path(f"{self._file}.new")
         beside.unlink(missing_ok=True)
@@ -96,7 +88,6 @@ class StateFile:
         self._seen = after
 
     def close(self) -> None:
-        """Let another process have it."""
         os.close(self._lock)
 
 
@@ -114,7 +105,6 @@ def _parsed(file: Path) -> dict[str, Seen]:
 
 
 def _write_new(file: Path, text: str) -> None:
-    """A file that was not there, for its owner alone, on the disk. Raises OSError."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     with os.fdopen(os.open(file, flags, PRIVATE), "w") as opened:
         opened.write(text)

@@ -1,6 +1,6 @@
-"""A witness as a process: one path over HTTP, with a bound for everything that a caller may send.
+"""A witness as a process: one HTTP path, with a limit on everything that a caller sends.
 
-It asks nobody who he is: what it cosigns is signed by the ledger's key, and continues what it has seen.
+It authenticates no caller: the ledger's key signs what it cosigns, which must continue what it has seen.
 """
 
 import errno
@@ -21,21 +21,19 @@ from keyturn.providers.ledger.witness_files import StateFile, WitnessSigner
 
 PATH: Final = "/add-checkpoint"
 DEADLINE: Final = 10.0
-"""Seconds for a whole request, from its connection to its answer."""
+"""Seconds for a whole request, from connection to answer."""
 AT_ONCE: Final = 16
-"""Connections at the same time; more of them wait to be accepted."""
 
 
 def opened_witness(directory: Path, name: str, ledgers: Path) -> Witness:
-    """The witness whose key and memory lie in ``directory``, both made at the first start.
+    """The witness whose key and state are in ``directory``; the first start creates both.
 
-    ``ledgers`` is a file with the key of each ledger that it knows, a line each; it is read for each request, so a key
-    that was added counts at once. Raises Invalid where key or memory is gone, or can't be read, Locked where another
-    process has them, and OSError.
+    ``ledgers`` is a file of ledger keys, one a line, read at each request. Raises Invalid if key or state is missing or
+    unreadable, Locked if another process holds them, and OSError.
     """
     key, state = directory / "witness.key", directory / "witness.json"
     if not key.exists() and not state.exists():
-        # The memory first: a key whose memory was never there is refused from then on.
+        # State first: a key without state is refused from then on.
         StateFile.make(state)
         WitnessSigner.made(key, name)
     for file in (key, state):
@@ -46,17 +44,11 @@ def opened_witness(directory: Path, name: str, ledgers: Path) -> Witness:
     if signer.key.name != name:
         raise Invalid("open", str(key), f"it is the key of {signer.key.name}", "Give it its own --name")
     return Witness(
-        signer.key,
-        signer,
-        lambda: ledgers_in(ledgers),
-        StateFile(state),
-        verify_ed25519,
-        lambda: datetime.now(UTC),
+        signer.key, signer, lambda: ledgers_in(ledgers), StateFile(state), verify_ed25519, lambda: datetime.now(UTC)
     )
 
 
 def ledgers_in(file: Path) -> list[PublicKey]:
-    """The keys in a file, none where there is no such file yet. Raises OSError where it can't be read."""
     try:
         return [PublicKey.parse(line) for line in file.read_text().split()]
     except FileNotFoundError:
@@ -66,27 +58,22 @@ def ledgers_in(file: Path) -> list[PublicKey]:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers what the protocol asks, and nothing else."""
-
     server: "WitnessServer"
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "keyturn-witness", ""
 
     def setup(self) -> None:
-        """Begin the deadline of this connection: one that drips is ended by it."""
         self._timer = threading.Timer(DEADLINE, _end, (self.request,))
         self._timer.daemon = True
         self._timer.start()
         super().setup()
 
     def finish(self) -> None:
-        """Its end."""
         self._timer.cancel()
         with suppress(OSError):
             super().finish()
 
     def do_POST(self) -> None:
-        """Ask the witness."""
         length = self.headers.get("content-length", "")
         if self.path != PATH:
             return self._answer(WitnessAnswer(404, "there is nothing here\n"))
@@ -96,11 +83,10 @@ class Handler(BaseHTTPRequestHandler):
         try:
             return self._answer(self.server.witness.add_checkpoint(body))
         except OSError:
-            # What could not be kept was not cosigned.
             return self._answer(WitnessAnswer(503, "what was seen can't be kept\n"))
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: callers are not remembered."""
+        """Log nothing: callers are not recorded."""
 
     def _answer(self, answer: WitnessAnswer) -> None:
         body = answer.body.encode()
@@ -114,8 +100,6 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class WitnessServer(ThreadingHTTPServer):
-    """Serves one witness at an address; over TLS where a certificate is given."""
-
     daemon_threads = True
 
     def __init__(self, address: tuple[str, int], witness: Witness, tls: ssl.SSLContext | None = None) -> None:
@@ -125,12 +109,11 @@ class WitnessServer(ThreadingHTTPServer):
         super().__init__(address, Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Hand it to a thread, once there is a place."""
         self._places.acquire()
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """The handshake is the thread's, with a timeout of its own: one that is silent holds up no other."""
+        """Do the TLS handshake in the thread, with a timeout: a silent caller delays no other."""
         try:
             if self._tls:
                 request.settimeout(DEADLINE)
@@ -142,11 +125,10 @@ class WitnessServer(ThreadingHTTPServer):
             self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A caller that went away is nothing to tell."""
+        """Ignore a caller that disconnected."""
 
 
 def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """What serves TLS with this certificate. Raises OSError."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)
     return context

@@ -1,4 +1,4 @@
-"""The statements that make, alter and compare accounts on MySQL and MariaDB, each safe to run again."""
+"""The statements that create, alter and compare accounts on MySQL and MariaDB, each safe to repeat."""
 
 import re
 import secrets
@@ -16,11 +16,8 @@ from keyturn.providers.mysql.privileges import AccountGrants
 from keyturn.providers.mysql.server import UNKNOWN_PLUGIN, MySQLSession, ServerError
 
 ANYWHERE: Final = "%"
-"""The host of an account that nothing else is known of."""
-
 REQUIRE: Final = {"": "NONE", "ANY": "SSL", "X509": "X509", "SPECIFIED": "X509"}
-"""What ``mysql.user.ssl_type`` asks of a connection; a certificate's very issuer and subject are not taken over."""
-
+"""By ``mysql.user.ssl_type``, what REQUIRE demands; a certificate's issuer and subject are not copied."""
 NEEDS_ALTER: Final = "GRANT CREATE USER ON *.* TO {admin}"
 NEEDS_READ: Final = "GRANT SELECT ON mysql.* TO {admin}"
 NEEDS_DEFAULT_ROLE: Final = "GRANT UPDATE ON mysql.* TO {admin}"
@@ -29,8 +26,6 @@ NEEDS_ROLE: Final = "GRANT %s TO {admin} WITH ADMIN OPTION"
 
 @dataclass(frozen=True)
 class AccountEntry:
-    """One of an account's rows in ``mysql.user``; ``stored`` is its password as the server keeps it."""
-
     user: User
     plugin: str
     stored: Sensitive
@@ -38,8 +33,7 @@ class AccountEntry:
 
 
 def account_entries(session: MySQLSession, account: str) -> list[AccountEntry]:
-    """The account's entries, one for each host; none where it does not exist."""
-    # MariaDB keeps roles in the same table, without a host.
+    # MariaDB stores roles in the same table, without a host.
     statement = "SELECT Host, plugin, authentication_string, ssl_type FROM mysql.user WHERE User = %s AND Host <> ''"
     return [
         AccountEntry(
@@ -53,11 +47,9 @@ ACCOUNTS: Final = "SELECT DISTINCT User FROM mysql.user WHERE Host <> '' AND Use
 MEMBERS: Final = "SELECT TO_USER, FROM_USER FROM mysql.role_edges"
 MEMBERS_OF_MARIADB: Final = "SELECT User, Role FROM mysql.roles_mapping WHERE Host <> ''"
 OWN_ACCOUNTS: Final = ("mysql.", "mariadb.")
-"""How the names of those begin that the server has by itself."""
 
 
 def list_accounts(session: MySQLSession) -> dict[str, frozenset[str]]:
-    """Every account, and the roles that it was granted. MySQL's roles are accounts too, which nobody logs in as."""
     members = MEMBERS_OF_MARIADB if session.mariadb else MEMBERS
     pairs = [(as_text(user), as_text(role)) for user, role in session.run(members, needs=NEEDS_READ)]
     names = {as_text(name) for (name,) in session.run(ACCOUNTS, needs=NEEDS_READ)} - {role for _, role in pairs}
@@ -69,13 +61,11 @@ def list_accounts(session: MySQLSession) -> dict[str, frozenset[str]]:
 
 
 def insist_on_plugins(account: Iterable[AccountEntry]) -> None:
-    """Raises ServerError where the stored form of a password can't be computed here."""
     if any(entry.plugin not in PLUGINS for entry in account):
         raise ServerError(UNKNOWN_PLUGIN, "")
 
 
 def grants(session: MySQLSession, user: User) -> Grants:
-    """What the user may do, and its roles."""
     lines = [as_text(line) for (line,) in session.run(f"SHOW GRANTS FOR {user.quoted}", needs=NEEDS_READ)]
     if session.mariadb:
         return parse_grants(lines, user)
@@ -85,7 +75,6 @@ def grants(session: MySQLSession, user: User) -> Grants:
 
 
 def missing_rights(session: MySQLSession, account: str, like: str) -> list[Missing]:
-    """What ``like`` may do and ``account`` may not; entries of one host are compared with each other."""
     look = lru_cache(maxsize=None)(lambda role: role_grants(session, role))
     models = [
         (entry.user, AccountGrants(grants(session, entry.user), look)) for entry in account_entries(session, like)
@@ -101,12 +90,10 @@ def missing_rights(session: MySQLSession, account: str, like: str) -> list[Missi
 
 
 def role_grants(session: MySQLSession, role: str) -> Grants:
-    """What a role was granted, which is named as ``SHOW GRANTS`` prints it."""
     return parse_grants([as_text(line) for (line,) in session.run(f"SHOW GRANTS FOR {role}", needs=NEEDS_READ)], role)
 
 
 def make(session: MySQLSession, account: str, like: str | None) -> None:
-    """Make the account, locked, from the hosts that ``like`` may come from and with all that it was granted."""
     models = account_entries(session, like) if like else []
     for model in models:
         user = User(account, model.user.host)
@@ -120,7 +107,6 @@ def make(session: MySQLSession, account: str, like: str | None) -> None:
 
 
 def act_as(session: MySQLSession, account: str, role: str) -> None:
-    """Let the account have the role, from login on."""
     for entry in account_entries(session, account):
         held, named = grants(session, entry.user), role_name(session, role)
         if not held.acts_as(named):
@@ -129,10 +115,9 @@ def act_as(session: MySQLSession, account: str, role: str) -> None:
 
 
 def identify(session: MySQLSession, account: str, password: Sensitive, *, keep_old: bool = False) -> None:
-    """Let the account log in with this password; with ``keep_old`` beside the one that it has, if it is another."""
     identified = []
     for entry in account_entries(session, account):
-        # Kept twice, the password itself would push out the one to keep.
+        # Setting the same password again would discard the retained one.
         has_it = keep_old and matches(entry.stored.reveal(), password.reveal())
         by = "" if has_it else _by(session, entry.plugin, password, keep_old)
         identified.append(f"{entry.user.quoted} {by}")
@@ -140,7 +125,6 @@ def identify(session: MySQLSession, account: str, password: Sensitive, *, keep_o
 
 
 def shut(session: MySQLSession, account: str) -> None:
-    """Refuse every login of the account, and forget its passwords. Absent is success."""
     shutting = []
     for entry in account_entries(session, account):
         by = _by(session, entry.plugin, _nobodys()) if entry.plugin in PLUGINS else ""
@@ -150,20 +134,17 @@ def shut(session: MySQLSession, account: str) -> None:
 
 
 def is_locked(session: MySQLSession, user: User) -> bool:
-    """Whether the server refuses every login of the user; texts in quotes, such as a comment, tell nothing."""
     ((line,),) = session.run(f"SHOW CREATE USER {user.quoted}", needs=NEEDS_READ)
     return re.search(r"\bACCOUNT LOCK\b", re.sub(r"'(?:[^'\\]|\\.|'')*'", "", as_text(line))) is not None
 
 
 def discard_old(session: MySQLSession, account: str) -> None:
-    """Refuse the password that was kept beside the newer one. Absent is success."""
     users = [f"{entry.user.quoted} DISCARD OLD PASSWORD" for entry in account_entries(session, account)]
     if users:
         session.run(f"ALTER USER {', '.join(users)}", needs=NEEDS_ALTER)
 
 
 def role_name(session: MySQLSession, role: str) -> str:
-    """A role as ``SHOW GRANTS`` prints it: MySQL's roles have a host as well."""
     return quote_name(role) if session.mariadb else User(role, ANYWHERE).quoted
 
 
@@ -184,7 +165,6 @@ def _give(session: MySQLSession, grant: Grant, user: User) -> None:
 
 
 def _start_with(session: MySQLSession, roles: frozenset[str], user: User, role: str | None = None) -> None:
-    """Set what is in force from login on; MariaDB has one such role, and MySQL any number."""
     if session.mariadb:
         for name in [role] if role else roles:
             session.run(f"SET DEFAULT ROLE {name} FOR {user.quoted}", needs=NEEDS_DEFAULT_ROLE)
@@ -193,7 +173,7 @@ def _start_with(session: MySQLSession, roles: frozenset[str], user: User, role: 
 
 
 def _by(session: MySQLSession, plugin: str, password: Sensitive, keep_old: bool = False) -> str:
-    # What is stored holds nothing that a text in quotes could not.
+    # Stored forms contain no quotes or backslashes.
     stored = hashed(plugin, password.reveal())
     if session.mariadb:
         return f"IDENTIFIED VIA {plugin} USING '{stored}'"
@@ -201,10 +181,8 @@ def _by(session: MySQLSession, plugin: str, password: Sensitive, keep_old: bool 
 
 
 def _nobodys() -> Sensitive:
-    """A password that nobody learns."""
     return Sensitive(secrets.token_urlsafe(32))
 
 
 def as_text(value: object) -> str:
-    """A column's value; the grant tables' are bytes or text, by server and version."""
     return value.decode() if isinstance(value, bytes) else str(value or "")

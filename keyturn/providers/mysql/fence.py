@@ -1,13 +1,12 @@
-"""The fence around the accounts of a MySQL or MariaDB server: one writer at a time, and never an older rotation.
+"""The fence around the accounts of a MySQL or MariaDB server: one writer at a time, never an older rotation.
 
-A change of an account is no transaction there: ALTER USER commits whatever was open before it, and lets row locks
-go. So the writer holds a lock that belongs to its connection (GET_LOCK), from its look at the sequence number until
-the change is done on that same connection. A worker that is suspended in between keeps the lock; the next one waits
-a while and then ends that connection (KILL). The server gives the lock away only once the connection is gone, so
-nothing of the suspended worker can run after it: its ALTER USER fails for want of a connection. No window is left.
+ALTER USER commits the open transaction and releases row locks. The writer therefore holds a lock of its connection
+(GET_LOCK) while it reads the sequence number and makes the change. If a suspended worker holds the lock, the next one
+waits briefly and ends that connection (KILL). Only then does the server release the lock, so the suspended worker's
+ALTER USER fails.
 
-The number stands in a table and is written before the change. A worker that dies in between leaves a higher number,
-which refuses only those that are older anyway.
+The number is stored before the change. A worker that dies in between leaves a higher number, which refuses only older
+rotations.
 """
 
 from collections.abc import Collection, Iterator
@@ -24,9 +23,7 @@ from keyturn.providers.mysql.server import (
     ServerError,
 )
 
-PATIENCE: Final = 3
-"""Seconds that another writer is given: a change takes a hundredth of one."""
-
+PATIENCE: Final = 3  # seconds
 SCHEMA: Final = "keyturn"
 TABLE: Final = "keyturn.accounts"
 MAKE_TABLE: Final = f"""
@@ -41,14 +38,13 @@ NEEDS_TABLE: Final = f"GRANT CREATE, SELECT, INSERT, UPDATE ON {SCHEMA}.* TO {{a
 
 @dataclass(frozen=True)
 class FenceEntry:
-    """What is known of an account: the rotation that wrote last, and whether its making was begun and not finished."""
+    """The last rotation that wrote, and whether creating the account was started and not finished."""
 
     sequence: int = 0
     making: bool = False
 
 
 def read_fence(session: MySQLSession, account: str) -> FenceEntry:
-    """What stands in the table, which is made where it is not there yet."""
     statement = f"SELECT sequence, making FROM {TABLE} WHERE account = %s"  # noqa: S608
     try:
         rows = session.run(statement, account, needs=NEEDS_TABLE)
@@ -62,7 +58,6 @@ def read_fence(session: MySQLSession, account: str) -> FenceEntry:
 
 
 def highest(session: MySQLSession, accounts: Collection[str]) -> int:
-    """The highest number of these; 0 where none stands in the table, or there is no table yet."""
     names = list(accounts)
     places = ", ".join(["%s"] * len(names))
     statement = f"SELECT coalesce(max(sequence), 0) FROM {TABLE} WHERE account IN ({places})"  # noqa: S608
@@ -75,7 +70,6 @@ def highest(session: MySQLSession, accounts: Collection[str]) -> int:
 
 
 def write_fence(session: MySQLSession, account: str, sequence: int, *, making: bool) -> None:
-    """Put the number there, and whether the account is being made. Hold the lock."""
     statement = f"INSERT INTO {TABLE} (account, sequence, making) VALUES (%s, %s, %s) "  # noqa: S608
     statement += "ON DUPLICATE KEY UPDATE sequence = %s, making = %s"
     session.run(statement, account, sequence, making, sequence, making, needs=NEEDS_TABLE)
@@ -83,9 +77,9 @@ def write_fence(session: MySQLSession, account: str, sequence: int, *, making: b
 
 @contextmanager
 def locked(session: MySQLSession, account: str, patience: float | None = None) -> Iterator[bool]:
-    """Be the only one who changes this account, after ``patience`` seconds by ending whoever else is at it.
+    """Hold the account's lock, after ``patience`` seconds by ending the session that holds it.
 
-    False where that is another admin's session. On an error, close the session.
+    Yields False if that is another admin's. On an error, close the session.
     """
     name = f"keyturn:{account}"
     yield _free(session, name, PATIENCE if patience is None else patience) or (
@@ -99,7 +93,7 @@ def _free(session: MySQLSession, name: str, patience: float) -> bool:
 
 
 def _ended(session: MySQLSession, name: str) -> bool:
-    """End the connection that holds the lock; False where that is another account's, and the server forbids it."""
+    """End the connection that holds the lock; False if it is another account's and the server forbids it."""
     holder = session.first("SELECT IS_USED_LOCK(%s)", name)
     try:
         session.run("KILL %s", int(holder or 0))

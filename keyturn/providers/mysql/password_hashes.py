@@ -1,4 +1,4 @@
-"""Passwords as MySQL and MariaDB store them: only these travel in statements, so that no log can hold a password."""
+"""Passwords as MySQL and MariaDB store them: statements hold only these, so no log can hold a password."""
 
 import hashlib
 import hmac
@@ -8,27 +8,21 @@ from typing import Final
 
 NATIVE: Final = "mysql_native_password"
 SHA2: Final = "caching_sha2_password"
-
 PLUGINS: Final = frozenset({NATIVE, SHA2})
-"""The authentication plugins whose stored form can be computed here."""
-
 SALT_LENGTH: Final = 20
 ROUNDS: Final = 5
 """MySQL, ``sql/auth/sha2_password.cc``: ``$A$``, the thousands of rounds in hexadecimal, ``$``, salt and digest."""
-
 _SALT: Final = string.ascii_letters + string.digits
 _DIGITS: Final = "./" + string.digits + string.ascii_uppercase + string.ascii_lowercase
 
 
 def hashed(plugin: str, password: str) -> str:
-    """What the server stores for this password; the plugin is one of :data:`PLUGINS`."""
     if plugin == NATIVE:
         return native(password)
     return sha2(password, "".join(secrets.choice(_SALT) for _ in range(SALT_LENGTH)), ROUNDS)
 
 
 def matches(stored: str, password: str) -> bool:
-    """Whether ``stored`` is what the server keeps of this password, by either plugin."""
     if stored.startswith("*"):
         return hmac.compare_digest(stored, native(password))
     kind, _, rest = stored[1:].partition("$")
@@ -40,14 +34,13 @@ def matches(stored: str, password: str) -> bool:
 
 
 def native(password: str) -> str:
-    """``mysql_native_password``: SHA-1 of the SHA-1."""
-    # The protocol's own choice; a password that is random in full is not found from it.
+    # The protocol requires SHA-1; a fully random password can't be recovered from it.
     once = hashlib.sha1(password.encode(), usedforsecurity=False).digest()
     return "*" + hashlib.sha1(once, usedforsecurity=False).hexdigest().upper()
 
 
 def sha2(password: str, salt: str, thousands: int) -> str:
-    """``caching_sha2_password``: SHA-256 crypt with a longer salt than crypt(3) takes."""
+    """SHA-256 crypt with a longer salt than crypt(3) takes."""
     digest = sha256_crypt(password.encode(), salt.encode(), thousands * 1000)
     return f"$A${thousands:03X}${salt}{digest}"
 
@@ -75,7 +68,6 @@ def _stretched(digest: bytes, size: int) -> bytes:
 
 
 def _encoded(digest: bytes) -> str:
-    """In crypt's own Base64: three bytes each, ten apart, and the last two."""
     starts = [21 * group % 30 for group in range(10)]
     threes = [(digest[at] << 16) | (digest[(at + 10) % 30] << 8) | digest[(at + 20) % 30] for at in starts]
     text = "".join(_digits(three, 4) for three in threes)

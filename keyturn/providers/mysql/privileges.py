@@ -1,4 +1,4 @@
-"""What one MySQL or MariaDB user may do and another may not, in force: granted to it, or to a role that is active."""
+"""The rights in force that one MySQL or MariaDB user has and another lacks: granted, or by an active role."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -11,7 +11,6 @@ from keyturn.providers.mysql.grants import ALL, NOTHING, Grant, Grants
 
 EVERYWHERE: Final = "*.*"
 GRANT_OPTION: Final = "GRANT OPTION"
-
 _COLUMNS: Final = re.compile(r"(?P<privilege>[A-Z ]+?) \((?P<columns>.*)\)")
 _DATABASE: Final = re.compile(r"`(?P<database>(?:[^`]|``)*)`\.\*")
 _WITHIN: Final = re.compile(r"(?:[A-Z ]+ )?`(?P<database>(?:[^`]|``)*)`\.")
@@ -19,8 +18,6 @@ _WITHIN: Final = re.compile(r"(?:[A-Z ]+ )?`(?P<database>(?:[^`]|``)*)`\.")
 
 @dataclass(frozen=True)
 class Right:
-    """One privilege on something; ``columns`` are empty where it is on all of them."""
-
     privilege: str
     scope: str
     columns: frozenset[str] = frozenset()
@@ -30,11 +27,9 @@ class Right:
 
     @property
     def stated(self) -> str:
-        """The privilege as a statement names it."""
         return f"{self.privilege} ({', '.join(sorted(self.columns))})" if self.columns else self.privilege
 
     def covers(self, other: "Right") -> bool:
-        """Whether whoever has this one has the other, too."""
         everything = self.privilege == ALL and other.privilege != GRANT_OPTION
         if not (everything or self.privilege == other.privilege) or not reaches(self.scope, other.scope):
             return False
@@ -42,7 +37,6 @@ class Right:
 
 
 def reaches(wide: str, narrow: str) -> bool:
-    """Whether a grant on ``wide`` is one on ``narrow``: the same, all of its database, or everything."""
     if wide in (narrow, EVERYWHERE):
         return True
     whole, part = _DATABASE.fullmatch(wide), _WITHIN.match(narrow)
@@ -52,14 +46,13 @@ def reaches(wide: str, narrow: str) -> bool:
 
 
 def like(pattern: str, name: str) -> bool:
-    """Whether the database's name fits, as in ``LIKE``: a grant's database may hold % and _."""
+    """Whether the database's name matches, as in ``LIKE``: a grant's database may contain % and _."""
     parts = re.findall(r"\\.|.", pattern, re.DOTALL)
     wild = {"%": ".*", "_": "."}
     return re.fullmatch("".join(wild.get(part) or re.escape(part[-1]) for part in parts), name, re.DOTALL) is not None
 
 
 def rights(grants: Iterable[Grant]) -> Iterator[Right]:
-    """Each right on its own."""
     for grant in grants:
         if grant.scope is None:
             continue
@@ -76,32 +69,25 @@ def rights(grants: Iterable[Grant]) -> Iterator[Right]:
 
 @dataclass(frozen=True)
 class AccountGrants:
-    """One user with what its roles give it; ``look`` tells what a role was granted."""
-
     grants: Grants
     look: Callable[[str], Grants]
 
     @cached_property
     def active(self) -> frozenset[str]:
-        """The roles in force from login on, and those that they have."""
         return self._closure(self.grants.default_roles)
 
     @cached_property
     def roles(self) -> frozenset[str]:
-        """Every role that it may take on."""
         return self._closure(self.grants.roles)
 
     @cached_property
     def rights(self) -> frozenset[Right]:
-        """All that is in force from login on."""
         return frozenset(rights(self.grants.granted)) | self.given_by(self.active)
 
     def given_by(self, roles: Iterable[str]) -> frozenset[Right]:
-        """What these roles were granted themselves."""
         return frozenset(right for role in roles for right in rights(self.look(role).granted))
 
     def lacks(self, wanted: Iterable[Right]) -> list[Right]:
-        """Those that nothing of what is in force covers."""
         return sorted((right for right in wanted if not any(held.covers(right) for held in self.rights)), key=str)
 
     def _closure(self, roles: Iterable[str]) -> frozenset[str]:
@@ -116,11 +102,7 @@ class AccountGrants:
 
 
 def missing_grants(account: AccountGrants, model: AccountGrants, grantee: str) -> list[Missing]:
-    """What ``model`` may do and ``account`` may not; ``grantee`` is who the statements give it to.
-
-    A role that the model has and the account has not is named where it gives something: in force by itself, or once
-    it is asked for.
-    """
+    """What ``model`` may do and ``account`` may not; the statements grant it to ``grantee``."""
     lacks = [
         Missing(f"the default role {role}", f"GRANT {role} TO {grantee}")
         for role in sorted(model.active - account.active)

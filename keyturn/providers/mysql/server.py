@@ -1,4 +1,4 @@
-"""Connections to a MySQL or MariaDB server, and what its errors mean."""
+"""Connections to a MySQL or MariaDB server, and the meaning of its errors."""
 
 import socket
 import ssl
@@ -21,10 +21,9 @@ from keyturn.providers.sql_spans import statement_span
 TIMEOUT: Final = 10
 """Seconds to connect, to log in, and for each wait for bytes of an answer."""
 LONGEST_ANSWER: Final = 30.0
-"""Seconds for a whole answer, the wait for locks among it."""
-
+"""Seconds for a whole answer, including lock waits."""
 IDLE: Final = 60
-"""Seconds after which the server drops a silent session, and the locks that it holds."""
+"""Seconds after which the server drops a silent session and its locks."""
 
 SESSION: Final = (
     "SET SESSION sql_mode = 'STRICT_TRANS_TABLES', "
@@ -33,28 +32,20 @@ SESSION: Final = (
 
 # MySQL, "MySQLServer Error Message Reference"; MariaDB, "Error Codes". Numbers from 2000 to 2999 are the client's.
 REFUSED_LOGIN: Final = frozenset({1045, 1130, 1698, 1820, 1862, 3118, 4151})
-"""Wrong name, host or password; a password that has expired; a locked account (MySQL's number, MariaDB's)."""
-
+"""Wrong name, host or password; an expired password; a locked account (MySQL's number, MariaDB's)."""
 EXPIRED: Final = frozenset({1820, 1862})
-"""The password is the right one, and good for nothing but to set another."""
-
+"""The password is correct, and only allows setting another."""
 ELSEWHERE: Final = 1130
-"""Nobody may log in from this machine, which says nothing of others."""
-
 NO_PRIVILEGE: Final = frozenset({1044, 1045, 1095, 1142, 1143, 1227, 1370, 1410, 1698})
-"""A database, everything, a session, a table, a column, the server, a routine, accounts, a role."""
+"""On a database, everything, a session, a table, a column, the server, a routine, accounts, a role."""
 
 AWAY: Final = frozenset(
     {0, 1040, 1053, 1129, 1203, 1205, 1213, 1226, 1317, 1927, 1969, 2002, 2003, 2006, 2013, 2055, 3024, 4031}
 )
-"""Not reached, too busy, shutting down, waited too long, or cut off."""
 
 CANNOT_USER: Final = 1396
-"""A statement about an account has failed; why is told only among the warnings."""
-
+"""A statement about an account failed; only the warnings give the reason."""
 PREVENTED: Final = 1290
-"""By one of the server's options, which the text names."""
-
 HASHES_PREVENTED: Final = "strict-password-validation"
 CONNECTION_FAILED: Final = 2003
 NOT_REACHED: Final = frozenset({CONNECTION_FAILED, 2026})
@@ -66,9 +57,7 @@ NO_TABLE: Final = 1146
 NO_SUCH_THREAD: Final = 1094
 NOT_YOUR_THREAD: Final = 1095
 UNKNOWN_PLUGIN: Final = 2059
-
 Meaning = tuple[type[KeyturnError], str, str]
-
 READ_ONLY: Final[Meaning] = (Unavailable, "the server is read-only", "Point the target at the primary")
 NO_ROLE: Final[Meaning] = (Invalid, "a role that the catalogue names does not exist", "Create the owner role first")
 MEANINGS: Final[dict[int, Meaning]] = {
@@ -98,7 +87,7 @@ MEANINGS: Final[dict[int, Meaning]] = {
 
 
 class ServerError(Exception):
-    """What the server answered; ``needs`` is the statement that would allow what it has refused."""
+    """The server's error; ``needs`` is the statement that would allow what was refused."""
 
     def __init__(self, code: int, text: str, needs: str = "") -> None:
         super().__init__(code)
@@ -108,21 +97,18 @@ class ServerError(Exception):
 
 
 class MySQLSession:
-    """One connection. After an error it is closed, since nobody knows what a half-read answer leaves."""
+    """One connection. An error closes it, since a half-read answer leaves an unknown state."""
 
     def __init__(self, connection: "pymysql.Connection[Any]") -> None:
         self._connection = connection
         self.system = "mysql"
-        # A password that has expired lets in, and no further than to here.
+        # With an expired password, login works and this fails.
         self.version = str(self.first("SELECT VERSION()"))
         self.mariadb = "MariaDB" in self.version
         self.system = "mariadb" if self.mariadb else self.system
 
     def run(self, statement: str, *values: Any, needs: str = "") -> list[tuple[Any, ...]]:
-        """The rows that one statement answers with. Raises ServerError.
-
-        ``needs`` is the grant that it takes, with ``{admin}`` for the user of this session.
-        """
+        """The rows of a statement. ``needs`` is the grant it takes, ``{admin}`` its user. Raises ServerError."""
         try:
             with self._connection.cursor() as cursor, self._in_time(), self._told(statement) as current:
                 try:
@@ -135,7 +121,6 @@ class MySQLSession:
             raise self._failure(error, needs) from None
 
     def first(self, statement: str, *values: Any, needs: str = "") -> Any:
-        """The first value of the first row; None without one."""
         rows = self.run(statement, *values, needs=needs)
         return rows[0][0] if rows else None
 
@@ -149,7 +134,6 @@ class MySQLSession:
         return ended_after(connection._sock.fileno(), LONGEST_ANSWER) if self._connection.open else nullcontext()
 
     def usable(self) -> bool:
-        """Whether it still reaches the server."""
         try:
             self._connection.ping(reconnect=False)
         except err.Error:
@@ -157,7 +141,6 @@ class MySQLSession:
         return True
 
     def close(self) -> None:
-        """Let go of it; what it locked is free as soon as the server notices."""
         if self._connection.open:
             self._connection.close()
 
@@ -174,14 +157,12 @@ class MySQLSession:
 
 @dataclass(frozen=True)
 class MySQLServer:
-    """Where the target is, and what it means when it refuses."""
-
     name: str
     host: str
     port: int
     database: str
-    tls: str
-    ca_file: str | None
+    tls: str = "verify"
+    ca_file: str | None = None
 
     def log_in(self, account: str, password: Sensitive, database: str | None = None) -> MySQLSession:
         """A new session. Raises ServerError, Invalid."""
@@ -190,7 +171,7 @@ class MySQLServer:
         except err.Error as error:
             raise server_error(error) from None
         except RuntimeError:
-            # PyMySQL says so where it lacks the package that the account's authentication plugin needs.
+            # PyMySQL's error without the package for the account's authentication plugin.
             raise ServerError(UNKNOWN_PLUGIN, "") from None
         try:
             return MySQLSession(connection)
@@ -199,7 +180,6 @@ class MySQLServer:
             raise
 
     def translated(self, error: ServerError, doing: str, place: str) -> KeyturnError:
-        """The same in Keyturn's words."""
         if error.code in NO_PRIVILEGE:
             return Denied(doing, place, "the admin account may not do that", f"Let an administrator run: {error.needs}")
         kind, problem, hint = self._meaning(error)
@@ -227,13 +207,12 @@ class MySQLServer:
             raise err.OperationalError(CONNECTION_FAILED, str(error)) from None
         reached.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         reached.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        # Greeting, TLS and login together: a timeout of the library's is one for each wait for bytes.
+        # For greeting, TLS and login together: PyMySQL's timeouts apply to each wait for bytes.
         with ended_after(reached.fileno(), TIMEOUT):
             connection.connect(reached)
         return connection
 
     def _described(self, account: str, password: Sensitive, database: str | None) -> "pymysql.Connection[Any]":
-        """The connection as it is to be, not made yet."""
         return pymysql.connect(
             host=self.host,
             port=self.port,
@@ -266,6 +245,5 @@ class MySQLServer:
 
 
 def server_error(error: err.Error) -> ServerError:
-    """The number and the text of one of PyMySQL's errors; 0 for a connection that it gave up."""
     code, text = (*error.args, "", "")[:2]
     return ServerError(code if isinstance(code, int) else 0, str(text))

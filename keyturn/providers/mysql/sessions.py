@@ -1,8 +1,7 @@
-"""The sessions of a MySQL or MariaDB account: how many there are, and ending them so that none slips through.
+"""Counts a MySQL or MariaDB account's sessions, and ends them without missing one.
 
-A connection that is logging in stands in the list under no name, and the server has looked its account up before
-it asks for the password. So whoever was being asked when logins began to fail is waited for a moment, and ended
-where he takes longer, whoever he is: he has to log in again.
+A connection that is logging in is listed without a name, after the server has looked up its account. Those listed when
+logins were disabled are therefore awaited briefly, then ended, whatever their account.
 """
 
 import time
@@ -11,19 +10,12 @@ from typing import Final
 from keyturn.core.errors import Unavailable
 from keyturn.providers.mysql.server import NO_SUCH_THREAD, MySQLSession, ServerError
 
-PAUSE: Final = 0.01
-"""Seconds between two looks."""
-
-PATIENCE: Final = 5.0
-"""Seconds until sessions that do not end are an error."""
-
+PAUSE: Final = 0.01  # seconds
+PATIENCE: Final = 5.0  # seconds
 LOGGING_IN: Final = 0.5
-"""Seconds that a login takes at most, unless somebody draws it out; and the cleaning up of a session that was ended,
-which runs no statement any more."""
-
+"""Seconds that a login usually takes at most, and the cleanup of an ended session."""
 NOBODY: Final = "unauthenticated user"
 ENDED: Final = "Killed"
-
 NEEDS_LIST: Final = "GRANT PROCESS ON *.* TO {admin}"
 NEEDS_KILL: Final = "GRANT CONNECTION_ADMIN ON *.* TO {admin}"
 NEEDS_KILL_MARIADB: Final = "GRANT CONNECTION ADMIN ON *.* TO {admin}"
@@ -34,18 +26,17 @@ LISTED: Final = (
 
 
 def insist_on_all(session: MySQLSession) -> None:
-    """Raises ServerError without PROCESS, where the list silently shows one's own sessions alone."""
+    """Raise ServerError without PROCESS, where the list shows only the caller's sessions."""
     session.run("SELECT COUNT(*) FROM information_schema.innodb_trx", needs=NEEDS_LIST)
 
 
 def count_sessions(session: MySQLSession, account: str) -> int:
-    """How many sessions the account has open now, on this server."""
     insist_on_all(session)
     return int(session.first("SELECT COUNT(*) FROM information_schema.processlist WHERE user = %s", account))
 
 
 def end_sessions(session: MySQLSession, account: str, name: str) -> int:
-    """End every session of the account, whose logins must be refused by now: how many. Raises Unavailable."""
+    """End all sessions of an account that can't log in any more; their number. Raises Unavailable."""
     insist_on_all(session)
     began = time.monotonic()
     ended: set[int] = set()
@@ -71,7 +62,6 @@ def end_sessions(session: MySQLSession, account: str, name: str) -> int:
 
 
 def _kill(session: MySQLSession, account: str, alive: set[int]) -> None:
-    """MariaDB ends all of an account's sessions at a word."""
     if alive and session.mariadb:
         session.run("KILL USER %s", account, needs=NEEDS_KILL_MARIADB)
     else:

@@ -1,12 +1,12 @@
-"""Putting a MySQL or MariaDB server's accounts into Keyturn's hands: the role gets what they have, and they the role.
+"""Hand a MySQL or MariaDB server's accounts over to Keyturn: the role gets their rights, and they get the role.
 
-Nothing is taken from an account, and each statement stands for itself: these servers change no rights in transactions.
+Nothing is revoked from an account. Each statement stays independent, as rights are not transactional here.
 """
 
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from typing import Final
+from typing import Any, Final
 
 from keyturn.core.errors import Conflict, Denied, Unprivileged
 from keyturn.core.rights.target_setup import NO_PASSWORD, OWN_PASSWORD, Handover, Statement, TargetPlan, Transaction
@@ -25,7 +25,7 @@ ADMIN_RIGHTS: Final = (
     Right("SELECT", "`mysql`.*"),
     *(Right(privilege, "`keyturn`.*") for privilege in ("CREATE", "SELECT", "INSERT", "UPDATE")),
 )
-"""What Keyturn's own user needs on both; docs/strategies/alternating-users.md says what for."""
+"""What Keyturn's user needs on both servers; docs/strategies/alternating-users.md gives the reasons."""
 
 
 class MySQLSetup:
@@ -38,7 +38,6 @@ class MySQLSetup:
         self._admin_name = admin["username"].reveal()
 
     def plan(self, handovers: Sequence[Handover]) -> TargetPlan:
-        """Everything that is lacking."""
         with self._session() as session:
             groups = [("the roles", tuple(self._roles(session, handovers)))]
             groups += [(f"{name} to {each.owner}", tuple(self._handed(session, name, each.owner)))
@@ -53,7 +52,7 @@ class MySQLSetup:
         return TargetPlan(self._server.name, self._login["username"].reveal(), transactions, makes_admin)
 
     def apply(self, handovers: Sequence[Handover], plan: TargetPlan, progress: Callable[[str], None]) -> None:
-        """Do what the plan says, a statement at a time; a role is looked at before an account starts with it."""
+        """Run the plan's statements; a role's rights are checked before an account starts with it."""
         with self._session() as session:
             for transaction in plan.transactions:
                 for statement in transaction.statements:
@@ -71,7 +70,6 @@ class MySQLSetup:
                 yield Statement(f"CREATE ROLE {accounts.role_name(session, owner)}")
 
     def _handed(self, session: MySQLSession, account: str, owner: str) -> Iterator[Statement]:
-        """What gives the role all that the account has, and then the account the role, from login on."""
         role = accounts.role_name(session, owner)
         for entry in accounts.account_entries(session, account):
             held = accounts.grants(session, entry.user)
@@ -82,14 +80,13 @@ class MySQLSetup:
                 yield starts_with(session, roles, entry.user)
 
     def _absent(self, session: MySQLSession, handovers: Sequence[Handover]) -> Iterator[tuple[str, str, str]]:
-        """The accounts that are to take turns with one that is there, which one, and the role that both have."""
         for each in handovers:
             present = [name for name in each.accounts if accounts.account_entries(session, name)]
             if each.owner and present:
                 yield from ((name, present[0], each.owner) for name in each.accounts if name not in present)
 
     def _second(self, session: MySQLSession, absent: str, account: str, owner: str) -> Iterator[Statement]:
-        """The account that takes turns, locked: made by Keyturn's user it would need all that the first was granted."""
+        """Creates the second account, locked. Created by Keyturn's user, it would need the first one's grants."""
         role = accounts.role_name(session, owner)
         for entry in accounts.account_entries(session, account):
             user, plugin = User(absent, entry.user.host), entry.plugin if entry.plugin in PLUGINS else usual(session)
@@ -100,7 +97,6 @@ class MySQLSetup:
             yield starts_with(session, role, user)
 
     def _own(self, session: MySQLSession, handovers: Sequence[Handover]) -> Iterator[Statement]:
-        """Keyturn's own user, with what it lacks."""
         entries = accounts.account_entries(session, self._admin_name)
         user = entries[0].user if entries else User(self._admin_name, ANYWHERE)
         if not entries:
@@ -119,7 +115,6 @@ class MySQLSetup:
                 yield Statement(f"GRANT {role} TO {user.quoted} WITH ADMIN OPTION")
 
     def _insist_on_rights(self, session: MySQLSession, handovers: Sequence[Handover]) -> None:
-        """Raises Unprivileged where a role would lack what an account has."""
         for owner, account in ((each.owner, name) for each in handovers if each.owner for name in each.accounts):
             role = accounts.role_name(session, owner)
             for entry in accounts.account_entries(session, account):
@@ -129,7 +124,6 @@ class MySQLSetup:
                     raise Unprivileged("hand over", f"{self._server.name}:{account}", f"{role} lacks a right", hint)
 
     def _filled(self, session: MySQLSession, statement: Statement) -> str:
-        """The statement as the server gets it: a password as the hash that the server stores."""
         if not statement.password:
             return statement.text
         own = statement.password == OWN_PASSWORD
@@ -138,7 +132,6 @@ class MySQLSetup:
 
     @contextmanager
     def _session(self) -> Iterator[MySQLSession]:
-        """The administrator's; whatever the server refuses is told in our words."""
         user = self._login["username"].reveal()
         try:
             with closing(self._server.log_in(user, self._login["password"])) as session:
@@ -151,7 +144,6 @@ class MySQLSetup:
 
 
 def lacking_of_role(session: MySQLSession, held: Grants, role: str, exists: bool) -> Iterator[str]:
-    """The statements that give a role what an account was granted itself, and the roles that it has."""
     granted = accounts.role_grants(session, role) if exists else Grants((), frozenset())
     present = AccountGrants(Grants(granted.granted, granted.roles), lambda name: accounts.role_grants(session, name))
     for name in sorted(held.roles - present.roles - {role}):
@@ -164,32 +156,19 @@ def lacking_of_role(session: MySQLSession, held: Grants, role: str, exists: bool
 
 
 def starts_with(session: MySQLSession, roles: str, user: User) -> Statement:
-    """What lets an account's next sessions act as these roles, which comes after the check of their rights."""
     return Statement(f"SET DEFAULT ROLE {roles} {'FOR' if session.mariadb else 'TO'} {user.quoted}", last=True)
 
 
 def usual(session: MySQLSession) -> str:
-    """How a new user logs in."""
     return NATIVE if session.mariadb else SHA2
 
 
 def role_exists(session: MySQLSession, name: str) -> bool:
-    """Whether there is such a role."""
     if session.mariadb:
         return bool(session.first("SELECT 1 FROM mysql.user WHERE User = %s AND is_role = 'Y'", name))
     return bool(session.first("SELECT 1 FROM mysql.user WHERE User = %s AND Host = %s", name, ANYWHERE))
 
 
-def open_setup(
-    name: str,
-    login: SecretFields,
-    admin: SecretFields,
-    *,
-    host: str,
-    port: int,
-    database: str,
-    tls: str = "verify",
-    ca_file: str | None = None,
-) -> MySQLSetup:
-    """The server of a target, with an administrator's login, and Keyturn's own user with its password."""
-    return MySQLSetup(MySQLServer(name, host, port, database, tls, ca_file), login, admin)
+def open_setup(name: str, login: SecretFields, admin: SecretFields, **server: Any) -> MySQLSetup:
+    """A target's setup with an administrator's login; ``server`` are the further fields of :class:`MySQLServer`."""
+    return MySQLSetup(MySQLServer(name, **server), login, admin)

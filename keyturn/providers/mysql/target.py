@@ -1,6 +1,6 @@
-"""MySQL and MariaDB as a target: accounts are users, an application's rights are a role's, and each write is fenced.
+"""MySQL and MariaDB as a target: accounts are users, a role holds an application's rights, and writes are fenced.
 
-An account is every entry of its name, whatever the host. How a write is fenced: :mod:`keyturn.providers.mysql.fence`.
+An account is every entry of its name, whatever the host. :mod:`keyturn.providers.mysql.fence` explains the fence.
 """
 
 import re
@@ -11,15 +11,7 @@ from typing import Final
 from keyturn.core.errors import CandidateRejected, KeyturnError, Locked, UnsupportedOperation
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.text.connections import Connection, keyword_pairs, url
-from keyturn.providers.accounts import (
-    Idle,
-    Missing,
-    admin_refused,
-    insist_on_another,
-    lacking,
-    login_refused,
-    superseded,
-)
+from keyturn.providers.accounts import Idle, admin_refused, insist_on_another, lacking, login_refused, superseded
 from keyturn.providers.mysql import accounts, sessions
 from keyturn.providers.mysql.fence import FenceEntry, highest, locked, read_fence, write_fence
 from keyturn.providers.mysql.server import (
@@ -34,21 +26,19 @@ from keyturn.providers.mysql.server import (
 )
 
 KEEPS_OLD: Final = (8, 0, 14)
-"""Since when MySQL keeps the current password beside a new one (MySQL 8.0, "Dual Password Support")."""
-
 PORT: Final = 3306
 SCHEMES: Final = r"(?:mysql|mariadb)(?:\+\w+)?"
 
 EMERGENCY: Final = 0.3
-"""Seconds that another writer is given where an account is cut: a change takes a hundredth of one. MySQL, which counts
-whole seconds, gives none."""
+"""Seconds that another writer gets when an account is revoked: a change takes a hundredth. MySQL counts whole seconds
+and gives none."""
 
 
 class MySQL:
     """An :class:`keyturn.core.ports.strategies.AccountTarget` on MySQL 8.0 or newer, or MariaDB 10.6 or newer.
 
-    ``admin`` gives username and password of a user that may alter the accounts; it is asked again for each new
-    connection, so that the admin's own password can be rotated.
+    ``admin`` gives the login of a user that may alter the accounts. Each new connection calls it again, so that the
+    admin's own password can be rotated.
     """
 
     def __init__(
@@ -77,9 +67,12 @@ class MySQL:
         member_of: str | None = None,
         keep_old: bool = False,
     ) -> None:
-        """Let ``account`` log in with ``password``; only what the server keeps of it travels, so no log can hold it."""
+        """Set the account's password; only its stored form is sent, so no log can hold it."""
         with self._fenced("set the password of", account, sequence) as (session, stands):
-            self._insist(session, account, keep_old)
+            if keep_old and not keeps_old(session):
+                problem = "this server can't keep the old password beside a new one"
+                hint = "That takes MySQL 8.0.14 or newer: say accepts_gap, or use alternating-users"
+                raise UnsupportedOperation("set the password of", self._named(account), problem, hint)
             current = accounts.account_entries(session, account)
             accounts.insist_on_plugins(current)
             making = stands.making or not current
@@ -93,51 +86,46 @@ class MySQL:
                 write_fence(session, account, sequence, making=False)
 
     def discard_old(self, account: str, *, sequence: int) -> None:
-        """Refuse the password that ``keep_old`` kept. Absent is success."""
         with self._fenced("discard the old password of", account, sequence) as (session, stands):
             write_fence(session, account, sequence, making=stands.making)
             if keeps_old(session):
                 accounts.discard_old(session, account)
 
     def disable(self, account: str, *, sequence: int) -> None:
-        """Refuse every login of ``account`` and forget its passwords; what it made stays. Absent is success."""
         self._shut("disable", account, sequence)
 
     def revoke(self, account: str, *, sequence: int) -> int:
-        """Refuse every login of ``account``, forget its passwords, and end its sessions: how many were ended."""
         insist_on_another(self._named(account), account, self._admin())
         return self.end_sessions(account, lambda: self._shut("cut", account, sequence, EMERGENCY))
 
     def end_sessions(self, account: str, refuse: Callable[[], None]) -> int:
-        """End the sessions of ``account``, on this server, once ``refuse`` has made logins fail."""
         refuse()
-        with self._translating("end the sessions of", account), self._administrator() as session:
+        with self._administrator("end the sessions of", account) as session:
             return sessions.end_sessions(session, account, self._named(account))
 
     def last_sequence(self, accounts: Collection[str]) -> int:
-        """The highest number in the table of one of these."""
         named = ", ".join(sorted(accounts))
-        with self._translating("read the number of", named), self._administrator() as session:
+        with self._administrator("read the number of", named) as session:
             return highest(session, accounts)
 
     def check_login(self, account: str, password: Sensitive, *, like: str | None = None) -> None:
-        """Log in on a new connection and compare the account's rights with those of ``like``."""
         try:
             session = self._server.log_in(account, password, self._server.database)
         except ServerError as error:
             raise self._login_failure(error, account) from None
         session.close()
-        if like and like != account and (missing := self._missing(account, like)):
-            raise lacking(self._named(account), missing)
+        if like and like != account:
+            with self._administrator("compare the privileges of", account) as admin:
+                missing = accounts.missing_rights(admin, account, like)
+            if missing:
+                raise lacking(self._named(account), missing)
 
     def read_connection(self, text: Sensitive) -> Connection | None:
-        """Whose login a URL is, or a keyword string of ODBC and ADO.NET; None for any other text."""
         connection = url(text.reveal(), SCHEMES, PORT) or keyword_pairs(text.reveal(), PORT)
         leads_here = connection is not None and connection.leads_to(self._server.host, self._server.port)
         return connection.within(self._server.database) if connection and leads_here else None
 
     def accepts(self, account: str, password: Sensitive) -> bool:
-        """Whether the server lets ``account`` in from here, also if only to change a password that has expired."""
         try:
             self._server.log_in(account, password).close()
         except ServerError as error:
@@ -149,35 +137,20 @@ class MySQL:
         return True
 
     def lets_in(self, account: str) -> bool:
-        """Whether any of the account's entries is not locked."""
-        with self._translating("look at", account), self._administrator() as session:
-            return any(
-                not accounts.is_locked(session, entry.user) for entry in accounts.account_entries(session, account)
-            )
+        with self._administrator("look at", account) as session:
+            users = (entry.user for entry in accounts.account_entries(session, account))
+            return not all(accounts.is_locked(session, user) for user in users)
 
     def list_accounts(self) -> dict[str, frozenset[str]]:
-        """Every account, and the roles that it was granted."""
-        with self._translating("list the accounts of", self.name), self._administrator() as session:
+        with self._administrator("list the accounts of", self.name) as session:
             return accounts.list_accounts(session)
 
     def sessions(self, account: str) -> int:
-        """How many sessions ``account`` has open now, on this server."""
-        with self._translating("count the sessions of", account), self._administrator() as session:
+        with self._administrator("count the sessions of", account) as session:
             return sessions.count_sessions(session, account)
 
     def close(self) -> None:
-        """Let go of the admin's connections."""
         self._idle.close()
-
-    def _missing(self, account: str, like: str) -> list[Missing]:
-        with self._translating("compare the privileges of", account), self._administrator() as session:
-            return accounts.missing_rights(session, account, like)
-
-    def _insist(self, session: MySQLSession, account: str, keep_old: bool) -> None:
-        if keep_old and not keeps_old(session):
-            problem = "this server can't keep the old password beside a new one"
-            hint = "That takes MySQL 8.0.14 or newer: say accepts_gap, or use alternating-users"
-            raise UnsupportedOperation("set the password of", self._named(account), problem, hint)
 
     def _shut(self, doing: str, account: str, sequence: int, patience: float | None = None) -> None:
         with self._fenced(doing, account, sequence, patience) as (session, stands):
@@ -190,9 +163,8 @@ class MySQL:
     def _fenced(
         self, doing: str, account: str, sequence: int, patience: float | None = None
     ) -> Iterator[tuple[MySQLSession, FenceEntry]]:
-        """A session that alone may change the account, and refuses to go back in sequence."""
-        with self._translating(doing, account), self._administrator() as session:
-            # Asked before as well, so that an older run does not end a newer one's connection.
+        with self._administrator(doing, account) as session:
+            # Also checked before locking, so that an older run does not end a newer one's connection.
             self._check_sequence(read_fence(session, account), doing, account, sequence)
             with locked(session, account, patience) as alone:
                 if not alone:
@@ -207,21 +179,17 @@ class MySQL:
             raise superseded(doing, self._named(account), stands=stands.sequence, sequence=sequence)
 
     @contextmanager
-    def _translating(self, doing: str, account: str) -> Iterator[None]:
+    def _administrator(self, doing: str, account: str) -> Iterator[MySQLSession]:
+        """An idle session, or a new one; after an error it is closed, which frees what it locked."""
         try:
-            yield
+            with self._idle.lent() as session:
+                try:
+                    yield session
+                except BaseException:
+                    session.close()
+                    raise
         except ServerError as error:
             raise self._server.translated(error, doing, self._named(account)) from None
-
-    @contextmanager
-    def _administrator(self) -> Iterator[MySQLSession]:
-        """An idle session, or a new one; after an error it is closed, which frees what it locked."""
-        with self._idle.lent() as session:
-            try:
-                yield session
-            except BaseException:
-                session.close()
-                raise
 
     def _connect_admin(self) -> MySQLSession:
         admin = self._admin()
@@ -247,7 +215,6 @@ class MySQL:
 
 
 def keeps_old(session: MySQLSession) -> bool:
-    """Whether the server can keep an account's password beside a newer one."""
     if session.mariadb:
         return False
     match = re.match(r"(\d+)\.(\d+)\.(\d+)", session.version)

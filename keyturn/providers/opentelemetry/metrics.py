@@ -1,4 +1,4 @@
-"""What a client tells of itself, as instruments of OpenTelemetry, which need its API alone.
+"""A client's metrics as OpenTelemetry instruments, which need only its API.
 
 instrument(client)
 """
@@ -17,11 +17,7 @@ PREFIX: Final = "keyturn.client."
 def instrument(
     clients: SecretClient | Mapping[str, SecretClient], *, per_secret: bool = False, meter: Meter | None = None
 ) -> None:
-    """Let the numbers of a client be read whenever they are collected, by ``meter`` or the process's own provider.
-
-    Several are told apart by the attribute ``client``, which is their name, and are given together; ``per_secret`` is
-    that of :func:`keyturn.client.metrics.metrics`.
-    """
+    """Observe the metrics of clients, named by the attribute ``client``, by ``meter`` or the global provider."""
     meter = meter or get_meter("keyturn")
     for metric in metrics(per_secret=per_secret):
         kind = metric.kind is Kind.COUNTER

@@ -1,4 +1,4 @@
-"""Telling spans for as long as a process works, where its environment says to whom."""
+"""Traces a process's work if the environment configures a collector."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -8,10 +8,7 @@ from keyturn.core.ports.tracing import tells_spans, traces_wanted, use_tracer
 
 @contextmanager
 def told_in_spans(variables: Mapping[str, str], say: Callable[[str], None]) -> Iterator[None]:
-    """Have a collector told what is done inside. A package that is missing is told of, and holds nothing up.
-
-    Within what is told already, nothing is opened anew.
-    """
+    """Trace the work inside; reports a missing package and continues without. Nested calls do nothing."""
     if tells_spans() or not traces_wanted(variables):
         yield
         return

@@ -1,4 +1,4 @@
-"""Spans by OpenTelemetry's SDK, sent over OTLP and HTTP to where the environment says."""
+"""Spans by OpenTelemetry's SDK, sent by OTLP over HTTP to the environment's endpoint."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -20,23 +20,19 @@ from keyturn.core.ports.tracing import Attribute, Span, SpanIds, SpanKind
 KINDS: Final = {SpanKind.INTERNAL: trace.SpanKind.INTERNAL, SpanKind.CLIENT: trace.SpanKind.CLIENT}
 NAME_VARIABLE: Final = "OTEL_SERVICE_NAME"
 PATIENCE: Final = 5_000
-"""Milliseconds that the end waits for a collector which does not answer."""
+"""Milliseconds to wait at the end for a collector that does not answer."""
 
 _wanted: ContextVar[int] = ContextVar("wanted", default=0)
 
 
 class _Ids(IdGenerator):
-    """Random ones, but for a trace whose id is given."""
-
     def __init__(self) -> None:
         self._random = RandomIdGenerator()
 
     def generate_span_id(self) -> int:
-        """Always a new one."""
         return self._random.generate_span_id()
 
     def generate_trace_id(self) -> int:
-        """The one that is wanted, or a new one."""
         return _wanted.get() or self._random.generate_trace_id()
 
 
@@ -47,17 +43,15 @@ class OtlpSpan:
         self._span = span
 
     def set(self, name: str, value: Attribute) -> None:
-        """One attribute more."""
         self._span.set_attribute(name, value)
 
     def fail(self, kind: str) -> None:
-        """By the conventions: the class as error.type, and no words."""
         self._span.set_attribute("error.type", kind)
         self._span.set_status(trace.StatusCode.ERROR)
 
 
 class OtlpTracer:
-    """A :class:`keyturn.core.ports.tracing.Tracer` of its own: nothing that other code registers is changed."""
+    """A :class:`keyturn.core.ports.tracing.Tracer` that changes no global provider."""
 
     def __init__(self) -> None:
         name = os.environ.get(NAME_VARIABLE) or "keyturn"
@@ -70,7 +64,7 @@ class OtlpTracer:
     def span(
         self, name: str, kind: SpanKind, attributes: Mapping[str, Attribute], trace_id: str, parent: SpanIds
     ) -> Iterator[Span]:
-        """One span. No exception is recorded: its text is not ours to send."""
+        """One span. Exceptions are not recorded: their text stays private."""
         token = _wanted.set(int(trace_id, 16) if trace_id else 0)
         context, links = self._within(parent, name, attributes) if all(parent) else (None, ())
         begun = self._tracer.start_as_current_span(
@@ -89,7 +83,7 @@ class OtlpTracer:
     def _within(
         self, parent: SpanIds, name: str, attributes: Mapping[str, Attribute]
     ) -> tuple[Context, tuple[trace.Link, ...]]:
-        """What a span begins in that goes on with another's trace, with a link to the one that leads there."""
+        """The context that continues another process's trace, and a link to the span that joined it."""
         sampled = trace.TraceFlags(trace.TraceFlags.SAMPLED)
         remote = trace.SpanContext(int(parent[0], 16), int(parent[1], 16), is_remote=True, trace_flags=sampled)
         leads = self._tracer.start_span(
@@ -100,13 +94,11 @@ class OtlpTracer:
         return within, (trace.Link(leads.get_span_context()),)
 
     def current(self) -> SpanIds:
-        """The ids of the trace and the span under way; empty where none is."""
         context = trace.get_current_span().get_span_context()
         if not context.is_valid:
             return "", ""
         return trace.format_trace_id(context.trace_id), trace.format_span_id(context.span_id)
 
     def close(self) -> None:
-        """Send what waits, for a few seconds at most."""
         self._provider.force_flush(PATIENCE)
         self._provider.shutdown()

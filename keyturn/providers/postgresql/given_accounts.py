@@ -1,14 +1,13 @@
-"""Accounts that are made for one grant each, and end with it: login roles that bear a mark, and an end of their own.
+"""Login roles that are made for one grant each, with a mark and an expiry.
 
-The server itself refuses their logins once their time is up (VALID UNTIL), though nobody ever comes back to them. What
-bears no mark of ours is never touched.
+VALID UNTIL makes the server refuse expired logins even if Keyturn never returns. Roles without our mark are never
+touched.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Final, Protocol
+from typing import Final
 
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
@@ -17,9 +16,9 @@ from keyturn.core.errors import Conflict, Denied
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.postgresql import accounts
 from keyturn.providers.postgresql.scram import verifier
+from keyturn.providers.postgresql.target import PostgreSQL
 
 MARK: Final = re.compile(r"\[keyturn grant=([^\]\s]+) of=([^\]\s]+)\]")
-"""What stands in the comment of such a role: the grant that it was made for, and whose Keyturn has made it."""
 
 MARKED: Final = """
 SELECT rolname, shobj_description(oid, 'pg_authid') FROM pg_roles
@@ -29,45 +28,24 @@ MEMBERSHIP: Final = """
 SELECT format('GRANT %%I TO %%I', r.rolname, current_user) FROM pg_roles r
  WHERE r.rolname = %s AND NOT pg_has_role(current_user, r.oid, 'MEMBER')
 """
-"""The statement that makes the admin a member of the owner, where it is none."""
 ENDS: Final = "SELECT (clock_timestamp() + %s * interval '1 second')::text"
-"""By the server's own clock, which ends it."""
-
-
-class GivingServer(Protocol):
-    """What is needed of a server: :class:`keyturn.providers.postgresql.target.PostgreSQL`."""
-
-    name: str
-
-    def transaction(self, doing: str, account: str) -> AbstractContextManager[Cursor]:
-        """A transaction of the admin's; whatever the server refuses in it is told in our words."""
-
-    def end_sessions(self, account: str, refuse: Callable[[], None]) -> int:
-        """End the sessions of an account once ``refuse`` has made its logins fail: how many."""
-
-    def missing_grants(self, accounts: Collection[str]) -> Sequence[str]:
-        """What its admin's role lacks for changing these accounts and ending their sessions."""
-
-    def close(self) -> None:
-        """Let go of its connections."""
 
 
 class GivenAccounts:
     """An :class:`keyturn.core.ports.grants.AccountMaker` on PostgreSQL.
 
-    Each account is a member of ``roles`` and nothing else; what it leaves behind in the target's database belongs to
-    ``owner`` then. ``workspace`` tells whose they are. The server's admin needs CREATEROLE, ADMIN OPTION on the roles,
-    membership in the owner, and pg_signal_backend.
+    Each account is a member of ``roles`` only; ``owner`` inherits its objects in the target's database. ``workspace``
+    identifies its maker. The server's admin needs CREATEROLE, ADMIN OPTION on the roles, membership in the owner, and
+    pg_signal_backend.
     """
 
-    def __init__(self, server: GivingServer, roles: Sequence[str], owner: str, workspace: str) -> None:
+    def __init__(self, server: PostgreSQL, roles: Sequence[str], owner: str, workspace: str) -> None:
         self._server = server
         self._roles = roles
         self._owner = owner
         self._workspace = workspace
 
     def missing_rights(self) -> Sequence[str]:
-        """What the admin lacks: for roles, for sessions, and membership in the owner of what accounts leave."""
         lacking = list(self._server.missing_grants(self._roles))
         with self._server.transaction("ask for the rights on", self._owner) as cursor:
             cursor.execute(MEMBERSHIP, (self._owner,))
@@ -75,7 +53,6 @@ class GivenAccounts:
         return lacking
 
     def make(self, account: str, grant: str, password: Sensitive, life: timedelta) -> None:
-        """Make an account that logs in with ``password`` until ``life`` is over by the server's clock."""
         with self._server.transaction("make", account) as cursor:
             if accounts.lock_account(cursor, account) is not None:
                 problem = "there is an account of that name already"
@@ -90,12 +67,13 @@ class GivenAccounts:
                 cursor.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(group), role))
 
     def end(self, account: str, grant: str) -> int:
-        """Refuse its logins, end its sessions, give what it owns to the owner, and drop it: how many sessions ended.
+        """End its sessions, reassign what it owns, and drop it; the number of ended sessions.
 
-        Absent is success. Raises Denied for an account that bears no mark of this grant: it is nobody's of ours.
+        Absent is success. Raises Denied for an account without this grant's mark.
         """
-        if not self._bears_mark(account, grant):
-            return 0
+        with self._server.transaction("look at", account) as cursor:
+            if not self._locked(cursor, account, grant):
+                return 0
         ended = self._server.end_sessions(account, lambda: self._shut(account, grant))
         with self._server.transaction("drop", account) as cursor:
             if self._locked(cursor, account, grant):
@@ -103,13 +81,11 @@ class GivenAccounts:
         return ended
 
     def own(self) -> Mapping[str, str]:
-        """All that this workspace's Keyturn has made here for grants, and that is there still, with its grant."""
         with self._server.transaction("look for", "accounts of grants") as cursor:
             cursor.execute(MARKED)
             return dict(self._ours(cursor.fetchall()))
 
     def close(self) -> None:
-        """Let go of the admin's connections."""
         self._server.close()
 
     def _ours(self, rows: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
@@ -118,12 +94,8 @@ class GivenAccounts:
             if mark and mark[2] == self._workspace:
                 yield account, mark[1]
 
-    def _bears_mark(self, account: str, grant: str) -> bool:
-        with self._server.transaction("look at", account) as cursor:
-            return self._locked(cursor, account, grant)
-
     def _locked(self, cursor: Cursor, account: str, grant: str) -> bool:
-        """Whether there is such an account, locked until the transaction ends. Raises Denied for somebody else's."""
+        """Whether the account exists, locked until the transaction ends. Raises Denied without this grant's mark."""
         comment = accounts.lock_account(cursor, account)
         if comment is None:
             return False

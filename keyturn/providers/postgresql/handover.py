@@ -1,8 +1,8 @@
-"""The statements that give a role all that an account owns and may do in one database, as far as they are lacking.
+"""The statements that give a role what an account owns and may do in one database and the role lacks.
 
-Read from the server's own catalogs: access lists by ``aclexplode``, ownership and what depends on a role by
-``pg_shdepend`` (PostgreSQL, "System Catalogs"). What the account owns is reassigned; what it was granted, is granted
-to the role as well, with the same options. Names are qualified: ``search_path`` is empty meanwhile.
+Sources are the server's catalogs: ``aclexplode`` for access lists, ``pg_shdepend`` for ownership (PostgreSQL, "System
+Catalogs"). Owned objects are reassigned; grants are repeated with the same options. Names are qualified, as
+``search_path`` is empty meanwhile.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,15 +13,14 @@ from psycopg2 import sql
 from psycopg2.extensions import AsIs
 from psycopg2.extensions import cursor as Cursor
 
+from keyturn.providers.postgresql.privileges import KINDS, ObjectKind
 from keyturn.providers.postgresql.role_settings import list_elements
+from keyturn.providers.postgresql.sessions import account_oid
 
 INHERITS_BY_MEMBERSHIP: Final = 160000
-"""The server version from which on each membership says for itself what it brings."""
+"""Since then, memberships have INHERIT and SET options."""
 GRANTS_PARAMETERS: Final = 150000
-"""The server version from which on rights on settings are granted."""
-
 NOBODY: Final = 2**32 - 1
-
 USAGE: Final = "USAGE"
 ADMIN: Final = "MEMBER WITH ADMIN OPTION"
 CREATEROLE: Final = "CREATEROLE"
@@ -30,10 +29,7 @@ SUPERUSER: Final = "SUPERUSER"
 
 @dataclass(frozen=True)
 class Lacking:
-    """A statement, and what it takes to run it: a right, and the role that it is about.
-
-    ``password`` and ``last`` are those of :class:`keyturn.core.rights.target_setup.Statement`.
-    """
+    """A statement, and the right on ``role`` that it takes."""
 
     text: str
     right: str
@@ -42,43 +38,15 @@ class Lacking:
     last: bool = False
 
 
-@dataclass(frozen=True)
-class AccessList:
-    """One kind of object with an access list: how GRANT calls it, where it is listed, its list and its owner."""
-
-    word: str
-    catalog: str
-    name: str
-    acl: str
-    owner: str
-    only: str = "true"
-
-
-ACCESSES: Final = (
-    AccessList(
-        "TABLE", "pg_class", "oid::regclass::text", "relacl", "relowner", "relkind <> 'S' AND relpersistence <> 't'"
-    ),
-    AccessList(
-        "SEQUENCE", "pg_class", "oid::regclass::text", "relacl", "relowner", "relkind = 'S' AND relpersistence <> 't'"
-    ),
-    AccessList("SCHEMA", "pg_namespace", "quote_ident(nspname)", "nspacl", "nspowner"),
-    AccessList("ROUTINE", "pg_proc", "oid::regprocedure::text", "proacl", "proowner"),
-    AccessList("TYPE", "pg_type", "oid::regtype::text", "typacl", "typowner"),
-    AccessList("LANGUAGE", "pg_language", "quote_ident(lanname)", "lanacl", "lanowner"),
-    AccessList("FOREIGN DATA WRAPPER", "pg_foreign_data_wrapper", "quote_ident(fdwname)", "fdwacl", "fdwowner"),
-    AccessList("FOREIGN SERVER", "pg_foreign_server", "quote_ident(srvname)", "srvacl", "srvowner"),
-    AccessList("LARGE OBJECT", "pg_largeobject_metadata", "oid::text", "lomacl", "lomowner"),
-    AccessList("DATABASE", "pg_database", "quote_ident(datname)", "datacl", "datdba"),
-    AccessList("TABLESPACE", "pg_tablespace", "quote_ident(spcname)", "spcacl", "spcowner"),
-)
-PARAMETERS: Final = AccessList("PARAMETER", "pg_parameter_acl", "quote_ident(parname)", "paracl", "10::oid")
-"""Settings of the server have no owner: whoever made the cluster stands for it."""
+PARAMETERS: Final = ObjectKind("PARAMETER", "pg_parameter_acl", "quote_ident(t.parname)", "paracl", "10::oid")
+"""Settings have no owner: the role that made the cluster counts as it."""
 
 GRANTED: Final = """
-SELECT format('GRANT %%s ON {word} %%s TO %%I%%s', g.privilege_type, object.name, %(owner)s::text,
+SELECT format('GRANT %%s ON {kind.word} %%s TO %%I%%s', g.privilege_type, object.name, %(owner)s::text,
               CASE WHEN bool_or(g.is_grantable) THEN ' WITH GRANT OPTION' ELSE '' END),
        pg_get_userbyid(object.owned_by)
-  FROM (SELECT {name} AS name, {acl} AS acl, {owned_by} AS owned_by FROM {catalog} WHERE {only}) object,
+  FROM (SELECT {kind.name} AS name, {kind.acl} AS acl, {kind.owner} AS owned_by
+          FROM {kind.catalog} t WHERE {kind.only}) object,
        aclexplode(object.acl) g
  WHERE g.grantee = %(account_oid)s AND object.owned_by <> g.grantee
    AND NOT EXISTS (SELECT FROM aclexplode(object.acl) h WHERE h.grantee = %(owner_oid)s
@@ -132,7 +100,6 @@ SELECT format('ALTER DEFAULT PRIVILEGES FOR ROLE %%s%%s GRANT %%s ON %%s TO %%s%
        SELECT FROM pg_default_acl d WHERE d.defaclrole = maker AND d.defaclnamespace = 0 AND d.defaclobjtype = kind))
  ORDER BY 1
 """
-"""For what will be made: by the account, or for it."""
 
 TAKEN_FROM_PUBLIC: Final = """
 SELECT format('ALTER DEFAULT PRIVILEGES FOR ROLE %%I REVOKE %%s FROM PUBLIC', %(owner)s::text,
@@ -146,7 +113,7 @@ SELECT format('ALTER DEFAULT PRIVILEGES FOR ROLE %%I REVOKE %%s FROM PUBLIC', %(
                       AND NOT EXISTS (SELECT FROM aclexplode(o.defaclacl) WHERE grantee = 0))
  ORDER BY 1
 """
-"""What everybody could do with a new routine or type, and can't with those that the account makes."""
+"""Default rights of PUBLIC on routines and types that the account has revoked for its own."""
 
 OWNS: Final = """
 SELECT EXISTS (SELECT FROM pg_shdepend d
@@ -167,7 +134,6 @@ DO $keyturn$ BEGIN EXECUTE (SELECT format('CREATE USER MAPPING FOR %I SERVER %I 
   coalesce(string_agg(format('%I %L', option_name, option_value), ', '), '') || ')'
   FROM pg_user_mappings LEFT JOIN LATERAL pg_options_to_table(umoptions) ON true
   WHERE usename = {account} AND srvname = {server} GROUP BY srvname); END $keyturn$"""
-"""Copies how the account logs in to a foreign server, without showing it."""
 
 ALL_OBJECTS: Final = ("TABLES", "SEQUENCES", "ROUTINES", "TYPES", "SCHEMAS")
 
@@ -182,7 +148,6 @@ SELECT substr(said, 13) FROM pg_db_role_setting s, unnest(s.setconfig) said
    AND s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
  ORDER BY s.setrole DESC, s.setdatabase DESC LIMIT 1
 """
-"""Where the account's sessions look for names, as far as somebody has set it for the account or for the database."""
 
 CURRENT_USER: Final = """
 SELECT format('the row policy %%I on %%s', p.polname, p.polrelid::regclass) FROM pg_policy p
@@ -209,30 +174,25 @@ SELECT format('the routine %%s', p.oid::regprocedure) FROM pg_proc p
        SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
  ORDER BY 1
 """
-"""What tells users apart by the name of the role in use; ``body`` is that of routines which the server has parsed."""
 
 PARSED_BODIES: Final = 140000
-"""The server version from which on it keeps some routines parsed."""
 
 
 class AccountReading:
-    """One account and the role that is to stand in its place, as one database of the server tells of them."""
-
     def __init__(self, cursor: Cursor, account: str, owner: str) -> None:
         self._cursor = cursor
         self.account, self.owner = account, owner
         self._account, self._owner = quote_role(cursor, account), quote_role(cursor, owner)
         self._by_membership = cursor.connection.server_version >= INHERITS_BY_MEMBERSHIP
-        oids = {name: self._oid(name) for name in (account, owner)}
         self._values = {
             "account": account,
             "owner": owner,
-            "account_oid": as_oid(oids[account]),
-            "owner_oid": as_oid(oids[owner]),
+            "account_oid": as_oid(account_oid(cursor, account)),
+            "owner_oid": as_oid(account_oid(cursor, owner)),
         }
 
     def membership(self) -> Iterator[Lacking]:
-        """What makes the account a member of the role, which open sessions inherit at once; and what it is and has."""
+        """What makes the account a member, which open sessions inherit at once; then attributes and roles."""
         if self._is_new_member():
             options = " WITH INHERIT TRUE, SET TRUE" if self._by_membership else ""
             yield Lacking(f"GRANT {self._owner} TO {self._account}{options}", ADMIN, self.owner)
@@ -245,15 +205,10 @@ class AccountReading:
         yield from self._memberships()
 
     def here(self) -> Iterator[Lacking]:
-        """What of this database the account owns or may use, and the role does not."""
         if self._asked(OWNS)[0][0]:
             yield Lacking(f"REASSIGN OWNED BY {self._account} TO {self._owner}", USAGE, self.account)
-        kinds = (*ACCESSES, *([PARAMETERS] if self._cursor.connection.server_version >= GRANTS_PARAMETERS else []))
-        queries = [
-            GRANTED.format(word=kind.word, name=kind.name, acl=kind.acl, owned_by=kind.owner, catalog=kind.catalog,
-                           only=kind.only)
-            for kind in kinds
-        ]  # fmt: skip
+        settings = [PARAMETERS] if self._cursor.connection.server_version >= GRANTS_PARAMETERS else []
+        queries = [GRANTED.format(kind=kind) for kind in (*KINDS, *settings)]
         for query in (*queries, COLUMNS, POLICIES, DEFAULT_RIGHTS, TAKEN_FROM_PUBLIC):
             yield from (Lacking(text, USAGE, role) for text, role in self._asked(query))
         for (server,) in self._asked(MAPPINGS):
@@ -264,12 +219,10 @@ class AccountReading:
         yield from self._search_path()
 
     def acting(self) -> Iterator[Lacking]:
-        """What lets the account act as the role from its next login on. Comes last."""
         if self.acts_as() != self.owner:
             yield Lacking(f"ALTER ROLE {self._account} SET role = {self._owner}", CREATEROLE, self.account, last=True)
 
     def acts_as(self) -> str:
-        """The role that its sessions begin with, by its settings; its own name where none says so."""
         query = """
 SELECT substr(said, 6) FROM pg_db_role_setting s, unnest(s.setconfig) said
  WHERE s.setrole = %(account_oid)s AND said LIKE 'role=%%' ORDER BY s.setdatabase LIMIT 1"""
@@ -277,7 +230,6 @@ SELECT substr(said, 6) FROM pg_db_role_setting s, unnest(s.setconfig) said
         return str(settings[0][0]) if settings else self.account
 
     def asks(self) -> Iterator[str]:
-        """What is told by the name of the role in use, which is another one from now on."""
         if self.acts_as() != self.owner:
             parsed = self._cursor.connection.server_version >= PARSED_BODIES
             body = "coalesce(pg_get_function_sqlbody(p.oid), '')" if parsed else "''"
@@ -291,7 +243,6 @@ SELECT EXISTS (SELECT FROM pg_auth_members m WHERE m.member = %(account_oid)s AN
         return not self._asked(query.format(options=options))[0][0]
 
     def _memberships(self) -> Iterator[Lacking]:
-        """The roles that the account was granted, as it was granted them."""
         names = ("admin", "inherit", "set") if self._by_membership else ("admin",)
         columns = ", ".join(f"m.{name}_option" for name in names)
         covered = " AND ".join(f"o.{name}_option >= m.{name}_option" for name in names)
@@ -299,16 +250,14 @@ SELECT EXISTS (SELECT FROM pg_auth_members m WHERE m.member = %(account_oid)s AN
 SELECT r.rolname, {columns} FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid
  WHERE m.member = %(account_oid)s AND m.roleid <> %(owner_oid)s AND NOT EXISTS (
        SELECT FROM pg_auth_members o WHERE o.member = %(owner_oid)s AND o.roleid = m.roleid AND {covered})
- ORDER BY 1"""  # noqa: S608  all of it stands here
+ ORDER BY 1"""  # noqa: S608  constants
         for role, *options in self._asked(query):
-            options_text = ", ".join(
-                f"{name.upper()} {str(on).upper()}" for name, on in zip(names, options, strict=True)
-            )
+            options_text = ", ".join(f"{name} {on}".upper() for name, on in zip(names, options, strict=True))
             how = f" WITH {options_text}" if self._by_membership else " WITH ADMIN OPTION" if options[0] else ""
             yield Lacking(f"GRANT {quote_role(self._cursor, role)} TO {self._owner}{how}", ADMIN, role)
 
     def _new_objects(self) -> Iterator[Lacking]:
-        """What sessions that are open make from now on is still the account's own; the role may use it."""
+        """Grants the role what open sessions create from now on: the account still owns that."""
         if self.acts_as() == self.owner or self._asked(STANDING_DEFAULTS)[0][0] >= len(ALL_OBJECTS):
             return
         for kind in ALL_OBJECTS:
@@ -316,7 +265,7 @@ SELECT r.rolname, {columns} FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.
             yield Lacking(text, USAGE, self.account)
 
     def _search_path(self) -> Iterator[Lacking]:
-        """A schema of the account's own name is found by "$user", which is the role from then on."""
+        """Keeps a schema with the account's name in the path: "$user" will be the role's name."""
         query = "SELECT 1 FROM pg_namespace WHERE nspname = %(account)s"
         if self.acts_as() == self.owner or not self._asked(query):
             return
@@ -331,16 +280,10 @@ SELECT r.rolname, {columns} FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.
         yield Lacking(text, CREATEROLE, self.account)
 
     def _attribute(self, role: str, attribute: str) -> bool:
-        self._cursor.execute(
-            sql.SQL("SELECT {} FROM pg_roles WHERE rolname = %s").format(sql.Identifier(attribute)), (role,)
-        )
+        query = sql.SQL("SELECT {} FROM pg_roles WHERE rolname = %s").format(sql.Identifier(attribute))
+        self._cursor.execute(query, (role,))
         row = self._cursor.fetchone()
         return bool(row and row[0])
-
-    def _oid(self, role: str) -> int | None:
-        self._cursor.execute("SELECT oid::bigint FROM pg_roles WHERE rolname = %s", (role,))
-        row = self._cursor.fetchone()
-        return int(row[0]) if row else None
 
     def _asked(self, query: str) -> Sequence[tuple[Any, ...]]:
         self._cursor.execute(query, self._values)
@@ -348,12 +291,10 @@ SELECT r.rolname, {columns} FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.
 
 
 def as_oid(number: int | None) -> AsIs:
-    """What a role is known by; nobody has the highest number, which stands for one that is still to be made."""
     return AsIs(f"'{NOBODY if number is None else number}'::oid")
 
 
 def quote_role(cursor: Cursor, name: str) -> str:
-    """A name as statements have it."""
     cursor.execute("SELECT quote_ident(%s)", (name,))
     row = cursor.fetchone()
     return str(row[0]) if row else name

@@ -1,4 +1,4 @@
-"""psycopg2's own pool on a secret that is rotated, with no connection dropped that is in use.
+"""psycopg2's own pool on a rotated secret; connections in use are never dropped.
 
 pool = SecretThreadedPool(client, "ml-training/database", 1, 8, host="db.example", dbname="ml")
 connection = pool.getconn()
@@ -19,12 +19,11 @@ from keyturn.core.notifications.notices import SECRET_REVOKED, Notice
 
 
 class SecretThreadedPool(ThreadedConnectionPool):
-    """The pool that threads share, whose connections log in with the secret at ``path``.
+    """A pool for many threads whose connections log in with the secret at ``path``.
 
-    ``settings`` are those of :func:`psycopg2.connect` beside user and password, which are the fields ``username`` and
-    ``password``. Where a login is refused, the secret is read anew and tried once more. When a connection is asked for
-    and the secret is another, it is tried first; if it works, idle connections are closed, and those in use when they
-    come back.
+    ``settings`` are those of :func:`psycopg2.connect` except user and password: the secret's ``username`` and
+    ``password``. A refused login is retried once with the secret read again. When a connection is requested, a changed
+    secret is tried. If it works, idle connections are closed, and those in use on return.
     """
 
     _kwargs: dict[str, Any]
@@ -43,9 +42,9 @@ class SecretThreadedPool(ThreadedConnectionPool):
         self._unhear = client.hear(self.told)
 
     def told(self, notice: Notice) -> None:
-        """Take a notice: it returns once idle connections are of what it promised.
+        """Handle a notice; returns once idle connections use the version that it promised.
 
-        Raises what psycopg2 raises where the new version does not work: the connections before stay.
+        Raises psycopg2's error if the new version fails: the existing connections stay.
         """
         self._client.told(notice)
         if notice.secret_path != self._path:
@@ -58,12 +57,10 @@ class SecretThreadedPool(ThreadedConnectionPool):
                 self._close_idle()
 
     def closeall(self) -> None:
-        """Close all connections, and take no more notices."""
         self._unhear()
         super().closeall()
 
     def _adopt(self, secret: Secret, *, anew: bool = False) -> None:
-        """Use this secret from now on, if it is another and works; ``anew``, the same one on other connections."""
         if anew or secret.fields != self._secret.fields:
             fresh = self._log_in(secret)
             self._close_idle()
@@ -77,7 +74,7 @@ class SecretThreadedPool(ThreadedConnectionPool):
             self._pool.pop().close()
 
     def _log_in(self, secret: Secret) -> PostgresConnection:
-        # The password is kept nowhere else: psycopg2's pool would keep it among its settings.
+        # Not in psycopg2's settings, where the pool would keep the password.
         user, password = secret["username"].reveal(), secret["password"].reveal()
         connection: PostgresConnection = psycopg2.connect(**self._kwargs, user=user, password=password)
         return connection

@@ -1,7 +1,7 @@
-"""What one PostgreSQL account may do and another may not, in force: inherited, or as the role that it acts as.
+"""The effective rights that one PostgreSQL account has and another lacks: inherited, or of the role that it acts as.
 
-Asked of the server's own ``has_*_privilege`` functions, since a right has many ways to an account and only they know
-them all (PostgreSQL, "Access Privilege Inquiry Functions").
+The server's ``has_*_privilege`` functions decide, since an account can get a right in many ways (PostgreSQL, "Access
+Privilege Inquiry Functions").
 """
 
 from collections.abc import Collection, Sequence
@@ -31,7 +31,7 @@ WITH who AS (
       LEFT JOIN pg_roles acts ON acts.rolname = setting.name AND pg_has_role(model.oid, acts.oid, 'MEMBER')
      WHERE model.rolname = %(like)s)
 """
-"""The two accounts, and the roles that they act as from login on: the one that serves is not logged in as."""
+"""The two accounts and the roles that they act as from login."""
 
 ACTING: Final = """
 SELECT coalesce((SELECT substr(said, 6) FROM pg_db_role_setting s, unnest(s.setconfig) said
@@ -40,38 +40,30 @@ SELECT coalesce((SELECT substr(said, 6) FROM pg_db_role_setting s, unnest(s.setc
                   ORDER BY s.setdatabase DESC LIMIT 1), r.rolname)
   FROM pg_roles r WHERE r.rolname = %s
 """
-"""The role that an account acts as from login on, by its settings; only a login shows whether it may."""
 
-LACKS: Final = (
-    "(({0} AND NOT {2}) OR ({1} AND NOT {2} AND NOT {3}))"  # what is in force must be in force, the rest within reach
-)
-"""From what the roles model_acts, model, account_acts and account may do."""
+LACKS: Final = "(({0} AND NOT {2}) OR ({1} AND NOT {2} AND NOT {3}))"  # active rights must be active, others reachable
 
 
 def lacking_condition(inquiry: str) -> str:
-    """The condition that the candidate lacks what ``inquiry`` asks of the role in its place."""
     return LACKS.format(*(inquiry.format(f"who.{role}") for role in ("model_acts", "model", "account_acts", "account")))
 
 
 @dataclass(frozen=True)
 class ObjectKind:
-    """One kind of object with an access list: where it is listed, and how a right on it is asked for."""
+    """One kind of object with an access list: its catalog ``t``, SQL for its columns, and its inquiry function."""
 
     word: str
     catalog: str
+    name: str
     acl: str
     owner: str
-    name: str
-    inquiry: str
-    privileges: tuple[str, ...]
+    inquiry: str = ""
+    privileges: tuple[str, ...] = ()
     only: str = "true"
 
     @property
     def query(self) -> str:
-        """Every privilege that the candidate lacks, and the statement that gives it.
-
-        What nobody but owner and PUBLIC was granted is left out: it tells no two accounts apart.
-        """
+        """The rights that the candidate lacks; objects with rights of owner and PUBLIC only distinguish no accounts."""
         privileges = ", ".join(f"'{privilege}'" for privilege in self.privileges)
         place = "" if self.word == "TABLE" else f"{self.word.lower()} "
         return f"""
@@ -79,80 +71,38 @@ SELECT 4, p || ' on {place}' || {self.name}, 'GRANT ' || p || ' ON {self.word} '
   FROM who, {self.catalog} t, unnest(ARRAY[{privileges}]) p
  WHERE {self.only} AND t.{self.acl} IS NOT NULL
    AND EXISTS (SELECT FROM aclexplode(t.{self.acl}) WHERE grantee NOT IN (0, t.{self.owner}))
-   AND {lacking_condition(f"{self.inquiry}({{}}, t.oid, p)")}"""  # noqa: S608  all of it stands in this module
+   AND {lacking_condition(f"has_{self.inquiry}_privilege({{}}, t.oid, p)")}"""  # noqa: S608  constants
 
 
 TABLE: Final = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
+SEQUENCE: Final = ("USAGE", "SELECT", "UPDATE")
+DATABASE: Final = ("CONNECT", "CREATE", "TEMPORARY")
+CLASS: Final = "t.oid::regclass::text"
+KEPT: Final = "t.relpersistence <> 't' AND t.relkind"
 
 KINDS: Final = (
+    ObjectKind("TABLE", "pg_class", CLASS, "relacl", "relowner", "table", TABLE, f"{KEPT} <> 'S'"),
+    ObjectKind("SEQUENCE", "pg_class", CLASS, "relacl", "relowner", "sequence", SEQUENCE, f"{KEPT} = 'S'"),
+    ObjectKind("SCHEMA", "pg_namespace", "quote_ident(t.nspname)", "nspacl", "nspowner", "schema", ("USAGE", "CREATE")),
+    ObjectKind("ROUTINE", "pg_proc", "t.oid::regprocedure::text", "proacl", "proowner", "function", ("EXECUTE",)),
+    ObjectKind("TYPE", "pg_type", "t.oid::regtype::text", "typacl", "typowner", "type", ("USAGE",)),
+    ObjectKind("LANGUAGE", "pg_language", "quote_ident(t.lanname)", "lanacl", "lanowner", "language", ("USAGE",)),
+    ObjectKind("FOREIGN DATA WRAPPER", "pg_foreign_data_wrapper", "quote_ident(t.fdwname)", "fdwacl", "fdwowner"),
     ObjectKind(
-        "TABLE",
-        "pg_class",
-        "relacl",
-        "relowner",
-        "t.oid::regclass",
-        "has_table_privilege",
-        TABLE,
-        "t.relkind <> 'S' AND t.relpersistence <> 't'",
+        "FOREIGN SERVER", "pg_foreign_server", "quote_ident(t.srvname)", "srvacl", "srvowner", "server", ("USAGE",)
     ),
-    ObjectKind(
-        "SEQUENCE",
-        "pg_class",
-        "relacl",
-        "relowner",
-        "t.oid::regclass",
-        "has_sequence_privilege",
-        ("USAGE", "SELECT", "UPDATE"),
-        "t.relkind = 'S' AND t.relpersistence <> 't'",
-    ),
-    ObjectKind(
-        "SCHEMA",
-        "pg_namespace",
-        "nspacl",
-        "nspowner",
-        "quote_ident(t.nspname)",
-        "has_schema_privilege",
-        ("USAGE", "CREATE"),
-    ),
-    ObjectKind(
-        "ROUTINE", "pg_proc", "proacl", "proowner", "t.oid::regprocedure", "has_function_privilege", ("EXECUTE",)
-    ),
-    ObjectKind("TYPE", "pg_type", "typacl", "typowner", "t.oid::regtype", "has_type_privilege", ("USAGE",)),
-    ObjectKind(
-        "LANGUAGE",
-        "pg_language",
-        "lanacl",
-        "lanowner",
-        "quote_ident(t.lanname)",
-        "has_language_privilege",
-        ("USAGE",),
-    ),
-    ObjectKind(
-        "FOREIGN SERVER",
-        "pg_foreign_server",
-        "srvacl",
-        "srvowner",
-        "quote_ident(t.srvname)",
-        "has_server_privilege",
-        ("USAGE",),
-    ),
-    ObjectKind(
-        "DATABASE",
-        "pg_database",
-        "datacl",
-        "datdba",
-        "quote_ident(t.datname)",
-        "has_database_privilege",
-        ("CONNECT", "CREATE", "TEMPORARY"),
-    ),
+    ObjectKind("LARGE OBJECT", "pg_largeobject_metadata", "t.oid::text", "lomacl", "lomowner"),
+    ObjectKind("DATABASE", "pg_database", "quote_ident(t.datname)", "datacl", "datdba", "database", DATABASE),
+    ObjectKind("TABLESPACE", "pg_tablespace", "quote_ident(t.spcname)", "spcacl", "spcowner"),
 )
+"""Those without privileges are handed over, and not compared."""
 
 COLUMNS: Final = f"""
 SELECT 4, p || ' on column ' || t.attrelid::regclass || '.' || quote_ident(t.attname),
        'GRANT ' || p || ' (' || quote_ident(t.attname) || ') ON TABLE ' || t.attrelid::regclass || ' TO %%s'
   FROM who, pg_attribute t, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'REFERENCES']) p
  WHERE t.attacl IS NOT NULL AND NOT t.attisdropped
-   AND {lacking_condition("has_column_privilege({}, t.attrelid, t.attnum, p)")}"""  # noqa: S608  all of it stands in this module
+   AND {lacking_condition("has_column_privilege({}, t.attrelid, t.attnum, p)")}"""  # noqa: S608  constants
 
 ATTRIBUTES: Final = """
 SELECT 1, lower(attribute), 'ALTER ROLE %%s ' || attribute
@@ -173,14 +123,12 @@ SELECT 2, 'ownership of ' || pg_describe_object(d.classid, d.objid, d.objsubid),
    AND NOT EXISTS (SELECT FROM pg_class c WHERE d.classid = 'pg_class'::regclass AND c.oid = d.objid
                       AND c.relpersistence = 't')
    AND NOT pg_has_role(who.account_acts, who.model, 'USAGE')"""
-"""What belongs to the account that serves by itself: only who is a member of it may use that like an owner."""
 
 MEMBERSHIPS: Final = """
 SELECT 3, 'member of ' || r.oid::regrole, 'GRANT ' || r.oid::regrole || ' TO %%s'
   FROM who, pg_roles r, pg_roles model
  WHERE model.oid = who.model AND NOT model.rolsuper AND r.oid <> who.model AND pg_has_role(who.model, r.oid, 'MEMBER')
    AND NOT pg_has_role(who.account, r.oid, 'MEMBER')"""
-"""The roles that it may become, however many steps away."""
 
 POLICIES: Final = """
 SELECT 4, 'the row policy ' || quote_ident(p.polname) || ' on ' || p.polrelid::regclass,
@@ -192,7 +140,9 @@ SELECT 4, 'the row policy ' || quote_ident(p.polname) || ' on ' || p.polrelid::r
 
 QUERY: Final = (
     WHO
-    + "\nUNION ALL ".join([ATTRIBUTES, OWNED, MEMBERSHIPS, COLUMNS, POLICIES, *(kind.query for kind in KINDS)])
+    + "\nUNION ALL ".join(
+        [ATTRIBUTES, OWNED, MEMBERSHIPS, COLUMNS, POLICIES, *(kind.query for kind in KINDS if kind.privileges)]
+    )
     + "\nORDER BY 1, 2"
 )
 
@@ -204,22 +154,16 @@ PREPARE: Final = "SET plan_cache_mode = force_generic_plan; PREPARE keyturn_miss
 EXECUTE: Final = "EXECUTE keyturn_missing (%s, %s, %s)"
 
 _prepared: Final[WeakSet[Connection]] = WeakSet()
-"""The sessions that have it."""
 
 
 def acting(cursor: Cursor, account: str) -> str:
-    """The role that ``account`` acts as from login on, as far as its settings tell; empty where there is no account."""
     cursor.execute(ACTING, (account,))
     row = cursor.fetchone()
     return str(row[0]) if row else ""
 
 
 def missing_rights(cursor: Cursor, account: str, acts_as: str, like: str) -> Sequence[Missing]:
-    """What ``like`` may do and ``account`` may not, which acts as the role ``acts_as`` in its sessions.
-
-    What comes with ownership, attributes and memberships comes first: it explains the rest. Settings come last, such as
-    the ``search_path`` without which an application does not find its tables.
-    """
+    """What ``like`` may do and ``account``, acting as ``acts_as``, may not; causes come first, settings last."""
     if cursor.connection not in _prepared:
         cursor.execute(PREPARE)
         _prepared.add(cursor.connection)
@@ -242,10 +186,8 @@ SELECT grants FROM (
      AND NOT pg_has_role(current_user, rolname, 'MEMBER WITH ADMIN OPTION')
 ) lacking WHERE NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) ORDER BY place, grants
 """
-"""What the admin's own role lacks; since PostgreSQL 16 CREATEROLE alone alters no role that somebody else has made."""
 
 
 def missing_grants(cursor: Cursor, accounts: Collection[str]) -> list[str]:
-    """The statements that give the role in use what it lacks for changing these accounts and ending their sessions."""
     cursor.execute(MISSING_GRANTS, (sorted(accounts),))
     return [grants for (grants,) in cursor.fetchall()]

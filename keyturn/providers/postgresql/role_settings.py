@@ -1,8 +1,4 @@
-"""What a role's sessions begin with: its settings, read as the server keeps them, and given to another role.
-
-The account itself chooses their text, so nothing of it enters a statement but as a literal. The server keeps a list of
-names as one text with identifiers in it; each becomes a literal of its own, as pg_dump does it.
-"""
+"""A role's settings, copied to another role. The account chooses their text, so statements hold it only as literals."""
 
 import re
 from collections.abc import Sequence
@@ -15,8 +11,6 @@ from psycopg2.extensions import cursor as Cursor
 from keyturn.providers.accounts import Missing
 
 LISTS: Final = frozenset({"search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries"})
-"""The settings that are kept as lists of identifiers."""
-
 ELEMENT: Final = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^",\s]+))\s*(?:,|$)')
 
 LACKING: Final = """
@@ -33,12 +27,11 @@ SELECT d.datname, m.name, m.value, r.rolsuper OR EXISTS (
        SELECT FROM settings o WHERE o.setrole = account.oid AND o.setdatabase = m.setdatabase AND o.name = m.name)
  ORDER BY 1 NULLS FIRST, 2
 """
-"""The settings of one role that another has in no way, and whether the login in use may give them."""
 
 
 @dataclass(frozen=True)
 class RoleSetting:
-    """One setting of a role: for one database, or for all where ``database`` is empty."""
+    """One setting of a role: for one database, or for all if ``database`` is empty."""
 
     name: str
     value: str
@@ -46,7 +39,6 @@ class RoleSetting:
     may_set: bool = True
 
     def statement(self, account: str) -> sql.Composed:
-        """What gives it to this role."""
         words = [sql.SQL("ALTER ROLE {}").format(sql.Identifier(account))]
         words += [sql.SQL("IN DATABASE {}").format(sql.Identifier(self.database))] if self.database else []
         name = sql.SQL(".").join(map(sql.Identifier, self.name.split(".")))
@@ -56,7 +48,6 @@ class RoleSetting:
 
 
 def list_elements(text: str) -> list[str]:
-    """The names in a list as the server keeps it: quoted ones as they are, others in lower case."""
     elements = (
         match[1].replace('""', '"') if match[1] is not None else match[2].lower() for match in ELEMENT.finditer(text)
     )
@@ -64,20 +55,17 @@ def list_elements(text: str) -> list[str]:
 
 
 def lacking_settings(cursor: Cursor, account: str, like: str) -> list[RoleSetting]:
-    """The settings of ``like`` that ``account`` has in no way."""
     cursor.execute(LACKING, {"account": account, "like": like})
     return [RoleSetting(name, value, database or "", may) for database, name, value, may in cursor.fetchall()]
 
 
 def copy_settings(cursor: Cursor, account: str, like: str) -> None:
-    """Give ``account`` the settings of ``like`` that the login in use may give."""
     for setting in lacking_settings(cursor, account, like):
         if setting.may_set:
             cursor.execute(setting.statement(account))
 
 
 def missing_settings(cursor: Cursor, account: str, like: str) -> Sequence[Missing]:
-    """The same for people."""
     return [
         Missing(
             f"the setting {setting.name}{f' in {setting.database}' if setting.database else ''}",

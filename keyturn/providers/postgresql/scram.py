@@ -1,6 +1,6 @@
-"""What PostgreSQL keeps of a password: its SCRAM-SHA-256 verifier (RFC 5803), made here so that no server sees it.
+"""PostgreSQL's SCRAM-SHA-256 verifier of a password, derived here so that no server sees the password.
 
-libpq makes the same, and hashes three times as long over it. Source: PostgreSQL, "Password Authentication"; RFC 5802.
+libpq computes the same, three times as slowly. Sources: PostgreSQL, "Password Authentication"; RFC 5802, RFC 5803.
 """
 
 import hashlib
@@ -14,25 +14,21 @@ from psycopg2.extensions import encrypt_password
 
 from keyturn.core.sensitive import Sensitive
 
-SALT: Final = 16
-"""Bytes."""
-
+SALT: Final = 16  # bytes
 ITERATIONS: Final = 4096
-"""What servers before PostgreSQL 16 use, which do not tell."""
+"""The number on servers before PostgreSQL 16, which do not report it."""
 
 
 def verifier(connection: Connection, account: str, password: Sensitive) -> str:
-    """The verifier, with as many iterations as the server asks for."""
     text = password.reveal()
     if not (text.isascii() and text.isprintable()):
-        # Other characters are normalised first (SASLprep), which libpq knows how to do.
+        # libpq normalises other characters first (SASLprep).
         return str(encrypt_password(text, account, connection, "scram-sha-256"))
     iterations = int(connection.get_parameter_status("scram_iterations") or ITERATIONS)
     return derived(text.encode(), os.urandom(SALT), iterations)
 
 
 def derived(password: bytes, salt: bytes, iterations: int) -> str:
-    """The verifier with this salt."""
     salted = hashlib.pbkdf2_hmac("sha256", password, salt, iterations)
     stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
     server = hmac.digest(salted, b"Server Key", "sha256")

@@ -1,8 +1,7 @@
-"""The sessions of a PostgreSQL account: how many there are, and ending them so that none slips through.
+"""Counts a PostgreSQL account's sessions, and ends them without missing one.
 
-A server process that is logging somebody in shows whose it is only once it has let him in. Until then nothing is
-seen of it but the lock on its own first transaction. So whoever has been let in under the eyes of a change that
-refuses logins is waited for, and ended too.
+Before login, only the lock on a server process's first transaction is visible. Logins that were under way when logins
+were disabled are therefore awaited and ended too.
 """
 
 import time
@@ -15,15 +14,12 @@ from psycopg2.extensions import cursor as Cursor
 
 from keyturn.core.errors import Denied, Unavailable
 
-PAUSE: Final = 0.01
-"""Seconds between two looks: a session that is told to end is gone in less."""
-
-PATIENCE: Final = 5.0
-"""Seconds until sessions that do not end are an error."""
+PAUSE: Final = 0.01  # seconds
+PATIENCE: Final = 5.0  # seconds
 
 LOGGING_IN: Final = 0.5
-"""Seconds for which those are waited for that were logging in when logins began to fail. Whoever takes longer is still
-being asked for the password, and is let in by what the server knows of the account afterwards."""
+"""Seconds to wait for logins that were under way. A slower one still waits for its password, and the server then checks
+the account's current state."""
 
 STARTED: Final = "SELECT pid FROM pg_locks WHERE locktype = 'virtualxid' AND pid IS NOT NULL"
 
@@ -32,29 +28,27 @@ SELECT pid, usesysid::bigint, usesysid IS NOT NULL OR datid IS NOT NULL,
        coalesce(backend_type IN ('client backend', 'walsender'), true)
 FROM pg_stat_activity WHERE pid <> pg_backend_pid()
 """
-"""Whose each process is, whether it is known (the server's own work for one database, since 18 those that are logging
-in stand here as well), and whether it is a session: what kind it is shows to members of pg_read_all_stats alone."""
+"""Processes, their accounts, whether these are known, and whether they are sessions (shown to pg_read_all_stats only).
+Since 18 this includes logins under way."""
 
 Begin = Callable[[], AbstractContextManager[Cursor]]
-"""Begins a transaction of the admin's."""
 
 
 def count_sessions(cursor: Cursor, account: str) -> int:
-    """How many sessions the account has open now, on all databases of the server."""
     cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = %s", (account,))
     (sessions,) = cursor.fetchone() or (0,)
     return int(sessions)
 
 
 def account_oid(cursor: Cursor, account: str) -> int | None:
-    """By what the server knows the account even after it has been dropped; None where there is no such account."""
+    """It stays valid after a drop; None if there is no such account."""
     cursor.execute("SELECT oid::bigint FROM pg_roles WHERE rolname = %s", (account,))
     row = cursor.fetchone()
     return int(row[0]) if row else None
 
 
 def end_sessions(begin: Begin, oid: int, name: str) -> int:
-    """End every session of the account, whose logins must be refused by now: how many. Raises Denied, Unavailable."""
+    """End all sessions of an account that can't log in any more; their number. Raises Denied, Unavailable."""
     began = time.monotonic()
     ended: set[int] = set()
     waiting: set[int] | None = None
@@ -74,8 +68,7 @@ def end_sessions(begin: Begin, oid: int, name: str) -> int:
 
 
 def _look(cursor: Cursor, oid: int) -> tuple[set[int], set[int]]:
-    """The account's sessions, and the processes that do not show yet whose they are."""
-    # In this order: what logs in between the two looks is in both, and never in none.
+    # In this order, a login between the two queries shows in both, never in neither.
     cursor.execute(STARTED)
     started = {pid for (pid,) in cursor.fetchall()}
     cursor.execute(SHOWN)

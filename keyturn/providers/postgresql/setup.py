@@ -1,13 +1,13 @@
-"""Putting a server's accounts into Keyturn's hands: what is lacking is read, shown, and done in one go or not at all.
+"""Hand a server's accounts over to Keyturn: read what is missing, show it, and apply all of it or nothing.
 
-Each database is a transaction of its own: ``REASSIGN OWNED`` and grants are of one database, an account is of all. It
-gives up after half a second where others hold a lock, rather than standing in the way of an application.
+Each database is a separate transaction, as ``REASSIGN OWNED`` and grants are per database. It gives up after half a
+second where others hold a lock, so as not to block an application.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import psycopg2
 from psycopg2.extensions import cursor as Cursor
@@ -32,37 +32,31 @@ from keyturn.providers.postgresql.target import PostgreSQL
 
 LIMITS: Final = """
 SET LOCAL search_path = ''; SET LOCAL statement_timeout = '60s'; SET LOCAL idle_in_transaction_session_timeout = '5s'"""
-"""A process that is suspended while it has locks stands in an application's way for no longer than that."""
 
 GIVES_WAY: Final = """
 SELECT set_config('lock_timeout', greatest(least(500, s.setting::int / 2), 1) || 'ms', true),
        CASE WHEN r.rolsuper THEN set_config('deadlock_timeout', '10ms', true) END
   FROM pg_settings s, pg_roles r WHERE s.name = 'deadlock_timeout' AND r.rolname = current_user"""
-"""Of two that wait for each other the one gives up that looks first, and that is never to be the application."""
+"""In a deadlock the session that checks first gives up: that must not be the application."""
 
 BEGINS: Final = ("BEGIN", "SET LOCAL lock_timeout = '500ms'")
 ENDS: Final = ("COMMIT",)
-
 TRIES: Final = 5
-"""How often what is lacking is read again, where open sessions go on making things of the account's own."""
 
 DATABASES: Final = """
 SELECT b.datname, b.datallowconn FROM pg_database b WHERE EXISTS (
   SELECT FROM pg_shdepend d JOIN pg_roles r ON r.oid = d.refobjid
    WHERE d.dbid = b.oid AND d.refclassid = 'pg_authid'::regclass AND r.rolname = ANY(%s)) ORDER BY 1"""
-"""The databases in which anything depends on one of these roles."""
 
 ROLES: Final = """
 SELECT rolname, rolsuper, rolcreaterole, rolcanlogin FROM pg_roles WHERE rolname = ANY(%s)"""
-
-LOGIN: Final = "SELECT current_user, rolsuper, rolcreaterole FROM pg_roles WHERE rolname = current_user"
 
 MAY: Final = """
 SELECT CASE WHEN %(right)s = 'MEMBER WITH ADMIN OPTION' AND current_setting('server_version_num')::int < 160000
              AND (SELECT rolcreaterole FROM pg_roles WHERE rolname = current_user) AND NOT rolsuper THEN true
             ELSE pg_has_role(current_user, oid, %(right)s) END
   FROM pg_roles WHERE rolname = %(role)s"""
-"""Whether the login has a right on a role; before 16 CREATEROLE lets it grant every role that is no superuser."""
+"""Whether the login has a right on a role; before 16 CREATEROLE allows granting every role but superusers."""
 
 CIRCLES: Final = """
 SELECT x.rolname FROM pg_roles x, pg_roles o, pg_roles a
@@ -70,16 +64,13 @@ SELECT x.rolname FROM pg_roles x, pg_roles o, pg_roles a
        (x.oid = a.oid AND pg_has_role(o.oid, a.oid, 'MEMBER'))
     OR (x.oid NOT IN (a.oid, o.oid) AND pg_has_role(x.oid, o.oid, 'MEMBER')
         AND EXISTS (SELECT FROM pg_auth_members m WHERE m.member = a.oid AND m.roleid = x.oid))) ORDER BY 1"""
-"""The roles that the owner would have to be a member of, and whose member it can't be: memberships make no circles."""
+"""The roles whose member the owner would have to become but can't: memberships can't be circular."""
 
 Connect = Callable[[str], PostgreSQL]
-"""Opens a database of the server, with an administrator's login."""
 
 
 @dataclass(frozen=True)
 class SetupStep:
-    """A transaction to be: which of the handovers' parts are read for it, and in which database."""
-
     database: str
     about: str
     read: Callable[[Cursor], Iterator[Lacking]]
@@ -87,11 +78,7 @@ class SetupStep:
 
 
 class PostgreSQLSetup:
-    """A :class:`keyturn.core.rights.target_setup.TargetSetup` of a PostgreSQL server, 12 or newer.
-
-    ``connect`` opens a database with an administrator's login, ``admin`` is Keyturn's own account with the password
-    that the hub holds, or is about to.
-    """
+    """A :class:`keyturn.core.rights.target_setup.TargetSetup` of a PostgreSQL server, 12 or newer."""
 
     def __init__(self, name: str, database: str, connect: Connect, admin: SecretFields) -> None:
         self._name = name
@@ -101,9 +88,8 @@ class PostgreSQLSetup:
         self._admin_name = admin["username"].reveal()
 
     def plan(self, handovers: Sequence[Handover]) -> TargetPlan:
-        """Everything that is lacking."""
         with self._session(self._database) as cursor:
-            login = self._login(cursor)
+            login = str(self._login(cursor, "rolname"))
             steps, notes = self._steps(cursor, handovers)
             asks: list[str] = []
             makes_admin = not self._present(cursor, [self._admin_name])
@@ -119,7 +105,6 @@ class PostgreSQLSetup:
         return TargetPlan(self._name, login, tuple(transactions), makes_admin, *texts)
 
     def apply(self, handovers: Sequence[Handover], plan: TargetPlan, progress: Callable[[str], None]) -> None:
-        """Do what the plan says, a transaction at a time."""
         plan.insist_on_rights()
         shown = {each.shown for transaction in plan.transactions for each in transaction.statements}
         with self._session(self._database) as cursor:
@@ -129,10 +114,7 @@ class PostgreSQLSetup:
                 self._carry_out(step, shown)
                 progress(f"{step.database}: {step.about}")
 
-    # --- what there is to do ---
-
     def _steps(self, cursor: Cursor, handovers: Sequence[Handover]) -> tuple[list[SetupStep], list[str]]:
-        """In their order: roles, then for each handover the databases, the target's own last."""
         present = self._present(cursor, [*(name for each in handovers for name in (*each.accounts, each.owner))])
         insist_on_ordinary(self._name, present, handovers)
         there = [replace(each, accounts=tuple(a for a in each.accounts if a in present)) for each in handovers]
@@ -158,7 +140,6 @@ class PostgreSQLSetup:
             steps.append(SetupStep(database, about, reader(moved, first=first, last=last), moved))
 
     def _roles(self, cursor: Cursor, handovers: Sequence[Handover]) -> Iterator[Lacking]:
-        """The owners, and Keyturn's own account with its rights on them."""
         named = {name for each in handovers for name in (*each.accounts, each.owner) if name}
         present = self._present(cursor, [*named, self._admin_name])
         for owner in dict.fromkeys(each.owner for each in handovers if each.owner and each.owner not in present):
@@ -178,7 +159,6 @@ class PostgreSQLSetup:
                 yield Lacking(f"GRANT {quote_role(cursor, role)} TO {name} WITH ADMIN OPTION{apart}", ADMIN, role)
 
     def _administered(self, cursor: Cursor) -> set[str]:
-        """The roles that Keyturn's own account may grant and alter, and whether it may end sessions."""
         cursor.execute(
             """
 SELECT r.rolname FROM pg_roles r, pg_roles a WHERE a.rolname = %s
@@ -193,7 +173,6 @@ SELECT r.rolname FROM pg_roles r, pg_roles a WHERE a.rolname = %s
         return {name: tuple(attributes) for name, *attributes in cursor.fetchall()}
 
     def _insist_on_free(self, cursor: Cursor, handover: Handover) -> None:
-        """Raises Invalid for an account that acts as yet another role, and for memberships that would make a circle."""
         for account in handover.accounts:
             acts_as = AccountReading(cursor, account, handover.owner).acts_as()
             if acts_as not in (account, handover.owner):
@@ -205,19 +184,13 @@ SELECT r.rolname FROM pg_roles r, pg_roles a WHERE a.rolname = %s
                 hint = f"Name another owner_role, or take {handover.owner} and {row[0]} from each other"
                 raise Invalid("hand over", f"{self._name}:{account}", problem, hint)
 
-    # --- who may do it ---
-
     def _statements(self, cursor: Cursor, step: SetupStep) -> tuple[Statement, ...]:
-        """What is lacking, with what the login would need; it becomes a member where that helps, and leaves again."""
+        """The missing statements and what each requires; the login joins roles where needed, and leaves them."""
         needed = list(step.read(cursor))
-        if not needed or self._is_superuser(cursor):
+        if not needed or self._login(cursor, "rolsuper"):
             return tuple(Statement(each.text, "", each.password, last=each.last) for each in needed)
-        joined = [role for pair in step.moved for role in pair]
-        joined = [
-            role
-            for role in dict.fromkeys(joined)
-            if self._may(cursor, ADMIN, role) and not self._may(cursor, USAGE, role)
-        ]
+        moved = dict.fromkeys(role for pair in step.moved for role in pair)
+        joined = [role for role in moved if self._may(cursor, ADMIN, role) and not self._may(cursor, USAGE, role)]
         options = " WITH INHERIT TRUE, SET TRUE" if by_membership(cursor) else ""
         names = [quote_role(cursor, role) for role in joined]
         return (
@@ -232,7 +205,7 @@ SELECT r.rolname FROM pg_roles r, pg_roles a WHERE a.rolname = %s
     def _lacks(self, cursor: Cursor, needed: Lacking, joined: Sequence[str]) -> str:
         if needed.right == SUPERUSER:
             return "a superuser"
-        if needed.right == CREATEROLE and not self._creates_roles(cursor):
+        if needed.right == CREATEROLE and not self._login(cursor, "rolsuper OR rolcreaterole"):
             return "CREATEROLE"
         if (
             not needed.role
@@ -247,25 +220,14 @@ SELECT r.rolname FROM pg_roles r, pg_roles a WHERE a.rolname = %s
         cursor.execute(MAY, {"right": right, "role": role})
         row = cursor.fetchone()
         if row is None:
-            return right == ADMIN and self._creates_roles(cursor)  # whoever makes a role administers it
+            # Its creator will administer the role.
+            return right == ADMIN and bool(self._login(cursor, "rolsuper OR rolcreaterole"))
         return bool(row[0])
 
-    def _creates_roles(self, cursor: Cursor) -> bool:
-        cursor.execute(LOGIN)
+    def _login(self, cursor: Cursor, wanted: str) -> Any:
+        cursor.execute(f"SELECT {wanted} FROM pg_roles WHERE rolname = current_user")  # noqa: S608  columns
         row = cursor.fetchone()
-        return bool(row and (row[1] or row[2]))
-
-    def _is_superuser(self, cursor: Cursor) -> bool:
-        cursor.execute(LOGIN)
-        row = cursor.fetchone()
-        return bool(row and row[1])
-
-    def _login(self, cursor: Cursor) -> str:
-        cursor.execute(LOGIN)
-        row = cursor.fetchone()
-        return str(row[0]) if row else ""
-
-    # --- doing it ---
+        return row[0] if row else None
 
     def _carry_out(self, step: SetupStep, shown: set[str]) -> None:
         with self._session(step.database) as cursor:
@@ -276,7 +238,7 @@ SELECT r.rolname FROM pg_roles r, pg_roles a WHERE a.rolname = %s
                         self._run(cursor, each)
                 if not (missing := list(self._missing(cursor, step))):
                     break
-                # Open sessions have made something since it was read.
+                # Open sessions have created more since.
                 statements = self._shown(cursor, step, shown)
             if missing:
                 raise lacking(f"{self._name}:{step.about}", missing)
@@ -285,7 +247,7 @@ SELECT r.rolname FROM pg_roles r, pg_roles a WHERE a.rolname = %s
                     self._run(cursor, each)
 
     def _shown(self, cursor: Cursor, step: SetupStep, shown: set[str]) -> tuple[Statement, ...]:
-        """What is lacking now. Raises Conflict for what was not shown to anybody."""
+        """What is missing now. Raises Conflict for statements that the plan did not show."""
         statements = self._statements(cursor, step)
         if more := next((each.shown for each in statements if each.shown not in shown), None):
             problem = f"more is lacking by now: {more}"
@@ -293,10 +255,9 @@ SELECT r.rolname FROM pg_roles r, pg_roles a WHERE a.rolname = %s
         return statements
 
     def _missing(self, cursor: Cursor, step: SetupStep) -> Iterator[Missing]:
-        """What an account may do and its role may not; a superuser also tries whether sessions may act as the role."""
         for account, owner in step.moved:
             yield from missing_rights(cursor, account, owner, account)
-            if self._is_superuser(cursor):
+            if self._login(cursor, "rolsuper"):
                 cursor.execute(f"SET LOCAL SESSION AUTHORIZATION {quote_role(cursor, account)}")
                 cursor.execute(f"SET LOCAL ROLE {quote_role(cursor, owner)}")
                 cursor.execute("RESET ROLE; RESET SESSION AUTHORIZATION")
@@ -315,7 +276,6 @@ SELECT r.rolname FROM pg_roles r, pg_roles a WHERE a.rolname = %s
 
     @contextmanager
     def _session(self, database: str) -> Iterator[Cursor]:
-        """A transaction of the administrator's, which waits for no lock; refusals are told in our words."""
         with closing(self._connect(database)) as server:
             try:
                 with server.transaction("set up", database) as cursor:
@@ -327,8 +287,6 @@ SELECT r.rolname FROM pg_roles r, pg_roles a WHERE a.rolname = %s
 
 
 def reader(moved: Sequence[tuple[str, str]], *, first: bool, last: bool) -> Callable[[Cursor], Iterator[Lacking]]:
-    """What reads the part of a handover that one database has; the first makes members, the last lets them act."""
-
     def read(cursor: Cursor) -> Iterator[Lacking]:
         readings = [AccountReading(cursor, account, owner) for account, owner in moved]
         for reading in readings:
@@ -342,12 +300,10 @@ def reader(moved: Sequence[tuple[str, str]], *, first: bool, last: bool) -> Call
 
 
 def by_membership(cursor: Cursor) -> bool:
-    """Whether each membership says for itself what it brings."""
     return bool(cursor.connection.server_version >= INHERITS_BY_MEMBERSHIP)
 
 
 def insist_on_ordinary(target: str, present: dict[str, tuple[bool, bool, bool]], handovers: Sequence[Handover]) -> None:
-    """Raises Invalid for an application that is a superuser: no other role can stand in its place."""
     for account in (account for each in handovers if each.owner for account in each.accounts):
         if present.get(account, (False, False, False))[0]:
             problem = "it is a superuser, and may do what no other role can be given"
@@ -356,30 +312,16 @@ def insist_on_ordinary(target: str, present: dict[str, tuple[bool, bool, bool]],
 
 
 def of_login(error: Denied) -> KeyturnError:
-    """A refused login is told of the one that was given here, and not of the one in the hub."""
     if error.doing != "log in to":
         return error
-    return Denied(
-        error.doing, error.name, error.problem, "Give the login of whoever may make roles: --user, --password-file"
-    )
+    hint = "Give the login of whoever may make roles: --user, --password-file"
+    return Denied(error.doing, error.name, error.problem, hint)
 
 
-def open_setup(
-    name: str,
-    login: SecretFields,
-    admin: SecretFields,
-    *,
-    host: str,
-    port: int,
-    database: str,
-    sslmode: str | None = None,
-    ca_file: str | None = None,
-) -> PostgreSQLSetup:
-    """The server of a target, with an administrator's login, and Keyturn's own account with its password."""
+def open_setup(name: str, login: SecretFields, admin: SecretFields, *, database: str, **server: Any) -> PostgreSQLSetup:
+    """A target's setup with an administrator's login; ``server`` are the further settings of :class:`PostgreSQL`."""
 
     def connect(to: str) -> PostgreSQL:
-        return PostgreSQL(
-            name, host=host, port=port, database=to, admin=lambda: login, sslmode=sslmode, ca_file=ca_file
-        )
+        return PostgreSQL(name, database=to, admin=lambda: login, **server)
 
     return PostgreSQLSetup(name, database, connect, admin)

@@ -1,8 +1,8 @@
 """PostgreSQL as a target: accounts are login roles, and every write to one is fenced.
 
-The sequence number of the rotation that wrote last stands in the role's comment, written in the same
-transaction as the password and under an advisory lock, so that a worker that was suspended can't set an
-old password on an account that has moved on. Advisory locks are per database: all workers use the same one.
+The role's comment holds the last rotation's sequence number. A transaction under an advisory lock writes it with the
+password, so a suspended worker can't restore an old password. Advisory locks are per database: all workers use the same
+one.
 """
 
 import os
@@ -13,11 +13,13 @@ from typing import Any, Final
 
 import psycopg2
 from psycopg2 import errors as pg
+from psycopg2 import sql
 from psycopg2.extensions import connection as PgConnection
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extensions import parse_dsn
 
 from keyturn.core.errors import Denied, Invalid, KeyturnError, Unavailable, UnsupportedOperation
+from keyturn.core.ports.tracing import current_span
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.text.connections import Connection, keyword_pairs, percent_decoded, url
 from keyturn.providers.accounts import (
@@ -35,19 +37,16 @@ from keyturn.providers.postgresql import accounts, privileges, sessions
 from keyturn.providers.postgresql.accounts import highest
 from keyturn.providers.postgresql.privileges import missing_grants
 from keyturn.providers.postgresql.scram import verifier
-from keyturn.providers.postgresql.spans import TracedCursor
 from keyturn.providers.side_by_side import both
+from keyturn.providers.sql_spans import statement_span
 
-TIMEOUT: Final = 10
-"""Seconds for a connection and for each statement."""
-
+TIMEOUT: Final = 10  # seconds for a connection and for each statement
 PORT: Final = 5432
 SCHEME: Final = re.compile(r"\Apostgres(?:ql)?(?:\+\w+)?://")
-"""How URLs for libpq begin; SQLAlchemy names the driver too, and reads the rest in the same way."""
 
 STILL: Final = 5
-"""Seconds that a session may stand still within a transaction. A worker that is suspended there holds the account's
-lock: the server ends its session, before whoever waits for the lock gives up."""
+"""Seconds that a session may idle in a transaction. The server ends a suspended worker's session, which holds the
+account's lock, before waiting sessions give up."""
 
 LOGIN_REFUSED: Final = ("28P01", "28000")
 """SQLSTATE invalid_password and invalid_authorization_specification."""
@@ -55,27 +54,46 @@ LOGIN_REFUSED: Final = ("28P01", "28000")
 REFUSALS: Final = re.compile(
     r"FATAL: .*(password authentication failed|not permitted to log in|no password assigned|role .* does not exist)"
 )
-"""The same in the server's words."""
 
 KEPT_OUT: Final = re.compile(r"FATAL: .*permission denied for database")
-"""What the server says to whom it has let in, and who may not use this one database."""
-
 NO_SCRAM: Final = re.compile(r"authentication method requirement .* failed")
-"""libpq refuses the way in which a server wants to be convinced. Source: "require_auth" in its documentation."""
 
 NO_TRUST: Final = re.compile(
     r"certificate verify failed|server certificate for|root certificate|SSL was required|does not support SSL"
 )
-"""What libpq says where TLS fails that it was told to insist on."""
 
 NO_DATABASE: Final = re.compile(r"FATAL: .*database .* does not exist")
+
+
+class TracedCursor(Cursor):
+    """psycopg2's own; a span records only the kind of statement."""
+
+    def execute(self, query: Any, vars: Any = None) -> None:  # as psycopg2 calls it
+        if not current_span()[0]:
+            return super().execute(query, vars)
+        server = self.connection.info
+        with statement_span("postgresql", server.host, server.port, server.dbname, beginning(query)) as current:
+            try:
+                super().execute(query, vars)
+            except psycopg2.Error as error:
+                if error.pgcode:
+                    current.set("db.response.status_code", error.pgcode)
+                raise
+
+
+def beginning(query: Any) -> str:
+    while isinstance(query, sql.Composed) and query.seq:
+        query = query.seq[0]
+    if isinstance(query, sql.SQL):
+        return query.string
+    return query if isinstance(query, str) else ""
 
 
 class PostgreSQL:
     """An :class:`keyturn.core.ports.strategies.AccountTarget` on PostgreSQL 12 or newer.
 
-    ``admin`` gives username and password of a role with CREATEROLE and ADMIN OPTION on the accounts; it is
-    asked again for each new connection, so that the admin's own password can be rotated.
+    ``admin`` gives the login of a role with CREATEROLE and ADMIN OPTION on the accounts. Each new connection calls it
+    again, so that the admin's own password can be rotated.
     """
 
     def __init__(
@@ -105,7 +123,7 @@ class PostgreSQL:
         member_of: str | None = None,
         keep_old: bool = False,
     ) -> None:
-        """Let ``account`` log in with ``password``; only its SCRAM verifier travels, so no log can hold it."""
+        """Set the account's password; only its SCRAM verifier is sent, so no log can hold it."""
         if keep_old:
             problem, hint = "a role has one password", "Say accepts_gap, or use alternating-users"
             raise UnsupportedOperation("set the password of", self._named(account), problem, hint)
@@ -117,15 +135,13 @@ class PostgreSQL:
             accounts.let_in(cursor, account, verifier(cursor.connection, account, password))
 
     def discard_old(self, account: str, *, sequence: int) -> None:
-        """Nothing: a role has one password, and none is kept beside it."""
+        """Do nothing: a role has only one password."""
 
     def last_sequence(self, accounts: Collection[str]) -> int:
-        """The highest number in the comment of one of these roles."""
         with self._asking("read the number of", ", ".join(sorted(accounts))) as cursor:
             return highest(cursor, accounts)
 
     def check_login(self, account: str, password: Sensitive, *, like: str | None = None) -> None:
-        """Log in on a new connection and compare what the account may do there with what ``like`` may."""
         if like is None or like == account:
             self._logged_in(account, password)
             return
@@ -138,11 +154,12 @@ class PostgreSQL:
             raise lacking(self._named(account), missing)
 
     def _logged_in(self, account: str, password: Sensitive) -> str:
-        """Log in on a new connection; the role that such a session acts as. Raises CandidateRejected."""
         try:
             connection = self._connect(account, password)
         except psycopg2.OperationalError as error:
-            raise self._login_failure(error, account) from None
+            if refused_login(error) or KEPT_OUT.search(str(error)):
+                raise login_refused(self._named(account)) from None
+            raise self._translated(error, "log in as", account) from None
         try:
             with closing(connection), connection.cursor() as cursor:
                 cursor.execute("SELECT current_user")
@@ -151,22 +168,17 @@ class PostgreSQL:
             raise self._translated(error, "log in as", account) from None
 
     def _missing_privileges(self, account: str, like: str, acts_as: str = "") -> tuple[str, Sequence[Missing]]:
-        """What ``like`` may do and ``account`` may not, and the role that this one acts as: by its settings, else told.
-
-        The admin's session knows the catalogs already.
-        """
+        """The role that ``account`` acts as (``acts_as``, or else by its settings), and the rights it lacks."""
         with self._asking("compare the privileges of", account) as cursor:
             acting = acts_as or privileges.acting(cursor, account)
             return acting, privileges.missing_rights(cursor, account, acting, like)
 
     def read_connection(self, text: Sensitive) -> Connection | None:
-        """Whose login a connection string is, as libpq reads it, or as JDBC, ODBC and ADO.NET do; None for others."""
         connection = read_connection(text)
         leads_here = connection is not None and connection.leads_to(self._where["host"], self._where["port"])
         return connection.within(self._where["dbname"]) if connection and leads_here else None
 
     def accepts(self, account: str, password: Sensitive) -> bool:
-        """Whether the server lets ``account`` in, whatever it may do in this database."""
         try:
             self._connect(account, password).close()
         except psycopg2.OperationalError as error:
@@ -178,35 +190,29 @@ class PostgreSQL:
         return True
 
     def lets_in(self, account: str) -> bool:
-        """Whether the role may log in; it is told by the role itself, so another server's login rules don't count."""
         with self._asking("look at", account) as cursor:
             cursor.execute("SELECT rolcanlogin FROM pg_roles WHERE rolname = %s", (account,))
             row = cursor.fetchone()
         return bool(row and row[0])
 
     def list_accounts(self) -> dict[str, frozenset[str]]:
-        """Every role that may log in, and the roles without login that it is a member of."""
         with self._asking("list the accounts of", self.name) as cursor:
             return accounts.login_roles(cursor)
 
     def sessions(self, account: str) -> int:
-        """How many sessions ``account`` has open now, on all databases of the server."""
         with self._asking("count the sessions of", account) as cursor:
             return sessions.count_sessions(cursor, account)
 
     def disable(self, account: str, *, sequence: int) -> None:
-        """Refuse every login of ``account`` and forget its password. Absent is success."""
         with self._fenced("disable", account, sequence) as (cursor, exists):
             if exists:
                 accounts.shut(cursor, account)
 
     def revoke(self, account: str, *, sequence: int) -> int:
-        """Refuse every login of ``account``, forget its password, and end its sessions: how many were ended."""
         insist_on_another(self._named(account), account, self._admin())
         return self.end_sessions(account, lambda: self.disable(account, sequence=sequence))
 
     def end_sessions(self, account: str, refuse: Callable[[], None]) -> int:
-        """End the sessions of ``account``, on all databases of the server, once ``refuse`` has made logins fail."""
         doing = "end the sessions of"
         with self.transaction(doing, account) as cursor:
             oid = sessions.account_oid(cursor, account)
@@ -216,29 +222,25 @@ class PostgreSQL:
         return sessions.end_sessions(lambda: self.transaction(doing, account), oid, self._named(account))
 
     def missing_grants(self, accounts: Collection[str]) -> Sequence[str]:
-        """What its admin's role lacks for changing these accounts and ending their sessions."""
         with self._asking("ask for the rights on", ", ".join(sorted(accounts))) as cursor:
             return missing_grants(cursor, accounts)
 
     def close(self) -> None:
-        """Let go of the admin's connections."""
         self._idle.close()
 
     @contextmanager
     def transaction(self, doing: str, account: str) -> Iterator[Cursor]:
-        """A transaction of the admin's; whatever the server refuses in it is told in our words."""
         with self._lent(doing, account) as connection, connection, connection.cursor() as cursor:
             yield cursor
 
     @contextmanager
     def _asking(self, doing: str, account: str) -> Iterator[Cursor]:
-        """The same for questions alone: without a transaction around them, which would be two round trips more."""
+        """The same in autocommit, for reads: saves two round trips."""
         with self._lent(doing, account) as connection, questions(connection), connection.cursor() as cursor:
             yield cursor
 
     @contextmanager
     def _lent(self, doing: str, account: str) -> Iterator[PgConnection]:
-        """A session of the admin's; whatever the server refuses in it is told in our words."""
         try:
             with self._idle.lent() as connection:
                 yield connection
@@ -247,18 +249,14 @@ class PostgreSQL:
 
     @contextmanager
     def _fenced(self, doing: str, account: str, sequence: int) -> Iterator[tuple[Cursor, bool]]:
-        """A transaction that holds the account's lock and refuses to go back in sequence."""
         with self.transaction(doing, account) as cursor:
             comment = accounts.lock_account(cursor, account)
-            self._check_sequence(comment, doing, account, sequence)
+            stands = accounts.marked_sequence(comment)
+            if stands is not None and stands > sequence:
+                raise superseded(doing, self._named(account), stands=stands, sequence=sequence)
             yield cursor, comment is not None
             if comment is not None or accounts.role_exists(cursor, account):
                 accounts.mark(cursor, account, comment or "", sequence)
-
-    def _check_sequence(self, comment: str | None, doing: str, account: str, sequence: int) -> None:
-        stands = accounts.marked_sequence(comment)
-        if stands is not None and stands > sequence:
-            raise superseded(doing, self._named(account), stands=stands, sequence=sequence)
 
     def _connect_admin(self) -> PgConnection:
         admin = self._admin()
@@ -276,9 +274,9 @@ class PostgreSQL:
             user=account,
             password=password.reveal(),
             connect_timeout=TIMEOUT,
-            # Whoever answers in the server's place could ask for the password itself.
+            # An impostor could request the plain password.
             require_auth="scram-sha-256",
-            # No limit of the server's holds once it has vanished without a word, as in a fail-over after a power cut.
+            # Detects a server that vanished, as in a failover after a power cut.
             keepalives_idle=TIMEOUT,
             keepalives_interval=2,
             keepalives_count=3,
@@ -289,11 +287,6 @@ class PostgreSQL:
         )
         return connection
 
-    def _login_failure(self, error: psycopg2.OperationalError, account: str) -> KeyturnError:
-        if refused_login(error) or KEPT_OUT.search(str(error)):
-            return login_refused(self._named(account))
-        return self._translated(error, "log in as", account)
-
     def _translated(self, error: psycopg2.Error, doing: str, account: str) -> KeyturnError:
         name = self._named(account)
         match error:
@@ -301,9 +294,8 @@ class PostgreSQL:
                 hint = f"Give the admin role CREATEROLE, and `GRANT {account} TO <admin> WITH ADMIN OPTION`"
                 return Denied(doing, name, "the admin role may not do that", hint)
             case pg.UndefinedObject() | pg.InvalidGrantOperation():
-                return Invalid(
-                    doing, name, "a role that the catalogue names does not exist", "Create the owner role first"
-                )
+                problem = "a role that the catalogue names does not exist"
+                return Invalid(doing, name, problem, "Create the owner role first")
             case psycopg2.OperationalError() if NO_SCRAM.search(str(error)):
                 problem = "the server does not log this account in by scram-sha-256, and nothing was shown to it"
                 hint = "See pg_hba.conf and the account's password for that. If they say so: who answers there?"
@@ -337,14 +329,13 @@ class PostgreSQL:
 
 
 def read_connection(text: Sensitive) -> Connection | None:
-    """The login that a connection string for PostgreSQL is; None where it is none."""
     plain = text.reveal()
     if plain.startswith("jdbc:"):
         return url(plain, "postgresql", PORT)
     try:
         parts = parse_dsn(SCHEME.sub("postgresql://", plain))
     except psycopg2.ProgrammingError:
-        return keyword_pairs(plain, PORT, bare_odbc=percent_decoded)
+        parts = {}
     if not {"host", "user", "password"} <= set(parts):
         return keyword_pairs(plain, PORT, bare_odbc=percent_decoded)
     hosts = str(parts["host"]).split(",")
@@ -354,12 +345,11 @@ def read_connection(text: Sensitive) -> Connection | None:
 
 
 def refused_login(error: psycopg2.OperationalError) -> bool:
-    """Whether the server itself refused the login; libpq gives no SQLSTATE for a failed connection."""
+    """libpq gives no SQLSTATE for a failed connection."""
     return error.pgcode in LOGIN_REFUSED or REFUSALS.search(str(error)) is not None
 
 
 def usable(connection: PgConnection) -> bool:
-    """Whether an idle connection still reaches the server; asking costs a tenth of logging in."""
     try:
         with questions(connection), connection.cursor() as cursor:
             cursor.execute("SELECT 1")
@@ -370,7 +360,6 @@ def usable(connection: PgConnection) -> bool:
 
 @contextmanager
 def questions(connection: PgConnection) -> Iterator[None]:
-    """Each statement stands alone meanwhile."""
     connection.autocommit = True
     try:
         yield

@@ -1,10 +1,10 @@
-"""What a client tells of itself, or a process that serves, for Prometheus's own library.
+"""Metrics of a client or a serving process for Prometheus's own library.
 
 REGISTRY.register(ClientCollector(client))
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from prometheus_client import generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -14,14 +14,12 @@ from keyturn.client.client import SecretClient
 from keyturn.client.metrics import Distribution, Histogram, Kind, Metric, metrics, named
 
 PREFIX: Final = "keyturn_client_"
-
 Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
-
 T = TypeVar("T")
 
 
 class NumbersCollector(Collector, Generic[T]):
-    """Reads the numbers of ``subjects`` whenever Prometheus asks. Each is told apart by its texts of ``labels``."""
+    """Reads the metrics of ``subjects`` at each scrape; the values of ``labels`` identify each subject."""
 
     def __init__(
         self,
@@ -36,43 +34,31 @@ class NumbersCollector(Collector, Generic[T]):
         self._labels = labels
 
     def collect(self) -> Iterator[Family]:
-        """All of them as they are now."""
         return (self._family(metric, self._subjects) for metric in self._metrics)
 
     def describe(self) -> Iterator[Family]:
-        """Their names, without asking anything."""
         return (self._family(metric, {}) for metric in self._metrics)
 
     def _family(self, metric: Metric[T] | Histogram[T], subjects: Mapping[tuple[str, ...], T]) -> Family:
-        if isinstance(metric, Histogram):
-            return self._histogram(metric, subjects)
-        kind = CounterMetricFamily if metric.kind is Kind.COUNTER else GaugeMetricFamily
-        family = kind(self._prefix + metric.name, metric.help, labels=[*self._labels, *metric.labels])
+        kind: Any = HistogramMetricFamily
+        if isinstance(metric, Metric):
+            kind = CounterMetricFamily if metric.kind is Kind.COUNTER else GaugeMetricFamily
+        family: Family = kind(self._prefix + metric.name, metric.help, labels=[*self._labels, *metric.labels])
+        add: Any = family.add_metric
         for texts, subject in subjects.items():
             for labels, value in metric.read(subject).items():
-                family.add_metric([*texts, *labels], value)
-        return family
-
-    def _histogram(self, metric: Histogram[T], subjects: Mapping[tuple[str, ...], T]) -> HistogramMetricFamily:
-        family = HistogramMetricFamily(self._prefix + metric.name, metric.help, labels=[*self._labels, *metric.labels])
-        for texts, subject in subjects.items():
-            for labels, distribution in metric.read(subject).items():
-                family.add_metric([*texts, *labels], _buckets(distribution), distribution.sum)
+                numbers = (_buckets(value), value.sum) if isinstance(value, Distribution) else (value,)
+                add([*texts, *labels], *numbers)
         return family
 
 
 def _buckets(distribution: Distribution) -> list[tuple[str, float]]:
-    """As Prometheus counts: each bucket with those below it."""
     counted = zip(distribution.bounds, distribution.counts, strict=True)
     return [*((str(bound), float(count)) for bound, count in counted), ("+Inf", distribution.count)]
 
 
 class ClientCollector(NumbersCollector[SecretClient]):
-    """Reads the numbers of a client, or of several.
-
-    Several are told apart by the label ``client``, which is their name, and are given to one collector together;
-    ``per_secret`` is that of :func:`keyturn.client.metrics.metrics`.
-    """
+    """Reads the metrics of one or several clients, whose names the label ``client`` holds."""
 
     def __init__(self, clients: SecretClient | Mapping[str, SecretClient], *, per_secret: bool = False) -> None:
         subjects: dict[tuple[str, ...], SecretClient] = {(name,): client for name, client in named(clients).items()}
@@ -80,12 +66,10 @@ class ClientCollector(NumbersCollector[SecretClient]):
 
 
 def exposition_of(client: SecretClient) -> Callable[[], str]:
-    """A function that gives the numbers of one client as Prometheus reads them, from a registry of their own."""
     return exposition(ClientCollector(client))
 
 
 def exposition(*collectors: Collector) -> Callable[[], str]:
-    """The same of any collectors."""
     registry = CollectorRegistry()
     for collector in collectors:
         registry.register(collector)

@@ -1,6 +1,6 @@
-"""Telling consumers by publish and subscribe of Redis, and the other end: listening to a channel.
+"""Notices by Redis publish and subscribe: sending, and listening to a channel.
 
-Nobody keeps what is published: who is not listening at that moment has missed it. Source: "Redis Pub/Sub".
+Redis keeps no messages: clients that are not listening miss them. Source: "Redis Pub/Sub".
 """
 
 import logging
@@ -20,18 +20,12 @@ from keyturn.providers.redis.node import Node, from_redis
 log = logging.getLogger(__name__)
 
 TRIES: Final = 5
-"""How often a message is handled that the application can't take: nobody sends it again."""
-PAUSE: Final = 1.0
-"""Seconds before the second try, and twice as many before each further one."""
-WAIT: Final = 1.0
-"""Seconds for which a reader listens before it looks whether it is to end."""
+PAUSE: Final = 1.0  # seconds
+WAIT: Final = 1.0  # seconds
 
 
 class RedisChannel:
-    """:class:`keyturn.core.ports.consumers.NoticeSender` to a channel. Taken is what somebody was listening to.
-
-    ``login`` gives username and password, whenever it connects.
-    """
+    """:class:`keyturn.core.ports.consumers.NoticeSender` to a channel; a message with a listener counts as taken."""
 
     def __init__(
         self,
@@ -50,7 +44,6 @@ class RedisChannel:
         self._login = login
 
     def send(self, message: SignedMessage, timeout: float) -> None:
-        """Publish it. Raises Unavailable where nobody was listening."""
         login = self._login()
         user = login["username"].reveal()
         try:
@@ -68,11 +61,10 @@ class RedisChannel:
 
 
 class RedisReader(NoticeReader):
-    """Listens to a channel, in the application's own process and with its own login.
+    """Listens to a channel in the application's process, with the application's login.
 
-    ``handle`` is given each message's text, such as ``Receiver.handle_message`` with what is
-    to be called; where it answers 503, it is asked again a few times. ``missed`` is called each time that it begins to
-    listen, since something may have been published before: look then whether secrets are other ones by now.
+    ``handle`` gets each message's text, for example ``Receiver.handle_message``; answers of 503 are retried a few
+    times. ``missed`` is called each time listening starts: check then whether secrets have changed.
     """
 
     def __init__(
@@ -95,7 +87,6 @@ class RedisReader(NoticeReader):
         self._missed = missed
 
     def read_once(self) -> int:
-        """Listen until :meth:`stop`; none is counted. Raises KeyturnError."""
         with self._subscribed() as subscription:
             while not self._over.is_set():
                 message = subscription.get_message(timeout=WAIT)
@@ -127,7 +118,6 @@ class RedisReader(NoticeReader):
 
 
 def refusal(error: RedisError, doing: str, name: str, node: Node, rule: str) -> KeyturnError:
-    """The error in our words; ``rule`` is what its user needs."""
     if isinstance(error, AuthenticationError):
         return Denied(doing, name, f"{node} refuses the login", "Write the login that is good there to its entry")
     if isinstance(error, NoPermissionError):

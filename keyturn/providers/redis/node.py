@@ -1,4 +1,4 @@
-"""One node of a Redis: logging in, the few commands that its users are changed with, and its errors in our words."""
+"""One Redis node: login, the commands for its users, and its errors as Keyturn's."""
 
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -22,21 +22,17 @@ NODE: Final = RemoteServer(
     address="host in the catalogue",
     authority="Name the CA that signed it as ca_file, and the host by which it is certified",
 )
-TIMEOUT: Final = 10
-"""Seconds for a connection and for each command."""
-LONGEST_SESSION: Final = 30.0
-"""Seconds for a session, logging in among it, however slowly the server answers."""
+TIMEOUT: Final = 10  # seconds for a connection and for each command
+LONGEST_SESSION: Final = 30.0  # seconds
 
 KEEPALIVE: Final = {
     getattr(socket, name): value
     for name, value in {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}.items()
     if hasattr(socket, name)
 }
-"""A connection of which the other end is gone is noticed within a minute."""
 
 GONE: Final = "password you are trying to remove"
 NO_FILE: Final = "not configured to use an ACL file"
-"""What Redis says where a password that is removed is not there, and where ACL SAVE has no file to write."""
 
 REFUSALS: Final = (
     (
@@ -51,12 +47,11 @@ REFUSALS: Final = (
     ),
     ("Rewriting config file", "can't write its redis.conf", "Let it, or start it with an aclfile"),
 )
-"""What Redis says when it can't keep its users, what that means, and the remedy."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """Where one server listens. ``ca_file`` None trusts the system's authorities."""
+    """The address of one server. ``ca_file`` None trusts the system's authorities."""
 
     host: str
     port: int
@@ -68,14 +63,8 @@ class Node:
 
     @contextmanager
     def session(self, user: str, password: Sensitive, seconds: float = LONGEST_SESSION) -> Iterator["NodeSession"]:
-        """A new connection that is logged in. Raises redis-py's own errors, for ``from_redis`` to translate."""
-        # Without driver_info it sends nothing but AUTH: a user may lack the right to say which library it uses.
-        options: dict[str, Any] = {"username": user, "protocol": 2, "driver_info": None}
-        options |= {"socket_timeout": min(TIMEOUT, seconds), "decode_responses": True, "encoding_errors": "replace"}
-        options |= {"ssl_ca_certs": self.ca_file} if self.tls else {}
-        # Typed as anything: redis-py says what its clients take and give, and of its connections only the names.
-        kind: Any = _WatchedTls if self.tls else _Watched
-        connection = kind(host=self.host, port=self.port, password=password.reveal(), **options)
+        kind, options = self._connecting(user, password, min(TIMEOUT, seconds))
+        connection = kind(**options)
         with ExitStack() as ended:
             ended.callback(connection.disconnect)
             connection.watch = lambda descriptor: ended.enter_context(ended_after(descriptor, seconds))
@@ -84,24 +73,19 @@ class Node:
 
     @contextmanager
     def listening(self, user: str, password: Sensitive, channel: str) -> Iterator[Any]:
-        """A subscription to a channel. Logging in and subscribing have a deadline; listening takes as long as it takes.
+        """A subscription to a channel. Login and subscribing have a deadline; listening has none.
 
-        A connection that ends is not made anew unseen: that would hide that something was missed.
+        A lost connection is not silently replaced: that would hide missed messages.
         """
-        options: dict[str, Any] = {"username": user, "protocol": 2, "driver_info": None}
-        options |= {"decode_responses": True, "encoding_errors": "replace", "retry": Retry(NoBackoff(), 0)}
-        options |= {"socket_timeout": TIMEOUT, "socket_keepalive": True, "socket_keepalive_options": KEEPALIVE}
-        options |= {"ssl_ca_certs": self.ca_file} if self.tls else {}
-        kind: Any = _WatchedTls if self.tls else _Watched
+        kind, options = self._connecting(user, password, TIMEOUT)
+        options |= {"retry": Retry(NoBackoff(), 0), "socket_keepalive": True, "socket_keepalive_options": KEEPALIVE}
         with ExitStack() as begun:
 
             class Begun(kind):  # type: ignore[misc]
                 def watch(self, descriptor: int) -> None:
                     begun.enter_context(ended_after(descriptor, LONGEST_SESSION))
 
-            pool = redis.ConnectionPool(
-                connection_class=Begun, host=self.host, port=self.port, password=password.reveal(), **options
-            )
+            pool = redis.ConnectionPool(connection_class=Begun, **options)
             client: Any = redis.Redis(connection_pool=pool)
             try:
                 with client.pubsub() as subscription:
@@ -111,10 +95,17 @@ class Node:
             finally:
                 pool.disconnect()
 
+    def _connecting(self, user: str, password: Sensitive, timeout: float) -> tuple[Any, dict[str, Any]]:
+        """The class of a connection and its options, as Any: redis-py does not type its connections."""
+        options: dict[str, Any] = {"host": self.host, "port": self.port, "username": user, "socket_timeout": timeout}
+        # Without driver_info it sends only AUTH: the user may lack the right to CLIENT SETINFO.
+        options |= {"password": password.reveal(), "protocol": 2, "driver_info": None}
+        options |= {"decode_responses": True, "encoding_errors": "replace"}
+        options |= {"ssl_ca_certs": self.ca_file} if self.tls else {}
+        return _WatchedTls if self.tls else _Watched, options
+
 
 class _Watched(redis.Connection):
-    """A connection that is watched from the moment that it is there, while TLS is agreed on and when logging in."""
-
     watch: Callable[[int], Any]
 
     def _connect(self) -> socket.socket:
@@ -124,27 +115,25 @@ class _Watched(redis.Connection):
 
 
 class _WatchedTls(redis.SSLConnection, _Watched):
-    """The same over TLS, which begins once there is a connection."""
+    """The same over TLS."""
 
 
 class NodeSession:
-    """What a logged-in user may ask one node. ``rule`` is the ACL rule that the first refused command needs."""
+    """A logged-in user's commands. ``rule`` is the ACL rule that the first refused command needs."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self.rule = ""
 
     def user(self, name: str) -> Mapping[str, Any] | None:
-        """What Redis knows of a user; None where it knows none."""
         answer = self._ask("ACL", "GETUSER", name)
         return dict(zip(answer[::2], answer[1::2], strict=True)) if answer else None
 
     def set_passwords(self, name: str, removed: frozenset[str], added: frozenset[str]) -> bool:
-        """Whether it was done; False, and nothing is done, where one that is ``removed`` is not there."""
+        """False, without any change, if a password in ``removed`` is absent."""
         try:
-            self._ask(
-                "ACL", "SETUSER", name, *(f"!{digest}" for digest in removed), *(f"#{digest}" for digest in added)
-            )
+            rules = [*(f"!{digest}" for digest in removed), *(f"#{digest}" for digest in added)]
+            self._ask("ACL", "SETUSER", name, *rules)
         except ResponseError as error:
             if GONE in str(error):
                 return False
@@ -152,7 +141,6 @@ class NodeSession:
         return True
 
     def save(self) -> None:
-        """Keep all users over a restart: in the ACL file, or in redis.conf where there is none."""
         try:
             self._ask("ACL", "SAVE")
         except ResponseError as error:
@@ -161,21 +149,17 @@ class NodeSession:
             self._ask("CONFIG", "REWRITE")
 
     def sessions(self, user: str) -> list[tuple[str, timedelta]]:
-        """Where each session of a user comes from, and how long it has been open at least."""
         lines = self._ask("CLIENT", "LIST").splitlines()
         clients = [dict(part.split("=", 1) for part in line.split(" ") if "=" in part) for line in lines]
         return [describe_session(client) for client in clients if client.get("user") == user]
 
     def end_sessions(self, user: str) -> int:
-        """End every session of a user that there is: how many."""
         return int(self._ask("CLIENT", "KILL", "USER", user))
 
     def publish(self, channel: str, text: str) -> int:
-        """Say it on a channel: how many clients of this node listen there."""
         return int(self._ask("PUBLISH", channel, text))
 
     def nodes(self) -> int:
-        """How many nodes it knows that hold the same data, itself among them."""
         info = parse_pairs(self._ask("INFO"))
         if info.get("cluster_enabled") == "1":
             return int(parse_pairs(self._ask("CLUSTER", "INFO"))["cluster_known_nodes"])
@@ -191,7 +175,6 @@ class NodeSession:
 
 
 def from_redis(error: RedisError, doing: str, name: str, node: Node) -> KeyturnError:
-    """The error in our words, whether it is worth another try, and the remedy."""
     cause = error.__context__
     match error:
         case ResponseError():
@@ -203,7 +186,7 @@ def from_redis(error: RedisError, doing: str, name: str, node: Node) -> KeyturnE
 
 
 def from_refusal(text: str, doing: str, name: str, node: Node) -> KeyturnError:
-    """The server's own no; what it said may repeat the command, so it is not shown."""
+    """The server's refusal, without its text, which may repeat the command."""
     if text.startswith("BUSY "):
         return Unavailable(doing, name, f"{node} is busy with a script", "Try again when it has ended")
     for beginning, problem, hint in REFUSALS:
@@ -214,11 +197,9 @@ def from_refusal(text: str, doing: str, name: str, node: Node) -> KeyturnError:
 
 
 def describe_session(client: Mapping[str, str]) -> tuple[str, timedelta]:
-    """One session; both ends of its age are told in whole seconds, so it may be a second younger."""
     name = f" ({client['name']})" if client.get("name") else ""
     return f"{client['addr']}{name}", timedelta(seconds=max(int(client["age"]) - 1, 0))
 
 
 def parse_pairs(text: str) -> dict[str, str]:
-    """The lines of INFO."""
     return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)

@@ -1,4 +1,4 @@
-"""redis-py's own pool on a secret that is rotated, with no connection dropped that is in use.
+"""redis-py's own pool on a rotated secret; connections in use are never dropped.
 
 pool = SecretConnectionPool(client, "ml-training/cache", host="redis.example", connection_class=redis.SSLConnection)
 cache = redis.Redis(connection_pool=pool)
@@ -19,10 +19,9 @@ from keyturn.core.notifications.notices import SECRET_REVOKED, Notice
 
 
 class SecretCredentials(CredentialProvider):
-    """What redis-py logs in with, as it is by then: ``redis.Redis(credential_provider=...)``, clusters and asyncio too.
+    """redis-py's current login: ``redis.Redis(credential_provider=...)``, also for clusters and asyncio.
 
-    The user is that of the field ``username``, or Redis's default one where the secret has none. Alone it changes
-    nothing of connections that are open, and tries nothing again: :class:`SecretConnectionPool` does.
+    The user is the field ``username``, or Redis's default one. It does not retry: :class:`SecretConnectionPool` does.
     """
 
     def __init__(self, client: SecretClient, path: str) -> None:
@@ -32,29 +31,25 @@ class SecretCredentials(CredentialProvider):
 
     @property
     def secret(self) -> Secret:
-        """What is served now."""
         return self._client.get(self._path)
 
     def get_credentials(self) -> tuple[str, str]:
-        """The user's name and password. Raises what the client does, and NotFound without a field ``password``."""
         secret = self.secret
         user = secret.fields.get("username")
         return user.reveal() if user else "default", secret.field("password").reveal()
 
     async def get_credentials_async(self) -> tuple[str, str]:
-        """The same; where the secret has to be read, that is done in a thread."""
         return await asyncio.to_thread(self.get_credentials)
 
     def renews(self, refused: Secret) -> bool:
-        """Whether there is another secret than this one, which Redis refuses."""
         return self._renewer.other_than(refused) is not None
 
 
 class SecretConnectionPool(ConnectionPool):
-    """Connections of redis-py that log in with the secret at ``path``; ``settings`` are those of its own pool.
+    """redis-py connections that log in with the secret at ``path``; ``settings`` are those of its pool.
 
-    Where a login is refused, the secret is read anew and tried once more. On another version it is tried first; if it
-    works, idle connections are closed, and those in use when they come back. Serves many threads.
+    A refused login is retried once with the secret read again. A new version is tried first. If it works, idle
+    connections are closed, and those in use on return. Serves many threads.
     """
 
     def __init__(
@@ -69,9 +64,9 @@ class SecretConnectionPool(ConnectionPool):
         self._unhear = client.hear(self.told)
 
     def told(self, notice: Notice) -> None:
-        """Take a notice: it returns once no connection logs in with what the notice has ended.
+        """Handle a notice; returns once no connection logs in with what it ended.
 
-        Raises what redis-py raises where the new version does not work: the connections before stay.
+        Raises redis-py's error if the new version fails: the existing connections stay.
         """
         self._client.told(notice)
         if notice.secret_path != self._path:
@@ -82,40 +77,31 @@ class SecretConnectionPool(ConnectionPool):
             self._replace()
 
     def close(self) -> None:
-        """Close all connections, and follow the secret no more."""
         self._unwatch()
         self._unhear()
         super().close()
 
     def _follow(self, secret: Secret) -> None:
-        """Log in with this secret from now on, if it is another and works."""
         if secret.fields != self._secret.fields:
-            _try_login(self.connection_class(**self.connection_kwargs))
+            trial: Any = self.connection_class(**self.connection_kwargs)
+            try:
+                trial.connect()
+            finally:
+                trial.disconnect()
             self._secret = secret
             self._replace()
 
     def _replace(self) -> None:
-        """Close what is idle, and what is in use when it comes back."""
         for connection in self._get_in_use_connections():  # type: ignore[no-untyped-call]
             connection.mark_for_reconnect()
         self.disconnect(inuse_connections=False)
 
 
-def _try_login(connection: Any) -> None:
-    try:
-        connection.connect()
-    finally:
-        connection.disconnect()
-
-
 def _renewing(kind: type[Connection]) -> type[Connection]:
-    """Connections of this kind whose login is tried once more with the secret read anew."""
-
     class Renewing(kind):  # type: ignore[misc, valid-type]
         credential_provider: SecretCredentials
 
         def connect_check_health(self, *settings: Any, **more: Any) -> None:
-            """As redis-py does."""
             secret = self.credential_provider.secret
             try:
                 super().connect_check_health(*settings, **more)

@@ -1,10 +1,9 @@
 """Redis as a target: ACL users, each with several passwords, and every change of them is fenced.
 
-Redis keeps a password as its SHA-256, and takes a SHA-256 as well: no password travels here but in a login.
-The sequence number of the rotation that wrote last stands among the user's passwords, as a SHA-256 that no text
-has. Every change removes the mark that it has seen and adds another. Redis refuses a whole ACL SETUSER when a
-password that it removes is not there, so nobody writes over what he has not seen, and mark and passwords share
-a line of the ACL file. Redis copies users to no other node: each is changed by itself.
+Redis stores a password as its SHA-256, and accepts a SHA-256: passwords travel only in logins. The last rotation's
+sequence number is stored among the user's passwords, as a SHA-256 that no text has. Each change replaces the mark that
+it has seen. Redis rejects a whole ACL SETUSER if a password that it removes is absent, so no writer overwrites unseen
+changes. Redis does not replicate users: each node is changed separately.
 """
 
 import secrets
@@ -24,29 +23,21 @@ from keyturn.providers.accounts import admin_refused, insist_on_another, login_r
 from keyturn.providers.redis.node import Node, NodeSession, from_redis
 
 MARK: Final = b"keyturn".hex()
-"""How a mark begins. 16 digits of the sequence number follow, and random ones: 64 together, like any SHA-256."""
-
+"""A mark's prefix; 16 digits of the sequence number and random ones follow, 64 in all."""
 RANDOM: Final = (64 - len(MARK) - 16) // 2
-"""Bytes that tell one mark from another of the same number."""
-
 PORT: Final = 6379
 _parse_url: Any = parse_url
 SCHEMES: Final = ("redis://", "rediss://")
-
 ATTEMPTS: Final = 10
-"""How often a change starts over because somebody else changed the user meanwhile."""
-
 CHANGE: Final = "change the passwords of"
-
 Edit = Callable[[frozenset[str]], frozenset[str]]
-"""From the passwords that a user has, as their SHA-256, to those that it shall have."""
 
 
 class Redis:
-    """The users of a Redis 6.2 or newer, or a Valkey, on one node or several.
+    """The users of Redis 6.2 or newer, or of Valkey, on one or more nodes.
 
-    ``admin`` gives username and password of Keyturn's own user on every node; it is asked again for each
-    connection. ``nodes`` are further ones, as host:port. Errors are named ``{target}:{user}``.
+    ``admin`` gives the login of Keyturn's user on every node; each connection calls it again. ``nodes`` are further
+    ones, as host:port. Errors are named ``{target}:{user}``.
     """
 
     def __init__(
@@ -66,7 +57,6 @@ class Redis:
         self._tls = tls
 
     def check_user(self, user: str) -> None:
-        """Raises Invalid where the user can't be rotated: absent, off, without a password, or Keyturn's own."""
         if user == self._admin()["username"].reveal():
             problem, hint = "it is the user that Keyturn itself logs in with", "Rotate another one"
             raise Invalid("rotate", self._named(user), problem, hint)
@@ -74,13 +64,18 @@ class Redis:
             with self._administrator(node, "rotate", user) as server:
                 if problem_and_hint := user_problem(user, server.user(user), node):
                     raise Invalid("rotate", self._named(user), *problem_and_hint)
-                self._check_nodes(server.nodes(), node)
+                if (count := server.nodes()) > len(self._nodes):
+                    problem = f"{node} is one of {count} nodes, and the catalogue names {len(self._nodes)}"
+                    hint = (
+                        "Redis copies users to no other node: list every replica and cluster node in the target's nodes"
+                    )
+                    raise Invalid("rotate at", self.name, problem, hint)
 
     def change_passwords(self, user: str, edit: Edit, *, sequence: int, missing_ok: bool = False) -> None:
-        """Let ``edit`` decide on every node which passwords the user has, and keep that over a restart.
+        """Set the user's passwords on every node to the result of ``edit``, and persist them.
 
-        Raises Superseded where a higher sequence has been written, and changes nothing there; Invalid where the
-        user takes any password, or is not there (which is success where it is ``missing_ok``).
+        Raises Superseded, without changes, if a higher sequence was written. Raises Invalid if the user accepts any
+        password, or is absent, unless ``missing_ok``.
         """
         for node in self._nodes:
             with self._administrator(node, CHANGE, user) as server:
@@ -90,7 +85,6 @@ class Redis:
                 server.save()
 
     def check_login(self, user: str, password: Sensitive) -> None:
-        """Log in on a new connection (10 s) to every node. Raises CandidateRejected when it is refused."""
         for node in self._nodes:
             try:
                 with node.session(user, password):
@@ -101,7 +95,6 @@ class Redis:
                 raise from_redis(error, "log in as", self._named(user), node) from None
 
     def read_connection(self, text: Sensitive) -> Connection | None:
-        """Whose login at one of the nodes a URL is, as redis-py reads it; None for any other text."""
         plain = text.reveal()
         if not plain.startswith(SCHEMES):
             return None
@@ -116,7 +109,6 @@ class Redis:
         return connection if any(connection.leads_to(node.host, node.port) for node in self._nodes) else None
 
     def accepts(self, user: str, password: Sensitive) -> bool:
-        """Whether any node lets the user in. Raises TransientError where one does not answer and none does."""
         silent: KeyturnError | None = None
         for node in self._nodes:
             try:
@@ -131,13 +123,13 @@ class Redis:
         return False
 
     def revoke(self, user: str, password: str, *, sequence: int) -> int:
-        """Take one password away, and end the user's sessions, on every node that can be reached: how many ended.
+        """Remove one password and end the user's sessions on every reachable node; the number of ended sessions.
 
-        Raises an error when the other nodes have been done. A user that is not there is success.
+        Raises after all other nodes are done. An absent user is success.
         """
         insist_on_another(self._named(user), user, self._admin())
         with ThreadPoolExecutor(len(self._nodes)) as pool:
-            # A node that does not answer must not hold up the others.
+            # A node that does not answer must not delay the others.
             cuts = [pool.submit(self._revoke, node, user, password, sequence) for node in self._nodes]
         return sum(cut.result() for cut in cuts)
 
@@ -152,7 +144,6 @@ class Redis:
                 server.save()
 
     def last_sequence(self, user: str) -> int:
-        """The highest number that the user carries on any node; 0 where none, or there is no such user."""
         return max(self._number(node, user) for node in self._nodes)
 
     def _number(self, node: Node, user: str) -> int:
@@ -161,7 +152,6 @@ class Redis:
             return max(map(mark_sequence, filter(is_mark, there["passwords"])), default=0) if there else 0
 
     def passwords(self, user: str) -> frozenset[str]:
-        """The SHA-256 of every password that a node takes of the user. Raises Invalid where one takes any password."""
         passwords: set[str] = set()
         for node in self._nodes:
             with self._administrator(node, "look at the passwords of", user) as server:
@@ -173,7 +163,6 @@ class Redis:
         return frozenset(passwords)
 
     def sessions(self, user: str) -> Sequence[tuple[str, timedelta]]:
-        """Every session of the user: where it comes from, and how long it has been open at least."""
         sessions = []
         for node in self._nodes:
             with self._administrator(node, "list the sessions of", user) as server:
@@ -187,28 +176,16 @@ class Redis:
                 raise Invalid(CHANGE, self._named(user), *problem_and_hint)
             passwords = frozenset(there["passwords"] if there else ())
             marks = frozenset(filter(is_mark, passwords))
-            self._check_sequence(marks, user, sequence)
-            # A user without a mark gets one first: only its removal proves that nobody has written since.
+            if (stands := max(map(mark_sequence, marks), default=0)) > sequence:
+                raise superseded(CHANGE, self._named(user), stands=stands, sequence=sequence)
+            # A user without a mark gets one first: only removing it proves that no one wrote since.
             wanted = edit(passwords - marks) | {sequence_mark(sequence)} if marks else passwords | {sequence_mark(0)}
             if server.set_passwords(user, passwords - wanted, wanted - passwords) and marks:
                 return
         raise Locked(CHANGE, self._named(user), "somebody else changes it all the time", "Try again")
 
-    def _check_sequence(self, marks: frozenset[str], user: str, sequence: int) -> None:
-        newest = max(marks, key=mark_sequence, default=sequence_mark(0))
-        if mark_sequence(newest) > sequence:
-            raise superseded(CHANGE, self._named(user), stands=mark_sequence(newest), sequence=sequence)
-
-    def _check_nodes(self, count: int, node: Node) -> None:
-        """Raises Invalid when the node belongs with others that the catalogue doesn't name."""
-        if count > len(self._nodes):
-            problem = f"{node} is one of {count} nodes, and the catalogue names {len(self._nodes)}"
-            hint = "Redis copies users to no other node: list every replica and cluster node in the target's nodes"
-            raise Invalid("rotate at", self.name, problem, hint)
-
     @contextmanager
     def _administrator(self, node: Node, doing: str, user: str) -> Iterator[NodeSession]:
-        """A session of Keyturn's own user; whatever the server refuses in it is told in our words."""
         admin = self._admin()
         account, server = admin["username"].reveal(), None
         try:
@@ -227,39 +204,33 @@ class Redis:
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """host:port taken apart; an IPv6 address stands in brackets."""
     host, _, port = text.rpartition(":")
     return host.strip("[]"), int(port)
 
 
 def unchangeable(user: str, there: Mapping[str, Any] | None, node: Node) -> tuple[str, str] | None:
-    """Why a user's passwords can't be changed, and the remedy; None when they can."""
     if there is None:
         hint = f"Make it there with its rules, such as: ACL SETUSER {user} on ~{user}:* +@read +@write"
         return f"there is no such user on {node}", hint
     if "nopass" in there["flags"]:
-        # A first password, a mark even, would end that, and lock out whoever relies on it.
+        # A first password, even a mark, would end that, and lock out clients that rely on it.
         return f"it takes any password on {node}", f"Give it one, which ends that: ACL SETUSER {user} >password"
     return None
 
 
 def user_problem(user: str, there: Mapping[str, Any] | None, node: Node) -> tuple[str, str] | None:
-    """Why a user can't be rotated, and the remedy; None when it can."""
     off = there is not None and "off" in there["flags"]
     problem_and_hint = (f"it is off on {node}", f"Run there: ACL SETUSER {user} on") if off else None
     return unchangeable(user, there, node) or problem_and_hint
 
 
 def sequence_mark(sequence: int) -> str:
-    """A mark of this number, unlike every other."""
     return f"{MARK}{sequence:016x}{secrets.token_hex(RANDOM)}"
 
 
 def is_mark(password: str) -> bool:
-    """Whether one of a user's passwords is a mark."""
     return password.startswith(MARK)
 
 
 def mark_sequence(marked: str) -> int:
-    """The sequence number in a mark."""
     return int(marked[len(MARK) :][:16], 16)

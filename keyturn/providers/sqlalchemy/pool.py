@@ -1,4 +1,4 @@
-"""An engine of SQLAlchemy on a secret that is rotated, with no connection dropped that is in use.
+"""A SQLAlchemy engine on a rotated secret; connections in use are never dropped.
 
 engine = create_engine("postgresql+psycopg2://db.example/ml", pool_recycle=3600)
 login = EngineLogin(engine, client, "ml-training/database")
@@ -17,15 +17,14 @@ from keyturn.client.secrets import Secret
 from keyturn.core.notifications.notices import SECRET_REVOKED, Notice
 
 TURN: Final = "keyturn-turn"
-"""Where a connection's record in the pool keeps in which turn it was opened: each version begins another."""
 
 
 class EngineLogin:
-    """Lets an engine log in with the secret at ``path``: its fields ``username`` and ``password``.
+    """Makes an engine log in with the fields ``username`` and ``password`` of the secret at ``path``.
 
-    It is for engines of any database whose driver takes ``user`` and ``password``; of an asynchronous one, give its
-    ``sync_engine``. Where a login is refused, the secret is read anew and tried once more. On another version, idle
-    connections are closed, and those in use when they come back. Serves many threads.
+    Its driver must take ``user`` and ``password``; of an asynchronous engine, pass ``sync_engine``. A refused login is
+    retried once with the secret read again. On a new version, idle connections are closed, and those in use on return.
+    Serves many threads.
     """
 
     def __init__(self, engine: Engine, client: SecretClient, path: str) -> None:
@@ -40,9 +39,9 @@ class EngineLogin:
         self._unhear = client.hear(self.told)
 
     def told(self, notice: Notice) -> None:
-        """Take a notice: it returns once the new version has logged in and idle connections of another are closed.
+        """Handle a notice; returns once the new version has logged in and older idle connections are closed.
 
-        Raises what the driver raises where the new version does not work.
+        Raises the driver's error if the new version fails.
         """
         self._client.told(notice)
         if notice.secret_path != self._path:
@@ -53,12 +52,10 @@ class EngineLogin:
             self._replace()
 
     def close(self) -> None:
-        """Follow the secret no more."""
         self._unwatch()
         self._unhear()
 
     def _replace(self) -> None:
-        """Close what is idle, and what is in use when it comes back."""
         self._turn += 1
         self._engine.dispose()
 
