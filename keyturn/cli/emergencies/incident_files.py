@@ -1,4 +1,4 @@
-"""The report of an incident as files that only their owner reads."""
+"""The report of an incident as files that only their owner can read."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def write_report_files(workspace: "Workspace", standing: "IncidentStatus", directory: Path | None) -> list[Path]:
-    """The report as it is now, in every form; the files of an earlier one are replaced. Raises Unavailable, OSError."""
+    """Write the current report in every form and replace earlier files. Raises Unavailable, OSError."""
     from keyturn.revocation.report import write_report
     from keyturn.revocation.report.facts import ledger_facts, readers_of
     from keyturn.settings.directories import PRIVATE, make_private, state_directory

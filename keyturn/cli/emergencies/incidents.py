@@ -1,4 +1,4 @@
-"""``keyturn incidents``: every revocation that there was, or one of them in full."""
+"""``keyturn incidents``: list all revocations, or show one in full."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -67,7 +67,7 @@ def incidents(
 
 
 def give_up_incident(workspace: "Workspace", incident: str, reason: str) -> None:
-    """Close it with what is left, tell people, and say what its secrets need now."""
+    """Close it with what is left, send the messages, and show what its secrets need now."""
     from keyturn.cli.emergencies.incident_runner import tell_on_call
     from keyturn.revocation.incidents.give_up import give_up_incident
 
@@ -80,7 +80,6 @@ def give_up_incident(workspace: "Workspace", incident: str, reason: str) -> None
 
 
 def show_all(workspace: "Workspace", only_open: bool, layout: Layout) -> None:
-    """One line for each."""
     from dataclasses import asdict
 
     from keyturn.cli.emergencies import incident_tables as tables
@@ -101,7 +100,7 @@ def show_all(workspace: "Workspace", only_open: bool, layout: Layout) -> None:
 
 
 def show_one(workspace: "Workspace", incident: str, directory: Path | None, layout: Layout) -> None:
-    """All that is kept of it; the report's files where they are asked for."""
+    """Show one incident in full. Writes the report's files if ``directory`` is given."""
     from keyturn.cli.emergencies.incident_files import write_report_files
     from keyturn.cli.emergencies.incident_runner import tell_files
     from keyturn.cli.emergencies.incident_tables import standing_data
@@ -118,7 +117,6 @@ def show_one(workspace: "Workspace", incident: str, directory: Path | None, layo
 
 
 def tell_incident(status: "IncidentStatus") -> None:
-    """For people."""
     from keyturn.cli.emergencies import incident_runner
     from keyturn.cli.emergencies import incident_tables as tables
 

@@ -1,4 +1,4 @@
-"""Going on in an emergency with a catalogue that the operator's policy refuses: loudly, and with an entry of it."""
+"""Continuing in an emergency although the operator's policy refuses the catalogue: with a note and a ledger entry."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from keyturn.rotation.state.context import Workspace
 
 ACTION = "override policy"
-"""What the ledger calls it."""
+"""The action's name in the ledger."""
 
 SHOWN = 3
-"""How many of the things that were let pass stand in the incident's reason; the ledger's entry has all it can hold."""
+"""Number of waived breaches in the incident's reason; the ledger's entry has as many as fit."""
 
 
 def note_override(workspace: "Workspace", request: "RevocationRequest") -> "RevocationRequest":
-    """Say and write down what was let pass for this command alone; the request, whose reason tells it too."""
+    """Show and record what was waived for this command; the request's reason then includes it."""
     from keyturn.core.ports.ledger import Outcome
     from keyturn.rotation.state.journal import entry, note_down
 

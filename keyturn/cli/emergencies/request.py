@@ -1,4 +1,4 @@
-"""A request for a revocation, as the command line has it."""
+"""A revocation request from the command line."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +9,7 @@ from keyturn.revocation.selector import Selector
 
 @dataclass(frozen=True)
 class RevocationRequest:
-    """What somebody wants ended, and why."""
+    """What to revoke, and why."""
 
     selector: Selector
     mode: Mode

@@ -1,4 +1,4 @@
-"""``keyturn revoke``: end leaked credentials everywhere at once, replace them, and prove that it is over."""
+"""``keyturn revoke``: end leaked credentials everywhere, replace them, and prove the result."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -78,7 +78,7 @@ OverridePolicy = Annotated[
     typer.Option("--override-policy", help="Go on although the operator's file refuses the catalogue; it is recorded."),
 ]
 DrillOption = Annotated[bool, typer.Option("--drill", hidden=True)]
-"""What `keyturn drill` was called before it had a name of its own."""
+"""The earlier form of `keyturn drill`."""
 
 
 def revoke(
@@ -139,7 +139,7 @@ def revoke(
 
 
 def insist_on_sense(request: RevocationRequest, resume: str, *, preview: bool, asks: bool) -> None:
-    """Wrong usage where what is asked for makes no sense, or would end much without anybody to be asked."""
+    """Reports wrong usage if the options contradict, or if a large revocation has no terminal to confirm on."""
     from keyturn.revocation.selector import Selector
 
     chooses = request.selector != Selector()
@@ -154,20 +154,20 @@ def insist_on_sense(request: RevocationRequest, resume: str, *, preview: bool, a
 
 
 def insist_on_a_drill(request: RevocationRequest, resume: str, preview: bool) -> None:
-    """Wrong usage unless one secret is named, for an incident of its own."""
+    """Reports wrong usage unless exactly one secret is named, without an incident."""
     if not may_go_unasked(request.selector) or resume or preview or request.incident:
         raise typer.BadParameter("--drill is for one PATH, which it leaves alone: nothing else can be chosen with it")
 
 
 def may_go_unasked(selector: "Selector") -> bool:
-    """Whether one secret is named and nothing else: a script means what it says."""
+    """Whether exactly one secret is named and nothing else: then a script needs no confirmation."""
     from keyturn.revocation.selector import Selector
 
     return len(selector.paths) == 1 and "*" not in selector.paths[0] and selector == Selector(paths=selector.paths)
 
 
 def show_preview(workspace: "Workspace", request: RevocationRequest, as_json: bool) -> None:
-    """What would happen; nothing does."""
+    """Show what would end. Changes nothing."""
     from keyturn.cli.emergencies.incident_tables import preview_data
     from keyturn.revocation.incidents.consent import why_size_is_asked
     from keyturn.revocation.preview import preview_revocation
@@ -182,7 +182,6 @@ def show_preview(workspace: "Workspace", request: RevocationRequest, as_json: bo
 
 
 def tell_preview(radius: "Preview", remark: str) -> None:
-    """The blast radius, for people."""
     from keyturn.cli.emergencies.incident_tables import PREVIEW_COLUMNS, preview_rows, preview_summary
 
     write_table(PREVIEW_COLUMNS, preview_rows(radius), whole=("what",))
@@ -193,7 +192,7 @@ def tell_preview(radius: "Preview", remark: str) -> None:
 
 
 def revoked(workspace: "Workspace", request: RevocationRequest, yes: bool, through: Through) -> Carried:
-    """Ask where somebody is there to answer, cut, and see it through."""
+    """Ask for confirmation if a person can answer, cut, and finish the incident."""
     from keyturn.revocation.incidents.consent import Consent
     from keyturn.revocation.incidents.resume import select_again
     from keyturn.revocation.incidents.store import new_incident_id
@@ -230,7 +229,7 @@ def revoked(workspace: "Workspace", request: RevocationRequest, yes: bool, throu
 
 
 def resumed(workspace: "Workspace", incident: str, through: Through) -> Carried:
-    """Go on with an open incident; a closed one is only shown. Raises NotFound."""
+    """Continue an open incident; only show a closed one. Raises NotFound."""
     from keyturn.revocation.incidents.recorded import record_what_waits
     from keyturn.revocation.incidents.store import load_status
 
@@ -248,14 +247,14 @@ def resumed(workspace: "Workspace", incident: str, through: Through) -> Carried:
 
 
 def by_hubs_clock(workspace: "Workspace", since: datetime) -> datetime:
-    """The same moment by the hub's clock; by this machine's where the hub can't be asked."""
+    """The same moment by the hub's clock; by this machine's if the hub does not answer."""
     with suppress(KeyturnError):
         workspace.hub_now()
     return by_hub_clock(since, workspace.hub.clock_ahead())
 
 
 def confirm(workspace: "Workspace", selection: "Selection", request: RevocationRequest) -> int:
-    """Show what would end, and ask; how much whoever answers expects to end. Ends with 1 where the answer is no."""
+    """Show what would end and ask for confirmation. Returns the size that the person expects. Exits with 1 on no."""
     from keyturn.revocation.incidents.consent import why_size_is_asked
     from keyturn.revocation.preview import preview_revocation
 
@@ -268,7 +267,7 @@ def confirm(workspace: "Workspace", selection: "Selection", request: RevocationR
 
 
 def tell_cut(workspace: "Workspace", incident: "Incident") -> None:
-    """Say at once what is over, and what is not; for that, show the commands that end it by hand."""
+    """Show at once what has ended. For the rest, show the commands to end it by hand."""
     from keyturn.revocation.incidents.store import load_status
 
     secrets = load_status(workspace, incident.id).secrets
@@ -283,7 +282,7 @@ def tell_cut(workspace: "Workspace", incident: "Incident") -> None:
 
 
 def tell_back(workspace: "Workspace", incident: "Incident") -> None:
-    """Say what has taken its place, and who has it by now."""
+    """Show which version replaced each secret, and whether it was pushed."""
     from keyturn.revocation.incidents.store import load_status
 
     for secret in load_status(workspace, incident.id).secrets:
@@ -295,7 +294,6 @@ def tell_back(workspace: "Workspace", incident: "Incident") -> None:
 
 
 def tell_silent(workspace: "Workspace", incident: "Incident") -> None:
-    """Say who has not heard of it yet."""
     from keyturn.revocation.incidents.store import load_status
 
     for secret in load_status(workspace, incident.id).secrets:
@@ -303,14 +301,14 @@ def tell_silent(workspace: "Workspace", incident: "Incident") -> None:
 
 
 def tell_left(secret: "SecretProgress", step: Step) -> None:
-    """Say what one step has left of a secret; nothing where it has left nothing."""
+    """Show what one step has left of a secret."""
     if faults := [left.removeprefix(f"{step}: ") for left in secret.left if left.startswith(f"{step}: ")]:
         note(f"{secret.path}: {step}: {'; '.join(faults)}")
 
 
 @contextmanager
 def in_background(work: Callable[[], None]) -> Iterator[None]:
-    """Do this while the rest goes on, and wait for it at the end."""
+    """Run the work in a thread during the block, and wait for it at the end."""
     with ThreadPoolExecutor(1) as pool:
         working = pool.submit(copy_context().run, work)
         yield
@@ -318,7 +316,7 @@ def in_background(work: Callable[[], None]) -> Iterator[None]:
 
 
 def told_beside(workspace: "Workspace", selection: "Selection", mode: Mode) -> AbstractContextManager[None]:
-    """Tell where all of it lies and who uses it, while the rest goes on; what ended is told by what was cut."""
+    """Show the affected places and users in the background. Omits what ended: the cut has shown that."""
 
     def tell() -> None:
         from keyturn.cli.emergencies.incident_tables import preview_rows, preview_summary
@@ -339,9 +337,9 @@ def told_beside(workspace: "Workspace", selection: "Selection", mode: Mode) -> A
 
 @contextmanager
 def goes_on_later(incident: str, through: Through) -> Iterator[None]:
-    """Whatever stops this command, an incident that was opened stays so: say how it goes on.
+    """If the command is stopped, show how an open incident continues, and wake the keeper.
 
-    What was refused for good, such as a login that lacks a right, has opened none.
+    A TerminalError, such as a login without a right, has opened no incident.
     """
     with signals_as_interrupt():
         try:

@@ -1,4 +1,4 @@
-"""``keyturn whois``: whose fingerprint, or whose leaked value, somebody has found."""
+"""``keyturn whois``: find the secret of a fingerprint or a leaked value."""
 
 import getpass
 import re
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 FINGERPRINT: Final = re.compile(r"[0-9a-fA-F]{8,64}")
 PROMPT: Final = "The leaked value (not shown; pipe it in where it has several lines): "
 LONGEST: Final = 1 << 20
-"""Bytes; no store takes a secret as long as that."""
+"""Bytes; no store takes a longer secret."""
 
 FingerprintArgument = Annotated[
     str | None, typer.Argument(metavar="FINGERPRINT", help="The whole of one, or its first digits: 8 at least.")
@@ -108,7 +108,7 @@ def whois(
 
 
 def insist_on_fingerprint(fingerprint: str | None) -> None:
-    """Raises Invalid for what is none, without a word of it: it may be the leaked value itself."""
+    """Raises Invalid for a malformed fingerprint. The message omits it: it may be the leaked value."""
     if fingerprint is not None and not FINGERPRINT.fullmatch(fingerprint.strip()):
         problem = "what was given is no fingerprint: 8 to 64 hexadecimal digits"
         hint = "A leaked value goes to `keyturn whois --stdin`; remove this one from your shell's history"
@@ -116,7 +116,7 @@ def insist_on_fingerprint(fingerprint: str | None) -> None:
 
 
 def given() -> Sensitive:
-    """The leaked value, from a pipe or from a person who types or pastes it unseen. Raises Invalid for none."""
+    """Read the leaked value from a pipe or an unseen prompt. Raises Invalid if it is empty."""
     text = typed(PROMPT, "a leaked value") if sys.stdin.isatty() else piped()
     if not text:
         raise Invalid("look for", "a leaked value", "nothing was given", "Pipe it in, or type it when you are asked")
@@ -124,7 +124,7 @@ def given() -> Sensitive:
 
 
 def piped() -> str:
-    """All of standard input, without one line's end. Raises Invalid."""
+    """All of standard input without one trailing line end. Raises Invalid if it is too long or not UTF-8."""
     read = sys.stdin.buffer.read(LONGEST + 1)
     if len(read) > LONGEST:
         raise Invalid("look for", "a leaked value", f"it is longer than {LONGEST} bytes", "Give one value alone")
@@ -136,7 +136,10 @@ def piped() -> str:
 
 
 def typed(prompt: str, what: str, remedy: str = "Pipe it in") -> str:
-    """One line, unseen; what was pasted after it is dropped, so that no shell runs it. Raises Invalid."""
+    """One line, unseen. Drops what was pasted after it, so that no shell runs it.
+
+    Raises Invalid if the terminal cannot hide it.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("error", getpass.GetPassWarning)
         try:
@@ -150,7 +153,7 @@ def typed(prompt: str, what: str, remedy: str = "Pipe it in") -> str:
 
 
 def show_matches(matches: "list[Match]", as_json: bool) -> None:
-    """Where it is, and how to end it; ends with 1 where it is nowhere."""
+    """Show where it is, and how to end it. Exits with 1 if there is no match."""
     from keyturn.cli.emergencies import incident_tables as tables
 
     unseen, matches = [place for place in matches if place.unseen], [place for place in matches if not place.unseen]
