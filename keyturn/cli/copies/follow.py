@@ -80,7 +80,7 @@ def follow(
 
 
 def seconds(poll: str) -> float:
-    """The duration in seconds. Wrong usage where it is none."""
+    """The duration in seconds. Reports wrong usage if it is malformed or zero."""
     from keyturn.settings.durations import parse
 
     try:
@@ -93,7 +93,7 @@ def seconds(poll: str) -> float:
 
 
 def source_of(latest: "Latest", audit_file: Path | None, position: Path | None, every: float) -> "ChangeSource":
-    """The audit file, or else the hub itself; in either the mounts of the catalogue as it is then."""
+    """The audit file, or else the hub itself; both use the mounts of the latest catalogue."""
     from keyturn.settings.hub import HubSettings
     from keyturn.sync.audit_file import AuditFile
     from keyturn.sync.changes import AuditLines, Polling
@@ -110,13 +110,12 @@ def source_of(latest: "Latest", audit_file: Path | None, position: Path | None, 
 
 
 def beat_of(file: Path | None) -> Callable[[], None]:
-    """Touches the file."""
     return file.touch if file else lambda: None
 
 
 @contextmanager
 def ended_by_signals() -> "Iterator[threading.Event]":
-    """Set by SIGINT and SIGTERM, which do nothing else meanwhile."""
+    """An event that SIGINT and SIGTERM set instead of their usual effect."""
     stop = threading.Event()
 
     def end(*_: Any) -> None:
@@ -131,9 +130,9 @@ def ended_by_signals() -> "Iterator[threading.Event]":
 
 
 class Latest:
-    """A Keyturn whose catalogue is read again when its files have changed; a broken one is told and not taken.
+    """The workspace, with the catalogue read again when its files change.
 
-    Serves many threads.
+    A broken catalogue is reported, and the previous one stays in use. Thread-safe.
     """
 
     def __init__(self, workspace: "Workspace", catalogue: Path | None) -> None:
@@ -144,7 +143,6 @@ class Latest:
         self._lock = threading.Lock()
 
     def __call__(self) -> "Workspace":
-        """The one to work with now."""
         with self._lock:
             stamp = self._look()
             if stamp != self._stamp:

@@ -1,4 +1,4 @@
-"""``keyturn ledger verify --against-hub``: what is in the hub and in no entry, and the other way round."""
+"""``keyturn ledger verify --against-hub``: what is in the hub and in no entry, and the reverse."""
 
 from collections import Counter
 from datetime import datetime
@@ -20,7 +20,7 @@ UNSEEN_HINT = "Use a login that may read it: nothing is known of it, and nothing
 
 
 def differences(source: "LedgerSource", catalogue: Path | None, now: datetime) -> "list[Problem]":
-    """Everything in which both differ, and what could not be looked at. Raises what opening the hub raises."""
+    """All differences, and what could not be checked. Raises the errors of opening the hub."""
     from keyturn.ledger.against_hub import HubToCompare, compare_with_hub
     from keyturn.ledger.naming import read_name
     from keyturn.ledger.storage.waiting import waiting_in_hub
@@ -53,7 +53,7 @@ def differences(source: "LedgerSource", catalogue: Path | None, now: datetime) -
 
 
 def issued_tokens(workspace: "Workspace") -> "tuple[list[IssuedToken], list[str]]":
-    """The tokens by which credentials are asked for, and the roles whose tokens could not be listed, with why."""
+    """The issued tokens of the credential roles, and the roles whose tokens could not be listed, with the reason."""
     from keyturn.cli.setup.policy import hub_scope
     from keyturn.doctor.token_roles import roles_of
 

@@ -1,4 +1,4 @@
-"""``keyturn ledger verify`` and ``prove``: what holds without trusting whoever keeps the ledger."""
+"""``keyturn ledger verify`` and ``prove``: checks that need no trust in the ledger's keeper."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -108,7 +108,6 @@ def verify_ledger(
 
 
 def age_of(text: str) -> timedelta:
-    """A duration. Wrong usage where it is none."""
     from keyturn.settings.durations import parse
 
     try:
@@ -118,7 +117,7 @@ def age_of(text: str) -> timedelta:
 
 
 def show_report(report: "Verification", keys: "Sequence[PublicKey]", as_json: bool) -> None:
-    """What was found, and the exit code that belongs to it."""
+    """Show the findings, then exit with the matching code."""
     now, name = datetime.now(UTC), keys[0].name
     if as_json:
         write_json(tables.report_data(name, report, now))
@@ -196,7 +195,6 @@ def checked(file: Path, keys: "Sequence[PublicKey]", as_json: bool) -> None:
 
 
 def show_entry(proof: "Proof", keys: "Sequence[PublicKey]", as_json: bool) -> None:
-    """The entry that is proved."""
     from keyturn.ledger.checkpoints import read_checkpoint
     from keyturn.ledger.proofs import check_proof
     from keyturn.providers.ledger.ed25519 import verify_ed25519
@@ -212,7 +210,6 @@ def show_entry(proof: "Proof", keys: "Sequence[PublicKey]", as_json: bool) -> No
 
 
 def show_growth(proof: "Growth", keys: "Sequence[PublicKey]", as_json: bool) -> None:
-    """The two checkpoints."""
     from keyturn.ledger.checkpoints import read_checkpoint
     from keyturn.ledger.proofs import check_growth
     from keyturn.providers.ledger.ed25519 import verify_ed25519
