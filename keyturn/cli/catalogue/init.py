@@ -168,7 +168,7 @@ def look_around(declared: "Catalogue", owner: str, classification: str, below: S
         hub = whole.mounted(declared.mount_paths) if declared.mounts else whole
         digests = Digests()
         held = take_hub_inventory(hub, digests, below, say)
-        # Two entries may be one system.
+        # Two entries may name the same system.
         systems = {settings.system: name for name, settings in sorted(declared.stores.items(), reverse=True)}
         stores = opened_adapters(systems.values(), lambda name: open_store(name, declared.store(name)))
         targets = opened_adapters(declared.targets, lambda name: open_target(name, declared.target(name), hub))

@@ -138,7 +138,7 @@ def control_rows(document: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     for control in document["controls"]:
         own = [checks[name] for name in control["checks"]]
         deciding = [check for check in own if check["verdict"] == control["verdict"]]
-        # The first sentence counts; what is wrong, or hidden, is the next one.
+        # The first sentence has the counts, the next what is wrong or hidden.
         lines = [f"{check['name']}: {' '.join(check['found'][:2])}" for check in deciding]
         passed = [", ".join(check["name"] for check in deciding)]
         short = passed if control["verdict"] == "pass" else lines

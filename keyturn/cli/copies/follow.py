@@ -169,4 +169,4 @@ class Latest:
             files = sorted(os.scandir(self._directory), key=lambda file: file.name)
             return [(file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files]
         except OSError:
-            return []  # reading it tells what is wrong
+            return []  # reading the catalogue reports the cause

@@ -63,5 +63,5 @@ def cause_line(group: Sequence[CopyFailure]) -> str:
     first, begun = group[0], min((failure.since for failure in group if failure.since), default=None)
     since = f" (since {when(begun)} UTC)" if begun else ""
     copies = f"{len(group)} copies in {first.store}, the first is " if len(group) > 1 else ""
-    whose = f" of {first.path}" if first.path else ""  # workloads of a store are of no one secret
+    whose = f" of {first.path}" if first.path else ""  # workloads of a store belong to no single secret
     return f"{copies}{first.label}{whose}: {first.error}{since}"

@@ -132,7 +132,7 @@ def revoke(
         request = note_override(workspace, request) if override_policy else request
         if preview:
             return show_preview(workspace, request, as_json)
-        # Workers hold to the policy, so they could not go on with it.
+        # Workers obey the policy, so they cannot finish what overrides it.
         through = Through(local or bool(workspace.catalogue.waived), timeout, prefect_workspace)
         carried = resumed(workspace, resume, through) if resume else revoked(workspace, request, yes, through)
         return show_incident(workspace, carried, report, as_json)
@@ -326,7 +326,7 @@ def told_beside(workspace: "Workspace", selection: "Selection", mode: Mode) -> A
             radius = preview_revocation(workspace, selection, mode)
         except KeyturnError as error:
             return say(error)
-        # Something else is in force by now: the accounts and sessions that are seen are those of the replacement.
+        # The replacement is in force by now: these accounts and sessions are its own.
         secrets = tuple(replace(secret, names=(), uses=(), warnings=()) for secret in radius.secrets)
         radius = replace(radius, secrets=secrets)
         lines = [f"  {path:<28} {what:<10} {text}".rstrip() for path, what, text in preview_rows(radius)]
@@ -346,7 +346,7 @@ def goes_on_later(incident: str, through: Through) -> Iterator[None]:
             yield
         except BaseException as error:
             if not isinstance(error, TerminalError):
-                with suppress(OSError):  # the terminal may be gone, and the keeper is still to be woken
+                with suppress(OSError):  # the terminal may be gone; wake the keeper anyway
                     note_error(resume_hint(incident))
                 with suppress(OSError):
                     wake_keeper(through.workspace)

@@ -72,7 +72,7 @@ def newest_matching(source: "LedgerSource", secret: str, action: str, last: int)
     """The ``last`` entries that match both patterns, in order, with their leaves. Raises Rewritten."""
     from keyturn.ledger.formats import sequenced
 
-    # Reading an entry takes ten times as long as looking at its bytes.
+    # Parsing an entry takes ten times as long as searching its bytes.
     texts = [beginning("secret", secret), beginning("action", action)]
     matches: deque[tuple[int, bytes]] = deque(maxlen=last)
     for sequence, leaf in source.leaves():
@@ -183,7 +183,7 @@ def checkpoint() -> None:
     if made is None:
         note("nothing is new since the newest checkpoint" if newest else "the ledger is empty")
     if newest:
-        # Byte by byte: a terminal without its dash would show a note that nobody has signed.
+        # Byte for byte: a terminal encoding without its dash would change the signed note.
         stream([newest.removesuffix("\n").encode()])
 
 

@@ -66,7 +66,7 @@ def witness(
     (public_key_file or directory / PUBLIC).write_text(f"{opened.key}\n")
     tls = tls_context(tls_certificate, tls_key) if tls_certificate and tls_key else None
     with WitnessServer((host, port), opened, tls) as server:
-        # Stopping waits for the loop, which runs in this thread.
+        # Shutdown waits for the loop, which runs in this thread.
         signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
         note(f"ready: {host}:{port}, the key is {opened.key}")
         server.serve_forever()
