@@ -5,16 +5,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import copy_context
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from keyturn.cli.completion import complete_incident, complete_owner, complete_secret, complete_store, complete_target
 from keyturn.cli.emergencies.incident_runner import Carried, Through, carry_on, resume_hint, show_incident, tell_on_call
-from keyturn.cli.emergencies.override import note_override
-from keyturn.cli.emergencies.request import RevocationRequest
 from keyturn.cli.emergencies.wake import wake_keeper
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import say
@@ -42,12 +40,13 @@ from keyturn.core.actor import going_past_rules
 from keyturn.core.clocks import by_hub_clock
 from keyturn.core.errors import KeyturnError, TerminalError
 from keyturn.core.workspaces import DEFAULT
-from keyturn.revocation.incidents.incident import Mode, Step
+from keyturn.revocation.incidents.incident import Incident, Mode, SecretProgress, Step
+from keyturn.revocation.incidents.recorded import record_what_waits
+from keyturn.revocation.incidents.store import load_status, new_incident_id
+from keyturn.revocation.selector import Selection, Selector, select_secrets
 
 if TYPE_CHECKING:
-    from keyturn.revocation.incidents.incident import Incident, SecretProgress
     from keyturn.revocation.preview import Preview
-    from keyturn.revocation.selector import Selection, Selector
     from keyturn.rotation.state.context import Workspace
 
 Paths = Annotated[
@@ -79,6 +78,22 @@ OverridePolicy = Annotated[
 ]
 DrillOption = Annotated[bool, typer.Option("--drill", hidden=True)]
 """The earlier form of `keyturn drill`."""
+
+
+WAIVED_SHOWN: Final = 3
+"""Number of waived breaches in the incident's reason; the ledger's entry has as many as fit."""
+
+
+@dataclass(frozen=True)
+class RevocationRequest:
+    """What to revoke, and why."""
+
+    selector: Selector
+    mode: Mode
+    reason: str
+    incident: str
+    since: datetime
+    expect: int = 0
 
 
 def revoke(
@@ -113,8 +128,6 @@ def revoke(
     copy is removed; then all of it is proven. What is chosen must fit all that is given. On a terminal the preview
     comes first, and a question; with --yes, or where one PATH is named in a script, it ends at once.
     """
-    from keyturn.revocation.selector import Selector
-
     since = datetime.now(UTC)
     selector = Selector(tuple(paths or ()), owner, classification, target, store, lease_prefix, fingerprint)
     request = RevocationRequest(selector, mode, reason.strip(), incident.strip(), since, expect)
@@ -140,8 +153,6 @@ def revoke(
 
 def insist_on_sense(request: RevocationRequest, resume: str, *, preview: bool, asks: bool) -> None:
     """Reports wrong usage if the options contradict, or if a large revocation has no terminal to confirm on."""
-    from keyturn.revocation.selector import Selector
-
     chooses = request.selector != Selector()
     if resume and (chooses or request.reason or request.incident or preview):
         raise typer.BadParameter("--resume ID stands alone: the incident knows its secrets and its reason")
@@ -159,11 +170,28 @@ def insist_on_a_drill(request: RevocationRequest, resume: str, preview: bool) ->
         raise typer.BadParameter("--drill is for one PATH, which it leaves alone: nothing else can be chosen with it")
 
 
-def may_go_unasked(selector: "Selector") -> bool:
+def may_go_unasked(selector: Selector) -> bool:
     """Whether exactly one secret is named and nothing else: then a script needs no confirmation."""
-    from keyturn.revocation.selector import Selector
-
     return len(selector.paths) == 1 and "*" not in selector.paths[0] and selector == Selector(paths=selector.paths)
+
+
+def note_override(workspace: "Workspace", request: RevocationRequest) -> RevocationRequest:
+    """Show and record what was waived for this command; the request's reason then includes it."""
+    from keyturn.core.ports.ledger import Outcome
+    from keyturn.rotation.state.journal import entry, note_down
+
+    waived = workspace.catalogue.waived
+    if not waived:
+        note("--override-policy: nothing had to be overridden")
+        return request
+    lines = [f"OVERRIDING THE OPERATOR'S POLICY, for this command alone, which the ledger keeps ({len(waived)}):"]
+    note("\n".join([*lines, *(f"  {breach}" for breach in waived)]))
+    why = f"{request.reason or request.incident or 'an open incident'}: {'; '.join(waived)}"
+    note_down(workspace, [entry(workspace, "override policy", Outcome.DONE, note=why)])
+    if not request.reason:
+        return request
+    more = "" if len(waived) <= WAIVED_SHOWN else f", and {len(waived) - WAIVED_SHOWN} more"
+    return replace(request, reason=f"{request.reason} (policy overridden: {'; '.join(waived[:WAIVED_SHOWN])}{more})")
 
 
 def show_preview(workspace: "Workspace", request: RevocationRequest, as_json: bool) -> None:
@@ -171,7 +199,6 @@ def show_preview(workspace: "Workspace", request: RevocationRequest, as_json: bo
     from keyturn.cli.emergencies.incident_tables import preview_data
     from keyturn.revocation.incidents.consent import why_size_is_asked
     from keyturn.revocation.preview import preview_revocation
-    from keyturn.revocation.selector import select_secrets
 
     selection = select_secrets(workspace, request.selector)
     radius = preview_revocation(workspace, selection, request.mode)
@@ -195,7 +222,6 @@ def revoked(workspace: "Workspace", request: RevocationRequest, yes: bool, throu
     """Ask for confirmation if a person can answer, cut, and finish the incident."""
     from keyturn.revocation.incidents.consent import Consent
     from keyturn.revocation.incidents.resume import select_again
-    from keyturn.revocation.incidents.store import new_incident_id
     from keyturn.revocation.run import begin, restore_service, tell_and_clear
 
     incident = request.incident or new_incident_id(request.since)
@@ -230,9 +256,6 @@ def revoked(workspace: "Workspace", request: RevocationRequest, yes: bool, throu
 
 def resumed(workspace: "Workspace", incident: str, through: Through) -> Carried:
     """Continue an open incident; only show a closed one. Raises NotFound."""
-    from keyturn.revocation.incidents.recorded import record_what_waits
-    from keyturn.revocation.incidents.store import load_status
-
     record_what_waits(workspace, incident)
     status = load_status(workspace, incident)
     if not status.open:
@@ -253,7 +276,7 @@ def by_hubs_clock(workspace: "Workspace", since: datetime) -> datetime:
     return by_hub_clock(since, workspace.hub.clock_ahead())
 
 
-def confirm(workspace: "Workspace", selection: "Selection", request: RevocationRequest) -> int:
+def confirm(workspace: "Workspace", selection: Selection, request: RevocationRequest) -> int:
     """Show what would end and ask for confirmation. Returns the size that the person expects. Exits with 1 on no."""
     from keyturn.revocation.incidents.consent import why_size_is_asked
     from keyturn.revocation.preview import preview_revocation
@@ -266,10 +289,8 @@ def confirm(workspace: "Workspace", selection: "Selection", request: RevocationR
     return request.expect
 
 
-def tell_cut(workspace: "Workspace", incident: "Incident") -> None:
+def tell_cut(workspace: "Workspace", incident: Incident) -> None:
     """Show at once what has ended. For the rest, show the commands to end it by hand."""
-    from keyturn.revocation.incidents.store import load_status
-
     secrets = load_status(workspace, incident.id).secrets
     for secret in secrets:
         if Step.CUT not in secret.done:
@@ -281,10 +302,8 @@ def tell_cut(workspace: "Workspace", incident: "Incident") -> None:
     note_commands(workspace.catalogue, [secret.path for secret in secrets if Step.CUT not in secret.done])
 
 
-def tell_back(workspace: "Workspace", incident: "Incident") -> None:
+def tell_back(workspace: "Workspace", incident: Incident) -> None:
     """Show which version replaced each secret, and whether it was pushed."""
-    from keyturn.revocation.incidents.store import load_status
-
     for secret in load_status(workspace, incident.id).secrets:
         tell_left(secret, Step.PUSH)
         if Step.REPLACE in secret.done:
@@ -293,14 +312,12 @@ def tell_back(workspace: "Workspace", incident: "Incident") -> None:
             note(f"{secret.path}: version {secret.version} is {pushed} after {taken:.2f} s")
 
 
-def tell_silent(workspace: "Workspace", incident: "Incident") -> None:
-    from keyturn.revocation.incidents.store import load_status
-
+def tell_silent(workspace: "Workspace", incident: Incident) -> None:
     for secret in load_status(workspace, incident.id).secrets:
         tell_left(secret, Step.NOTIFY)
 
 
-def tell_left(secret: "SecretProgress", step: Step) -> None:
+def tell_left(secret: SecretProgress, step: Step) -> None:
     """Show what one step has left of a secret."""
     if faults := [left.removeprefix(f"{step}: ") for left in secret.left if left.startswith(f"{step}: ")]:
         note(f"{secret.path}: {step}: {'; '.join(faults)}")
@@ -315,7 +332,7 @@ def in_background(work: Callable[[], None]) -> Iterator[None]:
         working.result()
 
 
-def told_beside(workspace: "Workspace", selection: "Selection", mode: Mode) -> AbstractContextManager[None]:
+def told_beside(workspace: "Workspace", selection: Selection, mode: Mode) -> AbstractContextManager[None]:
     """Show the affected places and users in the background. Omits what ended: the cut has shown that."""
 
     def tell() -> None:

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from keyturn.cli.emergencies.incident_runner import Through, show_incident
-from keyturn.cli.emergencies.request import RevocationRequest
-from keyturn.cli.emergencies.revoke import insist_on_sense, revoked, show_preview
+from keyturn.cli.emergencies.revoke import RevocationRequest, insist_on_sense, revoked, show_preview
 from keyturn.cli.failures import BEHIND, FAILED, end_command, naming_file
 from keyturn.cli.output import note, write_json, write_table
 from keyturn.core.errors import TerminalError, TransientError
 from keyturn.core.text.plain_text import visible
 from keyturn.pages.words import count_noun, list_names
 from keyturn.revocation.incidents.incident import Mode
+from keyturn.revocation.selector import Selector
 
 if TYPE_CHECKING:
     from keyturn.revocation.findings.found_values import Leaks, Owner, Unlooked
@@ -45,8 +45,6 @@ class End:
 
 def answer(workspace: "Workspace", file: Path, end: End | None, as_json: bool) -> None:
     """Show the secrets in a scanner's report. With ``end``, revoke those that still work."""
-    from keyturn.revocation.selector import Selector
-
     since = datetime.now(UTC)
     if end:
         insist_on_sense(
@@ -195,8 +193,6 @@ def end_leaks(
     workspace: "Workspace", leaks: "Leaks", doubts: "Sequence[str]", since: datetime, end: End, as_json: bool
 ) -> None:
     """Revoke all leaked secrets that still work, as one incident. With a preview, only show them."""
-    from keyturn.revocation.selector import Selector
-
     if not leaks.working:
         insist_on_certainty(doubts)
         return note("nothing that was found works still: there is nothing to end")
