@@ -60,19 +60,13 @@ def carry_on(workspace: "Workspace", incident: str, through: Through) -> Carried
 
 
 def finish_or_wake(workspace: "Workspace", incident: str, through: Through) -> Carried:
-    """Finish it here. If it stays open, wake the keeper for the rest."""
-    carried = finish_here(workspace, incident)
-    if carried.standing.open:
-        wake_keeper(through.workspace)
-    return carried
-
-
-def finish_here(workspace: "Workspace", incident: str) -> Carried:
-    """Finish it as plain functions, then have the ledger signed so that a checkpoint covers it."""
+    """Finish it here, and have a checkpoint cover it. If it stays open, wake the keeper for the rest."""
     from keyturn.revocation.run import finish
 
     finished = finish(workspace, incident)
     sign_ledger(workspace)
+    if finished.open:
+        wake_keeper(through.workspace)
     return Carried(finished)
 
 
@@ -150,8 +144,6 @@ def sign_ledger(workspace: "Workspace") -> None:
 
 def write_reports(workspace: "Workspace", standing: IncidentStatus, directory: Path | None) -> list[Path]:
     """Write the report's files. Reports an error instead of raising it; the incident is unaffected."""
-    from keyturn.cli.emergencies.incident_files import write_report_files
-
     try:
         return write_report_files(workspace, standing, directory)
     except OSError as error:
@@ -159,6 +151,19 @@ def write_reports(workspace: "Workspace", standing: IncidentStatus, directory: P
     except KeyturnError as error:
         say(error)
     return []
+
+
+def write_report_files(workspace: "Workspace", standing: IncidentStatus, directory: Path | None) -> list[Path]:
+    """Write the current report in every form and replace earlier files. Raises Unavailable, OSError."""
+    from keyturn.revocation.report import write_report
+    from keyturn.revocation.report.facts import ledger_facts, readers_of
+    from keyturn.settings.directories import PRIVATE, make_private, state_directory
+
+    place = directory or state_directory() / "incidents"
+    if directory is None:
+        make_private(place).chmod(PRIVATE)
+    facts = ledger_facts(workspace, standing)
+    return write_report(standing, readers_of(workspace, standing), place, facts, workspace.clock())
 
 
 def tell_files(files: list[Path]) -> None:

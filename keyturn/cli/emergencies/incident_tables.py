@@ -11,7 +11,6 @@ from keyturn.revocation.incidents.announcements import unsent
 from keyturn.revocation.incidents.incident import Event, Incident, IncidentStatus, Result, SecretProgress, Step
 from keyturn.revocation.preview import Preview, SecretPreview
 from keyturn.revocation.proof import Check
-from keyturn.revocation.selector import Match
 
 Row = tuple[object, ...]
 
@@ -21,7 +20,6 @@ MORE_COLUMNS: Final = ("secret", "what", "")
 LIST_COLUMNS: Final = ("incident", "opened (UTC)", "state", "secrets", "reason")
 EVENT_COLUMNS: Final = ("when (UTC)", "step", "result", "where and what")
 CHECK_COLUMNS: Final = ("secret", "checked", "place", "answer", "")
-MATCH_COLUMNS: Final = ("secret", "version", "where")
 
 FEW: Final = 3
 """Lines shown in tables of what remains of one secret."""
@@ -249,23 +247,4 @@ def secret_data(incident: Incident, progress: SecretProgress) -> dict[str, Any]:
 
 
 def event_data(event: Event) -> dict[str, Any]:
-    return {
-        "at": stamp(event.at),
-        "step": str(event.step),
-        "result": str(event.result),
-        "place": event.place,
-        "said": event.said,
-        "kind": event.kind,
-    }
-
-
-# --- whose value it is
-
-
-def match_row(match: Match) -> Row:
-    return match.path, match.version, match.place or "hub"
-
-
-def match_data(match: Match) -> dict[str, Any]:
-    """One place as JSON data; an empty place is the hub."""
-    return {"path": match.path, "version": match.version, "place": match.place}
+    return {**vars(event), "at": stamp(event.at)}

@@ -101,8 +101,7 @@ def show_all(workspace: "Workspace", only_open: bool, layout: Layout) -> None:
 
 def show_one(workspace: "Workspace", incident: str, directory: Path | None, layout: Layout) -> None:
     """Show one incident in full. Writes the report's files if ``directory`` is given."""
-    from keyturn.cli.emergencies.incident_files import write_report_files
-    from keyturn.cli.emergencies.incident_runner import tell_files
+    from keyturn.cli.emergencies.incident_runner import tell_files, write_report_files
     from keyturn.cli.emergencies.incident_tables import standing_data
     from keyturn.revocation.incidents.store import load_status
 

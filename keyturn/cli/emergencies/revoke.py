@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from keyturn.cli import options
 from keyturn.cli.completion import complete_incident, complete_owner, complete_secret, complete_store, complete_target
 from keyturn.cli.emergencies.incident_runner import Carried, Through, carry_on, resume_hint, show_incident, tell_on_call
 from keyturn.cli.emergencies.wake import wake_keeper
@@ -19,22 +20,6 @@ from keyturn.cli.failures import say
 from keyturn.cli.interruption import signals_as_interrupt
 from keyturn.cli.local_stack import load_local
 from keyturn.cli.manual_commands import needing_hub, note_commands
-from keyturn.cli.options import (
-    INCIDENT_TIMEOUT,
-    BreakGlassOption,
-    CatalogueOption,
-    ExpectOption,
-    JsonOption,
-    LocalOption,
-    ModeOption,
-    OverLimitOption,
-    PreviewOption,
-    ReasonOption,
-    ReportOption,
-    TimeoutOption,
-    WorkspaceOption,
-    YesToRevokeOption,
-)
 from keyturn.cli.output import note, note_error, write_json, write_table
 from keyturn.core.actor import going_past_rules
 from keyturn.core.clocks import by_hub_clock
@@ -104,23 +89,23 @@ def revoke(
     store: Store = "",
     lease_prefix: LeasePrefix = "",
     fingerprint: Fingerprint = "",
-    reason: ReasonOption = "",
+    reason: options.ReasonOption = "",
     incident: IncidentId = "",
-    mode: ModeOption = Mode.REPLACE,
-    preview: PreviewOption = False,
-    yes: YesToRevokeOption = False,
+    mode: options.ModeOption = Mode.REPLACE,
+    preview: options.PreviewOption = False,
+    yes: options.YesToRevokeOption = False,
     resume: Resume = "",
     drill: DrillOption = False,
     override_policy: OverridePolicy = False,
-    local: LocalOption = False,
-    catalogue: CatalogueOption = None,
-    timeout: TimeoutOption = INCIDENT_TIMEOUT,
-    as_json: JsonOption = False,
-    report: ReportOption = None,
-    prefect_workspace: WorkspaceOption = DEFAULT,
-    expect: ExpectOption = 0,
-    over_limit: OverLimitOption = "",
-    break_glass: BreakGlassOption = "",
+    local: options.LocalOption = False,
+    catalogue: options.CatalogueOption = None,
+    timeout: options.TimeoutOption = options.INCIDENT_TIMEOUT,
+    as_json: options.JsonOption = False,
+    report: options.ReportOption = None,
+    prefect_workspace: options.WorkspaceOption = DEFAULT,
+    expect: options.ExpectOption = 0,
+    over_limit: options.OverLimitOption = "",
+    break_glass: options.BreakGlassOption = "",
 ) -> None:
     """End leaked credentials everywhere, at once.
 
@@ -248,7 +233,8 @@ def revoked(workspace: "Workspace", request: RevocationRequest, yes: bool, throu
         beforehand = nullcontext() if answered else told_beside(workspace, selection, request.mode)
         with beforehand, in_background(lambda: tell_on_call(workspace, opened.id)):
             tell_and_clear(workspace, opened)
-            tell_silent(workspace, opened)
+            for secret in load_status(workspace, opened.id).secrets:
+                tell_left(secret, Step.NOTIFY)
             carried = carry_on(workspace, opened.id, through)
     tell_on_call(workspace, opened.id)
     return carried
@@ -310,11 +296,6 @@ def tell_back(workspace: "Workspace", incident: Incident) -> None:
             taken = (workspace.clock() - incident.triggered_at).total_seconds()
             pushed = "in force and pushed" if Step.PUSH in secret.done else "in force"
             note(f"{secret.path}: version {secret.version} is {pushed} after {taken:.2f} s")
-
-
-def tell_silent(workspace: "Workspace", incident: Incident) -> None:
-    for secret in load_status(workspace, incident.id).secrets:
-        tell_left(secret, Step.NOTIFY)
 
 
 def tell_left(secret: SecretProgress, step: Step) -> None:

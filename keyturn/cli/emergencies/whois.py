@@ -10,24 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from keyturn.cli import options
 from keyturn.cli.emergencies.incident_runner import Through
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import end_command
-from keyturn.cli.options import (
-    INCIDENT_TIMEOUT,
-    BreakGlassOption,
-    CatalogueOption,
-    ExpectOption,
-    JsonOption,
-    LocalOption,
-    OverLimitOption,
-    PreviewOption,
-    ReasonOption,
-    ReportOption,
-    TimeoutOption,
-    WorkspaceOption,
-    YesToRevokeOption,
-)
 from keyturn.cli.output import note, write_json, write_table
 from keyturn.core.actor import going_past_rules
 from keyturn.core.errors import Invalid, NotFound
@@ -67,18 +53,18 @@ def whois(
     stdin: StdinOption = False,
     scanner: ScannerOption = None,
     revoke: RevokeOption = False,
-    reason: ReasonOption = "",
-    preview: PreviewOption = False,
-    yes: YesToRevokeOption = False,
-    expect: ExpectOption = 0,
-    local: LocalOption = False,
-    catalogue: CatalogueOption = None,
-    timeout: TimeoutOption = INCIDENT_TIMEOUT,
-    as_json: JsonOption = False,
-    report: ReportOption = None,
-    prefect_workspace: WorkspaceOption = DEFAULT,
-    over_limit: OverLimitOption = "",
-    break_glass: BreakGlassOption = "",
+    reason: options.ReasonOption = "",
+    preview: options.PreviewOption = False,
+    yes: options.YesToRevokeOption = False,
+    expect: options.ExpectOption = 0,
+    local: options.LocalOption = False,
+    catalogue: options.CatalogueOption = None,
+    timeout: options.TimeoutOption = options.INCIDENT_TIMEOUT,
+    as_json: options.JsonOption = False,
+    report: options.ReportOption = None,
+    prefect_workspace: options.WorkspaceOption = DEFAULT,
+    over_limit: options.OverLimitOption = "",
+    break_glass: options.BreakGlassOption = "",
 ) -> None:
     """Find the secret that a fingerprint, a leaked value, or what a scanner has found belongs to.
 
@@ -154,17 +140,17 @@ def typed(prompt: str, what: str, remedy: str = "Pipe it in") -> str:
 
 def show_matches(matches: "list[Match]", as_json: bool) -> None:
     """Show where it is, and how to end it. Exits with 1 if there is no match."""
-    from keyturn.cli.emergencies import incident_tables as tables
-
     unseen, matches = [place for place in matches if place.unseen], [place for place in matches if not place.unseen]
     for place in unseen:
         what = f"version {place.version} of {place.path}" if place.version else place.path
         note(f"could not look at {what}, which may have it too: {place.unseen}")
     if as_json:
         unread = [{"path": place.path, "version": place.version, "why": place.unseen} for place in unseen]
-        write_json({"matches": [tables.match_data(match) for match in matches], "unseen": unread})
+        found = [{"path": match.path, "version": match.version, "place": match.place} for match in matches]
+        write_json({"matches": found, "unseen": unread})
     elif matches:
-        write_table(tables.MATCH_COLUMNS, map(tables.match_row, matches), whole=("version",))
+        rows = [(match.path, match.version, match.place or "hub") for match in matches]
+        write_table(("secret", "version", "where"), rows, whole=("version",))
     if not matches:
         looked = "no version in the hub that could be looked at" if unseen else "no version in the hub"
         problem = f"{looked} has it, nor what was pushed of one"

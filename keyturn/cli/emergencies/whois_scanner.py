@@ -169,23 +169,12 @@ def leaks_data(leaks: "Leaks", unlooked: "Sequence[Unlooked]") -> dict[str, Any]
                 "part": owner.part,
                 "state": str(owner.state),
                 "works": owner.state.works,
-                "found": [place_data(at) for at in places],
+                "found": [vars(at) for at in places],
             }
             for owner, places in ranked(leaks)
         ],
-        "unknown": [place_data(at) for at in leaks.unknown],
+        "unknown": [vars(at) for at in leaks.unknown],
         "unseen": [{"path": gap.path, "version": gap.version, "why": gap.why} for gap in unlooked],
-    }
-
-
-def place_data(at: "FoundAt") -> dict[str, Any]:
-    return {
-        "file": at.file,
-        "line": at.line,
-        "commit": at.commit,
-        "origin": at.origin,
-        "detector": at.detector,
-        "verified": at.verified,
     }
 
 
