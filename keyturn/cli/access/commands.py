@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -23,7 +24,7 @@ from keyturn.core.errors import Invalid
 if TYPE_CHECKING:
     from keyturn.grants.access_request import AccessRequest
     from keyturn.grants.facts import AccessFacts
-    from keyturn.grants.policies import AccessDecision, Ruling
+    from keyturn.grants.policies import AccessDecision
     from keyturn.rotation.state.context import Workspace
 
 KEY_BYTES: Final = 32
@@ -134,8 +135,6 @@ def facts_of(
     workspace: "Workspace", path: str, duration: timedelta, entity: str, groups: list[str], at: str
 ) -> "AccessFacts":
     """The facts that decide about the access at the given time."""
-    from dataclasses import replace
-
     from keyturn.cli.secrets.moments import parse_moment
     from keyturn.grants.facts import Subject
     from keyturn.grants.sight import look_as, look_as_self
@@ -149,7 +148,11 @@ def facts_of(
 
 def show_decision(decision: "AccessDecision", path: str) -> None:
     if decision.rulings:
-        write_table(("policy", "effect", "applies", "why not"), map(ruling_row, decision.rulings), whole=("policy",))
+        rows = [
+            (ruling.name, ruling.policy.effect.value, "yes" if ruling.applies else "no", "; ".join(ruling.against))
+            for ruling in decision.rulings
+        ]
+        write_table(("policy", "effect", "applies", "why not"), rows, whole=("policy",))
     if decision.allowed and decision.by:
         by = decision.by
         needed = by.policy.approvals
@@ -157,10 +160,6 @@ def show_decision(decision: "AccessDecision", path: str) -> None:
         note(f"{path} would be given by the policy {by.name}, {who}")
     for reason in decision.reasons:
         note(f"not given: {reason}")
-
-
-def ruling_row(ruling: "Ruling") -> tuple[str, ...]:
-    return (ruling.name, ruling.policy.effect.value, "yes" if ruling.applies else "no", "; ".join(ruling.against))
 
 
 def decision_data(decision: "AccessDecision") -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import os
 import signal
 import threading
-from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -75,7 +74,7 @@ def follow(
         latest = Latest(workspace, catalogue)
         source = source_of(latest, audit_file, position, every)
         note(f"ready: following {audit_file}" if audit_file else f"ready: asking the hub every {poll}")
-        Follower(latest, source, note, beat_of(alive_file)).run(stop)
+        Follower(latest, source, note, alive_file.touch if alive_file else lambda: None).run(stop)
     note("ended")
 
 
@@ -107,10 +106,6 @@ def source_of(latest: "Latest", audit_file: Path | None, position: Path | None, 
         return AuditLines(settings.mount, settings.namespace or "", latest.hub().mounts).changed(line)
 
     return AuditFile(audit_file, position_file, changed)
-
-
-def beat_of(file: Path | None) -> Callable[[], None]:
-    return file.touch if file else lambda: None
 
 
 @contextmanager

@@ -241,7 +241,9 @@ class Declaring:
 def show_imports(done: Sequence["Import"], notes: Sequence[str], as_json: bool) -> None:
     """Show the result, then exit with the matching code."""
     if as_json:
-        write_json({"imports": [import_data(imported) for imported in done], "notes": list(notes)})
+        write_json(
+            {"imports": [{**vars(imported), "state": str(imported.state)} for imported in done], "notes": list(notes)}
+        )
     elif done:
         write_table(IMPORT_COLUMNS, ((str(imported.state), imported.label, imported.path) for imported in done))
     else:
@@ -252,7 +254,3 @@ def show_imports(done: Sequence["Import"], notes: Sequence[str], as_json: bool) 
     if broken:
         name = broken[0].label if len(broken) == 1 else f"{len(broken)} of {len(done)} secrets"
         end_command(TerminalError("import", name, broken[0].error, "The others are not affected"), FAILED)
-
-
-def import_data(imported: "Import") -> dict[str, Any]:
-    return {**vars(imported), "state": str(imported.state)}

@@ -1,5 +1,6 @@
 """``keyturn incidents``: list all revocations, or show one in full."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -80,8 +81,6 @@ def give_up_incident(workspace: "Workspace", incident: str, reason: str) -> None
 
 
 def show_all(workspace: "Workspace", only_open: bool, layout: Layout) -> None:
-    from dataclasses import asdict
-
     from keyturn.cli.emergencies import incident_tables as tables
     from keyturn.cli.emergencies.approvals import find_unreviewed, tell_unreviewed
     from keyturn.revocation.incidents import store as incident_store

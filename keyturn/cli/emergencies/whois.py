@@ -146,8 +146,8 @@ def show_matches(matches: "list[Match]", as_json: bool) -> None:
         note(f"could not look at {what}, which may have it too: {place.unseen}")
     if as_json:
         unread = [{"path": place.path, "version": place.version, "why": place.unseen} for place in unseen]
-        found = [{"path": match.path, "version": match.version, "place": match.place} for match in matches]
-        write_json({"matches": found, "unseen": unread})
+        listed = [{"path": match.path, "version": match.version, "place": match.place} for match in matches]
+        write_json({"matches": listed, "unseen": unread})
     elif matches:
         rows = [(match.path, match.version, match.place or "hub") for match in matches]
         write_table(("secret", "version", "where"), rows, whole=("version",))
