@@ -1,4 +1,4 @@
-"""What is given as access for a while: a line each in ``keyturn status``."""
+"""Active just-in-time access: one line per grant in ``keyturn status``."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from keyturn.rotation.state.context import Workspace
 
 @dataclass(frozen=True)
 class ActiveGrant:
-    """One of them, in names. ``until`` is a moment of the hub's clock."""
+    """One active grant, by names. ``until`` is a time of the hub's clock."""
 
     id: str
     path: str
@@ -21,17 +21,15 @@ class ActiveGrant:
 
     @property
     def words(self) -> str:
-        """For people."""
         opened = "" if self.opened else ", and has not opened it yet"
         return f"{self.id}: {self.principal} has {self.path} until {self.until} by the policy {self.policy}{opened}"
 
     def to_data(self) -> dict[str, Any]:
-        """For scripts."""
         return dict(self.__dict__)
 
 
 def active_grants(workspace: Workspace) -> list[ActiveGrant]:
-    """All of them, the first to end first; what can't be told is said."""
+    """List the active grants, the first to end first. Notes what cannot be read."""
     if not workspace.catalogue.access_policies:
         return []
     from keyturn.rotation.state.grant_store import GrantStage, list_grants

@@ -1,10 +1,11 @@
-"""``keyturn access``: temporary access to a secret, by the policies of the catalogue; and approvals."""
+"""``keyturn access``: temporary access to a secret, by the catalogue's access policies."""
 
 import base64
 import os
 import shutil
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -23,11 +24,11 @@ from keyturn.core.errors import Invalid
 if TYPE_CHECKING:
     from keyturn.grants.access_request import AccessRequest
     from keyturn.grants.facts import AccessFacts
-    from keyturn.grants.policies import AccessDecision, Ruling
+    from keyturn.grants.policies import AccessDecision
     from keyturn.rotation.state.context import Workspace
 
 KEY_BYTES: Final = 32
-"""Of an Ed25519 public key (RFC 8032)."""
+"""Length of an Ed25519 public key (RFC 8032)."""
 
 commands = typer.Typer(
     help="Request, approve and use temporary access, and approve other requests.", no_args_is_help=True
@@ -120,7 +121,7 @@ def explain_access(
 
 
 def parse_duration(text: str) -> timedelta:
-    """How long. Wrong usage where it is no duration, or none at all."""
+    """Parse the duration. Reports wrong usage if it is malformed or zero."""
     from keyturn.settings import durations
 
     try:
@@ -135,9 +136,7 @@ def parse_duration(text: str) -> timedelta:
 def facts_of(
     workspace: "Workspace", path: str, duration: timedelta, entity: str, groups: list[str], at: str
 ) -> "AccessFacts":
-    """What it would be judged by, at that moment."""
-    from dataclasses import replace
-
+    """The facts that decide about the access at the given time."""
     from keyturn.cli.secrets.moments import parse_moment
     from keyturn.grants.facts import Subject
     from keyturn.grants.sight import look_as, look_as_self
@@ -150,9 +149,12 @@ def facts_of(
 
 
 def show_decision(decision: "AccessDecision", path: str) -> None:
-    """For people: a row for each policy, and what they come to."""
     if decision.rulings:
-        write_table(("policy", "effect", "applies", "why not"), map(ruling_row, decision.rulings), whole=("policy",))
+        rows = [
+            (ruling.name, ruling.policy.effect.value, "yes" if ruling.applies else "no", "; ".join(ruling.against))
+            for ruling in decision.rulings
+        ]
+        write_table(("policy", "effect", "applies", "why not"), rows, whole=("policy",))
     if decision.allowed and decision.by:
         by = decision.by
         needed = by.policy.approvals
@@ -162,13 +164,7 @@ def show_decision(decision: "AccessDecision", path: str) -> None:
         note(f"not given: {reason}")
 
 
-def ruling_row(ruling: "Ruling") -> tuple[str, ...]:
-    """One policy for people."""
-    return (ruling.name, ruling.policy.effect.value, "yes" if ruling.applies else "no", "; ".join(ruling.against))
-
-
 def decision_data(decision: "AccessDecision") -> dict[str, Any]:
-    """The same for programs."""
     by = decision.by if decision.allowed else None
     return {
         "allowed": decision.allowed,
@@ -291,7 +287,6 @@ def open_access(
 
 
 def variables_of(options: list[str]) -> dict[str, str]:
-    """``NAME=FIELD`` each: which variable gets which field. Wrong usage for anything else."""
     from keyturn.cli.programs.exec_order import variable
 
     made = {}
@@ -304,7 +299,7 @@ def variables_of(options: list[str]) -> dict[str, str]:
 
 
 def program_of(command: list[str], variables: dict[str, str]) -> str:
-    """Where the program is, told before anything is opened that opens once; empty without one. Wrong usage."""
+    """Path of the program; empty without one. Reports wrong usage before anything is opened."""
     if bool(command) != bool(variables):
         raise typer.BadParameter("CMD and --env belong together", param_hint="--env")
     if not command:
@@ -315,7 +310,7 @@ def program_of(command: list[str], variables: dict[str, str]) -> str:
 
 
 def insist_on_fields(request: str, wanted: Iterable[str], values: Mapping[str, Any]) -> None:
-    """Raises Invalid where a field is wanted that was not given: a program would start with an empty password."""
+    """Raises Invalid if a wanted field was not given: the program would start with an empty password."""
     if absent := [name for name in wanted if name not in values]:
         problem = f"no field {', '.join(absent)} was given; there are {', '.join(values)}"
         hint = f"It opens once, and was opened now: `keyturn access end {request}`, and ask again with these in --env"
@@ -323,7 +318,7 @@ def insist_on_fields(request: str, wanted: Iterable[str], values: Mapping[str, A
 
 
 def replace_process(program: str, command: list[str], variables: dict[str, str]) -> None:
-    """Become the program, with these variables and without Keyturn's own."""
+    """Replace this process with the program, with these variables and without Keyturn's own."""
     from keyturn.cli import INHERITED
     from keyturn.cli.programs.exec_order import without_logins
 
@@ -403,7 +398,7 @@ def list_access(catalogue: CatalogueOption = None, as_json: JsonOption = False) 
 
 
 def request_row(data: dict[str, Any], columns: tuple[str, ...]) -> tuple[str, ...]:
-    """One request for people: by whom, without the login, and moments to the minute; `show` has all of it."""
+    """One request as a row, with the person but not the login, and times to the minute."""
     from keyturn.cli.emergencies.approvals import minute
 
     moments = {name: minute(data[name]) if data[name] else "" for name in ("until", "asked_at")}
@@ -412,7 +407,6 @@ def request_row(data: dict[str, Any], columns: tuple[str, ...]) -> tuple[str, ..
 
 
 def show_request(workspace: "Workspace", request: "AccessRequest", as_json: bool) -> None:
-    """One request, and how it stands."""
     data = request_data(workspace, request)
     if as_json:
         return write_json(data)
@@ -421,14 +415,13 @@ def show_request(workspace: "Workspace", request: "AccessRequest", as_json: bool
 
 
 def shown_value(value: Any) -> str:
-    """One value of a request: whoever has asked chose some of them, and one line stays one."""
+    """One value as printable text. The requester chose some values, so each stays on one line."""
     from keyturn.core.text.plain_text import visible
 
     return "\n".join(map(visible, value)) if isinstance(value, list) else visible(str(value))
 
 
 def request_data(workspace: "Workspace", request: "AccessRequest") -> dict[str, Any]:
-    """All that is signed, and how it stands now."""
     from keyturn.grants.access_request import LATER
     from keyturn.grants.grants import access_status
     from keyturn.grants.reviews import review_status
@@ -497,7 +490,7 @@ def check_access(
 
 
 def read_proof(file: Path) -> str:
-    """What stands in the file. Raises Invalid, OSError."""
+    """Raises Invalid if the file is not text or is empty, OSError if it cannot be read."""
     try:
         text = file.read_text()
     except UnicodeDecodeError:
@@ -509,7 +502,7 @@ def read_proof(file: Path) -> str:
 
 
 def approver_key(text: str, option: str = "--approver") -> tuple[str, bytes]:
-    """``NAME=KEY``: an approver's name, and their public key. Wrong usage for anything else."""
+    """Parse ``NAME=KEY``: an approver's name and public key. Reports wrong usage for anything else."""
     name, _, encoded = text.partition("=")
     try:
         key = base64.b64decode(encoded, validate=True)

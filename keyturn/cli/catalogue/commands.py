@@ -1,4 +1,4 @@
-"""``keyturn catalogue``: check the files that declare every secret, and print their schema."""
+"""``keyturn catalogue``: check the files that declare every secret, sign them, and print their schema."""
 
 import json
 import os
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from keyturn.catalogue.files.load import Unresolved
 
 UNANSWERED: Final = "answer nobody, so a notice that was handed over counts, and they have the grace to read it in"
-"""What is said of consumers that give no acknowledgement."""
+"""The message about consumers that give no acknowledgement."""
 
 commands = typer.Typer(help="Check the catalogue, sign it, or print its schema.", no_args_is_help=True)
 
@@ -100,7 +100,8 @@ def validate(
 
 
 def compare_with_hub(catalogue: "Catalogue") -> tuple[dict[str, str], dict[str, str]]:
-    """The secrets whose declared fields the hub lacks, and those that could not be read, each with why.
+    """Return secrets without their declared fields in the hub, and secrets that could not be read, each with the
+    reason.
 
     Raises Unavailable, Denied.
     """
@@ -116,7 +117,7 @@ def compare_with_hub(catalogue: "Catalogue") -> tuple[dict[str, str], dict[str, 
 
 
 def validate_unresolved(directory: Path, as_json: bool) -> None:
-    """What can be told without any variable, and what can't; it is never said to be valid where there is such."""
+    """Check what needs no variable, and list the rest. Unchecked values rule out the answer "valid"."""
     from keyturn.catalogue import CatalogueInvalid, examine_unresolved
 
     examined = examine_unresolved(directory, os.environ)
@@ -138,7 +139,6 @@ def validate_unresolved(directory: Path, as_json: bool) -> None:
 
 
 def tell_unchecked(directory: Path, examined: "Unresolved") -> None:
-    """What was not checked, each at its place, for people."""
     for value in examined.unchecked:
         place = f"{value.file}:{value.line}" if value.line else value.file
         write_text(": ".join(part for part in ("not checked", place, value.where, value.message) if part))
@@ -151,7 +151,6 @@ def tell_unchecked(directory: Path, examined: "Unresolved") -> None:
 
 
 def tell_problems(directory: Path, invalid: Any, as_json: bool) -> None:
-    """Each problem at its place, the remedy below it."""
     if as_json:
         problems = [problem.to_data() for problem in invalid.shown]
         counted = {"count": len(invalid.problems), "problems": problems}
@@ -189,7 +188,7 @@ def sign(
 
 @contextmanager
 def signer_of(key_file: Path | None, hub_key: str) -> Iterator[Any]:
-    """The key that signs: a file's, or one of the hub's transit engine, which it never leaves. Raises what keeps it."""
+    """The signing key: a file's, or one in the hub's transit engine, which never leaves it."""
     if key_file:
         from keyturn.providers.keys.note_signer import FileSigner
 
@@ -207,7 +206,7 @@ def signer_of(key_file: Path | None, hub_key: str) -> Iterator[Any]:
 
 
 def write_signature(directory: Path, name: str, signer: Any) -> dict[str, Any]:
-    """Sign the files of this directory; what was signed, and the public key. Raises Invalid."""
+    """Sign the directory's files. Returns what was signed, and the public key. Raises Invalid."""
     from keyturn.catalogue import CatalogueInvalid
     from keyturn.catalogue.files.append import write_file
     from keyturn.catalogue.files.signature import FILE, add_signature, digest_of, with_other_files

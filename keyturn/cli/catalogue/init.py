@@ -116,7 +116,7 @@ def init(
 
 
 def insist_on_answers(owner: str, classification: str) -> None:
-    """Wrong usage where nobody answers for the secrets, or a class is none."""
+    """Reports wrong usage without an owner, or with an unknown classification."""
     if classification not in CLASSES:
         raise typer.BadParameter(f"--classification is one of {', '.join(CLASSES)}")
     if not owner.strip():
@@ -124,7 +124,6 @@ def insist_on_answers(owner: str, classification: str) -> None:
 
 
 def converted_from(files: Sequence[Path], declared: "Catalogue") -> "Conversion":
-    """What other tools' files say. Raises Invalid."""
     from keyturn.inventory.converting import convert_files
     from keyturn.inventory.eso_stores import HubPlace
 
@@ -136,7 +135,6 @@ def converted_from(files: Sequence[Path], declared: "Catalogue") -> "Conversion"
 
 
 def store_place(settings: "StoreSettings") -> str:
-    """Where a store is: its region, address or project; empty for what has none of them."""
     words = (getattr(settings, key, None) for key in ("region", "vault_url", "project"))
     return next((str(word).rstrip("/") for word in words if word), "")
 
@@ -144,7 +142,7 @@ def store_place(settings: "StoreSettings") -> str:
 def drafted_from(
     converted: "Conversion", declared: "Catalogue", owner: str, classification: str, *, adopt: bool
 ) -> "Draft":
-    """The same as a catalogue says it."""
+    """Convert the files' secrets to a catalogue draft."""
     from keyturn.inventory.conversion import draft_conversion
     from keyturn.inventory.drafting import Defaults
 
@@ -152,7 +150,7 @@ def drafted_from(
 
 
 def look_around(declared: "Catalogue", owner: str, classification: str, below: Sequence[str]) -> "Draft":
-    """What all places hold, compared. Raises what keeps the hub from being read."""
+    """Compare what the hub, stores and targets hold. Raises KeyturnError if the hub cannot be read."""
     insist_on_hub()
 
     from keyturn.inventory.accounts import take_target_inventories
@@ -170,7 +168,7 @@ def look_around(declared: "Catalogue", owner: str, classification: str, below: S
         hub = whole.mounted(declared.mount_paths) if declared.mounts else whole
         digests = Digests()
         held = take_hub_inventory(hub, digests, below, say)
-        # Two entries may be one system.
+        # Two entries may name the same system.
         systems = {settings.system: name for name, settings in sorted(declared.stores.items(), reverse=True)}
         stores = opened_adapters(systems.values(), lambda name: open_store(name, declared.store(name)))
         targets = opened_adapters(declared.targets, lambda name: open_target(name, declared.target(name), hub))
@@ -185,12 +183,11 @@ def look_around(declared: "Catalogue", owner: str, classification: str, below: S
 
 
 def say(line: str) -> None:
-    """One line of progress."""
     note(f"  {line}")
 
 
 def opened_adapters(names: "Sequence[str] | Any", opening: Callable[[str], T]) -> dict[str, T | KeyturnError]:
-    """Each by its name, or why it can't be opened."""
+    """Each adapter by name, or the error that prevents opening it."""
 
     def one(name: str) -> T | KeyturnError:
         try:
@@ -202,7 +199,7 @@ def opened_adapters(names: "Sequence[str] | Any", opening: Callable[[str], T]) -
 
 
 def write_draft(output: Path, texts: dict[str, str], draft: "Draft", as_json: bool) -> None:
-    """Check what was drafted with what is there, write all of it, and tell what came of it."""
+    """Check the draft against the existing files, write all of it, and show the result."""
     from keyturn.inventory.directory import insist_on_no_problem, problems_with, with_digest, write_files
     from keyturn.inventory.draft import SECRETS_FILE, without_refused
 
@@ -228,7 +225,6 @@ def write_draft(output: Path, texts: dict[str, str], draft: "Draft", as_json: bo
 
 
 def summary(draft: "Draft") -> str:
-    """How much was found."""
     matching = draft.matching
     proposed = sum(len(entry.proposal.questions) for entry in draft.entries if entry.proposal)
     questions = len(copy_questions(draft)) + proposed
@@ -241,7 +237,7 @@ def summary(draft: "Draft") -> str:
 
 
 def copy_questions(draft: "Draft") -> list[dict[str, str | None]]:
-    """What a person has to say of copies: found ones where hub and stores were asked, else those that files name."""
+    """Questions to a person about copies: those found in the stores, else those that the converted files name."""
     named = [(question.path or None, question) for question in draft.questions]
     if named:
         return [{"path": path, "store": q.store, "name": q.name, "question": q.text} for path, q in named]
@@ -250,7 +246,6 @@ def copy_questions(draft: "Draft") -> list[dict[str, str | None]]:
 
 
 def draft_data(draft: "Draft") -> dict[str, Any]:
-    """The same for scripts."""
     matching = draft.matching
     return {
         "secrets": [entry.path for entry in draft.declared],

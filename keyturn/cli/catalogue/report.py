@@ -1,4 +1,4 @@
-"""``keyturn report``: evidence for auditors that nobody types, and whether such a report is as it was made."""
+"""``keyturn report``: compliance reports with proofs, and the check that a report is unchanged."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -105,7 +105,7 @@ def made_report(
     directory: Path | None,
     catalogue: Path | None,
 ) -> "Made":
-    """The report, and the proof of its own entry beside it where this login may sign, or a checkpoint covers it."""
+    """Make the report. Writes the proof of its ledger entry next to it once a checkpoint covers the entry."""
     from keyturn.evidence.frameworks import find_framework
     from keyturn.evidence.gather import Question
     from keyturn.evidence.making import make_report, write_entry_proof
@@ -122,7 +122,7 @@ def made_report(
 
 
 def period_of(since: str, until: str) -> "Period":
-    """The period, whose last day is within. Wrong usage for what is none."""
+    """The period, including its last day. Reports wrong usage for a malformed one."""
     from keyturn.evidence.periods import parse_period
 
     try:
@@ -132,13 +132,13 @@ def period_of(since: str, until: str) -> "Period":
 
 
 def control_rows(document: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Control by control, for people: what decided comes first."""
+    """One row per control, with the checks that decided."""
     checks = {check["name"]: check for check in document["checks"]}
     rows = []
     for control in document["controls"]:
         own = [checks[name] for name in control["checks"]]
         deciding = [check for check in own if check["verdict"] == control["verdict"]]
-        # The first sentence counts; what is wrong, or hidden, is the next one.
+        # The first sentence has the counts, the next what is wrong or hidden.
         lines = [f"{check['name']}: {' '.join(check['found'][:2])}" for check in deciding]
         passed = [", ".join(check["name"] for check in deciding)]
         short = passed if control["verdict"] == "pass" else lines
@@ -147,7 +147,7 @@ def control_rows(document: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def made_notes(made: "Made") -> list[str]:
-    """Where the files are, and what vouches for them."""
+    """Where the files are, and what proves them."""
     from keyturn.evidence.making import entry_file
 
     lines = ["\n".join(["report:", *(f"  {file}" for file in made.files)])]
@@ -166,7 +166,7 @@ def made_notes(made: "Made") -> list[str]:
 
 
 def insist_on_passing(document: Mapping[str, Any]) -> None:
-    """End with 1 where a control fails, or could not be looked at."""
+    """Exit with 1 if a control fails or could not be checked."""
     bad = [control for control in document["controls"] if control["verdict"] in ("fail", "could not be looked at")]
     if bad:
         name = document["framework"]["id"]
@@ -207,7 +207,7 @@ def verify(
 
 
 def read_report(file: Path) -> tuple[dict[str, Any], str]:
-    """The document of a JSON or HTML file, and what is wrong with the page, if anything. Raises Invalid, OSError."""
+    """The document of a JSON or HTML file, and the page's problem if it has one. Raises Invalid, OSError."""
     from keyturn.evidence.formats.html import is_page, page_problem, read_page
     from keyturn.evidence.verify import LARGEST, parse_report
 
@@ -220,7 +220,7 @@ def read_report(file: Path) -> tuple[dict[str, Any], str]:
 
 
 def own_entry(file: Path, entry: Path | None) -> "Proof | None":
-    """The proof of the report's own entry: that which is given, or lies beside it; None where there is none.
+    """The proof of the report's ledger entry: the given file, or the one next to the report; None without one.
 
     Raises Invalid, OSError.
     """
@@ -238,7 +238,6 @@ def own_entry(file: Path, entry: Path | None) -> "Proof | None":
 
 
 def checked_rows(checked: "Checked", problems: Sequence[str]) -> list[tuple[str, str]]:
-    """What was found, for people."""
     covered = str(checked.checkpoint) if checked.checkpoint else "no checkpoint"
     bound = f"{checked.bound} rows of state"
     vouched = f"the ledger's entry {checked.vouched} vouches for the digest"
@@ -253,7 +252,6 @@ def checked_rows(checked: "Checked", problems: Sequence[str]) -> list[tuple[str,
 
 
 def checked_data(checked: "Checked", problems: Sequence[str]) -> dict[str, Any]:
-    """What was found, for scripts."""
     return {
         "whole": not problems,
         "digest": checked.digest,

@@ -3,7 +3,6 @@
 import os
 import signal
 import threading
-from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -75,12 +74,12 @@ def follow(
         latest = Latest(workspace, catalogue)
         source = source_of(latest, audit_file, position, every)
         note(f"ready: following {audit_file}" if audit_file else f"ready: asking the hub every {poll}")
-        Follower(latest, source, note, beat_of(alive_file)).run(stop)
+        Follower(latest, source, note, alive_file.touch if alive_file else lambda: None).run(stop)
     note("ended")
 
 
 def seconds(poll: str) -> float:
-    """The duration in seconds. Wrong usage where it is none."""
+    """The duration in seconds. Reports wrong usage if it is malformed or zero."""
     from keyturn.settings.durations import parse
 
     try:
@@ -93,7 +92,7 @@ def seconds(poll: str) -> float:
 
 
 def source_of(latest: "Latest", audit_file: Path | None, position: Path | None, every: float) -> "ChangeSource":
-    """The audit file, or else the hub itself; in either the mounts of the catalogue as it is then."""
+    """The audit file, or else the hub itself; both use the mounts of the latest catalogue."""
     from keyturn.settings.hub import HubSettings
     from keyturn.sync.audit_file import AuditFile
     from keyturn.sync.changes import AuditLines, Polling
@@ -109,14 +108,9 @@ def source_of(latest: "Latest", audit_file: Path | None, position: Path | None, 
     return AuditFile(audit_file, position_file, changed)
 
 
-def beat_of(file: Path | None) -> Callable[[], None]:
-    """Touches the file."""
-    return file.touch if file else lambda: None
-
-
 @contextmanager
 def ended_by_signals() -> "Iterator[threading.Event]":
-    """Set by SIGINT and SIGTERM, which do nothing else meanwhile."""
+    """An event that SIGINT and SIGTERM set instead of their usual effect."""
     stop = threading.Event()
 
     def end(*_: Any) -> None:
@@ -131,9 +125,9 @@ def ended_by_signals() -> "Iterator[threading.Event]":
 
 
 class Latest:
-    """A Keyturn whose catalogue is read again when its files have changed; a broken one is told and not taken.
+    """The workspace, with the catalogue read again when its files change.
 
-    Serves many threads.
+    A broken catalogue is reported, and the previous one stays in use. Thread-safe.
     """
 
     def __init__(self, workspace: "Workspace", catalogue: Path | None) -> None:
@@ -144,7 +138,6 @@ class Latest:
         self._lock = threading.Lock()
 
     def __call__(self) -> "Workspace":
-        """The one to work with now."""
         with self._lock:
             stamp = self._look()
             if stamp != self._stamp:
@@ -171,4 +164,4 @@ class Latest:
             files = sorted(os.scandir(self._directory), key=lambda file: file.name)
             return [(file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files]
         except OSError:
-            return []  # reading it tells what is wrong
+            return []  # reading the catalogue reports the cause

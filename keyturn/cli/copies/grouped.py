@@ -1,4 +1,4 @@
-"""Failures of many copies that have one cause, such as a store that does not answer: said once, with their number."""
+"""Failures of many copies with one cause, such as an unreachable store: one line with their number."""
 
 import re
 from collections import defaultdict
@@ -10,14 +10,14 @@ from typing import Final
 from keyturn.cli.output import when
 
 SHARED: Final = frozenset({"Unavailable", "Throttled", "Denied", "Unproven"})
-"""The classes of errors that a store as a whole is the cause of; of any other, each copy is named."""
+"""Error classes that concern the whole store; for any other, each copy is named."""
 
 
 @dataclass(frozen=True)
 class CopyFailure:
-    """One copy that fails: its ``store``, its ``name`` there, the secret's ``path``, and the ``error`` in words.
+    """One failed copy: its ``store``, its ``name`` there, the secret's ``path``, and the ``error`` in words.
 
-    ``kind`` is the error's class, ``since`` when runs began to fail at it; None where nobody knows.
+    ``kind`` is the error's class, ``since`` the time of the first failed run; None if unknown.
     """
 
     store: str
@@ -29,12 +29,11 @@ class CopyFailure:
 
     @property
     def label(self) -> str:
-        """How the copy is named to people."""
         return f"{self.store}:{self.name}"
 
     @property
     def cause(self) -> tuple[str, str]:
-        """What it has in common with others of its store: the error without the names of this copy and secret."""
+        """Grouping key: the store and the error without the names of this copy and secret."""
         if self.kind not in SHARED:
             return self.label, self.path
         own = sorted({self.label, self.name, self.path} - {""}, key=len, reverse=True)
@@ -42,13 +41,13 @@ class CopyFailure:
 
     @staticmethod
     def of_label(label: str, path: str, error: str, kind: str) -> "CopyFailure":
-        """The failure of a copy that is named by its label alone."""
+        """The failure of a copy that is known by its label only."""
         store, _, name = label.partition(":")
         return CopyFailure(store, name, path, error, kind)
 
 
 def by_cause(failures: Iterable[CopyFailure]) -> list[list[CopyFailure]]:
-    """The failures in groups of one cause at one store, in the order in which they first come."""
+    """Group the failures by store and cause, in the order of their first failure."""
     groups: dict[tuple[str, str], list[CopyFailure]] = defaultdict(list)
     for failure in failures:
         groups[failure.cause].append(failure)
@@ -56,14 +55,13 @@ def by_cause(failures: Iterable[CopyFailure]) -> list[list[CopyFailure]]:
 
 
 def failure_lines(failures: Iterable[CopyFailure]) -> list[str]:
-    """One line for each cause: the one copy, or how many there are, with the first one's error."""
+    """One line for each cause: the one copy, or their number and the first one's error."""
     return [cause_line(group) for group in by_cause(failures)]
 
 
 def cause_line(group: Sequence[CopyFailure]) -> str:
-    """One cause in words, since when its first copy fails."""
     first, begun = group[0], min((failure.since for failure in group if failure.since), default=None)
     since = f" (since {when(begun)} UTC)" if begun else ""
     copies = f"{len(group)} copies in {first.store}, the first is " if len(group) > 1 else ""
-    whose = f" of {first.path}" if first.path else ""  # workloads of a store are of no one secret
+    whose = f" of {first.path}" if first.path else ""  # workloads of a store belong to no single secret
     return f"{copies}{first.label}{whose}: {first.error}{since}"

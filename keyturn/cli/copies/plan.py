@@ -1,4 +1,4 @@
-"""``keyturn plan`` and ``apply``: what would be done to which copy, and doing exactly that."""
+"""``keyturn plan`` and ``apply``: show what would be done to each copy, and do exactly that."""
 
 import os
 from functools import partial
@@ -72,7 +72,7 @@ def plan(
 
 
 def same_id(workspace: "Workspace") -> str:
-    """What is to be said where another catalogue on this hub seems to have the same id; empty where none does."""
+    """The warning if another catalogue on this hub seems to have the same id; empty if none does."""
     from keyturn.core.errors import KeyturnError
     from keyturn.rotation.repair.removed_entries import SAME_ID_REMEDY, of_same_id, same_id_words
 
@@ -84,14 +84,14 @@ def same_id(workspace: "Workspace") -> str:
 
 
 def make_plan(workspace: "Workspace", paths: list[str], deep: bool, *, unseen: bool = False) -> "Plan":
-    """The plan of these secrets, or of all; ``unseen`` where nobody looks at it before it is carried out."""
+    """The plan of these secrets, or of all; ``unseen`` if it is applied without review."""
     from keyturn.sync import plan as planning
 
     return planning.plan(workspace, paths, deep=deep, unseen=unseen)
 
 
 def save_plan(workspace: "Workspace", planned: "Plan", file: Path) -> None:
-    """Write the plan to ``file``, signed with this hub's key, at once and for the owner's eyes alone."""
+    """Write the plan to ``file`` with mode 0600, signed with this hub's key."""
     from keyturn.catalogue.files.append import write_file
     from keyturn.core.plan import write_plan
 
@@ -100,7 +100,7 @@ def save_plan(workspace: "Workspace", planned: "Plan", file: Path) -> None:
 
 
 def insist_on_no_trouble(planned: "Plan") -> None:
-    """End with 1 where applying leaves a copy behind, whatever happens."""
+    """Exit with 1 if applying the plan leaves a copy out of sync."""
     if trouble := planned.trouble:
         first = trouble[0]
         name = first.label if len(trouble) == 1 else f"{len(trouble)} of {len(planned.items)} copies"
@@ -138,7 +138,7 @@ def apply(
 
 
 def plan_file(arguments: list[str], auto: bool) -> Path | None:
-    """The file with the plan; None with --auto. Wrong usage where it is not clear which of the two is meant."""
+    """The plan's file; None with --auto. Reports wrong usage if the arguments are ambiguous."""
     if not auto and len(arguments) != 1:
         raise typer.BadParameter("give the FILE of one plan, or --auto to plan and apply in one")
     if auto and any(Path(argument).is_file() for argument in arguments):
@@ -147,7 +147,7 @@ def plan_file(arguments: list[str], auto: bool) -> Path | None:
 
 
 def load_plan(workspace: "Workspace", file: Path) -> "Plan":
-    """The plan in ``file``, as it would be made now. Raises Invalid, and Conflict where something has moved."""
+    """The plan in ``file``, checked against the current state. Raises Invalid, or Conflict if it changed."""
     from keyturn.core.plan import read_plan
     from keyturn.sync.run import insist_on
 
@@ -160,7 +160,7 @@ def load_plan(workspace: "Workspace", file: Path) -> "Plan":
 
 
 def show_applied(done: "Applied", as_json: bool) -> None:
-    """What was done, what failed and what waits, and the exit code that belongs to it."""
+    """Show what was done, failed and waits, then exit with the matching code."""
     from keyturn.cli.copies.planned import APPLIED_COLUMNS
     from keyturn.sync.notices import unheard
 

@@ -1,4 +1,4 @@
-"""Plans, and what came of them, as tables and as JSON."""
+"""Plans and their results, as tables and as JSON."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -25,14 +25,14 @@ COLUMNS: Final = ("action", "secret, and its copy", "versions", "fingerprint", "
 APPLIED_COLUMNS: Final = ("state", "secret", "copy")
 
 SHOWN: Final = 200
-"""So many rows of what went well are shown to people; all of them stand in the JSON."""
+"""Rows of successful copies in the table; the JSON has all."""
 
 
 # --- a plan
 
 
 def plan_rows(items: Sequence[Item]) -> Iterator[tuple[str, ...]]:
-    """The copies for people; many of one store that are blocked for one reason stand in one row, the last ones."""
+    """One row per copy. Copies of one store blocked for one reason share a row, at the end."""
     blocked = {(item.store, item.name, item.path): item for item in items if item.action is Action.BLOCKED}
     yield from (item_row(item) for item in items if item.action is not Action.BLOCKED)
     for group in by_cause(CopyFailure(i.store, i.name, i.path, item_reason(i), i.kind) for i in blocked.values()):
@@ -44,19 +44,17 @@ def plan_rows(items: Sequence[Item]) -> Iterator[tuple[str, ...]]:
 
 
 def item_row(item: Item) -> tuple[str, ...]:
-    """One copy for people."""
     return str(item.action), f"{item.path}\n  {item.label}", versions(item), shown(item.fingerprint), item_reason(item)
 
 
 def versions(item: Item) -> str:
-    """The hub version that the copy holds, and the one it is to have."""
+    """The hub version that the copy holds, and its new one."""
     if item.action is Action.IN_SYNC:
         return str(item.holds or item.version)
     return f"{item.holds or '-'} -> {item.version or '-'}"
 
 
 def item_reason(item: Item) -> str:
-    """The plan's reason, and what else decides about it."""
     reasons = [item.why] if item.why else []
     reasons += ["only reported"] if item.hands_off else []
     reasons += [f"not before {when(datetime.fromisoformat(item.due))} UTC"] if item.due else []
@@ -64,7 +62,6 @@ def item_reason(item: Item) -> str:
 
 
 def item_data(item: Item) -> dict[str, Any]:
-    """One copy for scripts."""
     return {
         "action": str(item.action),
         "secret": item.path,
@@ -82,7 +79,6 @@ def item_data(item: Item) -> dict[str, Any]:
 
 
 def plan_data(planned: Plan, items: Sequence[Item], out: Path | None) -> dict[str, Any]:
-    """A plan for scripts."""
     return {
         "made_at": stamp(planned.made_at),
         "paths": list(planned.paths),
@@ -95,7 +91,6 @@ def plan_data(planned: Plan, items: Sequence[Item], out: Path | None) -> dict[st
 
 
 def summarize_plan(planned: Plan) -> str:
-    """How many copies of each action, and how many of them are worked at."""
     if not planned.items:
         return "there is no copy to bring in step"
     counts = ", ".join(f"{count} {action}" for action, count in planned.counts().items())
@@ -107,7 +102,7 @@ def summarize_plan(planned: Plan) -> str:
 
 @dataclass(frozen=True)
 class Applied:
-    """What came of a plan. ``capped`` are deletions that are due and left to the next run, ``notices`` whom it told."""
+    """The result of a plan. ``capped`` are due deletions left to the next run."""
 
     planned: Plan
     results: tuple[Result, ...]
@@ -118,7 +113,6 @@ class Applied:
 
     @staticmethod
     def after(workspace: Workspace, planned: Plan, results: Sequence[Result], notices: Notices) -> "Applied":
-        """From what the library tells."""
         done = {(result.store, result.name) for result in results}
         left = [i for i in planned.work if i.action is Action.DELETE and (i.store, i.name) not in done]
         delayed = tuple(item for item in left if not deletion_due(item, workspace.clock()))
@@ -127,7 +121,7 @@ class Applied:
         return Applied(planned, tuple(ordered), run.failing_copies(planned, results), delayed, capped, notices)
 
     def rows(self) -> Iterator[tuple[str, ...]]:
-        """For people: what was done, then what failed."""
+        """Rows of what was done, then of what failed."""
         well = [result for result in self.results if not result.error]
         yield from ((result.state, result.path, result.label) for result in well[:SHOWN])
         if len(well) > SHOWN:
@@ -135,7 +129,7 @@ class Applied:
         yield from (("failed", failure.path, label) for label, failure in self.failing.items())
 
     def details(self) -> list[str]:
-        """What the table has no place for: how many there are, what failed, and what waits."""
+        """What the table omits: the counts, the failures, and what waits."""
         counts = Counter("failed" if result.error else result.state for result in self.results)
         done = ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "nothing was to be done"
         failing = self.failing.items()
@@ -144,14 +138,13 @@ class Applied:
         return [done, *behind, *notice_lines(self.notices), *self.waiting(), *self.planned.remarks]
 
     def waiting(self) -> Iterator[str]:
-        """Deletions that are not done yet, and when they are."""
+        """Deletions that wait, and until when."""
         for item in self.delayed:
             yield f"waits: {item.label} of {item.path} is deleted after {when(datetime.fromisoformat(item.due))} UTC"
         for store, count in sorted(Counter(item.store for item in self.capped).items()):
             yield f"waits: {count} more deletions in {store}, left to the next run by most_deletions"
 
     def to_data(self) -> dict[str, Any]:
-        """For scripts."""
         waiting = [(item, "delete_after") for item in self.delayed] + [(item, "most_deletions") for item in self.capped]
         return {
             "counts": run.count_states(self.planned, self.results),
@@ -175,6 +168,5 @@ class Applied:
 
 
 def result_data(result: "Result") -> dict[str, Any]:
-    """What was worked at, and what became of it."""
     parts = {name: part for name, part in vars(result).items() if name != "path"}
     return {"secret": result.path, **parts, "code": code_of_kind(result.kind)}

@@ -1,4 +1,4 @@
-"""``keyturn scan`` and ``import``: what lies in the stores that nobody manages, and taking it under management."""
+"""``keyturn scan`` and ``import``: find unmanaged secrets in the stores, and manage them."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SCAN_COLUMNS: Final = ("store", "secret", "what it is")
 SHOWN: Final = 200
-"""So many paths of the hub are shown to people; all of them stand in the JSON."""
+"""Paths of the hub in the table; the JSON has all."""
 
 IMPORT_COLUMNS: Final = ("state", "in the store", "in the hub")
 IMPORTED: Final = Path("imported.yaml")
@@ -79,13 +79,11 @@ def scan(store: StoreOption = None, catalogue: CatalogueOption = None, as_json: 
 
 
 def unread_places(result: "Scan") -> dict[str, str]:
-    """What could not be read, by its name, and why."""
     hub = {"the hub": result.hub.error} if result.hub and result.hub.error else {}
     return hub | {store_scan.store: store_scan.error for store_scan in result.stores if store_scan.error}
 
 
 def hub_rows(hub: "HubScan | None") -> Iterator[tuple[str, ...]]:
-    """The hub for people."""
     if hub is None:
         return
     if hub.error:
@@ -96,12 +94,11 @@ def hub_rows(hub: "HubScan | None") -> Iterator[tuple[str, ...]]:
 
 
 def hub_data(hub: "HubScan | None") -> dict[str, Any] | None:
-    """The hub for scripts; None where it was not asked for."""
+    """The hub as JSON data; None if it was not scanned."""
     return {"unmanaged": list(hub.unmanaged), "error": hub.error, "kind": hub.kind} if hub else None
 
 
 def scan_rows(store_scan: "StoreScan") -> Iterator[tuple[str, ...]]:
-    """One store for people."""
     if store_scan.error:
         yield store_scan.store, "-", f"can't be read: {store_scan.error}"
     yield from ((store_scan.store, name, "nobody manages it") for name in store_scan.unmanaged)
@@ -110,7 +107,6 @@ def scan_rows(store_scan: "StoreScan") -> Iterator[tuple[str, ...]]:
 
 
 def scan_data(store_scan: "StoreScan") -> dict[str, Any]:
-    """One store for scripts."""
     undeclared = [{"name": copy.name, "secret": copy.source, "version": copy.version} for copy in store_scan.undeclared]
     return {
         "store": store_scan.store,
@@ -122,7 +118,6 @@ def scan_data(store_scan: "StoreScan") -> dict[str, Any]:
 
 
 def scan_summary(result: "Scan") -> str:
-    """How much was found, and what can be done about it."""
     unmanaged = sum(len(store_scan.unmanaged) for store_scan in result.stores)
     left = sum(len(store_scan.undeclared) for store_scan in result.stores)
     paths = f", {len(result.hub.unmanaged)} paths of the hub that the catalogue does not name" if result.hub else ""
@@ -164,7 +159,7 @@ def import_from_store(
 
 
 def insist_on_usage(names: list[str], everything: bool, owner: str | None, classification: str, dry_run: bool) -> None:
-    """Wrong usage where it is not clear what is meant, or who answers for it."""
+    """Reports wrong usage if the secrets are ambiguous, or without an owner."""
     if bool(names) == everything:
         raise typer.BadParameter("give the NAMEs, or --all")
     if classification not in CLASSIFICATIONS:
@@ -174,7 +169,7 @@ def insist_on_usage(names: list[str], everything: bool, owner: str | None, class
 
 
 class Declaring:
-    """The catalogue's side of an import: which secrets get an entry, in which file."""
+    """The catalogue's part of an import: which secrets get an entry, in which file."""
 
     def __init__(
         self, workspace: "Workspace", catalogue: Path | None, file: Path, owner: str, classification: str
@@ -187,11 +182,10 @@ class Declaring:
         self._owned = (owner, classification)
 
     def check(self, wanted: Sequence["Import"]) -> None:
-        """The catalogue would be valid with all of them. Raises Invalid, before anything is written."""
+        """Raises Invalid if the catalogue would be invalid with all of them. Writes nothing."""
         self._text(wanted)
 
     def write(self, done: Sequence["Import"]) -> list[str]:
-        """Declare those that are in the hub now; what there is to say about it."""
         from keyturn.catalogue.files import append as declaring
 
         if text := self._text(done):
@@ -200,7 +194,7 @@ class Declaring:
         return self.notes(done)
 
     def notes(self, done: Sequence["Import"], verb: str = "declares") -> list[str]:
-        """Where they are declared, and what is left to a person."""
+        """Where they are declared, and what a person must still do."""
         new = [imported for imported in done if self._missing(imported)]
         lines = [f"{self._file}: {verb} {', '.join(imported.path for imported in new)}"] if new else []
         if respelled := [imported.path for imported in done if imported.respelled and not imported.error]:
@@ -223,18 +217,18 @@ class Declaring:
         return text
 
     def _missing(self, imported: "Import") -> bool:
-        """Whether the catalogue knows neither the secret nor this copy of it."""
+        """Whether the catalogue has neither the secret nor this copy."""
         return not imported.error and imported.path not in self._catalogue.secrets and not self._places(imported)
 
     def _places(self, imported: "Import") -> "list[Destination]":
-        """Where the catalogue pushes the secret to this very copy."""
+        """The destinations of the secret that are this very copy."""
         from keyturn.catalogue.spreading import plain_places
 
         places = plain_places(self._catalogue, imported.path)
         return [place for place in places if (place.store, place.name) == (imported.store, imported.name)]
 
     def _left(self, imported: "Import") -> str:
-        """What a person has to add to what is declared already."""
+        """What a person must add to an existing entry."""
         if imported.error or self._missing(imported):
             return ""
         places = self._places(imported)
@@ -245,9 +239,11 @@ class Declaring:
 
 
 def show_imports(done: Sequence["Import"], notes: Sequence[str], as_json: bool) -> None:
-    """What came of it, and the exit code that belongs to it."""
+    """Show the result, then exit with the matching code."""
     if as_json:
-        write_json({"imports": [import_data(imported) for imported in done], "notes": list(notes)})
+        write_json(
+            {"imports": [{**vars(imported), "state": str(imported.state)} for imported in done], "notes": list(notes)}
+        )
     elif done:
         write_table(IMPORT_COLUMNS, ((str(imported.state), imported.label, imported.path) for imported in done))
     else:
@@ -258,8 +254,3 @@ def show_imports(done: Sequence["Import"], notes: Sequence[str], as_json: bool) 
     if broken:
         name = broken[0].label if len(broken) == 1 else f"{len(broken)} of {len(done)} secrets"
         end_command(TerminalError("import", name, broken[0].error, "The others are not affected"), FAILED)
-
-
-def import_data(imported: "Import") -> dict[str, Any]:
-    """One secret for scripts."""
-    return {**vars(imported), "state": str(imported.state)}

@@ -1,4 +1,4 @@
-"""Approvals and reviews of revocations and other commands: a second person's signature, before or after."""
+"""``keyturn approve`` and ``keyturn review``: a second person's signature, before or after an action."""
 
 import sys
 from datetime import datetime
@@ -24,7 +24,7 @@ SignWith = Annotated[
 
 
 def own_key(file: Path | None) -> "Signer | None":
-    """The key in a file that a person signs with; None without one. Raises Invalid."""
+    """The key in a file that a person signs with; None without a file. Raises Invalid."""
     if file is None:
         return None
     from keyturn.providers.keys.note_signer import FileSigner
@@ -59,7 +59,6 @@ def approve(request: str, yes: bool, key_file: Path | None, catalogue: Path | No
 
 
 def request_rows(wanted: "ApprovalRequest") -> list[tuple[str, str]]:
-    """All that is signed, for people."""
     about = [(name, lines(value)) for name, value in wanted.about.items() if value]
     return [
         ("what", f"{wanted.action}: {wanted.words}"),
@@ -75,17 +74,14 @@ def request_rows(wanted: "ApprovalRequest") -> list[tuple[str, str]]:
 
 
 def needed_words(needed: int) -> str:
-    """How many have to sign."""
     return "1" if needed == 1 else f"{needed}: the login does not say which person it was"
 
 
 def lines(value: object) -> str:
-    """One value of a request: every item of a list stands by itself, since all of it is signed."""
     return "\n".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def minute(moment: str) -> str:
-    """A moment as people read it."""
     return when(datetime.fromisoformat(moment))
 
 
@@ -113,7 +109,6 @@ def review(glass: str, verdict: str, key_file: Path | None, catalogue: Path | No
 
 
 def glass_rows(broken: "BrokenGlass") -> list[tuple[str, str]]:
-    """One of them for people."""
     rows = [
         ("what", f"{broken.action}: {broken.words}"),
         ("why", broken.reason),
@@ -127,7 +122,7 @@ def glass_rows(broken: "BrokenGlass") -> list[tuple[str, str]]:
 
 
 def find_unreviewed(workspace: "Workspace") -> "list[BrokenGlass]":
-    """What was done without a second person and nobody has looked at since; where that can't be read, say so."""
+    """What was done without a second person and has not been reviewed. Notes what cannot be read."""
     from keyturn.grants.reviews import list_broken_access
     from keyturn.rotation.state.break_glass import list_broken
 
@@ -141,7 +136,7 @@ def find_unreviewed(workspace: "Workspace") -> "list[BrokenGlass]":
 
 
 def tell_unreviewed(broken: "list[BrokenGlass]") -> None:
-    """Say which of them nobody has looked at since."""
+    """Show which of them have not been reviewed."""
     for glass in broken:
         reason = "" if glass.words.endswith(f": {glass.reason}") else f"; {glass.reason}"
         what = f"{glass.action} {glass.words}{reason}"
@@ -151,5 +146,6 @@ def tell_unreviewed(broken: "list[BrokenGlass]") -> None:
 
 
 def review_command(name: str) -> str:
-    """What another person runs after looking at it."""
-    return f"keyturn access review {name} --finding TEXT"
+    from keyturn.grants.requests import BEGINS
+
+    return f"keyturn access review {name} --finding TEXT" if name.startswith(BEGINS) else f"keyturn review {name}"

@@ -1,4 +1,4 @@
-"""Seeing an incident through: by the worker that revocations have of their own, or here without Prefect."""
+"""Finishing an incident: by the revocation worker, or in this process without Prefect."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -20,16 +20,16 @@ FLOW: Final = "emergency-revoke"
 RESUME: Final = "resume-incident"
 
 BEGUN: Final = 30.0
-"""Seconds in which a worker has to begin the run; after that it is done here.
+"""Seconds within which a worker must begin the run; after that it is done in this process.
 
-Whoever uses the secrets is served by then. A process worker asks for runs every ten seconds where nobody has told it
-otherwise, and takes 5 to 16 more until a run begins.
+By then the consumers have new credentials. A process worker polls every ten seconds by default, and takes 5 to 16 more
+to begin a run.
 """
 
 
 @dataclass(frozen=True)
 class Carried:
-    """An incident as it stands now, and the Prefect run that worked at it; None where it was done here."""
+    """An incident's current status, and its Prefect run; None if this process did the work."""
 
     standing: IncidentStatus
     run: "Run | None" = None
@@ -37,7 +37,7 @@ class Carried:
 
 @dataclass(frozen=True)
 class Through:
-    """By whom an incident is seen through: here where ``local``, else by the workspace's worker, within ``timeout``."""
+    """How an incident is finished: here if ``local``, else by the workspace's worker within ``timeout`` seconds."""
 
     local: bool
     timeout: float
@@ -45,7 +45,7 @@ class Through:
 
 
 def carry_on(workspace: "Workspace", incident: str, through: Through) -> Carried:
-    """Everything after the cut. Where Prefect can't do it, it is done here, and said."""
+    """Finish an incident after the cut. Without Prefect it is done here, with a note."""
     from keyturn.revocation.incidents.store import load_status
 
     if through.local:
@@ -60,26 +60,20 @@ def carry_on(workspace: "Workspace", incident: str, through: Through) -> Carried
 
 
 def finish_or_wake(workspace: "Workspace", incident: str, through: Through) -> Carried:
-    """All of it here; what is left of it the workers go on with at once, where there are some."""
-    carried = finish_here(workspace, incident)
-    if carried.standing.open:
-        wake_keeper(through.workspace)
-    return carried
-
-
-def finish_here(workspace: "Workspace", incident: str) -> Carried:
-    """All of it as plain functions; then the ledger is signed, so that a checkpoint covers it."""
+    """Finish it here, and have a checkpoint cover it. If it stays open, wake the keeper for the rest."""
     from keyturn.revocation.run import finish
 
     finished = finish(workspace, incident)
     sign_ledger(workspace)
+    if finished.open:
+        wake_keeper(through.workspace)
     return Carried(finished)
 
 
 def tell_on_call(workspace: "Workspace", incident: str) -> None:
-    """Tell people what they have not been told of an incident; what can't be told stays in its outbox, and is said.
+    """Send the pending messages of an incident. A failed message stays in its outbox, with a note.
 
-    Where nothing names a channel here, that is left to the workers.
+    Without a channel configured here, the workers send them.
     """
     from keyturn.revocation.incidents.outbox import tell_people
 
@@ -88,7 +82,7 @@ def tell_on_call(workspace: "Workspace", incident: str) -> None:
 
 
 def through_prefect(incident: str, timeout: float, workspace: WorkspaceNames) -> "Run | None":
-    """Have the worker do it, and watch; None where the watching ended first. Raises what keeps it from being done."""
+    """Have the worker do it, and watch; None if watching ended first. Raises KeyturnError if Prefect cannot run it."""
     if find_spec("prefect") is None:
         raise missing_package("prefect")
     from keyturn.cli.running.watch import StillRuns, run_deployment
@@ -104,7 +98,6 @@ def through_prefect(incident: str, timeout: float, workspace: WorkspaceNames) ->
 
 
 def resume_hint(incident: str) -> str:
-    """How an open incident goes on."""
     return (
         f"while {incident} is open, finish-incidents retries it {RETRIED}; "
         f"to retry now: keyturn revoke --resume {incident}"
@@ -115,7 +108,7 @@ def resume_hint(incident: str) -> str:
 
 
 def show_incident(workspace: "Workspace", carried: Carried, directory: Path | None, as_json: bool) -> None:
-    """The secrets, what is left, the report's files, and the exit code that belongs to it."""
+    """Show the secrets, what is left and the report's files, then exit with the matching code."""
     from keyturn.cli.emergencies import incident_tables as tables
 
     standing, run = carried.standing, carried.run
@@ -132,14 +125,14 @@ def show_incident(workspace: "Workspace", carried: Carried, directory: Path | No
 
 
 def closing_line(standing: IncidentStatus) -> str:
-    """How an incident ended that is not open, with what is not proven of it."""
+    """The result of a closed incident, with what is not proven."""
     incident = standing.incident
     by = f" by {incident.given_up_by}: {incident.given_up}" if incident.given_up else ""
     return "\n".join((*standing.unproven, f"{incident.id} is {standing.conclusion}{by}"))
 
 
 def sign_ledger(workspace: "Workspace") -> None:
-    """Have the ledger signed, so that a checkpoint covers the incident; where that can't be done, say so."""
+    """Have the ledger signed, so that a checkpoint covers the incident. Notes a failure."""
     from keyturn.revocation.report.facts import sign_ledger
 
     try:
@@ -150,9 +143,7 @@ def sign_ledger(workspace: "Workspace") -> None:
 
 
 def write_reports(workspace: "Workspace", standing: IncidentStatus, directory: Path | None) -> list[Path]:
-    """The report's files; one that can't be written takes nothing back, and is told."""
-    from keyturn.cli.emergencies.incident_files import write_report_files
-
+    """Write the report's files. Reports an error instead of raising it; the incident is unaffected."""
     try:
         return write_report_files(workspace, standing, directory)
     except OSError as error:
@@ -162,14 +153,26 @@ def write_reports(workspace: "Workspace", standing: IncidentStatus, directory: P
     return []
 
 
+def write_report_files(workspace: "Workspace", standing: IncidentStatus, directory: Path | None) -> list[Path]:
+    """Write the current report in every form and replace earlier files. Raises Unavailable, OSError."""
+    from keyturn.revocation.report import write_report
+    from keyturn.revocation.report.facts import ledger_facts, readers_of
+    from keyturn.settings.directories import PRIVATE, make_private, state_directory
+
+    place = directory or state_directory() / "incidents"
+    if directory is None:
+        make_private(place).chmod(PRIVATE)
+    facts = ledger_facts(workspace, standing)
+    return write_report(standing, readers_of(workspace, standing), place, facts, workspace.clock())
+
+
 def tell_files(files: list[Path]) -> None:
-    """Where the report is."""
     if files:
         note("\n".join(["report:", *(f"  {file}" for file in files)]))
 
 
 def tell_secrets(standing: IncidentStatus) -> None:
-    """Each secret, and whatever is left or remains, for people."""
+    """Show each secret, and what is left or remains."""
     from keyturn.cli.emergencies import incident_tables as tables
 
     incident = standing.incident
@@ -181,7 +184,7 @@ def tell_secrets(standing: IncidentStatus) -> None:
 
 
 def incident_failure(standing: IncidentStatus) -> tuple[KeyturnError, int] | None:
-    """The error to end with while an incident is open, and its exit code: 3 only where every credential has ended."""
+    """The error and exit code for an open incident: 3 only if every credential has ended."""
     if not standing.open:
         return None
     name, hint = f"incident {standing.incident.id}", f"Mend the cause; {resume_hint(standing.incident.id)}"

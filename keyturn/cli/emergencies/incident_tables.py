@@ -1,4 +1,4 @@
-"""Incidents and previews as tables for people and as data for scripts, in names and short fingerprints alone."""
+"""Incidents and previews as tables and as JSON data, with names and short fingerprints only."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -11,7 +11,6 @@ from keyturn.revocation.incidents.announcements import unsent
 from keyturn.revocation.incidents.incident import Event, Incident, IncidentStatus, Result, SecretProgress, Step
 from keyturn.revocation.preview import Preview, SecretPreview
 from keyturn.revocation.proof import Check
-from keyturn.revocation.selector import Match
 
 Row = tuple[object, ...]
 
@@ -21,17 +20,16 @@ MORE_COLUMNS: Final = ("secret", "what", "")
 LIST_COLUMNS: Final = ("incident", "opened (UTC)", "state", "secrets", "reason")
 EVENT_COLUMNS: Final = ("when (UTC)", "step", "result", "where and what")
 CHECK_COLUMNS: Final = ("secret", "checked", "place", "answer", "")
-MATCH_COLUMNS: Final = ("secret", "version", "where")
 
 FEW: Final = 3
-"""So many lines are shown to people of what remains of one secret."""
+"""Lines shown in tables of what remains of one secret."""
 
 
 # --- before it happens
 
 
 def preview_rows(preview: Preview) -> Iterator[Row]:
-    """Each secret with what ends, who uses it, its copies and its consumers; then leases."""
+    """Each secret with what ends, its uses, copies and consumers; then leases."""
     for blast in preview.secrets:
         first = f"{blast.strategy}, version {blast.version}, {blast.classification}, of {blast.owner}"
         yield blast.path, "is", first
@@ -41,7 +39,6 @@ def preview_rows(preview: Preview) -> Iterator[Row]:
 
 
 def preview_lines(blast: SecretPreview) -> dict[str, Sequence[str]]:
-    """What a preview tells of one secret, each under its word."""
     return {
         "ends": blast.names,
         "in use": blast.uses,
@@ -53,7 +50,6 @@ def preview_lines(blast: SecretPreview) -> dict[str, Sequence[str]]:
 
 
 def preview_summary(preview: Preview) -> str:
-    """How much would be touched, in one line."""
     copies = sum(len(blast.destinations) for blast in preview.secrets)
     consumers = {name for blast in preview.secrets for name in blast.consumers}
     counts = [
@@ -65,13 +61,11 @@ def preview_summary(preview: Preview) -> str:
 
 
 def count_noun(number: int, word: str) -> str:
-    """``3 secrets``, ``1 copy``."""
     plural = f"{word[:-1]}ies" if word.endswith("y") else f"{word}s"
     return f"{number} {word if number == 1 else plural}"
 
 
 def preview_data(preview: Preview) -> dict[str, Any]:
-    """For scripts."""
     return {
         "mode": str(preview.mode),
         "secrets": [
@@ -99,7 +93,6 @@ def preview_data(preview: Preview) -> dict[str, Any]:
 
 
 def state_of(incident: Incident) -> str:
-    """In one word."""
     if incident.unread:
         return "UNREADABLE"
     closed = "given up" if incident.given_up else "closed"
@@ -107,7 +100,6 @@ def state_of(incident: Incident) -> str:
 
 
 def about_rows(status: IncidentStatus) -> Iterator[Row]:
-    """What it is about, for people."""
     incident = status.incident
     yield "state", state_of(incident) if incident.unread else status.conclusion
     yield "reason", incident.reason
@@ -129,38 +121,35 @@ def about_rows(status: IncidentStatus) -> Iterator[Row]:
 
 
 def list_row(incident: Incident) -> Row:
-    """One of many."""
     opened = when(incident.opened_at)
     return incident.id, opened, state_of(incident), len(incident.paths) or "-", incident.reason
 
 
 def secret_row(incident: Incident, progress: SecretProgress) -> Row:
-    """One secret for people."""
     clear = seconds_after(incident, progress.clear_at) or "not yet"
     return progress.path, refused_after(incident, progress), clear, consumers_told(progress), progress.version or "-"
 
 
 def refused_after(incident: Incident, progress: SecretProgress) -> str:
-    """When its target was seen to refuse it; where nobody can see that, when it was told."""
+    """Time until its target refused it; time until it was ended if the target cannot show that."""
     if Step.CUT not in progress.done:
         return "NOT ENDED YET"
     return seconds_after(incident, progress.refused_at) or f"ended {seconds_after(incident, progress.cut_at)}"
 
 
 def seconds_after(incident: Incident, moment: datetime | None) -> str:
-    """The time since somebody asked for it; empty for what has not happened."""
     return f"{(moment - incident.triggered_at).total_seconds():.2f} s" if moment else ""
 
 
 def consumers_told(progress: SecretProgress) -> str:
-    """How many consumers have acknowledged, or were sent their notice where nobody answers."""
+    """How many consumers acknowledged the notice, of those it was sent to."""
     heard = {event.place: event.result for event in progress.events if event.step is Step.NOTIFY and event.place}
     acknowledged = sum(result is Result.DONE for result in heard.values())
     return f"{acknowledged} of {len(heard)} told" if heard else "-"
 
 
 def more_rows(standing: IncidentStatus) -> Iterator[Row]:
-    """What the first table has no place for: what is left, what can't be removed, what works on."""
+    """What the first table omits: what is left, what cannot be removed, what still works."""
     for progress in standing.secrets:
         unseen = tuple(f"nobody could look at {unseen.words}" for unseen in progress.unseen)
         sections = (
@@ -175,13 +164,12 @@ def more_rows(standing: IncidentStatus) -> Iterator[Row]:
 
 
 def check_rows(standing: IncidentStatus) -> Iterator[Row]:
-    """What was checked, and each answer; for people those first that prove nothing."""
     ordered = sorted(standing.checks, key=lambda pair: pair[1].proves)
     yield from ((path, check.subject, check.place, check.answer, check.said) for path, check in ordered)
 
 
 def few_lines(lines: Sequence[str]) -> Sequence[str]:
-    """At most three lines: of more the first two, and how many more the report lists."""
+    """At most three lines: of more, the first two and the number of the others."""
     if len(lines) <= FEW:
         return lines
     more = f"and {len(lines) - FEW + 1} more, which the report lists (`keyturn incidents ID --report DIR`)"
@@ -189,7 +177,6 @@ def few_lines(lines: Sequence[str]) -> Sequence[str]:
 
 
 def event_rows(standing: IncidentStatus) -> Iterator[Row]:
-    """Everything that was done, in the order of time."""
     events = [(event, progress.path) for progress in standing.secrets for event in progress.events]
     events += [(event, "") for event in standing.incident.events]
     for event, path in sorted(events, key=lambda pair: pair[0].at):
@@ -198,7 +185,6 @@ def event_rows(standing: IncidentStatus) -> Iterator[Row]:
 
 
 def incident_data(incident: Incident) -> dict[str, Any]:
-    """One of many, for scripts."""
     return {
         "id": incident.id,
         "state": state_of(incident),
@@ -221,7 +207,6 @@ def incident_data(incident: Incident) -> dict[str, Any]:
 
 
 def standing_data(standing: IncidentStatus) -> dict[str, Any]:
-    """One in full, for scripts."""
     return {
         **incident_data(standing.incident),
         "left": list(standing.left),
@@ -233,12 +218,10 @@ def standing_data(standing: IncidentStatus) -> dict[str, Any]:
 
 
 def proof_data(path: str, check: Check) -> dict[str, Any]:
-    """One check, for scripts."""
     return {"secret": path, **asdict(check)}
 
 
 def secret_data(incident: Incident, progress: SecretProgress) -> dict[str, Any]:
-    """One secret of an incident, for scripts."""
     seconds = {
         name: (moment - incident.triggered_at).total_seconds() if moment else None
         for name, moment in (("ended", progress.cut_at), ("refused", progress.refused_at), ("clear", progress.clear_at))
@@ -264,25 +247,4 @@ def secret_data(incident: Incident, progress: SecretProgress) -> dict[str, Any]:
 
 
 def event_data(event: Event) -> dict[str, Any]:
-    """One action, for scripts."""
-    return {
-        "at": stamp(event.at),
-        "step": str(event.step),
-        "result": str(event.result),
-        "place": event.place,
-        "said": event.said,
-        "kind": event.kind,
-    }
-
-
-# --- whose value it is
-
-
-def match_row(match: Match) -> Row:
-    """One place for people."""
-    return match.path, match.version, match.place or "hub"
-
-
-def match_data(match: Match) -> dict[str, Any]:
-    """One place for scripts; an empty one is the hub."""
-    return {"path": match.path, "version": match.version, "place": match.place}
+    return {**vars(event), "at": stamp(event.at)}

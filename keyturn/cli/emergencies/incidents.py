@@ -1,21 +1,14 @@
-"""``keyturn incidents``: every revocation that there was, or one of them in full."""
+"""``keyturn incidents``: list all revocations, or show one in full."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from keyturn.cli import options
 from keyturn.cli.completion import complete_incident
 from keyturn.cli.environment import opened_workspace
-from keyturn.cli.options import (
-    BreakGlassOption,
-    CatalogueOption,
-    JsonOption,
-    Layout,
-    OutputOption,
-    ReportOption,
-    layout_of,
-)
 from keyturn.cli.output import note, write_json, write_names, write_table, write_text
 from keyturn.core.actor import going_past_rules
 from keyturn.revocation.incidents.incident import Mode
@@ -37,18 +30,18 @@ OpenOption = Annotated[bool, typer.Option("--open", help="Only those that are no
 def incidents(
     incident: IncidentArgument = None,
     only_open: OpenOption = False,
-    catalogue: CatalogueOption = None,
-    as_json: JsonOption = False,
-    report: ReportOption = None,
+    catalogue: options.CatalogueOption = None,
+    as_json: options.JsonOption = False,
+    report: options.ReportOption = None,
     give_up: GiveUpOption = "",
-    break_glass: BreakGlassOption = "",
-    output: OutputOption = Layout.TABLE,
+    break_glass: options.BreakGlassOption = "",
+    output: options.OutputOption = options.Layout.TABLE,
 ) -> None:
     """Show the incidents, the newest first; or one in full, with everything that was done.
 
     --give-up closes an open one that can't be proven, with the reason that a person gives. What is left stays listed.
     """
-    layout = layout_of(output, as_json)
+    layout = options.layout_of(output, as_json)
     if incident is None and report is not None:
         raise typer.BadParameter("--report is for one incident: give its ID")
     if incident is not None and only_open:
@@ -67,7 +60,7 @@ def incidents(
 
 
 def give_up_incident(workspace: "Workspace", incident: str, reason: str) -> None:
-    """Close it with what is left, tell people, and say what its secrets need now."""
+    """Close it with what is left, send the messages, and show what its secrets need now."""
     from keyturn.cli.emergencies.incident_runner import tell_on_call
     from keyturn.revocation.incidents.give_up import give_up_incident
 
@@ -79,19 +72,16 @@ def give_up_incident(workspace: "Workspace", incident: str, reason: str) -> None
             note(f"{secret.path} has no new credential yet: run `keyturn rotate {secret.path} --now`")
 
 
-def show_all(workspace: "Workspace", only_open: bool, layout: Layout) -> None:
-    """One line for each."""
-    from dataclasses import asdict
-
+def show_all(workspace: "Workspace", only_open: bool, layout: options.Layout) -> None:
     from keyturn.cli.emergencies import incident_tables as tables
     from keyturn.cli.emergencies.approvals import find_unreviewed, tell_unreviewed
     from keyturn.revocation.incidents import store as incident_store
 
     incidents = incident_store.list_open(workspace) if only_open else incident_store.list_incidents(workspace)
-    if layout is Layout.NAME:
+    if layout is options.Layout.NAME:
         return write_names(incident.id for incident in incidents)
     unreviewed = find_unreviewed(workspace)
-    if layout is Layout.JSON:
+    if layout is options.Layout.JSON:
         listed = [tables.incident_data(incident) for incident in incidents]
         return write_json({"incidents": listed, "unreviewed": [asdict(broken) for broken in unreviewed]})
     tell_unreviewed(unreviewed)
@@ -100,25 +90,23 @@ def show_all(workspace: "Workspace", only_open: bool, layout: Layout) -> None:
     return write_table(tables.LIST_COLUMNS, map(tables.list_row, incidents), whole=tables.LIST_COLUMNS[:-1])
 
 
-def show_one(workspace: "Workspace", incident: str, directory: Path | None, layout: Layout) -> None:
-    """All that is kept of it; the report's files where they are asked for."""
-    from keyturn.cli.emergencies.incident_files import write_report_files
-    from keyturn.cli.emergencies.incident_runner import tell_files
+def show_one(workspace: "Workspace", incident: str, directory: Path | None, layout: options.Layout) -> None:
+    """Show one incident in full. Writes the report's files if ``directory`` is given."""
+    from keyturn.cli.emergencies.incident_runner import tell_files, write_report_files
     from keyturn.cli.emergencies.incident_tables import standing_data
     from keyturn.revocation.incidents.store import load_status
 
     status = load_status(workspace, incident)
     files = write_report_files(workspace, status, directory) if directory else []
-    if layout is Layout.NAME:
+    if layout is options.Layout.NAME:
         return write_names([incident])
-    if layout is Layout.JSON:
+    if layout is options.Layout.JSON:
         return write_json({**standing_data(status), "reports": [str(file) for file in files]})
     tell_incident(status)
     return tell_files(files)
 
 
 def tell_incident(status: "IncidentStatus") -> None:
-    """For people."""
     from keyturn.cli.emergencies import incident_runner
     from keyturn.cli.emergencies import incident_tables as tables
 

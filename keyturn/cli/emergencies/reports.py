@@ -1,4 +1,4 @@
-"""What rotations, syncs and retirements have come to, whether they ran here or through Prefect."""
+"""Results of rotations, syncs and retirements, whether they ran here or through Prefect."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ RETIREMENT_COLUMNS: Final = ("secret", "old credential", "why")
 
 
 def outcome_of(path: str, run: Run) -> Outcome:
-    """What a run of rotate-secret did, as its flow has left it. Raises the error that it ended with."""
+    """The outcome that a run of rotate-secret returned. Raises the error that it ended with."""
     if run.result is None:
         raise run.error("rotate", path)
     return outcome_from(run.result)
 
 
 def outcome_rows(outcome: Outcome) -> list[tuple[object, ...]]:
-    """For people: the hub, then every copy and consumer."""
+    """Rows for the hub, then each copy and consumer."""
     version = outcome.version or ""
     rows: list[tuple[object, ...]] = [("secret", outcome.path, outcome.state, version)]
     rows += [("copy", f"{p.store}:{p.name}", p.state, p.version or "") for p in outcome.destinations]
@@ -44,32 +44,30 @@ def outcome_rows(outcome: Outcome) -> list[tuple[object, ...]]:
 
 @dataclass(frozen=True)
 class Copies:
-    """What a sync did, and the run that did it; None where it was this process."""
+    """What a sync did, and its run; None if it ran in this process."""
 
     report: SyncReport
     run: Run | None = None
 
     @staticmethod
     def of(run: Run) -> "Copies":
-        """What a run of sync did, as its flow has left it. Raises the error that it ended with."""
+        """The report that a run of sync returned. Raises the error that it ended with."""
         if run.result is None:
             raise run.error("sync", "the copies")
         return Copies(SyncReport.of_result(run.result), run)
 
     def rows(self) -> Iterable[tuple[object, ...]]:
-        """For people."""
         return ((copy.secret, copy.label, copy.state) for copy in self.report.copies)
 
     def summary(self) -> str:
-        """How many copies are in which state, in words; empty where there is none."""
+        """The number of copies in each state; empty without copies."""
         return ", ".join(f"{count} {state}" for state, count in sorted(self.report.counts.items()))
 
     def to_data(self) -> dict[str, Any]:
-        """For scripts."""
         return {**self.report.to_data(), "run": self.run.to_data() if self.run else None}
 
     def failure(self) -> tuple[KeyturnError, int] | None:
-        """The error to end with where a copy is behind or a consumer silent, and its exit code."""
+        """The error and exit code if a copy is out of sync or a consumer did not answer."""
         behind = self.behind()
         if not behind:
             silent = unheard(self.report.notices)
@@ -80,13 +78,11 @@ class Copies:
         return TransientError("sync", f"{len(behind)} of {total} copies", problem, remedy), BEHIND
 
     def details(self) -> list[str]:
-        """What the table has no place for."""
         failures = [CopyFailure.of_label(copy.label, copy.secret, copy.error, copy.kind) for copy in self._failing()]
         lines = [self.summary()] if self.report.copies and self.report.counts else []
         return [*lines, *(failure_lines(failures) if len(failures) > 1 else []), *notice_lines(self.report.notices)]
 
     def behind(self) -> list[str]:
-        """Each copy that is not in step, and why."""
         return [f"{copy.label} of {copy.secret}: {copy.error}" for copy in self._failing()]
 
     def _failing(self) -> list[SyncedCopy]:
@@ -98,35 +94,32 @@ class Copies:
 
 @dataclass(frozen=True)
 class Retirements:
-    """The old credentials that were looked at."""
+    """The old credentials that were checked."""
 
     found: tuple[OldCredential, ...]
     run: Run | None = None
 
     @staticmethod
     def of(run: Run) -> "Retirements":
-        """What a run of retire did, as its flow has left it. Raises the error that it ended with."""
+        """The result that a run of retire returned. Raises the error that it ended with."""
         if run.result is None:
             raise run.error("retire", "the old credentials")
         return Retirements(tuple(OldCredential(**old) for old in run.result["secrets"]), run)
 
     def rows(self) -> Iterable[tuple[object, ...]]:
-        """For people."""
         return ((old.path, old.state, old.why) for old in self.found)
 
     def details(self) -> list[str]:
-        """Nothing: the table says why."""
         return []
 
     def to_data(self) -> dict[str, Any]:
-        """For scripts."""
         return {
             "secrets": [{**vars(old), "code": code_of_kind(old.kind)} for old in self.found],
             "run": self.run.to_data() if self.run else None,
         }
 
     def failure(self) -> tuple[KeyturnError, int] | None:
-        """The error to end with, and its exit code; none where one at least was retired and none failed."""
+        """The error and exit code; None if at least one was retired and none failed."""
         failed = [old for old in self.found if old.state == "failed"]
         if failed:
             return TransientError("retire", some(failed, self.found), failed[0].why), FAILED
@@ -138,5 +131,4 @@ class Retirements:
 
 
 def some(olds: Sequence[OldCredential], among: Sequence[OldCredential]) -> str:
-    """Which old credentials are meant: the one, or how many."""
     return olds[0].path if len(olds) == 1 else f"{len(olds)} of {len(among)} secrets, first {olds[0].path}"

@@ -1,53 +1,37 @@
-"""``keyturn revoke``: end leaked credentials everywhere at once, replace them, and prove that it is over."""
+"""``keyturn revoke``: end leaked credentials everywhere, replace them, and prove the result."""
 
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import copy_context
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from keyturn.cli import options
 from keyturn.cli.completion import complete_incident, complete_owner, complete_secret, complete_store, complete_target
 from keyturn.cli.emergencies.incident_runner import Carried, Through, carry_on, resume_hint, show_incident, tell_on_call
-from keyturn.cli.emergencies.override import note_override
-from keyturn.cli.emergencies.request import RevocationRequest
 from keyturn.cli.emergencies.wake import wake_keeper
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import say
 from keyturn.cli.interruption import signals_as_interrupt
 from keyturn.cli.local_stack import load_local
 from keyturn.cli.manual_commands import needing_hub, note_commands
-from keyturn.cli.options import (
-    INCIDENT_TIMEOUT,
-    BreakGlassOption,
-    CatalogueOption,
-    ExpectOption,
-    JsonOption,
-    LocalOption,
-    ModeOption,
-    OverLimitOption,
-    PreviewOption,
-    ReasonOption,
-    ReportOption,
-    TimeoutOption,
-    WorkspaceOption,
-    YesToRevokeOption,
-)
 from keyturn.cli.output import note, note_error, write_json, write_table
 from keyturn.core.actor import going_past_rules
 from keyturn.core.clocks import by_hub_clock
 from keyturn.core.errors import KeyturnError, TerminalError
 from keyturn.core.workspaces import DEFAULT
-from keyturn.revocation.incidents.incident import Mode, Step
+from keyturn.revocation.incidents.incident import Incident, Mode, SecretProgress, Step
+from keyturn.revocation.incidents.recorded import record_what_waits
+from keyturn.revocation.incidents.store import load_status, new_incident_id
+from keyturn.revocation.selector import Selection, Selector, select_secrets
 
 if TYPE_CHECKING:
-    from keyturn.revocation.incidents.incident import Incident, SecretProgress
     from keyturn.revocation.preview import Preview
-    from keyturn.revocation.selector import Selection, Selector
     from keyturn.rotation.state.context import Workspace
 
 Paths = Annotated[
@@ -78,7 +62,23 @@ OverridePolicy = Annotated[
     typer.Option("--override-policy", help="Go on although the operator's file refuses the catalogue; it is recorded."),
 ]
 DrillOption = Annotated[bool, typer.Option("--drill", hidden=True)]
-"""What `keyturn drill` was called before it had a name of its own."""
+"""The earlier form of `keyturn drill`."""
+
+
+WAIVED_SHOWN: Final = 3
+"""Number of waived breaches in the incident's reason; the ledger's entry has as many as fit."""
+
+
+@dataclass(frozen=True)
+class RevocationRequest:
+    """What to revoke, and why."""
+
+    selector: Selector
+    mode: Mode
+    reason: str
+    incident: str
+    since: datetime
+    expect: int = 0
 
 
 def revoke(
@@ -89,23 +89,23 @@ def revoke(
     store: Store = "",
     lease_prefix: LeasePrefix = "",
     fingerprint: Fingerprint = "",
-    reason: ReasonOption = "",
+    reason: options.ReasonOption = "",
     incident: IncidentId = "",
-    mode: ModeOption = Mode.REPLACE,
-    preview: PreviewOption = False,
-    yes: YesToRevokeOption = False,
+    mode: options.ModeOption = Mode.REPLACE,
+    preview: options.PreviewOption = False,
+    yes: options.YesToRevokeOption = False,
     resume: Resume = "",
     drill: DrillOption = False,
     override_policy: OverridePolicy = False,
-    local: LocalOption = False,
-    catalogue: CatalogueOption = None,
-    timeout: TimeoutOption = INCIDENT_TIMEOUT,
-    as_json: JsonOption = False,
-    report: ReportOption = None,
-    prefect_workspace: WorkspaceOption = DEFAULT,
-    expect: ExpectOption = 0,
-    over_limit: OverLimitOption = "",
-    break_glass: BreakGlassOption = "",
+    local: options.LocalOption = False,
+    catalogue: options.CatalogueOption = None,
+    timeout: options.TimeoutOption = options.INCIDENT_TIMEOUT,
+    as_json: options.JsonOption = False,
+    report: options.ReportOption = None,
+    prefect_workspace: options.WorkspaceOption = DEFAULT,
+    expect: options.ExpectOption = 0,
+    over_limit: options.OverLimitOption = "",
+    break_glass: options.BreakGlassOption = "",
 ) -> None:
     """End leaked credentials everywhere, at once.
 
@@ -113,8 +113,6 @@ def revoke(
     copy is removed; then all of it is proven. What is chosen must fit all that is given. On a terminal the preview
     comes first, and a question; with --yes, or where one PATH is named in a script, it ends at once.
     """
-    from keyturn.revocation.selector import Selector
-
     since = datetime.now(UTC)
     selector = Selector(tuple(paths or ()), owner, classification, target, store, lease_prefix, fingerprint)
     request = RevocationRequest(selector, mode, reason.strip(), incident.strip(), since, expect)
@@ -132,16 +130,14 @@ def revoke(
         request = note_override(workspace, request) if override_policy else request
         if preview:
             return show_preview(workspace, request, as_json)
-        # Workers hold to the policy, so they could not go on with it.
+        # Workers obey the policy, so they cannot finish what overrides it.
         through = Through(local or bool(workspace.catalogue.waived), timeout, prefect_workspace)
         carried = resumed(workspace, resume, through) if resume else revoked(workspace, request, yes, through)
         return show_incident(workspace, carried, report, as_json)
 
 
 def insist_on_sense(request: RevocationRequest, resume: str, *, preview: bool, asks: bool) -> None:
-    """Wrong usage where what is asked for makes no sense, or would end much without anybody to be asked."""
-    from keyturn.revocation.selector import Selector
-
+    """Reports wrong usage if the options contradict, or if a large revocation has no terminal to confirm on."""
     chooses = request.selector != Selector()
     if resume and (chooses or request.reason or request.incident or preview):
         raise typer.BadParameter("--resume ID stands alone: the incident knows its secrets and its reason")
@@ -154,24 +150,40 @@ def insist_on_sense(request: RevocationRequest, resume: str, *, preview: bool, a
 
 
 def insist_on_a_drill(request: RevocationRequest, resume: str, preview: bool) -> None:
-    """Wrong usage unless one secret is named, for an incident of its own."""
+    """Reports wrong usage unless exactly one secret is named, without an incident."""
     if not may_go_unasked(request.selector) or resume or preview or request.incident:
         raise typer.BadParameter("--drill is for one PATH, which it leaves alone: nothing else can be chosen with it")
 
 
-def may_go_unasked(selector: "Selector") -> bool:
-    """Whether one secret is named and nothing else: a script means what it says."""
-    from keyturn.revocation.selector import Selector
-
+def may_go_unasked(selector: Selector) -> bool:
+    """Whether exactly one secret is named and nothing else: then a script needs no confirmation."""
     return len(selector.paths) == 1 and "*" not in selector.paths[0] and selector == Selector(paths=selector.paths)
 
 
+def note_override(workspace: "Workspace", request: RevocationRequest) -> RevocationRequest:
+    """Show and record what was waived for this command; the request's reason then includes it."""
+    from keyturn.core.ports.ledger import Outcome
+    from keyturn.rotation.state.journal import entry, note_down
+
+    waived = workspace.catalogue.waived
+    if not waived:
+        note("--override-policy: nothing had to be overridden")
+        return request
+    lines = [f"OVERRIDING THE OPERATOR'S POLICY, for this command alone, which the ledger keeps ({len(waived)}):"]
+    note("\n".join([*lines, *(f"  {breach}" for breach in waived)]))
+    why = f"{request.reason or request.incident or 'an open incident'}: {'; '.join(waived)}"
+    note_down(workspace, [entry(workspace, "override policy", Outcome.DONE, note=why)])
+    if not request.reason:
+        return request
+    more = "" if len(waived) <= WAIVED_SHOWN else f", and {len(waived) - WAIVED_SHOWN} more"
+    return replace(request, reason=f"{request.reason} (policy overridden: {'; '.join(waived[:WAIVED_SHOWN])}{more})")
+
+
 def show_preview(workspace: "Workspace", request: RevocationRequest, as_json: bool) -> None:
-    """What would happen; nothing does."""
+    """Show what would end. Changes nothing."""
     from keyturn.cli.emergencies.incident_tables import preview_data
     from keyturn.revocation.incidents.consent import why_size_is_asked
     from keyturn.revocation.preview import preview_revocation
-    from keyturn.revocation.selector import select_secrets
 
     selection = select_secrets(workspace, request.selector)
     radius = preview_revocation(workspace, selection, request.mode)
@@ -182,7 +194,6 @@ def show_preview(workspace: "Workspace", request: RevocationRequest, as_json: bo
 
 
 def tell_preview(radius: "Preview", remark: str) -> None:
-    """The blast radius, for people."""
     from keyturn.cli.emergencies.incident_tables import PREVIEW_COLUMNS, preview_rows, preview_summary
 
     write_table(PREVIEW_COLUMNS, preview_rows(radius), whole=("what",))
@@ -193,10 +204,9 @@ def tell_preview(radius: "Preview", remark: str) -> None:
 
 
 def revoked(workspace: "Workspace", request: RevocationRequest, yes: bool, through: Through) -> Carried:
-    """Ask where somebody is there to answer, cut, and see it through."""
+    """Ask for confirmation if a person can answer, cut, and finish the incident."""
     from keyturn.revocation.incidents.consent import Consent
     from keyturn.revocation.incidents.resume import select_again
-    from keyturn.revocation.incidents.store import new_incident_id
     from keyturn.revocation.run import begin, restore_service, tell_and_clear
 
     incident = request.incident or new_incident_id(request.since)
@@ -223,17 +233,15 @@ def revoked(workspace: "Workspace", request: RevocationRequest, yes: bool, throu
         beforehand = nullcontext() if answered else told_beside(workspace, selection, request.mode)
         with beforehand, in_background(lambda: tell_on_call(workspace, opened.id)):
             tell_and_clear(workspace, opened)
-            tell_silent(workspace, opened)
+            for secret in load_status(workspace, opened.id).secrets:
+                tell_left(secret, Step.NOTIFY)
             carried = carry_on(workspace, opened.id, through)
     tell_on_call(workspace, opened.id)
     return carried
 
 
 def resumed(workspace: "Workspace", incident: str, through: Through) -> Carried:
-    """Go on with an open incident; a closed one is only shown. Raises NotFound."""
-    from keyturn.revocation.incidents.recorded import record_what_waits
-    from keyturn.revocation.incidents.store import load_status
-
+    """Continue an open incident; only show a closed one. Raises NotFound."""
     record_what_waits(workspace, incident)
     status = load_status(workspace, incident)
     if not status.open:
@@ -248,14 +256,14 @@ def resumed(workspace: "Workspace", incident: str, through: Through) -> Carried:
 
 
 def by_hubs_clock(workspace: "Workspace", since: datetime) -> datetime:
-    """The same moment by the hub's clock; by this machine's where the hub can't be asked."""
+    """The same moment by the hub's clock; by this machine's if the hub does not answer."""
     with suppress(KeyturnError):
         workspace.hub_now()
     return by_hub_clock(since, workspace.hub.clock_ahead())
 
 
-def confirm(workspace: "Workspace", selection: "Selection", request: RevocationRequest) -> int:
-    """Show what would end, and ask; how much whoever answers expects to end. Ends with 1 where the answer is no."""
+def confirm(workspace: "Workspace", selection: Selection, request: RevocationRequest) -> int:
+    """Show what would end and ask for confirmation. Returns the size that the person expects. Exits with 1 on no."""
     from keyturn.revocation.incidents.consent import why_size_is_asked
     from keyturn.revocation.preview import preview_revocation
 
@@ -267,10 +275,8 @@ def confirm(workspace: "Workspace", selection: "Selection", request: RevocationR
     return request.expect
 
 
-def tell_cut(workspace: "Workspace", incident: "Incident") -> None:
-    """Say at once what is over, and what is not; for that, show the commands that end it by hand."""
-    from keyturn.revocation.incidents.store import load_status
-
+def tell_cut(workspace: "Workspace", incident: Incident) -> None:
+    """Show at once what has ended. For the rest, show the commands to end it by hand."""
     secrets = load_status(workspace, incident.id).secrets
     for secret in secrets:
         if Step.CUT not in secret.done:
@@ -282,10 +288,8 @@ def tell_cut(workspace: "Workspace", incident: "Incident") -> None:
     note_commands(workspace.catalogue, [secret.path for secret in secrets if Step.CUT not in secret.done])
 
 
-def tell_back(workspace: "Workspace", incident: "Incident") -> None:
-    """Say what has taken its place, and who has it by now."""
-    from keyturn.revocation.incidents.store import load_status
-
+def tell_back(workspace: "Workspace", incident: Incident) -> None:
+    """Show which version replaced each secret, and whether it was pushed."""
     for secret in load_status(workspace, incident.id).secrets:
         tell_left(secret, Step.PUSH)
         if Step.REPLACE in secret.done:
@@ -294,31 +298,23 @@ def tell_back(workspace: "Workspace", incident: "Incident") -> None:
             note(f"{secret.path}: version {secret.version} is {pushed} after {taken:.2f} s")
 
 
-def tell_silent(workspace: "Workspace", incident: "Incident") -> None:
-    """Say who has not heard of it yet."""
-    from keyturn.revocation.incidents.store import load_status
-
-    for secret in load_status(workspace, incident.id).secrets:
-        tell_left(secret, Step.NOTIFY)
-
-
-def tell_left(secret: "SecretProgress", step: Step) -> None:
-    """Say what one step has left of a secret; nothing where it has left nothing."""
+def tell_left(secret: SecretProgress, step: Step) -> None:
+    """Show what one step has left of a secret."""
     if faults := [left.removeprefix(f"{step}: ") for left in secret.left if left.startswith(f"{step}: ")]:
         note(f"{secret.path}: {step}: {'; '.join(faults)}")
 
 
 @contextmanager
 def in_background(work: Callable[[], None]) -> Iterator[None]:
-    """Do this while the rest goes on, and wait for it at the end."""
+    """Run the work in a thread during the block, and wait for it at the end."""
     with ThreadPoolExecutor(1) as pool:
         working = pool.submit(copy_context().run, work)
         yield
         working.result()
 
 
-def told_beside(workspace: "Workspace", selection: "Selection", mode: Mode) -> AbstractContextManager[None]:
-    """Tell where all of it lies and who uses it, while the rest goes on; what ended is told by what was cut."""
+def told_beside(workspace: "Workspace", selection: Selection, mode: Mode) -> AbstractContextManager[None]:
+    """Show the affected places and users in the background. Omits what ended: the cut has shown that."""
 
     def tell() -> None:
         from keyturn.cli.emergencies.incident_tables import preview_rows, preview_summary
@@ -328,7 +324,7 @@ def told_beside(workspace: "Workspace", selection: "Selection", mode: Mode) -> A
             radius = preview_revocation(workspace, selection, mode)
         except KeyturnError as error:
             return say(error)
-        # Something else is in force by now: the accounts and sessions that are seen are those of the replacement.
+        # The replacement is in force by now: these accounts and sessions are its own.
         secrets = tuple(replace(secret, names=(), uses=(), warnings=()) for secret in radius.secrets)
         radius = replace(radius, secrets=secrets)
         lines = [f"  {path:<28} {what:<10} {text}".rstrip() for path, what, text in preview_rows(radius)]
@@ -339,16 +335,16 @@ def told_beside(workspace: "Workspace", selection: "Selection", mode: Mode) -> A
 
 @contextmanager
 def goes_on_later(incident: str, through: Through) -> Iterator[None]:
-    """Whatever stops this command, an incident that was opened stays so: say how it goes on.
+    """If the command is stopped, show how an open incident continues, and wake the keeper.
 
-    What was refused for good, such as a login that lacks a right, has opened none.
+    A TerminalError, such as a login without a right, has opened no incident.
     """
     with signals_as_interrupt():
         try:
             yield
         except BaseException as error:
             if not isinstance(error, TerminalError):
-                with suppress(OSError):  # the terminal may be gone, and the keeper is still to be woken
+                with suppress(OSError):  # the terminal may be gone; wake the keeper anyway
                     note_error(resume_hint(incident))
                 with suppress(OSError):
                     wake_keeper(through.workspace)

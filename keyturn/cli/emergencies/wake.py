@@ -1,4 +1,4 @@
-"""Having the keeper look now, where what a command leaves would wait for its next round."""
+"""Waking the keeper early, instead of waiting for its next round."""
 
 import os
 from importlib.util import find_spec
@@ -11,18 +11,18 @@ from keyturn.core.workspaces import WorkspaceNames
 KEEPER: Final = "keeper"
 
 ANSWERS: Final = 3.0
-"""Seconds within which a Prefect server answers, or is not waited for."""
+"""Seconds to wait for a Prefect server's answer."""
 
 
 def has_prefect() -> bool:
-    """Whether a Prefect server is named here, and there is what speaks to it."""
+    """Whether a Prefect server is configured and the package is installed."""
     return bool(os.environ.get("PREFECT_API_URL")) and find_spec("prefect") is not None
 
 
 def wake_keeper(workspace: str) -> None:
-    """Ask for a run of the keeper, which starts what there is to do; it is not waited for.
+    """Ask for a run of the keeper, without waiting for it.
 
-    Best effort: the keeper comes round by itself within 15 minutes, so whatever keeps Prefect from it is no error.
+    Best effort: the keeper runs every 15 minutes anyway, so a Prefect failure is only noted.
     """
     if not has_prefect():
         return

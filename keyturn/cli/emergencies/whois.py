@@ -1,4 +1,4 @@
-"""``keyturn whois``: whose fingerprint, or whose leaked value, somebody has found."""
+"""``keyturn whois``: find the secret of a fingerprint or a leaked value."""
 
 import getpass
 import re
@@ -10,24 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from keyturn.cli import options
 from keyturn.cli.emergencies.incident_runner import Through
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import end_command
-from keyturn.cli.options import (
-    INCIDENT_TIMEOUT,
-    BreakGlassOption,
-    CatalogueOption,
-    ExpectOption,
-    JsonOption,
-    LocalOption,
-    OverLimitOption,
-    PreviewOption,
-    ReasonOption,
-    ReportOption,
-    TimeoutOption,
-    WorkspaceOption,
-    YesToRevokeOption,
-)
 from keyturn.cli.output import note, write_json, write_table
 from keyturn.core.actor import going_past_rules
 from keyturn.core.errors import Invalid, NotFound
@@ -40,7 +26,7 @@ if TYPE_CHECKING:
 FINGERPRINT: Final = re.compile(r"[0-9a-fA-F]{8,64}")
 PROMPT: Final = "The leaked value (not shown; pipe it in where it has several lines): "
 LONGEST: Final = 1 << 20
-"""Bytes; no store takes a secret as long as that."""
+"""Bytes; no store takes a longer secret."""
 
 FingerprintArgument = Annotated[
     str | None, typer.Argument(metavar="FINGERPRINT", help="The whole of one, or its first digits: 8 at least.")
@@ -67,18 +53,18 @@ def whois(
     stdin: StdinOption = False,
     scanner: ScannerOption = None,
     revoke: RevokeOption = False,
-    reason: ReasonOption = "",
-    preview: PreviewOption = False,
-    yes: YesToRevokeOption = False,
-    expect: ExpectOption = 0,
-    local: LocalOption = False,
-    catalogue: CatalogueOption = None,
-    timeout: TimeoutOption = INCIDENT_TIMEOUT,
-    as_json: JsonOption = False,
-    report: ReportOption = None,
-    prefect_workspace: WorkspaceOption = DEFAULT,
-    over_limit: OverLimitOption = "",
-    break_glass: BreakGlassOption = "",
+    reason: options.ReasonOption = "",
+    preview: options.PreviewOption = False,
+    yes: options.YesToRevokeOption = False,
+    expect: options.ExpectOption = 0,
+    local: options.LocalOption = False,
+    catalogue: options.CatalogueOption = None,
+    timeout: options.TimeoutOption = options.INCIDENT_TIMEOUT,
+    as_json: options.JsonOption = False,
+    report: options.ReportOption = None,
+    prefect_workspace: options.WorkspaceOption = DEFAULT,
+    over_limit: options.OverLimitOption = "",
+    break_glass: options.BreakGlassOption = "",
 ) -> None:
     """Find the secret that a fingerprint, a leaked value, or what a scanner has found belongs to.
 
@@ -108,7 +94,7 @@ def whois(
 
 
 def insist_on_fingerprint(fingerprint: str | None) -> None:
-    """Raises Invalid for what is none, without a word of it: it may be the leaked value itself."""
+    """Raises Invalid for a malformed fingerprint. The message omits it: it may be the leaked value."""
     if fingerprint is not None and not FINGERPRINT.fullmatch(fingerprint.strip()):
         problem = "what was given is no fingerprint: 8 to 64 hexadecimal digits"
         hint = "A leaked value goes to `keyturn whois --stdin`; remove this one from your shell's history"
@@ -116,7 +102,7 @@ def insist_on_fingerprint(fingerprint: str | None) -> None:
 
 
 def given() -> Sensitive:
-    """The leaked value, from a pipe or from a person who types or pastes it unseen. Raises Invalid for none."""
+    """Read the leaked value from a pipe or an unseen prompt. Raises Invalid if it is empty."""
     text = typed(PROMPT, "a leaked value") if sys.stdin.isatty() else piped()
     if not text:
         raise Invalid("look for", "a leaked value", "nothing was given", "Pipe it in, or type it when you are asked")
@@ -124,7 +110,7 @@ def given() -> Sensitive:
 
 
 def piped() -> str:
-    """All of standard input, without one line's end. Raises Invalid."""
+    """All of standard input without one trailing line end. Raises Invalid if it is too long or not UTF-8."""
     read = sys.stdin.buffer.read(LONGEST + 1)
     if len(read) > LONGEST:
         raise Invalid("look for", "a leaked value", f"it is longer than {LONGEST} bytes", "Give one value alone")
@@ -136,7 +122,10 @@ def piped() -> str:
 
 
 def typed(prompt: str, what: str, remedy: str = "Pipe it in") -> str:
-    """One line, unseen; what was pasted after it is dropped, so that no shell runs it. Raises Invalid."""
+    """One line, unseen. Drops what was pasted after it, so that no shell runs it.
+
+    Raises Invalid if the terminal cannot hide it.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("error", getpass.GetPassWarning)
         try:
@@ -150,18 +139,18 @@ def typed(prompt: str, what: str, remedy: str = "Pipe it in") -> str:
 
 
 def show_matches(matches: "list[Match]", as_json: bool) -> None:
-    """Where it is, and how to end it; ends with 1 where it is nowhere."""
-    from keyturn.cli.emergencies import incident_tables as tables
-
+    """Show where it is, and how to end it. Exits with 1 if there is no match."""
     unseen, matches = [place for place in matches if place.unseen], [place for place in matches if not place.unseen]
     for place in unseen:
         what = f"version {place.version} of {place.path}" if place.version else place.path
         note(f"could not look at {what}, which may have it too: {place.unseen}")
     if as_json:
         unread = [{"path": place.path, "version": place.version, "why": place.unseen} for place in unseen]
-        write_json({"matches": [tables.match_data(match) for match in matches], "unseen": unread})
+        listed = [{"path": match.path, "version": match.version, "place": match.place} for match in matches]
+        write_json({"matches": listed, "unseen": unread})
     elif matches:
-        write_table(tables.MATCH_COLUMNS, map(tables.match_row, matches), whole=("version",))
+        rows = [(match.path, match.version, match.place or "hub") for match in matches]
+        write_table(("secret", "version", "where"), rows, whole=("version",))
     if not matches:
         looked = "no version in the hub that could be looked at" if unseen else "no version in the hub"
         problem = f"{looked} has it, nor what was pushed of one"

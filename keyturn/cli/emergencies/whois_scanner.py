@@ -1,4 +1,4 @@
-"""``keyturn whois --scanner``: which secrets a scanner has found, and the end of those that work still."""
+"""``keyturn whois --scanner``: find the secrets in a scanner's report, and revoke those that still work."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from keyturn.cli.emergencies.incident_runner import Through, show_incident
-from keyturn.cli.emergencies.request import RevocationRequest
-from keyturn.cli.emergencies.revoke import insist_on_sense, revoked, show_preview
+from keyturn.cli.emergencies.revoke import RevocationRequest, insist_on_sense, revoked, show_preview
 from keyturn.cli.failures import BEHIND, FAILED, end_command, naming_file
 from keyturn.cli.output import note, write_json, write_table
 from keyturn.core.errors import TerminalError, TransientError
 from keyturn.core.text.plain_text import visible
 from keyturn.pages.words import count_noun, list_names
 from keyturn.revocation.incidents.incident import Mode
+from keyturn.revocation.selector import Selector
 
 if TYPE_CHECKING:
     from keyturn.revocation.findings.found_values import Leaks, Owner, Unlooked
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 COLUMNS: Final = ("secret", "version", "what of it", "is", "found in", "by")
 WHOLE: Final = ("version", "is")
 SHOWN: Final = 10
-"""Places of one secret that people are shown; the JSON has all of them."""
+"""Places of one secret shown in tables; the JSON has all."""
 DIGITS: Final = 12
-"""Of a commit's name."""
+"""Digits shown of a commit's name."""
 
 
 @dataclass(frozen=True)
 class End:
-    """How what works still is ended: as `keyturn revoke` is told it."""
+    """Options of the revocation, as for `keyturn revoke`."""
 
     reason: str
     expect: int
@@ -44,9 +44,7 @@ class End:
 
 
 def answer(workspace: "Workspace", file: Path, end: End | None, as_json: bool) -> None:
-    """Tell whose the values are that a scanner has found; where ``end`` is given, end what works still."""
-    from keyturn.revocation.selector import Selector
-
+    """Show the secrets in a scanner's report. With ``end``, revoke those that still work."""
     since = datetime.now(UTC)
     if end:
         insist_on_sense(
@@ -65,7 +63,7 @@ def answer(workspace: "Workspace", file: Path, end: End | None, as_json: bool) -
 
 @contextmanager
 def opened_report(file: Path) -> "Iterator[ScannerReport]":
-    """The report in a file, or in standard input for ``-``. Raises OSError."""
+    """Open the report in a file, or standard input for ``-``. Raises OSError."""
     from keyturn.revocation.findings.scanner import ScannerReport
 
     if str(file) == "-":
@@ -76,9 +74,9 @@ def opened_report(file: Path) -> "Iterator[ScannerReport]":
 
 
 def find_leaks(workspace: "Workspace", file: Path) -> "tuple[Leaks, list[Unlooked], list[str]]":
-    """Whose the values are, what was not looked at, and why something may work that was not told.
+    """Return the matches, what could not be checked, and why more may still work.
 
-    The hub is asked first, so that a found value is let go as soon as it was read.
+    Asks the hub first, so that each found value is dropped as soon as it is read.
     """
     from keyturn.revocation.findings.found_values import index_values, match_findings
 
@@ -96,7 +94,7 @@ def find_leaks(workspace: "Workspace", file: Path) -> "tuple[Leaks, list[Unlooke
 
 
 def doubts_of(report: "ScannerReport", leaks: "Leaks", unlooked: "Sequence[Unlooked]") -> Iterator[str]:
-    """Why something that was found may work though nothing says so: unreadable is not absent."""
+    """Why something found may still work although it is not listed: unreadable is not absent."""
     hidden = sorted({gap.path for gap in unlooked if gap.may_work})
     if hidden and leaks.unknown:
         yield f"{list_names(hidden, 5)} could not be looked at"
@@ -107,16 +105,16 @@ def doubts_of(report: "ScannerReport", leaks: "Leaks", unlooked: "Sequence[Unloo
 
 
 def insist_on_certainty(doubts: "Sequence[str]") -> None:
-    """End with 1 where it is not known whether something works."""
+    """Exit with 1 if it is unknown whether something still works."""
     if doubts:
         hint = "Mend that, then run it again: what could not be looked at may work"
         end_command(TerminalError("look for", "what has leaked", "; ".join(doubts), hint), FAILED)
 
 
 def show_leaks(leaks: "Leaks", unlooked: "Sequence[Unlooked]", doubts: "Sequence[str]", as_json: bool) -> None:
-    """Which secrets leaked, and what of the report is nobody's here.
+    """Show which secrets leaked, and how many findings belong to none.
 
-    Ends with 3 where something works still, and with 1 where that is not known.
+    Exits with 3 if something still works, with 1 if that is unknown.
     """
     if as_json:
         write_json(leaks_data(leaks, unlooked))
@@ -132,7 +130,6 @@ def show_leaks(leaks: "Leaks", unlooked: "Sequence[Unlooked]", doubts: "Sequence
 
 
 def write_leaks(leaks: "Leaks") -> None:
-    """Both tables, for people."""
     if leaks.known:
         write_table(COLUMNS, leak_rows(leaks), whole=WHOLE)
     if leaks.unknown:
@@ -141,7 +138,6 @@ def write_leaks(leaks: "Leaks") -> None:
 
 
 def leak_rows(leaks: "Leaks") -> Iterator[tuple[str, ...]]:
-    """What works still comes first."""
     for owner, places in ranked(leaks):
         about = (owner.path, str(owner.version), owner.part or "all of it", str(owner.state))
         for count, at in enumerate(places[:SHOWN]):
@@ -151,24 +147,20 @@ def leak_rows(leaks: "Leaks") -> Iterator[tuple[str, ...]]:
 
 
 def ranked(leaks: "Leaks") -> "list[tuple[Owner, list[FoundAt]]]":
-    """What matters most first."""
     return sorted(leaks.known.items(), key=lambda pair: (not pair[0].state.works, pair[0]))
 
 
 def place_words(at: "FoundAt") -> str:
-    """Where it stands, for people."""
     where = f"{visible(at.file) or 'a place that is not told'}{f':{at.line}' if at.line else ''}"
     commit = f" at {visible(at.commit)[:DIGITS]}" if at.commit else ""
     return f"{where}{commit}{f' in {visible(at.origin)}' if at.origin else ''}"
 
 
 def detector_words(at: "FoundAt") -> str:
-    """What the scanner takes it for."""
     return f"{visible(at.detector)}{', verified' if at.verified else ''}"
 
 
 def leaks_data(leaks: "Leaks", unlooked: "Sequence[Unlooked]") -> dict[str, Any]:
-    """Everything, for scripts."""
     return {
         "leaks": [
             {
@@ -177,33 +169,19 @@ def leaks_data(leaks: "Leaks", unlooked: "Sequence[Unlooked]") -> dict[str, Any]
                 "part": owner.part,
                 "state": str(owner.state),
                 "works": owner.state.works,
-                "found": [place_data(at) for at in places],
+                "found": [vars(at) for at in places],
             }
             for owner, places in ranked(leaks)
         ],
-        "unknown": [place_data(at) for at in leaks.unknown],
+        "unknown": [vars(at) for at in leaks.unknown],
         "unseen": [{"path": gap.path, "version": gap.version, "why": gap.why} for gap in unlooked],
-    }
-
-
-def place_data(at: "FoundAt") -> dict[str, Any]:
-    """One place, for scripts."""
-    return {
-        "file": at.file,
-        "line": at.line,
-        "commit": at.commit,
-        "origin": at.origin,
-        "detector": at.detector,
-        "verified": at.verified,
     }
 
 
 def end_leaks(
     workspace: "Workspace", leaks: "Leaks", doubts: "Sequence[str]", since: datetime, end: End, as_json: bool
 ) -> None:
-    """End everything that was found and works still, as one incident; or only show what would end."""
-    from keyturn.revocation.selector import Selector
-
+    """Revoke all leaked secrets that still work, as one incident. With a preview, only show them."""
     if not leaks.working:
         insist_on_certainty(doubts)
         return note("nothing that was found works still: there is nothing to end")

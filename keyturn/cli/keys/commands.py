@@ -1,4 +1,4 @@
-"""``keyturn keys``: the keys of other engines that the catalogue has managed; and how status and due have them."""
+"""``keyturn keys``: keys of other engines that the catalogue manages, and their lines in status and due."""
 
 import sys
 from collections.abc import Sequence
@@ -140,7 +140,6 @@ def keep(name: KeyName, catalogue: CatalogueOption = None, as_json: JsonOption =
 
 
 def rotate_here(name: str | None, now: bool, catalogue: Path | None) -> TurnedKeys:
-    """The next steps, in this process."""
     with opened_workspace(catalogue) as workspace:
         from keyturn.core.own_keys import turn_data
         from keyturn.keys.managed_keys import rotate_keys
@@ -150,7 +149,7 @@ def rotate_here(name: str | None, now: bool, catalogue: Path | None) -> TurnedKe
 
 
 def keys_of(workspace: "Workspace") -> "list[KeyStatus]":
-    """All that there are, the one that is due next first; the adapters are imported where there are any."""
+    """List all managed keys, the next due first. Imports the adapters only if the catalogue has keys."""
     if not workspace.catalogue.keys:
         return []
     from keyturn.keys.managed_keys import key_statuses
@@ -160,13 +159,11 @@ def keys_of(workspace: "Workspace") -> "list[KeyStatus]":
 
 
 def tell_keys(statuses: "Sequence[KeyStatus]", now: datetime) -> None:
-    """As a table of their own; none where there are none."""
     if statuses:
         write_table(COLUMNS, (key_row(status, now) for status in statuses), whole=("next (UTC)",))
 
 
 def key_row(status: "KeyStatus", now: datetime) -> tuple[str, str, str, str]:
-    """One of them, for people."""
     return (
         f"{status.name}\n{status.place}",
         "\n".join(standing_lines(status)),
@@ -176,7 +173,6 @@ def key_row(status: "KeyStatus", now: datetime) -> tuple[str, str, str, str]:
 
 
 def standing_lines(status: "KeyStatus") -> list[str]:
-    """How it stands, and which generation is in use."""
     if not status.facts or not status.facts.generation:
         return [str(status.standing)]
     since = f" since {status.facts.made_at:%Y-%m-%d}" if status.facts.made_at else ""
@@ -184,14 +180,12 @@ def standing_lines(status: "KeyStatus") -> list[str]:
 
 
 def moment_of(status: "KeyStatus", now: datetime) -> str:
-    """When it is rotated next."""
     if status.due_at is None:
         return "-"
     return "now" if status.due_at <= now else f"{status.due_at:%Y-%m-%d %H:%M}"
 
 
 def remarks_of(status: "KeyStatus", now: datetime) -> str:
-    """What is wrong, late or left."""
     late = (
         [f"LATE: it was due {status.due_at:%Y-%m-%d %H:%M} UTC"] if status.due_at and is_key_late(status, now) else []
     )
@@ -199,7 +193,6 @@ def remarks_of(status: "KeyStatus", now: datetime) -> str:
 
 
 def key_lines(status: "KeyStatus", now: datetime) -> list[str]:
-    """All of one, for people."""
     kept_in = [f"kept in   {status.facts.kept_in}"] if status.facts else []
     owner = [f"owner     {status.owner}"] if status.owner else []
     lines = [f"key       {status.name}", f"place     {status.place}", f"state     {', '.join(standing_lines(status))}"]
@@ -212,7 +205,7 @@ def is_key_late(status: "KeyStatus", now: datetime) -> bool:
 
 
 def insist_on_sound(statuses: "Sequence[KeyStatus]", now: datetime) -> None:
-    """End with 1 where something is wrong with a key, nobody could look, or it is late."""
+    """Exit with 1 if a key has an error, could not be checked, or is late."""
     wrong = [status for status in statuses if status.error or is_key_late(status, now)]
     if wrong:
         from keyturn.core.errors import TerminalError

@@ -1,4 +1,4 @@
-"""What the commands that replace keys share: the run by Prefect, and what became of each key."""
+"""Shared parts of the commands that replace keys: the Prefect run, and the result for each key."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ from keyturn.core.workspaces import WorkspaceNames
 
 TIMEOUT: Final = 600
 LATE: Final = timedelta(days=1)
-"""How long a step may be overdue before it is late: the schedules try them every hour."""
+"""A step overdue by more than this is late; the schedules try every hour."""
 
 TurnedKeys = list[dict[str, Any]]
-"""For each key its ``name``, what was done (``did``), and the ``error`` that kept it from that."""
+"""For each key its ``name``, what was done (``did``), and the ``error`` that prevented it."""
 
 
 @dataclass(frozen=True)
 class KeyTurning:
-    """One kind of keys: its deployment, the member of the result that lists them, and the words for people."""
+    """One kind of keys: its deployment, the result's member that lists them, and the words of its messages."""
 
     deployment: str
     member: str
@@ -31,7 +31,7 @@ class KeyTurning:
     nothing: str
 
     def through_prefect(self, name: str | None, now: bool, timeout: float, workspace: str) -> TurnedKeys:
-        """Turn them by the deployment. Raises what kept it from coming to anything."""
+        """Rotate them by the deployment. Raises the run's error if it returned no result."""
         stack_in_use()
         from keyturn.cli.running.watch import run_deployment
 
@@ -42,7 +42,7 @@ class KeyTurning:
         return rows
 
     def tell(self, rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
-        """Show what became of them, and end with 1 where one of them failed."""
+        """Show the result for each key, and exit with 1 if one of them failed."""
         if as_json:
             write_json({self.member: rows})
         elif rows:

@@ -1,4 +1,4 @@
-"""``keyturn keys rotate-own``: the next step of each of Keyturn's own keys; and how ``keyturn due`` has them."""
+"""``keyturn rotate-own-keys``: the next step of each of Keyturn's own keys, and their rows in ``keyturn due``."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -26,7 +26,7 @@ TURNING: Final = KeyTurning(
     "none of Keyturn's own keys was due",
 )
 BY_HAND: Final = "replaced by hand"
-"""As :class:`keyturn.core.own_keys.KeyState` has it, which is not imported for the help."""
+"""The value of :class:`keyturn.core.own_keys.KeyState`, which the help does not import."""
 DUE_COLUMNS: Final = ("own key", "next (UTC)", "why")
 
 NameArgument = Annotated[
@@ -55,7 +55,6 @@ def rotate_own_keys(
 
 
 def turn_here(name: str | None, now: bool, catalogue: Path | None) -> TurnedKeys:
-    """The next steps, in this process."""
     with opened_workspace(catalogue) as workspace:
         from keyturn.core.own_keys import turn_data
         from keyturn.keys.own_keys import turn_own_keys
@@ -65,7 +64,7 @@ def turn_here(name: str | None, now: bool, catalogue: Path | None) -> TurnedKeys
 
 
 def own_keys_of(workspace: "Workspace") -> "list[OwnKey]":
-    """All that there are, the one that is due next first."""
+    """List all own keys, the next due first."""
     from keyturn.keys.own_keys import own_keys
 
     now = workspace.clock()
@@ -73,13 +72,11 @@ def own_keys_of(workspace: "Workspace") -> "list[OwnKey]":
 
 
 def tell_own_keys(keys: "Sequence[OwnKey]", now: datetime) -> None:
-    """As a table of their own; none where there are none."""
     if keys:
         write_table(DUE_COLUMNS, (row_of(key, now) for key in keys), whole=("next (UTC)",))
 
 
 def row_of(key: "OwnKey", now: datetime) -> tuple[str, str, str]:
-    """One of them, for people."""
     moment = "now" if key.due(now) else f"{key.due_at:%Y-%m-%d %H:%M}" if key.due_at else "-"
     since = f"{key.state} since {key.since:%Y-%m-%d %H:%M} UTC" if key.since else str(key.state)
     if key.since and key.state == BY_HAND:

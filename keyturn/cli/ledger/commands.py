@@ -1,4 +1,4 @@
-"""``keyturn ledger``: the record of what was done: shown, exported, signed; verified and proved beside."""
+"""``keyturn ledger``: show, export and sign the record of what was done."""
 
 import json
 import os
@@ -69,10 +69,10 @@ def show_entries(
 
 
 def newest_matching(source: "LedgerSource", secret: str, action: str, last: int) -> "Iterator[tuple[Numbered, bytes]]":
-    """The ``last`` entries that fit both patterns, in their order, with their leaves. Raises Rewritten."""
+    """The ``last`` entries that match both patterns, in order, with their leaves. Raises Rewritten."""
     from keyturn.ledger.formats import sequenced
 
-    # Reading an entry takes ten times as long as looking at its bytes.
+    # Parsing an entry takes ten times as long as searching its bytes.
     texts = [beginning("secret", secret), beginning("action", action)]
     matches: deque[tuple[int, bytes]] = deque(maxlen=last)
     for sequence, leaf in source.leaves():
@@ -82,13 +82,13 @@ def newest_matching(source: "LedgerSource", secret: str, action: str, last: int)
 
 
 def beginning(key: str, pattern: str) -> bytes:
-    """How an entry spells the pattern as far as it has no wildcard; nothing where it begins with one."""
+    """The entry's JSON for the pattern up to its first wildcard; empty if the pattern begins with one."""
     plain = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
     return f'"{key}":{json.dumps(plain, ensure_ascii=False)[:-1]}'.encode() if plain else b""
 
 
 def fits(leaf: bytes, secret: str, action: str) -> bool:
-    """Whether the entry is one of these. Raises Rewritten."""
+    """Whether the entry matches both patterns. Raises Rewritten."""
     from keyturn.ledger.entries import parse_leaf
 
     try:
@@ -130,7 +130,7 @@ def export(
 
 
 class Converted:
-    """A :class:`keyturn.ledger.ports.LedgerSource` whose entries are spelled in another format, from one of them on."""
+    """A :class:`keyturn.ledger.ports.LedgerSource` whose entries are encoded in another format, from ``since`` on."""
 
     def __init__(self, source: "LedgerSource", form: "Format", since: int) -> None:
         self._source = source
@@ -140,7 +140,7 @@ class Converted:
         self.tile: Callable[[int, int], bytes] = source.tile
 
     def leaves(self, first: int = 1, last: int | None = None) -> Generator[tuple[int, bytes], None, None]:
-        """Numbers and lines. Raises Rewritten for an entry that can't be spelled in this format."""
+        """Numbers and lines. Raises Rewritten for an entry that the format cannot encode."""
         from keyturn.ledger.formats import Format, encode_as, sequenced
 
         name = sources.told_origin(self._source)
@@ -152,7 +152,7 @@ class Converted:
 
 
 def stream(lines: Iterable[bytes]) -> None:
-    """To standard output, byte by byte as they are. An OSError names it."""
+    """Write the lines to standard output, byte for byte. An OSError names standard output."""
     try:
         for line in lines:
             sys.stdout.buffer.write(line + b"\n")
@@ -183,7 +183,7 @@ def checkpoint() -> None:
     if made is None:
         note("nothing is new since the newest checkpoint" if newest else "the ledger is empty")
     if newest:
-        # Byte by byte: a terminal without its dash would show a note that nobody has signed.
+        # Byte for byte: a terminal encoding without its dash would change the signed note.
         stream([newest.removesuffix("\n").encode()])
 
 

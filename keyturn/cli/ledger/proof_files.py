@@ -53,7 +53,7 @@ OutOption = Annotated[
 
 
 def insist_on_one(file: Path | None, export: Path | None, checkpoints: Path | None) -> None:
-    """Wrong usage where it is not clear what is to be verified."""
+    """Reports wrong usage if the source to verify is ambiguous."""
     if file and export:
         raise typer.BadParameter("give --file or --export, not both")
     if (export is None) != (checkpoints is None):
@@ -62,7 +62,7 @@ def insist_on_one(file: Path | None, export: Path | None, checkpoints: Path | No
 
 @contextmanager
 def opened_source(file: Path | None, export: Path | None, checkpoints: Path | None) -> "Iterator[LedgerSource]":
-    """What was asked for, or the ledger of the environment."""
+    """The chosen source, or the environment's ledger."""
     if export is None:
         with sources.read_only(file) as source:
             yield source
@@ -81,7 +81,7 @@ def checkpoint_in(file: Path) -> str:
 
 
 def put(text: str, out: Path | None) -> None:
-    """To a file that only its owner reads, or to standard output."""
+    """Write to a file of mode 0600, or to standard output."""
     if out is None:
         return write_text(text)
 
@@ -92,6 +92,5 @@ def put(text: str, out: Path | None) -> None:
 
 
 def signed_at(checkpoint: "Checkpoint") -> str:
-    """A checkpoint in words."""
     made = f" of {when(checkpoint.time)} UTC" if checkpoint.time else ""
     return f"the signed checkpoint{made} over {checkpoint.size} entries"

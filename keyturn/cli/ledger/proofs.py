@@ -1,5 +1,6 @@
-"""``keyturn ledger verify`` and ``prove``: what holds without trusting whoever keeps the ledger."""
+"""``keyturn ledger verify`` and ``prove``: checks that need no trust in the ledger's keeper."""
 
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -7,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import FAILED, end_command
 from keyturn.cli.ledger import sources, tables
-from keyturn.cli.ledger.hub import differences
 from keyturn.cli.ledger.proof_files import (
     CheckpointsOption,
     ExportOption,
@@ -27,15 +28,17 @@ from keyturn.cli.ledger.proof_files import (
 from keyturn.cli.ledger.witness import demand
 from keyturn.cli.options import CatalogueOption, JsonOption
 from keyturn.cli.output import note, write_json, write_table, write_text
-from keyturn.core.errors import NotFound, Rewritten
+from keyturn.core.errors import KeyturnError, NotFound, Rewritten
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from keyturn.ledger.ports import StoredLedger
+    from keyturn.core.issued_tokens import IssuedToken
+    from keyturn.ledger.ports import LedgerSource, StoredLedger
     from keyturn.ledger.proofs import Growth, Proof
     from keyturn.ledger.signed_notes import PublicKey
-    from keyturn.ledger.verify import Verification
+    from keyturn.ledger.verify import Problem, Verification
+    from keyturn.rotation.state.context import Workspace
 
 WitnessesOption = Annotated[
     int, typer.Option("--witnesses", metavar="N", min=0, help="So many witnesses must have cosigned it.")
@@ -56,6 +59,9 @@ SinceOption = Annotated[
     Path | None, typer.Option("--since", metavar="FILE", help="Prove that all since this checkpoint was only added.")
 ]
 CheckOption = Annotated[Path | None, typer.Option("--check", metavar="FILE", help="Check a proof.")]
+
+WAITING_HINT = "keep-ledger appends them within 15 minutes, where the ledger takes entries"
+UNSEEN_HINT = "Use a login that may read it: nothing is known of it, and nothing is said to be in order"
 
 
 # --- verify
@@ -108,7 +114,6 @@ def verify_ledger(
 
 
 def age_of(text: str) -> timedelta:
-    """A duration. Wrong usage where it is none."""
     from keyturn.settings.durations import parse
 
     try:
@@ -117,8 +122,55 @@ def age_of(text: str) -> timedelta:
         raise typer.BadParameter("write a duration such as 15m", param_hint="--fresh") from None
 
 
+def differences(source: "LedgerSource", catalogue: Path | None, now: datetime) -> "list[Problem]":
+    """All differences, and what could not be checked. Raises the errors of opening the hub."""
+    from keyturn.ledger.against_hub import HubToCompare, compare_with_hub
+    from keyturn.ledger.naming import read_name
+    from keyturn.ledger.storage.waiting import waiting_in_hub
+    from keyturn.ledger.verify import Problem
+    from keyturn.revocation.incidents.store import list_incidents
+
+    with opened_workspace(catalogue) as workspace:
+        name, _ = read_name(workspace.hub)
+        ledgers = [name.origin, *(earlier.origin for earlier in name.before)] if name else []
+        by_hand = [path for path, secret in workspace.catalogue.secrets.items() if secret.rotation.strategy == "manual"]
+        paths = list(workspace.catalogue.secrets)
+        incidents = list_incidents(workspace)
+        opened = {incident.id: incident.opened_at for incident in incidents if not incident.unread}
+        tokens, unlisted = issued_tokens(workspace)
+        there = HubToCompare(
+            workspace.hub, paths, workspace.fingerprint, ledgers, now, by_hand, opened=opened, tokens=tokens
+        )
+        comparison = compare_with_hub(source, there)
+        waiting = Counter(place.split("/")[1] for place in waiting_in_hub(workspace.hub))
+    unread = [f"the incident {incident.id}: {incident.unread}" for incident in incidents if incident.unread]
+    hidden = (*comparison.unseen, *unread, *unlisted)
+    unseen = [Problem(f"could not look at {text}", hint=UNSEEN_HINT) for text in hidden]
+    late = [
+        Problem(f"{count} events of {incident} wait in the hub, and are not in the ledger yet", hint=WAITING_HINT)
+        for incident, count in waiting.items()
+    ]
+    if not comparison.problems and not unseen and not late:
+        note(f"held against the hub: {comparison.secrets} secrets, and nothing was done without an entry")
+    return [*comparison.problems, *late, *unseen]
+
+
+def issued_tokens(workspace: "Workspace") -> "tuple[list[IssuedToken], list[str]]":
+    """The issued tokens of the credential roles, and the roles whose tokens could not be listed, with the reason."""
+    from keyturn.cli.setup.policy import hub_scope
+    from keyturn.doctor.token_roles import roles_of
+
+    tokens, unlisted = list["IssuedToken"](), list[str]()
+    for role in roles_of(workspace.catalogue, hub_scope(workspace.catalogue, [], []), "worker"):
+        try:
+            tokens += workspace.hub.issued_tokens(role.name)
+        except KeyturnError as error:
+            unlisted.append(f"the tokens of {role.name}: {error.problem}")
+    return tokens, unlisted
+
+
 def show_report(report: "Verification", keys: "Sequence[PublicKey]", as_json: bool) -> None:
-    """What was found, and the exit code that belongs to it."""
+    """Show the findings, then exit with the matching code."""
     now, name = datetime.now(UTC), keys[0].name
     if as_json:
         write_json(tables.report_data(name, report, now))
@@ -156,16 +208,11 @@ def make_or_check_proof(
     sources.settle_ledger()
     if check:
         return checked(check, sources.given_keys(public_key or [], public_key_file), as_json)
+    from keyturn.ledger.proofs import prove_entry
+
     with sources.the_ledger() as ledger:
-        made = growth(ledger, since) if since else of_entry(ledger, sequence or 0)
+        made = growth(ledger, since) if since else prove_entry(ledger, sequence or 0)
     return put(made.to_json(), out)
-
-
-def of_entry(ledger: "StoredLedger", sequence: int) -> "Proof":
-    """The proof that an entry is in the ledger. Raises NotFound, Rewritten."""
-    from keyturn.ledger.proofs import prove_entry as proved
-
-    return proved(ledger, sequence)
 
 
 def growth(ledger: "StoredLedger", since: Path) -> "Growth":
@@ -196,7 +243,6 @@ def checked(file: Path, keys: "Sequence[PublicKey]", as_json: bool) -> None:
 
 
 def show_entry(proof: "Proof", keys: "Sequence[PublicKey]", as_json: bool) -> None:
-    """The entry that is proved."""
     from keyturn.ledger.checkpoints import read_checkpoint
     from keyturn.ledger.proofs import check_proof
     from keyturn.providers.ledger.ed25519 import verify_ed25519
@@ -212,7 +258,6 @@ def show_entry(proof: "Proof", keys: "Sequence[PublicKey]", as_json: bool) -> No
 
 
 def show_growth(proof: "Growth", keys: "Sequence[PublicKey]", as_json: bool) -> None:
-    """The two checkpoints."""
     from keyturn.ledger.checkpoints import read_checkpoint
     from keyturn.ledger.proofs import check_growth
     from keyturn.providers.ledger.ed25519 import verify_ed25519

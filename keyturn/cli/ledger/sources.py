@@ -1,4 +1,4 @@
-"""Which ledger a command reads, and whom it believes: a key that was given, or the hub."""
+"""Which ledger a command reads, and which keys it trusts: given ones, or the hub's."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trust:
-    """The keys that are believed, and what is known of the ledger from elsewhere."""
+    """The trusted keys, and the checkpoints known from elsewhere."""
 
     keys: "Sequence[PublicKey]"
     known: Sequence[str] = ()
 
 
 def settle_ledger() -> None:
-    """Set KEYTURN_LEDGER to the local stack's, running or not, where VAULT_ADDR leads nowhere else."""
+    """Set KEYTURN_LEDGER to the local stack's, running or not, if VAULT_ADDR is not set."""
     if not os.environ.get("VAULT_ADDR") and (stack := known_stack()):
         os.environ.update(load_local("environment").ledger(stack))
 
@@ -47,7 +47,7 @@ def the_ledger() -> "Iterator[StoredLedger]":
 
 @contextmanager
 def ledger_of(hub: "Hub") -> "Iterator[StoredLedger]":
-    """The ledger that the hub names. Raises Invalid where this machine can't reach it."""
+    """The ledger that the hub names. Raises Invalid if this machine cannot reach it."""
     from keyturn.wiring.ledger import reached_ledger
 
     with closing(reached_ledger(os.environ, hub)) as ledger:
@@ -55,7 +55,7 @@ def ledger_of(hub: "Hub") -> "Iterator[StoredLedger]":
 
 
 def is_told_by_hub() -> bool:
-    """Whether the hub alone says which ledger is meant."""
+    """Whether only the hub names the ledger."""
     from keyturn.providers.ledger.address import VARIABLE
 
     return bool(os.environ.get("VAULT_ADDR")) and not os.environ.get(VARIABLE)
@@ -63,7 +63,10 @@ def is_told_by_hub() -> bool:
 
 @contextmanager
 def the_hub(*, signing: bool = False) -> "Iterator[Hub]":
-    """The hub of the environment, or the local stack's, with the login that may sign. Raises Unavailable, Invalid."""
+    """The environment's hub, or the local stack's. Raises Unavailable, Invalid.
+
+    ``signing`` selects the login that may sign.
+    """
     insist_on_hub(signing=signing)
 
     from keyturn.providers.vault.hub import VaultHub
@@ -78,7 +81,7 @@ def the_hub(*, signing: bool = False) -> "Iterator[Hub]":
 
 @contextmanager
 def read_only(file: Path | None = None) -> "Iterator[LedgerSource]":
-    """A ledger's file, or the ledger in use, of which nothing is written. Raises Unavailable, Rewritten."""
+    """The given SQLite file, or the ledger in use, read-only. Raises Unavailable, Rewritten."""
     from keyturn.providers.ledger.sqlite import SqliteCopy
 
     if file is None:
@@ -92,7 +95,7 @@ def read_only(file: Path | None = None) -> "Iterator[LedgerSource]":
 
 
 def given_keys(keys: Sequence[str], file: Path | None) -> "list[PublicKey]":
-    """The public keys of the options; none where none is given. Raises Invalid, OSError."""
+    """The public keys of the options; empty without any. Raises Invalid, OSError."""
     from keyturn.ledger.signed_notes import PublicKey
 
     try:
@@ -105,7 +108,7 @@ def given_keys(keys: Sequence[str], file: Path | None) -> "list[PublicKey]":
 
 
 def trust(keys: "Sequence[PublicKey]", origin: "Callable[[Hub], str]") -> Trust:
-    """These keys alone; without any, the hub's key and the newest checkpoint that the hub has kept."""
+    """These keys only; without any, the hub's key and the newest checkpoint that the hub has kept."""
     if keys:
         return Trust(keys)
     insist_on_hub_or_key()
@@ -119,9 +122,9 @@ def trust(keys: "Sequence[PublicKey]", origin: "Callable[[Hub], str]") -> Trust:
 
 
 def keys_of_proof(checkpoint: str, keys: Sequence[str], file: Path | None) -> "Sequence[PublicKey]":
-    """What a proof under this checkpoint is checked by: the keys of the options, else what the hub tells of its ledger.
+    """The keys for a proof under this checkpoint: those of the options, else the hub's for its ledger.
 
-    Raises what :func:`given_keys` and :func:`trust` do.
+    Raises the errors of :func:`given_keys` and :func:`trust`.
     """
     from keyturn.ledger.checkpoints import read_checkpoint
 
@@ -129,14 +132,14 @@ def keys_of_proof(checkpoint: str, keys: Sequence[str], file: Path | None) -> "S
 
 
 def insist_on_hub_or_key() -> None:
-    """Raises Invalid where no hub is named either: whoever verifies elsewhere has to give the key."""
+    """Raises Invalid without a hub: then the verifier must give the key."""
     if not os.environ.get("VAULT_ADDR") and known_stack() is None:
         problem = "no public key of the ledger is given, and no hub is named that could tell it"
         raise Invalid("verify", "the signatures", problem, "Give --public-key-file FILE, or set VAULT_ADDR")
 
 
 def hub_keys(hub: "Hub", origin: str) -> "Sequence[PublicKey]":
-    """The keys that the hub names for a ledger, of this time or of an earlier one. Raises Invalid for any other."""
+    """The keys that the hub names for a current or earlier ledger. Raises Invalid for any other."""
     from keyturn.ledger.naming import read_name
     from keyturn.wiring.ledger import public_key
 
@@ -150,7 +153,7 @@ def hub_keys(hub: "Hub", origin: str) -> "Sequence[PublicKey]":
 
 
 def origin_of(source: "LedgerSource") -> str:
-    """The name that the checkpoints of a copy tell; whether it is true, their signatures say. Raises Rewritten."""
+    """The name in the checkpoints of a copy. Only their signatures prove it. Raises Rewritten without a checkpoint."""
     from keyturn.ledger.checkpoints import read_checkpoint
 
     for signed in source.checkpoints():
@@ -159,7 +162,7 @@ def origin_of(source: "LedgerSource") -> str:
 
 
 def named_origin(hub: "Hub") -> str:
-    """The name that KEYTURN_LEDGER_NAME gives, else the one that the hub has. Raises Invalid."""
+    """The name from KEYTURN_LEDGER_NAME, else the hub's. Raises Invalid."""
     from keyturn.ledger.naming import read_name
     from keyturn.providers.ledger.address import first_name, given_name
 
@@ -168,7 +171,7 @@ def named_origin(hub: "Hub") -> str:
 
 
 def told_origin(source: "LedgerSource") -> str:
-    """The name that KEYTURN_LEDGER_NAME gives, else that of the checkpoints, else the workspace's. Raises Invalid."""
+    """The name from KEYTURN_LEDGER_NAME, else that of the checkpoints, else the workspace's. Raises Invalid."""
     from keyturn.providers.ledger.address import first_name, given_name
 
     if name := given_name(os.environ):

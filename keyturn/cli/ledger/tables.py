@@ -1,4 +1,4 @@
-"""The ledger for people and for scripts: its entries, and what a verification has found."""
+"""Tables and JSON data of the ledger: its entries, and the results of a verification."""
 
 import json
 from datetime import UTC, datetime
@@ -19,11 +19,10 @@ ENTRY_COLUMNS: Final = ("entry", "when (UTC)", "who", "what", "to what")
 REPORT_COLUMNS: Final = ("ledger", "")
 
 NOTE: Final = 200
-"""Characters of a note that a table shows; --json has all."""
+"""Characters of a note in the table; --json has all."""
 
 
 def entry_row(numbered: "Numbered") -> tuple[str, ...]:
-    """One entry for people."""
     entry = numbered.entry
     remark = entry.note if len(entry.note) <= NOTE else f"{entry.note[: NOTE - 1]}\N{HORIZONTAL ELLIPSIS}"
     what = "\n".join(filter(None, (f"{entry.action}: {entry.outcome}", remark.replace("\n", " "))))
@@ -31,7 +30,7 @@ def entry_row(numbered: "Numbered") -> tuple[str, ...]:
 
 
 def who(entry: "Entry") -> str:
-    """Whom the hub named, without what tells two logins apart, and who asked by the word of the process."""
+    """The hub's name of the actor without its login, and the requester as the process reports it."""
     name, (_, _, asked_by) = entry.actor.partition(" (")[0], entry.run.rpartition(ASKED_FOR_BY)
     return "\n".join((name, f"for {asked_by}")) if ASKED_FOR_BY in entry.run else name
 
@@ -45,12 +44,10 @@ def _objects(entry: "Entry") -> list[str]:
 
 
 def entry_data(leaf: bytes) -> Any:
-    """One entry for scripts, with the keys that it is kept with."""
     return json.loads(leaf)
 
 
 def report_rows(name: str, report: "Verification", now: datetime) -> list[tuple[str, str]]:
-    """What was found, for people."""
     newest = report.newest
     rows = [
         ("name", name),
@@ -85,7 +82,6 @@ def _made(checkpoint: "Checkpoint", now: datetime) -> str:
 
 
 def report_data(name: str, report: "Verification", now: datetime) -> dict[str, Any]:
-    """What was found, for scripts."""
     problems = [{"what": problem.what, "first": problem.first, "last": problem.last} for problem in report.problems]
     return {
         "ledger": name,
@@ -104,7 +100,6 @@ def report_data(name: str, report: "Verification", now: datetime) -> dict[str, A
 
 
 def checkpoint_data(checkpoint: "Checkpoint", now: datetime) -> dict[str, Any]:
-    """One checkpoint for scripts."""
     made = checkpoint.time.astimezone(UTC) if checkpoint.time else None
     return {
         "size": checkpoint.size,

@@ -1,4 +1,4 @@
-"""``keyturn ledger witness``, and what ``keyturn ledger verify`` asks of witnesses."""
+"""``keyturn ledger witness``, and the witness checks of ``keyturn ledger verify``."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from keyturn.ledger.witness.requests import WitnessPort
 
 PUBLIC: Final = "witness.pub"
-"""The file with the witness's public key, beside its own."""
+"""The file with the witness's public key, next to its own."""
 
 DirectoryArgument = Annotated[
     Path, typer.Argument(metavar="DIRECTORY", help="Where its key and its memory lie, made at the first start.")
@@ -66,7 +66,7 @@ def witness(
     (public_key_file or directory / PUBLIC).write_text(f"{opened.key}\n")
     tls = tls_context(tls_certificate, tls_key) if tls_certificate and tls_key else None
     with WitnessServer((host, port), opened, tls) as server:
-        # Stopping waits for the loop, which runs in this thread.
+        # Shutdown waits for the loop, which runs in this thread.
         signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
         note(f"ready: {host}:{port}, the key is {opened.key}")
         server.serve_forever()
@@ -76,10 +76,10 @@ def witness(
 
 
 def demand(report: "Verification", needed: int, keys: Sequence[str], now: datetime, *, ask: bool) -> "Verification":
-    """The report with what is wrong where too few of the witnesses have cosigned the newest checkpoint.
+    """Add a problem to the report if too few witnesses have cosigned the newest checkpoint.
 
-    They are those of ``keys``, else of the environment, which are asked, too, whether they have seen anything later.
-    Wrong usage where more are wanted than there are.
+    The witnesses are those of ``keys``, else the environment's. With ``ask``, those of the environment are
+    asked for later checkpoints. Reports wrong usage if ``needed`` exceeds the known witnesses.
     """
     from keyturn.ledger.verify import demand_witnesses
     from keyturn.ledger.witness.cosignatures import WitnessKey, add_cosignatures
@@ -101,9 +101,9 @@ def demand(report: "Verification", needed: int, keys: Sequence[str], now: dateti
 
 
 def ask_for_later(newest: "Checkpoint", ports: "Sequence[WitnessPort]") -> "tuple[list[str], list[Problem]]":
-    """What the witnesses say now to the newest checkpoint, and what is wrong by what they have seen.
+    """The witnesses' new cosignatures of the newest checkpoint, and the problems that they report.
 
-    One that can't be asked proves nothing, and is told.
+    An unreachable witness proves nothing; a note names it.
     """
     if not ports:
         return [], []
@@ -114,7 +114,7 @@ def ask_for_later(newest: "Checkpoint", ports: "Sequence[WitnessPort]") -> "tupl
 
 
 def ask(newest: "Checkpoint", port: "WitnessPort") -> "str | Problem | None":
-    """A new cosignature; or what is wrong where the witness has seen more, or something else."""
+    """A new cosignature, or the problem if the witness has seen more or another history."""
     from keyturn.ledger.verify import Problem
     from keyturn.ledger.witness.requests import OtherSize
 
