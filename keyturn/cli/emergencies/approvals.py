@@ -1,4 +1,4 @@
-"""``keyturn approve`` and ``keyturn review``: a second person's signature, before or after an action."""
+"""``keyturn access approve`` and ``keyturn access review``: a second person's signature, before or after an action."""
 
 import sys
 from datetime import datetime
@@ -146,6 +146,4 @@ def tell_unreviewed(broken: "list[BrokenGlass]") -> None:
 
 
 def review_command(name: str) -> str:
-    from keyturn.grants.requests import BEGINS
-
-    return f"keyturn access review {name} --finding TEXT" if name.startswith(BEGINS) else f"keyturn review {name}"
+    return f"keyturn access review {name} --finding TEXT"

@@ -1,4 +1,4 @@
-"""``keyturn rotate-own-keys``: the next step of each of Keyturn's own keys, and their rows in ``keyturn due``."""
+"""``keyturn keys rotate-own``: the next step of each of Keyturn's own keys, and their rows in ``keyturn due``."""
 
 from collections.abc import Sequence
 from datetime import datetime

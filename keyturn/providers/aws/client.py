@@ -93,7 +93,7 @@ PERMISSIONS: Final[Mapping[str, str]] = {
             "UpdateAccessKey"
         ),
         "Allow kms:* on the key, in its policy too, with the context that the call has": "Decrypt GenerateDataKey",
-        "Allow kms:* on the key, in its policy too, as `keyturn policy render` writes it": (
+        "Allow kms:* on the key, in its policy too, as `keyturn setup store` writes it": (
             "CreateAlias CreateGrant DescribeKey EnableKeyRotation GetKeyPolicy GetKeyRotationStatus ListAliases "
             "ListGrants ListKeyRotations PutKeyPolicy RevokeGrant RotateKeyOnDemand"
         ),

@@ -10,8 +10,8 @@ from secrets import token_hex
 from typing import Final
 
 from keyturn.core.errors import Conflict, Denied, Invalid, NotFound, Unavailable
+from keyturn.core.files import PRIVATE_DIRECTORY, PRIVATE_FILE, sync_directory
 from keyturn.core.ports.backups import LARGEST_OBJECT, StoredObject
-from keyturn.ledger.storage.durable_files import PRIVATE_DIRECTORY, PRIVATE_FILE, sync_directory
 
 DRAFT: Final = ".draft-"
 
