@@ -1,4 +1,4 @@
-"""Logging in to the hub, and staying logged in, whichever way."""
+"""A login to the hub by any method, and its renewal."""
 
 import threading
 import time
@@ -14,31 +14,29 @@ from keyturn.providers.vault.tls import HubAdapter, insist_on_files, open_sessio
 from keyturn.settings.hub import HubSettings
 
 TIMEOUT = 10.0
-"""Seconds a single request to the hub may take."""
+"""Seconds for a single request to the hub."""
 PATIENCE: Final = 30.0
-"""Seconds between two tries to replace a token that lives on."""
+"""Seconds between two attempts to replace a living token."""
 
 
 @dataclass
 class LoginLife:
-    """How long one login lives: ``granted`` seconds when it was made; it ends at an instant that renewals move."""
+    """The life of one login: ``granted`` seconds at first; renewals move ``ends_at``, a monotonic time."""
 
     granted: float = float("inf")
     ends_at: float = float("inf")
 
     @property
     def left(self) -> float:
-        """Seconds."""
         return self.ends_at - time.monotonic()
 
     @property
     def lasts(self) -> bool:
-        """Whether half of it at least is left."""
         return self.left >= self.granted / 2
 
 
 class LoginSession:
-    """One login shared by many threads, renewed when two thirds of its life are over."""
+    """One login for many threads, renewed after two thirds of its life."""
 
     def __init__(self, settings: HubSettings) -> None:
         self._settings = settings
@@ -50,7 +48,6 @@ class LoginSession:
         self.life = LoginLife()
 
     def client(self) -> hvac.Client:
-        """A client that is logged in."""
         if self._client is not None and time.monotonic() < self._renew_at:
             return self._client
         with self._lock:
@@ -61,17 +58,17 @@ class LoginSession:
             return self._client
 
     def as_token(self, token: str) -> hvac.Client:
-        """A client that is logged in with ``token``, over the same connections."""
+        """A client with ``token``, over the same connections."""
         client = self._new_client()
         client.token = token
         return client
 
     def stranger(self) -> hvac.Client:
-        """A client that is not logged in, over the same connections."""
+        """A client without a login, over the same connections."""
         return self._new_client()
 
     def login_again(self) -> bool:
-        """Drop the token for a new one; False where the login can't give another one."""
+        """Replace the token; False if the login cannot give another."""
         with self._lock:
             if not self._method.has_another():
                 return False
@@ -79,9 +76,9 @@ class LoginSession:
         return True
 
     def prolong(self) -> None:
-        """Renew a login of whose life less than half is left, or log in anew where that gives no more.
+        """Renew a login with less than half its life left, or log in again if renewal adds too little.
 
-        What ends with a login, such as a lease, is asked for behind this.
+        Call it before a request whose result ends with the login, such as a lease.
         """
         client = self.client()
         with self._lock:
@@ -91,7 +88,6 @@ class LoginSession:
                     self._replace()
 
     def close(self) -> None:
-        """Let go of the connections."""
         self._http.close()
 
     def _login(self) -> hvac.Client:
@@ -110,7 +106,7 @@ class LoginSession:
             self._replace()
 
     def _replace(self) -> None:
-        """Log in anew. Where that fails, the token that lives is used to its end: its cause may be over by then."""
+        """Log in again. If that fails, keep the living token to its end, because the cause may pass."""
         try:
             self._client = self._login()
         except KeyturnError:

@@ -1,7 +1,7 @@
-"""An AppRole: a role id and a secret id in files, the second one wrapped where whoever delivers it may not read it.
+"""An AppRole: a role id and a secret id in files; the secret id may be wrapped for its delivery.
 
-A wrap can be opened once. One that was opened before has been seen by somebody else, and is never a mere failure.
-Source: "Response wrapping" and "AppRole auth method" of OpenBao and Vault.
+A wrap opens once. A wrap opened before was seen by a third party and is never a mere failure. Source: "Response
+wrapping" and "AppRole auth method" of OpenBao and Vault.
 """
 
 import fcntl
@@ -22,7 +22,7 @@ from keyturn.settings.hub_login import ROLE_ID_FILE, SECRET_ID_FILE, WRAPPED_SEC
 
 
 class AppRoleMethod:
-    """Reads both files again at each login; what lies wrapped there is unwrapped first."""
+    """Reads both files at each login, after unwrapping a wrapped secret id."""
 
     replaces = True
 
@@ -31,7 +31,6 @@ class AppRoleMethod:
         self._unwrapped: Sensitive | None = None
 
     def log_in(self, client: hvac.Client) -> TokenLife:
-        """Show both ids. Raises Denied, NotFound, Invalid, Unavailable."""
         role_id = read_login(self._login.role_id_file, f"{ROLE_ID_FILE} (role_id_file)", private=False)
         secret_id = self._secret_id(client)
         try:
@@ -41,7 +40,6 @@ class AppRoleMethod:
             raise denied("the AppRole's role id or secret id is refused", hint) from None
 
     def has_another(self) -> bool:
-        """It can be asked again."""
         return True
 
     def _secret_id(self, client: hvac.Client) -> Sensitive:
@@ -58,9 +56,9 @@ class AppRoleMethod:
 
 
 def take_wrapped(client: hvac.Client, login: AppRoleLogin) -> Sensitive | None:
-    """Unwrap the secret id, keep it in ``secret_id_file`` if that is named, and remove the wrap; None for no wrap.
+    """Unwrap the secret id, keep it in ``secret_id_file`` if named, and remove the wrap; None for no wrap.
 
-    Raises Denied where somebody else has unwrapped it, and for what was not wrapped as a secret id of the method.
+    Raises Denied for a wrap opened before, and for one that is not a secret id of the method.
     """
     with _only_opener(str(login.wrapped_secret_id_file)) as file:
         if file is None:
@@ -76,7 +74,7 @@ def take_wrapped(client: hvac.Client, login: AppRoleLogin) -> Sensitive | None:
 
 
 def _insist_on_origin(client: hvac.Client, wrap: str, login: AppRoleLogin) -> None:
-    """It was made where secret ids are, by the hub's own word; it is not opened. Somebody could have laid it there."""
+    """Require that the hub made the wrap for a secret id, without opening it; it may be planted."""
     try:
         answer = client.adapter.post("/v1/sys/wrapping/lookup", json={"token": wrap})
         path = str(answer.json()["data"]["creation_path"])
@@ -116,7 +114,7 @@ def _unclear() -> Unavailable:
 
 
 def _insist_on_room(wrapped: Path, secret_id_file: str | None) -> None:
-    """Before the wrap is opened: a secret id that can't be kept would be lost, and a spent wrap be taken for stolen."""
+    """Check before opening: an unsaved secret id would be lost, and a used wrap would look stolen."""
     for place in {wrapped.parent, Path(secret_id_file).parent if secret_id_file else wrapped.parent}:
         if not os.access(place, os.W_OK | os.X_OK):
             problem = f"nothing can be written to {place}"
@@ -126,7 +124,7 @@ def _insist_on_room(wrapped: Path, secret_id_file: str | None) -> None:
 
 @contextmanager
 def _only_opener(name: str) -> Iterator[Path | None]:
-    """The file with a wrap, while no other process of this machine opens it; None where there is none."""
+    """The file with a wrap, locked against other processes of this machine; None if absent."""
     while True:
         try:
             descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
@@ -148,7 +146,7 @@ def _only_opener(name: str) -> Iterator[Path | None]:
 
 
 def _still_there(name: str, descriptor: int) -> bool:
-    """Whether nobody has opened the wrap, and removed it, while this process waited."""
+    """Whether no other process opened and removed the wrap during the wait."""
     try:
         return os.path.samestat(os.stat(name), os.fstat(descriptor))
     except FileNotFoundError:

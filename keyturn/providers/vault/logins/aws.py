@@ -1,4 +1,4 @@
-"""AWS IAM: a request to STS that this process signs and the hub sends, so that AWS tells the hub who signed it.
+"""AWS IAM: this process signs a request to STS, and the hub sends it to learn the signer's identity.
 
 No key leaves this process. Source: "AWS auth method" of Vault, "GetCallerIdentity" of AWS STS.
 """
@@ -23,7 +23,7 @@ SERVER_ID: Final = "X-Vault-AWS-IAM-Server-ID"
 
 
 class AwsMethod:
-    """Signs with what AWS's SDK finds: a role of the instance, task or service account, or a profile."""
+    """Signs with the credentials that AWS's SDK finds, of an instance, task, service account or profile."""
 
     replaces = True
 
@@ -31,7 +31,6 @@ class AwsMethod:
         self._login = login
 
     def log_in(self, client: hvac.Client) -> TokenLife:
-        """Show a signed request. Raises Denied, Invalid."""
         login = self._login
         credentials = self._credentials()
         signed = signed_request(credentials, login.region, login.header_value)
@@ -44,7 +43,6 @@ class AwsMethod:
             raise denied(problem, hint) from None
 
     def has_another(self) -> bool:
-        """It can be asked again."""
         return True
 
     def _credentials(self) -> "ReadOnlyCredentials":
@@ -72,7 +70,7 @@ class AwsMethod:
 def signed_request(
     credentials: "ReadOnlyCredentials", region: str | None = None, server_id: str | None = None
 ) -> dict[str, str]:
-    """A request for GetCallerIdentity, signed (SigV4), as the hub takes it: it holds for 15 minutes."""
+    """A signed GetCallerIdentity request (SigV4) in the hub's format, valid for 15 minutes."""
     from botocore.auth import SigV4Auth
     from botocore.awsrequest import AWSRequest
 
@@ -90,7 +88,7 @@ def signed_request(
 
 
 def sts_url(region: str | None) -> str:
-    """The STS of a region, or the global one. Source: "AWS service endpoints"."""
+    """The STS endpoint of a region, or the global one. Source: "AWS service endpoints"."""
     if region is None:
         return "https://sts.amazonaws.com/"
     return f"https://sts.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}/"

@@ -7,7 +7,7 @@ from keyturn.settings.hub_login import ROLE, CertLogin
 
 
 class CertMethod:
-    """Logs in over a new connection, so that a certificate that was replaced is read anew."""
+    """Logs in over a new connection, so a replaced certificate is read again."""
 
     replaces = True
 
@@ -15,7 +15,6 @@ class CertMethod:
         self._login = login
 
     def log_in(self, client: hvac.Client) -> TokenLife:
-        """Show the certificate. Raises Denied."""
         # Connections that are kept open have shown the certificate that they were opened with.
         client.session.close()
         login = self._login
@@ -28,5 +27,4 @@ class CertMethod:
             raise denied(problem, hint) from None
 
     def has_another(self) -> bool:
-        """It can be asked again."""
         return True

@@ -1,4 +1,4 @@
-"""A token that somebody else has made: from a file, a variable, or what a person's login has left."""
+"""An existing token from a file, a variable, or a person's login."""
 
 import os
 
@@ -13,7 +13,7 @@ from keyturn.settings.hub_login import AUTH, TOKEN_FILE, TokenLogin
 
 
 class TokenMethod:
-    """Reads the token again at each login; another one that lies there by then is another login."""
+    """Reads the token again at each login; a different token is another login."""
 
     replaces = False
 
@@ -22,7 +22,6 @@ class TokenMethod:
         self._last: Sensitive | None = None
 
     def log_in(self, client: hvac.Client) -> TokenLife:
-        """Ask the hub how long the token lives. Raises Denied where there is none."""
         client.token = self._token()
         self._last = Sensitive(client.token)
         token = client.auth.token.lookup_self().json()["data"]
@@ -30,7 +29,6 @@ class TokenMethod:
         return TokenLife(float(token["ttl"]), bool(token.get("renewable")))
 
     def has_another(self) -> bool:
-        """Whether somebody has put another token there since."""
         return self._last is not None and self._token() != self._last.reveal()
 
     def _token(self) -> str:
@@ -46,7 +44,7 @@ class TokenMethod:
 
 
 def insist_on_token(text: str, place: str) -> str:
-    """The text, where it can travel as a token. Raises Invalid, naming the variable or file that it is from."""
+    """The text if it can be sent as a token. Raises Invalid, naming its variable or file."""
     if text and text.isascii() and text.isprintable() and " " not in text:
         return text
     problem = f"what {place} holds is no token: it has a line break, a space or a character that no token has"
@@ -54,7 +52,7 @@ def insist_on_token(text: str, place: str) -> str:
 
 
 def personal_token(login: TokenLogin) -> str | None:
-    """What a person's login has left: with the token helper that is configured, else in the file. Raises Denied."""
+    """The token of a person's login, from the configured token helper, else from the file. Raises Denied."""
     if login.helper_configuration and (program := token_helper(login.helper_configuration)):
         return get_token(program)
     return read_own(login.helper_file) if login.helper_file else None
