@@ -1,4 +1,4 @@
-"""Reading notices on and on, in a thread of an application that nobody watches: nothing ends it but the application."""
+"""Continuous reading of notices, in a thread that only the application ends."""
 
 import logging
 import threading
@@ -10,36 +10,36 @@ from keyturn.core.errors import KeyturnError, TransientError
 log = logging.getLogger(__name__)
 
 IDLE: Final = 0.5
-"""Seconds after a look at which nothing was taken: whoever holds no answer back is not asked without a pause."""
+"""Seconds after an empty read, because a server may answer at once."""
 PAUSE: Final = 5.0
-"""Seconds after a look that has failed, as where the other side is away."""
+"""Seconds after a temporary failure."""
 LASTING: Final = 30.0
-"""Seconds after one that a person has to mend, such as a right that is lacking: it may be mended, and goes on then."""
+"""Seconds after an error that a person must fix, such as a missing right."""
 
 
 class NoticeReader:
-    """Reads one place for notices: what takes them there says so in :meth:`read_once`."""
+    """Reads one place for notices; subclasses implement :meth:`read_once`."""
 
     def __init__(self) -> None:
         self._over = threading.Event()
 
     def read_once(self) -> int:
-        """Take what is there, waiting for the first for a while; how many are done with. Raises KeyturnError."""
+        """Take the present notices, waiting for a first; the number done. Raises KeyturnError."""
         raise NotImplementedError
 
     def run(self) -> None:
-        """Read until :meth:`stop`. What goes wrong is logged, and tried again."""
+        """Read until :meth:`stop`, logging and retrying failures."""
         read_on(self.read_once, self._over)
 
     def stop(self) -> None:
-        """End it once the other side has answered, or within some seconds, from any thread."""
+        """End it after the next answer, or some seconds, from any thread."""
         self._over.set()
 
 
 def read_on(read: Callable[[], int], over: threading.Event) -> None:
-    """Call ``read``, which tells how many messages it has taken, until it is ``over``. What it raises is logged.
+    """Call ``read``, which returns a number of messages, until ``over``, logging errors.
 
-    Of an error that is none of ours the class alone is logged, for its text may hold a secret.
+    For a foreign error it logs only the class, because its text may hold a secret.
     """
     while not over.is_set():
         try:

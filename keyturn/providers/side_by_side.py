@@ -1,4 +1,4 @@
-"""Waiting for several answers at the same time: many secrets of a service that gives them out one by one, or two."""
+"""Concurrent waits: for many secrets of a service without batches, or for two results."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +15,7 @@ R = TypeVar("R")
 
 
 def read_side_by_side(read: Callable[[str], Sensitive], remotes: Sequence[str], threads: int) -> dict[str, Sensitive]:
-    """What ``read`` gives for each name, so many at a time; what it calls NotFound is left out."""
+    """The result of ``read`` for each name, ``threads`` at once, without those that raise NotFound."""
     values: dict[str, Sensitive] = {}
 
     def keep(remote: str) -> None:
@@ -29,9 +29,9 @@ def read_side_by_side(read: Callable[[str], Sensitive], remotes: Sequence[str], 
 
 
 def both(first: Callable[[], T], second: Callable[[], R]) -> tuple[T, R]:
-    """The results of the two, of which the second runs in a thread; of two errors the first one's is raised.
+    """The results of both; ``second`` runs in a thread. Of two errors it raises the first's.
 
-    An error of the first, such as an interrupt, does not wait for the second, which should change nothing.
+    An error of ``first`` does not wait for ``second``, which should change nothing.
     """
     other: Future[R] = Future()
 

@@ -1,4 +1,4 @@
-"""How a Kubernetes cluster is reached, and who signs in there."""
+"""The address of a Kubernetes cluster, and the sign-in there."""
 
 import os
 import ssl
@@ -21,14 +21,14 @@ NO_ANSWER: Final = "Check the address, DNS, firewall and proxy"
 
 
 class NoSignIn(Exception):
-    """What a kubeconfig says of signing in has ceased to work."""
+    """The sign-in of a kubeconfig no longer works."""
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """An API server's address, and the headers of whoever signs in, made anew for each request.
+    """An API server's address, and sign-in headers made for each request.
 
-    ``tls`` is what urllib3 is told of certificates, ``proxy`` what leads there.
+    ``tls`` are urllib3's settings of certificates.
     """
 
     host: str
@@ -38,7 +38,6 @@ class Cluster:
     proxy_headers: Mapping[str, str] | None = None
 
     def pools(self) -> urllib3.PoolManager:
-        """Connections, as everything outbound has them."""
         settings: dict[str, Any] = {
             **self.tls,
             "cert_reqs": ssl.CERT_REQUIRED,
@@ -66,10 +65,10 @@ def settings_for(
     kubeconfig: str | None,
     context: str | None,
 ) -> Cluster:
-    """How to reach and to sign in to the cluster. Raises Invalid, saying ``name``, for what can't work.
+    """The address and sign-in of the cluster. Raises Invalid, naming ``name``, for unusable settings.
 
-    With ``server``, that address and the token in ``token_file``; else the kubeconfig file where there is one; else
-    the pod's own cluster and service account.
+    With ``server``, that address and the token in ``token_file``; else the kubeconfig, if one exists; else the pod's
+    own cluster and service account.
     """
     if server is not None:
         if kubeconfig or context:
@@ -106,7 +105,7 @@ def _told(name: str, server: str, ca_file: str | None, token_file: str | None) -
 
 
 def _found(name: str, kubeconfig: str | None, context: str | None) -> Cluster:
-    """By the official client, which knows every way in that a kubeconfig may name."""
+    """Read the settings with the official client, which supports every sign-in of a kubeconfig."""
     from kubernetes import config
     from kubernetes.client import Configuration
     from kubernetes.config.incluster_config import SERVICE_HOST_ENV_NAME
@@ -122,7 +121,7 @@ def _found(name: str, kubeconfig: str | None, context: str | None) -> Cluster:
             )
         else:
             config.load_incluster_config(client_configuration=made)  # type: ignore[no-untyped-call]
-    except Exception as error:  # noqa: BLE001 (whatever a malformed file makes the loader raise, its text may quote the file)
+    except Exception as error:  # noqa: BLE001  a malformed file can raise anything, and the text may quote it
         problem = f"no usable kubeconfig, nor a pod's own cluster ({type(error).__name__})"
         raise Invalid("open", name, problem, "Check kubeconfig and context, or set server and token_file") from None
     if not made.verify_ssl:
@@ -131,7 +130,6 @@ def _found(name: str, kubeconfig: str | None, context: str | None) -> Cluster:
 
 
 def _of_configuration(made: "Configuration") -> Cluster:
-    """The same of the official client's own."""
     from kubernetes.client.rest import should_bypass_proxies
     from kubernetes.config import ConfigException
 

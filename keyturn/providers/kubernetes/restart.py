@@ -1,11 +1,9 @@
-"""Restarting the workloads whose pods use a Secret, as ``kubectl rollout restart`` does: by an annotation.
+"""Restart the workloads whose pods use a Secret by an annotation, like ``kubectl rollout restart``.
 
-Once for all that was written: the annotation is a digest of what every Secret of Keyturn's holds that the workload
-uses, so the same content restarts nobody twice. That a restart is owed stands beside the Secret, in the call that
-changed its data, and goes once all of its users have the annotation: a process that ends between the two loses nothing.
-
-Nobody waits for the pods here. How far they are is told by the workload's status, whenever somebody looks; that they
-were seen finished is noted at the workload, so that what others roll out later takes nothing of it back.
+The annotation is a digest of the workload's Secrets, so the same content restarts none twice. The call that changes a
+Secret's data also notes the pending restart. The note goes after all users have the annotation, so a crash loses
+nothing. Nothing here waits for pods: the workload's status shows the progress. A finished rollout is noted at the
+workload, so others' later rollouts do not count.
 """
 
 import hashlib
@@ -22,30 +20,28 @@ from keyturn.providers.kubernetes.marks import KubernetesSecret
 from keyturn.providers.kubernetes.rollout import describe_unfinished, has_timed_out
 
 RESTARTED_FOR: Final = "keyturn.dev/restarted-for"
-"""The pod template's annotation: changing it starts a rollout."""
+"""The pod template's annotation, whose change starts a rollout."""
 RESTARTED_AT: Final = "keyturn.dev/restarted-at"
-"""Beside it: when that was, by the clock of who did it."""
+"""The time of the restart by this machine's clock."""
 ROLLED_OUT: Final = "keyturn.dev/rolled-out"
-"""The workload's own annotation: for which of them it was seen finished."""
+"""The workload's own annotation: the restart that was seen finished."""
 
 KINDS: Final = (
     ("deployment", "deployments", "deployment"),
     ("stateful set", "statefulsets", "stateful_set"),
     ("daemon set", "daemonsets", "daemon_set"),
 )
-"""What people call it, the resource in the API, and its word."""
+"""The name for people, the API's resource, and Keyturn's word."""
 
 FEW: Final = 10
-"""So many Secrets are asked for by their names; for more a listing is cheaper."""
+"""Up to this many Secrets are read by name; for more, a listing is cheaper."""
 
 ROUNDS: Final = 5
-"""How often a workload is looked at again that somebody has changed meanwhile: its status changes as it rolls."""
+"""Attempts after concurrent changes: a workload's status changes during a rollout."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """One of them, as the API server told it."""
-
     kind: str
     resource: str
     word: str
@@ -54,27 +50,23 @@ class Workload:
 
     @property
     def name(self) -> str:
-        """Its name."""
         return str(self.body["metadata"]["name"])
 
     @property
     def label(self) -> str:
-        """How it is named to people."""
         return f"{self.kind} {self.namespace}/{self.name}"
 
     @property
     def secrets(self) -> frozenset[str]:
-        """The names of the Secrets that its pods use."""
         return frozenset(_secrets_of(self._template.get("spec") or {})) - {""}
 
     @property
     def restarted_for(self) -> str:
-        """What it was restarted for last; empty where it was not, or somebody has replaced its template since."""
+        """The last restart's digest; empty without one, or after a replaced template."""
         return str(self._annotations.get(RESTARTED_FOR) or "")
 
     @property
     def restarted_at(self) -> datetime | None:
-        """When; None where that is not told."""
         with suppress(ValueError):
             moment = datetime.fromisoformat(str(self._annotations.get(RESTARTED_AT) or ""))
             return moment if moment.tzinfo else None
@@ -82,7 +74,6 @@ class Workload:
 
     @property
     def noted(self) -> bool:
-        """Whether that restart was seen finished."""
         annotations = self.body["metadata"].get("annotations") or {}
         return bool(self.restarted_for) and annotations.get(ROLLED_OUT) == self.restarted_for
 
@@ -100,8 +91,8 @@ class Workload:
 class Restarter:
     """The workloads of one namespace, for the ``store``.
 
-    ``ours`` lists the Secrets that hold anything of Keyturn's, by their names, ``look_for`` gives one. A rollout that
-    takes longer than ``limit`` has failed. Where ``only`` names any, others are left alone.
+    ``ours`` lists the Secrets with anything of Keyturn, by name; ``look_for`` gives one. A rollout longer than
+    ``limit`` has failed. ``only``, unless empty, names the workloads.
     """
 
     namespace: Namespace
@@ -113,11 +104,10 @@ class Restarter:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def owed(self, remotes: Collection[str]) -> list[str]:
-        """The Secrets that a restart is owed for."""
         return sorted(name for name, secret in self._found(remotes).items() if secret.restart_for)
 
     def restart(self, remotes: Collection[str]) -> list[Rollout]:
-        """Restart who uses a Secret that a restart is owed for. One that is refused stops no other, and is raised."""
+        """Restart users of Secrets with a pending restart. A refusal stops no other; the first is raised last."""
         # The workloads before the Secrets: who has changed a Secret since restarts the workload after this look at it.
         workloads, contents = list(self._workloads("restart")), self.ours()
         owed = [content for content in contents.values() if content.restart_for and content.name in remotes]
@@ -137,7 +127,6 @@ class Restarter:
         return restarted
 
     def look(self, remotes: Collection[str], *, note: bool) -> list[Rollout]:
-        """Where everyone stands who uses these."""
         # The Secrets before the workloads: what is owed for no more has its annotation by the time of the second look.
         secrets = self._found(remotes)
         names = frozenset(remotes)
@@ -164,13 +153,13 @@ class Restarter:
                     yield Workload(kind, doing.resource, word, self.namespace.name, body)
 
     def _again(self, workload: Workload) -> Workload | None:
-        """The same by a listing, so that the right to list is enough."""
+        """The same workload from a listing, so that the right to list is enough."""
         doing = Doing("restart", self._named(workload), "list", workload.resource)
         selector = f"metadata.name={workload.name}"
         return next(self._of_kind(doing, workload.kind, workload.word, fieldSelector=selector), None)
 
     def _restarted(self, workload: Workload, contents: Mapping[str, KubernetesSecret]) -> list[Rollout]:
-        """Restart it, unless it was for this very content already. Raises Conflict where others keep changing it."""
+        """Restart it unless it has this content. Raises Conflict if others keep changing it."""
         for _ in range(ROUNDS):
             wanted = content_digest(contents[name] for name in workload.secrets if name in contents)
             if workload.restarted_for == wanted:
@@ -189,7 +178,7 @@ class Restarter:
         raise Conflict("restart", self._named(workload), "others keep changing it", "The next sync tries it again")
 
     def _settle(self, secret: KubernetesSecret) -> None:
-        """Take off the note that a restart is owed, unless somebody has written the Secret anew since."""
+        """Remove the note of a pending restart unless the Secret was written since."""
         there: KubernetesSecret | None = secret
         for _ in range(ROUNDS):
             if there is None or there.restart_for != secret.restart_for:
@@ -214,7 +203,7 @@ class Restarter:
         return Rollout(workload.label, state, reason, tuple(sorted(used)))
 
     def _judged(self, workload: Workload, left: str) -> tuple[RolloutState, str]:
-        """Whether what is left is a failure of a restart of ours: others' rollouts are others' to watch."""
+        """Whether an unfinished restart has failed; others' rollouts never do."""
         if not workload.restarted_for:
             return RolloutState.ROLLING, left
         if has_timed_out(workload.body):
@@ -225,7 +214,6 @@ class Restarter:
         return RolloutState.ROLLING, left
 
     def _note(self, workload: Workload) -> None:
-        """Best effort: what is not noted is looked at again."""
         with suppress(KeyturnError):
             change = {"metadata": {"annotations": {ROLLED_OUT: workload.restarted_for}}}
             self._patch(workload, "look at", exactly(workload, change))
@@ -245,26 +233,24 @@ class Restarter:
 
 
 def content_digest(contents: Iterable[KubernetesSecret]) -> str:
-    """What pods that begin now have of these Secrets, in 16 hex digits."""
+    """The content of these Secrets for new pods, in 16 hex digits."""
     lines = sorted(f"{secret.name} {secret.content}" for secret in contents)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def template(restarted_for: str, at: datetime) -> dict[str, Any]:
-    """What begins a rollout, which nobody has seen finished yet."""
     annotations = {RESTARTED_FOR: restarted_for, RESTARTED_AT: at.isoformat(timespec="seconds")}
     spec = {"template": {"metadata": {"annotations": annotations}}}
     return {"metadata": {"annotations": {ROLLED_OUT: None}}, "spec": spec}
 
 
 def minutes(limit: timedelta) -> str:
-    """Such a limit, as it is told."""
     whole, seconds = divmod(int(limit.total_seconds()), 60)
     return f"{whole} min" if not seconds else f"{int(limit.total_seconds())} s"
 
 
 def exactly(workload: Workload, change: Mapping[str, Any]) -> dict[str, Any]:
-    """The change, of the very version that was seen."""
+    """The change, only for the version that was read."""
     version = {"resourceVersion": workload.body["metadata"]["resourceVersion"]}
     return {**change, "metadata": {**change.get("metadata", {}), **version}}
 
@@ -274,7 +260,6 @@ def _with(workload: Workload, body: Mapping[str, Any]) -> Workload:
 
 
 def _secrets_of(pod: Mapping[str, Any]) -> Iterator[str]:
-    """The names of the Secrets that pods of this specification refer to."""
     for container in (*(pod.get("containers") or ()), *(pod.get("initContainers") or ())):
         for variable in container.get("env") or ():
             yield _named((variable.get("valueFrom") or {}).get("secretKeyRef"))

@@ -1,8 +1,7 @@
-"""How far the rollout of a workload is, told by its status, as ``kubectl rollout status`` tells it, and more strictly.
+"""The progress of a workload's rollout by its status, like ``kubectl rollout status``, but stricter.
 
-Here it counts whether any pod may still have what it began with: so a partition, an update strategy OnDelete and a
-paused Deployment, of which kubectl says that they are done or not to be asked, are not finished while old pods run.
-Source: rollout_status.go of kubectl, and the API reference of apps/v1.
+Old pods count as unfinished, also with a partition, the strategy OnDelete, or a paused Deployment. Source:
+rollout_status.go of kubectl, and the API reference of apps/v1.
 """
 
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ UNSEEN: Final = "its controller has not seen the restart yet"
 
 
 def describe_unfinished(word: str, workload: Workload) -> str:
-    """What is left of the rollout of a deployment, stateful_set or daemon_set; empty where it is finished."""
+    """The rest of the rollout of a deployment, stateful_set or daemon_set; empty if finished."""
     status = workload.get("status") or {}
     observed = int(status.get("observedGeneration") or 0)
     if observed < int(workload["metadata"].get("generation") or 1):
@@ -25,7 +24,7 @@ def describe_unfinished(word: str, workload: Workload) -> str:
 
 
 def has_timed_out(workload: Workload) -> bool:
-    """Whether the cluster says that the rollout makes no progress: only Deployments have a deadline for that."""
+    """Whether the cluster reports no progress; only Deployments have a deadline."""
     conditions = (workload.get("status") or {}).get("conditions") or ()
     return any(
         (condition.get("type"), condition.get("reason")) == ("Progressing", TIMED_OUT) for condition in conditions
@@ -59,7 +58,7 @@ def _because(word: str, workload: Workload) -> str:
 
 
 def _halted(word: str, workload: Workload) -> str:
-    """Why it goes no further by itself, and what to do; empty where it does."""
+    """Why it does not continue by itself, with the remedy; empty if it does."""
     spec = workload["spec"]
     strategy = spec.get("updateStrategy") or {}
     if word == "deployment":

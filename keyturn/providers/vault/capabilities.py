@@ -1,4 +1,4 @@
-"""Who may do what: the login in use at paths that are asked about, and the policies that logins have."""
+"""The login's capabilities at paths, and the policies of all logins."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -8,11 +8,11 @@ from keyturn.providers.vault.client import Calls
 POLICIES: Final = "sys/policies/acl"
 ROOT: Final = "root"
 PATHS: Final = 500
-"""Asked for in one request; OpenBao takes at most 1,000 strings in one."""
+"""Paths in one request; OpenBao accepts at most 1,000 strings."""
 
 
 def capabilities_at(calls: Calls, paths: Sequence[str], name: str = "the hub") -> dict[str, frozenset[str]]:
-    """The capabilities at these paths: ``deny`` for nothing, ``root`` for all. Raises Denied, naming ``name``."""
+    """The capabilities at these paths: ``deny`` for none, ``root`` for all. Raises Denied, naming ``name``."""
     unique, held = list(dict.fromkeys(paths)), dict[str, Any]()
     for start in range(0, len(unique), PATHS):
         body = {"paths": unique[start : start + PATHS]}

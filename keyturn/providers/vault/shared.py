@@ -1,4 +1,4 @@
-"""Single fields of secrets that others own in a KV v2 mount, written over exactly the version that was seen."""
+"""Single fields of others' secrets in a KV v2 mount, written only over the version that was read."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -20,7 +20,7 @@ from keyturn.providers.vault.store_versions import is_readable
 
 @reads_answers()
 class SharedVault:
-    """:class:`keyturn.core.ports.shared.Shares` in one mount; ``translating`` lets errors speak of the store."""
+    """:class:`keyturn.core.ports.shared.Shares` in one mount; ``translating`` makes errors name the store."""
 
     atomic = False
 
@@ -40,7 +40,7 @@ class SharedVault:
         self._limits = StoreLimits(LIMITS[VAULT], name)
 
     def look(self, remote: str) -> Shared | None:
-        """Metadata and the newest version, which has to be there: one that is deleted is refused."""
+        """Metadata and the newest version. Raises Invalid if that version is deleted or destroyed."""
         self._limits.check_name(remote, MERGE)
         with self._translating(MERGE, remote):
             answer = self._calls.find(MERGE, self._named(remote), f"{self._mount}/metadata/{remote}")
@@ -56,7 +56,7 @@ class SharedVault:
         return Shared(remote, str(number or ""), fields, None, tags, OwnershipTags.from_tags(tags))
 
     def put(self, remote: str, change: Change, current: Shared | None) -> None:
-        """The notes, then a version that the server refuses where another one came between; then what of them goes."""
+        """Write new notes, then the version if no other came between, then remove old notes."""
         members = dict(current.members) if current else {}
         fields = {**{key: value for key, value in members.items() if key not in change.take}, **change.put}
         if problem := self._problem(fields):
@@ -71,7 +71,6 @@ class SharedVault:
                 self._note(remote, dict.fromkeys(change.removed), current)
 
     def listed(self) -> Iterator[tuple[str, Mapping[str, str]]]:
-        """Every secret's metadata is read."""
         with self._translating("list", "*"):
             for path, metadata in self._listing.below():
                 tags = metadata.get("custom_metadata") or {}
@@ -79,7 +78,7 @@ class SharedVault:
                     yield path, tags
 
     def tidy(self, remote: str) -> None:
-        """What is seen is written over at once, or not at all: nothing is left."""
+        """Nothing remains to remove."""
 
     def _note(self, remote: str, tags: Mapping[str, str | None], current: Shared | None) -> None:
         call = self._calls.post if current is None else self._calls.patch

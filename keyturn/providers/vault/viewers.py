@@ -1,5 +1,4 @@
-"""Whether a person's token may see the page: the hub is asked with that very token, so its policies decide, and its
-log tells who has looked.
+"""Whether a person's token may see the page: the hub decides by its policies and logs the access.
 
 Source: "Lookup a token (self)" and "Read secret version" in the API of Vault and of OpenBao.
 """
@@ -23,7 +22,7 @@ class VaultViewers:
         self._calls = Calls(settings)
 
     def admit(self, token: Sensitive) -> Viewer:
-        """That nothing is there is told to those alone who might read it. Raises Denied, Unavailable."""
+        """Admit a token that may read the entry, absent or not. Raises Denied, Unavailable."""
         try:
             answer = self._calls.get("see", "the page", self._place, token.reveal()).json()
         except NotFound:
@@ -36,5 +35,4 @@ class VaultViewers:
         return Viewer(identity_of(facts).name, networks_of(facts))
 
     def close(self) -> None:
-        """Let go of the connections."""
         self._calls.close()
