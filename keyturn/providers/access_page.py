@@ -13,7 +13,6 @@ PAGE: Final = "KEYTURN_ACCESS_PAGE"
 UI: Final = "PREFECT_UI_URL"
 API: Final = "PREFECT_API_URL"
 TABLE: Final = "grant-access"
-"""The key of the table in which the flow of that name shows pending requests."""
 
 
 def access_page(environ: Mapping[str, str]) -> str:

@@ -10,7 +10,6 @@ from keyturn.core.errors import CandidateRejected, Denied, Superseded, Unprivile
 from keyturn.core.sensitive import SecretFields
 
 GIVEN_UP: Final = "The candidate is given up and CURRENT stays as it is: run the rotation again"
-"""The hint for a rejected candidate."""
 
 
 class Closable(Protocol):
@@ -73,8 +72,6 @@ def login_refused(place: str, by: object = "the target") -> CandidateRejected:
 
 @dataclass(frozen=True)
 class Missing:
-    """A right that the current account has and the candidate lacks, and the statement that grants it."""
-
     what: str
     remedy: str
 
@@ -83,7 +80,6 @@ NAMED: Final = 5
 
 
 def lacking(place: str, missing: Sequence[Missing]) -> Unprivileged:
-    """The error for a new account with fewer rights; it names the first few."""
     problem = f"it lacks: {', '.join(right.what for right in missing[:NAMED])}"
     problem += f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
     remedies = "; ".join(dict.fromkeys(right.remedy for right in missing[:NAMED]))
@@ -91,7 +87,6 @@ def lacking(place: str, missing: Sequence[Missing]) -> Unprivileged:
 
 
 def superseded(doing: str, place: str, *, stands: int, sequence: int) -> Superseded:
-    """The error for an account with the mark of the newer rotation ``stands``."""
     problem = f"rotation {stands} has written it since, this is {sequence}"
     hint = "A newer run is in charge. After a restored backup there is none: the next run takes a greater number"
     return Superseded(doing, place, problem, hint)

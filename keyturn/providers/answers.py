@@ -1,4 +1,4 @@
-"""HTTP answers of any server: waits, untrusted certificates, refused answers and unexpected shapes."""
+"""HTTP answers of any server: waits, untrusted certificates and unexpected shapes."""
 
 import functools
 import ssl
@@ -13,7 +13,6 @@ from keyturn.core.errors import Unavailable, raised_at
 A = TypeVar("A", bound=type[Any])
 
 MISREAD: Final = (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
-"""Errors of reading an answer that breaks its API's promises."""
 
 
 class RefusedAnswer(OSError):
@@ -21,14 +20,11 @@ class RefusedAnswer(OSError):
 
 
 class TooLate(RefusedAnswer, TimeoutError):
-    """The deadline passed before the whole answer arrived."""
-
     def __init__(self, seconds: float) -> None:
         super().__init__(f"no whole answer within {seconds:g} s")
 
 
 def objection(error: BaseException | None) -> str | None:
-    """Why an answer was refused, anywhere in an SDK's error; None for other errors."""
     return next((str(cause) for cause in causes_of(error) if isinstance(cause, RefusedAnswer)), None)
 
 

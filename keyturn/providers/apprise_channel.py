@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 URL: Final = "KEYTURN_FAILURE_URL"
 URL_FILE: Final = "KEYTURN_FAILURE_URL_FILE"
-"""The file with the address, which often holds a token."""
 
 NAME: Final = "the failure channel"
 
@@ -35,7 +34,6 @@ class AppriseChannel:
         self._address = address
 
     def send(self, announcement: Announcement) -> None:
-        """Raises Unavailable if it was not accepted, Invalid without Apprise or for an unknown address."""
         try:
             import apprise
         except ModuleNotFoundError:
@@ -57,7 +55,7 @@ class AppriseChannel:
 
 
 def notify(sender: "Apprise", subject: str, body: str) -> bool:
-    """Whether the service accepted it. Plain text, so that no service renders markup in names."""
+    """Plain text, so that no service renders markup in names."""
     import apprise
 
     kind, form = apprise.NotifyType.FAILURE, apprise.NotifyFormat.TEXT
@@ -65,7 +63,7 @@ def notify(sender: "Apprise", subject: str, body: str) -> bool:
 
 
 def answered(send: Callable[[], bool], seconds: float) -> bool | None:
-    """The result of ``send``, False if it raises; None if it takes longer, and it continues alone."""
+    """False if ``send`` raises; None if it takes longer, and it continues alone."""
     outcome = list[bool]()
 
     def run() -> None:
@@ -100,7 +98,6 @@ def address_in(file: Path) -> Sensitive:
 
 
 def insist_on_address(url: Sensitive) -> None:
-    """Raises Invalid for an address that Apprise does not know."""
     import apprise
 
     with silence_apprise():

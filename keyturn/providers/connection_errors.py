@@ -20,16 +20,14 @@ NOT_YET_VALID, EXPIRED, HOSTNAME_MISMATCH, IP_ADDRESS_MISMATCH = 9, 10, 62, 64
 """OpenSSL's results of a certificate's check (X509_V_ERR_*, x509_vfy.h)."""
 
 NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "RECORD_LAYER_FAILURE"})
-"""OpenSSL's reasons for an answer without TLS."""
 ABOUT_CLIENT: Final = re.compile(r"CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED")
-"""Alerts that refuse the client's certificate, or its absence (RFC 8446, 6.2)."""
+"""Alerts that refuse the client's certificate (RFC 8446, 6.2)."""
 
 WANTS_TLS: Final = re.compile(
     r"HTTP request to an HTTPS server|HTTP request was sent to HTTPS port|plain HTTP to an SSL-enabled server port"
 )
-"""The answers of Go, nginx and Apache, with status 400, to plain HTTP at a TLS port."""
+"""Answers of Go, nginx and Apache with status 400."""
 UNRESOLVED: Final = re.compile(r"Failed to resolve '([^']+)'")
-"""The host in urllib3's NameResolutionError."""
 REASONS: Final = (
     (re.compile("not yet valid"), "its certificate is not valid yet by this machine's clock"),
     (re.compile("certificate has expired"), "its certificate has expired by this machine's clock"),
@@ -38,16 +36,14 @@ REASONS: Final = (
     (re.compile("Connection refused"), "the connection is refused"),
     (re.compile("No route to host|Network is unreachable"), "no route leads there"),
 )
-"""Error texts of libpq, PyMySQL and gRPC."""
 
 
 @dataclass(frozen=True)
 class RemoteServer:
-    """A server's name in errors, and its settings.
+    """``address`` names the setting with its address; the other hints fix their failures.
 
-    ``address`` names the setting with its address. ``check`` is the hint without an answer, ``authority`` for an
-    untrusted certificate, ``other_name`` for another name in it, and ``client`` for a wanted client certificate.
-    ``untrusted`` is the class for a bad certificate.
+    ``check`` is the hint without an answer, ``authority`` for an untrusted certificate, ``other_name`` for another name
+    in it, and ``client`` for a wanted client certificate. ``untrusted`` is the class for a bad certificate.
     """
 
     check: str
@@ -61,7 +57,7 @@ class RemoteServer:
 
 
 def from_connection(error: BaseException, doing: str, name: str, server: RemoteServer) -> KeyturnError:
-    """The error for a failed connection of an SDK or the system, without any text of an answer."""
+    """Contains no text of an answer."""
     if refused := find_cause(error, RefusedAnswer):
         return Unavailable(doing, name, f"{server.who} does not answer as it should: {refused}", server.check)
     if checked := find_cause(error, ssl.SSLCertVerificationError):
@@ -78,7 +74,7 @@ def from_connection(error: BaseException, doing: str, name: str, server: RemoteS
 
 
 def from_plain_http(status: int, text: str, doing: str, name: str, server: RemoteServer) -> KeyturnError | None:
-    """The error for a TLS port's refusal of plain HTTP; None for every other answer."""
+    """A TLS port's refusal of plain HTTP; None for every other answer."""
     if status != 400 or not WANTS_TLS.search(text):
         return None
     problem = f"{server.address} begins with http://, and {server.who} speaks TLS at that port"
@@ -86,7 +82,6 @@ def from_plain_http(status: int, text: str, doing: str, name: str, server: Remot
 
 
 def reason_in(text: str) -> str:
-    """Why a driver could not connect, from its text, to follow "does not answer"; empty if unknown."""
     return next((f": {words}" for pattern, words in REASONS if pattern.search(text)), "")
 
 
@@ -112,7 +107,7 @@ def _certificate(code: int, server: RemoteServer) -> tuple[str, str]:
 
 
 def _handshake(error: ssl.SSLError, doing: str, name: str, server: RemoteServer) -> KeyturnError:
-    """A failed handshake, apart from the server's certificate: only a refused client is Denied."""
+    """Only a refused client is Denied."""
     reason = error.reason or ""
     if reason in NO_TLS:
         hint = f"Check scheme, host and port in {server.address}"
@@ -134,7 +129,6 @@ def _unresolved(error: BaseException) -> str:
 
 
 def _cut_in_clear(error: BaseException) -> bool:
-    """Whether the server closed a connection without TLS unanswered, as a TLS port may do."""
     urls = (str(getattr(getattr(cause, "request", None), "url", "")) for cause in causes_of(error))
     closed = find_cause(error, RemoteDisconnected) or find_cause(error, ConnectionResetError)
     return closed is not None and any(url.startswith("http://") for url in urls)

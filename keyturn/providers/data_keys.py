@@ -21,7 +21,6 @@ RECOVERY: Final = "x25519"
 """The kind of a recovery key, without its private half here: for backups, not daily reads."""
 REGION_VARIABLES: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
 ARN_PARTS: Final = 6
-"""``arn:aws:kms:REGION:ACCOUNT:key/ID``."""
 
 
 def open_envelope(name: str, env: Mapping[str, str] = os.environ) -> Envelope:

@@ -24,18 +24,16 @@ VARIABLES: Final = {
 
 
 OWN_AUTHORITIES: Final = "~/.postgresql/root.crt"
-"""libpq's default CA file, if it exists."""
 
 
 def tls(hosts: Sequence[str], sslmode: str | None, ca_file: str | None, env: Mapping[str, str]) -> dict[str, str]:
-    """libpq's TLS settings: verify-full for another machine unless set."""
     mode = sslmode or ("prefer" if all(stays_here(host) for host in hosts) else "verify-full")
     trusted = ca_file or (public_authorities(env) if mode == "verify-full" else None)
     return {"sslmode": mode} | ({"sslrootcert": trusted} if trusted else {})
 
 
 def public_authorities(env: Mapping[str, str]) -> str | None:
-    """The file of public CAs, or of SSL_CERT_FILE; None if libpq has its own.
+    """None if libpq has its own.
 
     libpq's ``system`` does not work: psycopg2-binary looks in a directory of its build machine.
     """
@@ -45,7 +43,7 @@ def public_authorities(env: Mapping[str, str]) -> str | None:
 
 
 def guarded(address: str, env: Mapping[str, str]) -> dict[str, Any]:
-    """Further settings for a connection string, unless it or libpq's variables set them."""
+    """Settings that neither the connection string nor libpq's variables set."""
     stated = {name: env[variable] for name, variable in VARIABLES.items() if env.get(variable)} | parse_dsn(address)
     hosts = str(stated.get("host") or stated.get("hostaddr") or "").split(",")
     settings = tls(hosts, stated.get("sslmode"), stated.get("sslrootcert"), env) | {"require_auth": NO_PLAIN_PASSWORD}
@@ -53,5 +51,5 @@ def guarded(address: str, env: Mapping[str, str]) -> dict[str, Any]:
 
 
 def stays_here(host: str) -> bool:
-    """Whether the host is local: loopback, the directory of a Unix socket, or empty."""
+    """True also for an empty host."""
     return not host or host.startswith(("/", "@")) or is_loopback(host)

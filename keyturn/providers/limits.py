@@ -1,4 +1,4 @@
-"""What a store refuses before any call, by :mod:`keyturn.core.text.names`, and before changing details."""
+"""What a store refuses before any call."""
 
 from collections.abc import Set
 from dataclasses import dataclass
@@ -23,7 +23,6 @@ class StoreLimits:
             raise Invalid(doing, f"{self.store}:{remote}", problem, hint)
 
     def check(self, remote: str, value: Sensitive) -> None:
-        """Raises Invalid for an unusable name, or a value that is empty, too large, or no UTF-8 text."""
         self.check_name(remote, "write")
         try:
             problem = self.limits.refuses_size(len(value.reveal().encode()))
@@ -38,10 +37,7 @@ def only_written_whole(name: str) -> UnsupportedOperation:
 
 
 def insist_on_value(name: str, copy: RemoteSecret, marks: OwnershipTags) -> None:
-    """Raises UnsupportedOperation unless the copy holds Keyturn's own value with the text of ``marks``.
-
-    Otherwise Keyturn's marks would claim another's value.
-    """
+    """Raises UnsupportedOperation unless the copy holds Keyturn's own value with the text of ``marks``."""
     if not copy.intact or copy.marks is None or not vouches(copy.marks.fingerprint, marks.fingerprint):
         raise UnsupportedOperation("label", name, "it does not serve this text as Keyturn wrote it", "Write the copy")
 
@@ -51,5 +47,4 @@ def has_changed(name: str) -> Conflict:
 
 
 def unfulfilled(details: Details, shown: RemoteSecret, takes: Set[Detail]) -> Set[Detail]:
-    """The ``details`` among those the store ``takes`` that differ from the copy's."""
     return details.differing(shown.details or NO_DETAILS) & takes

@@ -19,21 +19,17 @@ DOING: Final = "notify"
 NOTICE_LIMIT: Final = 60.0
 """Seconds for one notice, with all attempts and waits."""
 LEAST: Final = 0.1
-"""The shortest attempt, in seconds."""
 
 
 def backoff(attempt: int, base: float, cap: float, jitter: float) -> float:
-    """Seconds to wait after failed attempt ``attempt`` (from 1), with ``jitter`` from 0 to 1.
-
-    Source: "Exponential Backoff And Jitter" (AWS Architecture Blog), full jitter.
-    """
+    """Source: "Exponential Backoff And Jitter" (AWS Architecture Blog), full jitter."""
     return jitter * min(cap, base * 2.0 ** min(attempt - 1, 64))
 
 
 def sign_notice(
     keys: Sequence[Sensitive], notice: Notice, message_id: str, name: str, place: str = ""
 ) -> SignedMessage:
-    """The message with the current time, signed by each of ``keys``; a receiver needs only one.
+    """Signed by each of ``keys``; a receiver needs only one.
 
     Raises Invalid for an unusable key, naming its ``place`` in the hub.
     """
@@ -64,7 +60,7 @@ def deliver_notice(
     jitter: Callable[[], float] = random.random,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Send up to ``attempts`` times under one message id, signed each time; raises the last error.
+    """One message id for all attempts, each signed with the current time; raises the last error.
 
     Waits grow from ``base`` to ``cap`` seconds; a requested wait counts up to ``cap``. The whole takes at most a
     minute, or ``attempts`` timeouts if longer.

@@ -32,19 +32,15 @@ from keyturn.providers.answers import RefusedAnswer, TooLate, retry_after
 
 CONNECTIONS: Final = 32
 LARGEST_ANSWER: Final = 64 * 1024 * 1024
-"""Bytes of an answer with headers; a thousand entries with all metadata that a hub allows are half."""
+"""Bytes with headers, twice a thousand entries with all metadata that a hub allows."""
 LONGEST_LENGTH: Final = 15
-"""Digits of a Content-Length."""
 LONGEST_WAIT: Final = 60.0
-"""Seconds for an answer without a timeout."""
 WAITS: Final[Mapping[str, int]] = {"retry-after": 1, "retry-after-ms": 1000, "x-ms-retry-after-ms": 1000}
-"""Headers for a wait that SDKs obey, with their parts of a second."""
 UNKNOWN_WAIT: Final = "x-amz-retry-after"
-"""AWS's SDK obeys this one, unknown to the code that paces the calls."""
 
 
 class _Call(threading.local):
-    """The deadline of this thread's calls on the monotonic clock, and its seconds."""
+    """The deadline of this thread's calls on the monotonic clock."""
 
     until: float | None = None
     seconds: float = 0.0
@@ -67,7 +63,6 @@ def within(seconds: float) -> Iterator[None]:
 
 
 def _deadline(timeout: float | None) -> tuple[float, float]:
-    """The end and seconds of an action with this ``timeout``, also limited by :func:`within`."""
     seconds = LONGEST_WAIT if timeout is None else timeout
     until = time.monotonic() + seconds
     if _call.until is not None and _call.until < until:
@@ -76,8 +71,6 @@ def _deadline(timeout: float | None) -> tuple[float, float]:
 
 
 class _Wire(io.RawIOBase):
-    """Input from a connection until its deadline, up to a size. Raises RefusedAnswer."""
-
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._file = connection.makefile("rb", buffering=0)
@@ -132,7 +125,6 @@ class _Answer(http.client.HTTPResponse):
 
 
 def insist_on_size(headers: Message) -> None:
-    """Raises RefusedAnswer for a length that is no number, or too large."""
     lengths = {part.strip() for header in headers.get_all("content-length", []) for part in str(header).split(",")}
     if len(lengths) > 1 or not all(length.isascii() and length.isdigit() for length in lengths):
         raise RefusedAnswer("its answer has a Content-Length that is no number")
@@ -141,7 +133,7 @@ def insist_on_size(headers: Message) -> None:
 
 
 def cap_waits(headers: Message) -> None:
-    """Limit each requested wait to a minute, and remove unreadable ones."""
+    """Limit each requested wait to a minute."""
     del headers[UNKNOWN_WAIT]
     for name, parts in WAITS.items():
         text = headers.get(name)
@@ -154,7 +146,6 @@ def cap_waits(headers: Message) -> None:
 
 
 def _date(headers: Message) -> datetime:
-    """The answer's time by the server's clock, else by this machine's."""
     try:
         date = parsedate_to_datetime(headers.get("date", ""))
     except ValueError:
@@ -167,7 +158,7 @@ def _too_long() -> RefusedAnswer:
 
 
 class _Told(HTTPConnection):
-    """Traces each answer within a span: server, method and status, but no path or header."""
+    """Traces an answer within a span: server, method and status, but no path or header."""
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as urllib3 has it
         if not current_span()[0]:
@@ -185,8 +176,6 @@ class _Told(HTTPConnection):
 
 
 class Connection(_Told, HTTPConnection):
-    """A plain connection."""
-
     response_class = _Answer
 
     def connect(self) -> None:
@@ -197,13 +186,11 @@ class Connection(_Told, HTTPConnection):
         return insist_on_place(super()._new_conn(), self.host)
 
     def putheader(self, header: str | bytes, *values: Any) -> None:
-        """Send a header. Compression is never accepted: the unpacked size is unknown."""
+        """Never accepts compression: the unpacked size is unknown."""
         super().putheader(*_uncompressed(header, values))
 
 
 class SecureConnection(_Told, HTTPSConnection):
-    """A connection over TLS."""
-
     response_class = _Answer
     _spare: socket.socket | None = None
 
@@ -241,7 +228,7 @@ class SecureConnection(_Told, HTTPSConnection):
 
 
 def insist_on_place(connection: socket.socket, host: str) -> socket.socket:
-    """The connection; closed if a name resolves to a cloud's credential service. Raises RefusedAnswer.
+    """Close a connection by name to a cloud's credential service. Raises RefusedAnswer.
 
     SDKs reach that service by address, or by a name of the cloud's own.
     """
@@ -253,7 +240,6 @@ def insist_on_place(connection: socket.socket, host: str) -> socket.socket:
 
 
 def _leave_time_for(connection: HTTPConnection) -> float:
-    """Set the connection's timeout to the seconds left, and return them. Raises TooLate."""
     until, seconds = _deadline(connection.timeout if isinstance(connection.timeout, int | float) else None)
     remaining = until - time.monotonic()
     if remaining <= 0:
@@ -276,7 +262,6 @@ class _SecurePool(HTTPSConnectionPool):
 
 
 POOLS: Final[Mapping[str, Any]] = {"http": _Pool, "https": _SecurePool}
-"""The connection pools for urllib3's managers, by scheme."""
 
 
 class OutboundAdapter(HTTPAdapter):
@@ -312,7 +297,6 @@ def keep_to(session: requests.Session, url: str, adapter: HTTPAdapter | None = N
 
 
 def open_anywhere(session: requests.Session) -> None:
-    """Make a session use this module's connections, to any server."""
     for prefix in ("http://", "https://"):
         session.mount(prefix, OutboundAdapter())
 

@@ -7,14 +7,14 @@ from typing import Final, TypeVar
 from keyturn.core.errors import Unavailable
 
 MOST_PAGES: Final = 20_000
-"""Pages of one listing: half a million entries at 25, the smallest page of any store."""
+"""Half a million entries at 25, the smallest page of any store."""
 HINT: Final = "Nothing was taken for the whole list; see who answers at its address"
 
 Page = TypeVar("Page")
 
 
 class PageGuard:
-    """The page tokens of one listing, at most ``most``. ``doing`` and ``name`` appear in errors."""
+    """The page tokens of one listing, at most ``most``."""
 
     def __init__(self, doing: str, name: str, most: int | None = None) -> None:
         self._most = MOST_PAGES if most is None else most
@@ -23,7 +23,7 @@ class PageGuard:
         self._passed: set[bytes] = set()
 
     def follow(self, token: str) -> str:
-        """The token of the next page. Raises Unavailable for a repeated one, or too many."""
+        """Raises Unavailable for a repeated token, or too many."""
         digest = hashlib.sha256(token.encode()).digest()
         if digest in self._passed:
             raise Unavailable(self._doing, self._name, "its list leads back to a page that was there before", HINT)
@@ -34,7 +34,7 @@ class PageGuard:
 
 
 def bounded(pages: Iterable[Page], following: Callable[[Page], str | None], doing: str, name: str) -> Iterator[Page]:
-    """An SDK's pages; ``following`` gives the next page's token. Raises Unavailable."""
+    """Raises Unavailable."""
     guard = PageGuard(doing, name)
     for page in pages:
         yield page

@@ -1,7 +1,6 @@
 """A Prefect server's API for commands: start a run, follow it and read its artifacts.
 
-Prefect's own client takes a second to import. Kept of it: retries while the server is busy, and tokens against forged
-requests. A run requested twice is one run.
+Prefect's own client takes a second to import. A run requested twice is one run.
 """
 
 import json
@@ -36,25 +35,20 @@ PREFECT: Final = RemoteServer(
     untrusted=Unavailable,
 )
 ENDS: Final = frozenset({"COMPLETED", "CANCELLED", "FAILED", "CRASHED"})
-"""Final states."""
 
 BUSY: Final = frozenset({408, 429, 502, 503})
-"""Statuses that Prefect's own client retries: 503 is SQLite's during another write."""
+"""Statuses that Prefect's own client retries."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
-"""Seconds before a retry: the first, and the longest if the server names none."""
+"""Seconds before a retry."""
 
 MOST_WORKERS: Final = 200
-"""Prefect's largest listing."""
 
 PATIENCE: Final = 60.0
-"""Seconds of retries."""
 
 
 @dataclass(frozen=True)
 class PrefectState:
-    """A run's state: the kind, such as COMPLETED, its displayed name, and its message."""
-
     kind: str = "UNKNOWN"
     name: str = "unknown"
     message: str = ""
@@ -74,8 +68,6 @@ class FlowRun:
 
 @dataclass(frozen=True)
 class TaskRun:
-    """A step of a run: ``seconds`` of work, and its end ``ended`` in Unix seconds."""
-
     id: str
     name: str
     state: PrefectState
@@ -156,13 +148,11 @@ class PrefectApi:
         return [task_run(document) for document in self._send("POST", "task_runs/filter", request)]
 
     def list_artifacts(self, run: str, kind: str) -> list[Any]:
-        """The data of a run's artifacts of this type, newest first."""
         wanted = {"flow_run_id": {"any_": [run]}, "type": {"any_": [kind]}}
         request = {"artifacts": wanted, "sort": "CREATED_DESC"}
         return [document["data"] for document in self._send("POST", "artifacts/filter", request)]
 
     def count_alive_workers(self, pool: str) -> int:
-        """The pool's workers online. Raises NotFound."""
         try:
             workers = self._send("POST", f"work_pools/{quote(pool, safe='')}/workers/filter", {"limit": MOST_WORKERS})
         except NotFound:
@@ -171,7 +161,6 @@ class PrefectApi:
         return sum(worker["status"] == "ONLINE" for worker in workers)
 
     def send_events(self, events: Sequence[Mapping[str, Any]]) -> None:
-        """Send events; the server keeps one per id."""
         self._send("POST", "events", events)
 
     def _send(self, method: str, path: str, body: Any = None) -> Any:
@@ -190,7 +179,7 @@ class PrefectApi:
             pause = min(LONGEST_PAUSE, 2 * pause)
 
     def _try(self, method: str, path: str, body: Any, until: float) -> requests.Response | None:
-        """Send once; None to retry a failure, which needs an earlier answer of the server."""
+        """None to retry a failure, which needs an earlier answer of the server."""
         try:
             answer = self._session.request(
                 method, f"{self._url}/{path}", json=body, headers=self._headers, timeout=self._timeout
@@ -203,7 +192,6 @@ class PrefectApi:
         return answer
 
     def _take_token(self) -> None:
-        """Fetch the CSRF token for later requests."""
         client = str(uuid4())
         document = self._send("GET", f"csrf-token?client={client}")
         self._headers |= {"Prefect-Csrf-Token": str(document["token"]), "Prefect-Csrf-Client": client}
@@ -237,7 +225,6 @@ class PrefectApi:
 
 
 def is_json(answer: requests.Response) -> bool:
-    """Whether the answer is JSON or empty, unlike a page."""
     try:
         json.loads(answer.content or b"null")
     except ValueError:
@@ -254,7 +241,6 @@ def is_prefects(answer: requests.Response) -> bool:
 
 
 def is_suspected(answer: requests.Response) -> bool:
-    """Whether the server wants another CSRF token."""
     return answer.status_code == 403 and b"CSRF" in answer.content
 
 

@@ -10,11 +10,10 @@ from keyturn.core.errors import KeyturnError, TransientError
 log = logging.getLogger(__name__)
 
 IDLE: Final = 0.5
-"""Seconds after an empty read, because a server may answer at once."""
+"""A server may answer at once."""
 PAUSE: Final = 5.0
-"""Seconds after a temporary failure."""
 LASTING: Final = 30.0
-"""Seconds after an error that a person must fix, such as a missing right."""
+"""After an error that a person must fix, such as a missing right."""
 
 
 class NoticeReader:
@@ -28,19 +27,15 @@ class NoticeReader:
         raise NotImplementedError
 
     def run(self) -> None:
-        """Read until :meth:`stop`, logging and retrying failures."""
         read_on(self.read_once, self._over)
 
     def stop(self) -> None:
-        """End it after the next answer, or some seconds, from any thread."""
+        """From any thread; reading ends after the next answer, or some seconds."""
         self._over.set()
 
 
 def read_on(read: Callable[[], int], over: threading.Event) -> None:
-    """Call ``read``, which returns a number of messages, until ``over``, logging errors.
-
-    For a foreign error it logs only the class, because its text may hold a secret.
-    """
+    """Call ``read`` until ``over``. Of a foreign error it logs only the class, because its text may hold a secret."""
     while not over.is_set():
         try:
             pause = 0.0 if read() else IDLE

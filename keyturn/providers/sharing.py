@@ -22,7 +22,7 @@ def shared_text(
     *,
     snapshot: Any = None,
 ) -> Shared:
-    """A secret with an object's text, or None for none yet. Raises Invalid for any other text."""
+    """Raises Invalid for a text that is no object."""
     try:
         members = members_of(text) if text is not None and marks is None else {}
     except ValueError as error:
@@ -31,7 +31,7 @@ def shared_text(
 
 
 def checked_text(label: str, refuses: Callable[[int], str | None], change: Change, current: Shared | None) -> Sensitive:
-    """The whole text after a change. Raises Invalid if it is impossible or too large."""
+    """Raises Invalid if the result is impossible or too large."""
     try:
         text = change.text(current.text if current else None)
         problem = refuses(len(text.reveal().encode())) if change or current is None else None

@@ -29,10 +29,7 @@ def read_side_by_side(read: Callable[[str], Sensitive], remotes: Sequence[str], 
 
 
 def both(first: Callable[[], T], second: Callable[[], R]) -> tuple[T, R]:
-    """The results of both; ``second`` runs in a thread. Of two errors it raises the first's.
-
-    An error of ``first`` does not wait for ``second``, which should change nothing.
-    """
+    """Of two errors it raises the first's. An error of ``first`` does not wait for ``second``."""
     other: Future[R] = Future()
 
     def run() -> None:

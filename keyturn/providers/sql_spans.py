@@ -11,15 +11,13 @@ from typing import Final
 from keyturn.core.ports.tracing import NO_SPAN, Attribute, Span, SpanKind, current_span, traced
 
 WORD: Final = re.compile(r"\s*([A-Za-z]{2,16})\b")
-"""A statement's first word, such as ALTER: a command, never a value."""
 
 
 @contextmanager
 def statement_span(system: str, host: str, port: int, database: str, statement: str) -> Iterator[Span]:
-    """A span of one statement within another span; none otherwise.
+    """No span outside another one.
 
-    ``system`` is OpenTelemetry's name of the server's kind. Source: its semantic conventions for database client spans,
-    1.33.
+    Source: OpenTelemetry's semantic conventions for database client spans, 1.33.
     """
     if not current_span()[0]:
         yield NO_SPAN

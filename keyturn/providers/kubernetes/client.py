@@ -1,6 +1,6 @@
-"""Calls to one namespace of a Kubernetes cluster, as plain JSON, with its errors as Keyturn's.
+"""Calls to one namespace of a Kubernetes cluster, with its errors as Keyturn's.
 
-The official client sends the same, but its import of hundreds of models takes half a second.
+The official client sends the same, but its import takes half a second.
 """
 
 import json
@@ -23,9 +23,7 @@ from keyturn.providers.pages import PageGuard
 TIMEOUT: Final = urllib3.Timeout(connect=5.0, read=20.0)
 """Seconds to connect, and for the whole answer. Nothing is retried here: the flows retry."""
 PAGE_SIZE: Final = 500
-"""The page size of kubectl."""
 MANAGER: Final = "keyturn"
-"""The API server records this name for each field written."""
 
 JSON: Final = "application/json"
 METADATA: Final = "application/json;as={};g=meta.k8s.io;v=v1"
@@ -80,7 +78,7 @@ class Namespace:
         self._pools = cluster.pools()
 
     def call(self, doing: Doing, name: str = "", **arguments: Any) -> Any:
-        """The API server's answer. Raises Keyturn's errors, which hold only the answer's reason.
+        """Raises Keyturn's errors, which hold only the answer's reason.
 
         Without a ``name`` it lists the resource or creates one.
         """
@@ -153,7 +151,6 @@ class Namespace:
 
 
 def _part(doing: Doing, name: str) -> str:
-    """A name as one part of an address. Raises Invalid if it cannot be one."""
     if name in NO_NAMES or "/" in name or "%" in name:
         raise _malformed(doing)
     return quote(name, safe="")
@@ -215,7 +212,6 @@ def _in_its_words(answer: urllib3.BaseHTTPResponse) -> bool:
 
 
 def _reason(answer: urllib3.BaseHTTPResponse) -> str:
-    """The API server's one-word reason, such as AlreadyExists; empty if there is none."""
     try:
         status: Mapping[str, Any] = json.loads(answer.data or "{}")
         reason = str(status.get("reason") or "")

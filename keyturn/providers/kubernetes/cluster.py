@@ -26,10 +26,7 @@ class NoSignIn(Exception):
 
 @dataclass(frozen=True)
 class Cluster:
-    """An API server's address, and sign-in headers made for each request.
-
-    ``tls`` are urllib3's settings of certificates.
-    """
+    """An API server's address, and sign-in headers made for each request."""
 
     host: str
     sign_in: Callable[[], Mapping[str, str]]
@@ -65,7 +62,7 @@ def settings_for(
     kubeconfig: str | None,
     context: str | None,
 ) -> Cluster:
-    """The address and sign-in of the cluster. Raises Invalid, naming ``name``, for unusable settings.
+    """Raises Invalid, naming ``name``, for unusable settings.
 
     With ``server``, that address and the token in ``token_file``; else the kubeconfig, if one exists; else the pod's
     own cluster and service account.

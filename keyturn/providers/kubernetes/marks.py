@@ -1,8 +1,7 @@
 """A Secret's metadata: its owner, its keys, and the last author of each key.
 
-The API server records each field's manager (``metadata.managedFields``): a changed value moves a key to the author. So
-a key that Keyturn's manager lost was changed by others, without a look at values or digests. Source: "Server-Side
-Apply", field management.
+The API server records each field's manager (``metadata.managedFields``): a changed value moves a key to its author. So
+it shows others' changes without values or digests. Source: "Server-Side Apply", field management.
 """
 
 import hashlib
@@ -28,21 +27,20 @@ from keyturn.core.text.details import KUBECTL_APPLIED
 from keyturn.providers.kubernetes.client import MANAGER
 
 KEYS: Final = "keyturn-keys"
-"""The annotation with Keyturn's keys, a JSON list."""
 JSON_KEYS: Final = "keyturn-json-keys"
-"""The annotation with the keys of JSON that is no string; absent for a text kept whole."""
+"""The keys of JSON that is no string; absent for a text kept whole."""
 RESTART_FOR: Final = "keyturn-restart-for"
-"""The annotation of a pending restart of workloads, with its reason."""
+"""The reason of a pending restart of workloads."""
 MENDED: Final = "keyturn-mended"
-"""The annotation that distinguishes a restored value from the same one before, for pods started between."""
+"""Distinguishes a restored value from the same one before, for pods started between."""
 TYPE: Final = "keyturn-type"
-"""The annotation with the catalogue's type, because metadata alone lacks the type."""
+"""The catalogue's type, because metadata alone lacks the type."""
 ANNOTATIONS: Final = (*TAGS_BESIDE, KEYS, JSON_KEYS, RESTART_FOR, MENDED, TYPE)
 
 
 @dataclass(frozen=True, eq=False)
 class KubernetesSecret(RemoteSecret):
-    """A copy with all that a write needs; it equals the plain :class:`RemoteSecret`.
+    """It equals the plain :class:`RemoteSecret`.
 
     ``present`` are the keys of the data; ``kept`` those of Keyturn that others have not changed or removed.
     """
@@ -67,24 +65,21 @@ class KubernetesSecret(RemoteSecret):
 
     @property
     def restarted(self) -> dict[str, Any]:
-        """The annotations after its users' restart."""
         return {"annotations": {RESTART_FOR: None, MENDED: self._mending(self._plain)}}
 
     def marked_anew(self, marks: OwnershipTags) -> dict[str, str | None]:
-        """The annotation that keeps :attr:`content` after a change of the fingerprint key."""
+        """Keeps :attr:`content` after a change of the fingerprint key."""
         if self.marks is None or self.marks.fingerprint == marks.fingerprint:
             return {}
         return {MENDED: self._mending(shown(marks.fingerprint))}
 
     def _mending(self, plain: str) -> str | None:
-        """The annotation's value next to marks with ``plain``; None if these are enough."""
         if self.content == plain:
             return None
         return self.content if self.content.startswith(plain) else f"{plain}={self.content}"
 
     @property
     def _mended(self) -> str:
-        """The annotation's content for the current marks; those of another value do not count."""
         if not self._plain or not self.mended.startswith(self._plain):
             return ""
         return self.mended.removeprefix(f"{self._plain}=")
@@ -95,7 +90,6 @@ class KubernetesSecret(RemoteSecret):
 
     @property
     def served(self) -> bool:
-        """Whether Keyturn's part of the data is what Keyturn wrote last."""
         return self.kept == self.keys and (self.merged or not self.foreign)
 
     def __eq__(self, other: object) -> bool:
@@ -132,7 +126,6 @@ def describe_manifest(manifest: Mapping[str, Any], *, merged: bool) -> Kubernete
 
 
 def is_ours(manifest: Mapping[str, Any]) -> bool:
-    """Whether a Secret is Keyturn's, or holds keys of Keyturn."""
     annotations = manifest["metadata"].get("annotations") or {}
     return marks_in(manifest["metadata"]) is not None or any(key.startswith((NOTE, RESTART_FOR)) for key in annotations)
 
@@ -144,14 +137,13 @@ def marks_in(metadata: Mapping[str, Any]) -> OwnershipTags | None:
 
 
 def details_in(metadata: Mapping[str, Any]) -> Details:
-    """The labels and annotations next to a Secret, without kubectl's, which may hold values."""
+    """Without kubectl's annotation, which may hold values."""
     there = metadata.get("annotations") or {}
     annotations = {key: text for key, text in others(there).items() if key != KUBECTL_APPLIED}
     return Details(others(metadata.get("labels") or {}), annotations, content_type=there.get(TYPE, ""))
 
 
 def labelled(marks: OwnershipTags, details: Details, current: KubernetesSecret | None) -> dict[str, Any]:
-    """The changes to labels and annotations for marks and details; None removes one."""
     there, before = (current and current.details) or NO_DETAILS, (current and current.marks) or marks
     return {
         "labels": {**tag_changes(there.tags, details.tags, before.tags), TAG_MANAGED_BY: MANAGED_BY},
@@ -166,7 +158,7 @@ def labelled(marks: OwnershipTags, details: Details, current: KubernetesSecret |
 def key_annotations(
     keys: Iterable[str], json_keys: Iterable[str] | None, restart_for: str, type_asked: str
 ) -> dict[str, Any]:
-    """The annotations about a write's data and the catalogue's type; None removes one."""
+    """None removes an annotation."""
     return {
         **({TYPE: type_asked} if type_asked else {}),
         KEYS: json.dumps(sorted(keys)),
@@ -176,7 +168,6 @@ def key_annotations(
 
 
 def unmarked(current: KubernetesSecret) -> dict[str, Any]:
-    """The labels and annotations that remove Keyturn's marks and details."""
     there, before = current.details or NO_DETAILS, current.marks
     return {
         "labels": {**(tag_changes(there.tags, {}, before.tags) if before else {}), TAG_MANAGED_BY: None},
@@ -188,7 +179,7 @@ def unmarked(current: KubernetesSecret) -> dict[str, Any]:
 
 
 def merge_metadata(metadata: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
-    """The metadata of a recreated Secret: others' labels, annotations and owners stay."""
+    """Others' labels, annotations and owners stay."""
     made = {key: metadata[key] for key in ("name", "ownerReferences", "finalizers") if key in metadata}
     for part in ("labels", "annotations"):
         texts = {**(metadata.get(part) or {}), **ours[part]}
@@ -201,7 +192,6 @@ def new_secret(metadata: Mapping[str, Any], kind: str, data: Mapping[str, str]) 
 
 
 def parse_names(annotation: str | None) -> frozenset[str] | None:
-    """The keys in an annotation; None if it is absent or malformed."""
     try:
         names = json.loads(annotation or "")
     except ValueError:
@@ -237,7 +227,6 @@ def _applied_over(entries: Iterable[Mapping[str, Any]], others: Iterable[Mapping
 
 
 def _time(entry: Mapping[str, Any]) -> str:
-    """RFC 3339 in UTC and whole seconds, so texts compare as times do."""
     return str(entry.get("time") or "")
 
 

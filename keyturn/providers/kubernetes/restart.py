@@ -2,8 +2,7 @@
 
 The annotation is a digest of the workload's Secrets, so the same content restarts none twice. The call that changes a
 Secret's data also notes the pending restart. The note goes after all users have the annotation, so a crash loses
-nothing. Nothing here waits for pods: the workload's status shows the progress. A finished rollout is noted at the
-workload, so others' later rollouts do not count.
+nothing. Nothing here waits for pods: the workload's status shows the progress.
 """
 
 import hashlib
@@ -20,24 +19,20 @@ from keyturn.providers.kubernetes.marks import KubernetesSecret
 from keyturn.providers.kubernetes.rollout import describe_unfinished, has_timed_out
 
 RESTARTED_FOR: Final = "keyturn.dev/restarted-for"
-"""The pod template's annotation, whose change starts a rollout."""
 RESTARTED_AT: Final = "keyturn.dev/restarted-at"
-"""The time of the restart by this machine's clock."""
 ROLLED_OUT: Final = "keyturn.dev/rolled-out"
-"""The workload's own annotation: the restart that was seen finished."""
+"""The restart that was seen finished."""
 
 KINDS: Final = (
     ("deployment", "deployments", "deployment"),
     ("stateful set", "statefulsets", "stateful_set"),
     ("daemon set", "daemonsets", "daemon_set"),
 )
-"""The name for people, the API's resource, and Keyturn's word."""
 
 FEW: Final = 10
-"""Up to this many Secrets are read by name; for more, a listing is cheaper."""
 
 ROUNDS: Final = 5
-"""Attempts after concurrent changes: a workload's status changes during a rollout."""
+"""A workload's status changes during a rollout."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +57,6 @@ class Workload:
 
     @property
     def restarted_for(self) -> str:
-        """The last restart's digest; empty without one, or after a replaced template."""
         return str(self._annotations.get(RESTARTED_FOR) or "")
 
     @property
@@ -159,7 +153,6 @@ class Restarter:
         return next(self._of_kind(doing, workload.kind, workload.word, fieldSelector=selector), None)
 
     def _restarted(self, workload: Workload, contents: Mapping[str, KubernetesSecret]) -> list[Rollout]:
-        """Restart it unless it has this content. Raises Conflict if others keep changing it."""
         for _ in range(ROUNDS):
             wanted = content_digest(contents[name] for name in workload.secrets if name in contents)
             if workload.restarted_for == wanted:
@@ -178,7 +171,7 @@ class Restarter:
         raise Conflict("restart", self._named(workload), "others keep changing it", "The next sync tries it again")
 
     def _settle(self, secret: KubernetesSecret) -> None:
-        """Remove the note of a pending restart unless the Secret was written since."""
+        """Keeps the note if the Secret was written since."""
         there: KubernetesSecret | None = secret
         for _ in range(ROUNDS):
             if there is None or there.restart_for != secret.restart_for:
@@ -203,7 +196,7 @@ class Restarter:
         return Rollout(workload.label, state, reason, tuple(sorted(used)))
 
     def _judged(self, workload: Workload, left: str) -> tuple[RolloutState, str]:
-        """Whether an unfinished restart has failed; others' rollouts never do."""
+        """Others' rollouts never fail."""
         if not workload.restarted_for:
             return RolloutState.ROLLING, left
         if has_timed_out(workload.body):
@@ -233,7 +226,6 @@ class Restarter:
 
 
 def content_digest(contents: Iterable[KubernetesSecret]) -> str:
-    """The content of these Secrets for new pods, in 16 hex digits."""
     lines = sorted(f"{secret.name} {secret.content}" for secret in contents)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 

@@ -20,9 +20,7 @@ from keyturn.providers.kubernetes.cluster import NO_ANSWER, settings_for
 
 ASKING: Final = "ask for the rights in"
 AT_ONCE: Final = 8
-"""Concurrent questions."""
 EVERYBODYS: Final = frozenset({"authorization.k8s.io", "authentication.k8s.io"})
-"""API groups in which every account asks about itself."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,6 @@ DANGEROUS: Final = (
 )
 """Rights to check if the rules are not listed, apart from needed ones."""
 ELSEWHERE: Final = Call("list", "", "secrets")
-"""Checked for all namespaces together."""
 
 
 def ask_namespace(
@@ -69,10 +66,7 @@ def ask_namespace(
     context: str | None = None,
     **others: Any,
 ) -> Iterator[Verdict]:
-    """The needed rights and whether they are allowed, then further rights. Raises Denied and Unavailable.
-
-    Revocation needs the same rights. Changes nothing.
-    """
+    """The needed rights and whether they are allowed, then further rights. Raises Denied and Unavailable."""
     settings = settings_for(
         name, server=server, ca_file=ca_file, token_file=token_file, kubeconfig=kubeconfig, context=context
     )

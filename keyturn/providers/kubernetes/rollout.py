@@ -1,4 +1,4 @@
-"""The progress of a workload's rollout by its status, like ``kubectl rollout status``, but stricter.
+"""The progress of a workload's rollout, like ``kubectl rollout status``, but stricter.
 
 Old pods count as unfinished, also with a partition, the strategy OnDelete, or a paused Deployment. Source:
 rollout_status.go of kubectl, and the API reference of apps/v1.
@@ -24,7 +24,6 @@ def describe_unfinished(word: str, workload: Workload) -> str:
 
 
 def has_timed_out(workload: Workload) -> bool:
-    """Whether the cluster reports no progress; only Deployments have a deadline."""
     conditions = (workload.get("status") or {}).get("conditions") or ()
     return any(
         (condition.get("type"), condition.get("reason")) == ("Progressing", TIMED_OUT) for condition in conditions
@@ -58,7 +57,6 @@ def _because(word: str, workload: Workload) -> str:
 
 
 def _halted(word: str, workload: Workload) -> str:
-    """Why it does not continue by itself, with the remedy; empty if it does."""
     spec = workload["spec"]
     strategy = spec.get("updateStrategy") or {}
     if word == "deployment":

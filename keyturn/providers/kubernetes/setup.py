@@ -17,7 +17,6 @@ from keyturn.providers.kubernetes.cluster import settings_for
 
 SERVICE_ACCOUNT: Final = "system:serviceaccount"
 SETUP: Final = "keyturn-setup"
-"""The API server records this name as the author."""
 
 
 def apply_role(
@@ -31,8 +30,8 @@ def apply_role(
 ) -> Iterator[tuple[str, str]]:
     """Apply these documents with ``logins``; yield each object and its state.
 
-    ``server`` is the store's own address in the catalogue, if any. Raises Invalid if the kubeconfig names another,
-    Conflict for others' objects, Denied, Unavailable.
+    Raises Invalid if the kubeconfig names another address than ``server``, Conflict for others' objects, Denied,
+    Unavailable.
     """
     settings = settings_for(name, server=None, ca_file=None, token_file=None, kubeconfig=kubeconfig, context=context)
     if server is not None and settings.host.rstrip("/") != server.rstrip("/"):
@@ -47,7 +46,6 @@ def apply_role(
 
 
 def _service_accounts(namespace: str, users: Any) -> Iterator[dict[str, Any]]:
-    """The service accounts of the logins in this namespace, no others."""
     for user in users:
         begin, _, account = user.rpartition(":")
         if begin == f"{SERVICE_ACCOUNT}:{namespace}":

@@ -38,7 +38,6 @@ class SharedKubernetes:
         self._limits = StoreLimits(LIMITS[KUBERNETES], name)
 
     def look(self, remote: str) -> Shared | None:
-        """The whole Secret. Raises Invalid if it is being deleted, immutable, or the cluster's own."""
         self._limits.check_name(remote, MERGE)
         try:
             manifest = self._namespace.call(Doing(MERGE, self._named(remote), "get"), remote)
@@ -75,7 +74,6 @@ class SharedKubernetes:
         """Nothing remains to remove: a write is one call."""
 
     def _restart_for(self, change: Change, current: Shared | None) -> str:
-        """The reason to restart workloads; empty if their pods have these keys already."""
         if not self._restarts or (current is not None and not change):
             return ""
         return f"merged-{current.version_id if current else 0}"

@@ -2,9 +2,8 @@
 
 The marks are annotations and the label ``keyturn-managed-by``, which filters the listing. Finding and listing read only
 metadata, and managedFields show others' changes. Every write names the version that was read and raises Conflict after
-a faster one. A Secret's type cannot change. For another type, the Secret is deleted and created again after a dry run.
-It is absent for that moment, and a crash then loses others' keys in it. A separate call restarts a Secret's users, once
-for all writes of a run: see kubernetes.restart.
+a faster one. For another type, a Secret is deleted and created again after a dry run. It is absent for that moment, and
+a crash then loses others' keys in it.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -55,7 +54,6 @@ from keyturn.providers.limits import StoreLimits, has_changed, insist_on_value, 
 from keyturn.providers.side_by_side import read_side_by_side
 
 TAKES: Final = SHOWN[KUBERNETES] | {Detail.CONTENT_TYPE}
-"""The details that a Secret holds, and its type."""
 READERS: Final = 8
 
 OURS: Final = f"{TAG_MANAGED_BY}={MANAGED_BY}"
@@ -84,10 +82,9 @@ class Kubernetes:
     """A :class:`keyturn.core.ports.stores.Store` in one namespace.
 
     With ``server``, signs in with the token in ``token_file``, else by ``kubeconfig`` and ``context``, else as the
-    pod's own service account. A JSON object in Keyturn's form becomes one key per field, any other text the key
-    ``value``. With ``merge``, others' keys stay; otherwise they are drift, and a write removes them. With ``restart``,
-    a write notes that the workloads using it must restart, if ``workloads`` is empty or names them. A restart longer
-    than ``restart_timeout`` has failed. Raises Invalid for unusable settings.
+    pod's own service account. With ``merge``, others' keys stay; otherwise a write removes them. With ``restart``, a
+    write notes that the workloads using it must restart, or only those in ``workloads``. A restart longer than
+    ``restart_timeout`` has failed. Raises Invalid for unusable settings.
     """
 
     unsupported: frozenset[Unsupported] = frozenset()
@@ -131,7 +128,6 @@ class Kubernetes:
         return (copy for copy, _ in self._listed(labelSelector=OURS) if copy.marks is not None)
 
     def list_all(self) -> Iterator[RemoteSecret]:
-        """Every Secret that is not being deleted, without those of the cluster or Helm."""
         return (copy for copy, leaving in self._listed(fieldSelector=MANAGEABLE) if not leaving)
 
     def write(
@@ -143,10 +139,7 @@ class Kubernetes:
         *,
         details: Details = NO_DETAILS,
     ) -> RemoteSecret:
-        """Write data, marks and the note of a restart in one call, repeatable after a crash at any point.
-
-        Raises Conflict after a faster write. Shows no expiry, for which a Secret has no place.
-        """
+        """One call with the marks and the note of a restart, repeatable after a crash at any point."""
         secret = self._fresh(remote, current)
         entries = self._entries(remote, value, details.content_type or _asked_before(secret))
         settled = secret is not None and secret.intact and secret.marks == marks
@@ -165,10 +158,6 @@ class Kubernetes:
         return self._restarter.look(remotes, note=note)
 
     def relabel(self, remote: str, marks: OwnershipTags, details: Details, current: RemoteSecret) -> RemoteSecret:
-        """Change labels and annotations of the version that was read, in one call, without a restart.
-
-        Raises Conflict if it has changed, and UnsupportedOperation for another type.
-        """
         insist_on_value(self._named(remote), current, marks)
         secret = current if isinstance(current, KubernetesSecret) else self._look(remote, "label")
         if secret is None or secret != current:
@@ -181,7 +170,6 @@ class Kubernetes:
         return self._patch(secret, "label", {"metadata": metadata})
 
     def read(self, remote: str) -> Sensitive:
-        """The current value; with ``merge``, of Keyturn's keys. Raises NotFound, and Invalid for binary data."""
         manifest = self._get(remote, "read")
         annotations = manifest["metadata"].get("annotations") or {}
         keys = parse_names(annotations.get(KEYS)) if self._merge and marks_in(manifest["metadata"]) else None
@@ -197,7 +185,7 @@ class Kubernetes:
         return read_side_by_side(self.read, remotes, READERS)
 
     def delete(self, remote: str) -> None:
-        """Remove the Secret permanently; with ``merge``, only Keyturn's keys if others exist. Absent is success."""
+        """With ``merge``, removes only Keyturn's keys if others exist."""
         with suppress(NotFound):
             # What is others' is told by the data itself here: the API server's book can be cleared.
             manifest = self._get(remote, "delete", accept=JSON if self._merge else ONE)
@@ -208,7 +196,6 @@ class Kubernetes:
                 self._remove(secret, "delete")
 
     def old_versions(self, remote: str) -> dict[str, Sensitive]:
-        """The differing data in the annotation of ``kubectl apply``."""
         with suppress(NotFound):
             return past(self._get(remote, PAST), merged=self._merge)
         return {}
@@ -221,7 +208,7 @@ class Kubernetes:
         return ()
 
     def purge(self, remote: str) -> tuple[str, ...]:
-        """Remove the Secret permanently; with ``merge``, only Keyturn's keys. Reports remaining finalizers."""
+        """With ``merge``, removes only Keyturn's keys. Reports remaining finalizers."""
         with suppress(NotFound):
             if self._merge and noted(manifest := self._get(remote, ERASE), merged=True):
                 self._patch(self._seen(manifest), ERASE, {"metadata": UNNOTED})
@@ -247,7 +234,7 @@ class Kubernetes:
         return describe_manifest(manifest, merged=self._merge)
 
     def _listed(self, **selector: str) -> Iterator[tuple[RemoteSecret, bool]]:
-        """Plain copies, because a listing may be outdated later, and whether each is being deleted."""
+        """Plain copies, because a listing may be outdated later."""
         doing = Doing("list", self._named("*"), "list")
         for page in self._namespace.pages(doing, accept=MANY, **selector):
             for manifest in page:
@@ -274,7 +261,6 @@ class Kubernetes:
         return secret
 
     def _restart_for(self, secret: KubernetesSecret | None, marks: OwnershipTags) -> str:
-        """The reason to restart workloads; empty if their pods have this value already."""
         if not self.restarts:
             return ""
         plain = shown(marks.fingerprint)
@@ -313,7 +299,7 @@ class Kubernetes:
         return written if written.served else self._take_over(written, plan)
 
     def _type(self, secret: KubernetesSecret, plan: _Write) -> dict[str, str]:
-        """The required type; none for a Secret shared with others whose type is not Keyturn's."""
+        """None for a Secret shared with others whose type is not Keyturn's."""
         shared = self._merge and secret.foreign and not secret.keys & TYPED_KEYS
         return (
             {}
@@ -328,7 +314,6 @@ class Kubernetes:
         return self._patched(secret.name, "write", body, content_type=APPLY, force="true")
 
     def _create_again(self, secret: KubernetesSecret, plan: _Write, there: Mapping[str, Any]) -> KubernetesSecret:
-        """Delete the Secret and create it with another type, after a dry run."""
         theirs = {
             key: text for key, text in (there.get("data") or {}).items() if self._merge and key not in secret.keys
         }
@@ -356,7 +341,6 @@ class Kubernetes:
         self._namespace.call(doing, secret.name, body=exactly, accept=ONE)
 
     def _of_another_type(self, remote: str, existing: Mapping[str, Any], wanted: str) -> Invalid:
-        """The refusal to delete a Secret for the catalogue's type."""
         problem = f"it has the type {existing.get('type')}, not {wanted}, and a Secret's type can't be changed"
         there = self._namespace.name
         hint = f"Nothing was changed. `kubectl -n {there} delete secret {remote}`, and the next sync makes it so"

@@ -1,6 +1,6 @@
 """Conversion between a text and the data of a Kubernetes Secret, exact to the byte.
 
-Source of the limits on keys and of the types: "Secrets" in the Kubernetes documentation.
+Source: "Secrets" in the Kubernetes documentation.
 """
 
 import base64
@@ -15,7 +15,6 @@ from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.text.details import KUBERNETES_TYPES
 
 ONLY_KEY: Final = "value"
-"""The key of a text that is not a JSON object in Keyturn's own form."""
 
 KEY: Final = re.compile(r"(?!\.\.)(?!\.\Z)[-._a-zA-Z0-9]{1,253}")
 KEY_RULE: Final = "1 to 253 letters, digits and -._, not . and no two dots first"
@@ -27,10 +26,7 @@ DOCKER: Final = "kubernetes.io/dockerconfigjson"
 
 @dataclass(frozen=True)
 class Entries:
-    """A text as a Secret: base64 by key, and the keys with JSON that is no string.
-
-    ``json_keys`` is None for a text kept whole under the key ``value``. ``asked`` is the catalogue's type, or empty.
-    """
+    """``json_keys`` is None for a whole text under the key ``value``. ``asked`` is the catalogue's type, or empty."""
 
     data: Mapping[str, str] = field(repr=False)
     json_keys: tuple[str, ...] | None
@@ -38,7 +34,6 @@ class Entries:
 
     @property
     def type(self) -> str:
-        """The catalogue's type; else the one that tools expect of a Secret with these keys."""
         if self.asked:
             return self.asked
         if self.data.keys() - {"ca.crt"} == {"tls.crt", "tls.key"}:
@@ -47,7 +42,6 @@ class Entries:
 
     @property
     def lacking(self) -> tuple[str, ...]:
-        """Keys that the catalogue's type needs and the data lacks."""
         return tuple(key for key in KUBERNETES_TYPES.get(self.asked, ()) if key not in self.data)
 
     @property
@@ -56,7 +50,7 @@ class Entries:
 
 
 def entries(value: Sensitive) -> Entries:
-    """The text as data: one key per field of a JSON object in Keyturn's form, else one key.
+    """One key per field of a JSON object in Keyturn's form, else one key for the whole text.
 
     Strings are stored unchanged, other JSON values as JSON text.
     """
@@ -78,7 +72,6 @@ def entries_text(data: Mapping[str, str], json_keys: Collection[str] | None) -> 
 
 
 def _fields(value: Sensitive) -> dict[str, Any] | None:
-    """The fields of a text that :func:`keyturn.core.fingerprint.payload` could have made; None for any other."""
     try:
         fields = json.loads(value.reveal())
         canonical = isinstance(fields, dict) and bool(fields) and _canonical(fields) == value.reveal()
@@ -92,7 +85,7 @@ def _canonical(document: Any) -> str:
 
 
 def _member(member: str) -> Any:
-    """The JSON value, or the text itself if a third party replaced it."""
+    """The text itself if a third party replaced the JSON."""
     try:
         return json.loads(member)
     except (ValueError, RecursionError):

@@ -1,7 +1,6 @@
 """The past of a Secret: Kubernetes keeps no old version, but ``kubectl apply`` may note the data.
 
-It writes all data to an annotation, in base64, readable with the Secret's metadata after later changes. Source:
-"Declarative Management of Kubernetes Objects".
+It writes all data to an annotation, in base64. Source: "Declarative Management of Kubernetes Objects".
 """
 
 import base64
@@ -15,12 +14,11 @@ from keyturn.providers.kubernetes.marks import JSON_KEYS, KEYS, marks_in, parse_
 from keyturn.providers.kubernetes.values import ONLY_KEY, entries_text
 
 UNNOTED: Final[Mapping[str, Any]] = {"annotations": {KUBECTL_APPLIED: None}}
-"""The patch that removes the annotation; the next kubectl apply writes it again."""
 NAME: Final = "last applied by kubectl"
 
 
 def noted(manifest: Mapping[str, Any], *, merged: bool) -> dict[str, str]:
-    """The data in that annotation, in base64 by key; with ``merged``, of Keyturn's keys only."""
+    """The data in that annotation, in base64; with ``merged``, of Keyturn's keys only."""
     metadata = manifest["metadata"]
     annotations = metadata.get("annotations") or {}
     data = _data(annotations.get(KUBECTL_APPLIED) or "")
@@ -34,7 +32,7 @@ def outlived(manifest: Mapping[str, Any], *, merged: bool) -> bool:
 
 
 def past(manifest: Mapping[str, Any], *, merged: bool) -> dict[str, Sensitive]:
-    """The possible texts of differing noted data; empty if it is no text."""
+    """The possible texts of outdated noted data."""
     if not outlived(manifest, merged=merged):
         return {}
     data = noted(manifest, merged=merged)
@@ -47,7 +45,6 @@ def past(manifest: Mapping[str, Any], *, merged: bool) -> dict[str, Sensitive]:
 
 
 def finalizers(manifest: Mapping[str, Any]) -> Collection[str]:
-    """The finalizers of a Secret that is being deleted; empty for any other."""
     metadata = manifest["metadata"]
     return metadata.get("finalizers") or () if "deletionTimestamp" in metadata else ()
 

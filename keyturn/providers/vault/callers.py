@@ -1,4 +1,4 @@
-"""What another party's token may read: the hub decides by its policies and logs the access.
+"""What another party's token may read; the hub decides and logs the access.
 
 Source: "Lookup a token (self)" in the API of Vault and of OpenBao.
 """
@@ -17,14 +17,13 @@ from keyturn.providers.vault.hub import VaultHub
 
 @reads_answers("the hub")
 class VaultCallers:
-    """A :class:`keyturn.core.ports.callers.CallersPort` over connections of its own."""
+    """A :class:`keyturn.core.ports.callers.CallersPort`."""
 
     def __init__(self, hub: VaultHub) -> None:
         self._hub = hub
         self._calls = Calls(hub.settings)
 
     def permit(self, token: Sensitive, path: str) -> Permit:
-        """Read the secret with this token and drop the value. Raises Denied, Unavailable."""
         try:
             answer = self._calls.get("read", path, self._hub.address("data", path), token.reveal())
         except NotFound:
@@ -45,7 +44,7 @@ def insist_on_value(path: str, answer: Mapping[str, Any]) -> None:
 
 
 def permit_of(token: Mapping[str, Any]) -> Permit:
-    """A token's remaining seconds and networks; zero seconds for a token with limited uses."""
+    """Zero seconds for a token with limited uses."""
     if token.get("num_uses"):
         return Permit(0.0, networks_of(token))
     ttl = float(token["ttl"])

@@ -42,9 +42,8 @@ WRONG_MOUNT: Final = (
 )
 MALFORMED: Final = "the hub refuses the request as malformed"
 TAKEN: Final = re.compile(r"existing mount at|conflicts with existing mount|conflicts with existing namespace")
-"""The hub's error if a mount or namespace exists at this path, or above or below it."""
+"""The hub's error for an existing mount or namespace at, above or below this path."""
 WHOSE: Final = "auth/token/lookup-self"
-"""The first request of every login with a token."""
 NO_PLUGIN: Final = re.compile(r"plugin not found in the catalog")
 HUB: Final = RemoteServer(
     check="Check VAULT_ADDR and that the hub runs",
@@ -62,7 +61,7 @@ CHANGING: Final = ("post", "patch", "delete")
 """Methods whose answer, unless empty, must come from the hub."""
 
 BEHIND: Final = timedelta(seconds=5)
-"""An answer's date may be this far back by rounding or another node; a larger step means that the clock was set."""
+"""Dates at most this far back come from rounding or another node; larger steps from a changed clock."""
 
 
 def address_of(path: str, doing: str, name: str) -> str:
@@ -76,7 +75,10 @@ def address_of(path: str, doing: str, name: str) -> str:
 
 
 class Calls:
-    """Requests with the hub's login. ``doing`` and ``name`` appear in errors; ``path`` begins with the mount."""
+    """Requests with the hub's login.
+
+    ``find`` returns None for an absent object, ``get`` and ``post`` raise NotFound.
+    """
 
     def __init__(self, settings: HubSettings) -> None:
         self._session = LoginSession(settings)
@@ -84,17 +86,14 @@ class Calls:
         self._date = ""
 
     def get(self, doing: str, name: str, path: str, token: str | None = None, **more: Any) -> requests.Response:
-        """Read, with ``token`` if given. Raises NotFound."""
         return self._must(doing, name, "get", path, token=token, **more)
 
     def find(
         self, doing: str, name: str, path: str, params: Mapping[str, Any] | None = None
     ) -> requests.Response | None:
-        """Read; None when absent."""
         return self._call(doing, name, "get", path, params=params)
 
     def list(self, name: str, path: str) -> list[str]:
-        """The names below a path; empty when absent."""
         answer = self._call("list", name, "list", path)
         return list(answer.json()["data"]["keys"]) if answer is not None else []
 
@@ -107,7 +106,6 @@ class Calls:
         token: str | None = None,
         **more: Any,
     ) -> requests.Response:
-        """Write, with ``token`` if given. Raises NotFound for an absent path."""
         return self._must(doing, name, "post", path, token=token, json=body, **more)
 
     def send(self, doing: str, name: str, path: str, content: bytes, content_type: str) -> requests.Response | None:
@@ -121,18 +119,15 @@ class Calls:
         return self._must(doing, name, "patch", path, headers=headers, json=body)
 
     def delete(self, doing: str, name: str, path: str) -> None:
-        """Remove. Absent is success."""
         self._call(doing, name, "delete", path)
 
     def now(self) -> datetime | None:
-        """The server's time, from its last answer; None before the first answer."""
         if self._heard is None:
             return None
         date, at = self._heard
         return date + timedelta(seconds=elapsed() - at)
 
     def _hear(self, header: str) -> None:
-        """Record an answer's date. Dates are whole seconds, so a slightly earlier one is ignored."""
         if header == self._date:
             return
         self._date, date, expected = header, parsedate_to_datetime(header), self.now()
@@ -148,7 +143,6 @@ class Calls:
             raise from_vault(error, "log in to", "the hub", WHOSE) from None
 
     def has_namespace(self) -> bool:
-        """Whether the hub has the namespace of these requests; this needs no login."""
         name = "the hub's namespace"
         try:
             self._session.stranger().adapter.request("get", "/v1/sys/mounts")
@@ -161,7 +155,7 @@ class Calls:
         return True
 
     def prolong_login(self) -> None:
-        """Renew the login, or replace it, because new leases end with it."""
+        """Renew or replace the login, because new leases end with it."""
         try:
             self._session.prolong()
         except (vault.VaultError, requests.RequestException) as error:
@@ -169,7 +163,6 @@ class Calls:
 
     @property
     def login_life(self) -> LoginLife:
-        """The life of the login in use; a new login has another object."""
         return self._session.life
 
     def prove_login(self, mount: str, body: Mapping[str, Any]) -> None:
@@ -247,7 +240,7 @@ def _no_word_of(doing: str, name: str) -> Iterator[None]:
 
 
 def _insist_on_hub(answer: requests.Response, doing: str, name: str) -> None:
-    """Require an empty answer or one from the hub, because a proxy may answer 200 to anything."""
+    """Require an empty answer or one from the hub; a proxy may answer 200 to anything."""
     if answer.content and not in_hubs_words(answer):
         raise Unavailable(doing, name, NOT_DONE, LEADS_ELSEWHERE)
 
@@ -258,7 +251,6 @@ def elapsed() -> float:
 
 
 def from_vault(error: Exception, doing: str, name: str, path: str) -> KeyturnError:
-    """The hub's refusal as Keyturn's error, which contains nothing of the response's body."""
     match error:
         case vault.InvalidRequest() if "check-and-set" in str(error.args):
             return Conflict(doing, name, "another write came first", "Run it again: it goes on from what is there now")
@@ -305,7 +297,6 @@ def from_vault(error: Exception, doing: str, name: str, path: str) -> KeyturnErr
 
 
 def _of_another(error: NotOfTheHub, doing: str, name: str) -> KeyturnError:
-    """A refusal by a proxy or another server, which proves nothing about the request."""
     status, text = (error.response.status_code, error.response.text) if error.response is not None else (0, "")
     problem = f"the answer ({status}) is not the hub's own, so it proves nothing about {name}"
     return from_plain_http(status, text, doing, name, HUB) or Unavailable(doing, name, problem, LEADS_ELSEWHERE)

@@ -15,11 +15,9 @@ from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.mounts import KvMount
 
 SETTINGS: Final = ("max_versions", "cas_required", "delete_version_after", "custom_metadata")
-"""The settings in an entry's metadata, without its history."""
 KV: Final = frozenset({"kv", "generic"})
 READY_TRIES: Final = 100
 READY_PAUSE: Final = 0.1
-"""Seconds between two checks whether a new mount is ready."""
 
 
 @reads_answers("the hub")
@@ -33,7 +31,6 @@ class VaultContent:
         self.areas = areas
 
     def listed(self, area: str) -> Iterator[ListedEntry]:
-        """Every entry of a mount: in pages on OpenBao, one by one on Vault."""
         mount = KvMount(self._calls, self.areas[area], mount_name(area), guarded=True).opened()
         begin = f"{mount.name}:" if mount.name else ""
         for path, metadata in mount.below(""):
@@ -44,7 +41,6 @@ class VaultContent:
         return None if answer is None else _listed(area, path, answer.json()["data"])
 
     def read(self, area: str, path: str, version: int) -> KeptVersion | None:
-        """One version; None if it is deleted or destroyed."""
         url = self._url(area, "data", path)
         answer = self._calls.find("read", self._name(area, path), url, {"version": version})
         if answer is None:
@@ -53,7 +49,6 @@ class VaultContent:
         return KeptVersion(int(body["metadata"]["version"]), dict(body["data"]), body["metadata"]["created_time"])
 
     def write(self, area: str, path: str, fields: Mapping[str, Any], *, cas: int) -> int:
-        """Write the version after ``cas``. Raises Conflict."""
         body = {"options": {"cas": cas}, "data": dict(fields)}
         answer = self._calls.post("restore", self._name(area, path), self._url(area, "data", path), body)
         return int(answer.json()["data"]["version"])
@@ -91,11 +86,10 @@ class VaultContent:
         self._calls.post("restore", f"{self._transit}/keys/{name}", path, {"backup": backup.reveal()})
 
     def has_mount(self, area: str) -> bool:
-        """Whether an area's mount exists. A denial counts as absent, because a restoring login has all rights."""
+        """A denial counts as absent, because a restoring login has all rights."""
         return self._has_mount(self.areas[area], mount_name(area))
 
     def is_mounted(self, path: str) -> bool:
-        """Whether a mount exists at this path, inside or outside the areas."""
         return self._has_mount(path, path)
 
     def _has_mount(self, path: str, name: str) -> bool:
@@ -110,7 +104,7 @@ class VaultContent:
         return True
 
     def make_mount(self, area: str) -> None:
-        """Create the KV v2 mount and wait until it is ready. Raises Unavailable if it never is."""
+        """Create the mount and wait until it is ready. Raises Unavailable if it never is."""
         path = self.areas[area]
         if self.has_mount(area):
             return
@@ -138,7 +132,6 @@ class VaultContent:
         self._calls.delete("remove the mount", self.areas[area], f"sys/mounts/{self.areas[area]}")
 
     def now(self) -> datetime:
-        """The hub's time, to the second."""
         if (at := self._calls.now()) is None:
             self._calls.find("ask for the time of", "the hub", "auth/token/lookup-self")
             at = self._calls.now()

@@ -1,4 +1,4 @@
-"""Checks before each write to a hub of a pair that this hub may be written, by the entries of both hubs."""
+"""The check before each write to a hub of a pair that this hub may be written."""
 
 import threading
 import time
@@ -18,7 +18,7 @@ REFUSED: Final = "Correct KEYTURN_PEER_*, or give the login there the right to r
 
 
 class Fence:
-    """Checks every write of one hub; ``read_here`` and ``read_there`` read the entry of each hub.
+    """Checks every write of one hub by the entries of both.
 
     An answer is valid for :data:`LOOK_EVERY`. A thread asks the other hub, so a silent one delays nothing: its last
     answer counts. With a ``lease``, in seconds, a recent answer is required. A refused read or an untrusted certificate
@@ -64,7 +64,6 @@ class Fence:
             raise Unwitnessed(doing, name, problem, hint)
 
     def forget(self) -> None:
-        """Read both entries again at the next write."""
         with self._lock:
             self._looked_here = self._asked_there = float("-inf")
 
@@ -86,7 +85,7 @@ class Fence:
                 raise Invalid("read", EPOCH, str(error), f"{HINT}. {name} was not written") from None
 
     def _ask(self) -> None:
-        """Read the other hub's entry, counted from before the request, because the entry may change meanwhile."""
+        """The answer counts from before the request, because the entry may change meanwhile."""
         began = time.monotonic()
         try:
             self._there, self._heard_there, self._why_refused = self._read_peer(), began, ""

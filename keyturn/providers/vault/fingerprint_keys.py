@@ -24,16 +24,13 @@ from keyturn.core.fingerprint_keys import (
 from keyturn.core.ports.hub import State, StatePort, VersionInfo
 
 LOOK_AFTER: Final = 60.0
-"""Seconds until a process looks for other keys, far less than the wait before a new key's use."""
+"""Seconds between checks for other keys, far less than the wait before a new key's use."""
 LASTING: Final = 300.0
 """Seconds that known keys stay in use while the hub does not answer."""
 
 
 class HubKeys:
-    """The hub's keys, cached in memory.
-
-    ``newest`` describes the newest version of an entry; ``clock`` gives the hub's time after its first answer.
-    """
+    """The hub's keys, cached. ``newest`` describes an entry's newest version; ``clock`` gives the hub's time."""
 
     def __init__(
         self,
@@ -51,7 +48,7 @@ class HubKeys:
         self._looked_at = 0.0
 
     def get(self, *, fresh: bool) -> FingerprintKeys:
-        """All keys; creates the first if none exists."""
+        """Creates the first key if none exists."""
         age = time.monotonic() - self._looked_at
         if self._keys is not None and not fresh and age < LOOK_AFTER:
             return self._keys

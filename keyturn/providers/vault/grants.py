@@ -21,7 +21,6 @@ from keyturn.providers.vault.engines.leases import leases_below
 from keyturn.providers.vault.identity import MADE, identity_of
 
 WRAP_TTL: Final = "X-Vault-Wrap-TTL"
-"""The header that makes the hub wrap an answer."""
 LOOK_UP: Final = "auth/token/lookup-accessor"
 
 
@@ -41,7 +40,6 @@ class VaultGrants:
         return login_facts(token) if token else None
 
     def groups_of(self, entity: str) -> frozenset[str] | None:
-        """The ids of an entity's groups; None for an absent or disabled entity."""
         answer = self._calls.find("read", "the groups of whoever asks", f"identity/entity/id/{entity}")
         if answer is None:
             return None
@@ -49,7 +47,7 @@ class VaultGrants:
         return None if about["disabled"] else frozenset(map(str, about["group_ids"] or ()))
 
     def issue_wrapped(self, credential: str, owner: str, life: timedelta) -> WrappedCredential:
-        """A new credential that the hub wraps unseen, requested with a token of its own."""
+        """The hub wraps the credential unseen."""
         seconds = f"{int(life.total_seconds())}s"
         asking = self._tokens.make(owner, ttl=seconds, explicit_max_ttl=seconds, renewable=False)
         try:
@@ -61,7 +59,6 @@ class VaultGrants:
             raise
 
     def server_of(self, credential: str) -> str:
-        """The server in the connection of the role, which the hub shows without its password."""
         mount, _, role = credential.rpartition("/creds/")
         name = f"{mount}/roles/{role}"
         connection = f"{mount}/config/{answer_data(self._calls.get('read', name, name))['db_name']}"
@@ -82,10 +79,7 @@ class VaultGrants:
         return self._tokens.lives(owner, accessor)
 
     def unfinished(self, credential: str) -> list[str]:
-        """The leases below ``credential`` that the hub lists after their expiry.
-
-        The end of a token expires its leases at once; the hub ends their credentials afterwards.
-        """
+        """The end of a token expires its leases at once; the hub ends their credentials afterwards."""
         leases = leases_below(self._calls, credential)
         with ThreadPoolExecutor(THREADS) as pool:
             over = pool.map(self._is_over, leases)
@@ -98,7 +92,7 @@ class VaultGrants:
         self._tokens.end(owner, accessor)
 
     def is_wrapped(self, wrapping: str) -> bool:
-        """Whether a wrapping token is unused: the hub reports a used token for a moment."""
+        """The hub still reports a used token for a moment."""
         token = self._find_token(wrapping)
         return token is not None and int(token["num_uses"]) > 0
 
@@ -108,12 +102,11 @@ class VaultGrants:
         return None if wrapped is None else str(wrapped["creation_path"])
 
     def wrapped_at(self, token: Sensitive) -> str:
-        """The time of wrapping, to the millisecond."""
         wrapped = self._wrapped(token)
         return "" if wrapped is None else moment(wrapped["creation_time"])
 
     def open_wrapped(self, token: Sensitive, name: str) -> OpenedCredential | None:
-        """Unwrap with the token as its own login; None for an unknown or used token."""
+        """None for an unknown or used token."""
         try:
             answer = self._calls.post("open", name, "sys/wrapping/unwrap", {}, token=token.reveal()).json()
         except (Invalid, NotFound):
@@ -130,7 +123,7 @@ class VaultGrants:
         return answer_data(answer)
 
     def _find_token(self, accessor: str) -> Mapping[str, Any] | None:
-        """The hub's facts of a token; None if it has ended. Raises Denied without the right to look it up.
+        """The hub's facts of a token; None if it has ended.
 
         A hub that stops while it creates or ends a token may keep the accessor without a usable token. It answers 403
         until `auth/token/tidy` runs, as it does without the right. So the right is checked before and after.
@@ -157,7 +150,6 @@ class VaultGrants:
             return None
 
     def _is_over(self, lease: str) -> bool:
-        """Whether a lease has expired; False for a lease that ended meanwhile."""
         try:
             answer = self._calls.post("look up", lease, "sys/leases/lookup", {"lease_id": lease})
         except (NotFound, Invalid):
@@ -166,18 +158,16 @@ class VaultGrants:
 
 
 def server_in(url: str) -> str:
-    """The server and database in a connection URL of PostgreSQL or MySQL."""
     place = url.rpartition("@")[2].partition("?")[0]
     return place.removeprefix("tcp(").replace(")/", "/")
 
 
 def moment(text: str) -> str:
-    """A time of the hub in UTC, to the millisecond; its answers vary in precision."""
     return datetime.fromisoformat(text).astimezone(UTC).isoformat(timespec="milliseconds")
 
 
 def login_facts(token: Mapping[str, Any]) -> LoginFacts:
-    """The facts of a token. Those of a token made by another token omit metadata and age: its maker chooses them."""
+    """A token made by another token has no metadata and age here: its maker chooses them."""
     path = str(token["path"] or "")
     entity, networks = str(token.get("entity_id") or ""), networks_of(token)
     identity = identity_of(token)
@@ -189,7 +179,7 @@ def login_facts(token: Mapping[str, Any]) -> LoginFacts:
 
 
 def networks_of(token: Mapping[str, Any]) -> tuple[str, ...]:
-    """The addresses that a token is bound to. Raises ValueError for anything but a list of texts."""
+    """Raises ValueError for anything but a list of texts."""
     networks = token.get("bound_cidrs") or ()
     if not isinstance(networks, list | tuple) or not all(isinstance(network, str) for network in networks):
         raise ValueError("bound_cidrs")

@@ -43,7 +43,6 @@ from keyturn.settings.hub import FailoverSettings, HubSettings
 from keyturn.settings.hub_login import AppRoleLogin
 
 THREADS: Final = 16
-"""Concurrent reads."""
 
 
 @reads_answers("the hub")
@@ -67,7 +66,7 @@ class VaultHub:
         return self._kv.others
 
     def mounted(self, mounts: Mapping[str, str]) -> "VaultHub":
-        """The same hub and connections with these other mounts. Raises Invalid if two mounts share a path."""
+        """The same hub with these other mounts. Raises Invalid if two share a path."""
         insist_on_apart(self.mount, self.state_mount, mounts)
         made = copy.copy(self)
         made._kv = KvMounts(self._calls, self.mount, mounts)
@@ -101,28 +100,21 @@ class VaultHub:
         return None if body is None else _info(path, body)
 
     def describe_below(self, prefix: str = "") -> Iterator[SecretInfo]:
-        """Every secret below ``prefix`` in its mount: in pages on OpenBao, one by one on Vault."""
         return (_info(path, metadata) for path, metadata in self._kv.below(prefix))
 
     def describe_many(self, paths: Collection[str]) -> dict[str, SecretInfo]:
-        """Describe only these secrets: neighbours from one page on OpenBao, one by one on Vault."""
         return {path: _info(path, metadata) for path, metadata in self._kv.of(paths).items()}
 
     def write(self, path: str, fields: SecretFields, *, cas: int) -> int:
-        """Write the whole secret and return its new version. Raises Conflict when ``cas`` is not the newest.
-
-        Raises Invalid, and writes nothing, for a value that the hub would not return unchanged.
-        """
+        """Raises Invalid, and writes nothing, for a value that the hub would not return unchanged."""
         return self._put(self._address("data", path), path, fields.reveal(), cas)
 
     def patch_metadata(self, path: str, custom: Mapping[str, str | None]) -> None:
-        """Merge ``custom`` into the secret's custom metadata; None removes a key, other keys stay."""
         self.insist_writable("annotate", path)
         body = {"custom_metadata": dict(custom)}
         self._calls.patch("annotate", path, self._address("metadata", path), body)
 
     def read_state(self, path: str) -> State | None:
-        """An entry in Keyturn's own mount; its age uses only the hub's clock."""
         response = self._calls.find("read", self._state_name(path), self._state_url("data", path))
         if response is None:
             return None
@@ -132,7 +124,7 @@ class VaultHub:
         return State(body["data"], body["metadata"]["version"], max(0.0, age))
 
     def write_state(self, path: str, data: Mapping[str, Any], *, cas: int) -> int:
-        """Write such an entry. The hub keeps only the newest version, so no old candidate stays readable.
+        """The hub keeps only the newest version, so no old candidate stays readable.
 
         ``cas`` 0 also writes an entry that was deleted; its version numbers continue.
         """
@@ -149,7 +141,7 @@ class VaultHub:
         self._put_state(path, data, 0)
 
     def newest_states(self, prefix: str) -> Mapping[str, VersionInfo] | None:
-        """The newest version of every entry below ``prefix``; None on Vault, whose listings hold only names."""
+        """None on Vault, whose listings hold only names."""
         listed = VaultListing(self._calls, self.state_mount, self._state_name(prefix)).metadata_below(prefix)
         if listed is None:
             return None
@@ -172,7 +164,6 @@ class VaultHub:
         return [name.removesuffix("/") for name in names if name.endswith("/")]
 
     def now(self) -> datetime:
-        """The hub's time, to the second. Sends a request only before the first answer."""
         if (at := self._calls.now()) is None:
             self.identity()
             at = self._calls.now()
@@ -182,42 +173,36 @@ class VaultHub:
         return at
 
     def clock_ahead(self) -> timedelta | None:
-        """How far the hub's clock is ahead of this machine's, to the second; None before the first answer."""
         at = self._calls.now()
         return at - datetime.now(UTC) if at else None
 
     def fingerprint_keys(self, *, fresh: bool = False) -> FingerprintKeys:
-        """The keys of all fingerprints, 256 random bits each; a first call on a new hub creates one."""
         return self._fingerprint_keys.get(fresh=fresh)
 
     def identity(self) -> Identity:
-        """The identity of the login in use. Raises Denied if its policies lack auth/token/lookup-self."""
         login = self._calls.login()
         if self._identified is None or self._identified[0] is not login:
             self._identified = login, identify(self._calls)
         return self._identified[1]
 
     def own_login(self) -> OwnLogin | None:
-        """The AppRole in use; None for any other login. Raises the errors of :meth:`identity`."""
+        """The AppRole in use; None for any other login."""
         login = self.settings.login
         if not isinstance(login, AppRoleLogin) or not (role := self.identity().role):
             return None
         return VaultOwnLogin(self._calls, login, role)
 
     def delete(self, path: str, versions: Collection[int]) -> None:
-        """Delete these versions until they are undeleted. Ignores absent, deleted and destroyed versions."""
         if versions:
             self.insist_writable("delete", path)
             self._calls.post("delete", path, self._address("delete", path), {"versions": sorted(versions)})
 
     def undelete(self, path: str, versions: Collection[int]) -> None:
-        """Restore deleted versions. Ignores absent and destroyed versions."""
         if versions:
             self.insist_writable("undelete", path)
             self._calls.post("undelete", path, self._address("undelete", path), {"versions": sorted(versions)})
 
     def destroy(self, path: str, versions: Collection[int]) -> None:
-        """Remove the values of these versions permanently. Ignores absent and destroyed versions."""
         if versions:
             self.insist_writable("destroy", path)
             self._calls.post("destroy", path, self._address("destroy", path), {"versions": sorted(versions)})
@@ -243,7 +228,6 @@ class VaultHub:
         return renew_lease(self._calls, lease, ttl)
 
     def revoke_lease(self, lease_id: str) -> None:
-        """End a lease and its credential before returning. Absent is success."""
         revoke_lease(self._calls, lease_id)
 
     def signer(self, key: str) -> VaultSigner:
@@ -260,7 +244,6 @@ class VaultHub:
         return VaultGrants(self._calls, self._tokens(self.settings.grant_token_role, GRANT_TOKENS))
 
     def issued_tokens(self, role: str) -> list[IssuedToken]:
-        """Every living token of the lease or the grant token role. Raises Denied."""
         folder = GRANT_TOKENS if role == self.settings.grant_token_role else LEASE_TOKENS
         return self._tokens(role, folder).all()
 
@@ -268,7 +251,7 @@ class VaultHub:
         return IssuedTokens(self._calls, self, role, folder, self.settings.state_mount)
 
     def authority(self, mount: str, role: str, issuer: str | None = None) -> Authority:
-        """A role of a PKI engine. Raises Invalid, naming the extra, if the package cryptography is missing."""
+        """A role of a PKI engine. Raises Invalid, naming the extra, without the package cryptography."""
         try:
             from keyturn.providers.vault.engines.pki import VaultAuthority
         except ModuleNotFoundError as error:
@@ -277,7 +260,6 @@ class VaultHub:
         return VaultAuthority(self._calls, mount, role, issuer)
 
     def pki(self, mount: str) -> PkiEngine:
-        """The content of a PKI engine. Raises Invalid, naming the extra, if the package cryptography is missing."""
         try:
             from keyturn.providers.vault.engines.pki_content import VaultPkiEngine
         except ModuleNotFoundError as error:
@@ -295,7 +277,6 @@ class VaultHub:
 
     @property
     def peer(self) -> Peer | None:
-        """The other hub of a pair from the environment; None without one."""
         failover = self.settings.failover
         if failover is None or self._peer is None:
             return None
@@ -349,7 +330,6 @@ class VaultHub:
         return self._put(self._state_url("data", path), self._state_name(path), data, cas)
 
     def _no_mount(self, doing: str, name: str, url: str) -> NotFound:
-        """A 404 on a write means that the mount does not exist."""
         state = url.startswith(f"{self.settings.state_mount}/")
         setting = "KEYTURN_HUB_STATE_MOUNT" if state else "KEYTURN_HUB_MOUNT or mounts in the catalogue"
         mount = url.partition("/data/")[0].partition("/metadata/")[0]
@@ -361,7 +341,7 @@ class VaultHub:
         return _info(path, body).newest if body else None
 
     def _address(self, kind: str, path: str) -> str:
-        """Like :meth:`address`, for writes. Raises Invalid for a path in an undeclared mount."""
+        """Like :meth:`address`, for writes. Raises Invalid for an undeclared mount."""
         mount, within = self._kv.at(path)
         return mount.url(kind, within)
 

@@ -1,7 +1,6 @@
 """The identity of a login: the hub's facts of the token, and its entity's name if visible.
 
-Source: "Lookup a token (self)" and "Read entity by ID" in the API of Vault and of OpenBao. The policy ``default``
-allows both for every token.
+Source: "Lookup a token (self)" and "Read entity by ID" in the API of Vault and of OpenBao.
 """
 
 from collections.abc import Mapping
@@ -14,14 +13,13 @@ from keyturn.core.ports.hub import Identity
 from keyturn.providers.vault.client import Calls
 
 MADE: Final = "auth/token/"
-"""Tokens made by other tokens; their maker chooses the metadata, so it proves no name."""
+"""Tokens made by other tokens, whose metadata proves no name."""
 
 ROLES: Final = ("role_name", "username", "role")
-"""The names in a token's metadata by AppRole, userpass, and JWT or Kubernetes."""
 
 
 def identify(calls: Calls) -> Identity:
-    """The identity of the login in use. Raises Denied if its policies lack auth/token/lookup-self."""
+    """Raises Denied if the login's policies lack auth/token/lookup-self."""
     identity = identity_of(calls.get("ask for", "the login", "auth/token/lookup-self").json()["data"])
     return replace(identity, entity_name=entity_name(calls, identity.entity_id)) if identity.entity_id else identity
 
@@ -39,12 +37,10 @@ def identity_of(token: Mapping[str, Any]) -> Identity:
 
 
 def role_of(metadata: Mapping[str, Any]) -> str:
-    """The role or user in a token's metadata; empty if there is none."""
     return next((str(metadata[name]) for name in ROLES if metadata.get(name)), "")
 
 
 def entity_name(calls: Calls, entity: str) -> str:
-    """The entity's name; empty if this login cannot see it, or the hub generated it."""
     with suppress(KeyturnError):
         answer = calls.find("read", "the login's entity", f"identity/entity/id/{entity}")
         name = str(answer.json()["data"]["name"]) if answer is not None else ""

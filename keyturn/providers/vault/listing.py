@@ -1,8 +1,7 @@
 """The metadata of all secrets in a KV v2 mount, without values, in few requests.
 
 OpenBao lists names with their metadata (LIST detailed-metadata, in pages). Vault answers 404 to that path, or 403
-without a policy for it; there each secret's metadata is read concurrently. Source: "KV secrets engine version 2 (API)"
-of OpenBao and of Vault.
+without a policy for it; there each secret is read. Source: "KV secrets engine version 2 (API)" of OpenBao and of Vault.
 """
 
 from collections import defaultdict
@@ -15,28 +14,24 @@ from keyturn.providers.pages import HINT, PageGuard
 from keyturn.providers.vault.client import Calls
 
 PAGE: Final = 1000
-"""Entries in one answer, about half a megabyte."""
+"""About half a megabyte."""
 
 THREADS: Final = 8
-"""Concurrent metadata reads on a server without such a listing."""
 
 FEW: Final = 3
-"""Up to this many secrets of one folder are read one by one."""
 
 SPARE: Final = 5
-"""Other entries accepted between some secrets on one page; the server reads each entry of a page."""
+"""Other entries accepted on one page; the server reads each entry of a page."""
 
 MOST_FOLDERS: Final = 200_000
-"""Folders of one listing."""
 DEEPEST: Final = 100
-"""Nested folders; a path has at most 200 characters."""
 
 Described = tuple[str, Mapping[str, Any]]
-"""A secret's path in its mount, and its metadata as the server returns it."""
+"""A secret's path in its mount, and its metadata."""
 
 
 class VaultListing:
-    """The secrets of one mount. ``name`` appears in errors; the server's kind of listing is detected once."""
+    """The secrets of one mount. ``name`` appears in errors."""
 
     def __init__(self, calls: Calls, mount: str, name: str) -> None:
         self._calls = calls
@@ -45,7 +40,6 @@ class VaultListing:
         self._tells_metadata = True
 
     def below(self, prefix: str = "") -> Iterator[Described]:
-        """Every secret below ``prefix``, including folders. An empty folder is no error. Raises Denied."""
         folders = [f"{prefix.strip('/')}/" if prefix.strip("/") else ""]
         guard = PageGuard("list", self._name, MOST_FOLDERS)
         while folders:
@@ -57,7 +51,7 @@ class VaultListing:
                     yield path, metadata
 
     def metadata_below(self, prefix: str) -> dict[str, Mapping[str, Any]] | None:
-        """The metadata of everything below ``prefix``, by the path within it, from listings only.
+        """The metadata of everything below ``prefix``, by the path within it.
 
         None if a listing has no metadata: an unlisted entry must not count as absent.
         """
@@ -79,13 +73,11 @@ class VaultListing:
         return entries
 
     def _enter(self, guard: PageGuard, folder: str) -> str:
-        """Check the next folder. Raises Unavailable if it is too deep or was listed before."""
         if folder.count("/") > DEEPEST:
             raise Unavailable("list", self._name, f"its folders are more than {DEEPEST} deep", HINT)
         return guard.follow(folder)
 
     def _pages(self, folder: str) -> list[tuple[str, Mapping[str, Any] | None]] | None:
-        """All pages of a folder, without metadata for its folders; None if the first page is unavailable."""
         entries, page = list[tuple[str, Mapping[str, Any] | None]](), self._page(folder, "")
         guard = PageGuard("list", self._name)
         if page is None:
@@ -97,7 +89,7 @@ class VaultListing:
         return entries
 
     def of(self, paths: Collection[str]) -> Iterator[Described]:
-        """Only these secrets, without absent ones. One page covers neighbours. Raises Denied."""
+        """Only these secrets, without absent ones. Raises Denied."""
         unknown = []
         for folder, names in _by_folder(paths).items():
             neighbours = self._neighbours(folder, names)
@@ -106,7 +98,6 @@ class VaultListing:
         yield from self._read_all(unknown)
 
     def _neighbours(self, folder: str, names: Sequence[str]) -> Mapping[str, Mapping[str, Any] | None]:
-        """The metadata of these sorted ``names`` on one page; None for an absent one."""
         if len(names) <= FEW or not self._tells_metadata:
             return {}
         limit = len(names) + SPARE
@@ -143,7 +134,7 @@ class VaultListing:
             page = self._page(folder, guard.follow(names[-1])) if len(names) >= PAGE else None
 
     def _page(self, folder: str, after: str, limit: int = PAGE) -> dict[str, Any] | None:
-        """One page of names with their metadata; None if it is absent or refused."""
+        """One page; None if it is absent or refused."""
         query = {"list": "true", "limit": limit, **({"after": after} if after else {})}
         try:
             answer = self._calls.find("list", self._name, f"{self._mount}/detailed-metadata/{folder}", query)
@@ -174,7 +165,6 @@ def describe_below(calls: Calls, mount: str, prefix: str = "") -> Iterator[Descr
 
 
 def _by_folder(paths: Collection[str]) -> dict[str, list[str]]:
-    """The names in each folder, in the server's order."""
     folders: dict[str, list[str]] = defaultdict(list)
     for path in sorted(set(paths)):
         folder, slash, name = path.rpartition("/")

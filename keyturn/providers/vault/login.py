@@ -14,7 +14,6 @@ from keyturn.providers.vault.tls import HubAdapter, insist_on_files, open_sessio
 from keyturn.settings.hub import HubSettings
 
 TIMEOUT = 10.0
-"""Seconds for a single request to the hub."""
 PATIENCE: Final = 30.0
 """Seconds between two attempts to replace a living token."""
 
@@ -58,13 +57,11 @@ class LoginSession:
             return self._client
 
     def as_token(self, token: str) -> hvac.Client:
-        """A client with ``token``, over the same connections."""
         client = self._new_client()
         client.token = token
         return client
 
     def stranger(self) -> hvac.Client:
-        """A client without a login, over the same connections."""
         return self._new_client()
 
     def login_again(self) -> bool:
@@ -76,9 +73,9 @@ class LoginSession:
         return True
 
     def prolong(self) -> None:
-        """Renew a login with less than half its life left, or log in again if renewal adds too little.
+        """Renew a login with less than half its life left, or log in again.
 
-        Call it before a request whose result ends with the login, such as a lease.
+        Call it before requests for leases and other results that end with the login.
         """
         client = self.client()
         with self._lock:
@@ -106,7 +103,7 @@ class LoginSession:
             self._replace()
 
     def _replace(self) -> None:
-        """Log in again. If that fails, keep the living token to its end, because the cause may pass."""
+        """If the login fails, keep the living token to its end."""
         try:
             self._client = self._login()
         except KeyturnError:

@@ -1,4 +1,4 @@
-"""The hub's KV mounts of secrets: the mount of each name, and the check that it is KV v2."""
+"""The hub's KV mounts of secrets, checked to be KV v2."""
 
 import time
 from collections.abc import Collection, Iterator, Mapping
@@ -10,14 +10,13 @@ from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.listing import VaultListing, describe_below
 
 LASTS: Final = 5.0
-"""Seconds that a successful check of a mount stays valid when nothing is found in it."""
 
 
 class KvMount:
     """The mount at ``path``; its secrets' names begin with ``name`` and a colon unless that is empty.
 
-    An absent mount, or KV v1, answers like an empty one. With ``guarded`` the mount is checked before its first use,
-    and again when nothing is found. The check raises Invalid or Denied.
+    An absent mount, or KV v1, answers like an empty one. So ``guarded`` checks it before first use, and again when
+    nothing is found. The check raises Invalid or Denied.
     """
 
     def __init__(self, calls: Calls, path: str, name: str = "", *, guarded: bool = False) -> None:
@@ -32,18 +31,16 @@ class KvMount:
         return f"{self.path}/{kind}/{path}"
 
     def opened(self) -> "KvMount":
-        """This mount, after the check that it is KV v2."""
         if not self._asked:
             self._insist()
         return self
 
     def nothing_found(self) -> None:
-        """Check the mount again before an absent result counts."""
         if time.monotonic() >= self._sound_until:
             self._insist()
 
     def below(self, prefix: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Every secret below a prefix within this mount, by its whole name, with its metadata."""
+        """By whole name, with metadata; ``prefix`` is within this mount."""
         any_found = False
         for path, metadata in describe_below(self._calls, self.path, prefix):
             any_found = True
@@ -52,14 +49,12 @@ class KvMount:
             self.nothing_found()
 
     def of(self, paths: Collection[str]) -> dict[str, Mapping[str, Any]]:
-        """The metadata of only these secrets, by whole name; ``paths`` are within this mount."""
         described = {join(self.name, path): metadata for path, metadata in self._listing.of(paths)}
         if len(described) < len(set(paths)):
             self.nothing_found()
         return described
 
     def _insist(self) -> None:
-        """Raises Invalid or Denied unless the mount exists and is KV v2."""
         called = f"mount {self.name or DEFAULT} ({self.path})"
         try:
             answer = self._calls.find("use", called, f"sys/internal/ui/mounts/{self.path}")
@@ -87,8 +82,6 @@ class KvMount:
 
 
 class KvMounts:
-    """All mounts by name; the default one's is empty."""
-
     def __init__(self, calls: Calls, default: str, others: Mapping[str, str]) -> None:
         self.others = dict(others)
         self._of = {"": KvMount(calls, default, guarded=bool(others))}
@@ -102,17 +95,17 @@ class KvMounts:
         return self._of[mount].opened(), within
 
     def look_at(self, path: str) -> tuple[KvMount, str]:
-        """Like :meth:`at`, for reading: an undeclared mount's name may be part of a path in the default mount."""
+        """For reading: an undeclared mount's name may be part of a path in the default mount."""
         mount, within = split(path, self.others)
         return self._of[mount].opened(), within
 
     def absent(self, path: str, mount: KvMount) -> None:
-        """Raises if an unread ``path`` does not prove that the secret is absent."""
+        """Raises if ``path`` may exist although it was not found."""
         mount.nothing_found()
         self.at(path)
 
     def below(self, prefix: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Every secret below a prefix, by whole name, without names that would mean another mount."""
+        """By whole name, without names that would mean another mount."""
         mount, within = self.at(prefix)
         named = mount.below(within)
         yield from (
@@ -128,7 +121,7 @@ class KvMounts:
 
 
 def insist_on_apart(default: str, state: str, others: Mapping[str, str]) -> None:
-    """Raises Invalid if two mounts share a path, or one is Keyturn's own state."""
+    """Raises Invalid if two mounts share a path, or one is Keyturn's own."""
     taken = {default.strip("/"): "is the default mount already", state.strip("/"): "holds Keyturn's own state"}
     for name, path in others.items():
         if why := taken.get(path.strip("/")):

@@ -25,10 +25,9 @@ from keyturn.settings.hub_login import ROLE_ID_FILE, SECRET_ID_FILE, AppRoleLogi
 
 PLACE: Final = "keyturn-place"
 REPLACES: Final = "keyturn-replaces"
-"""Metadata of a secret id: its place, and the accessor of its predecessor there."""
+"""A secret id's place, and the accessor of its predecessor there."""
 DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 MOST: Final = 100
-"""Secret ids of a role to look up."""
 
 
 @reads_answers("the hub")
@@ -49,7 +48,7 @@ class VaultOwnLogin:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Exclude other processes of this machine. Raises Unavailable if the directory cannot be opened."""
+        """Exclude other processes of this machine."""
         try:
             directory = os.open(os.path.dirname(os.path.abspath(self.file)), DIRECTORY)
         except OSError as error:
@@ -63,7 +62,7 @@ class VaultOwnLogin:
             os.close(directory)
 
     def in_use(self) -> SecretId:
-        """The secret id in the file. Raises NotFound if the hub no longer knows it, and errors of reading."""
+        """Raises NotFound if the hub no longer knows it."""
         secret_id, path = self._read(), f"{self._base(self.role)}/secret-id/lookup"
         answer = self._calls.post("look up", f"the secret id of {self.role}", path, {"secret_id": secret_id})
         if not answer.content:
@@ -72,13 +71,12 @@ class VaultOwnLogin:
         return secret_id_of(answer.json()["data"])
 
     def of_role(self, role: str) -> list[SecretId]:
-        """A role's secret ids, newest first, of the first 100 that the hub lists. Raises Denied."""
+        """Newest first, of the first 100 that the hub lists. Raises Denied."""
         accessors = self._calls.list(f"the secret ids of {role}", f"{self._base(role)}/secret-id")
         listed = (self._look_up(role, accessor) for accessor in accessors[:MOST])
         return sorted(filter(None, listed), key=lambda secret_id: secret_id.made_at, reverse=True)
 
     def hindrance(self) -> str:
-        """The obstacle to replacing it, with its remedy; empty if there is none."""
         settings = self._calls.get("read", f"the role {self.role}", self._base(self.role)).json()["data"]
         if not settings.get("secret_id_bound_cidrs"):
             why = "whoever has stolen a token of it could make itself a login that works anywhere"
@@ -87,7 +85,7 @@ class VaultOwnLogin:
         return unwritable(self.file)
 
     def replace(self, current: SecretId) -> None:
-        """Make a new secret id, log in with it, and write the file. On a KeyturnError the file is unchanged."""
+        """Make a new secret id, log in with it, and write the file. A KeyturnError leaves the file unchanged."""
         name, path = f"the secret id of {self.role}", f"{self._base(self.role)}/secret-id"
         metadata = {PLACE: self._place(current), REPLACES: current.accessor}
         made = self._calls.post("replace", name, path, {"metadata": json.dumps(metadata)}).json()["data"]
@@ -101,7 +99,6 @@ class VaultOwnLogin:
             raise Invalid("write", self.file, f"it can't be written: {error.strerror}", unwritable(self.file)) from None
 
     def end(self, accessor: str) -> None:
-        """End one secret id of the role. Absent is success."""
         path = f"{self._base(self.role)}/secret-id-accessor/destroy"
         try:
             self._calls.post("end", f"the secret id {accessor}", path, {"secret_id_accessor": accessor})
@@ -116,7 +113,7 @@ class VaultOwnLogin:
         return f"auth/{self._login.mount}/role/{role}"
 
     def _place(self, current: SecretId) -> str:
-        """The predecessor's place; at first a new unique one, because host names may repeat."""
+        """The predecessor's place; at first a unique one, because host names may repeat."""
         own = f"{socket.gethostname()}:{os.path.abspath(self.file)}:"
         return current.place if current.place.startswith(own) else f"{own}{secrets.token_hex(8)}"
 
@@ -142,7 +139,6 @@ def secret_id_of(data: Mapping[str, Any]) -> SecretId:
 
 
 def unwritable(file: str) -> str:
-    """Why the file cannot be replaced; empty if it can."""
     directory = os.path.dirname(os.path.abspath(file))
     if os.path.islink(file):
         return f"{file} is a link: whoever makes it should renew what it leads to"

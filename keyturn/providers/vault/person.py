@@ -57,7 +57,6 @@ class PersonLogin:
             return identity_of(self._session.as_token(token.reveal()).auth.token.lookup_self().json()["data"])
 
     def revoke(self, token: Sensitive) -> None:
-        """End the token and its leases. Absent is success."""
         with _refusals("it does not let the token end itself", "Give its policy auth/token/revoke-self"):
             self._session.as_token(token.reveal()).auth.token.revoke_self()
 

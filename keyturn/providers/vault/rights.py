@@ -46,7 +46,6 @@ def paths_to_ask(mount: str, copies: CopyRights, sections: Sequence[Section]) ->
 
 
 def verdicts(sections: Sequence[Section], held: dict[str, frozenset[str]]) -> Iterator[Verdict]:
-    """The needed rights, then further rights; a login with all rights gets one entry."""
     for section in sections:
         for rule in rules_of([section]):
             for wanted in sorted(rule.capabilities):

@@ -46,7 +46,7 @@ class DirectSession(requests.Session):
         return answer
 
     def _address(self, request: requests.PreparedRequest, url: str, params: Mapping[str, Any] | None) -> None:
-        """Set the address like ``prepare_url``, but parse each server's address only once."""
+        """Like ``prepare_url``, but parse each server's address only once."""
         plain = PLAIN.fullmatch(f"{url}?{urlencode(params)}" if params else url)
         if plain is None or any(not isinstance(value, str | int) for value in (params or {}).values()):
             request.prepare_url(url, params)
@@ -59,7 +59,7 @@ class DirectSession(requests.Session):
 
 
 class DirectAdapter(OutboundAdapter):
-    """The connections of one session with fixed trust and proxies, kept in one pool, without cookies."""
+    """The connections of one session with fixed trust and proxies."""
 
     _pool: Any = None
 

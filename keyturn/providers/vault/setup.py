@@ -1,4 +1,4 @@
-"""The calls that set a hub up, with the login in use; most of them need an administrator's login."""
+"""The calls that set a hub up; most need an administrator's login."""
 
 import json
 import re
@@ -25,9 +25,7 @@ from keyturn.providers.vault.own_login import PLACE
 from keyturn.settings.hub import HubSettings
 
 LONGEST_WORDS: Final = 400
-"""Characters of the hub's error text in a message."""
 USER_INFO: Final = re.compile(r"//[^/@\s]*@")
-"""A user and password in an address."""
 APPROLE: Final = "auth/approle/role"
 
 
@@ -45,7 +43,7 @@ class VaultSetup:
         self._calls = calls
         self._hub = hub
         self._lacking = False
-        """Whether the namespace is known to be absent, with everything in it."""
+        """Whether the namespace is known to be absent."""
 
     def look(self, address: str) -> Mapping[str, Any] | None:
         if address.startswith(NAMESPACES):
@@ -59,10 +57,7 @@ class VaultSetup:
         return frozenset() if self._lacking else frozenset(self._calls.list(address, address))
 
     def put(self, address: str, body: Mapping[str, Any], hidden: Collection[str] = ()) -> None:
-        """Create or change it. Raises Denied, and Invalid with the hub's reason for a refusal.
-
-        Messages contain none of the secrets in ``hidden``.
-        """
+        """Raises Denied, and Invalid with the hub's reason for a refusal, without the secrets in ``hidden``."""
         if address.startswith(NAMESPACES):
             self._make_namespace()
             return
@@ -77,7 +72,7 @@ class VaultSetup:
         self._calls.delete("remove", address, address)
 
     def insist_on_making_namespace(self) -> None:
-        """Raises Denied if the login cannot create the namespace; that needs the parent namespace."""
+        """Raises Denied if the login cannot create the namespace."""
         with self._above() as (calls, name, address):
             try:
                 rights = capabilities_at(calls, [address])[address]
@@ -107,14 +102,13 @@ class VaultSetup:
 
     @contextmanager
     def _above(self) -> Iterator[tuple[Calls, str, str]]:
-        """The calls in the parent namespace, this namespace's name in errors, and the path that creates it."""
+        """Calls in the parent namespace, this namespace's name in errors, and the path that creates it."""
         path = (self._hub.settings.namespace or "").strip("/")
         above, _, last = path.rpartition("/")
         with closing(Calls(replace(self._hub.settings, namespace=above or None))) as calls:
             yield calls, f"the namespace {path}", f"{NAMESPACES}{last}"
 
     def begin(self, entry: str, initial: str) -> None:
-        """Write the first fingerprint key, or the name of the hub's ledger, unless it exists."""
         if entry == FIRST_KEY:
             self._hub.fingerprint_keys()
         else:
@@ -135,7 +129,6 @@ class VaultSetup:
         return Sensitive(answer.json()["data"]["secret_id"])
 
     def knows_secret_id(self, role: str, secret_id: Sensitive) -> bool:
-        """Whether the hub still accepts a secret id of an AppRole; the lookup does not use it up."""
         body = {"secret_id": secret_id.reveal()}
         answer = self._calls.post(
             "look up a secret id of", f"the AppRole {role}", f"{APPROLE}/{role}/secret-id/lookup", body
@@ -143,7 +136,7 @@ class VaultSetup:
         return bool(answer.content)
 
     def make_wrapped_secret_id(self, role: str, place: str, ttl: timedelta) -> Sensitive:
-        """A wrapping token for a new secret id, to unwrap once within ``ttl``. Keyturn never sees the id."""
+        """A token that unwraps a new secret id once within ``ttl``; Keyturn never sees the id."""
         wrap = f"{int(ttl.total_seconds())}s"
         name = f"the AppRole {role}"
         answer = self._calls.post("make a secret id of", name, *_secret_id(role, place), wrap_ttl=wrap)
@@ -157,7 +150,7 @@ class VaultSetup:
 
 
 def hubs_words(error: KeyturnError, hidden: Collection[str]) -> str:
-    """The hub's own error text on one line, shortened and without ``hidden`` secrets; empty if there is none."""
+    """The hub's own error text on one line, shortened and without ``hidden`` secrets."""
     refusal = find_cause(error, VaultError)
     errors = refusal.errors if refusal is not None else None
     text = "; ".join(map(str, errors)) if isinstance(errors, list) else str(errors or "")

@@ -40,7 +40,6 @@ class SharedVault:
         self._limits = StoreLimits(LIMITS[VAULT], name)
 
     def look(self, remote: str) -> Shared | None:
-        """Metadata and the newest version. Raises Invalid if that version is deleted or destroyed."""
         self._limits.check_name(remote, MERGE)
         with self._translating(MERGE, remote):
             answer = self._calls.find(MERGE, self._named(remote), f"{self._mount}/metadata/{remote}")

@@ -1,10 +1,9 @@
 """A second Vault or OpenBao as a store: a KV v2 mount of another server than the hub.
 
-A JSON object becomes the secret's fields; any other text goes into the one field ``value``. The marks are in the custom
-metadata, with the number of their version, so another version shows without reading a value. Tags from the catalogue
-are next to them and belong to no version. Each write stores the value first and the marks second. A crash between the
-two leaves a copy that is not intact; the next write adds only the marks. Source: "KV secrets engine version 2 (API)" of
-Vault 1.12 and OpenBao 2.
+A JSON object becomes the secret's fields; any other text goes into the one field ``value``. The custom metadata holds
+the marks with the number of their version, so another version shows without reading a value. Each write stores the
+value first and the marks second. A crash between the two leaves a copy that is not intact; the next write adds only the
+marks. Source: "KV secrets engine version 2 (API)" of Vault 1.12 and OpenBao 2.
 """
 
 import json
@@ -42,7 +41,6 @@ from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import AppRoleLogin, HubLogin, TokenLogin
 
 TEXT_FIELD: Final = "value"
-"""The field of a text that is not a JSON object."""
 
 TAG_FORM: Final = "keyturn-form"
 FIELDS: Final = "fields"
@@ -52,7 +50,6 @@ TAG_LET_GO: Final = "keyturn-deleted"
 """The version that Keyturn deleted; the author of a later version owns the secret."""
 
 LARGEST_WHOLE: Final = 2**53
-"""The server keeps numbers as 64-bit floats; larger integers change."""
 
 LONGEST_MARK: Final = 512
 """Bytes in one value of the custom metadata."""
@@ -70,10 +67,7 @@ def store_login(token_file: str | None, role_id_file: str | None, secret_id_file
 
 @reads_answers()
 class VaultStore:
-    """A ``Store``. Logs in with the token in ``token_file``, or with an AppRole's two files.
-
-    A delete is soft: the newest version can be undeleted, and stays Keyturn's until another version exists.
-    """
+    """A ``Store``. A deleted secret can be undeleted, and stays Keyturn's until another version exists."""
 
     unsupported: frozenset[Unsupported] = frozenset()
 
@@ -128,7 +122,6 @@ class VaultStore:
         *,
         details: Details = NO_DETAILS,
     ) -> RemoteSecret:
-        """Write a new version unless the newest has this value, then the marks. Raises Conflict on a race."""
         self._check(remote, value, marks)
         as_it_is = current is not None and current == RemoteSecret(remote, current.version_id, marks)
         if current and as_it_is and not unfulfilled(details, current, SHOWN[VAULT]):
@@ -141,10 +134,7 @@ class VaultStore:
         return RemoteSecret(remote, str(version), marks, details=_laid(current, details))
 
     def relabel(self, remote: str, marks: OwnershipTags, details: Details, current: RemoteSecret) -> RemoteSecret:
-        """Merge marks and details into the custom metadata in one call, without a new version.
-
-        Sends only the differences: the server checks no version, so marks of a concurrent write survive.
-        """
+        """Sends only the differences: the server checks no version, so marks of a concurrent write survive."""
         self._limits.check_name(remote, "label")
         insist_on_value(self._named(remote), current, marks)
         ends = {EXPIRES_AT: _shown(details.expires_at)} if details.expires_at else {}
@@ -153,7 +143,6 @@ class VaultStore:
         return RemoteSecret(remote, current.version_id, marks, details=_laid(current, details))
 
     def read(self, remote: str) -> Sensitive:
-        """The newest version's text. Raises NotFound, also for a deleted or destroyed version."""
         self._limits.check_name(remote, "read")
         text = self._read(remote)
         if text is None:
@@ -168,7 +157,6 @@ class VaultStore:
             return {remote: value for remote, value in texts if value is not None}
 
     def delete(self, remote: str) -> None:
-        """Delete the newest version, recoverably, and record that Keyturn did. Absent is success."""
         self._limits.check_name(remote, "delete")
         metadata = self._metadata(remote, "delete")
         if metadata is None:
@@ -182,7 +170,6 @@ class VaultStore:
                 self._mark(remote, {TAG_LET_GO: str(version)})
 
     def old_versions(self, remote: str) -> dict[str, Sensitive]:
-        """The old versions that are neither deleted nor destroyed, by number; see :func:`readings`."""
         self._limits.check_name(remote, PAST)
         with self._translating(PAST, remote):
             versions = self._past.readable(remote, PAST)
@@ -198,14 +185,12 @@ class VaultStore:
         return ()
 
     def purge(self, remote: str) -> tuple[str, ...]:
-        """Remove the secret permanently, with its metadata and every version. Absent is success."""
         self._limits.check_name(remote, ERASE)
         with self._translating(ERASE, remote):
             self._past.remove(remote, ERASE)
         return ()
 
     def capabilities(self, paths: Sequence[str]) -> dict[str, frozenset[str]]:
-        """The capabilities of the login in use at these API paths, in any mount."""
         with self._translating("ask for the rights in", "*"):
             return capabilities_at(self._calls, paths, self._named("*"))
 
@@ -215,7 +200,7 @@ class VaultStore:
     def _serving(
         self, remote: str, fields: Mapping[str, Any], marks: OwnershipTags, current: RemoteSecret | None
     ) -> int | None:
-        """The newest version's number if it has this value. Reads the value only if the marks cannot prove it."""
+        """The newest version's number if it has this value, read only if the marks prove nothing."""
         if current is None:
             return None
         if current.intact:
@@ -273,7 +258,6 @@ class VaultStore:
 
     @contextmanager
     def _translating(self, doing: str, remote: str) -> Iterator[None]:
-        """Make errors of the hub's client name this store."""
         try:
             yield
         except KeyturnError as error:
@@ -303,7 +287,6 @@ IN_CATALOGUE: Final = {
     "Where it asks for a client's certificate, set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY": "Let it accept this client",
     "VAULT_ADDR": "address",
 }
-"""Wording of the hub's client, and its replacement for a store."""
 
 
 def _in_catalogue(text: str) -> str:
@@ -313,7 +296,7 @@ def _in_catalogue(text: str) -> str:
 
 
 def stored_fields(value: Sensitive) -> dict[str, Any]:
-    """The fields to store: those of a JSON object that reads back identically, else the text in one field."""
+    """The fields of a JSON object that reads back identically, else the text in one field."""
     try:
         fields = json.loads(value.reveal())
     except (ValueError, RecursionError):
@@ -324,10 +307,9 @@ def stored_fields(value: Sensitive) -> dict[str, Any]:
 
 
 def text_of(fields: Mapping[str, Any], metadata: Mapping[str, Any]) -> Sensitive:
-    """The text stored as these fields; ``metadata`` decides if an object and a text look the same.
+    """The text stored as these fields; ``metadata`` decides between an object and a text.
 
-    A version without marks of its own uses the marks of the one before: a write may have been interrupted, and a
-    revocation looks there for ended values.
+    A version without marks of its own uses the marks of the one before, because a write may have been interrupted.
     """
     custom = metadata.get("custom_metadata") or {}
     if _looks_like_text(fields) and custom.get(TAG_FORM) != FIELDS:
@@ -344,7 +326,7 @@ def readings(number: int, fields: Mapping[str, Any]) -> dict[str, Sensitive]:
 
 
 def _unchanging(value: Any) -> bool:
-    """Whether the server returns this value unchanged: 1.0 would become 1, and large numbers are rounded."""
+    """Whether the server returns this value unchanged: 1.0 would become 1."""
     if isinstance(value, dict):
         return all(map(_unchanging, value.values()))
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Old versions of a KV v2 mount's secrets: read the readable ones, and destroy all.
+"""Old versions of a KV v2 mount's secrets.
 
 A deleted version can be undeleted, so it counts as old until it is destroyed. Source: "KV secrets engine version 2
 (API)" of Vault 1.12 and OpenBao 2.
@@ -15,11 +15,10 @@ from keyturn.providers.vault.client import Calls
 THREADS: Final = 8
 
 MetadataReader = Callable[[str, str], Mapping[str, Any] | None]
-"""The metadata of a secret, or None; the second argument is the action in errors."""
 
 
 class VaultOldVersions:
-    """The old versions in one mount. ``name`` gives a secret's name in errors."""
+    """``name`` gives a secret's name in errors; ``metadata`` takes the secret and the action in errors."""
 
     def __init__(self, calls: Calls, mount: str, name: Callable[[str], str], metadata: MetadataReader) -> None:
         self._calls = calls
@@ -50,7 +49,6 @@ class VaultOldVersions:
 
 
 def old_versions(metadata: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Every version but the newest, and the newest too if it is not readable."""
     for number, version in (metadata.get("versions") or {}).items():
         if int(number) != metadata["current_version"] or not is_readable(version):
             yield int(number), version
@@ -61,7 +59,7 @@ def is_readable(version: Mapping[str, Any]) -> bool:
 
 
 def version_state(version: Mapping[str, Any]) -> VersionState:
-    """The state of a version; a deletion in the future (``delete_version_after``) does not count yet."""
+    """A deletion in the future (``delete_version_after``) does not count yet."""
     if version["destroyed"]:
         return VersionState.DESTROYED
     ends = version["deletion_time"]

@@ -16,7 +16,7 @@ from keyturn.settings.tls import TlsSettings, distrusted
 
 
 def insist_on_files(settings: TlsSettings) -> None:
-    """Check the TLS files. Raises Invalid, naming the setting; each request would fail obscurely."""
+    """Raises Invalid for unusable TLS files, naming the setting."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if settings.ca_file:
         try:
@@ -37,7 +37,7 @@ def insist_on_files(settings: TlsSettings) -> None:
 
 
 def open_session(address: str, settings: TlsSettings) -> requests.Session:
-    """Connections to the server at this address, for many threads. The first one reads the files."""
+    """Connections to the server at this address, for many threads."""
     made = DirectSession()
     # The environment is read once here, and not again for each request, which costs as much as a small one.
     made.trust_env = False
@@ -51,7 +51,6 @@ def open_session(address: str, settings: TlsSettings) -> requests.Session:
 
 
 OF_THE_HUB: Final = frozenset({"request_id", "data", "auth", "warnings", "errors", "wrap_info", "lease_id"})
-"""Every answer of the hub with content is a JSON object with some of these members."""
 
 
 class Redirected(requests.RequestException):
@@ -59,7 +58,7 @@ class Redirected(requests.RequestException):
 
 
 class NotOfTheHub(requests.RequestException):
-    """A refusal by a proxy or another server, which proves nothing about logins, rights or secrets."""
+    """A refusal by a proxy or another server."""
 
 
 class HubAdapter(RawAdapter):  # type: ignore[misc]
@@ -69,7 +68,6 @@ class HubAdapter(RawAdapter):  # type: ignore[misc]
         super().__init__(*args, **{**arguments, "allow_redirects": False})
 
     def request(self, *args: Any, **arguments: Any) -> requests.Response:
-        """One request. Raises Redirected for a redirect, NotOfTheHub, and the SDK's errors."""
         answer: requests.Response = super().request(*args, **arguments)
         if 300 <= answer.status_code < 400:
             raise Redirected
@@ -82,7 +80,6 @@ class HubAdapter(RawAdapter):  # type: ignore[misc]
 
 
 def in_hubs_words(answer: requests.Response) -> bool:
-    """Whether the answer has the shape of the hub's answers."""
     try:
         body = json.loads(answer.text)
     except (ValueError, RecursionError):
@@ -91,7 +88,7 @@ def in_hubs_words(answer: requests.Response) -> bool:
 
 
 class _NamedAdapter(DirectAdapter):
-    """Connections that require this name in the server's certificate; their address if None."""
+    """Connections that require this name in the server's certificate."""
 
     def __init__(self, server_name: str | None) -> None:
         self._names = {"server_hostname": server_name} if server_name else {}
@@ -105,6 +102,5 @@ class _NamedAdapter(DirectAdapter):
 
 
 def _unusable(setting: str, file: str, what: str, error: OSError) -> Invalid:
-    """The error for a file; OpenSSL's errors are OSErrors without useful text."""
     reason = f": {error.strerror}" if not isinstance(error, ssl.SSLError) and error.strerror else ""
     return distrusted(f"{setting} names {file}, where no {what} can be read{reason}", "Correct it, or mend the file")

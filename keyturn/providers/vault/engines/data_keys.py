@@ -17,7 +17,6 @@ from keyturn.providers.vault.client import Calls
 from keyturn.settings.hub import HubSettings
 
 PREFIX: Final = "vault:v"
-"""The start of every ciphertext, in OpenBao too."""
 
 
 @reads_answers("the transit engine")
@@ -44,7 +43,6 @@ class TransitDataKeys:
         return DataKey(key, wrapped)
 
     def unwrap(self, wrapped: str, context: Mapping[str, str]) -> Sensitive:
-        """The data key, for any wrapping version from ``min_decryption_version``."""
         body = {"ciphertext": wrapped, "associated_data": _bound(context)}
         try:
             text = Sensitive(str(self._post("decrypt with", self._decrypt, body)["plaintext"]))

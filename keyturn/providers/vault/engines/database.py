@@ -30,7 +30,6 @@ class VaultDatabase:
         self._own_token = own_token
 
     def terms(self, role: str) -> Terms:
-        """The role's TTLs, limited by the mount's, which also replace missing ones."""
         name = f"{self.mount}/roles/{role}"
         settings = answer_data(self._calls.get("read", name, name))
         tune = f"sys/mounts/{self.mount}/tune"

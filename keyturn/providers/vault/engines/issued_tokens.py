@@ -1,9 +1,8 @@
 """The tokens with which Keyturn requests credentials from the hub's engines.
 
 No policy can narrow the right to list tokens or end one by its accessor, so Keyturn does neither. It records each token
-with its lease in its own mount before use, and ends it by that lease. Source: "Token auth method (API)" and
-"/sys/leases" of Vault and OpenBao. A token's lease is listed below auth/token/create/<role>, by a digest that reveals
-nothing of the token.
+with its lease before use, and ends it by that lease. Source: "Token auth method (API)" and "/sys/leases" of Vault and
+OpenBao. The lease is listed below auth/token/create/<role>, by a digest.
 """
 
 from collections.abc import Mapping
@@ -19,16 +18,13 @@ from keyturn.providers.answers import reads_answers
 from keyturn.providers.vault.client import Calls
 
 OWNER: Final = "keyturn-secret"
-"""Metadata of a token: the path of the secret, or the place of the grant."""
 WORKSPACE: Final = "keyturn-state"
-"""Metadata of a token: the mount of Keyturn's own state, unique to a workspace."""
+"""The mount of Keyturn's own state, unique to a workspace."""
 THREADS: Final = 16
 
 
 @dataclass(frozen=True)
 class AskingToken:
-    """A token to request one credential; ``life`` is None if it never ends by itself."""
-
     token: str
     accessor: str
     life: timedelta | None
@@ -60,13 +56,11 @@ class IssuedTokens:
         return token
 
     def give_back(self, owner: str, token: AskingToken) -> None:
-        """End a token with itself, and every lease of it."""
         name = f"the token {token.accessor}"
         self._calls.post("give back", name, "auth/token/revoke-self", {}, token=token.token)
         self._state.delete_state(self._place(owner, token.accessor))
 
     def of(self, owner: str) -> list[str]:
-        """The accessors of an owner's recorded living tokens."""
         beginning = self._place(owner, "")
         names = (place.removeprefix(beginning) for place in self._state.list_state(beginning.rstrip("/")))
         return [name for name in names if "/" not in name and self.lives(owner, name)]
@@ -84,7 +78,6 @@ class IssuedTokens:
             self._state.delete_state(place)
 
     def end_all(self, owner: str) -> None:
-        """End every recorded token of an owner, including folders, and remove their records."""
         for place in list(self._state.list_state(self._place(owner, "").rstrip("/"))):
             self._end_at(place)
 

@@ -16,12 +16,9 @@ from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.login import LoginLife
 
 LONGEST: Final = 10 * 366 * 86_400.0
-"""The longest accepted lease in seconds: ten years."""
 LOGINS: Final = ("auth", "sys")
-"""Prefixes of logins and the hub's own leases, which belong to no engine."""
 
 PART: Final = re.compile(r"[A-Za-z0-9_.@=+:~-]+")
-"""A part of a lease's prefix, without characters that an address would cut, resolve or decode."""
 
 
 def lease_prefix(text: str) -> str:
@@ -57,7 +54,7 @@ def _no_prefix(text: str, problem: str, hint: str) -> Invalid:
 
 
 def leases_below(calls: Calls, prefix: str) -> list[str]:
-    """The ids of all leases below a prefix, including its folders. Raises Invalid."""
+    """Includes folders. Raises Invalid."""
     folders, lease_ids = [f"{lease_prefix(prefix)}/"], list[str]()
     while folders:
         folder = folders.pop()
@@ -67,7 +64,7 @@ def leases_below(calls: Calls, prefix: str) -> list[str]:
 
 
 def issue_lease(calls: Calls, path: str) -> IssuedLease:
-    """A new credential of the engine at ``path``. Raises Invalid if the answer has no lease."""
+    """Raises Invalid if the answer has no lease."""
     where = lease_prefix(path)
     calls.prolong_login()
     answer = calls.get("take a lease of", where, where).json()
@@ -80,7 +77,7 @@ def issue_lease(calls: Calls, path: str) -> IssuedLease:
 
 
 def renew_lease(calls: Calls, lease: IssuedLease, ttl: timedelta) -> IssuedLease:
-    """The renewed lease. It still ends with the login that requested it."""
+    """It still ends with the login that requested it."""
     calls.prolong_login()
     body = {"lease_id": lease.lease_id, "increment": round(ttl.total_seconds())}
     answer = calls.post("renew", lease.lease_id, "sys/leases/renew", body).json()

@@ -17,12 +17,10 @@ from keyturn.providers.keys import x509
 from keyturn.providers.vault.client import Calls
 
 DEFAULT_LIFE: Final = timedelta(hours=768)
-"""The limit if neither mount nor server sets one."""
 DEFAULTS: Final = "config/issuers"
 MOST_ISSUERS: Final = 200
-"""Issuers to read where no login is needed."""
 TYPES: Final = re.compile(r"(?s)\bkey_type \(string\)((?:(?!\n    \w).)*?)only valid values")
-"""The key types in quotes within one parameter of an engine's help."""
+"""The quoted key types within one parameter of an engine's help."""
 
 
 @reads_answers("the hub")
@@ -34,7 +32,6 @@ class VaultPkiEngine:
         self.mount = mount
 
     def look(self, paths: Sequence[str]) -> EngineState | None:
-        """The engine's state. Raises Invalid if the mount has another type."""
         if (longest := self._longest()) is None:
             return None
         keys = {key: self._read(f"key/{key}")["key_name"] for key in self._list("keys")}
@@ -50,13 +47,12 @@ class VaultPkiEngine:
         )
 
     def published(self) -> PublishedIssuers:
-        """The issuers with a key here, and the one that signs."""
         entries = self._listed()
         issuers = tuple(self._published(issuer, entry) for issuer, entry in entries)
         return PublishedIssuers(issuers, next((issuer for issuer, entry in entries if entry["is_default"]), ""))
 
     def issuer_of_key(self, key_id: str) -> Issuer | None:
-        """The issuer with this key identifier, from public data; checks the default first."""
+        """From public data, the default issuer first."""
         entries = sorted(self._listed(), key=lambda entry: not entry[1]["is_default"])
         issuers = (self._published(issuer, entry) for issuer, entry in entries)
         return next((issuer for issuer in issuers if issuer.key_id == key_id), None)
@@ -71,7 +67,7 @@ class VaultPkiEngine:
         return _described(issuer, entry["issuer_name"], self._read(f"issuer/{issuer}/json")["certificate"])
 
     def configure(self, path: str, settings: Mapping[str, Any]) -> None:
-        """Write settings at a path below the mount, keeping the default issuer."""
+        """Keeps the default issuer."""
         in_force = {"default": self._read(DEFAULTS)["default"]} if path == DEFAULTS else {}
         self._post("configure", path, {**in_force, **settings})
 
@@ -85,7 +81,7 @@ class VaultPkiEngine:
         return str(self._make("intermediate/generate/internal", name, body, wanted)["csr"])
 
     def sign(self, request: str, wanted: WantedAuthority) -> Sequence[str]:
-        """The certificate and those above it. The limits come from here and not the request."""
+        """The limits come from here and not the request."""
         limits = {"ttl": _seconds(wanted.ttl), "max_path_length": wanted.below, "use_csr_values": False}
         hint = f"See whether the authority at {self.mount} itself lasts for that long"
         body = {**_subject(wanted), **limits, "csr": request}
@@ -94,7 +90,7 @@ class VaultPkiEngine:
         return list(dict.fromkeys(pem.strip() for pem in (signed["certificate"], *above)))
 
     def install(self, name: str, certificates: Sequence[str]) -> None:
-        """Keep the certificates; the first becomes an issuer with its key's name."""
+        """The first certificate becomes an issuer with its key's name."""
         installed = self._post("install", "intermediate/set-signed", {"certificate": "\n".join(certificates)})
         for issuer in [issuer for issuer, key in (installed.get("mapping") or {}).items() if key]:
             path = f"{self.mount}/issuer/{issuer}"

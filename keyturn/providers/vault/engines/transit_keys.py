@@ -15,12 +15,10 @@ from keyturn.providers.answers import reads_answers
 from keyturn.providers.vault.client import Calls
 
 CIPHERTEXT: Final = re.compile(r"vault:v([0-9]{1,9}):[A-Za-z0-9+/_=-]+")
-"""The form of every ciphertext, in OpenBao too, with the generation of its key."""
 IN_HSM: Final = "managed_key"
 """The type of a key in an HSM or KMS: "Managed keys" of Vault Enterprise."""
 OWN_KEYS: Final = "keyturn-"
 BATCH: Final = 100
-"""Ciphertexts in one request."""
 
 
 def open_transit_key(opening: KeyOpening, key: str) -> ManagedKey:
@@ -101,7 +99,7 @@ class TransitKey:
         return settings
 
     def _made_at(self, settings: dict[str, Any]) -> dict[int, datetime]:
-        """The creation of each version: in seconds for a symmetric key, RFC 3339 for a pair."""
+        """Times in seconds for a symmetric key, RFC 3339 for a pair."""
         return {int(number): _moment(version) for number, version in settings["keys"].items()}
 
 

@@ -20,7 +20,7 @@ SIGNATURE_BYTES: Final = 64
 class VaultSigner:
     """A ``Signer`` with the key's newest version at creation, and no later one.
 
-    Raises NotFound without such a key, Denied, and Invalid for another type of key.
+    Raises NotFound, Denied, and Invalid for another type of key.
     """
 
     def __init__(self, calls: Calls, mount: str, key: str) -> None:
@@ -44,7 +44,7 @@ class VaultSigner:
         return self._all
 
     def earlier(self, public_key: bytes) -> "VaultSigner":
-        """The version with this public half. Raises NotFound if the engine no longer keeps it."""
+        """Raises NotFound if the engine no longer keeps the version."""
         if public_key not in self._numbers:
             hint = "See its versions, and min_decryption_version: vault read " + self._name
             raise NotFound("sign with", self._name, "the hub keeps no such version of the key", hint)

@@ -1,4 +1,4 @@
-"""The ways to log in to a hub, one file each; their settings are in :mod:`keyturn.settings.hub_login`."""
+"""The ways to log in to a hub; their settings are in :mod:`keyturn.settings.hub_login`."""
 
 from keyturn.providers.vault.logins.approle import AppRoleMethod
 from keyturn.providers.vault.logins.aws import AwsMethod
@@ -12,7 +12,6 @@ __all__ = ["LoginMethod", "TokenLife", "open_method"]
 
 
 def open_method(login: HubLogin) -> LoginMethod:
-    """The login method of these settings. Reads and asks nothing yet."""
     match login:
         case TokenLogin():
             return TokenMethod(login)

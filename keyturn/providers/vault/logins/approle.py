@@ -1,6 +1,6 @@
-"""An AppRole: a role id and a secret id in files; the secret id may be wrapped for its delivery.
+"""An AppRole: a role id and a secret id in files; the secret id may be wrapped for delivery.
 
-A wrap opens once. A wrap opened before was seen by a third party and is never a mere failure. Source: "Response
+A wrap opens once: a wrap opened before was seen by a third party and is never a mere failure. Source: "Response
 wrapping" and "AppRole auth method" of OpenBao and Vault.
 """
 
@@ -22,8 +22,6 @@ from keyturn.settings.hub_login import ROLE_ID_FILE, SECRET_ID_FILE, WRAPPED_SEC
 
 
 class AppRoleMethod:
-    """Reads both files at each login, after unwrapping a wrapped secret id."""
-
     replaces = True
 
     def __init__(self, login: AppRoleLogin) -> None:
@@ -58,7 +56,7 @@ class AppRoleMethod:
 def take_wrapped(client: hvac.Client, login: AppRoleLogin) -> Sensitive | None:
     """Unwrap the secret id, keep it in ``secret_id_file`` if named, and remove the wrap; None for no wrap.
 
-    Raises Denied for a wrap opened before, and for one that is not a secret id of the method.
+    Raises Denied for a wrap opened before, and for another content.
     """
     with _only_opener(str(login.wrapped_secret_id_file)) as file:
         if file is None:
@@ -74,7 +72,7 @@ def take_wrapped(client: hvac.Client, login: AppRoleLogin) -> Sensitive | None:
 
 
 def _insist_on_origin(client: hvac.Client, wrap: str, login: AppRoleLogin) -> None:
-    """Require that the hub made the wrap for a secret id, without opening it; it may be planted."""
+    """Require that the hub made the wrap for a secret id: it may be planted."""
     try:
         answer = client.adapter.post("/v1/sys/wrapping/lookup", json={"token": wrap})
         path = str(answer.json()["data"]["creation_path"])
@@ -114,7 +112,7 @@ def _unclear() -> Unavailable:
 
 
 def _insist_on_room(wrapped: Path, secret_id_file: str | None) -> None:
-    """Check before opening: an unsaved secret id would be lost, and a used wrap would look stolen."""
+    """An unsaved secret id would be lost, and a used wrap would look stolen."""
     for place in {wrapped.parent, Path(secret_id_file).parent if secret_id_file else wrapped.parent}:
         if not os.access(place, os.W_OK | os.X_OK):
             problem = f"nothing can be written to {place}"
@@ -124,7 +122,7 @@ def _insist_on_room(wrapped: Path, secret_id_file: str | None) -> None:
 
 @contextmanager
 def _only_opener(name: str) -> Iterator[Path | None]:
-    """The file with a wrap, locked against other processes of this machine; None if absent."""
+    """The file with a wrap, locked for this process; None if absent."""
     while True:
         try:
             descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
@@ -146,7 +144,6 @@ def _only_opener(name: str) -> Iterator[Path | None]:
 
 
 def _still_there(name: str, descriptor: int) -> bool:
-    """Whether no other process opened and removed the wrap during the wait."""
     try:
         return os.path.samestat(os.stat(name), os.fstat(descriptor))
     except FileNotFoundError:

@@ -1,6 +1,6 @@
-"""AWS IAM: this process signs a request to STS, and the hub sends it to learn the signer's identity.
+"""AWS IAM: this process signs a request to STS, and the hub sends it. No key leaves this process.
 
-No key leaves this process. Source: "AWS auth method" of Vault, "GetCallerIdentity" of AWS STS.
+Source: "AWS auth method" of Vault, "GetCallerIdentity" of AWS STS.
 """
 
 import base64
@@ -23,8 +23,6 @@ SERVER_ID: Final = "X-Vault-AWS-IAM-Server-ID"
 
 
 class AwsMethod:
-    """Signs with the credentials that AWS's SDK finds, of an instance, task, service account or profile."""
-
     replaces = True
 
     def __init__(self, login: AwsLogin) -> None:

@@ -1,4 +1,4 @@
-"""A login's exchange with the hub: its answer is a token or a refusal."""
+"""A login's exchange with the hub."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ REFUSED: Final = (
     vault.InvalidPath,
     vault.UnsupportedOperation,
 )
-"""A hub's refusals of a login; each method has its own status."""
+"""Each method has its own status for a refusal."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class LoginMethod(Protocol):
     """One way to log in, for one thread at a time."""
 
     replaces: bool
-    """Whether it can always make a new token, to replace one that cannot be renewed."""
+    """Whether it can always make a new token."""
 
     def log_in(self, client: hvac.Client) -> TokenLife:
         """Give the client a token. Raises Denied, NotFound, Invalid, Unavailable, and the SDK's errors."""
@@ -46,7 +46,7 @@ class Refusal(Exception):
 
 
 def exchange(client: hvac.Client, mount: str, body: Mapping[str, Any]) -> TokenLife:
-    """Send ``body`` to the method at ``mount``, and take the token. Raises Refusal, and the SDK's errors."""
+    """Raises Refusal, and the SDK's errors."""
     try:
         answer = client.adapter.post(f"/v1/auth/{mount}/login", json=dict(body))
     except REFUSED:
@@ -55,7 +55,7 @@ def exchange(client: hvac.Client, mount: str, body: Mapping[str, Any]) -> TokenL
 
 
 def take_token(client: hvac.Client, answer: requests.Response) -> TokenLife:
-    """Give the client the token in an answer. Raises Denied if a second factor is wanted, Unavailable for none."""
+    """Raises Denied if a second factor is wanted, Unavailable for no token."""
     try:
         auth = answer.json()["auth"]
         if auth.get("mfa_requirement"):

@@ -1,4 +1,4 @@
-"""Files with a login: limited in size, safe from changes by others, with a warning if others can read them."""
+"""Files with a login: limited in size, and safe from changes by others."""
 
 import logging
 import os
@@ -43,7 +43,7 @@ def read_login(file: str, setting: str, *, private: bool = True) -> str:
 def read_own(file: str) -> str | None:
     """The text of the file from a person's login; None if absent.
 
-    Raises Denied for a link, another user's file, or one open to others: it may be planted or known.
+    Raises Denied for a link, another user's file, or one open to others.
     """
     try:
         text, status = _content(file, os.O_NOFOLLOW)
@@ -91,7 +91,6 @@ def _filled(content: bytes, file: str, setting: str) -> str:
 
 
 def _open_to_all(file: str, status: os.stat_result, right: int) -> bool:
-    """Whether every user has this right on the file, by its mode and the directories above."""
     if not status.st_mode & right:
         return False
     try:

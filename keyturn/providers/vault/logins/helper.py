@@ -1,4 +1,4 @@
-"""The hub's token helper: a program of the user that keeps a person's token, for example in a keychain.
+"""The hub's token helper: a program that keeps a person's token, for example in a keychain.
 
 Source: "Custom token helper" in the documentation of Vault. The program runs with ``get``, ``store`` or ``erase``; the
 token is on its output or input.
@@ -21,12 +21,11 @@ from keyturn.core.sensitive import Sensitive
 TIMEOUT: Final = 60.0
 """Seconds; the keychain may ask the person to unlock it."""
 LIMIT: Final = 64 * 1024
-"""Bytes of the configuration, and of a token."""
 NAMED: Final = re.compile(r"""(?m)^[ \t]*token_helper[ \t]*=[ \t]*"((?:[^"\\\n]|\\.)*)"[ \t]*(?:(?:#|//).*)?$""")
 
 
 def token_helper(configuration: str) -> str | None:
-    """The program that the configuration of the hub's own tools names; None if it names none.
+    """The program in the configuration of the hub's own tools; None if there is none.
 
     Raises Denied if others can write the file or the program, Invalid for a relative or missing program.
     """
@@ -52,7 +51,7 @@ def token_helper(configuration: str) -> str | None:
 
 
 def insist_on_own(file: str, status: os.stat_result) -> None:
-    """Raises Denied if users other than this one and root can change a file that handles the token."""
+    """Raises Denied if users other than this one and root can change the file."""
     if status.st_uid not in (0, os.geteuid()):
         raise Denied("use", file, "it belongs to another user", "Let this user own it")
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
@@ -60,7 +59,6 @@ def insist_on_own(file: str, status: os.stat_result) -> None:
 
 
 def get_token(program: str) -> str:
-    """The stored token, or empty. Raises Unavailable, and Invalid for output that is no token."""
     text = _run(program, "get").strip()
     if not (text.isascii() and text.isprintable()):
         raise no_token(program)
@@ -103,7 +101,6 @@ def _run(program: str, verb: str, text: str = "") -> str:
 
 @contextmanager
 def closing_pipes(process: subprocess.Popen[bytes]) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
-    """The program's input and output; at the end both are closed and the program is killed."""
     into, out = cast("tuple[IO[bytes], IO[bytes]]", (process.stdin, process.stdout))
     try:
         yield into, out

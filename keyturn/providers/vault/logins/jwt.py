@@ -18,8 +18,6 @@ from keyturn.settings.hub_login import AUDIENCE, ROLE, SERVICE_ACCOUNT_TOKEN, TO
 
 
 class JwtMethod:
-    """Reads the file at each login; its issuer renews it before the JWT ends."""
-
     replaces = True
 
     def __init__(self, login: JwtLogin) -> None:
@@ -74,7 +72,7 @@ def audiences(claims: Mapping[str, Any]) -> list[Any]:
 
 
 def ended_at(claims: Mapping[str, Any]) -> datetime | None:
-    """When the JWT expired by this machine's clock; None if it has not, or has no expiry."""
+    """When the JWT expired by this machine's clock; None if it has not."""
     try:
         end = datetime.fromtimestamp(claims["exp"], UTC)
     except (KeyError, TypeError, ValueError, OverflowError, OSError):
@@ -83,6 +81,5 @@ def ended_at(claims: Mapping[str, Any]) -> datetime | None:
 
 
 def shown(claims: list[Any]) -> str:
-    """Short, printable claims for a message."""
     texts = [claim for claim in claims if isinstance(claim, str) and claim.isprintable() and len(claim) <= 200]
     return ", ".join(texts) or "nobody"

@@ -13,7 +13,7 @@ from keyturn.settings.hub_login import AUTH, TOKEN_FILE, TokenLogin
 
 
 class TokenMethod:
-    """Reads the token again at each login; a different token is another login."""
+    """Reads the token again at each login."""
 
     replaces = False
 
@@ -44,7 +44,7 @@ class TokenMethod:
 
 
 def insist_on_token(text: str, place: str) -> str:
-    """The text if it can be sent as a token. Raises Invalid, naming its variable or file."""
+    """Raises Invalid, naming the variable or file, for a text that no request can carry."""
     if text and text.isascii() and text.isprintable() and " " not in text:
         return text
     problem = f"what {place} holds is no token: it has a line break, a space or a character that no token has"
@@ -52,7 +52,7 @@ def insist_on_token(text: str, place: str) -> str:
 
 
 def personal_token(login: TokenLogin) -> str | None:
-    """The token of a person's login, from the configured token helper, else from the file. Raises Denied."""
+    """The token in the configured token helper, else in the file. Raises Denied."""
     if login.helper_configuration and (program := token_helper(login.helper_configuration)):
         return get_token(program)
     return read_own(login.helper_file) if login.helper_file else None
