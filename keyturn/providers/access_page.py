@@ -16,7 +16,6 @@ TABLE: Final = "grant-access"
 
 
 def access_page(environ: Mapping[str, str]) -> str:
-    """The site's own page, or Prefect's UI; empty without either. Raises Invalid for a malformed address."""
     if page := environ.get(PAGE):
         if urlsplit(page).scheme not in ("http", "https") or not urlsplit(page).hostname:
             raise Invalid("use", PAGE, "it is no address of a page", "Write https://HOST/PATH, with {request} in it")

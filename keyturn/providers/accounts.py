@@ -1,4 +1,4 @@
-"""Common parts of all targets of accounts: idle admin sessions, and the errors of refusals."""
+"""Common parts of all targets of accounts."""
 
 import queue
 from collections.abc import Callable, Iterator, Sequence
@@ -23,8 +23,6 @@ SessionT = TypeVar("SessionT", bound=Closable)
 
 
 class Idle(Generic[SessionT]):
-    """The admin's unused sessions. ``usable`` checks that one still reaches the server."""
-
     def __init__(self, connect: Callable[[], SessionT], usable: Callable[[SessionT], bool]) -> None:
         self._connect = connect
         self._usable = usable

@@ -29,7 +29,7 @@ def objection(error: BaseException | None) -> str | None:
 
 
 def causes_of(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and all its causes, chained or passed as arguments by SDKs."""
+    """An error and all its causes."""
     waiting, passed = [error], set[int]()
     while waiting:
         cause = waiting.pop()
@@ -38,16 +38,13 @@ def causes_of(error: BaseException | None) -> Iterator[BaseException]:
         passed.add(id(cause))
         yield cause
         inner = (getattr(cause, name, None) for name in ("reason", "inner_exception"))
-        named = getattr(cause, "kwargs", None)  # botocore's
+        named = getattr(cause, "kwargs", None)  # botocore
         waiting += [cause.__cause__, cause.__context__, *inner, *cause.args]
         waiting += named.values() if isinstance(named, dict) else ()
 
 
 def retry_after(header: str, now: datetime | None = None) -> float | None:
-    """Seconds to wait by a Retry-After header (RFC 9110, 10.2.3); None if unusable.
-
-    :class:`Throttled` limits it.
-    """
+    """Source: RFC 9110, 10.2.3. :class:`Throttled` limits it."""
     if header.isascii() and header.isdigit():
         return float(header[:9])
     try:

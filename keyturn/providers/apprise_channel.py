@@ -1,4 +1,4 @@
-"""The failure channel: any service of Apprise, at the address from the environment."""
+"""The failure channel: any service of Apprise."""
 
 import logging
 import threading
@@ -21,7 +21,7 @@ NAME: Final = "the failure channel"
 
 
 LONGEST: Final = 30.0
-"""Seconds for one message; Apprise waits four to connect and four for each piece of an answer."""
+"""Apprise waits four seconds to connect and four for each piece of an answer."""
 
 
 class AppriseChannel:
@@ -42,7 +42,7 @@ class AppriseChannel:
             service = apprise.Apprise.instantiate(self._address().reveal(), suppress_exceptions=True)
             if service is None:
                 raise unknown_address()
-            # The address holds a token, and may ask for redirects itself.
+            # The address holds a token, and may enable redirects.
             service.redirects = False
             body = f"{announcement.body}\nMessage: {announcement.id}"
             sender = apprise.Apprise(service)

@@ -1,4 +1,4 @@
-"""Why a connection failed, as one error for every adapter: the cause, and the setting that fixes it."""
+"""Why a connection failed: the cause, and the setting that fixes it."""
 
 import re
 import socket
@@ -26,7 +26,6 @@ ABOUT_CLIENT: Final = re.compile(r"CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED")
 WANTS_TLS: Final = re.compile(
     r"HTTP request to an HTTPS server|HTTP request was sent to HTTPS port|plain HTTP to an SSL-enabled server port"
 )
-"""Answers of Go, nginx and Apache with status 400."""
 UNRESOLVED: Final = re.compile(r"Failed to resolve '([^']+)'")
 REASONS: Final = (
     (re.compile("not yet valid"), "its certificate is not valid yet by this machine's clock"),

@@ -18,15 +18,15 @@ from keyturn.core.ports.envelope import DataKeys, Envelope
 
 SHAPES: Final = "file:PATH, kms:ARN, azure:https://VAULT/keys/NAME or transit:NAME[@ADDRESS]"
 RECOVERY: Final = "x25519"
-"""The kind of a recovery key, without its private half here: for backups, not daily reads."""
+"""For backups, not daily reads: the private half is elsewhere."""
 REGION_VARIABLES: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
 ARN_PARTS: Final = 6
 
 
 def open_envelope(name: str, env: Mapping[str, str] = os.environ) -> Envelope:
-    """An envelope whose data keys the named key wraps.
+    """Raises Invalid for a malformed name, an unusable file, or a missing extra.
 
-    Raises Invalid for a malformed name, an unusable file, or a missing extra. KMS and the hub are asked only on use.
+    KMS and the hub are asked only on use.
     """
     from keyturn.providers.keys.aes_gcm import AesEnvelope
 
@@ -34,7 +34,7 @@ def open_envelope(name: str, env: Mapping[str, str] = os.environ) -> Envelope:
 
 
 def open_data_keys(name: str, env: Mapping[str, str] = os.environ, *, recovery: bool = False) -> DataKeys:
-    """The key of this name; ``recovery`` also allows ``x25519:PATH``. Raises like :func:`open_envelope`."""
+    """``recovery`` also allows ``x25519:PATH``. Raises like :func:`open_envelope`."""
     kind, _, place = name.partition(":")
     openers = {"file": _file_keys, "kms": _kms_keys, "azure": _azure_keys, "transit": _transit_keys}
     opener = _recovery_keys if recovery and kind == RECOVERY else openers.get(kind)

@@ -12,7 +12,7 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from keyturn.core.outbound import is_loopback
 
 NO_PLAIN_PASSWORD: Final = "!password,!md5"
-"""Excludes logins that show the server the password, or a derivable form."""
+"""Excludes logins that show the server the password."""
 
 VARIABLES: Final = {
     "host": "PGHOST",
@@ -20,7 +20,7 @@ VARIABLES: Final = {
     "sslrootcert": "PGSSLROOTCERT",
     "require_auth": "PGREQUIREAUTH",
 }
-"""libpq's variables for missing settings. Source: "Environment Variables" in its documentation."""
+"""Source: "Environment Variables" in libpq's documentation."""
 
 
 OWN_AUTHORITIES: Final = "~/.postgresql/root.crt"

@@ -12,8 +12,6 @@ from keyturn.core.text.names import Limits
 
 @dataclass(frozen=True)
 class StoreLimits:
-    """The limits of this kind of store; errors name ``store``."""
-
     limits: Limits
     store: str
 

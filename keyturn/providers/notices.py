@@ -1,4 +1,4 @@
-"""Common parts of notifying consumers: signatures per Standard Webhooks 1.0, and retries under one id."""
+"""Notices to consumers: signatures per Standard Webhooks 1.0, and retries."""
 
 import random
 import time
@@ -17,7 +17,7 @@ from keyturn.core.sensitive import Sensitive
 
 DOING: Final = "notify"
 NOTICE_LIMIT: Final = 60.0
-"""Seconds for one notice, with all attempts and waits."""
+"""Seconds, with all attempts and waits."""
 LEAST: Final = 0.1
 
 

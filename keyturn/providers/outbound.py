@@ -1,9 +1,9 @@
 """Every HTTP connection, whichever library sends the request, and its limits on any answer.
 
-requests, hvac, google-auth and the SDKs of AWS, Azure and Kubernetes all use urllib3's connections. This module
-replaces them: connecting with TLS, and the whole answer, each have a deadline. A socket's own timeout limits only each
-wait for bytes. An answer that claims to be too long, or is compressed unasked, is refused unread. Redirect addresses
-are removed, so no library follows them. A requested wait is at most a minute, for any library.
+requests, hvac, google-auth and the SDKs of AWS, Azure and Kubernetes all use urllib3's connections, which this module
+replaces. Connecting and the whole answer each have a deadline; a socket's own timeout limits only each wait for bytes.
+An answer that is too long, or compressed unasked, is refused unread. No library follows a redirect. A requested wait is
+at most a minute.
 """
 
 import http.client
@@ -32,7 +32,7 @@ from keyturn.providers.answers import RefusedAnswer, TooLate, retry_after
 
 CONNECTIONS: Final = 32
 LARGEST_ANSWER: Final = 64 * 1024 * 1024
-"""Bytes with headers, twice a thousand entries with all metadata that a hub allows."""
+"""Bytes, with headers."""
 LONGEST_LENGTH: Final = 15
 LONGEST_WAIT: Final = 60.0
 WAITS: Final[Mapping[str, int]] = {"retry-after": 1, "retry-after-ms": 1000, "x-ms-retry-after-ms": 1000}
@@ -40,7 +40,7 @@ UNKNOWN_WAIT: Final = "x-amz-retry-after"
 
 
 class _Call(threading.local):
-    """The deadline of this thread's calls on the monotonic clock."""
+    """A deadline on the monotonic clock."""
 
     until: float | None = None
     seconds: float = 0.0
@@ -160,7 +160,7 @@ def _too_long() -> RefusedAnswer:
 class _Told(HTTPConnection):
     """Traces an answer within a span: server, method and status, but no path or header."""
 
-    def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as urllib3 has it
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as in urllib3
         if not current_span()[0]:
             return super().getresponse()
         method = str(getattr(self, "_method", None) or "HTTP")
@@ -217,20 +217,20 @@ class SecureConnection(_Told, HTTPSConnection):
 
     def _new_conn(self) -> socket.socket:
         connection = insist_on_place(super()._new_conn(), self.host)
-        # TLS takes the socket over, and what is ended later has to be known now.
+        # TLS takes the socket over, so the socket to end later is duplicated now.
         self._spare = connection.dup()
         return connection
 
     def _end(self, late: threading.Event) -> None:
         late.set()
         with suppress(OSError, AttributeError):
-            self._spare.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]  # gone where it was connected just now
+            self._spare.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]  # gone after a connect just now
 
 
 def insist_on_place(connection: socket.socket, host: str) -> socket.socket:
     """Close a connection by name to a cloud's credential service. Raises RefusedAnswer.
 
-    SDKs reach that service by address, or by a name of the cloud's own.
+    SDKs reach it by address, or by a name of the cloud's own.
     """
     peer = str(connection.getpeername()[0])
     if to_address(host) is None and host.casefold() not in METADATA_NAMES and refuses_host(peer):
@@ -303,16 +303,13 @@ def open_anywhere(session: requests.Session) -> None:
 
 @contextmanager
 def ended_after(descriptor: int, seconds: float) -> Iterator[threading.Event]:
-    """End a connection outside HTTP libraries after this many seconds, and set the event.
-
-    Its ``descriptor`` is duplicated, so that no other connection can be ended instead.
-    """
+    """The ``descriptor`` is duplicated, so that no other connection can be ended instead."""
     late = threading.Event()
     with closing(socket.socket(fileno=os.dup(descriptor))) as spare:
 
         def end() -> None:
             late.set()
-            # TLS is not told: that would change what the reading thread is using.
+            # Below TLS, whose state the reading thread uses.
             with suppress(OSError):
                 spare.shutdown(socket.SHUT_RDWR)
 

@@ -40,7 +40,7 @@ BUSY: Final = frozenset({408, 429, 502, 503})
 """Statuses that Prefect's own client retries."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
-"""Seconds before a retry."""
+"""Seconds."""
 
 MOST_WORKERS: Final = 200
 
@@ -108,7 +108,6 @@ class PrefectApi:
         self._session.close()
 
     def insist_on_answer(self, seconds: float) -> None:
-        """Raises Unavailable without an answer in this time; its content does not matter."""
         try:
             self._session.request("GET", f"{self._url}/health", headers=self._headers, timeout=seconds)
         except OSError as error:
@@ -122,7 +121,6 @@ class PrefectApi:
             self._send("GET", f"work_pools/{quote(pool, safe='')}")
 
     def find_deployment(self, name: str, remedy: str) -> str:
-        """The id of ``FLOW/NAME``. Raises NotFound with the remedy."""
         flow, _, deployment = name.partition("/")
         path = f"deployments/name/{quote(flow, safe='')}/{quote(deployment, safe='')}"
         try:
@@ -131,7 +129,7 @@ class PrefectApi:
             raise NotFound(*self._about, "the Prefect server has no such deployment", remedy) from None
 
     def create_run(self, deployment: str, parameters: Mapping[str, Any], labels: Mapping[str, Any]) -> FlowRun:
-        """Request a run that begins now; a retry requests the same run."""
+        """A retry requests the same run."""
         request = {
             "parameters": parameters,
             "labels": labels,
@@ -184,7 +182,7 @@ class PrefectApi:
             answer = self._session.request(
                 method, f"{self._url}/{path}", json=body, headers=self._headers, timeout=self._timeout
             )
-        except OSError as error:  # every error of requests is one
+        except OSError as error:  # the base of every error of requests
             if not self._heard or untrusted(error) or time.monotonic() >= until:
                 raise self._unanswered(error) from None
             return None
@@ -245,7 +243,6 @@ def is_suspected(answer: requests.Response) -> bool:
 
 
 def opened_session(url: str, settings: PrefectSettings) -> requests.Session:
-    """Connections to only this server, through the environment's proxy if any. Raises Invalid."""
     if settings.checked and settings.ca_file and not Path(settings.ca_file).is_file():
         raise Invalid("trust", SERVER, f"there is no file {settings.ca_file}", f"{CA_FILE} names it")
     session = DirectSession()
@@ -259,13 +256,13 @@ def opened_session(url: str, settings: PrefectSettings) -> requests.Session:
     if not settings.checked:
         import urllib3
 
-        # Whoever has said so in a setting need not be told at each request.
+        # The setting is deliberate; a warning for each request is noise.
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     return session
 
 
 def plain_address(url: str) -> str:
-    """The address without user and password, which a header carries. Raises Invalid."""
+    """Without user and password, which a header carries. Raises Invalid."""
     try:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""

@@ -10,15 +10,11 @@ from keyturn.core.errors import KeyturnError, TransientError
 log = logging.getLogger(__name__)
 
 IDLE: Final = 0.5
-"""A server may answer at once."""
 PAUSE: Final = 5.0
 LASTING: Final = 30.0
-"""After an error that a person must fix, such as a missing right."""
 
 
 class NoticeReader:
-    """Reads one place for notices; subclasses implement :meth:`read_once`."""
-
     def __init__(self) -> None:
         self._over = threading.Event()
 
@@ -45,7 +41,7 @@ def read_on(read: Callable[[], int], over: threading.Event) -> None:
         except KeyturnError as error:
             log.error("%s", error)
             pause = LASTING
-        except Exception as error:  # noqa: BLE001  whatever the application raises, its next notice is read
+        except Exception as error:  # noqa: BLE001  an application's error does not end the reading
             log.error("the application raised %s", type(error).__name__)
             pause = PAUSE
         over.wait(pause)

@@ -1,4 +1,4 @@
-"""Concurrent waits: for many secrets of a service without batches, or for two results."""
+"""Concurrent waits."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +15,7 @@ R = TypeVar("R")
 
 
 def read_side_by_side(read: Callable[[str], Sensitive], remotes: Sequence[str], threads: int) -> dict[str, Sensitive]:
-    """The result of ``read`` for each name, ``threads`` at once, without those that raise NotFound."""
+    """Without names that raise NotFound."""
     values: dict[str, Sensitive] = {}
 
     def keep(remote: str) -> None:
@@ -23,7 +23,7 @@ def read_side_by_side(read: Callable[[str], Sensitive], remotes: Sequence[str], 
             values[remote] = read(remote)
 
     with ThreadPoolExecutor(threads) as pool:
-        # Raises what one of them raised, and then lets go of those that wait.
+        # Raises the first error and abandons the waiting calls.
         list(pool.map(keep, dict.fromkeys(remotes)))
     return values
 
@@ -35,7 +35,7 @@ def both(first: Callable[[], T], second: Callable[[], R]) -> tuple[T, R]:
     def run() -> None:
         try:
             other.set_result(second())
-        except BaseException as error:  # noqa: BLE001  it is raised by whoever asks for the result
+        except BaseException as error:  # noqa: BLE001  `result` raises it
             other.set_exception(error)
 
     Thread(target=copy_context().run, args=(run,), daemon=True).start()

@@ -1,7 +1,4 @@
-"""Spans of database statements by OpenTelemetry's conventions: kind and place, never the text.
-
-A statement may hold a password, so a span holds only its first word.
-"""
+"""Spans of database statements. A statement may hold a password, so a span holds only its first word."""
 
 import re
 from collections.abc import Iterator

@@ -63,8 +63,6 @@ NO_NAMES: Final = frozenset({"", ".", ".."})
 
 @dataclass(frozen=True)
 class Doing:
-    """The action and name in errors, and the verb and resource that the account needs."""
-
     what: str
     name: str
     verb: str
@@ -114,7 +112,6 @@ class Namespace:
         content_type: str = JSON,
         **query: Any,
     ) -> Any:
-        """One request; ``query`` holds the API's own names, such as ``fieldSelector``."""
         about = {"Accept": f"{accept},{JSON}", "User-Agent": MANAGER, "Content-Type": content_type}
         with self._translated(doing):
             answer = self._pools.request(
@@ -146,7 +143,7 @@ class Namespace:
             problem = f"the token can't be read ({error.strerror or type(error).__name__})"
             raise Denied(doing.what, doing.name, problem, "Check token_file, or the kubeconfig") from None
         except ValueError:
-            # What is no text of an address or a header is quoted in such an error.
+            # Such an error quotes the invalid part of an address or header.
             raise _malformed(doing) from None
 
 

@@ -94,7 +94,7 @@ def _told(name: str, server: str, ca_file: str | None, token_file: str | None) -
         raise Invalid("open", name, "ca_file holds no certificate", "Name the PEM file of the cluster's CA") from None
 
     def sign_in() -> Mapping[str, str]:
-        # At every call: the kubelet replaces the file well before the token in it ends.
+        # Read at every call: the kubelet replaces the file well before its token expires.
         return {"authorization": f"Bearer {Path(token_file).read_text().strip()}"}
 
     host = server.rstrip("/")
@@ -102,7 +102,7 @@ def _told(name: str, server: str, ca_file: str | None, token_file: str | None) -
 
 
 def _found(name: str, kubeconfig: str | None, context: str | None) -> Cluster:
-    """Read the settings with the official client, which supports every sign-in of a kubeconfig."""
+    """The official client supports every sign-in of a kubeconfig."""
     from kubernetes import config
     from kubernetes.client import Configuration
     from kubernetes.config.incluster_config import SERVICE_HOST_ENV_NAME

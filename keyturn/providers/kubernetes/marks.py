@@ -30,20 +30,15 @@ KEYS: Final = "keyturn-keys"
 JSON_KEYS: Final = "keyturn-json-keys"
 """The keys of JSON that is no string; absent for a text kept whole."""
 RESTART_FOR: Final = "keyturn-restart-for"
-"""The reason of a pending restart of workloads."""
 MENDED: Final = "keyturn-mended"
-"""Distinguishes a restored value from the same one before, for pods started between."""
+"""Distinguishes a restored value from the same one before, for pods started meanwhile."""
 TYPE: Final = "keyturn-type"
-"""The catalogue's type, because metadata alone lacks the type."""
 ANNOTATIONS: Final = (*TAGS_BESIDE, KEYS, JSON_KEYS, RESTART_FOR, MENDED, TYPE)
 
 
 @dataclass(frozen=True, eq=False)
 class KubernetesSecret(RemoteSecret):
-    """It equals the plain :class:`RemoteSecret`.
-
-    ``present`` are the keys of the data; ``kept`` those of Keyturn that others have not changed or removed.
-    """
+    """``present`` are the data's keys; ``kept`` those of Keyturn that others have not changed or removed."""
 
     uid: str = field(default="", repr=False)
     resource_version: str = field(default="", repr=False)
@@ -68,7 +63,6 @@ class KubernetesSecret(RemoteSecret):
         return {"annotations": {RESTART_FOR: None, MENDED: self._mending(self._plain)}}
 
     def marked_anew(self, marks: OwnershipTags) -> dict[str, str | None]:
-        """Keeps :attr:`content` after a change of the fingerprint key."""
         if self.marks is None or self.marks.fingerprint == marks.fingerprint:
             return {}
         return {MENDED: self._mending(shown(marks.fingerprint))}

@@ -2,7 +2,7 @@
 
 The annotation is a digest of the workload's Secrets, so the same content restarts none twice. The call that changes a
 Secret's data also notes the pending restart. The note goes after all users have the annotation, so a crash loses
-nothing. Nothing here waits for pods: the workload's status shows the progress.
+nothing. Nothing here waits for pods.
 """
 
 import hashlib
@@ -83,10 +83,9 @@ class Workload:
 
 @dataclass(frozen=True)
 class Restarter:
-    """The workloads of one namespace, for the ``store``.
+    """``ours`` lists the Secrets with anything of Keyturn, by name; ``look_for`` gives one.
 
-    ``ours`` lists the Secrets with anything of Keyturn, by name; ``look_for`` gives one. A rollout longer than
-    ``limit`` has failed. ``only``, unless empty, names the workloads.
+    A rollout longer than ``limit`` has failed. ``only``, unless empty, names the workloads.
     """
 
     namespace: Namespace
@@ -101,8 +100,8 @@ class Restarter:
         return sorted(name for name, secret in self._found(remotes).items() if secret.restart_for)
 
     def restart(self, remotes: Collection[str]) -> list[Rollout]:
-        """Restart users of Secrets with a pending restart. A refusal stops no other; the first is raised last."""
-        # The workloads before the Secrets: who has changed a Secret since restarts the workload after this look at it.
+        """A refusal stops no other restart; the first is raised last."""
+        # Workloads before Secrets: the author of a later change restarts the workload after this read.
         workloads, contents = list(self._workloads("restart")), self.ours()
         owed = [content for content in contents.values() if content.restart_for and content.name in remotes]
         names = {content.name for content in owed}
@@ -121,7 +120,7 @@ class Restarter:
         return restarted
 
     def look(self, remotes: Collection[str], *, note: bool) -> list[Rollout]:
-        # The Secrets before the workloads: what is owed for no more has its annotation by the time of the second look.
+        # Secrets before workloads: a settled restart has its annotation by the second read.
         secrets = self._found(remotes)
         names = frozenset(remotes)
         owed = [
@@ -147,7 +146,7 @@ class Restarter:
                     yield Workload(kind, doing.resource, word, self.namespace.name, body)
 
     def _again(self, workload: Workload) -> Workload | None:
-        """The same workload from a listing, so that the right to list is enough."""
+        """By a listing, so that the right to list is enough."""
         doing = Doing("restart", self._named(workload), "list", workload.resource)
         selector = f"metadata.name={workload.name}"
         return next(self._of_kind(doing, workload.kind, workload.word, fieldSelector=selector), None)
@@ -171,7 +170,6 @@ class Restarter:
         raise Conflict("restart", self._named(workload), "others keep changing it", "The next sync tries it again")
 
     def _settle(self, secret: KubernetesSecret) -> None:
-        """Keeps the note if the Secret was written since."""
         there: KubernetesSecret | None = secret
         for _ in range(ROUNDS):
             if there is None or there.restart_for != secret.restart_for:
@@ -242,7 +240,6 @@ def minutes(limit: timedelta) -> str:
 
 
 def exactly(workload: Workload, change: Mapping[str, Any]) -> dict[str, Any]:
-    """The change, only for the version that was read."""
     version = {"resourceVersion": workload.body["metadata"]["resourceVersion"]}
     return {**change, "metadata": {**change.get("metadata", {}), **version}}
 

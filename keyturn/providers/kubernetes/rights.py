@@ -1,7 +1,7 @@
 """The account's rights in a store's namespace, compared with the store's needs.
 
-The API server lists all rules of a namespace, except those of an authorizer other than RBAC. Then each call is checked
-singly. Source: SelfSubjectRulesReview and SelfSubjectAccessReview of the API reference.
+If the API server cannot list all rules, each call is checked singly. Source: SelfSubjectRulesReview and
+SelfSubjectAccessReview of the API reference.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,8 +25,6 @@ EVERYBODYS: Final = frozenset({"authorization.k8s.io", "authentication.k8s.io"})
 
 @dataclass(frozen=True)
 class Call:
-    """A verb on a resource: on one object, or on any without a name."""
-
     verb: str
     group: str
     resource: str
@@ -46,7 +44,6 @@ DANGEROUS: Final = (
     Call("create", "rbac.authorization.k8s.io", "rolebindings"),
     Call("patch", "apps", "deployments"),
 )
-"""Rights to check if the rules are not listed, apart from needed ones."""
 ELSEWHERE: Final = Call("list", "", "secrets")
 
 
@@ -66,7 +63,7 @@ def ask_namespace(
     context: str | None = None,
     **others: Any,
 ) -> Iterator[Verdict]:
-    """The needed rights and whether they are allowed, then further rights. Raises Denied and Unavailable."""
+    """Needed rights first, then any further ones. Raises Denied and Unavailable."""
     settings = settings_for(
         name, server=server, ca_file=ca_file, token_file=token_file, kubeconfig=kubeconfig, context=context
     )
@@ -78,8 +75,6 @@ def ask_namespace(
 @reads_answers()
 @dataclass(frozen=True)
 class Rights:
-    """The account's rights in one namespace, for the ``store``, compared with ``needed``."""
-
     namespace: Namespace
     store: str
     needed: tuple[kubernetes_rights.Rule, ...]
@@ -100,7 +95,7 @@ class Rights:
         yield Verdict(ELSEWHERE.words, "all namespaces", needed=False, allowed=everywhere)
 
     def _told(self) -> list[kubernetes_rights.Rule] | None:
-        """The account's rules; None if the API server does not know them all."""
+        """None if the API server does not know all rules."""
         status = self._review("selfsubjectrulesreviews", {"namespace": self.namespace.name})
         if status.get("incomplete"):
             return None

@@ -1,7 +1,6 @@
-"""The progress of a workload's rollout, like ``kubectl rollout status``, but stricter.
+"""The progress of a workload's rollout. Unlike ``kubectl rollout status``, old pods count as unfinished.
 
-Old pods count as unfinished, also with a partition, the strategy OnDelete, or a paused Deployment. Source:
-rollout_status.go of kubectl, and the API reference of apps/v1.
+Source: rollout_status.go of kubectl, and the API reference of apps/v1.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Create a store's Role, its bindings and their service accounts, with an administrator's login.
+"""Create a store's Role, its bindings and their service accounts.
 
 Server-side apply with Keyturn's label; objects of the same name by others stay.
 """

@@ -187,7 +187,7 @@ class Kubernetes:
     def delete(self, remote: str) -> None:
         """With ``merge``, removes only Keyturn's keys if others exist."""
         with suppress(NotFound):
-            # What is others' is told by the data itself here: the API server's book can be cleared.
+            # The data itself shows others' keys here, because managedFields can be cleared.
             manifest = self._get(remote, "delete", accept=JSON if self._merge else ONE)
             secret = self._seen(manifest)
             if self._merge and (manifest.get("data") or {}).keys() - secret.keys:
@@ -268,7 +268,7 @@ class Kubernetes:
             return plain
         if secret.served and vouches(secret.marks.fingerprint, marks.fingerprint):
             return secret.restart_for
-        # Pods may have begun with what was there between, under the annotation that they are to get.
+        # Pods may have started with another value meanwhile, under the same annotation.
         between = not secret.served or secret.restart_for
         return f"{plain}-{secret.resource_version}" if between else plain
 
@@ -277,7 +277,7 @@ class Kubernetes:
         try:
             return self._post(remote, body)
         except Conflict:
-            # Perhaps our own, whose answer was lost.
+            # This may be Keyturn's own earlier request, whose answer was lost.
             there = self._look(remote, "write")
             if there is None or there.marks != plan.marks or not there.served:
                 raise
@@ -308,7 +308,7 @@ class Kubernetes:
         )
 
     def _take_over(self, secret: KubernetesSecret, plan: _Write) -> KubernetesSecret:
-        """Make the API server record Keyturn as manager of keys that others set to these values."""
+        """The API server then records Keyturn as manager of keys that others set to these values."""
         metadata = {"name": secret.name, "resourceVersion": secret.resource_version}
         body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": dict(plan.entries.data)}
         return self._patched(secret.name, "write", body, content_type=APPLY, force="true")

@@ -63,7 +63,7 @@ def entries(value: Sensitive) -> Entries:
 
 
 def entries_text(data: Mapping[str, str], json_keys: Collection[str] | None) -> Sensitive:
-    """The inverse of :func:`entries`. Raises ValueError if a value is no UTF-8 text."""
+    """Raises ValueError if a value is no UTF-8 text."""
     texts = {key: base64.b64decode(encoded).decode() for key, encoded in data.items()}
     if json_keys is None and texts.keys() == {ONLY_KEY}:
         return Sensitive(texts[ONLY_KEY])
@@ -85,7 +85,6 @@ def _canonical(document: Any) -> str:
 
 
 def _member(member: str) -> Any:
-    """The text itself if a third party replaced the JSON."""
     try:
         return json.loads(member)
     except (ValueError, RecursionError):

@@ -44,7 +44,6 @@ def insist_on_value(path: str, answer: Mapping[str, Any]) -> None:
 
 
 def permit_of(token: Mapping[str, Any]) -> Permit:
-    """Zero seconds for a token with limited uses."""
     if token.get("num_uses"):
         return Permit(0.0, networks_of(token))
     ttl = float(token["ttl"])

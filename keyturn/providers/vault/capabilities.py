@@ -8,7 +8,7 @@ from keyturn.providers.vault.client import Calls
 POLICIES: Final = "sys/policies/acl"
 ROOT: Final = "root"
 PATHS: Final = 500
-"""In one request; OpenBao accepts at most 1,000."""
+"""OpenBao accepts at most 1,000."""
 
 
 def capabilities_at(calls: Calls, paths: Sequence[str], name: str = "the hub") -> dict[str, frozenset[str]]:

@@ -35,14 +35,14 @@ ABSENT: Final = re.compile(
     r"invalid lease|lease not found|unknown role|no static role found|cannot fetch sysview|"
     r"unable to find PKI issuer|No secret engine mount at|certificate with serial \S+ not found"
 )
-"""The engines' errors for an absent object, under statuses with other meanings elsewhere."""
+"""The engines' errors for an absent object."""
 
 WRONG_MOUNT: Final = (
     "If its mount is wrong, correct KEYTURN_HUB_MOUNT, KEYTURN_HUB_STATE_MOUNT or KEYTURN_HUB_TRANSIT_MOUNT"
 )
 MALFORMED: Final = "the hub refuses the request as malformed"
 TAKEN: Final = re.compile(r"existing mount at|conflicts with existing mount|conflicts with existing namespace")
-"""The hub's error for an existing mount or namespace at, above or below this path."""
+"""The hub's errors for an occupied path."""
 WHOSE: Final = "auth/token/lookup-self"
 NO_PLUGIN: Final = re.compile(r"plugin not found in the catalog")
 HUB: Final = RemoteServer(
@@ -65,10 +65,7 @@ BEHIND: Final = timedelta(seconds=5)
 
 
 def address_of(path: str, doing: str, name: str) -> str:
-    """The API address of ``path``, with every character literal.
-
-    Raises Invalid for a part ``.`` or ``..``, which an HTTP library would resolve out of the mount.
-    """
+    """Raises Invalid for a part ``.`` or ``..``, which an HTTP library would resolve out of the mount."""
     if {".", ".."} & set(path.split("/")):
         raise Invalid(doing, name, "a part of its path is . or ..", "Write the path as `keyturn get` takes it")
     return f"/v1/{quote(path, safe='/')}"
@@ -109,12 +106,11 @@ class Calls:
         return self._must(doing, name, "post", path, token=token, json=body, **more)
 
     def send(self, doing: str, name: str, path: str, content: bytes, content_type: str) -> requests.Response | None:
-        """Post content that is not JSON and return the answer with any status; None when absent."""
+        """Post content that is not JSON; the answer may have any status. None when absent."""
         headers = {"Content-Type": content_type}
         return self._call(doing, name, "post", path, data=content, headers=headers, raise_exception=False)
 
     def patch(self, doing: str, name: str, path: str, body: Mapping[str, Any]) -> requests.Response:
-        """Merge ``body`` into an existing object. Raises NotFound."""
         headers = {"Content-Type": "application/merge-patch+json"}
         return self._must(doing, name, "patch", path, headers=headers, json=body)
 
@@ -166,11 +162,10 @@ class Calls:
         return self._session.life
 
     def prove_login(self, mount: str, body: Mapping[str, Any]) -> None:
-        """Log in once at the method at ``mount`` and end that login. Raises Denied, or the reason for no attempt."""
         client = self._session.stranger()
         try:
             exchange(client, mount, body)
-            # Where it may not end itself, it ends with its own life.
+            # A token without the right to revoke itself expires.
             with suppress(vault.VaultError):
                 client.adapter.post("/v1/auth/token/revoke-self")
         except Refusal:
@@ -209,10 +204,7 @@ class Calls:
         return answer
 
     def _logged_in(self, ask: Callable[[hvac.Client], requests.Response], doing: str, name: str) -> requests.Response:
-        """Send the request, logging in once more if the token has ended.
-
-        A 404 during the login proves nothing about the requested object.
-        """
+        """Logs in once more if the token has ended. A 404 during the login proves nothing about the object."""
         with _no_word_of(doing, name):
             client = self._session.client()
         try:
@@ -229,7 +221,7 @@ class Calls:
 
 @contextmanager
 def _no_word_of(doing: str, name: str) -> Iterator[None]:
-    """Attribute a refusal inside to the login. Raises Unavailable for a 404, and Denied."""
+    """Attribute a refusal inside to the login."""
     try:
         yield
     except (vault.Forbidden, vault.Unauthorized) as error:

@@ -66,7 +66,7 @@ class VaultContent:
         self._calls.delete("remove", self._name(area, path), self._url(area, "metadata", path))
 
     def other_mounts(self) -> Sequence[str]:
-        """The KV mounts of this namespace outside the areas; version 1 is marked."""
+        """The KV mounts outside the areas; version 1 is marked."""
         answer = self._calls.get("look for", "other mounts", "sys/mounts")
         areas = {path.strip("/") for path in self.areas.values()}
         mounts: Mapping[str, Any] = answer.json()["data"]
@@ -104,7 +104,7 @@ class VaultContent:
         return True
 
     def make_mount(self, area: str) -> None:
-        """Create the mount and wait until it is ready. Raises Unavailable if it never is."""
+        """Waits until the mount is ready. Raises Unavailable if it never is."""
         path = self.areas[area]
         if self.has_mount(area):
             return

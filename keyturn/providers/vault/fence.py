@@ -10,7 +10,7 @@ from keyturn.core.ports.failover import EPOCH, LOOK_EVERY, Epoch, read_epoch, wh
 from keyturn.core.ports.hub import State
 
 FIRST_LOOK: Final = 3.0
-"""Seconds that the first write waits for the other hub's answer; later writes do not wait."""
+"""Seconds that only the first write waits for the other hub's answer."""
 
 HINT: Final = "See `keyturn failover status`"
 
@@ -92,7 +92,7 @@ class Fence:
         except KeyturnError as error:
             self._why_silent = error.problem
             self._why_refused = error.problem if isinstance(error, TerminalError) else ""
-        except Exception as error:  # noqa: BLE001  its text could hold anything; a thread tells nobody else
+        except Exception as error:  # noqa: BLE001  its text could hold anything, and a thread has no caller
             self._why_silent = f"unexpected {type(error).__name__}"
 
     def _read_peer(self) -> Epoch | None:

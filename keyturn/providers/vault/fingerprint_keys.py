@@ -75,7 +75,7 @@ class HubKeys:
                 continue
             key = self._key(number, self._read(key_entry(number)))
             if key is None:
-                break  # somebody has put something else there
+                break  # the entry holds no key
             keys.append(key)
             if f"{number}.{USED}" in names:
                 used_since[number] = self._made_at(self._read(word_entry(number, USED)))
@@ -83,7 +83,7 @@ class HubKeys:
         return keys_of(tuple(key for key in keys if key), names, used_since)
 
     def _unread(self, denied: Denied) -> FingerprintKeys:
-        """The keys that exist, for a login that may list but not read them. Raises Denied otherwise."""
+        """For a login that may list the keys but not read them. Raises Denied otherwise."""
         try:
             names = frozenset(entry.removeprefix(f"{KEYS}/") for entry in self._hub.list_state(KEYS))
             made = {number: self._newest(key_entry(number)) for number in generations(names)}

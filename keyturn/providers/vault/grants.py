@@ -106,7 +106,6 @@ class VaultGrants:
         return "" if wrapped is None else moment(wrapped["creation_time"])
 
     def open_wrapped(self, token: Sensitive, name: str) -> OpenedCredential | None:
-        """None for an unknown or used token."""
         try:
             answer = self._calls.post("open", name, "sys/wrapping/unwrap", {}, token=token.reveal()).json()
         except (Invalid, NotFound):

@@ -66,14 +66,13 @@ class VaultHub:
         return self._kv.others
 
     def mounted(self, mounts: Mapping[str, str]) -> "VaultHub":
-        """The same hub with these other mounts. Raises Invalid if two share a path."""
+        """Raises Invalid if two mounts share a path."""
         insist_on_apart(self.mount, self.state_mount, mounts)
         made = copy.copy(self)
         made._kv = KvMounts(self._calls, self.mount, mounts)
         return made
 
     def address(self, kind: str, path: str) -> str:
-        """The API path of a secret, including its mount."""
         mount, within = self._kv.look_at(path)
         return mount.url(kind, within)
 
@@ -145,7 +144,7 @@ class VaultHub:
         listed = VaultListing(self._calls, self.state_mount, self._state_name(prefix)).metadata_below(prefix)
         if listed is None:
             return None
-        # One without a version was only prepared to be written.
+        # An entry without a version was only prepared.
         return {path: _newest(metadata) for path, metadata in listed.items() if metadata["current_version"]}
 
     def list_state(self, prefix: str) -> Iterator[str]:
@@ -186,7 +185,6 @@ class VaultHub:
         return self._identified[1]
 
     def own_login(self) -> OwnLogin | None:
-        """The AppRole in use; None for any other login."""
         login = self.settings.login
         if not isinstance(login, AppRoleLogin) or not (role := self.identity().role):
             return None
@@ -221,7 +219,6 @@ class VaultHub:
         return leases_below(self._calls, prefix)
 
     def issue_lease(self, path: str) -> IssuedLease:
-        """A new credential, read at ``path``. It ends with the login in use."""
         return issue_lease(self._calls, path)
 
     def renew_lease(self, lease: IssuedLease, ttl: timedelta) -> IssuedLease:
@@ -285,17 +282,16 @@ class VaultHub:
         return Peer(failover.own, failover.other, self._peer, addresses, lease)
 
     def cluster(self) -> str:
-        """The hub's cluster id, which needs no login to read; a snapshot includes it."""
+        """The hub's cluster id, which needs no login to read."""
         answer = self._calls.get("look at", "the hub's cluster", "sys/seal-status")
         return str(answer.json().get("cluster_id", ""))
 
     def insist_writable(self, doing: str, name: str) -> None:
-        """Raises NotWritable unless this hub of a pair is written, Unwitnessed if that is unknown."""
         if self._fence:
             self._fence.insist(doing, name)
 
     def write_epoch(self, data: Mapping[str, Any], *, cas: int) -> int:
-        """Record in this hub which of the pair is written, without asking the fence. Raises Conflict."""
+        """Bypasses the fence. Raises Conflict."""
         fence, self._fence = self._fence, None
         try:
             return self.write_state(EPOCH, data, cas=cas)
@@ -319,7 +315,7 @@ class VaultHub:
     def _create_state(self, path: str, data: Mapping[str, Any]) -> int:
         self.insist_writable("prepare", self._state_name(path))
         url = self._state_url("metadata", path)
-        # As text, since policies allow values of parameters by their text alone.
+        # Policies match parameter values only as text.
         try:
             self._calls.post("prepare", self._state_name(path), url, {"max_versions": "1"})
         except NotFound:
@@ -360,7 +356,7 @@ class VaultHub:
 
     def _get(self, url: str, name: str, params: Mapping[str, Any] | None = None) -> Any:
         response = self._calls.find("read", name, url, params)
-        # An answer with nothing in it is no word of what is there.
+        # An empty answer must fail here and not count as an empty secret.
         return None if response is None else dict(response.json()["data"])
 
     def _put(self, url: str, name: str, data: Mapping[str, Any], cas: int) -> int:

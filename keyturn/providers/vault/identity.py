@@ -1,4 +1,4 @@
-"""The identity of a login: the hub's facts of the token, and its entity's name if visible.
+"""The identity of a login.
 
 Source: "Lookup a token (self)" and "Read entity by ID" in the API of Vault and of OpenBao.
 """

@@ -1,7 +1,7 @@
 """The metadata of all secrets in a KV v2 mount, without values, in few requests.
 
-OpenBao lists names with their metadata (LIST detailed-metadata, in pages). Vault answers 404 to that path, or 403
-without a policy for it; there each secret is read. Source: "KV secrets engine version 2 (API)" of OpenBao and of Vault.
+OpenBao lists names with their metadata (LIST detailed-metadata). Vault answers 404 to that path, or 403 without a
+policy for it; there each secret is read. Source: "KV secrets engine version 2 (API)" of OpenBao and of Vault.
 """
 
 from collections import defaultdict
@@ -21,13 +21,11 @@ THREADS: Final = 8
 FEW: Final = 3
 
 SPARE: Final = 5
-"""Other entries accepted on one page; the server reads each entry of a page."""
 
 MOST_FOLDERS: Final = 200_000
 DEEPEST: Final = 100
 
 Described = tuple[str, Mapping[str, Any]]
-"""A secret's path in its mount, and its metadata."""
 
 
 class VaultListing:
@@ -104,12 +102,12 @@ class VaultListing:
         try:
             page = self._page(folder, names[0][:-1], limit)
         except Denied:
-            return {}  # what has no right to the names either is denied there
+            return {}  # the listing of names reports a missing right
         if page is None:
             described = {
                 path.removeprefix(folder): metadata for path, metadata in self._read_all([folder + n for n in names])
             }
-            # An empty folder looks the same either way; this one is not, so the server has no listing that tells more.
+            # Both servers answer alike for an empty folder; for this one, the server has no listing with metadata.
             self._tells_metadata = not described
             return {name: described.get(name) for name in names}
         there, metadata = page["keys"], page.get("key_info") or {}
@@ -129,25 +127,24 @@ class VaultListing:
         while page is not None:
             names, metadata = page["keys"], page.get("key_info") or {}
             for name in names:
-                # Deleted since the names were taken: the server leaves it without metadata.
+                # The server gives no metadata for a name that was deleted meanwhile.
                 yield folder + name, None if name.endswith("/") else metadata.get(name)
             page = self._page(folder, guard.follow(names[-1])) if len(names) >= PAGE else None
 
     def _page(self, folder: str, after: str, limit: int = PAGE) -> dict[str, Any] | None:
-        """One page; None if it is absent or refused."""
         query = {"list": "true", "limit": limit, **({"after": after} if after else {})}
         try:
             answer = self._calls.find("list", self._name, f"{self._mount}/detailed-metadata/{folder}", query)
         except Denied:
             if after:
                 raise
-            return None  # what has no right to the names either is denied there
+            return None  # the listing of names reports a missing right
         return None if answer is None else dict(answer.json()["data"])
 
     def _one_by_one(self, folder: str) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
         names = self._calls.list(self._name, f"{self._mount}/metadata/{folder}")
         if names:
-            # An empty folder looks the same either way; this one is not, so the server has no listing that tells more.
+            # Both servers answer alike for an empty folder; for this one, the server has no listing with metadata.
             self._tells_metadata = False
         paths = [folder + name for name in names]
         with ThreadPoolExecutor(THREADS) as pool:

@@ -20,7 +20,7 @@ PATIENCE: Final = 30.0
 
 @dataclass
 class LoginLife:
-    """The life of one login: ``granted`` seconds at first; renewals move ``ends_at``, a monotonic time."""
+    """``granted`` seconds at first; renewals move ``ends_at``, a monotonic time."""
 
     granted: float = float("inf")
     ends_at: float = float("inf")
@@ -65,7 +65,6 @@ class LoginSession:
         return self._new_client()
 
     def login_again(self) -> bool:
-        """Replace the token; False if the login cannot give another."""
         with self._lock:
             if not self._method.has_another():
                 return False

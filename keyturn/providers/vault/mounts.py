@@ -100,7 +100,6 @@ class KvMounts:
         return self._of[mount].opened(), within
 
     def absent(self, path: str, mount: KvMount) -> None:
-        """Raises if ``path`` may exist although it was not found."""
         mount.nothing_found()
         self.at(path)
 

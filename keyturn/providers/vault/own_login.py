@@ -55,14 +55,13 @@ class VaultOwnLogin:
             problem = f"its directory can't be opened: {error.strerror}"
             raise Unavailable("replace", self.file, problem, f"Check {SECRET_ID_FILE}") from None
         try:
-            # The file itself is another one once it was replaced; its directory stays.
+            # A replacement is another file, but its directory stays.
             fcntl.flock(directory, fcntl.LOCK_EX)
             yield
         finally:
             os.close(directory)
 
     def in_use(self) -> SecretId:
-        """Raises NotFound if the hub no longer knows it."""
         secret_id, path = self._read(), f"{self._base(self.role)}/secret-id/lookup"
         answer = self._calls.post("look up", f"the secret id of {self.role}", path, {"secret_id": secret_id})
         if not answer.content:
@@ -71,7 +70,6 @@ class VaultOwnLogin:
         return secret_id_of(answer.json()["data"])
 
     def of_role(self, role: str) -> list[SecretId]:
-        """Newest first, of the first 100 that the hub lists. Raises Denied."""
         accessors = self._calls.list(f"the secret ids of {role}", f"{self._base(role)}/secret-id")
         listed = (self._look_up(role, accessor) for accessor in accessors[:MOST])
         return sorted(filter(None, listed), key=lambda secret_id: secret_id.made_at, reverse=True)
@@ -85,7 +83,7 @@ class VaultOwnLogin:
         return unwritable(self.file)
 
     def replace(self, current: SecretId) -> None:
-        """Make a new secret id, log in with it, and write the file. A KeyturnError leaves the file unchanged."""
+        """A KeyturnError leaves the file unchanged."""
         name, path = f"the secret id of {self.role}", f"{self._base(self.role)}/secret-id"
         metadata = {PLACE: self._place(current), REPLACES: current.accessor}
         made = self._calls.post("replace", name, path, {"metadata": json.dumps(metadata)}).json()["data"]
@@ -132,7 +130,7 @@ def secret_id_of(data: Mapping[str, Any]) -> SecretId:
     return SecretId(
         data["secret_id_accessor"],
         datetime.fromisoformat(data["creation_time"]),
-        ends_at if ends_at.year > 1 else None,  # the zero time of Go stands for never
+        ends_at if ends_at.year > 1 else None,  # Go's zero time means never
         str(metadata.get(PLACE, "")),
         str(metadata.get(REPLACES, "")),
     )

@@ -30,13 +30,12 @@ class PersonLogin:
         self._session = LoginSession(settings)
 
     def oidc_url(self, mount: str, role: str | None, redirect: str, nonce: str) -> str:
-        """The address to sign in at, which returns to ``redirect``."""
         body = {"redirect_uri": redirect, "client_nonce": nonce, **({"role": role} if role else {})}
         with _refusals(f"{_role(role)} at auth/{mount} offers no such login", _redirects(redirect)):
             answer = self._client().adapter.post(f"/v1/auth/{mount}/oidc/auth_url", json=body)
             url = answer.json()["data"]["auth_url"]
         if not url:
-            # A hub tells nobody who is not logged in what its roles are, and so why it refuses.
+            # A hub gives no reason without a login.
             raise _denied(f"{_role(role)} at auth/{mount} offers no such login", _redirects(redirect))
         return str(url)
 
@@ -74,7 +73,7 @@ def _token(client: hvac.Client, answer: requests.Response) -> Sensitive:
 
 @contextmanager
 def _refusals(problem: str, hint: str) -> Iterator[None]:
-    """Raise the hub's refusal as this problem; other errors are those of any request."""
+    """Raise the hub's refusal as this problem."""
     try:
         yield
     except REFUSED:

@@ -26,10 +26,7 @@ KINDS: Final = ("data", "metadata", "delete", "undelete", "destroy")
 def ask_second_vault(
     name: str, copies: CopyRights, revoking: bool, *, mount: str, **settings: Any
 ) -> Iterator[Verdict]:
-    """The store's needed rights and whether they are allowed, then any further rights.
-
-    Changes nothing. Cannot see allowed request parameters. Raises Denied, Unavailable.
-    """
+    """Needed rights first, then any further ones. Changes nothing. Raises Denied, Unavailable."""
     made = [*vault_store_rights.sections(mount, copies)]
     if revoking:
         made += vault_store_rights.emergency_sections(mount, copies)

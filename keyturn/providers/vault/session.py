@@ -13,7 +13,7 @@ from requests.structures import CaseInsensitiveDict
 from keyturn.providers.outbound import LONGEST_WAIT, OutboundAdapter, within
 
 PLAIN: Final = re.compile(r"(https?://[^/?#]+)(/[A-Za-z0-9/_.~-]*(?:\?[A-Za-z0-9_.~=&-]*)?)")
-"""An address whose path the library would send unchanged."""
+"""An address that the library would send unchanged."""
 
 
 class DirectSession(requests.Session):
@@ -23,10 +23,10 @@ class DirectSession(requests.Session):
         super().__init__()
         self._servers: dict[str, str] = {}
 
-    def request(  # type: ignore[override]  # only what the SDK gives
+    def request(  # type: ignore[override]  # the SDK's arguments only
         self, method: str, url: str, **arguments: Any
     ) -> requests.Response:
-        """Send one request within ``timeout`` seconds in all. Raises the adapter's errors."""
+        """All of it takes at most ``timeout`` seconds."""
         request = requests.PreparedRequest()
         request.method = method.upper()
         self._address(request, url, arguments.get("params"))
@@ -41,7 +41,7 @@ class DirectSession(requests.Session):
         trusting = True if self.verify is None else self.verify
         with within(timeout or LONGEST_WAIT):
             answer = adapter.send(request, timeout=timeout, verify=trusting, cert=self.cert, proxies=self.proxies)
-            # Read to its end, which gives the connection back for the next one.
+            # Reading to the end returns the connection to the pool.
             _ = answer.content
         return answer
 
@@ -59,8 +59,6 @@ class DirectSession(requests.Session):
 
 
 class DirectAdapter(OutboundAdapter):
-    """The connections of one session with fixed trust and proxies."""
-
     _pool: Any = None
 
     def get_connection_with_tls_context(self, *args: Any, **arguments: Any) -> Any:
@@ -75,7 +73,7 @@ class DirectAdapter(OutboundAdapter):
         answer = requests.Response()
         answer.status_code, answer.reason, answer.url = resp.status, resp.reason, str(req.url)
         answer.headers = CaseInsensitiveDict(resp.headers)
-        # JSON in UTF-8 is all that is read as text.
+        # Only JSON in UTF-8 is read as text.
         answer.encoding = "utf-8"
         answer.raw, answer.request = resp, req
         return answer

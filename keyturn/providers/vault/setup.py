@@ -72,7 +72,6 @@ class VaultSetup:
         self._calls.delete("remove", address, address)
 
     def insist_on_making_namespace(self) -> None:
-        """Raises Denied if the login cannot create the namespace."""
         with self._above() as (calls, name, address):
             try:
                 rights = capabilities_at(calls, [address])[address]
@@ -102,7 +101,6 @@ class VaultSetup:
 
     @contextmanager
     def _above(self) -> Iterator[tuple[Calls, str, str]]:
-        """Calls in the parent namespace, this namespace's name in errors, and the path that creates it."""
         path = (self._hub.settings.namespace or "").strip("/")
         above, _, last = path.rpartition("/")
         with closing(Calls(replace(self._hub.settings, namespace=above or None))) as calls:
@@ -124,7 +122,7 @@ class VaultSetup:
         return str(answer.json()["data"]["role_id"])
 
     def make_secret_id(self, role: str, place: str) -> Sensitive:
-        """A new secret id for one place, which ends it. Raises NotFound."""
+        """A new secret id for one place."""
         answer = self._calls.post("make a secret id of", f"the AppRole {role}", *_secret_id(role, place))
         return Sensitive(answer.json()["data"]["secret_id"])
 
@@ -136,7 +134,7 @@ class VaultSetup:
         return bool(answer.content)
 
     def make_wrapped_secret_id(self, role: str, place: str, ttl: timedelta) -> Sensitive:
-        """A token that unwraps a new secret id once within ``ttl``; Keyturn never sees the id."""
+        """Keyturn never sees the wrapped secret id."""
         wrap = f"{int(ttl.total_seconds())}s"
         name = f"the AppRole {role}"
         answer = self._calls.post("make a secret id of", name, *_secret_id(role, place), wrap_ttl=wrap)
@@ -150,7 +148,7 @@ class VaultSetup:
 
 
 def hubs_words(error: KeyturnError, hidden: Collection[str]) -> str:
-    """The hub's own error text on one line, shortened and without ``hidden`` secrets."""
+    """The hub's own error text on one line, without ``hidden`` secrets."""
     refusal = find_cause(error, VaultError)
     errors = refusal.errors if refusal is not None else None
     text = "; ".join(map(str, errors)) if isinstance(errors, list) else str(errors or "")

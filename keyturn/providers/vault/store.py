@@ -1,9 +1,9 @@
 """A second Vault or OpenBao as a store: a KV v2 mount of another server than the hub.
 
 A JSON object becomes the secret's fields; any other text goes into the one field ``value``. The custom metadata holds
-the marks with the number of their version, so another version shows without reading a value. Each write stores the
-value first and the marks second. A crash between the two leaves a copy that is not intact; the next write adds only the
-marks. Source: "KV secrets engine version 2 (API)" of Vault 1.12 and OpenBao 2.
+the marks with the number of their version, so another version shows without reading a value. The value comes first: a
+crash before the marks leaves a copy that is not intact. Source: "KV secrets engine version 2 (API)" of Vault 1.12 and
+OpenBao 2.
 """
 
 import json
@@ -44,7 +44,7 @@ TEXT_FIELD: Final = "value"
 
 TAG_FORM: Final = "keyturn-form"
 FIELDS: Final = "fields"
-"""Marks an object with the single field ``value``, which otherwise looks like a text."""
+"""Marks an object that otherwise looks like a text."""
 
 TAG_LET_GO: Final = "keyturn-deleted"
 """The version that Keyturn deleted; the author of a later version owns the secret."""
@@ -52,7 +52,6 @@ TAG_LET_GO: Final = "keyturn-deleted"
 LARGEST_WHOLE: Final = 2**53
 
 LONGEST_MARK: Final = 512
-"""Bytes in one value of the custom metadata."""
 
 THREADS: Final = 8
 
@@ -178,7 +177,6 @@ class VaultStore:
         }
 
     def purge_old_versions(self, remote: str) -> tuple[str, ...]:
-        """Destroy every old version, deleted ones too, and the newest if it is deleted."""
         self._limits.check_name(remote, FORGET)
         with self._translating(FORGET, remote):
             self._past.destroy(remote, FORGET)
@@ -200,7 +198,7 @@ class VaultStore:
     def _serving(
         self, remote: str, fields: Mapping[str, Any], marks: OwnershipTags, current: RemoteSecret | None
     ) -> int | None:
-        """The newest version's number if it has this value, read only if the marks prove nothing."""
+        """Reads the value only if the marks prove nothing."""
         if current is None:
             return None
         if current.intact:
@@ -231,7 +229,7 @@ class VaultStore:
         return int(answer.json()["data"]["version"])
 
     def _claim(self, remote: str, marks: OwnershipTags, fields: Mapping[str, Any], value: Sensitive) -> None:
-        """Write marks without a version, so Keyturn recognises an interrupted first write as its own."""
+        """Write marks first, so Keyturn recognises an interrupted first write as its own."""
         body = {"custom_metadata": marks.to_tags() | _form(fields, value)}
         self._calls.post("write", self._named(remote), f"{self._mount}/metadata/{remote}", body)
 
@@ -318,7 +316,7 @@ def text_of(fields: Mapping[str, Any], metadata: Mapping[str, Any]) -> Sensitive
 
 
 def readings(number: int, fields: Mapping[str, Any]) -> dict[str, Sensitive]:
-    """The possible texts of an old version, by name: marks exist only for the newest."""
+    """The possible texts of an old version: only the newest has marks."""
     as_object = payload(SecretFields(fields))
     if not _looks_like_text(fields):
         return {str(number): as_object}

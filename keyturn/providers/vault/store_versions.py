@@ -18,8 +18,6 @@ MetadataReader = Callable[[str, str], Mapping[str, Any] | None]
 
 
 class VaultOldVersions:
-    """``name`` gives a secret's name in errors; ``metadata`` takes the secret and the action in errors."""
-
     def __init__(self, calls: Calls, mount: str, name: Callable[[str], str], metadata: MetadataReader) -> None:
         self._calls = calls
         self._mount = mount

@@ -37,12 +37,11 @@ def insist_on_files(settings: TlsSettings) -> None:
 
 
 def open_session(address: str, settings: TlsSettings) -> requests.Session:
-    """Connections to the server at this address, for many threads."""
     made = DirectSession()
-    # The environment is read once here, and not again for each request, which costs as much as a small one.
+    # Reading the environment for each request costs as much as a small request.
     made.trust_env = False
     made.proxies = get_environ_proxies(address)
-    # The SDK drops what it is told to trust where it is given a session: the session has to know.
+    # The SDK ignores its own `verify` when it is given a session.
     made.verify = settings.ca_file or os.environ.get("REQUESTS_CA_BUNDLE") or True
     if settings.client_cert_file and settings.client_key_file:
         made.cert = (settings.client_cert_file, settings.client_key_file)
@@ -88,8 +87,6 @@ def in_hubs_words(answer: requests.Response) -> bool:
 
 
 class _NamedAdapter(DirectAdapter):
-    """Connections that require this name in the server's certificate."""
-
     def __init__(self, server_name: str | None) -> None:
         self._names = {"server_hostname": server_name} if server_name else {}
         super().__init__()

@@ -1,7 +1,7 @@
 """Data keys wrapped by a transit key. Source: "Transit secrets engine (API)" of Vault and OpenBao.
 
-The data key is made here, because the engine's endpoint for data keys takes no associated data. Needs only ``update``
-on ``transit/encrypt/<key>`` and ``transit/decrypt/<key>``.
+The engine's own endpoint for data keys takes no associated data. Needs only ``update`` on ``transit/encrypt/<key>`` and
+``transit/decrypt/<key>``.
 """
 
 import base64

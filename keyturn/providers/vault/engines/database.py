@@ -1,4 +1,4 @@
-"""The hub's database engine: leases of its own accounts, and static roles with rotated passwords."""
+"""The hub's database engine: leases and static roles."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -83,7 +83,7 @@ class VaultDatabase:
         if answer is None:
             return None
         settings = answer_data(answer)
-        # Vault, and not OpenBao, also knows roles that a calendar rotates.
+        # Only Vault has roles that rotate on a schedule.
         period = None if settings.get("rotation_schedule") else timedelta(seconds=settings["rotation_period"])
         return StaticRole(settings["username"], period)
 

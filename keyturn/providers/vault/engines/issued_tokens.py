@@ -2,7 +2,7 @@
 
 No policy can narrow the right to list tokens or end one by its accessor, so Keyturn does neither. It records each token
 with its lease before use, and ends it by that lease. Source: "Token auth method (API)" and "/sys/leases" of Vault and
-OpenBao. The lease is listed below auth/token/create/<role>, by a digest.
+OpenBao.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,6 @@ from keyturn.providers.vault.client import Calls
 
 OWNER: Final = "keyturn-secret"
 WORKSPACE: Final = "keyturn-state"
-"""The mount of Keyturn's own state, unique to a workspace."""
 THREADS: Final = 16
 
 
@@ -32,8 +31,6 @@ class AskingToken:
 
 @reads_answers("the hub")
 class IssuedTokens:
-    """The tokens of one token role, recorded in ``folder`` of the mount ``workspace``."""
-
     def __init__(self, calls: Calls, state: StatePort, role: str, folder: str, workspace: str) -> None:
         self._calls = calls
         self._state = state
@@ -42,7 +39,7 @@ class IssuedTokens:
         self._workspace = workspace
 
     def make(self, owner: str, **limits: object) -> AskingToken:
-        """A new recorded token for ``owner``. Ends it and raises if the record fails."""
+        """Ends the token and raises if its record fails."""
         path, before = f"{CREATE}/{self._role}", frozenset(self._leases())
         body = {"meta": {OWNER: owner, WORKSPACE: self._workspace}, **limits}
         answer = self._calls.post("create", path, path, body).json()["auth"]

@@ -90,10 +90,7 @@ def _ttl(answer: Mapping[str, Any], login: LoginLife) -> timedelta:
 
 
 def revoke_lease(calls: Calls, lease_id: str) -> None:
-    """End a lease and its credential before returning. Absent is success.
-
-    Raises Unavailable if the engine fails to end it, and Invalid for a login.
-    """
+    """Raises Unavailable if the engine fails to end the credential, and Invalid for a login."""
     if is_login(lease_id):
         raise _no_login("revoke", lease_id)
     try:
@@ -101,6 +98,6 @@ def revoke_lease(calls: Calls, lease_id: str) -> None:
     except NotFound:
         return
     except Invalid:
-        # Whatever the target answers the engine, or that it does not, comes as this.
+        # The hub answers this for every failure at the target.
         hint = "See the hub's log: the target must answer, and the role's revocation_statements must work"
         raise Unavailable("revoke", lease_id, "the engine could not end what it gave", hint) from None

@@ -53,7 +53,7 @@ class VaultAuthority:
         return CertificateRole(longest, role["key_type"], role["key_bits"], stores, leases)
 
     def sign(self, private_key: Sensitive, names: SubjectNames, ttl: timedelta) -> Issued:
-        """A certificate for the key. Both request and body name it, because the role chooses one."""
+        """Both request and body name the subject, because the role chooses one."""
         through = f"{self.mount}/issuer/{self._issuer}" if self._issuer else self.mount
         body = {
             "csr": x509.signing_request(private_key, names),
@@ -72,7 +72,6 @@ class VaultAuthority:
         return Issued(_line(signed["certificate"]), chain, x509.describe_certificate(signed["certificate"]))
 
     def examine(self, pem: str, chain: str, private_key: Sensitive, now: datetime) -> Certificate:
-        """The certificate's facts, after all checks. Raises CandidateRejected."""
         try:
             certificate = x509.describe_certificate(pem)
             if not x509.belongs_to_key(pem, private_key):
@@ -94,7 +93,6 @@ class VaultAuthority:
         return replace(x509.describe_certificate(stored["certificate"]), revoked=bool(stored.get("revocation_time")))
 
     def published(self, serial: str) -> Publication | None:
-        """The revocation status that the signing issuer publishes; None if unknown."""
         name = f"{self.mount}/cert/{serial}"
         answer = self._calls.find("read", name, name) if SERIAL.fullmatch(serial) else None
         if answer is None:
@@ -121,7 +119,7 @@ class VaultAuthority:
         try:
             self._calls.post("revoke", name, f"{self.mount}/revoke", {"serial_number": serial})
         except NotFound:
-            # Certificates that have expired are tidied away, and a mount that is gone honours none.
+            # The hub tidies expired certificates, and an absent mount honours none.
             return
 
     def _issuer_of(self, pem: str) -> Issuer | None:

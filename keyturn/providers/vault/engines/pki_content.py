@@ -1,4 +1,4 @@
-"""The content of the hub's PKI engine: issuers, roles, addresses and revocation lists.
+"""The content of the hub's PKI engine.
 
 Source: the API of the PKI secrets engine in the documentation of OpenBao and Vault.
 """
@@ -20,7 +20,6 @@ DEFAULT_LIFE: Final = timedelta(hours=768)
 DEFAULTS: Final = "config/issuers"
 MOST_ISSUERS: Final = 200
 TYPES: Final = re.compile(r"(?s)\bkey_type \(string\)((?:(?!\n    \w).)*?)only valid values")
-"""The quoted key types within one parameter of an engine's help."""
 
 
 @reads_answers("the hub")
@@ -120,7 +119,7 @@ class VaultPkiEngine:
         return frozenset(re.findall(r'"([^"\s]+)"', listed[1]))
 
     def _issuer(self, issuer: str, keys: Mapping[str, str]) -> Issuer | None:
-        """An issuer with its key here; None for a certificate kept only for chains."""
+        """None for a certificate kept only for chains."""
         there = self._read(f"issuer/{issuer}")
         if there["key_id"] not in keys:
             return None

@@ -41,7 +41,7 @@ class TransitKey:
         newest = str(settings["latest_version"])
         hsm = settings["type"] == IN_HSM
         kept_in = "its engine keeps it in an HSM" if hsm else "the transit engine keeps it in the hub's own storage"
-        # Vault Enterprise and OpenBao 2.2 delete softly: then nothing can be done with the key until it is restored.
+        # Vault Enterprise and OpenBao 2.2 delete softly: the key is unusable until it is restored.
         ending = KeyCondition.ENDING if settings.get("soft_deleted") else KeyCondition.ENABLED
         return KeyFacts(newest, self._made_at(settings).get(int(newest)), hsm, kept_in, ending)
 
@@ -69,7 +69,6 @@ class TransitKey:
         ]
 
     def raise_floor(self, generation: int) -> None:
-        """Set ``min_decryption_version``, which a person can lower again."""
         self._calls.post("limit", self.name, f"{self.name}/config", {"min_decryption_version": generation})
 
     def _batch(self, ciphertexts: Sequence[str]) -> list[str]:

@@ -35,7 +35,6 @@ class VaultSigner:
         self._numbers = dict(zip(self._all, (number for number, _ in versions), strict=False))
         self._public = self._all[-1]
         self.made_at = _moment(settings["keys"][str(self._version)].get("creation_time"))
-        """The version's creation; None if the engine gives none."""
 
     def public_key(self) -> bytes:
         return self._public
@@ -44,7 +43,6 @@ class VaultSigner:
         return self._all
 
     def earlier(self, public_key: bytes) -> "VaultSigner":
-        """Raises NotFound if the engine no longer keeps the version."""
         if public_key not in self._numbers:
             hint = "See its versions, and min_decryption_version: vault read " + self._name
             raise NotFound("sign with", self._name, "the hub keeps no such version of the key", hint)

@@ -54,10 +54,7 @@ class AppRoleMethod:
 
 
 def take_wrapped(client: hvac.Client, login: AppRoleLogin) -> Sensitive | None:
-    """Unwrap the secret id, keep it in ``secret_id_file`` if named, and remove the wrap; None for no wrap.
-
-    Raises Denied for a wrap opened before, and for another content.
-    """
+    """None for no wrap. Raises Denied for a wrap opened before, and for another content."""
     with _only_opener(str(login.wrapped_secret_id_file)) as file:
         if file is None:
             return None
@@ -72,7 +69,7 @@ def take_wrapped(client: hvac.Client, login: AppRoleLogin) -> Sensitive | None:
 
 
 def _insist_on_origin(client: hvac.Client, wrap: str, login: AppRoleLogin) -> None:
-    """Require that the hub made the wrap for a secret id: it may be planted."""
+    """The wrap may be planted."""
     try:
         answer = client.adapter.post("/v1/sys/wrapping/lookup", json={"token": wrap})
         path = str(answer.json()["data"]["creation_path"])
@@ -122,7 +119,7 @@ def _insist_on_room(wrapped: Path, secret_id_file: str | None) -> None:
 
 @contextmanager
 def _only_opener(name: str) -> Iterator[Path | None]:
-    """The file with a wrap, locked for this process; None if absent."""
+    """Locked for this process; None if absent."""
     while True:
         try:
             descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)

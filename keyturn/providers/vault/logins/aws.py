@@ -68,7 +68,7 @@ class AwsMethod:
 def signed_request(
     credentials: "ReadOnlyCredentials", region: str | None = None, server_id: str | None = None
 ) -> dict[str, str]:
-    """A signed GetCallerIdentity request (SigV4) in the hub's format, valid for 15 minutes."""
+    """In the hub's format, valid for 15 minutes."""
     from botocore.auth import SigV4Auth
     from botocore.awsrequest import AWSRequest
 
@@ -86,7 +86,7 @@ def signed_request(
 
 
 def sts_url(region: str | None) -> str:
-    """The STS endpoint of a region, or the global one. Source: "AWS service endpoints"."""
+    """Source: "AWS service endpoints"."""
     if region is None:
         return "https://sts.amazonaws.com/"
     return f"https://sts.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}/"

@@ -15,7 +15,7 @@ class CertMethod:
         self._login = login
 
     def log_in(self, client: hvac.Client) -> TokenLife:
-        # Connections that are kept open have shown the certificate that they were opened with.
+        # Open connections keep the certificate that they were opened with.
         client.session.close()
         login = self._login
         try:

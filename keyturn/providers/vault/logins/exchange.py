@@ -29,10 +29,9 @@ class TokenLife:
 
 
 class LoginMethod(Protocol):
-    """One way to log in, for one thread at a time."""
+    """One way to log in, for one thread at a time; ``replaces`` if it can always make a new token."""
 
     replaces: bool
-    """Whether it can always make a new token."""
 
     def log_in(self, client: hvac.Client) -> TokenLife:
         """Give the client a token. Raises Denied, NotFound, Invalid, Unavailable, and the SDK's errors."""

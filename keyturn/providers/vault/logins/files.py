@@ -13,7 +13,6 @@ from keyturn.core.sensitive import Sensitive
 log = logging.getLogger(__name__)
 
 LIMIT: Final = 64 * 1024
-"""Bytes; a JWT with many claims has a few thousand."""
 
 _TOLD: Final[set[str]] = set()
 
@@ -74,7 +73,7 @@ def write_own(file: str, text: Sensitive, mode: int = 0o600) -> None:
 
 
 def _content(file: str, flags: int) -> tuple[bytes, os.stat_result]:
-    # A pipe that nobody writes to would be waited for.
+    # Opening a pipe without a writer would block.
     descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | flags)
     with os.fdopen(descriptor, "rb") as opened:
         status = os.fstat(descriptor)

@@ -1,7 +1,6 @@
 """The hub's token helper: a program that keeps a person's token, for example in a keychain.
 
-Source: "Custom token helper" in the documentation of Vault. The program runs with ``get``, ``store`` or ``erase``; the
-token is on its output or input.
+Source: "Custom token helper" in the documentation of Vault.
 """
 
 import os
@@ -25,7 +24,7 @@ NAMED: Final = re.compile(r"""(?m)^[ \t]*token_helper[ \t]*=[ \t]*"((?:[^"\\\n]|
 
 
 def token_helper(configuration: str) -> str | None:
-    """The program in the configuration of the hub's own tools; None if there is none.
+    """None if the configuration of the hub's own tools names no program.
 
     Raises Denied if others can write the file or the program, Invalid for a relative or missing program.
     """
@@ -85,7 +84,7 @@ def _run(program: str, verb: str, text: str = "") -> str:
         raise Unavailable("run", program, f"it can't be run ({type(error).__name__})", "Check its mode") from None
     with closing_pipes(process) as (into, out):
         try:
-            with suppress(BrokenPipeError):  # one that does not read what it is given says itself whether that is well
+            with suppress(BrokenPipeError):  # a helper may ignore its input; its exit code decides
                 into.write(text.encode())
                 into.close()
             if len(output := read_output(out, deadline)) > LIMIT:
@@ -113,7 +112,6 @@ def closing_pipes(process: subprocess.Popen[bytes]) -> Iterator[tuple[IO[bytes],
 
 
 def read_output(out: IO[bytes], deadline: float) -> bytes:
-    """All output, or slightly more than the limit. Raises TimeoutError."""
     output = b""
     while len(output) <= LIMIT:
         if not select.select([out], [], [], max(deadline - time.monotonic(), 0))[0]:

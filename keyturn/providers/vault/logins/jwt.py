@@ -26,7 +26,7 @@ class JwtMethod:
     def log_in(self, client: hvac.Client) -> TokenLife:
         """Send the JWT. Raises Denied, NotFound, Invalid. A JWT for another audience is not sent."""
         login = self._login
-        # Kubernetes lets every user of a container read what it projects there.
+        # Kubernetes makes its projected tokens readable for every user of a container.
         text = read_login(login.token_path, TOKEN_PATH, private=login.token_path != SERVICE_ACCOUNT_TOKEN)
         claims = claims_of(text, login.token_path)
         if login.audience and login.audience not in audiences(claims):
@@ -72,7 +72,7 @@ def audiences(claims: Mapping[str, Any]) -> list[Any]:
 
 
 def ended_at(claims: Mapping[str, Any]) -> datetime | None:
-    """When the JWT expired by this machine's clock; None if it has not."""
+    """None before the expiry, by this machine's clock."""
     try:
         end = datetime.fromtimestamp(claims["exp"], UTC)
     except (KeyError, TypeError, ValueError, OverflowError, OSError):

@@ -13,8 +13,6 @@ from keyturn.settings.hub_login import AUTH, TOKEN_FILE, TokenLogin
 
 
 class TokenMethod:
-    """Reads the token again at each login."""
-
     replaces = False
 
     def __init__(self, login: TokenLogin) -> None:
@@ -25,7 +23,7 @@ class TokenMethod:
         client.token = self._token()
         self._last = Sensitive(client.token)
         token = client.auth.token.lookup_self().json()["data"]
-        # A root token as the hub's initialization gives it has no lease, and so no word of being renewed.
+        # The initial root token has no lease and no field "renewable".
         return TokenLife(float(token["ttl"]), bool(token.get("renewable")))
 
     def has_another(self) -> bool:
