@@ -15,10 +15,9 @@ from typing import Final
 
 from keyturn.core.errors import Invalid
 from keyturn.core.ports.envelope import DataKeys, Envelope
+from keyturn.providers.extras import needing
 
 SHAPES: Final = "file:PATH, kms:ARN, azure:https://VAULT/keys/NAME or transit:NAME[@ADDRESS]"
-RECOVERY: Final = "x25519"
-"""For backups, not daily reads: the private half is elsewhere."""
 REGION_VARIABLES: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
 ARN_PARTS: Final = 6
 
@@ -34,43 +33,29 @@ def open_envelope(name: str, env: Mapping[str, str] = os.environ) -> Envelope:
 
 
 def open_data_keys(name: str, env: Mapping[str, str] = os.environ, *, recovery: bool = False) -> DataKeys:
-    """``recovery`` also allows ``x25519:PATH``. Raises like :func:`open_envelope`."""
+    """``recovery`` also allows ``x25519:PATH``, whose private half is elsewhere. Raises like :func:`open_envelope`."""
     kind, _, place = name.partition(":")
-    openers = {"file": _file_keys, "kms": _kms_keys, "azure": _azure_keys, "transit": _transit_keys}
-    opener = _recovery_keys if recovery and kind == RECOVERY else openers.get(kind)
-    if opener is None or not place:
-        raise Invalid("open", f"the key {name}", "it is the name of no key", f"Write {SHAPES}")
-    return opener(place, env)
+    match kind if place else "":
+        case "file":
+            from keyturn.providers.files.data_keys import FileDataKeys
 
+            return FileDataKeys(place)
+        case "kms":
+            with needing("aws", "open", f"the KMS key {place}"):
+                from keyturn.providers.aws.data_keys import KmsDataKeys
+            return KmsDataKeys(place, region=_region(place, env))
+        case "azure":
+            with needing("azure", "open", f"the key {place}"):
+                from keyturn.providers.azure.data_keys import AzureDataKeys
+            return AzureDataKeys(place)
+        case "transit":
+            return _transit_keys(place, env)
+        case "x25519" if recovery:
+            from keyturn.providers.files.recovery_key import RecoveryDataKeys
 
-def _recovery_keys(place: str, env: Mapping[str, str]) -> DataKeys:
-    from keyturn.providers.files.recovery_key import RecoveryDataKeys
-
-    return RecoveryDataKeys(place)
-
-
-def _file_keys(place: str, env: Mapping[str, str]) -> DataKeys:
-    from keyturn.providers.files.data_keys import FileDataKeys
-
-    return FileDataKeys(place)
-
-
-def _kms_keys(place: str, env: Mapping[str, str]) -> DataKeys:
-    try:
-        from keyturn.providers.aws.data_keys import KmsDataKeys
-    except ModuleNotFoundError as error:
-        problem = f"the package {error.name} is missing"
-        raise Invalid("open", f"the KMS key {place}", problem, "Install keyturn[aws]") from None
-    return KmsDataKeys(place, region=_region(place, env))
-
-
-def _azure_keys(place: str, env: Mapping[str, str]) -> DataKeys:
-    try:
-        from keyturn.providers.azure.data_keys import AzureDataKeys
-    except ModuleNotFoundError as error:
-        problem = f"the package {error.name} is missing"
-        raise Invalid("open", f"the key {place}", problem, "Install keyturn[azure]") from None
-    return AzureDataKeys(place)
+            return RecoveryDataKeys(place)
+        case _:
+            raise Invalid("open", f"the key {name}", "it is the name of no key", f"Write {SHAPES}")
 
 
 def _region(key: str, env: Mapping[str, str]) -> str:

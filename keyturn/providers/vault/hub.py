@@ -22,6 +22,7 @@ from keyturn.core.rights.rights import LEASE_TOKEN_ROLE, holds
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.text.precise_json import changed
 from keyturn.providers.answers import reads_answers
+from keyturn.providers.extras import needing
 from keyturn.providers.vault.capabilities import acl_policies, capabilities_at
 from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.content import VaultContent
@@ -191,19 +192,18 @@ class VaultHub:
         return VaultOwnLogin(self._calls, login, role)
 
     def delete(self, path: str, versions: Collection[int]) -> None:
-        if versions:
-            self.insist_writable("delete", path)
-            self._calls.post("delete", path, self._address("delete", path), {"versions": sorted(versions)})
+        self._change("delete", path, versions)
 
     def undelete(self, path: str, versions: Collection[int]) -> None:
-        if versions:
-            self.insist_writable("undelete", path)
-            self._calls.post("undelete", path, self._address("undelete", path), {"versions": sorted(versions)})
+        self._change("undelete", path, versions)
 
     def destroy(self, path: str, versions: Collection[int]) -> None:
+        self._change("destroy", path, versions)
+
+    def _change(self, kind: str, path: str, versions: Collection[int]) -> None:
         if versions:
-            self.insist_writable("destroy", path)
-            self._calls.post("destroy", path, self._address("destroy", path), {"versions": sorted(versions)})
+            self.insist_writable(kind, path)
+            self._calls.post(kind, path, self._address(kind, path), {"versions": sorted(versions)})
 
     def missing_capabilities(self, wanted: Collection[Right]) -> list[Right]:
         held = self.capabilities([right.path for right in wanted])
@@ -249,19 +249,13 @@ class VaultHub:
 
     def authority(self, mount: str, role: str, issuer: str | None = None) -> Authority:
         """A role of a PKI engine. Raises Invalid, naming the extra, without the package cryptography."""
-        try:
+        with needing("certificates", "open", mount):
             from keyturn.providers.vault.engines.pki import VaultAuthority
-        except ModuleNotFoundError as error:
-            problem = f"the package {error.name} is missing"
-            raise Invalid("open", mount, problem, "Install keyturn[certificates]") from None
         return VaultAuthority(self._calls, mount, role, issuer)
 
     def pki(self, mount: str) -> PkiEngine:
-        try:
+        with needing("certificates", "open", mount):
             from keyturn.providers.vault.engines.pki_content import VaultPkiEngine
-        except ModuleNotFoundError as error:
-            problem = f"the package {error.name} is missing"
-            raise Invalid("open", mount, problem, "Install keyturn[certificates]") from None
         return VaultPkiEngine(self._calls, mount)
 
     def content(self) -> VaultContent:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import hvac
 
-from keyturn.core.errors import Invalid
+from keyturn.providers.extras import needing
 from keyturn.providers.vault.logins.exchange import Refusal, TokenLife, denied, exchange
 from keyturn.settings.hub_login import HEADER_VALUE, REGION, ROLE, AwsLogin
 
@@ -57,11 +57,8 @@ class AwsMethod:
 
     @cached_property
     def _source(self) -> "Credentials | None":
-        try:
+        with needing("aws", "log in to", "the hub"):
             from botocore.session import Session
-        except ModuleNotFoundError as error:
-            problem = f"the package {error.name} is missing"
-            raise Invalid("log in to", "the hub", problem, "Install keyturn[aws]") from None
         return Session().get_credentials()
 
 
