@@ -160,6 +160,16 @@ def _too_long() -> RefusedAnswer:
 class _Told(HTTPConnection):
     """Traces an answer within a span: server, method and status, but no path or header."""
 
+    response_class = _Answer
+
+    def putheader(self, header: str | bytes, *values: Any) -> None:
+        """Never accepts compression: the unpacked size is unknown."""
+        name = header.decode("latin-1") if isinstance(header, bytes) else header
+        super().putheader(header, *(("identity",) if name.lower() == "accept-encoding" else values))
+
+    def _new_conn(self) -> socket.socket:
+        return insist_on_place(super()._new_conn(), self.host)
+
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as in urllib3
         if not current_span()[0]:
             return super().getresponse()
@@ -176,22 +186,12 @@ class _Told(HTTPConnection):
 
 
 class Connection(_Told, HTTPConnection):
-    response_class = _Answer
-
     def connect(self) -> None:
         _leave_time_for(self)
         super().connect()
 
-    def _new_conn(self) -> socket.socket:
-        return insist_on_place(super()._new_conn(), self.host)
-
-    def putheader(self, header: str | bytes, *values: Any) -> None:
-        """Never accepts compression: the unpacked size is unknown."""
-        super().putheader(*_uncompressed(header, values))
-
 
 class SecureConnection(_Told, HTTPSConnection):
-    response_class = _Answer
     _spare: socket.socket | None = None
 
     def connect(self) -> None:
@@ -212,11 +212,8 @@ class SecureConnection(_Told, HTTPSConnection):
                 self._spare.close()
                 self._spare = None
 
-    def putheader(self, header: str | bytes, *values: Any) -> None:
-        super().putheader(*_uncompressed(header, values))
-
     def _new_conn(self) -> socket.socket:
-        connection = insist_on_place(super()._new_conn(), self.host)
+        connection = super()._new_conn()
         # TLS takes the socket over, so the socket to end later is duplicated now.
         self._spare = connection.dup()
         return connection
@@ -246,11 +243,6 @@ def _leave_time_for(connection: HTTPConnection) -> float:
         raise TooLate(seconds)
     connection.timeout = remaining
     return remaining
-
-
-def _uncompressed(header: str | bytes, values: tuple[Any, ...]) -> tuple[Any, ...]:
-    name = header.decode("latin-1") if isinstance(header, bytes) else header
-    return (header, "identity") if name.lower() == "accept-encoding" else (header, *values)
 
 
 class _Pool(HTTPConnectionPool):

@@ -76,15 +76,8 @@ class VaultListing:
         return guard.follow(folder)
 
     def _pages(self, folder: str) -> list[tuple[str, Mapping[str, Any] | None]] | None:
-        entries, page = list[tuple[str, Mapping[str, Any] | None]](), self._page(folder, "")
-        guard = PageGuard("list", self._name)
-        if page is None:
-            return None
-        while page is not None:
-            names, metadata = page["keys"], page.get("key_info") or {}
-            entries += [(name, None if name.endswith("/") else metadata.get(name)) for name in names]
-            page = self._page(folder, guard.follow(names[-1])) if len(names) >= PAGE else None
-        return entries
+        page = self._page(folder, "")
+        return None if page is None else list(self._from(folder, page))
 
     def of(self, paths: Collection[str]) -> Iterator[Described]:
         """Only these secrets, without absent ones. Raises Denied."""
@@ -121,14 +114,19 @@ class VaultListing:
 
     def _entries(self, folder: str) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
         page = self._page(folder, "") if self._tells_metadata else None
-        guard = PageGuard("list", self._name)
         if page is None:
             yield from self._one_by_one(folder)
+        else:
+            yield from ((folder + name, metadata) for name, metadata in self._from(folder, page))
+
+    def _from(self, folder: str, page: dict[str, Any] | None) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
+        """The names on this page of a folder and the following ones; folders have no metadata."""
+        guard = PageGuard("list", self._name)
         while page is not None:
             names, metadata = page["keys"], page.get("key_info") or {}
             for name in names:
                 # The server gives no metadata for a name that was deleted meanwhile.
-                yield folder + name, None if name.endswith("/") else metadata.get(name)
+                yield name, None if name.endswith("/") else metadata.get(name)
             page = self._page(folder, guard.follow(names[-1])) if len(names) >= PAGE else None
 
     def _page(self, folder: str, after: str, limit: int = PAGE) -> dict[str, Any] | None:

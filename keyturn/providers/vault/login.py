@@ -9,9 +9,15 @@ import hvac
 from hvac import exceptions as vault
 
 from keyturn.core.errors import KeyturnError
-from keyturn.providers.vault.logins import TokenLife, open_method
+from keyturn.providers.vault.logins.approle import AppRoleMethod
+from keyturn.providers.vault.logins.aws import AwsMethod
+from keyturn.providers.vault.logins.certificate import CertMethod
+from keyturn.providers.vault.logins.exchange import LoginMethod, TokenLife
+from keyturn.providers.vault.logins.jwt import JwtMethod
+from keyturn.providers.vault.logins.token import TokenMethod
 from keyturn.providers.vault.tls import HubAdapter, insist_on_files, open_session
 from keyturn.settings.hub import HubSettings
+from keyturn.settings.hub_login import AppRoleLogin, AwsLogin, CertLogin, HubLogin, JwtLogin, TokenLogin
 
 TIMEOUT = 10.0
 PATIENCE: Final = 30.0
@@ -57,12 +63,9 @@ class LoginSession:
             return self._client
 
     def as_token(self, token: str) -> hvac.Client:
-        client = self._new_client()
+        client = self.stranger()
         client.token = token
         return client
-
-    def stranger(self) -> hvac.Client:
-        return self._new_client()
 
     def login_again(self) -> bool:
         with self._lock:
@@ -88,7 +91,7 @@ class LoginSession:
 
     def _login(self) -> hvac.Client:
         insist_on_files(self._settings.tls)
-        client = self._new_client()
+        client = self.stranger()
         life = self._method.log_in(client)
         self.life = LoginLife(life.ttl or float("inf"))
         self._note_life(life)
@@ -116,7 +119,7 @@ class LoginSession:
         self._renew_at = now + life.ttl * 2 / 3 if renews else float("inf")
         self.life.ends_at = now + life.ttl if life.ttl > 0 else float("inf")
 
-    def _new_client(self) -> hvac.Client:
+    def stranger(self) -> hvac.Client:
         settings = self._settings
         return hvac.Client(
             url=settings.address,
@@ -125,3 +128,17 @@ class LoginSession:
             session=self._http,
             adapter=HubAdapter,
         )
+
+
+def open_method(login: HubLogin) -> LoginMethod:
+    match login:
+        case TokenLogin():
+            return TokenMethod(login)
+        case AppRoleLogin():
+            return AppRoleMethod(login)
+        case JwtLogin():
+            return JwtMethod(login)
+        case AwsLogin():
+            return AwsMethod(login)
+        case CertLogin():
+            return CertMethod(login)

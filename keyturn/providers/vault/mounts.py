@@ -60,7 +60,9 @@ class KvMount:
             answer = self._calls.find("use", called, f"sys/internal/ui/mounts/{self.path}")
         except Denied:
             problem = "the hub has no such mount, or lets this login do nothing in it"
-            raise Denied("use", called, problem, self._remedy) from None
+            hint = f"Check its path under mounts, and give this identity's policy {self.path}/data/* and"
+            hint += f" {self.path}/metadata/*: `keyturn policy render` writes it"
+            raise Denied("use", called, problem, hint) from None
         mount = answer.json()["data"] if answer is not None else {}
         if (path := str(mount.get("path", "")).strip("/")) != self.path.strip("/"):
             problem = f"it is a folder of the mount {path}" if path else "the hub has no such mount"
@@ -72,13 +74,6 @@ class KvMount:
             hint = f"Upgrade it with `vault kv enable-versioning {self.path}`, or name another under mounts"
             raise Invalid("use", called, f"{what}, and Keyturn needs version 2", hint)
         self._asked, self._sound_until = True, time.monotonic() + LASTS
-
-    @property
-    def _remedy(self) -> str:
-        return (
-            f"Check its path under mounts, and give this identity's policy {self.path}/data/* and"
-            f" {self.path}/metadata/*: `keyturn policy render` writes it"
-        )
 
 
 class KvMounts:

@@ -62,7 +62,8 @@ class VaultOwnLogin:
             os.close(directory)
 
     def in_use(self) -> SecretId:
-        secret_id, path = self._read(), f"{self._base(self.role)}/secret-id/lookup"
+        secret_id = read_login(self.file, f"{SECRET_ID_FILE} (secret_id_file)")
+        path = f"{self._base(self.role)}/secret-id/lookup"
         answer = self._calls.post("look up", f"the secret id of {self.role}", path, {"secret_id": secret_id})
         if not answer.content:
             hint = f"Make a new one for the role, and write it to {self.file}"
@@ -103,9 +104,6 @@ class VaultOwnLogin:
         except (NotFound, Unavailable):
             if self._look_up(self.role, accessor):
                 raise
-
-    def _read(self) -> str:
-        return read_login(self.file, f"{SECRET_ID_FILE} (secret_id_file)")
 
     def _base(self, role: str) -> str:
         return f"auth/{self._login.mount}/role/{role}"

@@ -11,13 +11,13 @@ import hvac
 import requests
 from hvac import exceptions as vault
 
-from keyturn.core.errors import Denied, Unavailable
+from keyturn.core.errors import Unavailable
 from keyturn.core.ports.hub import Identity
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.vault.client import from_vault
 from keyturn.providers.vault.identity import identity_of
 from keyturn.providers.vault.login import LoginSession
-from keyturn.providers.vault.logins.exchange import REFUSED, take_token
+from keyturn.providers.vault.logins.exchange import REFUSED, denied, take_token
 from keyturn.providers.vault.tls import insist_on_files
 from keyturn.settings.hub import HubSettings
 
@@ -36,7 +36,7 @@ class PersonLogin:
             url = answer.json()["data"]["auth_url"]
         if not url:
             # A hub gives no reason without a login.
-            raise _denied(f"{_role(role)} at auth/{mount} offers no such login", _redirects(redirect))
+            raise denied(f"{_role(role)} at auth/{mount} offers no such login", _redirects(redirect))
         return str(url)
 
     def oidc_token(self, mount: str, params: Mapping[str, str]) -> Sensitive:
@@ -77,7 +77,7 @@ def _refusals(problem: str, hint: str) -> Iterator[None]:
     try:
         yield
     except REFUSED:
-        raise _denied(problem, hint) from None
+        raise denied(problem, hint) from None
     except (requests.JSONDecodeError, KeyError, TypeError):
         problem, hint = "its answer can't be understood", "Check that VAULT_ADDR leads to the hub itself"
         raise Unavailable("log in to", "the hub", problem, hint) from None
@@ -91,7 +91,3 @@ def _role(role: str | None) -> str:
 
 def _redirects(redirect: str) -> str:
     return f"Check --path and --role, and that the role's allowed_redirect_uris in the hub have {redirect}"
-
-
-def _denied(problem: str, hint: str) -> Denied:
-    return Denied("log in to", "the hub", problem, hint)

@@ -16,14 +16,12 @@ import requests
 
 from keyturn.core.errors import Denied, Invalid, Unavailable
 from keyturn.core.sensitive import Sensitive
-from keyturn.providers.vault.logins.exchange import REFUSED, Refusal, TokenLife, denied, exchange
+from keyturn.providers.vault.logins.exchange import REFUSED, LoginMethod, Refusal, TokenLife, denied, exchange
 from keyturn.providers.vault.logins.files import read_login, write_own
 from keyturn.settings.hub_login import ROLE_ID_FILE, SECRET_ID_FILE, WRAPPED_SECRET_ID_FILE, AppRoleLogin
 
 
-class AppRoleMethod:
-    replaces = True
-
+class AppRoleMethod(LoginMethod):
     def __init__(self, login: AppRoleLogin) -> None:
         self._login = login
         self._unwrapped: Sensitive | None = None
@@ -36,9 +34,6 @@ class AppRoleMethod:
         except Refusal:
             hint = "Make a new secret id for the role and write it to the file"
             raise denied("the AppRole's role id or secret id is refused", hint) from None
-
-    def has_another(self) -> bool:
-        return True
 
     def _secret_id(self, client: hvac.Client) -> Sensitive:
         login = self._login

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import hvac
 
 from keyturn.providers.extras import needing
-from keyturn.providers.vault.logins.exchange import Refusal, TokenLife, denied, exchange
+from keyturn.providers.vault.logins.exchange import LoginMethod, Refusal, TokenLife, denied, exchange
 from keyturn.settings.hub_login import HEADER_VALUE, REGION, ROLE, AwsLogin
 
 if TYPE_CHECKING:
@@ -22,9 +22,7 @@ BODY: Final = "Action=GetCallerIdentity&Version=2011-06-15"
 SERVER_ID: Final = "X-Vault-AWS-IAM-Server-ID"
 
 
-class AwsMethod:
-    replaces = True
-
+class AwsMethod(LoginMethod):
     def __init__(self, login: AwsLogin) -> None:
         self._login = login
 
@@ -39,9 +37,6 @@ class AwsMethod:
             hint = f"Check {ROLE}, its bound_iam_principal_arn, and that {HEADER_VALUE} and {REGION} are those of the "
             hint += "method's config (iam_server_id_header_value, sts_region). Who asks: `aws sts get-caller-identity`"
             raise denied(problem, hint) from None
-
-    def has_another(self) -> bool:
-        return True
 
     def _credentials(self) -> "ReadOnlyCredentials":
         from botocore.exceptions import BotoCoreError

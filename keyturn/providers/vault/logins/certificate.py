@@ -2,14 +2,12 @@
 
 import hvac
 
-from keyturn.providers.vault.logins.exchange import Refusal, TokenLife, denied, exchange
+from keyturn.providers.vault.logins.exchange import LoginMethod, Refusal, TokenLife, denied, exchange
 from keyturn.settings.hub_login import ROLE, CertLogin
 
 
-class CertMethod:
+class CertMethod(LoginMethod):
     """Logs in over a new connection, so a replaced certificate is read again."""
-
-    replaces = True
 
     def __init__(self, login: CertLogin) -> None:
         self._login = login
@@ -25,6 +23,3 @@ class CertMethod:
             hint = f"Check VAULT_CLIENT_CERT, {ROLE}, and the CA and allowed names of the role in the hub"
             problem = f"{role} at auth/{login.mount} refuses the client certificate"
             raise denied(problem, hint) from None
-
-    def has_another(self) -> bool:
-        return True

@@ -31,13 +31,14 @@ class TokenLife:
 class LoginMethod(Protocol):
     """One way to log in, for one thread at a time; ``replaces`` if it can always make a new token."""
 
-    replaces: bool
+    replaces: bool = True
 
     def log_in(self, client: hvac.Client) -> TokenLife:
         """Give the client a token. Raises Denied, NotFound, Invalid, Unavailable, and the SDK's errors."""
 
     def has_another(self) -> bool:
         """Whether another login could give a different token."""
+        return True
 
 
 class Refusal(Exception):

@@ -12,14 +12,12 @@ from typing import Any
 import hvac
 
 from keyturn.core.errors import Denied, Invalid
-from keyturn.providers.vault.logins.exchange import Refusal, TokenLife, denied, exchange
+from keyturn.providers.vault.logins.exchange import LoginMethod, Refusal, TokenLife, denied, exchange
 from keyturn.providers.vault.logins.files import read_login
 from keyturn.settings.hub_login import AUDIENCE, ROLE, SERVICE_ACCOUNT_TOKEN, TOKEN_PATH, JwtLogin, KubernetesLogin
 
 
-class JwtMethod:
-    replaces = True
-
+class JwtMethod(LoginMethod):
     def __init__(self, login: JwtLogin) -> None:
         self._login = login
 
@@ -37,9 +35,6 @@ class JwtMethod:
             return exchange(client, login.mount, {"role": login.role, "jwt": text})
         except Refusal:
             raise self._refused(claims) from None
-
-    def has_another(self) -> bool:
-        return True
 
     def _refused(self, claims: Mapping[str, Any]) -> Denied:
         login = self._login

@@ -6,13 +6,13 @@ import hvac
 
 from keyturn.core.errors import Invalid
 from keyturn.core.sensitive import Sensitive
-from keyturn.providers.vault.logins.exchange import TokenLife, denied
+from keyturn.providers.vault.logins.exchange import LoginMethod, TokenLife, denied
 from keyturn.providers.vault.logins.files import read_login, read_own
 from keyturn.providers.vault.logins.helper import get_token, token_helper
 from keyturn.settings.hub_login import AUTH, TOKEN_FILE, TokenLogin
 
 
-class TokenMethod:
+class TokenMethod(LoginMethod):
     replaces = False
 
     def __init__(self, login: TokenLogin) -> None:
