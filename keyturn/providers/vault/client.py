@@ -90,6 +90,12 @@ class Calls:
     ) -> requests.Response | None:
         return self._call(doing, name, "get", path, params=params)
 
+    def data(self, doing: str, name: str, path: str, params: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
+        """The member ``data`` of what :meth:`find` reads."""
+        answer = self.find(doing, name, path, params)
+        # An empty answer must fail here and not count as an empty secret.
+        return None if answer is None else dict(answer.json()["data"])
+
     def list(self, name: str, path: str) -> list[str]:
         answer = self._call("list", name, "list", path)
         return list(answer.json()["data"]["keys"]) if answer is not None else []
@@ -199,8 +205,9 @@ class Calls:
             return None
         except (vault.VaultError, requests.RequestException) as error:
             raise from_vault(error, doing, name, path) from None
-        if method in CHANGING and "data" not in arguments:
-            _insist_on_hub(answer, doing, name)
+        if method in CHANGING and "data" not in arguments and answer.content and not in_hubs_words(answer):
+            # A proxy may answer 200 to anything.
+            raise Unavailable(doing, name, NOT_DONE, LEADS_ELSEWHERE)
         return answer
 
     def _logged_in(self, ask: Callable[[hvac.Client], requests.Response], doing: str, name: str) -> requests.Response:
@@ -229,12 +236,6 @@ def _no_word_of(doing: str, name: str) -> Iterator[None]:
     except vault.InvalidPath:
         problem = "the hub has nothing where its login is asked for"
         raise Unavailable(doing, name, problem, LEADS_ELSEWHERE) from None
-
-
-def _insist_on_hub(answer: requests.Response, doing: str, name: str) -> None:
-    """Require an empty answer or one from the hub; a proxy may answer 200 to anything."""
-    if answer.content and not in_hubs_words(answer):
-        raise Unavailable(doing, name, NOT_DONE, LEADS_ELSEWHERE)
 
 
 def elapsed() -> float:

@@ -37,15 +37,14 @@ class VaultContent:
             yield _listed(area, path.removeprefix(begin), metadata)
 
     def find(self, area: str, path: str) -> ListedEntry | None:
-        answer = self._calls.find("read", self._name(area, path), self._url(area, "metadata", path))
-        return None if answer is None else _listed(area, path, answer.json()["data"])
+        metadata = self._calls.data("read", self._name(area, path), self._url(area, "metadata", path))
+        return None if metadata is None else _listed(area, path, metadata)
 
     def read(self, area: str, path: str, version: int) -> KeptVersion | None:
         url = self._url(area, "data", path)
-        answer = self._calls.find("read", self._name(area, path), url, {"version": version})
-        if answer is None:
+        body = self._calls.data("read", self._name(area, path), url, {"version": version})
+        if body is None:
             return None
-        body = answer.json()["data"]
         return KeptVersion(int(body["metadata"]["version"]), dict(body["data"]), body["metadata"]["created_time"])
 
     def write(self, area: str, path: str, fields: Mapping[str, Any], *, cas: int) -> int:
@@ -141,8 +140,7 @@ class VaultContent:
         self._calls.close()
 
     def _about_key(self, name: str) -> TransitKeyInfo:
-        answer = self._calls.find("read", f"{self._transit}/keys/{name}", f"{self._transit}/keys/{name}")
-        about = answer.json()["data"] if answer is not None else {}
+        about = self._calls.data("read", f"{self._transit}/keys/{name}", f"{self._transit}/keys/{name}") or {}
         gives = bool(about.get("exportable") and about.get("allow_plaintext_backup"))
         return TransitKeyInfo(name, gives, _digest({**about, "name": name}))
 

@@ -40,11 +40,8 @@ class VaultGrants:
         return login_facts(token) if token else None
 
     def groups_of(self, entity: str) -> frozenset[str] | None:
-        answer = self._calls.find("read", "the groups of whoever asks", f"identity/entity/id/{entity}")
-        if answer is None:
-            return None
-        about = answer.json()["data"]
-        return None if about["disabled"] else frozenset(map(str, about["group_ids"] or ()))
+        about = self._calls.data("read", "the groups of whoever asks", f"identity/entity/id/{entity}")
+        return None if about is None or about["disabled"] else frozenset(map(str, about["group_ids"] or ()))
 
     def issue_wrapped(self, credential: str, owner: str, life: timedelta) -> WrappedCredential:
         """The hub wraps the credential unseen."""
@@ -63,7 +60,8 @@ class VaultGrants:
         name = f"{mount}/roles/{role}"
         connection = f"{mount}/config/{answer_data(self._calls.get('read', name, name))['db_name']}"
         details = answer_data(self._calls.get("read", connection, connection))["connection_details"]
-        return server_in(str(details["connection_url"]))
+        place = str(details["connection_url"]).rpartition("@")[2].partition("?")[0]
+        return place.removeprefix("tcp(").replace(")/", "/")
 
     def wrap(self, fields: SecretFields, life: timedelta) -> WrappedCredential:
         seconds = f"{int(life.total_seconds())}s"
@@ -154,11 +152,6 @@ class VaultGrants:
         except (NotFound, Invalid):
             return False
         return int(answer_data(answer)["ttl"]) <= 0
-
-
-def server_in(url: str) -> str:
-    place = url.rpartition("@")[2].partition("?")[0]
-    return place.removeprefix("tcp(").replace(")/", "/")
 
 
 def moment(text: str) -> str:

@@ -349,9 +349,7 @@ class VaultHub:
         return f"{self.settings.state_mount}/{path}"
 
     def _get(self, url: str, name: str, params: Mapping[str, Any] | None = None) -> Any:
-        response = self._calls.find("read", name, url, params)
-        # An empty answer must fail here and not count as an empty secret.
-        return None if response is None else dict(response.json()["data"])
+        return self._calls.data("read", name, url, params)
 
     def _put(self, url: str, name: str, data: Mapping[str, Any], cas: int) -> int:
         if why := changed(dict(data)):

@@ -132,12 +132,11 @@ class VaultListing:
     def _page(self, folder: str, after: str, limit: int = PAGE) -> dict[str, Any] | None:
         query = {"list": "true", "limit": limit, **({"after": after} if after else {})}
         try:
-            answer = self._calls.find("list", self._name, f"{self._mount}/detailed-metadata/{folder}", query)
+            return self._calls.data("list", self._name, f"{self._mount}/detailed-metadata/{folder}", query)
         except Denied:
             if after:
                 raise
             return None  # the listing of names reports a missing right
-        return None if answer is None else dict(answer.json()["data"])
 
     def _one_by_one(self, folder: str) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
         names = self._calls.list(self._name, f"{self._mount}/metadata/{folder}")
@@ -151,8 +150,7 @@ class VaultListing:
     def _read(self, path: str) -> Mapping[str, Any] | None:
         if path.endswith("/"):
             return None
-        answer = self._calls.find("list", self._name, f"{self._mount}/metadata/{path}")
-        return None if answer is None else dict(answer.json()["data"])
+        return self._calls.data("list", self._name, f"{self._mount}/metadata/{path}")
 
 
 def describe_below(calls: Calls, mount: str, prefix: str = "") -> Iterator[Described]:

@@ -57,13 +57,12 @@ class KvMount:
     def _insist(self) -> None:
         called = f"mount {self.name or DEFAULT} ({self.path})"
         try:
-            answer = self._calls.find("use", called, f"sys/internal/ui/mounts/{self.path}")
+            mount = self._calls.data("use", called, f"sys/internal/ui/mounts/{self.path}") or {}
         except Denied:
             problem = "the hub has no such mount, or lets this login do nothing in it"
             hint = f"Check its path under mounts, and give this identity's policy {self.path}/data/* and"
             hint += f" {self.path}/metadata/*: `keyturn policy render` writes it"
             raise Denied("use", called, problem, hint) from None
-        mount = answer.json()["data"] if answer is not None else {}
         if (path := str(mount.get("path", "")).strip("/")) != self.path.strip("/"):
             problem = f"it is a folder of the mount {path}" if path else "the hub has no such mount"
             raise Invalid(

@@ -42,10 +42,9 @@ class SharedVault:
     def look(self, remote: str) -> Shared | None:
         self._limits.check_name(remote, MERGE)
         with self._translating(MERGE, remote):
-            answer = self._calls.find(MERGE, self._named(remote), f"{self._mount}/metadata/{remote}")
-            if answer is None:
+            metadata = self._calls.data(MERGE, self._named(remote), f"{self._mount}/metadata/{remote}")
+            if metadata is None:
                 return None
-            metadata = answer.json()["data"]
             number, tags = metadata["current_version"], dict(metadata.get("custom_metadata") or {})
             newest = (metadata.get("versions") or {}).get(str(number))
             if number and (newest is None or not is_readable(newest)):
@@ -85,8 +84,8 @@ class SharedVault:
 
     def _fields(self, remote: str, number: int) -> Mapping[str, Any]:
         path = f"{self._mount}/data/{remote}"
-        answer = self._calls.find(MERGE, self._named(remote), path, {"version": number})
-        return {} if answer is None else dict(answer.json()["data"]["data"] or {})
+        body = self._calls.data(MERGE, self._named(remote), path, {"version": number})
+        return {} if body is None else dict(body["data"] or {})
 
     def _problem(self, fields: Mapping[str, Any]) -> str | None:
         try:

@@ -243,8 +243,7 @@ class VaultStore:
         return None if answer is None else dict(answer.json()["data"])
 
     def _data(self, remote: str) -> Mapping[str, Any] | None:
-        answer = self._calls.find("read", self._named(remote), f"{self._mount}/data/{remote}")
-        return None if answer is None else dict(answer.json()["data"])
+        return self._calls.data("read", self._named(remote), f"{self._mount}/data/{remote}")
 
     def _read(self, remote: str) -> Sensitive | None:
         with self._translating("read", remote):

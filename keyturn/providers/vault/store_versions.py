@@ -42,8 +42,7 @@ class VaultOldVersions:
 
     def _read(self, remote: str, doing: str, number: int) -> Mapping[str, Any] | None:
         path = f"{self._mount}/data/{remote}"
-        answer = self._calls.find(doing, self._name(remote), path, {"version": number})
-        return None if answer is None else dict(answer.json()["data"])
+        return self._calls.data(doing, self._name(remote), path, {"version": number})
 
 
 def old_versions(metadata: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:

@@ -79,10 +79,8 @@ class VaultDatabase:
 
     def static_role(self, role: str) -> StaticRole | None:
         name = f"{self.mount}/static-roles/{role}"
-        answer = self._calls.find("read", name, name)
-        if answer is None:
+        if (settings := self._calls.data("read", name, name)) is None:
             return None
-        settings = answer_data(answer)
         # Only Vault has roles that rotate on a schedule.
         period = None if settings.get("rotation_schedule") else timedelta(seconds=settings["rotation_period"])
         return StaticRole(settings["username"], period)

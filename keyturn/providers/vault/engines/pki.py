@@ -86,19 +86,18 @@ class VaultAuthority:
         if not SERIAL.fullmatch(serial):
             return None
         name = f"{self.mount}/cert/{serial}"
-        answer = self._calls.find("read", name, name)
-        if answer is None:
+        if (stored := self._calls.data("read", name, name)) is None:
             return None
-        stored = answer.json()["data"]
         return replace(x509.describe_certificate(stored["certificate"]), revoked=bool(stored.get("revocation_time")))
 
     def published(self, serial: str) -> Publication | None:
         name = f"{self.mount}/cert/{serial}"
-        answer = self._calls.find("read", name, name) if SERIAL.fullmatch(serial) else None
-        if answer is None:
+        stored = self._calls.data("read", name, name) if SERIAL.fullmatch(serial) else None
+        if stored is None:
             return None
-        pem = answer.json()["data"]["certificate"]
-        if (issuer := self._issuer_of(pem)) is None:
+        pem = stored["certificate"]
+        signer = x509.describe_authority(pem)["signer_key_id"]
+        if (issuer := VaultPkiEngine(self._calls, self.mount).issuer_of_key(signer)) is None:
             return None
         now = self._calls.now() or datetime.now(UTC)
         response = self._calls.send("ask", f"{self.mount}/ocsp", f"{self.mount}/ocsp", *question(pem, issuer))
@@ -121,10 +120,6 @@ class VaultAuthority:
         except NotFound:
             # The hub tidies expired certificates, and an absent mount honours none.
             return
-
-    def _issuer_of(self, pem: str) -> Issuer | None:
-        signer = x509.describe_authority(pem)["signer_key_id"]
-        return VaultPkiEngine(self._calls, self.mount).issuer_of_key(signer)
 
     def _anchor(self) -> str:
         """The topmost authority that the hub knows above the issuer."""

@@ -58,8 +58,8 @@ class VaultPkiEngine:
 
     def _listed(self) -> list[tuple[str, Mapping[str, Any]]]:
         path = f"{self.mount}/issuers"
-        answer = self._calls.find("list", path, path, {"list": "true"})
-        listed: Mapping[str, Any] = answer.json()["data"]["key_info"] if answer is not None else {}
+        body = self._calls.data("list", path, path, {"list": "true"})
+        listed: Mapping[str, Any] = {} if body is None else body["key_info"]
         return [(issuer, entry) for issuer, entry in listed.items() if entry["key_id"]][-MOST_ISSUERS:]
 
     def _published(self, issuer: str, entry: Mapping[str, Any]) -> Issuer:

@@ -90,11 +90,10 @@ class TransitKey:
         return Invalid("rewrap with", self.name, problem, "See which fields are this key's, and its minimum version")
 
     def _settings(self) -> dict[str, Any]:
-        answer = self._calls.find("look at", self.name, self.name)
-        if answer is None:
+        settings = self._calls.data("look at", self.name, self.name)
+        if settings is None:
             hint = f"Make it (`vault write -f {self.name}`), or correct its name in the catalogue"
             raise NotFound("look at", self.name, "the hub has no such key", hint)
-        settings: dict[str, Any] = answer.json()["data"]
         return settings
 
     def _made_at(self, settings: dict[str, Any]) -> dict[int, datetime]:
