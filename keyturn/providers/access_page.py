@@ -1,4 +1,4 @@
-"""The page that messages about access for a while lead to."""
+"""The page that messages about temporary access link to."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -8,16 +8,14 @@ from keyturn.core.errors import Invalid
 from keyturn.core.workspaces import WorkspaceNames
 
 PAGE: Final = "KEYTURN_ACCESS_PAGE"
-"""A page of the site's own; ``{request}`` in it is the request's name."""
+"""The site's own page; ``{request}`` in it becomes the request's name."""
 
 UI: Final = "PREFECT_UI_URL"
 API: Final = "PREFECT_API_URL"
 TABLE: Final = "grant-access"
-"""The key of the table in which the flow of that name shows what waits."""
 
 
 def access_page(environ: Mapping[str, str]) -> str:
-    """The site's own page, or that of Prefect's UI; empty where there is neither. Raises Invalid for no address."""
     if page := environ.get(PAGE):
         if urlsplit(page).scheme not in ("http", "https") or not urlsplit(page).hostname:
             raise Invalid("use", PAGE, "it is no address of a page", "Write https://HOST/PATH, with {request} in it")

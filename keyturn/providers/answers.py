@@ -1,6 +1,4 @@
-"""What servers say over HTTP whichever they are: how long to wait, whether their certificate was the trouble, what of
-an answer was not taken, and that one is of another shape.
-"""
+"""HTTP answers of any server: waits, untrusted certificates and unexpected shapes."""
 
 import functools
 import ssl
@@ -15,27 +13,23 @@ from keyturn.core.errors import Unavailable, raised_at
 A = TypeVar("A", bound=type[Any])
 
 MISREAD: Final = (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
-"""What reading an answer ends with that has other parts, or others' kinds, than its API promises."""
 
 
 class RefusedAnswer(OSError):
-    """An answer that is not taken; its text says why, to people, and holds nothing of the answer."""
+    """A refused answer; its text gives the reason and nothing of the answer."""
 
 
 class TooLate(RefusedAnswer, TimeoutError):
-    """The deadline was over before the whole answer was there."""
-
     def __init__(self, seconds: float) -> None:
         super().__init__(f"no whole answer within {seconds:g} s")
 
 
 def objection(error: BaseException | None) -> str | None:
-    """Why an answer was not taken, wherever in an SDK's error that lies; None where something else was wrong."""
     return next((str(cause) for cause in causes_of(error) if isinstance(cause, RefusedAnswer)), None)
 
 
 def causes_of(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and everything it was made of: SDKs chain it, or give it as an argument."""
+    """An error and all its causes."""
     waiting, passed = [error], set[int]()
     while waiting:
         cause = waiting.pop()
@@ -44,16 +38,13 @@ def causes_of(error: BaseException | None) -> Iterator[BaseException]:
         passed.add(id(cause))
         yield cause
         inner = (getattr(cause, name, None) for name in ("reason", "inner_exception"))
-        named = getattr(cause, "kwargs", None)  # botocore's
+        named = getattr(cause, "kwargs", None)  # botocore
         waiting += [cause.__cause__, cause.__context__, *inner, *cause.args]
         waiting += named.values() if isinstance(named, dict) else ()
 
 
 def retry_after(header: str, now: datetime | None = None) -> float | None:
-    """Seconds to wait by a Retry-After header (RFC 9110, 10.2.3); None where it says nothing usable.
-
-    How much of it is kept is :class:`Throttled`'s to say.
-    """
+    """Source: RFC 9110, 10.2.3. :class:`Throttled` limits it."""
     if header.isascii() and header.isdigit():
         return float(header[:9])
     try:
@@ -66,7 +57,7 @@ def retry_after(header: str, now: datetime | None = None) -> float | None:
 
 
 def untrusted(error: BaseException | None) -> bool:
-    """Whether a certificate's check is behind it, which no retry mends, and not a broken handshake."""
+    """Whether a certificate's check failed, which no retry fixes."""
     return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes_of(error))
 
 
@@ -74,9 +65,9 @@ def untrusted(error: BaseException | None) -> bool:
 
 
 def reads_answers(name: str = "") -> Callable[[A], A]:
-    """An adapter that reads answers with no look at their shape first: one of another shape is told as Unavailable.
+    """Make an adapter raise Unavailable for an answer of another shape, naming ``name`` or itself.
 
-    It is tried again, since a proxy's page passes. In the error stands ``name``, or the adapter's own.
+    It is retried, because a proxy's page passes.
     """
 
     def guarded(adapter: A) -> A:
@@ -108,7 +99,7 @@ def _telling(function: Callable[..., Any], name: str) -> Callable[..., Any]:
 
 
 def _misread(error: Exception, where: str) -> Unavailable:
-    """Told by its class and place alone: the text of such an error could hold a value."""
+    """Contains only class and place: the error's text could hold a value."""
     problem = f"its answer is not what its API promises ({type(error).__name__} at {raised_at(error)})"
     hint = "See that the address leads to it, and that no proxy answers in its place; it is tried again by itself"
     return Unavailable("understand", where, problem, hint)

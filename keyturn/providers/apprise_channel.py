@@ -1,4 +1,4 @@
-"""The failure channel: any service that Apprise speaks to, by the address that the environment names."""
+"""The failure channel: any service of Apprise."""
 
 import logging
 import threading
@@ -16,26 +16,24 @@ if TYPE_CHECKING:
 
 URL: Final = "KEYTURN_FAILURE_URL"
 URL_FILE: Final = "KEYTURN_FAILURE_URL_FILE"
-"""The file that holds the address, which often holds a token."""
 
 NAME: Final = "the failure channel"
 
 
 LONGEST: Final = 30.0
-"""Seconds for one message: Apprise waits four for a connection and four for each piece of an answer."""
+"""Apprise waits four seconds to connect and four for each piece of an answer."""
 
 
 class AppriseChannel:
-    """Sends through Apprise, which is let follow no redirect, and is not waited for longer than ``LONGEST``.
+    """Sends through Apprise without redirects, for at most ``LONGEST``.
 
-    ``address`` is asked for it when something is sent, so that one which can't be read holds nothing else up.
+    Reads ``address`` when it sends, so an unreadable one delays nothing else.
     """
 
     def __init__(self, address: Callable[[], Sensitive]) -> None:
         self._address = address
 
     def send(self, announcement: Announcement) -> None:
-        """Raises Unavailable where it was not taken, Invalid where Apprise is not there, or knows no such address."""
         try:
             import apprise
         except ModuleNotFoundError:
@@ -44,7 +42,7 @@ class AppriseChannel:
             service = apprise.Apprise.instantiate(self._address().reveal(), suppress_exceptions=True)
             if service is None:
                 raise unknown_address()
-            # The address holds a token, and may ask for redirects itself.
+            # The address holds a token, and may enable redirects.
             service.redirects = False
             body = f"{announcement.body}\nMessage: {announcement.id}"
             sender = apprise.Apprise(service)
@@ -57,7 +55,7 @@ class AppriseChannel:
 
 
 def notify(sender: "Apprise", subject: str, body: str) -> bool:
-    """Whether the service took it. It is said to be text, else one that shows markup reads it in names of others."""
+    """Plain text, so that no service renders markup in names."""
     import apprise
 
     kind, form = apprise.NotifyType.FAILURE, apprise.NotifyFormat.TEXT
@@ -65,7 +63,7 @@ def notify(sender: "Apprise", subject: str, body: str) -> bool:
 
 
 def answered(send: Callable[[], bool], seconds: float) -> bool | None:
-    """What ``send`` comes to, False where it raises; None where that is not known in time, and it is left alone."""
+    """False if ``send`` raises; None if it takes longer, and it continues alone."""
     outcome = list[bool]()
 
     def run() -> None:
@@ -81,7 +79,6 @@ def answered(send: Callable[[], bool], seconds: float) -> bool | None:
 
 
 def configured_channel(environment: Mapping[str, str]) -> AppriseChannel | None:
-    """The channel that the environment names; None where it names none."""
     file, url = environment.get(URL_FILE), environment.get(URL)
     if file:
         return AppriseChannel(lambda: address_in(Path(file)))
@@ -89,12 +86,10 @@ def configured_channel(environment: Mapping[str, str]) -> AppriseChannel | None:
 
 
 def partner_channel(file: str | None) -> AppriseChannel | None:
-    """The channel whose address stands in a file; None without one."""
     return AppriseChannel(lambda: address_in(Path(file))) if file else None
 
 
 def address_in(file: Path) -> Sensitive:
-    """The address that a file holds. Raises Invalid."""
     try:
         return Sensitive(file.read_text().strip())
     except (OSError, ValueError) as error:
@@ -103,7 +98,6 @@ def address_in(file: Path) -> Sensitive:
 
 
 def insist_on_address(url: Sensitive) -> None:
-    """Raises Invalid for an address that nothing could be sent to."""
     import apprise
 
     with silence_apprise():
@@ -113,14 +107,13 @@ def insist_on_address(url: Sensitive) -> None:
 
 
 def unknown_address() -> Invalid:
-    """Apprise itself would only log it."""
     remedy = "Write it as Apprise does, such as slack://TOKEN-A/TOKEN-B/TOKEN-C or mailto://user:pass@example.com"
     return Invalid("use", "the failure URL", "Apprise knows no such address", remedy)
 
 
 @contextmanager
 def silence_apprise() -> Iterator[None]:
-    """Without Apprise's own lines: they name the address, and an error of ours says what matters."""
+    """Suppress Apprise's own log lines, which contain the address."""
     log = logging.getLogger("apprise")
     before, log.disabled = log.disabled, True
     try:

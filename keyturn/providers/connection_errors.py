@@ -1,4 +1,4 @@
-"""Why a connection failed, as one error for every adapter: the cause, and the setting that fixes it."""
+"""Why a connection failed: the cause, and the setting that fixes it."""
 
 import re
 import socket
@@ -20,16 +20,13 @@ NOT_YET_VALID, EXPIRED, HOSTNAME_MISMATCH, IP_ADDRESS_MISMATCH = 9, 10, 62, 64
 """OpenSSL's results of a certificate's check (X509_V_ERR_*, x509_vfy.h)."""
 
 NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "RECORD_LAYER_FAILURE"})
-"""OpenSSL's reasons where the answer to its first message is not TLS."""
 ABOUT_CLIENT: Final = re.compile(r"CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED")
-"""Alerts by which a server refuses the client's certificate, or its lack of one (RFC 8446, 6.2)."""
+"""Alerts that refuse the client's certificate (RFC 8446, 6.2)."""
 
 WANTS_TLS: Final = re.compile(
     r"HTTP request to an HTTPS server|HTTP request was sent to HTTPS port|plain HTTP to an SSL-enabled server port"
 )
-"""What Go, nginx and Apache answer with status 400 to plain HTTP at a TLS port."""
 UNRESOLVED: Final = re.compile(r"Failed to resolve '([^']+)'")
-"""How urllib3 names the host in a NameResolutionError."""
 REASONS: Final = (
     (re.compile("not yet valid"), "its certificate is not valid yet by this machine's clock"),
     (re.compile("certificate has expired"), "its certificate has expired by this machine's clock"),
@@ -38,16 +35,14 @@ REASONS: Final = (
     (re.compile("Connection refused"), "the connection is refused"),
     (re.compile("No route to host|Network is unreachable"), "no route leads there"),
 )
-"""What libpq, PyMySQL and gRPC say in the texts of their errors."""
 
 
 @dataclass(frozen=True)
 class RemoteServer:
-    """How errors name a server, and the settings that lead to it.
+    """``address`` names the setting with its address; the other hints fix their failures.
 
-    ``address`` names the setting with its address. ``check`` is the remedy where nothing answers, ``authority`` where
-    its certificate is not trusted, ``other_name`` where that is for another name, and ``client`` where it may want a
-    client's certificate. ``untrusted`` is the class for a certificate that does not hold.
+    ``check`` is the hint without an answer, ``authority`` for an untrusted certificate, ``other_name`` for another name
+    in it, and ``client`` for a wanted client certificate. ``untrusted`` is the class for a bad certificate.
     """
 
     check: str
@@ -61,7 +56,7 @@ class RemoteServer:
 
 
 def from_connection(error: BaseException, doing: str, name: str, server: RemoteServer) -> KeyturnError:
-    """The error for a connection that failed, of an SDK or of the system; no text of an answer is in it."""
+    """Contains no text of an answer."""
     if refused := find_cause(error, RefusedAnswer):
         return Unavailable(doing, name, f"{server.who} does not answer as it should: {refused}", server.check)
     if checked := find_cause(error, ssl.SSLCertVerificationError):
@@ -78,7 +73,7 @@ def from_connection(error: BaseException, doing: str, name: str, server: RemoteS
 
 
 def from_plain_http(status: int, text: str, doing: str, name: str, server: RemoteServer) -> KeyturnError | None:
-    """The error for an answer by which a TLS port refuses plain HTTP; None for every other answer."""
+    """A TLS port's refusal of plain HTTP; None for every other answer."""
     if status != 400 or not WANTS_TLS.search(text):
         return None
     problem = f"{server.address} begins with http://, and {server.who} speaks TLS at that port"
@@ -86,22 +81,18 @@ def from_plain_http(status: int, text: str, doing: str, name: str, server: Remot
 
 
 def reason_in(text: str) -> str:
-    """Why a driver could not connect that says so only in its text, to follow "does not answer"; empty if unknown."""
     return next((f": {words}" for pattern, words in REASONS if pattern.search(text)), "")
 
 
 def find_cause(error: BaseException, kind: type[E]) -> E | None:
-    """The first error of that class among everything that an error was made of."""
     return next((cause for cause in causes_of(error) if isinstance(cause, kind)), None)
 
 
 def _now() -> str:
-    """This machine's time, for messages about certificates that depend on it."""
     return f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _certificate(code: int, server: RemoteServer) -> tuple[str, str]:
-    """Problem and remedy for a certificate's failed check."""
     if code == NOT_YET_VALID:
         problem = f"{server.whose} certificate is not valid yet by this machine's clock ({_now()})"
         return problem, "Set this machine's clock. If it is right, the certificate is: issue it again"
@@ -115,7 +106,7 @@ def _certificate(code: int, server: RemoteServer) -> tuple[str, str]:
 
 
 def _handshake(error: ssl.SSLError, doing: str, name: str, server: RemoteServer) -> KeyturnError:
-    """A handshake that failed for anything but the server's certificate: only a refused client is Denied."""
+    """Only a refused client is Denied."""
     reason = error.reason or ""
     if reason in NO_TLS:
         hint = f"Check scheme, host and port in {server.address}"
@@ -130,7 +121,6 @@ def _handshake(error: ssl.SSLError, doing: str, name: str, server: RemoteServer)
 
 
 def _unresolved(error: BaseException) -> str:
-    """The name that has no address; empty where something else failed."""
     if not find_cause(error, socket.gaierror):
         return ""
     named = next(filter(None, (UNRESOLVED.search(str(cause)) for cause in causes_of(error))), None)
@@ -138,7 +128,6 @@ def _unresolved(error: BaseException) -> str:
 
 
 def _cut_in_clear(error: BaseException) -> bool:
-    """Whether the server closed a connection without TLS and without an answer, as a TLS port may do."""
     urls = (str(getattr(getattr(cause, "request", None), "url", "")) for cause in causes_of(error))
     closed = find_cause(error, RemoteDisconnected) or find_cause(error, ConnectionResetError)
     return closed is not None and any(url.startswith("http://") for url in urls)

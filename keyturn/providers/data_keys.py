@@ -1,11 +1,11 @@
-"""What seals an offline file, by the name of the key that wraps its data keys.
+"""Envelopes for offline files, by the name of the key that wraps their data keys.
 
     open_envelope("file:/etc/ml/keyturn.key")
     open_envelope("kms:arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab")
     open_envelope("azure:https://ml.vault.azure.net/keys/offline")
     open_envelope("transit:offline@https://hub-2.example:8200")
 
-What a name needs is imported when it is opened.
+Opening a name imports the packages that it needs.
 """
 
 import os
@@ -15,20 +15,17 @@ from typing import Final
 
 from keyturn.core.errors import Invalid
 from keyturn.core.ports.envelope import DataKeys, Envelope
+from keyturn.providers.extras import needing
 
 SHAPES: Final = "file:PATH, kms:ARN, azure:https://VAULT/keys/NAME or transit:NAME[@ADDRESS]"
-RECOVERY: Final = "x25519"
-"""How the name of a recovery key begins, whose private half lies elsewhere: for backups, and nothing read every day."""
 REGION_VARIABLES: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
 ARN_PARTS: Final = 6
-"""``arn:aws:kms:REGION:ACCOUNT:key/ID``."""
 
 
 def open_envelope(name: str, env: Mapping[str, str] = os.environ) -> Envelope:
-    """What seals with data keys that the key of this name wraps.
+    """Raises Invalid for a malformed name, an unusable file, or a missing extra.
 
-    Raises Invalid for what is no such name, a file that can't be used, or an extra that is not installed. KMS and the
-    hub are asked when it is used.
+    KMS and the hub are asked only on use.
     """
     from keyturn.providers.keys.aes_gcm import AesEnvelope
 
@@ -36,47 +33,32 @@ def open_envelope(name: str, env: Mapping[str, str] = os.environ) -> Envelope:
 
 
 def open_data_keys(name: str, env: Mapping[str, str] = os.environ, *, recovery: bool = False) -> DataKeys:
-    """The key of this name; ``recovery`` lets it be ``x25519:PATH`` too. Raises what :func:`open_envelope` does."""
+    """``recovery`` also allows ``x25519:PATH``, whose private half is elsewhere. Raises like :func:`open_envelope`."""
     kind, _, place = name.partition(":")
-    openers = {"file": _file_keys, "kms": _kms_keys, "azure": _azure_keys, "transit": _transit_keys}
-    opener = _recovery_keys if recovery and kind == RECOVERY else openers.get(kind)
-    if opener is None or not place:
-        raise Invalid("open", f"the key {name}", "it is the name of no key", f"Write {SHAPES}")
-    return opener(place, env)
+    match kind if place else "":
+        case "file":
+            from keyturn.providers.files.data_keys import FileDataKeys
 
+            return FileDataKeys(place)
+        case "kms":
+            with needing("aws", "open", f"the KMS key {place}"):
+                from keyturn.providers.aws.data_keys import KmsDataKeys
+            return KmsDataKeys(place, region=_region(place, env))
+        case "azure":
+            with needing("azure", "open", f"the key {place}"):
+                from keyturn.providers.azure.data_keys import AzureDataKeys
+            return AzureDataKeys(place)
+        case "transit":
+            return _transit_keys(place, env)
+        case "x25519" if recovery:
+            from keyturn.providers.files.recovery_key import RecoveryDataKeys
 
-def _recovery_keys(place: str, env: Mapping[str, str]) -> DataKeys:
-    from keyturn.providers.files.recovery_key import RecoveryDataKeys
-
-    return RecoveryDataKeys(place)
-
-
-def _file_keys(place: str, env: Mapping[str, str]) -> DataKeys:
-    from keyturn.providers.files.data_keys import FileDataKeys
-
-    return FileDataKeys(place)
-
-
-def _kms_keys(place: str, env: Mapping[str, str]) -> DataKeys:
-    try:
-        from keyturn.providers.aws.data_keys import KmsDataKeys
-    except ModuleNotFoundError as error:
-        problem = f"the package {error.name} is missing"
-        raise Invalid("open", f"the KMS key {place}", problem, "Install keyturn[aws]") from None
-    return KmsDataKeys(place, region=_region(place, env))
-
-
-def _azure_keys(place: str, env: Mapping[str, str]) -> DataKeys:
-    try:
-        from keyturn.providers.azure.data_keys import AzureDataKeys
-    except ModuleNotFoundError as error:
-        problem = f"the package {error.name} is missing"
-        raise Invalid("open", f"the key {place}", problem, "Install keyturn[azure]") from None
-    return AzureDataKeys(place)
+            return RecoveryDataKeys(place)
+        case _:
+            raise Invalid("open", f"the key {name}", "it is the name of no key", f"Write {SHAPES}")
 
 
 def _region(key: str, env: Mapping[str, str]) -> str:
-    """Where a key of KMS is: its ARN tells, or the environment."""
     parts = key.split(":")
     regions = [parts[3]] if len(parts) == ARN_PARTS else [env.get(variable, "") for variable in REGION_VARIABLES]
     for region in regions:
@@ -87,7 +69,6 @@ def _region(key: str, env: Mapping[str, str]) -> str:
 
 
 def _transit_keys(place: str, env: Mapping[str, str]) -> DataKeys:
-    """A key of the hub of VAULT_ADDR, or of another one with the same login."""
     from keyturn.providers.vault.engines.data_keys import TransitDataKeys
     from keyturn.settings.hub import HubSettings
 

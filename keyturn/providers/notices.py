@@ -1,4 +1,4 @@
-"""What all ways of telling a consumer share: signing per Standard Webhooks 1.0, and trying again under one id."""
+"""Notices to consumers: signatures per Standard Webhooks 1.0, and retries."""
 
 import random
 import time
@@ -17,25 +17,21 @@ from keyturn.core.sensitive import Sensitive
 
 DOING: Final = "notify"
 NOTICE_LIMIT: Final = 60.0
-"""Seconds for one notice, all tries and the waits between them together."""
+"""Seconds, with all attempts and waits."""
 LEAST: Final = 0.1
-"""Seconds that a try has, however little is left."""
 
 
 def backoff(attempt: int, base: float, cap: float, jitter: float) -> float:
-    """Seconds to wait after failed attempt number ``attempt`` (from 1), with ``jitter`` drawn from 0 to 1.
-
-    Source: "Exponential Backoff And Jitter" (AWS Architecture Blog), full jitter.
-    """
+    """Source: "Exponential Backoff And Jitter" (AWS Architecture Blog), full jitter."""
     return jitter * min(cap, base * 2.0 ** min(attempt - 1, 64))
 
 
 def sign_notice(
     keys: Sequence[Sensitive], notice: Notice, message_id: str, name: str, place: str = ""
 ) -> SignedMessage:
-    """The message with a signature by each of ``keys``, so that a receiver takes it who holds one of them.
+    """Signed by each of ``keys``; a receiver needs only one.
 
-    The timestamp is that of now. Raises Invalid where one is no key, with the ``place`` in the hub where they lie.
+    Raises Invalid for an unusable key, naming its ``place`` in the hub.
     """
     now, body = datetime.now(UTC), notice.to_json()
     try:
@@ -64,10 +60,10 @@ def deliver_notice(
     jitter: Callable[[], float] = random.random,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Send up to ``attempts`` times under one message id, each signed anew; raises the last error.
+    """One message id for all attempts, each signed with the current time; raises the last error.
 
-    The waits grow from ``base`` to ``cap`` seconds; one the consumer asked for is kept up to ``cap``. All of it
-    together takes a minute at most, or ``attempts`` timeouts where those are longer.
+    Waits grow from ``base`` to ``cap`` seconds; a requested wait counts up to ``cap``. The whole takes at most a
+    minute, or ``attempts`` timeouts if longer.
     """
     until = clock() + max(NOTICE_LIMIT, attempts * timeout)
     for attempt in range(1, attempts + 1):

@@ -1,14 +1,9 @@
-"""Every connection over HTTP, whichever library sends the request: what it insists on, whatever answers there.
+"""Every HTTP connection, whichever library sends the request, and its limits on any answer.
 
-requests, hvac, google-auth and the SDKs of AWS, Azure and Kubernetes all send through urllib3's connections. Those of
-this module take their place:
-
-- connecting and TLS together take no longer than connecting may, and the whole answer, headers and body, no longer
-  than reading may. A timeout of a socket is one for each wait for bytes, so whoever drips one after the other would
-  hold its client for as long as it likes;
-- an answer has an end, and what says that it is longer, or is compressed unasked, is refused before it is read;
-- nobody is sent elsewhere: the address that a redirect names is taken out, so no library can follow it;
-- a wait that is asked for is a minute at most, also for a library that would keep to it.
+requests, hvac, google-auth and the SDKs of AWS, Azure and Kubernetes all use urllib3's connections, which this module
+replaces. Connecting and the whole answer each have a deadline; a socket's own timeout limits only each wait for bytes.
+An answer that is too long, or compressed unasked, is refused unread. No library follows a redirect. A requested wait is
+at most a minute.
 """
 
 import http.client
@@ -36,21 +31,16 @@ from keyturn.core.ports.tracing import Attribute, SpanKind, current_span, traced
 from keyturn.providers.answers import RefusedAnswer, TooLate, retry_after
 
 CONNECTIONS: Final = 32
-"""Kept open for threads that call at once."""
 LARGEST_ANSWER: Final = 64 * 1024 * 1024
-"""Bytes of an answer, its headers among them: a thousand entries with all the metadata that a hub allows have half."""
+"""Bytes, with headers."""
 LONGEST_LENGTH: Final = 15
-"""Digits of a Content-Length."""
 LONGEST_WAIT: Final = 60.0
-"""Seconds for an answer to whoever gives no timeout."""
 WAITS: Final[Mapping[str, int]] = {"retry-after": 1, "retry-after-ms": 1000, "x-ms-retry-after-ms": 1000}
-"""Headers that ask for a wait, which SDKs keep to, and in what part of a second."""
 UNKNOWN_WAIT: Final = "x-amz-retry-after"
-"""For this one AWS's SDK waits by itself, and whoever paces the calls would not know."""
 
 
 class _Call(threading.local):
-    """Until when the calls of this thread may take, by the monotonic clock, and how many seconds that was."""
+    """A deadline on the monotonic clock."""
 
     until: float | None = None
     seconds: float = 0.0
@@ -61,7 +51,7 @@ _call: Final = _Call()
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """What is exchanged inside, retries of an SDK among it, ends after so many seconds."""
+    """Limit all exchanges inside, with an SDK's retries, to this many seconds."""
     before = _call.until, _call.seconds
     until = time.monotonic() + seconds
     if before[0] is None or until < before[0]:
@@ -73,7 +63,6 @@ def within(seconds: float) -> Iterator[None]:
 
 
 def _deadline(timeout: float | None) -> tuple[float, float]:
-    """Until when something may take that has a ``timeout`` of its own, and how many seconds that is."""
     seconds = LONGEST_WAIT if timeout is None else timeout
     until = time.monotonic() + seconds
     if _call.until is not None and _call.until < until:
@@ -82,8 +71,6 @@ def _deadline(timeout: float | None) -> tuple[float, float]:
 
 
 class _Wire(io.RawIOBase):
-    """What comes over a connection, until its deadline and up to a size. Raises RefusedAnswer."""
-
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._file = connection.makefile("rb", buffering=0)
@@ -91,11 +78,9 @@ class _Wire(io.RawIOBase):
         self._left = LARGEST_ANSWER
 
     def readable(self) -> bool:
-        """It can be read."""
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        """Read what is there, or wait for it until the deadline."""
         remaining = self._until - time.monotonic()
         if remaining <= 0:
             raise TooLate(self._seconds)
@@ -110,31 +95,26 @@ class _Wire(io.RawIOBase):
         return count
 
     def close(self) -> None:
-        """Let go of the connection."""
         self._file.close()
         super().close()
 
 
 class _Reader(io.BufferedReader):
-    """Reads a piece only where it can be part of an answer: its memory is taken before it is there."""
+    """Refuses a read larger than any answer, whose memory would be allocated first."""
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """So many bytes."""
         if size is not None and size > LARGEST_ANSWER:
             raise _too_long()
         return super().read(size)
 
 
 class _Answer(http.client.HTTPResponse):
-    """An answer as its libraries see it. Raises RefusedAnswer."""
-
     def __init__(self, sock: socket.socket, *args: Any, **settings: Any) -> None:
         super().__init__(sock, *args, **settings)
         self.fp.close()
         self.fp = _Reader(_Wire(sock))
 
     def begin(self) -> None:
-        """Read the headers, and see whether the rest is wanted."""
         super().begin()
         insist_on_size(self.headers)
         if self.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
@@ -145,7 +125,6 @@ class _Answer(http.client.HTTPResponse):
 
 
 def insist_on_size(headers: Message) -> None:
-    """Raises RefusedAnswer for a length that is no number, or too great a one."""
     lengths = {part.strip() for header in headers.get_all("content-length", []) for part in str(header).split(",")}
     if len(lengths) > 1 or not all(length.isascii() and length.isdigit() for length in lengths):
         raise RefusedAnswer("its answer has a Content-Length that is no number")
@@ -154,7 +133,7 @@ def insist_on_size(headers: Message) -> None:
 
 
 def cap_waits(headers: Message) -> None:
-    """No header asks for more than a minute; one that can't be understood asks for nothing."""
+    """Limit each requested wait to a minute."""
     del headers[UNKNOWN_WAIT]
     for name, parts in WAITS.items():
         text = headers.get(name)
@@ -167,7 +146,6 @@ def cap_waits(headers: Message) -> None:
 
 
 def _date(headers: Message) -> datetime:
-    """When it was answered, by the clock there; by the one here where that is not told."""
     try:
         date = parsedate_to_datetime(headers.get("date", ""))
     except ValueError:
@@ -180,13 +158,19 @@ def _too_long() -> RefusedAnswer:
 
 
 class _Told(HTTPConnection):
-    """Whoever collects spans is told of each answer: from whom, to which method and how, and of no path or header.
+    """Traces an answer within a span: server, method and status, but no path or header."""
 
-    Of those alone that belong to something: leases and looks for changes are renewed all day.
-    """
+    response_class = _Answer
 
-    def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as urllib3 has it
-        """Wait for the answer's headers."""
+    def putheader(self, header: str | bytes, *values: Any) -> None:
+        """Never accepts compression: the unpacked size is unknown."""
+        name = header.decode("latin-1") if isinstance(header, bytes) else header
+        super().putheader(header, *(("identity",) if name.lower() == "accept-encoding" else values))
+
+    def _new_conn(self) -> socket.socket:
+        return insist_on_place(super()._new_conn(), self.host)
+
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as in urllib3
         if not current_span()[0]:
             return super().getresponse()
         method = str(getattr(self, "_method", None) or "HTTP")
@@ -202,31 +186,15 @@ class _Told(HTTPConnection):
 
 
 class Connection(_Told, HTTPConnection):
-    """A connection in clear."""
-
-    response_class = _Answer
-
     def connect(self) -> None:
-        """Connect by the deadline. Raises TooLate."""
         _leave_time_for(self)
         super().connect()
 
-    def _new_conn(self) -> socket.socket:
-        return insist_on_place(super()._new_conn(), self.host)
-
-    def putheader(self, header: str | bytes, *values: Any) -> None:
-        """Send a header. Nothing is wanted compressed: what it would unfold to could not be told before."""
-        super().putheader(*_uncompressed(header, values))
-
 
 class SecureConnection(_Told, HTTPSConnection):
-    """A connection over TLS."""
-
-    response_class = _Answer
     _spare: socket.socket | None = None
 
     def connect(self) -> None:
-        """Connect, and agree on TLS, by the deadline. Raises TooLate."""
         seconds = _leave_time_for(self)
         late = threading.Event()
         timer = threading.Timer(seconds, self._end, (late,))
@@ -244,26 +212,22 @@ class SecureConnection(_Told, HTTPSConnection):
                 self._spare.close()
                 self._spare = None
 
-    def putheader(self, header: str | bytes, *values: Any) -> None:
-        """Send a header. Nothing is wanted compressed: what it would unfold to could not be told before."""
-        super().putheader(*_uncompressed(header, values))
-
     def _new_conn(self) -> socket.socket:
-        connection = insist_on_place(super()._new_conn(), self.host)
-        # TLS takes the socket over, and what is ended later has to be known now.
+        connection = super()._new_conn()
+        # TLS takes the socket over, so the socket to end later is duplicated now.
         self._spare = connection.dup()
         return connection
 
     def _end(self, late: threading.Event) -> None:
         late.set()
         with suppress(OSError, AttributeError):
-            self._spare.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]  # gone where it was connected just now
+            self._spare.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]  # gone after a connect just now
 
 
 def insist_on_place(connection: socket.socket, host: str) -> socket.socket:
-    """The connection; it is closed where a name has led to what gives out this machine's credentials.
+    """Close a connection by name to a cloud's credential service. Raises RefusedAnswer.
 
-    An SDK that looks for these asks by address, or by a name of the cloud's own. Raises RefusedAnswer.
+    SDKs reach it by address, or by a name of the cloud's own.
     """
     peer = str(connection.getpeername()[0])
     if to_address(host) is None and host.casefold() not in METADATA_NAMES and refuses_host(peer):
@@ -273,18 +237,12 @@ def insist_on_place(connection: socket.socket, host: str) -> socket.socket:
 
 
 def _leave_time_for(connection: HTTPConnection) -> float:
-    """How many seconds are left for connecting, which is told to the connection. Raises TooLate for none."""
     until, seconds = _deadline(connection.timeout if isinstance(connection.timeout, int | float) else None)
     remaining = until - time.monotonic()
     if remaining <= 0:
         raise TooLate(seconds)
     connection.timeout = remaining
     return remaining
-
-
-def _uncompressed(header: str | bytes, values: tuple[Any, ...]) -> tuple[Any, ...]:
-    name = header.decode("latin-1") if isinstance(header, bytes) else header
-    return (header, "identity") if name.lower() == "accept-encoding" else (header, *values)
 
 
 class _Pool(HTTPConnectionPool):
@@ -296,30 +254,23 @@ class _SecurePool(HTTPSConnectionPool):
 
 
 POOLS: Final[Mapping[str, Any]] = {"http": _Pool, "https": _SecurePool}
-"""What urllib3's managers make connections with, by scheme."""
 
 
 class OutboundAdapter(HTTPAdapter):
-    """requests' way to the connections of this module."""
-
     def __init__(self, pools: int = 4) -> None:
         super().__init__(pool_connections=pools, pool_maxsize=CONNECTIONS)
 
     def init_poolmanager(self, *args: Any, **settings: Any) -> None:
-        """As requests does."""
         super().init_poolmanager(*args, **settings)
         self.poolmanager.pool_classes_by_scheme = dict(POOLS)
 
     def proxy_manager_for(self, proxy: str, **settings: Any) -> Any:
-        """As requests does."""
         manager = super().proxy_manager_for(proxy, **settings)
         manager.pool_classes_by_scheme = dict(POOLS)
         return manager
 
 
 class _Elsewhere(BaseAdapter):
-    """Where nothing is sent."""
-
     def send(self, *_: Any, **__: Any) -> requests.Response:
         raise requests.ConnectionError(RefusedAnswer("it names another address, to which nothing is sent"))
 
@@ -328,7 +279,7 @@ class _Elsewhere(BaseAdapter):
 
 
 def keep_to(session: requests.Session, url: str, adapter: HTTPAdapter | None = None) -> None:
-    """Have a session speak to the server of ``url`` alone, whatever address an answer of it names."""
+    """Restrict a session to the server of ``url``, whatever address an answer names."""
     request = requests.PreparedRequest()
     request.prepare_url(url, None)
     scheme, _, rest = str(request.url).partition("://")
@@ -338,23 +289,19 @@ def keep_to(session: requests.Session, url: str, adapter: HTTPAdapter | None = N
 
 
 def open_anywhere(session: requests.Session) -> None:
-    """Have a session speak through the connections of this module, to any server that it is told of."""
     for prefix in ("http://", "https://"):
         session.mount(prefix, OutboundAdapter())
 
 
 @contextmanager
 def ended_after(descriptor: int, seconds: float) -> Iterator[threading.Event]:
-    """End a connection that no library of HTTP watches when so many seconds are over; the event tells whether it was.
-
-    Its ``descriptor`` is doubled until then, so that nothing else can be ended in its place.
-    """
+    """The ``descriptor`` is duplicated, so that no other connection can be ended instead."""
     late = threading.Event()
     with closing(socket.socket(fileno=os.dup(descriptor))) as spare:
 
         def end() -> None:
             late.set()
-            # TLS is not told: that would change what the reading thread is using.
+            # Below TLS, whose state the reading thread uses.
             with suppress(OSError):
                 spare.shutdown(socket.SHUT_RDWR)
 

@@ -1,4 +1,4 @@
-"""Listings that come in pages have an end: whoever says what the next page is may lie."""
+"""Limits for listings in pages: a faulty server could repeat pages for ever."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
@@ -7,14 +7,14 @@ from typing import Final, TypeVar
 from keyturn.core.errors import Unavailable
 
 MOST_PAGES: Final = 20_000
-"""Of one listing: at 25 entries, the fewest that any store has in a page, these are half a million."""
+"""Half a million entries at 25, the smallest page of any store."""
 HINT: Final = "Nothing was taken for the whole list; see who answers at its address"
 
 Page = TypeVar("Page")
 
 
 class PageGuard:
-    """What led to the pages of one listing so far, ``most`` at most. ``doing`` and ``name`` stand in errors."""
+    """The page tokens of one listing, at most ``most``."""
 
     def __init__(self, doing: str, name: str, most: int | None = None) -> None:
         self._most = MOST_PAGES if most is None else most
@@ -23,7 +23,7 @@ class PageGuard:
         self._passed: set[bytes] = set()
 
     def follow(self, token: str) -> str:
-        """What leads to the next page. Raises Unavailable where it has done so before, or there are too many."""
+        """Raises Unavailable for a repeated token, or too many."""
         digest = hashlib.sha256(token.encode()).digest()
         if digest in self._passed:
             raise Unavailable(self._doing, self._name, "its list leads back to a page that was there before", HINT)
@@ -34,7 +34,7 @@ class PageGuard:
 
 
 def bounded(pages: Iterable[Page], following: Callable[[Page], str | None], doing: str, name: str) -> Iterator[Page]:
-    """The pages that an SDK fetches; ``following`` tells what leads from one to the next. Raises Unavailable."""
+    """Raises Unavailable."""
     guard = PageGuard(doing, name)
     for page in pages:
         yield page

@@ -1,7 +1,6 @@
-"""A Prefect server's API, as far as a command needs it: a run is asked for, looked at, and what it left is read.
+"""A Prefect server's API for commands: start a run, follow it and read its artifacts.
 
-Prefect's own client takes a second to import. Of its habits these are kept: a server that is busy is asked again, and
-one that demands a token against forged requests is asked for it. A run that is asked for twice is one run.
+Prefect's own client takes a second to import. A run requested twice is one run.
 """
 
 import json
@@ -36,39 +35,31 @@ PREFECT: Final = RemoteServer(
     untrusted=Unavailable,
 )
 ENDS: Final = frozenset({"COMPLETED", "CANCELLED", "FAILED", "CRASHED"})
-"""States after which nothing follows."""
 
 BUSY: Final = frozenset({408, 429, 502, 503})
-"""Answers after which Prefect's own client asks again: 503 is SQLite's while somebody else writes."""
+"""Statuses that Prefect's own client retries."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
-"""Seconds before a request is sent again: at first, and at most where the server names no time."""
+"""Seconds."""
 
 MOST_WORKERS: Final = 200
-"""The most that Prefect lists at once."""
 
 PATIENCE: Final = 60.0
-"""Seconds for which a request is sent again."""
 
 
 @dataclass(frozen=True)
 class PrefectState:
-    """How a run stands: the kind, such as COMPLETED, the name that people see, and the words with it."""
-
     kind: str = "UNKNOWN"
     name: str = "unknown"
     message: str = ""
 
     @property
     def final(self) -> bool:
-        """Whether nothing follows."""
         return self.kind in ENDS
 
 
 @dataclass(frozen=True)
 class FlowRun:
-    """A run of a flow."""
-
     id: str
     name: str
     state: PrefectState
@@ -77,8 +68,6 @@ class FlowRun:
 
 @dataclass(frozen=True)
 class TaskRun:
-    """A step of a run. ``seconds`` is how long it has worked, ``ended`` when that was over, in Unix seconds."""
-
     id: str
     name: str
     state: PrefectState
@@ -89,15 +78,15 @@ class TaskRun:
 
 @reads_answers(SERVER)
 class PrefectApi:
-    """Requests to the server of these settings. Errors say that it was about ``doing`` something to ``name``.
+    """Requests to a server. Errors name the action ``doing`` and ``name``. Each verb raises Denied, Unavailable.
 
-    ``otherwise`` is what else helps, such as ``, or add --local``. Each verb raises Denied, Unavailable.
+    ``otherwise`` extends the hints, such as ``, or add --local``.
     """
 
     def __init__(
         self, settings: PrefectSettings, doing: str, name: str, otherwise: str = "", patience: float | None = None
     ) -> None:
-        """A busy server is asked again for ``patience`` seconds. Raises Invalid for an unusable address or file."""
+        """Retries a busy server for ``patience`` seconds. Raises Invalid for an unusable address or file."""
         self._patience = patience
         self._about = (doing, name)
         self._otherwise = otherwise
@@ -116,11 +105,9 @@ class PrefectApi:
         self.close()
 
     def close(self) -> None:
-        """Let go of the connections."""
         self._session.close()
 
     def insist_on_answer(self, seconds: float) -> None:
-        """Raises Unavailable where nothing is answered so soon; what is answered, or by whom, is seen later."""
         try:
             self._session.request("GET", f"{self._url}/health", headers=self._headers, timeout=seconds)
         except OSError as error:
@@ -129,12 +116,11 @@ class PrefectApi:
                 raise Unavailable(*self._about, problem, "Check PREFECT_API_URL and that the server runs") from None
 
     def insist_on_api(self, pool: str) -> None:
-        """Raises Unavailable where what answers is not Prefect's API; whether it has the pool does not matter."""
+        """Raises Unavailable if the server is not Prefect's API; the pool need not exist."""
         with suppress(NotFound):
             self._send("GET", f"work_pools/{quote(pool, safe='')}")
 
     def find_deployment(self, name: str, remedy: str) -> str:
-        """The id of ``FLOW/NAME``. Raises NotFound with the remedy."""
         flow, _, deployment = name.partition("/")
         path = f"deployments/name/{quote(flow, safe='')}/{quote(deployment, safe='')}"
         try:
@@ -143,7 +129,7 @@ class PrefectApi:
             raise NotFound(*self._about, "the Prefect server has no such deployment", remedy) from None
 
     def create_run(self, deployment: str, parameters: Mapping[str, Any], labels: Mapping[str, Any]) -> FlowRun:
-        """Ask for a run that begins now; the same one where the request has to be sent again."""
+        """A retry requests the same run."""
         request = {
             "parameters": parameters,
             "labels": labels,
@@ -153,22 +139,18 @@ class PrefectApi:
         return flow_run(self._send("POST", f"deployments/{quote(deployment, safe='')}/create_flow_run", request))
 
     def read_run(self, run: str) -> FlowRun:
-        """How a run stands."""
         return flow_run(self._send("GET", f"flow_runs/{quote(run, safe='')}"))
 
     def list_steps(self, run: str) -> list[TaskRun]:
-        """The steps of a run, those that are known until now."""
         request = {"flow_runs": {"id": {"any_": [run]}}}
         return [task_run(document) for document in self._send("POST", "task_runs/filter", request)]
 
     def list_artifacts(self, run: str, kind: str) -> list[Any]:
-        """What artifacts of that type hold, which a run has left; the newest first."""
         wanted = {"flow_run_id": {"any_": [run]}, "type": {"any_": [kind]}}
         request = {"artifacts": wanted, "sort": "CREATED_DESC"}
         return [document["data"] for document in self._send("POST", "artifacts/filter", request)]
 
     def count_alive_workers(self, pool: str) -> int:
-        """How many workers of the pool the server has heard of lately. Raises NotFound."""
         try:
             workers = self._send("POST", f"work_pools/{quote(pool, safe='')}/workers/filter", {"limit": MOST_WORKERS})
         except NotFound:
@@ -177,11 +159,9 @@ class PrefectApi:
         return sum(worker["status"] == "ONLINE" for worker in workers)
 
     def send_events(self, events: Sequence[Mapping[str, Any]]) -> None:
-        """Tell of events; one that was told under its id already is told once."""
         self._send("POST", "events", events)
 
     def _send(self, method: str, path: str, body: Any = None) -> Any:
-        """One request, sent again while the server is busy or was gone for a moment; what it answers."""
         patience = PATIENCE if self._patience is None else self._patience
         until, pause, forged = time.monotonic() + patience, FIRST_PAUSE, False
         while True:
@@ -197,12 +177,12 @@ class PrefectApi:
             pause = min(LONGEST_PAUSE, 2 * pause)
 
     def _try(self, method: str, path: str, body: Any, until: float) -> requests.Response | None:
-        """Send it once; None where it failed and is to be sent again, which is so once the server has answered."""
+        """None to retry a failure, which needs an earlier answer of the server."""
         try:
             answer = self._session.request(
                 method, f"{self._url}/{path}", json=body, headers=self._headers, timeout=self._timeout
             )
-        except OSError as error:  # every error of requests is one
+        except OSError as error:  # the base of every error of requests
             if not self._heard or untrusted(error) or time.monotonic() >= until:
                 raise self._unanswered(error) from None
             return None
@@ -210,7 +190,6 @@ class PrefectApi:
         return answer
 
     def _take_token(self) -> None:
-        """Ask for what a server that guards itself against forged requests wants to see with each one."""
         client = str(uuid4())
         document = self._send("GET", f"csrf-token?client={client}")
         self._headers |= {"Prefect-Csrf-Token": str(document["token"]), "Prefect-Csrf-Client": client}
@@ -244,7 +223,6 @@ class PrefectApi:
 
 
 def is_json(answer: requests.Response) -> bool:
-    """Whether the answer is JSON, or nothing; a page is of another server, or of Prefect's own pages."""
     try:
         json.loads(answer.content or b"null")
     except ValueError:
@@ -253,7 +231,7 @@ def is_json(answer: requests.Response) -> bool:
 
 
 def is_prefects(answer: requests.Response) -> bool:
-    """Whether a 404 says that the thing asked for is not there, and not that the address has no such route."""
+    """Whether a 404 is about the object and not about the route."""
     document = json.loads(answer.content or b"null") if is_json(answer) else None
     if not isinstance(document, dict) or document.get("detail") == "Not Found":
         return False
@@ -261,12 +239,10 @@ def is_prefects(answer: requests.Response) -> bool:
 
 
 def is_suspected(answer: requests.Response) -> bool:
-    """Whether the server wants a token with the request, or another one."""
     return answer.status_code == 403 and b"CSRF" in answer.content
 
 
 def opened_session(url: str, settings: PrefectSettings) -> requests.Session:
-    """Connections to the server alone, through the environment's proxy where it names one. Raises Invalid."""
     if settings.checked and settings.ca_file and not Path(settings.ca_file).is_file():
         raise Invalid("trust", SERVER, f"there is no file {settings.ca_file}", f"{CA_FILE} names it")
     session = DirectSession()
@@ -280,13 +256,13 @@ def opened_session(url: str, settings: PrefectSettings) -> requests.Session:
     if not settings.checked:
         import urllib3
 
-        # Whoever has said so in a setting need not be told at each request.
+        # The setting is deliberate; a warning for each request is noise.
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     return session
 
 
 def plain_address(url: str) -> str:
-    """The address without a name and a password, which travel as a header. Raises Invalid."""
+    """Without user and password, which a header carries. Raises Invalid."""
     try:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""
@@ -299,19 +275,16 @@ def plain_address(url: str) -> str:
 
 
 def unusable(url: str) -> Invalid:
-    """What is set as the server's address is none."""
     return Invalid("find", SERVER, f"{url} is no address of a server", "Set PREFECT_API_URL to https://HOST/api")
 
 
 def flow_run(document: Mapping[str, Any]) -> FlowRun:
-    """A run of an answer."""
     return FlowRun(
         str(document["id"]), str(document["name"]), _state(document["state"]), document["start_time"] is not None
     )
 
 
 def task_run(document: Mapping[str, Any]) -> TaskRun:
-    """A step of an answer."""
     ended = document["end_time"]
     when = datetime.fromisoformat(ended).timestamp() if ended else None
     tries, worked = int(document["run_count"]), float(document["total_run_time"])
@@ -319,7 +292,6 @@ def task_run(document: Mapping[str, Any]) -> TaskRun:
 
 
 def _state(document: Mapping[str, Any] | None) -> PrefectState:
-    """A state of an answer; a run that has none yet is of unknown state."""
     return (
         PrefectState(str(document["type"]), str(document["name"]), str(document["message"] or ""))
         if document

@@ -1,4 +1,4 @@
-"""What adapters have in common that lay single keys into texts of others: refusing what is no object, and sizes."""
+"""Common parts of adapters that merge single keys into others' texts."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -22,7 +22,7 @@ def shared_text(
     *,
     snapshot: Any = None,
 ) -> Shared:
-    """A secret whose text is an object, None where it serves nothing yet. Raises Invalid for any other text."""
+    """Raises Invalid for a text that is no object."""
     try:
         members = members_of(text) if text is not None and marks is None else {}
     except ValueError as error:
@@ -31,7 +31,7 @@ def shared_text(
 
 
 def checked_text(label: str, refuses: Callable[[int], str | None], change: Change, current: Shared | None) -> Sensitive:
-    """The whole text after a change. Raises Invalid for what can't be made, or is too large as a whole."""
+    """Raises Invalid if the result is impossible or too large."""
     try:
         text = change.text(current.text if current else None)
         problem = refuses(len(text.reveal().encode())) if change or current is None else None

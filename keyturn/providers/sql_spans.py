@@ -1,7 +1,4 @@
-"""Spans of what databases are asked, by OpenTelemetry's conventions: what kind of statement and where, never its text.
-
-A statement of ours may hold a password, or what is made of one: nothing of it is told but its first word.
-"""
+"""Spans of database statements. A statement may hold a password, so a span holds only its first word."""
 
 import re
 from collections.abc import Iterator
@@ -11,15 +8,13 @@ from typing import Final
 from keyturn.core.ports.tracing import NO_SPAN, Attribute, Span, SpanKind, current_span, traced
 
 WORD: Final = re.compile(r"\s*([A-Za-z]{2,16})\b")
-"""The word that a statement begins with, such as ALTER: a command, and never a value."""
 
 
 @contextmanager
 def statement_span(system: str, host: str, port: int, database: str, statement: str) -> Iterator[Span]:
-    """Tell of one statement that belongs to something; others, such as looks all day, are told of nowhere.
+    """No span outside another one.
 
-    ``system`` is the server's kind as OpenTelemetry's conventions name it. Source: its semantic conventions for
-    database client spans, 1.33.
+    Source: OpenTelemetry's semantic conventions for database client spans, 1.33.
     """
     if not current_span()[0]:
         yield NO_SPAN

@@ -1,7 +1,6 @@
-"""Calls to one namespace of a Kubernetes cluster, as plain JSON, and its errors in our words.
+"""Calls to one namespace of a Kubernetes cluster, with its errors as Keyturn's.
 
-The official client would send the same. It makes a class of each of its hundreds of models when it is imported, which
-takes half a second, and none of them is needed here.
+The official client sends the same, but its import takes half a second.
 """
 
 import json
@@ -22,23 +21,20 @@ from keyturn.providers.kubernetes.cluster import NO_ANSWER, Cluster, NoSignIn
 from keyturn.providers.pages import PageGuard
 
 TIMEOUT: Final = urllib3.Timeout(connect=5.0, read=20.0)
-"""Seconds to connect, and for the whole answer. Nothing is sent again here: the flows retry."""
+"""Seconds to connect, and for the whole answer. Nothing is retried here: the flows retry."""
 PAGE_SIZE: Final = 500
-"""What kubectl asks for at once."""
 MANAGER: Final = "keyturn"
-"""Under which name the API server records who wrote a field."""
 
 JSON: Final = "application/json"
 METADATA: Final = "application/json;as={};g=meta.k8s.io;v=v1"
 ONE: Final = METADATA.format("PartialObjectMetadata")
 MANY: Final = METADATA.format("PartialObjectMetadataList")
-"""The API server leaves everything but the metadata out of an answer when asked like this, so no value travels."""
+"""These answers contain only metadata and no value."""
 
 MERGE: Final = "application/merge-patch+json"
 APPLY: Final = "application/apply-patch+yaml"
 
 METHODS: Final = {"get": "GET", "list": "GET", "create": "POST", "patch": "PATCH", "delete": "DELETE"}
-"""How each verb is sent."""
 
 APPS, AUTHORIZATION, RBAC = "apis/apps/v1", "apis/authorization.k8s.io/v1", "apis/rbac.authorization.k8s.io/v1"
 GROUPS: Final = {
@@ -52,7 +48,7 @@ GROUPS: Final = {
     "roles": RBAC,
     "rolebindings": RBAC,
 }
-"""Where the API has each resource."""
+"""The API group of each resource."""
 
 API_SERVER: Final = RemoteServer(
     check=NO_ANSWER,
@@ -62,13 +58,11 @@ API_SERVER: Final = RemoteServer(
     whose="the API server's",
 )
 NO_NAMES: Final = frozenset({"", ".", ".."})
-"""What would name another place as a part of an address."""
+"""Path parts that would address another place."""
 
 
 @dataclass(frozen=True)
 class Doing:
-    """What is being done, to which name, and the verb and resource that the account needs for it."""
-
     what: str
     name: str
     verb: str
@@ -76,28 +70,25 @@ class Doing:
 
 
 class Namespace:
-    """The API server's answers about one namespace, as plain JSON."""
-
     def __init__(self, name: str, cluster: Cluster) -> None:
         self.name = name
         self._cluster = cluster
         self._pools = cluster.pools()
 
     def call(self, doing: Doing, name: str = "", **arguments: Any) -> Any:
-        """What the API server answers. Raises our errors, which hold nothing of the answer but its reason.
+        """Raises Keyturn's errors, which hold only the answer's reason.
 
-        Without a ``name`` it is about all of the resource, or makes one. Otherwise as :meth:`ask`.
+        Without a ``name`` it lists the resource or creates one.
         """
         part = f"namespaces/{_part(doing, self.name)}/{doing.resource}"
         named = doing.verb not in ("list", "create")
         return self._send(doing, f"{part}/{_part(doing, name)}" if named else part, **arguments)
 
     def ask(self, doing: Doing, body: Mapping[str, Any]) -> Any:
-        """The same of what is in no namespace."""
+        """Like :meth:`call`, for a resource without a namespace."""
         return self._send(doing, doing.resource, body=body)
 
     def pages(self, doing: Doing, **arguments: Any) -> Iterator[list[dict[str, Any]]]:
-        """The items of a listing, page after page."""
         more, guard = dict[str, str](), PageGuard(doing.what, doing.name)
         while True:
             page = self.call(doing, limit=PAGE_SIZE, **more, **arguments)
@@ -109,7 +100,6 @@ class Namespace:
             more = {"continue": guard.follow(token)}
 
     def close(self) -> None:
-        """Let go of every connection."""
         self._pools.clear()
 
     def _send(
@@ -122,7 +112,6 @@ class Namespace:
         content_type: str = JSON,
         **query: Any,
     ) -> Any:
-        """One request; ``query`` is in the API's own words, such as ``fieldSelector``."""
         about = {"Accept": f"{accept},{JSON}", "User-Agent": MANAGER, "Content-Type": content_type}
         with self._translated(doing):
             answer = self._pools.request(
@@ -154,19 +143,17 @@ class Namespace:
             problem = f"the token can't be read ({error.strerror or type(error).__name__})"
             raise Denied(doing.what, doing.name, problem, "Check token_file, or the kubeconfig") from None
         except ValueError:
-            # What is no text of an address or a header is quoted in such an error.
+            # Such an error quotes the invalid part of an address or header.
             raise _malformed(doing) from None
 
 
 def _part(doing: Doing, name: str) -> str:
-    """A name as one part of an address. Raises Invalid for what is none."""
     if name in NO_NAMES or "/" in name or "%" in name:
         raise _malformed(doing)
     return quote(name, safe="")
 
 
 def _query(parameters: Mapping[str, Any]) -> str:
-    """What is wanted besides, as the end of an address."""
     return f"?{urlencode(parameters)}" if parameters else ""
 
 
@@ -213,7 +200,7 @@ def _permission_hint(status: int, doing: Doing, namespace: str) -> str:
 
 
 def _in_its_words(answer: urllib3.BaseHTTPResponse) -> bool:
-    """Whether the API server itself refuses, with a document of the kind Status; a proxy's 404 proves nothing."""
+    """Whether the API server itself refused, with a document of kind Status."""
     try:
         document = json.loads(answer.data)
     except ValueError:
@@ -222,7 +209,6 @@ def _in_its_words(answer: urllib3.BaseHTTPResponse) -> bool:
 
 
 def _reason(answer: urllib3.BaseHTTPResponse) -> str:
-    """The one word that the API server has for it, such as AlreadyExists; empty where it gave none."""
     try:
         status: Mapping[str, Any] = json.loads(answer.data or "{}")
         reason = str(status.get("reason") or "")

@@ -1,4 +1,4 @@
-"""How a Kubernetes cluster is reached, and who signs in there."""
+"""The address of a Kubernetes cluster, and the sign-in there."""
 
 import os
 import ssl
@@ -21,15 +21,12 @@ NO_ANSWER: Final = "Check the address, DNS, firewall and proxy"
 
 
 class NoSignIn(Exception):
-    """What a kubeconfig says of signing in has ceased to work."""
+    """The sign-in of a kubeconfig no longer works."""
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """An API server's address, and the headers of whoever signs in, made anew for each request.
-
-    ``tls`` is what urllib3 is told of certificates, ``proxy`` what leads there.
-    """
+    """An API server's address, and sign-in headers made for each request."""
 
     host: str
     sign_in: Callable[[], Mapping[str, str]]
@@ -38,7 +35,6 @@ class Cluster:
     proxy_headers: Mapping[str, str] | None = None
 
     def pools(self) -> urllib3.PoolManager:
-        """Connections, as everything outbound has them."""
         settings: dict[str, Any] = {
             **self.tls,
             "cert_reqs": ssl.CERT_REQUIRED,
@@ -66,10 +62,10 @@ def settings_for(
     kubeconfig: str | None,
     context: str | None,
 ) -> Cluster:
-    """How to reach and to sign in to the cluster. Raises Invalid, saying ``name``, for what can't work.
+    """Raises Invalid, naming ``name``, for unusable settings.
 
-    With ``server``, that address and the token in ``token_file``; else the kubeconfig file where there is one; else
-    the pod's own cluster and service account.
+    With ``server``, that address and the token in ``token_file``; else the kubeconfig, if one exists; else the pod's
+    own cluster and service account.
     """
     if server is not None:
         if kubeconfig or context:
@@ -98,7 +94,7 @@ def _told(name: str, server: str, ca_file: str | None, token_file: str | None) -
         raise Invalid("open", name, "ca_file holds no certificate", "Name the PEM file of the cluster's CA") from None
 
     def sign_in() -> Mapping[str, str]:
-        # At every call: the kubelet replaces the file well before the token in it ends.
+        # Read at every call: the kubelet replaces the file well before its token expires.
         return {"authorization": f"Bearer {Path(token_file).read_text().strip()}"}
 
     host = server.rstrip("/")
@@ -106,7 +102,7 @@ def _told(name: str, server: str, ca_file: str | None, token_file: str | None) -
 
 
 def _found(name: str, kubeconfig: str | None, context: str | None) -> Cluster:
-    """By the official client, which knows every way in that a kubeconfig may name."""
+    """The official client supports every sign-in of a kubeconfig."""
     from kubernetes import config
     from kubernetes.client import Configuration
     from kubernetes.config.incluster_config import SERVICE_HOST_ENV_NAME
@@ -122,7 +118,7 @@ def _found(name: str, kubeconfig: str | None, context: str | None) -> Cluster:
             )
         else:
             config.load_incluster_config(client_configuration=made)  # type: ignore[no-untyped-call]
-    except Exception as error:  # noqa: BLE001 (whatever a malformed file makes the loader raise, its text may quote the file)
+    except Exception as error:  # noqa: BLE001  a malformed file can raise anything, and the text may quote it
         problem = f"no usable kubeconfig, nor a pod's own cluster ({type(error).__name__})"
         raise Invalid("open", name, problem, "Check kubeconfig and context, or set server and token_file") from None
     if not made.verify_ssl:
@@ -131,7 +127,6 @@ def _found(name: str, kubeconfig: str | None, context: str | None) -> Cluster:
 
 
 def _of_configuration(made: "Configuration") -> Cluster:
-    """The same of the official client's own."""
     from kubernetes.client.rest import should_bypass_proxies
     from kubernetes.config import ConfigException
 

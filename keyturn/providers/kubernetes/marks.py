@@ -1,8 +1,7 @@
-"""What a Secret's metadata tells of it: whose it is, which keys it has, and who wrote each of them last.
+"""A Secret's metadata: its owner, its keys, and the last author of each key.
 
-The API server keeps book of who set a field (``metadata.managedFields``): whoever gives a key of the data another
-value takes it from the manager that had it. So a key of ours that Keyturn's manager no longer has was changed by
-somebody else, and no value, nor a digest of one, is needed to see it. Source: "Server-Side Apply", field management.
+The API server records each field's manager (``metadata.managedFields``): a changed value moves a key to its author. So
+it shows others' changes without values or digests. Source: "Server-Side Apply", field management.
 """
 
 import hashlib
@@ -28,24 +27,18 @@ from keyturn.core.text.details import KUBECTL_APPLIED
 from keyturn.providers.kubernetes.client import MANAGER
 
 KEYS: Final = "keyturn-keys"
-"""The annotation with the keys that are ours, as a JSON list."""
 JSON_KEYS: Final = "keyturn-json-keys"
-"""The annotation with those of them that hold JSON which is no string; absent where the text is kept whole."""
+"""The keys of JSON that is no string; absent for a text kept whole."""
 RESTART_FOR: Final = "keyturn-restart-for"
-"""The annotation that says that workloads are still to be restarted, and what for."""
 MENDED: Final = "keyturn-mended"
-"""The annotation that tells a value that was put back from the same one before it: pods began with what was between."""
+"""Distinguishes a restored value from the same one before, for pods started meanwhile."""
 TYPE: Final = "keyturn-type"
-"""The annotation with the type that the catalogue asks for: an answer of metadata alone does not tell the type."""
 ANNOTATIONS: Final = (*TAGS_BESIDE, KEYS, JSON_KEYS, RESTART_FOR, MENDED, TYPE)
 
 
 @dataclass(frozen=True, eq=False)
 class KubernetesSecret(RemoteSecret):
-    """A copy together with what a write of it needs; it equals the plain :class:`RemoteSecret`.
-
-    ``present`` are the keys of the data, ``kept`` those of ours that nobody else has changed or removed.
-    """
+    """``present`` are the data's keys; ``kept`` those of Keyturn that others have not changed or removed."""
 
     uid: str = field(default="", repr=False)
     resource_version: str = field(default="", repr=False)
@@ -58,46 +51,39 @@ class KubernetesSecret(RemoteSecret):
 
     @property
     def foreign(self) -> frozenset[str]:
-        """Keys that are not ours."""
         return self.present - self.keys
 
     @property
     def content(self) -> str:
-        """What pods that begin now have of it: another text whenever they would have something else."""
+        """What new pods get of it: differs whenever their data would differ."""
         return self.restart_for or self._mended or self._plain
 
     @property
     def restarted(self) -> dict[str, Any]:
-        """The annotations that are left once its users are restarted."""
         return {"annotations": {RESTART_FOR: None, MENDED: self._mending(self._plain)}}
 
     def marked_anew(self, marks: OwnershipTags) -> dict[str, str | None]:
-        """The annotation that keeps the content what it is, where it is to bear a fingerprint by another key."""
         if self.marks is None or self.marks.fingerprint == marks.fingerprint:
             return {}
         return {MENDED: self._mending(shown(marks.fingerprint))}
 
     def _mending(self, plain: str) -> str | None:
-        """What the annotation is to say beside marks that say ``plain``; None where these alone tell the content."""
         if self.content == plain:
             return None
         return self.content if self.content.startswith(plain) else f"{plain}={self.content}"
 
     @property
     def _mended(self) -> str:
-        """What the annotation tells of these very marks; those of another value don't count."""
         if not self._plain or not self.mended.startswith(self._plain):
             return ""
         return self.mended.removeprefix(f"{self._plain}=")
 
     @property
     def _plain(self) -> str:
-        """What its marks say of the content; empty where keys of it alone are ours."""
         return shown(self.marks.fingerprint) if self.marks else ""
 
     @property
     def served(self) -> bool:
-        """Whether the data is what Keyturn wrote last, as far as it is ours."""
         return self.kept == self.keys and (self.merged or not self.foreign)
 
     def __eq__(self, other: object) -> bool:
@@ -110,7 +96,6 @@ class KubernetesSecret(RemoteSecret):
 
 
 def describe_manifest(manifest: Mapping[str, Any], *, merged: bool) -> KubernetesSecret:
-    """A Secret, of which only the metadata is looked at."""
     metadata = manifest["metadata"]
     annotations = metadata.get("annotations") or {}
     marks = marks_in(metadata)
@@ -135,27 +120,24 @@ def describe_manifest(manifest: Mapping[str, Any], *, merged: bool) -> Kubernete
 
 
 def is_ours(manifest: Mapping[str, Any]) -> bool:
-    """Whether a Secret, of which only the metadata is looked at, is Keyturn's, or holds keys of Keyturn's."""
     annotations = manifest["metadata"].get("annotations") or {}
     return marks_in(manifest["metadata"]) is not None or any(key.startswith((NOTE, RESTART_FOR)) for key in annotations)
 
 
 def marks_in(metadata: Mapping[str, Any]) -> OwnershipTags | None:
-    """Keyturn's marks in a Secret's label and annotations."""
     annotations = metadata.get("annotations") or {}
     tags = {key: annotations.get(key, "") for key in TAGS_BESIDE}
     return OwnershipTags.from_tags(tags | {TAG_MANAGED_BY: (metadata.get("labels") or {}).get(TAG_MANAGED_BY, "")})
 
 
 def details_in(metadata: Mapping[str, Any]) -> Details:
-    """What stands beside a Secret, but for what kubectl keeps there, which may hold values."""
+    """Without kubectl's annotation, which may hold values."""
     there = metadata.get("annotations") or {}
     annotations = {key: text for key, text in others(there).items() if key != KUBECTL_APPLIED}
     return Details(others(metadata.get("labels") or {}), annotations, content_type=there.get(TYPE, ""))
 
 
 def labelled(marks: OwnershipTags, details: Details, current: KubernetesSecret | None) -> dict[str, Any]:
-    """What is laid over the labels and annotations that are ``known``, for marks and details; None removes one."""
     there, before = (current and current.details) or NO_DETAILS, (current and current.marks) or marks
     return {
         "labels": {**tag_changes(there.tags, details.tags, before.tags), TAG_MANAGED_BY: MANAGED_BY},
@@ -170,7 +152,7 @@ def labelled(marks: OwnershipTags, details: Details, current: KubernetesSecret |
 def key_annotations(
     keys: Iterable[str], json_keys: Iterable[str] | None, restart_for: str, type_asked: str
 ) -> dict[str, Any]:
-    """The annotations that tell of a write's data, and of the type that was asked for; None removes one."""
+    """None removes an annotation."""
     return {
         **({TYPE: type_asked} if type_asked else {}),
         KEYS: json.dumps(sorted(keys)),
@@ -180,7 +162,6 @@ def key_annotations(
 
 
 def unmarked(current: KubernetesSecret) -> dict[str, Any]:
-    """The labels and annotations that take our marks off, and what we have set beside them."""
     there, before = current.details or NO_DETAILS, current.marks
     return {
         "labels": {**(tag_changes(there.tags, {}, before.tags) if before else {}), TAG_MANAGED_BY: None},
@@ -192,7 +173,7 @@ def unmarked(current: KubernetesSecret) -> dict[str, Any]:
 
 
 def merge_metadata(metadata: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
-    """The metadata of a Secret made anew: others' labels, annotations and owners stay, ours are set."""
+    """Others' labels, annotations and owners stay."""
     made = {key: metadata[key] for key in ("name", "ownerReferences", "finalizers") if key in metadata}
     for part in ("labels", "annotations"):
         texts = {**(metadata.get(part) or {}), **ours[part]}
@@ -201,12 +182,10 @@ def merge_metadata(metadata: Mapping[str, Any], ours: Mapping[str, Any]) -> dict
 
 
 def new_secret(metadata: Mapping[str, Any], kind: str, data: Mapping[str, str]) -> dict[str, Any]:
-    """A whole Secret of this type."""
     return {"apiVersion": "v1", "kind": "Secret", "metadata": dict(metadata), "type": kind, "data": dict(data)}
 
 
 def parse_names(annotation: str | None) -> frozenset[str] | None:
-    """The keys in an annotation of ours; None where it is absent or malformed."""
     try:
         names = json.loads(annotation or "")
     except ValueError:
@@ -215,7 +194,7 @@ def parse_names(annotation: str | None) -> frozenset[str] | None:
 
 
 def _completed(secret: KubernetesSecret, intact: bool) -> KubernetesSecret:
-    """With an id that changes with the data: of our marks while they are true, else of the whole object."""
+    """Add an id that changes with the data: from valid marks, else of the whole object."""
     version = secret.resource_version
     if secret.marks and intact:
         version = hashlib.sha256(f"{secret.marks.source_tag}\n{secret.marks.fingerprint}".encode()).hexdigest()[:16]
@@ -223,7 +202,6 @@ def _completed(secret: KubernetesSecret, intact: bool) -> KubernetesSecret:
 
 
 def _keys(managed: Iterable[Mapping[str, Any]]) -> tuple[frozenset[str], frozenset[str]]:
-    """The keys of the data that Keyturn has, and all that there are."""
     entries = list(managed)
     others = [entry for entry in entries if entry.get("manager") != MANAGER]
     ours = frozenset(key for entry in entries if entry.get("manager") == MANAGER for key in _owned(entry, "f:data"))
@@ -233,7 +211,7 @@ def _keys(managed: Iterable[Mapping[str, Any]]) -> tuple[frozenset[str], frozens
 
 
 def _applied_over(entries: Iterable[Mapping[str, Any]], others: Iterable[Mapping[str, Any]]) -> frozenset[str]:
-    """Keys that others applied as stringData after our last write: that changes the data and takes no key from us.
+    """Keys applied by others as stringData after the last write, which keeps the manager.
 
     Source: "Secrets", which warns of stringData with server-side apply.
     """
@@ -243,7 +221,6 @@ def _applied_over(entries: Iterable[Mapping[str, Any]], others: Iterable[Mapping
 
 
 def _time(entry: Mapping[str, Any]) -> str:
-    """RFC 3339 in UTC and whole seconds, so that texts compare as times do."""
     return str(entry.get("time") or "")
 
 

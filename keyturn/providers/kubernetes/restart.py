@@ -1,11 +1,8 @@
-"""Restarting the workloads whose pods use a Secret, as ``kubectl rollout restart`` does: by an annotation.
+"""Restart the workloads whose pods use a Secret by an annotation, like ``kubectl rollout restart``.
 
-Once for all that was written: the annotation is a digest of what every Secret of Keyturn's holds that the workload
-uses, so the same content restarts nobody twice. That a restart is owed stands beside the Secret, in the call that
-changed its data, and goes once all of its users have the annotation: a process that ends between the two loses nothing.
-
-Nobody waits for the pods here. How far they are is told by the workload's status, whenever somebody looks; that they
-were seen finished is noted at the workload, so that what others roll out later takes nothing of it back.
+The annotation is a digest of the workload's Secrets, so the same content restarts none twice. The call that changes a
+Secret's data also notes the pending restart. The note goes after all users have the annotation, so a crash loses
+nothing. Nothing here waits for pods.
 """
 
 import hashlib
@@ -22,30 +19,24 @@ from keyturn.providers.kubernetes.marks import KubernetesSecret
 from keyturn.providers.kubernetes.rollout import describe_unfinished, has_timed_out
 
 RESTARTED_FOR: Final = "keyturn.dev/restarted-for"
-"""The pod template's annotation: changing it starts a rollout."""
 RESTARTED_AT: Final = "keyturn.dev/restarted-at"
-"""Beside it: when that was, by the clock of who did it."""
 ROLLED_OUT: Final = "keyturn.dev/rolled-out"
-"""The workload's own annotation: for which of them it was seen finished."""
+"""The restart that was seen finished."""
 
 KINDS: Final = (
     ("deployment", "deployments", "deployment"),
     ("stateful set", "statefulsets", "stateful_set"),
     ("daemon set", "daemonsets", "daemon_set"),
 )
-"""What people call it, the resource in the API, and its word."""
 
 FEW: Final = 10
-"""So many Secrets are asked for by their names; for more a listing is cheaper."""
 
 ROUNDS: Final = 5
-"""How often a workload is looked at again that somebody has changed meanwhile: its status changes as it rolls."""
+"""A workload's status changes during a rollout."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """One of them, as the API server told it."""
-
     kind: str
     resource: str
     word: str
@@ -54,27 +45,22 @@ class Workload:
 
     @property
     def name(self) -> str:
-        """Its name."""
         return str(self.body["metadata"]["name"])
 
     @property
     def label(self) -> str:
-        """How it is named to people."""
         return f"{self.kind} {self.namespace}/{self.name}"
 
     @property
     def secrets(self) -> frozenset[str]:
-        """The names of the Secrets that its pods use."""
         return frozenset(_secrets_of(self._template.get("spec") or {})) - {""}
 
     @property
     def restarted_for(self) -> str:
-        """What it was restarted for last; empty where it was not, or somebody has replaced its template since."""
         return str(self._annotations.get(RESTARTED_FOR) or "")
 
     @property
     def restarted_at(self) -> datetime | None:
-        """When; None where that is not told."""
         with suppress(ValueError):
             moment = datetime.fromisoformat(str(self._annotations.get(RESTARTED_AT) or ""))
             return moment if moment.tzinfo else None
@@ -82,7 +68,6 @@ class Workload:
 
     @property
     def noted(self) -> bool:
-        """Whether that restart was seen finished."""
         annotations = self.body["metadata"].get("annotations") or {}
         return bool(self.restarted_for) and annotations.get(ROLLED_OUT) == self.restarted_for
 
@@ -98,10 +83,9 @@ class Workload:
 
 @dataclass(frozen=True)
 class Restarter:
-    """The workloads of one namespace, for the ``store``.
+    """``ours`` lists the Secrets with anything of Keyturn, by name; ``look_for`` gives one.
 
-    ``ours`` lists the Secrets that hold anything of Keyturn's, by their names, ``look_for`` gives one. A rollout that
-    takes longer than ``limit`` has failed. Where ``only`` names any, others are left alone.
+    A rollout longer than ``limit`` has failed. ``only``, unless empty, names the workloads.
     """
 
     namespace: Namespace
@@ -113,12 +97,11 @@ class Restarter:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def owed(self, remotes: Collection[str]) -> list[str]:
-        """The Secrets that a restart is owed for."""
         return sorted(name for name, secret in self._found(remotes).items() if secret.restart_for)
 
     def restart(self, remotes: Collection[str]) -> list[Rollout]:
-        """Restart who uses a Secret that a restart is owed for. One that is refused stops no other, and is raised."""
-        # The workloads before the Secrets: who has changed a Secret since restarts the workload after this look at it.
+        """A refusal stops no other restart; the first is raised last."""
+        # Workloads before Secrets: the author of a later change restarts the workload after this read.
         workloads, contents = list(self._workloads("restart")), self.ours()
         owed = [content for content in contents.values() if content.restart_for and content.name in remotes]
         names = {content.name for content in owed}
@@ -137,8 +120,7 @@ class Restarter:
         return restarted
 
     def look(self, remotes: Collection[str], *, note: bool) -> list[Rollout]:
-        """Where everyone stands who uses these."""
-        # The Secrets before the workloads: what is owed for no more has its annotation by the time of the second look.
+        # Secrets before workloads: a settled restart has its annotation by the second read.
         secrets = self._found(remotes)
         names = frozenset(remotes)
         owed = [
@@ -164,13 +146,12 @@ class Restarter:
                     yield Workload(kind, doing.resource, word, self.namespace.name, body)
 
     def _again(self, workload: Workload) -> Workload | None:
-        """The same by a listing, so that the right to list is enough."""
+        """By a listing, so that the right to list is enough."""
         doing = Doing("restart", self._named(workload), "list", workload.resource)
         selector = f"metadata.name={workload.name}"
         return next(self._of_kind(doing, workload.kind, workload.word, fieldSelector=selector), None)
 
     def _restarted(self, workload: Workload, contents: Mapping[str, KubernetesSecret]) -> list[Rollout]:
-        """Restart it, unless it was for this very content already. Raises Conflict where others keep changing it."""
         for _ in range(ROUNDS):
             wanted = content_digest(contents[name] for name in workload.secrets if name in contents)
             if workload.restarted_for == wanted:
@@ -189,7 +170,6 @@ class Restarter:
         raise Conflict("restart", self._named(workload), "others keep changing it", "The next sync tries it again")
 
     def _settle(self, secret: KubernetesSecret) -> None:
-        """Take off the note that a restart is owed, unless somebody has written the Secret anew since."""
         there: KubernetesSecret | None = secret
         for _ in range(ROUNDS):
             if there is None or there.restart_for != secret.restart_for:
@@ -214,7 +194,7 @@ class Restarter:
         return Rollout(workload.label, state, reason, tuple(sorted(used)))
 
     def _judged(self, workload: Workload, left: str) -> tuple[RolloutState, str]:
-        """Whether what is left is a failure of a restart of ours: others' rollouts are others' to watch."""
+        """Others' rollouts never fail."""
         if not workload.restarted_for:
             return RolloutState.ROLLING, left
         if has_timed_out(workload.body):
@@ -225,7 +205,6 @@ class Restarter:
         return RolloutState.ROLLING, left
 
     def _note(self, workload: Workload) -> None:
-        """Best effort: what is not noted is looked at again."""
         with suppress(KeyturnError):
             change = {"metadata": {"annotations": {ROLLED_OUT: workload.restarted_for}}}
             self._patch(workload, "look at", exactly(workload, change))
@@ -245,26 +224,22 @@ class Restarter:
 
 
 def content_digest(contents: Iterable[KubernetesSecret]) -> str:
-    """What pods that begin now have of these Secrets, in 16 hex digits."""
     lines = sorted(f"{secret.name} {secret.content}" for secret in contents)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def template(restarted_for: str, at: datetime) -> dict[str, Any]:
-    """What begins a rollout, which nobody has seen finished yet."""
     annotations = {RESTARTED_FOR: restarted_for, RESTARTED_AT: at.isoformat(timespec="seconds")}
     spec = {"template": {"metadata": {"annotations": annotations}}}
     return {"metadata": {"annotations": {ROLLED_OUT: None}}, "spec": spec}
 
 
 def minutes(limit: timedelta) -> str:
-    """Such a limit, as it is told."""
     whole, seconds = divmod(int(limit.total_seconds()), 60)
     return f"{whole} min" if not seconds else f"{int(limit.total_seconds())} s"
 
 
 def exactly(workload: Workload, change: Mapping[str, Any]) -> dict[str, Any]:
-    """The change, of the very version that was seen."""
     version = {"resourceVersion": workload.body["metadata"]["resourceVersion"]}
     return {**change, "metadata": {**change.get("metadata", {}), **version}}
 
@@ -274,7 +249,6 @@ def _with(workload: Workload, body: Mapping[str, Any]) -> Workload:
 
 
 def _secrets_of(pod: Mapping[str, Any]) -> Iterator[str]:
-    """The names of the Secrets that pods of this specification refer to."""
     for container in (*(pod.get("containers") or ()), *(pod.get("initContainers") or ())):
         for variable in container.get("env") or ():
             yield _named((variable.get("valueFrom") or {}).get("secretKeyRef"))

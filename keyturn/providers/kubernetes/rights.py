@@ -1,8 +1,7 @@
-"""What the account in use may do in a store's namespace, beside what the store needs.
+"""The account's rights in a store's namespace, compared with the store's needs.
 
-The API server tells all rules of a namespace at once, unless another authorizer than RBAC has some of them, as with a
-cloud's own: then it is asked about each call. Source: SelfSubjectRulesReview and SelfSubjectAccessReview of the API
-reference.
+If the API server cannot list all rules, each call is checked singly. Source: SelfSubjectRulesReview and
+SelfSubjectAccessReview of the API reference.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,15 +20,11 @@ from keyturn.providers.kubernetes.cluster import NO_ANSWER, settings_for
 
 ASKING: Final = "ask for the rights in"
 AT_ONCE: Final = 8
-"""Questions that are under way at once."""
 EVERYBODYS: Final = frozenset({"authorization.k8s.io", "authentication.k8s.io"})
-"""By these everybody asks about themselves."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """A verb on a resource: on an object, or on any where there is no name."""
-
     verb: str
     group: str
     resource: str
@@ -37,7 +32,6 @@ class Call:
 
     @property
     def words(self) -> str:
-        """How it is told."""
         return f"{self.verb} {self.resource}" + (f".{self.group}" if self.group else "")
 
 
@@ -50,9 +44,7 @@ DANGEROUS: Final = (
     Call("create", "rbac.authorization.k8s.io", "rolebindings"),
     Call("patch", "apps", "deployments"),
 )
-"""What is asked about where the rules are not told; what the store needs is not beyond it."""
 ELSEWHERE: Final = Call("list", "", "secrets")
-"""This is asked about all namespaces together."""
 
 
 def ask_namespace(
@@ -71,10 +63,7 @@ def ask_namespace(
     context: str | None = None,
     **others: Any,
 ) -> Iterator[Verdict]:
-    """What the store needs and whether it is allowed, then what is allowed beyond. Raises Denied and Unavailable.
-
-    Whoever revokes needs the same. Changes nothing.
-    """
+    """Needed rights first, then any further ones. Raises Denied and Unavailable."""
     settings = settings_for(
         name, server=server, ca_file=ca_file, token_file=token_file, kubeconfig=kubeconfig, context=context
     )
@@ -86,19 +75,15 @@ def ask_namespace(
 @reads_answers()
 @dataclass(frozen=True)
 class Rights:
-    """The account's rights in one namespace, for the ``store``, beside what is ``needed``."""
-
     namespace: Namespace
     store: str
     needed: tuple[kubernetes_rights.Rule, ...]
 
     @property
     def name(self) -> str:
-        """What stands in errors."""
         return self.store
 
     def verdicts(self) -> Iterator[Verdict]:
-        """What is needed, then what is beyond."""
         rules = self._told()
         if rules is None:
             yield from self._asked_singly()
@@ -110,7 +95,7 @@ class Rights:
         yield Verdict(ELSEWHERE.words, "all namespaces", needed=False, allowed=everywhere)
 
     def _told(self) -> list[kubernetes_rights.Rule] | None:
-        """The account's rules; None where the API server doesn't know all of them."""
+        """None if the API server does not know all rules."""
         status = self._review("selfsubjectrulesreviews", {"namespace": self.namespace.name})
         if status.get("incomplete"):
             return None
@@ -126,7 +111,6 @@ class Rights:
             yield from (self._beyond(call, may) for call, may in zip(beyond, allowed, strict=True))
 
     def _calls(self) -> Iterator[tuple[Call, str]]:
-        """Each call that is needed, and what for."""
         for rule in self.needed:
             for resource, verb, name in product(rule.resources, rule.verbs, rule.names or ("",)):
                 yield Call(verb, rule.groups[0], resource, name), rule.why
@@ -170,7 +154,6 @@ def _rule(document: Mapping[str, Any]) -> kubernetes_rights.Rule:
 
 
 def _calls_of(rules: Iterable[kubernetes_rights.Rule]) -> Iterator[Call]:
-    """All that these rules allow, as they say it."""
     for rule in rules:
         groups = [group for group in rule.groups if group not in EVERYBODYS]
         for group, resource, verb, name in product(groups, rule.resources, rule.verbs, rule.names or ("",)):

@@ -1,7 +1,5 @@
-"""How far the rollout of a workload is, told by its status, as ``kubectl rollout status`` tells it, and more strictly.
+"""The progress of a workload's rollout. Unlike ``kubectl rollout status``, old pods count as unfinished.
 
-Here it counts whether any pod may still have what it began with: so a partition, an update strategy OnDelete and a
-paused Deployment, of which kubectl says that they are done or not to be asked, are not finished while old pods run.
 Source: rollout_status.go of kubectl, and the API reference of apps/v1.
 """
 
@@ -15,7 +13,7 @@ UNSEEN: Final = "its controller has not seen the restart yet"
 
 
 def describe_unfinished(word: str, workload: Workload) -> str:
-    """What is left of the rollout of a deployment, stateful_set or daemon_set; empty where it is finished."""
+    """The rest of the rollout of a deployment, stateful_set or daemon_set; empty if finished."""
     status = workload.get("status") or {}
     observed = int(status.get("observedGeneration") or 0)
     if observed < int(workload["metadata"].get("generation") or 1):
@@ -25,7 +23,6 @@ def describe_unfinished(word: str, workload: Workload) -> str:
 
 
 def has_timed_out(workload: Workload) -> bool:
-    """Whether the cluster says that the rollout makes no progress: only Deployments have a deadline for that."""
     conditions = (workload.get("status") or {}).get("conditions") or ()
     return any(
         (condition.get("type"), condition.get("reason")) == ("Progressing", TIMED_OUT) for condition in conditions
@@ -59,7 +56,6 @@ def _because(word: str, workload: Workload) -> str:
 
 
 def _halted(word: str, workload: Workload) -> str:
-    """Why it goes no further by itself, and what to do; empty where it does."""
     spec = workload["spec"]
     strategy = spec.get("updateStrategy") or {}
     if word == "deployment":

@@ -1,6 +1,6 @@
-"""Making a store's Role, its bindings and their service accounts, with the login of whoever may give rights there.
+"""Create a store's Role, its bindings and their service accounts.
 
-All of it is applied on the server's side, and carries Keyturn's label: what others have made of that name stays.
+Server-side apply with Keyturn's label; objects of the same name by others stay.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,6 @@ from keyturn.providers.kubernetes.cluster import settings_for
 
 SERVICE_ACCOUNT: Final = "system:serviceaccount"
 SETUP: Final = "keyturn-setup"
-"""Under which name the API server records who wrote them."""
 
 
 def apply_role(
@@ -29,10 +28,10 @@ def apply_role(
     context: str | None,
     server: str | None,
 ) -> Iterator[tuple[str, str]]:
-    """Make all that these documents say, with ``logins`` for who the logins are there: what each is, and its state.
+    """Apply these documents with ``logins``; yield each object and its state.
 
-    ``server`` is the store's own address, where the catalogue says it. Raises Invalid where the kubeconfig leads
-    elsewhere, Conflict for what others have made, Denied, Unavailable.
+    Raises Invalid if the kubeconfig names another address than ``server``, Conflict for others' objects, Denied,
+    Unavailable.
     """
     settings = settings_for(name, server=None, ca_file=None, token_file=None, kubeconfig=kubeconfig, context=context)
     if server is not None and settings.host.rstrip("/") != server.rstrip("/"):
@@ -47,7 +46,6 @@ def apply_role(
 
 
 def _service_accounts(namespace: str, users: Any) -> Iterator[dict[str, Any]]:
-    """Those of the logins that are of this namespace; any other is somebody else's to make."""
     for user in users:
         begin, _, account = user.rpartition(":")
         if begin == f"{SERVICE_ACCOUNT}:{namespace}":
@@ -60,7 +58,6 @@ def _trees(texts: Sequence[str], logins: Mapping[str, str]) -> Iterator[dict[str
 
 
 def _applied(cluster: Namespace, name: str, tree: dict[str, Any]) -> str:
-    """Whether it was written, or is in place."""
     kind, about = tree["kind"], f"{name}: {tree['kind']} {tree['metadata']['name']}"
     resource, called = f"{kind.lower()}s", tree["metadata"]["name"]
     before: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Single keys in Secrets that others own: a patch of these keys and their note alone, of exactly what was seen."""
+"""Single keys in others' Secrets: a patch of these keys and their note, only of the version that was read."""
 
 import base64
 import json
@@ -19,12 +19,12 @@ from keyturn.providers.limits import StoreLimits
 from keyturn.providers.sharing import MERGE
 
 NOT_OURS: Final = ("kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token", "helm.sh/release.v1")
-"""Types of Secrets that the cluster or Helm keeps for itself."""
+"""Types of Secrets that the cluster or Helm manages."""
 
 
 @reads_answers()
 class SharedKubernetes:
-    """``Shares`` in one namespace; ``restarts`` says that its users are to be restarted."""
+    """``Shares`` in one namespace; ``restarts`` means that its users will be restarted."""
 
     atomic = True
 
@@ -38,7 +38,6 @@ class SharedKubernetes:
         self._limits = StoreLimits(LIMITS[KUBERNETES], name)
 
     def look(self, remote: str) -> Shared | None:
-        """The whole Secret. Refused: one that is being deleted, can't be changed, or that the cluster keeps."""
         self._limits.check_name(remote, MERGE)
         try:
             manifest = self._namespace.call(Doing(MERGE, self._named(remote), "get"), remote)
@@ -52,7 +51,7 @@ class SharedKubernetes:
         return Shared(remote, metadata["resourceVersion"], members, None, tags, marks_in(metadata), texts=True)
 
     def put(self, remote: str, change: Change, current: Shared | None) -> None:
-        """Keys and note in one call, which the API server refuses where somebody was faster."""
+        """Write keys and note in one call. Raises Conflict after a faster write."""
         self._check(remote, change, current)
         put = {key: _encoded(value) for key, value in change.put.items()}
         restart_for = self._restart_for(change, current)
@@ -65,7 +64,6 @@ class SharedKubernetes:
             self._patch(remote, {"metadata": {"annotations": annotations}, "data": data}, current.version_id)
 
     def listed(self) -> Iterator[tuple[str, Mapping[str, str]]]:
-        """Every Secret's annotations are looked at, and no value travels."""
         for page in self._pages():
             for manifest in page:
                 tags = manifest["metadata"].get("annotations") or {}
@@ -73,16 +71,14 @@ class SharedKubernetes:
                     yield manifest["metadata"]["name"], tags
 
     def tidy(self, remote: str) -> None:
-        """A write is one call: nothing is left."""
+        """Nothing remains to remove: a write is one call."""
 
     def _restart_for(self, change: Change, current: Shared | None) -> str:
-        """What workloads are to be restarted for; empty where their pods have these keys already."""
         if not self._restarts or (current is not None and not change):
             return ""
         return f"merged-{current.version_id if current else 0}"
 
     def _check(self, remote: str, change: Change, current: Shared | None) -> None:
-        """Raises Invalid for what a Secret can't hold."""
         for illegal in (key for key in change.put if not KEY.fullmatch(key)):
             message = f"a Secret can't have a key like {illegal!r}"
             raise Invalid(MERGE, self._named(remote), message, f"Keys are {KEY_RULE}")
@@ -98,7 +94,6 @@ class SharedKubernetes:
         self._namespace.call(doing, body=body, fieldManager=MANAGER, accept=calls.ONE)
 
     def _patch(self, remote: str, change: Mapping[str, Any], version: str) -> None:
-        """Merge it into exactly that version of the Secret."""
         body = {**change, "metadata": {**change["metadata"], "resourceVersion": version}}
         doing = Doing(MERGE, self._named(remote), "patch")
         self._namespace.call(doing, remote, body=body, fieldManager=MANAGER, accept=calls.ONE, content_type=calls.MERGE)
@@ -108,7 +103,6 @@ class SharedKubernetes:
 
 
 def _refused(manifest: Mapping[str, Any]) -> str:
-    """Why no key can be laid into a Secret; empty where it can."""
     if "deletionTimestamp" in manifest["metadata"]:
         return "it is being deleted"
     if manifest.get("immutable"):
@@ -119,7 +113,6 @@ def _refused(manifest: Mapping[str, Any]) -> str:
 
 
 def _decoded(encoded: str) -> str:
-    """The text of a value; what is no text is others', and only told from texts."""
     return base64.b64decode(encoded).decode(errors="replace")
 
 

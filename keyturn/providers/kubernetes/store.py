@@ -1,15 +1,9 @@
 """Secrets of one Kubernetes namespace as a store.
 
-Keyturn's marks are the label ``keyturn-managed-by``, by which the listing filters, and annotations. Finding and
-listing ask the API server for metadata alone, so no value travels; whether a copy is what Keyturn wrote last is told
-by the API server's own book of who set which key. Every write names the version that it has seen, and whoever was
-faster makes it a Conflict.
-
-A Secret's type can't be changed. Where a text asks for another one, the Secret is deleted and created again, after
-the API server has said that it would take the new one: for that moment it is absent, and where the process ends
-there, keys that others had put into it are lost.
-
-Who uses a Secret is restarted by a call of its own, once for all that a run has written: see kubernetes_restart.
+The marks are annotations and the label ``keyturn-managed-by``, which filters the listing. Finding and listing read only
+metadata, and managedFields show others' changes. Every write names the version that was read and raises Conflict after
+a faster one. For another type, a Secret is deleted and created again after a dry run. It is absent for that moment, and
+a crash then loses others' keys in it.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -60,9 +54,7 @@ from keyturn.providers.limits import StoreLimits, has_changed, insist_on_value, 
 from keyturn.providers.side_by_side import read_side_by_side
 
 TAKES: Final = SHOWN[KUBERNETES] | {Detail.CONTENT_TYPE}
-"""What stands beside a Secret, and its type."""
 READERS: Final = 8
-"""How many Secrets are read at once."""
 
 OURS: Final = f"{TAG_MANAGED_BY}={MANAGED_BY}"
 MANAGEABLE: Final = ",".join(f"type!={kind}" for kind in NOT_OURS)
@@ -74,8 +66,6 @@ TYPED_KEYS: Final = frozenset({"tls.crt", "tls.key", ".dockerconfigjson"})
 
 @dataclass(frozen=True)
 class _Write:
-    """What one Secret is to become."""
-
     entries: values.Entries
     marks: OwnershipTags
     beside: Mapping[str, Any]
@@ -83,7 +73,6 @@ class _Write:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """Our labels and annotations."""
         data = key_annotations(self.entries.data, self.entries.json_keys, self.restart_for, self.entries.asked)
         return {**self.beside, "annotations": {**self.beside["annotations"], **data}}
 
@@ -92,12 +81,10 @@ class _Write:
 class Kubernetes:
     """A :class:`keyturn.core.ports.stores.Store` in one namespace.
 
-    With ``server``, signs in there with the token in ``token_file``, else by ``kubeconfig`` and ``context``, else as
-    the pod's own service account. A text that is a JSON object as Keyturn writes one becomes one key for each field,
-    any other text the single key ``value``. With ``merge``, keys that others have put beside ours stay; without it
-    they are drift, and a write removes them. With ``restart``, a write notes beside the Secret that the workloads that
-    use it are to be restarted, those of ``workloads`` alone where it names any, and it is a failure where that takes
-    longer than ``restart_timeout``. Raises Invalid for settings that can't work.
+    With ``server``, signs in with the token in ``token_file``, else by ``kubeconfig`` and ``context``, else as the
+    pod's own service account. With ``merge``, others' keys stay; otherwise a write removes them. With ``restart``, a
+    write notes that the workloads using it must restart, or only those in ``workloads``. A restart longer than
+    ``restart_timeout`` has failed. Raises Invalid for unusable settings.
     """
 
     unsupported: frozenset[Unsupported] = frozenset()
@@ -130,21 +117,17 @@ class Kubernetes:
         self.shared = SharedKubernetes(name, self._namespace, restart, self._manageable)
 
     def posture(self, remotes: Sequence[str]) -> Iterator[Posture]:
-        """What no cluster tells through its API."""
         words = "whether Secrets are encrypted where the cluster keeps them can't be seen through its API"
         remedy = "Ask whoever runs the cluster for its EncryptionConfiguration, best with a KMS provider"
         yield Posture("encryption at rest", Safety.UNSEEN, words, remedy)
 
     def describe(self, remote: str) -> RemoteSecret | None:
-        """Describe one Secret by its metadata; None where there is none."""
         return self._look(remote, "find")
 
     def list_managed(self) -> Iterator[RemoteSecret]:
-        """Every Secret with Keyturn's marks, by its metadata."""
         return (copy for copy, _ in self._listed(labelSelector=OURS) if copy.marks is not None)
 
     def list_all(self) -> Iterator[RemoteSecret]:
-        """Every Secret that is not being deleted, but for those that the cluster or Helm keeps for itself."""
         return (copy for copy, leaving in self._listed(fieldSelector=MANAGEABLE) if not leaving)
 
     def write(
@@ -156,11 +139,7 @@ class Kubernetes:
         *,
         details: Details = NO_DETAILS,
     ) -> RemoteSecret:
-        """Create the Secret or change its data, in one call with the marks and the note that its users are to restart.
-
-        Safe to repeat after a crash at any point. Raises Conflict when somebody else was faster. An expiry is not
-        shown: a Secret has no place for it.
-        """
+        """One call with the marks and the note of a restart, repeatable after a crash at any point."""
         secret = self._fresh(remote, current)
         entries = self._entries(remote, value, details.content_type or _asked_before(secret))
         settled = secret is not None and secret.intact and secret.marks == marks
@@ -170,22 +149,15 @@ class Kubernetes:
         return self._create(remote, plan) if secret is None else self._update(secret, plan)
 
     def owed(self, remotes: Collection[str]) -> Sequence[str]:
-        """The Secrets that a restart is owed for; see :class:`Restarts`."""
         return self._restarter.owed(remotes)
 
     def restart_users(self, remotes: Collection[str]) -> Sequence[Rollout]:
-        """Restart once each workload that uses a Secret that a restart is owed for; see :class:`Restarts`."""
         return self._restarter.restart(remotes)
 
     def rollouts(self, remotes: Collection[str], *, note: bool = False) -> Sequence[Rollout]:
-        """How far the workloads are that use these Secrets; see :class:`Restarts`."""
         return self._restarter.look(remotes, note=note)
 
     def relabel(self, remote: str, marks: OwnershipTags, details: Details, current: RemoteSecret) -> RemoteSecret:
-        """Change labels and annotations of exactly what was found, in one call; no workload is restarted for it.
-
-        Raises Conflict where it has changed, and UnsupportedOperation for another type.
-        """
         insist_on_value(self._named(remote), current, marks)
         secret = current if isinstance(current, KubernetesSecret) else self._look(remote, "label")
         if secret is None or secret != current:
@@ -198,7 +170,6 @@ class Kubernetes:
         return self._patch(secret, "label", {"metadata": metadata})
 
     def read(self, remote: str) -> Sensitive:
-        """The value served now; with ``merge``, of our keys alone. Raises NotFound, and Invalid for binary data."""
         manifest = self._get(remote, "read")
         annotations = manifest["metadata"].get("annotations") or {}
         keys = parse_names(annotations.get(KEYS)) if self._merge and marks_in(manifest["metadata"]) else None
@@ -211,13 +182,12 @@ class Kubernetes:
             raise Invalid("read", self._named(remote), "it holds binary data, no text") from None
 
     def read_many(self, remotes: Sequence[str]) -> dict[str, Sensitive]:
-        """The values served now, a call each, several at once: the listing would bring everybody's values."""
         return read_side_by_side(self.read, remotes, READERS)
 
     def delete(self, remote: str) -> None:
-        """Remove the Secret for good; with ``merge``, only our keys where others have theirs. Absent is success."""
+        """With ``merge``, removes only Keyturn's keys if others exist."""
         with suppress(NotFound):
-            # What is others' is told by the data itself here: the API server's book can be cleared.
+            # The data itself shows others' keys here, because managedFields can be cleared.
             manifest = self._get(remote, "delete", accept=JSON if self._merge else ONE)
             secret = self._seen(manifest)
             if self._merge and (manifest.get("data") or {}).keys() - secret.keys:
@@ -226,13 +196,11 @@ class Kubernetes:
                 self._remove(secret, "delete")
 
     def old_versions(self, remote: str) -> dict[str, Sensitive]:
-        """What ``kubectl apply`` has noted beside the data, where that differs: Kubernetes keeps no old versions."""
         with suppress(NotFound):
             return past(self._get(remote, PAST), merged=self._merge)
         return {}
 
     def purge_old_versions(self, remote: str) -> tuple[str, ...]:
-        """Remove that note. Absent is success."""
         with suppress(NotFound):
             manifest = self._get(remote, FORGET)
             if outlived(manifest, merged=self._merge):
@@ -240,7 +208,7 @@ class Kubernetes:
         return ()
 
     def purge(self, remote: str) -> tuple[str, ...]:
-        """Remove the Secret for good; with ``merge``, our keys alone. What its finalizers keep for now is said."""
+        """With ``merge``, removes only Keyturn's keys. Reports remaining finalizers."""
         with suppress(NotFound):
             if self._merge and noted(manifest := self._get(remote, ERASE), merged=True):
                 self._patch(self._seen(manifest), ERASE, {"metadata": UNNOTED})
@@ -250,7 +218,6 @@ class Kubernetes:
         return ()
 
     def close(self) -> None:
-        """Let go of connections; the store can't be used afterwards."""
         self._namespace.close()
 
     def _look(self, remote: str, doing: str) -> KubernetesSecret | None:
@@ -267,7 +234,7 @@ class Kubernetes:
         return describe_manifest(manifest, merged=self._merge)
 
     def _listed(self, **selector: str) -> Iterator[tuple[RemoteSecret, bool]]:
-        """Plain copies, since what a listing says may be old when it is used; and whether each is being deleted."""
+        """Plain copies, because a listing may be outdated later."""
         doing = Doing("list", self._named("*"), "list")
         for page in self._namespace.pages(doing, accept=MANY, **selector):
             for manifest in page:
@@ -279,7 +246,6 @@ class Kubernetes:
         return self._namespace.pages(Doing("list", self._named("*"), "list"), accept=MANY, fieldSelector=MANAGEABLE)
 
     def _ours(self) -> dict[str, KubernetesSecret]:
-        """Every Secret that holds anything of Keyturn's, by its name."""
         secrets = (self._seen(manifest) for page in self._manageable() for manifest in page if is_ours(manifest))
         return {secret.name: secret for secret in secrets}
 
@@ -295,7 +261,6 @@ class Kubernetes:
         return secret
 
     def _restart_for(self, secret: KubernetesSecret | None, marks: OwnershipTags) -> str:
-        """What workloads are to be restarted for; empty where their pods have this value already."""
         if not self.restarts:
             return ""
         plain = shown(marks.fingerprint)
@@ -303,7 +268,7 @@ class Kubernetes:
             return plain
         if secret.served and vouches(secret.marks.fingerprint, marks.fingerprint):
             return secret.restart_for
-        # Pods may have begun with what was there between, under the annotation that they are to get.
+        # Pods may have started with another value meanwhile, under the same annotation.
         between = not secret.served or secret.restart_for
         return f"{plain}-{secret.resource_version}" if between else plain
 
@@ -312,7 +277,7 @@ class Kubernetes:
         try:
             return self._post(remote, body)
         except Conflict:
-            # Perhaps our own, whose answer was lost.
+            # This may be Keyturn's own earlier request, whose answer was lost.
             there = self._look(remote, "write")
             if there is None or there.marks != plan.marks or not there.served:
                 raise
@@ -334,7 +299,7 @@ class Kubernetes:
         return written if written.served else self._take_over(written, plan)
 
     def _type(self, secret: KubernetesSecret, plan: _Write) -> dict[str, str]:
-        """The type to insist on; none where the Secret is others' as well, and was not given one by our keys."""
+        """None for a Secret shared with others whose type is not Keyturn's."""
         shared = self._merge and secret.foreign and not secret.keys & TYPED_KEYS
         return (
             {}
@@ -343,13 +308,12 @@ class Kubernetes:
         )
 
     def _take_over(self, secret: KubernetesSecret, plan: _Write) -> KubernetesSecret:
-        """Have the API server book our keys to us where somebody else has set them to these very values."""
+        """The API server then records Keyturn as manager of keys that others set to these values."""
         metadata = {"name": secret.name, "resourceVersion": secret.resource_version}
         body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": dict(plan.entries.data)}
         return self._patched(secret.name, "write", body, content_type=APPLY, force="true")
 
     def _create_again(self, secret: KubernetesSecret, plan: _Write, there: Mapping[str, Any]) -> KubernetesSecret:
-        """Delete what was ``told`` and create it with another type, after a rehearsal."""
         theirs = {
             key: text for key, text in (there.get("data") or {}).items() if self._merge and key not in secret.keys
         }
@@ -364,7 +328,6 @@ class Kubernetes:
         return self._seen(self._namespace.call(doing, body=body, fieldManager=MANAGER, accept=ONE, **arguments))
 
     def _patch(self, secret: KubernetesSecret, doing: str, change: Mapping[str, Any]) -> KubernetesSecret:
-        """Merge ``change`` into exactly what was seen."""
         metadata = {**change["metadata"], "resourceVersion": secret.resource_version}
         return self._patched(secret.name, doing, {**change, "metadata": metadata}, content_type=MERGE)
 
@@ -373,13 +336,11 @@ class Kubernetes:
         return self._seen(self._namespace.call(doing, remote, body=body, fieldManager=MANAGER, accept=ONE, **arguments))
 
     def _remove(self, secret: KubernetesSecret, what: str) -> None:
-        """Delete exactly what was seen."""
         doing = Doing(what, self._named(secret.name), "delete")
         exactly = {"preconditions": {"uid": secret.uid, "resourceVersion": secret.resource_version}}
         self._namespace.call(doing, secret.name, body=exactly, accept=ONE)
 
     def _of_another_type(self, remote: str, existing: Mapping[str, Any], wanted: str) -> Invalid:
-        """A Secret is not deleted for the sake of a type that somebody asks for."""
         problem = f"it has the type {existing.get('type')}, not {wanted}, and a Secret's type can't be changed"
         there = self._namespace.name
         hint = f"Nothing was changed. `kubectl -n {there} delete secret {remote}`, and the next sync makes it so"
@@ -403,5 +364,4 @@ class Kubernetes:
 
 
 def _asked_before(secret: KubernetesSecret | None) -> str:
-    """The type that was asked for when it was written; empty where none was."""
     return secret.details.content_type if secret and secret.details else ""

@@ -1,6 +1,6 @@
-"""How a text becomes the data of a Kubernetes Secret, and comes back byte for byte.
+"""Conversion between a text and the data of a Kubernetes Secret, exact to the byte.
 
-Source of the limits on keys and of the types: "Secrets" in the Kubernetes documentation.
+Source: "Secrets" in the Kubernetes documentation.
 """
 
 import base64
@@ -15,7 +15,6 @@ from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.text.details import KUBERNETES_TYPES
 
 ONLY_KEY: Final = "value"
-"""The key of a text that is no JSON object in Keyturn's own form."""
 
 KEY: Final = re.compile(r"(?!\.\.)(?!\.\Z)[-._a-zA-Z0-9]{1,253}")
 KEY_RULE: Final = "1 to 253 letters, digits and -._, not . and no two dots first"
@@ -27,11 +26,7 @@ DOCKER: Final = "kubernetes.io/dockerconfigjson"
 
 @dataclass(frozen=True)
 class Entries:
-    """What a text looks like as a Secret: base64 by key, and which of the keys hold JSON that is no string.
-
-    ``json_keys`` is None for a text that is kept whole under the one key ``value``. ``asked`` is the type that the
-    catalogue asks for, empty where it asks for none.
-    """
+    """``json_keys`` is None for a whole text under the key ``value``. ``asked`` is the catalogue's type, or empty."""
 
     data: Mapping[str, str] = field(repr=False)
     json_keys: tuple[str, ...] | None
@@ -39,7 +34,6 @@ class Entries:
 
     @property
     def type(self) -> str:
-        """The type that is asked for; else the one that tools expect of a Secret with these keys."""
         if self.asked:
             return self.asked
         if self.data.keys() - {"ca.crt"} == {"tls.crt", "tls.key"}:
@@ -48,19 +42,17 @@ class Entries:
 
     @property
     def lacking(self) -> tuple[str, ...]:
-        """Keys that the type which is asked for needs, and that are not there."""
         return tuple(key for key in KUBERNETES_TYPES.get(self.asked, ()) if key not in self.data)
 
     @property
     def illegal_key(self) -> str | None:
-        """A key that no Secret may have; None where every key is legal."""
         return next((key for key in self.data if not KEY.fullmatch(key)), None)
 
 
 def entries(value: Sensitive) -> Entries:
-    """The text as data: a JSON object becomes its keys when it is written as Keyturn writes one, else one key.
+    """One key per field of a JSON object in Keyturn's form, else one key for the whole text.
 
-    Strings stand in the data as they are, every other JSON value as JSON text.
+    Strings are stored unchanged, other JSON values as JSON text.
     """
     fields = _fields(value)
     if fields is None:
@@ -71,7 +63,7 @@ def entries(value: Sensitive) -> Entries:
 
 
 def entries_text(data: Mapping[str, str], json_keys: Collection[str] | None) -> Sensitive:
-    """The text that :func:`entries` made this of. Raises ValueError where a value is no UTF-8 text."""
+    """Raises ValueError if a value is no UTF-8 text."""
     texts = {key: base64.b64decode(encoded).decode() for key, encoded in data.items()}
     if json_keys is None and texts.keys() == {ONLY_KEY}:
         return Sensitive(texts[ONLY_KEY])
@@ -80,7 +72,6 @@ def entries_text(data: Mapping[str, str], json_keys: Collection[str] | None) -> 
 
 
 def _fields(value: Sensitive) -> dict[str, Any] | None:
-    """The fields of a text that :func:`keyturn.core.fingerprint.payload` could have made; None of any other."""
     try:
         fields = json.loads(value.reveal())
         canonical = isinstance(fields, dict) and bool(fields) and _canonical(fields) == value.reveal()
@@ -94,7 +85,6 @@ def _canonical(document: Any) -> str:
 
 
 def _member(member: str) -> Any:
-    """What the JSON says; the text itself where somebody has put something else there."""
     try:
         return json.loads(member)
     except (ValueError, RecursionError):

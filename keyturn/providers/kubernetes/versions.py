@@ -1,7 +1,6 @@
-"""What of a Secret's past Kubernetes keeps: no old version, but perhaps what ``kubectl apply`` has noted down.
+"""The past of a Secret: Kubernetes keeps no old version, but ``kubectl apply`` may note the data.
 
-It writes all that it was given into an annotation, values in base64 included, and whoever may read the Secret's
-metadata reads them there, long after the data has changed. Source: "Declarative Management of Kubernetes Objects".
+It writes all data to an annotation, in base64. Source: "Declarative Management of Kubernetes Objects".
 """
 
 import base64
@@ -15,13 +14,11 @@ from keyturn.providers.kubernetes.marks import JSON_KEYS, KEYS, marks_in, parse_
 from keyturn.providers.kubernetes.values import ONLY_KEY, entries_text
 
 UNNOTED: Final[Mapping[str, Any]] = {"annotations": {KUBECTL_APPLIED: None}}
-"""What is patched to remove it; kubectl makes it anew at its next apply."""
 NAME: Final = "last applied by kubectl"
-"""What that version is called."""
 
 
 def noted(manifest: Mapping[str, Any], *, merged: bool) -> dict[str, str]:
-    """The data in that annotation of a Secret, in base64 by key; with ``merged``, of our keys alone."""
+    """The data in that annotation, in base64; with ``merged``, of Keyturn's keys only."""
     metadata = manifest["metadata"]
     annotations = metadata.get("annotations") or {}
     data = _data(annotations.get(KUBECTL_APPLIED) or "")
@@ -30,13 +27,12 @@ def noted(manifest: Mapping[str, Any], *, merged: bool) -> dict[str, str]:
 
 
 def outlived(manifest: Mapping[str, Any], *, merged: bool) -> bool:
-    """Whether the noted data is another than what is served."""
     served = manifest.get("data") or {}
     return any(served.get(key) != encoded for key, encoded in noted(manifest, merged=merged).items())
 
 
 def past(manifest: Mapping[str, Any], *, merged: bool) -> dict[str, Sensitive]:
-    """Every text that outlived data may stand for; nothing where it is no text."""
+    """The possible texts of outdated noted data."""
     if not outlived(manifest, merged=merged):
         return {}
     data = noted(manifest, merged=merged)
@@ -49,13 +45,11 @@ def past(manifest: Mapping[str, Any], *, merged: bool) -> dict[str, Sensitive]:
 
 
 def finalizers(manifest: Mapping[str, Any]) -> Collection[str]:
-    """What keeps a Secret that is being deleted; nothing where it is not being deleted."""
     metadata = manifest["metadata"]
     return metadata.get("finalizers") or () if "deletionTimestamp" in metadata else ()
 
 
 def _data(annotation: str) -> dict[str, str]:
-    """The data that was applied, in base64."""
     try:
         document = json.loads(annotation)
         plain = document.get("stringData") or {}

@@ -1,5 +1,4 @@
-"""What a token of somebody else may read: the hub is asked with that very token, so its policies decide, and its log
-tells who read what.
+"""What another party's token may read; the hub decides and logs the access.
 
 Source: "Lookup a token (self)" in the API of Vault and of OpenBao.
 """
@@ -18,14 +17,13 @@ from keyturn.providers.vault.hub import VaultHub
 
 @reads_answers("the hub")
 class VaultCallers:
-    """A :class:`keyturn.core.ports.callers.CallersPort` over connections of its own."""
+    """A :class:`keyturn.core.ports.callers.CallersPort`."""
 
     def __init__(self, hub: VaultHub) -> None:
         self._hub = hub
         self._calls = Calls(hub.settings)
 
     def permit(self, token: Sensitive, path: str) -> Permit:
-        """Reads the secret as this token, and drops what it was given. Raises Denied, Unavailable."""
         try:
             answer = self._calls.get("read", path, self._hub.address("data", path), token.reveal())
         except NotFound:
@@ -36,18 +34,16 @@ class VaultCallers:
         return permit_of(about.json()["data"])
 
     def close(self) -> None:
-        """Let go of the connections."""
         self._calls.close()
 
 
 def insist_on_value(path: str, answer: Mapping[str, Any]) -> None:
-    """It is the value, not the promise of one once others have agreed (control groups). Raises Denied."""
+    """Raises Denied for a wrapped answer, which awaits an approval (control groups)."""
     if answer.get("wrap_info") or not isinstance((answer["data"] or {}).get("data"), dict):
         raise Denied("read", path, "the hub gives this token no value yet", "Ask the hub itself")
 
 
 def permit_of(token: Mapping[str, Any]) -> Permit:
-    """By what the hub tells of a token: when it ends, from where it may be used, and how often."""
     if token.get("num_uses"):
         return Permit(0.0, networks_of(token))
     ttl = float(token["ttl"])

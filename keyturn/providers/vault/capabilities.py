@@ -1,4 +1,4 @@
-"""Who may do what: the login in use at paths that are asked about, and the policies that logins have."""
+"""The login's capabilities at paths, and the policies of all logins."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -8,11 +8,11 @@ from keyturn.providers.vault.client import Calls
 POLICIES: Final = "sys/policies/acl"
 ROOT: Final = "root"
 PATHS: Final = 500
-"""Asked for in one request; OpenBao takes at most 1,000 strings in one."""
+"""OpenBao accepts at most 1,000."""
 
 
 def capabilities_at(calls: Calls, paths: Sequence[str], name: str = "the hub") -> dict[str, frozenset[str]]:
-    """The capabilities at these paths: ``deny`` for nothing, ``root`` for all. Raises Denied, naming ``name``."""
+    """``deny`` for none, ``root`` for all. Raises Denied, naming ``name``."""
     unique, held = list(dict.fromkeys(paths)), dict[str, Any]()
     for start in range(0, len(unique), PATHS):
         body = {"paths": unique[start : start + PATHS]}
@@ -22,7 +22,6 @@ def capabilities_at(calls: Calls, paths: Sequence[str], name: str = "the hub") -
 
 
 def acl_policies(calls: Calls) -> dict[str, str]:
-    """The text of every policy but root's, by name. Raises Denied."""
     names = [name for name in calls.list("the hub's policies", POLICIES) if name != ROOT]
     answers = ((name, calls.find("read", f"the hub's policy {name}", f"{POLICIES}/{name}")) for name in names)
     return {name: str(answer.json()["data"]["policy"]) for name, answer in answers if answer is not None}

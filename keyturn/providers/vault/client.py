@@ -1,4 +1,4 @@
-"""One request to the hub, with the login it needs; its refusals become Keyturn's own errors here."""
+"""One request to the hub with its login; refusals become Keyturn's own errors."""
 
 import re
 import time
@@ -35,16 +35,15 @@ ABSENT: Final = re.compile(
     r"invalid lease|lease not found|unknown role|no static role found|cannot fetch sysview|"
     r"unable to find PKI issuer|No secret engine mount at|certificate with serial \S+ not found"
 )
-"""What the engines say of what is not there, under statuses that mean something else elsewhere."""
+"""The engines' errors for an absent object."""
 
 WRONG_MOUNT: Final = (
     "If its mount is wrong, correct KEYTURN_HUB_MOUNT, KEYTURN_HUB_STATE_MOUNT or KEYTURN_HUB_TRANSIT_MOUNT"
 )
 MALFORMED: Final = "the hub refuses the request as malformed"
 TAKEN: Final = re.compile(r"existing mount at|conflicts with existing mount|conflicts with existing namespace")
-"""What the hub says where a mount or a namespace would be where one is, or above or below it."""
+"""The hub's errors for an occupied path."""
 WHOSE: Final = "auth/token/lookup-self"
-"""What every login with a token begins with."""
 NO_PLUGIN: Final = re.compile(r"plugin not found in the catalog")
 HUB: Final = RemoteServer(
     check="Check VAULT_ADDR and that the hub runs",
@@ -59,24 +58,24 @@ LEADS_ELSEWHERE: Final = "See that VAULT_ADDR leads to it, past every proxy, and
 NOT_DONE: Final = "the answer is not the hub's own, so it proves nothing done"
 
 CHANGING: Final = ("post", "patch", "delete")
-"""Methods whose answer, where it says anything, is in the hub's words."""
+"""Methods whose answer, unless empty, must come from the hub."""
 
 BEHIND: Final = timedelta(seconds=5)
-"""So far back the date of an answer is what cutting to the second, or another node, makes of it; the clock was set."""
+"""Dates at most this far back come from rounding or another node; larger steps from a changed clock."""
 
 
 def address_of(path: str, doing: str, name: str) -> str:
-    """Where ``path`` is asked for, with each of its characters meant as it stands.
-
-    Raises Invalid for one that climbs, which an HTTP library would follow out of its mount.
-    """
+    """Raises Invalid for a part ``.`` or ``..``, which an HTTP library would resolve out of the mount."""
     if {".", ".."} & set(path.split("/")):
         raise Invalid(doing, name, "a part of its path is . or ..", "Write the path as `keyturn get` takes it")
     return f"/v1/{quote(path, safe='/')}"
 
 
 class Calls:
-    """Requests as the hub's login. ``doing`` and ``name`` stand in errors, ``path`` begins with the mount."""
+    """Requests with the hub's login.
+
+    ``find`` returns None for an absent object, ``get`` and ``post`` raise NotFound.
+    """
 
     def __init__(self, settings: HubSettings) -> None:
         self._session = LoginSession(settings)
@@ -84,17 +83,20 @@ class Calls:
         self._date = ""
 
     def get(self, doing: str, name: str, path: str, token: str | None = None, **more: Any) -> requests.Response:
-        """Read, as ``token`` where one is given. Raises NotFound."""
         return self._must(doing, name, "get", path, token=token, **more)
 
     def find(
         self, doing: str, name: str, path: str, params: Mapping[str, Any] | None = None
     ) -> requests.Response | None:
-        """Read; None when nothing is there."""
         return self._call(doing, name, "get", path, params=params)
 
+    def data(self, doing: str, name: str, path: str, params: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
+        """The member ``data`` of what :meth:`find` reads."""
+        answer = self.find(doing, name, path, params)
+        # An empty answer must fail here and not count as an empty secret.
+        return None if answer is None else dict(answer.json()["data"])
+
     def list(self, name: str, path: str) -> list[str]:
-        """The names below a path; none when nothing is there."""
         answer = self._call("list", name, "list", path)
         return list(answer.json()["data"]["keys"]) if answer is not None else []
 
@@ -107,32 +109,27 @@ class Calls:
         token: str | None = None,
         **more: Any,
     ) -> requests.Response:
-        """Write, as ``token`` where one is given. Raises NotFound where the path leads nowhere."""
         return self._must(doing, name, "post", path, token=token, json=body, **more)
 
     def send(self, doing: str, name: str, path: str, content: bytes, content_type: str) -> requests.Response | None:
-        """Hand in what is no JSON, and take the answer whatever its status; None when nothing is there."""
+        """Post content that is not JSON; the answer may have any status. None when absent."""
         headers = {"Content-Type": content_type}
         return self._call(doing, name, "post", path, data=content, headers=headers, raise_exception=False)
 
     def patch(self, doing: str, name: str, path: str, body: Mapping[str, Any]) -> requests.Response:
-        """Lay ``body`` over what is there. Raises NotFound."""
         headers = {"Content-Type": "application/merge-patch+json"}
         return self._must(doing, name, "patch", path, headers=headers, json=body)
 
     def delete(self, doing: str, name: str, path: str) -> None:
-        """Remove. Absent is success."""
         self._call(doing, name, "delete", path)
 
     def now(self) -> datetime | None:
-        """The time by the server's clock, as its last answer told it; None before there was one."""
         if self._heard is None:
             return None
         date, at = self._heard
         return date + timedelta(seconds=elapsed() - at)
 
     def _hear(self, header: str) -> None:
-        """Note the date of an answer. It is cut to the second, so one that seems earlier is none, unless by much."""
         if header == self._date:
             return
         self._date, date, expected = header, parsedate_to_datetime(header), self.now()
@@ -140,7 +137,7 @@ class Calls:
             self._heard = date, elapsed()
 
     def login(self) -> object:
-        """The login in use: another object once it is another login. Raises what keeps it from being made."""
+        """The login in use; a new login is another object. Raises the login's errors."""
         try:
             with _no_word_of("log in to", "the hub"):
                 return self._session.client()
@@ -148,7 +145,6 @@ class Calls:
             raise from_vault(error, "log in to", "the hub", WHOSE) from None
 
     def has_namespace(self) -> bool:
-        """Whether the hub has the namespace that these requests are for, which it tells anybody who asks there."""
         name = "the hub's namespace"
         try:
             self._session.stranger().adapter.request("get", "/v1/sys/mounts")
@@ -161,7 +157,7 @@ class Calls:
         return True
 
     def prolong_login(self) -> None:
-        """Let the login live for as long as it can, by another one if need be: what is asked for next ends with it."""
+        """Renew or replace the login, because new leases end with it."""
         try:
             self._session.prolong()
         except (vault.VaultError, requests.RequestException) as error:
@@ -169,15 +165,13 @@ class Calls:
 
     @property
     def login_life(self) -> LoginLife:
-        """How long the login in use lives. It is another object once it is another login."""
         return self._session.life
 
     def prove_login(self, mount: str, body: Mapping[str, Any]) -> None:
-        """Log in once at the method at ``mount``, and end that login. Raises Denied, and why it can't be tried."""
         client = self._session.stranger()
         try:
             exchange(client, mount, body)
-            # Where it may not end itself, it ends with its own life.
+            # A token without the right to revoke itself expires.
             with suppress(vault.VaultError):
                 client.adapter.post("/v1/auth/token/revoke-self")
         except Refusal:
@@ -186,7 +180,6 @@ class Calls:
             raise from_vault(error, "log in to", "the hub", f"auth/{mount}/login") from None
 
     def close(self) -> None:
-        """Let go of the connections."""
         self._session.close()
 
     def _must(self, doing: str, name: str, method: str, path: str, **arguments: Any) -> requests.Response:
@@ -212,14 +205,13 @@ class Calls:
             return None
         except (vault.VaultError, requests.RequestException) as error:
             raise from_vault(error, doing, name, path) from None
-        if method in CHANGING and "data" not in arguments:
-            _insist_on_hub(answer, doing, name)
+        if method in CHANGING and "data" not in arguments and answer.content and not in_hubs_words(answer):
+            # A proxy may answer 200 to anything.
+            raise Unavailable(doing, name, NOT_DONE, LEADS_ELSEWHERE)
         return answer
 
     def _logged_in(self, ask: Callable[[hvac.Client], requests.Response], doing: str, name: str) -> requests.Response:
-        """Ask, logging in anew once where the token was ended. A login that leads nowhere tells nothing of what is
-        asked for.
-        """
+        """Logs in once more if the token has ended. A 404 during the login proves nothing about the object."""
         with _no_word_of(doing, name):
             client = self._session.client()
         try:
@@ -236,7 +228,7 @@ class Calls:
 
 @contextmanager
 def _no_word_of(doing: str, name: str) -> Iterator[None]:
-    """A refusal in here is about the login. Raises Unavailable for a 404, and Denied."""
+    """Attribute a refusal inside to the login."""
     try:
         yield
     except (vault.Forbidden, vault.Unauthorized) as error:
@@ -246,19 +238,12 @@ def _no_word_of(doing: str, name: str) -> Iterator[None]:
         raise Unavailable(doing, name, problem, LEADS_ELSEWHERE) from None
 
 
-def _insist_on_hub(answer: requests.Response, doing: str, name: str) -> None:
-    """That something was done is said by nothing, or in the hub's words; a proxy says 200 to anything."""
-    if answer.content and not in_hubs_words(answer):
-        raise Unavailable(doing, name, NOT_DONE, LEADS_ELSEWHERE)
-
-
 def elapsed() -> float:
-    """Seconds since some moment, those too in which the machine slept."""
+    """Monotonic seconds, including the time that the machine slept."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def from_vault(error: Exception, doing: str, name: str, path: str) -> KeyturnError:
-    """The hub's refusal in our words; the response's body is read for its kind and then dropped."""
     match error:
         case vault.InvalidRequest() if "check-and-set" in str(error.args):
             return Conflict(doing, name, "another write came first", "Run it again: it goes on from what is there now")
@@ -305,7 +290,6 @@ def from_vault(error: Exception, doing: str, name: str, path: str) -> KeyturnErr
 
 
 def _of_another(error: NotOfTheHub, doing: str, name: str) -> KeyturnError:
-    """A refusal by something in front of the hub, or at its address; it is no word about what was asked for."""
     status, text = (error.response.status_code, error.response.text) if error.response is not None else (0, "")
     problem = f"the answer ({status}) is not the hub's own, so it proves nothing about {name}"
     return from_plain_http(status, text, doing, name, HUB) or Unavailable(doing, name, problem, LEADS_ELSEWHERE)

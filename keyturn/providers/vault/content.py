@@ -1,4 +1,4 @@
-"""All that a hub holds for Keyturn, for backups: its KV mounts as they lie there, and its transit engine's keys."""
+"""All that a hub holds for Keyturn, for backups: its KV mounts and its transit engine's keys."""
 
 import hashlib
 import json
@@ -15,11 +15,9 @@ from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.mounts import KvMount
 
 SETTINGS: Final = ("max_versions", "cas_required", "delete_version_after", "custom_metadata")
-"""What of an entry's metadata is a setting, and none of its history."""
 KV: Final = frozenset({"kv", "generic"})
 READY_TRIES: Final = 100
 READY_PAUSE: Final = 0.1
-"""Seconds between two looks whether a mount that was just made is ready."""
 
 
 @reads_answers("the hub")
@@ -33,49 +31,41 @@ class VaultContent:
         self.areas = areas
 
     def listed(self, area: str) -> Iterator[ListedEntry]:
-        """Everything in a mount, told by pages on OpenBao, one by one on Vault."""
         mount = KvMount(self._calls, self.areas[area], mount_name(area), guarded=True).opened()
         begin = f"{mount.name}:" if mount.name else ""
         for path, metadata in mount.below(""):
             yield _listed(area, path.removeprefix(begin), metadata)
 
     def find(self, area: str, path: str) -> ListedEntry | None:
-        """One entry."""
-        answer = self._calls.find("read", self._name(area, path), self._url(area, "metadata", path))
-        return None if answer is None else _listed(area, path, answer.json()["data"])
+        metadata = self._calls.data("read", self._name(area, path), self._url(area, "metadata", path))
+        return None if metadata is None else _listed(area, path, metadata)
 
     def read(self, area: str, path: str, version: int) -> KeptVersion | None:
-        """One version; None where it is deleted or destroyed."""
         url = self._url(area, "data", path)
-        answer = self._calls.find("read", self._name(area, path), url, {"version": version})
-        if answer is None:
+        body = self._calls.data("read", self._name(area, path), url, {"version": version})
+        if body is None:
             return None
-        body = answer.json()["data"]
         return KeptVersion(int(body["metadata"]["version"]), dict(body["data"]), body["metadata"]["created_time"])
 
     def write(self, area: str, path: str, fields: Mapping[str, Any], *, cas: int) -> int:
-        """Write the version behind ``cas``. Raises Conflict."""
         body = {"options": {"cas": cas}, "data": dict(fields)}
         answer = self._calls.post("restore", self._name(area, path), self._url(area, "data", path), body)
         return int(answer.json()["data"]["version"])
 
     def destroy(self, area: str, path: str, versions: Sequence[int]) -> None:
-        """Remove the values of these versions for good."""
         if versions:
             body = {"versions": list(versions)}
             self._calls.post("restore", self._name(area, path), self._url(area, "destroy", path), body)
 
     def settle(self, area: str, path: str, metadata: Mapping[str, Any]) -> None:
-        """Give an entry its settings."""
         body = {name: metadata[name] for name in SETTINGS if metadata.get(name) is not None}
         self._calls.post("restore", self._name(area, path), self._url(area, "metadata", path), body)
 
     def remove(self, area: str, path: str) -> None:
-        """Remove an entry with all that is kept of it."""
         self._calls.delete("remove", self._name(area, path), self._url(area, "metadata", path))
 
     def other_mounts(self) -> Sequence[str]:
-        """The KV mounts of this namespace that are none of the areas; one of version 1 is told so."""
+        """The KV mounts outside the areas; version 1 is marked."""
         answer = self._calls.get("look for", "other mounts", "sys/mounts")
         areas = {path.strip("/") for path in self.areas.values()}
         mounts: Mapping[str, Any] = answer.json()["data"]
@@ -83,26 +73,22 @@ class VaultContent:
         return [_named_mount(path, about) for path, about in sorted(listed.items()) if path not in areas]
 
     def transit_keys(self) -> Sequence[TransitKeyInfo]:
-        """The transit engine's keys, each with whether it may be backed up."""
         names = self._calls.list(f"{self._transit}/keys", f"{self._transit}/keys")
         return [self._about_key(name) for name in names]
 
     def export_key(self, name: str) -> Sensitive:
-        """A backup of a key, with all its versions."""
         answer = self._calls.get("back up", f"{self._transit}/keys/{name}", f"{self._transit}/backup/{name}")
         return Sensitive(str(answer.json()["data"]["backup"]))
 
     def import_key(self, name: str, backup: Sensitive) -> None:
-        """The key as the backup has it."""
         path = f"{self._transit}/restore/{name}"
         self._calls.post("restore", f"{self._transit}/keys/{name}", path, {"backup": backup.reveal()})
 
     def has_mount(self, area: str) -> bool:
-        """Whether there is a mount for an area; a login that is to restore is denied nothing but what is not there."""
+        """A denial counts as absent, because a restoring login has all rights."""
         return self._has_mount(self.areas[area], mount_name(area))
 
     def is_mounted(self, path: str) -> bool:
-        """Whether there is a mount at this path, which need be none of the areas'."""
         return self._has_mount(path, path)
 
     def _has_mount(self, path: str, name: str) -> bool:
@@ -117,7 +103,7 @@ class VaultContent:
         return True
 
     def make_mount(self, area: str) -> None:
-        """Have a KV v2 mount there, and wait until it is ready."""
+        """Waits until the mount is ready. Raises Unavailable if it never is."""
         path = self.areas[area]
         if self.has_mount(area):
             return
@@ -133,34 +119,28 @@ class VaultContent:
         raise Unavailable("make the mount", path, "the hub does not get it ready", "Run it again: it goes on")
 
     def make_transit(self) -> None:
-        """Have a transit engine."""
         try:
             self._calls.post("make the mount", self._transit, f"sys/mounts/{self._transit}", {"type": "transit"})
         except Taken:
             return
 
     def unmount_transit(self) -> None:
-        """Remove the transit engine with its keys."""
         self._calls.delete("remove the mount", self._transit, f"sys/mounts/{self._transit}")
 
     def unmount(self, area: str) -> None:
-        """Remove a mount with all that it holds."""
         self._calls.delete("remove the mount", self.areas[area], f"sys/mounts/{self.areas[area]}")
 
     def now(self) -> datetime:
-        """The time by this hub's clock, to the second."""
         if (at := self._calls.now()) is None:
             self._calls.find("ask for the time of", "the hub", "auth/token/lookup-self")
             at = self._calls.now()
         return at or datetime.now(UTC)
 
     def close(self) -> None:
-        """Let go of the connections."""
         self._calls.close()
 
     def _about_key(self, name: str) -> TransitKeyInfo:
-        answer = self._calls.find("read", f"{self._transit}/keys/{name}", f"{self._transit}/keys/{name}")
-        about = answer.json()["data"] if answer is not None else {}
+        about = self._calls.data("read", f"{self._transit}/keys/{name}", f"{self._transit}/keys/{name}") or {}
         gives = bool(about.get("exportable") and about.get("allow_plaintext_backup"))
         return TransitKeyInfo(name, gives, _digest({**about, "name": name}))
 

@@ -1,4 +1,4 @@
-"""Before a hub of two is written: whether it is the one that may be, by its own word and the other one's."""
+"""The check before each write to a hub of a pair that this hub may be written."""
 
 import threading
 import time
@@ -10,7 +10,7 @@ from keyturn.core.ports.failover import EPOCH, LOOK_EVERY, Epoch, read_epoch, wh
 from keyturn.core.ports.hub import State
 
 FIRST_LOOK: Final = 3.0
-"""Seconds that the first write waits for the other hub's answer; later ones wait for none."""
+"""Seconds that only the first write waits for the other hub's answer."""
 
 HINT: Final = "See `keyturn failover status`"
 
@@ -18,12 +18,11 @@ REFUSED: Final = "Correct KEYTURN_PEER_*, or give the login there the right to r
 
 
 class Fence:
-    """Stands before every write of one hub. ``read_here`` and ``read_there`` read the entry of the two hubs.
+    """Checks every write of one hub by the entries of both.
 
-    What either says holds for :data:`LOOK_EVERY`. The other hub is asked beside the work, so one that is silent slows
-    nothing down: what it has said last counts, and with a ``lease``, in seconds, that it has said anything lately. One
-    that answers and does not say which is written, since the login lacks the right to ask or its certificate is not
-    trusted, is not gone: nothing is written then, unless ``strict`` is False.
+    An answer is valid for :data:`LOOK_EVERY`. A thread asks the other hub, so a silent one delays nothing: its last
+    answer counts. With a ``lease``, in seconds, a recent answer is required. A refused read or an untrusted certificate
+    there blocks writes, unless ``strict`` is False.
     """
 
     def __init__(
@@ -49,7 +48,7 @@ class Fence:
         self._lock = threading.Lock()
 
     def insist(self, doing: str, name: str) -> None:
-        """Raises NotWritable where the other hub is written, or neither, and Unwitnessed where nobody can tell."""
+        """Raises NotWritable if the other hub or neither is written, Unwitnessed if that is unknown."""
         self._look(name)
         if why := why_not(self._own, self._here, self._other, self._there):
             raise NotWritable(doing, name, why, HINT)
@@ -65,7 +64,6 @@ class Fence:
             raise Unwitnessed(doing, name, problem, hint)
 
     def forget(self) -> None:
-        """Look at both anew at the next write."""
         with self._lock:
             self._looked_here = self._asked_there = float("-inf")
 
@@ -87,14 +85,14 @@ class Fence:
                 raise Invalid("read", EPOCH, str(error), f"{HINT}. {name} was not written") from None
 
     def _ask(self) -> None:
-        """One look at the other hub. It counts from before it was begun: what was said later may be another thing."""
+        """The answer counts from before the request, because the entry may change meanwhile."""
         began = time.monotonic()
         try:
             self._there, self._heard_there, self._why_refused = self._read_peer(), began, ""
         except KeyturnError as error:
             self._why_silent = error.problem
             self._why_refused = error.problem if isinstance(error, TerminalError) else ""
-        except Exception as error:  # noqa: BLE001  its text could hold anything; a thread tells nobody else
+        except Exception as error:  # noqa: BLE001  its text could hold anything, and a thread has no caller
             self._why_silent = f"unexpected {type(error).__name__}"
 
     def _read_peer(self) -> Epoch | None:

@@ -1,4 +1,4 @@
-"""The keys of all fingerprints as the hub keeps them; another worker may turn them, so they are looked at again."""
+"""The keys of all fingerprints in the hub, checked again because another worker may rotate them."""
 
 import secrets
 import time
@@ -24,16 +24,13 @@ from keyturn.core.fingerprint_keys import (
 from keyturn.core.ports.hub import State, StatePort, VersionInfo
 
 LOOK_AFTER: Final = 60.0
-"""Seconds after which a process asks whether there are other keys: far less than a new key waits for its use."""
+"""Seconds between checks for other keys, far less than the wait before a new key's use."""
 LASTING: Final = 300.0
-"""Seconds for which it goes on with those that it knows while the hub does not answer."""
+"""Seconds that known keys stay in use while the hub does not answer."""
 
 
 class HubKeys:
-    """The keys that the hub has, kept in memory.
-
-    ``newest`` describes the newest version of an entry, ``clock`` gives the hub's time once it has answered.
-    """
+    """The hub's keys, cached. ``newest`` describes an entry's newest version; ``clock`` gives the hub's time."""
 
     def __init__(
         self,
@@ -51,7 +48,7 @@ class HubKeys:
         self._looked_at = 0.0
 
     def get(self, *, fresh: bool) -> FingerprintKeys:
-        """All of them; the first is made where there is none."""
+        """Creates the first key if none exists."""
         age = time.monotonic() - self._looked_at
         if self._keys is not None and not fresh and age < LOOK_AFTER:
             return self._keys
@@ -78,7 +75,7 @@ class HubKeys:
                 continue
             key = self._key(number, self._read(key_entry(number)))
             if key is None:
-                break  # somebody has put something else there
+                break  # the entry holds no key
             keys.append(key)
             if f"{number}.{USED}" in names:
                 used_since[number] = self._made_at(self._read(word_entry(number, USED)))
@@ -86,7 +83,7 @@ class HubKeys:
         return keys_of(tuple(key for key in keys if key), names, used_since)
 
     def _unread(self, denied: Denied) -> FingerprintKeys:
-        """Which keys there are, for a login that may list them and read none. Raises Denied for any other."""
+        """For a login that may list the keys but not read them. Raises Denied otherwise."""
         try:
             names = frozenset(entry.removeprefix(f"{KEYS}/") for entry in self._hub.list_state(KEYS))
             made = {number: self._newest(key_entry(number)) for number in generations(names)}

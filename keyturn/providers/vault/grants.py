@@ -1,4 +1,4 @@
-"""What access for a while needs of the hub.
+"""The hub's part in temporary access.
 
 Source: "Tokens", "Identity: entity", "/sys/wrapping" and "Response wrapping" in the documentation of Vault and OpenBao.
 """
@@ -21,7 +21,6 @@ from keyturn.providers.vault.engines.leases import leases_below
 from keyturn.providers.vault.identity import MADE, identity_of
 
 WRAP_TTL: Final = "X-Vault-Wrap-TTL"
-"""The header that has an answer wrapped before it leaves the hub."""
 LOOK_UP: Final = "auth/token/lookup-accessor"
 
 
@@ -34,24 +33,18 @@ class VaultGrants:
         self._tokens = tokens
 
     def own_login(self) -> LoginFacts:
-        """Of the login in use. Raises Denied where its policies lack auth/token/lookup-self."""
         return login_facts(answer_data(self._calls.get("ask for", "the login", "auth/token/lookup-self")))
 
     def login_of(self, accessor: str) -> LoginFacts | None:
-        """Of another login, by its accessor; None where it has ended."""
         token = self._find_token(accessor)
         return login_facts(token) if token else None
 
     def groups_of(self, entity: str) -> frozenset[str] | None:
-        """The ids of the groups of an entity; None for one that is gone or disabled."""
-        answer = self._calls.find("read", "the groups of whoever asks", f"identity/entity/id/{entity}")
-        if answer is None:
-            return None
-        about = answer.json()["data"]
-        return None if about["disabled"] else frozenset(map(str, about["group_ids"] or ()))
+        about = self._calls.data("read", "the groups of whoever asks", f"identity/entity/id/{entity}")
+        return None if about is None or about["disabled"] else frozenset(map(str, about["group_ids"] or ()))
 
     def issue_wrapped(self, credential: str, owner: str, life: timedelta) -> WrappedCredential:
-        """A new credential that the hub has wrapped before anybody saw it, asked for with a token of its own."""
+        """The hub wraps the credential unseen."""
         seconds = f"{int(life.total_seconds())}s"
         asking = self._tokens.make(owner, ttl=seconds, explicit_max_ttl=seconds, renewable=False)
         try:
@@ -63,15 +56,14 @@ class VaultGrants:
             raise
 
     def server_of(self, credential: str) -> str:
-        """What the connection of the role says, which the hub shows without its password."""
         mount, _, role = credential.rpartition("/creds/")
         name = f"{mount}/roles/{role}"
         connection = f"{mount}/config/{answer_data(self._calls.get('read', name, name))['db_name']}"
         details = answer_data(self._calls.get("read", connection, connection))["connection_details"]
-        return server_in(str(details["connection_url"]))
+        place = str(details["connection_url"]).rpartition("@")[2].partition("?")[0]
+        return place.removeprefix("tcp(").replace(")/", "/")
 
     def wrap(self, fields: SecretFields, life: timedelta) -> WrappedCredential:
-        """Given to the hub, and wrapped by it."""
         seconds = f"{int(life.total_seconds())}s"
         answer = self._calls.post("wrap", "a credential", WRAP, fields.reveal(), headers={WRAP_TTL: seconds})
         wrapped = answer.json()["wrap_info"]
@@ -79,48 +71,39 @@ class VaultGrants:
         return WrappedCredential(token, "", accessor, moment(wrapped["creation_time"]))
 
     def tokens(self, owner: str) -> list[str]:
-        """The accessors of the tokens that are recorded for this owner, and live."""
         return self._tokens.of(owner)
 
     def lives(self, owner: str, accessor: str) -> bool:
-        """Whether such a token lives."""
         return self._tokens.lives(owner, accessor)
 
     def unfinished(self, credential: str) -> list[str]:
-        """The leases below ``credential`` that the hub lists though their time is up.
-
-        The end of a token sets it for its leases at once, and what they gave is ended behind that.
-        """
+        """The end of a token expires its leases at once; the hub ends their credentials afterwards."""
         leases = leases_below(self._calls, credential)
         with ThreadPoolExecutor(THREADS) as pool:
             over = pool.map(self._is_over, leases)
         return [lease for lease, is_over in zip(leases, over, strict=True) if is_over]
 
     def end_tokens(self, owner: str) -> None:
-        """End every token that is recorded for this owner. Absent is success."""
         self._tokens.end_all(owner)
 
     def end_token(self, owner: str, accessor: str) -> None:
-        """End such a token. Absent is success."""
         self._tokens.end(owner, accessor)
 
     def is_wrapped(self, wrapping: str) -> bool:
-        """Whether the one use of a wrapping token is left: for a moment behind it the hub still tells of the token."""
+        """The hub still reports a used token for a moment."""
         token = self._find_token(wrapping)
         return token is not None and int(token["num_uses"]) > 0
 
     def made_at_path(self, token: Sensitive) -> str | None:
-        """The path whose answer is wrapped, which whoever wraps something else in its place can't choose."""
+        """The path whose answer is wrapped, which no other author of a wrap can choose."""
         wrapped = self._wrapped(token)
         return None if wrapped is None else str(wrapped["creation_path"])
 
     def wrapped_at(self, token: Sensitive) -> str:
-        """When it was wrapped, to the millisecond."""
         wrapped = self._wrapped(token)
         return "" if wrapped is None else moment(wrapped["creation_time"])
 
     def open_wrapped(self, token: Sensitive, name: str) -> OpenedCredential | None:
-        """What it opens: the token itself is the login for that."""
         try:
             answer = self._calls.post("open", name, "sys/wrapping/unwrap", {}, token=token.reveal()).json()
         except (Invalid, NotFound):
@@ -137,10 +120,10 @@ class VaultGrants:
         return answer_data(answer)
 
     def _find_token(self, accessor: str) -> Mapping[str, Any] | None:
-        """What the hub says of a token; None where there is none. Raises Denied without the right to look it up.
+        """The hub's facts of a token; None if it has ended.
 
-        A hub that is killed while it makes or ends a token may keep the accessor without a usable token. It answers
-        403 until `auth/token/tidy` runs, as it does without the right to ask, so that is checked before and after.
+        A hub that stops while it creates or ends a token may keep the accessor without a usable token. It answers 403
+        until `auth/token/tidy` runs, as it does without the right. So the right is checked before and after.
         """
         try:
             return self._look_up(accessor)
@@ -164,7 +147,6 @@ class VaultGrants:
             return None
 
     def _is_over(self, lease: str) -> bool:
-        """Whether its time is up; not of one that has ended meanwhile."""
         try:
             answer = self._calls.post("look up", lease, "sys/leases/lookup", {"lease_id": lease})
         except (NotFound, Invalid):
@@ -172,19 +154,12 @@ class VaultGrants:
         return int(answer_data(answer)["ttl"]) <= 0
 
 
-def server_in(url: str) -> str:
-    """The server and database in a connection's URL, of PostgreSQL or MySQL."""
-    place = url.rpartition("@")[2].partition("?")[0]
-    return place.removeprefix("tcp(").replace(")/", "/")
-
-
 def moment(text: str) -> str:
-    """A moment of the hub's, in UTC and to the millisecond: its answers have it with more digits or fewer."""
     return datetime.fromisoformat(text).astimezone(UTC).isoformat(timespec="milliseconds")
 
 
 def login_facts(token: Mapping[str, Any]) -> LoginFacts:
-    """What the hub tells of a token. Whoever makes one of another token chooses its metadata, and it is younger."""
+    """A token made by another token has no metadata and age here: its maker chooses them."""
     path = str(token["path"] or "")
     entity, networks = str(token.get("entity_id") or ""), networks_of(token)
     identity = identity_of(token)
@@ -196,7 +171,7 @@ def login_facts(token: Mapping[str, Any]) -> LoginFacts:
 
 
 def networks_of(token: Mapping[str, Any]) -> tuple[str, ...]:
-    """The addresses that it is bound to. Raises ValueError for what is no list of texts."""
+    """Raises ValueError for anything but a list of texts."""
     networks = token.get("bound_cidrs") or ()
     if not isinstance(networks, list | tuple) or not all(isinstance(network, str) for network in networks):
         raise ValueError("bound_cidrs")

@@ -1,4 +1,4 @@
-"""The hub over hvac: KV v2 for secrets, a KV v2 mount of Keyturn's own for its state, and the hub's engines."""
+"""The hub over hvac: KV v2 mounts for secrets, one for Keyturn's own state, and the hub's engines."""
 
 import copy
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -22,6 +22,7 @@ from keyturn.core.rights.rights import LEASE_TOKEN_ROLE, holds
 from keyturn.core.sensitive import SecretFields
 from keyturn.core.text.precise_json import changed
 from keyturn.providers.answers import reads_answers
+from keyturn.providers.extras import needing
 from keyturn.providers.vault.capabilities import acl_policies, capabilities_at
 from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.content import VaultContent
@@ -43,7 +44,6 @@ from keyturn.settings.hub import FailoverSettings, HubSettings
 from keyturn.settings.hub_login import AppRoleLogin
 
 THREADS: Final = 16
-"""Reads that are under way at once."""
 
 
 @reads_answers("the hub")
@@ -64,23 +64,20 @@ class VaultHub:
 
     @property
     def mounts(self) -> Mapping[str, str]:
-        """The other KV mounts of secrets, by their names."""
         return self._kv.others
 
     def mounted(self, mounts: Mapping[str, str]) -> "VaultHub":
-        """The same hub, over the same connections, with these other mounts. Raises Invalid where two are one."""
+        """Raises Invalid if two mounts share a path."""
         insist_on_apart(self.mount, self.state_mount, mounts)
         made = copy.copy(self)
         made._kv = KvMounts(self._calls, self.mount, mounts)
         return made
 
     def address(self, kind: str, path: str) -> str:
-        """Where a secret is in the hub's API, its mount first."""
         mount, within = self._kv.look_at(path)
         return mount.url(kind, within)
 
     def read(self, path: str, version: int | None = None) -> HubSecret | None:
-        """The newest version, or the one named; None when absent, deleted or destroyed."""
         body = self._look("data", path, {"version": version} if version else None)
         if body is None:
             return None
@@ -93,40 +90,31 @@ class VaultHub:
         )
 
     def read_many(self, paths: Sequence[str]) -> dict[str, HubSecret]:
-        """The newest versions of these, side by side; what is absent or deleted is left out."""
         unique = list(dict.fromkeys(paths))
         with ThreadPoolExecutor(THREADS) as pool:
             secrets = zip(unique, pool.map(self.read, unique), strict=True)
             return {path: secret for path, secret in secrets if secret is not None}
 
     def describe(self, path: str) -> SecretInfo | None:
-        """Versions and custom metadata of a secret, without values."""
         body = self._look("metadata", path)
         return None if body is None else _info(path, body)
 
     def describe_below(self, prefix: str = "") -> Iterator[SecretInfo]:
-        """Every secret below ``prefix`` in its mount: a page of many at a time on OpenBao, one by one on Vault."""
         return (_info(path, metadata) for path, metadata in self._kv.below(prefix))
 
     def describe_many(self, paths: Collection[str]) -> dict[str, SecretInfo]:
-        """The same of these alone: neighbours by one page on OpenBao, one by one on Vault."""
         return {path: _info(path, metadata) for path, metadata in self._kv.of(paths).items()}
 
     def write(self, path: str, fields: SecretFields, *, cas: int) -> int:
-        """Write the whole secret and return its new version. Raises Conflict when ``cas`` is not the newest.
-
-        Raises Invalid for what the hub would not give back as it was, and nothing is written.
-        """
+        """Raises Invalid, and writes nothing, for a value that the hub would not return unchanged."""
         return self._put(self._address("data", path), path, fields.reveal(), cas)
 
     def patch_metadata(self, path: str, custom: Mapping[str, str | None]) -> None:
-        """Lay ``custom`` over the secret's custom metadata; None removes a key, other keys stay."""
         self.insist_writable("annotate", path)
         body = {"custom_metadata": dict(custom)}
         self._calls.patch("annotate", path, self._address("metadata", path), body)
 
     def read_state(self, path: str) -> State | None:
-        """An entry in Keyturn's own mount; its age is told by the hub's clock alone."""
         response = self._calls.find("read", self._state_name(path), self._state_url("data", path))
         if response is None:
             return None
@@ -136,9 +124,9 @@ class VaultHub:
         return State(body["data"], body["metadata"]["version"], max(0.0, age))
 
     def write_state(self, path: str, data: Mapping[str, Any], *, cas: int) -> int:
-        """Write such an entry; only the newest version is kept, so that no old candidate stays readable.
+        """The hub keeps only the newest version, so no old candidate stays readable.
 
-        One that somebody has deleted is none, and is written with ``cas`` 0, while the hub goes on counting.
+        ``cas`` 0 also writes an entry that was deleted; its version numbers continue.
         """
         try:
             return self._create_state(path, data) if cas == 0 else self._put_state(path, data, cas)
@@ -149,19 +137,18 @@ class VaultHub:
             return self._put_state(path, data, newest.version)
 
     def claim_state(self, path: str, data: Mapping[str, Any]) -> None:
-        """Write an entry where there never was one, in one request: what was prepared would count as there."""
+        """Write an entry that never existed, in one request. Raises Conflict otherwise."""
         self._put_state(path, data, 0)
 
     def newest_states(self, prefix: str) -> Mapping[str, VersionInfo] | None:
-        """The newest version of every entry below ``prefix``; None on Vault, whose listings tell names alone."""
+        """None on Vault, whose listings hold only names."""
         listed = VaultListing(self._calls, self.state_mount, self._state_name(prefix)).metadata_below(prefix)
         if listed is None:
             return None
-        # One without a version was only prepared to be written.
+        # An entry without a version was only prepared.
         return {path: _newest(metadata) for path, metadata in listed.items() if metadata["current_version"]}
 
     def list_state(self, prefix: str) -> Iterator[str]:
-        """Every entry's path below ``prefix``."""
         for key in self._calls.list(self._state_name(prefix), self._state_url("metadata", prefix)):
             if key.endswith("/"):
                 yield from self.list_state(f"{prefix}/{key[:-1]}")
@@ -169,17 +156,14 @@ class VaultHub:
                 yield f"{prefix}/{key}"
 
     def delete_state(self, path: str) -> None:
-        """Remove an entry with all that the hub keeps of it."""
         self.insist_writable("remove", self._state_name(path))
         self._calls.delete("remove", self._state_name(path), self._state_url("metadata", path))
 
     def list_folders(self, prefix: str) -> list[str]:
-        """The folders directly below ``prefix``."""
         names = self._calls.list(self._state_name(prefix), self._state_url("metadata", prefix))
         return [name.removesuffix("/") for name in names if name.endswith("/")]
 
     def now(self) -> datetime:
-        """The time by the hub's own clock, to the second. Asks nothing where it has answered before."""
         if (at := self._calls.now()) is None:
             self.identity()
             at = self._calls.now()
@@ -189,94 +173,74 @@ class VaultHub:
         return at
 
     def clock_ahead(self) -> timedelta | None:
-        """How far the hub's clock is ahead of this machine's, to the second; None before the hub answered."""
         at = self._calls.now()
         return at - datetime.now(UTC) if at else None
 
     def fingerprint_keys(self, *, fresh: bool = False) -> FingerprintKeys:
-        """The keys of all fingerprints, 256 random bits each; the first is made at the first call on a new hub."""
         return self._fingerprint_keys.get(fresh=fresh)
 
     def identity(self) -> Identity:
-        """Whom the hub takes the login in use for. Raises Denied where its policies lack auth/token/lookup-self."""
         login = self._calls.login()
         if self._identified is None or self._identified[0] is not login:
             self._identified = login, identify(self._calls)
         return self._identified[1]
 
     def own_login(self) -> OwnLogin | None:
-        """The AppRole that is logged in with; None for any other login. Raises as :meth:`identity` does."""
         login = self.settings.login
         if not isinstance(login, AppRoleLogin) or not (role := self.identity().role):
             return None
         return VaultOwnLogin(self._calls, login, role)
 
     def delete(self, path: str, versions: Collection[int]) -> None:
-        """Let nobody read these versions until they are undeleted. Absent, deleted and destroyed ones stay so."""
-        if versions:
-            self.insist_writable("delete", path)
-            self._calls.post("delete", path, self._address("delete", path), {"versions": sorted(versions)})
+        self._change("delete", path, versions)
 
     def undelete(self, path: str, versions: Collection[int]) -> None:
-        """Make what was deleted of these versions readable again. Absent and destroyed ones stay as they are."""
-        if versions:
-            self.insist_writable("undelete", path)
-            self._calls.post("undelete", path, self._address("undelete", path), {"versions": sorted(versions)})
+        self._change("undelete", path, versions)
 
     def destroy(self, path: str, versions: Collection[int]) -> None:
-        """Remove the values of these versions for good, deleted ones too. Absent and destroyed before are success."""
+        self._change("destroy", path, versions)
+
+    def _change(self, kind: str, path: str, versions: Collection[int]) -> None:
         if versions:
-            self.insist_writable("destroy", path)
-            self._calls.post("destroy", path, self._address("destroy", path), {"versions": sorted(versions)})
+            self.insist_writable(kind, path)
+            self._calls.post(kind, path, self._address(kind, path), {"versions": sorted(versions)})
 
     def missing_capabilities(self, wanted: Collection[Right]) -> list[Right]:
-        """Those of ``wanted`` that the login in use does not have, asked for many at a time."""
         held = self.capabilities([right.path for right in wanted])
         return [right for right in wanted if not holds(held[right.path], right.capability)]
 
     def capabilities(self, paths: Sequence[str]) -> dict[str, frozenset[str]]:
-        """What the login in use may do at these paths, as the hub says it: ``deny`` for nothing, ``root`` for all."""
         return capabilities_at(self._calls, paths)
 
     def acl_policies(self) -> dict[str, str]:
-        """The text of every policy, by name, but that of root, which has none. Raises Denied."""
         return acl_policies(self._calls)
 
     def leases(self, prefix: str) -> list[str]:
-        """The ids of all leases below ``prefix``, in order; none is no error."""
         return leases_below(self._calls, prefix)
 
     def issue_lease(self, path: str) -> IssuedLease:
-        """A new credential, by the path that it is read at. It ends with the login in use."""
         return issue_lease(self._calls, path)
 
     def renew_lease(self, lease: IssuedLease, ttl: timedelta) -> IssuedLease:
-        """The lease as it is once it was renewed. Raises NotFound when it has ended."""
         return renew_lease(self._calls, lease, ttl)
 
     def revoke_lease(self, lease_id: str) -> None:
-        """End a lease, and what it gave, before this returns. Absent is success."""
         revoke_lease(self._calls, lease_id)
 
     def signer(self, key: str) -> VaultSigner:
-        """The newest version of that key in the transit engine. Raises NotFound, Denied, Invalid."""
         return VaultSigner(self._calls, self.settings.transit_mount, key)
 
     def transit_key(self, key: str) -> TransitKey:
-        """A key of the transit engine, to be managed. Raises Invalid for one of Keyturn's own."""
         return TransitKey(self._calls, self.settings.transit_mount, key)
 
     def database(self, mount: str) -> VaultDatabase:
-        """The database engine at ``mount``."""
         role, own_token = self.settings.lease_token_role or LEASE_TOKEN_ROLE, self.settings.lease_token_role is None
         return VaultDatabase(self._calls, mount, self._tokens(role, LEASE_TOKENS), own_token=own_token)
 
     def grants(self) -> VaultGrants:
-        """What access for a while needs of it."""
         return VaultGrants(self._calls, self._tokens(self.settings.grant_token_role, GRANT_TOKENS))
 
     def issued_tokens(self, role: str) -> list[IssuedToken]:
-        """Every living token of the lease or the grant token role. Raises Denied."""
         folder = GRANT_TOKENS if role == self.settings.grant_token_role else LEASE_TOKENS
         return self._tokens(role, folder).all()
 
@@ -284,36 +248,26 @@ class VaultHub:
         return IssuedTokens(self._calls, self, role, folder, self.settings.state_mount)
 
     def authority(self, mount: str, role: str, issuer: str | None = None) -> Authority:
-        """A role of a PKI engine. Raises Invalid, naming the extra, where the package cryptography is missing."""
-        try:
+        """A role of a PKI engine. Raises Invalid, naming the extra, without the package cryptography."""
+        with needing("certificates", "open", mount):
             from keyturn.providers.vault.engines.pki import VaultAuthority
-        except ModuleNotFoundError as error:
-            problem = f"the package {error.name} is missing"
-            raise Invalid("open", mount, problem, "Install keyturn[certificates]") from None
         return VaultAuthority(self._calls, mount, role, issuer)
 
     def pki(self, mount: str) -> PkiEngine:
-        """The content of a PKI engine. Raises Invalid, naming the extra, where the package cryptography is missing."""
-        try:
+        with needing("certificates", "open", mount):
             from keyturn.providers.vault.engines.pki_content import VaultPkiEngine
-        except ModuleNotFoundError as error:
-            problem = f"the package {error.name} is missing"
-            raise Invalid("open", mount, problem, "Install keyturn[certificates]") from None
         return VaultPkiEngine(self._calls, mount)
 
     def content(self) -> VaultContent:
-        """All that it holds for Keyturn, for backups."""
         mounts = {area_of(name): path for name, path in {"": self.mount, **self.mounts}.items()}
         areas = {STATE: self.state_mount, **mounts}
         return VaultContent(self._calls, self.settings.address, areas, self.settings.transit_mount)
 
     def setup(self) -> VaultSetup:
-        """What sets the hub itself up."""
         return VaultSetup(self._calls, self)
 
     @property
     def peer(self) -> Peer | None:
-        """The other hub of two, by the environment; None where that names one alone."""
         failover = self.settings.failover
         if failover is None or self._peer is None:
             return None
@@ -322,17 +276,16 @@ class VaultHub:
         return Peer(failover.own, failover.other, self._peer, addresses, lease)
 
     def cluster(self) -> str:
-        """The id of the cluster that serves it, which the hub tells everybody; a snapshot takes it along."""
+        """The hub's cluster id, which needs no login to read."""
         answer = self._calls.get("look at", "the hub's cluster", "sys/seal-status")
         return str(answer.json().get("cluster_id", ""))
 
     def insist_writable(self, doing: str, name: str) -> None:
-        """Of two hubs, that this is the one that is written. Raises NotWritable, Unwitnessed, and why none can tell."""
         if self._fence:
             self._fence.insist(doing, name)
 
     def write_epoch(self, data: Mapping[str, Any], *, cas: int) -> int:
-        """Say in this hub which of two is written, whichever that is now. Raises Conflict."""
+        """Bypasses the fence. Raises Conflict."""
         fence, self._fence = self._fence, None
         try:
             return self.write_state(EPOCH, data, cas=cas)
@@ -342,7 +295,6 @@ class VaultHub:
                 fence.forget()
 
     def close(self) -> None:
-        """Let go of the connections."""
         self._calls.close()
         if self._peer:
             self._peer.close()
@@ -357,7 +309,7 @@ class VaultHub:
     def _create_state(self, path: str, data: Mapping[str, Any]) -> int:
         self.insist_writable("prepare", self._state_name(path))
         url = self._state_url("metadata", path)
-        # As text, since policies allow values of parameters by their text alone.
+        # Policies match parameter values only as text.
         try:
             self._calls.post("prepare", self._state_name(path), url, {"max_versions": "1"})
         except NotFound:
@@ -368,7 +320,6 @@ class VaultHub:
         return self._put(self._state_url("data", path), self._state_name(path), data, cas)
 
     def _no_mount(self, doing: str, name: str, url: str) -> NotFound:
-        """What a 404 means where something is written: there is no such mount."""
         state = url.startswith(f"{self.settings.state_mount}/")
         setting = "KEYTURN_HUB_STATE_MOUNT" if state else "KEYTURN_HUB_MOUNT or mounts in the catalogue"
         mount = url.partition("/data/")[0].partition("/metadata/")[0]
@@ -376,17 +327,15 @@ class VaultHub:
         return NotFound(doing, name, f"the hub has no mount {mount}", hint)
 
     def _newest_state(self, path: str) -> VersionInfo | None:
-        """An entry's newest version, whatever has become of it; None where there never was one."""
         body = self._get(self._state_url("metadata", path), self._state_name(path))
         return _info(path, body).newest if body else None
 
     def _address(self, kind: str, path: str) -> str:
-        """The same for what changes it. Raises Invalid for a path in a mount that nothing declares."""
+        """Like :meth:`address`, for writes. Raises Invalid for an undeclared mount."""
         mount, within = self._kv.at(path)
         return mount.url(kind, within)
 
     def _look(self, kind: str, path: str, params: Mapping[str, Any] | None = None) -> Any:
-        """What a secret's mount tells of it; None where the secret is absent."""
         mount, within = self._kv.look_at(path)
         body = self._get(mount.url(kind, within), path, params)
         if body is None:
@@ -400,9 +349,7 @@ class VaultHub:
         return f"{self.settings.state_mount}/{path}"
 
     def _get(self, url: str, name: str, params: Mapping[str, Any] | None = None) -> Any:
-        response = self._calls.find("read", name, url, params)
-        # An answer with nothing in it is no word of what is there.
-        return None if response is None else dict(response.json()["data"])
+        return self._calls.data("read", name, url, params)
 
     def _put(self, url: str, name: str, data: Mapping[str, Any], cas: int) -> int:
         if why := changed(dict(data)):
@@ -423,7 +370,6 @@ def _info(path: str, metadata: Mapping[str, Any]) -> SecretInfo:
 
 
 def _number(version: object) -> int:
-    """Of a version, from 1."""
     if not isinstance(version, int) or version < 1:
         raise ValueError("it is no version's number")
     return version

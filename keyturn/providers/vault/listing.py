@@ -1,8 +1,7 @@
-"""What a KV v2 mount tells of all its secrets, without values, in as few requests as the server allows.
+"""The metadata of all secrets in a KV v2 mount, without values, in few requests.
 
-OpenBao lists names together with their metadata (LIST detailed-metadata, a page at a time). Vault has no such
-path, and answers 404 to it, or 403 where no policy names it: there every secret's metadata is read by itself, side
-by side. Source: "KV secrets engine version 2 (API)" of OpenBao and of Vault.
+OpenBao lists names with their metadata (LIST detailed-metadata). Vault answers 404 to that path, or 403 without a
+policy for it; there each secret is read. Source: "KV secrets engine version 2 (API)" of OpenBao and of Vault.
 """
 
 from collections import defaultdict
@@ -15,28 +14,22 @@ from keyturn.providers.pages import HINT, PageGuard
 from keyturn.providers.vault.client import Calls
 
 PAGE: Final = 1000
-"""Entries in one answer: few requests, and an answer of about half a megabyte."""
+"""About half a megabyte."""
 
 THREADS: Final = 8
-"""Metadata reads that are under way at once, where the server has no listing that tells it."""
 
 FEW: Final = 3
-"""So many secrets of one folder are read one by one, and no listing is asked for."""
 
 SPARE: Final = 5
-"""So many others may stand between some secrets that one page tells of; the server reads each entry of a page."""
 
 MOST_FOLDERS: Final = 200_000
-"""Folders of one listing."""
 DEEPEST: Final = 100
-"""Folders within one another: a path has 200 characters at most."""
 
 Described = tuple[str, Mapping[str, Any]]
-"""A secret's path in its mount, and the metadata that the server keeps of it, as it tells it."""
 
 
 class VaultListing:
-    """The secrets of one mount. ``name`` stands in errors; which way the server lists is found out once."""
+    """The secrets of one mount. ``name`` appears in errors."""
 
     def __init__(self, calls: Calls, mount: str, name: str) -> None:
         self._calls = calls
@@ -45,7 +38,6 @@ class VaultListing:
         self._tells_metadata = True
 
     def below(self, prefix: str = "") -> Iterator[Described]:
-        """Every secret below ``prefix``, in its folders too; nothing there is no error. Raises Denied."""
         folders = [f"{prefix.strip('/')}/" if prefix.strip("/") else ""]
         guard = PageGuard("list", self._name, MOST_FOLDERS)
         while folders:
@@ -57,9 +49,9 @@ class VaultListing:
                     yield path, metadata
 
     def metadata_below(self, prefix: str) -> dict[str, Mapping[str, Any]] | None:
-        """The metadata of all that stands below ``prefix``, by the path within it, as listings alone tell it.
+        """The metadata of everything below ``prefix``, by the path within it.
 
-        None where any of them does not: what could not be listed is not taken for absent.
+        None if a listing has no metadata: an unlisted entry must not count as absent.
         """
         begin, folders, entries = f"{prefix.strip('/')}/", [""], dict[str, Mapping[str, Any]]()
         guard = PageGuard("list", self._name, MOST_FOLDERS)
@@ -79,25 +71,16 @@ class VaultListing:
         return entries
 
     def _enter(self, guard: PageGuard, folder: str) -> str:
-        """A folder that is listed next. Raises Unavailable for one that is too deep, or was there before."""
         if folder.count("/") > DEEPEST:
             raise Unavailable("list", self._name, f"its folders are more than {DEEPEST} deep", HINT)
         return guard.follow(folder)
 
     def _pages(self, folder: str) -> list[tuple[str, Mapping[str, Any] | None]] | None:
-        """All pages of a folder; folders in it tell nothing. None where the first can't be had."""
-        entries, page = list[tuple[str, Mapping[str, Any] | None]](), self._page(folder, "")
-        guard = PageGuard("list", self._name)
-        if page is None:
-            return None
-        while page is not None:
-            names, metadata = page["keys"], page.get("key_info") or {}
-            entries += [(name, None if name.endswith("/") else metadata.get(name)) for name in names]
-            page = self._page(folder, guard.follow(names[-1])) if len(names) >= PAGE else None
-        return entries
+        page = self._page(folder, "")
+        return None if page is None else list(self._from(folder, page))
 
     def of(self, paths: Collection[str]) -> Iterator[Described]:
-        """These secrets alone; what is absent is left out. Neighbours are told by one page. Raises Denied."""
+        """Only these secrets, without absent ones. Raises Denied."""
         unknown = []
         for folder, names in _by_folder(paths).items():
             neighbours = self._neighbours(folder, names)
@@ -106,19 +89,18 @@ class VaultListing:
         yield from self._read_all(unknown)
 
     def _neighbours(self, folder: str, names: Sequence[str]) -> Mapping[str, Mapping[str, Any] | None]:
-        """What one page from the first of these ``names``, which are sorted, tells of them; None for an absent one."""
         if len(names) <= FEW or not self._tells_metadata:
             return {}
         limit = len(names) + SPARE
         try:
             page = self._page(folder, names[0][:-1], limit)
         except Denied:
-            return {}  # what has no right to the names either is denied there
+            return {}  # the listing of names reports a missing right
         if page is None:
             described = {
                 path.removeprefix(folder): metadata for path, metadata in self._read_all([folder + n for n in names])
             }
-            # An empty folder looks the same either way; this one is not, so the server has no listing that tells more.
+            # Both servers answer alike for an empty folder; for this one, the server has no listing with metadata.
             self._tells_metadata = not described
             return {name: described.get(name) for name in names}
         there, metadata = page["keys"], page.get("key_info") or {}
@@ -131,33 +113,35 @@ class VaultListing:
                     yield path, metadata
 
     def _entries(self, folder: str) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
-        """What stands directly in a folder; folders themselves end with a slash and tell nothing."""
         page = self._page(folder, "") if self._tells_metadata else None
-        guard = PageGuard("list", self._name)
         if page is None:
             yield from self._one_by_one(folder)
+        else:
+            yield from ((folder + name, metadata) for name, metadata in self._from(folder, page))
+
+    def _from(self, folder: str, page: dict[str, Any] | None) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
+        """The names on this page of a folder and the following ones; folders have no metadata."""
+        guard = PageGuard("list", self._name)
         while page is not None:
             names, metadata = page["keys"], page.get("key_info") or {}
             for name in names:
-                # Deleted since the names were taken: the server leaves it without metadata.
-                yield folder + name, None if name.endswith("/") else metadata.get(name)
+                # The server gives no metadata for a name that was deleted meanwhile.
+                yield name, None if name.endswith("/") else metadata.get(name)
             page = self._page(folder, guard.follow(names[-1])) if len(names) >= PAGE else None
 
     def _page(self, folder: str, after: str, limit: int = PAGE) -> dict[str, Any] | None:
-        """One page of names with their metadata; None where there is none, or this way is closed."""
         query = {"list": "true", "limit": limit, **({"after": after} if after else {})}
         try:
-            answer = self._calls.find("list", self._name, f"{self._mount}/detailed-metadata/{folder}", query)
+            return self._calls.data("list", self._name, f"{self._mount}/detailed-metadata/{folder}", query)
         except Denied:
             if after:
                 raise
-            return None  # what has no right to the names either is denied there
-        return None if answer is None else dict(answer.json()["data"])
+            return None  # the listing of names reports a missing right
 
     def _one_by_one(self, folder: str) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
         names = self._calls.list(self._name, f"{self._mount}/metadata/{folder}")
         if names:
-            # An empty folder looks the same either way; this one is not, so the server has no listing that tells more.
+            # Both servers answer alike for an empty folder; for this one, the server has no listing with metadata.
             self._tells_metadata = False
         paths = [folder + name for name in names]
         with ThreadPoolExecutor(THREADS) as pool:
@@ -166,17 +150,14 @@ class VaultListing:
     def _read(self, path: str) -> Mapping[str, Any] | None:
         if path.endswith("/"):
             return None
-        answer = self._calls.find("list", self._name, f"{self._mount}/metadata/{path}")
-        return None if answer is None else dict(answer.json()["data"])
+        return self._calls.data("list", self._name, f"{self._mount}/metadata/{path}")
 
 
 def describe_below(calls: Calls, mount: str, prefix: str = "") -> Iterator[Described]:
-    """Every secret below ``prefix`` of a mount with its metadata, listed once."""
     return VaultListing(calls, mount, f"{mount}/{prefix}").below(prefix)
 
 
 def _by_folder(paths: Collection[str]) -> dict[str, list[str]]:
-    """The names in each folder, sorted as the server sorts them."""
     folders: dict[str, list[str]] = defaultdict(list)
     for path in sorted(set(paths)):
         folder, slash, name = path.rpartition("/")

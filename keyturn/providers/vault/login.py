@@ -1,4 +1,4 @@
-"""Logging in to the hub, and staying logged in, whichever way."""
+"""A login to the hub by any method, and its renewal."""
 
 import threading
 import time
@@ -9,36 +9,39 @@ import hvac
 from hvac import exceptions as vault
 
 from keyturn.core.errors import KeyturnError
-from keyturn.providers.vault.logins import TokenLife, open_method
+from keyturn.providers.vault.logins.approle import AppRoleMethod
+from keyturn.providers.vault.logins.aws import AwsMethod
+from keyturn.providers.vault.logins.certificate import CertMethod
+from keyturn.providers.vault.logins.exchange import LoginMethod, TokenLife
+from keyturn.providers.vault.logins.jwt import JwtMethod
+from keyturn.providers.vault.logins.token import TokenMethod
 from keyturn.providers.vault.tls import HubAdapter, insist_on_files, open_session
 from keyturn.settings.hub import HubSettings
+from keyturn.settings.hub_login import AppRoleLogin, AwsLogin, CertLogin, HubLogin, JwtLogin, TokenLogin
 
 TIMEOUT = 10.0
-"""Seconds a single request to the hub may take."""
 PATIENCE: Final = 30.0
-"""Seconds between two tries to replace a token that lives on."""
+"""Seconds between two attempts to replace a living token."""
 
 
 @dataclass
 class LoginLife:
-    """How long one login lives: ``granted`` seconds when it was made; it ends at an instant that renewals move."""
+    """``granted`` seconds at first; renewals move ``ends_at``, a monotonic time."""
 
     granted: float = float("inf")
     ends_at: float = float("inf")
 
     @property
     def left(self) -> float:
-        """Seconds."""
         return self.ends_at - time.monotonic()
 
     @property
     def lasts(self) -> bool:
-        """Whether half of it at least is left."""
         return self.left >= self.granted / 2
 
 
 class LoginSession:
-    """One login shared by many threads, renewed when two thirds of its life are over."""
+    """One login for many threads, renewed after two thirds of its life."""
 
     def __init__(self, settings: HubSettings) -> None:
         self._settings = settings
@@ -50,7 +53,6 @@ class LoginSession:
         self.life = LoginLife()
 
     def client(self) -> hvac.Client:
-        """A client that is logged in."""
         if self._client is not None and time.monotonic() < self._renew_at:
             return self._client
         with self._lock:
@@ -61,17 +63,11 @@ class LoginSession:
             return self._client
 
     def as_token(self, token: str) -> hvac.Client:
-        """A client that is logged in with ``token``, over the same connections."""
-        client = self._new_client()
+        client = self.stranger()
         client.token = token
         return client
 
-    def stranger(self) -> hvac.Client:
-        """A client that is not logged in, over the same connections."""
-        return self._new_client()
-
     def login_again(self) -> bool:
-        """Drop the token for a new one; False where the login can't give another one."""
         with self._lock:
             if not self._method.has_another():
                 return False
@@ -79,9 +75,9 @@ class LoginSession:
         return True
 
     def prolong(self) -> None:
-        """Renew a login of whose life less than half is left, or log in anew where that gives no more.
+        """Renew a login with less than half its life left, or log in again.
 
-        What ends with a login, such as a lease, is asked for behind this.
+        Call it before requests for leases and other results that end with the login.
         """
         client = self.client()
         with self._lock:
@@ -91,12 +87,11 @@ class LoginSession:
                     self._replace()
 
     def close(self) -> None:
-        """Let go of the connections."""
         self._http.close()
 
     def _login(self) -> hvac.Client:
         insist_on_files(self._settings.tls)
-        client = self._new_client()
+        client = self.stranger()
         life = self._method.log_in(client)
         self.life = LoginLife(life.ttl or float("inf"))
         self._note_life(life)
@@ -110,7 +105,7 @@ class LoginSession:
             self._replace()
 
     def _replace(self) -> None:
-        """Log in anew. Where that fails, the token that lives is used to its end: its cause may be over by then."""
+        """If the login fails, keep the living token to its end."""
         try:
             self._client = self._login()
         except KeyturnError:
@@ -124,7 +119,7 @@ class LoginSession:
         self._renew_at = now + life.ttl * 2 / 3 if renews else float("inf")
         self.life.ends_at = now + life.ttl if life.ttl > 0 else float("inf")
 
-    def _new_client(self) -> hvac.Client:
+    def stranger(self) -> hvac.Client:
         settings = self._settings
         return hvac.Client(
             url=settings.address,
@@ -133,3 +128,17 @@ class LoginSession:
             session=self._http,
             adapter=HubAdapter,
         )
+
+
+def open_method(login: HubLogin) -> LoginMethod:
+    match login:
+        case TokenLogin():
+            return TokenMethod(login)
+        case AppRoleLogin():
+            return AppRoleMethod(login)
+        case JwtLogin():
+            return JwtMethod(login)
+        case AwsLogin():
+            return AwsMethod(login)
+        case CertLogin():
+            return CertMethod(login)

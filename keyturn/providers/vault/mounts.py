@@ -1,4 +1,4 @@
-"""The KV mounts of the hub that hold secrets: which of them a name is in, and that it is what it should be."""
+"""The hub's KV mounts of secrets, checked to be KV v2."""
 
 import time
 from collections.abc import Collection, Iterator, Mapping
@@ -10,14 +10,13 @@ from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.listing import VaultListing, describe_below
 
 LASTS: Final = 5.0
-"""Seconds for which a mount that was seen to be KV v2 is taken for one, though nothing is found in it."""
 
 
 class KvMount:
-    """The mount at ``path``, whose secrets' names begin with ``name`` and a colon where that is not empty.
+    """The mount at ``path``; its secrets' names begin with ``name`` and a colon unless that is empty.
 
-    A mount that is gone, or is KV v1, answers as an empty one does. With ``guarded`` the hub is asked what it is before
-    anything else, and again where nothing is found: then Invalid or Denied is raised.
+    An absent mount, or KV v1, answers like an empty one. So ``guarded`` checks it before first use, and again when
+    nothing is found. The check raises Invalid or Denied.
     """
 
     def __init__(self, calls: Calls, path: str, name: str = "", *, guarded: bool = False) -> None:
@@ -29,22 +28,19 @@ class KvMount:
         self._asked = not guarded
 
     def url(self, kind: str, path: str) -> str:
-        """Where a secret of this mount is; ``path`` is the one within it."""
         return f"{self.path}/{kind}/{path}"
 
     def opened(self) -> "KvMount":
-        """This mount, once it was seen to be KV v2."""
         if not self._asked:
             self._insist()
         return self
 
     def nothing_found(self) -> None:
-        """Nothing was found here: that it is absent holds for a mount that is one alone."""
         if time.monotonic() >= self._sound_until:
             self._insist()
 
     def below(self, prefix: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Every secret below a prefix within this mount, by its whole name, with its metadata."""
+        """By whole name, with metadata; ``prefix`` is within this mount."""
         any_found = False
         for path, metadata in describe_below(self._calls, self.path, prefix):
             any_found = True
@@ -53,21 +49,20 @@ class KvMount:
             self.nothing_found()
 
     def of(self, paths: Collection[str]) -> dict[str, Mapping[str, Any]]:
-        """The metadata of these secrets alone, by their whole names; ``paths`` are those within this mount."""
         described = {join(self.name, path): metadata for path, metadata in self._listing.of(paths)}
         if len(described) < len(set(paths)):
             self.nothing_found()
         return described
 
     def _insist(self) -> None:
-        """That it is there, and KV v2. Raises Invalid, Denied."""
         called = f"mount {self.name or DEFAULT} ({self.path})"
         try:
-            answer = self._calls.find("use", called, f"sys/internal/ui/mounts/{self.path}")
+            mount = self._calls.data("use", called, f"sys/internal/ui/mounts/{self.path}") or {}
         except Denied:
             problem = "the hub has no such mount, or lets this login do nothing in it"
-            raise Denied("use", called, problem, self._remedy) from None
-        mount = answer.json()["data"] if answer is not None else {}
+            hint = f"Check its path under mounts, and give this identity's policy {self.path}/data/* and"
+            hint += f" {self.path}/metadata/*: `keyturn policy render` writes it"
+            raise Denied("use", called, problem, hint) from None
         if (path := str(mount.get("path", "")).strip("/")) != self.path.strip("/"):
             problem = f"it is a folder of the mount {path}" if path else "the hub has no such mount"
             raise Invalid(
@@ -79,42 +74,31 @@ class KvMount:
             raise Invalid("use", called, f"{what}, and Keyturn needs version 2", hint)
         self._asked, self._sound_until = True, time.monotonic() + LASTS
 
-    @property
-    def _remedy(self) -> str:
-        """What lets a login work there."""
-        return (
-            f"Check its path under mounts, and give this identity's policy {self.path}/data/* and"
-            f" {self.path}/metadata/*: `keyturn setup store` writes it"
-        )
-
 
 class KvMounts:
-    """All of them by their names; the default one's is empty."""
-
     def __init__(self, calls: Calls, default: str, others: Mapping[str, str]) -> None:
         self.others = dict(others)
         self._of = {"": KvMount(calls, default, guarded=bool(others))}
         self._of |= {name: KvMount(calls, path, name, guarded=True) for name, path in others.items()}
 
     def at(self, path: str) -> tuple[KvMount, str]:
-        """The mount of a secret, and its path in it. Raises Invalid for one that nothing declares."""
+        """The mount of a secret, and its path in it. Raises Invalid for an undeclared mount."""
         mount, within = split(path)
         if mount not in self._of:
             raise undeclared(mount, self.others, path)
         return self._of[mount].opened(), within
 
     def look_at(self, path: str) -> tuple[KvMount, str]:
-        """The same for reading: in the default mount something may have such a name."""
+        """For reading: an undeclared mount's name may be part of a path in the default mount."""
         mount, within = split(path, self.others)
         return self._of[mount].opened(), within
 
     def absent(self, path: str, mount: KvMount) -> None:
-        """Nothing was read at ``path``. Raises where that does not tell that the secret is absent."""
         mount.nothing_found()
         self.at(path)
 
     def below(self, prefix: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Every secret below a prefix, by its whole name; what only looks like one of another mount is left out."""
+        """By whole name, without names that would mean another mount."""
         mount, within = self.at(prefix)
         named = mount.below(within)
         yield from (
@@ -122,7 +106,6 @@ class KvMounts:
         )
 
     def of(self, paths: Collection[str]) -> dict[str, Mapping[str, Any]]:
-        """The metadata of these secrets alone, by their names."""
         groups: dict[KvMount, list[str]] = {}
         for path in paths:
             mount, within = self.look_at(path)
@@ -131,7 +114,7 @@ class KvMounts:
 
 
 def insist_on_apart(default: str, state: str, others: Mapping[str, str]) -> None:
-    """No mount has two names, and Keyturn's own state has one to itself. Raises Invalid."""
+    """Raises Invalid if two mounts share a path, or one is Keyturn's own."""
     taken = {default.strip("/"): "is the default mount already", state.strip("/"): "holds Keyturn's own state"}
     for name, path in others.items():
         if why := taken.get(path.strip("/")):

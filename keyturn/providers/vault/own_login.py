@@ -1,7 +1,7 @@
-"""The secret id that Keyturn logs in with: looking at it, making another one, and ending the one before.
+"""Keyturn's own secret id: look it up, replace it, and end the one before.
 
-What has to be known after a crash stands with the secret ids themselves, in their metadata: whose each is alone, and
-which one it has replaced. Source: "AppRole auth method (API)" of Vault and of OpenBao.
+The metadata of each secret id records its place and its predecessor, so a crash loses neither. Source: "AppRole auth
+method (API)" of Vault and of OpenBao.
 """
 
 import fcntl
@@ -25,10 +25,9 @@ from keyturn.settings.hub_login import ROLE_ID_FILE, SECRET_ID_FILE, AppRoleLogi
 
 PLACE: Final = "keyturn-place"
 REPLACES: Final = "keyturn-replaces"
-"""The metadata of a secret id: whose alone it is, and the accessor of the one before it there."""
+"""A secret id's place, and the accessor of its predecessor there."""
 DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 MOST: Final = 100
-"""Secret ids of a role that are looked up."""
 
 
 @reads_answers("the hub")
@@ -42,7 +41,6 @@ class VaultOwnLogin:
         self._login = login
 
     def rights(self) -> Sequence[tuple[str, str]]:
-        """What it takes to replace it: capabilities, and the paths that they are on."""
         base = self._base(self.role)
         looks = [("update", f"{base}/{path}") for path in ("secret-id/lookup", "secret-id-accessor/lookup")]
         ends = ("update", f"{base}/secret-id-accessor/destroy")
@@ -50,22 +48,22 @@ class VaultOwnLogin:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """While no other process of this machine replaces it. Raises NotFound, Unavailable for a file that is not."""
+        """Exclude other processes of this machine."""
         try:
             directory = os.open(os.path.dirname(os.path.abspath(self.file)), DIRECTORY)
         except OSError as error:
             problem = f"its directory can't be opened: {error.strerror}"
             raise Unavailable("replace", self.file, problem, f"Check {SECRET_ID_FILE}") from None
         try:
-            # The file itself is another one once it was replaced; its directory stays.
+            # A replacement is another file, but its directory stays.
             fcntl.flock(directory, fcntl.LOCK_EX)
             yield
         finally:
             os.close(directory)
 
     def in_use(self) -> SecretId:
-        """The one in the file. Raises NotFound where the hub knows it no more, and what keeps it from being read."""
-        secret_id, path = self._read(), f"{self._base(self.role)}/secret-id/lookup"
+        secret_id = read_login(self.file, f"{SECRET_ID_FILE} (secret_id_file)")
+        path = f"{self._base(self.role)}/secret-id/lookup"
         answer = self._calls.post("look up", f"the secret id of {self.role}", path, {"secret_id": secret_id})
         if not answer.content:
             hint = f"Make a new one for the role, and write it to {self.file}"
@@ -73,13 +71,11 @@ class VaultOwnLogin:
         return secret_id_of(answer.json()["data"])
 
     def of_role(self, role: str) -> list[SecretId]:
-        """All of a role, the newest first; of very many the first that the hub lists. Raises Denied."""
         accessors = self._calls.list(f"the secret ids of {role}", f"{self._base(role)}/secret-id")
         listed = (self._look_up(role, accessor) for accessor in accessors[:MOST])
         return sorted(filter(None, listed), key=lambda secret_id: secret_id.made_at, reverse=True)
 
     def hindrance(self) -> str:
-        """Why it can't be replaced, with the remedy; mostly empty."""
         settings = self._calls.get("read", f"the role {self.role}", self._base(self.role)).json()["data"]
         if not settings.get("secret_id_bound_cidrs"):
             why = "whoever has stolen a token of it could make itself a login that works anywhere"
@@ -88,7 +84,7 @@ class VaultOwnLogin:
         return unwritable(self.file)
 
     def replace(self, current: SecretId) -> None:
-        """Make a new one, log in with it, and put it into the file. Raises KeyturnError, and the file is as it was."""
+        """A KeyturnError leaves the file unchanged."""
         name, path = f"the secret id of {self.role}", f"{self._base(self.role)}/secret-id"
         metadata = {PLACE: self._place(current), REPLACES: current.accessor}
         made = self._calls.post("replace", name, path, {"metadata": json.dumps(metadata)}).json()["data"]
@@ -102,7 +98,6 @@ class VaultOwnLogin:
             raise Invalid("write", self.file, f"it can't be written: {error.strerror}", unwritable(self.file)) from None
 
     def end(self, accessor: str) -> None:
-        """End one of the role's. Absent is success."""
         path = f"{self._base(self.role)}/secret-id-accessor/destroy"
         try:
             self._calls.post("end", f"the secret id {accessor}", path, {"secret_id_accessor": accessor})
@@ -110,14 +105,11 @@ class VaultOwnLogin:
             if self._look_up(self.role, accessor):
                 raise
 
-    def _read(self) -> str:
-        return read_login(self.file, f"{SECRET_ID_FILE} (secret_id_file)")
-
     def _base(self, role: str) -> str:
         return f"auth/{self._login.mount}/role/{role}"
 
     def _place(self, current: SecretId) -> str:
-        """The same as of the one before; at first one that nobody else has, whatever hosts are called."""
+        """The predecessor's place; at first a unique one, because host names may repeat."""
         own = f"{socket.gethostname()}:{os.path.abspath(self.file)}:"
         return current.place if current.place.startswith(own) else f"{own}{secrets.token_hex(8)}"
 
@@ -131,20 +123,18 @@ class VaultOwnLogin:
 
 
 def secret_id_of(data: Mapping[str, Any]) -> SecretId:
-    """What the hub tells of one."""
     ends_at = datetime.fromisoformat(data["expiration_time"])
     metadata = data.get("metadata") or {}
     return SecretId(
         data["secret_id_accessor"],
         datetime.fromisoformat(data["creation_time"]),
-        ends_at if ends_at.year > 1 else None,  # the zero time of Go stands for never
+        ends_at if ends_at.year > 1 else None,  # Go's zero time means never
         str(metadata.get(PLACE, "")),
         str(metadata.get(REPLACES, "")),
     )
 
 
 def unwritable(file: str) -> str:
-    """Why nothing can take the file's place; empty where something can."""
     directory = os.path.dirname(os.path.abspath(file))
     if os.path.islink(file):
         return f"{file} is a link: whoever makes it should renew what it leads to"

@@ -1,4 +1,4 @@
-"""What another organisation keeps in its Keyturn's own mount, and has opened to this one's login for copies there."""
+"""Another organisation's Keyturn state mount, open to this login for copies there."""
 
 from keyturn.core.ports.hub import StatePort
 from keyturn.providers.vault.hub import VaultHub
@@ -17,6 +17,6 @@ def open_state(
     role_id_file: str | None = None,
     secret_id_file: str | None = None,
 ) -> StatePort:
-    """That mount, where a :class:`keyturn.providers.vault.store.VaultStore` with the same settings has its copies."""
+    """The state mount of a :class:`keyturn.providers.vault.store.VaultStore` with the same settings."""
     login = store_login(token_file, role_id_file, secret_id_file)
     return VaultHub(HubSettings(address, mount, state_mount, namespace, ca_file, login))

@@ -1,4 +1,4 @@
-"""A person's login to the hub: through its OIDC provider, or with a password. What comes of it is a token.
+"""A person's login to the hub by its OIDC provider or a password, which gives a token.
 
 Source: "JWT/OIDC auth method" and "Userpass auth method" of OpenBao and Vault.
 """
@@ -11,61 +11,55 @@ import hvac
 import requests
 from hvac import exceptions as vault
 
-from keyturn.core.errors import Denied, Unavailable
+from keyturn.core.errors import Unavailable
 from keyturn.core.ports.hub import Identity
 from keyturn.core.sensitive import Sensitive
 from keyturn.providers.vault.client import from_vault
 from keyturn.providers.vault.identity import identity_of
 from keyturn.providers.vault.login import LoginSession
-from keyturn.providers.vault.logins.exchange import REFUSED, take_token
+from keyturn.providers.vault.logins.exchange import REFUSED, denied, take_token
 from keyturn.providers.vault.tls import insist_on_files
 from keyturn.settings.hub import HubSettings
 
 
 class PersonLogin:
-    """One hub, which somebody logs in to or out of. What is asked for is told in the errors it raises."""
+    """A login to or logout from one hub. Each method raises Denied for a refusal."""
 
     def __init__(self, settings: HubSettings) -> None:
         insist_on_files(settings.tls)
         self._session = LoginSession(settings)
 
     def oidc_url(self, mount: str, role: str | None, redirect: str, nonce: str) -> str:
-        """Where the person goes to sign in, and comes back from to ``redirect``. Raises Denied."""
         body = {"redirect_uri": redirect, "client_nonce": nonce, **({"role": role} if role else {})}
         with _refusals(f"{_role(role)} at auth/{mount} offers no such login", _redirects(redirect)):
             answer = self._client().adapter.post(f"/v1/auth/{mount}/oidc/auth_url", json=body)
             url = answer.json()["data"]["auth_url"]
         if not url:
-            # A hub tells nobody who is not logged in what its roles are, and so why it refuses.
-            raise _denied(f"{_role(role)} at auth/{mount} offers no such login", _redirects(redirect))
+            # A hub gives no reason without a login.
+            raise denied(f"{_role(role)} at auth/{mount} offers no such login", _redirects(redirect))
         return str(url)
 
     def oidc_token(self, mount: str, params: Mapping[str, str]) -> Sensitive:
-        """The token for what the person has come back with. Raises Denied."""
         hint = "Check that you may have the role: its bound_audiences, bound_claims and user_claim in the hub"
         with _refusals(f"auth/{mount} refuses who has signed in", hint):
             client = self._client()
             return _token(client, client.adapter.get(f"/v1/auth/{mount}/oidc/callback", params=dict(params)))
 
     def password_token(self, mount: str, user: str, password: Sensitive) -> Sensitive:
-        """The token for a name and a password. Raises Denied."""
         with _refusals(f"auth/{mount} refuses the name or the password", "Try again, or ask whoever runs the hub"):
             client = self._client()
             path = f"/v1/auth/{mount}/login/{quote(user, safe='')}"
             return _token(client, client.adapter.post(path, json={"password": password.reveal()}))
 
     def identity(self, token: Sensitive) -> Identity:
-        """Whom the hub takes the token for. Raises Denied where it has ended, or may not ask."""
         with _refusals("the token has ended, or may not ask whose it is", "Log in again: `keyturn login`"):
             return identity_of(self._session.as_token(token.reveal()).auth.token.lookup_self().json()["data"])
 
     def revoke(self, token: Sensitive) -> None:
-        """End the token, and the leases it has asked for. One that has ended is success."""
         with _refusals("it does not let the token end itself", "Give its policy auth/token/revoke-self"):
             self._session.as_token(token.reveal()).auth.token.revoke_self()
 
     def close(self) -> None:
-        """Let go of the connections."""
         self._session.close()
 
     def _client(self) -> hvac.Client:
@@ -79,11 +73,11 @@ def _token(client: hvac.Client, answer: requests.Response) -> Sensitive:
 
 @contextmanager
 def _refusals(problem: str, hint: str) -> Iterator[None]:
-    """The hub's no is this problem; anything else is told as of every other request."""
+    """Raise the hub's refusal as this problem."""
     try:
         yield
     except REFUSED:
-        raise _denied(problem, hint) from None
+        raise denied(problem, hint) from None
     except (requests.JSONDecodeError, KeyError, TypeError):
         problem, hint = "its answer can't be understood", "Check that VAULT_ADDR leads to the hub itself"
         raise Unavailable("log in to", "the hub", problem, hint) from None
@@ -97,7 +91,3 @@ def _role(role: str | None) -> str:
 
 def _redirects(redirect: str) -> str:
     return f"Check --path and --role, and that the role's allowed_redirect_uris in the hub have {redirect}"
-
-
-def _denied(problem: str, hint: str) -> Denied:
-    return Denied("log in to", "the hub", problem, hint)

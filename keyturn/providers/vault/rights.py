@@ -1,4 +1,4 @@
-"""What a login may do in a second Vault or OpenBao, beside what a store there needs."""
+"""The rights of a login in a second Vault or OpenBao, compared with a store's needs."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -26,10 +26,7 @@ KINDS: Final = ("data", "metadata", "delete", "undelete", "destroy")
 def ask_second_vault(
     name: str, copies: CopyRights, revoking: bool, *, mount: str, **settings: Any
 ) -> Iterator[Verdict]:
-    """What a store needs and whether it is allowed, then what is allowed beyond. Raises Denied, Unavailable.
-
-    Changes nothing. Which parameters a request may have is not told.
-    """
+    """Needed rights first, then any further ones. Changes nothing. Raises Denied, Unavailable."""
     made = [*vault_store_rights.sections(mount, copies)]
     if revoking:
         made += vault_store_rights.emergency_sections(mount, copies)
@@ -39,7 +36,6 @@ def ask_second_vault(
 
 
 def paths_to_ask(mount: str, copies: CopyRights, sections: Sequence[Section]) -> list[str]:
-    """Those of the rules, and those of what is dangerous."""
     needed = (sample(rule.path) for rule in rules_of(sections))
     powers = (f"{path}/{PROBE}" for path in POWERS)
     others = (f"{mount}/{kind}/{name}" for kind in KINDS for name in (PROBE, *map(sample, copies.names)))
@@ -47,7 +43,6 @@ def paths_to_ask(mount: str, copies: CopyRights, sections: Sequence[Section]) ->
 
 
 def verdicts(sections: Sequence[Section], held: dict[str, frozenset[str]]) -> Iterator[Verdict]:
-    """What is needed, then what is had beyond; whoever may do all is told so once."""
     for section in sections:
         for rule in rules_of([section]):
             for wanted in sorted(rule.capabilities):

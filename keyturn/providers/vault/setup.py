@@ -1,4 +1,4 @@
-"""The calls that set a hub up, as the login in use, which has to be an administrator's for most of them."""
+"""The calls that set a hub up; most need an administrator's login."""
 
 import json
 import re
@@ -25,15 +25,13 @@ from keyturn.providers.vault.own_login import PLACE
 from keyturn.settings.hub import HubSettings
 
 LONGEST_WORDS: Final = 400
-"""Characters that are shown of what the hub says."""
 USER_INFO: Final = re.compile(r"//[^/@\s]*@")
-"""A user and password in an address."""
 APPROLE: Final = "auth/approle/role"
 
 
 @reads_answers("the hub")
 class ConfiguredHub(Hub, Protocol):
-    """A hub whose settings are known."""
+    """A hub with known settings."""
 
     settings: HubSettings
 
@@ -45,10 +43,9 @@ class VaultSetup:
         self._calls = calls
         self._hub = hub
         self._lacking = False
-        """Whether it was seen that the namespace is not there, and with it nothing that would be in it."""
+        """Whether the namespace is known to be absent."""
 
     def look(self, address: str) -> Mapping[str, Any] | None:
-        """What the hub tells of it; None where nothing is there. Raises Denied, Unavailable."""
         if address.startswith(NAMESPACES):
             return self._own_namespace()
         if self._lacking:
@@ -57,14 +54,10 @@ class VaultSetup:
         return None if answer is None else dict(answer.json()["data"] or {})
 
     def names(self, address: str) -> frozenset[str]:
-        """The names of what is below it; none where nothing is there. Raises Denied, Unavailable."""
         return frozenset() if self._lacking else frozenset(self._calls.list(address, address))
 
     def put(self, address: str, body: Mapping[str, Any], hidden: Collection[str] = ()) -> None:
-        """Make it, or change it. Raises Denied, and Invalid for what the hub refuses, in its own words.
-
-        ``hidden`` are the secrets in it, which no message repeats.
-        """
+        """Raises Denied, and Invalid with the hub's reason for a refusal, without the secrets in ``hidden``."""
         if address.startswith(NAMESPACES):
             self._make_namespace()
             return
@@ -76,11 +69,9 @@ class VaultSetup:
             raise Invalid(error.doing, error.name, f"the hub refuses it{reason and f': {reason}'}", hint) from None
 
     def remove(self, address: str) -> None:
-        """Take it away. Absent is success."""
         self._calls.delete("remove", address, address)
 
     def insist_on_making_namespace(self) -> None:
-        """Raises Denied where the login in use may not make the namespace: it takes one of the namespace above."""
         with self._above() as (calls, name, address):
             try:
                 rights = capabilities_at(calls, [address])[address]
@@ -110,14 +101,12 @@ class VaultSetup:
 
     @contextmanager
     def _above(self) -> Iterator[tuple[Calls, str, str]]:
-        """The calls of the same login in the namespace above, what this one is called, and where it is made there."""
         path = (self._hub.settings.namespace or "").strip("/")
         above, _, last = path.rpartition("/")
         with closing(Calls(replace(self._hub.settings, namespace=above or None))) as calls:
             yield calls, f"the namespace {path}", f"{NAMESPACES}{last}"
 
     def begin(self, entry: str, initial: str) -> None:
-        """The first key of fingerprints, or the name of the hub's ledger. Whoever comes first writes it."""
         if entry == FIRST_KEY:
             self._hub.fingerprint_keys()
         else:
@@ -125,7 +114,6 @@ class VaultSetup:
             claim_name(self._hub, origin, LedgerPlace(address))
 
     def role_id(self, role: str) -> str:
-        """The role id of an AppRole. Raises NotFound."""
         try:
             answer = self._calls.get("read", f"the AppRole {role}", f"{APPROLE}/{role}/role-id")
         except NotFound:
@@ -134,12 +122,11 @@ class VaultSetup:
         return str(answer.json()["data"]["role_id"])
 
     def make_secret_id(self, role: str, place: str) -> Sensitive:
-        """A new secret id, which is for one place alone: that place ends it. Raises NotFound."""
+        """A new secret id for one place."""
         answer = self._calls.post("make a secret id of", f"the AppRole {role}", *_secret_id(role, place))
         return Sensitive(answer.json()["data"]["secret_id"])
 
     def knows_secret_id(self, role: str, secret_id: Sensitive) -> bool:
-        """Whether the hub still takes a secret id of an AppRole; looking is no use of it."""
         body = {"secret_id": secret_id.reveal()}
         answer = self._calls.post(
             "look up a secret id of", f"the AppRole {role}", f"{APPROLE}/{role}/secret-id/lookup", body
@@ -147,23 +134,21 @@ class VaultSetup:
         return bool(answer.content)
 
     def make_wrapped_secret_id(self, role: str, place: str, ttl: timedelta) -> Sensitive:
-        """What such a secret id is unwrapped with, once, within ``ttl``: nobody here sees it."""
+        """Keyturn never sees the wrapped secret id."""
         wrap = f"{int(ttl.total_seconds())}s"
         name = f"the AppRole {role}"
         answer = self._calls.post("make a secret id of", name, *_secret_id(role, place), wrap_ttl=wrap)
         return Sensitive(answer.json()["wrap_info"]["token"])
 
     def read_state(self, path: str) -> State | None:
-        """An entry of Keyturn's own mount."""
         return None if self._lacking else self._hub.read_state(path)
 
     def write_state(self, path: str, data: Mapping[str, Any], *, cas: int) -> int:
-        """Write such an entry. Raises Conflict when ``cas`` is not the newest."""
         return self._hub.write_state(path, data, cas=cas)
 
 
 def hubs_words(error: KeyturnError, hidden: Collection[str]) -> str:
-    """What the hub itself said, on one line and cut short, without secrets that it may repeat; empty for nothing."""
+    """The hub's own error text on one line, without ``hidden`` secrets."""
     refusal = find_cause(error, VaultError)
     errors = refusal.errors if refusal is not None else None
     text = "; ".join(map(str, errors)) if isinstance(errors, list) else str(errors or "")

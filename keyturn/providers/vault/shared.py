@@ -1,4 +1,4 @@
-"""Single fields of secrets that others own in a KV v2 mount, written over exactly the version that was seen."""
+"""Single fields of others' secrets in a KV v2 mount, written only over the version that was read."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -20,7 +20,7 @@ from keyturn.providers.vault.store_versions import is_readable
 
 @reads_answers()
 class SharedVault:
-    """:class:`keyturn.core.ports.shared.Shares` in one mount; ``translating`` lets errors speak of the store."""
+    """:class:`keyturn.core.ports.shared.Shares` in one mount; ``translating`` makes errors name the store."""
 
     atomic = False
 
@@ -40,13 +40,11 @@ class SharedVault:
         self._limits = StoreLimits(LIMITS[VAULT], name)
 
     def look(self, remote: str) -> Shared | None:
-        """Metadata and the newest version, which has to be there: one that is deleted is refused."""
         self._limits.check_name(remote, MERGE)
         with self._translating(MERGE, remote):
-            answer = self._calls.find(MERGE, self._named(remote), f"{self._mount}/metadata/{remote}")
-            if answer is None:
+            metadata = self._calls.data(MERGE, self._named(remote), f"{self._mount}/metadata/{remote}")
+            if metadata is None:
                 return None
-            metadata = answer.json()["data"]
             number, tags = metadata["current_version"], dict(metadata.get("custom_metadata") or {})
             newest = (metadata.get("versions") or {}).get(str(number))
             if number and (newest is None or not is_readable(newest)):
@@ -56,7 +54,7 @@ class SharedVault:
         return Shared(remote, str(number or ""), fields, None, tags, OwnershipTags.from_tags(tags))
 
     def put(self, remote: str, change: Change, current: Shared | None) -> None:
-        """The notes, then a version that the server refuses where another one came between; then what of them goes."""
+        """Write new notes, then the version if no other came between, then remove old notes."""
         members = dict(current.members) if current else {}
         fields = {**{key: value for key, value in members.items() if key not in change.take}, **change.put}
         if problem := self._problem(fields):
@@ -71,7 +69,6 @@ class SharedVault:
                 self._note(remote, dict.fromkeys(change.removed), current)
 
     def listed(self) -> Iterator[tuple[str, Mapping[str, str]]]:
-        """Every secret's metadata is read."""
         with self._translating("list", "*"):
             for path, metadata in self._listing.below():
                 tags = metadata.get("custom_metadata") or {}
@@ -79,7 +76,7 @@ class SharedVault:
                     yield path, tags
 
     def tidy(self, remote: str) -> None:
-        """What is seen is written over at once, or not at all: nothing is left."""
+        """Nothing remains to remove."""
 
     def _note(self, remote: str, tags: Mapping[str, str | None], current: Shared | None) -> None:
         call = self._calls.post if current is None else self._calls.patch
@@ -87,8 +84,8 @@ class SharedVault:
 
     def _fields(self, remote: str, number: int) -> Mapping[str, Any]:
         path = f"{self._mount}/data/{remote}"
-        answer = self._calls.find(MERGE, self._named(remote), path, {"version": number})
-        return {} if answer is None else dict(answer.json()["data"]["data"] or {})
+        body = self._calls.data(MERGE, self._named(remote), path, {"version": number})
+        return {} if body is None else dict(body["data"] or {})
 
     def _problem(self, fields: Mapping[str, Any]) -> str | None:
         try:

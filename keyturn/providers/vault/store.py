@@ -1,11 +1,9 @@
 """A second Vault or OpenBao as a store: a KV v2 mount of another server than the hub.
 
-A JSON object becomes the secret's fields, so that applications there read it like any other secret; any other text
-stands in the one field ``value``. The marks lie in the custom metadata beside the number of the version that they
-belong to, so another version, written by whomever, shows without a value being read. Tags that are asked for lie
-beside them, and are no one's version. The value is written first and the marks after it: what a crash leaves between
-the two is not intact, and the next write only adds the marks.
-Source: "KV secrets engine version 2 (API)" of Vault 1.12 and OpenBao 2.
+A JSON object becomes the secret's fields; any other text goes into the one field ``value``. The custom metadata holds
+the marks with the number of their version, so another version shows without reading a value. The value comes first: a
+crash before the marks leaves a copy that is not intact. Source: "KV secrets engine version 2 (API)" of Vault 1.12 and
+OpenBao 2.
 """
 
 import json
@@ -43,20 +41,17 @@ from keyturn.settings.hub import HubSettings
 from keyturn.settings.hub_login import AppRoleLogin, HubLogin, TokenLogin
 
 TEXT_FIELD: Final = "value"
-"""Where a text stands that is no JSON object."""
 
 TAG_FORM: Final = "keyturn-form"
 FIELDS: Final = "fields"
-"""Says that an object whose only field is ``value`` was written as an object: its text looks the same otherwise."""
+"""Marks an object that otherwise looks like a text."""
 
 TAG_LET_GO: Final = "keyturn-deleted"
-"""The version that Keyturn deleted: whoever writes another one after it owns the secret."""
+"""The version that Keyturn deleted; the author of a later version owns the secret."""
 
 LARGEST_WHOLE: Final = 2**53
-"""Beyond it, numbers change on their way through the server, which keeps them as 64-bit floats."""
 
 LONGEST_MARK: Final = 512
-"""Bytes in one value of the custom metadata."""
 
 THREADS: Final = 8
 
@@ -66,16 +61,12 @@ ERASE: Final = "erase"
 
 
 def store_login(token_file: str | None, role_id_file: str | None, secret_id_file: str | None) -> HubLogin:
-    """How to log in to a second Vault: with a token's file, or an AppRole's two."""
     return AppRoleLogin(role_id_file, secret_id_file or "") if role_id_file else TokenLogin(file=token_file)
 
 
 @reads_answers()
 class VaultStore:
-    """A ``Store``. Logs in with the token in ``token_file``, or with an AppRole's two files.
-
-    Deleting is soft: the newest version can be undeleted, and is Keyturn's until somebody writes another one.
-    """
+    """A ``Store``. A deleted secret can be undeleted, and stays Keyturn's until another version exists."""
 
     unsupported: frozenset[Unsupported] = frozenset()
 
@@ -108,17 +99,14 @@ class VaultStore:
         self.shared = SharedVault(name, self._calls, mount, self._listing, self._translating)
 
     def describe(self, remote: str) -> RemoteSecret | None:
-        """Describe one secret by its metadata alone; one whose newest version is deleted is not intact."""
         self._limits.check_name(remote, "find")
         metadata = self._metadata(remote, "find")
         return None if metadata is None else _copy(remote, metadata)
 
     def list_managed(self) -> Iterator[RemoteSecret]:
-        """Every secret with Keyturn's marks that is served."""
         return (copy for copy in self.list_all() if copy.marks)
 
     def list_all(self) -> Iterator[RemoteSecret]:
-        """Every secret whose newest version is served."""
         with self._translating("list", "*"):
             for path, metadata in self._listing.below():
                 if _served(metadata):
@@ -133,7 +121,6 @@ class VaultStore:
         *,
         details: Details = NO_DETAILS,
     ) -> RemoteSecret:
-        """A new version unless the newest is this value, then the marks. Raises Conflict when another was faster."""
         self._check(remote, value, marks)
         as_it_is = current is not None and current == RemoteSecret(remote, current.version_id, marks)
         if current and as_it_is and not unfulfilled(details, current, SHOWN[VAULT]):
@@ -146,11 +133,7 @@ class VaultStore:
         return RemoteSecret(remote, str(version), marks, details=_laid(current, details))
 
     def relabel(self, remote: str, marks: OwnershipTags, details: Details, current: RemoteSecret) -> RemoteSecret:
-        """Lay marks and details over the custom metadata in one call, which makes no version.
-
-        Only what differs is sent: the server compares nothing here, and whoever writes a version meanwhile keeps the
-        marks of that.
-        """
+        """Sends only the differences: the server checks no version, so marks of a concurrent write survive."""
         self._limits.check_name(remote, "label")
         insist_on_value(self._named(remote), current, marks)
         ends = {EXPIRES_AT: _shown(details.expires_at)} if details.expires_at else {}
@@ -159,7 +142,6 @@ class VaultStore:
         return RemoteSecret(remote, current.version_id, marks, details=_laid(current, details))
 
     def read(self, remote: str) -> Sensitive:
-        """The newest version's text. Raises NotFound, also where that version is deleted or destroyed."""
         self._limits.check_name(remote, "read")
         text = self._read(remote)
         if text is None:
@@ -167,7 +149,6 @@ class VaultStore:
         return text
 
     def read_many(self, remotes: Sequence[str]) -> dict[str, Sensitive]:
-        """The newest versions' texts, read side by side: the server gives one in each answer."""
         for remote in remotes:
             self._limits.check_name(remote, "read")
         with ThreadPoolExecutor(THREADS) as pool:
@@ -175,7 +156,6 @@ class VaultStore:
             return {remote: value for remote, value in texts if value is not None}
 
     def delete(self, remote: str) -> None:
-        """Delete the newest version, recoverably, and say that it was Keyturn. Absent is success."""
         self._limits.check_name(remote, "delete")
         metadata = self._metadata(remote, "delete")
         if metadata is None:
@@ -189,7 +169,6 @@ class VaultStore:
                 self._mark(remote, {TAG_LET_GO: str(version)})
 
     def old_versions(self, remote: str) -> dict[str, Sensitive]:
-        """The old versions that are neither deleted nor destroyed, by number; see :func:`readings`."""
         self._limits.check_name(remote, PAST)
         with self._translating(PAST, remote):
             versions = self._past.readable(remote, PAST)
@@ -198,32 +177,28 @@ class VaultStore:
         }
 
     def purge_old_versions(self, remote: str) -> tuple[str, ...]:
-        """Destroy every old version, deleted ones too, and the newest where it is deleted. Nothing of them stays."""
         self._limits.check_name(remote, FORGET)
         with self._translating(FORGET, remote):
             self._past.destroy(remote, FORGET)
         return ()
 
     def purge(self, remote: str) -> tuple[str, ...]:
-        """Remove the secret with its metadata and every version, for good. Absent is success."""
         self._limits.check_name(remote, ERASE)
         with self._translating(ERASE, remote):
             self._past.remove(remote, ERASE)
         return ()
 
     def capabilities(self, paths: Sequence[str]) -> dict[str, frozenset[str]]:
-        """What the login in use may do at these paths of its API, in any mount."""
         with self._translating("ask for the rights in", "*"):
             return capabilities_at(self._calls, paths, self._named("*"))
 
     def close(self) -> None:
-        """Let go of the connections."""
         self._calls.close()
 
     def _serving(
         self, remote: str, fields: Mapping[str, Any], marks: OwnershipTags, current: RemoteSecret | None
     ) -> int | None:
-        """The newest version's number, where it is this value already. It is read only where marks can't tell."""
+        """Reads the value only if the marks prove nothing."""
         if current is None:
             return None
         if current.intact:
@@ -254,12 +229,11 @@ class VaultStore:
         return int(answer.json()["data"]["version"])
 
     def _claim(self, remote: str, marks: OwnershipTags, fields: Mapping[str, Any], value: Sensitive) -> None:
-        """Marks without a version, so that what a crash leaves of a first write is known as Keyturn's own."""
+        """Write marks first, so Keyturn recognises an interrupted first write as its own."""
         body = {"custom_metadata": marks.to_tags() | _form(fields, value)}
         self._calls.post("write", self._named(remote), f"{self._mount}/metadata/{remote}", body)
 
     def _mark(self, remote: str, custom: Mapping[str, str | None]) -> None:
-        """Lay these over the custom metadata; None removes one, and other people's stay."""
         body = {"custom_metadata": dict(custom)}
         self._calls.patch("mark", self._named(remote), f"{self._mount}/metadata/{remote}", body)
 
@@ -269,8 +243,7 @@ class VaultStore:
         return None if answer is None else dict(answer.json()["data"])
 
     def _data(self, remote: str) -> Mapping[str, Any] | None:
-        answer = self._calls.find("read", self._named(remote), f"{self._mount}/data/{remote}")
-        return None if answer is None else dict(answer.json()["data"])
+        return self._calls.data("read", self._named(remote), f"{self._mount}/data/{remote}")
 
     def _read(self, remote: str) -> Sensitive | None:
         with self._translating("read", remote):
@@ -282,7 +255,6 @@ class VaultStore:
 
     @contextmanager
     def _translating(self, doing: str, remote: str) -> Iterator[None]:
-        """Errors speak of this store, and not of the hub, whose client it shares."""
         try:
             yield
         except KeyturnError as error:
@@ -312,7 +284,6 @@ IN_CATALOGUE: Final = {
     "Where it asks for a client's certificate, set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY": "Let it accept this client",
     "VAULT_ADDR": "address",
 }
-"""What the hub's client says, and what it is called here."""
 
 
 def _in_catalogue(text: str) -> str:
@@ -322,7 +293,7 @@ def _in_catalogue(text: str) -> str:
 
 
 def stored_fields(value: Sensitive) -> dict[str, Any]:
-    """The fields to store: those of a JSON object that reads back the same to the byte, else the text in one field."""
+    """The fields of a JSON object that reads back identically, else the text in one field."""
     try:
         fields = json.loads(value.reveal())
     except (ValueError, RecursionError):
@@ -333,10 +304,9 @@ def stored_fields(value: Sensitive) -> dict[str, Any]:
 
 
 def text_of(fields: Mapping[str, Any], metadata: Mapping[str, Any]) -> Sensitive:
-    """The text that was stored as these fields; ``metadata`` tells which of two it was where both look the same.
+    """The text stored as these fields; ``metadata`` decides between an object and a text.
 
-    A version that has no marks of its own is taken for what the marks tell of the one before: it may be of a write that
-    was cut short, and a revocation looks there for what it has ended.
+    A version without marks of its own uses the marks of the one before, because a write may have been interrupted.
     """
     custom = metadata.get("custom_metadata") or {}
     if _looks_like_text(fields) and custom.get(TAG_FORM) != FIELDS:
@@ -345,7 +315,7 @@ def text_of(fields: Mapping[str, Any], metadata: Mapping[str, Any]) -> Sensitive
 
 
 def readings(number: int, fields: Mapping[str, Any]) -> dict[str, Sensitive]:
-    """What an old version may stand for, by name: only the newest says whether its one field ``value`` is an object."""
+    """The possible texts of an old version: only the newest has marks."""
     as_object = payload(SecretFields(fields))
     if not _looks_like_text(fields):
         return {str(number): as_object}
@@ -353,7 +323,7 @@ def readings(number: int, fields: Mapping[str, Any]) -> dict[str, Sensitive]:
 
 
 def _unchanging(value: Any) -> bool:
-    """Whether the server gives this back as it was: 1.0 would come back as 1, and large numbers rounded."""
+    """Whether the server returns this value unchanged: 1.0 would become 1."""
     if isinstance(value, dict):
         return all(map(_unchanging, value.values()))
     if isinstance(value, list):
@@ -364,32 +334,27 @@ def _unchanging(value: Any) -> bool:
 
 
 def _tags(marks: OwnershipTags, version: int, fields: Mapping[str, Any], value: Sensitive) -> dict[str, str | None]:
-    """The custom metadata of this version; what an earlier one said and this one does not, goes."""
     form = {TAG_FORM: None, **_form(fields, value)}
     return {TAG_TAGS: None, **marks.to_tags(), TAG_VERSION: str(version), TAG_LET_GO: None, **form}
 
 
 def _form(fields: Mapping[str, Any], value: Sensitive) -> dict[str, str]:
-    """What tells an object whose text looks the same otherwise."""
     as_object = _looks_like_text(fields) and payload(SecretFields(fields)) == value
     return {TAG_FORM: FIELDS} if as_object else {}
 
 
 def _beside(current: RemoteSecret | None, details: Details) -> dict[str, str | None]:
-    """What is laid over the tags that were found; None removes one, and other people's stay."""
     there = current.details.tags if current and current.details else {}
     return tag_changes(there, details.tags, current.marks.tags if current and current.marks else ())
 
 
 def _changed(before: OwnershipTags | None, marks: OwnershipTags) -> dict[str, str | None]:
-    """The marks that are others than before; None removes one."""
     there, wanted = before.to_tags() if before else {}, marks.to_tags()
     gone = dict.fromkeys(there.keys() - wanted.keys())
     return {**gone, **{name: text for name, text in wanted.items() if there.get(name) != text}}
 
 
 def _laid(current: RemoteSecret | None, details: Details) -> Details:
-    """What stands there then."""
     return details.laid_over((current and current.details) or NO_DETAILS, current.marks if current else None)
 
 
@@ -402,7 +367,6 @@ def _shown(moment: datetime | None) -> str | None:
 
 
 def _moment(shown: str | None) -> datetime | None:
-    """The moment that was shown so; None where somebody has put something else there."""
     try:
         moment = datetime.fromisoformat(shown or "")
     except ValueError:
@@ -415,7 +379,6 @@ def _custom(metadata: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _served(metadata: Mapping[str, Any]) -> bool:
-    """Whether the newest version is there, neither deleted nor destroyed."""
     newest = metadata["versions"].get(str(metadata["current_version"]))
     return newest is not None and is_readable(newest)
 

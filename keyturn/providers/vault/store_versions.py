@@ -1,6 +1,6 @@
-"""Old versions of a KV v2 mount's secrets: reading those that are neither deleted nor destroyed, and destroying all.
+"""Old versions of a KV v2 mount's secrets.
 
-A deleted version can be undeleted, and counts as old until it is destroyed. Source: "KV secrets engine version 2
+A deleted version can be undeleted, so it counts as old until it is destroyed. Source: "KV secrets engine version 2
 (API)" of Vault 1.12 and OpenBao 2.
 """
 
@@ -13,15 +13,11 @@ from keyturn.core.ports.hub import VersionState
 from keyturn.providers.vault.client import Calls
 
 THREADS: Final = 8
-"""Versions read side by side."""
 
 MetadataReader = Callable[[str, str], Mapping[str, Any] | None]
-"""The metadata of a secret, None where there is none; the second is what is being done."""
 
 
 class VaultOldVersions:
-    """The old versions in one mount. ``name`` gives a secret's name in errors."""
-
     def __init__(self, calls: Calls, mount: str, name: Callable[[str], str], metadata: MetadataReader) -> None:
         self._calls = calls
         self._mount = mount
@@ -29,7 +25,6 @@ class VaultOldVersions:
         self._metadata = metadata
 
     def readable(self, remote: str, doing: str) -> dict[int, Mapping[str, Any]]:
-        """The old versions that can be read, by number, with their fields and metadata as the server tells them."""
         metadata = self._metadata(remote, doing)
         numbers = [number for number, version in old_versions(metadata or {}) if is_readable(version)]
         with ThreadPoolExecutor(THREADS) as pool:
@@ -37,36 +32,31 @@ class VaultOldVersions:
             return {number: data for number, data in versions if data is not None}
 
     def destroy(self, remote: str, doing: str) -> None:
-        """Destroy every old version in one call. Nothing old is success."""
         metadata = self._metadata(remote, doing)
         if numbers := [number for number, version in old_versions(metadata or {}) if not version["destroyed"]]:
             path = f"{self._mount}/destroy/{remote}"
             self._calls.post(doing, self._name(remote), path, {"versions": numbers})
 
     def remove(self, remote: str, doing: str) -> None:
-        """Remove the secret with its metadata and every version. Absent is success."""
         self._calls.delete(doing, self._name(remote), f"{self._mount}/metadata/{remote}")
 
     def _read(self, remote: str, doing: str, number: int) -> Mapping[str, Any] | None:
         path = f"{self._mount}/data/{remote}"
-        answer = self._calls.find(doing, self._name(remote), path, {"version": number})
-        return None if answer is None else dict(answer.json()["data"])
+        return self._calls.data(doing, self._name(remote), path, {"version": number})
 
 
 def old_versions(metadata: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Every version in a secret's metadata but the newest, and that one too where it is not served."""
     for number, version in (metadata.get("versions") or {}).items():
         if int(number) != metadata["current_version"] or not is_readable(version):
             yield int(number), version
 
 
 def is_readable(version: Mapping[str, Any]) -> bool:
-    """Whether a version is there, neither deleted nor destroyed."""
     return version_state(version) is VersionState.READABLE
 
 
 def version_state(version: Mapping[str, Any]) -> VersionState:
-    """What has become of a version; one whose deletion lies ahead (``delete_version_after``) is readable until then."""
+    """A deletion in the future (``delete_version_after``) does not count yet."""
     if version["destroyed"]:
         return VersionState.DESTROYED
     ends = version["deletion_time"]

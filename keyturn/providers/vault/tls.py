@@ -1,7 +1,4 @@
-"""Connections to a Vault or OpenBao: whom they trust, by which name, and that they follow nobody elsewhere.
-
-Everything that speaks to the hub or to a second Vault goes over a session from here.
-"""
+"""TLS connections to a Vault or OpenBao, which follow no redirect; all requests to one use them."""
 
 import json
 import os
@@ -19,7 +16,7 @@ from keyturn.settings.tls import TlsSettings, distrusted
 
 
 def insist_on_files(settings: TlsSettings) -> None:
-    """The files hold what they should. Raises Invalid, naming the setting; else each request would fail obscurely."""
+    """Raises Invalid for unusable TLS files, naming the setting."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if settings.ca_file:
         try:
@@ -40,12 +37,11 @@ def insist_on_files(settings: TlsSettings) -> None:
 
 
 def open_session(address: str, settings: TlsSettings) -> requests.Session:
-    """Connections to the server at this address, for many threads. Files are read when the first one is made."""
     made = DirectSession()
-    # The environment is read once here, and not again for each request, which costs as much as a small one.
+    # Reading the environment for each request costs as much as a small request.
     made.trust_env = False
     made.proxies = get_environ_proxies(address)
-    # The SDK drops what it is told to trust where it is given a session: the session has to know.
+    # The SDK ignores its own `verify` when it is given a session.
     made.verify = settings.ca_file or os.environ.get("REQUESTS_CA_BUNDLE") or True
     if settings.client_cert_file and settings.client_key_file:
         made.cert = (settings.client_cert_file, settings.client_key_file)
@@ -54,25 +50,23 @@ def open_session(address: str, settings: TlsSettings) -> requests.Session:
 
 
 OF_THE_HUB: Final = frozenset({"request_id", "data", "auth", "warnings", "errors", "wrap_info", "lease_id"})
-"""Every answer of the hub that holds anything is a JSON object with some of these."""
 
 
 class Redirected(requests.RequestException):
-    """The server sends its client elsewhere. A token and a value must not travel there, so it ends here."""
+    """The server redirects its client, which would take a token and a value elsewhere."""
 
 
 class NotOfTheHub(requests.RequestException):
-    """A refusal that a proxy or another server has written: it says nothing about logins, rights or secrets."""
+    """A refusal by a proxy or another server."""
 
 
 class HubAdapter(RawAdapter):  # type: ignore[misc]
-    """The SDK's requests: none is sent on to another server, and only the hub's own refusals count as such."""
+    """The SDK's requests without redirects; only the hub's own refusals count as such."""
 
     def __init__(self, *args: Any, **arguments: Any) -> None:
         super().__init__(*args, **{**arguments, "allow_redirects": False})
 
     def request(self, *args: Any, **arguments: Any) -> requests.Response:
-        """One request. Raises Redirected where the answer is another address, NotOfTheHub, and the SDK's errors."""
         answer: requests.Response = super().request(*args, **arguments)
         if 300 <= answer.status_code < 400:
             raise Redirected
@@ -85,7 +79,6 @@ class HubAdapter(RawAdapter):  # type: ignore[misc]
 
 
 def in_hubs_words(answer: requests.Response) -> bool:
-    """Whether the hub itself wrote the answer, as far as its shape shows."""
     try:
         body = json.loads(answer.text)
     except (ValueError, RecursionError):
@@ -94,8 +87,6 @@ def in_hubs_words(answer: requests.Response) -> bool:
 
 
 class _NamedAdapter(DirectAdapter):
-    """Connections that ask for a server by this name, and look for it in its certificate; by their address if None."""
-
     def __init__(self, server_name: str | None) -> None:
         self._names = {"server_hostname": server_name} if server_name else {}
         super().__init__()
@@ -108,6 +99,5 @@ class _NamedAdapter(DirectAdapter):
 
 
 def _unusable(setting: str, file: str, what: str, error: OSError) -> Invalid:
-    """What a file lacks: OpenSSL's errors are OSErrors too, and say nothing that helps."""
     reason = f": {error.strerror}" if not isinstance(error, ssl.SSLError) and error.strerror else ""
     return distrusted(f"{setting} names {file}, where no {what} can be read{reason}", "Correct it, or mend the file")

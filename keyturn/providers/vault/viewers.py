@@ -1,5 +1,4 @@
-"""Whether a person's token may see the page: the hub is asked with that very token, so its policies decide, and its
-log tells who has looked.
+"""Whether a person's token may see the page; the hub decides and logs the access.
 
 Source: "Lookup a token (self)" and "Read secret version" in the API of Vault and of OpenBao.
 """
@@ -16,14 +15,14 @@ from keyturn.settings.hub import HubSettings
 
 @reads_answers("the hub")
 class VaultViewers:
-    """A :class:`keyturn.core.ports.viewers.ViewersPort` over connections of its own."""
+    """A :class:`keyturn.core.ports.viewers.ViewersPort`."""
 
     def __init__(self, settings: HubSettings) -> None:
         self._place = f"{settings.state_mount}/data/{DASHBOARD}"
         self._calls = Calls(settings)
 
     def admit(self, token: Sensitive) -> Viewer:
-        """That nothing is there is told to those alone who might read it. Raises Denied, Unavailable."""
+        """Raises Denied, Unavailable. An absent entry admits, because only a permitted reader gets 404."""
         try:
             answer = self._calls.get("see", "the page", self._place, token.reveal()).json()
         except NotFound:
@@ -36,5 +35,4 @@ class VaultViewers:
         return Viewer(identity_of(facts).name, networks_of(facts))
 
     def close(self) -> None:
-        """Let go of the connections."""
         self._calls.close()

@@ -1,7 +1,7 @@
-"""Data keys that a key of the transit engine wraps. Source: "Transit secrets engine (API)" of Vault and OpenBao.
+"""Data keys wrapped by a transit key. Source: "Transit secrets engine (API)" of Vault and OpenBao.
 
-The data key is made here, and encrypted there with the context as associated data, which its endpoint for data keys
-does not take. Needs ``update`` on ``transit/encrypt/<key>`` and ``transit/decrypt/<key>``, and nothing else.
+The engine's own endpoint for data keys takes no associated data. Needs only ``update`` on ``transit/encrypt/<key>`` and
+``transit/decrypt/<key>``.
 """
 
 import base64
@@ -17,14 +17,13 @@ from keyturn.providers.vault.client import Calls
 from keyturn.settings.hub import HubSettings
 
 PREFIX: Final = "vault:v"
-"""How every ciphertext of the engine begins, in OpenBao too."""
 
 
 @reads_answers("the transit engine")
 class TransitDataKeys:
-    """:class:`keyturn.core.ports.envelope.DataKeys` by one key, of type aes256-gcm96 or chacha20-poly1305, not derived.
+    """:class:`keyturn.core.ports.envelope.DataKeys` by one aes256-gcm96 or chacha20-poly1305 key, not derived.
 
-    What is sealed in ``mount`` of a hub can't be opened while that hub is away.
+    Sealed data cannot be opened without the hub.
     """
 
     kind = "transit"
@@ -36,7 +35,6 @@ class TransitDataKeys:
         self._name = f"{mount}/keys/{key}"
 
     def make(self, context: Mapping[str, str]) -> DataKey:
-        """A data key, wrapped by the newest version of the key."""
         key = fresh_key()
         body = {"plaintext": key.reveal(), "associated_data": _bound(context)}
         wrapped = str(self._post("encrypt with", self._encrypt, body)["ciphertext"])
@@ -45,7 +43,6 @@ class TransitDataKeys:
         return DataKey(key, wrapped)
 
     def unwrap(self, wrapped: str, context: Mapping[str, str]) -> Sensitive:
-        """The data key, by whichever version has wrapped it, down to ``min_decryption_version``."""
         body = {"ciphertext": wrapped, "associated_data": _bound(context)}
         try:
             text = Sensitive(str(self._post("decrypt with", self._decrypt, body)["plaintext"]))
@@ -56,7 +53,6 @@ class TransitDataKeys:
         return text
 
     def close(self) -> None:
-        """Let go of the connections."""
         self._calls.close()
 
     def _post(self, doing: str, path: str, body: Mapping[str, str]) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""The hub's database engine: leases of accounts that it makes, and static roles whose passwords it changes."""
+"""The hub's database engine: leases and static roles."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -19,8 +19,8 @@ from keyturn.providers.vault.engines.leases import revoke_lease
 class VaultDatabase:
     """A :class:`keyturn.core.ports.engines.DatabaseEngine` at ``mount``.
 
-    A lease ends with the token that asked for it, so leases are asked for with orphan ``tokens`` of a token role,
-    unless ``own_token`` says that the worker's own login asks.
+    A lease ends with the token that requested it. So orphan ``tokens`` of a token role request them, or with
+    ``own_token`` the worker's own login.
     """
 
     def __init__(self, calls: Calls, mount: str, tokens: IssuedTokens, *, own_token: bool) -> None:
@@ -30,7 +30,6 @@ class VaultDatabase:
         self._own_token = own_token
 
     def terms(self, role: str) -> Terms:
-        """The role's TTLs; where it says none, and at most, those of the mount."""
         name = f"{self.mount}/roles/{role}"
         settings = answer_data(self._calls.get("read", name, name))
         tune = f"sys/mounts/{self.mount}/tune"
@@ -40,7 +39,7 @@ class VaultDatabase:
         return Terms(timedelta(seconds=default), timedelta(seconds=longest))
 
     def issue(self, role: str, owner: str = "") -> Lease:
-        """A new account. Where none is given, the token that asked for it is given back."""
+        """A new account. If that fails, its token is ended."""
         terms = self.terms(role)
         if self._own_token:
             own = answer_data(self._calls.get("look up", "the hub's login", "auth/token/lookup-self"))
@@ -60,12 +59,10 @@ class VaultDatabase:
         return Lease(issued["lease_id"], SecretFields(issued["data"]), granted, accessor)
 
     def leases(self, role: str) -> list[str]:
-        """The ids of a role's leases; the policy needs `list` and `sudo` on sys/leases/lookup."""
         prefix = f"{self.mount}/creds/{role}/"
         return [prefix + key for key in self._calls.list(prefix, f"sys/leases/lookup/{prefix}")]
 
     def lease(self, lease_id: str) -> LeaseStanding | None:
-        """What is left of a lease, by the hub's clock."""
         try:
             lease = answer_data(self._calls.post("look up", lease_id, "sys/leases/lookup", {"lease_id": lease_id}))
         except NotFound:
@@ -75,45 +72,35 @@ class VaultDatabase:
         return LeaseStanding(timedelta(seconds=lease["ttl"]), timedelta(seconds=round(granted.total_seconds())))
 
     def renew(self, lease_id: str) -> None:
-        """Let a lease last for its role's default again, as far as its longest life allows."""
         self._calls.post("renew", lease_id, "sys/leases/renew", {"lease_id": lease_id})
 
     def revoke(self, lease_id: str) -> None:
-        """End a lease and its account, before this returns. Absent is success."""
         revoke_lease(self._calls, lease_id)
 
     def static_role(self, role: str) -> StaticRole | None:
-        """A static role; None when there is none of that name."""
         name = f"{self.mount}/static-roles/{role}"
-        answer = self._calls.find("read", name, name)
-        if answer is None:
+        if (settings := self._calls.data("read", name, name)) is None:
             return None
-        settings = answer_data(answer)
-        # Vault, and not OpenBao, also knows roles that a calendar rotates.
+        # Only Vault has roles that rotate on a schedule.
         period = None if settings.get("rotation_schedule") else timedelta(seconds=settings["rotation_period"])
         return StaticRole(settings["username"], period)
 
     def static_credential(self, role: str) -> SecretFields:
-        """Username and password as the engine knows them now."""
         name = f"{self.mount}/static-creds/{role}"
         credential = answer_data(self._calls.get("read", name, name))
         return SecretFields({"username": credential["username"], "password": credential["password"]})
 
     def rotate_static(self, role: str) -> None:
-        """Give the account a new password at the database, before this returns."""
         name = f"{self.mount}/rotate-role/{role}"
         self._calls.post("rotate", name, name, {})
 
     def tokens(self, owner: str) -> list[str]:
-        """The accessors of the tokens that this workspace has recorded for ``owner``, and that live."""
         return self._tokens.of(owner)
 
     def end_token(self, owner: str, accessor: str) -> None:
-        """End a token by its record. Absent is success."""
         self._tokens.end(owner, accessor)
 
 
 def answer_data(answer: requests.Response) -> Mapping[str, Any]:
-    """What an answer is about."""
     members: Mapping[str, Any] = answer.json()["data"]
     return members

@@ -1,10 +1,8 @@
-"""The tokens by which Keyturn asks the hub's engines for credentials: making, recording, finding and ending them.
+"""The tokens with which Keyturn requests credentials from the hub's engines.
 
-No login lists the hub's tokens or ends one by its accessor: policies cannot narrow either. Each token is recorded in
-Keyturn's own mount with its lease, before it is used, and is ended by that lease.
-
-Source: "Token auth method (API)" and "/sys/leases" of Vault and OpenBao. The lease of a token is listed below
-auth/token/create/<role>, by a digest that tells nothing of the token.
+No policy can narrow the right to list tokens or end one by its accessor, so Keyturn does neither. It records each token
+with its lease before use, and ends it by that lease. Source: "Token auth method (API)" and "/sys/leases" of Vault and
+OpenBao.
 """
 
 from collections.abc import Mapping
@@ -20,17 +18,12 @@ from keyturn.providers.answers import reads_answers
 from keyturn.providers.vault.client import Calls
 
 OWNER: Final = "keyturn-secret"
-"""The metadata of a token that was made to ask for a credential: the path of the secret, or the place of the grant."""
 WORKSPACE: Final = "keyturn-state"
-"""The same: the mount of Keyturn's own state, which no two workspaces share."""
 THREADS: Final = 16
-"""Requests that are under way at once."""
 
 
 @dataclass(frozen=True)
 class AskingToken:
-    """A token to ask for one credential with; ``life`` is None for one that never ends by itself."""
-
     token: str
     accessor: str
     life: timedelta | None
@@ -38,8 +31,6 @@ class AskingToken:
 
 @reads_answers("the hub")
 class IssuedTokens:
-    """The tokens of one token role, recorded in ``folder`` of the mount ``workspace``."""
-
     def __init__(self, calls: Calls, state: StatePort, role: str, folder: str, workspace: str) -> None:
         self._calls = calls
         self._state = state
@@ -48,7 +39,7 @@ class IssuedTokens:
         self._workspace = workspace
 
     def make(self, owner: str, **limits: object) -> AskingToken:
-        """A new token for ``owner``, recorded. Ends it and raises where it cannot be recorded."""
+        """Ends the token and raises if its record fails."""
         path, before = f"{CREATE}/{self._role}", frozenset(self._leases())
         body = {"meta": {OWNER: owner, WORKSPACE: self._workspace}, **limits}
         answer = self._calls.post("create", path, path, body).json()["auth"]
@@ -62,24 +53,20 @@ class IssuedTokens:
         return token
 
     def give_back(self, owner: str, token: AskingToken) -> None:
-        """End a token as itself, with every lease that it has."""
         name = f"the token {token.accessor}"
         self._calls.post("give back", name, "auth/token/revoke-self", {}, token=token.token)
         self._state.delete_state(self._place(owner, token.accessor))
 
     def of(self, owner: str) -> list[str]:
-        """The accessors of the recorded tokens of an owner that live."""
         beginning = self._place(owner, "")
         names = (place.removeprefix(beginning) for place in self._state.list_state(beginning.rstrip("/")))
         return [name for name in names if "/" not in name and self.lives(owner, name)]
 
     def lives(self, owner: str, accessor: str) -> bool:
-        """Whether a recorded token lives."""
         lease = self._recorded(self._place(owner, accessor))
         return bool(lease) and self._look(lease) is not None
 
     def end(self, owner: str, accessor: str) -> None:
-        """End a recorded token, with every lease that it has. Absent is success."""
         self._end_at(self._place(owner, accessor))
 
     def _end_at(self, place: str) -> None:
@@ -88,12 +75,11 @@ class IssuedTokens:
             self._state.delete_state(place)
 
     def end_all(self, owner: str) -> None:
-        """End every recorded token of an owner, in folders below it too, and remove their records."""
         for place in list(self._state.list_state(self._place(owner, "").rstrip("/"))):
             self._end_at(place)
 
     def all(self) -> list[IssuedToken]:
-        """Every token of the role that lives, whoever made it and whether or not it is recorded."""
+        """Every living token of the role, recorded or not."""
         leases = self._leases()
         with ThreadPoolExecutor(THREADS) as pool:
             places = list(self._state.list_state(self._folder)) if leases else []
@@ -107,7 +93,7 @@ class IssuedTokens:
         return [place + name for name in self._calls.list(f"the tokens of {self._role}", f"sys/leases/lookup/{place}")]
 
     def _lease_of(self, token: AskingToken, before: frozenset[str]) -> str:
-        """The lease that began when the token did, to the nanosecond."""
+        """The lease that began with the token, to the nanosecond."""
         name = f"the token {token.accessor}"
         answer = self._calls.get("look up", name, "auth/token/lookup-self", token=token.token).json()
         begun = str(answer["data"]["issue_time"])
@@ -118,7 +104,6 @@ class IssuedTokens:
         return own[0]
 
     def _look(self, lease: str) -> Mapping[str, Any] | None:
-        """What the hub says of a lease; None where there is none."""
         try:
             answer = self._calls.post("look up", lease, "sys/leases/lookup", {"lease_id": lease}).json()
         except (NotFound, Invalid):
@@ -140,10 +125,8 @@ class IssuedTokens:
 
 
 def moment(lease: Mapping[str, Any]) -> datetime:
-    """When a lease began."""
     return datetime.fromisoformat(lease["issue_time"])
 
 
 def lasting(seconds: float) -> timedelta | None:
-    """A token's life; 0 stands for one that never ends."""
     return timedelta(seconds=seconds) if seconds else None

@@ -1,4 +1,4 @@
-"""Leases of the hub's engines, whichever engine gives them: taking, renewing, listing and ending them.
+"""Leases of the hub's engines: take, renew, list and revoke them.
 
 Source: "/sys/leases" in the API of Vault and of OpenBao. Listing needs ``list`` and ``sudo`` on sys/leases/lookup.
 """
@@ -16,19 +16,15 @@ from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.login import LoginLife
 
 LONGEST: Final = 10 * 366 * 86_400.0
-"""Seconds that are believed of a lease: ten years."""
 LOGINS: Final = ("auth", "sys")
-"""Below these are people's and machines' logins, Keyturn's own among them, and the hub's own: no engine's leases."""
 
 PART: Final = re.compile(r"[A-Za-z0-9_.@=+:~-]+")
-"""What stands between two slashes of a lease's prefix: nothing that an address would be cut, resolved or decoded at."""
 
 
 def lease_prefix(text: str) -> str:
-    """The prefix as the hub lists leases by, without slashes around it.
+    """The prefix for listing leases, without slashes around it.
 
-    Raises Invalid for one that is not plainly below an engine's mount: ending what is below ``auth/`` would log out
-    everybody, and Keyturn in the middle of it.
+    Raises Invalid unless it is below an engine's mount: revoking below ``auth/`` would log everyone out.
     """
     parts = [part for part in text.strip().split("/") if part]
     if not parts:
@@ -45,7 +41,6 @@ def lease_prefix(text: str) -> str:
 
 
 def is_login(lease: str) -> bool:
-    """Whether a lease, or what is below a prefix, is a login or the hub's own."""
     return lease.strip().lstrip("/").partition("/")[0].lower() in LOGINS
 
 
@@ -59,7 +54,7 @@ def _no_prefix(text: str, problem: str, hint: str) -> Invalid:
 
 
 def leases_below(calls: Calls, prefix: str) -> list[str]:
-    """The ids of all leases below a prefix, in its folders too; none is no error. Raises Invalid."""
+    """Includes folders. Raises Invalid."""
     folders, lease_ids = [f"{lease_prefix(prefix)}/"], list[str]()
     while folders:
         folder = folders.pop()
@@ -69,7 +64,7 @@ def leases_below(calls: Calls, prefix: str) -> list[str]:
 
 
 def issue_lease(calls: Calls, path: str) -> IssuedLease:
-    """A new credential of the engine that is read at ``path``. Raises Invalid where that gives no lease."""
+    """Raises Invalid if the answer has no lease."""
     where = lease_prefix(path)
     calls.prolong_login()
     answer = calls.get("take a lease of", where, where).json()
@@ -82,7 +77,7 @@ def issue_lease(calls: Calls, path: str) -> IssuedLease:
 
 
 def renew_lease(calls: Calls, lease: IssuedLease, ttl: timedelta) -> IssuedLease:
-    """The lease as it is then. It ends with the login that has asked for it, whoever renews it."""
+    """It still ends with the login that requested it."""
     calls.prolong_login()
     body = {"lease_id": lease.lease_id, "increment": round(ttl.total_seconds())}
     answer = calls.post("renew", lease.lease_id, "sys/leases/renew", body).json()
@@ -95,10 +90,7 @@ def _ttl(answer: Mapping[str, Any], login: LoginLife) -> timedelta:
 
 
 def revoke_lease(calls: Calls, lease_id: str) -> None:
-    """End a lease and what it gave, before this returns. Absent is success.
-
-    Raises Unavailable where it goes on, and Invalid for one that is a login, whoever wrote that into a secret.
-    """
+    """Raises Unavailable if the engine fails to end the credential, and Invalid for a login."""
     if is_login(lease_id):
         raise _no_login("revoke", lease_id)
     try:
@@ -106,6 +98,6 @@ def revoke_lease(calls: Calls, lease_id: str) -> None:
     except NotFound:
         return
     except Invalid:
-        # Whatever the target answers the engine, or that it does not, comes as this.
+        # The hub answers this for every failure at the target.
         hint = "See the hub's log: the target must answer, and the role's revocation_statements must work"
         raise Unavailable("revoke", lease_id, "the engine could not end what it gave", hint) from None

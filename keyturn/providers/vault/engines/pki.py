@@ -1,4 +1,4 @@
-"""The hub's PKI engine: it signs requests, tells what it has issued, and revokes."""
+"""The hub's PKI engine: sign requests, find and revoke certificates."""
 
 import re
 from dataclasses import replace
@@ -25,14 +25,13 @@ from keyturn.providers.vault.client import Calls
 from keyturn.providers.vault.engines.pki_content import VaultPkiEngine
 
 SERIAL: Final = re.compile(r"[0-9a-f]{2}([:-][0-9a-f]{2})+")
-"""A serial number as the hub spells it; ``cert/ca`` and ``cert/crl`` are something else."""
+"""A serial number in the hub's form, to exclude ``cert/ca`` and ``cert/crl``."""
 
 
 OCSP_ANSWER: Final = "application/ocsp-response"
 
 
 def question(pem: str, issuer: Issuer) -> tuple[bytes, str]:
-    """What an OCSP responder is asked with."""
     return ocsp_question(pem, issuer.certificate), "application/ocsp-request"
 
 
@@ -48,14 +47,13 @@ class VaultAuthority:
         self._issuer = issuer
 
     def allows(self) -> CertificateRole:
-        """What the role allows. Raises NotFound."""
         role = self._read_role()
         longest = timedelta(seconds=role["max_ttl"]) if role["max_ttl"] else None
         stores, leases = not role["no_store"], bool(role.get("generate_lease"))
         return CertificateRole(longest, role["key_type"], role["key_bits"], stores, leases)
 
     def sign(self, private_key: Sensitive, names: SubjectNames, ttl: timedelta) -> Issued:
-        """A certificate for the key. The names stand in the request and beside it: the role says which it takes."""
+        """Both request and body name the subject, because the role chooses one."""
         through = f"{self.mount}/issuer/{self._issuer}" if self._issuer else self.mount
         body = {
             "csr": x509.signing_request(private_key, names),
@@ -74,7 +72,6 @@ class VaultAuthority:
         return Issued(_line(signed["certificate"]), chain, x509.describe_certificate(signed["certificate"]))
 
     def examine(self, pem: str, chain: str, private_key: Sensitive, now: datetime) -> Certificate:
-        """What the certificate says, once all of it is proven. Raises CandidateRejected."""
         try:
             certificate = x509.describe_certificate(pem)
             if not x509.belongs_to_key(pem, private_key):
@@ -86,24 +83,21 @@ class VaultAuthority:
         return certificate
 
     def find(self, serial: str) -> Certificate | None:
-        """A certificate that the hub keeps; None when it knows none of that serial."""
         if not SERIAL.fullmatch(serial):
             return None
         name = f"{self.mount}/cert/{serial}"
-        answer = self._calls.find("read", name, name)
-        if answer is None:
+        if (stored := self._calls.data("read", name, name)) is None:
             return None
-        stored = answer.json()["data"]
         return replace(x509.describe_certificate(stored["certificate"]), revoked=bool(stored.get("revocation_time")))
 
     def published(self, serial: str) -> Publication | None:
-        """What clients are told of it by the issuer that has signed it."""
         name = f"{self.mount}/cert/{serial}"
-        answer = self._calls.find("read", name, name) if SERIAL.fullmatch(serial) else None
-        if answer is None:
+        stored = self._calls.data("read", name, name) if SERIAL.fullmatch(serial) else None
+        if stored is None:
             return None
-        pem = answer.json()["data"]["certificate"]
-        if (issuer := self._issuer_of(pem)) is None:
+        pem = stored["certificate"]
+        signer = x509.describe_authority(pem)["signer_key_id"]
+        if (issuer := VaultPkiEngine(self._calls, self.mount).issuer_of_key(signer)) is None:
             return None
         now = self._calls.now() or datetime.now(UTC)
         response = self._calls.send("ask", f"{self.mount}/ocsp", f"{self.mount}/ocsp", *question(pem, issuer))
@@ -117,20 +111,15 @@ class VaultAuthority:
         return Publication(list_says_revoked(listed.content, pem, issuer.certificate, now, self.mount), REVOCATION_LIST)
 
     def revoke(self, serial: str) -> None:
-        """Revoke by serial. Absent is success; the hub itself passes over what has expired."""
+        """Revoke by serial. Absent is success; the hub ignores expired certificates."""
         if not SERIAL.fullmatch(serial):
             return
         name = f"{self.mount}/cert/{serial}"
         try:
             self._calls.post("revoke", name, f"{self.mount}/revoke", {"serial_number": serial})
         except NotFound:
-            # Certificates that have expired are tidied away, and a mount that is gone honours none.
+            # The hub tidies expired certificates, and an absent mount honours none.
             return
-
-    def _issuer_of(self, pem: str) -> Issuer | None:
-        """The issuer of this engine that has signed a certificate."""
-        signer = x509.describe_authority(pem)["signer_key_id"]
-        return VaultPkiEngine(self._calls, self.mount).issuer_of_key(signer)
 
     def _anchor(self) -> str:
         """The topmost authority that the hub knows above the issuer."""
@@ -147,5 +136,4 @@ class VaultAuthority:
 
 
 def _line(pem: str) -> str:
-    """PEM that another may follow."""
     return pem.strip() + "\n"

@@ -1,4 +1,4 @@
-"""What is in the hub's PKI engine: issuers, roles, addresses and revocation lists, and how they come to be.
+"""The content of the hub's PKI engine.
 
 Source: the API of the PKI secrets engine in the documentation of OpenBao and Vault.
 """
@@ -17,12 +17,9 @@ from keyturn.providers.keys import x509
 from keyturn.providers.vault.client import Calls
 
 DEFAULT_LIFE: Final = timedelta(hours=768)
-"""A mount's limit where neither it nor the server says one."""
 DEFAULTS: Final = "config/issuers"
 MOST_ISSUERS: Final = 200
-"""So many are looked at where no login is asked for."""
 TYPES: Final = re.compile(r"(?s)\bkey_type \(string\)((?:(?!\n    \w).)*?)only valid values")
-"""Where an engine's help names the types of keys that it has, each in quotes, within one parameter's text."""
 
 
 @reads_answers("the hub")
@@ -34,7 +31,6 @@ class VaultPkiEngine:
         self.mount = mount
 
     def look(self, paths: Sequence[str]) -> EngineState | None:
-        """What is there. Raises Invalid where the mount is another engine's."""
         if (longest := self._longest()) is None:
             return None
         keys = {key: self._read(f"key/{key}")["key_name"] for key in self._list("keys")}
@@ -50,44 +46,41 @@ class VaultPkiEngine:
         )
 
     def published(self) -> PublishedIssuers:
-        """The issuers that have a key here, and which of them signs."""
         entries = self._listed()
         issuers = tuple(self._published(issuer, entry) for issuer, entry in entries)
         return PublishedIssuers(issuers, next((issuer for issuer, entry in entries if entry["is_default"]), ""))
 
     def issuer_of_key(self, key_id: str) -> Issuer | None:
-        """The issuer with this key identifier, by what anybody is told; the one in force is looked at first."""
+        """From public data, the default issuer first."""
         entries = sorted(self._listed(), key=lambda entry: not entry[1]["is_default"])
         issuers = (self._published(issuer, entry) for issuer, entry in entries)
         return next((issuer for issuer in issuers if issuer.key_id == key_id), None)
 
     def _listed(self) -> list[tuple[str, Mapping[str, Any]]]:
         path = f"{self.mount}/issuers"
-        answer = self._calls.find("list", path, path, {"list": "true"})
-        listed: Mapping[str, Any] = answer.json()["data"]["key_info"] if answer is not None else {}
+        body = self._calls.data("list", path, path, {"list": "true"})
+        listed: Mapping[str, Any] = {} if body is None else body["key_info"]
         return [(issuer, entry) for issuer, entry in listed.items() if entry["key_id"]][-MOST_ISSUERS:]
 
     def _published(self, issuer: str, entry: Mapping[str, Any]) -> Issuer:
         return _described(issuer, entry["issuer_name"], self._read(f"issuer/{issuer}/json")["certificate"])
 
     def configure(self, path: str, settings: Mapping[str, Any]) -> None:
-        """Write settings at a path below the mount; which issuer is in force is said along with the rest, as it is."""
+        """Keeps the default issuer."""
         in_force = {"default": self._read(DEFAULTS)["default"]} if path == DEFAULTS else {}
         self._post("configure", path, {**in_force, **settings})
 
     def make_root(self, name: str, wanted: WantedAuthority) -> Issuer:
-        """A new key and its own certificate."""
         body = {**_subject(wanted), **key_parameters(wanted.key), "issuer_name": name, "key_name": name}
         made = self._make("root/generate/internal", name, {**body, "ttl": _seconds(wanted.ttl)}, wanted)
         return _described(made["issuer_id"], name, made["certificate"])
 
     def request(self, name: str, wanted: WantedAuthority) -> str:
-        """A new key, and a signing request for it."""
         body = {**_subject(wanted), **key_parameters(wanted.key), "key_name": name}
         return str(self._make("intermediate/generate/internal", name, body, wanted)["csr"])
 
     def sign(self, request: str, wanted: WantedAuthority) -> Sequence[str]:
-        """The certificate, and those above it. What it may be is said here, and not by the request."""
+        """The limits come from here and not the request."""
         limits = {"ttl": _seconds(wanted.ttl), "max_path_length": wanted.below, "use_csr_values": False}
         hint = f"See whether the authority at {self.mount} itself lasts for that long"
         body = {**_subject(wanted), **limits, "csr": request}
@@ -96,14 +89,13 @@ class VaultPkiEngine:
         return list(dict.fromkeys(pem.strip() for pem in (signed["certificate"], *above)))
 
     def install(self, name: str, certificates: Sequence[str]) -> None:
-        """Keep the certificates; the first of them becomes an issuer, which bears its key's name for whoever looks."""
+        """The first certificate becomes an issuer with its key's name."""
         installed = self._post("install", "intermediate/set-signed", {"certificate": "\n".join(certificates)})
         for issuer in [issuer for issuer, key in (installed.get("mapping") or {}).items() if key]:
             path = f"{self.mount}/issuer/{issuer}"
             self._calls.patch("name", path, path, {"issuer_name": name})
 
     def promote(self, issuer: Issuer) -> None:
-        """Let it sign from now on, and bear its key's name."""
         path = f"{self.mount}/issuer/{issuer.id}"
         self._calls.patch("name", path, path, {"issuer_name": issuer.key_name})
         self._post("put in force", DEFAULTS, {"default": issuer.id, "default_follows_latest_issuer": False})
@@ -120,7 +112,6 @@ class VaultPkiEngine:
         return timedelta(seconds=engine["config"]["max_lease_ttl"]) or DEFAULT_LIFE
 
     def _key_types(self) -> frozenset[str] | None:
-        """The types of keys that the engine's help names; None where it says nothing of the kind."""
         name = f"{self.mount}/keys/generate/internal"
         answer = self._calls.find("read", name, name, {"help": "1"})
         if answer is None or (listed := TYPES.search(answer.json().get("help") or "")) is None:
@@ -128,7 +119,7 @@ class VaultPkiEngine:
         return frozenset(re.findall(r'"([^"\s]+)"', listed[1]))
 
     def _issuer(self, issuer: str, keys: Mapping[str, str]) -> Issuer | None:
-        """One whose key is here; None for another's certificate, which is kept for chains."""
+        """None for a certificate kept only for chains."""
         there = self._read(f"issuer/{issuer}")
         if there["key_id"] not in keys:
             return None

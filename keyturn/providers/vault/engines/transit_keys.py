@@ -1,4 +1,4 @@
-"""Keys of the hub's transit engine, managed. Source: "Transit secrets engine (API)" of Vault and OpenBao.
+"""Managed keys of the hub's transit engine. Source: "Transit secrets engine (API)" of Vault and OpenBao.
 
 Needs ``read`` on ``transit/keys/<key>`` and ``update`` on ``.../rotate``, ``.../config`` and ``transit/rewrap/<key>``.
 """
@@ -15,25 +15,19 @@ from keyturn.providers.answers import reads_answers
 from keyturn.providers.vault.client import Calls
 
 CIPHERTEXT: Final = re.compile(r"vault:v([0-9]{1,9}):[A-Za-z0-9+/_=-]+")
-"""How every ciphertext of the engine looks, in OpenBao too, and which generation of its key has made it."""
 IN_HSM: Final = "managed_key"
-"""The type of a key that an HSM or a KMS behind the engine keeps: "Managed keys" of Vault Enterprise."""
+"""The type of a key in an HSM or KMS: "Managed keys" of Vault Enterprise."""
 OWN_KEYS: Final = "keyturn-"
 BATCH: Final = 100
-"""Ciphertexts in one request."""
 
 
 def open_transit_key(opening: KeyOpening, key: str) -> ManagedKey:
-    """A key of the hub."""
     return opening.engines.transit_key(key)
 
 
 @reads_answers("the transit engine")
 class TransitKey:
-    """A ``ManagedKey`` that ``KeepsGenerations``.
-
-    Raises Invalid for a key of Keyturn's own, which is replaced in another way.
-    """
+    """A ``ManagedKey`` that ``KeepsGenerations``. Raises Invalid for a key of Keyturn's own."""
 
     def __init__(self, calls: Calls, mount: str, key: str) -> None:
         self.name = f"{mount}/keys/{key}"
@@ -43,45 +37,38 @@ class TransitKey:
         self._rewrap = f"{mount}/rewrap/{key}"
 
     def describe(self) -> KeyFacts:
-        """What the engine tells: there is no key here that is disabled."""
         settings = self._settings()
         newest = str(settings["latest_version"])
         hsm = settings["type"] == IN_HSM
         kept_in = "its engine keeps it in an HSM" if hsm else "the transit engine keeps it in the hub's own storage"
-        # Vault Enterprise and OpenBao 2.2 delete softly: then nothing can be done with the key until it is restored.
+        # Vault Enterprise and OpenBao 2.2 delete softly: the key is unusable until it is restored.
         ending = KeyCondition.ENDING if settings.get("soft_deleted") else KeyCondition.ENABLED
         return KeyFacts(newest, self._made_at(settings).get(int(newest)), hsm, kept_in, ending)
 
     def differences(self) -> Sequence[str]:
-        """Nothing is declared of it but when it is rotated."""
         return ()
 
     def settle(self) -> Sequence[str]:
-        """Nothing is declared of it but when it is rotated."""
         return ()
 
     def rotate(self) -> None:
-        """A new version, which encrypts from now on."""
         self._calls.post("rotate", self.name, f"{self.name}/rotate", {})
 
     def generations(self) -> Generations:
-        """The versions that the engine keeps, and ``min_decryption_version``."""
         settings = self._settings()
         return Generations(self._made_at(settings), int(settings["min_decryption_version"]))
 
     def generation_of(self, text: str) -> int | None:
-        """By the number that stands in it."""
         ciphertext = CIPHERTEXT.fullmatch(text)
         return int(ciphertext[1]) if ciphertext else None
 
     def rewrap(self, ciphertexts: Sequence[str]) -> list[str]:
-        """By the newest version; those that can't be are told by Invalid."""
+        """Rewrap with the newest version. Raises Invalid if the engine refuses one."""
         return [
             text for start in range(0, len(ciphertexts), BATCH) for text in self._batch(ciphertexts[start:][:BATCH])
         ]
 
     def raise_floor(self, generation: int) -> None:
-        """``min_decryption_version``, which a person can lower again."""
         self._calls.post("limit", self.name, f"{self.name}/config", {"min_decryption_version": generation})
 
     def _batch(self, ciphertexts: Sequence[str]) -> list[str]:
@@ -103,15 +90,14 @@ class TransitKey:
         return Invalid("rewrap with", self.name, problem, "See which fields are this key's, and its minimum version")
 
     def _settings(self) -> dict[str, Any]:
-        answer = self._calls.find("look at", self.name, self.name)
-        if answer is None:
+        settings = self._calls.data("look at", self.name, self.name)
+        if settings is None:
             hint = f"Make it (`vault write -f {self.name}`), or correct its name in the catalogue"
             raise NotFound("look at", self.name, "the hub has no such key", hint)
-        settings: dict[str, Any] = answer.json()["data"]
         return settings
 
     def _made_at(self, settings: dict[str, Any]) -> dict[int, datetime]:
-        """When each version was made: seconds of a symmetric key, RFC 3339 of a pair."""
+        """Times in seconds for a symmetric key, RFC 3339 for a pair."""
         return {int(number): _moment(version) for number, version in settings["keys"].items()}
 
 

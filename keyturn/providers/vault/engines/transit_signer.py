@@ -18,9 +18,9 @@ SIGNATURE_BYTES: Final = 64
 
 @reads_answers("the hub")
 class VaultSigner:
-    """A ``Signer``: the newest version that the key had when this was made, and no later one.
+    """A ``Signer`` with the key's newest version at creation, and no later one.
 
-    Raises NotFound without such a key, Denied, and Invalid for a key of another kind.
+    Raises NotFound, Denied, and Invalid for another type of key.
     """
 
     def __init__(self, calls: Calls, mount: str, key: str) -> None:
@@ -35,18 +35,14 @@ class VaultSigner:
         self._numbers = dict(zip(self._all, (number for number, _ in versions), strict=False))
         self._public = self._all[-1]
         self.made_at = _moment(settings["keys"][str(self._version)].get("creation_time"))
-        """When that version was made; None where the engine does not tell."""
 
     def public_key(self) -> bytes:
-        """Its public half, 32 bytes."""
         return self._public
 
     def public_keys(self) -> list[bytes]:
-        """Those of all versions that the engine keeps up to this one."""
         return self._all
 
     def earlier(self, public_key: bytes) -> "VaultSigner":
-        """The version that has this public half. Raises NotFound where the engine keeps none such."""
         if public_key not in self._numbers:
             hint = "See its versions, and min_decryption_version: vault read " + self._name
             raise NotFound("sign with", self._name, "the hub keeps no such version of the key", hint)
@@ -55,7 +51,6 @@ class VaultSigner:
         return version
 
     def sign(self, message: bytes) -> bytes:
-        """64 bytes, by the private half of :meth:`public_key`, also after the key has been rotated."""
         body = {"input": base64.b64encode(message).decode(), "key_version": self._version}
         answer = self._calls.post("sign with", self._name, self._sign, body).json()["data"]["signature"]
         version, _, signature = str(answer).removeprefix("vault:").partition(":")
@@ -84,7 +79,6 @@ class VaultSigner:
 
 
 def _moment(text: object) -> datetime | None:
-    """The moment, where the engine tells one."""
     with suppress(ValueError):
         return datetime.fromisoformat(str(text))
     return None

@@ -1,7 +1,7 @@
-"""An AppRole: a role id and a secret id in files, the second one wrapped where whoever delivers it may not read it.
+"""An AppRole: a role id and a secret id in files; the secret id may be wrapped for delivery.
 
-A wrap can be opened once. One that was opened before has been seen by somebody else, and is never a mere failure.
-Source: "Response wrapping" and "AppRole auth method" of OpenBao and Vault.
+A wrap opens once: a wrap opened before was seen by a third party and is never a mere failure. Source: "Response
+wrapping" and "AppRole auth method" of OpenBao and Vault.
 """
 
 import fcntl
@@ -16,22 +16,17 @@ import requests
 
 from keyturn.core.errors import Denied, Invalid, Unavailable
 from keyturn.core.sensitive import Sensitive
-from keyturn.providers.vault.logins.exchange import REFUSED, Refusal, TokenLife, denied, exchange
+from keyturn.providers.vault.logins.exchange import REFUSED, LoginMethod, Refusal, TokenLife, denied, exchange
 from keyturn.providers.vault.logins.files import read_login, write_own
 from keyturn.settings.hub_login import ROLE_ID_FILE, SECRET_ID_FILE, WRAPPED_SECRET_ID_FILE, AppRoleLogin
 
 
-class AppRoleMethod:
-    """Reads both files again at each login; what lies wrapped there is unwrapped first."""
-
-    replaces = True
-
+class AppRoleMethod(LoginMethod):
     def __init__(self, login: AppRoleLogin) -> None:
         self._login = login
         self._unwrapped: Sensitive | None = None
 
     def log_in(self, client: hvac.Client) -> TokenLife:
-        """Show both ids. Raises Denied, NotFound, Invalid, Unavailable."""
         role_id = read_login(self._login.role_id_file, f"{ROLE_ID_FILE} (role_id_file)", private=False)
         secret_id = self._secret_id(client)
         try:
@@ -39,10 +34,6 @@ class AppRoleMethod:
         except Refusal:
             hint = "Make a new secret id for the role and write it to the file"
             raise denied("the AppRole's role id or secret id is refused", hint) from None
-
-    def has_another(self) -> bool:
-        """It can be asked again."""
-        return True
 
     def _secret_id(self, client: hvac.Client) -> Sensitive:
         login = self._login
@@ -58,10 +49,7 @@ class AppRoleMethod:
 
 
 def take_wrapped(client: hvac.Client, login: AppRoleLogin) -> Sensitive | None:
-    """Unwrap the secret id, keep it in ``secret_id_file`` if that is named, and remove the wrap; None for no wrap.
-
-    Raises Denied where somebody else has unwrapped it, and for what was not wrapped as a secret id of the method.
-    """
+    """None for no wrap. Raises Denied for a wrap opened before, and for another content."""
     with _only_opener(str(login.wrapped_secret_id_file)) as file:
         if file is None:
             return None
@@ -76,7 +64,7 @@ def take_wrapped(client: hvac.Client, login: AppRoleLogin) -> Sensitive | None:
 
 
 def _insist_on_origin(client: hvac.Client, wrap: str, login: AppRoleLogin) -> None:
-    """It was made where secret ids are, by the hub's own word; it is not opened. Somebody could have laid it there."""
+    """The wrap may be planted."""
     try:
         answer = client.adapter.post("/v1/sys/wrapping/lookup", json={"token": wrap})
         path = str(answer.json()["data"]["creation_path"])
@@ -116,7 +104,7 @@ def _unclear() -> Unavailable:
 
 
 def _insist_on_room(wrapped: Path, secret_id_file: str | None) -> None:
-    """Before the wrap is opened: a secret id that can't be kept would be lost, and a spent wrap be taken for stolen."""
+    """An unsaved secret id would be lost, and a used wrap would look stolen."""
     for place in {wrapped.parent, Path(secret_id_file).parent if secret_id_file else wrapped.parent}:
         if not os.access(place, os.W_OK | os.X_OK):
             problem = f"nothing can be written to {place}"
@@ -126,7 +114,7 @@ def _insist_on_room(wrapped: Path, secret_id_file: str | None) -> None:
 
 @contextmanager
 def _only_opener(name: str) -> Iterator[Path | None]:
-    """The file with a wrap, while no other process of this machine opens it; None where there is none."""
+    """Locked for this process; None if absent."""
     while True:
         try:
             descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
@@ -148,7 +136,6 @@ def _only_opener(name: str) -> Iterator[Path | None]:
 
 
 def _still_there(name: str, descriptor: int) -> bool:
-    """Whether nobody has opened the wrap, and removed it, while this process waited."""
     try:
         return os.path.samestat(os.stat(name), os.fstat(descriptor))
     except FileNotFoundError:

@@ -1,6 +1,6 @@
-"""AWS IAM: a request to STS that this process signs and the hub sends, so that AWS tells the hub who signed it.
+"""AWS IAM: this process signs a request to STS, and the hub sends it. No key leaves this process.
 
-No key leaves this process. Source: "AWS auth method" of Vault, "GetCallerIdentity" of AWS STS.
+Source: "AWS auth method" of Vault, "GetCallerIdentity" of AWS STS.
 """
 
 import base64
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import hvac
 
-from keyturn.core.errors import Invalid
-from keyturn.providers.vault.logins.exchange import Refusal, TokenLife, denied, exchange
+from keyturn.providers.extras import needing
+from keyturn.providers.vault.logins.exchange import LoginMethod, Refusal, TokenLife, denied, exchange
 from keyturn.settings.hub_login import HEADER_VALUE, REGION, ROLE, AwsLogin
 
 if TYPE_CHECKING:
@@ -22,16 +22,11 @@ BODY: Final = "Action=GetCallerIdentity&Version=2011-06-15"
 SERVER_ID: Final = "X-Vault-AWS-IAM-Server-ID"
 
 
-class AwsMethod:
-    """Signs with what AWS's SDK finds: a role of the instance, task or service account, or a profile."""
-
-    replaces = True
-
+class AwsMethod(LoginMethod):
     def __init__(self, login: AwsLogin) -> None:
         self._login = login
 
     def log_in(self, client: hvac.Client) -> TokenLife:
-        """Show a signed request. Raises Denied, Invalid."""
         login = self._login
         credentials = self._credentials()
         signed = signed_request(credentials, login.region, login.header_value)
@@ -42,10 +37,6 @@ class AwsMethod:
             hint = f"Check {ROLE}, its bound_iam_principal_arn, and that {HEADER_VALUE} and {REGION} are those of the "
             hint += "method's config (iam_server_id_header_value, sts_region). Who asks: `aws sts get-caller-identity`"
             raise denied(problem, hint) from None
-
-    def has_another(self) -> bool:
-        """It can be asked again."""
-        return True
 
     def _credentials(self) -> "ReadOnlyCredentials":
         from botocore.exceptions import BotoCoreError
@@ -61,18 +52,15 @@ class AwsMethod:
 
     @cached_property
     def _source(self) -> "Credentials | None":
-        try:
+        with needing("aws", "log in to", "the hub"):
             from botocore.session import Session
-        except ModuleNotFoundError as error:
-            problem = f"the package {error.name} is missing"
-            raise Invalid("log in to", "the hub", problem, "Install keyturn[aws]") from None
         return Session().get_credentials()
 
 
 def signed_request(
     credentials: "ReadOnlyCredentials", region: str | None = None, server_id: str | None = None
 ) -> dict[str, str]:
-    """A request for GetCallerIdentity, signed (SigV4), as the hub takes it: it holds for 15 minutes."""
+    """In the hub's format, valid for 15 minutes."""
     from botocore.auth import SigV4Auth
     from botocore.awsrequest import AWSRequest
 
@@ -90,7 +78,7 @@ def signed_request(
 
 
 def sts_url(region: str | None) -> str:
-    """The STS of a region, or the global one. Source: "AWS service endpoints"."""
+    """Source: "AWS service endpoints"."""
     if region is None:
         return "https://sts.amazonaws.com/"
     return f"https://sts.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}/"

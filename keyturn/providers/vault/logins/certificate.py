@@ -2,21 +2,18 @@
 
 import hvac
 
-from keyturn.providers.vault.logins.exchange import Refusal, TokenLife, denied, exchange
+from keyturn.providers.vault.logins.exchange import LoginMethod, Refusal, TokenLife, denied, exchange
 from keyturn.settings.hub_login import ROLE, CertLogin
 
 
-class CertMethod:
-    """Logs in over a new connection, so that a certificate that was replaced is read anew."""
-
-    replaces = True
+class CertMethod(LoginMethod):
+    """Logs in over a new connection, so a replaced certificate is read again."""
 
     def __init__(self, login: CertLogin) -> None:
         self._login = login
 
     def log_in(self, client: hvac.Client) -> TokenLife:
-        """Show the certificate. Raises Denied."""
-        # Connections that are kept open have shown the certificate that they were opened with.
+        # Open connections keep the certificate that they were opened with.
         client.session.close()
         login = self._login
         try:
@@ -26,7 +23,3 @@ class CertMethod:
             hint = f"Check VAULT_CLIENT_CERT, {ROLE}, and the CA and allowed names of the role in the hub"
             problem = f"{role} at auth/{login.mount} refuses the client certificate"
             raise denied(problem, hint) from None
-
-    def has_another(self) -> bool:
-        """It can be asked again."""
-        return True

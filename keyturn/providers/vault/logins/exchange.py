@@ -1,4 +1,4 @@
-"""A login's exchange with the hub: what was shown is answered with a token, or with a refusal."""
+"""A login's exchange with the hub."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ REFUSED: Final = (
     vault.InvalidPath,
     vault.UnsupportedOperation,
 )
-"""How a hub says no to a login: each method has its own status for that."""
+"""Each method has its own status for a refusal."""
 
 
 @dataclass(frozen=True)
@@ -29,24 +29,24 @@ class TokenLife:
 
 
 class LoginMethod(Protocol):
-    """One way to log in; used by one thread at a time."""
+    """One way to log in, for one thread at a time; ``replaces`` if it can always make a new token."""
 
-    replaces: bool
-    """Whether it can make a new token at any time, so that one that can't be renewed is replaced before it ends."""
+    replaces: bool = True
 
     def log_in(self, client: hvac.Client) -> TokenLife:
-        """Give the client a token. Raises Denied, NotFound, Invalid, Unavailable, and what the SDK raises."""
+        """Give the client a token. Raises Denied, NotFound, Invalid, Unavailable, and the SDK's errors."""
 
     def has_another(self) -> bool:
-        """Whether logging in again could give another token than the last."""
+        """Whether another login could give a different token."""
+        return True
 
 
 class Refusal(Exception):
-    """The hub said no; why, it tells nobody whom it does not know."""
+    """The hub refused, without a reason."""
 
 
 def exchange(client: hvac.Client, mount: str, body: Mapping[str, Any]) -> TokenLife:
-    """Show ``body`` to the method at ``mount``, and take the token. Raises Refusal, and what the SDK raises."""
+    """Raises Refusal, and the SDK's errors."""
     try:
         answer = client.adapter.post(f"/v1/auth/{mount}/login", json=dict(body))
     except REFUSED:
@@ -55,7 +55,7 @@ def exchange(client: hvac.Client, mount: str, body: Mapping[str, Any]) -> TokenL
 
 
 def take_token(client: hvac.Client, answer: requests.Response) -> TokenLife:
-    """Give the client the token in an answer. Raises Denied where a second factor is wanted, Unavailable for none."""
+    """Raises Denied if a second factor is wanted, Unavailable for no token."""
     try:
         auth = answer.json()["auth"]
         if auth.get("mfa_requirement"):
@@ -70,5 +70,4 @@ def take_token(client: hvac.Client, answer: requests.Response) -> TokenLife:
 
 
 def denied(problem: str, hint: str) -> Denied:
-    """The login is refused."""
     return Denied("log in to", "the hub", problem, hint)

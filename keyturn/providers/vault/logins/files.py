@@ -1,4 +1,4 @@
-"""Files that a login lies in: of a reasonable size, nobody else's to change, and said of where others may read them."""
+"""Files with a login: limited in size, and safe from changes by others."""
 
 import logging
 import os
@@ -13,16 +13,15 @@ from keyturn.core.sensitive import Sensitive
 log = logging.getLogger(__name__)
 
 LIMIT: Final = 64 * 1024
-"""Bytes; a JWT with many claims has a few thousand."""
 
 _TOLD: Final[set[str]] = set()
 
 
 def read_login(file: str, setting: str, *, private: bool = True) -> str:
-    """The text of a file with a login, without white space around it. Links are followed, as Kubernetes makes them.
+    """The text of a file with a login, stripped. Follows links, which Kubernetes makes.
 
-    ``setting`` is the variable that names it. Where every user of the machine may read what should be ``private``,
-    that is said once. Raises NotFound, Unavailable, Invalid, and Denied where every user may write it.
+    ``setting`` is the variable that names it. Warns once if every user can read a ``private`` file. Raises NotFound,
+    Unavailable, Invalid, and Denied if every user can write it.
     """
     try:
         text, status = _content(file, 0)
@@ -41,9 +40,9 @@ def read_login(file: str, setting: str, *, private: bool = True) -> str:
 
 
 def read_own(file: str) -> str | None:
-    """The text of the file that a person's login has left, which is theirs alone; None where there is none.
+    """The text of the file from a person's login; None if absent.
 
-    Raises Denied where it is a link, somebody else's, or open to others: it could be a trap, or be known.
+    Raises Denied for a link, another user's file, or one open to others.
     """
     try:
         text, status = _content(file, os.O_NOFOLLOW)
@@ -59,7 +58,7 @@ def read_own(file: str) -> str | None:
 
 
 def write_own(file: str, text: Sensitive, mode: int = 0o600) -> None:
-    """Put a login into a file of this user's alone, whole or not at all; a link in its place goes. Raises OSError."""
+    """Write a login to a file of this user atomically, replacing a link there. Raises OSError."""
     descriptor, draft = tempfile.mkstemp(dir=os.path.dirname(os.path.abspath(file)), prefix=".keyturn-")
     try:
         with os.fdopen(descriptor, "w") as written:
@@ -74,7 +73,7 @@ def write_own(file: str, text: Sensitive, mode: int = 0o600) -> None:
 
 
 def _content(file: str, flags: int) -> tuple[bytes, os.stat_result]:
-    # A pipe that nobody writes to would be waited for.
+    # Opening a pipe without a writer would block.
     descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | flags)
     with os.fdopen(descriptor, "rb") as opened:
         status = os.fstat(descriptor)
@@ -91,7 +90,6 @@ def _filled(content: bytes, file: str, setting: str) -> str:
 
 
 def _open_to_all(file: str, status: os.stat_result, right: int) -> bool:
-    """Whether every user has this right on the file: its mode says so, and each directory above lets them through."""
     if not status.st_mode & right:
         return False
     try:

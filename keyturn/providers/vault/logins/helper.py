@@ -1,7 +1,6 @@
-"""The hub's token helper: a program of the user's that keeps a person's token, in a keychain for instance.
+"""The hub's token helper: a program that keeps a person's token, for example in a keychain.
 
-Source: "Custom token helper" in the documentation of Vault: the program is called with ``get``, ``store`` or
-``erase``; the token is on its output, or on its input.
+Source: "Custom token helper" in the documentation of Vault.
 """
 
 import os
@@ -19,16 +18,15 @@ from keyturn.core.errors import Denied, Invalid, Unavailable
 from keyturn.core.sensitive import Sensitive
 
 TIMEOUT: Final = 60.0
-"""Seconds: the keychain may ask the person to unlock it."""
+"""Seconds; the keychain may ask the person to unlock it."""
 LIMIT: Final = 64 * 1024
-"""Bytes of the configuration, and of a token."""
 NAMED: Final = re.compile(r"""(?m)^[ \t]*token_helper[ \t]*=[ \t]*"((?:[^"\\\n]|\\.)*)"[ \t]*(?:(?:#|//).*)?$""")
 
 
 def token_helper(configuration: str) -> str | None:
-    """The program that the user's configuration of the hub's own tools names; None where it names none.
+    """None if the configuration of the hub's own tools names no program.
 
-    Raises Denied where others may write the file or the program, Invalid for a program without its whole path.
+    Raises Denied if others can write the file or the program, Invalid for a relative or missing program.
     """
     try:
         with open(configuration, encoding="utf-8", errors="replace") as opened:
@@ -52,7 +50,7 @@ def token_helper(configuration: str) -> str | None:
 
 
 def insist_on_own(file: str, status: os.stat_result) -> None:
-    """Raises Denied where others than this user and root may change it: it is given the token, or gives one."""
+    """Raises Denied if users other than this one and root can change the file."""
     if status.st_uid not in (0, os.geteuid()):
         raise Denied("use", file, "it belongs to another user", "Let this user own it")
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
@@ -60,7 +58,6 @@ def insist_on_own(file: str, status: os.stat_result) -> None:
 
 
 def get_token(program: str) -> str:
-    """The token that it keeps; empty where it keeps none. Raises Unavailable."""
     text = _run(program, "get").strip()
     if not (text.isascii() and text.isprintable()):
         raise no_token(program)
@@ -68,17 +65,14 @@ def get_token(program: str) -> str:
 
 
 def store_token(program: str, token: Sensitive) -> None:
-    """Let it keep the token. Raises Unavailable."""
     _run(program, "store", token.reveal())
 
 
 def erase_token(program: str) -> None:
-    """Let it forget the token. Raises Unavailable."""
     _run(program, "erase")
 
 
 def no_token(program: str) -> Invalid:
-    """It prints something else, or more than any token is."""
     return Invalid("run", program, "what it says is no token", "Call it with get, and see what it prints")
 
 
@@ -90,7 +84,7 @@ def _run(program: str, verb: str, text: str = "") -> str:
         raise Unavailable("run", program, f"it can't be run ({type(error).__name__})", "Check its mode") from None
     with closing_pipes(process) as (into, out):
         try:
-            with suppress(BrokenPipeError):  # one that does not read what it is given says itself whether that is well
+            with suppress(BrokenPipeError):  # a helper may ignore its input; its exit code decides
                 into.write(text.encode())
                 into.close()
             if len(output := read_output(out, deadline)) > LIMIT:
@@ -106,7 +100,6 @@ def _run(program: str, verb: str, text: str = "") -> str:
 
 @contextmanager
 def closing_pipes(process: subprocess.Popen[bytes]) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
-    """Its input and output; at the end both are closed, and it does not go on."""
     into, out = cast("tuple[IO[bytes], IO[bytes]]", (process.stdin, process.stdout))
     try:
         yield into, out
@@ -119,7 +112,6 @@ def closing_pipes(process: subprocess.Popen[bytes]) -> Iterator[tuple[IO[bytes],
 
 
 def read_output(out: IO[bytes], deadline: float) -> bytes:
-    """All that it prints, or a little more than it may. Raises TimeoutError."""
     output = b""
     while len(output) <= LIMIT:
         if not select.select([out], [], [], max(deadline - time.monotonic(), 0))[0]:

@@ -1,6 +1,6 @@
-"""A JWT: of a Kubernetes service account, or of any other issuer that the hub trusts (OIDC).
+"""A JWT of a Kubernetes service account, or of any other issuer that the hub trusts (OIDC).
 
-Its claims are read here without a look at its signature: to say what is wrong, and never to trust it.
+Its claims are read without checking the signature: they explain errors and are never trusted.
 """
 
 import base64
@@ -12,23 +12,19 @@ from typing import Any
 import hvac
 
 from keyturn.core.errors import Denied, Invalid
-from keyturn.providers.vault.logins.exchange import Refusal, TokenLife, denied, exchange
+from keyturn.providers.vault.logins.exchange import LoginMethod, Refusal, TokenLife, denied, exchange
 from keyturn.providers.vault.logins.files import read_login
 from keyturn.settings.hub_login import AUDIENCE, ROLE, SERVICE_ACCOUNT_TOKEN, TOKEN_PATH, JwtLogin, KubernetesLogin
 
 
-class JwtMethod:
-    """Reads the file again at each login: whoever renews it does so before the JWT ends."""
-
-    replaces = True
-
+class JwtMethod(LoginMethod):
     def __init__(self, login: JwtLogin) -> None:
         self._login = login
 
     def log_in(self, client: hvac.Client) -> TokenLife:
-        """Show the JWT. Raises Denied, NotFound, Invalid; one for another audience is not shown."""
+        """Send the JWT. Raises Denied, NotFound, Invalid. A JWT for another audience is not sent."""
         login = self._login
-        # Kubernetes lets every user of a container read what it projects there.
+        # Kubernetes makes its projected tokens readable for every user of a container.
         text = read_login(login.token_path, TOKEN_PATH, private=login.token_path != SERVICE_ACCOUNT_TOKEN)
         claims = claims_of(text, login.token_path)
         if login.audience and login.audience not in audiences(claims):
@@ -39,10 +35,6 @@ class JwtMethod:
             return exchange(client, login.mount, {"role": login.role, "jwt": text})
         except Refusal:
             raise self._refused(claims) from None
-
-    def has_another(self) -> bool:
-        """It can be asked again."""
-        return True
 
     def _refused(self, claims: Mapping[str, Any]) -> Denied:
         login = self._login
@@ -58,7 +50,6 @@ class JwtMethod:
 
 
 def claims_of(text: str, file: str) -> Mapping[str, Any]:
-    """What a JWT says of itself. Raises Invalid for what is none."""
     try:
         _, payload, _ = text.split(".")
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
@@ -70,13 +61,13 @@ def claims_of(text: str, file: str) -> Mapping[str, Any]:
 
 
 def audiences(claims: Mapping[str, Any]) -> list[Any]:
-    """Whom it is for. Source: RFC 7519, 4.1.3."""
+    """The intended audiences. Source: RFC 7519, 4.1.3."""
     audience = claims.get("aud")
     return audience if isinstance(audience, list) else [audience]
 
 
 def ended_at(claims: Mapping[str, Any]) -> datetime | None:
-    """When it ended; None where it has not, by this machine's clock, or says nothing of it."""
+    """None before the expiry, by this machine's clock."""
     try:
         end = datetime.fromtimestamp(claims["exp"], UTC)
     except (KeyError, TypeError, ValueError, OverflowError, OSError):
@@ -85,6 +76,5 @@ def ended_at(claims: Mapping[str, Any]) -> datetime | None:
 
 
 def shown(claims: list[Any]) -> str:
-    """Claims as a message has them: what issuers write into them, and nothing else."""
     texts = [claim for claim in claims if isinstance(claim, str) and claim.isprintable() and len(claim) <= 200]
     return ", ".join(texts) or "nobody"

@@ -1,4 +1,4 @@
-"""A token that somebody else has made: from a file, a variable, or what a person's login has left."""
+"""An existing token from a file, a variable, or a person's login."""
 
 import os
 
@@ -6,15 +6,13 @@ import hvac
 
 from keyturn.core.errors import Invalid
 from keyturn.core.sensitive import Sensitive
-from keyturn.providers.vault.logins.exchange import TokenLife, denied
+from keyturn.providers.vault.logins.exchange import LoginMethod, TokenLife, denied
 from keyturn.providers.vault.logins.files import read_login, read_own
 from keyturn.providers.vault.logins.helper import get_token, token_helper
 from keyturn.settings.hub_login import AUTH, TOKEN_FILE, TokenLogin
 
 
-class TokenMethod:
-    """Reads the token again at each login; another one that lies there by then is another login."""
-
+class TokenMethod(LoginMethod):
     replaces = False
 
     def __init__(self, login: TokenLogin) -> None:
@@ -22,15 +20,13 @@ class TokenMethod:
         self._last: Sensitive | None = None
 
     def log_in(self, client: hvac.Client) -> TokenLife:
-        """Ask the hub how long the token lives. Raises Denied where there is none."""
         client.token = self._token()
         self._last = Sensitive(client.token)
         token = client.auth.token.lookup_self().json()["data"]
-        # A root token as the hub's initialization gives it has no lease, and so no word of being renewed.
+        # The initial root token has no lease and no field "renewable".
         return TokenLife(float(token["ttl"]), bool(token.get("renewable")))
 
     def has_another(self) -> bool:
-        """Whether somebody has put another token there since."""
         return self._last is not None and self._token() != self._last.reveal()
 
     def _token(self) -> str:
@@ -46,7 +42,7 @@ class TokenMethod:
 
 
 def insist_on_token(text: str, place: str) -> str:
-    """The text, where it can travel as a token. Raises Invalid, naming the variable or file that it is from."""
+    """Raises Invalid, naming the variable or file, for a text that no request can carry."""
     if text and text.isascii() and text.isprintable() and " " not in text:
         return text
     problem = f"what {place} holds is no token: it has a line break, a space or a character that no token has"
@@ -54,7 +50,7 @@ def insist_on_token(text: str, place: str) -> str:
 
 
 def personal_token(login: TokenLogin) -> str | None:
-    """What a person's login has left: with the token helper that is configured, else in the file. Raises Denied."""
+    """The token in the configured token helper, else in the file. Raises Denied."""
     if login.helper_configuration and (program := token_helper(login.helper_configuration)):
         return get_token(program)
     return read_own(login.helper_file) if login.helper_file else None
