@@ -1,4 +1,4 @@
-"""What a kind of target does not know though the strategy does: longer names, a second password."""
+"""Limits of account names and passwords that depend on the kind of target, not on the strategy."""
 
 from collections.abc import Iterator, Mapping
 from typing import Final, Protocol
@@ -21,7 +21,7 @@ class Declared(Protocol):
 
 
 def short_enough(entry: CatalogueEntry, world: Declared) -> Iterator[Problem]:
-    """MySQL's names of users and roles are shorter than PostgreSQL's."""
+    """MySQL's user and role names are shorter than PostgreSQL's."""
     if _kind(entry, world) == MYSQL:
         for path, name in _accounts(entry):
             if len(name) > LONGEST_MYSQL:
@@ -30,7 +30,7 @@ def short_enough(entry: CatalogueEntry, world: Declared) -> Iterator[Problem]:
 
 
 def old_password_can_be_kept(entry: CatalogueEntry, world: Declared) -> Iterator[Problem]:
-    """Only MySQL keeps two passwords of one account."""
+    """Only MySQL keeps two passwords for one account."""
     kind = _kind(entry, world)
     if at(entry.data, ("rotation", "keeps_old_password")) is True and kind and kind != MYSQL:
         path = ("rotation", "keeps_old_password")

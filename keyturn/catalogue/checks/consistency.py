@@ -1,7 +1,7 @@
-"""What no single value shows: names that nothing declares, places claimed twice, times that don't fit together.
+"""Checks between entries: undeclared names, places claimed twice, times that conflict.
 
-Each check is small, takes the plain data of the files, and passes over what has the wrong type (that is
-reported elsewhere): so one mistake hides no other.
+Each check takes plain data and skips values of a wrong type, which are reported elsewhere. So one mistake hides no
+other.
 """
 
 import re
@@ -49,22 +49,21 @@ from keyturn.strategies.base import StrategySettings
 from keyturn.strategies.registry import STRATEGIES
 
 SAMPLE: Final = "field"
-"""Stands for a field's name where only the secret tells which there are."""
+"""A placeholder for a field's name, where only the secret's value has the names."""
 TARGET_KINDS: Final = {
     tag for model in models(TargetSettings) for tag in get_args(model.model_fields["kind"].annotation)
 }
 
 
 KUBERNETES: Final = "kubernetes"
-"""The kind of the stores that an access log may name."""
 
 Found = Iterator[Problem]
 Claim = tuple[Any, CatalogueEntry, KeyPath, str]
-"""What is claimed, by whom, where it says so, and what it is called in a message."""
+"""The claimed thing, its entry, the path in the entry and the name in messages."""
 
 
 def find_conflicts(world: World) -> list[Problem]:
-    """Everything that is wrong between the entries."""
+    """Every problem between the entries."""
     secrets = list(world.entries["secrets"].values())
     problems = [problem for check in EACH for entry in secrets for problem in check(entry, world)]
     problems += [problem for entry in _labelled(world) for problem in _legal_label(entry)]
@@ -93,7 +92,7 @@ def find_conflicts(world: World) -> list[Problem]:
 
 
 def _granting_target(entry: CatalogueEntry, world: World) -> Found:
-    """Accounts for grants are made at a declared target, of a kind that ends them by itself."""
+    """Grant accounts need a declared target, of a kind that ends accounts by itself."""
     yield from references(entry)
     name = text_at(entry, "target")
     if name is None:
@@ -110,7 +109,6 @@ def _granting_target(entry: CatalogueEntry, world: World) -> Found:
 
 
 def _grant(entry: CatalogueEntry, world: World) -> Found:
-    """The kind of account that a policy gives is declared."""
     if name := text_at(entry, "grant"):
         yield from _declared(entry, ("grant",), "grants", name, world)
 
@@ -119,13 +117,11 @@ def _grant(entry: CatalogueEntry, world: World) -> Found:
 
 
 def legal_hub_path(entry: CatalogueEntry, _: World) -> Found:
-    """The name of a secret is a path in the hub."""
     if flaw := illegal_secret(entry.name):
         yield entry.problem((), *flaw)
 
 
 def known_mount(entry: CatalogueEntry, world: World) -> Found:
-    """What stands before a path is a declared mount."""
     mount, within = split(entry.name)
     if mount == DEFAULT:
         yield entry.problem((), "a secret of the default mount has no name before its path", f"Call it {within}.")
@@ -134,7 +130,7 @@ def known_mount(entry: CatalogueEntry, world: World) -> Found:
 
 
 def not_below_another(entry: CatalogueEntry, world: World) -> Found:
-    """A path is a secret or a folder, not both: a policy for the one would open the other."""
+    """A path is a secret or a folder, not both: a policy for one would open the other."""
     parts = entry.name.split("/")
     for above in ("/".join(parts[:count]) for count in range(1, len(parts))):
         if other := world.entries["secrets"].get(above):
@@ -143,24 +139,21 @@ def not_below_another(entry: CatalogueEntry, world: World) -> Found:
 
 
 def no_references(entry: CatalogueEntry, _: World) -> Found:
-    """What a secret is does not depend on the environment."""
+    """A secret's definition does not depend on the environment."""
     yield from references(entry)
 
 
 def known_stores(entry: CatalogueEntry, world: World) -> Found:
-    """Every destination is in a declared store."""
     for index, store, _ in destinations(entry):
         yield from _declared(entry, ("destinations", index, "store"), "stores", store, world)
 
 
 def known_target(entry: CatalogueEntry, world: World) -> Found:
-    """The target is declared."""
     if name := text_at(entry, "rotation", "target"):
         yield from _declared(entry, ("rotation", "target"), "targets", name, world)
 
 
 def fitting_target(entry: CatalogueEntry, world: World) -> Found:
-    """The target is of a kind that the strategy works at."""
     name, model = text_at(entry, "rotation", "target"), _strategy(entry)
     other = world.entries["targets"].get(name or "")
     kind = text_at(other, "kind") if other else None
@@ -171,7 +164,6 @@ def fitting_target(entry: CatalogueEntry, world: World) -> Found:
 
 
 def known_consumers(entry: CatalogueEntry, world: World) -> Found:
-    """Every consumer is declared, and named once."""
     consumers = at(entry.data, ("consumers",))
     before: set[str] = set()
     for index, name in enumerate(consumers if isinstance(consumers, list) else ()):
@@ -184,7 +176,6 @@ def known_consumers(entry: CatalogueEntry, world: World) -> Found:
 
 
 def canary_among_consumers(entry: CatalogueEntry, _: World) -> Found:
-    """Who is told first is among those who are told, and the old value can be put back."""
     canary, consumers = at(entry.data, ("rollout", "canary")), at(entry.data, ("consumers",))
     listed = consumers if isinstance(consumers, list) else []
     for index, name in enumerate(canary if isinstance(canary, list) else ()):
@@ -202,7 +193,6 @@ def canary_among_consumers(entry: CatalogueEntry, _: World) -> Found:
 
 
 def legal_remote_names(entry: CatalogueEntry, world: World) -> Found:
-    """Every destination's name is one that its store allows."""
     patterns = ((index, store, name.replace(FIELD, SAMPLE)) for index, store, name in name_templates(entry))
     for index, store, name in (*copy_names(entry), *patterns):
         kind = world.kind(store)
@@ -212,7 +202,7 @@ def legal_remote_names(entry: CatalogueEntry, world: World) -> Found:
 
 
 def stores_that_can_be_read(entry: CatalogueEntry, world: World) -> Found:
-    """Single keys are laid into secrets, and fields added to copies, that can be read alone."""
+    """Merged keys and added fields need a store whose values can be read."""
     for index, group, _ in destinations(entry):
         place = at(entry.data, ("destinations",))[index]
         for store in members(world.groups, group):
@@ -271,7 +261,6 @@ def _declared(entry: CatalogueEntry, path: KeyPath, section: str, name: str, wor
 
 
 def _labelled(world: World) -> list[CatalogueEntry]:
-    """All but secrets, whose names are paths."""
     return [entry for section in SECTIONS if section != "secrets" for entry in world.entries[section].values()]
 
 
@@ -282,7 +271,6 @@ def _legal_label(entry: CatalogueEntry) -> Found:
 
 
 def _exception(entry: CatalogueEntry, world: World) -> Found:
-    """An exception takes no references, its mounts are declared, and it chooses a secret."""
     yield from references(entry)
     for key in ("paths", "without"):
         yield from _known_mounts(entry, (key,), world)
@@ -296,11 +284,10 @@ def _exception(entry: CatalogueEntry, world: World) -> Found:
 
 
 KEY_PLACES: Final = ("kind", "key", "vault_url", "region", "endpoint_url", "role_arn", "profile")
-"""What tells one managed key from another."""
+"""Together they identify a managed key."""
 
 
 def _managed_keys(entries: list[CatalogueEntry], world: World) -> Found:
-    """What a key has encrypted is in declared secrets, and no two entries manage one key."""
     first: dict[tuple[str | None, ...], CatalogueEntry] = {}
     for entry in entries:
         paths = at(entry.data, ("rewraps",))
@@ -314,7 +301,6 @@ def _managed_keys(entries: list[CatalogueEntry], world: World) -> Found:
 
 
 def _freeze(entry: CatalogueEntry, world: World) -> Found:
-    """A freeze takes no references, its mounts are declared, and each of its patterns covers a secret."""
     yield from references(entry)
     yield from _known_mounts(entry, ("paths",), world)
     patterns, secrets = at(entry.data, ("paths",)), world.entries["secrets"]
@@ -325,7 +311,6 @@ def _freeze(entry: CatalogueEntry, world: World) -> Found:
 
 
 def _sync(entry: CatalogueEntry, world: World) -> Found:
-    """A sync takes no references, its stores and mounts are declared, and the stores allow the names that it makes."""
     yield from references(entry)
     for key in ("paths", "without"):
         yield from _known_mounts(entry, (key,), world)
@@ -357,7 +342,6 @@ def _sync(entry: CatalogueEntry, world: World) -> Found:
 
 
 def _rule(entry: CatalogueEntry, world: World) -> Found:
-    """A rule takes no references, and its stores and mounts are declared."""
     yield from references(entry)
     for key in ("paths", "without"):
         yield from _known_mounts(entry, (key,), world)
@@ -369,14 +353,12 @@ def _rule(entry: CatalogueEntry, world: World) -> Found:
 
 
 def _chosen(entry: CatalogueEntry, world: World) -> Found:
-    """A monitor and a policy of access take no references, and their mounts are declared."""
     yield from references(entry)
     for key in ("paths", "without"):
         yield from _known_mounts(entry, (key,), world)
 
 
 def _nobody(sync: SyncSettings, world: World) -> str:
-    """What to do about a sync whose conditions no declared secret fulfils."""
     owners = {describe_secret(secret).owner for secret in _secrets(world)} - {""}
     strange = [owner for owner in sync.owners if owner not in owners]
     otherwise = "No declared secret fulfils all that it asks for: correct it, or remove it."
@@ -388,7 +370,6 @@ def _secrets(world: World) -> Iterable[CatalogueEntry]:
 
 
 def _known_mounts(entry: CatalogueEntry, key: KeyPath, world: World) -> Found:
-    """What stands before the patterns are declared mounts."""
     patterns = at(entry.data, key)
     for index, pattern in enumerate(patterns if isinstance(patterns, list) else ()):
         mount = apart(pattern)[0] if isinstance(pattern, str) and not illegal_pattern(pattern) else ""
@@ -397,7 +378,6 @@ def _known_mounts(entry: CatalogueEntry, key: KeyPath, world: World) -> Found:
 
 
 def _mount(entry: CatalogueEntry, others: Mapping[str, CatalogueEntry]) -> Found:
-    """A mount takes no references, leaves the default one its name, and no other has its place."""
     yield from references(entry)
     if entry.name == DEFAULT:
         remedy = "Call it otherwise: secrets of the default mount have no name before their paths."
@@ -410,7 +390,7 @@ def _mount(entry: CatalogueEntry, others: Mapping[str, CatalogueEntry]) -> Found
 
 
 def _access_log(entry: CatalogueEntry, world: World) -> Found:
-    """The stores whose reads a log tells are stores of that kind: else it would find no copy, and say nothing."""
+    """A log may name only Kubernetes stores: in others it would silently find no copy."""
     stores = at(entry.data, ("stores",))
     for index, name in enumerate(stores if isinstance(stores, list) else ()):
         if not isinstance(name, str) or not name:
@@ -425,7 +405,6 @@ def _access_log(entry: CatalogueEntry, world: World) -> Found:
 
 
 def _own_tags(entry: CatalogueEntry, world: World) -> Found:
-    """A store can give its own tags to its copies."""
     store = world.stores.get(members(world.groups, entry.name)[0])
     if store and (refusal := beside.refuses_own(store)):
         yield entry.problem(("tags",), refusal, beside.REMEDY)
@@ -435,7 +414,7 @@ def _own_tags(entry: CatalogueEntry, world: World) -> Found:
 
 
 def claimed_places(entry: CatalogueEntry, world: World) -> Iterator[Claim]:
-    """Where the secret is pushed to; two stores may be the same system, and some fold case."""
+    """Claims the places to which the secret is pushed; two stores may be one system, and some fold case."""
     for path, spot, called, keys in _spots(entry, world):
         if keys is None:
             yield ("place", *spot), entry, path, called
@@ -448,7 +427,7 @@ def claimed_places(entry: CatalogueEntry, world: World) -> Iterator[Claim]:
 def _spots(
     entry: CatalogueEntry, world: World
 ) -> Iterator[tuple[KeyPath, tuple[System, str], str, Sequence[str] | None]]:
-    """Where the secret is pushed to, what tells the place from others, its name; the keys of a merged copy."""
+    """Yields path, identity and name of each place, and the keys of a merged copy."""
     own = (
         (("destinations", index), store, name, merged_keys(entry, index)) for index, store, name in copy_names(entry)
     )
@@ -468,7 +447,7 @@ def _spots(
 
 
 def _whole_and_merged(secrets: list[CatalogueEntry], world: World) -> Found:
-    """A copy that is the whole of a secret leaves no room for single keys in it."""
+    """A place is either a whole copy or a secret that keys are merged into."""
     own = (merged_keys(entry, index) for entry in secrets for index, _, _ in destinations(entry))
     if not any(sync.merge for sync in world.syncs.values()) and all(keys is None for keys in own):
         return
@@ -482,7 +461,6 @@ def _whole_and_merged(secrets: list[CatalogueEntry], world: World) -> Found:
 
 
 def accounts(entry: CatalogueEntry, world: World) -> Iterator[Claim]:
-    """What the secret rotates at its target."""
     target, model = text_at(entry, "rotation", "target"), _strategy(entry)
     for key in model.claims if target and model else ():
         value = at(entry.data, ("rotation", key))
@@ -498,7 +476,6 @@ def accounts(entry: CatalogueEntry, world: World) -> Iterator[Claim]:
 
 
 def engine_roles(entry: CatalogueEntry, _: World) -> Iterator[Claim]:
-    """The roles of the hub's database engine, former ones too."""
     mount, model = text_at(entry, "rotation", "mount") or "database", _strategy(entry)
     former = at(entry.data, ("rotation", "former_roles"))
     numbers = range(len(former) if isinstance(former, list) else 0)
@@ -513,7 +490,7 @@ CLAIMS: Final = (claimed_places, accounts, engine_roles)
 
 
 def _lists_of_several(secrets: list[CatalogueEntry], world: World) -> Found:
-    """Keys that a dead run left are found in a list: no other secret's keys may be taken for them."""
+    """Leftover keys are found in a list, so secrets that share a list must be distinguishable there."""
     lists: dict[Any, list[tuple[CatalogueEntry, list[str]]]] = {}
     for entry in secrets:
         target, path = text_at(entry, "rotation", "target"), text_at(entry, "rotation", "list", "path")

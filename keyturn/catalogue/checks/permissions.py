@@ -1,7 +1,7 @@
-"""What a line of the catalogue can't reach, whoever merged it: others' entries of the hub, hosts, accounts and files.
+"""Limits of what a catalogue may name: hub entries, hosts, accounts and files.
 
-It is asked of the models that are made, on every load, also where the catalogue was checked whole before. Much of it
-holds whatever the operator's file says: see :mod:`keyturn.catalogue.operator.policy`.
+The checks run on the models on every load, even if the catalogue was validated before. Many apply regardless of the
+operator's file: see :mod:`keyturn.catalogue.operator.policy`.
 """
 
 import os
@@ -24,37 +24,37 @@ from keyturn.settings.stores import StoreBase
 from keyturn.settings.trail import trail_directory
 
 Flaw = tuple[KeyPath, str, str]
-"""Where in the entry, what is wrong, and the remedy."""
+"""The path in the entry, the message and the remedy."""
 
 Models = Mapping[str, Mapping[str, Any]]
-"""Everything that is made, by section and name."""
+"""The models by section and name."""
 
 OWN_PLACES: Final = {
     "targets": (("admin",), "targets"),
     "grants": (("admin",), "grant-admins"),
     "consumers": (("signing_key", "login"), "webhooks"),
 }
-"""For each section the keys that name entries of the hub's state mount, and the folder that they lie in."""
+"""For each section, the keys that name entries of the hub's state mount, and their folder."""
 
 LEADING: Final = ("stores", "targets", "consumers", "access_logs", "hub", "keys", "grants")
 """The sections that name hosts, accounts and files."""
 
 FILES: Final = ("directory", "kubeconfig")
-"""Keys that name files or directories, besides those that end in _file."""
+"""Keys that name files or directories, in addition to those that end in _file."""
 
 CA_FILE: Final = "ca_file"
-"""The key that names a file which holds nothing but certificates."""
+"""The key of a file that holds only certificates."""
 
 PID_FILE: Final = "pid_file"
-"""The key that names whose process is signalled, which takes the operator's word."""
+"""The key of a process to signal, which needs the operator's permission."""
 
 REDIRECTS: Final = "allowed_redirect_uris"
-"""The key that says where a browser brings a login's code, which opens the hub as whoever logs in."""
+"""The key of the pages that receive a login's code, which opens the hub for that person."""
 
 PORTS: Final = {"https": 443, "http": 80, "ldaps": 636, "ldap": 389}
 
 DEVICES: Final = ("/proc", "/sys", "/dev")
-"""What is no file: nothing that a catalogue names lies below."""
+"""Directories of devices: a catalogue may name nothing below them."""
 
 CODE: Final = (
     "/bin",
@@ -71,7 +71,7 @@ CODE: Final = (
     "/run/secrets",
     "/var/spool",
 )
-"""Where the system loads programs and settings from: nothing is written there, whatever the operator's file says."""
+"""Directories of system programs and settings: never written, regardless of the operator's file."""
 
 HOME_CODE: Final = (
     ".bashrc.d",
@@ -88,7 +88,7 @@ HOME_CODE: Final = (
 CODE_PARTS: Final = frozenset(
     {".git", "bin", "dist-packages", "libexec", "profile.d", "sbin", "site-packages", "systemd", "__pycache__"}
 )
-"""What a directory is called, or one above it, that some program loads code from."""
+"""Names of directories from which programs load code, at any level of a path."""
 
 HOME: Final = (
     ".ssh",
@@ -109,18 +109,18 @@ HOME: Final = (
     ".git-credentials",
     ".postgresql",
 )
-"""Below the user's home, what logs this machine or its user in somewhere."""
+"""Below the user's home: credentials of this machine or its user."""
 
 WITHOUT_TLS: Final[Mapping[str, tuple[object, ...]]] = {
     "sslmode": ("disable", "allow", "prefer"),
     "tls": (False, "disable"),
 }
-"""The settings, and their values with which a connection may have no TLS."""
+"""The settings, with the values that allow a connection without TLS."""
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Where a catalogue is loaded: what the operator allows, the environment, and the catalogue's own directory."""
+    """The context of a load: operator's policy, environment and the catalogue's directory."""
 
     policy: OperatorsPolicy
     env: Mapping[str, str]
@@ -128,7 +128,7 @@ class Surroundings:
 
 
 def find_flaws(made: Models, around: Surroundings) -> Iterator[tuple[str, str, Flaw]]:
-    """Everything that entries ask for and may not have: the section, the entry's name, and what of it."""
+    """Yields section, entry and flaw for everything that entries may not have."""
     files = FileRules.of(made, around)
     for section in LEADING:
         for name, model in made[section].items():
@@ -140,7 +140,7 @@ def find_flaws(made: Models, around: Surroundings) -> Iterator[tuple[str, str, F
 
 
 def _other_place(section: str, name: str, model: Any) -> Iterator[Flaw]:
-    """Another entry's credential is sent to no host of this one's own."""
+    """An entry never sends another entry's credential to its own host."""
     keys, folder = OWN_PLACES.get(section, ((), ""))
     own = f"{folder}/{name}"
     for key, path in ((key, getattr(model, key, None)) for key in keys):
@@ -154,7 +154,6 @@ def _other_place(section: str, name: str, model: Any) -> Iterator[Flaw]:
 
 
 def _hosts(model: Any, around: Surroundings) -> Iterator[Flaw]:
-    """No host that gives out credentials, and none that the operator's file leaves out."""
     for path, host, port in _places(model):
         if why := refuses_host(host):
             yield path, f"no catalogue may lead to this host: {why}", "Name the host that is meant."
@@ -167,7 +166,7 @@ def _hosts(model: Any, around: Surroundings) -> Iterator[Flaw]:
 
 
 def _places(model: Any) -> Iterator[tuple[KeyPath, str, int]]:
-    """Every host that the settings name, and its port; a socket's directory is this machine."""
+    """Yields path, host and port of every host; a socket's directory is this machine."""
     for key, value in model:
         if isinstance(value, str) and "://" in value:
             parts = urlsplit(value)
@@ -189,7 +188,7 @@ def _places(model: Any) -> Iterator[tuple[KeyPath, str, int]]:
 
 
 def _without_tls(model: Any) -> str:
-    """The setting that lets credentials go without TLS; empty where none does."""
+    """The setting that allows credentials without TLS; empty if none does."""
     weak = ((key, getattr(model, key, None)) for key in WITHOUT_TLS)
     return next((key for key, value in weak if value in WITHOUT_TLS[key]), "")
 
@@ -199,7 +198,6 @@ def _machine(host: str) -> str:
 
 
 def _accounts(model: Any, around: Surroundings) -> Iterator[Flaw]:
-    """No account of somebody else's in a cloud, where the operator's file says which are ours."""
     for path, account in getattr(model, "accounts", {}).items():
         if not around.policy.allows_account(account):
             remedy = f"Let the operator add it to `accounts` in {around.env.get(VARIABLE)}, or name another."
@@ -211,10 +209,10 @@ def _accounts(model: Any, around: Surroundings) -> Iterator[Flaw]:
 
 @dataclass(frozen=True)
 class FileRules:
-    """Which files and directories this machine lets the catalogue name. All paths are whole, with links followed.
+    """The files and directories that the catalogue may name. All paths are absolute, with links resolved.
 
-    ``files`` and ``directories`` are the operator's; ``own`` are Keyturn's files, and ``logins`` its directories and
-    what logs its user in; ``code`` is where programs are loaded from; ``written`` is where the catalogue writes.
+    ``files`` and ``directories`` come from the operator. ``own`` holds Keyturn's files, ``logins`` its directories and
+    the credentials of its user. ``code`` holds directories of programs, ``written`` those that the catalogue writes.
     """
 
     files: tuple[str, ...]
@@ -228,7 +226,6 @@ class FileRules:
 
     @staticmethod
     def of(made: Models, around: Surroundings) -> "FileRules":
-        """The rules for the entries of a catalogue: ``written`` are the directories that copies and notices lie in."""
         policy = around.policy
         writing = (*made["stores"].values(), *made["consumers"].values(), *made["access_logs"].values())
         return FileRules(
@@ -243,7 +240,6 @@ class FileRules:
         )
 
     def find_flaws(self, model: Any) -> Iterator[Flaw]:
-        """No file that logs Keyturn or its user in, and none that the operator's file leaves out."""
         for key, value in model:
             if not isinstance(value, str) or not (key.endswith("_file") or key in FILES):
                 continue
@@ -284,7 +280,7 @@ class FileRules:
         return None
 
     def _refuses_own(self, real: str, key: str) -> tuple[str, str] | None:
-        """What is Keyturn's or its user's own, whatever the operator's file says."""
+        """The reason for a file of Keyturn or its user, regardless of the operator's file."""
         if real in self.own and key != CA_FILE:
             return "it is a file of Keyturn's own, or beside one", "Name another place."
         is_kubeconfig = key == "kubeconfig" and _below(real, (_of_home(".kube"),))
@@ -294,7 +290,7 @@ class FileRules:
 
 
 def _writes(entry: Any) -> bool:
-    """Whether Keyturn writes to the directory that an entry names: logs of clouds are only read."""
+    """Whether Keyturn writes to the entry's directory: logs of clouds are only read."""
     read_only = not isinstance(entry, StoreBase) and entry.kind.endswith("-files")
     return bool(getattr(entry, "directory", None)) and not read_only
 
@@ -312,9 +308,9 @@ def _below(path: str, directories: Iterable[str]) -> bool:
 
 
 def _own_files(around: Surroundings) -> Iterator[str]:
-    """Every file that a variable of this process names and that was not meant for the catalogue, whatever it is called.
+    """Every file named by a variable of this process that catalogues may not name.
 
-    So it holds for each setting that names a file: of Keyturn, of Prefect, and of the clouds' SDKs.
+    It covers each setting that names a file: of Keyturn, of Prefect and of the clouds' SDKs.
     """
     yield SERVICE_ACCOUNT_TOKEN
     for name, value in around.env.items():
@@ -325,7 +321,6 @@ def _own_files(around: Surroundings) -> Iterator[str]:
 
 
 def _own_directories(env: Mapping[str, str]) -> Iterator[str]:
-    """Where Keyturn keeps its state and its cache, who has read what, and its own code."""
     yield _real(str(Path(__file__).parents[2]))
     reads = (partial(trail_directory, env), partial(sources_directory, env))
     for place in (state_directory, cache_directory, *reads):
@@ -336,7 +331,6 @@ def _own_directories(env: Mapping[str, str]) -> Iterator[str]:
 
 
 def _code(env: Mapping[str, str]) -> Iterator[str]:
-    """Where the system, this Python and a shell of its user load programs from."""
     yield from CODE
     yield from map(_of_home, HOME_CODE)
     yield from map(_real, (sys.prefix, sys.base_prefix, *(path for path in sys.path if path)))

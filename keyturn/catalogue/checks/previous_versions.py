@@ -1,4 +1,4 @@
-"""Copies that give the version before beside CURRENT: there is a grace for it, and what belongs together stands so."""
+"""Checks of copies that include the previous version: it needs a grace, and related fields belong together."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Protocol
@@ -23,15 +23,13 @@ BY_HAND: Final = "manual"
 
 
 class _World(Protocol):
-    """What the patterns say."""
-
     @property
     def syncs(self) -> Mapping[str, SyncSettings]:
         """The patterns that could be read."""
 
 
 def given_for_a_grace(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
-    """The version before is given for the secret's grace, so there has to be one."""
+    """A copy of the previous version needs a grace that keeps it."""
     grace, strategy = duration(entry, "grace"), text_at(entry, "rotation", "strategy")
     if grace or (grace is None and strategy != BY_HAND):
         return  # a grace that is missing, or can't be read, is told elsewhere
@@ -41,7 +39,7 @@ def given_for_a_grace(entry: CatalogueEntry, world: _World) -> Iterator[Problem]
 
 
 def whole_credentials(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
-    """A password of the version before is that of the account before."""
+    """A previous password needs the previous account name."""
     name, secret = TIED.get(text_at(entry, "rotation", "strategy") or "", ("", ""))
     for path, whose, shape in telling(entry, world) if name else ():
         if f"{PREVIOUS}{secret}" in shape.references and f"{PREVIOUS}{name}" not in shape.references:
@@ -50,7 +48,7 @@ def whole_credentials(entry: CatalogueEntry, world: _World) -> Iterator[Problem]
 
 
 def telling(entry: CatalogueEntry, world: _World) -> Iterator[tuple[KeyPath, str, Shape]]:
-    """The copies of a secret that give anything of the version before: where, whose, and how they are made."""
+    """Yields path, owner and shape of each copy that includes the previous version."""
     places = at(entry.data, ("destinations",))
     for index, place in enumerate(places if isinstance(places, list) else ()):
         if PREVIOUS in str(place) and (shape := _shape(place)) and shape.tells_previous:
@@ -61,7 +59,6 @@ def telling(entry: CatalogueEntry, world: _World) -> Iterator[tuple[KeyPath, str
 
 
 def _shape(place: Any) -> Shape | None:
-    """How a copy is made; None where that can't be read, which is told elsewhere."""
     try:
         return Destination.model_validate(place).shape
     except ValidationError:

@@ -1,4 +1,4 @@
-"""Secrets whose copies lie where a rule of the catalogue forbids them, or are replaced more seldom than it says."""
+"""Checks of the catalogue's rules: where copies may be, and how often values are replaced."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
@@ -11,12 +11,10 @@ from keyturn.catalogue.groups import Groups, members
 from keyturn.catalogue.rules import RuleSettings
 
 Copied = tuple[KeyPath, str, str]
-"""Where an entry says it, the store, and which sync has made it, if one has."""
+"""The path in the entry, the store, and the sync that made the copy (empty if none)."""
 
 
 class _World(Protocol):
-    """All entries by section and name; and the stores, rules, secrets and syncs that could be read."""
-
     @property
     def entries(self) -> Mapping[str, Mapping[str, CatalogueEntry]]:
         """The entries."""
@@ -43,7 +41,6 @@ class _World(Protocol):
 
 
 def replaced_as_the_rules_say(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
-    """No value becomes older, and none ends sooner, than a rule lets it."""
     facts, secret = describe_secret(entry), world.secrets.get(entry.name)
     if secret is None:
         return
@@ -53,7 +50,6 @@ def replaced_as_the_rules_say(entry: CatalogueEntry, world: _World) -> Iterator[
 
 
 def copied_as_the_rules_say(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
-    """No copy lies where a rule forbids it, and none is missing that a rule wants."""
     facts = describe_secret(entry)
     ruling = [(name, rule) for name, rule in world.rules.items() if rule.covers(entry.name, facts)]
     if not ruling:
@@ -70,7 +66,6 @@ def copied_as_the_rules_say(entry: CatalogueEntry, world: _World) -> Iterator[Pr
 
 
 def _copies(entry: CatalogueEntry, world: _World) -> Iterator[Copied]:
-    """Every store that the secret is pushed to, as far as they could be read."""
     for index, named, _ in destinations(entry):
         for store in members(world.groups, named):
             if store in world.stores:

@@ -1,4 +1,4 @@
-"""What can't be asked of consumers that answer nobody. Like every check, these pass over what has the wrong type."""
+"""Checks of consumers that send no answer. Values of a wrong type are skipped."""
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -11,15 +11,13 @@ from keyturn.catalogue.files.source import CatalogueEntry
 
 
 class _World(Protocol):
-    """All consumers that could be read, by name."""
-
     @property
     def consumers(self) -> Mapping[str, ConsumerSettings]:
         """The consumers."""
 
 
 def canary_that_answers(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
-    """Whether the rest is told is decided by the word of those who were told first."""
+    """The canary's answer decides whether the rollout continues, so it must answer."""
     canary = at(entry.data, ("rollout", "canary"))
     for index, name in enumerate(canary if isinstance(canary, list) else ()):
         if _is_silent(name, world):
@@ -32,7 +30,7 @@ def canary_that_answers(entry: CatalogueEntry, world: _World) -> Iterator[Proble
 
 
 def grace_for_who_is_silent(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
-    """Whoever can't say that he has moved has the time of grace to do it in."""
+    """A consumer that sends no answer needs a grace to switch in."""
     consumers, grace = at(entry.data, ("consumers",)), duration(entry, "grace")
     silent = [name for name in consumers if _is_silent(name, world)] if isinstance(consumers, list) else []
     if silent and grace == timedelta(0):

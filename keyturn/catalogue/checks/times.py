@@ -1,4 +1,4 @@
-"""Times of one rotation that don't fit together. Like every check, these pass over what has the wrong type."""
+"""Checks of the times of one rotation. Values of a wrong type are skipped."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from keyturn.settings.timing import is_timezone
 
 @dataclass(frozen=True)
 class Turn:
-    """From one rotation to the next: the shortest and the longest time, and what they are called."""
+    """The shortest and the longest time between rotations, with their name in messages."""
 
     shortest: timedelta
     longest: timedelta
@@ -23,7 +23,7 @@ class Turn:
 
     @staticmethod
     def of(entry: CatalogueEntry) -> "Turn | None":
-        """What interval or cron says; None where neither can be read."""
+        """The distance from interval or cron; None if neither can be read."""
         if interval := duration(entry, "interval"):
             return Turn(interval, interval, "interval", "lengthen interval")
         cron, zone = text_at(entry, "rotation", "cron"), text_at(entry, "rotation", "timezone")
@@ -42,7 +42,7 @@ def grace_within_interval(entry: CatalogueEntry, _: object) -> Iterator[Problem]
 
 
 def max_grace_between(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
-    """The end that nothing delays comes after the grace, and no later than the next rotation."""
+    """The forced end comes after the grace and no later than the next rotation."""
     turn, grace, limit = Turn.of(entry), duration(entry, "grace"), duration(entry, "max_grace")
     if limit and grace is not None and limit < grace:
         message = f"max_grace ({show(limit)}) is shorter than grace ({show(grace)})"
@@ -53,7 +53,7 @@ def max_grace_between(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
 
 
 def jitter_within_half(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
-    """Spreading never doubles the distance between two rotations."""
+    """Jitter never doubles the time between two rotations."""
     turn, jitter = Turn.of(entry), duration(entry, "jitter")
     if turn and jitter and jitter > turn.shortest / 2:
         message = f"jitter ({show(jitter)}) is more than half the {shortest(turn)}"
@@ -61,7 +61,7 @@ def jitter_within_half(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
 
 
 def maximum_age_above_interval(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
-    """The alarm sounds for what is late, not for what is on time."""
+    """The alarm is for late rotations, not for punctual ones."""
     turn, limit = Turn.of(entry), duration(entry, "maximum_age")
     jitter = duration(entry, "jitter") or timedelta(0)
     if turn and limit and limit <= turn.longest + jitter:
@@ -73,7 +73,7 @@ def maximum_age_above_interval(entry: CatalogueEntry, _: object) -> Iterator[Pro
 
 
 def watch_within_grace(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
-    """While the canary is watched, the value that it may be put back to still works."""
+    """The canary's previous value still works while it is watched."""
     grace, watch = duration(entry, "grace"), duration(entry, "pause", "rollout")
     if watch and grace is not None and watch > grace:
         message = f"pause ({show(watch)}) is longer than grace ({show(grace)})"
@@ -82,7 +82,6 @@ def watch_within_grace(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
 
 
 def shortest(turn: Turn) -> str:
-    """The shortest time from one rotation to the next, as it is called."""
     name = turn.name if turn.shortest == turn.longest else f"shortest {turn.name}"
     return f"{name} ({show(turn.shortest)})"
 

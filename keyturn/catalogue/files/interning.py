@@ -1,4 +1,4 @@
-"""What thousands of secrets say alike, made and kept once: it is half of their time, and a third of their memory."""
+"""Shares equal parts of secrets: this saves half of the time and a third of the memory of large catalogues."""
 
 import json
 from dataclasses import replace
@@ -12,14 +12,13 @@ from keyturn.settings.fields import Model
 
 
 class Alike:
-    """Rotations by what is written of them, and sets of fields."""
+    """Rotations by their declaration, and sets of fields."""
 
     def __init__(self) -> None:
         self._rotations: dict[str, Any] = {}
         self._fields: dict[frozenset[str], set[str]] = {}
 
     def check(self, expanded: Expanded) -> tuple[Model | None, list[Problem]]:
-        """A secret's entry as its model, or all that keeps it from being one."""
         data = expanded.entry.data
         written = json.dumps(data.get("rotation"), sort_keys=True) if isinstance(data, dict) else ""
         if written in self._rotations:
@@ -34,7 +33,7 @@ class Alike:
         return model, problems
 
     def share(self, secret: Secret) -> Secret:
-        """The same secret, which shares the sets of its fields with others."""
+        """The same secret, which shares its sets of fields with others."""
         for model in (secret, *secret.pushed_to):
             fields = model.model_fields_set
             object.__setattr__(model, "__pydantic_fields_set__", self._fields.setdefault(frozenset(fields), fields))
