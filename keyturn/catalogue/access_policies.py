@@ -1,4 +1,4 @@
-"""Policies of temporary access: who may get access to which secrets, on which conditions, with whose approval."""
+"""Policies of temporary access to secrets: conditions and approvals."""
 
 import hashlib
 import json
@@ -23,7 +23,6 @@ KEEP: Final = timedelta(days=90)
 """The default time that ended requests stay in the listing."""
 
 SECTION: Final = "grants"
-"""The section of the catalogue with the accounts that Keyturn makes itself."""
 
 LOW: Final = frozenset({Classification.PUBLIC, Classification.INTERNAL})
 """The classifications whose secrets need no approval."""
@@ -161,6 +160,5 @@ class AccessPolicySettings(Choice):
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of all settings, in hexadecimal digits."""
         text = json.dumps(self.model_dump(mode="json", exclude_defaults=True), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()

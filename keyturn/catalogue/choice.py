@@ -45,7 +45,6 @@ class About:
 
 
 CHOOSING: Final = ("paths", "owners", "classifications", "labels")
-"""The keys of which an entry needs at least one."""
 
 
 _SOME: Final = Field(json_schema_extra={"minItems": 1})

@@ -92,10 +92,8 @@ FieldNames = Annotated[str | tuple[str, ...], BeforeValidator(_names), WithJsonS
 NAME_PARTS: Final = ("path", "folder", "name", "mount")
 
 KEYS_BESIDE: Final = ("tags", "annotations", "description", "content_type", "expires_after")
-"""The keys of destinations and syncs that request metadata of a copy."""
 
 EVERY_FIELD: Final = "*"
-"""The wildcard in a pattern of field names."""
 
 EACH: Final = "{field}"
 """The placeholder for the field in the names of copies when each field has its own copy."""
@@ -264,22 +262,18 @@ class Copying(Model):
 
     @property
     def _mapped(self) -> bool:
-        """Whether the copy differs from the secret's complete set of fields."""
         return any(value is not None for value in (self.field, self.fields, self.template, self.templates))
 
     @property
     def _list(self) -> str:
-        """The key that names the copy's fields."""
         return "fields" if self.fields is not None else "templates"
 
     def _named(self) -> list[tuple[str, ValueNames]]:
-        """The names in the copy with their sources."""
         if isinstance(self.fields, dict):
             return list(self.fields.items())
         return [(new, field) for new, field in self._spelled(self.fields or (), "fields")]
 
     def _spelled(self, names: Iterable[str], key: str) -> list[tuple[str, str]]:
-        """Each name as spelled in the copies, with the original."""
         try:
             return [(spelled(name, self.case), name) for name in names]
         except Unfit as error:
@@ -360,7 +354,6 @@ class Destination(Copying):
 
     @property
     def label(self) -> str:
-        """The name in messages."""
         return f"{self.store}:{self.name}"
 
 
@@ -387,7 +380,6 @@ class FieldPattern:
         return self.place.label
 
     def chosen(self, fields: Iterable[str]) -> list[str]:
-        """The matching field names, sorted."""
         return sorted(field for field in fields if _fitting(str(self.place.each_field)).fullmatch(field))
 
     def spread(self, fields: Iterable[str]) -> tuple[Destination, ...]:
@@ -403,14 +395,12 @@ class FieldPattern:
         return made
 
     def owns(self, name: str) -> bool:
-        """Whether a copy of that name may belong to the pattern."""
         before, _, after = self.place.name.partition(EACH)
         parts = [re.escape(part) for part in (before, *after.split(EACH))]
         return re.fullmatch(".+".join(parts), name, re.DOTALL) is not None
 
 
 DeclaredPlace = Destination | FieldPattern
-"""A declared place: one copy, or one for each field that matches a pattern."""
 
 
 def place_of(destination: Destination) -> DeclaredPlace:
@@ -445,7 +435,6 @@ class SyncSettings(Copying, Choice):
         return self
 
     def remote(self, path: str, mounts: Collection[str] | None = None, field: str = "") -> str:
-        """The name of the copy of the secret at ``path``, or of its field's copy."""
         mount, within = split(path, mounts)
         folder, _, last = within.rpartition("/")
         made = self.name.format(path=within, folder=folder, name=last, mount=mount or DEFAULT, field=field)

@@ -10,7 +10,6 @@ from keyturn.catalogue.files.source import CatalogueEntry
 from keyturn.core.mounts import split
 
 FOLDER: Final = "drills/"
-"""The folder of drill secrets."""
 
 
 def in_its_folder(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
@@ -20,7 +19,6 @@ def in_its_folder(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
 
 
 def replaced_by_itself(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
-    """A drill must end with a new value without a person's work."""
     if at(entry.data, ("drill",)) is None:
         return
     if text_at(entry, "rotation", "strategy") == "manual":

@@ -61,5 +61,4 @@ class ExceptionSettings(Choice):
 
     @property
     def ends(self) -> datetime:
-        """The first moment after the exception."""
         return datetime.combine(self.until + timedelta(days=1), time(), UTC)

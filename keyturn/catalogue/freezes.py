@@ -16,7 +16,6 @@ from keyturn.settings.timing import Timezone
 LOCAL: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]$"
 PATTERN: Final = rf"^(({MOUNT}|\*):)?[A-Za-z0-9_.*-]+(/[A-Za-z0-9_.*-]+)*$"
 EVERYTHING: Final = f"{EVERY}:**"
-"""The pattern of all secrets in all mounts."""
 
 
 def _local(value: Any) -> datetime:

@@ -8,7 +8,6 @@ from keyturn.settings.fields import HubPath, Line, Model
 from keyturn.settings.timing import no_repeats
 
 KINDS: Final = frozenset({"postgresql"})
-"""The kinds of target whose accounts expire by themselves."""
 
 
 class GrantAccountSettings(Model):

@@ -11,7 +11,6 @@ Groups = Mapping[str, tuple[str, ...]]
 
 
 def spread_stores(declared: Mapping[str, StoreBase]) -> tuple[dict[str, Any], dict[str, tuple[str, ...]]]:
-    """Every store by its name, and the members of each group."""
     stores, groups = dict[str, Any](), dict[str, tuple[str, ...]]()
     for name, settings in declared.items():
         members = settings.members(name)
@@ -22,12 +21,10 @@ def spread_stores(declared: Mapping[str, StoreBase]) -> tuple[dict[str, Any], di
 
 
 def members(groups: Groups, store: str) -> tuple[str, ...]:
-    """The stores of a name: itself, or the members of a group."""
     return groups.get(store, (store,))
 
 
 def spread_places(places: Iterable[Destination], groups: Groups) -> Iterator[Destination]:
-    """The places, with one for each store of a group."""
     for place in places:
         if place.store in groups:
             yield from (place.model_copy(update={"store": store}) for store in groups[place.store])
@@ -36,7 +33,6 @@ def spread_places(places: Iterable[Destination], groups: Groups) -> Iterator[Des
 
 
 def spread_sync(sync: SyncSettings, groups: Groups) -> SyncSettings:
-    """The sync, with groups replaced by their members."""
     if groups.keys().isdisjoint(sync.stores):
         return sync
     return sync.model_copy(

@@ -1,4 +1,4 @@
-"""Entries of the section `hub:`: logins, roles of engines and limits that `keyturn hub apply` makes in the hub."""
+"""Entries of the section `hub:` for `keyturn hub apply`: logins, roles of engines and limits."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -27,7 +27,6 @@ from keyturn.settings.fields import (
 
 LOGIN: Final = r"(worker|revoker|notary|monitor|numbers|planner|auditor|consumer:[A-Za-z0-9][A-Za-z0-9_-]{0,62})"
 APPROLE: Final = "approle"
-"""The mount of the only method of that kind."""
 PERSON: Final = r"(worker|revoker|monitor|planner|auditor|requester|approver|viewer)"
 VARIABLE: Final = r"KEYTURN_SETUP_[A-Z0-9_]+"
 """Variables whose content may be written to the hub; a catalogue can send no other ones anywhere."""
@@ -41,7 +40,6 @@ Login = Annotated[
     ),
     WithJsonSchema({"type": "string", "pattern": f"^{LOGIN}$"}),
 ]
-"""The purpose of a login, which has exactly the policies rendered for it."""
 
 PersonLogin = Annotated[
     str,
@@ -52,7 +50,6 @@ PersonLogin = Annotated[
     ),
     WithJsonSchema({"type": "string", "pattern": f"^{PERSON}$"}),
 ]
-"""The purpose of a person's login, which has exactly the policies rendered for it."""
 
 Variable = Annotated[
     str,
@@ -90,7 +87,7 @@ Entry = TypeVar("Entry")
 
 
 def in_one_place(entry: Entry, file: str | None, variable: str | None, key: str) -> Entry:
-    """Returns the entry if its secret has exactly one source. Raises an error for pydantic otherwise."""
+    """Requires exactly one source of the entry's secret."""
     if bool(file) == bool(variable):
         remedy = f"Say {key}_file, or {key}_variable."
         raise refused("its secret is read from one place", remedy, f"{key}_file")
@@ -496,15 +493,12 @@ def resource_of(name: str, entry: Any, entries: Mapping[str, Any]) -> HubResourc
 
 
 def bare_resources(entries: Mapping[str, Any]) -> Iterator[HubResource]:
-    """The objects of all entries, without fields."""
     made = (resource_of(name, entry, entries) for name, entry in entries.items())
     yield from (resource for resource in made if resource is not None)
 
 
 @dataclass(frozen=True)
 class DatabaseRole:
-    """A role of a database engine, with the connection and the target of its accounts."""
-
     mount: str
     name: str
     connection: str
@@ -512,12 +506,10 @@ class DatabaseRole:
 
     @property
     def credential(self) -> str:
-        """The path of its credentials in the hub."""
         return f"{self.mount}/creds/{self.name}"
 
 
 def database_roles(entries: Mapping[str, Any]) -> dict[str, DatabaseRole]:
-    """The database roles of a section `hub:`, by the path of their credentials."""
     declared = (
         DatabaseRole(connection.mount, name, role.connection, connection.target)
         for name, role in entries.items()

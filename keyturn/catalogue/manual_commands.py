@@ -14,8 +14,6 @@ from keyturn.strategies.base import StrategySettings
 
 @dataclass(frozen=True)
 class ManualCommands:
-    """The target with its address, its accounts, and the commands in order."""
-
     place: str
     accounts: tuple[str, ...]
     lines: tuple[str, ...]
@@ -38,13 +36,11 @@ def manual_commands(catalogue: Catalogue, path: str) -> ManualCommands:
 
 
 def account_names(rotation: StrategySettings) -> tuple[str, ...]:
-    """The target's accounts that only this secret rotates."""
     named = [getattr(rotation, key) for key in rotation.claims]
     return tuple(name for value in named for name in ([value] if isinstance(value, str) else value))
 
 
 def describe_target(target: Any) -> str:
-    """The target's kind and address."""
     host, port = getattr(target, "host", None), getattr(target, "port", None)
     parts = [f"{target.kind} at {host}:{port}" if host else target.kind]
     parts += [f"also {node}" for node in getattr(target, "nodes", ())]
@@ -57,12 +53,10 @@ def describe_target(target: Any) -> str:
 
 
 def sql_name(name: str) -> str:
-    """The name in quotes of standard SQL."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def sql_text(text: str) -> str:
-    """The text in quotes of standard SQL."""
     return "'" + text.replace("'", "''") + "'"
 
 
@@ -126,7 +120,6 @@ DISABLE: Final[Mapping[str, Callable[[Any, str], Iterator[str]]]] = {
     "microsoft-graph": _microsoft_graph,
     "azure-resource-manager": _azure_storage,
 }
-"""By kind of target: the commands that end an account and its sessions."""
 
 
 def _find_in_postgresql(role: str) -> Iterator[str]:
@@ -149,4 +142,3 @@ FIND: Final[Mapping[str, Callable[[str], Iterator[str]]]] = {
     "postgresql": _find_in_postgresql,
     "mysql": _find_in_mysql,
 }
-"""By kind of target: the commands that find the accounts of an engine's role by default names."""

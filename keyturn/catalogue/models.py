@@ -59,7 +59,6 @@ class RolloutSettings(Model):
 
 
 def spread_fields(places: tuple[Destination, ...]) -> tuple[Destination, ...]:
-    """The places, with one for each field's copy."""
     return tuple(destination for place in places for destination in place.spread())
 
 
@@ -114,7 +113,10 @@ class Secret(SecretDeclaration):
 
 
 class Catalogue(Model):
-    """All declarations, checked as a whole by :func:`keyturn.catalogue.load_catalogue`."""
+    """All declarations, checked as a whole by :func:`keyturn.catalogue.load_catalogue`.
+
+    Lookups by name raise NotFound with the likely name.
+    """
 
     id: str = DEFAULT_ID
     """The id in the marks of its copies, which distinguishes catalogues of one hub."""
@@ -149,11 +151,9 @@ class Catalogue(Model):
 
     @property
     def mount_paths(self) -> dict[str, str]:
-        """The hub's path of each mount, by its name."""
         return {name: mount.mount for name, mount in self.mounts.items()}
 
     def secret(self, path: str) -> Secret:
-        """Raises NotFound with the likely name."""
         return self._entry("secret", path, self.secrets)
 
     def destinations(self, path: str) -> tuple[DeclaredPlace, ...]:
@@ -185,37 +185,29 @@ class Catalogue(Model):
         return next((f"the rule {name} {why[0]}" for name, why in refusals if why), "")
 
     def freezes_of(self, path: str) -> tuple[Freeze, ...]:
-        """The freezes of the secret at ``path``, past ones too."""
         return tuple(freeze.policy(name) for name, freeze in self.freezes.items() if freeze.covers(path))
 
     def store(self, name: str) -> StoreSettings:
-        """Raises NotFound with the likely name."""
         if several := self.groups.get(name):
             raise NotFound("find", f"store {name}", "it stands for several stores", f"Name one: {', '.join(several)}")
         return self._entry("store", name, self.stores)
 
     def members(self, name: str) -> tuple[str, ...]:
-        """The stores of a name: itself, or the members of a group. Raises NotFound with the likely name."""
         return self.groups.get(name) or (self._known("store", name, self.stores),)
 
     def target(self, name: str) -> TargetSettings:
-        """Raises NotFound with the likely name."""
         return self._entry("target", name, self.targets)
 
     def access_log(self, name: str) -> AccessLogSettings:
-        """Raises NotFound with the likely name."""
         return self._entry("access log", name, self.access_logs)
 
     def key(self, name: str) -> KeySettings:
-        """Raises NotFound with the likely name."""
         return self._entry("key", name, self.keys)
 
     def consumer(self, name: str) -> ConsumerSettings:
-        """Raises NotFound with the likely name."""
         return self._entry("consumer", name, self.consumers)
 
     def left_out_of(self, path: str) -> tuple[Problem, ...]:
-        """The parts left out that may concern the secret at ``path``, such as an unreadable file."""
         return concerning(self.left_out, path)
 
     def _entry(self, what: str, name: str, entries: Mapping[str, _Found]) -> _Found:

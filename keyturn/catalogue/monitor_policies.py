@@ -1,4 +1,4 @@
-"""The combined policies of a catalogue's monitors, by principal and secret."""
+"""Combines a catalogue's monitors to policies by principal and secret."""
 
 import os
 from collections.abc import Collection, Mapping

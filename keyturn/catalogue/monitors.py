@@ -145,16 +145,13 @@ class MonitorSettings(Choice):
 
     @property
     def conditions(self) -> int:
-        """The number of conditions; more of them take precedence."""
         return sum(bool(getattr(self, key)) for key in (*CHOOSING, "principals"))
 
     def means(self, principal: str, path: str, about: About | None, mounts: Mapping[str, object]) -> bool:
-        """Whether it applies to this principal at this secret."""
         named = not self.principals or any(fnmatchcase(principal, pattern) for pattern in self.principals)
         return named and self.covers(path, about, mounts)
 
     def changes(self) -> dict[str, Any]:
-        """Its changes to a policy, by the policy's names, except for rules."""
         plain = ("limit", "weekends", "restricted", "readers", "identity")
         made: dict[str, Any] = {key: value for key in plain if (value := getattr(self, key)) is not None}
         if self.hours:

@@ -115,7 +115,6 @@ class RevocationSettings(Model):
 
 
 def durations_of_go(life: timedelta) -> str:
-    """The duration in the engine's format."""
     return f"{int(life.total_seconds())}s"
 
 
@@ -189,7 +188,6 @@ class AuthoritySettings(Model):
 
     @property
     def configured(self) -> dict[str, dict[str, Any]]:
-        """The declared configuration of its engine, by the path below the mount."""
         roles = {f"roles/{name}": role.settings for name, role in self.roles.items()}
         issuers = {"default_follows_latest_issuer": False}
         fixed = {"config/issuers": issuers, "config/urls": self.places.settings, "config/crl": self.revocation.settings}
@@ -259,7 +257,6 @@ def _wanted(name: str, declared: Mapping[str, AuthoritySettings]) -> WantedAutho
 
 
 def _levels(name: str, declared: Mapping[str, AuthoritySettings]) -> Iterator[int]:
-    """The distances from this authority to each one below it."""
     signers = {key: authority.signed_by for key, authority in declared.items()}
     lines = (list(_above(key, signers)) for key in declared)
     return (line.index(name) + 1 for line in lines if name in line)
@@ -275,7 +272,6 @@ def _above(name: str, signers: Mapping[str, str | None]) -> Iterator[str]:
 
 
 def find_misfits(entries: Mapping[str, CatalogueEntry]) -> Iterator[Problem]:
-    """Undeclared signers, circles, shared mounts, and lifetimes beyond the signer's."""
     signers = {name: text_at(entry, "signed_by") for name, entry in entries.items()}
     mounts = dict[str, str]()
     for name, entry in entries.items():

@@ -65,7 +65,6 @@ class Where(Model):
         return self
 
     def names(self, store: str, settings: StoreBase) -> bool:
-        """Whether name and kind of the store match."""
         return (not self.stores or store in self.stores) and (not self.kinds or settings.kind in self.kinds)
 
     def outside(self, settings: StoreBase) -> list[str]:
@@ -88,13 +87,11 @@ class Where(Model):
         return None
 
     def _asked(self, settings: StoreBase) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
-        """The given pattern lists, each with the store's values."""
         pairs = ((self.places, settings.places), (self.accounts, tuple(settings.accounts.values())))
         return [(patterns, values) for patterns, values in pairs if patterns]
 
     @property
     def words(self) -> str:
-        """The conditions, for messages."""
         conditions = (self.stores, self.kinds, self.places, self.accounts)
         return " and ".join(" or ".join(choices) for choices in conditions if choices)
 
@@ -157,7 +154,6 @@ class RuleSettings(Choice):
             yield "grace", f"wants a grace of {show(self.least_grace)} at least", f"Set it to {show(self.least_grace)}."
 
     def lacks(self, copies: Mapping[str, StoreBase]) -> Iterator[str]:
-        """The missing required copies of a secret with copies in these stores."""
         always = self.always
         if not always:
             return
@@ -172,7 +168,6 @@ class RuleSettings(Choice):
 
 
 def spread_rule(rule: RuleSettings, groups: Groups) -> RuleSettings:
-    """The rule, with groups replaced by their members."""
     changes: dict[str, Any] = {}
     for key in ("only", "never", "always"):
         where: Where | None = getattr(rule, key)

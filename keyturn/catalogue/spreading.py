@@ -28,7 +28,6 @@ def patterns_of(catalogue: Catalogue, path: str) -> list[FieldPattern]:
 
 
 def plain_places(catalogue: Catalogue, path: str) -> tuple[Destination, ...]:
-    """The places that do not depend on the secret's fields."""
     return tuple(place for place in catalogue.destinations(path) if isinstance(place, Destination))
 
 
@@ -60,7 +59,6 @@ def spread_patterns(catalogue: Catalogue, path: str, fields: Iterable[str]) -> t
 
 
 def _insist_on_apart(catalogue: Catalogue, path: str, places: Iterable[Destination]) -> None:
-    """Raises SameName with both places if a pattern's place coincides with another."""
     taken: dict[object, Destination] = {}
     for place in places:
         store = catalogue.store(place.store)

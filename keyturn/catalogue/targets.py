@@ -44,7 +44,6 @@ class TargetBase(Model):
 
     @property
     def server(self) -> str:
-        """The address for an engine of the hub; empty if no engine connects."""
         return ""
 
     def rights(self, accounts: AccountRights) -> Iterator[Document]:
@@ -99,7 +98,6 @@ class MysqlSettings(TargetBase):
 
     @property
     def server(self) -> str:
-        """HOST:PORT/, without a database."""
         return f"[{self.host}]:{self.port}/" if ":" in self.host else f"{self.host}:{self.port}/"
 
     @property
@@ -284,7 +282,6 @@ class HttpApiSettings(TargetBase):
 
     @property
     def admin_fields(self) -> frozenset[str]:
-        """The fields of the admin credential that the headers use."""
         names = {name for text in self.headers.values() for name in templates.names(text)}
         return frozenset(name.removeprefix("admin.") for name in names)
 

@@ -13,7 +13,6 @@ PosterName = Annotated[str, matching(POSTER, "this name can't be used", "Use 1 t
 
 
 def key_entry(log: str, poster: str) -> str:
-    """The entry in Keyturn's own mount of the hub with the key that a poster signs with."""
     return f"posters/{log}/{poster}"
 
 

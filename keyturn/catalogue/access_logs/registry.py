@@ -12,4 +12,4 @@ ACCESS_LOGS: Final = {
     "kubernetes-audit-file": "keyturn.catalogue.access_logs.kubernetes.KubernetesAuditFileSettings",
     "posted": "keyturn.catalogue.access_logs.posted.PostedSettings",
 }
-"""The settings class of each kind; the class names its adapter."""
+"""Paths of the settings classes, which name their adapters."""

@@ -17,7 +17,6 @@ Flaw = tuple[KeyPath, str, str]
 """The path in the entry, the message and the remedy."""
 
 ORDER: Final = tuple(Classification)
-"""From the least to the most confidential."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +34,10 @@ class Allowing:
 
     @property
     def highest(self) -> Classification | None:
-        """The most confidential class in ``reached``."""
         return max(self.reached, key=ORDER.index, default=None)
 
 
 def find_access_flaws(world: World) -> Iterator[tuple[str, Flaw]]:
-    """Yields the policy's name with each flaw."""
     targets = _targets(world)
     allowing = dict[str, Allowing]()
     for name, policy in world.policies.items():

@@ -21,7 +21,6 @@ class Declared(Protocol):
 
 
 def short_enough(entry: CatalogueEntry, world: Declared) -> Iterator[Problem]:
-    """MySQL's user and role names are shorter than PostgreSQL's."""
     if _kind(entry, world) == MYSQL:
         for path, name in _accounts(entry):
             if len(name) > LONGEST_MYSQL:
@@ -30,7 +29,6 @@ def short_enough(entry: CatalogueEntry, world: Declared) -> Iterator[Problem]:
 
 
 def old_password_can_be_kept(entry: CatalogueEntry, world: Declared) -> Iterator[Problem]:
-    """Only MySQL keeps two passwords for one account."""
     kind = _kind(entry, world)
     if at(entry.data, ("rotation", "keeps_old_password")) is True and kind and kind != MYSQL:
         path = ("rotation", "keeps_old_password")

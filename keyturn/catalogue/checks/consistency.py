@@ -1,7 +1,6 @@
 """Checks between entries: undeclared names, places claimed twice, times that conflict.
 
-Each check takes plain data and skips values of a wrong type, which are reported elsewhere. So one mistake hides no
-other.
+Values of a wrong type, which are reported elsewhere, are skipped. So one mistake hides no other.
 """
 
 import re
@@ -63,7 +62,6 @@ Claim = tuple[Any, CatalogueEntry, KeyPath, str]
 
 
 def find_conflicts(world: World) -> list[Problem]:
-    """Every problem between the entries."""
     secrets = list(world.entries["secrets"].values())
     problems = [problem for check in EACH for entry in secrets for problem in check(entry, world)]
     problems += [problem for entry in _labelled(world) for problem in _legal_label(entry)]
@@ -139,7 +137,6 @@ def not_below_another(entry: CatalogueEntry, world: World) -> Found:
 
 
 def no_references(entry: CatalogueEntry, _: World) -> Found:
-    """A secret's definition does not depend on the environment."""
     yield from references(entry)
 
 
@@ -284,7 +281,6 @@ def _exception(entry: CatalogueEntry, world: World) -> Found:
 
 
 KEY_PLACES: Final = ("kind", "key", "vault_url", "region", "endpoint_url", "role_arn", "profile")
-"""Together they identify a managed key."""
 
 
 def _managed_keys(entries: list[CatalogueEntry], world: World) -> Found:
@@ -447,7 +443,6 @@ def _spots(
 
 
 def _whole_and_merged(secrets: list[CatalogueEntry], world: World) -> Found:
-    """A place is either a whole copy or a secret that keys are merged into."""
     own = (merged_keys(entry, index) for entry in secrets for index, _, _ in destinations(entry))
     if not any(sync.merge for sync in world.syncs.values()) and all(keys is None for keys in own):
         return

@@ -63,7 +63,6 @@ def details(
 
 
 def expiry(place: Copying, made_at: datetime | None, ends_at: datetime | None) -> datetime | None:
-    """The expiry that the copy shows; None for never."""
     over = made_at + place.expires_after if place.expires_after and made_at else None
     return min((moment for moment in (over, ends_at) if moment), default=None)
 
@@ -79,7 +78,6 @@ def taken_by_their_stores(entry: CatalogueEntry, world: _World) -> Iterator[Prob
 
 
 def expiring_after_the_rotation(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
-    """No copy shows as expired while its secret is rotated on time."""
     turn = Turn.of(entry)
     if turn is None:
         return
@@ -100,12 +98,10 @@ def refuse_details(place: Copying, store: StoreSettings) -> str | None:
 
 
 def refuses_own(store: StoreSettings) -> str | None:
-    """The reason why the store refuses its own tags."""
     return store.refuses_details(Details(store.tags)) if store.tags else None
 
 
 def key(place: Copying) -> KeyPath:
-    """The key of the request if there is exactly one."""
     keys = [key for key in KEYS_BESIDE if getattr(place, key)]
     return (keys[0],) if len(keys) == 1 else ()
 

@@ -16,7 +16,6 @@ TELLTALE: Final = re.compile(
     r"(?<![a-z])(decoys?|honey(?:pot|token)?s?|canary|canaries|baits?|traps?|tripwires?|fakes?|dummy|dummies)(?![a-z])",
     re.IGNORECASE,
 )
-"""Words that a reader of names would notice."""
 
 
 def is_decoy(entry: CatalogueEntry) -> bool:
@@ -38,7 +37,6 @@ def opening_nothing(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
 
 
 def telling_nothing(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
-    """A decoy's names in the hub and in stores do not reveal it."""
     if not is_decoy(entry):
         return
     texts = {(): entry.name, ("destinations",): json.dumps(at(entry.data, ("destinations",)), default=str)}

@@ -18,7 +18,6 @@ SEVERAL_LINES: Final[Mapping[str, frozenset[str]]] = {
 }
 """The fields with multi-line values, by strategy."""
 TEXTS: Final = ("field", "each_field", "template", "templates")
-"""Keys that make texts whose lines are unknown here."""
 REMEDY: Final = "Set another reader on the store, leave the field out with fields, or narrow the alphabet."
 
 
@@ -33,7 +32,6 @@ class _World(Protocol):
 
 
 def carried_by_their_readers(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
-    """The file's reader can read back every value that the rotation may make."""
     for index, store, _ in destinations(entry):
         shape = at(entry.data, ("destinations",))[index]
         if at(shape, ("fields",)) or not any(at(shape, (key,)) for key in TEXTS):

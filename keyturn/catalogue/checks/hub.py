@@ -21,11 +21,9 @@ NEEDS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
 """The kinds that name another entry of `hub:`: the key with the name, and the allowed kinds."""
 CONSUMER: Final = "consumer:"
 TARGET_KINDS: Final = ("postgresql", "mysql")
-"""The kinds of target to which a database engine connects here."""
 
 
 def find_hub_problems(entry: CatalogueEntry, world: World) -> Iterator[Problem]:
-    """Every undeclared name in an entry of `hub:`."""
     key, kinds = NEEDS.get(text_at(entry, "kind") or "", ("", ()))
     if key and (name := text_at(entry, key)) is not None:
         fitting = [other.name for other in world.entries["hub"].values() if text_at(other, "kind") in kinds]

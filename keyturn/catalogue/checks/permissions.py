@@ -1,7 +1,7 @@
 """Limits of what a catalogue may name: hub entries, hosts, accounts and files.
 
-The checks run on the models on every load, even if the catalogue was validated before. Many apply regardless of the
-operator's file: see :mod:`keyturn.catalogue.operator.policy`.
+They are checked on every load. Many apply regardless of the operator's file: see
+:mod:`keyturn.catalogue.operator.policy`.
 """
 
 import os
@@ -27,7 +27,6 @@ Flaw = tuple[KeyPath, str, str]
 """The path in the entry, the message and the remedy."""
 
 Models = Mapping[str, Mapping[str, Any]]
-"""The models by section and name."""
 
 OWN_PLACES: Final = {
     "targets": (("admin",), "targets"),
@@ -37,13 +36,11 @@ OWN_PLACES: Final = {
 """For each section, the keys that name entries of the hub's state mount, and their folder."""
 
 LEADING: Final = ("stores", "targets", "consumers", "access_logs", "hub", "keys", "grants")
-"""The sections that name hosts, accounts and files."""
 
 FILES: Final = ("directory", "kubeconfig")
 """Keys that name files or directories, in addition to those that end in _file."""
 
 CA_FILE: Final = "ca_file"
-"""The key of a file that holds only certificates."""
 
 PID_FILE: Final = "pid_file"
 """The key of a process to signal, which needs the operator's permission."""
@@ -83,7 +80,6 @@ HOME_CODE: Final = (
     ".local/share/systemd",
     "bin",
 )
-"""The same below the user's home."""
 
 CODE_PARTS: Final = frozenset(
     {".git", "bin", "dist-packages", "libexec", "profile.d", "sbin", "site-packages", "systemd", "__pycache__"}
@@ -115,20 +111,16 @@ WITHOUT_TLS: Final[Mapping[str, tuple[object, ...]]] = {
     "sslmode": ("disable", "allow", "prefer"),
     "tls": (False, "disable"),
 }
-"""The settings, with the values that allow a connection without TLS."""
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """The context of a load: operator's policy, environment and the catalogue's directory."""
-
     policy: OperatorsPolicy
     env: Mapping[str, str]
     directory: Path
 
 
 def find_flaws(made: Models, around: Surroundings) -> Iterator[tuple[str, str, Flaw]]:
-    """Yields section, entry and flaw for everything that entries may not have."""
     files = FileRules.of(made, around)
     for section in LEADING:
         for name, model in made[section].items():
@@ -188,7 +180,6 @@ def _places(model: Any) -> Iterator[tuple[KeyPath, str, int]]:
 
 
 def _without_tls(model: Any) -> str:
-    """The setting that allows credentials without TLS; empty if none does."""
     weak = ((key, getattr(model, key, None)) for key in WITHOUT_TLS)
     return next((key for key, value in weak if value in WITHOUT_TLS[key]), "")
 
@@ -209,10 +200,10 @@ def _accounts(model: Any, around: Surroundings) -> Iterator[Flaw]:
 
 @dataclass(frozen=True)
 class FileRules:
-    """The files and directories that the catalogue may name. All paths are absolute, with links resolved.
+    """The files and directories that the catalogue may name, as absolute paths with links resolved.
 
-    ``files`` and ``directories`` come from the operator. ``own`` holds Keyturn's files, ``logins`` its directories and
-    the credentials of its user. ``code`` holds directories of programs, ``written`` those that the catalogue writes.
+    The operator gives ``files`` and ``directories``. ``logins`` are Keyturn's directories and its user's credentials,
+    ``code`` directories of programs, ``written`` those that the catalogue writes.
     """
 
     files: tuple[str, ...]
@@ -308,10 +299,7 @@ def _below(path: str, directories: Iterable[str]) -> bool:
 
 
 def _own_files(around: Surroundings) -> Iterator[str]:
-    """Every file named by a variable of this process that catalogues may not name.
-
-    It covers each setting that names a file: of Keyturn, of Prefect and of the clouds' SDKs.
-    """
+    """Files of Keyturn, of Prefect and of the clouds' SDKs, as named by variables that catalogues may not name."""
     yield SERVICE_ACCOUNT_TOKEN
     for name, value in around.env.items():
         if not around.policy.allows_variable(name):

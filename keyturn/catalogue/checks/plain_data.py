@@ -26,7 +26,6 @@ def text_at(entry: CatalogueEntry, *path: str) -> str | None:
 
 
 def describe_secret(entry: CatalogueEntry) -> About:
-    """The properties, other than the path, by which a secret is chosen."""
     data = entry.data if isinstance(entry.data, dict) else {}
     owner, classification, labels = data.get("owner"), data.get("classification"), data.get("labels")
     return About(

@@ -1,4 +1,4 @@
-"""Checks of copies that include the previous version: it needs a grace, and related fields belong together."""
+"""Checks of copies that include the previous version of a secret."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Protocol
@@ -29,7 +29,6 @@ class _World(Protocol):
 
 
 def given_for_a_grace(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
-    """A copy of the previous version needs a grace that keeps it."""
     grace, strategy = duration(entry, "grace"), text_at(entry, "rotation", "strategy")
     if grace or (grace is None and strategy != BY_HAND):
         return  # a grace that is missing, or can't be read, is told elsewhere
@@ -39,7 +38,6 @@ def given_for_a_grace(entry: CatalogueEntry, world: _World) -> Iterator[Problem]
 
 
 def whole_credentials(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
-    """A previous password needs the previous account name."""
     name, secret = TIED.get(text_at(entry, "rotation", "strategy") or "", ("", ""))
     for path, whose, shape in telling(entry, world) if name else ():
         if f"{PREVIOUS}{secret}" in shape.references and f"{PREVIOUS}{name}" not in shape.references:

@@ -17,7 +17,6 @@ class _World(Protocol):
 
 
 def canary_that_answers(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
-    """The canary's answer decides whether the rollout continues, so it must answer."""
     canary = at(entry.data, ("rollout", "canary"))
     for index, name in enumerate(canary if isinstance(canary, list) else ()):
         if _is_silent(name, world):
@@ -30,7 +29,6 @@ def canary_that_answers(entry: CatalogueEntry, world: _World) -> Iterator[Proble
 
 
 def grace_for_who_is_silent(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
-    """A consumer that sends no answer needs a grace to switch in."""
     consumers, grace = at(entry.data, ("consumers",)), duration(entry, "grace")
     silent = [name for name in consumers if _is_silent(name, world)] if isinstance(consumers, list) else []
     if silent and grace == timedelta(0):

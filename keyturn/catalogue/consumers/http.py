@@ -26,7 +26,6 @@ class HttpSettings(ConsumerBase):
 
     @property
     def answers(self) -> bool:
-        """It answers with status 200."""
         return True
 
     @model_validator(mode="after")

@@ -24,7 +24,6 @@ class ProcessSettings(ConsumerBase):
 
     @property
     def answers(self) -> bool:
-        """It answers if it has a directory for notices; there is no answer to a signal."""
         return self.directory is not None
 
     @model_validator(mode="after")

@@ -11,7 +11,6 @@ CONSUMERS: Final = {
     "process": "keyturn.catalogue.consumers.process.ProcessSettings",
     "redis": "keyturn.catalogue.consumers.redis.RedisChannelSettings",
 }
-"""The settings class of each kind; the class names its adapter."""
+"""Paths of the settings classes, which name their adapters."""
 
 DEFAULT: Final = "http"
-"""The default kind."""

@@ -34,7 +34,6 @@ class Declaration:
     field: str = ""
 
     def lines(self) -> list[str]:
-        """Its YAML lines. Keyturn takes over the copy, which exists already."""
         bare = f", field: {quoted(self.field)}" if self.field else ""
         return [
             f"{quoted(self.path)}:",
@@ -47,7 +46,6 @@ class Declaration:
 
 
 def quoted(text: str) -> str:
-    """The text as YAML, quoted if it could be read as another type."""
     plain = re.fullmatch(r"[A-Za-z][A-Za-z0-9_/-]*", text) and text.lower() not in ("null", "true", "false")
     return text if plain else json.dumps(text, ensure_ascii=False)
 

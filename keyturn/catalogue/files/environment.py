@@ -79,7 +79,6 @@ def variables_in(data: Any) -> set[str]:
 
 
 def references(entry: CatalogueEntry) -> list[Problem]:
-    """A problem for each reference, for entries in which none is allowed."""
     message = "environment references are read in stores, targets, consumers and access logs only"
     return [
         entry.problem(path, message, "Write it out.") for path, text in _texts(entry.data, ()) if REFERENCE.search(text)

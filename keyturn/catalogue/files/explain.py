@@ -50,7 +50,6 @@ SHAPES: Final[dict[str, Any]] = {
     "hub": HubEntry,
     "keys": KeySettings,
 }
-"""The type of an entry, by section."""
 
 Said = tuple[str, str]
 
@@ -90,7 +89,6 @@ def check_entry(expanded: Expanded) -> tuple[Model | None, list[Problem]]:
 
 
 def explain_errors(expanded: Expanded, shape: Any, error: ValidationError) -> list[Problem]:
-    """All errors as problems in plain words."""
     problems = [_problem(expanded, shape, details) for details in error.errors(include_url=False)]
     return [problem for problem in problems if problem]
 
@@ -119,7 +117,6 @@ def _is_about_open_values(error: ErrorDetails, expanded: Expanded) -> bool:
 
 
 def _path(error: ErrorDetails) -> KeyPath:
-    """The path to the value, as the file has it."""
     path = error["loc"]
     if path[-1:] == ("[key]",):
         path = path[:-1]
@@ -182,14 +179,11 @@ def _choice(expected: str, value: Any) -> Said:
 
 @dataclass(frozen=True)
 class Key:
-    """A key's type and meaning."""
-
     annotation: Any
     meaning: str
 
 
 def known_keys(shape: Any, path: KeyPath, data: Any) -> dict[str, Key]:
-    """The keys that the mapping at ``path`` may have."""
     if not path:
         fitting = [model for model in models(shape) if _fits(model, data)]
         return {

@@ -1,9 +1,8 @@
 """An index of a validated catalogue, from which entries are made on demand.
 
 A digest identifies it: of the files' names and bytes, of the variables' values to which they refer, and of the code
-that checks. So an edited catalogue is never opened from an old index. The index is in the user's cache directory,
-readable only by that user, and is replaced atomically. It is optional: without one, the catalogue is loaded from its
-files.
+that checks. So an edited catalogue is never opened from an old index. The index is readable only by its user and is
+optional.
 """
 
 import hashlib
@@ -35,18 +34,14 @@ LIMIT: Final = 1 << 30
 """The largest index that is read, in bytes."""
 
 DECIDING: Final = ("access_log", "catalogue", "core", "settings", "strategies")
-"""The packages whose code affects validation."""
 
 Content = Mapping[str, bytes]
-"""The bytes of each file by its name."""
 
 Declared = dict[str, dict[str, Any]]
 """The plain data of each entry by section and name, with unresolved references."""
 
 
 class Index:
-    """The index of one directory's files in one environment."""
-
     def __init__(self, directory: Path, content: Content, digests: Digests, env: Mapping[str, str]) -> None:
         begin = hashlib.sha256(os.fsencode(os.path.abspath(directory))).hexdigest()[:16]
         place = _place() if sum(map(len, content.values())) >= WORTH else None
@@ -78,7 +73,6 @@ class Index:
             _clear(self._file)
 
     def _sound(self, content: Any) -> Declared | None:
-        """The index's declarations if the files and the variables' values match."""
         if content["of"] != self._digest or content["values"] != _values(content["variables"], self._env):
             return None
         declared: Declared = content["declared"]
@@ -118,7 +112,7 @@ def _sealed(content: Any) -> bytes:
 
 
 def _opened(file: Path) -> Any:
-    """The content of an index. Raises OSError, and ValueError for a damaged one."""
+    """Raises OSError, and ValueError for a damaged index."""
     handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(handle, "rb") as opened:
         _insist_on_own(os.stat(file.parent, follow_symlinks=False), stat.S_IFDIR)
@@ -148,7 +142,6 @@ def _replace(file: Path, content: bytes) -> None:
 
 
 def _clear(file: Path) -> None:
-    """Removes indexes of the same directory, except for the newest."""
     begin = file.name.partition("-")[0]
     same = [index for index in file.parent.glob(f"{begin}-*.json") if index != file]
     for old in sorted(same, key=_written_at, reverse=True)[KEPT - 1 :]:
@@ -156,7 +149,6 @@ def _clear(file: Path) -> None:
 
 
 def _written_at(file: Path) -> int:
-    """The modification time in nanoseconds; 0 if another process has removed the file."""
     try:
         return file.stat().st_mtime_ns
     except FileNotFoundError:

@@ -16,7 +16,6 @@ from keyturn.catalogue.models import Secret, SecretDeclaration, spread_fields
 from keyturn.settings.fields import Model
 
 EXPANDED: Final = ("stores", "targets", "consumers", "access_logs", "hub", "keys")
-"""The sections that may refer to the environment."""
 
 NOWHERE: Final = ScalarNode("", "")
 """The node of an entry that has no file."""
@@ -68,7 +67,6 @@ def _sound(model: Model | None, problems: Sequence[Problem]) -> Model:
 
 
 def with_places(path: str, declared: SecretDeclaration, syncs: Mapping[str, SyncSettings], groups: Groups) -> Secret:
-    """The secret with its own places and those from syncs, from validated declarations."""
     about = declared.about
     made = (place for sync in syncs.values() for place in sync.destinations(path, about))
     plain = (place.place if isinstance(place, FieldPattern) else place for place in made)

@@ -52,7 +52,6 @@ def load_catalogue(
 
 
 def _surroundings(directory: Path, env: Mapping[str, str]) -> tuple[Surroundings, list[Problem]]:
-    """The operator's permissions; the defaults with the problems if the file is invalid."""
     try:
         return Surroundings(load_policy(env, directory), env, directory), []
     except CatalogueInvalid as invalid:
@@ -79,7 +78,6 @@ def _anew(
     despite_policy: bool,
     lenient: bool,
 ) -> Catalogue:
-    """Loads and validates the whole catalogue. Raises CatalogueInvalid."""
     read = source.parse_files(gathered)
     made, problems, breaches = _examine(read, around)
     left_out: list[Problem] = []
@@ -133,7 +131,6 @@ def _named_in(declared: Declared) -> set[str]:
 
 
 def _spread(made: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Every store by its own name, the groups, and syncs and rules that name single stores."""
     stores, groups = spread_stores(made["stores"])
     return {
         "stores": stores,

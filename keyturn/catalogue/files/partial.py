@@ -15,13 +15,11 @@ HOLDING: Final = frozenset(("syncs", "mounts"))
 """Sections whose broken entries may concern any secret: they define its copies and its mount."""
 
 REQUIRED: Final = frozenset(("owner", "classification", "rotation"))
-"""Required keys of a secret."""
 
 HOLE: Final = object()
 """A placeholder for a removed list item, so that messages show the original positions of the others."""
 
 Examined = tuple[dict[str, dict[str, Any]], list[Problem], list[Problem]]
-"""The models, the problems and the policy's breaches."""
 
 
 def examine_parts(read: ParsedFiles, examine: Callable[[ParsedFiles], Examined]) -> Examined:
@@ -64,7 +62,6 @@ def without(read: ParsedFiles, parts: Collection[KeyPath]) -> ParsedFiles:
 
 
 def _removed(data: Any, path: list[str | int]) -> Any:
-    """The data without the value at ``path``; unchanged if absent."""
     first, *rest = path
     if isinstance(data, dict) and first in data:
         if not rest:
@@ -76,7 +73,6 @@ def _removed(data: Any, path: list[str | int]) -> Any:
 
 
 def closed_up(expanded: Expanded) -> Expanded:
-    """The entry without placeholders in its lists."""
     data = expanded.entry.data
     lists = {key: value for key, value in data.items() if isinstance(value, list)} if isinstance(data, dict) else {}
     if not any(HOLE in items for items in lists.values()):
@@ -95,5 +91,4 @@ def _concerns(place: KeyPath, path: str) -> bool:
 
 
 def left_out_entry(left_out: Iterable[Problem], section: str, name: str) -> Problem | None:
-    """The first problem that removed the entry."""
     return next((problem for problem in left_out if problem.path[:2] == (section, name)), None)

@@ -19,7 +19,6 @@ from keyturn.catalogue.files.syntax import NotYaml, compose
 from keyturn.catalogue.operator.policy import VARIABLE, OperatorsPolicy
 
 FILE_LIMIT: Final = 1 << 20
-"""The largest file that is read, in bytes."""
 
 CALLED: Final = "the operator's file"
 
@@ -38,7 +37,6 @@ def load_policy(env: Mapping[str, str], catalogue: Path) -> OperatorsPolicy:
 
 
 def _misplaced(file: Path, catalogue: Path) -> Iterator[Problem]:
-    """The reasons not to trust the file."""
     real = Path(os.path.realpath(file))
     try:
         loose = next((part for part in _chain(file, real) if _others_may_write(part)), None)
@@ -54,7 +52,6 @@ def _misplaced(file: Path, catalogue: Path) -> Iterator[Problem]:
 
 
 def _chain(file: Path, real: Path) -> Iterator[Path]:
-    """The file and its parent directories, both by the given and by the real path."""
     yield real
     yield from real.parents
     yield from file.parents

@@ -49,7 +49,6 @@ class CatalogueInvalid(Invalid):
 
     @property
     def count(self) -> str:
-        """The number of problems: ``2 problems``."""
         return f"{len(self.problems):,} problem{'s' if len(self.problems) > 1 else ''}"
 
     @property
@@ -58,7 +57,6 @@ class CatalogueInvalid(Invalid):
 
     @property
     def others(self) -> str:
-        """The number of problems not shown, in words; empty if zero."""
         more = len(self.problems) - len(self.shown)
         return f"and {more:,} more: mend these first, then see what is left" if more else ""
 

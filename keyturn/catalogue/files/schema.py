@@ -31,7 +31,6 @@ from keyturn.settings.fields import CATALOGUE_ID, NAME, SECRET_PATH, Model
 from keyturn.settings.meanings import meanings
 
 SECTIONS: Final = (StoreSettings, TargetSettings, ConsumerSettings, AccessLogSettings, HubEntry, KeySettings)
-"""The sections in which any value may be an environment reference."""
 
 
 class CatalogueFile(Model):
@@ -105,7 +104,6 @@ class _Generator(GenerateJsonSchema):
 
 
 def schema() -> dict[str, Any]:
-    """The schema of one file, with descriptions, and patterns for durations and environment references."""
     made = CatalogueFile.model_json_schema(schema_generator=_Generator)
     for name in (model.__name__ for section in SECTIONS for model in models(section)):
         properties = made["$defs"][name]["properties"]
@@ -118,7 +116,6 @@ def schema() -> dict[str, Any]:
 
 
 def _or_reference(value: dict[str, Any]) -> dict[str, Any]:
-    """The property, extended by a text with an environment reference."""
     if "const" in value:
         return value
     about: dict[str, Any] = {key: value[key] for key in ("description", "default") if key in value}

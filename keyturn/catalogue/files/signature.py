@@ -1,7 +1,7 @@
 """A catalogue's signature: a signed note over its files, by keys that the operator's file names.
 
-The note (C2SP signed-note) is in the catalogue's folder. Its text lists files as sha256sum does: the ``*.yaml`` files
-and all others in the folder, since an entry may name one, such as a CA certificate.
+The note (C2SP signed-note) lists files as sha256sum does: the ``*.yaml`` files and all others in the folder, since an
+entry may name one, such as a CA certificate.
 """
 
 import base64
@@ -99,7 +99,6 @@ def add_signature(note: str, digests: Digests, name: str, signer: Signer, at: da
 
 
 def _signer(line: str) -> tuple[str, bytes]:
-    """The name and the key id of a signature line."""
     _, name, encoded = line.split(" ")
     return name, base64.b64decode(encoded)[:KEY_ID_SIZE]
 
@@ -149,13 +148,11 @@ def find_breaches(directory: Path, digests: Digests, policy: OperatorsPolicy) ->
 
 
 def _time(text: str) -> str:
-    """The time of the first signature; empty if the note is not a catalogue's."""
     moment = _TIME.fullmatch(text.split("\n")[1])
     return moment[1] if moment and _signed(text) is not None else ""
 
 
 def _lacking(note: str, policy: OperatorsPolicy) -> str:
-    """The missing signatures; empty if enough keys have signed."""
     keys = {key.key: key for key in map(PublicKey.parse, policy.signed_by)}
     try:
         signers = sum(_holds(note, key, _verifier()) for key in keys.values())

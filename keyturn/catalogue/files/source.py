@@ -49,7 +49,6 @@ _FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?
 
 
 NodeFinder = Callable[[str, str], Node]
-"""Finds an entry's node by its section and name."""
 
 
 @dataclass(frozen=True)
@@ -74,12 +73,10 @@ class CatalogueEntry:
         return line
 
     def problem(self, path: KeyPath, message: str, remedy: str) -> Problem:
-        """A problem with the value at ``path`` in this entry."""
         whole = (self.section, self.name, *path)
         return Problem(self.file, self.line_of(path), dotted(whole), message, remedy, whole)
 
     def holding(self, data: Any) -> "CatalogueEntry":
-        """The same entry with other data."""
         return replace(self, data=data)
 
 
@@ -130,7 +127,6 @@ class ParsedFiles:
     id: str = ""
 
     def add(self, entry: CatalogueEntry) -> None:
-        """Adds an entry; a duplicate name is a problem that shows both places."""
         if first := self.entries[entry.section].get(entry.name):
             remedy = f"The first is at {first.file}:{first.line}: rename or remove one of the two."
             self.problems.append(entry.problem((), "this name is declared twice", remedy))
@@ -138,7 +134,6 @@ class ParsedFiles:
             self.entries[entry.section][entry.name] = entry
 
     def name(self, name: Any, file: str, line: int) -> None:
-        """Sets the catalogue's id; a malformed or second one is a problem."""
         if not isinstance(name, str) or not re.fullmatch(CATALOGUE_ID, name):
             remedy = "Write up to 32 small letters, digits and - between them, such as `id: shop`."
             self.problems.append(Problem(file, line, ID, "is no id of a catalogue", remedy))
@@ -164,7 +159,6 @@ class Gathered:
 
     @cached_property
     def digests(self) -> dict[str, str]:
-        """The SHA-256 of each readable file, in hex, by its name."""
         read = ((file.name, raw) for file, raw in self.files.items() if isinstance(raw, bytes))
         return {name: hashlib.sha256(raw).hexdigest() for name, raw in read}
 
@@ -279,7 +273,6 @@ class Converter:
         """Interned keys and values, as thousands of entries repeat them."""
 
     def plain(self, node: Node, path: KeyPath = ()) -> Any:
-        """The data of one node; an anchor's data is made once."""
         if id(node) in self._open:
             self._add(node, path, "this value contains itself", "Write the value out instead of the alias.")
             return None

@@ -39,7 +39,6 @@ SAYINGS: Final[tuple[tuple[str, str, str], ...]] = (
     ("'-' indicator", "the line does not continue what stands above it", ALIGN),
     ("sequence entries", "a list begins where none can stand", ALIGN),
 )
-"""A part of the parser's message, our message, and the remedy."""
 
 
 DEPTH_LIMIT: Final = 50
@@ -80,7 +79,6 @@ def compose(raw: bytes) -> Node | None:
 
 
 def _insist_on_size(root: Node) -> None:
-    """Checks depth and expanded size. Raises NotYaml."""
     sizes = _Sizes()
     written_out, _ = sizes.of(root)
     if written_out > max(ALIASED_LIMIT, 10 * sizes.written):
@@ -89,8 +87,6 @@ def _insist_on_size(root: Node) -> None:
 
 
 class _Sizes:
-    """The size of each collection with aliases expanded, and its depth."""
-
     def __init__(self) -> None:
         self.written = 0
         self._known: dict[int, tuple[int, int]] = {}

@@ -124,7 +124,6 @@ class AwsKmsKeySettings(KeyBase):
 
     @property
     def accounts(self) -> Accounts:
-        """The accounts of the key, the role, administrators, users and grants."""
         named: dict[tuple[str | int, ...], str] = {("key",): self.key}
         named |= {("role_arn",): self.role_arn} if self.role_arn else {}
         if self.policy:

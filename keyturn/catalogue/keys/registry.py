@@ -7,4 +7,4 @@ KEYS: Final = {
     "azure-key-vault": "keyturn.catalogue.keys.azure.AzureKeySettings",
     "transit": "keyturn.catalogue.keys.transit.TransitKeySettings",
 }
-"""The settings class of each kind; the class names its adapter."""
+"""Paths of the settings classes, which name their adapters."""

@@ -28,5 +28,4 @@ class LimitSettings(Model):
     """Requested rotations of one secret. Its record keeps only 20, so higher limits have no effect."""
 
     def most_rotations(self, secrets: int) -> int:
-        """The limit of requested rotations for a catalogue with ``secrets`` secrets."""
         return self.rotations or max(LEAST_ROTATIONS, TIMES * secrets)

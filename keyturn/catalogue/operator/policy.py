@@ -27,7 +27,6 @@ from keyturn.settings.fields import Line, Model, matching, refused
 VARIABLE: Final = "KEYTURN_POLICY"
 
 PREFIX: Final = "KEYTURN_"
-"""The prefix of variables that any catalogue may name."""
 
 OWN: Final = re.compile(
     r"KEYTURN_(ACCESS|AUDIT|CATALOGUE|COMPLETE|CONFIG|CONTEXT|FAILOVER|FAILURE|FILES|FOLLOW|FORWARD|HOME|HUB|LEDGER|LOG|LOOK|MARKS|"

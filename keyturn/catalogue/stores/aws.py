@@ -86,7 +86,6 @@ def _account(role_arn: str) -> str:
 
 
 def _twice(values: Sequence[str]) -> str | None:
-    """The first value that occurs more than once."""
     return next((value for value in values if values.count(value) > 1), None)
 
 
@@ -176,7 +175,6 @@ class AwsSettings(StoreBase):
         }
 
     def _differences(self) -> Iterator[tuple[list[str], list[str], dict[str, str]]]:
-        """For each member the account and region in its name, and its own settings."""
         for role in self.role_arns or (None,):
             for region in self.regions or (None,):
                 own = {"role_arn": role, "region": region}

@@ -39,5 +39,4 @@ class FileSettings(Placed):
         return (self.kind, self.directory.rstrip("/"))
 
     def refuses_value(self, value: Sensitive) -> str | None:
-        """The reason if the reader would misread the value."""
         return dotenv.refuses(value, self.reader) if self.format == "dotenv" else None

@@ -119,7 +119,6 @@ class GcpSecretManagerSettings(StoreBase):
 
     @property
     def places(self) -> tuple[str, ...]:
-        """The location or the replication; empty if Google chooses."""
         return (self.location,) if self.location else self.replication
 
     @property

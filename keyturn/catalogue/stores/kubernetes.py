@@ -55,7 +55,6 @@ class KubernetesSettings(Placed):
 
     @property
     def system(self) -> System:
-        """The cluster, as far as it is known, and the namespace."""
         cluster = self.server.rstrip("/").casefold() if self.server else f"{self.kubeconfig or ''}#{self.context or ''}"
         return (self.kind, cluster, self.namespace)
 

@@ -12,6 +12,5 @@ STORES: Final = {
     "github-actions": "keyturn.catalogue.stores.github.GitHubActionsSettings",
     "file": "keyturn.catalogue.stores.files.FileSettings",
 }
-"""The settings class of each kind; the class names its adapter. They are names, since a store's file may be in
-:mod:`keyturn.providers`, which the catalogue does not import itself. A class is imported once a catalogue declares such
-a store."""
+"""Paths of the settings classes, which name their adapters. A path, since the file of a whole store may be in
+:mod:`keyturn.providers`, which the catalogue does not import itself."""
