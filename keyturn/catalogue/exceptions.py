@@ -53,7 +53,7 @@ class ExceptionSettings(Choice):
     checks: Annotated[tuple[CheckName, ...], AfterValidator(_some), Field(json_schema_extra={"minItems": 1})]
     """The checks of `keyturn report` that leave them out."""
     owner: Line
-    """The owner's address."""
+    """The contact address of the person or team responsible."""
     until: Day
     """The last day of the exception, in UTC."""
     reason: Line

@@ -71,7 +71,7 @@ class SecretDeclaration(Model):
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
 
     owner: Line
-    """The owner's address."""
+    """The contact address of the person or team responsible."""
     classification: Classification
     """The damage if others read it: public, internal, confidential or restricted."""
     description: str | None = None
@@ -79,7 +79,7 @@ class SecretDeclaration(Model):
     labels: Labels = Field(default_factory=dict)
     """Further properties to choose it by, such as `team: payments`; not written to copies."""
     rotation: Rotation
-    """The strategy and the times of its rotation."""
+    """The rotation strategy and schedule."""
     public_fields: tuple[Line, ...] = ()
     """Fields that are not secret, such as a note: a revocation may keep them and still be complete."""
     pushed_to: Annotated[tuple[Destination, ...], AfterValidator(spread_fields), Field(alias="destinations")] = ()
