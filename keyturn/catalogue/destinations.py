@@ -129,7 +129,7 @@ _EACH_SCHEMA: Final = {
 
 if TYPE_CHECKING:
     EachField = str | tuple[str, ...]
-else:  # one type at run time, so that what is wrong with a list is told as of any other
+else:  # one type at run time, so that errors in a list read like those in other lists
     EachField = Annotated[
         tuple[Line, ...], Field(min_length=1), WrapValidator(_each_field), WithJsonSchema(_EACH_SCHEMA)
     ]
@@ -338,7 +338,7 @@ class Destination(Copying):
 
     def alone(self, name: str, field: str) -> "Destination":
         made = self.model_copy(update={"name": name, "field": field, "each_field": None, "case": None})
-        made.__dict__.pop("shape", None)  # what was told of all of them is copied too
+        made.__dict__.pop("shape", None)  # the cached shape is copied too
         return made
 
     def renamed(self, name: str) -> "Destination":
@@ -449,12 +449,12 @@ class SyncSettings(Copying, Choice):
         if self.by_pattern:
             name = self.remote(path, mounts, EACH)
             return tuple(FieldPattern(place.renamed(name)) for place in self._places)
-        # What is said here was checked when it was read; the store's own limits say which names it takes.
+        # The settings are validated already; the store's limits decide about names.
         if self.each_field:
             names = {new: self.remote(path, mounts, new) for new, _ in self.each}
             return tuple(destination for place in self._places for destination in place.spread(names))
         name = self.remote(path, mounts)
-        # All copies have one shape, which works out once what it needs.
+        # All copies share one shape, which is computed once.
         return tuple(place.renamed(name) for place in self._places)
 
     @cached_property

@@ -27,7 +27,7 @@ CheckName = Literal[
 
 
 def _day(value: Any) -> date:
-    # YAML reads an unquoted day as one.
+    # YAML reads an unquoted day as a date.
     if isinstance(value, date) and not isinstance(value, datetime):
         return value
     try:

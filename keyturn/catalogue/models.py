@@ -123,7 +123,7 @@ class Catalogue(Model):
 
     stores: dict[str, StoreSettings] = Field(default_factory=dict)
     groups: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """The store names of each entry that stands for several of ``stores``."""
+    """The member stores of each group by its name."""
     targets: dict[str, TargetSettings] = Field(default_factory=dict)
     consumers: dict[str, ConsumerSettings] = Field(default_factory=dict)
     secrets: Mapping[str, Secret] = Field(default_factory=dict)

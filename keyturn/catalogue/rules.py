@@ -149,7 +149,7 @@ class RuleSettings(Choice):
             may = f"this one may become {show(age)}" if age else "nothing says how old this one may"
             remedy = "Have it replaced more often: interval, cron, or maximum_age where a person replaces it."
             yield key, f"{problem}, and {may}", remedy
-        by_hand = timing.schedule.by_hand  # Keyturn ends no value that a person replaces
+        by_hand = timing.schedule.by_hand  # Keyturn does not end values that a person replaces
         if self.least_grace and timing.grace < self.least_grace and not by_hand:
             yield "grace", f"wants a grace of {show(self.least_grace)} at least", f"Set it to {show(self.least_grace)}."
 

@@ -39,7 +39,7 @@ def all_places(catalogue: Catalogue, path: str, fields: Iterable[str]) -> tuple[
             try:
                 places.append(pattern.of(field))
             except Unfit:
-                continue  # no copy was ever made of it
+                continue  # it never had a copy
     return tuple(places)
 
 

@@ -432,7 +432,7 @@ def _spots(
         ((), destination.store, destination.name, destination.keys if destination.merge else None)
         for sync in world.syncs.values()
         for destination in sync.destinations(entry.name, facts)
-        if isinstance(destination, Destination)  # a pattern's names are told by the secret's fields: see the plan
+        if isinstance(destination, Destination)  # a pattern's names depend on the secret's fields
     )
     spread = ((path, store, name, keys) for path, group, name, keys in own for store in members(world.groups, group))
     for path, store, name, keys in (*spread, *made):

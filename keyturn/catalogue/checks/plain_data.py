@@ -71,7 +71,7 @@ def copy_names(entry: CatalogueEntry) -> Iterator[tuple[int, str, str | None]]:
         place = at(entry.data, ("destinations",))[index]
         each, case = at(place, ("each_field",)), at(place, ("case",))
         if isinstance(each, str):
-            yield index, store, None  # only the secret's fields tell the names
+            yield index, store, None  # the names depend on the secret's fields
             continue
         if not isinstance(each, list) or name is None:
             yield index, store, name

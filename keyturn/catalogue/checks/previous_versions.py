@@ -31,7 +31,7 @@ class _World(Protocol):
 def given_for_a_grace(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
     grace, strategy = duration(entry, "grace"), text_at(entry, "rotation", "strategy")
     if grace or (grace is None and strategy != BY_HAND):
-        return  # a grace that is missing, or can't be read, is told elsewhere
+        return  # a missing or unreadable grace is reported elsewhere
     for path, whose, _ in telling(entry, world):
         message = f"{whose} gives the version before, and the secret has no grace for which that is kept"
         yield entry.problem(path, message, "Set grace under rotation, or leave previous out.")

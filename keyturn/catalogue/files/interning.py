@@ -24,7 +24,7 @@ class Alike:
             model, problems = check_entry(replace(expanded, entry=alike))
             if model is not None:
                 return model, problems
-        # What is wrong is told by what is written.
+        # Problems must refer to the entry as written.
         model, problems = check_entry(expanded)
         if model is not None:
             self._rotations[written] = cast(SecretDeclaration, model).rotation

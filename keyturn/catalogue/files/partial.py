@@ -24,7 +24,7 @@ Examined = tuple[dict[str, dict[str, Any]], list[Problem], list[Problem]]
 
 def examine_parts(read: ParsedFiles, examine: Callable[[ParsedFiles], Examined]) -> Examined:
     """Examines repeatedly without the broken parts until the rest is valid. Returns the problems of all rounds."""
-    # Names that a file which can't be read may declare are missing all the same.
+    # Names that only an unreadable file may declare count as missing.
     rest, removed, every = replace(read, complete=True), set[KeyPath](), dict[Problem, None]()
     while True:
         made, problems, breaches = examine(rest)

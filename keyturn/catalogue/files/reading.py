@@ -26,7 +26,7 @@ _KINDS: Final[dict[int, str]] = {
 def read_file(path: Path, limit: int = FILE_LIMIT) -> bytes:
     """The content of a regular file of at most ``limit`` bytes. Raises NotYaml, and OSError like ``open``."""
     _insist_on_file(os.stat(path))
-    # What was put in its place since is not waited for either.
+    # The file may have been replaced since: never wait for a pipe.
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     with os.fdopen(handle, "rb") as file:
         _insist_on_file(os.fstat(handle))

@@ -96,7 +96,7 @@ def _regional(schema: dict[str, Any]) -> None:
 class AwsSettings(StoreBase):
     """One region of one account of AWS, or several at once. Credentials come from AWS's usual chain.
 
-    With ``regions`` or ``role_arns`` the entry stands for a store in each: ``aws/eu-central-1`` by region,
+    With ``regions`` or ``role_arns`` the entry means a store in each: ``aws/eu-central-1`` by region,
     ``aws/111122223333`` by account, ``aws/111122223333/eu-central-1`` by both.
     """
 
@@ -132,7 +132,7 @@ class AwsSettings(StoreBase):
     @field_validator("region")
     @classmethod
     def _region_or_regions(cls, region: str | None, info: ValidationInfo) -> str | None:
-        # What the list could not be read as is told of by itself.
+        # An unreadable list is reported separately.
         several = info.data.get("regions")
         if region and several:
             raise refused("region and regions exclude each other", "Keep one of the two.")
