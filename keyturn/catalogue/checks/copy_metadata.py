@@ -1,17 +1,18 @@
 """Metadata of copies: requested values, and reasons why a store or a rotation refuses them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from pydantic import ValidationError
 
 from keyturn.catalogue.checks.plain_data import at, describe_secret, destinations, duration
 from keyturn.catalogue.checks.times import Turn
-from keyturn.catalogue.destinations import KEYS_BESIDE, Copying, Destination, SyncSettings
+from keyturn.catalogue.checks.world import World
+from keyturn.catalogue.destinations import KEYS_BESIDE, Copying, Destination
 from keyturn.catalogue.files.problems import KeyPath, Problem
 from keyturn.catalogue.files.source import CatalogueEntry
-from keyturn.catalogue.groups import Groups, members
+from keyturn.catalogue.groups import members
 from keyturn.catalogue.stores import StoreSettings
 from keyturn.core.ports.stores import NO_DETAILS, Details
 from keyturn.settings.durations import show
@@ -21,20 +22,6 @@ SOME_DAY: Final = datetime(2100, 1, 1, tzinfo=UTC)
 
 REMEDY: Final = "Write what the store takes, or leave it out."
 LENGTHEN: Final = "Lengthen it: a punctual secret would be shown as expired."
-
-
-class _World(Protocol):
-    @property
-    def groups(self) -> Groups:
-        """The groups."""
-
-    @property
-    def stores(self) -> Mapping[str, StoreSettings]:
-        """The stores."""
-
-    @property
-    def syncs(self) -> Mapping[str, SyncSettings]:
-        """The patterns."""
 
 
 def asks(place: Copying, store: StoreSettings) -> bool:
@@ -67,7 +54,7 @@ def expiry(place: Copying, made_at: datetime | None, ends_at: datetime | None) -
     return min((moment for moment in (over, ends_at) if moment), default=None)
 
 
-def taken_by_their_stores(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
+def taken_by_their_stores(entry: CatalogueEntry, world: World) -> Iterator[Problem]:
     for index, name, _ in destinations(entry):
         store, place = (
             world.stores.get(members(world.groups, name)[0]),
@@ -77,7 +64,7 @@ def taken_by_their_stores(entry: CatalogueEntry, world: _World) -> Iterator[Prob
             yield entry.problem(("destinations", index, *key(place)), f"the store {name} refuses it: {refusal}", REMEDY)
 
 
-def expiring_after_the_rotation(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
+def expiring_after_the_rotation(entry: CatalogueEntry, world: World) -> Iterator[Problem]:
     turn = Turn.of(entry)
     if turn is None:
         return
@@ -106,7 +93,7 @@ def key(place: Copying) -> KeyPath:
     return (keys[0],) if len(keys) == 1 else ()
 
 
-def _expiring(entry: CatalogueEntry, world: _World) -> Iterator[tuple[KeyPath, Copying, str]]:
+def _expiring(entry: CatalogueEntry, world: World) -> Iterator[tuple[KeyPath, Copying, str]]:
     for index, _, _ in destinations(entry):
         if place := _place(at(entry.data, ("destinations",))[index]):
             yield ("destinations", index, "expires_after"), place, ""

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from keyturn.catalogue.checks.plain_data import at, describe_secret, destinations, text_at
-from keyturn.catalogue.destinations import SyncSettings
+from keyturn.catalogue.checks.world import World
 from keyturn.catalogue.files.problems import Problem
 from keyturn.catalogue.files.source import CatalogueEntry
 from keyturn.core.text.dotenv import Reader, refuses_text
@@ -21,17 +21,7 @@ TEXTS: Final = ("field", "each_field", "template", "templates")
 REMEDY: Final = "Set another reader on the store, leave the field out with fields, or narrow the alphabet."
 
 
-class _World(Protocol):
-    @property
-    def entries(self) -> Mapping[str, Mapping[str, CatalogueEntry]]:
-        """The entries."""
-
-    @property
-    def syncs(self) -> Mapping[str, SyncSettings]:
-        """The patterns that could be read."""
-
-
-def carried_by_their_readers(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
+def carried_by_their_readers(entry: CatalogueEntry, world: World) -> Iterator[Problem]:
     for index, store, _ in destinations(entry):
         shape = at(entry.data, ("destinations",))[index]
         if at(shape, ("fields",)) or not any(at(shape, (key,)) for key in TEXTS):
@@ -45,12 +35,12 @@ def carried_by_their_readers(entry: CatalogueEntry, world: _World) -> Iterator[P
                 yield entry.problem(("rotation",), f"{message}, where the sync {name} pushes it", REMEDY)
 
 
-def _lines(world: _World, store: str) -> CatalogueEntry | None:
+def _lines(world: World, store: str) -> CatalogueEntry | None:
     file = world.entries["stores"].get(store)
     return file if file and text_at(file, "kind") == "file" and text_at(file, "format") == "dotenv" else None
 
 
-def _refused(entry: CatalogueEntry, store: str, chosen: Any, world: _World) -> Iterator[str]:
+def _refused(entry: CatalogueEntry, store: str, chosen: Any, world: World) -> Iterator[str]:
     file = _lines(world, store)
     listed = chosen.values() if isinstance(chosen, dict) else chosen or ()
     named = {str(name) for names in listed for name in (names if isinstance(names, list | tuple) else (names,))} or None

@@ -1,12 +1,13 @@
 """Checks of copies that include the previous version of a secret."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from pydantic import ValidationError
 
 from keyturn.catalogue.checks.plain_data import at, describe_secret, duration, text_at
-from keyturn.catalogue.destinations import Destination, SyncSettings
+from keyturn.catalogue.checks.world import World
+from keyturn.catalogue.destinations import Destination
 from keyturn.catalogue.files.problems import KeyPath, Problem
 from keyturn.catalogue.files.source import CatalogueEntry
 from keyturn.core.text.mapping import Shape
@@ -22,13 +23,7 @@ TIED: Final[Mapping[str, tuple[str, str]]] = {
 BY_HAND: Final = "manual"
 
 
-class _World(Protocol):
-    @property
-    def syncs(self) -> Mapping[str, SyncSettings]:
-        """The patterns that could be read."""
-
-
-def given_for_a_grace(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
+def given_for_a_grace(entry: CatalogueEntry, world: World) -> Iterator[Problem]:
     grace, strategy = duration(entry, "grace"), text_at(entry, "rotation", "strategy")
     if grace or (grace is None and strategy != BY_HAND):
         return  # a missing or unreadable grace is reported elsewhere
@@ -37,7 +32,7 @@ def given_for_a_grace(entry: CatalogueEntry, world: _World) -> Iterator[Problem]
         yield entry.problem(path, message, "Set grace under rotation, or leave previous out.")
 
 
-def whole_credentials(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
+def whole_credentials(entry: CatalogueEntry, world: World) -> Iterator[Problem]:
     name, secret = TIED.get(text_at(entry, "rotation", "strategy") or "", ("", ""))
     for path, whose, shape in telling(entry, world) if name else ():
         if f"{PREVIOUS}{secret}" in shape.references and f"{PREVIOUS}{name}" not in shape.references:
@@ -45,7 +40,7 @@ def whole_credentials(entry: CatalogueEntry, world: _World) -> Iterator[Problem]
             yield entry.problem(path, message, f"Put {PREVIOUS}{name} beside it.")
 
 
-def telling(entry: CatalogueEntry, world: _World) -> Iterator[tuple[KeyPath, str, Shape]]:
+def telling(entry: CatalogueEntry, world: World) -> Iterator[tuple[KeyPath, str, Shape]]:
     """Yields path, owner and shape of each copy that includes the previous version."""
     places = at(entry.data, ("destinations",))
     for index, place in enumerate(places if isinstance(places, list) else ()):

@@ -1,22 +1,16 @@
 """Checks of consumers that send no answer. Values of a wrong type are skipped."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from keyturn.catalogue.checks.plain_data import at, duration
-from keyturn.catalogue.consumers import ConsumerSettings
+from keyturn.catalogue.checks.world import World
 from keyturn.catalogue.files.problems import Problem
 from keyturn.catalogue.files.source import CatalogueEntry
 
 
-class _World(Protocol):
-    @property
-    def consumers(self) -> Mapping[str, ConsumerSettings]:
-        """The consumers."""
-
-
-def canary_that_answers(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
+def canary_that_answers(entry: CatalogueEntry, world: World) -> Iterator[Problem]:
     canary = at(entry.data, ("rollout", "canary"))
     for index, name in enumerate(canary if isinstance(canary, list) else ()):
         if _is_silent(name, world):
@@ -28,7 +22,7 @@ def canary_that_answers(entry: CatalogueEntry, world: _World) -> Iterator[Proble
             yield entry.problem(("rollout", "canary", index), message, remedy)
 
 
-def grace_for_who_is_silent(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
+def grace_for_who_is_silent(entry: CatalogueEntry, world: World) -> Iterator[Problem]:
     consumers, grace = at(entry.data, ("consumers",)), duration(entry, "grace")
     silent = [name for name in consumers if _is_silent(name, world)] if isinstance(consumers, list) else []
     if silent and grace == timedelta(0):
@@ -36,12 +30,12 @@ def grace_for_who_is_silent(entry: CatalogueEntry, world: _World) -> Iterator[Pr
         yield entry.problem(("rotation", "grace"), message, "Give it the time that it needs, such as 1h.")
 
 
-def _has_health(name: Any, world: _World) -> bool:
+def _has_health(name: Any, world: World) -> bool:
     consumer = world.consumers.get(name) if isinstance(name, str) else None
     return consumer is None or consumer.HEALTH
 
 
-def _is_silent(name: Any, world: _World) -> bool:
+def _is_silent(name: Any, world: World) -> bool:
     consumer = world.consumers.get(name) if isinstance(name, str) else None
     return consumer is not None and not consumer.answers
 
