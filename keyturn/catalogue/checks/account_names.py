@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from keyturn.catalogue.checks.plain_data import at, text_at
+from keyturn.catalogue.checks.plain_data import at, list_at, text_at
 from keyturn.catalogue.checks.world import World
 from keyturn.catalogue.files.problems import KeyPath, Problem
 from keyturn.catalogue.files.source import CatalogueEntry
@@ -35,9 +35,8 @@ def _kind(entry: CatalogueEntry, world: World) -> str | None:
 
 
 def _accounts(entry: CatalogueEntry) -> Iterator[tuple[KeyPath, str]]:
-    users = at(entry.data, ("rotation", "users"))
     named: list[tuple[KeyPath, object]] = [
-        (("rotation", "users", index), name) for index, name in enumerate(users if isinstance(users, list) else ())
+        (("rotation", "users", index), name) for index, name in enumerate(list_at(entry, "rotation", "users"))
     ]
     named += [(("rotation", key), at(entry.data, ("rotation", key))) for key in ("owner_role", "user")]
     yield from ((path, name) for path, name in named if isinstance(name, str))

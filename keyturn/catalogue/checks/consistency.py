@@ -4,7 +4,7 @@ Values of a wrong type, which are reported elsewhere, are skipped. So one mistak
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, get_args
 
 from keyturn.catalogue import drills
@@ -21,6 +21,7 @@ from keyturn.catalogue.checks.plain_data import (
     copy_names,
     describe_secret,
     destinations,
+    list_at,
     merged_keys,
     name_templates,
     text_at,
@@ -30,8 +31,9 @@ from keyturn.catalogue.destinations import EACH as FIELD
 from keyturn.catalogue.destinations import Destination, FieldPattern, SyncSettings, Update
 from keyturn.catalogue.exceptions import ExceptionSettings
 from keyturn.catalogue.files.environment import references
+from keyturn.catalogue.files.lazy_entries import EXPANDED
 from keyturn.catalogue.files.problems import KeyPath, Problem
-from keyturn.catalogue.files.source import SECTIONS, CatalogueEntry
+from keyturn.catalogue.files.source import CatalogueEntry
 from keyturn.catalogue.freezes import illegal_pattern
 from keyturn.catalogue.grant_accounts import KINDS as GRANT_KINDS
 from keyturn.catalogue.groups import members
@@ -61,37 +63,8 @@ Claim = tuple[Any, CatalogueEntry, KeyPath, str]
 """The claimed thing, its entry, the path in the entry and the name in messages."""
 
 
-def find_conflicts(world: World) -> list[Problem]:
-    secrets = list(world.entries["secrets"].values())
-    problems = [problem for check in EACH for entry in secrets for problem in check(entry, world)]
-    problems += [problem for entry in _labelled(world) for problem in _legal_label(entry)]
-    problems += [problem for entry in world.entries["freezes"].values() for problem in _freeze(entry, world)]
-    problems += [problem for entry in world.entries["syncs"].values() for problem in _sync(entry, world)]
-    problems += [problem for entry in world.entries["rules"].values() for problem in _rule(entry, world)]
-    problems += [problem for entry in world.entries["exceptions"].values() for problem in _exception(entry, world)]
-    policies = world.entries["access_policies"]
-    chosen = (*world.entries["monitors"].values(), *policies.values())
-    problems += [problem for entry in chosen for problem in _chosen(entry, world)]
-    problems += [problem for entry in world.entries["access_logs"].values() for problem in _access_log(entry, world)]
-    problems += [problem for entry in world.entries["grants"].values() for problem in _granting_target(entry, world)]
-    problems += [problem for entry in policies.values() for problem in _grant(entry, world)]
-    problems += [policies[name].problem(*flaw) for name, flaw in find_access_flaws(world)]
-    problems += [problem for entry in world.entries["pki"].values() for problem in references(entry)]
-    problems += find_misfits(world.entries["pki"])
-    problems += [problem for entry in world.entries["hub"].values() for problem in find_hub_problems(entry, world)]
-    problems += _managed_keys(list(world.entries["keys"].values()), world)
-    mounts = world.entries["mounts"]
-    problems += [problem for entry in mounts.values() for problem in _mount(entry, mounts)]
-    problems += [problem for entry in world.entries["stores"].values() for problem in _own_tags(entry, world)]
-    problems += [problem for claims in CLAIMS for problem in _claimed_twice(claims, secrets, world)]
-    problems += _lists_of_several(secrets, world)
-    problems += _whole_and_merged(secrets, world)
-    return problems
-
-
 def _granting_target(entry: CatalogueEntry, world: World) -> Found:
     """Grant accounts need a declared target, of a kind that ends accounts by itself."""
-    yield from references(entry)
     name = text_at(entry, "target")
     if name is None:
         return
@@ -136,10 +109,6 @@ def not_below_another(entry: CatalogueEntry, world: World) -> Found:
             yield entry.problem((), f"this secret lies below the secret {above}", remedy)
 
 
-def no_references(entry: CatalogueEntry, _: World) -> Found:
-    yield from references(entry)
-
-
 def known_stores(entry: CatalogueEntry, world: World) -> Found:
     for index, store, _ in destinations(entry):
         yield from _declared(entry, ("destinations", index, "store"), "stores", store, world)
@@ -161,9 +130,8 @@ def fitting_target(entry: CatalogueEntry, world: World) -> Found:
 
 
 def known_consumers(entry: CatalogueEntry, world: World) -> Found:
-    consumers = at(entry.data, ("consumers",))
     before: set[str] = set()
-    for index, name in enumerate(consumers if isinstance(consumers, list) else ()):
+    for index, name in enumerate(list_at(entry, "consumers")):
         if not isinstance(name, str):
             continue
         if name in before:
@@ -173,9 +141,8 @@ def known_consumers(entry: CatalogueEntry, world: World) -> Found:
 
 
 def canary_among_consumers(entry: CatalogueEntry, _: World) -> Found:
-    canary, consumers = at(entry.data, ("rollout", "canary")), at(entry.data, ("consumers",))
-    listed = consumers if isinstance(consumers, list) else []
-    for index, name in enumerate(canary if isinstance(canary, list) else ()):
+    listed = list_at(entry, "consumers")
+    for index, name in enumerate(list_at(entry, "rollout", "canary")):
         if isinstance(name, str) and name not in listed:
             path = ("rollout", "canary", index)
             yield entry.problem(
@@ -184,7 +151,7 @@ def canary_among_consumers(entry: CatalogueEntry, _: World) -> Found:
                 advice(name, map(str, listed), "Name it there too."),
             )
     model = _strategy(entry)
-    if canary is not None and model and not model.takes_back:
+    if at(entry.data, ("rollout", "canary")) is not None and model and not model.takes_back:
         message = f"with {text_at(entry, 'rotation', 'strategy')} the previous value can't be put in force again"
         yield entry.problem(("rollout",), message, "Leave rollout out, or use another strategy.")
 
@@ -220,31 +187,6 @@ def _no_addition(store: str) -> tuple[str, str]:
     return message, "Say create-only, or leave update out."
 
 
-EACH: Final[tuple[Callable[[CatalogueEntry, World], Found], ...]] = (
-    legal_hub_path,
-    known_mount,
-    not_below_another,
-    no_references,
-    known_stores,
-    known_target,
-    fitting_target,
-    known_consumers,
-    canary_among_consumers,
-    legal_remote_names,
-    stores_that_can_be_read,
-    *times.CHECKS,
-    *readers.CHECKS,
-    *beside.CHECKS,
-    *previous.CHECKS,
-    *account_names.CHECKS,
-    *unanswered.CHECKS,
-    *decoys.CHECKS,
-    *drills.CHECKS,
-    rule_checks.copied_as_the_rules_say,
-    rule_checks.replaced_as_the_rules_say,
-)
-
-
 def _declared(entry: CatalogueEntry, path: KeyPath, section: str, name: str, world: World) -> Found:
     declared = world.named(section)
     if section == "stores" and world.unsound(name.partition("/")[0]):
@@ -257,10 +199,6 @@ def _declared(entry: CatalogueEntry, path: KeyPath, section: str, name: str, wor
 # --- names of stores, targets, consumers and freezes -------------------------------------------------------
 
 
-def _labelled(world: World) -> list[CatalogueEntry]:
-    return [entry for section in SECTIONS if section != "secrets" for entry in world.entries[section].values()]
-
-
 def _legal_label(entry: CatalogueEntry) -> Found:
     if not re.fullmatch(NAME, entry.name):
         remedy = "Use 1 to 63 letters, digits, hyphens and underscores, a letter or digit first."
@@ -268,9 +206,6 @@ def _legal_label(entry: CatalogueEntry) -> Found:
 
 
 def _exception(entry: CatalogueEntry, world: World) -> Found:
-    yield from references(entry)
-    for key in ("paths", "without"):
-        yield from _known_mounts(entry, (key,), world)
     try:
         chosen = ExceptionSettings.model_validate(entry.data)
     except ValueError:
@@ -283,11 +218,10 @@ def _exception(entry: CatalogueEntry, world: World) -> Found:
 KEY_PLACES: Final = ("kind", "key", "vault_url", "region", "endpoint_url", "role_arn", "profile")
 
 
-def _managed_keys(entries: list[CatalogueEntry], world: World) -> Found:
+def _managed_keys(world: World) -> Found:
     first: dict[tuple[str | None, ...], CatalogueEntry] = {}
-    for entry in entries:
-        paths = at(entry.data, ("rewraps",))
-        for index, path in enumerate(paths if isinstance(paths, list) else ()):
+    for entry in world.entries["keys"].values():
+        for index, path in enumerate(list_at(entry, "rewraps")):
             if isinstance(path, str):
                 yield from _declared(entry, ("rewraps", index), "secrets", path, world)
         other = first.setdefault(tuple(text_at(entry, key) for key in KEY_PLACES), entry)
@@ -297,21 +231,17 @@ def _managed_keys(entries: list[CatalogueEntry], world: World) -> Found:
 
 
 def _freeze(entry: CatalogueEntry, world: World) -> Found:
-    yield from references(entry)
-    yield from _known_mounts(entry, ("paths",), world)
-    patterns, secrets = at(entry.data, ("paths",)), world.entries["secrets"]
-    for index, pattern in enumerate(patterns if isinstance(patterns, list) and world.complete else ()):
+    yield from _known_mounts(entry, "paths", world)
+    secrets = world.entries["secrets"]
+    for index, pattern in enumerate(list_at(entry, "paths") if world.complete else ()):
         legal = isinstance(pattern, str) and not illegal_pattern(pattern)
         if legal and not any(covers(pattern, path) for path in secrets):
             yield entry.problem(("paths", index), "no secret lies there", advice(pattern, secrets, "Remove it."))
 
 
 def _sync(entry: CatalogueEntry, world: World) -> Found:
-    yield from references(entry)
-    for key in ("paths", "without"):
-        yield from _known_mounts(entry, (key,), world)
-    stores, sync = at(entry.data, ("stores",)), world.syncs.get(entry.name)
-    for index, store in enumerate(stores if isinstance(stores, list) else ()):
+    sync = world.syncs.get(entry.name)
+    for index, store in enumerate(list_at(entry, "stores")):
         if isinstance(store, str):
             yield from _declared(entry, ("stores", index), "stores", store, world)
         settings = world.stores.get(members(world.groups, store)[0]) if isinstance(store, str) else None
@@ -323,7 +253,10 @@ def _sync(entry: CatalogueEntry, world: World) -> Found:
             if sync and sync.update is Update.ADD_FIELDS and not world.gives_back(member):
                 yield entry.problem(("stores", index), *_no_addition(member))
     chosen = (
-        [(secret.name, sync.destinations(secret.name, describe_secret(secret))) for secret in _secrets(world)]
+        [
+            (secret.name, sync.destinations(secret.name, describe_secret(secret)))
+            for secret in world.entries["secrets"].values()
+        ]
         if sync
         else []
     )
@@ -338,48 +271,37 @@ def _sync(entry: CatalogueEntry, world: World) -> Found:
 
 
 def _rule(entry: CatalogueEntry, world: World) -> Found:
-    yield from references(entry)
-    for key in ("paths", "without"):
-        yield from _known_mounts(entry, (key,), world)
     for key in ("only", "never", "always"):
-        stores = at(entry.data, (key, "stores"))
-        for index, store in enumerate(stores if isinstance(stores, list) else ()):
+        for index, store in enumerate(list_at(entry, key, "stores")):
             if isinstance(store, str):
                 yield from _declared(entry, (key, "stores", index), "stores", store, world)
 
 
 def _chosen(entry: CatalogueEntry, world: World) -> Found:
-    yield from references(entry)
     for key in ("paths", "without"):
-        yield from _known_mounts(entry, (key,), world)
+        yield from _known_mounts(entry, key, world)
 
 
 def _nobody(sync: SyncSettings, world: World) -> str:
-    owners = {describe_secret(secret).owner for secret in _secrets(world)} - {""}
+    owners = {describe_secret(secret).owner for secret in world.entries["secrets"].values()} - {""}
     strange = [owner for owner in sync.owners if owner not in owners]
     otherwise = "No declared secret fulfils all that it asks for: correct it, or remove it."
     return advice(strange[0], owners, otherwise) if strange else otherwise
 
 
-def _secrets(world: World) -> Iterable[CatalogueEntry]:
-    return world.entries["secrets"].values()
-
-
-def _known_mounts(entry: CatalogueEntry, key: KeyPath, world: World) -> Found:
-    patterns = at(entry.data, key)
-    for index, pattern in enumerate(patterns if isinstance(patterns, list) else ()):
+def _known_mounts(entry: CatalogueEntry, key: str, world: World) -> Found:
+    for index, pattern in enumerate(list_at(entry, key)):
         mount = apart(pattern)[0] if isinstance(pattern, str) and not illegal_pattern(pattern) else ""
         if mount not in ("", EVERY):
-            yield from _declared(entry, (*key, index), "mounts", mount, world)
+            yield from _declared(entry, (key, index), "mounts", mount, world)
 
 
-def _mount(entry: CatalogueEntry, others: Mapping[str, CatalogueEntry]) -> Found:
-    yield from references(entry)
+def _mount(entry: CatalogueEntry, world: World) -> Found:
     if entry.name == DEFAULT:
         remedy = "Call it otherwise: secrets of the default mount have no name before their paths."
         yield entry.problem((), f"{DEFAULT} is what the default mount is called", remedy)
     place = text_at(entry, "mount")
-    first = next((other for other in others.values() if text_at(other, "mount") == place), entry)
+    first = next((other for other in world.entries["mounts"].values() if text_at(other, "mount") == place), entry)
     if place and first is not entry:
         remedy = f"The first is at {first.file}:{first.line}: a secret has one name, so remove one of the two."
         yield entry.problem(("mount",), f"it is the mount {first.name} already", remedy)
@@ -387,8 +309,7 @@ def _mount(entry: CatalogueEntry, others: Mapping[str, CatalogueEntry]) -> Found
 
 def _access_log(entry: CatalogueEntry, world: World) -> Found:
     """A log may name only Kubernetes stores: in others it would silently find no copy."""
-    stores = at(entry.data, ("stores",))
-    for index, name in enumerate(stores if isinstance(stores, list) else ()):
+    for index, name in enumerate(list_at(entry, "stores")):
         if not isinstance(name, str) or not name:
             continue
         yield from _declared(entry, ("stores", index), "stores", name, world)
@@ -472,8 +393,7 @@ def accounts(entry: CatalogueEntry, world: World) -> Iterator[Claim]:
 
 def engine_roles(entry: CatalogueEntry, _: World) -> Iterator[Claim]:
     mount, model = text_at(entry, "rotation", "mount") or "database", _strategy(entry)
-    former = at(entry.data, ("rotation", "former_roles"))
-    numbers = range(len(former) if isinstance(former, list) else 0)
+    numbers = range(len(list_at(entry, "rotation", "former_roles")))
     paths: list[KeyPath] = [("rotation", "role"), *(("rotation", "former_roles", number) for number in numbers)]
     for path in paths if model and model.claims_role else ():
         role = at(entry.data, path)
@@ -532,3 +452,60 @@ def _claimed_twice(
 
 def _strategy(entry: CatalogueEntry) -> type[StrategySettings] | None:
     return STRATEGIES.get(text_at(entry, "rotation", "strategy") or "")
+
+
+CHECKS: Final[Mapping[str, tuple[Callable[[CatalogueEntry, World], Found], ...]]] = {
+    "secrets": (
+        legal_hub_path,
+        known_mount,
+        not_below_another,
+        known_stores,
+        known_target,
+        fitting_target,
+        known_consumers,
+        canary_among_consumers,
+        legal_remote_names,
+        stores_that_can_be_read,
+        *times.CHECKS,
+        *readers.CHECKS,
+        *beside.CHECKS,
+        *previous.CHECKS,
+        *account_names.CHECKS,
+        *unanswered.CHECKS,
+        *decoys.CHECKS,
+        *drills.CHECKS,
+        rule_checks.copied_as_the_rules_say,
+        rule_checks.replaced_as_the_rules_say,
+    ),
+    "stores": (_own_tags,),
+    "freezes": (_freeze,),
+    "syncs": (_chosen, _sync),
+    "mounts": (_mount,),
+    "rules": (_chosen, _rule),
+    "monitors": (_chosen,),
+    "access_logs": (_access_log,),
+    "exceptions": (_chosen, _exception),
+    "access_policies": (_chosen, _grant),
+    "grants": (_granting_target,),
+    "hub": (find_hub_problems,),
+}
+"""The checks of each section's entries."""
+
+
+def find_conflicts(world: World) -> list[Problem]:
+    problems: list[Problem] = []
+    for section, named in world.entries.items():
+        for entry in named.values():
+            problems += [problem for check in CHECKS.get(section, ()) for problem in check(entry, world)]
+            if section != "secrets":
+                problems += _legal_label(entry)
+            if section not in EXPANDED:
+                problems += references(entry)
+    policies, secrets = world.entries["access_policies"], list(world.entries["secrets"].values())
+    problems += [policies[name].problem(*flaw) for name, flaw in find_access_flaws(world)]
+    problems += find_misfits(world.entries["pki"])
+    problems += _managed_keys(world)
+    problems += [problem for claims in CLAIMS for problem in _claimed_twice(claims, secrets, world)]
+    problems += _lists_of_several(secrets, world)
+    problems += _whole_and_merged(secrets, world)
+    return problems

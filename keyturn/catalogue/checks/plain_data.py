@@ -25,6 +25,11 @@ def text_at(entry: CatalogueEntry, *path: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
+def list_at(entry: CatalogueEntry, *path: str) -> list[Any]:
+    value = at(entry.data, path)
+    return value if isinstance(value, list) else []
+
+
 def describe_secret(entry: CatalogueEntry) -> About:
     data = entry.data if isinstance(entry.data, dict) else {}
     owner, classification, labels = data.get("owner"), data.get("classification"), data.get("labels")
@@ -58,8 +63,7 @@ def merged_keys(entry: CatalogueEntry, index: int) -> list[str] | None:
 
 def destinations(entry: CatalogueEntry) -> Iterator[tuple[int, str, str | None]]:
     """Yields index, store and remote name of each destination."""
-    listed = at(entry.data, ("destinations",))
-    for index, destination in enumerate(listed if isinstance(listed, list) else ()):
+    for index, destination in enumerate(list_at(entry, "destinations")):
         store, name = at(destination, ("store",)), at(destination, ("name",))
         if isinstance(store, str):
             yield index, store, name if isinstance(name, str) else None

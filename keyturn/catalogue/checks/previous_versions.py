@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from keyturn.catalogue.checks.plain_data import at, describe_secret, duration, text_at
+from keyturn.catalogue.checks.plain_data import describe_secret, duration, list_at, text_at
 from keyturn.catalogue.checks.world import World
 from keyturn.catalogue.destinations import Destination
 from keyturn.catalogue.files.problems import KeyPath, Problem
@@ -42,8 +42,7 @@ def whole_credentials(entry: CatalogueEntry, world: World) -> Iterator[Problem]:
 
 def telling(entry: CatalogueEntry, world: World) -> Iterator[tuple[KeyPath, str, Shape]]:
     """Yields path, owner and shape of each copy that includes the previous version."""
-    places = at(entry.data, ("destinations",))
-    for index, place in enumerate(places if isinstance(places, list) else ()):
+    for index, place in enumerate(list_at(entry, "destinations")):
         if PREVIOUS in str(place) and (shape := _shape(place)) and shape.tells_previous:
             yield ("destinations", index), "this copy", shape
     for name, sync in world.syncs.items():

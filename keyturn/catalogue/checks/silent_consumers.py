@@ -4,15 +4,14 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-from keyturn.catalogue.checks.plain_data import at, duration
+from keyturn.catalogue.checks.plain_data import at, duration, list_at
 from keyturn.catalogue.checks.world import World
 from keyturn.catalogue.files.problems import Problem
 from keyturn.catalogue.files.source import CatalogueEntry
 
 
 def canary_that_answers(entry: CatalogueEntry, world: World) -> Iterator[Problem]:
-    canary = at(entry.data, ("rollout", "canary"))
-    for index, name in enumerate(canary if isinstance(canary, list) else ()):
+    for index, name in enumerate(list_at(entry, "rollout", "canary")):
         if _is_silent(name, world):
             message = f"{name} answers nobody, so nobody could tell whether it is well"
             yield entry.problem(("rollout", "canary", index), message, "Name a consumer that answers, such as by HTTP.")
@@ -23,9 +22,8 @@ def canary_that_answers(entry: CatalogueEntry, world: World) -> Iterator[Problem
 
 
 def grace_for_who_is_silent(entry: CatalogueEntry, world: World) -> Iterator[Problem]:
-    consumers, grace = at(entry.data, ("consumers",)), duration(entry, "grace")
-    silent = [name for name in consumers if _is_silent(name, world)] if isinstance(consumers, list) else []
-    if silent and grace == timedelta(0):
+    silent = [name for name in list_at(entry, "consumers") if _is_silent(name, world)]
+    if silent and duration(entry, "grace") == timedelta(0):
         message = f"{silent[0]} answers nobody, and with no grace the old credential could end before it has read this"
         yield entry.problem(("rotation", "grace"), message, "Give it the time that it needs, such as 1h.")
 
