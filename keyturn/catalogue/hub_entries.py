@@ -459,36 +459,18 @@ def resource_of(name: str, entry: Any, entries: Mapping[str, Any]) -> HubResourc
     match entry:
         case AppRoleEntry():
             return HubResource(Kind.APPROLE, name, mount=APPROLE)
-        case JwtEntry():
-            return HubResource(Kind.JWT_CONFIG, "", mount=name)
-        case JwtRoleEntry():
-            return HubResource(Kind.JWT_ROLE, name, mount=entry.method)
-        case KubernetesEntry():
-            return HubResource(Kind.KUBERNETES_CONFIG, "", mount=name)
-        case KubernetesRoleEntry():
-            return HubResource(Kind.KUBERNETES_ROLE, name, mount=entry.method)
-        case OidcEntry():
-            return HubResource(Kind.OIDC_CONFIG, "", mount=name)
-        case OidcRoleEntry():
-            return HubResource(Kind.OIDC_ROLE, name, mount=entry.method)
-        case LdapEntry():
-            return HubResource(Kind.LDAP_CONFIG, "", mount=name)
-        case GroupEntry():
-            return HubResource(Kind.GROUP, name)
-        case AwsLoginRoleEntry():
-            return HubResource(Kind.AWS_LOGIN_ROLE, name, mount=entry.method)
+        case JwtEntry() | KubernetesEntry() | OidcEntry() | LdapEntry():
+            return HubResource(Kind(f"{entry.kind}-config"), "", mount=name)
+        case JwtRoleEntry() | KubernetesRoleEntry() | OidcRoleEntry() | AwsLoginRoleEntry():
+            return HubResource(Kind(entry.kind), name, mount=entry.method)
         case DatabaseEntry():
             return HubResource(Kind.DATABASE_CONNECTION, name, mount=entry.mount)
         case DatabaseRoleEntry():
             return HubResource(Kind.DATABASE_ROLE, name, mount=entries[entry.connection].mount)
         case AwsRoleEntry():
             return HubResource(Kind.AWS_ROLE, name, mount=entry.mount)
-        case RateLimitEntry():
-            return HubResource(Kind.RATE_LIMIT, name)
-        case AuditHeaderEntry():
-            return HubResource(Kind.AUDIT_HEADER, name)
-        case AuditDeviceEntry():
-            return HubResource(Kind.AUDIT_DEVICE, name)
+        case GroupEntry() | RateLimitEntry() | AuditHeaderEntry() | AuditDeviceEntry():
+            return HubResource(Kind(entry.kind), name)
     return None
 
 

@@ -15,6 +15,7 @@ from keyturn.core.rights.rights import Section, allow
 from keyturn.core.text.suggest import advice
 from keyturn.settings import durations
 from keyturn.settings.fields import Duration, EngineMount, EngineRole, Line, Model, PositiveDuration, WebUrl, refused
+from keyturn.settings.timing import no_repeats
 
 ANY: Final = "any"
 THIRD: Final = 3
@@ -23,16 +24,10 @@ SPARE: Final = 10
 """A tenth of an issuer's life must remain after the last certificate that it signs."""
 
 
-def _sorted_unlike(names: tuple[str, ...]) -> tuple[str, ...]:
-    if len(set(names)) < len(names):
-        raise refused("names the same thing twice", "Name each once.")
-    return names
-
-
 class RoleSettings(Model):
     """The certificates that a role allows: names, keys, lifetime. Anything else is forbidden."""
 
-    allowed_domains: Annotated[tuple[Line, ...], AfterValidator(_sorted_unlike)] = ()
+    allowed_domains: Annotated[tuple[Line, ...], AfterValidator(no_repeats)] = ()
     """The domains of certificates."""
     allow_bare_domains: bool = False
     """Whether certificates may name the domains themselves."""
@@ -54,7 +49,7 @@ class RoleSettings(Model):
     """The kind of keys to sign; any allows all kinds that the hub finds strong enough."""
     max_ttl: PositiveDuration
     """The maximum lifetime of certificates."""
-    organization: Annotated[tuple[Line, ...], AfterValidator(_sorted_unlike)] = ()
+    organization: Annotated[tuple[Line, ...], AfterValidator(no_repeats)] = ()
     """The organisation in their subjects."""
 
     @property
@@ -124,11 +119,11 @@ class UrlSettings(Model):
     ``{{issuer_id}}`` is the issuer's id in the hub, as there are two issuers after a renewal.
     """
 
-    issuing: Annotated[tuple[WebUrl, ...], AfterValidator(_sorted_unlike)] = ()
+    issuing: Annotated[tuple[WebUrl, ...], AfterValidator(no_repeats)] = ()
     """The address of the issuer's certificate."""
-    crl: Annotated[tuple[WebUrl, ...], AfterValidator(_sorted_unlike)] = ()
+    crl: Annotated[tuple[WebUrl, ...], AfterValidator(no_repeats)] = ()
     """The address of the revocation list."""
-    ocsp: Annotated[tuple[WebUrl, ...], AfterValidator(_sorted_unlike)] = ()
+    ocsp: Annotated[tuple[WebUrl, ...], AfterValidator(no_repeats)] = ()
     """The address of the OCSP responder."""
 
     @property

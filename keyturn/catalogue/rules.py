@@ -157,14 +157,14 @@ class RuleSettings(Choice):
         always = self.always
         if not always:
             return
-        fitting = {store for store, settings in copies.items() if self._suffices(always, store, settings)}
+        fitting = {
+            store
+            for store, settings in copies.items()
+            if always.names(store, settings) and not always.untold(store, settings) and not always.outside(settings)
+        }
         yield from (store for store in always.stores if store not in fitting)
         if not always.stores and not fitting:
             yield always.words
-
-    def _suffices(self, always: Where, store: str, settings: StoreBase) -> bool:
-        certain = not always.untold(store, settings) and not always.outside(settings)
-        return always.names(store, settings) and certain
 
 
 def spread_rule(rule: RuleSettings, groups: Groups) -> RuleSettings:

@@ -164,7 +164,9 @@ def _places(model: Any) -> Iterator[tuple[KeyPath, str, int]]:
             parts = urlsplit(value)
             yield (key,), parts.hostname or "", parts.port or PORTS.get(parts.scheme, 0)
         elif key == "host":
-            yield from (((key,), _machine(host), model.port) for host in value.split(","))
+            yield from (
+                ((key,), "localhost" if host.startswith(("/", "@")) else host, model.port) for host in value.split(",")
+            )
         elif key == REDIRECTS:
             for index, page in enumerate(value):
                 parts = urlsplit(page)
@@ -182,10 +184,6 @@ def _places(model: Any) -> Iterator[tuple[KeyPath, str, int]]:
 def _without_tls(model: Any) -> str:
     weak = ((key, getattr(model, key, None)) for key in WITHOUT_TLS)
     return next((key for key, value in weak if value in WITHOUT_TLS[key]), "")
-
-
-def _machine(host: str) -> str:
-    return "localhost" if host.startswith(("/", "@")) else host
 
 
 def _accounts(model: Any, around: Surroundings) -> Iterator[Flaw]:

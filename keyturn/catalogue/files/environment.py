@@ -50,7 +50,7 @@ def leave_open(entry: CatalogueEntry, allows: Callable[[str], bool] = lambda _: 
 
     Malformed references are still problems.
     """
-    every = dict.fromkeys(variables(entry), "")
+    every = dict.fromkeys(variables_in(entry.data), "")
     done = expand(entry, every, allows)
     for path, text in _texts(entry.data, ()):
         if names := dict.fromkeys(reference[1] for reference in REFERENCE.finditer(text)):
@@ -68,10 +68,6 @@ def _without(data: Any, path: KeyPath, open_paths: set[KeyPath]) -> Any:
     if isinstance(data, list):
         return ["" if (*path, at) in open_paths else _without(v, (*path, at), open_paths) for at, v in enumerate(data)]
     return data
-
-
-def variables(entry: CatalogueEntry) -> set[str]:
-    return variables_in(entry.data)
 
 
 def variables_in(data: Any) -> set[str]:
@@ -110,7 +106,8 @@ def _text(text: str, path: KeyPath, env: Mapping[str, str], done: Expanded) -> s
     for name in dict.fromkeys(ref[1] for ref in references if not done.allows(ref[1])):
         done.breaches.append(done.entry.problem(path, f"the variable {name} may not be named here", ALLOWED))
     for name in missing:
-        done.problems.append(done.entry.problem(path, f"the environment variable {name} is not set", _how(name)))
+        remedy = f"Set {name}, or give a default: ${{{name}:-default}}."
+        done.problems.append(done.entry.problem(path, f"the environment variable {name} is not set", remedy))
     if missing or len(references) != text.count("${"):
         done.unresolved.add(path)
         return ""
@@ -118,7 +115,3 @@ def _text(text: str, path: KeyPath, env: Mapping[str, str], done: Expanded) -> s
     if not filled:
         done.empty.add(path)
     return filled
-
-
-def _how(name: str) -> str:
-    return f"Set {name}, or give a default: ${{{name}:-default}}."

@@ -22,7 +22,7 @@ NOWHERE: Final = ScalarNode("", "")
 
 
 class Secrets(Mapping[str, Secret]):
-    """Secrets by path, made from validated plain data. Safe for threads; can be pickled."""
+    """Secrets by path, made from validated plain data. May be shared by threads; can be pickled."""
 
     def __init__(self, declared: Mapping[str, Any], syncs: Mapping[str, SyncSettings], groups: Groups) -> None:
         self._declared = dict(declared)

@@ -12,7 +12,7 @@ from keyturn.catalogue.checks import permissions as power
 from keyturn.catalogue.checks.permissions import Surroundings
 from keyturn.catalogue.checks.world import World
 from keyturn.catalogue.files import partial, signature, source
-from keyturn.catalogue.files.environment import Expanded, expand, leave_open, variables, variables_in
+from keyturn.catalogue.files.environment import Expanded, expand, leave_open, variables_in
 from keyturn.catalogue.files.explain import check_entry
 from keyturn.catalogue.files.index import Declared, Index
 from keyturn.catalogue.files.interning import Alike
@@ -89,7 +89,10 @@ def _anew(
         everything = sorted({*problems, *breaches})
         raise CatalogueInvalid(str(around.directory), everything, hint="" if problems else WAY_OUT)
     if not left_out:
-        index.keep({**_plain(read.entries), source.ID: _named(read.id)}, _variables(read.entries))
+        plain = {
+            section: {name: entry.data for name, entry in named.items()} for section, named in read.entries.items()
+        }
+        index.keep({**plain, source.ID: _named(read.id)}, _named_in(plain))
     syncs, groups = made["syncs"], made["groups"]
     alike = Alike()
     secrets = {
@@ -126,8 +129,7 @@ def _opened(declared: Declared, gathered: source.Gathered, around: Surroundings)
 
 
 def _named_in(declared: Declared) -> set[str]:
-    texts = (declared[section] for section in EXPANDED)
-    return {name for data in texts for name in variables_in(data)}
+    return {name for section in EXPANDED for name in variables_in(declared[section])}
 
 
 def _spread(made: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -142,14 +144,6 @@ def _spread(made: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def _named(name: str) -> dict[str, Any]:
     return {source.ID: name} if name else {}
-
-
-def _plain(entries: Mapping[str, Mapping[str, source.CatalogueEntry]]) -> Declared:
-    return {section: {name: entry.data for name, entry in named.items()} for section, named in entries.items()}
-
-
-def _variables(entries: Mapping[str, Mapping[str, source.CatalogueEntry]]) -> set[str]:
-    return {name for section in EXPANDED for entry in entries[section].values() for name in variables(entry)}
 
 
 def find_problems(directory: Path, env: Mapping[str, str], *, signed: bool = True) -> list[Problem]:
@@ -194,7 +188,9 @@ def examine_unresolved(directory: Path, env: Mapping[str, str]) -> Unresolved:
         message = "whether it is signed, as the operator's file asks, was not looked at"
         unchecked.append(Problem(str(directory), 0, "", message, "Have it signed once it is merged."))
     open_to = {section: read.entries[section] for section in EXPANDED}
-    entries = [f"{section}.{name}" for section, named in open_to.items() for name, e in named.items() if variables(e)]
+    entries = [
+        f"{section}.{name}" for section, named in open_to.items() for name, e in named.items() if variables_in(e.data)
+    ]
     counts = {section: len(entries) for section, entries in read.entries.items()}
     return Unresolved(tuple(sorted({*problems, *breaches, *unsure})), tuple(sorted(unchecked)), tuple(entries), counts)
 
@@ -213,7 +209,7 @@ def _examine(
     alike = Alike()
     for section, named in read.entries.items():
         for name, entry in named.items():
-            expanded = _expanded(entry, around) if unchecked is None else _left_open(entry, around)
+            expanded = _expanded(entry, around, is_open=unchecked is not None)
             model, more = alike.check(partial.closed_up(expanded)) if section == "secrets" else check_entry(expanded)
             problems += expanded.problems + more
             breaches += expanded.breaches
@@ -231,11 +227,8 @@ def _examine(
     return made, sorted({*problems, *checks.find_conflicts(world)}), breaches
 
 
-def _left_open(entry: source.CatalogueEntry, around: Surroundings) -> Expanded:
+def _expanded(entry: source.CatalogueEntry, around: Surroundings, *, is_open: bool) -> Expanded:
+    if entry.section not in EXPANDED:
+        return Expanded(entry)
     allowed = around.policy.allows_variable
-    return leave_open(entry, allowed) if entry.section in EXPANDED else Expanded(entry)
-
-
-def _expanded(entry: source.CatalogueEntry, around: Surroundings) -> Expanded:
-    allowed = around.policy.allows_variable
-    return expand(entry, around.env, allowed) if entry.section in EXPANDED else Expanded(entry)
+    return leave_open(entry, allowed) if is_open else expand(entry, around.env, allowed)

@@ -83,11 +83,8 @@ def closed_up(expanded: Expanded) -> Expanded:
 
 def concerning(left_out: Iterable[Problem], path: str) -> tuple[Problem, ...]:
     """The problems that may hide something about the secret at ``path``."""
-    return tuple(problem for problem in left_out if _concerns(problem.path, path))
-
-
-def _concerns(place: KeyPath, path: str) -> bool:
-    return len(place) < 2 or place[0] in HOLDING or place[:2] == ("secrets", path)
+    places = ((problem, problem.path) for problem in left_out)
+    return tuple(problem for problem, at in places if len(at) < 2 or at[0] in HOLDING or at[:2] == ("secrets", path))
 
 
 def left_out_entry(left_out: Iterable[Problem], section: str, name: str) -> Problem | None:
