@@ -1,7 +1,4 @@
-"""The catalogue: YAML files that declare every secret, its rotation, destinations and consumers.
-
-It stands on :mod:`keyturn.core`, :mod:`keyturn.settings`, the models of the strategies, pydantic and PyYAML.
-"""
+"""The catalogue: YAML files that declare every secret, its rotation, destinations and consumers."""
 
 from keyturn.catalogue.choice import Classification
 from keyturn.catalogue.destinations import Destination

@@ -1,4 +1,4 @@
-"""Who may be given access to which secrets for a while, under which conditions, and who has to approve it."""
+"""Policies of temporary access to secrets: conditions and approvals."""
 
 import hashlib
 import json
@@ -15,36 +15,35 @@ from keyturn.settings.fields import EngineCredential, Line, Model, PositiveDurat
 from keyturn.settings.timing import Timezone, no_repeats
 
 LONGEST: Final = timedelta(hours=12)
-"""How long access may last at most, whatever a policy says: a working day. What is needed for longer is no grant."""
+"""The longest access that any policy may give: a working day. For longer needs, declare a secret."""
 
 MOST_APPROVERS: Final = 20
 
 KEEP: Final = timedelta(days=90)
-"""How long what has ended stays in the listing, where a policy does not say."""
+"""The default time that ended requests stay in the listing."""
 
 SECTION: Final = "grants"
-"""The section of the catalogue that says which accounts Keyturn makes itself."""
 
 LOW: Final = frozenset({Classification.PUBLIC, Classification.INTERNAL})
-"""The classifications whose secrets may be given without anybody's approval."""
+"""The classifications whose secrets need no approval."""
 
 
 class Effect(StrEnum):
-    """What a policy that fits a request does. A denial goes before whatever allows."""
+    """The effect of a matching policy. A denial takes precedence."""
 
     ALLOW = "allow"
     DENY = "deny"
 
 
 class IncidentCondition(StrEnum):
-    """What has to be so of the secret's incidents."""
+    """The required state of the secret's incidents."""
 
     OPEN = "open"
     NONE = "none"
 
 
 class AlertCondition(StrEnum):
-    """What has to be so of alerts about odd reads."""
+    """The required state of alerts about unusual reads."""
 
     NONE = "none"
 
@@ -53,12 +52,12 @@ Names = Annotated[tuple[Line, ...], AfterValidator(no_repeats), Field(min_length
 
 
 class SubjectSettings(Model):
-    """Whom a policy is about: whoever is named, or is in a group that is."""
+    """The subjects of a policy: named entities, and members of named groups."""
 
     entities: Names | None = None
     """Ids of entities in the hub, as `vault read identity/entity/name/NAME` shows them."""
     groups: Names | None = None
-    """Ids of groups in the hub, as `vault read identity/group/name/NAME` shows them; members of groups in them too."""
+    """Ids of groups in the hub, as `vault read identity/group/name/NAME` shows them; nested groups count."""
 
     @model_validator(mode="after")
     def _somebody(self) -> Self:
@@ -68,53 +67,54 @@ class SubjectSettings(Model):
 
 
 class ConditionSettings(Model):
-    """What has to be so besides when access is asked for and given. All that is given has to hold."""
+    """Further conditions at request and at grant. All of them must hold."""
 
     hours: HoursSettings | None = None
-    """Between these hours of a day."""
+    """The hours of a day in which access is possible."""
     timezone: Timezone = "UTC"
     """The time zone of hours: its name in the IANA database, such as Europe/Berlin."""
     weekends: bool = True
-    """Whether also on Saturdays and Sundays."""
+    """Whether access is possible on Saturdays and Sundays."""
     networks: Annotated[tuple[NetworkText, ...], Field(min_length=1)] | None = None
-    """The hub binds the login to addresses (token_bound_cidrs), all of them within these networks."""
+    """Networks that contain all addresses to which the hub binds the login (token_bound_cidrs)."""
     logins: Names | None = None
-    """The login was made at one of these auth methods of the hub, by their mounts, such as oidc: those that ask for a
-    second factor."""
+    """Mounts of the hub's auth methods, such as oidc: the login used one of them. Name those with a second factor."""
     login_within: PositiveDuration | None = None
-    """The login was made no longer ago than this, and with it its second factor."""
+    """The maximum age of the login, and so of its second factor."""
     metadata: Annotated[dict[Line, Line], Field(min_length=1)] | None = None
-    """What the hub's login metadata tells, such as `device: managed`."""
+    """Required values in the hub's login metadata, such as `device: managed`."""
     incident: IncidentCondition | None = None
-    """An incident holds the secret (open), or none does (none)."""
+    """Whether an incident must include the secret (open) or must not (none)."""
     alerts: AlertCondition | None = None
-    """No alert about odd reads was about who asks within a day (none)."""
+    """Whether the requester must have no alert about unusual reads within a day (none)."""
 
 
 class AccessPolicySettings(Choice):
-    """Who may be given access to the chosen secrets for a while."""
+    """Who may get temporary access to the chosen secrets."""
 
     effect: Effect = Effect.ALLOW
-    """What it does: allow or deny. A denial goes before whatever allows."""
+    """The effect: allow or deny. A denial takes precedence."""
     subjects: SubjectSettings | None = None
-    """Whom it is about; everybody, where it denies and names nobody."""
+    """The subjects; a denial without subjects applies to everyone."""
     conditions: ConditionSettings = Field(default_factory=ConditionSettings)
-    """What has to be so besides; where it denies, when it does."""
+    """Further conditions; for a denial, the conditions under which it applies."""
     credential: EngineCredential | None = None
-    """Where the hub makes the credential, such as `database/creds/ml-reader`: the role of a database engine that the
-    section `hub:` declares for the secret's own target."""
+    """The path of the credential in the hub, such as `database/creds/ml-reader`: a database role that the section
+    `hub:` declares for the secret's own target."""
     grant: Line | None = None
-    """Instead of credential: the entry of `grants` by which Keyturn makes an account itself."""
+    """The entry of `grants` for an account that Keyturn makes itself; instead of credential."""
     maximum: PositiveDuration = timedelta(hours=1)
-    """How long access may last at most."""
+    """The maximum duration of access."""
     approvers: Annotated[tuple[Line, ...], AfterValidator(no_repeats), Field(max_length=MOST_APPROVERS)] = ()
-    """Who may approve, by the names that the operator's file gives them under approvals; never who asks."""
+    """The approvers, by their names under approvals in the operator's file. Requesters never approve their own
+    request."""
     approvals: Annotated[int, Field(ge=0, le=MOST_APPROVERS)] = 1
-    """How many of them have to. 0 for secrets that are public or internal alone."""
+    """The number of approvals required. 0 only for public and internal secrets."""
     keep: PositiveDuration = KEEP
-    """How long requests that have ended stay in the listing: after that they lie in an archive."""
+    """The time that ended requests stay in the listing before they move to an archive."""
     break_glass: bool = False
-    """Whether who asks may do without approvals, at once: that is told, and somebody else reviews it within a day."""
+    """Whether requesters may skip approvals in an emergency: this is reported, and another person reviews it within a
+    day."""
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -155,11 +155,10 @@ class AccessPolicySettings(Choice):
 
     @property
     def gives(self) -> str:
-        """What is given by it: where the hub makes it, or by which entry of `grants`; empty where it denies."""
+        """What the policy gives: a path in the hub or `grants/NAME`; empty for a denial."""
         return self.credential or (f"{SECTION}/{self.grant}" if self.grant else "")
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of all that it says, in hexadecimal digits: another one once it has been changed."""
         text = json.dumps(self.model_dump(mode="json", exclude_defaults=True), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()

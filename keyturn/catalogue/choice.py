@@ -1,4 +1,4 @@
-"""Which secrets an entry means: by their paths, and by what the catalogue says of each."""
+"""The choice of secrets by path and by properties that the catalogue declares."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from keyturn.settings.fields import Line, Model, matching, refused
 
 
 class Classification(StrEnum):
-    """How bad it is when somebody else reads the secret."""
+    """The damage if others read the secret."""
 
     PUBLIC = "public"
     INTERNAL = "internal"
@@ -37,7 +37,7 @@ Labels = dict[LabelName, Line]
 
 @dataclass(frozen=True)
 class About:
-    """What the catalogue says of a secret that it declares; what could not be read is empty."""
+    """The declared properties of a secret; unreadable ones are empty."""
 
     owner: str = ""
     classification: str = ""
@@ -45,7 +45,6 @@ class About:
 
 
 CHOOSING: Final = ("paths", "owners", "classifications", "labels")
-"""The keys of which an entry says one at least."""
 
 
 _SOME: Final = Field(json_schema_extra={"minItems": 1})
@@ -56,22 +55,22 @@ def _one_of(schema: dict[str, Any]) -> None:
 
 
 class Choice(Model):
-    """Some secrets: those for which all holds that is given. Only declared ones have more than a path."""
+    """A choice of secrets: all given conditions must hold. Only declared secrets match more than paths."""
 
     model_config = ConfigDict(json_schema_extra=_one_of)
 
     paths: Annotated[tuple[PathPattern, ...], _SOME] = ()
-    """Secrets by their path: * is any text within one part of it, ** any number of parts; what is in another mount than
-    the default one begins with its name and a colon, and *: is any mount. Of secrets that this catalogue does not
-    declare, a sync means those that a path without * names, and those that the operator's file lists."""
+    """Secrets by path: * is any text within one part, ** any number of parts. The name of a mount and a colon come
+    before the paths of other mounts; *: is any mount. Of undeclared secrets, a sync copies those that a path without *
+    names and those that the operator's file lists."""
     without: tuple[PathPattern, ...] = ()
-    """Those of them that are not meant."""
+    """Exceptions from the chosen secrets."""
     owners: Annotated[tuple[Line, ...], _SOME] = ()
-    """Declared secrets of one of these owners."""
+    """Declared secrets with one of these owners."""
     classifications: Annotated[tuple[Classification, ...], _SOME] = ()
-    """Declared secrets of one of these classifications."""
+    """Declared secrets with one of these classifications."""
     labels: Annotated[Labels, Field(json_schema_extra={"minProperties": 1})] = Field(default_factory=dict)
-    """Declared secrets that carry all of these labels."""
+    """Declared secrets that have all these labels."""
 
     @model_validator(mode="after")
     def _says_which(self) -> Self:
@@ -84,13 +83,12 @@ class Choice(Model):
 
     @cached_property
     def of_declared(self) -> bool:
-        """Whether it asks for what only declared secrets have."""
         return bool(self.owners or self.classifications or self.labels)
 
     def covers(self, path: str, about: About | None, mounts: Collection[str] | None = None) -> bool:
-        """Whether it means the secret at ``path``, of which the catalogue says this; None where it says nothing.
+        """Whether the choice covers the secret at ``path``; ``about`` is None if it is undeclared.
 
-        ``mounts`` are the names of the mounts that there are; without them, whatever stands before a colon is one.
+        ``mounts`` are the known mount names; without them, any text before a colon is one.
         """
         return (
             self._fits(about)

@@ -1,4 +1,4 @@
-"""Where secrets are pushed to, one by one or by patterns, and what is done with a copy there."""
+"""Destinations of secrets, one by one or by patterns, and how copies are made and maintained."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -29,16 +29,16 @@ from keyturn.settings.stores import Deletion
 
 
 class Update(StrEnum):
-    """What a newer value does to a copy."""
+    """The effect of a newer value on a copy."""
 
     REPLACE = "replace"
     CREATE_ONLY = "create-only"
     ADD_FIELDS = "add-fields"
-    """What the copy holds stays; a field that it lacks is added."""
+    """The copy keeps its fields; missing ones are added."""
 
 
 class Drift(StrEnum):
-    """What is done with a copy that somebody else has changed."""
+    """The response when others have changed a copy."""
 
     REPAIR = "repair"
     REPORT = "report"
@@ -60,12 +60,12 @@ Template = Annotated[str, AfterValidator(_template), WithJsonSchema({"type": "st
 
 
 class TemplatePart(Model):
-    """A template that stands beside others in one copy."""
+    """A template among others in one copy."""
 
     template: Annotated[str, AfterValidator(_template_beside)]
-    """The text, with the fields' values in place of {field}; it may hold none where the copy has a field elsewhere."""
+    """The text, with {field} for each value; it may have none if the copy has a field elsewhere."""
     escape: Escape | None = None
-    """How values are written in it; without it, as the copy's escape says."""
+    """The escaping of values; by default, the copy's escape."""
 
 
 def _part(data: Any) -> Any:
@@ -87,18 +87,16 @@ _NAMES_SCHEMA: Final = {
 }
 
 FieldNames = Annotated[str | tuple[str, ...], BeforeValidator(_names), WithJsonSchema(_NAMES_SCHEMA)]
-"""The name of a field, of a property inside of one, or of either in the version before; or several of them."""
+"""The name of a field, of a property in one, or of either in the previous version; or several of them."""
 
 NAME_PARTS: Final = ("path", "folder", "name", "mount")
 
 KEYS_BESIDE: Final = ("tags", "annotations", "description", "content_type", "expires_after")
-"""The keys of destinations and syncs that ask for something beside a copy."""
 
 EVERY_FIELD: Final = "*"
-"""What stands for any text in a pattern of fields' names."""
 
 EACH: Final = "{field}"
-"""Where the field's name goes in the names of copies of which there is one for each field."""
+"""The placeholder for the field in the names of copies when each field has its own copy."""
 
 
 def _name_template(template: str) -> str:
@@ -131,58 +129,61 @@ _EACH_SCHEMA: Final = {
 
 if TYPE_CHECKING:
     EachField = str | tuple[str, ...]
-else:  # one type at run time, so that what is wrong with a list is told as of any other
+else:  # one type at run time, so that errors in a list read like those in other lists
     EachField = Annotated[
         tuple[Line, ...], Field(min_length=1), WrapValidator(_each_field), WithJsonSchema(_EACH_SCHEMA)
     ]
 
 
 class Copying(Model):
-    """What a copy is made of, and what is done with it."""
+    """The content of a copy, and how it is maintained."""
 
     adopt: bool = False
-    """Take over, and overwrite, a secret of that name that Keyturn has not made."""
+    """Whether to take over and overwrite a secret of that name that Keyturn has not made."""
     update: Update = Update.REPLACE
-    """What a newer value does to the copy: replace it, nothing (create-only), or add-fields: what it has stays, and
-    fields that it lacks are added."""
+    """The effect of a newer value: replace the copy, nothing (create-only), or add only missing fields (add-fields)."""
     drift: Drift = Drift.REPAIR
-    """What is done when somebody else has changed the copy: repair, or only report."""
+    """The response when others have changed the copy: repair, or only report."""
     deletion: Deletion | None = None
-    """What becomes of the copy when the hub has the secret no more: keep or delete; without it, as the store says."""
+    """The treatment of the copy once the hub no longer has the secret: keep or delete; by default, the store's
+    setting."""
     field: FieldNames | None = None
-    """The copy is this one field's bare text; of several, such as [key, previous.key], a JSON list of their values."""
+    """The copy is the bare text of this field; for several, such as [key, previous.key], a JSON list of their
+    values."""
     fields: dict[Line, FieldNames] | tuple[Line, ...] | None = None
-    """The copy holds these fields alone: a list, or a mapping of their names in the copy to the fields. A field that is
-    JSON has properties: config.db.host. Of the version before, as long as its grace lasts: previous.key."""
+    """The copy has only these fields: a list, or a mapping from names in the copy to fields. JSON fields have
+    properties: config.db.host. During its grace, the previous version has fields too: previous.key."""
     each_field: EachField | None = None
-    """There is one copy for each of these fields, the field's bare text; the name holds {field} for the field's own.
-    A list of fields, or a pattern of their names: * is any text, such as API_*."""
+    """Each of these fields has its own copy with its bare text; {field} in the name is the field's name. Either a list,
+    or a pattern of names in which * is any text, such as API_*."""
     template: Template | None = None
-    """The copy is this text, with the fields' values in place of {field}."""
+    """The copy is this text, with {field} for each value."""
     templates: (
         dict[Line, Annotated[TemplatePart, BeforeValidator(_part, json_schema_input_type=str | TemplatePart)]] | None
     ) = None
-    """The copy holds these texts by name, beside fields where they are given: templates, or each with its escape."""
+    """The copy has these texts by name, in addition to fields: templates, or each template with its escape."""
     escape: Escape | None = None
-    """How values are written in templates: none, url, libpq, odbc, ado or json; url where one begins like that."""
+    """The escaping of values in templates: none, url, libpq, odbc, ado or json; by default, url in a template that
+    begins like one."""
     join: Annotated[str, Field(min_length=1, max_length=8)] | None = None
-    """What stands between several values that become one text, instead of a JSON list; in a template a comma."""
+    """The separator of several values in one text, instead of a JSON list; in templates, a comma by default."""
     case: Case | None = None
-    """How the names of fields are spelled in the copy: upper-snake, snake, kebab, camel, pascal, upper or lower."""
+    """The spelling of field names in the copy: upper-snake, snake, kebab, camel, pascal, upper or lower."""
     encoding: Encoding = Encoding.TEXT
-    """What is done with the finished text: text, base64, from-base64 or pem."""
+    """The encoding of the finished text: text, base64, from-base64 or pem."""
     tags: dict[Line, Line] = Field(default_factory=dict)
-    """Tags of the copy (AWS, Azure), labels (GCP, Kubernetes) or custom metadata (Vault), besides the store's own."""
+    """Tags of the copy (AWS, Azure), labels (GCP, Kubernetes) or custom metadata (Vault), in addition to the store's
+    own."""
     annotations: dict[Line, Line] = Field(default_factory=dict)
     """Annotations of the copy (GCP, Kubernetes)."""
     description: Line | None = None
-    """What the store tells people of the copy."""
+    """The description that the store shows."""
     content_type: Line | None = None
-    """What the store tells of the copy's format, such as application/json."""
+    """The copy's format in the store, such as application/json."""
     expires_after: PositiveDuration | None = None
-    """How long after the hub's version was made the copy is shown to expire; nothing ends by it."""
+    """The age of the hub's version at which the copy shows as expired; it has no other effect."""
     merge: bool = False
-    """Lay the fields as single keys into a secret that others own, and leave all its other keys as they are."""
+    """Whether to merge the fields as single keys into a secret of others and leave its other keys unchanged."""
 
     @model_validator(mode="after")
     def _one_shape(self) -> Self:
@@ -206,12 +207,12 @@ class Copying(Model):
 
     @property
     def each(self) -> list[tuple[str, str]]:
-        """What stands for {field} in the name of each field's copy, and the field; none where there is one copy."""
+        """The value for {field} in each copy's name, and the field; empty if there is one copy."""
         return self._spelled(self.each_field, "each_field") if isinstance(self.each_field, tuple) else []
 
     @property
     def by_pattern(self) -> bool:
-        """Whether there is a copy for each field that fits a pattern, so that only the secret tells which there are."""
+        """Whether the fields with a copy are chosen by a pattern, so that only the secret's value has their names."""
         return isinstance(self.each_field, str)
 
     @model_validator(mode="after")
@@ -261,22 +262,18 @@ class Copying(Model):
 
     @property
     def _mapped(self) -> bool:
-        """Whether the copy is anything else than all fields of the secret."""
         return any(value is not None for value in (self.field, self.fields, self.template, self.templates))
 
     @property
     def _list(self) -> str:
-        """The key that names the copy's fields."""
         return "fields" if self.fields is not None else "templates"
 
     def _named(self) -> list[tuple[str, ValueNames]]:
-        """The names in the copy, and what stands under them."""
         if isinstance(self.fields, dict):
             return list(self.fields.items())
         return [(new, field) for new, field in self._spelled(self.fields or (), "fields")]
 
     def _spelled(self, names: Iterable[str], key: str) -> list[tuple[str, str]]:
-        """Each name as it is spelled in the copies, and as it is."""
         try:
             return [(spelled(name, self.case), name) for name in names]
         except Unfit as error:
@@ -284,12 +281,11 @@ class Copying(Model):
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The keys of others' secret that are this copy; empty where the copy is a whole one."""
+        """The keys that the copy merges into a secret of others; empty for a whole copy."""
         return (*(name for name, _ in self._named()), *(self.templates or ())) if self.merge else ()
 
     @cached_property
     def shape(self) -> Shape:
-        """How the copy is made."""
         parts = (self.templates or {}).items()
         return Shape(
             tuple(self._named()),
@@ -304,7 +300,6 @@ class Copying(Model):
 
 
 def _holds_several(shape: Shape) -> bool:
-    """Whether there is a place for several values in it."""
     texts = [shape.template, *(template for _, template, _ in shape.templates)]
     places = [place for text in texts for _, place, _, _ in Formatter().parse(text) if place]
     listed = [shape.field, *(source for _, source in shape.fields)]
@@ -322,7 +317,7 @@ class Destination(Copying):
 
     @property
     def of_pattern(self) -> bool:
-        """Whether it is one of those that a pattern makes, so that the secret's fields decide whether it is there."""
+        """Whether a pattern made this destination, so that the secret's fields decide whether it exists."""
         return self._by_pattern
 
     @model_validator(mode="after")
@@ -332,9 +327,9 @@ class Destination(Copying):
         return self
 
     def spread(self, names: Mapping[str, str] | None = None) -> "tuple[Destination, ...]":
-        """The place of each field's copy, where there is one for each that is named, else this one.
+        """The place of each field's copy; only this place if it has no list of fields.
 
-        ``names`` are the copies' names by what stands for {field}, where they are not told by this one's.
+        ``names`` maps values of {field} to names of copies, if this place's name does not determine them.
         """
         if not self.each:
             return (self,)
@@ -342,59 +337,53 @@ class Destination(Copying):
         return tuple(self.alone(named[new], field) for new, field in self.each)
 
     def alone(self, name: str, field: str) -> "Destination":
-        """The place of one field's copy."""
         made = self.model_copy(update={"name": name, "field": field, "each_field": None, "case": None})
-        made.__dict__.pop("shape", None)  # what was told of all of them is copied too
+        made.__dict__.pop("shape", None)  # the cached shape is copied too
         return made
 
     def renamed(self, name: str) -> "Destination":
-        """The same under another name, of the same shape; a sync of ten thousand secrets makes one for each copy."""
+        """The same shape under another name. Fast, because a sync of 10,000 secrets makes one for each copy."""
         made = Destination.__new__(Destination)
         made.__setstate__({**self.__getstate__(), "__dict__": {**self.__dict__, "name": name, "shape": self.shape}})
         return made
 
     @property
     def group(self) -> str:
-        """The entry of the catalogue that its store comes from: the store's own, or one that stands for several."""
+        """The catalogue's entry of its store: the store's own, or a group's."""
         return self.store.partition("/")[0]
 
     @property
     def label(self) -> str:
-        """How it is named to people."""
         return f"{self.store}:{self.name}"
 
 
 @dataclass(frozen=True)
 class FieldPattern:
-    """A place for each field that fits a pattern, not spread yet: which ones there are, only the secret's fields tell.
+    """Places for the fields that match a pattern, which only the secret's value determines.
 
     :meth:`keyturn.rotation.state.context.Keyturn.places` spreads it.
     """
 
     place: Destination
-    """What is said of all of them; its name holds {field}."""
+    """Their common settings; the name contains {field}."""
 
     @property
     def store(self) -> str:
-        """The store's name in this catalogue."""
         return self.place.store
 
     @property
     def group(self) -> str:
-        """The entry of the catalogue that its store comes from."""
         return self.place.group
 
     @property
     def label(self) -> str:
-        """How all of them are named to people."""
         return self.place.label
 
     def chosen(self, fields: Iterable[str]) -> list[str]:
-        """Those of the names that fit, in order."""
         return sorted(field for field in fields if _fitting(str(self.place.each_field)).fullmatch(field))
 
     def spread(self, fields: Iterable[str]) -> tuple[Destination, ...]:
-        """The place of each field that fits. Raises Unfit for a name that can't be spelled, or read as a field's."""
+        """The place of each matching field. Raises Unfit for a name that can't be spelled or reads as previous."""
         return tuple(self.of(field) for field in self.chosen(fields))
 
     def of(self, field: str) -> Destination:
@@ -406,18 +395,15 @@ class FieldPattern:
         return made
 
     def owns(self, name: str) -> bool:
-        """Whether a copy of that name may be one of these."""
         before, _, after = self.place.name.partition(EACH)
         parts = [re.escape(part) for part in (before, *after.split(EACH))]
         return re.fullmatch(".+".join(parts), name, re.DOTALL) is not None
 
 
 DeclaredPlace = Destination | FieldPattern
-"""Where a secret is pushed to, as the catalogue says it: one copy, or one for each field that fits a pattern."""
 
 
 def place_of(destination: Destination) -> DeclaredPlace:
-    """The same, as what it is."""
     return FieldPattern(destination) if destination.by_pattern else destination
 
 
@@ -427,15 +413,15 @@ def _fitting(pattern: str) -> re.Pattern[str]:
 
 
 class SyncSettings(Copying, Choice):
-    """Every secret that it chooses is pushed to these stores, besides the destinations of its own."""
+    """A sync: pushes every chosen secret to these stores, in addition to its own destinations."""
 
     stores: Annotated[tuple[Line, ...], Field(min_length=1)]
     """The stores' names in this catalogue."""
     name: NameTemplate = "{path}"
-    """The name of each copy: {path}, {folder} (all but the last part), {name} (the last part), and {mount}, which is
-    default for secrets of the default mount; {path} is the one within the mount. With each_field, {field} too."""
+    """The name of each copy, from {path} (within the mount), {folder} (all but the last part), {name} (the last part),
+    {mount} (default for the default mount) and, with each_field, {field}."""
     separator: Line | None = None
-    """What stands for each / of the path in the name, for stores that take none."""
+    """The replacement for each / in the name, for stores that allow none."""
 
     @model_validator(mode="after")
     def _name_of_each(self) -> Self:
@@ -449,7 +435,6 @@ class SyncSettings(Copying, Choice):
         return self
 
     def remote(self, path: str, mounts: Collection[str] | None = None, field: str = "") -> str:
-        """The name of the copy of the secret at ``path``, or of that of one ``field`` of it."""
         mount, within = split(path, mounts)
         folder, _, last = within.rpartition("/")
         made = self.name.format(path=within, folder=folder, name=last, mount=mount or DEFAULT, field=field)
@@ -458,23 +443,22 @@ class SyncSettings(Copying, Choice):
     def destinations(
         self, path: str, about: About | None, mounts: Collection[str] | None = None
     ) -> tuple[DeclaredPlace, ...]:
-        """The places that the secret at ``path`` is pushed to, of which the catalogue says this; none if not chosen."""
+        """The places of the secret at ``path``; empty if it is not chosen. ``about`` is None if undeclared."""
         if not self.covers(path, about, mounts):
             return ()
         if self.by_pattern:
             name = self.remote(path, mounts, EACH)
             return tuple(FieldPattern(place.renamed(name)) for place in self._places)
-        # What is said here was checked when it was read; the store's own limits say which names it takes.
+        # The settings are validated already; the store's limits decide about names.
         if self.each_field:
             names = {new: self.remote(path, mounts, new) for new, _ in self.each}
             return tuple(destination for place in self._places for destination in place.spread(names))
         name = self.remote(path, mounts)
-        # All copies have one shape, which works out once what it needs.
+        # All copies share one shape, which is computed once.
         return tuple(place.renamed(name) for place in self._places)
 
     @cached_property
     def _places(self) -> tuple[Destination, ...]:
-        """A place in each store, still without its name."""
         settings = {key: getattr(self, key) for key in Copying.model_fields}
         return tuple(
             Destination(store=store, name=EACH if self.each_field else "-", **settings) for store in self.stores

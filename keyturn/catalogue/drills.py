@@ -1,4 +1,4 @@
-"""What is revoked only to see how long that takes: nothing that anybody lives on is named for it by a slip."""
+"""Checks of drills: secrets that are revoked for practice and that no one depends on."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -10,18 +10,15 @@ from keyturn.catalogue.files.source import CatalogueEntry
 from keyturn.core.mounts import split
 
 FOLDER: Final = "drills/"
-"""Where such secrets are."""
 
 
 def in_its_folder(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
-    """Its path says what it is there for."""
     if at(entry.data, ("drill",)) is not None and not split(entry.name)[1].startswith(FOLDER):
         message = f"a drill revokes it, and its path does not begin with {FOLDER}"
         yield entry.problem(("drill",), message, f"Make a secret of its own below {FOLDER}, which nobody needs.")
 
 
 def replaced_by_itself(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
-    """A drill ends with a new value that nobody has to make."""
     if at(entry.data, ("drill",)) is None:
         return
     if text_at(entry, "rotation", "strategy") == "manual":

@@ -1,4 +1,4 @@
-"""Exceptions from what reports on compliance check: somebody answers for each, and each has an end."""
+"""Exceptions from checks of compliance reports: each has an owner and an end."""
 
 import re
 from datetime import UTC, date, datetime, time, timedelta
@@ -23,11 +23,11 @@ CheckName = Literal[
     "certificates-in-time",
     "cryptoperiods",
 ]
-"""The checks of :data:`keyturn.evidence.checks.CHECKS` that are about single secrets."""
+"""The checks of :data:`keyturn.evidence.checks.CHECKS` about single secrets."""
 
 
 def _day(value: Any) -> date:
-    # YAML reads an unquoted day as one.
+    # YAML reads an unquoted day as a date.
     if isinstance(value, date) and not isinstance(value, datetime):
         return value
     try:
@@ -48,18 +48,17 @@ Day = Annotated[date, BeforeValidator(_day), WithJsonSchema({"type": "string", "
 
 
 class ExceptionSettings(Choice):
-    """What somebody answers for until a day: the chosen secrets don't count against these checks of a report."""
+    """A temporary exception: a report's checks leave out the chosen secrets."""
 
     checks: Annotated[tuple[CheckName, ...], AfterValidator(_some), Field(json_schema_extra={"minItems": 1})]
-    """The checks of `keyturn report` that they are left out of."""
+    """The checks of `keyturn report` that leave them out."""
     owner: Line
-    """Who answers for it, as an address that reaches them."""
+    """The contact address of the person or team responsible."""
     until: Day
-    """The last day on which it holds, in UTC."""
+    """The last day of the exception, in UTC."""
     reason: Line
-    """Why, for whoever reads the report."""
+    """The reason, for readers of the report."""
 
     @property
     def ends(self) -> datetime:
-        """The first moment at which it holds no more."""
         return datetime.combine(self.until + timedelta(days=1), time(), UTC)

@@ -1,4 +1,4 @@
-"""The freeze calendar: times in which nothing is rotated that can wait."""
+"""The freeze calendar: times in which rotations wait unless they are urgent."""
 
 import re
 from datetime import datetime
@@ -16,7 +16,6 @@ from keyturn.settings.timing import Timezone
 LOCAL: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]$"
 PATTERN: Final = rf"^(({MOUNT}|\*):)?[A-Za-z0-9_.*-]+(/[A-Za-z0-9_.*-]+)*$"
 EVERYTHING: Final = f"{EVERY}:**"
-"""The pattern of all secrets in all mounts."""
 
 
 def _local(value: Any) -> datetime:
@@ -29,7 +28,7 @@ def _local(value: Any) -> datetime:
 
 
 def illegal_pattern(pattern: str) -> tuple[str, str] | None:
-    """Why ``pattern`` can't be one of paths, and the remedy; None when it can."""
+    """The reason and the remedy if ``pattern`` is no legal path pattern; else None."""
     if has_stars_beside(pattern):
         return "** stands beside something else", "Write it alone between two slashes, as in prod/**."
     return illegal_secret(pattern.replace("*", "x"))
@@ -46,19 +45,19 @@ PathPattern = Annotated[str, AfterValidator(_pattern), WithJsonSchema({"type": "
 
 
 class FreezeSettings(Model):
-    """A time in which nothing is rotated that can wait, for all secrets or some."""
+    """A time in which rotations wait unless they are urgent, for all secrets or some."""
 
     begin: Annotated[LocalTime, Field(alias="from")]
     """The first minute, local time, such as 2026-12-20T18:00."""
     end: Annotated[LocalTime, Field(alias="to")]
-    """The end, local time; this minute is outside."""
+    """The end, local time, exclusive."""
     timezone: Timezone
     """The time zone's name in the IANA database, such as Europe/Berlin."""
     reason: Line
-    """Why, for whoever wonders what holds a rotation back."""
+    """The reason, for people who find a rotation delayed."""
     paths: Annotated[tuple[PathPattern, ...], Field(min_length=1)] = (EVERYTHING,)
-    """The secrets that it holds, all by default: * is any text within one part of a path, ** any number of parts; what
-    is in another mount than the default one begins with its name and a colon, and *: is any mount."""
+    """The secrets of the freeze, all by default: * is any text within one part of a path, ** any number of parts. The
+    name of a mount and a colon come before the paths of other mounts; *: is any mount."""
 
     @model_validator(mode="after")
     def _real_and_in_order(self) -> Self:
@@ -71,13 +70,11 @@ class FreezeSettings(Model):
 
     @property
     def zone(self) -> ZoneInfo:
-        """The time zone itself."""
         return ZoneInfo(self.timezone)
 
     def policy(self, name: str) -> Freeze:
-        """The same in the words of the decision. A time that comes twice is taken so that the freeze is longer."""
+        """The freeze in UTC. An ambiguous local time counts so that the freeze is longer."""
         return Freeze(name, instant(self.begin, self.zone), instant(self.end, self.zone, fold=1), self.reason)
 
     def covers(self, path: str) -> bool:
-        """Whether it holds the secret at ``path``."""
         return any(covers(pattern, path) for pattern in self.paths)

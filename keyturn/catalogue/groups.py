@@ -1,4 +1,4 @@
-"""Entries of ``stores`` that stand for several stores: which ones, and where they are named, each of them."""
+"""Entries of ``stores`` for several stores, and their members."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -7,11 +7,10 @@ from keyturn.catalogue.destinations import Destination, SyncSettings
 from keyturn.settings.stores import StoreBase
 
 Groups = Mapping[str, tuple[str, ...]]
-"""The names of the stores that an entry stands for, by its own; entries that stand for themselves are not in it."""
+"""The member stores of each group by its name; entries for single stores are absent."""
 
 
 def spread_stores(declared: Mapping[str, StoreBase]) -> tuple[dict[str, Any], dict[str, tuple[str, ...]]]:
-    """Every store by its name, and which of them an entry has brought that stands for several."""
     stores, groups = dict[str, Any](), dict[str, tuple[str, ...]]()
     for name, settings in declared.items():
         members = settings.members(name)
@@ -22,12 +21,10 @@ def spread_stores(declared: Mapping[str, StoreBase]) -> tuple[dict[str, Any], di
 
 
 def members(groups: Groups, store: str) -> tuple[str, ...]:
-    """The stores that a name stands for: itself, unless it is a group's."""
     return groups.get(store, (store,))
 
 
 def spread_places(places: Iterable[Destination], groups: Groups) -> Iterator[Destination]:
-    """The same places, those in a group once in each of its stores."""
     for place in places:
         if place.store in groups:
             yield from (place.model_copy(update={"store": store}) for store in groups[place.store])
@@ -36,7 +33,6 @@ def spread_places(places: Iterable[Destination], groups: Groups) -> Iterator[Des
 
 
 def spread_sync(sync: SyncSettings, groups: Groups) -> SyncSettings:
-    """The same sync, which names every store by itself."""
     if groups.keys().isdisjoint(sync.stores):
         return sync
     return sync.model_copy(

@@ -1,4 +1,4 @@
-"""What the section `hub:` declares: logins, engines' roles and limits, which `keyturn setup hub --apply` makes."""
+"""Entries of the section `hub:` for `keyturn hub apply`: logins, roles of engines and limits."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -27,12 +27,11 @@ from keyturn.settings.fields import (
 
 LOGIN: Final = r"(worker|revoker|notary|monitor|numbers|planner|auditor|consumer:[A-Za-z0-9][A-Za-z0-9_-]{0,62})"
 APPROLE: Final = "approle"
-"""The mount of the one method of that kind."""
 PERSON: Final = r"(worker|revoker|monitor|planner|auditor|requester|approver|viewer)"
 VARIABLE: Final = r"KEYTURN_SETUP_[A-Z0-9_]+"
-"""The variables whose content is written to the hub: so no line of a catalogue has another one sent anywhere."""
+"""Variables whose content may be written to the hub; a catalogue can send no other ones anywhere."""
 OWN: Final = ("worker", "revoker", "notary")
-"""The logins that may replace their own secret ids, and so are bound to addresses."""
+"""Logins that may replace their own secret ids, and so must be bound to addresses."""
 
 Login = Annotated[
     str,
@@ -41,7 +40,6 @@ Login = Annotated[
     ),
     WithJsonSchema({"type": "string", "pattern": f"^{LOGIN}$"}),
 ]
-"""Whose work it is for: it gets the policies that are rendered for that, and no others."""
 
 PersonLogin = Annotated[
     str,
@@ -52,7 +50,6 @@ PersonLogin = Annotated[
     ),
     WithJsonSchema({"type": "string", "pattern": f"^{PERSON}$"}),
 ]
-"""What people may do: they get the policies that are rendered for that, and no others."""
 
 Variable = Annotated[
     str,
@@ -90,7 +87,7 @@ Entry = TypeVar("Entry")
 
 
 def in_one_place(entry: Entry, file: str | None, variable: str | None, key: str) -> Entry:
-    """The entry itself, where its secret lies in one place. Raises what pydantic collects."""
+    """Requires exactly one source of the entry's secret."""
     if bool(file) == bool(variable):
         remedy = f"Say {key}_file, or {key}_variable."
         raise refused("its secret is read from one place", remedy, f"{key}_file")
@@ -98,27 +95,27 @@ def in_one_place(entry: Entry, file: str | None, variable: str | None, key: str)
 
 
 class LoginEntry(Model):
-    """A role of an auth method: who may log in so, and whose rights that gives."""
+    """A role of an auth method: its logins and their purpose."""
 
     login: Login
-    """Whose work it is for: worker, revoker, notary, monitor, numbers, planner, auditor or consumer:NAME."""
+    """The purpose: worker, revoker, notary, monitor, numbers, planner, auditor or consumer:NAME."""
     token_ttl: PositiveDuration = timedelta(hours=1)
-    """How long a token lives before it is renewed."""
+    """The lifetime of a token before renewal."""
     token_max_ttl: Duration = timedelta(0)
-    """How long a token lives at most, however often it is renewed; without it, as long as the hub allows."""
+    """The maximum lifetime of a token with renewals; by default, the hub's limit."""
     addresses: tuple[Network, ...] = ()
-    """The networks that its tokens are used from; without them, any."""
+    """The networks from which its tokens may be used; any by default."""
 
 
 class AppRoleEntry(LoginEntry):
-    """An AppRole of the method `approle`: its own name is the role's."""
+    """An AppRole of the method `approle`, with the entry's name."""
 
     kind: Literal["approle"]
-    """What it is."""
+    """The kind of entry."""
     secret_id_ttl: PositiveDuration = timedelta(days=32)
-    """How long a secret id lives."""
+    """The lifetime of a secret id."""
     secret_id_uses: Annotated[int, Field(ge=0)] = 0
-    """How often a secret id may be used; 0 is as often as it is wanted."""
+    """The number of uses of a secret id; 0 for unlimited."""
 
     @model_validator(mode="after")
     def _bound(self) -> Self:
@@ -129,20 +126,20 @@ class AppRoleEntry(LoginEntry):
 
 
 class JwtEntry(Model):
-    """An auth method for tokens that another system signs, by OIDC discovery or by its keys; its name is its mount."""
+    """An auth method for tokens that another system signs, by OIDC discovery or by its keys. Its mount is its name."""
 
     kind: Literal["jwt"]
-    """What it is."""
+    """The kind of entry."""
     discovery_url: HttpsUrl | None = None
-    """Where its OIDC discovery begins; this, or keys_url or public_keys. The hub asks there when it is set up."""
+    """The base URL of OIDC discovery, instead of keys_url or public_keys. The hub contacts it during setup."""
     keys_url: HttpsUrl | None = None
-    """Where its public keys are (JWKS); this, or discovery_url or public_keys."""
+    """The URL of its public keys (JWKS), instead of discovery_url or public_keys."""
     public_keys: tuple[Statement, ...] = ()
-    """Its public keys themselves, in PEM; these, or discovery_url or keys_url."""
+    """Its public keys in PEM, instead of discovery_url or keys_url."""
     issuer: Line | None = None
-    """The issuer that its tokens have to name."""
+    """The issuer that its tokens must name."""
     ca_certificate: Statement | None = None
-    """The authority, in PEM, that these addresses are trusted by; without it, the hub's own."""
+    """The CA of these addresses, in PEM; by default, the hub's trusted CAs."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -153,22 +150,22 @@ class JwtEntry(Model):
 
 
 class JwtRoleEntry(LoginEntry):
-    """Who may log in by a token of such a system; its own name is the role's."""
+    """A login by a token of another system; the role has the entry's name."""
 
     kind: Literal["jwt-role"]
-    """What it is."""
+    """The kind of entry."""
     method: Line
     """The entry of kind jwt."""
     audiences: Annotated[tuple[Line, ...], Field(min_length=1)]
-    """The audiences of which its tokens name one."""
+    """The audiences; its tokens name at least one of them."""
     subject: Line | None = None
-    """The subject that its tokens name."""
+    """The subject of its tokens."""
     claims: dict[Line, Line] = Field(default_factory=dict)
-    """Other claims that its tokens have, and their values."""
+    """Other claims that its tokens must have, with their values."""
     user_claim: Line = "sub"
-    """The claim that tells who it is."""
+    """The claim that identifies the user."""
     groups_claim: Line | None = None
-    """The claim that tells which groups they are in, where it is people who log in so."""
+    """The claim with the user's groups, for logins of people."""
 
     @model_validator(mode="after")
     def _somebody(self) -> Self:
@@ -179,27 +176,27 @@ class JwtRoleEntry(LoginEntry):
 
 
 class KubernetesEntry(Model):
-    """The auth method for service accounts of a cluster; its name is its mount."""
+    """The auth method for service accounts of a cluster. Its mount is its name."""
 
     kind: Literal["kubernetes"]
-    """What it is."""
+    """The kind of entry."""
     host: HttpsUrl
     """The address of the cluster's API."""
     ca_certificate: Statement | None = None
-    """The authority, in PEM, that it is trusted by; without it, the one of the pod that the hub runs in."""
+    """The CA of the API, in PEM; by default, that of the hub's own pod."""
 
 
 class KubernetesRoleEntry(LoginEntry):
-    """Which service accounts may log in; its own name is the role's."""
+    """A login of service accounts; the role has the entry's name."""
 
     kind: Literal["kubernetes-role"]
-    """What it is."""
+    """The kind of entry."""
     method: Line
     """The entry of kind kubernetes."""
     service_accounts: Annotated[tuple[Line, ...], Field(min_length=1)]
-    """Their names."""
+    """The names of the service accounts."""
     namespaces: Annotated[tuple[Line, ...], Field(min_length=1)]
-    """The namespaces that they are in."""
+    """The namespaces of the service accounts."""
     audience: Line | None = None
     """The audience of their tokens."""
 
@@ -211,35 +208,35 @@ class KubernetesRoleEntry(LoginEntry):
 
 
 class PeopleEntry(Model):
-    """How people's logins live, and what each of them may do, whichever groups they are in."""
+    """The lifetime and the permissions of people's logins, independent of their groups."""
 
     logins: tuple[PersonLogin, ...] = ()
-    """What everybody may do who logs in so; without any, what their groups may do and nothing else."""
+    """The permissions of everyone who logs in; by default, only those of their groups."""
     token_ttl: PositiveDuration = timedelta(hours=1)
-    """How long a token lives before it is renewed: so long does somebody have a group that they have left."""
+    """The lifetime of a token before renewal; people keep the rights of a former group that long."""
     token_max_ttl: Duration = timedelta(0)
-    """How long a token lives at most, however often it is renewed; without it, as long as the hub allows."""
+    """The maximum lifetime of a token with renewals; by default, the hub's limit."""
     addresses: tuple[Network, ...] = ()
-    """The networks that its tokens are used from; without them, any."""
+    """The networks from which its tokens may be used; any by default."""
 
 
 class OidcEntry(Model):
-    """The auth method for people of an OIDC provider, who log in with the browser; its name is its mount."""
+    """The auth method for people of an OIDC provider, who log in with the browser. Its mount is its name."""
 
     kind: Literal["oidc"]
-    """What it is."""
+    """The kind of entry."""
     discovery_url: HttpsUrl
-    """Where its OIDC discovery begins. The hub asks there when it is set up."""
+    """The base URL of OIDC discovery. The hub contacts it during setup."""
     client_id: Line
-    """What the hub is called at the provider."""
+    """The hub's client id at the provider."""
     client_secret_file: Line | None = None
-    """The file of whoever applies that has the client's secret; this, or client_secret_variable."""
+    """A local file with the client's secret, read by `keyturn hub apply`; instead of client_secret_variable."""
     client_secret_variable: Variable | None = None
-    """The environment's variable, KEYTURN_SETUP_*, that has the client's secret; this, or client_secret_file."""
+    """The environment variable KEYTURN_SETUP_* with the client's secret; instead of client_secret_file."""
     default_role: Line | None = None
-    """The entry of kind oidc-role that people log in by who name none."""
+    """The entry of kind oidc-role for people who choose none."""
     ca_certificate: Statement | None = None
-    """The authority, in PEM, that the provider is trusted by; without it, the hub's own."""
+    """The CA of the provider, in PEM; by default, the hub's trusted CAs."""
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
@@ -247,53 +244,53 @@ class OidcEntry(Model):
 
 
 class OidcRoleEntry(PeopleEntry):
-    """How people of an OIDC provider log in; its own name is the role's."""
+    """A login of people of an OIDC provider; the role has the entry's name."""
 
     kind: Literal["oidc-role"]
-    """What it is."""
+    """The kind of entry."""
     method: Line
     """The entry of kind oidc."""
     allowed_redirect_uris: Annotated[tuple[Redirect, ...], Field(min_length=1)]
-    """Where the provider may send the browser back to, such as http://localhost:8250/oidc/callback."""
+    """The addresses to which the provider may redirect the browser, such as http://localhost:8250/oidc/callback."""
     user_claim: Line = "sub"
-    """The claim that tells who it is."""
+    """The claim that identifies the user."""
     groups_claim: Line | None = None
-    """The claim that tells which groups they are in."""
+    """The claim with the user's groups."""
     scopes: tuple[Line, ...] = ()
-    """What is asked of the provider besides openid, such as groups."""
+    """The scopes to request in addition to openid, such as groups."""
     claims: dict[Line, Line] = Field(default_factory=dict)
-    """Claims that have to be there, and their values."""
+    """Required claims, with their values."""
     claim_mappings: dict[Line, Line] = Field(default_factory=dict)
-    """Claims that the hub keeps as the login's metadata, and what they are called there."""
+    """Claims that the hub keeps as metadata of the login, with their names there."""
 
 
 class LdapEntry(PeopleEntry):
-    """The auth method for people of a directory; its name is its mount. OpenBao has none in some packages."""
+    """The auth method for people of a directory. Its mount is its name. Some packages of OpenBao lack it."""
 
     kind: Literal["ldap"]
-    """What it is."""
+    """The kind of entry."""
     url: LdapUrl
     """Its address, ldaps://HOST; ldap:// only with start_tls."""
     start_tls: bool = False
-    """Whether a connection is begun in clear and goes on over TLS."""
+    """Whether an unencrypted connection switches to TLS."""
     certificate: Statement | None = None
-    """The authority, in PEM, that it is trusted by; without it, the hub's own."""
+    """The CA of the directory, in PEM; by default, the hub's trusted CAs."""
     user_dn: Line
-    """Where its people are, such as ou=people,dc=example,dc=com."""
+    """The base DN of its people, such as ou=people,dc=example,dc=com."""
     user_attribute: Line = "cn"
-    """Which attribute is their name at the login."""
+    """The attribute with the login name."""
     group_dn: Line | None = None
-    """Where its groups are."""
+    """The base DN of its groups."""
     group_attribute: Line = "cn"
-    """Which attribute is a group's name."""
+    """The attribute with a group's name."""
     group_filter: Line | None = None
-    """Which groups somebody is in, as a filter with {{.UserDN}} and {{.Username}}; without it, the hub's own."""
+    """The filter for a person's groups, with {{.UserDN}} and {{.Username}}; by default, the hub's own."""
     bind_dn: Line
-    """Whom the hub logs in as to look."""
+    """The DN that the hub uses for searches."""
     bind_password_file: Line | None = None
-    """The file of whoever applies that has that one's password; this, or bind_password_variable."""
+    """A local file with the password of bind_dn, read by `keyturn hub apply`; instead of bind_password_variable."""
     bind_password_variable: Variable | None = None
-    """The environment's variable, KEYTURN_SETUP_*, that has that one's password; this, or bind_password_file."""
+    """The environment variable KEYTURN_SETUP_* with the password of bind_dn; instead of bind_password_file."""
 
     @model_validator(mode="after")
     def _closed(self) -> Self:
@@ -303,134 +300,134 @@ class LdapEntry(PeopleEntry):
 
 
 class GroupEntry(Model):
-    """A group of people as their provider or directory has it, and what it may do; its own name is the hub's for it."""
+    """A group of a provider or directory, and the permissions of its people. The hub's group has the entry's name."""
 
     kind: Literal["group"]
-    """What it is."""
+    """The kind of entry."""
     method: Line
-    """The entry of kind oidc, ldap or jwt by which its people log in."""
+    """The entry of kind oidc, ldap or jwt with its people's logins."""
     group: Line | None = None
-    """What it is called there, where that is not its name."""
+    """Its name at the provider, if it differs from the entry's name."""
     logins: Annotated[tuple[PersonLogin, ...], Field(min_length=1)]
-    """What its people may do: worker, revoker, monitor, planner, auditor, requester, approver."""
+    """The permissions of its people: worker, revoker, monitor, planner, auditor, requester, approver."""
 
 
 class AwsLoginEntry(Model):
-    """The auth method for identities of AWS IAM; its name is its mount. OpenBao has none."""
+    """The auth method for identities of AWS IAM. Its mount is its name. OpenBao lacks it."""
 
     kind: Literal["aws-login"]
-    """What it is."""
+    """The kind of entry."""
 
 
 class AwsLoginRoleEntry(LoginEntry):
-    """Which identities of AWS IAM may log in; its own name is the role's."""
+    """A login of AWS IAM identities; the role has the entry's name."""
 
     kind: Literal["aws-login-role"]
-    """What it is."""
+    """The kind of entry."""
     method: Line
     """The entry of kind aws-login."""
     principals: Annotated[tuple[Line, ...], Field(min_length=1)]
-    """Their ARNs; * at the end stands for any rest."""
+    """The ARNs of the identities; a final * is any text."""
 
 
 class DatabaseEntry(Model):
-    """A connection of a database engine to a target of the catalogue; its own name is the connection's."""
+    """A connection of a database engine to a target of the catalogue, with the entry's name."""
 
     kind: Literal["database"]
-    """What it is."""
+    """The kind of entry."""
     target: Line
-    """The target, of kind postgresql or mysql: its address, and what it is administered with."""
+    """The target, of kind postgresql or mysql, with its address and admin credential."""
     mount: EngineMount = "database"
-    """Where the engine is mounted."""
+    """The mount of the engine."""
     roles: tuple[Line, ...] = ("*",)
     """The roles that may use it."""
 
 
 class DatabaseRoleEntry(Model):
-    """A role of a database engine: accounts that end by themselves; its own name is the role's."""
+    """A role of a database engine, whose accounts expire by themselves, with the entry's name."""
 
     kind: Literal["database-role"]
-    """What it is."""
+    """The kind of entry."""
     connection: Line
     """The entry of kind database."""
     creation: Annotated[tuple[Statement, ...], Field(min_length=1)]
     """The statements that make an account."""
     revocation: tuple[Statement, ...] = ()
-    """The statements that end one; without any, what the engine does by itself."""
+    """The statements that end an account; by default, the engine's own."""
     ttl: PositiveDuration = timedelta(hours=1)
-    """How long an account lives before it is renewed."""
+    """The lifetime of an account before renewal."""
     max_ttl: PositiveDuration = timedelta(hours=24)
-    """How long an account lives at most."""
+    """The maximum lifetime of an account."""
 
 
 class AwsRoleEntry(Model):
-    """A role of the AWS engine: credentials that end by themselves; its own name is the role's. OpenBao has none."""
+    """A role of the AWS engine, whose credentials expire by themselves, with the entry's name. OpenBao lacks it."""
 
     kind: Literal["aws-role"]
-    """What it is."""
+    """The kind of entry."""
     mount: EngineMount = "aws"
-    """Where the engine is mounted."""
+    """The mount of the engine."""
     credential_type: Literal["iam_user", "assumed_role", "federation_token"]
-    """What it makes, in the engine's words."""
+    """The kind of its credentials, as the engine names it."""
     role_arns: tuple[RoleArn, ...] = ()
-    """The IAM roles that may be assumed."""
+    """The IAM roles to assume."""
     policy_document: Statement | None = None
-    """The IAM policy of what it makes, as JSON."""
+    """The IAM policy of its credentials, as JSON."""
     ttl: PositiveDuration = timedelta(hours=1)
-    """How long credentials of the security token service live."""
+    """The lifetime of credentials from the security token service."""
 
 
 class RateLimitEntry(Model):
-    """How many requests the hub takes for a path, from one address; its own name is the quota's."""
+    """A limit on requests from one address to a path; the quota has the entry's name."""
 
     kind: Literal["rate-limit"]
-    """What it is."""
+    """The kind of entry."""
     path: Line
-    """What it is about: a mount, such as auth/approle/, or a path in one."""
+    """Its scope: a mount, such as auth/approle/, or a path in one."""
     rate: Annotated[float, Field(gt=0)]
-    """How many requests it takes within the interval."""
+    """The maximum number of requests in the interval."""
     interval: PositiveDuration = timedelta(seconds=1)
-    """The time that they are counted over."""
+    """The interval of the rate."""
     block_interval: Duration = timedelta(0)
-    """How long whoever asks for more is refused."""
+    """The time that an address is blocked after more requests."""
 
 
 class NamespaceEntry(Model):
-    """The namespace that all of this is in, which VAULT_NAMESPACE names; its own name is the namespace's."""
+    """The namespace of this catalogue's objects, which VAULT_NAMESPACE names, with the entry's name."""
 
     kind: Literal["namespace"]
-    """What it is."""
+    """The kind of entry."""
     parent: Line | None = None
-    """The namespace that it is in; without it, the root namespace."""
+    """Its parent namespace; by default, the root namespace."""
 
 
 class AuditHeaderEntry(Model):
-    """A header of requests that the hub's audit log keeps; its name is the header's. In the root namespace alone."""
+    """A request header that the hub's audit log keeps, with the entry's name. Only in the root namespace."""
 
     kind: Literal["audit-header"]
-    """What it is."""
+    """The kind of entry."""
     hmac: bool = True
-    """Whether the log has a digest of it alone, and not its text."""
+    """Whether the log keeps only an HMAC of it, not its text."""
 
 
 class AuditDeviceEntry(Model):
-    """An audit device that has to be there, which nobody makes from here; its own name is its path."""
+    """A required audit device, which Keyturn does not make; its path is the entry's name."""
 
     kind: Literal["audit-device"]
-    """What it is."""
+    """The kind of entry."""
     type: Literal["file", "syslog", "socket", "http"]
-    """Which kind of device."""
+    """The type of device."""
 
 
 class EngineEntry(Model):
-    """An engine that other things need; its own name is its mount. It is made, and not configured."""
+    """An engine that other objects need. Keyturn mounts it at the entry's name and does not configure it."""
 
     kind: Literal["engine"]
-    """What it is."""
+    """The kind of entry."""
     type: Literal["database", "pki", "transit", "ssh", "aws", "kv"]
-    """Which engine."""
+    """The type of engine."""
     mount: EngineMount | None = None
-    """Where it is mounted, where that is not its name."""
+    """Its mount, if it differs from the entry's name."""
 
 
 HubEntry = Annotated[
@@ -458,53 +455,32 @@ HubEntry = Annotated[
 
 
 def resource_of(name: str, entry: Any, entries: Mapping[str, Any]) -> HubResource | None:
-    """The thing that an entry makes in its mount, without its fields; None for a mount, a method or a namespace."""
+    """The entry's object without fields; None for a mount, a method or a namespace."""
     match entry:
         case AppRoleEntry():
             return HubResource(Kind.APPROLE, name, mount=APPROLE)
-        case JwtEntry():
-            return HubResource(Kind.JWT_CONFIG, "", mount=name)
-        case JwtRoleEntry():
-            return HubResource(Kind.JWT_ROLE, name, mount=entry.method)
-        case KubernetesEntry():
-            return HubResource(Kind.KUBERNETES_CONFIG, "", mount=name)
-        case KubernetesRoleEntry():
-            return HubResource(Kind.KUBERNETES_ROLE, name, mount=entry.method)
-        case OidcEntry():
-            return HubResource(Kind.OIDC_CONFIG, "", mount=name)
-        case OidcRoleEntry():
-            return HubResource(Kind.OIDC_ROLE, name, mount=entry.method)
-        case LdapEntry():
-            return HubResource(Kind.LDAP_CONFIG, "", mount=name)
-        case GroupEntry():
-            return HubResource(Kind.GROUP, name)
-        case AwsLoginRoleEntry():
-            return HubResource(Kind.AWS_LOGIN_ROLE, name, mount=entry.method)
+        case JwtEntry() | KubernetesEntry() | OidcEntry() | LdapEntry():
+            return HubResource(Kind(f"{entry.kind}-config"), "", mount=name)
+        case JwtRoleEntry() | KubernetesRoleEntry() | OidcRoleEntry() | AwsLoginRoleEntry():
+            return HubResource(Kind(entry.kind), name, mount=entry.method)
         case DatabaseEntry():
             return HubResource(Kind.DATABASE_CONNECTION, name, mount=entry.mount)
         case DatabaseRoleEntry():
             return HubResource(Kind.DATABASE_ROLE, name, mount=entries[entry.connection].mount)
         case AwsRoleEntry():
             return HubResource(Kind.AWS_ROLE, name, mount=entry.mount)
-        case RateLimitEntry():
-            return HubResource(Kind.RATE_LIMIT, name)
-        case AuditHeaderEntry():
-            return HubResource(Kind.AUDIT_HEADER, name)
-        case AuditDeviceEntry():
-            return HubResource(Kind.AUDIT_DEVICE, name)
+        case GroupEntry() | RateLimitEntry() | AuditHeaderEntry() | AuditDeviceEntry():
+            return HubResource(Kind(entry.kind), name)
     return None
 
 
 def bare_resources(entries: Mapping[str, Any]) -> Iterator[HubResource]:
-    """What all of them make in mounts and methods, without fields."""
     made = (resource_of(name, entry, entries) for name, entry in entries.items())
     yield from (resource for resource in made if resource is not None)
 
 
 @dataclass(frozen=True)
 class DatabaseRole:
-    """A role of a database engine, the connection that makes its accounts, and the target that they are for."""
-
     mount: str
     name: str
     connection: str
@@ -512,12 +488,10 @@ class DatabaseRole:
 
     @property
     def credential(self) -> str:
-        """Where the hub makes its credentials."""
         return f"{self.mount}/creds/{self.name}"
 
 
 def database_roles(entries: Mapping[str, Any]) -> dict[str, DatabaseRole]:
-    """The roles that a section `hub:` declares, by where the hub makes their credentials."""
     declared = (
         DatabaseRole(connection.mount, name, role.connection, connection.target)
         for name, role in entries.items()

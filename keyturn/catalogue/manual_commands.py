@@ -1,6 +1,6 @@
-"""What a person runs to disable a secret's accounts when Keyturn can't: built from the catalogue, without any value.
+"""Commands to disable a secret's accounts without Keyturn, built from the catalogue without any value.
 
-Account names may hold any character but control characters, so each place quotes them by its own rules.
+Account names may contain any character except control characters, so each place quotes them by its own rules.
 """
 
 import shlex
@@ -14,15 +14,13 @@ from keyturn.strategies.base import StrategySettings
 
 @dataclass(frozen=True)
 class ManualCommands:
-    """``place`` is the target with its address, ``lines`` are the commands in their order."""
-
     place: str
     accounts: tuple[str, ...]
     lines: tuple[str, ...]
 
 
 def manual_commands(catalogue: Catalogue, path: str) -> ManualCommands:
-    """The commands that disable the accounts of the secret at ``path``. Raises NotFound where its entry is missing."""
+    """The commands that disable the accounts of the secret at ``path``. Raises NotFound if it is undeclared."""
     rotation = catalogue.secret(path).rotation
     name = getattr(rotation, "target", None)
     lines = tuple(rotation.commands_to_end())
@@ -38,13 +36,11 @@ def manual_commands(catalogue: Catalogue, path: str) -> ManualCommands:
 
 
 def account_names(rotation: StrategySettings) -> tuple[str, ...]:
-    """The accounts at the target that this secret alone rotates."""
     named = [getattr(rotation, key) for key in rotation.claims]
     return tuple(name for value in named for name in ([value] if isinstance(value, str) else value))
 
 
 def describe_target(target: Any) -> str:
-    """The kind of a target, and where it is."""
     host, port = getattr(target, "host", None), getattr(target, "port", None)
     parts = [f"{target.kind} at {host}:{port}" if host else target.kind]
     parts += [f"also {node}" for node in getattr(target, "nodes", ())]
@@ -57,17 +53,15 @@ def describe_target(target: Any) -> str:
 
 
 def sql_name(name: str) -> str:
-    """A name as standard SQL quotes it."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def sql_text(text: str) -> str:
-    """A text as standard SQL quotes it."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def mysql_text(text: str) -> str:
-    """A text as MySQL and MariaDB quote it, where a backslash escapes."""
+    """The text in quotes of MySQL and MariaDB, where a backslash escapes."""
     return sql_text(text.replace("\\", "\\\\"))
 
 
@@ -77,7 +71,7 @@ def _postgresql(_: Any, account: str) -> Iterator[str]:
 
 
 def _mysql(_: Any, account: str) -> Iterator[str]:
-    """An account may have an entry for each host, so the statement is made of those that there are."""
+    """An account may have an entry for each host, so one statement builds the other."""
     user = mysql_text(account)
     entries = "GROUP_CONCAT(CONCAT(QUOTE(User), '@', QUOTE(Host)) SEPARATOR ', ')"
     lock = f"COALESCE(CONCAT('ALTER USER ', {entries}, ' ACCOUNT LOCK'), 'DO 0')"
@@ -88,7 +82,7 @@ def _mysql(_: Any, account: str) -> Iterator[str]:
 
 
 def _redis(_: Any, account: str) -> Iterator[str]:
-    """``resetpass`` refuses every login as ``off`` does, and leaves nothing to be switched on again."""
+    """``resetpass`` refuses every login like ``off`` does, and can't be reversed by ``on``."""
     user = '"' + account.replace("\\", "\\\\").replace('"', '\\"') + '"'
     yield f"ACL SETUSER {user} resetpass"
     yield f"CLIENT KILL USER {user}"
@@ -126,7 +120,6 @@ DISABLE: Final[Mapping[str, Callable[[Any, str], Iterator[str]]]] = {
     "microsoft-graph": _microsoft_graph,
     "azure-resource-manager": _azure_storage,
 }
-"""By kind of target: the commands that end one account there, and its sessions."""
 
 
 def _find_in_postgresql(role: str) -> Iterator[str]:
@@ -141,7 +134,7 @@ def _find_in_mysql(role: str) -> Iterator[str]:
 
 
 def _made_for(role: str, length: int) -> str:
-    """The pattern of the accounts that the hub's database engine makes for a role, of whose name it keeps a part."""
+    """The pattern of the hub's account names for a role; they contain part of its name."""
     return f"v-%-{role[:length]}-%".replace("_", "\\_")
 
 
@@ -149,4 +142,3 @@ FIND: Final[Mapping[str, Callable[[str], Iterator[str]]]] = {
     "postgresql": _find_in_postgresql,
     "mysql": _find_in_mysql,
 }
-"""By kind of target: the commands that find the accounts of an engine's role, by the engine's default names."""

@@ -1,4 +1,4 @@
-"""The catalogue as the rest of the code sees it: every secret, its rotation, destinations and consumers."""
+"""The catalogue as other packages see it: every secret, its rotation, destinations and consumers."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -34,21 +34,21 @@ from keyturn.settings.fields import Duration, Line, Model, PositiveDuration, ref
 from keyturn.strategies.registry import Rotation
 
 PAUSE_LIMIT: Final = timedelta(hours=2)
-"""How long a canary may be watched: half of what a run may take that rotates."""
+"""The longest watch of a canary: half of the time limit of a run that rotates."""
 
 DEFAULT_ID: Final = "default"
-"""The id of a catalogue that declares none: the only one of its hub."""
+"""The id of a catalogue that declares none, the only one of its hub."""
 
 
 class RolloutSettings(Model):
-    """Consumers are told in two waves: the rest only once the canary is well."""
+    """A rollout in two waves: the other consumers follow once the canary is healthy."""
 
     canary: Annotated[tuple[Line, ...], Field(min_length=1)]
-    """The consumers that are told first; where one does not take the new value, the previous one is put back."""
+    """The consumers to notify first; if one does not accept the new value, the previous one is restored."""
     pause: Duration = timedelta(0)
-    """How long to watch the canary before it is asked for its health and the rest is told."""
+    """The time to watch the canary before the health check and the other notices."""
     health: bool = True
-    """Ask each canary for GET {url}/api/secrets/health after the pause."""
+    """Whether to request GET {url}/api/secrets/health of each canary after the pause."""
 
     @model_validator(mode="after")
     def _pause_within_a_run(self) -> Self:
@@ -59,7 +59,6 @@ class RolloutSettings(Model):
 
 
 def spread_fields(places: tuple[Destination, ...]) -> tuple[Destination, ...]:
-    """The places with those of each field's copy one by one."""
     return tuple(destination for place in places for destination in place.spread())
 
 
@@ -67,61 +66,64 @@ _Found = TypeVar("_Found")
 
 
 class SecretDeclaration(Model):
-    """What the files say about one secret."""
+    """The declaration of one secret."""
 
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
 
     owner: Line
-    """Who answers for the secret, as an address that reaches them."""
+    """The contact address of the person or team responsible."""
     classification: Classification
-    """How bad it is when somebody else reads it: public, internal, confidential or restricted."""
+    """The damage if others read it: public, internal, confidential or restricted."""
     description: str | None = None
-    """What it is for."""
+    """The purpose of the secret."""
     labels: Labels = Field(default_factory=dict)
-    """What else it is chosen by, such as `team: payments`; they are written to no copy."""
+    """Further properties to choose it by, such as `team: payments`; not written to copies."""
     rotation: Rotation
-    """How and when it is replaced."""
+    """The rotation strategy and schedule."""
     public_fields: tuple[Line, ...] = ()
-    """Fields that are no secret, such as a note: a revocation may keep them, and is proven all the same."""
+    """Fields that are not secret, such as a note: a revocation may keep them and still be complete."""
     pushed_to: Annotated[tuple[Destination, ...], AfterValidator(spread_fields), Field(alias="destinations")] = ()
-    """The places it is pushed to."""
+    """The places to which it is pushed."""
     consumers: tuple[Line, ...] = ()
-    """The names of the applications that are told when it changes."""
+    """The names of the applications to notify of changes."""
     rollout: RolloutSettings | None = None
-    """Tell some of the consumers first; without it, all of them at once."""
+    """Consumers to notify first; by default, all at once."""
     decoy: bool = False
-    """Nobody uses it: each attempt to read it is an alarm. Nothing that others can see of it says so."""
+    """Whether it is a decoy that no one uses: each attempt to read it is an alarm. Nothing visible to others reveals
+    it."""
     drill: PositiveDuration | None = None
-    """How often it is revoked to see how long that takes, by the flow `drill`: below drills/ alone, and used by nobody
-    who needs it."""
+    """The interval of its practice revocations by the flow `drill`; only for secrets below drills/ that no one
+    needs."""
 
     @property
     def destinations(self) -> tuple[DeclaredPlace, ...]:
-        """The places it is pushed to; of copies for each field that fits a pattern, the pattern."""
+        """The places to which it is pushed; for fields chosen by a pattern, the pattern."""
         return tuple(map(place_of, self.pushed_to))
 
     @property
     def about(self) -> About:
-        """What it is chosen by, besides its path."""
         return About(self.owner, self.classification, self.labels)
 
 
 class Secret(SecretDeclaration):
-    """One declared secret, which knows its own path."""
+    """A declared secret with its path."""
 
     path: str
-    """Its path in the hub's KV mount, with the mount's name before it where that is not the default one."""
+    """Its path in the hub's KV mount, with the prefix of the mount's name unless it is the default mount."""
 
 
 class Catalogue(Model):
-    """Everything that is declared: :func:`keyturn.catalogue.load_catalogue` gives it, and has checked it whole."""
+    """All declarations, checked as a whole by :func:`keyturn.catalogue.load_catalogue`.
+
+    Lookups by name raise NotFound with the likely name.
+    """
 
     id: str = DEFAULT_ID
-    """What it is called in the marks of its copies, which tells them from those of another catalogue of the hub."""
+    """The id in the marks of its copies, which distinguishes catalogues of one hub."""
 
     stores: dict[str, StoreSettings] = Field(default_factory=dict)
     groups: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """Entries that stand for several of ``stores``, and those stores' names."""
+    """The member stores of each group by its name."""
     targets: dict[str, TargetSettings] = Field(default_factory=dict)
     consumers: dict[str, ConsumerSettings] = Field(default_factory=dict)
     secrets: Mapping[str, Secret] = Field(default_factory=dict)
@@ -136,47 +138,45 @@ class Catalogue(Model):
     grants: dict[str, GrantAccountSettings] = Field(default_factory=dict)
     pki: dict[str, AuthoritySettings] = Field(default_factory=dict)
     hub: dict[str, HubEntry] = Field(default_factory=dict)
-    """What `keyturn setup hub --apply` makes in the hub besides what the rest of the catalogue needs there."""
+    """Further objects that `keyturn hub apply` makes in the hub."""
     keys: dict[str, KeySettings] = Field(default_factory=dict)
     policy: OperatorsPolicy = Field(default_factory=OperatorsPolicy)
-    """What the operator of this machine lets catalogues do."""
+    """The permissions that the operator of this machine gives to catalogues."""
     digest: str = ""
-    """Of the files that it was loaded from, all names and all bytes: 64 hex digits, as its signature lists them."""
+    """The digest of the files' names and bytes, in 64 hex digits, as for its signature."""
     waived: tuple[str, ...] = ()
-    """What it asks for and may not have here, where somebody has let that pass for this once."""
+    """Breaches of the operator's policy that a person has overridden for this load."""
     left_out: tuple[Problem, ...] = ()
-    """What is broken and was left out, because a revocation does not wait for a repair."""
+    """Broken parts that were left out, because a revocation does not wait for a repair."""
 
     @property
     def mount_paths(self) -> dict[str, str]:
-        """Where each mount is in the hub, by its name."""
         return {name: mount.mount for name, mount in self.mounts.items()}
 
     def secret(self, path: str) -> Secret:
-        """The secret at ``path``. Raises NotFound with the one likely meant."""
         return self._entry("secret", path, self.secrets)
 
     def destinations(self, path: str) -> tuple[DeclaredPlace, ...]:
-        """The places that the secret at ``path`` is pushed to; one that is not declared may fit a sync's paths too."""
+        """The places of the secret at ``path``; an undeclared one may match a sync's paths."""
         if path in self.secrets:
             return self.secrets[path].destinations
         syncs = [sync for sync in self.syncs.values() if path in sync.paths or self.listed_by_operator(path)]
         return tuple(destination for sync in syncs for destination in sync.destinations(path, None, self.mounts))
 
     def is_unlisted(self, path: str) -> bool:
-        """Whether only a sync's pattern matches the secret: it is not declared, and the operator's file lacks it."""
+        """Whether a sync's pattern matches the secret, but it is neither declared nor in the operator's file."""
         if path in self.secrets or self.destinations(path):
             return False
         return any(sync.covers(path, None, self.mounts) for sync in self.syncs.values())
 
     def listed_by_operator(self, path: str) -> bool:
-        """Whether the operator's file allows syncs to copy the secret at ``path`` although it is not declared."""
+        """Whether the operator's file allows syncs to copy the undeclared secret at ``path``."""
         return any(covers(pattern, path, self.mounts) for pattern in self.policy.undeclared)
 
     def forbids(self, path: str, store: str) -> str:
-        """Why a rule keeps the copies of a secret out of a store; empty where none does.
+        """The rule against copies of the secret in the store; empty if none.
 
-        Of declared secrets it is known that none does: the catalogue would not have been read.
+        Always empty for a declared secret: otherwise the catalogue would not have loaded.
         """
         if not self.rules or path in self.secrets:
             return ""
@@ -185,37 +185,29 @@ class Catalogue(Model):
         return next((f"the rule {name} {why[0]}" for name, why in refusals if why), "")
 
     def freezes_of(self, path: str) -> tuple[Freeze, ...]:
-        """The freezes that hold the secret at ``path``, past ones too."""
         return tuple(freeze.policy(name) for name, freeze in self.freezes.items() if freeze.covers(path))
 
     def store(self, name: str) -> StoreSettings:
-        """The store of that name. Raises NotFound with the one likely meant."""
         if several := self.groups.get(name):
             raise NotFound("find", f"store {name}", "it stands for several stores", f"Name one: {', '.join(several)}")
         return self._entry("store", name, self.stores)
 
     def members(self, name: str) -> tuple[str, ...]:
-        """The stores that a name stands for: itself, or those of a group. Raises NotFound with the one likely meant."""
         return self.groups.get(name) or (self._known("store", name, self.stores),)
 
     def target(self, name: str) -> TargetSettings:
-        """The target of that name. Raises NotFound with the one likely meant."""
         return self._entry("target", name, self.targets)
 
     def access_log(self, name: str) -> AccessLogSettings:
-        """The access log of that name. Raises NotFound with the one likely meant."""
         return self._entry("access log", name, self.access_logs)
 
     def key(self, name: str) -> KeySettings:
-        """The managed key of that name. Raises NotFound with the one likely meant."""
         return self._entry("key", name, self.keys)
 
     def consumer(self, name: str) -> ConsumerSettings:
-        """The consumer of that name. Raises NotFound with the one likely meant."""
         return self._entry("consumer", name, self.consumers)
 
     def left_out_of(self, path: str) -> tuple[Problem, ...]:
-        """What was left out that may hold the secret at ``path``, such as a file that can't be parsed."""
         return concerning(self.left_out, path)
 
     def _entry(self, what: str, name: str, entries: Mapping[str, _Found]) -> _Found:

@@ -1,4 +1,4 @@
-"""The policies that a catalogue's monitors make together, for each principal at each secret."""
+"""Combines a catalogue's monitors to policies by principal and secret."""
 
 import os
 from collections.abc import Collection, Mapping
@@ -13,10 +13,10 @@ from keyturn.core.ports.own_login import role_principals
 
 
 class DeclaredPolicies:
-    """The policies that a catalogue's monitors make: what one with more conditions says goes before the others.
+    """The policies of a catalogue's monitors: one with more conditions takes precedence.
 
-    Of two with as many, the one whose name comes later. The same objects for the same answers. ``own`` are Keyturn's
-    principals, who read decoys as all that is synced, are among everybody's readers, and end what is revoked.
+    On a tie, the later name wins. Equal answers are the same object. ``own`` are Keyturn's principals: they may read
+    decoys, count as readers of every secret, and end revoked ones.
     """
 
     def __init__(
@@ -28,7 +28,6 @@ class DeclaredPolicies:
         self._made: dict[tuple[bool, bool, bool, tuple[str, ...]], MonitorPolicy] = {}
 
     def policy(self, principal: str, path: str) -> MonitorPolicy:
-        """For this principal at this secret."""
         secret = self._catalogue.secrets.get(path)
         about = secret.about if secret else None
         fitting = [
@@ -47,7 +46,7 @@ class DeclaredPolicies:
 def merge(
     monitors: list[MonitorSettings], *, restricted: bool, decoy: bool = False, own: bool = False
 ) -> MonitorPolicy:
-    """What these say together, the last of them first; ``own`` principals are Keyturn's."""
+    """The combined policy, in which later monitors take precedence; ``own`` means a principal of Keyturn."""
     changes: dict[str, Any] = {"restricted": restricted, "decoy": decoy and not own, "own": own}
     tunings: dict[str, Tuning] = {}
     for monitor in monitors:

@@ -1,4 +1,4 @@
-"""What is usual when secrets are read, and what is not: settings for the detection of odd accesses."""
+"""Settings for the detection of unusual reads of secrets."""
 
 from collections.abc import Mapping
 from datetime import time
@@ -16,10 +16,10 @@ from keyturn.settings.fields import Line, Model, PositiveDuration, refused
 from keyturn.settings.timing import ClockTime, Timezone
 
 WHOLE: Final = 1000
-"""Thousandths, in which weights are counted."""
+"""The unit of weights, as thousandths."""
 
 LARGEST_LIMIT: Final = 1_000_000
-"""So many times of one principal may have to be remembered."""
+"""The largest limit, as so many times may have to be kept for one principal."""
 
 
 def _network(text: str) -> str:
@@ -43,12 +43,12 @@ Weight = Annotated[float, Field(ge=0, le=10)]
 
 
 class HoursSettings(Model):
-    """The usual hours of a day. Where they end before they begin, they go over midnight."""
+    """The usual hours of a day. If the end is before the begin, they cross midnight."""
 
     begin: Annotated[ClockTime, Field(alias="from")]
     """The first minute, local time."""
     end: Annotated[ClockTime, Field(alias="to")]
-    """The end, local time; this minute is outside."""
+    """The end, local time, exclusive."""
 
     @model_validator(mode="after")
     def _not_empty(self) -> Self:
@@ -58,36 +58,36 @@ class HoursSettings(Model):
 
 
 class WeightSettings(Model):
-    """How much each of the four scores weighs; 0 turns it off."""
+    """The weights of the four scores; 0 disables a score."""
 
     limit: Weight | None = None
     """More accesses within 24 hours than the limit; 0.3 by default."""
     hours: Weight | None = None
     """An access outside the usual hours; 0.2 by default."""
     address: Weight | None = None
-    """An address that the principal has read nothing from within 24 hours; 0.4 by default."""
+    """An address from which the principal has not read within 24 hours; 0.4 by default."""
     path: Weight | None = None
-    """A secret that the principal was not given within 24 hours; 0.3 by default."""
+    """A secret that the principal has not received within 24 hours; 0.3 by default."""
 
 
 class DetectionRuleSettings(Model):
-    """How a rule is set; what is left out is as docs/monitoring.md says."""
+    """The settings of a rule; for defaults see docs/monitoring.md."""
 
     weight: Weight | None = None
-    """How much it weighs; 0 turns it off."""
+    """The rule's weight; 0 disables it."""
     count: Annotated[int, Field(ge=1, le=100_000)] | None = None
-    """How many it takes, where the rule counts."""
+    """The threshold of a rule that counts."""
     within: PositiveDuration | None = None
-    """Within which time, where the rule looks back."""
+    """The period of a rule that looks back."""
     react: React | None = None
-    """What becomes of a secret that was given so: off by default; dry-run tells what a revocation would do."""
+    """The response for a secret that was read this way: off by default; dry-run reports what a revocation would do."""
 
 
 class SiteSettings(Model):
-    """Where networks are."""
+    """The position of networks."""
 
     networks: Annotated[tuple[NetworkText, ...], Field(min_length=1)]
-    """Networks, IPv4 and IPv6; where one lies in another, the narrower counts."""
+    """Networks, IPv4 and IPv6; a narrower network takes precedence."""
     latitude: Annotated[float, Field(ge=-90, le=90)]
     """Degrees north of the equator."""
     longitude: Annotated[float, Field(ge=-180, le=180)]
@@ -95,14 +95,14 @@ class SiteSettings(Model):
 
 
 class MonitorSettings(Choice):
-    """How the accesses of some principals to some secrets are judged; without conditions, all of them."""
+    """The judgement of accesses by principals to secrets; without conditions, of all accesses."""
 
     model_config = ConfigDict(json_schema_extra=None)
 
     principals: tuple[Line, ...] = ()
     """Principals as the hub's audit log names them, such as `approle trainer`; * is any text."""
     limit: Annotated[int, Field(ge=1, le=LARGEST_LIMIT)] | None = None
-    """Accesses of one principal within 24 hours that are usual; 1000 by default."""
+    """The usual number of accesses by one principal within 24 hours; 1000 by default."""
     hours: HoursSettings | None = None
     """The usual hours; 06:00 to 22:00 by default."""
     timezone: Timezone | None = None
@@ -110,23 +110,23 @@ class MonitorSettings(Choice):
     weekends: bool | None = None
     """Whether accesses on Saturdays and Sundays are usual; true by default."""
     addresses: Annotated[tuple[NetworkText, ...], Field(min_length=1)] | None = None
-    """Networks, IPv4 and IPv6, that accesses come from; any by default."""
+    """Networks of usual accesses, IPv4 and IPv6; any by default."""
     readers: Annotated[tuple[Line, ...], Field(min_length=1)] | None = None
-    """Principals that may read these secrets, though the hub may let others; * is any text; anybody by default."""
+    """Principals that may read these secrets, even if the hub allows others; * is any text; any by default."""
     restricted: bool | None = None
-    """Whether a first read by a principal is odd; by default, for secrets of the classification restricted."""
+    """Whether a first read by a principal is unusual; by default, for secrets of the classification restricted."""
     sites: Annotated[dict[Line, SiteSettings], Field(min_length=2)] | None = None
-    """Where addresses are, by the name of the site: nobody is at two of them at once."""
+    """Positions of addresses, by the name of the site: no one is at two sites at once."""
     identity: Line | None = None
-    """Under which name these principals are one and the same, be it in several systems."""
+    """A common name for these principals, even across systems."""
     weights: WeightSettings | None = None
-    """How much each of the four scores weighs."""
+    """The weights of the four scores."""
     alert: Weight | None = None
     """The score above which there is an alert; 0.7 by default."""
     high: Weight | None = None
     """The score above which the alert is high; 0.9 by default."""
     rules: Annotated[dict[RuleName, DetectionRuleSettings], Field(min_length=1)] | None = None
-    """How the rules beyond the scores are set, by name."""
+    """The settings of the rules beyond the scores, by name."""
 
     @model_validator(mode="after")
     def _says_which(self) -> Self:
@@ -145,16 +145,13 @@ class MonitorSettings(Choice):
 
     @property
     def conditions(self) -> int:
-        """How many conditions it has: what has more goes before what has fewer."""
         return sum(bool(getattr(self, key)) for key in (*CHOOSING, "principals"))
 
     def means(self, principal: str, path: str, about: About | None, mounts: Mapping[str, object]) -> bool:
-        """Whether it is for this principal at this secret."""
         named = not self.principals or any(fnmatchcase(principal, pattern) for pattern in self.principals)
         return named and self.covers(path, about, mounts)
 
     def changes(self) -> dict[str, Any]:
-        """What it sets of a policy, by the policy's names; of weights and rules, each by itself."""
         plain = ("limit", "weekends", "restricted", "readers", "identity")
         made: dict[str, Any] = {key: value for key in plain if (value := getattr(self, key)) is not None}
         if self.hours:
@@ -180,5 +177,4 @@ def _minutes(clock: time) -> int:
 
 
 def thousandths(weight: float) -> int:
-    """A weight as whole thousandths."""
     return round(weight * WHOLE)

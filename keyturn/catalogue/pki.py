@@ -1,4 +1,4 @@
-"""The authorities that sign certificates: a root or an intermediate in a PKI engine of the hub, and its roles."""
+"""Authorities for certificates: a root or an intermediate in a PKI engine of the hub, and its roles."""
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -15,51 +15,46 @@ from keyturn.core.rights.rights import Section, allow
 from keyturn.core.text.suggest import advice
 from keyturn.settings import durations
 from keyturn.settings.fields import Duration, EngineMount, EngineRole, Line, Model, PositiveDuration, WebUrl, refused
+from keyturn.settings.timing import no_repeats
 
 ANY: Final = "any"
 THIRD: Final = 3
-"""An issuer is followed by the next one when a third of its life is left, as certificates are."""
+"""The next issuer is made when a third of an issuer's life is left, as for certificates."""
 SPARE: Final = 10
-"""A tenth of its life is what an issuer has left besides what it signs last."""
-
-
-def _sorted_unlike(names: tuple[str, ...]) -> tuple[str, ...]:
-    if len(set(names)) < len(names):
-        raise refused("names the same thing twice", "Name each once.")
-    return names
+"""A tenth of an issuer's life must remain after the last certificate that it signs."""
 
 
 class RoleSettings(Model):
-    """What may be asked of an authority: names, keys, how long. What is not said here is not allowed."""
+    """The certificates that a role allows: names, keys, lifetime. Anything else is forbidden."""
 
-    allowed_domains: Annotated[tuple[Line, ...], AfterValidator(_sorted_unlike)] = ()
-    """The domains that certificates may be for."""
+    allowed_domains: Annotated[tuple[Line, ...], AfterValidator(no_repeats)] = ()
+    """The domains of certificates."""
     allow_bare_domains: bool = False
-    """Whether they may be for these domains themselves."""
+    """Whether certificates may name the domains themselves."""
     allow_subdomains: bool = False
-    """Whether they may be for names below these domains, wildcards among them."""
+    """Whether certificates may name subdomains, including wildcards."""
     allow_glob_domains: bool = False
-    """Whether * in allowed_domains stands for any text."""
+    """Whether * in allowed_domains is any text."""
     allow_wildcard_certificates: bool = False
     """Whether names may begin with *."""
     allow_ip_sans: bool = False
-    """Whether they may be for IP addresses."""
+    """Whether certificates may name IP addresses."""
     allow_localhost: bool = False
-    """Whether they may be for localhost."""
+    """Whether certificates may name localhost."""
     server: bool = True
-    """Whether they are for servers."""
+    """Whether certificates are for servers."""
     client: bool = False
-    """Whether they are for clients."""
+    """Whether certificates are for clients."""
     key: CertificateKey | Literal["any"] = CertificateKey.P_256
-    """What keys it signs; any is every kind that the hub finds strong enough."""
+    """The kind of keys to sign; any allows all kinds that the hub finds strong enough."""
     max_ttl: PositiveDuration
-    """How long certificates last at most."""
-    organization: Annotated[tuple[Line, ...], AfterValidator(_sorted_unlike)] = ()
+    """The maximum lifetime of certificates."""
+    organization: Annotated[tuple[Line, ...], AfterValidator(no_repeats)] = ()
     """The organisation in their subjects."""
 
     @property
     def settings(self) -> dict[str, Any]:
-        """As the engine tells them. What was signed is kept, so that it can be revoked, and ends with no login."""
+        """The role's settings in the engine's format. Certificates are stored for revocation and outlive the login."""
         key = {"key_type": ANY, "key_bits": 0} if self.key == ANY else key_parameters(self.key)
         return {
             "allowed_domains": list(self.allowed_domains),
@@ -85,17 +80,16 @@ class RoleSettings(Model):
 
 
 class RevocationSettings(Model):
-    """How revocation is published."""
+    """The publication of revocations."""
 
     expiry: PositiveDuration = timedelta(hours=72)
-    """How long a revocation list is good for."""
+    """The validity of a revocation list."""
     refresh: PositiveDuration = timedelta(hours=1)
-    """How often the hub writes the list anew: so long may it take until it names what was revoked; OCSP does at once.
-    """
+    """The interval at which the hub renews the list, and so the delay of its news; OCSP has no delay."""
     ocsp: bool = True
-    """Whether the hub answers by OCSP."""
+    """Whether the hub answers OCSP requests."""
     ocsp_expiry: PositiveDuration = timedelta(hours=12)
-    """How long such an answer is good for."""
+    """The validity of an OCSP answer."""
 
     @model_validator(mode="after")
     def _anew_before_it_ends(self) -> Self:
@@ -105,7 +99,6 @@ class RevocationSettings(Model):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """As the engine tells them."""
         return {
             "disable": False,
             "expiry": durations_of_go(self.expiry),
@@ -117,26 +110,24 @@ class RevocationSettings(Model):
 
 
 def durations_of_go(life: timedelta) -> str:
-    """A duration as the engine keeps what it was told."""
     return f"{int(life.total_seconds())}s"
 
 
 class UrlSettings(Model):
-    """Where the issuer's certificate, its revocation list and its OCSP responder are, as certificates say it.
+    """The addresses in certificates: the issuer's certificate, its revocation list and its OCSP responder.
 
-    ``{{issuer_id}}`` stands for the issuer's id in the hub: after a renewal there are two.
+    ``{{issuer_id}}`` is the issuer's id in the hub, as there are two issuers after a renewal.
     """
 
-    issuing: Annotated[tuple[WebUrl, ...], AfterValidator(_sorted_unlike)] = ()
-    """Where the issuer's certificate is."""
-    crl: Annotated[tuple[WebUrl, ...], AfterValidator(_sorted_unlike)] = ()
-    """Where its revocation list is."""
-    ocsp: Annotated[tuple[WebUrl, ...], AfterValidator(_sorted_unlike)] = ()
-    """Where it is asked by OCSP."""
+    issuing: Annotated[tuple[WebUrl, ...], AfterValidator(no_repeats)] = ()
+    """The address of the issuer's certificate."""
+    crl: Annotated[tuple[WebUrl, ...], AfterValidator(no_repeats)] = ()
+    """The address of the revocation list."""
+    ocsp: Annotated[tuple[WebUrl, ...], AfterValidator(no_repeats)] = ()
+    """The address of the OCSP responder."""
 
     @property
     def settings(self) -> dict[str, Any]:
-        """As the engine tells them."""
         return {
             "issuing_certificates": list(self.issuing),
             "crl_distribution_points": list(self.crl),
@@ -146,31 +137,31 @@ class UrlSettings(Model):
 
 
 class AuthoritySettings(Model):
-    """An authority of the hub: its mount, its own certificate, where it is found, and the roles that it signs for."""
+    """An authority of the hub: its mount, its certificate, its addresses and its roles."""
 
     mount: EngineMount
-    """Where its PKI engine is mounted in the hub; the engine is its own."""
+    """The mount of its PKI engine in the hub, which no other authority shares."""
     signed_by: Line | None = None
-    """The authority of this catalogue that signs it; without it, it is a root."""
+    """The authority of this catalogue that signs it; by default, it is a root."""
     common_name: Line
-    """What it is called in its certificate."""
+    """The common name of its certificate."""
     organization: Line | None = None
     """The organisation in its certificate."""
     key: CertificateKey = CertificateKey.P_384
-    """What its key is made of. Another kind makes a new issuer beside the one in force, where the hub has it."""
+    """The kind of its key. A change makes a new issuer if the hub's current one has another kind."""
     ttl: PositiveDuration
-    """How long its own certificate lasts; the next is made when a third of that is left, or sooner where what it
-    signs lasts longer."""
+    """The lifetime of its certificate. The next one is made when a third is left, or earlier if it signs longer
+    ones."""
     introduce: Duration = timedelta(days=30)
-    """How long a new root stands beside the one in force before it signs: time to bring it to all who trust that."""
+    """The time from a new root's creation until it signs, for its distribution to all who trust the current one."""
     address: WebUrl | None = None
-    """The hub's address as clients of certificates reach it; makes those of urls that are not given."""
+    """The hub's address for users of certificates; the default for missing addresses of urls."""
     urls: UrlSettings = Field(default_factory=UrlSettings)
-    """Where its certificate, its revocation list and its OCSP responder are, where address does not say it."""
+    """The addresses of its certificate, revocation list and OCSP responder, if not below address."""
     revocation: RevocationSettings = Field(default_factory=RevocationSettings)
-    """How revocation is published."""
+    """The publication of revocations."""
     roles: dict[EngineRole, RoleSettings] = Field(default_factory=dict)
-    """What may be asked of it, by the names that secrets of the strategy certificate say under role."""
+    """Its roles, by the names that secrets of the strategy certificate give under role."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -184,7 +175,7 @@ class AuthoritySettings(Model):
 
     @property
     def places(self) -> UrlSettings:
-        """Where it is found: those of ``urls``, or of the hub's own address."""
+        """The addresses from ``urls``; by default, from ``address``."""
         base = f"{self.address.rstrip('/')}/v1/{self.mount}" if self.address else ""
         of_hub = {"issuing": "issuer/{{issuer_id}}/der", "crl": "issuer/{{issuer_id}}/crl/der", "ocsp": "ocsp"}
         made = {key: (f"{base}/{path}",) for key, path in of_hub.items() if base and not getattr(self.urls, key)}
@@ -192,14 +183,13 @@ class AuthoritySettings(Model):
 
     @property
     def configured(self) -> dict[str, dict[str, Any]]:
-        """What is declared of its engine, by the path below the mount."""
         roles = {f"roles/{name}": role.settings for name, role in self.roles.items()}
         issuers = {"default_follows_latest_issuer": False}
         fixed = {"config/issuers": issuers, "config/urls": self.places.settings, "config/crl": self.revocation.settings}
         return {**fixed, **roles}
 
     def rights(self, signs: bool) -> Iterator[Section]:
-        """What making and renewing it takes; ``signs`` says whether others are below it."""
+        """The rights to make and renew it; ``signs`` is True if other authorities are below it."""
         mount = self.mount
         made = [f"{mount}/{'intermediate' if self.signed_by else 'root'}/generate/internal"]
         made += [f"{mount}/intermediate/set-signed"] if self.signed_by else []
@@ -223,14 +213,14 @@ class AuthoritySettings(Model):
 
 
 def wanted_authorities(declared: Mapping[str, AuthoritySettings]) -> list[WantedAuthority]:
-    """What is declared of each, those first that sign others."""
+    """The wanted state of each authority; signers come first."""
     signers = {name: authority.signed_by for name, authority in declared.items()}
     depths = {name: len(list(_above(name, signers))) for name in declared}
     return [_wanted(name, declared) for name in sorted(declared, key=lambda name: (depths[name], name))]
 
 
 def mount_limits(declared: Mapping[str, AuthoritySettings]) -> dict[str, timedelta]:
-    """How long what is signed in each mount lasts at most: a root's own certificate, and what roles and it sign."""
+    """The longest lifetime in each mount: of a root's own certificate and of everything signed there."""
     limits = {}
     for wanted in wanted_authorities(declared):
         own = [wanted.ttl] if wanted.is_root or not wanted.lives else []
@@ -262,14 +252,13 @@ def _wanted(name: str, declared: Mapping[str, AuthoritySettings]) -> WantedAutho
 
 
 def _levels(name: str, declared: Mapping[str, AuthoritySettings]) -> Iterator[int]:
-    """How many authorities there are from this one down to each below it, that one counted but not this."""
     signers = {key: authority.signed_by for key, authority in declared.items()}
     lines = (list(_above(key, signers)) for key in declared)
     return (line.index(name) + 1 for line in lines if name in line)
 
 
 def _above(name: str, signers: Mapping[str, str | None]) -> Iterator[str]:
-    """Who signs an authority, and who signs that; it ends where one comes twice."""
+    """The signers of an authority, upwards; ends at a repetition."""
     passed = {name}
     while (above := signers.get(name)) and above not in passed:
         yield above
@@ -278,7 +267,6 @@ def _above(name: str, signers: Mapping[str, str | None]) -> Iterator[str]:
 
 
 def find_misfits(entries: Mapping[str, CatalogueEntry]) -> Iterator[Problem]:
-    """Signers that nothing declares, circles, mounts of two, and lives that don't fit into those above."""
     signers = {name: text_at(entry, "signed_by") for name, entry in entries.items()}
     mounts = dict[str, str]()
     for name, entry in entries.items():

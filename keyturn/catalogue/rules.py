@@ -1,4 +1,4 @@
-"""Rules of a catalogue: which secrets may, must and must not be copied to which stores and places."""
+"""Rules of a catalogue: stores and places that secrets may, must or must not be copied to."""
 
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
@@ -16,7 +16,7 @@ from keyturn.settings.stores import StoreBase
 from keyturn.settings.timing import Timing
 
 Said = tuple[str, str]
-"""What is wrong, and the remedy."""
+"""The message and the remedy."""
 
 PLACE_PATTERN: Final = r"[a-z0-9*]([a-z0-9*-]*[a-z0-9*])?"
 
@@ -47,16 +47,16 @@ StoreKind = Annotated[str, AfterValidator(_kind), WithJsonSchema({"enum": list(S
 
 
 class Where(Model):
-    """Some stores: those for which all holds that is given."""
+    """A choice of stores: all given conditions must hold."""
 
     stores: tuple[Line, ...] = ()
-    """Stores by their names in this catalogue; a name that stands for several means each of them."""
+    """Stores by their names in this catalogue; a group's name covers each of its stores."""
     kinds: tuple[StoreKind, ...] = ()
     """Stores of one of these kinds."""
     places: tuple[PlacePattern, ...] = ()
-    """Stores whose copies lie in one of these places: regions, locations, or what the store says; * is any text."""
+    """Stores with copies in one of these places: regions, locations, or the store's own place; * is any text."""
     accounts: tuple[AccountPattern, ...] = ()
-    """Stores of these accounts of AWS, projects of Google Cloud, repositories of GitHub; * is any text."""
+    """Stores of these AWS accounts, Google Cloud projects or GitHub repositories; * is any text."""
 
     @model_validator(mode="after")
     def _names_some(self) -> Self:
@@ -65,21 +65,20 @@ class Where(Model):
         return self
 
     def names(self, store: str, settings: StoreBase) -> bool:
-        """Whether it means the store as far as name and kind tell."""
         return (not self.stores or store in self.stores) and (not self.kinds or settings.kind in self.kinds)
 
     def outside(self, settings: StoreBase) -> list[str]:
-        """The store's places and accounts that are none of these; none where all will do."""
+        """The store's places and accounts that match none of the patterns."""
         pairs = self._asked(settings)
         return [value for patterns, values in pairs for value in values if not _has(patterns, value)]
 
     def within(self, settings: StoreBase) -> list[str] | None:
-        """Of the store's places and accounts one each that is among these, where asked; None where one has none."""
+        """A matching value of the store for each given pattern list; None if one has no match."""
         fitting = [[value for value in values if _has(patterns, value)] for patterns, values in self._asked(settings)]
         return [values[0] for values in fitting] if all(fitting) else None
 
     def untold(self, store: str, settings: StoreBase) -> Said | None:
-        """What it asks for and the store does not tell, and what to do; None where it is told."""
+        """The message and the remedy if the store lacks a requested property; else None."""
         if self.places and not settings.places:
             return f"asks where the copies in {store} lie, and nothing says it", settings.place_remedy
         if self.accounts and not settings.accounts:
@@ -88,13 +87,11 @@ class Where(Model):
         return None
 
     def _asked(self, settings: StoreBase) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
-        """The patterns that are given, each with what the store has."""
         pairs = ((self.places, settings.places), (self.accounts, tuple(settings.accounts.values())))
         return [(patterns, values) for patterns, values in pairs if patterns]
 
     @property
     def words(self) -> str:
-        """What is asked for, as people read it."""
         conditions = (self.stores, self.kinds, self.places, self.accounts)
         return " and ".join(" or ".join(choices) for choices in conditions if choices)
 
@@ -104,20 +101,20 @@ def _has(patterns: tuple[str, ...], value: str) -> bool:
 
 
 class RuleSettings(Choice):
-    """Where the secrets that it chooses may be copied to, must be, and must not be; how soon they are replaced."""
+    """A rule for the chosen secrets: where copies may, must or must not be, and how often values are replaced."""
 
     only: Where | None = None
-    """The stores that they may be copied to; to no other."""
+    """The only stores that may have a copy."""
     never: Where | None = None
-    """The stores that they must not be copied to."""
+    """Stores that must not have a copy."""
     always: Where | None = None
-    """Where they must have a copy: in each of these stores, or in one of such a kind and place."""
+    """The required copies: in each of the named stores, or in one of such a kind and place."""
     most_age: PositiveDuration | None = None
-    """How old a value may become until its replacement is due: interval and jitter together, or the longest of cron."""
+    """The maximum age of a value until its replacement is due: interval plus jitter, or cron's longest interval."""
     least_grace: PositiveDuration | None = None
-    """How long the previous value has to stay valid at least after the new one is in force."""
+    """The minimum time that the previous value stays valid after the new one takes effect."""
     reason: Line | None = None
-    """Why, for whoever comes upon the rule."""
+    """The reason, for readers of the rule."""
 
     @model_validator(mode="after")
     def _says_where(self) -> Self:
@@ -126,7 +123,7 @@ class RuleSettings(Choice):
         return self
 
     def refuses(self, store: str, settings: StoreBase) -> Said | None:
-        """Why no copy may be in this store; None where one may."""
+        """The message and the remedy if no copy may be in this store; else None."""
         if (only := self.only) and not only.names(store, settings):
             return f"allows copies in {only.words} alone", "Push it there, or nowhere."
         if (only := self.only) and (untold := only.untold(store, settings)):
@@ -144,7 +141,7 @@ class RuleSettings(Choice):
         return f"forbids copies in {never.words}{at}", "Push it elsewhere."
 
     def refuses_timing(self, timing: Timing) -> Iterator[tuple[str, str, str]]:
-        """What a rotation's times break: the key meant, what is wrong, and the remedy."""
+        """Yields key, message and remedy of each time that breaks the rule."""
         age = timing.longest or timing.maximum_age
         if self.most_age and (age is None or age > self.most_age):
             key = next((key for key in ("interval", "cron", "maximum_age") if getattr(timing, key)), "")
@@ -152,27 +149,25 @@ class RuleSettings(Choice):
             may = f"this one may become {show(age)}" if age else "nothing says how old this one may"
             remedy = "Have it replaced more often: interval, cron, or maximum_age where a person replaces it."
             yield key, f"{problem}, and {may}", remedy
-        by_hand = timing.schedule.by_hand  # Keyturn ends no value that a person replaces
+        by_hand = timing.schedule.by_hand  # Keyturn does not end values that a person replaces
         if self.least_grace and timing.grace < self.least_grace and not by_hand:
             yield "grace", f"wants a grace of {show(self.least_grace)} at least", f"Set it to {show(self.least_grace)}."
 
     def lacks(self, copies: Mapping[str, StoreBase]) -> Iterator[str]:
-        """Where a copy is wanted that a secret with copies in these stores has not."""
         always = self.always
         if not always:
             return
-        fitting = {store for store, settings in copies.items() if self._suffices(always, store, settings)}
+        fitting = {
+            store
+            for store, settings in copies.items()
+            if always.names(store, settings) and not always.untold(store, settings) and not always.outside(settings)
+        }
         yield from (store for store in always.stores if store not in fitting)
         if not always.stores and not fitting:
             yield always.words
 
-    def _suffices(self, always: Where, store: str, settings: StoreBase) -> bool:
-        certain = not always.untold(store, settings) and not always.outside(settings)
-        return always.names(store, settings) and certain
-
 
 def spread_rule(rule: RuleSettings, groups: Groups) -> RuleSettings:
-    """The same rule, which names every store by itself."""
     changes: dict[str, Any] = {}
     for key in ("only", "never", "always"):
         where: Where | None = getattr(rule, key)

@@ -1,4 +1,4 @@
-"""Copies for each field that fits a pattern, told from the names of a secret's fields."""
+"""Copies for each field that matches a pattern, from the names of a secret's fields."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -9,45 +9,42 @@ from keyturn.core.errors import Invalid
 from keyturn.core.text.references import Unfit
 
 MOST_FIELDS: Final = 100
-"""So many copies one pattern makes of a secret; with more, somebody keeps data in it that nobody meant."""
+"""The most copies of one secret by one pattern; more fields are probably unintended data."""
 
 
 class SameName(Invalid):
-    """Two of a secret's copies would be one."""
+    """Two of a secret's copies would coincide."""
 
 
 HINT: Final = "Nothing of it is written. Narrow the pattern under each_field, or name the fields in a list"
 
 
 def has_pattern(catalogue: Catalogue, path: str) -> bool:
-    """Whether only the secret's fields tell all places that it is pushed to."""
     return any(isinstance(place, FieldPattern) for place in catalogue.destinations(path))
 
 
 def patterns_of(catalogue: Catalogue, path: str) -> list[FieldPattern]:
-    """The patterns by which it is pushed."""
     return [place for place in catalogue.destinations(path) if isinstance(place, FieldPattern)]
 
 
 def plain_places(catalogue: Catalogue, path: str) -> tuple[Destination, ...]:
-    """The places that its fields don't decide about."""
     return tuple(place for place in catalogue.destinations(path) if isinstance(place, Destination))
 
 
 def all_places(catalogue: Catalogue, path: str, fields: Iterable[str]) -> tuple[Destination, ...]:
-    """The places of a secret with these fields, as far as there may be copies: a revocation is refused by none."""
+    """All possible places of a secret with these fields, for revocations. Never refuses a field."""
     names, places = list(fields), list(plain_places(catalogue, path))
     for pattern in patterns_of(catalogue, path):
         for field in pattern.chosen(names):
             try:
                 places.append(pattern.of(field))
             except Unfit:
-                continue  # no copy was ever made of it
+                continue  # it never had a copy
     return tuple(places)
 
 
 def spread_patterns(catalogue: Catalogue, path: str, fields: Iterable[str]) -> tuple[Destination, ...]:
-    """The places of a secret with these fields. Raises Invalid where they are too many, or two would be one."""
+    """The places of a secret with these fields. Raises Invalid if there are too many or two would coincide."""
     names, places = list(fields), list(plain_places(catalogue, path))
     for pattern in patterns_of(catalogue, path):
         if (count := len(pattern.chosen(names))) > MOST_FIELDS:
@@ -62,7 +59,6 @@ def spread_patterns(catalogue: Catalogue, path: str, fields: Iterable[str]) -> t
 
 
 def _insist_on_apart(catalogue: Catalogue, path: str, places: Iterable[Destination]) -> None:
-    """No two of the places are one. Raises Invalid, which names both."""
     taken: dict[object, Destination] = {}
     for place in places:
         store = catalogue.store(place.store)

@@ -1,4 +1,4 @@
-"""The logs that tell who has read secrets: one model for each kind, of those that the registry names."""
+"""Settings of access logs: one model for each registered kind."""
 
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -7,7 +7,6 @@ from keyturn.settings.access_logs import AccessLogBase
 from keyturn.settings.choices import ByTag, Registered
 
 ACCESS_LOG_KINDS: Final = Registered[AccessLogBase](ACCESS_LOGS, "keyturn.access_logs")
-"""The settings of each kind of access log, by the kind."""
 
 if TYPE_CHECKING:
     AccessLogSettings = AccessLogBase

@@ -1,4 +1,4 @@
-"""The audit logs of clouds, which tell who has read copies in their stores."""
+"""Audit logs of clouds, which record reads of copies in their stores."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -24,39 +24,39 @@ BucketName = Annotated[
 
 class _Files(AccessLogBase):
     pace: PositiveDuration = timedelta(seconds=30)
-    """How long to wait where there was nothing more to read."""
+    """The time to wait when there is nothing more to read."""
     directory: Line
-    """Where the log's files are brought to, in any folders below it."""
+    """The directory of the log's files, with its subdirectories."""
 
 
 class CloudTrailFilesSettings(_Files):
-    """What CloudTrail of AWS delivers, on this machine: reads of secrets, of parameters, and with their keys."""
+    """CloudTrail files of AWS on this machine: reads of secrets and parameters, and uses of their keys."""
 
     kind: Literal["cloudtrail-files"]
-    """Which log it is."""
+    """The kind of access log."""
 
     ADAPTER = "keyturn.access_log.sources.cloudtrail:open_trail_files"
 
 
 class CloudTrailBucketSettings(AccessLogBase):
-    """What CloudTrail of AWS delivers to a bucket: reads of secrets, of parameters, and with their keys."""
+    """A bucket with CloudTrail files of AWS: reads of secrets and parameters, and uses of their keys."""
 
     kind: Literal["cloudtrail-bucket"]
-    """Which log it is."""
+    """The kind of access log."""
     pace: PositiveDuration = timedelta(seconds=60)
-    """How long to wait where there was nothing more to read; AWS delivers about every five minutes."""
+    """The time to wait when there is nothing more to read; AWS delivers about every five minutes."""
     bucket: BucketName
-    """The bucket that the trail delivers to."""
+    """The bucket of the trail."""
     prefix: Line
-    """What the keys of one region begin with, such as AWSLogs/111122223333/CloudTrail/eu-central-1/."""
+    """The common prefix of the keys of one region, such as AWSLogs/111122223333/CloudTrail/eu-central-1/."""
     region: Region
-    """The code of the region that the bucket is in."""
+    """The code of the bucket's region."""
     endpoint_url: WebUrl | None = None
-    """Another address than AWS's own: a VPC endpoint or an emulator. Plain http is for loopback alone."""
+    """A custom AWS address, such as a VPC endpoint or an emulator; plain http only on loopback."""
     role_arn: RoleArn | None = None
-    """The IAM role to assume, to read there."""
+    """The IAM role to assume for reading."""
     profile: Line | None = None
-    """The profile in AWS's configuration files to take credentials from."""
+    """The profile in AWS's configuration files that has the credentials."""
 
     ADAPTER = "keyturn.providers.aws.log_bucket:open_bucket"
     EXTRA = "aws"
@@ -69,27 +69,25 @@ class CloudTrailBucketSettings(AccessLogBase):
 
     @property
     def accounts(self) -> Accounts:
-        """That of the role."""
         return {("role_arn",): self.role_arn.split(":")[4]} if self.role_arn else {}
 
     def rights(self, file: str, origin: str) -> Iterator[Document]:
-        """The IAM policy of whoever reads there."""
         return aws_rights.of_log_bucket(self.bucket, self.prefix, self.region, file, origin)
 
 
 class AzureAuditFilesSettings(_Files):
-    """The category AuditEvent of Azure Key Vault, on this machine: reads of secrets."""
+    """Files of Azure Key Vault's category AuditEvent on this machine: reads of secrets."""
 
     kind: Literal["azure-audit-files"]
-    """Which log it is."""
+    """The kind of access log."""
 
     ADAPTER = "keyturn.access_log.sources.azure_audit:open_azure_files"
 
 
 class GcpAuditFilesSettings(_Files):
-    """The Data Access audit log of GCP Secret Manager, on this machine: reads of secrets."""
+    """Files of GCP Secret Manager's Data Access audit log on this machine: reads of secrets."""
 
     kind: Literal["gcp-audit-files"]
-    """Which log it is."""
+    """The kind of access log."""
 
     ADAPTER = "keyturn.access_log.sources.gcp_audit:open_gcp_files"

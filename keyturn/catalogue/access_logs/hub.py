@@ -1,4 +1,4 @@
-"""The hub's own audit log, which OpenBao and Vault write in the same words."""
+"""The hub's own audit log, in the format that OpenBao and Vault share."""
 
 from typing import Annotated, Final, Literal, Self
 
@@ -17,27 +17,27 @@ OwnPort = Annotated[
 
 
 class HubFileSettings(AccessLogBase):
-    """The file of an audit device of OpenBao or Vault, with what was rotated beside it. Each node has its own."""
+    """The file of an audit device of OpenBao or Vault, with its rotated files. Each node has its own."""
 
     kind: Literal["hub-file"]
-    """Which log it is."""
+    """The kind of access log."""
     log_file: Line
-    """The file that the audit device writes; rotated ones are found beside it."""
+    """The file that the audit device writes; rotated files are in the same directory."""
 
     ADAPTER = "keyturn.access_log.sources.hub_file:HubFile"
 
 
 class HubSocketSettings(AccessLogBase):
-    """What the socket audit device of OpenBao or Vault sends, received and kept on this machine until it was read."""
+    """Lines from the socket audit device of OpenBao or Vault, kept on this machine until they are read."""
 
     kind: Literal["hub-socket"]
-    """Which log it is."""
+    """The kind of access log."""
     listen: OwnPort | None = None
-    """Where to listen: a TCP port of this machine, such as 127.0.0.1:9750; this, or directory."""
+    """The TCP port of this machine to listen at, such as 127.0.0.1:9750; either this or directory."""
     directory: Line | None = None
-    """The directory of the socket audit.sock, to listen there; this, or listen."""
+    """The directory of the socket audit.sock to listen at; either this or listen."""
     users: tuple[Line, ...] = ()
-    """The users of this machine who may send lines by that socket, besides root and Keyturn's own."""
+    """The users of this machine who may send lines to that socket, in addition to root and Keyturn's user."""
 
     ADAPTER = "keyturn.access_log.sources.hub_socket:HubSocket"
     LOCAL = True

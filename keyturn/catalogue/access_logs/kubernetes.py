@@ -1,4 +1,4 @@
-"""The audit log of Kubernetes, which tells who has read Secrets."""
+"""The audit log of Kubernetes, which records reads of Secrets."""
 
 from typing import Literal
 
@@ -7,13 +7,13 @@ from keyturn.settings.fields import Line
 
 
 class KubernetesAuditFileSettings(AccessLogBase):
-    """The audit file of an API server, with what it has rotated beside it: reads, lists and watches of Secrets."""
+    """The audit file of an API server, with its rotated files: reads, lists and watches of Secrets."""
 
     kind: Literal["kubernetes-audit-file"]
-    """Which log it is."""
+    """The kind of access log."""
     log_file: Line
-    """The file of --audit-log-path; rotated ones are found beside it."""
+    """The file of --audit-log-path; rotated files are in the same directory."""
     stores: tuple[Line, ...] = ()
-    """Those of the catalogue's stores that are namespaces of this cluster; without any, all of Kubernetes are."""
+    """The catalogue's stores that are namespaces of this cluster; by default, all Kubernetes stores."""
 
     ADAPTER = "keyturn.access_log.sources.kubernetes_audit:KubernetesFile"

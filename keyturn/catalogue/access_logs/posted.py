@@ -1,4 +1,4 @@
-"""Accesses that applications tell of themselves, each under a name and a key of its own."""
+"""Accesses that applications report themselves, each with its own name and key."""
 
 from typing import Annotated, Final, Literal
 
@@ -13,29 +13,27 @@ PosterName = Annotated[str, matching(POSTER, "this name can't be used", "Use 1 t
 
 
 def key_entry(log: str, poster: str) -> str:
-    """Where the key lies that a poster signs with, in Keyturn's own mount of the hub."""
     return f"posters/{log}/{poster}"
 
 
 class PosterSettings(Model):
-    """Somebody who posts accesses, signed with the key at posters/LOG/NAME in Keyturn's own mount of the hub."""
+    """An application that posts accesses, signed with the key at posters/LOG/NAME in Keyturn's own mount of the hub."""
 
     principal: Line | None = None
-    """Who it is in the log, whatever its messages say; without it, its name."""
+    """The principal for the log, regardless of its messages; by default, its name."""
 
 
 class PostedSettings(AccessLogBase):
-    """What applications post to `keyturn serve`, kept on this machine until it was read."""
+    """Accesses that applications post to `keyturn serve`, kept on this machine until they are read."""
 
     kind: Literal["posted"]
-    """Which log it is."""
+    """The kind of access log."""
     posters: Annotated[dict[PosterName, PosterSettings], Field(min_length=1)]
-    """Who may post, by name."""
+    """The applications that may post, by name."""
 
     ADAPTER = "keyturn.access_log.sources.posted:PostedSource"
     LOCAL = True
     OWN = AccessLogBase.OWN | {"posters"}
 
     def keys(self, name: str) -> tuple[str, ...]:
-        """One for each poster: its own, and nobody else's."""
         return tuple(key_entry(name, poster) for poster in self.posters)

@@ -1,4 +1,4 @@
-"""The kinds of access log there are: to add one, add a line."""
+"""Registry of the kinds of access log: add one line for a new kind."""
 
 from typing import Final
 
@@ -12,4 +12,4 @@ ACCESS_LOGS: Final = {
     "kubernetes-audit-file": "keyturn.catalogue.access_logs.kubernetes.KubernetesAuditFileSettings",
     "posted": "keyturn.catalogue.access_logs.posted.PostedSettings",
 }
-"""The settings of each kind of access log, by the name of their class; they name the adapter in turn."""
+"""Paths of the settings classes, which name their adapters."""

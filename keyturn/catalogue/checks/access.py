@@ -1,4 +1,4 @@
-"""Whether an access policy opens the target of its secrets alone, and asks for the approvals that this takes."""
+"""Checks that an access policy opens only its own secrets' target, with enough approvals."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,33 +14,30 @@ from keyturn.core.text.suggest import advice
 from keyturn.settings.stores import System
 
 Flaw = tuple[KeyPath, str, str]
-"""Where in the entry, what is wrong, and the remedy."""
+"""The path in the entry, the message and the remedy."""
 
 ORDER: Final = tuple(Classification)
-"""From the least to the most confidential."""
 
 
 @dataclass(frozen=True)
 class Allowing:
-    """A policy that gives access, the target that this opens, and the classes of secrets.
+    """A policy that allows access, and the target that it opens.
 
-    ``chosen`` are the classes of those that it is about, ``reached`` of all secrets at the same server.
+    ``chosen`` holds the classes of the policy's secrets, ``reached`` those of all secrets at the same server.
     """
 
     policy: AccessPolicySettings
     target: str
     chosen: frozenset[Classification]
     reached: Mapping[Classification, str]
-    """Each class with one such secret."""
+    """Each class with one example secret."""
 
     @property
     def highest(self) -> Classification | None:
-        """The most confidential class that it reaches."""
         return max(self.reached, key=ORDER.index, default=None)
 
 
 def find_access_flaws(world: World) -> Iterator[tuple[str, Flaw]]:
-    """Everything that policies give and may not: the policy's name, and what of it."""
     targets = _targets(world)
     allowing = dict[str, Allowing]()
     for name, policy in world.policies.items():
@@ -58,7 +55,6 @@ def find_access_flaws(world: World) -> Iterator[tuple[str, Flaw]]:
 
 
 def _targets(world: World) -> dict[str, str]:
-    """The target that each thing opens which a policy can give."""
     made = {f"{SECTION}/{name}": entry.target for name, entry in world.grants.items()}
     return made | {credential: role.target for credential, role in database_roles(world.hub).items()}
 
@@ -76,7 +72,6 @@ def _system(secret: SecretDeclaration, world: World) -> System | None:
 
 
 def _other_targets(access: Allowing, world: World) -> Iterator[Flaw]:
-    """The first secret that the policy is about and whose own target is another one."""
     for path, secret in world.secrets.items():
         own = getattr(secret.rotation, "target", None)
         if own != access.target and access.policy.covers(path, secret.about):
@@ -87,7 +82,6 @@ def _other_targets(access: Allowing, world: World) -> Iterator[Flaw]:
 
 
 def _too_few_approvals(name: str, access: Allowing, others: Mapping[str, Allowing]) -> Iterator[Flaw]:
-    """Fewer than the most confidential secret that it reaches takes, as another policy for that says."""
     if access.highest is None:
         return
     example = f"{access.reached[access.highest]}, which is {access.highest}"

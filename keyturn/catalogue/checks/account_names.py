@@ -1,9 +1,10 @@
-"""What a kind of target does not know though the strategy does: longer names, a second password."""
+"""Limits of account names and passwords that depend on the kind of target, not on the strategy."""
 
-from collections.abc import Iterator, Mapping
-from typing import Final, Protocol
+from collections.abc import Iterator
+from typing import Final
 
-from keyturn.catalogue.checks.plain_data import at, text_at
+from keyturn.catalogue.checks.plain_data import at, list_at, text_at
+from keyturn.catalogue.checks.world import World
 from keyturn.catalogue.files.problems import KeyPath, Problem
 from keyturn.catalogue.files.source import CatalogueEntry
 
@@ -12,16 +13,7 @@ LONGEST_MYSQL: Final = 32
 """MySQL 8.0 Reference Manual, "Identifier Length Limits"; MariaDB allows more."""
 
 
-class Declared(Protocol):
-    """All entries, by section and name."""
-
-    @property
-    def entries(self) -> Mapping[str, Mapping[str, CatalogueEntry]]:
-        """The targets are among them."""
-
-
-def short_enough(entry: CatalogueEntry, world: Declared) -> Iterator[Problem]:
-    """MySQL's names of users and roles are shorter than PostgreSQL's."""
+def short_enough(entry: CatalogueEntry, world: World) -> Iterator[Problem]:
     if _kind(entry, world) == MYSQL:
         for path, name in _accounts(entry):
             if len(name) > LONGEST_MYSQL:
@@ -29,8 +21,7 @@ def short_enough(entry: CatalogueEntry, world: Declared) -> Iterator[Problem]:
                 yield entry.problem(path, "the name is too long for a MySQL account", remedy)
 
 
-def old_password_can_be_kept(entry: CatalogueEntry, world: Declared) -> Iterator[Problem]:
-    """Only MySQL keeps two passwords of one account."""
+def old_password_can_be_kept(entry: CatalogueEntry, world: World) -> Iterator[Problem]:
     kind = _kind(entry, world)
     if at(entry.data, ("rotation", "keeps_old_password")) is True and kind and kind != MYSQL:
         path = ("rotation", "keeps_old_password")
@@ -38,15 +29,14 @@ def old_password_can_be_kept(entry: CatalogueEntry, world: Declared) -> Iterator
         yield entry.problem(path, f"an account of the kind {kind} has one password", remedy)
 
 
-def _kind(entry: CatalogueEntry, world: Declared) -> str | None:
+def _kind(entry: CatalogueEntry, world: World) -> str | None:
     target = world.entries["targets"].get(text_at(entry, "rotation", "target") or "")
     return text_at(target, "kind") if target else None
 
 
 def _accounts(entry: CatalogueEntry) -> Iterator[tuple[KeyPath, str]]:
-    users = at(entry.data, ("rotation", "users"))
     named: list[tuple[KeyPath, object]] = [
-        (("rotation", "users", index), name) for index, name in enumerate(users if isinstance(users, list) else ())
+        (("rotation", "users", index), name) for index, name in enumerate(list_at(entry, "rotation", "users"))
     ]
     named += [(("rotation", key), at(entry.data, ("rotation", key))) for key in ("owner_role", "user")]
     yield from ((path, name) for path, name in named if isinstance(name, str))

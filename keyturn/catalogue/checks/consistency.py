@@ -1,11 +1,10 @@
-"""What no single value shows: names that nothing declares, places claimed twice, times that don't fit together.
+"""Checks between entries: undeclared names, places claimed twice, times that conflict.
 
-Each check is small, takes the plain data of the files, and passes over what has the wrong type (that is
-reported elsewhere): so one mistake hides no other.
+Values of a wrong type, which are reported elsewhere, are skipped. So one mistake hides no other.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, get_args
 
 from keyturn.catalogue import drills
@@ -22,6 +21,7 @@ from keyturn.catalogue.checks.plain_data import (
     copy_names,
     describe_secret,
     destinations,
+    list_at,
     merged_keys,
     name_templates,
     text_at,
@@ -31,8 +31,9 @@ from keyturn.catalogue.destinations import EACH as FIELD
 from keyturn.catalogue.destinations import Destination, FieldPattern, SyncSettings, Update
 from keyturn.catalogue.exceptions import ExceptionSettings
 from keyturn.catalogue.files.environment import references
+from keyturn.catalogue.files.lazy_entries import EXPANDED
 from keyturn.catalogue.files.problems import KeyPath, Problem
-from keyturn.catalogue.files.source import SECTIONS, CatalogueEntry
+from keyturn.catalogue.files.source import CatalogueEntry
 from keyturn.catalogue.freezes import illegal_pattern
 from keyturn.catalogue.grant_accounts import KINDS as GRANT_KINDS
 from keyturn.catalogue.groups import members
@@ -49,52 +50,21 @@ from keyturn.strategies.base import StrategySettings
 from keyturn.strategies.registry import STRATEGIES
 
 SAMPLE: Final = "field"
-"""Stands for a field's name where only the secret tells which there are."""
+"""A placeholder for a field's name, where only the secret's value has the names."""
 TARGET_KINDS: Final = {
     tag for model in models(TargetSettings) for tag in get_args(model.model_fields["kind"].annotation)
 }
 
 
 KUBERNETES: Final = "kubernetes"
-"""The kind of the stores that an access log may name."""
 
 Found = Iterator[Problem]
 Claim = tuple[Any, CatalogueEntry, KeyPath, str]
-"""What is claimed, by whom, where it says so, and what it is called in a message."""
-
-
-def find_conflicts(world: World) -> list[Problem]:
-    """Everything that is wrong between the entries."""
-    secrets = list(world.entries["secrets"].values())
-    problems = [problem for check in EACH for entry in secrets for problem in check(entry, world)]
-    problems += [problem for entry in _labelled(world) for problem in _legal_label(entry)]
-    problems += [problem for entry in world.entries["freezes"].values() for problem in _freeze(entry, world)]
-    problems += [problem for entry in world.entries["syncs"].values() for problem in _sync(entry, world)]
-    problems += [problem for entry in world.entries["rules"].values() for problem in _rule(entry, world)]
-    problems += [problem for entry in world.entries["exceptions"].values() for problem in _exception(entry, world)]
-    policies = world.entries["access_policies"]
-    chosen = (*world.entries["monitors"].values(), *policies.values())
-    problems += [problem for entry in chosen for problem in _chosen(entry, world)]
-    problems += [problem for entry in world.entries["access_logs"].values() for problem in _access_log(entry, world)]
-    problems += [problem for entry in world.entries["grants"].values() for problem in _granting_target(entry, world)]
-    problems += [problem for entry in policies.values() for problem in _grant(entry, world)]
-    problems += [policies[name].problem(*flaw) for name, flaw in find_access_flaws(world)]
-    problems += [problem for entry in world.entries["pki"].values() for problem in references(entry)]
-    problems += find_misfits(world.entries["pki"])
-    problems += [problem for entry in world.entries["hub"].values() for problem in find_hub_problems(entry, world)]
-    problems += _managed_keys(list(world.entries["keys"].values()), world)
-    mounts = world.entries["mounts"]
-    problems += [problem for entry in mounts.values() for problem in _mount(entry, mounts)]
-    problems += [problem for entry in world.entries["stores"].values() for problem in _own_tags(entry, world)]
-    problems += [problem for claims in CLAIMS for problem in _claimed_twice(claims, secrets, world)]
-    problems += _lists_of_several(secrets, world)
-    problems += _whole_and_merged(secrets, world)
-    return problems
+"""The claimed thing, its entry, the path in the entry and the name in messages."""
 
 
 def _granting_target(entry: CatalogueEntry, world: World) -> Found:
-    """Accounts for grants are made at a declared target, of a kind that ends them by itself."""
-    yield from references(entry)
+    """Grant accounts need a declared target, of a kind that ends accounts by itself."""
     name = text_at(entry, "target")
     if name is None:
         return
@@ -110,7 +80,6 @@ def _granting_target(entry: CatalogueEntry, world: World) -> Found:
 
 
 def _grant(entry: CatalogueEntry, world: World) -> Found:
-    """The kind of account that a policy gives is declared."""
     if name := text_at(entry, "grant"):
         yield from _declared(entry, ("grant",), "grants", name, world)
 
@@ -119,13 +88,11 @@ def _grant(entry: CatalogueEntry, world: World) -> Found:
 
 
 def legal_hub_path(entry: CatalogueEntry, _: World) -> Found:
-    """The name of a secret is a path in the hub."""
     if flaw := illegal_secret(entry.name):
         yield entry.problem((), *flaw)
 
 
 def known_mount(entry: CatalogueEntry, world: World) -> Found:
-    """What stands before a path is a declared mount."""
     mount, within = split(entry.name)
     if mount == DEFAULT:
         yield entry.problem((), "a secret of the default mount has no name before its path", f"Call it {within}.")
@@ -134,7 +101,7 @@ def known_mount(entry: CatalogueEntry, world: World) -> Found:
 
 
 def not_below_another(entry: CatalogueEntry, world: World) -> Found:
-    """A path is a secret or a folder, not both: a policy for the one would open the other."""
+    """A path is a secret or a folder, not both: a policy for one would open the other."""
     parts = entry.name.split("/")
     for above in ("/".join(parts[:count]) for count in range(1, len(parts))):
         if other := world.entries["secrets"].get(above):
@@ -142,25 +109,17 @@ def not_below_another(entry: CatalogueEntry, world: World) -> Found:
             yield entry.problem((), f"this secret lies below the secret {above}", remedy)
 
 
-def no_references(entry: CatalogueEntry, _: World) -> Found:
-    """What a secret is does not depend on the environment."""
-    yield from references(entry)
-
-
 def known_stores(entry: CatalogueEntry, world: World) -> Found:
-    """Every destination is in a declared store."""
     for index, store, _ in destinations(entry):
         yield from _declared(entry, ("destinations", index, "store"), "stores", store, world)
 
 
 def known_target(entry: CatalogueEntry, world: World) -> Found:
-    """The target is declared."""
     if name := text_at(entry, "rotation", "target"):
         yield from _declared(entry, ("rotation", "target"), "targets", name, world)
 
 
 def fitting_target(entry: CatalogueEntry, world: World) -> Found:
-    """The target is of a kind that the strategy works at."""
     name, model = text_at(entry, "rotation", "target"), _strategy(entry)
     other = world.entries["targets"].get(name or "")
     kind = text_at(other, "kind") if other else None
@@ -171,10 +130,8 @@ def fitting_target(entry: CatalogueEntry, world: World) -> Found:
 
 
 def known_consumers(entry: CatalogueEntry, world: World) -> Found:
-    """Every consumer is declared, and named once."""
-    consumers = at(entry.data, ("consumers",))
     before: set[str] = set()
-    for index, name in enumerate(consumers if isinstance(consumers, list) else ()):
+    for index, name in enumerate(list_at(entry, "consumers")):
         if not isinstance(name, str):
             continue
         if name in before:
@@ -184,10 +141,8 @@ def known_consumers(entry: CatalogueEntry, world: World) -> Found:
 
 
 def canary_among_consumers(entry: CatalogueEntry, _: World) -> Found:
-    """Who is told first is among those who are told, and the old value can be put back."""
-    canary, consumers = at(entry.data, ("rollout", "canary")), at(entry.data, ("consumers",))
-    listed = consumers if isinstance(consumers, list) else []
-    for index, name in enumerate(canary if isinstance(canary, list) else ()):
+    listed = list_at(entry, "consumers")
+    for index, name in enumerate(list_at(entry, "rollout", "canary")):
         if isinstance(name, str) and name not in listed:
             path = ("rollout", "canary", index)
             yield entry.problem(
@@ -196,13 +151,12 @@ def canary_among_consumers(entry: CatalogueEntry, _: World) -> Found:
                 advice(name, map(str, listed), "Name it there too."),
             )
     model = _strategy(entry)
-    if canary is not None and model and not model.takes_back:
+    if at(entry.data, ("rollout", "canary")) is not None and model and not model.takes_back:
         message = f"with {text_at(entry, 'rotation', 'strategy')} the previous value can't be put in force again"
         yield entry.problem(("rollout",), message, "Leave rollout out, or use another strategy.")
 
 
 def legal_remote_names(entry: CatalogueEntry, world: World) -> Found:
-    """Every destination's name is one that its store allows."""
     patterns = ((index, store, name.replace(FIELD, SAMPLE)) for index, store, name in name_templates(entry))
     for index, store, name in (*copy_names(entry), *patterns):
         kind = world.kind(store)
@@ -212,7 +166,7 @@ def legal_remote_names(entry: CatalogueEntry, world: World) -> Found:
 
 
 def stores_that_can_be_read(entry: CatalogueEntry, world: World) -> Found:
-    """Single keys are laid into secrets, and fields added to copies, that can be read alone."""
+    """Merged keys and added fields need a store whose values can be read."""
     for index, group, _ in destinations(entry):
         place = at(entry.data, ("destinations",))[index]
         for store in members(world.groups, group):
@@ -233,31 +187,6 @@ def _no_addition(store: str) -> tuple[str, str]:
     return message, "Say create-only, or leave update out."
 
 
-EACH: Final[tuple[Callable[[CatalogueEntry, World], Found], ...]] = (
-    legal_hub_path,
-    known_mount,
-    not_below_another,
-    no_references,
-    known_stores,
-    known_target,
-    fitting_target,
-    known_consumers,
-    canary_among_consumers,
-    legal_remote_names,
-    stores_that_can_be_read,
-    *times.CHECKS,
-    *readers.CHECKS,
-    *beside.CHECKS,
-    *previous.CHECKS,
-    *account_names.CHECKS,
-    *unanswered.CHECKS,
-    *decoys.CHECKS,
-    *drills.CHECKS,
-    rule_checks.copied_as_the_rules_say,
-    rule_checks.replaced_as_the_rules_say,
-)
-
-
 def _declared(entry: CatalogueEntry, path: KeyPath, section: str, name: str, world: World) -> Found:
     declared = world.named(section)
     if section == "stores" and world.unsound(name.partition("/")[0]):
@@ -270,11 +199,6 @@ def _declared(entry: CatalogueEntry, path: KeyPath, section: str, name: str, wor
 # --- names of stores, targets, consumers and freezes -------------------------------------------------------
 
 
-def _labelled(world: World) -> list[CatalogueEntry]:
-    """All but secrets, whose names are paths."""
-    return [entry for section in SECTIONS if section != "secrets" for entry in world.entries[section].values()]
-
-
 def _legal_label(entry: CatalogueEntry) -> Found:
     if not re.fullmatch(NAME, entry.name):
         remedy = "Use 1 to 63 letters, digits, hyphens and underscores, a letter or digit first."
@@ -282,10 +206,6 @@ def _legal_label(entry: CatalogueEntry) -> Found:
 
 
 def _exception(entry: CatalogueEntry, world: World) -> Found:
-    """An exception takes no references, its mounts are declared, and it chooses a secret."""
-    yield from references(entry)
-    for key in ("paths", "without"):
-        yield from _known_mounts(entry, (key,), world)
     try:
         chosen = ExceptionSettings.model_validate(entry.data)
     except ValueError:
@@ -296,15 +216,12 @@ def _exception(entry: CatalogueEntry, world: World) -> Found:
 
 
 KEY_PLACES: Final = ("kind", "key", "vault_url", "region", "endpoint_url", "role_arn", "profile")
-"""What tells one managed key from another."""
 
 
-def _managed_keys(entries: list[CatalogueEntry], world: World) -> Found:
-    """What a key has encrypted is in declared secrets, and no two entries manage one key."""
+def _managed_keys(world: World) -> Found:
     first: dict[tuple[str | None, ...], CatalogueEntry] = {}
-    for entry in entries:
-        paths = at(entry.data, ("rewraps",))
-        for index, path in enumerate(paths if isinstance(paths, list) else ()):
+    for entry in world.entries["keys"].values():
+        for index, path in enumerate(list_at(entry, "rewraps")):
             if isinstance(path, str):
                 yield from _declared(entry, ("rewraps", index), "secrets", path, world)
         other = first.setdefault(tuple(text_at(entry, key) for key in KEY_PLACES), entry)
@@ -314,23 +231,17 @@ def _managed_keys(entries: list[CatalogueEntry], world: World) -> Found:
 
 
 def _freeze(entry: CatalogueEntry, world: World) -> Found:
-    """A freeze takes no references, its mounts are declared, and each of its patterns covers a secret."""
-    yield from references(entry)
-    yield from _known_mounts(entry, ("paths",), world)
-    patterns, secrets = at(entry.data, ("paths",)), world.entries["secrets"]
-    for index, pattern in enumerate(patterns if isinstance(patterns, list) and world.complete else ()):
+    yield from _known_mounts(entry, "paths", world)
+    secrets = world.entries["secrets"]
+    for index, pattern in enumerate(list_at(entry, "paths") if world.complete else ()):
         legal = isinstance(pattern, str) and not illegal_pattern(pattern)
         if legal and not any(covers(pattern, path) for path in secrets):
             yield entry.problem(("paths", index), "no secret lies there", advice(pattern, secrets, "Remove it."))
 
 
 def _sync(entry: CatalogueEntry, world: World) -> Found:
-    """A sync takes no references, its stores and mounts are declared, and the stores allow the names that it makes."""
-    yield from references(entry)
-    for key in ("paths", "without"):
-        yield from _known_mounts(entry, (key,), world)
-    stores, sync = at(entry.data, ("stores",)), world.syncs.get(entry.name)
-    for index, store in enumerate(stores if isinstance(stores, list) else ()):
+    sync = world.syncs.get(entry.name)
+    for index, store in enumerate(list_at(entry, "stores")):
         if isinstance(store, str):
             yield from _declared(entry, ("stores", index), "stores", store, world)
         settings = world.stores.get(members(world.groups, store)[0]) if isinstance(store, str) else None
@@ -342,7 +253,10 @@ def _sync(entry: CatalogueEntry, world: World) -> Found:
             if sync and sync.update is Update.ADD_FIELDS and not world.gives_back(member):
                 yield entry.problem(("stores", index), *_no_addition(member))
     chosen = (
-        [(secret.name, sync.destinations(secret.name, describe_secret(secret))) for secret in _secrets(world)]
+        [
+            (secret.name, sync.destinations(secret.name, describe_secret(secret)))
+            for secret in world.entries["secrets"].values()
+        ]
         if sync
         else []
     )
@@ -357,62 +271,45 @@ def _sync(entry: CatalogueEntry, world: World) -> Found:
 
 
 def _rule(entry: CatalogueEntry, world: World) -> Found:
-    """A rule takes no references, and its stores and mounts are declared."""
-    yield from references(entry)
-    for key in ("paths", "without"):
-        yield from _known_mounts(entry, (key,), world)
     for key in ("only", "never", "always"):
-        stores = at(entry.data, (key, "stores"))
-        for index, store in enumerate(stores if isinstance(stores, list) else ()):
+        for index, store in enumerate(list_at(entry, key, "stores")):
             if isinstance(store, str):
                 yield from _declared(entry, (key, "stores", index), "stores", store, world)
 
 
 def _chosen(entry: CatalogueEntry, world: World) -> Found:
-    """A monitor and a policy of access take no references, and their mounts are declared."""
-    yield from references(entry)
     for key in ("paths", "without"):
-        yield from _known_mounts(entry, (key,), world)
+        yield from _known_mounts(entry, key, world)
 
 
 def _nobody(sync: SyncSettings, world: World) -> str:
-    """What to do about a sync whose conditions no declared secret fulfils."""
-    owners = {describe_secret(secret).owner for secret in _secrets(world)} - {""}
+    owners = {describe_secret(secret).owner for secret in world.entries["secrets"].values()} - {""}
     strange = [owner for owner in sync.owners if owner not in owners]
     otherwise = "No declared secret fulfils all that it asks for: correct it, or remove it."
     return advice(strange[0], owners, otherwise) if strange else otherwise
 
 
-def _secrets(world: World) -> Iterable[CatalogueEntry]:
-    return world.entries["secrets"].values()
-
-
-def _known_mounts(entry: CatalogueEntry, key: KeyPath, world: World) -> Found:
-    """What stands before the patterns are declared mounts."""
-    patterns = at(entry.data, key)
-    for index, pattern in enumerate(patterns if isinstance(patterns, list) else ()):
+def _known_mounts(entry: CatalogueEntry, key: str, world: World) -> Found:
+    for index, pattern in enumerate(list_at(entry, key)):
         mount = apart(pattern)[0] if isinstance(pattern, str) and not illegal_pattern(pattern) else ""
         if mount not in ("", EVERY):
-            yield from _declared(entry, (*key, index), "mounts", mount, world)
+            yield from _declared(entry, (key, index), "mounts", mount, world)
 
 
-def _mount(entry: CatalogueEntry, others: Mapping[str, CatalogueEntry]) -> Found:
-    """A mount takes no references, leaves the default one its name, and no other has its place."""
-    yield from references(entry)
+def _mount(entry: CatalogueEntry, world: World) -> Found:
     if entry.name == DEFAULT:
         remedy = "Call it otherwise: secrets of the default mount have no name before their paths."
         yield entry.problem((), f"{DEFAULT} is what the default mount is called", remedy)
     place = text_at(entry, "mount")
-    first = next((other for other in others.values() if text_at(other, "mount") == place), entry)
+    first = next((other for other in world.entries["mounts"].values() if text_at(other, "mount") == place), entry)
     if place and first is not entry:
         remedy = f"The first is at {first.file}:{first.line}: a secret has one name, so remove one of the two."
         yield entry.problem(("mount",), f"it is the mount {first.name} already", remedy)
 
 
 def _access_log(entry: CatalogueEntry, world: World) -> Found:
-    """The stores whose reads a log tells are stores of that kind: else it would find no copy, and say nothing."""
-    stores = at(entry.data, ("stores",))
-    for index, name in enumerate(stores if isinstance(stores, list) else ()):
+    """A log may name only Kubernetes stores: in others it would silently find no copy."""
+    for index, name in enumerate(list_at(entry, "stores")):
         if not isinstance(name, str) or not name:
             continue
         yield from _declared(entry, ("stores", index), "stores", name, world)
@@ -425,7 +322,6 @@ def _access_log(entry: CatalogueEntry, world: World) -> Found:
 
 
 def _own_tags(entry: CatalogueEntry, world: World) -> Found:
-    """A store can give its own tags to its copies."""
     store = world.stores.get(members(world.groups, entry.name)[0])
     if store and (refusal := beside.refuses_own(store)):
         yield entry.problem(("tags",), refusal, beside.REMEDY)
@@ -435,7 +331,7 @@ def _own_tags(entry: CatalogueEntry, world: World) -> Found:
 
 
 def claimed_places(entry: CatalogueEntry, world: World) -> Iterator[Claim]:
-    """Where the secret is pushed to; two stores may be the same system, and some fold case."""
+    """Claims the places to which the secret is pushed; two stores may be one system, and some fold case."""
     for path, spot, called, keys in _spots(entry, world):
         if keys is None:
             yield ("place", *spot), entry, path, called
@@ -448,7 +344,7 @@ def claimed_places(entry: CatalogueEntry, world: World) -> Iterator[Claim]:
 def _spots(
     entry: CatalogueEntry, world: World
 ) -> Iterator[tuple[KeyPath, tuple[System, str], str, Sequence[str] | None]]:
-    """Where the secret is pushed to, what tells the place from others, its name; the keys of a merged copy."""
+    """Yields path, identity and name of each place, and the keys of a merged copy."""
     own = (
         (("destinations", index), store, name, merged_keys(entry, index)) for index, store, name in copy_names(entry)
     )
@@ -457,7 +353,7 @@ def _spots(
         ((), destination.store, destination.name, destination.keys if destination.merge else None)
         for sync in world.syncs.values()
         for destination in sync.destinations(entry.name, facts)
-        if isinstance(destination, Destination)  # a pattern's names are told by the secret's fields: see the plan
+        if isinstance(destination, Destination)  # a pattern's names depend on the secret's fields
     )
     spread = ((path, store, name, keys) for path, group, name, keys in own for store in members(world.groups, group))
     for path, store, name, keys in (*spread, *made):
@@ -468,7 +364,6 @@ def _spots(
 
 
 def _whole_and_merged(secrets: list[CatalogueEntry], world: World) -> Found:
-    """A copy that is the whole of a secret leaves no room for single keys in it."""
     own = (merged_keys(entry, index) for entry in secrets for index, _, _ in destinations(entry))
     if not any(sync.merge for sync in world.syncs.values()) and all(keys is None for keys in own):
         return
@@ -482,7 +377,6 @@ def _whole_and_merged(secrets: list[CatalogueEntry], world: World) -> Found:
 
 
 def accounts(entry: CatalogueEntry, world: World) -> Iterator[Claim]:
-    """What the secret rotates at its target."""
     target, model = text_at(entry, "rotation", "target"), _strategy(entry)
     for key in model.claims if target and model else ():
         value = at(entry.data, ("rotation", key))
@@ -498,10 +392,8 @@ def accounts(entry: CatalogueEntry, world: World) -> Iterator[Claim]:
 
 
 def engine_roles(entry: CatalogueEntry, _: World) -> Iterator[Claim]:
-    """The roles of the hub's database engine, former ones too."""
     mount, model = text_at(entry, "rotation", "mount") or "database", _strategy(entry)
-    former = at(entry.data, ("rotation", "former_roles"))
-    numbers = range(len(former) if isinstance(former, list) else 0)
+    numbers = range(len(list_at(entry, "rotation", "former_roles")))
     paths: list[KeyPath] = [("rotation", "role"), *(("rotation", "former_roles", number) for number in numbers)]
     for path in paths if model and model.claims_role else ():
         role = at(entry.data, path)
@@ -513,7 +405,7 @@ CLAIMS: Final = (claimed_places, accounts, engine_roles)
 
 
 def _lists_of_several(secrets: list[CatalogueEntry], world: World) -> Found:
-    """Keys that a dead run left are found in a list: no other secret's keys may be taken for them."""
+    """Leftover keys are found in a list, so secrets that share a list must be distinguishable there."""
     lists: dict[Any, list[tuple[CatalogueEntry, list[str]]]] = {}
     for entry in secrets:
         target, path = text_at(entry, "rotation", "target"), text_at(entry, "rotation", "list", "path")
@@ -560,3 +452,60 @@ def _claimed_twice(
 
 def _strategy(entry: CatalogueEntry) -> type[StrategySettings] | None:
     return STRATEGIES.get(text_at(entry, "rotation", "strategy") or "")
+
+
+CHECKS: Final[Mapping[str, tuple[Callable[[CatalogueEntry, World], Found], ...]]] = {
+    "secrets": (
+        legal_hub_path,
+        known_mount,
+        not_below_another,
+        known_stores,
+        known_target,
+        fitting_target,
+        known_consumers,
+        canary_among_consumers,
+        legal_remote_names,
+        stores_that_can_be_read,
+        *times.CHECKS,
+        *readers.CHECKS,
+        *beside.CHECKS,
+        *previous.CHECKS,
+        *account_names.CHECKS,
+        *unanswered.CHECKS,
+        *decoys.CHECKS,
+        *drills.CHECKS,
+        rule_checks.copied_as_the_rules_say,
+        rule_checks.replaced_as_the_rules_say,
+    ),
+    "stores": (_own_tags,),
+    "freezes": (_freeze,),
+    "syncs": (_chosen, _sync),
+    "mounts": (_mount,),
+    "rules": (_chosen, _rule),
+    "monitors": (_chosen,),
+    "access_logs": (_access_log,),
+    "exceptions": (_chosen, _exception),
+    "access_policies": (_chosen, _grant),
+    "grants": (_granting_target,),
+    "hub": (find_hub_problems,),
+}
+"""The checks of each section's entries."""
+
+
+def find_conflicts(world: World) -> list[Problem]:
+    problems: list[Problem] = []
+    for section, named in world.entries.items():
+        for entry in named.values():
+            problems += [problem for check in CHECKS.get(section, ()) for problem in check(entry, world)]
+            if section != "secrets":
+                problems += _legal_label(entry)
+            if section not in EXPANDED:
+                problems += references(entry)
+    policies, secrets = world.entries["access_policies"], list(world.entries["secrets"].values())
+    problems += [policies[name].problem(*flaw) for name, flaw in find_access_flaws(world)]
+    problems += find_misfits(world.entries["pki"])
+    problems += _managed_keys(world)
+    problems += [problem for claims in CLAIMS for problem in _claimed_twice(claims, secrets, world)]
+    problems += _lists_of_several(secrets, world)
+    problems += _whole_and_merged(secrets, world)
+    return problems

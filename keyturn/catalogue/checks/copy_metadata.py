@@ -1,51 +1,36 @@
-"""What is to stand beside a copy: what the catalogue asks for, and why a store or a rotation can't have it so."""
+"""Metadata of copies: requested values, and reasons why a store or a rotation refuses them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from pydantic import ValidationError
 
 from keyturn.catalogue.checks.plain_data import at, describe_secret, destinations, duration
 from keyturn.catalogue.checks.times import Turn
-from keyturn.catalogue.destinations import KEYS_BESIDE, Copying, Destination, SyncSettings
+from keyturn.catalogue.checks.world import World
+from keyturn.catalogue.destinations import KEYS_BESIDE, Copying, Destination
 from keyturn.catalogue.files.problems import KeyPath, Problem
 from keyturn.catalogue.files.source import CatalogueEntry
-from keyturn.catalogue.groups import Groups, members
+from keyturn.catalogue.groups import members
 from keyturn.catalogue.stores import StoreSettings
 from keyturn.core.ports.stores import NO_DETAILS, Details
 from keyturn.settings.durations import show
 
 SOME_DAY: Final = datetime(2100, 1, 1, tzinfo=UTC)
-"""Stands for an expiry whose moment only a version of the hub tells."""
+"""A placeholder for an expiry that depends on the hub's version."""
 
 REMEDY: Final = "Write what the store takes, or leave it out."
 LENGTHEN: Final = "Lengthen it: a punctual secret would be shown as expired."
 
 
-class _World(Protocol):
-    """The stores and patterns that could be read, and what stands for several stores."""
-
-    @property
-    def groups(self) -> Groups:
-        """The groups."""
-
-    @property
-    def stores(self) -> Mapping[str, StoreSettings]:
-        """The stores."""
-
-    @property
-    def syncs(self) -> Mapping[str, SyncSettings]:
-        """The patterns."""
-
-
 def asks(place: Copying, store: StoreSettings) -> bool:
-    """Whether the catalogue asks for anything beside the copy: a secret that others own is theirs to label."""
+    """Whether the catalogue requests metadata for the copy; never for a merged one, which others own."""
     return not place.merge and bool(store.tags or says(place))
 
 
 def says(place: Copying) -> bool:
-    """Whether a destination or sync itself asks for anything. Told key by key: it is asked of every copy there is."""
+    """Whether the destination or sync itself requests metadata. Spelled out by key because it runs for every copy."""
     anything = place.tags or place.annotations or place.description or place.content_type or place.expires_after
     return bool(anything)
 
@@ -53,9 +38,9 @@ def says(place: Copying) -> bool:
 def details(
     place: Copying, store: StoreSettings, made_at: datetime | None = None, ends_at: datetime | None = None
 ) -> Details:
-    """What is to stand beside a copy of a version that the hub made then, and that ends by itself then.
+    """The metadata of a copy whose hub version was made at ``made_at`` and ends at ``ends_at``.
 
-    It is shown to expire at the earlier of that end and of ``expires_after`` from when it was made.
+    The expiry shown is the earlier of ``ends_at`` and ``made_at`` plus ``expires_after``.
     """
     expires_at = None if place.merge else expiry(place, made_at, ends_at)
     if not asks(place, store):
@@ -65,13 +50,11 @@ def details(
 
 
 def expiry(place: Copying, made_at: datetime | None, ends_at: datetime | None) -> datetime | None:
-    """When the copy is shown to expire; None for never."""
     over = made_at + place.expires_after if place.expires_after and made_at else None
     return min((moment for moment in (over, ends_at) if moment), default=None)
 
 
-def taken_by_their_stores(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
-    """Every store takes what a destination asks for beside its copies there."""
+def taken_by_their_stores(entry: CatalogueEntry, world: World) -> Iterator[Problem]:
     for index, name, _ in destinations(entry):
         store, place = (
             world.stores.get(members(world.groups, name)[0]),
@@ -81,8 +64,7 @@ def taken_by_their_stores(entry: CatalogueEntry, world: _World) -> Iterator[Prob
             yield entry.problem(("destinations", index, *key(place)), f"the store {name} refuses it: {refusal}", REMEDY)
 
 
-def expiring_after_the_rotation(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
-    """No copy is shown as expired while its secret is rotated in time."""
+def expiring_after_the_rotation(entry: CatalogueEntry, world: World) -> Iterator[Problem]:
     turn = Turn.of(entry)
     if turn is None:
         return
@@ -98,22 +80,20 @@ def expiring_after_the_rotation(entry: CatalogueEntry, world: _World) -> Iterato
 
 
 def refuse_details(place: Copying, store: StoreSettings) -> str | None:
-    """Why a store can't have beside its copies what a destination or sync asks for; None where it asks for nothing."""
+    """The reason why the store refuses the requested metadata; None if nothing is requested."""
     return store.refuses_details(details(place, store, SOME_DAY)) if says(place) else None
 
 
 def refuses_own(store: StoreSettings) -> str | None:
-    """Why a store can't give its own tags to its copies."""
     return store.refuses_details(Details(store.tags)) if store.tags else None
 
 
 def key(place: Copying) -> KeyPath:
-    """The key meant, where a place asks for one thing alone."""
     keys = [key for key in KEYS_BESIDE if getattr(place, key)]
     return (keys[0],) if len(keys) == 1 else ()
 
 
-def _expiring(entry: CatalogueEntry, world: _World) -> Iterator[tuple[KeyPath, Copying, str]]:
+def _expiring(entry: CatalogueEntry, world: World) -> Iterator[tuple[KeyPath, Copying, str]]:
     for index, _, _ in destinations(entry):
         if place := _place(at(entry.data, ("destinations",))[index]):
             yield ("destinations", index, "expires_after"), place, ""
@@ -123,7 +103,7 @@ def _expiring(entry: CatalogueEntry, world: _World) -> Iterator[tuple[KeyPath, C
 
 
 def _place(data: Any) -> Destination | None:
-    """The destination, where it asks for anything; None also where it is broken, which is reported elsewhere."""
+    """The destination if it requests metadata; None for a broken one, which is reported elsewhere."""
     if not isinstance(data, dict) or not data.keys() & set(KEYS_BESIDE):
         return None
     try:

@@ -1,4 +1,4 @@
-"""What would give a decoy away, or make it more than one. Like every check, these pass over what has the wrong type."""
+"""Checks that a decoy stays hidden and opens nothing. Values of a wrong type are skipped."""
 
 import json
 import re
@@ -10,29 +10,26 @@ from keyturn.catalogue.files.problems import Problem
 from keyturn.catalogue.files.source import CatalogueEntry
 
 HARMLESS: Final = ("generated", "signing-key", "manual")
-"""Those whose values open nothing anywhere."""
+"""Strategies whose values open nothing."""
 
 TELLTALE: Final = re.compile(
     r"(?<![a-z])(decoys?|honey(?:pot|token)?s?|canary|canaries|baits?|traps?|tripwires?|fakes?|dummy|dummies)(?![a-z])",
     re.IGNORECASE,
 )
-"""Words that whoever lists names looks for."""
 
 
 def is_decoy(entry: CatalogueEntry) -> bool:
-    """Whether it says so."""
     return at(entry.data, ("decoy",)) is True
 
 
 def told_to_nobody(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
-    """A decoy has no consumers: whoever reads it would be an alarm."""
+    """A decoy has no consumers: each of their reads would be an alarm."""
     for key in ("consumers", "rollout"):
         if is_decoy(entry) and at(entry.data, (key,)):
             yield entry.problem((key,), "a decoy is told to nobody", "Leave it out: each read of a decoy is an alarm.")
 
 
 def opening_nothing(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
-    """Its value is honoured nowhere."""
     strategy = text_at(entry, "rotation", "strategy")
     if is_decoy(entry) and strategy and strategy not in HARMLESS:
         message = f"a decoy of the strategy {strategy} would open something"
@@ -40,7 +37,6 @@ def opening_nothing(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
 
 
 def telling_nothing(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
-    """What is seen of it in the hub and in stores does not say what it is."""
     if not is_decoy(entry):
         return
     texts = {(): entry.name, ("destinations",): json.dumps(at(entry.data, ("destinations",)), default=str)}

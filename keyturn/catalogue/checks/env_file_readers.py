@@ -1,11 +1,11 @@
-"""Copies in environment files whose reader could not give the secret's values back."""
+"""Checks that the reader of an environment file can read back the secret's values."""
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from keyturn.catalogue.checks.plain_data import at, describe_secret, destinations, text_at
-from keyturn.catalogue.destinations import SyncSettings
+from keyturn.catalogue.checks.world import World
 from keyturn.catalogue.files.problems import Problem
 from keyturn.catalogue.files.source import CatalogueEntry
 from keyturn.core.text.dotenv import Reader, refuses_text
@@ -16,26 +16,12 @@ SEVERAL_LINES: Final[Mapping[str, frozenset[str]]] = {
     "signing-key": frozenset({"private_key"}),
     "gcp-service-account-key": frozenset({"credentials_json"}),
 }
-"""The fields of a strategy's credential whose values have several lines."""
+"""The fields with multi-line values, by strategy."""
 TEXTS: Final = ("field", "each_field", "template", "templates")
-"""What makes of a copy texts of whose lines nothing is known here."""
 REMEDY: Final = "Set another reader on the store, leave the field out with fields, or narrow the alphabet."
 
 
-class _World(Protocol):
-    """All entries, by section and name."""
-
-    @property
-    def entries(self) -> Mapping[str, Mapping[str, CatalogueEntry]]:
-        """The entries."""
-
-    @property
-    def syncs(self) -> Mapping[str, SyncSettings]:
-        """The patterns that could be read."""
-
-
-def carried_by_their_readers(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
-    """What the lines of an environment file are read by gives every value back that the rotation may make."""
+def carried_by_their_readers(entry: CatalogueEntry, world: World) -> Iterator[Problem]:
     for index, store, _ in destinations(entry):
         shape = at(entry.data, ("destinations",))[index]
         if at(shape, ("fields",)) or not any(at(shape, (key,)) for key in TEXTS):
@@ -49,13 +35,12 @@ def carried_by_their_readers(entry: CatalogueEntry, world: _World) -> Iterator[P
                 yield entry.problem(("rotation",), f"{message}, where the sync {name} pushes it", REMEDY)
 
 
-def _lines(world: _World, store: str) -> CatalogueEntry | None:
-    """The store, where its files are lines."""
+def _lines(world: World, store: str) -> CatalogueEntry | None:
     file = world.entries["stores"].get(store)
     return file if file and text_at(file, "kind") == "file" and text_at(file, "format") == "dotenv" else None
 
 
-def _refused(entry: CatalogueEntry, store: str, chosen: Any, world: _World) -> Iterator[str]:
+def _refused(entry: CatalogueEntry, store: str, chosen: Any, world: World) -> Iterator[str]:
     file = _lines(world, store)
     listed = chosen.values() if isinstance(chosen, dict) else chosen or ()
     named = {str(name) for names in listed for name in (names if isinstance(names, list | tuple) else (names,))} or None
@@ -82,7 +67,7 @@ def _values(entry: CatalogueEntry, reader: Reader | None) -> Iterator[tuple[str,
 
 @lru_cache(maxsize=256)
 def _alphabet(alphabet: str, reader: Reader | None) -> str | None:
-    """What the reader would take for something else in a text of these characters: two of them tell."""
+    """The first misreading of a text of these characters; pairs of characters are enough."""
     signs = [sign for sign in alphabet if not sign.isalnum()]
     texts = (f"{first}{other}{first}" for first in signs for other in signs)
     return next((refusal for text in texts if (refusal := refuses_text(text, reader))), None)

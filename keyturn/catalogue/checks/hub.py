@@ -1,4 +1,4 @@
-"""Whether what the section `hub:` names is declared, and of the kind that is wanted there."""
+"""Checks that the names in the section `hub:` are declared and of the right kind."""
 
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -18,14 +18,12 @@ NEEDS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "group": ("method", ("oidc", "ldap", "jwt")),
     "database-role": ("connection", ("database",)),
 }
-"""The kinds that name another entry of `hub:`, by which key they name it, and of which kinds that may be."""
+"""The kinds that name another entry of `hub:`: the key with the name, and the allowed kinds."""
 CONSUMER: Final = "consumer:"
 TARGET_KINDS: Final = ("postgresql", "mysql")
-"""The kinds of target that a database engine is connected to here."""
 
 
 def find_hub_problems(entry: CatalogueEntry, world: World) -> Iterator[Problem]:
-    """Everything that an entry of `hub:` names and nothing declares."""
     key, kinds = NEEDS.get(text_at(entry, "kind") or "", ("", ()))
     if key and (name := text_at(entry, key)) is not None:
         fitting = [other.name for other in world.entries["hub"].values() if text_at(other, "kind") in kinds]

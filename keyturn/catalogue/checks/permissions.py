@@ -1,7 +1,7 @@
-"""What a line of the catalogue can't reach, whoever merged it: others' entries of the hub, hosts, accounts and files.
+"""Limits of what a catalogue may name: hub entries, hosts, accounts and files.
 
-It is asked of the models that are made, on every load, also where the catalogue was checked whole before. Much of it
-holds whatever the operator's file says: see :mod:`keyturn.catalogue.operator.policy`.
+They are checked on every load. Many apply regardless of the operator's file: see
+:mod:`keyturn.catalogue.operator.policy`.
 """
 
 import os
@@ -24,37 +24,34 @@ from keyturn.settings.stores import StoreBase
 from keyturn.settings.trail import trail_directory
 
 Flaw = tuple[KeyPath, str, str]
-"""Where in the entry, what is wrong, and the remedy."""
+"""The path in the entry, the message and the remedy."""
 
 Models = Mapping[str, Mapping[str, Any]]
-"""Everything that is made, by section and name."""
 
 OWN_PLACES: Final = {
     "targets": (("admin",), "targets"),
     "grants": (("admin",), "grant-admins"),
     "consumers": (("signing_key", "login"), "webhooks"),
 }
-"""For each section the keys that name entries of the hub's state mount, and the folder that they lie in."""
+"""For each section, the keys that name entries of the hub's state mount, and their folder."""
 
 LEADING: Final = ("stores", "targets", "consumers", "access_logs", "hub", "keys", "grants")
-"""The sections that name hosts, accounts and files."""
 
 FILES: Final = ("directory", "kubeconfig")
-"""Keys that name files or directories, besides those that end in _file."""
+"""Keys that name files or directories, in addition to those that end in _file."""
 
 CA_FILE: Final = "ca_file"
-"""The key that names a file which holds nothing but certificates."""
 
 PID_FILE: Final = "pid_file"
-"""The key that names whose process is signalled, which takes the operator's word."""
+"""The key of a process to signal, which needs the operator's permission."""
 
 REDIRECTS: Final = "allowed_redirect_uris"
-"""The key that says where a browser brings a login's code, which opens the hub as whoever logs in."""
+"""The key of the pages that receive a login's code, which opens the hub for that person."""
 
 PORTS: Final = {"https": 443, "http": 80, "ldaps": 636, "ldap": 389}
 
 DEVICES: Final = ("/proc", "/sys", "/dev")
-"""What is no file: nothing that a catalogue names lies below."""
+"""Directories of devices: a catalogue may name nothing below them."""
 
 CODE: Final = (
     "/bin",
@@ -71,7 +68,7 @@ CODE: Final = (
     "/run/secrets",
     "/var/spool",
 )
-"""Where the system loads programs and settings from: nothing is written there, whatever the operator's file says."""
+"""Directories of system programs and settings: never written, regardless of the operator's file."""
 
 HOME_CODE: Final = (
     ".bashrc.d",
@@ -83,12 +80,11 @@ HOME_CODE: Final = (
     ".local/share/systemd",
     "bin",
 )
-"""The same below the user's home."""
 
 CODE_PARTS: Final = frozenset(
     {".git", "bin", "dist-packages", "libexec", "profile.d", "sbin", "site-packages", "systemd", "__pycache__"}
 )
-"""What a directory is called, or one above it, that some program loads code from."""
+"""Names of directories from which programs load code, at any level of a path."""
 
 HOME: Final = (
     ".ssh",
@@ -109,26 +105,22 @@ HOME: Final = (
     ".git-credentials",
     ".postgresql",
 )
-"""Below the user's home, what logs this machine or its user in somewhere."""
+"""Below the user's home: credentials of this machine or its user."""
 
 WITHOUT_TLS: Final[Mapping[str, tuple[object, ...]]] = {
     "sslmode": ("disable", "allow", "prefer"),
     "tls": (False, "disable"),
 }
-"""The settings, and their values with which a connection may have no TLS."""
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Where a catalogue is loaded: what the operator allows, the environment, and the catalogue's own directory."""
-
     policy: OperatorsPolicy
     env: Mapping[str, str]
     directory: Path
 
 
 def find_flaws(made: Models, around: Surroundings) -> Iterator[tuple[str, str, Flaw]]:
-    """Everything that entries ask for and may not have: the section, the entry's name, and what of it."""
     files = FileRules.of(made, around)
     for section in LEADING:
         for name, model in made[section].items():
@@ -140,7 +132,7 @@ def find_flaws(made: Models, around: Surroundings) -> Iterator[tuple[str, str, F
 
 
 def _other_place(section: str, name: str, model: Any) -> Iterator[Flaw]:
-    """Another entry's credential is sent to no host of this one's own."""
+    """An entry never sends another entry's credential to its own host."""
     keys, folder = OWN_PLACES.get(section, ((), ""))
     own = f"{folder}/{name}"
     for key, path in ((key, getattr(model, key, None)) for key in keys):
@@ -154,7 +146,6 @@ def _other_place(section: str, name: str, model: Any) -> Iterator[Flaw]:
 
 
 def _hosts(model: Any, around: Surroundings) -> Iterator[Flaw]:
-    """No host that gives out credentials, and none that the operator's file leaves out."""
     for path, host, port in _places(model):
         if why := refuses_host(host):
             yield path, f"no catalogue may lead to this host: {why}", "Name the host that is meant."
@@ -167,13 +158,15 @@ def _hosts(model: Any, around: Surroundings) -> Iterator[Flaw]:
 
 
 def _places(model: Any) -> Iterator[tuple[KeyPath, str, int]]:
-    """Every host that the settings name, and its port; a socket's directory is this machine."""
+    """Yields path, host and port of every host; a socket's directory is this machine."""
     for key, value in model:
         if isinstance(value, str) and "://" in value:
             parts = urlsplit(value)
             yield (key,), parts.hostname or "", parts.port or PORTS.get(parts.scheme, 0)
         elif key == "host":
-            yield from (((key,), _machine(host), model.port) for host in value.split(","))
+            yield from (
+                ((key,), "localhost" if host.startswith(("/", "@")) else host, model.port) for host in value.split(",")
+            )
         elif key == REDIRECTS:
             for index, page in enumerate(value):
                 parts = urlsplit(page)
@@ -189,17 +182,11 @@ def _places(model: Any) -> Iterator[tuple[KeyPath, str, int]]:
 
 
 def _without_tls(model: Any) -> str:
-    """The setting that lets credentials go without TLS; empty where none does."""
     weak = ((key, getattr(model, key, None)) for key in WITHOUT_TLS)
     return next((key for key, value in weak if value in WITHOUT_TLS[key]), "")
 
 
-def _machine(host: str) -> str:
-    return "localhost" if host.startswith(("/", "@")) else host
-
-
 def _accounts(model: Any, around: Surroundings) -> Iterator[Flaw]:
-    """No account of somebody else's in a cloud, where the operator's file says which are ours."""
     for path, account in getattr(model, "accounts", {}).items():
         if not around.policy.allows_account(account):
             remedy = f"Let the operator add it to `accounts` in {around.env.get(VARIABLE)}, or name another."
@@ -211,10 +198,10 @@ def _accounts(model: Any, around: Surroundings) -> Iterator[Flaw]:
 
 @dataclass(frozen=True)
 class FileRules:
-    """Which files and directories this machine lets the catalogue name. All paths are whole, with links followed.
+    """The files and directories that the catalogue may name, as absolute paths with links resolved.
 
-    ``files`` and ``directories`` are the operator's; ``own`` are Keyturn's files, and ``logins`` its directories and
-    what logs its user in; ``code`` is where programs are loaded from; ``written`` is where the catalogue writes.
+    The operator gives ``files`` and ``directories``. ``logins`` are Keyturn's directories and its user's credentials,
+    ``code`` directories of programs, ``written`` those that the catalogue writes.
     """
 
     files: tuple[str, ...]
@@ -228,7 +215,6 @@ class FileRules:
 
     @staticmethod
     def of(made: Models, around: Surroundings) -> "FileRules":
-        """The rules for the entries of a catalogue: ``written`` are the directories that copies and notices lie in."""
         policy = around.policy
         writing = (*made["stores"].values(), *made["consumers"].values(), *made["access_logs"].values())
         return FileRules(
@@ -243,7 +229,6 @@ class FileRules:
         )
 
     def find_flaws(self, model: Any) -> Iterator[Flaw]:
-        """No file that logs Keyturn or its user in, and none that the operator's file leaves out."""
         for key, value in model:
             if not isinstance(value, str) or not (key.endswith("_file") or key in FILES):
                 continue
@@ -284,7 +269,7 @@ class FileRules:
         return None
 
     def _refuses_own(self, real: str, key: str) -> tuple[str, str] | None:
-        """What is Keyturn's or its user's own, whatever the operator's file says."""
+        """The reason for a file of Keyturn or its user, regardless of the operator's file."""
         if real in self.own and key != CA_FILE:
             return "it is a file of Keyturn's own, or beside one", "Name another place."
         is_kubeconfig = key == "kubeconfig" and _below(real, (_of_home(".kube"),))
@@ -294,7 +279,7 @@ class FileRules:
 
 
 def _writes(entry: Any) -> bool:
-    """Whether Keyturn writes to the directory that an entry names: logs of clouds are only read."""
+    """Whether Keyturn writes to the entry's directory: logs of clouds are only read."""
     read_only = not isinstance(entry, StoreBase) and entry.kind.endswith("-files")
     return bool(getattr(entry, "directory", None)) and not read_only
 
@@ -312,10 +297,7 @@ def _below(path: str, directories: Iterable[str]) -> bool:
 
 
 def _own_files(around: Surroundings) -> Iterator[str]:
-    """Every file that a variable of this process names and that was not meant for the catalogue, whatever it is called.
-
-    So it holds for each setting that names a file: of Keyturn, of Prefect, and of the clouds' SDKs.
-    """
+    """Files of Keyturn, of Prefect and of the clouds' SDKs, as named by variables that catalogues may not name."""
     yield SERVICE_ACCOUNT_TOKEN
     for name, value in around.env.items():
         if not around.policy.allows_variable(name):
@@ -325,7 +307,6 @@ def _own_files(around: Surroundings) -> Iterator[str]:
 
 
 def _own_directories(env: Mapping[str, str]) -> Iterator[str]:
-    """Where Keyturn keeps its state and its cache, who has read what, and its own code."""
     yield _real(str(Path(__file__).parents[2]))
     reads = (partial(trail_directory, env), partial(sources_directory, env))
     for place in (state_directory, cache_directory, *reads):
@@ -336,7 +317,6 @@ def _own_directories(env: Mapping[str, str]) -> Iterator[str]:
 
 
 def _code(env: Mapping[str, str]) -> Iterator[str]:
-    """Where the system, this Python and a shell of its user load programs from."""
     yield from CODE
     yield from map(_of_home, HOME_CODE)
     yield from map(_real, (sys.prefix, sys.base_prefix, *(path for path in sys.path if path)))

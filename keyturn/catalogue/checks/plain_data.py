@@ -1,4 +1,4 @@
-"""Reading the plain data of an entry; what has the wrong type reads as absent, and is reported elsewhere."""
+"""Readers of an entry's plain data. A wrong type reads as absent and is reported elsewhere."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,20 +14,23 @@ from keyturn.settings import durations
 
 
 def at(data: Any, path: KeyPath) -> Any:
-    """The value at ``path``, None where there is none."""
+    """The value at ``path``; None if absent."""
     for part in path:
         data = data.get(part) if isinstance(data, dict) else None
     return data
 
 
 def text_at(entry: CatalogueEntry, *path: str) -> str | None:
-    """The text at ``path`` of an entry."""
     value = at(entry.data, path)
     return value if isinstance(value, str) else None
 
 
+def list_at(entry: CatalogueEntry, *path: str) -> list[Any]:
+    value = at(entry.data, path)
+    return value if isinstance(value, list) else []
+
+
 def describe_secret(entry: CatalogueEntry) -> About:
-    """What a secret is chosen by, besides its path."""
     data = entry.data if isinstance(entry.data, dict) else {}
     owner, classification, labels = data.get("owner"), data.get("classification"), data.get("labels")
     return About(
@@ -38,7 +41,6 @@ def describe_secret(entry: CatalogueEntry) -> About:
 
 
 def duration(entry: CatalogueEntry, key: str, section: str = "rotation") -> timedelta | None:
-    """The duration of that name in a secret's rotation, or another section of it."""
     try:
         return durations.parse(text_at(entry, section, key) or "")
     except ValueError:
@@ -46,7 +48,7 @@ def duration(entry: CatalogueEntry, key: str, section: str = "rotation") -> time
 
 
 def merged_keys(entry: CatalogueEntry, index: int) -> list[str] | None:
-    """The keys of others' secret that a destination is merged into; None where it is a whole copy."""
+    """The keys that a destination merges into a secret of others; None for a whole copy."""
     listed = at(entry.data, ("destinations",))
     destination = listed[index]
     if at(destination, ("merge",)) is not True:
@@ -60,21 +62,20 @@ def merged_keys(entry: CatalogueEntry, index: int) -> list[str] | None:
 
 
 def destinations(entry: CatalogueEntry) -> Iterator[tuple[int, str, str | None]]:
-    """Each destination's place in the list, its store, and its name there."""
-    listed = at(entry.data, ("destinations",))
-    for index, destination in enumerate(listed if isinstance(listed, list) else ()):
+    """Yields index, store and remote name of each destination."""
+    for index, destination in enumerate(list_at(entry, "destinations")):
         store, name = at(destination, ("store",)), at(destination, ("name",))
         if isinstance(store, str):
             yield index, store, name if isinstance(name, str) else None
 
 
 def copy_names(entry: CatalogueEntry) -> Iterator[tuple[int, str, str | None]]:
-    """The same, with a name for each copy where there is one for each of several fields."""
+    """As ``destinations``, with one name for each field of a list."""
     for index, store, name in destinations(entry):
         place = at(entry.data, ("destinations",))[index]
         each, case = at(place, ("each_field",)), at(place, ("case",))
         if isinstance(each, str):
-            yield index, store, None  # only the secret's fields tell the names
+            yield index, store, None  # the names depend on the secret's fields
             continue
         if not isinstance(each, list) or name is None:
             yield index, store, name
@@ -85,7 +86,7 @@ def copy_names(entry: CatalogueEntry) -> Iterator[tuple[int, str, str | None]]:
 
 
 def name_templates(entry: CatalogueEntry) -> Iterator[tuple[int, str, str]]:
-    """The same of destinations with a copy for each field that fits a pattern, whose name holds {field}."""
+    """As ``destinations``, for those with a pattern of fields and {field} in the name."""
     for index, store, name in destinations(entry):
         if name and isinstance(at(at(entry.data, ("destinations",))[index], ("each_field",)), str):
             yield index, store, name

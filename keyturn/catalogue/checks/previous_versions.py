@@ -1,12 +1,13 @@
-"""Copies that give the version before beside CURRENT: there is a grace for it, and what belongs together stands so."""
+"""Checks of copies that include the previous version of a secret."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from pydantic import ValidationError
 
-from keyturn.catalogue.checks.plain_data import at, describe_secret, duration, text_at
-from keyturn.catalogue.destinations import Destination, SyncSettings
+from keyturn.catalogue.checks.plain_data import describe_secret, duration, list_at, text_at
+from keyturn.catalogue.checks.world import World
+from keyturn.catalogue.destinations import Destination
 from keyturn.catalogue.files.problems import KeyPath, Problem
 from keyturn.catalogue.files.source import CatalogueEntry
 from keyturn.core.text.mapping import Shape
@@ -22,26 +23,16 @@ TIED: Final[Mapping[str, tuple[str, str]]] = {
 BY_HAND: Final = "manual"
 
 
-class _World(Protocol):
-    """What the patterns say."""
-
-    @property
-    def syncs(self) -> Mapping[str, SyncSettings]:
-        """The patterns that could be read."""
-
-
-def given_for_a_grace(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
-    """The version before is given for the secret's grace, so there has to be one."""
+def given_for_a_grace(entry: CatalogueEntry, world: World) -> Iterator[Problem]:
     grace, strategy = duration(entry, "grace"), text_at(entry, "rotation", "strategy")
     if grace or (grace is None and strategy != BY_HAND):
-        return  # a grace that is missing, or can't be read, is told elsewhere
+        return  # a missing or unreadable grace is reported elsewhere
     for path, whose, _ in telling(entry, world):
         message = f"{whose} gives the version before, and the secret has no grace for which that is kept"
         yield entry.problem(path, message, "Set grace under rotation, or leave previous out.")
 
 
-def whole_credentials(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
-    """A password of the version before is that of the account before."""
+def whole_credentials(entry: CatalogueEntry, world: World) -> Iterator[Problem]:
     name, secret = TIED.get(text_at(entry, "rotation", "strategy") or "", ("", ""))
     for path, whose, shape in telling(entry, world) if name else ():
         if f"{PREVIOUS}{secret}" in shape.references and f"{PREVIOUS}{name}" not in shape.references:
@@ -49,10 +40,9 @@ def whole_credentials(entry: CatalogueEntry, world: _World) -> Iterator[Problem]
             yield entry.problem(path, message, f"Put {PREVIOUS}{name} beside it.")
 
 
-def telling(entry: CatalogueEntry, world: _World) -> Iterator[tuple[KeyPath, str, Shape]]:
-    """The copies of a secret that give anything of the version before: where, whose, and how they are made."""
-    places = at(entry.data, ("destinations",))
-    for index, place in enumerate(places if isinstance(places, list) else ()):
+def telling(entry: CatalogueEntry, world: World) -> Iterator[tuple[KeyPath, str, Shape]]:
+    """Yields path, owner and shape of each copy that includes the previous version."""
+    for index, place in enumerate(list_at(entry, "destinations")):
         if PREVIOUS in str(place) and (shape := _shape(place)) and shape.tells_previous:
             yield ("destinations", index), "this copy", shape
     for name, sync in world.syncs.items():
@@ -61,7 +51,6 @@ def telling(entry: CatalogueEntry, world: _World) -> Iterator[tuple[KeyPath, str
 
 
 def _shape(place: Any) -> Shape | None:
-    """How a copy is made; None where that can't be read, which is told elsewhere."""
     try:
         return Destination.model_validate(place).shape
     except ValidationError:

@@ -1,49 +1,18 @@
-"""Secrets whose copies lie where a rule of the catalogue forbids them, or are replaced more seldom than it says."""
+"""Checks of the catalogue's rules: where copies may be, and how often values are replaced."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Iterator
 
 from keyturn.catalogue.checks.plain_data import describe_secret, destinations
-from keyturn.catalogue.destinations import SyncSettings
+from keyturn.catalogue.checks.world import World
 from keyturn.catalogue.files.problems import KeyPath, Problem
 from keyturn.catalogue.files.source import CatalogueEntry
-from keyturn.catalogue.groups import Groups, members
-from keyturn.catalogue.rules import RuleSettings
+from keyturn.catalogue.groups import members
 
 Copied = tuple[KeyPath, str, str]
-"""Where an entry says it, the store, and which sync has made it, if one has."""
+"""The path in the entry, the store, and the sync that made the copy (empty if none)."""
 
 
-class _World(Protocol):
-    """All entries by section and name; and the stores, rules, secrets and syncs that could be read."""
-
-    @property
-    def entries(self) -> Mapping[str, Mapping[str, CatalogueEntry]]:
-        """The entries."""
-
-    @property
-    def stores(self) -> Mapping[str, Any]:
-        """The settings of every store."""
-
-    @property
-    def rules(self) -> Mapping[str, RuleSettings]:
-        """The rules."""
-
-    @property
-    def secrets(self) -> Mapping[str, Any]:
-        """The secrets, without their places."""
-
-    @property
-    def syncs(self) -> Mapping[str, SyncSettings]:
-        """The syncs."""
-
-    @property
-    def groups(self) -> Groups:
-        """Which stores an entry stands for."""
-
-
-def replaced_as_the_rules_say(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
-    """No value becomes older, and none ends sooner, than a rule lets it."""
+def replaced_as_the_rules_say(entry: CatalogueEntry, world: World) -> Iterator[Problem]:
     facts, secret = describe_secret(entry), world.secrets.get(entry.name)
     if secret is None:
         return
@@ -52,8 +21,7 @@ def replaced_as_the_rules_say(entry: CatalogueEntry, world: _World) -> Iterator[
             yield _problem(entry, ("rotation", key) if key else ("rotation",), name, world, message, remedy)
 
 
-def copied_as_the_rules_say(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
-    """No copy lies where a rule forbids it, and none is missing that a rule wants."""
+def copied_as_the_rules_say(entry: CatalogueEntry, world: World) -> Iterator[Problem]:
     facts = describe_secret(entry)
     ruling = [(name, rule) for name, rule in world.rules.items() if rule.covers(entry.name, facts)]
     if not ruling:
@@ -69,8 +37,7 @@ def copied_as_the_rules_say(entry: CatalogueEntry, world: _World) -> Iterator[Pr
             yield _problem(entry, (), name, world, f"wants a copy in {place}", remedy)
 
 
-def _copies(entry: CatalogueEntry, world: _World) -> Iterator[Copied]:
-    """Every store that the secret is pushed to, as far as they could be read."""
+def _copies(entry: CatalogueEntry, world: World) -> Iterator[Copied]:
     for index, named, _ in destinations(entry):
         for store in members(world.groups, named):
             if store in world.stores:
@@ -81,7 +48,7 @@ def _copies(entry: CatalogueEntry, world: _World) -> Iterator[Copied]:
                 yield (), place.store, name
 
 
-def _problem(entry: CatalogueEntry, path: KeyPath, name: str, world: _World, message: str, remedy: str) -> Problem:
+def _problem(entry: CatalogueEntry, path: KeyPath, name: str, world: World, message: str, remedy: str) -> Problem:
     rule = world.entries["rules"][name]
     reason = world.rules[name].reason
     why = f" ({reason})" if reason else ""

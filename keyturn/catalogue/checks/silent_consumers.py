@@ -1,27 +1,17 @@
-"""What can't be asked of consumers that answer nobody. Like every check, these pass over what has the wrong type."""
+"""Checks of consumers that send no answer. Values of a wrong type are skipped."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any
 
-from keyturn.catalogue.checks.plain_data import at, duration
-from keyturn.catalogue.consumers import ConsumerSettings
+from keyturn.catalogue.checks.plain_data import at, duration, list_at
+from keyturn.catalogue.checks.world import World
 from keyturn.catalogue.files.problems import Problem
 from keyturn.catalogue.files.source import CatalogueEntry
 
 
-class _World(Protocol):
-    """All consumers that could be read, by name."""
-
-    @property
-    def consumers(self) -> Mapping[str, ConsumerSettings]:
-        """The consumers."""
-
-
-def canary_that_answers(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
-    """Whether the rest is told is decided by the word of those who were told first."""
-    canary = at(entry.data, ("rollout", "canary"))
-    for index, name in enumerate(canary if isinstance(canary, list) else ()):
+def canary_that_answers(entry: CatalogueEntry, world: World) -> Iterator[Problem]:
+    for index, name in enumerate(list_at(entry, "rollout", "canary")):
         if _is_silent(name, world):
             message = f"{name} answers nobody, so nobody could tell whether it is well"
             yield entry.problem(("rollout", "canary", index), message, "Name a consumer that answers, such as by HTTP.")
@@ -31,21 +21,19 @@ def canary_that_answers(entry: CatalogueEntry, world: _World) -> Iterator[Proble
             yield entry.problem(("rollout", "canary", index), message, remedy)
 
 
-def grace_for_who_is_silent(entry: CatalogueEntry, world: _World) -> Iterator[Problem]:
-    """Whoever can't say that he has moved has the time of grace to do it in."""
-    consumers, grace = at(entry.data, ("consumers",)), duration(entry, "grace")
-    silent = [name for name in consumers if _is_silent(name, world)] if isinstance(consumers, list) else []
-    if silent and grace == timedelta(0):
+def grace_for_who_is_silent(entry: CatalogueEntry, world: World) -> Iterator[Problem]:
+    silent = [name for name in list_at(entry, "consumers") if _is_silent(name, world)]
+    if silent and duration(entry, "grace") == timedelta(0):
         message = f"{silent[0]} answers nobody, and with no grace the old credential could end before it has read this"
         yield entry.problem(("rotation", "grace"), message, "Give it the time that it needs, such as 1h.")
 
 
-def _has_health(name: Any, world: _World) -> bool:
+def _has_health(name: Any, world: World) -> bool:
     consumer = world.consumers.get(name) if isinstance(name, str) else None
     return consumer is None or consumer.HEALTH
 
 
-def _is_silent(name: Any, world: _World) -> bool:
+def _is_silent(name: Any, world: World) -> bool:
     consumer = world.consumers.get(name) if isinstance(name, str) else None
     return consumer is not None and not consumer.answers
 

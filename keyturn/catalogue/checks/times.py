@@ -1,4 +1,4 @@
-"""Times of one rotation that don't fit together. Like every check, these pass over what has the wrong type."""
+"""Checks of the times of one rotation. Values of a wrong type are skipped."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,8 +14,6 @@ from keyturn.settings.timing import is_timezone
 
 @dataclass(frozen=True)
 class Turn:
-    """From one rotation to the next: the shortest and the longest time, and what they are called."""
-
     shortest: timedelta
     longest: timedelta
     name: str
@@ -23,7 +21,6 @@ class Turn:
 
     @staticmethod
     def of(entry: CatalogueEntry) -> "Turn | None":
-        """What interval or cron says; None where neither can be read."""
         if interval := duration(entry, "interval"):
             return Turn(interval, interval, "interval", "lengthen interval")
         cron, zone = text_at(entry, "rotation", "cron"), text_at(entry, "rotation", "timezone")
@@ -34,7 +31,6 @@ class Turn:
 
 
 def grace_within_interval(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
-    """The previous value is gone before the next rotation needs its place."""
     turn, grace = Turn.of(entry), duration(entry, "grace")
     if turn and grace is not None and grace >= turn.shortest:
         message = f"grace ({show(grace)}) is not shorter than the {shortest(turn)}"
@@ -42,7 +38,6 @@ def grace_within_interval(entry: CatalogueEntry, _: object) -> Iterator[Problem]
 
 
 def max_grace_between(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
-    """The end that nothing delays comes after the grace, and no later than the next rotation."""
     turn, grace, limit = Turn.of(entry), duration(entry, "grace"), duration(entry, "max_grace")
     if limit and grace is not None and limit < grace:
         message = f"max_grace ({show(limit)}) is shorter than grace ({show(grace)})"
@@ -53,7 +48,6 @@ def max_grace_between(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
 
 
 def jitter_within_half(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
-    """Spreading never doubles the distance between two rotations."""
     turn, jitter = Turn.of(entry), duration(entry, "jitter")
     if turn and jitter and jitter > turn.shortest / 2:
         message = f"jitter ({show(jitter)}) is more than half the {shortest(turn)}"
@@ -61,7 +55,6 @@ def jitter_within_half(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
 
 
 def maximum_age_above_interval(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
-    """The alarm sounds for what is late, not for what is on time."""
     turn, limit = Turn.of(entry), duration(entry, "maximum_age")
     jitter = duration(entry, "jitter") or timedelta(0)
     if turn and limit and limit <= turn.longest + jitter:
@@ -73,7 +66,6 @@ def maximum_age_above_interval(entry: CatalogueEntry, _: object) -> Iterator[Pro
 
 
 def watch_within_grace(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
-    """While the canary is watched, the value that it may be put back to still works."""
     grace, watch = duration(entry, "grace"), duration(entry, "pause", "rollout")
     if watch and grace is not None and watch > grace:
         message = f"pause ({show(watch)}) is longer than grace ({show(grace)})"
@@ -82,7 +74,6 @@ def watch_within_grace(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
 
 
 def shortest(turn: Turn) -> str:
-    """The shortest time from one rotation to the next, as it is called."""
     name = turn.name if turn.shortest == turn.longest else f"shortest {turn.name}"
     return f"{name} ({show(turn.shortest)})"
 

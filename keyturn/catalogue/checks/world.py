@@ -1,4 +1,4 @@
-"""What the checks look at: every entry of the catalogue by section and name, as far as it could be read."""
+"""The data that the checks read: every entry of the catalogue by section and name."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,9 +19,9 @@ from keyturn.settings.stores import System
 
 @dataclass(frozen=True)
 class World:
-    """All entries, by section and name, and what tells each store and target from the others.
+    """All entries by section and name, and the identity of each store and target.
 
-    ``complete`` is False where a file could not be read: then a name may be declared there.
+    ``complete`` is False if a file could not be read: a name may be declared there.
     """
 
     entries: Mapping[str, Mapping[str, CatalogueEntry]]
@@ -38,30 +38,30 @@ class World:
     hub: Mapping[str, Any] = field(default_factory=dict)
 
     def system(self, section: str, name: str) -> System:
-        """The remote system behind a store or target; one that is broken or undeclared stands for itself."""
+        """The remote system of a store or target; a broken or undeclared entry has its own."""
         return self.systems.get((section, name), ("", name))
 
     def named(self, section: str) -> list[str]:
-        """Every name of that section, those of the stores that a group stands for too."""
+        """Every name of the section; for stores, with the members of groups."""
         members = (member for several in self.groups.values() for member in several) if section == "stores" else ()
         return [*self.entries[section], *members]
 
     def unsound(self, group: str) -> bool:
-        """Whether an entry of stores is broken, so that nobody knows what it stands for."""
+        """Whether the entry of stores is broken, so that its members are unknown."""
         return group in self.entries["stores"] and group not in self.groups and ("stores", group) not in self.systems
 
     def kind(self, store: str) -> str | None:
-        """A store's kind, even of one that is broken otherwise."""
+        """A store's kind, even if the entry is otherwise broken; None if unknown."""
         entry = self.entries["stores"].get(store.partition("/")[0])
         kind = text_at(entry, "kind") if entry else None
         return kind if kind in STORE_KINDS else None
 
     def merges(self, store: str) -> bool:
-        """Whether single keys can be laid into secrets there."""
+        """Whether keys can be merged into secrets of the store; True if its kind is unknown."""
         kind = self.kind(store)
         return kind is None or STORE_KINDS[kind].MERGES
 
     def gives_back(self, store: str) -> bool:
-        """Whether its values can be read; a store of no known kind is refused for that."""
+        """Whether the store's values can be read; True if its kind is unknown."""
         kind = self.kind(store)
         return kind is None or STORE_KINDS[kind].READABLE

@@ -1,4 +1,4 @@
-"""The consumers, applications that are told when a secret of theirs changes: one model for each way of being told."""
+"""Settings of consumers, applications that are notified of changes: one model for each kind."""
 
 from typing import TYPE_CHECKING, Annotated
 

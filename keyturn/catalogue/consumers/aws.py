@@ -1,4 +1,4 @@
-"""Applications that are told by a queue of AWS SQS, or by a topic of SNS and what is subscribed to it."""
+"""Consumers behind a queue of AWS SQS or a topic of AWS SNS."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal, Self
@@ -30,11 +30,11 @@ TopicArn = Annotated[
 
 class _AwsSettings(ConsumerBase):
     endpoint_url: WebUrl | None = None
-    """Another address than AWS's own: an emulator. Plain http is for loopback alone."""
+    """A custom AWS address, such as an emulator; plain http only on loopback."""
     role_arn: RoleArn | None = None
-    """The IAM role to assume, to send there."""
+    """The IAM role to assume for sending."""
     profile: Line | None = None
-    """The profile in AWS's configuration files to take credentials from."""
+    """The profile in AWS's configuration files that has the credentials."""
 
     EXTRA = "aws"
 
@@ -50,40 +50,36 @@ class _AwsSettings(ConsumerBase):
 
 
 class SqsSettings(_AwsSettings):
-    """An application that reads a queue of AWS SQS. It answers nobody: what is known is that the queue has taken it."""
+    """An application that reads a queue of AWS SQS. It sends no answer: only the queue's receipt is known."""
 
     kind: Literal["aws-sqs"]
-    """Which way it is told."""
+    """The kind of consumer."""
     queue_arn: QueueArn
-    """The queue, as arn:aws:sqs:REGION:ACCOUNT:NAME; one whose name ends in .fifo drops repeats by itself."""
+    """The queue, as arn:aws:sqs:REGION:ACCOUNT:NAME; a queue with the suffix .fifo drops repeats."""
 
     ADAPTER = "keyturn.providers.aws.queues:SqsQueue"
 
     @property
     def accounts(self) -> Accounts:
-        """That of the queue, and that of the role."""
         return self._accounts("queue_arn", self.queue_arn)
 
     def rights(self, file: str, origin: str) -> Iterator[Document]:
-        """An IAM policy for the one call, at the one queue."""
         return aws_rights.of_notices("sqs:SendMessage", self.queue_arn, file, origin)
 
 
 class SnsSettings(_AwsSettings):
-    """Applications that are subscribed to a topic of AWS SNS. They answer nobody: the topic has taken it."""
+    """Subscribers of a topic of AWS SNS. They send no answer: only the topic's receipt is known."""
 
     kind: Literal["aws-sns"]
-    """Which way it is told."""
+    """The kind of consumer."""
     topic_arn: TopicArn
-    """The topic, as arn:aws:sns:REGION:ACCOUNT:NAME; one whose name ends in .fifo drops repeats by itself."""
+    """The topic, as arn:aws:sns:REGION:ACCOUNT:NAME; a topic with the suffix .fifo drops repeats."""
 
     ADAPTER = "keyturn.providers.aws.queues:SnsTopic"
 
     @property
     def accounts(self) -> Accounts:
-        """That of the topic, and that of the role."""
         return self._accounts("topic_arn", self.topic_arn)
 
     def rights(self, file: str, origin: str) -> Iterator[Document]:
-        """An IAM policy for the one call, at the one topic."""
         return aws_rights.of_notices("sns:Publish", self.topic_arn, file, origin)

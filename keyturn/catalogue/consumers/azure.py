@@ -1,4 +1,4 @@
-"""Applications that are told by a queue or a topic of Azure Service Bus."""
+"""Consumers behind a queue or a topic of Azure Service Bus."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal, Self
@@ -21,20 +21,20 @@ Entity = Annotated[
 
 
 class ServiceBusSettings(ConsumerBase):
-    """Applications that read a queue or topic of Azure Service Bus. They answer nobody: Service Bus has taken it."""
+    """Readers of a queue or topic of Azure Service Bus. They send no answer: only Service Bus's receipt is known."""
 
     kind: Literal["azure-service-bus"]
-    """Which way it is told."""
+    """The kind of consumer."""
     namespace_url: HttpsUrl
     """The namespace's address: https://NAME.servicebus.windows.net. Credentials come from Azure's default chain."""
     queue: Entity | None = None
-    """The queue's name; this, or topic."""
+    """The queue's name; either this or topic."""
     topic: Entity | None = None
-    """The topic's name; this, or queue."""
+    """The topic's name; either this or queue."""
     ca_file: Line | None = None
-    """A PEM file with the CA that signed the namespace's certificate, where it is not a public one."""
+    """A PEM file with the CA of the namespace's certificate, if it is not a public CA."""
     authority: HttpsUrl | None = None
-    """Another address for logging in than https://login.microsoftonline.com."""
+    """The login address, if not https://login.microsoftonline.com."""
 
     ADAPTER = "keyturn.providers.azure.service_bus:ServiceBusSender"
     EXTRA = "azure"
@@ -46,7 +46,6 @@ class ServiceBusSettings(ConsumerBase):
         return self
 
     def rights(self, file: str, origin: str) -> Iterator[Document]:
-        """Where the role that sends is assigned: to the one queue or topic."""
         namespace = (urlsplit(self.namespace_url).hostname or "").partition(".")[0]
         place = f"queues/{self.queue}" if self.queue else f"topics/{self.topic}"
         return azure_rights.notice_assignment(namespace, place, file, origin)

@@ -1,4 +1,4 @@
-"""Applications that are told by a topic of Google Cloud Pub/Sub."""
+"""Consumers behind a topic of Google Cloud Pub/Sub."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -22,23 +22,21 @@ Topic = Annotated[
 
 
 class PubSubSettings(ConsumerBase):
-    """Applications that are subscribed to a topic of Google Cloud Pub/Sub. They answer nobody: the topic has it."""
+    """Subscribers of a topic of Google Cloud Pub/Sub. They send no answer: only the topic's receipt is known."""
 
     kind: Literal["gcp-pubsub"]
-    """Which way it is told."""
+    """The kind of consumer."""
     topic: Topic
     """The topic, as projects/PROJECT/topics/NAME. Credentials are Google's application default ones."""
     endpoint: LoopbackAddress | None = None
-    """An emulator on this machine, as host:port: spoken to in clear and without credentials."""
+    """An emulator on this machine, as host:port, without encryption or credentials."""
 
     ADAPTER = "keyturn.providers.gcp.pubsub:PubSubTopic"
     EXTRA = "gcp"
 
     @property
     def accounts(self) -> Accounts:
-        """The topic's project."""
         return {("topic",): self.topic.split("/")[1]}
 
     def rights(self, file: str, origin: str) -> Iterator[Document]:
-        """A role with the one permission, to be bound on the one topic."""
         return gcp_rights.notice_role(self.topic, file, origin)

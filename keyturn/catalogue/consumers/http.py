@@ -1,4 +1,4 @@
-"""An application that is told by a POST to an address of its own."""
+"""A consumer that receives notices by HTTP POST."""
 
 from typing import Literal, Self
 
@@ -9,23 +9,23 @@ from keyturn.settings.fields import Line, WebUrl, keep_plain_http_at_home
 
 
 class HttpSettings(ConsumerBase):
-    """An application that is told over HTTP, and answers once it uses the new credential."""
+    """An application that is notified over HTTP and answers once it uses the new credential."""
 
     kind: Literal["http"] = "http"
-    """Which way it is told: without it, by a POST to its address."""
+    """The kind of consumer; by default, HTTP."""
     url: WebUrl
-    """The application's address; plain http is allowed on loopback only, unless insecure_http is true."""
+    """The application's address; plain http only on loopback, unless insecure_http is true."""
     ca_file: Line | None = None
-    """A PEM file with the CA of its certificate, where it is not a public one."""
+    """A PEM file with the CA of its certificate, if it is not a public CA."""
     insecure_http: bool = False
-    """Allow plain http to another machine: messages hold no value, yet anybody between can read and drop them."""
+    """Whether plain http to another machine is allowed. Messages hold no value, but others on the network can read and
+    drop them."""
 
     ADAPTER = "keyturn.providers.http.webhook:WebhookSender"
     HEALTH = True
 
     @property
     def answers(self) -> bool:
-        """It does, by status 200."""
         return True
 
     @model_validator(mode="after")

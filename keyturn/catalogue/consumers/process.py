@@ -1,4 +1,4 @@
-"""A program on the machine that Keyturn runs on: told by a file, by a signal, or by both."""
+"""A program on Keyturn's machine that is notified by a file, a signal or both."""
 
 from typing import Literal, Self
 
@@ -9,22 +9,21 @@ from keyturn.settings.fields import Line, refused
 
 
 class ProcessSettings(ConsumerBase):
-    """A program on the worker's own machine. It answers by taking the notice out of its directory."""
+    """A program on the worker's machine. It answers by removing the notice from its directory."""
 
     kind: Literal["process"]
-    """Which way it is told."""
+    """The kind of consumer."""
     directory: Line | None = None
-    """Where each notice is laid as a file of its own; the program removes it once it uses the new credential."""
+    """The directory for notices, one file each; the program removes a notice once it uses the new credential."""
     pid_file: Line | None = None
-    """The file with the process's number, which is sent a signal; in a directory that the operator's file allows."""
+    """The file with the id of the process to signal, in a directory that the operator's file allows."""
     signal: Literal["HUP", "USR1", "USR2"] = "HUP"
-    """Which signal that is; the program has to have a handler for it."""
+    """The signal; the program needs a handler for it."""
 
     ADAPTER = "keyturn.providers.host.process:HostProcess"
 
     @property
     def answers(self) -> bool:
-        """It does where there is a directory to take notices from; a signal is answered by nobody."""
         return self.directory is not None
 
     @model_validator(mode="after")

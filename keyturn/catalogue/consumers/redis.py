@@ -1,4 +1,4 @@
-"""Applications that are told by a channel of Redis."""
+"""Consumers behind a channel of Redis."""
 
 from typing import Literal, Self
 
@@ -10,22 +10,22 @@ from keyturn.settings.fields import HubPath, Line, refused
 
 
 class RedisChannelSettings(ConsumerBase):
-    """Applications that listen on a channel of a Redis or Valkey. They answer nobody: somebody was listening."""
+    """Subscribers of a channel of Redis or Valkey. They send no answer: only delivery to a subscriber is known."""
 
     kind: Literal["redis"]
-    """Which way it is told."""
+    """The kind of consumer."""
     host: Line
     """The server's host name or address."""
     port: Port = 6379
     """The server's port."""
     channel: Line
-    """The channel that the application has subscribed to."""
+    """The channel that the application subscribes to."""
     login: HubPath
-    """The path in the hub's state mount, below webhooks/NAME/, that holds username and password of who publishes."""
+    """The path in the hub's state mount, below webhooks/NAME/, with the publisher's username and password."""
     tls: bool = True
-    """Whether to speak TLS; false sends the password in clear."""
+    """Whether to use TLS; false sends the password unencrypted."""
     ca_file: Line | None = None
-    """A PEM file with the CA that signed the server's certificate."""
+    """A PEM file with the CA of the server's certificate."""
 
     ADAPTER = "keyturn.providers.redis.channel:RedisChannel"
     EXTRA = "redis"

@@ -1,4 +1,4 @@
-"""The ways there are of telling a consumer: to add one, add a line."""
+"""Registry of the kinds of consumer: add one line for a new kind."""
 
 from typing import Final
 
@@ -11,7 +11,6 @@ CONSUMERS: Final = {
     "process": "keyturn.catalogue.consumers.process.ProcessSettings",
     "redis": "keyturn.catalogue.consumers.redis.RedisChannelSettings",
 }
-"""The settings of each kind of consumer, by the name of their class; they name the adapter in turn."""
+"""Paths of the settings classes, which name their adapters."""
 
 DEFAULT: Final = "http"
-"""The kind of a consumer that says none."""

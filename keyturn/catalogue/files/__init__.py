@@ -1,1 +1,1 @@
-"""The YAML files of a catalogue: reading, signing, indexing, and appending to them."""
+"""The YAML files of a catalogue: reading, signing, indexing and appending."""

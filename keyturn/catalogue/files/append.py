@@ -1,4 +1,4 @@
-"""Adding secrets to a file of the catalogue, behind what stands there: every line of it stays as it is."""
+"""Appends secrets to a file of the catalogue. Existing lines stay unchanged."""
 
 import json
 import os
@@ -24,7 +24,7 @@ ANOTHER: Final = "Give --catalogue-file another file of the catalogue's director
 
 @dataclass(frozen=True)
 class Declaration:
-    """A secret that a person replaces, and its one copy; ``field`` is the bare text of the copy, if one is."""
+    """A secret that a person replaces, and its one copy; ``field`` is the copy's only field, if its text is bare."""
 
     path: str
     owner: str
@@ -34,7 +34,6 @@ class Declaration:
     field: str = ""
 
     def lines(self) -> list[str]:
-        """As a catalogue says it. The copy is there already, so Keyturn takes it over."""
         bare = f", field: {quoted(self.field)}" if self.field else ""
         return [
             f"{quoted(self.path)}:",
@@ -47,13 +46,12 @@ class Declaration:
 
 
 def quoted(text: str) -> str:
-    """The text as YAML, in quotes where it could be taken for anything else."""
     plain = re.fullmatch(r"[A-Za-z][A-Za-z0-9_/-]*", text) and text.lower() not in ("null", "true", "false")
     return text if plain else json.dumps(text, ensure_ascii=False)
 
 
 def file_in(directory: Path, name: Path) -> Path:
-    """The file meant: a bare name lies in the catalogue's directory. Raises Invalid for one that is not read there."""
+    """The path of ``name``, by default in the catalogue's directory. Raises Invalid if the catalogue ignores it."""
     file = directory / name if name.parent == Path() else name
     if file.parent.resolve() != directory.resolve():
         raise Invalid("write", str(name), f"it does not lie in the catalogue's directory {directory}", ANOTHER)
@@ -65,7 +63,7 @@ def file_in(directory: Path, name: Path) -> Path:
 
 
 def added(file: Path, declarations: Sequence[Declaration]) -> str:
-    """The file's text with these at its end; a file that is missing begins with them. Raises Invalid."""
+    """The text of the file with the declarations at its end; the file may be missing. Raises Invalid."""
     try:
         before = read_file(file).decode() if file.exists() else ""
         indent, header = _place(file, before)
@@ -79,7 +77,7 @@ def added(file: Path, declarations: Sequence[Declaration]) -> str:
 
 
 def _place(file: Path, text: str) -> tuple[int, list[str]]:
-    """How far new secrets are indented, and the line that has to come before them. Raises NotYaml, Invalid."""
+    """The indentation of new secrets, and the lines needed before them. Raises NotYaml, Invalid."""
     root = compose(text.encode())
     if root is None:
         return INDENT, [f"{SECTION}:"]
@@ -103,7 +101,7 @@ def _indent(file: Path, section: Node) -> int:
 
 
 def insist_on_sound(directory: Path, file: Path, text: str, env: Mapping[str, str]) -> None:
-    """The whole catalogue is valid with ``text`` in ``file``. Raises Invalid with the first of its problems."""
+    """Checks the whole catalogue with ``text`` in ``file``. Raises Invalid with the first problem."""
     with tempfile.TemporaryDirectory() as made:
         copy = Path(made)
         for other in directory.glob("*.yaml"):
@@ -118,9 +116,9 @@ def insist_on_sound(directory: Path, file: Path, text: str, env: Mapping[str, st
 
 
 def write_file(file: Path, text: str, mode: int | None = None) -> None:
-    """Put ``text`` in ``file`` at once: whoever reads it sees all of it, or what was there before.
+    """Replaces the file's content atomically.
 
-    Without ``mode`` a file that is there keeps its own, and a new one can be read by all.
+    Without ``mode``, an existing file keeps its permissions and a new one is readable by all.
     """
     real = file.resolve()
     descriptor, name = tempfile.mkstemp(dir=real.parent, prefix=f".{real.name}.")

@@ -1,4 +1,4 @@
-"""``${NAME}`` and ``${NAME:-default}`` in the connection settings, filled in from the environment."""
+"""Environment references ``${NAME}`` and ``${NAME:-default}`` in connection settings."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ from keyturn.catalogue.files.problems import KeyPath, Problem
 from keyturn.catalogue.files.source import CatalogueEntry
 
 REFERENCE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^${}]*))?\}")
-"""A variable's name, and the default that counts where it is unset or empty."""
+"""The variable's name, and the default for an unset or empty one."""
 
 ALLOWED: Final = (
     "Name one that begins with KEYTURN_ and is neither Keyturn's own nor a credential's, or let the operator's file "
@@ -21,9 +21,9 @@ ALLOWED: Final = (
 class Expanded:
     """An entry with its references filled in.
 
-    ``empty`` are the values that a reference left empty: they count as left out. ``unresolved`` are those
-    that a problem has been reported for. ``breaches`` are references to variables that may not be named.
-    ``unchecked`` are the values of which nothing is known, where no environment is there to ask.
+    ``empty`` lists values that a reference left empty: they count as missing. ``unresolved`` lists values with a
+    reported problem. ``breaches`` are references to forbidden variables. ``unchecked`` are values that are unknown
+    without an environment.
     """
 
     entry: CatalogueEntry
@@ -36,9 +36,9 @@ class Expanded:
 
 
 def expand(entry: CatalogueEntry, env: Mapping[str, str], allows: Callable[[str], bool] = lambda _: True) -> Expanded:
-    """Fill in every reference in ``entry``; values that can't be filled in are left out and reported.
+    """Fills in every reference in ``entry``; values that can't be filled in are left out and reported.
 
-    ``allows`` tells which variables may be named.
+    ``allows`` decides which variables may be named.
     """
     done = Expanded(entry, allows=allows)
     done.entry = entry.holding(_filled(entry.data, (), env, done))
@@ -46,11 +46,11 @@ def expand(entry: CatalogueEntry, env: Mapping[str, str], allows: Callable[[str]
 
 
 def leave_open(entry: CatalogueEntry, allows: Callable[[str], bool] = lambda _: True) -> Expanded:
-    """The entry without the values that refer to a variable: they are told as ``unchecked``, default or not.
+    """The entry without values that refer to a variable, which are listed as ``unchecked``.
 
-    What is wrong with a reference itself is a problem all the same.
+    Malformed references are still problems.
     """
-    every = dict.fromkeys(variables(entry), "")
+    every = dict.fromkeys(variables_in(entry.data), "")
     done = expand(entry, every, allows)
     for path, text in _texts(entry.data, ()):
         if names := dict.fromkeys(reference[1] for reference in REFERENCE.finditer(text)):
@@ -70,18 +70,11 @@ def _without(data: Any, path: KeyPath, open_paths: set[KeyPath]) -> Any:
     return data
 
 
-def variables(entry: CatalogueEntry) -> set[str]:
-    """The variables that an entry refers to."""
-    return variables_in(entry.data)
-
-
 def variables_in(data: Any) -> set[str]:
-    """The variables that plain data refers to."""
     return {reference[1] for _, text in _texts(data, ()) for reference in REFERENCE.finditer(text)}
 
 
 def references(entry: CatalogueEntry) -> list[Problem]:
-    """A problem for each reference in an entry where none is read."""
     message = "environment references are read in stores, targets, consumers and access logs only"
     return [
         entry.problem(path, message, "Write it out.") for path, text in _texts(entry.data, ()) if REFERENCE.search(text)
@@ -113,7 +106,8 @@ def _text(text: str, path: KeyPath, env: Mapping[str, str], done: Expanded) -> s
     for name in dict.fromkeys(ref[1] for ref in references if not done.allows(ref[1])):
         done.breaches.append(done.entry.problem(path, f"the variable {name} may not be named here", ALLOWED))
     for name in missing:
-        done.problems.append(done.entry.problem(path, f"the environment variable {name} is not set", _how(name)))
+        remedy = f"Set {name}, or give a default: ${{{name}:-default}}."
+        done.problems.append(done.entry.problem(path, f"the environment variable {name} is not set", remedy))
     if missing or len(references) != text.count("${"):
         done.unresolved.add(path)
         return ""
@@ -121,7 +115,3 @@ def _text(text: str, path: KeyPath, env: Mapping[str, str], done: Expanded) -> s
     if not filled:
         done.empty.add(path)
     return filled
-
-
-def _how(name: str) -> str:
-    return f"Set {name}, or give a default: ${{{name}:-default}}."

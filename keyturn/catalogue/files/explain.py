@@ -1,4 +1,4 @@
-"""Turns what pydantic found into plain words, with the line, and never with a value."""
+"""Explains pydantic's errors in plain words, with the line and never with a value."""
 
 import functools
 import re
@@ -50,7 +50,6 @@ SHAPES: Final[dict[str, Any]] = {
     "hub": HubEntry,
     "keys": KeySettings,
 }
-"""What an entry of each section must be."""
 
 Said = tuple[str, str]
 
@@ -81,7 +80,7 @@ SENTENCES: Final[dict[str, Said]] = {
 
 
 def check_entry(expanded: Expanded) -> tuple[Model | None, list[Problem]]:
-    """The entry as its model, or all that keeps it from being one."""
+    """The entry as its model, or None and all problems."""
     entry = expanded.entry
     try:
         return adapter_of(entry.section).validate_python(entry.data), []
@@ -90,14 +89,12 @@ def check_entry(expanded: Expanded) -> tuple[Model | None, list[Problem]]:
 
 
 def explain_errors(expanded: Expanded, shape: Any, error: ValidationError) -> list[Problem]:
-    """All that keeps an entry from being of this shape, in plain words."""
     problems = [_problem(expanded, shape, details) for details in error.errors(include_url=False)]
     return [problem for problem in problems if problem]
 
 
 @functools.cache
 def adapter_of(section: str) -> TypeAdapter[Any]:
-    """What makes the models of a section: it is built when the first entry needs it."""
     return TypeAdapter(SHAPES[section])
 
 
@@ -114,13 +111,12 @@ def _problem(expanded: Expanded, shape: Any, error: ErrorDetails) -> Problem | N
 
 
 def _is_about_open_values(error: ErrorDetails, expanded: Expanded) -> bool:
-    """Whether a rule about several values was broken, of which one is not known."""
+    """Whether the broken rule involves a value that is unknown here."""
     above = error["loc"]
     return error["type"] == PLAIN and any(path[: len(above)] == above for path in expanded.unresolved)
 
 
 def _path(error: ErrorDetails) -> KeyPath:
-    """The way to the value meant, as the file has it."""
     path = error["loc"]
     if path[-1:] == ("[key]",):
         path = path[:-1]
@@ -158,7 +154,6 @@ def _missing(path: KeyPath, shape: Any, data: Any) -> Said:
 
 
 def _bounded(error: ErrorDetails) -> Said:
-    """The errors that carry a limit or a choice."""
     context = error.get("ctx", {})
     sayings: dict[str, Callable[[], Said]] = {
         "greater_than_equal": lambda: ("is too small", f"The least is {context['ge']:g}."),
@@ -184,14 +179,11 @@ def _choice(expected: str, value: Any) -> Said:
 
 @dataclass(frozen=True)
 class Key:
-    """What is known of a key: what its value must be, and what it means."""
-
     annotation: Any
     meaning: str
 
 
 def known_keys(shape: Any, path: KeyPath, data: Any) -> dict[str, Key]:
-    """The keys that the mapping at ``path`` may hold, with what is known of each."""
     if not path:
         fitting = [model for model in models(shape) if _fits(model, data)]
         return {

@@ -1,9 +1,8 @@
-"""What a catalogue that was checked whole declares, kept so that it is opened by need: entries are made when asked for.
+"""An index of a validated catalogue, from which entries are made on demand.
 
-The index is found by a digest of everything that the check depends on: the name and bytes of each file, the values of
-the variables that the files refer to, and the code that checks. So what was edited is never opened from it, and what is
-opened was checked whole, across all entries. It lies in the user's cache directory, for that user alone, is put there
-in one step, and is never needed: where it can't be read or written a catalogue is opened without it.
+A digest identifies it: of the files' names and bytes, of the variables' values to which they refer, and of the code
+that checks. So an edited catalogue is never opened from an old index. The index is readable only by its user and is
+optional.
 """
 
 import hashlib
@@ -26,27 +25,23 @@ from keyturn.core.errors import Invalid
 from keyturn.settings.directories import cache_directory, make_private
 
 WORTH: Final = 100_000
-"""Bytes of files, some 300 secrets, from which on it is quicker than to read the files again."""
+"""Bytes of files, some 300 secrets, above which an index is faster than reading the files again."""
 
 KEPT: Final = 4
-"""Indexes that stay of one directory: its files under several environments, and as they were before."""
+"""The indexes kept for one directory: for other environments and for earlier states."""
 
 LIMIT: Final = 1 << 30
-"""Bytes of an index that are read at most."""
+"""The largest index that is read, in bytes."""
 
 DECIDING: Final = ("access_log", "catalogue", "core", "settings", "strategies")
-"""The packages whose code decides whether a catalogue is sound, and what it says."""
 
 Content = Mapping[str, bytes]
-"""The bytes of each file by its name."""
 
 Declared = dict[str, dict[str, Any]]
-"""The plain data of each entry by section and name, references as they are written."""
+"""The plain data of each entry by section and name, with unresolved references."""
 
 
 class Index:
-    """What is kept of these files of one directory, as they are under this environment."""
-
     def __init__(self, directory: Path, content: Content, digests: Digests, env: Mapping[str, str]) -> None:
         begin = hashlib.sha256(os.fsencode(os.path.abspath(directory))).hexdigest()[:16]
         place = _place() if sum(map(len, content.values())) >= WORTH else None
@@ -55,7 +50,7 @@ class Index:
         self._file = place / f"{begin}-{self._digest[:32]}.json" if place else None
 
     def find(self) -> Declared | None:
-        """What these files declare, where they were checked before and found sound; None where that is not known."""
+        """The declarations of these files if they were validated before; else None."""
         if self._file is None:
             return None
         try:
@@ -64,9 +59,9 @@ class Index:
             return None
 
     def keep(self, declared: Declared, variables: Collection[str]) -> None:
-        """Remember that these files, which refer to these variables, declare this, and that it is sound.
+        """Stores the declarations of these valid files, which refer to ``variables``.
 
-        What can't be written is let be.
+        Write errors are ignored.
         """
         if self._file is None:
             return
@@ -78,7 +73,6 @@ class Index:
             _clear(self._file)
 
     def _sound(self, content: Any) -> Declared | None:
-        """What an index tells, where it is of these very files and of variables with these values."""
         if content["of"] != self._digest or content["values"] != _values(content["variables"], self._env):
             return None
         declared: Declared = content["declared"]
@@ -86,7 +80,6 @@ class Index:
 
 
 def _place() -> Path | None:
-    """The user's cache directory; None where there is none."""
     try:
         return cache_directory()
     except Invalid:
@@ -94,7 +87,6 @@ def _place() -> Path | None:
 
 
 def _digest_of(content: Content, digests: Digests, env: Mapping[str, str]) -> str:
-    """What tells these files, with the values that they seem to refer to and by this code, from all others."""
     texts = [raw.decode(errors="replace") for raw in content.values() if b"${" in raw]
     names = sorted({reference[1] for text in texts for reference in REFERENCE.finditer(text)})
     files = sorted(digests.items())
@@ -102,13 +94,12 @@ def _digest_of(content: Content, digests: Digests, env: Mapping[str, str]) -> st
 
 
 def _values(names: Sequence[str], env: Mapping[str, str]) -> str:
-    """A digest of what these variables hold."""
     return hashlib.sha256(json.dumps([(name, env.get(name)) for name in names]).encode()).hexdigest()
 
 
 @cache
 def code_stamp() -> str:
-    """What tells the code that checks from that of another release, or of a moment ago."""
+    """Identifies the version of the code that checks, by size and modification time."""
     house = Path(__file__).parents[2]
     files = sorted(file for package in DECIDING for file in (house / package).rglob("*.py"))
     stamps = [(str(file.relative_to(house)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
@@ -116,13 +107,12 @@ def code_stamp() -> str:
 
 
 def _sealed(content: Any) -> bytes:
-    """An index's content: a digest, and what it is a digest of."""
     body = json.dumps(content).encode()
     return hashlib.sha256(body).hexdigest().encode() + b"\n" + body
 
 
 def _opened(file: Path) -> Any:
-    """What an index holds. Raises OSError, and ValueError where it is not what was written."""
+    """Raises OSError, and ValueError for a damaged index."""
     handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(handle, "rb") as opened:
         _insist_on_own(os.stat(file.parent, follow_symlinks=False), stat.S_IFDIR)
@@ -134,13 +124,13 @@ def _opened(file: Path) -> Any:
 
 
 def _insist_on_own(status: os.stat_result, kind: int) -> None:
-    """Raises OSError where somebody else could have written it."""
+    """Raises OSError if another user could have written it."""
     if stat.S_IFMT(status.st_mode) != kind or status.st_uid != os.geteuid() or status.st_mode & 0o022:
         raise OSError("others may write it")
 
 
 def _replace(file: Path, content: bytes) -> None:
-    """Put a whole file in its place, for this user alone, whoever else reads or writes it. Raises OSError."""
+    """Replaces the file atomically, readable only by this user. Raises OSError."""
     handle, made = tempfile.mkstemp(dir=file.parent, prefix=".")
     try:
         with os.fdopen(handle, "wb") as opened:
@@ -152,7 +142,6 @@ def _replace(file: Path, content: bytes) -> None:
 
 
 def _clear(file: Path) -> None:
-    """Remove what is kept of the same directory, but for the newest few."""
     begin = file.name.partition("-")[0]
     same = [index for index in file.parent.glob(f"{begin}-*.json") if index != file]
     for old in sorted(same, key=_written_at, reverse=True)[KEPT - 1 :]:
@@ -160,7 +149,6 @@ def _clear(file: Path) -> None:
 
 
 def _written_at(file: Path) -> int:
-    """When it was, in nanoseconds; 0 where another process has removed it."""
     try:
         return file.stat().st_mtime_ns
     except FileNotFoundError:

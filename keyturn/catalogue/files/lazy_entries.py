@@ -1,4 +1,4 @@
-"""Entries of a catalogue that was found sound before, each made when it is first asked for."""
+"""Entries of a validated catalogue, each made at its first use."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, cast
@@ -16,18 +16,17 @@ from keyturn.catalogue.models import Secret, SecretDeclaration, spread_fields
 from keyturn.settings.fields import Model
 
 EXPANDED: Final = ("stores", "targets", "consumers", "access_logs", "hub", "keys")
-"""The sections that may refer to the environment."""
 
 NOWHERE: Final = ScalarNode("", "")
-"""Where an entry stands that comes from no file."""
+"""The node of an entry that has no file."""
 
 
 class Secrets(Mapping[str, Secret]):
-    """Secrets by their path, of plain data that was found sound. Shared by threads; can be pickled."""
+    """Secrets by path, made from validated plain data. May be shared by threads; can be pickled."""
 
     def __init__(self, declared: Mapping[str, Any], syncs: Mapping[str, SyncSettings], groups: Groups) -> None:
         self._declared = dict(declared)
-        """What is not made yet; None for the others, whose plain data would only take memory."""
+        """Plain data not made yet; None for the others, which saves memory."""
         self._syncs = syncs
         self._groups = groups
         self._made: dict[str, Secret] = {}
@@ -52,7 +51,7 @@ class Secrets(Mapping[str, Secret]):
 
 
 def model_of(section: str, name: str, data: Any, env: Mapping[str, str]) -> Model:
-    """The model of one entry. Raises CatalogueInvalid where it is not sound after all."""
+    """The model of one entry. Raises CatalogueInvalid if it is invalid after all."""
     entry = _entry(section, name, data)
     return _sound(*check_entry(expand(entry, env) if section in EXPANDED else Expanded(entry)))
 
@@ -68,7 +67,6 @@ def _sound(model: Model | None, problems: Sequence[Problem]) -> Model:
 
 
 def with_places(path: str, declared: SecretDeclaration, syncs: Mapping[str, SyncSettings], groups: Groups) -> Secret:
-    """The declared secret with all its places: its own, and those that syncs give it. All of it is checked already."""
     about = declared.about
     made = (place for sync in syncs.values() for place in sync.destinations(path, about))
     plain = (place.place if isinstance(place, FieldPattern) else place for place in made)

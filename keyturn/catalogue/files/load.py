@@ -1,4 +1,4 @@
-"""From a directory of YAML files to a checked catalogue, or to every reason why it is none."""
+"""Loads a checked catalogue from a directory of YAML files, or reports every problem."""
 
 import gc
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ from keyturn.catalogue.checks import permissions as power
 from keyturn.catalogue.checks.permissions import Surroundings
 from keyturn.catalogue.checks.world import World
 from keyturn.catalogue.files import partial, signature, source
-from keyturn.catalogue.files.environment import Expanded, expand, leave_open, variables, variables_in
+from keyturn.catalogue.files.environment import Expanded, expand, leave_open, variables_in
 from keyturn.catalogue.files.explain import check_entry
 from keyturn.catalogue.files.index import Declared, Index
 from keyturn.catalogue.files.interning import Alike
@@ -33,13 +33,13 @@ WAY_OUT: Final = (
 def load_catalogue(
     directory: Path, env: Mapping[str, str], *, despite_policy: bool = False, lenient: bool = False
 ) -> Catalogue:
-    """The catalogue in ``directory``, references filled in from ``env``. Raises CatalogueInvalid.
+    """The catalogue in ``directory``, with references filled in from ``env``. Raises CatalogueInvalid.
 
-    ``lenient``: leave out what is broken, and list it in the catalogue's ``left_out``. Raises only where nothing
-    loads, or where the policy or the signature refuses the files.
+    With ``lenient``, broken parts are left out and listed in ``left_out``. It then raises only if nothing loads, or if
+    the policy or the signature refuses the files.
 
-    Files that were checked before are not read again: each secret is made when it is first asked for. What they may
-    not name on this machine is asked anew all the same; ``despite_policy`` lets it pass, and the catalogue tells it.
+    Validated files are not parsed again: each secret is made at its first use. Permissions are always checked;
+    ``despite_policy`` ignores their breaches and lists them in ``waived``.
     """
     with _uncollected():
         around, unsure = _surroundings(directory, env)
@@ -52,7 +52,6 @@ def load_catalogue(
 
 
 def _surroundings(directory: Path, env: Mapping[str, str]) -> tuple[Surroundings, list[Problem]]:
-    """What the operator allows here; with what is wrong with it, the defaults."""
     try:
         return Surroundings(load_policy(env, directory), env, directory), []
     except CatalogueInvalid as invalid:
@@ -61,10 +60,7 @@ def _surroundings(directory: Path, env: Mapping[str, str]) -> tuple[Surroundings
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Let the collector of cycles wait: it looks through a large catalogue again and again while that is made.
-
-    That was two thirds of the time, and nothing is found: what is made stays.
-    """
+    """Pauses the garbage collector, which found nothing and took two thirds of the time."""
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -82,7 +78,6 @@ def _anew(
     despite_policy: bool,
     lenient: bool,
 ) -> Catalogue:
-    """A catalogue of which nothing is known, checked whole. Raises CatalogueInvalid."""
     read = source.parse_files(gathered)
     made, problems, breaches = _examine(read, around)
     left_out: list[Problem] = []
@@ -94,7 +89,10 @@ def _anew(
         everything = sorted({*problems, *breaches})
         raise CatalogueInvalid(str(around.directory), everything, hint="" if problems else WAY_OUT)
     if not left_out:
-        index.keep({**_plain(read.entries), source.ID: _named(read.id)}, _variables(read.entries))
+        plain = {
+            section: {name: entry.data for name, entry in named.items()} for section, named in read.entries.items()
+        }
+        index.keep({**plain, source.ID: _named(read.id)}, _named_in(plain))
     syncs, groups = made["syncs"], made["groups"]
     alike = Alike()
     secrets = {
@@ -110,14 +108,13 @@ def _anew(
 
 
 def _beside(gathered: source.Gathered, around: Surroundings) -> dict[str, Any]:
-    """What a catalogue tells besides what it declares."""
     return {"policy": around.policy, "digest": signature.digest_of(gathered.digests)}
 
 
 def _opened(declared: Declared, gathered: source.Gathered, around: Surroundings) -> Catalogue | None:
-    """A catalogue that was found sound before: everything but the secrets is made at once.
+    """A catalogue from its index, with secrets made on demand.
 
-    None where it asks for what is not allowed here: where that stands is told by its files.
+    None if it names something forbidden: the files then show where.
     """
     made: dict[str, Any] = {
         section: {name: model_of(section, name, data, around.env) for name, data in declared[section].items()}
@@ -132,13 +129,10 @@ def _opened(declared: Declared, gathered: source.Gathered, around: Surroundings)
 
 
 def _named_in(declared: Declared) -> set[str]:
-    """The variables that what was kept refers to."""
-    texts = (declared[section] for section in EXPANDED)
-    return {name for data in texts for name in variables_in(data)}
+    return {name for section in EXPANDED for name in variables_in(declared[section])}
 
 
 def _spread(made: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Every store by its own name, the groups of those that one entry declares; syncs and rules that name each."""
     stores, groups = spread_stores(made["stores"])
     return {
         "stores": stores,
@@ -149,24 +143,13 @@ def _spread(made: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def _named(name: str) -> dict[str, Any]:
-    """The catalogue's id, where it declares one."""
     return {source.ID: name} if name else {}
 
 
-def _plain(entries: Mapping[str, Mapping[str, source.CatalogueEntry]]) -> Declared:
-    """The data of each entry, as it is written."""
-    return {section: {name: entry.data for name, entry in named.items()} for section, named in entries.items()}
-
-
-def _variables(entries: Mapping[str, Mapping[str, source.CatalogueEntry]]) -> set[str]:
-    """The variables that the entries refer to."""
-    return {name for section in EXPANDED for entry in entries[section].values() for name in variables(entry)}
-
-
 def find_problems(directory: Path, env: Mapping[str, str], *, signed: bool = True) -> list[Problem]:
-    """Everything that is wrong with the catalogue in ``directory``, in the order of files and lines.
+    """Every problem of the catalogue in ``directory``, in the order of files and lines.
 
-    Files that are not ``signed`` yet are looked at as if they were.
+    Without ``signed``, the signature is not checked.
     """
     with _uncollected():
         around, unsure = _surroundings(directory, env)
@@ -178,9 +161,10 @@ def find_problems(directory: Path, env: Mapping[str, str], *, signed: bool = Tru
 
 @dataclass(frozen=True)
 class Unresolved:
-    """What can be told of a catalogue without its environment: ``problems``, and what is ``unchecked``.
+    """The result of validation without an environment.
 
-    ``entries`` are the entries that hold such a value; ``counts`` is how many entries there are of each section.
+    ``unchecked`` are the values that depend on it, and ``entries`` the entries with such a value. ``counts`` is the
+    number of entries by section.
     """
 
     problems: tuple[Problem, ...]
@@ -190,9 +174,9 @@ class Unresolved:
 
 
 def examine_unresolved(directory: Path, env: Mapping[str, str]) -> Unresolved:
-    """Everything that is wrong with the catalogue whatever its variables hold, and what depends on them.
+    """Every problem that does not depend on variables, and the values that do.
 
-    ``env`` names the operator's file alone. A signature is not asked for: what is looked at is not merged yet.
+    ``env`` only names the operator's file. The signature is not checked, as the files are not merged yet.
     """
     with _uncollected():
         around, unsure = _surroundings(directory, env)
@@ -204,7 +188,9 @@ def examine_unresolved(directory: Path, env: Mapping[str, str]) -> Unresolved:
         message = "whether it is signed, as the operator's file asks, was not looked at"
         unchecked.append(Problem(str(directory), 0, "", message, "Have it signed once it is merged."))
     open_to = {section: read.entries[section] for section in EXPANDED}
-    entries = [f"{section}.{name}" for section, named in open_to.items() for name, e in named.items() if variables(e)]
+    entries = [
+        f"{section}.{name}" for section, named in open_to.items() for name, e in named.items() if variables_in(e.data)
+    ]
     counts = {section: len(entries) for section, entries in read.entries.items()}
     return Unresolved(tuple(sorted({*problems, *breaches, *unsure})), tuple(sorted(unchecked)), tuple(entries), counts)
 
@@ -212,10 +198,10 @@ def examine_unresolved(directory: Path, env: Mapping[str, str]) -> Unresolved:
 def _examine(
     read: source.ParsedFiles, around: Surroundings, unchecked: list[Problem] | None = None
 ) -> partial.Examined:
-    """Every entry that is sound by itself, and every problem, of the files, the entries and between them.
+    """Every valid entry, and every problem of the files, of entries and between them.
 
-    Where ``unchecked`` is given, no reference is filled in: what depends on one is put there, and its entry is not
-    held against others, as nobody knows what it will be.
+    With ``unchecked``, no reference is filled in. It receives the values that depend on one, and the checks against
+    other entries skip their entries.
     """
     problems, breaches = list(read.problems), list[Problem]()
     made: dict[str, dict[str, Any]] = {section: {} for section in source.SECTIONS}
@@ -223,7 +209,7 @@ def _examine(
     alike = Alike()
     for section, named in read.entries.items():
         for name, entry in named.items():
-            expanded = _expanded(entry, around) if unchecked is None else _left_open(entry, around)
+            expanded = _expanded(entry, around, is_open=unchecked is not None)
             model, more = alike.check(partial.closed_up(expanded)) if section == "secrets" else check_entry(expanded)
             problems += expanded.problems + more
             breaches += expanded.breaches
@@ -241,13 +227,8 @@ def _examine(
     return made, sorted({*problems, *checks.find_conflicts(world)}), breaches
 
 
-def _left_open(entry: source.CatalogueEntry, around: Surroundings) -> Expanded:
-    """The entry without what refers to a variable, where it may."""
+def _expanded(entry: source.CatalogueEntry, around: Surroundings, *, is_open: bool) -> Expanded:
+    if entry.section not in EXPANDED:
+        return Expanded(entry)
     allowed = around.policy.allows_variable
-    return leave_open(entry, allowed) if entry.section in EXPANDED else Expanded(entry)
-
-
-def _expanded(entry: source.CatalogueEntry, around: Surroundings) -> Expanded:
-    """The entry with its references filled in, where it may have any."""
-    allowed = around.policy.allows_variable
-    return expand(entry, around.env, allowed) if entry.section in EXPANDED else Expanded(entry)
+    return leave_open(entry, allowed) if is_open else expand(entry, around.env, allowed)

@@ -1,4 +1,4 @@
-"""A file of monitors beside the catalogue: rules that are to be tried."""
+"""A separate file of monitors to try."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ SECTION = "monitors"
 
 
 def load_monitors(file: Path) -> dict[str, MonitorSettings]:
-    """The monitors of one file, which holds nothing else. Raises CatalogueInvalid."""
+    """The monitors of a file that has no other section. Raises CatalogueInvalid."""
     try:
         raw: bytes | NotYaml | OSError = read_file(file)
     except (NotYaml, OSError) as error:

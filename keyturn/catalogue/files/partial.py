@@ -1,6 +1,6 @@
-"""Loads what it can of a broken catalogue, for revocations: removes the smallest broken parts and lists every problem.
+"""Loads a broken catalogue for revocations without its broken parts, and lists every problem.
 
-A part that was removed is never used: no copy is written to a place whose settings are in doubt.
+A removed part is never used: no copy is written to a place with uncertain settings.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -12,21 +12,19 @@ from keyturn.catalogue.files.problems import KeyPath, Problem
 from keyturn.catalogue.files.source import ParsedFiles
 
 HOLDING: Final = frozenset(("syncs", "mounts"))
-"""Sections whose broken entries may concern any secret: they say where secrets are copied, and where they are kept."""
+"""Sections whose broken entries may concern any secret: they define its copies and its mount."""
 
 REQUIRED: Final = frozenset(("owner", "classification", "rotation"))
-"""Keys that no secret can do without."""
 
 HOLE: Final = object()
-"""Takes the place of an item removed from a list, so that the others keep their positions in messages."""
+"""A placeholder for a removed list item, so that messages show the original positions of the others."""
 
 Examined = tuple[dict[str, dict[str, Any]], list[Problem], list[Problem]]
-"""The models, the problems, and what the policy refuses."""
 
 
 def examine_parts(read: ParsedFiles, examine: Callable[[ParsedFiles], Examined]) -> Examined:
-    """Examine again without what is broken, until the rest is sound. The problems are those of all rounds."""
-    # Names that a file which can't be read may declare are missing all the same.
+    """Examines repeatedly without the broken parts until the rest is valid. Returns the problems of all rounds."""
+    # Names that only an unreadable file may declare count as missing.
     rest, removed, every = replace(read, complete=True), set[KeyPath](), dict[Problem, None]()
     while True:
         made, problems, breaches = examine(rest)
@@ -39,9 +37,10 @@ def examine_parts(read: ParsedFiles, examine: Callable[[ParsedFiles], Examined])
 
 
 def removable(path: KeyPath) -> KeyPath:
-    """The smallest part to remove because of a problem at ``path``; empty where nothing should be removed.
+    """The smallest part to remove for a problem at ``path``; empty if none.
 
-    A secret's entry stays: its credential has to be revoked. An entry that is no secret by itself has no model anyway.
+    A secret's entry stays, because its credential must be revoked. An entry that is no valid secret has no model
+    anyway.
     """
     if path[:1] != ("secrets",):
         return path[:2] if len(path) > 1 else ()
@@ -52,7 +51,6 @@ def removable(path: KeyPath) -> KeyPath:
 
 
 def without(read: ParsedFiles, parts: Collection[KeyPath]) -> ParsedFiles:
-    """What was read, without these parts."""
     entries = {section: dict(named) for section, named in read.entries.items()}
     for section, name, *below in sorted(parts, key=len, reverse=True):
         named = entries[str(section)]
@@ -64,7 +62,6 @@ def without(read: ParsedFiles, parts: Collection[KeyPath]) -> ParsedFiles:
 
 
 def _removed(data: Any, path: list[str | int]) -> Any:
-    """Plain data without the value at ``path``; one that is not there changes nothing."""
     first, *rest = path
     if isinstance(data, dict) and first in data:
         if not rest:
@@ -76,7 +73,6 @@ def _removed(data: Any, path: list[str | int]) -> Any:
 
 
 def closed_up(expanded: Expanded) -> Expanded:
-    """The entry without the holes in its lists."""
     data = expanded.entry.data
     lists = {key: value for key, value in data.items() if isinstance(value, list)} if isinstance(data, dict) else {}
     if not any(HOLE in items for items in lists.values()):
@@ -86,14 +82,10 @@ def closed_up(expanded: Expanded) -> Expanded:
 
 
 def concerning(left_out: Iterable[Problem], path: str) -> tuple[Problem, ...]:
-    """The problems because of which something may hold the secret at ``path`` that the catalogue does not show."""
-    return tuple(problem for problem in left_out if _concerns(problem.path, path))
-
-
-def _concerns(place: KeyPath, path: str) -> bool:
-    return len(place) < 2 or place[0] in HOLDING or place[:2] == ("secrets", path)
+    """The problems that may hide something about the secret at ``path``."""
+    places = ((problem, problem.path) for problem in left_out)
+    return tuple(problem for problem, at in places if len(at) < 2 or at[0] in HOLDING or at[:2] == ("secrets", path))
 
 
 def left_out_entry(left_out: Iterable[Problem], section: str, name: str) -> Problem | None:
-    """The first problem because of which an entry is missing."""
     return next((problem for problem in left_out if problem.path[:2] == (section, name)), None)

@@ -1,4 +1,4 @@
-"""Reading the operator's file: from where only root and the user who runs Keyturn could have written it."""
+"""Reads the operator's file, which only root and Keyturn's user may be able to write."""
 
 import os
 import stat
@@ -19,15 +19,14 @@ from keyturn.catalogue.files.syntax import NotYaml, compose
 from keyturn.catalogue.operator.policy import VARIABLE, OperatorsPolicy
 
 FILE_LIMIT: Final = 1 << 20
-"""Bytes of the file that are read at most."""
 
 CALLED: Final = "the operator's file"
 
 
 def load_policy(env: Mapping[str, str], catalogue: Path) -> OperatorsPolicy:
-    """The policy that this environment names; the defaults where it names none. Raises CatalogueInvalid.
+    """The policy that the environment names; the defaults if it names none. Raises CatalogueInvalid.
 
-    A file that others could have written, or that lies in the catalogue's directory, is refused.
+    A file that others can write, or that is in the catalogue's directory, is refused.
     """
     if not (named := env.get(VARIABLE)):
         return OperatorsPolicy()
@@ -38,7 +37,6 @@ def load_policy(env: Mapping[str, str], catalogue: Path) -> OperatorsPolicy:
 
 
 def _misplaced(file: Path, catalogue: Path) -> Iterator[Problem]:
-    """Why nobody can rely on the file."""
     real = Path(os.path.realpath(file))
     try:
         loose = next((part for part in _chain(file, real) if _others_may_write(part)), None)
@@ -54,14 +52,13 @@ def _misplaced(file: Path, catalogue: Path) -> Iterator[Problem]:
 
 
 def _chain(file: Path, real: Path) -> Iterator[Path]:
-    """The file, and every directory that leads to it, by the name that was given and by the one it has."""
     yield real
     yield from real.parents
     yield from file.parents
 
 
 def _others_may_write(path: Path) -> bool:
-    """Whether somebody else than root and this user could change it, or put another in its place."""
+    """Whether a user other than root and this one could change or replace it."""
     status = os.stat(path)
     if os.statvfs(path).f_flag & os.ST_RDONLY:
         return False

@@ -1,4 +1,4 @@
-"""What is wrong with a catalogue, said so that the person who wrote it can mend it."""
+"""Problems of a catalogue, with the place and the fix."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -7,19 +7,19 @@ from typing import Final
 from keyturn.core.errors import Invalid
 
 KeyPath = tuple[str | int, ...]
-"""The way to a value inside the catalogue: keys, and positions in lists."""
+"""The path to a value in the catalogue: keys and list positions."""
 
 
 SHOWN: Final = 50
-"""Problems that a message or a command tells one by one; of the others it tells how many they are."""
+"""The number of problems that a message or a command lists; the rest are only counted."""
 
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One thing to mend. ``line`` counts from 1, and is 0 where the whole file or directory is meant.
+    """One problem to fix. ``line`` counts from 1; 0 means the whole file or directory.
 
-    ``where`` is the way to the value ("secrets.app/db.rotation.grace"), empty where there is none.
-    No text holds a value that could be a secret.
+    ``where`` is the path to the value ("secrets.app/db.rotation.grace"), empty if there is none. No text contains a
+    value that could be a secret.
     """
 
     file: str
@@ -28,10 +28,9 @@ class Problem:
     message: str
     remedy: str
     path: KeyPath = field(default=(), compare=False)
-    """The way to the value as keys, from the section on; empty where the file or the directory is meant."""
+    """The path to the value, with its section; empty for the file or the directory."""
 
     def to_data(self) -> dict[str, str | int]:
-        """For scripts."""
         return {name: value for name, value in vars(self).items() if name != "path"}
 
     def __str__(self) -> str:
@@ -40,7 +39,7 @@ class Problem:
 
 
 class CatalogueInvalid(Invalid):
-    """The catalogue can't be used; ``problems`` holds every reason at once, in the order of files and lines."""
+    """The catalogue is invalid; ``problems`` has every reason, in the order of files and lines."""
 
     def __init__(self, directory: str, problems: Iterable[Problem], what: str = "catalogue", hint: str = "") -> None:
         self.problems = tuple(problems)
@@ -50,22 +49,19 @@ class CatalogueInvalid(Invalid):
 
     @property
     def count(self) -> str:
-        """How many there are: ``2 problems``."""
         return f"{len(self.problems):,} problem{'s' if len(self.problems) > 1 else ''}"
 
     @property
     def shown(self) -> tuple[Problem, ...]:
-        """Those that people are told, the first ones."""
         return self.problems[:SHOWN]
 
     @property
     def others(self) -> str:
-        """How many more there are than are shown; empty where there are none."""
         more = len(self.problems) - len(self.shown)
         return f"and {more:,} more: mend these first, then see what is left" if more else ""
 
 
 def dotted(path: KeyPath) -> str:
-    """A path as people read it: ``secrets.app/db.rotation.users[1]``."""
+    """A path for messages: ``secrets.app/db.rotation.users[1]``."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return text.removeprefix(".")

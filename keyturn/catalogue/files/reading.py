@@ -1,6 +1,6 @@
-"""The bytes of one file of a catalogue: of a regular file of a size that a catalogue has, and of nothing else.
+"""Reads one file of a catalogue: a regular file of limited size.
 
-A pipe is never waited for, a device never read. Links are followed, since Kubernetes mounts files as links.
+It never waits for a pipe and never reads a device. Links are followed, since Kubernetes mounts files as links.
 """
 
 import os
@@ -11,7 +11,7 @@ from typing import Final
 from keyturn.catalogue.files.syntax import NotYaml
 
 FILE_LIMIT: Final = 16 * 1024 * 1024
-"""Bytes of one file: some 40,000 secrets."""
+"""The largest file in bytes: some 40,000 secrets."""
 
 
 _KINDS: Final[dict[int, str]] = {
@@ -24,9 +24,9 @@ _KINDS: Final[dict[int, str]] = {
 
 
 def read_file(path: Path, limit: int = FILE_LIMIT) -> bytes:
-    """All of a regular file of at most ``limit`` bytes. Raises NotYaml, and OSError as opening does."""
+    """The content of a regular file of at most ``limit`` bytes. Raises NotYaml, and OSError like ``open``."""
     _insist_on_file(os.stat(path))
-    # What was put in its place since is not waited for either.
+    # The file may have been replaced since: never wait for a pipe.
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     with os.fdopen(handle, "rb") as file:
         _insist_on_file(os.fstat(handle))

@@ -31,50 +31,49 @@ from keyturn.settings.fields import CATALOGUE_ID, NAME, SECRET_PATH, Model
 from keyturn.settings.meanings import meanings
 
 SECTIONS: Final = (StoreSettings, TargetSettings, ConsumerSettings, AccessLogSettings, HubEntry, KeySettings)
-"""What stands in the sections where an environment reference may stand for any value."""
 
 
 class CatalogueFile(Model):
     """One file of a Keyturn catalogue. All *.yaml files of the directory are merged."""
 
     id: Annotated[str, Field(pattern=CATALOGUE_ID)] | None = None
-    """What the catalogue is called in the marks of its copies; say it where a hub has several catalogues."""
+    """The catalogue's id in the marks of its copies; needed if a hub has several catalogues."""
     stores: dict[str, StoreSettings] | None = None
     """The systems that secrets are pushed to, by name."""
     targets: dict[str, TargetSettings] | None = None
-    """The systems that honour the credentials, by name."""
+    """The systems that accept the credentials, by name."""
     consumers: dict[str, ConsumerSettings] | None = None
-    """The applications that use the secrets and are told of changes, by name."""
+    """The applications that use the secrets and are notified of changes, by name."""
     secrets: dict[str, SecretDeclaration] | None = None
-    """The secrets, by their path in the hub's KV mount; NAME:PATH for one in another of the mounts."""
+    """The secrets, by their path in the hub's KV mount; NAME:PATH for those in other mounts."""
     freezes: dict[str, FreezeSettings] | None = None
-    """Times in which nothing is rotated that can wait, by name."""
+    """Times in which rotations wait unless they are urgent, by name."""
     syncs: dict[str, SyncSettings] | None = None
-    """Secrets that are pushed by patterns of their paths, by name."""
+    """Secrets to push by patterns of their paths, by name."""
     mounts: dict[str, MountSettings] | None = None
-    """Further KV mounts of the hub, by the names that stand before the paths of their secrets."""
+    """Further KV mounts of the hub, by the names that prefix the paths of their secrets."""
     rules: dict[str, RuleSettings] | None = None
-    """Which secrets may, must and must not be copied to which stores and places, by name."""
+    """Rules about stores and places that secrets may, must or must not be copied to, by name."""
     monitors: dict[str, MonitorSettings] | None = None
-    """What is usual when secrets are read, and how much weighs what is not, by name."""
+    """Usual reads of secrets, and the weights of unusual ones, by name."""
     access_logs: dict[str, AccessLogSettings] | None = None
-    """The logs that tell who has read secrets, by name."""
+    """The logs of reads of secrets, by name."""
     exceptions: dict[str, ExceptionSettings] | None = None
-    """Secrets that checks of `keyturn report` leave out for a time, and who answers for that, by name."""
+    """Temporary exceptions of secrets from checks of `keyturn report`, with their owners, by name."""
     access_policies: dict[str, AccessPolicySettings] | None = None
-    """Who may be given access to which secrets for a while, and who has to approve it, by name."""
+    """Policies of temporary access to secrets, with approvals, by name."""
     grants: dict[str, GrantAccountSettings] | None = None
-    """Accounts that Keyturn makes itself at a target for access that is given for a while, by name."""
+    """Accounts for temporary access that Keyturn makes itself at a target, by name."""
     pki: dict[str, AuthoritySettings] | None = None
     """The authorities in PKI engines of the hub, by name."""
     hub: dict[str, HubEntry] | None = None
-    """What `keyturn setup hub --apply` makes in the hub besides what the rest of the catalogue needs there, by name."""
+    """Further objects that `keyturn hub apply` makes in the hub, by name."""
     keys: dict[str, KeySettings] | None = None
-    """Keys that lie in other engines and are managed there, by name."""
+    """Keys in other engines that Keyturn manages there, by name."""
 
 
 class _Generator(GenerateJsonSchema):
-    """Says what the files say: durations with their units, no titles made of key names, no OpenAPI keywords."""
+    """Shows durations with units, and omits titles and OpenAPI keywords."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
@@ -105,7 +104,6 @@ class _Generator(GenerateJsonSchema):
 
 
 def schema() -> dict[str, Any]:
-    """The schema of one file, keys described, durations and environment references as patterns."""
     made = CatalogueFile.model_json_schema(schema_generator=_Generator)
     for name in (model.__name__ for section in SECTIONS for model in models(section)):
         properties = made["$defs"][name]["properties"]
@@ -118,7 +116,6 @@ def schema() -> dict[str, Any]:
 
 
 def _or_reference(value: dict[str, Any]) -> dict[str, Any]:
-    """The same property, whose value may also be a text with an environment reference in it."""
     if "const" in value:
         return value
     about: dict[str, Any] = {key: value[key] for key in ("description", "default") if key in value}

@@ -1,7 +1,7 @@
-"""A catalogue's signature: its files and their contents, signed with keys that the operator's file names.
+"""A catalogue's signature: a signed note over its files, by keys that the operator's file names.
 
-It is a signed note (C2SP signed-note) in the catalogue's folder, whose text lists the files as sha256sum does: the
-``*.yaml`` files, and every other file in the folder, since an entry may name one, such as a CA certificate.
+The note (C2SP signed-note) lists files as sha256sum does: the ``*.yaml`` files and all others in the folder, since an
+entry may name one, such as a CA certificate.
 """
 
 import base64
@@ -33,12 +33,12 @@ from keyturn.ledger.signed_notes import (
 FILE: Final = "catalogue.sig"
 
 HEAD: Final = "keyturn catalogue"
-"""The first line of what is signed: a signature of anything else is none of a catalogue."""
+"""The first line of the signed text, which keeps signatures of anything else from counting."""
 
 SIGN_ANEW: Final = "Look at what has changed, and have it signed: keyturn catalogue sign."
 
 VERIFIER: Final = ("keyturn.providers.ledger.ed25519", "verify_ed25519")
-"""What verifies signatures, by its name: the package behind it is needed only where a signature is asked for."""
+"""The verifier's module and function, imported only if a signature is required."""
 
 Digests = Mapping[str, str]
 """The SHA-256 of each file's bytes, in hex, by the file's name."""
@@ -48,7 +48,7 @@ _TIME: Final = re.compile(f"time ({MOMENT})")
 
 
 def digest_of(digests: Digests) -> str:
-    """One digest over all files, their names and their bytes, as ``sha256sum *.yaml | sha256sum`` tells it."""
+    """One digest over all names and bytes, as ``sha256sum *.yaml | sha256sum`` prints it."""
     return hashlib.sha256(_lines(digests).encode()).hexdigest()
 
 
@@ -57,9 +57,9 @@ def _lines(digests: Digests) -> str:
 
 
 def with_other_files(directory: Path, digests: Digests) -> Digests:
-    """The digests, with those of the other files in the catalogue's folder and below it, such as CA certificates.
+    """Adds the digests of the other files in and below the catalogue's folder, such as CA certificates.
 
-    Hidden files and the signature are left out. What can't be read, and a link to a folder, has an empty digest.
+    Hidden files and the signature are left out. An unreadable file and a link to a folder have an empty digest.
     """
     every = dict(digests)
     for folder, folders, files in os.walk(directory):
@@ -83,7 +83,7 @@ def _digest_of_file(file: Path) -> str:
 
 
 def add_signature(note: str, digests: Digests, name: str, signer: Signer, at: datetime) -> str:
-    """The note with one more signature; a new note where it is of other files, or there was none. Raises Invalid."""
+    """The note with one more signature; a new note if ``note`` is empty or covers other files. Raises Invalid."""
     if unread := next((file for file, digest in digests.items() if not digest), None):
         raise Invalid("sign", unread, "it is no file that can be read", "Remove it, or put a regular file in its place")
     if strange := next((file for file in digests if not _LINE.fullmatch(f"{'0' * 64}  {file}")), None):
@@ -99,13 +99,12 @@ def add_signature(note: str, digests: Digests, name: str, signer: Signer, at: da
 
 
 def _signer(line: str) -> tuple[str, bytes]:
-    """The name and the id of the key by which this line of a note was made."""
     _, name, encoded = line.split(" ")
     return name, base64.b64decode(encoded)[:KEY_ID_SIZE]
 
 
 def _same(note: str, digests: Digests) -> tuple[str, list[str]] | None:
-    """The text and the signatures of a note of these very files; None for any other."""
+    """The text and the signature lines of a note over exactly these files; else None."""
     try:
         text = unverified_text(note)
     except Rewritten:
@@ -116,7 +115,7 @@ def _same(note: str, digests: Digests) -> tuple[str, list[str]] | None:
 
 
 def _signed(text: str) -> dict[str, str] | None:
-    """The files that a note's text lists, and their digests; None where it is no catalogue's."""
+    """The digests by file in a note's text; None if it is not a catalogue's."""
     head, time, *lines = [*text.removesuffix("\n").split("\n"), ""]
     files = [_LINE.fullmatch(line) for line in lines[:-1]]
     if head != HEAD or not _TIME.fullmatch(time) or not all(files):
@@ -128,7 +127,7 @@ def _signed(text: str) -> dict[str, str] | None:
 
 
 def find_breaches(directory: Path, digests: Digests, policy: OperatorsPolicy) -> list[Problem]:
-    """Why the operator's file does not let these files pass as signed; nothing where it asks for no signature."""
+    """The reasons why the files do not count as signed; empty if the policy requires no signature."""
     if not policy.signed_by:
         return []
     file = directory / FILE
@@ -149,13 +148,11 @@ def find_breaches(directory: Path, digests: Digests, policy: OperatorsPolicy) ->
 
 
 def _time(text: str) -> str:
-    """When it was first signed; empty for what is no catalogue's."""
     moment = _TIME.fullmatch(text.split("\n")[1])
     return moment[1] if moment and _signed(text) is not None else ""
 
 
 def _lacking(note: str, policy: OperatorsPolicy) -> str:
-    """What the signatures lack; empty where enough of the keys have signed."""
     keys = {key.key: key for key in map(PublicKey.parse, policy.signed_by)}
     try:
         signers = sum(_holds(note, key, _verifier()) for key in keys.values())
@@ -182,7 +179,6 @@ def _holds(note: str, key: PublicKey, verify: Verify) -> bool:
 
 
 def _differences(directory: Path, digests: Digests, signed: Digests | None) -> Iterator[Problem]:
-    """Each file that is not as it was signed."""
     if signed is None:
         yield Problem(str(directory / FILE), 0, "", "what was signed here is no catalogue", SIGN_ANEW)
         return

@@ -1,6 +1,6 @@
-"""Reads a directory of YAML files into one map of entries, each of which knows the line of every value.
+"""Reads a directory of YAML files into one map of entries that know the line of every value.
 
-Scalars follow YAML 1.2, as editors do: ``12:00`` and ``yes`` are text. Files hold data alone, no tags.
+Scalars follow YAML 1.2, as in editors: ``12:00`` and ``yes`` are text. Tags are not allowed.
 """
 
 import hashlib
@@ -37,10 +37,10 @@ SECTIONS: Final = (
     "hub",
     "keys",
 )
-"""The top-level keys; each may stand in any file, and all files are merged."""
+"""The top-level keys; each may be in any file, and all files are merged."""
 
 ID: Final = "id"
-"""The one top-level key that is no section: what the catalogue is called in the marks of its copies."""
+"""The one top-level key that is no section: the catalogue's id in the marks of its copies."""
 
 _STANDARD: Final = "tag:yaml.org,2002:"
 _WORDS: Final = {"true": True, "True": True, "false": False, "False": False, "null": None, "~": None, "": None}
@@ -49,12 +49,11 @@ _FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?
 
 
 NodeFinder = Callable[[str, str], Node]
-"""Finds an entry's node by its section and name."""
 
 
 @dataclass(frozen=True)
 class CatalogueEntry:
-    """One named thing of a section: its plain data, and where it stands."""
+    """A named entry of a section: its plain data and its place."""
 
     section: str
     name: str
@@ -64,7 +63,7 @@ class CatalogueEntry:
     data: Any
 
     def line_of(self, path: KeyPath) -> int:
-        """The line of the value at ``path`` below this entry, or of the nearest thing above it that is there."""
+        """The line of the value at ``path`` in this entry, or of its nearest existing parent."""
         node, line = self.find_node(self.section, self.name), self.line
         for part in path:
             step = _child(node, part)
@@ -74,12 +73,10 @@ class CatalogueEntry:
         return line
 
     def problem(self, path: KeyPath, message: str, remedy: str) -> Problem:
-        """A problem with the value at ``path`` below this entry."""
         whole = (self.section, self.name, *path)
         return Problem(self.file, self.line_of(path), dotted(whole), message, remedy, whole)
 
     def holding(self, data: Any) -> "CatalogueEntry":
-        """This entry with other data in the same place."""
         return replace(self, data=data)
 
 
@@ -96,16 +93,15 @@ def _line(node: Node) -> int:
 
 
 class FileNodes:
-    """The nodes of a file's entries, made again from its bytes once something is wrong with one of them.
+    """The nodes of a file's entries, parsed again from its bytes only if there is a problem.
 
-    They tell lines, and nothing else; those of a sound catalogue would take more memory than all else of it.
+    They only provide line numbers; kept for a valid catalogue, they would take most of its memory.
     """
 
     def __init__(self, raw: bytes) -> None:
         self._raw = raw
 
     def find(self, section: str, name: str) -> Node:
-        """The node of an entry of this file."""
         return self._nodes[section, name]
 
     @cached_property
@@ -119,10 +115,10 @@ class FileNodes:
 
 @dataclass
 class ParsedFiles:
-    """Everything read: the entries of each section by name, and what was wrong with the files.
+    """The entries of each section by name, and the files' problems.
 
-    ``complete`` is False where a file could not be read, so that more may be declared than is known. ``id`` is the
-    catalogue's, empty where none is declared.
+    ``complete`` is False if a file could not be read, so that declarations may be missing. ``id`` is empty if
+    undeclared.
     """
 
     entries: dict[str, dict[str, CatalogueEntry]] = field(default_factory=lambda: {section: {} for section in SECTIONS})
@@ -131,7 +127,6 @@ class ParsedFiles:
     id: str = ""
 
     def add(self, entry: CatalogueEntry) -> None:
-        """Take an entry in; a name that is taken is a problem that tells both places."""
         if first := self.entries[entry.section].get(entry.name):
             remedy = f"The first is at {first.file}:{first.line}: rename or remove one of the two."
             self.problems.append(entry.problem((), "this name is declared twice", remedy))
@@ -139,7 +134,6 @@ class ParsedFiles:
             self.entries[entry.section][entry.name] = entry
 
     def name(self, name: Any, file: str, line: int) -> None:
-        """Take the catalogue's id in; one that is malformed, or a second one, is a problem."""
         if not isinstance(name, str) or not re.fullmatch(CATALOGUE_ID, name):
             remedy = "Write up to 32 small letters, digits and - between them, such as `id: shop`."
             self.problems.append(Problem(file, line, ID, "is no id of a catalogue", remedy))
@@ -152,26 +146,25 @@ class ParsedFiles:
 
 @dataclass
 class Gathered:
-    """The bytes of each ``*.yaml`` file, or why it can't be read; and what else is wrong with the directory."""
+    """The bytes or the read error of each ``*.yaml`` file, and other problems of the directory."""
 
     files: dict[FilePath, bytes | OSError | NotYaml]
     problems: list[Problem]
 
     @property
     def content(self) -> dict[str, bytes]:
-        """The bytes by the files' names; nothing at all where anything is wrong already."""
+        """The bytes by file name; empty if there is any problem."""
         content = {file.name: raw for file, raw in self.files.items() if isinstance(raw, bytes)}
         return content if len(content) == len(self.files) and not self.problems else {}
 
     @cached_property
     def digests(self) -> dict[str, str]:
-        """The SHA-256 of each file that could be read, in hex, by its name."""
         read = ((file.name, raw) for file, raw in self.files.items() if isinstance(raw, bytes))
         return {name: hashlib.sha256(raw).hexdigest() for name, raw in read}
 
 
 def gather(directory: FilePath) -> Gathered:
-    """Read the bytes of every ``*.yaml`` file of ``directory``; nothing raises."""
+    """Reads every ``*.yaml`` file of ``directory``. Never raises."""
     problems: list[Problem] = []
     return Gathered({file: _bytes(file) for file in _files(directory, problems)}, problems)
 
@@ -184,7 +177,7 @@ def _bytes(file: FilePath) -> bytes | OSError | NotYaml:
 
 
 def parse_files(gathered: Gathered) -> ParsedFiles:
-    """The entries of these files; nothing raises, all that is wrong is in the source's problems."""
+    """The entries of these files. Never raises: problems are in the result."""
     source = ParsedFiles(problems=list(gathered.problems))
     for file, raw in gathered.files.items():
         _parse_file(file, raw, source)
@@ -260,7 +253,7 @@ def _take_sections(
 
 
 def _first_of_each(node: Node | None) -> Iterator[tuple[ScalarNode, Node]]:
-    """Of a mapping the first of equal keys, with its value; of another node nothing."""
+    """The keys of a mapping with their values, without duplicates; empty for another node."""
     names: set[str] = set()
     for key, value in node.value if isinstance(node, MappingNode) else ():
         if isinstance(key, ScalarNode) and key.value not in names:
@@ -269,7 +262,7 @@ def _first_of_each(node: Node | None) -> Iterator[tuple[ScalarNode, Node]]:
 
 
 class Converter:
-    """Turns nodes into plain data; keys are always text, the first of two equal keys counts."""
+    """Converts nodes to plain data. Keys are always text; the first of two equal keys counts."""
 
     def __init__(self, file: str, problems: list[Problem]) -> None:
         self._file = file
@@ -277,10 +270,9 @@ class Converter:
         self._done: dict[int, Any] = {}
         self._open: set[int] = set()
         self._texts: dict[str, str] = {}
-        """Keys and values, each kept once: thousands of entries say the same."""
+        """Interned keys and values, as thousands of entries repeat them."""
 
     def plain(self, node: Node, path: KeyPath = ()) -> Any:
-        """The data of one node; an anchor's data is made once, however often it is used."""
         if id(node) in self._open:
             self._add(node, path, "this value contains itself", "Write the value out instead of the alias.")
             return None

@@ -1,6 +1,6 @@
-"""From the bytes of one file to a tree of YAML nodes, or to one sentence about what is not YAML in it.
+"""Parses one file into YAML nodes, or explains in one sentence why it is not YAML.
 
-The parser's own messages are never passed on: some quote the text they stumble over.
+The parser's own messages are never shown: some quote the text at fault.
 """
 
 import re
@@ -10,7 +10,7 @@ import yaml
 from yaml.nodes import MappingNode, Node, SequenceNode
 
 _Loader: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""libyaml where PyYAML was built with it: ten times as fast."""
+"""libyaml if PyYAML was built with it: ten times as fast."""
 
 _UNPRINTABLE: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -39,18 +39,17 @@ SAYINGS: Final[tuple[tuple[str, str, str], ...]] = (
     ("'-' indicator", "the line does not continue what stands above it", ALIGN),
     ("sequence entries", "a list begins where none can stand", ALIGN),
 )
-"""A part of the parser's message, ours, and the remedy."""
 
 
 DEPTH_LIMIT: Final = 50
-"""Levels of lists and mappings inside each other; a catalogue has ten."""
+"""The deepest nesting of lists and mappings; a catalogue has ten levels."""
 
 ALIASED_LIMIT: Final = 100_000
-"""Values that a file may have once its aliases are written out; a longer file may have ten for each it holds."""
+"""The most values with aliases expanded; a longer file may have ten for each of its own."""
 
 
 class NotYaml(Exception):
-    """A file that can't be read as YAML: what, at which line, and what to do."""
+    """The file is not valid YAML: line, message and remedy."""
 
     def __init__(self, line: int, message: str, remedy: str) -> None:
         super().__init__(line, message, remedy)
@@ -60,9 +59,9 @@ class NotYaml(Exception):
 
 
 def compose(raw: bytes) -> Node | None:
-    """The file's root node, None for an empty file. Raises NotYaml.
+    """The file's root node; None for an empty file. Raises NotYaml.
 
-    What it returns is nested at most ``DEPTH_LIMIT`` deep, and small with its aliases written out too.
+    Nesting is at most ``DEPTH_LIMIT`` deep, and the size is limited with aliases expanded.
     """
     text = _decoded(raw)
     loader = _Loader(text)
@@ -80,7 +79,6 @@ def compose(raw: bytes) -> Node | None:
 
 
 def _insist_on_size(root: Node) -> None:
-    """Neither too deep nor, with its aliases written out, much larger than the file. Raises NotYaml."""
     sizes = _Sizes()
     written_out, _ = sizes.of(root)
     if written_out > max(ALIASED_LIMIT, 10 * sizes.written):
@@ -89,14 +87,12 @@ def _insist_on_size(root: Node) -> None:
 
 
 class _Sizes:
-    """Of each collection how many values it has with aliases written out, and how deep it goes."""
-
     def __init__(self) -> None:
         self.written = 0
         self._known: dict[int, tuple[int, int]] = {}
 
     def of(self, node: Node, depth: int = 1) -> tuple[int, int]:
-        """Values and levels of one node, which stands ``depth`` levels deep; a part of itself counts for nothing."""
+        """The values and levels of a node at ``depth``; a cycle counts as empty."""
         if not isinstance(node, MappingNode | SequenceNode):
             self.written += 1
             return 1, 0

@@ -1,4 +1,4 @@
-"""The keys that are managed where they lie: one model for each kind, of those that the registry names."""
+"""Settings of managed keys: one model for each registered kind."""
 
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -7,7 +7,6 @@ from keyturn.settings.choices import ByTag, Registered
 from keyturn.settings.keys import KeyBase
 
 KEY_KINDS: Final = Registered[KeyBase](KEYS, "keyturn.keys")
-"""The settings of each kind of key, by the kind."""
 
 if TYPE_CHECKING:
     KeySettings = KeyBase

@@ -15,7 +15,7 @@ from keyturn.settings.stores import Accounts
 
 SHORTEST: Final = timedelta(days=90)
 LONGEST: Final = timedelta(days=2560)
-"""Between two rotations that KMS makes by itself. Source: "EnableKeyRotation" of AWS KMS's API reference."""
+"""The limits of KMS's automatic rotation period. Source: "EnableKeyRotation" of AWS KMS's API reference."""
 
 
 def _period(period: timedelta) -> timedelta:
@@ -45,14 +45,14 @@ GrantOperation = Literal["Decrypt", "DescribeKey", "Encrypt", "GenerateDataKey",
 
 
 class KeyUser(Model):
-    """Roles that may use the key, by some services alone, or with some encryption context alone."""
+    """Roles that may use the key, limited to services or to an encryption context."""
 
     principals: Annotated[tuple[RoleArn, ...], Field(min_length=1)]
     """The ARNs of the roles."""
     via: tuple[ServiceName, ...] = ()
-    """The services that they may use it by (kms:ViaService), such as secretsmanager; without, themselves too."""
+    """The services for such uses (kms:ViaService), such as secretsmanager; by default, direct use too."""
     context: dict[Line, Line] = Field(default_factory=dict)
-    """What the encryption context has to hold (kms:EncryptionContext)."""
+    """The required encryption context (kms:EncryptionContext)."""
 
     @model_validator(mode="after")
     def _narrowed(self) -> Self:
@@ -62,48 +62,48 @@ class KeyUser(Model):
 
 
 class KeyPolicy(Model):
-    """Who may administer the key, and who use it: the whole policy is made of this."""
+    """The administrators and the users of the key: Keyturn makes the whole policy from them."""
 
     administrators: tuple[RoleArn, ...] = ()
-    """The ARNs of roles that may administer the key, besides those that the account's own policies let do so."""
+    """The ARNs of roles that may administer the key, in addition to those by policies of the account."""
     users: tuple[KeyUser, ...] = ()
-    """Who may use it."""
+    """The users of the key."""
 
 
 class KeyGrant(Model):
-    """What one role may do with the key by a grant."""
+    """A grant of the key to one role."""
 
     name: GrantName
-    """What it is called; keyturn- is put before it in KMS."""
+    """The grant's name; Keyturn adds the prefix keyturn- in KMS."""
     principal: RoleArn
     """The ARN of the role."""
     operations: Annotated[tuple[GrantOperation, ...], Field(min_length=1)]
-    """What it may do."""
+    """The allowed operations."""
     context: dict[Line, Line] = Field(default_factory=dict)
-    """What the encryption context has to hold."""
+    """The required encryption context."""
 
 
 class AwsKmsKeySettings(KeyBase):
     """A symmetric key of AWS KMS whose material KMS has made."""
 
     kind: Literal["aws-kms"]
-    """Which engine it lies in."""
+    """The kind of key."""
     key: KeyArn
-    """Its ARN, which tells its region and account."""
+    """The key's ARN, with its region and account."""
     automatic: Annotated[Duration, AfterValidator(_period)] | None = None
-    """How often KMS rotates it by itself, 90d to 2560d; without it, that is left as it is there."""
+    """The period of KMS's own rotation, 90d to 2560d; by default, KMS's setting stays unchanged."""
     aliases: tuple[Alias, ...] = ()
-    """Aliases that lead to it."""
+    """Aliases of the key."""
     policy: KeyPolicy | None = None
-    """Who may administer and use it; without it, the key's policy is left as it is there."""
+    """The administrators and users; by default, the key's policy stays unchanged."""
     grants: tuple[KeyGrant, ...] | None = None
-    """Its grants: others whose names begin with keyturn- are revoked. Without it, grants are left as they are."""
+    """The grants: others with the prefix keyturn- are revoked. By default, grants stay unchanged."""
     endpoint_url: WebUrl | None = None
-    """Another address than AWS's own: a VPC endpoint or an emulator. Plain http is for loopback alone."""
+    """A custom AWS address, such as a VPC endpoint or an emulator; plain http only on loopback."""
     role_arn: RoleArn | None = None
-    """The IAM role to assume, to manage it."""
+    """The IAM role to assume for managing it."""
     profile: Line | None = None
-    """The profile in AWS's configuration files to take credentials from."""
+    """The profile in AWS's configuration files that has the credentials."""
 
     ADAPTER = "keyturn.providers.aws.kms_keys:KmsKey"
     EXTRA = "aws"
@@ -119,13 +119,11 @@ class AwsKmsKeySettings(KeyBase):
 
     @property
     def place(self) -> str:
-        """By region and id."""
         parts = self.key.split(":")
         return f"KMS {parts[3]} {parts[5].removeprefix('key/')}"
 
     @property
     def accounts(self) -> Accounts:
-        """That of the key, of the role, and of whoever is let use the key."""
         named: dict[tuple[str | int, ...], str] = {("key",): self.key}
         named |= {("role_arn",): self.role_arn} if self.role_arn else {}
         if self.policy:
@@ -139,7 +137,7 @@ class AwsKmsKeySettings(KeyBase):
         return {path: arn.split(":")[4] for path, arn in named.items()}
 
     def rights(self, file: str, origin: str) -> Iterator[Document]:
-        """The IAM policy of whoever manages it: no use of the key, and nothing that is not declared."""
+        """The IAM policy for management of the key: no use of it, and nothing undeclared."""
         yield kms_policies.managing(
             self.key,
             file,

@@ -14,8 +14,8 @@ from keyturn.settings.keys import KeyBase
 
 SHORTEST: Final = timedelta(days=28)
 MARGIN: Final = timedelta(days=7)
-"""Of a version's life; and how long before its end, and after its beginning, it may be rotated at the earliest.
-Source: "Configure cryptographic key auto-rotation in Azure Key Vault"."""
+"""The shortest life of a version, and the time from its beginning and to its end without rotation. Source: "Configure
+cryptographic key auto-rotation in Azure Key Vault"."""
 
 
 def _days(span: timedelta) -> timedelta:
@@ -37,21 +37,22 @@ class AzureKeySettings(KeyBase):
     """A key of one Azure Key Vault. Credentials come from Azure's default chain."""
 
     kind: Literal["azure-key-vault"]
-    """Which engine it lies in."""
+    """The kind of key."""
     vault_url: HttpsUrl
     """The vault's address: https://NAME.vault.azure.net."""
     key: KeyName
-    """Its name in the vault."""
+    """The key's name in the vault."""
     automatic: Days | None = None
-    """How long after it was made Azure replaces a version by itself, 7d at least."""
+    """The age at which Azure itself replaces a version, at least 7d."""
     expires_after: Days | None = None
-    """How long after it was made a new version ends, 28d at least; without any of the three the policy stays."""
+    """The lifetime of a new version, at least 28d. The policy stays unchanged without automatic, expires_after and
+    notify_before."""
     notify_before: Days | None = None
-    """How long before a version ends Event Grid tells that it does, 7d at least."""
+    """The time before a version's end at which Event Grid reports it, at least 7d."""
     ca_file: Line | None = None
-    """A PEM file with the CA that signed the vault's certificate, where it is not a public one."""
+    """A PEM file with the CA of the vault's certificate, if it is not a public CA."""
     authority: HttpsUrl | None = None
-    """Another address for logging in than https://login.microsoftonline.com."""
+    """The login address, if not https://login.microsoftonline.com."""
 
     ADAPTER = "keyturn.providers.azure.keys:AzureKey"
     EXTRA = "azure"
@@ -69,15 +70,12 @@ class AzureKeySettings(KeyBase):
 
     @property
     def place(self) -> str:
-        """By vault and name."""
         return f"Key Vault {self.vault} {self.key}"
 
     @property
     def vault(self) -> str:
-        """The vault's own name."""
         return (urlsplit(self.vault_url).hostname or "").partition(".")[0]
 
     def rights(self, file: str, origin: str) -> Iterator[Document]:
-        """The role definition of whoever manages it, and where it is assigned."""
         policy = any((self.automatic, self.expires_after, self.notify_before))
         return azure_rights.key_roles(azure_rights.KeyVault(self.vault), self.key, file, origin, policy=policy)

@@ -1,4 +1,4 @@
-"""The kinds of managed key there are: to add one, add a line."""
+"""Registry of the kinds of managed key: add one line for a new kind."""
 
 from typing import Final
 
@@ -7,4 +7,4 @@ KEYS: Final = {
     "azure-key-vault": "keyturn.catalogue.keys.azure.AzureKeySettings",
     "transit": "keyturn.catalogue.keys.transit.TransitKeySettings",
 }
-"""The settings of each kind of key, by the name of their class; they name the adapter in turn."""
+"""Paths of the settings classes, which name their adapters."""

@@ -10,7 +10,7 @@ from keyturn.settings.fields import Duration, HubPath, illegal_secret, refused
 from keyturn.settings.keys import KeyBase
 
 OWN_KEYS = "keyturn-"
-"""What the names of Keyturn's own keys begin with: the ledger's, and those that people approve with."""
+"""The prefix of Keyturn's own keys: the ledger's and those for people's approvals."""
 
 
 def _key_name(name: str) -> str:
@@ -37,13 +37,14 @@ class TransitKeySettings(KeyBase):
     """A key of the transit engine of Vault or OpenBao: encryption, signatures, HMACs."""
 
     kind: Literal["transit"]
-    """Which engine it lies in."""
+    """The kind of key."""
     key: TransitKeyName
-    """Its name in the engine. Keyturn's own keys, which begin with keyturn-, are not managed so."""
+    """The key's name in the engine. Keyturn's own keys, with the prefix keyturn-, are not allowed."""
     rewraps: tuple[SecretName, ...] = ()
-    """Secrets of the hub with fields that this key has encrypted: those are rewrapped once it was rotated."""
+    """The hub's secrets with fields that this key has encrypted, to rewrap after its rotation."""
     grace: Duration | None = None
-    """How long after a rotation the generation before still opens what it has made; without it, for ever."""
+    """The time after a rotation in which the previous version can still decrypt and verify; by default, without
+    limit."""
 
     ADAPTER = "keyturn.providers.vault.engines.transit_keys:open_transit_key"
     OWN = KeyBase.OWN | {"rewraps", "grace"}
@@ -58,11 +59,10 @@ class TransitKeySettings(KeyBase):
 
     @property
     def place(self) -> str:
-        """By its path in the hub."""
         return f"transit {self.key}"
 
     def hub_rights(self, places: HubPlaces) -> Iterator[Section]:
-        """Rotating, rewrapping and the minimum version: no encryption, no decryption, no other setting of the key."""
+        """Rotation, rewrapping and the minimum version: no encryption, no decryption, no other settings."""
         base = places.transit_mount
         yield Section(
             "The keys that the catalogue has managed: rotate them, rewrap what they have encrypted, and put old"

@@ -1,1 +1,1 @@
-"""The operator's file: what it may contain, section by section."""
+"""The sections of the operator's file."""

@@ -1,4 +1,4 @@
-"""What a site wants a second person for, and who that may be."""
+"""Actions that need a second person's approval, and the approvers."""
 
 import base64
 import binascii
@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 from keyturn.settings.fields import Line, Model, PositiveDuration, matching, refused
 
 KEY_BYTES: Final = 32
-"""Of an Ed25519 public key (RFC 8032)."""
+"""The length of an Ed25519 public key (RFC 8032)."""
 
 
 def _public_key(text: str) -> str:
@@ -35,42 +35,40 @@ AuthMethod = Annotated[
 ]
 
 PERSONAL: Final = re.compile(r"login/[^/]+|oidc/(callback|poll)|saml/(callback|token)")
-"""What follows the method in the path of a login that a person made: OIDC, SAML, LDAP, userpass, Okta, RADIUS.
-
-The login of a program (AppRole, Kubernetes, JWT, a cloud, a certificate) has ``login`` alone there.
-Source: the API pages of Vault's and OpenBao's auth methods.
-"""
+"""The path after the method for a person's login: OIDC, SAML, LDAP, userpass, Okta, RADIUS. For programs (AppRole,
+Kubernetes, JWT, a cloud, a certificate) it is only ``login``. Source: the API pages of Vault's and OpenBao's auth
+methods."""
 
 
 class ApproverSettings(Model):
-    """A person who may approve what others ask for."""
+    """A person who may approve requests of others."""
 
     entity: Line
-    """The id of their entity in the hub, as `vault read identity/entity/name/NAME` shows it."""
+    """The id of the person's entity in the hub, as `vault read identity/entity/name/NAME` shows it."""
     key: KeyName | None = None
-    """The name of their key in the hub's transit engine; without it they sign with a key file."""
+    """The name of the person's key in the hub's transit engine; by default, the person signs with a key file."""
     public_key: PublicKey
-    """The public half of the key that they sign with. Keyturn does not ask the hub for it."""
+    """The public half of the signing key. Keyturn does not read it from the hub."""
 
 
 class ApprovalSettings(Model):
-    """What needs a second person. Without any of it nothing does."""
+    """Actions that need a second person. None by default."""
 
     people: tuple[AuthMethod, ...] = ()
-    """Auth methods of the hub that people log in with, each with one account for each person. Of a JWT method that
-    logs in people alone, name the login itself: ``auth/staff/login``."""
+    """Auth methods of the hub for people, with one account per person in each. For a JWT method that only people use,
+    name the login itself: ``auth/staff/login``."""
     approvers: dict[str, ApproverSettings] = Field(default_factory=dict)
-    """Who may approve, by the names that people know them by."""
+    """The approvers, by the names that people use."""
     incidents_over: Annotated[int, Field(ge=1)] | None = None
     """Incidents over more secrets and leases than this."""
     revoke_only: bool = False
-    """Incidents that put nothing in the place of what they end."""
+    """Incidents that only revoke, without a replacement."""
     give_up: bool = False
-    """Closing an incident with things left."""
+    """Closing an incident with unfinished work."""
     end_previous: bool = False
-    """Ending the credential before a rotation whoever uses it: --end-previous, and waiving everything."""
+    """Ending the previous credential regardless of its users: --end-previous, and waiving everything."""
     valid_for: PositiveDuration = timedelta(hours=1)
-    """How long after it was asked for something may be approved, and done."""
+    """The time after a request in which it may be approved and carried out."""
 
     @model_validator(mode="after")
     def _somebody_may(self) -> Self:
@@ -89,14 +87,14 @@ class ApprovalSettings(Model):
         return self
 
     def is_persons(self, login: str) -> bool:
-        """Whether a person made this login, by its path in the hub, such as ``auth/oidc/oidc/callback``."""
+        """Whether the login path is a person's, such as ``auth/oidc/oidc/callback``."""
         rests = (login.removeprefix(f"{method}/") for method in self.people if login.startswith(f"{method}/"))
         return login in self.people or any(PERSONAL.fullmatch(rest) for rest in rests)
 
     def knows(self, entity: str, login: str) -> bool:
-        """Whether the login says which person this is.
+        """Whether the login identifies the person.
 
-        With several methods one person may have several entities, so only those count that ``approvers`` names.
+        With several methods, a person may have several entities, so only those in ``approvers`` count.
         """
         named = any(who.entity == entity for who in self.approvers.values())
         return bool(entity) and self.is_persons(login) and (len(self.people) == 1 or named)

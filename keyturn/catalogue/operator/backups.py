@@ -1,6 +1,6 @@
-"""Where the hub is backed up to, by whose key and how often, and where restoring is tried: the operator's to say.
+"""Backups of the hub: place, keys, interval and restore drills.
 
-Whoever may merge into the catalogue may not say where a copy of everything goes.
+They are in the operator's file, because authors of the catalogue must not choose the place of a full copy.
 """
 
 from datetime import timedelta
@@ -21,27 +21,28 @@ Prefix = Annotated[
 
 
 class ObjectPlaceSettings(Model):
-    """What the stores of objects have in common."""
+    """Common settings of object stores."""
 
     prefix: Prefix = ""
-    """What the names of all objects begin with, and ends in a slash."""
+    """The prefix of all object names, with a final slash."""
     retain: PositiveDuration | None = None
-    """How long nobody may remove what was written, whoever they are: the store's own lock on objects."""
+    """The time in which no one can remove an object, by the store's own lock."""
 
 
 class S3PlaceSettings(ObjectPlaceSettings):
-    """A bucket of S3, or of what speaks like it."""
+    """A bucket of S3, or of a compatible store."""
 
     kind: Literal["s3"]
     bucket: Line
     region: Line
     endpoint_url: WebUrl | None = None
-    """Of another store that speaks like S3."""
+    """The address of a compatible store."""
     profile: Line | None = None
     role_arn: Line | None = None
     """The role to assume there."""
     mode: Literal["governance", "compliance"] = "compliance"
-    """Of the lock: nobody at all, or nobody without the right to bypass it. The bucket has to have Object Lock."""
+    """The mode of the lock: compliance binds everyone, governance those without the right to bypass it. The bucket
+    needs Object Lock."""
 
 
 class AzurePlaceSettings(ObjectPlaceSettings):
@@ -55,7 +56,7 @@ class AzurePlaceSettings(ObjectPlaceSettings):
     authority: HttpsUrl | None = None
     """The address of a private sign-in."""
     mode: Literal["unlocked", "locked"] = "locked"
-    """Of the immutability policy. The container has to have version-level immutability."""
+    """The state of the immutability policy. The container needs version-level immutability."""
 
 
 class GcsPlaceSettings(ObjectPlaceSettings):
@@ -66,11 +67,11 @@ class GcsPlaceSettings(ObjectPlaceSettings):
     endpoint: Line | None = None
     """HOST:PORT of an emulator on this machine."""
     mode: Literal["unlocked", "locked"] = "locked"
-    """Of the retention. The bucket has to have object retention."""
+    """The state of the retention. The bucket needs object retention."""
 
 
 class DirectoryPlaceSettings(Model):
-    """A directory: another disk, or a file system that other machines share."""
+    """A directory: another disk, or a shared file system."""
 
     kind: Literal["directory"]
     directory: Annotated[str, matching(r"/.*", "is no whole path", "Begin with /.")]
@@ -82,53 +83,53 @@ PlaceSettings = Annotated[
 
 
 class KeepSettings(Model):
-    """How many chains of backups are kept. The newest that holds is kept whatever this says."""
+    """The number of backup chains to keep. The newest valid one is always kept."""
 
     last: Annotated[int, Field(ge=1)] = 2
-    """The newest ones."""
+    """The newest chains."""
     daily: Annotated[int, Field(ge=0)] = 7
-    """The newest of each day, for so many days that have one."""
+    """The newest of each day, for that many days with a chain."""
     weekly: Annotated[int, Field(ge=0)] = 4
-    """The same of weeks."""
+    """The newest of each week."""
     monthly: Annotated[int, Field(ge=0)] = 12
-    """The same of months."""
+    """The newest of each month."""
 
 
 class RestoreDrillSettings(Model):
-    """The hub in which restoring is tried; it is not the one at work."""
+    """The hub for practice restores, separate from the productive one."""
 
     hub: WebUrl
     """Its address."""
     token_file: Line
-    """A file with a token that may make and remove mounts below keyturn-drill/ there, and work in them."""
+    """A file with a token that may make, use and remove mounts below keyturn-drill/ there."""
     namespace: Line | None = None
     ca_file: Line | None = None
-    """Whom its connection trusts, PEM."""
+    """The CA of its connection, in PEM."""
     key: WrappingKey | None = None
-    """The key that opens backups, where those of `keys` can't: a file with a recovery key's private half."""
+    """The key that opens backups if those of `keys` can't: a file with a recovery key's private half."""
 
 
 class BackupSettings(Model):
-    """Backups of the hub. Without them there are none."""
+    """Backups of the hub. None by default."""
 
     place: PlaceSettings
-    """Where they lie."""
+    """The place of the backups."""
     keys: Annotated[tuple[WrappingKey, ...], Field(min_length=1, max_length=16)]
-    """The keys that open them, each by itself; one at least lies outside of the hub that is backed up."""
+    """The keys, each of which opens the backups; at least one is outside the hub that is backed up."""
     sign_with: KeyName | None = None
-    """The Ed25519 key in the hub's transit engine that signs what is backed up."""
+    """The Ed25519 key in the hub's transit engine that signs backups."""
     public_key: PublicKey | None = None
-    """Its public half: what no such key has signed is not restored."""
+    """Its public half: without its signature, a backup is not restored."""
     every: PositiveDuration = timedelta(seconds=30)
-    """How long between two increments, where `keyturn serve` makes them."""
+    """The time between increments of `keyturn serve`."""
     base_every: PositiveDuration = timedelta(days=1)
-    """How old a chain may get before a new base begins the next."""
+    """The age of a chain at which a new base begins the next chain."""
     versions: Annotated[int, Field(ge=1, le=100)] = 2
-    """How many of a secret's newest versions are kept that can be read: CURRENT and those before it."""
+    """The number of a secret's newest readable versions to keep: CURRENT and earlier ones."""
     keep: KeepSettings = Field(default_factory=KeepSettings)
-    """How many chains are kept."""
+    """The number of chains to keep."""
     restore_drill: RestoreDrillSettings | None = None
-    """The hub in which `keyturn backup drill` tries restoring."""
+    """The hub for `keyturn restore-drill`."""
 
     @model_validator(mode="after")
     def _signed_by_whom(self) -> Self:

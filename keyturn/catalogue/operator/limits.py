@@ -1,4 +1,4 @@
-"""How often within an hour the same thing may be asked for: more than people do, and less than a flood does."""
+"""Limits on requests of the same kind within an hour: more than people make, less than a flood."""
 
 from typing import Annotated, Final
 
@@ -8,25 +8,24 @@ from keyturn.settings.fields import Model
 
 LEAST_ROTATIONS: Final = 100
 TIMES: Final = 3
-"""So often within an hour every secret of a catalogue may be rotated at somebody's word."""
+"""The number of requested rotations within an hour, for each secret of a catalogue."""
 
 Limit = Annotated[int, Field(ge=1, le=100_000)]
 
 
 class LimitSettings(Model):
-    """How much may be asked for within an hour. What a schedule does is never held back."""
+    """Limits on requests within an hour. Scheduled work is never limited."""
 
     incidents: Limit = 60
-    """Incidents that are begun through Prefect, or over more than one secret."""
+    """Incidents that begin through Prefect, or that include more than one secret."""
     incidents_of_one_login: Limit = 240
-    """Incidents over one secret that one login begins by commands: others' count for nothing there."""
+    """Incidents over one secret that one login begins by commands; other logins' incidents do not count."""
     incidents_of_one_secret: Annotated[int, Field(ge=1, le=1_000)] = 6
-    """Incidents over the same secret; of those by commands the login's own alone count."""
+    """Incidents over the same secret; for those by commands, only the login's own count."""
     rotations: Limit | None = None
-    """Rotations that somebody or an event asks for; without it 3 for each secret of the catalogue, and 100 at least."""
+    """Rotations requested by people or events; by default, 3 for each secret of the catalogue, and at least 100."""
     rotations_of_one_secret: Annotated[int, Field(ge=1, le=100)] = 12
-    """The same of one secret. Its record remembers 20: more than that is no limit."""
+    """Requested rotations of one secret. Its record keeps only 20, so higher limits have no effect."""
 
     def most_rotations(self, secrets: int) -> int:
-        """How many rotations of a catalogue with so many secrets may be asked for."""
         return self.rotations or max(LEAST_ROTATIONS, TIMES * secrets)

@@ -1,4 +1,4 @@
-"""How long Keyturn's own keys may serve: the operator's to say, not the catalogue's."""
+"""The maximum age of Keyturn's own keys, which the operator sets."""
 
 from datetime import timedelta
 from typing import Annotated, Final
@@ -8,7 +8,7 @@ from pydantic import AfterValidator
 from keyturn.settings.fields import Duration, Model, refused
 
 SHORTEST: Final = timedelta(hours=1)
-"""As often as the flow looks."""
+"""The interval of the flow that checks."""
 
 
 def _long_enough(duration: timedelta) -> timedelta:
@@ -21,16 +21,16 @@ Age = Annotated[Duration, AfterValidator(_long_enough)]
 
 
 class OwnKeySettings(Model):
-    """When Keyturn's own keys are replaced."""
+    """The times at which Keyturn's own keys are replaced."""
 
     webhook_keys: Age = timedelta(days=90)
-    """How old a key that signs notices may become."""
+    """The maximum age of a key that signs notices."""
     webhook_grace: Duration = timedelta(days=7)
-    """How long notices are signed with the old key and the new one at least."""
+    """The minimum time in which both keys sign notices."""
     fingerprint_key: Age | None = None
-    """How old the key of the fingerprints may become; without it, it is replaced where somebody says so, since that
-    marks every copy anew."""
+    """The maximum age of the fingerprint key. By default it is replaced only on request, since that marks all copies
+    again."""
     ledger_key: Age | None = None
-    """How old the key that signs the ledger may become before it is told of; the hub, or a person, replaces it."""
+    """The age of the ledger's signing key at which it is reported; the hub or a person replaces it."""
     secret_ids: Age = timedelta(days=30)
-    """How old the secret id of an AppRole may become; one that ends by itself is replaced before that, too."""
+    """The maximum age of an AppRole's secret id; one that expires is replaced earlier."""

@@ -1,4 +1,4 @@
-"""Other organisations that secrets are shared with: where on a hub they are, and who signs for them."""
+"""Other organisations that share secrets: their part of a hub and their signers."""
 
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -16,21 +16,21 @@ OrganisationName = Annotated[
 
 
 class PartnerSettings(Model):
-    """Another organisation, as the operator of this one knows it."""
+    """Another organisation, from this operator's view."""
 
     hub_part: HubPath
-    """Its own part of a hub: a namespace, or a mount where there are none. Stores in it are this organisation's."""
+    """Its part of a hub: a namespace, or a mount without namespaces. Stores in it belong to this organisation."""
     address: WebUrl | None = None
-    """The hub's address; without it, a part of that name on any hub."""
+    """The hub's address; by default, the part applies to any hub."""
     state_mount: HubPath = "keyturn"
-    """Its Keyturn's own mount, where it keeps what it has agreed to."""
+    """The mount of its Keyturn, with its agreements."""
     signers: Annotated[dict[str, PublicKey], Field(min_length=1)]
-    """Who signs for it: public keys of Ed25519, by the names that people know them by."""
+    """Its signers: Ed25519 public keys, by the names that people use."""
     channel_file: Line | None = None
-    """A file with the Apprise address at which it hears of revocations."""
+    """A file with its Apprise address for notices of revocations."""
 
     def has(self, store: StoreBase) -> bool:
-        """Whether a store is in its part of a hub, however namespace and mount are written."""
+        """Whether the store is in its part of a hub, in any spelling of namespace and mount."""
         if getattr(store, "kind", "") != VAULT:
             return False
         namespace, mount, address = (str(getattr(store, name) or "") for name in ("namespace", "mount", "address"))

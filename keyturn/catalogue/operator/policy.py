@@ -1,7 +1,7 @@
-"""What the operator of a machine lets any catalogue do there: a YAML file outside it, which ``KEYTURN_POLICY`` names.
+"""The operator's policy for catalogues on a machine: a YAML file outside them, which ``KEYTURN_POLICY`` names.
 
-Whoever may merge into the catalogue may not write this file. Without it the defaults of ``checks.permissions``
-hold, and so do they beside it: it can allow nothing that those refuse altogether.
+Authors of the catalogue must not be able to write this file. The defaults of ``checks.permissions`` always apply: it
+can allow nothing that they forbid.
 """
 
 import os
@@ -27,20 +27,19 @@ from keyturn.settings.fields import Line, Model, matching, refused
 VARIABLE: Final = "KEYTURN_POLICY"
 
 PREFIX: Final = "KEYTURN_"
-"""What the variables begin with that any catalogue may name."""
 
 OWN: Final = re.compile(
     r"KEYTURN_(ACCESS|AUDIT|CATALOGUE|COMPLETE|CONFIG|CONTEXT|FAILOVER|FAILURE|FILES|FOLLOW|FORWARD|HOME|HUB|LEDGER|LOG|LOOK|MARKS|"
     r"METRICS|NURSERY|PEER|POLICY|PREFECT|RELEASE|RENEWAL|REVOKER|SERVE|SET|SETTINGS|SETUP|SOURCES|TRAIL|WORKER|"
     r"WORKSPACE)(_|\Z)"
 )
-"""Those of them that Keyturn's own settings read: its logins, its record, whom it reports to, what it sets up."""
+"""Exceptions: variables of Keyturn's own settings, such as logins, records, reports and setup."""
 
 CREDENTIAL: Final = re.compile(
     r"PASSW(OR)?D|PASSPHRASE|SECRET|CREDENTIAL|(\A|_)(TOKEN|PWD|(API|ACCESS|PRIVATE|SIGNING)_?KEY|AUTH_STRING|DSN|"
     r"CONNECTION_(STRING|URL))(_|\Z)"
 )
-"""What the name of a variable has that holds a credential by itself; one that ends in _FILE names a file."""
+"""Parts of variable names that hold a credential; names that end in _FILE hold a path."""
 
 
 def _host(text: str) -> str:
@@ -80,7 +79,7 @@ def _verifier_key(text: str) -> str:
 
 
 MOMENT: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z"
-"""A time in UTC, so that an earlier one comes before it as text, too."""
+"""A time in UTC, whose text order is the time order."""
 
 Moment = Annotated[
     str,
@@ -92,56 +91,58 @@ Account = Annotated[Line, matching(r"[A-Za-z0-9._:/*-]+", "is no pattern of acco
 
 
 class Scheduler(StrEnum):
-    """What starts the runs that are due."""
+    """The program that starts due runs."""
 
     PREFECT = "prefect"
     EXTERNAL = "external"
-    """Something that Keyturn does not know, such as cron."""
+    """A program unknown to Keyturn, such as cron."""
 
 
 class OperatorsPolicy(Model):
-    """What catalogues may do on this machine. What is left out is not narrowed beyond the defaults."""
+    """The permissions of catalogues on this machine. Missing keys keep the defaults."""
 
     hosts: tuple[Host, ...] | None = None
-    """Hosts that stores, targets and consumers may be at: names, *.domains, networks, each with :port or without."""
+    """Allowed hosts of stores, targets and consumers: names, *.domains or networks, optionally with :port."""
     unencrypted: tuple[Host, ...] = ()
-    """Hosts, written as under `hosts`, that entries may reach without TLS: passwords go there in clear."""
+    """Hosts, as under `hosts`, that entries may reach without TLS: passwords are sent unencrypted."""
     accounts: tuple[Account, ...] | None = None
-    """Accounts of AWS, projects of Google Cloud, tenants and subscriptions of Azure, repositories of GitHub that the
-    catalogue may name; * is any text."""
+    """AWS accounts, Google Cloud projects, Azure tenants and subscriptions, and GitHub repositories that the catalogue
+    may name; * is any text."""
     undeclared: tuple[PathPattern, ...] = ()
-    """Secrets that no catalogue declares and the `paths` of its syncs may copy, as patterns of their paths. Without
-    any, a sync whose `paths` have a wildcard copies declared secrets alone."""
+    """Undeclared secrets that the `paths` of syncs may copy, as patterns of their paths. By default, a sync whose
+    `paths` have a wildcard copies only declared secrets."""
     files: tuple[Directory, ...] = ()
-    """Directories of the files that the catalogue may name, such as tokens and CA certificates. Without any, it may
-    name CA certificates in its own folder, and no other file."""
+    """Directories of files that the catalogue may name, such as tokens and CA certificates. By default, only CA
+    certificates in its own folder."""
     directories: tuple[Directory, ...] = ()
-    """Directories that stores of the kind file and consumers of the kind process may write below; without any, none."""
+    """Directories below which stores of kind file and consumers of kind process may write; none by default."""
     processes: tuple[Directory, ...] = ()
-    """Directories below which pid files lie whose processes consumers may signal; without any, none may be."""
+    """Directories of pid files whose processes consumers may signal; none by default."""
     variables: tuple[Variable, ...] = ()
-    """Variables that ${} may name besides those that begin with KEYTURN_; * at the end is any text."""
+    """Variables that ${} may name in addition to those with the prefix KEYTURN_; a final * is any text."""
     signed_by: tuple[VerifierKey, ...] = ()
-    """Public keys, as `keyturn catalogue sign` tells them, one of which has to have signed the catalogue; without any
-    it need not be signed."""
+    """Public keys, as `keyturn catalogue sign` prints them; one must have signed the catalogue. By default, no
+    signature is needed."""
     signatures: Annotated[int, Field(ge=1)] = 1
-    """How many of these keys have to have signed it."""
+    """The number of these keys that must have signed it."""
     signed_after: Moment | None = None
-    """What was signed before this time is refused, such as 2026-11-27T12:00:00Z: an older catalogue is not put back."""
+    """The earliest time of a signature, such as 2026-11-27T12:00:00Z: older ones are refused, so an old catalogue can't
+    return."""
     limits: LimitSettings = Field(default_factory=LimitSettings)
-    """How much may be asked for within an hour."""
+    """Limits on requests within an hour."""
     approvals: ApprovalSettings = Field(default_factory=ApprovalSettings)
-    """What a second person has to approve."""
+    """Actions that a second person must approve."""
     own_keys: OwnKeySettings = Field(default_factory=OwnKeySettings)
-    """When Keyturn's own keys are replaced."""
+    """The times at which Keyturn's own keys are replaced."""
     scheduler: Scheduler = Scheduler.PREFECT
-    """What starts the runs that are due: `prefect`, or `external`, such as cron. Then nobody misses a worker."""
+    """The program that starts due runs: `prefect`, or `external`, such as cron. With external, a missing worker is not
+    reported."""
     backups: BackupSettings | None = None
-    """Where the hub is backed up to, by whose key and how often."""
+    """The backups of the hub: place, keys and interval."""
     organisation: OrganisationName | None = None
-    """What this organisation is called by those that it shares secrets with."""
+    """This organisation's name at its partners."""
     partners: dict[OrganisationName, PartnerSettings] = Field(default_factory=dict)
-    """Those, by what they are called: nothing goes to their part of a hub that both have not signed for."""
+    """The partners by name: without both signatures, nothing is copied to their part of a hub."""
 
     @model_validator(mode="after")
     def _named_where_it_shares(self) -> Self:
@@ -159,19 +160,15 @@ class OperatorsPolicy(Model):
         return self
 
     def allows_host(self, host: str, port: int) -> bool:
-        """Whether the catalogue may lead there, as far as this says."""
         return self.hosts is None or any(HostPattern.parse(pattern).covers(host, port) for pattern in self.hosts)
 
     def allows_unencrypted(self, host: str, port: int) -> bool:
-        """Whether the catalogue may send credentials there without TLS."""
         return is_loopback(host) or any(HostPattern.parse(pattern).covers(host, port) for pattern in self.unencrypted)
 
     def allows_account(self, account: str) -> bool:
-        """Whether the catalogue may name this account."""
         return self.accounts is None or any(fnmatchcase(account, pattern) for pattern in self.accounts)
 
     def allows_variable(self, name: str) -> bool:
-        """Whether a catalogue may name this variable."""
         if never_named(name):
             return False
         listed = (fnmatchcase(name, pattern) for pattern in self.variables)
@@ -179,6 +176,6 @@ class OperatorsPolicy(Model):
 
 
 def never_named(variable: str) -> bool:
-    """Whether a variable holds what no catalogue may ask for, whatever the operator's file says."""
+    """Whether the variable is forbidden regardless of the operator's file."""
     holds = CREDENTIAL.search(variable.upper()) and not variable.upper().endswith("_FILE")
     return bool(OWN.match(variable) or holds)

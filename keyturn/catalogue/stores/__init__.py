@@ -1,4 +1,4 @@
-"""The stores that secrets are pushed to: one model for each kind, of those that the registry names."""
+"""Settings of stores: one model for each registered kind."""
 
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -7,7 +7,6 @@ from keyturn.settings.choices import ByTag, Registered
 from keyturn.settings.stores import StoreBase
 
 STORE_KINDS: Final = Registered[StoreBase](STORES, "keyturn.stores")
-"""The settings of each kind of store, by the kind."""
 
 if TYPE_CHECKING:
     StoreSettings = StoreBase

@@ -60,12 +60,12 @@ KeyArn = Annotated[
 
 
 class Replica(Model):
-    """A region that AWS keeps a copy in, and the key that encrypts it there."""
+    """A region in which AWS keeps a copy, and its key there."""
 
     region: Region
     """The region's code."""
     kms_key_id: KeyArn | None = None
-    """The ARN of a KMS key of that region; without it, the store's own where it has one name in all regions."""
+    """The ARN of a KMS key in that region; by default, the store's own if its name is valid in all regions."""
 
     @model_validator(mode="after")
     def _key_of_the_region(self) -> Self:
@@ -86,7 +86,6 @@ def _account(role_arn: str) -> str:
 
 
 def _twice(values: Sequence[str]) -> str | None:
-    """What stands among these more than once."""
     return next((value for value in values if values.count(value) > 1), None)
 
 
@@ -97,7 +96,7 @@ def _regional(schema: dict[str, Any]) -> None:
 class AwsSettings(StoreBase):
     """One region of one account of AWS, or several at once. Credentials come from AWS's usual chain.
 
-    With ``regions`` or ``role_arns`` the entry stands for a store in each: ``aws/eu-central-1`` by region,
+    With ``regions`` or ``role_arns`` the entry means a store in each: ``aws/eu-central-1`` by region,
     ``aws/111122223333`` by account, ``aws/111122223333/eu-central-1`` by both.
     """
 
@@ -108,19 +107,20 @@ class AwsSettings(StoreBase):
     OWN = StoreBase.OWN | {"regions", "role_arns", "insecure_http"}
 
     regions: Annotated[tuple[Region, ...], Field(json_schema_extra={"minItems": 1})] = ()
-    """Instead of region: a store in each of these, named NAME/REGION, which Keyturn writes by itself."""
+    """A store in each of these regions, named NAME/REGION, which Keyturn writes itself; instead of region."""
     region: Region | None = Field(default=None, validate_default=True)
     """The region's code, such as eu-central-1."""
     endpoint_url: WebUrl | None = None
-    """Another address than AWS's own: a VPC endpoint or an emulator. Plain http is for loopback alone."""
+    """A custom AWS address, such as a VPC endpoint or an emulator; plain http only on loopback."""
     insecure_http: bool = False
-    """Allow plain http to another machine, such as an emulator's container: anybody between reads the values."""
+    """Whether plain http to another machine, such as an emulator's container, is allowed. Others on the network can
+    read the values."""
     role_arn: RoleArn | None = None
     """The IAM role to assume, to work in its account."""
     role_arns: Annotated[tuple[RoleArn, ...], Field(json_schema_extra={"minItems": 1})] = ()
-    """Instead of role_arn: a store in the account of each of these roles, named NAME/ACCOUNT."""
+    """A store in the account of each of these roles, named NAME/ACCOUNT; instead of role_arn."""
     profile: Line | None = None
-    """The profile in AWS's configuration files to take credentials from."""
+    """The profile in AWS's configuration files that has the credentials."""
 
     @model_validator(mode="after")
     def _keep_values_from_others(self) -> Self:
@@ -132,7 +132,7 @@ class AwsSettings(StoreBase):
     @field_validator("region")
     @classmethod
     def _region_or_regions(cls, region: str | None, info: ValidationInfo) -> str | None:
-        # What the list could not be read as is told of by itself.
+        # An unreadable list is reported separately.
         several = info.data.get("regions")
         if region and several:
             raise refused("region and regions exclude each other", "Keep one of the two.")
@@ -166,7 +166,6 @@ class AwsSettings(StoreBase):
         return self
 
     def members(self, name: str) -> Mapping[str, Self]:
-        """A store for each region and account; itself, where it says one of each."""
         if not self.regions and not self.role_arns:
             return {name: self}
         settings = self.model_dump(by_alias=True, exclude_unset=True, exclude={"regions", "role_arns"})
@@ -176,7 +175,6 @@ class AwsSettings(StoreBase):
         }
 
     def _differences(self) -> Iterator[tuple[list[str], list[str], dict[str, str]]]:
-        """For each member the account and the region that its name tells, and the settings that are its own."""
         for role in self.role_arns or (None,):
             for region in self.regions or (None,):
                 own = {"role_arn": role, "region": region}
@@ -185,24 +183,20 @@ class AwsSettings(StoreBase):
 
     @property
     def places(self) -> tuple[str, ...]:
-        """The region."""
         return (self.region,) if self.region else self.regions
 
     @property
     def accounts(self) -> Accounts:
-        """Those of the roles."""
         several = {("role_arns", index): role for index, role in enumerate(self.role_arns)}
         roles = {("role_arn",): self.role_arn} if self.role_arn else several
         return {path: _account(role) for path, role in roles.items()}
 
     @property
     def system(self) -> System:
-        """Service, region, account as far as it is told here, and address."""
         account = _account(self.role_arn) if self.role_arn else self.profile or ""
         return (self.kind, self.region or "", account, (self.endpoint_url or "").rstrip("/").casefold())
 
     def refuses_details(self, details: Details) -> str | None:
-        """What AWS lacks, or has no room for."""
         kind = self.kind
         if refusal := super().refuses_details(details):
             return refusal
@@ -215,17 +209,16 @@ class AwsSecretsManagerSettings(AwsSettings):
     """AWS Secrets Manager, in one region of one account, or in several. Credentials come from AWS's usual chain."""
 
     kind: Literal["aws-secrets-manager"]
-    """Which store this is."""
+    """The kind of store."""
     kms_key_id: Line | None = None
-    """The KMS key that new secrets are encrypted with: its id, ARN or alias. Without it, aws/secretsmanager."""
+    """The KMS key of new secrets: its id, ARN or alias; by default, aws/secretsmanager."""
     replicas: tuple[ReplicaRegion, ...] = ()
-    """Other regions that AWS keeps a copy of every secret in: their codes, or region and kms_key_id of each."""
+    """Other regions in which AWS keeps a copy of every secret: their codes, or region and kms_key_id of each."""
     recovery_window: RecoveryWindow = timedelta(days=30)
-    """How long AWS can restore what was deleted: 7 to 30 days."""
+    """The time in which AWS can restore a deleted secret: 7 to 30 days."""
 
     @property
     def places(self) -> tuple[str, ...]:
-        """The region, and those that AWS replicates to."""
         return (*super().places, *(replica.region for replica in self.replicas))
 
     @model_validator(mode="after")
@@ -236,7 +229,6 @@ class AwsSecretsManagerSettings(AwsSettings):
         return self
 
     def rights(self, copies: CopyRights) -> Iterator[Document]:
-        """IAM policies, for every day and for emergencies."""
         return aws_rights.of_secrets_manager(
             copies, region=self.region, role_arn=self.role_arn, kms_key_id=self.kms_key_id, replicas=self.replicas
         )
@@ -249,19 +241,18 @@ class AwsSecretsManagerSettings(AwsSettings):
 
 
 class AwsParameterStoreSettings(AwsSettings):
-    """Parameter Store of AWS Systems Manager, in one region of one account, or in several."""
+    """AWS Systems Manager Parameter Store, in one region of one account, or in several."""
 
     kind: Literal["aws-parameter-store"]
-    """Which store this is."""
+    """The kind of store."""
     type: Literal["SecureString", "String"] = "SecureString"
-    """SecureString is encrypted, String is not."""
+    """SecureString is encrypted; String is not."""
     kms_key_id: Line | None = None
-    """The KMS key of a SecureString: its id, ARN or alias. Without it, aws/ssm."""
+    """The KMS key of a SecureString: its id, ARN or alias; by default, aws/ssm."""
     tier: Literal["Standard", "Advanced", "Intelligent-Tiering"] = "Standard"
-    """Standard takes 4 KB a value, Advanced 8 KB for a charge."""
+    """Standard allows 4 KB per value; Advanced allows 8 KB for a fee."""
 
     def rights(self, copies: CopyRights) -> Iterator[Document]:
-        """IAM policies, for every day and for emergencies."""
         return aws_rights.of_parameter_store(
             copies, region=self.region, role_arn=self.role_arn, kms_key_id=self.kms_key_id
         )
@@ -274,5 +265,4 @@ class AwsParameterStoreSettings(AwsSettings):
 
     @property
     def limits(self) -> Limits:
-        """Names as everywhere in Parameter Store; sizes by the tier."""
         return super().limits if self.tier != "Standard" else replace(super().limits, max_bytes=4_096)

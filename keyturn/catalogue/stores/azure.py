@@ -36,28 +36,28 @@ ClientId = Annotated[
 
 
 class AzureKeyVaultSettings(Placed):
-    """One Azure Key Vault. Credentials come from Azure's default chain, unless ``client_id`` names an identity."""
+    """One Azure Key Vault. Credentials come from Azure's default chain, unless client_id names an identity."""
 
     kind: Literal["azure-key-vault"]
-    """Which store this is."""
+    """The kind of store."""
     vault_url: HttpsUrl
     """The vault's address: https://NAME.vault.azure.net."""
     ca_file: Line | None = None
-    """A PEM file with the CA that signed the vault's certificate, where it is not a public one."""
+    """A PEM file with the CA of the vault's certificate, if it is not a public CA."""
     authority: HttpsUrl | None = None
-    """Another address for logging in than https://login.microsoftonline.com."""
+    """The login address, if not https://login.microsoftonline.com."""
     client_id: ClientId | None = None
     """The client id of the user-assigned identity that logs in to this vault, instead of the environment's login."""
 
     resource_id: ResourceId | None = None
-    """The vault's id at Azure Resource Manager: with it `keyturn doctor` looks at how the vault is set."""
+    """The vault's id in Azure Resource Manager, with which `keyturn doctor` checks the vault's settings."""
     management_url: HttpsUrl | None = None
-    """Another address of Azure Resource Manager than https://management.azure.com."""
+    """The address of Azure Resource Manager, if not https://management.azure.com."""
 
     content_type: Line | None = None
-    """The content type of new copies that say none themselves, such as application/json; what others have set stays."""
+    """The default content type of new copies, such as application/json; a value set by others stays."""
     deleted_name: Literal["recover", "purge"] = "recover"
-    """What is done with a deleted secret that still has the name of a new copy: recover it, or purge it for good."""
+    """The treatment of a deleted secret with the name of a new copy: recover it, or purge it permanently."""
 
     ADAPTER = "keyturn.providers.azure.store:AzureKeyVault"
     EXTRA = "azure"
@@ -76,17 +76,14 @@ class AzureKeyVaultSettings(Placed):
 
     @property
     def system(self) -> System:
-        """The vault."""
         return (self.kind, self.vault_url.rstrip("/").casefold())
 
     def rights(self, copies: CopyRights) -> Iterator[Document]:
-        """Role definitions, and where they are assigned."""
         vault = (urlsplit(self.vault_url).hostname or "").partition(".")[0]
         described = self.resource_id is not None
         return azure_rights.key_vault_roles(azure_rights.KeyVault(vault, self.deleted_name, described), copies)
 
     def refuses_details(self, details: Details) -> str | None:
-        """What Key Vault lacks, or has no room for."""
         if len(details.content_type) > AZURE_MAX_CONTENT_TYPE:
             return f"{self.kind} allows a content type of {AZURE_MAX_CONTENT_TYPE} characters at most"
         return (

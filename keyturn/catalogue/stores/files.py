@@ -13,16 +13,16 @@ from keyturn.settings.stores import Placed, System
 
 
 class FileSettings(Placed):
-    """A directory of this machine: one file for each copy, readable by its owner alone."""
+    """A directory of this machine: one file for each copy, readable only by its owner."""
 
     kind: Literal["file"]
-    """Which store this is."""
+    """The kind of store."""
     directory: Line
-    """The directory; it is made when it is missing."""
+    """The directory; it is made if missing."""
     format: Literal["json", "dotenv"] = "json"
-    """How the fields stand in a file."""
+    """The format of a file."""
     reader: Reader | None = None
-    """Who reads the lines of the format dotenv: compose, python (python-dotenv), shell or docker (--env-file)."""
+    """The reader of files in the format dotenv: compose, python (python-dotenv), shell or docker (--env-file)."""
 
     ADAPTER = "keyturn.providers.files.store:Files"
     LIMITS = LIMITS[FILE]
@@ -36,9 +36,7 @@ class FileSettings(Placed):
 
     @property
     def system(self) -> System:
-        """The directory."""
         return (self.kind, self.directory.rstrip("/"))
 
     def refuses_value(self, value: Sensitive) -> str | None:
-        """What the reader of the lines would read as something else."""
         return dotenv.refuses(value, self.reader) if self.format == "dotenv" else None

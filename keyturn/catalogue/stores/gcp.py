@@ -28,7 +28,7 @@ FOR_EMULATORS: Final = "Leave it out for Google Cloud; for an emulator: 127.0.0.
 
 
 PLAIN_HOST: Final = re.compile(r"[\w.-]+|\[[0-9a-f:.]+\]", re.ASCII | re.IGNORECASE)
-"""No scheme of gRPC's (`ipv4:`, `dns:`), which would lead past whoever looks at the host."""
+"""Excludes gRPC schemes (`ipv4:`, `dns:`), which would bypass checks of the host."""
 
 
 def _address(address: str) -> str:
@@ -70,28 +70,28 @@ class GcpSecretManagerSettings(StoreBase):
     """Google Cloud Secret Manager, in one project. Credentials are Google's application default ones."""
 
     kind: Literal["gcp-secret-manager"]
-    """Which store this is."""
+    """The kind of store."""
     project: Project
     """The project's id or number."""
     location: Location | None = None
-    """Keep regional secrets, in this location alone, such as europe-west3; without it, the project's global ones."""
+    """The location of regional secrets, such as europe-west3; by default, the project's global ones."""
     endpoint: Address | None = None
-    """An emulator, as host:port: spoken to without credentials, in clear without a ca_file; elsewhere only with one."""
+    """An emulator, as host:port, always without credentials. It needs a ca_file, unless it is on this machine."""
     ca_file: Line | None = None
-    """A PEM file with the CA of the emulator's certificate; it is spoken to over TLS then."""
+    """A PEM file with the CA of the emulator's certificate; it enables TLS."""
 
     replication: tuple[Line, ...] = ()
-    """The locations that new secrets are kept in, such as europe-west3; without any, Google chooses."""
+    """The locations of new secrets, such as europe-west3; by default, Google chooses."""
     kms_key_name: KmsKey | None = None
-    """The Cloud KMS key that new regional secrets are encrypted with, of the same location; without it, Google's."""
+    """The Cloud KMS key of new regional secrets, in the same location; by default, Google's."""
     annotations: dict[Line, Line] = Field(default_factory=dict)
-    """Annotations that every copy carries besides Keyturn's own."""
+    """Annotations of every copy, in addition to Keyturn's own."""
     ttl: PositiveDuration | None = None
-    """How long a copy lives after its last write; then Google deletes it."""
+    """The lifetime of a copy after its last write; then Google deletes it."""
     old_versions: Literal["keep", "disable", "destroy"] = "disable"
-    """What becomes of versions older than the latest two: kept, disabled, or disabled and later destroyed."""
+    """The treatment of versions older than the latest two: keep, disable, or disable and later destroy."""
     destroy_after: Duration = timedelta(days=7)
-    """How long such a version stays disabled before a later write destroys it."""
+    """The time that such a version stays disabled before a later write destroys it."""
 
     ADAPTER = "keyturn.providers.gcp.store:GcpSecretManager"
     ASKS = "keyturn.providers.gcp.rights:ask_secret_manager"
@@ -119,31 +119,26 @@ class GcpSecretManagerSettings(StoreBase):
 
     @property
     def places(self) -> tuple[str, ...]:
-        """The location, or those of the replication; none where Google chooses."""
         return (self.location,) if self.location else self.replication
 
     @property
     def place_remedy(self) -> str:
-        """Google is told where, or chooses."""
         return "Say location, or replication, on the store: without either, Google chooses."
 
     @property
     def accounts(self) -> Accounts:
-        """The project."""
         return {("project",): self.project}
 
     @property
     def system(self) -> System:
-        """The project, its one location where the secrets are regional, and the address."""
         home = f"{self.project}/{self.location}" if self.location else self.project
         return (self.kind, home, (self.endpoint or "").casefold())
 
     def rights(self, copies: CopyRights) -> Iterator[Document]:
-        """Custom roles, and the conditions that they are bound under."""
         return gcp_rights.role_files(gcp_rights.GcpScope(self.location or "", self.old_versions), copies)
 
     def refuses_details(self, details: Details) -> str | None:
-        """What Secret Manager lacks, or has no room for. Its own expiry deletes the secret, so none is given there."""
+        """Includes the expiry: Secret Manager's own would delete the secret."""
         if details.expires_at:
             return (
                 f"{self.kind} deletes a secret that expires: leave it out, or set the store's ttl where that is meant"

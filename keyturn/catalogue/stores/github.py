@@ -16,20 +16,20 @@ Repository = Annotated[
 
 
 class GitHubActionsSettings(Placed):
-    """The Actions secrets of one repository, or of one of its environments. They can be written, never read."""
+    """The Actions secrets of a repository, or of one of its environments. They can be written but not read."""
 
     kind: Literal["github-actions"]
-    """Which store this is."""
+    """The kind of store."""
     repository: Repository
-    """OWNER/NAME."""
+    """The repository, as OWNER/NAME."""
     environment: Line | None = None
-    """An environment of the repository; without it, the repository's own secrets."""
+    """An environment of the repository; by default, the repository's own secrets."""
     token_file: Line
     """A file with a token that may write secrets and variables of the repository."""
     api_url: WebUrl = "https://api.github.com"
-    """Another address of the API: GitHub Enterprise, or an emulator."""
+    """The address of the API, such as GitHub Enterprise's or an emulator's."""
     ca_file: Line | None = None
-    """A PEM file with the CA that signed its certificate, where it is not a public one."""
+    """A PEM file with the CA of its certificate, if it is not a public CA."""
 
     ADAPTER = "keyturn.providers.github.store:GitHubActions"
     EXTRA = "github"
@@ -45,11 +45,9 @@ class GitHubActionsSettings(Placed):
 
     @property
     def accounts(self) -> Accounts:
-        """The repository."""
         return {("repository",): self.repository}
 
     @property
     def system(self) -> System:
-        """The API, the repository and the environment."""
         api = self.api_url.rstrip("/").casefold()
         return (self.kind, api, self.repository.casefold(), (self.environment or "").casefold())

@@ -24,27 +24,27 @@ class KubernetesSettings(Placed):
     """The Secrets of one namespace of a Kubernetes cluster."""
 
     kind: Literal["kubernetes"]
-    """Which store this is."""
+    """The kind of store."""
     namespace: Line
-    """The namespace that the Secrets are in."""
+    """The namespace of the Secrets."""
     server: HttpsUrl | None = None
-    """The address of the API server. Without it: the kubeconfig file, or the pod's own cluster."""
+    """The address of the API server; by default, from the kubeconfig file or the pod's own cluster."""
     ca_file: Line | None = None
-    """A PEM file with the CA that signed the API server's certificate, together with server."""
+    """A PEM file with the CA of the API server's certificate; only with server."""
     token_file: Line | None = None
-    """A file with a service account's token, together with server; it is read again when it changes."""
+    """A file with a service account's token, read again when it changes; only with server."""
     kubeconfig: Line | None = None
-    """The kubeconfig file. Without it, KUBECONFIG or ~/.kube/config."""
+    """The kubeconfig file; by default, KUBECONFIG or ~/.kube/config."""
     context: Line | None = None
-    """The context of the kubeconfig file. Without it, the current one."""
+    """The context of the kubeconfig file; by default, the current one."""
     merge: bool = False
-    """Keep the keys of a Secret that others have put beside Keyturn's."""
+    """Whether to keep the keys that others have added to a Secret."""
     restart: bool = False
-    """Restart the Deployments, StatefulSets and DaemonSets that use a Secret, after it has changed: once in a run."""
+    """Whether to restart the Deployments, StatefulSets and DaemonSets that use a changed Secret: once in a run."""
     workloads: tuple[Line, ...] = ()
-    """The names of those that may be restarted: others are neither restarted nor looked at. Without any, all may."""
+    """The names of those that may be restarted: others are neither restarted nor read. By default, all may."""
     restart_timeout: PositiveDuration = timedelta(minutes=30)
-    """How long such a restart may take until every pod is new; beyond it, it has failed, and people are told."""
+    """The time until every pod must be new; after it, the restart has failed and people are notified."""
 
     ADAPTER = "keyturn.providers.kubernetes.store:Kubernetes"
     ASKS = "keyturn.providers.kubernetes.rights:ask_namespace"
@@ -55,17 +55,14 @@ class KubernetesSettings(Placed):
 
     @property
     def system(self) -> System:
-        """The cluster, as far as it is told here, and the namespace."""
         cluster = self.server.rstrip("/").casefold() if self.server else f"{self.kubeconfig or ''}#{self.context or ''}"
         return (self.kind, cluster, self.namespace)
 
     def rights(self, copies: CopyRights) -> Iterator[Document]:
-        """A Role with its RoleBinding, and the RoleBinding of whoever revokes."""
         place = kubernetes_rights.StoreNamespace(self.namespace, self.merge, self.restart, self.workloads)
         return kubernetes_rights.role_documents(place, copies)
 
     def refuses_details(self, details: Details) -> str | None:
-        """What a Secret lacks, or has no room for."""
         return (
             super().refuses_details(details)
             or KUBERNETES_LABELS.refuses(self.kind, details.tags)

@@ -1,4 +1,4 @@
-"""The stores there are: to add one, add a line."""
+"""Registry of the kinds of store: add one line for a new kind."""
 
 from typing import Final
 
@@ -12,8 +12,5 @@ STORES: Final = {
     "github-actions": "keyturn.catalogue.stores.github.GitHubActionsSettings",
     "file": "keyturn.catalogue.stores.files.FileSettings",
 }
-"""The settings of each kind of store, by the name of their class; they name the adapter in turn.
-
-By name, since the file of a whole store lies in :mod:`keyturn.providers`, of which the catalogue knows nothing; and it
-is imported where a catalogue declares such a store.
-"""
+"""Paths of the settings classes, which name their adapters. A path, since the file of a whole store may be in
+:mod:`keyturn.providers`, which the catalogue does not import itself."""

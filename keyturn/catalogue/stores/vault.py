@@ -18,17 +18,17 @@ class VaultSettings(Placed):
     """A KV v2 mount of another Vault or OpenBao than the hub."""
 
     kind: Literal["vault"]
-    """Which store this is."""
+    """The kind of store."""
     address: WebUrl
-    """Its address; plain http is allowed on loopback only."""
+    """Its address; plain http only on loopback."""
     mount: HubPath = "secret"
     """The KV v2 mount."""
     namespace: Line | None = None
-    """The namespace that the mount is in."""
+    """The namespace of the mount."""
     ca_file: Line | None = None
-    """A PEM file with the CA that signed its certificate, where it is not a public one."""
+    """A PEM file with the CA of its certificate, if it is not a public CA."""
     token_file: Line | None = None
-    """A file with a token; either this, or an AppRole."""
+    """A file with a token; either this or an AppRole."""
     role_id_file: Line | None = None
     """A file with an AppRole's role id."""
     secret_id_file: Line | None = None
@@ -49,15 +49,12 @@ class VaultSettings(Placed):
 
     @property
     def system(self) -> System:
-        """Address, namespace and mount."""
         return (self.kind, self.address.rstrip("/").casefold(), self.namespace or "", self.mount)
 
     def rights(self, copies: CopyRights) -> Iterator[Document]:
-        """Policies, for every day and for emergencies."""
         return vault_store_rights.store_policies(self.mount, copies)
 
     def refuses_details(self, details: Details) -> str | None:
-        """What custom metadata lacks, or has no room for."""
         return (
             super().refuses_details(details)
             or VAULT_TAGS.refuses(self.kind, details.tags)
