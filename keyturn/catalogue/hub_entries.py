@@ -1,4 +1,4 @@
-"""Entries of the section `hub:` for `keyturn hub apply`: logins, roles of engines and limits."""
+"""Entries of the section `hub:` for `keyturn setup hub --apply`: logins, roles of engines and limits."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -230,7 +230,7 @@ class OidcEntry(Model):
     client_id: Line
     """The hub's client id at the provider."""
     client_secret_file: Line | None = None
-    """A local file with the client's secret, read by `keyturn hub apply`; instead of client_secret_variable."""
+    """A local file with the client's secret, read by `keyturn setup hub --apply`; instead of client_secret_variable."""
     client_secret_variable: Variable | None = None
     """The environment variable KEYTURN_SETUP_* with the client's secret; instead of client_secret_file."""
     default_role: Line | None = None
@@ -288,7 +288,7 @@ class LdapEntry(PeopleEntry):
     bind_dn: Line
     """The DN that the hub uses for searches."""
     bind_password_file: Line | None = None
-    """A local file with the password of bind_dn, read by `keyturn hub apply`; instead of bind_password_variable."""
+    """A local file with the password of bind_dn, for `keyturn setup hub --apply`; instead of bind_password_variable."""
     bind_password_variable: Variable | None = None
     """The environment variable KEYTURN_SETUP_* with the password of bind_dn; instead of bind_password_file."""
 

@@ -138,7 +138,7 @@ class Catalogue(Model):
     grants: dict[str, GrantAccountSettings] = Field(default_factory=dict)
     pki: dict[str, AuthoritySettings] = Field(default_factory=dict)
     hub: dict[str, HubEntry] = Field(default_factory=dict)
-    """Further objects that `keyturn hub apply` makes in the hub."""
+    """Further objects that `keyturn setup hub --apply` makes in the hub."""
     keys: dict[str, KeySettings] = Field(default_factory=dict)
     policy: OperatorsPolicy = Field(default_factory=OperatorsPolicy)
     """The permissions that the operator of this machine gives to catalogues."""

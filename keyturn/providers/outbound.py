@@ -165,7 +165,7 @@ class _Told(HTTPConnection):
     def putheader(self, header: str | bytes, *values: Any) -> None:
         """Never accepts compression: the unpacked size is unknown."""
         name = header.decode("latin-1") if isinstance(header, bytes) else header
-        super().putheader(header, *(("identity",) if name.lower() == "accept-encoding" else values))
+        super().putheader(name, *(("identity",) if name.lower() == "accept-encoding" else values))
 
     def _new_conn(self) -> socket.socket:
         return insist_on_place(super()._new_conn(), self.host)

@@ -67,7 +67,7 @@ class CatalogueFile(Model):
     pki: dict[str, AuthoritySettings] | None = None
     """The authorities in PKI engines of the hub, by name."""
     hub: dict[str, HubEntry] | None = None
-    """Further objects that `keyturn hub apply` makes in the hub, by name."""
+    """Further objects that `keyturn setup hub --apply` makes in the hub, by name."""
     keys: dict[str, KeySettings] | None = None
     """Keys in other engines that Keyturn manages there, by name."""
 

@@ -129,7 +129,7 @@ class BackupSettings(Model):
     keep: KeepSettings = Field(default_factory=KeepSettings)
     """The number of chains to keep."""
     restore_drill: RestoreDrillSettings | None = None
-    """The hub for `keyturn restore-drill`."""
+    """The hub for `keyturn backup drill`."""
 
     @model_validator(mode="after")
     def _signed_by_whom(self) -> Self:

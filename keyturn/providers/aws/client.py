@@ -313,7 +313,7 @@ def as_tags(tags: Mapping[str, str]) -> list[Any]:
     return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
-def read_tags(pairs: Iterable[Mapping[str, str]]) -> dict[str, str]:
+def read_tags(pairs: Iterable[Any]) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in pairs}
 
 

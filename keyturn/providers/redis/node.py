@@ -81,7 +81,7 @@ class Node:
         options |= {"retry": Retry(NoBackoff(), 0), "socket_keepalive": True, "socket_keepalive_options": KEEPALIVE}
         with ExitStack() as begun:
 
-            class Begun(kind):  # type: ignore[misc]
+            class Begun(kind):  # type: ignore[misc, valid-type]
                 def watch(self, descriptor: int) -> None:
                     begun.enter_context(ended_after(descriptor, LONGEST_SESSION))
 
