@@ -62,7 +62,7 @@ class HubScope:
     grant_admins: tuple[str, ...] = ()
     """What makes the accounts that Keyturn makes itself for access: people put it there."""
     set_up: tuple[str, ...] | None = None
-    """Where in the hub's API everything is that the catalogue has `keyturn setup hub` make in mounts; None for anywhere."""
+    """API paths of everything that `keyturn setup hub` makes in mounts for the catalogue; None for anywhere."""
 
     credential_servers: tuple[str, ...] = ()
     """Where the hub shows at which servers it makes ``credentials``: their roles and connections."""
