@@ -424,7 +424,7 @@ PAGES: Final = (
             Way("keyturn catalogue validate", 1, forbid_hosts, after=told_where),
         ),
     ),
-    Page("sync.md", stale_copy, (Way("keyturn plan -o", after=seen_to_do),)),
+    Page("sync.md", stale_copy, (Way("keyturn plan --out", after=seen_to_do),)),
     Page("operations.md"),
     Page("cli.md", answered, (Way("keyturn history ml-training/databse", 1),)),
     Page(
