@@ -352,7 +352,7 @@ def leak(site: Site) -> None:
     two_legacy_secrets(site)
     site.does("keyturn get ml-training/database --field password --reveal > leaked.txt")
     site.replaced |= {"whois --stdin": "whois --stdin < leaked.txt"}
-    site.replaced |= {"--output catalogue": "--output found", 'in a log"': 'in a log" --yes'}
+    site.replaced |= {"--out catalogue": "--out found", 'in a log"': 'in a log" --yes'}
 
 
 # --- the rest
