@@ -198,7 +198,7 @@ def write_catalogue(directory: Path, data: dict[str, Any]) -> None:
 def test_a_secret_is_rotated_without_prefect_and_its_history_tells_it(shop: Shop) -> None:
     path = shop.database.path
     before = shop.lab.current(shop.database)
-    done = told("rotate", path, "--force", "--local")
+    done = told("rotate", path, "--now", "--local")
     after = shop.lab.current(shop.database)
     assert (done["state"], done["version"], done["run"]) == ("rotated", 2, None)
     assert [copy["state"] for copy in done["destinations"]] == ["created"]
@@ -288,7 +288,7 @@ def test_a_secret_that_is_not_due_is_left_alone(shop: Shop) -> None:
 
 
 def test_status_tells_versions_copies_consumers_and_what_is_unretired(shop: Shop) -> None:
-    told("rotate", shop.database.path, "--force", "--local")
+    told("rotate", shop.database.path, "--now", "--local")
     status = told("status")
     assert (status["stack"], status["hub"]) == (None, shop.lab.world.hub_address)
     assert status["parts"] == []
@@ -305,7 +305,7 @@ def test_status_tells_versions_copies_consumers_and_what_is_unretired(shop: Shop
 
 def test_an_old_credential_is_kept_until_its_grace_is_over_or_waived(shop: Shop) -> None:
     before = shop.lab.current(shop.database)
-    told("rotate", shop.database.path, "--force", "--local")
+    told("rotate", shop.database.path, "--now", "--local")
     kept = told("retire", "--local", code=4)
     assert [(one["path"], one["state"]) for one in kept["secrets"]] == [(shop.database.path, "kept")]
     assert "grace" in kept["secrets"][0]["why"]
@@ -328,7 +328,7 @@ def test_copies_are_brought_in_step_and_then_left_alone(shop: Shop) -> None:
 
 def test_a_store_that_refuses_stops_a_rotation_before_it_begins(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(shop.catalogue / "no-credentials"))
-    done = keyturn("rotate", shop.keys.path, "--force", "--local")
+    done = keyturn("rotate", shop.keys.path, "--now", "--local")
     assert (done.exit_code, done.stdout) == (1, "")
     assert "remedy: Give this process a role" in done.stderr
     assert shop.lab.current(shop.keys) == shop.keys.first
@@ -349,7 +349,7 @@ def test_a_rotation_that_does_not_reach_a_store_is_in_force_and_ends_with_3(shop
 
 
 def test_old_credentials_that_are_waived_say_so_in_the_history(shop: Shop) -> None:
-    told("rotate", shop.keys.path, "--force", "--local")
+    told("rotate", shop.keys.path, "--now", "--local")
     assert told("retire", shop.keys.path, "--force", "--local")["secrets"][0]["state"] == "retired"
     assert "waived: its grace" in told("history", shop.keys.path)["rotations"][0]["note"]
 
@@ -357,8 +357,8 @@ def test_old_credentials_that_are_waived_say_so_in_the_history(shop: Shop) -> No
 def test_no_output_holds_a_value_and_all_of_it_fits_80_columns_without_colours(shop: Shop) -> None:
     path = shop.database.path
     commands: list[list[str]] = [
-        ["rotate", path, "--force", "--local"],
-        ["rotate", shop.keys.path, "--force", "--local"],
+        ["rotate", path, "--now", "--local"],
+        ["rotate", shop.keys.path, "--now", "--local"],
         ["status"],
         ["history", path],
         ["sync", "--local"],
@@ -379,7 +379,7 @@ def test_no_output_holds_a_value_and_all_of_it_fits_80_columns_without_colours(s
 def test_a_secret_that_another_process_holds_ends_with_4(shop: Shop) -> None:
     holder = shop.lab.open(shop.database).workspace
     steps.stage(holder, shop.database.path, decide(holder, shop.database.path, Trigger.FORCE))
-    done = run_keyturn("rotate", shop.database.path, "--force", "--local", "--json")
+    done = run_keyturn("rotate", shop.database.path, "--now", "--local", "--json")
     assert done.returncode == 4
     assert json.loads(done.stdout)["state"] == "held"
     assert f"process {os.getpid()}" in done.stderr

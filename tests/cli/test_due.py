@@ -218,7 +218,7 @@ def test_a_compromised_secret_is_replaced_in_a_freeze_and_its_history_says_so(ca
 def test_forced_and_compromised_are_two_things(calendar: Calendar) -> None:
     path = calendar.secret(DAY)
     calendar.write()
-    keyturn("rotate", path, "--force", "--compromised", "--local", code=2)
+    keyturn("rotate", path, "--now", "--compromised", "--local", code=2)
 
 
 def test_what_an_incident_has_ended_is_told_by_due_and_by_status(calendar: Calendar) -> None:

@@ -97,7 +97,7 @@ def test_without_a_prefect_server_none_is_made_up(tmp_path: Path) -> None:
         ["rotate", "a/b", "--timeout", "soon"],
         ["retire", "--force"],
         ["retire", "a/b", "--force", "--early"],
-        ["rotate", "a/b", "--force", "--compromised"],
+        ["rotate", "a/b", "--now", "--compromised"],
         ["rotate", "a/b", "--now", "--compromised"],
         ["rotate", "a/b", "--end-previous", "--yes"],
         ["rotate", "a/b", "--now", "--end-previous"],

@@ -42,7 +42,7 @@ def shop(lab: Lab, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "catalogue").mkdir()
     (tmp_path / "catalogue" / "all.yaml").write_text(yaml.safe_dump(data))
     for _ in range(2):
-        assert run("rotate", secret.path, "--force", "--local").exit_code == 0
+        assert run("rotate", secret.path, "--now", "--local").exit_code == 0
     lab.root.secrets.kv.v2.delete_metadata_and_all_versions(secret.path)
     lab.root.secrets.kv.v2.create_or_update_secret(secret.path, secret.first)
     return secret
@@ -157,7 +157,7 @@ def test_a_secret_without_a_copy_is_told_by_the_ledger_and_recover_names_what_is
     data["secrets"][alone.path] = alone.data
     file.write_text(yaml.safe_dump(data))
     for _ in range(2):
-        assert run("rotate", alone.path, "--force", "--local").exit_code == 0
+        assert run("rotate", alone.path, "--now", "--local").exit_code == 0
     lab.root.secrets.kv.v2.delete_metadata_and_all_versions(alone.path)
     lab.root.secrets.kv.v2.create_or_update_secret(alone.path, alone.first)
     for command in (("plan",), ("status",)):
@@ -171,5 +171,5 @@ def test_a_secret_without_a_copy_is_told_by_the_ledger_and_recover_names_what_is
     assert run("repair", "recover", shop.path, "--yes", "--untested").exit_code == 0
     left = json.loads(run("repair", "recover", "--dry-run", "--json").stdout)["secrets"]
     assert [row["secret"] for row in left] == [alone.path]
-    assert run("rotate", alone.path, "--force", "--local").exit_code == 0
+    assert run("rotate", alone.path, "--now", "--local").exit_code == 0
     assert "THE HUB IS BEHIND" not in told(run("status"))

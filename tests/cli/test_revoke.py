@@ -225,7 +225,7 @@ def test_without_a_replacement_nothing_is_left_until_somebody_rotates_it(shop: S
     assert (done["state"], done["secrets"][0]["version"]) == ("closed", 0)
     assert shop.lab.hub.read(path) is None
     assert not shop.lab.logs_in(shop.database.first)
-    assert told("rotate", path, "--force", "--local")["state"] == "rotated"
+    assert told("rotate", path, "--now", "--local")["state"] == "rotated"
     assert shop.lab.logs_in(shop.lab.current(shop.database))
     assert copy_of(shop, shop.database) == shop.lab.current(shop.database)
 

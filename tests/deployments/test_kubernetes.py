@@ -360,7 +360,9 @@ def test_each_container_is_started_as_its_command_takes_it(everything: list[Docu
             assert "--with-healthcheck" in options
             queues[name] = given["work-queue"]
         else:
-            known = {option for each in group.commands[command].params for option in each.opts}
+            found = group.commands[command]
+            found = getattr(found, "commands", {}).get(words[0], found) if words else found
+            known = {option for each in found.params for option in each.opts}
             assert options <= known, name
     assert queues == {"keyturn-worker": "default", "keyturn-revoker": "emergency", "keyturn-notary": "notary"}
 

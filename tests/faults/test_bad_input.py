@@ -86,7 +86,7 @@ def show(lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
     def shown(secret: Declared, **target: Any) -> list[str]:
         catalogue = shell.catalogue(secret, target=target)
         with pytest.raises(SystemExit) as ended:
-            app(["rotate", secret.path, "--force", "--local", f"--catalogue={catalogue}"], prog_name="keyturn")
+            app(["rotate", secret.path, "--now", "--local", f"--catalogue={catalogue}"], prog_name="keyturn")
         said = capsys.readouterr()
         assert (said.out == "") == bool(ended.value.code)
         lines = [line for line in said.err.splitlines() if not line.startswith(("using ", "running "))]

@@ -135,7 +135,7 @@ def test_a_consumer_that_refuses_a_notice_from_a_wrong_clock_is_named_with_the_c
     app = {"app": {"url": consumer.url, "signing_key": consumer.signing_key}}
     catalogue = shell.catalogue(secret, app)
     with Patient(lab.hub, secret.path, lab.logs_in) as client:
-        ended = shell.run("rotate", secret.path, "--force", "--local", catalogue=catalogue, clock=off.total_seconds())
+        ended = shell.run("rotate", secret.path, "--now", "--local", catalogue=catalogue, clock=off.total_seconds())
         assert ended.returncode == 3, ended
         apart = "behind" if off > timedelta(0) else "ahead of"
         assert "notify app: answered 401, and its clock is " in ended.stderr

@@ -144,7 +144,7 @@ class Stage:
         paths = {name: secret.path for name, secret in self.secrets.items()}
         rotated = ("generated", "admin refused", "record unreadable", "Azure refuses")
         return {
-            **{f"keyturn rotate {one}": ["rotate", paths[one], "--force", "--local", "--json"] for one in rotated},
+            **{f"keyturn rotate {one}": ["rotate", paths[one], "--now", "--local", "--json"] for one in rotated},
             "keyturn sync": ["sync", paths["Azure refuses"], "--local"],
             "keyturn retire": ["retire", paths["generated"], "--local", "--json"],
             "keyturn history": ["history", paths["generated"]],

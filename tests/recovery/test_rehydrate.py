@@ -372,7 +372,7 @@ def test_the_command_shows_first_and_writes_with_the_key_or_a_word_that_it_is_lo
     (tmp_path / "catalogue").mkdir()
     (tmp_path / "catalogue" / "all.yaml").write_text(yaml.safe_dump({"stores": stores, "secrets": declared}))
     for secret in secrets:
-        assert run("rotate", secret.path, "--force", "--local").exit_code == 0
+        assert run("rotate", secret.path, "--now", "--local").exit_code == 0
     site = site_over(lab)
     before = [site.current(secret.path) for secret in secrets]
     key = tmp_path / "key.json"
