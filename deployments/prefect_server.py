@@ -40,7 +40,6 @@ def serve(options: argparse.Namespace) -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options."""
     made = argparse.ArgumentParser(prog="python -m deployments.prefect_server", description=__doc__)
     add_host(made)
     made.add_argument("--port", type=int, required=True)
