@@ -139,7 +139,7 @@ def _lease(path: str, wanted: Sequence[Variable], taken: "list[Credential]") -> 
     def ended(credential: "Credential") -> None:
         _unset(each.name for each in wanted)
 
-    # It is not replaced: nobody would look for another one in the environment.
+    # No replacement, because the flow does not read its environment again.
     credential = process_client().lease(path, replaced=False, on_change=ended)
     taken.append(credential)
     fields = credential.fields

@@ -146,7 +146,7 @@ async def bootstrap(
         progress("blocks")
         await put_block(workspace)
         progress("deployments")
-        # What bootstrap changes itself is nobody's edit.
+        # Bootstrap's own changes are not reported as edits.
         await remove_automation(workspace.automation(REPORTS))
         with file_of(workspace) as file:
             deploy(file)
@@ -170,7 +170,7 @@ async def make_pool(progress: Callable[[str], None], workspace: WorkspaceNames =
     name, template = workspace.own, KeyturnWorker.get_default_base_job_template()
     async with get_client() as client:
         if (kind := await type_of_pool(client, name)) not in (TYPE, None):
-            # Prefect changes no pool's type. Its queues, and the places of the deployments there, are made below.
+            # Prefect can't change a pool's type. Bootstrap recreates its queues and deployments afterwards.
             await client.delete_work_pool(name)
             progress(REPLACED.format(name=name, kind=kind, type=TYPE))
         with suppress(ObjectAlreadyExists):

@@ -36,7 +36,7 @@ class TriedAgain:
             try:
                 await self._application(_copied(scope), body.read_from_start(), answer.take)
             except Exception:
-                # Starlette answers, and raises what it has answered for, so that it is logged.
+                # Starlette raises an error after answering it, for the log.
                 if not answer.is_held:
                     raise
             if not answer.is_held:

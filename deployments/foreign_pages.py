@@ -25,7 +25,7 @@ POLICY_VIOLATION: Final = 1008
 
 def origins(ports: Iterable[int], names: Iterable[str] = ()) -> list[str]:
     numbers = [*ports]
-    # Browsers leave out the port that https has by itself.
+    # Browsers omit the default port of https.
     ends = ["" if port == HTTPS else f":{port}" for port in numbers]
     return [f"https://{name}{end}" for name in (*NAMES, *names) for end in ends]
 
@@ -104,7 +104,7 @@ def _is_json(headers: dict[str, list[str]]) -> bool:
 async def _answer(refusal: Refusal, send: "Send") -> None:
     body = f'{{"detail": "{refusal.reason}"}}'.encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    # What is left of the request's body is not read.
+    # The rest of the request's body is not read.
     headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": int(refusal.status), "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -25,7 +25,7 @@ def file_of(workspace: WorkspaceNames) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory() as directory:
         made = Path(directory) / "prefect.yaml"
-        # JSON is YAML, and tells nothing twice by anchors.
+        # JSON is valid YAML, without anchors.
         made.write_text(json.dumps(of_workspace(yaml.safe_load(prefect_file().read_text()), workspace)))
         yield made
 

@@ -66,7 +66,7 @@ async def serve(services: Callable[[], Awaitable[None]], plans: Plans) -> None:
         watch.cancel()
     if running.done():
         await running
-    # Else they are not told to end: what they would write belongs to plans that are gone.
+    # Otherwise they are not stopped cleanly: they would write to the lost plans.
 
 
 def begun_from_now() -> "set[asyncio.Task[Any]]":

@@ -18,7 +18,7 @@ AWS_SERVICES: Final = frozenset(
         "secretsmanager",
         "ssm",
         "sts",
-        # Asked by botocore itself, for logins by IAM Identity Center and by the console's session.
+        # Used by botocore itself, for logins by IAM Identity Center and by a console session.
         "signin",
         "sso",
         "sso-oidc",

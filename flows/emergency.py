@@ -116,7 +116,7 @@ async def go_on_with(opened: Incident, *chain: ToldTask[..., Any]) -> IncidentSt
 
 async def work_on(opened: Incident, *chain: ToldTask[..., Any]) -> IncidentStatus:
     """Continue an incident; the next mark continues the rest."""
-    # Beside the rest: a chat that does not answer holds nothing up.
+    # Concurrently, so that an unresponsive chat delays nothing.
     ends = await asyncio.gather(
         steps.tell_people.fn(opened.id), see_through(opened, PAUSES, chain=chain or STEPS), start_at_next_mark(FINISHER)
     )

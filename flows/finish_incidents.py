@@ -56,7 +56,7 @@ def unreadable_error(incidents: Sequence[Incident]) -> Invalid:
 
 
 async def recheck(incident: Incident) -> None:
-    with suppress(KeyturnError):  # the task shows it, and the next run looks again
+    with suppress(KeyturnError):  # the task shows the error, and the next run tries again
         status = await tasks.recheck_incident(incident.id)
         if status.open:
             emit(REOPENED, status.incident, summarise_incident(status))

@@ -114,7 +114,7 @@ class Together:
         try:
             outcome = await tasks.rotate_whole(path, Trigger.SCHEDULE, restart_later=True)
         except KeyturnError:
-            with suppress(KeyturnError):  # told with the next run: what is owed stands beside the copies
+            with suppress(KeyturnError):  # the next run reports it: pending restarts are recorded with the copies
                 await self._over(path, group)
             raise
         await self._over(path, group)

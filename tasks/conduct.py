@@ -29,7 +29,7 @@ async def conduct(protocol: Conductor[T], take: Take) -> T:
         while True:
             try:
                 result = await (take(wanted) if isinstance(wanted, Step) else take_together(wanted, take))
-            except BaseException as error:  # noqa: BLE001  it is the protocol's to answer, or to let pass
+            except BaseException as error:  # noqa: BLE001  the protocol handles it or raises it
                 wanted = protocol.throw(error)
             else:
                 wanted = protocol.send(result)

@@ -81,7 +81,7 @@ def task(
             token = _sentences.set(sentences)
             try:
                 work = functools.partial(guarded, name, body, *args, **kwargs)
-                # The loop's own threads are four more than there are cores: too few for a fleet.
+                # The loop's default executor has only four more threads than cores, too few for a fleet.
                 result = await asyncio.get_running_loop().run_in_executor(THREADS, copy_context().run, work)
             finally:
                 _sentences.reset(token)
@@ -93,7 +93,7 @@ def task(
         return ToldTask(
             fn=run,
             name=name,
-            task_run_name=cast(Callable[[], str], run_name),  # Prefect sees that it takes the parameters
+            task_run_name=cast(Callable[[], str], run_name),  # Prefect detects that it takes the parameters
             persist_result=False,
             cache_policy=NO_CACHE,
             log_prints=False,

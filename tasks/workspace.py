@@ -25,7 +25,7 @@ def own_settings() -> WorkspaceSettings:
 
 def current_workspace() -> Workspace:
     """This process's workspace; nothing in it comes from the Prefect server."""
-    # The cache tells a keyword that is given from its default.
+    # The cache distinguishes an explicit keyword from its default.
     return opened(own_settings(), lenient=True) if lenient.get() else opened(own_settings())
 
 

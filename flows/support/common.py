@@ -121,7 +121,7 @@ def flow(
         signature = inspect.signature(body)
 
         def named(*args: P.args, **kwargs: P.kwargs) -> str:
-            # Prefect gives by position whatever can be given so.
+            # Prefect passes arguments by position if possible.
             return str(signature.bind(*args, **kwargs).arguments.get("path") or "")
 
         @functools.wraps(body)

@@ -45,7 +45,7 @@ async def rotations(opened: Workspace) -> list[Wanted]:
     paths = chosen(opened, None)
     await ask_for_renewals(opened, paths)
     sightings = await look(rotation.find_due, paths)
-    # Also where a run is asked for: one that is under way already may hang.
+    # Even if a run is requested, because an active one may hang.
     sound_alarms(sightings)
     faults = await renewed(opened, paths)
     if faults or any(sighting.work for sighting in sightings):

@@ -116,13 +116,13 @@ def begin() -> None:
 
 def enter_run(own: socket.socket, act: Callable[[], None] = begin) -> None:
     """Become a run's process, with only the environment and directory from its socket."""
-    # Until then it is the nursery's socket.
+    # It was the nursery's socket.
     with open(os.devnull) as nothing:
         os.dup2(nothing.fileno(), sys.stdin.fileno())
     with own, own.makefile("rb") as file:
         text = file.read()
     if not text:
-        return  # The worker has not waited for it.
+        return  # The worker has stopped waiting.
     run = json.loads(text)
     os.environ.clear()
     os.environ.update(run["environment"])

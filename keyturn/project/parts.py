@@ -22,7 +22,7 @@ def load_part(name: str) -> ModuleType:
     spec = spec_from_file_location(own, file)
     if spec is None or spec.loader is None:
         raise ImportError(f"{file} can't be imported", name=own)
-    # Pydantic and Prefect find a class's surroundings through sys.modules.
+    # Pydantic and Prefect find a class's module in sys.modules.
     module = sys.modules[own] = project.LOADED[name] = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -34,7 +34,7 @@ def end_with(act: Callable[[], None]) -> NoReturn:
         act()
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
-    except BaseException:  # noqa: BLE001  told as Python would
+    except BaseException:  # noqa: BLE001  reported as Python does
         sys.excepthook(*sys.exc_info())
         code = 1
     try:

@@ -74,7 +74,7 @@ async def execute_run(run_id: UUID) -> None:
         except Denied as error:
             await client.set_flow_run_state(run_id, Failed(message=str(error)))
             return
-    # Its state, not its result: that of a run which somebody else has ended could be read from wherever they say.
+    # The state, not the result: another user who ended the run could set the place that a result is read from.
     under_way: Any = run_flow(flow, flow_run=request.run, return_type="state")
     await under_way
 
@@ -152,7 +152,7 @@ def unfit_arguments(function: Callable[..., Any], parameters: Mapping[str, Any])
     yield from (f"{name} is missing" for name in needed if name not in parameters)
     for name in declared.keys() & parameters.keys():
         try:
-            # As JSON, strictly: no text counts as a number, and no object as a reference to a block.
+            # Strict JSON: no text becomes a number, and no object a reference to a block.
             adapter(kinds[name]).validate_json(json.dumps(parameters[name]), strict=True)
         except ValidationError as error:
             yield f"{name}: {error.errors(include_input=False, include_context=False)[0]['msg']}"

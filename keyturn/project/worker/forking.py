@@ -29,7 +29,7 @@ from keyturn.programs.children import adopt_orphans
 from keyturn.project import RUN
 from keyturn.project.nursery import NUMBER, READY
 
-# -P: no module is looked for in the directory that it starts in.
+# -P: no module is loaded from the working directory.
 COMMAND: Final = (sys.executable, "-P", "-m", "keyturn.project.nursery")
 ALONE: Final = (sys.executable, "-P", "-m", "keyturn.project.flow_run")
 
@@ -114,7 +114,7 @@ class Standing:
             raise BlockingIOError("this process is one that runs are forked from")
         own, theirs = socket.socketpair()
         own.setblocking(False)
-        # An empty directory, so that no file there is read as Prefect's configuration.
+        # An empty directory contains no configuration for Prefect.
         with own, tempfile.TemporaryDirectory(prefix="keyturn-nursery-") as directory:
             with theirs:
                 environment = {**variables, WITHIN: "true"}
@@ -128,7 +128,7 @@ class Standing:
                 yield standing
             finally:
                 standing.end()
-                # A socket that is closed while somebody waits for what it says never tells them that it has ended.
+                # A socket that closes during a read never reports its end to the reader.
                 with anyio.CancelScope(shield=True):
                     await process.wait()
                     async with standing._asking:
@@ -160,7 +160,7 @@ class Standing:
 
     def end(self) -> None:
         if self.process.returncode is None:
-            # Not by its own method, which would take the word of its end away from whoever waits for it.
+            # Not with its own method, which would hide its end from other waiters.
             with suppress(ProcessLookupError):
                 os.kill(self.process.pid, signal.SIGKILL)
 
@@ -262,7 +262,7 @@ class NurseryStarter:
 
     async def _forked(self, flow_run: FlowRun, nursery: Nursery) -> Forked | None:
         environment = run_environment(self._settings) | {RUN: str(flow_run.id)}
-        # It could not be bound where there is no place for it: then a run is cancelled by signals alone.
+        # If the channel has no port, a run is cancelled only by signals.
         with suppress(RuntimeError):
             port, token = self._channel.register(flow_run.id)
             environment |= {"PREFECT__CONTROL_PORT": str(port), "PREFECT__CONTROL_TOKEN": token}
@@ -274,7 +274,7 @@ class NurseryStarter:
             cwd=self._directory,
             env=dict(self._settings),
             control_channel=self._channel,
-            # Whoever ends a run with all that it has started does not end its worker.
+            # Killing a run's process group does not kill its worker.
             isolate_process_group=True,
         )
 

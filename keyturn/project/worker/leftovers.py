@@ -77,7 +77,7 @@ async def silent_runs(client: PrefectClient, runs: Sequence[FlowRun], now: datet
     silent = [run for run in runs if not await beats(client, run, now)]
     if not silent or not await events_arrive(client):
         return []
-    # What they have sent meanwhile came before the probe did.
+    # Heartbeats sent in the meantime arrived before the probe.
     return [run for run in silent if not await beats(client, run, now)]
 
 

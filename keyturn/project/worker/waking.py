@@ -46,7 +46,7 @@ async def _listen(pool: UUID, due: asyncio.Event) -> None:
                 pause = AGAIN
                 async for _ in events:
                     due.set()
-        except Exception as error:  # noqa: BLE001  whatever ends the stream, the poll goes on
+        except Exception as error:  # noqa: BLE001  the poll continues without the stream
             logger.debug("The stream of events has ended (%r), and is opened again in %s s", error, pause)
         await asyncio.sleep(pause)
         pause = min(2 * pause, LONGEST)

@@ -136,7 +136,7 @@ class KeyturnWorker(BaseWorker[KeyturnJobConfiguration, BaseVariables, KeyturnWo
             self._heeding = True
             self._beside(heed_events(self._work_pool.id, self.get_and_submit_flow_runs))
             self._beside(crash_leftovers(self.client, self._work_pool_name))
-            # What is loaded stays, and need not be looked through after each run.
+            # The loaded objects stay, and need no collection after each run.
             gc.collect()
             gc.freeze()
             self._contexts.prepare()
