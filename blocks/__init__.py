@@ -1,4 +1,4 @@
-"""Prefect blocks: typed connection settings that open an adapter. They hold references, not credentials."""
+"""Prefect blocks that open an adapter; they hold references, not credentials."""
 
 from blocks.channel import FailureChannel
 from blocks.secret import KeyturnSecret

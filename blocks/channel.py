@@ -1,4 +1,4 @@
-"""Where failed runs are reported: one Apprise address for a webhook, Slack, Teams, PagerDuty or mail."""
+"""The notification channel for failed runs, as an Apprise URL."""
 
 from typing import cast
 
@@ -12,10 +12,10 @@ from keyturn.providers.apprise_channel import AppriseChannel
 
 
 class FailureChannel(AppriseNotificationBlock):
-    """Any service that Apprise speaks to: ``json://``, ``slack://``, ``msteams://``, ``pagerduty://``, ``mailto://``.
+    """Any service that Apprise supports: ``json://``, ``slack://``, ``msteams://``, ``pagerduty://``, ``mailto://``.
 
-    The Prefect server loads this class when it sends, so ``keyturn[flows]`` is installed beside the server
-    too. The address often holds a token: set PREFECT_SERVER_ENCRYPTION_KEY on a shared server.
+    The Prefect server loads this class to send, so the server needs ``keyturn[flows]`` too. The address often contains
+    a token: set PREFECT_SERVER_ENCRYPTION_KEY on a shared server.
     """
 
     _block_type_name = "Keyturn Failure Channel"
@@ -30,13 +30,13 @@ class FailureChannel(AppriseNotificationBlock):
 
 
 class BlockChannel:
-    """The channel of that block, which is asked for when something is sent."""
+    """The channel in the :class:`FailureChannel` block, which is loaded at each send."""
 
     def __init__(self, name: str) -> None:
         self._name = name
 
     def send(self, announcement: Announcement) -> None:
-        """Raises NotFound where there is no such block, and what :class:`AppriseChannel` raises."""
+        """Raises NotFound if the block does not exist, and the errors of :class:`AppriseChannel`."""
         AppriseChannel(self._address).send(announcement)
 
     def _address(self) -> Sensitive:

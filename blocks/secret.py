@@ -1,4 +1,4 @@
-"""A secret for anybody's flows: where it is, and never what it is."""
+"""A Prefect block that names a secret without its value."""
 
 import asyncio
 import re
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 HUB: Final = "hub"
 
 _PATH: Final = re.compile(r"(?!(.*/)?\.{0,2}(/|$))[^?#%\\\x00-\x20\x7f]+")
-"""No part of it is empty, ``.`` or ``..``, and nothing in it would end, resolve or decode an address."""
+"""No component is empty, ``.`` or ``..``, and no character ends, resolves or decodes a URL."""
 
 
 class KeyturnSecret(Block):
-    """Names a secret, which each process reads for itself: with its own login, from sources of its own environment.
+    """Names a secret that each process reads with its own login, from its own sources.
 
-    Nothing of its value is in Prefect's database, and nothing in the block leads to another server. Whoever may change
-    the block may have a flow read another secret that its process's login may read.
+    Prefect's database contains no part of the value, and the block can't name another server. A user who may edit the
+    block can select any secret that the process's login may read.
     """
 
     _block_type_name = "Keyturn Secret"
@@ -38,19 +38,19 @@ class KeyturnSecret(Block):
     )
 
     def get(self) -> Sensitive:
-        """The value, which refuses to be printed and stored; its ``reveal()`` gives it out.
+        """The value, which can't be printed or stored; ``reveal()`` returns the text.
 
-        It is kept by the process's client, as long as its policy says. Raises what the client does, and Invalid where
-        the secret has several fields and none is named.
+        The process's client caches it as its policy states. Raises the client's errors, and Invalid if the block names
+        no field of several.
         """
         return self._field_of(self.secret())
 
     async def aget(self) -> Sensitive:
-        """The same, without holding up the loop."""
+        """The same, without blocking the event loop."""
         return self._field_of(await self.asecret())
 
     def secret(self) -> "Secret":
-        """All of its fields, of one version, with that and where it came from."""
+        """All fields of one version, with the version and source."""
         try:
             return self._client().get(self.path)
         except KeyturnError:
@@ -59,7 +59,7 @@ class KeyturnSecret(Block):
             raise unexpected(error) from None
 
     async def asecret(self) -> "Secret":
-        """The same, without holding up the loop."""
+        """The same, without blocking the event loop."""
         return await asyncio.to_thread(self.secret)
 
     def _client(self) -> "SecretClient":

@@ -1,6 +1,6 @@
-"""Credentials in the environment of a flow run's process, from its beginning on: nothing of them passes Prefect.
+"""Sets credentials in the environment of a flow run's process, without passing them through Prefect.
 
-Prefect calls this while it is imported. It prints and shows what a plugin hands it, so nothing is handed over.
+Prefect calls this during its import. It prints and displays the returned result, so the result contains no value.
 """
 
 import os
@@ -21,20 +21,19 @@ if TYPE_CHECKING:
     from keyturn.client.credentials import Credential
 
 SECRETS: Final = "KEYTURN_SETUP_SECRETS"
-"""The variable that says which fields of secrets become which variables: ``NAME=PATH#FIELD``, with commas between."""
+"""Fields of secrets for variables: ``NAME=PATH#FIELD``, separated by commas."""
 LEASES: Final = "KEYTURN_SETUP_LEASES"
-"""The same of credentials that the hub's engines make for this process alone: all of one path are one credential."""
+"""The same for leases of this process; all variables of one path share one credential."""
 ALWAYS: Final = "KEYTURN_SETUP_ALWAYS"
-"""The variable that says that processes which run no flow for a worker are set up too."""
+"""Also set up processes that run no flow for a worker."""
 ENGINES: Final = ("prefect.engine", "prefect.flow_engine")
-"""The modules that run a flow for a worker, by which Prefect starts the process that is the flow's own."""
 BOOTSTRAP: Final = "_workspace_runtime_bootstrap.py"
-"""The file by which it starts one of them in an environment of the flow's own, and others for hooks."""
+"""Starts an engine in the flow's own environment, and also hooks."""
 SPAWNED: Final = "--multiprocessing-fork"
 PREPARES: Final = "prefect.runner."
-"""What prepares a run writes its environment to a file, and becomes the flow's process: it is never set up."""
+"""Processes that prepare a run become the flow's process later, and are never set up."""
 SET_UP_FOR: Final = "KEYTURN_SET_UP_FOR"
-"""Names the flow run to a process's children, which have its variables and take no credentials of their own."""
+"""The flow run id for child processes, which inherit the variables."""
 NO_RUN: Final = "-"
 
 _ENTRY: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=([^#\s,]+)#([^#\s,]+)")
@@ -43,8 +42,6 @@ _NAME: Final = re.compile(r"(?:^|[,\n])\s*([A-Za-z_][A-Za-z0-9_]*)\s*=")
 
 @dataclass(frozen=True)
 class Variable:
-    """A variable of the environment, and which field it gets."""
-
     name: str
     path: str
     field: str
@@ -52,10 +49,10 @@ class Variable:
 
 @register_hook
 def setup_environment(*, ctx: HookContext) -> SetupResult | None:
-    """Set the variables in this process, and give the leases back at its end.
+    """Set the variables in this process, and return the leases when it ends.
 
-    Where that fails, none of them is set, so that no other login is used in its place. Raises KeyturnError, which
-    Prefect logs; with PREFECT_PLUGINS_STRICT it ends the process.
+    On failure no variable is set, so that no other login replaces it. Raises KeyturnError, which Prefect logs; with
+    PREFECT_PLUGINS_STRICT it ends the process.
     """
     run = os.environ.get(RUN) or NO_RUN
     if not _is_wanted(os.environ, run, sys.orig_argv):
@@ -74,7 +71,7 @@ def setup_environment(*, ctx: HookContext) -> SetupResult | None:
 
 
 def variables(text: str, where: str) -> list[Variable]:
-    """What one of the two variables says. Raises Invalid, and repeats nothing of it."""
+    """Parse one of the two variables. Raises Invalid, which quotes none of it."""
     entries = [entry.strip() for entry in re.split(r"[,\n]", text) if entry.strip()]
     matches = [_ENTRY.fullmatch(entry) for entry in entries]
     if wrong := [number for number, match in enumerate(matches, 1) if match is None]:
@@ -84,7 +81,7 @@ def variables(text: str, where: str) -> list[Variable]:
 
 
 def runs_flow(arguments: Sequence[str]) -> bool:
-    """Whether Prefect starts the process in which a flow runs so: others prepare it, wait for it, or run its hooks."""
+    """Whether Prefect starts the flow's own process this way, not one that prepares, waits or runs hooks."""
     pairs = [*pairwise(arguments)]
     started = any(before == "-m" and module in ENGINES for before, module in pairs)
     booted = any(file.endswith(BOOTSTRAP) and operation == "engine" for file, operation in pairs)
@@ -100,7 +97,6 @@ def _is_wanted(environment: Mapping[str, str], run: str, arguments: Sequence[str
 
 
 def _names(environment: Mapping[str, str]) -> list[str]:
-    """The variables that are asked for, also where an entry is wrong."""
     texts = (environment.get(name, "") for name in (SECRETS, LEASES))
     return [match[1] for text in texts for match in _NAME.finditer(text)]
 
@@ -143,7 +139,7 @@ def _lease(path: str, wanted: Sequence[Variable], taken: "list[Credential]") -> 
     def ended(credential: "Credential") -> None:
         _unset(each.name for each in wanted)
 
-    # It is not replaced: nobody would look for another one in the environment.
+    # No replacement, because the flow does not read its environment again.
     credential = process_client().lease(path, replaced=False, on_change=ended)
     taken.append(credential)
     fields = credential.fields

@@ -1,4 +1,4 @@
-"""Which workspace a Prefect server's runs belong to. Where its hub and its catalogue are, no server says."""
+"""The workspace of a Prefect server's runs."""
 
 import os
 from collections.abc import Mapping
@@ -19,29 +19,27 @@ from keyturn.wiring.registry import open_workspace
 
 @dataclass(frozen=True)
 class WorkspaceSettings:
-    """What leads to a workspace: its catalogue's directory, and its hub with the login to it."""
-
     catalogue: Path
     hub: HubSettings
 
     @staticmethod
     def from_environment(environment: Mapping[str, str]) -> "WorkspaceSettings":
-        """What this process's own environment says. Raises Invalid where it says nothing of the kind."""
+        """Raises Invalid if the environment names no catalogue or no hub."""
         if not (directory := environment.get(CATALOGUE_VARIABLE)):
             hint = "Set it to the directory of the catalogue's files"
             raise Invalid("find", "the catalogue", f"{CATALOGUE_VARIABLE} is not set", hint)
         return WorkspaceSettings(Path(directory), HubSettings.from_environment(environment))
 
     def open(self, *, lenient: bool = False) -> Workspace:
-        """Load the catalogue, and connect to the hub when it is first asked. ``lenient`` leaves out what is broken."""
+        """Load the catalogue; the hub connects at its first use. ``lenient`` omits invalid entries."""
         return open_workspace(load_catalogue(self.catalogue, os.environ, lenient=lenient), VaultHub(self.hub))
 
 
 class KeyturnWorkspace(Block):
-    """The name of a workspace, for flows of your own; :meth:`open` gives the library's `Workspace`.
+    """The name of a workspace, for your own flows; :meth:`open` returns the library's `Workspace`.
 
-    Where its hub and its catalogue are is said by the environment of whoever opens it. Keyturn's own runs don't read
-    this block: whoever may call Prefect's API may change it.
+    The hub and the catalogue come from the environment of the calling process. Keyturn's own runs do not read this
+    block, because every user of Prefect's API can edit it.
     """
 
     _block_type_name = "Keyturn Workspace"
@@ -50,7 +48,7 @@ class KeyturnWorkspace(Block):
     workspace: str = Field(default=DEFAULT, description="The workspace's name, as its pool and deployments have it.")
 
     def open(self) -> Workspace:
-        """Open the workspace of this process's environment. Raises Invalid where that is another one."""
+        """Open the workspace of this process's environment. Raises Invalid if the block names another one."""
         own = WorkspaceNames.from_environment(os.environ).name
         if own != self.workspace:
             problem = f"the block names {self.workspace}, and this process's environment is of {own}"

@@ -1,1 +1,1 @@
-"""What an operator runs and edits."""
+"""Programs and settings for operators."""

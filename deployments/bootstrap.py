@@ -1,7 +1,4 @@
-"""Registering Keyturn with a Prefect server: work pool, blocks, limits, deployments and automations.
-
-Everything may be registered again: what exists is brought up to date.
-"""
+"""Registers Keyturn with a Prefect server; repeated registration updates existing objects."""
 
 import os
 import subprocess
@@ -55,7 +52,7 @@ from keyturn.project import FLOWS
 from keyturn.project.worker.worker import TYPE, KeyturnWorker
 
 WITHDRAWN: Final = ("report an incident", "report that nobody rotates")
-"""Automations of earlier versions: incidents are told from their outbox, and silence by the keeper's."""
+"""Automations of earlier versions, which are removed."""
 
 SCHEDULES_WITHDRAWN: Final = {
     "rotate-due": "*/15 * * * *",
@@ -67,16 +64,15 @@ SCHEDULES_WITHDRAWN: Final = {
     "renew-authorities": "29 * * * *",
     "keep-ledger": "*/5 * * * *",
 }
-"""Schedules of earlier versions, which Prefect keeps where a deployment has none any more; the keeper starts these."""
+"""Schedules of earlier versions, which Prefect keeps until they are deleted."""
 
 REPLACED: Final = (
     "the work pool {name} was of type {kind}, whose workers run what the API says: it is made anew, of type {type}. "
     "Start its workers again with --type {type}, and what was waiting in it as well"
 )
 EMERGENCY: Final = "emergency"
-"""The work queue of revocations; the first in turn, should one worker serve several queues."""
+"""The work queue of revocations, with the highest priority."""
 AT_ONE_TARGET: Final = 1
-"""Fan-outs that may work at one target at the same time, over all workers."""
 
 SUBJECT: Final = "<called>: {{ flow_run.name }} {{ flow_run.state.name | lower }}"
 BODY: Final = """\
@@ -89,10 +85,9 @@ step where it ended. Remedy: see that the worker runs, then run the deployment a
 """
 
 REQUESTED: Final = "keyturn.rotation.requested"
-"""The event by which somebody's system asks for a rotation; its resource is the secret."""
+"""The event that requests a rotation; its resource is the secret."""
 
 REMINDED: Final = timedelta(days=1)
-"""A secret that stays late is reported again after this time."""
 LATE_SUBJECT: Final = "<called>: <path> is late"
 LATE_BODY: Final = """\
 {{ event.payload.why }}
@@ -113,7 +108,6 @@ every hour, and while it fails this is told once a day.
 """
 
 BEHIND_AGAIN: Final = timedelta(hours=1)
-"""A collector that entries don't reach is reported again after this time."""
 BEHIND_SUBJECT: Final = "<called>: {{ event.payload.collector }} is behind"
 BEHIND_BODY: Final = """\
 {{ event.payload.why }}
@@ -140,11 +134,9 @@ async def bootstrap(
     workspace: WorkspaceNames = DEFAULT,
     incidents: Sequence[str] = (),
 ) -> None:
-    """Register everything of a workspace; what others have on the server stays as it is.
+    """Register all objects of a workspace, and leave other objects on the server unchanged.
 
-    Forms offer these open ``incidents``.
-
-    Raises Unavailable when there is no server, Invalid when a deployment is refused.
+    Forms offer the open ``incidents``. Raises Unavailable without a server, Invalid if a deployment is refused.
     """
     try:
         progress("work pool and limits")
@@ -154,7 +146,7 @@ async def bootstrap(
         progress("blocks")
         await put_block(workspace)
         progress("deployments")
-        # What bootstrap changes itself is nobody's edit.
+        # Bootstrap's own changes are not reported as edits.
         await remove_automation(workspace.automation(REPORTS))
         with file_of(workspace) as file:
             deploy(file)
@@ -171,14 +163,14 @@ async def bootstrap(
 
 
 async def make_pool(progress: Callable[[str], None], workspace: WorkspaceNames = DEFAULT) -> None:
-    """The work pool that the deployments name, of Keyturn's own type; one of another type is made anew.
+    """Make or update the work pool; replace a pool of another type.
 
-    Raises Conflict where a worker of the other type makes its pool again.
+    Raises Conflict if a worker of the other type recreates its pool.
     """
     name, template = workspace.own, KeyturnWorker.get_default_base_job_template()
     async with get_client() as client:
         if (kind := await type_of_pool(client, name)) not in (TYPE, None):
-            # Prefect changes no pool's type. Its queues, and the places of the deployments there, are made below.
+            # Prefect can't change a pool's type. Bootstrap recreates its queues and deployments afterwards.
             await client.delete_work_pool(name)
             progress(REPLACED.format(name=name, kind=kind, type=TYPE))
         with suppress(ObjectAlreadyExists):
@@ -190,7 +182,6 @@ async def make_pool(progress: Callable[[str], None], workspace: WorkspaceNames =
 
 
 async def type_of_pool(client: PrefectClient, name: str) -> str | None:
-    """The type of a work pool; None where there is none of that name."""
     try:
         return str((await client.read_work_pool(name)).type)
     except ObjectNotFound:
@@ -198,7 +189,7 @@ async def type_of_pool(client: PrefectClient, name: str) -> str | None:
 
 
 async def put_block(workspace: WorkspaceNames = DEFAULT) -> None:
-    """The block that names the workspace, and nothing of the hub that one of an earlier version has held besides."""
+    """Save the block with the workspace's name, and remove all other data of an earlier version."""
     block = KeyturnWorkspace(workspace=workspace.name)
     document = await block.asave(workspace.name, overwrite=True)
     alone = BlockDocumentUpdate(
@@ -209,7 +200,6 @@ async def put_block(workspace: WorkspaceNames = DEFAULT) -> None:
 
 
 async def make_emergency_queue(workspace: WorkspaceNames = DEFAULT) -> None:
-    """The queue that revocations are put in, without a limit, and before every other."""
     async with get_client() as client:
         try:
             queue = await client.read_work_queue_by_name(EMERGENCY, work_pool_name=workspace.own)
@@ -221,7 +211,6 @@ async def make_emergency_queue(workspace: WorkspaceNames = DEFAULT) -> None:
 
 
 async def make_limits(catalogue: Catalogue, workspace: WorkspaceNames = DEFAULT) -> None:
-    """A limit for each target, so that fan-outs can't drown it; an operator's own number stays."""
     async with get_client() as client:
         existing = {limit.name for limit in await client.read_global_concurrency_limits(limit=200)}
         for name in {workspace.limit(target) for target in catalogue.targets} - existing:
@@ -229,7 +218,7 @@ async def make_limits(catalogue: Catalogue, workspace: WorkspaceNames = DEFAULT)
 
 
 def deploy(file: Path) -> None:
-    """Register every deployment of ``file``. Raises Invalid with Prefect's last words."""
+    """Register every deployment of ``file``. Raises Invalid with the end of Prefect's output."""
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "NO_COLOR": "1"})
     if done.returncode:
@@ -240,7 +229,6 @@ def deploy(file: Path) -> None:
 
 
 async def withdraw_schedules(workspace: WorkspaceNames = DEFAULT) -> None:
-    """Remove what earlier versions have scheduled by themselves; a schedule of an operator's own stays."""
     async with get_client() as client:
         for flow, cron in SCHEDULES_WITHDRAWN.items():
             deployment = await client.read_deployment_by_name(workspace.deployed(flow))
@@ -250,12 +238,7 @@ async def withdraw_schedules(workspace: WorkspaceNames = DEFAULT) -> None:
 
 
 async def make_automations(failure_url: str | None, workspace: WorkspaceNames = DEFAULT) -> None:
-    """Mark runs whose process is gone, or never was, as crashed, and rotate what an event asks for.
-
-    Where there is a channel, report every failed or crashed run, every secret that is late or does not log in, every
-    collector of the ledger's entries that is behind, edits of what is registered here, and silence: nobody who looks,
-    late runs, a queue that nobody serves.
-    """
+    """Register the automations, and with a channel also those that report."""
     await put_automation(crash_automation(workspace))
     await put_automation(begun_automation(workspace))
     async with get_client() as client:
@@ -280,7 +263,6 @@ async def make_automations(failure_url: str | None, workspace: WorkspaceNames = 
 
 
 def failure_automation(channel: Any, workspace: WorkspaceNames = DEFAULT) -> Automation:
-    """Every failed or crashed run is reported, with the secret, the step and the remedy."""
     return Automation(
         name=workspace.automation("report a failed run"),
         description="Sends the error's own words, which hold names and a remedy, never a value.",
@@ -298,7 +280,6 @@ def failure_automation(channel: Any, workspace: WorkspaceNames = DEFAULT) -> Aut
 
 
 def event_automation(rotate: Any, workspace: WorkspaceNames = DEFAULT) -> Automation:
-    """Whoever may send events to the Prefect server can have a secret rotated, as soon as the catalogue allows."""
     begin = workspace.resource(SECRET, "")
     parameters = {
         "path": {"__prefect_kind": "jinja", "template": filled("<path>", workspace)},
@@ -320,7 +301,7 @@ def event_automation(rotate: Any, workspace: WorkspaceNames = DEFAULT) -> Automa
 
 
 def late_automation(channel: Any, workspace: WorkspaceNames = DEFAULT) -> Automation:
-    """A secret that is late is reported, once a day: after firing, Prefect passes over events for as long."""
+    """Report a late secret once a day: Prefect ignores events for ``within`` after firing."""
     return Automation(
         name=workspace.automation("report a late secret"),
         description="Sends why a secret should have been replaced by now, and what holds it.",
@@ -337,7 +318,6 @@ def late_automation(channel: Any, workspace: WorkspaceNames = DEFAULT) -> Automa
 
 
 def refused_automation(channel: Any, workspace: WorkspaceNames = DEFAULT) -> Automation:
-    """A secret whose CURRENT does not log in is reported, once a day."""
     return Automation(
         name=workspace.automation("report a login that is refused"),
         description="Sends since when a secret's CURRENT does not log in, or could not be tried.",
@@ -354,7 +334,6 @@ def refused_automation(channel: Any, workspace: WorkspaceNames = DEFAULT) -> Aut
 
 
 def behind_automation(channel: Any, workspace: WorkspaceNames = DEFAULT) -> Automation:
-    """A collector that entries don't reach is reported, once an hour."""
     return Automation(
         name=workspace.automation("report a collector that is behind"),
         description="Sends which collector the ledger's entries don't reach, how many wait, and why.",
@@ -371,7 +350,6 @@ def behind_automation(channel: Any, workspace: WorkspaceNames = DEFAULT) -> Auto
 
 
 def unwitnessed_automation(channel: Any, workspace: WorkspaceNames = DEFAULT) -> Automation:
-    """A witness that did not cosign is reported, once an hour."""
     return Automation(
         name=workspace.automation("report a witness that does not cosign"),
         description="Sends which witness did not cosign the ledger's checkpoint, and why.",
@@ -388,7 +366,7 @@ def unwitnessed_automation(channel: Any, workspace: WorkspaceNames = DEFAULT) ->
 
 
 async def put_automation(automation: Automation) -> None:
-    """Create it, or bring the one of its name up to date; one that says the same stays, with what it has counted."""
+    """Make or replace an automation; an identical one keeps its event counts."""
     async with get_client() as client:
         existing = await client.read_automations_by_name(automation.name)
         if [content(present) for present in existing] == [content(automation)]:
@@ -399,12 +377,10 @@ async def put_automation(automation: Automation) -> None:
 
 
 async def remove_automation(name: str) -> None:
-    """Absent is success."""
     async with get_client() as client:
         for old in await client.read_automations_by_name(name):
             await client.delete_automation(old.id)
 
 
 def content(automation: Any) -> dict[str, Any]:
-    """What an automation says, without what the server adds."""
     return dict(automation.model_dump(include={"name", "description", "enabled", "trigger", "actions"}))

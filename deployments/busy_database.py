@@ -1,8 +1,7 @@
-"""What Prefect's server could not do because two writes met in SQLite is tried again here, within moments.
+"""Retries requests that Prefect's server could not serve because two SQLite writes conflicted.
 
-SQLite refuses a transaction at once that has read what another one writes, however long it would have waited for a
-lock. Prefect's server (3.9) undoes it and answers 503, and its client tries again after 2 s, then 4 s, and so on: more
-than all the rest of a run takes. PostgreSQL refuses none of these.
+SQLite rejects a transaction at once if another one wrote after its read. Prefect's server (3.9) answers 503, and its
+client retries only after 2 s, 4 s and so on. PostgreSQL does not reject these.
 """
 
 import asyncio
@@ -14,15 +13,15 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 BUSY: Final = b'{"exception_message":"Service Unavailable"}'
-"""What Prefect's server says of a transaction that it has undone, and of nothing else."""
+"""Prefect's answer to a rolled-back transaction, and to nothing else."""
 PAUSES: Final = (0.02, 0.05, 0.1, 0.2, 0.4)
-"""Seconds before each further try; after the last one the client is told, and makes its own pauses."""
+"""Seconds before each retry; then the client receives the 503."""
 LONGEST: Final = 4 * 1024 * 1024
-"""Bytes of a request that are kept for another try; a longer one has one."""
+"""Bytes of a request that are kept for a retry."""
 
 
 class TriedAgain:
-    """Wraps an ASGI application: a request that has met another's write is carried out again."""
+    """ASGI middleware that repeats a request after a write conflict."""
 
     def __init__(self, application: "ASGIApp", pauses: Sequence[float] = PAUSES) -> None:
         self._application = application
@@ -37,7 +36,7 @@ class TriedAgain:
             try:
                 await self._application(_copied(scope), body.read_from_start(), answer.take)
             except Exception:
-                # Starlette answers, and raises what it has answered for, so that it is logged.
+                # Starlette raises an error after answering it, for the log.
                 if not answer.is_held:
                     raise
             if not answer.is_held:
@@ -49,7 +48,7 @@ class TriedAgain:
 
 
 class Body:
-    """What a client sends, kept so that it can be read more than once."""
+    """A request body that can be read several times."""
 
     def __init__(self, receive: "Receive") -> None:
         self._receive = receive
@@ -58,11 +57,9 @@ class Body:
 
     @property
     def is_kept(self) -> bool:
-        """Whether all that was read can be read again."""
         return self._size <= LONGEST
 
     def read_from_start(self) -> "Receive":
-        """Reads what was read before, and then on."""
         ahead = iter(list(self._kept))
 
         async def read() -> "Message":
@@ -79,7 +76,7 @@ class Body:
 
 
 class Answer:
-    """Passes an answer on, and holds one back that says that the database was busy."""
+    """Forwards an answer, or holds it back if it reports a busy database."""
 
     def __init__(self, send: "Send") -> None:
         self._send = send
@@ -88,11 +85,9 @@ class Answer:
 
     @property
     def is_held(self) -> bool:
-        """Whether nothing of it was sent, and all of it says that."""
         return bool(self._held)
 
     async def take(self, message: "Message") -> None:
-        """Send a part of it, or hold it back."""
         unavailable = message.get("status") == HTTPStatus.SERVICE_UNAVAILABLE
         if message["type"] == "http.response.start" and unavailable:
             self._start = message
@@ -105,11 +100,10 @@ class Answer:
             await self._send(message)
 
     async def release(self) -> None:
-        """Send what was held back."""
         for message in self._held:
             await self._send(message)
 
 
 def _copied(scope: "Scope") -> MutableMapping[str, Any]:
-    """Applications write into what they are given, and into its state."""
+    """A copy, because applications write to their scope and its state."""
     return {**scope, "state": dict(scope.get("state", {}))}

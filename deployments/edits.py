@@ -1,4 +1,4 @@
-"""The automation for what nobody should touch unseen: edits of Keyturn's own deployments and automations."""
+"""The automation that reports edits of Keyturn's deployments and automations."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -14,15 +14,13 @@ from deployments.texts import notification
 from keyturn.core.workspaces import WorkspaceNames
 
 REPORTS: Final = "report an edit"
-"""What the automation is called."""
 EDITS: Final = {
     f"prefect.{kind}.{action}" for kind in ("deployment", "automation") for action in ("updated", "deleted")
 }
-"""What Prefect's server tells of them, since 3.7.4. It does not tell who it was."""
+"""Prefect's events for edits, since 3.7.4; they do not name the user."""
 SETTLED: Final = timedelta(minutes=1)
-"""Several edits of one thing within this time are told once."""
+"""Several edits of one object within this time are reported once."""
 MOST: Final = 200
-"""Deployments that are looked at, at once."""
 
 SUBJECT: Final = "<called>: {{ event.resource.name }} was {{ event.event.split('.')[-1] }}"
 BODY: Final = """\
@@ -37,7 +35,6 @@ refuse a run whose deployment says more than it may.
 
 
 def edit_automation(channel: Any, ours: Sequence[str], workspace: WorkspaceNames) -> Automation:
-    """Every change of one of ``ours``, and its end, is told; ``ours`` are resources' ids."""
     return Automation(
         name=workspace.automation(REPORTS),
         description="Somebody has changed, switched off or removed what bootstrap has registered.",
@@ -54,7 +51,7 @@ def edit_automation(channel: Any, ours: Sequence[str], workspace: WorkspaceNames
 
 
 async def own_resources(flows: Sequence[str], workspace: WorkspaceNames) -> list[str]:
-    """The deployments of these flows and the workspace's automations, as events name them."""
+    """The resource ids of these flows' deployments and the other automations."""
     names, begin = [workspace.deployment(flow) for flow in flows], workspace.automation("")
     async with get_client() as client:
         of_names = DeploymentFilter(name=DeploymentFilterName(any_=names))

@@ -1,7 +1,6 @@
-"""What keeps pages of other origins away from a server without passwords: their requests go no further than this.
+"""Refuses requests of foreign web pages to a server without passwords.
 
-Whoever opens a foreign page lets it send requests to loopback. Such a request names a host that is not the server's
-(DNS rebinding), or its own origin, or has a body of a kind that browsers send anywhere without asking first.
+Such a request names another host (DNS rebinding), has a foreign origin, or has a body type that needs no preflight.
 Sources: Fetch Standard ("CORS-safelisted request-header", `Origin`), Fetch Metadata Request Headers, RFC 6455, 10.2.
 """
 
@@ -19,32 +18,29 @@ NAMES: Final = (LOOPBACK, "localhost")
 HTTPS: Final = 443
 READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 FOREIGN: Final = frozenset({"cross-site", "same-site"})
-"""What browsers say of a request that another origin's page makes, with `Sec-Fetch-Site`."""
+"""Values of `Sec-Fetch-Site` for another origin's page."""
 POLICY_VIOLATION: Final = 1008
-"""The code that a WebSocket is closed with (RFC 6455, 7.4.1)."""
+"""The close code of a WebSocket (RFC 6455, 7.4.1)."""
 
 
 def origins(ports: Iterable[int], names: Iterable[str] = ()) -> list[str]:
-    """Where the pages of a server on loopback, or of these names, come from, at each port that leads to it."""
     numbers = [*ports]
-    # Browsers leave out the port that https has by itself.
+    # Browsers omit the default port of https.
     ends = ["" if port == HTTPS else f":{port}" for port in numbers]
     return [f"https://{name}{end}" for name in (*NAMES, *names) for end in ends]
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a request goes no further."""
-
     status: HTTPStatus
     reason: str
 
 
 class OwnPagesOnly:
-    """Wraps an ASGI application; ``origins``, such as https://127.0.0.1:4200, are where its own pages come from.
+    """ASGI middleware; ``origins``, such as https://127.0.0.1:4200, are those of the server's own pages.
 
-    Its pages are let ask nobody else: Prefect's UI (3.9) sets up its analytics with a host of others whenever it is
-    opened, whatever the server's setting says.
+    Its pages may send requests only to these: Prefect's UI (3.9) otherwise contacts an analytics host despite the
+    server's setting.
     """
 
     def __init__(self, application: "ASGIApp", origins: Iterable[str]) -> None:
@@ -64,7 +60,7 @@ class OwnPagesOnly:
             await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": refusal.reason})
 
     def _confined(self, send: "Send") -> "Send":
-        """The same, where each answer says whom its page may ask (Content Security Policy Level 3, 6.1.2)."""
+        """Add the hosts that a page may contact (Content Security Policy Level 3, 6.1.2)."""
 
         async def confined(message: "Message") -> None:
             if message["type"] == "http.response.start":
@@ -74,7 +70,6 @@ class OwnPagesOnly:
         return confined
 
     def refusal(self, scope: "Scope") -> Refusal | None:
-        """Why this request is refused; None where it is not."""
         headers: dict[str, list[str]] = {}
         for name, value in scope["headers"]:
             headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
@@ -92,7 +87,7 @@ class OwnPagesOnly:
 
 
 def _foreign(headers: dict[str, list[str]], method: str) -> bool:
-    """Whether a browser says that another origin's page asks; a link that somebody follows is none of its doing."""
+    """Whether the browser reports another origin's page; a link that a person follows is not one."""
     followed = method == "GET" and headers.get("sec-fetch-mode") == ["navigate"]
     return not followed and not FOREIGN.isdisjoint(headers.get("sec-fetch-site", []))
 
@@ -109,7 +104,7 @@ def _is_json(headers: dict[str, list[str]]) -> bool:
 async def _answer(refusal: Refusal, send: "Send") -> None:
     body = f'{{"detail": "{refusal.reason}"}}'.encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    # What is left of the request's body is not read.
+    # The rest of the request's body is not read.
     headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": int(refusal.status), "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -1,7 +1,6 @@
-"""Choices in the forms of the Prefect UI: the names that the catalogue has, for fields that take one of them.
+"""Offers the catalogue's names as choices in the forms of the Prefect UI.
 
-A name that the form does not offer may be typed all the same: a catalogue is newer than the last bootstrap at times,
-and nobody who revokes must be refused for that.
+Forms accept other names too, because a catalogue may be newer than the last bootstrap.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,11 +29,9 @@ FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
     "compliance-report": {"owner": "owners"},
     "drill": {"path": "drills"},
 }
-"""What the fields of each flow's form name, where that is something of the catalogue, or an incident of the hub."""
 
 
 def choices_of(catalogue: Catalogue, incidents: Sequence[str] = ()) -> dict[str, list[str]]:
-    """The names there are of each kind; the hub's ``incidents`` are those that are open."""
     return {
         "secrets": sorted(catalogue.secrets),
         "owners": sorted({secret.owner for secret in catalogue.secrets.values()}),
@@ -46,7 +43,6 @@ def choices_of(catalogue: Catalogue, incidents: Sequence[str] = ()) -> dict[str,
 
 
 async def offer_choices(catalogue: Catalogue, workspace: WorkspaceNames, incidents: Sequence[str] = ()) -> None:
-    """Let the forms of the workspace's deployments offer what the catalogue has now."""
     choices = choices_of(catalogue, incidents)
     async with get_client() as client:
         for flow, fields in FIELDS.items():
@@ -57,7 +53,7 @@ async def offer_choices(catalogue: Catalogue, workspace: WorkspaceNames, inciden
 
 
 def with_choices(schema: Mapping[str, Any], choices: Mapping[str, Sequence[str]]) -> Any:
-    """A form's schema whose fields offer these, and take any other text that they took before."""
+    """The schema with these choices; every other valid value remains valid."""
     properties = dict(schema["properties"])
     for field, names in choices.items():
         if names:
@@ -66,7 +62,6 @@ def with_choices(schema: Mapping[str, Any], choices: Mapping[str, Sequence[str]]
 
 
 def offering(field: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """One field."""
     about = {key: value for key, value in field.items() if key not in ("type", "anyOf", "pattern", "enum")}
     taken = field.get("anyOf") or [{key: field[key] for key in ("type", "pattern") if key in field}]
     others = [{"title": "Another", **kind} if kind.get("type") == "string" else kind for kind in taken]

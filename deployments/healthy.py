@@ -1,6 +1,6 @@
-"""``python -m deployments.healthy PORT PATH [CA_FILE HOST]``: whether a server answers 200 there, over TLS.
+"""``python -m deployments.healthy PORT PATH [CA_FILE HOST]``: whether a server answers 200 over TLS.
 
-The check of a container. On loopback the stack's authority is trusted, which lies under KEYTURN_HOME.
+The default CA is the stack's, under KEYTURN_HOME.
 """
 
 import http.client
@@ -14,7 +14,6 @@ LOOPBACK: Final = "127.0.0.1"
 
 
 def main(port: str, path: str, ca_file: str = "", host: str = LOOPBACK) -> int:
-    """0 where it does."""
     from keyturn.cli.environment import home_directory
 
     trusted = ca_file or str(home_directory() / "tls" / "ca.pem")
@@ -29,10 +28,7 @@ def http_status(
     ca_file: str | None = None,
     host: str = LOOPBACK,
 ) -> int | None:
-    """What a plain GET on this port answers, past any proxy of the environment; None when nothing does.
-
-    It is asked over TLS, and trusted by ``ca_file``, where one is given; else in clear.
-    """
+    """The status of a plain GET without a proxy, over TLS with ``ca_file``; None without an answer."""
     connection = _connection(host, port, ca_file)
     try:
         connection.request("GET", path, headers=dict(headers or {}))

@@ -1,4 +1,4 @@
-"""Whether the Prefect server has all that Keyturn registers there, in force, and somebody works for it."""
+"""Checks Keyturn's objects on the Prefect server and its workers."""
 
 import os
 import statistics
@@ -41,26 +41,22 @@ REPORT: Final = "report a failed run"
 
 KEEPER: Final = "keeper"
 KEEPER_SILENT: Final = timedelta(minutes=30)
-"""Two of its rounds."""
+"""Two rounds of the keeper."""
 
 RECENT: Final = timedelta(days=1)
 LATEST: Final = 20
-"""The runs that are looked at for how long they waited: so many of the last day's."""
 
 LATE_BY_THEN: Final = timedelta(minutes=5)
-"""A run that is overdue for so long has been called late, unless nobody looks."""
+"""A healthy server marks an overdue run late within this time."""
 
 SOON: Final = 5.0
-"""Seconds within which a run begins whose worker hears of it and forks it, with some to spare."""
+"""Seconds in which a run starts whose worker hears of it and forks it, with a margin."""
 
 
 async def check_prefect(
     api: str, workspace: WorkspaceNames, unneeded: frozenset[str] = frozenset()
 ) -> list[CheckResult]:
-    """Everything that is registered there for a workspace; what keeps anybody from looking is in it, too.
-
-    ``unneeded`` are queues that need no worker, since the catalogue has no work for them.
-    """
+    """All checks of a workspace; queues in ``unneeded`` need no worker."""
     try:
         async with get_client() as client:
             return [result async for result in _checks(client, api, workspace, unneeded)]
@@ -106,15 +102,11 @@ async def _checks(
 
 
 def queue_check(queue: str) -> str:
-    """What the check of a queue is called."""
     return f"queue {queue}"
 
 
 async def check_services(client: PrefectClient, workspace: WorkspaceNames, now: datetime) -> AsyncIterator[CheckResult]:
-    """Whether the server's own services go on: one of them calls a run late that nobody has taken in time.
-
-    They can stand still while every process looks well, and then no schedule goes on and no alarm is told.
-    """
+    """Whether the server's services run. They can stop while every process looks healthy."""
     overdue = FlowRunFilter(
         state=FlowRunFilterState(name=FlowRunFilterStateName(any_=["Scheduled"])),
         expected_start_time=FlowRunFilterExpectedStartTime(before_=now - LATE_BY_THEN),
@@ -128,7 +120,6 @@ async def check_services(client: PrefectClient, workspace: WorkspaceNames, now: 
 async def _queues(
     client: PrefectClient, workspace: WorkspaceNames, declared: list[dict[str, Any]]
 ) -> AsyncIterator[CheckResult]:
-    """The queues of the deployments, each with whether a worker asks it for work."""
     there = {queue.name: queue for queue in await client.read_work_queues(work_pool_name=workspace.own)}
     for name in dict.fromkeys(entry["work_pool"]["work_queue_name"] for entry in declared):
         queue = there.get(name)
@@ -142,7 +133,7 @@ async def _queues(
 
 
 async def check_keeper(client: PrefectClient, workspace: WorkspaceNames) -> AsyncIterator[CheckResult]:
-    """What has become of the keeper's last run, and how long ago that was; nothing where it is not registered."""
+    """The state and age of the keeper's last run; nothing if it is not registered."""
     try:
         keeper = await client.read_deployment_by_name(workspace.deployed(KEEPER))
     except ObjectNotFound:
@@ -168,10 +159,7 @@ async def check_keeper(client: PrefectClient, workspace: WorkspaceNames) -> Asyn
 
 
 async def check_waits(client: PrefectClient, workspace: WorkspaceNames) -> AsyncIterator[CheckResult]:
-    """How long the latest runs have waited from when they were due until they began; nothing where there are none.
-
-    One that waited for another of its deployment is in it: the half that waited less is what is looked at.
-    """
+    """The median start delay of the latest runs, which ignores a few that waited for another run."""
     pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[workspace.own]))
     begun = FlowRunFilter(start_time=FlowRunFilterStartTime(after_=datetime.now(UTC) - RECENT, is_null_=False))
     runs = await client.read_flow_runs(
@@ -196,7 +184,6 @@ async def check_waits(client: PrefectClient, workspace: WorkspaceNames) -> Async
 async def _deployments(
     client: PrefectClient, workspace: WorkspaceNames, declared: list[dict[str, Any]], remedy: str
 ) -> AsyncIterator[CheckResult]:
-    """Each deployment of ``prefect.yaml``: whether it is there, and its schedule in force."""
     well = 0
     for entry in declared:
         named = f"deployment {workspace.deployment(entry['name'])}"
@@ -216,7 +203,6 @@ async def _deployments(
 
 
 async def _automations(client: PrefectClient, workspace: WorkspaceNames, remedy: str) -> AsyncIterator[CheckResult]:
-    """The automations that are needed, and whether any failure is told to anybody."""
     enabled = {automation.name: automation.enabled for automation in await client.read_automations()}
     for does in (*NEEDED, REPORT):
         name = workspace.automation(does)

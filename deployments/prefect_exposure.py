@@ -1,7 +1,6 @@
-"""What a Prefect server on another machine needs before Keyturn registers with it: whoever may call its API has power.
+"""What a remote Prefect server needs before Keyturn registers with it.
 
-A password is asked for: the server itself shows whether it refuses a call without one. That its database's key lies
-elsewhere nothing of Prefect's API tells (Prefect 3.9), so somebody says it.
+Prefect's API (3.9) does not show where its encryption key is stored, so the operator confirms that.
 """
 
 import os
@@ -17,14 +16,14 @@ from keyturn.core.errors import Denied, Unavailable
 from keyturn.core.outbound import is_loopback, leaves_in_clear
 
 ENCRYPTED: Final = "KEYTURN_PREFECT_ENCRYPTED"
-"""The variable by which an operator says that the server has an encryption key of its own."""
+"""The operator's confirmation that the server has its own encryption key."""
 INSECURE_HTTP: Final = "KEYTURN_PREFECT_INSECURE_HTTP"
-"""The variable that lets the server be spoken to in clear over a network."""
+"""Allows clear text to the server over a network."""
 TRUE: Final = ("1", "true")
 GUARDED: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 OPEN: Final = (HTTPStatus.OK, HTTPStatus.NOT_FOUND)
 PAGE: Final = "work_pools/keyturn"
-"""Whoever is let in hears of the pool, or that there is none. A change would be refused by CSRF protection alone."""
+"""Readable with any access. CSRF protection alone would refuse a change."""
 TIMEOUT: Final = 10.0
 
 NO_TLS: Final = (
@@ -38,14 +37,10 @@ NO_KEY: Final = (
 )
 
 Ask = Callable[[str], int]
-"""Asks for a page without any login, and gives the status of the answer."""
 
 
 def insist_on_guarded(api: str, env: Mapping[str, str] = os.environ, ask: Ask | None = None) -> None:
-    """Raises Denied where a server on another machine lacks what keeps others out, naming every setting that mends it.
-
-    Raises Unavailable where the server does not answer, so that it can't be told.
-    """
+    """Raises Denied if a remote server lacks protection, Unavailable if it does not answer."""
     if is_loopback(urlsplit(api).hostname or ""):
         return
     if lacks := list(lacking(api, env, ask or without_login)):
@@ -54,7 +49,6 @@ def insist_on_guarded(api: str, env: Mapping[str, str] = os.environ, ask: Ask | 
 
 
 def lacking(api: str, env: Mapping[str, str], ask: Ask) -> Iterator[str]:
-    """What the server lacks, with the settings that give it."""
     in_clear = leaves_in_clear(api) and env.get(INSECURE_HTTP, "").lower() not in TRUE
     if in_clear:
         yield NO_TLS
@@ -65,7 +59,7 @@ def lacking(api: str, env: Mapping[str, str], ask: Ask) -> Iterator[str]:
 
 
 def without_login(api: str) -> int:
-    """What the server answers to whoever has no login. Raises Unavailable where it does not."""
+    """The status of a request without a login. Raises Unavailable without a clear answer."""
     from prefect.settings import get_current_settings
 
     trusted = get_current_settings().api.ssl_cert_file

@@ -1,4 +1,4 @@
-"""The deployments' file, as it is for the workspace `default` and as it is made for one with another name."""
+"""The file of the deployments, for each workspace."""
 
 import json
 import tempfile
@@ -14,25 +14,23 @@ from keyturn.project import root
 
 
 def prefect_file() -> Path:
-    """The deployments' file, which lies beside the project's folders."""
     return root() / "prefect.yaml"
 
 
 @contextmanager
 def file_of(workspace: WorkspaceNames) -> Iterator[Path]:
-    """The file that registers a workspace's deployments; one that is made for it is there as long as the body runs."""
+    """The file of a workspace; a generated one is removed with the context."""
     if workspace == WorkspaceNames():
         yield prefect_file()
         return
     with tempfile.TemporaryDirectory() as directory:
         made = Path(directory) / "prefect.yaml"
-        # JSON is YAML, and tells nothing twice by anchors.
+        # JSON is valid YAML, without anchors.
         made.write_text(json.dumps(of_workspace(yaml.safe_load(prefect_file().read_text()), workspace)))
         yield made
 
 
 def of_workspace(declared: dict[str, Any], workspace: WorkspaceNames) -> dict[str, Any]:
-    """What the file says, with the workspace's own names."""
     deployments = [_deployment(deployment, workspace) for deployment in declared["deployments"]]
     return {**{key: declared[key] for key in declared if key != "definitions"}, "deployments": deployments}
 

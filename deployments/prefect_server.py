@@ -17,7 +17,7 @@ from deployments.server_options import add_certificate, add_host
 
 def serve(options: argparse.Namespace) -> None:
     """Serve until SIGTERM or SIGINT."""
-    # Loading Prefect takes seconds; what is wrong with the options is said before.
+    # Loading Prefect takes seconds; wrong options are reported before that.
     from prefect.server.api.server import create_app
     from prefect.settings import get_current_settings
 
@@ -33,14 +33,13 @@ def serve(options: argparse.Namespace) -> None:
         ws_ping_interval=settings.api.websocket_ping_interval,
         ws_ping_timeout=settings.api.websocket_ping_timeout,
         log_level=settings.logging_level.lower(),
-        # Nobody stands in front of it who could say where a request is from.
+        # No proxy in front of it can report a request's address.
         proxy_headers=False,
         server_header=False,
     )
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options."""
     made = argparse.ArgumentParser(prog="python -m deployments.prefect_server", description=__doc__)
     add_host(made)
     made.add_argument("--port", type=int, required=True)

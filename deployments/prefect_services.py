@@ -1,9 +1,8 @@
-"""``python -m deployments.prefect_services``: ``prefect server services start`` that outlives what Redis forgets.
+"""``python -m deployments.prefect_services``: ``prefect server services start`` that survives a Redis data loss.
 
-Prefect plans each service's next round in Redis (Docket), at the end of the one before. Where Redis is emptied, or
-comes back without its data, all those plans are gone: the schedules, late runs, silent runs, leases and retention stand
-still for good, while each process looks well. So a mark is kept beside the plans, and where it is gone, or another's,
-this process begins anew and plans all of them again. It does so, too, where one of the services ends by itself.
+Prefect plans each service's next round in Redis (Docket). If Redis loses its data, all services stop, while each
+process looks healthy. So this process keeps a mark next to the plans, and restarts if the mark is lost or a service
+ends.
 """
 
 import asyncio
@@ -18,13 +17,12 @@ from prefect.logging import get_logger
 from prefect.settings.context import get_current_settings
 
 MARK: Final = "keyturn:prefect-services"
-"""The key of the mark; all processes that plan in one Redis know the same one."""
+"""The key of the mark, shared by all processes."""
 EVERY: Final = 2.0
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 PATIENCE: Final = 10.0
-"""Seconds for one question to Redis."""
+"""Seconds for one request to Redis."""
 STARTED: Final = ".start"
-"""How the names of the services' methods end."""
 LOCAL: Final = "memory://"
 NOWHERE: Final = """\
 error: start Prefect's services: their plans are in no Redis
@@ -35,19 +33,18 @@ logger: Final = get_logger("keyturn.prefect-services")
 
 
 class Plans:
-    """The mark beside the plans in the Redis of this client (``redis.asyncio``)."""
+    """The mark next to the plans; ``redis`` is a ``redis.asyncio`` client."""
 
     def __init__(self, redis: Any) -> None:
         self._redis = redis
         self._mark: bytes | str | None = None
 
     async def begin(self) -> None:
-        """Know the mark, which the first process makes. Raises what Redis does."""
         await self._redis.set(MARK, secrets.token_hex(8), nx=True)
         self._mark = await self._redis.get(MARK)
 
     async def lost(self) -> None:
-        """Return once the plans of this process are gone. While Redis does not answer nothing is known."""
+        """Return once this process's plans are lost. An unreachable Redis proves nothing."""
         while True:
             await asyncio.sleep(EVERY)
             try:
@@ -59,7 +56,7 @@ class Plans:
 
 
 async def serve(services: Callable[[], Awaitable[None]], plans: Plans) -> None:
-    """Run the services until their plans are lost, or one of them ends. Raises what all of them do."""
+    """Run the services until their plans are lost or one of them ends. Raises their common error."""
     await plans.begin()
     begun = begun_from_now()
     running = asyncio.ensure_future(services())
@@ -69,11 +66,11 @@ async def serve(services: Callable[[], Awaitable[None]], plans: Plans) -> None:
         watch.cancel()
     if running.done():
         await running
-    # Else they are not told to end: what they would write belongs to plans that are gone.
+    # Otherwise they are not stopped cleanly: they would write to the lost plans.
 
 
 def begun_from_now() -> "set[asyncio.Task[Any]]":
-    """The tasks of services, each from its first moment on: one may end before anybody looks."""
+    """A set that receives each service's task at its start, because one may end at once."""
     begun: set[asyncio.Task[Any]] = set()
 
     def make(loop: asyncio.AbstractEventLoop, coroutine: Any, **told: Any) -> "asyncio.Task[Any]":
@@ -87,9 +84,9 @@ def begun_from_now() -> "set[asyncio.Task[Any]]":
 
 
 async def one_ends(begun: "set[asyncio.Task[Any]]") -> None:
-    """Return once one of the services has ended, such as over a database that was away; Prefect looks at none of them.
+    """Return once a service has ended, for example after a database outage.
 
-    Each is a task of its method ``start``, which never returns while it is well.
+    The method ``start`` of a service never returns while the service is healthy.
     """
     while True:
         await asyncio.sleep(EVERY)
@@ -99,18 +96,17 @@ async def one_ends(begun: "set[asyncio.Task[Any]]") -> None:
 
 
 def end_of(task: "asyncio.Task[Any]") -> str:
-    """What it carried out, and by which kind of error it ended; an error's own words may hold what was sent."""
+    """The name and error type; the error's text may contain sent data."""
     error = task.exception() if task.done() and not task.cancelled() else None
     return f"{name_of(task)} ({type(error).__name__})" if error else name_of(task)
 
 
 def name_of(task: "asyncio.Task[Any]") -> str:
-    """What the task carries out, such as ``ReactiveTriggers.start``."""
     return str(getattr(task.get_coro(), "__qualname__", ""))
 
 
 def main() -> int:
-    """Serve until SIGINT; 2 where there is nothing to watch over."""
+    """Serve until SIGINT; 2 if the plans are in no Redis."""
     url = get_current_settings().server.docket.url
     if url.startswith(LOCAL):
         sys.stderr.write(NOWHERE)
@@ -129,7 +125,6 @@ def main() -> int:
 
 
 def begin_anew() -> NoReturn:
-    """The same process with the same command, and nothing of what it knew."""
     os.execv(sys.executable, sys.orig_argv)  # noqa: S606  no shell is wanted
 
 

@@ -1,7 +1,6 @@
-"""``python -m deployments.production_check``: whether the production containers were told all that they need.
+"""``python -m deployments.production_check``: whether the production containers have all settings.
 
-Compose refuses a missing variable by itself, but of every profile at once: whoever tries the demo would have to name a
-hub. So each of these has a default that leads nowhere, and this stops the others before they start.
+Compose would reject a missing variable for every profile, so each has an unusable default that this check rejects.
 """
 
 import os
@@ -17,8 +16,6 @@ BY_DIGEST: Final = r"[\w.:/-]+@sha256:[0-9a-f]{64}"
 
 @dataclass(frozen=True)
 class NeededVariable:
-    """One variable: what it is, in words and as a whole expression."""
-
     meaning: str
     form: str
 
@@ -45,7 +42,7 @@ PRODUCTION_VARIABLES: Final[Mapping[str, NeededVariable]] = {
 
 
 def missing_or_wrong(variables: Mapping[str, str]) -> Iterator[str]:
-    """What is missing or can't be right, a line each; no value, since one may hold what it must not."""
+    """A line for each missing or invalid variable, without its value."""
     for name, needed in PRODUCTION_VARIABLES.items():
         value = variables.get(name, "")
         if not value:
@@ -55,7 +52,6 @@ def missing_or_wrong(variables: Mapping[str, str]) -> Iterator[str]:
 
 
 def main() -> int:
-    """0 where nothing is missing, else 1 with a line on stderr for each variable."""
     found = [*missing_or_wrong(os.environ)]
     for line in found:
         sys.stderr.write(f"check: {line}\n")

@@ -1,4 +1,4 @@
-"""How long the Prefect server keeps what runs leave: only whoever runs it can set that, so it is looked at."""
+"""Checks how long the Prefect server keeps data of runs, which only its operator can set."""
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -10,16 +10,13 @@ from pydantic import TypeAdapter, ValidationError
 
 EVENTS_KEPT: Final = timedelta(days=2)
 RUNS_KEPT: Final = timedelta(days=14)
-"""Longer ones are remarked on; what Keyturn has done stands in the hub and the ledger, not in Prefect."""
+"""Longer periods are reported; the record is in the hub and the ledger."""
 
 _SPAN: Final = TypeAdapter(timedelta)
 
 
 async def advice() -> list[str]:
-    """What to set on the server so that an idle installation does not fill its disk; nothing where that is set.
-
-    A server that does not show its settings is not remarked on.
-    """
+    """The missing settings that limit the size of the server's database."""
     server = await server_settings()
     if server is None:
         return ["it does not show how long it keeps runs and events: see that it forgets them"]
@@ -27,7 +24,6 @@ async def advice() -> list[str]:
 
 
 async def server_settings() -> dict[str, Any] | None:
-    """How the server is set, as its API tells; None where it does not."""
     async with get_client() as client:
         try:
             answer = await client._client.get("/admin/settings")
@@ -39,7 +35,6 @@ async def server_settings() -> dict[str, Any] | None:
 
 
 def lacking(server: Mapping[str, Any]) -> Iterator[str]:
-    """Each setting that lets the database grow."""
     vacuum, events = server.get("services", {}).get("db_vacuum", {}), server.get("events", {})
     removed = vacuum.get("enabled") or ()
     if "flow_runs" not in removed:
@@ -53,7 +48,7 @@ def lacking(server: Mapping[str, Any]) -> Iterator[str]:
 
 
 def span(setting: Any) -> timedelta:
-    """A duration as the server tells it; one that can't be read is for ever."""
+    """A duration from the server; an unreadable one counts as unlimited."""
     try:
         return _SPAN.validate_python(setting)
     except ValidationError:

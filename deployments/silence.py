@@ -1,4 +1,4 @@
-"""Automations for what does not happen: a run that falls silent, rotations that stop, work that nobody takes."""
+"""Automations for missing events: a silent run, no rounds of the keeper, work without a worker."""
 
 from datetime import timedelta
 from typing import Any, Final
@@ -16,25 +16,22 @@ from keyturn.project.runs.heartbeat import BEAT, HEARTBEAT
 DEFAULT: Final = WorkspaceNames()
 
 SILENCE: Final = timedelta(seconds=3 * BEAT)
-"""A run whose process is gone sends no heartbeat; three missed ones count."""
+"""Three missed heartbeats: a run without a process sends none."""
 
 RUNS: Final = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
 RUNNING: Final = "prefect.flow-run.Running"
 FAILED: Final = {f"prefect.flow-run.{state}" for state in ("Failed", "TimedOut", "Crashed")}
 ENDED: Final = {"prefect.flow-run.Completed", "prefect.flow-run.Cancelled", *FAILED}
 TAKEN: Final = {"prefect.flow-run.Pending", RUNNING, *ENDED}
-"""What shows that a run waits for nobody any more."""
 
 BEGINS_WITHIN: Final = timedelta(minutes=5)
-"""A run that a worker has taken begins within seconds, and within a minute on a machine that is busy."""
+"""A run that a worker took starts within a minute, even on a busy machine."""
 BEGINNING: Final = {"prefect.flow-run.Pending", "prefect.flow-run.Submitting"}
 WAITING: Final = {f"prefect.flow-run.{state}" for state in ("Scheduled", "AwaitingConcurrencySlot", "AwaitingRetry")}
-"""What a worker has taken, and a place was missing for, waits once more."""
+"""A run that lacked a concurrency slot waits again."""
 
 NOBODY_LOOKS: Final = timedelta(minutes=30)
-"""Two rounds of the keeper: so long nobody need have looked for what is due."""
 LATE_FOR: Final = timedelta(minutes=2)
-"""For so long a run may be late, and a queue unserved: a worker that is started anew takes less."""
 
 SILENT_SUBJECT: Final = "<called>: nobody looks for what is due"
 SILENT_BODY: Final = """\
@@ -61,7 +58,6 @@ Remedy: start its worker: `prefect worker start --pool <pool> --work-queue {{ ev
 
 
 def runs_of(workspace: WorkspaceNames) -> ResourceSpecification:
-    """The runs of a workspace, which have its tag."""
     return ResourceSpecification(
         {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{workspace.own}"}
     )
@@ -70,7 +66,6 @@ def runs_of(workspace: WorkspaceNames) -> ResourceSpecification:
 def crash_automation(
     workspace: WorkspaceNames = DEFAULT, within: timedelta = SILENCE, runs: ResourceSpecification | None = None
 ) -> Automation:
-    """No heartbeat for three beats: the run is crashed."""
     return crashes(
         workspace.automation("a silent run is crashed"),
         "A run that stopped sending heartbeats has lost its process.",
@@ -85,7 +80,7 @@ def crash_automation(
 def begun_automation(
     workspace: WorkspaceNames = DEFAULT, within: timedelta = BEGINS_WITHIN, runs: ResourceSpecification | None = None
 ) -> Automation:
-    """A worker took a run, and died before it began: no other takes it, and it would count as under way for good."""
+    """Crash a run whose worker died before starting it."""
     return crashes(
         workspace.automation("a run that never began is crashed"),
         "A worker has taken a run, and it has not begun for five minutes.",
@@ -107,7 +102,7 @@ def crashes(
     within: timedelta,
     message: str,
 ) -> Automation:
-    """A run of which nothing that is expected is heard for so long ``after`` one of these events is crashed."""
+    """Crash a run if no ``expect`` event arrives within this time ``after`` one of these events."""
     return Automation(
         name=name,
         description=description,
@@ -128,7 +123,7 @@ def crashes(
 def silence_automation(
     channel: Any, keeper: Any, workspace: WorkspaceNames = DEFAULT, within: timedelta = NOBODY_LOOKS
 ) -> Automation:
-    """Where no run of the keeper has ended for two rounds nobody looks; one that failed is reported by itself."""
+    """Report that no run of the keeper has ended; a failed run counts as ended."""
     return Automation(
         name=workspace.automation("report that nobody looks"),
         description="No run of the keeper has ended for 30 minutes: paused, without a worker, or stuck.",
@@ -145,7 +140,7 @@ def silence_automation(
 
 
 def waiting_automation(channel: Any, workspace: WorkspaceNames = DEFAULT, within: timedelta = LATE_FOR) -> Automation:
-    """A run that is late, and that nobody begins; told for each deployment, since others of it may go on."""
+    """Report late runs that no worker takes, for each deployment."""
     return Automation(
         name=workspace.automation("report runs that nobody begins"),
         description="A run is late, and no worker has taken it or another of its deployment.",
@@ -164,7 +159,7 @@ def waiting_automation(channel: Any, workspace: WorkspaceNames = DEFAULT, within
 
 
 def unserved_automation(channel: Any, workspace: WorkspaceNames = DEFAULT, within: timedelta = LATE_FOR) -> Automation:
-    """A queue of the pool that no worker asks for work any more. One that nobody ever served shows by its late runs."""
+    """Report a queue that lost its workers. Late runs reveal a queue that never had one."""
     role = {"prefect.resource.role": "work-pool", "prefect.resource.name": workspace.own}
     return Automation(
         name=workspace.automation("report a queue that nobody serves"),

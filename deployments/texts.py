@@ -1,4 +1,4 @@
-"""What the automations' texts say of a workspace; the rest of them is filled in by Prefect, when something happens."""
+"""Inserts a workspace's names into the automations' texts."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from keyturn.core.workspaces import SECRET, WorkspaceNames
 
 
 def filled(text: str, workspace: WorkspaceNames) -> str:
-    """The text with the workspace's own names in the places of ``<called>``, ``<pool>`` and so on."""
+    """The text with the workspace's names for ``<called>``, ``<path>``, ``<pool>``, ``<keeper>`` and ``<option>``."""
     places = {
         "<called>": workspace.called,
         "<path>": f"{{{{ event.resource.id.removeprefix('{workspace.resource(SECRET, '')}') }}}}",
@@ -22,5 +22,4 @@ def filled(text: str, workspace: WorkspaceNames) -> str:
 
 
 def notification(channel: Any, subject: str, body: str, workspace: WorkspaceNames) -> SendNotification:
-    """What is sent through a channel."""
     return SendNotification(block_document_id=channel, subject=filled(subject, workspace), body=filled(body, workspace))

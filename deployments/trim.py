@@ -1,8 +1,6 @@
-"""``python -m deployments.trim SITE_PACKAGES``: takes out of an image's packages what Keyturn never calls.
+"""``python -m deployments.trim SITE_PACKAGES``: removes code that Keyturn never calls from an image's packages.
 
-Run while the image is built, by a Python that has none of these packages. What goes: the asynchronous half of the
-Kubernetes client, botocore's descriptions of services that Keyturn does not call, the packages' own tests, and the
-local stack's emulators. A test holds the services that are kept against those that the code asks for.
+Run by a Python without these packages. A test compares the kept services with those in the code.
 """
 
 import shutil
@@ -20,7 +18,7 @@ AWS_SERVICES: Final = frozenset(
         "secretsmanager",
         "ssm",
         "sts",
-        # Asked by botocore itself, for logins by IAM Identity Center and by the console's session.
+        # Used by botocore itself, for logins by IAM Identity Center and by a console session.
         "signin",
         "sso",
         "sso-oidc",
@@ -30,7 +28,6 @@ UNUSED: Final = ("kubernetes/aio",)
 
 
 def superfluous(packages: Path) -> Iterator[Path]:
-    """Each directory that may go."""
     yield from (packages / name for name in UNUSED if (packages / name).is_dir())
     for service in sorted((packages / "botocore" / "data").glob("*")):
         if service.is_dir() and service.name not in AWS_SERVICES:
@@ -39,7 +36,6 @@ def superfluous(packages: Path) -> Iterator[Path]:
 
 
 def main(arguments: list[str]) -> int:
-    """Remove it, and say how much it was; 1 where there are no packages."""
     if len(arguments) != 1 or not (packages := Path(arguments[0])).is_dir():
         sys.stderr.write("trim: give the directory site-packages\n")
         return 1

@@ -1,1 +1,1 @@
-"""The runbooks: one flow a file, each a chain of tasks that reads from top to bottom."""
+"""The runbooks: one flow per file, each a chain of tasks in reading order."""

@@ -1,4 +1,4 @@
-"""Back everything up: a new base, by hand, or where no `keyturn serve` does it all the time."""
+"""Make a full backup on request, or without a `keyturn serve` that makes backups continuously."""
 
 from datetime import timedelta
 from typing import Final
@@ -17,9 +17,9 @@ NAME: Final = "backup"
 
 @flow(NAME, timeout=timedelta(hours=1))
 async def backup() -> str:
-    """One base, with the login that reads everything and changes nothing, where the operator's file says.
+    """Make a full backup in the declared place, with the login that reads everything and changes nothing.
 
-    What is not in it is named on its page. Safe to run again: one that is cut off leaves no backup.
+    The run's page names what the backup lacks. Safe to run again: an interrupted run leaves no backup.
     """
     manifest = await tasks.back_up()
     summary = f"{manifest.name}: {manifest.counts['all']} entries, as of {manifest.begun_at:%Y-%m-%d %H:%M:%S} UTC"
@@ -30,7 +30,6 @@ async def backup() -> str:
 
 
 def to_markdown(manifest: Manifest, summary: str) -> str:
-    """How much of what there is in it, and what is not."""
     counts = [f"| {cell(what)} | {count} |" for what, count in sorted(manifest.counts.items()) if what != "all"]
     missing = [f"- not in the backup: {cell(line)}" for line in manifest.missing]
     return "\n".join([f"**{summary}**", "", "| what | how many |", "|---|---|", *counts, "", *missing])

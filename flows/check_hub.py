@@ -1,4 +1,4 @@
-"""See once a day whether the hub is still set up as the catalogue says."""
+"""Check once a day that the hub's set-up matches the catalogue."""
 
 from datetime import timedelta
 
@@ -11,9 +11,9 @@ from tasks.step import look
 
 @flow("check-hub", timeout=timedelta(minutes=10), looks=True)
 async def check_hub() -> int:
-    """Look at everything that `keyturn setup hub --apply` makes, and change nothing; how much is as declared.
+    """Compare the hub with everything that `keyturn hub apply` makes, without changes; how many entries match.
 
-    What somebody has changed, and what nobody could look at, fails the run: so people are told of it.
+    A difference, or an entry that can't be checked, fails the run so that people are notified.
     """
     await workspace()
     check = await look(tasks.look_at_setup)
@@ -25,7 +25,6 @@ async def check_hub() -> int:
 
 
 def rows(check: HubCheck) -> list[Row]:
-    """What somebody should look at."""
     since = f"{check.since:%Y-%m-%d %H:%M} UTC" if check.since else ""
     lines = [*((line, "yes") for line in check.differing), *((line, "no") for line in check.unknown)]
     return [{"in the hub": line, "seen": answer, "since": since} for line, answer in lines]

@@ -1,4 +1,4 @@
-"""Try once a day, for each secret, whether CURRENT logs in."""
+"""Test once a day whether each secret's CURRENT logs in."""
 
 from datetime import timedelta
 from typing import Final
@@ -19,9 +19,9 @@ REFUSED: Final = "keyturn.secret.refused"
 
 @flow("check-logins", timeout=timedelta(hours=1), looks=True)
 async def check_logins(path: str | None = None, everything: bool = False) -> dict[str, int]:
-    """Try the secrets whose turn it is; the one that is named, or all, at once. How many came to what.
+    """Test the secrets that are due, or the named one, or everything at once; the count of each result.
 
-    A login that is refused, or that nobody could try for a day, is reported; the run goes well all the same.
+    A refused login, or one untested for a day, is reported, and the run still completes.
     """
     opened = await workspace()
     text, counts = await try_logins(opened, chosen(opened, path), whose_turn=not (path or everything))
@@ -29,7 +29,6 @@ async def check_logins(path: str | None = None, everything: bool = False) -> dic
 
 
 async def try_logins(opened: Workspace, paths: list[str], *, whose_turn: bool) -> tuple[str, dict[str, int]]:
-    """Try those of these whose turn it is, or all; what they came to, in words, and how many to what."""
     tried = await look(tasks.check_logins, paths, whose_turn)
     now = opened.clock()
     sound_alarms({path: check.alarm(now) for path, check in tried.items()})
@@ -41,13 +40,11 @@ async def try_logins(opened: Workspace, paths: list[str], *, whose_turn: bool) -
 
 
 def row(path: str, check: LoginCheck) -> Row:
-    """One secret that nobody could log in with."""
     since = f"{check.since:%Y-%m-%d %H:%M} UTC"
     return {"secret": path, "login": str(check.result), "version": check.version, "since": since, "why": check.why}
 
 
 def sound_alarms(alarms: dict[str, str]) -> None:
-    """Tell Prefect of each; an automation passes it on."""
     for path, why in alarms.items():
         if why:
             resource = {"prefect.resource.id": names().resource(SECRET, path)}

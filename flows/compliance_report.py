@@ -1,4 +1,4 @@
-"""Make a report on compliance: what a framework asks of secrets, what was found, and rows with proofs."""
+"""Make a compliance report: a framework's controls, the findings, and rows with proofs."""
 
 from collections import Counter
 from datetime import timedelta
@@ -15,9 +15,9 @@ FrameworkName = Literal["fedramp-ksi", "soc2", "hipaa", "gdpr", "pci", "dora", "
 async def compliance_report(
     framework: FrameworkName = "fedramp-ksi", since: str = "", until: str = "", owner: str = ""
 ) -> tasks.Reported:
-    """Make the report of a period, of all secrets or of one owner's; of the month that is over where no day is given.
+    """Make the report of a period for all secrets or one owner; without dates, of last month.
 
-    Its files lie on the worker that runs it. A control that fails fails no run: the report is there to tell it.
+    Its files are stored on the worker. A failed control does not fail the run, because the report states it.
     """
     reported = await tasks.report_compliance(framework, since, until, owner)
     await table(f"compliance-report-{framework}", [row(control) for control in reported.controls], described(reported))
@@ -27,11 +27,9 @@ async def compliance_report(
 
 
 def row(control: tasks.ControlResult) -> Row:
-    """One control."""
     return {"control": control.control, "title": control.title, "verdict": control.verdict, "by": control.decided_by}
 
 
 def described(reported: tasks.Reported) -> str:
-    """Where it lies, and what vouches for it."""
     files = "\n".join(f"- `{file}`" for file in reported.files)
     return f"{files}\n\nSHA-256 `{reported.digest}`, in the ledger's entry {reported.entry}"

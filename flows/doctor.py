@@ -1,4 +1,4 @@
-"""Whether this worker can do its work: each right, place and process that it needs."""
+"""Check every right, place and process that this worker needs."""
 
 from datetime import timedelta
 
@@ -15,9 +15,9 @@ from tasks.workspace import names
 
 @flow("doctor", timeout=timedelta(minutes=10), looks=True)
 async def doctor() -> str:
-    """What `keyturn doctor` says on the worker's host, with the worker's login; it changes nothing.
+    """Do what `keyturn doctor` does on the worker's host, with the worker's login and without changes.
 
-    Whatever hinders the work, and what nobody could look at, fails the run: so people are told of it.
+    A failed or unknown check fails the run so that people are notified.
     """
     await workspace()
     diagnosis = await look(tasks.examine_worker)
@@ -27,14 +27,12 @@ async def doctor() -> str:
 
 
 async def show_diagnosis(diagnosis: Diagnosis) -> None:
-    """The page of how it stands, in names; what is well is only counted."""
     await acreate_markdown_artifact(
         to_markdown(diagnosis), key=slug(names().artifact("doctor")), description=diagnosis.summary
     )
 
 
 def to_markdown(diagnosis: Diagnosis) -> str:
-    """What hinders first, each with its remedy."""
     order = (Grade.FAILED, Grade.UNKNOWN, Grade.ADVICE)
     shown = sorted((r for r in diagnosis.results if r.grade in order), key=lambda result: order.index(result.grade))
     rows = [
@@ -45,10 +43,8 @@ def to_markdown(diagnosis: Diagnosis) -> str:
 
 
 def words_of(result: CheckResult) -> str:
-    """One result, and what to do about it."""
     return f"{result.words}. {result.remedy}" if result.remedy else result.words
 
 
 def cell(text: str) -> str:
-    """Text that stays in its column."""
     return " ".join(text.replace("|", "\\|").split())

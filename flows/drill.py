@@ -1,4 +1,4 @@
-"""Revoke a secret that is there for it, with everything that a real revocation does, and record how long it takes."""
+"""Revoke a drill secret like a real one, and record how long it takes."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
@@ -21,11 +21,10 @@ from tasks import revocation as tasks
 from tasks.workspace import names
 
 DRILLED: Final = "keyturn.drill.ended"
-"""The event that tells what one came to; its resource is the secret."""
+"""The event with a drill's result; its resource is the secret."""
 
 
 def run_name() -> str:
-    """The run's name: the secret that it is for."""
     return f"drill-{runtime.flow_run.parameters.get('path')}"
 
 
@@ -33,9 +32,9 @@ def run_name() -> str:
 async def drill(
     path: Annotated[str, form("Secret", "One that the catalogue has for drills: it says drill, and is below drills/.")],
 ) -> IncidentStatus:
-    """Do all that a revocation does, with the revoker's login, to a secret that nobody needs.
+    """Do a complete revocation, with the revoker's login, of a secret that nothing uses.
 
-    Whoever is told of incidents is told of this one. What was not proven fails the run, and is tried again as of any.
+    People are notified as for any incident. An unproven result fails the run, and is retried as for any incident.
     """
     opened = tasks.revoking_workspace()
     insist_on_drill(opened, path)
@@ -50,7 +49,7 @@ async def drill(
 
 
 def began() -> datetime:
-    """When this run was made, the same when it is carried out again: it goes on with its own incident then."""
+    """The run's creation time, which a retry keeps, so that it continues the same incident."""
     context = FlowRunContext.get()
     run = context.flow_run if context else None
     return (run.created if run else None) or datetime.now(UTC)

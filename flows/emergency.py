@@ -1,4 +1,4 @@
-"""A credential has leaked: end it everywhere at once, replace it, and prove that it is over."""
+"""Revoke a leaked credential everywhere at once, replace it, and prove that it no longer works."""
 
 import asyncio
 import re
@@ -21,7 +21,7 @@ from tasks import revocation as steps
 from tasks.step import ToldTask
 
 PAUSES: Final = (2.0, 5.0, 15.0)
-"""Seconds before what failed is tried again; after that the next run of finish-incidents does."""
+"""Seconds before each retry."""
 
 
 PathField = Annotated[
@@ -56,7 +56,6 @@ ModeField = Annotated[
 
 
 def run_name() -> str:
-    """The run's name: the incident or the secret that it was asked for."""
     parameters = runtime.flow_run.parameters
     return f"revoke-{parameters.get('incident') or parameters.get('path') or 'selected'}"
 
@@ -92,9 +91,9 @@ async def emergency_revoke(
         ),
     ] = 0,
 ) -> IncidentStatus:
-    """End what has leaked at once: all the fields that you fill in choose together. Safe to run again.
+    """End a leaked credential at once: all filled fields select together. Safe to run again.
 
-    Whoever uses the credential is cut off within seconds; in mode replace they read the new one as they always do.
+    Every user of the credential loses access within seconds. In mode replace, users read the new one in the usual way.
     """
     selector = choice(path, owner, classification, target, store, lease_prefix, fingerprint)
     opened = await take_up(incident.strip(), selector, reason.strip(), Mode(mode), Consent(expect))
@@ -112,13 +111,12 @@ async def emergency_revoke(
 
 
 async def go_on_with(opened: Incident, *chain: ToldTask[..., Any]) -> IncidentStatus:
-    """See an incident through as far as it goes, with these tasks or all, and end the run with that."""
     return end_run(await work_on(opened, *chain))
 
 
 async def work_on(opened: Incident, *chain: ToldTask[..., Any]) -> IncidentStatus:
-    """See an incident through as far as it goes; what this run leaves the next mark goes on with."""
-    # Beside the rest: a chat that does not answer holds nothing up.
+    """Continue an incident; the next mark continues the rest."""
+    # Concurrently, so that an unresponsive chat delays nothing.
     ends = await asyncio.gather(
         steps.tell_people.fn(opened.id), see_through(opened, PAUSES, chain=chain or STEPS), start_at_next_mark(FINISHER)
     )
@@ -129,7 +127,6 @@ async def work_on(opened: Incident, *chain: ToldTask[..., Any]) -> IncidentStatu
 def choice(
     path: str, owner: str, classification: str, target: str, store: str, lease_prefix: str, fingerprint: str
 ) -> Selector:
-    """What the form's fields choose together."""
     return Selector(
         tuple(re.split(r"[\s,]+", path.strip()) if path.strip() else ()),
         owner.strip(),
@@ -142,7 +139,6 @@ def choice(
 
 
 async def take_up(incident: str, selector: Selector, reason: str, mode: Mode, consent: Consent) -> Incident:
-    """Open the incident, which ends every chosen credential."""
     if not reason:
         hint = "Say in a few words what has happened: it stands in the report and in the ledger"
         raise Invalid("revoke", selector.words or "nothing", "no reason is given", hint)
@@ -153,7 +149,7 @@ async def take_up(incident: str, selector: Selector, reason: str, mode: Mode, co
 
 
 def own_id() -> str:
-    """The incident of this run, the same when the run is retried: what it has put in force is not ended again."""
+    """The incident id of this run; a retry has the same one, so it does not end the new credential."""
     context = FlowRunContext.get()
     run = context.flow_run if context else None
     if run is None:

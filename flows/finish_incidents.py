@@ -1,4 +1,4 @@
-"""Go on with every incident that is open, remind people of it, and tell what could not be told before."""
+"""Continue every open incident, remind people of it, and send pending announcements."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,10 +18,10 @@ from tasks.step import look
 
 @flow("finish-incidents", timeout=timedelta(minutes=30), looks=True, opens=tasks.revoking_workspace, revoking=True)
 async def finish_incidents() -> int:
-    """How many incidents stay open. Once an hour people are reminded of those; where they can't be, the run fails.
+    """Continue open incidents; how many remain open. A failed hourly reminder fails the run.
 
-    While one is open, or people have not heard all of it, another run follows at the next mark. What is left of one
-    that comes no further is tried less and less often, unless a credential may work still.
+    While an incident is open or an announcement pending, the next mark starts another run. Retries without progress
+    become rarer, unless a credential may still work.
     """
     await look(tasks.record_what_waits)
     for closed in await look(tasks.list_due):
@@ -45,28 +45,25 @@ async def finish_incidents() -> int:
 
 
 def part_unreadable(incidents: Sequence[Incident]) -> tuple[list[Incident], list[Incident]]:
-    """Those whose entries can't be read, and those that can be gone on with."""
     unread = [incident for incident in incidents if incident.unread]
     return unread, [incident for incident in incidents if not incident.unread]
 
 
 def unreadable_error(incidents: Sequence[Incident]) -> Invalid:
-    """What the run says of incidents that nobody can read; all others were gone on with."""
     names = ", ".join(incident.id for incident in incidents)
     problem = "; ".join(incident.reason for incident in incidents)
     return Invalid("read", names, problem, incidents[0].unread.rpartition(". ")[2])
 
 
 async def recheck(incident: Incident) -> None:
-    """One closed incident looked at once more; what stops it is no obstacle to the next."""
-    with suppress(KeyturnError):  # the task shows it, and the next run looks again
+    with suppress(KeyturnError):  # the task shows the error, and the next run tries again
         status = await tasks.recheck_incident(incident.id)
         if status.open:
             emit(REOPENED, status.incident, summarise_incident(status))
 
 
 async def remind_people(status: IncidentStatus) -> bool:
-    """Once an hour, tell that an incident stays open; false where it is time to and nobody has heard it."""
+    """Send the hourly reminder; False if it was due and not sent."""
     if not await tasks.claim_reminder.fn(status.incident.id):
         return True
     emit(STAYS_OPEN, status.incident, summarise_incident(status))
@@ -74,7 +71,6 @@ async def remind_people(status: IncidentStatus) -> bool:
 
 
 async def go_on_with(incident: Incident) -> IncidentStatus:
-    """One incident after one more try, where it is its turn; what stops it is no obstacle to the next."""
     try:
         before = await look(tasks.load_status, incident.id)
         if not await look(tasks.is_turn, before):

@@ -1,7 +1,6 @@
-"""Give what was approved, end what no longer holds, and tell people: one round of what `keyturn serve` does all along.
+"""Grant approved access, end expired access, and notify people, as `keyturn serve` does continuously.
 
-It asks for nothing on behalf of anybody: a request is made with its asker's own login, and approved with others'. What
-it gives it can't see: a wrapping opens it, once, for whoever has asked.
+Users make and approve requests with their own logins; only the requester can unwrap a grant, once.
 """
 
 from datetime import timedelta
@@ -20,9 +19,9 @@ NAME: Final = "grant-access"
 
 @flow(NAME, timeout=timedelta(minutes=30), looks=True)
 async def grant_access(request: str | None = None) -> dict[str, int]:
-    """One round over all requests; of one that is named it is said why nothing is given for it, and the run fails.
+    """Do one round over all requests; for a named one, the run fails with the reason why nothing was granted.
 
-    What one request raises stops no other: it is a row, and fails the run at its end.
+    The failure of one request does not stop others; it is a row, and fails the run at its end.
     """
     await workspace()
     done = await look(tasks.give_access, request)
@@ -40,7 +39,7 @@ async def grant_access(request: str | None = None) -> dict[str, int]:
 
 
 def rows(done: AccessRound) -> list[Row]:
-    """What became of each, in names: never what for, which its asker alone has worded."""
+    """One row for each request, without its purpose, which the requester wrote."""
     listed: list[Row] = [
         {
             "request": request.id,
@@ -59,5 +58,4 @@ def rows(done: AccessRound) -> list[Row]:
 
 
 def ended_row(place: str, why: str) -> Row:
-    """One that was given and has ended."""
     return {"request": place.rpartition("/")[2], "secret": "", "state": "ended", "what": why}

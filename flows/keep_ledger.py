@@ -1,4 +1,4 @@
-"""Keep the ledger: append what waits, sign how it stands, and send on what is new."""
+"""Maintain the ledger: append pending entries, sign a checkpoint, and forward new entries."""
 
 import asyncio
 from dataclasses import dataclass
@@ -19,19 +19,14 @@ from tasks.step import look
 from tasks.workspace import names
 
 REWRITTEN: Final = "keyturn.ledger.rewritten"
-"""The event of a ledger whose history was changed."""
 UNWITNESSED: Final = "keyturn.ledger.unwitnessed"
-"""The event of a witness that did not cosign a checkpoint: it is down, or has seen another history."""
+"""A witness did not cosign: it is down or saw another history."""
 BEHIND: Final = "keyturn.ledger.behind"
-"""The event of a collector that entries don't reach."""
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What was done: the ledger's name, what had waited, the newest checkpoint, and how far each collector is.
-
-    ``life`` says that the run has left a sign of life itself, so that there was something to sign.
-    """
+    """The result of one run; ``life`` if the run itself left a sign of life to sign."""
 
     name: str
     drained: tasks.Drained
@@ -41,19 +36,17 @@ class Kept:
 
     @property
     def news(self) -> int:
-        """How many entries the checkpoint is the first to cover, without the run's own."""
+        """Newly covered entries, without the run's own."""
         return self.signed.fresh - self.life if self.signed.new else 0
 
 
 @flow("keep-ledger", timeout=timedelta(minutes=30), looks=True)
 async def keep_ledger() -> Kept:
-    """Append what waits in the spool, make a checkpoint, and forward. Safe to run again.
+    """Append the spool's entries, sign a checkpoint, and forward. Safe to run again.
 
-    Where nothing is new it signs nothing, but for a sign of life twice a day. While something is, or a witness or a
-    collector lacks it, another run follows at the next mark.
-
-    A ledger whose history was changed fails the run; what is new is sent on all the same, since that is when it counts.
-    A collector that can't be reached fails no run: it is told once an hour, and what it lacks is sent when it is back.
+    Without new entries it signs only a sign of life twice a day. Another run follows while entries are new, or a
+    witness or collector lacks them. A changed history fails the run, but new entries are still forwarded. An
+    unreachable collector fails no run and is reported hourly.
     """
     await workspace()
     name = tasks.ledger_name()
@@ -76,7 +69,6 @@ async def keep_ledger() -> Kept:
 
 
 def remarkable(result: Kept, signed: tasks.Signed | KeyturnError) -> bool:
-    """Whether something but the runs of this flow was new, or something is wrong: else no table is left."""
     if isinstance(signed, KeyturnError) or result.drained.entries or result.drained.torn:
         return True
     if any(outcome.error for outcome in signed.witnessed):
@@ -85,13 +77,11 @@ def remarkable(result: Kept, signed: tasks.Signed | KeyturnError) -> bool:
 
 
 def goes_on(result: Kept) -> bool:
-    """Whether more is to be expected soon, or somebody lacks what there is."""
     errors = [outcome.error for outcome in result.signed.witnessed] + [sent.error for sent in result.forwarded]
     return result.news > 0 or any(errors)
 
 
 async def checkpointed(name: str) -> tasks.Signed | KeyturnError:
-    """The newest checkpoint, or why none could be made."""
     try:
         return await look(tasks.checkpoint, name)
     except KeyturnError as error:
@@ -101,7 +91,6 @@ async def checkpointed(name: str) -> tasks.Signed | KeyturnError:
 
 
 def tell_behind(result: Kept) -> None:
-    """Tell Prefect of every collector that something did not reach; an automation passes it on."""
     for forwarded in result.forwarded:
         if forwarded.error:
             why = f"{waiting(forwarded)}: {forwarded.error}"
@@ -110,7 +99,6 @@ def tell_behind(result: Kept) -> None:
 
 
 def tell_unwitnessed(result: Kept) -> None:
-    """Tell Prefect of every witness that did not cosign; the checkpoint is made all the same."""
     for outcome in result.signed.witnessed:
         if outcome.error:
             payload = {"ledger": result.name, "witness": outcome.witness, "why": str(outcome.error)}
@@ -118,12 +106,10 @@ def tell_unwitnessed(result: Kept) -> None:
 
 
 def resource(name: str) -> dict[str, str]:
-    """What an event is about."""
     return {"prefect.resource.id": names().resource(LEDGER, name)}
 
 
 def rows(result: Kept, signed: tasks.Signed | KeyturnError) -> list[Row]:
-    """What was done, a line each."""
     drained = f"{result.drained.entries} entries that had waited were appended" if result.drained.entries else "empty"
     lines: list[Row] = [{"what": "spool", "state": "; ".join((drained, *result.drained.torn))}]
     lines.append({"what": "checkpoint", "state": checkpoint_state(signed)})
@@ -140,7 +126,6 @@ def rows(result: Kept, signed: tasks.Signed | KeyturnError) -> list[Row]:
 
 
 def checkpoint_state(signed: tasks.Signed | KeyturnError) -> str:
-    """How it went with the checkpoint."""
     if isinstance(signed, KeyturnError):
         return str(signed)
     covers = f"{signed.size} entries" if signed.size else "the ledger is empty"
@@ -150,19 +135,16 @@ def checkpoint_state(signed: tasks.Signed | KeyturnError) -> str:
 
 
 def collector_state(forwarded: Forwarded) -> str:
-    """How far a collector is."""
     idle = "nothing sent" if forwarded.error else "has everything"
     sent = f"{forwarded.sent} entries sent" if forwarded.sent else idle
     return f"{sent}, {waiting(forwarded)}: {forwarded.error}" if forwarded.error else sent
 
 
 def waiting(forwarded: Forwarded) -> str:
-    """How much a collector lacks, and since when."""
     since = f" since {forwarded.oldest:%Y-%m-%d %H:%M} UTC" if forwarded.oldest else ""
     return f"{forwarded.waiting} entries wait{since}"
 
 
 def described(result: Kept) -> str:
-    """The signed checkpoint, which is one more copy that whoever changes the ledger would have to change."""
     note = result.signed.note
     return f"{result.name}\n\n```\n{note}```" if note else result.name

@@ -1,4 +1,4 @@
-"""Look for everything that is due, and start what has to be done: the one flow that a schedule runs all day."""
+"""Check every duty and start the needed runs."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -32,24 +32,21 @@ from tasks.revocation import lenient_workspace
 
 NAME: Final = "keeper"
 LONGEST: Final = timedelta(minutes=10)
-"""For one look."""
+"""The time limit of one check."""
 UNSEEN: Final = "keyturn.unseen"
-"""The label of a run that names the duties whose look has failed."""
+"""The label with the names of duties whose check failed."""
 ROUNDS: Final = 100
-"""Of earlier runs that are looked through, at most: a day's."""
 
 
 @dataclass(frozen=True)
 class Before:
-    """The last run that has said how far it came: when it was due, and the duties that it could not look at."""
-
     due: datetime | None = None
     unseen: frozenset[str] = frozenset()
 
 
 @dataclass
 class Round:
-    """One run: what it has come to. ``now`` is when it was due."""
+    """The results of one run; ``now`` is its due time."""
 
     opened: Workspace
     by: str
@@ -60,13 +57,11 @@ class Round:
     troubles: dict[str, KeyturnError] = field(default_factory=dict)
 
     def is_due(self, duty: Duty) -> bool:
-        """Whether it comes round, or could not be looked at when it did."""
         if not duty.every or duty.name in self.before.unseen:
             return True
         return has_come_round(self.before.due, self.now, duty.every, duty.offset)
 
     async def see_to(self, duty: Duty) -> None:
-        """Look, and start what is wanted; what one duty suffers from stops no other."""
         if not self.is_due(duty):
             return
         try:
@@ -85,9 +80,9 @@ class Round:
 
 @flow(NAME, timeout=timedelta(minutes=30), looks=True, opens=lenient_workspace)
 async def keeper() -> list[str]:
-    """See to every duty that comes round; the runs that were started. It changes nothing by itself.
+    """Check every scheduled duty; the started runs. It changes nothing itself.
 
-    A look that fails stops no other, and fails the run at its end.
+    A failed check does not stop others, and fails the run at its end.
     """
     run = current_run()
     now = plain(runtime.flow_run.scheduled_start_time) if run else None
@@ -106,14 +101,14 @@ async def keeper() -> list[str]:
 
 
 async def start_incidents(run: FlowRun | None) -> None:
-    """Start what open incidents need although the catalogue is broken: a revocation works with what loads."""
+    """Start runs for open incidents despite an invalid catalogue."""
     opened = await asyncio.to_thread(lenient_workspace)
     incidents = next(duty for duty in DUTIES if duty.look is look_at_incidents)
     await Round(opened, str(run.id) if run else "", Before(), opened.clock()).see_to(incidents)
 
 
 async def last_round(run: FlowRun | None) -> Before:
-    """How far the run before came. One that died, or failed without a word of what it could not see, saw nothing."""
+    """The progress of the previous run that completed or has a label."""
     if run is None or run.deployment_id is None:
         return Before()
     ended = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.COMPLETED, StateType.FAILED]))
@@ -128,7 +123,6 @@ async def last_round(run: FlowRun | None) -> Before:
 
 
 def told_by(run: FlowRun) -> Before | None:
-    """How far it came, where it says so."""
     unseen = str(run.labels.get(UNSEEN, ""))
     if run.state_type != StateType.COMPLETED and not unseen:
         return None
@@ -137,7 +131,7 @@ def told_by(run: FlowRun) -> Before | None:
 
 
 async def remember(run: FlowRun | None, unseen: Iterable[str]) -> None:
-    """Let the next run look again at what this one could not; where Prefect does not take it, at everything."""
+    """Make the next run repeat the failed checks; without the label it repeats all."""
     if run is None:
         return
     try:
@@ -148,12 +142,11 @@ async def remember(run: FlowRun | None, unseen: Iterable[str]) -> None:
 
 
 def plain(moment: datetime) -> datetime:
-    """The same as Python's own: before Python 3.13 Prefect's are pendulum's, which don't reckon with others."""
+    """A standard datetime: before Python 3.13, Prefect returns pendulum's."""
     return datetime.fromisoformat(moment.isoformat())
 
 
 def summary(started: Sequence[Wanted], waiting: Sequence[Wanted]) -> str:
-    """What the run has come to, for people."""
     parts = [
         f"{word} {', '.join(wanted.words for wanted in runs)}"
         for word, runs in (("started", started), ("under way already:", waiting))
@@ -163,7 +156,6 @@ def summary(started: Sequence[Wanted], waiting: Sequence[Wanted]) -> str:
 
 
 def trouble(troubles: dict[str, KeyturnError]) -> KeyturnError:
-    """What the run fails with, naming each look that failed."""
     if len(troubles) == 1:
         return next(iter(troubles.values()))
     problem = " | ".join(map(str, troubles.values()))

@@ -1,4 +1,4 @@
-"""Show what a revocation would end, and change nothing."""
+"""Show what a revocation would end, without changes."""
 
 from datetime import timedelta
 
@@ -22,7 +22,6 @@ from tasks import revocation as tasks
 
 
 def run_name() -> str:
-    """The run's name: the secret that it was asked for."""
     return f"preview-{runtime.flow_run.parameters.get('path') or 'selected'}"
 
 
@@ -37,7 +36,7 @@ async def preview_revocation(
     fingerprint: FingerprintField = "",
     mode: ModeField = "replace",
 ) -> int:
-    """Leave a table of what emergency-revoke would end for the same fields; how many secrets and leases that is."""
+    """Show a table of what emergency-revoke would end for the same fields; the number of secrets and leases."""
     selector = choice(path, owner, classification, target, store, lease_prefix, fingerprint)
     radius = await tasks.preview(selector, Mode(mode))
     await table("emergency-preview", preview_rows(radius), f"what a revocation of {selector.words} would end")

@@ -1,4 +1,4 @@
-"""Follow the authorities that sign certificates by others before they end."""
+"""Replace signing certificate authorities before they expire."""
 
 from datetime import timedelta
 from typing import Final
@@ -12,16 +12,15 @@ from tasks.step import look
 
 @flow("renew-authorities", timeout=timedelta(minutes=30), looks=True)
 async def renew_authorities(name: str | None = None, now: bool = False) -> list[KeyTurn]:
-    """Renew each authority that is due, or bring the one that is named, or all, to what is declared, ``now``.
+    """Renew each authority that is due; with ``now``, apply the declaration to the named one or all.
 
-    A worker whose login may not says what is due; the run fails once that is late. What one raises stops no other.
+    A worker without the right reports what is due; the run fails once that is late. A failure does not stop the others.
     """
     await workspace()
     return await TURNING.turn_all(await look(tasks.due_authorities, name, now), now)
 
 
 def state_of(turn: KeyTurn) -> str:
-    """How one stands, in a word."""
     return "done" if turn.changed else "due" if turn.blocked else "in force"
 
 

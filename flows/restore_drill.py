@@ -1,4 +1,4 @@
-"""Restore the newest backup into the scratch hub, compare all of it by fingerprints, and take it away again."""
+"""Restore the newest backup into the scratch hub, compare everything by fingerprint, and remove it."""
 
 from datetime import timedelta
 from typing import Final
@@ -16,14 +16,14 @@ from tasks.workspace import names
 
 NAME: Final = "restore-drill"
 SHOWN: Final = 100
-"""Lines of each kind on the page."""
+"""The limit of lines of each kind on the page."""
 
 
 @flow(NAME, timeout=timedelta(hours=2))
 async def restore_drill() -> str:
-    """Tell how long restoring takes and how old the recovery point is; the hub at work is only read.
+    """Measure how long a restore takes and how old the recovery point is; the production hub is only read.
 
-    What did not come back as it was fails the run: so people are told of it.
+    A difference fails the run so that people are notified.
     """
     report = await tasks.try_restoring()
     words = note_of(report).words
@@ -34,7 +34,6 @@ async def restore_drill() -> str:
 
 
 def to_markdown(report: DrillReport, words: str) -> str:
-    """What did not come back first, in names."""
     lines = [f"- not as it was: {cell(name)}" for name in report.differing[:SHOWN]]
     lines += [f"- {cell(fault)}" for fault in report.faults[:SHOWN]]
     lines += [f"- not in the backup: {cell(line)}" for line in report.missing[:SHOWN]]

@@ -1,4 +1,4 @@
-"""Go on with an incident that is open, at once."""
+"""Continue an open incident now."""
 
 from datetime import timedelta
 from typing import Annotated
@@ -19,5 +19,5 @@ async def resume_incident(
         form("Incident", "Its id, such as INC-20261125-153012-7f3a.", pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"),
     ],
 ) -> IncidentStatus:
-    """Try what is left of an incident now; of one that is closed nothing is. Raises what keeps it open."""
+    """Retry the remaining steps of an open incident now. Raises the reason if it remains open."""
     return await go_on_with(await tasks.load_incident(incident))

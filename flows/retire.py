@@ -1,4 +1,4 @@
-"""End old credentials whose grace is over, on evidence that nobody needs them."""
+"""End old credentials after their grace period, on evidence that nothing needs them."""
 
 from datetime import timedelta
 
@@ -17,9 +17,10 @@ from tasks.sync import counted
 
 @flow("retire", timeout=timedelta(hours=1), looks=True)
 async def retire(path: str | None = None, waive: Waive = Waive.NOTHING, quiet: bool = False) -> list[Retirement]:
-    """Retire what can be; what holds the rest is shown. Waiving the grace still asks for the evidence.
+    """Retire old credentials where possible, and show what holds the rest. Waiving the grace still requires the
+    evidence.
 
-    With ``quiet``, as on schedule, those that nothing but their grace holds are looked at, and not shown.
+    With ``quiet``, as on schedule, those that only their grace holds are checked without a task.
     """
     opened = await workspace()
     unretired = await look(tasks.find_unretired, chosen(opened, path))
@@ -40,7 +41,6 @@ async def retire(path: str | None = None, waive: Waive = Waive.NOTHING, quiet: b
 
 
 def summary(results: dict[str, Retirement | KeyturnError]) -> str:
-    """What the run has come to: in full of one, in numbers of several."""
     if not results:
         return "no old credential was due for its end"
     rows = [retirement_row(*row) for row in results.items()]
@@ -50,7 +50,7 @@ def summary(results: dict[str, Retirement | KeyturnError]) -> str:
 
 
 async def looked_at(secrets: list[str], waive: Waive) -> dict[str, Retirement | KeyturnError]:
-    """Look at these without a task each; those that are kept still, by their grace or what else, are no news."""
+    """Retire these without a task each; only errors and completed retirements are returned."""
     results = await each(secrets, lambda secret: look(tasks.retire, secret, waive))
     return {
         secret: result for secret, result in results.items() if not isinstance(result, Retirement) or result.retired

@@ -1,6 +1,6 @@
-"""Rotate one secret: generate, install, verify, promote, push to every cloud, notify every application.
+"""Rotate one secret in every place.
 
-The flow chains tasks; :mod:`keyturn.rotation.protocol` says which one comes next, also for commands without Prefect.
+:mod:`keyturn.rotation.protocol` selects the next task, also for commands without Prefect.
 """
 
 from datetime import timedelta
@@ -39,12 +39,12 @@ async def rotate_secret(
         bool, form("Change the account", "Away from an account that the catalogue names no more.")
     ] = False,
 ) -> Outcome:
-    """Replace one secret. Safe to run again: every step first asks whether it is done.
+    """Replace one secret. Safe to run again: every step first checks whether it is complete.
 
-    Whoever starts it without a ``trigger`` wants it now, with every guard. The credential before the last rotation
-    holds it back while somebody may need it; with ``end_previous`` it ends now, whoever uses it. Where CURRENT is
-    missing, ``ground`` names the version whose fields the next one is laid over. With ``change_account`` it moves away
-    from an account that the catalogue names no more.
+    The default ``trigger`` rotates now, with every guard. The credential before the last rotation blocks it while
+    something may need it; with ``end_previous`` that credential ends now. If CURRENT is missing, ``ground`` names the
+    version whose fields the next one extends. ``change_account`` allows a move away from an account that the catalogue
+    no longer names.
     """
     opened = await workspace()
     rotation = protocol.rotate(

@@ -1,4 +1,4 @@
-"""Find what is due and rotate it, one task a secret."""
+"""Find the due secrets and rotate each in one task."""
 
 import asyncio
 from collections.abc import Mapping
@@ -39,17 +39,17 @@ from tasks.sync import counted
 from tasks.workspace import names
 
 STOP_AT: Final = 0.2
-"""The share of due secrets that may fail before no further one is begun."""
+"""The share of due secrets that may fail before no more rotations start."""
 
 LATE: Final = "keyturn.secret.late"
 
 
 @flow("rotate-due", timeout=timedelta(hours=4), looks=True)
 async def rotate_due(stop_at: float = STOP_AT, side_by_side: int = SIDE_BY_SIDE) -> int:
-    """Rotate every secret that is due; one that fails never stops another. The number of secrets turned.
+    """Rotate every due secret; a failure does not stop the others. The number of due secrets.
 
-    At each target ``side_by_side`` are at work at once. Once more than the share ``stop_at`` has failed nothing
-    further is begun. What would end by itself is renewed, and what is later than allowed is reported.
+    ``side_by_side`` rotations run at each target. Once more than the share ``stop_at`` has failed, no more start.
+    Expiring credentials are renewed, and secrets later than allowed are reported.
     """
     opened = await workspace()
     paths = chosen(opened, None)
@@ -68,7 +68,6 @@ async def rotate_due(stop_at: float = STOP_AT, side_by_side: int = SIDE_BY_SIDE)
 
 
 async def show_turned(results: Mapping[str, Outcome | KeyturnError]) -> None:
-    """The page of each secret that has a new version, and the table of all."""
     outcomes = [outcome for outcome in results.values() if isinstance(outcome, Outcome) and outcome.promoted]
     if outcomes:
         await draw(
@@ -80,7 +79,6 @@ async def show_turned(results: Mapping[str, Outcome | KeyturnError]) -> None:
 
 
 async def turn(opened: Workspace, due: list[str], stop_at: float, side_by_side: int) -> Fleet[Outcome]:
-    """Rotate these, target by target and all targets at once."""
     progress = Progress("rotate-due-progress", len(due), "due secrets", few=side_by_side)
     fleet: Fleet[Outcome] = Fleet(Breaker(len(due), stop_at), side_by_side, progress)
     await progress.begin()
@@ -92,7 +90,7 @@ async def turn(opened: Workspace, due: list[str], stop_at: float, side_by_side: 
 
 
 async def shared(opened: Workspace, due: list[str]) -> list[frozenset[str]]:
-    """The secrets whose copies the same workloads use: these are restarted once, after the last of them."""
+    """The groups of secrets that the same workloads use."""
     restarting = [
         path for path in due if restarts.restarting_stores(opened.catalogue, opened.secret(path).destinations)
     ]
@@ -101,31 +99,29 @@ async def shared(opened: Workspace, due: list[str]) -> list[frozenset[str]]:
 
 @dataclass
 class Together:
-    """Restarts who uses several secrets once the last of them is turned. ``waiting`` are those that are not yet."""
+    """Restarts common workloads once, after the last of their secrets; ``waiting`` are pending secrets."""
 
     groups: list[frozenset[str]]
     waiting: set[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        """At the beginning that is all of them."""
         self.waiting = set().union(*self.groups)
 
     async def rotate(self, path: str) -> Outcome:
-        """One secret, in one task; who uses it is restarted in it, or after the last that it shares somebody with."""
         group = next((group for group in self.groups if path in group), frozenset())
         if not group:
             return await tasks.rotate_whole(path, Trigger.SCHEDULE)
         try:
             outcome = await tasks.rotate_whole(path, Trigger.SCHEDULE, restart_later=True)
         except KeyturnError:
-            with suppress(KeyturnError):  # told with the next run: what is owed stands beside the copies
+            with suppress(KeyturnError):  # the next run reports it: pending restarts are recorded with the copies
                 await self._over(path, group)
             raise
         await self._over(path, group)
         return outcome
 
     async def rest(self) -> dict[str, KeyturnError]:
-        """Restart for those whose last ones were not begun; the error of each, by its first secret."""
+        """Restart for groups with secrets that were not started; errors by the first secret."""
         errors: dict[str, KeyturnError] = {}
         for group in [group for group in self.groups if group & self.waiting]:
             try:
@@ -141,7 +137,6 @@ class Together:
 
 
 async def ask_for_renewals(opened: Workspace, paths: list[str]) -> None:
-    """Ask when certificates had best be renewed. Whoever does not answer is logged, and keeps nothing from its turn."""
     asking = [path for path in paths if opened.secret(path).rotation.asks_for_renewal]
     for batch in in_batches(asking, BATCH):
         for path, why in (await look(tasks.ask_for_renewals, batch)).items():
@@ -149,7 +144,6 @@ async def ask_for_renewals(opened: Workspace, paths: list[str]) -> None:
 
 
 async def renewed(opened: Workspace, paths: list[str]) -> dict[str, Outcome | KeyturnError]:
-    """Keep alive what would end by itself; the errors by secret."""
     needing = [path for path in paths if opened.secret(path).rotation.renews]
     faults = [await look(tasks.renew, batch) for batch in in_batches(needing, BATCH)]
     hint = "It is renewed again with the next run"
@@ -157,7 +151,6 @@ async def renewed(opened: Workspace, paths: list[str]) -> dict[str, Outcome | Ke
 
 
 def sound_alarms(sightings: list[Sighting]) -> None:
-    """Tell Prefect of every secret that is later than its policy allows; an automation passes it on."""
     for sighting in sightings:
         if sighting.alarm:
             resource = {"prefect.resource.id": names().resource(SECRET, sighting.path)}

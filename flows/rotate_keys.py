@@ -1,4 +1,4 @@
-"""Rotate the keys that lie in other engines, and do what follows on that."""
+"""Rotate the keys of other engines."""
 
 from datetime import timedelta
 from typing import Final
@@ -12,16 +12,15 @@ from tasks.step import look
 
 @flow("rotate-keys", timeout=timedelta(minutes=30), looks=True)
 async def rotate_keys(name: str | None = None, now: bool = False) -> list[KeyTurn]:
-    """Rotate each managed key that is due, or the one that is named, or all, ``now``; and bring it to what is declared.
+    """Rotate each managed key that is due; with ``now`` the named one or all.
 
-    What one key raises stops no other: it is a row, and fails the run at its end.
+    A failure does not stop the others; it is a row, and fails the run at its end.
     """
     await workspace()
     return await TURNING.turn_all(await look(tasks.due_keys, name, now), now)
 
 
 def state_of(turn: KeyTurn) -> str:
-    """How one stands, in a word."""
     return "done" if turn.changed else "in use"
 
 

@@ -1,4 +1,4 @@
-"""Replace what Keyturn itself works with, step by step: the keys that sign its notices."""
+"""Replace Keyturn's own keys step by step, such as those that sign its notices."""
 
 from datetime import timedelta
 from typing import Final
@@ -12,16 +12,15 @@ from tasks.step import look
 
 @flow("rotate-own-keys", timeout=timedelta(minutes=30), looks=True)
 async def rotate_own_keys(name: str | None = None, now: bool = False) -> list[KeyTurn]:
-    """Take the next step of each key of Keyturn's own that is due; of the one that is named, or of all, ``now``.
+    """Do the next step of each own key that is due; with ``now`` of the named one or all.
 
-    What waits for a person, such as a consumer that does not accept its new key yet, fails no run: it is a row.
+    A step that waits for a person, such as an unaccepted new key, fails no run: it is a row.
     """
     await workspace()
     return await TURNING.turn_all(await look(tasks.due_keys, name, now), now)
 
 
 def state_of(turn: KeyTurn) -> str:
-    """How one stands, in words."""
     return "replaced" if turn.changed else "waits for somebody" if turn.blocked else "waits"
 
 

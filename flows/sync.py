@@ -1,4 +1,4 @@
-"""Bring every copy to what the hub holds, whether or not anything was rotated, and tell of what somebody wrote."""
+"""Bring every copy in sync with the hub, and notify consumers of manual changes."""
 
 import asyncio
 from collections.abc import Sequence
@@ -24,15 +24,15 @@ from tasks import sync as tasks
 from tasks.step import look
 
 AT_ONCE = 4
-"""Batches of one store at work at once; the store's own pace decides how fast they go."""
+"""Concurrent batches of one store."""
 
 
 @flow("sync", timeout=timedelta(hours=2), looks=True)
 async def sync(path: str | None = None, deep: bool = False) -> dict[str, int]:
-    """Write what differs, leave what is in step; the secrets that fit ``path``, or all. How many are in which state.
+    """Write differing copies of the secrets that match ``path``, or of all; the count of each state.
 
-    Consumers are told of a version that no rotation tells of, once its copies are in step. ``deep`` asks for each copy
-    by itself, and so finds changes that some stores' listings hide.
+    Consumers are notified of a version without a rotation, once its copies are in sync. ``deep`` reads each copy, and
+    so finds changes that some stores' listings hide.
     """
     opened = await workspace()
     planned = await look(tasks.make_plan, [path] if path else [], deep)
@@ -55,10 +55,6 @@ async def sync(path: str | None = None, deep: bool = False) -> dict[str, int]:
 
 
 async def show_changed(planned: Plan, results: Sequence[Result], notices: Notices) -> None:
-    """The page of each secret of which a copy was written, or a consumer told.
-
-    The table of all comes with these, and with the deep look at everything, which is there once a day.
-    """
     changed = {result.path for result in results} | {notice.path for notice in notices.told}
     await draw({path: copies for path, copies in seen_copies(planned, results).items() if path in changed})
     if not planned.paths and (changed or planned.deep):
@@ -66,7 +62,7 @@ async def show_changed(planned: Plan, results: Sequence[Result], notices: Notice
 
 
 async def has_work() -> bool:
-    """Whether a run of this flow would do or tell anything; where not, what was learnt is kept as it would."""
+    """Whether a run would change or report something; if not, the observations are stored."""
     opened, planned = await workspace(), await look(tasks.make_plan, [], False)
     for remark in planned.remarks:
         get_run_logger().warning(remark)
@@ -82,7 +78,7 @@ async def has_work() -> bool:
 
 
 async def told(planned: Plan, results: list[Result]) -> Notices:
-    """Whom the run has told, and whom it could not tell; what hinders it hides nothing of the copies."""
+    """The notified consumers and the failures; a failure hides no results of copies."""
     try:
         owing = await look(tasks.owing, planned, results)
     except KeyturnError as error:
@@ -98,7 +94,6 @@ async def told(planned: Plan, results: list[Result]) -> Notices:
 
 
 async def carry_out(opened: Workspace, planned: Plan) -> list[Result]:
-    """Do what the plan says, store by store and all stores at once."""
     work = work_of(opened, planned)
     progress = Progress("sync-progress", len(work), "copies to write", few=BATCH)
     await progress.begin()
@@ -121,7 +116,7 @@ async def carry_out(opened: Workspace, planned: Plan) -> list[Result]:
 
 
 async def restarted(planned: Plan) -> list[Result]:
-    """Restart who uses what was written, once for all of it; only who has something to restart leaves a task."""
+    """Restart the users of written copies; without restarts there is no task."""
     if not await look(tasks.restart_owed, planned):
         return await look(tasks.restart_all, planned)
     begins()
@@ -129,7 +124,6 @@ async def restarted(planned: Plan) -> list[Result]:
 
 
 def raise_behind(planned: Plan, results: Sequence[Result]) -> None:
-    """End the run as failed when a copy could not be brought in step, naming each."""
     behind = failing_copies(planned, results)
     if behind:
         hint = "All the others are in step; the next run heals only these"

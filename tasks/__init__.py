@@ -1,1 +1,1 @@
-"""The steps that flows chain: each opens what it needs by name, works, and returns names."""
+"""The steps that flows chain: each opens its workspace, works, and returns names."""

@@ -1,4 +1,4 @@
-"""The steps of giving access for a while, as tasks."""
+"""Granting temporary access, as a task."""
 
 from keyturn.grants.rounds import AccessRound, make_round
 from tasks.step import task
@@ -7,5 +7,5 @@ from tasks.workspace import current_workspace
 
 @task("give access")
 def give_access(request: str | None) -> AccessRound:
-    """One round over all requests, or the one that is named. Raises NotFound."""
+    """Do one round over all requests, or the named one. Raises NotFound."""
     return make_round(current_workspace(), only=request or "")

@@ -1,4 +1,4 @@
-"""Backing the hub up, and trying that restoring works, as steps."""
+"""Backing up the hub and testing a restore, as tasks."""
 
 from keyturn.cli.environment import catalogue_directory
 from keyturn.cli.recovery.restore import drill_and_record
@@ -11,7 +11,7 @@ from tasks.workspace import current_workspace
 
 @task("back up", called=lambda _: "back up")
 def back_up() -> Manifest:
-    """A new base, in the place that the operator's file names; what one that was cut off has left is no backup."""
+    """Make a full backup in the declared place; an interrupted one does not count as a backup."""
     workspace = current_workspace()
     settings = declared_backups(workspace.catalogue.policy.backups)
     manifest = make_recorded_base(workspace, settings, catalogue_directory(None))
@@ -21,7 +21,7 @@ def back_up() -> Manifest:
 
 @task("try restoring", 0, lambda _: "try restoring")
 def try_restoring() -> DrillReport:
-    """Restore the newest backup into the scratch hub, compare it, and remove it; the ledger tells what it came to."""
+    """Restore the newest backup into the scratch hub, compare it, and record the result in the ledger."""
     report = drill_and_record(current_workspace(), None)
     tell(f"{report.chain}/{report.sequence} is {'proven' if report.proven else 'NOT proven'}")
     return report
@@ -29,6 +29,6 @@ def try_restoring() -> DrillReport:
 
 @task("look for a restore drill")
 def is_drill_declared() -> bool:
-    """Whether the operator's file names a hub to try restoring in."""
+    """Whether the operator's file names a hub for restore tests."""
     settings = current_workspace().catalogue.policy.backups
     return bool(settings and settings.restore_drill)

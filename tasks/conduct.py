@@ -1,4 +1,4 @@
-"""The other runner of a protocol: its steps are tasks, and those side by side are submitted together."""
+"""Runs a protocol with tasks as its steps."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -13,24 +13,23 @@ from keyturn.core.ports.conductor import Conductor, SideBySide, Step
 T = TypeVar("T")
 
 Take = Callable[[Step], Awaitable[Any]]
-"""Carries out one step, and raises what it fails with."""
 
 
 def insist_on_all(needed: Iterable[Task[..., Any]], chain: Sequence[Task[..., Any]]) -> None:
-    """Raises Missing for a task that a flow does not chain: before the first step, since none may end a run halfway."""
+    """Raises Missing for a task that a flow does not chain, before the first step."""
     for task in needed:
         if task not in chain:
             raise Missing("run", f"the step {task.name}", "the flow chains no task for it", "Add it to the flow")
 
 
 async def conduct(protocol: Conductor[T], take: Take) -> T:
-    """What :func:`keyturn.core.ports.conductor.conduct` does, on an event loop. Raises what the protocol ends with."""
+    """:func:`keyturn.core.ports.conductor.conduct` on an event loop. Raises the protocol's final error."""
     try:
         wanted = next(protocol)
         while True:
             try:
                 result = await (take(wanted) if isinstance(wanted, Step) else take_together(wanted, take))
-            except BaseException as error:  # noqa: BLE001  it is the protocol's to answer, or to let pass
+            except BaseException as error:  # noqa: BLE001  the protocol handles it or raises it
                 wanted = protocol.throw(error)
             else:
                 wanted = protocol.send(result)
@@ -39,7 +38,7 @@ async def conduct(protocol: Conductor[T], take: Take) -> T:
 
 
 async def take_together(wanted: SideBySide, take: Take) -> list[Any]:
-    """What became of each protocol, in their order; the failure of one is its result."""
+    """The result of each protocol in order; a failure is a result."""
     places = asyncio.Semaphore(wanted.at_once) if wanted.at_once else nullcontext()
 
     async def each(protocol: Conductor[T]) -> T | KeyturnError:

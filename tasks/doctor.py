@@ -1,4 +1,4 @@
-"""Whether this worker can do its work, as a step."""
+"""The worker's checks, as tasks."""
 
 from keyturn.cli.running.doctor import diagnose
 from keyturn.doctor import nightly
@@ -9,7 +9,7 @@ from tasks.workspace import current_workspace, names
 
 @task("look whether all is ready")
 def examine_worker() -> Diagnosis:
-    """Every check of `keyturn doctor` for the worker's login, with that login; what it has come to is kept."""
+    """Run every check of `keyturn doctor` with the worker's login, and store the result."""
     workspace = current_workspace()
     diagnosis = diagnose(workspace, names(), "worker")
     nightly.keep_diagnosis(workspace, diagnosis)
@@ -18,5 +18,5 @@ def examine_worker() -> Diagnosis:
 
 @task("look for a recent diagnosis")
 def was_examined_lately() -> bool:
-    """Whether somebody has looked within half a day."""
+    """Whether a check ran within half a day."""
     return nightly.was_made_lately(current_workspace())

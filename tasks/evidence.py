@@ -1,4 +1,4 @@
-"""Making a report on compliance, as a step."""
+"""Making a compliance report, as a task."""
 
 import os
 from dataclasses import dataclass
@@ -11,13 +11,10 @@ from tasks.step import task, tell
 from tasks.workspace import current_workspace
 
 FORMATS: Final = ("html", "json")
-"""What a run writes: the page for people, the JSON for whoever verifies it."""
 
 
 @dataclass(frozen=True)
 class ControlResult:
-    """One control, in names: what it came to, and by which checks."""
-
     control: str
     title: str
     verdict: str
@@ -26,7 +23,7 @@ class ControlResult:
 
 @dataclass(frozen=True)
 class Reported:
-    """A report that was made: where its files lie on this worker, its digest, and the ledger's entry of it."""
+    """A report: its files on this worker, its digest, and its entry in the ledger."""
 
     framework: str
     files: tuple[str, ...]
@@ -37,7 +34,7 @@ class Reported:
 
 @task("compliance report", 0, lambda parameters: f"compliance report {parameters['framework']}")
 def report_compliance(framework: str, since: str, until: str, owner: str) -> Reported:
-    """Make it, in this worker's state directory; of the month that is over where no day is given."""
+    """Make the report in this worker's state directory; without dates, of last month."""
     workspace = current_workspace()
     period = parse_period(since, until) if since or until else last_month(workspace.clock())
     made = make_report(workspace, framework, Question(period, owner), FORMATS, os.environ)

@@ -1,4 +1,4 @@
-"""Whether the hub is set up as the catalogue says, as a step."""
+"""Checking the hub's set-up, as a task."""
 
 from keyturn.rights import hub_check as check
 from keyturn.rights.hub_check import HubCheck
@@ -9,7 +9,7 @@ from tasks.workspace import current_workspace, names, own_settings
 
 @task("look at the hub's set-up")
 def look_at_setup() -> HubCheck | None:
-    """What it has come to, in names; None where the catalogue has nothing set up in the hub."""
+    """Compare the hub's set-up with the catalogue; None if the catalogue declares none."""
     workspace = current_workspace()
     if not workspace.catalogue.hub:
         return None

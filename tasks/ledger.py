@@ -1,7 +1,4 @@
-"""The ledger's upkeep as tasks: what waits is appended, how it stands is signed, and what is new is sent on.
-
-The ledger and the collectors are those of the worker's environment.
-"""
+"""The ledger's maintenance as tasks, with the ledger and collectors of the worker's environment."""
 
 import os
 from collections.abc import Sequence
@@ -34,12 +31,11 @@ from tasks.workspace import current_workspace
 ACTION: Final = "keep ledger"
 
 ITSELF: Final = 0
-"""Retries of forwarding: it tries each batch several times by itself."""
 
 
 @dataclass(frozen=True)
 class Drained:
-    """How many entries were appended that had waited, and what could not be read of the others."""
+    """The number of appended pending entries, and the unreadable ones."""
 
     entries: int
     torn: tuple[str, ...] = ()
@@ -47,9 +43,9 @@ class Drained:
 
 @dataclass(frozen=True)
 class Signed:
-    """The newest checkpoint: how many entries it covers and its note; ``new`` says that it was made just now.
+    """The newest checkpoint: its size in entries and its note; ``new`` if it was made now.
 
-    ``fresh`` is how many of them the one before did not cover, ``witnessed`` what each witness said to it.
+    ``fresh`` is the number of newly covered entries.
     """
 
     size: int
@@ -60,25 +56,24 @@ class Signed:
 
 
 def ledger_name() -> str:
-    """The name in its checkpoints of the ledger that the hub names. Raises Invalid where this worker can't reach it."""
+    """The name in the checkpoints of the hub's ledger. Raises Invalid."""
     with closing(reached_ledger(os.environ, current_workspace().hub)) as stored:
         return stored.origin
 
 
 def collector_names() -> list[str]:
-    """The collectors that this worker sends to. Raises Invalid."""
     return [collector.name for collector in collectors(os.environ)]
 
 
 @task("hub", called=lambda _: "hub")
 def find_hub(hub: str) -> None:
-    """Ask the hub which ledger is its own. Raises Unavailable where it does not answer, and Denied."""
+    """Read the ledger's name from the hub. Raises Unavailable, Denied."""
     read_name(current_workspace().hub)
 
 
 @task("drain")
 def drain(ledger: str) -> Drained:
-    """Append to the ledger what waits in the hub and on this machine. Raises Unrecorded where it takes nothing yet."""
+    """Append the entries that wait in the hub and on this machine. Raises Unrecorded if the ledger takes none."""
     torn: list[str] = []
 
     def note(_: Sequence[Entry], why: str) -> None:
@@ -92,7 +87,7 @@ def drain(ledger: str) -> Drained:
 
 @task("look at ledger")
 def needs_upkeep(ledger: str) -> str:
-    """Why its upkeep is to run, as far as this machine can tell; empty where it need not."""
+    """Why maintenance is needed, as far as this machine knows; empty if it is not."""
     with closing(reached_ledger(os.environ, current_workspace().hub)) as stored:
         newest, size = stored.newest(), stored.size()
     made = read_checkpoint(newest) if newest else None
@@ -104,19 +99,17 @@ def needs_upkeep(ledger: str) -> str:
 
 
 def is_spooled() -> bool:
-    """Whether something waits in this machine's spool."""
     file = spool_file(os.environ)
     return file.exists() and file.stat().st_size > 0
 
 
 def is_old(made_at: datetime | None) -> bool:
-    """Whether a checkpoint no longer shows that somebody signs."""
     return made_at is None or current_workspace().clock() - made_at >= SIGN_OF_LIFE
 
 
 @task("show life")
 def show_life(ledger: str) -> bool:
-    """Leave an entry, to be signed, where nothing is new and the newest checkpoint is old, or a witness lacks it.
+    """Append an entry to sign, if nothing is new and the newest checkpoint is old or lacks a witness.
 
     Raises Unrecorded.
     """
@@ -135,7 +128,7 @@ def show_life(ledger: str) -> bool:
 
 @task("checkpoint")
 def checkpoint(ledger: str) -> Signed:
-    """Sign how the ledger stands, where something is new. Raises Rewritten where its history was changed."""
+    """Sign a checkpoint if entries are new. Raises Rewritten if the history was changed."""
     with closing(reached_ledger(os.environ, current_workspace().hub)) as stored:
         before = stored.newest()
         witnesses = environment_witnesses(os.environ)
@@ -150,7 +143,7 @@ def checkpoint(ledger: str) -> Signed:
 
 @task("forward", retries=ITSELF)
 def forward_to(collector: str) -> Forwarded:
-    """Send the collector what it has not got yet; what stops it is part of the answer."""
+    """Send the collector the missing entries; an error is part of the result."""
     (receiver,) = (candidate for candidate in collectors(os.environ) if candidate.name == collector)
     with closing(reached_ledger(os.environ, current_workspace().hub)) as stored:
         return forward(stored, current_workspace().hub, receiver)

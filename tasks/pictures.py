@@ -1,4 +1,4 @@
-"""How secrets stand, for what runs leave in Prefect: looked up as `keyturn status` does, in names alone."""
+"""The state of secrets for Prefect's pages, as in `keyturn status`."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -27,9 +27,9 @@ UNANSWERED: Final = (Answer.SILENT, Answer.UNKNOWN)
 
 @task("look at secrets")
 def draw_secrets(copies: Mapping[str, Sequence[Pushed] | None], previous: Mapping[str, str]) -> dict[str, SecretGraph]:
-    """Each of these secrets with what a run has seen of its copies; where it has seen none of them they are looked at.
+    """Each secret with its observed copies; copies that were not observed are read now.
 
-    ``previous`` tells, of some, what has become of the credential before.
+    ``previous`` states, for some secrets, what happened to the old credential.
     """
     workspace = current_workspace()
     hearings = Hearings.load(workspace, copies)
@@ -45,7 +45,6 @@ def draw_secrets(copies: Mapping[str, Sequence[Pushed] | None], previous: Mappin
 
 
 def draw_secret(workspace: Workspace, status: SecretStatus, copies: list[Node], previous: str) -> SecretGraph:
-    """One secret as a graph."""
     declared = workspace.catalogue.secret(status.path)
     age, limit = age_and_limit(status, declared)
     return SecretGraph(
@@ -63,12 +62,10 @@ def draw_secret(workspace: Workspace, status: SecretStatus, copies: list[Node], 
 
 
 def pushed_nodes(places: Sequence[Pushed]) -> list[Node]:
-    """What a run has seen of its copies."""
     return [Node(f"{place.store}:{place.name}", pushed_words(place), pushed_level(place)) for place in places]
 
 
 def pushed_words(place: Pushed) -> str:
-    """The version that a copy serves, or why nobody knows."""
     if place.error:
         return place.error
     in_step = place.state in (CopyState.CREATED, CopyState.UPDATED, CopyState.LABELLED)
@@ -76,17 +73,14 @@ def pushed_words(place: Pushed) -> str:
 
 
 def pushed_level(place: Pushed) -> Level:
-    """How urgent its state is."""
     return Level.WELL if place.in_step else Level.BAD
 
 
 def hearing_level(hearing: Hearing) -> Level:
-    """How urgent it is that a consumer has not heard."""
     return Level.BAD if hearing.answer in UNANSWERED else Level.SOON if hearing.answer is Answer.WAITS else Level.WELL
 
 
 def age_and_limit(status: SecretStatus, declared: Secret) -> tuple[int | None, int | None]:
-    """The age and the maximum age, in days."""
     limit = declared.rotation.schedule.maximum_age
     age = (status.now - status.rotated_at).days if status.rotated_at else None
     return age, limit.days if limit else None
@@ -94,7 +88,7 @@ def age_and_limit(status: SecretStatus, declared: Secret) -> tuple[int | None, i
 
 @task("look at all secrets")
 def list_rows(catalogue: str) -> list[Row]:
-    """A row for each secret of the catalogue, those that need somebody first."""
+    """One row per secret of the catalogue, the urgent ones first."""
     workspace = current_workspace()
     statuses, _ = secret_statuses(workspace, look_at_copies)
     incidents = incidents_by_path(workspace)
@@ -103,7 +97,6 @@ def list_rows(catalogue: str) -> list[Row]:
 
 
 def secret_row(workspace: Workspace, status: SecretStatus, incidents: str) -> Row:
-    """One secret in the table of all."""
     in_step = sum(copy.state == CopyState.IN_STEP for copy in status.copies)
     heard = sum(hearing_level(hearing) is Level.WELL for hearing in status.consumers)
     return {
@@ -118,7 +111,7 @@ def secret_row(workspace: Workspace, status: SecretStatus, incidents: str) -> Ro
 
 
 def incidents_by_path(workspace: Workspace) -> dict[str, str]:
-    """The open incidents of each secret. One that can't be read may be about any of them, so it stands at all."""
+    """The open incidents of each secret; an unreadable one may affect any secret."""
     by_path: dict[str, list[str]] = defaultdict(list)
     for incident in list_open(workspace):
         for path in workspace.catalogue.secrets if incident.unread else incident.paths:

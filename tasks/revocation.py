@@ -1,4 +1,4 @@
-"""The parts of an emergency revocation as tasks: each finds the incident again by its id."""
+"""The parts of an emergency revocation as tasks: each finds the incident by its id."""
 
 import asyncio
 import functools
@@ -38,39 +38,33 @@ from tasks.workspace import current_workspace, names, opened, own_settings
 T = TypeVar("T")
 
 NO_RETRIES: Final = 0
-"""Retries of a step: the flow goes on with the other steps and secrets, and comes back to what failed."""
 
 
 @functools.cache
 def spooled_workspace(settings: WorkspaceSettings) -> Workspace:
-    """What these settings lead to for a revocation, which a ledger that can't be written does not hold up.
-
-    People are told through the channel that the environment names, or through the one that bootstrap was given.
-    """
+    """The workspace for a revocation, which an unavailable ledger does not block."""
     workspace = opened(settings, lenient=True)
     channel = workspace.channel or BlockChannel(names().name)
     return replace(workspace, ledger=spooled_ledger(os.environ, workspace.hub, log_lost), channel=channel)
 
 
 def log_lost(entries: Sequence[Entry], why: str) -> None:
-    """Say in the worker's log what neither the ledger nor its spool took."""
     actions = ", ".join(dict.fromkeys(entry.action for entry in entries))
     get_logger("keyturn").error("not recorded: %s: %s", actions or "torn lines", why)
 
 
 def revoking_workspace() -> Workspace:
-    """The workspace of this process, with the spool."""
     return spooled_workspace(own_settings())
 
 
 def lenient_workspace() -> Workspace:
-    """The workspace of this process, with what loads of its catalogue."""
+    """This process's workspace, with the valid part of its catalogue."""
     return opened(own_settings(), lenient=True)
 
 
 @task("preview", called=lambda parameters: f"preview {parameters['selector'].words}")
 def preview(selector: Selector, mode: Mode) -> Preview:
-    """What a revocation would end and change; nothing is done."""
+    """Show what a revocation would end, without changes."""
     radius = previewed(revoking_workspace(), select_secrets(revoking_workspace(), selector), mode)
     tell(f"{len(radius.secrets)} secrets and {len(radius.leases)} leases would end; nothing was changed")
     return radius
@@ -80,9 +74,9 @@ def preview(selector: Selector, mode: Mode) -> Preview:
 def begin(
     incident: str, selector: Selector, reason: str, mode: Mode, triggered_at: datetime, consent: Consent
 ) -> Incident:
-    """Write the incident down, and end every chosen credential.
+    """Record the incident, and end every selected credential.
 
-    Raises Denied where the login may not do all of it, and Invalid where its size had to be said and was not.
+    Raises Denied if the login lacks a right, and Invalid without the required number.
     """
     selection = resume.select_again(revoking_workspace(), incident, selector)
     opened = run.begin(
@@ -101,7 +95,7 @@ def begin(
 
 @task("find")
 def load_incident(incident: str) -> Incident:
-    """An incident as the hub has it. Raises NotFound."""
+    """Load an incident from the hub. Raises NotFound."""
     opened = incident_store.load_incident(revoking_workspace(), incident)
     tell(f"{incident} is found: {opened.selector}")
     return opened
@@ -109,19 +103,19 @@ def load_incident(incident: str) -> Incident:
 
 @task("record")
 def record_what_waits() -> str:
-    """Append to the ledger what revocations could not write there; why something waits still."""
+    """Append pending entries of revocations to the ledger; the reason why some still wait."""
     return recorded.record_what_waits(revoking_workspace())
 
 
 @task("find open")
 def list_unfinished() -> list[Incident]:
-    """Every incident that is not closed, or of which people have not been told everything."""
+    """Every incident that is open or has pending announcements."""
     return outbox.list_unfinished(revoking_workspace())
 
 
 @task("look")
 def list_awaiting() -> list[str]:
-    """The incidents that finish-incidents has something to do for. Any login that may read them can tell."""
+    """The incidents that need finish-incidents, for any login that may read them."""
     workspace = lenient_workspace()
     now = workspace.clock()
     return [
@@ -133,39 +127,39 @@ def list_awaiting() -> list[str]:
 
 @task("look")
 def load_status(incident: str) -> IncidentStatus:
-    """How an incident stands."""
+    """An incident's status."""
     return incident_store.load_status(revoking_workspace(), incident)
 
 
 @task("look")
 def is_turn(status: IncidentStatus) -> bool:
-    """Whether to try again what is left of it."""
+    """Whether to retry the incident's remaining steps now."""
     return resume.is_turn(status, revoking_workspace().clock())
 
 
 @task("look")
 def record_try(before: IncidentStatus, after: IncidentStatus) -> bool:
-    """Keep that what is left was tried; whether it came further."""
+    """Record the retry; whether it made progress."""
     resume.record_try(revoking_workspace(), before, after)
     return not resume.same_status(before, after)
 
 
 @task("find to look at")
 def list_due() -> list[Incident]:
-    """Every closed incident that is to be looked at once more now."""
+    """Every closed incident that is due for another check."""
     return recheck.list_due(revoking_workspace())
 
 
 @task("look again")
 def recheck_incident(incident: str) -> IncidentStatus:
-    """Prove a closed incident once more; what is found opens it again."""
+    """Check a closed incident again; a finding reopens it."""
     status = recheck.recheck_incident(revoking_workspace(), incident)
     tell(summarise_incident(status))
     return status
 
 
 def advance(path: str, incident: Incident, steps: tuple[Step, ...]) -> SecretProgress:
-    """Take these steps of one secret. Raises what is left of them, so that it shows as failed."""
+    """Do these steps of one secret. Raises an error for the remaining ones."""
     progress = revoke_step(revoking_workspace(), path, incident, steps)
     tell(f"{path}: {', '.join(steps)} done")
     return progress
@@ -173,19 +167,19 @@ def advance(path: str, incident: Incident, steps: tuple[Step, ...]) -> SecretPro
 
 @task("cut", NO_RETRIES)
 def cut(path: str, incident: Incident) -> SecretProgress:
-    """End the leaked credential at its target, and its sessions."""
+    """End the leaked credential at its target, with its sessions."""
     return advance(path, incident, (Step.CUT,))
 
 
 @task("replace", NO_RETRIES)
 def replace_credential(path: str, incident: Incident) -> SecretProgress:
-    """Put a new credential in force in its place."""
+    """Put a new credential in force."""
     return advance(path, incident, (Step.REPLACE,))
 
 
 @task("push", NO_RETRIES)
 def push(path: str, incident: Incident) -> SecretProgress:
-    """Bring every copy, in every cloud, to the new value."""
+    """Write the new value to every copy in every cloud."""
     return advance(path, incident, (Step.PUSH,))
 
 
@@ -203,7 +197,7 @@ def clear_hub(path: str, incident: Incident) -> SecretProgress:
 
 @task("forget", NO_RETRIES)
 def clear_copies(path: str, incident: Incident) -> SecretProgress:
-    """Remove the old value from every store, older versions too."""
+    """Remove the old value from every store, including older versions."""
     return advance(path, incident, (Step.FORGET,))
 
 
@@ -215,20 +209,20 @@ def prove(path: str, incident: Incident) -> SecretProgress:
 
 @task("revoke", retries=NO_RETRIES)
 def advance_all(path: str, incident: Incident, steps: tuple[Step, ...]) -> SecretProgress:
-    """Several steps of one secret, for incidents with many. Raises what is left of them."""
+    """Do several steps of one secret, for large incidents. Raises an error for the remaining ones."""
     return advance(path, incident, steps)
 
 
 @task("end access", NO_RETRIES, lambda parameters: f"end access {parameters['incident'].id}")
 def end_access(incident: Incident) -> None:
-    """What was given for a while of all that the incident is about."""
+    """End the temporary access to everything in the incident."""
     end_given_access(revoking_workspace(), incident)
     tell("what was given for a while is ended, or the incident says what is left of it")
 
 
 @task("conclude")
 def conclude(incident: str) -> IncidentStatus:
-    """Leases, copies that nothing declares now, and the proof of all; closes the incident where nothing is left."""
+    """End leases and undeclared copies, prove the result, and close the incident if nothing remains."""
     status = conclude_incident(revoking_workspace(), incident)
     tell(summarise_incident(status))
     return status
@@ -243,11 +237,10 @@ OF_STEP: Final[Mapping[Step, ToldTask[..., Any]]] = {
     Step.FORGET: clear_copies,
     Step.PROVE: prove,
 }
-"""The task of each step of one secret."""
 
 
 async def take_as_task(wanted: Wanted) -> Any:
-    """Carry out a step of :mod:`keyturn.revocation.protocol`: as a task where it changes something."""
+    """Carry out a step of :mod:`keyturn.revocation.protocol`, as a task if it changes something."""
     match wanted.verb, wanted.arguments:
         case protocol.ADVANCE, (path, incident, (step,)):
             return await OF_STEP[step](path, incident)
@@ -265,9 +258,9 @@ async def take_as_task(wanted: Wanted) -> Any:
 
 
 async def run_steps(incident: Conductor[T], *chain: ToldTask[..., Any]) -> T:
-    """Run an incident with these tasks: the protocol says which of them comes next, for which secret.
+    """Run an incident with these tasks.
 
-    Raises what the protocol ends with, and Missing for a step that ``chain`` lacks.
+    Raises the protocol's final error, and Missing for a step that ``chain`` lacks.
     """
     insist_on_all((*OF_STEP.values(), end_access, conclude), chain)
     return await conduct(incident, take_as_task)
@@ -275,7 +268,7 @@ async def run_steps(incident: Conductor[T], *chain: ToldTask[..., Any]) -> T:
 
 @task("checkpoint")
 def sign_checkpoint(incident: str) -> bool:
-    """Sign how the ledger stands, so that everything of the incident so far is covered; whether this login may."""
+    """Sign a checkpoint over all entries of the incident; False if this login may not."""
     signed = sign_ledger(revoking_workspace())
     tell(f"everything of {incident} so far is {'covered by a checkpoint' if signed else 'for the notary to sign'}")
     return signed
@@ -283,7 +276,7 @@ def sign_checkpoint(incident: str) -> bool:
 
 @task("look")
 def is_vouched_for(incident: str) -> bool:
-    """Whether a checkpoint covers everything of the incident so far."""
+    """Whether a checkpoint covers all entries of the incident."""
     return bool(
         ledger_facts(revoking_workspace(), incident_store.load_status(revoking_workspace(), incident)).checkpoint
     )
@@ -291,7 +284,7 @@ def is_vouched_for(incident: str) -> bool:
 
 @task("report")
 def make_report(incident: str) -> str:
-    """All that is known of an incident, in names alone, as Markdown."""
+    """The incident's report as Markdown, with names only."""
     status = incident_store.load_status(revoking_workspace(), incident)
     text = to_markdown(status, readers_of(revoking_workspace(), status), ledger_facts(revoking_workspace(), status))
     tell(f"the report of {incident} is made")
@@ -300,17 +293,17 @@ def make_report(incident: str) -> str:
 
 @task("remind")
 def claim_reminder(incident: str) -> bool:
-    """Whether people are to be reminded of this open incident now: once an hour, whichever run asks."""
+    """Whether to send the hourly reminder of this open incident now, for one of all runs."""
     return resume.claim_reminder(revoking_workspace(), incident)
 
 
 @task("tell", retries=NO_RETRIES)
 def tell_people(incident: str) -> str:
-    """Send what people are to hear of an incident; why something waits still, empty where nothing does."""
+    """Send the pending announcements; the reason why some still wait, or empty."""
     return outbox.tell_people(revoking_workspace(), incident)
 
 
 @task("look for drills")
 def list_due_drills() -> list[str]:
-    """The secrets whose drill is due. Any login that may read incidents can tell."""
+    """The secrets whose drill is due, for any login that may read incidents."""
     return drills.due_drills(current_workspace())

@@ -1,6 +1,6 @@
-"""The steps of a rotation, each a task that goes on from what the hub knows; other people's flows may chain them.
+"""The steps of a rotation as tasks, which other flows may chain.
 
-A token names the rotation: a step finds it again by that, and does nothing where it is done already.
+Each finds the rotation by its token, and skips completed work.
 """
 
 import asyncio
@@ -42,7 +42,6 @@ T = TypeVar("T")
 
 
 def carry_out(verb: Verb[P, T], path: str, *arguments: P.args, **options: P.kwargs) -> T:
-    """Take one step of a secret's rotation, from what the hub knows of it, and say what it has come to."""
     work = Work(current_workspace(), path)
     result = verb.body(work, *arguments, **options)
     tell(story.told_of_step(verb, work, arguments, result))
@@ -60,25 +59,25 @@ def decide(path: str, trigger: Trigger) -> Decision:
 
 @task("decide")
 def decide_again(path: str, trigger: Trigger, decision: Decision) -> Decision | None:
-    """Whether another candidate is made, after the target has refused one."""
+    """Whether to make another candidate after the target refused one."""
     return carry_out(verbs.DECIDE_AGAIN, path, trigger, decision)
 
 
 @task("guard")
 def guard(path: str, decision: Decision) -> None:
-    """Refuse to begin where a destination could not take a copy. Changes nothing."""
+    """Refuse to start if a destination could not take a copy. Changes nothing."""
     carry_out(verbs.GUARD, path, decision)
 
 
 @task("lay ground", called=story.called(verbs.LAY_GROUND))
 def lay_ground(path: str, version: int, end_previous: bool) -> None:
-    """Name the version whose fields the next candidate is laid over, where CURRENT is missing."""
+    """Select the version whose fields the next candidate extends, if CURRENT is missing."""
     carry_out(verbs.LAY_GROUND, path, version, end_previous)
 
 
 @task("make way")
 def make_way(path: str, trigger: Trigger, token: str, end_previous: bool) -> Retirement:
-    """Retire the credential that the last rotation has left."""
+    """Retire the credential from before the last rotation."""
     return carry_out(verbs.MAKE_WAY, path, trigger, token, end_previous)
 
 
@@ -105,7 +104,7 @@ def verify(path: str, token: str) -> None:
 
 @task("promote")
 def promote(path: str, token: str) -> Rotation:
-    """Write the candidate to the secret's own path in the hub: it is CURRENT. The one point of no return."""
+    """Write the candidate to the secret's path in the hub as CURRENT: the only point of no return."""
     return carry_out(verbs.PROMOTE, path, token)
 
 
@@ -114,13 +113,13 @@ def promote(path: str, token: str) -> Rotation:
 
 @task("find places")
 def find_places(path: str) -> tuple[list[tuple[str, str]], list[Pushed]]:
-    """The store and name of each destination, and what can't be told."""
+    """The store and name of each destination, and those that can't be determined."""
     return carry_out(verbs.FIND_PLACES, path)
 
 
 @task("push", called=story.called(verbs.PUSH))
 def push(path: str, store: str, name: str) -> Pushed:
-    """Bring one destination, in whichever cloud, in sync with CURRENT."""
+    """Bring one destination in sync with CURRENT."""
     return carry_out(verbs.PUSH, path, store, name)
 
 
@@ -132,13 +131,13 @@ def restart(path: str, store: str) -> None:
 
 @task("notify", called=story.called(verbs.NOTIFY))
 def notify(path: str, token: str, consumer: str) -> Acknowledgement:
-    """Notify one consumer, until it acknowledges or is out of tries."""
+    """Notify one consumer until it acknowledges or has no tries left."""
     return carry_out(verbs.NOTIFY, path, token, consumer)
 
 
 @task("health", called=story.called(verbs.HEALTH))
 def health(path: str, consumers: Collection[str]) -> str:
-    """What is wrong with the canary consumers; empty when they are healthy."""
+    """The problem of the canary consumers; empty if they are healthy."""
     return carry_out(verbs.HEALTH, path, consumers)
 
 
@@ -150,7 +149,7 @@ def pass_canary(path: str, token: str) -> None:
 
 @task("conclude")
 def conclude(path: str, token: str, consumers: Collection[str], in_step: bool) -> None:
-    """Record who acknowledged, and whether every copy is in sync."""
+    """Record the acknowledgements, and whether every copy is in sync."""
     carry_out(verbs.CONCLUDE, path, token, consumers, in_step)
 
 
@@ -167,25 +166,25 @@ def retire(path: str, waive: Waive = Waive.NOTHING) -> Retirement:
 def describe_previous(
     path: str, rotation: Rotation, retirement: Retirement | None = None, *, in_step: bool = False
 ) -> str:
-    """What has become of the credential before this rotation, in words."""
+    """What happened to the credential before this rotation, for people."""
     return carry_out(verbs.DESCRIBE_PREVIOUS, path, rotation, retirement, in_step=in_step)
 
 
 @task("conclude")
 def find_promoted(path: str, token: str) -> Rotation | None:
-    """The rotation of this token, where it may not have reached everyone."""
+    """The rotation of this token, if it may not have reached everyone."""
     return carry_out(verbs.FIND_PROMOTED, path, token)
 
 
 @task("look")
 def find_revertible(path: str) -> str:
-    """The token of the last rotation, where it can be taken back."""
+    """The token of the last rotation, if it can be reverted."""
     return carry_out(verbs.FIND_REVERTIBLE, path)
 
 
 @task("verify")
 def try_restored(path: str) -> None:
-    """Log in with the value that was put back in force."""
+    """Log in with the restored value."""
     carry_out(verbs.TRY_RESTORED, path)
 
 
@@ -197,7 +196,7 @@ def take_back(path: str, token: str, why: str, by_hand: bool = False) -> Rotatio
 
 @task("revert")
 def finish_taking_back(path: str) -> Rotation | None:
-    """Finish putting the previous value back, where another run died in it."""
+    """Complete a revert that another run started."""
     return carry_out(verbs.FINISH_TAKING_BACK, path)
 
 
@@ -226,19 +225,17 @@ STEPS: Final[Mapping[Verb[..., Any], ToldTask[..., Any]]] = {
     verbs.TAKE_BACK: take_back,
     verbs.FINISH_TAKING_BACK: finish_taking_back,
 }
-"""The task of each step that the protocol may ask for."""
 
 BY_HAND: Final = frozenset({verbs.FIND_REVERTIBLE, verbs.TRY_RESTORED})
-"""Steps of `keyturn rollback`, which no rotation takes."""
 
 UNSHOWN: Final = frozenset({verbs.DESCRIBE_PREVIOUS, verbs.FIND_PLACES})
-"""What leaves no task run: it looks, and the outcome tells what it has seen."""
+"""Steps without a task run, because the outcome states what they found."""
 
 
 async def run_steps(rotation: Conductor[T], path: str, *chain: ToldTask[..., Any]) -> T:
-    """Run a rotation with these tasks: the protocol says which of them comes next, and with which arguments.
+    """Run a rotation with these tasks.
 
-    Raises what the protocol ends with, and Missing for a step that ``chain`` lacks.
+    Raises the protocol's final error, and Missing for a step that ``chain`` lacks.
     """
     insist_on_all((step for verb, step in STEPS.items() if verb not in BY_HAND), chain)
 
@@ -254,7 +251,7 @@ async def run_steps(rotation: Conductor[T], path: str, *chain: ToldTask[..., Any
 
 @task("restart", called=lambda parameters: f"restart who uses {', '.join(parameters['paths'])}")
 def restart_together(paths: list[str]) -> None:
-    """The same for several secrets, in every store. Raises the first that is refused."""
+    """Restart the workloads of several secrets in every store. Raises the first failure."""
     places = [place for path in paths for place in known_places(current_workspace(), path)[0]]
     for error in restarts.restart_users(current_workspace(), restarts.restarting(current_workspace(), places)).values():
         raise error
@@ -263,27 +260,27 @@ def restart_together(paths: list[str]) -> None:
 
 @task("look for shared workloads")
 def sharing(paths: list[str]) -> list[frozenset[str]]:
-    """Which of these secrets are restarted for together."""
+    """The groups of secrets with common restarts."""
     return restarts.restarted_together(current_workspace(), paths)
 
 
 @task("renew")
 def renew(paths: list[str]) -> dict[str, str]:
-    """Keep alive what would end by itself; what is wrong with which secret."""
+    """Renew expiring credentials; the problems by secret."""
     return renew_credentials(current_workspace(), paths)
 
 
 @task("ask for renewals")
 def ask_for_renewals(paths: list[str]) -> dict[str, str]:
-    """Ask when certificates had best be renewed; what is in the way, by the secret."""
+    """Ask when to renew certificates; the problems by secret."""
     return renewal_info.ask_for_renewals(current_workspace(), paths)
 
 
 @task("rotate")
 def rotate_whole(path: str, trigger: Trigger, restart_later: bool = False) -> Outcome:
-    """The whole protocol in one task, for fleets. Raises when it has not reached everyone.
+    """Do the whole protocol in one task, for fleets. Raises an error if it did not reach everyone.
 
-    With ``restart_later`` whoever calls it restarts who uses the copies.
+    With ``restart_later`` the caller restarts the workloads.
     """
     with restarts.restarted_later() if restart_later else nullcontext():
         outcome = run.rotate(current_workspace(), path, trigger)
@@ -295,7 +292,7 @@ def rotate_whole(path: str, trigger: Trigger, restart_later: bool = False) -> Ou
 
 @task("find due")
 def find_due(paths: list[str]) -> list[Sighting]:
-    """Which of these secrets are due, left half done, or late, told from metadata alone."""
+    """The secrets that are due, incomplete or late, from metadata only."""
     with list_secrets(current_workspace(), len(paths)) as listing:
         sightings = looked_at(paths, lambda path: deciding.sight(current_workspace(), path, listing))
     return [
@@ -307,7 +304,7 @@ def find_due(paths: list[str]) -> list[Sighting]:
 
 @task("find unretired")
 def find_unretired(paths: list[str]) -> dict[str, bool]:
-    """Which of these secrets have an old credential that still lives, and whether nothing but its grace holds it."""
+    """The secrets whose old credential still works, and whether only its grace holds it."""
     with listed_records(current_workspace(), len(paths)) as record:
         records = looked_at(paths, record)
     unretired = [path for path, record in records.items() if record is None or record.retiring]
@@ -316,7 +313,7 @@ def find_unretired(paths: list[str]) -> dict[str, bool]:
 
 @task("find grace ends")
 def find_grace_ends(paths: list[str]) -> list[datetime]:
-    """When nothing holds these any more that only their grace holds, by this machine's clock; of the others nothing."""
+    """The end of each grace that alone holds a credential, by this machine's clock."""
     workspace = current_workspace()
 
     def grace_end(path: str) -> datetime | None:
@@ -328,9 +325,9 @@ def find_grace_ends(paths: list[str]) -> list[datetime]:
 
 
 def looked_at(paths: list[str], sight: Callable[[str], T]) -> dict[str, T | None]:
-    """What ``sight`` finds; None for one that can't be looked at, whose own task is to say why.
+    """The results of ``sight``; None after an error, which the secret's own task reports.
 
-    Raises TransientError, since then none of them may answer.
+    Raises TransientError, because then all may fail.
     """
 
     def glance(path: str) -> T | None:

@@ -1,7 +1,4 @@
-"""The one decorator of all tasks: nothing is persisted or cached, and only transient errors are retried.
-
-A task run is called by what it does on what, and ends with one sentence of what it has come to: in names alone.
-"""
+"""The decorator of all tasks: nothing is stored or cached, and only transient errors are retried."""
 
 import asyncio
 import functools
@@ -22,7 +19,7 @@ from keyturn.core.errors import KeyturnError, Locked, TransientError, unexpected
 
 RETRIES: Final = 4
 BACKOFF: Final = 1.0
-"""Seconds before the first retry; doubled each time, and spread by half."""
+"""Seconds before the first retry; doubled each time, with 50 % jitter."""
 
 THREADS: Final = ThreadPoolExecutor(64, thread_name_prefix="keyturn")
 
@@ -31,7 +28,7 @@ T = TypeVar("T")
 
 
 def worth_retrying(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
-    """Decided by the error's class. What somebody else holds is left to them at once."""
+    """The error's class decides. A locked secret is left to its holder."""
     return isinstance(state.data, TransientError) and not isinstance(state.data, Locked)
 
 
@@ -39,28 +36,24 @@ _sentences: ContextVar[list[str] | None] = ContextVar("sentences", default=None)
 
 
 def tell(sentence: str) -> None:
-    """Say what this step has come to, in names alone: its log and its state tell it. The last word counts."""
+    """Set the result message of this step, in names only; the last call wins."""
     if (sentences := _sentences.get()) is not None:
         sentences.append(sentence)
 
 
 class ToldTask(Task[P, Coroutine[Any, Any, T]]):
-    """A task whose state has a message of its own; whoever calls it is given what its body has returned."""
+    """A task whose state has its own message; a caller receives the body's result."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:  # type: ignore[override]
-        """Run it."""
         return returned(super().__call__(*args, **kwargs))
 
 
 async def returned(running: Any) -> Any:
-    """What the body has returned, also where its task was given a state of its own."""
     result = await running
     return await result.aresult() if isinstance(result, State) else result
 
 
 def called_by_path(name: str) -> Callable[[Mapping[str, Any]], str]:
-    """What a run is called unless it has a better name: by the one thing that its step is given, if that has a name."""
-
     def called(parameters: Mapping[str, Any]) -> str:
         on = next(iter(parameters.values()), None)
         return f"{name} {on}" if isinstance(on, str) else name
@@ -71,11 +64,10 @@ def called_by_path(name: str) -> Callable[[Mapping[str, Any]], str]:
 def task(
     name: str, retries: int = RETRIES, called: Callable[[Mapping[str, Any]], str] | None = None
 ) -> Callable[[Callable[P, T]], ToldTask[P, T]]:
-    """A task from a plain function whose first argument is the secret's path, or several paths.
+    """A task from a plain function, whose first argument is a secret's path or several paths.
 
-    The body runs in a thread, and may :func:`tell` what it has come to. Its errors say the step and the secret; one
-    that is not Keyturn's own is replaced, since its text could hold anything. Without ``retries`` whoever calls it
-    decides when it is tried again. ``called`` makes the run's name from the body's arguments, by their names.
+    The body runs in a thread, and may call :func:`tell`. Errors of other libraries are replaced, because their text may
+    contain a value. ``called`` makes the run's name from the body's arguments, by name.
     """
     naming = called or called_by_path(name)
 
@@ -89,7 +81,7 @@ def task(
             token = _sentences.set(sentences)
             try:
                 work = functools.partial(guarded, name, body, *args, **kwargs)
-                # The loop's own threads are four more than there are cores: too few for a fleet.
+                # The loop's default executor has only four more threads than cores, too few for a fleet.
                 result = await asyncio.get_running_loop().run_in_executor(THREADS, copy_context().run, work)
             finally:
                 _sentences.reset(token)
@@ -101,7 +93,7 @@ def task(
         return ToldTask(
             fn=run,
             name=name,
-            task_run_name=cast(Callable[[], str], run_name),  # Prefect sees that it takes the parameters
+            task_run_name=cast(Callable[[], str], run_name),  # Prefect detects that it takes the parameters
             persist_result=False,
             cache_policy=NO_CACHE,
             log_prints=False,
@@ -115,10 +107,7 @@ def task(
 
 
 async def look(task: ToldTask[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """A step without a task run: what a look has found is told by what follows, and nothing found leaves nothing.
-
-    It is tried again like a step that shows.
-    """
+    """Run a step without a task run, with the same retries."""
     for attempt in range(RETRIES):
         try:
             return await task.fn(*args, **kwargs)
@@ -130,7 +119,6 @@ async def look(task: ToldTask[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
 
 def guarded(name: str, body: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    """Run ``body``; whatever it raises leaves as a KeyturnError that holds no value."""
     path = args[0] if args and isinstance(args[0], str) else "several secrets"
     try:
         return body(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""What the steps of a rotation are called, and the sentence in which each says what it has come to: names alone."""
+"""The names of rotation steps, and the sentences that state their results."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -21,12 +21,10 @@ USERNAME, PASSWORD = "username", "password"
 IN_FORCE: Final = "the candidate is in force already"
 
 STAGED: Final[dict[str, str]] = {}
-"""The account of each candidate that this process has staged, by its rotation's token, until it is promoted."""
+"""The account of each staged candidate, by rotation token, until promotion."""
 
 
 def called(verb: Verb[..., Any]) -> Callable[[Mapping[str, Any]], str]:
-    """What makes the name of a step's run: the verb, and on what, as far as names are known before."""
-
     def run_name(parameters: Mapping[str, Any]) -> str:
         on: Callable[..., str] = ON.get(verb, on_secret)
         return f"{verb.name} {on(*parameters.values())}"
@@ -35,12 +33,10 @@ def called(verb: Verb[..., Any]) -> Callable[[Mapping[str, Any]], str]:
 
 
 def on_secret(path: str, *_: Any) -> str:
-    """By the secret."""
     return path
 
 
 def on_account(path: str, token: str) -> str:
-    """By the account and its target; by the secret where a rotation works at none."""
     target, account = target_of(current_workspace(), path), STAGED.get(token, "")
     return f"{account} at {target}".strip() if target else path
 
@@ -54,31 +50,25 @@ ON: Final[Mapping[Verb[..., Any], Callable[..., str]]] = {
     verbs.NOTIFY: lambda _, token, consumer: consumer,
     verbs.HEALTH: lambda _, consumers: ", ".join(consumers),
 }
-"""On what a step works, where its secret does not say it."""
 
 
 def told_of_step(verb: Verb[..., Any], work: Work, arguments: tuple[Any, ...], result: Any) -> str:
-    """What a step has come to."""
     return SENTENCES[verb](work, result, *arguments)
 
 
 def decided(work: Work, decision: Decision, *_: Any) -> str:
-    """Why it is replaced, or until when it is not."""
     return f"{work.path} is replaced: {decision.words}" if decision.reason else decision.words
 
 
 def decided_again(work: Work, decision: Decision | None, *_: Any) -> str:
-    """Whether another candidate is made."""
     return "another candidate is made" if decision else "no other candidate is made"
 
 
 def made_way(work: Work, retirement: Retirement, *_: Any) -> str:
-    """What became of the credential before the last rotation."""
     return retirement.message or "nothing was in the way"
 
 
 def staged(work: Work, token: str, *_: Any) -> str:
-    """Where the candidate waits."""
     attempt = work.attempt
     if attempt is None:
         return f"rotation {token} goes on"
@@ -89,7 +79,6 @@ def staged(work: Work, token: str, *_: Any) -> str:
 
 
 def installed(work: Work, _: None, *__: Any) -> str:
-    """What the target honours now; of a candidate in force nothing was done."""
     target, attempt = target_of(work.workspace, work.path), work.attempt
     if attempt is None or attempt.record.open is None or attempt.in_force:
         return IN_FORCE
@@ -102,7 +91,6 @@ def installed(work: Work, _: None, *__: Any) -> str:
 
 
 def verified(work: Work, _: None, *__: Any) -> str:
-    """Who logs in; a candidate in force was not tried again."""
     target, attempt = target_of(work.workspace, work.path), work.attempt
     if attempt is None or attempt.record.open is None or attempt.in_force:
         return IN_FORCE
@@ -112,13 +100,11 @@ def verified(work: Work, _: None, *__: Any) -> str:
 
 
 def promoted(work: Work, rotation: Rotation, token: str) -> str:
-    """What is in force."""
     STAGED.pop(token, None)
     return f"version {rotation.version} is in force"
 
 
 def pushed(work: Work, copy: Pushed, *_: Any) -> str:
-    """What the copy serves."""
     label, state = f"{copy.store}:{copy.name}", copy.state
     if state in (CopyState.CREATED, CopyState.UPDATED):
         return f"version {copy.version} is at {label}"
@@ -128,7 +114,6 @@ def pushed(work: Work, copy: Pushed, *_: Any) -> str:
 
 
 def notified(work: Work, answer: Acknowledgement, token: str, consumer: str) -> str:
-    """Whether the consumer has it."""
     if work.version is None:
         return f"{consumer} was not told: the rotation is over"
     if answer.error:
@@ -137,22 +122,18 @@ def notified(work: Work, answer: Acknowledgement, token: str, consumer: str) -> 
 
 
 def taken_back(work: Work, rotation: Rotation | None, *_: Any) -> str:
-    """Which version holds the value before it."""
     return f"version {rotation.version} holds the previous value again" if rotation else "nothing was left to take back"
 
 
 def retired(work: Work, retirement: Retirement, *_: Any) -> str:
-    """What became of the old credential."""
     return retirement.message or f"the credential before it is {retirement.state}"
 
 
 def found_promoted(work: Work, rotation: Rotation | None, *_: Any) -> str:
-    """Which version may not have reached everyone."""
     return f"version {rotation.version} is in force: who has it is looked at" if rotation else "nothing was left of it"
 
 
 def concluded(work: Work, _: None, token: str, consumers: Any, in_step: bool) -> str:
-    """What was kept."""
     parts = [f"{', '.join(consumers)} acknowledged"] if consumers else []
     parts += ["all copies are in step"] if in_step else []
     return f"written down: {' and '.join(parts) or 'nothing new'}"
@@ -183,11 +164,10 @@ SENTENCES: Final[Mapping[Verb[..., Any], Callable[..., str]]] = {
     verbs.RETIRE: retired,
     verbs.DESCRIBE_PREVIOUS: lambda work, words, *_, **__: words,
 }
-"""The sentence of each step, made of what it was given and what it returned."""
 
 
 def account_of(work: Work, candidate: SecretFields) -> str:
-    """The account that a candidate is for; empty where it has none, or its name may not be shown."""
+    """The candidate's account; empty if it has none, or its name may not be shown."""
     name = candidate[USERNAME].reveal() if USERNAME in candidate else ""
     shown = names_of(work.workspace.catalogue, work.workspace.hub, work.path)
     return name if name and shown.may_show(USERNAME, name) else ""

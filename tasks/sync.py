@@ -20,24 +20,22 @@ from tasks.workspace import current_workspace
 
 @task("plan")
 def make_plan(patterns: list[str], deep: bool) -> Plan:
-    """What is to be done for the secrets that fit, or for all; nothing is written."""
+    """Plan the work for the secrets that match, or for all, without writes."""
     return planning.plan(current_workspace(), patterns, deep=deep, unseen=True)
 
 
 def called_push(parameters: Mapping[str, Any]) -> str:
-    """By the copy, or by how many of which store."""
     items = parameters["items"]
     return f"push {items[0].label if len(items) == 1 else f'{len(items)} copies to {items[0].store}'}"
 
 
 def counted(states: Iterable[str]) -> str:
-    """How many are in which state."""
     return ", ".join(f"{count} {state}" for state, count in sorted(Counter(states).items()))
 
 
 @task("push", called=called_push)
 def apply_batch(items: list[Item], execute: Executor) -> list[Result]:
-    """Do what a plan says of these copies; what fails is part of the answer."""
+    """Apply a plan to these copies; failures are part of the result."""
     results: list[Result] = []
     lock = threading.Lock()
 
@@ -53,7 +51,6 @@ def apply_batch(items: list[Item], execute: Executor) -> list[Result]:
 
 
 def told_of(results: list[Result]) -> str:
-    """What became of one copy, or how many are in which state."""
     if len(results) != 1:
         return counted(result.state for result in results) or "nothing was to be done"
     (result,) = results
@@ -64,13 +61,13 @@ def told_of(results: list[Result]) -> str:
 
 @task("look for restarts")
 def restart_owed(planned: Plan) -> bool:
-    """Whether anybody is to be restarted who uses these copies."""
+    """Whether workloads of these copies need a restart."""
     return restarts.any_owed(current_workspace(), planned)
 
 
 @task("restart", called=lambda _: "restart who uses the copies")
 def restart_all(planned: Plan) -> list[Result]:
-    """Restart once whoever uses what was written, and tell which restarts have failed."""
+    """Restart the users of written copies once; failures are part of the result."""
     results = restarts.restart_all(current_workspace(), planned)
     refused = len({result.label for result in results if result.error})
     tell(
@@ -83,33 +80,31 @@ def restart_all(planned: Plan) -> list[Result]:
 
 @task("remember")
 def remember(planned: Plan, results: list[Result]) -> None:
-    """Keep what the run has learnt of each store."""
+    """Store what the run observed of each store."""
     run.record_results(current_workspace(), planned, results)
 
 
 @task("owing")
 def owing(planned: Plan, results: list[Result]) -> Owing:
-    """Whose consumers are to be told of what somebody wrote, now that every copy serves it."""
+    """The consumers to notify of manual changes, now that every copy serves them."""
     return owed.owing(current_workspace(), planned, results)
 
 
 @task("notify", retries=0, called=lambda parameters: f"notify consumers of {len(parameters['paths'])} secrets")
 def notify_consumers(paths: list[str]) -> Notices:
-    """Tell them; who does not acknowledge is part of the answer."""
+    """Notify these consumers; a missing acknowledgement is part of the result."""
     notices = tell_written(current_workspace(), paths)
     tell(told_consumers(notices))
     return notices
 
 
 def told_consumers(notices: Notices) -> str:
-    """Who has acknowledged which version, as far as a line has room for them."""
     lines = [f"{notice.consumer} {verb(notice)} version {notice.version} of {notice.path}" for notice in notices.told]
     more = f", and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
     return f"{', '.join(lines[:SHOWN])}{more}" or "nobody was to be told"
 
 
 def verb(notice: Notified) -> str:
-    """What became of a notice."""
     if notice.error:
         return "has not acknowledged"
     return "acknowledged" if notice.answers else "was handed"

@@ -1,4 +1,4 @@
-"""The opened workspace of this process: catalogue, hub and adapters, shared by all of its tasks."""
+"""The opened workspace of this process, shared by all of its tasks."""
 
 import functools
 import os
@@ -10,26 +10,24 @@ from keyturn.core.workspaces import WorkspaceNames
 from keyturn.rotation.state.context import Workspace
 
 lenient: Final = ContextVar("lenient", default=False)
-"""Whether this run works with what loads of a broken catalogue, as revocations do."""
+"""Whether this run uses the valid part of an invalid catalogue, as revocations do."""
 
 
 @functools.cache
 def opened(settings: WorkspaceSettings, *, lenient: bool = False) -> Workspace:
-    """What these settings lead to, opened once in a process; ``lenient``: with what loads. Raises Invalid."""
+    """The workspace of these settings, opened once per process. Raises Invalid."""
     return settings.open(lenient=lenient)
 
 
 def own_settings() -> WorkspaceSettings:
-    """What this process's environment says of catalogue and hub, which the worker has given it. Raises Invalid."""
     return WorkspaceSettings.from_environment(os.environ)
 
 
 def current_workspace() -> Workspace:
-    """The workspace of this process. Nothing of where it is comes from the Prefect server."""
-    # The cache tells a keyword that is given from its default.
+    """This process's workspace; nothing in it comes from the Prefect server."""
+    # The cache distinguishes an explicit keyword from its default.
     return opened(own_settings(), lenient=True) if lenient.get() else opened(own_settings())
 
 
 def names() -> WorkspaceNames:
-    """What the workspace of this process is called on the Prefect server."""
     return WorkspaceNames.from_environment(os.environ)

@@ -1,1 +1,1 @@
-"""What several flows share: the fan-out, progress, reports, and the runs that a run starts."""
+"""Shared by flows: the fan-out, progress, reports, and the runs that a run starts."""

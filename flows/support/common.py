@@ -1,4 +1,4 @@
-"""What the flows share: the opened workspace, the limit per target, and a bounded fan-out."""
+"""Shared by the flows: the decorator, the limit per target, and a bounded fan-out."""
 
 import asyncio
 import functools
@@ -31,36 +31,32 @@ from tasks.ledger import find_hub
 from tasks.workspace import current_workspace, lenient, names
 
 SIDE_BY_SIDE: Final = 8
-"""Secrets at work at once at one target."""
 
 BATCH: Final = 50
-"""Secrets for one task where each needs little work."""
+"""Secrets per task for short work."""
 
 NOWHERE: Final = Path(os.devnull)
-"""Where results are kept: nothing can be written below a file. Naming it also spares a look-up of the default."""
+"""The place of results: a path below a file can't be written."""
 
 T = TypeVar("T")
 P = ParamSpec("P")
 
 
 Begun = list[asyncio.Task[datetime | None]]
-"""Where the ledger tells of a run: the request to have it signed, and for when; empty until then."""
+"""The requests for a checkpoint of this run; empty until the ledger records the run."""
 
 _beginning: ContextVar[Callable[[], None] | None] = ContextVar("beginning", default=None)
 
 
 def begins() -> None:
-    """Let the ledger tell of this run, which has found something to do: called before the first of it."""
+    """Record in the ledger that this run has work; call it before the first change."""
     if begin := _beginning.get():
         begin()
 
 
 @contextmanager
 def told_of(opened: Workspace, name: str, path: str, *, looks: bool) -> Iterator["Begun"]:
-    """Let the ledger tell that a run begins, and how it ended; of one that ``looks``, only where it does something.
-
-    One that fails is told of in any case.
-    """
+    """Record the run's start and result; with ``looks``, only if it changes something or fails."""
     with ExitStack() as stack:
         begun: Begun = []
 
@@ -83,7 +79,7 @@ def told_of(opened: Workspace, name: str, path: str, *, looks: bool) -> Iterator
 
 
 async def begin_run(stack: ExitStack, opened: Workspace, name: str, path: str, *, looks: bool) -> Begun:
-    """Have the ledger told of it in ``stack``. A hub that does not say which ledger is its own is waited for, once."""
+    """Record the run in ``stack``. If the hub does not name its ledger, ask again once."""
     try:
         return stack.enter_context(told_of(opened, name, path, looks=looks))
     except Unrecorded:
@@ -92,10 +88,6 @@ async def begin_run(stack: ExitStack, opened: Workspace, name: str, path: str, *
 
 
 async def vouch(begun: Begun) -> None:
-    """Have the ledger signed over what a run has left there: at the next mark, and at the one after its end.
-
-    Where that is the same mark, it has been asked for.
-    """
     marks = await asyncio.gather(*begun)
     if any(mark is None or mark <= datetime.now(UTC) for mark in marks):
         await start_at_next_mark(LEDGER_KEEPER)
@@ -110,13 +102,11 @@ def flow(
     opens: Callable[[], Workspace] = current_workspace,
     revoking: bool = False,
 ) -> Callable[[Callable[P, Awaitable[T]]], Flow[P, Awaitable[T]]]:
-    """The one decorator of all flows: the ledger tells of each run, nothing is persisted, nothing printed is kept.
+    """The decorator of all flows: the ledger records each run, and no results or prints are stored.
 
-    A run begins only once that is written, by the ledger of what ``opens`` gives; one that ``looks``, and was asked for
-    no secret by name, is told of from where it :func:`begins`. An error becomes the state's message
-    in its own words; one that is not Keyturn's own is replaced. A run that takes longer than ``timeout`` ends as
-    TimedOut, which is a failure that people are told of; what it leaves is finished by the next one.
-    ``revoking``: the run works with what loads of a broken catalogue.
+    A run starts only after its entry in the ledger of ``opens()``. With ``looks``, a run for no named secret is
+    recorded at :func:`begins`. Errors of other libraries are replaced. A run that exceeds ``timeout`` fails as
+    TimedOut, and the next run completes it. ``revoking``: the run uses the valid part of an invalid catalogue.
     """
     decorated: Callable[[Callable[P, Awaitable[T]]], Flow[P, Awaitable[T]]] = prefect.flow(
         name=name,
@@ -131,7 +121,7 @@ def flow(
         signature = inspect.signature(body)
 
         def named(*args: P.args, **kwargs: P.kwargs) -> str:
-            # Prefect gives by position whatever can be given so.
+            # Prefect passes arguments by position if possible.
             return str(signature.bind(*args, **kwargs).arguments.get("path") or "")
 
         @functools.wraps(body)
@@ -160,24 +150,23 @@ def flow(
 
 
 def run_id() -> str:
-    """The run's id, as Prefect shows it; empty outside Prefect."""
     run = FlowRunContext.get()
     return str(run.flow_run.id) if run and run.flow_run else ""
 
 
 def trace_of_run() -> str:
-    """The id of a run's trace: its own, so that whoever sees the run finds the trace; empty outside Prefect."""
+    """The run's trace id: its own id without hyphens; empty outside Prefect."""
     return run_id().replace("-", "")
 
 
 def asked_within() -> SpanIds:
-    """The span of the command that asked for this run, as its label says; none where that is no such thing."""
+    """The span of the command that requested this run; none without a valid label."""
     run = FlowRunContext.get()
     return parse_traceparent(run.flow_run.labels.get(TRACE_LABEL) if run and run.flow_run else None)
 
 
 def at_work() -> Acting:
-    """This run, and who asked for it as far as Prefect knows: a schedule, an automation, whoever may use the server."""
+    """This run, and its requester as far as Prefect knows."""
     run = FlowRunContext.get()
     if run is None or run.flow_run is None:
         return Acting("Prefect", by_others=True)
@@ -187,30 +176,25 @@ def at_work() -> Acting:
 
 
 def ended(error: KeyturnError) -> Any:
-    """The failed state that Prefect shows, and raises as ``error`` where the flow is called from Python."""
+    """The failed state for Prefect, which raises ``error`` for a Python caller."""
     return Failed(message=str(error), data=error)
 
 
 def well(message: str, returned: T) -> T:
-    """The completed state with a message of its own, which the log tells too.
-
-    Whoever calls the flow from Python is given ``returned``.
-    """
+    """The completed state with this message, which is also logged; a Python caller receives ``returned``."""
     get_run_logger().info("%s", message)
     return cast(T, Completed(message=message, data=returned))
 
 
 async def workspace() -> Workspace:
-    """This process's workspace, opened in a thread so that the flow's heartbeat goes on."""
     return await asyncio.to_thread(current_workspace)
 
 
 @asynccontextmanager
 async def at_target(target: str | None) -> AsyncIterator[None]:
-    """The place of the one fan-out that may work at a target; secrets without a target need none.
+    """Hold the only fan-out slot of a target, if any. Raises NotFound if the limit does not exist.
 
-    Taken once a run, not once a secret: on SQLite the server often answers a change of slots with 503 while
-    it writes events, and Prefect's client then waits two seconds. Raises NotFound without such a place.
+    It is held once per run: on SQLite the server often answers 503 to a change of slots.
     """
     if target is None:
         yield
@@ -228,7 +212,6 @@ async def at_target(target: str | None) -> AsyncIterator[None]:
 
 
 def by_target(opened: Workspace, paths: Sequence[str]) -> dict[str | None, list[str]]:
-    """The paths, grouped by the target that their rotation works at."""
     groups: dict[str | None, list[str]] = defaultdict(list)
     for path in paths:
         groups[getattr(opened.secret(path).rotation, "target", None)].append(path)
@@ -236,7 +219,7 @@ def by_target(opened: Workspace, paths: Sequence[str]) -> dict[str | None, list[
 
 
 async def each(paths: Sequence[str], work: Callable[[str], Awaitable[T]]) -> dict[str, T | KeyturnError]:
-    """Run ``work`` for every path, a few at a time; one that fails never stops another."""
+    """Run ``work`` for every path with limited concurrency; a failure does not stop the others."""
     places = asyncio.Semaphore(SIDE_BY_SIDE)
 
     async def one(path: str) -> T | KeyturnError:
@@ -250,17 +233,15 @@ async def each(paths: Sequence[str], work: Callable[[str], Awaitable[T]]) -> dic
 
 
 def chosen(opened: Workspace, path: str | None) -> list[str]:
-    """The one secret asked for, or every one of the catalogue. Raises NotFound."""
     return [opened.secret(path).path] if path else sorted(opened.catalogue.secrets)
 
 
 def in_batches(items: Sequence[T], size: int) -> Iterator[list[T]]:
-    """The items in lists of at most ``size``."""
     return (list(items[start : start + size]) for start in range(0, len(items), size))
 
 
 def raise_failures(doing: str, results: dict[str, T | KeyturnError]) -> None:
-    """End the run as failed when any secret failed, naming each."""
+    """Raise one error that names every failed secret, if any."""
     errors = [error for error in results.values() if isinstance(error, KeyturnError)]
     if len(errors) == 1:
         raise errors[0]

@@ -1,7 +1,6 @@
-"""What the keeper looks after: each duty is a look, in this process and without a task, and says which runs are wanted.
+"""The keeper's duties: each checks something without a task, and returns the runs that are needed.
 
-What a look comes upon that has to be done, or told, is done and told by the flow that is there for it. What flows do at
-a mere look, such as trying logins, is done here.
+Work that a flow does during a mere check, such as testing logins, runs here.
 """
 
 import asyncio
@@ -29,12 +28,12 @@ from tasks.step import look
 HOUR: Final = timedelta(hours=1)
 DAY: Final = timedelta(days=1)
 LEASES_ASKED_FOR: Final = timedelta(hours=3)
-"""A run that asks for leases is over within so long, or dead, and its end is looked at twice besides."""
+"""A run that requests leases ends within this time or is dead."""
 
 
 @dataclass(frozen=True)
 class Duty:
-    """One thing to look after: at each round, or where it comes round more seldom, so long after a full ``every``."""
+    """One duty: checked in each round, or once per ``every``, ``offset`` after its full multiple."""
 
     name: str
     look: Callable[[Workspace], Awaitable[list[Wanted]]]
@@ -43,11 +42,10 @@ class Duty:
 
 
 async def rotations(opened: Workspace) -> list[Wanted]:
-    """Secrets that are due, half done or late; leases and certificates are renewed at the look, as by rotate-due."""
     paths = chosen(opened, None)
     await ask_for_renewals(opened, paths)
     sightings = await look(rotation.find_due, paths)
-    # Also where a run is asked for: one that is under way already may hang.
+    # Even if a run is requested, because an active one may hang.
     sound_alarms(sightings)
     faults = await renewed(opened, paths)
     if faults or any(sighting.work for sighting in sightings):
@@ -56,7 +54,7 @@ async def rotations(opened: Workspace) -> list[Wanted]:
 
 
 async def retirements(opened: Workspace) -> list[Wanted]:
-    """Old credentials: what only its grace holds is looked at, and has a run when that ends before the next round."""
+    """Old credentials; a run starts when their grace ends before the next round."""
     unretired = await look(rotation.find_unretired, chosen(opened, None))
     quiet = Wanted("retire", {"quiet": True})
     if not all(unretired.values()):
@@ -69,60 +67,53 @@ async def retirements(opened: Workspace) -> list[Wanted]:
 
 
 def marks_before(end: datetime, moments: Sequence[datetime]) -> list[datetime]:
-    """The marks at which to see to what is due at these ``moments``, as far as that is before the ``end``."""
+    """The marks at which to handle the ``moments`` that are before ``end``."""
     return sorted({mark_at_least(moment, APART) for moment in moments if moment < end})
 
 
 async def incidents(opened: Workspace) -> list[Wanted]:
-    """Incidents that are open, that people have not heard all of, or that are to be looked at once more."""
     return [Wanted(FINISHER)] if await look(revocation.list_awaiting) else []
 
 
 async def drills(opened: Workspace) -> list[Wanted]:
-    """Secrets that the catalogue has for drills, each once in as long as it says."""
     return [Wanted("drill", {"path": path}) for path in await look(revocation.list_due_drills)]
 
 
 async def lease_tokens(opened: Workspace) -> list[Wanted]:
-    """What runs may have left that died while they asked for a lease: the revoker's login alone may look for it."""
+    """Tokens left by runs that died; only the revoker's login may look for them."""
     since = opened.clock() - LEASES_ASKED_FOR
     return [Wanted(FINISHER)] if await look(own_keys.may_leave_tokens, since) else []
 
 
 async def late_lease_tokens(opened: Workspace) -> list[Wanted]:
-    """The same once a day, whenever a rotation began: a worker that was suspended may ask for a lease days later."""
+    """The same once a day: a suspended worker may request a lease days later."""
     asking = any(secret.rotation.leaves_tokens for secret in opened.catalogue.secrets.values())
     return [Wanted(FINISHER)] if asking else []
 
 
 async def copies(opened: Workspace) -> list[Wanted]:
-    """Copies that are not what the hub holds, and consumers that were not told."""
     return [Wanted("sync")] if await has_work() else []
 
 
 async def logins(opened: Workspace) -> list[Wanted]:
-    """Whether CURRENT logs in: tried here, an hour's share of all."""
+    """Test an hour's share of all logins."""
     await try_logins(opened, chosen(opened, None), whose_turn=True)
     return []
 
 
 async def keyturns_own_keys(opened: Workspace) -> list[Wanted]:
-    """What Keyturn itself works with."""
     return [Wanted("rotate-own-keys")] if await look(own_keys.due_keys, None, False) else []
 
 
 async def keys_of_engines(opened: Workspace) -> list[Wanted]:
-    """The keys that lie in other engines."""
     return [Wanted("rotate-keys")] if await look(managed_keys.due_keys, None, False) else []
 
 
 async def signing_authorities(opened: Workspace) -> list[Wanted]:
-    """The authorities that sign certificates."""
     return [Wanted("renew-authorities")] if await look(authorities.due_authorities, None, False) else []
 
 
 async def hub(opened: Workspace) -> list[Wanted]:
-    """Whether the hub is set up as the catalogue says."""
     check = await look(hub_setup.look_at_setup)
     try:
         if check:
@@ -133,13 +124,12 @@ async def hub(opened: Workspace) -> list[Wanted]:
 
 
 async def heartbeat(opened: Workspace) -> list[Wanted]:
-    """The workers' sign of life, which `keyturn status` looks for."""
     await asyncio.to_thread(leave_heartbeat, opened)
     return []
 
 
 async def readiness(opened: Workspace) -> list[Wanted]:
-    """Whether this worker has all that its work needs: shown where it has, and told by the flow where it hasn't."""
+    """Check this worker; only a problem needs a run of the flow."""
     if await look(doctor.was_examined_lately):
         return []
     diagnosis = await look(doctor.examine_worker)
@@ -150,17 +140,15 @@ async def readiness(opened: Workspace) -> list[Wanted]:
 
 
 async def restoring(opened: Workspace) -> list[Wanted]:
-    """Whether backups bring the hub back: tried each night, where the operator's file names a hub to try it in."""
+    """Test each night that a backup restores the hub, if a scratch hub is declared."""
     return [Wanted("restore-drill")] if await look(backups.is_drill_declared) else []
 
 
 async def records(opened: Workspace) -> list[Wanted]:
-    """Entries that nobody vouches for yet, or a checkpoint that no longer shows that somebody signs."""
     return [Wanted(LEDGER_KEEPER)] if await look(ledger.needs_upkeep, ledger.ledger_name()) else []
 
 
 def minutes(count: int) -> timedelta:
-    """So many."""
     return timedelta(minutes=count)
 
 
@@ -182,4 +170,4 @@ DUTIES: Final = (
     Duty("readiness", readiness, DAY, minutes(5 * 60 + 11)),
 )
 LAST: Final = Duty("ledger", records)
-"""After all others, some of which leave an entry."""
+"""After all others, because some leave an entry."""

@@ -1,4 +1,4 @@
-"""Many secrets in one run: a few at a time at each target, stopped when too many fail, shown while it goes on."""
+"""Many secrets in one run, with a limit of failures and progress."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,14 +11,14 @@ from flows.support.progress import Progress
 from keyturn.core.errors import KeyturnError, TransientError
 
 FEW: Final = 5
-"""Failures that stop nothing, however small the fleet."""
+"""Failures that never stop a fleet."""
 
 T = TypeVar("T")
 
 
 @dataclass
 class Breaker:
-    """Stops the fan-out once more than ``share`` of ``total`` secrets have failed, and more than a few."""
+    """Opens once more than ``share`` of ``total`` secrets, and more than a few, have failed."""
 
     total: int
     share: float
@@ -26,30 +26,26 @@ class Breaker:
 
     @property
     def limit(self) -> int:
-        """How many failures are borne."""
         return max(FEW, int(self.total * self.share))
 
     @property
     def open(self) -> bool:
-        """Whether nothing more is to be begun."""
         return self.failed > self.limit
 
 
 class Stopped(TransientError):
-    """A secret that was not begun, because too many others failed."""
+    """A secret that was not started because too many others failed."""
 
 
 @dataclass
 class Fleet(Generic[T]):
-    """One run over many secrets. ``results`` holds what became of each, and an error where it failed."""
-
     breaker: Breaker
     side_by_side: int
     progress: Progress
     results: dict[str, T | KeyturnError] = field(default_factory=dict)
 
     async def work(self, target: str | None, paths: Sequence[str], turn: Callable[[str], Awaitable[T]]) -> None:
-        """Run ``turn`` for every secret of one target, a few at a time; without its place for none of them."""
+        """Run ``turn`` for every secret of one target; without the target's slot, none runs."""
         places = asyncio.Semaphore(self.side_by_side)
 
         async def one(path: str) -> None:
@@ -72,6 +68,5 @@ class Fleet(Generic[T]):
 
 
 def stopped(path: str, breaker: Breaker) -> Stopped:
-    """Why a secret was not begun."""
     problem = f"not begun: {breaker.failed} of {breaker.total} secrets have failed, more than {breaker.limit}"
     return Stopped("rotate", path, problem, "Mend what they suffer from; the next run goes on with the rest")

@@ -1,4 +1,4 @@
-"""What the two flows of revocation share: an incident seen through to its proof, its report, and who is told."""
+"""Shared by the revocation flows: an incident's steps, report and announcements."""
 
 import asyncio
 from collections.abc import Sequence
@@ -26,14 +26,12 @@ from tasks.workspace import names
 
 OPENED, STAYS_OPEN, CLOSED = "keyturn.incident.opened", "keyturn.incident.open", "keyturn.incident.closed"
 REOPENED = "keyturn.incident.reopened"
-"""What Prefect is told of an incident; the resource is ``keyturn.incident.ID``, or of a workspace with a name
-``keyturn-NAME.incident.ID``."""
+"""Prefect's events; the resource is ``keyturn.incident.ID``, or ``keyturn-NAME.incident.ID`` of a named workspace."""
 
 NOTARY: Final = "notary"
-"""The work queue that it is in."""
 WAITS: Final = 20
 PAUSE: Final = 1.0
-"""So often, and so many seconds apart, an incident looks whether the notary has signed before its report is made."""
+"""Seconds between the ``WAITS`` checks for the notary's signature before the report."""
 
 
 STEPS: Final = (
@@ -42,7 +40,7 @@ STEPS: Final = (
     *(tasks.notify, tasks.clear_hub, tasks.clear_copies),
     *(tasks.prove, tasks.conclude),
 )
-"""The steps of an incident, in their order; those of one line run side by side, each for all of its secrets."""
+"""The steps of an incident in order; those in one line run concurrently, each for all secrets."""
 
 
 async def see_through(
@@ -51,10 +49,9 @@ async def see_through(
     before: IncidentStatus | None = None,
     chain: Sequence[ToldTask[..., Any]] = STEPS,
 ) -> IncidentStatus:
-    """Go on with an incident until nothing is left (:mod:`keyturn.revocation.protocol`); then its report, people,
-    and the pages of its secrets.
+    """Continue an incident (:mod:`keyturn.revocation.protocol`), then its report, announcements and pages.
 
-    A try that came no further than it stood ``before`` leaves no report.
+    A try without progress since ``before`` leaves no report.
     """
     status = await tasks.run_steps(protocol.see_through(incident.id, pauses, before), *chain)
     moved = before is None or not same_status(before, status)
@@ -70,9 +67,9 @@ async def see_through(
 
 
 async def sign(status: IncidentStatus) -> None:
-    """A checkpoint of the ledger that covers the incident; one that can't be made is a failed task, and no more.
+    """Make a checkpoint that covers the incident.
 
-    A login that may not sign asks the notary, and waits a little: what it makes later covers the incident as well.
+    A login without that right asks the notary and waits briefly.
     """
     with suppress(KeyturnError):
         if not await tasks.sign_checkpoint(status.incident.id) and await ask_notary():
@@ -80,7 +77,7 @@ async def sign(status: IncidentStatus) -> None:
 
 
 async def ask_notary() -> bool:
-    """Ask for a run of keep-ledger, which is in the queue of the notary's worker; whether one is there to take it."""
+    """Request a run of keep-ledger; whether the notary's worker is ready for it."""
     try:
         await ask_for_run(Wanted(LEDGER_KEEPER))
         async with get_client() as client:
@@ -91,7 +88,6 @@ async def ask_notary() -> bool:
 
 
 async def vouched_for(incident: str) -> None:
-    """Wait until a checkpoint covers the incident, and for the notary no longer than it usually takes."""
     for _ in range(WAITS):
         if await look(tasks.is_vouched_for, incident):
             return
@@ -99,7 +95,6 @@ async def vouched_for(incident: str) -> None:
 
 
 async def leave_report(status: IncidentStatus) -> None:
-    """The table and the report in the Prefect UI; a report that can't be made takes nothing back."""
     incident = status.incident
     await table(f"incident-{incident.id}", incident_rows(status), summarise_incident(status))
     try:
@@ -111,14 +106,13 @@ async def leave_report(status: IncidentStatus) -> None:
 
 
 def end_run(status: IncidentStatus) -> IncidentStatus:
-    """How the run ends: well once the incident is closed. Raises TransientError with what is left of an open one."""
+    """Complete the run if the incident is closed. Raises TransientError otherwise."""
     if status.open:
         raise still_open_error([status])
     return well(summarise_incident(status), status)
 
 
 def still_open_error(statuses: Sequence[IncidentStatus]) -> TransientError:
-    """What is left of these incidents, for people."""
     names = ", ".join(status.incident.id for status in statuses)
     text = "; ".join(left for status in statuses for left in status.left) or "its proof is not complete"
     hint = f"It is retried {RETRIED}. Fix the cause; `keyturn revoke --resume {names}` retries at once"
@@ -128,7 +122,6 @@ def still_open_error(statuses: Sequence[IncidentStatus]) -> TransientError:
 
 
 def emit(event: str, incident: Incident, why: str) -> None:
-    """Tell Prefect, and with it whoever has an automation for it."""
     resource = {"prefect.resource.id": names().resource(INCIDENT, incident.id), "prefect.resource.name": incident.id}
     state = event.removeprefix(f"{HOUSE}.{INCIDENT}.")
     payload = {"incident": incident.id, "state": state, "why": why, "mode": str(incident.mode)}

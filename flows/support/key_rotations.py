@@ -1,4 +1,4 @@
-"""What the flows that replace keys share: the next steps of those that are due, and what became of each."""
+"""Shared by the flows that replace keys."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -12,10 +12,7 @@ from keyturn.project.runs.result import leave_result
 
 @dataclass(frozen=True)
 class KeyTurning:
-    """One kind of keys: its deployment, the member of the result that lists them, and the word for what is done.
-
-    ``turn`` takes the next steps of one, by its name and whether it is due or not; ``state`` is a word for a table.
-    """
+    """One kind of key; ``turn`` does the next steps of a named key, ``state`` is a word for a table."""
 
     deployment: str
     member: str
@@ -24,7 +21,7 @@ class KeyTurning:
     state: Callable[[KeyTurn], str]
 
     async def turn_all(self, due: list[str], now: bool) -> list[KeyTurn]:
-        """Those that are due; what one raises stops no other: it is a row, and fails the run at its end."""
+        """Replace the due keys; a failure does not stop the others, and fails the run at its end."""
         if not due:
             await leave_result({self.member: []})
             return well("nothing was due", [])

@@ -1,7 +1,4 @@
-"""What a run has made, as events in the form of Prefect's assets: Prefect Cloud draws the lineage of secrets from them.
-
-A server without assets keeps them as events. They hold names and versions alone.
-"""
+"""Events in the form of Prefect's assets, from which Prefect Cloud draws the lineage of secrets."""
 
 import hashlib
 import re
@@ -20,13 +17,12 @@ REFERENCED: Final = "prefect.asset.referenced"
 COPY, TARGET = "copy", "target"
 
 LONGEST: Final = 512
-"""Characters that Prefect lets an asset's key have."""
+"""Prefect's limit of an asset's key, in characters."""
 
 WRITTEN: Final = (CopyState.CREATED, CopyState.UPDATED)
 
 
 def emit_turn(path: str, version: int, target: str) -> None:
-    """A version of a secret was put in force, made at its target, if it has one."""
     upstream = [related(asset(TARGET, target))] if target else []
     emit_event(
         MATERIALIZED, of_asset(asset(SECRET, path), path), related=[*upstream, by()], payload={"version": version}
@@ -34,7 +30,7 @@ def emit_turn(path: str, version: int, target: str) -> None:
 
 
 def emit_copies(path: str, copies: Sequence[Pushed], *, turned: bool) -> None:
-    """Copies of a secret were written, from what stood there already unless the same run has ``turned`` it."""
+    """Report written copies, and their source unless the same run ``turned`` it."""
     written = [copy for copy in copies if copy.state in WRITTEN]
     if written and not turned:
         emit_event(REFERENCED, of_asset(asset(SECRET, path), path))
@@ -44,22 +40,19 @@ def emit_copies(path: str, copies: Sequence[Pushed], *, turned: bool) -> None:
 
 
 def asset(kind: str, name: str) -> str:
-    """The key of an asset, such as ``keyturn://secret/ml-training/database``: for each name its own."""
+    """The unique key of an asset, such as ``keyturn://secret/ml-training/database``."""
     plain = re.sub(r"[^A-Za-z0-9._/:@+-]", lambda match: f"~{ord(match[0]):x}~", name)
     key = f"{names().own}://{kind}/{plain}"
     return key if len(key) <= LONGEST else f"{names().own}://{kind}/{hashlib.sha256(name.encode()).hexdigest()}"
 
 
 def of_asset(key: str, name: str) -> dict[str, str]:
-    """What an event is about."""
     return {"prefect.resource.id": key, "prefect.resource.name": name}
 
 
 def related(key: str) -> dict[str, str]:
-    """What it was made from."""
     return {"prefect.resource.id": key, "prefect.resource.role": "asset"}
 
 
 def by() -> dict[str, Any]:
-    """Who has made it."""
     return {"prefect.resource.id": names().own, "prefect.resource.role": "asset-materialized-by"}

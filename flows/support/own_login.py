@@ -1,4 +1,4 @@
-"""What a worker with a login of its own does besides: keep that login, and end what it alone may look for."""
+"""Extra work of a worker with its own login."""
 
 from contextlib import suppress
 from datetime import timedelta
@@ -11,16 +11,13 @@ from keyturn.rotation.grace import by_this_clock
 from tasks import own_keys as tasks
 
 ONCE_AN_HOUR: Final = 5
-"""Minutes at the beginning of an hour, in which one run of every five minutes begins."""
+"""Minutes; of runs every five minutes, one starts in the first five."""
 LONGEST: Final = timedelta(days=1)
-"""A step that is due later than this is found by the run that looks once a day."""
+"""The daily run finds steps that are due later."""
 
 
 async def clean_up(*, often: bool) -> None:
-    """End and remove what a run has left that died: a token that asked for a lease, a candidate.
-
-    Runs that come ``often`` do it once an hour.
-    """
+    """Remove tokens and candidates of dead runs; for runs that come ``often``, once an hour."""
     for task in (tasks.end_left_tokens, tasks.remove_leftover_candidates):
         with suppress(KeyturnError):
             if not often or (await workspace()).hub_now().minute < ONCE_AN_HOUR:
@@ -28,8 +25,10 @@ async def clean_up(*, often: bool) -> None:
 
 
 async def keep_login(flow: str) -> None:
-    """Let it be replaced before it ends; its next step has a run of this ``flow``. What stops that stops nothing here:
-    `keyturn due` shows it, and the next run tries again."""
+    """Replace the login before it expires, and schedule ``flow`` for the next step.
+
+    A failure stops nothing: the next run tries again.
+    """
     with suppress(KeyturnError):
         turned = await tasks.turn_login.fn()
         if turned and turned.next_at and is_deployed():

@@ -1,6 +1,6 @@
-"""What Prefect shows of a secret between runs: its newest state as one page with a graph, and one table of all.
+"""Prefect's pages of secrets: one with a graph per secret, and one table of all.
 
-They are shown and no more: what keeps them from being made is logged, and fails no run.
+A failure is logged, and fails no run.
 """
 
 import asyncio
@@ -25,22 +25,20 @@ from tasks.story import target_of
 from tasks.workspace import current_workspace, names
 
 SIDE_BY_SIDE: Final = 8
-"""Pages that are on their way to the server at once."""
 
 MOST: Final = 50
-"""Secrets that one run draws: of a run over more, the table tells."""
+"""The limit of pages per run; the table covers further secrets."""
 
 Copies = Mapping[str, Sequence[Pushed] | None]
-"""What a run has seen of each secret's copies; None where it has seen none of them, and they are to be looked up."""
+"""The observed copies of each secret; None: read them now."""
 
 
 async def draw(
     copies: Copies, previous: Mapping[str, str] | None = None, turned: Mapping[str, int | None] | None = None
 ) -> None:
-    """Show each of these secrets anew, as far as the catalogue declares it still, and tell what was made.
+    """Update the pages of declared secrets, and emit the lineage events.
 
-    ``previous`` tells, of some, what has become of the credential before, and ``turned`` which version of it this run
-    has put in force.
+    ``previous`` states what happened to the old credential, ``turned`` the version that this run promoted.
     """
     with shown("the pages of secrets"):
         declared = sorted(path for path in copies if path in current_workspace().catalogue.secrets)
@@ -55,20 +53,18 @@ async def draw(
 
 
 def tell_made(path: str, copies: Sequence[Pushed], version: int | None) -> None:
-    """The events of what this run has made of one secret: a ``version`` of it, and copies."""
     if version:
         emit_turn(path, version, target_of(current_workspace(), path))
     emit_copies(path, copies, turned=version is not None)
 
 
 async def show(path: str, graph: SecretGraph, places: asyncio.Semaphore) -> None:
-    """Leave one secret's page, under a key of its own."""
     async with places:
         await acreate_markdown_artifact(str(graph), key=key_of(path), description=f"{path}: {graph.hub.state}")
 
 
 def key_of(path: str) -> str:
-    """The key of a secret's page, such as ``secret-ml-training--database``: no two paths have the same."""
+    """The unique key of a secret's page, such as ``secret-ml-training--database``."""
     key = f"{SECRET}-{path.replace('/', '--')}"
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*(/[a-z0-9]+(-[a-z0-9]+)*)*", path):
         key = f"{slug(key)}---{hashlib.sha256(path.encode()).hexdigest()[:12]}"
@@ -76,7 +72,6 @@ def key_of(path: str) -> str:
 
 
 async def list_all() -> None:
-    """Show the table of all secrets anew."""
     with shown("the table of all secrets"):
         if rows := await tasks.list_rows.fn("the catalogue"):
             text = f"{len(rows)} secrets, as of {told(current_workspace().clock())}"
@@ -85,7 +80,6 @@ async def list_all() -> None:
 
 @contextmanager
 def shown(what: str) -> Iterator[None]:
-    """Log why it can't be shown."""
     try:
         yield
     except KeyturnError as error:

@@ -1,4 +1,4 @@
-"""How far a run is, shown while it goes on, with the moment when it will be done."""
+"""The progress of a run, with the expected end."""
 
 import time
 from dataclasses import dataclass, field
@@ -11,12 +11,12 @@ from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifa
 from tasks.workspace import names
 
 BETWEEN: Final = 2.0
-"""Seconds between two reports: a server that is told more often has time for nothing else."""
+"""Seconds between two reports."""
 
 
 @dataclass
 class Progress:
-    """A progress artifact of ``total`` things; one of a few is not shown, since it is soon over."""
+    """A progress artifact for ``total`` items; up to ``few`` items show none."""
 
     key: str
     total: int
@@ -28,13 +28,11 @@ class Progress:
     reported: float = field(default_factory=time.monotonic)
 
     async def begin(self) -> None:
-        """Show that it has begun."""
         if self.total > self.few:
             text, key = f"{self.total} {self.things}", names().artifact(self.key)
             self.artifact = await acreate_progress_artifact(progress=0.0, key=key, description=text)
 
     async def add(self, count: int = 1) -> None:
-        """So many more are done."""
         self.done += count
         now = time.monotonic()
         if now - self.reported >= BETWEEN:
@@ -42,12 +40,10 @@ class Progress:
             await self._report(self.forecast(now))
 
     async def finish(self) -> None:
-        """Show that it is over."""
         self.done = self.total
         await self._report(f"{self.total} {self.things}, done")
 
     def forecast(self, now: float) -> str:
-        """How many are done, and when all of them will be at this pace."""
         left = (now - self.began) / max(self.done, 1) * (self.total - self.done)
         at = datetime.now(UTC) + timedelta(seconds=left)
         return f"{self.done} of {self.total} {self.things}, all at about {at:%H:%M:%S} UTC"

@@ -1,4 +1,4 @@
-"""What a run leaves in the Prefect UI: one table, in names, versions and fingerprints."""
+"""The tables that runs leave in the Prefect UI: names, versions and fingerprints."""
 
 import re
 from collections.abc import Sequence
@@ -26,23 +26,21 @@ from tasks.workspace import names
 Row = dict[str, str | int]
 
 PREVIOUS: Final = "credential before"
-"""What the row is called that tells what has become of the old credential."""
 
 
 async def table(key: str, rows: list[Row], description: str) -> None:
-    """Show ``rows`` under ``key``, which keeps the history of one subject together. Nothing is shown of nothing."""
+    """Show ``rows`` under ``key``, which groups the history of one subject; no rows, no table."""
     if not rows:
         return
     await acreate_table_artifact(table=rows, key=slug(names().artifact(key)), description=description)
 
 
 def slug(key: str) -> str:
-    """A key as Prefect takes it: small letters, digits and dashes."""
+    """A key as Prefect accepts it."""
     return re.sub(r"[^a-z0-9]+", "-", key.lower()).strip("-")
 
 
 async def rotation_table(outcome: Outcome) -> None:
-    """Where one rotation has arrived."""
     rows: list[Row] = [{"secret": outcome.path, "what": "secret", "name": outcome.path, "state": str(outcome.state)}]
     rows += [push_row(outcome.path, place) for place in outcome.destinations]
     rows += [tell_row(consumer) for consumer in outcome.consumers]
@@ -54,17 +52,15 @@ async def rotation_table(outcome: Outcome) -> None:
 
 
 def push_row(path: str, place: Pushed) -> Row:
-    """One destination."""
     state = place.error or str(place.state)
     return {"secret": path, "what": "destination", "name": f"{place.store}:{place.name}", "state": state}
 
 
 SHOWN: Final = 500
-"""So many copies stand in the table of a sync; what is wrong comes first, what is in step is only counted."""
+"""The limit of copies in a table; copies in sync are only counted."""
 
 
 def sync_rows(planned: Plan, results: Sequence[Result]) -> list[Row]:
-    """What a run has done, or could not do."""
     done = {(result.store, result.name): result for result in results}
     rows = []
     for item in planned.items:
@@ -87,7 +83,6 @@ def sync_rows(planned: Plan, results: Sequence[Result]) -> list[Row]:
 
 
 def workload_rows(planned: Plan, results: Sequence[Result]) -> list[Row]:
-    """Every restart that has failed."""
     stores = of_workloads(planned, results).items()
     broken = [(f"{store}:{name}", failure) for store, workloads in stores for name, failure in workloads.items()]
     return [
@@ -97,7 +92,6 @@ def workload_rows(planned: Plan, results: Sequence[Result]) -> list[Row]:
 
 
 def notice_rows(notices: Notices) -> list[Row]:
-    """Whom a sync has told of what somebody wrote; a consumer stands where a copy does."""
     return [
         {
             "secret": notice.path,
@@ -111,12 +105,10 @@ def notice_rows(notices: Notices) -> list[Row]:
 
 
 def tell_row(consumer: Acknowledgement) -> Row:
-    """One consumer."""
     return {"secret": "", "what": "consumer", "name": consumer.consumer, "state": consumer.words}
 
 
 def outcome_row(path: str, outcome: Outcome | KeyturnError) -> Row:
-    """One secret of a fleet."""
     if isinstance(outcome, KeyturnError):
         state = "not begun" if isinstance(outcome, Stopped) else "failed"
         return {"secret": path, "state": state, "version": "", "why": str(outcome)}
@@ -125,14 +117,12 @@ def outcome_row(path: str, outcome: Outcome | KeyturnError) -> Row:
 
 
 def retirement_row(path: str, retirement: Retirement | KeyturnError) -> Row:
-    """One old credential."""
     if isinstance(retirement, KeyturnError):
         return {"secret": path, "state": "failed", "held by": str(retirement)}
     return {"secret": path, "state": retirement.state, "held by": retirement.message}
 
 
 def preview_rows(preview: Preview) -> list[Row]:
-    """What a revocation would end and change."""
     rows: list[Row] = [
         {
             "secret": secret.path,
@@ -148,7 +138,6 @@ def preview_rows(preview: Preview) -> list[Row]:
 
 
 def incident_rows(standing: IncidentStatus) -> list[Row]:
-    """How far each secret of an incident is."""
     began = standing.incident.triggered_at
     return [
         {
@@ -165,5 +154,4 @@ def incident_rows(standing: IncidentStatus) -> list[Row]:
 
 
 def after(began: datetime, moment: datetime | None) -> str:
-    """How long it took, in seconds; empty for what has not happened."""
     return f"{(moment - began).total_seconds():.2f} s" if moment else ""

@@ -1,4 +1,4 @@
-"""Runs that a run asks for: by their deployments, so that each has its own queue, login, limit and message."""
+"""Starts runs through their deployments."""
 
 import json
 from collections.abc import Mapping
@@ -23,23 +23,20 @@ from keyturn.revocation.incidents.incident import RETRY_EVERY
 from tasks.workspace import names
 
 FINISHER: Final = "finish-incidents"
-"""The flow that goes on with incidents."""
 LEDGER_KEEPER: Final = "keep-ledger"
-"""The flow that makes checkpoints."""
 APART: Final = RETRY_EVERY
-"""Runs that follow something begin at marks so far apart: however many ask for one, one begins at each."""
+"""The interval of marks; all requests until a mark share one run."""
 UNDER_WAY: Final = (StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED)
 LONGEST: Final = timedelta(hours=5)
-"""No run is at work for so long: one that seems so has lost its process, whatever Prefect's server says of it."""
+"""A longer run has lost its process."""
 BEGINS_WITHIN: Final = timedelta(minutes=15)
-"""A run that a worker has taken begins by then, or is marked as crashed: one that has not has lost its worker."""
+"""A run that a worker took starts within this time, or has lost its worker."""
 MANY: Final = 100
-"""Runs that are under way, and looked at, of one deployment."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A run that is to begin: at once, or where ``at`` is said, then."""
+    """A run to start now, or at ``at``."""
 
     flow: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -47,15 +44,13 @@ class Wanted:
 
     @property
     def words(self) -> str:
-        """For people."""
         return f"{self.flow} at {self.at:%H:%M} UTC" if self.at else self.flow
 
 
 async def start_run(wanted: Wanted, by: str) -> bool:
-    """Ask for a run, unless one that does the same is under way; false where it is.
+    """Request a run; False if an equal one is active.
 
-    One that begins later is asked for once, whoever asks. One that begins now is asked for once ``by`` the same, such
-    as a run that is carried out again.
+    Requests for the same later time share one run, as do requests for now with an equal ``by``.
     """
     deployed, parameters = names().deployed(wanted.flow), dict(wanted.parameters)
     when = f"at {wanted.at.isoformat()}" if wanted.at else f"by {by}"
@@ -69,7 +64,6 @@ async def start_run(wanted: Wanted, by: str) -> bool:
 
 
 async def ask_for_run(wanted: Wanted, key: str | None = None) -> None:
-    """Ask for a run; of all that are asked for with the same ``key`` there is one."""
     deployed, parameters = names().deployed(wanted.flow), dict(wanted.parameters)
     async with get_client() as client:
         await arun_deployment(
@@ -84,9 +78,9 @@ async def ask_for_run(wanted: Wanted, key: str | None = None) -> None:
 
 
 async def is_under_way(client: PrefectClient, deployment: Any, parameters: Mapping[str, Any]) -> bool:
-    """Whether a run with these parameters is at work, waits, or begins at the next mark at the latest.
+    """Whether a run with these parameters is active, or starts by the next mark.
 
-    One that has not changed for longer than any run takes is nobody's.
+    A run without a change for longer than any run takes does not count.
     """
     states = FlowRunFilterState(type=FlowRunFilterStateType(any_=list(UNDER_WAY)))
     of_deployment = FlowRunFilterDeploymentId(any_=[deployment])
@@ -98,7 +92,6 @@ async def is_under_way(client: PrefectClient, deployment: Any, parameters: Mappi
 
 
 def is_near(run: FlowRun, now: datetime) -> bool:
-    """Whether a run that has not ended begins soon, or may be at work."""
     if run.state_type == StateType.SCHEDULED:
         return run.expected_start_time is None or run.expected_start_time <= now + APART
     longest = BEGINS_WITHIN if run.state_type == StateType.PENDING else LONGEST
@@ -106,10 +99,9 @@ def is_near(run: FlowRun, now: datetime) -> bool:
 
 
 async def start_at_next_mark(flow: str) -> datetime | None:
-    """Have the flow run at the next mark, once for all who ask until then; what hinders that hinders nothing here.
+    """Start the flow at the next mark, once for all requests until then.
 
-    Returns the mark, or None where the flow was not asked for: the next run of the keeper finds what it would have
-    done. Nothing is asked for by a run outside Prefect's care.
+    Returns the mark, or None on failure or outside Prefect; the next keeper then finds the work.
     """
     if not is_deployed():
         return None
@@ -118,7 +110,7 @@ async def start_at_next_mark(flow: str) -> datetime | None:
 
 
 async def start_later(wanted: Wanted) -> bool:
-    """The same at a moment of one's own; false where something hindered it."""
+    """Start a run at its own time; False if the request failed."""
     try:
         await start_run(wanted, by="")
     except Exception as error:  # noqa: BLE001  whatever keeps Prefect from it
@@ -128,6 +120,5 @@ async def start_later(wanted: Wanted) -> bool:
 
 
 def is_deployed() -> bool:
-    """Whether this is a run of a deployment."""
     run = FlowRunContext.get()
     return bool(run and run.flow_run and run.flow_run.deployment_id)

@@ -26,7 +26,6 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 READERS: Final = 32
-"""Threads that read secrets that are not kept."""
 ASKERS: Final = 16
 """Threads that ask the hub about callers, so that unknown tokens don't delay local programs."""
 NOTICED: Final = 4
@@ -41,8 +40,6 @@ LOG_PAUSE: Final = 1.0
 
 @dataclass(frozen=True)
 class Named:
-    """A secret by its caller's name, and the shape of its text."""
-
     path: str
     name: str
     arn: str
@@ -50,10 +47,10 @@ class Named:
 
 
 class Names(Protocol):
-    """The callers' names of secrets."""
+    """Resolves callers' names of secrets."""
 
     def resolve(self, secret_id: str) -> Named:
-        """The secret of a name. Raises NotFound, Invalid."""
+        """Return the secret of a name. Raises NotFound, Invalid."""
 
 
 class Agent:
@@ -87,8 +84,6 @@ class Agent:
         self._unlogged = 0
 
     def behind(self, entrance: Entrance) -> Handler:
-        """The handler of requests through this entrance."""
-
         async def answer(request: HttpRequest) -> HttpAnswer:
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):
@@ -110,7 +105,6 @@ class Agent:
         return answer
 
     async def ask(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Call ``function`` in one of the threads for questions about callers."""
         return await asyncio.get_running_loop().run_in_executor(self._askers, function, *arguments)
 
     def close(self) -> None:

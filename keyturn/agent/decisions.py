@@ -44,8 +44,6 @@ class Decision:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why the hub could not be asked, and when."""
-
     error: TransientError
     at: float
 
@@ -86,11 +84,9 @@ class Decisions:
             raise Denied("read", path, "the token is bound to other addresses", "Use it from where it may be used")
 
     def forget(self) -> None:
-        """Forget all decisions."""
         self._decisions.clear()
 
     def _believed(self, key: Key) -> Permit | None:
-        """The cached permit; None without one. Raises the cached refusal."""
         decision = self._decisions.get(key)
         if decision is None or self._clock() >= decision.until:
             return None
@@ -132,7 +128,6 @@ class Decisions:
         return task
 
     def _note(self, peer: str, error: TransientError) -> None:
-        """Record a failure for one address, without an effect on others."""
         if not isinstance(error, Throttled):
             self._failures[peer] = Failure(error, self._clock())
             self._failures.move_to_end(peer)

@@ -40,7 +40,6 @@ class LocalEntrance:
         self._hosts = hosts
 
     def admit(self, request: HttpRequest) -> None:
-        """Check the host, the origin and the token."""
         if self._hosts and not all(names_this_host(host) for host in request.values("host")):
             raise Refused(OTHER_HOST)
         insist_on_origin(request)
@@ -49,7 +48,7 @@ class LocalEntrance:
             raise Refused(BAD_TOKEN)
 
     async def insist_on_right(self, request: HttpRequest, path: str) -> None:
-        """Allow every path, because the token covers them."""
+        """The token allows every path."""
 
 
 class HubEntrance:
@@ -61,12 +60,10 @@ class HubEntrance:
         self._decisions = decisions
 
     def admit(self, request: HttpRequest) -> None:
-        """Check that the request has exactly one token."""
         insist_on_origin(request)
         self._token(request)
 
     async def insist_on_right(self, request: HttpRequest, path: str) -> None:
-        """Ask the hub."""
         await self._decisions.insist(self._token(request), path, request.peer)
 
     def _token(self, request: HttpRequest) -> Sensitive:
@@ -77,7 +74,6 @@ class HubEntrance:
 
 
 def tokens_in(request: HttpRequest) -> list[str]:
-    """The tokens of a request, in either header."""
     return [text for name in TOKEN_HEADERS for text in request.values(name)]
 
 

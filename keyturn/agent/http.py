@@ -40,7 +40,7 @@ HTML: Final = "text/html; charset=utf-8"
 
 @dataclass(frozen=True)
 class HttpRequest:
-    """A client's request. ``path`` and ``query`` are unchanged; ``peer`` is empty for a Unix socket."""
+    """A request. ``path`` and ``query`` are unchanged; ``peer`` is empty for a Unix socket."""
 
     method: str
     path: str
@@ -50,7 +50,6 @@ class HttpRequest:
     peer: str = ""
 
     def values(self, name: str) -> list[str]:
-        """All values of a header; its name in lower case."""
         return [value for header, value in self.headers if header == name]
 
 
@@ -91,7 +90,6 @@ class Server:
         self._closing = False
 
     def open(self, door: Door) -> None:
-        """Start to serve a door."""
         door.listener.setblocking(False)
         self._accepting.append(asyncio.create_task(self._accept(door)))
 
@@ -179,8 +177,6 @@ class Server:
 
 
 class Conversation:
-    """Requests and answers on one connection."""
-
     def __init__(
         self,
         reader: asyncio.StreamReader,
@@ -217,7 +213,6 @@ class Conversation:
             idle = IDLE_SECONDS
 
     async def _next(self, idle: float) -> HttpRequest | None:
-        """The next request, or None at the end. Raises OverflowError for a long body."""
         head, body = None, bytearray()
         async with asyncio.timeout(idle) as limit:
             while True:

@@ -24,7 +24,6 @@ class AwsCopy:
     account: str
 
     def covers(self, region: str, account: str) -> bool:
-        """Whether an ARN in this region and account may mean this copy."""
         return region in self.regions and self.account in ("", account)
 
 
@@ -37,7 +36,6 @@ class AwsNames:
 
     @staticmethod
     def of(catalogue: Catalogue) -> "AwsNames":
-        """The names that the catalogue declares."""
         stores = {
             name: store for name, store in catalogue.stores.items() if isinstance(store, AwsSecretsManagerSettings)
         }
@@ -66,7 +64,6 @@ class AwsNames:
 
 
 def _only(places: tuple[AwsCopy, ...]) -> Named:
-    """The secret and shape of all copies. Raises Invalid where they differ."""
     if len({(place.named.path, place.named.shape) for place in places}) > 1:
         raise Invalid(
             "read", "a name", "AWS has copies of several secrets by that name", "Ask for its ARN, or its path"
@@ -88,5 +85,4 @@ def _places(catalogue: Catalogue, stores: Mapping[str, AwsSecretsManagerSettings
 
 
 def partition(region: str) -> str:
-    """The AWS partition of a region."""
     return "aws-cn" if region.startswith("cn-") else "aws-us-gov" if region.startswith("us-gov-") else "aws"

@@ -14,11 +14,9 @@ class PlainNames:
     """A name is a path; for an ARN, the name in it."""
 
     def resolve(self, secret_id: str) -> Named:
-        """The secret of that path."""
         arn = ARN.fullmatch(secret_id)
         return by_path(SUFFIX.sub("", arn[4]) if arn else secret_id)
 
 
 def by_path(path: str) -> Named:
-    """A secret that is named by its path."""
     return Named(path, path, f"arn:keyturn:secretsmanager:::secret:{path}")

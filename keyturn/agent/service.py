@@ -11,7 +11,6 @@ from typing import Final
 from keyturn.agent.http import Door, Server
 
 GRACE_SECONDS: Final = 5.0
-"""Seconds for running requests at the end."""
 NOTIFY_SOCKET: Final = "NOTIFY_SOCKET"
 
 

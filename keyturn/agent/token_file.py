@@ -18,7 +18,6 @@ VARIABLE: Final = "AWS_TOKEN"
 NAME: Final = "keyturn-agent-token"
 MODE: Final = 0o600
 SHORTEST: Final = 16
-"""Characters."""
 LONGEST: Final = 4096
 
 

@@ -34,8 +34,6 @@ VERSIONS: Final = uuid.UUID("0c4f8f64-6a0e-5f3f-8d7a-3f7a3c1d9b52")
 
 
 class Refused(Exception):
-    """A request that is refused with ``answer``."""
-
     def __init__(self, answer: HttpAnswer) -> None:
         super().__init__(answer.status)
         self.answer = answer
@@ -53,8 +51,6 @@ FAILED: Final = HttpAnswer(HTTPStatus.INTERNAL_SERVER_ERROR, '{"__type":"Interna
 
 @dataclass(frozen=True)
 class Wanted:
-    """The requested secret, by name or ARN, and its version."""
-
     secret_id: str
     version_id: str = ""
     stage: str = ""
@@ -80,7 +76,7 @@ def wanted_by(path: str, query: str) -> Wanted | None:
 
 
 def insist_on_path(path: str) -> None:
-    """Insist that every source reads the path as one secret. Raises Invalid, without quoting the path."""
+    """Raise Invalid if sources could read the path differently; the error does not quote it."""
     if len(path) > LONGEST_NAME or not path.isprintable() or _REFUSED.search(path):
         raise Invalid("read", "a secret", "its name is none", "Write the secret's path, or its name in AWS")
 
@@ -100,7 +96,6 @@ def answer_of(secret: Secret, name: str, arn: str, text: str) -> HttpAnswer:
 
 
 def version_id_of(secret: Secret) -> str:
-    """The version's id: AWS's own, otherwise a UUID of the hub's version."""
     try:
         return str(uuid.UUID(secret.revision))
     except ValueError:
@@ -109,7 +104,7 @@ def version_id_of(secret: Secret) -> str:
 
 
 def insist_on_version(wanted: Wanted, secret: Secret) -> None:
-    """Insist that the requested version is the served one. Raises Refused."""
+    """Raise Refused if another version than the served one is requested."""
     if wanted.stage not in ("", CURRENT):
         raise Refused(_absent(f" value for staging label: {wanted.stage}"))
     if wanted.version_id and wanted.version_id != version_id_of(secret):

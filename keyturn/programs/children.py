@@ -101,7 +101,6 @@ class Children:
         return stopped
 
     def ended(self, pid: int) -> int | None:
-        """The exit code of an own child, as in a shell; None while it runs."""
         return self._ends.get(pid)
 
     @property
@@ -110,7 +109,6 @@ class Children:
         return living_children() - self._own - self._before
 
     def kill_rest(self) -> bool:
-        """Kill all remaining processes of an ended program; False where some remain."""
         until = time.monotonic() + LONGEST_SWEEP
         while rest := self.rest:
             for pid in rest:
@@ -147,13 +145,11 @@ def signal_group(pid: int, number: int) -> bool:
 
 
 def signal_program(pid: int, number: int) -> None:
-    """Send a signal to the program only."""
     with suppress(ProcessLookupError, PermissionError):
         os.kill(pid, number)
 
 
 def living_children() -> set[int]:
-    """The running children, including adopted ones (proc(5))."""
     children: set[int] = set()
     if sys.platform != "linux":
         return children
@@ -164,7 +160,6 @@ def living_children() -> set[int]:
 
 
 def lives(pid: int) -> bool:
-    """Whether a process has not ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
     except OSError:
@@ -180,7 +175,6 @@ class NotBegun(TerminalError):
 
 
 def not_begun(program: str, error: OSError) -> NotBegun:
-    """The error for a failed start, without arguments and environment."""
     if isinstance(error, FileNotFoundError):
         return NotBegun(program, "there is no such program", "Check its name, PATH, and what its first line names", 127)
     if isinstance(error, PermissionError):

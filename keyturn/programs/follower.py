@@ -53,13 +53,11 @@ class Follower:
         self._absent: set[str] = set()
 
     def begin(self) -> None:
-        """Follow until :meth:`stop`, in a separate thread."""
         for path in self._rendering.versions:
             self._client.watch(path, lambda secret: self._changed.set())
         threading.Thread(target=self._run, name="keyturn-follow", daemon=True).start()
 
     def stop(self) -> None:
-        """Stop following."""
         self._stopped.set()
         self._changed.set()
 
@@ -106,12 +104,11 @@ class Follower:
                 self.look()
             except KeyturnError as failure:
                 error = failure
-            except Exception as failure:  # noqa: BLE001 - its text may hold a value, and nobody would look again
+            except Exception as failure:  # noqa: BLE001 - its text may hold a value, and this thread must not end
                 error = unexpected(failure)
             self._say(error)
 
     def _read_again(self) -> KeyturnError | None:
-        """Read every secret, and return the first transient error. Raises any other."""
         error, absent = None, dict[str, NotFound]()
         for path in self._rendering.versions:
             try:
@@ -133,7 +130,6 @@ class Follower:
             raise failure
 
     def _say(self, error: KeyturnError | None) -> None:
-        """Report a problem once, and its end once."""
         trouble = str(error) if error else ""
         if trouble and trouble != self._trouble:
             self._tell(f"{trouble}; the program goes on with what it has")

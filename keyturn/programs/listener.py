@@ -29,8 +29,6 @@ CONNECTIONS: Final = 64
 
 
 class Handler(WSGIRequestHandler):
-    """One request of one sender."""
-
     timeout = SLOW
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -66,7 +64,6 @@ class Server(ThreadingMixIn, WSGIServer):
         return super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Answer in that thread."""
         try:
             super().process_request_thread(request, client_address)
         finally:
@@ -74,7 +71,6 @@ class Server(ThreadingMixIn, WSGIServer):
             self._room.release()
 
     def wait_for_answers(self) -> None:
-        """Wait briefly for answers that are in progress."""
         until = time.monotonic() + LONGEST_ANSWER
         while self.answering and time.monotonic() < until:
             time.sleep(PAUSE)
@@ -102,11 +98,9 @@ class Listener:
 
     @property
     def port(self) -> int:
-        """The port it listens on."""
         return self._server.server_port
 
     def begin(self) -> None:
-        """Answer in separate threads."""
         threading.Thread(target=self._server.serve_forever, name="keyturn-notices", daemon=True).start()
 
     def __enter__(self) -> Self:

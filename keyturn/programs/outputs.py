@@ -27,8 +27,6 @@ LINKS: Final = 40
 
 @dataclass(frozen=True)
 class Output:
-    """A file and its required content."""
-
     file: Path
     text: Sensitive
     mode: int = MODE
@@ -60,7 +58,6 @@ def remove_outputs(outputs: Sequence[Output]) -> None:
 
 
 def is_as_it_shall(directory: int, output: Output) -> bool:
-    """Whether the file has the required content and mode. Raises Invalid for a non-regular file."""
     name = output.file.name
     try:
         status = os.stat(name, dir_fd=directory, follow_symlinks=False)
@@ -79,7 +76,6 @@ def is_as_it_shall(directory: int, output: Output) -> bool:
 
 @contextmanager
 def draft(directory: int, output: Output) -> Iterator[None]:
-    """Write the new file next to its place; remove it where anything fails."""
     with only_writer(directory, output.file.name) as descriptor:
         fill_draft(descriptor, output.text)
         with suppress(FileNotFoundError):
@@ -92,7 +88,6 @@ def draft(directory: int, output: Output) -> Iterator[None]:
 
 
 def place(drafts: Sequence[tuple[int, Output]]) -> None:
-    """Rename every draft to its place, or restore the previous files."""
     with ExitStack() as undone:
         for directory, output in drafts:
             name = output.file.name
@@ -108,18 +103,15 @@ def place(drafts: Sequence[tuple[int, Output]]) -> None:
 
 
 def former_name(name: str) -> str:
-    """The temporary name of a file that is being replaced."""
     return f".{name}.keyturn.old"
 
 
 def remove_former(directory: int, name: str) -> None:
-    """Remove the temporary name, even of a killed write."""
     with suppress(FileNotFoundError):
         os.unlink(former_name(name), dir_fd=directory)
 
 
 def keep_beside(directory: int, name: str) -> bool:
-    """Give a file its temporary name; False where no file exists."""
     remove_former(directory, name)
     try:
         os.link(name, former_name(name), src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
@@ -129,7 +121,6 @@ def keep_beside(directory: int, name: str) -> bool:
 
 
 def put_back(directory: int, name: str, former: bool) -> None:
-    """Restore the previous state, as far as possible."""
     with suppress(OSError):
         if former:
             os.rename(former_name(name), name, src_dir_fd=directory, dst_dir_fd=directory)
@@ -188,7 +179,6 @@ def step_into(directory: int, name: str) -> tuple[str | None, int]:
 
 @contextmanager
 def naming(file: Path) -> Iterator[None]:
-    """Convert the system's errors to Keyturn's errors, which name the file."""
     try:
         yield
     except StillHeld as error:
@@ -198,7 +188,6 @@ def naming(file: Path) -> Iterator[None]:
 
 
 def of_file(error: OSError, file: Path) -> KeyturnError:
-    """The error to raise for ``error``."""
     reason = os.strerror(error.errno) if error.errno else type(error).__name__
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return Denied(WRITE, str(file), reason, f"Check who owns {file.parent} and what is in it, and its mode")

@@ -35,7 +35,6 @@ def in_memory(descriptor: int) -> bool:
 
 
 def insist_on_memory(directory: Path) -> None:
-    """Raise Invalid where files below ``directory`` would reach a disk."""
     with open_directory(directory) as descriptor:
         if not in_memory(descriptor):
             raise Invalid("keep a secret in", str(directory), "it is not in memory: it would reach a disk", HINT)
@@ -59,7 +58,6 @@ class PrivateDirectory:
         os.rename(made, self.path)
 
     def close(self) -> None:
-        """Remove it with its contents."""
         shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._descriptor)
 
@@ -71,7 +69,6 @@ class PrivateDirectory:
 
 
 def chosen_base(on_disk: bool) -> Path:
-    """The place for the directory. Raises Unavailable without writable memory."""
     runtime = os.environ.get(RUNTIME)
     for base in (*([Path(runtime)] if runtime else []), SHARED_MEMORY):
         if os.access(base, os.W_OK | os.X_OK) and lies_in_memory(base):
@@ -83,7 +80,6 @@ def chosen_base(on_disk: bool) -> Path:
 
 
 def lies_in_memory(base: Path) -> bool:
-    """Whether a directory exists and is in memory."""
     with suppress(OSError):
         descriptor = os.open(base, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -94,7 +90,6 @@ def lies_in_memory(base: Path) -> bool:
 
 
 def sweep(base: Path) -> None:
-    """Remove this user's directories that ended processes have left."""
     with suppress(OSError), os.scandir(base) as entries:
         for entry in entries:
             if entry.name.startswith(PREFIX) and entry.is_dir(follow_symlinks=False):
@@ -102,7 +97,6 @@ def sweep(base: Path) -> None:
 
 
 def remove_if_left(directory: Path) -> None:
-    """Remove such a directory, unless its process runs or another user owns it."""
     try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:

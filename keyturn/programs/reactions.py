@@ -13,15 +13,12 @@ SIGNAL_PREFIX: Final = "signal:"
 
 @dataclass(frozen=True)
 class Reaction:
-    """A restart, a signal to the program, a command, or nothing."""
-
     restart: bool = False
     number: int = 0
     command: tuple[str, ...] = ()
 
     @property
     def tells(self) -> bool:
-        """Whether the program is notified."""
         return self.restart or bool(self.number) or bool(self.command)
 
     @staticmethod
@@ -52,6 +49,5 @@ RESTART: Final = Reaction(restart=True)
 
 
 def without_needless(reactions: Sequence[Reaction]) -> list[Reaction]:
-    """Each reaction once, without signals before a restart."""
     restart = any(reaction.restart for reaction in reactions)
     return [reaction for reaction in dict.fromkeys(reactions) if not (restart and reaction.number)]

@@ -30,7 +30,6 @@ class FieldReference:
         return FieldReference(path, field)
 
     def of(self, secret: Secret) -> Sensitive:
-        """The field's text. Raises NotFound, Invalid."""
         names = list(secret.fields)
         if self.field:
             if self.field not in secret.fields:
@@ -43,32 +42,30 @@ class FieldReference:
 
 
 class Reading:
-    """A consistent read of secrets, with a record of their versions."""
+    """A consistent read of secrets, with a record of their versions.
+
+    Its methods raise the client's errors.
+    """
 
     def __init__(self, client: SecretClient) -> None:
         self._client = client
         self._secrets: dict[str, Secret] = {}
 
     def warm(self, paths: list[str]) -> None:
-        """Read these in few calls. Raises the client's errors."""
         self._secrets |= self._client.get_many([path for path in paths if path not in self._secrets])
 
     def secret(self, path: str) -> Secret:
-        """One secret. Raises the client's errors."""
         if path not in self._secrets:
             self._secrets[path] = self._client.get(path)
         return self._secrets[path]
 
     def field(self, reference: FieldReference) -> Sensitive:
-        """A field's text. Raises the errors of the client and reference."""
         return reference.of(self.secret(reference.path))
 
     @property
     def fields(self) -> Mapping[str, list[str]]:
-        """The field names of each secret that was read."""
         return {path: sorted(secret.fields) for path, secret in self._secrets.items()}
 
     @property
     def versions(self) -> Versions:
-        """The versions that were read."""
         return {path: version_of(secret) for path, secret in self._secrets.items()}

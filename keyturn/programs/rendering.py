@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rendering:
-    """The values for a program, and their versions."""
-
     environment: Mapping[str, Sensitive] = field(default_factory=dict)
     outputs: Sequence[Output] = ()
     versions: Versions = field(default_factory=dict)
@@ -27,8 +25,6 @@ class Rendering:
 
 @dataclass(frozen=True)
 class Declaration:
-    """The variables, prefixes of whole secrets, files and templates of a program."""
-
     variables: Mapping[str, FieldReference] = field(default_factory=dict)
     prefixes: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[Path, FieldReference] = field(default_factory=dict)
@@ -71,7 +67,6 @@ class Declaration:
 
 
 def insist_on_text(name: str, text: Sensitive) -> None:
-    """Raise Invalid for a lone surrogate, which UTF-8 can't represent."""
     try:
         text.reveal().encode()
     except UnicodeEncodeError:

@@ -17,7 +17,6 @@ FORWARDED: Final = (
     signal.SIGUSR2,
     signal.SIGWINCH,
 )
-"""The signals that are forwarded to the program."""
 FOR_ALL: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 """Those for the program's whole group, as from a terminal."""
 TYPED: Final = frozenset({signal.SIGINT, signal.SIGQUIT})

@@ -106,12 +106,10 @@ class Supervisor:
 
     @property
     def unfinished(self) -> bool:
-        """Whether a failed reaction to a change is to be tried again."""
         return bool(self._unfinished)
 
     @property
     def outputs(self) -> Sequence[Output]:
-        """The files that the program received last."""
         return self._outputs
 
     @property
@@ -124,7 +122,6 @@ class Supervisor:
         return written
 
     def _begin(self, rendering: Rendering) -> None:
-        """Start the program, at the terminal if this process or the previous program had it."""
         group = self._group
         if group is Group.IN_FRONT and not (self._terminal.in_front or self._terminal.held_by(self._pid)):
             group = Group.OWN
@@ -197,7 +194,6 @@ class Supervisor:
         self._insist_on_life()
 
     def _insist_on_no_end(self) -> None:
-        """Raise Unavailable for a program that was asked to end."""
         if self._ending:
             raise Unavailable("begin", self._name, "it was told to end")
 
@@ -236,7 +232,6 @@ class Supervisor:
             self._tell(f"some of what {self._name} has begun can't be ended: it may run as another user")
 
     def _something_lives(self) -> bool:
-        """Whether the program or its descendants run."""
         return self._code is None or self._send(0, everybody=True) or bool(self._children.rest)
 
     def _ask_rest(self, stragglers: set[int]) -> set[int]:
@@ -247,7 +242,6 @@ class Supervisor:
         return rest
 
     def _run(self, command: Sequence[str]) -> None:
-        """Run a template's command. Raises KeyturnError for a failure or time-out."""
         pid = self._children.begin(command, self._program.environment, {}, Group.OWN)
         until = time.monotonic() + COMMAND_TIMEOUT
         while (code := self._children.ended(pid)) is None and (left := until - time.monotonic()) > 0:
@@ -260,7 +254,6 @@ class Supervisor:
             raise Unavailable("run", command[0], f"it took longer than {COMMAND_TIMEOUT:.0f} s and was ended")
 
     def _pump(self, seconds: float) -> None:
-        """Wait at most this time for a signal, and handle it."""
         for number in self._signals.wait(seconds):
             if number == signal.SIGCONT:
                 self._go_on()
@@ -291,7 +284,6 @@ class Supervisor:
         return self._go_on()
 
     def _go_on(self) -> None:
-        """Continue the program, at the terminal where this process has it."""
         if self._code is not None or self._group is Group.SHARED:
             return
         if self._terminal.in_front:

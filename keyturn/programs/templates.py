@@ -75,19 +75,16 @@ class Environment(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        """Check the operands of an operation with a larger result."""
         insist_on_size((left, right), product=operator != "+")
         if operator == "**" and size(right) > 64:
             raise Unfit(TOO_LARGE)
         return super().call_binop(context, operator, left, right)
 
     def call(self, context: Any, obj: Any, *args: Any, **kwargs: Any) -> Any:
-        """Check the size of a call's arguments."""
         insist_on_size((getattr(obj, "__self__", None), *args, *kwargs.values()))
         return super().call(context, obj, *args, **kwargs)
 
     def joined(self, parts: tuple[Any, ...]) -> str:
-        """Join the operands of ``~``."""
         insist_on_size(parts, product=False)
         return "".join(map(str, parts))
 
@@ -96,7 +93,6 @@ class Environment(ImmutableSandboxedEnvironment):
         return self.getitem(obj, attribute) if isinstance(obj, SecretView) else super().getattr(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        """Do the same for access with brackets."""
         if not isinstance(obj, SecretView):
             return super().getitem(obj, argument)
         return obj[argument] if argument in obj else self.undefined(obj=None, name=str(argument))
@@ -106,7 +102,6 @@ class Generator(CodeGenerator):
     """Jinja2's code generator, with ``~`` bounded like the other operators."""
 
     def visit_Concat(self, node: nodes.Concat, frame: Any) -> None:  # noqa: N802 - Jinja2's name
-        """Generate a call of :meth:`Environment.joined`."""
         self.write("environment.joined((")
         for part in node.nodes:
             self.visit(part, frame)
@@ -168,7 +163,6 @@ class Template:
         return Sensitive(text)
 
     def _text_of(self, secret: Callable[[Any], SecretView]) -> str | None:
-        """The text; None where it becomes too large."""
         pieces, length = list[str](), 0
         with bounded_steps():
             for piece in self._compiled.generate(secret=secret):
@@ -189,7 +183,6 @@ class Template:
             raise type(error)(error.doing, place, "it can't be read", "Check the names in the template") from None
 
     def _place(self, trace: TracebackType | None) -> str:
-        """The file, and the line of it that ran last."""
         line = 0
         while trace:
             if trace.tb_frame.f_code.co_filename == str(self.file):
@@ -209,7 +202,6 @@ TOO_LONG: Final = "it takes more steps than a template may"
 
 
 def size(value: Any) -> int:
-    """Approximate bytes of a value, or a number's absolute value, up to the limit."""
     count, rest = 0, [value]
     while rest and count <= MOST_WORK:
         inner = rest.pop()
@@ -231,15 +223,12 @@ def widths(text: str | bytes) -> int:
 
 
 def insist_on_size(values: Iterable[Any], *, product: bool = True) -> None:
-    """Raise Unfit where the product, or the sum, of the sizes exceeds the limit."""
     sizes = [max(1, size(value)) for value in values]
     if (math.prod(sizes) if product else sum(sizes)) > MOST_WORK:
         raise Unfit(TOO_LARGE)
 
 
 def bounded(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A filter that checks the size of its arguments."""
-
     @wraps(function)
     def checked(*args: Any, **kwargs: Any) -> Any:
         insist_on_size((*args, *kwargs.values()))
@@ -268,7 +257,6 @@ def bounded_steps() -> Iterator[None]:
 
 
 def unbounded(work: Callable[[], SecretView]) -> SecretView:
-    """Run ``work`` without counting its steps."""
     before = sys.gettrace()
     sys.settrace(None)
     try:
@@ -298,19 +286,16 @@ def made_environment() -> Environment:
 
 
 def plain(value: Any) -> Any:
-    """The value as written: text unchanged, other types as JSON."""
     if isinstance(value, str | StrictUndefined) or hasattr(value, "__html__"):
         return value
     return json_text(value)
 
 
 def json_text(value: Any) -> str:
-    """The value as JSON; a whole secret is allowed."""
     return json.dumps(dict(value) if isinstance(value, SecretView) else value, ensure_ascii=False)
 
 
 def written_out(value: Any) -> str:
-    """A value as text. Raises Unfit for a whole secret."""
     if isinstance(value, SecretView):
         raise Unfit("a secret is written a field at a time, or with the filter json or toml")
     return value if isinstance(value, str) else json_text(value)
@@ -346,7 +331,6 @@ def env_text(value: Any) -> str:
 
 
 def decoded(value: Any) -> str:
-    """Decode base64 to text. Raises Unfit."""
     try:
         return base64.b64decode(written_out(value), validate=True).decode()
     except ValueError:
@@ -363,4 +347,3 @@ FILTERS: Final[Mapping[str, Callable[..., str]]] = {
     "base64": lambda value: base64.b64encode(written_out(value).encode()).decode(),
     "base64decode": decoded,
 }
-"""The filters that quote a value for the template's format."""

@@ -19,12 +19,10 @@ class Terminal:
 
     @property
     def there(self) -> bool:
-        """Whether it exists."""
         return self._descriptor >= 0
 
     @property
     def in_front(self) -> bool:
-        """Whether this process's group is in the foreground."""
         return self.held_by(self._group)
 
     def held_by(self, group: int) -> bool:
@@ -46,11 +44,9 @@ class Terminal:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def take_back(self) -> None:
-        """Put this process's group in the foreground."""
         self.give_to(self._group)
 
     def close(self) -> None:
-        """Close it."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

@@ -1,8 +1,7 @@
-"""The way into Keyturn's Prefect project: the folders ``flows``, ``tasks``, ``blocks`` and ``deployments``.
+"""The entry to Keyturn's Prefect project: the folders ``flows``, ``tasks``, ``blocks`` and ``deployments``.
 
-They are nobody's top-level packages. A wheel carries them in this folder, a checkout has them at its top, and only
-Keyturn's own processes have them on their path: the command line, and a run of a flow, which Prefect begins by a name
-from here, such as ``keyturn.project.rotate_secret``.
+They are no top-level packages: a wheel carries them in this folder, a checkout at its root. Only Keyturn's own
+processes import them.
 """
 
 import os
@@ -17,7 +16,7 @@ from keyturn.core.errors import Invalid
 from keyturn.project.process import guard_process
 
 RUN: Final = "PREFECT__FLOW_RUN_ID"
-"""What Prefect tells the process of a flow run, and no other."""
+"""Prefect sets it in the process of a flow run only."""
 FOLDERS: Final = ("flows", "tasks", "blocks", "deployments", "local")
 
 FLOWS: Final = {
@@ -43,28 +42,27 @@ FLOWS: Final = {
     "drill": "flows.drill",
     "finish_incidents": "flows.finish_incidents",
 }
-"""Each flow that is deployed, and the module that it is in."""
+"""The module of each deployed flow."""
 
 LOADED: Final[dict[str, ModuleType]] = {}
-"""Modules of the folders that this process has executed already, under other names."""
 
 
 def root() -> Path:
-    """The directory that holds the folders, and ``prefect.yaml`` beside them."""
+    """The directory with the folders and ``prefect.yaml``."""
     folder = Path(__file__).resolve().parent
     return folder if (folder / "prefect.yaml").exists() else folder.parents[1]
 
 
 def roots() -> list[Path]:
-    """The directories that hold the folders: that of the project, and that of `keyturn-local` where it is installed."""
+    """The project's directory, and that of an installed `keyturn-local`."""
     local = find_spec("keyturn_local")
     return [root(), *([Path(local.origin).parent] if local and local.origin else [])]
 
 
 def enter() -> None:
-    """Let this process import the folders, whatever else of their names lies on its path.
+    """Make the folders importable before other entries of the path.
 
-    Raises Invalid where it has imported another package of such a name already.
+    Raises Invalid if this process imported another package with such a name.
     """
     if RUN in os.environ:
         guard_process()
@@ -80,13 +78,12 @@ def enter() -> None:
 
 
 def project_module(name: str) -> ModuleType:
-    """A module of the folders, such as ``deployments.bootstrap``: the library imports none of them by itself."""
+    """Import a module of the folders, such as ``deployments.bootstrap``."""
     enter()
     return import_module(name)
 
 
 def __getattr__(name: str) -> Any:
-    """A flow, by its name."""
     if name not in FLOWS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(project_module(FLOWS[name]), name)

@@ -1,7 +1,6 @@
-"""``python -m keyturn.project deployments.NAME [ARGUMENT ...]``: a program of ``deployments`` or ``local``.
+"""``python -m keyturn.project deployments.NAME [ARGUMENT ...]``: runs a program of ``deployments`` or ``local``.
 
-It is run as ``python -m deployments.NAME`` runs it in a checkout. Where Keyturn is installed the folder is on nobody's
-path: the image, and whoever runs Prefect's servers from a wheel, start its programs by this.
+In an installation these folders are on no path.
 """
 
 import runpy
@@ -17,7 +16,7 @@ HINT: Final = "Give one of those that the documents name, such as deployments.pr
 
 
 def module_named(words: list[str]) -> str:
-    """The program's module. Raises Invalid for what is none, or is not there."""
+    """Raises Invalid for a module that is no program or does not exist."""
     name = words[0] if words else ""
     if not name.startswith(FOLDERS):
         raise Invalid("start", name or "nothing", "it is no program of Keyturn's", HINT)
@@ -32,7 +31,6 @@ def module_named(words: list[str]) -> str:
 
 
 def main() -> int:
-    """Run it; it ends the process with its own status."""
     try:
         name = module_named(sys.argv[1:])
     except KeyturnError as error:

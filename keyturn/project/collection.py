@@ -1,7 +1,6 @@
-"""Keyturn's blocks and its worker for Prefect, which imports this module in every process: as one of its collections.
+"""Keyturn's blocks and worker as a Prefect collection, which Prefect imports in every process.
 
-A Prefect server needs the blocks to send word of a failure, `prefect worker start` the worker. Somebody else's process
-is left as it is: the folders come on nobody's path, and no module of their names is imported.
+Other processes are unchanged: no folder is added to their path.
 """
 
 from keyturn.project.parts import load_part

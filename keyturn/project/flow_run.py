@@ -1,4 +1,4 @@
-"""``python -m keyturn.project.flow_run``: the process that a worker of type `keyturn` gives to one run."""
+"""``python -m keyturn.project.flow_run``: the process of one run of a `keyturn` worker."""
 
 from importlib import import_module
 

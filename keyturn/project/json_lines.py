@@ -1,4 +1,4 @@
-"""What Prefect and libraries log in this process, as lines of JSON."""
+"""Writes the logs of Prefect and libraries in this process as JSON lines."""
 
 import logging
 from datetime import UTC, datetime
@@ -7,14 +7,12 @@ from typing import Final
 from keyturn.core.text.log_lines import log_line
 
 OF_A_RUN: Final = {"flow_run_id": "flow_run_id", "flow_run_name": "flow_run", "task_run_name": "task_run"}
-"""What Prefect says of a record, and what it is called in a line."""
 
 
 class JsonFormatter(logging.Formatter):
-    """Makes such a line of a record; an exception is told by its class."""
+    """Formats a log record as JSON; an exception is only named by its class."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
         more = {name: str(value) for key, name in OF_A_RUN.items() if (value := getattr(record, key, None))}
         if record.exc_info and record.exc_info[0]:
             more["error"] = record.exc_info[0].__name__
@@ -23,7 +21,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def write_json_lines() -> None:
-    """From now on what this process logs goes to stderr as such lines, whichever format its handlers had."""
+    """Log to stderr as JSON lines, in place of all other handlers."""
     root = logging.getLogger()
     for handler in list(root.handlers):
         root.removeHandler(handler)

@@ -1,10 +1,8 @@
-"""``python -m keyturn.project.nursery``: has imported all that a run needs, and forks a process for each run.
+"""``python -m keyturn.project.nursery``: imports everything that runs need, and forks a process for each run.
 
-Its standard input is a socket of the worker that started it. For each run it is handed one end of another socket, and
-answers with the number of the process that it has forked. What is run there, and with which settings, that process
-alone reads from its end: the nursery knows nothing of any run. It has one thread and no connection besides, so that
-what it forks is whole. Where that, or the code that it has imported, is no longer so, it ends, and the worker starts
-another one.
+Its standard input is a socket of its worker. For each run it receives one end of another socket, forks, and answers
+with the pid. Only the forked process reads the run and its settings from that end. The nursery has one thread, so that
+its forks are consistent. It ends once that or its code changes, and the worker starts another one.
 """
 
 import gc
@@ -23,19 +21,17 @@ from keyturn.project import enter
 from keyturn.project.process import end_with, guard_process
 
 READY: Final = b"+"
-"""What it says once it has imported everything."""
 
 NUMBER: Final = struct.Struct("!i")
-"""How it says the number of a process."""
 
 THREADS: Final = Path("/proc/self/task")
 
 Stamp = tuple[int, int, int]
-"""When a file was changed (ns), how large it is, and which file it is."""
+"""The modification time in ns, the size and the inode of a file."""
 
 
 def main() -> None:
-    """Import, and fork until the worker is gone. In the process of a run: carry it out."""
+    """Import, and fork until the worker ends. In the process of a run, carry it out."""
     guard_process()
     began = time.time_ns()
     load()
@@ -46,7 +42,6 @@ def main() -> None:
 
 
 def load() -> None:
-    """Import all that runs use, and let it be the same memory in all of them."""
     enter()
     gc.disable()
     import_module("keyturn.project.runs.preload").preload()
@@ -56,9 +51,9 @@ def load() -> None:
 
 
 def fork_runs(worker: socket.socket, files: Mapping[str, Stamp | None]) -> socket.socket | None:
-    """Fork one process for each socket that the worker sends; in that process return its socket.
+    """Fork one process for each socket from the worker, and return the socket in that process.
 
-    Returns None in the nursery itself once the worker has no more, or this process is not fit to be forked any longer.
+    Returns None in the nursery, after the last socket or once it is unfit.
     """
     worker.sendall(READY)
     while True:
@@ -76,7 +71,6 @@ def fork_runs(worker: socket.socket, files: Mapping[str, Stamp | None]) -> socke
 
 
 def why_unfit(files: Mapping[str, Stamp | None]) -> str | None:
-    """Why no run may be forked from this process any longer, if that is so."""
     if sum(1 for _ in THREADS.iterdir()) > 1:
         return "it has more than one thread"
     if changed := next((file for file, stamp in files.items() if stamp is None or stamp_of(file) != stamp), None):
@@ -85,9 +79,9 @@ def why_unfit(files: Mapping[str, Stamp | None]) -> str | None:
 
 
 def fork_away() -> int:
-    """Fork a process that is no child of this one, but of the worker, which takes orphans: its number; 0 in it.
+    """Fork an orphan, which the worker adopts; its pid, or 0 in the orphan.
 
-    It leads a session of its own once this returns. Raises OSError where there is no place for another process.
+    Raises OSError if no process can be forked.
     """
     reading, writing = os.pipe()
     if not (between := os.fork()):
@@ -104,7 +98,7 @@ def fork_away() -> int:
 
 
 def fork_orphan(writing: int) -> None:
-    """Return in another process, which the caller leaves alone; its number is written to this pipe."""
+    """Return in another process only; write its pid to this pipe."""
     try:
         if number := os.fork():
             os.write(writing, str(number).encode())
@@ -117,19 +111,18 @@ def fork_orphan(writing: int) -> None:
 
 
 def begin() -> None:
-    """The run that the environment names."""
     import_module("keyturn.project.runs.begin").main()
 
 
 def enter_run(own: socket.socket, act: Callable[[], None] = begin) -> None:
-    """Be the process of one run, with the environment and the directory that its socket tells, and nothing else's."""
-    # Until then it is the nursery's socket.
+    """Become a run's process, with only the environment and directory from its socket."""
+    # It was the nursery's socket.
     with open(os.devnull) as nothing:
         os.dup2(nothing.fileno(), sys.stdin.fileno())
     with own, own.makefile("rb") as file:
         text = file.read()
     if not text:
-        return  # The worker has not waited for it.
+        return  # The worker has stopped waiting.
     run = json.loads(text)
     os.environ.clear()
     os.environ.update(run["environment"])
@@ -139,18 +132,17 @@ def enter_run(own: socket.socket, act: Callable[[], None] = begin) -> None:
 
 
 def loaded_files() -> set[str]:
-    """The files of all modules that this process has imported."""
     modules = list(sys.modules.values())
     return {file for module in modules if (file := getattr(module, "__file__", None)) and Path(file).is_file()}
 
 
 def stamps(files: Iterable[str], began: int) -> dict[str, Stamp | None]:
-    """How the files were when they were imported; None for one that was put there after ``began``, in Unix ns."""
+    """The state of the files; None for a file changed after ``began``, in Unix ns."""
     return {file: stamp_of(file, put_before=began) for file in files}
 
 
 def stamp_of(file: str, put_before: int | None = None) -> Stamp | None:
-    """How a file is now; None where it is gone, or was put there later."""
+    """The state of a file; None if it is missing or was changed after ``put_before``."""
     try:
         status = os.stat(file)
     except OSError:

@@ -1,4 +1,4 @@
-"""Single modules of the project's folders, executed in processes that are not Keyturn's own."""
+"""Loads single modules of the project's folders in foreign processes."""
 
 import sys
 from importlib import import_module
@@ -9,9 +9,9 @@ from keyturn import project
 
 
 def load_part(name: str) -> ModuleType:
-    """One module of the folders, under a name of its own where its folder is not; it is executed once in a process.
+    """Load one module of the folders once per process.
 
-    What it takes of its own folder it has to load in the same way.
+    It must load modules of its own folder in the same way.
     """
     folder = name.partition(".")[0]
     if str(project.root() / folder) in getattr(sys.modules.get(folder), "__path__", ()):
@@ -22,7 +22,7 @@ def load_part(name: str) -> ModuleType:
     spec = spec_from_file_location(own, file)
     if spec is None or spec.loader is None:
         raise ImportError(f"{file} can't be imported", name=own)
-    # Pydantic and Prefect find a class's surroundings through sys.modules.
+    # Pydantic and Prefect find a class's module in sys.modules.
     module = sys.modules[own] = project.LOADED[name] = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -1,7 +1,4 @@
-"""Keyturn's plugin for Prefect, which loads this module in every process where plugins are enabled.
-
-Where nothing asks for it, nothing else is imported.
-"""
+"""Keyturn's plugin for Prefect, which imports nothing without Keyturn's variables."""
 
 import os
 

@@ -1,6 +1,6 @@
-"""What a worker gives its runs, from its own environment and a file beside it, and from nowhere else.
+"""The settings that a worker passes to its runs, only from its own environment and a file.
 
-The Prefect server has no say in any of it: whoever may write to its API could lead the worker's login elsewhere.
+Users of Prefect's API could otherwise redirect the worker's login.
 """
 
 import os
@@ -14,17 +14,16 @@ from keyturn.core.errors import Invalid, NotFound, Unavailable
 from keyturn.core.workspaces import CATALOGUE_VARIABLE, VARIABLE, WorkspaceNames
 
 FILE: Final = "KEYTURN_SETTINGS_FILE"
-"""The variable that names the file: lines of NAME=value, read anew for each run."""
+"""Names the file with NAME=value lines, which is read for each run."""
 NEEDED: Final = ("VAULT_ADDR", CATALOGUE_VARIABLE)
 
 _LINE: Final = re.compile(r"""([A-Za-z_][A-Za-z0-9_]*)=(?:"([^"]*)"|'([^']*)'|([^"'\s].*|))""")
 
 
 def own_settings(environment: Mapping[str, str], pool: str) -> dict[str, str]:
-    """What a run on ``pool`` is given: what the file says, and the environment before it.
+    """A run's settings on ``pool``: the environment, then the file.
 
-    Raises Invalid for what leads to no hub, to no catalogue or to another workspace than the pool's, and what
-    :func:`read_settings` raises.
+    Raises Invalid for missing settings or another pool's workspace, and the errors of :func:`read_settings`.
     """
     workspace, file = WorkspaceNames.of_pool(pool), environment.get(FILE)
     settings = {**(read_settings(Path(file)) if file else {}), **environment}
@@ -39,7 +38,7 @@ def own_settings(environment: Mapping[str, str], pool: str) -> dict[str, str]:
 
 
 def read_settings(file: Path) -> dict[str, str]:
-    """The variables of the file. Raises NotFound, Unavailable, and Invalid where others than its owner may write it."""
+    """The file's variables. Raises NotFound, Unavailable, and Invalid if other users may write it."""
     try:
         with file.open() as opened:
             insist_on_mode(file, os.fstat(opened.fileno()))
@@ -54,7 +53,7 @@ def read_settings(file: Path) -> dict[str, str]:
 
 
 def insist_on_mode(file: Path, status: os.stat_result) -> None:
-    """Whoever may write the file has the worker's login sent wherever they like."""
+    """Raise Invalid if other users may write the file, because they could redirect the worker's login."""
     if status.st_uid not in (0, os.geteuid()):
         raise Invalid("read", str(file), "it belongs to another user", "Let root or the worker's user own it")
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
@@ -62,7 +61,6 @@ def insist_on_mode(file: Path, status: os.stat_result) -> None:
 
 
 def variable(file: Path, number: int, line: str) -> tuple[str, str]:
-    """One line of it."""
     if not (match := _LINE.fullmatch(line)):
         raise Invalid("read", f"{file}:{number}", "it is no line of the kind NAME=value", "Correct it")
     name, *values = match.groups()

@@ -1,4 +1,4 @@
-"""The fields of the forms in the Prefect UI, which takes their words from nowhere else."""
+"""The fields of the forms in the Prefect UI."""
 
 from typing import Any
 
@@ -6,5 +6,4 @@ from pydantic import Field
 
 
 def form(title: str, description: str, **more: Any) -> Any:
-    """One field."""
     return Field(json_schema_extra={"title": title, "description": description}, **more)

@@ -1,8 +1,7 @@
-"""Signs of life of a run, from which its death is told.
+"""Heartbeats of a run, whose absence shows its death.
 
-Prefect's own heartbeats come from a thread that nobody joins: the first one of a quick run is often sent after the run
-has completed, and so looks like a run that fell silent. These end before the run does. One that is over before the
-first is due sends none: that it has begun is told by its state.
+Prefect's own heartbeats may arrive after a quick run completed, which then looks silent. These stop before the run
+ends.
 """
 
 import threading
@@ -16,12 +15,12 @@ from prefect.events import emit_event
 
 HEARTBEAT: Final = "keyturn.flow-run.heartbeat"
 BEAT: Final = 30.0
-"""Seconds between two."""
+"""Seconds."""
 
 
 @contextmanager
 def heartbeats(every: float = BEAT) -> Iterator[None]:
-    """Send one now and then while the body runs, from a thread, so that a busy loop does not look like death."""
+    """Send heartbeats during the body from a thread, because the event loop may be busy."""
     context = FlowRunContext.get()
     run = context.flow_run if context else None
     if run is None:
@@ -43,7 +42,6 @@ def heartbeats(every: float = BEAT) -> Iterator[None]:
 
 
 def about(run: Any) -> dict[str, Any]:
-    """Which run it is, and its tags, by which automations know it for Keyturn's."""
     tags = [{"prefect.resource.id": f"prefect.tag.{tag}", "prefect.resource.role": "tag"} for tag in sorted(run.tags)]
     resource = {"prefect.resource.id": f"prefect.flow-run.{run.id}", "prefect.resource.name": run.name}
     return {"resource": resource, "related": tags}

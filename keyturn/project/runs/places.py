@@ -1,8 +1,6 @@
-"""Places of a limit at Prefect that only one run may have, and that outlive what Prefect forgets of them.
+"""Concurrency slots that only one run may hold, and that survive a loss of Prefect's leases.
 
-Prefect counts the places that are taken in its database, and who has them in its store of leases. Where that store has
-lost its leases (Redis was emptied, or came back without its data), a place whose run has died is nobody's and stays
-taken for good: nothing of Prefect's own gives it back.
+If Prefect's lease store (Redis) loses its data, the slot of a dead run stays occupied for ever.
 """
 
 import asyncio
@@ -27,18 +25,17 @@ from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 
 PATIENCE: Final = 60.0
-"""Seconds between two looks whether anybody has the place that is waited for."""
+"""Seconds between two checks."""
 
 AT_WORK: Final = (StateType.RUNNING, StateType.CANCELLING)
-"""A run that may have a place: one whose process is gone leaves these within two minutes."""
+"""States of a run that may hold a slot; a dead run leaves these within two minutes."""
 
 
 @asynccontextmanager
 async def hold_place(limit: str, patience: float = PATIENCE) -> AsyncIterator[None]:
-    """The one place of this limit, for as long as the body takes. Raises what Prefect does where there is no limit.
+    """Hold the limit's only slot during the body. Raises Prefect's error without such a limit.
 
-    It is a courtesy, so a server that fails to renew it does not end the body. One that no run of the same flow can
-    have is given back, and taken.
+    A failed renewal does not end the body. A slot that no run of this flow can hold is freed.
     """
     async with AsyncExitStack() as stack:
         watching = asyncio.create_task(free_while_waiting(limit, patience))
@@ -52,7 +49,6 @@ async def hold_place(limit: str, patience: float = PATIENCE) -> AsyncIterator[No
 
 
 async def free_while_waiting(limit: str, patience: float) -> None:
-    """Look again and again, until this is cancelled, whether anybody has the place that is waited for."""
     while True:
         await asyncio.sleep(patience)
         try:
@@ -62,7 +58,7 @@ async def free_while_waiting(limit: str, patience: float) -> None:
 
 
 async def free_if_left(limit: str) -> None:
-    """Give the places of the limit back if no other run of this flow is at work; a run outside Prefect gives none."""
+    """Free the limit's slots if no other run of this flow is active."""
     run = current_run()
     if run is None:
         return
@@ -74,7 +70,6 @@ async def free_if_left(limit: str) -> None:
 
 
 async def others_at_work(client: PrefectClient, run: FlowRun) -> bool:
-    """Whether another run of the same flow is at work, of whichever deployment."""
     runs = await client.read_flow_runs(
         flow_filter=FlowFilter(name=FlowFilterName(any_=[await flow_name(client, run)])),
         flow_run_filter=FlowRunFilter(
@@ -87,11 +82,9 @@ async def others_at_work(client: PrefectClient, run: FlowRun) -> bool:
 
 
 async def flow_name(client: PrefectClient, run: FlowRun) -> str:
-    """What the flow of a run is called."""
     return str((await client.read_flow(run.flow_id)).name)
 
 
 def current_run() -> FlowRun | None:
-    """This run, where Prefect has it."""
     context = FlowRunContext.get()
     return context.flow_run if context else None

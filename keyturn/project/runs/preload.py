@@ -1,7 +1,4 @@
-"""What runs import: all flows, the adapters of each target and store whose SDK is there, and what those import late.
-
-For :mod:`keyturn.project.nursery`, which imports it once for all runs.
-"""
+"""Imports everything that runs need, once for all runs of a nursery."""
 
 import inspect
 from collections.abc import Iterator
@@ -23,7 +20,6 @@ OWN: Final = (
     "keyturn.providers.http.webhook",
     *FLOWS.values(),
 )
-"""Imported by a run in any case, or soon."""
 
 LATE: Final = (
     "anyio._backends._asyncio",
@@ -43,17 +39,15 @@ LATE: Final = (
     "keyturn.catalogue.consumers.http",
     "keyturn.strategies.generated",
 )
-"""What others import when it is first used, and takes its time: what reads a kubeconfig more than half a second."""
+"""Modules that others import late and slowly."""
 
 MODELS: Final = ("objects", "responses", "actions", "filters")
-"""Where Prefect's client has its models, which Pydantic completes when one is first used."""
 
 GRPC: Final = "keyturn.providers.gcp."
-"""Adapters that import gRPC, which does not bear to be forked: a run that needs one imports it."""
+"""These import gRPC, which does not survive a fork."""
 
 
 def preload() -> None:
-    """Import it all; what is not installed is left out."""
     for module in OWN:
         import_module(module)
     for module in (*adapter_modules(), *LATE):
@@ -68,20 +62,18 @@ def preload() -> None:
 
 
 def adapter_modules() -> Iterator[str]:
-    """The modules of all adapters of targets and stores."""
     yield from (module for module, _, _ in TARGETS.values())
     yield from (settings.ADAPTER.partition(":")[0] for settings in STORE_KINDS.values())
 
 
 def complete_models(module: str) -> None:
-    """Let Pydantic build the validators of a module's own models."""
+    """Make Pydantic build the validators of a module's models."""
     for _, model in inspect.getmembers(import_module(module), inspect.isclass):
         if issubclass(model, BaseModel) and model.__module__ == module:
             model.model_rebuild()
 
 
 def complete_own_models() -> None:
-    """The same for what a catalogue is read with, which is built when it is first used."""
     for model in kinds_of(Model):
         model.model_rebuild()
     for section in SHAPES:
@@ -89,7 +81,6 @@ def complete_own_models() -> None:
 
 
 def kinds_of(model: type[Model]) -> Iterator[type[Model]]:
-    """All models that build on this one and are imported."""
     for kind in model.__subclasses__():
         yield kind
         yield from kinds_of(kind)

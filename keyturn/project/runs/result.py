@@ -1,4 +1,4 @@
-"""What a run came to, left with it as data for whoever waits for it: names alone, nothing that people are shown."""
+"""Stores a run's result as data for a waiting command, in names only."""
 
 import json
 import uuid
@@ -11,9 +11,9 @@ from keyturn.core.result_parts import PART, RESULT, WAITS, split_text
 
 
 async def leave_result(data: dict[str, Any]) -> None:
-    """Leave JSON in names with this run, in as many parts as it needs, where somebody waits for it.
+    """Store JSON with this run if a command waits for it, in parts.
 
-    Prefect's own kind of artifact for that is ``result``: its UI shows none of them.
+    Prefect's UI does not show artifacts of type ``result``.
     """
     if is_waited_for():
         parts, own = split_text(json.dumps(data), PART), uuid.uuid4().hex
@@ -23,6 +23,5 @@ async def leave_result(data: dict[str, Any]) -> None:
 
 
 def is_waited_for() -> bool:
-    """Whether a command line has started this run, and waits to tell what it came to."""
     run = FlowRunContext.get()
     return bool(run and run.flow_run and run.flow_run.labels.get(WAITS))

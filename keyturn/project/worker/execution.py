@@ -1,4 +1,4 @@
-"""What watches over a run from the worker, entered before there is a run: its connections take longer than a fork."""
+"""Prepares the monitoring context of a run in advance, because it takes longer than a fork."""
 
 import asyncio
 import gc
@@ -9,11 +9,11 @@ from typing import Final
 from prefect.runner._flow_run_executor import FlowRunExecutorContext
 
 LATER: Final = 0.5
-"""Seconds after a run was taken until the next context is entered: the beginning of that run goes before it."""
+"""Seconds after a run's start until the next context is prepared."""
 
 
 class Entered:
-    """One context, which is left by the task that has entered it, as its task groups ask for."""
+    """A context that one task enters and leaves, as its task groups require."""
 
     def __init__(self) -> None:
         self.ready: asyncio.Future[FlowRunExecutorContext] = asyncio.get_running_loop().create_future()
@@ -32,20 +32,18 @@ class Entered:
 
     @property
     def stands(self) -> bool:
-        """Whether it can be used, or will be."""
         return not self._task.done()
 
     async def leave(self) -> None:
-        """Leave it, and return when that is done. Raises what has ended it before."""
+        """Raises the error that ended the context before."""
         self._over.set()
         await self._task
 
 
 class Contexts:
-    """Gives each run a context of its own, of which the next one is soon entered again.
+    """Gives each run its own context, and prepares the next one.
 
-    One that was left is a ring of objects with a TLS context in it, a megabyte in all. Python looks for rings once a
-    quarter of all its objects are new, which takes a worker some hundred runs: so it is told to when one has ended.
+    A used context is a reference cycle of about 1 MB, which Python would collect only after some hundred runs.
     """
 
     def __init__(self) -> None:
@@ -53,14 +51,13 @@ class Contexts:
         self._later: asyncio.TimerHandle | None = None
 
     def prepare(self) -> Entered:
-        """The next one, which is entered unless it stands already."""
         if not (self._next and self._next.stands):
             self._next = Entered()
         return self._next
 
     @asynccontextmanager
     async def take(self) -> AsyncIterator[FlowRunExecutorContext]:
-        """The context of one run. Raises what entering it raises."""
+        """The context of one run. Raises the errors of entering it."""
         entered, self._next = self.prepare(), None
         self._put_off()
         try:
@@ -75,7 +72,7 @@ class Contexts:
         self._later = asyncio.get_running_loop().call_later(LATER, self.prepare)
 
     async def close(self) -> None:
-        """Leave the one that no run has taken, and enter no other."""
+        """Leave the unused context, and prepare no other."""
         if self._later:
             self._later.cancel()
         if self._next:

@@ -1,7 +1,7 @@
-"""The worker's side of :mod:`keyturn.project.nursery`: runs whose process is forked, and not started from nothing.
+"""The worker's side of :mod:`keyturn.project.nursery`: forked processes of runs.
 
-What is forked is orphaned at once, so that it is the worker's own child, and nothing that becomes of the nursery
-becomes of a run. Where there is no nursery, whatever the reason, a run is started as it is without one.
+A forked process is orphaned at once, so that the worker adopts it, and it survives the nursery. Without a nursery, each
+run starts in a new process.
 """
 
 import asyncio
@@ -29,43 +29,41 @@ from keyturn.programs.children import adopt_orphans
 from keyturn.project import RUN
 from keyturn.project.nursery import NUMBER, READY
 
-# -P: no module is looked for in the directory that it starts in.
+# -P: no module is loaded from the working directory.
 COMMAND: Final = (sys.executable, "-P", "-m", "keyturn.project.nursery")
 ALONE: Final = (sys.executable, "-P", "-m", "keyturn.project.flow_run")
-"""The process of a run that is not forked."""
 
 WITHIN: Final = "KEYTURN_NURSERY"
-"""Set in a process that runs are forked from. Whatever code that comes upon there, it starts no other such process."""
+"""Set in a nursery; code in it starts no other nursery."""
 
 LOADING: Final = 300.0
-"""Seconds that a nursery has to import everything, on a machine that is busy with other things."""
+"""Seconds in which a nursery must import everything."""
 
 PATIENCE: Final = 5.0
-"""Seconds that a run waits for one that is loading, and for what it forks, before it imports by itself."""
+"""Seconds that a run waits for a nursery before it starts without."""
 
 BREATH: Final = 1.0
-"""Seconds after which another one is started where one has ended that nobody had told to."""
+"""Seconds until an ended nursery is replaced."""
 
 PAUSE: Final = 60.0
-"""Seconds after which one is tried again that has failed to load; until then runs are started without."""
+"""Seconds until the next try after a nursery failed to load."""
 
 GRACE: Final = 3.0
-"""Seconds that a run has to end by itself when its worker stops."""
+"""Seconds that a run has to end when its worker stops."""
 
 ATTEMPTS: Final = 2
-"""A nursery that has become old is found so when a run asks it, and another one is asked."""
 
 OF_A_RUN: Final = ("KEYTURN_", "PREFECT__", "VAULT_ADDR", "VAULT_TOKEN")
-"""How the variables begin that nothing reads on import: those that Keyturn reads when it needs them, and what a run is.
+"""Prefixes of variables that nothing reads on import.
 
-A nursery is started with all others, and anew where one changes: some libraries keep what they have read.
+A nursery is replaced when another variable changes, because some libraries cache it.
 """
 
 logger: Final = get_logger("keyturn.nursery")
 
 
 class Forked:
-    """A process of a run, which the worker has not started but adopted: what Prefect's handle of a process asks for."""
+    """An adopted process of a run, with the interface of Prefect's process handle."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -82,7 +80,7 @@ class Forked:
         self._ended.set()
 
     async def wait(self) -> None:
-        """Return once it has ended. A worker that stops meanwhile ends it, and what it has started."""
+        """Return once it has ended. A cancellation ends it with its children."""
         try:
             await self._ended.wait()
         except BaseException:
@@ -100,7 +98,7 @@ class Forked:
 
 
 class Standing:
-    """One process to fork from, and the variables that it was started with."""
+    """One process to fork from, and its variables."""
 
     def __init__(self, process: asyncio.subprocess.Process, own: socket.socket, variables: Mapping[str, str]) -> None:
         self.process = process
@@ -111,12 +109,12 @@ class Standing:
     @classmethod
     @asynccontextmanager
     async def started(cls, command: Sequence[str], variables: Mapping[str, str]) -> AsyncIterator[Self]:
-        """One that has loaded; it ends with the context. Raises OSError, EOFError or TimeoutError."""
+        """Start and load one; it ends with the context. Raises OSError, EOFError or TimeoutError."""
         if WITHIN in os.environ:
             raise BlockingIOError("this process is one that runs are forked from")
         own, theirs = socket.socketpair()
         own.setblocking(False)
-        # An empty directory, so that no file there is read as Prefect's configuration.
+        # An empty directory contains no configuration for Prefect.
         with own, tempfile.TemporaryDirectory(prefix="keyturn-nursery-") as directory:
             with theirs:
                 environment = {**variables, WITHIN: "true"}
@@ -130,14 +128,14 @@ class Standing:
                 yield standing
             finally:
                 standing.end()
-                # A socket that is closed while somebody waits for what it says never tells them that it has ended.
+                # A socket that closes during a read never reports its end to the reader.
                 with anyio.CancelScope(shield=True):
                     await process.wait()
                     async with standing._asking:
                         own.close()
 
     async def fork(self, environment: Mapping[str, str], directory: str, patience: float) -> Forked:
-        """The process of a run. Raises OSError, EOFError or TimeoutError where there is none: then nothing was run."""
+        """Fork the process of a run. Raises OSError, EOFError or TimeoutError if none was started."""
         ours, theirs = socket.socketpair()
         with ours:
             with theirs:
@@ -161,15 +159,14 @@ class Standing:
         return answer
 
     def end(self) -> None:
-        """End it. The runs that it has forked go on."""
         if self.process.returncode is None:
-            # Not by its own method, which would take the word of its end away from whoever waits for it.
+            # Not with its own method, which would hide its end from other waiters.
             with suppress(ProcessLookupError):
                 os.kill(self.process.pid, signal.SIGKILL)
 
 
 class Nursery:
-    """Has runs forked, from a process that is started ahead of them, and again when it has ended."""
+    """Forks runs from a prepared process, which is replaced when it ends."""
 
     def __init__(self, command: Sequence[str] = COMMAND, patience: float = PATIENCE) -> None:
         self._command = command
@@ -181,7 +178,6 @@ class Nursery:
         self._variables: dict[str, str] = {}
 
     async def keep(self, environment: Mapping[str, str]) -> None:
-        """Let one stand for runs of such an environment until this is cancelled, started again whenever it ends."""
         self._variables = read_on_import(environment)
         try:
             while True:
@@ -191,11 +187,9 @@ class Nursery:
             self._standing, self._loading = None, False
 
     def stands(self) -> bool:
-        """Whether runs can be forked now."""
         return self._standing is not None
 
     async def _stand(self) -> float:
-        """Start one, and return when it has ended: the seconds until another one is started."""
         await self._change(None, loading=True)
         try:
             async with Standing.started(self._command, self._variables) as standing:
@@ -214,7 +208,7 @@ class Nursery:
             self._ready.notify_all()
 
     async def fork(self, environment: Mapping[str, str], directory: str) -> Forked | None:
-        """The process of a run with this environment, in this directory; None where it has to be started without."""
+        """Fork a run with this environment and directory; None if it must start without."""
         async with self._lock:
             self._variables = read_on_import(environment)
             for _ in range(ATTEMPTS):
@@ -229,7 +223,6 @@ class Nursery:
         return None
 
     async def _current(self) -> Standing | None:
-        """The one that stands; one that is loading is waited for as long as a run would need to import by itself."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._patience), self._ready:
                 await self._ready.wait_for(lambda: not self._loading)
@@ -237,7 +230,7 @@ class Nursery:
 
 
 class NurseryStarter:
-    """Starts the process of one run, as Prefect's starter of a command does, which it leaves to it where it must."""
+    """Starts the process of one run, forked if possible."""
 
     def __init__(
         self,
@@ -252,12 +245,12 @@ class NurseryStarter:
         self._directory = directory
         self._channel = channel
         self._tell = tell
-        """Told how the process came to be: ``forked`` or ``alone``."""
+        """Receives ``forked`` or ``alone``."""
 
     async def start(
         self, flow_run: FlowRun, task_status: anyio.abc.TaskStatus[ProcessHandle] = anyio.TASK_STATUS_IGNORED
     ) -> None:
-        """Return once the process has ended; of its beginning ``task_status`` is told."""
+        """Return once the process has ended; ``task_status`` reports its start."""
         forked = await self._forked(flow_run, self._nursery) if self._nursery else None
         if self._tell:
             self._tell("alone" if forked is None else "forked")
@@ -269,7 +262,7 @@ class NurseryStarter:
 
     async def _forked(self, flow_run: FlowRun, nursery: Nursery) -> Forked | None:
         environment = run_environment(self._settings) | {RUN: str(flow_run.id)}
-        # It could not be bound where there is no place for it: then a run is cancelled by signals alone.
+        # If the channel has no port, a run is cancelled only by signals.
         with suppress(RuntimeError):
             port, token = self._channel.register(flow_run.id)
             environment |= {"PREFECT__CONTROL_PORT": str(port), "PREFECT__CONTROL_TOKEN": token}
@@ -281,25 +274,25 @@ class NurseryStarter:
             cwd=self._directory,
             env=dict(self._settings),
             control_channel=self._channel,
-            # Whoever ends a run with all that it has started does not end its worker.
+            # Killing a run's process group does not kill its worker.
             isolate_process_group=True,
         )
 
 
 def run_environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a run that has these settings: the worker's, as Prefect gives it to its own."""
+    """A run's environment, as Prefect's own workers pass it."""
     prefect = get_current_settings().to_environment_variables(exclude_unset=True)
     hooks = {"PREFECT__ENABLE_CANCELLATION_AND_CRASHED_HOOKS": "false"}
     return sanitize_subprocess_env({**os.environ, **settings, **prefect, **hooks})
 
 
 def read_on_import(environment: Mapping[str, str]) -> dict[str, str]:
-    """What of an environment a library may have read when it was imported."""
+    """The variables that a library may have read at its import."""
     return {name: value for name, value in environment.items() if not name.startswith(OF_A_RUN)}
 
 
 def can_watch_forked() -> bool:
-    """Whether this process is given what its nursery forks, and can watch it."""
+    """Whether this process adopts its nursery's forks and can watch them."""
     try:
         os.close(os.pidfd_open(os.getpid()))
     except (OSError, AttributeError):

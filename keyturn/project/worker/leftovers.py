@@ -1,8 +1,7 @@
-"""Runs whose process is gone without Prefect's automations knowing: crashed by whichever worker of their pool looks.
+"""Crashes runs without a process that Prefect's automations missed.
 
-The automations of :mod:`deployments.silence` go by events. Where an event is lost, since Redis was emptied or away when
-a machine died, they know of nothing: the run would stay as it is for good, and its place with it, so that no other run
-of its deployment could begin. A worker asks for such runs by itself, of the database.
+The automations of :mod:`deployments.silence` depend on events, which can be lost. The run would keep its slot for ever,
+and block its deployment. So every worker of the pool queries the database for such runs.
 """
 
 import asyncio
@@ -28,13 +27,11 @@ from prefect.states import Crashed
 from keyturn.project.runs.heartbeat import HEARTBEAT
 
 EVERY: Final = 60.0
-"""Seconds between two looks."""
 LEFT: Final = timedelta(minutes=6)
-"""So long a run that is nobody's shows no sign of life; the automations come first, within five."""
+"""The age without a sign of life; the automations act within five minutes."""
 MANY: Final = 100
-"""Runs that are looked at each time."""
 PROBE: Final = "keyturn.worker.probe"
-"""The event by which a worker sees whether events arrive."""
+"""The event that tests the delivery of events."""
 ARRIVES_WITHIN: Final = 30
 """Seconds."""
 
@@ -45,7 +42,6 @@ logger: Final = get_logger("keyturn.leftovers")
 
 
 async def crash_leftovers(client: PrefectClient, pool: str) -> None:
-    """Look again and again until this is cancelled; a server that does not answer is asked again."""
     while True:
         await asyncio.sleep(EVERY)
         try:
@@ -55,7 +51,7 @@ async def crash_leftovers(client: PrefectClient, pool: str) -> None:
 
 
 async def crash_left(client: PrefectClient, pool: str, now: datetime) -> list[str]:
-    """Crash what is left in the pool at this moment; the names of the runs."""
+    """Crash the dead runs of the pool; the names of the runs."""
     old = [run for run in await under_way(client, pool) if run.state and run.state.timestamp < now - LEFT]
     pending = [run for run in old if run.state_type == StateType.PENDING]
     silent = await silent_runs(client, [run for run in old if run.state_type == StateType.RUNNING], now)
@@ -66,7 +62,6 @@ async def crash_left(client: PrefectClient, pool: str, now: datetime) -> list[st
 
 
 async def under_way(client: PrefectClient, pool: str) -> list[FlowRun]:
-    """The runs of the pool that a worker has."""
     states = FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING])
     return list(
         await client.read_flow_runs(
@@ -78,21 +73,20 @@ async def under_way(client: PrefectClient, pool: str) -> list[FlowRun]:
 
 
 async def silent_runs(client: PrefectClient, runs: Sequence[FlowRun], now: datetime) -> list[FlowRun]:
-    """Those that have sent no heartbeat lately; none where events don't arrive, since nothing is known then."""
+    """The runs without a recent heartbeat; none if events do not arrive."""
     silent = [run for run in runs if not await beats(client, run, now)]
     if not silent or not await events_arrive(client):
         return []
-    # What they have sent meanwhile came before the probe did.
+    # Heartbeats sent in the meantime arrived before the probe.
     return [run for run in silent if not await beats(client, run, now)]
 
 
 async def beats(client: PrefectClient, run: FlowRun, now: datetime) -> bool:
-    """Whether a heartbeat of this run has come lately."""
     return await has_event(client, HEARTBEAT, f"prefect.flow-run.{run.id}", now - LEFT)
 
 
 async def events_arrive(client: PrefectClient) -> bool:
-    """Whether an event that is sent now can be asked for a moment later."""
+    """Whether a new event can be read shortly after."""
     began, probe = datetime.now(UTC), f"{PROBE}.{secrets.token_hex(8)}"
     await client._client.post("/events", json=[event_of(PROBE, probe, began)])
     for _ in range(ARRIVES_WITHIN):
@@ -103,13 +97,11 @@ async def events_arrive(client: PrefectClient) -> bool:
 
 
 def event_of(name: str, resource: str, occurred: datetime) -> dict[str, Any]:
-    """An event as the API takes it."""
     about = {"prefect.resource.id": resource}
     return {"event": name, "resource": about, "occurred": occurred.isoformat(), "id": str(uuid4())}
 
 
 async def has_event(client: PrefectClient, event: str, resource: str, since: datetime) -> bool:
-    """Whether the server has such an event of this resource."""
     query = {"event": {"name": [event]}, "resource": {"id": [resource]}, "occurred": {"since": since.isoformat()}}
     answer = await client._client.post("/events/filter", json={"filter": query, "limit": 1})
     answer.raise_for_status()

@@ -1,8 +1,4 @@
-"""What a worker tells of itself in numbers: runs by flow and how they ended, how long they waited, and its nursery.
-
-They are counted since the worker began. Where they are asked for is said by KEYTURN_WORKER_METRICS; without it nothing
-is counted, and nothing of this is imported that a worker would not need.
-"""
+"""A worker's metrics, counted from its start if KEYTURN_WORKER_METRICS is set."""
 
 import threading
 from bisect import bisect_left
@@ -23,38 +19,34 @@ CERT_VARIABLE: Final = "KEYTURN_WORKER_METRICS_CERT"
 KEY_VARIABLE: Final = "KEYTURN_WORKER_METRICS_KEY"
 
 UNKNOWN: Final = "unknown"
-"""The flow of a run whose deployment could not be looked up."""
 MOST_FLOWS: Final = 100
-"""So many flows are told apart; the others are counted together."""
+"""The limit of separately counted flows."""
 OTHERS: Final = "(others)"
 
 BOUNDS: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0, 3_600.0)
 """Seconds."""
 
 NOT_STARTED: Final = "not started"
-"""What a run has come to whose process could not be started; any other, in Prefect's words, such as ``completed``."""
+"""The result of a run without a process; other results are Prefect's states."""
 
 
 class Spread:
-    """A distribution that grows."""
-
     def __init__(self) -> None:
         self._counts = [0] * (len(BOUNDS) + 1)
         self._sum = 0.0
 
     def add(self, seconds: float) -> None:
-        """One more; a clock that is behind has let nobody wait."""
+        """Add a time; a negative one, from a wrong clock, counts as 0."""
         self._counts[bisect_left(BOUNDS, max(0.0, seconds))] += 1
         self._sum += max(0.0, seconds)
 
     def now(self) -> Distribution:
-        """As it is."""
         sums = [sum(self._counts[: at + 1]) for at in range(len(BOUNDS))]
         return Distribution(BOUNDS, tuple(sums), sum(self._counts), self._sum)
 
 
 class WorkerNumbers:
-    """Counts of one worker. Serves many threads."""
+    """Counts of one worker. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -64,11 +56,11 @@ class WorkerNumbers:
         self._durations: dict[str, Spread] = defaultdict(Spread)
         self._waits = Spread()
         self.nursery_up: Callable[[], bool | None] = lambda: None
-        """Whether there is a process to fork runs from; None where there is to be none."""
+        """Whether runs can be forked; None if they never are."""
 
     @contextmanager
     def run(self, flow: str, expected_at: datetime | None) -> Iterator["RunEnd"]:
-        """One run of ``flow``, which was to begin at ``expected_at``, as long as this lasts."""
+        """Count one run of ``flow`` during the context; it was due at ``expected_at``."""
         with self._lock:
             flow = flow if flow in self._begun or len(self._begun) < MOST_FLOWS else OTHERS
             self._begun[flow] += 1
@@ -83,54 +75,43 @@ class WorkerNumbers:
                 self._durations[flow].add(elapsed() - began)
 
     def process(self, how: str) -> None:
-        """A run's process is ``forked``, or started ``alone``."""
         with self._lock:
             self._processes[how] += 1
 
     def begun(self) -> Samples:
-        """Runs that were begun, by flow."""
         with self._lock:
             return {(flow,): float(count) for flow, count in self._begun.items()}
 
     def ended(self) -> Samples:
-        """Runs that have ended, by flow and what they have come to."""
         with self._lock:
             return {labels: float(count) for labels, count in self._ended.items()}
 
     def under_way(self) -> Samples:
-        """Runs whose process lives."""
         with self._lock:
             return {(): float(self._begun.total() - self._ended.total())}
 
     def processes(self) -> Samples:
-        """How the processes of runs came to be."""
         with self._lock:
             return {(how,): float(count) for how, count in self._processes.items()}
 
     def durations(self) -> Distributions:
-        """How long processes lived, by flow."""
         with self._lock:
             return {(flow,): spread.now() for flow, spread in self._durations.items()}
 
     def waits(self) -> Distributions:
-        """How long runs waited for this worker."""
         with self._lock:
             return {(): self._waits.now()}
 
     def nursery(self) -> Samples:
-        """1 while runs can be forked; nothing where none is to be."""
         up = self.nursery_up()
         return {} if up is None else {(): float(up)}
 
 
 class RunEnd:
-    """What a run has come to: unless somebody says so, its process was not started."""
-
     outcome = NOT_STARTED
 
 
 def worker_metrics() -> Sequence[Metric[WorkerNumbers] | Histogram[WorkerNumbers]]:
-    """All of them."""
     flow, outcome = ("flow",), ("flow", "outcome")
     ended = "Runs that have ended, by the state that Prefect has of them then, such as completed."
     waited = "From when a run was to begin until this worker had it."
@@ -156,9 +137,9 @@ def worker_metrics() -> Sequence[Metric[WorkerNumbers] | Histogram[WorkerNumbers
 def serve_numbers(
     stack: ExitStack, numbers: WorkerNumbers, variables: Mapping[str, str], say: Callable[[str], None]
 ) -> str:
-    """Answer at the address that ``variables`` name until the stack is closed; that address, with its port.
+    """Serve at the address in ``variables`` until the stack closes; returns it with its port.
 
-    Raises Invalid for what it can't be, or a package that is missing; OSError.
+    Raises Invalid, OSError.
     """
     try:
         import h11  # noqa: F401

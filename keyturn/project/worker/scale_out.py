@@ -1,4 +1,4 @@
-"""Whether several processes of Prefect's server share what they must, as far as its API tells."""
+"""Whether several processes of Prefect's server share what they must."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 LOCAL: Final = ("prefect.server.", "memory:")
-"""How the settings begin that keep something in one process."""
+"""Prefixes of settings that keep data in one process."""
 
 
 @dataclass(frozen=True)
 class Shared:
-    """One setting that processes of the server share through Redis, where it stands, and what happens without it."""
+    """A setting that server processes share, its place in the API, and the effect without it."""
 
     variable: str
     place: tuple[str, str]
@@ -22,11 +22,9 @@ class Shared:
 PATIENCE: Final = 60
 """Seconds for an answer of Prefect's database.
 
-Prefect's 5 and 10 s are less than a process of it needs to begin on a busy machine, and its service of automations
-ends, and never comes back, where its first question is not answered in time.
+Prefect's service of automations ends for ever if its first query times out after its default of 5 or 10 s.
 """
 TIMEOUTS: Final = ("connection_timeout", "timeout")
-"""What Prefect calls them."""
 
 SHARED: Final = (
     Shared("PREFECT_SERVER_DOCKET_URL", ("docket", "url"), "redis://…", "scheduled runs and alarms come twice"),
@@ -58,7 +56,7 @@ SHARED: Final = (
 
 
 def shared_settings(docket: str, messaging: str) -> dict[str, str]:
-    """What each process of a server of several is told, the same in all; both are addresses in Redis."""
+    """The settings of each of several server processes; both arguments are Redis URLs."""
     modules = {setting.variable: setting.value for setting in SHARED if not setting.variable.endswith("_URL")}
     return modules | {
         "PREFECT_SERVER_DOCKET_URL": docket,
@@ -69,10 +67,7 @@ def shared_settings(docket: str, messaging: str) -> dict[str, str]:
 
 
 def unshared_settings(server: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What each process of a server keeps to itself although others are shared, with the setting that shares it.
-
-    Nothing for a server that shares none: it is one process. ``server`` is what the API says of its settings.
-    """
+    """Settings that are local although others are shared, each with its fix."""
     kept_alone = [setting for setting in SHARED if not is_shared(server, setting)]
     if len(kept_alone) == len(SHARED):
         return
@@ -84,7 +79,6 @@ def unshared_settings(server: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def settings_remarks(server: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What is better otherwise where processes share something."""
     if not any(is_shared(server, setting) for setting in SHARED):
         return
     if server.get("database", {}).get("migrate_on_start"):
@@ -103,7 +97,6 @@ def settings_remarks(server: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def is_shared(server: Mapping[str, Any], setting: Shared) -> bool:
-    """Whether this setting leads out of the process."""
     area, name = setting.place
     value = str(server.get(area, {}).get(name, ""))
     return bool(value) and not value.startswith(LOCAL)

@@ -1,7 +1,4 @@
-"""A worker that asks for runs when there are some: Prefect's event stream says so, where its poll would find out later.
-
-The poll goes on besides. A stream that breaks costs the seconds between two polls, and no run.
-"""
+"""Wakes a worker on Prefect's events; a broken stream costs the time between two polls."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,21 +11,20 @@ from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventNam
 from prefect.logging import get_logger
 
 EVENTS: Final = ["prefect.flow-run.Scheduled"]
-"""What the server says of a run that a worker may take, now or when its time comes."""
+"""The event of a run that a worker may take, now or later."""
 
 SETTLE: Final = 0.05
-"""Seconds between two times of asking: a schedule asks for many runs at once, and all events after the first are one
-reason to ask again."""
+"""Seconds between two queries, because a schedule creates many runs at once."""
 
 AGAIN: Final = 1.0
 LONGEST: Final = 60.0
-"""Seconds until a stream that has ended is opened again, twice as long each time, and at most."""
+"""Seconds of the first and the longest pause before the stream reconnects."""
 
 logger: Final = get_logger("keyturn.waking")
 
 
 async def heed_events(pool: UUID, ask: Callable[[], Awaitable[object]]) -> None:
-    """Ask for runs whenever the server tells that one of this pool is scheduled, until this is cancelled."""
+    """Call ``ask`` at each scheduled run of this pool, until cancelled."""
     due = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         group.create_task(_listen(pool, due))
@@ -50,7 +46,7 @@ async def _listen(pool: UUID, due: asyncio.Event) -> None:
                 pause = AGAIN
                 async for _ in events:
                     due.set()
-        except Exception as error:  # noqa: BLE001  whatever ends the stream, the poll goes on
+        except Exception as error:  # noqa: BLE001  the poll continues without the stream
             logger.debug("The stream of events has ended (%r), and is opened again in %s s", error, pause)
         await asyncio.sleep(pause)
         pause = min(2 * pause, LONGEST)

@@ -1,8 +1,7 @@
-"""A worker that can only be Keyturn: it gives each run a process of its own, and tells it nothing but which run it is.
+"""A worker that runs only Keyturn's flows, each in its own process, which receives only the run's id.
 
-Prefect's process worker does what its API says: a command, variables, a directory, code to fetch. This one takes
-nothing of that, neither from a run and its deployment nor from the work pool. What the process then runs, and what it
-refuses, is said by :mod:`keyturn.project.runs.begin`.
+Prefect's process worker executes what its API sends: a command, variables, a directory, code to fetch. This one ignores
+all of these, from a run, its deployment and the work pool.
 """
 
 import asyncio
@@ -49,8 +48,10 @@ TEMPLATE: Final[Mapping[str, Any]] = {
     "job_configuration": {"stream_output": "start its workers with --type keyturn"},
     "variables": {"type": "object", "properties": {}, "additionalProperties": False},
 }
-"""What the pool says of its runs: nothing. To a process worker, which would do what runs say, it is no configuration,
-and each run that one takes fails with these words, which Pydantic shows 50 characters of."""
+"""The pool's job template, without any settings.
+
+A process worker fails each run with these words; Pydantic shows 50 characters of them.
+"""
 
 
 WAITING: Final = "AwaitingConcurrencySlot"
@@ -58,7 +59,7 @@ SPARED: Final = "A run that waits already does the same: this one was not needed
 
 
 class KeyturnJobConfiguration(BaseJobConfiguration):
-    """What a run is started with: nothing that comes from the API."""
+    """A run's configuration, without anything from the API."""
 
     @classmethod
     async def resolve_for_flow_run(
@@ -71,7 +72,6 @@ class KeyturnJobConfiguration(BaseJobConfiguration):
         worker_id: UUID | None = None,
         deployment: DeploymentResponse | None = None,
     ) -> Self:
-        """The same for every run; of the run itself its events alone tell."""
         configuration = cls()
         configuration._related_objects = {"flow-run": flow_run}
         return configuration
@@ -82,17 +82,17 @@ class KeyturnWorkerResult(BaseWorkerResult):
 
 
 class NoHooks:
-    """Keyturn's flows have none, and nobody else's are loaded into the worker's own process."""
+    """Keyturn's flows have no hooks, and other flows' hooks are never loaded."""
 
     async def run_cancellation_hooks(self, flow_run: FlowRun, state: State[Any]) -> None:
-        """None."""
+        """Do nothing."""
 
     async def run_crashed_hooks(self, flow_run: FlowRun, state: State[Any]) -> None:
-        """None."""
+        """Do nothing."""
 
 
 class KeyturnWorker(BaseWorker[KeyturnJobConfiguration, BaseVariables, KeyturnWorkerResult]):
-    """``prefect worker start --pool keyturn``: runs Keyturn's own flows, by their names, and nothing else."""
+    """``prefect worker start --pool keyturn``: runs Keyturn's own flows by name, and nothing else."""
 
     type = TYPE
     job_configuration = KeyturnJobConfiguration
@@ -104,7 +104,6 @@ class KeyturnWorker(BaseWorker[KeyturnJobConfiguration, BaseVariables, KeyturnWo
 
     @classmethod
     def get_default_base_job_template(cls) -> dict[str, Any]:
-        """What the pool is made with."""
         return {key: dict(part) for key, part in TEMPLATE.items()}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -114,7 +113,7 @@ class KeyturnWorker(BaseWorker[KeyturnJobConfiguration, BaseVariables, KeyturnWo
         self._flows: dict[UUID, str] = {}
 
     async def setup(self) -> None:
-        """Let nobody read this process, and refuse to start without a hub and a catalogue of one's own."""
+        """Protect this process. Ends it without a hub and a catalogue in its own settings."""
         guard_process()
         try:
             if wants_json(os.environ):
@@ -132,23 +131,20 @@ class KeyturnWorker(BaseWorker[KeyturnJobConfiguration, BaseVariables, KeyturnWo
                 self._numbers.nursery_up = self._nursery.stands
 
     async def _initialize_after_sync(self) -> None:
-        """Once it knows its pool, it hears of runs as they are asked for."""
         await super()._initialize_after_sync()
         if self._work_pool and not self._heeding:
             self._heeding = True
             self._beside(heed_events(self._work_pool.id, self.get_and_submit_flow_runs))
             self._beside(crash_leftovers(self.client, self._work_pool_name))
-            # What is loaded stays, and need not be looked through after each run.
+            # The loaded objects stay, and need no collection after each run.
             gc.collect()
             gc.freeze()
             self._contexts.prepare()
 
     def _beside(self, work: Coroutine[Any, Any, None]) -> None:
-        """Let this go on until the worker stops."""
         self._exit_stack.push_async_callback(stopped, asyncio.create_task(work))
 
     def _serve_numbers(self) -> None:
-        """Answer for this worker's numbers, where somebody asks. Raises Invalid."""
         if self._numbers is None:
             return
         stack = ExitStack()
@@ -164,20 +160,17 @@ class KeyturnWorker(BaseWorker[KeyturnJobConfiguration, BaseVariables, KeyturnWo
         return own_settings(os.environ, self._work_pool_name)
 
     async def _propose_pending_state(self, flow_run: FlowRun) -> bool:
-        """Whether it may begin now. One of a schedule that has to wait behind another is not needed where one waits.
-
-        So a run that hangs has one behind it that does what all those would that its schedule has asked for meanwhile.
-        """
+        """Whether the run may start. A scheduled run is cancelled if an equal one already waits."""
         ready = await super()._propose_pending_state(flow_run)
         if not ready and flow_run.auto_scheduled and await waits_already(self.client, flow_run):
             await self.client.set_flow_run_state(flow_run.id, Cancelled(message=SPARED), force=True)
         return ready
 
     async def _propose_submitting_state(self, flow_run: FlowRun) -> None:
-        """It is pending until it runs. On SQLite two writes that meet cost a run two seconds; this one says little."""
+        """Do nothing: two concurrent writes on SQLite would delay a run by two seconds."""
 
     async def _give_worker_labels_to_flow_run(self, flow_run_id: UUID) -> None:
-        """Nor this one: which worker has it, its log says."""
+        """Do nothing: the run's log names its worker."""
 
     async def run(
         self,
@@ -185,7 +178,7 @@ class KeyturnWorker(BaseWorker[KeyturnJobConfiguration, BaseVariables, KeyturnWo
         configuration: KeyturnJobConfiguration,
         task_status: anyio.abc.TaskStatus[int] | None = None,
     ) -> KeyturnWorkerResult:
-        """One run in a process of its own; one that crashes, or is cancelled, ends nothing else."""
+        """Carry out one run in its own process; its crash or cancellation affects nothing else."""
         if self._numbers is None:
             return await self._run_process(flow_run, task_status)
         with self._numbers.run(await self._flow_of(flow_run), flow_run.expected_start_time) as end:
@@ -194,14 +187,12 @@ class KeyturnWorker(BaseWorker[KeyturnJobConfiguration, BaseVariables, KeyturnWo
         return result
 
     async def _outcome_of(self, run: UUID) -> str:
-        """The state that Prefect has of a run whose process has ended."""
         with suppress(PrefectException, httpx.HTTPError):
             state = (await self.client.read_flow_run(run)).state_type
             return state.value.lower() if state else UNKNOWN
         return UNKNOWN
 
     async def _flow_of(self, flow_run: FlowRun) -> str:
-        """The deployment's name, which is the flow's; it is asked for once."""
         known_as = flow_run.deployment_id
         if known_as is None:
             return UNKNOWN
@@ -223,16 +214,12 @@ class KeyturnWorker(BaseWorker[KeyturnJobConfiguration, BaseVariables, KeyturnWo
 
 
 async def stopped(task: asyncio.Task[None]) -> None:
-    """Return once the task has been cancelled."""
     task.cancel()
     await asyncio.wait([task])
 
 
 async def waits_already(client: PrefectClient, flow_run: FlowRun) -> bool:
-    """Whether this run waits for its deployment's place, and another one waits that does the same.
-
-    Of several the first by id stays, whichever worker asks.
-    """
+    """Whether this run waits behind another waiting run with equal parameters and a smaller id."""
     if flow_run.deployment_id is None:
         return False
     waiting = await client.read_flow_runs(
@@ -247,7 +234,7 @@ async def waits_already(client: PrefectClient, flow_run: FlowRun) -> bool:
 
 
 async def see_through(executor: FlowRunExecutor, task_status: anyio.abc.TaskStatus[int]) -> KeyturnWorkerResult:
-    """Start the process, say its number, and wait for its end. Raises RuntimeError where it could not be started."""
+    """Start the process, report its pid, and wait for its end. Raises RuntimeError if it did not start."""
     results = []
 
     async def execute(*, task_status: anyio.abc.TaskStatus[ProcessHandle]) -> None:
