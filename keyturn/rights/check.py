@@ -1,7 +1,7 @@
-"""What a login may do in the hub, beside what it needs: what it lacks, and what it has beyond.
+"""Compare the capabilities of a login in the hub with its needs: what it lacks, and what it has beyond.
 
-The hub tells capabilities of paths that it is asked about, and of no others; so the dangerous ones are asked about by
-name. It does not tell which parameters a request may have.
+The hub shows the capabilities only of paths that it is asked about, so dangerous paths are asked by name. It does not
+show which parameters a request may have.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -18,29 +18,27 @@ from keyturn.rotation.state.grant_store import DELIVERIES
 
 @dataclass(frozen=True)
 class Finding:
-    """A capability on a path."""
-
     capability: str
     path: str
     why: str = ""
-    """What it is needed for, where it is lacking."""
+    """Why it is needed, where it is lacking."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a login lacks of what it needs, and what it has beyond, each in the order of its paths."""
+    """The capabilities that a login lacks, and those beyond its needs, each in the order of paths."""
 
     lacking: tuple[Finding, ...]
     beyond: tuple[Finding, ...]
 
 
 def paths_to_ask(scope: HubScope, sections: Sequence[Section]) -> list[str]:
-    """The paths whose capabilities tell both: those of the rules, and those of what is dangerous."""
+    """Return the paths to ask about: those of the rules, and the dangerous ones."""
     return list(dict.fromkeys((*(sample(rule.path) for rule in rules_of(sections)), *dangerous(scope))))
 
 
 def compare(scope: HubScope, sections: Sequence[Section], held: Mapping[str, Collection[str]]) -> Comparison:
-    """What ``held``, the capabilities by path, lacks and has beyond the rules of ``sections``."""
+    """Compare ``held``, the capabilities by path, with the rules of ``sections``."""
     lacking = [
         Finding(capability, rule.path, section.why)
         for section in sections
@@ -61,7 +59,7 @@ def compare(scope: HubScope, sections: Sequence[Section], held: Mapping[str, Col
 
 
 def dangerous(scope: HubScope) -> Iterator[str]:
-    """What no login of Keyturn's may do, or none but the one that needs it."""
+    """Yield the paths that no login of Keyturn may use, except the one that needs it."""
     yield from (f"{path}/{PROBE}" for path in POWERS)
     yield from ("sys/seal", "auth/token/create", "auth/token/create-orphan", "auth/token/accessors", "identity/entity")
     for mount in scope.mounts:

@@ -1,4 +1,4 @@
-"""The documents that give logins their rights: one file each, the same for the same catalogue, whoever renders them."""
+"""The documents that grant rights to logins: one file each, identical for the same catalogue."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from keyturn.rights import access_logs, accounts, copies, hub, managed_keys, not
 from keyturn.rights.scope import EVERYTHING, HubScope
 
 MADE: Final = "keyturn policy render"
-"""What stands in every document, and tells it from what people wrote."""
+"""The mark in every document, which distinguishes it from people's files."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What the documents are made from: the digest of a catalogue, or none where it may do everything."""
+    """The source of the documents: the digest of a catalogue, or none for one that may do everything."""
 
     digest: str = ""
 
@@ -32,7 +32,6 @@ class Origin:
 
 
 def hub_documents(scope: HubScope, origin: Origin) -> Iterator[Document]:
-    """The hub's policies: of the worker, of whoever revokes, of what asks for leases, and of each consumer."""
     for role, about in hub.ABOUT.items():
         if role != hub.CONSUMER:
             yield from _hub_document(scope, origin, role, role, about)
@@ -55,7 +54,7 @@ def _named(name: str, about: str, origin: Origin, rules: Sequence[Section]) -> D
 
 
 def rendered(scope: HubScope, catalogue: Catalogue, digest: str) -> list[Document]:
-    """All of them, by name. Raises Invalid where two would have the same one."""
+    """Return all documents, sorted by name. Raises Invalid where two have the same name."""
     origin = Origin(digest)
     elsewhere = (
         *copies.store_documents(catalogue, str(origin)),
@@ -72,12 +71,11 @@ def rendered(scope: HubScope, catalogue: Catalogue, digest: str) -> list[Documen
 
 
 def was_made(text: str) -> bool:
-    """Whether a file's content was made here."""
     return MADE in text or MADE.replace(" ", "") in text
 
 
 def everything() -> list[Document]:
-    """What stands in deployments/policies."""
+    """Return the documents in deployments/policies."""
     origin, brief = Origin(), f"Made by {MADE} everything"
     made = (*hub_documents(EVERYTHING, origin), *copies.everything(brief), *accounts.every_target(brief))
     return sorted(made, key=lambda document: document.name)

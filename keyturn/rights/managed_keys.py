@@ -1,4 +1,4 @@
-"""The rights that let a login manage the keys of a catalogue that lie in clouds."""
+"""The rights of a login to manage a catalogue's keys in clouds."""
 
 from collections.abc import Iterator
 
@@ -7,6 +7,5 @@ from keyturn.core.rights.rights import Document
 
 
 def key_documents(catalogue: Catalogue, origin: str) -> Iterator[Document]:
-    """The documents of each key that takes some."""
     for name, settings in sorted(catalogue.keys.items()):
         yield from settings.rights(f"key-{name}", origin)

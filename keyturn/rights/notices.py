@@ -1,4 +1,4 @@
-"""The rights that let a login tell consumers who are told by a cloud's queues and topics."""
+"""The rights of a login to send notices through a cloud's queues and topics."""
 
 from collections.abc import Iterator
 
@@ -7,6 +7,5 @@ from keyturn.core.rights.rights import Document
 
 
 def notice_documents(catalogue: Catalogue, origin: str) -> Iterator[Document]:
-    """The documents of each consumer that takes some, for the one call that tells it."""
     for name, settings in sorted(catalogue.consumers.items()):
         yield from settings.rights(f"notices-{name}", origin)
