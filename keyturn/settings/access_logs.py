@@ -1,4 +1,4 @@
-"""What the settings of every access log have, wherever it comes from."""
+"""The settings that all kinds of access log share."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -10,9 +10,9 @@ from keyturn.settings.stores import Accounts
 
 
 class AccessLogBase(Model):
-    """A log that tells who has read secrets.
+    """A log of who has read secrets.
 
-    Each way of getting at one has a ``kind`` of its own, and says in :attr:`ADAPTER` what reads it.
+    Each kind of source has its own ``kind``, and names what reads it in :attr:`ADAPTER`.
     """
 
     if TYPE_CHECKING:
@@ -23,32 +23,32 @@ class AccessLogBase(Model):
     pace: PositiveDuration = timedelta(seconds=1)
     """How long to wait where there was nothing more to read."""
     keep_malformed: bool = True
-    """Whether the beginning of a record that can't be read is kept aside; without, only where it stands and why."""
+    """Whether the beginning of an unreadable record is kept aside; without, only its place and the reason."""
 
     OWN: ClassVar[frozenset[str]] = frozenset({"kind", "machine", "pace", "keep_malformed"})
-    """What the adapter is not opened with."""
+    """The settings that are not passed to the adapter."""
     ADAPTER: ClassVar[str]
     """The :class:`keyturn.core.ports.access_source.AccessSource`, as MODULE:CLASS; imported when it is first opened.
 
     It is opened with a :class:`keyturn.core.ports.access_source.SourceOpening`, and all settings but those in OWN.
     """
     LOCAL: ClassVar[bool] = False
-    """Whether it reads what this machine itself has received, so that each machine has one of its own."""
+    """Whether it reads what this machine itself received, so that each machine has its own."""
     EXTRA: ClassVar[str] = ""
-    """The extra of the package that brings its SDK; empty where it needs none."""
+    """The extra of the package with its SDK; empty where it needs none."""
 
     @property
     def accounts(self) -> Accounts:
-        """The accounts or projects that it names, by where its settings do."""
+        """The accounts or projects in its settings, by their place there."""
         return {}
 
     def keys(self, name: str) -> tuple[str, ...]:
-        """The paths in the hub's state mount of what has to sign what it is told, where its own name is that."""
+        """Return the paths in the hub's state mount of the keys that must sign accesses for the log of this name."""
         return ()
 
     def rights(self, file: str, origin: str) -> Iterator[Document]:
-        """The documents that let a login read it, and nothing else; none where its login is no cloud's.
+        """Yield the documents that allow a login to read it, and nothing else; none where its login is no cloud's.
 
-        ``file`` is what their names begin with, ``origin`` says of what they are made.
+        ``file`` is the prefix of their names, ``origin`` is their source.
         """
         return iter(())

@@ -1,4 +1,4 @@
-"""What the settings of every consumer have, whichever way it is told."""
+"""The settings that all kinds of consumer share."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -10,9 +10,9 @@ from keyturn.settings.stores import Accounts
 
 
 class ConsumerBase(Model):
-    """An application that is told when a secret of its own changes.
+    """An application that gets a notice when a secret of its own changes.
 
-    Each way of being told has a ``kind`` of its own, and says in :attr:`ADAPTER` what carries its notices.
+    Each kind of notice has its own ``kind``, and names what sends it in :attr:`ADAPTER`.
     """
 
     if TYPE_CHECKING:
@@ -24,31 +24,33 @@ class ConsumerBase(Model):
     """How long to wait for its answer."""
 
     OWN: ClassVar[frozenset[str]] = frozenset({"kind", "signing_key", "timeout", "login"})
-    """What the adapter is not opened with. The fields of the entry at ``login`` it is given instead, where there is
-    such a setting."""
+    """The settings that are not passed to the adapter.
+
+    Instead of ``login`` it gets the fields of that entry, where there is such a setting.
+    """
     ADAPTER: ClassVar[str]
     """The :class:`keyturn.core.ports.consumers.NoticeSender`, as MODULE:CLASS; imported when it is first opened.
 
     It is opened with the consumer's name, and all settings but those in OWN.
     """
     HEALTH: ClassVar[bool] = False
-    """Whether it can be asked how it is: :class:`keyturn.core.ports.consumers.ChecksHealth`."""
+    """Whether it can report its health: :class:`keyturn.core.ports.consumers.ChecksHealth`."""
     EXTRA: ClassVar[str] = ""
-    """The extra of the package that brings its SDK; empty where it needs none."""
+    """The extra of the package with its SDK; empty where it needs none."""
 
     @property
     def answers(self) -> bool:
-        """Whether the application itself says that it has taken a notice; else it is known that it was handed over."""
+        """Whether the application itself confirms a notice; otherwise only the delivery is known."""
         return False
 
     @property
     def accounts(self) -> Accounts:
-        """The accounts or projects that it names, by where its settings do."""
+        """The accounts or projects in its settings, by their place there."""
         return {}
 
     def rights(self, file: str, origin: str) -> Iterator[Document]:
-        """The documents that let a login tell it, and nothing else; none where its login is no cloud's.
+        """Yield the documents that allow a login to notify it, and nothing else; none where its login is no cloud's.
 
-        ``file`` is what their names begin with, ``origin`` says of what they are made.
+        ``file`` is the prefix of their names, ``origin`` is their source.
         """
         return iter(())

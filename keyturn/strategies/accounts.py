@@ -1,4 +1,4 @@
-"""Passwords of accounts that exist at a target: of two that alternate, or of one in place."""
+"""Passwords of accounts that exist at a target: two accounts that alternate, or one changed in place."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence

@@ -58,7 +58,7 @@ class ManualSettings(StrategySettings):
     strategy: Literal["manual"]
     """How the secret is replaced."""
     grace: Duration = timedelta(0)
-    """How long copies that ask for it also give the value before the new one. Keyturn ends no value of this secret."""
+    """How long copies that ask for it also hold the previous value. Keyturn ends no value of this secret."""
 
     @model_validator(mode="after")
     def _no_times(self) -> Self:
