@@ -95,7 +95,6 @@ class _Tally:
         self._pairs: dict[tuple[str, str, str], _Reads] = {}
 
     def take(self, log: Log) -> LogRead:
-        """Count the accesses in a log, and return its coverage."""
         try:
             for access, last, count in self._sums(log):
                 if access.action == READ and access.path in self._declared and access.at < self._period.until:
@@ -139,7 +138,6 @@ class _Tally:
             reads.given += count
 
     def readers(self) -> tuple[ReaderFact, ...]:
-        """Return the readers, by secret and principal."""
         return tuple(
             ReaderFact(
                 path,

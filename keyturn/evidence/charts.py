@@ -28,7 +28,6 @@ def rotation_bars(facts: Facts) -> list[dict[str, Any]]:
 
 
 def access_hours(facts: Facts) -> list[dict[str, Any]]:
-    """Return the number of reads by classification and hour of the day, in UTC."""
     return [
         {"hour": hour, "classification": classification, "reads": reads}
         for (hour, classification), reads in facts.accesses.hours.items()

@@ -89,11 +89,9 @@ class LedgerExtract:
         return {secret: tuple(own) for secret, own in marks.items()}
 
     def having(self, action: str, outcome: str = "done") -> tuple[LedgerMark, ...]:
-        """Return the marks with this action and outcome."""
         return tuple(mark for mark in self.marks if (mark.action, mark.outcome) == (action, outcome))
 
     def count(self, action: str, outcome: str = "done") -> int:
-        """Return the number of entries in the period with this action and outcome."""
         return self.counts.get((action, outcome), 0)
 
 
@@ -154,8 +152,6 @@ class CopyFact:
 
 @dataclass(frozen=True)
 class Unmanaged:
-    """An unmanaged secret or an undeclared copy, and its place."""
-
     place: str
     name: str
     what: str
@@ -194,8 +190,6 @@ class AccessExtract:
 
 @dataclass(frozen=True)
 class KeyFact:
-    """One of Keyturn's own keys."""
-
     name: str
     what: str
     state: str
@@ -219,8 +213,6 @@ class ExceptionFact:
 
 @dataclass(frozen=True)
 class FreezeFact:
-    """A time during which rotations are frozen."""
-
     name: str
     begins: datetime
     ends: datetime
@@ -288,5 +280,4 @@ class Facts:
 
     @property
     def by_path(self) -> Mapping[str, SecretFact]:
-        """The secrets by their paths."""
         return {secret.path: secret for secret in self.secrets}

@@ -69,8 +69,6 @@ class Question:
 
 @dataclass
 class _Looks:
-    """The parts that could not be read so far, and why."""
-
     unseen: dict[Part, str] = field(default_factory=dict)
 
     def at(self, part: Part, look: Callable[[], T], otherwise: T) -> T:
@@ -250,7 +248,6 @@ def login_facts(workspace: Workspace, checks: Checks, path: str, fact: Mapping[s
 
 
 def copy_facts(workspace: Workspace, planned: Plan, paths: frozenset[str]) -> tuple[CopyFact, ...]:
-    """Return every copy of these secrets, as a plan shows it."""
     kinds = {name: settings.kind for name, settings in workspace.catalogue.stores.items()}
     made = (
         CopyFact(
@@ -306,7 +303,6 @@ def key_facts(workspace: Workspace) -> tuple[KeyFact, ...]:
 
 
 def exception_facts(workspace: Workspace, declared: Mapping[str, Secret]) -> tuple[ExceptionFact, ...]:
-    """Return the catalogue's exceptions, each with its secrets."""
     made = (
         ExceptionFact(
             name,
@@ -334,7 +330,6 @@ def freeze_facts(workspace: Workspace, paths: Iterable[str]) -> tuple[FreezeFact
 
 
 def glass_facts(workspace: Workspace) -> tuple[GlassFact, ...]:
-    """Return the actions that were done without the required second person."""
     return tuple(
         GlassFact(
             broken.id,
@@ -352,7 +347,6 @@ def glass_facts(workspace: Workspace) -> tuple[GlassFact, ...]:
 
 
 def wants_second_person(workspace: Workspace) -> Iterable[str]:
-    """Yield the actions that require a second person here, in words."""
     approvals = workspace.approvals
     if approvals.incidents_over is not None:
         yield f"incidents over more than {approvals.incidents_over} secrets"

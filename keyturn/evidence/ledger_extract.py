@@ -121,8 +121,6 @@ def stamp_of(moment: datetime) -> bytes:
 
 
 class _Tally:
-    """The facts read so far."""
-
     def __init__(self, period: Period, secrets: Collection[str] | None) -> None:
         self.last_read = 0
         self._since, self._until = stamp_of(period.since), stamp_of(period.until)
@@ -182,7 +180,6 @@ class _Tally:
         return [mark for mark in self._marks if mark.action not in INCIDENTS or incident_of(mark) in touched]
 
     def extract(self, name: str, newest: Checkpoint, later: int, problems: tuple[str, ...]) -> LedgerExtract:
-        """Return all facts."""
         outer = {mark.sequence: mark for marks in self._segments.values() for mark in marks}
         marks = sorted([*self._own_marks(), *outer.values()], key=lambda mark: mark.sequence)
         first, last = (self._numbers[0], self._numbers[1]) if self._numbers else (0, 0)

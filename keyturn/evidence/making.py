@@ -40,7 +40,6 @@ class Made:
 
     @property
     def verdicts(self) -> Mapping[str, int]:
-        """The number of controls per verdict."""
         verdicts: dict[str, int] = self.document["verdicts"]
         return verdicts
 
@@ -111,5 +110,4 @@ def write_entry_proof(workspace: Workspace, made: Made, env: Mapping[str, str]) 
 
 
 def entry_file(report: Path) -> Path:
-    """Return the path of the proof of a report's entry."""
     return report.with_name(f"{report.name.partition('.')[0]}{ENTRY}")

@@ -10,8 +10,6 @@ Cell = str | int | None
 
 
 class ControlVerdict(StrEnum):
-    """The result of a check or a control."""
-
     PASS = "pass"
     FAIL = "fail"
     NOT_APPLICABLE = "not applicable"
@@ -66,12 +64,10 @@ class StateRow:
 
     @property
     def id(self) -> str:
-        """The id by which checks cite it."""
         return f"{self.kind}:{self.name}"
 
 
 def entry_id(sequence: int) -> str:
-    """Return the id by which checks cite a ledger entry."""
     return f"entry:{sequence}"
 
 
@@ -92,10 +88,8 @@ class CheckResult:
 
 
 def unseen(why: str, *remarks: str) -> CheckResult:
-    """Return the result for what could not be checked, with the reason."""
     return CheckResult(ControlVerdict.UNSEEN, (why,), remarks=remarks)
 
 
 def nothing_of(what: str, *remarks: str) -> CheckResult:
-    """Return the result for a check that does not apply here."""
     return CheckResult(ControlVerdict.NOT_APPLICABLE, (what,), remarks=remarks)

@@ -11,7 +11,6 @@ DATE: Final = len("2026-01-01")
 
 
 def parse_period(since: str, until: str) -> Period:
-    """Return the period between two texts. Raises Invalid."""
     begins, ends = parse_day(since), parse_day(until, end=True)
     if begins >= ends:
         raise Invalid("read", "the period", "it ends before it begins", "Give the first day, and then the last")

@@ -82,12 +82,10 @@ def trusted_result(facts: Facts, result: CheckResult) -> CheckResult:
 
 
 def _checks_of(framework: Framework) -> list[str]:
-    """Return the checks of the controls, each once, in their order."""
     return list(dict.fromkeys(name for control in framework.controls for name in control.checks))
 
 
 def _cited(results: Iterable[CheckResult]) -> list[int]:
-    """Return the entries that any check cites, in order."""
     return sorted({sequence for result in results for sequence in result.entries[-MOST_ENTRIES:]})
 
 
@@ -116,7 +114,6 @@ def state_rows(facts: Facts) -> tuple[list[dict[str, Any]], dict[str, int]]:
 
 
 def row_data(row: StateRow) -> dict[str, Any]:
-    """Return one row of state as data."""
     return {"id": row.id, "kind": row.kind, "name": row.name, "cells": dict(row.cells)}
 
 
@@ -127,7 +124,6 @@ def entry_row(proof: Proof) -> dict[str, Any]:
 
 
 def table_data(rows: Sequence[Mapping[str, Any]], cut: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Return the headings of the tables that have rows."""
     counts = Counter(row["kind"] for row in rows)
     return [
         {
@@ -147,7 +143,6 @@ def table_data(rows: Sequence[Mapping[str, Any]], cut: Mapping[str, int]) -> lis
 
 
 def control_data(control: Any, answers: Mapping[str, CheckResult]) -> dict[str, Any]:
-    """Return one control with its verdict."""
     verdict = worst(answers[name].verdict for name in control.checks)
     return {**asdict(control), "checks": list(control.checks), "verdict": str(verdict)}
 
@@ -169,13 +164,11 @@ def check_data(name: str, result: CheckResult, ids: set[str]) -> dict[str, Any]:
 
 
 def verdict_counts(framework: Framework, answers: Mapping[str, CheckResult]) -> dict[str, int]:
-    """Return the number of controls per verdict."""
     counts = Counter(worst(answers[name].verdict for name in control.checks) for control in framework.controls)
     return {str(verdict): counts[verdict] for verdict in ControlVerdict}
 
 
 def ledger_data(facts: Facts) -> dict[str, Any]:
-    """Return the ledger's name and the checkpoint that proves every entry."""
     ledger = facts.ledger
     return {
         "name": ledger.name,

@@ -24,8 +24,6 @@ def stamp(moment: datetime | None) -> str | None:
 
 @dataclass(frozen=True)
 class Table:
-    """A table: its title, its text, and its columns by key, with headings."""
-
     kind: str
     title: str
     about: str
@@ -36,7 +34,6 @@ class Table:
 
 
 def secrets(facts: Facts) -> Iterator[StateRow]:
-    """Yield every secret: its age, its limit and its state."""
     for secret in facts.secrets:
         age = facts.looked_at - secret.rotated_at if secret.rotated_at else None
         limit = limit_of(secret)
@@ -65,7 +62,6 @@ def limit_of(secret: SecretFact) -> timedelta | None:
 
 
 def secret_state(secret: SecretFact) -> str:
-    """Return the state of a secret, in words."""
     if secret.error:
         return f"could not be looked at: {secret.error}"
     if secret.ended_by:
@@ -78,7 +74,6 @@ def secret_state(secret: SecretFact) -> str:
 
 
 def by_owner(facts: Facts) -> Iterator[StateRow]:
-    """Yield, for each owner, how many secrets they own and the states of these."""
     owners = sorted({secret.owner for secret in facts.secrets})
     for owner in owners:
         owned = [secret for secret in facts.secrets if secret.owner == owner]
@@ -86,7 +81,6 @@ def by_owner(facts: Facts) -> Iterator[StateRow]:
 
 
 def by_classification(facts: Facts) -> Iterator[StateRow]:
-    """Yield the same counts by classification."""
     for classification in sorted({secret.classification for secret in facts.secrets}):
         owned = [secret for secret in facts.secrets if secret.classification == classification]
         yield StateRow("classification", classification, _counts(facts, owned))
@@ -107,7 +101,6 @@ def _counts(facts: Facts, owned: list[SecretFact]) -> dict[str, str | int | None
 
 
 def late(facts: Facts) -> Iterator[StateRow]:
-    """Yield the secrets that are late now, with their owners."""
     for secret in facts.secrets:
         if secret.late or secret.missing:
             exception = facts.excepted("rotation-in-time", secret.path)
@@ -124,7 +117,6 @@ def late(facts: Facts) -> Iterator[StateRow]:
 
 
 def exceptions(facts: Facts) -> Iterator[StateRow]:
-    """Yield the exceptions, with their owners and last days."""
     for exception in facts.exceptions:
         yield StateRow(
             "exception",
@@ -149,7 +141,6 @@ def freezes(facts: Facts) -> Iterator[StateRow]:
 
 
 def copies(facts: Facts) -> Iterator[StateRow]:
-    """Yield every copy, and whether it is in sync."""
     for copy in facts.copies:
         state = copy.unknown and f"could not be looked at: {copy.unknown}"
         cells = {"secret": copy.secret, "store": copy.store, "name": copy.name, "state": state or copy.state}
@@ -174,7 +165,6 @@ def scanner(facts: Facts) -> Iterator[StateRow]:
 
 
 def certificate_register(facts: Facts) -> Iterator[StateRow]:
-    """Yield every certificate: its names, issuer, expiry and places."""
     for secret in certificates(facts):
         about = secret.certificate or {}
         yield StateRow(
@@ -195,7 +185,6 @@ def certificate_register(facts: Facts) -> Iterator[StateRow]:
 
 
 def key_register(facts: Facts) -> Iterator[StateRow]:
-    """Yield every key with its kind, age and cryptoperiod, including Keyturn's own keys."""
     for secret in facts.secrets:
         if secret.key:
             age = days(facts.looked_at - secret.rotated_at) if secret.rotated_at else None
@@ -214,7 +203,6 @@ OWN_ALGORITHMS: Final = {"ledger-key": "ed25519", "fingerprint-key": "hmac-sha-2
 
 
 def readers(facts: Facts) -> Iterator[StateRow]:
-    """Yield every reader in the period, and whether anything names them as a reader."""
     for reader in facts.accesses.readers:
         named = "Keyturn itself" if reader.own else "named for it" if reader.expected else "nothing names it"
         yield StateRow(
@@ -249,7 +237,6 @@ def unused_secrets(facts: Facts) -> Iterator[StateRow]:
 
 
 def logs(facts: Facts) -> Iterator[StateRow]:
-    """Yield the logs that were read, their coverage and their gaps."""
     for log in facts.accesses.logs:
         covered = log.coverage
         cells = {"lines": covered.lines, "first": stamp(covered.first), "last": stamp(covered.last)}
@@ -259,14 +246,12 @@ def logs(facts: Facts) -> Iterator[StateRow]:
 
 
 def unmanaged(facts: Facts) -> Iterator[StateRow]:
-    """Yield the unmanaged secrets in the stores and in the hub."""
     for stray in facts.unmanaged:
         cells = {"place": stray.place, "name": stray.name, "what": stray.what}
         yield StateRow("unmanaged", f"{stray.place}:{stray.name}", cells)
 
 
 def glass(facts: Facts) -> Iterator[StateRow]:
-    """Yield the actions without a second person, and who reviewed them."""
     for broken in facts.glass:
         about = {"at": broken.at, "action": broken.action, "what": broken.words, "reason": broken.reason}
         who = {"actor": broken.actor, "reviewed_by": broken.reviewed_by, "verdict": broken.verdict}

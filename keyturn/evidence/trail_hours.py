@@ -20,8 +20,6 @@ HOURS: Final = f"""
 
 
 class HourlyTrail(TrailLog):
-    """The trail in a directory."""
-
     def hours(self, paths: Collection[str], since: datetime, until: datetime) -> Mapping[tuple[int, str], int]:
         """Return the granted reads of these secrets by hour (UTC) and path. Raises Unavailable."""
 

@@ -13,8 +13,6 @@ from keyturn.rotation.state.context import side_by_side
 
 
 class ListsAccounts(Protocol):
-    """A target that can list its accounts."""
-
     def list_accounts(self) -> Mapping[str, frozenset[str]]:
         """Return every account that may log in, with its roles without login. Raises Denied."""
 
@@ -35,8 +33,6 @@ class TargetInventory:
 
 @dataclass(frozen=True)
 class AccountSeen:
-    """One account, as the target reports it."""
-
     name: str
     groups: frozenset[str]
 

@@ -37,8 +37,6 @@ Json = Mapping[str, Any]
 
 @dataclass
 class Converted:
-    """One secret, as a file describes it."""
-
     places: list[DraftedPlace] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     proposal: Proposal | None = None
@@ -62,12 +60,10 @@ class Conversion:
         return self.secrets.setdefault(path, Converted())
 
     def leave_out(self, name: str, why: str) -> None:
-        """Note something that is not converted."""
         self.left_out.append(Unread(name, why))
 
     @property
     def told(self) -> Places:
-        """The stores and mounts in the files, as sections of a catalogue."""
         sections = {"stores": self.stores, "mounts": self.mounts}
         return {name: entries for name, entries in sections.items() if entries}
 
@@ -157,7 +153,6 @@ def draft_conversion(conversion: Conversion, declared: Catalogue, defaults: Defa
 
 
 def unique(places: Iterable[DraftedPlace]) -> list[DraftedPlace]:
-    """Return the places without duplicates."""
     return list({(place.store, place.name, str(place.form), str(place.more)): place for place in places}.values())
 
 
@@ -170,6 +165,5 @@ def _placed(places: Sequence[DraftedPlace], stores: set[str], *, adopt: bool) ->
 
 
 def option_of(store: str) -> str:
-    """Return the option that declares a store with such a name."""
     word = re.match("aws|ssm|azure|gcp", store)
     return word[0] if word else "stores"

@@ -50,7 +50,6 @@ def problems_with(directory: Path, texts: Mapping[str, str], env: Mapping[str, s
 
 
 def insist_on_no_problem(directory: Path, problems: Sequence[Problem]) -> None:
-    """Raises Invalid with the first problem."""
     if problems:
         first = problems[0]
         message = ": ".join(part for part in (first.file, first.where, first.message) if part)
@@ -59,7 +58,6 @@ def insist_on_no_problem(directory: Path, problems: Sequence[Problem]) -> None:
 
 
 def write_files(directory: Path, texts: Mapping[str, str]) -> list[Path]:
-    """Write the files, and create the directory where it is missing."""
     directory.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
         write_file(directory / name, text)

@@ -34,8 +34,6 @@ CONVERTED: Final = """\
 
 @dataclass(frozen=True)
 class Draft:
-    """The inventory, and the secrets declared from it."""
-
     entries: tuple[DraftedSecret, ...]
     matching: Matching
     unread: tuple[Unread, ...]
@@ -49,11 +47,9 @@ class Draft:
 
     @property
     def questions(self) -> tuple[CopyQuestion, ...]:
-        """The questions on copies that a person must answer."""
         return self.matching.questions
 
     def text(self) -> str:
-        """Return the text of the file that declares the secrets."""
         return self.heading + "\n".join(self._lines()) + "\n"
 
     def _lines(self) -> Iterator[str]:

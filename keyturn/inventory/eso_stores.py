@@ -71,23 +71,19 @@ class EsoStore:
 
     @property
     def label(self) -> str:
-        """The name of the store for messages."""
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
 
     @property
     def vault(self) -> tuple[str, str]:
-        """The address and the namespace of the Vault that it reads."""
         return text_at(self.settings, "server").rstrip("/"), text_at(self.settings, "namespace").strip("/")
 
     @property
     def problems(self) -> list[str]:
-        """Its settings that matter and that a catalogue can't express."""
         rule = {**SETTINGS.get(self.provider, {}), **OWN_LOGIN}
         return [f"{self.provider}.{key}" for key in not_converted(self.settings, rule)]
 
     @property
     def own_login(self) -> list[str]:
-        """The settings of its login."""
         return [key for key in self.settings if key in OWN_LOGIN and self.settings[key]]
 
     def mount_and_path(self, key: str, default: str) -> tuple[str, str]:
@@ -103,7 +99,6 @@ class EsoStore:
 
 
 def read_store(manifest: Json, namespace: str) -> EsoStore:
-    """Return the store in a manifest."""
     spec = manifest.get("spec")
     provider = spec.get("provider") if isinstance(spec, Mapping) else None
     pairs = list(provider.items()) if isinstance(provider, Mapping) else []
@@ -132,7 +127,6 @@ def insist_on_hub(store: EsoStore, hub: HubPlace, used: Sequence[EsoStore]) -> N
 
 
 def hub_lines(used: Sequence[EsoStore]) -> Iterator[str]:
-    """Yield the Vaults that the manifests read. The hub must be that Vault."""
     for address, namespace in sorted({store.vault for store in used if store.provider in VAULTS}):
         names = sorted({store.name for store in used if store.vault == (address, namespace)})
         yield f"{', '.join(names)}: VAULT_ADDR={address}" + (f" VAULT_NAMESPACE={namespace}" if namespace else "")

@@ -56,7 +56,6 @@ class Whole:
     case: str = ""
 
     def value(self, key: str) -> KeyValue | None:
-        """Return the field for a key, or None where the key has another form."""
         inner = key.removeprefix(self.before).removesuffix(self.after)
         fits = inner and f"{self.before}{inner}{self.after}" == key and not self.case
         return KeyValue(self.path, field=inner) if fits else None
@@ -70,7 +69,6 @@ class SecretContent:
     wholes: tuple[Whole, ...] = ()
 
     def lookup(self, key: str) -> KeyValue:
-        """Return the value of one key. Raises NotConverted."""
         if key in self.keys:
             return self.keys[key]
         values = [value for whole in self.wholes if (value := whole.value(key))]
@@ -82,7 +80,6 @@ class SecretContent:
         return checked_value(values[0])
 
     def templated(self, template: Json) -> "SecretContent":
-        """Return the content after a template. Raises NotConverted."""
         data = template.get("data")
         if not isinstance(data, Mapping) or not data:
             return self
@@ -94,7 +91,6 @@ class SecretContent:
 
     @property
     def paths(self) -> list[str]:
-        """The paths that the content comes from."""
         named = (*(whole.path for whole in self.wholes), *(value.path for value in self.keys.values()))
         return list(dict.fromkeys(path for path in named if path))
 
@@ -124,7 +120,6 @@ def checked_value(value: KeyValue) -> KeyValue:
 
 
 def shape_of_keys(keys: Mapping[str, KeyValue]) -> tuple[Form, dict[str, str]]:
-    """Return the form and the further keys of a copy with these keys."""
     fields = tuple((key, value.field) for key, value in keys.items() if value.field)
     texts = {key: value for key, value in keys.items() if not value.field}
     form = Form(Rank.FIELDS, fields) if fields else Form()
@@ -133,7 +128,6 @@ def shape_of_keys(keys: Mapping[str, KeyValue]) -> tuple[Form, dict[str, str]]:
 
 
 def template_text(value: KeyValue) -> str:
-    """Return a template in the catalogue's notation."""
     text = quoted(value.template)
     return f"{{ template: {text}, escape: {value.escape} }}" if value.escape else text
 
@@ -152,7 +146,6 @@ class Manifests:
     """The content of each Secret by namespace and name, or why it is not converted."""
 
     def take(self, manifest: Json, into: Conversion) -> None:
-        """Keep one manifest for the conversion."""
         kind, name = text_at(manifest, "kind"), text_at(manifest, "metadata", "name")
         if kind in STORES:
             namespace = namespace_of(manifest) if kind == STORES[0] else ""
@@ -165,7 +158,6 @@ class Manifests:
             into.leave_out(f"{kind} {name}", "it is not converted: say by hand what it does")
 
     def convert(self, into: Conversion) -> None:
-        """Convert all manifests that were kept."""
         for manifest in self.pulled:
             if reason := self._convert(manifest, EXTERNAL_SECRET, self._pull, into):
                 self.made[namespace_of(manifest), target_of(manifest)] = reason
@@ -189,14 +181,12 @@ class Manifests:
         return ""
 
     def _store(self, manifest: Json, ref: Any) -> EsoStore:
-        """Return the store that a manifest refers to."""
         kind, name = text_at(ref, "kind") or STORES[0], text_at(ref, "name")
         namespace = namespace_of(manifest) if kind == STORES[0] else ""
         return self.stores.get((kind, namespace, name)) or EsoStore(kind, name, namespace)
 
     @property
     def _read(self) -> list[EsoStore]:
-        """The Vaults that the manifests read from."""
         stores = [self._store(manifest, ref) for manifest in self.pulled for ref in store_refs(spec_of(manifest))]
         return [store for store in {store.label: store for store in stores}.values() if store.provider in VAULTS]
 
@@ -223,7 +213,6 @@ class Manifests:
         self.made[namespace, target] = question or several or made
 
     def _content(self, manifest: Json, into: Conversion) -> SecretContent:
-        """Return the content that a manifest reads. Raises NotConverted."""
         spec = spec_of(manifest)
         keys, wholes = dict[str, KeyValue](), list[Whole]()
         for entry in mappings(spec.get("dataFrom")):
@@ -252,7 +241,6 @@ class Manifests:
         return path if mount == self.hub.mount else f"{self._mount(mount, into)}:{path}"
 
     def _mount(self, mount: str, into: Conversion) -> str:
-        """Declare a mount and return its name in the catalogue."""
         name = self.hub.mounts.get(mount) or re.sub(r"[^A-Za-z0-9]+", "-", mount)
         into.mounts[name] = {"mount": mount}
         return name
@@ -282,7 +270,6 @@ class Manifests:
             into.secret(f"{namespace}/{source}").notes.append(note)
 
     def _pushed_to(self, manifest: Json, ref: Json, into: Conversion) -> tuple[str, str]:
-        """Declare the store of a reference, and return its name and kind. Raises NotConverted."""
         store = self._store(manifest, ref)
         if not store.provider or store.name in self.declared:
             return store.name, ""
@@ -297,33 +284,27 @@ class Manifests:
 
 
 def namespace_of(manifest: Json) -> str:
-    """Return the namespace of a manifest."""
     return text_at(manifest, "metadata", "namespace") or "default"
 
 
 def label_of(manifest: Json) -> str:
-    """Return the name of a manifest for messages."""
     return f"{text_at(manifest, 'kind')} {namespace_of(manifest)}/{text_at(manifest, 'metadata', 'name')}"
 
 
 def spec_of(manifest: Json) -> Json:
-    """Return the spec, empty where it is not a mapping."""
     spec = manifest.get("spec")
     return spec if isinstance(spec, Mapping) else {}
 
 
 def target_of(manifest: Json) -> str:
-    """Return the name of the Secret that an ExternalSecret makes."""
     return text_at(manifest, "spec", "target", "name") or text_at(manifest, "metadata", "name")
 
 
 def mappings(data: Any) -> list[Json]:
-    """Return the mappings in a list."""
     return [entry for entry in data if isinstance(entry, Mapping)] if isinstance(data, list) else []
 
 
 def store_refs(spec: Json) -> Iterator[Any]:
-    """Yield the references to stores in an ExternalSecret."""
     entries = [*mappings(spec.get("data")), *mappings(spec.get("dataFrom"))]
     sources = [entry.get("sourceRef") for entry in entries]
     own = [source["storeRef"] for source in sources if isinstance(source, Mapping) and source.get("storeRef")]
@@ -349,7 +330,6 @@ def unresolved(manifest: Json) -> str:
 
 
 def rewritten(rewrite: Any) -> Whole:
-    """Return how the names of all fields are changed. Raises NotConverted."""
     steps = mappings(rewrite)
     if not steps:
         return Whole("")
@@ -424,7 +404,6 @@ def metadata_of(manifest: Json, template: Json) -> tuple[dict[str, dict[str, str
 
 
 def cluster_of(namespace: str, into: Conversion) -> str:
-    """Declare a namespace of the cluster as a store, and return its name."""
     name = f"cluster-{namespace}"
     into.stores.setdefault(name, {"kind": "kubernetes", "namespace": namespace})
     return name
@@ -433,7 +412,7 @@ def cluster_of(namespace: str, into: Conversion) -> str:
 def pushed_copies(
     entries: list[Json], content: SecretContent, kind: str, spec: Json
 ) -> Iterator[tuple[str, str, Form, dict[str, str]]]:
-    """Yield each remote secret with its path, form and further keys. Raises NotConverted."""
+    """Yield each remote secret with its path, form and further keys."""
     more = {"deletion": "delete"} if text_at(spec, "deletionPolicy") == "Delete" else {}
     once = text_at(spec, "updatePolicy") == "IfNotExists"
     for remote in dict.fromkeys(text_at(entry, "match", "remoteRef", "remoteKey") for entry in entries):
@@ -460,7 +439,6 @@ ADDS: Final = {True: {"update": "add-fields"}, False: {"merge": "true"}}
 def properties(
     remote: str, named: Mapping[str, str], content: SecretContent, kind: str, more: dict[str, str]
 ) -> Iterator[tuple[str, str, Form, dict[str, str]]]:
-    """Yield the copies of a remote secret with single keys. Raises NotConverted."""
     if not all(named.values()):
         raise NotConverted(f"a key of {remote} gets a whole Secret")
     if kind != "kubernetes" and (inner := next((name for name in named if "." in name or GJSON.search(name)), "")):
@@ -472,7 +450,6 @@ def properties(
 
 
 def alone(content: SecretContent) -> list[tuple[str, Form, dict[str, str]]]:
-    """Return the copies of a whole Secret, at most one. Raises NotConverted."""
     copies = list(content.copies())
     if len(copies) > 1:
         raise NotConverted(f"it pushes a Secret that is made of {' and '.join(content.paths)}")
@@ -480,7 +457,6 @@ def alone(content: SecretContent) -> list[tuple[str, Form, dict[str, str]]]:
 
 
 def one_value(remote: str, value: KeyValue, more: dict[str, str]) -> tuple[str, str, Form, dict[str, str]]:
-    """Return the copy for a remote secret that is a single value. Raises NotConverted."""
     if not value.path:
         raise NotConverted(f"{remote} gets a text that holds nothing of the hub")
     if value.field:

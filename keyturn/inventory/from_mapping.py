@@ -59,7 +59,6 @@ def convert_mapping(data: Json, mount: str, into: Conversion, file: str) -> None
 
 
 def _is_entry(data: Json) -> bool:
-    """Whether it has the hub's path under ``vault``."""
     source = data.get(HUB)
     return isinstance(source, str) or (isinstance(source, Mapping) and isinstance(source.get("path"), str))
 
@@ -98,7 +97,6 @@ def _convert_entry(data: Json, defaults: Mapping[str, Json], mount: str, into: C
 
 
 def _sync_place(store: str, data: Any, source: Json, default: Json, into: Conversion, where: str) -> DraftedPlace:
-    """Return one place, and declare its store where its location is given. Raises Invalid."""
     details = {**default, **(data if isinstance(data, Mapping) else {"name": data})}
     name = _first(details, NAMES)
     if not name:
@@ -123,12 +121,10 @@ def _sync_place(store: str, data: Any, source: Json, default: Json, into: Conver
 
 
 def _first(details: Json, words: Iterable[str]) -> str:
-    """Return the first text under these keys, or an empty one."""
     return next((text for word in words if isinstance(text := details.get(word), str) and text), "")
 
 
 def _address(vault: str) -> str:
-    """Return the address of a Key Vault, which may be given by name only."""
     return vault.rstrip("/") if "://" in vault else f"https://{vault}.vault.azure.net"
 
 
@@ -142,13 +138,11 @@ def _declared_store(store: str, kind: str, setting: str, place: str, into: Conve
 
 
 def _places_beside(data: Json, named: str) -> Any:
-    """Return an entry's places: under their own key, or next to the path."""
     below = next((data[key] for key in PLACES if key in data), None)
     return below if below is not None else {key: value for key, value in data.items() if key != named}
 
 
 def places_of(data: Any, file: str, path: str) -> Iterator[DraftedPlace]:
-    """Yield every place of one path. Raises Invalid."""
     if isinstance(data, Mapping):
         for store, names in data.items():
             for name in names if isinstance(names, list) else [names]:

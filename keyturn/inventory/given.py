@@ -34,7 +34,6 @@ Places = dict[str, dict[str, dict[str, Any]]]
 
 
 def short_stores(words: Mapping[str, str]) -> Places:
-    """Return the stores that are defined by one word each."""
     made = {name: {"kind": SHORT[name][0], SHORT[name][1]: word} for name, word in words.items() if word}
     return {"stores": made} if made else {}
 
@@ -65,7 +64,6 @@ def mounts(texts: Sequence[str]) -> Places:
 
 
 def places_to_declare(places: Places, declared: Catalogue) -> Places:
-    """Return the stores and mounts that the catalogue does not declare."""
     named = {"stores": {*declared.stores, *declared.groups}, "mounts": {*declared.mounts}}
     new = {
         section: {name: settings for name, settings in entries.items() if name not in named.get(section, ())}
@@ -75,7 +73,6 @@ def places_to_declare(places: Places, declared: Catalogue) -> Places:
 
 
 def merged_places(*several: Places) -> Places:
-    """Return all places, merged by section."""
     sections = dict.fromkeys(section for places in several for section in places)
     return {
         section: {name: data for places in several for name, data in places.get(section, {}).items()}
@@ -101,7 +98,6 @@ def given_texts(output: Path, file: Path | None, places: Places) -> dict[str, st
 
 
 def section_lines(places: Places) -> Iterator[str]:
-    """Yield the lines of a catalogue's sections, one per entry."""
     for section, entries in places.items():
         yield f"{section}:"
         yield from (f"  {quoted(name)}: {flow(settings)}" for name, settings in entries.items())

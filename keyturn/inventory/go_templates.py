@@ -30,7 +30,6 @@ class NamedText:
 
 
 def template_parts(template: str) -> Iterator[NamedText]:
-    """Yield the parts of a template. Raises NotConverted."""
     end, trims = 0, False
     for action in ACTION.finditer(template):
         text = template[end : action.start()]
@@ -100,5 +99,4 @@ def _escape(parts: list[NamedText], made: str) -> str:
 
 
 def braced(text: str) -> str:
-    """Return a text with its braces escaped for the catalogue."""
     return text.replace("{", "{{").replace("}", "}}")

@@ -127,13 +127,10 @@ def match_copies(
 
 
 def digests_of(stored: StoredSecret) -> set[str]:
-    """Return the digests by which secrets of one store are compared."""
     return {stored.text, *([stored.held.whole] if stored.held else [])}
 
 
 class Index:
-    """The hub's values by their digests."""
-
     def __init__(self, secrets: Sequence[PathSecret], older: Older) -> None:
         self.secrets = {secret.path: secret for secret in secrets}
         self.names = Names(secrets)
@@ -162,7 +159,6 @@ class Index:
         )
 
     def _marked(self, stored: StoredSecret, *, loose: bool) -> Match | CopyQuestion:
-        """Judge a copy that bears Keyturn's marks."""
         if stored.source not in self.secrets:
             text = f"it bears Keyturn's marks of {stored.source}, of which nothing was read here"
             return CopyQuestion(stored.store, stored.name, text)
@@ -174,7 +170,6 @@ class Index:
         return Match(stored.source, stored, form, "it bears Keyturn's marks of this secret", own=True)
 
     def _candidates(self, stored: StoredSecret, *, loose: bool) -> Iterator[Candidate]:
-        """Yield every path that holds all values of the copy."""
         if stored.held:
             for path in self._whole.get(stored.held.whole, ()):
                 held = self.secrets[path].held
@@ -198,13 +193,11 @@ class Index:
                 yield Candidate(path, Form(Rank.FIELDS, fields), copy.strength, len(fields))
 
     def _sharing(self, copy: Held) -> list[str]:
-        """Return the paths that share a significant value with a JSON object."""
         telling = (value for value in copy.fields.values() if value.strength > Strength.COMMON)
         places = (self._texts.get(value.text, ()) for value in telling)
         return sorted({path for several in places if len(several) <= MANY for path, _ in several})
 
     def _strong(self, stored: StoredSecret, candidates: Sequence[Candidate]) -> Match | CopyQuestion | None:
-        """Judge by values that can't occur twice by accident."""
         strong = [candidate for candidate in candidates if candidate.strength is Strength.STRONG]
         return self._best(stored, strong, "it holds the same value")
 
@@ -229,7 +222,6 @@ class Index:
         return Match(paths[0], stored, forms[0], why)
 
     def _agreed(self, name: str, paths: Collection[str]) -> str:
-        """Return the one path that matches a name; empty where none or several do."""
         agreeing = self.names.paths(name) & set(paths)
         return next(iter(agreeing)) if len(agreeing) == 1 else ""
 
@@ -257,7 +249,6 @@ class Index:
         return CopyQuestion(stored.store, stored.name, text, answer.path, answer.form)
 
     def _partial(self, stored: StoredSecret, candidates: Sequence[Candidate], *, loose: bool) -> CopyQuestion | None:
-        """Judge a secret that holds a path's values and others."""
         near = self._texts.get(stored.trimmed, ()) if stored.strength is Strength.STRONG else ()
         if stored.trimmed != stored.text and near:
             path, name = near[0]
@@ -274,7 +265,6 @@ class Index:
         return None
 
     def _left_behind(self, stored: StoredSecret, *, loose: bool) -> CopyQuestion | None:
-        """Judge a secret with a matching name and another value, and search older versions for it."""
         agreeing = sorted(self.names.paths(stored.name))
         if not agreeing or len(agreeing) > NAMED:
             return None
@@ -291,7 +281,6 @@ class Index:
         return CopyQuestion(stored.store, stored.name, text, agreeing[0])
 
     def _too_common(self, stored: StoredSecret, candidates: Sequence[Candidate]) -> CopyQuestion | None:
-        """Judge a secret whose value is too common."""
         paths, agreeing = sorted({candidate.path for candidate in candidates}), self.names.paths(stored.name)
         if not paths or (agreeing and agreeing.isdisjoint(paths)):
             return None  # if its name matches another path, "it differs" is reported instead
@@ -329,6 +318,5 @@ def form_of(stored: StoredSecret, held: Held, *, loose: bool) -> Form | None:
 
 
 def named_first(names: Sequence[str]) -> str:
-    """Return the first of these names, and the number of further ones."""
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more

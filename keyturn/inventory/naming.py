@@ -15,7 +15,6 @@ def words_of(name: str) -> tuple[str, ...]:
 
 
 def squeezed(words: Iterable[str]) -> str:
-    """Return the words joined without separators."""
     return "".join(words)
 
 

@@ -51,7 +51,6 @@ class StoredSecret:
 
     @property
     def label(self) -> str:
-        """The name of the secret for messages."""
         return f"{self.store}:{self.name}"
 
 
@@ -160,7 +159,6 @@ def _read_singly(
 
 
 def stored(store: str, copy: RemoteSecret, text: Sensitive, digests: Digests) -> StoredSecret:
-    """Return a secret's digests, without its value."""
     fields, field = parse_fields(text)
     held = None if field else digests.held(fields)
     canonical = bool(field) or payload(fields) == text

@@ -55,7 +55,6 @@ class Strength(IntEnum):
 
 
 def strength_of(text: Sensitive) -> Strength:
-    """Return how strongly two places with this text suggest a copy."""
     shown = text.reveal().strip()
     if len(shown) < SHORTEST or shown.casefold() in COMMON or len(set(shown)) < 3:
         return Strength.COMMON
@@ -103,7 +102,6 @@ class Held:
 
     @property
     def strength(self) -> Strength:
-        """The strength of the strongest value."""
         return max((value.strength for value in self.fields.values()), default=Strength.COMMON)
 
 
@@ -114,13 +112,11 @@ class Digests:
     key: Sensitive = field(default_factory=lambda: Sensitive(secrets.token_hex(32)))
 
     def of_text(self, text: Sensitive) -> str:
-        """Return the digest of a text."""
         # JSON may contain unpaired surrogates, which are not valid UTF-8.
         whole = Sensitive(text.reveal().encode(errors="backslashreplace").decode())
         return fingerprint(self.key, whole)
 
     def value(self, value: Any) -> Value:
-        """Return the digests of one value, of any JSON type."""
         text = SecretFields({"": value})[""]
         kind = "text" if isinstance(value, str) else "json"
         typed = self.of_text(Sensitive(f"{kind}\0{text.reveal()}"))
@@ -129,7 +125,6 @@ class Digests:
         return Value(self.of_text(text), typed, self.of_text(encoded), strength)
 
     def held(self, fields: SecretFields) -> Held:
-        """Return the digests of all fields of a secret."""
         texts = SecretFields({name: fields[name] for name in fields})
         values = {name: self.value(value) for name, value in fields.reveal().items()}
         return Held(values, self.of_text(payload(fields)), self.of_text(payload(texts)))

@@ -16,7 +16,6 @@ SILENCE = timedelta(days=1)
 
 
 def inventory_made(facts: Facts) -> CheckResult:
-    """Whether every secret is listed with an owner and a classification."""
     if not facts.secrets:
         return nothing_of("No secret is declared.")
     unread = [secret.path for secret in facts.secrets if secret.error]
@@ -37,7 +36,6 @@ def inventory_made(facts: Facts) -> CheckResult:
 
 
 def nothing_unmanaged(facts: Facts) -> CheckResult:
-    """Whether the stores and the hub contain no unmanaged secret."""
     if facts.owner:
         return nothing_of("What nobody manages is no owner's; see the report of all owners.")
     rows = tuple(StateRow("unmanaged", f"{stray.place}:{stray.name}", {}).id for stray in facts.unmanaged)
@@ -81,7 +79,6 @@ def copies_in_step(facts: Facts) -> CheckResult:
 
 
 def copy_id(copy: CopyFact) -> str:
-    """Return the id of a copy's row."""
     return StateRow("copy", f"{copy.secret}@{copy.store}:{copy.name}", {}).id
 
 
@@ -115,12 +112,10 @@ def is_behind(secret: SecretFact | None) -> bool:
 
 
 def aws_copies(facts: Facts) -> list[CopyFact]:
-    """Return the copies in AWS Secrets Manager."""
     return [copy for copy in facts.copies if copy.kind == AWS]
 
 
 def label(copy: CopyFact) -> str:
-    """Return the ledger's name of a copy."""
     return f"{copy.store}:{copy.name}"
 
 
@@ -154,7 +149,6 @@ def gaps_of(facts: Facts, log: LogRead) -> tuple[str, ...]:
 
 
 def reader_id(secret: str, system: str, principal: str) -> str:
-    """Return the id of the row on a principal's accesses to a secret."""
     return StateRow("reader", f"{secret}@{system}:{principal}", {}).id
 
 

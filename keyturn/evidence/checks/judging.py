@@ -52,7 +52,6 @@ SHOWN: Final = 8
 
 
 def rows_of(secrets: Iterable[SecretFact]) -> list[str]:
-    """Return the ids of the rows on these secrets."""
     return [StateRow("secret", secret.path, {}).id for secret in secrets]
 
 
@@ -81,12 +80,10 @@ def since_ledger_began(facts: Facts, result: CheckResult) -> CheckResult:
 
 
 def days(span: timedelta) -> int:
-    """Return the number of whole days."""
     return int(span.total_seconds() // DAY.total_seconds())
 
 
 def named(paths: Sequence[str]) -> str:
-    """Return the first names, for a sentence."""
     return list_names(list(paths), 5)
 
 
@@ -102,7 +99,6 @@ PEOPLE: Final = (
 
 
 def about_people(facts: Facts) -> tuple[str, ...]:
-    """Return the remark on people's own passwords, where there are any."""
     people = sum(secret.person for secret in facts.secrets)
     if not people:
         return ()

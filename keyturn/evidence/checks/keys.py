@@ -14,7 +14,6 @@ CERTIFICATE: Final = "certificate"
 
 
 def certificates(facts: Facts) -> list[SecretFact]:
-    """Return the secrets that are certificates with their keys."""
     return [secret for secret in facts.secrets if secret.strategy == CERTIFICATE]
 
 

@@ -33,7 +33,6 @@ def ledger_whole(facts: Facts) -> CheckResult:
 
 @of_period
 def actions_attributed(facts: Facts) -> CheckResult:
-    """Whether every entry shows the actor, action, time, host and outcome."""
     if hidden := insist_seen(facts, facts.out_of_sight(Part.LEDGER)):
         return hidden
     ledger = facts.ledger
@@ -89,7 +88,6 @@ def values_shown(facts: Facts) -> CheckResult:
 
 @of_period
 def incidents_closed(facts: Facts) -> CheckResult:
-    """Whether every emergency revocation of the period was closed."""
     if hidden := insist_seen(facts, facts.out_of_sight(Part.LEDGER)):
         return hidden
     opened = {incident_of(mark): mark for mark in facts.ledger.having("open incident")}
@@ -133,7 +131,6 @@ CONSENT: Final = frozenset({"approved", "approve access", "break glass", "review
 
 
 def is_overdue(glass: GlassFact, now: datetime) -> bool:
-    """Whether its review is overdue."""
     return bool(glass.review_by) and not glass.reviewed_by and datetime.fromisoformat(glass.review_by) <= now
 
 

@@ -26,7 +26,6 @@ USUAL: Final = timedelta(days=90)
 
 
 def rotation_automated(facts: Facts) -> CheckResult:
-    """Whether a machine rotates the secrets, on a schedule."""
     secrets = machines(facts)
     if not secrets:
         return nothing_of("No secret is declared that a machine uses.", *about_people(facts))
@@ -111,7 +110,6 @@ def longest_gap(facts: Facts, secret: SecretFact, marks: list[LedgerMark]) -> ti
 
 
 def limits_declared(facts: Facts) -> CheckResult:
-    """Whether every secret has a maximum age."""
     secrets = machines(facts)
     if not secrets:
         return nothing_of("No secret is declared that a machine uses.", *about_people(facts))
@@ -209,7 +207,6 @@ def _newest(facts: Facts, secret: SecretFact) -> list[LedgerMark]:
 
 
 def ago(now: datetime, moment: datetime | None) -> str:
-    """Return the time since a moment, in days or hours."""
     if moment is None:
         return "long"
     hours = int((now - moment).total_seconds() // 3600)

@@ -19,7 +19,6 @@ FORMATS: Final[Mapping[str, tuple[str, str, str]]] = {
 
 
 def write_format(name: str, document: Document) -> tuple[str, str]:
-    """Return the file extension and the text."""
     ending, module, function = FORMATS[name]
     write: Write = getattr(import_module(module), function)
     return ending, write(document)

@@ -85,14 +85,12 @@ def bill(document: Document) -> dict[str, Any]:
 
 
 def component(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the component for a key or a certificate."""
     made = {"type": "cryptographic-asset", "bom-ref": reference(row), "name": visible(row["name"])}
     details = certificate_details(row) if row["kind"] == "certificate" else key_details(row)
     return {**made, "cryptoProperties": details}
 
 
 def certificate_details(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the properties of a certificate."""
     cells = row["cells"]
     members = {
         "subjectName": visible(f"CN={cells['common_name']}"),
@@ -133,7 +131,6 @@ def algorithm_of(row: Mapping[str, Any]) -> str:
 
 
 def algorithm_component(name: str) -> dict[str, Any]:
-    """Return the component for an algorithm."""
     algorithm = ALGORITHMS_USED[name]
     members = {
         "primitive": algorithm.primitive,
@@ -153,22 +150,18 @@ def algorithm_component(name: str) -> dict[str, Any]:
 
 
 def dependencies(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield the algorithm that each key and certificate depends on."""
     for row in rows:
         if algorithm := algorithm_of(row):
             yield {"ref": reference(row), "dependsOn": [algorithm_reference(algorithm)]}
 
 
 def present(members: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the members that are known."""
     return {name: member for name, member in members.items() if member is not None}
 
 
 def reference(row: Mapping[str, Any]) -> str:
-    """Return the reference of a component within the bill."""
     return f"{row['kind']}-{re.sub(r'[^A-Za-z0-9._/-]+', '-', row['name'])}-{row['digest'][:12]}"
 
 
 def algorithm_reference(name: str) -> str:
-    """Return the reference of an algorithm."""
     return f"algorithm-{name}"

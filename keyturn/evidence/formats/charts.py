@@ -18,14 +18,12 @@ def age_chart(document: Document) -> Markup:
 
 
 def rotation_chart(document: Document) -> Markup:
-    """Return the rotations and failures over the period; empty without any."""
     bars = document["charts"]["rotations"]
     stacks = [(str(bar["from"]), [(int(bar["rotated"]), "done"), (int(bar["failed"]), "bad")]) for bar in bars]
     return stacked_bars(stacks, "Rotations over time")
 
 
 def access_chart(document: Document) -> Markup:
-    """Return the reads by hour of the day and classification; empty without any."""
     hours: dict[int, Counter[str]] = defaultdict(Counter)
     for access in document["charts"]["accesses"]:
         hours[int(access["hour"])][str(access["classification"])] += int(access["reads"])

@@ -42,7 +42,6 @@ MOMENTS: Final = ("first", "last", "since", "from", "to", "at")
 
 
 def write_page(document: Document) -> str:
-    """Return the page of a report."""
     return (
         environment()
         .get_template("compliance.html.j2")
@@ -73,13 +72,11 @@ def read_page(page: bytes) -> Document:
 
 
 def is_page(text: bytes) -> bool:
-    """Whether a file is a page rather than JSON."""
     return text.lstrip()[:1] == b"<"
 
 
 @cache
 def environment() -> Environment:
-    """The templates with their globals and filters."""
     made = page_templates("html", TEMPLATES)
     made.globals |= {"badges": BADGES, "classes": CLASSES}
     made.filters |= {
@@ -93,7 +90,6 @@ def environment() -> Environment:
 
 
 def headline(document: Document) -> str:
-    """Return the number of controls per verdict, in a sentence."""
     counts = document["verdicts"]
     total = sum(counts.values())
     parts = [f"{counts[str(ControlVerdict.PASS)]:,} of {count_noun(total, 'control')} pass"]
@@ -107,7 +103,6 @@ def headline(document: Document) -> str:
 
 
 def rows_by_kind(document: Document) -> Mapping[str, list[dict[str, Any]]]:
-    """Return the rows of each table."""
     rows: dict[str, list[dict[str, Any]]] = {table["kind"]: [] for table in document["tables"]}
     for row in document["rows"]:
         if row["kind"] in rows:
@@ -135,17 +130,14 @@ def entry_line(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_moment(key: str) -> bool:
-    """Whether a column contains times."""
     return key.endswith("_at") or key in MOMENTS
 
 
 def keys_by_head(table: Mapping[str, Any]) -> dict[str, str]:
-    """Return the keys of a table's columns by their headings."""
     return {column["head"]: column["key"] for column in table["columns"]}
 
 
 def columns_of(table: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Return the headings of a table with the alignment of their cells."""
     own = [(table["name"], "name")] if table["name"] else []
     return own + [(head, _kind(key, rows)) for head, key in keys_by_head(table).items()]
 
@@ -161,12 +153,10 @@ def _kind(key: str, rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def entry_numbers(ids: list[str]) -> list[int]:
-    """Return the entry numbers among the rows that a check cites."""
     return [int(row.removeprefix("entry:")) for row in ids if row.startswith("entry:")]
 
 
 def tables_of(ids: list[str], document: Document) -> list[tuple[str, str, int]]:
-    """Return the tables that a check cites, as kind, title and number of rows."""
     titles = {table["kind"]: table["title"] for table in document["tables"]}
     kinds = [row.partition(":")[0] for row in ids]
     return [(kind, title, kinds.count(kind)) for kind, title in titles.items() if kind in kinds]

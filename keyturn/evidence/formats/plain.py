@@ -5,5 +5,4 @@ from keyturn.pages.files import json_text
 
 
 def write_plain(document: Document) -> str:
-    """Return the document as indented JSON, in ASCII."""
     return json_text(document)
