@@ -108,7 +108,6 @@ class _Tally:
         return LogRead(log.name, log.coverage)
 
     def _sums(self, log: Log) -> Iterator[tuple[Access, datetime, int]]:
-        """Yield accesses with last time and count. Some logs sum accesses that differ only in time."""
         since, until = self._period.since, self._period.until
         if isinstance(log, SummedAccessLog):
             for summed in log.sums(sorted(self._declared), since, until - TICK):
@@ -154,7 +153,6 @@ class _Tally:
         )
 
     def _is_expected(self, path: str, principal: str) -> bool:
-        """Whether the principal's name ends in a consumer's name, or a monitor names the principal."""
         named = principal.rpartition(" ")[2]
         if named in self._declared[path].consumers:
             return True

@@ -36,8 +36,6 @@ class Period:
 
 @dataclass(frozen=True)
 class LedgerMark:
-    """The fields of a ledger entry that checks use."""
-
     sequence: int
     at: datetime
     action: str

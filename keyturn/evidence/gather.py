@@ -170,7 +170,6 @@ def secret_facts(workspace: Workspace, declared: Mapping[str, Secret]) -> tuple[
 
 
 def declared_facts(secret: Secret) -> dict[str, Any]:
-    """Return the facts of a secret that come from the catalogue alone."""
     rotation = secret.rotation
     schedule = rotation.schedule
     return {
@@ -190,7 +189,6 @@ def declared_facts(secret: Secret) -> dict[str, Any]:
 
 
 def certificate_facts(rotation: Any) -> Mapping[str, str] | None:
-    """Return a certificate's facts; for other keys their kind; None for anything else."""
     kind = str(getattr(rotation, "key", "") or "")
     if rotation.strategy != "certificate":
         return {"key": kind} if kind else None
@@ -236,7 +234,6 @@ def retiring_since(workspace: Workspace, path: str, record: Record) -> Any:
 
 
 def login_facts(workspace: Workspace, checks: Checks, path: str, fact: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the last login test of CURRENT; nothing where there was none."""
     check = current_check(checks, path, fact["version"])
     if check is None:
         return {}
@@ -318,7 +315,6 @@ def exception_facts(workspace: Workspace, declared: Mapping[str, Secret]) -> tup
 
 
 def freeze_facts(workspace: Workspace, paths: Iterable[str]) -> tuple[FreezeFact, ...]:
-    """Return the catalogue's freezes, including past ones, with the number of covered secrets."""
     covered = list(paths)
     made = (
         (settings.policy(name), sum(settings.covers(path) for path in covered))

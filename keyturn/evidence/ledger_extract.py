@@ -225,7 +225,6 @@ def _moment(text: str) -> datetime | None:
 
 
 def incident_of(mark: LedgerMark) -> str:
-    """Return the incident at the start of a note."""
     return mark.note.partition(":")[0].partition(";")[0].strip()
 
 

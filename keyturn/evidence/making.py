@@ -82,7 +82,6 @@ def access_logs(workspace: Workspace, env: Mapping[str, str]) -> Sequence[Log]:
 
 
 def report_directory(directory: Path | None) -> Path:
-    """Return the given directory, else a private one in the user's state directory."""
     if directory is not None:
         return directory
     place = state_directory() / "reports"
@@ -91,7 +90,6 @@ def report_directory(directory: Path | None) -> Path:
 
 
 def write_report_in(document: Document, formats: Collection[str], directory: Path) -> list[Path]:
-    """Write a report's files in the order of FORMATS, over those of the same question."""
     name = report_name(document)
     texts = [write_format(form, document) for form in FORMATS if form in formats]
     return [write_private(directory / f"{name}.{ending}", text) for ending, text in texts]

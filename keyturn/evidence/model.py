@@ -23,7 +23,6 @@ WEIGHT: Final = (ControlVerdict.FAIL, ControlVerdict.UNSEEN, ControlVerdict.PASS
 
 
 def worst(verdicts: Iterable[ControlVerdict]) -> ControlVerdict:
-    """Return the combined verdict; NOT_APPLICABLE for none."""
     return min(verdicts, key=WEIGHT.index, default=ControlVerdict.NOT_APPLICABLE)
 
 

@@ -32,6 +32,5 @@ def parse_day(text: str, *, end: bool = False) -> datetime:
 
 
 def last_month(now: datetime) -> Period:
-    """Return the last full month, in UTC."""
     first = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     return Period((first - DAY).replace(day=1), first)

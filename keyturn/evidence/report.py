@@ -95,7 +95,6 @@ def canonical(data: Any) -> bytes:
 
 
 def data_digest(data: Any) -> str:
-    """Return the SHA-256 of the canonical JSON, as 64 hex digits."""
     return hashlib.sha256(canonical(data)).hexdigest()
 
 
@@ -118,7 +117,6 @@ def row_data(row: StateRow) -> dict[str, Any]:
 
 
 def entry_row(proof: Proof) -> dict[str, Any]:
-    """Return a ledger entry with its proof. Its content is only its canonical text."""
     data = json.loads(proof.to_json())
     return {"id": entry_id(proof.sequence), "kind": "entry", "entry": data["entry"], "hashes": data["hashes"]}
 
@@ -202,7 +200,6 @@ def _date(text: str, *, end: bool) -> str:
 
 
 def digest_note(document: Mapping[str, Any]) -> str:
-    """Return the note of a report's ledger entry: the report's identity and digest."""
     owner = f" of {document['owner']}" if document["owner"] else ""
     period = f"{document['period']['from']} to {document['period']['to']}"
     return f"{DIGEST}{document['digest']}: {document['framework']['id']}, {period}{owner}"

@@ -133,7 +133,6 @@ def exceptions(facts: Facts) -> Iterator[StateRow]:
 
 
 def freezes(facts: Facts) -> Iterator[StateRow]:
-    """Yield the freezes that overlap the period."""
     for freeze in facts.freezes:
         if freeze.begins < facts.period.until and freeze.ends > facts.period.since:
             cells = {"from": stamp(freeze.begins), "to": stamp(freeze.ends), "reason": freeze.reason}
@@ -222,7 +221,6 @@ def readers(facts: Facts) -> Iterator[StateRow]:
 
 
 def able(facts: Facts) -> Iterator[StateRow]:
-    """Yield, for each secret, the identities that may read it and how many did."""
     did: Counter[str] = Counter(reader.secret for reader in facts.accesses.readers if reader.reads)
     for path, names in sorted(facts.accesses.able.items()):
         yield StateRow("able", path, {"who": ", ".join(names), "may": len(names), "did": did[path]})

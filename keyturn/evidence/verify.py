@@ -116,7 +116,6 @@ def check_report(
 
 
 def safe_digest(data: Any) -> str:
-    """Return the digest; empty for data without one, such as NaN."""
     try:
         return data_digest(data)
     except (ValueError, RecursionError):

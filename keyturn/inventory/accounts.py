@@ -58,7 +58,6 @@ def take_target_inventories(
 def look_at_accounts(
     name: str, target: object, digests: Digests, say: Say
 ) -> tuple[Mapping[str, AccountSeen], tuple[Unread, ...]]:
-    """Return a target's accounts by the digests of their names, or why not."""
     try:
         if isinstance(target, KeyturnError):
             raise target

@@ -56,7 +56,6 @@ class Conversion:
     """The locations of the stores that the catalogue already declares, by name."""
 
     def secret(self, path: str) -> Converted:
-        """Return the secret at a path, created where it is missing."""
         return self.secrets.setdefault(path, Converted())
 
     def leave_out(self, name: str, why: str) -> None:
@@ -89,7 +88,6 @@ def read_documents(file: Path) -> list[Any]:
 
 
 def _json_documents(text: str) -> Iterator[Any]:
-    """Yield consecutive JSON values; none where the text contains anything else."""
     decoder, made, rest = json.JSONDecoder(), list[Any](), text.strip()
     while rest:
         try:
@@ -122,7 +120,6 @@ def hub_path(text: str, mount: str) -> str:
 
 
 def text_at(data: Any, *keys: str) -> str:
-    """Return the text below these keys; empty where there is none."""
     for key in keys:
         data = data.get(key) if isinstance(data, Mapping) else None
     return data if isinstance(data, str) else ""

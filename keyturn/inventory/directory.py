@@ -23,13 +23,11 @@ def with_digest(body: str) -> str:
 
 
 def is_as_made(text: str) -> bool:
-    """Whether the text was not edited since it was made."""
     head = DIGEST.match(text)
     return bool(head) and with_digest(text[head.end() :]) == text if head else False
 
 
 def insist_on_unedited(directory: Path, names: Sequence[str]) -> None:
-    """Raises Conflict where one of these files was edited."""
     there = [directory / name for name in names if (directory / name).exists()]
     edited = [file.name for file in there if not is_as_made(file.read_bytes().decode(errors="replace"))]
     if edited:

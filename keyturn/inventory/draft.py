@@ -42,7 +42,6 @@ class Draft:
 
     @property
     def declared(self) -> tuple[DraftedSecret, ...]:
-        """The entries that are not commented out."""
         return tuple(entry for entry in self.entries if not entry.refused)
 
     @property
@@ -100,7 +99,6 @@ def without_refused(draft: Draft, problems_of: Callable[[str], Sequence[Problem]
 
 
 def path_of(problem: Problem, entries: Sequence[DraftedSecret]) -> str:
-    """Return the entry that a problem is about; empty where none matches."""
     named = [entry.path for entry in entries if f"{problem.where}.".startswith((f"secrets.{entry.path}.",))]
     indexed = [entry.path for entry in entries if problem.where.startswith(f"secrets.{entry.path}[")]
     return max((*named, *indexed), key=len, default="")

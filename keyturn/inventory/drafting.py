@@ -91,7 +91,6 @@ class DraftedSecret:
 
 
 def proposal_lines(proposal: Proposal) -> Iterator[str]:
-    """Yield a proposal as comments. A person applies it to the line above, or deletes it."""
     if not proposal.rotation:
         yield f"# manual: {comment(proposal.reason)}"
     else:
@@ -114,7 +113,6 @@ def duration_or_text(text: str) -> str:
 
 
 def comment(text: str) -> str:
-    """Return the text as one line, without control characters."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in " ".join(text.split()))
 
 
@@ -163,7 +161,6 @@ def folders_of(path: str) -> Iterator[str]:
 
 
 def refusal_of_path(path: str, folders: Iterable[str]) -> str:
-    """Return why a path can't be declared; empty where it can."""
     if flaw := illegal_pattern(path):
         return f"{flaw[0]}. {flaw[1]}"
     if path in folders:
@@ -183,7 +180,6 @@ def classification(secret: PathSecret, defaults: Defaults) -> str:
 
 
 def once_each(proposals: Mapping[str, Proposal]) -> dict[str, Proposal]:
-    """Add a question to proposals that would take the same account."""
     claims: dict[str, list[str]] = defaultdict(list)
     for path, proposal in sorted(proposals.items()):
         for claim in claimed(proposal):

@@ -133,7 +133,6 @@ def hub_lines(used: Sequence[EsoStore]) -> Iterator[str]:
 
 
 def declared_store(store: EsoStore) -> dict[str, Any]:
-    """Return the catalogue's declaration of a store that is pushed to. Raises NotConverted."""
     settings = store.settings
     if store.provider in VAULTS:
         raise NotConverted("it pushes to a Vault. Where that is the hub, bring the value in: keyturn import")

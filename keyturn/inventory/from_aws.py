@@ -38,7 +38,6 @@ def convert_aws(secret: Json, into: Conversion) -> None:
 
 
 def store_of(region: str, into: Conversion) -> str:
-    """Return the name of the store in this region; the first is ``aws``."""
     if not region:
         return "aws"
     for name, settings in into.stores.items():
@@ -105,10 +104,8 @@ def cron_of(expression: str) -> str:
 
 
 def _last(match: re.Match[str]) -> str:
-    """Return the last such weekday of a month, which cron counts from 0."""
     return f"{DAYS.index(match[1])}L"
 
 
 def _weekday(match: re.Match[str]) -> str:
-    """Return a day's name from AWS's number, which counts from 1, Sunday."""
     return DAYS[int(match[0]) - 1]

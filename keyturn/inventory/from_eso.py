@@ -95,7 +95,6 @@ class SecretContent:
         return list(dict.fromkeys(path for path in named if path))
 
     def copies(self) -> Iterator[tuple[str, Form, dict[str, str]]]:
-        """Yield each path, the form of its copy, and further destination keys. Raises NotConverted."""
         if self.wholes:
             if self.keys or len(self.wholes) > 1:
                 raise NotConverted("it has all keys of a path and others besides: name each key with data")
@@ -113,7 +112,6 @@ class SecretContent:
 
 
 def checked_value(value: KeyValue) -> KeyValue:
-    """Return the value, if catalogue and operator read its name alike. Raises NotConverted."""
     if names_previous(value.field) or GJSON.search(value.field):
         raise NotConverted(f"the property {value.field} means something else in a catalogue")
     return value
@@ -168,7 +166,6 @@ class Manifests:
     def _convert(
         self, manifest: Json, rule: Rule, declare: Callable[[Json, Conversion], None], into: Conversion
     ) -> str:
-        """Declare a manifest, or list and return the reason why it can't be converted."""
         try:
             if problems := list(not_converted(spec_of(manifest), rule)):
                 raise NotConverted(f"{', '.join(problems)}: a catalogue has no such key")
@@ -191,7 +188,6 @@ class Manifests:
         return [store for store in {store.label: store for store in stores}.values() if store.provider in VAULTS]
 
     def _pull(self, manifest: Json, into: Conversion) -> None:
-        """Declare a Secret of a cluster that follows the hub. Raises NotConverted."""
         spec, namespace, target = spec_of(manifest), namespace_of(manifest), target_of(manifest)
         content = self._content(manifest, into)
         template = spec.get("target", {}).get("template") or {} if isinstance(spec.get("target"), Mapping) else {}
@@ -342,7 +338,6 @@ def rewritten(rewrite: Any) -> Whole:
 
 
 def destination_of(manifest: Json, template: Json, *, merged: bool) -> tuple[dict[str, str], str]:
-    """Return further destination keys, and a note on what is left out. Raises NotConverted."""
     spec, more = spec_of(manifest), dict[str, str]()
     never_again = EMPTY_DURATION.fullmatch(str(spec.get("refreshInterval", "")))
     once = bool(never_again) or text_at(spec, "refreshPolicy") == "CreatedOnce"
@@ -376,7 +371,6 @@ def declare_places(places: Collection[tuple[str, DraftedPlace]], into: Conversio
 
 
 def insist_on_destination(place: DraftedPlace) -> None:
-    """Raises NotConverted for a place that the catalogue refuses, such as a multi-line annotation."""
     try:
         Destination.model_validate(yaml.safe_load(place.entry(adopt=False))[0])
     except ValidationError as error:

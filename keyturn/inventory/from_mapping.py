@@ -64,7 +64,6 @@ def _is_entry(data: Json) -> bool:
 
 
 def _convert_sync_mappings(data: Json, mount: str, into: Conversion, file: str) -> None:
-    """Convert all entries. Settings of a store next to them apply to each. Raises Invalid."""
     entries, beside = data[SYNC_MAPPINGS], {key: value for key, value in data.items() if key != SYNC_MAPPINGS}
     defaults = {key: value for key, value in beside.items() if key in WHERE and isinstance(value, Mapping)}
     for key in beside.keys() - defaults.keys():
@@ -77,7 +76,6 @@ def _convert_sync_mappings(data: Json, mount: str, into: Conversion, file: str) 
 
 
 def _convert_entry(data: Json, defaults: Mapping[str, Json], mount: str, into: Conversion, file: str) -> None:
-    """Convert one entry: a path under ``vault``, and places under each store. Raises Invalid."""
     source = data[HUB] if isinstance(data[HUB], Mapping) else {"path": data[HUB]}
     where = str(source.get("mount") or mount).strip("/")
     path = hub_path(str(source["path"]), where)
@@ -129,7 +127,6 @@ def _address(vault: str) -> str:
 
 
 def _declared_store(store: str, kind: str, setting: str, place: str, into: Conversion) -> str:
-    """Declare the store and return its name. Another location is another store."""
     settings = {"kind": kind, setting: place}
     taken = into.stores.get(store, settings) != settings or into.declared.get(store, place) != place
     name = f"{store}-{re.sub('[^A-Za-z0-9]+', '-', place.partition('://')[2] or place)}" if taken else store

@@ -90,7 +90,6 @@ def _quoting(parts: list[NamedText]) -> bool:
 
 
 def _escape(parts: list[NamedText], made: str) -> str:
-    """Return the escape of the values, where it is not the catalogue's default. Raises NotConverted."""
     named = [part for part in parts if part.name]
     if _quoting(parts) and not all("urlquery" in part.functions for part in named):
         raise NotConverted("one template has names with urlquery and names without, and a copy has one escape")

@@ -146,7 +146,6 @@ class Index:
                 self._encoded[value.encoded].append((path, name))
 
     def judge(self, stored: StoredSecret, counts: Mapping[str, int], *, loose: bool) -> Match | CopyQuestion | None:
-        """Return a match, a question, or None where the hub has nothing like it."""
         if stored.source:
             return self._marked(stored, loose=loose)
         candidates = [*self._candidates(stored, loose=loose)]
@@ -183,7 +182,6 @@ class Index:
             yield Candidate(path, Form(Rank.FIELD, field=name, encoded=True), strength)
 
     def _mapped(self, stored: StoredSecret, copy: Held, *, loose: bool) -> Iterator[Candidate]:
-        """Yield the paths whose fields cover all members of a JSON object, under any names."""
         for path in self._sharing(copy):
             held = self.secrets[path].held
             pairs = {name: equal_field(name, value, held, loose=loose) for name, value in copy.fields.items()}

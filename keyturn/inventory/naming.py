@@ -25,8 +25,6 @@ def endings(words: Sequence[str]) -> Iterator[str]:
 
 
 class Names:
-    """The secrets that a name may refer to: a whole secret, or one of its fields."""
-
     def __init__(self, secrets: Iterable[PathSecret]) -> None:
         by_name: dict[str, set[str]] = defaultdict(set)
         for secret in secrets:

@@ -107,7 +107,6 @@ def accounts_at(
 
 
 def account(target: TargetInventory, login: AccountSeen) -> Proposal:
-    """Propose alternating accounts where there are two, else a single account."""
     name = login.name
     if (other := partner(name, target)) and (owners := sorted(login.groups & other.groups)):
         users = sorted((name, other.name))

@@ -129,7 +129,6 @@ def paced(pace: Pace, call: Callable[[], T]) -> T:
 def _read_batch(
     name: str, store: Store, batch: Sequence[RemoteSecret], digests: Digests, pace: Pace
 ) -> tuple[list[StoredSecret], list[Unread], bool]:
-    """Return the digests of a batch, the refused secrets, and whether the store answered."""
     try:
         texts = paced(pace, lambda: store.read_many([copy.name for copy in batch]))
     except TransientError as error:
@@ -147,7 +146,6 @@ NO_VALUE: Final = "it has no value that can be read: it is disabled, binary, del
 def _read_singly(
     name: str, store: Store, batch: Sequence[RemoteSecret], digests: Digests, pace: Pace
 ) -> tuple[list[StoredSecret], list[Unread]]:
-    """Read a batch one by one, because one secret can fail it."""
     read, unread = list[StoredSecret](), list[Unread]()
     for copy in batch:
         try:

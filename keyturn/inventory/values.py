@@ -67,7 +67,6 @@ def strength_of(text: Sensitive) -> Strength:
 
 
 def is_worded(text: str) -> bool:
-    """Whether a text consists of words and numbers, like text written by people."""
     if MOMENT.fullmatch(text):
         return True
     words = [word for word in re.split(r"[^A-Za-z0-9]+", text) if word]

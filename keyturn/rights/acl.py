@@ -40,7 +40,6 @@ class AclRule:
 
     @property
     def weight(self) -> tuple[int, bool, int, int, str]:
-        """The priority of the rule: of several that match, the greatest counts."""
         wild = re.search(r"[+*]", self.path)
         first = wild.start() if wild else len(self.path) + 1
         return first, not self.path.endswith("*"), -self.path.count("+"), len(self.path), self.path
@@ -91,7 +90,6 @@ def _json(text: str) -> list[tuple[str, Mapping[str, Any]]]:
 
 
 def _hcl(text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield each `path "…" { … }`, and skip everything else."""
     tokens = _Tokens(text)
     while not tokens.ended:
         word = tokens.take()

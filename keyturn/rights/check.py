@@ -33,7 +33,6 @@ class Comparison:
 
 
 def paths_to_ask(scope: HubScope, sections: Sequence[Section]) -> list[str]:
-    """Return the paths to ask about: those of the rules, and the dangerous ones."""
     return list(dict.fromkeys((*(sample(rule.path) for rule in rules_of(sections)), *dangerous(scope))))
 
 

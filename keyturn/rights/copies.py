@@ -41,7 +41,6 @@ def copies_in(catalogue: Catalogue, store: str, settings: StoreSettings, origin:
 
 
 def name_of(place: Destination) -> str:
-    """Return a copy's name, with a wildcard where each field has its own copy."""
     return place.name.replace(EACH, ANYTHING) if place.by_pattern else place.name
 
 

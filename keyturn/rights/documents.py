@@ -75,7 +75,6 @@ def was_made(text: str) -> bool:
 
 
 def everything() -> list[Document]:
-    """Return the documents in deployments/policies."""
     origin, brief = Origin(), f"Made by {MADE} everything"
     made = (*hub_documents(EVERYTHING, origin), *copies.everything(brief), *accounts.every_target(brief))
     return sorted(made, key=lambda document: document.name)

@@ -59,7 +59,6 @@ APPROLE: Final = "auth/approle/role"
 
 
 def login_policy(role: str) -> str:
-    """Return the name of the policy that allows an AppRole to replace its own secret id."""
     return f"{role}-login"
 
 
@@ -738,7 +737,6 @@ ANY_SETUP: Final = (
 
 
 def setup_rules(scope: HubScope, *policies: HubRule) -> Iterator[HubRule]:
-    """Yield the rights to read the hub's setup; ``policies`` are the rules for its policies."""
     yield from (allow("sys/mounts", "read"), allow("sys/auth", "read"), *policies)
     for role in (scope.places.lease_token_role, scope.places.grant_token_role):
         yield allow(f"auth/token/roles/{role}", "read")

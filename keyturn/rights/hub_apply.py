@@ -262,7 +262,6 @@ def _removed_at(hub: HubPort, resource: HubResource) -> str:
 
 
 def _insist(act: Callable[[], Any]) -> Any:
-    """Call ``act``, again while the hub prepares a mount. Raises the last error."""
     for attempt in range(TRIES):
         try:
             return act()

@@ -59,7 +59,6 @@ class HubCheck:
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> "HubCheck":
-        """Return the stored check. Raises Invalid where it can't be read."""
         try:
             since = data["since"]
             return cls(
@@ -120,7 +119,6 @@ def last_check(workspace: Workspace) -> HubCheck | None:
 
 
 def insist_on_declared(check: HubCheck) -> None:
-    """Raises Invalid where something differs from the declaration or could not be read."""
     if not check.sound:
         hint = "`keyturn hub plan` shows both values, `keyturn hub apply` sets back what Keyturn has made"
         raise Invalid("check", "the hub's set-up", check.words, hint)

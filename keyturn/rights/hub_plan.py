@@ -147,7 +147,6 @@ def _owned(present: Fields, made: MadeEntry | None, intended: MadeEntry | None) 
 
 
 def compare_resource(resource: HubResource, present: Fields, made: Fields | None, may: bool) -> Item:
-    """Return the item for an existing resource; ``made`` are the fields that Keyturn gave it."""
     differences = tuple(each for each in differing(present, resource.fields) if not _is_longer(resource, each))
     changed = tuple(_changed(present, made)) if made is not None else ()
     beside = tuple(each for each in changed if each.field not in resource.fields)

@@ -141,7 +141,6 @@ def _insist_on_apart(catalogue: Catalogue, places: HubPlaces) -> None:
 
 
 def own_approles(entries: Mapping[str, Any], places: HubPlaces) -> tuple[str, ...]:
-    """Return the AppRoles in `hub:` that replace their own secret ids and have other names than Keyturn's."""
     usual = {places.named(role) for role in ROLES}
     own = (name for name, entry in entries.items() if isinstance(entry, AppRoleEntry) and entry.login in OWN)
     return tuple(sorted(name for name in own if name not in usual))
@@ -153,7 +152,6 @@ def _authorities(catalogue: Catalogue) -> Iterator[tuple[AuthoritySettings, bool
 
 
 def secret_path(places: HubPlaces, path: str) -> SecretPath:
-    """Return the place of a secret. Raises Invalid for an undeclared mount."""
     mount, within = split(path)
     if mount and mount not in places.mounts:
         raise Invalid("render policies for", path, f"there is no mount {mount}", "Declare it under mounts")

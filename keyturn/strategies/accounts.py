@@ -176,7 +176,6 @@ class SingleUser(AccountStrategy):
 
 
 def username(fields: SecretFields | None) -> str | None:
-    """Return the account that a version names; None where it names none."""
     return fields["username"].reveal() if fields is not None and "username" in fields else None
 
 
@@ -190,7 +189,6 @@ def _different(users: tuple[str, str]) -> tuple[str, str]:
 
 
 def is_true(value: Any) -> bool:
-    """Accept only true, for a setting that allows a gap."""
     if value is True:
         return True
     raise refused(GAP, "Say accepts_gap: true if it can bear that, else use alternating-users.")

@@ -133,7 +133,6 @@ class AzureAppSecret(StrategyBase):
                 self.target.remove_password(self.application, password.key_id)
 
     def verify(self, change: Change) -> None:
-        """Sign in with the candidate, and wait for up to a minute until Entra ID knows it."""
         candidate = change.candidate
         key_id, secret = candidate["key_id"].reveal(), candidate["client_secret"]
         self.target.check_login(self.application, key_id, secret, self.clock())
@@ -192,7 +191,6 @@ class AzureAppSecret(StrategyBase):
         return RevokeResult(outlives=(TOKENS.format(self.application),))
 
     def _fresh(self, credential: SecretFields) -> bool:
-        """Whether the secret may be so new that Graph does not list it yet."""
         made = parse_moment(_text(credential, "rotated_at") or "")
         return made is None or self.clock() - made < FRESH
 

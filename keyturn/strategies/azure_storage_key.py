@@ -197,7 +197,6 @@ class AzureStorageKey(StrategyBase):
         return bool(self._began) and key is not None and key_digest(key) not in self._began
 
     def _serving(self, current: SecretFields | None, digests: Mapping[str, str]) -> str | None:
-        """Return the name of the key that CURRENT holds; None without a version. Raises Invalid."""
         if current is None:
             return None
         if "account_key" not in current:
@@ -217,7 +216,6 @@ class AzureStorageKey(StrategyBase):
             raise self._invalid(problem, "Correct account in its rotation, or account_name in the hub")
 
     def _addresses(self) -> str:
-        """Return a connection string without the key, with the address of every service: it fits private clouds too."""
         endpoints = self.target.storage_account(self.group, self.account).endpoints
         suffix = (urlsplit(endpoints.get("blob", "")).hostname or "").partition(".blob.")[2]
         parts = ["DefaultEndpointsProtocol=https", f"AccountName={self.account}"]
@@ -237,7 +235,6 @@ def _text(fields: SecretFields | None, name: str) -> str | None:
 
 
 def key_of(fields: SecretFields) -> Sensitive | None:
-    """Return the key that a version holds, also where only its connection string has it."""
     if key := fields.get("account_key"):
         return key
     connection_string = fields["connection_string"].reveal() if "connection_string" in fields else ""

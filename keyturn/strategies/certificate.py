@@ -186,7 +186,6 @@ class CertificateStrategy(StrategyBase):
             raise Unavailable("revoke", f"{self.authority.mount}/cert/{serial}", problem, "It is looked at again")
 
     def _called_good(self, serial: str) -> bool:
-        """Whether OCSP reports it as good; an outdated answer does not count."""
         try:
             publication = self.authority.published(serial)
         except Unproven:
@@ -304,7 +303,6 @@ class CertificateSettings(StrategySettings):
 
     @property
     def renewed(self) -> timedelta:
-        """The longest time until it is replaced."""
         return min(self.ttl * RENEWED_AFTER, self.longest or self.ttl)
 
     @model_validator(mode="after")

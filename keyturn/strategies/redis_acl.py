@@ -163,7 +163,6 @@ class RedisAcl(LoginStrategy):
 
 
 def password_digest(fields: SecretFields | None) -> str:
-    """Return a version's password as Redis keeps it; empty where there is none."""
     if fields is None or "password" not in fields:
         return ""
     return hashlib.sha256(fields["password"].reveal().encode()).hexdigest()

@@ -72,7 +72,6 @@ class RestStrategy(StrategyBase):
         return RevokeResult(outlives=(f"{remark}: end it there by hand",))
 
     def fields(self, values: Mapping[str, Any], current: SecretFields | None = None) -> SecretFields:
-        """Return the values of a request's names: ``values``, CURRENT, the constants and the path."""
         serving = {f"current.{name}": value for name, value in (current or {}).items()}
         return SecretFields({**serving, **self.requests.constants, "path": self.path, **values})
 
@@ -86,7 +85,6 @@ class RestStrategy(StrategyBase):
         return not any(pattern.matches(answer) for pattern in gone)
 
     def still_there(self, *, deleted: bool) -> KeyturnError:
-        """Return the error where the API lists a key that it reported as ``deleted``, or else as absent."""
         doing, name = "delete a key at", self.api.name
         if not deleted:
             problem = "it answers that the key is absent, and lists it still"

@@ -39,7 +39,6 @@ class SigningKey(StrategyBase):
         self.algorithm = algorithm
 
     def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
-        """Refuse a key in use whose public half can't be derived: its tokens would be refused. Raises Invalid."""
         self._serving(current)
 
     def mint(self, current: SecretFields | None) -> SecretFields:
@@ -100,7 +99,6 @@ class SigningKey(StrategyBase):
         return {**jwk, "use": "sig", **alg, "kid": kid}
 
     def _flaw(self, change: Change) -> tuple[str, str] | None:
-        """Return the wrong field and the reason, in words that show nothing of it."""
         candidate, serving = change.candidate, self._serving(change.current)
         if absent := [field for field in FIELDS if field not in candidate]:
             return absent[0], "the candidate lacks this field"
@@ -132,7 +130,6 @@ def _key_set(*keys: Jwk | None) -> str:
 
 
 def _holds(jwks: Sensitive, expected: str) -> bool:
-    """Whether ``jwks`` means the same JSON; a text that is no JSON does not."""
     try:
         return bool(json.loads(jwks.reveal()) == json.loads(expected))
     except ValueError:

@@ -162,7 +162,6 @@ class SshKey(RestStrategy):
         return not ABSENT.matches(self.api.call(test, self.fields(half, credential), doing, also=(ABSENT,)))
 
     def _found(self, credential_id: Mapping[str, str], doing: str) -> list[tuple[Answer | None, SecretFields]]:
-        """Return each list entry of the key with the known fields; without a list, the fields alone."""
         if self.requests.listing is None:
             return [(None, self.fields(credential_id))]
         entries = self._entries(credential_id, doing)
@@ -205,7 +204,6 @@ def fingerprint(public_key: str) -> str | None:
 
 
 def public(fields: SecretFields) -> dict[str, str]:
-    """Return public key and fingerprint of a version; empty where it holds no public key."""
     public_key = fields["public_key"].reveal() if "public_key" in fields else ""
     shown = fingerprint(public_key)
     return {"public_key": public_key, "fingerprint": shown} if shown else {}

@@ -221,7 +221,6 @@ class VaultDynamic(LoginStrategy):
 
 
 def accessor(fields: SecretFields) -> str:
-    """Return the accessor of the token that asked for a version's lease; empty where none is named."""
     return fields[TOKEN_ACCESSOR].reveal() if TOKEN_ACCESSOR in fields else ""
 
 
@@ -258,7 +257,6 @@ class VaultDynamicSettings(StrategySettings):
 
     @property
     def lease_places(self) -> tuple[str, ...]:
-        """The paths in the hub where its leases are made, or were made before."""
         return tuple(f"{self.mount}/creds/{role}" for role in (self.role, *self.former_roles))
 
     def commands_to_end(self) -> tuple[str, ...]:

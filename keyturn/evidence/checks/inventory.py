@@ -107,7 +107,6 @@ def scanner_explained(facts: Facts) -> CheckResult:
 
 
 def is_behind(secret: SecretFact | None) -> bool:
-    """Whether a secret is late, rotated by hand or unknown, so that a finding is true."""
     return secret is None or bool(secret.late or secret.error or secret.by_hand)
 
 
@@ -207,13 +206,11 @@ def unused_listed(facts: Facts) -> CheckResult:
 
 
 def unused(facts: Facts) -> list[SecretFact]:
-    """Return the secrets without a reader other than Keyturn in any log."""
     read = {reader.secret for reader in facts.accesses.readers if not reader.own and reader.reads}
     return [secret for secret in facts.secrets if secret.path not in read]
 
 
 def exceptions_in_force(facts: Facts) -> CheckResult:
-    """Whether every exception has an owner and an end in the future."""
     if not facts.exceptions:
         return nothing_of("No exception is declared.")
     over = [exception for exception in facts.exceptions if exception.until <= facts.looked_at]

@@ -56,7 +56,6 @@ def rows_of(secrets: Iterable[SecretFact]) -> list[str]:
 
 
 def insist_seen(facts: Facts, why: str) -> CheckResult | None:
-    """Return the result for an unreadable part, where there is a reason."""
     return unseen(f"It could not be looked at: {why}") if why else None
 
 
@@ -71,7 +70,6 @@ def of_period(check: Callable[[Facts], CheckResult]) -> Callable[[Facts], CheckR
 
 
 def since_ledger_began(facts: Facts, result: CheckResult) -> CheckResult:
-    """Return the result, without a pass where the ledger began after the period did."""
     began = facts.ledger.began_at
     if began is None or began - facts.period.since <= DAY or result.verdict is ControlVerdict.FAIL:
         return result
@@ -88,7 +86,6 @@ def named(paths: Sequence[str]) -> str:
 
 
 def machines(facts: Facts) -> list[SecretFact]:
-    """Return the secrets that are not a person's own password."""
     return [secret for secret in facts.secrets if not secret.person]
 
 

@@ -37,7 +37,6 @@ def certificates_in_time(facts: Facts) -> CheckResult:
 
 
 def ending(facts: Facts, secret: SecretFact) -> str:
-    """Return why a certificate's end is a problem; empty where it is not."""
     if secret.error:
         return ""
     if not secret.version:
@@ -51,7 +50,6 @@ def ending(facts: Facts, secret: SecretFact) -> str:
 
 
 def cryptoperiods(facts: Facts) -> CheckResult:
-    """Whether no key is in use beyond SP 800-57's cryptoperiod for its kind."""
     secrets = [secret for secret in facts.secrets if secret.key]
     if not secrets:
         return nothing_of("No secret is a cryptographic key: passwords and tokens have no cryptoperiod.")
@@ -79,7 +77,6 @@ def own_key_row(name: str) -> str:
 
 
 def own_keys_in_time(facts: Facts) -> CheckResult:
-    """Whether Keyturn's own keys are replaced in time, and within their cryptoperiods."""
     if facts.owner:
         return nothing_of("Keyturn's own keys are no owner's; see the report of all owners.")
     if hidden := insist_seen(facts, facts.out_of_sight(Part.KEYS)):

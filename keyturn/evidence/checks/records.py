@@ -70,7 +70,6 @@ def records_kept(facts: Facts) -> CheckResult:
 
 @of_period
 def values_shown(facts: Facts) -> CheckResult:
-    """List the values that people printed in clear; each is an entry."""
     if hidden := insist_seen(facts, facts.out_of_sight(Part.LEDGER)):
         return hidden
     shown = facts.ledger.having("reveal")
@@ -135,7 +134,6 @@ def is_overdue(glass: GlassFact, now: datetime) -> bool:
 
 
 def second_person(facts: Facts) -> CheckResult:
-    """Whether actions that require a second person had one, or were reviewed since."""
     if facts.owner:
         return nothing_of("Approvals are no owner's; see the report of all owners.")
     if hidden := insist_seen(facts, facts.out_of_sight(Part.GLASS)):

@@ -130,7 +130,6 @@ def limits_declared(facts: Facts) -> CheckResult:
 
 
 def old_credentials_ended(facts: Facts) -> CheckResult:
-    """Whether no old credential is live after its grace period."""
     secrets = machines(facts)
     if not secrets:
         return nothing_of("No secret is declared that a machine uses.", *about_people(facts))
@@ -202,7 +201,6 @@ def _stale(facts: Facts, secret: SecretFact) -> bool:
 
 
 def _newest(facts: Facts, secret: SecretFact) -> list[LedgerMark]:
-    """Return the entry that put the newest version of the period in force."""
     return list(promotions(facts.ledger, secret.path))[-1:]
 
 

@@ -58,12 +58,10 @@ Strengths: NIST SP 800-57 Part 1 Revision 5, table 2 and 5.6.1.1. FIPS 204, tabl
 
 
 def write_cbom(document: Document) -> str:
-    """Return the bill as one indented JSON object, in ASCII."""
     return json.dumps(bill(document), indent=2) + "\n"
 
 
 def bill(document: Document) -> dict[str, Any]:
-    """Return the bill: algorithms first, then the keys and certificates that use them."""
     rows = [row for row in document["rows"] if row["kind"] in ("key", "certificate")]
     materials = [component(row) for row in rows]
     used = sorted({algorithm for row in rows if (algorithm := algorithm_of(row))})
@@ -103,7 +101,6 @@ def certificate_details(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def key_details(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the properties of a key, without its value or length."""
     cells, algorithm = row["cells"], algorithm_of(row)
     members = {
         "type": "secret-key" if cells["kind"].startswith("symmetric") else "private-key",
@@ -125,7 +122,6 @@ def end_of(cells: Mapping[str, Any]) -> str | None:
 
 
 def algorithm_of(row: Mapping[str, Any]) -> str:
-    """Return the algorithm's name in ALGORITHMS_USED, or an empty text."""
     name = str(row["cells"].get("algorithm") or row["cells"].get("key") or "")
     return name if name in ALGORITHMS_USED else ""
 

@@ -36,7 +36,6 @@ def write_csv(document: Document) -> str:
 
 
 def csv_lines(document: Document) -> Iterator[tuple[str, ...]]:
-    """Yield the lines by control and check; a check also has a line without a row."""
     rows = {row["id"]: row for row in document["rows"]}
     checks = {check["name"]: check for check in document["checks"]}
     for control in document["controls"]:

@@ -111,7 +111,6 @@ def rows_by_kind(document: Document) -> Mapping[str, list[dict[str, Any]]]:
 
 
 def entry_line(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an entry for display, or its raw text where it can't be parsed."""
     try:
         numbered = parse_leaf(str(row["entry"]).encode())
     except Invalid:
@@ -163,7 +162,6 @@ def tables_of(ids: list[str], document: Document) -> list[tuple[str, str, int]]:
 
 
 def page_problem(page: bytes, document: Document) -> str:
-    """Return why a page does not show exactly its document; empty where it does."""
     try:
         made = write_page(document).encode()
     except Exception as error:  # noqa: BLE001  whoever has changed the document chose what it holds

@@ -35,7 +35,6 @@ REASONS: Final = {
 
 
 def write_oscal(document: Document) -> str:
-    """Return the results as one indented JSON object, in ASCII."""
     return json.dumps({"assessment-results": results(document)}, indent=2) + "\n"
 
 
@@ -58,7 +57,6 @@ def results(document: Document) -> dict[str, Any]:
 
 
 def result(document: Document) -> dict[str, Any]:
-    """Return one result: an observation per check, and a finding per control that applies."""
     members: dict[str, Any] = {
         "uuid": uuid_of(document, "result"),
         "title": text(document["framework"]["title"]),
