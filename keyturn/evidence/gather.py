@@ -81,10 +81,7 @@ class _Looks:
 
 
 def gather_facts(
-    workspace: Workspace,
-    question: Question,
-    ledger: StoredLedger,
-    logs: Sequence[accesses.Log] = (),
+    workspace: Workspace, question: Question, ledger: StoredLedger, logs: Sequence[accesses.Log] = ()
 ) -> Facts:
     """Return all facts for the checks; ``logs`` show the reads.
 

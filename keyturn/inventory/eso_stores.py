@@ -38,12 +38,7 @@ SETTINGS: Final[Mapping[str, Mapping[str, Rule]]] = {
         "role": ANY,
         "secretsManager": {"recoveryWindowInDays": ANY, "forceDeleteWithoutRecovery": frozenset({False})},
     },
-    "azurekv": {
-        "vaultUrl": ANY,
-        "identityId": ANY,
-        "environmentType": frozenset({"PublicCloud"}),
-        "useAzureSDK": ANY,
-    },
+    "azurekv": {"vaultUrl": ANY, "identityId": ANY, "environmentType": frozenset({"PublicCloud"}), "useAzureSDK": ANY},
     "gcpsm": {"projectID": ANY, "location": ANY, "secretVersionSelectionPolicy": ANY},
     "kubernetes": {"remoteNamespace": ANY, "server": {"url": ANY, "caBundle": ANY, "caProvider": ANY}},
 }

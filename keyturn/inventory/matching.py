@@ -98,10 +98,7 @@ class Matching:
 
 
 def match_copies(
-    secrets: Sequence[PathSecret],
-    inventories: Sequence[StoreInventory],
-    older: Older,
-    typeless: Collection[str] = (),
+    secrets: Sequence[PathSecret], inventories: Sequence[StoreInventory], older: Older, typeless: Collection[str] = ()
 ) -> Matching:
     """Match each secret of the stores to its source. ``typeless`` stores keep values as texts."""
     index = Index(secrets, older)

@@ -27,7 +27,7 @@ def _of(rotation: StrategySettings) -> Iterator[str]:
 
 
 EVERYTHING: Final[dict[str, tuple[TargetBase, tuple[str, ...]]]] = {
-    "aws-iam": (AwsIamSettings(kind="aws-iam"), ("applications/*",)),
+    "aws-iam": (AwsIamSettings(kind="aws-iam"), ("applications/*",))
 }
 """The targets whose rights are rendered, with the accounts of a catalogue that may do everything."""
 

@@ -315,10 +315,7 @@ def requester(scope: HubScope) -> Sections:
     yield Section("Those that are long over.", (allow(f"{mount}/data/{ARCHIVE}/{person}/*", "read"),))
     yield Section(
         "What they were given, and what opens it once, which nobody else may read.",
-        (
-            allow(f"{mount}/data/{GRANTED}/{person}/*", "read"),
-            allow(f"{mount}/data/{DELIVERIES}/{person}/*", "read"),
-        ),
+        (allow(f"{mount}/data/{GRANTED}/{person}/*", "read"), allow(f"{mount}/data/{DELIVERIES}/{person}/*", "read")),
     )
     yield Section(
         "Say that they have opened it, or need it no more; nobody takes that back.",
@@ -534,10 +531,7 @@ def unrecorded(scope: HubScope) -> Sections:
     mount = scope.places.state_mount
     yield Section(
         "What revocations could not write to the ledger: append it there, and remove it here.",
-        (
-            allow(f"{mount}/data/{UNRECORDED}/*", "read"),
-            allow(f"{mount}/metadata/{UNRECORDED}/*", "list", "delete"),
-        ),
+        (allow(f"{mount}/data/{UNRECORDED}/*", "read"), allow(f"{mount}/metadata/{UNRECORDED}/*", "list", "delete")),
     )
 
 
@@ -705,11 +699,7 @@ def auditor(scope: HubScope) -> Sections:
     )
     yield Section(
         "Which login may do what, for `keyturn report`.",
-        (
-            allow("sys/policies/acl", "list"),
-            allow("sys/policies/acl/", "list"),
-            allow("sys/policies/acl/*", "read"),
-        ),
+        (allow("sys/policies/acl", "list"), allow("sys/policies/acl/", "list"), allow("sys/policies/acl/*", "read")),
     )
     yield from viewer(scope)
     yield from ledger_read(scope)

@@ -4,14 +4,7 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    TypeAdapter,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, WithJsonSchema, model_validator
 
 from keyturn.core.ports.rest import POINTER, AnswerPattern, Condition, Listing, Request, Scalar
 from keyturn.core.text import templates

@@ -88,12 +88,7 @@ class AzureAppSecret(StrategyBase):
     mints_at_target = True
 
     def __init__(
-        self,
-        target: ApplicationTarget,
-        application: str,
-        label: str,
-        life: timedelta,
-        clock: Callable[[], datetime],
+        self, target: ApplicationTarget, application: str, label: str, life: timedelta, clock: Callable[[], datetime]
     ) -> None:
         self.target = target
         self.application = application

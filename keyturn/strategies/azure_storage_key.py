@@ -17,12 +17,7 @@ from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
 KEYS: Final = ("key1", "key2")
 """A first version takes the second: people usually give the first to applications by hand."""
 
-SERVICES: Final = {
-    "BlobEndpoint": "blob",
-    "QueueEndpoint": "queue",
-    "TableEndpoint": "table",
-    "FileEndpoint": "file",
-}
+SERVICES: Final = {"BlobEndpoint": "blob", "QueueEndpoint": "queue", "TableEndpoint": "table", "FileEndpoint": "file"}
 """The name of each service in a connection string."""
 
 

@@ -33,12 +33,7 @@ class AclTarget(Protocol):
         """Raises Invalid where the user can't be rotated."""
 
     def change_passwords(
-        self,
-        user: str,
-        edit: Callable[[frozenset[str]], frozenset[str]],
-        *,
-        sequence: int,
-        missing_ok: bool = False,
+        self, user: str, edit: Callable[[frozenset[str]], frozenset[str]], *, sequence: int, missing_ok: bool = False
     ) -> None:
         """Replace the user's passwords with the result of ``edit`` and record ``sequence``, in one step.
 

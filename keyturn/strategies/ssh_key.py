@@ -66,11 +66,7 @@ class SshKey(RestStrategy):
         private = self.keys.private_key(self.kind)
         public = f"{self.keys.public_openssh(private)} {self.comment}".strip()
         return SecretFields(
-            {
-                "private_key": self.keys.openssh(private),
-                "public_key": public,
-                "fingerprint": fingerprint(public),
-            }
+            {"private_key": self.keys.openssh(private), "public_key": public, "fingerprint": fingerprint(public)}
         )
 
     def install(self, change: Change) -> None:

@@ -287,10 +287,7 @@ class VaultDynamicSettings(StrategySettings):
         yield Section(
             "A lease of the database engine ends with the token that asked for it (strategy vault-dynamic), so the"
             " worker's own short-lived token must not be the one.",
-            (
-                allow(f"{self.mount}/creds/{self.role}", "read"),
-                *rules_to_use(),
-            ),
+            (allow(f"{self.mount}/creds/{self.role}", "read"), *rules_to_use()),
         )
 
     def open(self, path: str, tools: Tools) -> VaultDynamic:

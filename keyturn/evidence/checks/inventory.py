@@ -23,7 +23,7 @@ def inventory_made(facts: Facts) -> CheckResult:
     classes = sorted({secret.classification for secret in facts.secrets})
     sentences = [
         f"{count_noun(len(facts.secrets), 'secret')} of {count_noun(len(owners), 'owner')}, each classified "
-        f"({list_names(classes, 5)}), with {count_noun(len(facts.copies), 'copy', 'copies')}.",
+        f"({list_names(classes, 5)}), with {count_noun(len(facts.copies), 'copy', 'copies')}."
     ]
     sentences += [f"Of {named(unread)} the hub does not tell how they stand."] if unread else []
     rows = tuple(rows_of(facts.secrets))

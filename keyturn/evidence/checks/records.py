@@ -23,7 +23,7 @@ def ledger_whole(facts: Facts) -> CheckResult:
         return CheckResult(ControlVerdict.FAIL, (f"The ledger was changed: {'; '.join(ledger.problems)}.",), numbers)
     sentences = [
         f"All {count_noun(ledger.size, 'entry', 'entries')} are as they were when the checkpoint was signed; "
-        f"{count_noun(ledger.entries, 'entry is', 'entries are')} of the period.",
+        f"{count_noun(ledger.entries, 'entry is', 'entries are')} of the period."
     ]
     remarks = [f"{count_noun(ledger.later, 'entry', 'entries')} came after the checkpoint and count for nothing here."]
     return CheckResult(
@@ -98,7 +98,7 @@ def incidents_closed(facts: Facts) -> CheckResult:
     ended = [mark for mark in facts.ledger.having("cut") if incident_of(mark) in opened]
     sentences = [
         f"{count_noun(len(opened), 'incident was', 'incidents were')} opened, {len(set(opened) & closed):,} closed "
-        f"with proof; {count_noun(len(ended), 'credential was', 'credentials were')} ended.",
+        f"with proof; {count_noun(len(ended), 'credential was', 'credentials were')} ended."
     ]
     sentences += [f"Given up with something left: {list_names(sorted(given_up), 5)}."] if given_up else []
     sentences += [f"Not closed by the end of the period: {list_names(left, 5)}."] if left else []
