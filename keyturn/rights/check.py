@@ -11,7 +11,7 @@ from typing import Final
 from keyturn.core.fingerprint_keys import FIRST_KEY, key_entry
 from keyturn.core.rights.rights import ANYTHING, PROBE, RuleIndex, Section, holds, rules_of, sample
 from keyturn.ledger.naming import SIGNING_KEY
-from keyturn.rights.scope import HubScope, SecretPath
+from keyturn.rights.scope import HubScope
 from keyturn.rotation.candidates import CANDIDATES, ROTATIONS
 from keyturn.rotation.state.grant_store import DELIVERIES
 
@@ -64,8 +64,7 @@ def dangerous(scope: HubScope) -> Iterator[str]:
     for mount in scope.mounts:
         yield f"{mount}/config"
         yield from (f"{mount}/{kind}/{PROBE}" for kind in KINDS)
-    for secret in scope.secrets:
-        yield from _of_secret(secret)
+    yield from (f"{secret.mount}/{kind}/{secret.path}" for secret in scope.secrets for kind in KINDS)
     state, transit = scope.places.state_mount, scope.places.transit_mount
     yield f"{state}/config"
     yield from (
@@ -108,7 +107,3 @@ ENGINES: Final = (
     "sign-verbatim",
     "issue",
 )
-
-
-def _of_secret(secret: SecretPath) -> Iterator[str]:
-    yield from (f"{secret.mount}/{kind}/{secret.path}" for kind in KINDS)

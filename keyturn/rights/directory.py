@@ -14,7 +14,8 @@ def write(directory: Path, documents: Collection[Document]) -> None:
 
     Raises Invalid, before anything is written, where a file of that name was made otherwise.
     """
-    if foreign := [document.name for document in documents if _is_foreign(directory / document.name)]:
+    names = [document.name for document in documents]
+    if foreign := [name for name in names if os.path.lexists(directory / name) and not _is_made(directory / name)]:
         hint = "Nothing was written. Move it away, or choose another directory"
         raise Invalid(
             "write", str(directory / foreign[0]), "it is there, and `keyturn policy render` has not made it", hint
@@ -28,10 +29,6 @@ def left_over(directory: Path, documents: Collection[Document]) -> Iterator[str]
     """Yield the rendered files of the directory that no document has any more."""
     names = {document.name for document in documents}
     yield from (file.name for file in sorted(directory.iterdir()) if file.name not in names and _is_made(file))
-
-
-def _is_foreign(file: Path) -> bool:
-    return os.path.lexists(file) and not _is_made(file)
 
 
 def _is_made(file: Path) -> bool:

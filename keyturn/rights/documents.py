@@ -9,7 +9,7 @@ from keyturn.catalogue.models import Catalogue
 from keyturn.core.errors import Invalid
 from keyturn.core.rights.hcl import comment, policy
 from keyturn.core.rights.rights import Document, Section
-from keyturn.rights import access_logs, accounts, copies, hub, managed_keys, notices
+from keyturn.rights import accounts, copies, hub
 from keyturn.rights.scope import EVERYTHING, HubScope
 
 MADE: Final = "keyturn policy render"
@@ -56,14 +56,15 @@ def _named(name: str, about: str, origin: Origin, rules: Sequence[Section]) -> D
 def rendered(scope: HubScope, catalogue: Catalogue, digest: str) -> list[Document]:
     """Return all documents, sorted by name. Raises Invalid where two have the same name."""
     origin = Origin(digest)
-    elsewhere = (
+    made = [
+        *hub_documents(scope, origin),
         *copies.store_documents(catalogue, str(origin)),
         *accounts.target_documents(catalogue, str(origin)),
-        *notices.notice_documents(catalogue, str(origin)),
-        *managed_keys.key_documents(catalogue, str(origin)),
-        *access_logs.access_log_documents(catalogue, str(origin)),
-    )
-    made = sorted((*hub_documents(scope, origin), *elsewhere), key=lambda document: document.name)
+    ]
+    in_clouds = (("notices", catalogue.consumers), ("key", catalogue.keys), ("access-log", catalogue.access_logs))
+    for prefix, entries in in_clouds:
+        made += [each for name, entry in entries.items() for each in entry.rights(f"{prefix}-{name}", str(origin))]
+    made.sort(key=lambda document: document.name)
     if twice := next((first.name for first, second in pairwise(made) if first.name == second.name), None):
         problem = "two stores, or two targets, have names that make the same file of it"
         raise Invalid("render", twice, problem, "Give one of them another name in the catalogue")

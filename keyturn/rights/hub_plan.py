@@ -156,7 +156,8 @@ def compare_resource(resource: HubResource, present: Fields, made: Fields | None
         return Item(resource, SetupVerdict.DRIFT, CHANGED, (*differences, *beside))
     if not differences:
         return Item(resource, SetupVerdict.IN_PLACE)
-    if made is None and not may and not _rendered(resource, present):
+    rendered = resource.kind is Kind.POLICY and was_made(str(present.get("policy", "")))
+    if made is None and not may and not rendered:
         return Item(resource, SetupVerdict.BLOCKED, FOREIGN, differences)
     return Item(resource, SetupVerdict.CHANGE, "", differences)
 
@@ -164,10 +165,6 @@ def compare_resource(resource: HubResource, present: Fields, made: Fields | None
 def _is_longer(resource: HubResource, difference: Difference) -> bool:
     limit = resource.kind is Kind.MOUNT and difference.field == MAX_LEASE_TTL
     return limit and int(difference.present or SYSTEM_LIMIT) >= int(difference.wanted)
-
-
-def _rendered(resource: HubResource, present: Fields) -> bool:
-    return resource.kind is Kind.POLICY and was_made(str(present.get("policy", "")))
 
 
 def _changed(present: Fields, made: Fields) -> Iterator[Difference]:

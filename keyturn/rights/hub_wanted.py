@@ -283,7 +283,7 @@ def _fields(name: str, entry: Any, places: HubPlaces) -> dict[str, Any]:
         case JwtRoleEntry():
             return _jwt_role(entry, places)
         case KubernetesEntry():
-            return _kubernetes(entry)
+            return {"kubernetes_host": entry.host, "kubernetes_ca_cert": entry.ca_certificate or ""}
         case KubernetesRoleEntry():
             return _kubernetes_role(entry, places)
         case OidcEntry():
@@ -295,7 +295,8 @@ def _fields(name: str, entry: Any, places: HubPlaces) -> dict[str, Any]:
         case GroupEntry():
             return {"type": "external", "policies": people_policies(entry.logins, places)}
         case AwsLoginRoleEntry():
-            return _aws_login_role(entry, places)
+            principals = list(entry.principals)
+            return {**_tokens(entry, places), "auth_type": "iam", "bound_iam_principal_arn": principals}
         case DatabaseRoleEntry():
             return _database_role(entry)
         case AwsRoleEntry():
@@ -317,9 +318,13 @@ def policies_of(entry: LoginEntry, places: HubPlaces, role: str = "") -> list[st
     return [*policies, hub.login_policy(role)] if role and entry.login in OWN else policies
 
 
-def _tokens(entry: LoginEntry, places: HubPlaces, role: str = "") -> dict[str, Any]:
+def _tokens(entry: LoginEntry | PeopleEntry, places: HubPlaces, role: str = "") -> dict[str, Any]:
+    if isinstance(entry, PeopleEntry):
+        policies = people_policies(entry.logins, places)
+    else:
+        policies = policies_of(entry, places, role)
     return {
-        "token_policies": policies_of(entry, places, role),
+        "token_policies": policies,
         "token_ttl": seconds(entry.token_ttl),
         "token_max_ttl": seconds(entry.token_max_ttl),
         "token_bound_cidrs": list(entry.addresses),
@@ -328,15 +333,6 @@ def _tokens(entry: LoginEntry, places: HubPlaces, role: str = "") -> dict[str, A
 
 def people_policies(logins: Iterable[str], places: HubPlaces) -> list[str]:
     return list(dict.fromkeys(places.named(policy) for login in logins for policy in LOGINS[login]))
-
-
-def _people(entry: PeopleEntry, places: HubPlaces) -> dict[str, Any]:
-    return {
-        "token_policies": people_policies(entry.logins, places),
-        "token_ttl": seconds(entry.token_ttl),
-        "token_max_ttl": seconds(entry.token_max_ttl),
-        "token_bound_cidrs": list(entry.addresses),
-    }
 
 
 def _approle(name: str, entry: AppRoleEntry, places: HubPlaces) -> dict[str, Any]:
@@ -384,7 +380,7 @@ def _oidc(entry: OidcEntry) -> dict[str, Any]:
 
 def _oidc_role(entry: OidcRoleEntry, places: HubPlaces) -> dict[str, Any]:
     return {
-        **_people(entry, places),
+        **_tokens(entry, places),
         "role_type": "oidc",
         "allowed_redirect_uris": list(entry.allowed_redirect_uris),
         "user_claim": entry.user_claim,
@@ -397,7 +393,7 @@ def _oidc_role(entry: OidcRoleEntry, places: HubPlaces) -> dict[str, Any]:
 
 def _ldap(entry: LdapEntry, places: HubPlaces) -> dict[str, Any]:
     return {
-        **_people(entry, places),
+        **_tokens(entry, places),
         "url": entry.url,
         "starttls": entry.start_tls,
         "insecure_tls": False,
@@ -412,10 +408,6 @@ def _ldap(entry: LdapEntry, places: HubPlaces) -> dict[str, Any]:
     }
 
 
-def _kubernetes(entry: KubernetesEntry) -> dict[str, Any]:
-    return {"kubernetes_host": entry.host, "kubernetes_ca_cert": entry.ca_certificate or ""}
-
-
 def _kubernetes_role(entry: KubernetesRoleEntry, places: HubPlaces) -> dict[str, Any]:
     return {
         **_tokens(entry, places),
@@ -423,10 +415,6 @@ def _kubernetes_role(entry: KubernetesRoleEntry, places: HubPlaces) -> dict[str,
         "bound_service_account_namespaces": list(entry.namespaces),
         **({"audience": entry.audience} if entry.audience else {}),
     }
-
-
-def _aws_login_role(entry: AwsLoginRoleEntry, places: HubPlaces) -> dict[str, Any]:
-    return {**_tokens(entry, places), "auth_type": "iam", "bound_iam_principal_arn": list(entry.principals)}
 
 
 def _database(bare: HubResource, entry: DatabaseEntry, targets: Mapping[str, Any]) -> HubResource:
@@ -495,7 +483,3 @@ def _rate_limit(entry: RateLimitEntry) -> dict[str, Any]:
 
 def seconds(duration: timedelta) -> int:
     return int(duration.total_seconds())
-
-
-def mounts_of(every: Iterable[HubResource]) -> list[str]:
-    return [resource.name for resource in every if resource.kind is Kind.MOUNT]

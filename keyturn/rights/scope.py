@@ -96,6 +96,11 @@ def scope_of(
             raise Invalid("render policies for", path, *flaw)
     _insist_on_apart(catalogue, places)
     targets, consumers = catalogue.targets.values(), catalogue.consumers.values()
+    secrets, roles = sorted(catalogue.secrets.items()), database_roles(catalogue.hub)
+    credentials = tuple(
+        sorted({policy.credential for policy in catalogue.access_policies.values() if policy.credential})
+    )
+    made = [roles[credential] for credential in credentials if credential in roles]
     admins = {admin for target in targets if isinstance(admin := getattr(target, "admin", None), str)}
     admins |= {login for consumer in consumers if isinstance(login := getattr(consumer, "login", None), str)}
     return HubScope(
@@ -104,26 +109,24 @@ def scope_of(
         tuple(sorted(_copied(catalogue, places), key=lambda copied: (copied.mount, copied.path))),
         tuple(sorted(admins)),
         tuple(sorted({consumer.signing_key for consumer in consumers})),
-        tuple(catalogue.secrets[path].rotation for path in sorted(catalogue.secrets)),
-        {name: _read_by(catalogue, places, name) for name in sorted(catalogue.consumers)},
+        tuple(secret.rotation for _, secret in secrets),
+        {
+            name: tuple(secret_path(places, path) for path, secret in secrets if name in secret.consumers)
+            for name in sorted(catalogue.consumers)
+        },
         {name: (catalogue.consumers[name].signing_key,) for name in sorted(catalogue.consumers)},
         tuple(sorted(lease_prefixes)),
         tuple(sorted(key for name, log in catalogue.access_logs.items() for key in log.keys(name))),
         tuple(_authorities(catalogue)),
         tuple(catalogue.keys[name] for name in sorted(catalogue.keys)),
-        tuple(sorted({policy.credential for policy in catalogue.access_policies.values() if policy.credential})),
+        credentials,
         tuple(sorted({entry.admin for entry in catalogue.grants.values()})),
         tuple(sorted({made.told_at for made in bare_resources(catalogue.hub)})),
-        tuple(_credential_servers(catalogue)),
+        tuple(
+            at for role in made for at in (f"{role.mount}/roles/{role.name}", f"{role.mount}/config/{role.connection}")
+        ),
         own_approles(catalogue.hub, places),
     )
-
-
-def _credential_servers(catalogue: Catalogue) -> Iterator[str]:
-    roles = database_roles(catalogue.hub)
-    credentials = sorted({policy.credential for policy in catalogue.access_policies.values() if policy.credential})
-    for role in (roles[credential] for credential in credentials if credential in roles):
-        yield from (f"{role.mount}/roles/{role.name}", f"{role.mount}/config/{role.connection}")
 
 
 def _insist_on_apart(catalogue: Catalogue, places: HubPlaces) -> None:
@@ -156,11 +159,6 @@ def secret_path(places: HubPlaces, path: str) -> SecretPath:
     if mount and mount not in places.mounts:
         raise Invalid("render policies for", path, f"there is no mount {mount}", "Declare it under mounts")
     return SecretPath(places.mounts[mount] if mount else places.mount, within)
-
-
-def _read_by(catalogue: Catalogue, places: HubPlaces, consumer: str) -> tuple[SecretPath, ...]:
-    declared = sorted(path for path, secret in catalogue.secrets.items() if consumer in secret.consumers)
-    return tuple(secret_path(places, path) for path in declared)
 
 
 def _copied(catalogue: Catalogue, places: HubPlaces) -> set[SecretPath]:
