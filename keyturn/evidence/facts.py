@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Final
 
 from keyturn.access_log.readers import LogRead
+from keyturn.rotation.state.break_glass import BrokenGlass
 
 IN_FORCE: Final = ("promote", "recover", "revert")
 """The ledger actions that put a version in force."""
@@ -219,22 +220,6 @@ class FreezeFact:
 
 
 @dataclass(frozen=True)
-class GlassFact:
-    """An action that was done without the second person it requires."""
-
-    name: str
-    at: str
-    action: str
-    words: str
-    reason: str
-    actor: str
-    reviewed_by: str
-    verdict: str
-    review_by: str = ""
-    """The deadline of its review; empty where none is set."""
-
-
-@dataclass(frozen=True)
 class Facts:
     """All facts at one time; ``unseen`` has the reason for each unreadable part.
 
@@ -256,7 +241,8 @@ class Facts:
     keys: tuple[KeyFact, ...] = ()
     exceptions: tuple[ExceptionFact, ...] = ()
     freezes: tuple[FreezeFact, ...] = ()
-    glass: tuple[GlassFact, ...] = ()
+    glass: tuple[BrokenGlass, ...] = ()
+    """The actions that were done without the second person that they require."""
     second_person: tuple[str, ...] = ()
     """The actions that the operator's file allows only with a second person."""
     unseen: Mapping[Part, str] = field(default_factory=dict)

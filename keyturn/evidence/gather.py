@@ -19,7 +19,6 @@ from keyturn.evidence.facts import (
     ExceptionFact,
     Facts,
     FreezeFact,
-    GlassFact,
     KeyFact,
     LedgerExtract,
     Part,
@@ -91,7 +90,11 @@ def gather_facts(
     paths, looks, now = frozenset(declared), _Looks(), workspace.clock()
     secrets = secret_facts(workspace, declared)
     wanted = paths if question.owner else None
-    extract = looks.at(Part.LEDGER, lambda: _extract(workspace, question, ledger, wanted), LedgerExtract())
+    extract = looks.at(
+        Part.LEDGER,
+        lambda: extract_ledger(ledger, workspace.hub, workspace.verify_signature, question.period, wanted),
+        LedgerExtract(),
+    )
     everybody = not question.owner
     return Facts(
         period=question.period,
@@ -108,7 +111,9 @@ def gather_facts(
         keys=looks.at(Part.KEYS, lambda: key_facts(workspace), ()) if everybody else (),
         exceptions=exception_facts(workspace, declared),
         freezes=freeze_facts(workspace, paths),
-        glass=looks.at(Part.GLASS, lambda: glass_facts(workspace), ()) if everybody else (),
+        glass=looks.at(Part.GLASS, lambda: (*list_broken(workspace), *list_broken_access(workspace)), ())
+        if everybody
+        else (),
         second_person=tuple(wants_second_person(workspace)),
         unseen={part: looks.unseen[part] for part in Part if part in looks.unseen},
     )
@@ -127,12 +132,6 @@ def chosen_secrets(workspace: Workspace, owner: str) -> dict[str, Secret]:
         owners = {secret.owner for secret in everything.values()}
         raise NotFound("find", f"owner {owner}", "no secret is theirs", advice(owner, owners, "Nothing is declared."))
     return chosen
-
-
-def _extract(
-    workspace: Workspace, question: Question, ledger: StoredLedger, wanted: frozenset[str] | None
-) -> LedgerExtract:
-    return extract_ledger(ledger, workspace.hub, workspace.verify_signature, question.period, wanted)
 
 
 def _accesses(
@@ -319,23 +318,6 @@ def freeze_facts(workspace: Workspace, paths: Iterable[str]) -> tuple[FreezeFact
     )
     return tuple(
         FreezeFact(freeze.name, freeze.begins, freeze.ends, freeze.reason, held) for freeze, held in made if held
-    )
-
-
-def glass_facts(workspace: Workspace) -> tuple[GlassFact, ...]:
-    return tuple(
-        GlassFact(
-            broken.id,
-            broken.at,
-            broken.action,
-            broken.words,
-            broken.reason,
-            broken.actor,
-            broken.reviewed_by,
-            broken.verdict,
-            broken.review_by,
-        )
-        for broken in (*list_broken(workspace), *list_broken_access(workspace))
     )
 
 

@@ -5,7 +5,7 @@ their bytes and not parsed, except for promotions: the last one before the perio
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Final
 
@@ -233,3 +233,8 @@ def promotions(ledger: LedgerExtract, secret: str) -> Iterator[LedgerMark]:
     if before := ledger.before.get(secret):
         yield before
     yield from ledger.in_force.get(secret, ())
+
+
+def newest_promotions(ledger: LedgerExtract, secrets: Iterable[str]) -> list[int]:
+    """Return the number of the entry that put each secret's newest version of the period in force."""
+    return [mark.sequence for secret in secrets for mark in list(promotions(ledger, secret))[-1:]]

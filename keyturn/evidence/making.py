@@ -9,12 +9,11 @@ from typing import Final
 from keyturn.access_log.hub_log import hub_logs
 from keyturn.core.errors import KeyturnError
 from keyturn.core.ports.ledger import Outcome
-from keyturn.evidence.accesses import Log
+from keyturn.evidence.accesses import HourlyTrail, Log
 from keyturn.evidence.formats import FORMATS, write_format
 from keyturn.evidence.frameworks import find_framework
 from keyturn.evidence.gather import Question, gather_facts
 from keyturn.evidence.report import ACTION, Document, build_report, digest_note, report_name
-from keyturn.evidence.trail_hours import HourlyTrail
 from keyturn.ledger.proofs import prove_entry
 from keyturn.pages.files import write_private
 from keyturn.rotation.state.context import Workspace

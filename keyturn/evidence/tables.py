@@ -4,17 +4,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 
 from keyturn.evidence.checks.inventory import aws_copies, copy_id, gaps_of, is_behind, label, reader_id, unused
-from keyturn.evidence.checks.judging import days
+from keyturn.evidence.checks.judging import DAY, days
 from keyturn.evidence.checks.keys import certificates, own_key_row
 from keyturn.evidence.facts import Facts, SecretFact
 from keyturn.evidence.key_periods import own_key_period
-from keyturn.evidence.ledger_extract import promotions
+from keyturn.evidence.ledger_extract import newest_promotions
 from keyturn.evidence.model import StateRow
-
-DAY: Final = timedelta(days=1)
 
 
 def stamp(moment: datetime | None) -> str | None:
@@ -73,17 +72,10 @@ def secret_state(secret: SecretFact) -> str:
     return "replaced by hand" if secret.by_hand else "in time"
 
 
-def by_owner(facts: Facts) -> Iterator[StateRow]:
-    owners = sorted({secret.owner for secret in facts.secrets})
-    for owner in owners:
-        owned = [secret for secret in facts.secrets if secret.owner == owner]
-        yield StateRow("owner", owner, _counts(facts, owned))
-
-
-def by_classification(facts: Facts) -> Iterator[StateRow]:
-    for classification in sorted({secret.classification for secret in facts.secrets}):
-        owned = [secret for secret in facts.secrets if secret.classification == classification]
-        yield StateRow("classification", classification, _counts(facts, owned))
+def grouped(facts: Facts, kind: str) -> Iterator[StateRow]:
+    """Yield the counts of the secrets that have each ``kind``: each owner, or each classification."""
+    for name in sorted({getattr(secret, kind) for secret in facts.secrets}):
+        yield StateRow(kind, name, _counts(facts, [each for each in facts.secrets if getattr(each, kind) == name]))
 
 
 def _counts(facts: Facts, owned: list[SecretFact]) -> dict[str, str | int | None]:
@@ -150,9 +142,9 @@ def scanner(facts: Facts) -> Iterator[StateRow]:
     """Yield Security Hub's finding on each copy, its reason, and the entries that prove a rotation."""
     by_path = facts.by_path
     for copy in aws_copies(facts):
-        promoted = list(promotions(facts.ledger, copy.secret))[-1:]
-        pushed = facts.ledger.pushes.get((copy.secret, label(copy)))
-        numbers = [mark.sequence for mark in (*promoted, *([pushed] if pushed else []))]
+        numbers = newest_promotions(facts.ledger, [copy.secret])
+        if pushed := facts.ledger.pushes.get((copy.secret, label(copy))):
+            numbers.append(pushed.sequence)
         behind = is_behind(by_path.get(copy.secret))
         why = (
             "true: the secret is late, or replaced by hand"
@@ -253,7 +245,7 @@ def glass(facts: Facts) -> Iterator[StateRow]:
     for broken in facts.glass:
         about = {"at": broken.at, "action": broken.action, "what": broken.words, "reason": broken.reason}
         who = {"actor": broken.actor, "reviewed_by": broken.reviewed_by, "verdict": broken.verdict}
-        yield StateRow("glass", broken.name, {**about, "review_by": broken.review_by, **who})
+        yield StateRow("glass", broken.id, {**about, "review_by": broken.review_by, **who})
 
 
 COUNTS: Final = (
@@ -271,10 +263,10 @@ TABLES: Final = (
         "Ages by classification",
         "At the moment of the look.",
         COUNTS,
-        by_classification,
+        partial(grouped, kind="classification"),
         "Classification",
     ),
-    Table("owner", "By owner", "Who answers for how many.", COUNTS, by_owner, "Owner"),
+    Table("owner", "By owner", "Who answers for how many.", COUNTS, partial(grouped, kind="owner"), "Owner"),
     Table(
         "secret",
         "Every secret",

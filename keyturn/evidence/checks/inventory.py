@@ -5,7 +5,7 @@ from datetime import timedelta
 from keyturn.access_log.readers import LogRead
 from keyturn.evidence.checks.judging import insist_seen, judge, named, rows_of
 from keyturn.evidence.facts import CopyFact, Facts, Part, SecretFact
-from keyturn.evidence.ledger_extract import promotions
+from keyturn.evidence.ledger_extract import newest_promotions, promotions
 from keyturn.evidence.model import CheckResult, ControlVerdict, StateRow, nothing_of, unseen
 from keyturn.pages.words import count_noun, list_names
 
@@ -49,14 +49,14 @@ def nothing_unmanaged(facts: Facts) -> CheckResult:
         return CheckResult(
             ControlVerdict.FAIL, (words, *([f"Besides: {hidden}"] if hidden else [])), numbers, rows=rows
         )
-    if hidden_result := insist_seen(facts, facts.out_of_sight(Part.STORES)):
+    if hidden_result := insist_seen(facts, Part.STORES):
         return hidden_result
     return CheckResult(ControlVerdict.PASS, ("Everything in the stores and in the hub is managed.",), numbers)
 
 
 def copies_in_step(facts: Facts) -> CheckResult:
     """Whether every copy is in sync with the hub and belongs to Keyturn."""
-    if hidden := insist_seen(facts, facts.out_of_sight(Part.COPIES)):
+    if hidden := insist_seen(facts, Part.COPIES):
         return hidden
     if not facts.copies:
         return nothing_of("No secret has a copy.")
@@ -87,9 +87,9 @@ def scanner_explained(facts: Facts) -> CheckResult:
     copies = aws_copies(facts)
     if not copies:
         return nothing_of("No copy lies in AWS Secrets Manager.")
-    if hidden := insist_seen(facts, facts.out_of_sight(Part.LEDGER)):
+    if hidden := insist_seen(facts, Part.LEDGER):
         return hidden
-    entries = [mark.sequence for copy in copies for mark in list(promotions(facts.ledger, copy.secret))[-1:]]
+    entries = newest_promotions(facts.ledger, (copy.secret for copy in copies))
     entries += [mark.sequence for copy in copies if (mark := facts.ledger.pushes.get((copy.secret, label(copy))))]
     by_path = facts.by_path
     late = sorted({copy.secret for copy in copies if is_behind(by_path.get(copy.secret))})
@@ -123,7 +123,7 @@ def label(copy: CopyFact) -> str:
 
 def accesses_known(facts: Facts) -> CheckResult:
     """Whether the logs show every read of the whole period."""
-    if hidden := insist_seen(facts, facts.out_of_sight(Part.ACCESSES)):
+    if hidden := insist_seen(facts, Part.ACCESSES):
         return hidden
     logs = facts.accesses.logs
     if not logs:
@@ -153,7 +153,7 @@ def reader_id(secret: str, system: str, principal: str) -> str:
 
 def accesses_reviewed(facts: Facts) -> CheckResult:
     """Whether the catalogue or a monitor names everyone who read a secret."""
-    if hidden := insist_seen(facts, facts.out_of_sight(Part.ACCESSES)):
+    if hidden := insist_seen(facts, Part.ACCESSES):
         return hidden
     if not [log for log in facts.accesses.logs if not log.failed]:
         return unseen("No access log could be read, so who has read what can't be compared with who may.")
@@ -186,7 +186,7 @@ def accesses_reviewed(facts: Facts) -> CheckResult:
 
 def unused_listed(facts: Facts) -> CheckResult:
     """List the secrets without a reader other than Keyturn in the period, for a person to judge."""
-    if hidden := insist_seen(facts, facts.out_of_sight(Part.ACCESSES)):
+    if hidden := insist_seen(facts, Part.ACCESSES):
         return hidden
     good = [log for log in facts.accesses.logs if not log.failed and not gaps_of(facts, log)]
     if not good or len(good) < len(facts.accesses.logs):

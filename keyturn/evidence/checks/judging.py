@@ -6,7 +6,7 @@ from datetime import timedelta
 from functools import wraps
 from typing import Final
 
-from keyturn.evidence.facts import Facts, SecretFact
+from keyturn.evidence.facts import Facts, Part, SecretFact
 from keyturn.evidence.model import CheckResult, ControlVerdict, StateRow, unseen
 from keyturn.pages.words import count_noun, list_names
 
@@ -55,7 +55,8 @@ def rows_of(secrets: Iterable[SecretFact]) -> list[str]:
     return [StateRow("secret", secret.path, {}).id for secret in secrets]
 
 
-def insist_seen(facts: Facts, why: str) -> CheckResult | None:
+def insist_seen(facts: Facts, part: Part) -> CheckResult | None:
+    why = facts.out_of_sight(part)
     return unseen(f"It could not be looked at: {why}") if why else None
 
 

@@ -6,7 +6,7 @@ from keyturn.core.schedule.causes import LATE_AFTER
 from keyturn.evidence.checks.judging import days, insist_seen, judge, rows_of
 from keyturn.evidence.facts import Facts, Part, SecretFact
 from keyturn.evidence.key_periods import own_key_period
-from keyturn.evidence.ledger_extract import promotions
+from keyturn.evidence.ledger_extract import newest_promotions
 from keyturn.evidence.model import CheckResult, ControlVerdict, StateRow, nothing_of
 from keyturn.pages.words import count_noun
 
@@ -23,7 +23,7 @@ def certificates_in_time(facts: Facts) -> CheckResult:
     if not secrets:
         return nothing_of("No certificate is declared.")
     wrong = {secret.path: why for secret in secrets if (why := ending(facts, secret))}
-    entries = [mark.sequence for secret in secrets for mark in list(promotions(facts.ledger, secret.path))[-1:]]
+    entries = newest_promotions(facts.ledger, (secret.path for secret in secrets))
     rows = [StateRow(CERTIFICATE, secret.path, {}).id for secret in secrets]
     return judge(
         facts,
@@ -59,7 +59,7 @@ def cryptoperiods(facts: Facts) -> CheckResult:
         for secret in secrets
         if secret.key and secret.rotated_at and facts.looked_at - secret.rotated_at > secret.key.limit
     }
-    entries = [mark.sequence for secret in secrets for mark in list(promotions(facts.ledger, secret.path))[-1:]]
+    entries = newest_promotions(facts.ledger, (secret.path for secret in secrets))
     return judge(
         facts,
         "cryptoperiods",
@@ -79,7 +79,7 @@ def own_key_row(name: str) -> str:
 def own_keys_in_time(facts: Facts) -> CheckResult:
     if facts.owner:
         return nothing_of("Keyturn's own keys are no owner's; see the report of all owners.")
-    if hidden := insist_seen(facts, facts.out_of_sight(Part.KEYS)):
+    if hidden := insist_seen(facts, Part.KEYS):
         return hidden
     if not facts.keys:
         return nothing_of("This login sees none of Keyturn's own keys.")

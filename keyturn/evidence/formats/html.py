@@ -2,6 +2,7 @@
 
 import base64
 import re
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -12,12 +13,11 @@ from markupsafe import Markup
 
 from keyturn import __version__
 from keyturn.core.errors import Invalid
-from keyturn.evidence.formats.charts import access_chart, age_chart, rotation_chart
 from keyturn.evidence.model import ControlVerdict
 from keyturn.evidence.report import Document, canonical
 from keyturn.evidence.verify import parse_report
 from keyturn.ledger.entries import parse_leaf
-from keyturn.pages.charts import CLASSES
+from keyturn.pages.charts import CLASSES, AgeBar, age_bars, stacked_bars
 from keyturn.pages.render import page_templates
 from keyturn.pages.words import count_noun
 
@@ -172,3 +172,29 @@ def page_problem(page: bytes, document: Document) -> str:
     if maker != f"keyturn {__version__}":
         return f"the page was made by {maker}, and keyturn {__version__} can't tell whether it shows what it carries"
     return "the page shows something else than what it carries"
+
+
+# --- charts
+
+
+def age_chart(document: Document) -> Markup:
+    """Return the ages of the secrets nearest to their limits; empty without any."""
+    return age_bars(
+        AgeBar(row["name"], cells["age_days"], cells["limit_days"], str(cells["classification"]))
+        for row in document["rows"]
+        if row["kind"] == "secret" and (cells := row["cells"])["limit_days"] and cells["age_days"] is not None
+    )
+
+
+def rotation_chart(document: Document) -> Markup:
+    bars = document["charts"]["rotations"]
+    stacks = [(str(bar["from"]), [(int(bar["rotated"]), "done"), (int(bar["failed"]), "bad")]) for bar in bars]
+    return stacked_bars(stacks, "Rotations over time")
+
+
+def access_chart(document: Document) -> Markup:
+    hours: dict[int, Counter[str]] = defaultdict(Counter)
+    for access in document["charts"]["accesses"]:
+        hours[int(access["hour"])][str(access["classification"])] += int(access["reads"])
+    stacks = [(f"{hour:02}", [(hours[hour][name], name) for name in CLASSES]) for hour in range(24)]
+    return stacked_bars(stacks, "Reads by the hour of the day (UTC) and classification")
