@@ -198,25 +198,21 @@ def certificate_facts(rotation: Any) -> Mapping[str, str] | None:
 
 def _attempt(workspace: Workspace, path: str, listing: Listing | None) -> dict[str, Any] | KeyturnError:
     try:
-        return _looked_up(workspace, path, listing)
+        stands = look_up(workspace, path, listing)
+        state = rotation_facts(workspace, path, Trigger.SCHEDULE, stands)
+        late = alarm(state)
+        return {
+            "version": stands.version,
+            "rotated_at": state.rotated_at,
+            "due_at": due_at(state),
+            "expires_at": stands.info.marked(EXPIRES_AT) if stands.info else None,
+            "late": late.message if late else "",
+            "missing": describe_missing(stands.info, stands.record),
+            "ended_by": stands.record.frozen,
+            "retiring_since": retiring_since(workspace, path, stands.record),
+        }
     except KeyturnError as error:
         return error
-
-
-def _looked_up(workspace: Workspace, path: str, listing: Listing | None) -> dict[str, Any]:
-    stands = look_up(workspace, path, listing)
-    state = rotation_facts(workspace, path, Trigger.SCHEDULE, stands)
-    late = alarm(state)
-    return {
-        "version": stands.version,
-        "rotated_at": state.rotated_at,
-        "due_at": due_at(state),
-        "expires_at": stands.info.marked(EXPIRES_AT) if stands.info else None,
-        "late": late.message if late else "",
-        "missing": describe_missing(stands.info, stands.record),
-        "ended_by": stands.record.frozen,
-        "retiring_since": retiring_since(workspace, path, stands.record),
-    }
 
 
 def retiring_since(workspace: Workspace, path: str, record: Record) -> Any:

@@ -63,7 +63,12 @@ class StateRow:
 
     @property
     def id(self) -> str:
-        return f"{self.kind}:{self.name}"
+        return row_id(self.kind, self.name)
+
+
+def row_id(kind: str, name: str) -> str:
+    """Return the id by which checks cite a row of state."""
+    return f"{kind}:{name}"
 
 
 def entry_id(sequence: int) -> str:

@@ -6,7 +6,7 @@ from keyturn.access_log.readers import LogRead
 from keyturn.evidence.checks.judging import insist_seen, judge, named, rows_of
 from keyturn.evidence.facts import CopyFact, Facts, Part, SecretFact
 from keyturn.evidence.ledger_extract import newest_promotions, promotions
-from keyturn.evidence.model import CheckResult, ControlVerdict, StateRow, nothing_of, unseen
+from keyturn.evidence.model import CheckResult, ControlVerdict, nothing_of, row_id, unseen
 from keyturn.pages.words import count_noun, list_names
 
 AWS = "aws-secrets-manager"
@@ -38,7 +38,7 @@ def inventory_made(facts: Facts) -> CheckResult:
 def nothing_unmanaged(facts: Facts) -> CheckResult:
     if facts.owner:
         return nothing_of("What nobody manages is no owner's; see the report of all owners.")
-    rows = tuple(StateRow("unmanaged", f"{stray.place}:{stray.name}", {}).id for stray in facts.unmanaged)
+    rows = tuple(row_id("unmanaged", f"{stray.place}:{stray.name}") for stray in facts.unmanaged)
     places = sorted({stray.place for stray in facts.unmanaged})
     numbers = {"unmanaged": len(facts.unmanaged)}
     if facts.unmanaged:
@@ -79,7 +79,7 @@ def copies_in_step(facts: Facts) -> CheckResult:
 
 
 def copy_id(copy: CopyFact) -> str:
-    return StateRow("copy", f"{copy.secret}@{copy.store}:{copy.name}", {}).id
+    return row_id("copy", f"{copy.secret}@{copy.store}:{copy.name}")
 
 
 def scanner_explained(facts: Facts) -> CheckResult:
@@ -101,7 +101,7 @@ def scanner_explained(facts: Facts) -> CheckResult:
     ]
     sentences += [f"Late, or replaced by hand, so that the finding is true: {named(late)}."] if late else []
     sentences += [f"No entry up to the period's end tells of a rotation of {named(untold)}."] if untold else []
-    rows = tuple(StateRow("scanner", label(copy), {}).id for copy in copies)
+    rows = tuple(row_id("scanner", label(copy)) for copy in copies)
     verdict = ControlVerdict.FAIL if late else ControlVerdict.UNSEEN if untold else ControlVerdict.PASS
     return CheckResult(verdict, tuple(sentences), {"copies": len(copies)}, tuple(sorted(set(entries))), rows)
 
@@ -148,7 +148,7 @@ def gaps_of(facts: Facts, log: LogRead) -> tuple[str, ...]:
 
 
 def reader_id(secret: str, system: str, principal: str) -> str:
-    return StateRow("reader", f"{secret}@{system}:{principal}", {}).id
+    return row_id("reader", f"{secret}@{system}:{principal}")
 
 
 def accesses_reviewed(facts: Facts) -> CheckResult:
@@ -192,7 +192,7 @@ def unused_listed(facts: Facts) -> CheckResult:
     if not good or len(good) < len(facts.accesses.logs):
         return unseen("The logs do not cover the period without gaps, so that nobody read a secret can't be told.")
     idle = unused(facts)
-    rows = tuple(StateRow("unused", secret.path, {}).id for secret in idle)
+    rows = tuple(row_id("unused", secret.path) for secret in idle)
     sentences = [
         f"{count_noun(len(facts.secrets) - len(idle), 'secret was', 'secrets were')} read in the hub in the period."
     ]
@@ -219,6 +219,6 @@ def exceptions_in_force(facts: Facts) -> CheckResult:
         "with an owner and an end."
     ]
     sentences += [f"{exception.name} has ended, and {exception.owner} answers for it." for exception in over]
-    rows = tuple(StateRow("exception", exception.name, {}).id for exception in facts.exceptions)
+    rows = tuple(row_id("exception", exception.name) for exception in facts.exceptions)
     verdict = ControlVerdict.FAIL if over else ControlVerdict.PASS
     return CheckResult(verdict, tuple(sentences), {"exceptions": len(facts.exceptions), "over": len(over)}, rows=rows)

@@ -7,7 +7,7 @@ from functools import wraps
 from typing import Final
 
 from keyturn.evidence.facts import Facts, Part, SecretFact
-from keyturn.evidence.model import CheckResult, ControlVerdict, StateRow, unseen
+from keyturn.evidence.model import CheckResult, ControlVerdict, row_id, unseen
 from keyturn.pages.words import count_noun, list_names
 
 DAY: Final = timedelta(days=1)
@@ -52,7 +52,7 @@ SHOWN: Final = 8
 
 
 def rows_of(secrets: Iterable[SecretFact]) -> list[str]:
-    return [StateRow("secret", secret.path, {}).id for secret in secrets]
+    return [row_id("secret", secret.path) for secret in secrets]
 
 
 def insist_seen(facts: Facts, part: Part) -> CheckResult | None:

@@ -7,7 +7,7 @@ from keyturn.evidence.checks.judging import days, insist_seen, judge, rows_of
 from keyturn.evidence.facts import Facts, Part, SecretFact
 from keyturn.evidence.key_periods import own_key_period
 from keyturn.evidence.ledger_extract import newest_promotions
-from keyturn.evidence.model import CheckResult, ControlVerdict, StateRow, nothing_of
+from keyturn.evidence.model import CheckResult, ControlVerdict, nothing_of, row_id
 from keyturn.pages.words import count_noun
 
 CERTIFICATE: Final = "certificate"
@@ -24,7 +24,7 @@ def certificates_in_time(facts: Facts) -> CheckResult:
         return nothing_of("No certificate is declared.")
     wrong = {secret.path: why for secret in secrets if (why := ending(facts, secret))}
     entries = newest_promotions(facts.ledger, (secret.path for secret in secrets))
-    rows = [StateRow(CERTIFICATE, secret.path, {}).id for secret in secrets]
+    rows = [row_id(CERTIFICATE, secret.path) for secret in secrets]
     return judge(
         facts,
         "certificates-in-time",
@@ -102,7 +102,7 @@ def own_keys_in_time(facts: Facts) -> CheckResult:
         *wrong,
         *unknown,
     )
-    rows = tuple(StateRow("key", own_key_row(key.name), {}).id for key in facts.keys)
+    rows = tuple(row_id("key", own_key_row(key.name)) for key in facts.keys)
     return CheckResult(verdict, sentences, {"keys": len(facts.keys), "wrong": len(wrong)}, tuple(turned), rows)
 
 

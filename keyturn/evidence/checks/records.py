@@ -6,7 +6,7 @@ from typing import Final
 from keyturn.evidence.checks.judging import DAY, insist_seen, of_period
 from keyturn.evidence.facts import Facts, LedgerExtract, LedgerMark, Part
 from keyturn.evidence.ledger_extract import INCIDENTS, SEGMENT, incident_of
-from keyturn.evidence.model import CheckResult, ControlVerdict, StateRow, nothing_of
+from keyturn.evidence.model import CheckResult, ControlVerdict, nothing_of, row_id
 from keyturn.pages.words import count_noun, list_names
 from keyturn.recovery.drill_notes import RESTORE_DRILL, parse_note
 from keyturn.rotation.state.break_glass import BrokenGlass
@@ -152,7 +152,7 @@ def second_person(facts: Facts) -> CheckResult:
     if unkept := [name for name in named if name not in recorded]:
         sentences.append(f"The ledger has {list_names(unkept, 5)}, and the hub keeps no record to review.")
     approved = [mark for mark in facts.ledger.marks if mark.action in CONSENT]
-    rows = tuple(StateRow("glass", glass.id, {}).id for glass in facts.glass)
+    rows = tuple(row_id("glass", glass.id) for glass in facts.glass)
     unreviewed += unkept
     verdict = ControlVerdict.FAIL if unreviewed else ControlVerdict.PASS
     return CheckResult(verdict, tuple(sentences), {"unreviewed": len(unreviewed)}, _numbers(tuple(approved)), rows)
