@@ -3,7 +3,8 @@
 import hashlib
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -35,15 +36,22 @@ def insist_on_unedited(directory: Path, names: Sequence[str]) -> None:
         raise Conflict("write to", str(directory), problem, KEEP)
 
 
-def problems_with(directory: Path, texts: Mapping[str, str], env: Mapping[str, str]) -> list[Problem]:
-    """Return the problems of ``directory`` with these files added. Writes nothing there."""
+@contextmanager
+def catalogue_copy(directory: Path, texts: Mapping[str, str], without: str = "") -> Iterator[Path]:
+    """Make a temporary directory of the catalogue's files, with ``texts`` added, and one left out."""
     with tempfile.TemporaryDirectory() as made:
         copy = Path(made)
         for other in directory.glob("*.yaml") if directory.is_dir() else ():
-            if other.name not in texts:
+            if other.name not in texts and other.name != without:
                 (copy / other.name).symlink_to(other.resolve())
         for name, text in texts.items():
             (copy / name).write_bytes(text.encode())
+        yield copy
+
+
+def problems_with(directory: Path, texts: Mapping[str, str], env: Mapping[str, str]) -> list[Problem]:
+    """Return the problems of ``directory`` with these files added. Writes nothing there."""
+    with catalogue_copy(directory, texts) as copy:
         return find_problems(copy, env, signed=False)
 
 

@@ -168,15 +168,14 @@ def place(store: str, data: Any, file: str, path: str) -> DraftedPlace:
     if not isinstance(name, str) or not name:
         raise Invalid("read", file, f"{path}: a place in {store} has no name", REMEDY)
     field, fields = details.get("field"), details.get("fields")
+    form = Form()
     if isinstance(field, str):
-        return DraftedPlace(store.casefold(), name, Form(Rank.FIELD, field=field))
-    if isinstance(fields, Mapping):
-        return DraftedPlace(
-            store.casefold(), name, Form(Rank.FIELDS, tuple((str(a), str(b)) for a, b in fields.items()))
-        )
-    if isinstance(fields, list):
-        return DraftedPlace(store.casefold(), name, Form(Rank.FIELDS, tuple((str(own), str(own)) for own in fields)))
-    return DraftedPlace(store.casefold(), name)
+        form = Form(Rank.FIELD, field=field)
+    elif isinstance(fields, Mapping):
+        form = Form(Rank.FIELDS, tuple((str(a), str(b)) for a, b in fields.items()))
+    elif isinstance(fields, list):
+        form = Form(Rank.FIELDS, tuple((str(own), str(own)) for own in fields))
+    return DraftedPlace(store.casefold(), name, form)
 
 
 def _mapping(data: Any, file: str, where: str) -> Json:

@@ -1,7 +1,6 @@
 """Write the stores and targets that a person named as files of the catalogue."""
 
 import re
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +10,7 @@ from keyturn.catalogue.files.append import quoted
 from keyturn.catalogue.files.reading import read_file
 from keyturn.catalogue.files.syntax import NotYaml
 from keyturn.core.errors import Invalid
-from keyturn.inventory.directory import insist_on_no_problem, with_digest
+from keyturn.inventory.directory import catalogue_copy, insist_on_no_problem, with_digest
 from keyturn.inventory.drafting import flow
 
 GIVEN_FILE: Final = "stores.yaml"
@@ -105,13 +104,7 @@ def section_lines(places: Places) -> Iterator[str]:
 
 def declared_places(output: Path, texts: Mapping[str, str], drafted: str, env: Mapping[str, str]) -> Catalogue:
     """Return the declarations of these files and ``output``, without the file ``drafted``. Raises Invalid."""
-    with tempfile.TemporaryDirectory() as made:
-        copy = Path(made)
-        for other in output.glob("*.yaml") if output.is_dir() else ():
-            if other.name not in texts and other.name != drafted:
-                (copy / other.name).symlink_to(other.resolve())
-        for name, text in texts.items():
-            (copy / name).write_bytes(text.encode())
+    with catalogue_copy(output, texts, without=drafted) as copy:
         if not any(copy.iterdir()):
             return Catalogue()
         insist_on_no_problem(output, find_problems(copy, env, signed=False))

@@ -5,6 +5,7 @@ or occur at one path and under one matching name. Common values (``changeme``, `
 fits two paths becomes a question.
 """
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +13,9 @@ from enum import IntEnum
 from functools import cache
 from typing import Final
 
+from keyturn.core.mounts import split
 from keyturn.core.text.references import names_previous
 from keyturn.inventory.hub_inventory import PathSecret
-from keyturn.inventory.naming import Names, squeezed, words_of
 from keyturn.inventory.store_inventory import StoredSecret, StoreInventory
 from keyturn.inventory.values import Held, Strength, Value
 
@@ -315,3 +316,41 @@ def form_of(stored: StoredSecret, held: Held, *, loose: bool) -> Form | None:
 def named_first(names: Sequence[str]) -> str:
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
+
+
+# --- names of stores and paths of the hub, regardless of separators
+
+
+def words_of(name: str) -> tuple[str, ...]:
+    """Return the words of a name in lower case, split at separators and capitals."""
+    cut = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
+    return tuple(word.casefold() for word in re.split(r"[^A-Za-z0-9]+", cut) if word)
+
+
+def squeezed(words: Iterable[str]) -> str:
+    return "".join(words)
+
+
+def endings(words: Sequence[str]) -> Iterator[str]:
+    """Yield all words, and their endings of two or more: folders differ between stores."""
+    yield squeezed(words)
+    yield from (squeezed(words[begin:]) for begin in range(1, len(words) - 1))
+
+
+class Names:
+    def __init__(self, secrets: Iterable[PathSecret]) -> None:
+        by_name: dict[str, set[str]] = defaultdict(set)
+        for secret in secrets:
+            words = words_of(split(secret.path)[1])
+            for more in ((), *(words_of(field) for field in secret.held.fields)):
+                for ending in endings((*words, *more)):
+                    by_name[ending].add(secret.path)
+        self._by_name: Mapping[str, set[str]] = by_name
+
+    def paths(self, name: str) -> frozenset[str]:
+        """Return the paths that match a store's name, by the longest ending that matches any."""
+        words = words_of(name)
+        for ending in endings(words) if words else ():
+            if fitting := self._by_name.get(ending):
+                return frozenset(fitting)
+        return frozenset()

@@ -153,9 +153,7 @@ def partner(name: str, target: TargetInventory) -> AccountSeen | None:
 
 
 def redis(secret: PathSecret, names: frozenset[str], targets: Sequence[TargetInventory]) -> Proposal | None:
-    hosts = {
-        value.text for name, value in secret.held.fields.items() if name.casefold() in ("host", "hostname", "server")
-    }
+    hosts = named_hosts(secret)
     servers = [target for target in targets if target.kind == "redis" and target.host & hosts]
     if len(servers) != 1 or not secret.held.fields.keys() >= LOGIN:
         return None

@@ -27,8 +27,6 @@ ATTEMPTS: Final = 6
 FAILURES: Final = 3
 """Consecutive failed batches after which a store is skipped."""
 
-READ_NEVER: Final = "the store never gives a value back: nobody can tell whether it is a copy"
-
 
 @dataclass(frozen=True)
 class StoredSecret:

@@ -203,15 +203,13 @@ def keep_plain_http_at_home(url: str, insecure_http: bool, remedy: str, key: str
         raise refused("plain http to another machine", remedy, key)
 
 
-def _https(url: str) -> str:
-    split_url(url, ("https",))
-    return url
+def _url(*schemes: str) -> AfterValidator:
+    def check(url: str) -> str:
+        split_url(url, schemes)
+        return url
+
+    return AfterValidator(check)
 
 
-def _http_or_https(url: str) -> str:
-    split_url(url, ("https", "http"))
-    return url
-
-
-HttpsUrl = Annotated[str, AfterValidator(_https), WithJsonSchema({"type": "string", "pattern": "^https://"})]
-WebUrl = Annotated[str, AfterValidator(_http_or_https), WithJsonSchema({"type": "string", "pattern": "^https?://"})]
+HttpsUrl = Annotated[str, _url("https"), WithJsonSchema({"type": "string", "pattern": "^https://"})]
+WebUrl = Annotated[str, _url("https", "http"), WithJsonSchema({"type": "string", "pattern": "^https?://"})]

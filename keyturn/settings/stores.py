@@ -36,14 +36,38 @@ class Deletion(StrEnum):
     DELETE = "delete"
 
 
-class StoreBase(Model):
-    """A system that secrets are pushed to.
-
-    Each kind of store has its own ``kind``, and names what opens it in :attr:`ADAPTER`.
-    """
+class Opened(Model):
+    """Settings that an adapter is opened with; each kind has its own ``kind``."""
 
     if TYPE_CHECKING:
         kind: str
+
+    OWN: ClassVar[frozenset[str]]
+    """The settings that are not passed to the adapter."""
+    ADAPTER: ClassVar[str]
+    """What opens it, as MODULE:NAME; imported with the first one of its kind."""
+    EXTRA: ClassVar[str] = ""
+    """The extra of the package with its SDK; empty where it needs none."""
+
+    @property
+    def accounts(self) -> Accounts:
+        """The accounts, projects or repositories in its settings, by their place there."""
+        return {}
+
+
+class OpenedWithRights(Opened):
+    """The same for what may need rights in a cloud."""
+
+    def rights(self, file: str, origin: str) -> Iterator[Document]:
+        """Yield the documents that allow a login to use it, and nothing else; none where its login is no cloud's.
+
+        ``file`` is the prefix of their names, ``origin`` is their source.
+        """
+        return iter(())
+
+
+class StoreBase(Opened):
+    """A system that secrets are pushed to."""
 
     deletion: Deletion = Deletion.KEEP
     """What becomes of Keyturn's own copies that nothing declares any more: keep, or delete."""
@@ -56,10 +80,7 @@ class StoreBase(Model):
     tags: dict[Line, Line] = Field(default_factory=dict)
     """Tags or labels that every copy there gets; a destination's own of the same name wins."""
 
-    OWN: ClassVar[frozenset[str]] = frozenset(
-        {"kind", "deletion", "delete_after", "most_deletions", "writes_per_second", "tags"}
-    )
-    """The settings that are not passed to the adapter."""
+    OWN = frozenset({"kind", "deletion", "delete_after", "most_deletions", "writes_per_second", "tags"})
 
     ADAPTER: ClassVar[str]
     """The :class:`keyturn.core.ports.stores.Store`, as MODULE:CLASS; imported when the first such store is opened.
@@ -72,8 +93,6 @@ class StoreBase(Model):
     It is called with the store's name, the use of copies there, whether the login is for emergencies too, and the
     adapter's settings. It changes nothing, and returns a ``Verdict`` for each call.
     """
-    EXTRA: ClassVar[str] = ""
-    """The extra of the package with its SDK; empty where it needs none."""
     LIMITS: ClassVar[Limits]
     """The names and sizes that every store of this kind allows."""
     TAKES: ClassVar[frozenset[Detail]] = frozenset()
@@ -94,11 +113,6 @@ class StoreBase(Model):
     def places(self) -> tuple[str, ...]:
         """The places of copies: regions, locations; empty where nothing shows them."""
         return ()
-
-    @property
-    def accounts(self) -> Accounts:
-        """The accounts, projects or repositories in its settings, by their place there."""
-        return {}
 
     @property
     def place_remedy(self) -> str:

@@ -9,7 +9,7 @@ from keyturn.core.errors import Invalid
 from keyturn.core.ports.cloud_keys import CloudKey
 from keyturn.core.sensitive import SecretFields
 from keyturn.settings.fields import Line, matching
-from keyturn.strategies.base import StrategySettings, Tools
+from keyturn.strategies.base import StrategySettings, Tools, text_of
 from keyturn.strategies.cloud_keys import CloudKeyStrategy
 
 
@@ -23,7 +23,7 @@ class AwsIamKey(CloudKeyStrategy):
     holds = frozenset({"access_key_id", "secret_access_key"})
 
     def key_id(self, fields: SecretFields | None) -> str | None:
-        return (fields[self.key_name].reveal() or None) if fields is not None and self.key_name in fields else None
+        return text_of(fields, self.key_name)
 
     def check_own(self, key_id: str, keys: Sequence[CloudKey], fields: SecretFields) -> None:
         """An access key does not show its user, so it must be among the user's keys. Raises Invalid."""

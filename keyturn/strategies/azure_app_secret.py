@@ -12,7 +12,7 @@ from keyturn.core.ports.strategies import EXPIRES_AT, Change, RevokeResult
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.settings import durations
 from keyturn.settings.fields import Line, PositiveDuration, matching, refused
-from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
+from keyturn.strategies.base import StrategyBase, StrategySettings, Tools, text_of
 
 MOST_OWN: Final = 50
 """How many secrets may have one label: with more, something fails repeatedly."""
@@ -98,8 +98,8 @@ class AzureAppSecret(StrategyBase):
 
     def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
         for fields in (current, candidate):
-            if fields is not None and _text(fields, "client_id") not in (None, self.application):
-                problem = f"the secret names another application ({_text(fields, 'client_id')})"
+            if fields is not None and text_of(fields, "client_id") not in (None, self.application):
+                problem = f"the secret names another application ({text_of(fields, 'client_id')})"
                 raise self._invalid(problem, "Correct application in its rotation, or client_id in the hub")
         application = self.target.application(self.application)
         if current is not None:
@@ -122,7 +122,7 @@ class AzureAppSecret(StrategyBase):
         )
 
     def remove_orphans(self, before: Sequence[str], credentials: Sequence[SecretFields]) -> None:
-        spared = {*before, *(_text(fields, "key_id") for fields in credentials)}
+        spared = {*before, *(text_of(fields, "key_id") for fields in credentials)}
         for password in self._own(self.target.application(self.application)):
             if password.key_id not in spared:
                 self.target.remove_password(self.application, password.key_id)
@@ -133,13 +133,13 @@ class AzureAppSecret(StrategyBase):
         self.target.check_login(self.application, key_id, secret, self.clock())
 
     def abandon(self, change: Change) -> None:
-        key_id = _text(change.candidate, "key_id")
-        if key_id and not (change.current and _text(change.current, "key_id") == key_id):
+        key_id = text_of(change.candidate, "key_id")
+        if key_id and not (change.current and text_of(change.current, "key_id") == key_id):
             self.target.remove_password(self.application, key_id)
 
     def credential_id(self, current: SecretFields) -> Mapping[str, str]:
-        key_id = _text(current, "key_id")
-        application = _text(current, "client_id") or self.application
+        key_id = text_of(current, "key_id")
+        application = text_of(current, "client_id") or self.application
         return {"application": application, "key_id": key_id} if key_id else {}
 
     def retire(self, credential_id: Mapping[str, str], sequence: int) -> None:
@@ -149,18 +149,18 @@ class AzureAppSecret(StrategyBase):
 
     def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
         """Remove the version's secret; one without a key id is found by its first characters."""
-        named = _text(credential, "client_id")
+        named = text_of(credential, "client_id")
         if named not in (None, self.application):
             remark = f"a secret of {named}, another application, which the secret held: remove it there by hand"
             return RevokeResult(outlives=(remark,))
-        key_id = _text(credential, "key_id")
+        key_id = text_of(credential, "key_id")
         if key_id is None:
             return self._revoke_unnamed(credential)
         self.target.remove_password(self.application, key_id, fresh=self._fresh(credential))
         return RevokeResult(outlives=(TOKENS.format(self.application),))
 
     def find_everything(self, spared: Sequence[SecretFields]) -> Iterator[str]:
-        serving = {_text(fields, "key_id") for fields in spared}
+        serving = {text_of(fields, "key_id") for fields in spared}
         listed = self.target.application(self.application).passwords
         yield from (password.key_id for password in listed if password.key_id not in serving)
 
@@ -171,7 +171,7 @@ class AzureAppSecret(StrategyBase):
     def accepts(self, credential: SecretFields) -> bool | None:
         if not credential.get("client_secret"):
             return None
-        application = _text(credential, "client_id") or self.application
+        application = text_of(credential, "client_id") or self.application
         return self.target.takes(application, credential["client_secret"])
 
     def _revoke_unnamed(self, credential: SecretFields) -> RevokeResult:
@@ -186,14 +186,14 @@ class AzureAppSecret(StrategyBase):
         return RevokeResult(outlives=(TOKENS.format(self.application),))
 
     def _fresh(self, credential: SecretFields) -> bool:
-        made = parse_moment(_text(credential, "rotated_at") or "")
+        made = parse_moment(text_of(credential, "rotated_at") or "")
         return made is None or self.clock() - made < FRESH
 
     def _own(self, application: Application) -> list[Password]:
         return [password for password in application.passwords if password.name == self.label]
 
     def _check_owner(self, current: SecretFields, application: Application) -> None:
-        key_id = _text(current, "key_id")
+        key_id = text_of(current, "key_id")
         key_ids = [password.key_id for password in application.passwords]
         if "client_id" in current or key_id is None or key_id in key_ids:
             return
@@ -209,10 +209,6 @@ class AzureAppSecret(StrategyBase):
 
     def _invalid(self, problem: str, hint: str) -> Invalid:
         return Invalid("rotate", f"{self.target.name}:{self.application}", problem, hint)
-
-
-def _text(fields: SecretFields, name: str) -> str | None:
-    return (fields[name].reveal() or None) if name in fields else None
 
 
 # --- in the catalogue --------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from keyturn.core.errors import Invalid, Superseded
 from keyturn.core.ports.strategies import Change, RevokeResult
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.settings.fields import Line, matching
-from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
+from keyturn.strategies.base import StrategyBase, StrategySettings, Tools, text_of
 
 KEYS: Final = ("key1", "key2")
 """A first version takes the second: people usually give the first to applications by hand."""
@@ -132,8 +132,8 @@ class AzureStorageKey(StrategyBase):
     def credential_id(self, current: SecretFields) -> Mapping[str, str]:
         if "account_key" not in current:
             return {}
-        name = _text(current, "key_name")
-        account = _text(current, "account_name") or self.account
+        name = text_of(current, "key_name")
+        account = text_of(current, "account_name") or self.account
         return {
             "account": account,
             **({"key_name": name} if name else {}),
@@ -150,7 +150,7 @@ class AzureStorageKey(StrategyBase):
         self._end(credential_id["digest"])
 
     def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
-        key, named = key_of(credential), _text(credential, "account_name")
+        key, named = key_of(credential), text_of(credential, "account_name")
         if key is None:
             return RevokeResult()
         if named not in (None, self.account):
@@ -169,7 +169,7 @@ class AzureStorageKey(StrategyBase):
 
     def accepts(self, credential: SecretFields) -> bool | None:
         key = key_of(credential)
-        if key is None or _text(credential, "account_name") not in (None, self.account):
+        if key is None or text_of(credential, "account_name") not in (None, self.account):
             return None
         return self.target.accepts(self.group, self.account, key)
 
@@ -183,7 +183,7 @@ class AzureStorageKey(StrategyBase):
 
     def _turn(self, current: SecretFields | None, digests: Mapping[str, str]) -> str:
         if current is not None and self._ended_before(current):
-            return KEYS[0] if _text(current, "key_name") == KEYS[0] else KEYS[1]
+            return KEYS[0] if text_of(current, "key_name") == KEYS[0] else KEYS[1]
         return KEYS[0] if self._serving(current, digests) == KEYS[1] else KEYS[1]
 
     def _ended_before(self, current: SecretFields) -> bool:
@@ -205,7 +205,7 @@ class AzureStorageKey(StrategyBase):
         return key_name
 
     def _check_account(self, fields: SecretFields | None) -> None:
-        named = _text(fields, "account_name")
+        named = text_of(fields, "account_name")
         if named not in (None, self.account):
             problem = f"the secret names another account ({named})"
             raise self._invalid(problem, "Correct account in its rotation, or account_name in the hub")
@@ -223,10 +223,6 @@ class AzureStorageKey(StrategyBase):
 
     def _invalid(self, problem: str, hint: str) -> Invalid:
         return Invalid("rotate", self._named(), problem, hint)
-
-
-def _text(fields: SecretFields | None, name: str) -> str | None:
-    return (fields[name].reveal() or None) if fields is not None and name in fields else None
 
 
 def key_of(fields: SecretFields) -> Sensitive | None:

@@ -161,6 +161,11 @@ class LoginStrategy(StrategyBase):
         self.target.check_login(connection.account, connection.password)
 
 
+def text_of(fields: SecretFields | None, name: str) -> str | None:
+    """Return a field that is a name and no value; None where it is missing or empty."""
+    return (fields[name].reveal() or None) if fields is not None and name in fields else None
+
+
 def no_place(why: str) -> UnsupportedOperation:
     """Return the error of a strategy that can't find a secret's credentials by their place."""
     return UnsupportedOperation("look for credentials of", "the secret", why, "What no version tells is ended by hand")

@@ -168,7 +168,8 @@ class CertificateStrategy(StrategyBase):
             yield "the certificate is for other names than the catalogue's"
         if certificate.ends_at < now + self.life:
             yield f"the certificate ends {certificate.ends_at:%Y-%m-%d %H:%M}, before the next one's grace is over"
-        if candidate["serial"].reveal() != certificate.serial or candidate["bundle"].reveal() != bundled(candidate):
+        bundle = candidate["certificate"].reveal() + candidate["chain"].reveal()
+        if candidate["serial"].reveal() != certificate.serial or candidate["bundle"].reveal() != bundle:
             yield "serial or bundle belong to another certificate"
         if current is not None and current.get("serial") == candidate["serial"]:
             yield "the certificate is the one that serves already"
@@ -218,10 +219,6 @@ class CertificateStrategy(StrategyBase):
 
 def expiry(fields: SecretFields) -> datetime | None:
     return datetime.fromisoformat(fields[EXPIRES_AT].reveal()) if EXPIRES_AT in fields else None
-
-
-def bundled(fields: SecretFields) -> str:
-    return fields["certificate"].reveal() + fields["chain"].reveal()
 
 
 # --- in the catalogue --------------------------------------------------------------------------------------

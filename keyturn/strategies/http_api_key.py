@@ -78,12 +78,10 @@ class HttpApiKey(RestStrategy):
             problem = f"the secret has no field {self.keys.id}, so its key could never be deleted"
             hint = f"Write the id that the API lists for this key into the field {self.keys.id}"
             raise Invalid("rotate", f"{self.api.name}:{self.path}", problem, hint)
-        if self.limit is not None and candidate is None:
-            self._insist_on_room(len(self.entries("count the keys at")), self.limit)
-
-    def _insist_on_room(self, count: int, limit: int) -> None:
-        if count >= limit:
-            problem = f"there are {count} keys, and no more than {limit} may be"
+        if self.limit is None or candidate is not None:
+            return
+        if (count := len(self.entries("count the keys at"))) >= self.limit:
+            problem = f"there are {count} keys, and no more than {self.limit} may be"
             raise Invalid("make a key at", self.api.name, problem, "Delete one that nobody uses")
 
     def existing_ids(self) -> Sequence[str]:
@@ -250,11 +248,7 @@ class HttpApiKey(RestStrategy):
         return True
 
     def _id(self, entry: Answer, doing: str = "look up a key at") -> str:
-        key_id = entry.text(self.keys.listed_id)
-        if key_id is None:
-            problem, hint = "its list has an entry without an id", "Correct `id` under `list`, in the catalogue"
-            raise Invalid(doing, self.api.name, problem, hint)
-        return key_id.reveal()
+        return self.entry_id(entry, self.keys.listed_id, doing).reveal()
 
 
 def rfc3339(text: Sensitive | None) -> Sensitive | None:

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from keyturn.core.errors import Invalid, KeyturnError, Unavailable
 from keyturn.core.ports.rest import Answer, AnswerPattern, Listing, Request, RestApi, parse_moment
 from keyturn.core.ports.strategies import RevokeResult
-from keyturn.core.sensitive import SecretFields
+from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.text import templates
 from keyturn.core.text.suggest import advice
 from keyturn.settings.fields import Line, refused
@@ -78,6 +78,14 @@ class RestStrategy(StrategyBase):
     def entries(self, doing: str) -> Sequence[Answer]:
         listing = self.requests.listing
         return self.api.listed(listing, self.fields({}), doing) if listing else ()
+
+    def entry_id(self, entry: Answer, pointer: str, doing: str) -> Sensitive:
+        """Return the id in an entry of the list. Raises Invalid where it has none."""
+        key_id = entry.text(pointer)
+        if key_id is None:
+            problem, hint = "its list has an entry without an id", "Correct `id` under `list`, in the catalogue"
+            raise Invalid(doing, self.api.name, problem, hint)
+        return key_id
 
     def remove(self, fields: SecretFields) -> bool:
         gone = self.requests.gone

@@ -164,13 +164,7 @@ class SshKey(RestStrategy):
         return [(entry, self.fields({**credential_id, **self._id(entry, doing)})) for entry in entries]
 
     def _id(self, entry: Answer, doing: str) -> Mapping[str, Sensitive]:
-        if self.listed.id is None:
-            return {}
-        key_id = entry.text(self.listed.id)
-        if key_id is None:
-            problem, hint = "its list has an entry without an id", "Correct `id` under `list`, in the catalogue"
-            raise Invalid(doing, self.api.name, problem, hint)
-        return {"id": key_id}
+        return {} if self.listed.id is None else {"id": self.entry_id(entry, self.listed.id, doing)}
 
     def _entries(self, credential_id: Mapping[str, str], doing: str) -> list[Answer]:
         return [entry for entry in self.entries(doing) if self._print(entry, doing) == credential_id["fingerprint"]]
