@@ -2,27 +2,51 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from keyturn.access_log.readers import LogRead, is_own
+from keyturn.access_log.trail.period import Holdings, query_trail
+from keyturn.access_log.trail.period import Period as TrailPeriod
+from keyturn.access_log.trail.totals import TrailLog
 from keyturn.catalogue.models import Secret
 from keyturn.core.errors import KeyturnError
 from keyturn.core.ports.access import READ, Access, AccessLog, SummedAccessLog
 from keyturn.core.ports.own_login import own_roles
 from keyturn.evidence.facts import AccessExtract, Period, ReaderFact
-from keyturn.evidence.trail_hours import TICK, HourlyTrail
 from keyturn.keys.own_login import own_principals
 from keyturn.rights.acl import AclRule, parse_policy, policy_allows
 from keyturn.rotation.state.context import Workspace
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 Log = AccessLog | SummedAccessLog
 
 MOST: Final = 200_000
 """Maximum number of pairs of principal and secret; a log beyond that counts as failed."""
+
+
+TICK: Final = timedelta(microseconds=1)
+"""The trail's period includes its last moment, a report's does not."""
+
+HOURS: Final = f"""
+    SELECT hour(time)::INTEGER, path, count(*)::BIGINT FROM events
+    WHERE action = '{READ}' AND NOT denied AND list_contains($paths, path) GROUP BY ALL ORDER BY ALL"""  # noqa: S608
+
+
+class HourlyTrail(TrailLog):
+    def hours(self, paths: Collection[str], since: datetime, until: datetime) -> Mapping[tuple[int, str], int]:
+        """Return the granted reads of these secrets by hour (UTC) and path. Raises Unavailable."""
+
+        def answer(connection: "DuckDBPyConnection", _: Holdings) -> dict[tuple[int, str], int]:
+            rows = connection.execute(HOURS, {"paths": sorted(paths)}).fetchall()
+            return {(hour, path): count for hour, path, count in rows}
+
+        return query_trail(self._directory, TrailPeriod(since, until - TICK), answer)
 
 
 def able_by_policy(workspace: Workspace, paths: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
@@ -95,7 +119,6 @@ class _Tally:
         self._pairs: dict[tuple[str, str, str], _Reads] = {}
 
     def take(self, log: Log) -> LogRead:
-        """Count the accesses in a log, and return its coverage."""
         try:
             for access, last, count in self._sums(log):
                 if access.action == READ and access.path in self._declared and access.at < self._period.until:
@@ -109,7 +132,6 @@ class _Tally:
         return LogRead(log.name, log.coverage)
 
     def _sums(self, log: Log) -> Iterator[tuple[Access, datetime, int]]:
-        """Yield accesses with last time and count. Some logs sum accesses that differ only in time."""
         since, until = self._period.since, self._period.until
         if isinstance(log, SummedAccessLog):
             for summed in log.sums(sorted(self._declared), since, until - TICK):
@@ -139,7 +161,6 @@ class _Tally:
             reads.given += count
 
     def readers(self) -> tuple[ReaderFact, ...]:
-        """Return the readers, by secret and principal."""
         return tuple(
             ReaderFact(
                 path,
@@ -156,7 +177,6 @@ class _Tally:
         )
 
     def _is_expected(self, path: str, principal: str) -> bool:
-        """Whether the principal's name ends in a consumer's name, or a monitor names the principal."""
         named = principal.rpartition(" ")[2]
         if named in self._declared[path].consumers:
             return True

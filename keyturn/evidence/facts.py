@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Final
 
 from keyturn.access_log.readers import LogRead
+from keyturn.rotation.state.break_glass import BrokenGlass
 
 IN_FORCE: Final = ("promote", "recover", "revert")
 """The ledger actions that put a version in force."""
@@ -36,8 +37,6 @@ class Period:
 
 @dataclass(frozen=True)
 class LedgerMark:
-    """The fields of a ledger entry that checks use."""
-
     sequence: int
     at: datetime
     action: str
@@ -89,11 +88,9 @@ class LedgerExtract:
         return {secret: tuple(own) for secret, own in marks.items()}
 
     def having(self, action: str, outcome: str = "done") -> tuple[LedgerMark, ...]:
-        """Return the marks with this action and outcome."""
         return tuple(mark for mark in self.marks if (mark.action, mark.outcome) == (action, outcome))
 
     def count(self, action: str, outcome: str = "done") -> int:
-        """Return the number of entries in the period with this action and outcome."""
         return self.counts.get((action, outcome), 0)
 
 
@@ -154,8 +151,6 @@ class CopyFact:
 
 @dataclass(frozen=True)
 class Unmanaged:
-    """An unmanaged secret or an undeclared copy, and its place."""
-
     place: str
     name: str
     what: str
@@ -194,8 +189,6 @@ class AccessExtract:
 
 @dataclass(frozen=True)
 class KeyFact:
-    """One of Keyturn's own keys."""
-
     name: str
     what: str
     state: str
@@ -219,29 +212,11 @@ class ExceptionFact:
 
 @dataclass(frozen=True)
 class FreezeFact:
-    """A time during which rotations are frozen."""
-
     name: str
     begins: datetime
     ends: datetime
     reason: str
     secrets: int
-
-
-@dataclass(frozen=True)
-class GlassFact:
-    """An action that was done without the second person it requires."""
-
-    name: str
-    at: str
-    action: str
-    words: str
-    reason: str
-    actor: str
-    reviewed_by: str
-    verdict: str
-    review_by: str = ""
-    """The deadline of its review; empty where none is set."""
 
 
 @dataclass(frozen=True)
@@ -266,7 +241,8 @@ class Facts:
     keys: tuple[KeyFact, ...] = ()
     exceptions: tuple[ExceptionFact, ...] = ()
     freezes: tuple[FreezeFact, ...] = ()
-    glass: tuple[GlassFact, ...] = ()
+    glass: tuple[BrokenGlass, ...] = ()
+    """The actions that were done without the second person that they require."""
     second_person: tuple[str, ...] = ()
     """The actions that the operator's file allows only with a second person."""
     unseen: Mapping[Part, str] = field(default_factory=dict)
@@ -288,5 +264,4 @@ class Facts:
 
     @property
     def by_path(self) -> Mapping[str, SecretFact]:
-        """The secrets by their paths."""
         return {secret.path: secret for secret in self.secrets}

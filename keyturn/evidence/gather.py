@@ -19,7 +19,6 @@ from keyturn.evidence.facts import (
     ExceptionFact,
     Facts,
     FreezeFact,
-    GlassFact,
     KeyFact,
     LedgerExtract,
     Part,
@@ -69,8 +68,6 @@ class Question:
 
 @dataclass
 class _Looks:
-    """The parts that could not be read so far, and why."""
-
     unseen: dict[Part, str] = field(default_factory=dict)
 
     def at(self, part: Part, look: Callable[[], T], otherwise: T) -> T:
@@ -83,10 +80,7 @@ class _Looks:
 
 
 def gather_facts(
-    workspace: Workspace,
-    question: Question,
-    ledger: StoredLedger,
-    logs: Sequence[accesses.Log] = (),
+    workspace: Workspace, question: Question, ledger: StoredLedger, logs: Sequence[accesses.Log] = ()
 ) -> Facts:
     """Return all facts for the checks; ``logs`` show the reads.
 
@@ -96,7 +90,11 @@ def gather_facts(
     paths, looks, now = frozenset(declared), _Looks(), workspace.clock()
     secrets = secret_facts(workspace, declared)
     wanted = paths if question.owner else None
-    extract = looks.at(Part.LEDGER, lambda: _extract(workspace, question, ledger, wanted), LedgerExtract())
+    extract = looks.at(
+        Part.LEDGER,
+        lambda: extract_ledger(ledger, workspace.hub, workspace.verify_signature, question.period, wanted),
+        LedgerExtract(),
+    )
     everybody = not question.owner
     return Facts(
         period=question.period,
@@ -113,7 +111,9 @@ def gather_facts(
         keys=looks.at(Part.KEYS, lambda: key_facts(workspace), ()) if everybody else (),
         exceptions=exception_facts(workspace, declared),
         freezes=freeze_facts(workspace, paths),
-        glass=looks.at(Part.GLASS, lambda: glass_facts(workspace), ()) if everybody else (),
+        glass=looks.at(Part.GLASS, lambda: (*list_broken(workspace), *list_broken_access(workspace)), ())
+        if everybody
+        else (),
         second_person=tuple(wants_second_person(workspace)),
         unseen={part: looks.unseen[part] for part in Part if part in looks.unseen},
     )
@@ -132,12 +132,6 @@ def chosen_secrets(workspace: Workspace, owner: str) -> dict[str, Secret]:
         owners = {secret.owner for secret in everything.values()}
         raise NotFound("find", f"owner {owner}", "no secret is theirs", advice(owner, owners, "Nothing is declared."))
     return chosen
-
-
-def _extract(
-    workspace: Workspace, question: Question, ledger: StoredLedger, wanted: frozenset[str] | None
-) -> LedgerExtract:
-    return extract_ledger(ledger, workspace.hub, workspace.verify_signature, question.period, wanted)
 
 
 def _accesses(
@@ -172,7 +166,6 @@ def secret_facts(workspace: Workspace, declared: Mapping[str, Secret]) -> tuple[
 
 
 def declared_facts(secret: Secret) -> dict[str, Any]:
-    """Return the facts of a secret that come from the catalogue alone."""
     rotation = secret.rotation
     schedule = rotation.schedule
     return {
@@ -192,7 +185,6 @@ def declared_facts(secret: Secret) -> dict[str, Any]:
 
 
 def certificate_facts(rotation: Any) -> Mapping[str, str] | None:
-    """Return a certificate's facts; for other keys their kind; None for anything else."""
     kind = str(getattr(rotation, "key", "") or "")
     if rotation.strategy != "certificate":
         return {"key": kind} if kind else None
@@ -206,25 +198,21 @@ def certificate_facts(rotation: Any) -> Mapping[str, str] | None:
 
 def _attempt(workspace: Workspace, path: str, listing: Listing | None) -> dict[str, Any] | KeyturnError:
     try:
-        return _looked_up(workspace, path, listing)
+        stands = look_up(workspace, path, listing)
+        state = rotation_facts(workspace, path, Trigger.SCHEDULE, stands)
+        late = alarm(state)
+        return {
+            "version": stands.version,
+            "rotated_at": state.rotated_at,
+            "due_at": due_at(state),
+            "expires_at": stands.info.marked(EXPIRES_AT) if stands.info else None,
+            "late": late.message if late else "",
+            "missing": describe_missing(stands.info, stands.record),
+            "ended_by": stands.record.frozen,
+            "retiring_since": retiring_since(workspace, path, stands.record),
+        }
     except KeyturnError as error:
         return error
-
-
-def _looked_up(workspace: Workspace, path: str, listing: Listing | None) -> dict[str, Any]:
-    stands = look_up(workspace, path, listing)
-    state = rotation_facts(workspace, path, Trigger.SCHEDULE, stands)
-    late = alarm(state)
-    return {
-        "version": stands.version,
-        "rotated_at": state.rotated_at,
-        "due_at": due_at(state),
-        "expires_at": stands.info.marked(EXPIRES_AT) if stands.info else None,
-        "late": late.message if late else "",
-        "missing": describe_missing(stands.info, stands.record),
-        "ended_by": stands.record.frozen,
-        "retiring_since": retiring_since(workspace, path, stands.record),
-    }
 
 
 def retiring_since(workspace: Workspace, path: str, record: Record) -> Any:
@@ -238,7 +226,6 @@ def retiring_since(workspace: Workspace, path: str, record: Record) -> Any:
 
 
 def login_facts(workspace: Workspace, checks: Checks, path: str, fact: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the last login test of CURRENT; nothing where there was none."""
     check = current_check(checks, path, fact["version"])
     if check is None:
         return {}
@@ -250,7 +237,6 @@ def login_facts(workspace: Workspace, checks: Checks, path: str, fact: Mapping[s
 
 
 def copy_facts(workspace: Workspace, planned: Plan, paths: frozenset[str]) -> tuple[CopyFact, ...]:
-    """Return every copy of these secrets, as a plan shows it."""
     kinds = {name: settings.kind for name, settings in workspace.catalogue.stores.items()}
     made = (
         CopyFact(
@@ -306,7 +292,6 @@ def key_facts(workspace: Workspace) -> tuple[KeyFact, ...]:
 
 
 def exception_facts(workspace: Workspace, declared: Mapping[str, Secret]) -> tuple[ExceptionFact, ...]:
-    """Return the catalogue's exceptions, each with its secrets."""
     made = (
         ExceptionFact(
             name,
@@ -322,7 +307,6 @@ def exception_facts(workspace: Workspace, declared: Mapping[str, Secret]) -> tup
 
 
 def freeze_facts(workspace: Workspace, paths: Iterable[str]) -> tuple[FreezeFact, ...]:
-    """Return the catalogue's freezes, including past ones, with the number of covered secrets."""
     covered = list(paths)
     made = (
         (settings.policy(name), sum(settings.covers(path) for path in covered))
@@ -333,26 +317,7 @@ def freeze_facts(workspace: Workspace, paths: Iterable[str]) -> tuple[FreezeFact
     )
 
 
-def glass_facts(workspace: Workspace) -> tuple[GlassFact, ...]:
-    """Return the actions that were done without the required second person."""
-    return tuple(
-        GlassFact(
-            broken.id,
-            broken.at,
-            broken.action,
-            broken.words,
-            broken.reason,
-            broken.actor,
-            broken.reviewed_by,
-            broken.verdict,
-            broken.review_by,
-        )
-        for broken in (*list_broken(workspace), *list_broken_access(workspace))
-    )
-
-
 def wants_second_person(workspace: Workspace) -> Iterable[str]:
-    """Yield the actions that require a second person here, in words."""
     approvals = workspace.approvals
     if approvals.incidents_over is not None:
         yield f"incidents over more than {approvals.incidents_over} secrets"

@@ -5,7 +5,7 @@ their bytes and not parsed, except for promotions: the last one before the perio
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Final
 
@@ -121,8 +121,6 @@ def stamp_of(moment: datetime) -> bytes:
 
 
 class _Tally:
-    """The facts read so far."""
-
     def __init__(self, period: Period, secrets: Collection[str] | None) -> None:
         self.last_read = 0
         self._since, self._until = stamp_of(period.since), stamp_of(period.until)
@@ -182,7 +180,6 @@ class _Tally:
         return [mark for mark in self._marks if mark.action not in INCIDENTS or incident_of(mark) in touched]
 
     def extract(self, name: str, newest: Checkpoint, later: int, problems: tuple[str, ...]) -> LedgerExtract:
-        """Return all facts."""
         outer = {mark.sequence: mark for marks in self._segments.values() for mark in marks}
         marks = sorted([*self._own_marks(), *outer.values()], key=lambda mark: mark.sequence)
         first, last = (self._numbers[0], self._numbers[1]) if self._numbers else (0, 0)
@@ -228,7 +225,6 @@ def _moment(text: str) -> datetime | None:
 
 
 def incident_of(mark: LedgerMark) -> str:
-    """Return the incident at the start of a note."""
     return mark.note.partition(":")[0].partition(";")[0].strip()
 
 
@@ -237,3 +233,8 @@ def promotions(ledger: LedgerExtract, secret: str) -> Iterator[LedgerMark]:
     if before := ledger.before.get(secret):
         yield before
     yield from ledger.in_force.get(secret, ())
+
+
+def newest_promotions(ledger: LedgerExtract, secrets: Iterable[str]) -> list[int]:
+    """Return the number of the entry that put each secret's newest version of the period in force."""
+    return [mark.sequence for secret in secrets for mark in list(promotions(ledger, secret))[-1:]]

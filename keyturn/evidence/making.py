@@ -9,12 +9,11 @@ from typing import Final
 from keyturn.access_log.hub_log import hub_logs
 from keyturn.core.errors import KeyturnError
 from keyturn.core.ports.ledger import Outcome
-from keyturn.evidence.accesses import Log
+from keyturn.evidence.accesses import HourlyTrail, Log
 from keyturn.evidence.formats import FORMATS, write_format
 from keyturn.evidence.frameworks import find_framework
 from keyturn.evidence.gather import Question, gather_facts
 from keyturn.evidence.report import ACTION, Document, build_report, digest_note, report_name
-from keyturn.evidence.trail_hours import HourlyTrail
 from keyturn.ledger.proofs import prove_entry
 from keyturn.pages.files import write_private
 from keyturn.rotation.state.context import Workspace
@@ -40,7 +39,6 @@ class Made:
 
     @property
     def verdicts(self) -> Mapping[str, int]:
-        """The number of controls per verdict."""
         verdicts: dict[str, int] = self.document["verdicts"]
         return verdicts
 
@@ -83,7 +81,6 @@ def access_logs(workspace: Workspace, env: Mapping[str, str]) -> Sequence[Log]:
 
 
 def report_directory(directory: Path | None) -> Path:
-    """Return the given directory, else a private one in the user's state directory."""
     if directory is not None:
         return directory
     place = state_directory() / "reports"
@@ -92,7 +89,6 @@ def report_directory(directory: Path | None) -> Path:
 
 
 def write_report_in(document: Document, formats: Collection[str], directory: Path) -> list[Path]:
-    """Write a report's files in the order of FORMATS, over those of the same question."""
     name = report_name(document)
     texts = [write_format(form, document) for form in FORMATS if form in formats]
     return [write_private(directory / f"{name}.{ending}", text) for ending, text in texts]
@@ -111,5 +107,4 @@ def write_entry_proof(workspace: Workspace, made: Made, env: Mapping[str, str]) 
 
 
 def entry_file(report: Path) -> Path:
-    """Return the path of the proof of a report's entry."""
     return report.with_name(f"{report.name.partition('.')[0]}{ENTRY}")

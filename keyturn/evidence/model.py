@@ -10,8 +10,6 @@ Cell = str | int | None
 
 
 class ControlVerdict(StrEnum):
-    """The result of a check or a control."""
-
     PASS = "pass"
     FAIL = "fail"
     NOT_APPLICABLE = "not applicable"
@@ -25,7 +23,6 @@ WEIGHT: Final = (ControlVerdict.FAIL, ControlVerdict.UNSEEN, ControlVerdict.PASS
 
 
 def worst(verdicts: Iterable[ControlVerdict]) -> ControlVerdict:
-    """Return the combined verdict; NOT_APPLICABLE for none."""
     return min(verdicts, key=WEIGHT.index, default=ControlVerdict.NOT_APPLICABLE)
 
 
@@ -66,12 +63,15 @@ class StateRow:
 
     @property
     def id(self) -> str:
-        """The id by which checks cite it."""
-        return f"{self.kind}:{self.name}"
+        return row_id(self.kind, self.name)
+
+
+def row_id(kind: str, name: str) -> str:
+    """Return the id by which checks cite a row of state."""
+    return f"{kind}:{name}"
 
 
 def entry_id(sequence: int) -> str:
-    """Return the id by which checks cite a ledger entry."""
     return f"entry:{sequence}"
 
 
@@ -92,10 +92,8 @@ class CheckResult:
 
 
 def unseen(why: str, *remarks: str) -> CheckResult:
-    """Return the result for what could not be checked, with the reason."""
     return CheckResult(ControlVerdict.UNSEEN, (why,), remarks=remarks)
 
 
 def nothing_of(what: str, *remarks: str) -> CheckResult:
-    """Return the result for a check that does not apply here."""
     return CheckResult(ControlVerdict.NOT_APPLICABLE, (what,), remarks=remarks)

@@ -11,7 +11,6 @@ DATE: Final = len("2026-01-01")
 
 
 def parse_period(since: str, until: str) -> Period:
-    """Return the period between two texts. Raises Invalid."""
     begins, ends = parse_day(since), parse_day(until, end=True)
     if begins >= ends:
         raise Invalid("read", "the period", "it ends before it begins", "Give the first day, and then the last")
@@ -33,6 +32,5 @@ def parse_day(text: str, *, end: bool = False) -> datetime:
 
 
 def last_month(now: datetime) -> Period:
-    """Return the last full month, in UTC."""
     first = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     return Period((first - DAY).replace(day=1), first)

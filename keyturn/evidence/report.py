@@ -8,17 +8,16 @@ change to a row contradicts the ledger.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from keyturn import __version__
-from keyturn.evidence.charts import access_hours, rotation_bars
 from keyturn.evidence.checks import CHECKS
 from keyturn.evidence.facts import Facts
-from keyturn.evidence.model import CheckResult, ControlVerdict, Framework, StateRow, entry_id, worst
-from keyturn.evidence.tables import TABLES, stamp
+from keyturn.evidence.model import CheckResult, ControlVerdict, Framework, entry_id, worst
+from keyturn.evidence.tables import DAY, TABLES, stamp
 from keyturn.ledger.proofs import Proof
 
 SCHEMA: Final = "keyturn.compliance-report/1"
@@ -29,7 +28,10 @@ MOST_ENTRIES: Final = 500
 MOST_ROWS: Final = 20_000
 """Maximum number of rows in a table. The report shows how many are left out."""
 
-DAY: Final = timedelta(days=1)
+BARS: Final = 40
+"""Maximum number of bars in a chart; a longer period has wider bars."""
+
+WIDTHS: Final = tuple(timedelta(days=days) for days in (1, 7, 14, 30, 90, 365))
 
 ACTION: Final = "compliance report"
 """The action of the ledger entry that records a report."""
@@ -46,10 +48,16 @@ Prove = Callable[[int], Proof]
 
 def build_report(facts: Facts, framework: Framework, prove: Prove) -> Document:
     """Return the whole report with its digest. Raises Rewritten where an entry can't be proven."""
-    answers = {name: trusted_result(facts, CHECKS[name](facts)) for name in _checks_of(framework)}
+    names = dict.fromkeys(name for control in framework.controls for name in control.checks)
+    answers = {name: trusted_result(facts, CHECKS[name](facts)) for name in names}
     rows, cut = state_rows(facts)
+    hours = [
+        {"hour": hour, "classification": classification, "reads": reads}
+        for (hour, classification), reads in facts.accesses.hours.items()
+    ]
     ids = {row["id"] for row in rows}
-    rows += [entry_row(prove(sequence)) for sequence in _cited(answers.values())]
+    cited = {sequence for result in answers.values() for sequence in result.entries[-MOST_ENTRIES:]}
+    rows += [entry_row(prove(sequence)) for sequence in sorted(cited)]
     document: Document = {
         "schema": SCHEMA,
         "framework": {"id": framework.id, "title": framework.title, "source": framework.source},
@@ -66,7 +74,7 @@ def build_report(facts: Facts, framework: Framework, prove: Prove) -> Document:
         "controls": [control_data(control, answers) for control in framework.controls],
         "checks": [check_data(name, result, ids) for name, result in answers.items()],
         "tables": table_data(rows, cut),
-        "charts": {"rotations": rotation_bars(facts), "accesses": access_hours(facts)},
+        "charts": {"rotations": rotation_bars(facts), "accesses": hours},
         "rows": [{**row, "digest": data_digest(row)} for row in rows],
     }
     return {**document, "digest": data_digest(document)}
@@ -81,23 +89,12 @@ def trusted_result(facts: Facts, result: CheckResult) -> CheckResult:
     return replace(result, verdict=verdict, found=(*result.found, words), entries=())
 
 
-def _checks_of(framework: Framework) -> list[str]:
-    """Return the checks of the controls, each once, in their order."""
-    return list(dict.fromkeys(name for control in framework.controls for name in control.checks))
-
-
-def _cited(results: Iterable[CheckResult]) -> list[int]:
-    """Return the entries that any check cites, in order."""
-    return sorted({sequence for result in results for sequence in result.entries[-MOST_ENTRIES:]})
-
-
 def canonical(data: Any) -> bytes:
     """Return the canonical JSON for digests: sorted keys, no white space, ASCII."""
     return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
 def data_digest(data: Any) -> str:
-    """Return the SHA-256 of the canonical JSON, as 64 hex digits."""
     return hashlib.sha256(canonical(data)).hexdigest()
 
 
@@ -109,25 +106,20 @@ def state_rows(facts: Facts) -> tuple[list[dict[str, Any]], dict[str, int]]:
     rows, cut = list[dict[str, Any]](), dict[str, int]()
     for table in TABLES:
         made = list(table.rows(facts))
-        rows += [row_data(row) for row in made[:MOST_ROWS]]
+        rows += [
+            {"id": row.id, "kind": row.kind, "name": row.name, "cells": dict(row.cells)} for row in made[:MOST_ROWS]
+        ]
         if len(made) > MOST_ROWS:
             cut[table.kind] = len(made) - MOST_ROWS
     return rows, cut
 
 
-def row_data(row: StateRow) -> dict[str, Any]:
-    """Return one row of state as data."""
-    return {"id": row.id, "kind": row.kind, "name": row.name, "cells": dict(row.cells)}
-
-
 def entry_row(proof: Proof) -> dict[str, Any]:
-    """Return a ledger entry with its proof. Its content is only its canonical text."""
     data = json.loads(proof.to_json())
     return {"id": entry_id(proof.sequence), "kind": "entry", "entry": data["entry"], "hashes": data["hashes"]}
 
 
 def table_data(rows: Sequence[Mapping[str, Any]], cut: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Return the headings of the tables that have rows."""
     counts = Counter(row["kind"] for row in rows)
     return [
         {
@@ -147,7 +139,6 @@ def table_data(rows: Sequence[Mapping[str, Any]], cut: Mapping[str, int]) -> lis
 
 
 def control_data(control: Any, answers: Mapping[str, CheckResult]) -> dict[str, Any]:
-    """Return one control with its verdict."""
     verdict = worst(answers[name].verdict for name in control.checks)
     return {**asdict(control), "checks": list(control.checks), "verdict": str(verdict)}
 
@@ -169,13 +160,11 @@ def check_data(name: str, result: CheckResult, ids: set[str]) -> dict[str, Any]:
 
 
 def verdict_counts(framework: Framework, answers: Mapping[str, CheckResult]) -> dict[str, int]:
-    """Return the number of controls per verdict."""
     counts = Counter(worst(answers[name].verdict for name in control.checks) for control in framework.controls)
     return {str(verdict): counts[verdict] for verdict in ControlVerdict}
 
 
 def ledger_data(facts: Facts) -> dict[str, Any]:
-    """Return the ledger's name and the checkpoint that proves every entry."""
     ledger = facts.ledger
     return {
         "name": ledger.name,
@@ -188,6 +177,24 @@ def ledger_data(facts: Facts) -> dict[str, Any]:
         "began_at": stamp(ledger.began_at),
         "problems": list(ledger.problems),
     }
+
+
+# --- charts
+
+
+def rotation_bars(facts: Facts) -> list[dict[str, Any]]:
+    """Return the number of rotations and of failed ones, by the first day of each bar."""
+    since, until = facts.period.since, min(facts.period.until, facts.looked_at)
+    width = next((width for width in WIDTHS if (until - since) / width <= BARS), WIDTHS[-1])
+    count = min(10 * BARS, max(1, -(-(until - since) // width)))
+    done, failed = Counter[int](), Counter[int]()
+    for mark in facts.ledger.marks:
+        bar = (mark.at - since) // width
+        done[bar] += (mark.action, mark.outcome) == ("promote", "done")
+        failed[bar] += (mark.action, mark.outcome) == ("rotate", "failed")
+    return [
+        {"from": f"{since + bar * width:%Y-%m-%d}", "rotated": done[bar], "failed": failed[bar]} for bar in range(count)
+    ]
 
 
 # --- names
@@ -209,7 +216,6 @@ def _date(text: str, *, end: bool) -> str:
 
 
 def digest_note(document: Mapping[str, Any]) -> str:
-    """Return the note of a report's ledger entry: the report's identity and digest."""
     owner = f" of {document['owner']}" if document["owner"] else ""
     period = f"{document['period']['from']} to {document['period']['to']}"
     return f"{DIGEST}{document['digest']}: {document['framework']['id']}, {period}{owner}"

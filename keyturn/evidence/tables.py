@@ -4,17 +4,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 
 from keyturn.evidence.checks.inventory import aws_copies, copy_id, gaps_of, is_behind, label, reader_id, unused
-from keyturn.evidence.checks.judging import days
+from keyturn.evidence.checks.judging import DAY, days
 from keyturn.evidence.checks.keys import certificates, own_key_row
 from keyturn.evidence.facts import Facts, SecretFact
 from keyturn.evidence.key_periods import own_key_period
-from keyturn.evidence.ledger_extract import promotions
+from keyturn.evidence.ledger_extract import newest_promotions
 from keyturn.evidence.model import StateRow
-
-DAY: Final = timedelta(days=1)
 
 
 def stamp(moment: datetime | None) -> str | None:
@@ -24,8 +23,6 @@ def stamp(moment: datetime | None) -> str | None:
 
 @dataclass(frozen=True)
 class Table:
-    """A table: its title, its text, and its columns by key, with headings."""
-
     kind: str
     title: str
     about: str
@@ -36,7 +33,6 @@ class Table:
 
 
 def secrets(facts: Facts) -> Iterator[StateRow]:
-    """Yield every secret: its age, its limit and its state."""
     for secret in facts.secrets:
         age = facts.looked_at - secret.rotated_at if secret.rotated_at else None
         limit = limit_of(secret)
@@ -65,7 +61,6 @@ def limit_of(secret: SecretFact) -> timedelta | None:
 
 
 def secret_state(secret: SecretFact) -> str:
-    """Return the state of a secret, in words."""
     if secret.error:
         return f"could not be looked at: {secret.error}"
     if secret.ended_by:
@@ -77,19 +72,10 @@ def secret_state(secret: SecretFact) -> str:
     return "replaced by hand" if secret.by_hand else "in time"
 
 
-def by_owner(facts: Facts) -> Iterator[StateRow]:
-    """Yield, for each owner, how many secrets they own and the states of these."""
-    owners = sorted({secret.owner for secret in facts.secrets})
-    for owner in owners:
-        owned = [secret for secret in facts.secrets if secret.owner == owner]
-        yield StateRow("owner", owner, _counts(facts, owned))
-
-
-def by_classification(facts: Facts) -> Iterator[StateRow]:
-    """Yield the same counts by classification."""
-    for classification in sorted({secret.classification for secret in facts.secrets}):
-        owned = [secret for secret in facts.secrets if secret.classification == classification]
-        yield StateRow("classification", classification, _counts(facts, owned))
+def grouped(facts: Facts, kind: str) -> Iterator[StateRow]:
+    """Yield the counts of the secrets that have each ``kind``: each owner, or each classification."""
+    for name in sorted({getattr(secret, kind) for secret in facts.secrets}):
+        yield StateRow(kind, name, _counts(facts, [each for each in facts.secrets if getattr(each, kind) == name]))
 
 
 def _counts(facts: Facts, owned: list[SecretFact]) -> dict[str, str | int | None]:
@@ -107,7 +93,6 @@ def _counts(facts: Facts, owned: list[SecretFact]) -> dict[str, str | int | None
 
 
 def late(facts: Facts) -> Iterator[StateRow]:
-    """Yield the secrets that are late now, with their owners."""
     for secret in facts.secrets:
         if secret.late or secret.missing:
             exception = facts.excepted("rotation-in-time", secret.path)
@@ -124,7 +109,6 @@ def late(facts: Facts) -> Iterator[StateRow]:
 
 
 def exceptions(facts: Facts) -> Iterator[StateRow]:
-    """Yield the exceptions, with their owners and last days."""
     for exception in facts.exceptions:
         yield StateRow(
             "exception",
@@ -141,7 +125,6 @@ def exceptions(facts: Facts) -> Iterator[StateRow]:
 
 
 def freezes(facts: Facts) -> Iterator[StateRow]:
-    """Yield the freezes that overlap the period."""
     for freeze in facts.freezes:
         if freeze.begins < facts.period.until and freeze.ends > facts.period.since:
             cells = {"from": stamp(freeze.begins), "to": stamp(freeze.ends), "reason": freeze.reason}
@@ -149,7 +132,6 @@ def freezes(facts: Facts) -> Iterator[StateRow]:
 
 
 def copies(facts: Facts) -> Iterator[StateRow]:
-    """Yield every copy, and whether it is in sync."""
     for copy in facts.copies:
         state = copy.unknown and f"could not be looked at: {copy.unknown}"
         cells = {"secret": copy.secret, "store": copy.store, "name": copy.name, "state": state or copy.state}
@@ -160,9 +142,9 @@ def scanner(facts: Facts) -> Iterator[StateRow]:
     """Yield Security Hub's finding on each copy, its reason, and the entries that prove a rotation."""
     by_path = facts.by_path
     for copy in aws_copies(facts):
-        promoted = list(promotions(facts.ledger, copy.secret))[-1:]
-        pushed = facts.ledger.pushes.get((copy.secret, label(copy)))
-        numbers = [mark.sequence for mark in (*promoted, *([pushed] if pushed else []))]
+        numbers = newest_promotions(facts.ledger, [copy.secret])
+        if pushed := facts.ledger.pushes.get((copy.secret, label(copy))):
+            numbers.append(pushed.sequence)
         behind = is_behind(by_path.get(copy.secret))
         why = (
             "true: the secret is late, or replaced by hand"
@@ -174,7 +156,6 @@ def scanner(facts: Facts) -> Iterator[StateRow]:
 
 
 def certificate_register(facts: Facts) -> Iterator[StateRow]:
-    """Yield every certificate: its names, issuer, expiry and places."""
     for secret in certificates(facts):
         about = secret.certificate or {}
         yield StateRow(
@@ -195,7 +176,6 @@ def certificate_register(facts: Facts) -> Iterator[StateRow]:
 
 
 def key_register(facts: Facts) -> Iterator[StateRow]:
-    """Yield every key with its kind, age and cryptoperiod, including Keyturn's own keys."""
     for secret in facts.secrets:
         if secret.key:
             age = days(facts.looked_at - secret.rotated_at) if secret.rotated_at else None
@@ -214,7 +194,6 @@ OWN_ALGORITHMS: Final = {"ledger-key": "ed25519", "fingerprint-key": "hmac-sha-2
 
 
 def readers(facts: Facts) -> Iterator[StateRow]:
-    """Yield every reader in the period, and whether anything names them as a reader."""
     for reader in facts.accesses.readers:
         named = "Keyturn itself" if reader.own else "named for it" if reader.expected else "nothing names it"
         yield StateRow(
@@ -234,7 +213,6 @@ def readers(facts: Facts) -> Iterator[StateRow]:
 
 
 def able(facts: Facts) -> Iterator[StateRow]:
-    """Yield, for each secret, the identities that may read it and how many did."""
     did: Counter[str] = Counter(reader.secret for reader in facts.accesses.readers if reader.reads)
     for path, names in sorted(facts.accesses.able.items()):
         yield StateRow("able", path, {"who": ", ".join(names), "may": len(names), "did": did[path]})
@@ -249,7 +227,6 @@ def unused_secrets(facts: Facts) -> Iterator[StateRow]:
 
 
 def logs(facts: Facts) -> Iterator[StateRow]:
-    """Yield the logs that were read, their coverage and their gaps."""
     for log in facts.accesses.logs:
         covered = log.coverage
         cells = {"lines": covered.lines, "first": stamp(covered.first), "last": stamp(covered.last)}
@@ -259,18 +236,16 @@ def logs(facts: Facts) -> Iterator[StateRow]:
 
 
 def unmanaged(facts: Facts) -> Iterator[StateRow]:
-    """Yield the unmanaged secrets in the stores and in the hub."""
     for stray in facts.unmanaged:
         cells = {"place": stray.place, "name": stray.name, "what": stray.what}
         yield StateRow("unmanaged", f"{stray.place}:{stray.name}", cells)
 
 
 def glass(facts: Facts) -> Iterator[StateRow]:
-    """Yield the actions without a second person, and who reviewed them."""
     for broken in facts.glass:
         about = {"at": broken.at, "action": broken.action, "what": broken.words, "reason": broken.reason}
         who = {"actor": broken.actor, "reviewed_by": broken.reviewed_by, "verdict": broken.verdict}
-        yield StateRow("glass", broken.name, {**about, "review_by": broken.review_by, **who})
+        yield StateRow("glass", broken.id, {**about, "review_by": broken.review_by, **who})
 
 
 COUNTS: Final = (
@@ -288,10 +263,10 @@ TABLES: Final = (
         "Ages by classification",
         "At the moment of the look.",
         COUNTS,
-        by_classification,
+        partial(grouped, kind="classification"),
         "Classification",
     ),
-    Table("owner", "By owner", "Who answers for how many.", COUNTS, by_owner, "Owner"),
+    Table("owner", "By owner", "Who answers for how many.", COUNTS, partial(grouped, kind="owner"), "Owner"),
     Table(
         "secret",
         "Every secret",

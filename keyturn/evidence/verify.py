@@ -58,7 +58,6 @@ class Checked:
 
     @property
     def whole(self) -> bool:
-        """Whether there are no problems."""
         return not self.problems
 
 
@@ -117,7 +116,6 @@ def check_report(
 
 
 def safe_digest(data: Any) -> str:
-    """Return the digest; empty for data without one, such as NaN."""
     try:
         return data_digest(data)
     except (ValueError, RecursionError):
@@ -125,13 +123,11 @@ def safe_digest(data: Any) -> str:
 
 
 def digest_problem(row: Mapping[str, Any]) -> str:
-    """Return why a row differs from its digest; empty where it does not."""
     plain = {name: member for name, member in row.items() if name != "digest"}
     return "" if safe_digest(plain) == row.get("digest") else f"the row {name_of(row)} was changed"
 
 
 def name_of(row: Mapping[str, Any]) -> str:
-    """Return the name of a row for messages."""
     return repr(str(row.get("id"))[:200])
 
 
@@ -161,7 +157,6 @@ def signed_checkpoint(
 
 
 def entry_problem(row: Mapping[str, Any], checkpoint: str, keys: Collection[PublicKey], verify: Verify) -> str:
-    """Return why a row is not the entry it claims to be; empty where it is."""
     sequence = str(row.get("id")).removeprefix("entry:")
     if not sequence.isdecimal():
         return f"the row {name_of(row)} names no entry"
@@ -174,7 +169,6 @@ def entry_problem(row: Mapping[str, Any], checkpoint: str, keys: Collection[Publ
 
 
 def uncited(document: Document, rows: Collection[Mapping[str, Any]]) -> list[str]:
-    """Return problems for cited rows that are missing."""
     there = {str(row.get("id")) for row in rows}
     checks = [check for check in document["checks"] if isinstance(check, dict)]
     cited = {str(row) for check in checks if isinstance(check.get("rows"), list) for row in check["rows"]}

@@ -13,8 +13,6 @@ from keyturn.rotation.state.context import side_by_side
 
 
 class ListsAccounts(Protocol):
-    """A target that can list its accounts."""
-
     def list_accounts(self) -> Mapping[str, frozenset[str]]:
         """Return every account that may log in, with its roles without login. Raises Denied."""
 
@@ -35,8 +33,6 @@ class TargetInventory:
 
 @dataclass(frozen=True)
 class AccountSeen:
-    """One account, as the target reports it."""
-
     name: str
     groups: frozenset[str]
 
@@ -62,7 +58,6 @@ def take_target_inventories(
 def look_at_accounts(
     name: str, target: object, digests: Digests, say: Say
 ) -> tuple[Mapping[str, AccountSeen], tuple[Unread, ...]]:
-    """Return a target's accounts by the digests of their names, or why not."""
     try:
         if isinstance(target, KeyturnError):
             raise target

@@ -37,8 +37,6 @@ Json = Mapping[str, Any]
 
 @dataclass
 class Converted:
-    """One secret, as a file describes it."""
-
     places: list[DraftedPlace] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     proposal: Proposal | None = None
@@ -58,16 +56,13 @@ class Conversion:
     """The locations of the stores that the catalogue already declares, by name."""
 
     def secret(self, path: str) -> Converted:
-        """Return the secret at a path, created where it is missing."""
         return self.secrets.setdefault(path, Converted())
 
     def leave_out(self, name: str, why: str) -> None:
-        """Note something that is not converted."""
         self.left_out.append(Unread(name, why))
 
     @property
     def told(self) -> Places:
-        """The stores and mounts in the files, as sections of a catalogue."""
         sections = {"stores": self.stores, "mounts": self.mounts}
         return {name: entries for name, entries in sections.items() if entries}
 
@@ -93,7 +88,6 @@ def read_documents(file: Path) -> list[Any]:
 
 
 def _json_documents(text: str) -> Iterator[Any]:
-    """Yield consecutive JSON values; none where the text contains anything else."""
     decoder, made, rest = json.JSONDecoder(), list[Any](), text.strip()
     while rest:
         try:
@@ -126,7 +120,6 @@ def hub_path(text: str, mount: str) -> str:
 
 
 def text_at(data: Any, *keys: str) -> str:
-    """Return the text below these keys; empty where there is none."""
     for key in keys:
         data = data.get(key) if isinstance(data, Mapping) else None
     return data if isinstance(data, str) else ""
@@ -157,7 +150,6 @@ def draft_conversion(conversion: Conversion, declared: Catalogue, defaults: Defa
 
 
 def unique(places: Iterable[DraftedPlace]) -> list[DraftedPlace]:
-    """Return the places without duplicates."""
     return list({(place.store, place.name, str(place.form), str(place.more)): place for place in places}.values())
 
 
@@ -170,6 +162,5 @@ def _placed(places: Sequence[DraftedPlace], stores: set[str], *, adopt: bool) ->
 
 
 def option_of(store: str) -> str:
-    """Return the option that declares a store with such a name."""
     word = re.match("aws|ssm|azure|gcp", store)
     return word[0] if word else "stores"

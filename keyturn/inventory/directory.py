@@ -3,7 +3,8 @@
 import hashlib
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -23,13 +24,11 @@ def with_digest(body: str) -> str:
 
 
 def is_as_made(text: str) -> bool:
-    """Whether the text was not edited since it was made."""
     head = DIGEST.match(text)
     return bool(head) and with_digest(text[head.end() :]) == text if head else False
 
 
 def insist_on_unedited(directory: Path, names: Sequence[str]) -> None:
-    """Raises Conflict where one of these files was edited."""
     there = [directory / name for name in names if (directory / name).exists()]
     edited = [file.name for file in there if not is_as_made(file.read_bytes().decode(errors="replace"))]
     if edited:
@@ -37,20 +36,26 @@ def insist_on_unedited(directory: Path, names: Sequence[str]) -> None:
         raise Conflict("write to", str(directory), problem, KEEP)
 
 
-def problems_with(directory: Path, texts: Mapping[str, str], env: Mapping[str, str]) -> list[Problem]:
-    """Return the problems of ``directory`` with these files added. Writes nothing there."""
+@contextmanager
+def catalogue_copy(directory: Path, texts: Mapping[str, str], without: str = "") -> Iterator[Path]:
+    """Make a temporary directory of the catalogue's files, with ``texts`` added, and one left out."""
     with tempfile.TemporaryDirectory() as made:
         copy = Path(made)
         for other in directory.glob("*.yaml") if directory.is_dir() else ():
-            if other.name not in texts:
+            if other.name not in texts and other.name != without:
                 (copy / other.name).symlink_to(other.resolve())
         for name, text in texts.items():
             (copy / name).write_bytes(text.encode())
+        yield copy
+
+
+def problems_with(directory: Path, texts: Mapping[str, str], env: Mapping[str, str]) -> list[Problem]:
+    """Return the problems of ``directory`` with these files added. Writes nothing there."""
+    with catalogue_copy(directory, texts) as copy:
         return find_problems(copy, env, signed=False)
 
 
 def insist_on_no_problem(directory: Path, problems: Sequence[Problem]) -> None:
-    """Raises Invalid with the first problem."""
     if problems:
         first = problems[0]
         message = ": ".join(part for part in (first.file, first.where, first.message) if part)
@@ -59,7 +64,6 @@ def insist_on_no_problem(directory: Path, problems: Sequence[Problem]) -> None:
 
 
 def write_files(directory: Path, texts: Mapping[str, str]) -> list[Path]:
-    """Write the files, and create the directory where it is missing."""
     directory.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
         write_file(directory / name, text)

@@ -34,8 +34,6 @@ CONVERTED: Final = """\
 
 @dataclass(frozen=True)
 class Draft:
-    """The inventory, and the secrets declared from it."""
-
     entries: tuple[DraftedSecret, ...]
     matching: Matching
     unread: tuple[Unread, ...]
@@ -44,16 +42,13 @@ class Draft:
 
     @property
     def declared(self) -> tuple[DraftedSecret, ...]:
-        """The entries that are not commented out."""
         return tuple(entry for entry in self.entries if not entry.refused)
 
     @property
     def questions(self) -> tuple[CopyQuestion, ...]:
-        """The questions on copies that a person must answer."""
         return self.matching.questions
 
     def text(self) -> str:
-        """Return the text of the file that declares the secrets."""
         return self.heading + "\n".join(self._lines()) + "\n"
 
     def _lines(self) -> Iterator[str]:
@@ -104,7 +99,6 @@ def without_refused(draft: Draft, problems_of: Callable[[str], Sequence[Problem]
 
 
 def path_of(problem: Problem, entries: Sequence[DraftedSecret]) -> str:
-    """Return the entry that a problem is about; empty where none matches."""
     named = [entry.path for entry in entries if f"{problem.where}.".startswith((f"secrets.{entry.path}.",))]
     indexed = [entry.path for entry in entries if problem.where.startswith(f"secrets.{entry.path}[")]
     return max((*named, *indexed), key=len, default="")

@@ -28,7 +28,6 @@ class DraftedPlace:
     more: Mapping[str, str] = field(default_factory=dict)
 
     def lines(self) -> Iterator[str]:
-        """Yield the lines for the catalogue."""
         if self.question:
             yield self.asked
             if self.form:
@@ -38,11 +37,9 @@ class DraftedPlace:
 
     @property
     def asked(self) -> str:
-        """The question, as a comment."""
         return comment(f"# question: {self.store}:{self.name}: {self.question}")
 
     def entry(self, *, adopt: bool) -> str:
-        """Return the destination as one line."""
         parts = {"store": quoted(self.store), "name": quoted(self.name), **shape_of(self.form or Form()), **self.more}
         if adopt:
             parts["adopt"] = "true"
@@ -50,7 +47,6 @@ class DraftedPlace:
 
 
 def shape_of(form: Form) -> dict[str, str]:
-    """Return the keys that describe a copy's form in a destination."""
     if form.fields and all(name == own for name, own in form.fields):
         return {"fields": f"[{', '.join(quoted(own) for _, own in form.fields)}]"}
     if form.fields:
@@ -72,7 +68,6 @@ class DraftedSecret:
     refused: str = ""
 
     def lines(self) -> Iterator[str]:
-        """Yield the lines for the catalogue."""
         body = [f"{quoted(self.path)}:", *(f"  {line}" for line in self._body())]
         if self.refused:
             yield f"# not declared: {comment(self.refused)}"
@@ -96,7 +91,6 @@ class DraftedSecret:
 
 
 def proposal_lines(proposal: Proposal) -> Iterator[str]:
-    """Yield a proposal as comments. A person applies it to the line above, or deletes it."""
     if not proposal.rotation:
         yield f"# manual: {comment(proposal.reason)}"
     else:
@@ -106,7 +100,6 @@ def proposal_lines(proposal: Proposal) -> Iterator[str]:
 
 
 def flow(data: Any) -> str:
-    """Return the data as YAML in one line."""
     if isinstance(data, Mapping):
         return f"{{ {', '.join(f'{quoted(str(key))}: {flow(value)}' for key, value in data.items())} }}"
     if isinstance(data, list | tuple):
@@ -120,7 +113,6 @@ def duration_or_text(text: str) -> str:
 
 
 def comment(text: str) -> str:
-    """Return the text as one line, without control characters."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in " ".join(text.split()))
 
 
@@ -135,7 +127,6 @@ class Defaults:
 def draft_entries(
     secrets: Sequence[PathSecret], matching: Matching, proposals: Mapping[str, Proposal], defaults: Defaults
 ) -> list[DraftedSecret]:
-    """Return an entry for each secret, in the order of paths."""
     places: dict[str, list[DraftedPlace]] = defaultdict(list)
     for match in matching.matches:
         places[match.path].append(matched_place(match))
@@ -158,7 +149,6 @@ def draft_entries(
 
 
 def matched_place(match: Match) -> DraftedPlace:
-    """Return the place of a matched copy."""
     spelled = "; the first apply writes it with its keys sorted and without white space" if match.respelled else ""
     return DraftedPlace(
         match.stored.store, match.stored.name, match.form, adopt=not match.own, note=f"{match.why}{spelled}"
@@ -166,13 +156,11 @@ def matched_place(match: Match) -> DraftedPlace:
 
 
 def folders_of(path: str) -> Iterator[str]:
-    """Yield the folders above a path."""
     parts = path.split("/")
     yield from ("/".join(parts[:end]) for end in range(1, len(parts)))
 
 
 def refusal_of_path(path: str, folders: Iterable[str]) -> str:
-    """Return why a path can't be declared; empty where it can."""
     if flaw := illegal_pattern(path):
         return f"{flaw[0]}. {flaw[1]}"
     if path in folders:
@@ -187,13 +175,11 @@ def custom_text(secret: PathSecret, name: str) -> str:
 
 
 def classification(secret: PathSecret, defaults: Defaults) -> str:
-    """Return the classification in the secret's metadata, else the default."""
     word = custom_text(secret, "classification").casefold()
     return word if word in CLASSIFICATIONS else defaults.classification
 
 
 def once_each(proposals: Mapping[str, Proposal]) -> dict[str, Proposal]:
-    """Add a question to proposals that would take the same account."""
     claims: dict[str, list[str]] = defaultdict(list)
     for path, proposal in sorted(proposals.items()):
         for claim in claimed(proposal):
@@ -208,7 +194,6 @@ def once_each(proposals: Mapping[str, Proposal]) -> dict[str, Proposal]:
 
 
 def claimed(proposal: Proposal) -> list[str]:
-    """Return the accounts that a proposal would take."""
     rotation = proposal.rotation
     if rotation.get("target") == "TARGET":
         return []
@@ -219,7 +204,6 @@ def claimed(proposal: Proposal) -> list[str]:
 def ending_lines(
     unread: Iterable[Unread], left_out: Iterable[Unread], questions: Iterable[CopyQuestion]
 ) -> Iterator[str]:
-    """Yield the comments at the end of the file."""
     sections = (
         ("Could not be read, and may hold anything:", [f"{place.name}: {place.why}" for place in unread]),
         ("Not declared:", [f"{item.name}: {item.why}" for item in left_out]),

@@ -53,11 +53,7 @@ EXTERNAL_SECRET: Final[Rule] = {
         }
     ],
     "dataFrom": [
-        {
-            "extract": {**_REMOTE, "conversionStrategy": frozenset({"Default"})},
-            "rewrite": ANY,
-            "sourceRef": _SOURCE,
-        }
+        {"extract": {**_REMOTE, "conversionStrategy": frozenset({"Default"})}, "rewrite": ANY, "sourceRef": _SOURCE}
     ],
 }
 

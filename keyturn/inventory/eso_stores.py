@@ -38,12 +38,7 @@ SETTINGS: Final[Mapping[str, Mapping[str, Rule]]] = {
         "role": ANY,
         "secretsManager": {"recoveryWindowInDays": ANY, "forceDeleteWithoutRecovery": frozenset({False})},
     },
-    "azurekv": {
-        "vaultUrl": ANY,
-        "identityId": ANY,
-        "environmentType": frozenset({"PublicCloud"}),
-        "useAzureSDK": ANY,
-    },
+    "azurekv": {"vaultUrl": ANY, "identityId": ANY, "environmentType": frozenset({"PublicCloud"}), "useAzureSDK": ANY},
     "gcpsm": {"projectID": ANY, "location": ANY, "secretVersionSelectionPolicy": ANY},
     "kubernetes": {"remoteNamespace": ANY, "server": {"url": ANY, "caBundle": ANY, "caProvider": ANY}},
 }
@@ -71,23 +66,19 @@ class EsoStore:
 
     @property
     def label(self) -> str:
-        """The name of the store for messages."""
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
 
     @property
     def vault(self) -> tuple[str, str]:
-        """The address and the namespace of the Vault that it reads."""
         return text_at(self.settings, "server").rstrip("/"), text_at(self.settings, "namespace").strip("/")
 
     @property
     def problems(self) -> list[str]:
-        """Its settings that matter and that a catalogue can't express."""
         rule = {**SETTINGS.get(self.provider, {}), **OWN_LOGIN}
         return [f"{self.provider}.{key}" for key in not_converted(self.settings, rule)]
 
     @property
     def own_login(self) -> list[str]:
-        """The settings of its login."""
         return [key for key in self.settings if key in OWN_LOGIN and self.settings[key]]
 
     def mount_and_path(self, key: str, default: str) -> tuple[str, str]:
@@ -103,7 +94,6 @@ class EsoStore:
 
 
 def read_store(manifest: Json, namespace: str) -> EsoStore:
-    """Return the store in a manifest."""
     spec = manifest.get("spec")
     provider = spec.get("provider") if isinstance(spec, Mapping) else None
     pairs = list(provider.items()) if isinstance(provider, Mapping) else []
@@ -132,14 +122,12 @@ def insist_on_hub(store: EsoStore, hub: HubPlace, used: Sequence[EsoStore]) -> N
 
 
 def hub_lines(used: Sequence[EsoStore]) -> Iterator[str]:
-    """Yield the Vaults that the manifests read. The hub must be that Vault."""
     for address, namespace in sorted({store.vault for store in used if store.provider in VAULTS}):
         names = sorted({store.name for store in used if store.vault == (address, namespace)})
         yield f"{', '.join(names)}: VAULT_ADDR={address}" + (f" VAULT_NAMESPACE={namespace}" if namespace else "")
 
 
 def declared_store(store: EsoStore) -> dict[str, Any]:
-    """Return the catalogue's declaration of a store that is pushed to. Raises NotConverted."""
     settings = store.settings
     if store.provider in VAULTS:
         raise NotConverted("it pushes to a Vault. Where that is the hub, bring the value in: keyturn import")

@@ -17,7 +17,6 @@ DAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
 
 def convert_aws(secret: Json, into: Conversion) -> None:
-    """Convert one secret of AWS."""
     name, arn = text_at(secret, "Name"), text_at(secret, "ARN")
     if owner := text_at(secret, "OwningService"):
         into.leave_out(f"aws:{name}", f"{owner} manages it, and AWS rotates it by itself: leave it there")
@@ -39,7 +38,6 @@ def convert_aws(secret: Json, into: Conversion) -> None:
 
 
 def store_of(region: str, into: Conversion) -> str:
-    """Return the name of the store in this region; the first is ``aws``."""
     if not region:
         return "aws"
     for name, settings in into.stores.items():
@@ -51,7 +49,6 @@ def store_of(region: str, into: Conversion) -> str:
 
 
 def proposal_of(function: str, rules: Any) -> Proposal:
-    """Return the equivalent rotation of the catalogue."""
     times, asks = times_of(rules if isinstance(rules, Mapping) else {})
     squeezed = function.casefold()
     if "multiuser" in squeezed or "multi-user" in squeezed:
@@ -74,7 +71,6 @@ def proposal_of(function: str, rules: Any) -> Proposal:
 
 
 def times_of(rules: Json) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return ``interval`` or ``cron`` with a grace period, and questions on them."""
     schedule = text_at(rules, "ScheduleExpression")
     if match := re.fullmatch(r"rate\((\d+) (hours?|days?)\)", schedule):
         return interval(int(match[1]), match[2][0]), ()
@@ -90,7 +86,6 @@ def times_of(rules: Json) -> tuple[dict[str, Any], tuple[str, ...]]:
 
 
 def interval(number: int, unit: str) -> dict[str, Any]:
-    """Return the interval, with a shorter grace period."""
     grace = "1d" if unit == "d" and number > 1 else "1h" if number > 1 or unit == "d" else "15m"
     return {"interval": f"{number}{unit}", "grace": grace}
 
@@ -109,10 +104,8 @@ def cron_of(expression: str) -> str:
 
 
 def _last(match: re.Match[str]) -> str:
-    """Return the last such weekday of a month, which cron counts from 0."""
     return f"{DAYS.index(match[1])}L"
 
 
 def _weekday(match: re.Match[str]) -> str:
-    """Return a day's name from AWS's number, which counts from 1, Sunday."""
     return DAYS[int(match[0]) - 1]

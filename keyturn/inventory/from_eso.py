@@ -56,7 +56,6 @@ class Whole:
     case: str = ""
 
     def value(self, key: str) -> KeyValue | None:
-        """Return the field for a key, or None where the key has another form."""
         inner = key.removeprefix(self.before).removesuffix(self.after)
         fits = inner and f"{self.before}{inner}{self.after}" == key and not self.case
         return KeyValue(self.path, field=inner) if fits else None
@@ -70,7 +69,6 @@ class SecretContent:
     wholes: tuple[Whole, ...] = ()
 
     def lookup(self, key: str) -> KeyValue:
-        """Return the value of one key. Raises NotConverted."""
         if key in self.keys:
             return self.keys[key]
         values = [value for whole in self.wholes if (value := whole.value(key))]
@@ -82,7 +80,6 @@ class SecretContent:
         return checked_value(values[0])
 
     def templated(self, template: Json) -> "SecretContent":
-        """Return the content after a template. Raises NotConverted."""
         data = template.get("data")
         if not isinstance(data, Mapping) or not data:
             return self
@@ -94,12 +91,10 @@ class SecretContent:
 
     @property
     def paths(self) -> list[str]:
-        """The paths that the content comes from."""
         named = (*(whole.path for whole in self.wholes), *(value.path for value in self.keys.values()))
         return list(dict.fromkeys(path for path in named if path))
 
     def copies(self) -> Iterator[tuple[str, Form, dict[str, str]]]:
-        """Yield each path, the form of its copy, and further destination keys. Raises NotConverted."""
         if self.wholes:
             if self.keys or len(self.wholes) > 1:
                 raise NotConverted("it has all keys of a path and others besides: name each key with data")
@@ -117,14 +112,12 @@ class SecretContent:
 
 
 def checked_value(value: KeyValue) -> KeyValue:
-    """Return the value, if catalogue and operator read its name alike. Raises NotConverted."""
     if names_previous(value.field) or GJSON.search(value.field):
         raise NotConverted(f"the property {value.field} means something else in a catalogue")
     return value
 
 
 def shape_of_keys(keys: Mapping[str, KeyValue]) -> tuple[Form, dict[str, str]]:
-    """Return the form and the further keys of a copy with these keys."""
     fields = tuple((key, value.field) for key, value in keys.items() if value.field)
     texts = {key: value for key, value in keys.items() if not value.field}
     form = Form(Rank.FIELDS, fields) if fields else Form()
@@ -133,7 +126,6 @@ def shape_of_keys(keys: Mapping[str, KeyValue]) -> tuple[Form, dict[str, str]]:
 
 
 def template_text(value: KeyValue) -> str:
-    """Return a template in the catalogue's notation."""
     text = quoted(value.template)
     return f"{{ template: {text}, escape: {value.escape} }}" if value.escape else text
 
@@ -152,7 +144,6 @@ class Manifests:
     """The content of each Secret by namespace and name, or why it is not converted."""
 
     def take(self, manifest: Json, into: Conversion) -> None:
-        """Keep one manifest for the conversion."""
         kind, name = text_at(manifest, "kind"), text_at(manifest, "metadata", "name")
         if kind in STORES:
             namespace = namespace_of(manifest) if kind == STORES[0] else ""
@@ -165,7 +156,6 @@ class Manifests:
             into.leave_out(f"{kind} {name}", "it is not converted: say by hand what it does")
 
     def convert(self, into: Conversion) -> None:
-        """Convert all manifests that were kept."""
         for manifest in self.pulled:
             if reason := self._convert(manifest, EXTERNAL_SECRET, self._pull, into):
                 self.made[namespace_of(manifest), target_of(manifest)] = reason
@@ -176,7 +166,6 @@ class Manifests:
     def _convert(
         self, manifest: Json, rule: Rule, declare: Callable[[Json, Conversion], None], into: Conversion
     ) -> str:
-        """Declare a manifest, or list and return the reason why it can't be converted."""
         try:
             if problems := list(not_converted(spec_of(manifest), rule)):
                 raise NotConverted(f"{', '.join(problems)}: a catalogue has no such key")
@@ -189,19 +178,16 @@ class Manifests:
         return ""
 
     def _store(self, manifest: Json, ref: Any) -> EsoStore:
-        """Return the store that a manifest refers to."""
         kind, name = text_at(ref, "kind") or STORES[0], text_at(ref, "name")
         namespace = namespace_of(manifest) if kind == STORES[0] else ""
         return self.stores.get((kind, namespace, name)) or EsoStore(kind, name, namespace)
 
     @property
     def _read(self) -> list[EsoStore]:
-        """The Vaults that the manifests read from."""
         stores = [self._store(manifest, ref) for manifest in self.pulled for ref in store_refs(spec_of(manifest))]
         return [store for store in {store.label: store for store in stores}.values() if store.provider in VAULTS]
 
     def _pull(self, manifest: Json, into: Conversion) -> None:
-        """Declare a Secret of a cluster that follows the hub. Raises NotConverted."""
         spec, namespace, target = spec_of(manifest), namespace_of(manifest), target_of(manifest)
         content = self._content(manifest, into)
         template = spec.get("target", {}).get("template") or {} if isinstance(spec.get("target"), Mapping) else {}
@@ -223,7 +209,6 @@ class Manifests:
         self.made[namespace, target] = question or several or made
 
     def _content(self, manifest: Json, into: Conversion) -> SecretContent:
-        """Return the content that a manifest reads. Raises NotConverted."""
         spec = spec_of(manifest)
         keys, wholes = dict[str, KeyValue](), list[Whole]()
         for entry in mappings(spec.get("dataFrom")):
@@ -252,7 +237,6 @@ class Manifests:
         return path if mount == self.hub.mount else f"{self._mount(mount, into)}:{path}"
 
     def _mount(self, mount: str, into: Conversion) -> str:
-        """Declare a mount and return its name in the catalogue."""
         name = self.hub.mounts.get(mount) or re.sub(r"[^A-Za-z0-9]+", "-", mount)
         into.mounts[name] = {"mount": mount}
         return name
@@ -282,7 +266,6 @@ class Manifests:
             into.secret(f"{namespace}/{source}").notes.append(note)
 
     def _pushed_to(self, manifest: Json, ref: Json, into: Conversion) -> tuple[str, str]:
-        """Declare the store of a reference, and return its name and kind. Raises NotConverted."""
         store = self._store(manifest, ref)
         if not store.provider or store.name in self.declared:
             return store.name, ""
@@ -297,33 +280,27 @@ class Manifests:
 
 
 def namespace_of(manifest: Json) -> str:
-    """Return the namespace of a manifest."""
     return text_at(manifest, "metadata", "namespace") or "default"
 
 
 def label_of(manifest: Json) -> str:
-    """Return the name of a manifest for messages."""
     return f"{text_at(manifest, 'kind')} {namespace_of(manifest)}/{text_at(manifest, 'metadata', 'name')}"
 
 
 def spec_of(manifest: Json) -> Json:
-    """Return the spec, empty where it is not a mapping."""
     spec = manifest.get("spec")
     return spec if isinstance(spec, Mapping) else {}
 
 
 def target_of(manifest: Json) -> str:
-    """Return the name of the Secret that an ExternalSecret makes."""
     return text_at(manifest, "spec", "target", "name") or text_at(manifest, "metadata", "name")
 
 
 def mappings(data: Any) -> list[Json]:
-    """Return the mappings in a list."""
     return [entry for entry in data if isinstance(entry, Mapping)] if isinstance(data, list) else []
 
 
 def store_refs(spec: Json) -> Iterator[Any]:
-    """Yield the references to stores in an ExternalSecret."""
     entries = [*mappings(spec.get("data")), *mappings(spec.get("dataFrom"))]
     sources = [entry.get("sourceRef") for entry in entries]
     own = [source["storeRef"] for source in sources if isinstance(source, Mapping) and source.get("storeRef")]
@@ -349,7 +326,6 @@ def unresolved(manifest: Json) -> str:
 
 
 def rewritten(rewrite: Any) -> Whole:
-    """Return how the names of all fields are changed. Raises NotConverted."""
     steps = mappings(rewrite)
     if not steps:
         return Whole("")
@@ -362,7 +338,6 @@ def rewritten(rewrite: Any) -> Whole:
 
 
 def destination_of(manifest: Json, template: Json, *, merged: bool) -> tuple[dict[str, str], str]:
-    """Return further destination keys, and a note on what is left out. Raises NotConverted."""
     spec, more = spec_of(manifest), dict[str, str]()
     never_again = EMPTY_DURATION.fullmatch(str(spec.get("refreshInterval", "")))
     once = bool(never_again) or text_at(spec, "refreshPolicy") == "CreatedOnce"
@@ -396,7 +371,6 @@ def declare_places(places: Collection[tuple[str, DraftedPlace]], into: Conversio
 
 
 def insist_on_destination(place: DraftedPlace) -> None:
-    """Raises NotConverted for a place that the catalogue refuses, such as a multi-line annotation."""
     try:
         Destination.model_validate(yaml.safe_load(place.entry(adopt=False))[0])
     except ValidationError as error:
@@ -424,7 +398,6 @@ def metadata_of(manifest: Json, template: Json) -> tuple[dict[str, dict[str, str
 
 
 def cluster_of(namespace: str, into: Conversion) -> str:
-    """Declare a namespace of the cluster as a store, and return its name."""
     name = f"cluster-{namespace}"
     into.stores.setdefault(name, {"kind": "kubernetes", "namespace": namespace})
     return name
@@ -433,7 +406,7 @@ def cluster_of(namespace: str, into: Conversion) -> str:
 def pushed_copies(
     entries: list[Json], content: SecretContent, kind: str, spec: Json
 ) -> Iterator[tuple[str, str, Form, dict[str, str]]]:
-    """Yield each remote secret with its path, form and further keys. Raises NotConverted."""
+    """Yield each remote secret with its path, form and further keys."""
     more = {"deletion": "delete"} if text_at(spec, "deletionPolicy") == "Delete" else {}
     once = text_at(spec, "updatePolicy") == "IfNotExists"
     for remote in dict.fromkeys(text_at(entry, "match", "remoteRef", "remoteKey") for entry in entries):
@@ -460,7 +433,6 @@ ADDS: Final = {True: {"update": "add-fields"}, False: {"merge": "true"}}
 def properties(
     remote: str, named: Mapping[str, str], content: SecretContent, kind: str, more: dict[str, str]
 ) -> Iterator[tuple[str, str, Form, dict[str, str]]]:
-    """Yield the copies of a remote secret with single keys. Raises NotConverted."""
     if not all(named.values()):
         raise NotConverted(f"a key of {remote} gets a whole Secret")
     if kind != "kubernetes" and (inner := next((name for name in named if "." in name or GJSON.search(name)), "")):
@@ -472,7 +444,6 @@ def properties(
 
 
 def alone(content: SecretContent) -> list[tuple[str, Form, dict[str, str]]]:
-    """Return the copies of a whole Secret, at most one. Raises NotConverted."""
     copies = list(content.copies())
     if len(copies) > 1:
         raise NotConverted(f"it pushes a Secret that is made of {' and '.join(content.paths)}")
@@ -480,7 +451,6 @@ def alone(content: SecretContent) -> list[tuple[str, Form, dict[str, str]]]:
 
 
 def one_value(remote: str, value: KeyValue, more: dict[str, str]) -> tuple[str, str, Form, dict[str, str]]:
-    """Return the copy for a remote secret that is a single value. Raises NotConverted."""
     if not value.path:
         raise NotConverted(f"{remote} gets a text that holds nothing of the hub")
     if value.field:

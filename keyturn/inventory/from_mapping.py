@@ -59,13 +59,11 @@ def convert_mapping(data: Json, mount: str, into: Conversion, file: str) -> None
 
 
 def _is_entry(data: Json) -> bool:
-    """Whether it has the hub's path under ``vault``."""
     source = data.get(HUB)
     return isinstance(source, str) or (isinstance(source, Mapping) and isinstance(source.get("path"), str))
 
 
 def _convert_sync_mappings(data: Json, mount: str, into: Conversion, file: str) -> None:
-    """Convert all entries. Settings of a store next to them apply to each. Raises Invalid."""
     entries, beside = data[SYNC_MAPPINGS], {key: value for key, value in data.items() if key != SYNC_MAPPINGS}
     defaults = {key: value for key, value in beside.items() if key in WHERE and isinstance(value, Mapping)}
     for key in beside.keys() - defaults.keys():
@@ -78,7 +76,6 @@ def _convert_sync_mappings(data: Json, mount: str, into: Conversion, file: str) 
 
 
 def _convert_entry(data: Json, defaults: Mapping[str, Json], mount: str, into: Conversion, file: str) -> None:
-    """Convert one entry: a path under ``vault``, and places under each store. Raises Invalid."""
     source = data[HUB] if isinstance(data[HUB], Mapping) else {"path": data[HUB]}
     where = str(source.get("mount") or mount).strip("/")
     path = hub_path(str(source["path"]), where)
@@ -98,7 +95,6 @@ def _convert_entry(data: Json, defaults: Mapping[str, Json], mount: str, into: C
 
 
 def _sync_place(store: str, data: Any, source: Json, default: Json, into: Conversion, where: str) -> DraftedPlace:
-    """Return one place, and declare its store where its location is given. Raises Invalid."""
     details = {**default, **(data if isinstance(data, Mapping) else {"name": data})}
     name = _first(details, NAMES)
     if not name:
@@ -123,17 +119,14 @@ def _sync_place(store: str, data: Any, source: Json, default: Json, into: Conver
 
 
 def _first(details: Json, words: Iterable[str]) -> str:
-    """Return the first text under these keys, or an empty one."""
     return next((text for word in words if isinstance(text := details.get(word), str) and text), "")
 
 
 def _address(vault: str) -> str:
-    """Return the address of a Key Vault, which may be given by name only."""
     return vault.rstrip("/") if "://" in vault else f"https://{vault}.vault.azure.net"
 
 
 def _declared_store(store: str, kind: str, setting: str, place: str, into: Conversion) -> str:
-    """Declare the store and return its name. Another location is another store."""
     settings = {"kind": kind, setting: place}
     taken = into.stores.get(store, settings) != settings or into.declared.get(store, place) != place
     name = f"{store}-{re.sub('[^A-Za-z0-9]+', '-', place.partition('://')[2] or place)}" if taken else store
@@ -142,13 +135,11 @@ def _declared_store(store: str, kind: str, setting: str, place: str, into: Conve
 
 
 def _places_beside(data: Json, named: str) -> Any:
-    """Return an entry's places: under their own key, or next to the path."""
     below = next((data[key] for key in PLACES if key in data), None)
     return below if below is not None else {key: value for key, value in data.items() if key != named}
 
 
 def places_of(data: Any, file: str, path: str) -> Iterator[DraftedPlace]:
-    """Yield every place of one path. Raises Invalid."""
     if isinstance(data, Mapping):
         for store, names in data.items():
             for name in names if isinstance(names, list) else [names]:
@@ -177,15 +168,14 @@ def place(store: str, data: Any, file: str, path: str) -> DraftedPlace:
     if not isinstance(name, str) or not name:
         raise Invalid("read", file, f"{path}: a place in {store} has no name", REMEDY)
     field, fields = details.get("field"), details.get("fields")
+    form = Form()
     if isinstance(field, str):
-        return DraftedPlace(store.casefold(), name, Form(Rank.FIELD, field=field))
-    if isinstance(fields, Mapping):
-        return DraftedPlace(
-            store.casefold(), name, Form(Rank.FIELDS, tuple((str(a), str(b)) for a, b in fields.items()))
-        )
-    if isinstance(fields, list):
-        return DraftedPlace(store.casefold(), name, Form(Rank.FIELDS, tuple((str(own), str(own)) for own in fields)))
-    return DraftedPlace(store.casefold(), name)
+        form = Form(Rank.FIELD, field=field)
+    elif isinstance(fields, Mapping):
+        form = Form(Rank.FIELDS, tuple((str(a), str(b)) for a, b in fields.items()))
+    elif isinstance(fields, list):
+        form = Form(Rank.FIELDS, tuple((str(own), str(own)) for own in fields))
+    return DraftedPlace(store.casefold(), name, form)
 
 
 def _mapping(data: Any, file: str, where: str) -> Json:

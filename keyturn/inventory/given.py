@@ -1,7 +1,6 @@
 """Write the stores and targets that a person named as files of the catalogue."""
 
 import re
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +10,7 @@ from keyturn.catalogue.files.append import quoted
 from keyturn.catalogue.files.reading import read_file
 from keyturn.catalogue.files.syntax import NotYaml
 from keyturn.core.errors import Invalid
-from keyturn.inventory.directory import insist_on_no_problem, with_digest
+from keyturn.inventory.directory import catalogue_copy, insist_on_no_problem, with_digest
 from keyturn.inventory.drafting import flow
 
 GIVEN_FILE: Final = "stores.yaml"
@@ -34,7 +33,6 @@ Places = dict[str, dict[str, dict[str, Any]]]
 
 
 def short_stores(words: Mapping[str, str]) -> Places:
-    """Return the stores that are defined by one word each."""
     made = {name: {"kind": SHORT[name][0], SHORT[name][1]: word} for name, word in words.items() if word}
     return {"stores": made} if made else {}
 
@@ -65,7 +63,6 @@ def mounts(texts: Sequence[str]) -> Places:
 
 
 def places_to_declare(places: Places, declared: Catalogue) -> Places:
-    """Return the stores and mounts that the catalogue does not declare."""
     named = {"stores": {*declared.stores, *declared.groups}, "mounts": {*declared.mounts}}
     new = {
         section: {name: settings for name, settings in entries.items() if name not in named.get(section, ())}
@@ -75,7 +72,6 @@ def places_to_declare(places: Places, declared: Catalogue) -> Places:
 
 
 def merged_places(*several: Places) -> Places:
-    """Return all places, merged by section."""
     sections = dict.fromkeys(section for places in several for section in places)
     return {
         section: {name: data for places in several for name, data in places.get(section, {}).items()}
@@ -101,7 +97,6 @@ def given_texts(output: Path, file: Path | None, places: Places) -> dict[str, st
 
 
 def section_lines(places: Places) -> Iterator[str]:
-    """Yield the lines of a catalogue's sections, one per entry."""
     for section, entries in places.items():
         yield f"{section}:"
         yield from (f"  {quoted(name)}: {flow(settings)}" for name, settings in entries.items())
@@ -109,13 +104,7 @@ def section_lines(places: Places) -> Iterator[str]:
 
 def declared_places(output: Path, texts: Mapping[str, str], drafted: str, env: Mapping[str, str]) -> Catalogue:
     """Return the declarations of these files and ``output``, without the file ``drafted``. Raises Invalid."""
-    with tempfile.TemporaryDirectory() as made:
-        copy = Path(made)
-        for other in output.glob("*.yaml") if output.is_dir() else ():
-            if other.name not in texts and other.name != drafted:
-                (copy / other.name).symlink_to(other.resolve())
-        for name, text in texts.items():
-            (copy / name).write_bytes(text.encode())
+    with catalogue_copy(output, texts, without=drafted) as copy:
         if not any(copy.iterdir()):
             return Catalogue()
         insist_on_no_problem(output, find_problems(copy, env, signed=False))

@@ -30,7 +30,6 @@ class NamedText:
 
 
 def template_parts(template: str) -> Iterator[NamedText]:
-    """Yield the parts of a template. Raises NotConverted."""
     end, trims = 0, False
     for action in ACTION.finditer(template):
         text = template[end : action.start()]
@@ -91,7 +90,6 @@ def _quoting(parts: list[NamedText]) -> bool:
 
 
 def _escape(parts: list[NamedText], made: str) -> str:
-    """Return the escape of the values, where it is not the catalogue's default. Raises NotConverted."""
     named = [part for part in parts if part.name]
     if _quoting(parts) and not all("urlquery" in part.functions for part in named):
         raise NotConverted("one template has names with urlquery and names without, and a copy has one escape")
@@ -100,5 +98,4 @@ def _escape(parts: list[NamedText], made: str) -> str:
 
 
 def braced(text: str) -> str:
-    """Return a text with its braces escaped for the catalogue."""
     return text.replace("{", "{{").replace("}", "}}")

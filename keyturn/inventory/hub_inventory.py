@@ -74,14 +74,11 @@ def take_hub_inventory(hub: Hub, digests: Digests, below: Collection[str], say: 
 
 @dataclass(frozen=True)
 class _Without:
-    """A path without a value: it was refused, or is gone."""
-
     refused: Unread | None = None
     gone: Unread | None = None
 
 
 def list_paths(hub: Hub, below: Collection[str]) -> tuple[list[str], list[Unread]]:
-    """Return all paths, and the folders that can't be listed. Raises where none can."""
     paths, unread = list[str](), list[Unread]()
     roots = list(below) or ["", *(join(name, "") for name in hub.mounts)]
     folders = [(root if not root or root.endswith((":", "/")) else f"{root}/") for root in roots]
@@ -106,7 +103,6 @@ def list_paths(hub: Hub, below: Collection[str]) -> tuple[list[str], list[Unread
 
 
 def read_path(hub: Hub, digests: Digests, path: str) -> "PathSecret | _Without":
-    """Return one secret, keeping only digests of its values."""
     try:
         if (current := hub.read(path)) is not None:
             return PathSecret(path, current.version, digests.held(current.fields), current.custom)

@@ -5,6 +5,7 @@ or occur at one path and under one matching name. Common values (``changeme``, `
 fits two paths becomes a question.
 """
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +13,9 @@ from enum import IntEnum
 from functools import cache
 from typing import Final
 
+from keyturn.core.mounts import split
 from keyturn.core.text.references import names_previous
 from keyturn.inventory.hub_inventory import PathSecret
-from keyturn.inventory.naming import Names, squeezed, words_of
 from keyturn.inventory.store_inventory import StoredSecret, StoreInventory
 from keyturn.inventory.values import Held, Strength, Value
 
@@ -98,10 +99,7 @@ class Matching:
 
 
 def match_copies(
-    secrets: Sequence[PathSecret],
-    inventories: Sequence[StoreInventory],
-    older: Older,
-    typeless: Collection[str] = (),
+    secrets: Sequence[PathSecret], inventories: Sequence[StoreInventory], older: Older, typeless: Collection[str] = ()
 ) -> Matching:
     """Match each secret of the stores to its source. ``typeless`` stores keep values as texts."""
     index = Index(secrets, older)
@@ -127,13 +125,10 @@ def match_copies(
 
 
 def digests_of(stored: StoredSecret) -> set[str]:
-    """Return the digests by which secrets of one store are compared."""
     return {stored.text, *([stored.held.whole] if stored.held else [])}
 
 
 class Index:
-    """The hub's values by their digests."""
-
     def __init__(self, secrets: Sequence[PathSecret], older: Older) -> None:
         self.secrets = {secret.path: secret for secret in secrets}
         self.names = Names(secrets)
@@ -149,7 +144,6 @@ class Index:
                 self._encoded[value.encoded].append((path, name))
 
     def judge(self, stored: StoredSecret, counts: Mapping[str, int], *, loose: bool) -> Match | CopyQuestion | None:
-        """Return a match, a question, or None where the hub has nothing like it."""
         if stored.source:
             return self._marked(stored, loose=loose)
         candidates = [*self._candidates(stored, loose=loose)]
@@ -162,7 +156,6 @@ class Index:
         )
 
     def _marked(self, stored: StoredSecret, *, loose: bool) -> Match | CopyQuestion:
-        """Judge a copy that bears Keyturn's marks."""
         if stored.source not in self.secrets:
             text = f"it bears Keyturn's marks of {stored.source}, of which nothing was read here"
             return CopyQuestion(stored.store, stored.name, text)
@@ -174,7 +167,6 @@ class Index:
         return Match(stored.source, stored, form, "it bears Keyturn's marks of this secret", own=True)
 
     def _candidates(self, stored: StoredSecret, *, loose: bool) -> Iterator[Candidate]:
-        """Yield every path that holds all values of the copy."""
         if stored.held:
             for path in self._whole.get(stored.held.whole, ()):
                 held = self.secrets[path].held
@@ -188,7 +180,6 @@ class Index:
             yield Candidate(path, Form(Rank.FIELD, field=name, encoded=True), strength)
 
     def _mapped(self, stored: StoredSecret, copy: Held, *, loose: bool) -> Iterator[Candidate]:
-        """Yield the paths whose fields cover all members of a JSON object, under any names."""
         for path in self._sharing(copy):
             held = self.secrets[path].held
             pairs = {name: equal_field(name, value, held, loose=loose) for name, value in copy.fields.items()}
@@ -198,13 +189,11 @@ class Index:
                 yield Candidate(path, Form(Rank.FIELDS, fields), copy.strength, len(fields))
 
     def _sharing(self, copy: Held) -> list[str]:
-        """Return the paths that share a significant value with a JSON object."""
         telling = (value for value in copy.fields.values() if value.strength > Strength.COMMON)
         places = (self._texts.get(value.text, ()) for value in telling)
         return sorted({path for several in places if len(several) <= MANY for path, _ in several})
 
     def _strong(self, stored: StoredSecret, candidates: Sequence[Candidate]) -> Match | CopyQuestion | None:
-        """Judge by values that can't occur twice by accident."""
         strong = [candidate for candidate in candidates if candidate.strength is Strength.STRONG]
         return self._best(stored, strong, "it holds the same value")
 
@@ -229,7 +218,6 @@ class Index:
         return Match(paths[0], stored, forms[0], why)
 
     def _agreed(self, name: str, paths: Collection[str]) -> str:
-        """Return the one path that matches a name; empty where none or several do."""
         agreeing = self.names.paths(name) & set(paths)
         return next(iter(agreeing)) if len(agreeing) == 1 else ""
 
@@ -257,7 +245,6 @@ class Index:
         return CopyQuestion(stored.store, stored.name, text, answer.path, answer.form)
 
     def _partial(self, stored: StoredSecret, candidates: Sequence[Candidate], *, loose: bool) -> CopyQuestion | None:
-        """Judge a secret that holds a path's values and others."""
         near = self._texts.get(stored.trimmed, ()) if stored.strength is Strength.STRONG else ()
         if stored.trimmed != stored.text and near:
             path, name = near[0]
@@ -274,7 +261,6 @@ class Index:
         return None
 
     def _left_behind(self, stored: StoredSecret, *, loose: bool) -> CopyQuestion | None:
-        """Judge a secret with a matching name and another value, and search older versions for it."""
         agreeing = sorted(self.names.paths(stored.name))
         if not agreeing or len(agreeing) > NAMED:
             return None
@@ -291,7 +277,6 @@ class Index:
         return CopyQuestion(stored.store, stored.name, text, agreeing[0])
 
     def _too_common(self, stored: StoredSecret, candidates: Sequence[Candidate]) -> CopyQuestion | None:
-        """Judge a secret whose value is too common."""
         paths, agreeing = sorted({candidate.path for candidate in candidates}), self.names.paths(stored.name)
         if not paths or (agreeing and agreeing.isdisjoint(paths)):
             return None  # if its name matches another path, "it differs" is reported instead
@@ -329,6 +314,43 @@ def form_of(stored: StoredSecret, held: Held, *, loose: bool) -> Form | None:
 
 
 def named_first(names: Sequence[str]) -> str:
-    """Return the first of these names, and the number of further ones."""
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
+
+
+# --- names of stores and paths of the hub, regardless of separators
+
+
+def words_of(name: str) -> tuple[str, ...]:
+    """Return the words of a name in lower case, split at separators and capitals."""
+    cut = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
+    return tuple(word.casefold() for word in re.split(r"[^A-Za-z0-9]+", cut) if word)
+
+
+def squeezed(words: Iterable[str]) -> str:
+    return "".join(words)
+
+
+def endings(words: Sequence[str]) -> Iterator[str]:
+    """Yield all words, and their endings of two or more: folders differ between stores."""
+    yield squeezed(words)
+    yield from (squeezed(words[begin:]) for begin in range(1, len(words) - 1))
+
+
+class Names:
+    def __init__(self, secrets: Iterable[PathSecret]) -> None:
+        by_name: dict[str, set[str]] = defaultdict(set)
+        for secret in secrets:
+            words = words_of(split(secret.path)[1])
+            for more in ((), *(words_of(field) for field in secret.held.fields)):
+                for ending in endings((*words, *more)):
+                    by_name[ending].add(secret.path)
+        self._by_name: Mapping[str, set[str]] = by_name
+
+    def paths(self, name: str) -> frozenset[str]:
+        """Return the paths that match a store's name, by the longest ending that matches any."""
+        words = words_of(name)
+        for ending in endings(words) if words else ():
+            if fitting := self._by_name.get(ending):
+                return frozenset(fitting)
+        return frozenset()

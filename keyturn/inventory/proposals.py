@@ -57,7 +57,6 @@ class Proposal:
 
 
 def propose(secret: PathSecret, targets: Sequence[TargetInventory]) -> Proposal:
-    """Return the first proposal that fits a secret."""
     names = frozenset(name.casefold() for name in secret.held.fields)
     return next(made for rule in RULES if (made := rule(secret, names, targets)) is not None)
 
@@ -66,7 +65,6 @@ Rule = Callable[[PathSecret, frozenset[str], Sequence[TargetInventory]], Proposa
 
 
 def server_login(secret: PathSecret, names: frozenset[str], targets: Sequence[TargetInventory]) -> Proposal | None:
-    """Propose for the login of an account at a server."""
     if not (names & USER_NAMES and names & PASSWORD_NAMES):
         return None
     if not secret.held.fields.keys() >= LOGIN:
@@ -93,7 +91,6 @@ def server_login(secret: PathSecret, names: frozenset[str], targets: Sequence[Ta
 
 
 def named_hosts(secret: PathSecret) -> frozenset[str]:
-    """Return the digests of the hosts that the secret names."""
     names = ("host", "hostname", "server")
     return frozenset(value.text for name, value in secret.held.fields.items() if name.casefold() in names)
 
@@ -110,7 +107,6 @@ def accounts_at(
 
 
 def account(target: TargetInventory, login: AccountSeen) -> Proposal:
-    """Propose alternating accounts where there are two, else a single account."""
     name = login.name
     if (other := partner(name, target)) and (owners := sorted(login.groups & other.groups)):
         users = sorted((name, other.name))
@@ -157,10 +153,7 @@ def partner(name: str, target: TargetInventory) -> AccountSeen | None:
 
 
 def redis(secret: PathSecret, names: frozenset[str], targets: Sequence[TargetInventory]) -> Proposal | None:
-    """Propose for a login of Redis whose server is a target."""
-    hosts = {
-        value.text for name, value in secret.held.fields.items() if name.casefold() in ("host", "hostname", "server")
-    }
+    hosts = named_hosts(secret)
     servers = [target for target in targets if target.kind == "redis" and target.host & hosts]
     if len(servers) != 1 or not secret.held.fields.keys() >= LOGIN:
         return None
@@ -169,7 +162,6 @@ def redis(secret: PathSecret, names: frozenset[str], targets: Sequence[TargetInv
 
 
 def aws_key(_: PathSecret, names: frozenset[str], targets: Sequence[TargetInventory]) -> Proposal | None:
-    """Propose for an access key of an IAM user."""
     if names >= AWS_KEY:
         rotation = {"strategy": "aws-iam-key", "target": target_of("aws-iam", targets), "user": "USER", **INTERVAL}
         return Proposal("its fields are those of an AWS access key", rotation, ("USER: which IAM user's key is it?",))
@@ -179,7 +171,6 @@ def aws_key(_: PathSecret, names: frozenset[str], targets: Sequence[TargetInvent
 
 
 def azure(_: PathSecret, names: frozenset[str], targets: Sequence[TargetInventory]) -> Proposal | None:
-    """Propose for an application's client secret, or a storage account's key."""
     if names >= AZURE_APP:
         target = target_of("microsoft-graph", targets)
         rotation = {"strategy": "azure-app-secret", "target": target, "application": "APPLICATION", **INTERVAL}
@@ -195,7 +186,6 @@ def azure(_: PathSecret, names: frozenset[str], targets: Sequence[TargetInventor
 
 
 def google(_: PathSecret, names: frozenset[str], targets: Sequence[TargetInventory]) -> Proposal | None:
-    """Propose for a key of a service account."""
     if GOOGLE in names:
         target = target_of("gcp-iam", targets)
         rotation = {"strategy": "gcp-service-account-key", "target": target, "service_account": "ADDRESS", **INTERVAL}
@@ -207,7 +197,6 @@ def google(_: PathSecret, names: frozenset[str], targets: Sequence[TargetInvento
 
 
 def signing(_: PathSecret, names: frozenset[str], __: Sequence[TargetInventory]) -> Proposal | None:
-    """Propose for a key that signs tokens."""
     if not names >= SIGNING:
         return None
     rotation = {"strategy": "signing-key", "key": "p-256", **INTERVAL}
@@ -215,7 +204,6 @@ def signing(_: PathSecret, names: frozenset[str], __: Sequence[TargetInventory])
 
 
 def certificate(_: PathSecret, names: frozenset[str], __: Sequence[TargetInventory]) -> Proposal | None:
-    """Propose for a certificate with its key."""
     if not (names & CERTIFICATE_NAMES and names & KEY_NAMES):
         return None
     if not names >= CERTIFICATE:
@@ -226,7 +214,6 @@ def certificate(_: PathSecret, names: frozenset[str], __: Sequence[TargetInvento
 
 
 def ssh_key(_: PathSecret, names: frozenset[str], __: Sequence[TargetInventory]) -> Proposal | None:
-    """Ask about a key pair."""
     if "private_key" not in names and "ssh_private_key" not in names:
         return None
     asks = "which REST API has its public half? See docs/strategies/ssh-key.md"
@@ -234,7 +221,6 @@ def ssh_key(_: PathSecret, names: frozenset[str], __: Sequence[TargetInventory])
 
 
 def generated(secret: PathSecret, names: frozenset[str], __: Sequence[TargetInventory]) -> Proposal | None:
-    """Propose for random values that only the applications know."""
     fields = sorted(name for name in secret.held.fields if OWN_RANDOM.fullmatch(name.casefold()))
     if not fields or len(fields) > 10 or not all(map(PLAIN_NAME.fullmatch, fields)):
         return None
@@ -251,7 +237,6 @@ PLAIN_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
 def api_key(secret: PathSecret, names: frozenset[str], __: Sequence[TargetInventory]) -> Proposal | None:
-    """Ask about a key that a service has issued."""
     fields = sorted(name for name in secret.held.fields if API_KEY.fullmatch(name.casefold()))
     if not fields:
         return None
@@ -260,7 +245,6 @@ def api_key(secret: PathSecret, names: frozenset[str], __: Sequence[TargetInvent
 
 
 def anything(_: PathSecret, __: frozenset[str], ___: Sequence[TargetInventory]) -> Proposal:
-    """Propose nothing for unknown names."""
     return Proposal("the names of its fields tell no kind of credential")
 
 
@@ -283,7 +267,6 @@ RENAMED: Final = "can the applications take the names that the strategy writes?"
 
 
 def other_names(what: str, wanted: Collection[str]) -> str:
-    """Return why nothing is proposed where the field names differ."""
     return f"it looks like {what}, and the strategy for these writes {', '.join(sorted(wanted))}"
 
 

@@ -27,8 +27,6 @@ ATTEMPTS: Final = 6
 FAILURES: Final = 3
 """Consecutive failed batches after which a store is skipped."""
 
-READ_NEVER: Final = "the store never gives a value back: nobody can tell whether it is a copy"
-
 
 @dataclass(frozen=True)
 class StoredSecret:
@@ -51,7 +49,6 @@ class StoredSecret:
 
     @property
     def label(self) -> str:
-        """The name of the secret for messages."""
         return f"{self.store}:{self.name}"
 
 
@@ -130,7 +127,6 @@ def paced(pace: Pace, call: Callable[[], T]) -> T:
 def _read_batch(
     name: str, store: Store, batch: Sequence[RemoteSecret], digests: Digests, pace: Pace
 ) -> tuple[list[StoredSecret], list[Unread], bool]:
-    """Return the digests of a batch, the refused secrets, and whether the store answered."""
     try:
         texts = paced(pace, lambda: store.read_many([copy.name for copy in batch]))
     except TransientError as error:
@@ -148,7 +144,6 @@ NO_VALUE: Final = "it has no value that can be read: it is disabled, binary, del
 def _read_singly(
     name: str, store: Store, batch: Sequence[RemoteSecret], digests: Digests, pace: Pace
 ) -> tuple[list[StoredSecret], list[Unread]]:
-    """Read a batch one by one, because one secret can fail it."""
     read, unread = list[StoredSecret](), list[Unread]()
     for copy in batch:
         try:
@@ -160,7 +155,6 @@ def _read_singly(
 
 
 def stored(store: str, copy: RemoteSecret, text: Sensitive, digests: Digests) -> StoredSecret:
-    """Return a secret's digests, without its value."""
     fields, field = parse_fields(text)
     held = None if field else digests.held(fields)
     canonical = bool(field) or payload(fields) == text

@@ -55,7 +55,6 @@ class Strength(IntEnum):
 
 
 def strength_of(text: Sensitive) -> Strength:
-    """Return how strongly two places with this text suggest a copy."""
     shown = text.reveal().strip()
     if len(shown) < SHORTEST or shown.casefold() in COMMON or len(set(shown)) < 3:
         return Strength.COMMON
@@ -68,7 +67,6 @@ def strength_of(text: Sensitive) -> Strength:
 
 
 def is_worded(text: str) -> bool:
-    """Whether a text consists of words and numbers, like text written by people."""
     if MOMENT.fullmatch(text):
         return True
     words = [word for word in re.split(r"[^A-Za-z0-9]+", text) if word]
@@ -103,7 +101,6 @@ class Held:
 
     @property
     def strength(self) -> Strength:
-        """The strength of the strongest value."""
         return max((value.strength for value in self.fields.values()), default=Strength.COMMON)
 
 
@@ -114,13 +111,11 @@ class Digests:
     key: Sensitive = field(default_factory=lambda: Sensitive(secrets.token_hex(32)))
 
     def of_text(self, text: Sensitive) -> str:
-        """Return the digest of a text."""
         # JSON may contain unpaired surrogates, which are not valid UTF-8.
         whole = Sensitive(text.reveal().encode(errors="backslashreplace").decode())
         return fingerprint(self.key, whole)
 
     def value(self, value: Any) -> Value:
-        """Return the digests of one value, of any JSON type."""
         text = SecretFields({"": value})[""]
         kind = "text" if isinstance(value, str) else "json"
         typed = self.of_text(Sensitive(f"{kind}\0{text.reveal()}"))
@@ -129,7 +124,6 @@ class Digests:
         return Value(self.of_text(text), typed, self.of_text(encoded), strength)
 
     def held(self, fields: SecretFields) -> Held:
-        """Return the digests of all fields of a secret."""
         texts = SecretFields({name: fields[name] for name in fields})
         values = {name: self.value(value) for name, value in fields.reveal().items()}
         return Held(values, self.of_text(payload(fields)), self.of_text(payload(texts)))

@@ -1,4 +1,4 @@
-"""Whose credentials are made and ended at each target of a catalogue, as far as rights depend on it."""
+"""The accounts whose credentials are made and ended at each target, as far as rights depend on it."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -10,13 +10,11 @@ from keyturn.strategies.base import StrategySettings
 
 
 def target_documents(catalogue: Catalogue, origin: str) -> Iterator[Document]:
-    """The documents of each target that takes some, for the accounts whose credentials are rotated there."""
     for name, settings in catalogue.targets.items():
         yield from settings.rights(accounts_at(catalogue, name, origin))
 
 
 def accounts_at(catalogue: Catalogue, target: str, origin: str) -> AccountRights:
-    """Whose credentials are rotated at one target."""
     rotations = (secret.rotation for secret in catalogue.secrets.values())
     names = {name for rotation in rotations if getattr(rotation, "target", None) == target for name in _of(rotation)}
     return AccountRights(f"target-{target.replace('/', '.')}", origin, tuple(sorted(names)))
@@ -29,12 +27,11 @@ def _of(rotation: StrategySettings) -> Iterator[str]:
 
 
 EVERYTHING: Final[dict[str, tuple[TargetBase, tuple[str, ...]]]] = {
-    "aws-iam": (AwsIamSettings(kind="aws-iam"), ("applications/*",)),
+    "aws-iam": (AwsIamSettings(kind="aws-iam"), ("applications/*",))
 }
-"""The targets whose rights are rendered, and whose credentials a catalogue may rotate that may do everything."""
+"""The targets whose rights are rendered, with the accounts of a catalogue that may do everything."""
 
 
 def every_target(origin: str) -> Iterator[Document]:
-    """The same for targets of such a catalogue."""
     for kind, (settings, names) in EVERYTHING.items():
         yield from settings.rights(AccountRights(kind, origin, names))

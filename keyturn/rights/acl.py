@@ -1,6 +1,6 @@
-"""Which policies of the hub let their holder do something: read as the hub reads them, whoever wrote them.
+"""Whether a policy of the hub allows a request, read as the hub reads policies.
 
-Source: "Policies" in the documentation of Vault and OpenBao, with the order in which rules of one policy count.
+Source: "Policies" in the documentation of Vault and OpenBao, with the priority of rules within one policy.
 """
 
 import json
@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 TOKEN: Final = re.compile(
-    r"""(?P<space>\s+|\#[^\n]*|//[^\n]*|/\*.*?\*/)|(?P<text>"(?:[^"\\\n]|\\.)*")|(?P<mark>[{}\[\]=,:])|(?P<word>[^\s{}\[\]=,:"]+)""",
+    r"""(?P<space>\s+|\#[^\n]*|//[^\n]*|/\*.*?\*/)|(?P<text>"(?:[^"\\\n]|\\.)*")"""
+    r"""|(?P<mark>[{}\[\]=,:])|(?P<word>[^\s{}\[\]=,:"]+)""",
     re.DOTALL,
 )
 SEGMENT: Final = "[^/]+"
@@ -21,12 +22,12 @@ OLD: Final[Mapping[str, tuple[str, ...]]] = {
     "write": ("create", "read", "update", "delete", "list"),
     "sudo": ("create", "read", "update", "delete", "list", "sudo"),
 }
-"""What `policy = "…"` of a path stands for, as policies had it before capabilities."""
+"""The capabilities of `policy = "…"`, the notation before capabilities."""
 
 
 @dataclass(frozen=True)
 class AclRule:
-    """A path of a policy, with ``+`` for a segment and ``*`` at its end for any rest, and what it grants."""
+    """A path of a policy with its capabilities; ``+`` is one segment, and ``*`` at the end is any rest."""
 
     path: str
     capabilities: frozenset[str]
@@ -34,19 +35,18 @@ class AclRule:
 
     @staticmethod
     def of(path: str, capabilities: frozenset[str]) -> "AclRule":
-        """A rule. A template stands for whatever somebody's identity makes of it."""
+        """Return a rule; a template in its path matches any text."""
         return AclRule(path, capabilities, _pattern(path.removeprefix("/")))
 
     @property
     def weight(self) -> tuple[int, bool, int, int, str]:
-        """Of two rules that match, the one with the greater weight counts."""
         wild = re.search(r"[+*]", self.path)
         first = wild.start() if wild else len(self.path) + 1
         return first, not self.path.endswith("*"), -self.path.count("+"), len(self.path), self.path
 
 
 def policy_allows(rules: list[AclRule], path: str, capability: str) -> bool:
-    """Whether who has this policy alone may do that at a path, its mount first."""
+    """Whether a login with only this policy may do that at a path, which begins with its mount."""
     matching = [rule for rule in rules if rule.pattern.fullmatch(path)]
     if not matching:
         return False
@@ -55,7 +55,7 @@ def policy_allows(rules: list[AclRule], path: str, capability: str) -> bool:
 
 
 def parse_policy(text: str) -> list[AclRule]:
-    """The rules of a policy, in HCL or JSON. Raises ValueError for what is neither."""
+    """Return the rules of a policy in HCL or JSON. Raises ValueError for anything else."""
     members = _json(text) if text.lstrip().startswith("{") else list(_hcl(text))
     merged: dict[str, frozenset[str]] = {}
     for path, body in members:
@@ -90,7 +90,6 @@ def _json(text: str) -> list[tuple[str, Mapping[str, Any]]]:
 
 
 def _hcl(text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Each `path "…" { … }`; what else a policy may hold is left out."""
     tokens = _Tokens(text)
     while not tokens.ended:
         word = tokens.take()
@@ -111,7 +110,7 @@ def _body(tokens: "_Tokens") -> Iterator[tuple[str, Any]]:
 
 
 class _Tokens:
-    """The words of a policy, one after the other. Everything raises ValueError where it is broken off."""
+    """The tokens of a policy. Every method raises ValueError at a premature end."""
 
     def __init__(self, text: str) -> None:
         self._tokens = list(_tokens(text))
@@ -138,7 +137,6 @@ class _Tokens:
         return str(json.loads(token))
 
     def value(self) -> Any:
-        """What follows a key: with an equals sign or, for a block, without."""
         token = self.take()
         if token in "=:":
             token = self.take()
@@ -149,7 +147,6 @@ class _Tokens:
         return json.loads(token) if token.startswith('"') else token
 
     def skip_value(self) -> None:
-        """The rest of what is no path: its label, if it has one, and its value."""
         if self._at < len(self._tokens) and self._tokens[self._at].startswith('"'):
             self.take()
         self.value()

@@ -1,7 +1,7 @@
-"""What a login may do in the hub, beside what it needs: what it lacks, and what it has beyond.
+"""Compare the capabilities of a login in the hub with its needs: what it lacks, and what it has beyond.
 
-The hub tells capabilities of paths that it is asked about, and of no others; so the dangerous ones are asked about by
-name. It does not tell which parameters a request may have.
+The hub shows the capabilities only of paths that it is asked about, so dangerous paths are asked by name. It does not
+show which parameters a request may have.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -11,36 +11,33 @@ from typing import Final
 from keyturn.core.fingerprint_keys import FIRST_KEY, key_entry
 from keyturn.core.rights.rights import ANYTHING, PROBE, RuleIndex, Section, holds, rules_of, sample
 from keyturn.ledger.naming import SIGNING_KEY
-from keyturn.rights.scope import HubScope, SecretPath
+from keyturn.rights.scope import HubScope
 from keyturn.rotation.candidates import CANDIDATES, ROTATIONS
 from keyturn.rotation.state.grant_store import DELIVERIES
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A capability on a path."""
-
     capability: str
     path: str
     why: str = ""
-    """What it is needed for, where it is lacking."""
+    """Why it is needed, where it is lacking."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a login lacks of what it needs, and what it has beyond, each in the order of its paths."""
+    """The capabilities that a login lacks, and those beyond its needs, each in the order of paths."""
 
     lacking: tuple[Finding, ...]
     beyond: tuple[Finding, ...]
 
 
 def paths_to_ask(scope: HubScope, sections: Sequence[Section]) -> list[str]:
-    """The paths whose capabilities tell both: those of the rules, and those of what is dangerous."""
     return list(dict.fromkeys((*(sample(rule.path) for rule in rules_of(sections)), *dangerous(scope))))
 
 
 def compare(scope: HubScope, sections: Sequence[Section], held: Mapping[str, Collection[str]]) -> Comparison:
-    """What ``held``, the capabilities by path, lacks and has beyond the rules of ``sections``."""
+    """Compare ``held``, the capabilities by path, with the rules of ``sections``."""
     lacking = [
         Finding(capability, rule.path, section.why)
         for section in sections
@@ -61,14 +58,13 @@ def compare(scope: HubScope, sections: Sequence[Section], held: Mapping[str, Col
 
 
 def dangerous(scope: HubScope) -> Iterator[str]:
-    """What no login of Keyturn's may do, or none but the one that needs it."""
+    """Yield the paths that no login of Keyturn may use, except the one that needs it."""
     yield from (f"{path}/{PROBE}" for path in POWERS)
     yield from ("sys/seal", "auth/token/create", "auth/token/create-orphan", "auth/token/accessors", "identity/entity")
     for mount in scope.mounts:
         yield f"{mount}/config"
         yield from (f"{mount}/{kind}/{PROBE}" for kind in KINDS)
-    for secret in scope.secrets:
-        yield from _of_secret(secret)
+    yield from (f"{secret.mount}/{kind}/{secret.path}" for secret in scope.secrets for kind in KINDS)
     state, transit = scope.places.state_mount, scope.places.transit_mount
     yield f"{state}/config"
     yield from (
@@ -111,7 +107,3 @@ ENGINES: Final = (
     "sign-verbatim",
     "issue",
 )
-
-
-def _of_secret(secret: SecretPath) -> Iterator[str]:
-    yield from (f"{secret.mount}/{kind}/{secret.path}" for kind in KINDS)

@@ -1,4 +1,4 @@
-"""What is done with the copies in each store of a catalogue, as far as rights depend on it."""
+"""The use of the copies in each store of a catalogue, as far as rights depend on it."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
@@ -19,13 +19,11 @@ from keyturn.settings.stores import Deletion, StoreBase
 
 
 def store_documents(catalogue: Catalogue, origin: str) -> Iterator[Document]:
-    """The documents of each store that takes some, for the copies that the catalogue pushes there."""
     for name, settings in catalogue.stores.items():
         yield from settings.rights(copies_in(catalogue, name, settings, origin))
 
 
 def copies_in(catalogue: Catalogue, store: str, settings: StoreSettings, origin: str) -> CopyRights:
-    """What is done with the copies in one store."""
     places = list(_places(catalogue, store))
     names = {name_of(place) for place in places}
     deletions = {settings.deletion, *(place.deletion for place in places)}
@@ -43,7 +41,6 @@ def copies_in(catalogue: Catalogue, store: str, settings: StoreSettings, origin:
 
 
 def name_of(place: Destination) -> str:
-    """A copy's name; of those of each field that fits a pattern, all that may be."""
     return place.name.replace(EACH, ANYTHING) if place.by_pattern else place.name
 
 
@@ -58,7 +55,7 @@ def _places(catalogue: Catalogue, store: str) -> Iterator[Destination]:
 
 
 def _of_sync(sync: SyncSettings, store: str, patterns: Iterable[str]) -> Iterator[Destination]:
-    """Places of what nothing declares: by the beginning of the pattern, with ``*`` for what only the hub tells."""
+    """Yield the places of undeclared secrets: by the prefix of the pattern, with ``*`` for what only the hub knows."""
     about = {key: getattr(sync, key) for key in ("adopt", "deletion", "tags", "description", "merge")}
     for pattern in patterns:
         mount, within = apart(pattern)
@@ -78,7 +75,6 @@ def _of_sync(sync: SyncSettings, store: str, patterns: Iterable[str]) -> Iterato
 
 
 def _any(kind: type[StoreBase], **settings: Any) -> StoreBase:
-    """A store with what its rights depend on, though no catalogue could say it so."""
     return kind.model_construct(**settings)
 
 
@@ -92,10 +88,10 @@ EVERYTHING: Final = {
     "keyturn-vault-store": _any(VaultSettings, mount="secret"),
     "kubernetes-role": _any(KubernetesSettings, namespace="apps", restart=True),
 }
-"""The stores whose rights are rendered, with whatever makes them ask for more."""
+"""The stores whose rights are rendered, with every setting that needs further rights."""
 
 
 def everything(origin: str) -> Iterator[Document]:
-    """The same for stores that may do everything with copies of any name, but nothing with what carries no mark."""
+    """Yield documents for stores with copies of any name, without rights to secrets that have no mark of Keyturn."""
     for kind, settings in EVERYTHING.items():
         yield from settings.rights(CopyRights(kind, origin, (ANYTHING,), deletes=True, tags=True, describes=True))

@@ -1,4 +1,4 @@
-"""Documents as files: whole ones, and nobody else's are touched."""
+"""Documents as files: written whole, and files of others are not changed."""
 
 import os
 from collections.abc import Collection, Iterator
@@ -10,9 +10,12 @@ from keyturn.rights.documents import was_made
 
 
 def write(directory: Path, documents: Collection[Document]) -> None:
-    """Write each to its file, which is there whole or as it was. Raises Invalid, before anything is written, where a
-    file of that name was made otherwise."""
-    if foreign := [document.name for document in documents if _is_foreign(directory / document.name)]:
+    """Write each document to its file, which is whole or as it was.
+
+    Raises Invalid, before anything is written, where a file of that name was made otherwise.
+    """
+    names = [document.name for document in documents]
+    if foreign := [name for name in names if os.path.lexists(directory / name) and not _is_made(directory / name)]:
         hint = "Nothing was written. Move it away, or choose another directory"
         raise Invalid(
             "write", str(directory / foreign[0]), "it is there, and `keyturn setup store` has not made it", hint
@@ -23,13 +26,9 @@ def write(directory: Path, documents: Collection[Document]) -> None:
 
 
 def left_over(directory: Path, documents: Collection[Document]) -> Iterator[str]:
-    """Files of the directory that were made so, and that no document is for any more."""
+    """Yield the rendered files of the directory that no document has any more."""
     names = {document.name for document in documents}
     yield from (file.name for file in sorted(directory.iterdir()) if file.name not in names and _is_made(file))
-
-
-def _is_foreign(file: Path) -> bool:
-    return os.path.lexists(file) and not _is_made(file)
 
 
 def _is_made(file: Path) -> bool:

@@ -1,4 +1,4 @@
-"""The documents that give logins their rights: one file each, the same for the same catalogue, whoever renders them."""
+"""The documents that grant rights to logins: one file each, identical for the same catalogue."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,18 +9,16 @@ from keyturn.catalogue.models import Catalogue
 from keyturn.core.errors import Invalid
 from keyturn.core.rights.hcl import comment, policy
 from keyturn.core.rights.rights import Document, Section
-from keyturn.rights import access_logs, accounts, copies, hub, managed_keys, notices
+from keyturn.rights import accounts, copies, hub
 from keyturn.rights.scope import EVERYTHING, HubScope
 
-MADE: Final = "keyturn setup store"
-FORMERLY_MADE: Final = "keyturn policy render"
-"""The same, as earlier releases wrote it."""
-"""What stands in every document, and tells it from what people wrote."""
+MADE: Final = "keyturn policy render"
+"""The mark in every document, which distinguishes it from people's files."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What the documents are made from: the digest of a catalogue, or none where it may do everything."""
+    """The source of the documents: the digest of a catalogue, or none for one that may do everything."""
 
     digest: str = ""
 
@@ -34,7 +32,6 @@ class Origin:
 
 
 def hub_documents(scope: HubScope, origin: Origin) -> Iterator[Document]:
-    """The hub's policies: of the worker, of whoever revokes, of what asks for leases, and of each consumer."""
     for role, about in hub.ABOUT.items():
         if role != hub.CONSUMER:
             yield from _hub_document(scope, origin, role, role, about)
@@ -57,16 +54,17 @@ def _named(name: str, about: str, origin: Origin, rules: Sequence[Section]) -> D
 
 
 def rendered(scope: HubScope, catalogue: Catalogue, digest: str) -> list[Document]:
-    """All of them, by name. Raises Invalid where two would have the same one."""
+    """Return all documents, sorted by name. Raises Invalid where two have the same name."""
     origin = Origin(digest)
-    elsewhere = (
+    made = [
+        *hub_documents(scope, origin),
         *copies.store_documents(catalogue, str(origin)),
         *accounts.target_documents(catalogue, str(origin)),
-        *notices.notice_documents(catalogue, str(origin)),
-        *managed_keys.key_documents(catalogue, str(origin)),
-        *access_logs.access_log_documents(catalogue, str(origin)),
-    )
-    made = sorted((*hub_documents(scope, origin), *elsewhere), key=lambda document: document.name)
+    ]
+    in_clouds = (("notices", catalogue.consumers), ("key", catalogue.keys), ("access-log", catalogue.access_logs))
+    for prefix, entries in in_clouds:
+        made += [each for name, entry in entries.items() for each in entry.rights(f"{prefix}-{name}", str(origin))]
+    made.sort(key=lambda document: document.name)
     if twice := next((first.name for first, second in pairwise(made) if first.name == second.name), None):
         problem = "two stores, or two targets, have names that make the same file of it"
         raise Invalid("render", twice, problem, "Give one of them another name in the catalogue")
@@ -74,12 +72,10 @@ def rendered(scope: HubScope, catalogue: Catalogue, digest: str) -> list[Documen
 
 
 def was_made(text: str) -> bool:
-    """Whether a file's content was made here."""
-    return any(name in text or name.replace(" ", "") in text for name in (MADE, FORMERLY_MADE))
+    return MADE in text or MADE.replace(" ", "") in text
 
 
 def everything() -> list[Document]:
-    """What stands in deployments/policies."""
     origin, brief = Origin(), f"Made by {MADE} everything"
     made = (*hub_documents(EVERYTHING, origin), *copies.everything(brief), *accounts.every_target(brief))
     return sorted(made, key=lambda document: document.name)

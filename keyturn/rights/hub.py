@@ -1,7 +1,7 @@
-"""The rules of the hub's policies: what each login needs there, and nothing beside it.
+"""The rules of the hub's policies: the rights of each login, and no more.
 
-Whoever lets Keyturn keep something new in its own mount of the hub adds a line to :data:`STATE`; whoever lets it call
-something new there adds a section. ``keyturn setup store --everything`` then writes deployments/policies anew.
+To store something new in Keyturn's own mount, add a line to :data:`STATE`. To call something new, add a section. Then
+``keyturn policy render --everything`` writes deployments/policies.
 """
 
 from collections.abc import Callable, Iterator
@@ -52,14 +52,13 @@ GRANTER: Final = "keyturn-granter"
 GRANT: Final = "keyturn-grant"
 VIEWER: Final = "keyturn-viewer"
 BACKUP_LOGIN: Final = "keyturn-backup"
-"""Also what the key is called that signs backups."""
+"""Also the name of the key that signs backups."""
 CONSUMER: Final = "consumer"
 
 APPROLE: Final = "auth/approle/role"
 
 
 def login_policy(role: str) -> str:
-    """The policy that lets an AppRole of that name replace its own secret id."""
     return f"{role}-login"
 
 
@@ -68,11 +67,10 @@ Sections = Iterator[Section]
 
 @dataclass(frozen=True)
 class StatePart:
-    """Entries of Keyturn's own mount with one beginning, and who may do what with them besides.
+    """Entries of Keyturn's own mount with one prefix, and the logins that use them.
 
-    A worker lists entries where ``listed`` says so: ``names``, or ``versions`` too, which takes OpenBao's own listing.
-    Entries that are ``fixed`` are made once and never changed.
-    An auditor reads what is ``shown``: entries that open nothing.
+    ``listed`` is how a worker lists them: by ``names``, or by ``versions`` too, with OpenBao's own listing. ``fixed``
+    entries are created once and never changed. An auditor reads ``shown`` entries, which open nothing.
     """
 
     prefix: str
@@ -84,7 +82,7 @@ class StatePart:
 
 
 LEDGERS: Final = "ledgers"
-"""Where the newest checkpoint of each ledger stands."""
+"""The prefix of the newest checkpoints of the ledgers."""
 
 STATE: Final = (
     StatePart(ROTATIONS, listed=("names", "versions")),
@@ -110,11 +108,10 @@ STATE: Final = (
     StatePart(GRANTED, written_by=(GRANTER,), listed=("names",)),
     StatePart(DELIVERIES, written_by=(GRANTER,), read_by=(GRANTER,), shown=False),
 )
-"""What Keyturn keeps in its own mount, besides what people put there, and the key of fingerprints."""
+"""Keyturn's entries in its own mount, except the entries that people write and the keys of fingerprints."""
 
 
 def worker(scope: HubScope) -> Sections:
-    """What a worker may do."""
     yield Section(
         "Its own token: whose it is, what it may do, how long it lasts, and that it lasts on. The hub's policy"
         " `default` allows most of it too.",
@@ -188,7 +185,6 @@ def worker(scope: HubScope) -> Sections:
 
 
 def revoker(scope: HubScope) -> Sections:
-    """What whoever revokes in an emergency may do besides a worker."""
     yield Section(
         "Look at what was deleted, since the credential in it may live (what a search has looked at is deleted again),"
         " and remove the values of old versions for good.",
@@ -224,7 +220,6 @@ def revoker(scope: HubScope) -> Sections:
 
 
 def _given_access(scope: HubScope) -> Sections:
-    """Ending access that was given for a while to what is revoked; nothing where the catalogue gives none."""
     if not (scope.credentials or scope.grant_admins):
         return
     mount = scope.places.state_mount
@@ -243,13 +238,11 @@ def _given_access(scope: HubScope) -> Sections:
 
 
 def lease(scope: HubScope) -> Sections:
-    """What the tokens may do that ask for leases; nothing where there are none."""
     for rotation in scope.rotations:
         yield from rotation.rights_to_ask(scope.places)
 
 
 def approver(scope: HubScope) -> Sections:
-    """What a second person may do who approves what others ask for."""
     state, transit = scope.places.state_mount, scope.places.transit_mount
     for prefix, why in ((APPROVALS, "See the requests, and sign them."), (GRANTS, ACCESS)):
         yield Section(
@@ -303,12 +296,11 @@ def approver(scope: HubScope) -> Sections:
 
 
 GRANT_LIMITS: Final = ("ttl", "explicit_max_ttl", "renewable")
-"""What a granter may say of such a token, within the limits of its role."""
+"""The parameters that a granter may set for such a token, within the limits of its role."""
 ACCESS: Final = "See the requests for access, and sign or deny them."
 
 
 def requester(scope: HubScope) -> Sections:
-    """What somebody may do who asks for access."""
     mount, own = scope.places.state_mount, f"{GRANTS}/{{{{identity.entity.id}}}}"
     yield Section(
         "Their own requests, in a folder that bears their entity's id: nobody asks in another's name, and nobody"
@@ -323,10 +315,7 @@ def requester(scope: HubScope) -> Sections:
     yield Section("Those that are long over.", (allow(f"{mount}/data/{ARCHIVE}/{person}/*", "read"),))
     yield Section(
         "What they were given, and what opens it once, which nobody else may read.",
-        (
-            allow(f"{mount}/data/{GRANTED}/{person}/*", "read"),
-            allow(f"{mount}/data/{DELIVERIES}/{person}/*", "read"),
-        ),
+        (allow(f"{mount}/data/{GRANTED}/{person}/*", "read"), allow(f"{mount}/data/{DELIVERIES}/{person}/*", "read")),
     )
     yield Section(
         "Say that they have opened it, or need it no more; nobody takes that back.",
@@ -338,7 +327,6 @@ def requester(scope: HubScope) -> Sections:
 
 
 def granter(scope: HubScope) -> Sections:
-    """What gives and ends access for a while; nothing where the catalogue has no policies of it."""
     if not (scope.credentials or scope.grant_admins):
         return
     mount = scope.places.state_mount
@@ -413,7 +401,6 @@ def granter(scope: HubScope) -> Sections:
 
 
 def _grant_admins(scope: HubScope) -> Sections:
-    """What makes and ends the accounts that the catalogue's section `grants:` declares."""
     yield Section(
         "What makes and ends accounts at targets for access alone (`grants:`): people put it there.",
         tuple(allow(f"{scope.places.state_mount}/data/{path}", "read") for path in scope.grant_admins),
@@ -421,7 +408,6 @@ def _grant_admins(scope: HubScope) -> Sections:
 
 
 def grant(scope: HubScope) -> Sections:
-    """What the tokens may do that ask for credentials of grants; nothing where there are none."""
     if not scope.credentials:
         return
     yield Section(
@@ -431,7 +417,6 @@ def grant(scope: HubScope) -> Sections:
 
 
 def consumer(scope: HubScope, name: str) -> Sections:
-    """What an application may do."""
     yield Section(
         "Read its own secrets, and nothing else.",
         tuple(allow(at("data", secret), "read") for secret in scope.consumers[name]),
@@ -449,7 +434,6 @@ OWN_LOGIN: Final = (
 
 
 def about_own_login(role: str) -> str:
-    """What the policy is for that an AppRole has for itself alone."""
     return f"What lets the AppRole {role} replace its own secret id. {OWN_LOGIN}"
 
 
@@ -488,13 +472,13 @@ ABOUT: Final = {
 
 
 def sections(scope: HubScope, role: str) -> list[Section]:
-    """The rules of a policy, by its name, each path once; none where the catalogue needs no such login."""
+    """Return the rules of a policy by its name, each path once; empty where the catalogue needs no such login."""
     made, _, name = role.partition(":")
     return list(merged(consumer(scope, name) if made == CONSUMER else ROLES[role](scope)))
 
 
 def own_token() -> Iterator[HubRule]:
-    """What the policy `default` gives too, where a login has it."""
+    """Yield rights that the hub's policy `default` also grants."""
     yield allow("auth/token/lookup-self", "read")
     yield allow("auth/token/renew-self", "update")
     yield allow("sys/capabilities-self", "update")
@@ -502,13 +486,11 @@ def own_token() -> Iterator[HubRule]:
 
 
 def identity() -> Iterator[HubRule]:
-    """Whose login it is, for the ledger."""
     yield allow("auth/token/lookup-self", "read")
     yield allow("identity/entity/id/{{identity.entity.id}}", "read")
 
 
 def state(scope: HubScope, part: StatePart, role: str) -> Iterator[HubRule]:
-    """What a login may do with some of Keyturn's own entries."""
     mount = scope.places.state_mount
     if role in part.written_by and part.fixed:
         yield allow(f"{mount}/data/{part.prefix}/*", "create", "read")
@@ -524,7 +506,7 @@ def state(scope: HubScope, part: StatePart, role: str) -> Iterator[HubRule]:
 
 
 def fingerprint_keys(scope: HubScope) -> Iterator[HubRule]:
-    """Reading the keys, and making a first one or a successor: never another in the place of one."""
+    """Yield the rights to read the keys and to create one, never to overwrite one."""
     mount = scope.places.state_mount
     yield allow(f"{mount}/data/{FIRST_KEY}", "create", "read")
     yield allow(f"{mount}/metadata/{FIRST_KEY}", "read")
@@ -533,7 +515,6 @@ def fingerprint_keys(scope: HubScope) -> Iterator[HubRule]:
 
 
 def ledger(scope: HubScope) -> Sections:
-    """Which ledger is the hub's, and its public key."""
     yield from two_hubs(scope)
     state = scope.places.state_mount
     yield Section(
@@ -547,25 +528,19 @@ def ledger(scope: HubScope) -> Sections:
 
 
 def unrecorded(scope: HubScope) -> Sections:
-    """Moving to the ledger what revocations could not write there."""
     mount = scope.places.state_mount
     yield Section(
         "What revocations could not write to the ledger: append it there, and remove it here.",
-        (
-            allow(f"{mount}/data/{UNRECORDED}/*", "read"),
-            allow(f"{mount}/metadata/{UNRECORDED}/*", "list", "delete"),
-        ),
+        (allow(f"{mount}/data/{UNRECORDED}/*", "read"), allow(f"{mount}/metadata/{UNRECORDED}/*", "list", "delete")),
     )
 
 
 def two_hubs(scope: HubScope) -> Sections:
-    """Asking before a write which of two hubs is written. Who may say so is nobody that works."""
     words = "Of two hubs, where there are two, which one is written: that is asked in both before anything is changed."
     yield Section(words, (allow(f"{scope.places.state_mount}/data/{EPOCH}", "read"),))
 
 
 def ledger_read(scope: HubScope) -> Sections:
-    """The same for people: their commands write to that ledger, and none of them says which it is."""
     yield from two_hubs(scope)
     state = scope.places.state_mount
     yield Section(
@@ -580,7 +555,6 @@ def ledger_read(scope: HubScope) -> Sections:
 
 
 def notary(scope: HubScope) -> Sections:
-    """What signs the ledger, and keeps what was signed."""
     mount, transit = scope.places.state_mount, scope.places.transit_mount
     yield Section("Its own token.", tuple(own_token()))
     yield from two_hubs(scope)
@@ -600,7 +574,6 @@ def notary(scope: HubScope) -> Sections:
 
 
 def backup(scope: HubScope) -> Sections:
-    """What reads everything that is backed up, and changes nothing of it."""
     mount, transit = scope.places.state_mount, scope.places.transit_mount
     yield Section("Its own token: whose it is, and that it lasts on.", tuple(own_token()))
     yield Section(
@@ -645,7 +618,6 @@ def backup(scope: HubScope) -> Sections:
 
 
 def monitor(scope: HubScope) -> Sections:
-    """What watches who reads what."""
     yield Section("Its own token: whose it is, and that it lasts on.", tuple(own_token()))
     yield Section(
         "Which process has which part of what runs on, how far each access log was read, and which alerts were told.",
@@ -657,7 +629,6 @@ def monitor(scope: HubScope) -> Sections:
 
 
 def numbers(scope: HubScope) -> Sections:
-    """What tells the numbers that another login has looked at."""
     mount = scope.places.state_mount
     yield Section("Its own token: whose it is, and that it lasts on.", tuple(own_token()))
     yield Section(
@@ -675,7 +646,6 @@ def numbers(scope: HubScope) -> Sections:
 
 
 def pki(scope: HubScope) -> Sections:
-    """What `keyturn pki` may do; nothing where the catalogue has no authorities."""
     if not scope.authorities:
         return
     yield Section("Its own token, and whose it is, for the ledger.", tuple(own_token()))
@@ -685,7 +655,6 @@ def pki(scope: HubScope) -> Sections:
 
 
 def planner(scope: HubScope) -> Sections:
-    """What looks at how the hub is set up."""
     yield Section("Its own token: whose it is, and that it lasts on.", tuple(own_token()))
     yield Section(
         "What Keyturn has made in the hub. Whoever sets the hub up writes it.",
@@ -698,7 +667,6 @@ def planner(scope: HubScope) -> Sections:
 
 
 def auditor(scope: HubScope) -> Sections:
-    """What sees everything that is shown, and no value."""
     mount = scope.places.state_mount
     yield Section("Its own token: whose it is, and that it lasts on.", tuple(own_token()))
     yield Section(
@@ -731,18 +699,13 @@ def auditor(scope: HubScope) -> Sections:
     )
     yield Section(
         "Which login may do what, for `keyturn report`.",
-        (
-            allow("sys/policies/acl", "list"),
-            allow("sys/policies/acl/", "list"),
-            allow("sys/policies/acl/*", "read"),
-        ),
+        (allow("sys/policies/acl", "list"), allow("sys/policies/acl/", "list"), allow("sys/policies/acl/*", "read")),
     )
     yield from viewer(scope)
     yield from ledger_read(scope)
 
 
 def viewer(scope: HubScope) -> Sections:
-    """What somebody needs who may see the page that `keyturn serve` shows."""
     yield Section(
         "See the page. Nothing is ever in this entry: whoever may read it may see the page.",
         (allow(f"{scope.places.state_mount}/data/{DASHBOARD}", "read"),),
@@ -751,7 +714,7 @@ def viewer(scope: HubScope) -> Sections:
 
 
 SUDO: Final = (LISTED[Kind.AUDIT_DEVICE], LISTED[Kind.AUDIT_HEADER])
-"""What the hub shows to those alone who have sudo there."""
+"""The hub shows these only to logins with sudo there."""
 ANY_SETUP: Final = (
     "auth/+/config",
     "auth/+/role/+",
@@ -764,7 +727,6 @@ ANY_SETUP: Final = (
 
 
 def setup_rules(scope: HubScope, *policies: HubRule) -> Iterator[HubRule]:
-    """Looking at how the hub is set up; ``policies`` are the rules for its policies."""
     yield from (allow("sys/mounts", "read"), allow("sys/auth", "read"), *policies)
     for role in (scope.places.lease_token_role, scope.places.grant_token_role):
         yield allow(f"auth/token/roles/{role}", "read")
@@ -775,7 +737,6 @@ def setup_rules(scope: HubScope, *policies: HubRule) -> Iterator[HubRule]:
 
 
 def _daily_look(scope: HubScope) -> Sections:
-    """Whether the hub is set up as the catalogue's section `hub:` says; nothing where it says nothing."""
     if scope.set_up:
         texts = ("keyturn-*", *(f"{CONSUMER}-{name}" for name in sorted(scope.consumers)))
         policies = [*(scope.places.named(name) for name in texts), *map(login_policy, scope.approles)]
@@ -792,8 +753,6 @@ def _daily_look(scope: HubScope) -> Sections:
 
 
 def own_login(role: str) -> Callable[[HubScope], Sections]:
-    """What lets the AppRole of that name make itself a new secret id before its own ends."""
-
     def rules(scope: HubScope) -> Sections:
         yield own_secret_ids(scope.places.named(role))
         if role == WORKER:
@@ -806,7 +765,6 @@ def own_login(role: str) -> Callable[[HubScope], Sections]:
 
 
 def own_secret_ids(role: str) -> Section:
-    """The rules for the secret ids of the AppRole of that name, which is the one that has them."""
     base = f"{APPROLE}/{role}"
     return Section(
         "Its own role, and the secret ids of that: which they are, a new one, and the end of an old one. A new one has"
@@ -839,19 +797,18 @@ def _leases(scope: HubScope) -> Iterator[HubRule]:
     for prefix in scope.lease_prefixes:
         beginning = below(prefix)
         yield allow(f"sys/leases/lookup/{beginning}", "list", "sudo")
-        # Said also where any may be ended: where another policy of the login says which, that would count alone.
+        # Set even where any may be ended: otherwise another policy's list for the login would count alone.
         revoke = allow("sys/leases/revoke", "update", lease_id=() if beginning == ANYTHING else (beginning,), sync=())
         yield replace(revoke, denied={"lease_id": tuple(f"{logins}/*" for logins in NO_ENGINES)})
     yield from (allow(f"sys/leases/lookup/{logins}/*", "deny") for logins in NO_ENGINES if scope.lease_prefixes)
 
 
 def below(prefix: str) -> str:
-    """All that is below a prefix, as policies write it."""
     return prefix if prefix.endswith("*") else f"{prefix.rstrip('/')}/*"
 
 
 NO_ENGINES: Final = ("auth", "sys")
-"""Below these are people's and machines' logins, Keyturn's own among them, and the hub's own: no engine's leases."""
+"""Logins of people and machines, Keyturn's included, and the hub's own leases are below these: no engine's leases."""
 
 
 def _readable(secret: SecretPath) -> Iterator[HubRule]:
@@ -860,7 +817,6 @@ def _readable(secret: SecretPath) -> Iterator[HubRule]:
 
 
 def at(kind: str, secret: SecretPath) -> str:
-    """Where a secret is in the hub's API."""
     return f"{secret.mount}/{kind}/{secret.path}"
 
 
@@ -882,4 +838,4 @@ ROLES: Final[dict[str, Callable[[HubScope], Sections]]] = {
     BACKUP_LOGIN: backup,
     **{login_policy(role): own_login(role) for role in (WORKER, REVOKER, NOTARY)},
 }
-"""The policies by their names, besides those of consumers."""
+"""The policies by name, except those of consumers."""

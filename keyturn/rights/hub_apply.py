@@ -1,6 +1,6 @@
-"""Making in the hub what a plan says. Each thing by itself; a process may end between any two calls.
+"""Apply a plan to the hub, one resource at a time: the process may end between any two calls.
 
-What is about to be made is noted before, and that it is made afterwards: so a later run knows its own.
+The record notes a resource before it is made and again afterwards, so that a later run recognises its own work.
 """
 
 import os
@@ -51,33 +51,30 @@ APART: Final = frozenset(
         Kind.AUDIT_HEADER,
     }
 )
-"""Of these the hub keeps each by itself, so that several are made at a time."""
+"""The hub stores each of these separately, so several are made at once."""
 PAUSE: Final = 0.1
-"""Seconds between tries: a hub takes a moment to prepare a new mount."""
+"""Seconds between tries: a hub needs a moment to prepare a new mount."""
 
 Progress = Callable[[Item], None]
 
 
 class HubPort(SetupPort, RecordPort, Protocol):
-    """A hub that is set up, with the record of that."""
-
     def begin(self, entry: str, initial: str) -> None:
-        """Write the first version of an entry of Keyturn's own mount that nobody writes twice. One that is there is."""
+        """Write the first version of an entry in Keyturn's own mount; an existing entry is kept."""
         ...
 
 
 def apply_setup(
     hub: HubPort, state_mount: str, plan: HubPlan, record: SetupRecord, progress: Progress = lambda item: None
 ) -> SetupRecord:
-    """Make, change and set back what the plan says, and return what is made now.
+    """Make, change and set back what the plan contains, and return the new record.
 
-    What the hub refuses stops nothing that does not need it; all refusals are raised together at the end, and another
-    run continues. What is blocked, unknown or left over stays as it is. Raises Conflict where somebody else sets the
-    hub up at the same time.
+    A refusal stops only what depends on it. All refusals are raised together at the end, and another run continues.
+    Blocked, unknown and left-over resources are not changed. Raises Conflict where another setup runs at the same time.
     """
     refused: dict[str, KeyturnError] = {}
     doing = [item for item in plan.items if item.verdict in DOING]
-    # The record lies in these, so that they are what can't be noted before.
+    # The record is stored in these, so they can't be noted beforehand.
     state = [each for each in doing if each.resource.kind is Kind.NAMESPACE]
     state += [each for each in doing if each.resource.key == f"{Kind.MOUNT}:{state_mount}"]
     for item in state:
@@ -98,12 +95,10 @@ def apply_setup(
 
 
 def _stopped(resource: HubResource, refused: Collection[str]) -> bool:
-    """Whether the hub has refused it, or the mount or method that it is in."""
     return resource.key in refused or resource.within in refused
 
 
 def _insist_on_nothing_refused(refused: Mapping[str, KeyturnError]) -> None:
-    """Raises the only refusal, or Invalid for several: each with what the hub said of it."""
     errors = list(refused.values())
     if len(errors) == 1:
         raise errors[0]
@@ -114,12 +109,10 @@ def _insist_on_nothing_refused(refused: Mapping[str, KeyturnError]) -> None:
 
 
 def _is_own(item: Item, record: SetupRecord) -> bool:
-    """Whether it was made just now, or by a run that has ended before it said so."""
     return item.verdict in DOING or (item.verdict is SetupVerdict.IN_PLACE and item.resource.key in record.intended)
 
 
 def _made(hub: SetupPort, resources: Sequence[HubResource]) -> Mapping[str, MadeEntry]:
-    """What is there now of these. Raises Conflict for what is not as it was made just now."""
     # A policy has one field, which the hub keeps as it is sent.
     sights: Mapping[str, Sight] = {each.key: each.fields for each in resources if each.kind is Kind.POLICY}
     sights = {**sights, **look_at(hub, [each for each in resources if each.key not in sights])}
@@ -134,7 +127,7 @@ def _as_made(resource: HubResource, sight: Sight) -> Fields:
 
 
 def changed_meanwhile(resource: HubResource, fields: Sequence[str] = ()) -> Conflict:
-    """Somebody else works on it at the same time, or the hub makes something else of what it is sent."""
+    """Return the error where another process changes it, or the hub stores something else than it was sent."""
     where = f": {', '.join(fields)}" if fields else ""
     return Conflict("set up", resource.key, f"it has changed meanwhile{where}", "Look at the plan again")
 
@@ -142,9 +135,9 @@ def changed_meanwhile(resource: HubResource, fields: Sequence[str] = ()) -> Conf
 def _carry_out(
     hub: HubPort, items: Sequence[Item], record: SetupRecord, progress: Progress, refused: dict[str, KeyturnError]
 ) -> None:
-    """All of one kind: looked at once more, then made, many at a time where none waits for another.
+    """Look again at the items of one kind, then make them, several at once where the kind allows.
 
-    Adds to ``refused`` what the hub refuses for good.
+    Adds the final refusals to ``refused``.
     """
 
     def put(item: Item) -> None:
@@ -177,7 +170,6 @@ def _put(hub: HubPort, item: Item, present: Fields | None, record: SetupRecord) 
 
 
 def _links(hub: HubPort, resource: HubResource) -> dict[str, str]:
-    """By which ids of the hub's own a group's alias joins the two. Raises Conflict where one has gone meanwhile."""
     if resource.kind is not Kind.GROUP_ALIAS:
         return {}
     group, methods = hub.look(resource.told_at) or {}, hub.look(LISTED[Kind.AUTH_METHOD]) or {}
@@ -188,7 +180,7 @@ def _links(hub: HubPort, resource: HubResource) -> dict[str, str]:
 
 
 def _as_planned(item: Item, present: Fields | None) -> Fields | None:
-    """What is there, once more: nothing is written over what was not looked at. Raises Conflict."""
+    """Return the present fields, so that nothing unseen is overwritten. Raises Conflict."""
     gone = item.verdict is SetupVerdict.DRIFT and not item.differences
     expected_absent = item.verdict is SetupVerdict.CREATE or gone
     if (present is None) != expected_absent:
@@ -200,7 +192,7 @@ def _as_planned(item: Item, present: Fields | None) -> Fields | None:
 
 
 def _fields(item: Item, record: SetupRecord) -> Fields:
-    """What is written: what is wanted, and of what is not declared and was changed, what it was before."""
+    """Return the wanted fields, and the former values of changed fields that are not declared."""
     made = record.made.get(item.resource.key)
     if made is None or item.verdict is not SetupVerdict.DRIFT:
         return item.resource.fields
@@ -216,7 +208,7 @@ def _former(resource: HubResource, difference: Difference) -> Any:
 
 
 def values_of(hub: RecordPort, resource: HubResource) -> dict[str, str]:
-    """The secrets that it is made with, read now. Raises Missing."""
+    """Return the secrets that the resource is made with, read now. Raises Missing."""
     sources = resource.values.values()
     entries = {path: hub.read_state(path) for path in dict.fromkeys(source.entry for source in sources if source.entry)}
     return {name: _value(resource, source, entries) for name, source in resource.values.items()}
@@ -247,7 +239,7 @@ def _content(file: str) -> str | None:
 def remove_left_over(
     hub: HubPort, plan: HubPlan, record: SetupRecord, keys: Collection[str], progress: Progress = lambda item: None
 ) -> SetupRecord:
-    """Take away what is left of an earlier time, and is named. Raises Invalid for what is not, or holds data."""
+    """Remove the named left-over resources. Raises Invalid for any other, and for one that holds data."""
     left = {item.resource.key: item for item in plan.of(SetupVerdict.LEFT_OVER)}
     for key in keys:
         if key not in left:
@@ -263,7 +255,6 @@ def remove_left_over(
 
 
 def _removed_at(hub: HubPort, resource: HubResource) -> str:
-    """Where it is taken away; empty where it is gone."""
     if resource.kind is not Kind.GROUP_ALIAS:
         return resource.address
     alias = (hub.look(resource.told_at) or {}).get("alias") or {}
@@ -271,7 +262,6 @@ def _removed_at(hub: HubPort, resource: HubResource) -> str:
 
 
 def _insist(act: Callable[[], Any]) -> Any:
-    """Do it, again where the hub still prepares a mount. Raises what it raises at last."""
     for attempt in range(TRIES):
         try:
             return act()

@@ -1,4 +1,4 @@
-"""Whether the hub is set up as declared: looked at once a day, written to the ledger, and kept for whoever asks."""
+"""Whether the hub's setup is as declared: checked once a day, recorded in the ledger, and stored."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -17,16 +17,16 @@ from keyturn.rotation.state.journal import record_action
 CHECK: Final = "check hub"
 LAST: Final = f"{HUB_CHECKS}/last"
 SHOWN: Final = 20
-"""So many things are named; of more, their number is told."""
+"""The number of things that are named; the others are counted."""
 LATE: Final = timedelta(hours=50)
-"""Since when nobody has looked that somebody should know."""
+"""The age from which a missing check is reported."""
 
 
 @dataclass(frozen=True)
 class HubCheck:
-    """What a look has come to, in names: of what differs, how and in which fields; and of what nobody could look at.
+    """The result of a check, in names: what differs and in which fields, and what could not be read.
 
-    ``since`` is when it was first seen that not all is as declared; None where all is.
+    ``since`` is when a difference was first seen; None where everything is as declared.
     """
 
     at: datetime
@@ -35,22 +35,19 @@ class HubCheck:
     unknown: tuple[str, ...] = ()
     since: datetime | None = None
     uncompared: tuple[str, ...] = ()
-    """What has secrets that the hub gives nobody back, and is as declared but for those."""
+    """Resources whose secrets can't be compared, and that are otherwise as declared."""
 
     @property
     def sound(self) -> bool:
-        """Whether everything was looked at, and is as declared."""
         return not self.differing and not self.unknown
 
     @property
     def words(self) -> str:
-        """In one line."""
         parts = [_listed("not as declared", self.differing), _listed("could not be looked at", self.unknown)]
         sound = "" if any(parts) else f"all {self.in_place} as declared"
         return "; ".join(filter(None, (*parts, sound, _listed("secrets that nobody can compare", self.uncompared))))
 
     def to_data(self) -> dict[str, Any]:
-        """As it lies in the hub, and for scripts."""
         return {
             "at": self.at.isoformat(),
             "in_place": self.in_place,
@@ -62,7 +59,6 @@ class HubCheck:
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> "HubCheck":
-        """What lies there. Raises Invalid for what nobody here has written."""
         try:
             since = data["since"]
             return cls(
@@ -79,12 +75,12 @@ class HubCheck:
 
 
 def check_hub(workspace: Workspace, wanted: Sequence[HubResource]) -> HubCheck:
-    """Look at all of it but audit devices, write to the ledger what that has come to, and keep it.
+    """Check all resources except audit devices, record the result in the ledger, and store it.
 
-    Changes nothing that it looks at. Raises what keeps anybody from knowing what Keyturn has made there.
+    Changes nothing that it checks. Raises an error where the record of Keyturn's resources can't be read.
     """
     with record_action(workspace, CHECK, changes=False) as doing:
-        # How audit devices are set may hold what logs in to others: that is for whoever plans, and for no worker.
+        # The options of audit devices may hold credentials: they are for the planner's login, and for no worker.
         visible = [resource for resource in wanted if resource.kind is not Kind.AUDIT_DEVICE]
         plan = plan_setup(workspace.hub.setup(), visible, read_record(workspace.hub))
         check = summarized(plan, workspace.hub_now())
@@ -93,7 +89,6 @@ def check_hub(workspace: Workspace, wanted: Sequence[HubResource]) -> HubCheck:
 
 
 def summarized(plan: HubPlan, at: datetime) -> HubCheck:
-    """A plan in names."""
     differing = plan.of(*(verdict for verdict in SetupVerdict if verdict not in SOUND))
     in_place = len(plan.of(SetupVerdict.IN_PLACE))
     uncompared = tuple(f"{item.resource.key} ({', '.join(item.uncompared)})" for item in plan.items if item.uncompared)
@@ -104,7 +99,10 @@ SOUND: Final = (SetupVerdict.IN_PLACE, SetupVerdict.UNKNOWN)
 
 
 def keep_check(hub: StatePort, check: HubCheck) -> HubCheck:
-    """Write it over the last one, with since when it is so. Whoever looks at the same time has seen the same."""
+    """Store the check over the last one, with the time since when it is so.
+
+    Of two concurrent checks one is stored, because both saw the same.
+    """
     state = hub.read_state(LAST)
     if not check.sound:
         last = _readable(state.data) if state else None
@@ -115,13 +113,12 @@ def keep_check(hub: StatePort, check: HubCheck) -> HubCheck:
 
 
 def last_check(workspace: Workspace) -> HubCheck | None:
-    """What the last look has come to; None where nobody has looked yet. Raises Denied, Invalid."""
+    """Return the last check; None where there was none. Raises Denied, Invalid."""
     state = workspace.hub.read_state(LAST)
     return HubCheck.from_data(state.data) if state else None
 
 
 def insist_on_declared(check: HubCheck) -> None:
-    """Raises Invalid where not all is as declared, or could be looked at."""
     if not check.sound:
         hint = "`keyturn setup hub` shows both values, `keyturn setup hub --apply` sets back what Keyturn has made"
         raise Invalid("check", "the hub's set-up", check.words, hint)

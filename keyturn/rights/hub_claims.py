@@ -1,4 +1,4 @@
-"""Which catalogue a hub is set up for: another one's set-up would take rights away that the first one needs."""
+"""The catalogue that a hub is set up for: another one's setup would remove rights that the first one needs."""
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
@@ -8,38 +8,36 @@ from typing import Any, Final
 from keyturn.catalogue.models import DEFAULT_ID, Catalogue
 
 MOST: Final = 200
-"""Secrets that a claim names: enough to tell another catalogue from one that was edited."""
+"""The number of secrets in a claim: enough to distinguish another catalogue from an edited one."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A catalogue as a hub's record names it: its id, and some of its secrets."""
+    """A catalogue in a hub's record: its id, and some of its secrets."""
 
     catalogue: str = DEFAULT_ID
     secrets: tuple[str, ...] = ()
 
     @staticmethod
     def of(catalogue: Catalogue) -> "Claim":
-        """The claim of a catalogue."""
         return Claim(catalogue.id, some_of(catalogue.secrets))
 
     def to_data(self) -> dict[str, Any]:
-        """As JSON-ready data."""
         return {"catalogue": self.catalogue, "secrets": list(self.secrets)}
 
     @staticmethod
     def from_data(data: Mapping[str, Any]) -> "Claim":
-        """The same read back. Raises KeyError, TypeError."""
+        """Read a claim back. Raises KeyError, TypeError."""
         return Claim(str(data["catalogue"]), tuple(map(str, data["secrets"])))
 
 
 def some_of(paths: Iterable[str]) -> tuple[str, ...]:
-    """At most MOST of the paths, the same ones each time, from all folders."""
+    """Return at most MOST of the paths, the same ones each time, from all folders."""
     return tuple(sorted(sorted(paths, key=lambda path: hashlib.sha256(path.encode()).digest())[:MOST]))
 
 
 def other_catalogue(claim: Claim | None, own: str, secrets: Collection[str]) -> str:
-    """Why a hub of this claim is set up for another catalogue than ``own``; empty where it is not.
+    """Return why a hub with this claim is set up for another catalogue than ``own``; empty where it is not.
 
     A catalogue that gets its first id keeps its secrets, and so its hub.
     """

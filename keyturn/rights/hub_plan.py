@@ -1,4 +1,4 @@
-"""What would be made in the hub, changed or set back; nothing is written, and what was not seen is unknown."""
+"""Plan the setup of a hub without writing: what to make, change or set back, and what is unknown."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -55,11 +55,11 @@ def plan_setup(
     whole: bool = True,
     rewrite: Collection[str] = (),
 ) -> HubPlan:
-    """What would become of everything that is wanted, and of what is left of an earlier time.
+    """Return the plan for the wanted resources, and for those left over from earlier.
 
-    ``overwrite`` are keys of what may be changed though somebody else has made it, or made anew though it held data;
-    ``*`` is all of them. ``rewrite`` are keys of what is written again though it is in place, for the secrets in it,
-    which nobody can compare. Unless ``wanted`` is the ``whole``, nothing is left over.
+    ``overwrite`` are keys of resources that may be changed although Keyturn did not make them, or made again although
+    they held data. ``*`` means all. ``rewrite`` are keys of resources to write again for their secrets, which can't be
+    compared. Unless ``wanted`` is the ``whole``, nothing counts as left over.
     """
     unmade = {resource.key for resource in wanted} - record.made.keys() - record.intended.keys()
     containers = [resource for resource in wanted if resource.kind in LISTED]
@@ -67,7 +67,7 @@ def plan_setup(
     items = {each.key: _item(each, sights[each.key], record, overwrite, rewrite) for each in containers}
     items |= _beside_namespaces(hub, items)
     rest = [resource for resource in wanted if resource.kind not in LISTED]
-    # What is in a mount that is lacking is lacking, too.
+    # The content of a missing mount is missing too.
     sights = look_at(hub, [each for each in rest if _is_open(items.get(each.within))], unmade)
     for resource in rest:
         container = items.get(resource.within)
@@ -81,14 +81,14 @@ def plan_setup(
 
 
 def _is_open(container: Item | None) -> bool:
-    """Whether one may look at what is in it; what is in none is looked at."""
     return container is None or container.verdict not in (SetupVerdict.UNKNOWN, SetupVerdict.CREATE)
 
 
 def _beside_namespaces(hub: SetupPort, items: Mapping[str, Item]) -> dict[str, Item]:
-    """Mounts that the hub would refuse, since a namespace has their name; where nobody can look, the hub itself tells.
+    """Return the mounts that the hub would refuse, because a namespace has their name.
 
-    Source: "Namespaces" in the documentation of OpenBao: paths of mounts and of namespaces are of one kind.
+    Without the right to list namespaces it returns none, and the hub decides. Source: "Namespaces" in the documentation
+    of OpenBao.
     """
     lacking = [each for each in items.values() if each.verdict in MAKING and each.resource.kind is Kind.MOUNT]
     try:
@@ -117,7 +117,6 @@ def _item(
 
 
 def _with_secrets(item: Item, present: Fields, rewrite: bool) -> Item:
-    """The same, with the secrets in it that nobody can compare; or to be written again for those."""
     hidden = tuple(sorted(name for name in item.resource.values if name not in present))
     if rewrite and hidden and item.verdict is SetupVerdict.IN_PLACE:
         return replace(item, verdict=SetupVerdict.CHANGE, why=AGAIN)
@@ -137,9 +136,10 @@ def _absent(resource: HubResource, made: MadeEntry | None, may: bool) -> Item:
 
 
 def _owned(present: Fields, made: MadeEntry | None, intended: MadeEntry | None) -> Fields | None:
-    """The fields that it had when Keyturn made it; None where somebody else did.
+    """Return the fields that Keyturn gave the resource; None where Keyturn did not make it.
 
-    What was about to be made is Keyturn's where it is exactly that: a process may have ended before it said so.
+    An intended resource counts as Keyturn's where it has exactly the intended fields: a process may have ended before
+    it noted that.
     """
     if intended is not None and not _changed(present, intended.fields):
         return intended.fields
@@ -147,7 +147,6 @@ def _owned(present: Fields, made: MadeEntry | None, intended: MadeEntry | None) 
 
 
 def compare_resource(resource: HubResource, present: Fields, made: Fields | None, may: bool) -> Item:
-    """What becomes of a thing that is there with these fields; ``made`` are those that Keyturn has given it."""
     differences = tuple(each for each in differing(present, resource.fields) if not _is_longer(resource, each))
     changed = tuple(_changed(present, made)) if made is not None else ()
     beside = tuple(each for each in changed if each.field not in resource.fields)
@@ -157,24 +156,19 @@ def compare_resource(resource: HubResource, present: Fields, made: Fields | None
         return Item(resource, SetupVerdict.DRIFT, CHANGED, (*differences, *beside))
     if not differences:
         return Item(resource, SetupVerdict.IN_PLACE)
-    if made is None and not may and not _rendered(resource, present):
+    rendered = resource.kind is Kind.POLICY and was_made(str(present.get("policy", "")))
+    if made is None and not may and not rendered:
         return Item(resource, SetupVerdict.BLOCKED, FOREIGN, differences)
     return Item(resource, SetupVerdict.CHANGE, "", differences)
 
 
 def _is_longer(resource: HubResource, difference: Difference) -> bool:
-    """Whether it is the limit of a mount that lets things last for longer than they have to."""
     limit = resource.kind is Kind.MOUNT and difference.field == MAX_LEASE_TTL
     return limit and int(difference.present or SYSTEM_LIMIT) >= int(difference.wanted)
 
 
-def _rendered(resource: HubResource, present: Fields) -> bool:
-    """Whether it is a policy that `keyturn setup store` has written, and a person has put there."""
-    return resource.kind is Kind.POLICY and was_made(str(present.get("policy", "")))
-
-
 def _changed(present: Fields, made: Fields) -> Iterator[Difference]:
-    """What is not as the record has it; what a newer hub no longer tells says nothing."""
+    """Yield the differences from the record; fields that a newer hub no longer shows do not count."""
     for name, value in made.items():
         if name in present and kept_value(name, present[name]) != value:
             yield Difference(name, present[name], value)
@@ -182,7 +176,7 @@ def _changed(present: Fields, made: Fields) -> Iterator[Difference]:
 
 def _left_over(hub: SetupPort, record: SetupRecord, items: Mapping[str, Item]) -> Iterator[Item]:
     former = (entry.resource for key, entry in record.made.items() if key not in items)
-    # What Keyturn works with stays, whether or not whoever looks says which it is.
+    # Keyturn's own entries stay, even where the caller does not name them.
     others = [resource for resource in former if resource.kind is not Kind.ENTRY]
     sights = look_at(hub, others)
     for resource in others:

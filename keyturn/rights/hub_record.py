@@ -1,6 +1,6 @@
-"""What Keyturn has made in a hub, kept in the hub: so that nobody else's things are touched, and changes are noticed.
+"""The record of Keyturn's resources in a hub, stored there: it protects other resources and reveals changes.
 
-Nobody but who sets the hub up may write it. Where it is lost, whatever is not as it shall be is somebody else's.
+Only logins that set up the hub may write it. Without the record, a resource that differs counts as not made by Keyturn.
 """
 
 import hashlib
@@ -15,25 +15,23 @@ from keyturn.core.rights.hub_setup import SETUP, Fields, HubResource, Kind, plai
 from keyturn.rights.hub_claims import Claim
 
 SHORT: Final = 400
-"""Characters of a value that is kept as it is; of a longer one its digest is."""
+"""The maximum length in characters of a stored value; a longer value is stored as its digest."""
 DIGEST: Final = "sha256:"
 
 
 class RecordPort(Protocol):
-    """Where the record lies."""
-
     def read_state(self, path: str) -> State | None:
-        """An entry of Keyturn's own mount; None where there is none."""
+        """Return an entry of Keyturn's own mount; None where there is none."""
         ...
 
     def write_state(self, path: str, data: Mapping[str, Any], *, cas: int) -> int:
-        """Write it, and return its version. Raises Conflict when ``cas`` is not the newest."""
+        """Write an entry and return its version. Raises Conflict when ``cas`` is not the newest."""
         ...
 
 
 @dataclass(frozen=True)
 class MadeEntry:
-    """One thing that Keyturn has made, or is about to: its fields, long ones as digests."""
+    """A resource that Keyturn made, or is about to make; long fields are digests."""
 
     resource: HubResource
     fields: Fields
@@ -41,27 +39,26 @@ class MadeEntry:
 
 @dataclass(frozen=True)
 class SetupRecord:
-    """What was made by key, what is about to be, for which catalogues, and the version that says so."""
+    """The resources that were made or are intended, by key, and the version of the record."""
 
     made: Mapping[str, MadeEntry] = field(default_factory=dict)
     intended: Mapping[str, MadeEntry] = field(default_factory=dict)
     version: int = 0
     claims: Mapping[str, Claim] = field(default_factory=dict)
-    """The catalogue that it was made for, by what the names of the workspace begin with."""
+    """The catalogue of the setup, by the prefix of the workspace's names."""
 
     def intending(self, entries: Mapping[str, MadeEntry]) -> "SetupRecord":
-        """The same, with these about to be made; what was about to be and may have come about stays so."""
+        """Return the record with these intended too; earlier intentions stay, because they may have come about."""
         return replace(self, intended={**self.intended, **entries})
 
     def after(self, made: Mapping[str, MadeEntry], gone: frozenset[str] = frozenset()) -> "SetupRecord":
-        """The same once these are made, and those are gone."""
         left = {key: entry for key, entry in self.made.items() if key not in gone}
         intended = {key: entry for key, entry in self.intended.items() if key not in made and key not in gone}
         return replace(self, made={**left, **made}, intended=intended)
 
 
 def read_record(hub: RecordPort) -> SetupRecord:
-    """The record; empty where nothing was made yet. Raises Denied, and Invalid for one that can't be read."""
+    """Return the record, empty where nothing was made yet. Raises Denied, and Invalid for an unreadable one."""
     state = hub.read_state(SETUP)
     if state is None:
         return SetupRecord()
@@ -74,20 +71,18 @@ def read_record(hub: RecordPort) -> SetupRecord:
 
 
 def write_record(hub: RecordPort, record: SetupRecord) -> SetupRecord:
-    """Write it, and return it as it is there. Raises Conflict where somebody else has written it since."""
+    """Write the record and return it with its version. Raises Conflict where it was written since."""
     claims = {house: claim.to_data() for house, claim in record.claims.items()}
     data = {"made": _data(record.made), "intended": _data(record.intended), "claims": claims}
     return replace(record, version=hub.write_state(SETUP, data, cas=record.version))
 
 
 def entry_of(resource: HubResource, fields: Fields) -> MadeEntry:
-    """What is kept of a thing that has these fields."""
     bare = replace(resource, fields={}, values={})
     return MadeEntry(bare, {name: kept_value(name, value) for name, value in fields.items()})
 
 
 def kept_value(name: str, value: Any) -> Any:
-    """A field as the record keeps it."""
     plain = plain_value(name, value)
     text = json.dumps(plain, sort_keys=True, default=str)
     return plain if len(text) <= SHORT else DIGEST + hashlib.sha256(text.encode()).hexdigest()

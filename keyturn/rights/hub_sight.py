@@ -1,4 +1,4 @@
-"""What a hub has of what is to be set up: few requests, side by side; what nobody could look at stays unknown."""
+"""The present state of wanted resources: few requests, several at once; what can't be read stays unknown."""
 
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -11,17 +11,17 @@ from keyturn.rotation.state.context import side_by_side
 T = TypeVar("T")
 
 AT_ONCE: Final = 8
-"""Requests that are under way at once."""
+"""Maximum number of concurrent requests."""
 
 Sight = Fields | KeyturnError | None
-"""The fields of a thing, None where it is not there, or what keeps anybody from looking."""
+"""The fields of a resource, None where it is missing, or the error that prevents reading it."""
 
 
 def look_at(hub: SetupPort, resources: Collection[HubResource], unmade: Collection[str] = ()) -> dict[str, Sight]:
-    """Each of these as it is there now, by its key.
+    """Return the present state of these resources, by key.
 
-    ``unmade`` are the keys of what is hardly there, such as everything in an empty hub: where several of those would
-    stand in one listing, that is asked instead of each.
+    ``unmade`` are keys of resources that are probably missing, such as everything in an empty hub. Where one listing
+    covers several of those, the listing is read instead of each.
     """
     absent = _absent(hub, [each for each in resources if each.key in unmade])
     addresses = dict.fromkeys(each.told_at for each in resources if each.key not in absent)
@@ -31,14 +31,14 @@ def look_at(hub: SetupPort, resources: Collection[HubResource], unmade: Collecti
 
 
 def seen(sight: Sight) -> Fields | None:
-    """The same, where somebody could look. Raises what kept anybody from it."""
+    """Return the fields, where they could be read. Raises the error otherwise."""
     if isinstance(sight, KeyturnError):
         raise sight
     return sight
 
 
 def _absent(hub: SetupPort, resources: Collection[HubResource]) -> set[str]:
-    """The keys of those that a listing lacks. One that can't be had, or is of one thing alone, tells of none."""
+    """Return the keys that a listing lacks. A listing that can't be read, or is for one resource alone, shows none."""
     counts = Counter(each.listing for each in resources if each.listing)
     listings = [address for address, count in counts.items() if count > 1]
     answers = side_by_side(lambda address: _attempt(hub.names, address), listings, AT_ONCE)

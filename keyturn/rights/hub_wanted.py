@@ -1,4 +1,4 @@
-"""What a catalogue needs in the hub: everything there is to make, in the order in which it can be made."""
+"""The resources that a catalogue needs in the hub, in the order in which they can be made."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -65,7 +65,7 @@ METHODS: Final[Mapping[type, str]] = {
 WORKERS: Final = frozenset({"worker", "revoker"})
 """The logins that ask for leases."""
 SPARE: Final = timedelta(days=2)
-"""How late a rotation may be before the token ends by which the lease in use was asked for."""
+"""How late a rotation may be before the token of the lease in use ends."""
 POSTGRESQL: Final = "postgresql-database-plugin"
 MYSQL: Final = "mysql-database-plugin"
 
@@ -75,34 +75,33 @@ Entries = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class HubDeclaration:
-    """What is to be set up: whose policies there are, and the entries of `hub:` with the targets that they name."""
+    """The setup of a hub: its policies, and the entries of `hub:` with the targets that they name."""
 
     scope: HubScope
     origin: Origin
     entries: Entries
     targets: Mapping[str, Any]
     namespace: str = ""
-    """The one that all of it is in; empty for the root namespace."""
+    """The namespace of all resources; empty for the root namespace."""
     ledger: str = ""
-    """Which ledger a hub that names none is to name, and after a space its address; empty to name none."""
+    """The ledger to name in a hub that names none, then a space and its address; empty to name none."""
     limits: Mapping[str, timedelta] = field(default_factory=dict)
-    """How long what an authority signs may last, by the mount of its engine."""
+    """The longest life of what an authority signs, by the mount of its engine."""
 
     @staticmethod
     def by(catalogue: Catalogue, hub: HubSettings, house: str = HOUSE, ledger: str = "") -> "HubDeclaration":
-        """The same for a hub of these settings; ``house`` is what the workspace's names begin with."""
+        """Return the declaration for a hub with these settings; ``house`` is the prefix of the workspace's names."""
         declared = HubDeclaration.of(catalogue, scope_of(catalogue, places_of(catalogue, hub, house)), catalogue.digest)
         return replace(declared, ledger=ledger, namespace=(hub.namespace or "").strip("/"))
 
     @staticmethod
     def of(catalogue: Catalogue, scope: HubScope, digest: str) -> "HubDeclaration":
-        """All that a catalogue declares."""
         limits = mount_limits(catalogue.pki)
         return HubDeclaration(scope, Origin(digest), catalogue.hub, catalogue.targets, limits=limits)
 
 
 def resources(declared: HubDeclaration) -> tuple[HubResource, ...]:
-    """Everything, each once: mounts and methods, policies, keys, and what is in those. Raises Invalid."""
+    """Return all resources, each once: mounts and methods, policies, keys, then their contents. Raises Invalid."""
     scope = replace(declared.scope, approles=own_approles(declared.entries, declared.scope.places))
     policies = tuple(policy_resources(scope, declared.origin))
     rest = [resource for name, entry in declared.entries.items() for resource in _entry(name, entry, declared)]
@@ -155,7 +154,6 @@ def _mounts(declared: HubDeclaration) -> Iterator[HubResource]:
 
 
 def _needed_by(rotation: StrategySettings) -> Iterator[tuple[str, str]]:
-    """The engine that a strategy needs, where it needs one."""
     match rotation:
         case VaultDynamicSettings() | VaultStaticRoleSettings():
             yield rotation.mount, "database"
@@ -185,7 +183,6 @@ def _methods(declared: HubDeclaration) -> Iterator[HubResource]:
 
 
 def policy_resources(scope: HubScope, origin: Origin) -> Iterator[HubResource]:
-    """The hub's policies, as `keyturn setup store` writes them."""
     for document in hub_documents(scope, origin):
         yield HubResource(Kind.POLICY, document.name.removesuffix(".hcl"), {"policy": document.text})
 
@@ -197,10 +194,10 @@ def _own(declared: HubDeclaration) -> Iterator[HubResource]:
 
 
 def token_roles(declared: HubDeclaration) -> Iterator[HubResource]:
-    """The roles of the tokens that ask for leases and for credentials of grants, where there are any.
+    """Yield the roles of the tokens that ask for leases and for credentials of grants, where there are any.
 
-    A token works from the addresses of the logins that make it, as far as they are known, and for no longer than what
-    it asks for.
+    A token works only from the addresses of the logins that make it, where these are known. Its longest life is that of
+    what it asks for.
     """
     scope, places = declared.scope, declared.scope.places
     kinds = (
@@ -216,12 +213,12 @@ def token_roles(declared: HubDeclaration) -> Iterator[HubResource]:
                 "token_no_default_policy": True,
                 "token_explicit_max_ttl": seconds(life),
             }
-            # Where nothing says the addresses, what an operator has set by hand stays.
+            # Without known addresses, an operator's own setting stays.
             yield HubResource(Kind.TOKEN_ROLE, role, fields | ({"token_bound_cidrs": addresses} if addresses else {}))
 
 
 def lease_life(rotations: Iterable[StrategySettings]) -> timedelta:
-    """How long a token has to live whose lease serves from one rotation to the end of its grace, and late by SPARE."""
+    """Return how long a token must live: as long as its lease serves, its grace, and SPARE."""
     lives = [
         longest + rotation.grace + SPARE if (longest := getattr(rotation, "longest", None)) else LONGEST_TOKEN
         for rotation in rotations
@@ -231,7 +228,7 @@ def lease_life(rotations: Iterable[StrategySettings]) -> timedelta:
 
 
 def addresses_of(entries: Iterable[Any]) -> tuple[str, ...]:
-    """The addresses that workers and revokers work from; none where one of them works from anywhere."""
+    """Return the addresses of workers and revokers; empty where one of them may use any address."""
     networks = [getattr(entry, "addresses", ()) for entry in entries if WORKERS & _logins_of(entry)]
     return tuple(sorted({each for some in networks for each in some})) if networks and all(networks) else ()
 
@@ -246,7 +243,6 @@ def _logins_of(entry: Any) -> frozenset[str]:
 
 
 def _first(declared: HubDeclaration) -> Iterator[HubResource]:
-    """What everybody's first command needs, and few may write."""
     mount = declared.scope.places.state_mount
     yield HubResource(Kind.ENTRY, FIRST_KEY, mount=mount)
     if declared.ledger:
@@ -268,7 +264,6 @@ def _entry(name: str, entry: Any, declared: HubDeclaration) -> Iterator[HubResou
 
 
 def _values(entry: Any) -> dict[str, ValueSource]:
-    """Secrets that lie where it is applied."""
     match entry:
         case OidcEntry():
             at = ValueSource(file=entry.client_secret_file or "", variable=entry.client_secret_variable or "")
@@ -288,7 +283,7 @@ def _fields(name: str, entry: Any, places: HubPlaces) -> dict[str, Any]:
         case JwtRoleEntry():
             return _jwt_role(entry, places)
         case KubernetesEntry():
-            return _kubernetes(entry)
+            return {"kubernetes_host": entry.host, "kubernetes_ca_cert": entry.ca_certificate or ""}
         case KubernetesRoleEntry():
             return _kubernetes_role(entry, places)
         case OidcEntry():
@@ -300,7 +295,8 @@ def _fields(name: str, entry: Any, places: HubPlaces) -> dict[str, Any]:
         case GroupEntry():
             return {"type": "external", "policies": people_policies(entry.logins, places)}
         case AwsLoginRoleEntry():
-            return _aws_login_role(entry, places)
+            principals = list(entry.principals)
+            return {**_tokens(entry, places), "auth_type": "iam", "bound_iam_principal_arn": principals}
         case DatabaseRoleEntry():
             return _database_role(entry)
         case AwsRoleEntry():
@@ -315,17 +311,20 @@ def _fields(name: str, entry: Any, places: HubPlaces) -> dict[str, Any]:
 
 
 def policies_of(entry: LoginEntry, places: HubPlaces, role: str = "") -> list[str]:
-    """The policies of a login; an AppRole of one of Keyturn's own may replace its own secret id besides."""
+    """Return the policies of a login; an AppRole of Keyturn's own may also replace its own secret id."""
     if entry.login.startswith(f"{hub.CONSUMER}:"):
         return [places.named(entry.login.replace(":", "-"))]
     policies = [places.named(name) for name in LOGINS[entry.login]]
     return [*policies, hub.login_policy(role)] if role and entry.login in OWN else policies
 
 
-def _tokens(entry: LoginEntry, places: HubPlaces, role: str = "") -> dict[str, Any]:
-    """What the roles of all methods have."""
+def _tokens(entry: LoginEntry | PeopleEntry, places: HubPlaces, role: str = "") -> dict[str, Any]:
+    if isinstance(entry, PeopleEntry):
+        policies = people_policies(entry.logins, places)
+    else:
+        policies = policies_of(entry, places, role)
     return {
-        "token_policies": policies_of(entry, places, role),
+        "token_policies": policies,
         "token_ttl": seconds(entry.token_ttl),
         "token_max_ttl": seconds(entry.token_max_ttl),
         "token_bound_cidrs": list(entry.addresses),
@@ -333,17 +332,7 @@ def _tokens(entry: LoginEntry, places: HubPlaces, role: str = "") -> dict[str, A
 
 
 def people_policies(logins: Iterable[str], places: HubPlaces) -> list[str]:
-    """The policies of people who may do all that."""
     return list(dict.fromkeys(places.named(policy) for login in logins for policy in LOGINS[login]))
-
-
-def _people(entry: PeopleEntry, places: HubPlaces) -> dict[str, Any]:
-    return {
-        "token_policies": people_policies(entry.logins, places),
-        "token_ttl": seconds(entry.token_ttl),
-        "token_max_ttl": seconds(entry.token_max_ttl),
-        "token_bound_cidrs": list(entry.addresses),
-    }
 
 
 def _approle(name: str, entry: AppRoleEntry, places: HubPlaces) -> dict[str, Any]:
@@ -391,7 +380,7 @@ def _oidc(entry: OidcEntry) -> dict[str, Any]:
 
 def _oidc_role(entry: OidcRoleEntry, places: HubPlaces) -> dict[str, Any]:
     return {
-        **_people(entry, places),
+        **_tokens(entry, places),
         "role_type": "oidc",
         "allowed_redirect_uris": list(entry.allowed_redirect_uris),
         "user_claim": entry.user_claim,
@@ -404,7 +393,7 @@ def _oidc_role(entry: OidcRoleEntry, places: HubPlaces) -> dict[str, Any]:
 
 def _ldap(entry: LdapEntry, places: HubPlaces) -> dict[str, Any]:
     return {
-        **_people(entry, places),
+        **_tokens(entry, places),
         "url": entry.url,
         "starttls": entry.start_tls,
         "insecure_tls": False,
@@ -419,10 +408,6 @@ def _ldap(entry: LdapEntry, places: HubPlaces) -> dict[str, Any]:
     }
 
 
-def _kubernetes(entry: KubernetesEntry) -> dict[str, Any]:
-    return {"kubernetes_host": entry.host, "kubernetes_ca_cert": entry.ca_certificate or ""}
-
-
 def _kubernetes_role(entry: KubernetesRoleEntry, places: HubPlaces) -> dict[str, Any]:
     return {
         **_tokens(entry, places),
@@ -430,10 +415,6 @@ def _kubernetes_role(entry: KubernetesRoleEntry, places: HubPlaces) -> dict[str,
         "bound_service_account_namespaces": list(entry.namespaces),
         **({"audience": entry.audience} if entry.audience else {}),
     }
-
-
-def _aws_login_role(entry: AwsLoginRoleEntry, places: HubPlaces) -> dict[str, Any]:
-    return {**_tokens(entry, places), "auth_type": "iam", "bound_iam_principal_arn": list(entry.principals)}
 
 
 def _database(bare: HubResource, entry: DatabaseEntry, targets: Mapping[str, Any]) -> HubResource:
@@ -459,7 +440,6 @@ MYSQL_TLS: Final = {"disable": "", "require": "?tls=skip-verify", "verify": "?tl
 
 
 def _mysql_connection(target: MysqlSettings) -> dict[str, str]:
-    """Its address, and the authority of its certificate: the engine itself makes of that one how it is spoken to."""
     authority = _authority(target.ca_file) if target.ca_file and target.tls == "verify" else ""
     address = target.server.removesuffix("/")
     url = f"{{{{username}}}}:{{{{password}}}}@tcp({address})/{'' if authority else MYSQL_TLS[target.tls]}"
@@ -502,10 +482,4 @@ def _rate_limit(entry: RateLimitEntry) -> dict[str, Any]:
 
 
 def seconds(duration: timedelta) -> int:
-    """As the hub tells durations."""
     return int(duration.total_seconds())
-
-
-def mounts_of(every: Iterable[HubResource]) -> list[str]:
-    """The paths of the mounts among them."""
-    return [resource.name for resource in every if resource.kind is Kind.MOUNT]

@@ -1,4 +1,4 @@
-"""Whose login it is, as people say it, and what that login needs in the hub."""
+"""The names of logins, and their rights in the hub."""
 
 from typing import Final
 
@@ -23,14 +23,11 @@ LOGINS: Final = {
     "approver": (hub.APPROVER,),
     "viewer": (hub.VIEWER,),
 }
-"""The policies that each login has."""
+"""The policies of each login."""
 
 
 def needed(scope: HubScope, role: str) -> list[Section]:
-    """What a login needs: that of ``LOGINS``, or ``consumer:NAME``.
-
-    Raises Invalid for any other.
-    """
+    """Return the rights of a login of ``LOGINS``, or of ``consumer:NAME``. Raises Invalid for any other."""
     name = role.removeprefix(f"{hub.CONSUMER}:")
     if name != role and name in scope.consumers:
         return hub.sections(scope, role)

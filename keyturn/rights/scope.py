@@ -1,4 +1,4 @@
-"""What of the hub a catalogue has to do with, and the same for a catalogue that may do everything."""
+"""The parts of the hub that a catalogue uses, and the scope of a catalogue that may do everything."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ AnyModel = TypeVar("AnyModel", bound=Model)
 
 @dataclass(frozen=True)
 class SecretPath:
-    """A secret, or with ``*`` at its end all whose paths begin so: the path of its mount, and the one in it."""
+    """A secret by its mount's path and its path there; ``*`` at the end means all paths with this prefix."""
 
     mount: str
     path: str
@@ -35,13 +35,13 @@ class SecretPath:
 
 @dataclass(frozen=True)
 class HubScope:
-    """What of the hub is Keyturn's to work on.
+    """The parts of the hub that Keyturn works on.
 
-    ``copied`` are secrets that are read alone, since a sync copies what nothing declares; ``admins`` and ``keys`` the
-    paths in the state mount of what targets are administered, notices carried, and notices signed with; ``consumers``
-    what each application reads, ``consumer_keys`` the paths of what signs its notices; ``lease_prefixes`` whose leases
-    an incident may end, whatever engine gave them; ``posters`` the paths of what applications sign accesses with;
-    ``managed_keys`` are the keys of other engines that the catalogue has managed.
+    ``copied`` are undeclared secrets, which a sync only reads. ``admins`` and ``keys`` are paths in the state mount: of
+    logins for targets and notices, and of keys that sign notices. ``consumers`` are the secrets of each application,
+    ``consumer_keys`` the paths of the keys that sign its notices. ``lease_prefixes`` are the leases that an incident
+    may end, of any engine. ``posters`` are the paths of what applications sign accesses with. ``managed_keys`` are keys
+    in other engines.
     """
 
     places: HubPlaces
@@ -55,20 +55,20 @@ class HubScope:
     lease_prefixes: tuple[str, ...] = ()
     posters: tuple[str, ...] = ()
     authorities: tuple[tuple[AuthoritySettings, bool], ...] = ()
-    """Each with whether it signs others."""
+    """Each authority, with whether it signs others."""
     managed_keys: tuple[KeySettings, ...] = ()
     credentials: tuple[str, ...] = ()
-    """Where the hub makes the credentials that access policies give."""
+    """The paths where the hub makes the credentials of access policies."""
     grant_admins: tuple[str, ...] = ()
-    """What makes the accounts that Keyturn makes itself for access: people put it there."""
+    """The paths of the logins that make accounts for access; people store them."""
     set_up: tuple[str, ...] | None = None
-    """API paths of everything that `keyturn setup hub` makes in mounts for the catalogue; None for anywhere."""
+    """The API paths of everything that `keyturn hub` makes in mounts for the catalogue; None for any."""
 
     credential_servers: tuple[str, ...] = ()
-    """Where the hub shows at which servers it makes ``credentials``: their roles and connections."""
+    """The API paths of the roles and connections that show the servers of ``credentials``."""
 
     approles: tuple[str, ...] = ()
-    """The AppRoles of Keyturn's own logins that the catalogue calls otherwise than Keyturn does."""
+    """The AppRoles of Keyturn's own logins that the catalogue gives other names."""
 
     @property
     def mounts(self) -> tuple[str, ...]:
@@ -77,9 +77,8 @@ class HubScope:
 
 
 def places_of(catalogue: Catalogue, hub: HubSettings, house: str = HOUSE) -> HubPlaces:
-    """Where in the hub everything is that these settings and the catalogue name.
-
-    ``house`` is what the workspace's names begin with.
+    """Return the places in the hub by these settings and the catalogue; ``house`` is the prefix of the workspace's
+    names.
     """
     role = hub.lease_token_role or HubPlaces(house=house).named(HubPlaces.lease_token_role)
     mounts, grants = catalogue.mount_paths, hub.grant_token_role
@@ -91,12 +90,17 @@ def places_of(catalogue: Catalogue, hub: HubSettings, house: str = HOUSE) -> Hub
 def scope_of(
     catalogue: Catalogue, places: HubPlaces, also: Sequence[str] = (), lease_prefixes: Sequence[str] = ()
 ) -> HubScope:
-    """What the catalogue declares; ``also`` are further secrets, such as one that is renamed. Raises Invalid."""
+    """Return the scope of a catalogue; ``also`` are further secrets, such as a renamed one. Raises Invalid."""
     for path in also:
         if flaw := illegal_secret(path):
             raise Invalid("render policies for", path, *flaw)
     _insist_on_apart(catalogue, places)
     targets, consumers = catalogue.targets.values(), catalogue.consumers.values()
+    secrets, roles = sorted(catalogue.secrets.items()), database_roles(catalogue.hub)
+    credentials = tuple(
+        sorted({policy.credential for policy in catalogue.access_policies.values() if policy.credential})
+    )
+    made = [roles[credential] for credential in credentials if credential in roles]
     admins = {admin for target in targets if isinstance(admin := getattr(target, "admin", None), str)}
     admins |= {login for consumer in consumers if isinstance(login := getattr(consumer, "login", None), str)}
     return HubScope(
@@ -105,30 +109,28 @@ def scope_of(
         tuple(sorted(_copied(catalogue, places), key=lambda copied: (copied.mount, copied.path))),
         tuple(sorted(admins)),
         tuple(sorted({consumer.signing_key for consumer in consumers})),
-        tuple(catalogue.secrets[path].rotation for path in sorted(catalogue.secrets)),
-        {name: _read_by(catalogue, places, name) for name in sorted(catalogue.consumers)},
+        tuple(secret.rotation for _, secret in secrets),
+        {
+            name: tuple(secret_path(places, path) for path, secret in secrets if name in secret.consumers)
+            for name in sorted(catalogue.consumers)
+        },
         {name: (catalogue.consumers[name].signing_key,) for name in sorted(catalogue.consumers)},
         tuple(sorted(lease_prefixes)),
         tuple(sorted(key for name, log in catalogue.access_logs.items() for key in log.keys(name))),
         tuple(_authorities(catalogue)),
         tuple(catalogue.keys[name] for name in sorted(catalogue.keys)),
-        tuple(sorted({policy.credential for policy in catalogue.access_policies.values() if policy.credential})),
+        credentials,
         tuple(sorted({entry.admin for entry in catalogue.grants.values()})),
         tuple(sorted({made.told_at for made in bare_resources(catalogue.hub)})),
-        tuple(_credential_servers(catalogue)),
+        tuple(
+            at for role in made for at in (f"{role.mount}/roles/{role.name}", f"{role.mount}/config/{role.connection}")
+        ),
         own_approles(catalogue.hub, places),
     )
 
 
-def _credential_servers(catalogue: Catalogue) -> Iterator[str]:
-    roles = database_roles(catalogue.hub)
-    credentials = sorted({policy.credential for policy in catalogue.access_policies.values() if policy.credential})
-    for role in (roles[credential] for credential in credentials if credential in roles):
-        yield from (f"{role.mount}/roles/{role.name}", f"{role.mount}/config/{role.connection}")
-
-
 def _insist_on_apart(catalogue: Catalogue, places: HubPlaces) -> None:
-    """No engine overlaps a mount of secrets, and neither overlaps Keyturn's own mounts. Raises Invalid."""
+    """Raises Invalid where an engine overlaps a mount of secrets, or either overlaps Keyturn's own mounts."""
     own = {places.state_mount: "holds Keyturn's own state", places.transit_mount: "holds Keyturn's own keys"}
     secrets = {mount: f"is the mount {name}" for name, mount in {"default": places.mount, **places.mounts}.items()}
     rotations = (secret.rotation for secret in catalogue.secrets.values())
@@ -142,7 +144,6 @@ def _insist_on_apart(catalogue: Catalogue, places: HubPlaces) -> None:
 
 
 def own_approles(entries: Mapping[str, Any], places: HubPlaces) -> tuple[str, ...]:
-    """The AppRoles of a section `hub:` that replace their own secret ids, and are not called as Keyturn calls them."""
     usual = {places.named(role) for role in ROLES}
     own = (name for name, entry in entries.items() if isinstance(entry, AppRoleEntry) and entry.login in OWN)
     return tuple(sorted(name for name in own if name not in usual))
@@ -154,20 +155,17 @@ def _authorities(catalogue: Catalogue) -> Iterator[tuple[AuthoritySettings, bool
 
 
 def secret_path(places: HubPlaces, path: str) -> SecretPath:
-    """Where a secret is. Raises Invalid for one in a mount that nothing declares."""
     mount, within = split(path)
     if mount and mount not in places.mounts:
         raise Invalid("render policies for", path, f"there is no mount {mount}", "Declare it under mounts")
     return SecretPath(places.mounts[mount] if mount else places.mount, within)
 
 
-def _read_by(catalogue: Catalogue, places: HubPlaces, consumer: str) -> tuple[SecretPath, ...]:
-    declared = sorted(path for path, secret in catalogue.secrets.items() if consumer in secret.consumers)
-    return tuple(secret_path(places, path) for path in declared)
-
-
 def _copied(catalogue: Catalogue, places: HubPlaces) -> set[SecretPath]:
-    """What syncs copy though nothing declares it: a rule can say a beginning, and so says no less than a pattern."""
+    """Return the undeclared secrets that syncs copy.
+
+    A rule can only have a prefix, so it covers at least the pattern.
+    """
     patterns = {pattern for sync in catalogue.syncs.values() for pattern in undeclared_patterns(catalogue, sync)}
     return {
         SecretPath(mount, _beginning(within)) for pattern in patterns for mount, within in _in_mounts(places, pattern)
@@ -175,7 +173,7 @@ def _copied(catalogue: Catalogue, places: HubPlaces) -> set[SecretPath]:
 
 
 def undeclared_patterns(catalogue: Catalogue, sync: SyncSettings) -> Iterator[str]:
-    """The undeclared secrets that a sync may copy: paths that it spells out, and patterns of the operator's file."""
+    """Yield the undeclared secrets that a sync may copy: exact paths, and patterns of the operator's file."""
     if sync.of_declared:
         return
     yield from (path for path in sync.paths if "*" not in path and path not in catalogue.secrets)
@@ -184,7 +182,7 @@ def undeclared_patterns(catalogue: Catalogue, sync: SyncSettings) -> Iterator[st
 
 
 def _may_meet(pattern: str, other: str) -> bool:
-    """Whether a path may fit both patterns, as far as their mounts and what stands before the first wildcard tell."""
+    """Whether a path may match both patterns, by their mounts and the texts before the first wildcard."""
     (mount, within), (other_mount, other_within) = apart(pattern), apart(other)
     first, second = within.partition("*")[0], other_within.partition("*")[0]
     alike = first.startswith(second) or second.startswith(first)
@@ -192,7 +190,6 @@ def _may_meet(pattern: str, other: str) -> bool:
 
 
 def _in_mounts(places: HubPlaces, pattern: str) -> Iterator[tuple[str, str]]:
-    """The mounts that a pattern is about, and what it says of paths in each."""
     mount, within = apart(pattern)
     named = {"": places.mount, **places.mounts}
     wanted = named if mount == EVERY else [mount] if mount in named else []
@@ -200,13 +197,11 @@ def _in_mounts(places: HubPlaces, pattern: str) -> Iterator[tuple[str, str]]:
 
 
 def _beginning(pattern: str) -> str:
-    """What stands before the first wildcard, with one at its end; the whole where there is none."""
     beginning, wildcard, _ = pattern.partition("*")
     return f"{beginning}{wildcard}"
 
 
 def _any(kind: type[AnyModel], **settings: Any) -> AnyModel:
-    """Settings with what their rights depend on, though no catalogue could say it so."""
     return cast("AnyModel", kind.model_construct(**settings))
 
 
@@ -235,4 +230,4 @@ EVERYTHING: Final = HubScope(
     credential_servers=("database/roles/*", "database/config/*"),
     grant_admins=("grant-admins/*",),
 )
-"""What the files in deployments/policies are for: to be narrowed by hand, or to try Keyturn with."""
+"""The scope of the files in deployments/policies, which people narrow by hand, or use to try Keyturn."""

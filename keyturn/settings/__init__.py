@@ -1,1 +1,1 @@
-"""The kinds of value that people write into the catalogue, and what is wrong with one, in plain words."""
+"""The types of value that people write into the catalogue, with errors in plain words."""

@@ -1,4 +1,4 @@
-"""One of several models, told by one key of the mapping: only the one that is chosen is built, once it is chosen.
+"""One of several models, selected by one key of the mapping: only the selected one is built, once it is selected.
 
 Pydantic's own tagged union builds all of them before the first is used: fifteen strategies for a secret of one.
 """
@@ -19,10 +19,10 @@ M = TypeVar("M", bound=Model)
 
 
 class Registered(Mapping[str, type[M]], Generic[M]):
-    """Models by their tag, each of them imported when it is first asked for.
+    """Models by their tag, each of them imported when it is first used.
 
-    ``names`` are their modules and their own names, such as ``keyturn.strategies.manual.ManualSettings``. Installed
-    distributions add others by entry points of the ``group``, and replace none.
+    ``names`` are their full names, such as ``keyturn.strategies.manual.ManualSettings``. Entry points of the ``group``
+    in installed distributions add others, and replace none.
     """
 
     def __init__(self, names: Mapping[str, str], group: str) -> None:
@@ -31,7 +31,7 @@ class Registered(Mapping[str, type[M]], Generic[M]):
 
     @cached_property
     def _names(self) -> Mapping[str, str]:
-        """All of them, the shipped ones first. Reading it searches the installed distributions."""
+        """All names, the shipped ones first. Reading them searches the installed distributions."""
         from importlib.metadata import entry_points
 
         added = {each.name: each.value.replace(":", ".") for each in entry_points(group=self._group)}
@@ -57,8 +57,8 @@ class Registered(Mapping[str, type[M]], Generic[M]):
 class ByTag:
     """Annotates a union of models whose field ``key`` is a literal: a name of the kind.
 
-    ``default`` is the kind of what says none, where there is one.
-    What stands in a registry needs no union: its models are ``registered``, and their base is what is annotated.
+    ``default`` is the kind of data that names none. Models of a registry need no union: they are ``registered``, and
+    their base is annotated.
     """
 
     key: str
@@ -71,7 +71,7 @@ class ByTag:
 
 
 def models(shape: Any) -> list[type[Model]]:
-    """Every model that ``shape``, one or a union of them, allows."""
+    """Return every model that ``shape``, one or a union of them, allows."""
     if isinstance(shape, type) and issubclass(shape, Model):
         return [shape]
     arguments = get_args(shape)
@@ -82,26 +82,26 @@ def models(shape: Any) -> list[type[Model]]:
 
 
 def shape_of(info: FieldInfo) -> Any:
-    """What a model's field may hold, with the notes that pydantic keeps apart from it."""
+    """Return what a model's field may hold, with the annotations that pydantic keeps apart."""
     return Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The models by their tag."""
-
     key: str
     models: Mapping[str, type[Model]] = field(repr=False)
     default: str = ""
 
     @staticmethod
     def of(shape: Any, key: str) -> "Choice":
-        """The models of that union, which has one for each tag."""
         tagged = {tag: model for model in models(shape) for tag in get_args(model.model_fields[key].annotation)}
         return Choice(key, tagged)
 
     def validate(self, data: Any) -> Model:
-        """The model that the data asks for. Raises what pydantic's tagged union does, without the tag in the way."""
+        """Return the model that the data asks for.
+
+        Raises what pydantic's tagged union does, without the tag in the way.
+        """
         if isinstance(data, Model) and self._made(data):
             return data
         if not isinstance(data, dict):
@@ -116,12 +116,11 @@ class Choice:
         return self.models[tag].model_validate(data)
 
     def _made(self, data: Model) -> bool:
-        """Whether it is one of the models already."""
         tag = getattr(data, self.key, None)
         return isinstance(tag, str) and tag in self.models and isinstance(data, self.models[tag])
 
     def to_core_schema(self) -> CoreSchema:
-        """The tagged union that this stands for, all of it built: what a JSON Schema is made of."""
+        """Return the tagged union for a JSON Schema, with all of its models built."""
         for model in self.models.values():
             model.model_rebuild()
         choices = {tag: model.__pydantic_core_schema__ for tag, model in self.models.items()}

@@ -11,7 +11,7 @@ LONGEST: Final = timedelta(days=3650)
 
 _NUMBER: Final = r"[0-9]{1,9}"
 PATTERN: Final = r"^(?=[0-9])" + "".join(f"({_NUMBER}{unit})?" for unit in UNITS) + "$"
-"""Every unit at most once, the largest first; also what the JSON schema says."""
+"""Every unit at most once, the largest first; also the pattern of the JSON schema."""
 
 _READ: Final = re.compile(PATTERN)
 
@@ -28,7 +28,7 @@ def parse(text: str) -> timedelta:
 
 
 def show(duration: timedelta) -> str:
-    """How people write it, days rather than weeks; :func:`parse` reads it back to the same duration."""
+    """Return the duration as people write it, in days rather than weeks; :func:`parse` reads the same one back."""
     left, text = int(duration.total_seconds()), ""
     for unit, seconds in UNITS.items():
         if unit == "w":

@@ -1,4 +1,4 @@
-"""The kinds of value that the catalogue's models share, each with its own words for what is wrong."""
+"""The types of value that the catalogue's models share, each with its own error messages."""
 
 import re
 from datetime import timedelta
@@ -13,28 +13,28 @@ from keyturn.core.outbound import leaves_in_clear
 from keyturn.settings import durations
 
 PLAIN: Final = "keyturn"
-"""The type of the errors whose words are already for people."""
+"""The type of errors whose messages are already for people."""
 
 _TEMPLATE: Final[LiteralString] = "{message}"
 
 
 class Model(BaseModel):
-    """Base of every model here: unchangeable, and closed to keys it does not know.
+    """Base of every model: immutable, and closed to unknown keys.
 
-    A model is built when it is first used, and what its keys mean is read when it is asked for
-    (:mod:`keyturn.settings.meanings`): a command in a hurry pays for neither where it needs none.
+    A model is built when it is first used, and the meanings of its keys are read on demand
+    (:mod:`keyturn.settings.meanings`). A short command pays for neither.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
 
 def refused(message: str, remedy: str, key: str = "") -> PydanticCustomError:
-    """An error for pydantic to collect; ``key`` names the value meant inside the mapping that is refused."""
+    """Return an error for pydantic to collect; ``key`` is the key of the wrong value inside a refused mapping."""
     return PydanticCustomError(PLAIN, _TEMPLATE, {"message": message, "remedy": remedy, "key": key})
 
 
 def matching(pattern: str, message: str, remedy: str) -> AfterValidator:
-    """A check that the whole text matches. The pattern is compiled when a text is there."""
+    """Return a check that the whole text matches. The pattern is compiled with the first text."""
 
     def check(text: str) -> str:
         if not re.fullmatch(pattern, text):
@@ -85,11 +85,11 @@ SECRET_PATH: Final = rf"^({mounts.MOUNT}:)?{_SEGMENT}(/{_SEGMENT})*$"
 """A path, with the name of its mount before a colon where that is not the default one."""
 NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
 CATALOGUE_ID: Final = r"^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$"
-"""Short, and of characters that every store takes in a tag."""
+"""Short, and of characters that every store accepts in a tag."""
 
 
 def illegal_path(path: str) -> tuple[str, str] | None:
-    """Why ``path`` can't be a hub path, and the remedy; None when it can."""
+    """Return why ``path`` can't be a hub path, and the remedy; None when it can."""
     if path != path.strip("/"):
         return "a hub path neither begins nor ends with a slash", "Remove the slash."
     segments = path.split("/")
@@ -103,7 +103,7 @@ def illegal_path(path: str) -> tuple[str, str] | None:
 
 
 def illegal_secret(path: str) -> tuple[str, str] | None:
-    """Why ``path`` can't name a secret, which may be in a mount with a name, and the remedy; None when it can."""
+    """Return why ``path``, with its mount if any, can't name a secret, and the remedy; None when it can."""
     mount, within = mounts.split(path)
     too_long = (f"a hub path has at most {LONGEST_PATH} characters, its mount's name included", "Shorten it.")
     return illegal_path(within) or (too_long if mount and len(path) > LONGEST_PATH else None)
@@ -146,7 +146,6 @@ EngineRole = Annotated[
     matching(r"\w(([\w.-]+)?\w)?", "is not a legal role name", "Use letters, digits and _ . -"),
     WithJsonSchema({"type": "string", "pattern": r"^\w(([\w.-]+)?\w)?$"}),
 ]
-"""A role of one of the hub's engines."""
 
 _ENGINE_CREDENTIAL: Final = rf"{_SEGMENT}(/{_SEGMENT})*/creds/[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?"
 
@@ -159,10 +158,10 @@ EngineCredential = Annotated[
     ),
     WithJsonSchema({"type": "string", "pattern": f"^{_ENGINE_CREDENTIAL}$"}),
 ]
-"""Where an engine makes the credentials of one role, spelled out."""
+"""The path where an engine makes the credentials of one role, without any pattern."""
 
 RESERVED_MOUNTS: Final = frozenset({"auth", "cubbyhole", "identity", "sys"})
-"""The hub's own places, where nobody mounts an engine."""
+"""The hub's own paths, where no engine is mounted."""
 
 
 def _engine_mount(path: str) -> str:
@@ -172,14 +171,16 @@ def _engine_mount(path: str) -> str:
 
 
 EngineMount = Annotated[HubPath, AfterValidator(_engine_mount)]
-"""Where an engine is mounted in the hub."""
 
 
 # --- addresses ---------------------------------------------------------------------------------------------
 
 
 def split_url(url: str, schemes: tuple[str, ...]) -> SplitResult:
-    """Take a URL apart; refuses, without quoting it, one that lacks a host or has more than scheme, host and path."""
+    """Return the parts of a URL.
+
+    Refuses, without quoting it, one without a host, or with more than scheme, host and path.
+    """
     try:
         parts = urlsplit(url)
         legal = parts.port != 0 and bool(parts.hostname) and not re.search(r"\s", url)
@@ -196,21 +197,19 @@ def split_url(url: str, schemes: tuple[str, ...]) -> SplitResult:
 
 
 def keep_plain_http_at_home(url: str, insecure_http: bool, remedy: str, key: str = "url") -> None:
-    """Refuse plain http to another machine unless ``insecure_http``; the remedy is to say so. ``key`` names the URL."""
+    """Refuse plain http to another machine unless ``insecure_http``, with this remedy. ``key`` names the URL."""
     split_url(url, ("https", "http"))
     if leaves_in_clear(url) and not insecure_http:
         raise refused("plain http to another machine", remedy, key)
 
 
-def _https(url: str) -> str:
-    split_url(url, ("https",))
-    return url
+def _url(*schemes: str) -> AfterValidator:
+    def check(url: str) -> str:
+        split_url(url, schemes)
+        return url
+
+    return AfterValidator(check)
 
 
-def _http_or_https(url: str) -> str:
-    split_url(url, ("https", "http"))
-    return url
-
-
-HttpsUrl = Annotated[str, AfterValidator(_https), WithJsonSchema({"type": "string", "pattern": "^https://"})]
-WebUrl = Annotated[str, AfterValidator(_http_or_https), WithJsonSchema({"type": "string", "pattern": "^https?://"})]
+HttpsUrl = Annotated[str, _url("https"), WithJsonSchema({"type": "string", "pattern": "^https://"})]
+WebUrl = Annotated[str, _url("https", "http"), WithJsonSchema({"type": "string", "pattern": "^https?://"})]

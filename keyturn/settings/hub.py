@@ -1,4 +1,4 @@
-"""Where the hub is, whom its connections trust, and how to log in to it; never a credential itself."""
+"""The hub's address, whom its connections trust, and how to log in to it; never a credential itself."""
 
 import os
 from collections.abc import Mapping
@@ -16,19 +16,19 @@ from keyturn.settings.hub_login import AppRoleLogin, HubLogin, TokenLogin, login
 from keyturn.settings.tls import TlsSettings, tls_from_environment
 
 INSECURE_HTTP: Final = "KEYTURN_HUB_INSECURE_HTTP"
-"""The variable that lets the hub be spoken to in clear over a network."""
+"""The variable that allows plain http to the hub over a network."""
 TOKEN_ADDRESSES: Final = "KEYTURN_HUB_TOKEN_ADDRESSES"
-"""The variable that says from which networks the tokens work that ask for leases and for credentials of grants."""
+"""The variable with the networks where tokens for leases and for credentials of grants work."""
 
 
 @dataclass(frozen=True)
 class HubSettings:
-    """Where the hub is and which references lead to a login; never the credential itself.
+    """The hub's address and references to a login; never the credential itself.
 
-    A lease ends with the token that asked for it, so leases are asked for with an orphan token of
-    ``lease_token_role`` (auth/token/roles), and the credentials of grants with one of ``grant_token_role``. What
-    ``ca_file`` to ``tls_server_name`` mean stands in :class:`TlsSettings`. A hub on another machine has an https
-    address, unless ``insecure_http`` says that nobody can listen between; else Invalid is raised.
+    A lease ends with the token that asked for it. So leases are asked for with an orphan token of ``lease_token_role``
+    (auth/token/roles), and the credentials of grants with one of ``grant_token_role``. :class:`TlsSettings` explains
+    ``ca_file`` to ``tls_server_name``. Raises Invalid for plain http to another machine, unless ``insecure_http``
+    allows it.
     """
 
     address: str
@@ -45,7 +45,7 @@ class HubSettings:
     insecure_http: bool = False
     grant_token_role: str = GRANT_TOKEN_ROLE
     token_addresses: tuple[str, ...] = ()
-    """The networks that tokens of both roles work from; none for those of the logins that make them."""
+    """The networks where tokens of both roles work; without them, those of the logins that make the tokens."""
     failover: "FailoverSettings | None" = None
     """The other one of two hubs, where there are two."""
 
@@ -64,15 +64,14 @@ class HubSettings:
 
     @property
     def tls(self) -> TlsSettings:
-        """Whom the hub's connections trust, and by which name."""
         return TlsSettings(self.ca_file, self.client_cert_file, self.client_key_file, self.tls_server_name)
 
     @staticmethod
     def from_environment(env: Mapping[str, str] = os.environ) -> "HubSettings":
-        """Vault's own variables, and KEYTURN_HUB_* for the rest.
+        """Return the settings from Vault's own variables, and KEYTURN_HUB_* for the rest.
 
-        Raises Invalid without VAULT_ADDR, and for what would change whom the hub's clients trust, or who they are,
-        and is not read.
+        Raises Invalid without VAULT_ADDR, and for unread variables that would change whom the hub's clients trust, or
+        who they are.
         """
         if not env.get("VAULT_ADDR"):
             raise Invalid(
@@ -99,7 +98,7 @@ class HubSettings:
 
 
 def networks_in(text: str) -> tuple[str, ...]:
-    """The networks of a list with commas. Raises Invalid."""
+    """Return the networks in a list with commas. Raises Invalid."""
     names = tuple(filter(None, (part.strip() for part in text.split(","))))
     for name in names:
         try:
@@ -139,9 +138,9 @@ VARIABLES: Final = (
 class FailoverSettings:
     """``own`` is this hub's name, ``other`` that of ``peer``.
 
-    With a ``lease`` this hub is written only while the other one has answered within it; None where it is written also
-    while the other one can't be asked. Where that one answers and does not say which is written, nothing is written
-    while this is ``strict``.
+    With a ``lease`` this hub is written only while the other one has answered within it; with None it is also written
+    while the other one can't be asked. Where the other one answers without naming the written hub, ``strict`` forbids
+    writes.
     """
 
     own: str
@@ -151,12 +150,15 @@ class FailoverSettings:
     strict: bool = True
 
     def without_lease(self) -> "FailoverSettings":
-        """The same for emergencies, which no hub holds up that is silent, or refuses to be asked."""
+        """Return the settings for emergencies: a hub that is silent or refuses to be asked delays nothing."""
         return replace(self, lease=None, strict=False)
 
     @staticmethod
     def from_environment(hub: HubSettings, env: Mapping[str, str] = os.environ) -> "FailoverSettings | None":
-        """The settings of ``hub`` for the other one; None where no variable names it. Raises Invalid for half of it."""
+        """Return the other hub's settings by those of ``hub``; None where no variable names it.
+
+        Raises Invalid for half of it.
+        """
         if not any(env.get(name) for name in VARIABLES):
             return None
         for name in (HUB_NAME, PEER_NAME, PEER_ADDRESS):

@@ -1,7 +1,7 @@
-"""How to log in to the hub: a small class for each method, and the variables that say which and how.
+"""The login to the hub: a small class for each method, and the variables that select it.
 
-Settings are called what Vault Agent and External Secrets call them. None holds a secret that lasts: they name files,
-a variable, or roles of the hub. Source: "Vault Agent: auto-auth methods".
+Settings have the names of Vault Agent and External Secrets. None holds a lasting secret: they name files, a variable,
+or roles of the hub. Source: "Vault Agent: auto-auth methods".
 """
 
 import re
@@ -25,19 +25,19 @@ WRAPPED_SECRET_ID_FILE: Final = "KEYTURN_HUB_WRAPPED_SECRET_ID_FILE"
 TOKEN_FILE: Final = "KEYTURN_HUB_TOKEN_FILE"
 
 SERVICE_ACCOUNT_TOKEN: Final = "/var/run/secrets/kubernetes.io/serviceaccount/token"
-"""Where a pod finds the token of its service account, unless it was given another one."""
+"""The file with the token of a pod's service account, unless the pod was given another one."""
 
 HELPER_CONFIGURATION: Final = "VAULT_CONFIG_PATH"
-"""The variable that names the configuration of the hub's own tools, which is `~/.vault` without it."""
+"""The variable that names the configuration of the hub's own tools, by default `~/.vault`."""
 
 HELPER_FILE: Final = ".vault-token"
-"""What `keyturn login`, `vault login` and `bao login` leave, in the user's home."""
+"""The file in the user's home that `keyturn login`, `vault login` and `bao login` write."""
 
 LOGIN_VARIABLES: Final = (
     AUTH, MOUNT_PATH, ROLE, TOKEN_PATH, AUDIENCE, REGION, HEADER_VALUE,
     ROLE_ID_FILE, SECRET_ID_FILE, WRAPPED_SECRET_ID_FILE, TOKEN_FILE,
 )  # fmt: skip
-"""All that says how a program logs in; a token in VAULT_TOKEN is besides."""
+"""All variables for a program's login, except VAULT_TOKEN."""
 
 _MOUNT: Final = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
 _REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
@@ -45,9 +45,9 @@ _REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 
 @dataclass(frozen=True)
 class TokenLogin:
-    """A token that somebody else has made: in ``file``, else in the variable ``env``, else in ``helper_file``.
+    """An existing token: in ``file``, else in the variable ``env``, else in ``helper_file``.
 
-    ``helper_file`` is what a person's login has left; it is its owner's alone, or is not believed. Where the file
+    A person's login writes ``helper_file``, which must be accessible to its owner alone. Where the file
     ``helper_configuration`` names a token helper, that program is asked instead.
     """
 
@@ -61,8 +61,8 @@ class TokenLogin:
 class AppRoleLogin:
     """An AppRole's two ids, in files.
 
-    ``wrapped_secret_id_file`` is where a token lies that the secret id is wrapped in, which can be unwrapped once.
-    The secret id is kept in ``secret_id_file`` then, or in memory alone where that is not given.
+    ``wrapped_secret_id_file`` holds a token that wraps the secret id, and can be unwrapped once. The secret id is then
+    stored in ``secret_id_file``, or in memory alone without that.
     """
 
     role_id_file: str
@@ -73,9 +73,9 @@ class AppRoleLogin:
 
 @dataclass(frozen=True)
 class JwtLogin:
-    """A JWT in a file that somebody renews: read again at each login.
+    """A JWT in a file that another program renews: read again at each login.
 
-    Where ``audience`` is given, a JWT for another one is not shown to the hub at all.
+    With ``audience``, a JWT for another one is never sent to the hub.
     """
 
     role: str
@@ -86,7 +86,7 @@ class JwtLogin:
 
 @dataclass(frozen=True)
 class KubernetesLogin(JwtLogin):
-    """A pod's service account: the hub asks the cluster whether its token holds (TokenReview)."""
+    """A pod's service account: the hub asks the cluster whether its token is valid (TokenReview)."""
 
     token_path: str = SERVICE_ACCOUNT_TOKEN
     mount: str = "kubernetes"
@@ -94,10 +94,10 @@ class KubernetesLogin(JwtLogin):
 
 @dataclass(frozen=True)
 class AwsLogin:
-    """What AWS says of this process: a signed request to STS (GetCallerIdentity), which the hub sends in its place.
+    """AWS's identity of this process: a signed request to STS (GetCallerIdentity), which the hub sends in its place.
 
-    ``region`` is the STS that signs, the global one if None. ``header_value`` is signed too: the hub's own name, so
-    that no other hub can use the request (``iam_server_id_header_value``).
+    ``region`` is the STS that signs, the global one if None. ``header_value`` is the hub's own name. It is signed too,
+    so that no other hub can use the request (``iam_server_id_header_value``).
     """
 
     role: str
@@ -118,10 +118,10 @@ HubLogin = TokenLogin | AppRoleLogin | JwtLogin | AwsLogin | CertLogin
 
 
 def login_from_environment(env: Mapping[str, str], home: Path | None = None) -> HubLogin:
-    """The login that KEYTURN_HUB_AUTH names; without it an AppRole where its role id is given, else a token.
+    """Return the login that KEYTURN_HUB_AUTH names; without it an AppRole where its role id is given, else a token.
 
-    ``home`` is where a person's own token may lie, unknown if None. Raises Invalid, naming the variable, for a method
-    that is none, for a setting that it needs and lacks, and for one that it would leave out silently.
+    ``home`` is the directory of a person's own token, unknown if None. Raises Invalid, naming the variable, for an
+    unknown method, a missing setting, and a setting that the method would ignore.
     """
     method = env.get(AUTH) or ("approle" if env.get(ROLE_ID_FILE) else "token")
     if method not in _READ:
@@ -144,7 +144,7 @@ def _token(env: Mapping[str, str], home: Path | None) -> TokenLogin:
 
 
 def helper_configuration(env: Mapping[str, str], home: Path) -> str:
-    """Where the hub's own tools are configured for this user; there need be no such file."""
+    """Return the configuration of the hub's own tools for this user; the file may be missing."""
     return env.get(HELPER_CONFIGURATION) or str(home / ".vault")
 
 
@@ -199,7 +199,7 @@ _READ: Final[Mapping[str, Collection[str]]] = {
     "aws": (MOUNT_PATH, ROLE, REGION, HEADER_VALUE),
     "cert": (MOUNT_PATH, ROLE),
 }
-"""The methods, and which of the variables that begin with KEYTURN_HUB_AUTH each of them reads."""
+"""The methods, and the variables with the prefix KEYTURN_HUB_AUTH that each of them reads."""
 
 
 def _role(env: Mapping[str, str], method: str) -> str:

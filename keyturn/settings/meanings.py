@@ -1,7 +1,7 @@
-"""What the keys of the catalogue's models mean: the text below each of them in the source, read when asked for.
+"""The meanings of the keys of the catalogue's models: the text below each in the source, read on demand.
 
-Pydantic can read it itself (``use_attribute_docstrings``), whenever a model is imported: that took longer than all else
-that a command does before its first question to the hub.
+Pydantic can read it itself (``use_attribute_docstrings``) when a model is imported. That took longer than everything
+else that a command does before its first request to the hub.
 """
 
 import ast
@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 
 def meanings(model: type[BaseModel]) -> Mapping[str, str]:
-    """What each field of the model means, by its name; those that it has from its bases too."""
+    """Return the meaning of each field of the model, by its name; those of its bases too."""
     texts: dict[str, str] = {}
     for base in reversed(model.__mro__):
         if issubclass(base, BaseModel) and base is not BaseModel:
@@ -30,7 +30,6 @@ def _of_module(name: str) -> Mapping[str, Mapping[str, str]]:
 
 
 def _of_class(node: ast.ClassDef) -> Iterator[tuple[str, str]]:
-    """Each annotated name that a text stands below."""
     for declared, below in zip(node.body, node.body[1:], strict=False):
         if isinstance(declared, ast.AnnAssign) and isinstance(declared.target, ast.Name):
             match below:

@@ -44,7 +44,6 @@ class PasswordSettings(Model):
 
     @property
     def policy(self) -> PasswordPolicy:
-        """The same in the core's words."""
         return PasswordPolicy(
             self.form,
             self.length,

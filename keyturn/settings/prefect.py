@@ -1,7 +1,7 @@
-"""How a Prefect server is reached, by Prefect's own settings, read without importing Prefect, which takes a second.
+"""How to reach a Prefect server, by Prefect's own settings, without importing Prefect, which takes a second.
 
-Which source is asked, and which goes before which, is Prefect's (3.9, ``prefect/settings/sources.py``): the environment
-goes before the profile. What else may hold settings is left to Prefect itself, which knows how.
+Sources and their order are Prefect's (3.9, ``prefect/settings/sources.py``): the environment precedes the profile.
+Anything else that may hold settings is left to Prefect.
 """
 
 import json
@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 from keyturn.core.sensitive import Sensitive
 
 TIMEOUT: Final = 60.0
-"""Seconds that Prefect gives a request by default."""
+"""Prefect's default timeout of a request, in seconds."""
 
 CA_FILE: Final = "PREFECT_API_SSL_CERT_FILE"
 OWN_HEADERS: Final = frozenset({"user-agent", "prefect-csrf-token", "prefect-csrf-client"})
@@ -35,10 +35,10 @@ LEFT_TO_PREFECT: Final = (
     "PREFECT_TESTING_TEST_MODE",
     "PREFECT_TESTING_UNIT_TEST_MODE",
 )
-"""Settings that change what the others mean: whole groups as JSON, another cloud, tests of Prefect's own."""
+"""Settings that change the meaning of others: whole groups as JSON, another cloud, Prefect's own tests."""
 
 CLOUD: Final = ("https://api.prefect.cloud/api", "https://app.prefect.cloud")
-"""Where Prefect Cloud has its API, and where its pages."""
+"""The addresses of Prefect Cloud's API and of its pages."""
 
 YES: Final = frozenset({"1", "true", "t", "yes", "y", "on"})
 NO: Final = frozenset({"0", "false", "f", "no", "n", "off"})
@@ -46,10 +46,11 @@ NO: Final = frozenset({"0", "false", "f", "no", "n", "off"})
 
 @dataclass(frozen=True)
 class PrefectSettings:
-    """A server's address, without one where none is set; whom it trusts, and who asks.
+    """A server's address, empty where none is set, with its trust and the login.
 
-    ``ui_url`` is where its pages are. ``ca_file`` holds the authorities that are trusted instead of the public ones;
-    with ``checked`` false any server is. ``timeout`` is in seconds, for one request. ``headers`` go with each.
+    ``ui_url`` is the address of its pages. ``ca_file`` holds the authorities that are trusted instead of the public
+    ones; unless ``checked``, any server is trusted. ``timeout`` is in seconds, for one request. ``headers`` are sent
+    with each.
     """
 
     url: str = ""
@@ -62,7 +63,7 @@ class PrefectSettings:
     timeout: float = TIMEOUT
 
     def authorized(self) -> dict[str, str]:
-        """The headers of a request, with who asks: of several ways that Prefect's own client prefers."""
+        """Return the headers of a request, with its login: of several, the one that Prefect's own client prefers."""
         sent = {name.title(): text for name, text in self.headers.items() if name.lower() not in OWN_HEADERS}
         address = urlsplit(self.url)
         if address.username or address.password:
@@ -77,12 +78,12 @@ class PrefectSettings:
 
 
 def basic(text: str) -> str:
-    """An ``Authorization`` header of a name and a password (RFC 7617)."""
+    """Return an ``Authorization`` header for a name and a password (RFC 7617)."""
     return f"Basic {b64encode(text.encode()).decode()}"
 
 
 def read_settings(environment: Mapping[str, str], directory: Path) -> PrefectSettings | None:
-    """What Prefect would take in this environment and directory; None where only Prefect itself can tell."""
+    """Return Prefect's settings in this environment and directory; None where only Prefect itself can read them."""
     variables = {name.upper(): text for name, text in environment.items() if name.upper().startswith("PREFECT_")}
     try:
         if concerns_prefect(directory):
@@ -96,7 +97,7 @@ def read_settings(environment: Mapping[str, str], directory: Path) -> PrefectSet
 
 
 def settings_of(values: Mapping[str, Any], environment: Mapping[str, str]) -> PrefectSettings:
-    """The settings by their names. Raises ValueError, TypeError for what is no such value."""
+    """Return the settings by their names. Raises ValueError, TypeError for an invalid value."""
     if not all(isinstance(text, str) for text in values.values()):
         raise TypeError("a profile's values are texts")
     url = values.get("PREFECT_API_URL", "")
@@ -114,7 +115,7 @@ def settings_of(values: Mapping[str, Any], environment: Mapping[str, str]) -> Pr
 
 
 def concerns_prefect(directory: Path) -> bool:
-    """Whether files of the directory may hold settings of Prefect's. Raises OSError, ValueError."""
+    """Whether files of the directory may hold settings of Prefect. Raises OSError, ValueError."""
     if (directory / "prefect.toml").exists():
         return True
     with suppress(FileNotFoundError):
@@ -127,9 +128,9 @@ def concerns_prefect(directory: Path) -> bool:
 
 
 def profile(environment: Mapping[str, str]) -> dict[str, Any]:
-    """The settings of the active profile; none where there is no file of profiles. Raises OSError, ValueError.
+    """Return the settings of the active profile, empty without a file of profiles. Raises OSError, ValueError.
 
-    The profile that Prefect takes by itself names no server.
+    Prefect's default profile names no server.
     """
     named = environment.get("PREFECT_PROFILE")
     file = profiles_file(environment)
@@ -147,7 +148,6 @@ def profile(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def profiles_file(environment: Mapping[str, str]) -> Path:
-    """Where the profiles are."""
     if named := environment.get("PREFECT_PROFILES_PATH"):
         return Path(named)
     home = environment.get("PREFECT_HOME")
@@ -155,7 +155,7 @@ def profiles_file(environment: Mapping[str, str]) -> Path:
 
 
 def pages_of(url: str) -> str:
-    """Where a server's pages are, as Prefect derives it of its API's address."""
+    """Return the address of a server's pages, which Prefect derives from its API's address."""
     api, pages = CLOUD
     place = url.replace(api, pages) if url.startswith(api) else url
     place = place.removesuffix("/api").replace("/api/", "/")
@@ -163,26 +163,22 @@ def pages_of(url: str) -> str:
 
 
 def hidden(text: str | None) -> Sensitive | None:
-    """What is confidential, where there is something."""
     return Sensitive(text) if text else None
 
 
 def headers(document: Any) -> dict[str, str]:
-    """Headers of JSON. Raises TypeError, ValueError."""
     if not all(isinstance(text, str) for text in (*document.keys(), *document.values())):
         raise TypeError("headers are texts")
     return dict(document)
 
 
 def yes(text: str) -> bool:
-    """Whether it says so. Raises ValueError for what says neither."""
     if text.lower() not in YES | NO:
         raise ValueError("neither yes nor no")
     return text.lower() in YES
 
 
 def _seconds(text: str) -> float:
-    """A time. Raises ValueError."""
     number = float(text)
     if not 0 < number < float("inf"):
         raise ValueError("no time to wait")

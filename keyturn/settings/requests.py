@@ -1,17 +1,10 @@
-"""HTTP requests as people describe them in the catalogue, with ``{{name}}`` where a value is put in."""
+"""HTTP requests as people describe them in the catalogue, with ``{{name}}`` for a value."""
 
 import re
 from collections.abc import Collection, Iterator
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    TypeAdapter,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, WithJsonSchema, model_validator
 
 from keyturn.core.ports.rest import POINTER, AnswerPattern, Condition, Listing, Request, Scalar
 from keyturn.core.text import templates
@@ -28,7 +21,7 @@ _HOPS: Final = frozenset({"host", "content-length", "transfer-encoding", "connec
 CREDENTIAL_HEADERS: Final = frozenset(
     {"authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "x-auth-token", "private-token"}
 )
-"""Headers whose value is a credential, which never stands in the catalogue."""
+"""Headers whose value is a credential, which the catalogue must not hold."""
 
 
 def _template(text: str) -> str:
@@ -104,7 +97,7 @@ ShortName = Annotated[
 # --- conditions on an answer -------------------------------------------------------------------------------
 
 REFUSING: Final = frozenset({*range(200, 300), *range(400, 500)} - {407, 408, 429})
-"""The statuses that may refuse a key: the others are a redirect, a proxy's, a busy server's or a broken one's."""
+"""The statuses that may refuse a key: others are from redirects, proxies, and busy or broken servers."""
 
 
 def _values(value: Any) -> tuple[Scalar, ...]:
@@ -142,7 +135,6 @@ class AnswerConditionSettings(Model):
 
     @property
     def condition(self) -> Condition:
-        """The same in the core's words."""
         return Condition(self.pointer, self.equals or (), absent=bool(self.absent))
 
 
@@ -167,7 +159,6 @@ class AnswerSettings(Model):
 
     @property
     def pattern(self) -> AnswerPattern:
-        """The same in the core's words."""
         statuses = frozenset(self.status) if self.status else REFUSING
         return AnswerPattern(statuses, tuple(settings.condition for settings in self.when or ()))
 
@@ -176,14 +167,12 @@ _STATUS: Final = TypeAdapter[int](Status)
 
 
 def _expected(value: Any) -> int | AnswerConditionSettings:
-    """A condition, or else a status."""
     if isinstance(value, dict | AnswerConditionSettings):
         return AnswerConditionSettings.model_validate(value)
     return _STATUS.validate_python(value)
 
 
 def _several(value: Any) -> tuple[AnswerSettings, ...]:
-    """One kind of answer, or a list of them."""
     if isinstance(value, list | tuple):
         return _ANSWERS.validate_python(value)
     return (AnswerSettings.model_validate(value),)
@@ -203,7 +192,7 @@ class RequestSettings(Model):
     path: PathTemplate
     """What follows the target's address, query included. Values are put in URL-quoted."""
     headers: Headers = Field(default_factory=dict)
-    """Headers of this request, beside those of the target."""
+    """Headers of this request, in addition to those of the target."""
     basic: Annotated[Template, AfterValidator(_hidden_login)] | None = None
     """What to log in with by HTTP Basic, as user:password."""
     body: Body | None = None
@@ -220,7 +209,6 @@ class RequestSettings(Model):
         return self
 
     def request(self, method: str) -> Request:
-        """The same in the core's words; ``method`` is the usual one."""
         return Request(
             self.method or method,
             self.path,
@@ -234,11 +222,10 @@ class RequestSettings(Model):
 
     @property
     def statuses(self) -> frozenset[int]:
-        """The statuses that it names."""
         return frozenset(item for item in self.expect if isinstance(item, int))
 
     def places(self) -> Iterator[tuple[str, str]]:
-        """Every text that may hold names, and what it is called in a message."""
+        """Yield every text that may hold names, with its name in messages."""
         yield "its path", self.path
         yield from ((f"its header {name}", text) for name, text in self.headers.items())
         yield from (("its basic", text) for text in (self.basic,) if text)
@@ -247,7 +234,6 @@ class RequestSettings(Model):
 
     @property
     def names(self) -> set[str]:
-        """Every name that the request asks for."""
         return {name for _, text in self.places() for name in templates.names(text)}
 
 
@@ -257,11 +243,11 @@ class ListSettings(RequestSettings):
     items: Pointer = ""
     """Where the answer holds the list, as a JSON pointer; by default the answer is the list."""
     next: Pointer | None = None
-    """Where the answer holds what leads to the next page: a link, or a token for `more`. Link headers need no word."""
+    """Where the answer holds the link to the next page, or a token for `more`. Link headers need no setting."""
     more: PathTemplate | None = None
     """The path of the next page, with {{next}} for its token."""
     last_used: Pointer | None = None
-    """Where an entry of the list tells when it was used last: RFC 3339, or seconds or milliseconds since 1970."""
+    """Where an entry of the list holds the time of its last use: RFC 3339, or seconds or milliseconds since 1970."""
     in_force: tuple[AnswerConditionSettings, ...] = ()
     """What an entry holds whose key is in force, where the list keeps ended ones; others are passed over."""
 
@@ -274,7 +260,6 @@ class ListSettings(RequestSettings):
 
     @property
     def listing(self) -> Listing:
-        """The same in the core's words."""
         in_force = tuple(settings.condition for settings in self.in_force)
         return Listing(self.request("GET"), self.items, self.next, self.more, in_force)
 
@@ -289,18 +274,18 @@ class DeleteSettings(RequestSettings):
     """A request that deletes a key."""
 
     gone: Answers = ()
-    """Kinds of answer that say the key is not there; without them, 404 and 410."""
+    """Kinds of answer that mean that the key is not there; without them, 404 and 410."""
 
 
 class LastUsedSettings(RequestSettings):
-    """A request whose answer tells when a key was used last."""
+    """A request whose answer holds the time of a key's last use."""
 
     at: Pointer
     """Where the answer holds the time: RFC 3339, or seconds or milliseconds since 1970."""
 
 
 def check_names(request: RequestSettings | None, key: str, names: Collection[str], *prefixes: str) -> None:
-    """Refuse a request that asks for a name which is neither among ``names`` nor has one of the ``prefixes``."""
+    """Refuse a request with a name that is neither among ``names`` nor begins with one of the ``prefixes``."""
     for place, text in request.places() if request else ():
         for name in templates.names(text):
             if name not in names and not name.startswith(prefixes):

@@ -1,4 +1,4 @@
-"""What the settings of every store have: which system it is, what it allows, and what may be deleted there."""
+"""The settings that all kinds of store share: the system, its limits, and what may be deleted there."""
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -14,10 +14,10 @@ from keyturn.core.text.names import Limits
 from keyturn.settings.fields import Duration, Line, Model, matching
 
 Accounts = Mapping[tuple[str | int, ...], str]
-"""Accounts, projects and the like, by where settings name them: keys, and positions in lists."""
+"""Accounts, projects and the like, by their place in the settings: keys, and positions in lists."""
 
 System = tuple[str, ...]
-"""What tells one remote system from another: two entries with the same one are the same system."""
+"""The identity of a remote system: two entries with the same one are the same system."""
 
 
 PLACE: Final = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
@@ -36,14 +36,38 @@ class Deletion(StrEnum):
     DELETE = "delete"
 
 
-class StoreBase(Model):
-    """A system that secrets are pushed to.
-
-    A kind of store has a ``kind`` of its own, and says in :attr:`ADAPTER` what opens it.
-    """
+class Opened(Model):
+    """Settings that an adapter is opened with; each kind has its own ``kind``."""
 
     if TYPE_CHECKING:
         kind: str
+
+    OWN: ClassVar[frozenset[str]]
+    """The settings that are not passed to the adapter."""
+    ADAPTER: ClassVar[str]
+    """What opens it, as MODULE:NAME; imported with the first one of its kind."""
+    EXTRA: ClassVar[str] = ""
+    """The extra of the package with its SDK; empty where it needs none."""
+
+    @property
+    def accounts(self) -> Accounts:
+        """The accounts, projects or repositories in its settings, by their place there."""
+        return {}
+
+
+class OpenedWithRights(Opened):
+    """The same for what may need rights in a cloud."""
+
+    def rights(self, file: str, origin: str) -> Iterator[Document]:
+        """Yield the documents that allow a login to use it, and nothing else; none where its login is no cloud's.
+
+        ``file`` is the prefix of their names, ``origin`` is their source.
+        """
+        return iter(())
+
+
+class StoreBase(Opened):
+    """A system that secrets are pushed to."""
 
     deletion: Deletion = Deletion.KEEP
     """What becomes of Keyturn's own copies that nothing declares any more: keep, or delete."""
@@ -56,10 +80,7 @@ class StoreBase(Model):
     tags: dict[Line, Line] = Field(default_factory=dict)
     """Tags or labels that every copy there gets; a destination's own of the same name wins."""
 
-    OWN: ClassVar[frozenset[str]] = frozenset(
-        {"kind", "deletion", "delete_after", "most_deletions", "writes_per_second", "tags"}
-    )
-    """What the adapter is not opened with."""
+    OWN = frozenset({"kind", "deletion", "delete_after", "most_deletions", "writes_per_second", "tags"})
 
     ADAPTER: ClassVar[str]
     """The :class:`keyturn.core.ports.stores.Store`, as MODULE:CLASS; imported when the first such store is opened.
@@ -67,65 +88,57 @@ class StoreBase(Model):
     It is opened with the store's name, and all settings but those in OWN.
     """
     ASKS: ClassVar[str] = ""
-    """What asks there which rights the login in use has, as MODULE:FUNCTION; empty where nobody can.
+    """What checks the rights of the login in use, as MODULE:FUNCTION; empty where nothing can.
 
-    It is called with the store's name, what is done with copies there, whether the login is for emergencies too, and
-    what the adapter is opened with. It changes nothing, and gives a ``Verdict`` for each call.
+    It is called with the store's name, the use of copies there, whether the login is for emergencies too, and the
+    adapter's settings. It changes nothing, and returns a ``Verdict`` for each call.
     """
-    EXTRA: ClassVar[str] = ""
-    """The extra of the package that brings its SDK; empty where it needs none."""
     LIMITS: ClassVar[Limits]
-    """Which names and sizes every store of this kind allows."""
+    """The names and sizes that every store of this kind allows."""
     TAKES: ClassVar[frozenset[Detail]] = frozenset()
-    """What it can show beside a copy."""
+    """The details that it can keep with a copy."""
     READABLE: ClassVar[bool] = True
-    """Whether it gives values back: without, no fields can be added there."""
+    """Whether it returns values: without them, no fields can be added there."""
     MERGES: ClassVar[bool] = False
-    """Whether single keys can be laid into secrets that others own there: the adapter has ``shared`` then."""
+    """Whether single keys can be written into others' secrets there: the adapter has ``shared`` then."""
     QUOTA: ClassVar[float | None] = None
-    """How many copies a second the service's published quotas allow to write; None where there are none."""
+    """How many copies per second the service's published quotas allow to write; None where there are none."""
 
     @property
     def system(self) -> System:
-        """What tells this system from every other."""
+        """The identity of this system among all others."""
         raise NotImplementedError
 
     @property
     def places(self) -> tuple[str, ...]:
-        """Where copies lie: regions, locations; empty where nothing tells."""
+        """The places of copies: regions, locations; empty where nothing shows them."""
         return ()
 
     @property
-    def accounts(self) -> Accounts:
-        """The accounts, projects or repositories that it names, by where its settings do."""
-        return {}
-
-    @property
     def place_remedy(self) -> str:
-        """What to say so that the catalogue knows where copies lie."""
+        """What to write so that the catalogue knows where copies are."""
         return "Say place on the store: where it stands, in the words of the rule."
 
     def members(self, name: str) -> Mapping[str, Self]:
-        """The stores that the entry of this name stands for: itself, or several, named ``name/...`` each."""
+        """Return the stores of the entry with this name: itself, or several, named ``name/...`` each."""
         return {name: self}
 
     @property
     def limits(self) -> Limits:
-        """Which names and sizes it allows."""
         return self.LIMITS
 
     def rights(self, copies: CopyRights) -> Iterator[Document]:
-        """The documents that let a login do what is done with these copies, and nothing else; none where none do."""
+        """Yield the documents that allow a login to do this with copies, and nothing else; none where none do."""
         return iter(())
 
     def refuses_value(self, value: Sensitive) -> str | None:
-        """Why a value can't be written there for what is in it, in words that show nothing of it; None where it can."""
+        """Return why a value can't be written there, in words that show nothing of it; None where it can."""
         return None
 
     def refuses_details(self, details: Details) -> str | None:
-        """Why these can't stand beside a copy there: what it lacks, by name, or breaks; None where they can.
+        """Return which of these can't be kept with a copy there, or why; None where all can.
 
-        A store with limits of its own asks this first.
+        A store with its own limits calls this first.
         """
         if lacking := details.asked - self.TAKES:
             return f"{self.kind} keeps no {' and no '.join(sorted(lacking))} beside a secret"
@@ -133,14 +146,13 @@ class StoreBase(Model):
 
 
 class Placed(StoreBase):
-    """A store whose settings don't tell by themselves where copies lie."""
+    """A store whose settings alone do not show where copies are."""
 
     OWN = StoreBase.OWN | {"place"}
 
     place: PlaceName | None = None
-    """Where it stands, for the rules of the catalogue: a region, a site, such as westeurope or plant-7."""
+    """Its location, for the rules of the catalogue: a region, a site, such as westeurope or plant-7."""
 
     @property
     def places(self) -> tuple[str, ...]:
-        """What was said."""
         return (self.place,) if self.place else ()

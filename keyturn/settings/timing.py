@@ -28,7 +28,7 @@ DAYS: Final[tuple[Day, ...]] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 CLOCK: Final = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
 
 LOOKED: Final = timedelta(minutes=15)
-"""How often Keyturn looks for what is due."""
+"""How often Keyturn looks for due secrets."""
 
 
 def _clock(value: Any) -> time:
@@ -45,7 +45,6 @@ def _zones() -> frozenset[str]:
 
 
 def is_timezone(name: str) -> bool:
-    """Whether the IANA database of this machine has it."""
     return name in _zones()
 
 
@@ -72,7 +71,7 @@ def _cron(expression: str) -> str:
 
 
 def no_repeats(items: tuple[str, ...]) -> tuple[str, ...]:
-    """The items, each of which is there once. Raises what pydantic collects."""
+    """Return the items. Raises what pydantic collects where one is there twice."""
     if len(set(items)) < len(items):
         raise refused("names the same thing twice", "Name each once.")
     return items
@@ -107,7 +106,6 @@ class Window(Model):
 
     @property
     def policy(self) -> windows.Window:
-        """The same in the words of the decision."""
         days = frozenset(DAYS.index(day) for day in self.days)
         return windows.Window(days, self.begin, self.end, self.timezone)
 
@@ -116,10 +114,10 @@ class Timing(Model):
     """When a secret is replaced, and how long the old value stays valid: the same for every strategy."""
 
     ends_by_itself: ClassVar[bool] = False
-    """Whether every value has an end of its own, before which it is replaced even without interval and cron."""
+    """Whether every value has its own expiry, before which it is replaced even without interval and cron."""
 
     tells_revoked: ClassVar[bool] = False
-    """Whether it can be told without a login that a value was revoked."""
+    """Whether a revoked value is recognised without a login."""
 
     cron: CronExpression | None = None
     """At which times the secret is replaced, instead of an interval: minute, hour, day of the month, month and day
@@ -160,9 +158,9 @@ class Timing(Model):
 
     @property
     def longest(self) -> timedelta | None:
-        """The longest time from one rotation until the next is due; None where only the value's end makes it due.
+        """The longest time from one rotation until the next is due; None where only the value's expiry makes it due.
 
-        Jitter is in it. How long a window, a freeze or a failure holds it then is not.
+        It includes jitter, but no delay by a window, a freeze or a failure.
         """
         if self.interval is not None:
             return self.interval + self.jitter
@@ -171,7 +169,6 @@ class Timing(Model):
 
     @property
     def schedule(self) -> Schedule:
-        """The same in the words of the decision."""
         window = self.window.policy if self.window else None
         cron = Cron(self.cron, self.timezone) if self.cron and self.timezone else None
         return Schedule(self.interval, self.jitter, self.maximum_age, window, cron)

@@ -1,6 +1,6 @@
-"""How a server proves who it is, and how its client does, by the names of Vault's own command line.
+"""How a server and its client prove who they are, by the names of Vault's own command line.
 
-What they mean is from "Vault CLI: environment variables".
+Source: "Vault CLI: environment variables".
 """
 
 from collections.abc import Mapping
@@ -10,15 +10,15 @@ from typing import Final
 from keyturn.core.errors import Invalid
 
 FALSE: Final = frozenset({"", "0", "f", "false"})
-"""What Go's strconv.ParseBool takes for no, in any case, and what is not set."""
+"""What Go's strconv.ParseBool reads as no, in any case, and an unset variable."""
 
 
 @dataclass(frozen=True)
 class TlsSettings:
-    """How a server proves who it is, and how its client does.
+    """How a server and its client prove who they are.
 
     ``ca_file`` holds the authorities (PEM) that are trusted instead of the public ones. ``client_cert_file`` and
-    ``client_key_file`` are shown to the server; ``server_name`` is the name in its certificate, where its address has
+    ``client_key_file`` are for the server. ``server_name`` is the name in its certificate, where its address has
     another one.
     """
 
@@ -29,7 +29,7 @@ class TlsSettings:
 
 
 def tls_from_environment(env: Mapping[str, str]) -> TlsSettings:
-    """Vault's own variables. Raises Invalid for those that would be left out silently."""
+    """Return the settings from Vault's own variables. Raises Invalid for those that would be ignored."""
     refuse_unread(env)
     return TlsSettings(
         env.get("VAULT_CACERT") or None,
@@ -52,5 +52,4 @@ def refuse_unread(env: Mapping[str, str]) -> None:
 
 
 def distrusted(problem: str, hint: str) -> Invalid:
-    """A setting of the hub's TLS that can't be gone by."""
     return Invalid("trust", "the hub", problem, hint)

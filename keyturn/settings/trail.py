@@ -1,4 +1,4 @@
-"""Where the access trail lies, and how long its events are kept."""
+"""The directory of the access trail, and how long its events are kept."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -18,7 +18,7 @@ SHORTEST: Final = timedelta(days=1)
 
 
 def trail_directory(env: Mapping[str, str]) -> Path:
-    """What KEYTURN_TRAIL says, else a directory beside a ledger in a file, else one in the user's state directory.
+    """Return KEYTURN_TRAIL, else a directory next to a ledger in a file, else one in the user's state directory.
 
     Raises Invalid where there is none.
     """
@@ -31,9 +31,9 @@ def trail_directory(env: Mapping[str, str]) -> Path:
 
 
 def trail_keep(env: Mapping[str, str], name: str = KEEP_VARIABLE) -> timedelta | None:
-    """How long events are kept, as KEYTURN_TRAIL_KEEP says, such as ``400d``; None for good.
+    """Return how long events are kept by KEYTURN_TRAIL_KEEP, such as ``400d``; None for good.
 
-    Raises Invalid, about what people have set, by its ``name``.
+    Raises Invalid, which calls the setting ``name``.
     """
     text = env.get(KEEP_VARIABLE)
     if not text:

@@ -1,1 +1,1 @@
-"""How each kind of credential is replaced, written against ports; servers stand in ``keyturn.providers``."""
+"""How each kind of credential is replaced, written against ports; ``keyturn.providers`` has the servers."""

@@ -1,4 +1,4 @@
-"""Passwords of accounts that exist at a target: two that take turns, or one changed in place."""
+"""Passwords of accounts that exist at a target: two accounts that alternate, or one changed in place."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,11 +20,11 @@ DATABASES = frozenset({"postgresql", "mysql"})
 GAP = "with one user, logins are refused from the change until the consumer has read the new password"
 
 DIGEST_LENGTH = 12
-"""Hexadecimal digits: enough to tell one user's passwords apart."""
+"""Hexadecimal digits: enough to distinguish one user's passwords."""
 
 
 class AccountStrategy(LoginStrategy):
-    """What both have in common: an account of one of ``users``, and nothing at the target before install."""
+    """The common part: an account of one of ``users``, and no change at the target before install."""
 
     credential_fields = frozenset({"username", "password"})
 
@@ -34,7 +34,6 @@ class AccountStrategy(LoginStrategy):
         self.users = tuple(users)
 
     def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
-        """Refuse a credential of an account that is none of this secret's. Raises Invalid."""
         for named in (username(current), username(candidate)):
             if named is not None and named not in self.users:
                 problem = f"the secret names {named}, which is not one of its users"
@@ -43,9 +42,9 @@ class AccountStrategy(LoginStrategy):
                 raise Invalid("rotate", f"{self.target.name}:{named}", problem, hint)
 
     def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
-        """Refuse logins of the account that this version names, whatever its password by now, and end its sessions.
+        """Refuse logins of the version's account, whatever its password is by now, and end its sessions.
 
-        Raises Invalid for a working credential of an account that is none of this secret's.
+        Raises Invalid for a working credential of an account that is not this secret's.
         """
         account = self.named(credential)
         if account is None or (account not in self.users and not self.accepts(credential)):
@@ -54,34 +53,29 @@ class AccountStrategy(LoginStrategy):
         return RevokeResult(self.target.revoke(account, sequence=sequence))
 
     def last_sequence(self, credentials: Sequence[SecretFields] = ()) -> int:
-        """The highest number that stands with one of the users."""
         return self.target.last_sequence({*self.users, *filter(None, map(username, credentials))})
 
     def find_everything(self, spared: Sequence[SecretFields]) -> Iterator[str]:
-        """Each of the users that lets anybody in, or has a session open, whoever has the password."""
         serving = {self.named(fields) for fields in spared}
         for user in self.users:
             if user not in serving and (self.target.lets_in(user) or self.target.sessions(user)):
                 yield user
 
     def revoke_found(self, name: str, sequence: int) -> RevokeResult:
-        """Refuse logins of the user, and end its sessions."""
         return RevokeResult(self.target.revoke(name, sequence=sequence))
 
     def accepts(self, credential: SecretFields) -> bool | None:
-        """Log in on a new connection; None for a version without username and password."""
         account = self.named(credential)
         return None if account is None else self.target.accepts(account, credential["password"])
 
     def named(self, credential: SecretFields) -> str | None:
-        """The account whose credential a version is; None where it is none."""
         return username(credential) if "password" in credential else None
 
 
 class AlternatingUsers(AccountStrategy):
-    """Two accounts take turns, so the old password works until it is retired.
+    """Two accounts alternate, so the old password works until it is retired.
 
-    Both are members of ``owner_role`` and act as it, so what either makes belongs to the role.
+    Both are members of ``owner_role`` and act as it, so the role owns what either makes.
     """
 
     def __init__(self, target: AccountTarget, policy: PasswordPolicy, users: Sequence[str], owner_role: str) -> None:
@@ -89,14 +83,13 @@ class AlternatingUsers(AccountStrategy):
         self.owner_role = owner_role
 
     def mint(self, current: SecretFields | None) -> SecretFields:
-        """The other user, with a new password. Raises Invalid when CURRENT names neither."""
+        """Return the other user, with a new password. Raises Invalid when CURRENT names neither."""
         self.preflight(current, None)
         serving = username(current)
         other = self.users[1 - self.users.index(serving)] if serving else self.users[0]
         return SecretFields({"username": other, "password": generate(self.policy)})
 
     def install(self, change: Change) -> None:
-        """Give the other user its password, making the user first where it does not exist."""
         self.target.set_password(
             change.candidate["username"].reveal(),
             change.candidate["password"],
@@ -106,28 +99,23 @@ class AlternatingUsers(AccountStrategy):
         )
 
     def verify(self, change: Change) -> None:
-        """Log in, and compare the privileges of the two users."""
         candidate = change.candidate
         self.target.check_login(candidate["username"].reveal(), candidate["password"], like=username(change.current))
 
     def abandon(self, change: Change) -> None:
-        """Close the account again, unless CURRENT has come to name it: the user that serves is untouched."""
         if change.candidate["username"].reveal() == username(change.current):
             return
         self.target.disable(change.candidate["username"].reveal(), sequence=change.sequence)
 
     def credential_id(self, current: SecretFields) -> Mapping[str, str]:
-        """The user that serves now."""
         serving = username(current)
         return {"username": serving} if serving else {}
 
     def in_use(self, credential_id: Mapping[str, str], since: datetime) -> Sequence[str]:
-        """The old user's sessions."""
         count = self.target.sessions(credential_id["username"]) if "username" in credential_id else 0
         return (f"{self.target.name}:{credential_id['username']} has {count} open sessions",) if count else ()
 
     def retire(self, credential_id: Mapping[str, str], sequence: int) -> None:
-        """The retired user can't log in any more."""
         if "username" in credential_id:
             self.target.disable(credential_id["username"], sequence=sequence)
 
@@ -135,7 +123,7 @@ class AlternatingUsers(AccountStrategy):
 class SingleUser(AccountStrategy):
     """One account's password is changed in place; until consumers have read it, their logins are refused.
 
-    With ``keeps_old`` the target keeps the password before it beside the new one, until it is revoked.
+    With ``keeps_old`` the target accepts the former password too, until it is revoked.
     """
 
     def __init__(self, target: AccountTarget, policy: PasswordPolicy, user: str, *, keeps_old: bool = False) -> None:
@@ -144,20 +132,17 @@ class SingleUser(AccountStrategy):
         self.overlaps = keeps_old
 
     def mint(self, current: SecretFields | None) -> SecretFields:
-        """The same user, with a new password."""
         return SecretFields({"username": self.user, "password": generate(self.policy)})
 
     def install(self, change: Change) -> None:
-        """From here on the old password is refused, unless the target keeps it."""
         password = change.candidate["password"]
         self.target.set_password(self.user, password, sequence=change.sequence, keep_old=self.overlaps)
 
     def verify(self, change: Change) -> None:
-        """Log in."""
         self.target.check_login(self.user, change.candidate["password"])
 
     def abandon(self, change: Change) -> None:
-        """Put CURRENT's password back, as the only one; where there is none, one that nobody learns."""
+        """Restore CURRENT's password as the only one; without one, set a password that no one knows."""
         if change.current and "password" in change.current:
             self.target.set_password(self.user, change.current["password"], sequence=change.sequence)
             self._discard_old(change.sequence)
@@ -165,25 +150,24 @@ class SingleUser(AccountStrategy):
             self.target.set_password(self.user, generate(self.policy), sequence=change.sequence)
 
     def rollback(self, change: Change) -> None:
-        """Put CURRENT's password back, and keep the candidate's beside it where the target can."""
+        """Restore CURRENT's password, and keep the candidate's too where the target can."""
         if change.current and "password" in change.current:
             password = change.current["password"]
             self.target.set_password(self.user, password, sequence=change.sequence, keep_old=self.overlaps)
 
     def credential_id(self, current: SecretFields) -> Mapping[str, str]:
-        """The user and a digest that tells its passwords apart; nothing where there is only one to end."""
+        """Return the user and a digest of its password; empty where the target keeps no old password."""
         if not self.overlaps or "password" not in current:
             return {}
         digest = hashlib.sha256(current["password"].reveal().encode()).hexdigest()
         return {"username": self.user, "password_sha256": digest[:DIGEST_LENGTH]}
 
     def retire(self, credential_id: Mapping[str, str], sequence: int) -> None:
-        """The password that was kept is refused."""
         if credential_id:
             self._discard_old(sequence)
 
     def named(self, credential: SecretFields) -> str | None:
-        """The account whose credential a version is, the one that there is where it names none."""
+        """Return the account of a version, the only user where it names none; None where it has no password."""
         return username(credential) or self.user if "password" in credential else None
 
     def _discard_old(self, sequence: int) -> None:
@@ -192,7 +176,6 @@ class SingleUser(AccountStrategy):
 
 
 def username(fields: SecretFields | None) -> str | None:
-    """The account that a version names; None for a secret that has none yet."""
     return fields["username"].reveal() if fields is not None and "username" in fields else None
 
 
@@ -206,14 +189,13 @@ def _different(users: tuple[str, str]) -> tuple[str, str]:
 
 
 def is_true(value: Any) -> bool:
-    """Refuse anything but true, for a setting that admits a gap."""
     if value is True:
         return True
     raise refused(GAP, "Say accepts_gap: true if it can bear that, else use alternating-users.")
 
 
 class AlternatingUsersSettings(StrategySettings):
-    """Two accounts take turns, so that the old password works until its grace is over."""
+    """Two accounts alternate, so that the old password works until its grace is over."""
 
     targets = DATABASES
     claims = ("users",)
@@ -237,7 +219,6 @@ class AlternatingUsersSettings(StrategySettings):
         return self
 
     def open(self, path: str, tools: Tools) -> AlternatingUsers:
-        """Two accounts at the target."""
         return AlternatingUsers(tools.target(self.target), self.password.policy, self.users, self.owner_role)
 
 
@@ -256,7 +237,7 @@ class SingleUserSettings(StrategySettings):
     accepts_gap: Annotated[Literal[True] | None, BeforeValidator(is_true)] = None
     """True, once it is accepted that logins are refused from the change until the consumer has read the new value."""
     keeps_old_password: bool = False
-    """Whether the server keeps the old password beside the new one, so that there is no gap: MySQL 8.0.14 or newer."""
+    """Whether the server keeps the old password next to the new one, so that there is no gap: MySQL 8.0.14 or newer."""
     password: PasswordSettings = PasswordSettings()
     """What the passwords look like."""
 
@@ -270,6 +251,5 @@ class SingleUserSettings(StrategySettings):
         return self
 
     def open(self, path: str, tools: Tools) -> SingleUser:
-        """One account at the target."""
         target, policy = tools.target(self.target), self.password.policy
         return SingleUser(target, policy, self.user, keeps_old=self.keeps_old_password)

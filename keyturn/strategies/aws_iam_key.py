@@ -9,7 +9,7 @@ from keyturn.core.errors import Invalid
 from keyturn.core.ports.cloud_keys import CloudKey
 from keyturn.core.sensitive import SecretFields
 from keyturn.settings.fields import Line, matching
-from keyturn.strategies.base import StrategySettings, Tools
+from keyturn.strategies.base import StrategySettings, Tools, text_of
 from keyturn.strategies.cloud_keys import CloudKeyStrategy
 
 
@@ -23,11 +23,10 @@ class AwsIamKey(CloudKeyStrategy):
     holds = frozenset({"access_key_id", "secret_access_key"})
 
     def key_id(self, fields: SecretFields | None) -> str | None:
-        """The access key's id."""
-        return (fields[self.key_name].reveal() or None) if fields is not None and self.key_name in fields else None
+        return text_of(fields, self.key_name)
 
     def check_own(self, key_id: str, keys: Sequence[CloudKey], fields: SecretFields) -> None:
-        """An access key does not say whose it is: it has to be among the user's."""
+        """An access key does not show its user, so it must be among the user's keys. Raises Invalid."""
         if key_id not in [key.key_id for key in keys]:
             problem = f"the secret holds the access key {key_id}, which is no key of this user"
             hint = "Correct `user`, or write a key of the user; if it was deleted at AWS, remove it from the secret"
@@ -58,5 +57,4 @@ class AwsIamKeySettings(StrategySettings):
     """The IAM user. No other secret may rotate its keys: a user has two at most."""
 
     def open(self, path: str, tools: Tools) -> AwsIamKey:
-        """The user's keys."""
         return AwsIamKey(tools.target(self.target), self.user)

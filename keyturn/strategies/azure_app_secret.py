@@ -12,16 +12,16 @@ from keyturn.core.ports.strategies import EXPIRES_AT, Change, RevokeResult
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.settings import durations
 from keyturn.settings.fields import Line, PositiveDuration, matching, refused
-from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
+from keyturn.strategies.base import StrategyBase, StrategySettings, Tools, text_of
 
 MOST_OWN: Final = 50
-"""Secrets under one label before another is refused: something goes wrong again and again."""
+"""How many secrets may have one label: with more, something fails repeatedly."""
 
 LONGEST_LABEL: Final = 90
-"""Characters, of which the lists that people see show all."""
+"""Characters, which the lists that people see show in full."""
 
 FRESH: Final = timedelta(hours=1)
-"""How long a secret may be unknown to a part of the directory."""
+"""How long a part of the directory may not know a new secret."""
 
 TOKENS: Final = (
     "access tokens that {} has got, until they end: 60 to 90 minutes, and up to 24 hours at Microsoft Graph where it "
@@ -31,8 +31,6 @@ TOKENS: Final = (
 
 
 class Password(Protocol):
-    """One secret of an application, without its value."""
-
     @property
     def key_id(self) -> str:
         """Its id."""
@@ -43,7 +41,7 @@ class Password(Protocol):
 
     @property
     def hint(self) -> str:
-        """The first characters of its value; empty where Graph does not tell them."""
+        """The first characters of its value; empty where Graph does not show them."""
 
     @property
     def end(self) -> datetime:
@@ -51,8 +49,6 @@ class Password(Protocol):
 
 
 class Application(Protocol):
-    """An application's secrets, and how many more there is room for."""
-
     @property
     def passwords(self) -> Sequence[Password]:
         """All of them."""
@@ -63,8 +59,6 @@ class Application(Protocol):
 
 
 class ApplicationTarget(Protocol):
-    """A directory with applications, named by their application (client) ids."""
-
     name: str
 
     def application(self, application: str) -> Application:
@@ -84,22 +78,17 @@ class ApplicationTarget(Protocol):
 
 
 class AzureAppSecret(StrategyBase):
-    """Secrets of ``application`` with a ``label`` that says who made them, each valid for ``life``.
+    """Secrets of ``application`` with a ``label`` of their maker, each valid for ``life``.
 
-    Asking for a secret makes it at once, so the intent is saved first, with the secrets that were there; after a
-    crash whatever has come since, carries the label and is in no version is removed.
+    Asking for a secret makes it at once, so the intent is saved first, with the existing secrets. After a crash, newer
+    secrets with the label that are in no version are removed.
     """
 
     credential_fields = frozenset({"client_id", "client_secret", "key_id", EXPIRES_AT})
     mints_at_target = True
 
     def __init__(
-        self,
-        target: ApplicationTarget,
-        application: str,
-        label: str,
-        life: timedelta,
-        clock: Callable[[], datetime],
+        self, target: ApplicationTarget, application: str, label: str, life: timedelta, clock: Callable[[], datetime]
     ) -> None:
         self.target = target
         self.application = application
@@ -108,13 +97,9 @@ class AzureAppSecret(StrategyBase):
         self.clock = clock
 
     def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
-        """Refuse a credential of another application, and one more secret where there is no room for it.
-
-        Raises Invalid, and NotFound where the application is not there.
-        """
         for fields in (current, candidate):
-            if fields is not None and _text(fields, "client_id") not in (None, self.application):
-                problem = f"the secret names another application ({_text(fields, 'client_id')})"
+            if fields is not None and text_of(fields, "client_id") not in (None, self.application):
+                problem = f"the secret names another application ({text_of(fields, 'client_id')})"
                 raise self._invalid(problem, "Correct application in its rotation, or client_id in the hub")
         application = self.target.application(self.application)
         if current is not None:
@@ -123,11 +108,9 @@ class AzureAppSecret(StrategyBase):
             self._check_room(application)
 
     def existing_ids(self) -> Sequence[str]:
-        """The key ids of the secrets that carry the label now."""
         return tuple(password.key_id for password in self._own(self.target.application(self.application)))
 
     def mint(self, current: SecretFields | None) -> SecretFields:
-        """One more secret, valid from now on for its whole life."""
         password, secret = self.target.add_password(self.application, self.label, self.clock() + self.life)
         return SecretFields(
             {
@@ -139,63 +122,56 @@ class AzureAppSecret(StrategyBase):
         )
 
     def remove_orphans(self, before: Sequence[str], credentials: Sequence[SecretFields]) -> None:
-        """Remove secrets that came since, carry the label, and are in no version."""
-        spared = {*before, *(_text(fields, "key_id") for fields in credentials)}
+        spared = {*before, *(text_of(fields, "key_id") for fields in credentials)}
         for password in self._own(self.target.application(self.application)):
             if password.key_id not in spared:
                 self.target.remove_password(self.application, password.key_id)
 
     def verify(self, change: Change) -> None:
-        """Sign in with the candidate, waiting for up to a minute until Entra ID knows it."""
         candidate = change.candidate
         key_id, secret = candidate["key_id"].reveal(), candidate["client_secret"]
         self.target.check_login(self.application, key_id, secret, self.clock())
 
     def abandon(self, change: Change) -> None:
-        """Remove the candidate's secret, unless CURRENT has come to hold it."""
-        key_id = _text(change.candidate, "key_id")
-        if key_id and not (change.current and _text(change.current, "key_id") == key_id):
+        key_id = text_of(change.candidate, "key_id")
+        if key_id and not (change.current and text_of(change.current, "key_id") == key_id):
             self.target.remove_password(self.application, key_id)
 
     def credential_id(self, current: SecretFields) -> Mapping[str, str]:
-        """The application, and the key id of the secret that serves now; nothing where CURRENT tells no key id."""
-        key_id = _text(current, "key_id")
-        application = _text(current, "client_id") or self.application
+        key_id = text_of(current, "key_id")
+        application = text_of(current, "client_id") or self.application
         return {"application": application, "key_id": key_id} if key_id else {}
 
     def retire(self, credential_id: Mapping[str, str], sequence: int) -> None:
-        """Remove the old secret. Tokens that it was given live on to their end, an hour or so."""
+        """Remove the old secret. Its tokens stay valid until they end, for an hour or so."""
         if "key_id" in credential_id:
             self.target.remove_password(credential_id["application"], credential_id["key_id"])
 
     def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
-        """Remove the version's secret; one that has no key id is told by how it begins."""
-        named = _text(credential, "client_id")
+        """Remove the version's secret; one without a key id is found by its first characters."""
+        named = text_of(credential, "client_id")
         if named not in (None, self.application):
             remark = f"a secret of {named}, another application, which the secret held: remove it there by hand"
             return RevokeResult(outlives=(remark,))
-        key_id = _text(credential, "key_id")
+        key_id = text_of(credential, "key_id")
         if key_id is None:
             return self._revoke_unnamed(credential)
         self.target.remove_password(self.application, key_id, fresh=self._fresh(credential))
         return RevokeResult(outlives=(TOKENS.format(self.application),))
 
     def find_everything(self, spared: Sequence[SecretFields]) -> Iterator[str]:
-        """The key id of each of the application's secrets, whoever has made it. Raises NotFound."""
-        serving = {_text(fields, "key_id") for fields in spared}
+        serving = {text_of(fields, "key_id") for fields in spared}
         listed = self.target.application(self.application).passwords
         yield from (password.key_id for password in listed if password.key_id not in serving)
 
     def revoke_found(self, name: str, sequence: int) -> RevokeResult:
-        """Remove the secret."""
         self.target.remove_password(self.application, name, fresh=False)
         return RevokeResult(outlives=(TOKENS.format(self.application),))
 
     def accepts(self, credential: SecretFields) -> bool | None:
-        """Sign in with the version's secret, once; None where it holds none."""
         if not credential.get("client_secret"):
             return None
-        application = _text(credential, "client_id") or self.application
+        application = text_of(credential, "client_id") or self.application
         return self.target.takes(application, credential["client_secret"])
 
     def _revoke_unnamed(self, credential: SecretFields) -> RevokeResult:
@@ -210,16 +186,14 @@ class AzureAppSecret(StrategyBase):
         return RevokeResult(outlives=(TOKENS.format(self.application),))
 
     def _fresh(self, credential: SecretFields) -> bool:
-        """Whether the secret may be so new that Graph does not list it; not one that Keyturn made a while ago."""
-        made = parse_moment(_text(credential, "rotated_at") or "")
+        made = parse_moment(text_of(credential, "rotated_at") or "")
         return made is None or self.clock() - made < FRESH
 
     def _own(self, application: Application) -> list[Password]:
         return [password for password in application.passwords if password.name == self.label]
 
     def _check_owner(self, current: SecretFields, application: Application) -> None:
-        """Where CURRENT does not name its application, its key id has to belong to this one."""
-        key_id = _text(current, "key_id")
+        key_id = text_of(current, "key_id")
         key_ids = [password.key_id for password in application.passwords]
         if "client_id" in current or key_id is None or key_id in key_ids:
             return
@@ -237,18 +211,13 @@ class AzureAppSecret(StrategyBase):
         return Invalid("rotate", f"{self.target.name}:{self.application}", problem, hint)
 
 
-def _text(fields: SecretFields, name: str) -> str | None:
-    """A field that is a name and no value; None where it is missing or empty."""
-    return (fields[name].reveal() or None) if name in fields else None
-
-
 # --- in the catalogue --------------------------------------------------------------------------------------
 
 GUID: Final = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 
 
 class AzureAppSecretSettings(StrategySettings):
-    """A client secret of an application in Entra ID; each version is one more secret, valid for a while."""
+    """A client secret of an application in Entra ID; each version is one more secret with a limited life."""
 
     targets = frozenset({"microsoft-graph"})
     claims = ("application",)
@@ -277,6 +246,5 @@ class AzureAppSecretSettings(StrategySettings):
         return self
 
     def open(self, path: str, tools: Tools) -> AzureAppSecret:
-        """Secrets that are called after the path."""
         label = f"keyturn {path}"[:LONGEST_LABEL]
         return AzureAppSecret(tools.target(self.target), self.application, label, self.life, tools.clock)

@@ -1,4 +1,4 @@
-"""The two keys of a storage account take turns: the one that does not serve is regenerated, and then it serves."""
+"""The two keys of a storage account alternate: the one not in use is regenerated, and then put in force."""
 
 import hashlib
 import re
@@ -12,23 +12,16 @@ from keyturn.core.errors import Invalid, Superseded
 from keyturn.core.ports.strategies import Change, RevokeResult
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.settings.fields import Line, matching
-from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
+from keyturn.strategies.base import StrategyBase, StrategySettings, Tools, text_of
 
 KEYS: Final = ("key1", "key2")
-"""A first version takes the second: the first is the one that applications are usually given by hand."""
+"""A first version takes the second: people usually give the first to applications by hand."""
 
-SERVICES: Final = {
-    "BlobEndpoint": "blob",
-    "QueueEndpoint": "queue",
-    "TableEndpoint": "table",
-    "FileEndpoint": "file",
-}
-"""What a connection string calls each service."""
+SERVICES: Final = {"BlobEndpoint": "blob", "QueueEndpoint": "queue", "TableEndpoint": "table", "FileEndpoint": "file"}
+"""The name of each service in a connection string."""
 
 
 class StorageKey(Protocol):
-    """One of an account's keys."""
-
     @property
     def name(self) -> str:
         """key1 or key2."""
@@ -39,8 +32,6 @@ class StorageKey(Protocol):
 
 
 class StorageAccount(Protocol):
-    """An account, without its keys."""
-
     @property
     def shared_keys(self) -> bool:
         """Whether it takes keys at all."""
@@ -51,8 +42,6 @@ class StorageAccount(Protocol):
 
 
 class StorageTarget(Protocol):
-    """Where storage accounts are managed."""
-
     name: str
 
     def storage_account(self, group: str, account: str) -> StorageAccount:
@@ -64,7 +53,7 @@ class StorageTarget(Protocol):
     def regenerate_key(
         self, group: str, account: str, key_name: str, still: Callable[[Sensitive], bool]
     ) -> Sensitive | None:
-        """Regenerate a key, if ``still`` holds of its value as it is listed directly before; the new value."""
+        """Regenerate a key and return its new value, if ``still`` accepts its value as listed directly before."""
 
     def check_key(self, group: str, account: str, key: Sensitive) -> None:
         """Use the key. Raises CandidateRejected, or Unavailable while it may be too new."""
@@ -74,11 +63,11 @@ class StorageTarget(Protocol):
 
 
 class AzureStorageKey(StrategyBase):
-    """The keys of ``account``. A key is regenerated only while it has the value that the caller knows it by.
+    """The keys of ``account``. A key is regenerated only while it has the value that the caller knows.
 
-    Azure has no conditional write, so a worker that is suspended between the listing of the keys and the
-    regeneration is stopped by the target's own window alone; one that was suspended before the listing is stopped
-    by what it saw when it took the rotation.
+    Azure has no conditional write. A worker that is suspended between listing and regeneration is stopped only by the
+    target's own window. One that was suspended before the listing is stopped by the values that it saw when it took the
+    rotation.
     """
 
     credential_fields = frozenset({"account_name", "key_name", "account_key", "connection_string"})
@@ -92,7 +81,6 @@ class AzureStorageKey(StrategyBase):
         self._began: frozenset[str] = frozenset()
 
     def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
-        """Refuse an account that takes no keys, and a key of another account, or one that is gone. Raises Invalid."""
         for fields in (current, candidate):
             self._check_account(fields)
         if not self.target.storage_account(self.group, self.account).shared_keys:
@@ -101,20 +89,20 @@ class AzureStorageKey(StrategyBase):
         self._serving(current, self._digests())
 
     def existing_ids(self) -> Sequence[str]:
-        """Digests of the keys as they are now: what the next mint starts from."""
+        """Return digests of the present keys, from which the next mint starts."""
         self._taken = self._digests()
         self._began = frozenset(self._taken.values())
         return tuple(self._taken.values())
 
     def remove_orphans(self, before: Sequence[str], credentials: Sequence[SecretFields]) -> None:
-        """Nothing to remove: a key that a dead mint made is known to nobody, and the next mint regenerates it."""
+        """Remove nothing: the value of a dead mint's key is lost, and the next mint regenerates that key."""
         self._taken = self._digests()
         self._began = frozenset(before)
 
     def mint(self, current: SecretFields | None) -> SecretFields:
-        """The key that does not serve, regenerated. Raises Superseded where another run has done so meanwhile.
+        """Regenerate the key not in use. Raises Superseded where another run has done so meanwhile.
 
-        After a cut it is the one that served: nobody knows its value, and the other may be in somebody's hands.
+        After a cut this is the key that was in use: its value is lost, and the other may have leaked.
         """
         digests = self._digests()
         name = self._turn(current, digests)
@@ -134,21 +122,18 @@ class AzureStorageKey(StrategyBase):
         )
 
     def verify(self, change: Change) -> None:
-        """Sign a request to the account's own service with the candidate, waiting until it takes effect."""
         self.target.check_key(self.group, self.account, change.candidate["account_key"])
 
     def abandon(self, change: Change) -> None:
-        """Regenerate the candidate's key, unless CURRENT has come to hold it, or it is gone already."""
         made = change.candidate["account_key"]
         if not (change.current and change.current.get("account_key") == made):
             self._end(key_digest(made))
 
     def credential_id(self, current: SecretFields) -> Mapping[str, str]:
-        """The account, and a digest of the key that serves; 512 random bits can't be guessed from it."""
         if "account_key" not in current:
             return {}
-        name = _text(current, "key_name")
-        account = _text(current, "account_name") or self.account
+        name = text_of(current, "key_name")
+        account = text_of(current, "account_name") or self.account
         return {
             "account": account,
             **({"key_name": name} if name else {}),
@@ -156,7 +141,7 @@ class AzureStorageKey(StrategyBase):
         }
 
     def retire(self, credential_id: Mapping[str, str], sequence: int) -> None:
-        """Regenerate the old key, if one of the account's still has its value. Raises Invalid for another account's."""
+        """Regenerate the old key, if it still has its value. Raises Invalid for another account's key."""
         if not credential_id:
             return
         if credential_id["account"] != self.account:
@@ -165,8 +150,7 @@ class AzureStorageKey(StrategyBase):
         self._end(credential_id["digest"])
 
     def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
-        """Regenerate the version's key, if one of the account's still has its value; every SAS of it ends too."""
-        key, named = key_of(credential), _text(credential, "account_name")
+        key, named = key_of(credential), text_of(credential, "account_name")
         if key is None:
             return RevokeResult()
         if named not in (None, self.account):
@@ -176,19 +160,16 @@ class AzureStorageKey(StrategyBase):
         return RevokeResult()
 
     def find_everything(self, spared: Sequence[SecretFields]) -> Iterator[str]:
-        """Both keys by the digests of their values now: a key that was regenerated since is another one."""
         serving = {key_digest(key) for key in map(key_of, spared) if key}
         yield from (digest for digest in self._digests().values() if digest not in serving)
 
     def revoke_found(self, name: str, sequence: int) -> RevokeResult:
-        """Regenerate the key, if it still has this value."""
         self._end(name)
         return RevokeResult()
 
     def accepts(self, credential: SecretFields) -> bool | None:
-        """Sign a request with the version's key, once; None where it holds none, or another account's."""
         key = key_of(credential)
-        if key is None or _text(credential, "account_name") not in (None, self.account):
+        if key is None or text_of(credential, "account_name") not in (None, self.account):
             return None
         return self.target.accepts(self.group, self.account, key)
 
@@ -201,18 +182,16 @@ class AzureStorageKey(StrategyBase):
         return {key.name: key_digest(key.value) for key in listed if key.name in KEYS}
 
     def _turn(self, current: SecretFields | None, digests: Mapping[str, str]) -> str:
-        """The name of the key to regenerate."""
         if current is not None and self._ended_before(current):
-            return KEYS[0] if _text(current, "key_name") == KEYS[0] else KEYS[1]
+            return KEYS[0] if text_of(current, "key_name") == KEYS[0] else KEYS[1]
         return KEYS[0] if self._serving(current, digests) == KEYS[1] else KEYS[1]
 
     def _ended_before(self, current: SecretFields) -> bool:
-        """Whether CURRENT's key was gone when the rotation began, which the guard lets pass after a cut alone."""
+        """Whether CURRENT's key was gone when the rotation began, which the guard allows only after a cut."""
         key = key_of(current)
         return bool(self._began) and key is not None and key_digest(key) not in self._began
 
     def _serving(self, current: SecretFields | None, digests: Mapping[str, str]) -> str | None:
-        """The name of the key that CURRENT holds; None where there is no version yet. Raises Invalid."""
         if current is None:
             return None
         if "account_key" not in current:
@@ -226,13 +205,12 @@ class AzureStorageKey(StrategyBase):
         return key_name
 
     def _check_account(self, fields: SecretFields | None) -> None:
-        named = _text(fields, "account_name")
+        named = text_of(fields, "account_name")
         if named not in (None, self.account):
             problem = f"the secret names another account ({named})"
             raise self._invalid(problem, "Correct account in its rotation, or account_name in the hub")
 
     def _addresses(self) -> str:
-        """A connection string but for its key, with every service's address: it fits any cloud, and private ones."""
         endpoints = self.target.storage_account(self.group, self.account).endpoints
         suffix = (urlsplit(endpoints.get("blob", "")).hostname or "").partition(".blob.")[2]
         parts = ["DefaultEndpointsProtocol=https", f"AccountName={self.account}"]
@@ -247,13 +225,7 @@ class AzureStorageKey(StrategyBase):
         return Invalid("rotate", self._named(), problem, hint)
 
 
-def _text(fields: SecretFields | None, name: str) -> str | None:
-    """A field that is a name and no value; None where it is missing or empty."""
-    return (fields[name].reveal() or None) if fields is not None and name in fields else None
-
-
 def key_of(fields: SecretFields) -> Sensitive | None:
-    """The key that a version holds, if only in its connection string."""
     if key := fields.get("account_key"):
         return key
     connection_string = fields["connection_string"].reveal() if "connection_string" in fields else ""
@@ -262,7 +234,7 @@ def key_of(fields: SecretFields) -> Sensitive | None:
 
 
 def key_digest(key: Sensitive) -> str:
-    """SHA-256 of a key: names it without telling it, since a key is 512 random bits."""
+    """Return the SHA-256 of a key, which is 512 random bits: it names the key without revealing it."""
     return hashlib.sha256(key.reveal().encode()).hexdigest()
 
 
@@ -273,7 +245,7 @@ GROUP: Final = r"^[A-Za-z0-9_.()-]{0,89}[A-Za-z0-9_()-]$"
 
 
 class AzureStorageKeySettings(StrategySettings):
-    """The two keys of an Azure storage account take turns."""
+    """The two keys of an Azure storage account alternate."""
 
     targets = frozenset({"azure-resource-manager"})
     claims = ("account",)
@@ -296,5 +268,4 @@ class AzureStorageKeySettings(StrategySettings):
     """The storage account. No other secret may rotate its keys."""
 
     def open(self, path: str, tools: Tools) -> AzureStorageKey:
-        """Two keys of one account."""
         return AzureStorageKey(tools.target(self.target), self.resource_group, self.account)

@@ -1,4 +1,4 @@
-"""Certificates of the hub's PKI engine: the private key is made here, and only its public half is sent anywhere."""
+"""Certificates of the hub's PKI engine: the private key is made here, and only its public half is sent."""
 
 import ipaddress
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,18 +19,18 @@ from keyturn.settings.fields import EngineMount, EngineRole, PositiveDuration, m
 from keyturn.strategies.base import StrategyBase, StrategySettings, Tools, no_place
 
 ROUNDING: Final = timedelta(minutes=1)
-"""Certificates tell whole seconds, and some authorities begin them a little in the past."""
+"""Certificates have whole seconds, and some authorities begin them a little in the past."""
 SHORTEST: Final = timedelta(hours=1)
-"""The shortest life whose last third the schedule, which looks every 15 minutes, is sure to meet."""
+"""The shortest life whose last third the schedule, which runs every 15 minutes, is sure to meet."""
 RENEWED_AFTER: Final = 2 / 3
-"""The part of its life after which the schedule replaces what ends by itself."""
+"""The part of its life after which the schedule replaces an expiring value."""
 
 
 class CertificateStrategy(StrategyBase):
     """A new key and certificate for each version; the old one is revoked after its grace.
 
-    ``life`` is how long a candidate must last when it is put in force: until the next one's grace is over. A mint
-    that dies before its candidate is saved leaves a certificate whose key nobody has, so nothing is swept.
+    ``life`` is how long a candidate must last when it is put in force: until the next one's grace is over. A mint that
+    dies before its candidate is saved leaves a certificate without its key, so nothing is swept.
     """
 
     credential_fields = frozenset({"certificate", "private_key", "chain", "bundle", "serial", EXPIRES_AT})
@@ -60,7 +60,7 @@ class CertificateStrategy(StrategyBase):
         self.adviser = adviser
 
     def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
-        """Refuse to replace, and to revoke, what is for wholly other names, and a role that can't give what is asked.
+        """Refuse to replace or revoke a certificate for wholly other names, and a role that can't issue what is asked.
 
         Raises Invalid, NotFound.
         """
@@ -70,7 +70,7 @@ class CertificateStrategy(StrategyBase):
             self._must_fit(self.authority.allows())
 
     def mint(self, current: SecretFields | None) -> SecretFields:
-        """A new key and its certificate. Raises Invalid, and revokes it, when it lasts less than was asked."""
+        """Return a new key and its certificate. Raises Invalid, and revokes it, when it lasts less than was asked."""
         key = self.keys.private_key(self.kind)
         issued = self.authority.sign(key, self.names, self.ttl)
         certificate = issued.certificate
@@ -84,7 +84,6 @@ class CertificateStrategy(StrategyBase):
         return SecretFields(fields)
 
     def verify(self, change: Change) -> None:
-        """Prove that key, certificate and chain belong together, and that all of it is what was asked for."""
         candidate, now = change.candidate, self.clock()
         pem, chain = candidate["certificate"].reveal(), candidate["chain"].reveal()
         certificate = self.authority.examine(pem, chain, candidate["private_key"], now)
@@ -92,17 +91,15 @@ class CertificateStrategy(StrategyBase):
             raise CandidateRejected("verify", f"{self.path}:certificate", flaw, "Run the rotation again")
 
     def abandon(self, change: Change) -> None:
-        """Revoke the candidate's certificate."""
         self.authority.revoke(change.candidate["serial"].reveal())
 
     def credential_id(self, current: SecretFields) -> Mapping[str, str]:
-        """The serial number, and the engine whose it is."""
         return {"mount": self.authority.mount, "serial": current["serial"].reveal()} if "serial" in current else {}
 
     def retire(self, credential_id: Mapping[str, str], sequence: int) -> None:
-        """Put the old certificate on the revocation list. Absent and expired are success.
+        """Revoke the old certificate. A missing or expired one is success.
 
-        Raises Invalid where the catalogue leads to another engine by now.
+        Raises Invalid where the catalogue names another engine by now.
         """
         if "serial" not in credential_id:
             return
@@ -116,7 +113,7 @@ class CertificateStrategy(StrategyBase):
         self._must_be_told(serial)
 
     def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
-        """Put the certificate on the revocation list; whoever checks none takes it until it ends.
+        """Revoke the certificate; clients that check no revocation list accept it until it ends.
 
         Raises Invalid for a certificate in force that is for wholly other names.
         """
@@ -138,11 +135,10 @@ class CertificateStrategy(StrategyBase):
         return RevokeResult(outlives=(f"{left}, {until}",))
 
     def find_everything(self, spared: Sequence[SecretFields]) -> Iterable[str]:
-        """Nobody can tell: several secrets may have certificates for one name. Raises UnsupportedOperation."""
         raise no_place(f"{self.authority.mount} does not tell which of its certificates were this secret's")
 
     def accepts(self, credential: SecretFields) -> bool | None:
-        """What the hub says of it, and OCSP: revoked and expired ones are refused; None where nobody knows it."""
+        """Whether hub and OCSP accept it: not once revoked or expired; None where the hub does not know it."""
         certificate = self.authority.find(credential["serial"].reveal()) if "serial" in credential else None
         ends_at = certificate.ends_at if certificate else expiry(credential)
         if ends_at is not None and ends_at <= self.clock():
@@ -152,7 +148,6 @@ class CertificateStrategy(StrategyBase):
         return not certificate.revoked or self._called_good(certificate.serial)
 
     def revocation(self, credential: SecretFields) -> str:
-        """The certificate, where the authority has revoked it."""
         certificate = self.authority.find(credential["serial"].reveal()) if "serial" in credential else None
         if certificate is None or certificate.revoked:
             return f"the certificate {certificate.serial}" if certificate else ""
@@ -162,7 +157,7 @@ class CertificateStrategy(StrategyBase):
         return f"the certificate {certificate.serial}, by {publication.by},"
 
     def renewal(self, credential: SecretFields) -> datetime | None:
-        """When the operator's ACME server would like it to be renewed. Raises what hinders asking."""
+        """Return when the operator's ACME server suggests renewal. Raises the error that prevents asking."""
         if self.adviser is None or "certificate" not in credential:
             return None
         return self.adviser.window(credential["certificate"].reveal()).moment
@@ -173,7 +168,8 @@ class CertificateStrategy(StrategyBase):
             yield "the certificate is for other names than the catalogue's"
         if certificate.ends_at < now + self.life:
             yield f"the certificate ends {certificate.ends_at:%Y-%m-%d %H:%M}, before the next one's grace is over"
-        if candidate["serial"].reveal() != certificate.serial or candidate["bundle"].reveal() != bundled(candidate):
+        bundle = candidate["certificate"].reveal() + candidate["chain"].reveal()
+        if candidate["serial"].reveal() != certificate.serial or candidate["bundle"].reveal() != bundle:
             yield "serial or bundle belong to another certificate"
         if current is not None and current.get("serial") == candidate["serial"]:
             yield "the certificate is the one that serves already"
@@ -184,14 +180,13 @@ class CertificateStrategy(StrategyBase):
             yield f"the authority tells clients that the certificate is revoked, by {publication.by}"
 
     def _must_be_told(self, serial: str) -> None:
-        """A certificate that was revoked is told revoked at once, where clients can ask; a list is written later."""
+        """Raises Unavailable while OCSP reports a revoked certificate as good; a revocation list is written later."""
         certificate = self.authority.find(serial)
         if certificate and certificate.ends_at > self.clock() and self._called_good(serial):
             problem = f"the authority still tells clients by {OCSP} that it is good"
             raise Unavailable("revoke", f"{self.authority.mount}/cert/{serial}", problem, "It is looked at again")
 
     def _called_good(self, serial: str) -> bool:
-        """Whether clients that ask at once are told that it is good; a list that is out of date tells nobody so."""
         try:
             publication = self.authority.published(serial)
         except Unproven:
@@ -199,7 +194,6 @@ class CertificateStrategy(StrategyBase):
         return publication is not None and publication.by == OCSP and not publication.revoked
 
     def _must_be_ours(self, certificate: Certificate | None) -> None:
-        """Names may come and go, but one at least stays: what shares none is somebody else's."""
         if certificate is None or certificate.names.all & self.names.all:
             return
         names = ", ".join(sorted(certificate.names.all))
@@ -224,13 +218,7 @@ class CertificateStrategy(StrategyBase):
 
 
 def expiry(fields: SecretFields) -> datetime | None:
-    """When a version says that it ends; None where it does not say."""
     return datetime.fromisoformat(fields[EXPIRES_AT].reveal()) if EXPIRES_AT in fields else None
-
-
-def bundled(fields: SecretFields) -> str:
-    """The certificate and those above it, as a TLS server sends them."""
-    return fields["certificate"].reveal() + fields["chain"].reveal()
 
 
 # --- in the catalogue --------------------------------------------------------------------------------------
@@ -285,7 +273,7 @@ class CertificateSettings(StrategySettings):
     mount: EngineMount = "pki"
     """Where the hub's PKI engine is mounted."""
     role: EngineRole
-    """The engine's role, which says what may be asked for. Several secrets may share it."""
+    """The engine's role, which limits what may be asked for. Several secrets may share it."""
     issuer: EngineRole | None = None
     """The name or id of the issuer, where it is another than the role's own."""
     common_name: CommonName
@@ -295,8 +283,8 @@ class CertificateSettings(StrategySettings):
     ip_sans: tuple[IpAddress, ...] = ()
     """IP addresses."""
     ttl: Annotated[PositiveDuration, AfterValidator(_shortest)]
-    """How long a certificate lasts; it is replaced when two thirds of that are over, or sooner where interval or cron
-    say so."""
+    """How long a certificate lasts; it is replaced when two thirds of that are over, or sooner by interval or
+    cron."""
     key: CertificateKey = Field(CertificateKey.P_256)
     """What the private key is made of."""
     renewal_info: bool = False
@@ -304,17 +292,14 @@ class CertificateSettings(StrategySettings):
 
     @property
     def asks_for_renewal(self) -> bool:
-        """Where the catalogue says so."""
         return self.renewal_info
 
     @property
     def names(self) -> SubjectNames:
-        """Whom it speaks for."""
         return SubjectNames(self.common_name, frozenset({self.common_name, *self.alt_names}), frozenset(self.ip_sans))
 
     @property
     def renewed(self) -> timedelta:
-        """The longest time until it is replaced."""
         return min(self.ttl * RENEWED_AFTER, self.longest or self.ttl)
 
     @model_validator(mode="after")
@@ -327,11 +312,10 @@ class CertificateSettings(StrategySettings):
         return self
 
     def commands_to_end(self) -> tuple[str, ...]:
-        """The serial number is in the certificate that leaked."""
+        """The serial number is in the leaked certificate."""
         return (f"vault write {self.mount}/revoke serial_number=SERIAL",)
 
     def rights(self, places: HubPlaces) -> Iterator[Section]:
-        """What the role allows, signing, seeing what was issued, and revoking it."""
         through = f"{self.mount}/issuer/{self.issuer}" if self.issuer else self.mount
         yield Section(
             "For the strategy certificate: what a role allows, signing requests, seeing what was issued, revoking it."
@@ -345,7 +329,6 @@ class CertificateSettings(StrategySettings):
         )
 
     def open(self, path: str, tools: Tools) -> CertificateStrategy:
-        """Certificates of the authority."""
         return CertificateStrategy(
             path,
             tools.hub.authority(self.mount, self.role, self.issuer),

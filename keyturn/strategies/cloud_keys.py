@@ -1,4 +1,4 @@
-"""What the keys of cloud accounts have in common: made and ended by the cloud, a few at most, known with delay."""
+"""The common part of cloud accounts' keys: made and ended by the cloud, a few at most, known with delay."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,11 +14,12 @@ from keyturn.strategies.base import StrategyBase, no_place
 STEPS: Final = (0.5, 1.0, 2.0, 4.0, 7.5, 10.0, 15.0)
 """Seconds between two tries of a new key, 40 in all: clouds need some, seldom more.
 
-It ends before the minute after which other hosts take a silent holder of a rotation for dead."""
+That ends before the minute after which other hosts take a silent holder of a rotation for dead.
+"""
 
 
 def patiently(done: Callable[[], bool], sleep: Callable[[float], None]) -> bool:
-    """Ask until it is done, at growing distances, for 40 seconds."""
+    """Call ``done`` at growing intervals for 40 seconds, and return whether it succeeded."""
     for seconds in STEPS:
         if done():
             return True
@@ -27,20 +28,20 @@ def patiently(done: Callable[[], bool], sleep: Callable[[float], None]) -> bool:
 
 
 class CloudKeyStrategy(StrategyBase):
-    """A new key for each version of the secret; the old one works beside it until it is retired.
+    """A new key for each version of the secret; the old one works next to it until it is retired.
 
-    A key is made at the cloud at once, so the intent is saved first, with the keys that were there. Keys that
-    Keyturn did not make are never touched.
+    The cloud makes a key at once, so the intent is saved first, with the existing keys. Keys that Keyturn did not make
+    are never touched.
     """
 
     mints_at_target = True
     limit: ClassVar[int]
-    """How many keys the cloud allows an account."""
+    """Maximum number of keys that the cloud allows an account."""
     account_name: ClassVar[str]
     key_name: ClassVar[str]
-    """What account and key are called where the credential that ends later is named."""
+    """The names of account and key in the id of a credential that ends later."""
     holds: ClassVar[frozenset[str]]
-    """The fields that signing in takes."""
+    """The fields that are needed to sign in."""
 
     def __init__(self, target: CloudKeys, account: str, sleep: Callable[[float], None] = time.sleep) -> None:
         self.target = target
@@ -48,15 +49,14 @@ class CloudKeyStrategy(StrategyBase):
         self.sleep = sleep
 
     def key_id(self, fields: SecretFields | None) -> str | None:
-        """The key that a version names; None for one that has none yet. Raises Invalid where it can't be read."""
+        """Return the key that a version names; None where it names none. Raises Invalid where it can't be read."""
         raise NotImplementedError
 
     def check_own(self, key_id: str, keys: Sequence[CloudKey], fields: SecretFields) -> None:
-        """Refuse a key that is another account's. Raises Invalid."""
+        """Raises Invalid for a key that is another account's."""
         raise NotImplementedError
 
     def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
-        """Refuse another account's key, and to make one where there is no room for it. Raises Invalid, NotFound."""
         keys, serving = self.target.keys(self.account), self.key_id(current)
         if current is not None and serving is not None:
             self.check_own(serving, keys, current)
@@ -64,17 +64,15 @@ class CloudKeyStrategy(StrategyBase):
             raise self._full([key for key in keys if key.key_id != serving])
 
     def mint(self, current: SecretFields | None) -> SecretFields:
-        """A new key, from the cloud."""
         return self.target.create(self.account)
 
     def existing_ids(self) -> Sequence[str]:
-        """The account's keys as they are now."""
         return [key.key_id for key in self.target.keys(self.account)]
 
     def remove_orphans(self, before: Sequence[str], credentials: Sequence[SecretFields]) -> None:
-        """End keys that came since, that no secret holds and that nobody has used.
+        """End keys that came since, that no secret holds and that were never used.
 
-        What a dead run left was never used, since its value died with the run. So a worker that wakes up much
+        A key that a dead run left was never used, since its value died with the run. So a worker that wakes up much
         later spares what a newer rotation put in force.
         """
         spared = {*before, *(self.key_id(fields) for fields in credentials)}
@@ -83,10 +81,10 @@ class CloudKeyStrategy(StrategyBase):
                 self.target.end(self.account, key.key_id)
 
     def verify(self, change: Change) -> None:
-        """Sign in with the new key, waiting up to 40 s until the cloud knows it everywhere.
+        """Sign in with the new key, and wait up to 40 s until the cloud knows it everywhere.
 
-        Raises CandidateRejected when it is another account's, wrong or gone, and Unavailable, which keeps it,
-        when the cloud lists it but does not take it yet.
+        Raises CandidateRejected when the key is another account's, wrong or gone. Raises Unavailable, which keeps the
+        key, when the cloud lists it but does not accept it yet.
         """
         if patiently(lambda: self.target.signs_in(self.account, change.candidate), self.sleep):
             return
@@ -96,18 +94,15 @@ class CloudKeyStrategy(StrategyBase):
         raise Unavailable("verify", self._named, problem, "Run again later: the same key is tried")
 
     def abandon(self, change: Change) -> None:
-        """End the candidate, unless CURRENT has come to name it."""
         key_id = self.key_id(change.candidate)
         if key_id is not None and key_id != self.key_id(change.current):
             self.target.end(self.account, key_id)
 
     def credential_id(self, current: SecretFields) -> Mapping[str, str]:
-        """The account and the key that serves now; nothing where the version holds no key that can be read."""
         serving = self._readable_id(current)
         return {self.account_name: self.account, self.key_name: serving} if serving else {}
 
     def in_use(self, credential_id: Mapping[str, str], since: datetime) -> Sequence[str]:
-        """The old key's latest use since, as far as the cloud knows of it."""
         if self.key_name not in credential_id:
             return ()
         account, key_id = credential_id[self.account_name], credential_id[self.key_name]
@@ -115,12 +110,10 @@ class CloudKeyStrategy(StrategyBase):
         return (f"{self.target.name}:{account} used the key {key_id} {_shown(use)}",) if use else ()
 
     def retire(self, credential_id: Mapping[str, str], sequence: int) -> None:
-        """Switch the old key off, and delete it."""
         if self.key_name in credential_id:
             self.target.end(credential_id[self.account_name], credential_id[self.key_name])
 
     def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
-        """Switch the version's key off, end what was given out on the account's keys, and delete it."""
         key_id = self._readable_id(credential)
         return (
             RevokeResult(outlives=tuple(self.target.revoke(self.account, key_id, sequence)))
@@ -129,7 +122,6 @@ class CloudKeyStrategy(StrategyBase):
         )
 
     def find_everything(self, spared: Sequence[SecretFields]) -> Iterator[str]:
-        """Each of the account's keys, whoever has made it, switched off ones too: they can be switched on."""
         serving = {self._readable_id(fields) for fields in spared}
         try:
             keys = self.target.keys(self.account)
@@ -138,11 +130,9 @@ class CloudKeyStrategy(StrategyBase):
         yield from (key.key_id for key in keys if key.key_id not in serving)
 
     def revoke_found(self, name: str, sequence: int) -> RevokeResult:
-        """Switch the key off, end what was given out on the account's keys, and delete it."""
         return RevokeResult(outlives=tuple(self.target.revoke(self.account, name, sequence)))
 
     def accepts(self, credential: SecretFields) -> bool | None:
-        """Sign in with the version's key, once; None where it holds none."""
         whole = all(credential.get(name) for name in self.holds)
         return self.target.accepts(self.account, credential) if whole else None
 
@@ -177,5 +167,4 @@ class CloudKeyStrategy(StrategyBase):
 
 
 def _shown(use: KeyUse) -> str:
-    """When and for what, in words."""
     return f"on {use.at:%Y-%m-%d at %H:%M} UTC ({use.what})"

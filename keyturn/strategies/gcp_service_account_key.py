@@ -18,7 +18,7 @@ from keyturn.strategies.cloud_keys import CloudKeyStrategy
 class GcpServiceAccountKey(CloudKeyStrategy):
     """One service account's keys; a version holds the key file in ``credentials_json``.
 
-    ``expires_at`` stands beside it where the organization limits the life of keys.
+    It also holds ``expires_at`` where the organization limits the life of keys.
     """
 
     credential_fields = frozenset({"credentials_json"})
@@ -28,20 +28,18 @@ class GcpServiceAccountKey(CloudKeyStrategy):
     holds = frozenset({CREDENTIALS_JSON})
 
     def mint(self, current: SecretFields | None) -> SecretFields:
-        """A new key, from Google. One without an end takes away the end that CURRENT has."""
+        """Return a new key from Google. One without an end removes the end that CURRENT has."""
         made = super().mint(current)
         if EXPIRES_AT in made or current is None or EXPIRES_AT not in current:
             return made
         return made.merged({EXPIRES_AT: NEVER})
 
     def key_id(self, fields: SecretFields | None) -> str | None:
-        """The key's id in the key file."""
         if fields is None or not fields.get(CREDENTIALS_JSON):
             return None
         return str(self._key_file(fields)["private_key_id"])
 
     def check_own(self, key_id: str, keys: Sequence[CloudKey], fields: SecretFields) -> None:
-        """A key file says whose it is."""
         owner = self._key_file(fields)["client_email"]
         if owner != self.account:
             problem = f"the secret holds a key of {owner}"
@@ -49,7 +47,6 @@ class GcpServiceAccountKey(CloudKeyStrategy):
             raise Invalid("rotate", f"{self.target.name}:{self.account}", problem, hint)
 
     def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
-        """The same, but for another account's key: that is told, and left to whoever may end it."""
         owner = self._owner(credential)
         if owner in (None, self.account):
             return super().revoke(credential, sequence)
@@ -99,5 +96,4 @@ class GcpServiceAccountKeySettings(StrategySettings):
     """The service account's e-mail address. No other secret may rotate its keys."""
 
     def open(self, path: str, tools: Tools) -> GcpServiceAccountKey:
-        """The account's keys."""
         return GcpServiceAccountKey(tools.target(self.target), self.service_account)

@@ -15,7 +15,7 @@ from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
 
 
 class Generated(StrategyBase):
-    """One policy for each field; ``name`` stands in errors."""
+    """One policy for each field; ``name`` is for errors."""
 
     def __init__(self, name: str, policies: Mapping[str, PasswordPolicy]) -> None:
         self.name = name
@@ -23,11 +23,9 @@ class Generated(StrategyBase):
         self.credential_fields = frozenset(self.policies)
 
     def mint(self, current: SecretFields | None) -> SecretFields:
-        """A new value for every field."""
         return SecretFields({field: generate(policy) for field, policy in self.policies.items()})
 
     def verify(self, change: Change) -> None:
-        """Check each value against its policy, and that it is new."""
         for field, policy in self.policies.items():
             if flaw := self._flaw(change, field, policy):
                 raise CandidateRejected("verify", f"{self.name}:{field}", flaw, "Run the rotation again")
@@ -55,7 +53,7 @@ class GeneratedSettings(StrategySettings, PasswordSettings):
     field: FieldName = "value"
     """The field that holds the value, where there is only one."""
     fields: Annotated[dict[FieldName, PasswordSettings], Field(min_length=1)] | None = None
-    """Several fields, each with rules of its own; then no rules and no `field` stand beside it."""
+    """Several fields, each with its own rules, instead of `field` and the rules of a single value."""
 
     def check_rules(self) -> None:
         """Refuse rules that can't be kept, and rules in two places."""
@@ -67,16 +65,13 @@ class GeneratedSettings(StrategySettings, PasswordSettings):
 
     @property
     def policies(self) -> Mapping[str, PasswordPolicy]:
-        """Every generated field's policy, by name."""
         if self.fields is not None:
             return {name: rules.policy for name, rules in self.fields.items()}
         return {self.field: self.policy}
 
     @property
     def declared_fields(self) -> frozenset[str]:
-        """Each generated field."""
         return frozenset(self.policies)
 
     def open(self, path: str, tools: Tools) -> Generated:
-        """Values of these policies."""
         return Generated(path, self.policies)

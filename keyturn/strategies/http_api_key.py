@@ -21,10 +21,10 @@ from keyturn.strategies.base import Tools, no_place
 from keyturn.strategies.rest import OBJECTING, KeyRequests, RestSettings, RestStrategy, patterns
 
 MOST_KEYS: Final = 100
-"""How many names of keys a record remembers while a new one is made."""
+"""How many names of keys a record holds while a new one is made."""
 
 UNAUTHORIZED: Final = AnswerPattern(frozenset({401}))
-"""What refuses a key where the catalogue says nothing. 403 does not: a living key may lack a permission."""
+"""The answer that refuses a key by default. 403 does not: a working key may lack a permission."""
 
 UNIQUE: Final = "[0-9a-f]{12}"
 """What ``{{unique}}`` becomes: other characters for each key."""
@@ -32,10 +32,10 @@ UNIQUE: Final = "[0-9a-f]{12}"
 
 @dataclass(frozen=True)
 class KeyFields:
-    """Where answers hold what: ``answer`` leads to each field of a new key, ``id`` is the one that names it.
+    """The places of values in answers: ``answer`` has a pointer for each field of a new key, ``id`` is the field of its
+    id.
 
-    ``listed_id`` and ``where`` are for the entries of the list; only one whose texts match all of ``where`` is
-    this secret's own.
+    ``listed_id`` and ``where`` are for the list. An entry is this secret's own where its texts match all of ``where``.
     """
 
     answer: Mapping[str, str]
@@ -45,10 +45,10 @@ class KeyFields:
 
 
 class HttpApiKey(RestStrategy):
-    """A new key beside the old one, which is deleted later by its id.
+    """A new key next to the old one, which is deleted later by its id.
 
-    ``refused`` are the answers to ``test`` that prove a key dead; any other one proves nothing. ``limit`` is how many
-    keys there may be; ``patience`` how long the API may take to know of a key that it has made or deleted.
+    ``refused`` are the answers to ``test`` that prove a key dead; any other proves nothing. ``limit`` is the maximum
+    number of keys. ``patience`` is how long the API may not know a new or deleted key.
     """
 
     mints_at_target = True
@@ -73,22 +73,18 @@ class HttpApiKey(RestStrategy):
         self._sleep = sleep
 
     def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
-        """Refuse another account's credential, one that could never be deleted, and one key too many."""
         super().preflight(current, candidate)
         if current is not None and self.keys.id not in current and self.keys.answer.keys() & current.keys():
             problem = f"the secret has no field {self.keys.id}, so its key could never be deleted"
             hint = f"Write the id that the API lists for this key into the field {self.keys.id}"
             raise Invalid("rotate", f"{self.api.name}:{self.path}", problem, hint)
-        if self.limit is not None and candidate is None:
-            self._insist_on_room(len(self.entries("count the keys at")), self.limit)
-
-    def _insist_on_room(self, count: int, limit: int) -> None:
-        if count >= limit:
-            problem = f"there are {count} keys, and no more than {limit} may be"
+        if self.limit is None or candidate is not None:
+            return
+        if (count := len(self.entries("count the keys at"))) >= self.limit:
+            problem = f"there are {count} keys, and no more than {self.limit} may be"
             raise Invalid("make a key at", self.api.name, problem, "Delete one that nobody uses")
 
     def existing_ids(self) -> Sequence[str]:
-        """The ids of this secret's own keys as they are now. Raises Invalid for more than a record remembers."""
         doing = "list the keys at"
         ids = [self._id(entry, doing) for entry in self.entries(doing) if self._is_own(entry)]
         if len(ids) > MOST_KEYS:
@@ -98,7 +94,10 @@ class HttpApiKey(RestStrategy):
         return ids
 
     def mint(self, current: SecretFields | None) -> SecretFields:
-        """A new key, as the API answers it. Raises Invalid, and deletes the key, where the answer lacks a field."""
+        """Return a new key as the API answers it.
+
+        Raises Invalid, and deletes the key, where the answer lacks a field.
+        """
         doing, create = "make a key at", self.requests.create
         values = self.fields({"unique": secrets.token_hex(6)}, current)
         answer = self.api.call(create, values, doing, also=(AnswerPattern(create.statuses),))
@@ -114,7 +113,6 @@ class HttpApiKey(RestStrategy):
         return SecretFields(fields)
 
     def _take_back(self, made: Sensitive | None) -> str:
-        """Delete a key that is of no use; what became of it, in words."""
         if made is None:
             return "the key that was made has no known id, so look for it at the API"
         try:
@@ -124,9 +122,9 @@ class HttpApiKey(RestStrategy):
         return "the key that was made is deleted again"
 
     def remove_orphans(self, before: Sequence[str], credentials: Sequence[SecretFields]) -> None:
-        """Delete this secret's own keys that came since and that it does not hold. Without a list there are none.
+        """Delete this secret's own keys that came since and that no version holds.
 
-        A key that was ever used is spared: nobody knows the value of one that a dead run left.
+        A used key is spared: a key that a dead run left was never used.
         """
         doing = "look for keys that a dead run left at"
         listed = [
@@ -141,7 +139,7 @@ class HttpApiKey(RestStrategy):
         return self.requests.listed_use is None or entry.is_null(self.requests.listed_use)
 
     def verify(self, change: Change) -> None:
-        """Make the catalogue's test request with the new key alone, again while it may not be known yet."""
+        """Send the test request with the new key alone, again while the API may not know the key yet."""
         last = self.tries - 1
         for number in range(self.tries):
             try:
@@ -157,7 +155,6 @@ class HttpApiKey(RestStrategy):
             self._sleep(1)
 
     def _rejecting(self) -> tuple[AnswerPattern, ...]:
-        """The answers that give a new key up: no proof is needed, since CURRENT stays."""
         expected = self.requests.test.expect if self.requests.test else frozenset()
         return *self.refused, AnswerPattern(OBJECTING - expected)
 
@@ -169,10 +166,7 @@ class HttpApiKey(RestStrategy):
     def _refusal(
         self, key: SecretFields, current: SecretFields | None, refusing: Sequence[AnswerPattern]
     ) -> int | None:
-        """The status of an answer that is ``refusing`` the key; None where the API accepts it.
-
-        Raises Invalid for an answer that shows neither.
-        """
+        """Return the status of a refusal; None where the API accepts the key. Raises Invalid for any other answer."""
         doing, test = "try the key at", self.requests.test
         if test is None:
             raise Invalid(doing, self.api.name, "no request is described", "Describe it under `test`")
@@ -185,23 +179,19 @@ class HttpApiKey(RestStrategy):
         return None
 
     def credential_id(self, current: SecretFields) -> Mapping[str, str]:
-        """The id of the key that serves now."""
         return {self.keys.id: current[self.keys.id].reveal()} if self.keys.id in current else {}
 
     def in_use(self, credential_id: Mapping[str, str], since: datetime) -> Sequence[str]:
-        """Whether the old key was used after the new one was in force."""
         if self.keys.id not in credential_id:
             return ()
         entry = self._entry(credential_id[self.keys.id]) if self.requests.listed_use is not None else None
         return self.used_since(since, entry, self.fields(credential_id))
 
     def retire(self, credential_id: Mapping[str, str], sequence: int) -> None:
-        """Delete the old key."""
         if self.keys.id in credential_id:
             self._delete(Sensitive(credential_id[self.keys.id]))
 
     def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
-        """Delete the version's key by its id; one without an id that still works is told of."""
         if name := self.foreign(credential):
             return self.left_to_others(name)
         if credential.get(self.keys.id):
@@ -212,7 +202,10 @@ class HttpApiKey(RestStrategy):
         return RevokeResult()
 
     def find_everything(self, spared: Sequence[SecretFields]) -> Iterator[str]:
-        """The ids of this secret's own keys. Raises UnsupportedOperation where the list does not tell them apart."""
+        """Yield the ids of this secret's own keys.
+
+        Raises UnsupportedOperation where the list does not show which these are.
+        """
         if not any("path" in templates.names(text) for text in self.keys.where.values()):
             flaw = "does not list its keys" if self.requests.listing is None else "does not tell this secret's own keys"
             raise no_place(f"{self.api.name} {flaw} (`where` under `list`, with {{{{path}}}})")
@@ -222,19 +215,17 @@ class HttpApiKey(RestStrategy):
         yield from (made for made in listed if made not in serving)
 
     def revoke_found(self, name: str, sequence: int) -> RevokeResult:
-        """Delete the key."""
         self._delete(Sensitive(name))
         return RevokeResult()
 
     def accepts(self, credential: SecretFields) -> bool | None:
-        """Make the test request with the version's key, once; None where it lacks what the request takes."""
         test, fields = self.requests.test, self.fields(credential, credential)
         if test is None or self.foreign(credential) or not all(fields.get(name) for name in test.names):
             return None
         return self._refusal(credential, credential, self.refused) is None
 
     def _delete(self, made: Sensitive) -> None:
-        """Delete one key, and see that the list has it no more. Absent is success."""
+        """Delete one key, and check that the list no longer has it. A missing key is success."""
         deleted = self.remove(self.fields({self.keys.id: made}))
         for _ in range(self.tries - 1 if deleted else 0):
             if self._entry(made.reveal()) is None:
@@ -257,15 +248,11 @@ class HttpApiKey(RestStrategy):
         return True
 
     def _id(self, entry: Answer, doing: str = "look up a key at") -> str:
-        key_id = entry.text(self.keys.listed_id)
-        if key_id is None:
-            problem, hint = "its list has an entry without an id", "Correct `id` under `list`, in the catalogue"
-            raise Invalid(doing, self.api.name, problem, hint)
-        return key_id.reveal()
+        return self.entry_id(entry, self.keys.listed_id, doing).reveal()
 
 
 def rfc3339(text: Sensitive | None) -> Sensitive | None:
-    """The time that an API tells, as the schedule reads it; None where it is no time."""
+    """Return an API's time in the schedule's notation; None where it is no time."""
     at = parse_moment(text.reveal()) if text else None
     return Sensitive(at.isoformat()) if at else None
 
@@ -314,7 +301,7 @@ class HttpApiKeySettings(RestSettings):
     id_field: ShortName = "id"
     """The field under which `answer` has the key's id: it names the key, and must not be secret."""
     listing: Annotated[KeyListSettings | None, Field(alias="list")] = None
-    """The request that lists the keys (GET). Without it a crash may leave a key that nobody uses."""
+    """The request that lists the keys (GET). Without it a crash may leave an unused key."""
     limit: Annotated[int, Field(ge=2, le=10_000)] | None = None
     """How many keys the API allows; a rotation is refused where there is no room."""
 
@@ -363,11 +350,9 @@ class HttpApiKeySettings(RestSettings):
 
     @property
     def declared_fields(self) -> frozenset[str]:
-        """Each field that the answer fills, but for what lets nobody in."""
         return frozenset(self.answer) - NO_CREDENTIAL
 
     def open(self, path: str, tools: Tools) -> HttpApiKey:
-        """Keys of the API."""
         listing = self.listing
         keys = KeyFields(self.answer, self.id_field, listing.id if listing else "", listing.where if listing else {})
         requests = self.key_requests(self.test, listing)

@@ -1,4 +1,4 @@
-"""Values that a person replaces: Keyturn keeps their copies in step, and never makes one itself."""
+"""Values that a person replaces: Keyturn keeps their copies in sync, and never makes one itself."""
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
@@ -14,11 +14,11 @@ from keyturn.settings.fields import Duration, refused
 from keyturn.strategies.base import StrategyBase, StrategySettings, Tools, no_place
 
 IDLE: Final = ("cron", "timezone", "interval", "window", "jitter", "max_grace")
-"""The settings of other strategies that say when Keyturn makes the next value, and when it ends the one before."""
+"""The settings of other strategies on the next value's time and the former one's end."""
 
 
 class Manual(StrategyBase):
-    """Refuses to make anything, and says what to do instead; ``path`` is the secret's in the hub."""
+    """Refuses to make a value, and reports what to do instead; ``path`` is the secret's in the hub."""
 
     overlaps = False
     credential_fields = frozenset[str]()
@@ -27,30 +27,24 @@ class Manual(StrategyBase):
         self.path = path
 
     def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
-        """Nothing can be begun. Raises UnsupportedOperation."""
         if candidate is None:
             raise refusal_of_manual(self.path)
 
     def mint(self, current: SecretFields | None) -> SecretFields:
-        """Never. Raises UnsupportedOperation."""
         raise refusal_of_manual(self.path)
 
     def verify(self, change: Change) -> None:
-        """Whatever candidate there is was not made by a person. Raises CandidateRejected."""
         refusal = refusal_of_manual(self.path)
         raise CandidateRejected("verify", self.path, refusal.problem, refusal.hint)
 
     def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
-        """Nothing: Keyturn knows of no place that honours it."""
         return RevokeResult(outlives=(f"the value of {self.path}, until a person ends it where it is honoured",))
 
     def find_everything(self, spared: Sequence[SecretFields]) -> Iterable[str]:
-        """Nobody can tell. Raises UnsupportedOperation."""
         raise no_place("a person replaces it, and ends it where it is honoured")
 
 
 def refusal_of_manual(path: str) -> UnsupportedOperation:
-    """What to do instead of rotating the secret at ``path``."""
     hint = f"Write the new value to the hub at {path}; the next sync carries it to every copy"
     return UnsupportedOperation("rotate", path, "a person replaces it, and Keyturn makes no value of it", hint)
 
@@ -64,7 +58,7 @@ class ManualSettings(StrategySettings):
     strategy: Literal["manual"]
     """How the secret is replaced."""
     grace: Duration = timedelta(0)
-    """How long copies that ask for it give the value before beside a new one. Keyturn ends no value of this secret."""
+    """How long copies that ask for it also hold the previous value. Keyturn ends no value of this secret."""
 
     @model_validator(mode="after")
     def _no_times(self) -> Self:
@@ -78,5 +72,4 @@ class ManualSettings(StrategySettings):
         return Schedule(maximum_age=self.maximum_age, by_hand=True)
 
     def open(self, path: str, tools: Tools) -> Manual:
-        """What refuses to rotate the secret at ``path``."""
         return Manual(path)

@@ -18,7 +18,7 @@ from keyturn.strategies.accounts import username
 from keyturn.strategies.base import LoginStrategy, StrategySettings, Tools
 
 LEAST_BITS: Final = 112
-"""NIST SP 800-63B-3, 5.1.2.2: what holds this much may be kept as a plain hash, which is how Redis keeps it."""
+"""NIST SP 800-63B-3, 5.1.2.2: a secret of this strength may be stored as a plain hash, as Redis does."""
 
 SHOWN: Final = 3
 """How many sessions are named."""
@@ -33,49 +33,44 @@ class AclTarget(Protocol):
         """Raises Invalid where the user can't be rotated."""
 
     def change_passwords(
-        self,
-        user: str,
-        edit: Callable[[frozenset[str]], frozenset[str]],
-        *,
-        sequence: int,
-        missing_ok: bool = False,
+        self, user: str, edit: Callable[[frozenset[str]], frozenset[str]], *, sequence: int, missing_ok: bool = False
     ) -> None:
-        """Let ``edit`` decide which passwords the user has, and record ``sequence``, in one step.
+        """Replace the user's passwords with the result of ``edit`` and record ``sequence``, in one step.
 
-        Raises Superseded when the user carries a higher sequence; Invalid without the user unless ``missing_ok``.
+        Raises Superseded when the user has a higher sequence; Invalid without the user unless ``missing_ok``.
         """
 
     def check_login(self, user: str, password: Sensitive) -> None:
         """Log in on a new connection. Raises CandidateRejected when the password is refused."""
 
     def read_connection(self, text: Sensitive) -> Connection | None:
-        """Whose login at one of its nodes a connection string is; None for any other text."""
+        """Return the login in a connection string to one of its nodes; None for any other text."""
 
     def accepts(self, user: str, password: Sensitive) -> bool:
-        """Whether any part of it lets the user in. Raises TransientError where one does not answer and none does."""
+        """Whether any part of it accepts the login. Raises TransientError where one does not answer and none does."""
 
     def revoke(self, user: str, password: str, *, sequence: int) -> int:
-        """Take the password with this SHA-256 away, and end every session of the user: how many.
+        """Remove the password with this SHA-256, end every session of the user, and return their number.
 
-        Absent is success. Raises Superseded like change_passwords, and Denied, once logins with it are refused, where
-        sessions can't be ended.
+        A missing password is success. Raises Superseded like change_passwords. Raises Denied where sessions can't be
+        ended, after logins with it are refused.
         """
 
     def last_sequence(self, user: str) -> int:
-        """The highest number that the user carries anywhere; 0 where none, or there is no such user."""
+        """Return the highest sequence of the user anywhere; 0 without one, or without the user."""
 
     def passwords(self, user: str) -> frozenset[str]:
-        """The SHA-256 of every password that any part of it takes of the user; none where there is no such user.
+        """Return the SHA-256 of every password that any part of it accepts for the user; empty without the user.
 
-        Raises Invalid where the user is let in with any password.
+        Raises Invalid where the user may log in with any password.
         """
 
     def sessions(self, user: str) -> Sequence[tuple[str, timedelta]]:
-        """Every session of the user: where it comes from, and how long it has been open at least."""
+        """Return the origin of every session of the user, and how long it has been open at least."""
 
 
 class RedisAcl(LoginStrategy):
-    """One user with CURRENT's password and the candidate's; ``clock`` tells how long ago a promotion was."""
+    """One user with the passwords of CURRENT and the candidate; ``clock`` shows the time since a promotion."""
 
     credential_fields = frozenset({"username", "password"})
 
@@ -86,37 +81,30 @@ class RedisAcl(LoginStrategy):
         self.clock = clock
 
     def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
-        """Refuse another user's credential, and a user that is absent, off, without a password or Keyturn's own."""
         for fields in (current, candidate):
             self._must_be_ours(fields)
         self.target.check_user(self.user)
 
     def mint(self, current: SecretFields | None) -> SecretFields:
-        """The same user, with a new password."""
         return SecretFields({"username": self.user, "password": generate(self.policy)})
 
     def install(self, change: Change) -> None:
-        """Let the user log in with the candidate too; what earlier rotations may have left goes."""
         old, new = password_digest(change.current), password_digest(change.candidate)
         self.target.change_passwords(self.user, lambda there: serving(there, old) | {new}, sequence=change.sequence)
 
     def verify(self, change: Change) -> None:
-        """Log in; the user's rights are its own, whichever password it came with."""
         self.target.check_login(self.user, change.candidate["password"])
 
     def abandon(self, change: Change) -> None:
-        """Take the candidate's password away again, unless CURRENT has come to hold it."""
         gone = {password_digest(change.candidate)} - {password_digest(change.current)}
         self.target.change_passwords(self.user, lambda there: there - gone, sequence=change.sequence, missing_ok=True)
 
     def credential_id(self, current: SecretFields) -> Mapping[str, str]:
-        """The user, and the SHA-256 of its password: the name by which Redis takes a password away."""
         if "password" not in current:
             return {}
         return {"username": username(current) or self.user, "password_sha256": password_digest(current)}
 
     def in_use(self, credential_id: Mapping[str, str], since: datetime) -> Sequence[str]:
-        """The user's sessions that are older than the promotion: these know only the old password."""
         if not credential_id:
             return ()
         elapsed = self.clock() - since
@@ -128,7 +116,6 @@ class RedisAcl(LoginStrategy):
         return (f"{place} has {len(old)} sessions from before the promotion: {shown}",)
 
     def retire(self, credential_id: Mapping[str, str], sequence: int) -> None:
-        """Take the old password away. Sessions that are open stay open."""
         if credential_id:
             gone = {credential_id["password_sha256"]}
             self.target.change_passwords(
@@ -136,7 +123,7 @@ class RedisAcl(LoginStrategy):
             )
 
     def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
-        """Take this version's password away, and end every session of the user: nobody can tell which came with it.
+        """Remove this version's password and end every session of the user, since none shows its password.
 
         The user's other passwords stay. Raises Invalid for a working credential of another user.
         """
@@ -149,19 +136,15 @@ class RedisAcl(LoginStrategy):
         return RevokeResult(self.target.revoke(user, password_digest(credential), sequence=sequence))
 
     def last_sequence(self, credentials: Sequence[SecretFields] = ()) -> int:
-        """The number that the user carries."""
         return self.target.last_sequence(self.user)
 
     def find_everything(self, spared: Sequence[SecretFields]) -> Iterator[str]:
-        """The SHA-256 of each of the user's passwords, whoever has set it."""
         yield from sorted(self.target.passwords(self.user) - {password_digest(fields) for fields in spared})
 
     def revoke_found(self, name: str, sequence: int) -> RevokeResult:
-        """Take the password away, and end every session of the user."""
         return RevokeResult(self.target.revoke(self.user, name, sequence=sequence))
 
     def accepts(self, credential: SecretFields) -> bool | None:
-        """Log in at every node, until one takes it; None for a version without a password."""
         if "password" not in credential:
             return None
         return self.target.accepts(username(credential) or self.user, credential["password"])
@@ -175,14 +158,13 @@ class RedisAcl(LoginStrategy):
 
 
 def password_digest(fields: SecretFields | None) -> str:
-    """A version's password as Redis keeps it; empty where there is none, which no password is."""
     if fields is None or "password" not in fields:
         return ""
     return hashlib.sha256(fields["password"].reveal().encode()).hexdigest()
 
 
 def serving(there: frozenset[str], old: str) -> frozenset[str]:
-    """What stays beside a candidate: CURRENT's password, or all where it is none of them and nobody can tell."""
+    """Return the passwords to keep with a candidate: CURRENT's, or all where CURRENT's is not among them."""
     return there & {old} or there
 
 
@@ -205,7 +187,7 @@ AclUser = Annotated[
 
 
 class RedisAclSettings(StrategySettings):
-    """A Redis user's password; the old one works beside the new one until its grace is over."""
+    """A Redis user's password; the old one works next to the new one until its grace is over."""
 
     targets = frozenset({"redis"})
     claims = ("user",)
@@ -220,5 +202,4 @@ class RedisAclSettings(StrategySettings):
     """What the passwords look like."""
 
     def open(self, path: str, tools: Tools) -> RedisAcl:
-        """One user at the target."""
         return RedisAcl(tools.target(self.target), self.password.policy, self.user, tools.clock)

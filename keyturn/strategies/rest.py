@@ -1,4 +1,4 @@
-"""What strategies over a REST API have in common: requests that the catalogue describes, and the list of keys."""
+"""The common part of strategies over a REST API: requests that the catalogue describes, and the list of keys."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from keyturn.core.errors import Invalid, KeyturnError, Unavailable
 from keyturn.core.ports.rest import Answer, AnswerPattern, Listing, Request, RestApi, parse_moment
 from keyturn.core.ports.strategies import RevokeResult
-from keyturn.core.sensitive import SecretFields
+from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.core.text import templates
 from keyturn.core.text.suggest import advice
 from keyturn.settings.fields import Line, refused
@@ -26,14 +26,14 @@ from keyturn.settings.requests import (
 from keyturn.strategies.base import StrategyBase, StrategySettings
 
 ABSENT: Final = AnswerPattern(frozenset({404, 410}))
-"""Says that something is not there."""
+"""The answer for a missing key."""
 OBJECTING: Final = frozenset({400, 401, 403, 409, 422})
-"""The statuses by which an API objects to what it was given, whatever the reason."""
+"""The statuses by which an API rejects what it was given, for any reason."""
 
 
 @dataclass(frozen=True)
 class KeyRequests:
-    """What the API is asked. ``constants`` are texts for every request, ``holds`` what CURRENT must say."""
+    """The requests to the API. ``constants`` are texts for all requests, ``holds`` are texts that CURRENT must have."""
 
     create: Request
     delete: Request
@@ -56,7 +56,6 @@ class RestStrategy(StrategyBase):
         self.requests = requests
 
     def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
-        """Refuse the credential of another account or address, told by what the secret must hold."""
         for name, text in self.requests.holds.items() if current is not None else ():
             if current is not None and (name not in current or current[name].reveal() != text):
                 problem = f"the secret's field {name} does not hold what the catalogue says under `holds`"
@@ -64,33 +63,36 @@ class RestStrategy(StrategyBase):
                 raise Invalid("rotate", f"{self.api.name}:{self.path}", problem, hint)
 
     def foreign(self, fields: SecretFields) -> str | None:
-        """The field by which a version is another account's; a version from before the field was written is not."""
+        """Return the field by which a version is another account's; a missing field does not count."""
         held = self.requests.holds.items()
         return next((name for name, text in held if name in fields and fields[name].reveal() != text), None)
 
     def left_to_others(self, name: str) -> RevokeResult:
-        """What a cut says of a version that is another account's: nothing of it is touched."""
         remark = f"a key of another account ({name} is not what the catalogue says), which the secret held"
         return RevokeResult(outlives=(f"{remark}: end it there by hand",))
 
     def fields(self, values: Mapping[str, Any], current: SecretFields | None = None) -> SecretFields:
-        """What a request's names stand for: what is ``known`` of the key, CURRENT, the constants and the path."""
         serving = {f"current.{name}": value for name, value in (current or {}).items()}
         return SecretFields({**serving, **self.requests.constants, "path": self.path, **values})
 
     def entries(self, doing: str) -> Sequence[Answer]:
-        """Every entry of the API's list; none where the catalogue describes no list."""
         listing = self.requests.listing
         return self.api.listed(listing, self.fields({}), doing) if listing else ()
 
+    def entry_id(self, entry: Answer, pointer: str, doing: str) -> Sensitive:
+        """Return the id in an entry of the list. Raises Invalid where it has none."""
+        key_id = entry.text(pointer)
+        if key_id is None:
+            problem, hint = "its list has an entry without an id", "Correct `id` under `list`, in the catalogue"
+            raise Invalid(doing, self.api.name, problem, hint)
+        return key_id
+
     def remove(self, fields: SecretFields) -> bool:
-        """Delete one key; whether it was there."""
         gone = self.requests.gone
         answer = self.api.call(self.requests.delete, fields, "delete a key at", also=gone)
         return not any(pattern.matches(answer) for pattern in gone)
 
     def still_there(self, *, deleted: bool) -> KeyturnError:
-        """The API lists a key that it said is ``deleted``, or else absent."""
         doing, name = "delete a key at", self.api.name
         if not deleted:
             problem = "it answers that the key is absent, and lists it still"
@@ -99,7 +101,7 @@ class RestStrategy(StrategyBase):
         return Unavailable(doing, name, "it answers that the key is deleted, and lists it still", hint)
 
     def used_since(self, since: datetime, entry: Answer | None, fields: SecretFields) -> Sequence[str]:
-        """Whether a key was used after ``since``, told by its entry in the list, or by a request for it."""
+        """Report a key's use after ``since``, from its list entry, or from a request for it."""
         requests = self.requests
         if entry is not None and requests.listed_use is not None:
             return self._told(entry, requests.listed_use, since)
@@ -145,9 +147,9 @@ class RestSettings(StrategySettings):
     delete: DeleteSettings
     """The request that deletes a key (DELETE), after which the list must not have the key."""
     last_used: LastUsedSettings | None = None
-    """The request that tells when a key was used last (GET), where its list does not."""
+    """The request that shows when a key was used last (GET), where its list does not."""
     constants: Annotated[dict[ShortName, Line], AfterValidator(_constants)] = Field(default_factory=dict)
-    """Texts for the requests, by name, such as an account's number that stands in several paths."""
+    """Texts for the requests, by name, such as an account's number that several paths contain."""
     in_emergency: dict[ShortName, Line] = Field(default_factory=dict)
     """Other texts for constants of `create` where a revocation makes the replacement, such as a narrower scope."""
     holds: dict[ShortName, Line] = Field(default_factory=dict)
@@ -164,7 +166,6 @@ class RestSettings(StrategySettings):
         return self
 
     def _names_besides_create(self) -> set[str]:
-        """What every other request asks for, and what tells a list's entries apart."""
         others = [value for key, value in self if key != "create" and isinstance(value, RequestSettings)]
         where = [text for request in others for text in getattr(request, "where", {}).values()]
         return {name for request in others for name in request.names} | {
@@ -172,18 +173,15 @@ class RestSettings(StrategySettings):
         }
 
     def for_emergency(self) -> Self:
-        """With the constants of an emergency."""
         return self.model_copy(update={"constants": self.constants | self.in_emergency}) if self.in_emergency else self
 
     def check_shared_names(self, listing: ListSettings | None, key_names: Collection[str]) -> None:
-        """Refuse requests that ask for what they can't know; ``key_names`` name a key that exists."""
         names = {*self.constants, "path"}
         check_names(self.delete, "delete", {*names, *key_names}, "admin.")
         check_names(self.last_used, "last_used", {*names, *key_names}, "admin.")
         check_names(listing, "list", names, "admin.")
 
     def key_requests(self, test: RequestSettings | None, listing: ListSettings | None) -> KeyRequests:
-        """The same in the strategy's words."""
         return KeyRequests(
             self.create.request("POST"),
             self.delete.request("DELETE"),
@@ -199,5 +197,4 @@ class RestSettings(StrategySettings):
 
 
 def patterns(answers: Answers) -> tuple[AnswerPattern, ...]:
-    """Kinds of answer in the core's words."""
     return tuple(answer.pattern for answer in answers)

@@ -1,4 +1,4 @@
-"""Keys that sign tokens, such as JWTs, whose public halves the application serves as a JWK Set (RFC 7517)."""
+"""Keys that sign tokens, such as JWTs; the application serves their public halves as a JWK Set (RFC 7517)."""
 
 import base64
 import json
@@ -19,15 +19,15 @@ KID: Final = "kid"
 ALGORITHM: Final = "algorithm"
 JWKS: Final = "jwks"
 FIELDS: Final = (PRIVATE_KEY, KID, ALGORITHM, JWKS)
-"""What a version holds: ``jwks`` is JSON text for those who verify, the others are what a signer needs."""
+"""The fields of a version: ``jwks`` is JSON text for verifiers, the others are for a signer."""
 
 Jwk = Mapping[str, str]
 
 
 class SigningKey(StrategyBase):
-    """A new key may sign at once, and the one before it stays in the JWK Set until its grace is over.
+    """A new key may sign at once, and the previous one stays in the JWK Set until its grace is over.
 
-    The set holds the key of its own version and the one that served when it was made, never a third.
+    The set holds the key of its own version and the one that was in use when it was made, never a third.
     """
 
     credential_fields = frozenset(FIELDS)
@@ -39,41 +39,36 @@ class SigningKey(StrategyBase):
         self.algorithm = algorithm
 
     def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
-        """Refuse a serving key whose public half can't be told: its tokens would be refused. Raises Invalid."""
         self._serving(current)
 
     def mint(self, current: SecretFields | None) -> SecretFields:
-        """A new key, and a JWK Set of it and the one that serves."""
         private_key = self.keys.private_key(self.kind)
         jwk = self._published(private_key)
         jwks = _key_set(jwk, self._serving(current))
         return SecretFields({PRIVATE_KEY: private_key, KID: jwk["kid"], ALGORITHM: self.algorithm, JWKS: jwks})
 
     def verify(self, change: Change) -> None:
-        """Sign with the private key and verify by the JWK Set, where the key that serves must be too."""
         if flaw := self._flaw(change):
             field, problem = flaw
             raise CandidateRejected("verify", f"{self.name}:{field}", problem, "Run the rotation again")
 
     def abandon(self, change: Change) -> None:
-        """Nothing was installed."""
+        """Do nothing: nothing was installed."""
 
     def credential_id(self, current: SecretFields) -> Mapping[str, str]:
-        """The name of the key that serves."""
         if KID in current:
             return {KID: current[KID].reveal()}
         serving = self._serving(current)
         return {KID: serving["kid"]} if serving else {}
 
     def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
-        """Nothing can be ended: what the key signs passes until verifiers read a JWK Set without it."""
         if PRIVATE_KEY not in credential:
             return RevokeResult()
         key = f"the key {credential[KID].reveal()}" if KID in credential else "the key"
         return RevokeResult(outlives=(f"whatever {key} signs, until those who verify read a JWK Set without it",))
 
     def cleanup_fields(self, current: SecretFields) -> SecretFields | None:
-        """The JWK Set with CURRENT's key alone; None when there is no other in it."""
+        """Return the JWK Set with CURRENT's key alone; None where it has no other."""
         serving = self._serving(current)
         alone = _key_set(serving)
         if serving is None or JWKS not in current or _holds(current[JWKS], alone):
@@ -81,18 +76,17 @@ class SigningKey(StrategyBase):
         return SecretFields({JWKS: alone})
 
     def rollback_fields(self, before: SecretFields, promoted: SecretFields) -> Mapping[str, Sensitive]:
-        """The JWK Set of both keys: what the one that is taken back has signed is good for the grace."""
+        """Return the JWK Set of both keys: signatures of the withdrawn key are good for the grace."""
         if JWKS not in before:
             return {}
         return {JWKS: Sensitive(_key_set(self._serving(before), self._serving(promoted)))}
 
     def _published(self, private_key: Sensitive) -> dict[str, str]:
-        """The public half of a new key as verifiers read it."""
         jwk = self.keys.public_jwk(private_key)
         return {**jwk, "use": "sig", "alg": self.algorithm, "kid": thumbprint(jwk)}
 
     def _serving(self, current: SecretFields | None) -> dict[str, str] | None:
-        """The public half of CURRENT's key, under the name that its tokens carry. Raises Invalid."""
+        """Return the public half of CURRENT's key, under the id in its tokens. Raises Invalid."""
         if current is None or PRIVATE_KEY not in current:
             return None
         try:
@@ -105,7 +99,6 @@ class SigningKey(StrategyBase):
         return {**jwk, "use": "sig", **alg, "kid": kid}
 
     def _flaw(self, change: Change) -> tuple[str, str] | None:
-        """The field that is wrong, and why, in words that show nothing of it."""
         candidate, serving = change.candidate, self._serving(change.current)
         if absent := [field for field in FIELDS if field not in candidate]:
             return absent[0], "the candidate lacks this field"
@@ -137,7 +130,6 @@ def _key_set(*keys: Jwk | None) -> str:
 
 
 def _holds(jwks: Sensitive, expected: str) -> bool:
-    """Whether ``jwks`` means the same JSON; what is no JSON at all means nothing."""
     try:
         return bool(json.loads(jwks.reveal()) == json.loads(expected))
     except ValueError:
@@ -172,5 +164,4 @@ class SigningKeySettings(StrategySettings):
         return self
 
     def open(self, path: str, tools: Tools) -> SigningKey:
-        """Keys of this kind, for this algorithm."""
         return SigningKey(path, tools.keys, self.key, self.algorithm or ALGORITHMS[self.key][0])

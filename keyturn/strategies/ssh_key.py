@@ -1,4 +1,4 @@
-"""SSH keys that are made here, and whose public half a REST API keeps among those it accepts."""
+"""SSH keys that are made here; a REST API keeps their public halves among those it accepts."""
 
 import base64
 import binascii
@@ -22,12 +22,12 @@ from keyturn.strategies.base import Tools, no_place
 from keyturn.strategies.rest import ABSENT, OBJECTING, KeyRequests, RestSettings, RestStrategy
 
 TAKEN: Final = frozenset({409, 422})
-"""How APIs say that a public key is there already, among other things."""
+"""The statuses by which APIs report an existing public key, among other things."""
 
 
 @dataclass(frozen=True)
 class ListedKey:
-    """Where an entry of the list tells which key it is: one of the two, and its id where the API gives one."""
+    """The pointers of a list entry to its key: public key or fingerprint, and the id where the API gives one."""
 
     public_key: str | None = None
     fingerprint: str | None = None
@@ -35,7 +35,7 @@ class ListedKey:
 
 
 class SshKey(RestStrategy):
-    """A new key pair beside the old one. Only the public half leaves for the API; fingerprints tell keys apart."""
+    """A new key pair next to the old one. Only the public half is sent; fingerprints distinguish keys."""
 
     credential_fields = frozenset({"private_key", "public_key", "fingerprint"})
 
@@ -56,7 +56,6 @@ class SshKey(RestStrategy):
         self.comment = comment
 
     def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
-        """Refuse another account's credential, and one whose public half is unknown, so that it could never end."""
         super().preflight(current, candidate)
         if current is not None and "private_key" in current and not self.credential_id(current):
             problem = "the secret has no public_key, so its key could never be deleted"
@@ -64,19 +63,13 @@ class SshKey(RestStrategy):
             raise Invalid("rotate", f"{self.api.name}:{self.path}", problem, hint)
 
     def mint(self, current: SecretFields | None) -> SecretFields:
-        """A new pair; nobody knows of it yet."""
         private = self.keys.private_key(self.kind)
         public = f"{self.keys.public_openssh(private)} {self.comment}".strip()
         return SecretFields(
-            {
-                "private_key": self.keys.openssh(private),
-                "public_key": public,
-                "fingerprint": fingerprint(public),
-            }
+            {"private_key": self.keys.openssh(private), "public_key": public, "fingerprint": fingerprint(public)}
         )
 
     def install(self, change: Change) -> None:
-        """Give the public half to the API. Being there already is success."""
         doing, shown = "add a public key at", self.credential_id(change.candidate)
         if self._entries(shown, doing):
             return
@@ -88,11 +81,9 @@ class SshKey(RestStrategy):
             raise Invalid(doing, self.api.name, problem, "Compare `create` in the catalogue with its documentation")
 
     def _known(self, credential_id: Mapping[str, str], doing: str) -> bool:
-        """Whether the API lists the key; where it has no list, verifying will tell."""
         return self.requests.listing is None or bool(self._entries(credential_id, doing))
 
     def verify(self, change: Change) -> None:
-        """The two halves belong together, and the API shows the public one."""
         doing, candidate = "try the new key at", change.candidate
         self._insist_on_pair(candidate, doing)
         if self.requests.test is not None:
@@ -120,18 +111,15 @@ class SshKey(RestStrategy):
         return CandidateRejected(doing, self.api.name, problem, hint)
 
     def credential_id(self, current: SecretFields) -> Mapping[str, str]:
-        """Fingerprint and public key, which are no secrets."""
         return public(current)
 
     def in_use(self, credential_id: Mapping[str, str], since: datetime) -> Sequence[str]:
-        """Whether the old key was used after the new one was in force."""
         if not credential_id or (self.requests.listed_use is None and self.requests.last_used is None):
             return ()
         doing = "look up the last use of a key at"
         return [use for entry, key in self._found(credential_id, doing) for use in self.used_since(since, entry, key)]
 
     def retire(self, credential_id: Mapping[str, str], sequence: int) -> None:
-        """Delete the old public key, as often as the API lists it."""
         doing = "delete a key at"
         listed = self._found(credential_id, doing) if credential_id else []
         deleted = [self.remove(key) for _, key in listed]
@@ -139,7 +127,6 @@ class SshKey(RestStrategy):
             raise self.still_there(deleted=all(deleted))
 
     def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
-        """Delete the version's public key at the API, and the one that its private key tells where they differ."""
         if name := self.foreign(credential):
             return self.left_to_others(name)
         halves = self._halves(credential)
@@ -149,16 +136,14 @@ class SshKey(RestStrategy):
         return RevokeResult(outlives=(lasting,) if halves else ())
 
     def find_everything(self, spared: Sequence[SecretFields]) -> Iterable[str]:
-        """Nobody can tell: the account's other keys are people's. Raises UnsupportedOperation."""
         raise no_place(f"{self.api.name} does not tell which of the account's public keys were this secret's")
 
     def accepts(self, credential: SecretFields) -> bool | None:
-        """Whether the API shows the public key still; no login is tried. None where the version tells no key."""
+        """Whether the API still shows the public key, without a login; None where the version names no key."""
         halves = [] if self.foreign(credential) else self._halves(credential)
         return any(self._shows(half, credential) for half in halves) if halves else None
 
     def _halves(self, fields: SecretFields) -> list[dict[str, str]]:
-        """The public key that a version holds, and that of its private key."""
         halves = []
         if private := fields.get("private_key"):
             with suppress(Invalid):
@@ -173,23 +158,15 @@ class SshKey(RestStrategy):
         return not ABSENT.matches(self.api.call(test, self.fields(half, credential), doing, also=(ABSENT,)))
 
     def _found(self, credential_id: Mapping[str, str], doing: str) -> list[tuple[Answer | None, SecretFields]]:
-        """The key as often as it is listed, with what is known of it; once, where the API has no list."""
         if self.requests.listing is None:
             return [(None, self.fields(credential_id))]
         entries = self._entries(credential_id, doing)
         return [(entry, self.fields({**credential_id, **self._id(entry, doing)})) for entry in entries]
 
     def _id(self, entry: Answer, doing: str) -> Mapping[str, Sensitive]:
-        if self.listed.id is None:
-            return {}
-        key_id = entry.text(self.listed.id)
-        if key_id is None:
-            problem, hint = "its list has an entry without an id", "Correct `id` under `list`, in the catalogue"
-            raise Invalid(doing, self.api.name, problem, hint)
-        return {"id": key_id}
+        return {} if self.listed.id is None else {"id": self.entry_id(entry, self.listed.id, doing)}
 
     def _entries(self, credential_id: Mapping[str, str], doing: str) -> list[Answer]:
-        """The entries of the list that are this key."""
         return [entry for entry in self.entries(doing) if self._print(entry, doing) == credential_id["fingerprint"]]
 
     def _print(self, entry: Answer, doing: str) -> str | None:
@@ -204,7 +181,7 @@ class SshKey(RestStrategy):
 
 
 def fingerprint(public_key: str) -> str | None:
-    """What ``ssh-keygen -l`` shows for a line of ``authorized_keys``: SHA-256 in base64; None for what is no key."""
+    """Return the fingerprint that ``ssh-keygen -l`` shows for a line: SHA-256 in base64; None where it is no key."""
     kind, _, rest = public_key.strip().partition(" ")
     try:
         blob = base64.b64decode(rest.partition(" ")[0], validate=True)
@@ -217,7 +194,6 @@ def fingerprint(public_key: str) -> str | None:
 
 
 def public(fields: SecretFields) -> dict[str, str]:
-    """Public key and fingerprint of a version; empty where it holds no public key."""
     public_key = fields["public_key"].reveal() if "public_key" in fields else ""
     shown = fingerprint(public_key)
     return {"public_key": public_key, "fingerprint": shown} if shown else {}
@@ -251,7 +227,7 @@ class SshKeySettings(RestSettings):
     key: KeyKind = KeyKind.ED25519
     """What the key is made of: ed25519, rsa-2048, rsa-3072, rsa-4096, p-256, p-384 or p-521."""
     comment: Line | None = None
-    """What stands behind the public key; without it, the secret's path."""
+    """The comment after the public key; without it, the secret's path."""
     listing: Annotated[SshListSettings | None, Field(alias="list")] = None
     """The request that lists the public keys (GET)."""
     test: RequestSettings | None = None
@@ -280,7 +256,6 @@ class SshKeySettings(RestSettings):
         return self
 
     def open(self, path: str, tools: Tools) -> SshKey:
-        """Key pairs for the API."""
         listing = self.listing
         listed = ListedKey(listing.public_key, listing.fingerprint, listing.id) if listing else ListedKey()
         requests = self.key_requests(self.test, listing)

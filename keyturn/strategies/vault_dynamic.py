@@ -17,22 +17,21 @@ from keyturn.strategies.accounts import DATABASES, username
 from keyturn.strategies.base import LoginStrategy, StrategySettings, Tools
 
 SHORTEST: Final = timedelta(hours=1)
-"""The least that a lease must last unless it is renewed: four turns of `rotate-due`, so that three may fail."""
+"""The least life of an unrenewed lease: four runs of `rotate-due`, so that three may fail."""
 EARLY: Final = timedelta(minutes=45)
-"""A lease with less than this left is renewed, however short it is: three turns of `rotate-due`."""
+"""A lease with less than this left is renewed, however short it is: three runs of `rotate-due`."""
 TOKEN: Final = "token "
-"""What stands before an accessor among the names of what was found."""
+"""The prefix of an accessor among the names of found credentials."""
 MOST: Final = 100
-"""How many leases of the role are kept in the record of a rotation: many more are somebody else's."""
+"""How many leases of the role the record of a rotation holds; many more belong to others."""
 
 
 class VaultDynamic(LoginStrategy):
-    """The lease is the credential: ``life`` is how long it must last, from one rotation to the end of its grace.
+    """The lease is the credential; ``life`` is how long it must last, from one rotation to the end of its grace.
 
-    ``former_roles`` are roles that the secret took leases of before: those leases end like any other of its own.
-
-    Asking for a lease makes an account at once, so the intent is saved first, with the leases that were
-    there; after a crash whatever has come since and is in no secret is revoked.
+    ``former_roles`` are the roles of earlier leases, which end like its own. Asking for a lease makes an account at
+    once, so the intent is saved first, with the existing leases. After a crash, newer leases that no secret holds are
+    revoked.
     """
 
     credential_fields = frozenset({"username", "password", "lease_id", TOKEN_ACCESSOR, EXPIRES_AT})
@@ -58,7 +57,6 @@ class VaultDynamic(LoginStrategy):
         self.roles = (role, *former_roles)
 
     def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
-        """Refuse another role's lease, and a role whose leases would not last. Raises Invalid, NotFound."""
         for fields in (current, candidate):
             if fields is not None and "lease_id" in fields:
                 self._must_be_ours(fields["lease_id"].reveal())
@@ -66,7 +64,7 @@ class VaultDynamic(LoginStrategy):
             self._must_last()
 
     def existing_ids(self) -> Sequence[str]:
-        """The role's leases as they are now. Raises Invalid when there are so many that others use it too."""
+        """Return the role's leases. Raises Invalid where there are so many that others use the role too."""
         leases = self.engine.leases(self.role)
         if len(leases) > MOST:
             problem = f"it has {len(leases)} leases, so it is not this secret's alone"
@@ -74,7 +72,7 @@ class VaultDynamic(LoginStrategy):
         return leases
 
     def mint(self, current: SecretFields | None) -> SecretFields:
-        """A new lease. Raises Invalid, and gives the lease back, when its token would not last until its end."""
+        """Return a new lease. Raises Invalid, and ends the lease, when its token would not last until its end."""
         lease = self.engine.issue(self.role, self.path)
         if lease.terms.longest < self.life:
             self._end(lease.lease_id, lease.accessor)
@@ -83,42 +81,36 @@ class VaultDynamic(LoginStrategy):
         return lease.fields.merged({"lease_id": lease.lease_id, TOKEN_ACCESSOR: lease.accessor, EXPIRES_AT: ends_at})
 
     def remove_orphans(self, before: Sequence[str], credentials: Sequence[SecretFields]) -> None:
-        """Revoke leases that came since and that no secret holds."""
         spared = {*before, *(fields["lease_id"].reveal() for fields in credentials if "lease_id" in fields)}
         for lease_id in self.engine.leases(self.role):
             if lease_id not in spared:
                 self.engine.revoke(lease_id)
 
     def verify(self, change: Change) -> None:
-        """Log in; the engine's own statements decide the privileges."""
         self.target.check_login(change.candidate["username"].reveal(), change.candidate["password"])
 
     def abandon(self, change: Change) -> None:
-        """Revoke the candidate's lease, and its token."""
         self._end(change.candidate["lease_id"].reveal(), accessor(change.candidate))
 
     def credential_id(self, current: SecretFields) -> Mapping[str, str]:
-        """The lease that serves now, the account it made, and the token that asked for it."""
         if "lease_id" not in current:
             return {}
         named = (name for name in ("lease_id", "username", TOKEN_ACCESSOR) if current.get(name))
         return {name: current[name].reveal() for name in named}
 
     def in_use(self, credential_id: Mapping[str, str], since: datetime) -> Sequence[str]:
-        """The old account's sessions; records of older versions name no account."""
         count = self.target.sessions(credential_id["username"]) if "username" in credential_id else 0
         return (f"{self.target.name}:{credential_id['username']} has {count} open sessions",) if count else ()
 
     def retire(self, credential_id: Mapping[str, str], sequence: int) -> None:
-        """Revoke the old lease, which drops its account, and its token."""
         if "lease_id" in credential_id:
             self._end(credential_id["lease_id"], credential_id.get(TOKEN_ACCESSOR, ""))
 
     def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
-        """Refuse logins of the lease's account and end its sessions, and revoke the lease whatever becomes of those.
+        """Refuse logins of the lease's account and end its sessions, and revoke the lease even where that fails.
 
-        A lease of a role that the catalogue does not name ends with the token that was made to ask for it. Raises
-        Invalid where there is no such token and the account still works.
+        A lease of an unnamed role ends with the token that asked for it. Raises Invalid where there is no such token
+        and the account still works.
         """
         lease_id, account = credential["lease_id"].reveal() if "lease_id" in credential else "", username(credential)
         if not self._is_ours(lease_id):
@@ -138,7 +130,6 @@ class VaultDynamic(LoginStrategy):
         return RevokeResult(ended)
 
     def _revoke_by_token(self, credential: SecretFields, lease_id: str, sequence: int) -> RevokeResult:
-        """End the token of a version whose lease is not one of the roles', and its account's sessions."""
         account, token = username(credential), accessor(credential)
         if not (lease_id or token) or not self.accepts(credential):
             return RevokeResult()
@@ -152,12 +143,10 @@ class VaultDynamic(LoginStrategy):
         return RevokeResult(ended, outlives=(f"{what}, for the moments until the hub has revoked it too",))
 
     def last_sequence(self, credentials: Sequence[SecretFields] = ()) -> int:
-        """The highest number that stands with a lease's account: a new one has none."""
         accounts = {name for credential in credentials if (name := username(credential))}
         return self.target.last_sequence(accounts) if accounts else 0
 
     def find_everything(self, spared: Sequence[SecretFields]) -> Iterator[str]:
-        """The roles' leases, whoever has asked for them; then the tokens that were made for this secret's leases."""
         serving = {fields["lease_id"].reveal() for fields in spared if "lease_id" in fields}
         for role in self.roles:
             yield from (lease_id for lease_id in self.engine.leases(role) if lease_id not in serving)
@@ -165,9 +154,9 @@ class VaultDynamic(LoginStrategy):
         yield from (f"{TOKEN}{token}" for token in self.engine.tokens(self.path) if token not in accessors)
 
     def revoke_found(self, name: str, sequence: int) -> RevokeResult:
-        """Revoke the lease, which drops its account; or the token, and with it every lease that it has.
+        """Revoke the lease, which drops its account, or the token with all its leases.
 
-        The hub revokes the leases of a token one after the other, once it has said that the token is ended.
+        The hub revokes a token's leases one by one, after it has reported the token as ended.
         """
         if name.startswith(TOKEN):
             self.engine.end_token(self.path, name.removeprefix(TOKEN))
@@ -176,7 +165,6 @@ class VaultDynamic(LoginStrategy):
         return RevokeResult(outlives=(f"sessions of the account of {name}, which no version that could be read tells",))
 
     def accepts(self, credential: SecretFields) -> bool | None:
-        """Log in on a new connection; None for a version without username and password."""
         account = username(credential)
         if account is None or "password" not in credential:
             return None
@@ -196,17 +184,15 @@ class VaultDynamic(LoginStrategy):
             self.engine.renew(credential_id["lease_id"])
 
     def _end(self, lease_id: str, token: str) -> None:
-        """Revoke a lease, and the token that was made to ask for it: nobody needs that any more."""
         self.engine.revoke(lease_id)
         if token:
             self.engine.end_token(self.path, token)
 
     def _ended(self, account: str, sequence: int, revoke: Callable[[], None]) -> int:
-        """How many sessions were ended once logins were refused, by us or else by the engine."""
         try:
             return self.target.revoke(account, sequence=sequence)
         except Denied:
-            # What the engine's admin has made is mostly not ours to alter, and ending sessions takes less.
+            # Accounts of the engine's admin are mostly not ours to alter, and ending sessions takes fewer rights.
             return self.target.end_sessions(account, revoke)
 
     def _is_ours(self, lease_id: str) -> bool:
@@ -236,12 +222,10 @@ class VaultDynamic(LoginStrategy):
 
 
 def accessor(fields: SecretFields) -> str:
-    """What names the token that asked for a version's lease; empty where none is named."""
     return fields[TOKEN_ACCESSOR].reveal() if TOKEN_ACCESSOR in fields else ""
 
 
 def wants_renewal(lease: LeaseStanding) -> bool:
-    """Whether less than half of the lease is left, or too little for three more turns."""
     return lease.left < max(lease.granted / 2, EARLY)
 
 
@@ -274,15 +258,12 @@ class VaultDynamicSettings(StrategySettings):
 
     @property
     def lease_places(self) -> tuple[str, ...]:
-        """The paths in the hub where its leases are made, and were made before."""
         return tuple(f"{self.mount}/creds/{role}" for role in (self.role, *self.former_roles))
 
     def commands_to_end(self) -> tuple[str, ...]:
-        """The end of every lease of its roles."""
         return tuple(f"vault lease revoke -prefix {place}" for place in self.lease_places)
 
     def rights(self, places: HubPlaces) -> Iterator[Section]:
-        """How long the role's leases last, tokens that ask for them, and seeing, renewing and ending them."""
         anything = self.role == ANYTHING
         these = {"lease_id": tuple(place if anything else f"{place}/*" for place in self.lease_places)}
         yield Section(
@@ -304,18 +285,13 @@ class VaultDynamicSettings(StrategySettings):
         )
 
     def rights_to_ask(self, places: HubPlaces) -> Iterator[Section]:
-        """Asking for a lease, being found by its own beginning, and ending itself where there is no lease."""
         yield Section(
             "A lease of the database engine ends with the token that asked for it (strategy vault-dynamic), so the"
             " worker's own short-lived token must not be the one.",
-            (
-                allow(f"{self.mount}/creds/{self.role}", "read"),
-                *rules_to_use(),
-            ),
+            (allow(f"{self.mount}/creds/{self.role}", "read"), *rules_to_use()),
         )
 
     def open(self, path: str, tools: Tools) -> VaultDynamic:
-        """Leases of the engine, tried at the target."""
         life = (self.longest or timedelta(0)) + self.grace
         engine, target = tools.hub.database(self.mount), tools.target(self.target)
         return VaultDynamic(path, engine, target, self.role, life, tools.clock, self.former_roles)

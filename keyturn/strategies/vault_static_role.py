@@ -20,8 +20,8 @@ from keyturn.strategies.base import StrategyBase, StrategySettings, Tools
 class VaultStaticRole(StrategyBase):
     """The engine makes the password and ends the old one at once; ``longest`` is the time between two rotations.
 
-    What the engine holds is the truth: a password there that CURRENT lacks, and that logs in, is what a dead run
-    or the engine's own schedule left, and is taken as it is. Nothing is ever put back: the engine can't.
+    The engine's password is authoritative. One that CURRENT lacks and that logs in is left by a dead run or the
+    engine's own schedule, and is taken as it is. Nothing is ever put back: the engine can't.
     """
 
     credential_fields = frozenset({"username", "password"})
@@ -37,7 +37,6 @@ class VaultStaticRole(StrategyBase):
         self.place = f"{engine.mount}/static-roles/{role}"
 
     def preflight(self, current: SecretFields | None, candidate: SecretFields | None) -> None:
-        """Refuse another account's credential, and a role that the engine itself rotates. Raises Invalid, NotFound."""
         role = self.engine.static_role(self.role)
         if role is None:
             hint = "Make it first (docs/strategies/vault-static-role.md), or correct mount and role"
@@ -47,10 +46,10 @@ class VaultStaticRole(StrategyBase):
         self._must_be_ours_to_rotate(role)
 
     def mint(self, current: SecretFields | None) -> SecretFields:
-        """What the engine holds, where CURRENT lacks it and it works; else a new password, which ends the old one.
+        """Return the engine's password where CURRENT lacks it and it works; else a new one, which ends the old one.
 
-        Whoever was suspended before it looked takes what a newer run has made. Between that look and the change
-        nothing can refuse it (docs/strategies/vault-static-role.md tells how long that is).
+        A worker that was suspended before the look takes what a newer run has made. Between the look and the change
+        nothing can refuse it; docs/strategies/vault-static-role.md has how long that is.
         """
         previous, credential = None, self.engine.static_credential(self.role)
         while credential != previous and not (current is not None and current.holds(credential)):
@@ -61,11 +60,10 @@ class VaultStaticRole(StrategyBase):
         return self.engine.static_credential(self.role)
 
     def verify(self, change: Change) -> None:
-        """Log in."""
         self.target.check_login(change.candidate["username"].reveal(), change.candidate["password"])
 
     def revoke(self, credential: SecretFields, sequence: int) -> RevokeResult:
-        """Let the engine change the account's password, whichever it is by now, and end the account's sessions.
+        """Change the account's password through the engine, whatever it is by now, and end the account's sessions.
 
         Raises Invalid for a working credential of another account.
         """
@@ -76,18 +74,16 @@ class VaultStaticRole(StrategyBase):
         if account != username(held) and not self.accepts(credential):
             return RevokeResult()
         self._must_be_the_account(held["username"].reveal(), account)
-        # What the engine holds may be the candidate of a rotation that was interrupted, which must end as well.
+        # The engine may hold the candidate of an interrupted rotation, which must end too.
         self.engine.rotate_static(self.role)
         return RevokeResult(self.target.end_sessions(account, lambda: None))
 
     def find_everything(self, spared: Sequence[SecretFields]) -> Iterator[str]:
-        """The password that the engine holds now, by a digest: no other works, whoever has read it there."""
         held = self.engine.static_credential(self.role)
         if not any(fields.holds(held) for fields in spared):
             yield _digest(held)
 
     def revoke_found(self, name: str, sequence: int) -> RevokeResult:
-        """Let the engine change the password, where it still is that one, and end the account's sessions."""
         held = self.engine.static_credential(self.role)
         if _digest(held) != name:
             return RevokeResult()
@@ -95,7 +91,6 @@ class VaultStaticRole(StrategyBase):
         return RevokeResult(self.target.end_sessions(held["username"].reveal(), lambda: None))
 
     def accepts(self, credential: SecretFields) -> bool | None:
-        """Log in on a new connection; None for a version without username and password."""
         account = username(credential)
         if account is None or "password" not in credential:
             return None
@@ -115,7 +110,7 @@ class VaultStaticRole(StrategyBase):
             raise Invalid("rotate", self.place, problem, hint)
 
     def _must_be_ours_to_rotate(self, role: StaticRole) -> None:
-        """The engine's own schedule starts over with each rotation, so one that is long enough never comes round."""
+        """Raises Invalid for a short period: each rotation restarts the engine's schedule, so a long one never ends."""
         needed = 2 * self.longest
         if role.period is not None and role.period >= needed:
             return
@@ -126,7 +121,6 @@ class VaultStaticRole(StrategyBase):
 
 
 def _digest(held: SecretFields) -> str:
-    """Tells the account's passwords, which the engine makes, apart."""
     return hashlib.sha256(held["password"].reveal().encode()).hexdigest()
 
 
@@ -149,11 +143,9 @@ class VaultStaticRoleSettings(StrategySettings):
     """True, once it is accepted that logins are refused from the change until the consumer has read the new value."""
 
     def commands_to_end(self) -> tuple[str, ...]:
-        """Another password."""
         return (f"vault write -f {self.mount}/rotate-role/{self.role}",)
 
     def rights(self, places: HubPlaces) -> Iterator[Section]:
-        """The role, its password, and a new one."""
         yield Section(
             "For the strategy vault-static-role: whose account it is, its password, and a new one.",
             (
@@ -164,6 +156,5 @@ class VaultStaticRoleSettings(StrategySettings):
         )
 
     def open(self, path: str, tools: Tools) -> VaultStaticRole:
-        """The engine's role, tried at the target."""
         engine, target = tools.hub.database(self.mount), tools.target(self.target)
         return VaultStaticRole(path, engine, target, self.role, self.longest or timedelta(0))

@@ -16,7 +16,6 @@ from keyturn.evidence.facts import (
     ExceptionFact,
     Facts,
     FreezeFact,
-    GlassFact,
     KeyFact,
     Period,
     ReaderFact,
@@ -31,6 +30,7 @@ from keyturn.ledger.checkpointer import sign_checkpoint
 from keyturn.ledger.proofs import Proof, prove_entry
 from keyturn.providers.ledger.ed25519 import verify_ed25519
 from keyturn.providers.ledger.sqlite import SqliteLedger
+from keyturn.rotation.state.break_glass import BrokenGlass
 from tests.ledger.keys import ORIGIN, Key, Memory
 
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
@@ -198,6 +198,14 @@ def facts() -> Facts:
             ),
         ),
         freezes=(FreezeFact("audit", SINCE + timedelta(days=60), SINCE + timedelta(days=67), "auditors", 4),),
-        glass=(GlassFact("BG-1", "2026-02-01T00:00:00Z", "revoke", "path a", "night", "ana", "ben", "was right"),),
+        glass=(
+            BrokenGlass(
+                *("BG-1", "2026-02-01T00:00:00Z", "revoke", "path a", "night", "ana"),
+                entity="",
+                remark="",
+                reviewed_by="ben",
+                verdict="was right",
+            ),
+        ),
         second_person=("giving an incident up",),
     )

@@ -13,9 +13,8 @@ from keyturn.catalogue import Catalogue
 from keyturn.core.errors import Unavailable
 from keyturn.core.ports.access import READ, Access, Coverage
 from keyturn.core.ports.hub import Identity
-from keyturn.evidence.accesses import able_by_policy, extract_accesses
+from keyturn.evidence.accesses import HourlyTrail, able_by_policy, extract_accesses
 from keyturn.evidence.facts import AccessExtract, Period
-from keyturn.evidence.trail_hours import HourlyTrail
 from tests.access_log.trail.events import NOON, write
 from tests.access_log.trail.test_investigation import DAY
 

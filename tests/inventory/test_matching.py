@@ -10,8 +10,7 @@ import pytest
 from keyturn.core.ports.stores import OwnershipTags, RemoteSecret
 from keyturn.core.sensitive import SecretFields, Sensitive
 from keyturn.inventory.hub_inventory import PathSecret
-from keyturn.inventory.matching import CopyQuestion, Form, Match, Matching, Rank, match_copies
-from keyturn.inventory.naming import Names
+from keyturn.inventory.matching import CopyQuestion, Form, Match, Matching, Names, Rank, match_copies
 from keyturn.inventory.store_inventory import StoredSecret, StoreInventory, stored
 from keyturn.inventory.values import Digests, Held, Strength, strength_of
 

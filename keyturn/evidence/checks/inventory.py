@@ -5,8 +5,8 @@ from datetime import timedelta
 from keyturn.access_log.readers import LogRead
 from keyturn.evidence.checks.judging import insist_seen, judge, named, rows_of
 from keyturn.evidence.facts import CopyFact, Facts, Part, SecretFact
-from keyturn.evidence.ledger_extract import promotions
-from keyturn.evidence.model import CheckResult, ControlVerdict, StateRow, nothing_of, unseen
+from keyturn.evidence.ledger_extract import newest_promotions, promotions
+from keyturn.evidence.model import CheckResult, ControlVerdict, nothing_of, row_id, unseen
 from keyturn.pages.words import count_noun, list_names
 
 AWS = "aws-secrets-manager"
@@ -16,7 +16,6 @@ SILENCE = timedelta(days=1)
 
 
 def inventory_made(facts: Facts) -> CheckResult:
-    """Whether every secret is listed with an owner and a classification."""
     if not facts.secrets:
         return nothing_of("No secret is declared.")
     unread = [secret.path for secret in facts.secrets if secret.error]
@@ -24,7 +23,7 @@ def inventory_made(facts: Facts) -> CheckResult:
     classes = sorted({secret.classification for secret in facts.secrets})
     sentences = [
         f"{count_noun(len(facts.secrets), 'secret')} of {count_noun(len(owners), 'owner')}, each classified "
-        f"({list_names(classes, 5)}), with {count_noun(len(facts.copies), 'copy', 'copies')}.",
+        f"({list_names(classes, 5)}), with {count_noun(len(facts.copies), 'copy', 'copies')}."
     ]
     sentences += [f"Of {named(unread)} the hub does not tell how they stand."] if unread else []
     rows = tuple(rows_of(facts.secrets))
@@ -37,10 +36,9 @@ def inventory_made(facts: Facts) -> CheckResult:
 
 
 def nothing_unmanaged(facts: Facts) -> CheckResult:
-    """Whether the stores and the hub contain no unmanaged secret."""
     if facts.owner:
         return nothing_of("What nobody manages is no owner's; see the report of all owners.")
-    rows = tuple(StateRow("unmanaged", f"{stray.place}:{stray.name}", {}).id for stray in facts.unmanaged)
+    rows = tuple(row_id("unmanaged", f"{stray.place}:{stray.name}") for stray in facts.unmanaged)
     places = sorted({stray.place for stray in facts.unmanaged})
     numbers = {"unmanaged": len(facts.unmanaged)}
     if facts.unmanaged:
@@ -51,14 +49,14 @@ def nothing_unmanaged(facts: Facts) -> CheckResult:
         return CheckResult(
             ControlVerdict.FAIL, (words, *([f"Besides: {hidden}"] if hidden else [])), numbers, rows=rows
         )
-    if hidden_result := insist_seen(facts, facts.out_of_sight(Part.STORES)):
+    if hidden_result := insist_seen(facts, Part.STORES):
         return hidden_result
     return CheckResult(ControlVerdict.PASS, ("Everything in the stores and in the hub is managed.",), numbers)
 
 
 def copies_in_step(facts: Facts) -> CheckResult:
     """Whether every copy is in sync with the hub and belongs to Keyturn."""
-    if hidden := insist_seen(facts, facts.out_of_sight(Part.COPIES)):
+    if hidden := insist_seen(facts, Part.COPIES):
         return hidden
     if not facts.copies:
         return nothing_of("No secret has a copy.")
@@ -81,8 +79,7 @@ def copies_in_step(facts: Facts) -> CheckResult:
 
 
 def copy_id(copy: CopyFact) -> str:
-    """Return the id of a copy's row."""
-    return StateRow("copy", f"{copy.secret}@{copy.store}:{copy.name}", {}).id
+    return row_id("copy", f"{copy.secret}@{copy.store}:{copy.name}")
 
 
 def scanner_explained(facts: Facts) -> CheckResult:
@@ -90,9 +87,9 @@ def scanner_explained(facts: Facts) -> CheckResult:
     copies = aws_copies(facts)
     if not copies:
         return nothing_of("No copy lies in AWS Secrets Manager.")
-    if hidden := insist_seen(facts, facts.out_of_sight(Part.LEDGER)):
+    if hidden := insist_seen(facts, Part.LEDGER):
         return hidden
-    entries = [mark.sequence for copy in copies for mark in list(promotions(facts.ledger, copy.secret))[-1:]]
+    entries = newest_promotions(facts.ledger, (copy.secret for copy in copies))
     entries += [mark.sequence for copy in copies if (mark := facts.ledger.pushes.get((copy.secret, label(copy))))]
     by_path = facts.by_path
     late = sorted({copy.secret for copy in copies if is_behind(by_path.get(copy.secret))})
@@ -104,23 +101,20 @@ def scanner_explained(facts: Facts) -> CheckResult:
     ]
     sentences += [f"Late, or replaced by hand, so that the finding is true: {named(late)}."] if late else []
     sentences += [f"No entry up to the period's end tells of a rotation of {named(untold)}."] if untold else []
-    rows = tuple(StateRow("scanner", label(copy), {}).id for copy in copies)
+    rows = tuple(row_id("scanner", label(copy)) for copy in copies)
     verdict = ControlVerdict.FAIL if late else ControlVerdict.UNSEEN if untold else ControlVerdict.PASS
     return CheckResult(verdict, tuple(sentences), {"copies": len(copies)}, tuple(sorted(set(entries))), rows)
 
 
 def is_behind(secret: SecretFact | None) -> bool:
-    """Whether a secret is late, rotated by hand or unknown, so that a finding is true."""
     return secret is None or bool(secret.late or secret.error or secret.by_hand)
 
 
 def aws_copies(facts: Facts) -> list[CopyFact]:
-    """Return the copies in AWS Secrets Manager."""
     return [copy for copy in facts.copies if copy.kind == AWS]
 
 
 def label(copy: CopyFact) -> str:
-    """Return the ledger's name of a copy."""
     return f"{copy.store}:{copy.name}"
 
 
@@ -129,7 +123,7 @@ def label(copy: CopyFact) -> str:
 
 def accesses_known(facts: Facts) -> CheckResult:
     """Whether the logs show every read of the whole period."""
-    if hidden := insist_seen(facts, facts.out_of_sight(Part.ACCESSES)):
+    if hidden := insist_seen(facts, Part.ACCESSES):
         return hidden
     logs = facts.accesses.logs
     if not logs:
@@ -154,13 +148,12 @@ def gaps_of(facts: Facts, log: LogRead) -> tuple[str, ...]:
 
 
 def reader_id(secret: str, system: str, principal: str) -> str:
-    """Return the id of the row on a principal's accesses to a secret."""
-    return StateRow("reader", f"{secret}@{system}:{principal}", {}).id
+    return row_id("reader", f"{secret}@{system}:{principal}")
 
 
 def accesses_reviewed(facts: Facts) -> CheckResult:
     """Whether the catalogue or a monitor names everyone who read a secret."""
-    if hidden := insist_seen(facts, facts.out_of_sight(Part.ACCESSES)):
+    if hidden := insist_seen(facts, Part.ACCESSES):
         return hidden
     if not [log for log in facts.accesses.logs if not log.failed]:
         return unseen("No access log could be read, so who has read what can't be compared with who may.")
@@ -193,13 +186,13 @@ def accesses_reviewed(facts: Facts) -> CheckResult:
 
 def unused_listed(facts: Facts) -> CheckResult:
     """List the secrets without a reader other than Keyturn in the period, for a person to judge."""
-    if hidden := insist_seen(facts, facts.out_of_sight(Part.ACCESSES)):
+    if hidden := insist_seen(facts, Part.ACCESSES):
         return hidden
     good = [log for log in facts.accesses.logs if not log.failed and not gaps_of(facts, log)]
     if not good or len(good) < len(facts.accesses.logs):
         return unseen("The logs do not cover the period without gaps, so that nobody read a secret can't be told.")
     idle = unused(facts)
-    rows = tuple(StateRow("unused", secret.path, {}).id for secret in idle)
+    rows = tuple(row_id("unused", secret.path) for secret in idle)
     sentences = [
         f"{count_noun(len(facts.secrets) - len(idle), 'secret was', 'secrets were')} read in the hub in the period."
     ]
@@ -213,13 +206,11 @@ def unused_listed(facts: Facts) -> CheckResult:
 
 
 def unused(facts: Facts) -> list[SecretFact]:
-    """Return the secrets without a reader other than Keyturn in any log."""
     read = {reader.secret for reader in facts.accesses.readers if not reader.own and reader.reads}
     return [secret for secret in facts.secrets if secret.path not in read]
 
 
 def exceptions_in_force(facts: Facts) -> CheckResult:
-    """Whether every exception has an owner and an end in the future."""
     if not facts.exceptions:
         return nothing_of("No exception is declared.")
     over = [exception for exception in facts.exceptions if exception.until <= facts.looked_at]
@@ -228,6 +219,6 @@ def exceptions_in_force(facts: Facts) -> CheckResult:
         "with an owner and an end."
     ]
     sentences += [f"{exception.name} has ended, and {exception.owner} answers for it." for exception in over]
-    rows = tuple(StateRow("exception", exception.name, {}).id for exception in facts.exceptions)
+    rows = tuple(row_id("exception", exception.name) for exception in facts.exceptions)
     verdict = ControlVerdict.FAIL if over else ControlVerdict.PASS
     return CheckResult(verdict, tuple(sentences), {"exceptions": len(facts.exceptions), "over": len(over)}, rows=rows)

@@ -6,8 +6,8 @@ from datetime import timedelta
 from functools import wraps
 from typing import Final
 
-from keyturn.evidence.facts import Facts, SecretFact
-from keyturn.evidence.model import CheckResult, ControlVerdict, StateRow, unseen
+from keyturn.evidence.facts import Facts, Part, SecretFact
+from keyturn.evidence.model import CheckResult, ControlVerdict, row_id, unseen
 from keyturn.pages.words import count_noun, list_names
 
 DAY: Final = timedelta(days=1)
@@ -52,12 +52,11 @@ SHOWN: Final = 8
 
 
 def rows_of(secrets: Iterable[SecretFact]) -> list[str]:
-    """Return the ids of the rows on these secrets."""
-    return [StateRow("secret", secret.path, {}).id for secret in secrets]
+    return [row_id("secret", secret.path) for secret in secrets]
 
 
-def insist_seen(facts: Facts, why: str) -> CheckResult | None:
-    """Return the result for an unreadable part, where there is a reason."""
+def insist_seen(facts: Facts, part: Part) -> CheckResult | None:
+    why = facts.out_of_sight(part)
     return unseen(f"It could not be looked at: {why}") if why else None
 
 
@@ -72,7 +71,6 @@ def of_period(check: Callable[[Facts], CheckResult]) -> Callable[[Facts], CheckR
 
 
 def since_ledger_began(facts: Facts, result: CheckResult) -> CheckResult:
-    """Return the result, without a pass where the ledger began after the period did."""
     began = facts.ledger.began_at
     if began is None or began - facts.period.since <= DAY or result.verdict is ControlVerdict.FAIL:
         return result
@@ -81,17 +79,14 @@ def since_ledger_began(facts: Facts, result: CheckResult) -> CheckResult:
 
 
 def days(span: timedelta) -> int:
-    """Return the number of whole days."""
     return int(span.total_seconds() // DAY.total_seconds())
 
 
 def named(paths: Sequence[str]) -> str:
-    """Return the first names, for a sentence."""
     return list_names(list(paths), 5)
 
 
 def machines(facts: Facts) -> list[SecretFact]:
-    """Return the secrets that are not a person's own password."""
     return [secret for secret in facts.secrets if not secret.person]
 
 
@@ -102,7 +97,6 @@ PEOPLE: Final = (
 
 
 def about_people(facts: Facts) -> tuple[str, ...]:
-    """Return the remark on people's own passwords, where there are any."""
     people = sum(secret.person for secret in facts.secrets)
     if not people:
         return ()

@@ -6,15 +6,14 @@ from keyturn.core.schedule.causes import LATE_AFTER
 from keyturn.evidence.checks.judging import days, insist_seen, judge, rows_of
 from keyturn.evidence.facts import Facts, Part, SecretFact
 from keyturn.evidence.key_periods import own_key_period
-from keyturn.evidence.ledger_extract import promotions
-from keyturn.evidence.model import CheckResult, ControlVerdict, StateRow, nothing_of
+from keyturn.evidence.ledger_extract import newest_promotions
+from keyturn.evidence.model import CheckResult, ControlVerdict, nothing_of, row_id
 from keyturn.pages.words import count_noun
 
 CERTIFICATE: Final = "certificate"
 
 
 def certificates(facts: Facts) -> list[SecretFact]:
-    """Return the secrets that are certificates with their keys."""
     return [secret for secret in facts.secrets if secret.strategy == CERTIFICATE]
 
 
@@ -24,8 +23,8 @@ def certificates_in_time(facts: Facts) -> CheckResult:
     if not secrets:
         return nothing_of("No certificate is declared.")
     wrong = {secret.path: why for secret in secrets if (why := ending(facts, secret))}
-    entries = [mark.sequence for secret in secrets for mark in list(promotions(facts.ledger, secret.path))[-1:]]
-    rows = [StateRow(CERTIFICATE, secret.path, {}).id for secret in secrets]
+    entries = newest_promotions(facts.ledger, (secret.path for secret in secrets))
+    rows = [row_id(CERTIFICATE, secret.path) for secret in secrets]
     return judge(
         facts,
         "certificates-in-time",
@@ -38,7 +37,6 @@ def certificates_in_time(facts: Facts) -> CheckResult:
 
 
 def ending(facts: Facts, secret: SecretFact) -> str:
-    """Return why a certificate's end is a problem; empty where it is not."""
     if secret.error:
         return ""
     if not secret.version:
@@ -52,7 +50,6 @@ def ending(facts: Facts, secret: SecretFact) -> str:
 
 
 def cryptoperiods(facts: Facts) -> CheckResult:
-    """Whether no key is in use beyond SP 800-57's cryptoperiod for its kind."""
     secrets = [secret for secret in facts.secrets if secret.key]
     if not secrets:
         return nothing_of("No secret is a cryptographic key: passwords and tokens have no cryptoperiod.")
@@ -62,7 +59,7 @@ def cryptoperiods(facts: Facts) -> CheckResult:
         for secret in secrets
         if secret.key and secret.rotated_at and facts.looked_at - secret.rotated_at > secret.key.limit
     }
-    entries = [mark.sequence for secret in secrets for mark in list(promotions(facts.ledger, secret.path))[-1:]]
+    entries = newest_promotions(facts.ledger, (secret.path for secret in secrets))
     return judge(
         facts,
         "cryptoperiods",
@@ -80,10 +77,9 @@ def own_key_row(name: str) -> str:
 
 
 def own_keys_in_time(facts: Facts) -> CheckResult:
-    """Whether Keyturn's own keys are replaced in time, and within their cryptoperiods."""
     if facts.owner:
         return nothing_of("Keyturn's own keys are no owner's; see the report of all owners.")
-    if hidden := insist_seen(facts, facts.out_of_sight(Part.KEYS)):
+    if hidden := insist_seen(facts, Part.KEYS):
         return hidden
     if not facts.keys:
         return nothing_of("This login sees none of Keyturn's own keys.")
@@ -106,7 +102,7 @@ def own_keys_in_time(facts: Facts) -> CheckResult:
         *wrong,
         *unknown,
     )
-    rows = tuple(StateRow("key", own_key_row(key.name), {}).id for key in facts.keys)
+    rows = tuple(row_id("key", own_key_row(key.name)) for key in facts.keys)
     return CheckResult(verdict, sentences, {"keys": len(facts.keys), "wrong": len(wrong)}, tuple(turned), rows)
 
 

@@ -3,19 +3,20 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-from keyturn.evidence.checks.judging import insist_seen, of_period
-from keyturn.evidence.facts import Facts, GlassFact, LedgerExtract, LedgerMark, Part
+from keyturn.evidence.checks.judging import DAY, insist_seen, of_period
+from keyturn.evidence.facts import Facts, LedgerExtract, LedgerMark, Part
 from keyturn.evidence.ledger_extract import INCIDENTS, SEGMENT, incident_of
-from keyturn.evidence.model import CheckResult, ControlVerdict, StateRow, nothing_of
+from keyturn.evidence.model import CheckResult, ControlVerdict, nothing_of, row_id
 from keyturn.pages.words import count_noun, list_names
 from keyturn.recovery.drill_notes import RESTORE_DRILL, parse_note
+from keyturn.rotation.state.break_glass import BrokenGlass
 
 YEAR: Final = timedelta(days=365)
 
 
 def ledger_whole(facts: Facts) -> CheckResult:
     """Whether no entry of the ledger was changed, removed, inserted or cut off, by the public key alone."""
-    if hidden := insist_seen(facts, facts.out_of_sight(Part.LEDGER)):
+    if hidden := insist_seen(facts, Part.LEDGER):
         return hidden
     ledger = facts.ledger
     numbers = {"entries": ledger.size, "of the period": ledger.entries, "later": ledger.later}
@@ -23,7 +24,7 @@ def ledger_whole(facts: Facts) -> CheckResult:
         return CheckResult(ControlVerdict.FAIL, (f"The ledger was changed: {'; '.join(ledger.problems)}.",), numbers)
     sentences = [
         f"All {count_noun(ledger.size, 'entry', 'entries')} are as they were when the checkpoint was signed; "
-        f"{count_noun(ledger.entries, 'entry is', 'entries are')} of the period.",
+        f"{count_noun(ledger.entries, 'entry is', 'entries are')} of the period."
     ]
     remarks = [f"{count_noun(ledger.later, 'entry', 'entries')} came after the checkpoint and count for nothing here."]
     return CheckResult(
@@ -33,8 +34,7 @@ def ledger_whole(facts: Facts) -> CheckResult:
 
 @of_period
 def actions_attributed(facts: Facts) -> CheckResult:
-    """Whether every entry shows the actor, action, time, host and outcome."""
-    if hidden := insist_seen(facts, facts.out_of_sight(Part.LEDGER)):
+    if hidden := insist_seen(facts, Part.LEDGER):
         return hidden
     ledger = facts.ledger
     if not ledger.entries:
@@ -55,7 +55,7 @@ def actions_attributed(facts: Facts) -> CheckResult:
 
 def records_kept(facts: Facts) -> CheckResult:
     """Whether the ledger is readable and covers a year, or everything since it began."""
-    if hidden := insist_seen(facts, facts.out_of_sight(Part.LEDGER)):
+    if hidden := insist_seen(facts, Part.LEDGER):
         return hidden
     ledger, began = facts.ledger, facts.ledger.began_at
     if ledger.problems or began is None:
@@ -71,8 +71,7 @@ def records_kept(facts: Facts) -> CheckResult:
 
 @of_period
 def values_shown(facts: Facts) -> CheckResult:
-    """List the values that people printed in clear; each is an entry."""
-    if hidden := insist_seen(facts, facts.out_of_sight(Part.LEDGER)):
+    if hidden := insist_seen(facts, Part.LEDGER):
         return hidden
     shown = facts.ledger.having("reveal")
     by_whom = sorted({mark.actor.partition(" (")[0] for mark in shown})
@@ -89,8 +88,7 @@ def values_shown(facts: Facts) -> CheckResult:
 
 @of_period
 def incidents_closed(facts: Facts) -> CheckResult:
-    """Whether every emergency revocation of the period was closed."""
-    if hidden := insist_seen(facts, facts.out_of_sight(Part.LEDGER)):
+    if hidden := insist_seen(facts, Part.LEDGER):
         return hidden
     opened = {incident_of(mark): mark for mark in facts.ledger.having("open incident")}
     if not opened:
@@ -101,7 +99,7 @@ def incidents_closed(facts: Facts) -> CheckResult:
     ended = [mark for mark in facts.ledger.having("cut") if incident_of(mark) in opened]
     sentences = [
         f"{count_noun(len(opened), 'incident was', 'incidents were')} opened, {len(set(opened) & closed):,} closed "
-        f"with proof; {count_noun(len(ended), 'credential was', 'credentials were')} ended.",
+        f"with proof; {count_noun(len(ended), 'credential was', 'credentials were')} ended."
     ]
     sentences += [f"Given up with something left: {list_names(sorted(given_up), 5)}."] if given_up else []
     sentences += [f"Not closed by the end of the period: {list_names(left, 5)}."] if left else []
@@ -113,7 +111,7 @@ def incidents_closed(facts: Facts) -> CheckResult:
 @of_period
 def restore_tested(facts: Facts) -> CheckResult:
     """Whether the period's last restore drill succeeded. A backup alone proves nothing."""
-    if hidden := insist_seen(facts, facts.out_of_sight(Part.LEDGER)):
+    if hidden := insist_seen(facts, Part.LEDGER):
         return hidden
     drills = facts.ledger.having(RESTORE_DRILL)
     if not drills:
@@ -132,31 +130,29 @@ CONSENT: Final = frozenset({"approved", "approve access", "break glass", "review
 """The ledger actions for a second person's approval, and for acting without it."""
 
 
-def is_overdue(glass: GlassFact, now: datetime) -> bool:
-    """Whether its review is overdue."""
+def is_overdue(glass: BrokenGlass, now: datetime) -> bool:
     return bool(glass.review_by) and not glass.reviewed_by and datetime.fromisoformat(glass.review_by) <= now
 
 
 def second_person(facts: Facts) -> CheckResult:
-    """Whether actions that require a second person had one, or were reviewed since."""
     if facts.owner:
         return nothing_of("Approvals are no owner's; see the report of all owners.")
-    if hidden := insist_seen(facts, facts.out_of_sight(Part.GLASS)):
+    if hidden := insist_seen(facts, Part.GLASS):
         return hidden
     if not facts.second_person and not facts.glass and not facts.ledger.having("break glass"):
         return nothing_of("Nothing needs a second person here: the operator's file asks for none.")
-    unreviewed = [glass.name for glass in facts.glass if not glass.reviewed_by]
+    unreviewed = [glass.id for glass in facts.glass if not glass.reviewed_by]
     sentences = [f"A second person is wanted for {list_names(list(facts.second_person), 5) or 'nothing now'}."]
     sentences.append(f"{count_noun(len(facts.glass), 'time', 'times')} it was done without, and told.")
     sentences += [f"Nobody has looked at {list_names(unreviewed, 5)} since."] if unreviewed else []
-    overdue = [glass.name for glass in facts.glass if is_overdue(glass, facts.looked_at)]
+    overdue = [glass.id for glass in facts.glass if is_overdue(glass, facts.looked_at)]
     sentences += [f"Overdue: the review of {list_names(overdue, 5)}."] if overdue else []
-    recorded = {glass.name for glass in facts.glass}
+    recorded = {glass.id for glass in facts.glass}
     named = (mark.note.partition(":")[0] for mark in facts.ledger.having("break glass"))
     if unkept := [name for name in named if name not in recorded]:
         sentences.append(f"The ledger has {list_names(unkept, 5)}, and the hub keeps no record to review.")
     approved = [mark for mark in facts.ledger.marks if mark.action in CONSENT]
-    rows = tuple(StateRow("glass", glass.name, {}).id for glass in facts.glass)
+    rows = tuple(row_id("glass", glass.id) for glass in facts.glass)
     unreviewed += unkept
     verdict = ControlVerdict.FAIL if unreviewed else ControlVerdict.PASS
     return CheckResult(verdict, tuple(sentences), {"unreviewed": len(unreviewed)}, _numbers(tuple(approved)), rows)
@@ -164,7 +160,7 @@ def second_person(facts: Facts) -> CheckResult:
 
 def reads_watched(facts: Facts) -> CheckResult:
     """Whether reads were watched throughout the period, by the seals in the ledger."""
-    if hidden := insist_seen(facts, facts.out_of_sight(Part.LEDGER)):
+    if hidden := insist_seen(facts, Part.LEDGER):
         return hidden
     segments = facts.ledger.having(SEGMENT)
     alerts = facts.ledger.having("alert")
@@ -188,9 +184,6 @@ def reads_watched(facts: Facts) -> CheckResult:
     numbers = {"segments": count, "alerts": len(alerts)}
     verdict = ControlVerdict.FAIL if behind else ControlVerdict.UNSEEN if late else ControlVerdict.PASS
     return CheckResult(verdict, tuple(sentences), numbers, _numbers((*segments, *alerts)))
-
-
-DAY: Final = timedelta(days=1)
 
 
 def _outer(ledger: LedgerExtract) -> tuple[int, ...]:

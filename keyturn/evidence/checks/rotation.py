@@ -15,7 +15,7 @@ from keyturn.evidence.checks.judging import (
     since_ledger_began,
 )
 from keyturn.evidence.facts import Facts, LedgerMark, Part, SecretFact
-from keyturn.evidence.ledger_extract import promotions
+from keyturn.evidence.ledger_extract import newest_promotions, promotions
 from keyturn.evidence.model import CheckResult, ControlVerdict, nothing_of
 from keyturn.pages.words import count_noun
 
@@ -26,12 +26,11 @@ USUAL: Final = timedelta(days=90)
 
 
 def rotation_automated(facts: Facts) -> CheckResult:
-    """Whether a machine rotates the secrets, on a schedule."""
     secrets = machines(facts)
     if not secrets:
         return nothing_of("No secret is declared that a machine uses.", *about_people(facts))
     wrong = {secret.path: "a person replaces it, by hand" for secret in secrets if secret.by_hand}
-    entries = [mark.sequence for secret in secrets for mark in _newest(facts, secret)]
+    entries = newest_promotions(facts.ledger, (secret.path for secret in secrets))
     good = "Replaced by a machine on a schedule of its own"
     return judge(
         facts,
@@ -53,7 +52,7 @@ def rotation_in_time(facts: Facts) -> CheckResult:
     wrong = {secret.path: secret.late or secret.missing for secret in secrets if secret.late or secret.missing}
     wrong |= {secret.path: "it has no version yet" for secret in secrets if not secret.error and not secret.version}
     wrong |= {secret.path: f"the incident {secret.ended_by} has ended it" for secret in secrets if secret.ended_by}
-    entries = [mark.sequence for secret in secrets for mark in _newest(facts, secret)]
+    entries = newest_promotions(facts.ledger, (secret.path for secret in secrets))
     return judge(
         facts,
         "rotation-in-time",
@@ -68,7 +67,7 @@ def rotation_in_time(facts: Facts) -> CheckResult:
 
 def rotated_in_period(facts: Facts) -> CheckResult:
     """Whether no secret exceeded its limit during the period."""
-    if hidden := insist_seen(facts, facts.out_of_sight(Part.LEDGER)):
+    if hidden := insist_seen(facts, Part.LEDGER):
         return hidden
     secrets = [secret for secret in machines(facts) if secret.limit and not secret.by_hand]
     if not secrets:
@@ -111,7 +110,6 @@ def longest_gap(facts: Facts, secret: SecretFact, marks: list[LedgerMark]) -> ti
 
 
 def limits_declared(facts: Facts) -> CheckResult:
-    """Whether every secret has a maximum age."""
     secrets = machines(facts)
     if not secrets:
         return nothing_of("No secret is declared that a machine uses.", *about_people(facts))
@@ -132,7 +130,6 @@ def limits_declared(facts: Facts) -> CheckResult:
 
 
 def old_credentials_ended(facts: Facts) -> CheckResult:
-    """Whether no old credential is live after its grace period."""
     secrets = machines(facts)
     if not secrets:
         return nothing_of("No secret is declared that a machine uses.", *about_people(facts))
@@ -203,13 +200,7 @@ def _stale(facts: Facts, secret: SecretFact) -> bool:
     return secret.login_at is None or facts.looked_at - secret.login_at > 2 * OVERDUE
 
 
-def _newest(facts: Facts, secret: SecretFact) -> list[LedgerMark]:
-    """Return the entry that put the newest version of the period in force."""
-    return list(promotions(facts.ledger, secret.path))[-1:]
-
-
 def ago(now: datetime, moment: datetime | None) -> str:
-    """Return the time since a moment, in days or hours."""
     if moment is None:
         return "long"
     hours = int((now - moment).total_seconds() // 3600)

@@ -10,7 +10,7 @@ Write = Callable[[Document], str]
 
 FORMATS: Final[Mapping[str, tuple[str, str, str]]] = {
     "html": ("html", "keyturn.evidence.formats.html", "write_page"),
-    "json": ("json", "keyturn.evidence.formats.plain", "write_plain"),
+    "json": ("json", "keyturn.pages.files", "json_text"),
     "csv": ("csv", "keyturn.evidence.formats.csv", "write_csv"),
     "oscal": ("oscal.json", "keyturn.evidence.formats.oscal", "write_oscal"),
     "cbom": ("cdx.json", "keyturn.evidence.formats.cbom", "write_cbom"),
@@ -19,7 +19,6 @@ FORMATS: Final[Mapping[str, tuple[str, str, str]]] = {
 
 
 def write_format(name: str, document: Document) -> tuple[str, str]:
-    """Return the file extension and the text."""
     ending, module, function = FORMATS[name]
     write: Write = getattr(import_module(module), function)
     return ending, write(document)

@@ -58,12 +58,10 @@ Strengths: NIST SP 800-57 Part 1 Revision 5, table 2 and 5.6.1.1. FIPS 204, tabl
 
 
 def write_cbom(document: Document) -> str:
-    """Return the bill as one indented JSON object, in ASCII."""
     return json.dumps(bill(document), indent=2) + "\n"
 
 
 def bill(document: Document) -> dict[str, Any]:
-    """Return the bill: algorithms first, then the keys and certificates that use them."""
     rows = [row for row in document["rows"] if row["kind"] in ("key", "certificate")]
     materials = [component(row) for row in rows]
     used = sorted({algorithm for row in rows if (algorithm := algorithm_of(row))})
@@ -85,14 +83,12 @@ def bill(document: Document) -> dict[str, Any]:
 
 
 def component(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the component for a key or a certificate."""
     made = {"type": "cryptographic-asset", "bom-ref": reference(row), "name": visible(row["name"])}
     details = certificate_details(row) if row["kind"] == "certificate" else key_details(row)
     return {**made, "cryptoProperties": details}
 
 
 def certificate_details(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the properties of a certificate."""
     cells = row["cells"]
     members = {
         "subjectName": visible(f"CN={cells['common_name']}"),
@@ -105,7 +101,6 @@ def certificate_details(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def key_details(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the properties of a key, without its value or length."""
     cells, algorithm = row["cells"], algorithm_of(row)
     members = {
         "type": "secret-key" if cells["kind"].startswith("symmetric") else "private-key",
@@ -127,13 +122,11 @@ def end_of(cells: Mapping[str, Any]) -> str | None:
 
 
 def algorithm_of(row: Mapping[str, Any]) -> str:
-    """Return the algorithm's name in ALGORITHMS_USED, or an empty text."""
     name = str(row["cells"].get("algorithm") or row["cells"].get("key") or "")
     return name if name in ALGORITHMS_USED else ""
 
 
 def algorithm_component(name: str) -> dict[str, Any]:
-    """Return the component for an algorithm."""
     algorithm = ALGORITHMS_USED[name]
     members = {
         "primitive": algorithm.primitive,
@@ -153,22 +146,18 @@ def algorithm_component(name: str) -> dict[str, Any]:
 
 
 def dependencies(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield the algorithm that each key and certificate depends on."""
     for row in rows:
         if algorithm := algorithm_of(row):
             yield {"ref": reference(row), "dependsOn": [algorithm_reference(algorithm)]}
 
 
 def present(members: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the members that are known."""
     return {name: member for name, member in members.items() if member is not None}
 
 
 def reference(row: Mapping[str, Any]) -> str:
-    """Return the reference of a component within the bill."""
     return f"{row['kind']}-{re.sub(r'[^A-Za-z0-9._/-]+', '-', row['name'])}-{row['digest'][:12]}"
 
 
 def algorithm_reference(name: str) -> str:
-    """Return the reference of an algorithm."""
     return f"algorithm-{name}"

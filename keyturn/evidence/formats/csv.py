@@ -36,7 +36,6 @@ def write_csv(document: Document) -> str:
 
 
 def csv_lines(document: Document) -> Iterator[tuple[str, ...]]:
-    """Yield the lines by control and check; a check also has a line without a row."""
     rows = {row["id"]: row for row in document["rows"]}
     checks = {check["name"]: check for check in document["checks"]}
     for control in document["controls"]:
@@ -49,12 +48,10 @@ def csv_lines(document: Document) -> Iterator[tuple[str, ...]]:
 
 
 def row_cells(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    """Return the cells for one row of evidence."""
     what = row["entry"] if row["kind"] == "entry" else json.dumps(row["cells"])
     return row["id"], row["kind"], what, row["digest"]
 
 
 def harmless(cell: str) -> str:
-    """Return the cell as inert text."""
     text = visible(cell)
     return f"'{text}" if text.startswith(FORMULA) else text

@@ -2,6 +2,7 @@
 
 import base64
 import re
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -12,12 +13,11 @@ from markupsafe import Markup
 
 from keyturn import __version__
 from keyturn.core.errors import Invalid
-from keyturn.evidence.formats.charts import access_chart, age_chart, rotation_chart
 from keyturn.evidence.model import ControlVerdict
 from keyturn.evidence.report import Document, canonical
 from keyturn.evidence.verify import parse_report
 from keyturn.ledger.entries import parse_leaf
-from keyturn.pages.charts import CLASSES
+from keyturn.pages.charts import CLASSES, AgeBar, age_bars, stacked_bars
 from keyturn.pages.render import page_templates
 from keyturn.pages.words import count_noun
 
@@ -42,7 +42,6 @@ MOMENTS: Final = ("first", "last", "since", "from", "to", "at")
 
 
 def write_page(document: Document) -> str:
-    """Return the page of a report."""
     return (
         environment()
         .get_template("compliance.html.j2")
@@ -73,13 +72,11 @@ def read_page(page: bytes) -> Document:
 
 
 def is_page(text: bytes) -> bool:
-    """Whether a file is a page rather than JSON."""
     return text.lstrip()[:1] == b"<"
 
 
 @cache
 def environment() -> Environment:
-    """The templates with their globals and filters."""
     made = page_templates("html", TEMPLATES)
     made.globals |= {"badges": BADGES, "classes": CLASSES}
     made.filters |= {
@@ -93,7 +90,6 @@ def environment() -> Environment:
 
 
 def headline(document: Document) -> str:
-    """Return the number of controls per verdict, in a sentence."""
     counts = document["verdicts"]
     total = sum(counts.values())
     parts = [f"{counts[str(ControlVerdict.PASS)]:,} of {count_noun(total, 'control')} pass"]
@@ -107,7 +103,6 @@ def headline(document: Document) -> str:
 
 
 def rows_by_kind(document: Document) -> Mapping[str, list[dict[str, Any]]]:
-    """Return the rows of each table."""
     rows: dict[str, list[dict[str, Any]]] = {table["kind"]: [] for table in document["tables"]}
     for row in document["rows"]:
         if row["kind"] in rows:
@@ -116,7 +111,6 @@ def rows_by_kind(document: Document) -> Mapping[str, list[dict[str, Any]]]:
 
 
 def entry_line(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an entry for display, or its raw text where it can't be parsed."""
     try:
         numbered = parse_leaf(str(row["entry"]).encode())
     except Invalid:
@@ -135,17 +129,14 @@ def entry_line(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_moment(key: str) -> bool:
-    """Whether a column contains times."""
     return key.endswith("_at") or key in MOMENTS
 
 
 def keys_by_head(table: Mapping[str, Any]) -> dict[str, str]:
-    """Return the keys of a table's columns by their headings."""
     return {column["head"]: column["key"] for column in table["columns"]}
 
 
 def columns_of(table: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Return the headings of a table with the alignment of their cells."""
     own = [(table["name"], "name")] if table["name"] else []
     return own + [(head, _kind(key, rows)) for head, key in keys_by_head(table).items()]
 
@@ -161,19 +152,16 @@ def _kind(key: str, rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def entry_numbers(ids: list[str]) -> list[int]:
-    """Return the entry numbers among the rows that a check cites."""
     return [int(row.removeprefix("entry:")) for row in ids if row.startswith("entry:")]
 
 
 def tables_of(ids: list[str], document: Document) -> list[tuple[str, str, int]]:
-    """Return the tables that a check cites, as kind, title and number of rows."""
     titles = {table["kind"]: table["title"] for table in document["tables"]}
     kinds = [row.partition(":")[0] for row in ids]
     return [(kind, title, kinds.count(kind)) for kind, title in titles.items() if kind in kinds]
 
 
 def page_problem(page: bytes, document: Document) -> str:
-    """Return why a page does not show exactly its document; empty where it does."""
     try:
         made = write_page(document).encode()
     except Exception as error:  # noqa: BLE001  whoever has changed the document chose what it holds
@@ -184,3 +172,29 @@ def page_problem(page: bytes, document: Document) -> str:
     if maker != f"keyturn {__version__}":
         return f"the page was made by {maker}, and keyturn {__version__} can't tell whether it shows what it carries"
     return "the page shows something else than what it carries"
+
+
+# --- charts
+
+
+def age_chart(document: Document) -> Markup:
+    """Return the ages of the secrets nearest to their limits; empty without any."""
+    return age_bars(
+        AgeBar(row["name"], cells["age_days"], cells["limit_days"], str(cells["classification"]))
+        for row in document["rows"]
+        if row["kind"] == "secret" and (cells := row["cells"])["limit_days"] and cells["age_days"] is not None
+    )
+
+
+def rotation_chart(document: Document) -> Markup:
+    bars = document["charts"]["rotations"]
+    stacks = [(str(bar["from"]), [(int(bar["rotated"]), "done"), (int(bar["failed"]), "bad")]) for bar in bars]
+    return stacked_bars(stacks, "Rotations over time")
+
+
+def access_chart(document: Document) -> Markup:
+    hours: dict[int, Counter[str]] = defaultdict(Counter)
+    for access in document["charts"]["accesses"]:
+        hours[int(access["hour"])][str(access["classification"])] += int(access["reads"])
+    stacks = [(f"{hour:02}", [(hours[hour][name], name) for name in CLASSES]) for hour in range(24)]
+    return stacked_bars(stacks, "Reads by the hour of the day (UTC) and classification")

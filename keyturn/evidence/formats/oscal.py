@@ -35,12 +35,10 @@ REASONS: Final = {
 
 
 def write_oscal(document: Document) -> str:
-    """Return the results as one indented JSON object, in ASCII."""
     return json.dumps({"assessment-results": results(document)}, indent=2) + "\n"
 
 
 def results(document: Document) -> dict[str, Any]:
-    """Return the assessment results."""
     return {
         "uuid": uuid_of(document, "assessment results"),
         "metadata": {
@@ -59,7 +57,6 @@ def results(document: Document) -> dict[str, Any]:
 
 
 def result(document: Document) -> dict[str, Any]:
-    """Return one result: an observation per check, and a finding per control that applies."""
     members: dict[str, Any] = {
         "uuid": uuid_of(document, "result"),
         "title": text(document["framework"]["title"]),
@@ -79,7 +76,6 @@ def result(document: Document) -> dict[str, Any]:
 
 
 def observation(document: Document, check: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one check with the rows that it cites."""
     members: dict[str, Any] = {
         "uuid": uuid_of(document, f"check {check['name']}"),
         "title": text(check["name"]),
@@ -98,7 +94,6 @@ def observation(document: Document, check: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def findings_of(document: Document) -> Iterator[dict[str, Any]]:
-    """Yield a finding for each control that applies."""
     for control in document["controls"]:
         if control["verdict"] not in REASONS:
             continue
@@ -129,7 +124,6 @@ def plan_resource(document: Document) -> dict[str, Any]:
 
 
 def report_resource(document: Document) -> dict[str, Any]:
-    """Return the report itself, which contains the proofs."""
     return {
         "uuid": uuid_of(document, REPORT),
         "title": "The report as JSON: keyturn report verify checks every proof in it",
@@ -150,7 +144,6 @@ def token(document: Document, control: Mapping[str, Any]) -> str:
 
 
 def prop(name: str, value: str) -> dict[str, str]:
-    """Return a property in Keyturn's namespace."""
     return {"name": name, "ns": NS, "value": text(value)}
 
 

@@ -1,9 +1,0 @@
-"""The report as JSON: the document itself, which is what is verified."""
-
-from keyturn.evidence.report import Document
-from keyturn.pages.files import json_text
-
-
-def write_plain(document: Document) -> str:
-    """Return the document as indented JSON, in ASCII."""
-    return json_text(document)
