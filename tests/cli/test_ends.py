@@ -98,7 +98,6 @@ def test_without_a_prefect_server_none_is_made_up(tmp_path: Path) -> None:
         ["retire", "--force"],
         ["retire", "a/b", "--force", "--early"],
         ["rotate", "a/b", "--now", "--compromised"],
-        ["rotate", "a/b", "--now", "--compromised"],
         ["rotate", "a/b", "--end-previous", "--yes"],
         ["rotate", "a/b", "--now", "--end-previous"],
     ],
