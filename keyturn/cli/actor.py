@@ -1,4 +1,4 @@
-"""Which command runs, and as which user of this machine: a remark beside whom the hub names."""
+"""The running command and its user on this machine, recorded next to the hub's identity."""
 
 import os
 import pwd
@@ -8,7 +8,10 @@ from keyturn.core.actor import Acting
 
 
 def acting_command(command: str) -> Acting:
-    """The process that runs ``command``. Its user is the one that the system knows it by, whatever variables say."""
+    """Describe the process that runs ``command``.
+
+    The user is that of the process's uid; environment variables do not matter.
+    """
     try:
         user = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:

@@ -1,4 +1,4 @@
-"""The commands, put together; each is imported when it is called."""
+"""The command line's app, which imports each command when it is called."""
 
 import os
 from collections.abc import Iterable
@@ -80,21 +80,21 @@ COMMANDS: Final = {
     "exec": "programs.exec:run_program",
     "render": "programs.render:render_files",
 }
-"""Each command or group of commands: its module below `keyturn.cli` or in `local`, and the name in it."""
+"""Each command or group: its module below `keyturn.cli` or in `local`, and its name there."""
 
 WRAPPERS: Final = {"exec"}
-"""What is followed by another command, whose options are its own."""
+"""Commands followed by another command with options of its own."""
 
 CONTEXT_OPTION: Final = "--context"
 COMPLETION: Final = "_KEYTURN_COMPLETE"
-"""The variable by which a shell asks for completions."""
+"""The variable by which a shell requests completions."""
 QUIET_OPTIONS: Final = ("-q", "--quiet")
 
 ALL_OPTION: Final = "--all"
 
 
 def first_word(words: list[str]) -> str:
-    """What follows the options that all commands share; empty where nothing does."""
+    """Return the first word after the shared options, or an empty string."""
     at = 0
     while at < len(words):
         if words[at] == CONTEXT_OPTION:
@@ -107,7 +107,9 @@ def first_word(words: list[str]) -> str:
 
 
 def imported_first(words: list[str]) -> Iterable[str]:
-    """The commands that this command line imports: all of them for advice about an unknown one, and for completion."""
+    """Return the commands to import now: all of them for an unknown command, so that it can suggest one, and for
+    completion.
+    """
     word = first_word(words)
     if word in COMMANDS:
         return [word]
@@ -117,26 +119,22 @@ def imported_first(words: list[str]) -> Iterable[str]:
 
 
 class Commands(TyperGroup):
-    """The commands in their groups; each ends with an exit code and one line, whatever it raises.
+    """The commands in groups. Each ends with an exit code and one line for any error.
 
-    A command is imported when it is called, and help imports none.
+    A command is imported when it is called; help imports none.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Note whether help is to list every command."""
         ctx.meta[ALL_OPTION] = ALL_OPTION in args
         return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Their names."""
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, name: str) -> Any:
-        """The command, imported now."""
         return self.commands.get(name) or (load_command(name) if name in COMMANDS else None)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """The commands of the first week, or each group under its own heading, in the order of :data:`GROUPS`."""
         groups = GROUPS if ctx.meta.get(ALL_OPTION) else {"Commands": FIRST_WEEK}
         for heading, names in groups.items():
             with formatter.section(heading):
@@ -146,13 +144,11 @@ class Commands(TyperGroup):
             formatter.write_text(f"`keyturn --help {ALL_OPTION}` lists every command.")
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command that was asked for."""
         with error_boundary():
             return super().invoke(ctx)
 
 
 def tell_version(wanted: bool) -> None:
-    """Print the version and end."""
     if wanted:
         write_text(f"keyturn {__version__}")
         raise typer.Exit
@@ -189,23 +185,22 @@ def keyturn(
 
 
 def forget_manner() -> None:
-    """The next command line of this process begins anew."""
     MANNER.quiet = MANNER.wide = False
 
 
 def module_of(place: str) -> ModuleType:
-    """The module of a command. Raises Invalid for one of `keyturn-local` where that is not installed."""
+    """Import a command's module. Raises Invalid if it belongs to `keyturn-local` and that is not installed."""
     package, _, name = place.partition(".")
     return load_local(name) if package == PACKAGE else import_module(f"keyturn.cli.{place}")
 
 
 def load_command(name: str) -> Any:
-    """One command, as click has it."""
+    """Return one command as a click command."""
     return typer.main.get_command(make_app([name])).commands[name]  # type: ignore[attr-defined]
 
 
 def make_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
-    """The command line; ``names`` are the commands that are imported now, and the others when they are called."""
+    """Build the command line. Only the commands in ``names`` are imported now."""
     app = typer.Typer(
         cls=Commands,
         context_settings={"help_option_names": ["-h", "--help"]},

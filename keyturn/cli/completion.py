@@ -1,6 +1,6 @@
-"""What a shell offers for names: of secrets, stores and the like by the catalogue's files, of incidents by the hub.
+"""Shell completion of names, from the catalogue's files; incidents come from the hub.
 
-A shell waits for it at each Tab, so it is quick, and silent whatever fails: it offers nothing then.
+A shell waits for it at each Tab, so it is quick. After any failure it prints nothing and offers nothing.
 """
 
 import io
@@ -16,40 +16,36 @@ if TYPE_CHECKING:
     from keyturn.catalogue import Catalogue
 
 LONGEST: Final = 1.5
-"""Seconds that a shell waits at most."""
+"""The longest wait of a shell, in seconds."""
 MOST: Final = 200
-"""Names that are offered."""
+"""The most names offered."""
 NEWEST: Final = 20
-"""Incidents that are offered."""
+"""The most incidents offered."""
 
 
 def complete_secret(ctx: typer.Context, incomplete: str) -> list[str]:
-    """The secrets of the catalogue."""
     return _offered(ctx, incomplete, lambda: sorted(_catalogue(ctx).secrets))
 
 
 def complete_store(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Its stores."""
     return _offered(ctx, incomplete, lambda: sorted(_catalogue(ctx).stores))
 
 
 def complete_target(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Its targets."""
     return _offered(ctx, incomplete, lambda: sorted(_catalogue(ctx).targets))
 
 
 def complete_owner(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Who answers for its secrets."""
     return _offered(ctx, incomplete, lambda: sorted({secret.owner for secret in _catalogue(ctx).secrets.values()}))
 
 
 def complete_incident(ctx: typer.Context, incomplete: str) -> list[str]:
-    """The newest incidents, which the hub names; none where it is not reached soon."""
+    """Offer the newest incidents; none if the hub does not answer in time."""
     return _offered(ctx, incomplete, lambda: _incidents(ctx))
 
 
 def _offered(ctx: typer.Context, incomplete: str, names: Callable[[], Iterable[str]]) -> list[str]:
-    """Those that begin so, looked for by a thread that nobody waits for longer than a shell may."""
+    """Return the names with this prefix. The lookup runs in a thread, which is given up after LONGEST."""
     offered: list[str] = []
 
     def look() -> None:
@@ -67,7 +63,6 @@ def _offered(ctx: typer.Context, incomplete: str, names: Callable[[], Iterable[s
 
 
 def _take_context(ctx: typer.Context) -> None:
-    """The context that the line names, or the one in use."""
     from keyturn.cli.setup.contexts import take_context
 
     name: Any = ctx.find_root().params.get("context_name")
@@ -75,7 +70,6 @@ def _take_context(ctx: typer.Context) -> None:
 
 
 def _catalogue(ctx: typer.Context) -> "Catalogue":
-    """The one of the line, or of the environment. Raises Invalid."""
     from keyturn.cli.environment import load_catalogue
 
     directory = ctx.params.get("catalogue")

@@ -1,4 +1,4 @@
-"""The arguments and options that several commands share."""
+"""Arguments and options shared by several commands."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -24,7 +24,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="JSON instead of a tabl
 
 
 class Layout(StrEnum):
-    """How a list is shown."""
+    """The output format of a list."""
 
     TABLE = "table"
     WIDE = "wide"
@@ -47,7 +47,7 @@ LongOutputOption = Annotated[
         "--output", help="wide: nothing is folded; name: one name a line; json: as with --json.", show_default=False
     ),
 ]
-"""For a command whose ``-o`` is a file."""
+"""For commands whose ``-o`` names a file."""
 
 LocalOption = Annotated[bool, typer.Option("--local", help="Run in this process, without Prefect.")]
 TimeoutOption = Annotated[
@@ -65,7 +65,7 @@ ReportOption = Annotated[
 
 
 def layout_of(output: Layout, as_json: bool) -> Layout:
-    """How the list is shown, from here on also for tables. Wrong usage where ``--json`` and another are both given."""
+    """Return the list's layout and apply it to tables. Raises BadParameter if ``--json`` contradicts ``--output``."""
     if as_json and output not in (Layout.TABLE, Layout.JSON):
         raise typer.BadParameter(f"give --json or --output {output}, not both")
     MANNER.wide = output is Layout.WIDE
@@ -73,7 +73,7 @@ def layout_of(output: Layout, as_json: bool) -> Layout:
 
 
 INCIDENT_TIMEOUT: Final = 600
-"""How many seconds an incident is waited for."""
+"""The wait for an incident, in seconds."""
 
 ReasonOption = Annotated[
     str, typer.Option("--reason", help="What has happened: it stands in the report and the ledger.")

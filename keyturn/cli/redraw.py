@@ -1,4 +1,4 @@
-"""A command's output at a terminal, made again and again in the same place until Ctrl-C."""
+"""Redraw a command's output on the terminal until Ctrl-C."""
 
 import sys
 from collections.abc import Callable
@@ -15,13 +15,13 @@ from keyturn.cli.output import encodable, when
 from keyturn.core.errors import KeyturnError
 
 CLEAR: Final = "\x1b[H\x1b[2J\x1b[3J"
-"""To the upper left, and nothing on the screen or above it."""
+"""Move to the upper left, and clear the screen and its history."""
 
 
 def redraw(show: Callable[[], None], seconds: int) -> None:
-    """Show it, wait, and show it anew. Ctrl-C ends it, as nothing else does; a look that fails is shown as such.
+    """Show, wait and show again until Ctrl-C. After the first time, an error is displayed and the loop continues.
 
-    A first look that fails ends it, as it ends the command without this. Wrong usage where stdout is no terminal.
+    An error the first time ends the command. Raises BadParameter if stdout is no terminal.
     """
     if not sys.stdout.isatty():
         raise typer.BadParameter("--watch needs a terminal: what goes elsewhere is shown once, without it")
@@ -38,7 +38,6 @@ def redraw(show: Callable[[], None], seconds: int) -> None:
 
 
 def drawing(show: Callable[[], None]) -> str:
-    """All that is written while it is shown, in one text."""
     text = StringIO()
     with redirect_stdout(text), redirect_stderr(text):
         show()
@@ -46,7 +45,6 @@ def drawing(show: Callable[[], None]) -> str:
 
 
 def show_or_say(show: Callable[[], None]) -> None:
-    """Show it, or why it can't be shown just now."""
     try:
         show()
     except KeyturnError as error:

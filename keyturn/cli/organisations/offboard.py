@@ -1,4 +1,4 @@
-"""``keyturn offboard``: end all that a project has, and prove it."""
+"""``keyturn offboard``: end everything that a project has, and prove it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, cast
@@ -85,7 +85,7 @@ def offboard(
 
 
 def show_project(workspace: "Workspace", setup: "HubPort", project: str, as_json: bool) -> None:
-    """What would end; nothing is changed."""
+    """Show what would end, without changing anything."""
     from keyturn.cli.emergencies.incident_tables import preview_data, preview_rows, preview_summary
     from keyturn.organisations.offboarding import plan_offboarding
 
@@ -114,7 +114,7 @@ PARTS: Final = {
 
 
 def plan_parts(plan: "OffboardingPlan") -> "list[tuple[str, tuple[str, ...]]]":
-    """What it tells besides the secrets."""
+    """Return the parts of the plan other than the secrets."""
     return [(name, getattr(plan, name)) for name in PARTS]
 
 
@@ -124,7 +124,7 @@ def plan_parts(plan: "OffboardingPlan") -> "list[tuple[str, tuple[str, ...]]]":
 def end_project(
     workspace: "Workspace", setup: "HubPort", project: str, reason: str, shared: tuple[str, ...], expect: int
 ) -> None:
-    """End it, or go on with that, and have the ledger signed. Ends with 3 while its incident is open."""
+    """End the project, or continue that, and sign the ledger. Ends with 3 if its incident is open."""
     from keyturn.cli.emergencies.incident_runner import incident_failure, sign_ledger, tell_on_call, tell_secrets
     from keyturn.organisations.offboarding import offboard_project
     from keyturn.revocation.incidents.consent import Consent
@@ -140,7 +140,7 @@ def end_project(
 
 
 def finished_offboarding(workspace: "Workspace", project: str) -> "Offboarding":
-    """The offboarding that is finished. Raises Invalid where none is."""
+    """Return the finished offboarding. Raises Invalid if there is none."""
     from keyturn.organisations.offboarding_store import find_offboarding
 
     current = find_offboarding(workspace, project)
@@ -151,7 +151,6 @@ def finished_offboarding(workspace: "Workspace", project: str) -> "Offboarding":
 
 
 def show_end(finished: "Offboarding", as_json: bool) -> None:
-    """What it came to."""
     from dataclasses import asdict
 
     if as_json:
@@ -165,7 +164,7 @@ def show_end(finished: "Offboarding", as_json: bool) -> None:
 
 
 def write_proof(finished: "Offboarding", out: Path | None) -> None:
-    """The proof, into a file; where no checkpoint covers it yet, how it is had later."""
+    """Write the proof into a file. Without ``out``, name the command that does."""
     from keyturn.organisations.offboarding_proof import prove_offboarding
 
     if out is None:
@@ -180,7 +179,7 @@ def write_proof(finished: "Offboarding", out: Path | None) -> None:
 
 
 def show_checked(file: Path, public_key: list[str], public_key_file: Path | None, as_json: bool) -> None:
-    """What a proof proves, by the ledger's public key. Ends with 3 where it says that something is not proven."""
+    """Check a proof with the ledger's public key. Ends with 3 if the proof leaves something unproven."""
     from keyturn.cli.access.commands import read_proof
     from keyturn.organisations.offboarding_proof import OffboardingProof, check_offboarding
     from keyturn.providers.ledger.ed25519 import verify_ed25519
@@ -196,7 +195,6 @@ def show_checked(file: Path, public_key: list[str], public_key_file: Path | None
 
 
 def show_proven(proven: "ProvenEnd", as_json: bool) -> None:
-    """What is proved, and what is not."""
     from dataclasses import asdict
 
     offboarding = proven.offboarding

@@ -1,4 +1,4 @@
-"""``keyturn share``: agree with another organisation that it has a copy of a secret, and withdraw that."""
+"""``keyturn share``: agree that another organisation gets a copy of a secret, or withdraw that."""
 
 import json
 from pathlib import Path
@@ -122,7 +122,6 @@ def list_agreements(catalogue: CatalogueOption = None, as_json: JsonOption = Fal
 
 
 def agreement_data(workspace: "Workspace", agreement: "Agreement") -> dict[str, Any]:
-    """One agreement, and how it stands."""
     from dataclasses import asdict
 
     from keyturn.organisations.sharing import describe_agreement
@@ -132,7 +131,7 @@ def agreement_data(workspace: "Workspace", agreement: "Agreement") -> dict[str, 
 
 
 def read_proposal(file: Path) -> "Agreement":
-    """What stands in the file. Raises Invalid, OSError."""
+    """Read the file's proposal. Raises Invalid or OSError."""
     from keyturn.rotation.state.agreements import Agreement
 
     try:
@@ -186,7 +185,7 @@ def check(
 
 
 def signer_key(text: str) -> tuple[tuple[str, str], bytes]:
-    """``ORGANISATION:NAME=KEY``: whose signer that is, their name, and their public key. Wrong usage for all else."""
+    """Parse ``ORGANISATION:NAME=KEY`` into the signer and their public key. Raises BadParameter for anything else."""
     from keyturn.cli.access.commands import approver_key
 
     whose, _, key = text.partition("=")
@@ -197,7 +196,6 @@ def signer_key(text: str) -> tuple[tuple[str, str], bytes]:
 
 
 def show_proven(proven: "ProvenSharing", teller: str, as_json: bool) -> None:
-    """What is proved, and what is not."""
     from dataclasses import asdict
 
     recorded, withdrawn = stamp(proven.recorded_at), stamp(proven.withdrawn_at)

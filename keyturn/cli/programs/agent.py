@@ -1,4 +1,4 @@
-"""``keyturn agent``: one process that gives many programs their secrets, from memory, in the words of AWS's agent."""
+"""``keyturn agent``: one process that serves secrets from memory to many programs, with the API of AWS's agent."""
 
 import os
 import threading
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from keyturn.wiring.sources import SourceOpener
 
 PORT: Final = 2773
-"""That of AWS's agent."""
+"""The port of AWS's agent."""
 
 PortOption = Annotated[int, typer.Option("--port", min=1, max=65_535, help="The port on 127.0.0.1.")]
 LocalOption = Annotated[bool, typer.Option("--local/--no-local", help="Whether to listen on 127.0.0.1 at all.")]
@@ -138,7 +138,7 @@ def agent(
         raise wrong("--no-local", "there is nothing left to listen at")
     insist_on_hub()
     insist_on_parts()
-    # The local stack's, where that is used.
+    # The local stack sets it.
     catalogue = catalogue or (Path(os.environ[CATALOGUE_VARIABLE]) if os.environ.get(CATALOGUE_VARIABLE) else None)
 
     from keyturn.agent.application import Agent
@@ -173,7 +173,7 @@ def agent(
 
 
 def insist_on_parts() -> None:
-    """What the server is made of is installed. Raises Invalid."""
+    """Raise Invalid if the server's package is not installed."""
     try:
         import h11  # noqa: F401
     except ModuleNotFoundError:
@@ -181,7 +181,7 @@ def insist_on_parts() -> None:
 
 
 def opened_hub(stack: ExitStack, opener: "SourceOpener") -> "VaultHub":
-    """The hub of the environment, for what is no secret of a program's."""
+    """Open the environment's hub, for everything other than programs' secrets."""
     from keyturn.providers.vault.hub import VaultHub
     from keyturn.settings.hub import HubSettings
 
@@ -191,7 +191,7 @@ def opened_hub(stack: ExitStack, opener: "SourceOpener") -> "VaultHub":
 
 
 def receiver_of(hub: "VaultHub", path: str | None) -> "Receiver | None":
-    """What takes notices; None where nobody signs any for it."""
+    """Return the receiver of notices; None without a key for them."""
     if path is None:
         return None
     from keyturn.client.webhooks.keys import HubKeys
@@ -205,7 +205,7 @@ def receiver_of(hub: "VaultHub", path: str | None) -> "Receiver | None":
         except KeyturnError as error:
             note(f"{error}. Until then every notice is answered 503")
 
-    # Beside all else: a hub that does not answer holds up no program that is given what is kept.
+    # In a thread, so that an unresponsive hub does not delay programs that use cached values.
     threading.Thread(target=look, name="keyturn-webhook-key", daemon=True).start()
     return Receiver(keys)
 
@@ -213,7 +213,7 @@ def receiver_of(hub: "VaultHub", path: str | None) -> "Receiver | None":
 def kept_templates(
     stack: ExitStack, client: "SecretClient", templates: list[str] | None, mode: str
 ) -> "Callable[[Notice], object]":
-    """Begin to keep files fresh; what takes notices for the client, and for them."""
+    """Keep the templates' files up to date. Return the handler of notices for them and the client."""
     if not templates:
         return client.told
     from keyturn.cli.programs.agent_templates import templates_of
@@ -224,7 +224,7 @@ def kept_templates(
 
 
 def metrics_of(client: "SecretClient") -> "Callable[[], str] | None":
-    """The client's numbers for Prometheus; None where its package is not installed."""
+    """Return the client's Prometheus metrics; None if the package is not installed."""
     try:
         from keyturn.providers.prometheus.metrics import exposition_of
     except ModuleNotFoundError:
@@ -235,7 +235,6 @@ def metrics_of(client: "SecretClient") -> "Callable[[], str] | None":
 def decisions_of(
     stack: ExitStack, agent: "Agent", hub: "VaultHub", every: float, outage: Callable[[str], float]
 ) -> "Decisions":
-    """What the hub says about callers."""
     from keyturn.agent.decisions import Decisions
     from keyturn.providers.vault.callers import VaultCallers
 
@@ -245,7 +244,6 @@ def decisions_of(
 
 
 def run(doors: Doors) -> None:
-    """Serve until a signal ends it."""
     import asyncio
 
     from keyturn.agent.service import serve

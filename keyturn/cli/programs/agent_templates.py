@@ -1,4 +1,4 @@
-"""Templates that an agent keeps fresh: files that are rendered at its start and at every change; who hears of it."""
+"""Templates that an agent keeps up to date, and the commands to run when their files change."""
 
 import os
 import signal
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 
 OPTION: Final = "--template"
 POLL: Final = 60.0
-"""Seconds between two looks at every secret that a template names."""
+"""Seconds between two reads of every secret that a template names."""
 
 Command = tuple[str, ...]
 
 
 @dataclass
 class KeptTemplates:
-    """Files by the templates that make them, and the commands that are run when one has changed.
+    """Files with their templates, and the commands to run when they change.
 
-    A command that fails is run again at the next look.
+    A failed command runs again at the next read.
     """
 
     templates: Mapping[Path, Template]
@@ -45,7 +45,7 @@ class KeptTemplates:
     _pending: set[Command] = field(default_factory=set)
 
     def begin(self, client: "SecretClient") -> Follower:
-        """Write all of them, and follow what they are made of. Raises what reading, rendering and writing raise."""
+        """Write all files and follow their secrets. Raises the errors of reading, rendering and writing."""
         declaration = Declaration(templates=self.templates, mode=self.mode)
         rendering = declaration.render(client)
         self._write(rendering)
@@ -85,7 +85,10 @@ class KeptTemplates:
 
 
 def templates_of(options: Sequence[str], mode: int) -> KeptTemplates:
-    """What ``SOURCE:DEST[:COMMAND]`` asks for. Wrong usage for anything else; raises what reading a template raises."""
+    """Parse ``SOURCE:DEST[:COMMAND]`` options.
+
+    Raises BadParameter for anything else, and the errors of reading a template.
+    """
     templates: dict[Path, Template] = {}
     commands: dict[Path, Command] = {}
     for text in options:
@@ -100,7 +103,7 @@ def templates_of(options: Sequence[str], mode: int) -> KeptTemplates:
 
 
 def command_of(text: str) -> Command:
-    """A command with its arguments, which no shell sees. Wrong usage for what an agent has no program for."""
+    """Parse a command, which runs without a shell. Raises BadParameter for a restart or a signal."""
     try:
         reaction = Reaction.parse_any(text)
     except ValueError:
@@ -111,7 +114,7 @@ def command_of(text: str) -> Command:
 
 
 def run_command(command: Command) -> None:
-    """Run it to its end. Raises Unavailable where it fails, or takes too long: then all that it has begun is ended."""
+    """Run a command to its end. Raises Unavailable if it fails, or times out; then its process group is killed."""
     environment = without_logins(INHERITED)
     hint = "It is run again with the next look"
     try:

@@ -1,4 +1,4 @@
-"""``keyturn render``: secrets into files, once; what an init container does before others begin."""
+"""``keyturn render``: write secrets into files once, as an init container does."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -47,7 +47,7 @@ DirectoryOption = Annotated[
 
 
 def add_template(templates: "dict[Path, Template]", text: str, directory: Callable[[], Path]) -> None:
-    """Read a template, and note which file it makes."""
+    """Read a template and record the file that it makes."""
     from keyturn.programs.templates import Template
 
     source, _, name = text.partition(":")

@@ -1,4 +1,4 @@
-"""What an investigation has found, for people and for scripts. Names stay text, whatever is in them."""
+"""An investigation's results as tables and JSON. Names are shown as plain text."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -24,7 +24,7 @@ WORDS: Final = {Subject.PATH: "secret", Subject.PRINCIPAL: "principal", Subject.
 
 
 def show_investigation(answer: Investigation, now: datetime) -> None:
-    """The timeline, totals, and how far all of it reaches."""
+    """Show the timeline, the totals and what the logs cover."""
     if answer.subject is None:
         write_text("\n".join(nothing(answer)))
     else:
@@ -38,7 +38,6 @@ def show_investigation(answer: Investigation, now: datetime) -> None:
 
 
 def heading(answer: Investigation) -> str:
-    """What it is about, and how much there is."""
     subject = WORDS[answer.subject] if answer.subject else ""
     times = "once" if answer.accesses == 1 else f"{answer.accesses:,} times"
     omitted = f"; {answer.omitted:,} earlier lines are left out (--limit)" if answer.omitted else ""
@@ -46,7 +45,7 @@ def heading(answer: Investigation) -> str:
 
 
 def nothing(answer: Investigation) -> Iterator[str]:
-    """That there is nothing, which is said to be nobody only where everything was looked at."""
+    """Report an empty result. It says that there was no access only if the logs cover the whole period."""
     what, coverage = visible(answer.what), answer.coverage
     if coverage.covers(answer.period):
         yield f"the logs of that time tell of no access to, by or from {what}"
@@ -57,7 +56,6 @@ def nothing(answer: Investigation) -> Iterator[str]:
 
 
 def timeline_row(entry: TimelineEntry) -> tuple[str, ...]:
-    """One line, folded."""
     moments = dict.fromkeys((when(entry.first), when(entry.last)))
     who = [visible(entry.principal) or "not told", f"from {visible(entry.source) or 'an address not told'}"]
     who += [f"by {visible(entry.agent)}"] if entry.agent else []
@@ -65,7 +63,6 @@ def timeline_row(entry: TimelineEntry) -> tuple[str, ...]:
 
 
 def what_happened(entry: TimelineEntry) -> Iterator[str]:
-    """What it was."""
     version = f" version {entry.version}" if entry.version is not None else ""
     verb = VERBS.get(entry.action, "")
     yield f"{verb}{visible(entry.path)}{version}"
@@ -80,18 +77,17 @@ def what_happened(entry: TimelineEntry) -> Iterator[str]:
 
 
 def totals_of(answer: Investigation) -> tuple[Sequence[Total], ...]:
-    """By secret, principal and address, as :class:`Subject` names them."""
+    """Return the totals in the order of :class:`Subject`."""
     return answer.paths, answer.principals, answer.addresses
 
 
 def reordered(answer: Investigation) -> tuple[int, ...]:
-    """How many there are of each, in the same order."""
+    """Return how many distinct secrets, principals and addresses there are."""
     principals, paths, addresses = answer.distinct
     return paths, principals, addresses
 
 
 def show_totals(word: str, totals: Sequence[Total], distinct: int) -> None:
-    """The most frequent of a kind."""
     if not totals:
         return
     more = f" ({distinct:,} in all)" if distinct > len(totals) else ""
@@ -100,14 +96,13 @@ def show_totals(word: str, totals: Sequence[Total], distinct: int) -> None:
 
 
 def total_row(total: Total) -> tuple[str, ...]:
-    """One of them."""
     name = visible(total.name) + ("" if total.system == "hub" else f" in {visible(total.system)}")
     own = " (Keyturn's own)" if total.own else ""
     return f"{name}{own}", f"{total.reads:,}", f"{total.refused:,}", when(total.first), when(total.last)
 
 
 def show_related(related: Sequence[RelatedSecret]) -> None:
-    """Which other secrets the same principals were given."""
+    """Show other secrets that the same principals read."""
     if not related:
         return
     write_text("\nother secrets that the same principals were given in that time:")
@@ -125,7 +120,7 @@ def show_related(related: Sequence[RelatedSecret]) -> None:
 
 
 def coverage_lines(coverage: TrailCoverage, period: Period, now: datetime) -> Iterator[str]:
-    """How far the answer reaches."""
+    """Describe what the logs cover."""
     yield f"asked for {period_words(period)} (UTC). What the trail in {coverage.directory} knows:"
     if not coverage.sources:
         yield "- nothing at all: no log was read into it yet. Is `keyturn serve` running?"
@@ -134,13 +129,11 @@ def coverage_lines(coverage: TrailCoverage, period: Period, now: datetime) -> It
 
 
 def period_words(period: Period) -> str:
-    """From when to when."""
     since = "all that is there" if period.since == FIRST else f"{when(period.since)} on"
     return since if period.until == LAST else f"{since}, until {when(period.until)}"
 
 
 def source_lines(source: SourceCoverage, period: Period, now: datetime) -> Iterator[str]:
-    """One log."""
     if source.latest is None:
         yield "no event yet"
     else:
@@ -154,7 +147,6 @@ def source_lines(source: SourceCoverage, period: Period, now: datetime) -> Itera
 
 
 def investigation_data(answer: Investigation) -> dict[str, Any]:
-    """Everything."""
     principals, paths, addresses = answer.distinct
     return {
         "what": answer.what,
@@ -175,14 +167,13 @@ def investigation_data(answer: Investigation) -> dict[str, Any]:
 
 
 def entry_data(entry: TimelineEntry) -> dict[str, Any]:
-    """One line; ``login`` is null where there were several."""
+    """Return one timeline entry; ``login`` is null if there were several."""
     data = as_data(entry)
     several = data.pop("other_login") != entry.login
     return {**data, "login": None if several else entry.login}
 
 
 def as_data(answer: Any) -> dict[str, Any]:
-    """A part of the answer as JSON has it."""
     return {key: _plain(value) for key, value in asdict(answer).items()}
 
 

@@ -1,4 +1,4 @@
-"""What is done about alerts here: all reactions together, those that need Prefect only where there is one."""
+"""All reactions to alerts here; those that need Prefect only if it is set up."""
 
 import os
 import socket
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from keyturn.rotation.state.context import Workspace
 
 TIMEOUT: Final = 600.0
-"""Seconds that a worker of Prefect may take over an incident before that is left to it."""
+"""Seconds that a Prefect worker may take for an incident before this process stops waiting."""
 
 REVOKER_ROLE_ID_FILE: Final = "KEYTURN_REVOKER_ROLE_ID_FILE"
 REVOKER_SECRET_ID_FILE: Final = "KEYTURN_REVOKER_SECRET_ID_FILE"
-"""The AppRole that revokes what rules want ended; without it that is done by the login of the process itself."""
+"""The AppRole for revocations that rules request. Without it, the process's own login is used."""
 
 NOTICES: Final = Pacing(burst=5, pace=30.0)
 
@@ -46,10 +46,10 @@ Say = Callable[[str], None]
 def open_reactions(
     workspace: "Callable[[], Workspace]", say: Say, wrap: Callable[[Reaction], Reaction] = lambda reaction: reaction
 ) -> Reactions:
-    """Every reaction that there is here: the ledger and revocations; people and Prefect where something leads there.
+    """Open every reaction available here: ledger and revocations; channel and Prefect if they are set up.
 
-    ``workspace`` gives the one to work with now. ``say`` is given a line at a time, from several threads. Each is put
-    into ``wrap``.
+    ``workspace`` returns the current workspace. Several threads call ``say``, one line at a time. ``wrap`` wraps
+    each reaction.
     """
     opened, names = workspace(), WorkspaceNames.from_environment(os.environ)
     run, host = remark_of_process(), socket.gethostname()
@@ -71,7 +71,7 @@ def open_reactions(
 
 
 def open_notices(workspace: "Workspace", say: Say) -> Callable[[Announcement], None]:
-    """Has people told, one message after the other; where there is no channel, it is only said here."""
+    """Return what sends messages to people, one after another. Without a channel it only calls ``say``."""
     channel = workspace.channel
     if channel is None:
         return lambda announcement: say(announcement.subject)
@@ -85,7 +85,7 @@ def open_notices(workspace: "Workspace", say: Say) -> Callable[[Announcement], N
 
 
 def revoking(workspace: "Callable[[], Workspace]") -> "Callable[[], Workspace]":
-    """The same, logged in as the revoker where that is named, with a ledger that holds nothing up."""
+    """Return the workspace with the revoker's login, if one is named, and a ledger that never blocks."""
 
     hub = cache(revokers_hub)
     made: list[tuple[Workspace, Workspace]] = []
@@ -100,7 +100,7 @@ def revoking(workspace: "Callable[[], Workspace]") -> "Callable[[], Workspace]":
 
 
 def revokers_hub() -> "Hub | None":
-    """The hub, logged in to as the revoker; None where no such login is named. Raises Invalid."""
+    """Open the hub with the revoker's login; None if no such login is named. Raises Invalid."""
     from keyturn.providers.vault.hub import VaultHub
     from keyturn.settings.hub import HubSettings
 
@@ -111,7 +111,6 @@ def revokers_hub() -> "Hub | None":
 
 
 def for_revocation(workspace: "Workspace", hub: "Hub | None") -> "Workspace":
-    """That workspace, with a ledger that holds nothing up."""
     from keyturn.wiring.registry import open_workspace
 
     if hub is None:
@@ -120,13 +119,13 @@ def for_revocation(workspace: "Workspace", hub: "Hub | None") -> "Workspace":
 
 
 class CommandConductor:
-    """Sees incidents through as `keyturn revoke` does: by the worker that they have in Prefect, else here."""
+    """Completes incidents as `keyturn revoke` does: by their Prefect worker, or else here."""
 
     def __init__(self, workspace: str) -> None:
         self._workspace = workspace
 
     def see_through(self, workspace: "Workspace", incident: "Incident") -> None:
-        """Replace, push, tell and prove; people hear of it."""
+        """Replace, push, notify and prove; people are notified."""
         restore_service(workspace, incident)
         tell_on_call(workspace, incident.id)
         tell_and_clear(workspace, incident)
@@ -134,7 +133,7 @@ class CommandConductor:
         tell_on_call(workspace, incident.id)
 
     def hand_over(self, incident: str, path: str, reason: str) -> bool:
-        """Have the worker of emergencies revoke it, whose login may; it is not waited for."""
+        """Have the emergency worker revoke it with its login, without waiting."""
         if not has_prefect():
             return False
         from keyturn.cli.running.watch import StillRuns, run_deployment

@@ -1,4 +1,4 @@
-"""``keyturn trail``: the trail of who read what: verified, proven, checked, and what is too old let go of."""
+"""``keyturn trail``: verify, prove, check and expire the trail of who read what."""
 
 import os
 from contextlib import contextmanager
@@ -132,7 +132,7 @@ def verify_trail(
 
 
 def trail_at(directory: Path | None) -> Path:
-    """The directory asked for, or the environment's. Raises Invalid."""
+    """Return the given directory, or the environment's. Raises Invalid."""
     from keyturn.settings.trail import trail_directory
 
     return directory.absolute() if directory else trail_directory(os.environ)
@@ -140,7 +140,7 @@ def trail_at(directory: Path | None) -> Path:
 
 @contextmanager
 def hub_states(*, wanted: bool) -> "Iterator[Callable[[str], SourceState] | None]":
-    """What tells the hub's cursors; None where the hub is not to be asked."""
+    """Yield the reader of the hub's cursors; None if the hub must not be asked."""
     if not wanted:
         yield None
         return
@@ -153,7 +153,7 @@ def hub_states(*, wanted: bool) -> "Iterator[Callable[[str], SourceState] | None
 def compared(
     files: "TrailFiles", source: "LedgerSource", log: str | None, against: "Sequence[Path]"
 ) -> "FileComparison":
-    """The hub's audit files, held against what was read of them. Raises Invalid, Unavailable."""
+    """Compare the hub's audit files with the trail. Raises Invalid or Unavailable."""
     from keyturn.access_log.trail.verification.chain import segment_entries
     from keyturn.access_log.trail.verification.file_comparison import compare_files
 
@@ -171,7 +171,7 @@ def show_verification(
     keys: "Sequence[PublicKey]",
     as_json: bool,
 ) -> None:
-    """What was found, and the exit code that belongs to it."""
+    """Show the results and end with their exit code."""
     if as_json:
         write_json(tables.report_data(report, comparison, ledger.vouched))
     elif report.sources:
@@ -263,7 +263,7 @@ def check_proof(
 
 
 def show_proof(text: str, keys: "Sequence[PublicKey]", as_json: bool) -> None:
-    """The event that is proved. Raises Invalid, and Rewritten where the proof does not hold."""
+    """Show the proven event. Raises Invalid, and Rewritten if the proof does not hold."""
     from keyturn.access_log.trail.verification.proofs import EventProof, check_event
     from keyturn.ledger.checkpoints import read_checkpoint
     from keyturn.providers.ledger.ed25519 import verify_ed25519
@@ -295,7 +295,7 @@ def expire(older_than: OlderOption = None, directory: DirectoryOption = None) ->
 
 @contextmanager
 def opened_trail(directory: Path | None) -> "Iterator[Trail]":
-    """The trail, with the hub and its ledger. Raises what keeps them from being opened."""
+    """Open the trail with the hub and its ledger."""
     from keyturn.access_log.trail.cursors import HubCursors
     from keyturn.access_log.trail.trail import Trail
     from keyturn.wiring.ledger import named_ledger
@@ -330,7 +330,7 @@ def accept_loss(reason: ReasonOption, directory: DirectoryOption = None) -> None
 
 
 def kept_for(older_than: str | None) -> "timedelta":
-    """How old events may become. Wrong usage, or Invalid, where nobody says."""
+    """Return the age limit of events. Raises BadParameter if none is set, or Invalid."""
     from keyturn.settings.trail import KEEP_VARIABLE, trail_keep
 
     option = "--older-than"

@@ -1,4 +1,4 @@
-"""``keyturn backup``: copies of the hub that bring it back: made, listed, read back, and thinned out."""
+"""``keyturn backup``: make, list, verify and prune backups of the hub."""
 
 import os
 from pathlib import Path
@@ -64,7 +64,7 @@ def run_backup(catalogue: CatalogueOption = None, as_json: JsonOption = False) -
 
 
 def tell_made(manifest: "Manifest") -> None:
-    """What a backup has, and what it lacks."""
+    """Report what a backup contains and lacks."""
     counts = ", ".join(f"{count} {what}" for what, count in sorted(manifest.counts.items()) if what != "all")
     note(f"{manifest.name}: {counts}, as of {when(manifest.begun_at)} UTC")
     for line in manifest.missing:
@@ -120,7 +120,7 @@ def verify_backups(
 
 
 def recorded_checks(chain: str | None, key: list[str] | None) -> "list[ChainCheck]":
-    """The same, and what it came to in the ledger: so there has to be a hub, with a catalogue and a login."""
+    """Verify backups and record the result in the ledger, which needs a hub, a catalogue and a login."""
     with opened_workspace(None) as workspace:
         from keyturn.recovery.verify_notes import VERIFY_BACKUPS, note_of_checks
         from keyturn.rotation.state.journal import record_action
@@ -132,7 +132,7 @@ def recorded_checks(chain: str | None, key: list[str] | None) -> "list[ChainChec
 
 
 def read_back(chain: str | None, key: list[str] | None) -> "list[ChainCheck]":
-    """All chains that are finished, or this one. Raises TerminalError without any."""
+    """Verify all finished chains, or the given one. Raises TerminalError if there is none."""
     from keyturn.recovery.chains import list_chains, verify_chain
     from keyturn.wiring.backups import signature_check
 
@@ -174,7 +174,7 @@ def prune_backups(dry_run: DryRunOption = False, key: KeyOption = None, as_json:
 
 
 def planned_pruning(settings: "BackupSettings", place: "BackupPlace", keys: "BackupKeys") -> "Pruning":
-    """Which chains go, and why the others stay."""
+    """Return which chains to remove, and why the others are kept."""
     from datetime import UTC, datetime
 
     from keyturn.recovery.chains import list_chains
@@ -191,7 +191,7 @@ def planned_pruning(settings: "BackupSettings", place: "BackupPlace", keys: "Bac
 
 
 def backup_settings() -> "BackupSettings":
-    """What the operator's file declares: neither a catalogue nor a hub is asked for. Raises Invalid."""
+    """Load the operator's file without a catalogue or hub. Raises Invalid."""
     from keyturn.catalogue.files.policy_file import load_policy
     from keyturn.wiring.backups import declared_backups
 
@@ -199,21 +199,19 @@ def backup_settings() -> "BackupSettings":
 
 
 def opened_place(settings: "BackupSettings") -> "BackupPlace":
-    """The place. Raises what opening it does."""
     from keyturn.wiring.backups import open_place
 
     return open_place(settings.place)
 
 
 def opening_keys(settings: "BackupSettings", names: list[str] | None) -> "BackupKeys":
-    """The keys that are given, or those of the operator's file, as far as they can be had here. Raises Invalid."""
+    """Return the given keys or those of the operator's file, as far as they are available here. Raises Invalid."""
     from keyturn.wiring.backups import openable_keys
 
     return openable_keys(names or list(settings.keys))
 
 
 def manifest_data(manifest: "Manifest") -> dict[str, Any]:
-    """One backup for scripts."""
     return {
         "chain": manifest.chain,
         "sequence": manifest.sequence,
@@ -227,7 +225,6 @@ def manifest_data(manifest: "Manifest") -> dict[str, Any]:
 
 
 def chain_data(chain: "StoredChain") -> dict[str, Any]:
-    """One chain for scripts."""
     return {
         "chain": chain.name,
         "backups": len(chain.manifests),
@@ -237,7 +234,6 @@ def chain_data(chain: "StoredChain") -> dict[str, Any]:
 
 
 def check_data(result: "ChainCheck") -> dict[str, Any]:
-    """What reading one back has shown, for scripts."""
     return {
         "chain": result.name,
         "backups": result.backups,
@@ -254,7 +250,7 @@ def _check_row(result: "ChainCheck") -> tuple[object, ...]:
 
 
 def _locked_until(place: "BackupPlace", chain: "StoredChain") -> Any:
-    """Until when the base of a chain is locked; None where it is not."""
+    """Return the end of the lock on the chain's base; None if there is no lock."""
     stored = place.find(chain.manifests[0].name) if chain.manifests else None
     return stored.retained_until if stored else None
 
@@ -268,6 +264,6 @@ def _size(size: int) -> str:
 
 
 def insist_on_address() -> None:
-    """A hub is named to restore into. Raises Invalid."""
+    """Raise Invalid unless VAULT_ADDR names the hub to restore."""
     if not os.environ.get("VAULT_ADDR"):
         raise Invalid("find", "the hub", "VAULT_ADDR is not set", "Set it to the hub that is to be restored")

@@ -1,4 +1,4 @@
-"""``keyturn restore`` and ``keyturn restore-drill``: bring a hub back from its backups, and try that it works."""
+"""``keyturn restore`` and ``keyturn restore-drill``: restore a hub from its backups, and test that."""
 
 import os
 import sys
@@ -104,7 +104,7 @@ def restore(
 def chosen_chain(
     settings: "BackupSettings", place: "BackupPlace", backup: str | None, key: list[str] | None
 ) -> "OpenedChain":
-    """The chain that was asked for, up to its number; what is wrong with newer ones is said."""
+    """Open the chosen chain up to its number, and report errors in newer ones."""
     from keyturn.recovery.chains import newest_chain
     from keyturn.wiring.backups import signature_check
 
@@ -133,7 +133,7 @@ def chosen_chain(
 def naming_whole_backup(
     settings: "BackupSettings", place: "BackupPlace", chain: "OpenedChain", key: list[str] | None
 ) -> Iterator[None]:
-    """Where a chain turns out to be damaged from its base on, the newest backup of which all holds is named."""
+    """If a chain is damaged from its base, name the newest intact backup."""
     from keyturn.wiring.backups import signature_check
 
     try:
@@ -146,7 +146,7 @@ def naming_whole_backup(
 
 
 def whole_backup(place: "BackupPlace", keys: "BackupKeys", check: "SignatureCheck", damaged: str) -> str:
-    """What to do where the chain of this name is damaged from its base on: all of the others is read for it."""
+    """Return the remedy for a chain damaged from its base. This reads all other backups."""
     from keyturn.recovery.chains import newest_whole
     from keyturn.recovery.parts import FROM_THE_STORE
 
@@ -159,7 +159,7 @@ def whole_backup(place: "BackupPlace", keys: "BackupKeys", check: "SignatureChec
 
 
 def target_hub(areas: Mapping[str, str]) -> "VaultHub":
-    """The hub of VAULT_ADDR, with the mounts that the backup's was in. Raises Invalid, Denied."""
+    """Open the hub of VAULT_ADDR with the mount paths of the backup. Raises Invalid or Denied."""
     from dataclasses import replace
 
     from keyturn.core.ports.backups import SECRETS, STATE, mount_name
@@ -174,7 +174,6 @@ def target_hub(areas: Mapping[str, str]) -> "VaultHub":
 
 
 def tell_plan(plan: "RestorePlan") -> None:
-    """What would be done, for people."""
     from keyturn.recovery.restoring import RestoreChange
 
     newest: Manifest = plan.chain.newest
@@ -193,7 +192,7 @@ def tell_plan(plan: "RestorePlan") -> None:
 
 
 def tell_since(since: "SinceThen") -> None:
-    """What somebody has taken away, before the backup or since, for people."""
+    """Report what was removed before or after the backup."""
     from keyturn.recovery.drilling import shorten
 
     for names, words in (
@@ -215,7 +214,6 @@ def tell_since(since: "SinceThen") -> None:
 
 
 def restore_plan_data(plan: "RestorePlan") -> dict[str, Any]:
-    """The same for scripts."""
     newest = plan.chain.newest
     return {
         "chain": newest.chain,
@@ -232,7 +230,7 @@ def restore_plan_data(plan: "RestorePlan") -> dict[str, Any]:
 
 
 def insist_on_yes(plan: "RestorePlan", address: str, yes: bool) -> None:
-    """Somebody wants it. Raises Abort, BadParameter."""
+    """Ask for confirmation. Raises Abort or BadParameter."""
     if yes:
         return
     if not sys.stdin.isatty():
@@ -243,7 +241,7 @@ def insist_on_yes(plan: "RestorePlan", address: str, yes: bool) -> None:
 def write_restored_files(
     directory: Path, files: Mapping[str, bytes], place: "BackupPlace", chain: "OpenedChain"
 ) -> None:
-    """The catalogue's files and the ledger's export, in a directory that is made for them. Raises Invalid, OSError."""
+    """Write the catalogue's files and the ledger's export into a new directory. Raises Invalid or OSError."""
     from keyturn.recovery.restoring import export_ledger
 
     try:
@@ -275,7 +273,7 @@ def restore_drill(key: KeyOption = None, record: RecordOption = False, as_json: 
 
 
 def recorded_drill(key: list[str] | None) -> "DrillReport":
-    """One drill, of which the ledger of the hub at work tells: so there has to be one, with a catalogue and a login."""
+    """Drill, and record the result in the live hub's ledger. This needs a catalogue and a login."""
     from keyturn.cli.environment import opened_workspace
 
     with opened_workspace(None) as workspace:
@@ -283,7 +281,7 @@ def recorded_drill(key: list[str] | None) -> "DrillReport":
 
 
 def drill_and_record(workspace: "Workspace", key: list[str] | None) -> "DrillReport":
-    """One drill, and what it came to in the ledger, also where something did not come back."""
+    """Drill, and record the result in the ledger, even after failure."""
     from keyturn.recovery.drill_notes import RESTORE_DRILL, note_of
     from keyturn.rotation.state.journal import record_action
 
@@ -294,7 +292,7 @@ def drill_and_record(workspace: "Workspace", key: list[str] | None) -> "DrillRep
 
 
 def drilled(key: list[str] | None) -> "DrillReport":
-    """One drill. The hub of VAULT_ADDR, where one is named, tells what it has that the backup lacks."""
+    """Run one drill. If VAULT_ADDR is set, that hub shows what the backup lacks."""
     from datetime import UTC, datetime
 
     from keyturn.recovery.drilling import run_drill
@@ -323,7 +321,6 @@ def drilled(key: list[str] | None) -> "DrillReport":
 
 
 def not_proven(report: "DrillReport") -> TerminalError:
-    """What the drill has shown that is wrong."""
     from keyturn.recovery.drilling import shorten
 
     faults = [*report.faults, *([f"not as it was: {shorten(report.differing)}"] if report.differing else [])]
@@ -332,7 +329,6 @@ def not_proven(report: "DrillReport") -> TerminalError:
 
 
 def tell_drill(report: "DrillReport") -> None:
-    """What a drill has shown, for people."""
     note(f"backup {report.chain}/{report.sequence}: {report.entries} entries, {report.versions} versions compared")
     note(f"recovery time {report.seconds:.1f} s, and {report.compare_seconds:.1f} s to compare")
     note(f"recovery point {when(report.point)} UTC: {report.age.total_seconds():.0f} s before the drill")
@@ -344,7 +340,6 @@ def tell_drill(report: "DrillReport") -> None:
 
 
 def drill_data(report: "DrillReport") -> dict[str, Any]:
-    """The same for scripts."""
     return {
         "chain": report.chain,
         "sequence": report.sequence,

@@ -1,4 +1,4 @@
-"""``keyturn doctor``: whether the login in use can do its work here, and what to do where it can't."""
+"""``keyturn doctor``: whether the login can do its work here, and how to fix what it lacks."""
 
 import os
 from collections.abc import Sequence
@@ -29,9 +29,9 @@ RoleOption = Annotated[
     ),
 ]
 GRANTER = "granter"
-"""The queue of whatever gives access: where no policy gives any, nobody has to serve it."""
+"""The queue of access grants, which needs no worker without access policies."""
 BACKUP = "backup"
-"""The queue of backups: where the operator's file declares none, nobody has to serve it."""
+"""The queue of backups, which needs no worker if the operator's file declares none."""
 AllOption = Annotated[bool, typer.Option("--all", help="Show what is well, too.")]
 
 
@@ -54,7 +54,7 @@ def doctor(
 
 
 def diagnose(workspace: "Workspace", names: WorkspaceNames, role: str) -> "Diagnosis":
-    """All checks of the login in use; of a worker's, what is registered with its Prefect server is part of it."""
+    """Run all checks of the login; for a worker, also those of its Prefect server."""
     from keyturn.cli.setup.policy import hub_scope
     from keyturn.doctor.examine import examine
     from keyturn.doctor.patient import Patient
@@ -67,13 +67,12 @@ def diagnose(workspace: "Workspace", names: WorkspaceNames, role: str) -> "Diagn
 
 
 def unneeded_queues(catalogue: "Catalogue") -> frozenset[str]:
-    """The queues for which there is no work, by what is declared."""
     needed = {GRANTER: catalogue.access_policies, BACKUP: catalogue.policy.backups}
     return frozenset(queue for queue, declared in needed.items() if not declared)
 
 
 def in_prefect(names: WorkspaceNames, api: str, unneeded: frozenset[str] = frozenset()) -> "list[CheckResult]":
-    """What is registered with the Prefect server, where there is one; ``unneeded`` queues need no worker."""
+    """Check the registrations with the Prefect server, if there is one; ``unneeded`` queues need no worker."""
     if not api:
         return []
     import asyncio
@@ -92,7 +91,7 @@ def in_prefect(names: WorkspaceNames, api: str, unneeded: frozenset[str] = froze
 
 
 def tell_diagnosis(diagnosis: "Diagnosis", everything: bool, as_json: bool) -> None:
-    """What was found, what hinders first; and in one line how it is."""
+    """Show the results, worst first, and a summary line."""
     if as_json:
         return write_json(diagnosis.to_data())
     order = ("failed", "unknown", "advice", "ok")
@@ -103,7 +102,6 @@ def tell_diagnosis(diagnosis: "Diagnosis", everything: bool, as_json: bool) -> N
 
 
 def rows(results: "Sequence[CheckResult]") -> list[tuple[str, str, str]]:
-    """For people; the remedy on a line of its own."""
     return [
         (str(result.grade), f"{result.area} {result.name}", "\n".join(filter(None, (result.words, result.remedy))))
         for result in results

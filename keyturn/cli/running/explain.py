@@ -1,4 +1,4 @@
-"""``keyturn explain``: what an error's code means, what is safe meanwhile, and what to do."""
+"""``keyturn explain``: what an error's code means, what is safe, and what to do."""
 
 from typing import Annotated, Any, Final
 
@@ -39,20 +39,17 @@ def explain(code: CodeArgument = None, as_json: JsonOption = False, markdown: Ma
 
 
 def explanation_of(code: str) -> Explanation:
-    """The entry of a code. Raises NotFound."""
     if entry := find_explanation(code):
         return entry
     raise NotFound("explain", code, "there is no such code", "Run `keyturn explain`: it lists all of them")
 
 
 def in_words(entry: Explanation) -> str:
-    """One code, for people."""
     parts = (entry.meaning, f"What is safe: {entry.safe}", f"What to do: {entry.remedy}", f"  $ {entry.command}")
     return "\n\n".join((f"{entry.code}: {entry.title}", *parts))
 
 
 def explanation_data(entry: Explanation) -> dict[str, Any]:
-    """One code, for scripts."""
     return {
         "code": entry.code,
         "kind": entry.kind.__name__,
@@ -65,7 +62,7 @@ def explanation_data(entry: Explanation) -> dict[str, Any]:
 
 
 def error_page() -> str:
-    """All of them as ``docs/errors.md`` has them, without the last line's end."""
+    """Return the text of ``docs/errors.md``, without its final newline."""
     sections = (
         f"## {entry.code}\n\n**{entry.title}.** {entry.meaning} (`{entry.kind.__name__}`)\n\n"
         f"- Safe: {entry.safe}\n- To do: {entry.remedy}\n- Command: `{entry.command}`"

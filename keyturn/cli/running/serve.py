@@ -1,4 +1,4 @@
-"""``keyturn serve``: the one process that runs on, beside the workers."""
+"""``keyturn serve``: the long-running process next to the workers."""
 
 import os
 import threading
@@ -122,7 +122,7 @@ def serve(
         latest = Latest(workspace, catalogue)
         site = site_of(latest, audit_file, lambda: source_of(latest, audit_file, position, every), per_secret, publish)
         supervisor = supervisor_of(workspace, make_parts(site, only or ()))
-        # What is published is told by the relay alone, or it would be counted twice.
+        # Only the relay serves published metrics; otherwise they would count twice.
         serving = Serving(supervisor.states, site.counts, Board() if publish else site.board)
         shown = latest if dashboard and FOLLOW in supervisor.states() else None
         open_endpoint(stack, workspace, serving, listen, cert, key, shown, proxies)
@@ -137,7 +137,7 @@ def site_of(
     per_secret: bool = False,
     publishes: bool = False,
 ) -> "Site":
-    """What the parts of this process are made of, by the catalogue and the environment."""
+    """Build the configuration of this process's parts from the catalogue and environment."""
     from keyturn.cli.running.numbers import looks_of
     from keyturn.serving.site import Site
     from keyturn.settings.trail import trail_directory, trail_keep
@@ -154,7 +154,7 @@ def site_of(
 
 
 def backup_plan(workspace: "Workspace") -> "BackupPlan | None":
-    """How the operator has the hub backed up; None where they have not."""
+    """Return the operator's backup plan; None if there is none."""
     if (settings := workspace.catalogue.policy.backups) is None:
         return None
     from keyturn.cli.environment import catalogue_directory
@@ -169,9 +169,9 @@ def backup_plan(workspace: "Workspace") -> "BackupPlan | None":
 
 
 def access_logs(latest: Latest, audit_file: Path | None) -> "dict[str, Callable[[], AccessSource]]":
-    """The logs that are read on this machine, each by what opens it.
+    """Return the openers of the logs that this machine reads.
 
-    One that holds what this machine has received has the name of that behind its own: others have theirs.
+    A log that holds what this machine received has the machine's name as a suffix.
     """
     from keyturn.settings.directories import sources_directory
     from keyturn.wiring.access_sources import open_source, read_here
@@ -187,7 +187,7 @@ def access_logs(latest: Latest, audit_file: Path | None) -> "dict[str, Callable[
 
 
 def watched(catalogue: "Catalogue", audit_file: Path | None) -> "Catalogue":
-    """The catalogue; where it names no access log, with the hub's audit file that was given."""
+    """Return the catalogue. If it names no access log, add the given audit file of the hub."""
     if catalogue.access_logs or audit_file is None:
         return catalogue
     from keyturn.catalogue.access_logs.hub import HubFileSettings
@@ -198,7 +198,7 @@ def watched(catalogue: "Catalogue", audit_file: Path | None) -> "Catalogue":
 
 
 def supervisor_of(workspace: "Workspace", parts: "list[Part]") -> "Supervisor":
-    """What runs these parts, under leases in the workspace's hub."""
+    """Build the supervisor of these parts, with leases in the workspace's hub."""
     from keyturn.serving.leases import PartLease, new_holder
     from keyturn.serving.supervisor import Supervisor
 
@@ -216,7 +216,7 @@ def open_endpoint(
     shown: Latest | None = None,
     proxies: tuple[str, ...] = (),
 ) -> None:
-    """Answer at ``listen`` until the stack is closed; with a page of what is ``shown``. Raises Invalid, OSError."""
+    """Serve at ``listen`` until the stack closes, with the page of ``shown``. Raises Invalid or OSError."""
     insist_on_server()
 
     from keyturn.agent.sockets import open_at
@@ -240,7 +240,7 @@ def open_endpoint(
 
 
 def network(text: str) -> str:
-    """A network, or one address. Wrong usage for anything else."""
+    """Parse a network or one address. Raises BadParameter for anything else."""
     try:
         return str(ip_network(text, strict=False))
     except ValueError:
@@ -250,7 +250,7 @@ def network(text: str) -> str:
 def page_of(
     stack: ExitStack, shown: Latest, serving: "Serving", port: int, proxies: tuple[str, ...], *, tls: bool
 ) -> "Handler":
-    """What shows the page of everything, read with this process's own login, to whom the hub lets see it."""
+    """Serve the dashboard, read with this process's login, to callers whom the hub permits."""
     from keyturn.cli.secrets.dashboard import board_of
     from keyturn.providers.vault.viewers import VaultViewers
     from keyturn.serving.dashboard_door import DashboardDoor
@@ -264,7 +264,7 @@ def page_of(
 
 
 def posts_of(workspace: "Workspace") -> "Handler | None":
-    """What takes posted accesses; None where the catalogue, as it was at the start, lets nobody post here."""
+    """Return the handler of posted accesses; None if the catalogue at the start permits no posts here."""
     import asyncio
 
     from keyturn.agent.http import HttpAnswer, HttpRequest
@@ -282,7 +282,7 @@ def posts_of(workspace: "Workspace") -> "Handler | None":
 
 
 def insist_on_server() -> None:
-    """What the endpoint is made of is installed. Raises Invalid."""
+    """Raise Invalid if the endpoint's package is not installed."""
     try:
         import h11  # noqa: F401
     except ModuleNotFoundError:
@@ -290,7 +290,7 @@ def insist_on_server() -> None:
 
 
 def numbers_of(serving: "Serving") -> "Callable[[], str] | None":
-    """The numbers for Prometheus; None where its package is not installed."""
+    """Return the Prometheus metrics; None if the package is not installed."""
     try:
         from keyturn.providers.prometheus.metrics import NumbersCollector, exposition
     except ModuleNotFoundError:
@@ -307,7 +307,7 @@ def numbers_of(serving: "Serving") -> "Callable[[], str] | None":
 
 
 def run(supervisor: "Supervisor", stop: threading.Event) -> None:
-    """Run the parts until a signal ends it; systemd is told."""
+    """Run the parts until a signal arrives, and notify systemd."""
     from keyturn.agent.service import tell_supervisor
 
     note(f"ready: {', '.join(supervisor.states())}")

@@ -1,4 +1,4 @@
-"""How `keyturn status` tells what the last daily look at the hub's set-up has come to."""
+"""The last daily check of the hub's set-up, for `keyturn status`."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HubStatus:
-    """The last look, None where nobody has looked; or why nobody can tell."""
+    """The last check; None if there was none. ``error`` is why it is unknown."""
 
     now: datetime
     check: "HubCheck | None" = None
@@ -23,7 +23,7 @@ class HubStatus:
 
     @property
     def problem(self) -> str:
-        """Why somebody should look; empty where nobody need."""
+        """Why a person should look at the set-up, or an empty string."""
         from keyturn.rights.hub_check import LATE
 
         check = self.check
@@ -42,16 +42,14 @@ class HubStatus:
 
     @property
     def words(self) -> str:
-        """For people."""
         return self.problem or f"in the hub {self.check.words if self.check else ''}"
 
     def to_data(self) -> dict[str, Any]:
-        """For scripts."""
         return {**(self.check.to_data() if self.check else {"at": None}), "problem": self.problem}
 
 
 def hub_status(workspace: "Workspace") -> HubStatus | None:
-    """What the hub keeps of it; None where the catalogue has nothing set up in the hub."""
+    """Return the hub's record of its last check; None if the catalogue sets up nothing in the hub."""
     if not workspace.catalogue.hub:
         return None
     from keyturn.rights.hub_check import last_check

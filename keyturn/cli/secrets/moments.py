@@ -1,4 +1,4 @@
-"""Moments as people write them in options: ``2026-11-03``, ``2026-11-03T14:00+01:00``, or ``36h`` for so long ago."""
+"""Moments in options: ``2026-11-03``, ``2026-11-03T14:00+01:00``, or ``36h`` for 36 hours ago."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -16,7 +16,7 @@ ToOption = Annotated[str, typer.Option("--to", metavar="TIME", help="Until then,
 
 
 def parse_moment(text: str, option: str, now: datetime, *, end: bool = False) -> datetime:
-    """A moment in UTC, which is meant where no zone is named; of a day its beginning or ``end``. Raises Invalid."""
+    """Parse a moment, in UTC unless it has a zone. A day means its beginning or ``end``. Raises Invalid."""
     try:
         return now - durations.parse(text)
     except ValueError:

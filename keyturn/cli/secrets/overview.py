@@ -1,4 +1,4 @@
-"""What `keyturn status` and the dashboard show of the whole workspace, and whether all of it is healthy."""
+"""The state of the whole workspace for `keyturn status` and the dashboard."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,35 +26,35 @@ if TYPE_CHECKING:
 
 
 NAMED: Final = 5
-"""So many of what is not healthy are named in the last line."""
+"""The most unhealthy names in the last line."""
 
 
 @dataclass(frozen=True)
 class Overview:
-    """What the hub tells. ``others`` are copies that are not in sync, of secrets that the catalogue does not name."""
+    """The state of the workspace. ``others`` are copies not in sync of secrets that the catalogue does not name."""
 
     secrets: list["SecretStatus"] = field(default_factory=list)
     others: list["CopyStatus"] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     undeclared: list["Undeclared"] = field(default_factory=list)
-    """Secrets that the catalogue declares no more, and of which something is open."""
+    """Secrets with open work that the catalogue no longer declares."""
     remarks: tuple[str, ...] = ()
     parts: list["PartStatus"] = field(default_factory=list)
-    """What runs on beside the workers, or ought to."""
+    """The long-running parts, running or expected."""
     keys: list["KeyStatus"] = field(default_factory=list)
-    """The keys of other engines that the catalogue has managed."""
+    """Keys of other engines that the catalogue manages."""
     unreviewed: list["BrokenGlass"] = field(default_factory=list)
-    """What was done without a second person, and nobody has looked at since."""
+    """Actions without a second person that are not reviewed."""
     authorities: list["AuthorityStatus"] = field(default_factory=list)
-    """What signs certificates."""
+    """The certificate authorities."""
     hub: "HubStatus | None" = None
-    """Whether the hub is set up as the catalogue says, by the last daily look."""
+    """The last daily check of the hub's set-up."""
     at: datetime | None = None
-    """When the hub was asked, by its clock."""
+    """The hub's time of the query."""
     grants: list["ActiveGrant"] = field(default_factory=list)
-    """What is given as access for a while, the first to end first."""
+    """Temporary access grants, the first to end first."""
     restoration: "Restoration | None" = None
-    """From which backup the hub was restored, where it was."""
+    """The backup that the hub was restored from, if any."""
     health: "list[CheckResult]" = field(default_factory=list)
     """Workers, incidents, ledger and logins."""
     assessment: "Assessment" = field(default_factory=lambda: Assessment())
@@ -62,7 +62,7 @@ class Overview:
 
 @dataclass(frozen=True)
 class Assessment:
-    """What is not healthy, and what nobody could check, each by its name."""
+    """The names of everything failed or unknown."""
 
     failed: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
@@ -74,11 +74,10 @@ class Assessment:
 
     @property
     def state(self) -> str:
-        """In one word."""
         return "failed" if self.failed else "unknown" if self.unknown else "ok"
 
     def lines(self) -> Iterator[str]:
-        """For people; nothing where all is healthy."""
+        """Summarise for people; nothing if everything is healthy."""
         for words, names in (("NOT HEALTHY", self.failed), ("not checked", self.unknown)):
             if names:
                 more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
@@ -86,7 +85,7 @@ class Assessment:
 
 
 def overview_of(workspace: "Workspace") -> Overview:
-    """All that the hub and the stores tell, and whether all of it works. Raises where no secret could be told."""
+    """Collect the state of the hub and stores, and check the services. Raises an error if no secret could be read."""
     from keyturn.cli.health import check_logins, check_services
 
     with ThreadPoolExecutor(1) as pool:
@@ -97,14 +96,13 @@ def overview_of(workspace: "Workspace") -> Overview:
 
 
 def login_states(secrets: Sequence["SecretStatus"]) -> "list[LoginState]":
-    """Of each secret whose CURRENT should log in."""
+    """Return the login state of each secret whose CURRENT should log in."""
     from keyturn.cli.health import LoginState
 
     return [LoginState(s.path, s.now - s.rotated_at, s.login) for s in secrets if s.rotated_at and not s.occupied]
 
 
 def seen_in_hub(workspace: "Workspace") -> Overview:
-    """What the hub and the stores tell."""
     from keyturn.cli.access.active_grants import active_grants
     from keyturn.cli.emergencies.approvals import find_unreviewed
     from keyturn.cli.keys.commands import keys_of

@@ -1,4 +1,4 @@
-"""``keyturn recover``: bring the newest value that works back into a hub that has lost it, from a copy."""
+"""``keyturn recover``: restore the newest working value to a hub that lost it, from a copy."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from keyturn.rotation.state.context import Workspace
 
 SHOWN: Final = 5
-"""So many of the secrets that are not settled are named together."""
+"""The most unsettled secrets to name in one message."""
 
 PATCH: Final = "vault kv patch -mount=secret {} host=... port=..."
 """How a person adds the fields that a recovered credential lacks."""
@@ -93,7 +93,9 @@ def recover(
 
 
 def end_unsettled(errors: Sequence[KeyturnError]) -> None:
-    """End by the first error; of several, each has been told with its own remedy, which none stands for."""
+    """End with the first error. Several errors were already printed with their remedies, so one message replaces
+    them.
+    """
     first = errors[0]
     if len(errors) > 1:
         problem = f"{len(errors)} secrets are not settled: {', '.join(error.name for error in errors[:SHOWN])}"
@@ -103,7 +105,7 @@ def end_unsettled(errors: Sequence[KeyturnError]) -> None:
 
 
 def mark_as_restored(workspace: "Workspace", moment: str) -> None:
-    """Say in the hub that it came back from a snapshot of its own. Raises Invalid for what is no moment."""
+    """Record in the hub that it was restored from its own snapshot. Raises Invalid for an unreadable time."""
     from keyturn.cli.secrets.moments import parse_moment
     from keyturn.core.ports.restored import mark_snapshot
 
@@ -112,7 +114,7 @@ def mark_as_restored(workspace: "Workspace", moment: str) -> None:
 
 
 def named_secrets(workspace: "Workspace", pattern: str) -> "Behind":
-    """The secret of this path; of a pattern, what is behind and fits it. Raises NotFound where nothing does."""
+    """Return the secret of a path, or those that lag and match a pattern. Raises NotFound for no match."""
     from keyturn.core.errors import NotFound
     from keyturn.core.text.path_patterns import covers
 
@@ -126,9 +128,9 @@ def named_secrets(workspace: "Workspace", pattern: str) -> "Behind":
 
 @dataclass(frozen=True)
 class Behind:
-    """The secrets that the hub has lost newer versions of; ``unseen`` says where nobody could look for more.
+    """The secrets that lost newer versions in the hub; ``unseen`` names what could not be checked.
 
-    ``nowhere`` are those of a restored hub that are to be tried by a login besides, since they have no copy.
+    ``nowhere`` are secrets of a restored hub without a copy, which a login should test.
     """
 
     paths: list[str]
@@ -137,7 +139,7 @@ class Behind:
 
 
 def behind(workspace: "Workspace") -> Behind:
-    """The secrets of which something outside knows a newer version than the hub."""
+    """Return the secrets that have a newer version outside the hub."""
     from keyturn.cli.running.numbers import is_unseen
     from keyturn.core.plan import Action
     from keyturn.rotation.copies.lineage_check import ledger_versions
@@ -146,7 +148,7 @@ def behind(workspace: "Workspace") -> Behind:
     from keyturn.sync.plan import plan
 
     planned, mark = plan(workspace), workspace.open_restore()
-    # Who is at it needs not be told to begin it.
+    # This command is what those remarks advise.
     to_do = (behind_words(planned.lost or ()), mark.to_do if mark else "")
     for remark in planned.remarks:
         if remark not in to_do:
@@ -167,9 +169,9 @@ def behind(workspace: "Workspace") -> Behind:
 
 
 def unshown(workspace: "Workspace", path: str) -> tuple[dict[str, Any], KeyturnError | None]:
-    """A secret of a restored hub that has no copy: whether it counts, a login tells. Nothing is pushed of it.
+    """Test a restored secret without copies by a login. Nothing is pushed.
 
-    One that no login can tell of is named, and holds nothing up.
+    If no login can decide, the secret is listed without an error.
     """
     from keyturn.core.errors import Ahead
     from keyturn.rotation.repair.recover import choose
@@ -191,7 +193,7 @@ def unshown(workspace: "Workspace", path: str) -> tuple[dict[str, Any], KeyturnE
 
 
 def note_unshown(paths: Iterable[str]) -> None:
-    """The secrets without a copy of which no login can tell whether they were revoked since the backup."""
+    """List secrets without copies that no login can test for a revocation since the backup."""
     names = sorted(paths)
     more = f", and {len(names) - SHOWN} more: see --json" if len(names) > SHOWN else ""
     if names:
@@ -203,9 +205,9 @@ def note_unshown(paths: Iterable[str]) -> None:
 
 
 def note_recovered(workspace: "Workspace", restoration: "Restoration", lost: Behind) -> None:
-    """Say in a hub that was restored that this has gone through, where all could be looked at that may know more.
+    """Record that a restored hub is recovered, if everything that may know newer versions was checked.
 
-    Raises what keeps it from being said.
+    Raises the error that prevents the record.
     """
     from keyturn.core.ports.restored import mark_recovered
 
@@ -222,7 +224,7 @@ def note_recovered(workspace: "Workspace", restoration: "Restoration", lost: Beh
 def recovered(
     workspace: "Workspace", path: str, *, dry_run: bool, yes: bool, untested: bool, quiet: bool, named: bool
 ) -> tuple[dict[str, Any], KeyturnError | None]:
-    """One secret, shown and then done; what came of it as data, and the error to end with."""
+    """Show and recover one secret. Return the result as data, and the error to end with."""
     from keyturn.rotation.repair.recover import choose, recover
     from keyturn.rotation.repair.recoverable_values import HUB, values
 
@@ -252,7 +254,6 @@ def recovered(
 
 
 def show_candidates(candidates: "HeldValues") -> None:
-    """Who holds which value, and what a login has said."""
     rows = [
         (value.place, str(value.version), when(value.created_at) or "unknown", login_verdict(value))
         for value in candidates.found
@@ -264,14 +265,13 @@ def show_candidates(candidates: "HeldValues") -> None:
 
 
 def login_verdict(value: "Value") -> str:
-    """What a login has said of it."""
     if not value.tried:
         return "not tried: a newer one works"
     return {True: "it works", False: "it is refused", None: "nobody can tell"}[value.lives]
 
 
 def needless(candidates: "HeldValues", chosen: "Value") -> bool:
-    """Whether CURRENT is the value, and nothing that is known is newer."""
+    """Return whether CURRENT is the chosen value, and no newer one is known."""
     from keyturn.core.ports.hub import overtaken
     from keyturn.rotation.repair.recoverable_values import HUB
 
@@ -280,7 +280,7 @@ def needless(candidates: "HeldValues", chosen: "Value") -> bool:
 
 
 def asked(candidates: "HeldValues", chosen: "Value") -> bool:
-    """Whether the person says yes. Raises Abort where not."""
+    """Ask for confirmation. Raises Abort on no."""
     from keyturn.rotation.repair.recoverable_values import HUB
 
     works = "which works" if chosen.lives else "of which nobody can tell whether it works"
@@ -289,7 +289,7 @@ def asked(candidates: "HeldValues", chosen: "Value") -> bool:
 
 
 def left_behind(came: "Recovery") -> KeyturnError | None:
-    """The error to end with where a copy could not be brought in step."""
+    """Return the error to end with if a copy is not in sync."""
     late = [f"{copy.store}:{copy.name} ({copy.error or copy.state})" for copy in came.copies if not copy.in_step]
     if not late:
         return None
@@ -298,7 +298,6 @@ def left_behind(came: "Recovery") -> KeyturnError | None:
 
 
 def value_data(value: "Value") -> dict[str, Any]:
-    """One value for scripts, in names."""
     return {
         "place": value.place,
         "version": value.version,
@@ -310,7 +309,6 @@ def value_data(value: "Value") -> dict[str, Any]:
 
 
 def recovery_data(came: "Recovery") -> dict[str, Any]:
-    """What was done, for scripts."""
     return {
         "from": came.place,
         "held_version": came.held,

@@ -1,4 +1,4 @@
-"""``keyturn rehydrate``: fill an empty hub again from what the stores hold, and say what can't be proven."""
+"""``keyturn rehydrate``: refill an empty hub from the stores, and report what can't be proven."""
 
 import sys
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ COLUMNS: Final = ("secret", "verdict", "from", "version", "proof", "a login says
 WRONG_KEY: Final = "this key has made none of the copies' marks: it is another hub's, or was made anew"
 
 SHOWN: Final = 10
-"""So many paths are named of what is not taken."""
+"""The most paths to name of those left out."""
 
 ApplyOption = Annotated[bool, typer.Option("--apply", help="Write it; without this it is only shown.")]
 KeyOption = Annotated[
@@ -87,7 +87,7 @@ def rehydrate(
 
 
 def chosen_keys(hub: "Hub", file: Path | None, *, without_key: bool) -> "tuple[Entries | None, FingerprintKeys | None]":
-    """What proves the copies: the keys of the file, else those that the hub has; None where there are none."""
+    """Return the keys that prove copies: those of the file, or else the hub's; None if there are none."""
     from keyturn.recovery.rehydrate_keys import hub_keys, keys_from, keys_in_file
 
     if file:
@@ -97,7 +97,7 @@ def chosen_keys(hub: "Hub", file: Path | None, *, without_key: bool) -> "tuple[E
 
 
 def told_revocations() -> "Mapping[str, Revoked] | KeyturnError":
-    """What the ledger tells of revocations, or why it could not be read."""
+    """Return the ledger's revocations, or the error of reading it."""
     from keyturn.ledger.cuts import revoked_secrets
 
     try:
@@ -109,7 +109,7 @@ def told_revocations() -> "Mapping[str, Revoked] | KeyturnError":
 
 
 def insist_on_proof(plan: "Plan", keys: "FingerprintKeys | None", *, without_key: bool) -> None:
-    """A missing or wrong key is a person's decision, since a hub that makes a new one never proves them. Raises."""
+    """Raise Invalid for a missing or wrong key. A person must decide, since a new key never proves the copies."""
     if keys is None and not without_key:
         problem = "the hub has no key of the fingerprints, so no copy can be proven"
         raise Invalid("rehydrate", "the hub", problem, "Give the lost hub's: --key FILE; or say --without-key")
@@ -118,7 +118,7 @@ def insist_on_proof(plan: "Plan", keys: "FingerprintKeys | None", *, without_key
 
 
 def ask_first(wanted: "list[Rehydrated]", *, yes: bool) -> None:
-    """Raises Abort where the person says no."""
+    """Ask for confirmation. Raises Abort on no."""
     unproven = sum(not secret.proven for secret in wanted)
     words = f", {unproven} of them not proven" if unproven else ""
     if not yes:
@@ -126,7 +126,7 @@ def ask_first(wanted: "list[Rehydrated]", *, yes: bool) -> None:
 
 
 def give_back(hub: "Hub", entries: "Entries | None") -> None:
-    """Put the keys of a file back before anything is written."""
+    """Put the file's keys back before anything is written."""
     from keyturn.recovery.rehydrate_keys import put_keys_back
 
     if entries and not put_keys_back(hub, entries):
@@ -134,14 +134,13 @@ def give_back(hub: "Hub", entries: "Entries | None") -> None:
 
 
 def note_secret(secret: "Rehydrated") -> None:
-    """One secret as it is done."""
     if secret.version and secret.source:
         proof = "proven" if secret.proven else "not proven"
         note(f"{secret.path}: version {secret.version} holds what {secret.source} held of {secret.held} ({proof})")
 
 
 def show_rehydration(plan: "Plan", keys: "FingerprintKeys | None") -> None:
-    """What would be done, what is known of it, and what is not taken."""
+    """Show what would be written, what is known of it, and what is left out."""
     rows = [
         (
             secret.path,
@@ -172,14 +171,14 @@ def show_rehydration(plan: "Plan", keys: "FingerprintKeys | None") -> None:
 
 
 def show_left(words: str, paths: "tuple[str, ...] | Any") -> None:
-    """Secrets whose copies are left alone, some by name."""
+    """Report secrets whose copies are left unchanged, some by name."""
     if listed := sorted(paths):
         more = f", and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
         note(f"{words}: {', '.join(listed[:SHOWN])}{more}")
 
 
 def end_with(plan: "Plan") -> None:
-    """End as failed where something is left to a person, who is told what."""
+    """End as failed if something needs a person, with its remedy."""
     from keyturn.recovery.rehydrate import DONE, Rehydration
 
     left = [secret for secret in plan.secrets if secret.verdict not in DONE]
@@ -201,7 +200,6 @@ def end_with(plan: "Plan") -> None:
 
 
 def rehydration_data(plan: "Plan", keys: "FingerprintKeys | None") -> dict[str, Any]:
-    """All of it for scripts, in names."""
     return {
         "secrets": [rehydrated_data(secret) for secret in plan.secrets],
         "key": keys is not None,
@@ -212,7 +210,6 @@ def rehydration_data(plan: "Plan", keys: "FingerprintKeys | None") -> dict[str, 
 
 
 def rehydrated_data(secret: "Rehydrated") -> dict[str, Any]:
-    """One secret for scripts."""
     return {
         "secret": secret.path,
         "verdict": str(secret.verdict),
@@ -231,7 +228,6 @@ def rehydrated_data(secret: "Rehydrated") -> dict[str, Any]:
 
 
 def copy_data(copy: "SeenCopy") -> dict[str, Any]:
-    """One copy for scripts."""
     return {
         "place": copy.place,
         "standing": str(copy.standing),

@@ -1,4 +1,4 @@
-"""``keyturn rename`` and ``keyturn forget``: for a secret that the catalogue names otherwise, or no more."""
+"""``keyturn rename`` and ``keyturn forget``: for a secret whose catalogue entry was renamed or removed."""
 
 import sys
 from typing import Annotated, Final

@@ -1,4 +1,4 @@
-"""``keyturn rollback``: the value before the last rotation in force again, everywhere."""
+"""``keyturn rollback``: put the value before the last rotation back in force, everywhere."""
 
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -60,7 +60,7 @@ def rollback_secret(
 
 
 def what_it_does(path: str, rotation: "Rotation") -> str:
-    """What is about to be done, and who has the newer value already."""
+    """Describe the rollback, and which consumers have the newer value."""
     from keyturn.core.record import Stage
 
     if rotation.stage is Stage.REVERTED:

@@ -112,7 +112,7 @@ def rotate(
 
 
 def insist_on_ground(path: str, version: int, catalogue: Path | None) -> None:
-    """Raise at once what speaks against --from; where no login here may look, the worker says it later."""
+    """Raise at once if --from is not acceptable. If no login here may read the secret, the worker reports it."""
     from keyturn.core.errors import KeyturnError
     from keyturn.rotation.repair.missing_current import insist_on_choice
     from keyturn.rotation.state.records import load_record
@@ -127,13 +127,13 @@ def insist_on_ground(path: str, version: int, catalogue: Path | None) -> None:
 
 
 def insist_on_own_word(local: bool, *reasons: str) -> None:
-    """Wrong usage where a rule is to be gone past elsewhere: the login that does it has to be one's own."""
+    """Raise BadParameter if a rule is overridden without --local, since the override needs the person's own login."""
     if any(reasons) and not local:
         raise typer.BadParameter("--over-limit and --break-glass go with --local: it is your own login that does it")
 
 
 def trigger(now: bool, compromised: bool, end_previous: bool = False) -> "Trigger":
-    """What asks for the rotation. Wrong usage where both are given, or something is to end and nothing to begin."""
+    """Return the rotation's trigger. Raises BadParameter for contradictory options, and for an end without --now."""
     from keyturn.core.schedule.policy import Trigger
 
     if now and compromised:
@@ -144,7 +144,7 @@ def trigger(now: bool, compromised: bool, end_previous: bool = False) -> "Trigge
 
 
 def confirm_end(path: str, catalogue: Path | None) -> None:
-    """Show whom ending the credential before CURRENT would cut off, and ask. Ends with 1 where the answer is no."""
+    """Show which users lose access when the credential before CURRENT ends, and ask. Ends with 1 on no."""
     if not sys.stdin.isatty():
         raise typer.BadParameter("there is no terminal to ask on: give --yes")
     with opened_workspace(catalogue) as workspace:
@@ -161,7 +161,7 @@ def confirm_end(path: str, catalogue: Path | None) -> None:
 
 
 def rotate_here(parameters: "dict[str, Any]", catalogue: Path | None, names: str) -> "Outcome":
-    """The whole protocol in this process."""
+    """Rotate in this process."""
     with opened_workspace(catalogue) as workspace:
         from keyturn.rotation import run
 
@@ -174,7 +174,7 @@ def rotate_here(parameters: "dict[str, Any]", catalogue: Path | None, names: str
 
 
 def show_outcome(outcome: "Outcome", run: "Run | None", as_json: bool) -> None:
-    """The result, and the exit code that belongs to it."""
+    """Show the result and end with its exit code."""
     from keyturn.cli.emergencies import reports
     from keyturn.core.errors import Locked
     from keyturn.rotation.outcome import RunState, unsettled
@@ -216,7 +216,7 @@ def sync(
 
 
 def sync_here(path: str | None, deep: bool, catalogue: Path | None, names: str) -> "Copies":
-    """Every copy, or those of the secrets that fit, from this process."""
+    """Sync all matching copies in this process."""
     with opened_workspace(catalogue) as workspace:
         from keyturn.cli.emergencies.reports import Copies
         from keyturn.cli.running.progress import apply_plan, notify_consumers
@@ -268,7 +268,7 @@ def retire(
 
 
 def waived(path: str | None, early: bool, force: bool) -> "Waive":
-    """What the person waives. Wrong usage where both are asked for, or everything of every secret."""
+    """Return what to waive. Raises BadParameter for both options, or for --force without a path."""
     from keyturn.core.overrides import Waive
 
     if early and force:
@@ -279,7 +279,7 @@ def waived(path: str | None, early: bool, force: bool) -> "Waive":
 
 
 def retire_here(path: str | None, waive: "Waive", catalogue: Path | None, names: str) -> "Retirements":
-    """Every old credential, or that of one secret, from this process."""
+    """Retire one or all old credentials in this process."""
 
     from keyturn.cli.emergencies.reports import Retirements
     from keyturn.core.errors import KeyturnError
@@ -305,7 +305,7 @@ def retire_here(path: str | None, waive: "Waive", catalogue: Path | None, names:
 
 
 def show_report(report: "Copies | Retirements", columns: tuple[str, ...], as_json: bool, none: str) -> None:
-    """The result, and the exit code that belongs to it."""
+    """Show the result and end with its exit code."""
     rows = list(report.rows())
     if as_json:
         write_json(report.to_data())
@@ -320,9 +320,9 @@ def show_report(report: "Copies | Retirements", columns: tuple[str, ...], as_jso
 
 
 def ready(workspace: "Workspace", path: str | None) -> list[str]:
-    """The one secret asked for, or every one of the catalogue. Raises NotFound with the one likely meant.
+    """Return the requested secret, or all of them. Raises NotFound with a similar name.
 
-    A hub that can't be reached is told here once, and not again for each secret.
+    An unreachable hub is reported here once instead of once per secret.
     """
     paths = [workspace.secret(path).path] if path else sorted(workspace.catalogue.secrets)
     note_local()
@@ -333,9 +333,10 @@ def ready(workspace: "Workspace", path: str | None) -> list[str]:
 def run_through_prefect(
     flow: str, parameters: dict[str, Any], catalogue: Path | None, timeout: float, workspace: str
 ) -> "Run":
-    """Run a flow's deployment and wait for it. Raises NotFound for a path that the catalogue here does not declare.
+    """Run a flow's deployment and wait for it. Raises NotFound for a path that the local catalogue does not
+    declare.
 
-    What its result is shown with is imported while it runs.
+    The report module is imported during the run.
     """
     stack_in_use()
     if path := parameters["path"]:
@@ -348,9 +349,9 @@ def run_through_prefect(
 
 
 def insist_on_declared(path: str, catalogue: Path | None, *, rotates: bool) -> None:
-    """Tell a wrong path at once; where no catalogue can be read here, the worker's own tells it later.
+    """Raise an error for an undeclared path. Without a readable catalogue, the worker raises it.
 
-    So it does of a pattern, which may fit secrets that only the hub knows.
+    A pattern is not checked, as it may match secrets that only the hub knows.
     """
     from keyturn.core.errors import Invalid
 
@@ -365,7 +366,7 @@ def insist_on_declared(path: str, catalogue: Path | None, *, rotates: bool) -> N
 
 
 def insist_on_strategy(secret: "Secret") -> None:
-    """Raises UnsupportedOperation for a secret that a person replaces: before anything is written down about it."""
+    """Raise UnsupportedOperation for a manually rotated secret, before anything is recorded."""
     from keyturn.strategies.manual import ManualSettings, refusal_of_manual
 
     if isinstance(secret.rotation, ManualSettings):
@@ -373,5 +374,4 @@ def insist_on_strategy(secret: "Secret") -> None:
 
 
 def note_local() -> None:
-    """Say that no Prefect server has a part in this."""
     note("running in this process, without Prefect")

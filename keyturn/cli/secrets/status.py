@@ -1,4 +1,4 @@
-"""Where every secret stands: its version and age, when it is due, its copies and its consumers."""
+"""The state of every secret: version, age, next rotation, copies and consumers."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -28,14 +28,14 @@ T = TypeVar("T")
 SIDE_BY_SIDE: Final = 8
 
 OFFBOARDED: Final = "OFF-"
-"""How the names of incidents begin that end a project."""
+"""The prefix of incidents that offboard a project."""
 
 COLUMNS: Final = ("secret", "state", "copies", "consumers")
 
 
 @dataclass(frozen=True)
 class SecretStatus:
-    """One secret, in names only. ``error`` is empty unless the hub refused to tell."""
+    """One secret, in names only. ``error`` is empty unless reading it failed."""
 
     path: str
     now: datetime
@@ -46,37 +46,35 @@ class SecretStatus:
     outlook: Outlook | None = None
     rotation: Rotation | None = None
     ended_by: str = ""
-    """The incident that has ended its credential, until a new one is in force."""
+    """The incident that ended its credential, until a new one is in force."""
     written_since: bool = False
-    """Whether somebody has written a version since, which serves; nothing else is done about it."""
+    """Whether a person wrote a version since, which is served; nothing else happens to it."""
     moved: bool = False
-    """Whether the catalogue leads to another target than the one where the old credential is to be ended."""
+    """Whether the catalogue names another target than the one with the old credential."""
     grace_over: datetime | None = None
     copies: tuple[CopyStatus, ...] = ()
     consumers: tuple[Hearing, ...] = ()
     login: LoginCheck | None = None
-    """What came of the last try whether CURRENT logs in; None where it was not tried yet."""
+    """The last login test of CURRENT; None if untested."""
     error: str = ""
     code: str = ""
-    """The error's code; empty where there is none."""
+    """The error's code, or an empty string."""
     expires_at: datetime | None = None
-    """When CURRENT ends by itself."""
+    """When CURRENT expires."""
     missing: str = ""
-    """What has become of CURRENT, where it was there and can't be read: a person has to bring it back."""
+    """Why CURRENT can't be read although it existed; a person must restore it."""
 
     @property
     def occupied(self) -> bool:
-        """Whether a rotation or a revocation is at it: then a login that was refused before tells nothing."""
+        """Whether a rotation or revocation is in progress; an earlier refused login then means nothing."""
         return bool(self.ended_by) or (self.rotation is not None and self.rotation.stage in OPEN)
 
     def row(self) -> tuple[str, str, str, str]:
-        """For people."""
         copies = "\n".join(line for copy in self.copies for line in copy.lines())
         consumers = "\n".join(line for hearing in self.consumers for line in hearing.lines())
         return self.path, "\n".join(self.lines()), copies or "-", consumers or "-"
 
     def lines(self) -> list[str]:
-        """The secret's state in words."""
         if self.error:
             return [f"unknown: {self.error}"]
         if self.missing:
@@ -95,7 +93,7 @@ class SecretStatus:
         return lines + list(filter(None, [self.unfinished(self.rotation) if self.rotation else ""]))
 
     def due(self) -> str:
-        """When it is replaced next; `keyturn due` says why."""
+        """Describe the next rotation; `keyturn due` explains it."""
         late = "late, " if self.outlook and self.outlook.alarm else ""
         if self.reason:
             return f"{late}due now"
@@ -105,7 +103,7 @@ class SecretStatus:
         return f"{late}due in {span(self.outlook.at - self.now)}{held}"
 
     def unfinished(self, rotation: Rotation) -> str:
-        """What is left of the last rotation; empty where no credential waits for its end."""
+        """Describe what remains of the last rotation, or return an empty string."""
         if rotation.stage is Stage.RETIRING:
             return "old credential is being ended"
         if rotation.stage is not Stage.PROMOTED:
@@ -119,7 +117,6 @@ class SecretStatus:
         return "old credential is to be retired"
 
     def to_data(self) -> dict[str, Any]:
-        """For scripts."""
         return {
             "path": self.path,
             "version": self.version,
@@ -143,9 +140,9 @@ class SecretStatus:
 def secret_statuses(
     workspace: Workspace, places: Callable[[Workspace], CatalogueCopies]
 ) -> tuple[list[SecretStatus], CatalogueCopies]:
-    """Every secret of the catalogue, looked at side by side, and every copy. Raises where no secret could be told.
+    """Check every secret of the catalogue, in parallel, and every copy. Raises an error if no secret could be read.
 
-    The copies come first: what their listings take of memory is let go of before the secrets' listings begin.
+    Copies come first, so that the memory of their listings is free before the secrets' listings.
     """
     copies = places(workspace)
     outcomes = statuses_without_copies(workspace)
@@ -161,28 +158,27 @@ def secret_statuses(
 
 
 def statuses_without_copies(workspace: Workspace) -> dict[str, SecretStatus | KeyturnError]:
-    """Every secret of the catalogue, or why it can't be told; the listings that tell it are let go of at the end."""
+    """Return every secret's status or error, and release the listings at the end."""
     paths, hearings = sorted(workspace.catalogue.secrets), Hearings.load(workspace)
     with list_secrets(workspace, len(paths)) as listing:
         return of_each(paths, lambda path: secret_status(workspace, path, listing, hearings))
 
 
 def ended_words(incident: str) -> str:
-    """What has ended a secret, for people."""
     if incident.startswith(OFFBOARDED):
         return f"offboarded ({incident}): it serves no more"
     return f"ended by incident {incident}"
 
 
 def shown_copies(status: SecretStatus, copies: tuple[CopyStatus, ...]) -> tuple[CopyStatus, ...]:
-    """The copies of a secret that tell something: one that has ended, and is nowhere, lacks none of them."""
+    """Return the relevant copies; those of an ended secret need not exist."""
     if status.rotated_at is None:
         return ()
     return tuple(copy for copy in copies if not (status.ended_by and copy.kind == NotFound.__name__))
 
 
 def of_each(paths: Sequence[str], look: Callable[[str], T]) -> dict[str, T | KeyturnError]:
-    """What ``look`` tells of each secret, or why it can't. Raises the first error where none could be told."""
+    """Return each secret's result of ``look``, or its error. Raises the first error if all fail."""
 
     def attempt(path: str) -> T | KeyturnError:
         try:
@@ -200,7 +196,7 @@ def of_each(paths: Sequence[str], look: Callable[[str], T]) -> dict[str, T | Key
 
 
 def secret_status(workspace: Workspace, path: str, listing: Listing | None, hearings: Hearings) -> SecretStatus:
-    """One secret without its copies, told without reading its value."""
+    """Determine one secret's status, without its copies, and without reading its value."""
     stands = look_up(workspace, path, listing)
     record, secret_facts = stands.record, facts(workspace, path, Trigger.SCHEDULE, stands)
     heard = listing.acknowledged(path, record) if listing else acknowledged(record)
@@ -225,7 +221,6 @@ def secret_status(workspace: Workspace, path: str, listing: Listing | None, hear
 
 
 def rotation_data(rotation: Rotation) -> dict[str, Any]:
-    """One rotation as JSON has it."""
     return {
         "sequence": rotation.sequence,
         "state": str(rotation.stage),

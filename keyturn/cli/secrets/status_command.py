@@ -1,4 +1,4 @@
-"""``keyturn status``: the services of the local stack, and the state of every secret."""
+"""``keyturn status``: the local stack's services, and the state of every secret."""
 
 import os
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ from keyturn.cli.local_stack import SERVICE_COLUMNS, LocalStack, StackService, s
 from keyturn.cli.secrets.overview import Assessment, Overview, overview_of
 
 SHOWN: Final = 20
-"""So many copies of secrets that the catalogue does not name are shown to people."""
+"""The most copies of undeclared secrets to show."""
 
 
 WatchOption = Annotated[
@@ -64,7 +64,7 @@ def status(
 
 
 def show_status(catalogue: Path | None, layout: Layout) -> int:
-    """Look once, and show it; the exit code."""
+    """Show the status once, and return the exit code."""
     stack = known_stack()
     services = services_of(stack) if stack else []
     stopped = stack is not None and not any(s.running for s in services if s.name == "openbao")
@@ -76,7 +76,7 @@ def show_status(catalogue: Path | None, layout: Layout) -> int:
 
 
 def show_secrets(stack: LocalStack | None, services: list[StackService], catalogue: Path | None, layout: Layout) -> int:
-    """The services, and the secrets; the services are shown even where the hub can't be asked. The exit code."""
+    """Show services and secrets, and return the exit code. If the hub fails, still show the services."""
     from keyturn.cli.secrets.dashboard import Drawing
 
     try:
@@ -92,7 +92,7 @@ def show_secrets(stack: LocalStack | None, services: list[StackService], catalog
 
 
 def assess(board: "Dashboard") -> Assessment:
-    """By the same levels as the page of everything."""
+    """Assess by the levels of the dashboard."""
     from keyturn.pages.dashboard import Level
 
     named = [(f"{line.kind} {line.name}".removeprefix("health "), line.level) for line in board.others]
@@ -102,7 +102,7 @@ def assess(board: "Dashboard") -> Assessment:
 
 
 def show_overview(stack: LocalStack | None, services: list[StackService], overview: Overview, layout: Layout) -> None:
-    """Both tables, or one JSON object, or the secrets' names."""
+    """Show tables, one JSON object, or the secrets' names."""
     if layout is Layout.NAME:
         return write_names(secret.path for secret in overview.secrets)
     if layout is Layout.JSON:
@@ -167,14 +167,14 @@ def show_overview(stack: LocalStack | None, services: list[StackService], overvi
 
 
 def login_counts(secrets: Sequence["SecretStatus"]) -> dict[str, int]:
-    """How many secrets' CURRENT came to what when it was last tried: numbers for a monitor."""
+    """Count secrets by the result of the last login test of CURRENT."""
     from keyturn.rotation.state.login_checks import count_results
 
     return count_results([secret.login for secret in secrets if secret.rotated_at and not secret.ended_by])
 
 
 def show_standings(overview: Overview) -> None:
-    """The secrets' table; what is wrong with copies stands on stderr, as it is long."""
+    """Show the secrets' table. Failures of copies go to stderr, as they are long."""
     from keyturn.cli.secrets.status import COLUMNS
 
     write_table(COLUMNS, (secret.row() for secret in overview.secrets))
@@ -195,13 +195,12 @@ def show_standings(overview: Overview) -> None:
 
 
 def copy_failure(path: str, copy: "CopyStatus") -> CopyFailure:
-    """What is wrong with a copy, and since when."""
     item = copy.item
     return CopyFailure(item.store, item.name, path, copy.error or copy.state, copy.kind, copy.since)
 
 
 def note_silent(secrets: Sequence["SecretStatus"]) -> None:
-    """Why consumers have not heard of what somebody wrote, on stderr."""
+    """Report on stderr why consumers were not notified of written values."""
     listed = [(secret.path, hearing) for secret in secrets for hearing in secret.consumers if hearing.silence]
     for path, hearing in listed[:SHOWN]:
         since = f" (since {when(hearing.since)} UTC)" if hearing.since else ""
@@ -211,7 +210,7 @@ def note_silent(secrets: Sequence["SecretStatus"]) -> None:
 
 
 def note_undeclared(undeclared: Sequence["Undeclared"]) -> None:
-    """What is open of secrets that the catalogue declares no more, on stderr."""
+    """Report on stderr what remains of secrets that the catalogue no longer declares."""
     for secret in undeclared[:SHOWN]:
         note(f"NOT DECLARED {secret.path}: {secret.message}")
     if len(undeclared) > SHOWN:

@@ -1,4 +1,4 @@
-"""``keyturn context``: which contexts there are, which is in use, and where each setting comes from."""
+"""``keyturn context``: list contexts, choose one, and show where each setting comes from."""
 
 import json
 import os
@@ -27,7 +27,7 @@ commands = typer.Typer(
 )
 
 PLAIN: Final = re.compile(r"[A-Za-z0-9_][\w.-]*", re.ASCII)
-"""A name that YAML reads as it stands; every other one is quoted."""
+"""A name that YAML needs no quotes for."""
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The context.", autocompletion=complete_context)]
 OptionalName = Annotated[
@@ -93,7 +93,7 @@ def show_context(name: OptionalName = None, as_json: JsonOption = False) -> None
 
 
 def origins(contexts: Contexts, selected: str) -> "list[dict[str, Any]]":
-    """Each setting that anything says, its value in force, and where that is from."""
+    """Return each setting's value in force, and its origin."""
     from keyturn.cli import SETTINGS_FILE
 
     declared = contexts.settings(selected) if selected else {}

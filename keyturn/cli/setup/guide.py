@@ -1,4 +1,4 @@
-"""How the commands are laid out for people: in groups, and each with examples."""
+"""The groups and examples of the commands' help."""
 
 from typing import Final
 
@@ -44,7 +44,7 @@ GROUPS: Final = {
     "Your own login": ("login", "logout"),
     "Local stack": ("up", "down", "env", "demo"),
 }
-"""The commands by what they are about, in the order in which help shows them."""
+"""The commands by topic, in the order of the help."""
 
 FIRST_WEEK: Final = (
     "status",
@@ -60,7 +60,7 @@ FIRST_WEEK: Final = (
     "doctor",
     "setup",
 )
-"""What `keyturn --help` shows; `keyturn --help --all` shows every group."""
+"""The commands that `keyturn --help` shows; `keyturn --help --all` shows every group."""
 
 SUMMARIES: Final = {
     "up": "Start the local stack.",
@@ -124,7 +124,6 @@ SUMMARIES: Final = {
     "pki": "Show and renew certificate authorities.",
     "hub": "Set up the hub, and check its set-up.",
 }
-"""Each command in one line."""
 
 EXAMPLES: Final = {
     "status": ("keyturn status", "keyturn status --watch 5", "keyturn status --output name"),
@@ -215,14 +214,14 @@ EXAMPLES: Final = {
     "env": ('eval "$(keyturn env)"', "keyturn env --json"),
     "demo": ("keyturn demo", "KEEP=1 keyturn demo"),
 }
-"""What each command is called like, most often first."""
+"""Examples of each command, most frequent first."""
 
 
 OWN_EXIT_CODES: Final = {"exec": EXEC_EXIT_CODES}
-"""Those of commands that end as another program does."""
+"""The exit codes of commands that pass on another program's."""
 
 
 def help_ending(command: str) -> str:
-    """What a command's help ends with: examples, and what its exit codes mean."""
+    """Return the end of a command's help: examples and exit codes."""
     lines = "\n".join(f"  {line}" for line in EXAMPLES[command])
     return f"\b\nExamples:\n{lines}\n\n{OWN_EXIT_CODES.get(command, EXIT_CODES)}"

@@ -1,4 +1,4 @@
-"""``keyturn setup hub``: what `keyturn hub apply` makes, and the login files of Keyturn's own processes."""
+"""``keyturn setup hub``: what `keyturn hub apply` creates, and the login files of Keyturn's processes."""
 
 import socket
 from collections.abc import Iterator
@@ -35,14 +35,14 @@ SECRET_ID: Final = "secret-id"
 READ_BY_OWNER: Final = 0o400
 
 ALWAYS: Final = ("worker", "revoker", "notary")
-"""Whose logins every installation needs."""
+"""The logins that every installation needs."""
 GRANTER: Final = "granter"
-"""Whose login is needed where the catalogue says who may ask for access."""
+"""The login needed if the catalogue has access policies."""
 
 
 @dataclass(frozen=True)
 class LoginFiles:
-    """Where one AppRole's two ids are kept, and whether what is there is what the hub knows."""
+    """The directory of one AppRole's two ids, and whether the hub knows them."""
 
     role: str
     directory: Path
@@ -89,7 +89,7 @@ def setup_hub(
 
 
 def own_roles(declared: "Catalogue") -> Iterator[str]:
-    """The AppRoles that the catalogue declares for Keyturn's own processes."""
+    """Yield the AppRoles that the catalogue declares for Keyturn's own processes."""
     from keyturn.catalogue.hub_entries import AppRoleEntry
 
     for name, entry in declared.hub.items():
@@ -98,7 +98,7 @@ def own_roles(declared: "Catalogue") -> Iterator[str]:
 
 
 def undeclared(declared: "Catalogue") -> Iterator[str]:
-    """What to write into the catalogue for logins that it needs and does not declare, in whatever way."""
+    """Yield the entries to add to the catalogue for required logins that it does not declare."""
     made = {getattr(entry, "login", "") for entry in declared.hub.values()}
     needed = (*ALWAYS, *([GRANTER] if declared.access_policies else ()))
     for login in needed:
@@ -108,7 +108,7 @@ def undeclared(declared: "Catalogue") -> Iterator[str]:
 
 
 def write_logins(port: "VaultSetup", roles: list[str], logins: Path, place: str | None, apply: bool) -> bool:
-    """Make what is lacking, or say what is; whether anything is lacking still."""
+    """Make missing login files or report them, and return whether any are still missing."""
     lacking = False
     for role in roles:
         files = login_files(port, role, logins / role)
@@ -124,7 +124,6 @@ def write_logins(port: "VaultSetup", roles: list[str], logins: Path, place: str 
 
 
 def approle_exists(port: "VaultSetup", role: str) -> bool:
-    """Whether the hub has such an AppRole."""
     try:
         return bool(port.role_id(role))
     except NotFound:
@@ -132,7 +131,7 @@ def approle_exists(port: "VaultSetup", role: str) -> bool:
 
 
 def login_files(port: "VaultSetup", role: str, directory: Path) -> LoginFiles:
-    """What there is of an AppRole's files; valid where the hub knows both ids. Raises Denied for files open to all."""
+    """Check an AppRole's files; valid if the hub knows both ids. Raises Denied for files open to all."""
     from keyturn.providers.vault.logins.files import read_login
 
     files = directory / ROLE_ID, directory / SECRET_ID
@@ -144,7 +143,7 @@ def login_files(port: "VaultSetup", role: str, directory: Path) -> LoginFiles:
 
 
 def make_login(port: "VaultSetup", files: LoginFiles, place: str) -> None:
-    """Write both ids for their owner alone. Raises Invalid where nothing can be written."""
+    """Write both ids, readable only by their owner. Raises Invalid if that fails."""
     from keyturn.providers.vault.logins.files import write_own
 
     try:

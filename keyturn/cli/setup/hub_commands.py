@@ -1,4 +1,4 @@
-"""``keyturn hub``: what the catalogue needs in the hub itself, a plan of it, and making it."""
+"""``keyturn hub``: plan and apply what the catalogue needs in the hub itself."""
 
 import os
 import sys
@@ -34,7 +34,7 @@ Exit codes:
   1    failed, not valid, or something could not be looked at
   2    wrong usage
   3    something differs"""
-"""Of `keyturn hub plan`, for whoever lets it run each day."""
+"""Those of `keyturn hub plan`, for daily runs."""
 
 commands = typer.Typer(help="Set the hub up, and see whether it still is.", no_args_is_help=True)
 
@@ -66,17 +66,17 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 
 @dataclass(frozen=True)
 class Setting:
-    """A hub, what it needs, and what Keyturn has made there."""
+    """A hub, what it needs, and what Keyturn made there."""
 
     hub: "VaultHub"
     port: "VaultSetup"
     wanted: "tuple[HubResource, ...]"
     record: "SetupRecord"
     other: str = ""
-    """Why the hub is set up for another catalogue; empty where it is not."""
+    """Why the hub belongs to another catalogue, or an empty string."""
 
     def plan(self, overwrite: list[str] | None = None, rewrite: list[str] | None = None) -> "HubPlan":
-        """What would be made, changed and set back. Raises Invalid for what is named and is nothing."""
+        """Plan what to create, change and revert. Raises Invalid for unknown names."""
         from keyturn.core.text.suggest import advice
         from keyturn.rights.hub_plan import plan_setup
 
@@ -93,7 +93,7 @@ class Setting:
 
 @contextmanager
 def opened_hub(catalogue: Path | None) -> Iterator[Setting]:
-    """The hub of the environment, with the login of the environment. Raises what can't be found or read."""
+    """Open the environment's hub with its login. Raises an error for anything missing or unreadable."""
     from keyturn.rights.hub_claims import Claim, other_catalogue
     from keyturn.rights.hub_record import read_record
     from keyturn.rights.hub_wanted import HubDeclaration, resources
@@ -116,9 +116,9 @@ def opened_hub(catalogue: Path | None) -> Iterator[Setting]:
 
 
 def earlier_claim(hub: "VaultHub", own: str, record: "SetupRecord") -> "Claim | None":
-    """What the records of rotations say of the catalogue of a hub that an older release has set up.
+    """Derive the catalogue's claim from rotation records, in a hub that an older release set up.
 
-    None where nothing was set up, or the login may not look.
+    Returns None if nothing was set up, or the login may not list them.
     """
     from keyturn.rights.hub_claims import Claim, some_of
     from keyturn.rotation.candidates import ROTATIONS
@@ -133,7 +133,7 @@ def earlier_claim(hub: "VaultHub", own: str, record: "SetupRecord") -> "Claim | 
 
 
 def insist_on_namespace(port: "VaultSetup", namespace: str, wanted: "tuple[HubResource, ...]") -> None:
-    """Raises NotFound for a namespace that is not there and nothing declares, Denied for one that can't be made."""
+    """Raise NotFound for a missing, undeclared namespace, and Denied for one that can't be made."""
     from keyturn.core.rights.hub_setup import NAMESPACES, Kind
 
     if port.look(f"{NAMESPACES}{namespace}") is not None:
@@ -145,7 +145,7 @@ def insist_on_namespace(port: "VaultSetup", namespace: str, wanted: "tuple[HubRe
 
 
 def first_ledger() -> str:
-    """What a hub that names no ledger is to name: its name, and its address where other machines can reach it there."""
+    """Return the ledger's name for a hub that has none, with its address if other machines can reach it."""
     from keyturn.providers.ledger.address import VARIABLE, first_name, recorded_place
 
     address = os.environ.get(VARIABLE, "")
@@ -216,7 +216,7 @@ def apply_plan(
 
 
 def insist_on_own_hub(setting: Setting, doing: list[str], *, take_over: bool = False) -> None:
-    """Raises Conflict where something is to be done in a hub that is set up for another catalogue."""
+    """Raise Conflict for changes to a hub that is set up for another catalogue."""
     if doing and setting.other and not take_over:
         hint = (
             "Its policies would lose rights that the other one needs. Put both into one catalogue, or set "
@@ -226,7 +226,7 @@ def insist_on_own_hub(setting: Setting, doing: list[str], *, take_over: bool = F
 
 
 def closed_to_auditors(setting: Setting, planned: "HubPlan") -> "HubPlan":
-    """The plan, once no record that an auditor may read holds a value; without the auditor's policy where one may."""
+    """Move values out of records that auditors may read. If one remains, leave the auditor's policy out of the plan."""
     from keyturn.core.rights.hub_setup import Kind
     from keyturn.core.rights.rights import HubPlaces
     from keyturn.rights.hub import AUDITOR
@@ -246,14 +246,12 @@ def closed_to_auditors(setting: Setting, planned: "HubPlan") -> "HubPlan":
 
 
 def carried_out(planned: "HubPlan", remove: list[str] | None) -> list[str]:
-    """The names of what applying it would do."""
     from keyturn.rights.hub_apply import DOING
 
     return [*(item.resource.key for item in planned.of(*DOING)), *(remove or ())]
 
 
 def carry_out_plan(setting: Setting, planned: "HubPlan", remove: list[str]) -> "list[Item]":
-    """Do it, and return what was done."""
     from keyturn.rights.hub_apply import apply_setup, remove_left_over
 
     done: list[Item] = []
@@ -268,7 +266,6 @@ def carry_out_plan(setting: Setting, planned: "HubPlan", remove: list[str]) -> "
 
 
 def tell(planned: "HubPlan", everything: bool, as_json: bool, *, quiet: bool = False) -> None:
-    """The plan, for people or for scripts."""
     if quiet:
         return
     if as_json:
@@ -281,7 +278,7 @@ def tell(planned: "HubPlan", everything: bool, as_json: bool, *, quiet: bool = F
 
 
 def keep_look(setting: Setting, left: "HubPlan") -> None:
-    """Record what this look at the hub found, as the daily one does. A login that may not write it gets a note."""
+    """Record this check of the hub, as the daily one does. A login that may not write it gets a note."""
     from keyturn.core.rights.hub_setup import Kind
     from keyturn.rights.hub_check import keep_check, summarized
 
@@ -327,7 +324,7 @@ def write_credentials(
 
 
 def wrap_of(text: str | None) -> "timedelta | None":
-    """How long a wrapped secret id waits. Raises Invalid."""
+    """Parse how long a wrapped secret id is valid. Raises Invalid."""
     from keyturn.settings.durations import parse
 
     try:

@@ -1,4 +1,4 @@
-"""Whether CURRENT logs in, as tables have it and as data."""
+"""The login test of CURRENT, as table lines and as data."""
 
 from datetime import datetime
 from typing import Any
@@ -8,7 +8,6 @@ from keyturn.rotation.state.login_checks import Login, LoginCheck
 
 
 def login_lines(check: LoginCheck | None) -> list[str]:
-    """For people."""
     if check is None:
         return []
     if check.result is Login.REFUSED:
@@ -20,14 +19,14 @@ def login_lines(check: LoginCheck | None) -> list[str]:
 
 
 def trouble(check: LoginCheck | None, now: datetime) -> str:
-    """What is wrong with it; empty where it logs in, or nobody can tell."""
+    """Describe the problem; empty if CURRENT logs in or the result is unknown."""
     if check is None or check.result in (Login.ACCEPTED, Login.UNKNOWN):
         return ""
     return check.alarm(now) or f"CURRENT could not be tried since {when(check.since)} UTC: {check.why}"
 
 
 def login_data(check: LoginCheck | None, now: datetime) -> dict[str, Any] | None:
-    """For scripts; None where it was not tried yet."""
+    """Return the test as data; None if it was not tried yet."""
     if check is None:
         return None
     return {

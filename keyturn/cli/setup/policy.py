@@ -1,4 +1,4 @@
-"""``keyturn policy``: write the least rights that each login needs, and compare a login's with them."""
+"""``keyturn policy``: write the least rights that each login needs, and check a login's rights."""
 
 import os
 from pathlib import Path
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 commands = typer.Typer(help="The least rights that each login needs.", no_args_is_help=True)
 
 NOT_ASKED: Final = "https://not-asked.invalid"
-"""Stands for the hub's address where only the names in it are wanted."""
+"""A placeholder for the hub's address if only its names are needed."""
 
 AlsoOption = Annotated[
     list[str] | None,
@@ -65,7 +65,6 @@ def render(
 def documents_of(
     catalogue: Path | None, also: list[str], lease_prefixes: list[str], everything: bool
 ) -> "list[Document]":
-    """What there is to write. Raises Invalid."""
     from keyturn.catalogue.files import source
     from keyturn.catalogue.files.signature import digest_of
     from keyturn.rights import documents
@@ -79,7 +78,7 @@ def documents_of(
 
 
 def hub_scope(declared: "Catalogue", also: list[str], lease_prefixes: list[str]) -> "HubScope":
-    """What of the hub the catalogue has to do with, in the mounts of the environment. Raises Invalid."""
+    """Return the parts of the hub that the catalogue uses, in the environment's mounts. Raises Invalid."""
     from keyturn.providers.vault.engines.leases import lease_prefix
     from keyturn.rights.scope import places_of, scope_of
     from keyturn.settings.hub import HubSettings
@@ -90,7 +89,7 @@ def hub_scope(declared: "Catalogue", also: list[str], lease_prefixes: list[str])
 
 
 def write_files(directory: Path, documents: "list[Document]", as_json: bool) -> None:
-    """The files, and what is left of an earlier time. Raises Invalid for a file that somebody else has made."""
+    """Write the files and report leftovers. Raises Invalid for a file that Keyturn did not make."""
     from keyturn.rights.directory import left_over, write
 
     if directory.exists() and not directory.is_dir():
@@ -150,7 +149,7 @@ def tell(
     roles: "list[CheckResult]",
     as_json: bool,
 ) -> None:
-    """What was found, and what nobody has looked at."""
+    """Show the findings, and what was not checked."""
     findings_elsewhere = [answer for answer in answers if answer.finding]
     if as_json:
         findings = {
@@ -197,7 +196,6 @@ def tell(
 
 
 def summary(role: str, answers: list[elsewhere.RightElsewhere]) -> str:
-    """How many of each there are."""
     findings = [answer.finding for answer in answers]
     return (
         f"in stores and at targets a {role} lacks {findings.count('lacks')} rights here,"

@@ -1,4 +1,4 @@
-"""``keyturn setup prefect``: what is registered with the Prefect server, and how its workers are started."""
+"""``keyturn setup prefect``: what is registered with the Prefect server, and how to start its workers."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,7 +23,7 @@ WORKERS: Final = {
     "granter": "granter",
     "backup": "backup",
 }
-"""The queues, and whose login to the hub each one's worker has."""
+"""The queues, and the hub login of each one's worker."""
 
 
 def setup_prefect(
@@ -52,12 +52,12 @@ def setup_prefect(
 
 
 def own_remedy(remedy: str) -> str:
-    """The same remedy by this command, which registers all that `keyturn bootstrap` does."""
+    """Replace `keyturn bootstrap` in the remedy by this command, which registers the same."""
     return remedy.replace("keyturn bootstrap", "keyturn setup prefect --apply")
 
 
 def worker_lines(names: WorkspaceNames, declared: "Catalogue") -> Iterator[str]:
-    """How to start each worker that has work to do, with the login files of the role that the catalogue declares."""
+    """Yield how to start each needed worker, with the login files of its declared role."""
     yield "start each worker, with the login files of its own role:"
     roles = approles(declared)
     for queue, login in WORKERS.items():
@@ -73,7 +73,7 @@ def worker_lines(names: WorkspaceNames, declared: "Catalogue") -> Iterator[str]:
 
 
 def approles(declared: "Catalogue") -> dict[str, str]:
-    """The AppRoles that the catalogue declares, by whose login each is."""
+    """Return the catalogue's AppRoles by login."""
     from keyturn.catalogue.hub_entries import AppRoleEntry
 
     return {entry.login: name for name, entry in declared.hub.items() if isinstance(entry, AppRoleEntry)}

@@ -1,4 +1,4 @@
-"""Alerts as events of a Prefect server, for whoever has an automation there."""
+"""Alerts as events of a Prefect server, for its automations."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -11,10 +11,10 @@ from keyturn.core.notifications.alerts import LONGEST, cut
 from keyturn.core.workspaces import ALERT, HOUSE, WorkspaceNames
 
 IDS: Final = UUID("0b5d1f3e-6a3c-5b43-9d0e-7f4a0d3f6c11")
-"""What the events' ids are made in (RFC 9562, UUID 5), so that a repeat is known."""
+"""The namespace of the events' ids (RFC 9562, UUID 5), which makes repeats recognisable."""
 
 SHOWN: Final = 10
-"""Secrets that an event names."""
+"""The most secrets to name in an event."""
 
 
 class PrefectReaction:
@@ -30,7 +30,7 @@ class PrefectReaction:
         self._workspace = workspace
 
     def react(self, alerts: Sequence[Alert]) -> None:
-        """Raises Unavailable, Denied."""
+        """Raises Unavailable or Denied."""
         from keyturn.providers.prefect_api import SERVER, PrefectApi
 
         with PrefectApi(prefect_settings(), "tell", SERVER) as api:
@@ -38,7 +38,7 @@ class PrefectReaction:
 
 
 def event_of(alert: Alert, workspace: WorkspaceNames) -> dict[str, Any]:
-    """The event as Prefect's API takes it: names alone, and a repeat has the same id."""
+    """Build the event for Prefect's API, in names only; a repeat has the same id."""
     return {
         "id": str(uuid5(IDS, " ".join(map(str, key_of(alert))))),
         "occurred": alert.last.isoformat(),

@@ -49,9 +49,9 @@ def bootstrap(
 
 
 def open_incidents(declared: "Catalogue") -> list[str]:
-    """Those that forms offer, the newest first; none where no login here may see them: they may be typed all the same.
+    """Return the incidents that forms offer, newest first; none if they can't be read.
 
-    Registering needs no hub, so what keeps it from answering keeps nobody from that.
+    Registration needs no hub, so an unavailable hub does not prevent it.
     """
     if not os.environ.get("VAULT_ADDR"):
         return []
