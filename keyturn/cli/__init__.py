@@ -9,7 +9,7 @@ from keyturn.project import enter
 from keyturn.project.process import end_with, guard_process
 
 SELDOM: Final = (50_000, 20, 50)
-"""Thresholds of the garbage collector.
+"""Garbage collection thresholds.
 
 With thousands of secrets, the defaults cost a third of a command's time and free nothing.
 """
@@ -45,10 +45,9 @@ def take_settings() -> None:
 
 
 def open_closed_streams() -> None:
-    """Open the null device for standard streams that are closed, so that no later file or connection gets their
-    number.
+    """Open the null device for closed standard streams, so that no later file or connection gets their number.
 
-    Child processes still inherit them closed, as without ``keyturn``.
+    Child processes still inherit them closed.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
@@ -77,5 +76,4 @@ def main() -> None:
 
 
 def program() -> NoReturn:
-    """Run the command line and end the process."""
     end_with(main)

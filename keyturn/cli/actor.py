@@ -8,10 +8,7 @@ from keyturn.core.actor import Acting
 
 
 def acting_command(command: str) -> Acting:
-    """Describe the process that runs ``command``.
-
-    The user is that of the process's uid; environment variables do not matter.
-    """
+    """Describe the process that runs ``command``. The user comes from its uid, not from environment variables."""
     try:
         user = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:

@@ -94,7 +94,6 @@ ALL_OPTION: Final = "--all"
 
 
 def first_word(words: list[str]) -> str:
-    """Return the first word after the shared options, or an empty string."""
     at = 0
     while at < len(words):
         if words[at] == CONTEXT_OPTION:
@@ -107,9 +106,7 @@ def first_word(words: list[str]) -> str:
 
 
 def imported_first(words: list[str]) -> Iterable[str]:
-    """Return the commands to import now: all of them for an unknown command, so that it can suggest one, and for
-    completion.
-    """
+    """Return the commands to import now: all of them for completion and for advice on an unknown one."""
     word = first_word(words)
     if word in COMMANDS:
         return [word]
@@ -195,7 +192,6 @@ def module_of(place: str) -> ModuleType:
 
 
 def load_command(name: str) -> Any:
-    """Return one command as a click command."""
     return typer.main.get_command(make_app([name])).commands[name]  # type: ignore[attr-defined]
 
 

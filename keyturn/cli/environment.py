@@ -51,7 +51,6 @@ def home_directory() -> Path:
 
 
 def known_stack() -> LocalStack | None:
-    """Return the local stack, running or not; None if there is none."""
     home = home_directory()
     if not (home / "stack.json").exists():
         return None
@@ -68,7 +67,6 @@ def adopt(stack: LocalStack, *, revoking: bool = False, signing: bool = False) -
 
 
 def stack_environment(stack: LocalStack, *, revoking: bool = False, signing: bool = False) -> dict[str, str]:
-    """Return the variables that point to the stack. Its worker's, revoker's or notary's hub login is in files."""
     settle_catalogue(None)
     login = "revoker" if revoking else "notary" if signing else "worker"
     variables: dict[str, str] = getattr(load_local("environment"), login)(stack)
@@ -86,7 +84,6 @@ def settle_catalogue(directory: Path | None) -> None:
 
 
 def leading_elsewhere() -> list[str]:
-    """Return the variables set here that could point to another hub, cloud or Prefect server."""
     own = tuple(name for name in os.environ if name.startswith("KEYTURN_") and not name.startswith("KEYTURN_HUB_"))
     return sorted(name for name in os.environ if name.startswith(FOREIGN) and name not in own)
 
@@ -146,7 +143,7 @@ def opened_workspace(
     lenient: bool = False,
     looking: bool = False,
 ) -> Iterator["Workspace"]:
-    """Open everything that a rotation needs, in this process. Raises an error for any part missing or unreachable.
+    """Open everything that a rotation needs, in this process.
 
     ``revoking`` uses the revoker's login and does not wait for an unwritable ledger; ``signing`` uses the notary's.
     ``lenient`` leaves out broken parts of the catalogue. With ``looking`` an auditor's login suffices.
@@ -204,7 +201,6 @@ def connected_hub(settings: "HubSettings") -> Iterator["VaultHub"]:
 
 @contextmanager
 def unrecorded_said(ledger: "Spooled | None", hub: "Hub", lines: list[str]) -> Iterator[None]:
-    """Report before and after the block if the ledger accepts no entries; ``lines`` follow the first report."""
     if ledger and (why := why_unrecorded(ledger, hub)):
         note_error(f"NOT RECORDED: {why}. What is done is kept in the hub until a process can write it to the ledger")
     for line in lines:
@@ -217,10 +213,7 @@ def unrecorded_said(ledger: "Spooled | None", hub: "Hub", lines: list[str]) -> I
 
 
 def why_unrecorded(ledger: "Spooled", hub: "Hub") -> str:
-    """Return why the ledger accepts no entries.
-
-    Empty if it does, or if the hub can't be asked, which other errors report.
-    """
+    """Return why the ledger accepts no entries. Empty if it does, or if the hub can't be asked."""
     from keyturn.ledger.naming import read_name
 
     try:
@@ -242,10 +235,7 @@ def why_waiting(ledger: "Spooled") -> str:
 
 
 def spooled(hub: "Hub") -> "Spooled":
-    """Open the ledger for a revocation, which queues entries that it does not accept.
-
-    Entries that cannot be kept are reported here.
-    """
+    """Open a ledger that queues what it does not accept. Entries that cannot be kept are reported."""
     from keyturn.wiring.ledger import spooled_ledger
 
     def lost(entries: "Sequence[Entry]", why: str) -> None:

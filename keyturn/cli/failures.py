@@ -121,7 +121,6 @@ def end_command(error: KeyturnError, code: int = FAILED) -> NoReturn:
 
 
 def say(error: KeyturnError) -> None:
-    """Print the error with its code, and its remedy."""
     brief = one_line(error)
     note_error(f"error: {brief.step}{brief.doing} {brief.name}: {brief.problem.rstrip()} ({code_of(error)})")
     if brief.hint:
@@ -178,6 +177,5 @@ def unexpected(error: Exception) -> KeyturnError:
 
 
 def raised_at(error: BaseException) -> str:
-    """Return the function, file and line that raised an error."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return f"{frame.name} at {frame.filename}:{frame.lineno}"

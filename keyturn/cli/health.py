@@ -58,7 +58,6 @@ class LoginState:
 
 
 def check_services(workspace: Workspace) -> list[CheckResult]:
-    """Run all checks except that of the logins."""
     asking = {"workers": check_workers, "incidents": check_incidents, "ledger": check_ledger}
     return side_by_side(lambda name: _looked(name, asking[name], workspace), asking)
 
@@ -74,7 +73,6 @@ def _looked(name: str, look: Callable[[Workspace], CheckResult], workspace: Work
 
 
 def check_workers(workspace: Workspace) -> CheckResult:
-    """Check the workers' last heartbeat in the hub, and the Prefect server if one is set."""
     if workspace.catalogue.policy.scheduler is Scheduler.EXTERNAL:
         words = "the operator's file declares an external scheduler, which is not checked"
         return CheckResult(AREA, "workers", Grade.ADVICE, words)
@@ -83,7 +81,6 @@ def check_workers(workspace: Workspace) -> CheckResult:
 
 
 def judge_workers(age: timedelta | None, sight: PrefectSight | None, names: WorkspaceNames) -> CheckResult:
-    """Judge by the ``age`` of the keeper's last round; ``sight`` is None if no Prefect server is set."""
     last = f"; the keeper last ran {span(age)} ago" if age is not None else ""
     start = "Start the Prefect server and the workers; `keyturn doctor` says what else is missing"
     if sight and sight.problem:
@@ -120,7 +117,6 @@ def ask_prefect(names: WorkspaceNames) -> PrefectSight | None:
 
 
 def _prefect_settings() -> "PrefectSettings | None":
-    """Return the settings, or None if only Prefect could find them and it is not installed."""
     from keyturn.cli.setup.prefect_server import prefect_settings
 
     try:
@@ -146,7 +142,6 @@ def check_incidents(workspace: Workspace) -> CheckResult:
 
 
 def check_ledger(workspace: Workspace) -> CheckResult:
-    """Check that the ledger was signed lately and holds every signed entry."""
     from keyturn.doctor.ledger import FIRST, signed_lately
     from keyturn.ledger.checkpointer import CheckpointInHub
     from keyturn.ledger.naming import read_name
@@ -202,7 +197,6 @@ def find_damage(workspace: Workspace, name: "LedgerName", note: str, *, looked_t
 
 
 def check_logins(workspace: Workspace, logins: Sequence[LoginState]) -> CheckResult:
-    """Count the secrets whose CURRENT is due for a login test at the target."""
     from keyturn.rotation.state.login_checks import Login
 
     late = [login for login in logins if (login.check.result is Login.UNTRIED if login.check else login.age > UNTESTED)]

@@ -53,7 +53,6 @@ def needing_hub(directory: Path | None, selector: "Selector") -> Iterator[None]:
 
 
 def show_chosen(directory: Path | None, selector: "Selector") -> None:
-    """Show the commands for what the catalogue alone can select. Raises Invalid."""
     from keyturn.catalogue import load_catalogue
     from keyturn.revocation.selector import Selector, chosen_paths
 

@@ -81,7 +81,6 @@ def write_json(data: Any) -> None:
 
 
 def write_names(names: Iterable[object]) -> None:
-    """Print one name a line, or nothing if there are none."""
     if listed := [printable(str(name)) for name in names]:
         write_text("\n".join(listed))
 
@@ -122,7 +121,6 @@ def drawn(columns: Sequence[str], rows: Sequence[Sequence[str]], whole: Collecti
 
 
 def laid_out(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
-    """Fold each cell of a row to its width, and return the row's lines."""
     filled = list(zip(row, widths, strict=True))
     cells = [[part for line in cell.split("\n") for part in folded(line, width)] for cell, width in filled]
     for parts in zip_longest(*cells, fillvalue=""):
@@ -174,7 +172,6 @@ def encodable(text: str) -> str:
 
 
 def when(moment: datetime | None) -> str:
-    """Format a moment in UTC, to the second."""
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if moment else ""
 
 

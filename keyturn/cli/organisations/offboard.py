@@ -85,7 +85,6 @@ def offboard(
 
 
 def show_project(workspace: "Workspace", setup: "HubPort", project: str, as_json: bool) -> None:
-    """Show what would end, without changing anything."""
     from keyturn.cli.emergencies.incident_tables import preview_data, preview_rows, preview_summary
     from keyturn.organisations.offboarding import plan_offboarding
 
@@ -114,7 +113,6 @@ PARTS: Final = {
 
 
 def plan_parts(plan: "OffboardingPlan") -> "list[tuple[str, tuple[str, ...]]]":
-    """Return the parts of the plan other than the secrets."""
     return [(name, getattr(plan, name)) for name in PARTS]
 
 
@@ -140,7 +138,6 @@ def end_project(
 
 
 def finished_offboarding(workspace: "Workspace", project: str) -> "Offboarding":
-    """Return the finished offboarding. Raises Invalid if there is none."""
     from keyturn.organisations.offboarding_store import find_offboarding
 
     current = find_offboarding(workspace, project)
@@ -164,7 +161,6 @@ def show_end(finished: "Offboarding", as_json: bool) -> None:
 
 
 def write_proof(finished: "Offboarding", out: Path | None) -> None:
-    """Write the proof into a file. Without ``out``, name the command that does."""
     from keyturn.organisations.offboarding_proof import prove_offboarding
 
     if out is None:

@@ -131,7 +131,6 @@ def agreement_data(workspace: "Workspace", agreement: "Agreement") -> dict[str, 
 
 
 def read_proposal(file: Path) -> "Agreement":
-    """Read the file's proposal. Raises Invalid or OSError."""
     from keyturn.rotation.state.agreements import Agreement
 
     try:

@@ -173,7 +173,6 @@ def agent(
 
 
 def insist_on_parts() -> None:
-    """Raise Invalid if the server's package is not installed."""
     try:
         import h11  # noqa: F401
     except ModuleNotFoundError:
@@ -181,7 +180,6 @@ def insist_on_parts() -> None:
 
 
 def opened_hub(stack: ExitStack, opener: "SourceOpener") -> "VaultHub":
-    """Open the environment's hub, for everything other than programs' secrets."""
     from keyturn.providers.vault.hub import VaultHub
     from keyturn.settings.hub import HubSettings
 
@@ -191,7 +189,6 @@ def opened_hub(stack: ExitStack, opener: "SourceOpener") -> "VaultHub":
 
 
 def receiver_of(hub: "VaultHub", path: str | None) -> "Receiver | None":
-    """Return the receiver of notices; None without a key for them."""
     if path is None:
         return None
     from keyturn.client.webhooks.keys import HubKeys
@@ -213,7 +210,6 @@ def receiver_of(hub: "VaultHub", path: str | None) -> "Receiver | None":
 def kept_templates(
     stack: ExitStack, client: "SecretClient", templates: list[str] | None, mode: str
 ) -> "Callable[[Notice], object]":
-    """Keep the templates' files up to date. Return the handler of notices for them and the client."""
     if not templates:
         return client.told
     from keyturn.cli.programs.agent_templates import templates_of
@@ -224,7 +220,6 @@ def kept_templates(
 
 
 def metrics_of(client: "SecretClient") -> "Callable[[], str] | None":
-    """Return the client's Prometheus metrics; None if the package is not installed."""
     try:
         from keyturn.providers.prometheus.metrics import exposition_of
     except ModuleNotFoundError:

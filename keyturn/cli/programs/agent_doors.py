@@ -61,7 +61,6 @@ class Doors:
     _reloads: list[Callable[[], None]] = field(default_factory=list)
 
     def add_local(self, port: int) -> None:
-        """Listen on 127.0.0.1, for programs that can read the token."""
         from keyturn.agent.http import Door
         from keyturn.agent.sockets import open_loopback
 
@@ -71,7 +70,6 @@ class Doors:
         self.places.append(f"http://127.0.0.1:{port}, token in {place}")
 
     def add_socket(self, path: Path) -> None:
-        """Listen on a socket in the file system."""
         from keyturn.agent.http import Door
         from keyturn.agent.sockets import open_file
 
@@ -82,7 +80,6 @@ class Doors:
         self.places.append(f"socket {path}, token in {place}")
 
     def add_listener(self, place: str, cert: Path | None, key: Path | None, decisions: "Decisions") -> None:
-        """Listen on a network address, for callers with a hub login."""
         from keyturn.agent.doors import HubEntrance
         from keyturn.agent.http import Door
         from keyturn.agent.sockets import open_at

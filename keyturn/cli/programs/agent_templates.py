@@ -114,7 +114,7 @@ def command_of(text: str) -> Command:
 
 
 def run_command(command: Command) -> None:
-    """Run a command to its end. Raises Unavailable if it fails, or times out; then its process group is killed."""
+    """Run a command. Raises Unavailable if it fails, or times out; then its process group is killed."""
     environment = without_logins(INHERITED)
     hint = "It is run again with the next look"
     try:

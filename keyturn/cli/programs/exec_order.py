@@ -78,14 +78,12 @@ class Order:
 
     @cached_property
     def directory(self) -> Path:
-        """The directory for files without a path, created at first use."""
         from keyturn.programs.private_directory import PrivateDirectory
 
         return self.opened.enter_context(PrivateDirectory(on_disk=self.allow_disk)).path
 
     @cached_property
     def reaction(self) -> "Reaction":
-        """The default reaction to a change."""
         from keyturn.programs.reactions import Reaction
 
         try:
@@ -95,7 +93,6 @@ class Order:
 
     @cached_property
     def templates(self) -> "dict[Path, tuple[Template, Reaction]]":
-        """Each template's file, and the reaction when it changes."""
         from keyturn.programs.reactions import Reaction
         from keyturn.programs.templates import Template
 
@@ -155,12 +152,10 @@ class Order:
 
     @property
     def opened_directory(self) -> Path | None:
-        """The directory, if it was created."""
         return self.__dict__.get("directory")
 
 
 def variable(name: str, option: str) -> str:
-    """Check that a variable can have this name."""
     if not VARIABLE.fullmatch(name):
         raise wrong(option, f"{name} can't be a variable: letters, digits and _ only, no digit first")
     return name
@@ -243,7 +238,6 @@ class Listening:
         return Listening(address_of(text), receiver_of(key_file, key_path), certificate, key)
 
     def open(self, on_notice: "Callable[[Notice], object]") -> "Listener":
-        """Listen on the address. Raises Invalid."""
         from keyturn.agent.sockets import server_tls
         from keyturn.programs.listener import Listener
 
@@ -259,7 +253,6 @@ def address_of(text: str) -> tuple[str, int]:
 
 
 def receiver_of(key_file: Path | None, key_path: str | None) -> "Receiver":
-    """Verify notices by keys in a file, read for each notice, or by keys in the hub."""
     from keyturn.client.webhooks.receiver import Receiver
 
     if (key_file is None) is (key_path is None):

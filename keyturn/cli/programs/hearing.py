@@ -106,7 +106,6 @@ class Hearings:
 
 
 def answered(workspace: Workspace, hearings: Iterable[Hearing]) -> tuple[Hearing, ...]:
-    """Replace TOLD by SENT for consumers that do not acknowledge."""
     return tuple(
         replace(hearing, answer=Answer.SENT)
         if hearing.answer is Answer.TOLD and not workspace.catalogue.consumer(hearing.consumer).answers
@@ -120,7 +119,6 @@ def everyone(consumers: tuple[str, ...], answer: Answer) -> tuple[Hearing, ...]:
 
 
 def by_rotation(info: SecretInfo, acknowledged: Acknowledged | None, heard: Heard | KeyturnError | None) -> bool:
-    """Return whether CURRENT comes from the last rotation, by its record and the secret's metadata."""
     if acknowledged and acknowledged.version == info.version and info.promoted_by != "-":
         return True
     return isinstance(heard, Heard) and heard.rotated and heard.of(info)

@@ -50,7 +50,6 @@ def wrong(option: str, problem: str) -> typer.BadParameter:
 
 
 def seconds_of(text: str, option: str) -> float:
-    """Parse a duration such as 10s or 5m into seconds."""
     from keyturn.settings.durations import parse
 
     try:
@@ -68,7 +67,6 @@ def mode_of(text: str, option: str = "--mode") -> int:
 
 
 def pair_of(text: str, option: str, shape: str) -> tuple[str, str]:
-    """Split ``text`` at its first equals sign. Both sides must be non-empty."""
     name, equals, value = text.partition("=")
     if not (name and equals and value):
         raise wrong(option, f"write {shape}")
@@ -94,7 +92,6 @@ def file_named(name: str, directory: Callable[[], Path], option: str) -> Path:
 
 
 def files_of(options: Sequence[str], directory: Callable[[], Path]) -> "dict[Path, FieldReference]":
-    """Return each file and the field that it will hold."""
     files: dict[Path, FieldReference] = {}
     for text in options:
         name, reference = pair_of(text, "--file", "FILE=PATH#FIELD")
@@ -103,14 +100,12 @@ def files_of(options: Sequence[str], directory: Callable[[], Path]) -> "dict[Pat
 
 
 def put_once(there: dict[K, T], name: K, value: T, option: str) -> None:
-    """Add ``value`` under ``name``. Raises BadParameter if there is one already."""
     if name in there:
         raise wrong(option, f"{name} is given twice")
     there[name] = value
 
 
 def insist_on_places(files: Sequence[Path], allow_disk: bool) -> None:
-    """Raise Invalid for a file on a disk, unless disks are allowed."""
     from keyturn.programs.outputs import naming
     from keyturn.programs.private_directory import insist_on_memory
 

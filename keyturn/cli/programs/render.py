@@ -47,7 +47,6 @@ DirectoryOption = Annotated[
 
 
 def add_template(templates: "dict[Path, Template]", text: str, directory: Callable[[], Path]) -> None:
-    """Read a template and record the file that it makes."""
     from keyturn.programs.templates import Template
 
     source, _, name = text.partition(":")

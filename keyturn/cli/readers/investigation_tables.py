@@ -24,7 +24,6 @@ WORDS: Final = {Subject.PATH: "secret", Subject.PRINCIPAL: "principal", Subject.
 
 
 def show_investigation(answer: Investigation, now: datetime) -> None:
-    """Show the timeline, the totals and what the logs cover."""
     if answer.subject is None:
         write_text("\n".join(nothing(answer)))
     else:
@@ -45,7 +44,6 @@ def heading(answer: Investigation) -> str:
 
 
 def nothing(answer: Investigation) -> Iterator[str]:
-    """Report an empty result. It says that there was no access only if the logs cover the whole period."""
     what, coverage = visible(answer.what), answer.coverage
     if coverage.covers(answer.period):
         yield f"the logs of that time tell of no access to, by or from {what}"
@@ -77,12 +75,10 @@ def what_happened(entry: TimelineEntry) -> Iterator[str]:
 
 
 def totals_of(answer: Investigation) -> tuple[Sequence[Total], ...]:
-    """Return the totals in the order of :class:`Subject`."""
     return answer.paths, answer.principals, answer.addresses
 
 
 def reordered(answer: Investigation) -> tuple[int, ...]:
-    """Return how many distinct secrets, principals and addresses there are."""
     principals, paths, addresses = answer.distinct
     return paths, principals, addresses
 
@@ -120,7 +116,6 @@ def show_related(related: Sequence[RelatedSecret]) -> None:
 
 
 def coverage_lines(coverage: TrailCoverage, period: Period, now: datetime) -> Iterator[str]:
-    """Describe what the logs cover."""
     yield f"asked for {period_words(period)} (UTC). What the trail in {coverage.directory} knows:"
     if not coverage.sources:
         yield "- nothing at all: no log was read into it yet. Is `keyturn serve` running?"
@@ -167,7 +162,6 @@ def investigation_data(answer: Investigation) -> dict[str, Any]:
 
 
 def entry_data(entry: TimelineEntry) -> dict[str, Any]:
-    """Return one timeline entry; ``login`` is null if there were several."""
     data = as_data(entry)
     several = data.pop("other_login") != entry.login
     return {**data, "login": None if several else entry.login}

@@ -78,7 +78,6 @@ def replay(
 
 
 def declared_here(directory: Path | None, *, alone: bool) -> "Catalogue":
-    """Load the catalogue. Return an empty one if there is none and rules are given. Raises Invalid."""
     named = directory is not None or os.environ.get(CATALOGUE_VARIABLE) or DEFAULT_CATALOGUE.is_dir()
     if named or not alone:
         return load_catalogue(directory)
@@ -89,7 +88,6 @@ def declared_here(directory: Path | None, *, alone: bool) -> "Catalogue":
 
 
 def policies_of(file: Path | None, declared: "Catalogue") -> "MonitorPolicies":
-    """Load the rules of a file, or of the catalogue. Raises Invalid."""
     from keyturn.catalogue.files.monitors_file import load_monitors
     from keyturn.catalogue.monitor_policies import DeclaredPolicies
 
@@ -97,7 +95,6 @@ def policies_of(file: Path | None, declared: "Catalogue") -> "MonitorPolicies":
 
 
 def audit_logs(files: Sequence[Path], declared: "Catalogue") -> "Iterator[HubAuditLog]":
-    """Open a log for each file, with its rotated files. Raises OSError."""
     from keyturn.access_log.hub_log import HubAuditLog
 
     mount = os.environ.get("KEYTURN_HUB_MOUNT") or "secret"
@@ -106,7 +103,6 @@ def audit_logs(files: Sequence[Path], declared: "Catalogue") -> "Iterator[HubAud
 
 
 def own_files(files: Sequence[Path]) -> list[Path]:
-    """Return the files that are no rotation of another one. Raises OSError."""
     from keyturn.access_log.log_files import rotations
 
     resolved = list(dict.fromkeys(file.absolute() for file in files))

@@ -38,7 +38,6 @@ class Replay:
 
 
 def show_replay(replay: Replay) -> None:
-    """Show the alerts, or their difference under the other rules, and notes on the input."""
     for line in remarks(replay):
         note(line)
     if replay.after is not None:
@@ -60,7 +59,6 @@ def show_difference(difference: Difference) -> None:
 
 
 def remarks(replay: Replay) -> Iterator[str]:
-    """Report what was read, and what could not be read."""
     counts = replay.counts
     lines = sum(coverage.lines for _, coverage in replay.logs)
     yield f"{lines:,} lines, {counts.order.accesses:,} accesses, {counts.odd:,} of them odd"
@@ -86,7 +84,6 @@ def row(alert: Alert) -> tuple[str, ...]:
 
 
 def details(alert: Alert) -> Iterator[str]:
-    """Describe an alert's factors and its first accesses."""
     return describe(alert, visible)
 
 

@@ -46,10 +46,9 @@ Say = Callable[[str], None]
 def open_reactions(
     workspace: "Callable[[], Workspace]", say: Say, wrap: Callable[[Reaction], Reaction] = lambda reaction: reaction
 ) -> Reactions:
-    """Open every reaction available here: ledger and revocations; channel and Prefect if they are set up.
+    """Open the reactions available here: ledger and revocations; channel and Prefect if they are set up.
 
-    ``workspace`` returns the current workspace. Several threads call ``say``, one line at a time. ``wrap`` wraps
-    each reaction.
+    ``workspace`` returns the current workspace. Several threads call ``say``, one line at a time.
     """
     opened, names = workspace(), WorkspaceNames.from_environment(os.environ)
     run, host = remark_of_process(), socket.gethostname()
@@ -71,7 +70,6 @@ def open_reactions(
 
 
 def open_notices(workspace: "Workspace", say: Say) -> Callable[[Announcement], None]:
-    """Return what sends messages to people, one after another. Without a channel it only calls ``say``."""
     channel = workspace.channel
     if channel is None:
         return lambda announcement: say(announcement.subject)

@@ -132,7 +132,6 @@ def verify_trail(
 
 
 def trail_at(directory: Path | None) -> Path:
-    """Return the given directory, or the environment's. Raises Invalid."""
     from keyturn.settings.trail import trail_directory
 
     return directory.absolute() if directory else trail_directory(os.environ)
@@ -171,7 +170,6 @@ def show_verification(
     keys: "Sequence[PublicKey]",
     as_json: bool,
 ) -> None:
-    """Show the results and end with their exit code."""
     if as_json:
         write_json(tables.report_data(report, comparison, ledger.vouched))
     elif report.sources:
@@ -330,7 +328,6 @@ def accept_loss(reason: ReasonOption, directory: DirectoryOption = None) -> None
 
 
 def kept_for(older_than: str | None) -> "timedelta":
-    """Return the age limit of events. Raises BadParameter if none is set, or Invalid."""
     from keyturn.settings.trail import KEEP_VARIABLE, trail_keep
 
     option = "--older-than"

@@ -44,7 +44,6 @@ def unused(days: DaysOption = 90, catalogue: CatalogueOption = None, as_json: Js
 def find_unused(
     workspace: "Workspace", directory: Path, days: int, now: datetime
 ) -> "tuple[list[UnusedSecret], list[str]]":
-    """Return the secrets, and the gaps in what is known. Raises Unavailable."""
     from keyturn.access_log.trail.last_reads import last_reads
     from keyturn.core.ports.hub import survey
     from keyturn.keys.own_login import own_principals
@@ -65,7 +64,6 @@ class PolicyReaders:
 
     @staticmethod
     def load(workspace: "Workspace") -> "PolicyReaders":
-        """Load the hub's policies, as far as this login may read them."""
         from keyturn.rights.acl import parse_policy
 
         try:
@@ -81,7 +79,6 @@ class PolicyReaders:
         return PolicyReaders(policies, broken)
 
     def of(self, path: str) -> list[str] | None:
-        """Return the policies that grant reading an API path; None if unknown."""
         from keyturn.rights.acl import policy_allows
 
         if self.error:

@@ -120,7 +120,6 @@ def verify_backups(
 
 
 def recorded_checks(chain: str | None, key: list[str] | None) -> "list[ChainCheck]":
-    """Verify backups and record the result in the ledger, which needs a hub, a catalogue and a login."""
     with opened_workspace(None) as workspace:
         from keyturn.recovery.verify_notes import VERIFY_BACKUPS, note_of_checks
         from keyturn.rotation.state.journal import record_action
@@ -132,7 +131,6 @@ def recorded_checks(chain: str | None, key: list[str] | None) -> "list[ChainChec
 
 
 def read_back(chain: str | None, key: list[str] | None) -> "list[ChainCheck]":
-    """Verify all finished chains, or the given one. Raises TerminalError if there is none."""
     from keyturn.recovery.chains import list_chains, verify_chain
     from keyturn.wiring.backups import signature_check
 
@@ -191,7 +189,6 @@ def planned_pruning(settings: "BackupSettings", place: "BackupPlace", keys: "Bac
 
 
 def backup_settings() -> "BackupSettings":
-    """Load the operator's file without a catalogue or hub. Raises Invalid."""
     from keyturn.catalogue.files.policy_file import load_policy
     from keyturn.wiring.backups import declared_backups
 
@@ -205,7 +202,6 @@ def opened_place(settings: "BackupSettings") -> "BackupPlace":
 
 
 def opening_keys(settings: "BackupSettings", names: list[str] | None) -> "BackupKeys":
-    """Return the given keys or those of the operator's file, as far as they are available here. Raises Invalid."""
     from keyturn.wiring.backups import openable_keys
 
     return openable_keys(names or list(settings.keys))
@@ -250,7 +246,6 @@ def _check_row(result: "ChainCheck") -> tuple[object, ...]:
 
 
 def _locked_until(place: "BackupPlace", chain: "StoredChain") -> Any:
-    """Return the end of the lock on the chain's base; None if there is no lock."""
     stored = place.find(chain.manifests[0].name) if chain.manifests else None
     return stored.retained_until if stored else None
 

@@ -159,7 +159,6 @@ def whole_backup(place: "BackupPlace", keys: "BackupKeys", check: "SignatureChec
 
 
 def target_hub(areas: Mapping[str, str]) -> "VaultHub":
-    """Open the hub of VAULT_ADDR with the mount paths of the backup. Raises Invalid or Denied."""
     from dataclasses import replace
 
     from keyturn.core.ports.backups import SECRETS, STATE, mount_name
@@ -192,7 +191,6 @@ def tell_plan(plan: "RestorePlan") -> None:
 
 
 def tell_since(since: "SinceThen") -> None:
-    """Report what was removed before or after the backup."""
     from keyturn.recovery.drilling import shorten
 
     for names, words in (
@@ -230,7 +228,6 @@ def restore_plan_data(plan: "RestorePlan") -> dict[str, Any]:
 
 
 def insist_on_yes(plan: "RestorePlan", address: str, yes: bool) -> None:
-    """Ask for confirmation. Raises Abort or BadParameter."""
     if yes:
         return
     if not sys.stdin.isatty():
@@ -241,7 +238,6 @@ def insist_on_yes(plan: "RestorePlan", address: str, yes: bool) -> None:
 def write_restored_files(
     directory: Path, files: Mapping[str, bytes], place: "BackupPlace", chain: "OpenedChain"
 ) -> None:
-    """Write the catalogue's files and the ledger's export into a new directory. Raises Invalid or OSError."""
     from keyturn.recovery.restoring import export_ledger
 
     try:
@@ -281,7 +277,6 @@ def recorded_drill(key: list[str] | None) -> "DrillReport":
 
 
 def drill_and_record(workspace: "Workspace", key: list[str] | None) -> "DrillReport":
-    """Drill, and record the result in the ledger, even after failure."""
     from keyturn.recovery.drill_notes import RESTORE_DRILL, note_of
     from keyturn.rotation.state.journal import record_action
 
@@ -292,7 +287,7 @@ def drill_and_record(workspace: "Workspace", key: list[str] | None) -> "DrillRep
 
 
 def drilled(key: list[str] | None) -> "DrillReport":
-    """Run one drill. If VAULT_ADDR is set, that hub shows what the backup lacks."""
+    """Run one drill. The hub of VAULT_ADDR, if set, shows what the backup lacks."""
     from datetime import UTC, datetime
 
     from keyturn.recovery.drilling import run_drill

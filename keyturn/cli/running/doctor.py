@@ -54,7 +54,6 @@ def doctor(
 
 
 def diagnose(workspace: "Workspace", names: WorkspaceNames, role: str) -> "Diagnosis":
-    """Run all checks of the login; for a worker, also those of its Prefect server."""
     from keyturn.cli.setup.policy import hub_scope
     from keyturn.doctor.examine import examine
     from keyturn.doctor.patient import Patient
@@ -72,7 +71,6 @@ def unneeded_queues(catalogue: "Catalogue") -> frozenset[str]:
 
 
 def in_prefect(names: WorkspaceNames, api: str, unneeded: frozenset[str] = frozenset()) -> "list[CheckResult]":
-    """Check the registrations with the Prefect server, if there is one; ``unneeded`` queues need no worker."""
     if not api:
         return []
     import asyncio
@@ -91,7 +89,6 @@ def in_prefect(names: WorkspaceNames, api: str, unneeded: frozenset[str] = froze
 
 
 def tell_diagnosis(diagnosis: "Diagnosis", everything: bool, as_json: bool) -> None:
-    """Show the results, worst first, and a summary line."""
     if as_json:
         return write_json(diagnosis.to_data())
     order = ("failed", "unknown", "advice", "ok")

@@ -38,7 +38,6 @@ LOOKED_AT: Final = frozenset(kind.__name__ for kind in (errors.Ahead, errors.Inv
 
 
 def looks_of(latest: "Callable[[], Workspace]", *, per_secret: bool = False) -> Mapping[Area, Look]:
-    """Return the collector of each area, for the latest workspace."""
     tally = LedgerTally()
     looks: Mapping[Area, Callable[[Workspace], Numbers]] = {
         Area.SECRETS: lambda workspace: secret_numbers(workspace, per_secret=per_secret),
@@ -61,7 +60,6 @@ def samples_alone(**samples: Samples) -> Numbers:
 
 
 def secret_numbers(workspace: "Workspace", *, per_secret: bool = False) -> Numbers:
-    """Collect metrics of all secrets, without their copies."""
     from keyturn.cli.secrets.copies import CatalogueCopies
     from keyturn.cli.secrets.status import secret_statuses
     from keyturn.cli.secrets.status_command import login_counts
@@ -105,7 +103,6 @@ Groups = Mapping[tuple[str, str], "list[SecretStatus]"]
 
 
 def grouped(workspace: "Workspace", statuses: "Sequence[SecretStatus]") -> Groups:
-    """Group secrets by owner and classification; the smallest groups are merged."""
     groups: dict[tuple[str, str], list[SecretStatus]] = defaultdict(list)
     for status in statuses:
         declared = workspace.catalogue.secret(status.path)
@@ -128,7 +125,6 @@ def most_in(
     number: "Callable[[SecretStatus], float | None]",
     choose: Callable[[Iterable[float]], float],
 ) -> Samples:
-    """Choose one number of each group that has any."""
     numbers = {
         group: [value for each in listed if (value := number(each)) is not None] for group, listed in groups.items()
     }
@@ -136,7 +132,6 @@ def most_in(
 
 
 def is_late(status: "SecretStatus") -> bool:
-    """Return whether the secret is older than its policy allows."""
     return status.outlook is not None and status.outlook.alarm
 
 
@@ -186,12 +181,10 @@ def copy_state(copy: "CopyStatus") -> str:
 
 
 def is_unseen(item: "Item") -> bool:
-    """Return whether the copy could not be read."""
     return item.action is Action.NOT_COMPARED or (item.action is Action.BLOCKED and item.kind not in LOOKED_AT)
 
 
 def signature_numbers(workspace: "Workspace") -> Numbers:
-    """Collect metrics of the newest checkpoint."""
     from keyturn.ledger.checkpoints import read_checkpoint
     from keyturn.ledger.entries import parse_leaf
     from keyturn.ledger.signed_notes import signatures_of
@@ -215,7 +208,6 @@ def signature_numbers(workspace: "Workspace") -> Numbers:
 
 
 def incident_numbers(workspace: "Workspace") -> Numbers:
-    """Collect metrics of open incidents; an unreadable one counts as open."""
     from keyturn.revocation.incidents.store import list_open
 
     now, listed = workspace.clock(), list_open(workspace)
@@ -252,7 +244,6 @@ def review_numbers(workspace: "Workspace") -> Numbers:
 
 
 def key_numbers(workspace: "Workspace") -> Numbers:
-    """Collect metrics of Keyturn's own keys and of managed keys."""
     from keyturn.cli.keys.commands import keys_of
     from keyturn.cli.keys.own_keys import is_late as key_is_late
     from keyturn.cli.keys.own_keys import own_keys_of
@@ -277,7 +268,6 @@ def seconds_since(moment: datetime, now: datetime) -> float:
 
 
 def authority_numbers(workspace: "Workspace") -> Numbers:
-    """Collect metrics of certificate authorities; an unreadable one has an alarm and no end."""
     from keyturn.cli.setup.pki import authorities_of
 
     now, listed = workspace.hub_now(), authorities_of(workspace)
@@ -288,7 +278,6 @@ def authority_numbers(workspace: "Workspace") -> Numbers:
 
 
 def part_numbers(workspace: "Workspace") -> Numbers:
-    """Collect metrics of running parts; one with an unreadable lease has a problem and no running state."""
     from keyturn.serving.statuses import part_statuses
 
     listed = part_statuses(workspace)

@@ -137,7 +137,6 @@ def site_of(
     per_secret: bool = False,
     publishes: bool = False,
 ) -> "Site":
-    """Build the configuration of this process's parts from the catalogue and environment."""
     from keyturn.cli.running.numbers import looks_of
     from keyturn.serving.site import Site
     from keyturn.settings.trail import trail_directory, trail_keep
@@ -154,7 +153,6 @@ def site_of(
 
 
 def backup_plan(workspace: "Workspace") -> "BackupPlan | None":
-    """Return the operator's backup plan; None if there is none."""
     if (settings := workspace.catalogue.policy.backups) is None:
         return None
     from keyturn.cli.environment import catalogue_directory
@@ -198,7 +196,6 @@ def watched(catalogue: "Catalogue", audit_file: Path | None) -> "Catalogue":
 
 
 def supervisor_of(workspace: "Workspace", parts: "list[Part]") -> "Supervisor":
-    """Build the supervisor of these parts, with leases in the workspace's hub."""
     from keyturn.serving.leases import PartLease, new_holder
     from keyturn.serving.supervisor import Supervisor
 
@@ -264,7 +261,6 @@ def page_of(
 
 
 def posts_of(workspace: "Workspace") -> "Handler | None":
-    """Return the handler of posted accesses; None if the catalogue at the start permits no posts here."""
     import asyncio
 
     from keyturn.agent.http import HttpAnswer, HttpRequest
@@ -282,7 +278,6 @@ def posts_of(workspace: "Workspace") -> "Handler | None":
 
 
 def insist_on_server() -> None:
-    """Raise Invalid if the endpoint's package is not installed."""
     try:
         import h11  # noqa: F401
     except ModuleNotFoundError:
@@ -290,7 +285,6 @@ def insist_on_server() -> None:
 
 
 def numbers_of(serving: "Serving") -> "Callable[[], str] | None":
-    """Return the Prometheus metrics; None if the package is not installed."""
     try:
         from keyturn.providers.prometheus.metrics import NumbersCollector, exposition
     except ModuleNotFoundError:

@@ -102,8 +102,7 @@ def run_deployment(
     Denied.
 
     Raises StillRuns after ``timeout`` seconds, and NotBegun after ``begun_within`` seconds without a worker.
-    ``answered_within`` is the longest wait for the server's answer, in seconds. ``meanwhile`` runs after the run is
-    created.
+    ``answered_within`` limits the wait for the server, in seconds. ``meanwhile`` runs after the run is created.
     """
     settings = insist_on_prefect()
     return Watcher(flow, timeout, workspace, begun_within).run(settings, parameters, answered_within, meanwhile)
@@ -174,7 +173,6 @@ class Watcher:
             time.sleep(POLL)
 
     def _ask(self, api: "PrefectApi", parameters: dict[str, Any]) -> "FlowRun":
-        """Create the run. With tracing, a label continues this command's trace."""
         attributes = {"keyturn.secret": str(parameters.get("path") or "")}
         with traced(f"ask for {self._deployment.partition('/')[0]}", attributes) as span:
             labels = {TRACE_LABEL: text} if (text := traceparent().get(TRACEPARENT)) else {}
@@ -229,7 +227,6 @@ def spans_told() -> Iterator[None]:
 
 
 def url_of(settings: "PrefectSettings", run: "FlowRun") -> str:
-    """Return the run's page in the UI, or an empty string."""
     return f"{settings.ui_url.rstrip('/')}/runs/flow-run/{run.id}" if settings.ui_url else ""
 
 
@@ -244,10 +241,8 @@ def task_summary(task: "TaskRun") -> str:
 
 
 def plain_message(message: str | None) -> str:
-    """Remove Prefect's prefix from an error message."""
     return re.sub(r"^(Task|Flow) run encountered an exception:? (\w+: )?", "", message or "")
 
 
 def result_of(api: "PrefectApi", run: str) -> dict[str, Any] | None:
-    """Return the run's result; None if it is missing or incomplete."""
     return join_parts(map(json.loads, api.list_artifacts(run, RESULT)))

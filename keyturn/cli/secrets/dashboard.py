@@ -39,7 +39,6 @@ def dashboard(output: OutputOption = Path("keyturn.html"), catalogue: CatalogueO
 
 
 def board_of(workspace: "Workspace") -> Dashboard:
-    """Collect the page's data now. Raises an error if no secret could be read."""
     from keyturn.cli.secrets.overview import overview_of
 
     return Drawing(workspace, overview_of(workspace)).board()
@@ -93,13 +92,11 @@ class Drawing:
         )
 
     def _health(self) -> Iterator[OtherLine]:
-        """Yield workers, ledger and logins; incidents have lines of their own."""
         for check in self.overview.health:
             if check.name != "incidents":
                 yield OtherLine("health", check.name, LEVELS[check.grade], check.words)
 
     def _incidents(self) -> tuple[list[OtherLine], list[str]]:
-        """Return the open incidents, or why they can't be read."""
         from keyturn.revocation.incidents.store import list_open
 
         try:
@@ -112,7 +109,6 @@ class Drawing:
         ], []
 
     def _drills(self) -> tuple[list[OtherLine], list[str]]:
-        """Return the last drill of each drill secret, or why they can't be read."""
         from keyturn.doctor.drills import AREA, drill_results
 
         try:

@@ -122,12 +122,10 @@ class Prospect:
 
     @property
     def at(self) -> datetime | None:
-        """The next rotation; now after an interrupted run."""
         return self.now if self.open else self.outlook.at if self.outlook else None
 
     @property
     def order(self) -> tuple[bool, datetime, str]:
-        """Sort key: next rotation first, unknown last."""
         return self.at is None, self.at or self.now, self.path
 
     def row(self) -> tuple[str, str, str]:
@@ -136,7 +134,6 @@ class Prospect:
         return self.path, "\n".join(f"{name:<8} {moment}" for name, moment in times if moment), "\n".join(self.lines())
 
     def lines(self) -> list[str]:
-        """Explain the next rotation."""
         from keyturn.cli.setup.logins import trouble
 
         if self.error or self.outlook is None:
@@ -257,7 +254,6 @@ def reason_given_up(path: str, record: "Record") -> str:
 
 
 def insist_on_punctual(prospects: Sequence[Prospect]) -> None:
-    """End with 1 if a secret is late or blocked, or its login raises an alarm."""
     wrong = [prospect for prospect in prospects if prospect.alarm or prospect.blocked or prospect.login]
     if wrong:
         first = wrong[0]
@@ -268,7 +264,6 @@ def insist_on_punctual(prospects: Sequence[Prospect]) -> None:
 
 
 def health_of(workspace: "Workspace", prospects: Sequence[Prospect]) -> "list[CheckResult]":
-    """Check workers, incidents, ledger and logins."""
     from keyturn.cli.health import LoginState, check_logins, check_services
 
     logins = [
@@ -280,7 +275,6 @@ def health_of(workspace: "Workspace", prospects: Sequence[Prospect]) -> "list[Ch
 
 
 def insist_on_health(prospects: Sequence[Prospect], health: "Sequence[CheckResult]") -> None:
-    """End with 1 if a check failed, and with 5 if a secret or a check is unknown."""
     from keyturn.doctor.results import Grade
 
     failed = [result for result in health if result.grade is Grade.FAILED]
@@ -297,7 +291,6 @@ def insist_on_health(prospects: Sequence[Prospect], health: "Sequence[CheckResul
 
 
 def insist_on_young(late: "Sequence[OwnKey]") -> None:
-    """End with 1 if one of Keyturn's own keys is overdue."""
     if late:
         problem = late[0].blocked or f"it has been due since {minute(late[0].due_at)} UTC"
         remedy = "See `keyturn due` and the runs of rotate-own-keys"
@@ -305,5 +298,4 @@ def insist_on_young(late: "Sequence[OwnKey]") -> None:
 
 
 def minute(moment: datetime | None) -> str:
-    """Format a moment in UTC, to the minute."""
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}" if moment else ""

@@ -107,7 +107,6 @@ def note_reveal(workspace: "Workspace", values: Sequence[ReadValue], field: str 
 
 
 def show_values(values: list[ReadValue], failed: list[KeyturnError], reveal: bool, as_json: bool) -> None:
-    """Show a table, one bare value, or JSON."""
     if as_json:
         errors = [{"name": error.name, "error": type(error).__name__, "message": str(error)} for error in failed]
         write_json({"secrets": [value.to_data(reveal) for value in values], "errors": errors})
@@ -172,7 +171,6 @@ def from_store(workspace: "Workspace", paths: Sequence[str], store: str, field: 
 
 
 def placed(workspace: "Workspace", paths: Sequence[str], store: str) -> tuple[dict[str, str], list[KeyturnError]]:
-    """Return each copy's name in the store with its secret, and an error for each secret without one."""
     names: dict[str, str] = {}
     failed: list[KeyturnError] = []
     for path in dict.fromkeys(paths):
@@ -189,7 +187,6 @@ def placed(workspace: "Workspace", paths: Sequence[str], store: str) -> tuple[di
 
 
 def merged(workspace: "Workspace", paths: Sequence[str], store: str) -> Read:
-    """Read only these secrets' keys from copies that are merged into other secrets."""
     from keyturn.catalogue.spreading import plain_places
 
     values: list[ReadValue] = []
@@ -230,7 +227,6 @@ def json_fields(value: ReadValue) -> "SecretFields":
 
 
 def field_of(path: str, fields: "SecretFields", field: str) -> "Sensitive":
-    """Return one field's text. Raises NotFound with a similar name."""
     from keyturn.core.text.suggest import advice
 
     if field not in fields:

@@ -71,12 +71,10 @@ def rotation_row(rotation: "Rotation") -> tuple[str, ...]:
 
 
 def reverted_by(rotations: "list[Rotation]") -> "dict[int, Rotation]":
-    """Return the reverted rotations by the version that each had made CURRENT."""
     return {r.reverted_version: r for r in rotations if r.reverted_version and r.reverted_version != r.version}
 
 
 def version_row(version: "VersionInfo", reverted: "Rotation | None" = None) -> tuple[str, ...]:
-    """Return the row of a version without a recorded rotation, or of a ``reverted`` one."""
     state = ("taken back" if reverted else "written") if version.readable else str(version.state)
     rotation = f"{reverted.sequence}: {reverted.reason}, {reverted.strategy}" if reverted else "none"
     return str(version.version), state, f"written  {when(version.created_at)}", rotation

@@ -49,7 +49,6 @@ class HubStatus:
 
 
 def hub_status(workspace: "Workspace") -> HubStatus | None:
-    """Return the hub's record of its last check; None if the catalogue sets up nothing in the hub."""
     if not workspace.catalogue.hub:
         return None
     from keyturn.rights.hub_check import last_check

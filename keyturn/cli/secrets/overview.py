@@ -31,8 +31,6 @@ NAMED: Final = 5
 
 @dataclass(frozen=True)
 class Overview:
-    """The state of the workspace. ``others`` are copies not in sync of secrets that the catalogue does not name."""
-
     secrets: list["SecretStatus"] = field(default_factory=list)
     others: list["CopyStatus"] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
@@ -69,7 +67,6 @@ class Assessment:
 
     @property
     def code(self) -> int:
-        """The exit code."""
         return FAILED if self.failed else UNKNOWN if self.unknown else 0
 
     @property
@@ -77,7 +74,6 @@ class Assessment:
         return "failed" if self.failed else "unknown" if self.unknown else "ok"
 
     def lines(self) -> Iterator[str]:
-        """Summarise for people; nothing if everything is healthy."""
         for words, names in (("NOT HEALTHY", self.failed), ("not checked", self.unknown)):
             if names:
                 more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
@@ -96,7 +92,6 @@ def overview_of(workspace: "Workspace") -> Overview:
 
 
 def login_states(secrets: Sequence["SecretStatus"]) -> "list[LoginState]":
-    """Return the login state of each secret whose CURRENT should log in."""
     from keyturn.cli.health import LoginState
 
     return [LoginState(s.path, s.now - s.rotated_at, s.login) for s in secrets if s.rotated_at and not s.occupied]

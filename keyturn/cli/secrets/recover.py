@@ -93,9 +93,6 @@ def recover(
 
 
 def end_unsettled(errors: Sequence[KeyturnError]) -> None:
-    """End with the first error. Several errors were already printed with their remedies, so one message replaces
-    them.
-    """
     first = errors[0]
     if len(errors) > 1:
         problem = f"{len(errors)} secrets are not settled: {', '.join(error.name for error in errors[:SHOWN])}"
@@ -280,7 +277,6 @@ def needless(candidates: "HeldValues", chosen: "Value") -> bool:
 
 
 def asked(candidates: "HeldValues", chosen: "Value") -> bool:
-    """Ask for confirmation. Raises Abort on no."""
     from keyturn.rotation.repair.recoverable_values import HUB
 
     works = "which works" if chosen.lives else "of which nobody can tell whether it works"
@@ -289,7 +285,6 @@ def asked(candidates: "HeldValues", chosen: "Value") -> bool:
 
 
 def left_behind(came: "Recovery") -> KeyturnError | None:
-    """Return the error to end with if a copy is not in sync."""
     late = [f"{copy.store}:{copy.name} ({copy.error or copy.state})" for copy in came.copies if not copy.in_step]
     if not late:
         return None

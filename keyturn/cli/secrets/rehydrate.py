@@ -87,7 +87,6 @@ def rehydrate(
 
 
 def chosen_keys(hub: "Hub", file: Path | None, *, without_key: bool) -> "tuple[Entries | None, FingerprintKeys | None]":
-    """Return the keys that prove copies: those of the file, or else the hub's; None if there are none."""
     from keyturn.recovery.rehydrate_keys import hub_keys, keys_from, keys_in_file
 
     if file:
@@ -97,7 +96,6 @@ def chosen_keys(hub: "Hub", file: Path | None, *, without_key: bool) -> "tuple[E
 
 
 def told_revocations() -> "Mapping[str, Revoked] | KeyturnError":
-    """Return the ledger's revocations, or the error of reading it."""
     from keyturn.ledger.cuts import revoked_secrets
 
     try:
@@ -118,7 +116,6 @@ def insist_on_proof(plan: "Plan", keys: "FingerprintKeys | None", *, without_key
 
 
 def ask_first(wanted: "list[Rehydrated]", *, yes: bool) -> None:
-    """Ask for confirmation. Raises Abort on no."""
     unproven = sum(not secret.proven for secret in wanted)
     words = f", {unproven} of them not proven" if unproven else ""
     if not yes:
@@ -140,7 +137,6 @@ def note_secret(secret: "Rehydrated") -> None:
 
 
 def show_rehydration(plan: "Plan", keys: "FingerprintKeys | None") -> None:
-    """Show what would be written, what is known of it, and what is left out."""
     rows = [
         (
             secret.path,
@@ -171,14 +167,12 @@ def show_rehydration(plan: "Plan", keys: "FingerprintKeys | None") -> None:
 
 
 def show_left(words: str, paths: "tuple[str, ...] | Any") -> None:
-    """Report secrets whose copies are left unchanged, some by name."""
     if listed := sorted(paths):
         more = f", and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
         note(f"{words}: {', '.join(listed[:SHOWN])}{more}")
 
 
 def end_with(plan: "Plan") -> None:
-    """End as failed if something needs a person, with its remedy."""
     from keyturn.recovery.rehydrate import DONE, Rehydration
 
     left = [secret for secret in plan.secrets if secret.verdict not in DONE]

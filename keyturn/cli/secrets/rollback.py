@@ -60,7 +60,6 @@ def rollback_secret(
 
 
 def what_it_does(path: str, rotation: "Rotation") -> str:
-    """Describe the rollback, and which consumers have the newer value."""
     from keyturn.core.record import Stage
 
     if rotation.stage is Stage.REVERTED:

@@ -161,7 +161,6 @@ def confirm_end(path: str, catalogue: Path | None) -> None:
 
 
 def rotate_here(parameters: "dict[str, Any]", catalogue: Path | None, names: str) -> "Outcome":
-    """Rotate in this process."""
     with opened_workspace(catalogue) as workspace:
         from keyturn.rotation import run
 
@@ -174,7 +173,6 @@ def rotate_here(parameters: "dict[str, Any]", catalogue: Path | None, names: str
 
 
 def show_outcome(outcome: "Outcome", run: "Run | None", as_json: bool) -> None:
-    """Show the result and end with its exit code."""
     from keyturn.cli.emergencies import reports
     from keyturn.core.errors import Locked
     from keyturn.rotation.outcome import RunState, unsettled
@@ -216,7 +214,6 @@ def sync(
 
 
 def sync_here(path: str | None, deep: bool, catalogue: Path | None, names: str) -> "Copies":
-    """Sync all matching copies in this process."""
     with opened_workspace(catalogue) as workspace:
         from keyturn.cli.emergencies.reports import Copies
         from keyturn.cli.running.progress import apply_plan, notify_consumers
@@ -279,8 +276,6 @@ def waived(path: str | None, early: bool, force: bool) -> "Waive":
 
 
 def retire_here(path: str | None, waive: "Waive", catalogue: Path | None, names: str) -> "Retirements":
-    """Retire one or all old credentials in this process."""
-
     from keyturn.cli.emergencies.reports import Retirements
     from keyturn.core.errors import KeyturnError
     from keyturn.rotation.report import OldCredential
@@ -305,7 +300,6 @@ def retire_here(path: str | None, waive: "Waive", catalogue: Path | None, names:
 
 
 def show_report(report: "Copies | Retirements", columns: tuple[str, ...], as_json: bool, none: str) -> None:
-    """Show the result and end with its exit code."""
     rows = list(report.rows())
     if as_json:
         write_json(report.to_data())

@@ -93,7 +93,6 @@ class SecretStatus:
         return lines + list(filter(None, [self.unfinished(self.rotation) if self.rotation else ""]))
 
     def due(self) -> str:
-        """Describe the next rotation; `keyturn due` explains it."""
         late = "late, " if self.outlook and self.outlook.alarm else ""
         if self.reason:
             return f"{late}due now"
@@ -103,7 +102,6 @@ class SecretStatus:
         return f"{late}due in {span(self.outlook.at - self.now)}{held}"
 
     def unfinished(self, rotation: Rotation) -> str:
-        """Describe what remains of the last rotation, or return an empty string."""
         if rotation.stage is Stage.RETIRING:
             return "old credential is being ended"
         if rotation.stage is not Stage.PROMOTED:
@@ -158,7 +156,6 @@ def secret_statuses(
 
 
 def statuses_without_copies(workspace: Workspace) -> dict[str, SecretStatus | KeyturnError]:
-    """Return every secret's status or error, and release the listings at the end."""
     paths, hearings = sorted(workspace.catalogue.secrets), Hearings.load(workspace)
     with list_secrets(workspace, len(paths)) as listing:
         return of_each(paths, lambda path: secret_status(workspace, path, listing, hearings))

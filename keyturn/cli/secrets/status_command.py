@@ -64,7 +64,6 @@ def status(
 
 
 def show_status(catalogue: Path | None, layout: Layout) -> int:
-    """Show the status once, and return the exit code."""
     stack = known_stack()
     services = services_of(stack) if stack else []
     stopped = stack is not None and not any(s.running for s in services if s.name == "openbao")
@@ -92,7 +91,6 @@ def show_secrets(stack: LocalStack | None, services: list[StackService], catalog
 
 
 def assess(board: "Dashboard") -> Assessment:
-    """Assess by the levels of the dashboard."""
     from keyturn.pages.dashboard import Level
 
     named = [(f"{line.kind} {line.name}".removeprefix("health "), line.level) for line in board.others]
@@ -102,7 +100,6 @@ def assess(board: "Dashboard") -> Assessment:
 
 
 def show_overview(stack: LocalStack | None, services: list[StackService], overview: Overview, layout: Layout) -> None:
-    """Show tables, one JSON object, or the secrets' names."""
     if layout is Layout.NAME:
         return write_names(secret.path for secret in overview.secrets)
     if layout is Layout.JSON:
@@ -167,7 +164,6 @@ def show_overview(stack: LocalStack | None, services: list[StackService], overvi
 
 
 def login_counts(secrets: Sequence["SecretStatus"]) -> dict[str, int]:
-    """Count secrets by the result of the last login test of CURRENT."""
     from keyturn.rotation.state.login_checks import count_results
 
     return count_results([secret.login for secret in secrets if secret.rotated_at and not secret.ended_by])
@@ -200,7 +196,6 @@ def copy_failure(path: str, copy: "CopyStatus") -> CopyFailure:
 
 
 def note_silent(secrets: Sequence["SecretStatus"]) -> None:
-    """Report on stderr why consumers were not notified of written values."""
     listed = [(secret.path, hearing) for secret in secrets for hearing in secret.consumers if hearing.silence]
     for path, hearing in listed[:SHOWN]:
         since = f" (since {when(hearing.since)} UTC)" if hearing.since else ""
@@ -210,7 +205,6 @@ def note_silent(secrets: Sequence["SecretStatus"]) -> None:
 
 
 def note_undeclared(undeclared: Sequence["Undeclared"]) -> None:
-    """Report on stderr what remains of secrets that the catalogue no longer declares."""
     for secret in undeclared[:SHOWN]:
         note(f"NOT DECLARED {secret.path}: {secret.message}")
     if len(undeclared) > SHOWN:

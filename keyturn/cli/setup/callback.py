@@ -65,7 +65,6 @@ class Callback:
         self._server.server_close()
 
     def _take(self, path: str) -> bool:
-        """Store the answer if it has the expected state, and return whether it does."""
         parts = urlsplit(path)
         fields = dict(parse_qsl(parts.query))
         ours = hmac.compare_digest(fields.get("state", "").encode(), self._state.encode())

@@ -93,7 +93,6 @@ def show_context(name: OptionalName = None, as_json: JsonOption = False) -> None
 
 
 def origins(contexts: Contexts, selected: str) -> "list[dict[str, Any]]":
-    """Return each setting's value in force, and its origin."""
     from keyturn.cli import SETTINGS_FILE
 
     declared = contexts.settings(selected) if selected else {}

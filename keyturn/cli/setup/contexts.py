@@ -190,7 +190,6 @@ def pairs(file: Path, node: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def scalar(file: Path, node: Any) -> str:
-    """Return a scalar's text. Raises Invalid for anything else."""
     if node.id != "scalar" or not str(node.value) or not str(node.value).isprintable():
         raise flaw(file, node.start_mark, "a name or a value is expected here", "See docs/contexts.md")
     return str(node.value)
@@ -220,7 +219,6 @@ def take_context(name: str | None, command: str) -> None:
 
 
 def variables_of(settings: Mapping[str, str], env: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that a context adds to an environment; variables already set take precedence."""
     return {SETTINGS[name]: settings[name] for name in settings if not reason_against(name, settings, env)}
 
 
@@ -238,12 +236,10 @@ def reason_against(name: str, settings: Mapping[str, str], env: Mapping[str, str
 
 
 def own_login(env: Mapping[str, str]) -> str:
-    """Return the variable of the environment's own login, or an empty string."""
     return next((variable for variable in ("VAULT_TOKEN", *LOGIN.values()) if env.get(variable)), "")
 
 
 def complete_context(incomplete: str) -> list[str]:
-    """Return the names that a shell offers; none if the file can't be read."""
     from contextlib import suppress
 
     from keyturn.core.errors import KeyturnError

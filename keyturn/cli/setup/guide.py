@@ -222,6 +222,5 @@ OWN_EXIT_CODES: Final = {"exec": EXEC_EXIT_CODES}
 
 
 def help_ending(command: str) -> str:
-    """Return the end of a command's help: examples and exit codes."""
     lines = "\n".join(f"  {line}" for line in EXAMPLES[command])
     return f"\b\nExamples:\n{lines}\n\n{OWN_EXIT_CODES.get(command, EXIT_CODES)}"

@@ -89,7 +89,6 @@ def setup_hub(
 
 
 def own_roles(declared: "Catalogue") -> Iterator[str]:
-    """Yield the AppRoles that the catalogue declares for Keyturn's own processes."""
     from keyturn.catalogue.hub_entries import AppRoleEntry
 
     for name, entry in declared.hub.items():
@@ -98,7 +97,6 @@ def own_roles(declared: "Catalogue") -> Iterator[str]:
 
 
 def undeclared(declared: "Catalogue") -> Iterator[str]:
-    """Yield the entries to add to the catalogue for required logins that it does not declare."""
     made = {getattr(entry, "login", "") for entry in declared.hub.values()}
     needed = (*ALWAYS, *([GRANTER] if declared.access_policies else ()))
     for login in needed:
@@ -108,7 +106,6 @@ def undeclared(declared: "Catalogue") -> Iterator[str]:
 
 
 def write_logins(port: "VaultSetup", roles: list[str], logins: Path, place: str | None, apply: bool) -> bool:
-    """Make missing login files or report them, and return whether any are still missing."""
     lacking = False
     for role in roles:
         files = login_files(port, role, logins / role)
@@ -131,7 +128,6 @@ def approle_exists(port: "VaultSetup", role: str) -> bool:
 
 
 def login_files(port: "VaultSetup", role: str, directory: Path) -> LoginFiles:
-    """Check an AppRole's files; valid if the hub knows both ids. Raises Denied for files open to all."""
     from keyturn.providers.vault.logins.files import read_login
 
     files = directory / ROLE_ID, directory / SECRET_ID
@@ -143,7 +139,6 @@ def login_files(port: "VaultSetup", role: str, directory: Path) -> LoginFiles:
 
 
 def make_login(port: "VaultSetup", files: LoginFiles, place: str) -> None:
-    """Write both ids, readable only by their owner. Raises Invalid if that fails."""
     from keyturn.providers.vault.logins.files import write_own
 
     try:

@@ -324,7 +324,6 @@ def write_credentials(
 
 
 def wrap_of(text: str | None) -> "timedelta | None":
-    """Parse how long a wrapped secret id is valid. Raises Invalid."""
     from keyturn.settings.durations import parse
 
     try:

@@ -16,12 +16,10 @@ UNCOMPARED: Final = "the hub gives it nobody back, so nobody can compare it; --w
 
 
 def is_told(item: "Item") -> bool:
-    """Return whether to show the item by default: it differs, or could not be compared in full."""
     return item.verdict != IN_PLACE or bool(item.uncompared)
 
 
 def item_rows(planned: "HubPlan", everything: bool) -> Iterator[tuple[str, str, str]]:
-    """Yield a row for each item: verdict, name and differences."""
     for item in planned.items:
         if everything or is_told(item):
             lines = [item.why] if item.why else []
@@ -31,7 +29,6 @@ def item_rows(planned: "HubPlan", everything: bool) -> Iterator[tuple[str, str, 
 
 
 def difference_lines(difference: "Difference") -> Iterator[str]:
-    """Yield both values of a field; for a policy, its diff."""
     if difference.field == POLICY:
         before, after = (str(text or "").splitlines() for text in (difference.present, difference.wanted))
         changes = difflib.unified_diff(before, after, "in the hub", "wanted", n=1, lineterm="")

@@ -109,7 +109,6 @@ def the_person() -> "Iterator[PersonLogin]":
 
 
 def token_file() -> Path:
-    """Return the token's file. Raises Invalid without a writable home directory."""
     from keyturn.settings.hub_login import HELPER_FILE
 
     home = Path(os.environ.get("HOME") or "/nowhere")
@@ -183,7 +182,6 @@ def typed_password() -> Sensitive:
 
 
 def tell_what_comes_first() -> None:
-    """Report which other login commands use instead."""
     from keyturn.settings.hub_login import LOGIN_VARIABLES
 
     for name in ("VAULT_TOKEN", *LOGIN_VARIABLES):

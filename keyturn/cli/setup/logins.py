@@ -19,14 +19,12 @@ def login_lines(check: LoginCheck | None) -> list[str]:
 
 
 def trouble(check: LoginCheck | None, now: datetime) -> str:
-    """Describe the problem; empty if CURRENT logs in or the result is unknown."""
     if check is None or check.result in (Login.ACCEPTED, Login.UNKNOWN):
         return ""
     return check.alarm(now) or f"CURRENT could not be tried since {when(check.since)} UTC: {check.why}"
 
 
 def login_data(check: LoginCheck | None, now: datetime) -> dict[str, Any] | None:
-    """Return the test as data; None if it was not tried yet."""
     if check is None:
         return None
     return {

@@ -100,7 +100,6 @@ def authority_row(status: "AuthorityStatus", now: datetime) -> tuple[str, str, s
 
 
 def insist_on_lasting(statuses: "Sequence[AuthorityStatus]") -> None:
-    """End with 1 if an authority is late, has no issuer, or can't be read."""
     if wrong := [status for status in statuses if status.alarm]:
         first = wrong[0]
         remedy = "See `keyturn pki list`, and run `keyturn pki apply` with a login that may"
@@ -108,7 +107,6 @@ def insist_on_lasting(statuses: "Sequence[AuthorityStatus]") -> None:
 
 
 def show(done: "Sequence[PkiStep]", left: "Sequence[PkiStep]", as_json: bool) -> None:
-    """Show the steps that were done, and those that remain."""
     if as_json:
         return write_json({"done": list(map(step_data, done)), "steps": list(map(step_data, left))})
     rows = [(step.authority, step.kind, step.place, step.why) for step in left]
@@ -120,7 +118,6 @@ def step_data(step: "PkiStep") -> dict[str, Any]:
 
 
 def insist_on_none_blocked(steps: "Sequence[PkiStep]") -> None:
-    """End with 1 if a person must fix something first."""
     if blocked := [step for step in steps if step.kind == BLOCKED]:
         first = blocked[0]
         end_command(TerminalError("bring about", first.place, first.why, "Mend that, then plan again"), FAILED)

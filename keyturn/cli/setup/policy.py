@@ -78,7 +78,6 @@ def documents_of(
 
 
 def hub_scope(declared: "Catalogue", also: list[str], lease_prefixes: list[str]) -> "HubScope":
-    """Return the parts of the hub that the catalogue uses, in the environment's mounts. Raises Invalid."""
     from keyturn.providers.vault.engines.leases import lease_prefix
     from keyturn.rights.scope import places_of, scope_of
     from keyturn.settings.hub import HubSettings
@@ -89,7 +88,6 @@ def hub_scope(declared: "Catalogue", also: list[str], lease_prefixes: list[str])
 
 
 def write_files(directory: Path, documents: "list[Document]", as_json: bool) -> None:
-    """Write the files and report leftovers. Raises Invalid for a file that Keyturn did not make."""
     from keyturn.rights.directory import left_over, write
 
     if directory.exists() and not directory.is_dir():
@@ -149,7 +147,6 @@ def tell(
     roles: "list[CheckResult]",
     as_json: bool,
 ) -> None:
-    """Show the findings, and what was not checked."""
     findings_elsewhere = [answer for answer in answers if answer.finding]
     if as_json:
         findings = {

@@ -57,7 +57,6 @@ def own_remedy(remedy: str) -> str:
 
 
 def worker_lines(names: WorkspaceNames, declared: "Catalogue") -> Iterator[str]:
-    """Yield how to start each needed worker, with the login files of its declared role."""
     yield "start each worker, with the login files of its own role:"
     roles = approles(declared)
     for queue, login in WORKERS.items():
@@ -73,7 +72,6 @@ def worker_lines(names: WorkspaceNames, declared: "Catalogue") -> Iterator[str]:
 
 
 def approles(declared: "Catalogue") -> dict[str, str]:
-    """Return the catalogue's AppRoles by login."""
     from keyturn.catalogue.hub_entries import AppRoleEntry
 
     return {entry.login: name for name, entry in declared.hub.items() if isinstance(entry, AppRoleEntry)}

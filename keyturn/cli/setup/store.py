@@ -82,7 +82,6 @@ def setup_store(
 
 
 def documents_of_store(declared: "Catalogue", name: str) -> "list[Document]":
-    """Return this store's documents of `keyturn policy render`. Raises NotFound if the catalogue lacks the store."""
     from keyturn.rights.copies import copies_in
     from keyturn.rights.documents import Origin
 

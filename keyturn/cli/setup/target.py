@@ -84,7 +84,6 @@ def setup_target(
 def administrator(
     target: str, kind: str, user: str | None, password_file: Path | None, password_env: str | None
 ) -> SecretFields:
-    """Return the administrator's name and password, from a file or variable. Raises Invalid without one."""
     from keyturn.providers.vault.logins.files import read_login
 
     usual, variable = SUPERUSERS.get(kind, ("", ""))
@@ -99,7 +98,6 @@ def administrator(
 
 
 def handovers_at(declared: "Catalogue", target: str) -> Iterator[Handover]:
-    """Yield the accounts that the catalogue rotates at a target, and the roles that will own their objects."""
     for secret in declared.secrets.values():
         rotation: Any = secret.rotation
         if getattr(rotation, "target", None) == target:
@@ -141,7 +139,6 @@ def insist_on_same_user(planned: TargetPlan, accepted: bool) -> None:
 
 
 def try_admin(hub: "Hub", name: str, settings: Any, handovers: Sequence[Handover]) -> None:
-    """Raise Denied if the target refuses the account that the hub holds."""
     from keyturn.wiring.registry import open_target
 
     with closing(open_target(name, settings, hub)) as target:
@@ -149,7 +146,6 @@ def try_admin(hub: "Hub", name: str, settings: Any, handovers: Sequence[Handover
 
 
 def tell_target_plan(planned: TargetPlan, as_json: bool) -> None:
-    """Show the statements, or the plan as JSON."""
     if as_json:
         return write_json(target_plan_data(planned))
     if planned.is_empty:
@@ -164,7 +160,6 @@ def tell_target_plan(planned: TargetPlan, as_json: bool) -> None:
 
 
 def transaction_script(transaction: Any) -> Iterator[str]:
-    """Format one transaction as a script."""
     yield f"-- {transaction.about}, in the database {transaction.database}"
     yield from (f"{text};" for text in transaction.begins)
     yield from (f"{each.shown};{f'  -- takes {each.lacks}' if each.lacks else ''}" for each in transaction.statements)
