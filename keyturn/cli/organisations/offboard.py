@@ -9,13 +9,7 @@ from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import BEHIND, end_command
 from keyturn.cli.ledger import sources
 from keyturn.cli.ledger.proof_files import KeyFileOption, KeyOption, OutOption, put
-from keyturn.cli.options import (
-    BreakGlassOption,
-    CatalogueOption,
-    ExpectOption,
-    JsonOption,
-    OverLimitOption,
-)
+from keyturn.cli.options import BreakGlassOption, CatalogueOption, ExpectOption, JsonOption, OverLimitOption
 from keyturn.cli.output import note, stamp, when, write_json, write_table
 from keyturn.core.actor import going_past_rules
 from keyturn.core.errors import Invalid, TransientError

@@ -115,10 +115,7 @@ def insist_on_places(files: Sequence[Path], allow_disk: bool) -> None:
 
 
 def open_program_client(
-    sources: list[str] | None,
-    catalogue: Path | None,
-    offline: "Offline | None" = None,
-    restricted: Sequence[str] = (),
+    sources: list[str] | None, catalogue: Path | None, offline: "Offline | None" = None, restricted: Sequence[str] = ()
 ) -> "SecretClient":
     """Open a client of these sources that does not poll for new versions. Raises Invalid or Unavailable."""
     from keyturn.cli.environment import insist_on_hub

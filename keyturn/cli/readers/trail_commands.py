@@ -62,9 +62,7 @@ DirectoryOption = Annotated[
 AgainstOption = Annotated[
     list[Path] | None,
     typer.Option(
-        "--against",
-        metavar="FILE",
-        help="The hub's audit file, with what was rotated beside it; several are allowed.",
+        "--against", metavar="FILE", help="The hub's audit file, with what was rotated beside it; several are allowed."
     ),
 ]
 SourceOption = Annotated[
@@ -73,8 +71,7 @@ SourceOption = Annotated[
 EventArgument = Annotated[str, typer.Argument(metavar="EVENT", help="The event's name, such as hub:17:3.")]
 ProofArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A proof that `keyturn trail prove` has made.")]
 OlderOption = Annotated[
-    str | None,
-    typer.Option("--older-than", metavar="AGE", help="Such as 400d; KEYTURN_TRAIL_KEEP by default."),
+    str | None, typer.Option("--older-than", metavar="AGE", help="Such as 400d; KEYTURN_TRAIL_KEEP by default.")
 ]
 
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it stands in the ledger.")]
@@ -303,11 +300,7 @@ def opened_trail(directory: Path | None) -> "Iterator[Trail]":
         ledger = named_ledger(os.environ, hub)
         try:
             yield Trail(
-                trail_at(directory),
-                ledger,
-                HubCursors(hub),
-                lambda: hub.identity().words,
-                lambda: datetime.now(UTC),
+                trail_at(directory), ledger, HubCursors(hub), lambda: hub.identity().words, lambda: datetime.now(UTC)
             )
         finally:
             ledger.close()

@@ -181,10 +181,7 @@ def planned_pruning(settings: "BackupSettings", place: "BackupPlace", keys: "Bac
 
     check = signature_check(settings)
     return plan_pruning(
-        list_chains(place),
-        retention(settings),
-        lambda chain: find_fault(place, chain, keys, check),
-        datetime.now(UTC),
+        list_chains(place), retention(settings), lambda chain: find_fault(place, chain, keys, check), datetime.now(UTC)
     )
 
 

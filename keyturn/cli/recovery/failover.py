@@ -55,9 +55,7 @@ def show_hubs(as_json: JsonOption = False) -> None:
     why = standing(mine, theirs)
     if as_json:
         sides = [side_data(mine), side_data(theirs)]
-        write_json(
-            {"hubs": sides, "writable": not why, "split": split(mine, theirs), "why": why, "one_hub": same_hub},
-        )
+        write_json({"hubs": sides, "writable": not why, "split": split(mine, theirs), "why": why, "one_hub": same_hub})
     else:
         write_table(COLUMNS, [side_row(mine), side_row(theirs)], whole=("epoch",))
     if same_hub:

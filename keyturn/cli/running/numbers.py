@@ -121,9 +121,7 @@ def count_in(groups: Groups, holds: "Callable[[SecretStatus], bool]") -> Samples
 
 
 def most_in(
-    groups: Groups,
-    number: "Callable[[SecretStatus], float | None]",
-    choose: Callable[[Iterable[float]], float],
+    groups: Groups, number: "Callable[[SecretStatus], float | None]", choose: Callable[[Iterable[float]], float]
 ) -> Samples:
     numbers = {
         group: [value for each in listed if (value := number(each)) is not None] for group, listed in groups.items()

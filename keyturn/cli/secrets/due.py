@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 COLUMNS: Final = ("secret", "when (UTC)", "why")
 
 CheckOption = Annotated[
-    bool,
-    typer.Option("--check", help="End with 1 if something is late or fails, 5 if something is unknown."),
+    bool, typer.Option("--check", help="End with 1 if something is late or fails, 5 if something is unknown.")
 ]
 
 

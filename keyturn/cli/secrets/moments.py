@@ -9,8 +9,7 @@ from keyturn.core.errors import Invalid
 from keyturn.settings import durations
 
 FromOption = Annotated[
-    str,
-    typer.Option("--from", metavar="TIME", help="From 2026-11-03 on, or 2026-11-03T14:00+01:00, or 36h ago."),
+    str, typer.Option("--from", metavar="TIME", help="From 2026-11-03 on, or 2026-11-03T14:00+01:00, or 36h ago.")
 ]
 ToOption = Annotated[str, typer.Option("--to", metavar="TIME", help="Until then, a day to its end; now by default.")]
 

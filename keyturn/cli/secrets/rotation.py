@@ -42,8 +42,7 @@ TIMEOUT: Final = 600
 SIDE_BY_SIDE: Final = 8
 
 NowOption = Annotated[
-    bool,
-    typer.Option("--now", "--force", help="Rotate now, due or not. What is in use still holds it, and is named."),
+    bool, typer.Option("--now", "--force", help="Rotate now, due or not. What is in use still holds it, and is named.")
 ]
 EndPreviousOption = Annotated[
     bool,

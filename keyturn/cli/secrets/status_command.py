@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from keyturn.cli.copies.grouped import CopyFailure, failure_lines
-from keyturn.cli.environment import (
-    known_stack,
-    opened_workspace,
-)
+from keyturn.cli.environment import known_stack, opened_workspace
 from keyturn.cli.failures import UNKNOWN
 from keyturn.cli.options import CatalogueOption, JsonOption, Layout, OutputOption, layout_of
 from keyturn.cli.output import note, when, write_json, write_names, write_table, write_text

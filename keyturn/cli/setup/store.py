@@ -46,10 +46,7 @@ def setup_store(
     ] = None,
     apply: Annotated[
         bool,
-        typer.Option(
-            "--apply",
-            help="In a second Vault or OpenBao, and in Kubernetes, make them with your own login.",
-        ),
+        typer.Option("--apply", help="In a second Vault or OpenBao, and in Kubernetes, make them with your own login."),
     ] = False,
     catalogue: CatalogueOption = None,
     as_json: JsonOption = False,
