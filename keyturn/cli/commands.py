@@ -129,7 +129,9 @@ class Commands(TyperGroup):
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, name: str) -> Any:
-        return self.commands.get(name) or (load_command(name) if name in COMMANDS else None)
+        if name in self.commands or name not in COMMANDS:
+            return self.commands.get(name)
+        return typer.main.get_command(make_app([name])).commands[name]  # type: ignore[attr-defined]
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         groups = GROUPS if ctx.meta.get(ALL_OPTION) else {"Commands": FIRST_WEEK}
@@ -189,10 +191,6 @@ def module_of(place: str) -> ModuleType:
     """Import a command's module. Raises Invalid if it belongs to `keyturn-local` and that is not installed."""
     package, _, name = place.partition(".")
     return load_local(name) if package == PACKAGE else import_module(f"keyturn.cli.{place}")
-
-
-def load_command(name: str) -> Any:
-    return typer.main.get_command(make_app([name])).commands[name]  # type: ignore[attr-defined]
 
 
 def make_app(names: Iterable[str] = COMMANDS) -> typer.Typer:

@@ -23,20 +23,17 @@ NEWEST: Final = 20
 """The most incidents offered."""
 
 
-def complete_secret(ctx: typer.Context, incomplete: str) -> list[str]:
-    return _offered(ctx, incomplete, lambda: sorted(_catalogue(ctx).secrets))
+def _completing(names: "Callable[[Catalogue], Iterable[str]]") -> Callable[[typer.Context, str], list[str]]:
+    def complete(ctx: typer.Context, incomplete: str) -> list[str]:
+        return _offered(ctx, incomplete, lambda: sorted(names(_catalogue(ctx))))
+
+    return complete
 
 
-def complete_store(ctx: typer.Context, incomplete: str) -> list[str]:
-    return _offered(ctx, incomplete, lambda: sorted(_catalogue(ctx).stores))
-
-
-def complete_target(ctx: typer.Context, incomplete: str) -> list[str]:
-    return _offered(ctx, incomplete, lambda: sorted(_catalogue(ctx).targets))
-
-
-def complete_owner(ctx: typer.Context, incomplete: str) -> list[str]:
-    return _offered(ctx, incomplete, lambda: sorted({secret.owner for secret in _catalogue(ctx).secrets.values()}))
+complete_secret = _completing(lambda catalogue: catalogue.secrets)
+complete_store = _completing(lambda catalogue: catalogue.stores)
+complete_target = _completing(lambda catalogue: catalogue.targets)
+complete_owner = _completing(lambda catalogue: {secret.owner for secret in catalogue.secrets.values()})
 
 
 def complete_incident(ctx: typer.Context, incomplete: str) -> list[str]:

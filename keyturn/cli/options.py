@@ -1,5 +1,6 @@
 """Arguments and options shared by several commands."""
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
@@ -72,6 +73,12 @@ def layout_of(output: Layout, as_json: bool) -> Layout:
     return Layout.JSON if as_json else output
 
 
+def insist_on_terminal(answered: bool, remedy: str = "give --yes") -> None:
+    """Raise BadParameter if there is a question, but no terminal."""
+    if not (answered or sys.stdin.isatty()):
+        raise typer.BadParameter(f"there is no terminal to ask on: {remedy}")
+
+
 INCIDENT_TIMEOUT: Final = 600
 """The wait for an incident, in seconds."""
 
@@ -79,6 +86,7 @@ ReasonOption = Annotated[
     str, typer.Option("--reason", help="What has happened: it stands in the report and the ledger.")
 ]
 PreviewOption = Annotated[bool, typer.Option("--preview", help="Only show what would end and who is cut off.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
 YesToRevokeOption = Annotated[bool, typer.Option("--yes", help="Don't ask, and don't wait for the preview.")]
 ExpectOption = Annotated[
     int,

@@ -10,7 +10,7 @@ from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import BEHIND, EXIT_CODES
 from keyturn.cli.ledger import sources
 from keyturn.cli.ledger.proof_files import KeyFileOption, KeyOption, OutOption, put
-from keyturn.cli.options import CatalogueOption, JsonOption, PathArgument
+from keyturn.cli.options import CatalogueOption, JsonOption, PathArgument, YesOption, insist_on_terminal
 from keyturn.cli.output import note, stamp, when, write_json, write_table
 from keyturn.core.errors import Invalid
 
@@ -34,7 +34,6 @@ WithOption = Annotated[str, typer.Option("--with", metavar="NAME", help="The org
 PurposeOption = Annotated[str, typer.Option("--purpose", metavar="TEXT", help="What for: both sign it.")]
 UntilOption = Annotated[str, typer.Option("--until", metavar="TIME", help="Until when; without it, until withdrawn.")]
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="What `keyturn share propose` has written.")]
-YesOption = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
 BecauseOption = Annotated[str, typer.Option("--because", metavar="TEXT", help="Why: it stands in the ledger.")]
 ProofArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A proof that `keyturn share prove` has made.")]
 SignerOption = Annotated[
@@ -80,12 +79,9 @@ def accept(file: FileArgument, yes: YesOption = False, catalogue: CatalogueOptio
 
     It is shown, and you sign exactly this with your own key in the hub.
     """
-    import sys
-
     from keyturn.organisations.sharing import accept_sharing
 
-    if not yes and not sys.stdin.isatty():
-        raise typer.BadParameter("there is no terminal to ask on: give --yes")
+    insist_on_terminal(yes)
     proposal = read_proposal(file)
     with opened_workspace(catalogue) as workspace:
         note(proposal.words)

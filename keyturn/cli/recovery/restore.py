@@ -1,7 +1,6 @@
 """``keyturn restore`` and ``keyturn restore-drill``: restore a hub from its backups, and test that."""
 
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from keyturn.cli.failures import FAILED, end_command
-from keyturn.cli.options import JsonOption
+from keyturn.cli.options import JsonOption, YesOption, insist_on_terminal
 from keyturn.cli.output import note, stamp, when, write_json
 from keyturn.cli.recovery.backup import (
     KeyOption,
@@ -42,7 +41,6 @@ BackupArgument = Annotated[
     typer.Argument(metavar="BACKUP", help="CHAIN, or CHAIN/NUMBER for an earlier point; without it, the newest."),
 ]
 ApplyOption = Annotated[bool, typer.Option("--apply", help="Write it; without it only the plan is shown.")]
-YesOption = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
 SkipNewerOption = Annotated[
     bool, typer.Option("--skip-newer", help="Leave alone what the hub has newer or otherwise, and restore the rest.")
 ]
@@ -86,7 +84,9 @@ def restore(
             note(f"nothing was written: {LEAVING_ALONE if refused else 'give --apply'}")
             return
         plan.insist(skip_newer=skip_newer)
-        insist_on_yes(plan, content.address, yes)
+        insist_on_terminal(yes)
+        if not yes:
+            typer.confirm(f"Write {plan.writes} requests' worth into the hub at {content.address}?", abort=True)
         with naming_whole_backup(settings, place, chain, key):
             result = restore_chain(content, place, plan)
     finally:
@@ -225,14 +225,6 @@ def restore_plan_data(plan: "RestorePlan") -> dict[str, Any]:
         "missing": list(newest.missing),
         "ledger_entries": plan.leaves,
     }
-
-
-def insist_on_yes(plan: "RestorePlan", address: str, yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise typer.BadParameter("there is no terminal to ask on: give --yes")
-    typer.confirm(f"Write {plan.writes} requests' worth into the hub at {address}?", abort=True)
 
 
 def write_restored_files(

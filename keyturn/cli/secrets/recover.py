@@ -1,6 +1,5 @@
 """``keyturn recover``: restore the newest working value to a hub that lost it, from a copy."""
 
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -9,7 +8,7 @@ import typer
 
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import BEHIND, FAILED, end_command
-from keyturn.cli.options import CatalogueOption, JsonOption, OptionalPattern
+from keyturn.cli.options import CatalogueOption, JsonOption, OptionalPattern, YesOption, insist_on_terminal
 from keyturn.cli.output import note, stamp, when, write_json, write_table
 from keyturn.core.error_codes import code_of, code_of_kind
 from keyturn.core.errors import KeyturnError, TransientError
@@ -29,7 +28,6 @@ PATCH: Final = "vault kv patch -mount=secret {} host=... port=..."
 COLUMNS: Final = ("who holds it", "version", "made (UTC)", "a login says")
 
 DryOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would be brought back; nothing is written.")]
-YesToRecoverOption = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
 UntestedOption = Annotated[
     bool, typer.Option("--untested", help="Take the newest value also where no login can tell whether it works.")
 ]
@@ -46,7 +44,7 @@ SnapshotOption = Annotated[
 def recover(
     path: OptionalPattern = None,
     dry_run: DryOption = False,
-    yes: YesToRecoverOption = False,
+    yes: YesOption = False,
     untested: UntestedOption = False,
     snapshot_of: SnapshotOption = None,
     catalogue: CatalogueOption = None,
@@ -59,8 +57,7 @@ def recover(
     becomes CURRENT, and every copy follows. In a hub that was restored, what no login and no copy shows to count is
     asked for by name, with --untested: it may have been revoked since. Safe to run again.
     """
-    if not (dry_run or yes or sys.stdin.isatty()):
-        raise typer.BadParameter("there is no terminal to ask on: give --yes, or --dry-run")
+    insist_on_terminal(dry_run or yes, "give --yes, or --dry-run")
     if snapshot_of and (dry_run or path):
         raise typer.BadParameter("--snapshot-of marks the whole hub: give it without PATH and --dry-run")
     with opened_workspace(catalogue) as workspace:

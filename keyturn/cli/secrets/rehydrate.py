@@ -1,6 +1,5 @@
 """``keyturn rehydrate``: refill an empty hub from the stores, and report what can't be proven."""
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -10,7 +9,7 @@ import typer
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import FAILED, end_command
 from keyturn.cli.ledger.sources import the_ledger
-from keyturn.cli.options import CatalogueOption, JsonOption
+from keyturn.cli.options import CatalogueOption, JsonOption, YesOption, insist_on_terminal
 from keyturn.cli.output import note, stamp, write_json, write_table
 from keyturn.core.errors import Invalid, KeyturnError, NotFound
 
@@ -44,7 +43,6 @@ WithoutKeyOption = Annotated[
 UntestedRehydrateOption = Annotated[
     bool, typer.Option("--untested", help="Take the newest value also where nobody can tell whether it is in force.")
 ]
-YesToRehydrateOption = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
 
 
 def rehydrate(
@@ -52,7 +50,7 @@ def rehydrate(
     key: KeyOption = None,
     without_key: WithoutKeyOption = False,
     untested: UntestedRehydrateOption = False,
-    yes: YesToRehydrateOption = False,
+    yes: YesOption = False,
     catalogue: CatalogueOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -64,8 +62,7 @@ def rehydrate(
     """
     if key and without_key:
         raise typer.BadParameter("give --key FILE or --without-key, not both")
-    if apply and not (yes or sys.stdin.isatty()):
-        raise typer.BadParameter("there is no terminal to ask on: give --yes, or leave --apply out")
+    insist_on_terminal(yes or not apply, "give --yes, or leave --apply out")
     with opened_workspace(catalogue) as workspace:
         from keyturn.recovery.rehydrate import Rehydration
         from keyturn.recovery.rehydrate import rehydrate as fill

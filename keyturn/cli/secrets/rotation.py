@@ -24,6 +24,7 @@ from keyturn.cli.options import (
     PathArgument,
     TimeoutOption,
     WorkspaceOption,
+    insist_on_terminal,
 )
 from keyturn.cli.output import note, write_json, write_table
 from keyturn.core.actor import going_past_rules
@@ -144,8 +145,7 @@ def trigger(now: bool, compromised: bool, end_previous: bool = False) -> "Trigge
 
 def confirm_end(path: str, catalogue: Path | None) -> None:
     """Show which users lose access when the credential before CURRENT ends, and ask. Ends with 1 on no."""
-    if not sys.stdin.isatty():
-        raise typer.BadParameter("there is no terminal to ask on: give --yes")
+    insist_on_terminal(answered=False)
     with opened_workspace(catalogue) as workspace:
         from keyturn.rotation.retire import on_it
 
