@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import typer
 
@@ -43,11 +43,13 @@ def complete_incident(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def _offered(ctx: typer.Context, incomplete: str, names: Callable[[], Iterable[str]]) -> list[str]:
     """Return the names with this prefix. The lookup runs in a thread, which is given up after LONGEST."""
+    from keyturn.cli.setup.contexts import take_context
+
     offered: list[str] = []
 
     def look() -> None:
         try:
-            _take_context(ctx)
+            take_context(ctx.find_root().params.get("context_name"), ctx.info_name or "")
             offered.extend([name for name in names() if name.startswith(incomplete)][:MOST])
         except BaseException:  # noqa: BLE001  a shell that completes a name has no use for an error
             offered.clear()
@@ -57,13 +59,6 @@ def _offered(ctx: typer.Context, incomplete: str, names: Callable[[], Iterable[s
         thread.start()
         thread.join(LONGEST)
     return [] if thread.is_alive() else offered
-
-
-def _take_context(ctx: typer.Context) -> None:
-    from keyturn.cli.setup.contexts import take_context
-
-    name: Any = ctx.find_root().params.get("context_name")
-    take_context(name, ctx.info_name or "")
 
 
 def _catalogue(ctx: typer.Context) -> "Catalogue":

@@ -20,8 +20,17 @@ from keyturn.cli.programs.offline import (
     RestrictedOption,
     open_offline,
 )
-from keyturn.cli.programs.programs import ModeOption, SourceOption, mode_of, seconds_of, wrong
-from keyturn.core.errors import Invalid, KeyturnError
+from keyturn.cli.programs.programs import (
+    CertOption,
+    KeyOption,
+    ModeOption,
+    SourceOption,
+    insist_on_h11,
+    mode_of,
+    seconds_of,
+    wrong,
+)
+from keyturn.core.errors import KeyturnError
 from keyturn.core.workspaces import CATALOGUE_VARIABLE
 
 if TYPE_CHECKING:
@@ -52,8 +61,6 @@ ListenOption = Annotated[
         help="Serve whoever has a login of their own, and take notices; beyond loopback with --cert and --key.",
     ),
 ]
-CertOption = Annotated[Path | None, typer.Option("--cert", metavar="FILE", help="The certificate for --listen, PEM.")]
-KeyOption = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Its private key, PEM.")]
 TokenOption = Annotated[
     Path | None,
     typer.Option(
@@ -137,7 +144,7 @@ def agent(
     if not (local or socket or listen):
         raise wrong("--no-local", "there is nothing left to listen at")
     insist_on_hub()
-    insist_on_parts()
+    insist_on_h11("the agent", "agent")
     # The local stack sets it.
     catalogue = catalogue or (Path(os.environ[CATALOGUE_VARIABLE]) if os.environ.get(CATALOGUE_VARIABLE) else None)
 
@@ -170,13 +177,6 @@ def agent(
 
             doors.add_listener(listen, cert, key, decisions_of(stack, made, hub, believed_for, in_outage))
         run(doors)
-
-
-def insist_on_parts() -> None:
-    try:
-        import h11  # noqa: F401
-    except ModuleNotFoundError:
-        raise Invalid("start", "the agent", "the package h11 is missing", "Install keyturn[agent]") from None
 
 
 def opened_hub(stack: ExitStack, opener: "SourceOpener") -> "VaultHub":

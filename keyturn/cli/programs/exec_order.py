@@ -147,12 +147,8 @@ class Order:
     def environment(self) -> dict[str, str]:
         """Return this process's environment without its logins, plus the directory of files."""
         inherited = without_logins(INHERITED, self.keep_env)
-        own = self.opened_directory
+        own = self.__dict__.get("directory")  # Only if it was made.
         return {**inherited, **({FILES: str(own)} if own else {})}
-
-    @property
-    def opened_directory(self) -> Path | None:
-        return self.__dict__.get("directory")
 
 
 def variable(name: str, option: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 import typer
 
 from keyturn.cli.output import note
-from keyturn.core.errors import TransientError
+from keyturn.core.errors import Invalid, TransientError
 
 if TYPE_CHECKING:
     from keyturn.client.client import SecretClient
@@ -41,12 +41,22 @@ WaitOption = Annotated[
 ModeOption = Annotated[str, typer.Option("--mode", metavar="MODE", help="The files' mode; nobody else may read them.")]
 DiskOption = Annotated[bool, typer.Option("--allow-disk", help="Let files lie on a disk, where they may be left.")]
 
+CertOption = Annotated[Path | None, typer.Option("--cert", metavar="FILE", help="The certificate for --listen, PEM.")]
+KeyOption = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Its private key, PEM.")]
+
 PAUSE: Final = 1.0
 """Seconds between two attempts."""
 
 
 def wrong(option: str, problem: str) -> typer.BadParameter:
     return typer.BadParameter(problem, param_hint=option)
+
+
+def insist_on_h11(what: str, extra: str) -> None:
+    try:
+        import h11  # noqa: F401
+    except ModuleNotFoundError:
+        raise Invalid("start", what, "the package h11 is missing", f"Install keyturn[{extra}]") from None
 
 
 def seconds_of(text: str, option: str) -> float:

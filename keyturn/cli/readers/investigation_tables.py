@@ -29,7 +29,13 @@ def show_investigation(answer: Investigation, now: datetime) -> None:
     else:
         write_text(heading(answer))
         write_table(TIMELINE, map(timeline_row, answer.timeline), whole=("when (UTC)", "times"))
-        for subject, totals, distinct in zip(Subject, totals_of(answer), reordered(answer), strict=True):
+        principals, paths, addresses = answer.distinct
+        counted = (
+            (Subject.PATH, answer.paths, paths),
+            (Subject.PRINCIPAL, answer.principals, principals),
+            (Subject.ADDRESS, answer.addresses, addresses),
+        )
+        for subject, totals, distinct in counted:
             if subject is not answer.subject or distinct > 1:
                 show_totals(WORDS[subject], totals, distinct)
         show_related(answer.related)
@@ -72,15 +78,6 @@ def what_happened(entry: TimelineEntry) -> Iterator[str]:
         words.append(f"login {visible(entry.login)}" if entry.login == entry.other_login else "several logins")
     if words:
         yield ", ".join(words)
-
-
-def totals_of(answer: Investigation) -> tuple[Sequence[Total], ...]:
-    return answer.paths, answer.principals, answer.addresses
-
-
-def reordered(answer: Investigation) -> tuple[int, ...]:
-    principals, paths, addresses = answer.distinct
-    return paths, principals, addresses
 
 
 def show_totals(word: str, totals: Sequence[Total], distinct: int) -> None:

@@ -23,8 +23,7 @@ from keyturn.cli.copies.follow import (
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.options import CatalogueOption
 from keyturn.cli.output import note
-from keyturn.cli.programs.programs import wrong
-from keyturn.core.errors import Invalid
+from keyturn.cli.programs.programs import CertOption, KeyOption, insist_on_h11, wrong
 from keyturn.core.outbound import is_loopback
 
 if TYPE_CHECKING:
@@ -53,8 +52,6 @@ ListenOption = Annotated[
         help="Where health, numbers and posted events are; beyond loopback with --cert and --key.",
     ),
 ]
-CertOption = Annotated[Path | None, typer.Option("--cert", metavar="FILE", help="The certificate for --listen, PEM.")]
-KeyOption = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Its private key, PEM.")]
 ProxyOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -214,7 +211,7 @@ def open_endpoint(
     proxies: tuple[str, ...] = (),
 ) -> None:
     """Serve at ``listen`` until the stack closes, with the page of ``shown``. Raises Invalid or OSError."""
-    insist_on_server()
+    insist_on_h11("keyturn serve", "serve")
 
     from keyturn.agent.sockets import open_at
     from keyturn.serving.certificates import CertificateFiles
@@ -275,13 +272,6 @@ def posts_of(workspace: "Workspace") -> "Handler | None":
         return HttpAnswer(answer.status, f"{answer.text}\n")
 
     return post
-
-
-def insist_on_server() -> None:
-    try:
-        import h11  # noqa: F401
-    except ModuleNotFoundError:
-        raise Invalid("start", "keyturn serve", "the package h11 is missing", "Install keyturn[serve]") from None
 
 
 def numbers_of(serving: "Serving") -> "Callable[[], str] | None":
