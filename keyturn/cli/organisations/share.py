@@ -43,11 +43,6 @@ SignerOption = Annotated[
 NameArgument = Annotated[str, typer.Argument(metavar="AGREEMENT", help="Its name, such as AG-3f9a1c07d2e45b68.")]
 
 
-@commands.callback()
-def share() -> None:
-    """Share a secret with another organisation."""
-
-
 @commands.command("propose", epilog=EXAMPLES + EXIT_CODES)
 def propose(
     path: PathArgument,

@@ -45,11 +45,6 @@ CompareOption = Annotated[
 ]
 
 
-@commands.callback()
-def monitor() -> None:
-    """Find accesses that are unlike what their principal does."""
-
-
 @commands.command(epilog=EXAMPLES + EXIT_CODES)
 def replay(
     files: FilesArgument,

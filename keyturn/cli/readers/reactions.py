@@ -5,21 +5,24 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID, uuid5
 
+from keyturn.access_log.detection.alerts import SCALE, Alert
 from keyturn.access_log.reactions.channel import ChannelReaction
 from keyturn.access_log.reactions.ledger import LedgerReaction
 from keyturn.access_log.reactions.port import Reaction
-from keyturn.access_log.reactions.reactions import Reactions
+from keyturn.access_log.reactions.reactions import Reactions, key_of
 from keyturn.access_log.reactions.worker import Pacing, Worker
 from keyturn.cli.emergencies.incident_runner import FLOW, Through, carry_on, tell_on_call
 from keyturn.cli.emergencies.wake import ANSWERS, has_prefect
 from keyturn.cli.environment import spooled
 from keyturn.cli.output import note
-from keyturn.cli.setup.prefect_events import PrefectReaction
+from keyturn.cli.setup.prefect_server import prefect_settings
 from keyturn.core.errors import KeyturnError
+from keyturn.core.notifications.alerts import LONGEST, cut
 from keyturn.core.notifications.channel import Announcement
-from keyturn.core.workspaces import WorkspaceNames
+from keyturn.core.workspaces import ALERT, HOUSE, WorkspaceNames
 from keyturn.keys.own_login import own_principals
 from keyturn.revocation.by_alert import RevocationReaction
 from keyturn.revocation.run import restore_service, tell_and_clear
@@ -37,6 +40,12 @@ TIMEOUT: Final = 600.0
 REVOKER_ROLE_ID_FILE: Final = "KEYTURN_REVOKER_ROLE_ID_FILE"
 REVOKER_SECRET_ID_FILE: Final = "KEYTURN_REVOKER_SECRET_ID_FILE"
 """The AppRole for revocations that rules request. Without it, the process's own login is used."""
+
+IDS: Final = UUID("0b5d1f3e-6a3c-5b43-9d0e-7f4a0d3f6c11")
+"""The namespace of the events' ids (RFC 9562, UUID 5), which makes repeats recognisable."""
+
+SHOWN: Final = 10
+"""The most secrets to name in an event."""
 
 NOTICES: Final = Pacing(burst=5, pace=30.0)
 
@@ -145,3 +154,51 @@ class CommandConductor:
             note(f"Prefect was not asked to revoke anything: {error.text}")
             return False
         return True
+
+
+class PrefectReaction:
+    """Sends an event for each alert, named ``keyturn.alert.begun``, ``.raised`` or ``.complete``."""
+
+    name = "prefect"
+    burst = 10
+    pace = 1.0
+    patience = 30.0
+    pause = 300.0
+
+    def __init__(self, workspace: WorkspaceNames) -> None:
+        self._workspace = workspace
+
+    def react(self, alerts: Sequence[Alert]) -> None:
+        """Raises Unavailable or Denied."""
+        from keyturn.providers.prefect_api import SERVER, PrefectApi
+
+        with PrefectApi(prefect_settings(), "tell", SERVER) as api:
+            api.send_events([event_of(alert, self._workspace) for alert in alerts])
+
+
+def event_of(alert: Alert, workspace: WorkspaceNames) -> dict[str, Any]:
+    """Build the event for Prefect's API, in names only; a repeat has the same id."""
+    return {
+        "id": str(uuid5(IDS, " ".join(map(str, key_of(alert))))),
+        "occurred": alert.last.isoformat(),
+        "event": f"{HOUSE}.{ALERT}.{alert.stage}",
+        "resource": {
+            "prefect.resource.id": workspace.resource(ALERT, alert.id),
+            "prefect.resource.name": cut(alert.principal, LONGEST) or f"{alert.principals} principals",
+            f"{HOUSE}.{ALERT}.level": str(alert.level),
+        },
+        "payload": {
+            "alert": alert.id,
+            "stage": str(alert.stage),
+            "level": str(alert.level),
+            "score": alert.score / SCALE,
+            "system": cut(alert.system, LONGEST),
+            "principal": cut(alert.principal, LONGEST),
+            "principals": alert.principals,
+            "accesses": alert.count,
+            "first": alert.first.isoformat(),
+            "last": alert.last.isoformat(),
+            "factors": [factor.name for factor in alert.factors],
+            "secrets": list(dict.fromkeys(cut(event.path, LONGEST) for event in alert.events))[:SHOWN],
+        },
+    }

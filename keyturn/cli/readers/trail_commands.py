@@ -84,11 +84,6 @@ LimitOption = Annotated[int, typer.Option("--last", metavar="N", min=1, help="So
 LIMIT: Final = 20
 
 
-@commands.callback()
-def trail() -> None:
-    """Verify and prove the trail of who read what."""
-
-
 @commands.command("verify", epilog=EXAMPLES + EXIT_CODES)
 def verify_trail(
     directory: DirectoryOption = None,

@@ -136,7 +136,7 @@ class Watcher:
             if answered_within:
                 api.insist_on_answer(answered_within)
             started = self._ask(api, parameters)
-            url = url_of(settings, started)
+            url = f"{settings.ui_url.rstrip('/')}/runs/flow-run/{started.id}" if settings.ui_url else ""
             note(f"run {started.name} on the Prefect server {settings.url} (Ctrl-C stops watching, not the run)")
             if url:
                 note(f"  {url}")
@@ -224,10 +224,6 @@ def spans_told() -> Iterator[None]:
 
     with told_in_spans(os.environ, note):
         yield
-
-
-def url_of(settings: "PrefectSettings", run: "FlowRun") -> str:
-    return f"{settings.ui_url.rstrip('/')}/runs/flow-run/{run.id}" if settings.ui_url else ""
 
 
 def ended_at(task: "TaskRun") -> float:

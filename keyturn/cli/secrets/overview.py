@@ -1,6 +1,6 @@
 """The state of the whole workspace for `keyturn status` and the dashboard."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
@@ -11,7 +11,6 @@ from keyturn.cli.failures import FAILED, UNKNOWN
 
 if TYPE_CHECKING:
     from keyturn.cli.access.active_grants import ActiveGrant
-    from keyturn.cli.health import LoginState
     from keyturn.cli.secrets.copies import CopyStatus
     from keyturn.cli.secrets.hub_status import HubStatus
     from keyturn.cli.secrets.status import SecretStatus
@@ -82,19 +81,15 @@ class Assessment:
 
 def overview_of(workspace: "Workspace") -> Overview:
     """Collect the state of the hub and stores, and check the services. Raises an error if no secret could be read."""
-    from keyturn.cli.health import check_logins, check_services
+    from keyturn.cli.health import LoginState, check_logins, check_services
 
     with ThreadPoolExecutor(1) as pool:
         services = pool.submit(copy_context().run, check_services, workspace)
         overview = seen_in_hub(workspace)
-    logins = check_logins(workspace, login_states(overview.secrets))
-    return replace(overview, health=[*services.result(), logins])
-
-
-def login_states(secrets: Sequence["SecretStatus"]) -> "list[LoginState]":
-    from keyturn.cli.health import LoginState
-
-    return [LoginState(s.path, s.now - s.rotated_at, s.login) for s in secrets if s.rotated_at and not s.occupied]
+    logins = [
+        LoginState(s.path, s.now - s.rotated_at, s.login) for s in overview.secrets if s.rotated_at and not s.occupied
+    ]
+    return replace(overview, health=[*services.result(), check_logins(workspace, logins)])
 
 
 def seen_in_hub(workspace: "Workspace") -> Overview:

@@ -1,18 +1,23 @@
 """``keyturn status``: the local stack's services, and the state of every secret."""
 
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
+from time import sleep
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from keyturn.cli.copies.grouped import CopyFailure, failure_lines
 from keyturn.cli.environment import known_stack, opened_workspace
-from keyturn.cli.failures import UNKNOWN
+from keyturn.cli.failures import UNKNOWN, say
 from keyturn.cli.options import CatalogueOption, JsonOption, Layout, OutputOption, layout_of
-from keyturn.cli.output import note, when, write_json, write_names, write_table, write_text
+from keyturn.cli.output import encodable, note, when, write_json, write_names, write_table, write_text
 from keyturn.core.errors import KeyturnError
 from keyturn.doctor.results import Grade
 
@@ -28,6 +33,9 @@ from keyturn.cli.secrets.overview import Assessment, Overview, overview_of
 SHOWN: Final = 20
 """The most copies of undeclared secrets to show."""
 
+
+CLEAR: Final = "\x1b[H\x1b[2J\x1b[3J"
+"""Move to the upper left, and clear the screen and its history."""
 
 WatchOption = Annotated[
     int,
@@ -52,12 +60,40 @@ def status(
         return None
     if layout not in (Layout.TABLE, Layout.WIDE):
         raise typer.BadParameter("--watch shows tables: give it without --json, --output json and --output name")
-    from keyturn.cli.redraw import redraw
+    return redraw(lambda: show_status(catalogue, layout), watch)
 
-    def look() -> None:
-        show_status(catalogue, layout)
 
-    return redraw(look, watch)
+def redraw(show: Callable[[], object], seconds: int) -> None:
+    """Show, wait and show again until Ctrl-C. After the first time, an error is displayed and the loop continues.
+
+    An error the first time ends the command. Raises BadParameter if stdout is no terminal.
+    """
+
+    def show_or_say() -> None:
+        try:
+            show()
+        except KeyturnError as error:
+            say(error)
+
+    if not sys.stdout.isatty():
+        raise typer.BadParameter("--watch needs a terminal: what goes elsewhere is shown once, without it")
+    try:
+        picture = drawing(show)
+        while True:
+            head = f"every {seconds} s, {when(datetime.now(UTC))} UTC; Ctrl-C ends it"
+            sys.stdout.write(f"{CLEAR}{head}\n\n{encodable(picture)}")
+            sys.stdout.flush()
+            sleep(seconds)
+            picture = drawing(show_or_say)
+    except KeyboardInterrupt:
+        sys.stdout.write("\n")
+
+
+def drawing(show: Callable[[], object]) -> str:
+    text = StringIO()
+    with redirect_stdout(text), redirect_stderr(text):
+        show()
+    return text.getvalue()
 
 
 def show_status(catalogue: Path | None, layout: Layout) -> int:

@@ -5,60 +5,28 @@ from typing import Final
 from keyturn.cli.failures import EXEC_EXIT_CODES, EXIT_CODES
 
 GROUPS: Final = {
-    "Secrets": (
-        "status",
-        "dashboard",
-        "due",
-        "rotate",
-        "rollback",
-        "retire",
-        "history",
-        "rename",
-        "forget",
-        "recover",
-        "rehydrate",
-        "get",
-    ),
-    "Programs": ("agent", "exec", "render"),
-    "Copies": ("plan", "apply", "sync", "follow", "scan", "import"),
-    "Emergencies": ("revoke", "drill", "whois", "incidents", "approve", "review"),
-    "Disaster recovery": ("backup", "restore", "restore-drill"),
-    "Access for a while": ("access",),
-    "Organisations": ("share", "offboard"),
-    "Who reads": ("investigate", "unused", "monitor"),
-    "Running on": ("doctor", "explain", "version", "serve", "failover"),
-    "Catalogue and ledger": (
-        "init",
-        "catalogue",
-        "policy",
-        "hub",
-        "ledger",
-        "trail",
-        "report",
-        "pki",
-        "keys",
-        "rotate-own-keys",
-        "bootstrap",
-    ),
-    "Setting up": ("setup", "context"),
-    "Your own login": ("login", "logout"),
-    "Local stack": ("up", "down", "env", "demo"),
+    heading: tuple(names.split())
+    for heading, names in {
+        "Secrets": "status dashboard due rotate rollback retire history rename forget recover rehydrate get",
+        "Programs": "agent exec render",
+        "Copies": "plan apply sync follow scan import",
+        "Emergencies": "revoke drill whois incidents approve review",
+        "Disaster recovery": "backup restore restore-drill",
+        "Access for a while": "access",
+        "Organisations": "share offboard",
+        "Who reads": "investigate unused monitor",
+        "Running on": "doctor explain version serve failover",
+        "Catalogue and ledger": "init catalogue policy hub ledger trail report pki keys rotate-own-keys bootstrap",
+        "Setting up": "setup context",
+        "Your own login": "login logout",
+        "Local stack": "up down env demo",
+    }.items()
 }
 """The commands by topic, in the order of the help."""
 
 FIRST_WEEK: Final = (
-    "status",
-    "due",
-    "rotate",
-    "rollback",
-    "plan",
-    "apply",
-    "sync",
-    "get",
-    "revoke",
-    "whois",
-    "doctor",
-    "setup",
+    *("status", "due", "rotate", "rollback", "plan", "apply", "sync", "get"),
+    *("revoke", "whois", "doctor", "setup"),
 )
 """The commands that `keyturn --help` shows; `keyturn --help --all` shows every group."""
 

@@ -81,13 +81,13 @@ class Setting:
         from keyturn.rights.hub_plan import plan_setup
 
         keys = [resource.key for resource in self.wanted]
-        if strange := next((name for name in overwrite or [] if name not in keys), None):
-            remedy = advice(strange, keys, "Name it as the plan does")
-            raise Invalid("overwrite", strange, "the catalogue needs no such thing in the hub", remedy)
         secret = [resource.key for resource in self.wanted if resource.values]
-        if strange := next((name for name in rewrite or [] if name not in secret), None):
-            remedy = advice(strange, secret, "Name it as the plan does")
-            raise Invalid("write the secrets of", strange, "it has none that Keyturn writes", remedy)
+        for doing, named, known, problem in (
+            ("overwrite", overwrite, keys, "the catalogue needs no such thing in the hub"),
+            ("write the secrets of", rewrite, secret, "it has none that Keyturn writes"),
+        ):
+            if strange := next((name for name in named or [] if name not in known), None):
+                raise Invalid(doing, strange, problem, advice(strange, known, "Name it as the plan does"))
         return plan_setup(self.port, self.wanted, self.record, overwrite or (), rewrite=rewrite or ())
 
 
@@ -198,7 +198,8 @@ def apply_plan(
         raise Invalid("apply", "the plan", "nobody is there to confirm it", "Give --yes")
     with opened_hub(catalogue) as setting:
         planned = setting.plan(overwrite, write_secrets)
-        tell(planned, everything=False, as_json=False, quiet=as_json)
+        if not as_json:
+            tell(planned, everything=False, as_json=False)
         doing = carried_out(planned, remove)
         insist_on_own_hub(setting, doing, take_over=take_over)
         if doing and not yes:
@@ -265,9 +266,7 @@ def carry_out_plan(setting: Setting, planned: "HubPlan", remove: list[str]) -> "
     return done
 
 
-def tell(planned: "HubPlan", everything: bool, as_json: bool, *, quiet: bool = False) -> None:
-    if quiet:
-        return
+def tell(planned: "HubPlan", everything: bool, as_json: bool) -> None:
     if as_json:
         write_json(plan_data(planned, everything))
         return
