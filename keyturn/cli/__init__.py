@@ -45,10 +45,7 @@ def take_settings() -> None:
 
 
 def open_closed_streams() -> None:
-    """Open the null device for closed standard streams, so that no later file or connection gets their number.
-
-    Child processes still inherit them closed.
-    """
+    """Open the null device for closed standard streams, lest a later file gets their number. Children inherit none."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             nowhere = os.open(os.devnull, os.O_RDWR)

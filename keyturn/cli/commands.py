@@ -116,10 +116,7 @@ def imported_first(words: list[str]) -> Iterable[str]:
 
 
 class Commands(TyperGroup):
-    """The commands in groups. Each ends with an exit code and one line for any error.
-
-    A command is imported when it is called; help imports none.
-    """
+    """The commands in groups, imported when called. Each ends with an exit code and one line for any error."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         ctx.meta[ALL_OPTION] = ALL_OPTION in args

@@ -221,10 +221,7 @@ class Listening:
     def parse(
         text: str | None, key_file: Path | None, key_path: str | None, certificate: Path | None, key: Path | None
     ) -> "Listening | None":
-        """Parse the options; None if no notices are received.
-
-        Raises BadParameter for options that do not belong together.
-        """
+        """Parse the options; None if no notices are received. Raises BadParameter for contradictory ones."""
         if not text:
             if key_file or key_path or certificate or key:
                 raise wrong("--receive", "say where notices are taken, such as 127.0.0.1:8443")

@@ -47,9 +47,7 @@ CLOSING: Final = 5.0
 def open_offline(
     directory: Path | None, key: str | None, host: str, catalogue: Path | None, restricted: Sequence[str]
 ) -> "Offline":
-    """Open the offline file, if one is requested. Raises Invalid for an unusable key; KMS and hubs are contacted
-    later.
-    """
+    """Open the offline file, if requested. Raises Invalid for an unusable key; KMS and hubs are contacted later."""
     from keyturn.client.offline.port import NOTHING_OFFLINE
 
     if bool(directory) != bool(key):
