@@ -45,7 +45,7 @@ def take_settings() -> None:
 
 
 def open_closed_streams() -> None:
-    """Open the null device for closed standard streams, lest a later file gets their number. Children inherit none."""
+    """Open the null device for closed standard streams, whose numbers files would get. Children get them closed."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             nowhere = os.open(os.devnull, os.O_RDWR)

@@ -34,10 +34,7 @@ Command = tuple[str, ...]
 
 @dataclass
 class KeptTemplates:
-    """Files with their templates, and the commands to run when they change.
-
-    A failed command runs again at the next read.
-    """
+    """Files with their templates, and commands to run after changes. A failed one runs again at the next read."""
 
     templates: Mapping[Path, Template]
     commands: Mapping[Path, Command]
@@ -85,10 +82,7 @@ class KeptTemplates:
 
 
 def templates_of(options: Sequence[str], mode: int) -> KeptTemplates:
-    """Parse ``SOURCE:DEST[:COMMAND]`` options.
-
-    Raises BadParameter for anything else, and the errors of reading a template.
-    """
+    """Parse ``SOURCE:DEST[:COMMAND]`` and read the templates. Raises BadParameter for anything else."""
     templates: dict[Path, Template] = {}
     commands: dict[Path, Command] = {}
     for text in options:

@@ -80,15 +80,17 @@ def list_backups(as_json: JsonOption = False) -> None:
     chains = list_chains(place)
     locks = {chain.name: _locked_until(place, chain) for chain in chains}
     if as_json:
-        write_json(
-            {
-                "place": place.name,
-                "chains": [{**chain_data(chain), "locked_until": stamp(locks[chain.name])} for chain in chains],
-            }
-        )
+        data = [{**chain_data(chain), "locked_until": stamp(locks[chain.name])} for chain in chains]
+        write_json({"place": place.name, "chains": data})
         return
     rows = [
-        (chain.name, _finished(chain), when(chain.newest_at) or "-", _size(chain.size), when(locks[chain.name]) or "no")
+        (
+            chain.name,
+            len(chain.manifests) or "none: not finished",
+            when(chain.newest_at) or "-",
+            f"{chain.size / MEGABYTE:.1f} MB",
+            when(locks[chain.name]) or "no",
+        )
         for chain in chains
     ]
     note(f"{place.name}: {len(chains)} chains")
@@ -245,14 +247,6 @@ def _check_row(result: "ChainCheck") -> tuple[object, ...]:
 def _locked_until(place: "BackupPlace", chain: "StoredChain") -> Any:
     stored = place.find(chain.manifests[0].name) if chain.manifests else None
     return stored.retained_until if stored else None
-
-
-def _finished(chain: "StoredChain") -> str:
-    return str(len(chain.manifests)) if chain.manifests else "none: not finished"
-
-
-def _size(size: int) -> str:
-    return f"{size / MEGABYTE:.1f} MB"
 
 
 def insist_on_address() -> None:

@@ -286,10 +286,7 @@ def part_numbers(workspace: "Workspace") -> Numbers:
 
 
 def hub_numbers(workspace: "Workspace") -> Numbers:
-    """Collect the last daily check, if the catalogue sets up the hub, and whether a restored hub needs `recover`.
-
-    Raises the errors of reading them.
-    """
+    """Collect the last daily check, if the catalogue sets up the hub, and whether a restored hub needs `recover`."""
     from keyturn.core.ports.restored import read_mark
 
     mark = read_mark(workspace.hub)

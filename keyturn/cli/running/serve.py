@@ -164,10 +164,7 @@ def backup_plan(workspace: "Workspace") -> "BackupPlan | None":
 
 
 def access_logs(latest: Latest, audit_file: Path | None) -> "dict[str, Callable[[], AccessSource]]":
-    """Return the openers of the logs that this machine reads.
-
-    A log that holds what this machine received has the machine's name as a suffix.
-    """
+    """Return the openers of the logs read here. A log of this machine alone has the spool's name as a suffix."""
     from keyturn.settings.directories import sources_directory
     from keyturn.wiring.access_sources import open_source, read_here
 

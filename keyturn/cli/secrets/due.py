@@ -166,10 +166,7 @@ class Prospect:
 
 
 def prospects(workspace: "Workspace", paths: Sequence[str], mark: "RestoredMark | None" = None) -> list[Prospect]:
-    """Check these secrets in parallel and sort them by next rotation; ``mark`` is a restored hub's.
-
-    Raises the first error if every secret failed.
-    """
+    """Sort these secrets by next rotation; ``mark`` is a restored hub's. Raises the first error if all fail."""
     from keyturn.cli.secrets.status import of_each
     from keyturn.rotation.copies.lineage_check import ledger_versions
     from keyturn.rotation.state.login_checks import load_checks

@@ -199,10 +199,7 @@ def note_unshown(paths: Iterable[str]) -> None:
 
 
 def note_recovered(workspace: "Workspace", restoration: "Restoration", lost: Behind) -> None:
-    """Record that a restored hub is recovered, if everything that may know newer versions was checked.
-
-    Raises the error that prevents the record.
-    """
+    """Record that a restored hub is recovered, if everything that may know newer versions was checked."""
     from keyturn.core.ports.restored import mark_recovered
 
     mark = restoration.mark

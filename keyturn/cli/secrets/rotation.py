@@ -313,10 +313,7 @@ def show_report(report: "Copies | Retirements", columns: tuple[str, ...], as_jso
 
 
 def ready(workspace: "Workspace", path: str | None) -> list[str]:
-    """Return the requested secret, or all of them. Raises NotFound with a similar name.
-
-    An unreachable hub is reported here once instead of once per secret.
-    """
+    """Return the requested secret, or all of them. An unreachable hub is reported here once. Raises NotFound."""
     paths = [workspace.secret(path).path] if path else sorted(workspace.catalogue.secrets)
     note_local()
     workspace.hub.fingerprint_keys()
@@ -326,11 +323,7 @@ def ready(workspace: "Workspace", path: str | None) -> list[str]:
 def run_through_prefect(
     flow: str, parameters: dict[str, Any], catalogue: Path | None, timeout: float, workspace: str
 ) -> "Run":
-    """Run a flow's deployment and wait for it. Raises NotFound for a path that the local catalogue does not
-    declare.
-
-    The report module is imported during the run.
-    """
+    """Run a flow's deployment and wait. Raises NotFound for a path that the local catalogue does not declare."""
     stack_in_use()
     if path := parameters["path"]:
         insist_on_declared(path, catalogue, rotates="trigger" in parameters)

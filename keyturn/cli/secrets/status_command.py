@@ -22,7 +22,6 @@ from keyturn.core.errors import KeyturnError
 from keyturn.doctor.results import Grade
 
 if TYPE_CHECKING:
-    from keyturn.cli.secrets.copies import CopyStatus
     from keyturn.cli.secrets.status import SecretStatus
     from keyturn.pages.dashboard import Dashboard
     from keyturn.rotation.repair.removed_entries import Undeclared
@@ -209,7 +208,11 @@ def show_standings(overview: Overview) -> None:
     write_table(COLUMNS, (secret.row() for secret in overview.secrets))
     listed = [(secret.path, copy) for secret in overview.secrets for copy in secret.copies if copy.error]
     listed += [(other.item.path, other) for other in overview.others[:SHOWN]]
-    for line in failure_lines(copy_failure(path, copy) for path, copy in listed):
+    failures = (
+        CopyFailure(copy.item.store, copy.item.name, path, copy.error or copy.state, copy.kind, copy.since)
+        for path, copy in listed
+    )
+    for line in failure_lines(failures):
         note(line)
     note_silent(overview.secrets)
     if len(overview.others) > SHOWN:
@@ -221,11 +224,6 @@ def show_standings(overview: Overview) -> None:
             note(remark)
     if overview.counts:
         note(f"copies: {', '.join(f'{count} {action}' for action, count in overview.counts.items())}")
-
-
-def copy_failure(path: str, copy: "CopyStatus") -> CopyFailure:
-    item = copy.item
-    return CopyFailure(item.store, item.name, path, copy.error or copy.state, copy.kind, copy.since)
 
 
 def note_silent(secrets: Sequence["SecretStatus"]) -> None:

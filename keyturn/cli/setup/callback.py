@@ -24,10 +24,7 @@ LONGEST: Final = 16 * 1024
 
 
 class Callback:
-    """Listens on loopback until :meth:`close`; ``port`` is registered with the role in the hub.
-
-    Raises Unavailable if the port is in use.
-    """
+    """Listens on loopback until :meth:`close`; the hub's role allows ``port``. Raises Unavailable if it is in use."""
 
     def __init__(self, port: int) -> None:
         self._answer: dict[str, str] | None = None

@@ -82,12 +82,12 @@ class Setting:
 
         keys = [resource.key for resource in self.wanted]
         secret = [resource.key for resource in self.wanted if resource.values]
-        for doing, named, known, problem in (
+        for doing, named, allowed, problem in (
             ("overwrite", overwrite, keys, "the catalogue needs no such thing in the hub"),
             ("write the secrets of", rewrite, secret, "it has none that Keyturn writes"),
         ):
-            if strange := next((name for name in named or [] if name not in known), None):
-                raise Invalid(doing, strange, problem, advice(strange, known, "Name it as the plan does"))
+            if strange := next((name for name in named or [] if name not in allowed), None):
+                raise Invalid(doing, strange, problem, advice(strange, allowed, "Name it as the plan does"))
         return plan_setup(self.port, self.wanted, self.record, overwrite or (), rewrite=rewrite or ())
 
 
@@ -116,10 +116,7 @@ def opened_hub(catalogue: Path | None) -> Iterator[Setting]:
 
 
 def earlier_claim(hub: "VaultHub", own: str, record: "SetupRecord") -> "Claim | None":
-    """Derive the catalogue's claim from rotation records, in a hub that an older release set up.
-
-    Returns None if nothing was set up, or the login may not list them.
-    """
+    """Derive the claim of a hub set up by an older release from its rotation records; None if not possible."""
     from keyturn.rights.hub_claims import Claim, some_of
     from keyturn.rotation.candidates import ROTATIONS
 

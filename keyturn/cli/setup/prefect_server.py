@@ -16,10 +16,7 @@ LOCAL: Final = "or run it here without Prefect: add --local"
 
 
 def insist_on_prefect(instead: str = f", {LOCAL}") -> PrefectSettings:
-    """Return the server's settings. Raises Invalid without an address, as Prefect would start a useless server.
-
-    ``instead`` is an alternative remedy.
-    """
+    """Return the server's settings. Raises Invalid or Unavailable without one; ``instead`` is part of the remedy."""
     settings = prefect_settings()
     if settings.url:
         return settings

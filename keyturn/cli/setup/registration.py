@@ -49,10 +49,7 @@ def bootstrap(
 
 
 def open_incidents(declared: "Catalogue") -> list[str]:
-    """Return the incidents that forms offer, newest first; none if they can't be read.
-
-    Registration needs no hub, so an unavailable hub does not prevent it.
-    """
+    """Return the incidents that forms offer, newest first; none if they can't be read, as registration needs no hub."""
     if not os.environ.get("VAULT_ADDR"):
         return []
     from keyturn.revocation.incidents.store import list_open

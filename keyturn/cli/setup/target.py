@@ -72,7 +72,8 @@ def setup_target(
             planned.insist_on_rights()
             insist_on_same_user(planned, accept_user)
             if is_new:
-                keep_admin(hub, settings, admin)
+                # Before the account exists, so that its password is not lost.
+                hub.write_state(settings.admin, admin.reveal(), cas=0)
             setup.apply(handovers, planned, lambda done: note(f"done: {done}"))
             try_admin(hub, name, settings, handovers)
     if apply:
@@ -115,11 +116,6 @@ def admin_of(hub: "Hub", settings: Any, role: str) -> tuple[SecretFields, bool]:
     if not all(isinstance(state.data.get(field), str) and state.data[field] for field in ("username", "password")):
         raise Invalid("read", settings.admin, "it lacks username or password", "Write both there, or remove the entry")
     return SecretFields(state.data), False
-
-
-def keep_admin(hub: "Hub", settings: Any, admin: SecretFields) -> None:
-    """Store the account in the hub before creating it, so that its password is not lost. Raises Conflict."""
-    hub.write_state(settings.admin, admin.reveal(), cas=0)
 
 
 def insist_on_known(planned: TargetPlan, admin: SecretFields, is_new: bool) -> None:
