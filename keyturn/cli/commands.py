@@ -1,6 +1,8 @@
 """The command line's app, which imports each command when it is called."""
 
 import os
+import pwd
+import socket
 from collections.abc import Iterable
 from importlib import import_module
 from types import ModuleType
@@ -10,13 +12,12 @@ import typer
 from typer.core import TyperGroup
 
 from keyturn import __version__
-from keyturn.cli.actor import acting_command
 from keyturn.cli.failures import EXIT_CODES, error_boundary
 from keyturn.cli.local_stack import PACKAGE, load_local
 from keyturn.cli.output import MANNER, write_text
 from keyturn.cli.setup.contexts import CONTEXT, complete_context, take_context
 from keyturn.cli.setup.guide import FIRST_WEEK, GROUPS, SUMMARIES, help_ending
-from keyturn.core.actor import acting
+from keyturn.core.actor import Acting, acting
 
 COMMANDS: Final = {
     "up": "local.commands:up",
@@ -178,6 +179,15 @@ def keyturn(
     command = context.invoked_subcommand or ""
     acting.set(acting_command(command))
     take_context(context_name, command)
+
+
+def acting_command(command: str) -> Acting:
+    """Describe the process that runs ``command``. The user comes from its uid, not from environment variables."""
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        user = f"uid {os.getuid()}"
+    return Acting(f"keyturn {command}, process {os.getpid()}", f"{user}@{socket.gethostname()}")
 
 
 def forget_manner() -> None:

@@ -40,7 +40,10 @@ def stack_in_use(*, revoking: bool = False, signing: bool = False, tell: Tell = 
     stack = known_stack()
     if stack is None or stack.hub.process.pid is None:
         return None
-    adopt(stack, revoking=revoking, signing=signing)
+    variables = stack_environment(stack, revoking=revoking, signing=signing)
+    for name in leading_elsewhere():
+        del os.environ[name]
+    os.environ.update(variables)
     tell(f"using the local stack in {stack.home}: hub {stack.hub.address}")
     return stack
 
@@ -56,14 +59,6 @@ def known_stack() -> LocalStack | None:
         return None
     stack: LocalStack = load_local("home").opened(home)
     return stack
-
-
-def adopt(stack: LocalStack, *, revoking: bool = False, signing: bool = False) -> None:
-    """Set the stack's environment in this process, and remove variables that point to a real hub or cloud."""
-    variables = stack_environment(stack, revoking=revoking, signing=signing)
-    for name in leading_elsewhere():
-        del os.environ[name]
-    os.environ.update(variables)
 
 
 def stack_environment(stack: LocalStack, *, revoking: bool = False, signing: bool = False) -> dict[str, str]:

@@ -33,21 +33,9 @@ class Layout(StrEnum):
     JSON = "json"
 
 
-OutputOption = Annotated[
-    Layout,
-    typer.Option(
-        "--output",
-        "-o",
-        help="wide: nothing is folded; name: one name a line; json: as with --json.",
-        show_default=False,
-    ),
-]
-LongOutputOption = Annotated[
-    Layout,
-    typer.Option(
-        "--output", help="wide: nothing is folded; name: one name a line; json: as with --json.", show_default=False
-    ),
-]
+LAYOUT_HELP: Final = "wide: nothing is folded; name: one name a line; json: as with --json."
+OutputOption = Annotated[Layout, typer.Option("--output", "-o", help=LAYOUT_HELP, show_default=False)]
+LongOutputOption = Annotated[Layout, typer.Option("--output", help=LAYOUT_HELP, show_default=False)]
 """For commands whose ``-o`` names a file."""
 
 LocalOption = Annotated[bool, typer.Option("--local", help="Run in this process, without Prefect.")]

@@ -293,7 +293,7 @@ def hub_numbers(workspace: "Workspace") -> Numbers:
     restored: dict[str, Samples] = {"hub_to_recover": {(): float(bool(mark and mark.to_do))}}
     if not workspace.catalogue.hub:
         return Numbers(restored, {})
-    from keyturn.cli.secrets.hub_status import HubStatus
+    from keyturn.cli.secrets.overview import HubStatus
     from keyturn.rights.hub_check import last_check
 
     status = HubStatus(workspace.hub_now(), last_check(workspace))

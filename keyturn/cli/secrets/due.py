@@ -110,7 +110,6 @@ class Prospect:
     expires_at: datetime | None = None
     error: str = ""
     code: str = ""
-    """The error's code, or an empty string."""
     check: "LoginCheck | None" = None
     """The last login test of CURRENT."""
 
@@ -133,7 +132,7 @@ class Prospect:
         return self.path, "\n".join(f"{name:<8} {moment}" for name, moment in times if moment), "\n".join(self.lines())
 
     def lines(self) -> list[str]:
-        from keyturn.cli.setup.logins import trouble
+        from keyturn.cli.secrets.status import trouble
 
         if self.error or self.outlook is None:
             return [self.error]
@@ -146,7 +145,7 @@ class Prospect:
         return [*login, *begun, *late, *held, *blocked]
 
     def to_data(self) -> dict[str, Any]:
-        from keyturn.cli.setup.logins import login_data
+        from keyturn.cli.secrets.status import login_data
 
         code = "Unfinished" if self.open else self.reason.code if self.reason else None
         return {

@@ -5,19 +5,22 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from keyturn.cli.failures import FAILED, UNKNOWN
+from keyturn.cli.output import when
+from keyturn.core.errors import KeyturnError
+from keyturn.core.spans import span
 
 if TYPE_CHECKING:
     from keyturn.cli.access.active_grants import ActiveGrant
     from keyturn.cli.secrets.copies import CopyStatus
-    from keyturn.cli.secrets.hub_status import HubStatus
     from keyturn.cli.secrets.status import SecretStatus
     from keyturn.core.ports.restored import Restoration
     from keyturn.doctor.results import CheckResult
     from keyturn.keys.authority_status import AuthorityStatus
     from keyturn.keys.managed_keys import KeyStatus
+    from keyturn.rights.hub_check import HubCheck
     from keyturn.rotation.repair.removed_entries import Undeclared
     from keyturn.rotation.state.break_glass import BrokenGlass
     from keyturn.rotation.state.context import Workspace
@@ -29,7 +32,44 @@ NAMED: Final = 5
 
 
 @dataclass(frozen=True)
+class HubStatus:
+    """The last check; None if there was none. ``error`` is why it is unknown."""
+
+    now: datetime
+    check: "HubCheck | None" = None
+    error: str = ""
+
+    @property
+    def problem(self) -> str:
+        """Why a person should look at the set-up, or an empty string."""
+        from keyturn.rights.hub_check import LATE
+
+        check = self.check
+        if self.error:
+            return f"unknown whether the hub is set up as declared: {self.error}"
+        if check is None:
+            return (
+                "nobody has looked yet whether the hub is set up as declared: `check-hub` does, and `keyturn hub plan`"
+            )
+        if not check.sound:
+            since = f" (since {when(check.since)} UTC)" if check.since else ""
+            return f"in the hub {check.words}{since}"
+        if self.now - check.at > LATE:
+            return f"nobody has looked for {span(self.now - check.at)} whether the hub is set up as declared"
+        return ""
+
+    @property
+    def words(self) -> str:
+        return self.problem or f"in the hub {self.check.words if self.check else ''}"
+
+    def to_data(self) -> dict[str, Any]:
+        return {**(self.check.to_data() if self.check else {"at": None}), "problem": self.problem}
+
+
+@dataclass(frozen=True)
 class Overview:
+    """The state of the workspace. ``others`` are copies not in sync of secrets that the catalogue does not name."""
+
     secrets: list["SecretStatus"] = field(default_factory=list)
     others: list["CopyStatus"] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
@@ -39,13 +79,10 @@ class Overview:
     parts: list["PartStatus"] = field(default_factory=list)
     """The long-running parts, running or expected."""
     keys: list["KeyStatus"] = field(default_factory=list)
-    """Keys of other engines that the catalogue manages."""
     unreviewed: list["BrokenGlass"] = field(default_factory=list)
     """Actions without a second person that are not reviewed."""
     authorities: list["AuthorityStatus"] = field(default_factory=list)
-    """The certificate authorities."""
-    hub: "HubStatus | None" = None
-    """The last daily check of the hub's set-up."""
+    hub: HubStatus | None = None
     at: datetime | None = None
     """The hub's time of the query."""
     grants: list["ActiveGrant"] = field(default_factory=list)
@@ -53,7 +90,6 @@ class Overview:
     restoration: "Restoration | None" = None
     """The backup that the hub was restored from, if any."""
     health: "list[CheckResult]" = field(default_factory=list)
-    """Workers, incidents, ledger and logins."""
     assessment: "Assessment" = field(default_factory=lambda: Assessment())
 
 
@@ -97,7 +133,6 @@ def seen_in_hub(workspace: "Workspace") -> Overview:
     from keyturn.cli.emergencies.approvals import find_unreviewed
     from keyturn.cli.keys.commands import keys_of
     from keyturn.cli.secrets.copies import look_at_copies
-    from keyturn.cli.secrets.hub_status import hub_status
     from keyturn.cli.secrets.status import secret_statuses
     from keyturn.cli.setup.pki import authorities_of
     from keyturn.core.ports.restored import look_at_restoration
@@ -120,3 +155,14 @@ def seen_in_hub(workspace: "Workspace") -> Overview:
         active_grants(workspace),
         look_at_restoration(workspace.hub),
     )
+
+
+def hub_status(workspace: "Workspace") -> HubStatus | None:
+    if not workspace.catalogue.hub:
+        return None
+    from keyturn.rights.hub_check import last_check
+
+    try:
+        return HubStatus(workspace.hub_now(), last_check(workspace))
+    except KeyturnError as error:
+        return HubStatus(workspace.clock(), error=error.text)

@@ -8,7 +8,6 @@ from typing import Any, Final, TypeVar
 from keyturn.cli.output import stamp, when
 from keyturn.cli.programs.hearing import Hearing, Hearings
 from keyturn.cli.secrets.copies import CatalogueCopies, CopyStatus
-from keyturn.cli.setup.logins import login_data, login_lines
 from keyturn.core.error_codes import code_of
 from keyturn.core.errors import KeyturnError, NotFound, unexpected
 from keyturn.core.fingerprint import shown
@@ -20,7 +19,7 @@ from keyturn.rotation.grace import by_this_clock, grace_over
 from keyturn.rotation.preconditions import describe_move
 from keyturn.rotation.repair.missing_current import describe_missing
 from keyturn.rotation.state.context import Workspace, side_by_side
-from keyturn.rotation.state.login_checks import LoginCheck, current_check, load_checks
+from keyturn.rotation.state.login_checks import Login, LoginCheck, current_check, load_checks
 from keyturn.rotation.state.quiet_period import Listing, acknowledged, list_secrets
 
 T = TypeVar("T")
@@ -58,9 +57,7 @@ class SecretStatus:
     """The last login test of CURRENT; None if untested."""
     error: str = ""
     code: str = ""
-    """The error's code, or an empty string."""
     expires_at: datetime | None = None
-    """When CURRENT expires."""
     missing: str = ""
     """Why CURRENT can't be read although it existed; a person must restore it."""
 
@@ -230,4 +227,35 @@ def rotation_data(rotation: Rotation) -> dict[str, Any]:
         "closed_at": stamp(rotation.closed_at),
         "acknowledged": list(rotation.acknowledged),
         "note": rotation.note,
+    }
+
+
+def login_lines(check: LoginCheck | None) -> list[str]:
+    if check is None:
+        return []
+    if check.result is Login.REFUSED:
+        return ["DOES NOT LOG IN", f"since {when(check.since)}"]
+    if check.result is Login.UNTRIED:
+        return ["login can't be tried", f"since {when(check.since)}"]
+    verdict = "logs in" if check.result is Login.ACCEPTED else "nobody can tell if it logs in"
+    return [verdict, f"last tried {when(check.tried_at)}"]
+
+
+def trouble(check: LoginCheck | None, now: datetime) -> str:
+    if check is None or check.result in (Login.ACCEPTED, Login.UNKNOWN):
+        return ""
+    return check.alarm(now) or f"CURRENT could not be tried since {when(check.since)} UTC: {check.why}"
+
+
+def login_data(check: LoginCheck | None, now: datetime) -> dict[str, Any] | None:
+    if check is None:
+        return None
+    return {
+        "result": str(check.result),
+        "version": check.version or None,
+        "tried_at": stamp(check.tried_at),
+        "since": stamp(check.since),
+        "accepted_at": stamp(check.accepted_at),
+        "why": check.why,
+        "alarm": check.alarm(now),
     }

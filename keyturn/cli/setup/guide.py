@@ -182,7 +182,6 @@ EXAMPLES: Final = {
     "env": ('eval "$(keyturn env)"', "keyturn env --json"),
     "demo": ("keyturn demo", "KEEP=1 keyturn demo"),
 }
-"""Examples of each command, most frequent first."""
 
 
 OWN_EXIT_CODES: Final = {"exec": EXEC_EXIT_CODES}
