@@ -147,37 +147,33 @@ def tell(
     roles: "list[CheckResult]",
     as_json: bool,
 ) -> None:
-    findings_elsewhere = [answer for answer in answers if answer.finding]
+    others = [(answer.where, answer.finding, answer.verdict) for answer in answers if answer.finding]
     if as_json:
-        findings = {
-            "lacking": [vars(finding) for finding in compared.lacking],
-            "beyond": [{"capability": finding.capability, "path": finding.path} for finding in compared.beyond],
-        }
-        others = [
-            {
-                "where": answer.where,
-                "finding": answer.finding,
-                "call": answer.verdict.call,
-                "place": answer.verdict.place,
-                "why": answer.verdict.why,
-            }
-            for answer in findings_elsewhere
-        ]
-        token_roles = [result.to_data() for result in roles]
         return write_json(
-            {"as": role, **findings, "elsewhere": others, "not_asked": unasked, "token_roles": token_roles}
+            {
+                "as": role,
+                "lacking": [vars(finding) for finding in compared.lacking],
+                "beyond": [{"capability": finding.capability, "path": finding.path} for finding in compared.beyond],
+                "elsewhere": [
+                    {
+                        "where": where,
+                        "finding": finding,
+                        "call": verdict.call,
+                        "place": verdict.place,
+                        "why": verdict.why,
+                    }
+                    for where, finding, verdict in others
+                ],
+                "not_asked": unasked,
+                "token_roles": [result.to_data() for result in roles],
+            }
         )
-    rows = [
-        *(("lacks", finding.capability, finding.path, finding.why) for finding in compared.lacking),
-        *(("has beyond", finding.capability, finding.path, "") for finding in compared.beyond),
-    ]
+    rows = [("lacks", finding.capability, finding.path, finding.why) for finding in compared.lacking]
+    rows += [("has beyond", finding.capability, finding.path, "") for finding in compared.beyond]
     if rows:
         write_table(("", "capability", "path in the hub", "needed for"), rows)
-    if findings_elsewhere:
-        lines = [
-            (answer.finding, answer.where, answer.verdict.call, answer.verdict.place, answer.verdict.why)
-            for answer in findings_elsewhere
-        ]
+    if others:
+        lines = [(finding, where, right.call, right.place, right.why) for where, finding, right in others]
         write_table(("", "where", "call", "of", "needed for"), lines)
     for result in roles:
         if result.grade != "ok":
@@ -185,17 +181,13 @@ def tell(
     for name in unasked:
         note(f"not asked: {name}")
     if answers:
-        write_text(summary(role, answers))
+        findings = [answer.finding for answer in answers]
+        write_text(
+            f"in stores and at targets a {role} lacks {findings.count('lacks')} rights here,"
+            f" has {findings.count('has beyond')} beyond, and {findings.count('could not look')} could not be looked"
+            f" at, of {len(answers)} that were asked about"
+        )
     return write_text(
         f"in the hub a {role.partition(':')[0]} lacks {len(compared.lacking)} rights here,"
         f" and has {len(compared.beyond)} beyond, of those that were asked about"
-    )
-
-
-def summary(role: str, answers: list[elsewhere.RightElsewhere]) -> str:
-    findings = [answer.finding for answer in answers]
-    return (
-        f"in stores and at targets a {role} lacks {findings.count('lacks')} rights here,"
-        f" has {findings.count('has beyond')} beyond, and {findings.count('could not look')} could not be looked at,"
-        f" of {len(answers)} that were asked about"
     )
