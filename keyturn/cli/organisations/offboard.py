@@ -1,5 +1,6 @@
 """``keyturn offboard``: end everything that a project has, and prove it."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, cast
 
@@ -142,8 +143,6 @@ def finished_offboarding(workspace: "Workspace", project: str) -> "Offboarding":
 
 
 def show_end(finished: "Offboarding", as_json: bool) -> None:
-    from dataclasses import asdict
-
     if as_json:
         return write_json(asdict(finished))
     rows = [("ended", name) for name in (*finished.paths, *finished.requests, *finished.removed)]
@@ -185,8 +184,6 @@ def show_checked(file: Path, public_key: list[str], public_key_file: Path | None
 
 
 def show_proven(proven: "ProvenEnd", as_json: bool) -> None:
-    from dataclasses import asdict
-
     offboarding = proven.offboarding
     if as_json:
         ended = {name: stamp(at) for name, at in proven.ended.items()}

@@ -1,6 +1,7 @@
 """``keyturn share``: agree that another organisation gets a copy of a secret, or withdraw that."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -56,8 +57,6 @@ def propose(
 
     You sign it with your own key in the hub; the file is for them to sign.
     """
-    from dataclasses import asdict
-
     from keyturn.cli.secrets.moments import parse_moment
     from keyturn.organisations.sharing import propose_sharing
 
@@ -113,8 +112,6 @@ def list_agreements(catalogue: CatalogueOption = None, as_json: JsonOption = Fal
 
 
 def agreement_data(workspace: "Workspace", agreement: "Agreement") -> dict[str, Any]:
-    from dataclasses import asdict
-
     from keyturn.organisations.sharing import describe_agreement
 
     state = describe_agreement(workspace, agreement)
@@ -186,8 +183,6 @@ def signer_key(text: str) -> tuple[tuple[str, str], bytes]:
 
 
 def show_proven(proven: "ProvenSharing", teller: str, as_json: bool) -> None:
-    from dataclasses import asdict
-
     recorded, withdrawn = stamp(proven.recorded_at), stamp(proven.withdrawn_at)
     if as_json:
         statements = {"signed_by": dict(proven.signed_by), "teller": teller, "lacking": proven.lacking}

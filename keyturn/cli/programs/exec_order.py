@@ -21,6 +21,7 @@ from keyturn.cli.programs.programs import (
     with_patience,
     wrong,
 )
+from keyturn.core.errors import TransientError, Unavailable
 
 if TYPE_CHECKING:
     from keyturn.client.client import SecretClient
@@ -261,8 +262,6 @@ def receiver_of(key_file: Path | None, key_path: str | None) -> "Receiver":
 
 def usable_keys(keys: "Keys") -> "Keys":
     """Return ``keys`` after reading them once. A TransientError is only reported; raises other KeyturnErrors."""
-    from keyturn.core.errors import TransientError
-
     try:
         keys()
     except TransientError as error:
@@ -272,7 +271,6 @@ def usable_keys(keys: "Keys") -> "Keys":
 
 def keys_in(file: Path) -> list[Any]:
     """Return the keys of a file, one a line. Raises Unavailable, so that senders try again."""
-    from keyturn.core.errors import Unavailable
     from keyturn.core.sensitive import Sensitive
 
     hint = "Let it hold the keys of notices, one a line"

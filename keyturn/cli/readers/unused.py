@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from keyturn.access_log.trail.period import Period
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.options import CatalogueOption, JsonOption
 from keyturn.cli.output import note, stamp, when, write_json, write_table, write_text
@@ -150,8 +151,6 @@ def shortfalls(
     reads: "LastReads", listing: "Survey", readers: PolicyReaders, now: datetime, days: int
 ) -> Iterator[str]:
     """Yield the gaps in what is known of reads."""
-    from keyturn.access_log.trail.period import Period
-
     before = now - timedelta(days=days)
     if not reads.coverage.sources:
         yield "the trail has heard of nothing yet, so nothing is known of reads"

@@ -1,6 +1,7 @@
 """``keyturn backup``: make, list, verify and prune backups of the hub."""
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -175,8 +176,6 @@ def prune_backups(dry_run: DryRunOption = False, key: KeyOption = None, as_json:
 
 def planned_pruning(settings: "BackupSettings", place: "BackupPlace", keys: "BackupKeys") -> "Pruning":
     """Return which chains to remove, and why the others are kept."""
-    from datetime import UTC, datetime
-
     from keyturn.recovery.chains import list_chains
     from keyturn.recovery.pruning import find_fault, plan_pruning
     from keyturn.wiring.backups import retention, signature_check

@@ -1,6 +1,6 @@
 """``keyturn failover``: show which of two hubs is writable, and change it."""
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -108,8 +108,6 @@ def promote_hub(force: ForceOption = False, catalogue: CatalogueOption = None, a
 
 def insist_on_two(pair: "Pair") -> None:
     """Raise Invalid if both addresses reach one hub; a hub that does not answer counts as another."""
-    from contextlib import suppress
-
     with suppress(TransientError, Denied):
         pair.insist_on_two()
 

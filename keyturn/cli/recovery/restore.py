@@ -3,12 +3,14 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import FAILED, end_command
 from keyturn.cli.options import JsonOption, YesOption, insist_on_terminal
 from keyturn.cli.output import note, stamp, when, write_json
@@ -159,8 +161,6 @@ def whole_backup(place: "BackupPlace", keys: "BackupKeys", check: "SignatureChec
 
 
 def target_hub(areas: Mapping[str, str]) -> "VaultHub":
-    from dataclasses import replace
-
     from keyturn.core.ports.backups import SECRETS, STATE, mount_name
     from keyturn.providers.vault.hub import VaultHub
     from keyturn.settings.hub import HubSettings
@@ -262,8 +262,6 @@ def restore_drill(key: KeyOption = None, record: RecordOption = False, as_json: 
 
 def recorded_drill(key: list[str] | None) -> "DrillReport":
     """Drill, and record the result in the live hub's ledger. This needs a catalogue and a login."""
-    from keyturn.cli.environment import opened_workspace
-
     with opened_workspace(None) as workspace:
         return drill_and_record(workspace, key)
 
@@ -280,8 +278,6 @@ def drill_and_record(workspace: "Workspace", key: list[str] | None) -> "DrillRep
 
 def drilled(key: list[str] | None) -> "DrillReport":
     """Run one drill. The hub of VAULT_ADDR, if set, shows what the backup lacks."""
-    from datetime import UTC, datetime
-
     from keyturn.recovery.drilling import run_drill
     from keyturn.wiring.backups import declared_drill
     from keyturn.wiring.scratch_hub import open_scratch

@@ -14,6 +14,7 @@ from keyturn.cli.output import write_json, write_table, write_text
 from keyturn.cli.setup.prefect_server import insist_on_api
 from keyturn.core.errors import KeyturnError
 from keyturn.core.workspaces import DEFAULT, WorkspaceNames
+from keyturn.project import project_module
 
 if TYPE_CHECKING:
     from keyturn.catalogue import Catalogue
@@ -76,7 +77,6 @@ def in_prefect(names: WorkspaceNames, api: str, unneeded: frozenset[str] = froze
     import asyncio
 
     from keyturn.doctor.results import unseen
-    from keyturn.project import project_module
 
     checks = project_module("deployments.prefect_checks")
 

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Final, cast
 from keyturn.client.metrics import Samples
 from keyturn.core import errors
 from keyturn.core.plan import Action
+from keyturn.core.ports.restored import read_mark
+from keyturn.ledger.entries import parse_leaf
+from keyturn.ledger.signed_notes import signatures_of
 from keyturn.serving.numbers.board import Look, Numbers
 from keyturn.serving.numbers.displayed import Area
 from keyturn.serving.numbers.ledger import LedgerTally
@@ -184,8 +187,6 @@ def is_unseen(item: "Item") -> bool:
 
 def signature_numbers(workspace: "Workspace") -> Numbers:
     from keyturn.ledger.checkpoints import read_checkpoint
-    from keyturn.ledger.entries import parse_leaf
-    from keyturn.ledger.signed_notes import signatures_of
 
     ledger = cast("StoredLedger", workspace.ledger)
     note, size, now = ledger.newest(), ledger.size(), workspace.clock()
@@ -287,8 +288,6 @@ def part_numbers(workspace: "Workspace") -> Numbers:
 
 def hub_numbers(workspace: "Workspace") -> Numbers:
     """Collect the last daily check, if the catalogue sets up the hub, and whether a restored hub needs `recover`."""
-    from keyturn.core.ports.restored import read_mark
-
     mark = read_mark(workspace.hub)
     restored: dict[str, Samples] = {"hub_to_recover": {(): float(bool(mark and mark.to_do))}}
     if not workspace.catalogue.hub:

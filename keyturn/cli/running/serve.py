@@ -20,7 +20,7 @@ from keyturn.cli.copies.follow import (
     seconds,
     source_of,
 )
-from keyturn.cli.environment import opened_workspace
+from keyturn.cli.environment import catalogue_directory, opened_workspace
 from keyturn.cli.options import CatalogueOption
 from keyturn.cli.output import note
 from keyturn.cli.programs.programs import CertOption, KeyOption, insist_on_h11, wrong
@@ -152,7 +152,6 @@ def site_of(
 def backup_plan(workspace: "Workspace") -> "BackupPlan | None":
     if (settings := workspace.catalogue.policy.backups) is None:
         return None
-    from keyturn.cli.environment import catalogue_directory
     from keyturn.serving.site import BackupPlan
     from keyturn.wiring.backups import open_backup_maker
 

@@ -11,7 +11,7 @@ from keyturn.cli.failures import BEHIND, FAILED, end_command
 from keyturn.cli.options import CatalogueOption, JsonOption, OptionalPattern, YesOption, insist_on_terminal
 from keyturn.cli.output import note, stamp, when, write_json, write_table
 from keyturn.core.error_codes import code_of, code_of_kind
-from keyturn.core.errors import KeyturnError, TransientError
+from keyturn.core.errors import Ahead, KeyturnError, NotFound, TransientError
 
 if TYPE_CHECKING:
     from keyturn.core.ports.restored import Restoration
@@ -109,7 +109,6 @@ def mark_as_restored(workspace: "Workspace", moment: str) -> None:
 
 def named_secrets(workspace: "Workspace", pattern: str) -> "Behind":
     """Return the secret of a path, or those that lag and match a pattern. Raises NotFound for no match."""
-    from keyturn.core.errors import NotFound
     from keyturn.core.text.path_patterns import covers
 
     if "*" not in pattern:
@@ -167,7 +166,6 @@ def unshown(workspace: "Workspace", path: str) -> tuple[dict[str, Any], KeyturnE
 
     If no login can decide, the secret is listed without an error.
     """
-    from keyturn.core.errors import Ahead
     from keyturn.rotation.repair.recover import choose
     from keyturn.rotation.repair.recoverable_values import values
 

@@ -8,6 +8,7 @@ from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import BEHIND, end_command
 from keyturn.cli.options import CatalogueOption, JsonOption, YesOption, insist_on_terminal
 from keyturn.cli.output import note, write_json, write_table
+from keyturn.core.errors import TransientError
 
 COLUMNS: Final = ("what", "name", "state")
 
@@ -26,7 +27,6 @@ def rename(old: OldArgument, new: NewArgument, catalogue: CatalogueOption = None
 
     Its versions in the hub, its rotations and its copies go with it, so that what is open goes on. Safe to run again.
     """
-    from keyturn.core.errors import TransientError
     from keyturn.rotation.report import copy_data
 
     with opened_workspace(catalogue) as workspace:

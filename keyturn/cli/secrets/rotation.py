@@ -28,6 +28,7 @@ from keyturn.cli.options import (
 )
 from keyturn.cli.output import note, write_json, write_table
 from keyturn.core.actor import going_past_rules
+from keyturn.core.errors import Invalid, KeyturnError, Locked
 from keyturn.core.workspaces import DEFAULT, WorkspaceNames
 
 if TYPE_CHECKING:
@@ -113,7 +114,6 @@ def rotate(
 
 def insist_on_ground(path: str, version: int, catalogue: Path | None) -> None:
     """Raise at once if --from is not acceptable. If no login here may read the secret, the worker reports it."""
-    from keyturn.core.errors import KeyturnError
     from keyturn.rotation.repair.missing_current import insist_on_choice
     from keyturn.rotation.state.records import load_record
 
@@ -173,7 +173,6 @@ def rotate_here(parameters: "dict[str, Any]", catalogue: Path | None, names: str
 
 def show_outcome(outcome: "Outcome", run: "Run | None", as_json: bool) -> None:
     from keyturn.cli.emergencies import reports
-    from keyturn.core.errors import Locked
     from keyturn.rotation.outcome import RunState, unsettled
     from keyturn.rotation.report import outcome_data
 
@@ -276,7 +275,6 @@ def waived(path: str | None, early: bool, force: bool) -> "Waive":
 
 def retire_here(path: str | None, waive: "Waive", catalogue: Path | None, names: str) -> "Retirements":
     from keyturn.cli.emergencies.reports import Retirements
-    from keyturn.core.errors import KeyturnError
     from keyturn.rotation.report import OldCredential
     from keyturn.rotation.retire import retire
     from keyturn.rotation.state.context import side_by_side
@@ -339,8 +337,6 @@ def insist_on_declared(path: str, catalogue: Path | None, *, rotates: bool) -> N
 
     A pattern is not checked, as it may match secrets that only the hub knows.
     """
-    from keyturn.core.errors import Invalid
-
     try:
         declared = load_catalogue(catalogue)
     except Invalid:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from keyturn.cli import SETTINGS_FILE
 from keyturn.cli.failures import EXIT_CODES
 from keyturn.cli.options import JsonOption
 from keyturn.cli.output import note, write_json, write_table, write_text
@@ -93,8 +94,6 @@ def show_context(name: OptionalName = None, as_json: JsonOption = False) -> None
 
 
 def origins(contexts: Contexts, selected: str) -> "list[dict[str, Any]]":
-    from keyturn.cli import SETTINGS_FILE
-
     declared = contexts.settings(selected) if selected else {}
     env = {variable: value for variable, value in os.environ.items() if variable not in ADDED}
     rows = []

@@ -7,12 +7,13 @@ applies only as a whole. So no login ever reaches another hub.
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from keyturn.core.errors import Invalid, NotFound, Unavailable
+from keyturn.core.errors import Invalid, KeyturnError, NotFound, Unavailable
 from keyturn.core.text.suggest import advice
 from keyturn.core.workspaces import CATALOGUE_VARIABLE, VARIABLE
 
@@ -240,10 +241,6 @@ def own_login(env: Mapping[str, str]) -> str:
 
 
 def complete_context(incomplete: str) -> list[str]:
-    from contextlib import suppress
-
-    from keyturn.core.errors import KeyturnError
-
     with suppress(KeyturnError):
         return [name for name in read_contexts().named if name.startswith(incomplete)]
     return []

@@ -11,6 +11,7 @@ from keyturn.cli.setup.prefect_server import insist_on_api, insist_on_prefect
 from keyturn.core.errors import KeyturnError
 from keyturn.core.sensitive import Sensitive
 from keyturn.core.workspaces import DEFAULT, WorkspaceNames
+from keyturn.project import project_module
 
 if TYPE_CHECKING:
     from keyturn.catalogue import Catalogue
@@ -33,7 +34,6 @@ def bootstrap(
 
     import asyncio
 
-    from keyturn.project import project_module
     from keyturn.providers.apprise_channel import URL_FILE, address_in, insist_on_address
 
     file = os.environ.get(URL_FILE)
