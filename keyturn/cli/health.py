@@ -20,7 +20,6 @@ from keyturn.rotation.state.context import Workspace, side_by_side
 if TYPE_CHECKING:
     from keyturn.ledger.naming import LedgerName
     from keyturn.rotation.state.login_checks import LoginCheck
-    from keyturn.settings.prefect import PrefectSettings
 
 AREA: Final = "health"
 
@@ -101,7 +100,13 @@ def judge_workers(age: timedelta | None, sight: PrefectSight | None, names: Work
 
 def ask_prefect(names: WorkspaceNames) -> PrefectSight | None:
     """Ask the environment's Prefect server for this workspace's workers. Raises Denied or Invalid."""
-    if (settings := _prefect_settings()) is None or not settings.url:
+    from keyturn.cli.setup.prefect_server import prefect_settings
+
+    try:
+        settings = prefect_settings()
+    except ModuleNotFoundError:  # Only Prefect could find them, and it is not installed.
+        return None
+    if not settings.url:
         return None
     from keyturn.providers.prefect_api import PrefectApi
 
@@ -114,15 +119,6 @@ def ask_prefect(names: WorkspaceNames) -> PrefectSight | None:
         raise
     except KeyturnError as error:
         return PrefectSight(problem=error.problem)
-
-
-def _prefect_settings() -> "PrefectSettings | None":
-    from keyturn.cli.setup.prefect_server import prefect_settings
-
-    try:
-        return prefect_settings()
-    except ModuleNotFoundError:
-        return None
 
 
 # --- incidents

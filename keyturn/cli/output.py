@@ -72,7 +72,10 @@ def _write(text: str) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        _let_go_of_stdout()
+        # Its buffer can't be written; the interpreter would try again at exit and print an error.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
         raise OSError(error.errno, error.strerror, "standard output") from None
 
 
@@ -178,10 +181,3 @@ def when(moment: datetime | None) -> str:
 def stamp(moment: datetime | None) -> str | None:
     """Format a moment for JSON: RFC 3339, UTC."""
     return moment.astimezone(UTC).isoformat() if moment else None
-
-
-def _let_go_of_stdout() -> None:
-    # Its buffer can't be written; the interpreter would try again at exit and print an error.
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)

@@ -45,7 +45,7 @@ def show_replay(replay: Replay) -> None:
     if not replay.alerts:
         return write_text("no access is odd enough for an alert")
     write_table(COLUMNS, map(row, replay.alerts), whole=WHOLE)
-    return write_text("\n".join(line for alert in replay.alerts for line in ("", *details(alert))))
+    return write_text("\n".join(line for alert in replay.alerts for line in ("", *describe(alert, visible))))
 
 
 def show_difference(difference: Difference) -> None:
@@ -54,7 +54,7 @@ def show_difference(difference: Difference) -> None:
     alerts += [(f"{before.level} to {after.level}", after) for before, after in difference.changed]
     if alerts:
         write_table(("rules", *COLUMNS), ((which, *row(alert)) for which, alert in alerts), whole=("rules", *WHOLE))
-        write_text("\n".join(line for which, alert in alerts for line in ("", f"{which}:", *details(alert))))
+        write_text("\n".join(line for which, alert in alerts for line in ("", f"{which}:", *describe(alert, visible))))
     write_text(f"alerts that are the same under both: {difference.same:,}")
 
 
@@ -81,10 +81,6 @@ def remarks(replay: Replay) -> Iterator[str]:
 def row(alert: Alert) -> tuple[str, ...]:
     why = ", ".join(factor.name for factor in alert.factors)
     return f"{alert.level} {decimal(alert.score)}", when(alert.first), who(alert, visible), f"{alert.count:,}", why
-
-
-def details(alert: Alert) -> Iterator[str]:
-    return describe(alert, visible)
 
 
 # --- for scripts

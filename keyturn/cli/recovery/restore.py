@@ -251,19 +251,17 @@ def restore_drill(key: KeyOption = None, record: RecordOption = False, as_json: 
     Every version is compared by its keyed fingerprint. Tells the recovery time and the recovery point. Ends with 1
     where something did not come back. Works below keyturn-drill/ in that hub, and touches nothing else there.
     """
-    report = recorded_drill(key) if record else drilled(key)
+    if record:
+        with opened_workspace(None) as workspace:
+            report = drill_and_record(workspace, key)
+    else:
+        report = drilled(key)
     if as_json:
         write_json(drill_data(report))
     else:
         tell_drill(report)
     if not report.proven:
         end_command(not_proven(report), FAILED)
-
-
-def recorded_drill(key: list[str] | None) -> "DrillReport":
-    """Drill, and record the result in the live hub's ledger. This needs a catalogue and a login."""
-    with opened_workspace(None) as workspace:
-        return drill_and_record(workspace, key)
 
 
 def drill_and_record(workspace: "Workspace", key: list[str] | None) -> "DrillReport":

@@ -149,11 +149,9 @@ def from_store(workspace: "Workspace", paths: Sequence[str], store: str, field: 
     failed += bulk.errors.values()
 
     def of_copy(name: str) -> ReadValue | KeyturnError:
-        text = bulk.values[store, name]
+        path, text = names[name], bulk.values[store, name]
         try:
-            value = ReadValue(
-                names[name], f"{store}:{name}", version_of(workspace, names[name], store, name, text), "", text
-            )
+            value = ReadValue(path, f"{store}:{name}", version_of(workspace, path, store, name, text), "", text)
         except KeyturnError as error:
             return error
         return chosen(value)
@@ -187,6 +185,7 @@ def placed(workspace: "Workspace", paths: Sequence[str], store: str) -> tuple[di
 
 
 def merged(workspace: "Workspace", paths: Sequence[str], store: str) -> Read:
+    """Read copies that are single keys of other secrets, and none of their other keys."""
     from keyturn.catalogue.spreading import plain_places
 
     values: list[ReadValue] = []
