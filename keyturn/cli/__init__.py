@@ -17,11 +17,8 @@ With thousands of secrets, the defaults cost a third of a command's time and fre
 
 NO_VALUES: Final = {"--help", "--version"}
 """Options answered without guarding the process, which is faster."""
-
-
 INHERITED: Final = dict(os.environ)
 """The environment that this process inherited, before Keyturn sets anything."""
-
 SETTINGS_FILE: Final = "KEYTURN_SETTINGS_FILE"
 
 

@@ -85,7 +85,6 @@ COMMANDS: Final = {
 
 WRAPPERS: Final = {"exec"}
 """Commands followed by another command with options of its own."""
-
 CONTEXT_OPTION: Final = "--context"
 COMPLETION: Final = "_KEYTURN_COMPLETE"
 """The variable by which a shell requests completions."""

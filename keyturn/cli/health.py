@@ -25,16 +25,12 @@ AREA: Final = "health"
 
 SILENT: Final = 3 * ROUND
 """The longest gap between the keeper's rounds. After it, the workers count as failed."""
-
 ANSWERS: Final = 3.0
 """Seconds for the Prefect server to answer."""
-
 UNTESTED: Final = timedelta(hours=26)
 """A version this old should have had its daily login test. A younger one passed its rotation's test."""
-
 FIRST_SIGNED: Final = timedelta(hours=1)
 """A ledger may be unsigned for this long after its first entry."""
-
 VERIFIED_AT_ONCE: Final = 10_000
 """The most ledger entries to verify here; for longer ledgers, the notary's daily verification counts."""
 

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 MANY: Final = 300
 """From this many rows, a table is drawn without Rich."""
-
 GAP: Final = 3
 LEAST: Final = 12
 """Characters between two columns, and the least width of a folded column."""
@@ -29,7 +28,6 @@ class Manner:
 
 MANNER: Final = Manner()
 """The command line's output options, shared by all threads."""
-
 UNPRINTABLE: Final = "\N{REPLACEMENT CHARACTER}"
 
 

@@ -27,12 +27,10 @@ if TYPE_CHECKING:
     from keyturn.client.client import SecretClient
     from keyturn.client.webhooks.receiver import Receiver
     from keyturn.core.notifications.notices import Notice
-    from keyturn.programs.follower import Follower
     from keyturn.programs.listener import Listener
     from keyturn.programs.reactions import Reaction
     from keyturn.programs.references import FieldReference
-    from keyturn.programs.rendering import Declaration, Rendering
-    from keyturn.programs.supervisor import Supervisor
+    from keyturn.programs.rendering import Declaration
     from keyturn.programs.templates import Template
 
     Keys = Callable[[], Sequence[Any]]
@@ -47,7 +45,6 @@ LOGINS: Final = (
 """Prefixes of variables that log in to the hub, Prefect and clouds."""
 HARMLESS: Final = frozenset({"AWS_REGION", "AWS_DEFAULT_REGION", "GOOGLE_CLOUD_PROJECT"})
 """Variables with such a prefix that hold no login, and that programs often need."""
-
 VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -169,6 +166,7 @@ def without_logins(variables: Mapping[str, str], keep: Sequence[str] = ()) -> di
 
 def carry_out(order: Order, times: Times, client: "SecretClient", listening: "Listening | None") -> int:
     """Run the program, deliver every change of its secrets, and return its exit code. Raises KeyturnError."""
+    from keyturn.programs.follower import PATIENCE, Follower
     from keyturn.programs.outputs import remove_outputs
     from keyturn.programs.supervisor import Program, Supervisor
 
@@ -176,7 +174,18 @@ def carry_out(order: Order, times: Times, client: "SecretClient", listening: "Li
     reactions = {place: reaction for place, (_, reaction) in order.templates.items()}
     program = Program(order.command, order.environment(), order.reaction, reactions, times.grace, times.settle)
     supervisor = Supervisor(program, note)
-    follower = follower_of(order, times, client, rendering, supervisor)
+    longest = times.grace + times.settle + PATIENCE
+    follower = Follower(
+        client,
+        order.declaration,
+        rendering,
+        supervisor.submit,
+        lambda: supervisor.unfinished,
+        note,
+        times.poll,
+        longest,
+        stop_revoked=order.stop_revoked,
+    )
     order.opened.callback(follower.stop)
     order.opened.callback(lambda: remove_outputs([each for each in supervisor.outputs if each.file in order.files]))
     listener = order.opened.enter_context(listening.open(follower.told)) if listening else None
@@ -188,25 +197,6 @@ def carry_out(order: Order, times: Times, client: "SecretClient", listening: "Li
             note(f"ready: notices are taken at port {listener.port}")
 
     return supervisor.run(rendering, begun)
-
-
-def follower_of(
-    order: Order, times: Times, client: "SecretClient", rendering: "Rendering", supervisor: "Supervisor"
-) -> "Follower":
-    from keyturn.programs.follower import PATIENCE, Follower
-
-    longest = times.grace + times.settle + PATIENCE
-    return Follower(
-        client,
-        order.declaration,
-        rendering,
-        supervisor.submit,
-        lambda: supervisor.unfinished,
-        note,
-        times.poll,
-        longest,
-        stop_revoked=order.stop_revoked,
-    )
 
 
 @dataclass(frozen=True)

@@ -36,17 +36,13 @@ if TYPE_CHECKING:
 
 TIMEOUT: Final = 600.0
 """Seconds that a Prefect worker may take for an incident before this process stops waiting."""
-
 REVOKER_ROLE_ID_FILE: Final = "KEYTURN_REVOKER_ROLE_ID_FILE"
 REVOKER_SECRET_ID_FILE: Final = "KEYTURN_REVOKER_SECRET_ID_FILE"
 """The AppRole for revocations that rules request. Without it, the process's own login is used."""
-
 IDS: Final = UUID("0b5d1f3e-6a3c-5b43-9d0e-7f4a0d3f6c11")
 """The namespace of the events' ids (RFC 9562, UUID 5), which makes repeats recognisable."""
-
 SHOWN: Final = 10
 """The most secrets to name in an event."""
-
 NOTICES: Final = Pacing(burst=5, pace=30.0)
 
 Say = Callable[[str], None]

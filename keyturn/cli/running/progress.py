@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 EVERY: Final = 5.0
 """Seconds between two lines."""
-
 SHOWN: Final = 20
 """The most notified consumers to name."""
 

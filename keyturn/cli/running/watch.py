@@ -24,19 +24,14 @@ if TYPE_CHECKING:
 DEFAULT: Final = WorkspaceNames()
 POLL: Final = 0.1
 """Seconds between two polls of the run."""
-
 STEPS: Final = 0.3
 """Seconds between two polls of its steps, while it runs."""
-
 PATIENCE: Final = 15.0
 """Seconds before a run that no worker started is reported."""
-
 BEHIND: Final = "awaitingconcurrencyslot"
 """The state of a run that waits for another of its deployment."""
-
 LAGGING: Final = 3.0
 """Seconds to wait for the last steps after the run's end, since the server learns of them by events."""
-
 STABLE: Final = 3
 """Polls without a change before no more steps are expected."""
 

@@ -21,10 +21,8 @@ if TYPE_CHECKING:
 
 SHOWN: Final = 5
 """The most unsettled secrets to name in one message."""
-
 PATCH: Final = "vault kv patch -mount=secret {} host=... port=..."
 """How a person adds the fields that a recovered credential lacks."""
-
 COLUMNS: Final = ("who holds it", "version", "made (UTC)", "a login says")
 
 DryOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would be brought back; nothing is written.")]

@@ -28,7 +28,6 @@ SIDE_BY_SIDE: Final = 8
 
 OFFBOARDED: Final = "OFF-"
 """The prefix of incidents that offboard a project."""
-
 COLUMNS: Final = ("secret", "state", "copies", "consumers")
 
 

@@ -31,8 +31,6 @@ from keyturn.cli.secrets.overview import Assessment, Overview, overview_of
 
 SHOWN: Final = 20
 """The most copies of undeclared secrets to show."""
-
-
 CLEAR: Final = "\x1b[H\x1b[2J\x1b[3J"
 """Move to the upper left, and clear the screen and its history."""
 

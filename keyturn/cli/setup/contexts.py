@@ -57,13 +57,10 @@ OTHERS: Final = {
 }
 SETTINGS: Final = {**HUB, **LOGIN, **OTHERS}
 """The settings of a context, and their environment variables."""
-
 WITHOUT: Final = frozenset({"context", "up", "down", "env"})
 """Commands about contexts or the local stack."""
-
 LIMIT: Final = 1024 * 1024
 """The file's largest size, in bytes."""
-
 SECRET_NAME: Final = re.compile(r"(?i)token|password|passphrase|secret|api_key|auth_string|credential")
 SECRET_VALUE: Final = re.compile(r"\b(hv[sbr]|[sbr])\.[A-Za-z0-9_-]{8,}|-----BEGIN|eyJ[A-Za-z0-9_-]{8,}\.")
 """Prefixes of hub tokens, PEM keys and JWTs."""
