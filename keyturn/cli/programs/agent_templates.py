@@ -51,7 +51,9 @@ class KeptTemplates:
         except KeyturnError as error:
             note(str(error))  # whoever is told of the files may begin later than this
         longest = PATIENCE + COMMAND_TIMEOUT * len(self.commands)
-        follower = Follower(client, declaration, rendering, self._submit, self._unfinished, note, POLL, longest)
+        follower = Follower(
+            client, declaration, rendering, self._submit, lambda: bool(self._pending), note, POLL, longest
+        )
         follower.begin()
         return follower
 
@@ -71,9 +73,6 @@ class KeptTemplates:
     def _write(self, rendering: Rendering) -> None:
         written = {output.file for output in write_outputs(rendering.outputs)}
         self._pending |= {command for file, command in self.commands.items() if file in written}
-
-    def _unfinished(self) -> bool:
-        return bool(self._pending)
 
     def _run_commands(self) -> None:
         for command in sorted(self._pending):

@@ -2,7 +2,6 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Final, cast
 
 from keyturn.client.metrics import Samples
@@ -252,7 +251,7 @@ def key_numbers(workspace: "Workspace") -> Numbers:
     return samples_alone(
         own_keys=counted(str(key.state) for key in own),
         own_keys_late={(): sum(key_is_late(key, now) for key in own)},
-        fingerprint_key_age_seconds={(): seconds_since(fingerprints.used_since, now)},
+        fingerprint_key_age_seconds={(): (now - fingerprints.used_since).total_seconds()},
         managed_keys=counted(str(key.standing) for key in managed),
         managed_keys_due={(): sum(key.due(now) for key in managed)},
     )
@@ -260,10 +259,6 @@ def key_numbers(workspace: "Workspace") -> Numbers:
 
 def counted(names: Iterable[str]) -> Samples:
     return {(name,): count for name, count in Counter(names).items()}
-
-
-def seconds_since(moment: datetime, now: datetime) -> float:
-    return (now - moment).total_seconds()
 
 
 def authority_numbers(workspace: "Workspace") -> Numbers:

@@ -187,7 +187,9 @@ class Watcher:
 
     def _steps(self, api: "PrefectApi", run: str) -> "list[TaskRun]":
         tasks = api.list_steps(run)
-        for task in sorted((t for t in tasks if t.state.final), key=ended_at):
+        for task in sorted(
+            (t for t in tasks if t.state.final), key=lambda t: float("inf") if t.ended is None else t.ended
+        ):
             if task.id not in self._ended:
                 self._ended.add(task.id)
                 note(f"  {task.name}: {task_summary(task)}")
@@ -219,10 +221,6 @@ def spans_told() -> Iterator[None]:
 
     with told_in_spans(os.environ, note):
         yield
-
-
-def ended_at(task: "TaskRun") -> float:
-    return float("inf") if task.ended is None else task.ended
 
 
 def task_summary(task: "TaskRun") -> str:

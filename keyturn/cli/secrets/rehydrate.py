@@ -75,7 +75,10 @@ def rehydrate(
         wanted = [secret for secret in plan.secrets if secret.verdict in (Rehydration.READY, Rehydration.SETTLED)]
         if apply and wanted:
             insist_on_proof(plan, keys, without_key=without_key)
-            ask_first(wanted, yes=yes)
+            if not yes:
+                unproven = sum(not secret.proven for secret in wanted)
+                words = f", {unproven} of them not proven" if unproven else ""
+                typer.confirm(f"Write {len(wanted)} secrets to the hub{words}?", abort=True)
             give_back(workspace.hub, entries)
             plan = fill(workspace, keys, revoked, apply=True, untested=untested, report=note_secret)
         if as_json:
@@ -110,13 +113,6 @@ def insist_on_proof(plan: "Plan", keys: "FingerprintKeys | None", *, without_key
         raise Invalid("rehydrate", "the hub", problem, "Give the lost hub's: --key FILE; or say --without-key")
     if keys is not None and plan.changed and not plan.matching:
         raise Invalid("rehydrate", "the hub", WRONG_KEY, "Give the lost hub's: --key FILE; or say --without-key")
-
-
-def ask_first(wanted: "list[Rehydrated]", *, yes: bool) -> None:
-    unproven = sum(not secret.proven for secret in wanted)
-    words = f", {unproven} of them not proven" if unproven else ""
-    if not yes:
-        typer.confirm(f"Write {len(wanted)} secrets to the hub{words}?", abort=True)
 
 
 def give_back(hub: "Hub", entries: "Entries | None") -> None:

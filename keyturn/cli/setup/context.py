@@ -100,12 +100,10 @@ def origins(contexts: Contexts, selected: str) -> "list[dict[str, Any]]":
     for setting, variable in SETTINGS.items():
         against = reason_against(setting, declared, env) if setting in declared else ""
         if env.get(variable):
-            origin = f"{variable}" if not env.get(SETTINGS_FILE) else f"{variable}, or the file of {SETTINGS_FILE}"
+            origin = f"{variable}, or the file of {SETTINGS_FILE}" if env.get(SETTINGS_FILE) else variable
             value = env[variable]
-        elif setting in declared and not against:
-            origin, value = f"context {selected}", declared[setting]
         elif setting in declared:
-            origin, value = "", ""
+            origin, value = ("", "") if against else (f"context {selected}", declared[setting])
         else:
             continue
         rows.append({"setting": setting, "value": value, "from": origin, "ignored": against or None})

@@ -200,9 +200,7 @@ def flaw(file: Path, mark: Any, problem: str, hint: str) -> Invalid:
 
 def chosen(contexts: Contexts, name: str | None, env: Mapping[str, str] = os.environ) -> str:
     """Return the context in use: the option's, KEYTURN_CONTEXT's, or the file's current one; empty for none."""
-    if name:
-        return name
-    return env.get(CONTEXT, contexts.current)
+    return name or env.get(CONTEXT, contexts.current)
 
 
 def take_context(name: str | None, command: str) -> None:
