@@ -64,9 +64,6 @@ def _looked(name: str, look: Callable[[Workspace], CheckResult], workspace: Work
         return unseen(AREA, name, error)
 
 
-# --- workers
-
-
 def check_workers(workspace: Workspace) -> CheckResult:
     if workspace.catalogue.policy.scheduler is Scheduler.EXTERNAL:
         words = "the operator's file declares an external scheduler, which is not checked"
@@ -117,9 +114,6 @@ def ask_prefect(names: WorkspaceNames) -> PrefectSight | None:
         return PrefectSight(problem=error.problem)
 
 
-# --- incidents
-
-
 def check_incidents(workspace: Workspace) -> CheckResult:
     from keyturn.revocation.incidents.store import list_open
 
@@ -128,9 +122,6 @@ def check_incidents(workspace: Workspace) -> CheckResult:
     first = incidents[0]
     words = f"{len(incidents)} open, first {first.id}: {first.unread or first.reason}"
     return CheckResult(AREA, "incidents", Grade.FAILED, words, f"Run `keyturn incidents {first.id}`")
-
-
-# --- the ledger
 
 
 def check_ledger(workspace: Workspace) -> CheckResult:
@@ -183,9 +174,6 @@ def find_damage(workspace: Workspace, name: "LedgerName", note: str, *, looked_t
     report = verify_ledger(ledger, name.keys, workspace.verify_signature, elsewhere=[note])
     words = f"NOT WHOLE: {report.problem}"
     return None if report.whole else CheckResult(AREA, "ledger", Grade.FAILED, words, remedy)
-
-
-# --- logins
 
 
 def check_logins(workspace: Workspace, logins: Sequence[LoginState]) -> CheckResult:

@@ -76,9 +76,6 @@ def offboard(
     return None
 
 
-# --- before
-
-
 def show_project(workspace: "Workspace", setup: "HubPort", project: str, as_json: bool) -> None:
     from keyturn.cli.emergencies.incident_tables import preview_data, preview_rows, preview_summary
     from keyturn.organisations.offboarding import plan_offboarding
@@ -109,9 +106,6 @@ PARTS: Final = {
 
 def plan_parts(plan: "OffboardingPlan") -> "list[tuple[str, tuple[str, ...]]]":
     return [(name, getattr(plan, name)) for name in PARTS]
-
-
-# --- doing it
 
 
 def end_project(
@@ -162,9 +156,6 @@ def write_proof(finished: "Offboarding", out: Path | None) -> None:
         proof = prove_offboarding(ledger, finished)
     put(proof.to_json(), out)
     return note(f"the proof is in {out}")
-
-
-# --- checking
 
 
 def show_checked(file: Path, public_key: list[str], public_key_file: Path | None, as_json: bool) -> None:

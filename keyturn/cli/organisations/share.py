@@ -127,9 +127,6 @@ def read_proposal(file: Path) -> "Agreement":
         raise Invalid("read", str(file), "it is no proposal", "Give the file as it was made") from None
 
 
-# --- proofs
-
-
 @commands.command("prove", epilog=EXAMPLES + EXIT_CODES)
 def prove(name: NameArgument, out: OutOption = None, catalogue: CatalogueOption = None) -> None:
     """Make a proof of an agreement, which holds without any hub, ledger and catalogue.

@@ -20,9 +20,6 @@ VERBS: Final = {LOGIN: "logged in at ", CHANGE: "changed ", DELETE: "deleted ", 
 WORDS: Final = {Subject.PATH: "secret", Subject.PRINCIPAL: "principal", Subject.ADDRESS: "address"}
 
 
-# --- for people
-
-
 def show_investigation(answer: Investigation, now: datetime) -> None:
     if answer.subject is None:
         write_text("\n".join(nothing(answer)))
@@ -133,9 +130,6 @@ def source_lines(source: SourceCoverage, period: Period, now: datetime) -> Itera
         unsealed = f", {source.unsealed:,} of them not sealed yet" if source.unsealed else ""
         yield f"events from {when(source.begins)} on, the newest of {when(source.latest)}, {age} ago{unsealed}"
     yield from map(visible, source.shortfalls(period))
-
-
-# --- for scripts
 
 
 def investigation_data(answer: Investigation) -> dict[str, Any]:

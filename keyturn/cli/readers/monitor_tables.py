@@ -34,9 +34,6 @@ class Replay:
     after: Sequence[Alert] | None = None
 
 
-# --- for people
-
-
 def show_replay(replay: Replay) -> None:
     for line in remarks(replay):
         note(line)
@@ -81,9 +78,6 @@ def remarks(replay: Replay) -> Iterator[str]:
 def row(alert: Alert) -> tuple[str, ...]:
     why = ", ".join(factor.name for factor in alert.factors)
     return f"{alert.level} {decimal(alert.score)}", when(alert.first), who(alert, visible), f"{alert.count:,}", why
-
-
-# --- for scripts
 
 
 def replay_data(replay: Replay) -> dict[str, Any]:
