@@ -245,19 +245,15 @@ def check_proof(
 
     Ends with 1 where it does not hold.
     """
-    try:
-        text = file.read_text()
-    except UnicodeDecodeError:
-        raise Invalid("read", str(file), "it is no proof", "Give the file as it was made") from None
-    return show_proof(text, sources.given_keys(public_key or [], public_key_file), as_json)
-
-
-def show_proof(text: str, keys: "Sequence[PublicKey]", as_json: bool) -> None:
-    """Show the proven event. Raises Invalid, and Rewritten if the proof does not hold."""
     from keyturn.access_log.trail.verification.proofs import EventProof, check_event
     from keyturn.ledger.checkpoints import read_checkpoint
     from keyturn.providers.ledger.ed25519 import verify_ed25519
 
+    try:
+        text = file.read_text()
+    except UnicodeDecodeError:
+        raise Invalid("read", str(file), "it is no proof", "Give the file as it was made") from None
+    keys = sources.given_keys(public_key or [], public_key_file)
     proof = EventProof.from_json(text)
     checkpoint = read_checkpoint(proof.entry.checkpoint)
     proven = check_event(proof, sources.trust(keys, lambda _: checkpoint.origin).keys, verify_ed25519)

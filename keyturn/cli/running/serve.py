@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from keyturn.recovery.making import BackupMaker
     from keyturn.rotation.state.context import Workspace
     from keyturn.serving.numbers.process import Serving
-    from keyturn.serving.parts import Part
     from keyturn.serving.site import BackupPlan, Site, Wrap
     from keyturn.serving.supervisor import Supervisor
     from keyturn.sync.changes import ChangeSource
@@ -111,14 +110,17 @@ def serve(
         raise wrong("--cert", "--cert and --key belong together")
     proxies = tuple(map(network, trusted_proxy or ()))
     with opened_workspace(catalogue) as workspace, ended_by_signals() as stop, ExitStack() as stack:
+        from keyturn.serving.leases import PartLease, new_holder
         from keyturn.serving.numbers.board import Board
         from keyturn.serving.numbers.process import Serving
         from keyturn.serving.parts import FOLLOW
         from keyturn.serving.registry import make_parts
+        from keyturn.serving.supervisor import Supervisor
 
         latest = Latest(workspace, catalogue)
         site = site_of(latest, audit_file, lambda: source_of(latest, audit_file, position, every), per_secret, publish)
-        supervisor = supervisor_of(workspace, make_parts(site, only or ()))
+        holder = new_holder()
+        supervisor = Supervisor(make_parts(site, only or ()), lambda part: PartLease(workspace.hub, part, holder), note)
         # Only the relay serves published metrics; otherwise they would count twice.
         serving = Serving(supervisor.states, site.counts, Board() if publish else site.board)
         shown = latest if dashboard and FOLLOW in supervisor.states() else None
@@ -186,14 +188,6 @@ def watched(catalogue: "Catalogue", audit_file: Path | None) -> "Catalogue":
 
     log = HubFileSettings(kind="hub-file", log_file=str(audit_file.absolute()))
     return catalogue.model_copy(update={"access_logs": {HUB: log}})
-
-
-def supervisor_of(workspace: "Workspace", parts: "list[Part]") -> "Supervisor":
-    from keyturn.serving.leases import PartLease, new_holder
-    from keyturn.serving.supervisor import Supervisor
-
-    holder = new_holder()
-    return Supervisor(parts, lambda part: PartLease(workspace.hub, part, holder), note)
 
 
 def open_endpoint(

@@ -59,10 +59,12 @@ def recover(
     if snapshot_of and (dry_run or path):
         raise typer.BadParameter("--snapshot-of marks the whole hub: give it without PATH and --dry-run")
     with opened_workspace(catalogue) as workspace:
-        from keyturn.core.ports.restored import look_at_restoration
+        from keyturn.cli.secrets.moments import parse_moment
+        from keyturn.core.ports.restored import look_at_restoration, mark_snapshot
 
         if snapshot_of:
-            mark_as_restored(workspace, snapshot_of)
+            now = workspace.hub_now()
+            mark_snapshot(workspace.hub, parse_moment(snapshot_of, "--snapshot-of", now), now)
         restoration = look_at_restoration(workspace.hub)
         if restoration.happened:
             note(restoration.happened)
@@ -94,15 +96,6 @@ def end_unsettled(errors: Sequence[KeyturnError]) -> None:
         more = f" and {len(errors) - SHOWN} more" if len(errors) > SHOWN else ""
         first = type(first)("recover", "the hub", problem + more, "Do what is said of each of them, and run it again")
     end_command(first, BEHIND if all(isinstance(error, TransientError) for error in errors) else FAILED)
-
-
-def mark_as_restored(workspace: "Workspace", moment: str) -> None:
-    """Record in the hub that it was restored from its own snapshot. Raises Invalid for an unreadable time."""
-    from keyturn.cli.secrets.moments import parse_moment
-    from keyturn.core.ports.restored import mark_snapshot
-
-    now = workspace.hub_now()
-    mark_snapshot(workspace.hub, parse_moment(moment, "--snapshot-of", now), now)
 
 
 def named_secrets(workspace: "Workspace", pattern: str) -> "Behind":
