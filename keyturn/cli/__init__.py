@@ -9,24 +9,21 @@ from keyturn.project import enter
 from keyturn.project.process import end_with, guard_process
 
 SELDOM: Final = (50_000, 20, 50)
-"""New objects between two looks of the collector of cycles, and how many such looks lie between two deeper ones.
+"""Garbage collection thresholds.
 
-With thousands of secrets its usual looks are a third of what a command costs, and find nothing.
+With thousands of secrets, the defaults cost a third of a command's time and free nothing.
 """
 
 
 NO_VALUES: Final = {"--help", "--version"}
-"""What needs no guarding, and is answered sooner without."""
-
-
+"""Options answered without guarding the process, which is faster."""
 INHERITED: Final = dict(os.environ)
-"""What this process was given, before anything was added."""
-
+"""The environment that this process inherited, before Keyturn sets anything."""
 SETTINGS_FILE: Final = "KEYTURN_SETTINGS_FILE"
 
 
 def take_settings() -> None:
-    """Add what the operator's file of settings says, as a worker's runs have it; the environment goes before it."""
+    """Add the settings of KEYTURN_SETTINGS_FILE, as a worker's runs do. Variables already set take precedence."""
     if not (file := os.environ.get(SETTINGS_FILE)):
         return
     from pathlib import Path
@@ -45,10 +42,7 @@ def take_settings() -> None:
 
 
 def open_closed_streams() -> None:
-    """What this process was given closed leads nowhere: else the next file or connection would take its number.
-
-    What it begins is given it closed, as without ``keyturn``.
-    """
+    """Open the null device for closed standard streams, whose numbers files would get. Children get them closed."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             nowhere = os.open(os.devnull, os.O_RDWR)
@@ -59,10 +53,9 @@ def open_closed_streams() -> None:
 
 
 def main() -> None:
-    """Run the command line."""
     open_closed_streams()
     gc.set_threshold(*SELDOM)
-    # Pydantic looks through all installed packages for plugins of its own, which takes longer than it does all else.
+    # Pydantic searches all installed packages for plugins, which takes longer than everything else it does.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         from keyturn.cli.commands import imported_first, make_app
@@ -77,5 +70,4 @@ def main() -> None:
 
 
 def program() -> NoReturn:
-    """Run the command line as all that this process does."""
     end_with(main)

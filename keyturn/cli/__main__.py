@@ -1,4 +1,4 @@
-"""``python -m keyturn.cli``, for a process of the same environment that has no PATH to the script."""
+"""``python -m keyturn.cli``, for a process whose PATH lacks the script."""
 
 from keyturn.cli import program
 

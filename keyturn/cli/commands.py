@@ -1,6 +1,8 @@
-"""The commands, put together; each is imported when it is called."""
+"""The command line's app, which imports each command when it is called."""
 
 import os
+import pwd
+import socket
 from collections.abc import Iterable
 from importlib import import_module
 from types import ModuleType
@@ -10,14 +12,13 @@ import typer
 from typer.core import TyperGroup
 
 from keyturn import __version__
-from keyturn.cli.actor import acting_command
 from keyturn.cli.failures import EXIT_CODES, error_boundary
 from keyturn.cli.former_names import STILL_RUN, current_words
 from keyturn.cli.local_stack import PACKAGE, load_local
 from keyturn.cli.output import MANNER, note, write_text
 from keyturn.cli.setup.contexts import CONTEXT, complete_context, take_context
 from keyturn.cli.setup.guide import FIRST_WEEK, GROUPS, SUMMARIES, help_ending
-from keyturn.core.actor import acting
+from keyturn.core.actor import Acting, acting
 
 COMMANDS: Final = {
     "up": "local.commands:up",
@@ -71,14 +72,13 @@ COMMANDS: Final = {
     "exec": "programs.exec:run_program",
     "render": "programs.render:render_files",
 }
-"""Each command or group of commands: its module below `keyturn.cli` or in `local`, and the name in it."""
+"""Each command or group: its module below `keyturn.cli` or in `local`, and its name there."""
 
 WRAPPERS: Final = {"exec"}
-"""What is followed by another command, whose options are its own."""
-
+"""Commands followed by another command with options of its own."""
 CONTEXT_OPTION: Final = "--context"
 COMPLETION: Final = "_KEYTURN_COMPLETE"
-"""The variable by which a shell asks for completions."""
+"""The variable by which a shell requests completions."""
 QUIET_OPTIONS: Final = ("-q", "--quiet")
 
 ALL_OPTION: Final = "--all"
@@ -111,10 +111,7 @@ def imported_first(words: list[str]) -> Iterable[str]:
 
 
 class Commands(TyperGroup):
-    """The commands in their groups; each ends with an exit code and one line, whatever it raises.
-
-    A command is imported when it is called, and help imports none.
-    """
+    """The commands in groups, imported when called. Each ends with an exit code and one line for any error."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Note whether help is to list every command, and replace former names by today's."""
@@ -128,11 +125,11 @@ class Commands(TyperGroup):
         return [name for name in COMMANDS if name not in STILL_RUN]
 
     def get_command(self, ctx: Any, name: str) -> Any:
-        """The command, imported now."""
-        return self.commands.get(name) or (load_command(name) if name in COMMANDS else None)
+        if name in self.commands or name not in COMMANDS:
+            return self.commands.get(name)
+        return typer.main.get_command(make_app([name])).commands[name]  # type: ignore[attr-defined]
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """The commands of the first week, or each group under its own heading, in the order of :data:`GROUPS`."""
         groups = GROUPS if ctx.meta.get(ALL_OPTION) else {"Commands": FIRST_WEEK}
         for heading, names in groups.items():
             with formatter.section(heading):
@@ -142,13 +139,11 @@ class Commands(TyperGroup):
             formatter.write_text(f"`keyturn --help {ALL_OPTION}` lists every command.")
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command that was asked for."""
         with error_boundary():
             return super().invoke(ctx)
 
 
 def tell_version(wanted: bool) -> None:
-    """Print the version and end."""
     if wanted:
         write_text(f"keyturn {__version__}")
         raise typer.Exit
@@ -186,24 +181,27 @@ def keyturn(
     take_context(context_name, command)
 
 
+def acting_command(command: str) -> Acting:
+    """Describe the process that runs ``command``. The user comes from its uid, not from environment variables."""
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        user = f"uid {os.getuid()}"
+    return Acting(f"keyturn {command}, process {os.getpid()}", f"{user}@{socket.gethostname()}")
+
+
 def forget_manner() -> None:
-    """The next command line of this process begins anew."""
     MANNER.quiet = MANNER.wide = False
 
 
 def module_of(place: str) -> ModuleType:
-    """The module of a command. Raises Invalid for one of `keyturn-local` where that is not installed."""
+    """Import a command's module. Raises Invalid if it belongs to `keyturn-local` and that is not installed."""
     package, _, name = place.partition(".")
     return load_local(name) if package == PACKAGE else import_module(f"keyturn.cli.{place}")
 
 
-def load_command(name: str) -> Any:
-    """One command, as click has it."""
-    return typer.main.get_command(make_app([name])).commands[name]  # type: ignore[attr-defined]
-
-
 def make_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
-    """The command line; ``names`` are the commands that are imported now, and the others when they are called."""
+    """Build the command line. Only the commands in ``names`` are imported now."""
     app = typer.Typer(
         cls=Commands,
         context_settings={"help_option_names": ["-h", "--help"]},

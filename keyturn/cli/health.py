@@ -1,6 +1,6 @@
-"""Whether the installation works: its workers, its incidents, its ledger and its logins.
+"""Whether the installation works: its workers, incidents, ledger and logins.
 
-What was not checked is unknown, never healthy. Each check has its own end, and all of them run side by side.
+Anything not checked is unknown, never healthy. The checks run in parallel and fail independently.
 """
 
 import os
@@ -20,29 +20,24 @@ from keyturn.rotation.state.context import Workspace, side_by_side
 if TYPE_CHECKING:
     from keyturn.ledger.naming import LedgerName
     from keyturn.rotation.state.login_checks import LoginCheck
-    from keyturn.settings.prefect import PrefectSettings
 
 AREA: Final = "health"
 
 SILENT: Final = 3 * ROUND
-"""Without a round of the keeper for so long, no worker works."""
-
+"""The longest gap between the keeper's rounds. After it, the workers count as failed."""
 ANSWERS: Final = 3.0
-"""Seconds in which the Prefect server has to answer."""
-
+"""Seconds for the Prefect server to answer."""
 UNTESTED: Final = timedelta(hours=26)
-"""A version this old was due for its daily login test; a younger one passed the test of its rotation."""
-
+"""A version this old should have had its daily login test. A younger one passed its rotation's test."""
 FIRST_SIGNED: Final = timedelta(hours=1)
-"""Within this time after its first entry, a ledger may still be without a signature."""
-
+"""A ledger may be unsigned for this long after its first entry."""
 VERIFIED_AT_ONCE: Final = 10_000
-"""Entries of a ledger that are verified at each look; of more, the notary's daily look counts."""
+"""The most ledger entries to verify here; for longer ledgers, the notary's daily verification counts."""
 
 
 @dataclass(frozen=True)
 class PrefectSight:
-    """What the Prefect server says of this workspace's workers; ``problem`` is why it says nothing."""
+    """The Prefect server's report on this workspace's workers; ``problem`` is why it has none."""
 
     alive: int = 0
     problem: str = ""
@@ -50,7 +45,7 @@ class PrefectSight:
 
 @dataclass(frozen=True)
 class LoginState:
-    """What is known of one secret's CURRENT, which has been in force for ``age``; None where it was not tried."""
+    """The login check of a secret's CURRENT, in force for ``age``; None if it was not tried."""
 
     path: str
     age: timedelta
@@ -58,7 +53,6 @@ class LoginState:
 
 
 def check_services(workspace: Workspace) -> list[CheckResult]:
-    """All checks but that of the logins, side by side."""
     asking = {"workers": check_workers, "incidents": check_incidents, "ledger": check_ledger}
     return side_by_side(lambda name: _looked(name, asking[name], workspace), asking)
 
@@ -70,11 +64,7 @@ def _looked(name: str, look: Callable[[Workspace], CheckResult], workspace: Work
         return unseen(AREA, name, error)
 
 
-# --- workers
-
-
 def check_workers(workspace: Workspace) -> CheckResult:
-    """The last sign of life that the workers left in the hub, and what the Prefect server says, where one is set."""
     if workspace.catalogue.policy.scheduler is Scheduler.EXTERNAL:
         words = "the operator's file declares an external scheduler, which is not checked"
         return CheckResult(AREA, "workers", Grade.ADVICE, words)
@@ -83,7 +73,6 @@ def check_workers(workspace: Workspace) -> CheckResult:
 
 
 def judge_workers(age: timedelta | None, sight: PrefectSight | None, names: WorkspaceNames) -> CheckResult:
-    """``age`` is that of the keeper's last round, ``sight`` None where no Prefect server is set."""
     last = f"; the keeper last ran {span(age)} ago" if age is not None else ""
     start = "Start the Prefect server and the workers; `keyturn doctor` says what else is missing"
     if sight and sight.problem:
@@ -103,8 +92,14 @@ def judge_workers(age: timedelta | None, sight: PrefectSight | None, names: Work
 
 
 def ask_prefect(names: WorkspaceNames) -> PrefectSight | None:
-    """The server of this environment, asked for this workspace's workers. Raises Denied and Invalid."""
-    if (settings := _prefect_settings()) is None or not settings.url:
+    """Ask the environment's Prefect server for this workspace's workers. Raises Denied or Invalid."""
+    from keyturn.cli.setup.prefect_server import prefect_settings
+
+    try:
+        settings = prefect_settings()
+    except ModuleNotFoundError:  # Only Prefect could find them, and it is not installed.
+        return None
+    if not settings.url:
         return None
     from keyturn.providers.prefect_api import PrefectApi
 
@@ -119,21 +114,7 @@ def ask_prefect(names: WorkspaceNames) -> PrefectSight | None:
         return PrefectSight(problem=error.problem)
 
 
-def _prefect_settings() -> "PrefectSettings | None":
-    """None where Prefect alone could tell, and is not installed."""
-    from keyturn.cli.setup.prefect_server import prefect_settings
-
-    try:
-        return prefect_settings()
-    except ModuleNotFoundError:
-        return None
-
-
-# --- incidents
-
-
 def check_incidents(workspace: Workspace) -> CheckResult:
-    """Those that are open."""
     from keyturn.revocation.incidents.store import list_open
 
     if not (incidents := list_open(workspace)):
@@ -143,11 +124,7 @@ def check_incidents(workspace: Workspace) -> CheckResult:
     return CheckResult(AREA, "incidents", Grade.FAILED, words, f"Run `keyturn incidents {first.id}`")
 
 
-# --- the ledger
-
-
 def check_ledger(workspace: Workspace) -> CheckResult:
-    """Whether it was signed lately, and holds all that was signed."""
     from keyturn.doctor.ledger import FIRST, signed_lately
     from keyturn.ledger.checkpointer import CheckpointInHub
     from keyturn.ledger.naming import read_name
@@ -167,7 +144,7 @@ def check_ledger(workspace: Workspace) -> CheckResult:
 
 
 def is_young(workspace: Workspace) -> bool:
-    """Whether the ledger is empty, or began so lately that the notary need not have signed it yet."""
+    """Return whether the ledger is empty, or so young that the notary need not have signed it."""
     from keyturn.ledger.entries import parse_leaf
     from keyturn.ledger.naming import NamedLedger
 
@@ -178,7 +155,7 @@ def is_young(workspace: Workspace) -> bool:
 
 
 def find_damage(workspace: Workspace, name: "LedgerName", note: str, *, looked_through: bool) -> CheckResult | None:
-    """What is missing or changed of what ``note`` was signed over, or why that can't be told; None for neither."""
+    """Return what is missing or changed since ``note`` was signed, or why that is unknown; None if neither."""
     from keyturn.ledger.checkpoints import read_checkpoint
     from keyturn.ledger.naming import NamedLedger
     from keyturn.ledger.verify import verify_ledger
@@ -199,11 +176,7 @@ def find_damage(workspace: Workspace, name: "LedgerName", note: str, *, looked_t
     return None if report.whole else CheckResult(AREA, "ledger", Grade.FAILED, words, remedy)
 
 
-# --- logins
-
-
 def check_logins(workspace: Workspace, logins: Sequence[LoginState]) -> CheckResult:
-    """How many secrets' CURRENT should have been tried at the target by now, and was not."""
     from keyturn.rotation.state.login_checks import Login
 
     late = [login for login in logins if (login.check.result is Login.UNTRIED if login.check else login.age > UNTESTED)]

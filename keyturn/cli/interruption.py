@@ -1,4 +1,4 @@
-"""Ending early: Ctrl-C, SIGTERM and SIGHUP say what continues, and wake the keeper."""
+"""Interruption by Ctrl-C, SIGTERM and SIGHUP: report what continues, and wake the keeper."""
 
 import signal
 import threading
@@ -15,7 +15,7 @@ ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def continues_later(rest: str, wake: Callable[[], None] | None = None) -> Iterator[None]:
-    """Report what becomes of the ``rest`` when a signal ends this early, and call ``wake``, which wakes the keeper."""
+    """On an early signal, report what happens to the ``rest`` and call ``wake``, which wakes the keeper."""
     with signals_as_interrupt():
         try:
             yield
@@ -30,9 +30,9 @@ def continues_later(rest: str, wake: Callable[[], None] | None = None) -> Iterat
 
 @contextmanager
 def signals_as_interrupt() -> Iterator[None]:
-    """Raise SignalReceived, a KeyboardInterrupt, at the first SIGTERM or SIGHUP, and ignore the ones that follow.
+    """Raise SignalReceived, a KeyboardInterrupt, at the first SIGTERM or SIGHUP; ignore later ones.
 
-    A signal that the parent ignores, as nohup does with SIGHUP, or that something handles already, is left alone.
+    Signals that are already ignored, as by nohup, or handled keep their disposition.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,4 +1,4 @@
-"""The local stack as the commands see it. The distribution `keyturn-local` has it, and is loaded by name."""
+"""The local stack as the commands use it. Its distribution, `keyturn-local`, is loaded by name."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,18 +12,10 @@ PACKAGE: Final = "local"
 SERVICE_COLUMNS: Final = ("service", "state", "address", "pid")
 
 FOREIGN: Final = (
-    "VAULT_",
-    "BAO_",
-    "PREFECT_",
-    "AWS_",
-    "AZURE_",
-    "GOOGLE_",
-    "CLOUDSDK_",
-    "IDENTITY_",
-    "KUBE",
-    "KEYTURN_",
+    *("VAULT_", "BAO_", "PREFECT_", "AWS_", "AZURE_", "GOOGLE_"),
+    *("CLOUDSDK_", "IDENTITY_", "KUBE", "KEYTURN_"),
 )
-"""Prefixes of variables that could lead a process of the stack to a real hub or cloud."""
+"""Prefixes of variables that could point a process of the stack to a real hub or cloud."""
 
 
 class LocalStack(Protocol):
@@ -31,39 +23,39 @@ class LocalStack(Protocol):
 
     @property
     def home(self) -> Path:
-        """The directory that holds it."""
+        """The stack's directory."""
 
     @property
     def hub(self) -> Any:
-        """Its hub: ``address`` and ``process``, whose ``pid`` is None while it does not run."""
+        """The hub: ``address`` and ``process``, whose ``pid`` is None if it does not run."""
 
 
 class StackService(Protocol):
-    """One service of the stack. ``pid`` is None while it does not run."""
+    """One service of the stack. ``pid`` is None if it does not run."""
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """The service's name."""
 
     @property
     def pid(self) -> int | None:
-        """Its process."""
+        """The process id."""
 
     @property
     def log(self) -> Path:
-        """Its log file."""
+        """The log file."""
 
     @property
     def running(self) -> bool:
-        """Whether its process is there."""
+        """Whether the process exists."""
 
     @property
     def address(self) -> str | None:
-        """Where it listens."""
+        """The listening address."""
 
 
 def load_local(module: str) -> ModuleType:
-    """A module of the local stack. Raises Invalid where `keyturn-local` is not installed."""
+    """Import a module of the local stack. Raises Invalid if `keyturn-local` is not installed."""
     try:
         return project_module(f"{PACKAGE}.{module}")
     except ModuleNotFoundError as error:
@@ -74,18 +66,15 @@ def load_local(module: str) -> ModuleType:
 
 
 def services_of(stack: LocalStack) -> list[StackService]:
-    """The services of the stack, as they are now."""
     services: list[StackService] = load_local("stack").status(stack.home)
     return services
 
 
 def service_row(service: StackService) -> tuple[str, str, str, str]:
-    """One service for people."""
     return service.name, "running" if service.running else "stopped", service.address or "-", str(service.pid or "-")
 
 
 def stack_data(stack: LocalStack, services: Sequence[StackService]) -> dict[str, Any]:
-    """The stack as JSON."""
     listed = [
         {
             "name": service.name,

@@ -1,4 +1,4 @@
-"""When a revocation can't reach the hub or a target: the commands with which a person ends the accounts."""
+"""Commands that a person runs to end accounts if a revocation can't reach the hub or a target."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -17,14 +17,12 @@ if TYPE_CHECKING:
 
 
 def note_commands(catalogue: "Catalogue", paths: Iterable[str]) -> None:
-    """Show how to disable the accounts of these secrets by hand."""
     lines = [line for path in paths for line in command_lines(catalogue, path)]
     if lines:
         note("\n".join(["END IT BY HAND NOW. Run there, as an administrator:", *lines]))
 
 
 def command_lines(catalogue: "Catalogue", path: str) -> Iterator[str]:
-    """The commands of one secret, below its target and accounts."""
     from keyturn.catalogue.manual_commands import manual_commands
 
     try:
@@ -41,7 +39,7 @@ def command_lines(catalogue: "Catalogue", path: str) -> Iterator[str]:
 
 @contextmanager
 def needing_hub(directory: Path | None, selector: "Selector") -> Iterator[None]:
-    """Where the hub does not answer, show the commands for what was chosen. Raises HubUnavailable then."""
+    """If the hub does not answer, show the commands for the selection and raise HubUnavailable."""
     try:
         yield
     except HubUnavailable:
@@ -55,7 +53,6 @@ def needing_hub(directory: Path | None, selector: "Selector") -> Iterator[None]:
 
 
 def show_chosen(directory: Path | None, selector: "Selector") -> None:
-    """The commands for what the catalogue alone can tell of the choice. Raises Invalid."""
     from keyturn.catalogue import load_catalogue
     from keyturn.revocation.selector import Selector, chosen_paths
 

@@ -1,5 +1,6 @@
-"""The arguments and options that several commands share."""
+"""Arguments and options shared by several commands."""
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
@@ -24,7 +25,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="JSON instead of a tabl
 
 
 class Layout(StrEnum):
-    """How a list is shown."""
+    """The output format of a list."""
 
     TABLE = "table"
     WIDE = "wide"
@@ -58,20 +59,27 @@ ReportOption = Annotated[
 
 
 def layout_of(output: Layout, as_json: bool) -> Layout:
-    """How the list is shown, from here on also for tables. Wrong usage where ``--json`` and another are both given."""
+    """Return the list's layout and apply it to tables. Raises BadParameter if ``--json`` contradicts ``--output``."""
     if as_json and output not in (Layout.TABLE, Layout.JSON):
         raise typer.BadParameter(f"give --json or --output {output}, not both")
     MANNER.wide = output is Layout.WIDE
     return Layout.JSON if as_json else output
 
 
+def insist_on_terminal(answered: bool, remedy: str = "give --yes") -> None:
+    """Raise BadParameter if there is a question, but no terminal."""
+    if not (answered or sys.stdin.isatty()):
+        raise typer.BadParameter(f"there is no terminal to ask on: {remedy}")
+
+
 INCIDENT_TIMEOUT: Final = 600
-"""How many seconds an incident is waited for."""
+"""The wait for an incident, in seconds."""
 
 ReasonOption = Annotated[
     str, typer.Option("--reason", help="What has happened: it stands in the report and the ledger.")
 ]
 PreviewOption = Annotated[bool, typer.Option("--preview", help="Only show what would end and who is cut off.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
 YesToRevokeOption = Annotated[bool, typer.Option("--yes", help="Don't ask, and don't wait for the preview.")]
 ExpectOption = Annotated[
     int,

@@ -9,9 +9,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from keyturn.access_log.detection.alerts import Stage
 from keyturn.cli.emergencies.wake import has_prefect
-from keyturn.cli.readers.reactions import CommandConductor
+from keyturn.cli.readers.reactions import CommandConductor, PrefectReaction
 from keyturn.cli.running import watch
-from keyturn.cli.setup.prefect_events import PrefectReaction
 from keyturn.core.errors import Unavailable
 from keyturn.core.workspaces import WorkspaceNames
 from tests.access_log.reactions.samples import BEGUN

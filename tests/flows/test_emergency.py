@@ -23,7 +23,7 @@ from flows.support.incidents import CLOSED, OPENED, STAYS_OPEN
 from flows.support.pictures import key_of
 from keyturn.access_log.detection.alerts import Stage
 from keyturn.cli.app import app
-from keyturn.cli.setup.prefect_events import PrefectReaction
+from keyturn.cli.readers.reactions import PrefectReaction
 from keyturn.core.errors import Denied, Invalid, TransientError
 from keyturn.core.schedule.policy import Trigger
 from keyturn.core.sensitive import SecretFields

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from keyturn.cli.actor import acting_command
+from keyturn.cli.commands import acting_command
 from keyturn.core.actor import Acting, acting
 from keyturn.core.errors import Unavailable
 from keyturn.core.ports.hub import Identity

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from keyturn.catalogue.operator.limits import LimitSettings
-from keyturn.cli.actor import acting_command
+from keyturn.cli.commands import acting_command
 from keyturn.core.actor import Acting, PastRules, acting, past_rules
 from keyturn.core.errors import Invalid, OverLimit
 from keyturn.core.limits import Happening, free_again, with_happening

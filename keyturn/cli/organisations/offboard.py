@@ -1,5 +1,6 @@
-"""``keyturn offboard``: end all that a project has, and prove it."""
+"""``keyturn offboard``: end everything that a project has, and prove it."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, cast
 
@@ -9,13 +10,7 @@ from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import BEHIND, end_command
 from keyturn.cli.ledger import sources
 from keyturn.cli.ledger.proof_files import KeyFileOption, KeyOption, OutOption, put
-from keyturn.cli.options import (
-    BreakGlassOption,
-    CatalogueOption,
-    ExpectOption,
-    JsonOption,
-    OverLimitOption,
-)
+from keyturn.cli.options import BreakGlassOption, CatalogueOption, ExpectOption, JsonOption, OverLimitOption
 from keyturn.cli.output import note, stamp, when, write_json, write_table
 from keyturn.core.actor import going_past_rules
 from keyturn.core.errors import Invalid, TransientError
@@ -81,11 +76,7 @@ def offboard(
     return None
 
 
-# --- before
-
-
 def show_project(workspace: "Workspace", setup: "HubPort", project: str, as_json: bool) -> None:
-    """What would end; nothing is changed."""
     from keyturn.cli.emergencies.incident_tables import preview_data, preview_rows, preview_summary
     from keyturn.organisations.offboarding import plan_offboarding
 
@@ -114,17 +105,13 @@ PARTS: Final = {
 
 
 def plan_parts(plan: "OffboardingPlan") -> "list[tuple[str, tuple[str, ...]]]":
-    """What it tells besides the secrets."""
     return [(name, getattr(plan, name)) for name in PARTS]
-
-
-# --- doing it
 
 
 def end_project(
     workspace: "Workspace", setup: "HubPort", project: str, reason: str, shared: tuple[str, ...], expect: int
 ) -> None:
-    """End it, or go on with that, and have the ledger signed. Ends with 3 while its incident is open."""
+    """End the project, or continue that, and sign the ledger. Ends with 3 if its incident is open."""
     from keyturn.cli.emergencies.incident_runner import incident_failure, sign_ledger, tell_on_call, tell_secrets
     from keyturn.organisations.offboarding import offboard_project
     from keyturn.revocation.incidents.consent import Consent
@@ -140,7 +127,6 @@ def end_project(
 
 
 def finished_offboarding(workspace: "Workspace", project: str) -> "Offboarding":
-    """The offboarding that is finished. Raises Invalid where none is."""
     from keyturn.organisations.offboarding_store import find_offboarding
 
     current = find_offboarding(workspace, project)
@@ -151,9 +137,6 @@ def finished_offboarding(workspace: "Workspace", project: str) -> "Offboarding":
 
 
 def show_end(finished: "Offboarding", as_json: bool) -> None:
-    """What it came to."""
-    from dataclasses import asdict
-
     if as_json:
         return write_json(asdict(finished))
     rows = [("ended", name) for name in (*finished.paths, *finished.requests, *finished.removed)]
@@ -165,7 +148,6 @@ def show_end(finished: "Offboarding", as_json: bool) -> None:
 
 
 def write_proof(finished: "Offboarding", out: Path | None) -> None:
-    """The proof, into a file; where no checkpoint covers it yet, how it is had later."""
     from keyturn.organisations.offboarding_proof import prove_offboarding
 
     if out is None:
@@ -176,11 +158,8 @@ def write_proof(finished: "Offboarding", out: Path | None) -> None:
     return note(f"the proof is in {out}")
 
 
-# --- checking
-
-
 def show_checked(file: Path, public_key: list[str], public_key_file: Path | None, as_json: bool) -> None:
-    """What a proof proves, by the ledger's public key. Ends with 3 where it says that something is not proven."""
+    """Check a proof with the ledger's public key. Ends with 3 if the proof leaves something unproven."""
     from keyturn.cli.access.commands import read_proof
     from keyturn.organisations.offboarding_proof import OffboardingProof, check_offboarding
     from keyturn.providers.ledger.ed25519 import verify_ed25519
@@ -196,9 +175,6 @@ def show_checked(file: Path, public_key: list[str], public_key_file: Path | None
 
 
 def show_proven(proven: "ProvenEnd", as_json: bool) -> None:
-    """What is proved, and what is not."""
-    from dataclasses import asdict
-
     offboarding = proven.offboarding
     if as_json:
         ended = {name: stamp(at) for name, at in proven.ended.items()}

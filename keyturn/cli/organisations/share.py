@@ -1,6 +1,7 @@
-"""``keyturn share``: agree with another organisation that it has a copy of a secret, and withdraw that."""
+"""``keyturn share``: agree that another organisation gets a copy of a secret, or withdraw that."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -10,7 +11,7 @@ from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import BEHIND, EXIT_CODES
 from keyturn.cli.ledger import sources
 from keyturn.cli.ledger.proof_files import KeyFileOption, KeyOption, OutOption, put
-from keyturn.cli.options import CatalogueOption, JsonOption, PathArgument
+from keyturn.cli.options import CatalogueOption, JsonOption, PathArgument, YesOption, insist_on_terminal
 from keyturn.cli.output import note, stamp, when, write_json, write_table
 from keyturn.core.errors import Invalid
 
@@ -34,7 +35,6 @@ WithOption = Annotated[str, typer.Option("--with", metavar="NAME", help="The org
 PurposeOption = Annotated[str, typer.Option("--purpose", metavar="TEXT", help="What for: both sign it.")]
 UntilOption = Annotated[str, typer.Option("--until", metavar="TIME", help="Until when; without it, until withdrawn.")]
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="What `keyturn share propose` has written.")]
-YesOption = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
 BecauseOption = Annotated[str, typer.Option("--because", metavar="TEXT", help="Why: it stands in the ledger.")]
 ProofArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A proof that `keyturn share prove` has made.")]
 SignerOption = Annotated[
@@ -42,11 +42,6 @@ SignerOption = Annotated[
     typer.Option("--signer", metavar="ORG:NAME=KEY", help="The public key of somebody who signs for one of the two."),
 ]
 NameArgument = Annotated[str, typer.Argument(metavar="AGREEMENT", help="Its name, such as AG-3f9a1c07d2e45b68.")]
-
-
-@commands.callback()
-def share() -> None:
-    """Share a secret with another organisation."""
 
 
 @commands.command("propose", epilog=EXAMPLES + EXIT_CODES)
@@ -62,8 +57,6 @@ def propose(
 
     You sign it with your own key in the hub; the file is for them to sign.
     """
-    from dataclasses import asdict
-
     from keyturn.cli.secrets.moments import parse_moment
     from keyturn.organisations.sharing import propose_sharing
 
@@ -80,12 +73,9 @@ def accept(file: FileArgument, yes: YesOption = False, catalogue: CatalogueOptio
 
     It is shown, and you sign exactly this with your own key in the hub.
     """
-    import sys
-
     from keyturn.organisations.sharing import accept_sharing
 
-    if not yes and not sys.stdin.isatty():
-        raise typer.BadParameter("there is no terminal to ask on: give --yes")
+    insist_on_terminal(yes)
     proposal = read_proposal(file)
     with opened_workspace(catalogue) as workspace:
         note(proposal.words)
@@ -122,9 +112,6 @@ def list_agreements(catalogue: CatalogueOption = None, as_json: JsonOption = Fal
 
 
 def agreement_data(workspace: "Workspace", agreement: "Agreement") -> dict[str, Any]:
-    """One agreement, and how it stands."""
-    from dataclasses import asdict
-
     from keyturn.organisations.sharing import describe_agreement
 
     state = describe_agreement(workspace, agreement)
@@ -132,16 +119,12 @@ def agreement_data(workspace: "Workspace", agreement: "Agreement") -> dict[str, 
 
 
 def read_proposal(file: Path) -> "Agreement":
-    """What stands in the file. Raises Invalid, OSError."""
     from keyturn.rotation.state.agreements import Agreement
 
     try:
         return Agreement.from_data(json.loads(file.read_text()))
     except (ValueError, TypeError, AttributeError):
         raise Invalid("read", str(file), "it is no proposal", "Give the file as it was made") from None
-
-
-# --- proofs
 
 
 @commands.command("prove", epilog=EXAMPLES + EXIT_CODES)
@@ -186,7 +169,7 @@ def check(
 
 
 def signer_key(text: str) -> tuple[tuple[str, str], bytes]:
-    """``ORGANISATION:NAME=KEY``: whose signer that is, their name, and their public key. Wrong usage for all else."""
+    """Parse ``ORGANISATION:NAME=KEY`` into the signer and their public key. Raises BadParameter for anything else."""
     from keyturn.cli.access.commands import approver_key
 
     whose, _, key = text.partition("=")
@@ -197,9 +180,6 @@ def signer_key(text: str) -> tuple[tuple[str, str], bytes]:
 
 
 def show_proven(proven: "ProvenSharing", teller: str, as_json: bool) -> None:
-    """What is proved, and what is not."""
-    from dataclasses import asdict
-
     recorded, withdrawn = stamp(proven.recorded_at), stamp(proven.withdrawn_at)
     if as_json:
         statements = {"signed_by": dict(proven.signed_by), "teller": teller, "lacking": proven.lacking}

@@ -1,4 +1,4 @@
-"""``keyturn agent``: one process that gives many programs their secrets, from memory, in the words of AWS's agent."""
+"""``keyturn agent``: one process that serves secrets from memory to many programs, with the API of AWS's agent."""
 
 import os
 import threading
@@ -20,8 +20,17 @@ from keyturn.cli.programs.offline import (
     RestrictedOption,
     open_offline,
 )
-from keyturn.cli.programs.programs import ModeOption, SourceOption, mode_of, seconds_of, wrong
-from keyturn.core.errors import Invalid, KeyturnError
+from keyturn.cli.programs.programs import (
+    CertOption,
+    KeyOption,
+    ModeOption,
+    SourceOption,
+    insist_on_h11,
+    mode_of,
+    seconds_of,
+    wrong,
+)
+from keyturn.core.errors import KeyturnError
 from keyturn.core.workspaces import CATALOGUE_VARIABLE
 
 if TYPE_CHECKING:
@@ -34,7 +43,7 @@ if TYPE_CHECKING:
     from keyturn.wiring.sources import SourceOpener
 
 PORT: Final = 2773
-"""That of AWS's agent."""
+"""The port of AWS's agent."""
 
 PortOption = Annotated[int, typer.Option("--port", min=1, max=65_535, help="The port on 127.0.0.1.")]
 LocalOption = Annotated[bool, typer.Option("--local/--no-local", help="Whether to listen on 127.0.0.1 at all.")]
@@ -52,8 +61,6 @@ ListenOption = Annotated[
         help="Serve whoever has a login of their own, and take notices; beyond loopback with --cert and --key.",
     ),
 ]
-CertOption = Annotated[Path | None, typer.Option("--cert", metavar="FILE", help="The certificate for --listen, PEM.")]
-KeyOption = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Its private key, PEM.")]
 TokenOption = Annotated[
     Path | None,
     typer.Option(
@@ -137,8 +144,8 @@ def agent(
     if not (local or socket or listen):
         raise wrong("--no-local", "there is nothing left to listen at")
     insist_on_hub()
-    insist_on_parts()
-    # The local stack's, where that is used.
+    insist_on_h11("the agent", "agent")
+    # The local stack sets it.
     catalogue = catalogue or (Path(os.environ[CATALOGUE_VARIABLE]) if os.environ.get(CATALOGUE_VARIABLE) else None)
 
     from keyturn.agent.application import Agent
@@ -172,16 +179,7 @@ def agent(
         run(doors)
 
 
-def insist_on_parts() -> None:
-    """What the server is made of is installed. Raises Invalid."""
-    try:
-        import h11  # noqa: F401
-    except ModuleNotFoundError:
-        raise Invalid("start", "the agent", "the package h11 is missing", "Install keyturn[agent]") from None
-
-
 def opened_hub(stack: ExitStack, opener: "SourceOpener") -> "VaultHub":
-    """The hub of the environment, for what is no secret of a program's."""
     from keyturn.providers.vault.hub import VaultHub
     from keyturn.settings.hub import HubSettings
 
@@ -191,7 +189,6 @@ def opened_hub(stack: ExitStack, opener: "SourceOpener") -> "VaultHub":
 
 
 def receiver_of(hub: "VaultHub", path: str | None) -> "Receiver | None":
-    """What takes notices; None where nobody signs any for it."""
     if path is None:
         return None
     from keyturn.client.webhooks.keys import HubKeys
@@ -205,7 +202,7 @@ def receiver_of(hub: "VaultHub", path: str | None) -> "Receiver | None":
         except KeyturnError as error:
             note(f"{error}. Until then every notice is answered 503")
 
-    # Beside all else: a hub that does not answer holds up no program that is given what is kept.
+    # In a thread, so that an unresponsive hub does not delay programs that use cached values.
     threading.Thread(target=look, name="keyturn-webhook-key", daemon=True).start()
     return Receiver(keys)
 
@@ -213,7 +210,6 @@ def receiver_of(hub: "VaultHub", path: str | None) -> "Receiver | None":
 def kept_templates(
     stack: ExitStack, client: "SecretClient", templates: list[str] | None, mode: str
 ) -> "Callable[[Notice], object]":
-    """Begin to keep files fresh; what takes notices for the client, and for them."""
     if not templates:
         return client.told
     from keyturn.cli.programs.agent_templates import templates_of
@@ -224,7 +220,6 @@ def kept_templates(
 
 
 def metrics_of(client: "SecretClient") -> "Callable[[], str] | None":
-    """The client's numbers for Prometheus; None where its package is not installed."""
     try:
         from keyturn.providers.prometheus.metrics import exposition_of
     except ModuleNotFoundError:
@@ -235,7 +230,6 @@ def metrics_of(client: "SecretClient") -> "Callable[[], str] | None":
 def decisions_of(
     stack: ExitStack, agent: "Agent", hub: "VaultHub", every: float, outage: Callable[[str], float]
 ) -> "Decisions":
-    """What the hub says about callers."""
     from keyturn.agent.decisions import Decisions
     from keyturn.providers.vault.callers import VaultCallers
 
@@ -245,7 +239,6 @@ def decisions_of(
 
 
 def run(doors: Doors) -> None:
-    """Serve until a signal ends it."""
     import asyncio
 
     from keyturn.agent.service import serve

@@ -1,4 +1,4 @@
-"""Where an agent listens, and what is read again when it is told to."""
+"""Where an agent listens, and what it reloads on SIGHUP."""
 
 import os
 from collections.abc import Callable
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 class Latest:
-    """The names of copies by the catalogue as it was read last."""
+    """The names of copies, from the catalogue last read."""
 
     def __init__(self, opener: "SourceOpener", directory: Path | None) -> None:
         self._directory = directory
         self.names = callers_names(opener.declared)
 
     def reload(self) -> None:
-        """Read it again. Raises Invalid, and the names stay as they were."""
+        """Read the catalogue again. Raises Invalid; the names then stay unchanged."""
         if self._directory:
             from keyturn.catalogue import load_catalogue
 
@@ -38,7 +38,6 @@ class Latest:
 
 
 def callers_names(catalogue: "Catalogue | None") -> "Names":
-    """What callers may call secrets."""
     if catalogue is None:
         from keyturn.agent.plain_names import PlainNames
 
@@ -50,7 +49,7 @@ def callers_names(catalogue: "Catalogue | None") -> "Names":
 
 @dataclass
 class Doors:
-    """Where the agent listens, and what is read again when it is told to."""
+    """Where the agent listens, and what it reloads on SIGHUP."""
 
     stack: ExitStack
     agent: "Agent"
@@ -62,7 +61,6 @@ class Doors:
     _reloads: list[Callable[[], None]] = field(default_factory=list)
 
     def add_local(self, port: int) -> None:
-        """127.0.0.1, for programs that have read the token."""
         from keyturn.agent.http import Door
         from keyturn.agent.sockets import open_loopback
 
@@ -72,7 +70,6 @@ class Doors:
         self.places.append(f"http://127.0.0.1:{port}, token in {place}")
 
     def add_socket(self, path: Path) -> None:
-        """A socket in the file system."""
         from keyturn.agent.http import Door
         from keyturn.agent.sockets import open_file
 
@@ -83,7 +80,6 @@ class Doors:
         self.places.append(f"socket {path}, token in {place}")
 
     def add_listener(self, place: str, cert: Path | None, key: Path | None, decisions: "Decisions") -> None:
-        """An address of the network, for whoever has a login of the hub."""
         from keyturn.agent.doors import HubEntrance
         from keyturn.agent.http import Door
         from keyturn.agent.sockets import open_at
@@ -95,7 +91,7 @@ class Doors:
         self.places.append(f"{'https' if contexts else 'http'}://{place}, for logins of the hub")
 
     def reload(self) -> None:
-        """Read again what may have changed; what can't be used is told of, and the one before stays."""
+        """Reload everything that may have changed. On an error, report it and keep the previous state."""
         for again in (self.latest.reload, *self._reloads):
             try:
                 again()

@@ -1,4 +1,4 @@
-"""Templates that an agent keeps fresh: files that are rendered at its start and at every change; who hears of it."""
+"""Templates that an agent keeps up to date, and the commands to run when their files change."""
 
 import os
 import signal
@@ -27,17 +27,14 @@ if TYPE_CHECKING:
 
 OPTION: Final = "--template"
 POLL: Final = 60.0
-"""Seconds between two looks at every secret that a template names."""
+"""Seconds between two reads of every secret that a template names."""
 
 Command = tuple[str, ...]
 
 
 @dataclass
 class KeptTemplates:
-    """Files by the templates that make them, and the commands that are run when one has changed.
-
-    A command that fails is run again at the next look.
-    """
+    """Files with their templates, and commands to run after changes. A failed one runs again at the next read."""
 
     templates: Mapping[Path, Template]
     commands: Mapping[Path, Command]
@@ -45,7 +42,7 @@ class KeptTemplates:
     _pending: set[Command] = field(default_factory=set)
 
     def begin(self, client: "SecretClient") -> Follower:
-        """Write all of them, and follow what they are made of. Raises what reading, rendering and writing raise."""
+        """Write all files and follow their secrets. Raises the errors of reading, rendering and writing."""
         declaration = Declaration(templates=self.templates, mode=self.mode)
         rendering = declaration.render(client)
         self._write(rendering)
@@ -54,7 +51,9 @@ class KeptTemplates:
         except KeyturnError as error:
             note(str(error))  # whoever is told of the files may begin later than this
         longest = PATIENCE + COMMAND_TIMEOUT * len(self.commands)
-        follower = Follower(client, declaration, rendering, self._submit, self._unfinished, note, POLL, longest)
+        follower = Follower(
+            client, declaration, rendering, self._submit, lambda: bool(self._pending), note, POLL, longest
+        )
         follower.begin()
         return follower
 
@@ -75,9 +74,6 @@ class KeptTemplates:
         written = {output.file for output in write_outputs(rendering.outputs)}
         self._pending |= {command for file, command in self.commands.items() if file in written}
 
-    def _unfinished(self) -> bool:
-        return bool(self._pending)
-
     def _run_commands(self) -> None:
         for command in sorted(self._pending):
             run_command(command)
@@ -85,7 +81,7 @@ class KeptTemplates:
 
 
 def templates_of(options: Sequence[str], mode: int) -> KeptTemplates:
-    """What ``SOURCE:DEST[:COMMAND]`` asks for. Wrong usage for anything else; raises what reading a template raises."""
+    """Parse ``SOURCE:DEST[:COMMAND]`` and read the templates. Raises BadParameter for anything else."""
     templates: dict[Path, Template] = {}
     commands: dict[Path, Command] = {}
     for text in options:
@@ -100,7 +96,7 @@ def templates_of(options: Sequence[str], mode: int) -> KeptTemplates:
 
 
 def command_of(text: str) -> Command:
-    """A command with its arguments, which no shell sees. Wrong usage for what an agent has no program for."""
+    """Parse a command, which runs without a shell. Raises BadParameter for a restart or a signal."""
     try:
         reaction = Reaction.parse_any(text)
     except ValueError:
@@ -111,7 +107,7 @@ def command_of(text: str) -> Command:
 
 
 def run_command(command: Command) -> None:
-    """Run it to its end. Raises Unavailable where it fails, or takes too long: then all that it has begun is ended."""
+    """Run a command. Raises Unavailable if it fails, or times out; then its process group is killed."""
     environment = without_logins(INHERITED)
     hint = "It is run again with the next look"
     try:

@@ -1,4 +1,4 @@
-"""``keyturn exec``: a program that knows nothing of Keyturn, with secrets in its environment or in files."""
+"""``keyturn exec``: run a program with secrets in its environment or in files."""
 
 import signal
 import sys
@@ -35,7 +35,7 @@ from keyturn.core.errors import KeyturnError
 
 
 class OnRevoked(StrEnum):
-    """What becomes of the program when a notice tells that what it holds has ended, and that nothing replaces it."""
+    """What happens to the program when a secret that it holds is revoked without a replacement."""
 
     KEEP = "keep"
     STOP = "stop"
@@ -151,7 +151,7 @@ def run_program(
         listening = Listening.parse(receive, webhook_key_file, webhook_key, receive_cert, receive_key)
         if order.stop_revoked and not (listening or times.poll):
             raise wrong("--on-revoked", "nobody would hear of it: give --poll or --receive")
-        # The client is not closed: that waits for what is being read, and everything ends with this process.
+        # The client is not closed: that would wait for pending reads, and everything ends with this process.
         client = open_program_client(source, catalogue, lasting, restricted or ())
         code = carry_out(order, times, client, listening)
     raise typer.Exit(code)
@@ -159,7 +159,7 @@ def run_program(
 
 @contextmanager
 def told_as_not_run() -> Iterator[None]:
-    """What keeps the program from being run ends with a code that it does not end with itself."""
+    """End with a code that the program itself does not use if it can't be run."""
     with error_boundary(NOT_RUN):
         try:
             yield
@@ -168,6 +168,6 @@ def told_as_not_run() -> Iterator[None]:
 
 
 def end_when_told() -> None:
-    """Before the program runs, SIGTERM ends this process, the first one of a container too."""
+    """Before the program runs, have SIGTERM end this process, even as process 1 of a container."""
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))

@@ -1,4 +1,4 @@
-"""What was asked for of ``keyturn exec``, and carrying it out."""
+"""The options of ``keyturn exec``, and running its program."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -21,38 +21,36 @@ from keyturn.cli.programs.programs import (
     with_patience,
     wrong,
 )
+from keyturn.core.errors import TransientError, Unavailable
 
 if TYPE_CHECKING:
     from keyturn.client.client import SecretClient
     from keyturn.client.webhooks.receiver import Receiver
     from keyturn.core.notifications.notices import Notice
-    from keyturn.programs.follower import Follower
     from keyturn.programs.listener import Listener
     from keyturn.programs.reactions import Reaction
     from keyturn.programs.references import FieldReference
-    from keyturn.programs.rendering import Declaration, Rendering
-    from keyturn.programs.supervisor import Supervisor
+    from keyturn.programs.rendering import Declaration
     from keyturn.programs.templates import Template
 
     Keys = Callable[[], Sequence[Any]]
 
 FILES: Final = "KEYTURN_FILES"
-"""The variable that tells the program where its files are."""
+"""The variable with the directory of the program's files."""
 
 LOGINS: Final = (
     *("KEYTURN_", "VAULT_", "BAO_", "PREFECT_", "KUBECONFIG"),
     *("AWS_", "AZURE_", "GOOGLE_", "CLOUDSDK_", "IDENTITY_", "MSI_", "ARM_"),
 )
-"""Beginnings of the names of variables that log in to the hub, to Prefect and to clouds."""
+"""Prefixes of variables that log in to the hub, Prefect and clouds."""
 HARMLESS: Final = frozenset({"AWS_REGION", "AWS_DEFAULT_REGION", "GOOGLE_CLOUD_PROJECT"})
-"""Variables with such names that hold no login, and that programs often need."""
-
+"""Variables with such a prefix that hold no login, and that programs often need."""
 VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True)
 class Times:
-    """All in seconds."""
+    """Durations in seconds."""
 
     grace: float
     settle: float
@@ -62,7 +60,7 @@ class Times:
 
 @dataclass(frozen=True)
 class Order:
-    """What was asked for on the command line."""
+    """The options of the command line."""
 
     opened: ExitStack
     command: Sequence[str]
@@ -78,14 +76,12 @@ class Order:
 
     @cached_property
     def directory(self) -> Path:
-        """The directory of the files that have no path of their own; made when it is first asked for."""
         from keyturn.programs.private_directory import PrivateDirectory
 
         return self.opened.enter_context(PrivateDirectory(on_disk=self.allow_disk)).path
 
     @cached_property
     def reaction(self) -> "Reaction":
-        """What is done where nothing else is said."""
         from keyturn.programs.reactions import Reaction
 
         try:
@@ -95,7 +91,6 @@ class Order:
 
     @cached_property
     def templates(self) -> "dict[Path, tuple[Template, Reaction]]":
-        """Each file that a template makes, and what is done when it changes."""
         from keyturn.programs.reactions import Reaction
         from keyturn.programs.templates import Template
 
@@ -114,12 +109,10 @@ class Order:
 
     @cached_property
     def files(self) -> "dict[Path, FieldReference]":
-        """Each file that holds a field."""
         return files_of(self.file, lambda: self.directory)
 
     @cached_property
     def declaration(self) -> "Declaration":
-        """What the program is given."""
         from keyturn.programs.rendering import Declaration
 
         variables: dict[str, FieldReference] = {}
@@ -134,7 +127,7 @@ class Order:
         return Declaration(variables, prefixes, self.files, templates, self.mode)
 
     def check(self, receiving: bool) -> None:
-        """Refuse what can't be kept: nothing to give, and changes that the program would not hear of."""
+        """Refuse an order that gives nothing, or whose changes cannot reach the program."""
         declared = self.declaration
         variables = bool(declared.variables or declared.prefixes)
         reactions = [*([self.reaction] if self.files else []), *(reaction for _, reaction in self.templates.values())]
@@ -150,26 +143,20 @@ class Order:
         insist_on_places(list(self.files), self.allow_disk)
 
     def environment(self) -> dict[str, str]:
-        """What the program gets besides its secrets: this process's environment without its logins."""
+        """Return this process's environment without its logins, plus the directory of files."""
         inherited = without_logins(INHERITED, self.keep_env)
-        own = self.opened_directory
+        own = self.__dict__.get("directory")  # Only if it was made.
         return {**inherited, **({FILES: str(own)} if own else {})}
-
-    @property
-    def opened_directory(self) -> Path | None:
-        """The directory, where one was made."""
-        return self.__dict__.get("directory")
 
 
 def variable(name: str, option: str) -> str:
-    """A name that a variable can have."""
     if not VARIABLE.fullmatch(name):
         raise wrong(option, f"{name} can't be a variable: letters, digits and _ only, no digit first")
     return name
 
 
 def without_logins(variables: Mapping[str, str], keep: Sequence[str] = ()) -> dict[str, str]:
-    """The variables without those that log this process in; ``keep`` are patterns of names that stay."""
+    """Remove variables that hold logins; names that match a pattern in ``keep`` stay."""
 
     def stays(name: str) -> bool:
         return name in HARMLESS or not name.startswith(LOGINS) or any(fnmatchcase(name, each) for each in keep)
@@ -178,7 +165,8 @@ def without_logins(variables: Mapping[str, str], keep: Sequence[str] = ()) -> di
 
 
 def carry_out(order: Order, times: Times, client: "SecretClient", listening: "Listening | None") -> int:
-    """Run it, with all that follows its secrets, and return its exit code. Raises KeyturnError."""
+    """Run the program, deliver every change of its secrets, and return its exit code. Raises KeyturnError."""
+    from keyturn.programs.follower import PATIENCE, Follower
     from keyturn.programs.outputs import remove_outputs
     from keyturn.programs.supervisor import Program, Supervisor
 
@@ -186,7 +174,18 @@ def carry_out(order: Order, times: Times, client: "SecretClient", listening: "Li
     reactions = {place: reaction for place, (_, reaction) in order.templates.items()}
     program = Program(order.command, order.environment(), order.reaction, reactions, times.grace, times.settle)
     supervisor = Supervisor(program, note)
-    follower = follower_of(order, times, client, rendering, supervisor)
+    longest = times.grace + times.settle + PATIENCE
+    follower = Follower(
+        client,
+        order.declaration,
+        rendering,
+        supervisor.submit,
+        lambda: supervisor.unfinished,
+        note,
+        times.poll,
+        longest,
+        stop_revoked=order.stop_revoked,
+    )
     order.opened.callback(follower.stop)
     order.opened.callback(lambda: remove_outputs([each for each in supervisor.outputs if each.file in order.files]))
     listener = order.opened.enter_context(listening.open(follower.told)) if listening else None
@@ -200,29 +199,9 @@ def carry_out(order: Order, times: Times, client: "SecretClient", listening: "Li
     return supervisor.run(rendering, begun)
 
 
-def follower_of(
-    order: Order, times: Times, client: "SecretClient", rendering: "Rendering", supervisor: "Supervisor"
-) -> "Follower":
-    """Whoever looks for changes, and hands them to the supervisor."""
-    from keyturn.programs.follower import PATIENCE, Follower
-
-    longest = times.grace + times.settle + PATIENCE
-    return Follower(
-        client,
-        order.declaration,
-        rendering,
-        supervisor.submit,
-        lambda: supervisor.unfinished,
-        note,
-        times.poll,
-        longest,
-        stop_revoked=order.stop_revoked,
-    )
-
-
 @dataclass(frozen=True)
 class Listening:
-    """Where notices are taken, and how they are checked."""
+    """Where notices arrive, and how they are verified."""
 
     address: tuple[str, int]
     receiver: "Receiver"
@@ -233,7 +212,7 @@ class Listening:
     def parse(
         text: str | None, key_file: Path | None, key_path: str | None, certificate: Path | None, key: Path | None
     ) -> "Listening | None":
-        """Read the options; None where no notices are taken. Wrong usage for what does not belong together."""
+        """Parse the options; None if no notices are received. Raises BadParameter for contradictory ones."""
         if not text:
             if key_file or key_path or certificate or key:
                 raise wrong("--receive", "say where notices are taken, such as 127.0.0.1:8443")
@@ -243,7 +222,6 @@ class Listening:
         return Listening(address_of(text), receiver_of(key_file, key_path), certificate, key)
 
     def open(self, on_notice: "Callable[[Notice], object]") -> "Listener":
-        """The address taken. Raises Invalid."""
         from keyturn.agent.sockets import server_tls
         from keyturn.programs.listener import Listener
 
@@ -252,7 +230,6 @@ class Listening:
 
 
 def address_of(text: str) -> tuple[str, int]:
-    """Host and port."""
     host, _, port = text.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:
         raise wrong("--receive", "write HOST:PORT, such as 127.0.0.1:8443")
@@ -260,7 +237,6 @@ def address_of(text: str) -> tuple[str, int]:
 
 
 def receiver_of(key_file: Path | None, key_path: str | None) -> "Receiver":
-    """Whoever checks notices: by keys in a file, read anew for each, or by those in the hub."""
     from keyturn.client.webhooks.receiver import Receiver
 
     if (key_file is None) is (key_path is None):
@@ -275,9 +251,7 @@ def receiver_of(key_file: Path | None, key_path: str | None) -> "Receiver":
 
 
 def usable_keys(keys: "Keys") -> "Keys":
-    """The same keys, once they were read. Raises KeyturnError, but for what may pass by itself: that is said alone."""
-    from keyturn.core.errors import TransientError
-
+    """Return ``keys`` after reading them once. A TransientError is only reported; raises other KeyturnErrors."""
     try:
         keys()
     except TransientError as error:
@@ -286,8 +260,7 @@ def usable_keys(keys: "Keys") -> "Keys":
 
 
 def keys_in(file: Path) -> list[Any]:
-    """The keys of a file, one a line. Raises Unavailable: whoever sends a notice is to try again."""
-    from keyturn.core.errors import Unavailable
+    """Return the keys of a file, one a line. Raises Unavailable, so that senders try again."""
     from keyturn.core.sensitive import Sensitive
 
     hint = "Let it hold the keys of notices, one a line"

@@ -1,4 +1,4 @@
-"""Which of a secret's consumers have heard of CURRENT, by the rotation that made it or by a sync that told of it."""
+"""Which of a secret's consumers know of CURRENT, from a rotation or a sync."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,12 +21,12 @@ class Answer(StrEnum):
 
     TOLD = "told"
     SENT = "sent"
-    """Its notice was handed over; nobody there answers, so nobody knows whether it has taken it."""
+    """The notice was handed over to a consumer that does not acknowledge."""
     SILENT = "silent"
-    """It was tried, and has not acknowledged."""
+    """The notice was sent and not acknowledged."""
     WAITS = "not told yet"
     NEXT = "told from the next version on"
-    """CURRENT was there before anybody looked, or before the catalogue named it here."""
+    """CURRENT existed before the first check, or before the catalogue named the consumer here."""
     INCIDENT = "told by the incident"
     UNKNOWN = "unknown"
 
@@ -36,7 +36,7 @@ ACKNOWLEDGED = {Answer.TOLD: True, Answer.SILENT: False}
 
 @dataclass(frozen=True)
 class Hearing:
-    """One consumer of one secret; ``silence`` says how it failed, where that is kept."""
+    """One consumer of one secret; ``silence`` is the failure, if recorded."""
 
     consumer: str
     answer: Answer
@@ -44,16 +44,14 @@ class Hearing:
 
     @property
     def since(self) -> datetime | None:
-        """Since when it is silent."""
+        """When the consumer's silence began."""
         return datetime.fromisoformat(self.silence.since) if self.silence and self.silence.since else None
 
     def lines(self) -> list[str]:
-        """For people."""
         kind = f", {self.silence.kind}" if self.silence else ""
         return [f"{self.consumer} {self.answer}{kind}", *([f"  since {when(self.since)}"] if self.since else [])]
 
     def to_data(self) -> dict[str, Any]:
-        """For scripts."""
         return {
             "consumer": self.consumer,
             "acknowledged": ACKNOWLEDGED.get(self.answer),
@@ -66,14 +64,14 @@ class Hearing:
 
 @dataclass(frozen=True)
 class Hearings:
-    """What the hub keeps of who has heard of what; an error where that can't be read."""
+    """The hub's record of which consumers were notified; an error if it can't be read."""
 
     heard: Mapping[str, Heard | KeyturnError] = field(default_factory=dict)
     looked: datetime | None = None
 
     @staticmethod
     def load(workspace: Workspace, chosen: Iterable[str] | None = None) -> "Hearings":
-        """Of the chosen secrets, or all, that have consumers: a few reads, and none where there are none."""
+        """Load the records of the chosen secrets, or all, that have consumers. A few reads; none without consumers."""
         secrets = workspace.catalogue.secrets
         paths = [path for path in (secrets if chosen is None else chosen) if secrets[path].consumers]
         try:
@@ -89,7 +87,7 @@ class Hearings:
         record: Record,
         acknowledged: Acknowledged | None,
     ) -> tuple[Hearing, ...]:
-        """Every consumer of one secret; ``acknowledged`` is who acknowledged its last rotation."""
+        """Return every consumer of one secret; ``acknowledged`` comes from its last rotation."""
         consumers = workspace.secret(path).consumers
         heard = self.heard.get(path)
         if info is None or info.newest is None:
@@ -108,7 +106,6 @@ class Hearings:
 
 
 def answered(workspace: Workspace, hearings: Iterable[Hearing]) -> tuple[Hearing, ...]:
-    """The same, where nobody counts as told whose notice was handed over and no more."""
     return tuple(
         replace(hearing, answer=Answer.SENT)
         if hearing.answer is Answer.TOLD and not workspace.catalogue.consumer(hearing.consumer).answers
@@ -118,26 +115,22 @@ def answered(workspace: Workspace, hearings: Iterable[Hearing]) -> tuple[Hearing
 
 
 def everyone(consumers: tuple[str, ...], answer: Answer) -> tuple[Hearing, ...]:
-    """The same of all."""
     return tuple(Hearing(name, answer) for name in consumers)
 
 
 def by_rotation(info: SecretInfo, acknowledged: Acknowledged | None, heard: Heard | KeyturnError | None) -> bool:
-    """Whether CURRENT is what the last rotation has put in force, as its record and the secret's metadata say."""
     if acknowledged and acknowledged.version == info.version and info.promoted_by != "-":
         return True
     return isinstance(heard, Heard) and heard.rotated and heard.of(info)
 
 
 def heard_of_rotation(name: str, acknowledged: Acknowledged | None) -> Hearing:
-    """A consumer, by the rotation's record."""
     if acknowledged is None:
         return Hearing(name, Answer.NEXT)
     return Hearing(name, Answer.TOLD if name in acknowledged.consumers else Answer.SILENT)
 
 
 def heard_of_write(name: str, heard: Heard) -> Hearing:
-    """A consumer, by what is kept of a version that somebody wrote."""
     if name in heard.told:
         return Hearing(name, Answer.TOLD)
     if name not in heard.waiting:

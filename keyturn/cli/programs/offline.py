@@ -1,4 +1,4 @@
-"""The encrypted file of what was read, for the commands that give programs their secrets."""
+"""The encrypted offline file, for the commands that give programs their secrets."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -41,13 +41,13 @@ RestrictedOption = Annotated[
 ]
 
 CLOSING: Final = 5.0
-"""Seconds that a command waits at its end for what is still to be written."""
+"""Seconds that a command waits at its end for pending writes."""
 
 
 def open_offline(
     directory: Path | None, key: str | None, host: str, catalogue: Path | None, restricted: Sequence[str]
 ) -> "Offline":
-    """The file, where one is wanted. Raises Invalid for a key that can't be opened; KMS and a hub are asked later."""
+    """Open the offline file, if requested. Raises Invalid for an unusable key; KMS and hubs are contacted later."""
     from keyturn.client.offline.port import NOTHING_OFFLINE
 
     if bool(directory) != bool(key):
@@ -68,7 +68,7 @@ def open_offline(
 
 
 def within_seconds(call: Callable[[], object], seconds: float = CLOSING) -> None:
-    """Call it, and wait no longer; the process may end meanwhile."""
+    """Call it in a thread and wait at most ``seconds``. The process may end before it returns."""
     thread = threading.Thread(target=call, name="keyturn-closing", daemon=True)
     thread.start()
     thread.join(seconds)

@@ -1,4 +1,4 @@
-"""What `keyturn exec` and `keyturn render` share: how secrets are named for a program, and opening a client."""
+"""Options and helpers that `keyturn exec` and `keyturn render` share: naming secrets, and opening a client."""
 
 import os
 import time
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 import typer
 
 from keyturn.cli.output import note
-from keyturn.core.errors import TransientError
+from keyturn.core.errors import Invalid, TransientError
 
 if TYPE_CHECKING:
     from keyturn.client.client import SecretClient
@@ -41,17 +41,25 @@ WaitOption = Annotated[
 ModeOption = Annotated[str, typer.Option("--mode", metavar="MODE", help="The files' mode; nobody else may read them.")]
 DiskOption = Annotated[bool, typer.Option("--allow-disk", help="Let files lie on a disk, where they may be left.")]
 
+CertOption = Annotated[Path | None, typer.Option("--cert", metavar="FILE", help="The certificate for --listen, PEM.")]
+KeyOption = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Its private key, PEM.")]
+
 PAUSE: Final = 1.0
-"""Seconds between two tries."""
+"""Seconds between two attempts."""
 
 
 def wrong(option: str, problem: str) -> typer.BadParameter:
-    """Wrong usage of an option."""
     return typer.BadParameter(problem, param_hint=option)
 
 
+def insist_on_h11(what: str, extra: str) -> None:
+    try:
+        import h11  # noqa: F401
+    except ModuleNotFoundError:
+        raise Invalid("start", what, "the package h11 is missing", f"Install keyturn[{extra}]") from None
+
+
 def seconds_of(text: str, option: str) -> float:
-    """A duration such as 10s or 5m, in seconds."""
     from keyturn.settings.durations import parse
 
     try:
@@ -61,7 +69,7 @@ def seconds_of(text: str, option: str) -> float:
 
 
 def mode_of(text: str, option: str = "--mode") -> int:
-    """A mode that gives nothing to all users."""
+    """Parse an octal mode that grants nothing to all users."""
     mode = int(text, 8) if text.isdigit() and not set(text) & set("89") else -1
     if not 0o400 <= mode <= 0o770 or mode & 0o007:
         raise wrong(option, "write an octal mode such as 0600 or 0640, which gives nothing to all users")
@@ -69,7 +77,6 @@ def mode_of(text: str, option: str = "--mode") -> int:
 
 
 def pair_of(text: str, option: str, shape: str) -> tuple[str, str]:
-    """The two sides of an equals sign."""
     name, equals, value = text.partition("=")
     if not (name and equals and value):
         raise wrong(option, f"write {shape}")
@@ -77,7 +84,6 @@ def pair_of(text: str, option: str, shape: str) -> tuple[str, str]:
 
 
 def reference_of(text: str, option: str) -> "FieldReference":
-    """A secret's field."""
     from keyturn.programs.references import FieldReference
 
     try:
@@ -87,7 +93,7 @@ def reference_of(text: str, option: str) -> "FieldReference":
 
 
 def file_named(name: str, directory: Callable[[], Path], option: str) -> Path:
-    """A file: an absolute path as it is, a plain name in the directory."""
+    """Return an absolute path normalised, and a plain name in the directory."""
     if os.path.isabs(name):
         return Path(os.path.abspath(name))
     if "/" in name or name in (".", ".."):
@@ -96,7 +102,6 @@ def file_named(name: str, directory: Callable[[], Path], option: str) -> Path:
 
 
 def files_of(options: Sequence[str], directory: Callable[[], Path]) -> "dict[Path, FieldReference]":
-    """Each file, and what it shall hold."""
     files: dict[Path, FieldReference] = {}
     for text in options:
         name, reference = pair_of(text, "--file", "FILE=PATH#FIELD")
@@ -105,14 +110,12 @@ def files_of(options: Sequence[str], directory: Callable[[], Path]) -> "dict[Pat
 
 
 def put_once(there: dict[K, T], name: K, value: T, option: str) -> None:
-    """Add what a file or a variable holds, unless it holds something already."""
     if name in there:
         raise wrong(option, f"{name} is given twice")
     there[name] = value
 
 
 def insist_on_places(files: Sequence[Path], allow_disk: bool) -> None:
-    """Raises Invalid for a file that would lie on a disk, unless it may."""
     from keyturn.programs.outputs import naming
     from keyturn.programs.private_directory import insist_on_memory
 
@@ -122,12 +125,9 @@ def insist_on_places(files: Sequence[Path], allow_disk: bool) -> None:
 
 
 def open_program_client(
-    sources: list[str] | None,
-    catalogue: Path | None,
-    offline: "Offline | None" = None,
-    restricted: Sequence[str] = (),
+    sources: list[str] | None, catalogue: Path | None, offline: "Offline | None" = None, restricted: Sequence[str] = ()
 ) -> "SecretClient":
-    """A client of these sources; whoever uses it looks for new versions itself. Raises Invalid, Unavailable."""
+    """Open a client of these sources that does not poll for new versions. Raises Invalid or Unavailable."""
     from keyturn.cli.environment import insist_on_hub
     from keyturn.client.offline.port import NOTHING_OFFLINE
     from keyturn.client.policy import RESTRICTED
@@ -141,7 +141,7 @@ def open_program_client(
 
 
 def with_patience(call: Callable[[], T], seconds: float) -> T:
-    """What a call gives, tried again for this time while sources don't answer. Raises what it raises."""
+    """Return what ``call`` returns, retrying TransientError for ``seconds``."""
     until = time.monotonic() + seconds
     waiting: Any = None
     while True:

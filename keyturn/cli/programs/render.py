@@ -1,8 +1,7 @@
-"""``keyturn render``: secrets into files, once; what an init container does before others begin."""
+"""``keyturn render``: write secrets into files once, as an init container does."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -33,9 +32,6 @@ from keyturn.cli.programs.programs import (
     wrong,
 )
 
-if TYPE_CHECKING:
-    from keyturn.programs.templates import Template
-
 TemplateOption = Annotated[
     list[str] | None,
     typer.Option("--template", metavar="SOURCE:DEST", help="A Jinja2 template as a file. May be repeated."),
@@ -44,16 +40,6 @@ DirectoryOption = Annotated[
     Path | None,
     typer.Option("--directory", metavar="DIR", help="Where files lie that have no absolute path; it is there already."),
 ]
-
-
-def add_template(templates: "dict[Path, Template]", text: str, directory: Callable[[], Path]) -> None:
-    """Read a template, and note which file it makes."""
-    from keyturn.programs.templates import Template
-
-    source, _, name = text.partition(":")
-    if not (source and name) or ":" in name:
-        raise wrong("--template", "write SOURCE:DEST; nobody hears of a change here")
-    put_once(templates, file_named(name, directory, "--template"), Template.load(Path(source)), "--template")
 
 
 def render_files(
@@ -88,7 +74,10 @@ def render_files(
     files = files_of(file or (), below)
     templates: dict[Path, Template] = {}
     for text in template or ():
-        add_template(templates, text, below)
+        origin, _, name = text.partition(":")
+        if not (origin and name) or ":" in name:
+            raise wrong("--template", "write SOURCE:DEST; nobody hears of a change here")
+        put_once(templates, file_named(name, below, "--template"), Template.load(Path(origin)), "--template")
     if not (files or templates):
         raise wrong("--file", "say what is to be written: --file or --template")
     if twice := set(files) & set(templates):

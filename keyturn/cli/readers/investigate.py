@@ -58,7 +58,7 @@ def investigate(
 
 
 def trail_here() -> Path:
-    """The trail's directory, as the environment or the local stack names it. Raises NotFound where there is none."""
+    """Return the trail's directory from the environment or the local stack. Raises NotFound if it does not exist."""
     from keyturn.cli.ledger.sources import settle_ledger
     from keyturn.settings.trail import VARIABLE, trail_directory
 

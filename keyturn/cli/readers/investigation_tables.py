@@ -1,4 +1,4 @@
-"""What an investigation has found, for people and for scripts. Names stay text, whatever is in them."""
+"""An investigation's results as tables and JSON. Names are shown as plain text."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -20,17 +20,19 @@ VERBS: Final = {LOGIN: "logged in at ", CHANGE: "changed ", DELETE: "deleted ", 
 WORDS: Final = {Subject.PATH: "secret", Subject.PRINCIPAL: "principal", Subject.ADDRESS: "address"}
 
 
-# --- for people
-
-
 def show_investigation(answer: Investigation, now: datetime) -> None:
-    """The timeline, totals, and how far all of it reaches."""
     if answer.subject is None:
         write_text("\n".join(nothing(answer)))
     else:
         write_text(heading(answer))
         write_table(TIMELINE, map(timeline_row, answer.timeline), whole=("when (UTC)", "times"))
-        for subject, totals, distinct in zip(Subject, totals_of(answer), reordered(answer), strict=True):
+        principals, paths, addresses = answer.distinct
+        counted = (
+            (Subject.PATH, answer.paths, paths),
+            (Subject.PRINCIPAL, answer.principals, principals),
+            (Subject.ADDRESS, answer.addresses, addresses),
+        )
+        for subject, totals, distinct in counted:
             if subject is not answer.subject or distinct > 1:
                 show_totals(WORDS[subject], totals, distinct)
         show_related(answer.related)
@@ -38,7 +40,6 @@ def show_investigation(answer: Investigation, now: datetime) -> None:
 
 
 def heading(answer: Investigation) -> str:
-    """What it is about, and how much there is."""
     subject = WORDS[answer.subject] if answer.subject else ""
     times = "once" if answer.accesses == 1 else f"{answer.accesses:,} times"
     omitted = f"; {answer.omitted:,} earlier lines are left out (--limit)" if answer.omitted else ""
@@ -46,7 +47,6 @@ def heading(answer: Investigation) -> str:
 
 
 def nothing(answer: Investigation) -> Iterator[str]:
-    """That there is nothing, which is said to be nobody only where everything was looked at."""
     what, coverage = visible(answer.what), answer.coverage
     if coverage.covers(answer.period):
         yield f"the logs of that time tell of no access to, by or from {what}"
@@ -57,7 +57,6 @@ def nothing(answer: Investigation) -> Iterator[str]:
 
 
 def timeline_row(entry: TimelineEntry) -> tuple[str, ...]:
-    """One line, folded."""
     moments = dict.fromkeys((when(entry.first), when(entry.last)))
     who = [visible(entry.principal) or "not told", f"from {visible(entry.source) or 'an address not told'}"]
     who += [f"by {visible(entry.agent)}"] if entry.agent else []
@@ -65,7 +64,6 @@ def timeline_row(entry: TimelineEntry) -> tuple[str, ...]:
 
 
 def what_happened(entry: TimelineEntry) -> Iterator[str]:
-    """What it was."""
     version = f" version {entry.version}" if entry.version is not None else ""
     verb = VERBS.get(entry.action, "")
     yield f"{verb}{visible(entry.path)}{version}"
@@ -79,19 +77,7 @@ def what_happened(entry: TimelineEntry) -> Iterator[str]:
         yield ", ".join(words)
 
 
-def totals_of(answer: Investigation) -> tuple[Sequence[Total], ...]:
-    """By secret, principal and address, as :class:`Subject` names them."""
-    return answer.paths, answer.principals, answer.addresses
-
-
-def reordered(answer: Investigation) -> tuple[int, ...]:
-    """How many there are of each, in the same order."""
-    principals, paths, addresses = answer.distinct
-    return paths, principals, addresses
-
-
 def show_totals(word: str, totals: Sequence[Total], distinct: int) -> None:
-    """The most frequent of a kind."""
     if not totals:
         return
     more = f" ({distinct:,} in all)" if distinct > len(totals) else ""
@@ -100,14 +86,13 @@ def show_totals(word: str, totals: Sequence[Total], distinct: int) -> None:
 
 
 def total_row(total: Total) -> tuple[str, ...]:
-    """One of them."""
     name = visible(total.name) + ("" if total.system == "hub" else f" in {visible(total.system)}")
     own = " (Keyturn's own)" if total.own else ""
     return f"{name}{own}", f"{total.reads:,}", f"{total.refused:,}", when(total.first), when(total.last)
 
 
 def show_related(related: Sequence[RelatedSecret]) -> None:
-    """Which other secrets the same principals were given."""
+    """Show other secrets that the same principals read."""
     if not related:
         return
     write_text("\nother secrets that the same principals were given in that time:")
@@ -125,7 +110,6 @@ def show_related(related: Sequence[RelatedSecret]) -> None:
 
 
 def coverage_lines(coverage: TrailCoverage, period: Period, now: datetime) -> Iterator[str]:
-    """How far the answer reaches."""
     yield f"asked for {period_words(period)} (UTC). What the trail in {coverage.directory} knows:"
     if not coverage.sources:
         yield "- nothing at all: no log was read into it yet. Is `keyturn serve` running?"
@@ -134,13 +118,11 @@ def coverage_lines(coverage: TrailCoverage, period: Period, now: datetime) -> It
 
 
 def period_words(period: Period) -> str:
-    """From when to when."""
     since = "all that is there" if period.since == FIRST else f"{when(period.since)} on"
     return since if period.until == LAST else f"{since}, until {when(period.until)}"
 
 
 def source_lines(source: SourceCoverage, period: Period, now: datetime) -> Iterator[str]:
-    """One log."""
     if source.latest is None:
         yield "no event yet"
     else:
@@ -150,11 +132,7 @@ def source_lines(source: SourceCoverage, period: Period, now: datetime) -> Itera
     yield from map(visible, source.shortfalls(period))
 
 
-# --- for scripts
-
-
 def investigation_data(answer: Investigation) -> dict[str, Any]:
-    """Everything."""
     principals, paths, addresses = answer.distinct
     return {
         "what": answer.what,
@@ -175,14 +153,12 @@ def investigation_data(answer: Investigation) -> dict[str, Any]:
 
 
 def entry_data(entry: TimelineEntry) -> dict[str, Any]:
-    """One line; ``login`` is null where there were several."""
     data = as_data(entry)
     several = data.pop("other_login") != entry.login
     return {**data, "login": None if several else entry.login}
 
 
 def as_data(answer: Any) -> dict[str, Any]:
-    """A part of the answer as JSON has it."""
     return {key: _plain(value) for key, value in asdict(answer).items()}
 
 

@@ -1,4 +1,4 @@
-"""``keyturn monitor``: which accesses are unlike what their principal does."""
+"""``keyturn monitor``: accesses that are unusual for their principal."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -45,11 +45,6 @@ CompareOption = Annotated[
 ]
 
 
-@commands.callback()
-def monitor() -> None:
-    """Find accesses that are unlike what their principal does."""
-
-
 @commands.command(epilog=EXAMPLES + EXIT_CODES)
 def replay(
     files: FilesArgument,
@@ -78,7 +73,6 @@ def replay(
 
 
 def declared_here(directory: Path | None, *, alone: bool) -> "Catalogue":
-    """The catalogue; one without anything where there is none, and rules stand ``alone``. Raises Invalid."""
     named = directory is not None or os.environ.get(CATALOGUE_VARIABLE) or DEFAULT_CATALOGUE.is_dir()
     if named or not alone:
         return load_catalogue(directory)
@@ -89,7 +83,6 @@ def declared_here(directory: Path | None, *, alone: bool) -> "Catalogue":
 
 
 def policies_of(file: Path | None, declared: "Catalogue") -> "MonitorPolicies":
-    """The rules of a file, or of the catalogue. Raises Invalid."""
     from keyturn.catalogue.files.monitors_file import load_monitors
     from keyturn.catalogue.monitor_policies import DeclaredPolicies
 
@@ -97,7 +90,6 @@ def policies_of(file: Path | None, declared: "Catalogue") -> "MonitorPolicies":
 
 
 def audit_logs(files: Sequence[Path], declared: "Catalogue") -> "Iterator[HubAuditLog]":
-    """A log for each file; one that was rotated from another of them is read with that. Raises OSError."""
     from keyturn.access_log.hub_log import HubAuditLog
 
     mount = os.environ.get("KEYTURN_HUB_MOUNT") or "secret"
@@ -106,7 +98,6 @@ def audit_logs(files: Sequence[Path], declared: "Catalogue") -> "Iterator[HubAud
 
 
 def own_files(files: Sequence[Path]) -> list[Path]:
-    """The files that no other one of them stands for. Raises OSError."""
     from keyturn.access_log.log_files import rotations
 
     resolved = list(dict.fromkeys(file.absolute() for file in files))
@@ -121,7 +112,7 @@ def own_files(files: Sequence[Path]) -> list[Path]:
 
 
 def ledger_history() -> "tuple[SecretHistory, str]":
-    """What the ledger tells of revocations and retirements; nothing where it can't be read, and why."""
+    """Return the ledger's revocations and retirements. If it can't be read, return an empty history and the reason."""
     from keyturn.access_log.detection.history import NO_HISTORY, SecretHistory
 
     try:
@@ -131,7 +122,7 @@ def ledger_history() -> "tuple[SecretHistory, str]":
 
 
 def telling_entries() -> "Iterator[Entry]":
-    """The ledger's entries of promotions, retirements and revocations. Raises Unavailable, Rewritten, Invalid."""
+    """Yield the ledger's promotions, retirements and revocations. Raises Unavailable, Rewritten or Invalid."""
     from keyturn.access_log.detection.history import ACTIONS
     from keyturn.cli.ledger import sources
     from keyturn.ledger.entries import parse_leaf

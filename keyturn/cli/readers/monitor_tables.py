@@ -1,4 +1,4 @@
-"""What a replay has found, for people and for scripts."""
+"""The results of a replay as tables and JSON."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,10 +22,9 @@ WHOLE: Final = ("alert", "from (UTC)", "accesses")
 
 @dataclass(frozen=True)
 class Replay:
-    """The logs that were read with what they cover, what the detector counted, and the alerts.
+    """The logs with their coverage, the detector's counts, and the alerts.
 
-    ``unread`` says why the ledger could not be read, empty where it was. ``after`` are the alerts of the other rules,
-    where there are any.
+    ``unread`` is why the ledger could not be read, or empty. ``after`` are the alerts of the other rules, if given.
     """
 
     logs: "tuple[tuple[str, Coverage], ...]"
@@ -35,11 +34,7 @@ class Replay:
     after: Sequence[Alert] | None = None
 
 
-# --- for people
-
-
 def show_replay(replay: Replay) -> None:
-    """The alerts, or how those of the other rules differ; notes of what was read."""
     for line in remarks(replay):
         note(line)
     if replay.after is not None:
@@ -47,22 +42,20 @@ def show_replay(replay: Replay) -> None:
     if not replay.alerts:
         return write_text("no access is odd enough for an alert")
     write_table(COLUMNS, map(row, replay.alerts), whole=WHOLE)
-    return write_text("\n".join(line for alert in replay.alerts for line in ("", *details(alert))))
+    return write_text("\n".join(line for alert in replay.alerts for line in ("", *describe(alert, visible))))
 
 
 def show_difference(difference: Difference) -> None:
-    """What the other rules change."""
     alerts = [("only before", alert) for alert in difference.only_before]
     alerts += [("only after", alert) for alert in difference.only_after]
     alerts += [(f"{before.level} to {after.level}", after) for before, after in difference.changed]
     if alerts:
         write_table(("rules", *COLUMNS), ((which, *row(alert)) for which, alert in alerts), whole=("rules", *WHOLE))
-        write_text("\n".join(line for which, alert in alerts for line in ("", f"{which}:", *details(alert))))
+        write_text("\n".join(line for which, alert in alerts for line in ("", f"{which}:", *describe(alert, visible))))
     write_text(f"alerts that are the same under both: {difference.same:,}")
 
 
 def remarks(replay: Replay) -> Iterator[str]:
-    """What was read, and what of it could not be."""
     counts = replay.counts
     lines = sum(coverage.lines for _, coverage in replay.logs)
     yield f"{lines:,} lines, {counts.order.accesses:,} accesses, {counts.odd:,} of them odd"
@@ -83,21 +76,11 @@ def remarks(replay: Replay) -> Iterator[str]:
 
 
 def row(alert: Alert) -> tuple[str, ...]:
-    """One alert of the table."""
     why = ", ".join(factor.name for factor in alert.factors)
     return f"{alert.level} {decimal(alert.score)}", when(alert.first), who(alert, visible), f"{alert.count:,}", why
 
 
-def details(alert: Alert) -> Iterator[str]:
-    """What was odd about it, and the first accesses behind it."""
-    return describe(alert, visible)
-
-
-# --- for scripts
-
-
 def replay_data(replay: Replay) -> dict[str, Any]:
-    """Everything."""
     counts = replay.counts
     return {
         "logs": [
@@ -133,7 +116,6 @@ def _difference_data(difference: Difference) -> dict[str, Any]:
 
 
 def alert_data(alert: Alert) -> dict[str, Any]:
-    """One alert."""
     return {
         "id": alert.id,
         "level": str(alert.level),
@@ -153,7 +135,6 @@ def alert_data(alert: Alert) -> dict[str, Any]:
 
 
 def event_data(event: Evidence) -> dict[str, Any]:
-    """One access behind an alert."""
     return {
         "at": stamp(event.at),
         "action": event.action,

@@ -1,4 +1,4 @@
-"""The access trail for people and for scripts: what a verification has found, and an event that was proven."""
+"""The access trail as tables and JSON: results of a verification, and proven events."""
 
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,7 +20,6 @@ NAMED_COLUMNS: Final = ("event", *EVENT_COLUMNS[:-1])
 
 
 def source_rows(report: "TrailReport") -> list[tuple[str, ...]]:
-    """One log for people."""
     return [
         (
             source.source,
@@ -53,7 +52,6 @@ def _deleted(expired: "Expired") -> str:
 
 
 def report_data(report: "TrailReport", comparison: "FileComparison | None", vouched: int) -> Any:
-    """What was found, for scripts."""
     data: dict[str, Any] = {
         "trail": report.trail,
         "whole": not report.problems and not (comparison and comparison.problems),
@@ -98,12 +96,10 @@ def _source_data(source: "SourceReport", vouched: int) -> Any:
 
 
 def proven_row(event: "ProvenEvent") -> tuple[str, ...]:
-    """One proven event for people."""
     return (*_access_row(event.record.access), event.record.position)
 
 
 def named_row(event: "NamedEvent") -> tuple[str, ...]:
-    """One event for people, with its name."""
     return (str(event.name), *_access_row(event.access))
 
 
@@ -115,12 +111,10 @@ def _access_row(access: "Access") -> tuple[str, ...]:
 
 
 def named_data(event: "NamedEvent") -> Any:
-    """The same for scripts."""
     return {"name": str(event.name), "event": msgspec.to_builtins(event.access), "position": event.position}
 
 
 def proven_data(event: "ProvenEvent") -> Any:
-    """One proven event for scripts."""
     return {
         "event": msgspec.to_builtins(event.record.access),
         "position": event.record.position,

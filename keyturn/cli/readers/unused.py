@@ -1,4 +1,4 @@
-"""``keyturn unused``: secrets that nobody has read for long, and who could."""
+"""``keyturn unused``: secrets without reads for a long time, and who could read them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from keyturn.access_log.trail.period import Period
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.options import CatalogueOption, JsonOption
 from keyturn.cli.output import note, stamp, when, write_json, write_table, write_text
@@ -44,7 +45,6 @@ def unused(days: DaysOption = 90, catalogue: CatalogueOption = None, as_json: Js
 def find_unused(
     workspace: "Workspace", directory: Path, days: int, now: datetime
 ) -> "tuple[list[UnusedSecret], list[str]]":
-    """The secrets, and what keeps the list from being the whole truth. Raises Unavailable."""
     from keyturn.access_log.trail.last_reads import last_reads
     from keyturn.core.ports.hub import survey
     from keyturn.keys.own_login import own_principals
@@ -57,7 +57,7 @@ def find_unused(
 
 @dataclass(frozen=True)
 class PolicyReaders:
-    """Which policies let somebody read a secret; ``error`` says why nothing can be told, ``broken`` are unreadable."""
+    """The policies that allow reading a secret. ``error`` is why none are known; ``broken`` are unreadable."""
 
     policies: "Mapping[str, list[AclRule]]"
     broken: Sequence[str] = ()
@@ -65,7 +65,6 @@ class PolicyReaders:
 
     @staticmethod
     def load(workspace: "Workspace") -> "PolicyReaders":
-        """Those of the hub, as far as this login may read them."""
         from keyturn.rights.acl import parse_policy
 
         try:
@@ -81,7 +80,6 @@ class PolicyReaders:
         return PolicyReaders(policies, broken)
 
     def of(self, path: str) -> list[str] | None:
-        """The names of those that grant it, by a path of the hub's API; None where nothing can be told."""
         from keyturn.rights.acl import policy_allows
 
         if self.error:
@@ -91,9 +89,9 @@ class PolicyReaders:
 
 @dataclass(frozen=True)
 class PlaceReads:
-    """One system where a secret can be read: when it last was, and by whom.
+    """The last read of a secret in one system, and its reader.
 
-    ``since`` is since when the trail would know, None where it knows nothing of that system.
+    ``since`` is when the trail's knowledge of that system begins; None if it has none.
     """
 
     system: str
@@ -110,14 +108,13 @@ class PlaceReads:
 
 @dataclass(frozen=True)
 class UnusedSecret:
-    """A secret that nobody read, as far as is known. ``policies`` is None where nothing can be told of them."""
+    """A secret without known reads. ``policies`` is None if they are unknown."""
 
     path: str
     places: tuple[PlaceReads, ...]
     policies: Sequence[str] | None
 
     def to_data(self) -> dict[str, Any]:
-        """For scripts."""
         places = [
             {
                 "system": place.system,
@@ -133,10 +130,7 @@ class UnusedSecret:
 def unused_secrets(
     workspace: "Workspace", listing: "Survey", reads: "LastReads", readers: PolicyReaders, before: datetime
 ) -> Iterator[UnusedSecret]:
-    """Those of the hub and of the catalogue that nobody read since ``before``, and that are as old as that.
-
-    Nobody is to read a decoy.
-    """
+    """Yield secrets of the hub and catalogue that are older than ``before`` and not read since, except decoys."""
     declared = workspace.catalogue.secrets
     for path in sorted(path for path in {*listing, *declared} if path not in declared or not declared[path].decoy):
         info = listing.get(path)
@@ -149,7 +143,6 @@ def unused_secrets(
 
 
 def place_reads(reads: "LastReads", path: str, system: str) -> PlaceReads:
-    """What is known of a secret in one system."""
     read = reads.of(path, system)
     return PlaceReads(system, read.at if read else None, read.principal if read else "", reads.heard.get(system))
 
@@ -157,9 +150,7 @@ def place_reads(reads: "LastReads", path: str, system: str) -> PlaceReads:
 def shortfalls(
     reads: "LastReads", listing: "Survey", readers: PolicyReaders, now: datetime, days: int
 ) -> Iterator[str]:
-    """What keeps the list from saying that these were read by nobody."""
-    from keyturn.access_log.trail.period import Period
-
+    """Yield the gaps in what is known of reads."""
     before = now - timedelta(days=days)
     if not reads.coverage.sources:
         yield "the trail has heard of nothing yet, so nothing is known of reads"
@@ -180,7 +171,6 @@ def shortfalls(
 
 
 def show_unused(rows: Sequence[UnusedSecret], remarks: Sequence[str], days: int) -> None:
-    """For people."""
     for remark in remarks:
         note(remark)
     if not rows:
@@ -189,6 +179,5 @@ def show_unused(rows: Sequence[UnusedSecret], remarks: Sequence[str], days: int)
 
 
 def table_row(row: UnusedSecret) -> tuple[str, str, str]:
-    """One secret."""
     could = "not known" if row.policies is None else ", ".join(map(visible, row.policies)) or "no policy, but root"
     return visible(row.path), "\n".join(map(str, row.places)), could

@@ -1,6 +1,7 @@
-"""``keyturn backup``: copies of the hub that bring it back: made, listed, read back, and thinned out."""
+"""``keyturn backup``: make, list, verify and prune backups of the hub."""
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -67,7 +68,7 @@ def run_backup(catalogue: CatalogueOption = None, as_json: JsonOption = False) -
 
 
 def tell_made(manifest: "Manifest") -> None:
-    """What a backup has, and what it lacks."""
+    """Report what a backup contains and lacks."""
     counts = ", ".join(f"{count} {what}" for what, count in sorted(manifest.counts.items()) if what != "all")
     note(f"{manifest.name}: {counts}, as of {when(manifest.begun_at)} UTC")
     for line in manifest.missing:
@@ -83,15 +84,17 @@ def list_backups(as_json: JsonOption = False) -> None:
     chains = list_chains(place)
     locks = {chain.name: _locked_until(place, chain) for chain in chains}
     if as_json:
-        write_json(
-            {
-                "place": place.name,
-                "chains": [{**chain_data(chain), "locked_until": stamp(locks[chain.name])} for chain in chains],
-            }
-        )
+        data = [{**chain_data(chain), "locked_until": stamp(locks[chain.name])} for chain in chains]
+        write_json({"place": place.name, "chains": data})
         return
     rows = [
-        (chain.name, _finished(chain), when(chain.newest_at) or "-", _size(chain.size), when(locks[chain.name]) or "no")
+        (
+            chain.name,
+            len(chain.manifests) or "none: not finished",
+            when(chain.newest_at) or "-",
+            f"{chain.size / MEGABYTE:.1f} MB",
+            when(locks[chain.name]) or "no",
+        )
         for chain in chains
     ]
     note(f"{place.name}: {len(chains)} chains")
@@ -123,7 +126,6 @@ def verify_backups(
 
 
 def recorded_checks(chain: str | None, key: list[str] | None) -> "list[ChainCheck]":
-    """The same, and what it came to in the ledger: so there has to be a hub, with a catalogue and a login."""
     with opened_workspace(None) as workspace:
         from keyturn.recovery.verify_notes import VERIFY_BACKUPS, note_of_checks
         from keyturn.rotation.state.journal import record_action
@@ -135,7 +137,6 @@ def recorded_checks(chain: str | None, key: list[str] | None) -> "list[ChainChec
 
 
 def read_back(chain: str | None, key: list[str] | None) -> "list[ChainCheck]":
-    """All chains that are finished, or this one. Raises TerminalError without any."""
     from keyturn.recovery.chains import list_chains, verify_chain
     from keyturn.wiring.backups import signature_check
 
@@ -177,24 +178,18 @@ def prune_backups(dry_run: DryRunOption = False, key: KeyOption = None, as_json:
 
 
 def planned_pruning(settings: "BackupSettings", place: "BackupPlace", keys: "BackupKeys") -> "Pruning":
-    """Which chains go, and why the others stay."""
-    from datetime import UTC, datetime
-
+    """Return which chains to remove, and why the others are kept."""
     from keyturn.recovery.chains import list_chains
     from keyturn.recovery.pruning import find_fault, plan_pruning
     from keyturn.wiring.backups import retention, signature_check
 
     check = signature_check(settings)
     return plan_pruning(
-        list_chains(place),
-        retention(settings),
-        lambda chain: find_fault(place, chain, keys, check),
-        datetime.now(UTC),
+        list_chains(place), retention(settings), lambda chain: find_fault(place, chain, keys, check), datetime.now(UTC)
     )
 
 
 def backup_settings() -> "BackupSettings":
-    """What the operator's file declares: neither a catalogue nor a hub is asked for. Raises Invalid."""
     from keyturn.catalogue.files.policy_file import load_policy
     from keyturn.wiring.backups import declared_backups
 
@@ -202,21 +197,18 @@ def backup_settings() -> "BackupSettings":
 
 
 def opened_place(settings: "BackupSettings") -> "BackupPlace":
-    """The place. Raises what opening it does."""
     from keyturn.wiring.backups import open_place
 
     return open_place(settings.place)
 
 
 def opening_keys(settings: "BackupSettings", names: list[str] | None) -> "BackupKeys":
-    """The keys that are given, or those of the operator's file, as far as they can be had here. Raises Invalid."""
     from keyturn.wiring.backups import openable_keys
 
     return openable_keys(names or list(settings.keys))
 
 
 def manifest_data(manifest: "Manifest") -> dict[str, Any]:
-    """One backup for scripts."""
     return {
         "chain": manifest.chain,
         "sequence": manifest.sequence,
@@ -230,7 +222,6 @@ def manifest_data(manifest: "Manifest") -> dict[str, Any]:
 
 
 def chain_data(chain: "StoredChain") -> dict[str, Any]:
-    """One chain for scripts."""
     return {
         "chain": chain.name,
         "backups": len(chain.manifests),
@@ -240,7 +231,6 @@ def chain_data(chain: "StoredChain") -> dict[str, Any]:
 
 
 def check_data(result: "ChainCheck") -> dict[str, Any]:
-    """What reading one back has shown, for scripts."""
     return {
         "chain": result.name,
         "backups": result.backups,
@@ -257,20 +247,11 @@ def _check_row(result: "ChainCheck") -> tuple[object, ...]:
 
 
 def _locked_until(place: "BackupPlace", chain: "StoredChain") -> Any:
-    """Until when the base of a chain is locked; None where it is not."""
     stored = place.find(chain.manifests[0].name) if chain.manifests else None
     return stored.retained_until if stored else None
 
 
-def _finished(chain: "StoredChain") -> str:
-    return str(len(chain.manifests)) if chain.manifests else "none: not finished"
-
-
-def _size(size: int) -> str:
-    return f"{size / MEGABYTE:.1f} MB"
-
-
 def insist_on_address() -> None:
-    """A hub is named to restore into. Raises Invalid."""
+    """Raise Invalid unless VAULT_ADDR names the hub to restore."""
     if not os.environ.get("VAULT_ADDR"):
         raise Invalid("find", "the hub", "VAULT_ADDR is not set", "Set it to the hub that is to be restored")

@@ -1,6 +1,6 @@
-"""``keyturn failover``: which of two hubs is written, and handing that over."""
+"""``keyturn failover``: show which of two hubs is writable, and change it."""
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -29,8 +29,7 @@ Examples:
 """
 
 CLOCKS_APART: Final = timedelta(minutes=10)
-"""So far may the hub's clock be from this machine's: one that is years off would make a number that stays wrong."""
-
+"""The largest difference of clocks. A clock that is years off would make an epoch number that stays wrong."""
 UNTOLD: Final = "one was made from the other's snapshot, and this login may not wrap anything to tell them apart"
 
 commands = typer.Typer(help="Two hubs, of which one is written at a time.", no_args_is_help=True)
@@ -55,9 +54,7 @@ def show_hubs(as_json: JsonOption = False) -> None:
     why = standing(mine, theirs)
     if as_json:
         sides = [side_data(mine), side_data(theirs)]
-        write_json(
-            {"hubs": sides, "writable": not why, "split": split(mine, theirs), "why": why, "one_hub": same_hub},
-        )
+        write_json({"hubs": sides, "writable": not why, "split": split(mine, theirs), "why": why, "one_hub": same_hub})
     else:
         write_table(COLUMNS, [side_row(mine), side_row(theirs)], whole=("epoch",))
     if same_hub:
@@ -109,15 +106,13 @@ def promote_hub(force: ForceOption = False, catalogue: CatalogueOption = None, a
 
 
 def insist_on_two(pair: "Pair") -> None:
-    """Before anything is said. Raises Invalid where both addresses lead to one hub; one that is silent is another."""
-    from contextlib import suppress
-
+    """Raise Invalid if both addresses reach one hub; a hub that does not answer counts as another."""
     with suppress(TransientError, Denied):
         pair.insist_on_two()
 
 
 def insist_on_clocks(name: str, hub_now: datetime, now: datetime) -> None:
-    """The number of an epoch that is taken by force is a time. Raises Invalid where two clocks disagree on it."""
+    """Raise Invalid if the two clocks disagree, since a forced epoch's number is a time."""
     apart = abs(hub_now - now)
     if apart > CLOCKS_APART:
         problem = f"the hub's clock says {hub_now:%Y-%m-%d %H:%M} UTC, and this machine's {now:%Y-%m-%d %H:%M}"
@@ -128,7 +123,7 @@ def insist_on_clocks(name: str, hub_now: datetime, now: datetime) -> None:
 
 @contextmanager
 def opened_pair() -> "Iterator[tuple[Pair, VaultHub]]":
-    """Both hubs of the environment. Raises Invalid where it names one alone."""
+    """Open both hubs of the environment. Raises Invalid if it names only one."""
     from keyturn.recovery.failover import pair_of
     from keyturn.settings.hub import HUB_NAME, PEER_ADDRESS, PEER_NAME, HubSettings
 
@@ -141,7 +136,7 @@ def opened_pair() -> "Iterator[tuple[Pair, VaultHub]]":
 
 
 def actor_of(hub: "VaultHub") -> str:
-    """Whom the hub takes the login for; that it can't be told holds nothing up."""
+    """Return the login's identity in the hub; an error becomes part of the text."""
     try:
         return hub.identity().words
     except KeyturnError as error:
@@ -149,7 +144,7 @@ def actor_of(hub: "VaultHub") -> str:
 
 
 def record(catalogue: Any, action: str, name: str, handover: "Handover") -> None:
-    """Write it to the ledger; where that can't be written, the hub's own entry says who has said it."""
+    """Record the handover in the ledger. If that fails, the hub's own entry still names the actor."""
     if handover.unchanged:
         return
     from keyturn.rotation.state.journal import record_action
@@ -162,7 +157,6 @@ def record(catalogue: Any, action: str, name: str, handover: "Handover") -> None
 
 
 def show_handover(handover: "Handover", *, as_json: bool) -> None:
-    """What is said now."""
     epoch = handover.epoch
     if as_json:
         written = {"epoch": epoch.number, "writable": epoch.writable, "wait_seconds": epoch.left}
@@ -173,7 +167,6 @@ def show_handover(handover: "Handover", *, as_json: bool) -> None:
 
 
 def side_row(side: "Side") -> tuple[str, str, str, str, str]:
-    """One hub for people."""
     if side.error:
         return side.name, "-", "-", "-", f"can't be asked: {side.error.problem}"
     if side.epoch is None:
@@ -184,7 +177,6 @@ def side_row(side: "Side") -> tuple[str, str, str, str, str]:
 
 
 def side_data(side: "Side") -> dict[str, Any]:
-    """One hub for scripts."""
     epoch = side.epoch
     return {
         "hub": side.name,

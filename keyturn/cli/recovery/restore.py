@@ -1,17 +1,18 @@
 """``keyturn backup restore`` and ``keyturn backup drill``: bring a hub back from its backups, and try that it works."""
 
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import FAILED, end_command
-from keyturn.cli.options import JsonOption
+from keyturn.cli.options import JsonOption, YesOption, insist_on_terminal
 from keyturn.cli.output import note, stamp, when, write_json
 from keyturn.cli.recovery.backup import (
     KeyOption,
@@ -42,7 +43,6 @@ BackupArgument = Annotated[
     typer.Argument(metavar="BACKUP", help="CHAIN, or CHAIN/NUMBER for an earlier point; without it, the newest."),
 ]
 ApplyOption = Annotated[bool, typer.Option("--apply", help="Write it; without it only the plan is shown.")]
-YesOption = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
 SkipNewerOption = Annotated[
     bool, typer.Option("--skip-newer", help="Leave alone what the hub has newer or otherwise, and restore the rest.")
 ]
@@ -86,7 +86,9 @@ def restore(
             note(f"nothing was written: {LEAVING_ALONE if refused else 'give --apply'}")
             return
         plan.insist(skip_newer=skip_newer)
-        insist_on_yes(plan, content.address, yes)
+        insist_on_terminal(yes)
+        if not yes:
+            typer.confirm(f"Write {plan.writes} requests' worth into the hub at {content.address}?", abort=True)
         with naming_whole_backup(settings, place, chain, key):
             result = restore_chain(content, place, plan)
     finally:
@@ -104,7 +106,7 @@ def restore(
 def chosen_chain(
     settings: "BackupSettings", place: "BackupPlace", backup: str | None, key: list[str] | None
 ) -> "OpenedChain":
-    """The chain that was asked for, up to its number; what is wrong with newer ones is said."""
+    """Open the chosen chain up to its number, and report errors in newer ones."""
     from keyturn.recovery.chains import newest_chain
     from keyturn.wiring.backups import signature_check
 
@@ -133,7 +135,7 @@ def chosen_chain(
 def naming_whole_backup(
     settings: "BackupSettings", place: "BackupPlace", chain: "OpenedChain", key: list[str] | None
 ) -> Iterator[None]:
-    """Where a chain turns out to be damaged from its base on, the newest backup of which all holds is named."""
+    """If a chain is damaged from its base, name the newest intact backup."""
     from keyturn.wiring.backups import signature_check
 
     try:
@@ -146,7 +148,7 @@ def naming_whole_backup(
 
 
 def whole_backup(place: "BackupPlace", keys: "BackupKeys", check: "SignatureCheck", damaged: str) -> str:
-    """What to do where the chain of this name is damaged from its base on: all of the others is read for it."""
+    """Return the remedy for a chain damaged from its base. This reads all other backups."""
     from keyturn.recovery.chains import newest_whole
     from keyturn.recovery.parts import FROM_THE_STORE
 
@@ -159,9 +161,6 @@ def whole_backup(place: "BackupPlace", keys: "BackupKeys", check: "SignatureChec
 
 
 def target_hub(areas: Mapping[str, str]) -> "VaultHub":
-    """The hub of VAULT_ADDR, with the mounts that the backup's was in. Raises Invalid, Denied."""
-    from dataclasses import replace
-
     from keyturn.core.ports.backups import SECRETS, STATE, mount_name
     from keyturn.providers.vault.hub import VaultHub
     from keyturn.settings.hub import HubSettings
@@ -174,7 +173,6 @@ def target_hub(areas: Mapping[str, str]) -> "VaultHub":
 
 
 def tell_plan(plan: "RestorePlan") -> None:
-    """What would be done, for people."""
     from keyturn.recovery.restoring import RestoreChange
 
     newest: Manifest = plan.chain.newest
@@ -193,7 +191,6 @@ def tell_plan(plan: "RestorePlan") -> None:
 
 
 def tell_since(since: "SinceThen") -> None:
-    """What somebody has taken away, before the backup or since, for people."""
     from keyturn.recovery.drilling import shorten
 
     for names, words in (
@@ -215,7 +212,6 @@ def tell_since(since: "SinceThen") -> None:
 
 
 def restore_plan_data(plan: "RestorePlan") -> dict[str, Any]:
-    """The same for scripts."""
     newest = plan.chain.newest
     return {
         "chain": newest.chain,
@@ -231,19 +227,9 @@ def restore_plan_data(plan: "RestorePlan") -> dict[str, Any]:
     }
 
 
-def insist_on_yes(plan: "RestorePlan", address: str, yes: bool) -> None:
-    """Somebody wants it. Raises Abort, BadParameter."""
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise typer.BadParameter("there is no terminal to ask on: give --yes")
-    typer.confirm(f"Write {plan.writes} requests' worth into the hub at {address}?", abort=True)
-
-
 def write_restored_files(
     directory: Path, files: Mapping[str, bytes], place: "BackupPlace", chain: "OpenedChain"
 ) -> None:
-    """The catalogue's files and the ledger's export, in a directory that is made for them. Raises Invalid, OSError."""
     from keyturn.recovery.restoring import export_ledger
 
     try:
@@ -265,7 +251,11 @@ def restore_drill(key: KeyOption = None, record: RecordOption = False, as_json: 
     Every version is compared by its keyed fingerprint. Tells the recovery time and the recovery point. Ends with 1
     where something did not come back. Works below keyturn-drill/ in that hub, and touches nothing else there.
     """
-    report = recorded_drill(key) if record else drilled(key)
+    if record:
+        with opened_workspace(None) as workspace:
+            report = drill_and_record(workspace, key)
+    else:
+        report = drilled(key)
     if as_json:
         write_json(drill_data(report))
     else:
@@ -274,16 +264,7 @@ def restore_drill(key: KeyOption = None, record: RecordOption = False, as_json: 
         end_command(not_proven(report), FAILED)
 
 
-def recorded_drill(key: list[str] | None) -> "DrillReport":
-    """One drill, of which the ledger of the hub at work tells: so there has to be one, with a catalogue and a login."""
-    from keyturn.cli.environment import opened_workspace
-
-    with opened_workspace(None) as workspace:
-        return drill_and_record(workspace, key)
-
-
 def drill_and_record(workspace: "Workspace", key: list[str] | None) -> "DrillReport":
-    """One drill, and what it came to in the ledger, also where something did not come back."""
     from keyturn.recovery.drill_notes import RESTORE_DRILL, note_of
     from keyturn.rotation.state.journal import record_action
 
@@ -294,9 +275,7 @@ def drill_and_record(workspace: "Workspace", key: list[str] | None) -> "DrillRep
 
 
 def drilled(key: list[str] | None) -> "DrillReport":
-    """One drill. The hub of VAULT_ADDR, where one is named, tells what it has that the backup lacks."""
-    from datetime import UTC, datetime
-
+    """Run one drill. The hub of VAULT_ADDR, if set, shows what the backup lacks."""
     from keyturn.recovery.drilling import run_drill
     from keyturn.wiring.backups import declared_drill
     from keyturn.wiring.scratch_hub import open_scratch
@@ -323,7 +302,6 @@ def drilled(key: list[str] | None) -> "DrillReport":
 
 
 def not_proven(report: "DrillReport") -> TerminalError:
-    """What the drill has shown that is wrong."""
     from keyturn.recovery.drilling import shorten
 
     faults = [*report.faults, *([f"not as it was: {shorten(report.differing)}"] if report.differing else [])]
@@ -332,7 +310,6 @@ def not_proven(report: "DrillReport") -> TerminalError:
 
 
 def tell_drill(report: "DrillReport") -> None:
-    """What a drill has shown, for people."""
     note(f"backup {report.chain}/{report.sequence}: {report.entries} entries, {report.versions} versions compared")
     note(f"recovery time {report.seconds:.1f} s, and {report.compare_seconds:.1f} s to compare")
     note(f"recovery point {when(report.point)} UTC: {report.age.total_seconds():.0f} s before the drill")
@@ -344,7 +321,6 @@ def tell_drill(report: "DrillReport") -> None:
 
 
 def drill_data(report: "DrillReport") -> dict[str, Any]:
-    """The same for scripts."""
     return {
         "chain": report.chain,
         "sequence": report.sequence,

@@ -1,4 +1,4 @@
-"""``keyturn doctor``: whether the login in use can do its work here, and what to do where it can't."""
+"""``keyturn doctor``: whether the login can do its work here, and how to fix what it lacks."""
 
 import os
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from keyturn.cli.output import write_json, write_table, write_text
 from keyturn.cli.setup.prefect_server import insist_on_api
 from keyturn.core.errors import KeyturnError
 from keyturn.core.workspaces import DEFAULT, WorkspaceNames
+from keyturn.project import project_module
 
 if TYPE_CHECKING:
     from keyturn.catalogue import Catalogue
@@ -29,9 +30,9 @@ RoleOption = Annotated[
     ),
 ]
 GRANTER = "granter"
-"""The queue of whatever gives access: where no policy gives any, nobody has to serve it."""
+"""The queue of access grants, which needs no worker without access policies."""
 BACKUP = "backup"
-"""The queue of backups: where the operator's file declares none, nobody has to serve it."""
+"""The queue of backups, which needs no worker if the operator's file declares none."""
 AllOption = Annotated[bool, typer.Option("--all", help="Show what is well, too.")]
 
 
@@ -54,7 +55,6 @@ def doctor(
 
 
 def diagnose(workspace: "Workspace", names: WorkspaceNames, role: str) -> "Diagnosis":
-    """All checks of the login in use; of a worker's, what is registered with its Prefect server is part of it."""
     from keyturn.cli.setup.policy import hub_scope
     from keyturn.doctor.examine import examine
     from keyturn.doctor.patient import Patient
@@ -67,19 +67,16 @@ def diagnose(workspace: "Workspace", names: WorkspaceNames, role: str) -> "Diagn
 
 
 def unneeded_queues(catalogue: "Catalogue") -> frozenset[str]:
-    """The queues for which there is no work, by what is declared."""
     needed = {GRANTER: catalogue.access_policies, BACKUP: catalogue.policy.backups}
     return frozenset(queue for queue, declared in needed.items() if not declared)
 
 
 def in_prefect(names: WorkspaceNames, api: str, unneeded: frozenset[str] = frozenset()) -> "list[CheckResult]":
-    """What is registered with the Prefect server, where there is one; ``unneeded`` queues need no worker."""
     if not api:
         return []
     import asyncio
 
     from keyturn.doctor.results import unseen
-    from keyturn.project import project_module
 
     checks = project_module("deployments.prefect_checks")
 
@@ -92,7 +89,6 @@ def in_prefect(names: WorkspaceNames, api: str, unneeded: frozenset[str] = froze
 
 
 def tell_diagnosis(diagnosis: "Diagnosis", everything: bool, as_json: bool) -> None:
-    """What was found, what hinders first; and in one line how it is."""
     if as_json:
         return write_json(diagnosis.to_data())
     order = ("failed", "unknown", "advice", "ok")
@@ -103,7 +99,6 @@ def tell_diagnosis(diagnosis: "Diagnosis", everything: bool, as_json: bool) -> N
 
 
 def rows(results: "Sequence[CheckResult]") -> list[tuple[str, str, str]]:
-    """For people; the remedy on a line of its own."""
     return [
         (str(result.grade), f"{result.area} {result.name}", "\n".join(filter(None, (result.words, result.remedy))))
         for result in results

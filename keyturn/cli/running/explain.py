@@ -1,6 +1,7 @@
-"""``keyturn explain``: what an error's code means, what is safe meanwhile, and what to do."""
+"""``keyturn explain``: what an error's code means, what is safe, and what to do."""
 
-from typing import Annotated, Any, Final
+from dataclasses import asdict
+from typing import Annotated, Final
 
 import typer
 
@@ -32,40 +33,25 @@ def explain(code: CodeArgument = None, as_json: JsonOption = False, markdown: Ma
         raise typer.BadParameter("give a CODE or --markdown, not both")
     entries = [explanation_of(code)] if code else list(EXPLANATIONS)
     if as_json:
-        return write_json({"errors": [explanation_data(entry) for entry in entries]})
+        return write_json({"errors": [{**asdict(entry), "kind": entry.kind.__name__} for entry in entries]})
     if markdown:
         return write_text(error_page())
     return write_text(in_words(entries[0]) if code else "\n".join(f"{e.code}  {e.title}" for e in entries))
 
 
 def explanation_of(code: str) -> Explanation:
-    """The entry of a code. Raises NotFound."""
     if entry := find_explanation(code):
         return entry
     raise NotFound("explain", code, "there is no such code", "Run `keyturn explain`: it lists all of them")
 
 
 def in_words(entry: Explanation) -> str:
-    """One code, for people."""
     parts = (entry.meaning, f"What is safe: {entry.safe}", f"What to do: {entry.remedy}", f"  $ {entry.command}")
     return "\n\n".join((f"{entry.code}: {entry.title}", *parts))
 
 
-def explanation_data(entry: Explanation) -> dict[str, Any]:
-    """One code, for scripts."""
-    return {
-        "code": entry.code,
-        "kind": entry.kind.__name__,
-        "title": entry.title,
-        "meaning": entry.meaning,
-        "safe": entry.safe,
-        "remedy": entry.remedy,
-        "command": entry.command,
-    }
-
-
 def error_page() -> str:
-    """All of them as ``docs/errors.md`` has them, without the last line's end."""
+    """Return the text of ``docs/errors.md``, without its final newline."""
     sections = (
         f"## {entry.code}\n\n**{entry.title}.** {entry.meaning} (`{entry.kind.__name__}`)\n\n"
         f"- Safe: {entry.safe}\n- To do: {entry.remedy}\n- Command: `{entry.command}`"

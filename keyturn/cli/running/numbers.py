@@ -1,13 +1,15 @@
-"""What `keyturn serve` tells in numbers of the whole workspace: a look at each area, as `keyturn status` looks."""
+"""The workspace's metrics for `keyturn serve`, collected per area as `keyturn status` does."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Final, cast
 
 from keyturn.client.metrics import Samples
 from keyturn.core import errors
 from keyturn.core.plan import Action
+from keyturn.core.ports.restored import read_mark
+from keyturn.ledger.entries import parse_leaf
+from keyturn.ledger.signed_notes import signatures_of
 from keyturn.serving.numbers.board import Look, Numbers
 from keyturn.serving.numbers.displayed import Area
 from keyturn.serving.numbers.ledger import LedgerTally
@@ -20,10 +22,10 @@ if TYPE_CHECKING:
     from keyturn.rotation.state.context import Workspace
 
 MOST_GROUPS: Final = 200
-"""So many owners and classifications are told apart; the others are counted together."""
+"""The most owners and classifications with metrics of their own; the rest are grouped."""
 OTHERS: Final = "(others)"
 MOST_PATHS: Final = 2_000
-"""So many secrets are told by their paths; of more than that none is."""
+"""The most secrets with metrics per path; with more, there are none per path."""
 
 STATES: Final = {
     Action.IN_SYNC: "in step",
@@ -32,13 +34,12 @@ STATES: Final = {
     Action.AHEAD: "conflict",
     Action.BLOCKED: "blocked",
 }
-"""What is said of a copy by the plan's action; every other one is behind."""
+"""The metric's state for each action of the plan; every other one is behind."""
 LOOKED_AT: Final = frozenset(kind.__name__ for kind in (errors.Ahead, errors.Invalid, errors.Missing, errors.NotFound))
-"""The errors of copies that were looked at, and can't be written; any other has kept everybody from looking."""
+"""Errors of copies that were read but can't be written; any other error means the copy was not read."""
 
 
 def looks_of(latest: "Callable[[], Workspace]", *, per_secret: bool = False) -> Mapping[Area, Look]:
-    """A look at each area, at the workspace as it is then."""
     tally = LedgerTally()
     looks: Mapping[Area, Callable[[Workspace], Numbers]] = {
         Area.SECRETS: lambda workspace: secret_numbers(workspace, per_secret=per_secret),
@@ -57,12 +58,10 @@ def looks_of(latest: "Callable[[], Workspace]", *, per_secret: bool = False) -> 
 
 
 def samples_alone(**samples: Samples) -> Numbers:
-    """Samples alone."""
     return Numbers(samples, {})
 
 
 def secret_numbers(workspace: "Workspace", *, per_secret: bool = False) -> Numbers:
-    """Every secret of the catalogue, without its copies."""
     from keyturn.cli.secrets.copies import CatalogueCopies
     from keyturn.cli.secrets.status import secret_statuses
     from keyturn.cli.secrets.status_command import login_counts
@@ -88,7 +87,6 @@ def secret_numbers(workspace: "Workspace", *, per_secret: bool = False) -> Numbe
 
 
 def of_each(workspace: "Workspace", statuses: "Sequence[SecretStatus]") -> dict[str, Samples]:
-    """What is told of each secret by its path."""
     readable = [status for status in statuses if not status.error]
     return {
         "secret_age_seconds": by_path(readable, secret_age),
@@ -99,7 +97,6 @@ def of_each(workspace: "Workspace", statuses: "Sequence[SecretStatus]") -> dict[
 
 
 def by_path(statuses: "Sequence[SecretStatus]", number: "Callable[[SecretStatus], float | None]") -> Samples:
-    """The number of each that has one."""
     numbers = {(status.path,): number(status) for status in statuses}
     return {path: value for path, value in numbers.items() if value is not None}
 
@@ -108,7 +105,6 @@ Groups = Mapping[tuple[str, str], "list[SecretStatus]"]
 
 
 def grouped(workspace: "Workspace", statuses: "Sequence[SecretStatus]") -> Groups:
-    """By owner and classification, the largest groups for themselves."""
     groups: dict[tuple[str, str], list[SecretStatus]] = defaultdict(list)
     for status in statuses:
         declared = workspace.catalogue.secret(status.path)
@@ -123,16 +119,12 @@ def grouped(workspace: "Workspace", statuses: "Sequence[SecretStatus]") -> Group
 
 
 def count_in(groups: Groups, holds: "Callable[[SecretStatus], bool]") -> Samples:
-    """How many there are of each group."""
     return {group: sum(map(holds, statuses)) for group, statuses in groups.items()}
 
 
 def most_in(
-    groups: Groups,
-    number: "Callable[[SecretStatus], float | None]",
-    choose: Callable[[Iterable[float]], float],
+    groups: Groups, number: "Callable[[SecretStatus], float | None]", choose: Callable[[Iterable[float]], float]
 ) -> Samples:
-    """The greatest or smallest number of each group that has any."""
     numbers = {
         group: [value for each in listed if (value := number(each)) is not None] for group, listed in groups.items()
     }
@@ -140,34 +132,33 @@ def most_in(
 
 
 def is_late(status: "SecretStatus") -> bool:
-    """Whether it is older than its policy lets it be."""
     return status.outlook is not None and status.outlook.alarm
 
 
 def secret_age(status: "SecretStatus") -> float | None:
-    """In seconds; None where it has no version."""
+    """Return the age in seconds; None without a version."""
     return (status.now - status.rotated_at).total_seconds() if status.rotated_at else None
 
 
 def limit_of(workspace: "Workspace", status: "SecretStatus") -> float | None:
-    """How old it may become, in seconds; None where nothing says so."""
+    """Return the maximum age in seconds; None if there is none."""
     limit = workspace.catalogue.secret(status.path).rotation.schedule.maximum_age
     return limit.total_seconds() if limit else None
 
 
 def share_of(workspace: "Workspace", status: "SecretStatus") -> float | None:
-    """Its age as a share of the greatest."""
+    """Return the age as a share of the maximum."""
     age, limit = secret_age(status), limit_of(workspace, status)
     return age / limit if age is not None and limit else None
 
 
 def ends_in(status: "SecretStatus") -> float | None:
-    """Seconds until CURRENT ends by itself; None where it does not."""
+    """Return the seconds until CURRENT expires; None if it does not."""
     return (status.expires_at - status.now).total_seconds() if status.expires_at else None
 
 
 def copy_numbers(workspace: "Workspace") -> Numbers:
-    """Every copy that the catalogue wants, or that is left over. Raises what hides all of them."""
+    """Collect metrics of every copy, wanted or left over. Raises errors that hide all of them."""
     from keyturn.cli.secrets.copies import look_at_copies
 
     copies = look_at_copies(workspace)
@@ -179,27 +170,22 @@ def copy_numbers(workspace: "Workspace") -> Numbers:
             seconds = (now - copy.since).total_seconds()
             failing[copy.item.store,] = max(seconds, failing.get((copy.item.store,), 0.0))
     numbers = samples_alone(copies=dict(states.items()), copies_failing_seconds=failing)
-    # None that is known is no word on what nobody could look at.
+    # If copies were not read, an empty list does not mean that none is lost.
     if copies.lost is None or (not copies.lost and any(is_unseen(copy.item) for copy in listed)):
         return numbers
     return Numbers({**numbers.samples, "secrets_behind": {(): len(copies.lost)}}, {})
 
 
 def copy_state(copy: "CopyStatus") -> str:
-    """In a word or two; one that nobody could look at is unknown."""
     return "unknown" if is_unseen(copy.item) else STATES.get(copy.item.action, "behind")
 
 
 def is_unseen(item: "Item") -> bool:
-    """Whether nobody could look at a copy."""
     return item.action is Action.NOT_COMPARED or (item.action is Action.BLOCKED and item.kind not in LOOKED_AT)
 
 
 def signature_numbers(workspace: "Workspace") -> Numbers:
-    """What the newest checkpoint covers, and since when."""
     from keyturn.ledger.checkpoints import read_checkpoint
-    from keyturn.ledger.entries import parse_leaf
-    from keyturn.ledger.signed_notes import signatures_of
 
     ledger = cast("StoredLedger", workspace.ledger)
     note, size, now = ledger.newest(), ledger.size(), workspace.clock()
@@ -220,7 +206,6 @@ def signature_numbers(workspace: "Workspace") -> Numbers:
 
 
 def incident_numbers(workspace: "Workspace") -> Numbers:
-    """The open ones; one whose entry can't be read is open."""
     from keyturn.revocation.incidents.store import list_open
 
     now, listed = workspace.clock(), list_open(workspace)
@@ -229,7 +214,7 @@ def incident_numbers(workspace: "Workspace") -> Numbers:
 
 
 def access_numbers(workspace: "Workspace") -> Numbers:
-    """What is given, and who waits. Raises Invalid where an entry is none."""
+    """Collect metrics of grants and waiting requests. Raises Invalid for a malformed entry."""
     if not workspace.catalogue.access_policies:
         return samples_alone()
     from keyturn.grants.requests import is_open, list_requests
@@ -249,7 +234,6 @@ def access_numbers(workspace: "Workspace") -> Numbers:
 
 
 def review_numbers(workspace: "Workspace") -> Numbers:
-    """What nobody has looked at since."""
     from keyturn.grants.reviews import list_broken_access
     from keyturn.rotation.state.break_glass import list_broken
 
@@ -258,7 +242,6 @@ def review_numbers(workspace: "Workspace") -> Numbers:
 
 
 def key_numbers(workspace: "Workspace") -> Numbers:
-    """Keyturn's own keys, and those of other engines."""
     from keyturn.cli.keys.commands import keys_of
     from keyturn.cli.keys.own_keys import is_late as key_is_late
     from keyturn.cli.keys.own_keys import own_keys_of
@@ -268,24 +251,17 @@ def key_numbers(workspace: "Workspace") -> Numbers:
     return samples_alone(
         own_keys=counted(str(key.state) for key in own),
         own_keys_late={(): sum(key_is_late(key, now) for key in own)},
-        fingerprint_key_age_seconds={(): seconds_since(fingerprints.used_since, now)},
+        fingerprint_key_age_seconds={(): (now - fingerprints.used_since).total_seconds()},
         managed_keys=counted(str(key.standing) for key in managed),
         managed_keys_due={(): sum(key.due(now) for key in managed)},
     )
 
 
 def counted(names: Iterable[str]) -> Samples:
-    """How often each of them comes."""
     return {(name,): count for name, count in Counter(names).items()}
 
 
-def seconds_since(moment: datetime, now: datetime) -> float:
-    """How long ago it was."""
-    return (now - moment).total_seconds()
-
-
 def authority_numbers(workspace: "Workspace") -> Numbers:
-    """What signs certificates; one that could not be looked at has an alarm and no end."""
     from keyturn.cli.setup.pki import authorities_of
 
     now, listed = workspace.hub_now(), authorities_of(workspace)
@@ -296,7 +272,6 @@ def authority_numbers(workspace: "Workspace") -> Numbers:
 
 
 def part_numbers(workspace: "Workspace") -> Numbers:
-    """What runs on, or ought to; one whose lease can't be read has a problem, and is not told to run or not."""
     from keyturn.serving.statuses import part_statuses
 
     listed = part_statuses(workspace)
@@ -307,17 +282,12 @@ def part_numbers(workspace: "Workspace") -> Numbers:
 
 
 def hub_numbers(workspace: "Workspace") -> Numbers:
-    """The last daily look, where the catalogue has something set up; and whether a restored hub waits for `recover`.
-
-    Raises what keeps either from being read.
-    """
-    from keyturn.core.ports.restored import read_mark
-
+    """Collect the last daily check, if the catalogue sets up the hub, and whether a restored hub needs `recover`."""
     mark = read_mark(workspace.hub)
     restored: dict[str, Samples] = {"hub_to_recover": {(): float(bool(mark and mark.to_do))}}
     if not workspace.catalogue.hub:
         return Numbers(restored, {})
-    from keyturn.cli.secrets.hub_status import HubStatus
+    from keyturn.cli.secrets.overview import HubStatus
     from keyturn.rights.hub_check import last_check
 
     status = HubStatus(workspace.hub_now(), last_check(workspace))

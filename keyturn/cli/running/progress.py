@@ -1,4 +1,4 @@
-"""How far the work at many copies is, for the person who waits, and when it will be done at this pace."""
+"""Progress over many copies, with the expected end."""
 
 import threading
 import time
@@ -19,13 +19,12 @@ if TYPE_CHECKING:
 
 EVERY: Final = 5.0
 """Seconds between two lines."""
-
 SHOWN: Final = 20
-"""So many consumers that were told are named."""
+"""The most notified consumers to name."""
 
 
 class Progress:
-    """Counts results as they come, from any thread; says a line every few seconds, and nothing of what is quick."""
+    """Counts results from any thread and prints a line every few seconds; quick work prints nothing."""
 
     def __init__(
         self, total: int, say: Callable[[str], None] = note, clock: Callable[[], float] = time.monotonic
@@ -38,7 +37,6 @@ class Progress:
         self._began = self._said = clock()
 
     def __call__(self, result: Result) -> None:
-        """One more is over."""
         with self._lock:
             self._done += 1
             self._failed += bool(result.error)
@@ -54,7 +52,7 @@ class Progress:
 
 
 def notify_consumers(workspace: Workspace, planned: Plan, results: Sequence[Result]) -> "Notices":
-    """Tell consumers of what somebody wrote, now that every copy serves it; whom, and who could not be told."""
+    """Notify consumers of values that people wrote, once every copy serves them."""
     from keyturn.sync.notices import Notices, tell_written
     from keyturn.sync.pending_notices import owing
 
@@ -64,14 +62,13 @@ def notify_consumers(workspace: Workspace, planned: Plan, results: Sequence[Resu
 
 
 def notice_lines(notices: "Notices") -> list[str]:
-    """Who has heard of which version, for people."""
     well = [notice for notice in notices.told if not notice.error]
     lines = [f"told {notice.consumer} of version {notice.version} of {notice.path}" for notice in well[:SHOWN]]
     return lines + ([f"told {len(well) - SHOWN} more"] if len(well) > SHOWN else [])
 
 
 def apply_plan(workspace: Workspace, planned: Plan) -> list[Result]:
-    """Apply a plan in processes of this machine, and tell how far it is."""
+    """Apply a plan in processes of this machine, with progress."""
     from keyturn.sync_processes.executor import executor
 
     work = len(run.work_of(workspace, planned))

@@ -1,4 +1,4 @@
-"""``keyturn serve``: the one process that runs on, beside the workers."""
+"""``keyturn serve``: the long-running process next to the workers."""
 
 import os
 import threading
@@ -20,11 +20,10 @@ from keyturn.cli.copies.follow import (
     seconds,
     source_of,
 )
-from keyturn.cli.environment import opened_workspace
+from keyturn.cli.environment import catalogue_directory, opened_workspace
 from keyturn.cli.options import CatalogueOption
 from keyturn.cli.output import note
-from keyturn.cli.programs.programs import wrong
-from keyturn.core.errors import Invalid
+from keyturn.cli.programs.programs import CertOption, KeyOption, insist_on_h11, wrong
 from keyturn.core.outbound import is_loopback
 
 if TYPE_CHECKING:
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from keyturn.recovery.making import BackupMaker
     from keyturn.rotation.state.context import Workspace
     from keyturn.serving.numbers.process import Serving
-    from keyturn.serving.parts import Part
     from keyturn.serving.site import BackupPlan, Site, Wrap
     from keyturn.serving.supervisor import Supervisor
     from keyturn.sync.changes import ChangeSource
@@ -53,8 +51,6 @@ ListenOption = Annotated[
         help="Where health, numbers and posted events are; beyond loopback with --cert and --key.",
     ),
 ]
-CertOption = Annotated[Path | None, typer.Option("--cert", metavar="FILE", help="The certificate for --listen, PEM.")]
-KeyOption = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Its private key, PEM.")]
 ProxyOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -114,15 +110,18 @@ def serve(
         raise wrong("--cert", "--cert and --key belong together")
     proxies = tuple(map(network, trusted_proxy or ()))
     with opened_workspace(catalogue) as workspace, ended_by_signals() as stop, ExitStack() as stack:
+        from keyturn.serving.leases import PartLease, new_holder
         from keyturn.serving.numbers.board import Board
         from keyturn.serving.numbers.process import Serving
         from keyturn.serving.parts import FOLLOW
         from keyturn.serving.registry import make_parts
+        from keyturn.serving.supervisor import Supervisor
 
         latest = Latest(workspace, catalogue)
         site = site_of(latest, audit_file, lambda: source_of(latest, audit_file, position, every), per_secret, publish)
-        supervisor = supervisor_of(workspace, make_parts(site, only or ()))
-        # What is published is told by the relay alone, or it would be counted twice.
+        holder = new_holder()
+        supervisor = Supervisor(make_parts(site, only or ()), lambda part: PartLease(workspace.hub, part, holder), note)
+        # Only the relay serves published metrics; otherwise they would count twice.
         serving = Serving(supervisor.states, site.counts, Board() if publish else site.board)
         shown = latest if dashboard and FOLLOW in supervisor.states() else None
         open_endpoint(stack, workspace, serving, listen, cert, key, shown, proxies)
@@ -137,7 +136,6 @@ def site_of(
     per_secret: bool = False,
     publishes: bool = False,
 ) -> "Site":
-    """What the parts of this process are made of, by the catalogue and the environment."""
     from keyturn.cli.running.numbers import looks_of
     from keyturn.serving.site import Site
     from keyturn.settings.trail import trail_directory, trail_keep
@@ -154,10 +152,8 @@ def site_of(
 
 
 def backup_plan(workspace: "Workspace") -> "BackupPlan | None":
-    """How the operator has the hub backed up; None where they have not."""
     if (settings := workspace.catalogue.policy.backups) is None:
         return None
-    from keyturn.cli.environment import catalogue_directory
     from keyturn.serving.site import BackupPlan
     from keyturn.wiring.backups import open_backup_maker
 
@@ -169,10 +165,7 @@ def backup_plan(workspace: "Workspace") -> "BackupPlan | None":
 
 
 def access_logs(latest: Latest, audit_file: Path | None) -> "dict[str, Callable[[], AccessSource]]":
-    """The logs that are read on this machine, each by what opens it.
-
-    One that holds what this machine has received has the name of that behind its own: others have theirs.
-    """
+    """Return the openers of the logs read here. A log of this machine alone has the spool's name as a suffix."""
     from keyturn.settings.directories import sources_directory
     from keyturn.wiring.access_sources import open_source, read_here
 
@@ -187,7 +180,7 @@ def access_logs(latest: Latest, audit_file: Path | None) -> "dict[str, Callable[
 
 
 def watched(catalogue: "Catalogue", audit_file: Path | None) -> "Catalogue":
-    """The catalogue; where it names no access log, with the hub's audit file that was given."""
+    """Return the catalogue. If it names no access log, add the given audit file of the hub."""
     if catalogue.access_logs or audit_file is None:
         return catalogue
     from keyturn.catalogue.access_logs.hub import HubFileSettings
@@ -195,15 +188,6 @@ def watched(catalogue: "Catalogue", audit_file: Path | None) -> "Catalogue":
 
     log = HubFileSettings(kind="hub-file", log_file=str(audit_file.absolute()))
     return catalogue.model_copy(update={"access_logs": {HUB: log}})
-
-
-def supervisor_of(workspace: "Workspace", parts: "list[Part]") -> "Supervisor":
-    """What runs these parts, under leases in the workspace's hub."""
-    from keyturn.serving.leases import PartLease, new_holder
-    from keyturn.serving.supervisor import Supervisor
-
-    holder = new_holder()
-    return Supervisor(parts, lambda part: PartLease(workspace.hub, part, holder), note)
 
 
 def open_endpoint(
@@ -216,8 +200,8 @@ def open_endpoint(
     shown: Latest | None = None,
     proxies: tuple[str, ...] = (),
 ) -> None:
-    """Answer at ``listen`` until the stack is closed; with a page of what is ``shown``. Raises Invalid, OSError."""
-    insist_on_server()
+    """Serve at ``listen`` until the stack closes, with the page of ``shown``. Raises Invalid or OSError."""
+    insist_on_h11("keyturn serve", "serve")
 
     from keyturn.agent.sockets import open_at
     from keyturn.serving.certificates import CertificateFiles
@@ -240,7 +224,7 @@ def open_endpoint(
 
 
 def network(text: str) -> str:
-    """A network, or one address. Wrong usage for anything else."""
+    """Parse a network or one address. Raises BadParameter for anything else."""
     try:
         return str(ip_network(text, strict=False))
     except ValueError:
@@ -250,7 +234,7 @@ def network(text: str) -> str:
 def page_of(
     stack: ExitStack, shown: Latest, serving: "Serving", port: int, proxies: tuple[str, ...], *, tls: bool
 ) -> "Handler":
-    """What shows the page of everything, read with this process's own login, to whom the hub lets see it."""
+    """Serve the dashboard, read with this process's login, to callers whom the hub permits."""
     from keyturn.cli.secrets.dashboard import board_of
     from keyturn.providers.vault.viewers import VaultViewers
     from keyturn.serving.dashboard_door import DashboardDoor
@@ -264,7 +248,6 @@ def page_of(
 
 
 def posts_of(workspace: "Workspace") -> "Handler | None":
-    """What takes posted accesses; None where the catalogue, as it was at the start, lets nobody post here."""
     import asyncio
 
     from keyturn.agent.http import HttpAnswer, HttpRequest
@@ -281,16 +264,7 @@ def posts_of(workspace: "Workspace") -> "Handler | None":
     return post
 
 
-def insist_on_server() -> None:
-    """What the endpoint is made of is installed. Raises Invalid."""
-    try:
-        import h11  # noqa: F401
-    except ModuleNotFoundError:
-        raise Invalid("start", "keyturn serve", "the package h11 is missing", "Install keyturn[serve]") from None
-
-
 def numbers_of(serving: "Serving") -> "Callable[[], str] | None":
-    """The numbers for Prometheus; None where its package is not installed."""
     try:
         from keyturn.providers.prometheus.metrics import NumbersCollector, exposition
     except ModuleNotFoundError:
@@ -307,7 +281,7 @@ def numbers_of(serving: "Serving") -> "Callable[[], str] | None":
 
 
 def run(supervisor: "Supervisor", stop: threading.Event) -> None:
-    """Run the parts until a signal ends it; systemd is told."""
+    """Run the parts until a signal arrives, and notify systemd."""
     from keyturn.agent.service import tell_supervisor
 
     note(f"ready: {', '.join(supervisor.states())}")

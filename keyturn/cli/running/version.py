@@ -1,4 +1,4 @@
-"""``keyturn version``: what is installed here, to be quoted in a report of a fault."""
+"""``keyturn version``: what is installed here, for a bug report."""
 
 import platform
 import sys
@@ -21,7 +21,7 @@ def version(as_json: JsonOption = False) -> None:
 
 
 def installed_version(package: str) -> str | None:
-    """A package's version, without importing it; None where it is not installed."""
+    """Return a package's version without importing it; None if it is not installed."""
     try:
         return version_of(package)
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""Running a deployment and watching it: its steps as they end, and the result that the run left."""
+"""Run a deployment and watch its steps, up to the run's result."""
 
 import json
 import os
@@ -23,27 +23,22 @@ if TYPE_CHECKING:
 
 DEFAULT: Final = WorkspaceNames()
 POLL: Final = 0.1
-"""Seconds between two looks at the run."""
-
+"""Seconds between two polls of the run."""
 STEPS: Final = 0.3
-"""Seconds between two looks at its steps, while it works."""
-
+"""Seconds between two polls of its steps, while it runs."""
 PATIENCE: Final = 15.0
-"""Seconds after which a run that nobody has begun is remarked on."""
-
+"""Seconds before a run that no worker started is reported."""
 BEHIND: Final = "awaitingconcurrencyslot"
 """The state of a run that waits for another of its deployment."""
-
 LAGGING: Final = 3.0
-"""Seconds that the last steps are waited for once the run is over: the server learns of them by events."""
-
+"""Seconds to wait for the last steps after the run's end, since the server learns of them by events."""
 STABLE: Final = 3
-"""Looks without a change after which no more steps are expected."""
+"""Polls without a change before no more steps are expected."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run that is over, in names only. ``steps`` are the names of its tasks by how they ended."""
+    """A finished run, in names only. ``steps`` are the names of its tasks by final state."""
 
     id: str
     url: str
@@ -53,23 +48,22 @@ class Run:
     steps: dict[str, set[str]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     result: dict[str, Any] | None = None
-    """What it came to, as its flow left it; None where it ended before that."""
+    """The flow's result; None if it ended earlier."""
 
     @property
     def completed(self) -> bool:
-        """Whether its flow ended well."""
+        """Whether its flow succeeded."""
         return self.state == "COMPLETED"
 
     def did(self, step: str) -> bool:
-        """Whether such a step of anything ended well."""
+        """Return whether a step of this name succeeded for any subject."""
         return any(name.split(" ")[0] == step for name in self.steps.get("COMPLETED", ()))
 
     def to_data(self) -> dict[str, str]:
-        """As JSON has it."""
         return {"id": self.id, "url": self.url}
 
     def error(self, doing: str, subject: str) -> KeyturnError:
-        """Why it did not end well; Locked where another run was at it."""
+        """Return the error of an unsuccessful run; Locked if another run was active."""
         remedy = f"See the run: {self.url}" if self.url else "See the run in the Prefect UI"
         if self.state == "CANCELLED":
             problem = f"the run was cancelled: {self.message}" if self.message else "the run was cancelled"
@@ -83,11 +77,11 @@ class Run:
 
 
 class StillRuns(Unavailable):
-    """A run that is at work, and was not waited for any longer."""
+    """The run continues, but the wait for it ended."""
 
 
 class NotBegun(Unavailable):
-    """A run that no worker has begun in time."""
+    """No worker started the run in time."""
 
 
 def run_deployment(
@@ -99,18 +93,18 @@ def run_deployment(
     answered_within: float | None = None,
     meanwhile: Callable[[], object] = lambda: None,
 ) -> Run:
-    """Run a flow's deployment and wait for its end, telling each step on stderr. Raises Unavailable, NotFound, Denied.
+    """Run a flow's deployment, wait for its end and print each step on stderr. Raises Unavailable, NotFound or
+    Denied.
 
-    Raises StillRuns after ``timeout`` seconds, and NotBegun after ``begun_within`` seconds in which no worker took it.
-    With ``answered_within`` a server that says nothing for so many seconds is waited for no longer. What there is to
-    do ``meanwhile`` is done once it is asked for.
+    Raises StillRuns after ``timeout`` seconds, and NotBegun after ``begun_within`` seconds without a worker.
+    ``answered_within`` limits the wait for the server, in seconds. ``meanwhile`` runs after the run is created.
     """
     settings = insist_on_prefect()
     return Watcher(flow, timeout, workspace, begun_within).run(settings, parameters, answered_within, meanwhile)
 
 
 class Watcher:
-    """One run from its beginning to its end."""
+    """One run from start to end."""
 
     def __init__(
         self, flow: str, timeout: float, workspace: WorkspaceNames = DEFAULT, begun_within: float = float("inf")
@@ -131,14 +125,13 @@ class Watcher:
         answered_within: float | None,
         meanwhile: Callable[[], object],
     ) -> Run:
-        """Start it and see it through."""
         from keyturn.providers.prefect_api import PrefectApi
 
         with spans_told(), PrefectApi(settings, "run", self._deployment, f", {LOCAL}") as api:
             if answered_within:
                 api.insist_on_answer(answered_within)
             started = self._ask(api, parameters)
-            url = url_of(settings, started)
+            url = f"{settings.ui_url.rstrip('/')}/runs/flow-run/{started.id}" if settings.ui_url else ""
             note(f"run {started.name} on the Prefect server {settings.url} (Ctrl-C stops watching, not the run)")
             if url:
                 note(f"  {url}")
@@ -146,7 +139,7 @@ class Watcher:
                 meanwhile()
                 ended = self._until_over(api, started, url)
             result = result_of(api, started.id)
-            # Of a run that says itself what it came to nothing is read from its steps.
+            # If the run left its own result, late steps are not needed.
             tasks = self._late_steps(api, started.id) if result is None else self._steps(api, started.id)
         message = plain_message(ended.state.message)
         by_state = {kind: {t.name for t in tasks if t.state.kind == kind} for kind in {t.state.kind for t in tasks}}
@@ -175,7 +168,6 @@ class Watcher:
             time.sleep(POLL)
 
     def _ask(self, api: "PrefectApi", parameters: dict[str, Any]) -> "FlowRun":
-        """Ask for the run. Where spans are told it goes on with this command's trace, by its label."""
         attributes = {"keyturn.secret": str(parameters.get("path") or "")}
         with traced(f"ask for {self._deployment.partition('/')[0]}", attributes) as span:
             labels = {TRACE_LABEL: text} if (text := traceparent().get(TRACEPARENT)) else {}
@@ -195,7 +187,9 @@ class Watcher:
 
     def _steps(self, api: "PrefectApi", run: str) -> "list[TaskRun]":
         tasks = api.list_steps(run)
-        for task in sorted((t for t in tasks if t.state.final), key=ended_at):
+        for task in sorted(
+            (t for t in tasks if t.state.final), key=lambda t: float("inf") if t.ended is None else t.ended
+        ):
             if task.id not in self._ended:
                 self._ended.add(task.id)
                 note(f"  {task.name}: {task_summary(task)}")
@@ -219,7 +213,7 @@ class Watcher:
 
 @contextmanager
 def spans_told() -> Iterator[None]:
-    """Have spans told where the environment says so; else nothing is imported for it."""
+    """Send spans if the environment requests it; otherwise import nothing."""
     if not traces_wanted(os.environ):
         yield
         return
@@ -229,28 +223,15 @@ def spans_told() -> Iterator[None]:
         yield
 
 
-def url_of(settings: "PrefectSettings", run: "FlowRun") -> str:
-    """Where people see the run; empty where nobody knows."""
-    return f"{settings.ui_url.rstrip('/')}/runs/flow-run/{run.id}" if settings.ui_url else ""
-
-
-def ended_at(task: "TaskRun") -> float:
-    """When a task ended, to sort by."""
-    return float("inf") if task.ended is None else task.ended
-
-
 def task_summary(task: "TaskRun") -> str:
-    """How a task ended."""
     took = f"{task.seconds:.2f} s" if task.seconds else ""
     words = plain_message(task.state.message) if task.state.kind in ("FAILED", "COMPLETED") else ""
     return ", ".join(part for part in (words or task.state.name.lower(), took) if part)
 
 
 def plain_message(message: str | None) -> str:
-    """The error's own words, without what Prefect says before them."""
     return re.sub(r"^(Task|Flow) run encountered an exception:? (\w+: )?", "", message or "")
 
 
 def result_of(api: "PrefectApi", run: str) -> dict[str, Any] | None:
-    """What the run left of itself as data; None where it left nothing, or not all of it."""
     return join_parts(map(json.loads, api.list_artifacts(run, RESULT)))

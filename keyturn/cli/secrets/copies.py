@@ -1,4 +1,4 @@
-"""Where every copy stands, told by a plan, and since when it fails, told by what earlier runs have kept."""
+"""The state of every copy from a plan, and since when it fails, from earlier runs' records."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,52 +27,49 @@ STATES: Final = {
     Action.DRIFTED: CopyState.DRIFTED,
     Action.NOT_COMPARED: Action.NOT_COMPARED,
 }
-"""What is said of a copy that does not fail; every other one is stale."""
+"""The state of a copy that does not fail, by action; every other one is stale."""
 
 
 @dataclass(frozen=True, slots=True)
 class CopyStatus:
-    """One copy, in names only. ``since`` is when runs began to fail at it; None where none has, or it is in step."""
+    """One copy, in names only."""
 
     item: Item
     kept: Failing | None = None
 
     @property
     def since(self) -> datetime | None:
-        """Since when runs fail at it."""
+        """The time when runs began to fail; None if none fails or the copy is in sync."""
         return datetime.fromisoformat(self.kept.since) if self.kept and self.kept.since else None
 
     @property
     def fails(self) -> bool:
-        """Whether it can't be brought in step, as far as can be told before trying again."""
+        """Whether the copy can't be brought in sync, as far as is known without another attempt."""
         return self.item.action in TROUBLE or self.kept is not None
 
     @property
     def state(self) -> str:
-        """In one word or two."""
         return str(CopyState.FAILED if self.fails else STATES.get(self.item.action, CopyState.STALE))
 
     @property
     def kind(self) -> str:
-        """The class of its error; empty where it does not fail."""
+        """The class of its error, or an empty string."""
         if self.kept and self.item.action not in TROUBLE:
             return self.kept.kind
         return (self.item.kind or str(self.item.action)) if self.fails else ""
 
     @property
     def error(self) -> str:
-        """Its error's words; empty where it does not fail."""
+        """The message of its error, or an empty string."""
         if self.kept and self.item.action not in TROUBLE:
             return self.kept.error
         return self.item.why if self.fails else ""
 
     def lines(self) -> list[str]:
-        """For people."""
         since = [f"  since {when(self.since)}"] if self.since else []
         return [f"{self.item.store} {self.state}{f', {self.kind}' if self.kind else ''}", *since]
 
     def to_data(self) -> dict[str, Any]:
-        """For scripts."""
         return {
             "store": self.item.store,
             "name": self.item.name,
@@ -90,9 +87,9 @@ class CopyStatus:
 
 @dataclass(frozen=True)
 class CatalogueCopies:
-    """Every copy of a catalogue by its secret, how many there are of each action, and what a plan says besides.
+    """All copies of a catalogue by secret, their counts by action, and the plan's remarks.
 
-    ``lost`` are the secrets that the hub has lost newer versions of; None where nobody could tell.
+    ``lost`` are the secrets that lost newer versions in the hub; None if that is unknown.
     """
 
     of: Mapping[str, tuple[CopyStatus, ...]] = field(default_factory=dict)
@@ -101,13 +98,13 @@ class CatalogueCopies:
     lost: tuple[str, ...] | None = None
 
     def beside(self, paths: Iterable[str]) -> list[CopyStatus]:
-        """What is not in sync of all other secrets, which only patterns push or nothing declares any more."""
+        """Return copies that are not in sync of all other secrets, which only patterns push or which are undeclared."""
         others = sorted(self.of.keys() - set(paths))
         return [copy for path in others for copy in self.of[path] if copy.item.action is not Action.IN_SYNC]
 
 
 def look_at_copies(workspace: Workspace) -> CatalogueCopies:
-    """Where every copy stands, told by a few listings. What can't be told is an error at every copy."""
+    """Determine the state of every copy from a few listings. An error appears at every copy that it hides."""
     try:
         planned = plan(workspace)
     except KeyturnError as error:
@@ -123,7 +120,7 @@ def look_at_copies(workspace: Workspace) -> CatalogueCopies:
 
 
 def unreadable_plan(workspace: Workspace, error: KeyturnError) -> Plan:
-    """A plan that says of every declared copy why nothing can be told of it."""
+    """Return a plan with this error at every declared copy."""
     wanted = [
         Wanted(path, place.place if isinstance(place, FieldPattern) else place)
         for path, secret in workspace.catalogue.secrets.items()
@@ -133,7 +130,7 @@ def unreadable_plan(workspace: Workspace, error: KeyturnError) -> Plan:
 
 
 def failing_copies(workspace: Workspace, stores: Sequence[str]) -> dict[str, Mapping[str, Failing]]:
-    """The copies of each store that fail, as the last runs left it; none where that can't be read."""
+    """Return each store's failing copies, as the last runs recorded them; none if that is unreadable."""
 
     def failing_in(store: str) -> Mapping[str, Failing]:
         try:

@@ -39,7 +39,6 @@ def dashboard(output: OutputOption = Path("keyturn.html"), catalogue: CatalogueO
 
 
 def board_of(workspace: "Workspace") -> Dashboard:
-    """All that the page shows, looked at now. Raises where no secret could be told."""
     from keyturn.cli.secrets.overview import overview_of
 
     return Drawing(workspace, overview_of(workspace)).board()
@@ -55,13 +54,12 @@ LEVELS: Final = {
 
 @dataclass(frozen=True)
 class Drawing:
-    """What was looked at, as the page's lines."""
+    """The collected state, converted to the page's lines."""
 
     workspace: "Workspace"
     overview: "Overview"
 
     def board(self) -> Dashboard:
-        """All of it."""
         incidents, unseen = self._incidents()
         drills, undrilled = self._drills()
         others = [*self._health(), *incidents, *self._unreviewed(), *self._hub()]
@@ -94,13 +92,11 @@ class Drawing:
         )
 
     def _health(self) -> Iterator[OtherLine]:
-        """Workers, ledger and logins; incidents have a line each."""
         for check in self.overview.health:
             if check.name != "incidents":
                 yield OtherLine("health", check.name, LEVELS[check.grade], check.words)
 
     def _incidents(self) -> tuple[list[OtherLine], list[str]]:
-        """The open ones; where they can't be read, why."""
         from keyturn.revocation.incidents.store import list_open
 
         try:
@@ -113,7 +109,6 @@ class Drawing:
         ], []
 
     def _drills(self) -> tuple[list[OtherLine], list[str]]:
-        """The last drill of each secret that is there for them; where they can't be read, why."""
         from keyturn.doctor.drills import AREA, drill_results
 
         try:
@@ -153,7 +148,7 @@ class Drawing:
 
 
 def level_of(status: "SecretStatus") -> Level:
-    """How urgent a secret is: what no run mends by itself is bad."""
+    """Return a secret's urgency; what no run fixes by itself is bad."""
     from keyturn.rotation.copies.push import CopyState
     from keyturn.rotation.state.login_checks import Login
 

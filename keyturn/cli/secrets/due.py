@@ -1,4 +1,4 @@
-"""``keyturn due``: when and why each secret is rotated next, what holds it back, and what is late."""
+"""``keyturn due``: when and why each secret is rotated next, what delays it, and what is late."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 COLUMNS: Final = ("secret", "when (UTC)", "why")
 
 CheckOption = Annotated[
-    bool,
-    typer.Option("--check", help="End with 1 if something is late or fails, 5 if something is unknown."),
+    bool, typer.Option("--check", help="End with 1 if something is late or fails, 5 if something is unknown.")
 ]
 
 
@@ -97,7 +96,7 @@ def show_due(
 class Prospect:
     """One secret's next rotation, in names only.
 
-    ``blocked`` says why the schedule has given up, ``error`` why the hub does not tell; both are mostly empty.
+    ``blocked`` is why the schedule stopped, ``error`` why the hub's answer is missing; both are usually empty.
     """
 
     path: str
@@ -111,34 +110,29 @@ class Prospect:
     expires_at: datetime | None = None
     error: str = ""
     code: str = ""
-    """The error's code; empty where there is none."""
     check: "LoginCheck | None" = None
-    """What came of the last try whether CURRENT logs in."""
+    """The last login test of CURRENT."""
 
     @property
     def login(self) -> str:
-        """Why CURRENT is an alarm by itself: it does not log in, or nobody could try for a day."""
+        """Why CURRENT's login raises an alarm: it is refused, or untested for a day."""
         return self.check.alarm(self.now) if self.check else ""
 
     @property
     def at(self) -> datetime | None:
-        """When it is rotated next; at once where an earlier run was interrupted."""
         return self.now if self.open else self.outlook.at if self.outlook else None
 
     @property
     def order(self) -> tuple[bool, datetime, str]:
-        """What is next comes first, what nobody knows of last."""
         return self.at is None, self.at or self.now, self.path
 
     def row(self) -> tuple[str, str, str]:
-        """For people."""
         next_one = "now" if self.at == self.now else minute(self.at) if self.at else "unknown" if self.error else "-"
         times = [("next", next_one), ("rotated", minute(self.rotated_at)), ("ends", minute(self.expires_at))]
         return self.path, "\n".join(f"{name:<8} {moment}" for name, moment in times if moment), "\n".join(self.lines())
 
     def lines(self) -> list[str]:
-        """Why, in words."""
-        from keyturn.cli.setup.logins import trouble
+        from keyturn.cli.secrets.status import trouble
 
         if self.error or self.outlook is None:
             return [self.error]
@@ -151,8 +145,7 @@ class Prospect:
         return [*login, *begun, *late, *held, *blocked]
 
     def to_data(self) -> dict[str, Any]:
-        """For scripts."""
-        from keyturn.cli.setup.logins import login_data
+        from keyturn.cli.secrets.status import login_data
 
         code = "Unfinished" if self.open else self.reason.code if self.reason else None
         return {
@@ -172,10 +165,7 @@ class Prospect:
 
 
 def prospects(workspace: "Workspace", paths: Sequence[str], mark: "RestoredMark | None" = None) -> list[Prospect]:
-    """These secrets, looked at side by side, the next first; ``mark`` is the hub's where it was restored.
-
-    Raises the first error where none could be told.
-    """
+    """Sort these secrets by next rotation; ``mark`` is a restored hub's. Raises the first error if all fail."""
     from keyturn.cli.secrets.status import of_each
     from keyturn.rotation.copies.lineage_check import ledger_versions
     from keyturn.rotation.state.login_checks import load_checks
@@ -201,7 +191,7 @@ def prospect(
     listing: "Listing | None" = None,
     mark: "RestoredMark | None" = None,
 ) -> Prospect:
-    """One secret, told from metadata, its record, what its last login came to, and what the ledger knows of it."""
+    """Describe one secret from metadata, its record, its last login test and the ledger."""
     from keyturn.core.schedule import policy
     from keyturn.rotation.decide import facts, look_up
     from keyturn.rotation.repair.missing_current import describe_missing
@@ -228,7 +218,7 @@ def prospect(
 
 
 def lost_version(workspace: "Workspace", path: str, version: int, outside: "KnownVersion | None") -> str:
-    """Why nothing is rotated: the hub has lost the newest version; empty where it has not."""
+    """Return why nothing is rotated if the hub lost the newest version, or an empty string."""
     from keyturn.rotation.copies.lineage_check import describe_ahead, newer_version, remedy
 
     newer = newer_version(workspace, path, [outside]) if outside and outside.beyond(version) else None
@@ -236,7 +226,7 @@ def lost_version(workspace: "Workspace", path: str, version: int, outside: "Know
 
 
 def doubted_version(stands: "SecretStatus", mark: "RestoredMark | None") -> str:
-    """Why nothing is rotated in a hub that was restored; empty where nothing is doubted."""
+    """Return why nothing is rotated in a restored hub, or an empty string."""
     from keyturn.rotation.copies.lineage_check import describe_ahead, remedy
     from keyturn.rotation.repair.suspect_versions import doubt_of
 
@@ -246,7 +236,7 @@ def doubted_version(stands: "SecretStatus", mark: "RestoredMark | None") -> str:
 
 
 def reason_given_up(path: str, record: "Record") -> str:
-    """Why the schedule tries no more; empty where it does."""
+    """Return why the schedule stopped trying, or an empty string."""
     from keyturn.rotation.decide import insist_on_room
 
     if record.frozen:
@@ -259,7 +249,6 @@ def reason_given_up(path: str, record: "Record") -> str:
 
 
 def insist_on_punctual(prospects: Sequence[Prospect]) -> None:
-    """End with 1 where a secret is late, or where the schedule has given it up."""
     wrong = [prospect for prospect in prospects if prospect.alarm or prospect.blocked or prospect.login]
     if wrong:
         first = wrong[0]
@@ -270,7 +259,6 @@ def insist_on_punctual(prospects: Sequence[Prospect]) -> None:
 
 
 def health_of(workspace: "Workspace", prospects: Sequence[Prospect]) -> "list[CheckResult]":
-    """Whether what rotates them works: workers, incidents, ledger and logins."""
     from keyturn.cli.health import LoginState, check_logins, check_services
 
     logins = [
@@ -282,7 +270,6 @@ def health_of(workspace: "Workspace", prospects: Sequence[Prospect]) -> "list[Ch
 
 
 def insist_on_health(prospects: Sequence[Prospect], health: "Sequence[CheckResult]") -> None:
-    """End with 1 where something does not work, and with 5 where a secret or a check is unknown."""
     from keyturn.doctor.results import Grade
 
     failed = [result for result in health if result.grade is Grade.FAILED]
@@ -299,7 +286,6 @@ def insist_on_health(prospects: Sequence[Prospect], health: "Sequence[CheckResul
 
 
 def insist_on_young(late: "Sequence[OwnKey]") -> None:
-    """End with 1 where a key of Keyturn's own should have been replaced."""
     if late:
         problem = late[0].blocked or f"it has been due since {minute(late[0].due_at)} UTC"
         remedy = "See `keyturn due` and the runs of rotate-own-keys"
@@ -307,5 +293,4 @@ def insist_on_young(late: "Sequence[OwnKey]") -> None:
 
 
 def minute(moment: datetime | None) -> str:
-    """A moment in UTC, to the minute."""
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}" if moment else ""

@@ -1,4 +1,4 @@
-"""``keyturn get``: many secrets at once, from the hub or from one store. Values are shown on request alone."""
+"""``keyturn get``: read many secrets from the hub or one store. Values are shown only on request."""
 
 import json
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ RevealOption = Annotated[bool, typer.Option("--reveal", help="Print the values i
 
 @dataclass(frozen=True)
 class ReadValue:
-    """One secret as it was read. ``version`` is the hub's; None where the place does not tell it for this value."""
+    """One secret as read. ``version`` is the hub's; None if the place does not give it for this value."""
 
     path: str
     place: str
@@ -45,11 +45,9 @@ class ReadValue:
     text: "Sensitive" = data_field(repr=False)
 
     def row(self) -> tuple[str, ...]:
-        """For people, without the value."""
         return self.path, self.place, str(self.version or "-"), self.fingerprint
 
     def to_data(self, reveal: bool) -> dict[str, Any]:
-        """For scripts; with the value where that was asked for."""
         names = ("path", "place", "version", "fingerprint")
         data = {name: getattr(self, name) for name in names}
         return {**data, "value": self.text.reveal()} if reveal else data
@@ -85,7 +83,7 @@ def get(
 
 
 def note_reveal(workspace: "Workspace", values: Sequence[ReadValue], field: str | None) -> None:
-    """Write which values are about to be shown, in one write that is durable first. Raises Unrecorded."""
+    """Record which values will be shown, in one durable write before that. Raises Unrecorded."""
     from keyturn.core.ports.ledger import Outcome
     from keyturn.rotation.state.journal import entry, note_down
 
@@ -109,7 +107,6 @@ def note_reveal(workspace: "Workspace", values: Sequence[ReadValue], field: str 
 
 
 def show_values(values: list[ReadValue], failed: list[KeyturnError], reveal: bool, as_json: bool) -> None:
-    """A table, one bare value, or JSON."""
     if as_json:
         errors = [{"name": error.name, "error": type(error).__name__, "message": str(error)} for error in failed]
         write_json({"secrets": [value.to_data(reveal) for value in values], "errors": errors})
@@ -121,7 +118,6 @@ def show_values(values: list[ReadValue], failed: list[KeyturnError], reveal: boo
 
 
 def from_hub(workspace: "Workspace", paths: Sequence[str], field: str | None) -> Read:
-    """What the hub serves, side by side."""
     from keyturn.client.bulk import read_many
     from keyturn.core.fingerprint import payload
 
@@ -141,7 +137,7 @@ def from_hub(workspace: "Workspace", paths: Sequence[str], field: str | None) ->
 
 
 def from_store(workspace: "Workspace", paths: Sequence[str], store: str, field: str | None) -> Read:
-    """What the copies in a store hold, in as few calls as it allows. Raises NotFound for a store nobody declares."""
+    """Read the copies in a store with few calls. Raises NotFound for an undeclared store."""
     from keyturn.client.bulk import read_many
     from keyturn.rotation.state.context import side_by_side
 
@@ -153,11 +149,9 @@ def from_store(workspace: "Workspace", paths: Sequence[str], store: str, field: 
     failed += bulk.errors.values()
 
     def of_copy(name: str) -> ReadValue | KeyturnError:
-        text = bulk.values[store, name]
+        path, text = names[name], bulk.values[store, name]
         try:
-            value = ReadValue(
-                names[name], f"{store}:{name}", version_of(workspace, names[name], store, name, text), "", text
-            )
+            value = ReadValue(path, f"{store}:{name}", version_of(workspace, path, store, name, text), "", text)
         except KeyturnError as error:
             return error
         return chosen(value)
@@ -175,7 +169,6 @@ def from_store(workspace: "Workspace", paths: Sequence[str], store: str, field: 
 
 
 def placed(workspace: "Workspace", paths: Sequence[str], store: str) -> tuple[dict[str, str], list[KeyturnError]]:
-    """The copies' names in the store, each with its secret; an error for each secret that has none there."""
     names: dict[str, str] = {}
     failed: list[KeyturnError] = []
     for path in dict.fromkeys(paths):
@@ -192,7 +185,7 @@ def placed(workspace: "Workspace", paths: Sequence[str], store: str) -> tuple[di
 
 
 def merged(workspace: "Workspace", paths: Sequence[str], store: str) -> Read:
-    """What stands in secrets of others under the keys that are these secrets' copies, and nothing of the others."""
+    """Read copies that are single keys of other secrets, and none of their other keys."""
     from keyturn.catalogue.spreading import plain_places
 
     values: list[ReadValue] = []
@@ -211,7 +204,7 @@ def merged(workspace: "Workspace", paths: Sequence[str], store: str) -> Read:
 
 
 def version_of(workspace: "Workspace", path: str, store: str, name: str, text: "Sensitive") -> int | None:
-    """The hub's version that the copy holds by its marks; None where they are not of this value."""
+    """Return the hub's version from the copy's marks; None if they do not match this value."""
     from keyturn.core.fingerprint import vouches
 
     copy = workspace.open_store(store).describe(name)
@@ -220,7 +213,7 @@ def version_of(workspace: "Workspace", path: str, store: str, name: str, text: "
 
 
 def json_fields(value: ReadValue) -> "SecretFields":
-    """The fields of a copy that holds a JSON object. Raises Invalid."""
+    """Parse a copy that holds a JSON object. Raises Invalid."""
     from keyturn.core.sensitive import SecretFields
 
     try:
@@ -233,7 +226,6 @@ def json_fields(value: ReadValue) -> "SecretFields":
 
 
 def field_of(path: str, fields: "SecretFields", field: str) -> "Sensitive":
-    """One field's text. Raises NotFound with the one likely meant."""
     from keyturn.core.text.suggest import advice
 
     if field not in fields:
@@ -242,7 +234,6 @@ def field_of(path: str, fields: "SecretFields", field: str) -> "Sensitive":
 
 
 def short_fingerprint(workspace: "Workspace", path: str, text: "Sensitive") -> str:
-    """The part of the fingerprint that people see."""
     from keyturn.core.fingerprint import shown
 
     return shown(workspace.fingerprint_of(path, text))

@@ -1,4 +1,4 @@
-"""``keyturn history``: every rotation of one secret that is remembered, and every version that the hub keeps."""
+"""``keyturn history``: the recorded rotations of one secret, and its versions in the hub."""
 
 from typing import TYPE_CHECKING, Any, Final
 
@@ -43,7 +43,7 @@ def history(
 
 
 def remembered(workspace: "Workspace", path: str) -> "tuple[list[Rotation], SecretInfo | None]":
-    """The record's rotations, the newest first, and the hub's versions. Raises NotFound where there is neither."""
+    """Return the recorded rotations, newest first, and the hub's versions. Raises NotFound if there is neither."""
     from keyturn.rotation.state.records import load_record
 
     record, info = load_record(workspace, path), workspace.hub.describe(path)
@@ -56,7 +56,6 @@ def remembered(workspace: "Workspace", path: str) -> "tuple[list[Rotation], Secr
 
 
 def rotation_row(rotation: "Rotation") -> tuple[str, ...]:
-    """One rotation for people."""
     from keyturn.core.fingerprint import shown
 
     moments = (("opened", rotation.opened_at), ("promoted", rotation.promoted_at), ("closed", rotation.closed_at))
@@ -72,19 +71,16 @@ def rotation_row(rotation: "Rotation") -> tuple[str, ...]:
 
 
 def reverted_by(rotations: "list[Rotation]") -> "dict[int, Rotation]":
-    """The rotations that were taken back, by the version that each had put in force."""
     return {r.reverted_version: r for r in rotations if r.reverted_version and r.reverted_version != r.version}
 
 
 def version_row(version: "VersionInfo", reverted: "Rotation | None" = None) -> tuple[str, ...]:
-    """A version that no remembered rotation made, or one that was ``reverted``."""
     state = ("taken back" if reverted else "written") if version.readable else str(version.state)
     rotation = f"{reverted.sequence}: {reverted.reason}, {reverted.strategy}" if reverted else "none"
     return str(version.version), state, f"written  {when(version.created_at)}", rotation
 
 
 def as_data(path: str, info: "SecretInfo | None", rotations: "list[Rotation]") -> dict[str, Any]:
-    """For scripts."""
     from keyturn.cli.secrets.status import rotation_data
 
     reverted = {version: rotation.sequence for version, rotation in reverted_by(rotations).items()}

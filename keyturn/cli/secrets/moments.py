@@ -1,4 +1,4 @@
-"""Moments as people write them in options: ``2026-11-03``, ``2026-11-03T14:00+01:00``, or ``36h`` for so long ago."""
+"""Moments in options: ``2026-11-03``, ``2026-11-03T14:00+01:00``, or ``36h`` for 36 hours ago."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -9,14 +9,13 @@ from keyturn.core.errors import Invalid
 from keyturn.settings import durations
 
 FromOption = Annotated[
-    str,
-    typer.Option("--from", metavar="TIME", help="From 2026-11-03 on, or 2026-11-03T14:00+01:00, or 36h ago."),
+    str, typer.Option("--from", metavar="TIME", help="From 2026-11-03 on, or 2026-11-03T14:00+01:00, or 36h ago.")
 ]
 ToOption = Annotated[str, typer.Option("--to", metavar="TIME", help="Until then, a day to its end; now by default.")]
 
 
 def parse_moment(text: str, option: str, now: datetime, *, end: bool = False) -> datetime:
-    """A moment in UTC, which is meant where no zone is named; of a day its beginning or ``end``. Raises Invalid."""
+    """Parse a moment, in UTC unless it has a zone. A day means its beginning or ``end``. Raises Invalid."""
     try:
         return now - durations.parse(text)
     except ValueError:

@@ -1,24 +1,26 @@
-"""What `keyturn status` and the dashboard show of the whole workspace, and whether all of it is healthy."""
+"""The state of the whole workspace for `keyturn status` and the dashboard."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from keyturn.cli.failures import FAILED, UNKNOWN
+from keyturn.cli.output import when
+from keyturn.core.errors import KeyturnError
+from keyturn.core.spans import span
 
 if TYPE_CHECKING:
     from keyturn.cli.access.active_grants import ActiveGrant
-    from keyturn.cli.health import LoginState
     from keyturn.cli.secrets.copies import CopyStatus
-    from keyturn.cli.secrets.hub_status import HubStatus
     from keyturn.cli.secrets.status import SecretStatus
     from keyturn.core.ports.restored import Restoration
     from keyturn.doctor.results import CheckResult
     from keyturn.keys.authority_status import AuthorityStatus
     from keyturn.keys.managed_keys import KeyStatus
+    from keyturn.rights.hub_check import HubCheck
     from keyturn.rotation.repair.removed_entries import Undeclared
     from keyturn.rotation.state.break_glass import BrokenGlass
     from keyturn.rotation.state.context import Workspace
@@ -26,59 +28,87 @@ if TYPE_CHECKING:
 
 
 NAMED: Final = 5
-"""So many of what is not healthy are named in the last line."""
+"""The most unhealthy names in the last line."""
+
+
+@dataclass(frozen=True)
+class HubStatus:
+    """The last check; None if there was none. ``error`` is why it is unknown."""
+
+    now: datetime
+    check: "HubCheck | None" = None
+    error: str = ""
+
+    @property
+    def problem(self) -> str:
+        """Why a person should look at the set-up, or an empty string."""
+        from keyturn.rights.hub_check import LATE
+
+        check = self.check
+        if self.error:
+            return f"unknown whether the hub is set up as declared: {self.error}"
+        if check is None:
+            return (
+                "nobody has looked yet whether the hub is set up as declared: `check-hub` does, and `keyturn hub plan`"
+            )
+        if not check.sound:
+            since = f" (since {when(check.since)} UTC)" if check.since else ""
+            return f"in the hub {check.words}{since}"
+        if self.now - check.at > LATE:
+            return f"nobody has looked for {span(self.now - check.at)} whether the hub is set up as declared"
+        return ""
+
+    @property
+    def words(self) -> str:
+        return self.problem or f"in the hub {self.check.words if self.check else ''}"
+
+    def to_data(self) -> dict[str, Any]:
+        return {**(self.check.to_data() if self.check else {"at": None}), "problem": self.problem}
 
 
 @dataclass(frozen=True)
 class Overview:
-    """What the hub tells. ``others`` are copies that are not in sync, of secrets that the catalogue does not name."""
+    """The state of the workspace. ``others`` are copies not in sync of secrets that the catalogue does not name."""
 
     secrets: list["SecretStatus"] = field(default_factory=list)
     others: list["CopyStatus"] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     undeclared: list["Undeclared"] = field(default_factory=list)
-    """Secrets that the catalogue declares no more, and of which something is open."""
+    """Secrets with open work that the catalogue no longer declares."""
     remarks: tuple[str, ...] = ()
     parts: list["PartStatus"] = field(default_factory=list)
-    """What runs on beside the workers, or ought to."""
+    """The long-running parts, running or expected."""
     keys: list["KeyStatus"] = field(default_factory=list)
-    """The keys of other engines that the catalogue has managed."""
     unreviewed: list["BrokenGlass"] = field(default_factory=list)
-    """What was done without a second person, and nobody has looked at since."""
+    """Actions without a second person that are not reviewed."""
     authorities: list["AuthorityStatus"] = field(default_factory=list)
-    """What signs certificates."""
-    hub: "HubStatus | None" = None
-    """Whether the hub is set up as the catalogue says, by the last daily look."""
+    hub: HubStatus | None = None
     at: datetime | None = None
-    """When the hub was asked, by its clock."""
+    """The hub's time of the query."""
     grants: list["ActiveGrant"] = field(default_factory=list)
-    """What is given as access for a while, the first to end first."""
+    """Temporary access grants, the first to end first."""
     restoration: "Restoration | None" = None
-    """From which backup the hub was restored, where it was."""
+    """The backup that the hub was restored from, if any."""
     health: "list[CheckResult]" = field(default_factory=list)
-    """Workers, incidents, ledger and logins."""
     assessment: "Assessment" = field(default_factory=lambda: Assessment())
 
 
 @dataclass(frozen=True)
 class Assessment:
-    """What is not healthy, and what nobody could check, each by its name."""
+    """The names of everything failed or unknown."""
 
     failed: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
 
     @property
     def code(self) -> int:
-        """The exit code."""
         return FAILED if self.failed else UNKNOWN if self.unknown else 0
 
     @property
     def state(self) -> str:
-        """In one word."""
         return "failed" if self.failed else "unknown" if self.unknown else "ok"
 
     def lines(self) -> Iterator[str]:
-        """For people; nothing where all is healthy."""
         for words, names in (("NOT HEALTHY", self.failed), ("not checked", self.unknown)):
             if names:
                 more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
@@ -86,30 +116,23 @@ class Assessment:
 
 
 def overview_of(workspace: "Workspace") -> Overview:
-    """All that the hub and the stores tell, and whether all of it works. Raises where no secret could be told."""
-    from keyturn.cli.health import check_logins, check_services
+    """Collect the state of the hub and stores, and check the services. Raises an error if no secret could be read."""
+    from keyturn.cli.health import LoginState, check_logins, check_services
 
     with ThreadPoolExecutor(1) as pool:
         services = pool.submit(copy_context().run, check_services, workspace)
         overview = seen_in_hub(workspace)
-    logins = check_logins(workspace, login_states(overview.secrets))
-    return replace(overview, health=[*services.result(), logins])
-
-
-def login_states(secrets: Sequence["SecretStatus"]) -> "list[LoginState]":
-    """Of each secret whose CURRENT should log in."""
-    from keyturn.cli.health import LoginState
-
-    return [LoginState(s.path, s.now - s.rotated_at, s.login) for s in secrets if s.rotated_at and not s.occupied]
+    logins = [
+        LoginState(s.path, s.now - s.rotated_at, s.login) for s in overview.secrets if s.rotated_at and not s.occupied
+    ]
+    return replace(overview, health=[*services.result(), check_logins(workspace, logins)])
 
 
 def seen_in_hub(workspace: "Workspace") -> Overview:
-    """What the hub and the stores tell."""
     from keyturn.cli.access.active_grants import active_grants
     from keyturn.cli.emergencies.approvals import find_unreviewed
     from keyturn.cli.keys.commands import keys_of
     from keyturn.cli.secrets.copies import look_at_copies
-    from keyturn.cli.secrets.hub_status import hub_status
     from keyturn.cli.secrets.status import secret_statuses
     from keyturn.cli.setup.pki import authorities_of
     from keyturn.core.ports.restored import look_at_restoration
@@ -132,3 +155,14 @@ def seen_in_hub(workspace: "Workspace") -> Overview:
         active_grants(workspace),
         look_at_restoration(workspace.hub),
     )
+
+
+def hub_status(workspace: "Workspace") -> HubStatus | None:
+    if not workspace.catalogue.hub:
+        return None
+    from keyturn.rights.hub_check import last_check
+
+    try:
+        return HubStatus(workspace.hub_now(), last_check(workspace))
+    except KeyturnError as error:
+        return HubStatus(workspace.clock(), error=error.text)

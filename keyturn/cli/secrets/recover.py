@@ -1,6 +1,5 @@
 """``keyturn repair recover``: bring the newest value that works back into a hub that has lost it, from a copy."""
 
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -9,10 +8,10 @@ import typer
 
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import BEHIND, FAILED, end_command
-from keyturn.cli.options import CatalogueOption, JsonOption, OptionalPattern
+from keyturn.cli.options import CatalogueOption, JsonOption, OptionalPattern, YesOption, insist_on_terminal
 from keyturn.cli.output import note, stamp, when, write_json, write_table
 from keyturn.core.error_codes import code_of, code_of_kind
-from keyturn.core.errors import KeyturnError, TransientError
+from keyturn.core.errors import Ahead, KeyturnError, NotFound, TransientError
 
 if TYPE_CHECKING:
     from keyturn.core.ports.restored import Restoration
@@ -21,15 +20,12 @@ if TYPE_CHECKING:
     from keyturn.rotation.state.context import Workspace
 
 SHOWN: Final = 5
-"""So many of the secrets that are not settled are named together."""
-
+"""The most unsettled secrets to name in one message."""
 PATCH: Final = "vault kv patch -mount=secret {} host=... port=..."
 """How a person adds the fields that a recovered credential lacks."""
-
 COLUMNS: Final = ("who holds it", "version", "made (UTC)", "a login says")
 
 DryOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would be brought back; nothing is written.")]
-YesToRecoverOption = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
 UntestedOption = Annotated[
     bool, typer.Option("--untested", help="Take the newest value also where no login can tell whether it works.")
 ]
@@ -46,7 +42,7 @@ SnapshotOption = Annotated[
 def recover(
     path: OptionalPattern = None,
     dry_run: DryOption = False,
-    yes: YesToRecoverOption = False,
+    yes: YesOption = False,
     untested: UntestedOption = False,
     snapshot_of: SnapshotOption = None,
     catalogue: CatalogueOption = None,
@@ -59,15 +55,16 @@ def recover(
     becomes CURRENT, and every copy follows. In a hub that was restored, what no login and no copy shows to count is
     asked for by name, with --untested: it may have been revoked since. Safe to run again.
     """
-    if not (dry_run or yes or sys.stdin.isatty()):
-        raise typer.BadParameter("there is no terminal to ask on: give --yes, or --dry-run")
+    insist_on_terminal(dry_run or yes, "give --yes, or --dry-run")
     if snapshot_of and (dry_run or path):
         raise typer.BadParameter("--snapshot-of marks the whole hub: give it without PATH and --dry-run")
     with opened_workspace(catalogue) as workspace:
-        from keyturn.core.ports.restored import look_at_restoration
+        from keyturn.cli.secrets.moments import parse_moment
+        from keyturn.core.ports.restored import look_at_restoration, mark_snapshot
 
         if snapshot_of:
-            mark_as_restored(workspace, snapshot_of)
+            now = workspace.hub_now()
+            mark_snapshot(workspace.hub, parse_moment(snapshot_of, "--snapshot-of", now), now)
         restoration = look_at_restoration(workspace.hub)
         if restoration.happened:
             note(restoration.happened)
@@ -93,7 +90,6 @@ def recover(
 
 
 def end_unsettled(errors: Sequence[KeyturnError]) -> None:
-    """End by the first error; of several, each has been told with its own remedy, which none stands for."""
     first = errors[0]
     if len(errors) > 1:
         problem = f"{len(errors)} secrets are not settled: {', '.join(error.name for error in errors[:SHOWN])}"
@@ -102,18 +98,8 @@ def end_unsettled(errors: Sequence[KeyturnError]) -> None:
     end_command(first, BEHIND if all(isinstance(error, TransientError) for error in errors) else FAILED)
 
 
-def mark_as_restored(workspace: "Workspace", moment: str) -> None:
-    """Say in the hub that it came back from a snapshot of its own. Raises Invalid for what is no moment."""
-    from keyturn.cli.secrets.moments import parse_moment
-    from keyturn.core.ports.restored import mark_snapshot
-
-    now = workspace.hub_now()
-    mark_snapshot(workspace.hub, parse_moment(moment, "--snapshot-of", now), now)
-
-
 def named_secrets(workspace: "Workspace", pattern: str) -> "Behind":
-    """The secret of this path; of a pattern, what is behind and fits it. Raises NotFound where nothing does."""
-    from keyturn.core.errors import NotFound
+    """Return the secret of a path, or those that lag and match a pattern. Raises NotFound for no match."""
     from keyturn.core.text.path_patterns import covers
 
     if "*" not in pattern:
@@ -128,9 +114,9 @@ def named_secrets(workspace: "Workspace", pattern: str) -> "Behind":
 
 @dataclass(frozen=True)
 class Behind:
-    """The secrets that the hub has lost newer versions of; ``unseen`` says where nobody could look for more.
+    """The secrets that lost newer versions in the hub; ``unseen`` names what could not be checked.
 
-    ``nowhere`` are those of a restored hub that are to be tried by a login besides, since they have no copy.
+    ``nowhere`` are secrets of a restored hub without a copy, which a login should test.
     """
 
     paths: list[str]
@@ -139,7 +125,7 @@ class Behind:
 
 
 def behind(workspace: "Workspace") -> Behind:
-    """The secrets of which something outside knows a newer version than the hub."""
+    """Return the secrets that have a newer version outside the hub."""
     from keyturn.cli.running.numbers import is_unseen
     from keyturn.core.plan import Action
     from keyturn.rotation.copies.lineage_check import ledger_versions
@@ -148,7 +134,7 @@ def behind(workspace: "Workspace") -> Behind:
     from keyturn.sync.plan import plan
 
     planned, mark = plan(workspace), workspace.open_restore()
-    # Who is at it needs not be told to begin it.
+    # This command is what those remarks advise.
     to_do = (behind_words(planned.lost or ()), mark.to_do if mark else "")
     for remark in planned.remarks:
         if remark not in to_do:
@@ -169,11 +155,10 @@ def behind(workspace: "Workspace") -> Behind:
 
 
 def unshown(workspace: "Workspace", path: str) -> tuple[dict[str, Any], KeyturnError | None]:
-    """A secret of a restored hub that has no copy: whether it counts, a login tells. Nothing is pushed of it.
+    """Test a restored secret without copies by a login. Nothing is pushed.
 
-    One that no login can tell of is named, and holds nothing up.
+    If no login can decide, the secret is listed without an error.
     """
-    from keyturn.core.errors import Ahead
     from keyturn.rotation.repair.recover import choose
     from keyturn.rotation.repair.recoverable_values import values
 
@@ -193,7 +178,7 @@ def unshown(workspace: "Workspace", path: str) -> tuple[dict[str, Any], KeyturnE
 
 
 def note_unshown(paths: Iterable[str]) -> None:
-    """The secrets without a copy of which no login can tell whether they were revoked since the backup."""
+    """List secrets without copies that no login can test for a revocation since the backup."""
     names = sorted(paths)
     more = f", and {len(names) - SHOWN} more: see --json" if len(names) > SHOWN else ""
     if names:
@@ -205,10 +190,7 @@ def note_unshown(paths: Iterable[str]) -> None:
 
 
 def note_recovered(workspace: "Workspace", restoration: "Restoration", lost: Behind) -> None:
-    """Say in a hub that was restored that this has gone through, where all could be looked at that may know more.
-
-    Raises what keeps it from being said.
-    """
+    """Record that a restored hub is recovered, if everything that may know newer versions was checked."""
     from keyturn.core.ports.restored import mark_recovered
 
     mark = restoration.mark
@@ -224,7 +206,7 @@ def note_recovered(workspace: "Workspace", restoration: "Restoration", lost: Beh
 def recovered(
     workspace: "Workspace", path: str, *, dry_run: bool, yes: bool, untested: bool, quiet: bool, named: bool
 ) -> tuple[dict[str, Any], KeyturnError | None]:
-    """One secret, shown and then done; what came of it as data, and the error to end with."""
+    """Show and recover one secret. Return the result as data, and the error to end with."""
     from keyturn.rotation.repair.recover import choose, recover
     from keyturn.rotation.repair.recoverable_values import HUB, values
 
@@ -254,7 +236,6 @@ def recovered(
 
 
 def show_candidates(candidates: "HeldValues") -> None:
-    """Who holds which value, and what a login has said."""
     rows = [
         (value.place, str(value.version), when(value.created_at) or "unknown", login_verdict(value))
         for value in candidates.found
@@ -266,14 +247,13 @@ def show_candidates(candidates: "HeldValues") -> None:
 
 
 def login_verdict(value: "Value") -> str:
-    """What a login has said of it."""
     if not value.tried:
         return "not tried: a newer one works"
     return {True: "it works", False: "it is refused", None: "nobody can tell"}[value.lives]
 
 
 def needless(candidates: "HeldValues", chosen: "Value") -> bool:
-    """Whether CURRENT is the value, and nothing that is known is newer."""
+    """Return whether CURRENT is the chosen value, and no newer one is known."""
     from keyturn.core.ports.hub import overtaken
     from keyturn.rotation.repair.recoverable_values import HUB
 
@@ -282,7 +262,6 @@ def needless(candidates: "HeldValues", chosen: "Value") -> bool:
 
 
 def asked(candidates: "HeldValues", chosen: "Value") -> bool:
-    """Whether the person says yes. Raises Abort where not."""
     from keyturn.rotation.repair.recoverable_values import HUB
 
     works = "which works" if chosen.lives else "of which nobody can tell whether it works"
@@ -291,7 +270,6 @@ def asked(candidates: "HeldValues", chosen: "Value") -> bool:
 
 
 def left_behind(came: "Recovery") -> KeyturnError | None:
-    """The error to end with where a copy could not be brought in step."""
     late = [f"{copy.store}:{copy.name} ({copy.error or copy.state})" for copy in came.copies if not copy.in_step]
     if not late:
         return None
@@ -300,7 +278,6 @@ def left_behind(came: "Recovery") -> KeyturnError | None:
 
 
 def value_data(value: "Value") -> dict[str, Any]:
-    """One value for scripts, in names."""
     return {
         "place": value.place,
         "version": value.version,
@@ -312,7 +289,6 @@ def value_data(value: "Value") -> dict[str, Any]:
 
 
 def recovery_data(came: "Recovery") -> dict[str, Any]:
-    """What was done, for scripts."""
     return {
         "from": came.place,
         "held_version": came.held,

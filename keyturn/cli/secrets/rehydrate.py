@@ -1,6 +1,5 @@
 """``keyturn repair rehydrate``: fill an empty hub again from what the stores hold, and say what can't be proven."""
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -10,7 +9,7 @@ import typer
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import FAILED, end_command
 from keyturn.cli.ledger.sources import the_ledger
-from keyturn.cli.options import CatalogueOption, JsonOption
+from keyturn.cli.options import CatalogueOption, JsonOption, YesOption, insist_on_terminal
 from keyturn.cli.output import note, stamp, write_json, write_table
 from keyturn.core.errors import Invalid, KeyturnError, NotFound
 
@@ -27,7 +26,7 @@ COLUMNS: Final = ("secret", "verdict", "from", "version", "proof", "a login says
 WRONG_KEY: Final = "this key has made none of the copies' marks: it is another hub's, or was made anew"
 
 SHOWN: Final = 10
-"""So many paths are named of what is not taken."""
+"""The most paths to name of those left out."""
 
 ApplyOption = Annotated[bool, typer.Option("--apply", help="Write it; without this it is only shown.")]
 KeyOption = Annotated[
@@ -44,7 +43,6 @@ WithoutKeyOption = Annotated[
 UntestedRehydrateOption = Annotated[
     bool, typer.Option("--untested", help="Take the newest value also where nobody can tell whether it is in force.")
 ]
-YesToRehydrateOption = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
 
 
 def rehydrate(
@@ -52,7 +50,7 @@ def rehydrate(
     key: KeyOption = None,
     without_key: WithoutKeyOption = False,
     untested: UntestedRehydrateOption = False,
-    yes: YesToRehydrateOption = False,
+    yes: YesOption = False,
     catalogue: CatalogueOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -64,8 +62,7 @@ def rehydrate(
     """
     if key and without_key:
         raise typer.BadParameter("give --key FILE or --without-key, not both")
-    if apply and not (yes or sys.stdin.isatty()):
-        raise typer.BadParameter("there is no terminal to ask on: give --yes, or leave --apply out")
+    insist_on_terminal(yes or not apply, "give --yes, or leave --apply out")
     with opened_workspace(catalogue) as workspace:
         from keyturn.recovery.rehydrate import Rehydration
         from keyturn.recovery.rehydrate import rehydrate as fill
@@ -78,7 +75,10 @@ def rehydrate(
         wanted = [secret for secret in plan.secrets if secret.verdict in (Rehydration.READY, Rehydration.SETTLED)]
         if apply and wanted:
             insist_on_proof(plan, keys, without_key=without_key)
-            ask_first(wanted, yes=yes)
+            if not yes:
+                unproven = sum(not secret.proven for secret in wanted)
+                words = f", {unproven} of them not proven" if unproven else ""
+                typer.confirm(f"Write {len(wanted)} secrets to the hub{words}?", abort=True)
             give_back(workspace.hub, entries)
             plan = fill(workspace, keys, revoked, apply=True, untested=untested, report=note_secret)
         if as_json:
@@ -87,7 +87,6 @@ def rehydrate(
 
 
 def chosen_keys(hub: "Hub", file: Path | None, *, without_key: bool) -> "tuple[Entries | None, FingerprintKeys | None]":
-    """What proves the copies: the keys of the file, else those that the hub has; None where there are none."""
     from keyturn.recovery.rehydrate_keys import hub_keys, keys_from, keys_in_file
 
     if file:
@@ -97,7 +96,6 @@ def chosen_keys(hub: "Hub", file: Path | None, *, without_key: bool) -> "tuple[E
 
 
 def told_revocations() -> "Mapping[str, Revoked] | KeyturnError":
-    """What the ledger tells of revocations, or why it could not be read."""
     from keyturn.ledger.cuts import revoked_secrets
 
     try:
@@ -109,7 +107,7 @@ def told_revocations() -> "Mapping[str, Revoked] | KeyturnError":
 
 
 def insist_on_proof(plan: "Plan", keys: "FingerprintKeys | None", *, without_key: bool) -> None:
-    """A missing or wrong key is a person's decision, since a hub that makes a new one never proves them. Raises."""
+    """Raise Invalid for a missing or wrong key. A person must decide, since a new key never proves the copies."""
     if keys is None and not without_key:
         problem = "the hub has no key of the fingerprints, so no copy can be proven"
         raise Invalid("rehydrate", "the hub", problem, "Give the lost hub's: --key FILE; or say --without-key")
@@ -117,16 +115,8 @@ def insist_on_proof(plan: "Plan", keys: "FingerprintKeys | None", *, without_key
         raise Invalid("rehydrate", "the hub", WRONG_KEY, "Give the lost hub's: --key FILE; or say --without-key")
 
 
-def ask_first(wanted: "list[Rehydrated]", *, yes: bool) -> None:
-    """Raises Abort where the person says no."""
-    unproven = sum(not secret.proven for secret in wanted)
-    words = f", {unproven} of them not proven" if unproven else ""
-    if not yes:
-        typer.confirm(f"Write {len(wanted)} secrets to the hub{words}?", abort=True)
-
-
 def give_back(hub: "Hub", entries: "Entries | None") -> None:
-    """Put the keys of a file back before anything is written."""
+    """Put the file's keys back before anything is written."""
     from keyturn.recovery.rehydrate_keys import put_keys_back
 
     if entries and not put_keys_back(hub, entries):
@@ -134,14 +124,12 @@ def give_back(hub: "Hub", entries: "Entries | None") -> None:
 
 
 def note_secret(secret: "Rehydrated") -> None:
-    """One secret as it is done."""
     if secret.version and secret.source:
         proof = "proven" if secret.proven else "not proven"
         note(f"{secret.path}: version {secret.version} holds what {secret.source} held of {secret.held} ({proof})")
 
 
 def show_rehydration(plan: "Plan", keys: "FingerprintKeys | None") -> None:
-    """What would be done, what is known of it, and what is not taken."""
     rows = [
         (
             secret.path,
@@ -172,14 +160,12 @@ def show_rehydration(plan: "Plan", keys: "FingerprintKeys | None") -> None:
 
 
 def show_left(words: str, paths: "tuple[str, ...] | Any") -> None:
-    """Secrets whose copies are left alone, some by name."""
     if listed := sorted(paths):
         more = f", and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
         note(f"{words}: {', '.join(listed[:SHOWN])}{more}")
 
 
 def end_with(plan: "Plan") -> None:
-    """End as failed where something is left to a person, who is told what."""
     from keyturn.recovery.rehydrate import DONE, Rehydration
 
     left = [secret for secret in plan.secrets if secret.verdict not in DONE]
@@ -201,7 +187,6 @@ def end_with(plan: "Plan") -> None:
 
 
 def rehydration_data(plan: "Plan", keys: "FingerprintKeys | None") -> dict[str, Any]:
-    """All of it for scripts, in names."""
     return {
         "secrets": [rehydrated_data(secret) for secret in plan.secrets],
         "key": keys is not None,
@@ -212,7 +197,6 @@ def rehydration_data(plan: "Plan", keys: "FingerprintKeys | None") -> dict[str, 
 
 
 def rehydrated_data(secret: "Rehydrated") -> dict[str, Any]:
-    """One secret for scripts."""
     return {
         "secret": secret.path,
         "verdict": str(secret.verdict),
@@ -231,7 +215,6 @@ def rehydrated_data(secret: "Rehydrated") -> dict[str, Any]:
 
 
 def copy_data(copy: "SeenCopy") -> dict[str, Any]:
-    """One copy for scripts."""
     return {
         "place": copy.place,
         "standing": str(copy.standing),

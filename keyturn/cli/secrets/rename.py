@@ -1,14 +1,14 @@
 """``keyturn repair rename`` and ``forget``, for a secret whose catalogue entry was renamed or removed."""
 
-import sys
 from typing import Annotated, Final
 
 import typer
 
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import BEHIND, end_command
-from keyturn.cli.options import CatalogueOption, JsonOption
+from keyturn.cli.options import CatalogueOption, JsonOption, YesOption, insist_on_terminal
 from keyturn.cli.output import note, write_json, write_table
+from keyturn.core.errors import TransientError
 
 COLUMNS: Final = ("what", "name", "state")
 
@@ -20,7 +20,6 @@ PathArgument = Annotated[str, typer.Argument(metavar="PATH", help="The secret wh
 EndPrevious = Annotated[
     bool, typer.Option("--end-previous", help="End the old credential first, whoever uses it, where that can be done.")
 ]
-YesToForgetOption = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
 
 
 def rename(old: OldArgument, new: NewArgument, catalogue: CatalogueOption = None, as_json: JsonOption = False) -> None:
@@ -28,7 +27,6 @@ def rename(old: OldArgument, new: NewArgument, catalogue: CatalogueOption = None
 
     Its versions in the hub, its rotations and its copies go with it, so that what is open goes on. Safe to run again.
     """
-    from keyturn.core.errors import TransientError
     from keyturn.rotation.report import copy_data
 
     with opened_workspace(catalogue) as workspace:
@@ -50,7 +48,7 @@ def rename(old: OldArgument, new: NewArgument, catalogue: CatalogueOption = None
 def forget(
     path: PathArgument,
     end_previous: EndPrevious = False,
-    yes: YesToForgetOption = False,
+    yes: YesOption = False,
     catalogue: CatalogueOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -58,8 +56,7 @@ def forget(
 
     The secret itself and its copies stay as they are. On a terminal it asks; a script says --yes.
     """
-    if not (yes or sys.stdin.isatty()):
-        raise typer.BadParameter("there is no terminal to ask on: give --yes")
+    insist_on_terminal(yes)
     with opened_workspace(catalogue) as workspace:
         from keyturn.rotation.repair.forget import forget as give_up
         from keyturn.rotation.repair.forget import remains

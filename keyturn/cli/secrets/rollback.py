@@ -1,20 +1,18 @@
-"""``keyturn rollback``: the value before the last rotation in force again, everywhere."""
+"""``keyturn rollback``: put the value before the last rotation back in force, everywhere."""
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from keyturn.cli.environment import opened_workspace
 from keyturn.cli.failures import BEHIND, end_command
-from keyturn.cli.options import CatalogueOption, JsonOption, PathArgument
+from keyturn.cli.options import CatalogueOption, JsonOption, PathArgument, YesOption, insist_on_terminal
 from keyturn.cli.output import note, when, write_json, write_table
 
 if TYPE_CHECKING:
     from keyturn.core.record import Rotation
 
 WhyOption = Annotated[str, typer.Option("--why", metavar="TEXT", help="What is wrong with the new value; it is kept.")]
-YesToRollbackOption = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
 DryRollbackOption = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done, or what forbids it.")]
 
 
@@ -22,7 +20,7 @@ def rollback_secret(
     path: PathArgument,
     why: WhyOption,
     dry_run: DryRollbackOption = False,
-    yes: YesToRollbackOption = False,
+    yes: YesOption = False,
     catalogue: CatalogueOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -40,8 +38,7 @@ def rollback_secret(
 
     if not why.strip():
         raise typer.BadParameter("say what is wrong with the new value: --why TEXT")
-    if not (dry_run or yes or sys.stdin.isatty()):
-        raise typer.BadParameter("there is no terminal to ask on: give --yes, or --dry-run")
+    insist_on_terminal(dry_run or yes, "give --yes, or --dry-run")
     with opened_workspace(catalogue) as workspace:
         rotation = revertible(workspace, path)
         note(what_it_does(path, rotation))
@@ -60,7 +57,6 @@ def rollback_secret(
 
 
 def what_it_does(path: str, rotation: "Rotation") -> str:
-    """What is about to be done, and who has the newer value already."""
     from keyturn.core.record import Stage
 
     if rotation.stage is Stage.REVERTED:

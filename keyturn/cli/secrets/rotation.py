@@ -24,9 +24,11 @@ from keyturn.cli.options import (
     PathArgument,
     TimeoutOption,
     WorkspaceOption,
+    insist_on_terminal,
 )
 from keyturn.cli.output import note, write_json, write_table
 from keyturn.core.actor import going_past_rules
+from keyturn.core.errors import Invalid, KeyturnError, Locked
 from keyturn.core.workspaces import DEFAULT, WorkspaceNames
 
 if TYPE_CHECKING:
@@ -112,8 +114,7 @@ def rotate(
 
 
 def insist_on_ground(path: str, version: int, catalogue: Path | None) -> None:
-    """Raise at once what speaks against --from; where no login here may look, the worker says it later."""
-    from keyturn.core.errors import KeyturnError
+    """Raise at once if --from is not acceptable. If no login here may read the secret, the worker reports it."""
     from keyturn.rotation.repair.missing_current import insist_on_choice
     from keyturn.rotation.state.records import load_record
 
@@ -127,13 +128,13 @@ def insist_on_ground(path: str, version: int, catalogue: Path | None) -> None:
 
 
 def insist_on_own_word(local: bool, *reasons: str) -> None:
-    """Wrong usage where a rule is to be gone past elsewhere: the login that does it has to be one's own."""
+    """Raise BadParameter if a rule is overridden without --local, since the override needs the person's own login."""
     if any(reasons) and not local:
         raise typer.BadParameter("--over-limit and --break-glass go with --local: it is your own login that does it")
 
 
 def trigger(now: bool, compromised: bool, end_previous: bool = False) -> "Trigger":
-    """What asks for the rotation. Wrong usage where both are given, or something is to end and nothing to begin."""
+    """Return the rotation's trigger. Raises BadParameter for contradictory options, and for an end without --now."""
     from keyturn.core.schedule.policy import Trigger
 
     if now and compromised:
@@ -144,9 +145,8 @@ def trigger(now: bool, compromised: bool, end_previous: bool = False) -> "Trigge
 
 
 def confirm_end(path: str, catalogue: Path | None) -> None:
-    """Show whom ending the credential before CURRENT would cut off, and ask. Ends with 1 where the answer is no."""
-    if not sys.stdin.isatty():
-        raise typer.BadParameter("there is no terminal to ask on: give --yes")
+    """Show which users lose access when the credential before CURRENT ends, and ask. Ends with 1 on no."""
+    insist_on_terminal(answered=False)
     with opened_workspace(catalogue) as workspace:
         from keyturn.rotation.retire import on_it
 
@@ -161,7 +161,6 @@ def confirm_end(path: str, catalogue: Path | None) -> None:
 
 
 def rotate_here(parameters: "dict[str, Any]", catalogue: Path | None, names: str) -> "Outcome":
-    """The whole protocol in this process."""
     with opened_workspace(catalogue) as workspace:
         from keyturn.rotation import run
 
@@ -174,9 +173,7 @@ def rotate_here(parameters: "dict[str, Any]", catalogue: Path | None, names: str
 
 
 def show_outcome(outcome: "Outcome", run: "Run | None", as_json: bool) -> None:
-    """The result, and the exit code that belongs to it."""
     from keyturn.cli.emergencies import reports
-    from keyturn.core.errors import Locked
     from keyturn.rotation.outcome import RunState, unsettled
     from keyturn.rotation.report import outcome_data
 
@@ -216,7 +213,6 @@ def sync(
 
 
 def sync_here(path: str | None, deep: bool, catalogue: Path | None, names: str) -> "Copies":
-    """Every copy, or those of the secrets that fit, from this process."""
     with opened_workspace(catalogue) as workspace:
         from keyturn.cli.emergencies.reports import Copies
         from keyturn.cli.running.progress import apply_plan, notify_consumers
@@ -268,7 +264,7 @@ def retire(
 
 
 def waived(path: str | None, early: bool, force: bool) -> "Waive":
-    """What the person waives. Wrong usage where both are asked for, or everything of every secret."""
+    """Return what to waive. Raises BadParameter for both options, or for --force without a path."""
     from keyturn.core.overrides import Waive
 
     if early and force:
@@ -279,10 +275,7 @@ def waived(path: str | None, early: bool, force: bool) -> "Waive":
 
 
 def retire_here(path: str | None, waive: "Waive", catalogue: Path | None, names: str) -> "Retirements":
-    """Every old credential, or that of one secret, from this process."""
-
     from keyturn.cli.emergencies.reports import Retirements
-    from keyturn.core.errors import KeyturnError
     from keyturn.rotation.report import OldCredential
     from keyturn.rotation.retire import retire
     from keyturn.rotation.state.context import side_by_side
@@ -305,7 +298,6 @@ def retire_here(path: str | None, waive: "Waive", catalogue: Path | None, names:
 
 
 def show_report(report: "Copies | Retirements", columns: tuple[str, ...], as_json: bool, none: str) -> None:
-    """The result, and the exit code that belongs to it."""
     rows = list(report.rows())
     if as_json:
         write_json(report.to_data())
@@ -320,10 +312,7 @@ def show_report(report: "Copies | Retirements", columns: tuple[str, ...], as_jso
 
 
 def ready(workspace: "Workspace", path: str | None) -> list[str]:
-    """The one secret asked for, or every one of the catalogue. Raises NotFound with the one likely meant.
-
-    A hub that can't be reached is told here once, and not again for each secret.
-    """
+    """Return the requested secret, or all of them. An unreachable hub is reported here once. Raises NotFound."""
     paths = [workspace.secret(path).path] if path else sorted(workspace.catalogue.secrets)
     note_local()
     workspace.hub.fingerprint_keys()
@@ -333,10 +322,7 @@ def ready(workspace: "Workspace", path: str | None) -> list[str]:
 def run_through_prefect(
     flow: str, parameters: dict[str, Any], catalogue: Path | None, timeout: float, workspace: str
 ) -> "Run":
-    """Run a flow's deployment and wait for it. Raises NotFound for a path that the catalogue here does not declare.
-
-    What its result is shown with is imported while it runs.
-    """
+    """Run a flow's deployment and wait. Raises NotFound for a path that the local catalogue does not declare."""
     stack_in_use()
     if path := parameters["path"]:
         insist_on_declared(path, catalogue, rotates="trigger" in parameters)
@@ -348,12 +334,10 @@ def run_through_prefect(
 
 
 def insist_on_declared(path: str, catalogue: Path | None, *, rotates: bool) -> None:
-    """Tell a wrong path at once; where no catalogue can be read here, the worker's own tells it later.
+    """Raise an error for an undeclared path. Without a readable catalogue, the worker raises it.
 
-    So it does of a pattern, which may fit secrets that only the hub knows.
+    A pattern is not checked, as it may match secrets that only the hub knows.
     """
-    from keyturn.core.errors import Invalid
-
     try:
         declared = load_catalogue(catalogue)
     except Invalid:
@@ -365,7 +349,7 @@ def insist_on_declared(path: str, catalogue: Path | None, *, rotates: bool) -> N
 
 
 def insist_on_strategy(secret: "Secret") -> None:
-    """Raises UnsupportedOperation for a secret that a person replaces: before anything is written down about it."""
+    """Raise UnsupportedOperation for a manually rotated secret, before anything is recorded."""
     from keyturn.strategies.manual import ManualSettings, refusal_of_manual
 
     if isinstance(secret.rotation, ManualSettings):
@@ -373,5 +357,4 @@ def insist_on_strategy(secret: "Secret") -> None:
 
 
 def note_local() -> None:
-    """Say that no Prefect server has a part in this."""
     note("running in this process, without Prefect")

@@ -1,4 +1,4 @@
-"""Where every secret stands: its version and age, when it is due, its copies and its consumers."""
+"""The state of every secret: version, age, next rotation, copies and consumers."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +8,6 @@ from typing import Any, Final, TypeVar
 from keyturn.cli.output import stamp, when
 from keyturn.cli.programs.hearing import Hearing, Hearings
 from keyturn.cli.secrets.copies import CatalogueCopies, CopyStatus
-from keyturn.cli.setup.logins import login_data, login_lines
 from keyturn.core.error_codes import code_of
 from keyturn.core.errors import KeyturnError, NotFound, unexpected
 from keyturn.core.fingerprint import shown
@@ -20,7 +19,7 @@ from keyturn.rotation.grace import by_this_clock, grace_over
 from keyturn.rotation.preconditions import describe_move
 from keyturn.rotation.repair.missing_current import describe_missing
 from keyturn.rotation.state.context import Workspace, side_by_side
-from keyturn.rotation.state.login_checks import LoginCheck, current_check, load_checks
+from keyturn.rotation.state.login_checks import Login, LoginCheck, current_check, load_checks
 from keyturn.rotation.state.quiet_period import Listing, acknowledged, list_secrets
 
 T = TypeVar("T")
@@ -28,14 +27,13 @@ T = TypeVar("T")
 SIDE_BY_SIDE: Final = 8
 
 OFFBOARDED: Final = "OFF-"
-"""How the names of incidents begin that end a project."""
-
+"""The prefix of incidents that offboard a project."""
 COLUMNS: Final = ("secret", "state", "copies", "consumers")
 
 
 @dataclass(frozen=True)
 class SecretStatus:
-    """One secret, in names only. ``error`` is empty unless the hub refused to tell."""
+    """One secret, in names only. ``error`` is empty unless reading it failed."""
 
     path: str
     now: datetime
@@ -46,37 +44,33 @@ class SecretStatus:
     outlook: Outlook | None = None
     rotation: Rotation | None = None
     ended_by: str = ""
-    """The incident that has ended its credential, until a new one is in force."""
+    """The incident that ended its credential, until a new one is in force."""
     written_since: bool = False
-    """Whether somebody has written a version since, which serves; nothing else is done about it."""
+    """Whether a person wrote a version since, which is served; nothing else happens to it."""
     moved: bool = False
-    """Whether the catalogue leads to another target than the one where the old credential is to be ended."""
+    """Whether the catalogue names another target than the one with the old credential."""
     grace_over: datetime | None = None
     copies: tuple[CopyStatus, ...] = ()
     consumers: tuple[Hearing, ...] = ()
     login: LoginCheck | None = None
-    """What came of the last try whether CURRENT logs in; None where it was not tried yet."""
+    """The last login test of CURRENT; None if untested."""
     error: str = ""
     code: str = ""
-    """The error's code; empty where there is none."""
     expires_at: datetime | None = None
-    """When CURRENT ends by itself."""
     missing: str = ""
-    """What has become of CURRENT, where it was there and can't be read: a person has to bring it back."""
+    """Why CURRENT can't be read although it existed; a person must restore it."""
 
     @property
     def occupied(self) -> bool:
-        """Whether a rotation or a revocation is at it: then a login that was refused before tells nothing."""
+        """Whether a rotation or revocation is in progress; an earlier refused login then means nothing."""
         return bool(self.ended_by) or (self.rotation is not None and self.rotation.stage in OPEN)
 
     def row(self) -> tuple[str, str, str, str]:
-        """For people."""
         copies = "\n".join(line for copy in self.copies for line in copy.lines())
         consumers = "\n".join(line for hearing in self.consumers for line in hearing.lines())
         return self.path, "\n".join(self.lines()), copies or "-", consumers or "-"
 
     def lines(self) -> list[str]:
-        """The secret's state in words."""
         if self.error:
             return [f"unknown: {self.error}"]
         if self.missing:
@@ -95,7 +89,6 @@ class SecretStatus:
         return lines + list(filter(None, [self.unfinished(self.rotation) if self.rotation else ""]))
 
     def due(self) -> str:
-        """When it is replaced next; `keyturn due` says why."""
         late = "late, " if self.outlook and self.outlook.alarm else ""
         if self.reason:
             return f"{late}due now"
@@ -105,7 +98,6 @@ class SecretStatus:
         return f"{late}due in {span(self.outlook.at - self.now)}{held}"
 
     def unfinished(self, rotation: Rotation) -> str:
-        """What is left of the last rotation; empty where no credential waits for its end."""
         if rotation.stage is Stage.RETIRING:
             return "old credential is being ended"
         if rotation.stage is not Stage.PROMOTED:
@@ -119,7 +111,6 @@ class SecretStatus:
         return "old credential is to be retired"
 
     def to_data(self) -> dict[str, Any]:
-        """For scripts."""
         return {
             "path": self.path,
             "version": self.version,
@@ -143,9 +134,9 @@ class SecretStatus:
 def secret_statuses(
     workspace: Workspace, places: Callable[[Workspace], CatalogueCopies]
 ) -> tuple[list[SecretStatus], CatalogueCopies]:
-    """Every secret of the catalogue, looked at side by side, and every copy. Raises where no secret could be told.
+    """Check every secret of the catalogue, in parallel, and every copy. Raises an error if no secret could be read.
 
-    The copies come first: what their listings take of memory is let go of before the secrets' listings begin.
+    Copies come first, so that the memory of their listings is free before the secrets' listings.
     """
     copies = places(workspace)
     outcomes = statuses_without_copies(workspace)
@@ -161,28 +152,26 @@ def secret_statuses(
 
 
 def statuses_without_copies(workspace: Workspace) -> dict[str, SecretStatus | KeyturnError]:
-    """Every secret of the catalogue, or why it can't be told; the listings that tell it are let go of at the end."""
     paths, hearings = sorted(workspace.catalogue.secrets), Hearings.load(workspace)
     with list_secrets(workspace, len(paths)) as listing:
         return of_each(paths, lambda path: secret_status(workspace, path, listing, hearings))
 
 
 def ended_words(incident: str) -> str:
-    """What has ended a secret, for people."""
     if incident.startswith(OFFBOARDED):
         return f"offboarded ({incident}): it serves no more"
     return f"ended by incident {incident}"
 
 
 def shown_copies(status: SecretStatus, copies: tuple[CopyStatus, ...]) -> tuple[CopyStatus, ...]:
-    """The copies of a secret that tell something: one that has ended, and is nowhere, lacks none of them."""
+    """Return the relevant copies; those of an ended secret need not exist."""
     if status.rotated_at is None:
         return ()
     return tuple(copy for copy in copies if not (status.ended_by and copy.kind == NotFound.__name__))
 
 
 def of_each(paths: Sequence[str], look: Callable[[str], T]) -> dict[str, T | KeyturnError]:
-    """What ``look`` tells of each secret, or why it can't. Raises the first error where none could be told."""
+    """Return each secret's result of ``look``, or its error. Raises the first error if all fail."""
 
     def attempt(path: str) -> T | KeyturnError:
         try:
@@ -200,7 +189,7 @@ def of_each(paths: Sequence[str], look: Callable[[str], T]) -> dict[str, T | Key
 
 
 def secret_status(workspace: Workspace, path: str, listing: Listing | None, hearings: Hearings) -> SecretStatus:
-    """One secret without its copies, told without reading its value."""
+    """Determine one secret's status, without its copies, and without reading its value."""
     stands = look_up(workspace, path, listing)
     record, secret_facts = stands.record, facts(workspace, path, Trigger.SCHEDULE, stands)
     heard = listing.acknowledged(path, record) if listing else acknowledged(record)
@@ -225,7 +214,6 @@ def secret_status(workspace: Workspace, path: str, listing: Listing | None, hear
 
 
 def rotation_data(rotation: Rotation) -> dict[str, Any]:
-    """One rotation as JSON has it."""
     return {
         "sequence": rotation.sequence,
         "state": str(rotation.stage),
@@ -238,4 +226,35 @@ def rotation_data(rotation: Rotation) -> dict[str, Any]:
         "closed_at": stamp(rotation.closed_at),
         "acknowledged": list(rotation.acknowledged),
         "note": rotation.note,
+    }
+
+
+def login_lines(check: LoginCheck | None) -> list[str]:
+    if check is None:
+        return []
+    if check.result is Login.REFUSED:
+        return ["DOES NOT LOG IN", f"since {when(check.since)}"]
+    if check.result is Login.UNTRIED:
+        return ["login can't be tried", f"since {when(check.since)}"]
+    verdict = "logs in" if check.result is Login.ACCEPTED else "nobody can tell if it logs in"
+    return [verdict, f"last tried {when(check.tried_at)}"]
+
+
+def trouble(check: LoginCheck | None, now: datetime) -> str:
+    if check is None or check.result in (Login.ACCEPTED, Login.UNKNOWN):
+        return ""
+    return check.alarm(now) or f"CURRENT could not be tried since {when(check.since)} UTC: {check.why}"
+
+
+def login_data(check: LoginCheck | None, now: datetime) -> dict[str, Any] | None:
+    if check is None:
+        return None
+    return {
+        "result": str(check.result),
+        "version": check.version or None,
+        "tried_at": stamp(check.tried_at),
+        "since": stamp(check.since),
+        "accepted_at": stamp(check.accepted_at),
+        "why": check.why,
+        "alarm": check.alarm(now),
     }

@@ -1,26 +1,27 @@
-"""``keyturn status``: the services of the local stack, and the state of every secret."""
+"""``keyturn status``: the local stack's services, and the state of every secret."""
 
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
+from time import sleep
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from keyturn.cli.copies.grouped import CopyFailure, failure_lines
-from keyturn.cli.environment import (
-    known_stack,
-    opened_workspace,
-)
-from keyturn.cli.failures import UNKNOWN
+from keyturn.cli.environment import known_stack, opened_workspace
+from keyturn.cli.failures import UNKNOWN, say
 from keyturn.cli.options import CatalogueOption, JsonOption, Layout, OutputOption, layout_of
-from keyturn.cli.output import note, when, write_json, write_names, write_table, write_text
+from keyturn.cli.output import encodable, note, when, write_json, write_names, write_table, write_text
 from keyturn.core.errors import KeyturnError
 from keyturn.doctor.results import Grade
 
 if TYPE_CHECKING:
-    from keyturn.cli.secrets.copies import CopyStatus
     from keyturn.cli.secrets.status import SecretStatus
     from keyturn.pages.dashboard import Dashboard
     from keyturn.rotation.repair.removed_entries import Undeclared
@@ -29,8 +30,9 @@ from keyturn.cli.local_stack import SERVICE_COLUMNS, LocalStack, StackService, s
 from keyturn.cli.secrets.overview import Assessment, Overview, overview_of
 
 SHOWN: Final = 20
-"""So many copies of secrets that the catalogue does not name are shown to people."""
-
+"""The most copies of undeclared secrets to show."""
+CLEAR: Final = "\x1b[H\x1b[2J\x1b[3J"
+"""Move to the upper left, and clear the screen and its history."""
 
 WatchOption = Annotated[
     int,
@@ -55,16 +57,43 @@ def status(
         return None
     if layout not in (Layout.TABLE, Layout.WIDE):
         raise typer.BadParameter("--watch shows tables: give it without --json, --output json and --output name")
-    from keyturn.cli.redraw import redraw
+    return redraw(lambda: show_status(catalogue, layout), watch)
 
-    def look() -> None:
-        show_status(catalogue, layout)
 
-    return redraw(look, watch)
+def redraw(show: Callable[[], object], seconds: int) -> None:
+    """Show, wait and show again until Ctrl-C. After the first time, an error is displayed and the loop continues.
+
+    An error the first time ends the command. Raises BadParameter if stdout is no terminal.
+    """
+
+    def show_or_say() -> None:
+        try:
+            show()
+        except KeyturnError as error:
+            say(error)
+
+    if not sys.stdout.isatty():
+        raise typer.BadParameter("--watch needs a terminal: what goes elsewhere is shown once, without it")
+    try:
+        picture = drawing(show)
+        while True:
+            head = f"every {seconds} s, {when(datetime.now(UTC))} UTC; Ctrl-C ends it"
+            sys.stdout.write(f"{CLEAR}{head}\n\n{encodable(picture)}")
+            sys.stdout.flush()
+            sleep(seconds)
+            picture = drawing(show_or_say)
+    except KeyboardInterrupt:
+        sys.stdout.write("\n")
+
+
+def drawing(show: Callable[[], object]) -> str:
+    text = StringIO()
+    with redirect_stdout(text), redirect_stderr(text):
+        show()
+    return text.getvalue()
 
 
 def show_status(catalogue: Path | None, layout: Layout) -> int:
-    """Look once, and show it; the exit code."""
     stack = known_stack()
     services = services_of(stack) if stack else []
     stopped = stack is not None and not any(s.running for s in services if s.name == "openbao")
@@ -76,7 +105,7 @@ def show_status(catalogue: Path | None, layout: Layout) -> int:
 
 
 def show_secrets(stack: LocalStack | None, services: list[StackService], catalogue: Path | None, layout: Layout) -> int:
-    """The services, and the secrets; the services are shown even where the hub can't be asked. The exit code."""
+    """Show services and secrets, and return the exit code. If the hub fails, still show the services."""
     from keyturn.cli.secrets.dashboard import Drawing
 
     try:
@@ -92,7 +121,6 @@ def show_secrets(stack: LocalStack | None, services: list[StackService], catalog
 
 
 def assess(board: "Dashboard") -> Assessment:
-    """By the same levels as the page of everything."""
     from keyturn.pages.dashboard import Level
 
     named = [(f"{line.kind} {line.name}".removeprefix("health "), line.level) for line in board.others]
@@ -102,7 +130,6 @@ def assess(board: "Dashboard") -> Assessment:
 
 
 def show_overview(stack: LocalStack | None, services: list[StackService], overview: Overview, layout: Layout) -> None:
-    """Both tables, or one JSON object, or the secrets' names."""
     if layout is Layout.NAME:
         return write_names(secret.path for secret in overview.secrets)
     if layout is Layout.JSON:
@@ -167,20 +194,23 @@ def show_overview(stack: LocalStack | None, services: list[StackService], overvi
 
 
 def login_counts(secrets: Sequence["SecretStatus"]) -> dict[str, int]:
-    """How many secrets' CURRENT came to what when it was last tried: numbers for a monitor."""
     from keyturn.rotation.state.login_checks import count_results
 
     return count_results([secret.login for secret in secrets if secret.rotated_at and not secret.ended_by])
 
 
 def show_standings(overview: Overview) -> None:
-    """The secrets' table; what is wrong with copies stands on stderr, as it is long."""
+    """Show the secrets' table. Failures of copies go to stderr, as they are long."""
     from keyturn.cli.secrets.status import COLUMNS
 
     write_table(COLUMNS, (secret.row() for secret in overview.secrets))
     listed = [(secret.path, copy) for secret in overview.secrets for copy in secret.copies if copy.error]
     listed += [(other.item.path, other) for other in overview.others[:SHOWN]]
-    for line in failure_lines(copy_failure(path, copy) for path, copy in listed):
+    failures = (
+        CopyFailure(copy.item.store, copy.item.name, path, copy.error or copy.state, copy.kind, copy.since)
+        for path, copy in listed
+    )
+    for line in failure_lines(failures):
         note(line)
     note_silent(overview.secrets)
     if len(overview.others) > SHOWN:
@@ -194,14 +224,7 @@ def show_standings(overview: Overview) -> None:
         note(f"copies: {', '.join(f'{count} {action}' for action, count in overview.counts.items())}")
 
 
-def copy_failure(path: str, copy: "CopyStatus") -> CopyFailure:
-    """What is wrong with a copy, and since when."""
-    item = copy.item
-    return CopyFailure(item.store, item.name, path, copy.error or copy.state, copy.kind, copy.since)
-
-
 def note_silent(secrets: Sequence["SecretStatus"]) -> None:
-    """Why consumers have not heard of what somebody wrote, on stderr."""
     listed = [(secret.path, hearing) for secret in secrets for hearing in secret.consumers if hearing.silence]
     for path, hearing in listed[:SHOWN]:
         since = f" (since {when(hearing.since)} UTC)" if hearing.since else ""
@@ -211,7 +234,6 @@ def note_silent(secrets: Sequence["SecretStatus"]) -> None:
 
 
 def note_undeclared(undeclared: Sequence["Undeclared"]) -> None:
-    """What is open of secrets that the catalogue declares no more, on stderr."""
     for secret in undeclared[:SHOWN]:
         note(f"NOT DECLARED {secret.path}: {secret.message}")
     if len(undeclared) > SHOWN:

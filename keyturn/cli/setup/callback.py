@@ -1,4 +1,4 @@
-"""Where a browser comes back to after somebody has signed in: one page of this machine, for one answer.
+"""The page to which a browser returns after a person signs in.
 
 Source: RFC 8252, 7.3 (loopback redirection) and 8.
 """
@@ -16,18 +16,15 @@ from keyturn.core.errors import Denied, Invalid, Unavailable
 PATH: Final = "/oidc/callback"
 LOOPBACK: Final = "127.0.0.1"
 TIMEOUT: Final = 300.0
-"""Seconds that somebody has for signing in."""
+"""Seconds for signing in."""
 SLOW: Final = 5.0
-"""Seconds that one request may take."""
+"""Seconds for one request."""
 LONGEST: Final = 16 * 1024
-"""Characters of what comes back."""
+"""The longest answer, in characters."""
 
 
 class Callback:
-    """Listens on loopback from construction to :meth:`close`; ``port`` is registered with the role in the hub.
-
-    Raises Unavailable where the port is taken.
-    """
+    """Listens on loopback until :meth:`close`; the hub's role allows ``port``. Raises Unavailable if it is in use."""
 
     def __init__(self, port: int) -> None:
         self._answer: dict[str, str] | None = None
@@ -41,13 +38,13 @@ class Callback:
         self.url = f"http://localhost:{self._server.server_address[1]}{PATH}"
 
     def wait(self, auth_url: str, open_page: Callable[[str], None], timeout: float = TIMEOUT) -> dict[str, str]:
-        """Show the page, and return what the browser comes back with: state and code.
+        """Show the page and return the answer's state and code.
 
-        What comes with another state is nobody's answer, and is not waited for any less. Raises Invalid for an address
-        that is no page, Denied where whoever signs people in says no, Unavailable where nobody came back.
+        An answer with another state is ignored and does not extend the wait. Raises Invalid for an untrusted
+        address, Denied if the provider refuses, Unavailable after ``timeout`` seconds.
         """
         self._state = awaited_state(auth_url)
-        # A browser in the terminal comes back before it ends.
+        # A browser in the terminal returns before it ends.
         threading.Thread(target=open_page, args=(auth_url,), daemon=True).start()
         end = time.monotonic() + timeout
         while self._answer is None and (left := end - time.monotonic()) > 0:
@@ -62,11 +59,9 @@ class Callback:
         return self._answer
 
     def close(self) -> None:
-        """Stop listening."""
         self._server.server_close()
 
     def _take(self, path: str) -> bool:
-        """Whether this is the answer that is waited for."""
         parts = urlsplit(path)
         fields = dict(parse_qsl(parts.query))
         ours = hmac.compare_digest(fields.get("state", "").encode(), self._state.encode())
@@ -77,7 +72,7 @@ class Callback:
 
 
 def awaited_state(auth_url: str) -> str:
-    """What an answer to this page has to bring back. Raises Invalid where that is nothing, or it is no page."""
+    """Return the state that the answer must contain. Raises Invalid for an untrusted page, or one without a state."""
     parts = urlsplit(auth_url)
     state = dict(parse_qsl(parts.query)).get("state", "")
     if parts.scheme not in ("https", "http") or not parts.hostname or not auth_url.isprintable() or len(state) < 8:

@@ -1,4 +1,4 @@
-"""``keyturn setup``: hub, targets, stores and Prefect made ready for a catalogue, each shown first."""
+"""``keyturn setup``: prepare hub, targets, stores and Prefect for a catalogue, and show each change first."""
 
 import typer
 

@@ -1,4 +1,4 @@
-"""``keyturn context``: which contexts there are, which is in use, and where each setting comes from."""
+"""``keyturn context``: list contexts, choose one, and show where each setting comes from."""
 
 import json
 import os
@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from keyturn.cli import SETTINGS_FILE
 from keyturn.cli.failures import EXIT_CODES
 from keyturn.cli.options import JsonOption
 from keyturn.cli.output import note, write_json, write_table, write_text
@@ -27,7 +28,7 @@ commands = typer.Typer(
 )
 
 PLAIN: Final = re.compile(r"[A-Za-z0-9_][\w.-]*", re.ASCII)
-"""A name that YAML reads as it stands; every other one is quoted."""
+"""A name that YAML needs no quotes for."""
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The context.", autocompletion=complete_context)]
 OptionalName = Annotated[
@@ -93,21 +94,16 @@ def show_context(name: OptionalName = None, as_json: JsonOption = False) -> None
 
 
 def origins(contexts: Contexts, selected: str) -> "list[dict[str, Any]]":
-    """Each setting that anything says, its value in force, and where that is from."""
-    from keyturn.cli import SETTINGS_FILE
-
     declared = contexts.settings(selected) if selected else {}
     env = {variable: value for variable, value in os.environ.items() if variable not in ADDED}
     rows = []
     for setting, variable in SETTINGS.items():
         against = reason_against(setting, declared, env) if setting in declared else ""
         if env.get(variable):
-            origin = f"{variable}" if not env.get(SETTINGS_FILE) else f"{variable}, or the file of {SETTINGS_FILE}"
+            origin = f"{variable}, or the file of {SETTINGS_FILE}" if env.get(SETTINGS_FILE) else variable
             value = env[variable]
-        elif setting in declared and not against:
-            origin, value = f"context {selected}", declared[setting]
         elif setting in declared:
-            origin, value = "", ""
+            origin, value = ("", "") if against else (f"context {selected}", declared[setting])
         else:
             continue
         rows.append({"setting": setting, "value": value, "from": origin, "ignored": against or None})

@@ -1,18 +1,19 @@
-"""Contexts: which hub, catalogue and Prefect server a name stands for, in one file; never the value of a secret.
+"""Contexts: named sets of hub, catalogue and Prefect settings in one file, without secret values.
 
-What a context says stands for environment variables that are not set. Two kinds of them go together: what is about
-the hub counts only for that hub, and a login is taken whole, so that no login is ever shown to another hub.
+A context supplies environment variables that are not set. Hub settings apply only to the context's hub, and a login
+applies only as a whole. So no login ever reaches another hub.
 """
 
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from keyturn.core.errors import Invalid, NotFound, Unavailable
+from keyturn.core.errors import Invalid, KeyturnError, NotFound, Unavailable
 from keyturn.core.text.suggest import advice
 from keyturn.core.workspaces import CATALOGUE_VARIABLE, VARIABLE
 
@@ -55,35 +56,32 @@ OTHERS: Final = {
     "prefect_api_url": "PREFECT_API_URL",
 }
 SETTINGS: Final = {**HUB, **LOGIN, **OTHERS}
-"""What a context may say, and the variable that it stands for."""
-
+"""The settings of a context, and their environment variables."""
 WITHOUT: Final = frozenset({"context", "up", "down", "env"})
-"""The commands that are about contexts, or about the local stack."""
-
+"""Commands about contexts or the local stack."""
 LIMIT: Final = 1024 * 1024
-"""Bytes of the file."""
-
+"""The file's largest size, in bytes."""
 SECRET_NAME: Final = re.compile(r"(?i)token|password|passphrase|secret|api_key|auth_string|credential")
 SECRET_VALUE: Final = re.compile(r"\b(hv[sbr]|[sbr])\.[A-Za-z0-9_-]{8,}|-----BEGIN|eyJ[A-Za-z0-9_-]{8,}\.")
-"""How tokens of the hub, keys in PEM and JWTs begin."""
+"""Prefixes of hub tokens, PEM keys and JWTs."""
 FILES: Final = ("_file",)
 
 ADDED: Final[dict[str, str]] = {}
-"""The variables that were set here, and the context that each is from."""
+"""The variables set here, and the context of each."""
 
 
 @dataclass(frozen=True)
 class Contexts:
-    """The file: its contexts by name, each with settings by their names, and which one is in use."""
+    """The contexts file: settings by context, and the current context."""
 
     file: Path
     named: Mapping[str, Mapping[str, str]]
     current: str = ""
     place: tuple[int, int] | None = None
-    """Where the current one's name stands in the text."""
+    """The position of the current context's name in the text."""
 
     def settings(self, name: str) -> Mapping[str, str]:
-        """What a context says. Raises NotFound with the one likely meant."""
+        """Return a context's settings. Raises NotFound with a similar name."""
         if name not in self.named:
             hint = advice(name, self.named, f"Declare it in {self.file}")
             raise NotFound("use", f"the context {name}", f"{self.file} has none of that name", hint)
@@ -91,7 +89,7 @@ class Contexts:
 
 
 def config_file(env: Mapping[str, str] = os.environ) -> Path:
-    """KEYTURN_CONFIG, or ``keyturn/config.yaml`` in XDG_CONFIG_HOME, or in ``~/.config``."""
+    """Return KEYTURN_CONFIG, or ``keyturn/config.yaml`` in XDG_CONFIG_HOME, or in ``~/.config``."""
     if named := env.get(CONFIG):
         return Path(named).expanduser()
     home = env.get("XDG_CONFIG_HOME") or ""
@@ -100,7 +98,7 @@ def config_file(env: Mapping[str, str] = os.environ) -> Path:
 
 
 def read_contexts(env: Mapping[str, str] = os.environ) -> Contexts:
-    """The file's contexts; none where there is no file. Raises Invalid, naming the line, and Unavailable."""
+    """Read the file's contexts; none without a file. Raises Invalid, with the line, NotFound or Unavailable."""
     file = config_file(env)
     try:
         text = read_config(file)
@@ -114,7 +112,7 @@ def read_contexts(env: Mapping[str, str] = os.environ) -> Contexts:
 
 
 def read_config(file: Path) -> str:
-    """Its text. Raises OSError, and Invalid where others than its owner may write it: they could lead a login away."""
+    """Return the file's text. Raises OSError, and Invalid if others than its owner may write it."""
     from keyturn.project.worker_settings import insist_on_mode
 
     with file.open("rb") as opened:
@@ -126,7 +124,7 @@ def read_config(file: Path) -> str:
 
 
 def parse_contexts(file: Path, text: str) -> Contexts:
-    """What the text says. Raises Invalid for what is no context, and for what is, or seems to be, a secret."""
+    """Parse the text. Raises Invalid for a malformed context, and for a possible secret."""
     import yaml
 
     try:
@@ -148,7 +146,6 @@ def parse_contexts(file: Path, text: str) -> Contexts:
 
 
 def settings_of(file: Path, node: Any, within: str = "") -> Iterator[tuple[str, str]]:
-    """The settings of one context, by their names."""
     for key, value in pairs(file, node):
         name = f"{within}{key.value}"
         if any(setting.startswith(f"{name}.") for setting in SETTINGS):
@@ -163,7 +160,7 @@ def settings_of(file: Path, node: Any, within: str = "") -> Iterator[tuple[str, 
 
 
 def checked(file: Path, node: Any, name: str) -> str:
-    """A setting's text. Raises Invalid for a secret, and for a file that is no whole path."""
+    """Return a setting's text. Raises Invalid for a secret, and for a relative file path."""
     text = scalar(file, node)
     if SECRET_VALUE.search(text):
         hint = "No value of a secret is written here: put it into a file, name that, and take the value back"
@@ -178,7 +175,7 @@ def checked(file: Path, node: Any, name: str) -> str:
 
 
 def pairs(file: Path, node: Any) -> Iterator[tuple[Any, Any]]:
-    """The keys and values of a mapping. Raises Invalid for anything else, and for a key that is there twice."""
+    """Yield the keys and values of a mapping. Raises Invalid for anything else, and for a duplicate key."""
     if node.id != "mapping":
         raise flaw(file, node.start_mark, "it is no list of names and values", "See docs/contexts.md")
     names = set()
@@ -191,26 +188,23 @@ def pairs(file: Path, node: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def scalar(file: Path, node: Any) -> str:
-    """A text, a number or a word. Raises Invalid for anything else."""
     if node.id != "scalar" or not str(node.value) or not str(node.value).isprintable():
         raise flaw(file, node.start_mark, "a name or a value is expected here", "See docs/contexts.md")
     return str(node.value)
 
 
 def flaw(file: Path, mark: Any, problem: str, hint: str) -> Invalid:
-    """The line, but nothing that stands in it."""
+    """Name the line, but not its content."""
     return Invalid("read", f"{file}:{mark.line + 1}" if mark else str(file), problem, hint)
 
 
 def chosen(contexts: Contexts, name: str | None, env: Mapping[str, str] = os.environ) -> str:
-    """Which one is in use: the option's, KEYTURN_CONTEXT's, the file's current one; empty for none."""
-    if name:
-        return name
-    return env.get(CONTEXT, contexts.current)
+    """Return the context in use: the option's, KEYTURN_CONTEXT's, or the file's current one; empty for none."""
+    return name or env.get(CONTEXT, contexts.current)
 
 
 def take_context(name: str | None, command: str) -> None:
-    """Set the variables that the context in use stands for, and that are not set. Raises what can't be read."""
+    """Set the unset variables of the context in use. Raises errors of reading it."""
     if command in WITHOUT and not name:
         return
     contexts = read_contexts()
@@ -221,12 +215,11 @@ def take_context(name: str | None, command: str) -> None:
 
 
 def variables_of(settings: Mapping[str, str], env: Mapping[str, str]) -> dict[str, str]:
-    """The variables that a context adds to an environment, whose own go before them."""
     return {SETTINGS[name]: settings[name] for name in settings if not reason_against(name, settings, env)}
 
 
 def reason_against(name: str, settings: Mapping[str, str], env: Mapping[str, str]) -> str:
-    """Why a setting of a context does not count in an environment; empty where it does."""
+    """Return why a context's setting does not apply in an environment, or an empty string."""
     if env.get(SETTINGS[name]):
         return f"{SETTINGS[name]} is set"
     if name in OTHERS:
@@ -239,16 +232,10 @@ def reason_against(name: str, settings: Mapping[str, str], env: Mapping[str, str
 
 
 def own_login(env: Mapping[str, str]) -> str:
-    """The variable by which an environment has a login of its own; empty where it has none."""
     return next((variable for variable in ("VAULT_TOKEN", *LOGIN.values()) if env.get(variable)), "")
 
 
 def complete_context(incomplete: str) -> list[str]:
-    """The names that a shell offers; none where the file can't be read."""
-    from contextlib import suppress
-
-    from keyturn.core.errors import KeyturnError
-
     with suppress(KeyturnError):
         return [name for name in read_contexts().named if name.startswith(incomplete)]
     return []

@@ -1,4 +1,4 @@
-"""How the commands are laid out for people: in groups, and each with examples."""
+"""The groups and examples of the commands' help."""
 
 from typing import Final
 
@@ -38,23 +38,13 @@ GROUPS: Final = {
     "Your own login": ("login", "logout"),
     "Local stack": ("up", "down", "env", "demo"),
 }
-"""The commands by what they are about, in the order in which help shows them."""
+"""The commands by topic, in the order of the help."""
 
 FIRST_WEEK: Final = (
-    "status",
-    "due",
-    "rotate",
-    "rollback",
-    "plan",
-    "apply",
-    "sync",
-    "get",
-    "revoke",
-    "whois",
-    "doctor",
-    "setup",
+    *("status", "due", "rotate", "rollback", "plan", "apply", "sync", "get"),
+    *("revoke", "whois", "doctor", "setup"),
 )
-"""What `keyturn --help` shows; `keyturn --help --all` shows every group."""
+"""The commands that `keyturn --help` shows; `keyturn --help --all` shows every group."""
 
 SUMMARIES: Final = {
     "up": "Start the local stack.",
@@ -107,7 +97,6 @@ SUMMARIES: Final = {
     "policy": "Check the rights of a login.",
     "pki": "Show and renew certificate authorities.",
 }
-"""Each command in one line."""
 
 EXAMPLES: Final = {
     "status": ("keyturn status", "keyturn status --watch 5", "keyturn status --output name"),
@@ -183,11 +172,10 @@ EXAMPLES: Final = {
     "env": ('eval "$(keyturn env)"', "keyturn env --json"),
     "demo": ("keyturn demo", "KEEP=1 keyturn demo"),
 }
-"""What each command is called like, most often first."""
 
 
 OWN_EXIT_CODES: Final = {"exec": EXEC_EXIT_CODES}
-"""Those of commands that end as another program does."""
+"""The exit codes of commands that pass on another program's."""
 
 
 def help_ending(command: str) -> str:

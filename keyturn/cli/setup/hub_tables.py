@@ -10,18 +10,16 @@ if TYPE_CHECKING:
 
 COLUMNS: Final = ("", "in the hub", "what")
 IN_PLACE: Final = "in place"
-"""As :class:`keyturn.core.rights.hub_setup.SetupVerdict` has it, which is not imported for the help."""
+"""As in :class:`keyturn.core.rights.hub_setup.SetupVerdict`, which is not imported for the help."""
 POLICY: Final = "policy"
 UNCOMPARED: Final = "the hub gives it nobody back, so nobody can compare it; --write-secrets writes it again"
 
 
 def is_told(item: "Item") -> bool:
-    """Whether it is shown where not everything is: it differs, or nobody can tell in all of it."""
     return item.verdict != IN_PLACE or bool(item.uncompared)
 
 
 def item_rows(planned: "HubPlan", everything: bool) -> Iterator[tuple[str, str, str]]:
-    """A row for each thing: what becomes of it, what it is called, and how it is and shall be."""
     for item in planned.items:
         if everything or is_told(item):
             lines = [item.why] if item.why else []
@@ -31,7 +29,6 @@ def item_rows(planned: "HubPlan", everything: bool) -> Iterator[tuple[str, str, 
 
 
 def difference_lines(difference: "Difference") -> Iterator[str]:
-    """Both values of a field; of a policy, the lines that differ."""
     if difference.field == POLICY:
         before, after = (str(text or "").splitlines() for text in (difference.present, difference.wanted))
         changes = difflib.unified_diff(before, after, "in the hub", "wanted", n=1, lineterm="")
@@ -45,7 +42,6 @@ def _value(value: Any) -> str:
 
 
 def plan_data(planned: "HubPlan", everything: bool) -> dict[str, Any]:
-    """The same for scripts."""
     shown = [item for item in planned.items if everything or is_told(item)]
     return {
         "items": [_item_data(item) for item in shown],
@@ -67,7 +63,6 @@ def _item_data(item: "Item") -> dict[str, Any]:
 
 
 def summarize(planned: "HubPlan") -> str:
-    """How much of each there is."""
     counts = dict[str, int]()
     for item in planned.items:
         counts[str(item.verdict)] = counts.get(str(item.verdict), 0) + 1

@@ -1,4 +1,4 @@
-"""``keyturn login`` and ``keyturn logout``: a person's own login to the hub, kept where `vault login` keeps it."""
+"""``keyturn login`` and ``keyturn logout``: a person's own login to the hub, stored where `vault login` stores it."""
 
 import os
 import secrets
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from keyturn.providers.vault.person import PersonLogin
 
 PORT: Final = 8250
-"""The port of `vault login -method=oidc`, which roles allow already."""
+"""The port of `vault login -method=oidc`, which roles usually allow."""
 
 
 class Method(StrEnum):
@@ -81,7 +81,7 @@ def logout() -> None:
 
 
 def end_token(person: "PersonLogin", token: Sensitive, file: Path) -> None:
-    """Revoke it; one that no login has made is left alone. Raises Denied, Unavailable."""
+    """Revoke the token, but refuse one that no login made. Raises Denied or Unavailable."""
     try:
         identity = person.identity(token)
     except Denied:
@@ -94,7 +94,7 @@ def end_token(person: "PersonLogin", token: Sensitive, file: Path) -> None:
 
 @contextmanager
 def the_person() -> "Iterator[PersonLogin]":
-    """The hub of VAULT_ADDR, for whoever logs in or out; whatever login programs use here does not count."""
+    """Open the hub of VAULT_ADDR for a person's login, ignoring the logins of programs."""
     from keyturn.providers.vault.person import PersonLogin
     from keyturn.settings.hub import HubSettings
     from keyturn.settings.hub_login import LOGIN_VARIABLES
@@ -109,7 +109,6 @@ def the_person() -> "Iterator[PersonLogin]":
 
 
 def token_file() -> Path:
-    """Where the token is kept. Raises Invalid without a home that can be written to."""
     from keyturn.settings.hub_login import HELPER_FILE
 
     home = Path(os.environ.get("HOME") or "/nowhere")
@@ -119,7 +118,7 @@ def token_file() -> Path:
 
 
 def own_helper() -> str | None:
-    """The token helper of whoever logs in; None where none is configured. Raises Denied, Invalid."""
+    """Return the person's token helper; None if none is configured. Raises Denied or Invalid."""
     from keyturn.providers.vault.logins.helper import token_helper
     from keyturn.settings.hub_login import helper_configuration
 
@@ -127,12 +126,11 @@ def own_helper() -> str | None:
 
 
 def kept_by(file: Path) -> str:
-    """Where the token is kept."""
     return own_helper() or str(file)
 
 
 def keep_token(person: "PersonLogin", file: Path, token: Sensitive) -> None:
-    """Write it for its owner alone, or give it to the token helper; one that can't be kept is ended. Raises OSError."""
+    """Store the token for its owner only, or pass it to the token helper. If that fails, revoke it. Raises OSError."""
     from keyturn.providers.vault.logins.files import write_own
     from keyturn.providers.vault.logins.helper import store_token
 
@@ -147,7 +145,7 @@ def keep_token(person: "PersonLogin", file: Path, token: Sensitive) -> None:
 
 
 def through_browser(person: "PersonLogin", mount: str, role: str | None, port: int, browser: bool) -> Sensitive:
-    """Let somebody sign in on the page that the hub names, and take what they come back with. Raises KeyturnError."""
+    """Have a person sign in on the hub's page, and exchange the answer for a token. Raises KeyturnError."""
     from keyturn.cli.setup.callback import Callback
 
     callback, nonce = Callback(port), secrets.token_urlsafe(32)
@@ -160,7 +158,7 @@ def through_browser(person: "PersonLogin", mount: str, role: str | None, port: i
 
 
 def open_browser(page: str) -> None:
-    """Open the page, and say which it is: on another machine nothing opens."""
+    """Open the page and print its address, since nothing opens on another machine."""
     import webbrowser
 
     show_page(page)
@@ -168,12 +166,11 @@ def open_browser(page: str) -> None:
 
 
 def show_page(page: str) -> None:
-    """Say which page to sign in on."""
     note(f"sign in on this page, in a browser of this machine:\n\n    {page}\n")
 
 
 def typed_password() -> Sensitive:
-    """Asked for at the terminal, unseen. Raises Invalid without one: a program has other ways to log in."""
+    """Ask for the password at the terminal, without echo. Raises Invalid without a terminal."""
     from keyturn.cli.emergencies.whois import typed
 
     if not sys.stdin.isatty():
@@ -185,7 +182,6 @@ def typed_password() -> Sensitive:
 
 
 def tell_what_comes_first() -> None:
-    """Say which other login commands here would use instead."""
     from keyturn.settings.hub_login import LOGIN_VARIABLES
 
     for name in ("VAULT_TOKEN", *LOGIN_VARIABLES):

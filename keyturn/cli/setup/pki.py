@@ -1,4 +1,4 @@
-"""``keyturn pki``: the authorities of the catalogue, compared with the hub's PKI engines, and brought to it."""
+"""``keyturn pki``: compare the catalogue's authorities with the hub's PKI engines, and apply them."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -22,7 +22,7 @@ commands = typer.Typer(help="Authorities that sign certificates.", no_args_is_he
 COLUMNS: Final = ("authority", "step", "where", "why")
 STATUS_COLUMNS: Final = ("authority", "issuer in force", "followed (UTC)", "what else")
 BLOCKED: Final = "blocked"
-"""As :class:`keyturn.core.ports.authorities.StepKind` has it, which is not imported for the help."""
+"""As in :class:`keyturn.core.ports.authorities.StepKind`, which is not imported for the help."""
 
 
 @commands.command("plan", epilog=EXIT_CODES)
@@ -77,7 +77,7 @@ def list_authorities(catalogue: CatalogueOption = None, as_json: JsonOption = Fa
 
 
 def authorities_of(workspace: "Workspace") -> "list[AuthorityStatus]":
-    """All that there are, those first that sign others; the adapter is imported where there are any."""
+    """Return all authorities, parents first; the adapter is imported only if there are any."""
     if not workspace.catalogue.pki:
         return []
     from keyturn.keys.authority_status import authority_statuses
@@ -86,14 +86,12 @@ def authorities_of(workspace: "Workspace") -> "list[AuthorityStatus]":
 
 
 def tell_authorities(statuses: "Sequence[AuthorityStatus]", now: datetime) -> None:
-    """As a table of their own; none where there are none."""
     if statuses:
         rows = (authority_row(status, now) for status in statuses)
         write_table(STATUS_COLUMNS, rows, whole=("followed (UTC)",))
 
 
 def authority_row(status: "AuthorityStatus", now: datetime) -> tuple[str, str, str, str]:
-    """One of them, for people."""
     issuer, due_at = status.issuer, status.due_at
     named = f"{issuer.key_name or issuer.id} ({issuer.key})\nends {issuer.ends_at:%Y-%m-%d %H:%M}" if issuer else "-"
     moment = "now" if status.due and issuer else f"{due_at:%Y-%m-%d %H:%M}" if due_at else "-"
@@ -102,7 +100,6 @@ def authority_row(status: "AuthorityStatus", now: datetime) -> tuple[str, str, s
 
 
 def insist_on_lasting(statuses: "Sequence[AuthorityStatus]") -> None:
-    """End with 1 where an authority is late, has no issuer, or nobody could look."""
     if wrong := [status for status in statuses if status.alarm]:
         first = wrong[0]
         remedy = "See `keyturn pki list`, and run `keyturn pki apply` with a login that may"
@@ -110,7 +107,6 @@ def insist_on_lasting(statuses: "Sequence[AuthorityStatus]") -> None:
 
 
 def show(done: "Sequence[PkiStep]", left: "Sequence[PkiStep]", as_json: bool) -> None:
-    """The steps: what was done, and what is to be done or waits."""
     if as_json:
         return write_json({"done": list(map(step_data, done)), "steps": list(map(step_data, left))})
     rows = [(step.authority, step.kind, step.place, step.why) for step in left]
@@ -118,12 +114,10 @@ def show(done: "Sequence[PkiStep]", left: "Sequence[PkiStep]", as_json: bool) ->
 
 
 def step_data(step: "PkiStep") -> dict[str, Any]:
-    """One step, for scripts."""
     return {"authority": step.authority, "step": str(step.kind), "place": step.place, "why": step.why}
 
 
 def insist_on_none_blocked(steps: "Sequence[PkiStep]") -> None:
-    """End with 1 where a person has to mend something first."""
     if blocked := [step for step in steps if step.kind == BLOCKED]:
         first = blocked[0]
         end_command(TerminalError("bring about", first.place, first.why, "Mend that, then plan again"), FAILED)

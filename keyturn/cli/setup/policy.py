@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 commands = typer.Typer(help="The least rights that each login needs.", no_args_is_help=True)
 
 NOT_ASKED: Final = "https://not-asked.invalid"
-"""Stands for the hub's address where only the names in it are wanted."""
+"""A placeholder for the hub's address if only its names are needed."""
 
 AlsoOption = Annotated[
     list[str] | None,
@@ -39,7 +39,6 @@ LeasePrefixOption = Annotated[
 def documents_of(
     catalogue: Path | None, also: list[str], lease_prefixes: list[str], everything: bool
 ) -> "list[Document]":
-    """What there is to write. Raises Invalid."""
     from keyturn.catalogue.files import source
     from keyturn.catalogue.files.signature import digest_of
     from keyturn.rights import documents
@@ -53,7 +52,6 @@ def documents_of(
 
 
 def hub_scope(declared: "Catalogue", also: list[str], lease_prefixes: list[str]) -> "HubScope":
-    """What of the hub the catalogue has to do with, in the mounts of the environment. Raises Invalid."""
     from keyturn.providers.vault.engines.leases import lease_prefix
     from keyturn.rights.scope import places_of, scope_of
     from keyturn.settings.hub import HubSettings
@@ -64,7 +62,6 @@ def hub_scope(declared: "Catalogue", also: list[str], lease_prefixes: list[str])
 
 
 def write_files(directory: Path, documents: "list[Document]", as_json: bool) -> None:
-    """The files, and what is left of an earlier time. Raises Invalid for a file that somebody else has made."""
     from keyturn.rights.directory import left_over, write
 
     if directory.exists() and not directory.is_dir():
@@ -124,38 +121,33 @@ def tell(
     roles: "list[CheckResult]",
     as_json: bool,
 ) -> None:
-    """What was found, and what nobody has looked at."""
-    findings_elsewhere = [answer for answer in answers if answer.finding]
+    others = [(answer.where, answer.finding, answer.verdict) for answer in answers if answer.finding]
     if as_json:
-        findings = {
-            "lacking": [vars(finding) for finding in compared.lacking],
-            "beyond": [{"capability": finding.capability, "path": finding.path} for finding in compared.beyond],
-        }
-        others = [
-            {
-                "where": answer.where,
-                "finding": answer.finding,
-                "call": answer.verdict.call,
-                "place": answer.verdict.place,
-                "why": answer.verdict.why,
-            }
-            for answer in findings_elsewhere
-        ]
-        token_roles = [result.to_data() for result in roles]
         return write_json(
-            {"as": role, **findings, "elsewhere": others, "not_asked": unasked, "token_roles": token_roles}
+            {
+                "as": role,
+                "lacking": [vars(finding) for finding in compared.lacking],
+                "beyond": [{"capability": finding.capability, "path": finding.path} for finding in compared.beyond],
+                "elsewhere": [
+                    {
+                        "where": where,
+                        "finding": finding,
+                        "call": verdict.call,
+                        "place": verdict.place,
+                        "why": verdict.why,
+                    }
+                    for where, finding, verdict in others
+                ],
+                "not_asked": unasked,
+                "token_roles": [result.to_data() for result in roles],
+            }
         )
-    rows = [
-        *(("lacks", finding.capability, finding.path, finding.why) for finding in compared.lacking),
-        *(("has beyond", finding.capability, finding.path, "") for finding in compared.beyond),
-    ]
+    rows = [("lacks", finding.capability, finding.path, finding.why) for finding in compared.lacking]
+    rows += [("has beyond", finding.capability, finding.path, "") for finding in compared.beyond]
     if rows:
         write_table(("", "capability", "path in the hub", "needed for"), rows)
-    if findings_elsewhere:
-        lines = [
-            (answer.finding, answer.where, answer.verdict.call, answer.verdict.place, answer.verdict.why)
-            for answer in findings_elsewhere
-        ]
+    if others:
+        lines = [(finding, where, right.call, right.place, right.why) for where, finding, right in others]
         write_table(("", "where", "call", "of", "needed for"), lines)
     for result in roles:
         if result.grade != "ok":
@@ -163,18 +155,13 @@ def tell(
     for name in unasked:
         note(f"not asked: {name}")
     if answers:
-        write_text(summary(role, answers))
+        findings = [answer.finding for answer in answers]
+        write_text(
+            f"in stores and at targets a {role} lacks {findings.count('lacks')} rights here,"
+            f" has {findings.count('has beyond')} beyond, and {findings.count('could not look')} could not be looked"
+            f" at, of {len(answers)} that were asked about"
+        )
     return write_text(
         f"in the hub a {role.partition(':')[0]} lacks {len(compared.lacking)} rights here,"
         f" and has {len(compared.beyond)} beyond, of those that were asked about"
-    )
-
-
-def summary(role: str, answers: list[elsewhere.RightElsewhere]) -> str:
-    """How many of each there are."""
-    findings = [answer.finding for answer in answers]
-    return (
-        f"in stores and at targets a {role} lacks {findings.count('lacks')} rights here,"
-        f" has {findings.count('has beyond')} beyond, and {findings.count('could not look')} could not be looked at,"
-        f" of {len(answers)} that were asked about"
     )

@@ -1,4 +1,4 @@
-"""``keyturn setup prefect``: what is registered with the Prefect server, and how its workers are started."""
+"""``keyturn setup prefect``: what is registered with the Prefect server, and how to start its workers."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
@@ -22,7 +22,7 @@ WORKERS: Final = {
     "granter": "granter",
     "backup": "backup",
 }
-"""The queues, and whose login to the hub each one's worker has."""
+"""The queues, and the hub login of each one's worker."""
 
 
 def setup_prefect(
@@ -52,7 +52,6 @@ def setup_prefect(
 
 
 def worker_lines(names: WorkspaceNames, declared: "Catalogue") -> Iterator[str]:
-    """How to start each worker that has work to do, with the login files of the role that the catalogue declares."""
     yield "start each worker, with the login files of its own role:"
     roles = approles(declared)
     for queue, login in WORKERS.items():
@@ -68,7 +67,6 @@ def worker_lines(names: WorkspaceNames, declared: "Catalogue") -> Iterator[str]:
 
 
 def approles(declared: "Catalogue") -> dict[str, str]:
-    """The AppRoles that the catalogue declares, by whose login each is."""
     from keyturn.catalogue.hub_entries import AppRoleEntry
 
     return {entry.login: name for name, entry in declared.hub.items() if isinstance(entry, AppRoleEntry)}

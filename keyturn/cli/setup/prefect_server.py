@@ -1,4 +1,4 @@
-"""The Prefect server that a command speaks to."""
+"""The Prefect server that a command uses."""
 
 import os
 import sys
@@ -16,10 +16,7 @@ LOCAL: Final = "or run it here without Prefect: add --local"
 
 
 def insist_on_prefect(instead: str = f", {LOCAL}") -> PrefectSettings:
-    """How the server is reached. Raises Invalid without an address: Prefect would start a server of its own, of no use.
-
-    ``instead`` is what else helps, where there is something.
-    """
+    """Return the server's settings. Raises Invalid or Unavailable without one; ``instead`` is part of the remedy."""
     settings = prefect_settings()
     if settings.url:
         return settings
@@ -31,7 +28,7 @@ def insist_on_prefect(instead: str = f", {LOCAL}") -> PrefectSettings:
 
 
 def insist_on_api(pool: str, doing: str = "look at") -> None:
-    """Raises Unavailable, Denied where what answers at PREFECT_API_URL is not Prefect's API, or refuses the login."""
+    """Raise Unavailable or Denied if PREFECT_API_URL is not Prefect's API, or refuses the login."""
     from keyturn.providers.prefect_api import SERVER, PrefectApi
 
     with PrefectApi(prefect_settings(), doing, SERVER) as api:
@@ -39,7 +36,7 @@ def insist_on_api(pool: str, doing: str = "look at") -> None:
 
 
 def prefect_settings() -> PrefectSettings:
-    """What Prefect would take here; it is asked itself where it is imported already, or alone can tell."""
+    """Return Prefect's settings here. Prefect itself is asked if it is already imported, or only it can decide."""
     if "prefect" not in sys.modules and (settings := read_settings(os.environ, Path.cwd())):
         return settings
     from prefect.settings import get_current_settings
@@ -48,7 +45,6 @@ def prefect_settings() -> PrefectSettings:
 
 
 def of_prefect(settings: "Settings") -> PrefectSettings:
-    """The same of Prefect's own settings."""
     api = settings.api
     return PrefectSettings(
         api.url or "",

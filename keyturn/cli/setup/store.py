@@ -1,4 +1,4 @@
-"""``keyturn setup store``: the least rights in a store, as that store's own document, and who has to apply it."""
+"""``keyturn setup store``: the least rights in a store, as the store's own documents."""
 
 import os
 from pathlib import Path
@@ -33,7 +33,7 @@ NEXT: Final = {
     "kubernetes": "whoever administers the namespace runs this with --apply, or: envsubst < FILE | kubectl apply -f -",
     "vault": "whoever administers that hub writes them: vault policy write NAME FILE",
 }
-"""Who has to do it, and how, for each kind of store; docs/own-vault-and-clouds.md has the whole of it."""
+"""Which administrator applies them, and how, for each kind of store; docs/own-vault-and-clouds.md has the details."""
 
 NONE: Final = "a store of kind {kind} takes no document: docs/own-vault-and-clouds.md says what it needs"
 
@@ -52,10 +52,7 @@ def setup_store(
     ] = None,
     apply: Annotated[
         bool,
-        typer.Option(
-            "--apply",
-            help="In a second Vault or OpenBao, and in Kubernetes, make them with your own login.",
-        ),
+        typer.Option("--apply", help="In a second Vault or OpenBao, and in Kubernetes, make them with your own login."),
     ] = False,
     also: AlsoOption = None,
     lease_prefix: LeasePrefixOption = None,
@@ -118,7 +115,7 @@ def documents_of_store(declared: "Catalogue", name: str) -> "list[Document]":
 
 
 def write_role(name: str, settings: "KubernetesSettings", documents: "list[Document]") -> None:
-    """Make what a store in Kubernetes needs, by the kubeconfig of whoever runs this. Raises Conflict for others'."""
+    """Create what a Kubernetes store needs, with the person's kubeconfig. Raises Conflict for objects of others."""
     from keyturn.core.rights.kubernetes_rights import REVOKER, WORKER
     from keyturn.wiring.registry import import_adapter
 
@@ -133,7 +130,7 @@ def write_role(name: str, settings: "KubernetesSettings", documents: "list[Docum
 
 
 def write_policies(name: str, settings: "StoreSettings", documents: "list[Document]") -> None:
-    """Write a second hub's policies with the login of the environment. Raises Conflict for what others have made."""
+    """Write a second hub's policies with the environment's login. Raises Conflict for policies of others."""
     from keyturn.catalogue.stores.vault import VaultSettings
     from keyturn.rights.documents import was_made
     from keyturn.settings.hub import HubSettings

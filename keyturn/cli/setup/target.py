@@ -1,4 +1,4 @@
-"""``keyturn setup target``: accounts that applications use are put into Keyturn's hands, and nobody is cut off."""
+"""``keyturn setup target``: put applications' accounts under Keyturn's control without interruption."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ApplyOption = Annotated[bool, typer.Option("--apply", help="Do it; else it is only shown.")]
 
 SUPERUSERS: Final = {"postgresql": ("postgres", "PGPASSWORD"), "mysql": ("root", "MYSQL_PWD")}
-"""Whom a database's administrator is called, and the variable that its own tools read the password from."""
+"""Each database's administrator, and the variable from which its tools read the password."""
 
 
 def setup_target(
@@ -72,7 +72,8 @@ def setup_target(
             planned.insist_on_rights()
             insist_on_same_user(planned, accept_user)
             if is_new:
-                keep_admin(hub, settings, admin)
+                # Before the account exists, so that its password is not lost.
+                hub.write_state(settings.admin, admin.reveal(), cas=0)
             setup.apply(handovers, planned, lambda done: note(f"done: {done}"))
             try_admin(hub, name, settings, handovers)
     if apply:
@@ -84,7 +85,6 @@ def setup_target(
 def administrator(
     target: str, kind: str, user: str | None, password_file: Path | None, password_env: str | None
 ) -> SecretFields:
-    """Who sets the target up: a name, and a password from a file or a variable. Raises Invalid without one."""
     from keyturn.providers.vault.logins.files import read_login
 
     usual, variable = SUPERUSERS.get(kind, ("", ""))
@@ -99,7 +99,6 @@ def administrator(
 
 
 def handovers_at(declared: "Catalogue", target: str) -> Iterator[Handover]:
-    """The accounts that secrets of the catalogue rotate at a target, and the roles that are to own what they own."""
     for secret in declared.secrets.values():
         rotation: Any = secret.rotation
         if getattr(rotation, "target", None) == target:
@@ -109,7 +108,7 @@ def handovers_at(declared: "Catalogue", target: str) -> Iterator[Handover]:
 
 
 def admin_of(hub: "Hub", settings: Any, role: str) -> tuple[SecretFields, bool]:
-    """Keyturn's own account as the hub has it, else a new one; and whether it is new. Raises Invalid."""
+    """Return Keyturn's own account from the hub, or a new one, and whether it is new. Raises Invalid."""
     from keyturn.core.text.passwords import PasswordPolicy, generate
 
     if (state := hub.read_state(settings.admin)) is None:
@@ -119,13 +118,8 @@ def admin_of(hub: "Hub", settings: Any, role: str) -> tuple[SecretFields, bool]:
     return SecretFields(state.data), False
 
 
-def keep_admin(hub: "Hub", settings: Any, admin: SecretFields) -> None:
-    """Put the new account into the hub before there is one, so that no password is lost. Raises Conflict."""
-    hub.write_state(settings.admin, admin.reveal(), cas=0)
-
-
 def insist_on_known(planned: TargetPlan, admin: SecretFields, is_new: bool) -> None:
-    """Raises Conflict where Keyturn's own account is there, and the hub has no password of it."""
+    """Raise Conflict if Keyturn's account exists, but its password is not in the hub."""
     if is_new and not planned.makes_admin:
         problem = f"there is a role {admin['username'].reveal()} already, and the hub has no password of it"
         hint = "Put its username and password at the target's `admin` path in the hub, or name another: --admin-role"
@@ -133,7 +127,7 @@ def insist_on_known(planned: TargetPlan, admin: SecretFields, is_new: bool) -> N
 
 
 def insist_on_same_user(planned: TargetPlan, accepted: bool) -> None:
-    """Raises Conflict where something would tell the application apart by a name that it has no more."""
+    """Raise Conflict if something depends on the current user, which changes."""
     if planned.asks and not accepted:
         problem = f"{len(planned.asks)} things in it ask for the current user, who would be another"
         hint = "Nothing was changed. See the lines above; where each may have the new answer: --accept-current-user"
@@ -141,7 +135,6 @@ def insist_on_same_user(planned: TargetPlan, accepted: bool) -> None:
 
 
 def try_admin(hub: "Hub", name: str, settings: Any, handovers: Sequence[Handover]) -> None:
-    """Raises Denied where the target does not take what the hub has for Keyturn's own account."""
     from keyturn.wiring.registry import open_target
 
     with closing(open_target(name, settings, hub)) as target:
@@ -149,7 +142,6 @@ def try_admin(hub: "Hub", name: str, settings: Any, handovers: Sequence[Handover
 
 
 def tell_target_plan(planned: TargetPlan, as_json: bool) -> None:
-    """The statements as they would be run, or as data."""
     if as_json:
         return write_json(target_plan_data(planned))
     if planned.is_empty:
@@ -164,7 +156,6 @@ def tell_target_plan(planned: TargetPlan, as_json: bool) -> None:
 
 
 def transaction_script(transaction: Any) -> Iterator[str]:
-    """One transaction as a person would run it."""
     yield f"-- {transaction.about}, in the database {transaction.database}"
     yield from (f"{text};" for text in transaction.begins)
     yield from (f"{each.shown};{f'  -- takes {each.lacks}' if each.lacks else ''}" for each in transaction.statements)
@@ -173,7 +164,6 @@ def transaction_script(transaction: Any) -> Iterator[str]:
 
 
 def target_plan_data(planned: TargetPlan) -> dict[str, Any]:
-    """The same for scripts."""
     return {
         "target": planned.target,
         "login": planned.login,
