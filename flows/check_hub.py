@@ -11,7 +11,7 @@ from tasks.step import look
 
 @flow("check-hub", timeout=timedelta(minutes=10), looks=True)
 async def check_hub() -> int:
-    """Compare the hub with everything that `keyturn hub apply` makes, without changes; how many entries match.
+    """Compare the hub with everything that `keyturn setup hub --apply` makes, without changes; how many entries match.
 
     A difference, or an entry that can't be checked, fails the run so that people are notified.
     """

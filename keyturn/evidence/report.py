@@ -15,9 +15,10 @@ from typing import Any, Final
 
 from keyturn import __version__
 from keyturn.evidence.checks import CHECKS
+from keyturn.evidence.checks.judging import DAY
 from keyturn.evidence.facts import Facts
 from keyturn.evidence.model import CheckResult, ControlVerdict, Framework, entry_id, worst
-from keyturn.evidence.tables import DAY, TABLES, stamp
+from keyturn.evidence.tables import TABLES, stamp
 from keyturn.ledger.proofs import Proof
 
 SCHEMA: Final = "keyturn.compliance-report/1"

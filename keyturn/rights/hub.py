@@ -1,7 +1,7 @@
 """The rules of the hub's policies: the rights of each login, and no more.
 
 To store something new in Keyturn's own mount, add a line to :data:`STATE`. To call something new, add a section. Then
-``keyturn policy render --everything`` writes deployments/policies.
+``keyturn setup store --everything`` writes deployments/policies.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""``keyturn trail``: verify, prove, check and expire the trail of who read what."""
+"""``keyturn trail``: the trail of who read what: verified, proven, checked, and what is too old let go of."""
 
 import os
 from contextlib import contextmanager
@@ -62,7 +62,9 @@ DirectoryOption = Annotated[
 AgainstOption = Annotated[
     list[Path] | None,
     typer.Option(
-        "--against", metavar="FILE", help="The hub's audit file, with what was rotated beside it; several are allowed."
+        "--against",
+        metavar="FILE",
+        help="The hub's audit file, with what was rotated beside it; several are allowed.",
     ),
 ]
 SourceOption = Annotated[
@@ -71,7 +73,8 @@ SourceOption = Annotated[
 EventArgument = Annotated[str, typer.Argument(metavar="EVENT", help="The event's name, such as hub:17:3.")]
 ProofArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A proof that `keyturn trail prove` has made.")]
 OlderOption = Annotated[
-    str | None, typer.Option("--older-than", metavar="AGE", help="Such as 400d; KEYTURN_TRAIL_KEEP by default.")
+    str | None,
+    typer.Option("--older-than", metavar="AGE", help="Such as 400d; KEYTURN_TRAIL_KEEP by default."),
 ]
 
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it stands in the ledger.")]
@@ -82,6 +85,11 @@ AddressOption = Annotated[str, typer.Option("--address", metavar="ADDRESS", help
 LimitOption = Annotated[int, typer.Option("--last", metavar="N", min=1, help="So many, the newest.")]
 
 LIMIT: Final = 20
+
+
+@commands.callback()
+def trail() -> None:
+    """Verify and prove the trail of who read what."""
 
 
 @commands.command("verify", epilog=EXAMPLES + EXIT_CODES)
@@ -124,6 +132,7 @@ def verify_trail(
 
 
 def trail_at(directory: Path | None) -> Path:
+    """The directory asked for, or the environment's. Raises Invalid."""
     from keyturn.settings.trail import trail_directory
 
     return directory.absolute() if directory else trail_directory(os.environ)
@@ -131,7 +140,7 @@ def trail_at(directory: Path | None) -> Path:
 
 @contextmanager
 def hub_states(*, wanted: bool) -> "Iterator[Callable[[str], SourceState] | None]":
-    """Yield the reader of the hub's cursors; None if the hub must not be asked."""
+    """What tells the hub's cursors; None where the hub is not to be asked."""
     if not wanted:
         yield None
         return
@@ -144,7 +153,7 @@ def hub_states(*, wanted: bool) -> "Iterator[Callable[[str], SourceState] | None
 def compared(
     files: "TrailFiles", source: "LedgerSource", log: str | None, against: "Sequence[Path]"
 ) -> "FileComparison":
-    """Compare the hub's audit files with the trail. Raises Invalid or Unavailable."""
+    """The hub's audit files, held against what was read of them. Raises Invalid, Unavailable."""
     from keyturn.access_log.trail.verification.chain import segment_entries
     from keyturn.access_log.trail.verification.file_comparison import compare_files
 
@@ -162,6 +171,7 @@ def show_verification(
     keys: "Sequence[PublicKey]",
     as_json: bool,
 ) -> None:
+    """What was found, and the exit code that belongs to it."""
     if as_json:
         write_json(tables.report_data(report, comparison, ledger.vouched))
     elif report.sources:
@@ -245,15 +255,19 @@ def check_proof(
 
     Ends with 1 where it does not hold.
     """
-    from keyturn.access_log.trail.verification.proofs import EventProof, check_event
-    from keyturn.ledger.checkpoints import read_checkpoint
-    from keyturn.providers.ledger.ed25519 import verify_ed25519
-
     try:
         text = file.read_text()
     except UnicodeDecodeError:
         raise Invalid("read", str(file), "it is no proof", "Give the file as it was made") from None
-    keys = sources.given_keys(public_key or [], public_key_file)
+    return show_proof(text, sources.given_keys(public_key or [], public_key_file), as_json)
+
+
+def show_proof(text: str, keys: "Sequence[PublicKey]", as_json: bool) -> None:
+    """The event that is proved. Raises Invalid, and Rewritten where the proof does not hold."""
+    from keyturn.access_log.trail.verification.proofs import EventProof, check_event
+    from keyturn.ledger.checkpoints import read_checkpoint
+    from keyturn.providers.ledger.ed25519 import verify_ed25519
+
     proof = EventProof.from_json(text)
     checkpoint = read_checkpoint(proof.entry.checkpoint)
     proven = check_event(proof, sources.trust(keys, lambda _: checkpoint.origin).keys, verify_ed25519)
@@ -281,7 +295,7 @@ def expire(older_than: OlderOption = None, directory: DirectoryOption = None) ->
 
 @contextmanager
 def opened_trail(directory: Path | None) -> "Iterator[Trail]":
-    """Open the trail with the hub and its ledger."""
+    """The trail, with the hub and its ledger. Raises what keeps them from being opened."""
     from keyturn.access_log.trail.cursors import HubCursors
     from keyturn.access_log.trail.trail import Trail
     from keyturn.wiring.ledger import named_ledger
@@ -291,7 +305,11 @@ def opened_trail(directory: Path | None) -> "Iterator[Trail]":
         ledger = named_ledger(os.environ, hub)
         try:
             yield Trail(
-                trail_at(directory), ledger, HubCursors(hub), lambda: hub.identity().words, lambda: datetime.now(UTC)
+                trail_at(directory),
+                ledger,
+                HubCursors(hub),
+                lambda: hub.identity().words,
+                lambda: datetime.now(UTC),
             )
         finally:
             ledger.close()
@@ -312,6 +330,7 @@ def accept_loss(reason: ReasonOption, directory: DirectoryOption = None) -> None
 
 
 def kept_for(older_than: str | None) -> "timedelta":
+    """How old events may become. Wrong usage, or Invalid, where nobody says."""
     from keyturn.settings.trail import KEEP_VARIABLE, trail_keep
 
     option = "--older-than"

@@ -49,7 +49,7 @@ class HubStatus:
             return f"unknown whether the hub is set up as declared: {self.error}"
         if check is None:
             return (
-                "nobody has looked yet whether the hub is set up as declared: `check-hub` does, and `keyturn hub plan`"
+                "nobody has looked yet whether the hub is set up as declared: `check-hub` does, and `keyturn setup hub`"
             )
         if not check.sound:
             since = f" (since {when(check.since)} UTC)" if check.since else ""

@@ -3,6 +3,7 @@
 import socket
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -47,9 +48,18 @@ Exit codes:
   3    something differs, and --apply was not given"""
 
 ALWAYS: Final = ("worker", "revoker", "notary")
-"""The logins that every installation needs."""
+"""Whose logins every installation needs."""
 GRANTER: Final = "granter"
-"""The login needed if the catalogue has access policies."""
+"""Whose login is needed where the catalogue says who may ask for access."""
+
+
+@dataclass(frozen=True)
+class LoginFiles:
+    """Where one AppRole's two ids are kept, and whether what is there is what the hub knows."""
+
+    role: str
+    directory: Path
+    valid: bool
 
 
 def setup_hub(
@@ -112,6 +122,7 @@ def setup_hub(
 
 
 def own_roles(declared: "Catalogue") -> Iterator[str]:
+    """The AppRoles that the catalogue declares for Keyturn's own processes."""
     from keyturn.catalogue.hub_entries import AppRoleEntry
 
     for name, entry in declared.hub.items():
@@ -120,6 +131,7 @@ def own_roles(declared: "Catalogue") -> Iterator[str]:
 
 
 def undeclared(declared: "Catalogue") -> Iterator[str]:
+    """What to write into the catalogue for logins that it needs and does not declare, in whatever way."""
     made = {getattr(entry, "login", "") for entry in declared.hub.values()}
     needed = (*ALWAYS, *([GRANTER] if declared.access_policies else ()))
     for login in needed:
@@ -129,46 +141,49 @@ def undeclared(declared: "Catalogue") -> Iterator[str]:
 
 
 def write_logins(port: "VaultSetup", roles: list[str], logins: Path, place: str | None, apply: bool) -> bool:
-    """Make missing login files or report them, and return whether any are still missing."""
+    """Make what is lacking, or say what is; whether anything is lacking still."""
     lacking = False
     for role in roles:
-        directory = logins / role
-        if has_login(port, role, directory):
-            note(f"in place: {directory}")
+        files = login_files(port, role, logins / role)
+        if files.valid:
+            note(f"in place: {files.directory}")
         elif apply and approle_exists(port, role):
-            make_login(port, role, directory, place or socket.gethostname())
-            write_text(f"made: {directory}")
+            make_login(port, files, place or socket.gethostname())
+            write_text(f"made: {files.directory}")
         else:
             lacking = True
-            note(f"to be made: {directory}/{ROLE_ID} and {SECRET_ID}")
+            note(f"to be made: {files.directory}/{ROLE_ID} and {SECRET_ID}")
     return lacking
 
 
 def approle_exists(port: "VaultSetup", role: str) -> bool:
+    """Whether the hub has such an AppRole."""
     try:
         return bool(port.role_id(role))
     except NotFound:
         return False
 
 
-def has_login(port: "VaultSetup", role: str, directory: Path) -> bool:
-    """Return whether the directory has both ids and the hub knows them. Raises Denied for files open to all."""
+def login_files(port: "VaultSetup", role: str, directory: Path) -> LoginFiles:
+    """What there is of an AppRole's files; valid where the hub knows both ids. Raises Denied for files open to all."""
     from keyturn.providers.vault.logins.files import read_login
 
     files = directory / ROLE_ID, directory / SECRET_ID
     if not all(file.exists() for file in files) or not approle_exists(port, role):
-        return False
+        return LoginFiles(role, directory, valid=False)
     role_id, secret_id = (read_login(str(file), "--logins") for file in files)
-    return role_id == port.role_id(role) and port.knows_secret_id(role, Sensitive(secret_id))
+    valid = role_id == port.role_id(role) and port.knows_secret_id(role, Sensitive(secret_id))
+    return LoginFiles(role, directory, valid)
 
 
-def make_login(port: "VaultSetup", role: str, directory: Path, place: str) -> None:
+def make_login(port: "VaultSetup", files: LoginFiles, place: str) -> None:
+    """Write both ids for their owner alone. Raises Invalid where nothing can be written."""
     from keyturn.providers.vault.logins.files import write_own
 
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_own(str(directory / ROLE_ID), Sensitive(port.role_id(role)), READ_BY_OWNER)
-        write_own(str(directory / SECRET_ID), port.make_secret_id(role, place), READ_BY_OWNER)
+        files.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_own(str(files.directory / ROLE_ID), Sensitive(port.role_id(files.role)), READ_BY_OWNER)
+        write_own(str(files.directory / SECRET_ID), port.make_secret_id(files.role, place), READ_BY_OWNER)
     except OSError as error:
         hint = "Name a directory that this user may write to: --logins DIR"
-        raise Invalid("write", str(directory), error.strerror or type(error).__name__, hint) from None
+        raise Invalid("write", str(files.directory), error.strerror or type(error).__name__, hint) from None

@@ -51,34 +51,34 @@ TakeOverOption = Annotated[
 
 @dataclass(frozen=True)
 class Setting:
-    """A hub, what it needs, and what Keyturn made there."""
+    """A hub, what it needs, and what Keyturn has made there."""
 
     hub: "VaultHub"
     port: "VaultSetup"
     wanted: "tuple[HubResource, ...]"
     record: "SetupRecord"
     other: str = ""
-    """Why the hub belongs to another catalogue, or an empty string."""
+    """Why the hub is set up for another catalogue; empty where it is not."""
 
     def plan(self, overwrite: list[str] | None = None, rewrite: list[str] | None = None) -> "HubPlan":
-        """Plan what to create, change and revert. Raises Invalid for unknown names."""
+        """What would be made, changed and set back. Raises Invalid for what is named and is nothing."""
         from keyturn.core.text.suggest import advice
         from keyturn.rights.hub_plan import plan_setup
 
         keys = [resource.key for resource in self.wanted]
+        if strange := next((name for name in overwrite or [] if name not in keys), None):
+            remedy = advice(strange, keys, "Name it as the plan does")
+            raise Invalid("overwrite", strange, "the catalogue needs no such thing in the hub", remedy)
         secret = [resource.key for resource in self.wanted if resource.values]
-        for doing, named, allowed, problem in (
-            ("overwrite", overwrite, keys, "the catalogue needs no such thing in the hub"),
-            ("write the secrets of", rewrite, secret, "it has none that Keyturn writes"),
-        ):
-            if strange := next((name for name in named or [] if name not in allowed), None):
-                raise Invalid(doing, strange, problem, advice(strange, allowed, "Name it as the plan does"))
+        if strange := next((name for name in rewrite or [] if name not in secret), None):
+            remedy = advice(strange, secret, "Name it as the plan does")
+            raise Invalid("write the secrets of", strange, "it has none that Keyturn writes", remedy)
         return plan_setup(self.port, self.wanted, self.record, overwrite or (), rewrite=rewrite or ())
 
 
 @contextmanager
 def opened_hub(catalogue: Path | None) -> Iterator[Setting]:
-    """Open the environment's hub with its login. Raises an error for anything missing or unreadable."""
+    """The hub of the environment, with the login of the environment. Raises what can't be found or read."""
     from keyturn.rights.hub_claims import Claim, other_catalogue
     from keyturn.rights.hub_record import read_record
     from keyturn.rights.hub_wanted import HubDeclaration, resources
@@ -101,7 +101,10 @@ def opened_hub(catalogue: Path | None) -> Iterator[Setting]:
 
 
 def earlier_claim(hub: "VaultHub", own: str, record: "SetupRecord") -> "Claim | None":
-    """Derive the claim of a hub set up by an older release from its rotation records; None if not possible."""
+    """What the records of rotations say of the catalogue of a hub that an older release has set up.
+
+    None where nothing was set up, or the login may not look.
+    """
     from keyturn.rights.hub_claims import Claim, some_of
     from keyturn.rotation.candidates import ROTATIONS
 
@@ -115,7 +118,7 @@ def earlier_claim(hub: "VaultHub", own: str, record: "SetupRecord") -> "Claim | 
 
 
 def insist_on_namespace(port: "VaultSetup", namespace: str, wanted: "tuple[HubResource, ...]") -> None:
-    """Raise NotFound for a missing, undeclared namespace, and Denied for one that can't be made."""
+    """Raises NotFound for a namespace that is not there and nothing declares, Denied for one that can't be made."""
     from keyturn.core.rights.hub_setup import NAMESPACES, Kind
 
     if port.look(f"{NAMESPACES}{namespace}") is not None:
@@ -127,7 +130,7 @@ def insist_on_namespace(port: "VaultSetup", namespace: str, wanted: "tuple[HubRe
 
 
 def first_ledger() -> str:
-    """Return the ledger's name for a hub that has none, with its address if other machines can reach it."""
+    """What a hub that names no ledger is to name: its name, and its address where other machines can reach it there."""
     from keyturn.providers.ledger.address import VARIABLE, first_name, recorded_place
 
     address = os.environ.get(VARIABLE, "")
@@ -136,7 +139,7 @@ def first_ledger() -> str:
 
 
 def insist_on_own_hub(setting: Setting, doing: list[str], *, take_over: bool = False) -> None:
-    """Raise Conflict for changes to a hub that is set up for another catalogue."""
+    """Raises Conflict where something is to be done in a hub that is set up for another catalogue."""
     if doing and setting.other and not take_over:
         hint = (
             "Its policies would lose rights that the other one needs. Put both into one catalogue, or set "
@@ -146,7 +149,7 @@ def insist_on_own_hub(setting: Setting, doing: list[str], *, take_over: bool = F
 
 
 def closed_to_auditors(setting: Setting, planned: "HubPlan") -> "HubPlan":
-    """Move values out of records that auditors may read. If one remains, leave the auditor's policy out of the plan."""
+    """The plan, once no record that an auditor may read holds a value; without the auditor's policy where one may."""
     from keyturn.core.rights.hub_setup import Kind
     from keyturn.core.rights.rights import HubPlaces
     from keyturn.rights.hub import AUDITOR
@@ -166,12 +169,14 @@ def closed_to_auditors(setting: Setting, planned: "HubPlan") -> "HubPlan":
 
 
 def carried_out(planned: "HubPlan", remove: list[str] | None) -> list[str]:
+    """The names of what applying it would do."""
     from keyturn.rights.hub_apply import DOING
 
     return [*(item.resource.key for item in planned.of(*DOING)), *(remove or ())]
 
 
 def carry_out_plan(setting: Setting, planned: "HubPlan", remove: list[str]) -> "list[Item]":
+    """Do it, and return what was done."""
     from keyturn.rights.hub_apply import apply_setup, remove_left_over
 
     done: list[Item] = []
@@ -185,7 +190,10 @@ def carry_out_plan(setting: Setting, planned: "HubPlan", remove: list[str]) -> "
     return done
 
 
-def tell(planned: "HubPlan", everything: bool, as_json: bool) -> None:
+def tell(planned: "HubPlan", everything: bool, as_json: bool, *, quiet: bool = False) -> None:
+    """The plan, for people or for scripts."""
+    if quiet:
+        return
     if as_json:
         write_json(plan_data(planned, everything))
         return
@@ -196,7 +204,7 @@ def tell(planned: "HubPlan", everything: bool, as_json: bool) -> None:
 
 
 def keep_look(setting: Setting, left: "HubPlan") -> None:
-    """Record this check of the hub, as the daily one does. A login that may not write it gets a note."""
+    """Record what this look at the hub found, as the daily one does. A login that may not write it gets a note."""
     from keyturn.core.rights.hub_setup import Kind
     from keyturn.rights.hub_check import keep_check, summarized
 
@@ -241,6 +249,7 @@ def write_credentials(
 
 
 def wrap_of(text: str | None) -> "timedelta | None":
+    """How long a wrapped secret id waits. Raises Invalid."""
     from keyturn.settings.durations import parse
 
     try:

@@ -27,6 +27,7 @@ def register_project(catalogue: Path | None, failure_url: str | None, workspace:
 
     import asyncio
 
+    from keyturn.project import project_module
     from keyturn.providers.apprise_channel import URL_FILE, address_in, insist_on_address
 
     file = os.environ.get(URL_FILE)
@@ -42,7 +43,10 @@ def register_project(catalogue: Path | None, failure_url: str | None, workspace:
 
 
 def open_incidents(declared: "Catalogue") -> list[str]:
-    """Return the incidents that forms offer, newest first; none if they can't be read, as registration needs no hub."""
+    """Those that forms offer, the newest first; none where no login here may see them: they may be typed all the same.
+
+    Registering needs no hub, so what keeps it from answering keeps nobody from that.
+    """
     if not os.environ.get("VAULT_ADDR"):
         return []
     from keyturn.revocation.incidents.store import list_open

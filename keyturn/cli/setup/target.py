@@ -59,7 +59,7 @@ def setup_target(
 
     insist_on_hub()
     declared = load_catalogue(catalogue)
-    settings = declared.target(name)
+    settings: Any = declared.target(name)
     login = administrator(name, settings.kind, user, password_file, password_env)
     handovers = list(handovers_at(declared, name))
     with connected_hub(HubSettings.from_environment()) as hub:
