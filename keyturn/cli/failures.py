@@ -146,7 +146,7 @@ def missing_package(package: str) -> KeyturnError:
 
 
 def of_the_system(error: OSError) -> KeyturnError:
-    """Turn an OSError into Invalid with the file's name; one about no file is unexpected."""
+    """Convert an OSError to Invalid with the file's name; one about no file is unexpected."""
     named = error.filename is not None and not isinstance(error.filename, int)  # an open file is told by its number
     if not named and error.errno not in REMEDIES:
         return unexpected(error)

@@ -84,7 +84,7 @@ class Child:
             self._give_up()
 
     def end(self) -> None:
-        """Let it finish, and wait for it."""
+        """Wait until it has finished."""
         with self._lock, suppress(BrokenPipeError):
             self._input.close()
         self._reader.join()
@@ -123,7 +123,7 @@ class Child:
 
 
 def packages_directory() -> str:
-    """The directory that the packages lie in."""
+    """The directory that contains the packages."""
     return os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 

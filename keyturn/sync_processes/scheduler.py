@@ -26,7 +26,7 @@ class Worker(Protocol):
 
 
 class Dealer:
-    """The batches that nobody has yet. Each worker's part is the same stretch of every store's items.
+    """The batches that no worker has yet. Each worker's part is the same range of every store's items.
 
     So the copies of one secret go to one worker, which reads its value once.
     """
@@ -42,10 +42,9 @@ class Dealer:
         return list(self._parts)
 
     def next(self, worker: int, store: str, busy: int) -> list[Item]:
-        """A batch for a worker that is ``busy`` with so many items of the store; empty where it gets none now.
+        """Return a batch for a worker that is ``busy`` with so many items of the store; empty if it gets none now.
 
-        It has one batch before it besides the one that it is at. One that is through with its own part takes of the
-        end of the longest.
+        A worker has at most one batch waiting. One that has finished its own part takes from the end of the longest.
         """
         own, longest = self._parts[store][worker], max(self._parts[store], key=len)
         if own:

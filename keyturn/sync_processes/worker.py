@@ -1,7 +1,7 @@
-"""A process that applies items of a plan: it is told which on its standard input, and answers on its output.
+"""A process that applies items of a plan, which it reads from standard input. Results go to standard output.
 
-First comes one pickle of how to open the workspace, made by the parent process; then a line of JSON for each batch of
-items of one store. It says ``ready``, and then a line of JSON for each result. Names travel here, no value does.
+The parent process first sends a pickle with the workspace's settings, then a line of JSON for each batch of items of
+one store. The process answers ``ready``, and then a line of JSON for each result. Names are sent here, values never.
 """
 
 import json

@@ -95,11 +95,11 @@ def explain_access(
     catalogue: CatalogueOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say why access to a secret would be allowed, or not: what every policy says that is about it and who asks.
+    """Explain why access to a secret would be allowed or not: the result of each policy that applies.
 
-    Changes nothing. With --entity it is asked on behalf of somebody else, of whose login nothing is known.
+    Changes nothing. With --entity, evaluates it for another person, without the details of their login.
 
-    Ends with 1 where it would not be allowed.
+    Ends with 1 if it would not be allowed.
     """
     from keyturn.grants.policies import PolicyIndex
 
@@ -198,12 +198,12 @@ def request_access(
     catalogue: CatalogueOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask for access to a secret for a while. It waits in the hub until enough approvers have signed it.
+    """Request temporary access to a secret. The request waits in the hub until enough approvers have signed it.
 
-    With --break-glass, where a policy lets you, nobody has to. People are told at once, and somebody else has to review
-    it within a day.
+    With --break-glass, if a policy allows it, no approval is needed. People are notified at once, and another person
+    must review it within a day.
 
-    Ends with 1 where no policy allows it, and says why.
+    Ends with 1 if no policy allows it, and shows why.
     """
     from keyturn.grants.requests import ask_for_access
     from keyturn.grants.telling import tell_at_once
@@ -266,9 +266,9 @@ def open_access(
     catalogue: CatalogueOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Open what was given for a request of yours: once, and nobody after that. Its values are printed, or given to CMD.
+    """Open the credential of your approved request, once only. Its values are printed, or passed to CMD.
 
-    What was approved a moment ago is waited for. Ends with 1 where somebody else has opened it: then it is ended.
+    Waits if the request was approved a moment ago. Ends with 1 if someone else has opened it: then it is ended.
     """
     from keyturn.grants import opening
 

@@ -62,7 +62,7 @@ def validate(
     """Show every problem of the catalogue, with file, line and remedy.
 
     References such as ${NAME} are filled in from the environment, as on a worker. With --no-environment they are not,
-    and what depends on one is told as not checked: for a pull request, on a machine that is no worker.
+    and everything that depends on one is reported as not checked: for a pull request, on a machine that is no worker.
     """
     if no_environment and against_hub:
         raise typer.BadParameter("give --no-environment or --against-hub, not both")
@@ -172,9 +172,9 @@ def sign(
     name: NameOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Vouch for the catalogue's files as they are now: their names and all that is in them.
+    """Sign the catalogue's files as they are now: their names and contents.
 
-    The signature is written to catalogue.sig beside them. Who else has signed these very files stays in it.
+    The signature goes to catalogue.sig next to them. Other people's signatures of the same files stay in it.
     """
     if bool(key_file) == bool(hub_key):
         raise typer.BadParameter("give --key-file FILE, or --hub-key NAME: one of the two")

@@ -61,11 +61,10 @@ def follow(
     alive_file: AliveOption = None,
     catalogue: CatalogueOption = None,
 ) -> None:
-    """Carry every change in the hub to its copies within seconds, until it is ended with Ctrl-C or SIGTERM.
+    """Push every change in the hub to its copies within seconds, until Ctrl-C or SIGTERM.
 
-    Changes are seen in the hub's audit file where one is given, else by listing the hub's versions. One
-    line tells of each copy that was written, or that failed; that is tried again, and then left to the
-    scheduled sync.
+    Reads changes from the hub's audit file if you give one, and otherwise lists the hub's versions. Prints a line for
+    each copy that was written or failed. A failed copy is retried, and then left to the scheduled sync.
     """
     every = seconds(poll)
     with opened_workspace(catalogue) as workspace, ended_by_signals() as stop:

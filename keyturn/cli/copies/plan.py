@@ -117,9 +117,9 @@ def apply(
     catalogue: CatalogueOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Do exactly what a plan says, or nothing where something has moved since.
+    """Apply exactly a plan, or nothing if something has changed since.
 
-    Or, with --auto, make a plan and do it. Ends with 1 where a copy is not in step afterwards.
+    With --auto, plan and apply in one. Ends with 1 if a copy is not in sync afterwards.
     """
     file = plan_file(arguments or [], auto)
     with opened_workspace(catalogue) as workspace:

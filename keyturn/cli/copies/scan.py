@@ -57,10 +57,10 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would b
 
 
 def scan(store: StoreOption = None, catalogue: CatalogueOption = None, as_json: JsonOption = False) -> None:
-    """Find secrets in the stores and in the hub that nobody manages, and copies that nothing declares.
+    """Find unmanaged secrets in the stores and the hub, and copies that the catalogue does not declare.
 
-    No value of a store is read, and nothing is written; of the hub, the names of fields where a pattern of them makes
-    copies. With --store the hub is left out. Ends with 1 where something can't be read.
+    Reads no values, and writes nothing. In the hub it reads the names of fields if a pattern selects copies by them.
+    With --store the hub is left out. Ends with 1 if something can't be read.
     """
     from keyturn.sync.scan import scan_stores as library
 

@@ -109,9 +109,9 @@ def revoke(
 ) -> None:
     """End leaked credentials everywhere, at once.
 
-    They are refused at their targets and their sessions end; then they are replaced, pushed and told, and every old
-    copy is removed; then all of it is proven. What is chosen must fit all that is given. On a terminal the preview
-    comes first, and a question; with --yes, or where one PATH is named in a script, it ends at once.
+    Targets refuse them and their sessions end. Then they are replaced and pushed, consumers are notified, old copies
+    are removed, and everything is proven. If you give several filters, a secret must match all of them. In a terminal
+    it shows a preview and asks first; with --yes, or with one PATH in a script, it starts at once.
     """
     since = datetime.now(UTC)
     selector = Selector(tuple(paths or ()), owner, classification, target, store, lease_prefix, fingerprint)

@@ -68,9 +68,9 @@ def whois(
 ) -> None:
     """Find the secret that a fingerprint, a leaked value, or what a scanner has found belongs to.
 
-    The hub's versions and what was pushed of them are looked at. A leaked value is read from standard input,
-    never from the command line: it is hashed at once with the hub's key, and is neither kept nor shown. Neither is
-    what stands in a scanner's report; with --revoke all of it that works still is ended, as `keyturn revoke` does.
+    Searches the hub's versions and their copies. A leaked value is read from standard input, never from the command
+    line: it is hashed at once with the hub's key, and is neither kept nor shown. The same holds for values in a
+    scanner's report. With --revoke, everything that still works is ended, as `keyturn revoke` does.
     """
     if (fingerprint is not None) + stdin + (scanner is not None) != 1:
         raise typer.BadParameter("give a FINGERPRINT, --stdin for a leaked value, or --scanner FILE for many")

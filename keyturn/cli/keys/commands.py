@@ -42,7 +42,7 @@ NowOption = Annotated[bool, typer.Option("--now", help="Due or not.")]
 
 @commands.command("list", epilog=EXAMPLES + EXIT_CODES)
 def list_keys(catalogue: CatalogueOption = None, as_json: JsonOption = False) -> None:
-    """Show where every managed key stands, and when it is rotated next."""
+    """Show the state of every managed key, and when it is rotated next."""
     with opened_workspace(catalogue) as workspace:
         statuses, now = keys_of(workspace), workspace.hub_now()
     if as_json:
@@ -57,7 +57,7 @@ def list_keys(catalogue: CatalogueOption = None, as_json: JsonOption = False) ->
 def show_key(name: KeyName, catalogue: CatalogueOption = None, as_json: JsonOption = False) -> None:
     """Show one managed key: its generation, where it is kept, and what is to be done.
 
-    Ends with 1 where something is wrong with it, or nobody could look.
+    Ends with 1 if something is wrong with it, or it could not be checked.
     """
     with opened_workspace(catalogue) as workspace:
         from keyturn.keys.managed_keys import key_statuses
@@ -82,7 +82,7 @@ def rotate(
 ) -> None:
     """Rotate the keys that are due, and bring them to what is declared; with --now, due or not.
 
-    The schedule does it by itself. Safe to run again: a rotation that is over, whoever has made it, is not made twice.
+    The schedule does this by itself. Safe to run again: a finished rotation is not repeated.
     """
     if now and name is None:
         raise typer.BadParameter("--now goes with the NAME of one key")
@@ -102,10 +102,10 @@ def end(
     catalogue: CatalogueOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Let a key's engine delete it after a while. What it has encrypted is lost then.
+    """Schedule a key's deletion at its engine. Data that it has encrypted is lost then.
 
-    Nothing can be done with it from now on; `keyturn keys keep` takes it back. It needs rights of your own at the
-    engine, which no rendered policy gives.
+    The key can't be used from now on; `keyturn keys keep` cancels the deletion. You need your own rights at the engine,
+    which no rendered policy gives.
     """
     from keyturn.keys.key_deletion import end_key
     from keyturn.settings.durations import parse
@@ -128,7 +128,7 @@ def end(
 
 @commands.command("keep", epilog=EXIT_CODES)
 def keep(name: KeyName, catalogue: CatalogueOption = None, as_json: JsonOption = False) -> None:
-    """Take back that a key is to be deleted, whoever has said so, and let it be used again."""
+    """Cancel a key's deletion, and allow its use again."""
     from keyturn.keys.key_deletion import keep_key
 
     with opened_workspace(catalogue) as workspace:

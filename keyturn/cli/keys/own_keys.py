@@ -44,10 +44,10 @@ def rotate_own_keys(
     as_json: JsonOption = False,
     workspace: WorkspaceOption = DEFAULT,
 ) -> None:
-    """Replace the keys that Keyturn itself works with, a step at a time.
+    """Replace the keys that Keyturn itself uses, one step at a time.
 
-    The schedule does it by itself. A key is replaced in steps: both serve for a while, and the old one goes once the
-    new one has been accepted. `keyturn due` shows where each stands.
+    The schedule does this by itself. During a replacement both keys are valid, and the old one is removed once the new
+    one has been accepted. `keyturn due` shows the state of each.
     """
     TURNING.tell(
         turn_here(name, now, catalogue) if local else TURNING.through_prefect(name, now, timeout, workspace), as_json

@@ -167,9 +167,9 @@ def stream(lines: Iterable[bytes]) -> None:
 
 
 def checkpoint() -> None:
-    """Sign how the ledger stands now, and print the signed note: keep it where nobody here can change it.
+    """Sign the ledger's current state, and print the signed note. Keep it in a place that no one here can change.
 
-    The hub's transit key `keyturn-ledger` signs. While entries come the notary does it every five minutes.
+    The hub's transit key `keyturn-ledger` signs. While there are new entries, the notary does this every five minutes.
     """
     with sources.the_hub(signing=True) as hub:
         from keyturn.wiring.ledger import environment_witnesses, make_checkpoint
@@ -188,7 +188,7 @@ def checkpoint() -> None:
 
 
 def key() -> None:
-    """Print the public key that verifies the ledger's checkpoints, as the hub tells it."""
+    """Print the public key that verifies the ledger's checkpoints, from the hub."""
     with sources.the_hub() as hub:
         from keyturn.wiring.ledger import public_key
 

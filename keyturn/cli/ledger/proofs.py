@@ -81,12 +81,12 @@ def verify_ledger(
     catalogue: CatalogueOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Find out whether the ledger is as it was written: nothing changed, taken out, put in or cut off.
+    """Verify that the ledger is as it was written: nothing changed, removed, inserted or cut off.
 
-    With a public key it needs no hub and believes nobody else. Without one it takes the hub's key, and holds the ledger
-    against the newest checkpoint that the hub has kept.
+    With a public key it needs no hub, and trusts that key only. Without one it takes the hub's key, and compares the
+    ledger with the newest checkpoint in the hub.
 
-    Ends with 1 where it is not whole, and names the first bad entry.
+    Ends with 1 if it is not whole, and names the first bad entry.
     """
     from keyturn.ledger.freshness import find_stale
     from keyturn.ledger.verify import verify_ledger as verified

@@ -52,9 +52,9 @@ def witness(
     tls_certificate: CertificateOption = None,
     tls_key: TlsKeyOption = None,
 ) -> None:
-    """Cosign checkpoints of ledgers where each continues the last one; until it is stopped.
+    """Cosign checkpoints of ledgers, if each continues the last one, until it is stopped.
 
-    Run it where nobody who may sign for the ledger can change its files. It needs no hub, and no Keyturn beside it.
+    Run it on a machine whose files no signer of the ledger can change. It needs no hub and no other part of Keyturn.
     """
     if (tls_certificate is None) != (tls_key is None):
         raise typer.BadParameter("give --tls-certificate and --tls-key, or neither")

@@ -50,11 +50,11 @@ def offboard(
     over_limit: OverLimitOption = "",
     break_glass: BreakGlassOption = "",
 ) -> None:
-    """Show what a project has, or end all of it, and prove that.
+    """Show what a project has, or end all of it, with proof.
 
-    Secrets end, and their copies, requests for access to them, and logins to the hub. With --apply, --reason and the
-    number of its secrets as --expect it is done; the same again goes on with what is left. Ends with 3 where something
-    is not proven. The proof that --out writes is checked by --check, without the hub.
+    Ends its secrets and their copies, requests for access, and logins to the hub. Give --apply, --reason and the number
+    of its secrets as --expect; run the same again to continue. Ends with 3 if something is not proven. --check verifies
+    the proof that --out writes, without the hub.
     """
     if (project is None) == (check is None):
         raise typer.BadParameter("give a PROJECT, or --check FILE")

@@ -132,8 +132,8 @@ def agent(
 ) -> None:
     """Give programs their secrets from memory, as AWS's Secrets Manager Agent does, until Ctrl-C or SIGTERM.
 
-    Programs of this host show the token in its file. Whoever comes to --listen shows a token of the hub, and is given
-    what the hub lets that token read. SIGHUP reads certificate, token and catalogue again.
+    Programs on this host send the token from its file. Callers of --listen send a token of the hub, and get what the
+    hub allows that token to read. SIGHUP reloads certificate, token and catalogue.
     """
     kept_for, believed_for = seconds_of(ttl, "--ttl"), seconds_of(check_every, "--check-every")
     longest = seconds_of(outage, "--outage")

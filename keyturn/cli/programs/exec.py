@@ -128,8 +128,8 @@ def run_program(
 ) -> None:
     """Run CMD with secrets in its environment or in files, and bring it every new version of them.
 
-    Nothing of them is in its arguments, nor on a disk: files lie in a directory in memory that KEYTURN_FILES names,
-    for this user alone, and are gone when CMD ends. Signals go to CMD, and its exit code is passed on.
+    No value is in its arguments or on a disk: files are in a directory in memory (KEYTURN_FILES), readable by this user
+    only, and are removed when CMD ends. Signals go to CMD, and its exit code is passed on.
     """
     from keyturn.cli.programs.exec_order import Listening, Order, Times, carry_out
 

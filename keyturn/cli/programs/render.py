@@ -56,9 +56,9 @@ def render_files(
     offline_host: OfflineHostOption = "",
     restricted: RestrictedOption = None,
 ) -> None:
-    """Read secrets once, write them into files, and end: all of the files, or none.
+    """Read secrets once and write them into files: all of the files, or none.
 
-    Files of fields lie in memory alone, on a tmpfs. A file that holds the same already is not written again.
+    Files of fields must be in memory, on a tmpfs. A file that is up to date is not written again.
     """
     from keyturn.programs.outputs import write_outputs
     from keyturn.programs.rendering import Declaration

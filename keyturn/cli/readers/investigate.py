@@ -39,7 +39,7 @@ def investigate(
 ) -> None:
     """Show who read a secret, what a principal read, or what came from an address.
 
-    The access trail tells it, up to what was heard of seconds ago. What it does not know of the period is said.
+    The source is the access trail, up to a few seconds ago. Gaps in the period are shown.
     """
     from keyturn.access_log.trail.investigation import investigate
     from keyturn.access_log.trail.period import Period

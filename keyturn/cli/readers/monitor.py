@@ -53,9 +53,9 @@ def replay(
     catalogue: CatalogueOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the hub's audit files against the rules of the catalogue, and show the alerts that they give.
+    """Run the hub's audit files against the rules of the catalogue, and show the resulting alerts.
 
-    Asks no server, and writes nothing. What was revoked and retired is told by the ledger, where this machine has it.
+    Asks no server, and writes nothing. Revocations and retirements come from the ledger, if this machine has it.
     """
     from keyturn.access_log.detection.detector import Detector
     from keyturn.access_log.detection.replay import replay_logs

@@ -1,4 +1,4 @@
-"""``keyturn trail``: the trail of who read what: verified, proven, checked, and what is too old let go of."""
+"""``keyturn trail``: verify, prove and check the access trail, and delete events that are too old."""
 
 import os
 from contextlib import contextmanager
@@ -140,7 +140,7 @@ def trail_at(directory: Path | None) -> Path:
 
 @contextmanager
 def hub_states(*, wanted: bool) -> "Iterator[Callable[[str], SourceState] | None]":
-    """What tells the hub's cursors; None where the hub is not to be asked."""
+    """The source of the hub's cursors; None if the hub is not to be asked."""
     if not wanted:
         yield None
         return
@@ -280,9 +280,9 @@ def show_proof(text: str, keys: "Sequence[PublicKey]", as_json: bool) -> None:
 
 @commands.command("expire", epilog=EXIT_CODES)
 def expire(older_than: OlderOption = None, directory: DirectoryOption = None) -> None:
-    """Delete the events that are older than they are kept, as whole files; the ledger tells of it.
+    """Delete events that are past their retention, as whole files, and record it in the ledger.
 
-    `keyturn serve` does it once a day where KEYTURN_TRAIL_KEEP is set.
+    `keyturn serve` does this once a day if KEYTURN_TRAIL_KEEP is set.
     """
     keep = kept_for(older_than)
     with opened_trail(directory) as opened:
@@ -317,9 +317,9 @@ def opened_trail(directory: Path | None) -> "Iterator[Trail]":
 
 @commands.command("accept-loss", epilog=EXIT_CODES)
 def accept_loss(reason: ReasonOption, directory: DirectoryOption = None) -> None:
-    """Say that segments which the ledger knows, and are not here any more, are lost; the trail goes on from there.
+    """Record that segments which the ledger knows are lost, so that the trail continues without them.
 
-    For a trail that was put back from a backup, or whose disk is gone. Who says so, and why, stands in the ledger.
+    For a trail that was restored from a backup, or whose disk is gone. The ledger records who did it, and why.
     """
     with opened_trail(directory) as opened:
         losses = opened.accept_losses(reason)
@@ -330,7 +330,7 @@ def accept_loss(reason: ReasonOption, directory: DirectoryOption = None) -> None
 
 
 def kept_for(older_than: str | None) -> "timedelta":
-    """How old events may become. Wrong usage, or Invalid, where nobody says."""
+    """The retention of events. Wrong usage, or Invalid, if it is not set."""
     from keyturn.settings.trail import KEEP_VARIABLE, trail_keep
 
     option = "--older-than"

@@ -29,9 +29,10 @@ DaysOption = Annotated[int, typer.Option("--days", metavar="N", min=1, help="How
 
 
 def unused(days: DaysOption = 90, catalogue: CatalogueOption = None, as_json: JsonOption = False) -> None:
-    """List the secrets that nobody but Keyturn has read for so many days, in the hub or as a copy, and who could.
+    """List secrets that only Keyturn has read for so many days, in the hub or as a copy, and who may read them.
 
-    The access trail tells of reads, the hub of secrets and policies. What was made or watched for less long is said.
+    Reads come from the access trail, secrets and policies from the hub. Secrets that are newer, or were observed for a
+    shorter time, are marked.
     """
     directory = trail_here()
     with opened_workspace(catalogue) as workspace:

@@ -75,7 +75,7 @@ def show_hubs(as_json: JsonOption = False) -> None:
 
 @commands.command("demote", epilog=EXAMPLES + EXIT_CODES)
 def demote_hub(catalogue: CatalogueOption = None, as_json: JsonOption = False) -> None:
-    """Let the hub of VAULT_ADDR be written no more, so that the other one may take over. Safe to run again."""
+    """Stop writing to the hub of VAULT_ADDR, so that the other one can take over. Safe to run again."""
     from keyturn.recovery.failover import demote
 
     with opened_pair() as (pair, hub):
@@ -89,10 +89,10 @@ def demote_hub(catalogue: CatalogueOption = None, as_json: JsonOption = False) -
 
 @commands.command("promote", epilog=EXAMPLES + EXIT_CODES)
 def promote_hub(force: ForceOption = False, catalogue: CatalogueOption = None, as_json: JsonOption = False) -> None:
-    """Let the hub of VAULT_ADDR be the one that is written. Safe to run again.
+    """Make the hub of VAULT_ADDR the one that is written. Safe to run again.
 
-    Refused while the other one is written, or can't be asked; with --force it is taken over from. It begins to be
-    written once the other one can have nothing on its way any more, which the last line says.
+    Refused while the other one is written or can't be asked, unless you give --force. Writing starts once no write to
+    the other one can be pending; the last line shows when.
     """
     from keyturn.recovery.failover import promote
 

@@ -61,10 +61,10 @@ def restore(
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring the hub of VAULT_ADDR back from a backup: what it lacks is written, with the numbers that it had.
+    """Restore the hub of VAULT_ADDR from a backup: missing entries are written, with their version numbers.
 
     Needs the operator's file, a key that opens backups, and a login that may do everything in that hub; no catalogue.
-    Nothing is written over what is newer there. Safe to run again: a restore that was cut off goes on.
+    Newer entries are never overwritten. Safe to run again: an interrupted restore continues.
     """
     from keyturn.recovery.restoring import plan_restore, restore_chain
 
@@ -248,8 +248,8 @@ def write_restored_files(
 def restore_drill(key: KeyOption = None, record: RecordOption = False, as_json: JsonOption = False) -> None:
     """Restore the newest backup into the scratch hub of the operator's file, compare all of it, and remove it again.
 
-    Every version is compared by its keyed fingerprint. Tells the recovery time and the recovery point. Ends with 1
-    where something did not come back. Works below keyturn-drill/ in that hub, and touches nothing else there.
+    Compares every version by its keyed fingerprint, and reports recovery time and recovery point. Ends with 1 if
+    something was not restored. Works below keyturn-drill/ in that hub, and touches nothing else there.
     """
     if record:
         with opened_workspace(None) as workspace:

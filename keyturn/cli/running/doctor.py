@@ -43,9 +43,9 @@ def doctor(
     workspace_name: WorkspaceOption = DEFAULT,
     as_json: JsonOption = False,
 ) -> None:
-    """Look at every right, place and process that the work needs, and say what to do.
+    """Check every right, place and process that Keyturn needs, and show what to do.
 
-    Changes nothing. Ends with READY, or with 1 where anything is lacking, or where nobody could look.
+    Changes nothing. Ends with READY, or with 1 if anything is missing or could not be checked.
     """
     with opened_workspace(catalogue, revoking=role == "revoker", signing=role == "notary") as workspace:
         diagnosis = diagnose(workspace, WorkspaceNames(workspace_name), role)

@@ -25,9 +25,9 @@ Those that begin with `KT2` need a person.
 
 
 def explain(code: CodeArgument = None, as_json: JsonOption = False, markdown: MarkdownOption = False) -> None:
-    """Say what an error's code means, what is safe meanwhile, and what to do.
+    """Explain an error's code: what it means, what is safe meanwhile, and what to do.
 
-    The code stands behind the error, such as (KT101). It asks no server.
+    The code follows the error, such as (KT101). No server is asked.
     """
     if code and markdown:
         raise typer.BadParameter("give a CODE or --markdown, not both")

@@ -100,10 +100,10 @@ def serve(
     publish: PublishOption = False,
     catalogue: CatalogueOption = None,
 ) -> None:
-    """Run whatever has to run on, until Ctrl-C or SIGTERM: follow the hub, and answer how all of it is.
+    """Run the background services until Ctrl-C or SIGTERM: follow the hub, watch reads, serve health and metrics.
 
-    Any number of these processes may run, on any hosts: each part is at work in one of them at a time, by a lease in
-    the hub, and another takes it over within 30 s. A part that fails is told of and begun anew; the others go on.
+    You can run several of these processes, on any hosts. A lease in the hub gives each part to one of them, and another
+    takes it over within 30 s. A part that fails is reported and restarted; the others continue.
     """
     every = seconds(poll)
     if bool(cert) != bool(key):

@@ -26,9 +26,9 @@ OutputOption = Annotated[
 
 
 def dashboard(output: OutputOption = Path("keyturn.html"), catalogue: CatalogueOption = None) -> None:
-    """Write one page of every secret and what belongs to it: ages, turns, copies, consumers, incidents, what runs.
+    """Write one HTML page about every secret: ages, rotations, copies, consumers, incidents and services.
 
-    It needs nothing else, holds names alone, and can be filtered, sorted and printed. Changes nothing.
+    The page is self-contained, holds names only, and can be filtered, sorted and printed. Changes nothing.
     """
     from keyturn.pages.dashboard_page import write_dashboard
     from keyturn.pages.files import write_private

@@ -66,8 +66,8 @@ def get(
 ) -> None:
     """Read many secrets at once: their versions and fingerprints, and their values only with --reveal.
 
-    Equal fingerprints of one secret are equal values. What can't be read is told by itself, and the others are shown.
-    Each value that is printed is an entry of the ledger: where that can't be written, none is.
+    Equal fingerprints of one secret are equal values. Secrets that can't be read are listed separately. Each value that
+    is printed gets an entry in the ledger; if the ledger can't be written, no value is printed.
     """
     if reveal and len(set(paths)) > 1 and not as_json:
         raise typer.BadParameter("several values need --json", param_hint="--reveal")

@@ -50,10 +50,10 @@ def recover(
 ) -> None:
     """Bring the newest value that works back into the hub, from a copy that holds it.
 
-    For a hub that was restored from a backup, or a secret that was removed and written anew: what `plan` and `status`
-    call `ahead`. Without PATH, every such secret. Logins are tried from the newest value on; the first that is let in
-    becomes CURRENT, and every copy follows. In a hub that was restored, what no login and no copy shows to count is
-    asked for by name, with --untested: it may have been revoked since. Safe to run again.
+    For a hub that was restored from a backup, or a secret that was removed and written again: `plan` and `status` call
+    it `ahead`. Without PATH, every such secret. Tries logins from the newest value on; the first that works becomes
+    CURRENT, and every copy follows. In a restored hub, name a secret with --untested if no login and no copy can
+    confirm it: it may have been revoked since. Safe to run again.
     """
     insist_on_terminal(dry_run or yes, "give --yes, or --dry-run")
     if snapshot_of and (dry_run or path):

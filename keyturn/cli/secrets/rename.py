@@ -23,9 +23,10 @@ EndPrevious = Annotated[
 
 
 def rename(old: OldArgument, new: NewArgument, catalogue: CatalogueOption = None, as_json: JsonOption = False) -> None:
-    """Carry over a secret that has another name in the catalogue now.
+    """Move a secret to the new name that the catalogue gives it.
 
-    Its versions in the hub, its rotations and its copies go with it, so that what is open goes on. Safe to run again.
+    Its versions in the hub, its rotations and its copies move with it, so an open rotation continues. Safe to run
+    again.
     """
     from keyturn.rotation.report import copy_data
 

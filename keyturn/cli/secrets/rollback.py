@@ -26,8 +26,8 @@ def rollback_secret(
 ) -> None:
     """Put the value before the last rotation in force again, within its grace.
 
-    It is tried first where the target lets both in, becomes CURRENT as a new version, and every copy and consumer
-    follows. The newer value goes on working for the grace. Safe to run again.
+    It is tried first if the target accepts both, becomes CURRENT as a new version, and every copy and consumer
+    follows. The newer value keeps working for the grace period. Safe to run again.
     """
     from keyturn.cli.emergencies import reports
     from keyturn.core.record import Stage

@@ -87,9 +87,9 @@ def rotate(
 ) -> None:
     """Replace one secret everywhere.
 
-    Then every copy is pushed and every consumer is told. Safe to run again: it goes on where it was. The credential
-    before the last rotation is not ended while somebody may need it: then nothing is done, and what holds it is named.
-    Nor is anything made over a CURRENT that was deleted: --from says which version's fields are right.
+    Then pushes every copy and notifies every consumer. Safe to run again: it continues where it stopped. If the
+    previous credential may still be in use, nothing is done, and whatever holds it is listed. If CURRENT was deleted,
+    nothing is done unless --from names the version to start from.
     """
     chosen_trigger = trigger(
         now or (ground is not None and not compromised), compromised, end_previous or change_account
@@ -200,9 +200,9 @@ def sync(
     as_json: JsonOption = False,
     workspace: WorkspaceOption = DEFAULT,
 ) -> None:
-    """Bring every copy to what the hub holds.
+    """Bring every copy in sync with the hub.
 
-    What is in step is left alone. `keyturn plan` shows beforehand what this does.
+    Copies that are in sync are not written. `keyturn plan` shows in advance what this does.
     """
     run = None if local else run_through_prefect("sync", {"path": path, "deep": deep}, catalogue, timeout, workspace)
 
@@ -241,10 +241,10 @@ def retire(
     workspace: WorkspaceOption = DEFAULT,
     break_glass: BreakGlassOption = "",
 ) -> None:
-    """End old credentials that nobody needs.
+    """End old credentials that are no longer needed.
 
-    Those whose grace is over, whose copies are in step and whose consumers are told; the rest is kept, and
-    what holds it is shown. --force names whom it cuts off, and asks where there is a terminal.
+    Ends a credential once its grace period is over, its copies are in sync and its consumers have confirmed. The others
+    are kept, with the reason. --force lists the users that it cuts off, and asks in a terminal.
     """
     insist_on_own_word(local, break_glass)
     waive = waived(path, early, force)

@@ -46,7 +46,7 @@ def status(
     output: OutputOption = Layout.TABLE,
     watch: WatchOption = 0,
 ) -> None:
-    """Show the services, and where every secret stands.
+    """Show the services, and the state of every secret.
 
     Each secret with its version and age, when it is due, its copies (since when they fail) and its consumers.
     """

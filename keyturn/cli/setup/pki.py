@@ -43,9 +43,9 @@ def show_plan(catalogue: CatalogueOption = None, as_json: JsonOption = False) ->
 
 @commands.command("apply", epilog=EXIT_CODES)
 def bring_about(catalogue: CatalogueOption = None, as_json: JsonOption = False) -> None:
-    """Bring the hub's PKI engines to what the catalogue says; a second time changes nothing.
+    """Apply the catalogue to the hub's PKI engines. A second run changes nothing.
 
-    A new issuer is made beside the one in force, which stays: what it has signed is good until its own end.
+    A new issuer is created next to the one in force, which stays: certificates that it has signed remain valid.
     """
     with opened_workspace(catalogue) as workspace:
         from keyturn.keys.authorities import apply_pki
@@ -65,7 +65,7 @@ def bring_about(catalogue: CatalogueOption = None, as_json: JsonOption = False) 
 
 @commands.command("list", epilog=EXIT_CODES)
 def list_authorities(catalogue: CatalogueOption = None, as_json: JsonOption = False) -> None:
-    """Show where every authority stands, and when its issuer is followed by another. Needs no right in the hub."""
+    """Show the state of every authority, and when its issuer is replaced. Needs no right in the hub."""
     with opened_workspace(catalogue) as workspace:
         statuses, now = authorities_of(workspace), workspace.hub_now()
     if as_json:

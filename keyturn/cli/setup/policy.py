@@ -90,10 +90,10 @@ def check(
     catalogue: CatalogueOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what the login in use lacks for its work, and what it has beyond.
+    """Show which rights the login in use lacks for its work, and which it has beyond.
 
-    Ends with 1 where it lacks any, where a token role is not as declared, or where nobody could look. Changes nothing.
-    The hub, stores and targets tell rights that they are asked about: those for the catalogue, and dangerous ones.
+    Ends with 1 if it lacks any, if a token role is not as declared, or if something could not be checked. Changes
+    nothing. Hub, stores and targets are asked about the rights for the catalogue, and about dangerous ones.
     """
     from keyturn.doctor.token_roles import check_roles, roles_of
     from keyturn.rights import check as checks

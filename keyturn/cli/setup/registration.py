@@ -43,10 +43,7 @@ def register_project(catalogue: Path | None, failure_url: str | None, workspace:
 
 
 def open_incidents(declared: "Catalogue") -> list[str]:
-    """Those that forms offer, the newest first; none where no login here may see them: they may be typed all the same.
-
-    Registering needs no hub, so what keeps it from answering keeps nobody from that.
-    """
+    """Return the incidents that forms offer, newest first; none if they can't be read, as registration needs no hub."""
     if not os.environ.get("VAULT_ADDR"):
         return []
     from keyturn.revocation.incidents.store import list_open

@@ -50,9 +50,9 @@ def setup_target(
 ) -> None:
     """Move what an application's account owns and may do to the owner role, in transactions that give way.
 
-    Reads it from the server itself, and shows the statements. With --apply they are run, after a check that the role
-    lacks nothing: an application that is at work goes on. Keyturn's own account is made, with the rights it needs and
-    a password that only the hub has. May be run again at any time; then only what is lacking is done.
+    Reads them from the server, and shows the statements. With --apply it runs them, after checking that the role lacks
+    nothing: applications keep working. Creates Keyturn's own account, with the rights that it needs and a password that
+    only the hub has. Safe to run again: only what is missing is done.
     """
     from keyturn.settings.hub import HubSettings
     from keyturn.wiring.registry import open_target_setup
