@@ -248,7 +248,7 @@ class VaultStore:
     def _read(self, remote: str) -> Sensitive | None:
         with self._translating("read", remote):
             served = self._data(remote)
-        return None if served is None else text_of(served["data"], served["metadata"])
+        return None if served is None else stored_text(served["data"], served["metadata"])
 
     def _named(self, remote: str) -> str:
         return f"{self.name}:{remote}"
@@ -303,7 +303,7 @@ def stored_fields(value: Sensitive) -> dict[str, Any]:
     return {TEXT_FIELD: value.reveal()}
 
 
-def text_of(fields: Mapping[str, Any], metadata: Mapping[str, Any]) -> Sensitive:
+def stored_text(fields: Mapping[str, Any], metadata: Mapping[str, Any]) -> Sensitive:
     """The text stored as these fields; ``metadata`` decides between an object and a text.
 
     A version without marks of its own uses the marks of the one before, because a write may have been interrupted.
