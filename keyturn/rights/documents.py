@@ -12,8 +12,10 @@ from keyturn.core.rights.rights import Document, Section
 from keyturn.rights import accounts, copies, hub
 from keyturn.rights.scope import EVERYTHING, HubScope
 
-MADE: Final = "keyturn policy render"
+MADE: Final = "keyturn setup store"
 """The mark in every document, which distinguishes it from people's files."""
+FORMERLY_MADE: Final = "keyturn policy render"
+"""The same, as earlier releases wrote it."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def rendered(scope: HubScope, catalogue: Catalogue, digest: str) -> list[Documen
 
 
 def was_made(text: str) -> bool:
-    return MADE in text or MADE.replace(" ", "") in text
+    return any(name in text or name.replace(" ", "") in text for name in (MADE, FORMERLY_MADE))
 
 
 def everything() -> list[Document]:

@@ -61,15 +61,15 @@ def test_whoever_has_a_disk_of_its_own_in_production_gets_to_it() -> None:
 def services(file: Path) -> Iterator[str]:
     """The services of AWS that a file's code makes clients of."""
     for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
-            first = node.args[0]
-            if node.func.attr in ("client", "resource") and isinstance(first, ast.Constant):
+        if isinstance(node, ast.Call) and node.args and isinstance(first := node.args[0], ast.Constant):
+            called = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            if called in ("client", "resource", "service_client"):
                 yield str(first.value)
 
 
 def test_each_service_of_aws_that_is_called_is_still_described() -> None:
     files = [file for folder in ("keyturn", "tasks", "flows") for file in (ROOT / folder).rglob("*.py")]
-    calling = [file for file in files if re.search(r"\.(client|resource)\(", file.read_text())]
+    calling = [file for file in files if re.search(r"(\.(client|resource)|service_client)\(", file.read_text())]
     called = {name for file in calling for name in services(file)}
     assert {"secretsmanager", "ssm", "iam", "sts", "kms", "s3"} <= called <= trim.AWS_SERVICES
 
