@@ -129,6 +129,15 @@ def seen_to_do(site: Site, output: str) -> None:
 # --- the ledger
 
 
+def twenty_entries(site: Site) -> None:
+    """At least as many as the page names, under a checkpoint."""
+    with closing(sqlite3.connect(site.stack.directory("ledger") / "ledger.db")) as ledger:
+        (entries,) = ledger.execute("SELECT count(*) FROM entries").fetchone()
+    for _ in range(entries, 20):
+        site.does("keyturn get ml-training/database --field password --reveal")
+    covered(site)
+
+
 def forged_copy(site: Site) -> None:
     """A copy of the ledger in which the first entry that says done was changed."""
     ledger = site.stack.directory("ledger") / "ledger.db"
@@ -430,7 +439,7 @@ PAGES: Final = (
     Page("cli.md", answered, (Way("keyturn history ml-training/databse", 1),)),
     Page(
         "ledger.md",
-        None,
+        twenty_entries,
         (
             Way("keyturn ledger witness", before=witness, ready=READY),
             Way("keyturn ledger verify --file copy.db", 1, forged_copy, after=names_the_entry),
