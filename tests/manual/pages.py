@@ -129,12 +129,22 @@ def seen_to_do(site: Site, output: str) -> None:
 # --- the ledger
 
 
+def twenty_entries(site: Site) -> None:
+    """At least as many as the page names, under a checkpoint."""
+    with closing(sqlite3.connect(site.stack.directory("ledger") / "ledger.db")) as ledger:
+        (entries,) = ledger.execute("SELECT count(*) FROM entries").fetchone()
+    for _ in range(entries, 20):
+        site.does("keyturn get ml-training/database --field password --reveal")
+    covered(site)
+
+
 def forged_copy(site: Site) -> None:
-    """A copy of the ledger in which somebody has changed entry 19."""
+    """A copy of the ledger in which the first entry that says done was changed."""
     ledger = site.stack.directory("ledger") / "ledger.db"
     with closing(sqlite3.connect(ledger)) as whole, closing(sqlite3.connect(site.directory / "copy.db")) as copy, copy:
         whole.backup(copy)
-        copy.execute("UPDATE entries SET entry = replace(entry, 'done', 'failed') WHERE sequence = 19")
+        first = "(SELECT min(sequence) FROM entries WHERE entry LIKE '%done%')"
+        copy.execute(f"UPDATE entries SET entry = replace(entry, 'done', 'failed') WHERE sequence = {first}")  # noqa: S608
     site.env |= {"KEYTURN_HOME": str(site.directory / "nowhere")}
 
 
@@ -148,8 +158,8 @@ def at_the_stack_again(site: Site) -> None:
     covered(site)
 
 
-def names_entry_19(site: Site, output: str) -> None:
-    assert "entry 19 is not what it was" in " ".join(output.split()), output
+def names_the_entry(site: Site, output: str) -> None:
+    assert re.search(r"entry \d+ is not what it was", " ".join(output.split())), output
 
 
 def witness(site: Site) -> None:
@@ -429,10 +439,10 @@ PAGES: Final = (
     Page("cli.md", answered, (Way("keyturn history ml-training/databse", 1),)),
     Page(
         "ledger.md",
-        None,
+        twenty_entries,
         (
             Way("keyturn ledger witness", before=witness, ready=READY),
-            Way("keyturn ledger verify --file copy.db", 1, forged_copy, after=names_entry_19),
+            Way("keyturn ledger verify --file copy.db", 1, forged_copy, after=names_the_entry),
             Way("keyturn ledger verify --witnesses", before=at_the_stack_again),
             Way("keyturn ledger move", before=another_ledger),
         ),
