@@ -64,5 +64,5 @@ def with_choices(schema: Mapping[str, Any], choices: Mapping[str, Sequence[str]]
 def offering(field: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     about = {key: value for key, value in field.items() if key not in ("type", "anyOf", "pattern", "enum")}
     taken = field.get("anyOf") or [{key: field[key] for key in ("type", "pattern") if key in field}]
-    others = [{"title": "Another", **kind} if kind.get("type") == "string" else kind for kind in taken]
-    return {**about, "anyOf": [{"title": "There are", "type": "string", "enum": list(names)}, *others]}
+    others = [{"title": "Type a value", **kind} if kind.get("type") == "string" else kind for kind in taken]
+    return {**about, "anyOf": [{"title": "From catalogue", "type": "string", "enum": list(names)}, *others]}

@@ -23,7 +23,7 @@ from local.demo_watch import REPORTS, newest
 from local.home import Stack, opened
 from local.prepare import hub_of
 from local.services import DATABASE_SECRET
-from tools.chromium import Tab, opened_browser
+from tools.browser import Tab, opened_browser
 
 IMAGES: Final = Path("docs/images")
 FLOW: Final = "rotate-secret"
@@ -67,7 +67,7 @@ class Picture:
         seen, at, until = b"", time.monotonic(), time.monotonic() + PATIENCE
         # A place to type in has a mark that blinks for good.
         while time.monotonic() < min(at + self.settles, until):
-            if (now := tab.picture()) != seen:
+            if (now := tab.page.screenshot()) != seen:
                 seen, at = now, time.monotonic()
             time.sleep(0.5)
         self.file.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ DRAWN: Final = "document.querySelector('canvas') && /is in force/.test(document.
 """The steps are about to be drawn, and their sentences are there."""
 
 CHOSEN: Final = """[...document.querySelectorAll("button")].some((each) => {
-  const fits = each.textContent === "Of the catalogue";
+  const fits = each.textContent === "From catalogue";
   for (const kind of fits ? ["mousedown", "mouseup", "click"] : [])
     each.dispatchEvent(new MouseEvent(kind, {bubbles: true}));
   return fits;
@@ -218,10 +218,10 @@ def of_files(stack: Stack) -> None:
     """The page of everything as a file, and both kinds of report."""
     with tempfile.TemporaryDirectory(prefix="keyturn-pictures-") as scratch, opened_browser() as tab:
         page = Path(scratch) / "keyturn.html"
-        keyturn("dashboard", "-o", str(page))
+        keyturn("dashboard", "--out", str(page))
         FILE.take(tab, page.as_uri())
         REPORT.take(tab, newest(stack.home / REPORTS).as_uri())
-        incident = keyturn("incidents", "--output", "name").split()
+        incident = keyturn("incidents", "-o", "name").split()
         if not incident:
             raise NotFound("find", "an incident", "there is none in this stack yet", "Run `KEEP=1 make demo` first")
         keyturn("incidents", incident[0], "--report", scratch)

@@ -17,7 +17,7 @@ from local.support.tls import certificate_in
 from tests.serving.test_dashboard import showing, viewers_token
 from tests.support.lab import Lab
 from tests.support.sampling import deep
-from tools.chromium import INSTALLED, PACKAGE, Tab, opened_browser
+from tools.browser import INSTALLED, PACKAGE, Tab, opened_browser
 
 AT_HAND = any(map(shutil.which, (PACKAGE, *INSTALLED))) or (cache() / PACKAGE).exists()
 pytestmark = pytest.mark.skipif(not AT_HAND and not deep(), reason="no Chromium at hand; a deep run fetches it")
@@ -85,7 +85,7 @@ def test_rows_are_filtered_sorted_and_printed_and_the_page_loads_nothing(tab: Ta
     tab.run(f"{head}.click()")
     assert rows(tab, age) == ["", "9 d", "10 d", "27 d", "100 d"]
     tab.run(f"{head}.focus()")
-    tab.press("Enter", 13)
+    tab.press("Enter")
     assert rows(tab, age) == ["100 d", "27 d", "10 d", "9 d", ""]
     assert tab.run(f"{head}.getAttribute('aria-sort')") == "descending"
     assert tab.run("document.documentElement.scrollWidth <= innerWidth"), "it fits a screen"
@@ -93,7 +93,7 @@ def test_rows_are_filtered_sorted_and_printed_and_the_page_loads_nothing(tab: Ta
     assert tab.run("document.documentElement.scrollWidth <= innerWidth"), "it fits a phone"
     tab.size(1300, 900, paper=True)
     assert tab.run("document.getElementById('tools').offsetHeight") == 0
-    assert tab.pdf().startswith(b"%PDF")
+    assert tab.page.pdf(prefer_css_page_size=True).startswith(b"%PDF")
     tab.size(1300, 900)
     assert tab.run("window.evil === undefined")
     assert (tab.complaints, tab.loaded) == ([], [page.as_uri()])
@@ -107,7 +107,7 @@ def test_somebody_signs_in_filters_looks_again_and_signs_out(tab: Tab, lab: Lab,
         assert tab.run("location.pathname") == "/sign-in"
         # Typed and sent as a person does it: the browser itself says where the form was.
         tab.type(viewers_token(lab, display_name="ana"))
-        tab.press("Enter", 13)
+        tab.press("Enter")
         tab.wait("document.querySelector('.signed-in')")
         tab.run("document.getElementById('filter').focus()")
         tab.type("late")

@@ -12,7 +12,7 @@ import pytest
 
 from tests.pages.test_in_chromium import AT_HAND
 from tools import manual
-from tools.chromium import Tab, opened_browser
+from tools.browser import Tab, opened_browser
 
 pytestmark = [
     pytest.mark.skipif(not (AT_HAND and shutil.which("npm")), reason="no Chromium or no npm at hand"),
@@ -74,7 +74,7 @@ def test_a_page_without_diagrams_loads_none_of_it_and_the_card_is_printed_on_one
     tab.size(1300, 900, paper=True)
     opened(tab, site, "emergency-card")
     assert not any("mermaid" in address for address in tab.loaded)
-    assert re.findall(rb"/Type\s*/Pages[^>]*?/Count (\d+)", tab.pdf()) == [b"1"]
+    assert re.findall(rb"/Type\s*/Pages[^>]*?/Count (\d+)", tab.page.pdf(prefer_css_page_size=True)) == [b"1"]
     tab.size(1300, 900)
 
 
