@@ -1,4 +1,4 @@
-"""Three clouds and a hub on loopback, for the benchmark of syncs: started empty, or filled with copies in step."""
+"""Three clouds and a hub on loopback, for the benchmark of syncs: started empty, or filled with copies in sync."""
 
 import json
 import os

@@ -3,7 +3,7 @@
     python benchmarks/scale.py [--secrets 1000 5000 20000] [--runs 2] [--json FILE]
 
 Each number of secrets has a durable OpenBao with a version, metadata and the record of a past rotation for each, and
-copies in step in the emulators of Secrets Manager, Key Vault, GCP Secret Manager and, of every tenth, Parameter Store.
+copies in sync in the emulators of Secrets Manager, Key Vault, GCP Secret Manager and, of every tenth, Parameter Store.
 Every look is a process of its own that runs the command itself: its wall's time and CPU are told (of the runs the least
 counts, since others may use this machine), its peak of memory, and every request that it has sent. The servers' own
 CPU is told apart: emulators are not the clouds. "First" is a look that nothing was remembered for, "anew" one after
@@ -199,7 +199,7 @@ def show(secrets: int, figures: Mapping[str, Figures]) -> None:
         cells += [f"{run[SERVERS_CPU]:.2f}"]
         cells += [f"{run['ledger bytes']:.0f}", f"{run['audit bytes'] / 1000:.0f}"]
         line = zip(heads, cells, strict=True)
-        aside = f"  not in step: {run['told']:.0f}" if run["told"] else ""
+        aside = f"  not in sync: {run['told']:.0f}" if run["told"] else ""
         print(f"{name:16}" + "".join(f"{cell:>{max(len(head), 7) + 2}}" for head, cell in line) + aside, flush=True)
 
 

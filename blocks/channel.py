@@ -44,5 +44,5 @@ class BlockChannel:
             block = FailureChannel.load(self._name, _sync=True)  # type: ignore[call-arg]  # added by Prefect's dispatch
         except ValueError:
             hint = "Set KEYTURN_FAILURE_URL, or run `keyturn setup prefect --apply` with it"
-            raise NotFound("tell", "whoever is on call", "no failure channel is set", hint) from None
+            raise NotFound("tell", "the person on call", "no failure channel is set", hint) from None
         return Sensitive(cast(FailureChannel, block).url.get_secret_value())

@@ -69,7 +69,7 @@ class KeyturnSecret(Block):
             problem = "it is no path of a secret"
             raise Invalid("read", repr(self.path[:100]), problem, "Write it as the catalogue and `keyturn get` do")
         if "/" in self.source:
-            problem = "a block leads to no server"
+            problem = "a block points to no server"
             hint = f"Name {HUB}, or a store of the catalogue; addresses are the process's own, in KEYTURN_SOURCES"
             raise Invalid("read", self.path, problem, hint)
         return process_client(self.source)

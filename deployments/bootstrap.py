@@ -51,7 +51,13 @@ from keyturn.core.workspaces import LEDGER, SECRET, WorkspaceNames
 from keyturn.project import FLOWS
 from keyturn.project.worker.worker import TYPE, KeyturnWorker
 
-WITHDRAWN: Final = ("report an incident", "report that nobody rotates")
+WITHDRAWN: Final = (
+    "report an incident",
+    "report that nobody rotates",
+    "report that nobody looks",
+    "report runs that nobody begins",
+    "report a queue that nobody serves",
+)
 """Automations of earlier versions, which are removed."""
 
 SCHEDULES_WITHDRAWN: Final = {
@@ -67,7 +73,8 @@ SCHEDULES_WITHDRAWN: Final = {
 """Schedules of earlier versions, which Prefect keeps until they are deleted."""
 
 REPLACED: Final = (
-    "the work pool {name} was of type {kind}, whose workers run what the API says: it is made anew, of type {type}. "
+    "the work pool {name} was of type {kind}, whose workers run what the "
+    "API says: it is replaced by one of type {type}. "
     "Start its workers again with --type {type}, and what was waiting in it as well"
 )
 EMERGENCY: Final = "emergency"
@@ -79,8 +86,8 @@ BODY: Final = """\
 {{ flow_run.state.message }}
 
 Secret: {{ flow_run.parameters.path or "see the message" }}
-{% if flow_run.state.name == "Crashed" %}The worker's process died. Nothing is lost: the next run goes on from the \
-step where it ended. Remedy: see that the worker runs, then run the deployment again.
+{% if flow_run.state.name == "Crashed" %}The worker's process died. Nothing is lost: the next run continues from the \
+step where it ended. Remedy: check that the worker runs, then run the deployment again.
 {% endif %}Run: {{ flow_run | ui_url }}
 """
 
@@ -94,7 +101,7 @@ LATE_BODY: Final = """\
 
 Secret: <path>
 Remedy: what holds it is shown by `keyturn due <path>`; `keyturn rotate <path> --now<option>` replaces it now. \
-While it stays late this is told once a day.
+While it stays late this is sent once a day.
 """
 
 REFUSED_SUBJECT: Final = "<called>: <path> does not log in"
@@ -102,9 +109,9 @@ REFUSED_BODY: Final = """\
 {{ event.payload.why }}
 
 Secret: <path>
-Remedy: somebody has changed it at its target, or the target was restored, or does not answer. `keyturn rotate <path> \
---now<option>` gives it a new credential; the one that works may be in a copy, or with whoever changed it. It is tried \
-every hour, and while it fails this is told once a day.
+Remedy: it was changed at its target, or the target was restored, or does not answer. `keyturn rotate <path> \
+--now<option>` gives it a new credential; the one that works may be in a copy, or known to the person who changed it. \
+It is tried every hour, and while it fails this is sent once a day.
 """
 
 BEHIND_AGAIN: Final = timedelta(hours=1)
@@ -113,7 +120,7 @@ BEHIND_BODY: Final = """\
 {{ event.payload.why }}
 
 Ledger: {{ event.payload.ledger }}
-Nothing is lost: what it lacks is sent when it takes it. While that fails this is told once an hour.
+Nothing is lost: what it lacks is sent when it takes it. While that fails this is sent once an hour.
 """
 
 
@@ -122,8 +129,8 @@ UNWITNESSED_BODY: Final = """\
 {{ event.payload.why }}
 
 Ledger: {{ event.payload.ledger }}
-Its checkpoints are made all the same. A witness that is down is asked again with the next one; one that has seen \
-another history says that this one was changed: `keyturn ledger verify --witnesses 1`. Told once an hour.
+Its checkpoints are still made. A witness that is down is asked again with the next one; one that has seen \
+another history says that this one was changed: `keyturn ledger verify --witnesses 1`. Sent once an hour.
 """
 
 
@@ -177,7 +184,9 @@ async def make_pool(progress: Callable[[str], None], workspace: WorkspaceNames =
             await client.create_work_pool(WorkPoolCreate(name=name, type=TYPE, base_job_template=template))
         if (kind := await type_of_pool(client, name)) != TYPE:
             hint = "End the workers that were started with --type process, then run this again"
-            raise Conflict("make", f"the work pool {name}", f"a worker has made it anew with the type {kind}", hint)
+            raise Conflict(
+                "make", f"the work pool {name}", f"a worker has replaced it with one of the type {kind}", hint
+            )
         await client.update_work_pool(name, WorkPoolUpdate(base_job_template=template))
 
 

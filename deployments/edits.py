@@ -24,11 +24,11 @@ MOST: Final = 200
 
 SUBJECT: Final = "<called>: {{ event.resource.name }} was {{ event.event.split('.')[-1] }}"
 BODY: Final = """\
-Somebody has {{ event.event.split('.')[-1] }} {{ event.event.split('.')[1] }} {{ event.resource.name }} on the Prefect \
+A user has {{ event.event.split('.')[-1] }} {{ event.event.split('.')[1] }} {{ event.resource.name }} on the Prefect \
 server\
 {% if event.payload.updated_fields %}: {{ event.payload.updated_fields | join(', ') }}{% endif %}.
 
-Remedy: where nobody of yours did it, see who may call the server's API, and run \
+Remedy: if none of your people did it, check who may call the server's API, and run \
 `keyturn setup prefect --apply<option>`, which brings it back. Workers \
 refuse a run whose deployment says more than it may.
 """
@@ -37,7 +37,7 @@ refuse a run whose deployment says more than it may.
 def edit_automation(channel: Any, ours: Sequence[str], workspace: WorkspaceNames) -> Automation:
     return Automation(
         name=workspace.automation(REPORTS),
-        description="Somebody has changed, switched off or removed what bootstrap has registered.",
+        description="A registered object was changed, switched off or removed.",
         trigger=EventTrigger(
             expect=EDITS,
             match=ResourceSpecification({"prefect.resource.id": list(ours)}),

@@ -72,7 +72,9 @@ async def _checks(
 ) -> AsyncIterator[CheckResult]:
     if not is_loopback(httpx.URL(api).host):
         for lack in lacking(api, os.environ, without_login):
-            yield CheckResult(AREA, "server", Grade.FAILED, lack, "Whoever calls its API can have credentials ended")
+            yield CheckResult(
+                AREA, "server", Grade.FAILED, lack, "Anyone who can call its API can have credentials ended"
+            )
     remedy = f"Run `keyturn setup prefect --apply{workspace.option}`"
     if (kind := await type_of_pool(client, workspace.own)) != TYPE:
         words = f"it is of type {kind}" if kind else "there is none of that name"
@@ -113,8 +115,8 @@ async def check_services(client: PrefectClient, workspace: WorkspaceNames, now: 
     )
     pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[workspace.own]))
     for run in await client.read_flow_runs(work_pool_filter=pool, flow_run_filter=overdue, limit=1):
-        words = f"they stand still: {run.name} was due at {run.expected_start_time:%H:%M} UTC, and is not called late"
-        yield CheckResult(AREA, "services", Grade.FAILED, words, "Start them anew, see docs/production.md")
+        words = f"they are stuck: {run.name} was due at {run.expected_start_time:%H:%M} UTC, and is not called late"
+        yield CheckResult(AREA, "services", Grade.FAILED, words, "Restart them, see docs/production.md")
 
 
 async def _queues(
@@ -212,6 +214,6 @@ async def _automations(client: PrefectClient, workspace: WorkspaceNames, remedy:
             yield CheckResult(AREA, name, Grade.FAILED, "it is not registered", remedy)
         elif name not in enabled:
             option = f"Run `keyturn setup prefect --apply --failure-url URL{workspace.option}`"
-            yield CheckResult(AREA, name, Grade.ADVICE, "nobody is told of failed runs by Prefect", option)
+            yield CheckResult(AREA, name, Grade.ADVICE, "Prefect notifies no one of failed runs", option)
         else:
             yield CheckResult(AREA, name, Grade.WELL, "it is in force")

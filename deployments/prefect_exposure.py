@@ -27,13 +27,14 @@ PAGE: Final = "work_pools/keyturn"
 TIMEOUT: Final = 10.0
 
 NO_TLS: Final = (
-    "it is spoken to in clear (give PREFECT_API_URL an https address; where nobody can listen between, "
-    "set KEYTURN_PREFECT_INSECURE_HTTP=true)"
+    "the connection is not encrypted (give PREFECT_API_URL an https address; if no one "
+    "can listen in between, set KEYTURN_PREFECT_INSECURE_HTTP=true)"
 )
-NO_PASSWORD: Final = "it lets in whoever calls (set PREFECT_SERVER_API_AUTH_STRING on it, PREFECT_API_AUTH_STRING here)"
+NO_PASSWORD: Final = "it accepts every caller (set PREFECT_SERVER_API_AUTH_STRING on it, PREFECT_API_AUTH_STRING here)"
 NO_KEY: Final = (
-    "nobody says that it has an encryption key of its own "
-    "(set PREFECT_SERVER_ENCRYPTION_KEY on it, then KEYTURN_PREFECT_ENCRYPTED=true here)"
+    "it is not known to have its own encryption key (set "
+    "PREFECT_SERVER_ENCRYPTION_KEY on it, then KEYTURN_PREFECT_ENCRYPTED=true "
+    "here)"
 )
 
 Ask = Callable[[str], int]
@@ -44,7 +45,7 @@ def insist_on_guarded(api: str, env: Mapping[str, str] = os.environ, ask: Ask | 
     if is_loopback(urlsplit(api).hostname or ""):
         return
     if lacks := list(lacking(api, env, ask or without_login)):
-        hint = "Whoever calls its API can have credentials ended (docs/security.md)"
+        hint = "Anyone who can call its API can have credentials ended (docs/security.md)"
         raise Denied("register with", f"Prefect at {api}", "; ".join(lacks), hint)
 
 
@@ -70,6 +71,6 @@ def without_login(api: str) -> int:
         problem = f"it does not answer ({type(error).__name__})"
         raise Unavailable("bootstrap", "the Prefect server", problem, "Check PREFECT_API_URL") from None
     if answer.status_code not in (*OPEN, *GUARDED):
-        problem = f"whether it asks for a password can't be told: it answered {answer.status_code}"
-        raise Unavailable("bootstrap", "the Prefect server", problem, "See what stands before it")
+        problem = f"could not check whether it asks for a password: it answered {answer.status_code}"
+        raise Unavailable("bootstrap", "the Prefect server", problem, "Check the proxy in front of it")
     return answer.status_code

@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m deployments.prefect_server", description=__doc__)
     add_host(made)
     made.add_argument("--port", type=int, required=True)
-    names = "a host that others know it by, besides loopback"
+    names = "a host name that others use for it, in addition to loopback"
     made.add_argument("--name", action="append", default=[], metavar="HOST", help=names)
     published = "a port of this machine that leads here, as a container's does"
     made.add_argument("--published-port", type=int, action="append", default=[], metavar="N", help=published)

@@ -120,7 +120,7 @@ def main() -> int:
         asyncio.new_event_loop().run_until_complete(serve(_run_all_services, plans))
     except KeyboardInterrupt:
         return 0
-    logger.warning("Redis has lost the plans of Prefect's services, or one of them has ended: they begin anew")
+    logger.warning("Redis has lost the plans of Prefect's services, or one of them has ended: they are restarted")
     return begin_anew()
 
 

@@ -33,12 +33,12 @@ WAITING: Final = {f"prefect.flow-run.{state}" for state in ("Scheduled", "Awaiti
 NOBODY_LOOKS: Final = timedelta(minutes=30)
 LATE_FOR: Final = timedelta(minutes=2)
 
-SILENT_SUBJECT: Final = "<called>: nobody looks for what is due"
+SILENT_SUBJECT: Final = "<called>: no process checks what is due"
 SILENT_BODY: Final = """\
-For 30 minutes no run of <keeper> has ended: no secret is rotated, and nothing else is seen to.
+For 30 minutes no run of <keeper> has ended: no secret is rotated, and no other background work is done.
 
-Remedy: see that the schedule is not paused, and that a worker serves the queue `default` of the pool `<pool>`. \
-Meanwhile `keyturn rotate PATH --local` rotates without Prefect. While it lasts this is told every 30 minutes.
+Remedy: check that the schedule is not paused, and that a worker serves the queue `default` of the pool `<pool>`. \
+Meanwhile `keyturn rotate PATH --local` rotates without Prefect. While this continues it is sent every 30 minutes.
 """
 WAITING_SUBJECT: Final = "<called>: {{ flow_run.name }} waits for a worker"
 WAITING_BODY: Final = """\
@@ -50,10 +50,10 @@ Run: {{ flow_run | ui_url }}
 """
 UNSERVED_SUBJECT: Final = "<called>: no worker serves the queue {{ event.resource.name }}"
 UNSERVED_BODY: Final = """\
-Nobody has asked it for work for more than two minutes.
+No worker has polled it for more than two minutes.
 
 Remedy: start its worker: `prefect worker start --pool <pool> --work-queue {{ event.resource.name }} \
---type keyturn`. It is told once; the runs that wait for it are told besides.
+--type keyturn`. It is sent once; the runs that wait for it are reported separately.
 """
 
 
@@ -125,7 +125,7 @@ def silence_automation(
 ) -> Automation:
     """Report that no run of the keeper has ended; a failed run counts as ended."""
     return Automation(
-        name=workspace.automation("report that nobody looks"),
+        name=workspace.automation("report that nothing checks for due work"),
         description="No run of the keeper has ended for 30 minutes: paused, without a worker, or stuck.",
         trigger=EventTrigger(
             expect=ENDED - {"prefect.flow-run.Cancelled"},
@@ -142,7 +142,7 @@ def silence_automation(
 def waiting_automation(channel: Any, workspace: WorkspaceNames = DEFAULT, within: timedelta = LATE_FOR) -> Automation:
     """Report late runs that no worker takes, for each deployment."""
     return Automation(
-        name=workspace.automation("report runs that nobody begins"),
+        name=workspace.automation("report runs that do not start"),
         description="A run is late, and no worker has taken it or another of its deployment.",
         trigger=EventTrigger(
             after={"prefect.flow-run.Late"},
@@ -162,7 +162,7 @@ def unserved_automation(channel: Any, workspace: WorkspaceNames = DEFAULT, withi
     """Report a queue that lost its workers. Late runs reveal a queue that never had one."""
     role = {"prefect.resource.role": "work-pool", "prefect.resource.name": workspace.own}
     return Automation(
-        name=workspace.automation("report a queue that nobody serves"),
+        name=workspace.automation("report a queue without a worker"),
         description="The worker of a queue is gone, and none has come in its place.",
         trigger=EventTrigger(
             after={"prefect.work-queue.not-ready"},

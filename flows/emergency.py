@@ -50,7 +50,7 @@ ModeField = Annotated[
     form(
         "Mode",
         "replace: the old credential ends, a new one takes its place. "
-        "revoke-only: nothing new is made, and applications stay cut off until somebody rotates the secret.",
+        "revoke-only: nothing new is made, and applications stay cut off until a person rotates the secret.",
     ),
 ]
 
@@ -62,9 +62,7 @@ def run_name() -> str:
 
 @flow("emergency-revoke", run_name, timeout=timedelta(minutes=30), opens=steps.revoking_workspace, revoking=True)
 async def emergency_revoke(
-    reason: Annotated[
-        str, form("Reason", "What has happened, in a few words. No secret value: it stands in the report.")
-    ],
+    reason: Annotated[str, form("Reason", "What happened, in a few words. No secret value: it is kept in the report.")],
     path: PathField = "",
     owner: OwnerField = "",
     classification: ClassificationField = "any",
@@ -85,8 +83,8 @@ async def emergency_revoke(
         int,
         form(
             "How many end",
-            "Needed for more than five secrets, for **, for leases and for revoke-only: the number that "
-            "preview-revocation tells. Any other number changes nothing.",
+            "Needed for more than five secrets, for **, for leases and for revoke-only: the "
+            "number from preview-revocation. Any other number changes nothing.",
             ge=0,
         ),
     ] = 0,
@@ -140,7 +138,7 @@ def choice(
 
 async def take_up(incident: str, selector: Selector, reason: str, mode: Mode, consent: Consent) -> Incident:
     if not reason:
-        hint = "Say in a few words what has happened: it stands in the report and in the ledger"
+        hint = "Say in a few words what happened: it is kept in the report and the ledger"
         raise Invalid("revoke", selector.words or "nothing", "no reason is given", hint)
     triggered_at = runtime.flow_run.scheduled_start_time or datetime.now(UTC)
     opened = await steps.begin(incident or own_id(), selector, reason, mode, triggered_at, consent)

@@ -30,10 +30,11 @@ async def rotate_secret(
         ),
     ] = Trigger.FORCE,
     end_previous: Annotated[
-        bool, form("End the credential before", "It ends now, whoever uses it; else it holds the rotation back.")
+        bool,
+        form("End the credential before", "It ends now, even if it is in use; otherwise it holds the rotation back."),
     ] = False,
     ground: Annotated[
-        int | None, form("From version", "Where CURRENT is missing: the version that the next one is laid over.")
+        int | None, form("From version", "If CURRENT is missing: the version that the next one is based on.")
     ] = None,
     change_account: Annotated[
         bool, form("Change the account", "Away from an account that the catalogue names no more.")

@@ -21,7 +21,7 @@ async def rotate_own_keys(name: str | None = None, now: bool = False) -> list[Ke
 
 
 def state_of(turn: KeyTurn) -> str:
-    return "replaced" if turn.changed else "waits for somebody" if turn.blocked else "waits"
+    return "replaced" if turn.changed else "waits for a person" if turn.blocked else "waits"
 
 
 TURNING: Final = KeyTurning("rotate-own-keys", "own_keys", "replace", tasks.turn_own_key, state_of)

@@ -76,7 +76,7 @@ class Demo:
         queries = self.stats()
         self.say("Rotating both secrets through the worker, while both applications query without pause")
         await asyncio.gather(*(self.deployment("rotate-secret", path=path, trigger="force") for path in SECRETS))
-        self.say("Retiring the old credentials: every copy is in step and every application has acknowledged")
+        self.say("Retiring the old credentials: every copy is in sync and every application has acknowledged")
         await self.deployment("retire", waive="grace")
         refused = self.refused(before[DATABASE_SECRET].fields)
         acknowledged = self.stats()
@@ -204,7 +204,7 @@ class Demo:
 
     def show(self, before: dict[str, Before], stats: dict[str, dict[str, Any]]) -> None:
         """The table of what happened, in names, versions and fingerprints."""
-        table = Table(title="Rotated, and in step everywhere", show_lines=True)
+        table = Table(title="Rotated, and in sync everywhere", show_lines=True)
         for heading in ("secret", "version", "fingerprint", "copies", "acknowledged by"):
             table.add_column(heading, overflow="fold")
         for path, old in before.items():
@@ -343,7 +343,9 @@ def main() -> int:
         console.print(f"error: {error}", style="red", markup=False)
         return 1
     ending = (
-        "It goes on; end it with `keyturn down`." if os.environ.get("KEEP") else "Stopped; KEEP=1 keeps it running."
+        "It keeps running; end it with `keyturn down`."
+        if os.environ.get("KEEP")
+        else "Stopped; KEEP=1 keeps it running."
     )
     console.print(
         f"{'All as it should be' if sound else 'NOT as it should be'}, {time.monotonic() - began:.0f} s. {ending}"

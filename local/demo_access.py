@@ -178,7 +178,7 @@ class Session:
         self.bold(
             f"the database lets her in as {user}, {time.monotonic() - began:.1f} s later, with all of her command"
         )
-        self.say("What opens it opened once: nobody has it again, not even she")
+        self.say("The wrapping opened once: it can't be opened again, not even by her")
         self.run("ana", "access", "open", request, fails=True)
         self.run("ana", "access", "end", request)
         self.ended(user)
@@ -186,12 +186,12 @@ class Session:
 
     def broken_glass(self) -> str:
         """Ana does without approval; it is told, ends, and is overdue until somebody else has signed a finding."""
-        self.say("At night nobody answers, and training is down: she breaks the glass")
+        self.say("At night no one answers, and training is down: she breaks the glass")
         request = self.asked("--for", "30m", "--purpose", "training is down", "--break-glass")
         user = self.opened(request)
         self.run("bea", "access", "end", request)
         self.ended(user)
-        self.say("The access has ended, and its record has not: it waits for somebody else's finding")
+        self.say("The access has ended, and its record has not: it waits for another person's review")
         self.table("bea", "access", "list")
         finding = ("--finding", "two queries, both of the training job")
         self.run("ana", "access", "review", request, *finding, fails=True)
@@ -314,7 +314,7 @@ def main() -> int:
     stack = opened(home)
     session = Session(console, stack, home / "access-demo")
     try:
-        session.say("Once, by whoever administers the hub: three people, their rights and keys, and who gives access")
+        session.say("Once, by an administrator of the hub: three people, their rights and keys, and who gives access")
         session.prepare()
         with session.giving():
             session.play()

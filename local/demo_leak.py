@@ -20,7 +20,7 @@ LONGEST: Final = 120.0
 """Seconds for which the leaked login is tried."""
 VERIFY: Final = ("ledger", "verify", "--witnesses", "2", "--against-hub", "--fresh", "15m")
 NO_HOME: Final = dict.fromkeys(("XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"), "")
-PROVEN: Final = "whole, as signed and as two witnesses have seen it, and the hub holds nothing beside it"
+PROVEN: Final = "whole, as signed and as two witnesses have seen it, and the hub holds nothing that it lacks"
 
 
 class Shown(Protocol):
@@ -49,7 +49,7 @@ class Stage(Shown, Protocol):
 
 async def leak(stage: Stage) -> bool:
     """The database login leaks and is revoked; whether that is proven and written down, and the applications go on."""
-    stage.say("Now a leak: somebody has the database login, and whoever is on call ends it with one command")
+    stage.say("Now a leak: the database login is out, and the person on call ends it with one command")
     leaked = stage.look(DATABASE_SECRET).fields
     options = (DATABASE_SECRET, "--reason", "leaked in a log", "--incident", f"INC-DEMO-{time.time():.0f}")
     stage.console.print(f"  $ keyturn revoke {DATABASE_SECRET} --reason 'leaked in a log'", style="dim")

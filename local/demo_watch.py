@@ -18,7 +18,7 @@ from local.prepare import CONSUMER, Hub, hub_of
 from local.services import DECOY_SECRET
 
 PATIENCE: Final = 60.0
-"""Seconds within which whoever is on call has to hear of a read."""
+"""Seconds within which the person on call has to hear of a read."""
 FRAMEWORK: Final = "fedramp-ksi"
 REPORTS: Final = "reports"
 """The directory of the report, in the stack's own."""
@@ -30,7 +30,7 @@ path "keyturn/data/*" { capabilities = ["create", "read", "update"] }
 
 
 class WatchedStage(Stage, Protocol):
-    """The same, with whoever is on call."""
+    """The same, with the person on call."""
 
     pager: Pager
 
@@ -72,7 +72,7 @@ def own_client(hub: Hub) -> hvac.Client:
 
 async def watch(stage: WatchedStage) -> bool:
     """Read what is odd, and a decoy: whether both were heard of and are in the trail, and a report could be made."""
-    stage.say("Who read what: each read is in the access trail within seconds, and an odd one is told at once")
+    stage.say("Who read what: each read is in the access trail within seconds, and an odd one is reported at once")
     stamp = f"{time.time():.0f}"
     heard = [await asyncio.to_thread(hear, stage, intruder, stamp) for intruder in INTRUDERS]
     shown = await asyncio.to_thread(tell, stage, stamp)
@@ -85,7 +85,7 @@ def hear(stage: WatchedStage, intruder: Intruder, stamp: str) -> bool:
     principal, read_at = intruder.look(hub_of(stage.stack), stamp), time.monotonic()
     message = stage.pager.wait(PATIENCE, principal, intruder.rule)
     title = f"on call hears of it {time.monotonic() - read_at:.1f} s after the read"
-    stage.console.print(f"  somebody reads {intruder.path} {intruder.words}", style="bold")
+    stage.console.print(f"  someone reads {intruder.path} {intruder.words}", style="bold")
     stage.console.print(Panel(message or "NO alert came", title=title if message else None, border_style="red"))
     return message is not None
 

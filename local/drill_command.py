@@ -21,7 +21,7 @@ from local.home import Stack
 if TYPE_CHECKING:
     from keyturn.revocation.report.model import PlaceReport
 
-DrillReason = Annotated[str, typer.Option("--reason", help="Why: it stands in the report and the ledger.")]
+DrillReason = Annotated[str, typer.Option("--reason", help="Why; it is kept in the report and the ledger.")]
 DrillExpect = Annotated[
     int, typer.Option("--expect", metavar="N", min=0, help="How many secrets end: 1, where --mode revoke-only asks it.")
 ]
@@ -31,7 +31,7 @@ COPY_COLUMNS: Final = ("copy", "new value after", "old removed after")
 TIMES: Final = {
     "refused": "the credential is refused",
     "session": "the open session is ended",
-    "application": "the application is told, and has acted",
+    "application": "the application was notified, and has acted",
     "clear": "every copy is clear, proven",
 }
 
@@ -76,7 +76,7 @@ def insist_on_stack() -> Stack:
         problem = "there is no local stack, and a drill runs nowhere else"
         raise Invalid("find", "the local stack", problem, "Start one with `keyturn up`, or set KEYTURN_HOME to it")
     if address and address.rstrip("/") != stack.hub.address:
-        problem = f"VAULT_ADDR leads to {address}, and a drill runs on the local stack alone"
+        problem = f"VAULT_ADDR points to {address}, and a drill runs only on the local stack"
         raise Invalid("drill on", "another hub", problem, f"Unset VAULT_ADDR: the stack in {stack.home} is found then")
     if stack.hub.process.pid is None:
         problem = f"the local stack in {stack.home} does not run"
@@ -97,7 +97,7 @@ def show_drill(drilled: Drilled, files: list[Path], as_json: bool) -> None:
         tell_times(drilled)
         tell_files(files)
     if not drilled.proven or drilled.kept:
-        hint = "Mend the cause, and drill again: it begins anew"
+        hint = "Fix the cause, and drill again: it starts over"
         end_command(TransientError("drill", drilled.path, drill_failure(drilled), hint), BEHIND)
     note(f"{drilled.standing.incident.id} is over: all of it is proven, and nothing of it is left")
 
@@ -107,7 +107,7 @@ def drill_failure(drilled: Drilled) -> str:
     if drilled.refused_at is None:
         return "the leaked credential is STILL ACCEPTED"
     if drilled.held and drilled.session_ended_at is None:
-        return "the intruder's session STILL GOES ON"
+        return "the intruder's session IS STILL OPEN"
     if left := (*drilled.found, *drilled.standing.left):
         return f"{len(left)} things are left, the first is {left[0]}" if len(left) > 1 else left[0]
     return f"it is proven, and of the drill itself there is left {'; '.join(drilled.kept) or 'an open incident'}"

@@ -108,7 +108,7 @@ def witnesses(stack: Stack) -> dict[str, str]:
 
 
 def channel(stack: Stack) -> dict[str, str]:
-    """Where whoever is on call is told, in a file, once `keyturn up` was given it."""
+    """Where the person on call is told, in a file, once `keyturn up` was given it."""
     file = stack.home / "failure-url"
     return {"KEYTURN_FAILURE_URL_FILE": str(file)} if file.exists() else {}
 

@@ -101,7 +101,7 @@ def opened(home: Path) -> Stack:
     except FileNotFoundError:
         raise NotFound("open", str(home), "there is no stack", "Start one with `keyturn up`") from None
     except (ValueError, KeyError, TypeError):
-        raise Invalid("read", str(record), "it is damaged", f"Restore it, or remove {home} to begin anew") from None
+        raise Invalid("read", str(record), "it is damaged", f"Restore it, or remove {home} to start over") from None
 
 
 def opened_or_made(home: Path, listening: Iterable[str]) -> Stack:

@@ -102,7 +102,7 @@ def _renew_certificates(stack: Stack, services: Sequence[Service], progress: Pro
     """Have a good certificate for all that listen. Who runs with an older one is stopped, and so is who trusts it."""
     renewed = [service for service in services if service.listens and stack.issue_certificate(service.name)]
     if any(service.process(stack).pid is not None for service in renewed):
-        progress("certificates are renewed: everything starts anew")
+        progress("certificates are renewed: everything restarts")
         _stop(stack, _running(stack, services))
 
 

@@ -104,8 +104,8 @@ def secret_row(workspace: Workspace, status: SecretStatus, incidents: str) -> Ro
         "state": ", ".join(status.lines()),
         "age": age_of(*age_and_limit(status, workspace.catalogue.secret(status.path))),
         "next turn": told(status.outlook.at) if status.outlook and status.outlook.at else "",
-        "copies in step": f"{in_step} of {len(status.copies)}" if status.copies else "",
-        "consumers told": f"{heard} of {len(status.consumers)}" if status.consumers else "",
+        "copies in sync": f"{in_step} of {len(status.copies)}" if status.copies else "",
+        "consumers notified": f"{heard} of {len(status.consumers)}" if status.consumers else "",
         "incidents": incidents,
     }
 

@@ -217,7 +217,7 @@ def advance_all(path: str, incident: Incident, steps: tuple[Step, ...]) -> Secre
 def end_access(incident: Incident) -> None:
     """End the temporary access to everything in the incident."""
     end_given_access(revoking_workspace(), incident)
-    tell("what was given for a while is ended, or the incident says what is left of it")
+    tell("temporary access has ended, or the incident lists what is left of it")
 
 
 @task("conclude")

@@ -71,7 +71,7 @@ def made_way(work: Work, retirement: Retirement, *_: Any) -> str:
 def staged(work: Work, token: str, *_: Any) -> str:
     attempt = work.attempt
     if attempt is None:
-        return f"rotation {token} goes on"
+        return f"rotation {token} continues"
     if account := account_of(work, attempt.candidate):
         STAGED[token] = account
     whose = f" for {account}" if account else ""
@@ -115,7 +115,7 @@ def pushed(work: Work, copy: Pushed, *_: Any) -> str:
 
 def notified(work: Work, answer: Acknowledgement, token: str, consumer: str) -> str:
     if work.version is None:
-        return f"{consumer} was not told: the rotation is over"
+        return f"{consumer} was not notified: the rotation is over"
     if answer.error:
         return f"{consumer} has not acknowledged version {work.version}"
     return f"{consumer} acknowledged version {work.version}" if answer.answers else f"{consumer}: {answer.words}"
@@ -135,15 +135,15 @@ def found_promoted(work: Work, rotation: Rotation | None, *_: Any) -> str:
 
 def concluded(work: Work, _: None, token: str, consumers: Any, in_step: bool) -> str:
     parts = [f"{', '.join(consumers)} acknowledged"] if consumers else []
-    parts += ["all copies are in step"] if in_step else []
+    parts += ["all copies are in sync"] if in_step else []
     return f"written down: {' and '.join(parts) or 'nothing new'}"
 
 
 SENTENCES: Final[Mapping[Verb[..., Any], Callable[..., str]]] = {
-    verbs.LAY_GROUND: lambda work, _, version, *__: f"the next one is laid over the fields of version {version}",
+    verbs.LAY_GROUND: lambda work, _, version, *__: f"the next one is based on the fields of version {version}",
     verbs.DECIDE: decided,
     verbs.DECIDE_AGAIN: decided_again,
-    verbs.GUARD: lambda work, *_: "no destination stands in its way",
+    verbs.GUARD: lambda work, *_: "no destination blocks it",
     verbs.MAKE_WAY: made_way,
     verbs.STAGE: staged,
     verbs.INSTALL: installed,
@@ -154,7 +154,7 @@ SENTENCES: Final[Mapping[Verb[..., Any], Callable[..., str]]] = {
     verbs.RESTART: lambda work, _, store: f"who uses the copies in {store} was restarted where that was owed",
     verbs.NOTIFY: notified,
     verbs.HEALTH: lambda work, problem, *_: problem or "the canary is well",
-    verbs.PASS_CANARY: lambda work, *_: "the canary is well: everyone else is told",
+    verbs.PASS_CANARY: lambda work, *_: "the canary is healthy: all others are notified",
     verbs.CONCLUDE: concluded,
     verbs.FIND_PROMOTED: found_promoted,
     verbs.FIND_REVERTIBLE: lambda work, token, *_: f"rotation {token} can be taken back",

@@ -101,7 +101,7 @@ def notify_consumers(paths: list[str]) -> Notices:
 def told_consumers(notices: Notices) -> str:
     lines = [f"{notice.consumer} {verb(notice)} version {notice.version} of {notice.path}" for notice in notices.told]
     more = f", and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
-    return f"{', '.join(lines[:SHOWN])}{more}" or "nobody was to be told"
+    return f"{', '.join(lines[:SHOWN])}{more}" or "there was no one to notify"
 
 
 def verb(notice: Notified) -> str:

@@ -190,7 +190,7 @@ class Production(Containers):
             service["depends_on"] = waits
 
     def _here(self, name: str, service: dict[str, Any]) -> dict[str, Any]:
-        """One of them on loopback, with its own files, and its configuration beside it."""
+        """One of them on loopback, with its own files, and its configuration next to it."""
         mounts = [mount for mount in service.pop("volumes") if isinstance(mount, dict)]
         (self.home / name).mkdir()
         self._moves = [

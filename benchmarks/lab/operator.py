@@ -103,7 +103,7 @@ def settings(principal: Principal) -> MonitorPolicy:
 
 
 def history(world: World) -> SecretHistory:
-    """What the ledger tells of the lab's secrets, to which comes what the run rotates and revokes."""
+    """What the ledger records the lab's secrets, to which comes what the run rotates and revokes."""
     ended = SecretHistory()
 
     def tell(at: float, action: str, secret: Secret, version: int) -> None:

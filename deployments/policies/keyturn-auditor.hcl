@@ -3,7 +3,7 @@
 # Made by `keyturn setup store --everything`: what a catalogue needs that may do everything, for the mounts `secret`,
 # `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
 
-# Its own token: whose it is, and that it lasts on.
+# Its own token: look it up and renew it.
 path "auth/token/lookup-self" {
   capabilities = ["read"]
 }
@@ -166,7 +166,7 @@ path "sys/policies/acl/*" {
   capabilities = ["read"]
 }
 
-# See the page. Nothing is ever in this entry: whoever may read it may see the page.
+# See the page. This entry is always empty: the right to read it is the right to see the page.
 path "keyturn/data/dashboard" {
   capabilities = ["read"]
 }

@@ -1,9 +1,9 @@
-# What whoever backs the hub up may do in it (`keyturn serve --only backup`, `keyturn backup run`): read everything,
-# and change none of it. Whoever has it has every secret: give it to nobody else.
+# What the identity that backs up the hub may do in it (`keyturn serve --only backup`, `keyturn backup run`): read
+# everything, and change none of it. It gives access to every secret: give it to no other identity.
 # Made by `keyturn setup store --everything`: what a catalogue needs that may do everything, for the mounts `secret`,
 # `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
 
-# Its own token: whose it is, and that it lasts on.
+# Its own token: look it up and renew it.
 path "auth/token/lookup-self" {
   capabilities = ["read"]
 }
@@ -84,7 +84,7 @@ path "keyturn/data/failover/epoch" {
   capabilities = ["read"]
 }
 
-# Which ledger is this hub's: the first use writes it, and nobody here changes it. Its public key.
+# Which ledger is this hub's: the first use writes it, and this identity can't change it. Its public key.
 path "keyturn/data/ledger" {
   capabilities = ["create", "read"]
 }

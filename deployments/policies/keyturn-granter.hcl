@@ -1,9 +1,9 @@
-# What `keyturn serve` may do in the hub where it gives and ends access for a while (`--only grants`). It sees no
-# credential that it gives, and reads no secret.
+# What `keyturn serve` may do in the hub where it grants and ends temporary access (`--only grants`). It sees no
+# credential that it grants, and reads no secret.
 # Made by `keyturn setup store --everything`: what a catalogue needs that may do everything, for the mounts `secret`,
 # `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
 
-# Its own token: whose it is, and that it lasts on.
+# Its own token: look it up and renew it.
 path "auth/token/lookup-self" {
   capabilities = ["read"]
 }
@@ -63,13 +63,12 @@ path "keyturn/metadata/granted" {
   capabilities = ["list"]
 }
 
-# Put away what is long over: write it to the archive, which nobody changes, and remove it from where it is looked for
-# all the time.
+# Archive old grants: write them to the archive, which can't be changed, and remove them from the active folder.
 path "keyturn/data/access-archive/*" {
   capabilities = ["create", "read"]
 }
 
-# That it is at work (`keyturn serve --only grants`), and what people were told.
+# That it is running (`keyturn serve --only grants`), and what people were notified of.
 path "keyturn/data/serve/grants" {
   capabilities = ["create", "read", "update"]
 }
@@ -125,7 +124,7 @@ path "sys/leases/revoke/auth/token/create/keyturn-grant/*" {
   }
 }
 
-# How a requester has logged in, and whether a wrapping is unopened: what the hub tells by an accessor.
+# How a requester logged in, and whether a wrapping is unopened: what the hub reports for an accessor.
 path "auth/token/lookup-accessor" {
   capabilities = ["update"]
   allowed_parameters = {
@@ -133,7 +132,7 @@ path "auth/token/lookup-accessor" {
   }
 }
 
-# At which server the hub makes a credential, so that a policy opens the target of its own secrets alone. The hub
+# The server at which the hub makes a credential, so that a policy opens only the target of its own secrets. The hub
 # shows no password with it.
 path "database/roles/*" {
   capabilities = ["read"]
@@ -152,7 +151,7 @@ path "sys/wrapping/wrap" {
   capabilities = ["update"]
 }
 
-# What conditions are about: groups of whoever asks, and incidents, without what they say of values.
+# What conditions check: the requester's groups, and incidents without their values.
 path "identity/entity/id/+" {
   capabilities = ["read"]
 }
@@ -171,7 +170,7 @@ path "keyturn/data/failover/epoch" {
   capabilities = ["read"]
 }
 
-# Which ledger is this hub's: the first use writes it, and nobody here changes it. Its public key.
+# Which ledger is this hub's: the first use writes it, and this identity can't change it. Its public key.
 path "keyturn/data/ledger" {
   capabilities = ["create", "read"]
 }

@@ -3,7 +3,7 @@
 # Made by `keyturn setup store --everything`: what a catalogue needs that may do everything, for the mounts `secret`,
 # `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
 
-# Its own token: whose it is, and that it lasts on.
+# Its own token: look it up and renew it.
 path "auth/token/lookup-self" {
   capabilities = ["read"]
 }
@@ -17,7 +17,7 @@ path "identity/entity/id/{{identity.entity.id}}" {
   capabilities = ["read"]
 }
 
-# Which process has which part of what runs on, how far each access log was read, and which alerts were told.
+# Which process runs which background service, how far each access log was read, and which alerts were sent.
 path "keyturn/data/ledgers/*" {
   capabilities = ["read"]
 }
@@ -49,7 +49,7 @@ path "keyturn/data/failover/epoch" {
   capabilities = ["read"]
 }
 
-# Which ledger is this hub's: the first use writes it, and nobody here changes it. Its public key.
+# Which ledger is this hub's: the first use writes it, and this identity can't change it. Its public key.
 path "keyturn/data/ledger" {
   capabilities = ["create", "read"]
 }

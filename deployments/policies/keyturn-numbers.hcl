@@ -1,9 +1,9 @@
-# What `keyturn serve` may do in the hub where it tells Prometheus the numbers that another process has looked at
+# What `keyturn serve` may do in the hub where it publishes to Prometheus the numbers that another process collected
 # (`--only relay`). It reads no secret, no record, and no key.
 # Made by `keyturn setup store --everything`: what a catalogue needs that may do everything, for the mounts `secret`,
 # `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
 
-# Its own token: whose it is, and that it lasts on.
+# Its own token: look it up and renew it.
 path "auth/token/lookup-self" {
   capabilities = ["read"]
 }

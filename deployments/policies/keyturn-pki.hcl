@@ -1,5 +1,5 @@
-# What `keyturn pki plan` and `keyturn pki apply` may do in the hub: make authorities and their roles. Whoever has it
-# decides what every certificate is worth: give it to no worker. It reads no secret.
+# What `keyturn pki plan` and `keyturn pki apply` may do in the hub: make authorities and their roles. It decides what
+# every certificate is worth: give it to no worker. It reads no secret.
 # Made by `keyturn setup store --everything`: what a catalogue needs that may do everything, for the mounts `secret`,
 # `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
 
@@ -17,7 +17,7 @@ path "identity/entity/id/{{identity.entity.id}}" {
   capabilities = ["read"]
 }
 
-# The content of a PKI engine: see its limits, its keys and issuers, make new ones beside them and put them in force,
+# The content of a PKI engine: see its limits, its keys and issuers, make new ones next to them and put them in force,
 # and write what is configured. No key is read or imported, and nothing is removed.
 path "sys/mounts/pki-root" {
   capabilities = ["read"]
@@ -109,7 +109,7 @@ path "keyturn/data/failover/epoch" {
   capabilities = ["read"]
 }
 
-# Which ledger is this hub's: the first use writes it, and nobody here changes it. Its public key.
+# Which ledger is this hub's: the first use writes it, and this identity can't change it. Its public key.
 path "keyturn/data/ledger" {
   capabilities = ["create", "read"]
 }

@@ -2,7 +2,7 @@
 # Made by `keyturn setup store --everything`: what a catalogue needs that may do everything, for the mounts `secret`,
 # `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
 
-# Its own token: whose it is, and that it lasts on.
+# Its own token: look it up and renew it.
 path "auth/token/lookup-self" {
   capabilities = ["read"]
 }
@@ -16,12 +16,12 @@ path "identity/entity/id/{{identity.entity.id}}" {
   capabilities = ["read"]
 }
 
-# What Keyturn has made in the hub. Whoever sets the hub up writes it.
+# What Keyturn has made in the hub. The identity that sets up the hub writes it.
 path "keyturn/data/setup" {
   capabilities = ["read"]
 }
 
-# Mounts, auth methods, policies, and what the catalogue has made in them: the hub tells no password with them.
+# Mounts, auth methods, policies, and what the catalogue has made in them: the hub returns no password with them.
 path "sys/mounts" {
   capabilities = ["read"]
 }

@@ -1,10 +1,10 @@
-# What somebody may do in the hub who asks for access for a while (`keyturn access request`). Give it to people. It
+# What a person who requests temporary access (`keyturn access request`) may do in the hub. Give it to people. It
 # reads no secret.
 # Made by `keyturn setup store --everything`: what a catalogue needs that may do everything, for the mounts `secret`,
 # `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
 
-# Their own requests, in a folder that bears their entity's id: nobody asks in another's name, and nobody changes what
-# they have asked for.
+# Their own requests, in a folder named by their entity's id: no one can request in another's name or change a
+# request.
 path "keyturn/data/grants/{{identity.entity.id}}/*" {
   capabilities = ["create", "read"]
 }
@@ -20,7 +20,7 @@ path "keyturn/data/access-archive/{{identity.entity.id}}/*" {
   capabilities = ["read"]
 }
 
-# What they were given, and what opens it once, which nobody else may read.
+# What they were granted, and its one-time wrapping, which no one else may read.
 path "keyturn/data/granted/{{identity.entity.id}}/*" {
   capabilities = ["read"]
 }
@@ -28,7 +28,7 @@ path "keyturn/data/deliveries/{{identity.entity.id}}/*" {
   capabilities = ["read"]
 }
 
-# Say that they have opened it, or need it no more; nobody takes that back.
+# Record that they opened it or no longer need it; this can't be undone.
 path "keyturn/data/receipts/{{identity.entity.id}}/*" {
   capabilities = ["create", "read"]
 }

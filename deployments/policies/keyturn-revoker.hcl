@@ -1,5 +1,5 @@
-# What whoever revokes in an emergency may do in the hub besides a worker: give it both policies, and this one to
-# nobody else.
+# What the identity that revokes in an emergency may do in the hub in addition to a worker: give it both policies, and
+# this one to no other identity.
 # Made by `keyturn setup store --everything`: what a catalogue needs that may do everything, for the mounts `secret`,
 # `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
 
@@ -64,8 +64,7 @@ path "keyturn/data/grant-admins/*" {
   capabilities = ["read"]
 }
 
-# End access that was given for a while to what is revoked: say so where it stands, end the tokens that it ends with,
-# and see that the accounts are gone.
+# End temporary access to what is revoked: mark it as ended, revoke its tokens, and check that the accounts are gone.
 path "keyturn/metadata/granted" {
   capabilities = ["list"]
 }

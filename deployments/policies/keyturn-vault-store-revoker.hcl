@@ -1,4 +1,4 @@
-# For emergencies, besides keyturn-vault-store.hcl: what takes old versions and whole copies away for good.
+# For emergencies, in addition to keyturn-vault-store.hcl: removes old versions and whole copies for good.
 # Made by keyturn setup store everything
 
 # Old versions, for good.

@@ -2,7 +2,7 @@
 # versions nor remove a secret with its history.
 # Made by keyturn setup store everything
 
-# Its own token: how long it lasts, that it lasts on, and what it may do. The policy `default` allows it too.
+# Its own token: look up its lifetime and rights, and renew it. The policy `default` allows it too.
 path "auth/token/lookup-self" {
   capabilities = ["read"]
 }
@@ -27,7 +27,7 @@ path "secret/metadata/*" {
   }
 }
 
-# What there is, by names and metadata, without values. OpenBao tells of a thousand secrets in one answer of detailed-
+# What there is, by names and metadata, without values. OpenBao lists a thousand secrets in one answer of detailed-
 # metadata; Vault has no such path, and each secret's metadata is read there.
 path "secret/detailed-metadata/*" {
   capabilities = ["list"]

@@ -1,9 +1,9 @@
-# What somebody may do in the hub who may see the page that `keyturn serve` shows: nothing but that. Give it to
-# people. The page holds names, and no value.
+# What a viewer of the page that `keyturn serve` shows may do in the hub: only that. Give it to people. The page holds
+# names, and no value.
 # Made by `keyturn setup store --everything`: what a catalogue needs that may do everything, for the mounts `secret`,
 # `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
 
-# See the page. Nothing is ever in this entry: whoever may read it may see the page.
+# See the page. This entry is always empty: the right to read it is the right to see the page.
 path "keyturn/data/dashboard" {
   capabilities = ["read"]
 }

@@ -2,8 +2,8 @@
 # Made by `keyturn setup store --everything`: what a catalogue needs that may do everything, for the mounts `secret`,
 # `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours.
 
-# Its own token: whose it is, what it may do, how long it lasts, and that it lasts on. The hub's policy `default`
-# allows most of it too.
+# Its own token: look up its owner, rights and lifetime, and renew it. The hub's policy `default` allows most of it
+# too.
 path "auth/token/lookup-self" {
   capabilities = ["read"]
 }
@@ -22,7 +22,7 @@ path "secret/data/*" {
   capabilities = ["create", "read", "update"]
 }
 
-# Giving back a version that somebody deleted, where a person says so (`keyturn rotate PATH --from VERSION`).
+# Undeleting a version at a person's request (`keyturn rotate PATH --from VERSION`).
 path "secret/undelete/*" {
   capabilities = ["update"]
   allowed_parameters = {
@@ -38,13 +38,13 @@ path "secret/metadata/*" {
   }
 }
 
-# What there is, by names and metadata, without values: a whole mount is listed at once. OpenBao tells of many secrets
-# in one request; Vault has no detailed-metadata, and needs no rule for it.
+# What there is, by names and metadata, without values: a whole mount is listed at once. OpenBao lists many secrets in
+# one request; Vault has no detailed-metadata, and needs no rule for it.
 path "secret/detailed-metadata/*" {
   capabilities = ["list"]
 }
 
-# Keyturn's own state. Nobody else may read this mount. Of each entry the newest version alone is kept.
+# Keyturn's own state. No other identity may read this mount. Only the newest version of each entry is kept.
 path "keyturn/data/rotations/*" {
   capabilities = ["create", "read", "update"]
 }
@@ -232,7 +232,7 @@ path "keyturn/metadata/fingerprint-keys/*" {
   capabilities = ["read", "list"]
 }
 
-# What targets are administered with, and consumers told through: people put it there.
+# Credentials that administer targets and notify consumers: people put them there.
 path "keyturn/data/targets/*" {
   capabilities = ["read"]
 }
@@ -260,7 +260,7 @@ path "keyturn/data/failover/epoch" {
   capabilities = ["read"]
 }
 
-# Which ledger is this hub's: the first use writes it, and nobody here changes it. Its public key.
+# Which ledger is this hub's: the first use writes it, and this identity can't change it. Its public key.
 path "keyturn/data/ledger" {
   capabilities = ["create", "read"]
 }

@@ -69,4 +69,4 @@ class Fleet(Generic[T]):
 
 def stopped(path: str, breaker: Breaker) -> Stopped:
     problem = f"not begun: {breaker.failed} of {breaker.total} secrets have failed, more than {breaker.limit}"
-    return Stopped("rotate", path, problem, "Mend what they suffer from; the next run goes on with the rest")
+    return Stopped("rotate", path, problem, "Fix what they fail on; the next run continues with the rest")

@@ -31,7 +31,7 @@ class KeyTurning:
         await table(self.deployment, rows, "One row for each key that was due.")
         await leave_result({self.member: [turn_data(*result) for result in results.items()]})
         if failed := [key for key, result in results.items() if isinstance(result, KeyturnError)]:
-            remedy = "See the run's table, mend what is named, and run it again"
+            remedy = "See the run's table, fix what is named, and run it again"
             raise TerminalError(self.doing, ", ".join(failed), str(results[failed[0]]), remedy)
         turns = [result for result in results.values() if isinstance(result, KeyTurn)]
         return well("; ".join(f"{turn.name}: {turn.did}" for turn in turns), turns)

@@ -120,11 +120,11 @@ class _Reading:
             gaps.append(f"{self._unreadable:,} of its lines could not be read")
         if first is None:
             ended = f" after {max(self._before):%Y-%m-%d %H:%M:%S} UTC" if self._before else ""
-            gaps.append(f"it tells nothing{ended}")
+            gaps.append(f"it reports nothing{ended}")
         elif first > since and not self._before:
             gaps.append(f"it begins at {first:%Y-%m-%d %H:%M:%S} UTC; what was read before is not known")
         if self._reads.bare and not self._reads.given:
-            gaps.append("no line tells what was given, so what looks like an empty answer may have been the value")
+            gaps.append("no line records what was returned, so an apparently empty answer may have held the value")
         return Coverage(self._lines, first, last, tuple(gaps))
 
     def _candidates(self, text: Iterator[bytes]) -> Iterator[bytes]:

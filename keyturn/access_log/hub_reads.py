@@ -168,7 +168,7 @@ class HubReads:
             excess -= size
             del self._wrapped[wrapped.token]
             forgotten += wrapped.ends >= latest
-        gaps = [f"{forgotten:,} wrapped reads were forgotten: who unwraps them is not told"] if forgotten else []
+        gaps = [f"{forgotten:,} wrapped reads were dropped: who unwraps them is unknown"] if forgotten else []
         return Raw(encode(list(self._wrapped.values()))), gaps
 
     def recall(self, memory: Raw) -> None:
@@ -289,7 +289,7 @@ def parse_time(text: str) -> datetime:
     try:
         return time if time.tzinfo is UTC else time.astimezone(UTC)
     except OverflowError:
-        raise ValueError("is no time that can be told in UTC") from None
+        raise ValueError("is not a time that UTC can express") from None
 
 
 def principal(auth: AuditAuth) -> str:

@@ -104,4 +104,4 @@ def _remove_left(path: Path) -> None:
             except ConnectionRefusedError:
                 path.unlink()
             else:
-                raise Invalid("listen", str(path), "somebody listens there", "End the other agent first")
+                raise Invalid("listen", str(path), "another process listens there", "End the other agent first")

@@ -136,11 +136,11 @@ class AccessPolicySettings(Choice):
         if self.credential is None and self.grant is None:
             raise refused("is missing", "Write where the hub makes it: database/creds/ROLE.", "credential")
         if self.credential is not None and self.grant is not None:
-            raise refused("means nothing beside credential", "Keep one of the two.", "grant")
+            raise refused("has no effect next to credential", "Keep one of the two.", "grant")
         if self.maximum > LONGEST:
             raise refused("is longer than 12h", "Access for longer is no grant: declare a secret for it.", "maximum")
         if self.break_glass and self.approvals == 0:
-            raise refused("means nothing where nobody has to approve it", "Remove it.", "break_glass")
+            raise refused("has no effect if no approval is needed", "Remove it.", "break_glass")
         return self._approvable()
 
     def _approvable(self) -> Self:

@@ -46,7 +46,7 @@ class Drift(StrEnum):
 
 def _template(template: str) -> str:
     if (flaw := mapping.template_flaw(template)) == ONLY_PREVIOUS:
-        raise refused(flaw, "Put the field itself beside it, such as {key,previous.key}.")
+        raise refused(flaw, "Add the field itself next to it, such as {key,previous.key}.")
     if flaw:
         raise refused(flaw, "Write {field} where a field goes, and {{ or }} for a brace.")
     return template
@@ -202,7 +202,7 @@ class Copying(Model):
         if twice := next((name for name in new if new.count(name) > 1), None):
             raise refused(f"two of its fields would be called {twice}", "Leave one of them out.", "each_field")
         if any(names_previous(field) for _, field in self.each):
-            raise refused(ONLY_PREVIOUS, "Say field: [key, previous.key] in a destination of its own.", "each_field")
+            raise refused(ONLY_PREVIOUS, "Say field: [key, previous.key] in its own destination.", "each_field")
         return self
 
     @property
@@ -223,7 +223,7 @@ class Copying(Model):
             raise refused("what is merged is keys of an object", "Name them with fields, without encoding.", "merge")
         for key in KEYS_BESIDE:
             if getattr(self, key):
-                raise refused("nothing is laid beside what others own", "Leave it out, or leave merge out.", key)
+                raise refused("nothing is added to what others own", "Leave it out, or leave merge out.", key)
         return self
 
     @model_validator(mode="after")
@@ -251,13 +251,13 @@ class Copying(Model):
         if self._mapped and not shape.references:
             raise refused("holds no field of the secret", "Write {field} into one of them.", self._list)
         if shape.references and all(map(names_previous, shape.references)):
-            remedy = "Put the field itself beside it, such as [key, previous.key]."
+            remedy = "Add the field itself next to it, such as [key, previous.key]."
             raise refused(ONLY_PREVIOUS, remedy, "field" if self.field else self._list)
         if shape.tells_previous and self.update is not Update.REPLACE:
             message = "what is never written again would give the version before for ever"
             raise refused(message, "Leave update out, or previous.", "update")
         if self.join is not None and not _holds_several(shape):
-            raise refused("there are no several values to stand between", "Leave it out.", "join")
+            raise refused("there is only one value, so a separator has no effect", "Leave it out.", "join")
         return self
 
     @property

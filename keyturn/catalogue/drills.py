@@ -15,7 +15,7 @@ FOLDER: Final = "drills/"
 def in_its_folder(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
     if at(entry.data, ("drill",)) is not None and not split(entry.name)[1].startswith(FOLDER):
         message = f"a drill revokes it, and its path does not begin with {FOLDER}"
-        yield entry.problem(("drill",), message, f"Make a secret of its own below {FOLDER}, which nobody needs.")
+        yield entry.problem(("drill",), message, f"Make a separate secret below {FOLDER}, which nothing needs.")
 
 
 def replaced_by_itself(entry: CatalogueEntry, _: object) -> Iterator[Problem]:

@@ -30,7 +30,7 @@ def _local(value: Any) -> datetime:
 def illegal_pattern(pattern: str) -> tuple[str, str] | None:
     """The reason and the remedy if ``pattern`` is no legal path pattern; else None."""
     if has_stars_beside(pattern):
-        return "** stands beside something else", "Write it alone between two slashes, as in prod/**."
+        return "** is combined with something else", "Write it alone between two slashes, as in prod/**."
     return illegal_secret(pattern.replace("*", "x"))
 
 

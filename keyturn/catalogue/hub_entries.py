@@ -170,7 +170,7 @@ class JwtRoleEntry(LoginEntry):
     @model_validator(mode="after")
     def _somebody(self) -> Self:
         if self.subject is None and not self.claims:
-            remedy = "Say the subject, or claims: else whoever has a token of that audience may log in."
+            remedy = "Say the subject, or claims: otherwise any token of that audience may log in."
             raise refused("it is for everybody", remedy, "subject")
         return self
 

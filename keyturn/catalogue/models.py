@@ -189,7 +189,7 @@ class Catalogue(Model):
 
     def store(self, name: str) -> StoreSettings:
         if several := self.groups.get(name):
-            raise NotFound("find", f"store {name}", "it stands for several stores", f"Name one: {', '.join(several)}")
+            raise NotFound("find", f"store {name}", "it matches several stores", f"Name one: {', '.join(several)}")
         return self._entry("store", name, self.stores)
 
     def members(self, name: str) -> tuple[str, ...]:

@@ -196,8 +196,9 @@ class AuthoritySettings(Model):
         made += [f"{mount}/issuer/default/sign-intermediate"] if signs else []
         paths = ("config/issuers", "config/urls", "config/crl", *(f"roles/{name}" for name in self.roles))
         yield Section(
-            "The content of a PKI engine: see its limits, its keys and issuers, make new ones beside them and put them"
-            " in force, and write what is configured. No key is read or imported, and nothing is removed.",
+            "The content of a PKI engine: see its limits, its keys and issuers, make new ones next to them and "
+            "put them in force, and write what is configured. No key is read or imported, and nothing is "
+            "removed.",
             (
                 allow(f"sys/mounts/{mount}", "read"),
                 allow(f"{mount}/keys", "list"),
@@ -272,13 +273,13 @@ def find_misfits(entries: Mapping[str, CatalogueEntry]) -> Iterator[Problem]:
     for name, entry in entries.items():
         mount = text_at(entry, "mount") or ""
         if mount and (other := mounts.setdefault(mount, name)) != name:
-            yield entry.problem(("mount",), f"{other} is in this mount already", "Give each a mount of its own.")
+            yield entry.problem(("mount",), f"{other} is in this mount already", "Give each its own mount.")
         signer = signers[name]
         if signer and signer not in entries:
             remedy = advice(signer, entries, "Declare it under pki.")
             yield entry.problem(("signed_by",), f"no authority is called {signer}", remedy)
         elif signer and _circles(name, signers):
-            yield entry.problem(("signed_by",), "it signs itself, over others", "Let the topmost be signed by nobody.")
+            yield entry.problem(("signed_by",), "it signs itself, over others", "Leave the top one without a signer.")
         elif signer and _too_long(entry, entries[signer]):
             remedy = "Shorten ttl, or lengthen that one's: it has to last for twice as long."
             yield entry.problem(("ttl",), f"it is more than half of the ttl of {signer}", remedy)

@@ -80,7 +80,7 @@ class Where(Model):
     def untold(self, store: str, settings: StoreBase) -> Said | None:
         """The message and the remedy if the store lacks a requested property; else None."""
         if self.places and not settings.places:
-            return f"asks where the copies in {store} lie, and nothing says it", settings.place_remedy
+            return f"needs the place of the copies in {store}, which is not given", settings.place_remedy
         if self.accounts and not settings.accounts:
             remedy = "Name it on the store, such as by role_arn."
             return f"asks in whose account {store} is, and nothing says it", remedy

@@ -276,7 +276,7 @@ class HttpApiSettings(TargetBase):
 
     @model_validator(mode="after")
     def _plain_http_stays_at_home(self) -> Self:
-        remedy = "Use https, or say insecure_http: true if nobody between may be there."
+        remedy = "Use https, or set insecure_http: true if no one can be in between."
         keep_plain_http_at_home(self.url, self.insecure_http, remedy)
         return self
 

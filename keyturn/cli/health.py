@@ -182,7 +182,7 @@ def check_logins(workspace: Workspace, logins: Sequence[LoginState]) -> CheckRes
     late = [login for login in logins if (login.check.result is Login.UNTRIED if login.check else login.age > UNTESTED)]
     if not late:
         return CheckResult(AREA, "logins", Grade.WELL, f"{len(logins)} tested within a day, or by their rotation")
-    words = f"unknown for {len(late)} of {len(logins)} secrets, first {late[0].path}: nobody tested CURRENT"
+    words = f"unknown for {len(late)} of {len(logins)} secrets, first {late[0].path}: CURRENT was never tested"
     if workspace.catalogue.policy.scheduler is Scheduler.EXTERNAL:
         return CheckResult(AREA, "logins", Grade.ADVICE, words, "Only the keeper tests logins, once a day")
     return CheckResult(AREA, "logins", Grade.UNKNOWN, words, "The keeper tests each once a day: see that it runs")

@@ -46,7 +46,7 @@ OutputOption = Annotated[
 LocalOption = Annotated[bool, typer.Option("--local", help="Run in this process, without Prefect.")]
 TimeoutOption = Annotated[
     int,
-    typer.Option("--timeout", metavar="SECONDS", min=1, help="How long to wait for Prefect; the run itself goes on."),
+    typer.Option("--timeout", metavar="SECONDS", min=1, help="How long to wait for Prefect; the run itself continues."),
 ]
 ReportOption = Annotated[
     Path | None,
@@ -75,9 +75,7 @@ def insist_on_terminal(answered: bool, remedy: str = "give --yes") -> None:
 INCIDENT_TIMEOUT: Final = 600
 """The wait for an incident, in seconds."""
 
-ReasonOption = Annotated[
-    str, typer.Option("--reason", help="What has happened: it stands in the report and the ledger.")
-]
+ReasonOption = Annotated[str, typer.Option("--reason", help="What happened; it is kept in the report and the ledger.")]
 PreviewOption = Annotated[bool, typer.Option("--preview", help="Only show what would end and who is cut off.")]
 YesOption = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
 YesToRevokeOption = Annotated[bool, typer.Option("--yes", help="Don't ask, and don't wait for the preview.")]
@@ -134,16 +132,14 @@ FailureUrlOption = Annotated[
 ]
 OverLimitOption = Annotated[
     str,
-    typer.Option(
-        "--over-limit", metavar="REASON", help="Go past a limit of how often it may be asked for: people are told."
-    ),
+    typer.Option("--over-limit", metavar="REASON", help="Exceed an hourly limit, with a reason. People are notified."),
 ]
 BreakGlassOption = Annotated[
     str,
     typer.Option(
         "--break-glass",
         metavar="REASON",
-        help="Do without the second person whom it needs: people are told, and somebody has to review it.",
+        help="Skip the required second approval. People are notified and the use must be reviewed.",
     ),
 ]
 

@@ -51,7 +51,7 @@ def expand(paths: Iterable[str], below: Callable[[str], Sequence[str]], most: in
 
 def _fitting(pattern: str, below: Callable[[str], Sequence[str]]) -> list[str]:
     if has_stars_beside(pattern):
-        raise Invalid("list", pattern, "** stands beside something else", "Write it alone between slashes: prod/**")
+        raise Invalid("list", pattern, "** is combined with something else", "Write it alone between slashes: prod/**")
     if apart(pattern)[0] == EVERY:
         raise Invalid("list", pattern, "it means every mount", "Name each mount: payments:**")
     return sorted(path for path in below(_folder(pattern)) if covers(pattern, path))

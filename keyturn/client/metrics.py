@@ -65,7 +65,7 @@ class Metric(Generic[T]):
 
 
 COUNTERS: Final = {
-    Event.MISS: "Times that somebody asked for what was not in the map of hits.",
+    Event.MISS: "Requests that were not in the map of hits.",
     Event.READ: "Values that a source gave.",
     Event.RENEWAL: "Times that a secret was read again behind the program's back.",
     Event.STALE: "Times that what was due to be read again was given, since no source answered.",
@@ -100,7 +100,7 @@ def _of_all() -> Iterator[Metric[SecretClient]]:
 def _of_each() -> Iterator[Metric[SecretClient]]:
     labels = ("path", "source")
     yield Metric("age_seconds", Kind.GAUGE, "How long ago a secret was read.", _ages, "s", labels)
-    yield Metric("version", Kind.GAUGE, "Its version in the hub, where its source tells it.", _versions, labels=labels)
+    yield Metric("version", Kind.GAUGE, "Its version in the hub, if its source reports it.", _versions, labels=labels)
 
 
 def _count_of(event: Event) -> Callable[[SecretClient], Samples]:

@@ -176,7 +176,7 @@ class AccessPosts:
                 return
             if status in REFUSED or self._closed:
                 self.dropped += count
-                log.warning("%s accesses could not be told: %s", count, status or "nobody answers")
+                log.warning("%s accesses could not be reported: %s", count, status or "nobody answers")
                 return
             with self._changed:
                 self._changed.wait_for(lambda: self._closed or self._hurry, rest)
@@ -202,7 +202,7 @@ class AccessPosts:
                 connection.request("POST", path, body, {"content-type": "application/json", **headers})
                 return connection.getresponse().status
         except Exception as error:  # noqa: BLE001 - whatever it is, the program must not hear of it
-            log.debug("accesses could not be told: %s", type(error).__name__)
+            log.debug("accesses could not be reported: %s", type(error).__name__)
             return 0
 
 

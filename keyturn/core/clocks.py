@@ -24,7 +24,7 @@ class OutOfReach(ValueError):
     """A time in an implausible year."""
 
     def __init__(self, year: int) -> None:
-        super().__init__(f"it tells of the year {year}")
+        super().__init__(f"it names the year {year}")
 
 
 def by_hub_clock(local: datetime, ahead: timedelta | None) -> datetime:

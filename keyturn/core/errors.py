@@ -105,7 +105,7 @@ class Denied(TerminalError):
 
 
 class Unproven(Denied):
-    """Whoever answered may be somebody else: its certificate, or its redirect. It is no word of what is there."""
+    """The server that answered may be another one: its certificate, or its redirect. It is no word of what is there."""
 
 
 class Invalid(TerminalError):
@@ -167,7 +167,7 @@ class Unforeseen(TerminalError):
 def unexpected(error: Exception) -> Unforeseen:
     """An error that Keyturn did not foresee, told by its class and place alone."""
     problem = f"unexpected {type(error).__name__} at {raised_at(error)}"
-    return Unforeseen("run", "this step", problem, "Nothing is lost: a later run goes on from here. Please report it")
+    return Unforeseen("run", "this step", problem, "Nothing is lost: a later run continues from here. Please report it")
 
 
 def raised_at(error: Exception) -> str:

@@ -143,7 +143,7 @@ def read_plan(text: str, key: Sensitive, name: str, former: Sequence[Sensitive] 
 
     Signatures with ``former`` keys are refused, since those may have leaked.
     """
-    hint = "Make it anew with: keyturn plan --out FILE"
+    hint = "Make a new one with: keyturn plan --out FILE"
     try:
         held = json.loads(text)
         body, signature = held["plan"], held["signature"]

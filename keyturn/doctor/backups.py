@@ -90,12 +90,12 @@ def _in_place(
 def _locked(patient: Patient, settings: BackupSettings, place: BackupPlace, chain: StoredChain) -> CheckResult:
     if getattr(settings.place, "retain", None) is None:
         remedy = "Give `retain` under `place`, in a bucket that is made with locks on objects"
-        words = "whoever may write to the place may remove all of them"
+        words = "anyone who may write there may remove all of them"
         return CheckResult(AREA, "lock", Grade.ADVICE, words, remedy)
     stored = place.find(chain.manifests[-1].name)
     until = stored.retained_until if stored else None
     if until is None or until <= patient.workspace.hub_now():
-        remedy = "See that the bucket has locks on objects, and that whoever writes there may set them"
+        remedy = "Check that the bucket has object locks, and that its writer may set them"
         words = f"`retain` is declared, and the newest of {chain.name} is not locked"
         return CheckResult(AREA, "lock", Grade.FAILED, words, remedy)
     return CheckResult(AREA, "lock", Grade.WELL, f"the newest is locked until {until:%Y-%m-%d %H:%M} UTC")
@@ -105,7 +105,7 @@ def _drilled(patient: Patient, last: Entry | None) -> CheckResult:
     name = RESTORE_DRILL
     remedy = "See the runs of `restore-drill`, or run `keyturn backup drill --record`"
     if last is None:
-        words = f"the newest {TAIL:,} entries of the ledger tell of none"
+        words = f"the newest {TAIL:,} entries of the ledger have none"
         return CheckResult(AREA, name, Grade.ADVICE, words, remedy)
     age = patient.workspace.clock() - last.time
     note = parse_note(last.note) if last.outcome is Outcome.DONE else None
@@ -119,7 +119,7 @@ def _verified(patient: Patient, last: Entry | None) -> CheckResult:
     """Check when all backups were last verified, because a drill restores only the newest."""
     remedy = "Run `keyturn backup verify --record` where a key that opens them is at hand"
     if last is None:
-        words = f"the newest {TAIL:,} entries of the ledger tell of no time that backups were read back whole"
+        words = f"the newest {TAIL:,} entries of the ledger show no successful read of the backups"
         return CheckResult(AREA, VERIFY_BACKUPS, Grade.ADVICE, words, remedy)
     age = patient.workspace.clock() - last.time
     words = f"{span(age)} ago: {last.note}"

@@ -36,7 +36,7 @@ def drill_results(workspace: Workspace) -> Iterator[CheckResult]:
             remedy = "See that the keeper runs, or start the deployment `drill`"
             yield CheckResult(AREA, path, Grade.ADVICE, "revocation was never tried on it", remedy)
         elif last.refused is None or last.verdict in (IncidentVerdict.OPEN, IncidentVerdict.GIVEN_UP):
-            remedy = f"Mend the cause, then `keyturn revoke --resume {last.incident}`"
+            remedy = f"Fix the cause, then `keyturn revoke --resume {last.incident}`"
             yield CheckResult(AREA, path, Grade.FAILED, last.words, remedy)
         elif (age := workspace.clock() - last.began) > every + SLACK:
             words = f"the last was {span(age)} ago, and one is due every {span(every)}"

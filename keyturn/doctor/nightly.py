@@ -38,7 +38,7 @@ class KeptDiagnosis:
             at, findings = datetime.fromisoformat(data["at"]), tuple(map(str, data["findings"]))
             return cls(at, bool(data["ready"]), str(data["summary"]), findings)
         except (KeyError, TypeError, ValueError):
-            problem = "it can't be read: somebody else has written there"
+            problem = "it can't be read: something other than Keyturn wrote there"
             raise Invalid("read", f"the hub's entry {KEPT}", problem, "Delete it: the next look writes it") from None
 
 

@@ -47,7 +47,7 @@ def judge_rights(area: str, name: str, answers: Sequence[RightElsewhere]) -> Ite
     if lacking:
         yield CheckResult(area, name, Grade.FAILED, f"the login lacks {', '.join(lacking)}", RENDERED)
     if untold_whys:
-        words = f"{len(untold_whys)} rights nobody is told of: {untold_whys[0]}"
+        words = f"{len(untold_whys)} rights that can't be listed: {untold_whys[0]}"
         yield CheckResult(area, name, Grade.ADVICE, words, "The first sync shows whether it has them")
     if beyond:
         words = f"the login may do more than it needs: {', '.join(dict.fromkeys(beyond))}"
@@ -90,4 +90,4 @@ def _listed(patient: Patient, name: str) -> CheckResult:
         store.describe(next(iter(names), "keyturn-doctor"))
     except KeyturnError as error:
         return unseen(AREA, name, error)
-    return CheckResult(AREA, name, Grade.WELL, "it answers; it tells nobody's rights")
+    return CheckResult(AREA, name, Grade.WELL, "it answers; rights can't be listed")

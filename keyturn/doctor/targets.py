@@ -59,4 +59,4 @@ def _tried(workspace: Workspace, name: str) -> CheckResult:
     if path is None:
         return CheckResult(AREA, name, Grade.ADVICE, "no secret is rotated there", "Remove it from the catalogue")
     workspace.open_strategy(path).last_sequence(())
-    return CheckResult(AREA, name, Grade.WELL, "it answers; it tells nobody's rights")
+    return CheckResult(AREA, name, Grade.WELL, "it answers; rights can't be listed")

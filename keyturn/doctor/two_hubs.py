@@ -46,7 +46,7 @@ def _unfenced(hub: Hub) -> Iterator[CheckResult]:
         " one alone, so what this process writes is not stopped where the other one has taken over"
     )
     last = f": the last hand-over knew {addresses}" if addresses else ""
-    remedy = f"Set {VARIABLES}, as every process beside it has them{last}"
+    remedy = f"Set {VARIABLES}, as all other processes have them{last}"
     yield CheckResult(AREA, "the other hub", Grade.FAILED, words, remedy)
 
 
@@ -57,7 +57,7 @@ def _apart(pair: Pair) -> CheckResult:
     except KeyturnError as error:
         return unseen(AREA, pair.other, error)
     if same_hub:
-        words = f"the addresses of {pair.own} and {pair.other} lead to one hub: nothing is fenced from anything"
+        words = f"the addresses of {pair.own} and {pair.other} reach the same hub: there is nothing to fence"
         return CheckResult(AREA, pair.other, Grade.FAILED, words, "Correct KEYTURN_PEER_ADDR on every side")
     if same_hub is None:
         words = (
@@ -76,13 +76,13 @@ def _names(pair: Pair, mine: Side, theirs: Side) -> Iterator[CheckResult]:
         words = f"{', '.join(sorted(named))} is written by their word, and the environment has {pair.own}, {pair.other}"
         yield CheckResult(AREA, name, Grade.FAILED, words, "Correct KEYTURN_HUB_NAME and KEYTURN_PEER_NAME")
     if mine.epoch and theirs.epoch is None and theirs.error is None:
-        words = f"{pair.other} says nothing of two hubs: it is empty, or KEYTURN_PEER_ADDR leads to a third one"
+        words = f"{pair.other} says nothing of two hubs: it is empty, or KEYTURN_PEER_ADDR points to a third one"
         yield CheckResult(AREA, name, Grade.ADVICE, words, "Restore a backup into it; see that its address is right")
     address = pair.addresses.get(pair.other, "").rstrip("/")
     recorded = mine.epoch.addresses.get(pair.other, "").rstrip("/") if mine.epoch else ""
     if recorded and address and recorded != address:
         words = f"{pair.other} is at {address} by the environment, and was at {recorded} when it was last handed over"
-        yield CheckResult(AREA, name, Grade.ADVICE, words, "See that both lead to the same server")
+        yield CheckResult(AREA, name, Grade.ADVICE, words, "Check that both name the same server")
 
 
 def _written(mine: Side, theirs: Side) -> CheckResult:
@@ -91,7 +91,7 @@ def _written(mine: Side, theirs: Side) -> CheckResult:
     promote = "Decide which one it is, and run there: keyturn failover promote"
     if split(mine, theirs) and epoch and other:
         words = f"{mine.name} names itself in epoch {epoch.number}, and {theirs.name} itself in {other.number}"
-        remedy = "Decide which one it is, and run beside the other: keyturn failover demote"
+        remedy = "Decide which one it is, and run on the other: keyturn failover demote"
         return CheckResult(AREA, name, Grade.FAILED, f"the two disagree: {words}", remedy)
     why = standing(mine, theirs)
     if not why and epoch:
@@ -99,4 +99,4 @@ def _written(mine: Side, theirs: Side) -> CheckResult:
         return CheckResult(AREA, name, Grade.WELL, words)
     if epoch is None or (other and other.number == epoch.number and other.writable != epoch.writable):
         return CheckResult(AREA, name, Grade.FAILED, f"neither is written: {why}", promote)
-    return CheckResult(AREA, name, Grade.ADVICE, f"it is not written: {why}", f"Work beside {theirs.name}")
+    return CheckResult(AREA, name, Grade.ADVICE, f"it is not written: {why}", f"Work at {theirs.name}")

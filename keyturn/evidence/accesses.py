@@ -124,7 +124,7 @@ class _Tally:
                 if access.action == READ and access.path in self._declared and access.at < self._period.until:
                     self._add(access, last, count)
                     if len(self._pairs) > MOST:
-                        return LogRead(log.name, failed=f"it tells of more than {MOST:,} pairs of who and what")
+                        return LogRead(log.name, failed=f"it has more than {MOST:,} pairs of who and what")
             if isinstance(log, HourlyTrail):
                 self._add_hours(log)
         except KeyturnError as error:

@@ -20,7 +20,7 @@ class Part(StrEnum):
 
     LEDGER = "the ledger"
     COPIES = "the copies"
-    STORES = "what lies in the stores and in the hub"
+    STORES = "what is in the stores and in the hub"
     ACCESSES = "the access logs"
     POLICIES = "the hub's policies"
     KEYS = "Keyturn's own keys"

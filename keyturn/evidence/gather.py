@@ -261,7 +261,7 @@ def unmanaged_facts(workspace: Workspace, looks: _Looks) -> tuple[Unmanaged, ...
     unread += [f"the hub: {scan.hub.error}"] if scan.hub and scan.hub.error else []
     if unread:
         looks.unseen[Part.STORES] = "; ".join(unread)
-    made = [Unmanaged(store.store, name, "nobody manages it") for store in scan.stores for name in store.unmanaged]
+    made = [Unmanaged(store.store, name, "unmanaged") for store in scan.stores for name in store.unmanaged]
     made += [
         Unmanaged(store.store, copy.name, f"a copy of {copy.source} that nothing declares")
         for store in scan.stores
@@ -326,4 +326,4 @@ def wants_second_person(workspace: Workspace) -> Iterable[str]:
     if approvals.give_up:
         yield "giving an incident up"
     if approvals.end_previous:
-        yield "ending an old credential whoever uses it"
+        yield "ending an old credential that is in use"

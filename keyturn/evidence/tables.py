@@ -270,7 +270,8 @@ TABLES: Final = (
     Table(
         "secret",
         "Every secret",
-        "Its age against its limit: maximum_age of the catalogue, else the end of its own life, else the interval.",
+        "Its age against its limit: maximum_age of the catalogue, "
+        "otherwise the end of its life, otherwise the interval.",
         (
             ("owner", "Owner"),
             ("classification", "Class"),
@@ -320,7 +321,7 @@ TABLES: Final = (
     Table(
         "certificate",
         "Register of certificates",
-        "Every certificate that the catalogue declares, and where its key lies.",
+        "Every certificate that the catalogue declares, and where its key is stored.",
         (
             ("owner", "Owner"),
             ("common_name", "Common name"),
@@ -377,8 +378,8 @@ TABLES: Final = (
     ),
     Table(
         "unused",
-        "Read by nobody",
-        "No log names a reader beside Keyturn: are they needed?",
+        "Read by no one",
+        "No log names a reader other than Keyturn: are they needed?",
         (("owner", "Owner"), ("classification", "Class"), ("consumers", "Consumers")),
         unused_secrets,
         "Secret",
@@ -409,7 +410,7 @@ TABLES: Final = (
     ),
     Table(
         "unmanaged",
-        "What nobody manages",
+        "Unmanaged",
         "Take it over with keyturn import.",
         (("place", "Where"), ("name", "Name"), ("what", "What it is")),
         unmanaged,

@@ -80,7 +80,7 @@ def unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """Return an object with unique keys, because parsers disagree about duplicates. Raises ValueError."""
     members = dict(pairs)
     if len(members) < len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("a key appears twice")
     return members
 
 
@@ -108,7 +108,7 @@ def check_report(
     without = {name: member for name, member in document.items() if name != "digest"}
     digest = safe_digest(without)
     if digest != document["digest"]:
-        problems.append("the report's digest is not that of what stands in it")
+        problems.append("the report's digest does not match its contents")
     vouched, complaint = entry_says(entry, digest, keys, verify) if entry else (0, "")
     problems += [complaint] if complaint else []
     bound = sum(row.get("kind") != "entry" for row in rows)
@@ -135,7 +135,7 @@ def repeated(rows: Collection[Mapping[str, Any]]) -> list[str]:
     """Return problems for rows with the same id, because citations would be ambiguous."""
     names, twice = set[str](), list[str]()
     for row in rows:
-        twice += [f"the row {name_of(row)} stands twice"] if str(row.get("id")) in names else []
+        twice += [f"the row {name_of(row)} appears twice"] if str(row.get("id")) in names else []
         names.add(str(row.get("id")))
     return twice
 
@@ -183,10 +183,10 @@ def entry_says(entry: Proof, digest: str, keys: Collection[PublicKey], verify: V
         return 0, f"the proof of the report's own entry does not hold: {error.problem}"
     written = numbered.entry
     if written.action != ACTION:
-        return 0, f"the entry {numbered.sequence} tells of no report, but of {written.action!r}"
+        return 0, f"the entry {numbered.sequence} is about no report, but about {written.action!r}"
     if not digest or not written.note.startswith(f"{DIGEST}{digest}:"):
         return (
             0,
-            f"the report is not the one that the ledger's entry {numbered.sequence} tells of: it was changed since",
+            f"the report is not the one that the ledger's entry {numbered.sequence} names: it was changed since",
         )
     return numbered.sequence, ""

@@ -68,7 +68,7 @@ def _age(conditions: ConditionSettings, facts: AccessFacts) -> Iterator[Objectio
     if conditions.login_within is None or facts.login is None:
         return
     if facts.login.made_at is None:
-        yield Objection("the hub does not tell when the login was made", unknown=True)
+        yield Objection("the hub does not say when the login was made", unknown=True)
     elif facts.now - facts.login.made_at > conditions.login_within:
         yield Objection(f"the login is older than {show(conditions.login_within)}: log in again")
 
@@ -92,9 +92,9 @@ def _alerts(conditions: ConditionSettings, facts: AccessFacts) -> Iterator[Objec
     if conditions.alerts is None:
         return
     if facts.alert is None:
-        yield Objection("whether an alert is about whoever asks could not be looked at", unknown=True)
+        yield Objection("could not check whether an alert is about the requester", unknown=True)
     elif facts.alert:
-        yield Objection(f"an alert is about whoever asks: {facts.alert}")
+        yield Objection(f"an alert is about the requester: {facts.alert}")
 
 
 CHECKS: Final[tuple[Callable[[ConditionSettings, AccessFacts], Iterator[Objection]], ...]] = (

@@ -34,7 +34,7 @@ from keyturn.rotation.state.journal import record_action
 
 TRIES: Final = 3
 
-GONE: Final = "the hub knows whoever has asked for it no more, or they are disabled"
+GONE: Final = "the hub no longer knows the requester, or has disabled them"
 
 
 def deliver_request(workspace: Workspace, request: AccessRequest, sight: AccessSight | None = None) -> AccessGrant:
@@ -92,7 +92,7 @@ def insist_on_approved(workspace: Workspace, request: AccessRequest) -> None:
     if status.state is not RequestState.APPROVED:
         raise Invalid("give", request.id, status.words, "See `keyturn access show`")
     if workspace.hub.read_state(receipt_place(request.entity, request.id, Receipt.RETURNED)):
-        raise Invalid("give", request.id, "whoever asked for it needs it no more", "Let it be asked for again")
+        raise Invalid("give", request.id, "the requester no longer needs it", "Let it be asked for again")
 
 
 def insist_on_allowed(request: AccessRequest, sight: AccessSight) -> AccessFacts:

@@ -121,13 +121,13 @@ def unwrap(workspace: Workspace, grant: AccessGrant) -> OpenedAccess:
     if path is None:
         raise already_opened(workspace, grant)
     if path != (WRAP if grant.account else grant.credential):
-        raise stolen(workspace, grant, f"what lies there was wrapped by somebody else, at {path}")
+        raise stolen(workspace, grant, f"the stored token was wrapped by someone else, at {path}")
     if grant.account and hub.wrapped_at(delivery.token) != grant.wrapped_at:
-        raise stolen(workspace, grant, "what lies there was wrapped anew by somebody else")
+        raise stolen(workspace, grant, "the stored token was rewrapped by someone else")
     say_receipt(workspace, grant.entity, grant.request, Receipt.OPENED)
     opened = hub.open_wrapped(delivery.token, grant.request)
     if opened is None:
-        raise stolen(workspace, grant, "somebody else has opened it a moment before you")
+        raise stolen(workspace, grant, "someone else opened it a moment before you")
     ends_at = datetime.fromisoformat(grant.ends_at)
     # A credential made by Keyturn has no lease in the hub.
     own_end = ends_at if grant.account else workspace.hub_now() + opened.ttl
@@ -138,8 +138,10 @@ def own_delivery(workspace: Workspace, grant: AccessGrant) -> Delivery:
     """The delivery of this grant. Raises Rewritten if removed or exchanged."""
     delivery = read_delivery(workspace, grant)
     if delivery is None or attempt_of(delivery) != attempt_of(grant):
-        problem = "what opens it was removed or exchanged by somebody who may write Keyturn's state"
-        raise Rewritten("open", grant.request, problem, f"End it: `keyturn access end {grant.request}`, and ask again")
+        problem = "its wrapping was removed or replaced by an identity that may write Keyturn's state"
+        raise Rewritten(
+            "open", grant.request, problem, f"End it: `keyturn access end {grant.request}`, and request it again"
+        )
     return delivery
 
 
@@ -155,15 +157,15 @@ def already_opened(workspace: Workspace, grant: AccessGrant) -> Invalid | Rewrit
         return ended_error(stored.grant)
     if receipt := workspace.hub.read_state(receipt_place(grant.entity, grant.request, Receipt.OPENED)):
         problem = f"it was opened at {receipt.data.get('at')} by {receipt.data.get('by')}, and opens once"
-        hint = f"Where you have not got it, somebody else has: `keyturn access end {grant.request}`, and ask again"
+        hint = f"If you did not open it, someone else did: `keyturn access end {grant.request}`, and request it again"
         return Invalid("open", grant.request, problem, hint)
-    return stolen(workspace, grant, "somebody else has opened it before you")
+    return stolen(workspace, grant, "someone else opened it before you")
 
 
 def stolen(workspace: Workspace, grant: AccessGrant, problem: str) -> Rewritten:
     """The error for access in other hands. The granter ends it and alerts."""
     say_receipt(workspace, grant.entity, grant.request, Receipt.STOLEN)
-    hint = "It is ended within seconds by `keyturn serve`. Let whoever is on call know, and ask again"
+    hint = "It is ended within seconds by `keyturn serve`. Notify the person on call, and request it again"
     return Rewritten("open", grant.request, problem, hint)
 
 

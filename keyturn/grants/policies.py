@@ -10,8 +10,8 @@ from keyturn.grants.conditions import objections
 from keyturn.grants.facts import AccessFacts, Subject
 from keyturn.settings.durations import show
 
-NO_POLICY: Final = "no policy is about this secret and whoever asks"
-NO_GLASS: Final = "it lets nobody break the glass"
+NO_POLICY: Final = "no policy covers this secret and requester"
+NO_GLASS: Final = "it allows no break-glass"
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ class ProvenAccess:
         if self.request.break_glass:
             first = ["given without approval, the glass broken", *first]
         elif not first:
-            first = [f"asked for, and nobody had to approve it by the policy {self.request.policy}"]
+            first = [f"requested, and the policy needs no approval: {self.request.policy}"]
         return [*first, *([f"reviewed by {self.reviewed_by}"] if self.reviewed_by else [])]
 
 
@@ -88,7 +88,7 @@ def prove_access(ledger: StoredLedger, request: AccessRequest) -> AccessProof:
             sequences.setdefault(wanted[entry.action, entry.note], sequence)
     if len(sequences) < len(wanted) or len(request.approvals) < request.needed:
         hint = "Approvers and this command have to use the same ledger (KEYTURN_LEDGER)"
-        raise NotFound("prove", request.id, "the ledger does not tell of all of its approvals", hint)
+        raise NotFound("prove", request.id, "the ledger does not have all of its approvals", hint)
     return AccessProof(request, tuple(prove_entry(ledger, sequences[number]) for number in sorted(sequences)))
 
 
@@ -102,7 +102,7 @@ def check_access(
     request = proof.request
     expected = happenings(request) if len(request.approvals) <= MOST else []
     if not 0 < len(expected) == len(proof.entries):
-        raise _broken("what its entries tell is not what it says")
+        raise _broken("its entries do not match it")
     counted = {
         _key(approval.approver, approval.signature, request.message, approvers, verify): approval.approver
         for approval in request.approvals
@@ -132,7 +132,7 @@ def _recorded(happening: tuple[str, str], numbered: Numbered) -> datetime:
     """The time of a ledger entry. Raises Rewritten for a different one."""
     entry = numbered.entry
     if (entry.action, entry.note) != happening or entry.outcome != Outcome.DONE:
-        raise _broken(f"entry {numbered.sequence} tells of no such {happening[0]}")
+        raise _broken(f"entry {numbered.sequence} is about no such {happening[0]}")
     return entry.time
 
 

@@ -195,11 +195,11 @@ def missing_approvers(workspace: Workspace, policy: AccessPolicySettings, entity
     named = workspace.approvals.approvers
     if policy.break_glass and not needed:
         others = any(who.entity != entity for who in named.values())
-        return "" if others else "nobody could review it: the operator's file names nobody besides you who may approve"
+        return "" if others else "no one could review it: the operator's file names no approver other than you"
     able = [name for name in policy.approvers if name in named and named[name].entity != entity]
     if len(able) >= needed:
         return ""
-    return f"{needed} have to approve it, and the operator's file names {len(able)} of them besides you"
+    return f"{needed} have to approve it, and the operator's file names {len(able)} of them other than you"
 
 
 def refused_request(workspace: Workspace, path: str, reasons: tuple[str, ...]) -> Denied:
@@ -259,7 +259,7 @@ def misfit(workspace: Workspace, policy: AccessPolicySettings, request: AccessRe
     if policy.effect is Effect.DENY or not 0 < request.seconds <= policy.maximum.total_seconds():
         return f"the policy {request.policy} allows nothing like it"
     if request.break_glass and not policy.break_glass:
-        return f"the policy {request.policy} lets nobody break the glass"
+        return f"the policy {request.policy} allows no break-glass"
     if asked_at > now + SKEW or ends_at > asked_at + workspace.approvals.valid_for:
         return "it is dated so that it would hold for longer than it may"
     return ""
@@ -322,10 +322,10 @@ def insist_on_other_approver(workspace: Workspace, request: AccessRequest, key: 
     """An authorised approver of this pending request, and their signer. Raises Denied, Invalid."""
     approver, who, signer = signer_at_work(workspace, key)
     if request.entity == who.entity:
-        raise Denied("approve", request.id, "you have asked for it yourself", "Somebody else has to")
+        raise Denied("approve", request.id, "you have asked for it yourself", "Someone else has to")
     status = status_of(workspace, request)
     if approver in status.approved_by:
-        hint = "It waits for somebody else" if status.state is RequestState.WAITS else "Nothing more is to be done"
+        hint = "It waits for someone else" if status.state is RequestState.WAITS else "Nothing more is to be done"
         raise Invalid("approve", request.id, "you have approved it before", hint)
     if status.state is not RequestState.WAITS:
         hint = "Nothing is to be done" if status.state is RequestState.APPROVED else "Let it be asked for again"
@@ -475,7 +475,7 @@ def _read(workspace: Workspace, place: str) -> tuple[AccessRequest, int]:
             raise ValueError("place")
     except (ValueError, TypeError, KeyError, AttributeError):
         hint = f"See the hub's audit log for who wrote it: `vault kv metadata get {workspace.hub.state_mount}/{place}`"
-        raise Invalid("read", place, "the entry is no request of whoever's folder it lies in", hint) from None
+        raise Invalid("read", place, "the entry is not a request of its folder's owner", hint) from None
     return request, state.version
 
 

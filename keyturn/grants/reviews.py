@@ -114,7 +114,7 @@ def insist_on_reviewable(workspace: Workspace, request: AccessRequest, finding: 
         ends = (
             f"End it first: `keyturn access end {request.id}`; or wait until {last_moment(request):%Y-%m-%d %H:%M} UTC"
         )
-        raise Invalid("review", request.id, "the access goes on still", ends)
+        raise Invalid("review", request.id, "the access is still active", ends)
     insist_on_finding(request.id, finding, "--finding")
 
 

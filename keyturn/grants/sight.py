@@ -40,7 +40,7 @@ def look_as_self(workspace: Workspace, path: str, duration: timedelta) -> Access
     login = grants.own_login()
     groups = grants.groups_of(login.entity) if login.entity else None
     if groups is None:
-        problem = "the hub knows no entity for this login, so nobody can be told from it"
+        problem = "the hub knows no entity for this login, so it names no person"
         raise Denied("ask for", path, problem, "Log in as yourself, such as by OIDC or userpass")
     return look_as(workspace, Subject(login.entity, groups), login, path, duration)
 

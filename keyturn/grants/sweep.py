@@ -174,7 +174,7 @@ class GrantLook:
 
     def _said(self, grant: AccessGrant) -> Ending | None:
         if self._receipt(grant, Receipt.STOLEN):
-            return Ending("whoever was given it says that somebody else has opened it", alarm=True)
+            return Ending("the requester reports that someone else opened it", alarm=True)
         return Ending("it was given back") if self._receipt(grant, Receipt.RETURNED) else None
 
     def _receipt(self, grant: AccessGrant, what: Receipt) -> bool:
@@ -186,13 +186,13 @@ class GrantLook:
         if not grant.account and hub.login_of(grant.accessor) is None:
             if grant.is_over(self.workspace.hub_now() + TICK):
                 return Ending(OVER)
-            return Ending("the hub has ended it: somebody has revoked its token, or the hub was restored")
+            return Ending("the hub has ended it: its token was revoked, or the hub was restored")
         if grant.opened_at or hub.is_wrapped(grant.wrapping):
             return None
         # Read again: the receipt precedes the opening, and may have been written after the listing.
         receipt = self.workspace.hub.read_state(receipt_place(grant.entity, grant.request, Receipt.OPENED))
         if receipt is None:
-            return Ending("somebody has opened it, and not whoever it was given to", alarm=True)
+            return Ending("it was opened, but not by the requester", alarm=True)
         opened_at = str(receipt.data.get("at") or self.workspace.hub_now().isoformat())
         update_grant(self.workspace, grant.place, lambda current: replace(current, opened_at=opened_at))
         return None
@@ -204,9 +204,9 @@ class GrantLook:
         except NotFound:
             return Ending("the request is gone from the hub")
         except Invalid:
-            return Ending("somebody has changed the request")
+            return Ending("the request was changed")
         if request.digest != grant.digest:
-            return Ending("somebody has changed the request")
+            return Ending("the request was changed")
         if request.closed:
             return Ending("; ".join(filter(None, (f"{request.closed} by {request.closed_by}", request.because))))
         return request
@@ -228,4 +228,4 @@ class GrantLook:
         if fresh := [name for name in self.sight.about(grant.path) or () if name not in grant.incidents]:
             return Ending(f"an incident is about the secret: {', '.join(fresh)}")
         alert = self.alerts(grant.principal, datetime.fromisoformat(grant.issued_at)) if grant.principal else ""
-        return Ending(f"an alert is about whoever has it: {alert}") if alert else None
+        return Ending(f"an alert is about its holder: {alert}") if alert else None

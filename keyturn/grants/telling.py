@@ -121,7 +121,7 @@ def news_details(workspace: Workspace, news: AccessNews) -> list[str]:
                 f"To deny: `keyturn access deny {request.id} --because TEXT`",
             ]
         case NewsKind.APPROVED:
-            return [f"For whoever has asked: `keyturn access show {request.id}`"]
+            return [f"For the requester: `keyturn access show {request.id}`"]
         case NewsKind.DENIED:
             return [f"Denied by: {inert(request.closed_by)}", f"Because: {inert(request.because)}"]
         case NewsKind.OVERDUE:
@@ -212,5 +212,5 @@ def load_told(workspace: Workspace) -> tuple[list[str], int]:
         return [str(key) for key in json.loads(state.data["told"])], state.version
     except (ValueError, TypeError, KeyError):
         place = f"{workspace.hub.state_mount}/{ACCESS_TOLD}"
-        hint = f"Remove it; what is told already comes once more: `vault kv metadata delete {place}`"
+        hint = f"Remove it; messages that were sent come once more: `vault kv metadata delete {place}`"
         raise Invalid("read", place, "the entry of Keyturn's state is malformed", hint) from None

@@ -32,7 +32,7 @@ def insist_on_unedited(directory: Path, names: Sequence[str]) -> None:
     there = [directory / name for name in names if (directory / name).exists()]
     edited = [file.name for file in there if not is_as_made(file.read_bytes().decode(errors="replace"))]
     if edited:
-        problem = f"{', '.join(edited)} {'was' if len(edited) == 1 else 'were'} written or edited by somebody"
+        problem = f"{', '.join(edited)} {'was' if len(edited) == 1 else 'were'} written or edited by hand"
         raise Conflict("write to", str(directory), problem, KEEP)
 
 

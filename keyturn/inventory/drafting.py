@@ -164,7 +164,7 @@ def refusal_of_path(path: str, folders: Iterable[str]) -> str:
     if flaw := illegal_pattern(path):
         return f"{flaw[0]}. {flaw[1]}"
     if path in folders:
-        return "other secrets lie below it, and no declared secret lies below another: move it, or leave it out"
+        return "other secrets are below it, and no declared secret may be below another: move it, or leave it out"
     return ""
 
 
@@ -208,7 +208,7 @@ def ending_lines(
         ("Could not be read, and may hold anything:", [f"{place.name}: {place.why}" for place in unread]),
         ("Not declared:", [f"{item.name}: {item.why}" for item in left_out]),
         (
-            "In the stores, and not told whose:",
+            "In the stores, without a known owner:",
             [f"question: {q.store}:{q.name}: {q.text}" for q in questions if not q.path],
         ),
     )

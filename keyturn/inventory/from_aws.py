@@ -33,7 +33,7 @@ def convert_aws(secret: Json, into: Conversion) -> None:
     )
     made.places.append(DraftedPlace(store, name, question=question))
     function = text_at(secret, "RotationLambdaARN").rpartition(":")[2]
-    made.notes.append(f"AWS has rotated it by {function or 'a function of its own'}")
+    made.notes.append(f"AWS has rotated it by {function or 'its own function'}")
     made.proposal = proposal_of(function, secret.get("RotationRules"))
 
 
@@ -58,7 +58,7 @@ def proposal_of(function: str, rules: Any) -> Proposal:
             "users": ["USER", "USER_clone"],
         }
         rotation |= {"owner_role": "OWNER", **times}
-        reason = f"{function} lets two users take turns, the second of which it calls USER_clone"
+        reason = f"{function} alternates two users, the second of which it calls USER_clone"
         asks += ("TARGET, USER and OWNER: which server, which user, and which role without login are both members of?",)
         return Proposal(reason, rotation, asks)
     if "singleuser" in squeezed or "single-user" in squeezed:
@@ -82,7 +82,7 @@ def times_of(rules: Json) -> tuple[dict[str, Any], tuple[str, ...]]:
     days = rules.get("AutomaticallyAfterDays")
     if isinstance(days, int) and days > 0:
         return interval(days, "d"), ()
-    return interval(30, "d"), ("AWS tells no schedule: how often is it to be?",)
+    return interval(30, "d"), ("AWS has no schedule for it: how often should it rotate?",)
 
 
 def interval(number: int, unit: str) -> dict[str, Any]:

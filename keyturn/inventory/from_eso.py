@@ -97,7 +97,7 @@ class SecretContent:
     def copies(self) -> Iterator[tuple[str, Form, dict[str, str]]]:
         if self.wholes:
             if self.keys or len(self.wholes) > 1:
-                raise NotConverted("it has all keys of a path and others besides: name each key with data")
+                raise NotConverted("it has all keys of a path and others as well: name each key with data")
             whole = self.wholes[0]
             if whole.before or whole.after:
                 raise NotConverted("it puts a text before or after the name of every key: name each key with data")

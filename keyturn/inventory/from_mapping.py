@@ -67,7 +67,7 @@ def _convert_sync_mappings(data: Json, mount: str, into: Conversion, file: str) 
     entries, beside = data[SYNC_MAPPINGS], {key: value for key, value in data.items() if key != SYNC_MAPPINGS}
     defaults = {key: value for key, value in beside.items() if key in WHERE and isinstance(value, Mapping)}
     for key in beside.keys() - defaults.keys():
-        into.leave_out(key, "it stands beside sync_mappings, and is not converted")
+        into.leave_out(key, "it is next to sync_mappings, and is not converted")
     for entry in list(entries.values()) if isinstance(entries, Mapping) else entries or ():
         part = _mapping(entry, file, SYNC_MAPPINGS)
         if not _is_entry(part):
@@ -146,7 +146,7 @@ def places_of(data: Any, file: str, path: str) -> Iterator[DraftedPlace]:
                 yield place(str(store), name, file, path)
         return
     if not isinstance(data, list):
-        raise Invalid("read", file, f"{path}: no places stand there", REMEDY)
+        raise Invalid("read", file, f"{path}: it lists no places", REMEDY)
     for part in data:
         if isinstance(part, str) and ":" in part:
             store, _, name = part.partition(":")

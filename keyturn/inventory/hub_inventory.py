@@ -172,8 +172,8 @@ def _namespaces(hub: Hub) -> Iterator[Unread]:
     try:
         names = sorted(hub.setup().names(NAMESPACES))
     except KeyturnError as error:
-        why = f"nobody looked whether it has some ({error.problem}): look into each with VAULT_NAMESPACE=NAME"
+        why = f"not checked whether it has some ({error.problem}): look into each with VAULT_NAMESPACE=NAME"
         yield Unread("namespaces", why)
         return
     for name in names:
-        yield Unread(name, f"a namespace of its own: look into it with VAULT_NAMESPACE={name.rstrip('/')}")
+        yield Unread(name, f"a separate namespace: list it with VAULT_NAMESPACE={name.rstrip('/')}")

@@ -280,7 +280,7 @@ class Index:
         paths, agreeing = sorted({candidate.path for candidate in candidates}), self.names.paths(stored.name)
         if not paths or (agreeing and agreeing.isdisjoint(paths)):
             return None  # if its name matches another path, "it differs" is reported instead
-        text = f"it holds what {named_first(paths)} holds too, which tells nothing: everybody writes that"
+        text = f"it holds what {named_first(paths)} holds too, which is no evidence: the value is common"
         return CopyQuestion(stored.store, stored.name, text)
 
 

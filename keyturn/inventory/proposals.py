@@ -117,14 +117,14 @@ def account(target: TargetInventory, login: AccountSeen) -> Proposal:
             "owner_role": owners[0],
             **INTERVAL,
         }
-        why = f"{target.name} has {users[0]} and {users[1]}, both members of {owners[0]}: they can take turns"
+        why = f"{target.name} has {users[0]} and {users[1]}, both members of {owners[0]}: they can alternate"
         questions = (f"they share {', '.join(owners)}: which of these owns what they make?",) if owners[1:] else ()
         return Proposal(why, rotation, questions)
     rotation = {"strategy": "single-user", "target": target.name, "user": name, "accepts_gap": True, **INTERVAL}
     missing = (
         f"{target.name} has {name} and {other.name}, which share no role without login"
         if other
-        else f"{target.name} has {name}, and no second account to take turns with"
+        else f"{target.name} has {name}, and no second account to alternate with"
     )
     why = f"{missing}: its one password can be changed in place"
     gap = (
@@ -245,7 +245,7 @@ def api_key(secret: PathSecret, names: frozenset[str], __: Sequence[TargetInvent
 
 
 def anything(_: PathSecret, __: frozenset[str], ___: Sequence[TargetInventory]) -> Proposal:
-    return Proposal("the names of its fields tell no kind of credential")
+    return Proposal("the names of its fields match no kind of credential")
 
 
 RULES: Final[Sequence[Rule]] = (

@@ -41,7 +41,7 @@ def apply_authority(
             with record_action(workspace, ACTION, place=step.place, note=f"{step.kind}: {step.why}"):
                 _do(workspace, wanted, step)
             progress(step)
-    raise Contended("apply", wanted.name, "somebody else changes it at the same time", "Find out who, then plan again")
+    raise Contended("apply", wanted.name, "something else changes it at the same time", "Find out who, then plan again")
 
 
 def _steps(workspace: Workspace, wanted: WantedAuthority) -> list[PkiStep]:
@@ -71,5 +71,5 @@ def _named(engine: PkiEngine, name: str) -> Issuer:
     state = engine.look(())
     made = [issuer for issuer in state.issuers if issuer.key_name == name] if state else []
     if not made:
-        raise NotFound("put in force", f"{engine.mount}/{name}", "somebody has removed it meanwhile", "Plan again")
+        raise NotFound("put in force", f"{engine.mount}/{name}", "it was removed in the meantime", "Plan again")
     return made[0]

@@ -147,7 +147,7 @@ def renew_authority(workspace: Workspace, name: str) -> KeyTurn:
             raise
         return _not_allowed(authority_status(workspace, wanted), error)
     if blocked := next((step for step in left if step.kind is StepKind.BLOCKED), None):
-        raise Invalid("renew", blocked.place, blocked.why, "Mend that; the next run goes on from there")
+        raise Invalid("renew", blocked.place, blocked.why, "Fix that; the next run continues from there")
     did = "; ".join(f"{step.kind}: {step.place}" for step in done)
     return KeyTurn(name, did or "nothing was to be done", changed=bool(done))
 

@@ -42,7 +42,7 @@ def keep_key(workspace: Workspace, name: str) -> bool:
     if facts.condition is KeyCondition.ENABLED:
         return False
     if facts.condition is KeyCondition.DISABLED:
-        raise Invalid("keep", name, "the key is disabled, and not to be deleted", "Enable it where it lies")
+        raise Invalid("keep", name, "the key is disabled, and not to be deleted", "Enable it at its engine")
     with record_action(workspace, KEEP, place=name, note=key.name):
         ends.cancel_end()
     return True
@@ -52,4 +52,4 @@ def _ending(key: ManagedKey, name: str) -> EndsLater:
     if ends := capability(key, EndsLater):
         return ends
     problem = "its engine has no deletion that can be taken back here"
-    raise UnsupportedOperation("end", name, problem, "Take it out of the catalogue, and end it where it lies")
+    raise UnsupportedOperation("end", name, problem, "Remove it from the catalogue, and end it at its engine")

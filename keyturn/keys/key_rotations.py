@@ -64,7 +64,9 @@ def load_note(workspace: Workspace, name: str, place: str) -> KeyNote:
     except (ValueError, TypeError, KeyError):
         entry = f"{workspace.hub.state_mount}/{MANAGED_KEYS}/{name}"
         hint = f"Remove it (`vault kv metadata delete {entry}`): then the key's own age alone says when it is due"
-        raise Invalid("read", name, f"its note {entry} can't be read: somebody else has written there", hint) from None
+        raise Invalid(
+            "read", name, f"its note {entry} can't be read: something other than Keyturn wrote there", hint
+        ) from None
     return note if note.place == place else KeyNote(place, version=note.version)
 
 
@@ -134,7 +136,7 @@ def see(workspace: Workspace, name: str, note: KeyNote, facts: KeyFacts) -> tupl
         return [], note
     if not note.seen:
         return [], save_note(workspace, name, closed(note, facts))
-    words = f"generation {facts.generation} is in use, {note.seen} was: its engine, or somebody else, has changed that"
+    words = f"generation {facts.generation} is in use, {note.seen} was: its engine, or someone else, changed that"
     with record_action(workspace, SEE, place=name, note=words, changes=False):
         return [words], save_note(workspace, name, closed(note, facts))
 
@@ -159,7 +161,7 @@ def insist_on_dead_holder(workspace: Workspace, name: str, note: KeyNote) -> Non
     if note.holder == workspace.holder or (lives := alive(note.holder)) is False:
         return
     if lives or note.age < workspace.patience:
-        raise Locked("rotate", name, f"{note.holder} is at it", "It goes on by itself once that has ended")
+        raise Locked("rotate", name, f"{note.holder} is at it", "It continues by itself once that has ended")
 
 
 def insist_on_holding(workspace: Workspace, name: str, note: KeyNote) -> None:

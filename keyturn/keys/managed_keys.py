@@ -230,7 +230,7 @@ def with_done(error: KeyturnError, did: list[str]) -> KeyturnError:
 def reason_of(workspace: Workspace, settings: KeySettings, facts: KeyFacts, *, forced: bool) -> str:
     """Why the key is rotated now, or empty."""
     if forced:
-        return "somebody asked for it"
+        return "a person requested it"
     at = next_at(settings, facts)
     return f"generation {facts.generation} is of {facts.made_at:%Y-%m-%d}" if at and at <= workspace.hub_now() else ""
 

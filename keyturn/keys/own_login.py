@@ -150,7 +150,7 @@ def _end(workspace: Workspace, login: OwnLogin, old: list[SecretId]) -> str:
 def _cannot(workspace: Workspace, login: OwnLogin) -> str:
     """Why this login can't replace its secret id, or empty."""
     if not login.file:
-        return "it lies in this process's memory alone: name a file for it in KEYTURN_HUB_SECRET_ID_FILE"
+        return "it exists only in this process's memory: name a file for it in KEYTURN_HUB_SECRET_ID_FILE"
     missing = workspace.hub.missing_capabilities([Right(*right) for right in login.rights()])
     if missing:
         policy = f"{login.role}-login.hcl, as `keyturn setup store` writes it"

@@ -131,7 +131,7 @@ def use(workspace: Workspace, keys: FingerprintKeys, now: datetime) -> Turned:
     with record_action(workspace, TURN, note=f"key {number} is in use"):
         claim(workspace, word_entry(number, USED), {USED: True})
     workspace.hub.fingerprint_keys(fresh=True)
-    return Turned("in use", number, f"Key {number} of the fingerprints is in use; copies are marked anew by and by")
+    return Turned("in use", number, f"Key {number} of the fingerprints is in use; copies are re-marked gradually")
 
 
 def mark_copies(workspace: Workspace, keys: FingerprintKeys, now: datetime) -> Turned:
@@ -141,15 +141,15 @@ def mark_copies(workspace: Workspace, keys: FingerprintKeys, now: datetime) -> T
     if outlived:
         with record_action(workspace, TURN, note=f"{len(outlived)} copies bear an older key than {number}") as doing:
             marked, refused, whole = mark_batch(workspace, outlived)
-            doing.note = f"{marked} copies are marked anew, {len(refused)} are not"
+            doing.note = f"{marked} copies are re-marked, {len(refused)} are not"
         left += refused
         if marked and not whole:
-            return Turned("marking", number, f"{marked} copies are marked anew, and more are left", marked)
+            return Turned("marking", number, f"{marked} copies are re-marked, and more are left", marked)
     if left:
-        message = f"{marked} copies are marked anew; {len(left)} keep the key before {number} open"
+        message = f"{marked} copies are re-marked; {len(left)} keep the key before {number} open"
         return Turned("held open", number, message, marked, tuple(left[:SHOWN]))
     if marked:
-        return Turned("marking", number, f"{marked} copies are marked anew", marked)
+        return Turned("marking", number, f"{marked} copies are re-marked", marked)
     return retire_older(workspace, keys, now)
 
 
@@ -253,8 +253,8 @@ def text_held(workspace: Workspace, outlived: Outlived, copy: RemoteSecret) -> S
             return text
     if readable:
         return None
-    problem = "nobody can read what it holds, and the hub has nothing that its mark is of"
-    raise Conflict("mark", outlived.item.label, problem, "Write it anew, or delete it where nobody needs it")
+    problem = "its contents can't be read, and the hub has no value that matches its mark"
+    raise Conflict("mark", outlived.item.label, problem, "Write it again, or delete it if it is not needed")
 
 
 def texts_of_hub(workspace: Workspace, outlived: Outlived) -> Iterator[Sensitive]:

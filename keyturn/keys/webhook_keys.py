@@ -81,12 +81,12 @@ def turn_webhook_key(workspace: Workspace, consumer: str, *, forced: bool = Fals
         written, did = with_next_alone(held.data), f"{consumer} accepts the new key, which alone signs from now on"
     else:
         written = with_next(held.data, generate_webhook_key())
-        did = f"a new key was put beside the old one: notices to {consumer} are signed with both"
+        did = f"a new key was added next to the old one: notices to {consumer} are signed with both"
     try:
         with record_action(workspace, ACTION, place=name, note=did):
             workspace.hub.write_state(name, written, cas=held.version)
     except Conflict:
-        return KeyTurn(name, "somebody else has written it meanwhile: it is looked at again with the next run")
+        return KeyTurn(name, "it was written by someone else in the meantime: the next run checks it again")
     return KeyTurn(name, did, changed=True)
 
 
@@ -140,7 +140,7 @@ def _not_accepted(workspace: Workspace, consumer: str) -> str:
     settings, name = workspace.catalogue.consumer(consumer), workspace.catalogue.consumer(consumer).signing_key
     if not settings.answers:
         by_hand = f"see to it that it does, then `keyturn keys rotate-own {name} --now` once the grace is over"
-        return f"{consumer} answers nobody, so that it accepts the new key can't be tried: {by_hand}"
+        return f"{consumer} has no health endpoint, so the new key can't be tested there: {by_hand}"
     remedy = f"let it read the field `next` of {name} in the hub's mount {workspace.hub.state_mount}, or give it to it"
     return f"{consumer} has not acknowledged a notice by the new key yet: {remedy}"
 

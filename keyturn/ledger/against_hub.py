@@ -196,7 +196,7 @@ def _untold(
         if ledger and ledger not in there.ledgers:
             yield Problem(f"{made}, was done under another ledger, {ledger}")
         else:
-            yield Problem(f"{made}, is in the hub, and no entry tells of it")
+            yield Problem(f"{made}, is in the hub, and no entry records it")
 
 
 def _gone(path: str, info: SecretInfo | None, history: _Told, there: HubToCompare) -> Iterator[Problem]:
@@ -208,13 +208,13 @@ def _gone(path: str, info: SecretInfo | None, history: _Told, there: HubToCompar
     if info is None or info.version < newest:
         newest_there = f"the hub's newest is {info.version}" if info and info.version else "the hub has none of it"
         if info or history.ended < sequence:
-            problem = f"entry {sequence} tells of version {newest} of {path}, and {newest_there}"
+            problem = f"entry {sequence} records version {newest} of {path}, and {newest_there}"
             yield Problem(f"{problem}: an older state was put back, or it was deleted", sequence, sequence)
     elif history.ended < sequence and (
         gone := [each for each in info.versions if each.version == newest and not each.readable]
     ):
         yield Problem(
-            f"version {newest} of {path} is {gone[0].state} in the hub, and no entry tells of that", sequence, sequence
+            f"version {newest} of {path} is {gone[0].state} in the hub, and no entry records that", sequence, sequence
         )
 
 
@@ -222,5 +222,5 @@ def _differing(path: str, current: HubSecret, history: _Told, there: HubToCompar
     """CURRENT, where its value differs from the recorded fingerprint."""
     sequence, entry = history.by_version.get(current.version, (0, None))
     if entry and entry.fingerprint and not is_noted([entry.fingerprint], there.fingerprint(path, current.fields)):
-        problem = f"version {current.version} of {path} holds another value than entry {sequence} tells of"
+        problem = f"version {current.version} of {path} holds another value than entry {sequence} records"
         yield Problem(problem, sequence, sequence)

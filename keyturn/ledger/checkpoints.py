@@ -61,7 +61,7 @@ def trusted(note: str, keys: Collection[PublicKey], verify: Verify) -> Checkpoin
 def _read(text: str, note: str) -> Checkpoint:
     lines = text.split("\n")[:-1]
     if len(lines) < 3 or not all(lines) or not SIZE.fullmatch(lines[1]):
-        raise _malformed("it does not tell origin, size and root")
+        raise _malformed("it lacks origin, size or root")
     return Checkpoint(lines[0], int(lines[1]), _root(lines[2]), _time(lines[3:]), note)
 
 

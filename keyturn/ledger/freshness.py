@@ -35,13 +35,13 @@ def _stale_checkpoint(report: Verification, now: datetime, fresh: timedelta) -> 
     made = [("was made", newest.time), *(("was cosigned", at) for at in (report.cosigned_at,) if at)]
     for what, at in made:
         if at is None:
-            yield Problem(f"{newest} tells no time, so nobody can say how old it is")
+            yield Problem(f"{newest} has no time, so its age is unknown")
         elif now - at > fresh:
             yield Problem(
                 f"{newest} {what} {_span(now - at)} ago, and it should be {_span(fresh)} at most", hint=REMEDY
             )
         elif at - now > AHEAD:
-            yield Problem(f"{newest} {what} in the future, so nobody can say how old it is")
+            yield Problem(f"{newest} {what} in the future, so its age is unknown")
 
 
 def _stale_entry(source: LedgerSource, report: Verification, before: datetime) -> Iterator[Problem]:

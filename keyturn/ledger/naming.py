@@ -96,7 +96,7 @@ class LedgerName:
             place = LedgerPlace(str(data.get("address", "")), str(data.get("host", "")))
             return cls(str(data["origin"]), _parsed(data["keys"]), before, place)
         except (KeyError, TypeError, ValueError, AttributeError):
-            problem = "it does not name a ledger: somebody has edited it"
+            problem = "it does not name a ledger: it was edited by hand"
             raise Invalid("read", f"{NAMED} in the hub", problem, "Bring it back from a snapshot of the hub") from None
 
 
@@ -142,7 +142,7 @@ def insist_on_named(
     """
     name = name or claim_name(hub, ledger.origin)
     if name.origin.startswith(BEING_RESTORED):
-        hint = "Wait for `keyturn backup restore`, or run it again: it goes on from what is there"
+        hint = "Wait for `keyturn backup restore`, or run it again: it continues from what is there"
         raise Invalid("write to", f"the ledger {ledger.origin}", f"the hub is {name.origin}, and not whole", hint)
     if name.origin != ledger.origin:
         raise _wrong(ledger, f"the hub names {name.origin}")
@@ -170,7 +170,7 @@ def keep_keys(hub: Hub, name: LedgerName) -> LedgerName:
         return name
     if name.keys and not set(engine) & set(name.keys):
         problem = f"the key {SIGNING_KEY} of the hub's transit engine is not the one that the hub names for it"
-        raise Invalid("sign", name.origin, problem, "Somebody has made it anew: see docs/ledger.md, the key")
+        raise Invalid("sign", name.origin, problem, "It was replaced: see docs/ledger.md, the key")
     current, version = read_name(hub)
     if current != name:
         raise Conflict("name the key of", name.origin, "the hub names another ledger by now", "Run it again")
@@ -209,7 +209,7 @@ def move_name(hub: Hub, ledger: StoredLedger, size: int, at: datetime, place: Le
         return name
     if ledger.origin in {earlier.origin for earlier in name.before}:
         problem = "it is one that was left before"
-        raise Invalid("move to", ledger.origin, problem, "Give the new one a name of its own: KEYTURN_LEDGER_NAME")
+        raise Invalid("move to", ledger.origin, problem, "Give the new one its own name: KEYTURN_LEDGER_NAME")
     left = EarlierLedger(name.origin, name.keys, size, at.isoformat())
     moved = LedgerName(ledger.origin, _signing_keys(hub, ledger.origin), (*name.before, left), place)
     hub.write_state(NAMED, moved.to_data(), cas=version)

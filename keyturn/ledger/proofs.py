@@ -152,7 +152,7 @@ def parse_members(text: str, kinds: dict[str, type]) -> dict[str, Any]:
     except (ValueError, RecursionError):
         members = None
     if not isinstance(members, dict) or any(type(members.get(key)) is not kind for key, kind in kinds.items()):
-        raise Invalid("read", "a proof", f"it does not tell {', '.join(kinds)}", "Give the file as it was made")
+        raise Invalid("read", "a proof", f"it does not state {', '.join(kinds)}", "Give the file as it was made")
     return members
 
 

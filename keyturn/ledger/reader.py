@@ -84,5 +84,5 @@ def _problem(sequence: int, stored: int, tail: bytes) -> str:
     if stored > sequence:
         return f"entry {sequence} is missing: after {sequence - 1} comes {stored}"
     if stored < sequence:
-        return f"where entry {sequence} should stand is one of the number {stored}"
-    return "" if isinstance(tail, bytes) else f"where entry {sequence} should stand is no text"
+        return f"where entry {sequence} should be is one with the number {stored}"
+    return "" if isinstance(tail, bytes) else f"where entry {sequence} should be is not text"

@@ -67,7 +67,7 @@ class PublicKey:
             public_key = cls(name, typed[1:])
             if public_key.key_id.hex() == key_id:
                 return public_key
-        hint = "It reads name+hash+base64, in one piece, and is told by whoever runs the ledger"
+        hint = "It has the form name+hash+base64, on one line; ask those who run the ledger for it"
         raise Invalid("read", "a public key", cls.OTHER, hint)
 
 
@@ -128,7 +128,7 @@ def _signatures(lines: str) -> Iterator[tuple[str, bytes, bytes]]:
 
 
 def _refused(problem: str) -> Rewritten:
-    hint = "Compare it with the copy in the hub, and use the key that the hub tells"
+    hint = "Compare it with the copy in the hub, and use the key from the hub"
     return Rewritten("verify", "a checkpoint", problem, hint)
 
 

@@ -61,6 +61,6 @@ def remove_made(hub: HubPort, key: str) -> None:
     if present is not None and any(
         kept_value(name, present.get(name)) != value for name, value in entry.fields.items()
     ):
-        problem = "somebody has changed it since Keyturn made it"
+        problem = "it was changed since Keyturn made it"
         raise Conflict("remove", key, problem, "See who uses it now, and remove it by hand")
     remove_left_over(hub, HubPlan((Item(entry.resource, SetupVerdict.LEFT_OVER),)), record, [key])

@@ -249,7 +249,7 @@ def unproven_of(workspace: Workspace, begun: Offboarding, status: IncidentStatus
             yield f"{secret.path}: it is not proven that nothing of it is left"
     for path, info in workspace.hub.describe_many(begun.paths).items():
         if info.served:
-            yield f"{path}: somebody has written it again since"
+            yield f"{path}: it was written again since"
     for path in project_paths(workspace.catalogue, begun.project):
         if path not in begun.paths:
             yield f"{path}: it came to the project meanwhile"

@@ -87,7 +87,7 @@ def prove_offboarding(ledger: StoredLedger, offboarding: Offboarding) -> Offboar
         hint = (
             "Finish it with `keyturn offboard PROJECT --apply`, with the ledger that it was begun with (KEYTURN_LEDGER)"
         )
-        raise NotFound("prove", f"project {offboarding.project}", "the ledger does not tell of its end", hint)
+        raise NotFound("prove", f"project {offboarding.project}", "the ledger does not record its end", hint)
     return OffboardingProof(offboarding, tuple(prove_entry(ledger, number) for number in (*ends.values(), last)))
 
 

@@ -79,8 +79,8 @@ def update_offboarding(
     def load() -> tuple[Offboarding, int]:
         current, version = _read(workspace, begun.project)
         if current is None:
-            hint = "Run the same again: it begins anew"
-            raise NotFound("find", f"project {begun.project}", "somebody has removed its end from the hub", hint)
+            hint = "Run the same again: it starts over"
+            raise NotFound("find", f"project {begun.project}", "the record of its end was removed from the hub", hint)
         return current, version
 
     def changed(current: Offboarding) -> Offboarding:
@@ -107,6 +107,6 @@ def _read(workspace: Workspace, project: str) -> tuple[Offboarding | None, int]:
         if offboarding.project != project:
             raise ValueError("project")
     except (ValueError, TypeError, KeyError, AttributeError):
-        hint = "Restore it from a backup of the hub, or remove it with its metadata: then the project ends anew"
+        hint = "Restore it from a backup of the hub, or remove it with its metadata: then the project ends again"
         raise Invalid("read", place, f"the entry {place} of Keyturn's state is malformed", hint) from None
     return offboarding, state.version

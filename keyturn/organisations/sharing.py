@@ -135,5 +135,5 @@ def describe_agreement(workspace: Workspace, agreement: Agreement) -> str:
         place = shared_place(workspace, agreement.path, agreement.receiver)
         refusal = agreement_refusal(workspace, agreement.path, place.store, place.name)
     except KeyturnError as error:
-        return f"cannot tell: {error.problem}"
+        return f"unknown: {error.problem}"
     return refusal.why if refusal else "in force"

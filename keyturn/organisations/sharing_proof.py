@@ -137,8 +137,8 @@ def find_entries(ledger: StoredLedger, own: str, ours: Agreement) -> Iterator[in
         if left and entry.outcome == Outcome.DONE and (entry.action, entry.note) == left[0]:
             sequences.append(sequence)
     if len(sequences) < len(wanted):
-        hint = "Whoever signs and this command have to use the same ledger (KEYTURN_LEDGER)"
-        raise NotFound("prove", ours.id, "the ledger does not tell of all that was said of it here", hint)
+        hint = "Signers and this command have to use the same ledger (KEYTURN_LEDGER)"
+        raise NotFound("prove", ours.id, "the ledger does not have all of these statements", hint)
     yield from sequences
 
 
@@ -168,11 +168,11 @@ def check_sharing(
             raise _broken(f"the signature of {side.signer} for {side.organisation} is not theirs over this agreement")
     expected = happenings(proof.teller, agreement, sides[proof.teller])
     if len(expected) != len(proof.entries):
-        raise _broken("what its entries tell is not what it says")
+        raise _broken("its entries do not match it")
     proven_entries = [check_proof(entry, keys, verify) for entry in proof.entries]
     for happening, numbered in zip(expected, proven_entries, strict=True):
         if (numbered.entry.action, numbered.entry.note) != happening or numbered.entry.outcome != Outcome.DONE:
-            raise _broken(f"entry {numbered.sequence} tells of no such thing: {happening[0]}")
+            raise _broken(f"entry {numbered.sequence} is about no such thing: {happening[0]}")
     if [numbered.sequence for numbered in proven_entries] != sorted({numbered.sequence for numbered in proven_entries}):
         raise _broken("its entries are not in their order")
     lacking = "" if set(sides) == parties else proof.lacking or f"{min(parties - set(sides))} has not signed it"

@@ -71,7 +71,7 @@ class Dashboard:
         tiles = [(f"{len(self.secrets):,}", "secrets"), (f"{levels[Level.BAD]:,}", "need somebody")]
         tiles.append((f"{levels[Level.SOON]:,}", "on their way"))
         if counts:
-            tiles.append((f"{in_step:,} of {sum(counts.values()):,}", "copies in step"))
+            tiles.append((f"{in_step:,} of {sum(counts.values()):,}", "copies in sync"))
         kinds = Counter(line.kind for line in self.others if line.level is not Level.WELL)
         return tiles + [(f"{count:,}", f"{kind}: open or not well") for kind, count in sorted(kinds.items())]
 

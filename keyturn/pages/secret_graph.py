@@ -65,7 +65,7 @@ class SecretGraph:
         yield f"As of {told(self.looked_at)}: {markdown_text(self.hub.state)}."
         yield ""
         yield f"- Age: {age_of(self.age, self.limit)}"
-        yield f"- Next turn: {told(self.next_at) if self.next_at else 'nothing makes it due'}"
+        yield f"- Next rotation: {told(self.next_at) if self.next_at else 'nothing makes it due'}"
         yield f"- Strategy: {markdown_text(self.strategy)}"
         if self.previous:
             yield f"- Before it: {markdown_text(self.previous)}"

@@ -92,7 +92,7 @@ class Follower:
             raise Unavailable("give", "a change", f"it took longer than {self._longest:.0f} seconds") from None
 
     def _end(self, path: str, problem: str) -> None:
-        self._hand_over(Denied("use", path, problem, "Let it be rotated, and begin anew"))
+        self._hand_over(Denied("use", path, problem, "Let it be rotated, and start again"))
 
     def _run(self) -> None:
         while not self._stopped.is_set():
@@ -132,7 +132,7 @@ class Follower:
     def _say(self, error: KeyturnError | None) -> None:
         trouble = str(error) if error else ""
         if trouble and trouble != self._trouble:
-            self._tell(f"{trouble}; the program goes on with what it has")
+            self._tell(f"{trouble}; the program continues with the value it has")
         elif self._trouble and not trouble:
             self._tell("the secrets can be read again")
         self._trouble = trouble

@@ -64,7 +64,7 @@ def is_as_it_shall(directory: int, output: Output) -> bool:
     except FileNotFoundError:
         return False
     if not stat.S_ISREG(status.st_mode):
-        problem = "a symbolic link stands there" if stat.S_ISLNK(status.st_mode) else "what stands there is no file"
+        problem = "there is a symbolic link" if stat.S_ISLNK(status.st_mode) else "it is not a regular file"
         raise Invalid(WRITE, str(output.file), problem, "Name the file itself: no link is followed")
     if stat.S_IMODE(status.st_mode) != output.mode or status.st_size != len(output.text.reveal().encode()):
         return False

@@ -183,7 +183,7 @@ class Supervisor:
 
     def _restart(self, rendering: Rendering) -> None:
         self._insist_on_no_end()
-        self._tell(f"what {self._name} was given has changed: it is begun anew")
+        self._tell(f"what {self._name} was given has changed: it is restarted")
         self._stop()
         self._insist_on_no_end()
         try:
@@ -195,7 +195,7 @@ class Supervisor:
 
     def _insist_on_no_end(self) -> None:
         if self._ending:
-            raise Unavailable("begin", self._name, "it was told to end")
+            raise Unavailable("begin", self._name, "it was asked to stop")
 
     def _insist_on_life(self) -> None:
         """Wait until the program has lived for ``settle``. Raises Unavailable at its end."""

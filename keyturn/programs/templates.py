@@ -269,7 +269,7 @@ def explained(error: Exception, fields: Mapping[str, list[str]]) -> tuple[str, s
     """The problem and a hint, from the error's class only, because its text may contain a value."""
     if isinstance(error, UndefinedError):
         shown = "; ".join(f"{path} has {', '.join(names) or 'no fields'}" for path, names in fields.items())
-        return "a name or a field that stands there does not exist", shown or "Check the names in that line"
+        return "a name or a field in it does not exist", shown or "Check the names in that line"
     if isinstance(error, SecurityError):
         return "it does what a template may not", "A template may read secrets and write texts"
     if isinstance(error, Unfit):
@@ -316,7 +316,7 @@ def ini_text(value: Any) -> str:
     """A value for one line of an INI file. Raises Unfit where it would need quotes."""
     text = written_out(value)
     if text != text.strip() or not text.isprintable() or re.match(r"[\"';#]", text) or re.search(r"\s[;#]", text):
-        raise Unfit("a value with line breaks, comment signs, quotes or spaces around it can't stand in an INI file")
+        raise Unfit("a value with line breaks, comment signs, quotes or spaces around it is not allowed in an INI file")
     return text
 
 

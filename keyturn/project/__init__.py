@@ -73,7 +73,7 @@ def enter() -> None:
         file = getattr(sys.modules.get(name), "__file__", None)
         if file and not any(Path(file).resolve().is_relative_to(place) for place in places):
             problem = f"this process has imported another package named {name}, from {Path(file).parent}"
-            raise Invalid("enter", "Keyturn's Prefect project", problem, "Run Keyturn in a process of its own")
+            raise Invalid("enter", "Keyturn's Prefect project", problem, "Run Keyturn in its own process")
     sys.modules.update(LOADED)
 
 

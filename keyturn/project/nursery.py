@@ -62,7 +62,7 @@ def fork_runs(worker: socket.socket, files: Mapping[str, Stamp | None]) -> socke
             return None
         with socket.socket(fileno=descriptors[0]) as own:
             if reason := why_unfit(files):
-                sys.stderr.write(f"the process that forks runs is started anew: {reason}\n")
+                sys.stderr.write(f"the process that forks runs is restarted: {reason}\n")
                 return None
             number = fork_away()
             if number == 0:

@@ -101,5 +101,5 @@ def _telling(function: Callable[..., Any], name: str) -> Callable[..., Any]:
 def _misread(error: Exception, where: str) -> Unavailable:
     """Contains only class and place: the error's text could hold a value."""
     problem = f"its answer is not what its API promises ({type(error).__name__} at {raised_at(error)})"
-    hint = "See that the address leads to it, and that no proxy answers in its place; it is tried again by itself"
+    hint = "Check that the address reaches it, and that no proxy answers in its place; it is retried automatically"
     return Unavailable("understand", where, problem, hint)

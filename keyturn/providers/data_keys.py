@@ -65,7 +65,7 @@ def _region(key: str, env: Mapping[str, str]) -> str:
         if region:
             return region
     hint = f"Write its ARN, or set {REGION_VARIABLES[0]}"
-    raise Invalid("open", f"the KMS key {key}", "nothing tells its region", hint)
+    raise Invalid("open", f"the KMS key {key}", "its region is unknown", hint)
 
 
 def _transit_keys(place: str, env: Mapping[str, str]) -> DataKeys:

@@ -31,7 +31,7 @@ class StoreLimits:
 
 
 def only_written_whole(name: str) -> UnsupportedOperation:
-    return UnsupportedOperation("label", name, "what stands beside a copy is written with it", "Write the copy")
+    return UnsupportedOperation("label", name, "what is next to a copy is written with it", "Write the copy")
 
 
 def insist_on_value(name: str, copy: RemoteSecret, marks: OwnershipTags) -> None:

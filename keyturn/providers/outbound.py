@@ -232,7 +232,7 @@ def insist_on_place(connection: socket.socket, host: str) -> socket.socket:
     peer = str(connection.getpeername()[0])
     if to_address(host) is None and host.casefold() not in METADATA_NAMES and refuses_host(peer):
         connection.close()
-        raise RefusedAnswer("its name leads to where a cloud gives out this machine's credentials")
+        raise RefusedAnswer("its name resolves to where a cloud gives out this machine's credentials")
     return connection
 
 

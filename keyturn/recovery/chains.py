@@ -119,7 +119,7 @@ def open_chain(
     """
     names = [item.name for item in stored.manifests][: None if until is None else until + 1]
     if not names or not names[0].endswith(f"/{0:08d}{SUFFIX}"):
-        problem = "the manifest of its base is missing: it was never finished, or somebody has removed it"
+        problem = "the manifest of its base is missing: it was never finished, or it was removed"
         raise SealRefused(Refusal.MALFORMED, f"{place.name}/{stored.name}", problem, "Take another chain")
     first = parse_manifest(names[0], place.get(names[0]))
     seal = open_seal(first, keys)

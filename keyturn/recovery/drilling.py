@@ -76,7 +76,7 @@ def insist_on_scratch(scratch: HubContent, live: HubContent | None, mounts: Coll
         problem = "it is the hub at work: what is restored there shows nothing of a hub that is lost"
         raise Invalid("drill in", scratch.address, problem, remedy)
     if mounted := [mount for mount in mounts if scratch.is_mounted(mount)]:
-        problem = f"it has the mount {mounted[0]} itself: it is the hub at work by another name, or stands in for it"
+        problem = f"it has the mount {mounted[0]} itself: it is the active hub under another name, or its stand-in"
         raise Invalid("drill in", scratch.address, problem, remedy)
 
 

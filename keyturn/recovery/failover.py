@@ -79,7 +79,7 @@ class Pair:
         try:
             return read_epoch(hub.read_state(EPOCH))
         except ValueError as error:
-            hint = "Use the newest Keyturn that works with these hubs, or take the writing over anew with --force"
+            hint = "Use the newest Keyturn that works with these hubs, or take over again with --force"
             raise Invalid("read", f"{EPOCH} of {name}", str(error), hint) from None
 
 
@@ -99,7 +99,7 @@ def pair_of(hub: EpochWriter, peer: Peer) -> Pair:
 def one_hub(name: str, problem: str) -> Invalid:
     """The error about two addresses of one hub."""
     hint = "Correct KEYTURN_PEER_ADDR in the environment of every process, then say it again"
-    return Invalid("find", name, f"{problem}: both addresses lead to one hub", hint)
+    return Invalid("find", name, f"{problem}: both addresses reach the same hub", hint)
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ def _say(pair: Pair, epoch: Epoch, mine: Side, theirs: Side) -> Handover:
     try:
         pair.hub.write_epoch(epoch.to_data(), cas=mine.epoch.version if mine.epoch else 0)
     except Conflict:
-        problem = "somebody else has said which hub is written at the same moment"
+        problem = "another process named the active hub at the same moment"
         raise Conflict("write", f"{EPOCH} of {pair.own}", problem, "Look again: keyturn failover status") from None
     _insist_on_two(pair, epoch, theirs)
     return Handover(epoch)
@@ -205,7 +205,7 @@ def _insist_on_two(pair: Pair, epoch: Epoch, before: Side) -> None:
         return
     there = pair.look()[1].epoch
     if _same(there, epoch) and not _same(before.epoch, epoch):
-        raise one_hub(pair.other, f"what was said to {pair.own} just now stands in {pair.other}, too")
+        raise one_hub(pair.other, f"what was written to {pair.own} just now is in {pair.other}, too")
 
 
 def _same(epoch: Epoch | None, other: Epoch) -> bool:

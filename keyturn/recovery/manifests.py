@@ -86,7 +86,7 @@ def parse_manifest(name: str, content: bytes) -> SealedManifest:
     except (ValueError, TypeError, LookupError, RecursionError):
         raise SealRefused(Refusal.MALFORMED, name, "it was cut short, or is no manifest of a backup") from None
     if not CHAIN.fullmatch(sealed.chain) or manifest_name(sealed.chain, sealed.sequence) != name:
-        raise SealRefused(Refusal.FOREIGN, name, "it is another backup's manifest, which somebody has put here")
+        raise SealRefused(Refusal.FOREIGN, name, "it is another backup's manifest, put here by hand")
     return sealed
 
 
@@ -107,7 +107,7 @@ def open_manifest(name: str, sealed: SealedManifest, seal: BackupSeal, check: Si
     if check.public_key:
         key, signature = (base64.b64decode(str(opened.get(field, ""))) for field in ("public_key", "signature"))
         if key != check.public_key or not check.verify(check.public_key, SIGNED + text.encode(), signature):
-            hint = "Somebody who has the wrapping key has made it, or the key that signs was replaced: see public_key"
+            hint = "Someone with the wrapping key made it, or the signing key was replaced: see public_key"
             raise SealRefused(Refusal.FOREIGN, name, "the key that signs our backups has not signed it", hint)
     return _parsed(json.loads(text))
 

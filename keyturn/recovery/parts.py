@@ -99,7 +99,7 @@ def _fetch(place: BackupPlace, part: PartInfo, hint: str) -> bytes:
     except NotFound:
         raise SealRefused(Refusal.MALFORMED, part.name, "the backup has this part, and it is gone", hint) from None
     if len(content) != part.size or digest_of_object(content) != part.sha256:
-        problem = "it is not what the manifest tells: it was changed, cut short or exchanged"
+        problem = "it does not match the manifest: it was changed, truncated or replaced"
         raise SealRefused(Refusal.TAMPERED, part.name, problem, hint)
     return content
 

@@ -345,7 +345,7 @@ def tried(workspace: Workspace, path: str, fields: SecretFields) -> tuple[bool |
         lives = workspace.open_strategy(path).accepts(fields)
     except KeyturnError as error:
         return None, f"its target could not be asked: {error.text}"
-    return lives, "" if lives is not None else "nobody can tell by a login"
+    return lives, "" if lives is not None else "no login can test it"
 
 
 def rivals_of(candidate: Candidate, candidates: Sequence[Candidate]) -> list[str]:
@@ -380,13 +380,13 @@ def doubts_of(
     if not chosen.proven:
         doubts.append(f"not proven, since the key of the fingerprints is missing, and {untried}")
     if not candidate.whole:
-        doubts.append("it is put together of single fields, and nobody can tell whether there were more")
+        doubts.append("it is made of single fields, and it is unknown whether there were more")
     if not candidate.lasting:
         doubts.append("its copy keeps the first value that it was given")
     if candidate is not candidates[0]:
         doubts.append("a newer value was refused")
     if words.unread:
-        doubts.append(f"the ledger, which may tell of a later version or of a revocation, was not read: {words.unread}")
+        doubts.append(f"the ledger, which may have a later version or a revocation, was not read: {words.unread}")
     if words.newest > candidate.first.version:
         doubts.append(
             f"the ledger knows version {words.newest}, and the copies are of version {candidate.first.version}"
@@ -409,7 +409,7 @@ def write(workspace: Workspace, chosen: Rehydrated, candidate: Candidate, lost: 
             version = workspace.hub.write(chosen.path, candidate.fields, cas=0)
         except Conflict:
             problem, hint = (
-                "somebody has written it meanwhile",
+                "it was written in the meantime",
                 "Nothing was overwritten. Look again: keyturn repair rehydrate",
             )
             raise Conflict("rehydrate", chosen.path, problem, hint) from None

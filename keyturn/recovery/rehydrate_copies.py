@@ -243,9 +243,9 @@ def judge_copy(
         gone = "it is disabled, deleted or scheduled for deletion" if not copy.intact else "it gives no value"
         return SeenCopy(place.label, Standing.UNSEEN if text else Standing.USELESS, *version, str(text or gone))
     if keys is not None and not vouches(marks.fingerprint, keys.make(path, text)):
-        return SeenCopy(place.label, Standing.CHANGED, *version, "somebody else has changed it, or another hub's key")
+        return SeenCopy(place.label, Standing.CHANGED, *version, "someone else changed it, or another hub's key")
     if keys is None and not copy.intact:
-        return SeenCopy(place.label, Standing.CHANGED, *version, "its store shows that somebody else has changed it")
+        return SeenCopy(place.label, Standing.CHANGED, *version, "its store shows that someone else changed it")
     if keys is None and partner_of(workspace.catalogue, place.store):
         return SeenCopy(
             place.label, Standing.USELESS, *version, "it is another organisation's, who may have changed it"

@@ -174,7 +174,7 @@ class RevocationReaction:
         path, name = inert(response.path, NAME_LIMIT), incident_id(alert, response)
         if response.react is React.DRY_RUN:
             self._say(f"no dry run of {path}: {why}")
-            return self._tell(alert, response, f"Keyturn: no dry run of {path}", [f"Nothing can be told of it: {why}"])
+            return self._tell(alert, response, f"Keyturn: no dry run of {path}", [f"Nothing is known of it: {why}"])
         self._say(f"NOT REVOKED {path}: {why}")
         note_down(workspace, [entry(workspace, "revoke", Outcome.DENIED, response.path, note=f"{name}: {why}")])
         return self._tell(alert, response, f"Keyturn: NOT revoked: {path}", [f"Nothing was ended: {why}"])

@@ -112,7 +112,7 @@ def fields_since_cut(workspace: Workspace, progress: SecretProgress) -> list[Sec
     """Newer versions and a candidate, which may be in force. Raises Locked while one is made."""
     record = load_record(workspace, progress.path)
     if record.open and record.open.stage is Stage.MINTING:
-        hint = "Nothing to do: it goes on by itself"
+        hint = "Nothing to do: it continues by itself"
         raise Locked("look at", progress.path, "a rotation makes a new credential at this moment", hint)
     newer = [
         version.fields

@@ -63,7 +63,7 @@ def end_given(workspace: Workspace, incident: Incident, result: StepResult) -> l
 def end_one(workspace: Workspace, incident: Incident, grant: AccessGrant) -> str:
     """End one grant, as every sweep does, and return the outcome in words."""
     end_grant(workspace, grant, Ending(why_of(incident)))
-    return f"what {grant.principal or grant.entity} was given for a while is ended: {grant.path}, {grant.credential}"
+    return f"what {grant.principal or grant.entity} had temporarily has ended: {grant.path}, {grant.credential}"
 
 
 def why_of(incident: Incident) -> str:
@@ -109,14 +109,14 @@ def prove_given(workspace: Workspace, incident: Incident, concerned: list[Access
     for credential in sorted({grant.credential for grant in concerned if not grant.account}):
         with result.checking(CheckSubject.ACCESS, credential):
             if unfinished := wait_for_end(workspace, credential):
-                hint = "The hub goes on with it: see its log, and whether the target answers it"
+                hint = "The hub keeps trying: see its log, and check that the target answers it"
                 words = (
                     f"the hub has not ended {len(unfinished)} accounts yet whose time is up: {', '.join(unfinished)}"
                 )
                 result.check(CheckSubject.ACCESS, credential, CheckAnswer.REMAINING, words, hint)
     names = ", ".join(sorted(grant.request for grant in concerned))
     if concerned and not result.left:
-        result.add_done("", f"access that was given for a while has ended, its accounts too: {names}")
+        result.add_done("", f"temporary access has ended, with its accounts: {names}")
     if all(check.answer is CheckAnswer.CLEAR for check in result.checks if check.subject is CheckSubject.ACCESS):
         result.check(CheckSubject.ACCESS, "", CheckAnswer.CLEAR if concerned else CheckAnswer.NONE, names)
 
@@ -125,7 +125,7 @@ def fault_of(workspace: Workspace, grant: AccessGrant) -> str:
     """What is left of a grant, else empty."""
     stored = read_grant(workspace, grant.place)
     if stored is not None and stored.grant.stage != GrantStage.ENDED:
-        return f"what was given for a while has not ended: it is {stored.grant.stage}"
+        return f"temporary access has not ended: it is {stored.grant.stage}"
     if grant.account:
         left = grant.account in open_maker(workspace, grant.credential).own()
         return f"its account {grant.account} is there still" if left else ""

@@ -146,7 +146,7 @@ def interrupted_rotation(record: Record, path: str) -> Rotation | None:
 def insist_unchanged(workspace: Workspace, path: str, record: Record) -> None:
     """Check that the record is unchanged, to spare a later run's value. Raises Locked."""
     if load_record(workspace, path).version != record.version:
-        hint = "Nothing to do: it goes on by itself"
+        hint = "Nothing to do: it continues by itself"
         raise Locked("end", path, "another run has ended its credentials meanwhile", hint)
 
 

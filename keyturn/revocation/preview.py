@@ -99,7 +99,7 @@ def preview_or_warning(workspace: Workspace, path: str, mode: Mode) -> SecretPre
         raise
     except Exception as error:  # noqa: BLE001  the text of an unknown error could hold a value
         failure = error if isinstance(error, KeyturnError) else unexpected(error)
-        secret, warnings = workspace.secret(path), (f"nothing more can be told of it: {failure.problem}",)
+        secret, warnings = workspace.secret(path), (f"nothing more is known of it: {failure.problem}",)
         copies = tuple(place.label for place in workspace.catalogue.destinations(path))
         about = (secret.rotation.strategy, secret.owner, str(secret.classification))
         return SecretPreview(path, *about, 0, copies, tuple(secret.consumers), warnings=warnings)
@@ -148,7 +148,7 @@ def describe_uses(workspace: Workspace, version: HubSecret) -> list[str]:
     try:
         return list(strategy.in_use(strategy.credential_id(version.fields), workspace.clock()))
     except KeyturnError as error:
-        return [f"nobody can tell whether it is used: {error.problem}"]
+        return [f"its use is unknown: {error.problem}"]
 
 
 def preview_warnings(
@@ -159,7 +159,7 @@ def preview_warnings(
     if not versions:
         yield "the hub has no version of it that can be read"
     for words in describe_unreadable(workspace.hub.describe(path)):
-        yield f"{words}: ended as far as the target tells of it, and undeleted to be looked at where that can be done"
+        yield f"{words}: ended as far as the target reports it, and undeleted for checking where possible"
     if record.open:
         yield f"a rotation is {record.open.stage}: it is cut off too"
     if isinstance(secret.rotation, ManualSettings):
@@ -171,7 +171,7 @@ def preview_warnings(
         yield f"{store}: {words}: the incident stays open"
     yield from field_warnings(workspace, path, mode, versions)
     if mode is Mode.REVOKE_ONLY:
-        yield "nothing takes its place: whoever uses it is cut off until a person rotates it"
+        yield "nothing replaces it: everything that uses it is cut off until a person rotates it"
     elif secret.consumers or secret.destinations:
         yield "from the cut until they have the new value, those who use it are refused"
 

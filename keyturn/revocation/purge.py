@@ -54,7 +54,7 @@ def clear_hub(workspace: Workspace, incident: Incident, progress: SecretProgress
     doomed = [number for number, taken in accepted.items() if not taken]
     if last in doomed and not keep_rest(workspace, progress.path):
         result.add_left(
-            "", f"version {last} is kept until the rotation that is at work is over", "It goes on by itself"
+            "", f"version {last} is kept until the rotation that is at work is over", "It continues by itself"
         )
         doomed.remove(last)
     doomed += [version for version in keeping if not waits_in_grace(workspace, progress.path, version)]
@@ -97,7 +97,7 @@ def destroyable_unseen(
         return [version.version for version in hidden]
     for version in hidden:
         result.add_left(
-            f"version {version.version}", f"nobody could look at it: {version.why}", "Give the login these rights"
+            f"version {version.version}", f"could not check it: {version.why}", "Give the login these rights"
         )
     return []
 
@@ -111,7 +111,7 @@ def still_accepted(
         taken = strategy.accepts(version.fields)
         if taken and is_in_use(workspace, progress, version):
             hint = "It has not leaked, and ends once they were"
-            result.add_left(f"version {version.version}", "its consumers are yet to be told of the new one", hint)
+            result.add_left(f"version {version.version}", "its consumers are still to be notified of the new one", hint)
             return True
         if taken and end_late(workspace, version):
             taken = strategy.accepts(version.fields)
@@ -173,7 +173,7 @@ def clear_place(
     if copy is None and incident.mode is Mode.REPLACE and not place.merge:
         return None
     if copy is not None and (copy.marks is None or copy.marks.source != progress.path):
-        return result.add_done(place.label, "it is somebody else's, and left alone")
+        return result.add_done(place.label, "it is not Keyturn's, and left alone")
     if incident.mode is Mode.REPLACE:
         digest = leaked_digest_served(workspace, progress, store, place, copy)
         if digest and not vouches(digest, fresh):
@@ -210,10 +210,10 @@ def remove_copy(
 def describe_served(progress: SecretProgress, place: Destination, digest: str) -> str:
     """Text about a copy's value: the old one, or one that could not be compared."""
     if digest == UNKNOWN:
-        return "it may serve the old value: the store gives none back, and somebody else has written there"
+        return "it may serve the old value: the store returns none, and something other than Keyturn wrote there"
     if is_noted(leaked_digests(progress, place), digest) or not progress.unseen:
         return f"it serves the old value (fingerprint {shown(digest)})"
-    return f"it may serve an old value, which nobody could look at in the hub (fingerprint {shown(digest)})"
+    return f"it may serve an old value, which could not be checked in the hub (fingerprint {shown(digest)})"
 
 
 def serves_any(store: Store, place: Destination) -> bool:

@@ -57,12 +57,12 @@ def tell_partner(
     channel = workspace.partner_channel(partner) if workspace.partner_channel else None
     with record_action(workspace, "tell organisation", progress.path, place=partner, note=incident.id):
         if channel is None:
-            words = f"it has a copy ({copies}), and the operator's file names no channel of it: tell it by hand"
+            words = f"it has a copy ({copies}), and the operator's file names no channel for it: notify it by hand"
             return result.add_remaining(name, words)
         subject = f"Keyturn: {progress.path} of {workspace.catalogue.policy.organisation} is revoked"
-        body = f"Your copy: {copies}\nIncident: {incident.id}\nWhoever uses it has to read it again."
+        body = f"Your copy: {copies}\nIncident: {incident.id}\nEverything that uses it has to read it again."
         channel.send(Announcement(f"{incident.id}-{partner}-{progress.path}", subject, body))
-    return result.add_done(name, f"it has a copy ({copies}), and was told")
+    return result.add_done(name, f"it has a copy ({copies}), and was notified")
 
 
 def copy_name(place: DeclaredPlace) -> str:
@@ -79,8 +79,8 @@ def replace_leaked(workspace: Workspace, incident: Incident, progress: SecretPro
         problem = f"incident {other} wants it left without a new value"
         return result.add_left("", problem, f"Rotate it once that is over: `keyturn rotate {path} --now`")
     if nothing_beside(workspace, progress):
-        hint = f"Write that to the hub at {path} as its next version, without a credential, and it goes on with it"
-        return result.add_left("", "nothing tells what stood beside the credential, such as host and port", hint)
+        hint = f"Write that to the hub at {path} as its next version, without a credential, and it continues with it"
+        return result.add_left("", "the fields next to the credential, such as host and port, are unknown", hint)
     if words := contradiction(workspace, progress):
         return result.add_left("", f"nothing is replaced: {words}", OTHER_CATALOGUE)
     if words := declared_wrongly(workspace, incident, progress):
@@ -95,7 +95,7 @@ def replace_leaked(workspace: Workspace, incident: Incident, progress: SecretPro
             "version": current.version,
             "fingerprint": workspace.fingerprint(current.path, current.fields),
         }
-    made = ", made by what stands under in_emergency" if has_emergency_settings(workspace, path) else ""
+    made = ", made by what is under in_emergency" if has_emergency_settings(workspace, path) else ""
     return result.add_done("", f"version {result.changes['version']} is in force{made}")
 
 
@@ -137,10 +137,10 @@ def await_a_person(workspace: Workspace, progress: SecretProgress, result: StepR
     if holds_leaked(workspace, progress, current):
         hint = f"Write a new value to the hub at {path}"
         return result.add_left(
-            "", f"version {current.version}, which somebody has written, is the value that leaked", hint
+            "", f"version {current.version}, which was written by hand, is the value that leaked", hint
         )
     result.changes = {"version": current.version, "fingerprint": workspace.fingerprint(current.path, current.fields)}
-    return result.add_done("", f"somebody has written version {current.version}")
+    return result.add_done("", f"written by hand: version {current.version}")
 
 
 def replacement_of(record: Record, token: str) -> Rotation | None:
@@ -240,7 +240,7 @@ def tell_everyone(workspace: Workspace, incident: Incident, progress: SecretProg
     silent = [consumer for consumer in workspace.secret(progress.path).consumers if consumer not in heard]
     version = progress.version or max((leaked.version for leaked in progress.old), default=0)
     if silent and not version:
-        return result.add_done("", "there is no version to tell of")
+        return result.add_done("", "there is no version to notify about")
     side_by_side(
         lambda consumer: result.attempt(consumer, lambda: notify_consumer(workspace, progress, version, consumer)),
         silent,
@@ -296,4 +296,4 @@ def notify_consumer(workspace: Workspace, progress: SecretProgress, version: int
         raise unexpected(error) from None
     if workspace.catalogue.consumer(consumer).answers:
         return "has acknowledged"
-    return "its notice was handed over; nobody answers there, so it is not known whether it has taken it"
+    return "its notice was delivered; it has no health endpoint, so it is unknown whether it uses the new value"

@@ -38,7 +38,9 @@ from keyturn.rotation.state.journal import record_action
 from keyturn.strategies.accounts import username
 from keyturn.strategies.vault_dynamic import VaultDynamicSettings
 
-FORGOTTEN: Final = "accounts that the hub's engine gave before it was set back, and has forgotten: nobody can list them"
+FORGOTTEN: Final = (
+    "accounts that the hub's engine created before it was restored, and no longer knows: they can't be listed"
+)
 
 
 def end_lost(held: HeldRecord, ended: Ended, sight: Sight) -> tuple[Unseen, ...]:
@@ -72,7 +74,7 @@ def why_accepted(workspace: Workspace, path: str, credential: SecretFields) -> s
     try:
         return "the target accepts it" if workspace.open_strategy(path).accepts(credential) else ""
     except KeyturnError as error:
-        return f"nobody could try it: {error.problem}"
+        return f"it could not be tested: {error.problem}"
 
 
 def cut_credentials(workspace: Workspace, incident: Incident, progress: SecretProgress, result: StepResult) -> None:
@@ -95,7 +97,9 @@ def cut_credentials(workspace: Workspace, incident: Incident, progress: SecretPr
     for error in ended.errors:
         result.add_failure(place, error)
     for words in ended.overtaken:
-        result.add_remaining(place, f"sessions of the old credential can't be told from those of the new one: {words}")
+        result.add_remaining(
+            place, f"sessions of the old credential can't be distinguished from those of the new one: {words}"
+        )
     if contradicting := contradiction(workspace, progress):
         return result.add_left(place, f"another credential may work: {contradicting}", OTHER_CATALOGUE)
     outlives = (words for ending in ended.cuts for words in ending.outlives)
@@ -156,7 +160,7 @@ def finish_other_cut(
         theirs = update_progress(workspace, other, path, doing.onto)
     if Step.CUT not in theirs.done:
         result.add_left(
-            place, f"incident {other.id}, which took it over, is not done with it", "It goes on with that one"
+            place, f"incident {other.id}, which took it over, is not done with it", "It continues with that one"
         )
     noted = ("sequence", "old", "cut_at", "cut_version", "refused_at", "unseen", "placed", "leftover", "placeless")
     names = (*noted, "sessions", "outlives")

@@ -54,7 +54,7 @@ def prove_secret(workspace: Workspace, incident: Incident, progress: SecretProgr
     if not result.left:
         result.changes |= {"clear_at": workspace.clock()}
         for hidden in progress.unseen:
-            result.add_done("", f"nobody could look at {hidden.words}: all was ended by its place at the target")
+            result.add_done("", f"could not check {hidden.words}: all was ended by its place at the target")
         result.add_done("", "the old value is refused, and found nowhere that it could be removed from")
 
 
@@ -96,7 +96,7 @@ def prove_hub(
     if incident.mode is Mode.REPLACE and any(
         version.version == last and holds_leaked(workspace, progress, version) for version in old
     ):
-        words = f"somebody has written the old value to the hub again, as version {last}"
+        words = f"the old value was written to the hub again, as version {last}"
         result.check(CheckSubject.HUB, "", CheckAnswer.REMAINING, words)
         result.again |= {step for step in STEPS[incident.mode] if step is not Step.CUT}
     elif incident.mode is Mode.REPLACE and refuses(workspace, progress.path, current):
@@ -154,7 +154,7 @@ def prove_target(workspace: Workspace, progress: SecretProgress, result: StepRes
         unproven(CheckAnswer.UNKNOWN, f"not proven: {version.words}", by_hand)
     with result.checking(CheckSubject.TARGET, place):
         for name in find_reopened(workspace, progress):
-            words = f"the target lets somebody in by {name}, though all was ended"
+            words = f"the target still accepts a login by {name}, though all was ended"
             unproven(CheckAnswer.REMAINING, words, "It is ended again")
             result.again |= {Step.CUT, Step.HUB}
     if len(result.left) == faults:
@@ -198,7 +198,7 @@ def prove_sight(incident: Incident, progress: SecretProgress, sight: Sight, resu
             result.check(CheckSubject.HUB, "", CheckAnswer.UNKNOWN, words, "Give this login the rights that it lacks")
             result.again |= {Step.HUB} if version.version <= last_ended(incident, progress) else set()
     if incident.mode is Mode.REPLACE and progress.version and not sight.served:
-        what = f"version {sight.last} is deleted" if sight.last else "somebody has removed the secret"
+        what = f"version {sight.last} is deleted" if sight.last else "the secret was removed"
         words = f"nothing is in force in the hub: {what}"
         result.check(CheckSubject.HUB, "", CheckAnswer.REMAINING, words, f"See `keyturn rotate {progress.path}`")
 
@@ -221,7 +221,7 @@ def copy_faults(workspace: Workspace, progress: SecretProgress, place: Destinati
         and place.shape.tells_previous
         and not serves_fresh(digest_served(workspace, progress.path, store, place, copy), fresh)
     ):
-        yield "it may give the old value beside the new one: it serves another text than it should"
+        yield "it may serve the old value next to the new one: its text is not as expected"
     for version in leaking_versions(
         workspace, progress.path, store, place, leaked_digests(progress, place) - under_every_key(fresh)
     ):

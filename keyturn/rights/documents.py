@@ -30,7 +30,7 @@ class Origin:
                 f"Made by `{MADE} --everything`: what a catalogue needs that may do everything, for the mounts"
                 " `secret`, `keyturn`, `transit`, `database` and `pki`. Without the option it is narrowed to yours."
             )
-        return f"Made by `{MADE}` from the catalogue sha256:{self.digest}. Change that, and render anew."
+        return f"Made by `{MADE}` from the catalogue sha256:{self.digest}. Change the catalogue and render again."
 
 
 def hub_documents(scope: HubScope, origin: Origin) -> Iterator[Document]:

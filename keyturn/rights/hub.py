@@ -113,7 +113,7 @@ STATE: Final = (
 
 def worker(scope: HubScope) -> Sections:
     yield Section(
-        "Its own token: whose it is, what it may do, how long it lasts, and that it lasts on. The hub's policy"
+        "Its own token: look up its owner, rights and lifetime, and renew it. The hub's policy"
         " `default` allows most of it too.",
         tuple(own_token()),
     )
@@ -122,7 +122,7 @@ def worker(scope: HubScope) -> Sections:
         tuple(allow(at("data", secret), "create", "read", "update") for secret in scope.secrets),
     )
     yield Section(
-        "Giving back a version that somebody deleted, where a person says so (`keyturn rotate PATH --from VERSION`).",
+        "Undeleting a version at a person's request (`keyturn rotate PATH --from VERSION`).",
         tuple(allow(at("undelete", secret), "update", versions=()) for secret in scope.secrets),
     )
     yield Section(
@@ -131,8 +131,8 @@ def worker(scope: HubScope) -> Sections:
         tuple(allow(at("metadata", secret), "read", "patch", custom_metadata=()) for secret in scope.secrets),
     )
     yield Section(
-        "What there is, by names and metadata, without values: a whole mount is listed at once. OpenBao tells of many"
-        " secrets in one request; Vault has no detailed-metadata, and needs no rule for it.",
+        "What there is, by names and metadata, without values: a whole mount is listed at once. OpenBao "
+        "lists many secrets in one request; Vault has no detailed-metadata, and needs no rule for it.",
         tuple(
             allow(f"{mount}/{kind}/*", "list") for mount in scope.mounts for kind in ("metadata", "detailed-metadata")
         ),
@@ -142,7 +142,7 @@ def worker(scope: HubScope) -> Sections:
         tuple(rule for secret in scope.copied for rule in _readable(secret)),
     )
     yield Section(
-        "Keyturn's own state. Nobody else may read this mount. Of each entry the newest version alone is kept.",
+        "Keyturn's own state. No other identity may read this mount. Only the newest version of each entry is kept.",
         tuple(rule for part in STATE for rule in state(scope, part, WORKER)),
     )
     yield Section(
@@ -161,7 +161,7 @@ def worker(scope: HubScope) -> Sections:
         tuple(fingerprint_keys(scope)),
     )
     yield Section(
-        "What targets are administered with, and consumers told through: people put it there.",
+        "Credentials that administer targets and notify consumers: people put them there.",
         tuple(allow(f"{scope.places.state_mount}/data/{path}", "read") for path in scope.admins),
     )
     yield Section(
@@ -225,8 +225,8 @@ def _given_access(scope: HubScope) -> Sections:
     mount = scope.places.state_mount
     yield from _grant_admins(scope)
     yield Section(
-        "End access that was given for a while to what is revoked: say so where it stands, end the tokens that it ends"
-        " with, and see that the accounts are gone.",
+        "End temporary access to what is revoked: mark it as ended, revoke "
+        "its tokens, and check that the accounts are gone.",
         (
             allow(f"{mount}/metadata/{GRANTED}", "list"),
             allow(f"{mount}/data/{GRANTED}/*", "read", "update"),
@@ -303,8 +303,8 @@ ACCESS: Final = "See the requests for access, and sign or deny them."
 def requester(scope: HubScope) -> Sections:
     mount, own = scope.places.state_mount, f"{GRANTS}/{{{{identity.entity.id}}}}"
     yield Section(
-        "Their own requests, in a folder that bears their entity's id: nobody asks in another's name, and nobody"
-        " changes what they have asked for.",
+        "Their own requests, in a folder named by their entity's id: no one "
+        "can request in another's name or change a request.",
         (
             allow(f"{mount}/data/{own}/*", "create", "read"),
             allow(f"{mount}/metadata/{own}", "list"),
@@ -314,11 +314,11 @@ def requester(scope: HubScope) -> Sections:
     person = "{{identity.entity.id}}"
     yield Section("Those that are long over.", (allow(f"{mount}/data/{ARCHIVE}/{person}/*", "read"),))
     yield Section(
-        "What they were given, and what opens it once, which nobody else may read.",
+        "What they were granted, and its one-time wrapping, which no one else may read.",
         (allow(f"{mount}/data/{GRANTED}/{person}/*", "read"), allow(f"{mount}/data/{DELIVERIES}/{person}/*", "read")),
     )
     yield Section(
-        "Say that they have opened it, or need it no more; nobody takes that back.",
+        "Record that they opened it or no longer need it; this can't be undone.",
         (allow(f"{mount}/data/{RECEIPTS}/{person}/*", "create", "read"),),
     )
     yield Section("See whether anybody has exchanged what opens it.", (allow("sys/wrapping/lookup", "update"),))
@@ -330,7 +330,7 @@ def granter(scope: HubScope) -> Sections:
     if not (scope.credentials or scope.grant_admins):
         return
     mount = scope.places.state_mount
-    yield Section("Its own token: whose it is, and that it lasts on.", tuple(own_token()))
+    yield Section("Its own token: look it up and renew it.", tuple(own_token()))
     yield Section(
         "The requests, and what requesters say of what they were given: it looks at both, and changes neither.",
         tuple(
@@ -352,15 +352,15 @@ def granter(scope: HubScope) -> Sections:
         ),
     )
     yield Section(
-        "Put away what is long over: write it to the archive, which nobody changes, and remove it from where it is"
-        " looked for all the time.",
+        "Archive old grants: write them to the archive, which can't be "
+        "changed, and remove them from the active folder.",
         (
             allow(f"{mount}/data/{ARCHIVE}/*", "create", "read"),
             *(allow(f"{mount}/metadata/{kind}/*", "delete") for kind in (GRANTS, GRANTED, DELIVERIES, RECEIPTS)),
         ),
     )
     yield Section(
-        "That it is at work (`keyturn serve --only grants`), and what people were told.",
+        "That it is running (`keyturn serve --only grants`), and what people were notified of.",
         tuple(
             rule
             for place in (f"{SERVE}/{GRANTING}", ACCESS_TOLD)
@@ -377,19 +377,19 @@ def granter(scope: HubScope) -> Sections:
             tuple(rules_to_issue(mount, scope.places.grant_token_role, GRANT_TOKENS, *GRANT_LIMITS)),
         )
     yield Section(
-        "How a requester has logged in, and whether a wrapping is unopened: what the hub tells by an accessor.",
+        "How a requester logged in, and whether a wrapping is unopened: what the hub reports for an accessor.",
         (allow("auth/token/lookup-accessor", "update", accessor=()),),
     )
     yield Section(
-        "At which server the hub makes a credential, so that a policy opens the target of its own secrets alone. The"
-        " hub shows no password with it.",
+        "The server at which the hub makes a credential, so that a policy opens only the "
+        "target of its own secrets. The hub shows no password with it.",
         tuple(allow(place, "read") for place in scope.credential_servers),
     )
     yield from _grant_admins(scope)
     if scope.grant_admins:
         yield Section("Hand such an account over, so that it opens once.", (allow(WRAP, "update"),))
     yield Section(
-        "What conditions are about: groups of whoever asks, and incidents, without what they say of values.",
+        "What conditions check: the requester's groups, and incidents without their values.",
         (
             allow("identity/entity/id/+", "read"),
             allow(f"{mount}/data/{INCIDENTS}/+/head", "read"),
@@ -439,33 +439,42 @@ def about_own_login(role: str) -> str:
 
 ABOUT: Final = {
     WORKER: "What a Keyturn worker may do in the hub.",
-    REVOKER: "What whoever revokes in an emergency may do in the hub besides a worker: give it both policies, and this"
-    " one to nobody else.",
+    REVOKER: (
+        "What the identity that revokes in an emergency may do in the hub in addition to a "
+        "worker: give it both policies, and this one to no other identity."
+    ),
     LEASE: "What the tokens may do in the hub that a worker makes to ask for leases.",
     APPROVER: "What a second person may do in the hub who approves what others ask for (`approvals:` in the operator's"
     " file). Give it to people and to no program: at their auth method, or by a group whose members have no program's"
     " login. They need nothing else of Keyturn.",
-    REQUESTER: "What somebody may do in the hub who asks for access for a while (`keyturn access request`). Give it to"
+    REQUESTER: "What a person who requests temporary access (`keyturn access request`) may do in the hub. Give it to"
     " people. It reads no secret.",
     NOTARY: "What the notary may do in the hub: sign the ledger's checkpoints, keep them there, and say which ledger is"
     " the hub's. No worker may do any of it, and the notary may nothing else: it reads no secret.",
     **{login_policy(role): about_own_login(role) for role in (WORKER, REVOKER, NOTARY)},
     MONITOR: "What `keyturn serve` may do in the hub where it watches who reads what (`--only 'access/*'`), and does"
     " not follow the hub: keep its own state, and see which ledger is the hub's. It reads no secret.",
-    NUMBERS: "What `keyturn serve` may do in the hub where it tells Prometheus the numbers that another process has"
-    " looked at (`--only relay`). It reads no secret, no record, and no key.",
-    PKI: "What `keyturn pki plan` and `keyturn pki apply` may do in the hub: make authorities and their roles. Whoever"
-    " has it decides what every certificate is worth: give it to no worker. It reads no secret.",
-    GRANTER: "What `keyturn serve` may do in the hub where it gives and ends access for a while (`--only grants`). It"
-    " sees no credential that it gives, and reads no secret.",
-    BACKUP_LOGIN: "What whoever backs the hub up may do in it (`keyturn serve --only backup`, `keyturn backup run`):"
-    " read everything, and change none of it. Whoever has it has every secret: give it to nobody else.",
+    NUMBERS: (
+        "What `keyturn serve` may do in the hub where it publishes to Prometheus the numbers that another "
+        "process collected (`--only relay`). It reads no secret, no record, and no key."
+    ),
+    PKI: (
+        "What `keyturn pki plan` and `keyturn pki apply` may do in the hub: make authorities and their "
+        "roles. It decides what every certificate is worth: give it to no worker. It reads no secret."
+    ),
+    GRANTER: (
+        "What `keyturn serve` may do in the hub where it grants and ends temporary access "
+        "(`--only grants`). It sees no credential that it grants, and reads no secret."
+    ),
+    BACKUP_LOGIN: "What the identity that backs up the hub may do in it (`keyturn "
+    "serve --only backup`, `keyturn backup run`):"
+    " read everything, and change none of it. It gives access to every secret: give it to no other identity.",
     GRANT: "What the tokens may do in the hub that the granter makes to ask for credentials.",
     PLANNER: "What `keyturn setup hub` may do in the hub: look at how it is set up. It changes nothing, and reads no"
     " secret.",
     AUDITOR: "What an auditor may do in the hub: read states, versions, times, fingerprints and policies, and list"
     " names. It reads no secret, no candidate and no key, and changes nothing.",
-    VIEWER: "What somebody may do in the hub who may see the page that `keyturn serve` shows: nothing but that. Give it"
+    VIEWER: "What a viewer of the page that `keyturn serve` shows may do in the hub: only that. Give it"
     " to people. The page holds names, and no value.",
     CONSUMER: "What an application may do in the hub.",
 }
@@ -518,7 +527,7 @@ def ledger(scope: HubScope) -> Sections:
     yield from two_hubs(scope)
     state = scope.places.state_mount
     yield Section(
-        "Which ledger is this hub's: the first use writes it, and nobody here changes it. Its public key.",
+        "Which ledger is this hub's: the first use writes it, and this identity can't change it. Its public key.",
         (
             allow(f"{state}/data/{NAMED}", "create", "read"),
             allow(f"{state}/metadata/{NAMED}", "read"),
@@ -575,7 +584,7 @@ def notary(scope: HubScope) -> Sections:
 
 def backup(scope: HubScope) -> Sections:
     mount, transit = scope.places.state_mount, scope.places.transit_mount
-    yield Section("Its own token: whose it is, and that it lasts on.", tuple(own_token()))
+    yield Section("Its own token: look it up and renew it.", tuple(own_token()))
     yield Section(
         "Everything in the mounts of secrets and in Keyturn's own: what there is, and the values.",
         tuple(
@@ -618,9 +627,9 @@ def backup(scope: HubScope) -> Sections:
 
 
 def monitor(scope: HubScope) -> Sections:
-    yield Section("Its own token: whose it is, and that it lasts on.", tuple(own_token()))
+    yield Section("Its own token: look it up and renew it.", tuple(own_token()))
     yield Section(
-        "Which process has which part of what runs on, how far each access log was read, and which alerts were told.",
+        "Which process runs which background service, how far each access log was read, and which alerts were sent.",
         tuple(rule for part in STATE for rule in state(scope, part, MONITOR)),
     )
     yield from _posters(scope)
@@ -630,7 +639,7 @@ def monitor(scope: HubScope) -> Sections:
 
 def numbers(scope: HubScope) -> Sections:
     mount = scope.places.state_mount
-    yield Section("Its own token: whose it is, and that it lasts on.", tuple(own_token()))
+    yield Section("Its own token: look it up and renew it.", tuple(own_token()))
     yield Section(
         "What a worker's login has seen of the whole workspace (`keyturn serve --publish`): names and numbers.",
         tuple(rule for part in STATE for rule in state(scope, part, NUMBERS)),
@@ -655,20 +664,21 @@ def pki(scope: HubScope) -> Sections:
 
 
 def planner(scope: HubScope) -> Sections:
-    yield Section("Its own token: whose it is, and that it lasts on.", tuple(own_token()))
+    yield Section("Its own token: look it up and renew it.", tuple(own_token()))
     yield Section(
-        "What Keyturn has made in the hub. Whoever sets the hub up writes it.",
+        "What Keyturn has made in the hub. The identity that sets up the hub writes it.",
         (allow(f"{scope.places.state_mount}/data/{SETUP}", "read"),),
     )
     yield Section(
-        "Mounts, auth methods, policies, and what the catalogue has made in them: the hub tells no password with them.",
+        "Mounts, auth methods, policies, and what the catalogue has made "
+        "in them: the hub returns no password with them.",
         tuple(setup_rules(scope, allow("sys/policies/acl/*", "read"))),
     )
 
 
 def auditor(scope: HubScope) -> Sections:
     mount = scope.places.state_mount
-    yield Section("Its own token: whose it is, and that it lasts on.", tuple(own_token()))
+    yield Section("Its own token: look it up and renew it.", tuple(own_token()))
     yield Section(
         "What there is, by names and metadata, without values.",
         (
@@ -707,7 +717,7 @@ def auditor(scope: HubScope) -> Sections:
 
 def viewer(scope: HubScope) -> Sections:
     yield Section(
-        "See the page. Nothing is ever in this entry: whoever may read it may see the page.",
+        "See the page. This entry is always empty: the right to read it is the right to see the page.",
         (allow(f"{scope.places.state_mount}/data/{DASHBOARD}", "read"),),
     )
     yield Section("Whose login this is. The hub's policy `default` allows the same.", tuple(identity()))
@@ -743,8 +753,8 @@ def _daily_look(scope: HubScope) -> Sections:
         devices = LISTED[Kind.AUDIT_DEVICE]
         visible = replace(scope, set_up=tuple(address for address in scope.set_up if address != devices))
         yield Section(
-            "Looking once a day whether the hub is still set up as the catalogue says (flow `check-hub`): it changes"
-            " nothing, and the hub tells no password with it.",
+            "A daily check that the hub is still set up as the catalogue says (flow "
+            "`check-hub`): it changes nothing, and the hub returns no password with it.",
             (
                 allow(f"{scope.places.state_mount}/data/{SETUP}", "read"),
                 *setup_rules(visible, *(allow(f"sys/policies/acl/{name}", "read") for name in policies)),

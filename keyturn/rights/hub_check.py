@@ -45,7 +45,7 @@ class HubCheck:
     def words(self) -> str:
         parts = [_listed("not as declared", self.differing), _listed("could not be looked at", self.unknown)]
         sound = "" if any(parts) else f"all {self.in_place} as declared"
-        return "; ".join(filter(None, (*parts, sound, _listed("secrets that nobody can compare", self.uncompared))))
+        return "; ".join(filter(None, (*parts, sound, _listed("secrets that can't be compared", self.uncompared))))
 
     def to_data(self) -> dict[str, Any]:
         return {
@@ -70,7 +70,7 @@ class HubCheck:
                 tuple(map(str, data.get("uncompared", ()))),
             )
         except (KeyError, TypeError, ValueError):
-            problem = "it can't be read: somebody else has written there"
+            problem = "it can't be read: something other than Keyturn wrote there"
             raise Invalid("read", f"the hub's entry {LAST}", problem, "Delete it: the next look writes it") from None
 
 

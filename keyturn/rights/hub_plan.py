@@ -26,11 +26,11 @@ from keyturn.rights.documents import was_made
 from keyturn.rights.hub_record import MadeEntry, SetupRecord, kept_value
 from keyturn.rights.hub_sight import Sight, look_at
 
-GONE: Final = "somebody has removed it since Keyturn made it"
+GONE: Final = "it was removed since Keyturn made it"
 GONE_FOR_GOOD: Final = "it is gone, with all that it held: see what became of it, or name it in --overwrite"
 FOREIGN: Final = "it is there, and Keyturn has not made it: name it in --overwrite, or declare it as it is"
-UNCHANGEABLE: Final = "the hub lets nobody change this: correct the catalogue, or make another beside it"
-CHANGED: Final = "somebody has changed it since Keyturn made it"
+UNCHANGEABLE: Final = "the hub does not allow changing this: correct the catalogue, or make another next to it"
+CHANGED: Final = "it was changed since Keyturn made it"
 UNDECLARED: Final = "nothing declares it any more: --remove takes it away"
 UNSEEN: Final = "nothing declares it any more; whether it is still there, this login may not see"
 AGAIN: Final = "its secrets are written again"
@@ -40,7 +40,7 @@ NAMESAKE: Final = (
     " by KEYTURN_HUB_MOUNT, KEYTURN_HUB_STATE_MOUNT or KEYTURN_HUB_TRANSIT_MOUNT, or the namespace"
 )
 NOBODYS: Final = (
-    "there is none, and Keyturn makes none: let whoever runs the hub declare it, under `audit` in its configuration"
+    "there is none, and Keyturn makes none: those who run the hub declare it, under `audit` in its configuration"
     " (OpenBao), or with `vault audit enable`"
 )
 KEEPS: Final = "nothing declares it any more; it holds data, and Keyturn removes none"
@@ -72,7 +72,7 @@ def plan_setup(
     for resource in rest:
         container = items.get(resource.within)
         if container and container.verdict is SetupVerdict.UNKNOWN:
-            why = f"nobody could look whether there is {container.resource.key}"
+            why = f"could not check whether there is {container.resource.key}"
             items[resource.key] = Item(resource, SetupVerdict.UNKNOWN, why)
         else:
             items[resource.key] = _item(resource, sights.get(resource.key), record, overwrite, rewrite)

@@ -66,7 +66,7 @@ def read_record(hub: RecordPort) -> SetupRecord:
         claims = {house: Claim.from_data(claim) for house, claim in state.data.get("claims", {}).items()}
         return SetupRecord(_entries(state.data["made"]), _entries(state.data["intended"]), state.version, claims)
     except (KeyError, TypeError, ValueError, AttributeError):
-        hint = "Put back an older version of it, or delete it: then what differs counts as somebody else's"
+        hint = "Put back an older version of it, or delete it: then what differs counts as not Keyturn's"
         raise Invalid("read", f"the hub's entry {SETUP}", "it is no record of what Keyturn has made", hint) from None
 
 

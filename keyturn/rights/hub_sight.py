@@ -66,4 +66,4 @@ def _sight(resource: HubResource, answer: Sight) -> Sight:
         return None if answer is None else fields_of(resource.kind, answer)
     except (AttributeError, TypeError, ValueError, KeyError):
         problem = "the answer is not what the hub's API says"
-        return Unavailable("look at", resource.key, problem, "See that VAULT_ADDR leads to the hub itself")
+        return Unavailable("look at", resource.key, problem, "Check that VAULT_ADDR reaches the hub itself")

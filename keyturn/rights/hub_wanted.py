@@ -128,7 +128,9 @@ def _namespaces(declared: HubDeclaration) -> Iterator[HubResource]:
         if isinstance(entry, NamespaceEntry):
             path = "/".join(part.strip("/") for part in (entry.parent, name) if part)
             if path != declared.namespace:
-                problem = f"VAULT_NAMESPACE leads to {declared.namespace or 'the root namespace'}, and all else with it"
+                problem = (
+                    f"VAULT_NAMESPACE points to {declared.namespace or 'the root namespace'}, and everything with it"
+                )
                 raise Invalid("set up", f"the namespace {path}", problem, f"Set VAULT_NAMESPACE={path}, or correct hub")
             yield HubResource(Kind.NAMESPACE, path)
 

@@ -250,7 +250,7 @@ def _remember(workspace: Workspace, path: str, trigger: Trigger, stands: SecretS
 
 def insist_on_room(path: str, record: Record) -> None:
     """Raises the error that stops retries against a target that keeps refusing candidates."""
-    hint = f"Mend the cause, then run `keyturn rotate {path} --now`"
+    hint = f"Fix the cause, then run `keyturn rotate {path} --now`"
     if last := record.refused_for_certain:
         problem = f"the target, or a copy, would refuse every candidate like the last: {last.note}"
         raise CertainRefusal("rotate", path, problem, hint)

@@ -74,16 +74,16 @@ def unsettled(outcome: Outcome) -> KeyturnError | None:
     """The error for a rotation that has not reached all, or that a canary refused; else None."""
     behind = [f"{p.store}:{p.name} ({p.error or p.state})" for p in outcome.destinations if not p.in_step]
     silent = [f"{t.consumer} ({t.error})" for t in outcome.consumers if t.error]
-    problems = [f"not in step: {', '.join(behind)}"] if behind else []
+    problems = [f"not in sync: {', '.join(behind)}"] if behind else []
     problems += [f"not acknowledged by: {', '.join(silent)}"] if silent else []
     if outcome.state is RunState.REVERTED:
         problem = "; ".join([f"{outcome.message}; version {outcome.version} holds the previous value again", *problems])
-        hint = f"{capital(outcome.previous)}. Mend the canary, then rotate again"
+        hint = f"{capital(outcome.previous)}. Fix the canary, then rotate again"
         return TerminalError("rotate", outcome.path, problem, hint)
     if not problems:
         return None
     problem = f"version {outcome.version} is in force, but {'; '.join(problems)}"
-    hint = f"{capital(outcome.previous)}. Mend the cause; the next sync and retire runs go on by themselves"
+    hint = f"{capital(outcome.previous)}. Fix the cause; the next sync and retire runs continue by themselves"
     return TransientError("settle", outcome.path, problem, hint)
 
 

@@ -17,7 +17,7 @@ from keyturn.rotation.repair.recoverable_values import recovery_needed
 from keyturn.rotation.state.context import Workspace, side_by_side
 from keyturn.rotation.state.journal import record_action
 
-HINT = "Nothing has been changed. Mend that, and rotate again"
+HINT = "Nothing has been changed. Fix that, and rotate again"
 
 
 def guard_destinations(workspace: Workspace, path: str, *, urgent: bool, by_hand: bool = False) -> None:
@@ -63,7 +63,7 @@ def guard_candidate(workspace: Workspace, attempt: Attempt) -> None:
             raise unfit(workspace, attempt, destination, flaw)
         beside = attempt.serving if destination.shape.tells_previous else None
         for flaw in flaws(workspace, destination, whole, beside) if beside else ():
-            raise Invalid("push to", destination.label, f"with the version before beside it: {flaw}", HINT)
+            raise Invalid("push to", destination.label, f"with the previous version next to it: {flaw}", HINT)
     guard_rendered(workspace, attempt)
 
 

@@ -80,7 +80,7 @@ def unended(rotation: Rotation) -> str:
     """The words for a credential without a name."""
     if not rotation.base_version:
         return "there was no credential before it"
-    return "no target knows the value before it: whoever compares it decides how long it works"
+    return "Keyturn can't revoke the old value: the applications that check it decide how long to accept it"
 
 
 def _ending(workspace: Workspace, path: str, rotation: Rotation, *, in_step: bool) -> str:
@@ -88,10 +88,10 @@ def _ending(workspace: Workspace, path: str, rotation: Rotation, *, in_step: boo
     timing, since = workspace.secret(path).rotation, rotation.in_force_at or rotation.promoted_at
     acknowledged = "every consumer has acknowledged"
     if rotation.urgent:
-        return f"it ends once every copy is in step and {acknowledged}"
+        return f"it ends once every copy is in sync and {acknowledged}"
     latest = f", {told(since + timing.max_grace)} at the latest" if timing.max_grace and since else ""
     at = grace_over(workspace, path, rotation)
     if at is None and not in_step:
-        return f"it ends {timing.grace} after every copy is in step, once {acknowledged}{latest}"
+        return f"it ends {timing.grace} after every copy is in sync, once {acknowledged}{latest}"
     at = at or workspace.hub_now() + timing.grace
-    return f"it ends {told(at)} at the earliest, once every copy is in step and {acknowledged}{latest}"
+    return f"it ends {told(at)} at the earliest, once every copy is in sync and {acknowledged}{latest}"

@@ -38,7 +38,9 @@ class Overtaken(Conflict):
     """Another run has written the record since it was read, so the decision is outdated."""
 
     def __init__(self, path: str) -> None:
-        super().__init__("retire", path, "another run has written its record meanwhile", "The next run goes on with it")
+        super().__init__(
+            "retire", path, "another run has written its record meanwhile", "The next run continues with it"
+        )
 
 
 def retire(
@@ -259,9 +261,9 @@ def obstacles(workspace: Workspace, path: str, rotation: Rotation, waive: Waive,
         reasons.append(f"{gone}: what is old may be all that works")
     over = grace_over(workspace, path, rotation)
     if not (waive is Waive.GRACE or rotation.urgent) and over and workspace.hub_now() < over:
-        reasons.append(f"its grace lasts until {over:%Y-%m-%d %H:%M:%S %Z}")
+        reasons.append(f"its grace ends {over:%Y-%m-%d %H:%M:%S %Z}")
     reasons += frozen(workspace, path, rotation)
-    reasons += [f"{c.store}:{c.name} is not in step: {c.error or c.state}" for c in copies if not c.in_step]
+    reasons += [f"{c.store}:{c.name} is not in sync: {c.error or c.state}" for c in copies if not c.in_step]
     if not rotation.urgent:
         note = waive is not Waive.EVERYTHING
         reasons += unfinished_rollouts(workspace, known_places(workspace, path)[0], rotation.version, note=note)
@@ -305,7 +307,7 @@ def frozen(workspace: Workspace, path: str, rotation: Rotation) -> list[str]:
     return (
         []
         if rotation.urgent
-        else [f"the freeze {freeze.name} lasts until {freeze.ends:%Y-%m-%d %H:%M %Z}" for freeze in holding]
+        else [f"the freeze {freeze.name} ends {freeze.ends:%Y-%m-%d %H:%M %Z}" for freeze in holding]
     )
 
 
@@ -316,7 +318,7 @@ def uses(workspace: Workspace, path: str, rotation: Rotation) -> Sequence[str]:
     try:
         return workspace.open_strategy(path).in_use(rotation.ends, rotation.promoted_at)
     except KeyturnError as error:
-        return (f"nobody can tell whether it is used: {error}",)
+        return (f"its use is unknown: {error}",)
 
 
 def close_retired(workspace: Workspace, path: str, record: Record, rotation: Rotation, note: str) -> None:

@@ -65,7 +65,7 @@ def rollback(workspace: Workspace, path: str, token: str, why: str, *, by_hand: 
         return rotation or closed(path, token)
     if rotation.stage is Stage.RETIRING:
         problem = f"the credential before version {rotation.version} is being ended, so it can't serve again"
-        hint = f"Version {rotation.version} stays in force: mend the consumers, or rotate again"
+        hint = f"Version {rotation.version} stays in force: fix the consumers, or rotate again"
         raise Superseded("take back", path, problem, hint)
     check_target(workspace, path, rotation)
     with record_action(workspace, "revert", path, place=workspace.target(path), note=why) as doing:
@@ -99,7 +99,7 @@ def doomed(workspace: Workspace, path: str, record: Record, rotation: Rotation, 
     current = workspace.hub.read(path)
     if current is None or current.version != rotation.version:
         problem = f"CURRENT is no longer version {rotation.version}, which rotation {rotation.token} made"
-        raise Superseded("take back", path, problem, "Somebody wrote it meanwhile: nothing is put back")
+        raise Superseded("take back", path, problem, "It was written in the meantime: nothing is restored")
     ends = dict(workspace.open_strategy(path).credential_id(current.fields))
     number = record.next_sequence()
     return rotation.to(Stage.REVERTING, note=why, holder=workspace.holder, ends=ends, sequence=number)
@@ -111,7 +111,7 @@ def previous(workspace: Workspace, path: str, record: Record, rotation: Rotation
     if secret := workspace.hub.read(path, version) if version else None:
         return secret
     problem = f"the hub keeps no version before {rotation.version} that could be put back"
-    raise NotFound("take back", path, problem, "Mend the consumers, or write a working credential into the hub")
+    raise NotFound("take back", path, problem, "Fix the consumers, or write a working credential into the hub")
 
 
 def put_back(workspace: Workspace, path: str, record: Record, before: HubSecret) -> tuple[Record, HubSecret]:

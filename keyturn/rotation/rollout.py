@@ -13,7 +13,7 @@ from keyturn.rotation.state.journal import record_action
 from keyturn.rotation.state.records import update_record
 
 ACKNOWLEDGED: Final = "acknowledged"
-HANDED_OVER: Final = "handed over, and nobody answers there"
+HANDED_OVER: Final = "delivered; no health endpoint"
 """The result of a notice: acknowledged by the consumer, or accepted by its carrier."""
 
 

@@ -182,7 +182,7 @@ def insist_on_new(workspace: Workspace, path: str) -> None:
     if old := former_owner(workspace, path):
         problem = f"its account is the one of {old}, which the catalogue declares no more: who uses it would be cut off"
         forget = f"`keyturn repair forget {old}`"
-        hint = f"`keyturn repair rename {old} {path}` carries it over. Where nobody needs it, {forget}"
+        hint = f"`keyturn repair rename {old} {path}` carries it over. If it is not needed, {forget}"
         raise Invalid("rotate", path, problem, hint)
 
 
@@ -318,7 +318,7 @@ def tell_again(workspace: Workspace, path: str) -> None:
         workspace.hub.patch_metadata(path, custom)
         record, current = look()
         if (record.version, current) != (there[0].version, there[1]):
-            raise Conflict("tell of", path, "it has changed meanwhile", "It is told again")
+            raise Conflict("tell of", path, "it has changed meanwhile", "It is notified again")
 
     change_entry(VersionedEntry(f"the metadata of {path}", look, write), told, workspace.pause)
 
@@ -352,7 +352,7 @@ def seen_again(workspace: Workspace, attempt: Attempt) -> Attempt:
         insist_on_current(attempt.path, workspace.hub.describe(attempt.path), again.record)
     if not again.in_force and not still_named(attempt.rotation.ends, ends(workspace, again)):
         problem = "CURRENT names another credential than when this rotation began"
-        raise Superseded("promote", attempt.path, problem, "Somebody wrote it by hand: run the rotation again")
+        raise Superseded("promote", attempt.path, problem, "It was written by hand: run the rotation again")
     return again
 
 

@@ -52,8 +52,8 @@ SAFE_HEADERS: Final = (
 REFUSED: Final = (
     "The hub does not let this token see the page: it is unknown or has ended, or it lacks the policy keyturn-viewer."
 )
-OVER: Final = "The hub does not let your token see the page any more. Sign in anew."
-UNTOLD: Final = "The hub does not tell whether you may see the page."
+OVER: Final = "The hub no longer allows your token to see the page. Sign in again."
+UNTOLD: Final = "The hub does not say whether you may see the page."
 FOREIGN: Final = "The form was not sent from this page."
 NO_TOKEN: Final = "That is no token of the hub."
 
@@ -159,7 +159,7 @@ class DashboardDoor:
 
     def _turned_away(self, peer: str, why: str, status: HTTPStatus) -> HttpAnswer:
         self._counts.add(SIGN_INS, "refused")
-        self._say(f"dashboard: somebody from {peer} was refused")
+        self._say(f"dashboard: a sign-in from {peer} was refused")
         return _form(why, status)
 
     async def _admit(self, token: Sensitive, peer: str) -> Viewer:

@@ -79,7 +79,7 @@ class GrantsPart:
         try:
             herald.tell(self._site.workspace())
         except KeyturnError as error:
-            self._say(f"error: people are not told what waits for them: {error}")
+            self._say(f"error: people are not notified of what waits for them: {error}")
 
     def _say(self, line: str) -> None:
         self._site.say(f"{self.name}: {line}")
@@ -103,7 +103,7 @@ class PrincipalAlerts:
         except KeyturnError as error:
             trouble = str(error)
         if trouble and trouble != self._trouble:
-            self._say(f"error: alerts about whoever has access are not known: {trouble}")
+            self._say(f"error: alerts about holders of access are unknown: {trouble}")
         self._trouble = trouble
 
     def find(self, principal: str, since: datetime) -> str | None:

@@ -59,7 +59,7 @@ class HubSettings:
             raise Invalid("find the hub at", self.address, "that is no address of a server", hint)
         if leaves_in_clear(self.address) and not self.insecure_http:
             problem = "token and values would go to another machine in clear"
-            hint = f"Give the hub an https address. Where nobody can listen between, set {INSECURE_HTTP}=true"
+            hint = f"Give the hub an https address. If no one can listen in between, set {INSECURE_HTTP}=true"
             raise Invalid("speak plain http to", self.address, problem, hint)
 
     @property

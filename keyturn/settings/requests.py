@@ -150,11 +150,11 @@ class AnswerSettings(Model):
     def _tells_something(self) -> Self:
         if other := sorted(set(self.status or ()) - REFUSING):
             raise refused(
-                f"{other[0]} tells nothing about a key", "Name statuses of 200 to 299 or 400 to 499.", "status"
+                f"{other[0]} says nothing about a key", "Name statuses of 200 to 299 or 400 to 499.", "status"
             )
         if self.when is None and (self.status is None or min(self.status) < 300):
             remedy = "Add when: and what the answer holds, such as {pointer: /ok, equals: false}."
-            raise refused("a success without a condition tells nothing", remedy, "status" if self.status else "when")
+            raise refused("a success without a condition proves nothing", remedy, "status" if self.status else "when")
         return self
 
     @property
@@ -205,7 +205,7 @@ class RequestSettings(Model):
     @model_validator(mode="after")
     def _one_body(self) -> Self:
         if self.body is not None and self.form is not None:
-            raise refused("body stands beside form", "Remove one of the two.", "form")
+            raise refused("body and form are both given", "Remove one of the two.", "form")
         return self
 
     def request(self, method: str) -> Request:

@@ -70,7 +70,7 @@ class StoreBase(Opened):
     """A system that secrets are pushed to."""
 
     deletion: Deletion = Deletion.KEEP
-    """What becomes of Keyturn's own copies that nothing declares any more: keep, or delete."""
+    """What becomes of Keyturn's own copies that are no longer declared: keep, or delete."""
     delete_after: Duration = timedelta(days=7)
     """How long such a copy stays before it is deleted."""
     most_deletions: Annotated[int, Field(ge=1)] = 10
@@ -117,7 +117,7 @@ class StoreBase(Opened):
     @property
     def place_remedy(self) -> str:
         """What to write so that the catalogue knows where copies are."""
-        return "Say place on the store: where it stands, in the words of the rule."
+        return "Give place on the store: its location, in the words of the rule."
 
     def members(self, name: str) -> Mapping[str, Self]:
         """Return the stores of the entry with this name: itself, or several, named ``name/...`` each."""
@@ -141,7 +141,7 @@ class StoreBase(Opened):
         A store with its own limits calls this first.
         """
         if lacking := details.asked - self.TAKES:
-            return f"{self.kind} keeps no {' and no '.join(sorted(lacking))} beside a secret"
+            return f"{self.kind} keeps no {' and no '.join(sorted(lacking))} next to a secret"
         return None
 
 

@@ -143,14 +143,14 @@ class Timing(Model):
         if timezone is None and info.data.get("cron"):
             raise refused("is missing", "Add timezone: the time zone of cron, such as Europe/Berlin.")
         if timezone is not None and info.data.get("cron", "") is None:
-            raise refused("stands without cron", "Remove it, or add cron; a window has a time zone of its own.")
+            raise refused("is given without cron", "Remove it, or add cron; a window has its own time zone.")
         return timezone
 
     @field_validator("interval")
     @classmethod
     def _or_cron(cls, interval: timedelta | None, info: ValidationInfo) -> timedelta | None:
         if interval is not None and info.data.get("cron"):
-            raise refused("stands beside cron", "Keep one of the two.")
+            raise refused("is given together with cron", "Keep one of the two.")
         if interval is None and info.data.get("cron", "") is None and not cls.ends_by_itself:
             remedy = "Add interval: how often the secret is replaced, or cron and timezone: at which times."
             raise refused("is missing", remedy)

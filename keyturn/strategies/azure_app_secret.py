@@ -202,7 +202,7 @@ class AzureAppSecret(StrategyBase):
 
     def _check_room(self, application: Application) -> None:
         if application.room < 1:
-            raise self._invalid("it can't hold one more secret", "Remove secrets of it that nobody uses")
+            raise self._invalid("it can't hold one more secret", "Remove its unused secrets")
         if len(self._own(application)) >= MOST_OWN:
             problem = f'it holds {len(self._own(application))} secrets that are called "{self.label}"'
             raise self._invalid(problem, "Find out why they were left, and remove all but the one that serves")

@@ -195,12 +195,12 @@ class AzureStorageKey(StrategyBase):
         if current is None:
             return None
         if "account_key" not in current:
-            problem = "the secret holds no account_key, so nothing tells which key serves"
+            problem = "the secret holds no account_key, so the key in use is unknown"
             raise self._invalid(problem, "Write the key that the consumers use into its field account_key")
         held = key_digest(current["account_key"])
         key_name = next((name for name, digest in digests.items() if digest == held), None)
         if key_name is None:
-            problem = "the key that serves is none of its keys: somebody has regenerated it, or it is another account's"
+            problem = "the key in use is none of its keys: it was regenerated, or it is another account's"
             raise self._invalid(problem, "Write the key that the consumers shall use into the secret's account_key")
         return key_name
 

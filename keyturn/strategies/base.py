@@ -139,10 +139,10 @@ class StrategyBase:
         return 0
 
     def find_everything(self, spared: Sequence[SecretFields]) -> Iterable[str]:
-        raise no_place("there is no target that could be told to refuse it")
+        raise no_place("there is no target that could refuse it")
 
     def revoke_found(self, name: str, sequence: int) -> RevokeResult:
-        raise no_place("there is no target that could be told to refuse it")
+        raise no_place("there is no target that could refuse it")
 
     def accepts(self, credential: SecretFields) -> bool | None:
         return None
@@ -168,4 +168,4 @@ def text_of(fields: SecretFields | None, name: str) -> str | None:
 
 def no_place(why: str) -> UnsupportedOperation:
     """Return the error of a strategy that can't find a secret's credentials by their place."""
-    return UnsupportedOperation("look for credentials of", "the secret", why, "What no version tells is ended by hand")
+    return UnsupportedOperation("look for credentials of", "the secret", why, "What no version names is ended by hand")

@@ -77,7 +77,7 @@ class CertificateStrategy(StrategyBase):
         if (lasts := certificate.ends_at - certificate.begins_at) < self.ttl - ROUNDING:
             self.authority.revoke(certificate.serial)
             hint = "Lower ttl, raise max_ttl of the role and max_lease_ttl of the mount, or renew the authority itself"
-            raise Invalid("sign", self.authority.name, f"it lasts {lasts}, and ttl asks for {self.ttl}", hint)
+            raise Invalid("sign", self.authority.name, f"it is valid for {lasts}, and ttl asks for {self.ttl}", hint)
         fields = {"certificate": issued.pem, "private_key": key, "chain": issued.chain}
         fields |= {"bundle": issued.pem + issued.chain, "serial": certificate.serial}
         fields |= {EXPIRES_AT: certificate.ends_at.isoformat()}
@@ -135,7 +135,7 @@ class CertificateStrategy(StrategyBase):
         return RevokeResult(outlives=(f"{left}, {until}",))
 
     def find_everything(self, spared: Sequence[SecretFields]) -> Iterable[str]:
-        raise no_place(f"{self.authority.mount} does not tell which of its certificates were this secret's")
+        raise no_place(f"{self.authority.mount} does not say which of its certificates were this secret's")
 
     def accepts(self, credential: SecretFields) -> bool | None:
         """Whether hub and OCSP accept it: not once revoked or expired; None where the hub does not know it."""
@@ -177,13 +177,13 @@ class CertificateStrategy(StrategyBase):
         if stored is None or stored.revoked:
             yield "the authority has revoked the certificate, or does not know it"
         elif (publication := self.authority.published(stored.serial)) and publication.revoked:
-            yield f"the authority tells clients that the certificate is revoked, by {publication.by}"
+            yield f"the authority reports the certificate as revoked, by {publication.by}"
 
     def _must_be_told(self, serial: str) -> None:
         """Raises Unavailable while OCSP reports a revoked certificate as good; a revocation list is written later."""
         certificate = self.authority.find(serial)
         if certificate and certificate.ends_at > self.clock() and self._called_good(serial):
-            problem = f"the authority still tells clients by {OCSP} that it is good"
+            problem = f"the authority still reports to clients by {OCSP} that it is good"
             raise Unavailable("revoke", f"{self.authority.mount}/cert/{serial}", problem, "It is looked at again")
 
     def _called_good(self, serial: str) -> bool:

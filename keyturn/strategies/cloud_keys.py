@@ -126,7 +126,7 @@ class CloudKeyStrategy(StrategyBase):
         try:
             keys = self.target.keys(self.account)
         except NotFound:
-            raise no_place(f"{self._named} is not there, so nobody can tell whose keys an older account had") from None
+            raise no_place(f"{self._named} is not there, so the keys of an older account are unknown") from None
         yield from (key.key_id for key in keys if key.key_id not in serving)
 
     def revoke_found(self, name: str, sequence: int) -> RevokeResult:

@@ -60,7 +60,7 @@ class GeneratedSettings(StrategySettings, PasswordSettings):
         if self.fields is None:
             super().check_rules()
         elif beside := self.model_fields_set & {"field", *PasswordSettings.model_fields}:
-            problem = f"fields stands beside {', '.join(sorted(beside))}"
+            problem = f"fields is given together with {', '.join(sorted(beside))}"
             raise refused(problem, "Move these into each field, or remove fields.", "fields")
 
     @property

@@ -82,14 +82,14 @@ class HttpApiKey(RestStrategy):
             return
         if (count := len(self.entries("count the keys at"))) >= self.limit:
             problem = f"there are {count} keys, and no more than {self.limit} may be"
-            raise Invalid("make a key at", self.api.name, problem, "Delete one that nobody uses")
+            raise Invalid("make a key at", self.api.name, problem, "Delete an unused one")
 
     def existing_ids(self) -> Sequence[str]:
         doing = "list the keys at"
         ids = [self._id(entry, doing) for entry in self.entries(doing) if self._is_own(entry)]
         if len(ids) > MOST_KEYS:
-            problem = f"it lists {len(ids)} keys, and {MOST_KEYS} can be told apart from a new one"
-            hint = "Tell this secret's own keys from the others with `where` under `list`"
+            problem = f"it lists {len(ids)} keys, and {MOST_KEYS} can be distinguished from a new one"
+            hint = "Select this secret's own keys with `where` under `list`"
             raise Invalid("make a key at", self.api.name, problem, hint)
         return ids
 
@@ -207,7 +207,9 @@ class HttpApiKey(RestStrategy):
         Raises UnsupportedOperation where the list does not show which these are.
         """
         if not any("path" in templates.names(text) for text in self.keys.where.values()):
-            flaw = "does not list its keys" if self.requests.listing is None else "does not tell this secret's own keys"
+            flaw = (
+                "does not list its keys" if self.requests.listing is None else "does not select this secret's own keys"
+            )
             raise no_place(f"{self.api.name} {flaw} (`where` under `list`, with {{{{path}}}})")
         serving = {fields[self.keys.id].reveal() for fields in spared if self.keys.id in fields}
         doing = "look for this secret's keys at"
@@ -326,7 +328,7 @@ class HttpApiKeySettings(RestSettings):
             fields = ", ".join(f"{{{{{name}}}}}" for name in self.answer if name not in (self.id_field, EXPIRES_AT))
             raise refused("the request does not use the new key", f"Put {fields} into one of its headers.", "test")
         if set(templates.names(self.test.path)) & (self.answer.keys() - {self.id_field, EXPIRES_AT}):
-            problem = "a key in a path stands in the logs of every server on the way"
+            problem = "a key in a path is in the logs of every server on the way"
             raise refused(problem, "Put it into a header or the body.", "test")
         if self.id_field not in self.delete.names:
             remedy = f"Put {{{{{self.id_field}}}}} into its path or body."

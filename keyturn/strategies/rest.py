@@ -117,7 +117,7 @@ class RestStrategy(StrategyBase):
         at = parse_moment(text.reveal()) if text else None
         if at is None:
             hint = "Point to RFC 3339, or to seconds or milliseconds since 1970"
-            raise Invalid("look up the last use of a key at", self.api.name, "what it tells is no time", hint)
+            raise Invalid("look up the last use of a key at", self.api.name, "its answer is not a time", hint)
         return (
             (f"{self.api.name}: the old key was used at {at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",)
             if at > since
@@ -161,8 +161,8 @@ class RestSettings(StrategySettings):
             remedy = advice(unknown[0], self.constants, "Declare it under constants, with what it is otherwise.")
             raise refused(f"no constant is called {unknown[0]}", remedy, "in_emergency")
         if shared := sorted(self.in_emergency.keys() & self._names_besides_create()):
-            message = f"{shared[0]} stands in other requests than create, which have to find the key again"
-            raise refused(message, "Give create a constant of its own for it.", "in_emergency")
+            message = f"{shared[0]} is used in requests other than create, which have to find the key again"
+            raise refused(message, "Give create its own constant for it.", "in_emergency")
         return self
 
     def _names_besides_create(self) -> set[str]:

@@ -136,7 +136,7 @@ class SshKey(RestStrategy):
         return RevokeResult(outlives=(lasting,) if halves else ())
 
     def find_everything(self, spared: Sequence[SecretFields]) -> Iterable[str]:
-        raise no_place(f"{self.api.name} does not tell which of the account's public keys were this secret's")
+        raise no_place(f"{self.api.name} does not say which of the account's public keys were this secret's")
 
     def accepts(self, credential: SecretFields) -> bool | None:
         """Whether the API still shows the public key, without a login; None where the version names no key."""
@@ -174,7 +174,7 @@ class SshKey(RestStrategy):
         text = entry.text(pointer or "")
         if text is None:
             hint = "Correct the pointers under `list`, in the catalogue"
-            raise Invalid(doing, self.api.name, "its list has an entry that does not tell which key it is", hint)
+            raise Invalid(doing, self.api.name, "its list has an entry that does not say which key it is", hint)
         if self.listed.public_key is not None:
             return fingerprint(text.reveal())
         return f"SHA256:{text.reveal().removeprefix('SHA256:').rstrip('=')}"
@@ -215,7 +215,7 @@ class SshListSettings(ListSettings):
     @model_validator(mode="after")
     def _tells_keys_apart(self) -> Self:
         if (self.public_key is None) == (self.fingerprint is None):
-            raise refused("must tell keys apart in one way", "Give one pointer: public_key, or fingerprint.")
+            raise refused("must identify keys in one way", "Give one pointer: public_key, or fingerprint.")
         return self
 
 

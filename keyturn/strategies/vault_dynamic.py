@@ -68,7 +68,7 @@ class VaultDynamic(LoginStrategy):
         leases = self.engine.leases(self.role)
         if len(leases) > MOST:
             problem = f"it has {len(leases)} leases, so it is not this secret's alone"
-            raise Invalid("list", self.place, problem, "Give the secret a role that nobody else asks for accounts")
+            raise Invalid("list", self.place, problem, "Give the secret a role that is used for nothing else")
         return leases
 
     def mint(self, current: SecretFields | None) -> SecretFields:
@@ -118,7 +118,7 @@ class VaultDynamic(LoginStrategy):
         if account is None:
             self._end(lease_id, accessor(credential))
             return RevokeResult(
-                outlives=(f"sessions of the account of {lease_id}, whose name this version does not tell",)
+                outlives=(f"sessions of the account of {lease_id}, whose name this version does not have",)
             )
         try:
             ended = self._ended(account, sequence, lambda: self.engine.revoke(lease_id))
@@ -162,7 +162,7 @@ class VaultDynamic(LoginStrategy):
             self.engine.end_token(self.path, name.removeprefix(TOKEN))
             return RevokeResult(outlives=(f"leases of {name}, for the moments until the hub has revoked them too",))
         self.engine.revoke(name)
-        return RevokeResult(outlives=(f"sessions of the account of {name}, which no version that could be read tells",))
+        return RevokeResult(outlives=(f"sessions of the account of {name}, which no readable version names",))
 
     def accepts(self, credential: SecretFields) -> bool | None:
         account = username(credential)

@@ -121,7 +121,7 @@ class Applier:
     def _heard(self, item: Item) -> None:
         """Raise Unavailable if the store has stopped answering."""
         if self._silent[item.store] >= SILENT:
-            problem, hint = "not tried: the store has stopped answering", "The next run goes on with what is left"
+            problem, hint = "not tried: the store has stopped answering", "The next run continues with what is left"
             raise Unavailable("push to", item.label, problem, hint)
 
     def _patiently(self, item: Item, work: Callable[[], _T]) -> _T:
@@ -169,7 +169,7 @@ def destination(workspace: Workspace, item: Item) -> Destination:
     for place in workspace.places(item.path):
         if (place.store, place.name) == (item.store, item.name):
             return place
-    raise Conflict("push to", item.label, f"{item.path} is not pushed there any more", "Make the plan anew")
+    raise Conflict("push to", item.label, f"{item.path} is not pushed there any more", "Make a new plan")
 
 
 def delete(workspace: Workspace, item: Item) -> None:
@@ -192,15 +192,15 @@ def check_ours(workspace: Workspace, item: Item, copy: RemoteSecret) -> None:
 
     Anyone can copy marks. The fingerprint proves it, because it requires this hub's key.
     """
-    hint = "Delete it by hand, if nobody needs it"
+    hint = "Delete it by hand if it is not needed"
     if copy.marks is None or copy.marks.source != item.path or not copy.intact:
         raise NotOwned("delete", item.label, "it is no longer Keyturn's own", hint)
     if item.found and copy.version_id != item.found:
-        raise Conflict("delete", item.label, "it has changed since it was planned", "Make the plan anew")
+        raise Conflict("delete", item.label, "it has changed since it was planned", "Make a new plan")
     if not made_here(workspace, copy.marks):
         raise NotOwned("delete", item.label, f"the catalogue {copy.marks.catalogue or DEFAULT_ID} has made it", hint)
     if copy.marks.adopted:
-        raise NotOwned("delete", item.label, "somebody else had made it before it was adopted", hint)
+        raise NotOwned("delete", item.label, "someone else had made it before it was adopted", hint)
     store = open_item(workspace, item)
     if Unsupported.READ in store.unsupported:
         raise NotOwned("delete", item.label, "its values can't be read, so nothing proves whose it is", hint)

@@ -21,7 +21,7 @@ def outcome_lines(outcome: BatchOutcome, fates: dict[str, str]) -> list[str]:
     failed = [
         f"error: {one_line(result.error)} ({result.path}: {fates[result.path]})" for result in outcome.failing.values()
     ]
-    more = [f"error: {len(failed) - SHOWN} more copies are not in step"] if len(failed) > SHOWN else []
+    more = [f"error: {len(failed) - SHOWN} more copies are not in sync"] if len(failed) > SHOWN else []
     whole = [f"error: {one_line(str(outcome.error))} ({_named(fates)})"] if outcome.error else []
     return lines + failed[:SHOWN] + more + whole + hindered(outcome.owing.errors, fates)
 
@@ -29,7 +29,7 @@ def outcome_lines(outcome: BatchOutcome, fates: dict[str, str]) -> list[str]:
 def notice_lines(notices: Notices, fates: dict[str, str]) -> list[str]:
     """The lines for notices: notified consumers and the first failures."""
     lines = [
-        f"{notified.path}: told {notified.consumer} of version {notified.version}"
+        f"{notified.path}: notified {notified.consumer} of version {notified.version}"
         for notified in notices.told
         if not notified.error
     ]

@@ -82,7 +82,7 @@ def unheard(notices: Notices) -> KeyturnError | None:
     if not silent:
         return None
     more = f"; and {len(silent) - SHOWN} more" if len(silent) > SHOWN else ""
-    hint = "Every copy is as the run says. The next sync tells these again, under the same message id"
+    hint = "Every copy is as the run says. The next sync notifies these again, under the same message id"
     return TransientError(NOTIFY, f"{len(silent)} consumers", "; ".join(silent[:SHOWN]) + more, hint)
 
 

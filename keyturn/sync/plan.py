@@ -133,7 +133,7 @@ def restore_of(workspace: Workspace) -> tuple[RestoredMark | None, tuple[str, ..
     try:
         mark = workspace.open_restore()
     except KeyturnError as error:
-        return None, (f"nothing is written, since nobody could look whether the hub was restored: {error}",)
+        return None, (f"nothing is written, since it could not be checked whether the hub was restored: {error}",)
     return mark, (mark.to_do,) if mark else ()
 
 
@@ -166,8 +166,9 @@ def kept_remarks(copies: Sequence[str]) -> Iterator[str]:
     if copies:
         more = f" and {len(copies) - SHOWN} more (see `keyturn scan`)" if len(copies) > SHOWN else ""
         yield (
-            f"NOT DECLARED any more, and still there: {', '.join(copies[:SHOWN])}{more}. No new version reaches them,"
-            " and whoever reads one is cut off when the credential in it ends. Declare them again, or delete them there"
+            f"NOT DECLARED any more, and still there: {', '.join(copies[:SHOWN])}{more}. No new version reaches "
+            "them, and their readers are cut off when the credential in them ends. Declare them again, or "
+            "delete them there"
         )
 
 
@@ -184,11 +185,11 @@ def unlisted_remarks(workspace: Workspace, secrets: Mapping[str, SecretInfo]) ->
 def remarked(workspace: Workspace, error: KeyturnError | None, *, whole: bool) -> Iterator[str]:
     """Further remarks for people."""
     if error:
-        yield f"nothing could be compared with the ledger, which would tell that the hub has lost versions: {error}"
+        yield f"nothing could be compared with the ledger, which would show that the hub lost versions: {error}"
     try:
         yield from (store.told for store in (left_stores(workspace) if whole else ()))
     except KeyturnError as error:
-        yield f"nobody could tell whether a store has left the catalogue with copies in it: {error}"
+        yield f"could not check whether a store has left the catalogue with copies in it: {error}"
 
 
 def behind(want: Wanted, info: SecretInfo, holdings: Holdings, newer: KnownVersion) -> Item:
@@ -449,7 +450,7 @@ def decide_action(
     if copy is None:
         return Action.CREATE, f"the key {', '.join(place.keys)} of others' secret" if place.merge else "", False
     if keys := theirs(copy):
-        why = f"somebody else has put the key {', '.join(keys)} there"
+        why = f"someone else added the key {', '.join(keys)} there"
         return (Action.ADOPT, why, False) if place.adopt else unadopted(workspace, want, copy, digest, why)
     if copy.marks is None:
         return unmarked(workspace, want, digest, hands_off)
@@ -460,7 +461,7 @@ def decide_action(
         why = f"the catalogue {copy.marks.catalogue} has made it"
         return (Action.ADOPT if place.adopt else Action.CONFLICT), why, False
     if not copy.intact:
-        return Action.DRIFTED, "somebody else has changed, disabled or deleted it", hands_off
+        return Action.DRIFTED, "someone else changed, disabled or deleted it", hands_off
     if workspace.fingerprint_keys.refuses(copy.marks.fingerprint):
         return Action.DRIFTED, UNKNOWN_KEY, hands_off
     if vouches(copy.marks.fingerprint, digest) and not copy.outdated:
@@ -505,7 +506,7 @@ def held_by_others(workspace: Workspace, want: Wanted, digest: str) -> str:
     """What adopting a copy would overwrite, as a clause. Reads its value."""
     store = workspace.open_copy(want.path, want.place)
     if Unsupported.READ in store.unsupported:
-        return ", and nobody can read what it holds"
+        return ", and its contents can't be read"
     try:
         text = store.read(want.place.name)
     except KeyturnError:

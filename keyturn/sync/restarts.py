@@ -92,7 +92,7 @@ def failed_rollouts(workspace: Workspace, store: str, wanted: Mapping[str, Remot
         workloads = restarts(workspace, store)
         rollouts = workloads.rollouts(wanted[store], note=True) if workloads else ()
     except KeyturnError as error:
-        message = f"nobody can tell whether workloads are restarted: {error}"
+        message = f"it is unknown whether workloads are restarted: {error}"
         return [_failing("", store, WORKLOADS, message, error)]
     broken = [rollout for rollout in rollouts if rollout.state is RolloutState.FAILED]
     return [
@@ -128,7 +128,7 @@ def remarks(workspace: Workspace, planned: Plan) -> list[str]:
             rollouts = workloads.rollouts(names) if workloads else ()
             lines += [f"{store}: {describe_rollout(rollout)}" for rollout in rollouts if describe_rollout(rollout)]
         except KeyturnError as error:
-            lines.append(f"{store}: nobody can tell whether workloads are restarted: {error}")
+            lines.append(f"{store}: it is unknown whether workloads are restarted: {error}")
     return lines
 
 

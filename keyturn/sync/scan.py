@@ -93,7 +93,7 @@ def hub_scan(secrets: Survey, managed: Collection[str]) -> HubScan:
 def unlisted(workspace: Workspace, chosen: Sequence[str], hub: HubScan | None, error: Denied) -> Scan:
     """The scan if the hub can't be listed."""
     if workspace.catalogue.syncs:
-        why = f"nobody can tell which copies are the catalogue's: {error}"
+        why = f"it is unknown which copies are the catalogue's: {error}"
         return Scan(tuple(StoreScan(store, error=why, kind=type(error).__name__) for store in chosen), hub)
     declared = pushed_names(workspace, workspace.catalogue.secrets, Survey())
     return Scan(tuple(side_by_side(lambda store: one_store(workspace, store, declared), chosen)), hub)

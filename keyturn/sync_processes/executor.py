@@ -117,7 +117,7 @@ class Child:
         self.alive = False
         while self._open:
             _, (item, report) = self._open.popitem()
-            hint = "The next run goes on with what is left"
+            hint = "The next run continues with what is left"
             error = Unavailable("push to", item.label, "the process that worked at it has ended", hint)
             report(result(item, str(CopyState.FAILED), error))
 

@@ -30,7 +30,8 @@ from keyturn.rotation.state.journal import record_action
 
 TRANSIT: Final = "transit:"
 OUTSIDE: Final = (
-    "Add a key that lies elsewhere: a KMS's, another hub's (transit:NAME@ADDRESS), or the public half of a recovery key"
+    "Add a key that is kept elsewhere: a KMS's, another hub's "
+    "(transit:NAME@ADDRESS), or the public half of a recovery key"
     " (x25519:PATH)"
 )
 DRILL_MOUNTS: Final = "keyturn-drill"
@@ -90,7 +91,7 @@ def open_backup_keys(names: Sequence[str], hub_address: str, env: Mapping[str, s
         problem = f"the package {error.name} is missing"
         raise Invalid("open", "the keys of backups", problem, "Install keyturn[certificates]") from None
     if all(lies_in(name, hub_address) for name in names):
-        problem = "every key that would open them lies in the hub that is backed up, and is lost with it"
+        problem = "every key that would open them is in the hub that is backed up, and is lost with it"
         raise Invalid("open", "the keys of backups", problem, OUTSIDE)
     return RecipientKeys({name: open_data_keys(name, env, recovery=True) for name in names})
 

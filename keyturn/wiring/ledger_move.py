@@ -61,7 +61,7 @@ def _leave(hub: Hub, old: StoredLedger | None, new: StoredLedger, reason: str, c
     if old is None:
         return f"{name.origin}, which is lost; its newest checkpoint covers {_covered(hub, name)} entries"
     if old.origin != name.origin:
-        hint = "Give in --from where that one lies"
+        hint = "Give its address in --from"
         raise Invalid("move from", old.origin, f"the hub names {name.origin}", hint)
     insist_on_named(hub, old)
     old.append([_entry(hub, Outcome.DONE, new.origin, f"what follows is in {new.origin}: {reason}", clock)])

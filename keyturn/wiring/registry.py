@@ -351,8 +351,8 @@ def consumer_login(hub: Hub, name: str, path: str) -> SecretFields:
     state = hub.read_state(path)
     if state is None:
         hint = f"Write {' and '.join(sorted(LOGIN, reverse=True))} to {path} in Keyturn's own mount of the hub"
-        raise NotFound("read", path, f"the login that consumer {name} is told by is not there", hint)
+        raise NotFound("read", path, f"the login that consumer {name} is notified by is not there", hint)
     if lacking := sorted(LOGIN - state.data.keys(), reverse=True):
-        problem = f"the login that consumer {name} is told by lacks a field"
+        problem = f"the login that consumer {name} is notified by lacks a field"
         raise Invalid("read", path, problem, f"Write {' and '.join(lacking)}")
     return SecretFields(state.data)

@@ -88,7 +88,7 @@ class SourceOpener:
         if not directory:
             hint = f"Name its directory in {CATALOGUE_VARIABLE}"
             raise Invalid(
-                "open", f"the source {stores[0]}", "only a catalogue tells what it is, and none is given", hint
+                "open", f"the source {stores[0]}", "only a catalogue says what it is, and none is given", hint
             )
         from keyturn.catalogue import load_catalogue
 

@@ -38,25 +38,25 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--port", type=int, required=True, help="port; 0 takes a free one")
     add_certificate(made)
     keys = made.add_mutually_exclusive_group(required=True)
-    keys.add_argument("--webhook-key-file", type=Path, help="accepted keys, one a line, read anew")
+    keys.add_argument("--webhook-key-file", type=Path, help="accepted keys, one a line, re-read on change")
     keys.add_argument("--webhook-key-path", help="where the accepted keys are in Keyturn's own mount of the hub")
     made.add_argument("--source", choices=("hub", "aws"), required=True, help="where it reads its secrets")
     made.add_argument("--secret", required=True, help="hub path of the database credential")
-    hub = made.add_argument_group("hub", "VAULT_ADDR and KEYTURN_HUB_* tell what is not given here")
+    hub = made.add_argument_group("hub", "VAULT_ADDR and KEYTURN_HUB_* supply what is not given here")
     hub.add_argument("--role-id-file", help="file with the AppRole's role id")
     hub.add_argument("--secret-id-file", help="file with the AppRole's secret id")
-    aws = made.add_argument_group("aws", "KEYTURN_AWS_ENDPOINT and AWS's own variables tell the rest")
+    aws = made.add_argument_group("aws", "KEYTURN_AWS_ENDPOINT and AWS's own variables supply the rest")
     help_names = "name of the copy there, NAME for --secret or PATH=NAME for another; without one it is the path"
     aws.add_argument("--aws-secret", action="append", default=[], metavar="[PATH=]NAME", help=help_names)
     aws.add_argument(
-        "--queue-arn", metavar="ARN", help="a queue of SQS that it takes notices from, besides its address"
+        "--queue-arn", metavar="ARN", help="an SQS queue that it takes notices from, in addition to its address"
     )
-    postgres = made.add_argument_group("postgres", "for a secret without host, port and database of its own")
+    postgres = made.add_argument_group("postgres", "for a secret without its own host, port and database")
     postgres.add_argument("--postgres-host", default=LOOPBACK)
     postgres.add_argument("--postgres-port", type=int, default=5432)
     postgres.add_argument("--database", default="postgres")
     postgres.add_argument(
-        "--postgres-ca-file", help="the server's CA, PEM; libpq's own variables tell of TLS without it"
+        "--postgres-ca-file", help="the server's CA, PEM; without it libpq's own variables configure TLS"
     )
     return made
 

@@ -93,11 +93,13 @@ def places(catalogue: Catalogue, secret: Secret, stack: Stack, names: Names, fil
     stores, destinations, differs = dict[str, Any](), [], []
     for number, place in enumerate(secret.destinations, 1):
         if isinstance(place, FieldPattern):
-            differs.append(f"its copies {place.label} have no stand-in: their fields are told by the real secret alone")
+            differs.append(
+                f"its copies {place.label} have no equivalent in the local stack: only the real secret has their fields"
+            )
             continue
         kind = kind_of(catalogue.store(place.store))
         if kind not in AT_THE_STACK:
-            differs.append(f"its copy {place.label} has no stand-in: the local stack has no {kind}")
+            differs.append(f"its copy {place.label} has no equivalent: the local stack has no {kind}")
             continue
         stores[place.store] = at_the_stack(catalogue.store(place.store), stack, files)
         destinations.append({**plain(place), "name": names.copy(kind, number)})
@@ -166,7 +168,9 @@ SHAPING: Final = frozenset({"field", "fields", "template", "escape", "encoding"}
 def elsewhere(catalogue: Catalogue, secret: Secret) -> Iterator[str]:
     """What else is otherwise than with the real secret."""
     if secret.consumers:
-        yield f"{', '.join(secret.consumers)}: not told, an application of the drill stood in"
+        yield f"{', '.join(secret.consumers)}: not notified, an application of the drill took its place"
     target = getattr(secret.rotation, "target", "")
     if target and (kind := str(catalogue.target(target).kind)) == "mysql":
-        yield f"its target {target} is {kind}: accounts of PostgreSQL stood in, the one database of the local stack"
+        yield (
+            f"its target {target} is {kind}: PostgreSQL accounts took their place, the only database of the local stack"
+        )

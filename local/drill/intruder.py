@@ -18,7 +18,7 @@ PATIENCE: Final = 10.0
 class Intruder:
     """At work from a thread for the tries, and one for the session, while it is entered.
 
-    ``tries`` tells whether the credential is accepted, None where nobody can tell; ``session`` whether the open session
+    ``tries`` tells whether the credential is accepted, None where unknown; ``session`` whether the open session
     still answers. ``refused_at`` is when it was first refused and never accepted again.
     """
 

@@ -3,20 +3,20 @@
 from collections.abc import Mapping
 from typing import Final
 
-MADE_WITH_IT: Final = "accounts, routines and events that somebody has made with the credential are not looked for"
+MADE_WITH_IT: Final = "accounts, routines and events created with the credential are not searched for"
 
 LIMITS: Final[Mapping[str, tuple[str, ...]]] = {
     "alternating-users": (MADE_WITH_IT,),
-    "single-user": (MADE_WITH_IT, "until the replacement is installed nobody logs in"),
+    "single-user": (MADE_WITH_IT, "until the replacement is installed no login works"),
     "vault-dynamic": ("where Keyturn's own account may not end sessions at the target, those that are open go on",),
     "vault-static-role": (
         "who has begun to log in with the old password and draws that out is let in for up to a minute more",
     ),
     "certificate": (
-        "whoever checks no revocation list, or has an older copy of it, accepts the certificate until it expires",
+        "a client that checks no revocation list, or has an older copy of it, accepts the certificate until it expires",
         "connections that are open go on",
     ),
-    "generated": ("whoever compares the value itself accepts the old one until he has read the new one",),
+    "generated": ("an application that checks the value itself accepts the old one until it has read the new one",),
     "manual": ("a person ends it where it is honoured, and writes the new value to the hub",),
     "aws-iam-key": (
         "sessions of roles that were assumed with the key end by themselves, after 12 hours at most",
@@ -29,7 +29,7 @@ LIMITS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "azure-storage-key": ("it takes about 30 seconds until the key is refused everywhere",),
     "signing-key": ("whatever the key has signed passes until each verifier has read the new set: its max-age",),
-    "redis-acl": ("functions, scripts and users that somebody has made with the password are not looked for",),
+    "redis-acl": ("functions, scripts and users created with the password are not searched for",),
     "http-api-key": ("sessions and tokens that the API has given out for the key are not known to Keyturn",),
     "ssh-key": (
         "SSH sessions that are open go on until their end",

@@ -32,7 +32,7 @@ def found(
         try:
             yield from in_place(workspace, progress, place, leaks - {"", fresh.get(place.label, "")})
         except KeyturnError as error:
-            yield f"{place.label}: nobody can tell: {error.problem}"
+            yield f"{place.label}: unknown: {error.problem}"
 
 
 def in_place(workspace: Workspace, progress: SecretProgress, place: Destination, leaks: set[str]) -> Iterator[str]:

@@ -151,7 +151,7 @@ def rehearsed(
     workspace: Workspace, stack: Stack, secret: Secret, where: Places, names: Names, request: Asked, tell: Tell
 ) -> Drilled:
     """Make the copy, let it leak, revoke it with the real engine, and look what has become of it."""
-    tell(f"making a copy of {secret.path} with accounts of its own, as {names.incident}")
+    tell(f"making a copy of {secret.path} with its own accounts, as {names.incident}")
     with ExitStack() as closing:
         hub = HubOfADrill(HubSettings.from_environment(environment.revoker(stack)), names.folder)
         closing.callback(hub.close)

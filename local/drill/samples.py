@@ -107,7 +107,7 @@ class Maker:
         return Sample({**rotation, "target": TARGET, "mount": ENGINE, "role": role}, first)
 
     def _in_place_of(self, strategy: str) -> Sample:
-        remark = f"{strategy} is not drilled itself: two accounts of the local stack's database stood in for it"
+        remark = f"{strategy} is not drilled itself: two accounts of the local stack's database took its place"
         return self._alternating({"strategy": "alternating-users", **TIMES}, (remark,))
 
     def _owner(self) -> str:

@@ -232,7 +232,7 @@ def test_one_that_comes_late_and_is_not_whole_waits_until_it_is(folder: Path, mo
 
 @pytest.mark.attack
 def test_what_comes_behind_the_newest_files_is_told_once_by_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where others were removed at the same time, so that nobody can tell which came."""
+    """Where others were removed at the same time, and it is unknown which came."""
     monkeypatch.setattr(object_log, "REMEMBERED", 3)
     source = cloudtrail.open_trail_files(opening(folder), directory=str(folder))
     put = putting(folder)

@@ -404,7 +404,7 @@ def test_more_wrapped_reads_than_can_be_carried_on_are_told_to_be_forgotten(log:
         log.write(log.line("k", response={"wrap_info": {"token": f"hmac-sha256:{number}", "ttl": 3600}}))
     reader.read()
     (gap,) = reader.gaps
-    assert gap.endswith("wrapped reads were forgotten: who unwraps them is not told")
+    assert gap.endswith("wrapped reads were dropped: who unwraps them is unknown")
     assert len(str(reader.cursor)) < 8192
     unwrap = {"operation": "update", "path": "sys/wrapping/unwrap", "client_token": "hmac-sha256:99"}
     log.write(log.line("", request=unwrap))

@@ -510,7 +510,7 @@ def test_a_log_that_ended_before_the_period_says_so(tmp_path: Path, sample: dict
     written(tmp_path / "audit.log", line(sample, NOON), NOON)
     told, log = accesses(tmp_path / "audit.log", NOON + timedelta(days=1))
     assert told == []
-    assert log.coverage.gaps == ("it tells nothing after 2026-11-24 12:00:00 UTC",)
+    assert log.coverage.gaps == ("it reports nothing after 2026-11-24 12:00:00 UTC",)
 
 
 def test_a_packed_file_that_breaks_off_is_read_as_far_as_it_goes(tmp_path: Path, sample: dict[str, Any]) -> None:
@@ -564,7 +564,7 @@ def test_an_empty_file_tells_nothing(tmp_path: Path) -> None:
     (tmp_path / "audit.log").touch()
     told, log = accesses(tmp_path / "audit.log")
     assert told == []
-    assert log.coverage.gaps == ("it tells nothing",)
+    assert log.coverage.gaps == ("it reports nothing",)
 
 
 def test_a_line_without_end_is_given_in_part_and_the_next_one_whole(monkeypatch: pytest.MonkeyPatch) -> None:

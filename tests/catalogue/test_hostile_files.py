@@ -33,7 +33,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda path: path.write_bytes(bytes(FILE_LIMIT + 1)),
         f"the file has more than {FILE_LIMIT:,} bytes",
     ),
-    "a bomb of aliases": (lambda path: path.write_text(BOMB), "the aliases of this file stand for "),
+    "a bomb of aliases": (lambda path: path.write_text(BOMB), "the aliases of this file expand to "),
     "flow lists in lists": (lambda path: path.write_text("a: " + "[" * 400 + "]" * 400), "the file is nested too deep"),
     "block lists in lists": (lambda path: path.write_text("- " * 300_000), "the file is nested too deeply"),
     "aliases in aliases": (
@@ -100,7 +100,7 @@ def test_a_hundred_thousand_mistakes_are_a_count_and_the_first_fifty() -> None:
     lines = str(CatalogueInvalid("catalogue", every)).splitlines()
     assert "100,000 problems" in lines[0]
     assert lines[1:51] == [f"  {problem}" for problem in every[:50]]
-    assert lines[51:] == ["  and 99,950 more: mend these first, then see what is left"]
+    assert lines[51:] == ["  and 99,950 more: fix these first, then check again"]
 
 
 def test_the_command_shows_the_count_and_the_first_fifty(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_the_command_shows_the_count_and_the_first_fifty(tmp_path: Path) -> None
     result = CliRunner().invoke(app, ["catalogue", "validate", str(tmp_path)])
     lines = result.output.splitlines()
     assert (result.exit_code, len(lines)) == (1, 2 * 50 + 2)
-    assert lines[-2:] == ["and 950 more: mend these first, then see what is left", f"1,000 problems in {tmp_path}"]
+    assert lines[-2:] == ["and 950 more: fix these first, then check again", f"1,000 problems in {tmp_path}"]
 
 
 @pytest.mark.attack

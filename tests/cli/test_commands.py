@@ -240,7 +240,7 @@ def test_a_rotation_that_would_end_what_is_in_use_does_nothing_and_ending_it_tak
     told("rotate", path, "--now", "--local")
     held = keyturn("rotate", path, "--now", "--local")
     assert (held.exit_code, held.stdout) == (1, "")
-    assert "is not retired: its grace lasts until" in held.stderr
+    assert "is not retired: its grace ends" in held.stderr
     assert f"keyturn rotate {path} --now --end-previous" in held.stderr
     assert shop.lab.logs_in(before)
     unasked = keyturn("rotate", path, "--now", "--end-previous", "--local")

@@ -62,7 +62,7 @@ def test_what_needs_somebody_comes_first_and_is_counted() -> None:
         ("2", "secrets"),
         ("1", "need somebody"),
         ("0", "on their way"),
-        ("7 of 8", "copies in step"),
+        ("7 of 8", "copies in sync"),
         ("1", "runs on: open or not well"),
     ]
     rows = [" ".join(row.split()) for row in Page(write_dashboard(made)).rows]

@@ -101,7 +101,7 @@ def consumer() -> Iterator[tuple[Consumer, str]]:
 
 @pytest.fixture
 def pager() -> Iterator[Pager]:
-    """Where whoever is on call is told."""
+    """Where the person on call is told."""
     listening = Pager(free_port())
     yield listening
     listening.close()
@@ -336,9 +336,9 @@ def test_people_who_can_not_be_told_are_told_later_and_that_is_said(
     monkeypatch.setenv("KEYTURN_FAILURE_URL", f"json://127.0.0.1:{free_port()}/")
     result = keyturn("revoke", shop.keys.path, "--reason", "leaked", "--incident", "INC-14", "--local")
     assert result.exit_code == 0, result.output
-    assert "whoever is on call was NOT TOLD: tell the failure channel: the service did not take it" in result.stderr
+    assert "the person on call was NOT NOTIFIED: tell the failure channel: the service did not take it" in result.stderr
     shown = keyturn("incidents", "INC-14").stdout
-    assert "not told yet" in shown
+    assert "not notified yet" in shown
     assert "opened (" in shown
     monkeypatch.setenv("KEYTURN_FAILURE_URL", pager.address)
     assert keyturn("revoke", "--resume", "INC-14").exit_code == 0
@@ -346,7 +346,7 @@ def test_people_who_can_not_be_told_are_told_later_and_that_is_said(
         "Keyturn: INC-14 is opened",
         "Keyturn: INC-14 is closed",
     ]
-    assert "not told yet" not in keyturn("incidents", "INC-14").stdout
+    assert "not notified yet" not in keyturn("incidents", "INC-14").stdout
 
 
 def test_without_any_prefect_server_it_is_done_here_all_the_same(shop: Shop) -> None:
@@ -589,7 +589,7 @@ def test_no_output_and_no_report_holds_a_value_and_tables_fit_80_columns(shop: S
         assert "\x1b" not in result.output
 
 
-# --- what nobody could look at
+# --- what could not be checked
 
 
 def test_a_version_that_was_deleted_first_is_ended_and_proven_and_found_by_whois(shop: Shop) -> None:

@@ -282,7 +282,7 @@ def test_a_scan_finds_what_nobody_manages_and_what_nothing_declares(shop: Shop) 
     assert "no pattern covers it" in " ".join(everywhere.stdout.split())
     shown = keyturn("scan", "--store", "aws")
     assert first not in shown.stdout
-    assert "nobody manages it" in shown.stdout
+    assert "unmanaged" in shown.stdout
     assert "keyturn import STORE NAME" in shown.stderr
 
 
@@ -324,7 +324,7 @@ def test_what_is_imported_is_in_the_hub_declared_adopted_and_then_in_sync(shop: 
     assert actions() == {"legacy/db": "in sync", "legacy/token": "in sync"}
     assert shop.served()["legacy/token"] == VALUE
     assert json.loads(shop.served()["legacy/db"]) == {"user": "app", "port": 5432}
-    assert keyturn("import", "aws", "--all", "--owner", "me").stderr.endswith("there is nothing that nobody manages\n")
+    assert keyturn("import", "aws", "--all", "--owner", "me").stderr.endswith("there is nothing unmanaged\n")
 
 
 def test_importing_again_is_fine_and_adds_nothing(shop: Shop) -> None:

@@ -143,7 +143,7 @@ def test_an_event_is_proven_to_somebody_who_has_nothing_but_the_key(scene: Trail
         ('"sequence": 2', '"sequence": 1', "the entry is not among those of the checkpoint"),
         ('\\\\\\"lines\\\\\\":150', '\\\\\\"lines\\\\\\":151', "the entry is not among those of the checkpoint"),
         ("keyturn/tests\\n", "keyturn/other\\n", "no key"),
-        ('"hashes"', '"hashed"', "it does not tell name, event, hashes, segment"),
+        ('"hashes"', '"hashed"', "it does not state name, event, hashes, segment"),
     ],
     ids=["event", "place", "segment", "entry", "note", "checkpoint", "no-proof"],
 )
@@ -159,7 +159,7 @@ def test_a_proof_that_was_changed_proves_nothing(scene: TrailWorld, was: str, be
 def test_of_what_is_not_there_no_proof_is_made(scene: TrailWorld) -> None:
     for event, problem in (
         ("hub:1:100", "its segment has no such event"),
-        ("hub:2:0", "the ledger tells of no such segment"),
+        ("hub:2:0", "the ledger records no such segment"),
         ("17", "it is no event's name"),
     ):
         assert problem in trail("prove", event, code=1).stderr

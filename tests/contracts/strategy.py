@@ -66,7 +66,7 @@ class Case:
         return change
 
     def replacement(self, sequence: int = 7) -> Change:
-        """A candidate in the place of what was cut, guarded and installed; none serves beside it."""
+        """A candidate in the place of what was cut, guarded and installed; none serves next to it."""
         self.strategy.preflight(None, None)
         change = Change("apps/contract", sequence, self.strategy.mint(None), None)
         self.strategy.preflight(None, change.candidate)
@@ -382,7 +382,7 @@ class StrategyContract:
         assert not [name for name in SECRET if name in case.current and case.current[name].reveal() in found]
 
     def found(self, case: Case, *spared: SecretFields) -> list[str]:
-        """What the target tells; nothing where it tells nothing."""
+        """What the target tells; nothing where it reports nothing."""
         return list(case.by_place.find_everything(spared)) if self.has_place else []
 
     # and what comes after

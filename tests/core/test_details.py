@@ -64,7 +64,7 @@ def test_what_a_service_takes_is_not_refused(kind: str, details: Details) -> Non
         *((kind, Details({"keyturn-source": "x"}), "keyturn-") for kind in (AZURE, GCP, K8S, VAULT)),
         *((kind, Details({"a b": "x"}), "space|signs|letters") for kind in (AZURE, GCP, K8S, VAULT)),
         (GCP, Details(expires_at=END), "deletes a secret that expires.*ttl"),
-        (AZURE, tags(11), "10 tags beside Keyturn's own, these are 11"),
+        (AZURE, tags(11), "10 tags in addition to Keyturn's own, and these are 11"),
         (AZURE, Details({"n" * 257: "x"}), "256"),
         (AZURE, Details({"n": "x" * 257}), "tag 'n': its text has to be 256"),
         (AZURE, Details(content_type="c" * 256), "255"),

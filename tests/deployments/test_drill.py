@@ -87,7 +87,7 @@ def test_no_copy_leads_to_where_the_real_one_is(stack: Stack) -> None:
     found = places(real, real.secret("a/b"), stack, Names("id"), str(files_of(stack, Names("id"))))
     assert "real" not in str(found.stores) + str(found.copies)
     assert len(found.copies) == len(found.stores) == len(AT_THE_STACK)
-    assert found.differs == ("its copy vault6:real-name has no stand-in: the local stack has no vault",)
+    assert found.differs == ("its copy vault6:real-name has no equivalent: the local stack has no vault",)
     # What says how a copy is kept is the real store's, and the whole is a catalogue again.
     assert found.stores["aws0"]["replicas"] == [{"region": "eu-west-1"}]
     again = Catalogue.model_validate({"stores": found.stores})

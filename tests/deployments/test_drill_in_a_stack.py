@@ -174,7 +174,7 @@ def test_a_drill_shows_how_long_it_takes_touches_nothing_real_and_leaves_nothing
     assert (one.path, one.sessions > 0) == (f"drills/{drilled.names.id}/secret", True)
     assert {1, 2} <= {old.version for old in one.old}
     assert len([place for place in shown.copies(drilled) if place.removed_seconds]) == 6
-    assert any("trainer, inference: not told" in line for line in drilled.differs)
+    assert any("trainer, inference: not notified" in line for line in drilled.differs)
     assert drilled.standing.incident.id == drilled.names.incident
     assert drilled.names.incident in said[0]
 

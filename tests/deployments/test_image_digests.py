@@ -15,7 +15,7 @@ DIGEST = f"sha256:{'3f' * 32}"
 
 @pytest.fixture
 def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A program called docker; what it is asked stands in a file beside it."""
+    """A program called docker; what it is asked stands in a file next to it."""
     program = tmp_path / "bin" / "docker"
     program.parent.mkdir()
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")

@@ -1,4 +1,4 @@
-"""A release of a small repository, and of what its verifier finds when somebody has changed it."""
+"""A release of a small repository, and of what its verifier finds when it was changed."""
 
 import base64
 import json

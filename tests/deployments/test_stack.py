@@ -86,7 +86,7 @@ def test_a_stack_whose_certificates_run_out_starts_anew_with_new_ones(
         assert stack.issue_certificate("two")
     old = {name: stack.certificate(name).certificate.read_bytes() for name in before}
     up(home, Prepare(), lines.append, SMALL)
-    assert lines[0] == "certificates are renewed: everything starts anew"
+    assert lines[0] == "certificates are renewed: everything restarts"
     assert not set(running(home).values()) & set(before.values())
     renewed = {name for name, pem in old.items() if stack.certificate(name).certificate.read_bytes() != pem}
     assert renewed == {"two"}

@@ -156,7 +156,7 @@ class Telling(MemoryStore):
     """One that tells how safely it keeps copies, until it no longer answers."""
 
     def posture(self, remotes: Sequence[str]) -> Iterator[Posture]:
-        yield Posture("replication", Safety.BROKEN, f"not in step: {len(remotes)}", "See it")
+        yield Posture("replication", Safety.BROKEN, f"not in sync: {len(remotes)}", "See it")
         yield could_not_look("roles", "vaults/read")
         raise Unavailable("look at", "memory", "no answer", "See it")
 

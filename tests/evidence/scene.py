@@ -175,7 +175,7 @@ def facts() -> Facts:
             CopyFact(API, "aws", "aws-secrets-manager", "ml-api-keys", "in sync"),
             CopyFact(DATABASE, "aws", "aws-secrets-manager", "ml-database-credentials", "in sync"),
         ),
-        unmanaged=(Unmanaged("aws", "legacy/db", "nobody manages it"),),
+        unmanaged=(Unmanaged("aws", "legacy/db", "unmanaged"),),
         accesses=AccessExtract(
             (LogRead(TRAIL, Coverage(1_204_332, SINCE, UNTIL)),),
             (

@@ -61,7 +61,7 @@ def test_a_target_that_is_down_at_retirement_keeps_the_old_credential_until_it_i
         assert rotate(run.workspace, secret.path, Trigger.FORCE).state is RunState.ROTATED
         database.down()
         (held,) = retire(run.workspace, secret.path).held_by
-        assert held.startswith("nobody can tell whether it is used: ")
+        assert held.startswith("its use is unknown: ")
         assert re.search(f"{DOWN}$", held)
         with pytest.raises(Unavailable, match=DOWN):
             retire(run.workspace, secret.path, Waive.EVERYTHING)

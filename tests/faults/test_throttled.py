@@ -76,7 +76,7 @@ def test_a_cloud_that_stays_throttled_holds_up_no_other_and_sync_heals(
             converge(workspace, secret.path, single(workspace.secret(secret.path).destinations)[0])
         held = retire(workspace, secret.path).held_by
         assert len(held) == 1
-        assert held[0].startswith(f"slow:{secret.data['destinations'][0]['name']} is not in step")
+        assert held[0].startswith(f"slow:{secret.data['destinations'][0]['name']} is not in sync")
         assert lab.logs_in(secret.first)
         proxy.relent()
         assert [copy.state for copy in sync_destinations(workspace, secret.path)] == [

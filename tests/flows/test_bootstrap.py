@@ -192,9 +192,9 @@ def test_bootstrap_registers_pool_blocks_limits_deployments_and_automations(inst
         "keyturn: report a late secret",
         "keyturn: report an edit",
         "keyturn: report a login that is refused",
-        "keyturn: report a queue that nobody serves",
-        "keyturn: report runs that nobody begins",
-        "keyturn: report that nobody looks",
+        "keyturn: report a queue without a worker",
+        "keyturn: report runs that do not start",
+        "keyturn: report that nothing checks for due work",
         "keyturn: rotate what an event asks for",
     }
     assert all(a["enabled"] for a in automations.values())

@@ -63,7 +63,7 @@ def test_a_killed_run_is_crashed_reported_and_finished_by_the_next(
     assert installed.ended(run)["state_type"] == "CRASHED"
     said = heard(pager, secret.path)
     assert said.splitlines()[0] == f"Keyturn: rotate-{secret.path} crashed"
-    assert "Nothing is lost: the next run goes on from the step where it ended. Remedy: " in said
+    assert "Nothing is lost: the next run continues from the step where it ended. Remedy: " in said
 
     assert installed.run("rotate-secret", site, path=secret.path)["state_type"] == "COMPLETED"
     after = site.record(secret)

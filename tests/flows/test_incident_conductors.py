@@ -195,7 +195,7 @@ def place(
     gate: Callable[[int, Door], Gate],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Place:
-    """The environment of whoever is on call, and a store that may be away; nobody waits long."""
+    """The environment of the person on call, and a store that may be away; nobody waits long."""
     monkeypatch.delenv("VAULT_TOKEN", raising=False)
     monkeypatch.setenv("VAULT_ADDR", lab.world.hub_address)
     for module, name in ((run, "PAUSES"), (emergency, "PAUSES")):
@@ -266,7 +266,7 @@ HALVES: Final = ("role-id", "secret-id")
 
 
 def kept(case: Case) -> Any:
-    """All that is kept of the incident, and what the ledger tells of it, without what every run has of its own."""
+    """All that is kept of the incident, and what the ledger records about it, without what every run has of its own."""
     if find_incident(case.site.workspace, case.incident) is None:
         return None
     own = {case.secret.path: "PATH", case.incident: "ID", case.secret.data["destinations"][0]["name"]: "PLACE"}
@@ -295,7 +295,7 @@ def common(data: Any, own: Mapping[str, str]) -> Any:
 
 
 def entries(case: Case) -> list[str]:
-    """What the ledger tells of the incident, in no order: places are worked at side by side.
+    """What the ledger records about the incident, in no order: places are worked at side by side.
 
     Each once: the command tries what serves people once more, before it hands the rest over.
     """

@@ -60,14 +60,14 @@ def test_the_deployment_rotates_pushes_and_tells_once(
     other = secret.users[1]
     story = {
         f"decide {secret.path}": f"{secret.path} is replaced: asked for by an operator",
-        f"guard {secret.path}": "no destination stands in its way",
+        f"guard {secret.path}": "no destination blocks it",
         f"stage {secret.path}": f"a candidate for {other} is saved as PENDING, sequence 1",
         f"install {other} at pg": f"{other} has a new password at pg, sequence 1",
         f"verify {other} at pg": f"{other} logs in at pg",
         f"promote {secret.path}": "version 2 is in force",
         f"push {place}": f"version 2 is at {place}",
         "notify app": "app acknowledged version 2",
-        f"conclude {secret.path}": "written down: app acknowledged and all copies are in step",
+        f"conclude {secret.path}": "written down: app acknowledged and all copies are in sync",
     }
     assert messages(prefect, told["id"], len(story)) == story
     lines = logged(prefect, told["id"], told["state"]["message"])
@@ -184,12 +184,12 @@ def test_one_destination_that_fails_stops_no_other_and_keeps_the_old_credential(
     # Only a credential that others may know does not wait for a destination.
     failed = error(ended(rotate_secret, secret.path, Trigger.COMPROMISE))
     assert isinstance(failed, TransientError)
-    assert f"settle {secret.path}: version 2 is in force, but not in step: gated:{away} (" in str(failed)
+    assert f"settle {secret.path}: version 2 is in force, but not in sync: gated:{away} (" in str(failed)
     assert site.served(secret) == lab.current(secret)
 
     (kept,) = completed(retire, secret.path)
     assert not kept.retired
-    assert kept.held_by[0].startswith(f"gated:{away} is not in step: find gated:{away}: ")
+    assert kept.held_by[0].startswith(f"gated:{away} is not in sync: find gated:{away}: ")
     assert lab.logs_in(secret.first)
 
     door.move(Door.OPEN)

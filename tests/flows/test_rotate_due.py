@@ -116,4 +116,4 @@ def test_a_look_that_finds_nothing_to_do_leaves_no_task_no_table_and_no_entry(
         run = {"flow_run_id": {"any_": [str(look.state_details.flow_run_id)]}}
         assert prefect.all("artifacts", artifacts=run) == prefect.all("task_runs", task_runs=run) == []
     (kept,) = completed(retire)
-    assert "its grace lasts until" in kept.held_by[0]
+    assert "its grace ends" in kept.held_by[0]

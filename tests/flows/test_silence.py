@@ -158,7 +158,7 @@ def test_a_late_run_that_nobody_begins_is_reported(silence: Silence, pager: Page
 
 
 def test_that_nobody_looks_is_reported(silence: Silence, pager: Pager) -> None:
-    said = message(pager, "Keyturn: nobody looks for what is due\n")
+    said = message(pager, "Keyturn: no process checks what is due\n")
     assert "`keyturn rotate PATH --local`" in said
 
 

@@ -83,9 +83,9 @@ def test_whom_an_alert_is_about_is_given_nothing_where_the_policy_says_so(site: 
         seen.append(principal)
         return "7f3a, a decoy was read" if len(seen) == 1 else ""
 
-    with pytest.raises(Denied, match="whether an alert is about whoever asks could not be looked at"):
+    with pytest.raises(Denied, match="could not check whether an alert is about the requester"):
         deliver_request(granter, request)
-    with pytest.raises(Denied, match="an alert is about whoever asks: 7f3a, a decoy was read"):
+    with pytest.raises(Denied, match="an alert is about the requester: 7f3a, a decoy was read"):
         deliver_request(granter, request, AccessSight(granter, find))
     assert deliver_request(granter, request, AccessSight(granter, find)).stage == GrantStage.ACTIVE
     assert seen[0]

@@ -106,7 +106,7 @@ def test_neither_does_what_the_others_group_does(site: AccessSite, colleagues: d
     with pytest.raises(Denied, match="is not among the approvers"):
         site.approve("ana", request)
     workspace = site.as_person("bea")
-    with pytest.raises(Denied, match="no policy is about this secret and whoever asks"):
+    with pytest.raises(Denied, match="no policy covers this secret and requester"):
         requests.ask_for_access(workspace, site.secret.path, HOUR, "curious")
 
 

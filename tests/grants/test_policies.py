@@ -1,4 +1,4 @@
-"""What policies of access come to, and why: a decision is pure, and what nobody could look at allows nothing."""
+"""What policies of access come to, and why: a decision is pure, and what could not be checked allows nothing."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -90,7 +90,7 @@ def test_a_denial_that_could_not_be_looked_at_denies() -> None:
         ({"login_within": "15m"}, {"login": replace(LOGIN, made_at=None)}, "does not tell when"),
         ({"metadata": {"device": "managed"}}, {"login": replace(LOGIN, metadata={})}, "does not say device: managed"),
         ({"metadata": {"device": "managed"}}, {"login": None}, "could not be asked about the login"),
-        ({"alerts": "none"}, {"alert": "7f3a, a decoy"}, "an alert is about whoever asks: 7f3a, a decoy"),
+        ({"alerts": "none"}, {"alert": "7f3a, a decoy"}, "an alert is about the requester: 7f3a, a decoy"),
         ({"alerts": "none"}, {"alert": None}, "an alert is about whoever asks could not be looked at"),
         ({"incident": "none"}, {"incident": True}, "an incident holds the secret"),
         ({"incident": "none"}, {"incident": None}, "could not be looked at"),

@@ -106,7 +106,7 @@ def as_environment(empty: Empty, directory: Path, monkeypatch: pytest.MonkeyPatc
 def wanted(
     entries: Mapping[str, Mapping[str, Any]], targets: Mapping[str, Any] | None = None, scope: HubScope = SCOPE
 ) -> tuple[HubResource, ...]:
-    """What these entries of `hub:` need, beside Keyturn's own."""
+    """What these entries of `hub:` need, in addition to Keyturn's own."""
     made = {name: ENTRY.validate_python(entry) for name, entry in entries.items()}
     return resources(HubDeclaration(scope, Origin(), made, targets or {}))
 

@@ -91,7 +91,7 @@ def test_one_that_nothing_declares_or_that_is_not_the_environments_is_named(orga
     assert f"the namespace {organisation.path}" in told
     assert "an entry of kind namespace" in " ".join(told.split())
     organisation.declare({"another": {"kind": "namespace"}})
-    assert f"VAULT_NAMESPACE leads to {organisation.path}" in " ".join(
+    assert f"VAULT_NAMESPACE points to {organisation.path}" in " ".join(
         keyturn("setup", "hub", "--apply", "--yes", ends=1).output.split()
     )
     assert not organisation.there()

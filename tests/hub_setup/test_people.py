@@ -167,7 +167,7 @@ def test_a_clients_secret_is_never_told_to_be_the_right_one_and_is_written_again
     (item,) = (item for item in plan.items if item.resource.key == "oidc-config:people")
     assert (item.verdict, item.uncompared) == (SetupVerdict.IN_PLACE, ("oidc_client_secret",))
     words = summarized(plan, people.hub.now()).words
-    assert words.endswith("secrets that nobody can compare: oidc-config:people (oidc_client_secret)")
+    assert words.endswith("secrets that can't be compared: oidc-config:people (oidc_client_secret)")
 
     monkeypatch.delenv(VARIABLE)
     again = plan_setup(people.port, everything, read_record(people.port), rewrite=["oidc-config:people"])
@@ -301,7 +301,7 @@ def test_a_login_comes_back_to_no_host_that_the_operators_file_leaves_out(tmp_pa
 
 REFUSED = (
     ("client_secret_variable: VAULT_TOKEN", "Name one that begins with KEYTURN_SETUP_"),
-    ("client_secret_file: ~/.ssh/id_rsa", "no catalogue may name what lies there"),
+    ("client_secret_file: ~/.ssh/id_rsa", "no catalogue may name files there"),
     ("default_role: staff", "its secret is read from one place"),
     ("client_secret_file: /run/s, default_role: stuff", "no oidc-role of hub is called stuff"),
 )

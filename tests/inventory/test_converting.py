@@ -109,7 +109,7 @@ def test_a_store_that_nothing_declares_is_commented_out_with_the_remedy(tmp_path
     ("content", "words"),
     [
         ("just words", "no mapping"),
-        ({"ml/db": 3}, "ml/db: no places stand there"),
+        ({"ml/db": 3}, "ml/db: it lists no places"),
         ({"ml/db": {"aws": {"field": "x"}}}, "ml/db: a place in aws has no name"),
         ({"ml/db": ["ml-db"]}, "ml/db: a mapping is missing"),
         ("{a: [", "no YAML and no JSON"),
@@ -218,7 +218,7 @@ def test_what_of_sync_mappings_is_not_converted_is_a_question(
 def test_what_stands_beside_sync_mappings_is_listed(tmp_path: Path) -> None:
     made = converted(tmp_path, {**SYNC, "schedule": "0 * * * *"})
     assert made.secrets.keys() == {"ml/api", "ml/db"}
-    assert "schedule: it stands beside sync_mappings, and is not converted" in text(tmp_path)
+    assert "schedule: it is next to sync_mappings, and is not converted" in text(tmp_path)
 
 
 @pytest.mark.parametrize(

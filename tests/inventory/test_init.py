@@ -210,7 +210,7 @@ def test_what_can_not_be_read_is_named_and_not_told_as_absent(small: Small, monk
     assert "# Could not be read, and may hold anything:" in text
     assert "#   closed/db: it could not be read: the hub denies it" in text
     assert "#   hidden/: it could not be listed: the hub denies it" in text
-    assert "#   namespaces: nobody looked whether it has some (the hub denies it)" in text
+    assert "#   namespaces: not checked whether it has some (the hub denies it)" in text
 
 
 def test_where_nothing_can_be_listed_nothing_is_written(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,7 +300,7 @@ def test_what_somebody_has_edited_is_not_overwritten(small: Small) -> None:
     file.write_text(file.read_text().replace("confidential", "restricted"))
     edited = file.read_text()
     refused = init(small.output, code=1)
-    assert "secrets.yaml was written or edited by somebody" in refused.stderr
+    assert "secrets.yaml was written or edited by hand" in refused.stderr
     assert file.read_text() == edited
     init(small.output, "--force")
     assert "restricted" not in file.read_text()

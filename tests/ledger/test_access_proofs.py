@@ -116,7 +116,7 @@ def test_what_nobody_had_to_approve_is_proved_as_that(ledger: SqliteLedger, make
     record_happenings(ledger, request)
     assert make()
     proven = check_access(prove_access(ledger, request), PUBLIC, [key.public()], verify_ed25519)
-    assert proven.steps == ["asked for, and nobody had to approve it by the policy ml"]
+    assert proven.steps == ["requested, and the policy needs no approval: ml"]
 
 
 def test_what_the_ledger_does_not_tell_is_not_proved(ledger: SqliteLedger, make: Make) -> None:

@@ -17,7 +17,7 @@ LEDGER = "keyturn/tests"
 FIRST, LAST, TOLD = (datetime(2026, 3, 4, 23, 0, second, tzinfo=UTC) for second in (0, 5, 6))
 ALERT = AlertNote(
     "a1b2", "begun", "high", 1200, "hub", "approle trainer", 1, "203.0.113.9", FIRST, LAST, 2, ("decoy", "new-address"),
-    "it is a decoy, which nobody has a reason to ask for",
+    "it is a decoy, which no one has a reason to read",
 )  # fmt: skip
 
 
@@ -56,7 +56,7 @@ def test_a_whole_alert_in_ocsf() -> None:
         "finding_info": {
             "uid": "a1b2",
             "title": "Odd access by approle trainer",
-            "desc": "it is a decoy, which nobody has a reason to ask for",
+            "desc": "it is a decoy, which no one has a reason to read",
             "types": ["decoy", "new-address"],
             "analytic": {"type_id": 1, "type": "Rule", "name": "decoy", "uid": "decoy"},
             "data_sources": ["hub"],

@@ -181,8 +181,8 @@ def test_where_everything_that_is_not_signed_fits_too_the_checkpoints_around_it_
     [
         ("DELETE FROM entries WHERE sequence = 450", "entry 450 is missing: after 449 comes 451"),
         ("DELETE FROM entries WHERE sequence = 1", "entry 1 is missing: after 0 comes 2"),
-        ("UPDATE entries SET sequence = -3 WHERE sequence = 1", "where entry 1 should stand is one of the number -3"),
-        ("INSERT INTO entries VALUES (0, '{}')", "where entry 1 should stand is one of the number 0"),
+        ("UPDATE entries SET sequence = -3 WHERE sequence = 1", "where entry 1 should be is one with the number -3"),
+        ("INSERT INTO entries VALUES (0, '{}')", "where entry 1 should be is one with the number 0"),
         ("DELETE FROM entries WHERE sequence > 900", "the entries 901 to 1000 are missing: the checkpoint of "),
         ("DELETE FROM entries WHERE sequence >= 1000", "entry 1000 is missing: the checkpoint of "),
         ("DELETE FROM entries WHERE sequence = 1020", "entry 1020 is missing: after 1019 comes 1021"),
@@ -349,11 +349,11 @@ def test_a_damaged_file_is_told(copy: Path, look: Callable[..., Verification]) -
     [
         (
             "CREATE TRIGGER t AFTER INSERT ON entries BEGIN DELETE FROM entries WHERE sequence = NEW.sequence; END",
-            "somebody has put a trigger or a view into it",
+            "a trigger or a view was added to it",
         ),
         (
             "ALTER TABLE entries RENAME TO real; CREATE VIEW entries AS SELECT * FROM real",
-            "somebody has put a trigger or a view into it",
+            "a trigger or a view was added to it",
         ),
         ("PRAGMA user_version = 2", "its schema 2 is not the 1 of this version"),
         ("PRAGMA application_id = 0", "it is a database of something else"),

@@ -92,7 +92,7 @@ def contexts(site: Site) -> None:
 
 
 def two_legacy_secrets(site: Site) -> None:
-    """What the page imports lies in AWS, where nobody manages it."""
+    """What the page imports is in AWS, unmanaged."""
     site.copy_of_example()
     there = json.loads(site.does("keyturn env --json"))["export"]
     (site.directory / "legacy.py").write_text(LEGACY)

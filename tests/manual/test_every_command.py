@@ -97,7 +97,7 @@ def test_the_commands_of_a_page_do_what_it_says(page: Page, stack: Stack, tmp_pa
 def test_every_panel_and_every_alert_is_answered_by_a_prometheus_that_scrapes_a_stack(
     stack: Stack, scraper: Scraper
 ) -> None:
-    assert run_keyturn("status", env=surroundings(stack.home)).returncode in (0, 1)  # somebody reads what is watched
+    assert run_keyturn("status", env=surroundings(stack.home)).returncode in (0, 1)  # someone reads what is watched
     scraper.await_all_up()
 
     def unanswered() -> list[str]:

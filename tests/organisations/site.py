@@ -100,7 +100,7 @@ def needed(catalogue: Catalogue, places: HubPlaces = HubPlaces()) -> tuple[HubRe
 
 @contextmanager
 def organisation(empty: Empty, directory: Path, **changes: Any) -> Iterator[Organisation]:
-    """One, with a first version of each secret, and copies in step."""
+    """One, with a first version of each secret, and copies in sync."""
     catalogue = catalogue_of(**changes)
     applied(empty.port, needed(catalogue))
     with pytest.MonkeyPatch.context() as environment:

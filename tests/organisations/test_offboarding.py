@@ -115,7 +115,7 @@ def test_with_the_revokers_rights_all_ends_but_the_logins_which_are_not_proven(s
 def test_what_somebody_has_changed_by_hand_stays_and_is_not_proven(site: Organisation) -> None:
     site.empty.root.auth.approle.create_or_update_approle("reaper", token_policies=["consumer-reaper", "other"])
     ended = end(site)
-    assert ended.unproven == (f"{ROLE}: somebody has changed it since Keyturn made it",)
+    assert ended.unproven == (f"{ROLE}: it was changed since Keyturn made it",)
     assert site.there("auth/approle/role/reaper")
 
 

@@ -42,7 +42,7 @@ def test_the_graph_joins_the_hub_to_the_target_each_copy_and_each_consumer() -> 
     ]
     facts = str(GRAPH).partition("```")[0]
     assert "As of 2026-11-03 20:47 UTC" in facts
-    assert "- Age: 3 of 90 days\n- Next turn: 2026-12-03 20:47 UTC" in facts
+    assert "- Age: 3 of 90 days\n- Next rotation: 2026-12-03 20:47 UTC" in facts
     assert re.findall(r"^- (?:Copy|Consumer).*", facts, re.M) == ["- Copy azure:ml-db: failed"]
 
 

@@ -92,9 +92,9 @@ def test_while_its_source_is_away_or_has_lost_the_secret_it_goes_on(tmp_path: Pa
     with Run(tmp_path, ["sh", "-c", f"{SHOW}; {WAIT}"], variables=["PASSWORD"]) as run:
         run.wrote("shown", "first")
         run.secrets.unlink()
-        run.wrote("errors", "does not answer; the program goes on with what it has")
+        run.wrote("errors", "does not answer; the program continues with the value it has")
         run.serve("elsewhere", "another")
-        run.wrote("errors", "there is none; the program goes on with what it has")
+        run.wrote("errors", "there is none; the program continues with the value it has")
         run.serve("second")
         assert len(run.wrote("shown", "second").splitlines()) == 2
         run.wrote("errors", "can be read again")

@@ -141,7 +141,7 @@ def test_a_login_to_tell_by_that_is_not_whole_is_named(lab: Lab) -> None:
     path = f"webhooks/app/{fresh()}"
     made = settings("redis").model_copy(update={"login": path})
     sender: Any = open_consumer("app", made, lab.hub)
-    with pytest.raises(NotFound, match=f"{path}: the login that consumer app is told by is not there"):
+    with pytest.raises(NotFound, match=f"{path}: the login that consumer app is notified by is not there"):
         sender.send(None, 1)
     lab.keep(path, {"username": "app"})
     with pytest.raises(Invalid, match="lacks a field"):

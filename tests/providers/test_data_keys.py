@@ -58,7 +58,7 @@ def test_a_name_of_no_key_is_refused_with_those_that_there_are(name: str) -> Non
 
 
 def test_what_is_missing_for_a_key_is_said_when_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(Invalid, match="nothing tells its region"):
+    with pytest.raises(Invalid, match="its region is unknown"):
         open_envelope("kms:alias/offline", {})
     with pytest.raises(Invalid, match="it can't be read"):
         open_envelope(f"file:{tmp_path / 'nothing'}")

@@ -55,7 +55,7 @@ def test_secrets_manager_tells_replicas_that_are_behind_and_policies_that_let_an
             "replication": Safety.BROKEN,
             "resource policies": Safety.BROKEN,
         }
-        assert words(found, "replication") == f"not in step: {remote} in eu-west-1 (no replica)"
+        assert words(found, "replication") == f"not in sync: {remote} in eu-west-1 (no replica)"
 
 
 @pytest.mark.attack

@@ -126,7 +126,7 @@ def test_a_night_from_backup_to_a_hub_that_works(setting: Setting, run: Run, tmp
     )
     done = run("repair", "recover", "--snapshot-of", "2h", "--yes", "--json", restored=True)
     assert (done.exit_code, data(done)["secrets"][0]["code"]) == (0, "KT210"), done.output
-    assert "from a snapshot of its own, and what was done after" in " ".join(done.stderr.split())
+    assert "from its own snapshot, and what was done after" in " ".join(done.stderr.split())
     assert data(run("status", "--json", restored=True))["restored"]["chain"] == "snapshot"
     setting.restored.write("ml/database", SecretFields({"password": "third"}), cas=2)
     plan = run("backup", "restore", restored=True)

@@ -79,7 +79,7 @@ class Machine:
             child.wait()
 
     def whole(self) -> list[str]:
-        """The chains that are finished, the oldest first: each of them holds, whatever else lies beside it."""
+        """The chains that are finished, the oldest first: each of them holds, whatever else lies next to it."""
         chains = [stored for stored in list_chains(self.setting.place) if stored.manifests]
         checks = [verify_chain(self.setting.place, stored, self.setting.keys, UNSIGNED) for stored in chains]
         assert [check.problem for check in checks] == [None] * len(checks)

@@ -132,7 +132,7 @@ class Site:
         return load_whole(self.workspace, self.secret.path)
 
     def entries(self) -> list[Entry]:
-        """What the ledger tells of the incident and its secret."""
+        """What the ledger records about the incident and its secret."""
         ledger: Any = self.workspace.ledger
         found = [parse_leaf(leaf).entry for _, leaf in ledger.leaves()]
         return [one for one in found if one.secret == self.secret.path or self.incident in one.note]

@@ -200,7 +200,7 @@ def test_what_somebody_has_put_in_force_since_the_cut_works_until_its_consumers_
     for step in (Step.REPLACE, Step.PUSH, Step.HUB):
         stands = take_step(scene.workspace, incident, scene.path, step)
     assert [said.partition(".")[0] for said in stands.left] == [
-        f"hub: version {version}: its consumers are yet to be told of the new one"
+        f"hub: version {version}: its consumers are still to be notified of the new one"
     ]
     assert lab.logs_in(by_hand)
     scene.assert_over()

@@ -413,7 +413,7 @@ def test_a_rotation_by_a_persons_wish_between_cut_and_replacement_is_the_replace
 
 
 def test_what_a_person_has_put_in_force_since_is_spared_by_one_that_wants_nothing_new(lab: Lab) -> None:
-    """Where nobody can tell whether a value is honoured, its number tells."""
+    """Where it is unknown whether a value is honoured, its number tells."""
     for kind in KINDS:
         pair = Pair.of(lab, kind)
         pair.begin(pair.first, Mode.REVOKE_ONLY)

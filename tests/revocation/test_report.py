@@ -111,13 +111,13 @@ def in_order(text: str, *parts: str) -> None:
 ORDER = (
     "INC-1",
     "Open: 1 thing is left to do.",
-    "bring the copy in step: azure:ml-database-credentials: the service does not answer",
+    "sync the copy: azure:ml-database-credentials: the service does not answer",
     "The target has refused the old credential of ml-training/database since 0.431 s after the trigger.",
     "3 sessions were ended.",
     "A new credential is in force",
     "It is not proven yet that every copy is clear",
     "An old value remains where the service can't remove it",
-    "1 principal beside Keyturn's own logins has read it",
+    "1 principal other than Keyturn's logins has read it",
     "The logs have gaps",
     "leaked in a log",
     "ana@example.com",
@@ -249,7 +249,7 @@ def test_an_open_incident_where_nothing_failed_says_which_steps_are_to_come() ->
     data = to_data(standing(begun, closed_at=None), silence())
     assert data["state"] == "open"
     assert data["left"] == [
-        f"{PATH}: not done yet: make a new one, bring the copy in step, tell the consumer, destroy old versions, "
+        f"{PATH}: not done yet: make a new one, sync the copy, notify the consumer, destroy old versions, "
         "remove old versions, prove"
     ]
     done = to_data(standing(proven(), closed_at=None), silence())
@@ -304,7 +304,7 @@ def test_without_a_log_it_does_not_say_that_nobody_read_it(logs: tuple[LogRead, 
 def test_with_a_log_it_names_the_secrets_that_nobody_is_told_to_have_read() -> None:
     told = replace(silence(), paths=(PathReaders(PATH),), logs=(LogRead("audit.log"),))
     for text in (Page(to_html(standing(proven()), told)).text, shown(to_markdown(standing(proven()), told))):
-        assert "0 principals beside Keyturn's own logins have read it" in text
+        assert "0 principals other than Keyturn's logins have read it" in text
         assert "The logs name nobody who read: ml-training/database" in text
 
 

@@ -158,7 +158,7 @@ def test_a_rotation_is_refused_where_both_values_together_are_too_large(lab: Lab
     big = lab.current(secret) | {"value": "x" * 65_470}
     lab.hub.write(secret.path, SecretFields(big), cas=1)
     sync_destinations(opened.workspace, secret.path)
-    with pytest.raises(Invalid, match=r"with the version before beside it: .* allows 65536 bytes"):
+    with pytest.raises(Invalid, match=r"with the previous version next to it: .* allows 65536 bytes"):
         rotate(opened.workspace, secret.path, Trigger.FORCE)
     assert lab.current(secret) == big
 

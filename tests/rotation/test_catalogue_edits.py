@@ -243,7 +243,7 @@ def test_two_lives_are_not_mixed(lab: Lab) -> None:
     with pytest.raises(Invalid, match="the hub holds another value there"):
         rename(edited, secret.path, other.path)
     rotate(edited, other.path, Trigger.FORCE)
-    with pytest.raises(Invalid, match="it has rotations of its own"):
+    with pytest.raises(Invalid, match="it has its own rotations"):
         rename(edited, secret.path, other.path)
     assert load_record(edited, secret.path).retiring is not None
     with pytest.raises(NotFound, match="knows no secret and no record of that name"):

@@ -43,7 +43,7 @@ def test_a_freeze_holds_what_is_due_and_the_retirement_too(lab: Lab, secret: Dec
     held = frozen(opened)
     assert decide(held.workspace, secret.path, Trigger.SCHEDULE).reason is None
     (said,) = retire(held.workspace, secret.path, Waive.GRACE).held_by
-    assert said.startswith("the freeze year-end lasts until ")
+    assert said.startswith("the freeze year-end ends ")
     opened.clock.advance(timedelta(days=3))
     assert retire(held.workspace, secret.path).retired
     assert rotate(held.workspace, secret.path).state is RunState.ROTATED

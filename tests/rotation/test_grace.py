@@ -45,7 +45,7 @@ def test_ten_minutes_of_skew_do_not_shorten_a_grace_of_fifteen(lab: Lab, off: ti
     assert rotation.grace_from is not None
     assert timedelta(seconds=-2) < rotation.grace_from - begun < timedelta(minutes=1)
     over = rotation.grace_from + timedelta(minutes=15)
-    assert held_by(retiring, secret) == f"its grace lasts until {over:%Y-%m-%d %H:%M:%S} UTC"
+    assert held_by(retiring, secret) == f"its grace ends {over:%Y-%m-%d %H:%M:%S} UTC"
     assert lab.logs_in(secret.first)
     # By the hub's clock it ends when it should, whatever the worker's says.
     assert retire(replace(retiring, hub_clock=lambda: over), secret.path).retired
@@ -59,7 +59,7 @@ def test_max_grace_counts_by_the_hubs_clock_too(lab: Lab, off: timedelta) -> Non
     promoting = replace(opened.workspace, clock=lambda: datetime.now(UTC) - off, hub_clock=None)
     rotate(promoting, secret.path, Trigger.FORCE)
     retiring = replace(opened.workspace, clock=lambda: datetime.now(UTC) + off, hub_clock=None)
-    assert "is not in step" in held_by(retiring, secret)
+    assert "is not in sync" in held_by(retiring, secret)
     rotation = worker(lab, secret).record().retiring
     assert rotation is not None
     assert rotation.in_force_at is not None
@@ -88,9 +88,9 @@ def test_readers_of_a_store_that_was_away_longer_than_the_grace_have_all_of_it(
     opened.clock.advance(3 * HOUR)
     opened.store.refuses = None
     assert all(copy.in_step for copy in sync_destinations(opened.workspace, secret.path))
-    assert held_by(opened.workspace, secret).startswith("its grace lasts until ")
+    assert held_by(opened.workspace, secret).startswith("its grace ends ")
     opened.clock.advance(HOUR - timedelta(seconds=1))
-    assert held_by(opened.workspace, secret).startswith("its grace lasts until ")
+    assert held_by(opened.workspace, secret).startswith("its grace ends ")
     assert lab.logs_in(secret.first)
     opened.clock.advance(timedelta(seconds=1))
     assert retire(opened.workspace, secret.path).retired
@@ -100,9 +100,9 @@ def test_a_copy_that_fell_behind_begins_the_grace_anew(lab: Lab, opened: Opened,
     rotate(opened.workspace, secret.path, Trigger.FORCE)
     opened.clock.advance(2 * HOUR)
     lab.hub.write(secret.path, SecretFields({**lab.current(secret), "note": "by hand"}), cas=2)
-    assert held_by(opened.workspace, secret).endswith("is not in step: stale")
+    assert held_by(opened.workspace, secret).endswith("is not in sync: stale")
     sync_destinations(opened.workspace, secret.path)
-    assert held_by(opened.workspace, secret).startswith("its grace lasts until ")
+    assert held_by(opened.workspace, secret).startswith("its grace ends ")
     opened.clock.advance(HOUR)
     assert retire(opened.workspace, secret.path).retired
 
@@ -113,7 +113,7 @@ def test_a_store_that_cant_be_looked_at_holds_the_old_credential_and_begins_no_g
     rotate(opened.workspace, secret.path, Trigger.FORCE)
     opened.clock.advance(HOUR)
     opened.store.down = DOWN
-    assert "is not in step" in held_by(opened.workspace, secret)
+    assert "is not in sync" in held_by(opened.workspace, secret)
     opened.store.down = None
     assert retire(opened.workspace, secret.path).retired
 
@@ -123,7 +123,7 @@ def test_a_run_that_dies_before_it_has_pushed_begins_no_grace(lab: Lab, opened: 
     assert (promoted.in_force_at is None, promoted.grace_from) == (False, None)
     opened.clock.advance(3 * HOUR)
     sync_destinations(opened.workspace, secret.path)
-    assert held_by(opened.workspace, secret).startswith("its grace lasts until ")
+    assert held_by(opened.workspace, secret).startswith("its grace ends ")
 
 
 def test_a_secret_without_copies_counts_from_its_promotion(lab: Lab) -> None:
@@ -139,6 +139,6 @@ def test_a_record_from_before_counts_from_the_first_look(lab: Lab, opened: Opene
     known = {key: value for key, value in state.data["rotation"].items() if key not in ("grace_from", "in_force_at")}
     lab.hub.write_state(name, {**state.data, "rotation": known}, cas=state.version)
     opened.clock.advance(2 * HOUR)
-    assert held_by(opened.workspace, secret).startswith("its grace lasts until ")
+    assert held_by(opened.workspace, secret).startswith("its grace ends ")
     opened.clock.advance(HOUR)
     assert retire(opened.workspace, secret.path).retired

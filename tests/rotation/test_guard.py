@@ -132,7 +132,7 @@ def test_an_old_credential_is_not_ended_at_another_target(lab: Lab) -> None:
     assert not held.retired
     assert "other.example.com" in held.held_by[0]
     place = opened.workspace.target(secret.path)
-    assert last_line(moved) == f"old credential is not ended: the catalogue leads to another target than {place}"
+    assert last_line(moved) == f"old credential is not ended: the catalogue names another target than {place}"
     assert last_line(opened) == "old credential is to be retired"
     assert lab.logs_in(secret.first)
     assert not retire(moved.workspace, secret.path, Waive.EVERYTHING).retired

@@ -187,7 +187,7 @@ def test_a_rotation_by_somebody_else_is_seen_and_not_made_twice(transit: Transit
     seen = key_status(transit.workspace, transit.key)
     assert (seen.standing, seen.due(transit.workspace.hub_now())) == (KeyStanding.IN_USE, True)
     turned = rotate_key(transit.workspace, transit.key)
-    assert "generation 2 is in use, 1 was: its engine, or somebody else, has changed that" in turned.did
+    assert "generation 2 is in use, 1 was: its engine, or someone else, changed that" in turned.did
     assert transit.actions() == ["1", "2"]
     assert not key_status(transit.workspace, transit.key).due(transit.workspace.hub_now())
 

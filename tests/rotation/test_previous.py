@@ -55,7 +55,7 @@ def test_a_second_rotation_now_does_nothing_while_the_grace_of_the_first_lasts(
 ) -> None:
     outcome = now(opened, secret)
     assert f"the credential before it (username {secret.users[0]}) still works; it ends " in outcome.previous
-    assert "its grace lasts until" in refused(lab, opened, secret)
+    assert "its grace ends" in refused(lab, opened, secret)
     opened.clock.advance(timedelta(hours=1))
     assert now(opened, secret).previous.startswith(
         f"ended the credential before version 2 (username {secret.users[0]})"
@@ -70,7 +70,7 @@ def test_who_is_on_it_who_has_not_heard_and_what_serves_it_still_each_hold_a_rot
     now(opened, secret)
     opened.clock.advance(timedelta(hours=1))
     said = refused(lab, opened, secret)
-    assert f"memory:{remote(secret)} is not in step: stale" in said
+    assert f"memory:{remote(secret)} is not in sync: stale" in said
     assert "trainer has not acknowledged version 2" in said
     opened.sender.silent.clear()
     opened.store.refuses = None
@@ -149,7 +149,7 @@ def test_a_copy_that_can_not_be_reached_is_named_by_what_ends_the_credential_it_
     now(opened, secret)
     retirement = retire(opened.workspace, secret.path, Waive.EVERYTHING)
     assert retirement.retired
-    assert f"memory:{remote(secret)} is not in step: stale" in retirement.message
+    assert f"memory:{remote(secret)} is not in sync: stale" in retirement.message
 
 
 def test_a_suspicion_ends_what_waits_and_says_whom_that_cut_off(lab: Lab, opened: Opened, secret: Declared) -> None:

@@ -455,7 +455,7 @@ def test_what_nobody_can_try_is_asked_for_by_name(durable: Lab) -> None:
     newest = durable.current(secret)
     workspace = restore(durable, opened, saved)
     found = values(workspace, secret.path)
-    with pytest.raises(Ahead, match="nobody can tell by a login") as caught:
+    with pytest.raises(Ahead, match="no login can test it") as caught:
         choose(found)
     assert "--untested" in caught.value.hint
     recover(workspace, found, choose(found, untested=True))
@@ -485,7 +485,7 @@ def test_a_copy_that_can_not_be_taken_says_why(durable: Lab) -> None:
         "1": "it is made by a template",
         "2": "it holds one field alone",
         "3": "it holds a part of the credential alone",
-        "5": "somebody else has changed it",
+        "5": "someone else changed it",
     }
     recover(workspace, found, choose(found))
     current = durable.current(secret)

@@ -101,7 +101,7 @@ def test_what_can_not_be_looked_at_is_not_finished(lab: Lab, cluster: Cluster) -
     shop.store = cluster.store("writer")
     shop.workspace = dataclasses.replace(shop.workspace, open_store=lambda _: shop.store)
     (why,) = shop.held_by()
-    assert why.startswith(f"nobody can tell whether the workloads that use {shop.name} are restarted: look at memory:*")
+    assert why.startswith(f"it is unknown whether the workloads that use {shop.name} are restarted: look at memory:*")
     assert "the verb list on deployments" in why
 
 

@@ -111,7 +111,7 @@ def test_grace_holds_the_old_credential_to_the_second(lab: Lab, opened: Opened, 
     rotate(opened.workspace, secret.path, Trigger.FORCE)
     opened.clock.advance(timedelta(hours=1, microseconds=-1))
     over = opened.clock.now + timedelta(microseconds=1)
-    assert held_by(opened, secret) == f"its grace lasts until {over:%Y-%m-%d %H:%M:%S} UTC"
+    assert held_by(opened, secret) == f"its grace ends {over:%Y-%m-%d %H:%M:%S} UTC"
     assert lab.logs_in(secret.first)
     opened.clock.advance(timedelta(microseconds=1))
     assert retire(opened.workspace, secret.path).retired
@@ -140,13 +140,13 @@ def test_a_store_that_is_behind_holds_it(lab: Lab, opened: Opened, secret: Decla
     rotate(opened.workspace, secret.path, Trigger.FORCE)
     opened.store.down, opened.store.refuses = opened.store.refuses, None
     opened.clock.advance(timedelta(days=3))
-    assert held_by(opened, secret) == f"memory:{remote(secret)} is not in step: {opened.store.down.text}"
+    assert held_by(opened, secret) == f"memory:{remote(secret)} is not in sync: {opened.store.down.text}"
     opened.store.down = None
-    assert held_by(opened, secret) == f"memory:{remote(secret)} is not in step: stale"
+    assert held_by(opened, secret) == f"memory:{remote(secret)} is not in sync: stale"
     assert lab.logs_in(secret.first)
     rotate(opened.workspace, secret.path)
     # Its readers have the new value only now: the grace begins here.
-    assert held_by(opened, secret).startswith("its grace lasts until ")
+    assert held_by(opened, secret).startswith("its grace ends ")
     opened.clock.advance(timedelta(hours=1))
     assert retire(opened.workspace, secret.path).retired
 
@@ -164,7 +164,7 @@ def test_waiving_everything_is_written_down(lab: Lab, opened: Opened, secret: De
     rotate(opened.workspace, secret.path, Trigger.FORCE)
     assert retire(opened.workspace, secret.path, Waive.EVERYTHING).retired
     (past,) = run_of(opened, secret).record().history
-    assert past.note.startswith("waived: its grace lasts until ")
+    assert past.note.startswith("waived: its grace ends ")
     assert past.note.endswith("; trainer has not acknowledged version 2")
     assert not lab.logs_in(secret.first)
 
@@ -182,7 +182,7 @@ def test_a_target_that_cant_be_asked_for_sessions_holds_it(opened: Opened, secre
     rotate(opened.workspace, secret.path, Trigger.FORCE)
     run = run_of(opened, secret).hooking("strategy", in_use=raising(DOWN))
     (said,) = retire(run.workspace, secret.path, Waive.GRACE).held_by
-    assert said == f"nobody can tell whether it is used: {DOWN}"
+    assert said == f"its use is unknown: {DOWN}"
 
 
 def test_the_target_is_not_asked_while_anything_else_holds_it(opened: Opened, secret: Declared) -> None:

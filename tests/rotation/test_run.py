@@ -97,7 +97,7 @@ def test_a_rotation_that_ends_the_previous_credential_does_so_whatever_holds_it(
     assert (outcome.state, outcome.version) == (RunState.ROTATED, 3)
     assert not lab.logs_in(secret.first)
     (past,) = worker(lab, secret).record().history
-    assert past.note.startswith("waived: its grace lasts until")
+    assert past.note.startswith("waived: its grace ends")
     assert lab.logs_in(lab.current(secret))
 
 
@@ -108,7 +108,7 @@ def test_what_has_not_reached_everyone_is_named(lab: Lab) -> None:
     opened.sender.silent["app"] = Unavailable("notify", "app", "no answer", "Wait")
     error = unsettled(rotate(opened.workspace, secret.path, Trigger.FORCE))
     assert isinstance(error, TransientError)
-    assert f"not in step: memory:{remote(secret)}" in error.problem
+    assert f"not in sync: memory:{remote(secret)}" in error.problem
     assert "not acknowledged by: app" in error.problem
 
 

@@ -65,7 +65,7 @@ def test_killed_anywhere_nothing_is_skipped_or_twice_and_no_alert_is_lost(
     assert set(Counter(site.recorded()).values()) == {1}, died
     assert {name for name, stage, _ in site.recorded() if stage == Stage.BEGUN} == set(begun(site)), died
     assert len(begun(site)) == 3, died
-    # Between the message and the hub's knowledge of it nobody can tell whether it was told.
+    # Between the message and the hub's knowledge of it it is unknown whether it was told.
     unsure = steps.names[-2:] in (["before the siren", "after the siren"], ["after the siren", "before the hub"])
     assert max(Counter(site.siren.told).values()) <= (2 if unsure else 1), died
 

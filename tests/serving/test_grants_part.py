@@ -68,7 +68,7 @@ def test_what_is_approved_is_there_at_once_and_an_alert_about_whoever_has_it_end
         assert eventually(lambda: workspace.hub_now() > given_at)
         note = alert_about(opened.grant.principal, workspace)
         note_down(workspace, [entry(workspace, ALERT, Outcome.DONE, note=note.to_text())])
-        assert eventually(lambda: given.why(opened.grant).startswith("an alert is about whoever has it: A-1"), 30)
+        assert eventually(lambda: given.why(opened.grant).startswith("an alert is about its holder: A-1"), 30)
         assert eventually(lambda: not given.lab.logs_in(opened.fields))
 
 

@@ -83,7 +83,7 @@ class Site:
         return [access.path for _, accesses in memories for access in accesses]
 
     def alerts(self) -> list[Key]:
-        """Those that the ledger tells of."""
+        """Those that the ledger records."""
         ledger = SqliteLedger(self.directory / "ledger.db", "any", patience=5)
         try:
             return list(recorded_alerts(ledger))

@@ -147,7 +147,7 @@ class Site:
         return Process(self, source, steps or Steps())
 
     def recorded(self) -> list[Key]:
-        """The alerts that the ledger tells of."""
+        """The alerts that the ledger records."""
         ledger = self.ledger()
         try:
             return list(recorded_alerts(ledger))

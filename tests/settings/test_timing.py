@@ -58,9 +58,9 @@ def test_what_ends_by_itself_needs_neither() -> None:
     [
         ({}, ("interval", "is missing")),
         ({"interval": None}, ("interval", "is missing")),
-        ({**SUNDAYS, "interval": "7d"}, ("interval", "stands beside cron")),
+        ({**SUNDAYS, "interval": "7d"}, ("interval", "is given together with cron")),
         ({"cron": "0 3 * * sun"}, ("timezone", "is missing")),
-        ({"interval": "7d", "timezone": "UTC"}, ("timezone", "stands without cron")),
+        ({"interval": "7d", "timezone": "UTC"}, ("timezone", "is given without cron")),
         ({**SUNDAYS, "timezone": "Mars/Olympus"}, ("timezone", "is not a known time zone")),
         ({**SUNDAYS, "cron": "weekly"}, ("cron", "is not a cron expression: has not five fields")),
         ({**SUNDAYS, "cron": "0 25 * * *"}, ("cron", "is not a cron expression: bad hour")),

@@ -85,7 +85,7 @@ def new_user(iam: Any) -> str:
 
 
 def new_key(iam: Any, user: str) -> SecretFields:
-    """A key that somebody made at AWS, with another field beside it."""
+    """A key that somebody made at AWS, with another field next to it."""
     key = iam.create_access_key(UserName=user)["AccessKey"]
     fields = {"access_key_id": key["AccessKeyId"], "secret_access_key": key["SecretAccessKey"]}
     return SecretFields({**fields, "bucket": "models"})

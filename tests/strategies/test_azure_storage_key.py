@@ -566,7 +566,7 @@ def test_a_key_that_has_leaked_is_ended_and_replaced_and_the_keys_take_turns_aga
     assert not lists_containers(azure, first)
     assert lists_containers(azure, second)
     assert second["key_name"].reveal() == "key1"
-    assert account.keys["key2"].value != spare, "nobody can tell who has it"
+    assert account.keys["key2"].value != spare, "unknown who has it"
     assert rotate(workspace, path, Trigger.FORCE).state is RunState.ROTATED
     assert current(lab, path)["key_name"].reveal() == "key2"
     assert lists_containers(azure, current(lab, path))

@@ -50,7 +50,7 @@ class Google:
         return str(self.ask("POST", "", {"accountId": f"app-{secrets.token_hex(4)}"})["email"])
 
     def key(self, account: str) -> SecretFields:
-        """A key that somebody made in the console, in a secret with another field beside it."""
+        """A key that somebody made in the console, in a secret with another field next to it."""
         with closing(opened(self)) as target:
             return target.create(account).merged({"bucket": "models"})
 

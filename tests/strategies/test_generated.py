@@ -95,7 +95,7 @@ def test_several_fields_have_rules_of_their_own() -> None:
 
 @pytest.mark.parametrize("beside", [{"separator": "."}, {"prefix": "kt"}, {"form": "hex"}, {"field": "a"}])
 def test_rules_stand_in_one_place(beside: dict[str, str]) -> None:
-    with pytest.raises(ValidationError, match=f"fields stands beside {next(iter(beside))}"):
+    with pytest.raises(ValidationError, match=f"fields is given together with {next(iter(beside))}"):
         opened({"fields": {"a": {}}, **beside})
 
 

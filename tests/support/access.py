@@ -140,7 +140,7 @@ def entries_of(workspace: Workspace) -> list[Entry]:
 
 
 def recorded(workspace: Workspace, action: str) -> list[tuple[Outcome, str]]:
-    """What the ledger tells of an action."""
+    """What the ledger records about an action."""
     return [(entry.outcome, entry.note) for entry in entries_of(workspace) if entry.action == action]
 
 

@@ -97,7 +97,7 @@ def begin(workspace: Workspace, *secrets: Declared, incident: str = "", **change
 
 
 def notes(workspace: Workspace, action: str) -> list[tuple[Outcome, str]]:
-    """What the ledger tells of an action."""
+    """What the ledger records about an action."""
     ledger: Any = workspace.ledger
     entries = [parse_leaf(leaf).entry for _, leaf in ledger.leaves()]
     return [(entry.outcome, entry.note) for entry in entries if entry.action == action]

@@ -115,7 +115,7 @@ class Doors:
         self.token.write_text(self.issuer.token(subject, audience, lives))
 
     def as_role(self, *, keep: bool = False) -> AppRoleLogin:
-        """A process that a wrapped secret id was delivered to; with ``keep`` there are others beside it."""
+        """A process that a wrapped secret id was delivered to; with ``keep`` there are others next to it."""
         self.deliver()
         return AppRoleLogin(str(self.role_id), str(self.secret_id) if keep else None, str(self.wrap))
 

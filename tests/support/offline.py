@@ -33,7 +33,7 @@ class Host:
 
     @property
     def cache(self) -> Path:
-        """Where the offline file lies, and what is beside it."""
+        """Where the offline file lies, and what is next to it."""
         return self.directory / "offline"
 
     @property

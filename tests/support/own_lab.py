@@ -16,7 +16,7 @@ from tests.support.world import TOKEN_VARIABLE, World
 
 @contextmanager
 def own_lab(directory: Path, *, on_disk: bool = False) -> Iterator[Lab]:
-    """A hub in memory, or ``on_disk``, where it can be restored from a snapshot, and a database beside it."""
+    """A hub in memory, or ``on_disk``, where it can be restored from a snapshot, and a database next to it."""
     hub = OpenBao(directory / "hub", free_port(), dev=not on_disk)
     postgres = PostgreSQL(directory / "postgres", free_port(), durable=False)
     with hub, postgres, pytest.MonkeyPatch.context() as environment:

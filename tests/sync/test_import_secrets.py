@@ -362,7 +362,7 @@ def test_an_existing_file_is_only_added_to(directory: Path, before: str) -> None
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (f"secrets:\n  a/b: {{}}\n{STORES.replace('aws', 'other')}", "something stands behind its secrets"),
+        (f"secrets:\n  a/b: {{}}\n{STORES.replace('aws', 'other')}", "something follows its secrets"),
         ("secrets: {}\n", "in brackets"),
         ("{secrets: {}}\n", "in brackets"),
         ("- a\n", "in brackets"),

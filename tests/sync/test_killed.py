@@ -128,7 +128,7 @@ def opened(lab: Lab, pushed: Pushed) -> Workspace:
 
 
 def assert_one_version_each(lab: Lab, pushed: Pushed) -> None:
-    """Every copy is in step, and holds the one version that it ever had."""
+    """Every copy is in sync, and holds the one version that it ever had."""
     workspace = opened(lab, pushed)
     assert plan(workspace, deep=True).counts() == {Action.IN_SYNC: SECRETS}
     assert plan(workspace).counts() == {Action.IN_SYNC: SECRETS}

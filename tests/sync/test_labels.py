@@ -18,7 +18,7 @@ pytestmark = pytest.mark.sampled(9, of="file")
 
 
 def untold(copy: RemoteSecret) -> RemoteSecret:
-    """The copy without what stands beside it."""
+    """The copy without what stands next to it."""
     return replace(copy, details=None, marks=copy.marks and replace(copy.marks, tags=()))
 
 

@@ -356,19 +356,19 @@ def answers(people: Audience, path: str) -> dict[str, str]:
 
 def test_status_says_told_of_what_was_told_alone_and_not_yet_of_what_will_be(people: Audience) -> None:
     path, rotated = people.declare(), people.declare(rotation=GENERATED)
-    assert set(answers(people, path).values()) == {"not told yet"}
+    assert set(answers(people, path).values()) == {"not notified yet"}
     people.write(path)
-    assert set(answers(people, path).values()) == {"not told yet"}
+    assert set(answers(people, path).values()) == {"not notified yet"}
     people.sync(workspace=silence(people, "web", Unavailable("notify", "web", "answered 503"))())
     assert answers(people, path) == {"app": "told", "web": "silent"}
     people.write(path)
-    assert set(answers(people, path).values()) == {"not told yet"}
+    assert set(answers(people, path).values()) == {"not notified yet"}
     people.sync()
     assert set(answers(people, path).values()) == {"told"}
     rotate(people.open(), rotated, Trigger.FORCE)
     assert set(answers(people, rotated).values()) == {"told"}
     people.write(rotated, value="by hand")
-    assert set(answers(people, rotated).values()) == {"not told yet"}
+    assert set(answers(people, rotated).values()) == {"not notified yet"}
     people.sync()
     assert set(answers(people, rotated).values()) == {"told"}
 
@@ -377,13 +377,13 @@ def test_status_says_of_what_was_there_before_that_nobody_is_told(lab: Lab) -> N
     with audience(lab, "app", "web") as people:
         path = people.declare("app")
         people.write(path)
-        assert answers(people, path) == {"app": "told from the next version on"}
+        assert answers(people, path) == {"app": "notified from the next version on"}
         people.sync()
-        assert answers(people, path) == {"app": "told from the next version on"}
+        assert answers(people, path) == {"app": "notified from the next version on"}
         people.write(path)
         people.sync()
         people.secrets[path]["consumers"] = ("app", "web")
-        assert answers(people, path) == {"app": "told", "web": "told from the next version on"}
+        assert answers(people, path) == {"app": "told", "web": "notified from the next version on"}
         people.lab.keep(f"{NOTICES}/{people.id}/{part_of(path)}", {"heard": "nonsense"})
         assert answers(people, path) == {"app": "unknown", "web": "unknown"}
 

@@ -212,7 +212,7 @@ def test_workloads_that_can_not_be_looked_at_are_said_although_nothing_is_owed(l
     less.deploy()
     less.user = "writer"
     assert list(less.run()[1]) == ["cluster:workloads"]
-    assert less.remarks()[0].startswith("cluster: nobody can tell whether workloads are restarted: look at")
+    assert less.remarks()[0].startswith("cluster: it is unknown whether workloads are restarted: look at")
 
 
 def test_a_store_that_can_not_be_opened_hides_nothing_of_the_others(lab: Lab, cluster: Cluster) -> None:
@@ -225,6 +225,6 @@ def test_a_store_that_can_not_be_opened_hides_nothing_of_the_others(lab: Lab, cl
 
     workspace = replace(whole, open_store=without_its_package)
     planned = plan(workspace)
-    why = "cluster: nobody can tell whether workloads are restarted: open the store cluster: the package kubernetes is"
+    why = "cluster: it is unknown whether workloads are restarted: open the store cluster: the package kubernetes is"
     assert [line[: len(why)] for line in remarks(workspace, planned)] == [why]
     assert {result.kind for result in restart_all(workspace, planned)} == {Invalid.__name__}

@@ -46,7 +46,7 @@ def test_an_error_that_nobody_foresaw_leaves_as_its_class_and_place_alone(error:
     left = raised(error, "a/b")
     assert type(left) is Unforeseen
     assert str(left).startswith(f"a/b, install: run this step: unexpected {type(error).__name__} at line ")
-    assert str(left).endswith("a later run goes on from here. Please report it")
+    assert str(left).endswith("a later run continues from here. Please report it")
     assert CANARY not in str(left)
     assert CANARY not in "".join(traceback.format_exception(left))
     assert CANARY.encode() not in pickle.dumps(left)

@@ -65,7 +65,7 @@ def test_an_end_that_was_cut_off_is_missing(scene: TrailWorld) -> None:
         ),
         (
             "SELECT * REPLACE (row_number() OVER () - 1 AS leaf) FROM (SELECT * FROM old ORDER BY path, leaf)",
-            "none of its events is where it was sealed: it is another segment's, or was written anew",
+            "none of its events is where it was sealed: it is another segment's, or was rewritten",
         ),
         (
             "SELECT * FROM old UNION ALL SELECT * REPLACE (100 AS leaf, 'x' AS principal) FROM old WHERE leaf = 3",
@@ -85,15 +85,15 @@ def test_two_files_that_were_exchanged_are_named(scene: TrailWorld) -> None:
     for old, new in ((first, beside), (second, first), (beside, second)):
         old.rename(new)
     problems = scene.problems()
-    assert f"{first.name} holds events of segment 1, which is none of its own" in problems
-    assert f"{second.name} holds events of segment 0, which is none of its own" in problems
+    assert f"{first.name} holds events of segment 1, which is not one of its own" in problems
+    assert f"{second.name} holds events of segment 0, which is not one of its own" in problems
 
 
 def test_a_file_that_holds_another_segment_under_this_ones_number_is_named(scene: TrailWorld) -> None:
     other = scene.files[1].path
     scene.rewrite(scene.files[0], f"SELECT * REPLACE (0 AS segment) FROM read_parquet('{other}')")  # noqa: S608
     assert scene.problems() == [
-        f"{FIRST}: none of its events is where it was sealed: it is another segment's, or was written anew"
+        f"{FIRST}: none of its events is where it was sealed: it is another segment's, or was rewritten"
     ]
 
 
@@ -101,7 +101,7 @@ def test_a_segment_that_nobody_sealed_is_named(scene: TrailWorld) -> None:
     forged = replace(scene.files[1], first=7, last=7)
     shutil.copy(scene.files[1].path, forged.path)
     problems = scene.problems()
-    assert f"{forged.path.name} holds events of segment 1, which is none of its own" in problems
+    assert f"{forged.path.name} holds events of segment 1, which is not one of its own" in problems
 
 
 def test_what_a_file_or_a_head_says_beside_the_events_is_held_against_the_ledger(scene: TrailWorld) -> None:
@@ -140,11 +140,11 @@ def test_a_trail_that_was_put_back_from_yesterday_is_told_as_such_and_never_gone
 def test_a_trail_that_was_taken_away_is_missed_though_a_new_one_lies_in_its_place(scene: TrailWorld) -> None:
     shutil.rmtree(scene.directory)
     assert scene.open().cursor("hub") == "301"
-    assert "no segment of hub was sealed in this trail: all 2 lie in others" in scene.problems()
+    assert "no segment of hub was sealed in this trail: all 2 are in others" in scene.problems()
     scene.take(301, 310)
     report = scene.report()
     assert report.sources[0].gaps == 1
-    assert any(text.startswith("2 segments of hub, which lie on") for text in report.unseen)
+    assert any(text.startswith("2 segments of hub, stored on") for text in report.unseen)
 
 
 def test_a_ledger_that_was_put_back_is_told_as_such(scene: TrailWorld, tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_a_ledger_that_was_put_back_is_told_as_such(scene: TrailWorld, tmp_path:
         connection.execute("DELETE FROM entries WHERE sequence = 2")
     with pytest.raises(Rewritten, match=r"has not the entry 2, by which segment 1 of hub was sealed"):
         scene.open().cursor("hub")
-    assert any("and no entry of the ledger tells of it" in problem for problem in scene.problems())
+    assert any("and no entry of the ledger records it" in problem for problem in scene.problems())
 
 
 def test_a_cursor_that_was_set_back_in_the_hub_is_named_and_nothing_is_read_twice(scene: TrailWorld) -> None:
@@ -204,12 +204,12 @@ WHOLE: list[str] = []
         (lambda lines: [*lines[:99], b"edited", *lines[100:]], ["audit.log:100: this line is not what it was"]),
         (
             lambda lines: [*lines[:98], b"edited", *lines[99:]],
-            ["audit.log:76 to 150: a line that told of no access is not what it was"],
+            ["audit.log:76 to 150: a line that reports no access has changed"],
         ),
         (lambda lines: [*lines[:99], *lines[100:]], ["audit.log:100: this line is gone"]),
         (
             lambda lines: [*lines[:98], *lines[99:]],
-            ["audit.log:76 to 150: 1 line was taken out, of those that told of no access"],
+            ["audit.log:76 to 150: 1 line was removed, from those that report no access"],
         ),
         (
             lambda lines: [*lines[:74], *lines[77:]],
@@ -217,7 +217,7 @@ WHOLE: list[str] = []
         ),
         (
             lambda lines: [*lines[:99], lines[100], lines[99], *lines[101:]],
-            ["audit.log:100: the lines are in another order from here on, or one stands twice"],
+            ["audit.log:100: the lines are in another order from here on, or one is repeated"],
         ),
         (lambda lines: [*lines[:99], b"new", *lines[99:]], ["audit.log:76 to 150: 1 line was put in"]),
         (lambda lines: lines[1:], ["audit.log:1: this line is gone"]),

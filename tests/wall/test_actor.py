@@ -25,7 +25,7 @@ from tests.support.people import hub_with, program
 
 
 def entries_of(workspace: Workspace, secret: str) -> list[Entry]:
-    """What the ledger tells of a secret."""
+    """What the ledger records about a secret."""
     ledger: Any = workspace.ledger
     found = [parse_leaf(leaf).entry for _, leaf in ledger.leaves()]
     return [one for one in found if one.secret == secret]

@@ -139,7 +139,7 @@ def test_a_hub_from_a_snapshot_lacks_what_the_ledger_tells_of(rotated: Rotated) 
     assert first
     root.delete_metadata_and_all_versions(rotated.path)
     rotated.lab.hub.write(rotated.path, first.fields, cas=0)
-    assert f"tells of version 3 of {rotated.path}, and the hub's newest is 1" in rotated.problems()
+    assert f"records version 3 of {rotated.path}, and the hub's newest is 1" in rotated.problems()
 
 
 def test_a_secret_that_is_gone_is_named(rotated: Rotated) -> None:
@@ -150,7 +150,7 @@ def test_a_secret_that_is_gone_is_named(rotated: Rotated) -> None:
 @pytest.mark.parametrize("how", ["deleted", "destroyed"])
 def test_a_version_that_somebody_took_away_is_named(rotated: Rotated, how: str) -> None:
     (rotated.lab.hub.delete if how == "deleted" else rotated.lab.hub.destroy)(rotated.path, [2])
-    assert f"version 2 of {rotated.path} is {how} in the hub, and no entry tells of that" in rotated.problems()
+    assert f"version 2 of {rotated.path} is {how} in the hub, and no entry records that" in rotated.problems()
 
 
 def test_another_value_under_the_version_that_was_promoted_is_named(rotated: Rotated) -> None:

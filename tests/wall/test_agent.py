@@ -387,7 +387,7 @@ def test_it_does_not_listen_where_the_world_is() -> None:
 
 
 def test_a_socket_is_not_taken_from_whoever_listens_there(tmp_path: Path) -> None:
-    with open_file(tmp_path / "socket"), pytest.raises(Invalid, match="somebody listens there"):
+    with open_file(tmp_path / "socket"), pytest.raises(Invalid, match="another process listens there"):
         open_file(tmp_path / "socket")
     with open_file(tmp_path / "socket"):  # nobody does any more
         pass

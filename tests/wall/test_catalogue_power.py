@@ -161,7 +161,7 @@ METADATA = [
 def test_nothing_is_sent_to_where_a_cloud_gives_out_credentials(host: str, tmp_path: Path) -> None:
     text = f'consumers:\n  mine: {{ url: "https://{host}/", signing_key: webhooks/mine }}\n'
     (flaw,) = problems(tmp_path, text)
-    assert "consumers.mine.url: no catalogue may lead to this host" in flaw
+    assert "consumers.mine.url: no catalogue may use this host" in flaw
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -316,7 +316,7 @@ def test_no_file_that_logs_this_machine_in_is_sent_as_a_token(file: str, tmp_pat
     catalogue = make(tmp_path / "catalogue")
     for policy in ({}, {"files": EVERYWHERE}):
         (flaw,) = problems(catalogue, SENT.format(file=file), {VARIABLE: str(operators_file(tmp_path, **policy))})
-        assert "stores.mine.token_file: no catalogue may name what lies there" in flaw
+        assert "stores.mine.token_file: no catalogue may name files there" in flaw
 
 
 @pytest.mark.parametrize("file", ["/etc/shadow", "~/.config/app/token", "/srv/anything", "token", "../token"])
@@ -358,7 +358,7 @@ def test_a_certificate_of_an_authority_may_lie_in_the_catalogues_own_folder_and_
         (flaw,) = problems(tmp_path / "catalogue", certificate.format(file=file))
         assert "Keep it in the catalogue's folder, or let the operator's file" in flaw
     (flaw,) = problems(tmp_path / "catalogue", SENT.format(file=tmp_path / "catalogue" / "token"))
-    assert "it lies in the catalogue's directory" in flaw
+    assert "it is in the catalogue's directory" in flaw
 
 
 OWN_FILES = [
@@ -390,13 +390,13 @@ def test_a_file_of_this_process_is_neither_sent_nor_written_over(name: str, tmp_
         found = problems(catalogue, SENT.format(file=file), env)
         assert any("a file of Keyturn's own" in flaw or "may not be named here" in flaw for flaw in found)
     (flaw,) = problems(catalogue, WRITTEN.format(directory=login.parent), env)
-    assert "it is a file of Keyturn's own, or beside one" in flaw
+    assert "it is one of Keyturn's own files, or next to one" in flaw
 
 
 def test_the_token_of_a_pods_service_account_is_sent_nowhere(tmp_path: Path) -> None:
     env = {VARIABLE: str(operators_file(tmp_path, files=["/var/run/secrets"]))}
     (flaw,) = problems(make(tmp_path / "catalogue"), SENT.format(file=SERVICE_ACCOUNT_TOKEN), env)
-    assert "it is a file of Keyturn's own, or beside one" in flaw
+    assert "it is one of Keyturn's own files, or next to one" in flaw
 
 
 def test_no_variable_that_keyturn_reads_is_one_that_a_catalogue_may_name() -> None:
@@ -441,7 +441,7 @@ def test_no_copy_is_written_where_programs_are_loaded_from(place: str, tmp_path:
     for directory in (place, tmp_path / "copies" / "link", f"{tmp_path}/copies/../copies/link/."):
         for text in (WRITTEN, NOTICES):
             (flaw,) = problems(make(tmp_path / "catalogue"), text.format(directory=directory), env)
-            assert "programs are loaded from there" in flaw or "no catalogue may name what lies there" in flaw
+            assert "programs are loaded from there" in flaw or "no catalogue may name files there" in flaw
 
 
 @pytest.mark.parametrize("variable", ["PATH", "PYTHONPATH"])
@@ -473,7 +473,7 @@ def test_no_copy_is_written_where_it_is_kept_who_has_read_what(tmp_path: Path) -
     env = {VARIABLE: str(policy), "KEYTURN_TRAIL": str(tmp_path / "reads"), "KEYTURN_ACCESS_LOGS": f"{tmp_path}/got"}
     for place in ("reads/spool", "got/apps"):
         (flaw,) = problems(catalogue, WRITTEN.format(directory=tmp_path / place), env)
-        assert "no catalogue may name what lies there" in flaw
+        assert "no catalogue may name files there" in flaw
     ledger = {VARIABLE: str(policy), "KEYTURN_LEDGER": str(tmp_path / "ledger.db")}
     assert len(problems(catalogue, WRITTEN.format(directory=tmp_path / "trail"), ledger)) == 1
 
@@ -498,7 +498,7 @@ stores:
     (flaw,) = problems(make(tmp_path / "catalogue"), text, env)
     assert f"stores.cluster.{key}: this catalogue has files written there" in flaw
     beside = f"stores:\n  cluster: {{ kind: kubernetes, namespace: a, {key}: {tmp_path}/catalogue/x{server} }}\n"
-    assert "it lies in the catalogue's directory" in problems(tmp_path / "catalogue", beside, env)[0]
+    assert "it is in the catalogue's directory" in problems(tmp_path / "catalogue", beside, env)[0]
 
 
 def test_files_lie_where_the_operator_says_and_a_link_leads_nowhere_else(tmp_path: Path) -> None:
@@ -541,7 +541,7 @@ def test_the_catalogue_brings_no_policy_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "link.yaml").symlink_to(operators_file(catalogue, hosts=["*"]))
     for named in (catalogue / "policy", tmp_path / "link.yaml"):
         (flaw,) = problems(catalogue, "stores: {}\n", {VARIABLE: str(named)})
-        assert "it lies in the catalogue's directory" in flaw
+        assert "it is in the catalogue's directory" in flaw
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_a_wrapping_that_another_has_opened_is_an_alarm_and_ends_at_once_though_
     account = thief(site, grant)
     workspace = replace(site.at_work("granter"), channel=channel)
     result = site.sweeper.sweep(workspace)
-    assert result.ended[grant.place] == "somebody has opened it, and not whoever it was given to"
+    assert result.ended[grant.place] == "it was opened, but not by the requester"
     assert eventually(lambda: not lives(site, account))
     assert any(grant.request in note for _, note in recorded(workspace, ALARM))
     assert any(grant.request in each.body for each in told)
@@ -88,10 +88,10 @@ def test_a_wrapping_that_another_has_opened_is_an_alarm_and_ends_at_once_though_
 def test_whoever_comes_second_is_told_that_it_is_stolen_and_it_ends(site: GivenSite) -> None:
     grant = site.given()
     account = thief(site, grant)
-    with pytest.raises(Rewritten, match="somebody else has opened it before you"):
+    with pytest.raises(Rewritten, match="someone else opened it before you"):
         site.open(grant.request)
     assert (Outcome.FAILED in dict(recorded(site.at_work("ana"), "open access"))) is True
-    assert site.sweep().ended[grant.place] == "whoever was given it says that somebody else has opened it"
+    assert site.sweep().ended[grant.place] == "the requester reports that someone else opened it"
     assert eventually(lambda: not lives(site, account))
 
 
@@ -172,7 +172,7 @@ def test_who_has_left_the_group_or_is_disabled_has_nothing_any_more(site: GivenS
     grant = site.given(**changes)
     assert ended_by(site, grant, **changes) == ""
     lab.root.write_data(f"identity/group/id/{group}", data={"member_entity_ids": []})
-    assert ended_by(site, grant, **changes) == "no policy is about this secret and whoever asks"
+    assert ended_by(site, grant, **changes) == "no policy covers this secret and requester"
 
 
 def test_a_login_that_is_gone_ends_nothing_and_hours_that_are_over_do(site: GivenSite) -> None:
@@ -218,7 +218,7 @@ def test_an_alert_about_whoever_has_it_ends_it(site: GivenSite) -> None:
         return "A-1, read at night" if principal == grant.principal else ""
 
     ended = Sweeper(find).sweep(site.at_work("granter")).ended
-    assert ended[grant.place] == "an alert is about whoever has it: A-1, read at night"
+    assert ended[grant.place] == "an alert is about its holder: A-1, read at night"
     assert (grant.principal, datetime.fromisoformat(grant.issued_at)) in asked
 
 
@@ -230,7 +230,7 @@ def test_what_is_given_back_ends_and_is_not_given_where_it_was_not_yet(site: Giv
     assert eventually(lambda: not site.lab.logs_in(opened.fields))
     waiting = site.approved()
     return_access(site.at_work("ana"), waiting.id)
-    with pytest.raises(Invalid, match="whoever asked for it needs it no more"):
+    with pytest.raises(Invalid, match="the requester no longer needs it"):
         deliver_access(site.at_work("granter"), waiting.id)
 
 
@@ -239,7 +239,7 @@ def test_a_request_that_somebody_has_changed_or_denied_since_ends_it(site: Given
     grant = site.given()
     request = requests.find_request(site.at_work("bea"), grant.request)
     site.access.forge(request, **change)
-    assert ended_by(site, grant) in ("somebody has changed the request", "denied by bea")
+    assert ended_by(site, grant) in ("the request was changed", "denied by bea")
 
 
 def test_what_cant_be_looked_at_ends_nothing_and_stops_no_other(site: GivenSite) -> None:

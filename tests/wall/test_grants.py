@@ -52,7 +52,7 @@ def test_two_who_have_not_asked_approve_and_the_ledger_has_their_signatures(site
 
 def test_what_no_policy_allows_is_refused_recorded_and_explained(site: AccessSite) -> None:
     workspace = site.as_person("dora")
-    with pytest.raises(Denied, match="no policy is about this secret and whoever asks"):
+    with pytest.raises(Denied, match="no policy covers this secret and requester"):
         requests.ask_for_access(workspace, site.secret.path, HOUR, "curious")
     assert recorded(workspace, "ask for access")[-1][0] is Outcome.DENIED
 
@@ -229,7 +229,7 @@ def test_what_was_mistyped_or_is_done_is_said_as_that(site: AccessSite) -> None:
     with pytest.raises(Denied, match="the catalogue has no policy 'reader'"):
         requests.ask_for_access(site.as_person("ana"), site.secret.path, HOUR, "a query hangs", policy="reader")
     request = site.ask()
-    for who, hint in (("bea", "It waits for somebody else"), ("cleo", "Nothing more is to be done")):
+    for who, hint in (("bea", "It waits for someone else"), ("cleo", "Nothing more is to be done")):
         site.approve(who, request)
         with pytest.raises(Invalid, match=hint):
             site.approve(who, request)

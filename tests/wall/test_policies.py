@@ -1,4 +1,4 @@
-"""A login with a rendered policy does its whole work in the hub, and not one call beside it."""
+"""A login with a rendered policy does its whole work in the hub, and not one call next to it."""
 
 import json
 import re

@@ -135,7 +135,7 @@ FORGERIES: dict[str, tuple[Callable[[Document], None], str]] = {
     "no proof": (without_proof, "the row 'entry:5' is not proven"),
     "another number": (another_number, "the row 'entry:6' is not proven"),
     "a row less": (taken_out, "the row 'entry:5' is cited, and missing"),
-    "a row twice": (twice, "the row 'entry:5' stands twice"),
+    "a row twice": (twice, "the row 'entry:5' appears twice"),
     "no checkpoint": (no_checkpoint, "it cites entries of the ledger, and no checkpoint"),
     "a verdict": (
         lambda document: document["controls"][2].update(verdict="pass"),
@@ -178,7 +178,7 @@ def test_an_entry_of_another_report_vouches_for_nothing(desk: Desk) -> None:
     proof = desk.directory / "promote.json"
     proof.write_text(prove_entry(desk.built.ledger, 5).to_json())
     result = desk.verify(desk.write("json", desk.document), "--entry", str(proof), code=1)
-    assert "the entry 5 tells of no report, but of 'promote'" in result.output
+    assert "the entry 5 is about no report, but about 'promote'" in result.output
 
 
 @pytest.mark.parametrize("form", ["json", "html"])

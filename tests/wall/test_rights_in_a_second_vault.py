@@ -1,4 +1,4 @@
-"""With the rendered policies a store in a second Vault does its whole work, and not one call beside it."""
+"""With the rendered policies a store in a second Vault does its whole work, and not one call next to it."""
 
 import json
 import secrets

@@ -1,4 +1,4 @@
-"""The policies that are rendered for AWS: with them the whole job and an incident are done, and nothing beside it."""
+"""The policies that are rendered for AWS: with them the whole job and an incident are done, and nothing next to it."""
 
 import json
 import secrets

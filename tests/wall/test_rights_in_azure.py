@@ -1,4 +1,4 @@
-"""With the rendered roles a store in Azure Key Vault does its whole work, and not one call beside it."""
+"""With the rendered roles a store in Azure Key Vault does its whole work, and not one call next to it."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -93,7 +93,7 @@ Call = Callable[[Any, str], Any]
 
 
 def request(method: str, path: str) -> Call:
-    """A call that the SDK has no method for, or one with more beside it."""
+    """A call that the SDK has no method for, or one with more next to it."""
     return lambda vault, own: vault.send_request(HttpRequest(method, path.format(own=own))).raise_for_status()
 
 

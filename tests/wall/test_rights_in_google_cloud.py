@@ -1,4 +1,4 @@
-"""With the rendered roles a store in Google Cloud does its whole work, and not one call beside it."""
+"""With the rendered roles a store in Google Cloud does its whole work, and not one call next to it."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""With the rendered Role a store in Kubernetes does its whole work, and not one call beside it."""
+"""With the rendered Role a store in Kubernetes does its whole work, and not one call next to it."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, Final

@@ -26,7 +26,7 @@ def hub(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
 def test_an_address_in_a_block_is_refused_before_anybody_is_asked(hub: Lab) -> None:
     with Liar(never_answers) as liar:
         for source in (liar.url, f"HTTP://127.0.0.1:{liar.port}", f"//127.0.0.1:{liar.port}"):
-            with pytest.raises(Invalid, match="a block leads to no server"):
+            with pytest.raises(Invalid, match="a block points to no server"):
                 KeyturnSecret(path="ml-training/database", field="password", source=source).get()
         assert liar.requests == []
 

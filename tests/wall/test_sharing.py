@@ -348,7 +348,7 @@ def test_a_revocation_tells_the_other_organisation_and_its_report_names_it(pair:
     assert status.left == ()
     if page:
         assert [PATH in announcement.subject for announcement in page.heard] == [True]
-        assert "was told" in events[-1][1]
+        assert "was notified" in events[-1][1]
     else:
         assert "tell it by hand" in " ".join(status.secrets[0].remains)
 

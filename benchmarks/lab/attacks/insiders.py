@@ -138,7 +138,7 @@ DECOY: Final = "MITRE Engage EAC0005, Lures; and canary tokens, which say the sa
 
 @scenario("decoy", DECOY, when="work", reach=Scope.TEAM)
 def reads_a_decoy(scene: Scene) -> None:
-    """At their desk, in working hours, somebody reads what looks like the team's administrator's key."""
+    """At their desk, in working hours, someone reads what looks like the team's administrator's key."""
     scene.read(5, scene.draw.choice(scene.victim.team.decoys), login=scene.be_at_work())
 
 

@@ -10,7 +10,7 @@ SHOWN: Final = 3
 
 INDENT: Final = "    "
 
-NO_ADDRESS: Final = "an address that the log does not tell"
+NO_ADDRESS: Final = "an address that the log does not record"
 
 Spell = Callable[[str], str]
 """Escapes untrusted text: :func:`keyturn.core.text.plain_text.visible` or ``inert``."""

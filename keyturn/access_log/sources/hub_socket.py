@@ -177,7 +177,7 @@ class Receiver:
 
     def _begin(self, connection: socket.socket) -> None:
         if not self._may_send(connection):
-            self.trouble = "somebody has connected who may not send lines: name the hub's user under users"
+            self.trouble = "a user who may not send lines connected: add the hub's user to users"
             connection.close()
         elif not self._places.acquire(blocking=False):
             connection.close()

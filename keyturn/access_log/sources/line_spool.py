@@ -40,7 +40,7 @@ END: Final = b"\n"
 MARKED: Final = b'{"keyturn":'
 """The beginning of the spool's own lines, for gaps."""
 
-HINT: Final = "Let whoever reads it catch up (`keyturn serve`), or make room on the disk"
+HINT: Final = "Let its reader catch up (`keyturn serve`), or free space on the disk"
 
 
 class LineSpool:
@@ -67,7 +67,7 @@ class LineSpool:
                 sync_directory(self.directory)
             name = path.read_text().strip()
         if len(name) != 8 or set(name) - set("0123456789abcdef"):
-            raise Invalid("read", str(path), "it does not name a spool: somebody has edited it", "Bring it back")
+            raise Invalid("read", str(path), "it does not name a spool: it was edited by hand", "Bring it back")
         return name
 
     @contextmanager
@@ -162,7 +162,7 @@ class SpoolTurn:
         torn = size > 0 and os.pread(self._descriptor, 1, size - 1) != END
         content = (END if torn else b"") + b"".join(line + END for line in lines)
         if self._spool.size() + len(content) > self._limit:
-            problem = f"it holds {self._limit // 2**20:,} MiB that nobody has read"
+            problem = f"it holds {self._limit // 2**20:,} MiB that were not read yet"
             raise Unavailable("write to", str(self._spool.directory), problem, HINT)
         if not size:
             sync_directory(self._spool.directory)

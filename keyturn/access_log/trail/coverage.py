@@ -65,7 +65,7 @@ class LogGap:
     words: str
 
     def __str__(self) -> str:
-        return f"it could not tell everything, by {_shown(self.sealed)}: {self.words}"
+        return f"it could not report everything, by {_shown(self.sealed)}: {self.words}"
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class SourceCoverage:
     def shortfalls(self, period: Period) -> Iterator[str]:
         """Yield what is unknown about a period."""
         if self.begins is None:
-            yield "it has told of nothing yet"
+            yield "it has reported nothing yet"
         elif FIRST < period.since < self.begins:
             yield f"it begins at {_shown(self.begins)}; what was before is not known"
         yield from map(str, (*self.missing, *self.broken, *self.gaps))

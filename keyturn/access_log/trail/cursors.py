@@ -47,7 +47,7 @@ class SourceState:
                 version,
             )
         except (TypeError, ValueError):
-            problem = "it does not tell how far the log was read: somebody has edited it"
+            problem = "it does not record how far the log was read: it was edited by hand"
             hint = "Delete it: the ledger and the trail know it, too"
             raise Invalid("read", f"{PLACE}/{source} in the hub", problem, hint) from None
 

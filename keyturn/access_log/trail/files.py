@@ -76,7 +76,7 @@ def from_os(error: OSError, doing: str, path: Path) -> Unavailable:
     """Describe an operating system error."""
     problem = (error.strerror or "the system refuses it").lower()
     if error.errno in FULL:
-        hint = "Make room on its disk: nothing is lost, and it goes on by itself"
+        hint = "Free space on its disk: nothing is lost, and it continues by itself"
     else:
         hint = "Check owner and mode of its directory"
     return Unavailable(doing, f"the access trail {path}", problem, hint)

@@ -65,5 +65,5 @@ def _decoded(path: Path, line: bytes) -> SealedHead:
     try:
         return msgspec.json.decode(line, type=SealedHead)
     except msgspec.MsgspecError:
-        problem = "a line of it is not spelled as Keyturn writes it: somebody has edited it"
+        problem = "a line is not in the form that Keyturn writes: it was edited by hand"
         raise Rewritten("read", str(path), problem, "Bring it back from a copy: keyturn trail verify") from None

@@ -130,7 +130,7 @@ def _judged(directory: Path, source: str) -> Iterator[tuple[StoredFile, bool]]:
     last = -1
     for file in sorted(_named(directory, source), key=lambda file: (file.first, -file.last, -file.fence)):
         if file.first <= last < file.last:
-            hint = "Somebody has put it there: look which of them the ledger vouches for, and take the other away"
+            hint = "It was put there by hand: check which of them the ledger lists, and remove the other"
             raise Invalid("read", str(file.path), "it holds a part of what another file holds", hint)
         yield file, file.last > last
         last = max(last, file.last)

@@ -138,7 +138,7 @@ def read_segment(directory: Path, source: str, number: int) -> list[SourceRecord
         if stored.first <= number <= stored.last:
             (segment,) = (segment for segment in segments_of(stored) if segment.number == number)
             return _counted(stored, segment, [row[2] for row in _rows(stored, f"WHERE segment = {number}")])
-    hint = "Is it older than what is kept? `keyturn ledger` tells when it was sealed"
+    hint = "Is it older than what is kept? `keyturn ledger` shows when it was sealed"
     raise NotFound("read", f"segment {number} of {source}", "no file of the trail holds it", hint)
 
 
@@ -217,7 +217,7 @@ def translated(path: Path, doing: str) -> Iterator[None]:
         if doing == "read":
             _insist_on_readable(path)
         problem = "DuckDB can't write it" if doing == "write" else "it is no whole Parquet file"
-        hint = "See to the disk; where somebody changed the file, a copy of it that is older may be whole"
+        hint = "Check the disk; if the file was changed, an older copy of it may be intact"
         raise Unavailable(doing, str(path), f"{problem} ({type(error).__name__})", hint) from None
 
 
@@ -283,7 +283,7 @@ def _counted(stored: StoredFile, segment: Segment, records: list[SourceRecord]) 
 
 
 def _changed(stored: StoredFile, problem: str) -> Rewritten:
-    hint = "Whoever changed it may write where the trail lies; a copy of the file that is older may be whole"
+    hint = "It was changed by something that can write to the trail; an older copy of the file may be intact"
     return Rewritten("read", str(stored.path), problem, hint)
 
 

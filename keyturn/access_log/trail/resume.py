@@ -66,7 +66,7 @@ def _resume(parts: TrailParts, source: str, state: SourceState) -> Spool:
         losses = list(lost_segments(parts.ledger))
         unknown = [entry for entry in unknown if not any(loss.covers(entry) for loss in losses)]
     if unknown:
-        problem = f"the ledger tells of {unknown[-1]}, which was sealed here, and it is not here"
+        problem = f"the ledger records {unknown[-1]}, which was sealed here, and it is not here"
         raise Rewritten(
             "go on with", f"the access trail {files.directory}", f"{problem}: an older state was put back", REMEDY
         )
@@ -142,9 +142,7 @@ def _after(
         return _Base(state.pending, newest.number + 1)
     if latest is None or cursor_digest(latest.head.after) != newest.after:
         problem = f"it is not where {newest} has ended"
-        hint = (
-            f"Somebody has changed it, or the hub was put back; the trail on {newest.host} knows the cursor. {REMEDY}"
-        )
+        hint = f"It was changed, or the hub was restored; the trail on {newest.host} knows the cursor. {REMEDY}"
         raise Rewritten("go on with", f"the cursor of {source} in the hub", problem, hint)
     _move_on(parts, state, source, latest.head.after, newest.number + 1, newest.entry)
     remark = f"the cursor of {source} in the hub was not where {newest} had ended: it was changed, or the hub put back"

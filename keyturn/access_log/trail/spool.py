@@ -226,11 +226,11 @@ def _own(line: bytes) -> SpoolLine | None:
 def _beginning(path: Path, line: bytes) -> SpoolBeginning:
     own = _own(line)
     if own is None or own.beginning is None:
-        raise damaged_spool(path, "it does not tell which segment it is")
+        raise damaged_spool(path, "it does not say which segment it is")
     return own.beginning
 
 
 def damaged_spool(path: Path, problem: str) -> Invalid:
     """Return the error for a damaged spool."""
     hint = "Move it elsewhere: what is not sealed is read again from the log"
-    return Invalid("read", str(path), f"{problem}: somebody has edited it, or the disk is broken", hint)
+    return Invalid("read", str(path), f"{problem}: it was edited by hand, or the disk is broken", hint)

@@ -29,7 +29,7 @@ class TrailLog:
     def sums(self, paths: Collection[str], since: datetime, until: datetime) -> Iterator[AccessSum]:
         """Yield reads of these secrets, and their readers' other reads. Raises Unavailable."""
         if not self._directory.is_dir():
-            hint = "KEYTURN_TRAIL names it: run this where the trail lies, or unset it"
+            hint = "KEYTURN_TRAIL names it: run this on the machine that has the trail, or unset it"
             raise Unavailable("read", str(self._directory), "there is no such directory", hint)
         period = Period(since, until)
         rows, self.coverage = query_trail(
@@ -53,7 +53,7 @@ def _answer(
     if not sources:
         gaps = ["no log was read into it yet"]
     if lines is None:
-        return rows, Coverage(gaps=(*gaps, "it tells nothing of that time"))
+        return rows, Coverage(gaps=(*gaps, "it reports nothing of that time"))
     return rows, Coverage(lines, to_utc(first), to_utc(last), tuple(gaps))
 
 

@@ -47,6 +47,6 @@ class HubSocketSettings(AccessLogBase):
         if (self.listen is None) == (self.directory is None):
             raise refused("it listens at a port or in a directory", "Say one of listen and directory.", "listen")
         if self.users and self.directory is None:
-            remedy = "Say directory: who connects to a port of this machine can't be told."
-            raise refused("users are told apart by a socket alone", remedy, "users")
+            remedy = "Say directory: it is unknown who connects to a port of this machine."
+            raise refused("only a socket can tell users apart", remedy, "users")
         return self

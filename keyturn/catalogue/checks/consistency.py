@@ -106,7 +106,7 @@ def not_below_another(entry: CatalogueEntry, world: World) -> Found:
     for above in ("/".join(parts[:count]) for count in range(1, len(parts))):
         if other := world.entries["secrets"].get(above):
             remedy = f"Rename one of the two, {above} is at {other.file}:{other.line}."
-            yield entry.problem((), f"this secret lies below the secret {above}", remedy)
+            yield entry.problem((), f"this secret is below the secret {above}", remedy)
 
 
 def known_stores(entry: CatalogueEntry, world: World) -> Found:
@@ -183,7 +183,7 @@ def _no_merge(store: str, world: World) -> tuple[str, str]:
 
 
 def _no_addition(store: str) -> tuple[str, str]:
-    message = f"the store {store} gives no value back, so nobody can tell which fields a copy lacks there"
+    message = f"the store {store} returns no values, so it is unknown which fields a copy lacks there"
     return message, "Say create-only, or leave update out."
 
 
@@ -236,7 +236,7 @@ def _freeze(entry: CatalogueEntry, world: World) -> Found:
     for index, pattern in enumerate(list_at(entry, "paths") if world.complete else ()):
         legal = isinstance(pattern, str) and not illegal_pattern(pattern)
         if legal and not any(covers(pattern, path) for path in secrets):
-            yield entry.problem(("paths", index), "no secret lies there", advice(pattern, secrets, "Remove it."))
+            yield entry.problem(("paths", index), "there is no secret", advice(pattern, secrets, "Remove it."))
 
 
 def _sync(entry: CatalogueEntry, world: World) -> Found:
@@ -315,7 +315,7 @@ def _access_log(entry: CatalogueEntry, world: World) -> Found:
         yield from _declared(entry, ("stores", index), "stores", name, world)
         if several := world.groups.get(name):
             remedy = f"Name those that are meant, such as {several[0]}."
-            yield entry.problem(("stores", index), f"{name} stands for several stores", remedy)
+            yield entry.problem(("stores", index), f"{name} matches several stores", remedy)
         elif (kind := world.kind(name)) and kind != KUBERNETES:
             remedy = "Name stores of kind kubernetes, or leave the key away for all of them."
             yield entry.problem(("stores", index), f"{name} is of kind {kind}, and this is a log of Kubernetes", remedy)

@@ -26,7 +26,7 @@ def told_to_nobody(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
     """A decoy has no consumers: each of their reads would be an alarm."""
     for key in ("consumers", "rollout"):
         if is_decoy(entry) and at(entry.data, (key,)):
-            yield entry.problem((key,), "a decoy is told to nobody", "Leave it out: each read of a decoy is an alarm.")
+            yield entry.problem((key,), "a decoy has no consumers", "Leave it out: each read of a decoy is an alarm.")
 
 
 def opening_nothing(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
@@ -43,7 +43,7 @@ def telling_nothing(entry: CatalogueEntry, _: object) -> Iterator[Problem]:
     for key, text in texts.items():
         if word := TELLTALE.search(text):
             remedy = "Call it what an intruder hopes to find, such as legacy/billing-admin."
-            yield entry.problem(key, f"the word {word[0]} tells whoever sees it what it is", remedy)
+            yield entry.problem(key, f"the word {word[0]} gives it away as a decoy", remedy)
 
 
 CHECKS: Final = (told_to_nobody, opening_nothing, telling_nothing)

@@ -137,7 +137,7 @@ def _other_place(section: str, name: str, model: Any) -> Iterator[Flaw]:
     own = f"{folder}/{name}"
     for key, path in ((key, getattr(model, key, None)) for key in keys):
         if path is not None and path != own and not path.startswith(f"{own}/"):
-            message = f"it may only be read from the hub at {own} or below: what lies elsewhere is another's"
+            message = f"it may only be read from the hub at {own} or below: other paths belong to others"
             place = f"{own}/login" if key == "login" else own
             yield (key,), message, f"Write {place}, and move the entry there in Keyturn's own mount of the hub."
 
@@ -148,7 +148,7 @@ def _other_place(section: str, name: str, model: Any) -> Iterator[Flaw]:
 def _hosts(model: Any, around: Surroundings) -> Iterator[Flaw]:
     for path, host, port in _places(model):
         if why := refuses_host(host):
-            yield path, f"no catalogue may lead to this host: {why}", "Name the host that is meant."
+            yield path, f"no catalogue may use this host: {why}", "Name the host that is meant."
         elif not around.policy.allows_host(host, port):
             remedy = f"Let the operator add it to `hosts` in {around.env.get(VARIABLE)}, or name another."
             yield path, "the operator's file does not allow this host", remedy
@@ -247,34 +247,34 @@ class FileRules:
             return "the operator's file does not allow to signal processes of this directory", remedy
         if _below(real, (self.catalogue,)):
             remedy = "Keep it where the catalogue's authors can't write."
-            return None if key == CA_FILE else ("it lies in the catalogue's directory", remedy)
+            return None if key == CA_FILE else ("it is in the catalogue's directory", remedy)
         if key != PID_FILE and not _below(real, self.files):
             where = "Keep it in the catalogue's folder, or let" if key == CA_FILE else "Let"
             remedy = f"{where} the operator's file ({VARIABLE}) list its directory under `files`."
-            return "the operator's file lists no directory under `files` that it lies in", remedy
+            return "the operator's file lists no directory under `files` that contains it", remedy
         return None
 
     def _refuses_writing(self, real: str) -> tuple[str, str] | None:
         if any(os.path.dirname(own) == real for own in self.own):
-            return "it is a file of Keyturn's own, or beside one", "Name another place."
+            return "it is one of Keyturn's own files, or next to one", "Name another place."
         if why := self._refuses_own(real, "directory"):
             return why
         if _below(real, self.code) or CODE_PARTS & set(real.split("/")):
             return "programs are loaded from there, so nothing is written to it", "Choose a directory for data alone."
         if _below(real, (self.catalogue,)):
-            return "it lies in the catalogue's directory", "Keep it where the catalogue's authors can't write."
+            return "it is in the catalogue's directory", "Keep it where the catalogue's authors can't write."
         if not _below(real, self.directories):
             remedy = f"Let the operator's file ({VARIABLE}) list it under `directories`."
-            return "the operator's file lists no directory under `directories` that it lies in", remedy
+            return "the operator's file lists no directory under `directories` that contains it", remedy
         return None
 
     def _refuses_own(self, real: str, key: str) -> tuple[str, str] | None:
         """The reason for a file of Keyturn or its user, regardless of the operator's file."""
         if real in self.own and key != CA_FILE:
-            return "it is a file of Keyturn's own, or beside one", "Name another place."
+            return "it is one of Keyturn's own files, or next to one", "Name another place."
         is_kubeconfig = key == "kubeconfig" and _below(real, (_of_home(".kube"),))
         if _below(real, DEVICES) or (_below(real, self.logins) and not is_kubeconfig):
-            return "no catalogue may name what lies there", "Keep the file in a directory of its own."
+            return "no catalogue may name files there", "Keep the file in its own directory."
         return None
 
 

@@ -37,7 +37,7 @@ def whole_credentials(entry: CatalogueEntry, world: World) -> Iterator[Problem]:
     for path, whose, shape in telling(entry, world) if name else ():
         if f"{PREVIOUS}{secret}" in shape.references and f"{PREVIOUS}{name}" not in shape.references:
             message = f"{whose} gives {PREVIOUS}{secret} without the {name} that it belongs to"
-            yield entry.problem(path, message, f"Put {PREVIOUS}{name} beside it.")
+            yield entry.problem(path, message, f"Put {PREVIOUS}{name} next to it.")
 
 
 def telling(entry: CatalogueEntry, world: World) -> Iterator[tuple[KeyPath, str, Shape]]:

@@ -29,5 +29,5 @@ class ProcessSettings(ConsumerBase):
     @model_validator(mode="after")
     def _told_somehow(self) -> Self:
         if self.directory is None and self.pid_file is None:
-            raise refused("nothing says how it is told", "Say directory, pid_file, or both.", "directory")
+            raise refused("no way to notify it is given", "Say directory, pid_file, or both.", "directory")
         return self

@@ -33,6 +33,6 @@ class RedisChannelSettings(ConsumerBase):
     @model_validator(mode="after")
     def _login_of_its_own(self) -> Self:
         if self.login == self.signing_key:
-            message = "the login lies in the entry of the signing key, which the consumer may read"
-            raise refused(message, f"Keep it in an entry of its own, such as {self.signing_key}/login.", "login")
+            message = "the login is in the entry of the signing key, which the consumer may read"
+            raise refused(message, f"Keep it in its own entry, such as {self.signing_key}/login.", "login")
         return self

@@ -54,7 +54,7 @@ def file_in(directory: Path, name: Path) -> Path:
     """The path of ``name``, by default in the catalogue's directory. Raises Invalid if the catalogue ignores it."""
     file = directory / name if name.parent == Path() else name
     if file.parent.resolve() != directory.resolve():
-        raise Invalid("write", str(name), f"it does not lie in the catalogue's directory {directory}", ANOTHER)
+        raise Invalid("write", str(name), f"it is not in the catalogue's directory {directory}", ANOTHER)
     if file.suffix != ".yaml" or file.name.startswith("."):
         raise Invalid(
             "write", str(name), "the catalogue reads only files that end in .yaml, and no hidden ones", ANOTHER
@@ -87,7 +87,7 @@ def _place(file: Path, text: str) -> tuple[int, list[str]]:
     if SECTION not in keys:
         return INDENT, [f"{SECTION}:"]
     if keys[-1] != SECTION:
-        problem = f"something stands behind its {SECTION}, and nothing is put in between"
+        problem = f"something follows its {SECTION}, and nothing is put in between"
         raise Invalid("add to", str(file), problem, ANOTHER)
     return _indent(file, root.value[-1][1]), []
 

@@ -171,7 +171,7 @@ def _choice(expected: str, value: Any) -> Said:
     words = re.findall(r"'([^']*)'", expected)
     near = likely(value, words) if isinstance(value, str) else None
     choice = f"one of {', '.join(words)}" if len(words) > 1 else words[0]
-    return f"must be {choice}", f"Did you mean {near}?" if near else "Write it as it stands here."
+    return f"must be {choice}", f"Did you mean {near}?" if near else "Write it as shown here."
 
 
 # --- which keys a mapping may hold -------------------------------------------------------------------------

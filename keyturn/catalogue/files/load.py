@@ -25,8 +25,8 @@ from keyturn.catalogue.operator.policy import OperatorsPolicy
 from keyturn.catalogue.rules import spread_rule
 
 WAY_OUT: Final = (
-    "A leaked credential need not wait for that: keyturn revoke PATH --reason WHY --override-policy goes on, tells "
-    "whoever is there, and writes it to the ledger"
+    "A leaked credential need not wait for that: keyturn revoke PATH --reason WHY "
+    "--override-policy continues, notifies people, and records it in the ledger"
 )
 
 

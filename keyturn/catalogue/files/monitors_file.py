@@ -24,7 +24,7 @@ def load_monitors(file: Path) -> dict[str, MonitorSettings]:
     problems, made = list(source.problems), dict[str, MonitorSettings]()
     for entry in _entries(source.entries):
         if entry.section != SECTION:
-            remedy = f"Keep what stands under {SECTION}: here."
+            remedy = f"Keep what is under {SECTION}: here."
             problems.append(entry.problem((), f"a file of rules holds {SECTION} alone", remedy))
             continue
         model, more = check_entry(Expanded(entry))

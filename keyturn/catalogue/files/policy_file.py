@@ -48,7 +48,7 @@ def _misplaced(file: Path, catalogue: Path) -> Iterator[Problem]:
         remedy = f"Let root or the user who runs Keyturn own {loose}, and take the right from all others: chmod go-w."
         yield _whole(file, f"others may write {'it' if loose == real else loose}", remedy)
     if Path(os.path.realpath(catalogue)) in real.parents:
-        yield _whole(file, "it lies in the catalogue's directory", "Keep it where the catalogue's authors can't write.")
+        yield _whole(file, "it is in the catalogue's directory", "Keep it where the catalogue's authors can't write.")
 
 
 def _chain(file: Path, real: Path) -> Iterator[Path]:

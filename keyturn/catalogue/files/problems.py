@@ -58,7 +58,7 @@ class CatalogueInvalid(Invalid):
     @property
     def others(self) -> str:
         more = len(self.problems) - len(self.shown)
-        return f"and {more:,} more: mend these first, then see what is left" if more else ""
+        return f"and {more:,} more: fix these first, then check again" if more else ""
 
 
 def dotted(path: KeyPath) -> str:

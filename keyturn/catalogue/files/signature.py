@@ -140,7 +140,7 @@ def find_breaches(directory: Path, digests: Digests, policy: OperatorsPolicy) ->
     except (OSError, NotYaml, UnicodeDecodeError, Rewritten):
         return [Problem(str(file), 0, "", "this is no signature that can be read", SIGN_ANEW)]
     if unsigned := _lacking(note, policy):
-        return [Problem(str(file), 0, "", unsigned, "Have it signed by whoever may: keyturn catalogue sign.")]
+        return [Problem(str(file), 0, "", unsigned, "Have an authorised person sign it: keyturn catalogue sign.")]
     if (earliest := policy.signed_after) and _time(text) < earliest:
         message = f"this was signed before {earliest}, from when on the operator's file asks for another"
         return [Problem(str(file), 0, "", message, SIGN_ANEW)]

@@ -299,7 +299,7 @@ class Converter:
                 self._add(key, path, "a key must be plain text", "Quote a key that begins with [ or {.")
             elif key.value in made:
                 remedy = f"The first is at line {lines[key.value]}: remove one of the two."
-                self._add(key, (*path, key.value), "this key stands twice in one mapping", remedy)
+                self._add(key, (*path, key.value), "this key appears twice in one mapping", remedy)
             else:
                 made[self._once(key.value)], lines[key.value] = self.plain(value, (*path, key.value)), _line(key)
         return made

@@ -20,7 +20,7 @@ ALIGN: Final = "Indent this line as its neighbours are; a list item begins with 
 SAYINGS: Final[tuple[tuple[str, str, str], ...]] = (
     (
         "mapping values are not allowed",
-        "a `: ` where none can stand",
+        "a `: ` where none is allowed",
         "Quote the value, or begin a new line; the line above may lack the space after its colon.",
     ),
     ("maximum nesting", "the file is nested too deeply", "No part of a catalogue goes this deep."),
@@ -34,10 +34,10 @@ SAYINGS: Final[tuple[tuple[str, str, str], ...]] = (
     ("expected ',' or", "a list in [ ] or a mapping in { } is not closed", "Add the closing bracket."),
     ("flow node", "a list in [ ] or a mapping in { } is not closed", "Add the closing bracket."),
     ("tag", "a value begins with !", QUOTE),
-    ("expected key", "the line does not continue what stands above it", ALIGN),
-    ("block end", "the line does not continue what stands above it", ALIGN),
-    ("'-' indicator", "the line does not continue what stands above it", ALIGN),
-    ("sequence entries", "a list begins where none can stand", ALIGN),
+    ("expected key", "the line does not continue the one above it", ALIGN),
+    ("block end", "the line does not continue the one above it", ALIGN),
+    ("'-' indicator", "the line does not continue the one above it", ALIGN),
+    ("sequence entries", "a list begins where none is allowed", ALIGN),
 )
 
 
@@ -82,8 +82,8 @@ def _insist_on_size(root: Node) -> None:
     sizes = _Sizes()
     written_out, _ = sizes.of(root)
     if written_out > max(ALIASED_LIMIT, 10 * sizes.written):
-        remedy = "Write out what the aliases (*name) stand for, or use fewer inside each other."
-        raise NotYaml(0, f"the aliases of this file stand for {written_out:,} values", remedy)
+        remedy = "Write out the values of the aliases (*name), or nest fewer of them."
+        raise NotYaml(0, f"the aliases of this file expand to {written_out:,} values", remedy)
 
 
 class _Sizes:

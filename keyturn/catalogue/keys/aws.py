@@ -114,7 +114,7 @@ class AwsKmsKeySettings(KeyBase):
             keep_plain_http_at_home(self.endpoint_url, False, "Use https.", "endpoint_url")
         names = [grant.name for grant in self.grants or ()]
         if len(set(names)) < len(names):
-            raise refused("two grants have one name", "Give each a name of its own.", "grants")
+            raise refused("two grants have one name", "Give each its own name.", "grants")
         return self
 
     @property

@@ -15,7 +15,7 @@ OWN_KEYS = "keyturn-"
 
 def _key_name(name: str) -> str:
     if name.lower().startswith(OWN_KEYS):
-        raise refused("is a key of Keyturn's own", "Leave it out: `keyturn due` shows where it stands.")
+        raise refused("is a key of Keyturn's own", "Leave it out: `keyturn due` shows its state.")
     return name
 
 

@@ -74,7 +74,9 @@ class ApprovalSettings(Model):
     def _somebody_may(self) -> Self:
         asks = self.revoke_only or self.give_up or self.end_previous or self.incidents_over is not None
         if asks and not self.approvers:
-            raise refused("asks for a second person, and nobody may be one", "Name some under approvers.", "approvers")
+            raise refused(
+                "needs a second person, and no one is allowed to be one", "Name some under approvers.", "approvers"
+            )
         return self
 
     @model_validator(mode="after")

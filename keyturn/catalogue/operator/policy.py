@@ -74,7 +74,7 @@ def _verifier_key(text: str) -> str:
     try:
         PublicKey.parse(text)
     except Invalid:
-        raise refused("is no public key", "Write what `keyturn catalogue sign` tells: name+hash+base64.") from None
+        raise refused("is no public key", "Write what `keyturn catalogue sign` prints: name+hash+base64.") from None
     return text.strip()
 
 

@@ -125,7 +125,7 @@ class AwsSettings(StoreBase):
     @model_validator(mode="after")
     def _keep_values_from_others(self) -> Self:
         if self.endpoint_url:
-            remedy = "Use https, or say insecure_http: true if nobody between may be there."
+            remedy = "Use https, or set insecure_http: true if no one can be in between."
             keep_plain_http_at_home(self.endpoint_url, self.insecure_http, remedy, "endpoint_url")
         return self
 
@@ -145,7 +145,7 @@ class AwsSettings(StoreBase):
     @classmethod
     def _each_region_once(cls, regions: tuple[str, ...]) -> tuple[str, ...]:
         if region := _twice(regions):
-            raise refused(f"{region} stands twice", "Name it once.")
+            raise refused(f"{region} appears twice", "Name it once.")
         return regions
 
     @field_validator("role_arns")

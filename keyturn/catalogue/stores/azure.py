@@ -19,7 +19,7 @@ ResourceId = Annotated[
     matching(
         r"/subscriptions/[0-9a-fA-F-]{36}/resourceGroups/[\w.()-]+/providers/Microsoft\.KeyVault/vaults/[A-Za-z0-9-]+",
         "is not the resource id of a Key Vault",
-        "Write what `az keyvault show --query id` tells.",
+        "Write what `az keyvault show --query id` prints.",
     ),
     WithJsonSchema({"type": "string", "pattern": "^/subscriptions/[^/]+/resourceGroups/[^/]+/providers/"}),
 ]

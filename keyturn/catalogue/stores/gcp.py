@@ -114,7 +114,7 @@ class GcpSecretManagerSettings(StoreBase):
         if self.endpoint and not self.ca_file and not _is_here(self.endpoint):
             raise refused(f"{NOT_HERE}, and has no ca_file", FOR_EMULATORS, "endpoint")
         if self.ca_file and not self.endpoint:
-            raise refused("only an emulator has a CA of its own", "Say endpoint too, or leave it out.", "ca_file")
+            raise refused("only an emulator has its own CA", "Say endpoint too, or leave it out.", "ca_file")
         return self
 
     @property

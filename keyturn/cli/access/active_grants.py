@@ -37,7 +37,7 @@ def active_grants(workspace: Workspace) -> list[ActiveGrant]:
     try:
         grants, malformed = list_grants(workspace)
     except KeyturnError as error:
-        note(f"NOT LOOKED AT what is given as access for a while: {error.problem}. {error.hint}")
+        note(f"NOT CHECKED temporary access: {error.problem}. {error.hint}")
         return []
     for wrong in malformed:
         note(f"NOT READ {wrong}")

@@ -46,7 +46,7 @@ Examples:
 ForOption = Annotated[str, typer.Option("--for", metavar="DURATION", help="For how long, such as 30m.")]
 EntityOption = Annotated[
     str,
-    typer.Option("--entity", metavar="ID", help="As this entity of the hub; as whoever is logged in by default."),
+    typer.Option("--entity", metavar="ID", help="As this entity of the hub; by default, as the login in use."),
 ]
 GroupOption = Annotated[
     list[str] | None,
@@ -62,7 +62,9 @@ PolicyOption = Annotated[
 ]
 BreakGlassOption = Annotated[
     bool,
-    typer.Option("--break-glass", help="Do without approvals, at once: people are told, and somebody else reviews it."),
+    typer.Option(
+        "--break-glass", help="Skip approvals and open at once. People are notified, and another person must review it."
+    ),
 ]
 FindingOption = Annotated[str, typer.Option("--finding", metavar="TEXT", help="What you have seen: you sign it, too.")]
 BecauseOption = Annotated[str, typer.Option("--because", metavar="TEXT", help="Why, for who has asked.")]
@@ -313,7 +315,10 @@ def insist_on_fields(request: str, wanted: Iterable[str], values: Mapping[str, A
     """Raises Invalid if a wanted field was not given: the program would start with an empty password."""
     if absent := [name for name in wanted if name not in values]:
         problem = f"no field {', '.join(absent)} was given; there are {', '.join(values)}"
-        hint = f"It opens once, and was opened now: `keyturn access end {request}`, and ask again with these in --env"
+        hint = (
+            "It opens once, and was opened now: `keyturn access end "
+            f"{request}`, and request it again with these in --env"
+        )
         raise Invalid("open", request, problem, hint)
 
 
@@ -477,7 +482,7 @@ def check_access(
 
     proof = AccessProof.from_json(read_proof(file))
     if not proof.entries:
-        raise Invalid("check", str(file), "it tells of no approval", "Give the file as it was made")
+        raise Invalid("check", str(file), "it has no approval", "Give the file as it was made")
     keys = sources.keys_of_proof(proof.entries[0].checkpoint, public_key or [], public_key_file)
     proven = check(proof, dict(map(approver_key, approver)), keys, verify_ed25519)
     if as_json:

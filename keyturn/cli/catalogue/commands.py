@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from keyturn.catalogue import Catalogue
     from keyturn.catalogue.files.load import Unresolved
 
-UNANSWERED: Final = "answer nobody, so a notice that was handed over counts, and they have the grace to read it in"
+UNANSWERED: Final = (
+    "have no health endpoint, so a delivered notice counts, and they have the grace to read the new value"
+)
 """The message about consumers that give no acknowledgement."""
 
 commands = typer.Typer(help="Check the catalogue, sign it, or print its schema.", no_args_is_help=True)
@@ -44,7 +46,7 @@ DirectoryArgument = Annotated[
 
 NoEnvironmentOption = Annotated[
     bool,
-    typer.Option("--no-environment", help="Fill in no variable; what depends on one is told as not checked."),
+    typer.Option("--no-environment", help="Fill in no variable; what depends on one is reported as not checked."),
 ]
 AgainstHubOption = Annotated[
     bool,

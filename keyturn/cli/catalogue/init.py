@@ -61,7 +61,7 @@ FromOption = Annotated[
 AdoptOption = Annotated[
     bool, typer.Option("--adopt", help="With --from: overwrite what is there with what the hub holds.")
 ]
-ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite files of DIR that somebody has edited.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite files of DIR that were edited.")]
 
 
 def init(
@@ -219,7 +219,7 @@ def write_draft(output: Path, texts: dict[str, str], draft: "Draft", as_json: bo
     if draft.unread:
         first = draft.unread[0]
         more = len(draft.unread) - 1
-        problem = f"{first.why}; {more} more can't be read either, each for a reason of its own" if more else first.why
+        problem = f"{first.why}; {more} more can't be read either, each for its own reason" if more else first.why
         hint = f"Whatever can't be read is named at the end of {files[-1]}; the rest is written"
         end_command(TransientError("read", first.name, problem, hint), FAILED)
 

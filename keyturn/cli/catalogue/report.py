@@ -46,7 +46,7 @@ FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A report as 
 EntryOption = Annotated[
     Path | None,
     typer.Option(
-        "--entry", metavar="FILE", help="The proof of the ledger's entry of the report; the one beside it by default."
+        "--entry", metavar="FILE", help="The proof of the ledger's entry of the report; by default the file next to it."
     ),
 ]
 
@@ -160,9 +160,9 @@ def made_notes(made: "Made") -> list[str]:
         return lines
     proof = entry_file(made.files[0])
     if proof.exists():
-        return [*lines, f"the ledger's entry {made.sequence} tells its digest; the proof is {proof}"]
+        return [*lines, f"the ledger's entry {made.sequence} records its digest; the proof is {proof}"]
     remedy = f"once a checkpoint covers it: keyturn ledger prove {made.sequence} --out {proof}"
-    return [*lines, f"the ledger's entry {made.sequence} tells its digest; {remedy}"]
+    return [*lines, f"the ledger's entry {made.sequence} records its digest; {remedy}"]
 
 
 def insist_on_passing(document: Mapping[str, Any]) -> None:
@@ -171,7 +171,7 @@ def insist_on_passing(document: Mapping[str, Any]) -> None:
     if bad:
         name = document["framework"]["id"]
         words = ", ".join(f"{control['id']} ({control['verdict']})" for control in bad)
-        end_command(TerminalError("pass", name, words, "The report tells why, control by control"), FAILED)
+        end_command(TerminalError("pass", name, words, "The report gives the reason for each control"), FAILED)
 
 
 # --- verify

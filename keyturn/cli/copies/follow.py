@@ -35,7 +35,7 @@ PositionOption = Annotated[
     typer.Option(
         metavar="FILE",
         envvar="KEYTURN_FOLLOW_POSITION",
-        help="Where the position in the audit file is kept; beside it by default.",
+        help="Where the position in the audit file is kept; by default next to it.",
     ),
 ]
 PollOption = Annotated[

@@ -27,7 +27,7 @@ OutOption = Annotated[
 ]
 AllOption = Annotated[bool, typer.Option("--all", help="Show the copies in sync too; else they are only counted.")]
 AutoOption = Annotated[
-    bool, typer.Option("--auto", help="Plan and apply in one, with nobody looking; then PATHs may follow.")
+    bool, typer.Option("--auto", help="Plan and apply in one step without review; PATHs may follow.")
 ]
 Given = Annotated[
     list[str] | None,
@@ -104,7 +104,7 @@ def insist_on_no_trouble(planned: "Plan") -> None:
     if trouble := planned.trouble:
         first = trouble[0]
         name = first.label if len(trouble) == 1 else f"{len(trouble)} of {len(planned.items)} copies"
-        remedy = "Mend the cause; the others can be applied all the same"
+        remedy = "Fix the cause; the others can still be applied"
         end_command(
             TerminalError("plan", name, f"{first.action}: {first.label} of {first.path}: {first.why}", remedy), FAILED
         )
@@ -154,7 +154,7 @@ def load_plan(workspace: "Workspace", file: Path) -> "Plan":
     try:
         text = file.read_text()
     except UnicodeDecodeError:
-        raise Invalid("read", str(file), "it is not a plan", "Make it anew with: keyturn plan --out FILE") from None
+        raise Invalid("read", str(file), "it is not a plan", "Make a new one with: keyturn plan --out FILE") from None
     keys = workspace.fingerprint_keys
     return insist_on(workspace, read_plan(text, keys.current.key, str(file), keys.former))
 
@@ -174,7 +174,7 @@ def show_applied(done: "Applied", as_json: bool) -> None:
     if done.failing:
         label, first = next(iter(done.failing.items()))
         name = label if len(done.failing) == 1 else f"{len(done.failing)} of {len(done.planned.items)} copies"
-        remedy = "Mend the cause and apply again: only what is behind is done"
+        remedy = "Fix the cause and apply again: it does only what is left"
         end_command(TransientError("apply", name, first.error, remedy), FAILED)
     if silent := unheard(done.notices):
         end_command(silent, FAILED)

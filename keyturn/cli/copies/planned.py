@@ -92,7 +92,7 @@ def plan_data(planned: Plan, items: Sequence[Item], out: Path | None) -> dict[st
 
 def summarize_plan(planned: Plan) -> str:
     if not planned.items:
-        return "there is no copy to bring in step"
+        return "there is no copy to sync"
     counts = ", ".join(f"{count} {action}" for action, count in planned.counts().items())
     return f"{counts}: {f'{len(planned.work)} to do' if planned.work else 'nothing to do'}"
 

@@ -27,7 +27,7 @@ SHOWN: Final = 200
 IMPORT_COLUMNS: Final = ("state", "in the store", "in the hub")
 IMPORTED: Final = Path("imported.yaml")
 
-RESPELLED: Final = "the next apply writes the same JSON object anew, with its keys sorted and without white space"
+RESPELLED: Final = "the next apply rewrites the same JSON object with sorted keys and no white space"
 
 CLASSIFICATIONS: Final = ("public", "internal", "confidential", "restricted")
 
@@ -39,7 +39,7 @@ StoreOption = Annotated[
 ]
 StoreArgument = Annotated[str, typer.Argument(help="The store's name in the catalogue.", autocompletion=complete_store)]
 NamesArgument = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="The secrets' names in the store.")]
-EveryOption = Annotated[bool, typer.Option("--all", help="Everything in the store that nobody manages.")]
+EveryOption = Annotated[bool, typer.Option("--all", help="Everything in the store that is unmanaged.")]
 ToOption = Annotated[str, typer.Option("--to", metavar="PREFIX", help="The folder of the hub that they go to.")]
 OwnerOption = Annotated[
     str | None, typer.Option("--owner", metavar="ADDRESS", help="Who answers for them; needed unless --dry-run.")
@@ -101,7 +101,7 @@ def hub_data(hub: "HubScan | None") -> dict[str, Any] | None:
 def scan_rows(store_scan: "StoreScan") -> Iterator[tuple[str, ...]]:
     if store_scan.error:
         yield store_scan.store, "-", f"can't be read: {store_scan.error}"
-    yield from ((store_scan.store, name, "nobody manages it") for name in store_scan.unmanaged)
+    yield from ((store_scan.store, name, "unmanaged") for name in store_scan.unmanaged)
     for copy in store_scan.undeclared:
         yield store_scan.store, copy.name, f"a copy of {copy.source}, version {copy.version}, that nothing declares"
 
@@ -121,7 +121,7 @@ def scan_summary(result: "Scan") -> str:
     unmanaged = sum(len(store_scan.unmanaged) for store_scan in result.stores)
     left = sum(len(store_scan.undeclared) for store_scan in result.stores)
     paths = f", {len(result.hub.unmanaged)} paths of the hub that the catalogue does not name" if result.hub else ""
-    summary = f"{unmanaged} that nobody manages, {left} that nothing declares any more{paths}"
+    summary = f"{unmanaged} unmanaged, {left} no longer declared{paths}"
     return f"{summary}; take one over with: keyturn import STORE NAME" if unmanaged else summary
 
 
@@ -247,7 +247,7 @@ def show_imports(done: Sequence["Import"], notes: Sequence[str], as_json: bool) 
     elif done:
         write_table(IMPORT_COLUMNS, ((str(imported.state), imported.label, imported.path) for imported in done))
     else:
-        note("there is nothing that nobody manages")
+        note("there is nothing unmanaged")
     broken = [imported for imported in done if imported.error]
     for line in [*notes, *(imported.error for imported in broken if len(broken) > 1)]:
         note(line)

@@ -78,7 +78,7 @@ def tell_on_call(workspace: "Workspace", incident: str) -> None:
     from keyturn.revocation.incidents.outbox import tell_people
 
     if problem := workspace.channel and tell_people(workspace, incident):
-        note(f"whoever is on call was NOT TOLD: {problem}; finish-incidents sends it again")
+        note(f"the person on call was NOT NOTIFIED: {problem}; finish-incidents sends it again")
 
 
 def through_prefect(incident: str, timeout: float, workspace: WorkspaceNames) -> "Run | None":
@@ -187,7 +187,7 @@ def incident_failure(standing: IncidentStatus) -> tuple[KeyturnError, int] | Non
     """The error and exit code for an open incident: 3 only if every credential has ended."""
     if not standing.open:
         return None
-    name, hint = f"incident {standing.incident.id}", f"Mend the cause; {resume_hint(standing.incident.id)}"
+    name, hint = f"incident {standing.incident.id}", f"Fix the cause; {resume_hint(standing.incident.id)}"
     works = [secret.path for secret in standing.secrets if Step.CUT not in secret.done]
     if works:
         problem = f"NOT ENDED at the target yet: {', '.join(works)}"

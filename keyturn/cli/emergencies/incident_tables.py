@@ -117,7 +117,7 @@ def about_rows(status: IncidentStatus) -> Iterator[Row]:
     if incident.looked_at:
         yield "looked at again", ", ".join(f"{when(at)} UTC" for at in incident.looked_at)
     if waits := [f"{message.news} ({when(message.at)} UTC)" for message in unsent(incident)]:
-        yield "not told yet", ", ".join(waits)
+        yield "not notified yet", ", ".join(waits)
 
 
 def list_row(incident: Incident) -> Row:
@@ -145,13 +145,13 @@ def consumers_told(progress: SecretProgress) -> str:
     """How many consumers acknowledged the notice, of those it was sent to."""
     heard = {event.place: event.result for event in progress.events if event.step is Step.NOTIFY and event.place}
     acknowledged = sum(result is Result.DONE for result in heard.values())
-    return f"{acknowledged} of {len(heard)} told" if heard else "-"
+    return f"{acknowledged} of {len(heard)} notified" if heard else "-"
 
 
 def more_rows(standing: IncidentStatus) -> Iterator[Row]:
     """What the first table omits: what is left, what cannot be removed, what still works."""
     for progress in standing.secrets:
-        unseen = tuple(f"nobody could look at {unseen.words}" for unseen in progress.unseen)
+        unseen = tuple(f"could not check {unseen.words}" for unseen in progress.unseen)
         sections = (
             ("left", progress.left),
             ("remains", few_lines(progress.remains)),

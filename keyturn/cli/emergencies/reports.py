@@ -72,8 +72,8 @@ class Copies:
         if not behind:
             silent = unheard(self.report.notices)
             return (silent, BEHIND) if silent else None
-        remedy = "All the others are in step. Mend the cause; the next sync heals only these"
-        problem = "not in step" if len(behind) > 1 else behind[0]
+        remedy = "All others are in sync. Fix the cause; the next sync repairs only these"
+        problem = "not in sync" if len(behind) > 1 else behind[0]
         total = max(sum(self.report.counts.values()), len(self.report.copies))
         return TransientError("sync", f"{len(behind)} of {total} copies", problem, remedy), BEHIND
 
@@ -125,7 +125,7 @@ class Retirements:
             return TransientError("retire", some(failed, self.found), failed[0].why), FAILED
         held = [old for old in self.found if old.state == "kept" and old.why]
         if held and not any(old.state == "retired" for old in self.found):
-            remedy = "Mend that, or waive it: --early waives the grace, --force everything"
+            remedy = "Fix that, or skip it: --early skips the grace, --force everything"
             return Locked("retire", some(held, self.found), f"not retired: {held[0].why}", remedy), HELD
         return None
 

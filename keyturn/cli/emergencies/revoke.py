@@ -140,11 +140,11 @@ def insist_on_sense(request: RevocationRequest, resume: str, *, preview: bool, a
     """Reports wrong usage if the options contradict, or if a large revocation has no terminal to confirm on."""
     chooses = request.selector != Selector()
     if resume and (chooses or request.reason or request.incident or preview):
-        raise typer.BadParameter("--resume ID stands alone: the incident knows its secrets and its reason")
+        raise typer.BadParameter("--resume ID takes no other option: the incident has its secrets and its reason")
     if resume or preview:
         return
     if not request.reason:
-        raise typer.BadParameter("say with --reason what has happened: it stands in the report and in the ledger")
+        raise typer.BadParameter("give --reason with what happened: it is kept in the report and the ledger")
     if asks and not sys.stdin.isatty():
         raise typer.BadParameter("there is no terminal to ask on: give --yes, or name one secret alone")
 
@@ -268,7 +268,7 @@ def confirm(workspace: "Workspace", selection: Selection, request: RevocationReq
     from keyturn.revocation.preview import preview_revocation
 
     radius = preview_revocation(workspace, selection, request.mode)
-    tell_preview(radius, "this ends now, and whoever uses it is cut off")
+    tell_preview(radius, "this ends now, and everything that uses it is cut off")
     if why_size_is_asked(selection, request.mode) and not request.expect:
         return int(typer.prompt("How many end? Type the number to revoke", type=int, err=True))
     typer.confirm("Revoke?", abort=True, err=True)

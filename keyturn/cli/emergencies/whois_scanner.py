@@ -86,7 +86,7 @@ def find_leaks(workspace: "Workspace", file: Path) -> "tuple[Leaks, list[Unlooke
     if report.malformed:
         note(f"{report.malformed:,} entries of the report could not be read")
     if report.redacted:
-        note(f"{report.redacted:,} findings are redacted: nobody can tell whose they are. Scan without --redact")
+        note(f"{report.redacted:,} findings are redacted, so they can't be identified. Scan without --redact")
     for gap in unlooked:
         what = f"version {gap.version} of {gap.path}" if gap.version else gap.path
         note(f"could not look at {what}, which may be among them: {gap.why}")
@@ -107,7 +107,7 @@ def doubts_of(report: "ScannerReport", leaks: "Leaks", unlooked: "Sequence[Unloo
 def insist_on_certainty(doubts: "Sequence[str]") -> None:
     """Exit with 1 if it is unknown whether something still works."""
     if doubts:
-        hint = "Mend that, then run it again: what could not be looked at may work"
+        hint = "Fix that, then run it again: what could not be checked may still work"
         end_command(TerminalError("look for", "what has leaked", "; ".join(doubts), hint), FAILED)
 
 
@@ -151,7 +151,7 @@ def ranked(leaks: "Leaks") -> "list[tuple[Owner, list[FoundAt]]]":
 
 
 def place_words(at: "FoundAt") -> str:
-    where = f"{visible(at.file) or 'a place that is not told'}{f':{at.line}' if at.line else ''}"
+    where = f"{visible(at.file) or 'an unknown place'}{f':{at.line}' if at.line else ''}"
     commit = f" at {visible(at.commit)[:DIGITS]}" if at.commit else ""
     return f"{where}{commit}{f' in {visible(at.origin)}' if at.origin else ''}"
 

@@ -115,7 +115,7 @@ def end(
     except ValueError as error:
         raise Invalid("end", name, f"--window {error}", "Write 30d") from None
     if not yes and not sys.stdin.isatty():
-        raise Invalid("end", name, "nobody is there to confirm it", "Give --yes")
+        raise Invalid("end", name, "there is no terminal to confirm it in", "Give --yes")
     with opened_workspace(catalogue) as workspace:
         if not yes:
             typer.confirm(f"What {name} has encrypted is lost once it is deleted. Go on?", abort=True, err=True)

@@ -50,5 +50,5 @@ class KeyTurning:
         else:
             note(self.nothing)
         if failed := [row for row in rows if row["error"]]:
-            remedy = "Mend what is named, and run it again: it goes on where it was"
+            remedy = "Fix what is named, and run it again: it continues where it stopped"
             end_command(TerminalError(self.doing, failed[0]["name"], failed[0]["error"], remedy), FAILED)

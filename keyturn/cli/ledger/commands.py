@@ -41,11 +41,12 @@ SecretOption = Annotated[
 ActionOption = Annotated[
     str | None, typer.Option("--action", metavar="ACTION", help="Only this action, or a pattern such as 'revoke*'.")
 ]
-ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it stands in both ledgers.")]
+ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is recorded in both ledgers.")]
 FromOption = Annotated[
-    str | None, typer.Option("--from", metavar="ADDRESS", help="Where the old ledger lies: its last entry tells of it.")
+    str | None,
+    typer.Option("--from", metavar="ADDRESS", help="Where the old ledger is: its last entry records the move."),
 ]
-LostOption = Annotated[bool, typer.Option("--lost", help="The old one is gone, and can't be told.")]
+LostOption = Annotated[bool, typer.Option("--lost", help="The old one is gone and can't record the move.")]
 LastOption = Annotated[int, typer.Option("--last", metavar="N", min=1, help="So many, the newest.")]
 
 
@@ -202,7 +203,7 @@ def move(reason: ReasonOption, old: FromOption = None, lost: LostOption = False)
     workspace, with a number where that is taken. Set KEYTURN_LEDGER on every worker before.
     """
     if (old is None) != lost:
-        raise typer.BadParameter("give --from ADDRESS, or --lost where nobody can read the old one any more")
+        raise typer.BadParameter("give --from ADDRESS, or --lost if the old one can't be read any more")
     with sources.the_hub(signing=True) as hub:
         from keyturn.ledger.naming import read_name
         from keyturn.providers.ledger.address import open_ledger

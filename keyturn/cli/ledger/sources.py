@@ -117,7 +117,7 @@ def trust(keys: "Sequence[PublicKey]", origin: "Callable[[Hub], str]") -> Trust:
 
         name = origin(hub)
         newest, _ = CheckpointInHub(hub, name).read()
-        note("the hub tells the key and the newest checkpoint; with --public-key nothing but that key is believed")
+        note("the hub has the key and the newest checkpoint; with --public-key only that key is trusted")
         return Trust(hub_keys(hub, name), [newest] if newest else [])
 
 
@@ -134,7 +134,7 @@ def keys_of_proof(checkpoint: str, keys: Sequence[str], file: Path | None) -> "S
 def insist_on_hub_or_key() -> None:
     """Raises Invalid without a hub: then the verifier must give the key."""
     if not os.environ.get("VAULT_ADDR") and known_stack() is None:
-        problem = "no public key of the ledger is given, and no hub is named that could tell it"
+        problem = "no public key of the ledger is given, and no hub is named to ask for it"
         raise Invalid("verify", "the signatures", problem, "Give --public-key-file FILE, or set VAULT_ADDR")
 
 

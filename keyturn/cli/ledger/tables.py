@@ -65,7 +65,7 @@ def report_rows(name: str, report: "Verification", now: datetime) -> list[tuple[
 
 def _handed_over(succession: "Succession") -> str:
     words = f"from entry {succession.sequence} on {succession.successor}, by the word of the key before"
-    return f"{words}: have it told to you by whoever runs the ledger, too"
+    return f"{words}: also ask those who run the ledger for it"
 
 
 def _at(at: datetime | None, now: datetime) -> str:
@@ -76,7 +76,7 @@ def _at(at: datetime | None, now: datetime) -> str:
 
 def _made(checkpoint: "Checkpoint", now: datetime) -> str:
     if checkpoint.time is None:
-        return "a checkpoint that tells no time"
+        return "a checkpoint without a time"
     age = "just now" if now <= checkpoint.time else f"{span(now - checkpoint.time)} ago"
     return f"the checkpoint of {when(checkpoint.time)} UTC, {age}"
 

@@ -24,7 +24,7 @@ PUBLIC: Final = "witness.pub"
 """The file with the witness's public key, next to its own."""
 
 DirectoryArgument = Annotated[
-    Path, typer.Argument(metavar="DIRECTORY", help="Where its key and its memory lie, made at the first start.")
+    Path, typer.Argument(metavar="DIRECTORY", help="Where its key and its state are kept, made at the first start.")
 ]
 NameOption = Annotated[str, typer.Option("--name", metavar="NAME", help="Its name, such as witness.example.com/w1.")]
 LedgersOption = Annotated[
@@ -32,7 +32,9 @@ LedgersOption = Annotated[
 ]
 PublicOption = Annotated[
     Path | None,
-    typer.Option("--public-key-file", metavar="FILE", help="Where its public key is written; beside its own else."),
+    typer.Option(
+        "--public-key-file", metavar="FILE", help="Where its public key is written; by default next to its own key."
+    ),
 ]
 HostOption = Annotated[str, typer.Option("--host", metavar="ADDRESS", help="The address to listen at.")]
 PortOption = Annotated[int, typer.Option("--port", metavar="PORT", min=1, max=65535, help="The port.")]

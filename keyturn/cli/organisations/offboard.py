@@ -27,7 +27,7 @@ ProjectArgument = Annotated[
     str | None, typer.Argument(metavar="PROJECT", help="The project: what secrets have as their label `project`.")
 ]
 ApplyOption = Annotated[bool, typer.Option("--apply", help="Do it; else it is only shown.")]
-WhyOption = Annotated[str, typer.Option("--reason", help="Why: it stands in the proof, the report and the ledger.")]
+WhyOption = Annotated[str, typer.Option("--reason", help="Why; it is kept in the proof, the report and the ledger.")]
 SharedOption = Annotated[
     list[str] | None,
     typer.Option("--shared", metavar="PATH", help="End this secret although others use it; several are allowed."),

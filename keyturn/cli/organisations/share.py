@@ -35,11 +35,11 @@ WithOption = Annotated[str, typer.Option("--with", metavar="NAME", help="The org
 PurposeOption = Annotated[str, typer.Option("--purpose", metavar="TEXT", help="What for: both sign it.")]
 UntilOption = Annotated[str, typer.Option("--until", metavar="TIME", help="Until when; without it, until withdrawn.")]
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="What `keyturn share propose` has written.")]
-BecauseOption = Annotated[str, typer.Option("--because", metavar="TEXT", help="Why: it stands in the ledger.")]
+BecauseOption = Annotated[str, typer.Option("--because", metavar="TEXT", help="Why; it is recorded in the ledger.")]
 ProofArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A proof that `keyturn share prove` has made.")]
 SignerOption = Annotated[
     list[str],
-    typer.Option("--signer", metavar="ORG:NAME=KEY", help="The public key of somebody who signs for one of the two."),
+    typer.Option("--signer", metavar="ORG:NAME=KEY", help="The public key of a person who signs for one of the two."),
 ]
 NameArgument = Annotated[str, typer.Argument(metavar="AGREEMENT", help="Its name, such as AG-3f9a1c07d2e45b68.")]
 
@@ -95,7 +95,7 @@ def end(name: NameArgument, because: BecauseOption, catalogue: CatalogueOption =
 
     with opened_workspace(catalogue) as workspace:
         agreement = withdraw_sharing(workspace, name, because)
-    note(f"{agreement.id} is withdrawn. Whoever had the copy has read it: rotate {agreement.path} where that matters")
+    note(f"{agreement.id} is withdrawn. Its readers may have kept the value: rotate {agreement.path} if that matters")
 
 
 @commands.command("list", epilog=EXAMPLES + EXIT_CODES)

@@ -58,7 +58,7 @@ ListenOption = Annotated[
     typer.Option(
         "--listen",
         metavar="ADDRESS:PORT",
-        help="Serve whoever has a login of their own, and take notices; beyond loopback with --cert and --key.",
+        help="Serve clients with their own login, and accept notices; beyond loopback this needs --cert and --key.",
     ),
 ]
 TokenOption = Annotated[
@@ -104,7 +104,7 @@ TemplateOption = Annotated[
         help="Keep this Jinja2 template written to DEST, and run a command when it has changed. May be repeated.",
     ),
 ]
-AccessOption = Annotated[bool, typer.Option("--access-log", help="Tell of each secret that is given out, on stderr.")]
+AccessOption = Annotated[bool, typer.Option("--access-log", help="Log each secret that is given out to stderr.")]
 
 
 def agent(

@@ -150,7 +150,7 @@ def run_program(
         order.check(bool(receive))
         listening = Listening.parse(receive, webhook_key_file, webhook_key, receive_cert, receive_key)
         if order.stop_revoked and not (listening or times.poll):
-            raise wrong("--on-revoked", "nobody would hear of it: give --poll or --receive")
+            raise wrong("--on-revoked", "no change would be noticed: give --poll or --receive")
         # The client is not closed: that would wait for pending reads, and everything ends with this process.
         client = open_program_client(source, catalogue, lasting, restricted or ())
         code = carry_out(order, times, client, listening)

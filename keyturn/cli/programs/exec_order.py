@@ -139,7 +139,7 @@ class Order:
             raise wrong("--on-change", "variables change by a restart alone; with a signal, give files")
         heard = all(reaction.tells for reaction in reactions) and (self.reaction.restart or not variables)
         if receiving and not heard:
-            raise wrong("--receive", "a notice can't be acknowledged where CMD is not told of a change")
+            raise wrong("--receive", "a notice can't be acknowledged if CMD does not learn of a change")
         insist_on_places(list(self.files), self.allow_disk)
 
     def environment(self) -> dict[str, str]:

@@ -24,10 +24,10 @@ class Answer(StrEnum):
     """The notice was handed over to a consumer that does not acknowledge."""
     SILENT = "silent"
     """The notice was sent and not acknowledged."""
-    WAITS = "not told yet"
-    NEXT = "told from the next version on"
+    WAITS = "not notified yet"
+    NEXT = "notified from the next version on"
     """CURRENT existed before the first check, or before the catalogue named the consumer here."""
-    INCIDENT = "told by the incident"
+    INCIDENT = "notified by the incident"
     UNKNOWN = "unknown"
 
 

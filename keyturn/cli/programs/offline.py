@@ -29,14 +29,17 @@ OfflineKeyOption = Annotated[
 ]
 OfflineHostOption = Annotated[
     str,
-    typer.Option("--offline-host", metavar="NAME", help="What to tell this host by, where it is not its machine id."),
+    typer.Option("--offline-host", metavar="NAME", help="What identifies this host instead of its machine id."),
 ]
 RestrictedOption = Annotated[
     list[str] | None,
     typer.Option(
         "--restricted",
         metavar="PATTERN",
-        help="Give none of these while no source answers, and never write them down; what the catalogue says besides.",
+        help=(
+            "Give none of these while no source answers, and never write them "
+            "down; in addition to what the catalogue says."
+        ),
     ),
 ]
 
@@ -61,7 +64,10 @@ def open_offline(
 
     envelope = open_envelope(key)
     if not (catalogue or restricted):
-        note(f"neither --catalogue nor --restricted tells what may not lie in {directory}: it gets all that is read")
+        note(
+            "neither --catalogue nor --restricted says what must not be "
+            f"stored in {directory}: it gets all that is read"
+        )
     if key.startswith("transit:") and "@" not in key:
         note(f"while that hub is away, nothing opens {directory}: write {key}@ADDRESS of another hub")
     return OfflineCache(directory, lambda: envelope, host=host)

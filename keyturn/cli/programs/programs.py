@@ -24,7 +24,7 @@ FileOption = Annotated[
     typer.Option(
         "--file",
         metavar="FILE=PATH#FIELD",
-        help="A field as a file: a name in a directory of its own, or an absolute path on a tmpfs. May be repeated.",
+        help="A field as a file: a name in a private directory, or an absolute path on a tmpfs. May be repeated.",
     ),
 ]
 SourceOption = Annotated[
@@ -38,8 +38,10 @@ SourceOption = Annotated[
 WaitOption = Annotated[
     str, typer.Option("--wait", metavar="DURATION", help="Wait so long for sources that don't answer, such as 5m.")
 ]
-ModeOption = Annotated[str, typer.Option("--mode", metavar="MODE", help="The files' mode; nobody else may read them.")]
-DiskOption = Annotated[bool, typer.Option("--allow-disk", help="Let files lie on a disk, where they may be left.")]
+ModeOption = Annotated[
+    str, typer.Option("--mode", metavar="MODE", help="The files' mode; other users may not read them.")
+]
+DiskOption = Annotated[bool, typer.Option("--allow-disk", help="Allow files on a disk, where they may be left behind.")]
 
 CertOption = Annotated[Path | None, typer.Option("--cert", metavar="FILE", help="The certificate for --listen, PEM.")]
 KeyOption = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Its private key, PEM.")]

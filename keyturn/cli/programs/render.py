@@ -38,7 +38,7 @@ TemplateOption = Annotated[
 ]
 DirectoryOption = Annotated[
     Path | None,
-    typer.Option("--directory", metavar="DIR", help="Where files lie that have no absolute path; it is there already."),
+    typer.Option("--directory", metavar="DIR", help="An existing directory for files without an absolute path."),
 ]
 
 
@@ -68,7 +68,7 @@ def render_files(
 
     def below() -> Path:
         if directory is None:
-            raise wrong("--directory", "say where files lie that have no absolute path")
+            raise wrong("--directory", "give a directory for files without an absolute path")
         return directory.absolute()
 
     files = files_of(file or (), below)
@@ -76,7 +76,7 @@ def render_files(
     for text in template or ():
         origin, _, name = text.partition(":")
         if not (origin and name) or ":" in name:
-            raise wrong("--template", "write SOURCE:DEST; nobody hears of a change here")
+            raise wrong("--template", "write SOURCE:DEST; changes are not watched here")
         put_once(templates, file_named(name, below, "--template"), Template.load(Path(origin)), "--template")
     if not (files or templates):
         raise wrong("--file", "say what is to be written: --file or --template")

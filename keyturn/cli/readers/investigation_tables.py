@@ -49,16 +49,19 @@ def heading(answer: Investigation) -> str:
 def nothing(answer: Investigation) -> Iterator[str]:
     what, coverage = visible(answer.what), answer.coverage
     if coverage.covers(answer.period):
-        yield f"the logs of that time tell of no access to, by or from {what}"
+        yield f"the logs of that time have no access to, by or from {what}"
     else:
-        yield f"nothing of {what} was found, and not everything of that time is known: it does not say that nobody was"
+        yield (
+            f"nothing of {what} was found, and not everything of that time is "
+            "known: this does not prove that there was none"
+        )
     if answer.like:
         yield f"there is: {', '.join(map(visible, answer.like))}"
 
 
 def timeline_row(entry: TimelineEntry) -> tuple[str, ...]:
     moments = dict.fromkeys((when(entry.first), when(entry.last)))
-    who = [visible(entry.principal) or "not told", f"from {visible(entry.source) or 'an address not told'}"]
+    who = [visible(entry.principal) or "not notified", f"from {visible(entry.source) or 'unknown address'}"]
     who += [f"by {visible(entry.agent)}"] if entry.agent else []
     return "\n".join(moments), "\n".join(who), "\n".join(what_happened(entry)), f"{entry.count:,}"
 

@@ -33,7 +33,7 @@ Examples:
 
 FilesArgument = Annotated[
     list[Path],
-    typer.Argument(metavar="FILE...", help="Audit files of OpenBao or Vault; what was rotated beside one is read too."),
+    typer.Argument(metavar="FILE...", help="Audit files of OpenBao or Vault; rotated files next to them are read too."),
 ]
 RulesOption = Annotated[
     Path | None,

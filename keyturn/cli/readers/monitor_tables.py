@@ -70,7 +70,7 @@ def remarks(replay: Replay) -> Iterator[str]:
     if impossible := counts.order.impossible:
         yield f"{impossible:,} accesses have a time before 1970 or after the year 9000, and are not judged"
     if duplicates := counts.order.duplicates:
-        yield f"{duplicates:,} accesses stand there twice, and count once"
+        yield f"{duplicates:,} accesses appear twice there, and count once"
     if counts.forgotten:
         yield f"{counts.forgotten:,} principals were forgotten for want of room, those not seen for longest"
 

@@ -64,7 +64,7 @@ AgainstOption = Annotated[
     typer.Option(
         "--against",
         metavar="FILE",
-        help="The hub's audit file, with what was rotated beside it; several are allowed.",
+        help="The hub's audit file, with rotated files next to it; several are allowed.",
     ),
 ]
 SourceOption = Annotated[
@@ -77,7 +77,7 @@ OlderOption = Annotated[
     typer.Option("--older-than", metavar="AGE", help="Such as 400d; KEYTURN_TRAIL_KEEP by default."),
 ]
 
-ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it stands in the ledger.")]
+ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is recorded in the ledger.")]
 
 PathOption = Annotated[str, typer.Option("--path", metavar="PATH", help="Only reads of this secret.")]
 PrincipalOption = Annotated[str, typer.Option("--principal", metavar="WHO", help="Only by whom the log names so.")]
@@ -179,7 +179,7 @@ def show_verification(
     for text in (*report.unseen, *(comparison.remarks if comparison else ())):
         note(f"could not look at {text}" if text in report.unseen else text)
     if damage := ledger.problem:
-        hint = "What the ledger tells of the trail is worth no more than the ledger: see docs/ledger.md"
+        hint = "The ledger's record of the trail is worth no more than the ledger: see docs/ledger.md"
         end_command(Rewritten("verify", keys[0].name, damage.what, damage.hint or hint), FAILED)
     problems = [str(problem) for problem in (*report.problems, *(comparison.problems if comparison else ()))]
     for text in problems[1:]:

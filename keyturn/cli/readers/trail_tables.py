@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from keyturn.core.ports.access import Access
 
 SOURCE_COLUMNS: Final = ("log", "segments", "events", "newest (UTC)", "remarks")
-EVENT_COLUMNS: Final = ("when (UTC)", "who", "what", "from", "where it stood")
+EVENT_COLUMNS: Final = ("when (UTC)", "who", "what", "from", "where it was")
 NAMED_COLUMNS: Final = ("event", *EVENT_COLUMNS[:-1])
 
 
@@ -35,9 +35,9 @@ def source_rows(report: "TrailReport") -> list[tuple[str, ...]]:
 def _remarks(source: "SourceReport") -> list[str]:
     remarks = ["1 segment holds" if source.verified == 1 else f"{source.verified:,} segments hold"]
     remarks += [f"{_deleted(expired)}: {expired.first} to {expired.last}" for expired in source.expired]
-    remarks += [f"{count:,} lie on {host}, in trail {trail}" for (trail, host), count in source.elsewhere.items()]
+    remarks += [f"{count:,} on {host}, in trail {trail}" for (trail, host), count in source.elsewhere.items()]
     counts = {
-        "of a writer that had lost its turn": source.void,
+        "of a writer that had lost its lease": source.void,
         "lines could not be read": source.malformed,
         "gaps in the log": source.gaps,
         "events are not sealed yet": source.unsealed,

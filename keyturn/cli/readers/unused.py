@@ -103,7 +103,7 @@ class PlaceReads:
     def __str__(self) -> str:
         place = "" if self.system == HUB else f" in {visible(self.system)}"
         if self.at:
-            return f"{when(self.at)}{place} by {visible(self.principal) or 'somebody not told'}"
+            return f"{when(self.at)}{place} by {visible(self.principal) or 'unknown reader'}"
         return f"none{place} since {when(self.since)}" if self.since else f"not known{place or ' in the hub'}"
 
 
@@ -156,7 +156,7 @@ def shortfalls(
     if not reads.coverage.sources:
         yield "the trail has heard of nothing yet, so nothing is known of reads"
     elif HUB not in reads.heard:
-        yield "no log tells of reads in the hub"
+        yield "no log covers reads in the hub"
     for system, since in sorted(reads.heard.items()):
         if since > before:
             age = (now - since).days

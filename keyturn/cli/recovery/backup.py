@@ -46,7 +46,7 @@ KeyOption = Annotated[
 ]
 ChainArgument = Annotated[str | None, typer.Argument(metavar="CHAIN", help="One chain; without it, all of them.")]
 RecordOption = Annotated[
-    bool, typer.Option("--record", help="Have the ledger tell of it; needs the catalogue, and a login to the hub.")
+    bool, typer.Option("--record", help="Record it in the ledger; needs the catalogue, and a login to the hub.")
 ]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would be removed.")]
 

@@ -30,7 +30,9 @@ Examples:
 
 CLOCKS_APART: Final = timedelta(minutes=10)
 """The largest difference of clocks. A clock that is years off would make an epoch number that stays wrong."""
-UNTOLD: Final = "one was made from the other's snapshot, and this login may not wrap anything to tell them apart"
+UNTOLD: Final = (
+    "one was made from the other's snapshot, and this login may not wrap anything, which is needed to tell them apart"
+)
 
 commands = typer.Typer(help="Two hubs, of which one is written at a time.", no_args_is_help=True)
 
@@ -60,7 +62,7 @@ def show_hubs(as_json: JsonOption = False) -> None:
     if same_hub:
         end_command(one_hub(theirs.name, f"{mine.name} and {theirs.name} are one hub"), FAILED)
     if same_hub is None and not theirs.error:
-        note(f"could not look whether the addresses of {mine.name} and {theirs.name} lead to one hub: {UNTOLD}")
+        note(f"could not check whether the addresses of {mine.name} and {theirs.name} reach the same hub: {UNTOLD}")
     if split(mine, theirs):
         hint = "Decide which one it is, and demote the other: keyturn failover demote"
         problem = "each of the two names itself: whatever can ask both writes to neither of equal epochs"
@@ -69,7 +71,7 @@ def show_hubs(as_json: JsonOption = False) -> None:
         end_command(NotWritable("write", mine.name, why, "Work on the other hub, or: keyturn failover promote"), FAILED)
     if theirs.error:
         problem = f"it can't be asked which of the two is written: {theirs.error.problem}"
-        hint = "Correct KEYTURN_PEER_*, mend the way to it, or see docs/failover.md where it is gone for good"
+        hint = "Correct KEYTURN_PEER_*, fix the connection to it, or see docs/failover.md where it is gone for good"
         end_command(Unwitnessed("ask", theirs.name, problem, hint), FAILED)
 
 

@@ -99,8 +99,8 @@ def restore(
         write_json({**restore_plan_data(plan), "written": result.written, "faults": result.faults})
     note(f"restored {result.written} entries, {result.versions} versions, {len(result.keys)} keys")
     if result.faults:
-        raise TerminalError("restore", chain.newest.name, "; ".join(result.faults), "Mend it, and run it again")
-    note(f"the hub stands at {when(chain.newest.begun_at)} UTC; look next: keyturn repair recover --dry-run")
+        raise TerminalError("restore", chain.newest.name, "; ".join(result.faults), "Fix it, and run it again")
+    note(f"the hub is at {when(chain.newest.begun_at)} UTC; next: keyturn repair recover --dry-run")
 
 
 def chosen_chain(
@@ -115,7 +115,7 @@ def chosen_chain(
         raise typer.BadParameter("write CHAIN or CHAIN/NUMBER, as `keyturn backup list` shows them")
     check = signature_check(settings)
     if not check.public_key:
-        note("no public_key is declared: whoever has a wrapping key could have made this backup")
+        note("no public_key is declared: anyone with a wrapping key could have made this backup")
     until = int(number) if number else None
     keys = opening_keys(settings, key)
     try:

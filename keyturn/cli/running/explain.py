@@ -15,11 +15,11 @@ MarkdownOption = Annotated[bool, typer.Option("--markdown", help="All of them as
 
 PAGE: Final = """# Errors
 
-Every error that a command ends with has a code behind it, such as `(KT101)`, and some data in JSON has it as `code`. \
-It is told by the kind of the error alone, and never changes its meaning, so scripts and runbooks can rely on it. \
+Every error message of a command ends with a code such as `(KT101)`. Some JSON output has it as `code`. \
+The code depends only on the kind of error and never changes its meaning, so scripts and runbooks can rely on it. \
 `keyturn explain KT101` shows the same as this page, which is made by `keyturn explain --markdown`.
 
-Codes that begin with `KT1` pass by themselves, or may: the same call can succeed later with nothing changed. \
+Errors with a code that begins with `KT1` may pass by themselves: the same call can succeed later, unchanged. \
 Those that begin with `KT2` need a person.
 """
 

@@ -63,8 +63,8 @@ def notify_consumers(workspace: Workspace, planned: Plan, results: Sequence[Resu
 
 def notice_lines(notices: "Notices") -> list[str]:
     well = [notice for notice in notices.told if not notice.error]
-    lines = [f"told {notice.consumer} of version {notice.version} of {notice.path}" for notice in well[:SHOWN]]
-    return lines + ([f"told {len(well) - SHOWN} more"] if len(well) > SHOWN else [])
+    lines = [f"notified {notice.consumer} of version {notice.version} of {notice.path}" for notice in well[:SHOWN]]
+    return lines + ([f"notified {len(well) - SHOWN} more"] if len(well) > SHOWN else [])
 
 
 def apply_plan(workspace: Workspace, planned: Plan) -> list[Result]:

@@ -70,14 +70,14 @@ DashboardOption = Annotated[
 ]
 PerSecretOption = Annotated[
     bool,
-    typer.Option("--per-secret", envvar="KEYTURN_SERVE_PER_SECRET", help="Tell each secret's age by its path, too."),
+    typer.Option("--per-secret", envvar="KEYTURN_SERVE_PER_SECRET", help="Also publish each secret's age by its path."),
 ]
 PublishOption = Annotated[
     bool,
     typer.Option(
         "--publish",
         envvar="KEYTURN_SERVE_PUBLISH",
-        help="Keep what the part numbers sees in the hub, to be told by --only relay with fewer rights, not here.",
+        help="Store what the part numbers sees in the hub, so that --only relay can publish it with fewer rights.",
     ),
 ]
 OnlyOption = Annotated[

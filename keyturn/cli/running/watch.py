@@ -72,7 +72,7 @@ class Run:
             problem = "the run has ended well, and what it came to can't be read from here"
             return TransientError(doing, subject, problem, f"Its worker may be of another version. {remedy}")
         if self.state == "CRASHED":
-            remedy = f"Nothing is lost: run it again, it goes on from there. {remedy}"
+            remedy = f"Nothing is lost: run it again, and it continues from there. {remedy}"
         return TransientError(doing, subject, self.message or f"the run ended as {self.state.lower()}", remedy)
 
 
@@ -135,7 +135,7 @@ class Watcher:
             note(f"run {started.name} on the Prefect server {settings.url} (Ctrl-C stops watching, not the run)")
             if url:
                 note(f"  {url}")
-            with continues_later(f"the run {started.name} goes on; see {url or 'the Prefect UI'}"):
+            with continues_later(f"the run {started.name} continues; see {url or 'the Prefect UI'}"):
                 meanwhile()
                 ended = self._until_over(api, started, url)
             result = result_of(api, started.id)
@@ -159,7 +159,7 @@ class Watcher:
             waited = time.monotonic() - began
             if waited > self._timeout:
                 problem = f"the run {started.name} has not ended within {self._timeout:g} s"
-                raise StillRuns("wait for", self._deployment, problem, f"It goes on; see {url or 'the Prefect UI'}")
+                raise StillRuns("wait for", self._deployment, problem, f"It continues; see {url or 'the Prefect UI'}")
             if waited > self._begun_within and not current.begun:
                 problem = f"no worker has begun the run {started.name} within {self._begun_within:g} s"
                 raise NotBegun("wait for", self._deployment, problem, "See that a worker of its queue runs")
@@ -182,7 +182,7 @@ class Watcher:
             state = run.state.name.lower()
             if state == BEHIND:
                 return note("  another run of its deployment is at work: this one begins when that is over")
-            note(f"  nobody has begun the run yet (it is {state}): does a worker of the pool {self._pool} run?")
+            note(f"  the run has not started ( {state}). Is a worker running for pool {self._pool} run?")
         return None
 
     def _steps(self, api: "PrefectApi", run: str) -> "list[TaskRun]":

@@ -119,7 +119,7 @@ class Drawing:
 
     def _unreviewed(self) -> Iterator[OtherLine]:
         for glass in self.overview.unreviewed:
-            yield OtherLine("broken glass", glass.id, Level.BAD, f"{glass.words}: nobody has reviewed it")
+            yield OtherLine("broken glass", glass.id, Level.BAD, f"{glass.words}: not reviewed")
 
     def _hub(self) -> Iterator[OtherLine]:
         if (restoration := self.overview.restoration) and restoration.to_do:

@@ -48,14 +48,12 @@ class HubStatus:
         if self.error:
             return f"unknown whether the hub is set up as declared: {self.error}"
         if check is None:
-            return (
-                "nobody has looked yet whether the hub is set up as declared: `check-hub` does, and `keyturn setup hub`"
-            )
+            return "not checked yet whether the hub is set up as declared: `check-hub` and `keyturn setup hub` check it"
         if not check.sound:
             since = f" (since {when(check.since)} UTC)" if check.since else ""
             return f"in the hub {check.words}{since}"
         if self.now - check.at > LATE:
-            return f"nobody has looked for {span(self.now - check.at)} whether the hub is set up as declared"
+            return f"not checked for {span(self.now - check.at)} whether the hub is set up as declared"
         return ""
 
     @property

@@ -26,15 +26,13 @@ PATCH: Final = "vault kv patch -mount=secret {} host=... port=..."
 COLUMNS: Final = ("who holds it", "version", "made (UTC)", "a login says")
 
 DryOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would be brought back; nothing is written.")]
-UntestedOption = Annotated[
-    bool, typer.Option("--untested", help="Take the newest value also where no login can tell whether it works.")
-]
+UntestedOption = Annotated[bool, typer.Option("--untested", help="Also take the newest value if no login can test it.")]
 SnapshotOption = Annotated[
     str | None,
     typer.Option(
         "--snapshot-of",
         metavar="TIME",
-        help="The hub came back from a snapshot of its own, made then: mark it as restored first.",
+        help="The hub came back from its own snapshot, made then: mark it as restored first.",
     ),
 ]
 
@@ -183,7 +181,7 @@ def note_unshown(paths: Iterable[str]) -> None:
     more = f", and {len(names) - SHOWN} more: see --json" if len(names) > SHOWN else ""
     if names:
         note(
-            f"it could not be proven that these were not revoked since: no login can tell, and they have no copy:"
+            f"it could not be proven that these were not revoked since: no login can be tried, and they have no copy:"
             f" {', '.join(names[:SHOWN])}{more}. Nothing of them is pushed; ask who was on call, and where one was:"
             " keyturn rotate PATH --now"
         )
@@ -197,7 +195,7 @@ def note_recovered(workspace: "Workspace", restoration: "Restoration", lost: Beh
     if mark is None or not mark.whole or mark.recovered:
         return
     if lost.unseen:
-        note(f"the hub still says that this is to be done, since nobody could look at {'; '.join(lost.unseen)}")
+        note(f"the hub keeps this marked as to do, since it could not check {'; '.join(lost.unseen)}")
         return
     mark_recovered(workspace.hub, mark, workspace.hub_now())
     note(f"nothing is left to be recovered of what the hub has lost since {mark.source}")
@@ -224,7 +222,7 @@ def recovered(
             data["recovered"] = recovery_data(came)
             origin = f" of version {came.held}" if came.held else ""
             held = f"holds what {came.place} held{origin}"
-            counts = "counts: it logs in" if chosen.lives else "counts, as somebody has said"
+            counts = "counts: it logs in" if chosen.lives else "counts, as a person stated"
             note(f"{path}: version {came.version} {counts if chosen.place == HUB else held}")
             if chosen.bare:
                 note(f"{path}: NOTHING HOLDS ITS OTHER FIELDS, such as host and port. Add them: {PATCH.format(path)}")
@@ -249,7 +247,7 @@ def show_candidates(candidates: "HeldValues") -> None:
 def login_verdict(value: "Value") -> str:
     if not value.tried:
         return "not tried: a newer one works"
-    return {True: "it works", False: "it is refused", None: "nobody can tell"}[value.lives]
+    return {True: "it works", False: "it is refused", None: "unknown"}[value.lives]
 
 
 def needless(candidates: "HeldValues", chosen: "Value") -> bool:
@@ -264,17 +262,17 @@ def needless(candidates: "HeldValues", chosen: "Value") -> bool:
 def asked(candidates: "HeldValues", chosen: "Value") -> bool:
     from keyturn.rotation.repair.recoverable_values import HUB
 
-    works = "which works" if chosen.lives else "of which nobody can tell whether it works"
+    works = "which works" if chosen.lives else "which could not be tested"
     what = "Keep CURRENT" if chosen.place == HUB else f"Make what {chosen.place} holds CURRENT"
-    return typer.confirm(f"{what}, {works}, and bring every copy of {candidates.path} in step with it?", abort=True)
+    return typer.confirm(f"{what}, {works}, and sync every copy of {candidates.path} to it?", abort=True)
 
 
 def left_behind(came: "Recovery") -> KeyturnError | None:
     late = [f"{copy.store}:{copy.name} ({copy.error or copy.state})" for copy in came.copies if not copy.in_step]
     if not late:
         return None
-    problem = f"version {came.version} is in force, but not in step: {', '.join(late)}"
-    return TransientError("settle", came.path, problem, "Mend the cause; the next sync goes on by itself")
+    problem = f"version {came.version} is in force, but not in sync: {', '.join(late)}"
+    return TransientError("settle", came.path, problem, "Fix the cause; the next sync continues by itself")
 
 
 def value_data(value: "Value") -> dict[str, Any]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 COLUMNS: Final = ("secret", "verdict", "from", "version", "proof", "a login says", "also in")
 
-WRONG_KEY: Final = "this key has made none of the copies' marks: it is another hub's, or was made anew"
+WRONG_KEY: Final = "this key made none of the copies' marks: it is another hub's, or a new one"
 
 SHOWN: Final = 10
 """The most paths to name of those left out."""
@@ -41,7 +41,7 @@ WithoutKeyOption = Annotated[
     bool, typer.Option("--without-key", help="The key is lost: nothing is proven, and the hub makes a new one.")
 ]
 UntestedRehydrateOption = Annotated[
-    bool, typer.Option("--untested", help="Take the newest value also where nobody can tell whether it is in force.")
+    bool, typer.Option("--untested", help="Also take the newest value if it is unknown whether it is in force.")
 ]
 
 
@@ -120,7 +120,7 @@ def give_back(hub: "Hub", entries: "Entries | None") -> None:
     from keyturn.recovery.rehydrate_keys import put_keys_back
 
     if entries and not put_keys_back(hub, entries):
-        note("the hub has another key of the fingerprints already, and keeps it: the next sync writes every copy anew")
+        note("the hub has another key of the fingerprints already, and keeps it: the next sync rewrites every copy")
 
 
 def note_secret(secret: "Rehydrated") -> None:
@@ -137,7 +137,7 @@ def show_rehydration(plan: "Plan", keys: "FingerprintKeys | None") -> None:
             secret.source or "-",
             str(secret.held or "-"),
             ("proven" if secret.proven else "not proven") if secret.source else "-",
-            {True: "it works", False: "it is refused", None: "nobody can tell"}[secret.login] if secret.source else "-",
+            {True: "it works", False: "it is refused", None: "unknown"}[secret.login] if secret.source else "-",
             ", ".join(secret.agree) or "-",
         )
         for secret in plan.secrets
@@ -177,9 +177,9 @@ def end_with(plan: "Plan") -> None:
         Rehydration.UNTESTED: "see what uses it, then: keyturn repair rehydrate --untested",
         Rehydration.REFUSED: "make a new credential: keyturn rotate PATH --now",
         Rehydration.NOTHING: "write it to the hub by hand, or: keyturn rotate PATH --now",
-        Rehydration.UNKNOWN: "mend what could not be looked at, then run it again",
+        Rehydration.UNKNOWN: "fix what could not be checked, then run it again",
         Rehydration.DISAGREE: "remove the wrong copy in its store, then run it again",
-        Rehydration.FAILED: "mend what its line names, then run it again",
+        Rehydration.FAILED: "fix what its line names, then run it again",
     }
     hint = "; ".join(f"{verdict}: {remedies[verdict]}" for verdict, count in counts.items() if count)
     problem = f"{len(left)} of {len(plan.secrets)} secrets are not brought back: {words}"

@@ -18,7 +18,7 @@ OldArgument = Annotated[
 NewArgument = Annotated[str, typer.Argument(metavar="NEW", help="The name that it has now.")]
 PathArgument = Annotated[str, typer.Argument(metavar="PATH", help="The secret whose record is given up.")]
 EndPrevious = Annotated[
-    bool, typer.Option("--end-previous", help="End the old credential first, whoever uses it, where that can be done.")
+    bool, typer.Option("--end-previous", help="End the old credential first, even if it is in use, where possible.")
 ]
 
 
@@ -40,9 +40,9 @@ def rename(old: OldArgument, new: NewArgument, catalogue: CatalogueOption = None
     else:
         rows: list[tuple[object, ...]] = [("secret", new, f"version {done.version}")]
         write_table(COLUMNS, [*rows, *(("copy", f"{copy.store}:{copy.name}", copy.state) for copy in done.copies)])
-    note(f"{old} stays in the hub for whoever reads it still; remove it there once nobody does")
+    note(f"{old} stays in the hub for remaining readers; remove it there once it has none")
     if behind := [f"{copy.store}:{copy.name} ({copy.error or copy.state})" for copy in done.copies if not copy.in_step]:
-        problem, hint = f"not in step: {', '.join(behind)}", "Mend the cause and run it again: it does the rest"
+        problem, hint = f"not in sync: {', '.join(behind)}", "Fix the cause and run it again: it does the rest"
         end_command(TransientError("rename", old, problem, hint), BEHIND)
 
 

@@ -49,7 +49,9 @@ NowOption = Annotated[
 ]
 EndPreviousOption = Annotated[
     bool,
-    typer.Option("--end-previous", help="With --now: end the credential before the last rotation, whoever uses it."),
+    typer.Option(
+        "--end-previous", help="With --now: end the credential before the last rotation, even if it is in use."
+    ),
 ]
 FromOption = Annotated[
     int | None,
@@ -59,9 +61,7 @@ ChangeAccountOption = Annotated[
     bool,
     typer.Option("--change-account", help="With --now: to the account and fields that the catalogue declares now."),
 ]
-YesToEndOption = Annotated[
-    bool, typer.Option("--yes", help="Don't ask before a credential ends that somebody may use.")
-]
+YesToEndOption = Annotated[bool, typer.Option("--yes", help="Don't ask before ending a credential that may be in use.")]
 CompromisedOption = Annotated[
     bool, typer.Option("--compromised", help="Others may know it: like --now, and what is old ends without a grace.")
 ]
@@ -152,7 +152,7 @@ def confirm_end(path: str, catalogue: Path | None) -> None:
 
         waiting = on_it(workspace, workspace.secret(path).path)
     if waiting is None:
-        return note("no old credential waits for its end: nobody is cut off")
+        return note("no old credential is waiting to end: nothing is cut off")
     note(f"this ends the credential before version {waiting.version} ({waiting.names or 'without a name'})")
     for line in waiting.held_by or (waiting.left or "nothing shows that anybody needs it",):
         note(f"  {line}")
@@ -185,7 +185,7 @@ def show_outcome(outcome: "Outcome", run: "Run | None", as_json: bool) -> None:
         note(line)
     if outcome.state is RunState.HELD:
         end_command(
-            Locked("rotate", outcome.path, "another run holds it", "See `keyturn status`; that run goes on"), HELD
+            Locked("rotate", outcome.path, "another run holds it", "See `keyturn status`; that run continues"), HELD
         )
     if error := unsettled(outcome):
         end_command(error, BEHIND)
@@ -209,7 +209,7 @@ def sync(
     from keyturn.cli.emergencies.reports import COPY_COLUMNS, Copies
 
     report = Copies.of(run) if run else sync_here(path, deep, catalogue, workspace)
-    show_report(report, COPY_COLUMNS, as_json, report.summary() or "there is no copy to bring in step")
+    show_report(report, COPY_COLUMNS, as_json, report.summary() or "there is no copy to sync")
 
 
 def sync_here(path: str | None, deep: bool, catalogue: Path | None, names: str) -> "Copies":

@@ -103,7 +103,7 @@ class SecretStatus:
         if rotation.stage is not Stage.PROMOTED:
             return f"{rotation.stage} since {when(rotation.opened_at)}"
         if self.moved:
-            return f"old credential is not ended: the catalogue leads to another target than {rotation.target}"
+            return f"old credential is not ended: the catalogue names another target than {rotation.target}"
         if not rotation.ends:
             return ""
         if self.grace_over and self.grace_over > self.now:
@@ -236,7 +236,7 @@ def login_lines(check: LoginCheck | None) -> list[str]:
         return ["DOES NOT LOG IN", f"since {when(check.since)}"]
     if check.result is Login.UNTRIED:
         return ["login can't be tried", f"since {when(check.since)}"]
-    verdict = "logs in" if check.result is Login.ACCEPTED else "nobody can tell if it logs in"
+    verdict = "logs in" if check.result is Login.ACCEPTED else "not tested"
     return [verdict, f"last tried {when(check.tried_at)}"]
 
 

@@ -52,10 +52,10 @@ class Callback:
             self._server.handle_request()
         if self._answer is None:
             hint = "Run it again, and sign in on the page that is shown"
-            raise Unavailable("wait for", "the browser", f"nobody came back within {timeout:.0f} seconds", hint)
+            raise Unavailable("wait for", "the browser", f"no sign-in came back within {timeout:.0f} seconds", hint)
         if "code" not in self._answer:
-            hint = "Ask whoever runs the identity provider"
-            raise Denied("log in to", "the hub", "the identity provider has signed nobody in", hint)
+            hint = "Ask those who run the identity provider"
+            raise Denied("log in to", "the hub", "the identity provider did not sign you in", hint)
         return self._answer
 
     def close(self) -> None:

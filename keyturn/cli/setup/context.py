@@ -23,9 +23,7 @@ from keyturn.cli.setup.contexts import (
     reason_against,
 )
 
-commands = typer.Typer(
-    help="Contexts: which hub, catalogue and Prefect server a name stands for.", no_args_is_help=True
-)
+commands = typer.Typer(help="Contexts: names for a hub, catalogue and Prefect server.", no_args_is_help=True)
 
 PLAIN: Final = re.compile(r"[A-Za-z0-9_][\w.-]*", re.ASCII)
 """A name that YAML needs no quotes for."""

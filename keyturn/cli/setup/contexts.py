@@ -225,7 +225,7 @@ def reason_against(name: str, settings: Mapping[str, str], env: Mapping[str, str
     if name in OTHERS:
         return ""
     if (address := env.get(ADDRESS)) and address.rstrip("/") != settings.get("hub.address", "").rstrip("/"):
-        return f"{ADDRESS} leads to another hub"
+        return f"{ADDRESS} points to another hub"
     if name in LOGIN and (other := own_login(env)):
         return f"{other} is set, which is another login"
     return ""

@@ -29,7 +29,7 @@ OverwriteOption = Annotated[
     typer.Option(
         "--overwrite",
         metavar="NAME",
-        help="Change this though Keyturn has not made it, such as policy:keyturn-worker; or make it anew.",
+        help="Change or replace this although Keyturn did not create it, such as policy:keyturn-worker.",
     ),
 ]
 RemoveOption = Annotated[
@@ -41,7 +41,7 @@ SecretsOption = Annotated[
     typer.Option(
         "--write-secrets",
         metavar="NAME",
-        help="Write this again for the secrets in it, which nobody can compare, such as oidc-config:people.",
+        help="Write this again because the secrets in it can't be compared, such as oidc-config:people.",
     ),
 ]
 TakeOverOption = Annotated[

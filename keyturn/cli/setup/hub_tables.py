@@ -12,7 +12,7 @@ COLUMNS: Final = ("", "in the hub", "what")
 IN_PLACE: Final = "in place"
 """As in :class:`keyturn.core.rights.hub_setup.SetupVerdict`, which is not imported for the help."""
 POLICY: Final = "policy"
-UNCOMPARED: Final = "the hub gives it nobody back, so nobody can compare it; --write-secrets writes it again"
+UNCOMPARED: Final = "the hub never returns it, so it can't be compared; --write-secrets writes it again"
 
 
 def is_told(item: "Item") -> bool:

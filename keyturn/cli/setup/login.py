@@ -70,7 +70,7 @@ def logout() -> None:
 
     file, program = token_file(), own_helper()
     if not (text := get_token(program) if program else read_own(str(file))):
-        return note(f"nobody is logged in: {kept_by(file)} keeps no token")
+        return note(f"no one is logged in: {kept_by(file)} holds no token")
     with the_person() as person:
         end_token(person, Sensitive(text), file)
     if program:
@@ -88,7 +88,7 @@ def end_token(person: "PersonLogin", token: Sensitive, file: Path) -> None:
         return note("the hub does not take the token any more")
     if identity.path.startswith("auth/token/"):
         problem = f"the token in {file} was made at {identity.path}, and not by a login"
-        raise Denied("log out of", "the hub", problem, f"It may be somebody's root token. Remove {file} yourself")
+        raise Denied("log out of", "the hub", problem, f"It may be a person's root token. Remove {file} yourself")
     return person.revoke(token)
 
 

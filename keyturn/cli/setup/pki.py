@@ -120,4 +120,4 @@ def step_data(step: "PkiStep") -> dict[str, Any]:
 def insist_on_none_blocked(steps: "Sequence[PkiStep]") -> None:
     if blocked := [step for step in steps if step.kind == BLOCKED]:
         first = blocked[0]
-        end_command(TerminalError("bring about", first.place, first.why, "Mend that, then plan again"), FAILED)
+        end_command(TerminalError("bring about", first.place, first.why, "Fix that, then plan again"), FAILED)

@@ -32,7 +32,9 @@ AlsoOption = Annotated[
 ]
 LeasePrefixOption = Annotated[
     list[str] | None,
-    typer.Option("--lease-prefix", metavar="PREFIX", help="Leases that an incident may end besides the catalogue's."),
+    typer.Option(
+        "--lease-prefix", metavar="PREFIX", help="Leases that an incident may end in addition to the catalogue's."
+    ),
 ]
 
 

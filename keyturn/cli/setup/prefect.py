@@ -52,7 +52,7 @@ def setup_prefect(
 
 
 def worker_lines(names: WorkspaceNames, declared: "Catalogue") -> Iterator[str]:
-    yield "start each worker, with the login files of its own role:"
+    yield "start each worker with the login files of its role:"
     roles = approles(declared)
     for queue, login in WORKERS.items():
         if queue in unneeded_queues(declared):

@@ -20,18 +20,19 @@ if TYPE_CHECKING:
     from keyturn.core.rights.rights import Document
 
 NEXT: Final = {
-    "aws-secrets-manager": "whoever administers IAM makes a policy of each file, and attaches it to the role that"
-    " Keyturn works with, and lets that role ask what it may do (iam:SimulatePrincipalPolicy on itself):"
+    "aws-secrets-manager": "an IAM administrator makes a policy from each file, attaches it to Keyturn's role, and "
+    "allows that role to ask what it may do (iam:SimulatePrincipalPolicy on itself):"
     " aws iam create-policy --policy-name NAME --policy-document file://FILE",
-    "aws-parameter-store": "whoever administers IAM makes a policy of each file, and attaches it to the role that"
-    " Keyturn works with, and lets that role ask what it may do (iam:SimulatePrincipalPolicy on itself):"
+    "aws-parameter-store": "an IAM administrator makes a policy from each file, attaches it to Keyturn's role, and "
+    "allows that role to ask what it may do (iam:SimulatePrincipalPolicy on itself):"
     " aws iam create-policy --policy-name NAME --policy-document file://FILE",
-    "azure-key-vault": "whoever may give roles in the resource group makes the role definitions, and assigns them:"
+    "azure-key-vault": "a person who may assign roles in the resource group makes "
+    "the role definitions and assigns them:"
     " az role definition create --role-definition FILE",
-    "gcp-secret-manager": "whoever administers the project's IAM makes the roles, and binds them under the conditions:"
+    "gcp-secret-manager": "an IAM administrator of the project makes the roles and binds them under the conditions:"
     " gcloud iam roles create NAME --project PROJECT --file FILE",
-    "kubernetes": "whoever administers the namespace runs this with --apply, or: envsubst < FILE | kubectl apply -f -",
-    "vault": "whoever administers that hub writes them: vault policy write NAME FILE",
+    "kubernetes": "an administrator of the namespace runs this with --apply, or: envsubst < FILE | kubectl apply -f -",
+    "vault": "an administrator of that hub writes them: vault policy write NAME FILE",
 }
 """Which administrator applies them, and how, for each kind of store; docs/own-vault-and-clouds.md has the details."""
 

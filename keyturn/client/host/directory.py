@@ -140,7 +140,7 @@ class Directory:
             }
         except (ValueError, KeyError, TypeError, AttributeError):
             hint = "End the processes of the group, and remove the directory"
-            raise Invalid("read", str(self.place / PROMISES), "somebody has changed it", hint) from None
+            raise Invalid("read", str(self.place / PROMISES), "it was changed", hint) from None
 
     def _write(self, promises: dict[str, Message]) -> None:
         self._files.replace(PROMISES, json.dumps(promises).encode(), lasting=False)

@@ -467,14 +467,14 @@ def unbarred(secrets: Sequence[Aged], journal: Journal, number: int) -> list[Age
 def refuse_rolled_back(contents: Contents, journal: Journal) -> None:
     """Raise SealRefused for a file older than the last sealed one, or with a different or truncated journal."""
     if not journal.believed or contents.journal != journal.name:
-        problem = "the notices beside it are missing or damaged, or are not those that it was written with"
+        problem = "the notices next to it are missing or damaged, or not those it was written with"
     elif contents.generation < journal.generation:
         problem = f"it is generation {contents.generation}, and {journal.generation} was written later"
     elif contents.number > journal.number:
-        problem = "the notices beside it are older than it is"
+        problem = "the notices next to it are older than it is"
     else:
         return
-    raise SealRefused(Refusal.ROLLED_BACK, "the offline file", problem, "What is read anew is kept again")
+    raise SealRefused(Refusal.ROLLED_BACK, "the offline file", problem, "What is read from now on is kept again")
 
 
 def _older(secret: Secret, other: Secret) -> bool:

@@ -63,8 +63,8 @@ class Contents:
 
 def set_back() -> SealRefused:
     """The error for a clock that can't show the age of a file."""
-    hint = "Set the clock; what is read anew is kept again"
-    return SealRefused(Refusal.CLOCK, "the offline file", "the clock stands before the time it was written", hint)
+    hint = "Set the clock; what is read from now on is kept again"
+    return SealRefused(Refusal.CLOCK, "the offline file", "the clock is behind the time it was written", hint)
 
 
 def decode(text: Sensitive) -> Contents:

@@ -49,5 +49,7 @@ class HubKeys:
     def _read(self) -> Sequence[Sensitive]:
         state = self._hub.read_state(self._path)
         if state is None:
-            raise NotFound("read", self._path, "there is no webhook key", "Let whoever runs Keyturn write one there")
+            raise NotFound(
+                "read", self._path, "there is no webhook key", "Ask those who run Keyturn to write one there"
+            )
         return WebhookKeys.from_data(self._path, state.data).all

@@ -80,7 +80,7 @@ class AlertNote:
         try:
             return _parse(json.loads(text))
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
-            raise ValueError("the note tells of no alert") from None
+            raise ValueError("the note names no alert") from None
 
 
 def alert_of(entry: Entry) -> AlertNote | None:

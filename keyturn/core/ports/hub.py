@@ -63,9 +63,9 @@ def metadata_moment(path: str, name: str, text: str) -> datetime | None:
             # A credential without an end has the year 9999 as its expiry (RFC 5280, part 4.1.2.5).
             if name == EXPIRES_AT or FIRST_YEAR < at.year < LAST_YEAR:
                 return at
-            why = f"tells of the year {at.year}"
-    problem = f"its metadata {name} {why}: somebody has edited it, or a clock was wrong"
-    hint = f"Write it anew, such as `vault kv metadata patch -custom-metadata={name}=2026-03-01T12:00:00Z`"
+            why = f"names the year {at.year}"
+    problem = f"its metadata {name} {why}: it was edited by hand, or a clock was wrong"
+    hint = f"Write it again, such as `vault kv metadata patch -custom-metadata={name}=2026-03-01T12:00:00Z`"
     raise Invalid("read", path, problem, f"{hint}, or leave it empty")
 
 

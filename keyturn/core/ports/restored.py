@@ -52,8 +52,8 @@ class RestoredMark:
             whole = data["phase"] == WHOLE
             return RestoredMark(str(data["chain"]), int(data["sequence"]), point, at, whole, *later)
         except (LookupError, TypeError, ValueError):
-            problem = "the mark of the hub's restoring is none: somebody has edited it"
-            raise Invalid("read", RESTORED, problem, "Restore the hub anew") from None
+            problem = "the mark of the hub's restore can't be read: it was edited by hand"
+            raise Invalid("read", RESTORED, problem, "Restore the hub again") from None
 
     @property
     def backup(self) -> str:
@@ -63,7 +63,7 @@ class RestoredMark:
     @property
     def source(self) -> str:
         """The source of the restore, for people."""
-        return "a snapshot of its own" if self.chain == SNAPSHOT else f"backup {self.backup}"
+        return "its own snapshot" if self.chain == SNAPSHOT else f"backup {self.backup}"
 
     @property
     def open(self) -> bool:
@@ -88,7 +88,7 @@ class RestoredMark:
         if not self.open:
             return ""
         first = "Run `keyturn repair recover` before anything else"
-        again = "Run `keyturn backup restore` again: it goes on where it was cut off"
+        again = "Run `keyturn backup restore` again: it continues where it stopped"
         return f"{self.happened}. {first if self.whole else again}"
 
     def doubts(self, custom: Mapping[str, str], version: int, made_at: datetime | None) -> bool:

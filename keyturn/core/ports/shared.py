@@ -261,7 +261,7 @@ def _past_space(text: str, at: int) -> int:
 def _only(members: Collection[_Member], key: str) -> _Member | None:
     there = [member for member in members if member.key == key]
     if len(there) > 1:
-        raise ValueError(f"the key {key} stands in it twice")
+        raise ValueError(f"the key {key} appears twice in it")
     return there[0] if there else None
 
 

@@ -68,7 +68,7 @@ def key_vault_roles(vault: KeyVault, copies: CopyRights) -> Iterator[Document]:
     whole = _Role(f"Keyturn vault{own}", "Lists names and metadata, and no values.", on_vault(copies), look)
     emergency = _Role(
         f"Keyturn revocation{own}",
-        "For emergencies, besides both other roles: deletes copies and purges them.",
+        "For emergencies, in addition to both other roles: deletes and purges copies.",
         in_emergencies(vault, copies),
     )
     for part, role in (("", daily), ("-vault", whole), ("-revoker", emergency)):

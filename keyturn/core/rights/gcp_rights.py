@@ -71,8 +71,8 @@ def role_files(scope: GcpScope, copies: CopyRights) -> Iterator[Document]:
         ("", "writes and compares its copies." + _under(copies.file, bound), on_copies(scope, copies)),
         (
             "-revoker",
-            "takes copies and their versions away in emergencies. Bind it as the role for every day, and to nobody"
-            " but whoever revokes, who has both.",
+            "removes copies and their versions in emergencies. Bind it as the everyday "
+            "role, only to the identity that revokes, which has both.",
             in_emergencies(scope, copies),
         ),
     ):
@@ -88,7 +88,8 @@ def key_role(project: str, accounts: AccountRights) -> Iterator[Document]:
         return
     bound = f"Bind it on each of these service accounts, and not on the project {project}: {', '.join(accounts.names)}."
     use = (
-        f"tells whether an old key is used still. Bind it on the project {project}; without it nothing is known of use."
+        "shows whether an old key is still in use. Bind it on the project "
+        f"{project}; without it nothing is known of use."
     )
     for part, about, permissions in (
         ("", f"makes and ends keys. {bound}", ON_ACCOUNT),
@@ -110,7 +111,7 @@ ON_ACCOUNT: Final = (
 
 def notice_role(topic: str, file: str, origin: str) -> Iterator[Document]:
     """Yield the role that only publishes notices to a topic."""
-    about = f"tells a consumer. Bind it on {topic}, and not on the project."
+    about = f"notifies a consumer. Bind it on {topic}, and not on the project."
     yield Document(f"{file}.yaml", _role(about, ("pubsub.topics.publish",), origin, "Keyturn notices"))
 
 

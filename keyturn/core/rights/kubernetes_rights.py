@@ -24,8 +24,7 @@ ABOUT: Final = (
     " system:serviceaccount:NAMESPACE:NAME: `envsubst < {file} | kubectl apply -f -` fills it in."
 )
 BESIDES: Final = (
-    "Whoever revokes may do what a worker may, and needs nothing besides: Kubernetes keeps no old versions. {revoker}"
-    " is who it is there."
+    "Revocation needs only a worker's rights: Kubernetes keeps no old versions. {revoker} is its identity there."
 )
 
 
@@ -62,14 +61,15 @@ def rules(place: StoreNamespace, copies: CopyRights) -> Iterator[Rule]:
         return
     named = () if any(ANYTHING in name for name in copies.names) else copies.names
     yield Rule(
-        "Create Secrets, and list them by their metadata. RBAC can narrow neither to names, and whoever may list can"
-        " read every value of the namespace: give Keyturn's Secrets a namespace of their own where that matters.",
+        "Create Secrets, and list them by their metadata. RBAC can "
+        "restrict neither to names, and anyone who may list can"
+        " read every value of the namespace: give Keyturn's Secrets a namespace of their own if that matters.",
         CORE,
         SECRETS,
         ("create", "list"),
     )
     yield Rule(
-        "Look at its own and write them; delete and create anew the few whose type has to change.",
+        "Look at its own and write them; delete and recreate the few whose type has to change.",
         CORE,
         SECRETS,
         ("delete", "get", "patch"),

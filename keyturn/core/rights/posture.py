@@ -54,7 +54,7 @@ def could_not_look(what: str, needs: str) -> Posture:
 def count_against(what: str, count: int, limit: int, published: str) -> Posture:
     """The usage against the limit that is ``published``."""
     words = f"{count:,} of {limit:,} ({published})"
-    remedy = "Remove what nobody needs, or have the limit raised"
+    remedy = "Remove what is not needed, or have the limit raised"
     if count >= limit * FULL:
         return Posture(what, Safety.BROKEN, words, remedy)
     if count >= limit * NEARLY_FULL:

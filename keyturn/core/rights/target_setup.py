@@ -10,7 +10,7 @@ ADMIN_ROLE = "keyturn_admin"
 """Default name of Keyturn's own database account."""
 OWN_PASSWORD = "its password, as the server stores it"
 """Description of the password that Keyturn's account gets."""
-NO_PASSWORD = "of a password that nobody has"
+NO_PASSWORD = "of a password that no one has"
 """Description of the password that a locked account gets."""
 
 
@@ -91,7 +91,7 @@ class TargetPlan:
         if self.refused:
             first = self.refused[0]
             problem = f"{self.login} may not run {len(self.refused)} of the statements, such as {first.shown}"
-            hint = f"Let somebody run them who may: it takes {first.lacks}"
+            hint = f"Ask a person with the rights to run them: it takes {first.lacks}"
             raise Denied("set up", self.target, problem, hint)
 
 

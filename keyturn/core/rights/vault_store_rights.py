@@ -12,7 +12,7 @@ ABOUT = (
     "What a Keyturn worker may do in a second Vault or OpenBao that is a store (kind `vault`). It can neither destroy"
     " versions nor remove a secret with its history."
 )
-BESIDES = "For emergencies, besides {file}: what takes old versions and whole copies away for good."
+BESIDES = "For emergencies, in addition to {file}: removes old versions and whole copies for good."
 
 
 def sections(mount: str, copies: CopyRights) -> Iterator[Section]:
@@ -22,7 +22,7 @@ def sections(mount: str, copies: CopyRights) -> Iterator[Section]:
     named = _beginnings(copies.names)
     listed = (f"{mount}/metadata/{ANYTHING}",)
     yield Section(
-        "Its own token: how long it lasts, that it lasts on, and what it may do. The policy `default` allows it too.",
+        "Its own token: look up its lifetime and rights, and renew it. The policy `default` allows it too.",
         (
             allow("auth/token/lookup-self", "read"),
             allow("auth/token/renew-self", "update"),
@@ -39,8 +39,8 @@ def sections(mount: str, copies: CopyRights) -> Iterator[Section]:
         tuple(_metadata(mount, name) for name in named),
     )
     yield Section(
-        "What there is, by names and metadata, without values. OpenBao tells of a thousand secrets in one answer of"
-        " detailed-metadata; Vault has no such path, and each secret's metadata is read there.",
+        "What there is, by names and metadata, without values. OpenBao lists a thousand secrets in one "
+        "answer of detailed-metadata; Vault has no such path, and each secret's metadata is read there.",
         (
             *(allow(path, "read", "list") for path in listed),
             allow(f"{mount}/detailed-metadata/{ANYTHING}", "list"),

@@ -34,7 +34,7 @@ class Connection:
         """The connection if it names this database, with a flaw for surrounding white space."""
         if self.database == database:
             return self
-        flaw = "its text names the database with white space beside it"
+        flaw = "its text has white space next to the database's name"
         return replace(self, flaw=flaw) if self.database.strip() == database else None
 
 

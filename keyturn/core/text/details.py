@@ -50,7 +50,9 @@ class TagRule:
     def refuses(self, kind: str, tags: Mapping[str, str]) -> str | None:
         """Return why a store of this kind can't have these tags, quoting no text; None if it can."""
         if len(tags) > self.most:
-            return f"{kind} has room for {self.most} {self.noun} beside Keyturn's own, these are {len(tags)}"
+            return (
+                f"{kind} has room for {self.most} {self.noun} in addition to Keyturn's own, and these are {len(tags)}"
+            )
         for name, text in tags.items():
             if problem := self._problem(name, text):
                 return f"{kind}: {self.noun.removesuffix('s')} {name!r}: {problem}"

@@ -120,7 +120,7 @@ def edited(text: Sensitive, put: Mapping[str, Any], take: Collection[str], reade
     """
     lines = lines_of(text, reader)
     if twice := next((key for key in (*put, *take) if sum(line.key == key for line in lines) > 1), None):
-        raise ValueError(f"the variable {twice} stands in it twice")
+        raise ValueError(f"the variable {twice} appears twice in it")
     written = {key: f"{_checked(key)}={_written(key, _shown(value), reader)}\n" for key, value in put.items()}
     there = {line.key for line in lines}
     remaining = [written.get(line.key, line.raw) for line in lines if line.key not in take]
@@ -212,8 +212,8 @@ REFUSED: Final[Mapping[Reader | None, tuple[tuple[re.Pattern[str], str], ...]]] 
         *((pattern, f"{said}: say for whom the file is with the store's `reader`") for pattern, said in _PYTHON),
         (
             re.compile(r"(?s)(?=.*['\\]).*[$`]"),
-            "$ or ` beside ' or \\, which no quotes keep in a shell and in python-dotenv alike: "
-            "say for whom the file is with the store's `reader`",
+            "$ or ` together with ' or \\, which no quoting keeps in both a shell and "
+            "python-dotenv: name the reader of the file with the store's `reader`",
         ),
     ),
 }

@@ -154,7 +154,7 @@ class Shape:
                 return {names[0]: json.loads(plain)[0]}
         except (ValueError, TypeError, IndexError, KeyError):
             raise Unfit("it is not what Keyturn writes for one field") from None
-        raise Unfit("several values stand in one text, and nobody can tell where one ends")
+        raise Unfit("several values are in one text, and it is unknown where one ends")
 
     def _one_way(self) -> str:
         """Return why fields can't be recovered from a copy; empty if they can."""
@@ -263,7 +263,7 @@ def listed(place: str) -> list[str]:
 def joined(texts: Sequence[str], between: str) -> str:
     """Join the texts with ``between``. Raises Unfit if one of several contains it."""
     if len(texts) > 1 and any(between in text for text in texts):
-        raise Unfit("one of several values holds the very text that stands between them")
+        raise Unfit("one of several values contains the separator")
     return between.join(texts)
 
 

@@ -153,7 +153,7 @@ def _options(policy: PasswordPolicy) -> Flaw:
 
 def _shape(policy: PasswordPolicy) -> Flaw:
     if policy.form is Form.UUID and policy.length is not None:
-        return "a uuid has no length of its own", "Remove length."
+        return "the length of a uuid is fixed", "Remove length."
     usual = USUAL_LENGTHS.get(policy.form, 32)
     return None if policy.size > 0 else ("a length below 1 leaves nothing", f"Use {usual}.")
 
@@ -194,7 +194,7 @@ def _prefix(policy: PasswordPolicy) -> Flaw:
     if policy.form is not Form.TOKEN:
         return None
     if policy.prefix is None:
-        return "a token begins with a prefix that tells whose it is", "Set prefix, such as acme_live."
+        return "a token begins with a prefix that names its issuer", "Set prefix, such as acme_live."
     if not re.fullmatch(PREFIX, policy.prefix):
         remedy = "Use 2 to 40 letters, digits and single underscores; the underscore after it is set by itself."
         return "the prefix is not a legal one", remedy

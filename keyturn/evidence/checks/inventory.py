@@ -25,7 +25,7 @@ def inventory_made(facts: Facts) -> CheckResult:
         f"{count_noun(len(facts.secrets), 'secret')} of {count_noun(len(owners), 'owner')}, each classified "
         f"({list_names(classes, 5)}), with {count_noun(len(facts.copies), 'copy', 'copies')}."
     ]
-    sentences += [f"Of {named(unread)} the hub does not tell how they stand."] if unread else []
+    sentences += [f"Of {named(unread)} the hub does not report the state."] if unread else []
     rows = tuple(rows_of(facts.secrets))
     return CheckResult(
         ControlVerdict.UNSEEN if unread else ControlVerdict.PASS,
@@ -37,14 +37,12 @@ def inventory_made(facts: Facts) -> CheckResult:
 
 def nothing_unmanaged(facts: Facts) -> CheckResult:
     if facts.owner:
-        return nothing_of("What nobody manages is no owner's; see the report of all owners.")
+        return nothing_of("Unmanaged entries have no owner; see the report of all owners.")
     rows = tuple(row_id("unmanaged", f"{stray.place}:{stray.name}") for stray in facts.unmanaged)
     places = sorted({stray.place for stray in facts.unmanaged})
     numbers = {"unmanaged": len(facts.unmanaged)}
     if facts.unmanaged:
-        words = (
-            f"{count_noun(len(facts.unmanaged), 'secret', 'secrets')} that nobody manages, in {list_names(places, 5)}."
-        )
+        words = f"{count_noun(len(facts.unmanaged), 'secret', 'secrets')} unmanaged, in {list_names(places, 5)}."
         hidden = facts.out_of_sight(Part.STORES)
         return CheckResult(
             ControlVerdict.FAIL, (words, *([f"Besides: {hidden}"] if hidden else [])), numbers, rows=rows
@@ -63,14 +61,14 @@ def copies_in_step(facts: Facts) -> CheckResult:
     by_path = facts.by_path
     owned = [by_path[path] for path in sorted({copy.secret for copy in facts.copies}) if path in by_path]
     wrong = {
-        copy.secret: f"{copy.store}:{copy.name} is not in step ({copy.state}: {copy.wrong})"
+        copy.secret: f"{copy.store}:{copy.name} is not in sync ({copy.state}: {copy.wrong})"
         for copy in facts.copies
         if copy.wrong
     }
     unknown = [copy for copy in facts.copies if copy.unknown]
     entries = [mark.sequence for (secret, _), mark in facts.ledger.pushes.items() if secret in by_path]
     rows = [copy_id(copy) for copy in facts.copies]
-    result = judge(facts, "copies-in-step", owned, wrong, "Every copy is in step", entries=entries, rows=rows)
+    result = judge(facts, "copies-in-step", owned, wrong, "Every copy is in sync", entries=entries, rows=rows)
     if not unknown:
         return result
     words = [f"{copy.store}:{copy.name} could not be looked at: {copy.unknown}" for copy in unknown[:8]]
@@ -86,7 +84,7 @@ def scanner_explained(facts: Facts) -> CheckResult:
     """Explain AWS Security Hub's findings on copies that Keyturn rotates from outside AWS."""
     copies = aws_copies(facts)
     if not copies:
-        return nothing_of("No copy lies in AWS Secrets Manager.")
+        return nothing_of("No copy is in AWS Secrets Manager.")
     if hidden := insist_seen(facts, Part.LEDGER):
         return hidden
     entries = newest_promotions(facts.ledger, (copy.secret for copy in copies))
@@ -100,7 +98,7 @@ def scanner_explained(facts: Facts) -> CheckResult:
         "Keyturn replaces the value in the hub and pushes it; the entries below show when, each with its proof.",
     ]
     sentences += [f"Late, or replaced by hand, so that the finding is true: {named(late)}."] if late else []
-    sentences += [f"No entry up to the period's end tells of a rotation of {named(untold)}."] if untold else []
+    sentences += [f"No entry up to the period's end records a rotation of {named(untold)}."] if untold else []
     rows = tuple(row_id("scanner", label(copy)) for copy in copies)
     verdict = ControlVerdict.FAIL if late else ControlVerdict.UNSEEN if untold else ControlVerdict.PASS
     return CheckResult(verdict, tuple(sentences), {"copies": len(copies)}, tuple(sorted(set(entries))), rows)
@@ -132,7 +130,10 @@ def accesses_known(facts: Facts) -> CheckResult:
     gaps = [f"{log.name}: {gap}" for log in logs if not log.failed for gap in gaps_of(facts, log)]
     foreign = len({reader.principal for reader in facts.accesses.readers if not reader.own})
     reads = sum(reader.reads for reader in facts.accesses.readers)
-    counted = f"{count_noun(reads, 'read')} in the period, by {count_noun(foreign, 'principal')} beside Keyturn's own."
+    counted = (
+        f"{count_noun(reads, 'read')} in the period, by "
+        f"{count_noun(foreign, 'principal')} in addition to Keyturn's own."
+    )
     sentences = [*([counted] if len(failed) < len(logs) else []), *failed, *gaps]
     verdict = ControlVerdict.UNSEEN if failed or gaps else ControlVerdict.PASS
     rows = tuple(reader_id(reader.secret, reader.system, reader.principal) for reader in facts.accesses.readers)
@@ -144,7 +145,7 @@ def gaps_of(facts: Facts, log: LogRead) -> tuple[str, ...]:
     ends, last = min(facts.period.until, facts.looked_at), log.coverage.last
     if last is None or ends - last <= SILENCE:
         return log.coverage.gaps
-    return (*log.coverage.gaps, f"it tells nothing after {last:%Y-%m-%d %H:%M} UTC")
+    return (*log.coverage.gaps, f"it reports nothing after {last:%Y-%m-%d %H:%M} UTC")
 
 
 def reader_id(secret: str, system: str, principal: str) -> str:
@@ -170,7 +171,7 @@ def accesses_reviewed(facts: Facts) -> CheckResult:
     ]
     sentences += [f"and {len(strange) - 8:,} more, which the rows name."] if len(strange) > 8 else []
     remarks = [
-        f"Who may by the hub's policies as they stand is not known: {why}"
+        f"It is unknown who may by the hub's current policies: {why}"
         for why in [facts.unseen.get(Part.POLICIES, "")]
         if why
     ]
@@ -190,14 +191,14 @@ def unused_listed(facts: Facts) -> CheckResult:
         return hidden
     good = [log for log in facts.accesses.logs if not log.failed and not gaps_of(facts, log)]
     if not good or len(good) < len(facts.accesses.logs):
-        return unseen("The logs do not cover the period without gaps, so that nobody read a secret can't be told.")
+        return unseen("The logs do not cover the period without gaps, so it can't be shown that a secret was not read.")
     idle = unused(facts)
     rows = tuple(row_id("unused", secret.path) for secret in idle)
     sentences = [
         f"{count_noun(len(facts.secrets) - len(idle), 'secret was', 'secrets were')} read in the hub in the period."
     ]
     remark = (
-        f"Nobody but Keyturn read {named([secret.path for secret in idle])} in the hub: are they needed? Who reads a "
+        f"No one but Keyturn read {named([secret.path for secret in idle])} in the hub: are they needed? Who reads a "
         "copy in a store shows in that store's log alone."
     )
     return CheckResult(

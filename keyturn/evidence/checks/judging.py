@@ -74,7 +74,7 @@ def since_ledger_began(facts: Facts, result: CheckResult) -> CheckResult:
     began = facts.ledger.began_at
     if began is None or began - facts.period.since <= DAY or result.verdict is ControlVerdict.FAIL:
         return result
-    late = f"The ledger began on {began:%Y-%m-%d}: nothing tells what was before."
+    late = f"The ledger began on {began:%Y-%m-%d}: nothing covers the time before."
     return replace(result, verdict=ControlVerdict.UNSEEN, found=(late, *result.found))
 
 

@@ -42,7 +42,7 @@ def ending(facts: Facts, secret: SecretFact) -> str:
     if not secret.version:
         return "it is not made yet"
     if secret.expires_at is None or secret.rotated_at is None:
-        return "nobody knows when it ends"
+        return "its end is unknown"
     if secret.expires_at <= facts.looked_at:
         return f"it ended on {secret.expires_at:%Y-%m-%d}"
     last_tenth = secret.rotated_at + (secret.expires_at - secret.rotated_at) * LATE_AFTER

@@ -77,12 +77,10 @@ def values_shown(facts: Facts) -> CheckResult:
     by_whom = sorted({mark.actor.partition(" (")[0] for mark in shown})
     secrets = sorted({mark.secret for mark in shown})
     if not shown:
-        return CheckResult(ControlVerdict.PASS, ("Nobody had a value printed in clear through Keyturn in the period.",))
+        return CheckResult(ControlVerdict.PASS, ("No value was printed in clear through Keyturn in the period.",))
     words = f"{count_noun(len(shown), 'value was', 'values were')} printed in clear, by {list_names(by_whom, 5)}."
     sentences = (words, f"Secrets: {list_names(secrets, 5)}.")
-    remark = (
-        "Each is an entry of its own, written before the value was shown; whether it had to be is for people to say."
-    )
+    remark = "Each is a separate entry, written before the value was shown; people decide whether it was needed."
     return CheckResult(ControlVerdict.PASS, sentences, {"shown": len(shown)}, _numbers(shown), remarks=(remark,))
 
 
@@ -143,8 +141,8 @@ def second_person(facts: Facts) -> CheckResult:
         return nothing_of("Nothing needs a second person here: the operator's file asks for none.")
     unreviewed = [glass.id for glass in facts.glass if not glass.reviewed_by]
     sentences = [f"A second person is wanted for {list_names(list(facts.second_person), 5) or 'nothing now'}."]
-    sentences.append(f"{count_noun(len(facts.glass), 'time', 'times')} it was done without, and told.")
-    sentences += [f"Nobody has looked at {list_names(unreviewed, 5)} since."] if unreviewed else []
+    sentences.append(f"{count_noun(len(facts.glass), 'time', 'times')} it was skipped, and people were notified.")
+    sentences += [f"Not reviewed: {list_names(unreviewed, 5)}."] if unreviewed else []
     overdue = [glass.id for glass in facts.glass if is_overdue(glass, facts.looked_at)]
     sentences += [f"Overdue: the review of {list_names(overdue, 5)}."] if overdue else []
     recorded = {glass.id for glass in facts.glass}

@@ -31,7 +31,7 @@ def rotation_automated(facts: Facts) -> CheckResult:
         return nothing_of("No secret is declared that a machine uses.", *about_people(facts))
     wrong = {secret.path: "a person replaces it, by hand" for secret in secrets if secret.by_hand}
     entries = newest_promotions(facts.ledger, (secret.path for secret in secrets))
-    good = "Replaced by a machine on a schedule of its own"
+    good = "Rotated automatically on its own schedule"
     return judge(
         facts,
         "rotation-automated",
@@ -82,7 +82,7 @@ def rotated_in_period(facts: Facts) -> CheckResult:
             wrong[secret.path] = (
                 f"it was {days(gap)} days old at its oldest, and its limit is {days(secret.limit or gap)}"
             )
-    remarks = [f"The ledger tells of no rotation of {named(unknown)}: their ages are told by the hub alone."]
+    remarks = [f"The ledger records no rotation of {named(unknown)}: only the hub gives their ages."]
     done = sum(facts.ledger.count(action) for action in ("promote", "revert", "recover"))
     result = judge(
         facts,
@@ -95,7 +95,7 @@ def rotated_in_period(facts: Facts) -> CheckResult:
     )
     if len(unknown) == len(secrets):
         result = nothing_of(
-            "The ledger tells of no rotation of any of them, up to the end of the period.", *result.remarks
+            "The ledger records no rotation of any of them, up to the end of the period.", *result.remarks
         )
     return since_ledger_began(facts, result)
 
@@ -179,7 +179,7 @@ def people_passwords(facts: Facts) -> CheckResult:
     """Report on people's own passwords. It never passes, because rotating them is no merit."""
     people = [secret for secret in facts.secrets if secret.person]
     if not people:
-        return nothing_of("No secret is somebody's own password: none is labelled `holder: person`.")
+        return nothing_of("No secret is a person's own password: none is labelled `holder: person`.")
     young = [
         secret.path
         for secret in people
@@ -187,10 +187,10 @@ def people_passwords(facts: Facts) -> CheckResult:
     ]
     remark = (
         f"{len(young):,} of {count_noun(len(people), 'password')} of people {'was' if len(young) == 1 else 'were'} "
-        "changed within 90 days. PCI DSS takes that, or an analysis of how the account stands, which Keyturn does not "
-        "see; NIST SP 800-63B-4 takes no change by age at all."
+        "changed within 90 days. PCI DSS takes that, or an analysis of the account's security posture, "
+        "which Keyturn does not see; NIST SP 800-63B-4 takes no change by age at all."
     )
-    result = nothing_of("Keyturn can't tell whether these passwords are somebody's only factor.", remark)
+    result = nothing_of("Keyturn can't know whether these passwords are a person's only factor.", remark)
     return CheckResult(
         result.verdict, result.found, {"people": len(people)}, rows=tuple(rows_of(people)), remarks=(remark,)
     )

@@ -170,7 +170,7 @@ def page_problem(page: bytes, document: Document) -> str:
         return ""
     maker = str(document.get("made_by"))[:100]
     if maker != f"keyturn {__version__}":
-        return f"the page was made by {maker}, and keyturn {__version__} can't tell whether it shows what it carries"
+        return f"the page was made by {maker}, and keyturn {__version__} can't check that it shows what it carries"
     return "the page shows something else than what it carries"
 
 

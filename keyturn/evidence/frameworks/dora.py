@@ -31,7 +31,7 @@ DORA: Final = Framework(
         Control(
             "7(4)",
             "The register of certificates",
-            "All certificates, and the devices that store them, stand in a register that is kept up to date, at least "
+            "All certificates, and the devices that store them, are in a register that is kept up to date, at least "
             "of what supports critical or important functions.",
             ("certificates-in-time", "inventory-made"),
             "Certificates that the catalogue does not declare, and hardware that stores any.",

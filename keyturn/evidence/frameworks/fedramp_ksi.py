@@ -23,7 +23,7 @@ FEDRAMP_KSI: Final = Framework(
                 "own-keys-in-time",
                 "cloud-scanner-explained",
             ),
-            "Secrets that lie where Keyturn does not look, such as in code or on laptops.",
+            "Secrets in places that Keyturn does not check, such as code or laptops.",
         ),
         Control(
             "KSI-IAM-SNU",

@@ -39,8 +39,8 @@ GDPR: Final = Framework(
         ),
         Control(
             "32(4)",
-            "Nobody acts but on instructions",
-            "Whoever has access processes the data only as they are instructed.",
+            "Processing only on instructions",
+            "People with access process the data only as instructed.",
             ("accesses-known", "accesses-reviewed", "values-shown", "second-person"),
             "What is done with the data once it is read.",
         ),

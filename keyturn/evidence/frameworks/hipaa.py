@@ -26,7 +26,7 @@ HIPAA: Final = Framework(
         Control(
             "164.312(d)",
             "Person or entity authentication",
-            "Whoever seeks access is verified to be the one they claim to be.",
+            "A person who seeks access is verified to be the one claimed.",
             ("rotation-automated", "rotation-in-time", "logins-work", "certificates-in-time"),
             "How people authenticate.",
         ),

@@ -25,7 +25,7 @@ NIST: Final = Framework(
         Control(
             "800-57-1 9.3, 9.4",
             "Accountability and audit",
-            "Whoever handles keys is known, and their handling can be audited.",
+            "People who handle keys are known, and their handling can be audited.",
             ("actions-attributed", "ledger-whole", "values-shown"),
         ),
         Control(

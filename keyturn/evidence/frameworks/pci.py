@@ -12,8 +12,8 @@ PCI: Final = Framework(
         Control(
             "8.3.9",
             "Passwords that are the only factor",
-            "Where a password is the only factor of a user's access it is changed every 90 days at least, or how the "
-            "account stands is analysed all the time.",
+            "Where a password is the only factor of a user's access it is changed every 90 days at "
+            "least, or the security posture of the account is analysed continuously.",
             ("people-passwords",),
             "Who has a second factor, and who analyses accounts.",
         ),

@@ -12,7 +12,7 @@ SOC2: Final = Framework(
         Control(
             "CC6.1",
             "Logical access security",
-            "Software and architecture keep protected information from whoever is not authorised; credentials and keys "
+            "Software and architecture keep protected information from unauthorised people; credentials and keys "
             "are protected and managed.",
             (
                 "inventory-made",
@@ -29,7 +29,7 @@ SOC2: Final = Framework(
         Control(
             "CC6.2",
             "Credentials are issued and removed",
-            "Whoever is given credentials was registered and authorised before; they are removed once they are not.",
+            "Credentials are issued to registered and authorised people, and removed once authorisation ends.",
             ("old-credentials-ended", "incidents-closed", "second-person"),
             "How people come and go: that is the identity provider's.",
         ),

@@ -67,5 +67,5 @@ def _entries_at(hub: StatePort, place: str) -> list[Entry]:
     try:
         return [parse_tail(tail.encode()) for tail in str(state.data["entries"]).split("\n")] if state else []
     except (Invalid, KeyError):
-        hint = "Keep it for whoever looks into it, then remove it"
+        hint = "Keep it for the investigation, then remove it"
         raise Invalid("read", f"{place} in the hub", "it is not as Keyturn wrote it", hint) from None

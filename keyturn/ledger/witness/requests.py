@@ -72,7 +72,7 @@ def _error(port: WitnessPort, answer: str | KeyturnError, nothing_new: bool) -> 
         return answer
     if not nothing_new:
         return None
-    hint = "Compare its key in KEYTURN_LEDGER_WITNESSES with the one that it tells at its start"
+    hint = "Compare its key in KEYTURN_LEDGER_WITNESSES with the one that it prints at its start"
     return Rewritten("be cosigned by", port.key.name, "what it answers is no cosignature by its key", hint)
 
 

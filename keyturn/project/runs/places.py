@@ -66,7 +66,7 @@ async def free_if_left(limit: str) -> None:
         if await others_at_work(client, run):
             return
         await client.update_global_concurrency_limit(limit, GlobalConcurrencyLimitUpdate(active_slots=0))
-    get_run_logger().warning("The place %s was nobody's: whoever had it is gone, and Prefect did not know of it", limit)
+    get_run_logger().warning("The place %s was free: its holder is gone, and Prefect did not know", limit)
 
 
 async def others_at_work(client: PrefectClient, run: FlowRun) -> bool:

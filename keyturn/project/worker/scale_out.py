@@ -92,8 +92,8 @@ def settings_remarks(server: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         names = " and ".join(f"PREFECT_SERVER_DATABASE_{name.upper()}" for name in short)
         yield words, f"Set {names} to {PATIENCE}"
     if urlsplit(str(server.get("docket", {}).get("url", ""))).password:
-        words = "whoever may call its API can read the password of Redis in PREFECT_SERVER_DOCKET_URL"
-        yield words, "Let nobody else reach that Redis, or give it a client certificate instead: docs/production.md"
+        words = "anyone who may call its API can read the password of Redis in PREFECT_SERVER_DOCKET_URL"
+        yield words, "Block other access to that Redis, or give it a client certificate instead: docs/production.md"
 
 
 def is_shared(server: Mapping[str, Any], setting: Shared) -> bool:

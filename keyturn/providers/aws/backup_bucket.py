@@ -87,7 +87,7 @@ class BackupBucket:
         stored = self.find(name)
         if stored and stored.retained_until and stored.retained_until > datetime.now(UTC):
             problem = f"it is locked until {stored.retained_until:%Y-%m-%d %H:%M} UTC"
-            raise Locked("remove", called, problem, "Wait for that; nobody may remove it before")
+            raise Locked("remove", called, problem, "Wait for that; it can't be removed before")
         with translate_aws_errors("remove", called):
             answer = self._client.list_object_versions(Bucket=self._bucket, Prefix=key)
             versions = [*answer.get("Versions", ()), *answer.get("DeleteMarkers", ())]

@@ -117,7 +117,7 @@ KEY_OF_SECRET: Final = (
     "Allow kms:Decrypt and kms:GenerateDataKey on the secret's KMS key, and see that the key is enabled"
 )
 HINTS: Final[Mapping[str, str]] = {
-    "AlreadyExistsException": "The alias leads to another key: move it there by hand, once nothing needs that by it",
+    "AlreadyExistsException": "The alias points to another key: move it by hand, once nothing uses that key through it",
     "LimitExceededException": "KMS allows 25 rotations of a key on demand: let it rotate by itself, and drop interval",
     "DecryptionFailure": KEY_OF_SECRET,
     "EncryptionFailure": KEY_OF_SECRET,
@@ -134,7 +134,7 @@ HINTS: Final[Mapping[str, str]] = {
     "ParameterPatternMismatchException": "The parameter's AllowedPattern refuses the value: change the pattern",
 }
 
-SLOWER: Final = "It is tried again by itself; where it lasts, see who else calls AWS so often, or raise the quota"
+SLOWER: Final = "It is retried automatically. If it continues, find what else calls AWS so often, or raise the quota"
 
 NO_IDENTITY: Final = (
     CredentialRetrievalError,

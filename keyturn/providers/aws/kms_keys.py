@@ -25,7 +25,7 @@ KEPT_IN: Final[Mapping[str, str]] = {
     "AWS_KMS": "an HSM of AWS KMS has made and keeps it",
     "AWS_CLOUDHSM": "an HSM of a CloudHSM cluster has made and keeps it",
     "EXTERNAL": "its material was imported, so that it was outside of an HSM",
-    "EXTERNAL_KEY_STORE": "it lies in a key store outside of AWS, which tells nothing of it",
+    "EXTERNAL_KEY_STORE": "it is in a key store outside of AWS, which reports nothing about it",
 }
 SHORTEST_WINDOW: Final = 7
 LONGEST_WINDOW: Final = 30
@@ -188,7 +188,7 @@ class KmsKey:
         there = {a["AliasName"] for page in bounded_pages(pages, "look at", self.name) for a in page["Aliases"]}
         # KMS refuses another key's alias, so a mistake here moves no data to another key.
         return [
-            (f"{alias} does not lead to it", partial(self._kms.create_alias, AliasName=alias, TargetKeyId=self.name))
+            (f"{alias} does not point to it", partial(self._kms.create_alias, AliasName=alias, TargetKeyId=self.name))
             for alias in self._aliases
             if alias not in there
         ]

@@ -52,8 +52,8 @@ def _replication(client: "SecretsManagerClient", name: str, remotes: Sequence[st
         ]
     if behind:
         remedy = "Its StatusMessage says why: `aws secretsmanager describe-secret`. The next write replicates again"
-        return Posture("replication", Safety.BROKEN, f"not in step: {copies_named(behind)}", remedy)
-    return Posture("replication", Safety.SOUND, f"{count} secrets in step in {', '.join(replicas)}")
+        return Posture("replication", Safety.BROKEN, f"not in sync: {copies_named(behind)}", remedy)
+    return Posture("replication", Safety.SOUND, f"{count} secrets in sync in {', '.join(replicas)}")
 
 
 def _resource_policies(client: "SecretsManagerClient", name: str, remotes: Sequence[str]) -> Posture:

@@ -24,7 +24,7 @@ CURRENT: Final = "AWSCURRENT"
 PAST: Final = "read old versions of"
 FORGET: Final = "forget old versions of"
 ERASE: Final = "erase"
-GIVEN: Final = "is given to whoever asks for it by its id"
+GIVEN: Final = "can still be read by its id"
 READERS: Final = 8
 
 Labels = Mapping[str, Sequence[str]]
@@ -157,7 +157,7 @@ class AwsVersions:
                     SecretId=remote, VersionStage=label, RemoveFromVersionId=version
                 )
         except self._client.exceptions.InvalidParameterException:
-            problem = "somebody else moves its staging labels"
+            problem = "something else moves its staging labels"
             raise Locked(FORGET, self._named(remote), problem, "It is tried again by itself") from None
 
     def _straying(self, remote: str, current: str, doing: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -181,7 +181,7 @@ class AwsVersions:
             raise Locked(FORGET, self._named(remote), problem, "It is tried again by itself")
 
     def _words(self, region: str, there: Mapping[str, Any], versions: Labels) -> Iterator[str]:
-        why = "its replication failed" if self._is_replica(there) else "it is a secret of its own there"
+        why = "its replication failed" if self._is_replica(there) else "it is a separate secret there"
         for version, labels in versions.items():
             yield f"version {version} in {region} {'is served' if CURRENT in labels else GIVEN}: {why}"
 

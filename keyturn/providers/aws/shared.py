@@ -121,7 +121,7 @@ class SharedSecrets:
                 SecretId=remote, VersionStage=CURRENT, MoveToVersionId=token, RemoveFromVersionId=current
             )
         except (wrong.InvalidParameterException, wrong.InvalidRequestException):
-            problem = "somebody else has given it another version meanwhile"
+            problem = "it received another version in the meantime"
             raise Conflict(MERGE, self._named(remote), problem, "Run it again") from None
         finally:
             self._unlabel(remote, token)
@@ -212,8 +212,8 @@ class SharedParameters:
             if made == expected:
                 return
             if made < expected:
-                problem = "somebody has deleted it meanwhile, and it has been made again with what it held before"
-                raise Conflict(MERGE, self._named(remote), problem, "Delete it again, if nobody needs it")
+                problem = "it was deleted in the meantime, and was made again with what it held before"
+                raise Conflict(MERGE, self._named(remote), problem, "Delete it again if it is not needed")
             before, expected = self._version(remote, made - 1, current), made + 1
         raise Locked(MERGE, self._named(remote), "others keep writing it", "Find out who else writes the parameter")
 

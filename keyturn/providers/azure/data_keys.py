@@ -65,7 +65,7 @@ class AzureDataKeys:
                 raise refuse_key(self._name, "the vault refuses to unwrap the data key") from None
         if len(secret) != KEY_BYTES:
             problem = f"the answer's secret is not of {KEY_BYTES} bytes"
-            raise Unavailable("unwrap with", self._name, problem, "Check the address, and what stands between")
+            raise Unavailable("unwrap with", self._name, problem, "Check the address, and any proxy in between")
         if not hmac.compare_digest(_digest(secret, CHECK, context), check):
             raise refuse_key(self._name, "the data key was made with another context")
         return _data_key(secret, context)

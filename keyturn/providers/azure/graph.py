@@ -162,7 +162,7 @@ class MicrosoftGraph:
             if self._signs_in(application, secret):
                 return
         self._check_worth_waiting(application, key_id, secret, now, late=True)
-        hint = "Run it again in some minutes: it goes on with the same secret"
+        hint = "Run it again in some minutes: it continues with the same secret"
         raise Unavailable("sign in as", f"{self.name}:{application}", "the sign-in does not know the secret yet", hint)
 
     def takes(self, application: str, secret: Sensitive) -> bool:
@@ -214,7 +214,7 @@ def parse_password(entry: Mapping[str, Any]) -> Password:
 
 def explained(error: Refused) -> Invalid:
     if error.code in TOO_MANY:
-        hint = "Remove secrets of the application that nobody uses"
+        hint = "Remove unused secrets of the application"
         return Invalid(error.doing, error.name, "the application can't hold one more secret", hint)
     if POLICY.fullmatch(error.code):
         hint = "Shorten life in the secret's rotation, or except the application from the tenant's policy"

@@ -114,7 +114,7 @@ class AzureKey:
             self._client.update_key_rotation_policy(
                 self._key, KeyRotationPolicy(), lifetime_actions=actions, expires_in=written(self._life)
             )
-        return ["mended: its rotation policy is as declared"]
+        return ["fixed: its rotation policy is as declared"]
 
     def rotate(self) -> None:
         with asking("rotate", self.name):

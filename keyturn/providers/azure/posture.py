@@ -26,7 +26,7 @@ ROLES: Final = "Change its permission model to Azure RBAC, which can give rights
 def deletion_posture(entries: Iterable[Mapping[str, Any]]) -> Iterator[Posture]:
     level = next((str((entry.get("attributes") or {}).get("recoveryLevel") or "") for entry in entries), "")
     if not level:
-        yield Posture("purge protection", Safety.UNSEEN, "the vault's secrets tell it, and there is none yet")
+        yield Posture("purge protection", Safety.UNSEEN, "the vault's secrets show it, and there is none yet")
         return
     recoverable = RECOVERABLE in level
     words = "what is deleted can be recovered" if recoverable else "what is deleted is gone at once"
@@ -35,7 +35,7 @@ def deletion_posture(entries: Iterable[Mapping[str, Any]]) -> Iterator[Posture]:
     if PURGEABLE in level or not recoverable:
         yield Posture("purge protection", Safety.WEAK, "what is deleted can be purged before its time", PROTECT)
     else:
-        yield Posture("purge protection", Safety.SOUND, "nobody can purge what is deleted before its time")
+        yield Posture("purge protection", Safety.SOUND, "deleted entries can't be purged early")
 
 
 def vault_posture(

@@ -157,7 +157,7 @@ def document_of(answer: requests.Response, doing: str, name: str) -> dict[str, A
         document = None
     if not isinstance(document, dict):
         problem = f"the answer ({answer.status_code}) is not from this service"
-        raise Unavailable(doing, name, problem, "Check the address, and what stands between: a proxy, a gateway")
+        raise Unavailable(doing, name, problem, "Check the address, and any proxy or gateway in between")
     return document
 
 

@@ -28,7 +28,7 @@ SCOPE: Final = "https://servicebus.azure.net/.default"
 SENDER: Final = 'Give the identity the role "Azure Service Bus Data Sender" on it'
 RECEIVER: Final = 'Give the identity the role "Azure Service Bus Data Receiver" on it'
 FULL: Final = "See whether it is full or disabled, and whether the namespace's firewall keeps this address out"
-ELSEWHERE: Final = "Check the address, and what stands between: a proxy, a gateway"
+ELSEWHERE: Final = "Check the address, and any proxy or gateway in between"
 LONG_POLL: Final = 5
 """Seconds that Service Bus waits for a first message; less than the limit of a whole answer."""
 DEADLINE: Final = 15.0
@@ -158,7 +158,7 @@ class ServiceBusReader(NoticeReader):
             with within(DEADLINE):
                 self._place.call("DELETE", where, "remove a message of")
         except NotFound:
-            log.warning("%s: a notice was handled for longer than its lock lasts, and comes again", self._place.name)
+            log.warning("%s: a notice was handled for longer than its lock allows, and comes again", self._place.name)
             return False
         return True
 

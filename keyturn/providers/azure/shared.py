@@ -144,7 +144,7 @@ class SharedAzure:
         tags = {key: text for key, text in {**before, **change.tags}.items() if text is not None}
         if len(tags) > MAX_TAGS:
             problem = f"its tags and the notes of who owns which keys are over {MAX_TAGS}"
-            raise Invalid(MERGE, self._named(remote), problem, "Remove tags that nobody needs; nothing was written")
+            raise Invalid(MERGE, self._named(remote), problem, "Remove tags that are not needed; nothing was written")
         return tags
 
     def _named(self, remote: str) -> str:

@@ -342,7 +342,7 @@ class AzureKeyVault:
             return existing
         if existing is None and deleted.marks is None:
             hint = "Adopt it in the catalogue, or purge it: az keyvault secret purge"
-            raise Conflict("write", self._full(remote), "somebody else's deleted secret has this name", hint)
+            raise Conflict("write", self._full(remote), "a deleted secret that is not Keyturn's has this name", hint)
         # Another user was faster, or it is already in progress.
         with suppress(ResourceNotFoundError, ResourceExistsError):
             if self._purges:
@@ -373,7 +373,7 @@ class AzureKeyVault:
         if len(tags) > MAX_TAGS:
             theirs = len(beside.keys() - details.tags.keys())
             problem = f"{theirs} tags of others and {len(tags) - theirs} of ours are over {MAX_TAGS}"
-            raise Invalid("write", self._full(remote), problem, "Remove tags that nobody needs")
+            raise Invalid("write", self._full(remote), problem, "Remove tags that are not needed")
         return tags
 
     def _check(self, remote: str, value: Sensitive, marks: OwnershipTags) -> None:

@@ -53,7 +53,7 @@ class AzureVersions:
                     (properties for properties in old if properties.enabled),
                 )
             )
-        stays = "is disabled, not removed: whoever may update secrets can enable it again"
+        stays = "is disabled, not removed: anyone who may update secrets can enable it again"
         words = tuple(f"version {version.version} {stays}" for version in old)
         return words if deleted is None else (f"all versions can be recovered with the secret {_until(deleted)}",)
 

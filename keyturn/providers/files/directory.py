@@ -92,7 +92,7 @@ def _holder(inode: int) -> str:
         pid = next(iter(re.findall(rf"FLOCK +\S+ +WRITE +(\d+) \S+:{inode} ", LOCKS.read_text())), "0")
         status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     except (OSError, ValueError):
-        return "a process that the system does not tell"
+        return "an unknown process"
     return f"process {pid} ({status['Name']}), which is {status['State'].partition('(')[2].rstrip(')')}"
 
 

@@ -130,7 +130,7 @@ class SharedFiles:
         with suppress(FileNotFoundError):
             now = identity(os.stat(remote, dir_fd=directory, follow_symlinks=False))
         if now != (identity(current.seen[1]) if current else None):
-            problem = "somebody else has written it meanwhile"
+            problem = "it was written by someone else in the meantime"
             raise Conflict(MERGE, self._named(remote), problem, "Run it again")
 
     def _named(self, remote: str) -> str:

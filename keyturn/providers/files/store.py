@@ -208,7 +208,7 @@ class Files:
     def _from_os(self, error: OSError, doing: str, remote: str) -> KeyturnError:
         if isinstance(error, StillHeld):
             problem = f"{error.holder}, holds its draft {draft_name(remote)} in {self._directory}"
-            hint = "Let it go on (kill -CONT) or end it; where nobody holds it any more, run it again"
+            hint = "Continue it (kill -CONT) or end it; once it is released, run it again"
             return Locked(doing, self._named(remote), problem, hint)
         name, reason = self._named(remote), os.strerror(error.errno) if error.errno else "the system refuses it"
         if error.errno in _FULL:
@@ -219,7 +219,7 @@ class Files:
         if error.errno in (errno.ENOTDIR, errno.EEXIST):
             return Invalid(doing, name, f"{self._directory} is no directory", "Correct the store's directory")
         if error.errno in _NO_FILE:
-            return Invalid(doing, name, "what stands there is no regular file", "Remove it, or choose another name")
+            return Invalid(doing, name, "it is not a regular file", "Remove it, or choose another name")
         return Unavailable(doing, name, f"{self._directory}: {reason}", "See the system's log")
 
     def _named(self, remote: str) -> str:

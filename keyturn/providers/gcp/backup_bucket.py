@@ -90,7 +90,7 @@ class GcsBackupBucket:
             return
         if stored.retained_until and stored.retained_until > datetime.now(UTC):
             problem = f"it is retained until {stored.retained_until:%Y-%m-%d %H:%M} UTC"
-            raise Locked("remove", self._called(name), problem, "Wait for that; nobody may remove it before")
+            raise Locked("remove", self._called(name), problem, "Wait for that; it can't be removed before")
         with self._telling("remove", name):
             try:
                 self._bucket.blob(self._prefix + name).delete(timeout=LONGEST_TRANSFER, retry=None)

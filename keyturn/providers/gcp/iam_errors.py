@@ -73,7 +73,7 @@ def translate_refusal(
     if status == 404:
         return errors.NotFound(doing, name, problem, absent)
     if status == 409:
-        return errors.Locked(doing, name, problem, "Somebody else changes it: run again")
+        return errors.Locked(doing, name, problem, "Something else changes it: run it again")
     if status == 429:
         return errors.Throttled(doing, name, problem, "", retry_after(answer.headers.get("Retry-After", "")))
     if status >= 500:

@@ -49,9 +49,9 @@ ON_PROJECT: Final = (
     "iam.serviceAccounts.getAccessToken",
 )
 
-ABSENT: Final = "it is not there yet, and Google tells rights on what is there alone"
-UNNAMED: Final = "only the hub tells these names, and Google tells rights on names alone"
-EMULATED: Final = "an emulator has no Resource Manager, which tells it"
+ABSENT: Final = "it does not exist yet, and Google reports rights only for what exists"
+UNNAMED: Final = "only the hub knows these names, and Google reports rights only by name"
+EMULATED: Final = "an emulator has no Resource Manager, which would report it"
 
 
 def ask_secret_manager(

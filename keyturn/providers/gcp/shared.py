@@ -105,7 +105,7 @@ class SharedGcp:
     def _annotate(self, remote: str, tags: Mapping[str, str | None], etag: str) -> str:
         annotations = {key: text for key, text in tags.items() if text is not None}
         if problem := secret_marks.too_large(annotations):
-            raise Invalid(MERGE, self._named(remote), problem, "Remove annotations that nobody needs")
+            raise Invalid(MERGE, self._named(remote), problem, "Remove annotations that are not needed")
         secret = {"name": self._path(remote, MERGE), "etag": etag, "annotations": annotations}
         request = {"secret": secret, "update_mask": {"paths": ["annotations"]}}
         return str(self._call(MERGE, remote, self._client.update_secret, request).etag)

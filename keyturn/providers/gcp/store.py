@@ -329,7 +329,7 @@ class GcpSecretManager:
         annotations = self._annotated(before, marks, details, f"{before.version_id}0")
         problem = secret_marks.too_large(annotations) or secret_marks.too_many(self._labelled(before, details))
         if problem:
-            hint = "Remove labels and annotations that nobody needs"
+            hint = "Remove labels and annotations that are not needed"
             raise errors.Invalid("write", self._named(before.name), problem, hint)
 
     def _disclaim(self, remote: str, number: str) -> None:
@@ -397,4 +397,4 @@ def _replication(mine: Mapping[str, Any], location: str | None) -> Posture:
     if single:
         remedy = "Name several locations in replication for new copies; Google changes it for none that is there"
         return Posture(what, Safety.WEAK, f"in one location alone: {copies_named(single)}", remedy)
-    return Posture(what, Safety.SOUND, f"{len(mine)} secrets in several locations, which Google keeps in step")
+    return Posture(what, Safety.SOUND, f"{len(mine)} secrets in several locations, which Google keeps in sync")

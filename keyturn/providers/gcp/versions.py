@@ -96,7 +96,7 @@ class GcpPast:
         ends = version.scheduled_destroy_time.ToDatetime()
         return (
             f"version {number} is disabled, and destroyed at {ends:%Y-%m-%d %H:%M} UTC:"
-            " until then whoever may enable versions can bring it back"
+            " until then anyone who may enable versions can restore it"
         )
 
 

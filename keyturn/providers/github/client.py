@@ -35,7 +35,7 @@ GITHUB: Final = RemoteServer(
     who="GitHub",
     whose="GitHub's",
 )
-CHECK: Final = "Check api_url, and what stands between: a proxy, a gateway"
+CHECK: Final = "Check api_url, and any proxy or gateway in between"
 TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 
 
@@ -163,12 +163,12 @@ def translate_answer(answer: requests.Response, doing: str, name: str) -> Keytur
         hint = "Give the token write access to Secrets, Variables and, for an environment, Environments"
         return Denied(doing, name, problem, hint)
     if status == 404:
-        hint = "Check repository and environment; a token without access to them is told the same"
+        hint = "Check repository and environment; a token without access gets the same answer"
         return NotFound(doing, name, problem, hint)
     if status == 409:
-        return Conflict(doing, name, "another write came first", "Run it again: it goes on from what is there now")
+        return Conflict(doing, name, "another write came first", "Run it again: it continues from what is there now")
     if status == 408 or status >= 500:
-        return Unavailable(doing, name, problem, "See www.githubstatus.com, if it lasts")
+        return Unavailable(doing, name, problem, "See www.githubstatus.com if it continues")
     if status < 400:
         return Invalid(doing, name, f"{problem}: the repository has another name now", "Correct it in the catalogue")
     hint = "Check the name, the size, and how many there are"

@@ -171,7 +171,7 @@ class GitHubActions:
             box = SealedBox(PublicKey(base64.b64decode(public)))
             sealed = base64.b64encode(box.encrypt(value.reveal().encode())).decode()
         except (CryptoError, TypeError, ValueError):
-            problem, hint = "GitHub's public key is none", "Check api_url, and what stands between"
+            problem, hint = "GitHub's public key is none", "Check api_url, and any proxy in between"
             raise Unavailable("write", self._named(remote), problem, hint) from None
         body = {"encrypted_value": sealed, "key_id": key_id}
         self._calls.send("write", self._named(remote), "PUT", self._secret(remote), body)

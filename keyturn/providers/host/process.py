@@ -95,7 +95,7 @@ class HostProcess:
             descriptor = os.open(self._directory or "", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 if os.fstat(descriptor).st_mode & stat.S_IWOTH:
-                    hint = "Take that right away: whoever removes a notice says that it was taken"
+                    hint = "Remove that right: removing a notice acknowledges it"
                     raise Denied(DOING, self.name, "everybody on this machine may write in its directory", hint)
                 yield descriptor
             finally:

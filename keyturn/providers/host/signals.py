@@ -58,7 +58,7 @@ def _number(name: str, file: FileIO, status: os.stat_result) -> int:
     if not stat.S_ISREG(status.st_mode):
         raise Invalid(DOING, name, "its pid file is no regular file", "Correct its path")
     if status.st_mode & WRITABLE:
-        hint = "Take that right away: whoever may write it says which process is signalled"
+        hint = "Remove that right: its writer decides which process is signalled"
         raise Denied(DOING, name, "others than its owner may write its pid file", hint)
     text = file.read(LONGEST + 1) or b""
     written = re.fullmatch(rb"\s*([1-9][0-9]{0,6})\s*", text) if len(text) <= LONGEST else None

@@ -58,7 +58,7 @@ class HttpApi:
         self._timeout = timeout.total_seconds()
         self._session = api_session(url, ca_file)
         if leaves_in_clear(url) and not insecure_http:
-            hint = "Use https, or say insecure_http: true if nobody between may be there"
+            hint = "Use https, or set insecure_http: true if no one can be in between"
             raise Invalid("open", name, "plain http to another machine", hint)
 
     def call(
@@ -131,7 +131,7 @@ class HttpApi:
             )
         except UnicodeError:
             problem = "a value holds what is no character"
-            raise Invalid(doing, self.name, problem, "Write it into the hub anew") from None
+            raise Invalid(doing, self.name, problem, "Write it into the hub again") from None
 
     def _path(self, template: str, value: Callable[[str], str], doing: str) -> str:
         path = templates.fill(template, lambda name: quote(value(name), safe=""))
@@ -139,7 +139,7 @@ class HttpApi:
         slash_at_end = template.partition("?")[0].endswith("/")
         if {".", ".."} & set(segments) or "" in segments[:-1] or (segments[-1] == "" and not slash_at_end):
             hint = "Look at the id that the secret holds, and at the pointers under `answer`"
-            raise Invalid(doing, self.name, "a value can't stand in the path: it is empty, or dots", hint)
+            raise Invalid(doing, self.name, "a value can't be used in the path: it is empty, or dots", hint)
         return path
 
     def _filled_headers(
@@ -265,7 +265,7 @@ def from_status(status: int, doing: str, name: str, *, as_admin: bool = True) ->
     if status in (404, 410):
         return NotFound(doing, name, problem, "Check the target's url and the path of this request, in the catalogue")
     if status == 408 or status >= 500:
-        return Unavailable(doing, name, problem, "See the API's own log, if it lasts")
+        return Unavailable(doing, name, problem, "See the API's own log if it continues")
     if 300 <= status < 400:
         return Invalid(doing, name, f"{problem}, a redirect, which is not followed", "Give the target's final url")
     if status < 300:

@@ -39,7 +39,7 @@ class AcmeRenewalInfo:
         if place is None:
             raise Invalid(DOING, self.name, "its directory has no renewalInfo", REMEDY)
         if urlsplit(place)[:2] != urlsplit(self._directory)[:2]:
-            raise Invalid(DOING, self.name, "its renewalInfo lies with another server", REMEDY)
+            raise Invalid(DOING, self.name, "its renewalInfo is at another server", REMEDY)
         suggested = self._get(f"{place.rstrip('/')}/{identifier}")["suggestedWindow"]
         begins_at, ends_at = (datetime.fromisoformat(suggested[name]) for name in ("start", "end"))
         if begins_at.tzinfo is None or ends_at.tzinfo is None or ends_at <= begins_at:

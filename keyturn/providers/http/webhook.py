@@ -108,7 +108,7 @@ class WebhookSender:
             parts = urlsplit(self._url)
             wrong = parts.scheme not in SCHEMES or not parts.hostname
         except ValueError:
-            raise Invalid(doing, self.name, "its address is not a URL", "Mend the consumer's address") from None
+            raise Invalid(doing, self.name, "its address is not a URL", "Fix the consumer's address") from None
         if wrong or (leaves_in_clear(self._url) and not self._insecure_http):
             raise Invalid(doing, self.name, "its address is not an https URL", "Give the consumer one over TLS")
         if parts.username is not None or parts.query or parts.fragment:
@@ -124,7 +124,7 @@ def _unanswered(error: requests.RequestException, late: float | None, name: str,
     if late is not None and not untrusted(error):
         return _silent(late, name, doing)
     if isinstance(error, requests.exceptions.InvalidURL):
-        return Invalid(doing, name, "its address is not a URL", "Mend the consumer's address")
+        return Invalid(doing, name, "its address is not a URL", "Fix the consumer's address")
     return from_connection(error, doing, name, CONSUMER)
 
 

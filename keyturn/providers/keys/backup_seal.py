@@ -76,4 +76,4 @@ def _recipients(header: Mapping[str, Any]) -> list[tuple[str, str, bytes]]:
         recipients = header["recipients"][:MOST_RECIPIENTS]
         return [(str(part["kind"]), str(part["wrapped"]), base64.b64decode(part["sealed"])) for part in recipients]
     except (LookupError, TypeError, ValueError):
-        raise SealRefused(Refusal.MALFORMED, "the backup", "it does not tell by which keys it is sealed") from None
+        raise SealRefused(Refusal.MALFORMED, "the backup", "it does not state by which keys it is sealed") from None

@@ -61,7 +61,7 @@ def _halted(word: str, workload: Workload) -> str:
     if word == "deployment":
         return "it is paused: `kubectl rollout resume` lets it go on" if spec.get("paused") else ""
     if strategy.get("type") == "OnDelete":
-        return "its update strategy is OnDelete: it waits for whoever deletes its pods"
+        return "its update strategy is OnDelete: it waits until its pods are deleted"
     if held_back := int((strategy.get("rollingUpdate") or {}).get("partition") or 0):
         return f"its partition keeps the first {held_back} as they are: set that to 0"
     return ""

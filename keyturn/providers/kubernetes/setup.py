@@ -35,7 +35,7 @@ def apply_role(
     """
     settings = settings_for(name, server=None, ca_file=None, token_file=None, kubeconfig=kubeconfig, context=context)
     if server is not None and settings.host.rstrip("/") != server.rstrip("/"):
-        problem = f"the kubeconfig in use leads to {settings.host}, and the store is at {server}"
+        problem = f"the kubeconfig in use points to {settings.host}, and the store is at {server}"
         raise Invalid("apply", name, problem, "Set KUBECONFIG, or its current context, to that cluster")
     cluster = Namespace(namespace, settings)
     try:

@@ -118,7 +118,7 @@ class Kubernetes:
 
     def posture(self, remotes: Sequence[str]) -> Iterator[Posture]:
         words = "whether Secrets are encrypted where the cluster keeps them can't be seen through its API"
-        remedy = "Ask whoever runs the cluster for its EncryptionConfiguration, best with a KMS provider"
+        remedy = "Ask the cluster's administrators for its EncryptionConfiguration, best with a KMS provider"
         yield Posture("encryption at rest", Safety.UNSEEN, words, remedy)
 
     def describe(self, remote: str) -> RemoteSecret | None:
@@ -164,7 +164,7 @@ class Kubernetes:
             raise has_changed(self._named(remote))
         if details.content_type not in ("", _asked_before(secret)):
             hint = "Write it whole"
-            raise UnsupportedOperation("label", self._named(remote), "its type is told by a write alone", hint)
+            raise UnsupportedOperation("label", self._named(remote), "only a write shows its type", hint)
         metadata = labelled(marks, details, secret)
         metadata["annotations"] |= secret.marked_anew(marks)
         return self._patch(secret, "label", {"metadata": metadata})

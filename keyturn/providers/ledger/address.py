@@ -113,7 +113,7 @@ def _without_password(address: str) -> str:
         raise Invalid("open", "the ledger", "its address can't be read", "Write postgresql://user@host/db") from None
     if held:
         hint = "Leave it out, and give it in PGPASSFILE or PGPASSWORD"
-        raise Invalid("open", "the ledger", "a password stands in its address", hint)
+        raise Invalid("open", "the ledger", "its address contains a password", hint)
     return address
 
 

@@ -107,7 +107,7 @@ class HttpCollector:
         status = answer.status_code
         problem = f"answered {status}"
         if status == 408 or status >= 500:
-            return Unavailable(DOING, self.name, problem, "See the collector's own log, if it lasts")
+            return Unavailable(DOING, self.name, problem, "See the collector's own log if it continues")
         if status in (401, 403):
             return Denied(DOING, self.name, problem, "Check the token in KEYTURN_FORWARD_HTTP_TOKEN_FILE")
         if 300 <= status < 400:
@@ -128,7 +128,7 @@ def _parts(url: str, insecure_http: bool) -> SplitResult:
         hint = "Leave scheme, host, port and path, and put a token into KEYTURN_FORWARD_HTTP_TOKEN_FILE"
         raise _unusable("its address holds a user, a query or a fragment", hint)
     if leaves_in_clear(url) and not insecure_http:
-        hint = f"Use https; where nobody can listen or write between, set {INSECURE_HTTP}=true"
+        hint = f"Use https; if no one can listen or write in between, set {INSECURE_HTTP}=true"
         raise _unusable("plain http to another machine", hint)
     return parts
 

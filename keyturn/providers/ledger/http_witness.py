@@ -45,7 +45,7 @@ class HttpWitness:
             try:
                 size = parse_size(body)
             except ValueError:
-                raise self._error(Invalid, "the size that it tells can't be read", "See its own log") from None
+                raise self._error(Invalid, "the size in its answer can't be read", "See its own log") from None
             raise OtherSize(DOING, self.key.name, f"it has cosigned {size} entries before", size=size)
         if status == 422:
             problem = "it has cosigned another history of this ledger before"
@@ -73,7 +73,7 @@ class HttpWitness:
 
     def _refused(self, status: int) -> KeyturnError:
         if status in (403, 404):
-            hint = "Tell whoever runs it the ledger's key: keyturn ledger key"
+            hint = "Give those who run it the ledger's key: keyturn ledger key"
             return self._error(Denied, f"it answered {status}: it does not know the ledger, or its key", hint)
         if 300 <= status < 400:
             return self._error(Invalid, f"it answered {status}, a redirect, which is not followed", "Give its own URL")

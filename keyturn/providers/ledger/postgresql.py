@@ -240,7 +240,9 @@ class _Session:
     def _written(self, rows: list[Any], wanted: int) -> int:
         ((count, newest),) = rows
         if count != wanted:
-            raise NotOurs("a rule or a trigger keeps entries out", "Remove it: nobody else writes to keyturn_ledger")
+            raise NotOurs(
+                "a rule or a trigger keeps entries out", "Remove it: nothing else may write to keyturn_ledger"
+            )
         self._seen = int(newest)
         return self._seen
 

@@ -285,7 +285,7 @@ class _Session:
     def _insert(connection: sqlite3.Connection, tails: Sequence[str]) -> int:
         first = connection.execute(SIZE).fetchone()[0] + 1
         if first > LAST - len(tails):
-            raise NotOurs("somebody has used up its numbers", "Verify it, then bring the newest copy back")
+            raise NotOurs("its numbers were used up", "Verify it, then bring the newest copy back")
         whole = len(tails) // ROWS * ROWS
         for begun in range(0, whole, ROWS):
             connection.execute(INSERT_ROWS, tails[begun : begun + ROWS])

@@ -38,8 +38,8 @@ REMEDIES: Final[Mapping[int, tuple[str, str]]] = {
     sqlite3.SQLITE_PERM: ("it can't be written", "Check owner and mode of the file and its directory"),
     sqlite3.SQLITE_CANTOPEN: ("it can't be opened", "Check owner and mode of the file and its directory"),
     sqlite3.SQLITE_IOERR: ("the disk refuses it", "Make room on it, or see the system's log"),
-    sqlite3.SQLITE_BUSY: ("others have kept it locked for too long", "See which process holds it: fuser tells"),
-    sqlite3.SQLITE_LOCKED: ("others have kept it locked for too long", "See which process holds it: fuser tells"),
+    sqlite3.SQLITE_BUSY: ("others have kept it locked for too long", "Find the process that holds it with fuser"),
+    sqlite3.SQLITE_LOCKED: ("others have kept it locked for too long", "Find the process that holds it with fuser"),
     sqlite3.SQLITE_CORRUPT: ("it is damaged", "Keep it aside, and bring the newest copy back"),
     sqlite3.SQLITE_NOTADB: ("it is no SQLite file", "Keep it aside, or give the ledger another place"),
 }
@@ -112,7 +112,7 @@ def check_schema(connection: sqlite3.Connection) -> None:
         problem = f"its schema {schema} is not the {SCHEMA} of this version"
         raise NotOurs(problem, "Use the newest Keyturn that wrote it")
     if connection.execute("SELECT 1 FROM sqlite_schema WHERE type IN ('trigger', 'view')").fetchone():
-        raise NotOurs("somebody has put a trigger or a view into it", "Verify it, then bring the newest copy back")
+        raise NotOurs("a trigger or a view was added to it", "Verify it, then bring the newest copy back")
 
 
 def patiently(ask: Callable[[], T], patience: float) -> T:

@@ -66,7 +66,7 @@ class Syslog:
     ) -> None:
         parts = _parts(address)
         if parts.scheme != "tls" and not is_loopback(parts.hostname or "") and not insecure:
-            hint = f"Use tls://; where nobody can listen or write between, set {INSECURE}=true"
+            hint = f"Use tls://; if no one can listen or write in between, set {INSECURE}=true"
             raise Invalid("open", "the syslog collector", "entries would go to another machine in clear", hint)
         self._host, self._port = parts.hostname or "", parts.port or PORTS[parts.scheme]
         self.name = f"syslog/{parts.scheme}/{self._host}:{self._port}"

@@ -62,7 +62,7 @@ class StateFile:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(self._lock)
-            raise Locked("open", str(file), "another witness has it", "Give each a file of its own") from None
+            raise Locked("open", str(file), "another witness has it", "Give each its own file") from None
         self._seen = _parsed(file)
 
     @staticmethod

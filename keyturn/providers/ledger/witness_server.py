@@ -78,7 +78,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path != PATH:
             return self._answer(WitnessAnswer(404, "there is nothing here\n"))
         if not length.isascii() or not length.isdigit() or len(length) > 9 or int(length) > REQUEST_LIMIT:
-            return self._answer(WitnessAnswer(413, "the request is too large, or tells no length\n"))
+            return self._answer(WitnessAnswer(413, "the request is too large, or has no length\n"))
         body = self.rfile.read(int(length))
         try:
             return self._answer(self.server.witness.add_checkpoint(body))

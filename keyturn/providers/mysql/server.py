@@ -191,7 +191,7 @@ class MySQLServer:
             hint += ". Check this machine's clock, too"
             return Invalid, f"the server's certificate is not one to trust{reason_in(error.text)}", hint
         if error.code == PREVENTED and HASHES_PREVENTED in error.text:
-            hint = "Set strict_password_validation=OFF there: a password in clear would stand in its logs"
+            hint = "Set strict_password_validation=OFF there: a clear password would be in its logs"
             return Invalid, "the server takes no hashed password while it checks passwords", hint
         if error.code in MEANINGS:
             return MEANINGS[error.code]

@@ -42,7 +42,7 @@ class MySQLSetup:
             groups = [("the roles", tuple(self._roles(session, handovers)))]
             groups += [(f"{name} to {each.owner}", tuple(self._handed(session, name, each.owner)))
                        for each in handovers if each.owner for name in each.accounts]  # fmt: skip
-            groups += [(f"{absent} beside {account}", tuple(self._second(session, absent, account, owner)))
+            groups += [(f"{absent} next to {account}", tuple(self._second(session, absent, account, owner)))
                        for absent, account, owner in self._absent(session, handovers)]  # fmt: skip
             groups.append(("Keyturn's own user", tuple(self._own(session, handovers))))
             makes_admin = not accounts.account_entries(session, self._admin_name)
@@ -138,7 +138,7 @@ class MySQLSetup:
                 yield session
         except ServerError as error:
             if error.code in REFUSED_LOGIN:
-                hint = "Give the login of whoever may make users: --user, --password-file"
+                hint = "Give a login that may create users: --user, --password-file"
                 raise Denied("log in to", self._server.name, f"the login {user} is refused", hint) from None
             raise self._server.translated(error, "set up", self._server.name) from None
 

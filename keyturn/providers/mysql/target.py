@@ -70,7 +70,7 @@ class MySQL:
         """Set the account's password; only its stored form is sent, so no log can hold it."""
         with self._fenced("set the password of", account, sequence) as (session, stands):
             if keep_old and not keeps_old(session):
-                problem = "this server can't keep the old password beside a new one"
+                problem = "this server can't keep the old password next to a new one"
                 hint = "That takes MySQL 8.0.14 or newer: say accepts_gap, or use alternating-users"
                 raise UnsupportedOperation("set the password of", self._named(account), problem, hint)
             current = accounts.account_entries(session, account)

@@ -15,7 +15,7 @@ def told_in_spans(variables: Mapping[str, str], say: Callable[[str], None]) -> I
     try:
         from keyturn.providers.opentelemetry.traces import OtlpTracer
     except ModuleNotFoundError as error:
-        say(f"no spans are told, since the package of {error.name} is missing: install keyturn[traces]")
+        say(f"no spans are exported, since the package of {error.name} is missing: install keyturn[traces]")
         yield
         return
     tracer = OtlpTracer()

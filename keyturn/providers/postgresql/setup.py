@@ -131,7 +131,7 @@ class PostgreSQLSetup:
         used = dict(cursor.fetchall())
         for name, open_to_logins in used.items():
             if not open_to_logins:
-                yield f"{name} lets nobody in, and something there depends on {' and '.join(handover.accounts)}"
+                yield f"{name} allows no login, and something there depends on {' and '.join(handover.accounts)}"
         databases = [*(name for name, may in used.items() if may and name != self._database), self._database]
         moved = tuple((account, handover.owner) for account in handover.accounts)
         about = f"{' and '.join(handover.accounts)} to {handover.owner}"
@@ -314,7 +314,7 @@ def insist_on_ordinary(target: str, present: dict[str, tuple[bool, bool, bool]],
 def of_login(error: Denied) -> KeyturnError:
     if error.doing != "log in to":
         return error
-    hint = "Give the login of whoever may make roles: --user, --password-file"
+    hint = "Give a login that may create roles: --user, --password-file"
     return Denied(error.doing, error.name, error.problem, hint)
 
 

@@ -54,7 +54,7 @@ class RedisChannel:
             raise refusal(error, DOING, self.name, self._node, rule) from None
         if listening < 1:
             hint = "See whether it has subscribed, at this node where there are several"
-            raise Unavailable(DOING, self.name, "nobody listens on its channel", hint)
+            raise Unavailable(DOING, self.name, "no one listens on its channel", hint)
 
     def close(self) -> None:
         """There is nothing to close: each notice has a connection of its own."""

@@ -182,7 +182,7 @@ class Redis:
             wanted = edit(passwords - marks) | {sequence_mark(sequence)} if marks else passwords | {sequence_mark(0)}
             if server.set_passwords(user, passwords - wanted, wanted - passwords) and marks:
                 return
-        raise Locked(CHANGE, self._named(user), "somebody else changes it all the time", "Try again")
+        raise Locked(CHANGE, self._named(user), "something else keeps changing it", "Try again")
 
     @contextmanager
     def _administrator(self, node: Node, doing: str, user: str) -> Iterator[NodeSession]:

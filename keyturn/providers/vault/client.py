@@ -54,7 +54,9 @@ HUB: Final = RemoteServer(
     other_name="Set VAULT_ADDR to a name that the certificate has, or VAULT_TLS_SERVER_NAME to that name",
     client="Where it asks for a client's certificate, set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY",
 )
-LEADS_ELSEWHERE: Final = "See that VAULT_ADDR leads to it, past every proxy, and VAULT_NAMESPACE to a namespace of it"
+LEADS_ELSEWHERE: Final = (
+    "Check that VAULT_ADDR reaches it without a proxy, and that VAULT_NAMESPACE is one of its namespaces"
+)
 NOT_DONE: Final = "the answer is not the hub's own, so it proves nothing done"
 
 CHANGING: Final = ("post", "patch", "delete")
@@ -246,7 +248,9 @@ def elapsed() -> float:
 def from_vault(error: Exception, doing: str, name: str, path: str) -> KeyturnError:
     match error:
         case vault.InvalidRequest() if "check-and-set" in str(error.args):
-            return Conflict(doing, name, "another write came first", "Run it again: it goes on from what is there now")
+            return Conflict(
+                doing, name, "another write came first", "Run it again: it continues from what is there now"
+            )
         case vault.InvalidRequest() | vault.InternalServerError() if ABSENT.search(str(error.args)):
             return NotFound(doing, name, "the hub has nothing there", "Check the path, mount and role")
         case vault.InvalidRequest() if "unavailable for a brief period" in str(error.args):
@@ -259,7 +263,7 @@ def from_vault(error: Exception, doing: str, name: str, path: str) -> KeyturnErr
             return UnsupportedOperation(doing, name, "the hub has no plugin for it", hint)
         case vault.InvalidRequest() if "only available in root namespace" in str(error.args):
             hint = "Declare it in the catalogue of a workspace that is in the root namespace"
-            return UnsupportedOperation(doing, name, "the hub tells and does this in its root namespace alone", hint)
+            return UnsupportedOperation(doing, name, "the hub does this only in its root namespace", hint)
         case vault.InvalidRequest():
             return Invalid(doing, name, MALFORMED, "Check the path, mount and role")
         case vault.Forbidden() | vault.Unauthorized() if path == WHOSE:

@@ -116,7 +116,7 @@ class VaultContent:
                 time.sleep(READY_PAUSE)
             else:
                 return
-        raise Unavailable("make the mount", path, "the hub does not get it ready", "Run it again: it goes on")
+        raise Unavailable("make the mount", path, "the hub does not get it ready", "Run it again: it continues")
 
     def make_transit(self) -> None:
         try:

@@ -60,7 +60,9 @@ class Fence:
             raise Unwitnessed(doing, name, problem, f"{REFUSED}. {HINT}")
         if self._lease is not None and time.monotonic() - self._heard_there > self._lease:
             problem = f"{self._other} has not answered for {self._lease:.0f} seconds, so it may have taken over"
-            hint = f"Mend the way to it ({self._why_silent}), or take over from it: keyturn failover promote --force"
+            hint = (
+                f"Fix the connection to it ({self._why_silent}), or take over from it: keyturn failover promote --force"
+            )
             raise Unwitnessed(doing, name, problem, hint)
 
     def forget(self) -> None:

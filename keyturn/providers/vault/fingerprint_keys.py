@@ -122,7 +122,7 @@ class HubKeys:
         return self._read(FIRST_KEY)
 
     def _gone(self, entry: str) -> NotFound:
-        problem = "a key of the fingerprints was deleted: no copy could be told from another any more"
+        problem = "a fingerprint key was deleted: copies can't be told apart any more"
         hint = f"Give it back: `vault kv undelete -mount={self._mount} -versions=1 {entry}`, or from a snapshot"
         return NotFound("read", self._named(entry), problem, hint)
 

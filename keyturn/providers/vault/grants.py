@@ -40,7 +40,7 @@ class VaultGrants:
         return login_facts(token) if token else None
 
     def groups_of(self, entity: str) -> frozenset[str] | None:
-        about = self._calls.data("read", "the groups of whoever asks", f"identity/entity/id/{entity}")
+        about = self._calls.data("read", "the requester's groups", f"identity/entity/id/{entity}")
         return None if about is None or about["disabled"] else frozenset(map(str, about["group_ids"] or ()))
 
     def issue_wrapped(self, credential: str, owner: str, life: timedelta) -> WrappedCredential:

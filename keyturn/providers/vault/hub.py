@@ -169,7 +169,7 @@ class VaultHub:
             at = self._calls.now()
         if at is None:
             hint = "Let the proxy before it pass the header Date on"
-            raise Unavailable("ask for the time of", "the hub", "its answers tell none", hint)
+            raise Unavailable("ask for the time of", "the hub", "its answers contain none", hint)
         return at
 
     def clock_ahead(self) -> timedelta | None:
@@ -353,7 +353,7 @@ class VaultHub:
 
     def _put(self, url: str, name: str, data: Mapping[str, Any], cas: int) -> int:
         if why := changed(dict(data)):
-            hint = "Nothing was written. Write such a number or text as a text of its own, in quotes or in base64"
+            hint = "Nothing was written. Write such a number or text as a separate text, in quotes or in base64"
             raise Invalid("write", name, why, hint)
         self.insist_writable("write", name)
         try:

@@ -78,7 +78,7 @@ class VaultOwnLogin:
     def hindrance(self) -> str:
         settings = self._calls.get("read", f"the role {self.role}", self._base(self.role)).json()["data"]
         if not settings.get("secret_id_bound_cidrs"):
-            why = "whoever has stolen a token of it could make itself a login that works anywhere"
+            why = "a thief of its token could make a login that works anywhere"
             remedy = "give it secret_id_bound_cidrs, or take the policy that lets it make secret ids from it"
             return f"the role {self.role} is bound to no addresses, so {why}: {remedy}"
         return unwritable(self.file)
@@ -137,7 +137,7 @@ def secret_id_of(data: Mapping[str, Any]) -> SecretId:
 def unwritable(file: str) -> str:
     directory = os.path.dirname(os.path.abspath(file))
     if os.path.islink(file):
-        return f"{file} is a link: whoever makes it should renew what it leads to"
+        return f"{file} is a link: renew the file that it points to"
     if not os.access(directory, os.W_OK | os.X_OK):
         return f"nothing can be written to {directory}: let the user that runs Keyturn write there"
     return ""

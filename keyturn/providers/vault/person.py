@@ -46,7 +46,7 @@ class PersonLogin:
             return _token(client, client.adapter.get(f"/v1/auth/{mount}/oidc/callback", params=dict(params)))
 
     def password_token(self, mount: str, user: str, password: Sensitive) -> Sensitive:
-        with _refusals(f"auth/{mount} refuses the name or the password", "Try again, or ask whoever runs the hub"):
+        with _refusals(f"auth/{mount} refuses the name or the password", "Try again, or ask those who run the hub"):
             client = self._client()
             path = f"/v1/auth/{mount}/login/{quote(user, safe='')}"
             return _token(client, client.adapter.post(path, json={"password": password.reveal()}))
@@ -79,7 +79,7 @@ def _refusals(problem: str, hint: str) -> Iterator[None]:
     except REFUSED:
         raise denied(problem, hint) from None
     except (requests.JSONDecodeError, KeyError, TypeError):
-        problem, hint = "its answer can't be understood", "Check that VAULT_ADDR leads to the hub itself"
+        problem, hint = "its answer can't be understood", "Check that VAULT_ADDR reaches the hub itself"
         raise Unavailable("log in to", "the hub", problem, hint) from None
     except (vault.VaultError, requests.RequestException) as error:
         raise from_vault(error, "log in to", "the hub", "auth") from None

@@ -160,8 +160,8 @@ def hubs_words(error: KeyturnError, hidden: Collection[str]) -> str:
 
 def _not_from_here(name: str) -> Denied:
     hint = (
-        "Let whoever administers the namespace above make it (`bao namespace create`), or log in with a login of that"
-        " one which may write sys/namespaces"
+        "Have an administrator of the parent namespace make it (`bao namespace "
+        "create`), or use a login of the parent that may write sys/namespaces"
     )
     return Denied("make", name, "the hub has none of that name, and this login may not make it", hint)
 

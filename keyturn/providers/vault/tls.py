@@ -100,4 +100,4 @@ class _NamedAdapter(DirectAdapter):
 
 def _unusable(setting: str, file: str, what: str, error: OSError) -> Invalid:
     reason = f": {error.strerror}" if not isinstance(error, ssl.SSLError) and error.strerror else ""
-    return distrusted(f"{setting} names {file}, where no {what} can be read{reason}", "Correct it, or mend the file")
+    return distrusted(f"{setting} names {file}, where no {what} can be read{reason}", "Correct it, or fix the file")

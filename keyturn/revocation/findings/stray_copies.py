@@ -15,7 +15,7 @@ from keyturn.rotation.copies.ownership import marked_copies
 from keyturn.rotation.state.context import Workspace
 from keyturn.rotation.state.journal import record_action
 
-UNCLEAR = "a copy that nothing declares may give an old value, which nobody could look at in the hub"
+UNCLEAR = "a copy that nothing declares may give an old value, which could not be checked in the hub"
 
 
 def clear_strays(workspace: Workspace, status: IncidentStatus, store: str, result: StepResult) -> None:
@@ -34,7 +34,7 @@ def clear_strays(workspace: Workspace, status: IncidentStatus, store: str, resul
                 continue
             with record_action(workspace, "erase", copy.marks.source if copy.marks else "", place=place):
                 words = view.purge(copy.name)
-            result.add_done(place, "; ".join(("a copy that nothing declares any more is removed", *words)))
+            result.add_done(place, "; ".join(("a copy that are no longer declared is removed", *words)))
         if is_clear:
             result.check(CheckSubject.ELSEWHERE, store, CheckAnswer.CLEAR)
 

@@ -106,7 +106,7 @@ def insist_on_drill(workspace: Workspace, path: str) -> None:
     """Raise NotFound for an undeclared secret, Invalid for one not for drills."""
     if workspace.secret(path).drill is None:
         problem = "the catalogue does not say that it is there for drills"
-        raise Invalid(DRILL, path, problem, "Say drill: 30d on a secret below drills/ that nobody needs, and name that")
+        raise Invalid(DRILL, path, problem, "Say drill: 30d on an unused secret below drills/, and name that")
 
 
 def _is_over(incident: str | None, every: timedelta, now: datetime) -> bool:

@@ -27,7 +27,7 @@ def give_up_incident(workspace: Workspace, incident: str, reason: str) -> Incide
         stands = load_status(workspace, incident).verdict
         raise Invalid("give up", f"incident {incident}", f"it is {stands}", "Nothing is to be done")
     if not reason.strip():
-        hint = "Say who has looked, and what they saw: it stands in the report and in the ledger"
+        hint = "State who checked, and what they saw: it is kept in the report and the ledger"
         raise Invalid("give up", f"incident {incident}", "no reason is given", hint)
     if workspace.approvals.give_up:
         about = {"incident": incident, "reason": reason.strip()}

@@ -176,7 +176,7 @@ def timeline(status: IncidentStatus) -> list[Moment]:
     """Every action, and the incident's start and end, by time."""
     incident = status.incident
     marks = [Event(incident.triggered_at, Step.CUT, Result.DONE, said=f"asked for by {incident.actor}")]
-    marks.append(Event(incident.opened_at, Step.CUT, Result.DONE, said="the incident stands in the hub"))
+    marks.append(Event(incident.opened_at, Step.CUT, Result.DONE, said="the incident is recorded in the hub"))
     if incident.closed_at:
         words = f"the incident is {'given up' if incident.given_up else 'closed'}"
         marks.append(Event(incident.closed_at, Step.CUT, Result.DONE, said=words))

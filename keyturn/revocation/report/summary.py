@@ -134,7 +134,7 @@ def _readers(secrets: Sequence[SecretReport], readers: ReadersReport) -> Iterato
     } - others
     period = f"between {clock(readers.since)} and {clock(readers.until)} UTC"
     also = f", and {len(tried):,} more tried" if tried else ""
-    has = "principal beside Keyturn's own logins has", "principals beside Keyturn's own logins have"
+    has = "principal other than Keyturn's logins has", "principals other than Keyturn's logins have"
     what = "it" if len(secrets) == 1 else "at least one of them"
     yield f"{count_noun(len(others), *has)} read {what} {period}{also}."
     if any(log.gaps or log.failed for log in readers.logs):

@@ -8,8 +8,8 @@ UNREAD: Final = 20
 STEPS: Final = {
     "cut": "end the credential",
     "replace": "make a new one",
-    "push": "bring the copy in step",
-    "notify": "tell the consumer",
+    "push": "sync the copy",
+    "notify": "notify the consumer",
     "hub": "destroy old versions",
     "forget": "remove old versions",
     "prove": "prove",

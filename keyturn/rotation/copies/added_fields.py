@@ -59,12 +59,14 @@ def grown(
     held = workspace.open_copy(marks.source, destination).read(destination.name)
     there = copy.marks
     if there is None or not vouches(there.fingerprint, workspace.fingerprint_of(there.source, held)):
-        problem = "it holds something else than its marks tell, so nobody knows what to keep"
-        raise Conflict("add to", destination.label, problem, "See who writes there; once it is deleted it is made anew")
+        problem = "its contents do not match its marks, so it is unknown what to keep"
+        raise Conflict(
+            "add to", destination.label, problem, "Find what writes there; once it is deleted it is made again"
+        )
     try:
         whole, added = with_missing(held, text)
     except Unfit as error:
-        hint = "Say create-only or replace, or delete the copy, so that it is made anew; nothing was written"
+        hint = "Say create-only or replace, or delete the copy, so that it is made again; nothing was written"
         raise Invalid("add to", destination.label, str(error), hint) from None
     digest = workspace.fingerprint_of(marks.source, whole)
     if digest == marks.fingerprint:

@@ -15,7 +15,7 @@ from keyturn.rotation.state.context import Workspace
 
 UNKNOWN_KEY: Final = "its marks were made with a key that is retired, or that this hub does not have"
 
-MARKED_ANEW: Final = "its fingerprint is by the key before: it is marked anew"
+MARKED_ANEW: Final = "its fingerprint is by the previous key: it is re-marked"
 
 WORDS: Final = {
     Detail.DESCRIPTION: "another description",

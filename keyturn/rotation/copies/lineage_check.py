@@ -160,21 +160,24 @@ def describe_ahead(path: str, version: int, newer: KnownVersion) -> str:
     if newer.revoked_by:
         return (
             f"the hub serves version {version} of {path}, which the incident {newer.revoked_by} has ended, as"
-            f" {newer.where} tells, and knows nothing of that: it was restored from a backup. Nothing is pushed, since"
-            " what the hub holds has leaked"
+            f" {newer.where} says, and has no record of that: it was restored from a backup."
+            " Nothing is pushed, since the hub's value has leaked"
         )
     at = f"{newer.version}, made {newer.created_at:%Y-%m-%d %H:%M:%S %Z}" if newer.created_at else str(newer.version)
     knows = f"{newer.where} knows" if newer.where == LEDGER else f"the copy {newer.where} was made of"
     return (
-        f"the hub is at version {version} of {path}, and {knows} version {at}: the hub was restored from a backup, or"
-        " the secret was removed and written anew. Nothing is pushed, since what the hub holds may be dead"
+        f"the hub is at version {version} of {path}, and {knows} version {at}: the hub was restored from a "
+        "backup, or the secret was removed and written again. Nothing is pushed, since the hub's value may "
+        "be dead"
     )
 
 
 def remedy(path: str, newer: KnownVersion) -> str:
     """The command that fixes it."""
     if newer.restored_from:
-        return f"Run `keyturn repair recover {path}`: it tries it by a login, and asks where no login can tell"
+        return (
+            f"Run `keyturn repair recover {path}`: it tests the value by a login, and asks you if no login can test it"
+        )
     if newer.revoked_by:
         again = f"keyturn revoke {path} --reason ..."
         return f"Revoke it again: `{again}`, and with `--mode {REVOKE_ONLY}` where nothing new is to be made"

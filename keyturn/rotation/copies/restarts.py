@@ -81,7 +81,7 @@ def restart(workspace: Workspace, store: str, names: Collection[str], path: str 
         return []
     with record_action(workspace, "restart", path, place=store, note=f"who uses {list_names(owed)}") as doing:
         restarted = [rollout.workload for rollout in workloads.restart_users(owed)]
-        doing.note = list_names(restarted) or f"nobody who uses {list_names(owed)} has to be"
+        doing.note = list_names(restarted) or f"no user of {list_names(owed)} has to be"
     return restarted
 
 
@@ -105,7 +105,7 @@ def unfinished_rollouts(
             rollouts = workloads.rollouts(names, note=note) if workloads else ()
         except KeyturnError as error:
             whose = f"the workloads that use {list_names(names)}"
-            problems.append(f"nobody can tell whether {whose} are restarted: {error}")
+            problems.append(f"it is unknown whether {whose} are restarted: {error}")
             continue
         problems += [why for rollout in rollouts if (why := rollout.obstacle(version))]
     return problems

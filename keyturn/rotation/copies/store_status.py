@@ -81,8 +81,9 @@ class LeftStore:
     def told(self) -> str:
         """The warning for people."""
         return (
-            f"the store {self.name} has left the catalogue, and {self.copies} copies were in it: nobody keeps them in"
-            f" step or deletes them. Declare it again, or remove them there, and then {self.kept_at} from the hub"
+            f"the store {self.name} has left the catalogue, and {self.copies} copies were in it: they are "
+            f"neither synced nor deleted. Declare it again, or remove them there, and then {self.kept_at} from "
+            "the hub"
         )
 
 

@@ -132,7 +132,7 @@ def insist_on_free(workspace: Workspace, path: str, record: Record, chosen: HubS
     if last and still_named(last.ends, workspace.open_strategy(path).credential_id(chosen.fields)):
         problem = f"version {chosen.version} names the credential that version {last.version} replaced"
         problem += ": who serves now would get a new password under its copies"
-        hint = "Choose another version, or add --end-previous, which cuts off whoever is on it"
+        hint = "Choose another version, or add --end-previous, which cuts off everything that uses it"
         raise Invalid("rotate", path, problem, hint)
 
 

@@ -49,12 +49,12 @@ def choose(held: HeldValues, *, untested: bool = False, named: bool = True) -> V
     if held.untried and untested:
         if named or held.untried.place != HUB or held.newest_known <= held.hub_version:
             return held.untried
-        problem = f"version {held.newest_known} is known, and the hub's {held.hub_version} may be dead or written anew"
+        problem = f"version {held.newest_known} is known, and the hub's {held.hub_version} may be dead or rewritten"
         keep = f"keyturn repair recover {held.path} --untested"
         hint = f"Make a new one: keyturn rotate {held.path} --now; or keep it: {keep}"
         raise Ahead("recover", held.path, problem, hint)
     if held.untried:
-        problem = f"nobody can tell by a login whether what {held.untried.place} holds works"
+        problem = f"no login can test it whether what {held.untried.place} holds works"
         hint = f"See what uses it, then: keyturn repair recover {held.path} --untested"
         raise Ahead("recover", held.path, problem, hint)
     why = "; ".join(f"{value.place}: {value.why}" for value in held.useless)
@@ -72,12 +72,12 @@ def unproven(held: HeldValues) -> Ahead:
     since = f"{held.doubt.as_of:%Y-%m-%d %H:%M %Z}" if held.doubt and held.doubt.as_of else "then"
     missing = f", and no copy is at {', '.join(held.absent)}, as after a revocation" if held.absent else ""
     problem = (
-        f"it could not be proven that version {held.hub_version} was not revoked after {since}: nobody can tell by a"
-        f" login whether it works{missing}"
+        f"it could not be proven that version {held.hub_version} was not revoked "
+        f"after {since}: no login can test it whether it works{missing}"
     )
     hint = (
-        f"Ask who was on call. Where it was not revoked: keyturn repair recover {held.path} --untested. Where it was,"
-        f" or nobody knows: keyturn rotate {held.path} --now,"
+        f"Ask who was on call. If it was not revoked: keyturn repair recover {held.path} "
+        f"--untested. If it was, or it is unknown: keyturn rotate {held.path} --now,"
         f" or keyturn revoke {held.path} --mode {REVOKE_ONLY} --reason ..."
     )
     return Ahead("recover", held.path, problem, hint)

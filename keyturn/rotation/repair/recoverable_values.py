@@ -174,7 +174,7 @@ def value_of(
     """The secret's fields from a copy, where it is complete and unchanged."""
     text = workspace.open_copy(path, place).read(place.name)
     if not vouches(marks.fingerprint, workspace.fingerprint_of(path, text)):
-        return Useless(place.label, "somebody else has changed it")
+        return Useless(place.label, "someone else changed it")
     if marks.shape.partition("-")[0] != place.shape.mark:
         return Useless(place.label, "it was made in another shape than the catalogue says now")
     try:

@@ -25,7 +25,7 @@ def make_way(
         names = f" ({retirement.names})" if retirement.names else ""
         held_by = "; ".join(retirement.held_by)
         problem = f"the credential before version {retirement.version}{names} is not retired: {held_by}"
-        hint = f"Nothing was changed. Mend that or wait; `keyturn rotate {path} --now --end-previous` ends it at once"
+        hint = f"Nothing was changed. Fix that or wait; `keyturn rotate {path} --now --end-previous` ends it at once"
         raise TerminalError("rotate", path, problem, hint)
     return retirement
 

@@ -56,7 +56,7 @@ def rename(workspace: Workspace, old: str, new: str) -> Renamed:
 def insist_on_one_life(workspace: Workspace, new: str, before: Record, there: Record) -> None:
     """Raises Invalid rather than mix two secrets' rotations, or continue at another target."""
     if strangers := tokens(there) - tokens(before):
-        problem = f"it has rotations of its own ({len(strangers)}), which the other name does not know"
+        problem = f"it has its own rotations ({len(strangers)}), which the other name does not know"
         raise Invalid("rename to", new, problem, f"{HINT}: give up the old name with `keyturn repair forget`")
     for rotation in [before.rotation] if before.rotation else before.history[-1:]:
         check_target(workspace, new, rotation)

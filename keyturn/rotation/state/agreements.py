@@ -89,7 +89,7 @@ class Agreement:
         return Agreement(**{name: str(value) for name, value in data.items()})
 
 
-REMAINS: Final = "; what lies there is not as Keyturn wrote it, and stays: whoever has that part of the hub deletes it"
+REMAINS: Final = "; it is not as Keyturn wrote it, and stays: an administrator of that part of the hub deletes it"
 """Added where a copy should end but another writer changed it, or a write was interrupted."""
 
 
@@ -133,7 +133,7 @@ def agreement_refusal(workspace: Workspace, path: str, store: str, name: str) ->
     wanted = Agreement(own, partner, path, name, "", "", "", "")
     ours = read_agreement(workspace.hub, wanted.place(partner))
     if ours is None or (ours.giver, ours.receiver, ours.path, ours.name) != (own, partner, path, name):
-        return Disagreement(f"nobody has signed that {partner} has it: keyturn share propose {path}")
+        return Disagreement(f"no one has signed that {partner} has it: keyturn share propose {path}")
     theirs = read_agreement(open_partner(workspace, store), ours.place(own))
     if theirs is None:
         return Disagreement(f"{partner} has not signed {ours.id}")
@@ -172,7 +172,7 @@ def flaw_of(side: str, agreed: Agreement, held: Agreement, keys: Mapping[str, st
     if held.digest != agreed.digest:
         return f"{side} has signed another one"
     if held.signer not in keys:
-        return f"{held.signer!r} is nobody who signs for {side}"
+        return f"{held.signer!r} is not a signer for {side}"
     with suppress(ValueError):
         key, raw = base64.b64decode(keys[held.signer]), base64.b64decode(held.signature, validate=True)
         if verify(key, agreed.message(side), raw):
@@ -213,7 +213,7 @@ def agreement_in(state: State, place: str) -> Agreement:
             raise ValueError("zone")
     except (ValueError, TypeError, KeyError, AttributeError):
         hint = "See the hub's audit log for who wrote it"
-        raise Invalid("read", place, "the entry is no agreement", hint) from None
+        raise Invalid("read", place, "the entry is not a agreement", hint) from None
     return agreement
 
 

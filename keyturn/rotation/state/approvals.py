@@ -227,7 +227,7 @@ def load_request(workspace: Workspace, request: str) -> ApprovalRequest:
     """A request. Raises NotFound."""
     if current := find_request(workspace, request):
         return current
-    raise NotFound("find", request, "the hub has no request of that name", "Whoever asked was told its name")
+    raise NotFound("find", request, "the hub has no request of that name", "The requester has its name")
 
 
 def update_request(
@@ -258,7 +258,7 @@ def _read(workspace: Workspace, request: str) -> tuple[ApprovalRequest | None, i
         if datetime.fromisoformat(read.expires_at).tzinfo is None:
             raise ValueError("moment")
     except (ValueError, TypeError, KeyError, AttributeError):
-        hint = f"Remove it, and ask again: `vault kv metadata delete {workspace.hub.state_mount}/{place}`"
+        hint = f"Remove it, and request it again: `vault kv metadata delete {workspace.hub.state_mount}/{place}`"
         raise Invalid("read", request, f"the entry {place} of Keyturn's state is malformed", hint) from None
     return read, state.version
 

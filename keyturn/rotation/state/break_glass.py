@@ -173,7 +173,7 @@ def read_glass(workspace: Workspace, name: str) -> BrokenGlass:
             raise ValueError("id")
     except (ValueError, TypeError, KeyError, AttributeError):
         problem = f"the entry {place} of Keyturn's state is malformed"
-        raise Invalid("read", name, problem, "The ledger's entry `break glass` tells what was done") from None
+        raise Invalid("read", name, problem, "The ledger's entry `break glass` has what was done") from None
     return broken
 
 

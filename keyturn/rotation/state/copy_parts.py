@@ -258,7 +258,7 @@ class Parts:
             before = first.tags if first else {}
             names = {*note_names(self._source, shared.tags), *note_names(self._source, before)}
             self._shares.put(remote, Change(tags={name: before.get(name) for name in names}), shared)
-        problem = f"somebody else has put the key {taken[0]} there meanwhile"
+        problem = f"someone else added the key {taken[0]} there in the meantime"
         raise Conflict("merge into", self._named(remote), problem, "Say `adopt: true` to take it over, or rename it")
 
     def _change(self, shared: Shared | None, ours: Mapping[str, Any], note: Note) -> Change:

@@ -185,7 +185,7 @@ def update_grant(workspace: Workspace, place: str, change: Callable[[AccessGrant
 def malformed_entry(workspace: Workspace, place: str, what: str) -> Invalid:
     """The error for an entry that another writer made."""
     hint = f"See the hub's audit log for who wrote it: `vault kv metadata get {workspace.hub.state_mount}/{place}`"
-    return Invalid("read", place, f"the entry is no {what} of whoever's folder it lies in", hint)
+    return Invalid("read", place, f"the entry is not a {what} of its folder's owner", hint)
 
 
 def list_grants(workspace: Workspace) -> tuple[list[AccessGrant], list[Invalid]]:

@@ -26,7 +26,7 @@ LIMITS: Final = "limits"
 ASKED_FOR: Final = ("Forced", "Compromised", "Wanted")
 """The reasons of requested rotations."""
 
-WAY_OUT: Final = "Where it is meant, a person's own command goes on all the same: --over-limit REASON"
+WAY_OUT: Final = "If it is meant, a person's command can exceed it: --over-limit REASON"
 
 
 def insist_on_pace(workspace: Workspace, path: str, record: Record, reason: str) -> None:

@@ -66,10 +66,11 @@ def read_part(workspace: Workspace, part: int, state: State) -> dict[str, Heard]
             raise Invalid("tell", "consumers", problem, hint)
         return {path: Heard.from_data(heard) for path, heard in json.loads(state.data["heard"]).items()}
     except (ValueError, TypeError, KeyError, AttributeError):
-        problem = f"{place}, which tells who has heard of which version, can't be read: somebody else has written there"
-        hint = (
-            f"Remove it (`vault kv metadata delete {place}`): what was written since the last whole sync is told anew"
+        problem = (
+            f"{place}, which records who was notified of which version, can't "
+            "be read: something other than Keyturn wrote there"
         )
+        hint = f"Remove it (`vault kv metadata delete {place}`): changes since the last full sync are notified again"
         raise Invalid("tell", "consumers", problem, hint) from None
 
 

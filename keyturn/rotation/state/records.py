@@ -15,7 +15,7 @@ from keyturn.core.sensitive import SecretFields
 from keyturn.rotation.candidates import ROTATIONS, HasHub, places, remove_values, store_values, stored_fields
 from keyturn.rotation.state.context import Workspace, alive
 
-ELSE: Final = "somebody else has written there"
+ELSE: Final = "something other than Keyturn wrote there"
 
 
 def load_record(workspace: HasHub, path: str) -> Record:
@@ -55,7 +55,11 @@ def read_record(workspace: HasHub, path: str, state: State) -> Record:
         problem = f"its record is of format {newer.format}, and this Keyturn knows {FORMAT} at most"
         raise Invalid("read", path, problem, "Let the newest Keyturn that works here do it") from None
     except (ValueError, TypeError, KeyError) as error:
-        why = f"{error}, so a clock was wrong or somebody else wrote there" if isinstance(error, OutOfReach) else ELSE
+        why = (
+            f"{error}, so a clock was wrong or something other than Keyturn wrote there"
+            if isinstance(error, OutOfReach)
+            else ELSE
+        )
         problem = f"its record {place} can't be read: {why}"
         hint = "Put back what was there from a snapshot of the hub"
         lost = "the next rotation begins a new one; whatever it held open is forgotten, and the old credential stays"
@@ -129,7 +133,7 @@ def claim(workspace: Workspace, path: str, record: Record) -> Record:
     """
     rotation = record.open
     if rotation and rotation.stage is Stage.CUTTING:
-        hint = "Nothing to do: it goes on by itself, and replaces the secret where that was asked for"
+        hint = "Nothing to do: it continues by itself, and replaces the secret if that was requested"
         raise Locked("rotate", path, f"the revocation {record.frozen} holds it", hint)
     return take_over(workspace, path, record, rotation) if rotation else record
 
@@ -184,7 +188,7 @@ def insist_on_holding(workspace: Workspace, path: str, record: Record) -> None:
 
 def held_by_another(path: str, rotation: Rotation) -> Locked:
     """The error for a process that comes second."""
-    hint = "Nothing to do: it goes on by itself, and a later run finishes it should that process die"
+    hint = "Nothing to do: it continues by itself, and a later run finishes it if that process dies"
     return Locked("rotate", path, f"rotation {rotation.token} is held by {process_of(rotation.holder)}", hint)
 
 

@@ -27,12 +27,12 @@ class Area(StrEnum):
 
 
 TOLD_BY: Final[Mapping[Area, str]] = {
-    Area.SECRETS: "The secrets of the catalogue, as `keyturn status` tells of them: listings of the hub.",
-    Area.COPIES: "Where copies stand, as `keyturn plan` tells: listings of the hub and of the stores.",
+    Area.SECRETS: "The secrets of the catalogue, as `keyturn status` shows them: listings of the hub.",
+    Area.COPIES: "The state of copies, as `keyturn plan` shows it: listings of the hub and of the stores.",
     Area.LEDGER: "What the ledger's entries come to, from its first one on.",
     Area.SIGNATURES: "The newest checkpoint of the ledger, and what came after it.",
     Area.INCIDENTS: "The incidents that the hub keeps.",
-    Area.ACCESS: "What is given as access for a while, and who waits.",
+    Area.ACCESS: "Temporary access that is open, and who waits.",
     Area.REVIEWS: "What was done without a second person.",
     Area.KEYS: "Keyturn's own keys, and the managed keys of other engines.",
     Area.AUTHORITIES: "What signs certificates.",
@@ -62,7 +62,7 @@ SHOWN: Final = (
     Shown(Area.SECRETS, "secrets", _GAUGE, "Secrets that the catalogue declares.", GROUP),
     Shown(Area.SECRETS, "secrets_due", _GAUGE, "Those that are to be rotated now.", GROUP),
     Shown(Area.SECRETS, "secrets_late", _GAUGE, "Those that are older than their policy lets them be.", GROUP),
-    Shown(Area.SECRETS, "secrets_unknown", _GAUGE, "Those that the hub did not tell of.", GROUP),
+    Shown(Area.SECRETS, "secrets_unknown", _GAUGE, "Those that the hub did not report.", GROUP),
     Shown(Area.SECRETS, "secrets_missing", _GAUGE, "Those whose CURRENT was there and can't be read.", GROUP),
     Shown(Area.SECRETS, "secrets_ended", _GAUGE, "Those whose credential an incident has ended.", GROUP),
     Shown(
@@ -96,7 +96,7 @@ SHOWN: Final = (
         Area.COPIES,
         "copies",
         _GAUGE,
-        "Copies by state: in step, behind, drifted, conflict, blocked or unknown.",
+        "Copies by state: in sync, behind, drifted, conflict, blocked or unknown.",
         ("store", "state"),
     ),
     Shown(
@@ -135,7 +135,7 @@ SHOWN: Final = (
         "Entries of what has failed, by the error's code: KT102 is throttling, for one.",
         ("code",),
     ),
-    Shown(Area.LEDGER, "alerts", _COUNTER, "Alerts about odd reads that the ledger tells of.", ("level",)),
+    Shown(Area.LEDGER, "alerts", _COUNTER, "Alerts about odd reads in the ledger.", ("level",)),
     Shown(Area.LEDGER, "incidents", _COUNTER, "Incidents that were opened, closed or given up.", ("kind", "outcome")),
     Shown(
         Area.LEDGER,
@@ -185,9 +185,9 @@ SHOWN: Final = (
         "Since when the oldest is open, or 0.",
         unit="s",
     ),
-    Shown(Area.ACCESS, "grants", _GAUGE, "Access for a while that is given, by its stage.", ("stage",)),
+    Shown(Area.ACCESS, "grants", _GAUGE, "Open temporary access, by its stage.", ("stage",)),
     Shown(Area.ACCESS, "grants_waiting", _GAUGE, "Requests for access that wait for approval, or to be given."),
-    Shown(Area.REVIEWS, "unreviewed", _GAUGE, "What was done without a second person and nobody has looked at since."),
+    Shown(Area.REVIEWS, "unreviewed", _GAUGE, "Actions without a second person that were not reviewed yet."),
     Shown(Area.KEYS, "own_keys", _GAUGE, "Keyturn's own keys, by how they are.", ("state",)),
     Shown(Area.KEYS, "own_keys_late", _GAUGE, "Those that should have been replaced."),
     Shown(Area.KEYS, "fingerprint_key_age_seconds", _GAUGE, "How old the key of fingerprints in use is.", unit="s"),
@@ -196,7 +196,7 @@ SHOWN: Final = (
     Shown(Area.AUTHORITIES, "authority_end_seconds", _GAUGE, "Until the issuer in force ends.", ("authority",), "s"),
     Shown(Area.AUTHORITIES, "authority_alarm", _GAUGE, "1 where a person has to look, else 0.", ("authority",)),
     Shown(Area.PARTS, "part_up", _GAUGE, "1 for a part that runs in some process, else 0.", ("part",)),
-    Shown(Area.PARTS, "part_problem", _GAUGE, "1 where somebody should look at it, else 0.", ("part",)),
+    Shown(Area.PARTS, "part_problem", _GAUGE, "1 if it needs attention, otherwise 0.", ("part",)),
     Shown(
         Area.HUB,
         "hub_to_recover",

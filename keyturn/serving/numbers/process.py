@@ -23,13 +23,13 @@ FAILURES: Final = "reaction_failures"
 SIGN_INS: Final = "sign_ins"
 
 COUNTED: Final = {
-    EVENTS: "Accesses that a source told of.",
+    EVENTS: "Accesses that a source reported.",
     MALFORMED: "Records of a source that could not be read.",
     GAPS: "Times that something of a source was missing.",
     SEGMENTS: "Segments of the access trail that were sealed.",
-    ALERTS: "Alerts that were told.",
+    ALERTS: "Alerts that were sent.",
     FAILURES: "Times that a reaction to alerts has failed.",
-    SIGN_INS: "Times that somebody wanted to sign in to the page, by what came of it.",
+    SIGN_INS: "Sign-ins to the page, by result.",
 }
 """The counters, by source."""
 

@@ -43,7 +43,7 @@ def load_published(hub: StatePort, area: Area) -> Seen | None:
     try:
         return sighting_of(area, state)
     except (ValueError, TypeError, KeyError, AttributeError):
-        place, hint = f"{PUBLISHED}/{area}", "The next look writes it anew: see that the part numbers runs"
+        place, hint = f"{PUBLISHED}/{area}", "The next check writes it again: check that the part numbers runs"
         raise Invalid("read", f"the numbers of {area}", f"the hub's entry {place} is none of them", hint) from None
 
 
@@ -60,7 +60,7 @@ def sighting_of(area: Area, state: State) -> Seen:
     if at.tzinfo is None or state.data["format"] != FORMAT:
         raise ValueError("no look of this format")
     if state.age > 2 * (float(state.data["pause"]) + seconds) + LATE:
-        return Seen(at, seconds, None, "nobody has looked since")
+        return Seen(at, seconds, None, "not checked since")
     text = state.data["numbers"]
     return Seen(at, seconds, _numbers(area, json.loads(text)) if text else None)
 

@@ -53,10 +53,10 @@ def test_what_the_trail_adds_up_is_what_its_events_tell(tmp_path: Path, merged: 
 def test_a_trail_of_which_nothing_is_known_says_so(tmp_path: Path) -> None:
     nowhere, empty = gather([TrailLog(tmp_path / "nowhere"), TrailLog(tmp_path)], ["ml/db"], SINCE, UNTIL).logs
     assert "there is no such directory" in nowhere.failed
-    assert empty.coverage.gaps == ("no log was read into it yet", "it tells nothing of that time")
+    assert empty.coverage.gaps == ("no log was read into it yet", "it reports nothing of that time")
     write(tmp_path, 0, [access(NOON + timedelta(days=9))])
     (later,) = gather([TrailLog(tmp_path)], ["ml/db"], SINCE, UNTIL).logs
-    assert later.coverage.gaps[-1] == "it tells nothing of that time"
+    assert later.coverage.gaps[-1] == "it reports nothing of that time"
 
 
 def test_a_report_takes_the_trail_where_there_is_one_and_else_the_audit_file(tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def test_a_key_is_to_be_deleted_once_and_is_used_again_where_that_is_taken_back(
 
 
 def actions(workspace: Workspace) -> list[tuple[str, str]]:
-    """What the ledger tells of ends of keys."""
+    """What the ledger records about ends of keys."""
     ledger: Any = workspace.ledger
     entries = [parse_leaf(leaf).entry for _, leaf in ledger.leaves()]
     return [(entry.action, str(entry.outcome)) for entry in entries if entry.action in (END, KEEP)]

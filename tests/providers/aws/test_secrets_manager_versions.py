@@ -77,7 +77,7 @@ def test_every_label_but_the_current_one_is_taken_and_deprecated_versions_are_st
     old = dict(zip(ids[:3], values[:3], strict=True)) | {waiting["VersionId"]: pending}
     assert store.old_versions(remote) == old
     assert sorted(store.purge_old_versions(remote)) == sorted(
-        f"version {version} is given to whoever asks for it by its id, until AWS deletes it" for version in old
+        f"version {version} can still be read by its id, until AWS deletes it" for version in old
     )
     assert stages(raw, remote) == {ids[3]: ["AWSCURRENT"], **{version: [] for version in old}}
     assert store.old_versions(remote) == old
@@ -153,9 +153,9 @@ def test_a_replica_that_became_a_secret_of_its_own_is_past_and_is_named(
         f"{there} in {OTHER}": value,
         f"{served} in {OTHER}": Sensitive("its newest"),
     }
-    why = "it is a secret of its own there"
+    why = "it is a separate secret there"
     assert replicated.purge_old_versions(remote) == (
-        f"version {there} in {OTHER} is given to whoever asks for it by its id: {why}",
+        f"version {there} in {OTHER} can still be read by its id: {why}",
         f"version {served} in {OTHER} is served: {why}",
     )
     assert replicated.purge(remote) == (f"version {served} in {OTHER} is served there",)
@@ -233,7 +233,7 @@ def test_what_a_replica_serves_whose_replication_failed_is_past_and_is_named(
     store, regions = replica_with(old, "Failed")
     assert store.old_versions(remote) == {V1: old, f"{V1} in {OTHER}": old}
     assert store.purge_old_versions(remote) == (
-        f"version {V1} is given to whoever asks for it by its id, until AWS deletes it",
+        f"version {V1} can still be read by its id, until AWS deletes it",
         f"version {V1} in {OTHER} is served: its replication failed",
     )
     assert regions.removed == [{"SecretId": remote, "VersionStage": "AWSPREVIOUS", "RemoveFromVersionId": V1}]

@@ -668,7 +668,7 @@ class TestAzureKeyVault(MergingCases, AzureContract):
         assert store.old_versions(remote) == dict(zip(ids[1:-1], values[1:-1], strict=True))
         stays = store.purge_old_versions(remote)
         assert sorted(stays) == sorted(
-            f"version {version} is disabled, not removed: whoever may update secrets can enable it again"
+            f"version {version} is disabled, not removed: anyone who may update secrets can enable it again"
             for version in ids[:-1]
         )
         enabled = [one.version for one in raw.list_properties_of_secret_versions(remote) if one.enabled]

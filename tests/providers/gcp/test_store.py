@@ -563,7 +563,7 @@ def test_a_destruction_that_the_secret_delays_is_told_and_not_asked_for_twice(
     at = client.get_secret_version(name=f"{path(remote)}/versions/1").scheduled_destroy_time
     assert words == (
         f"version 1 is disabled, and destroyed at {at:%Y-%m-%d %H:%M} UTC:"
-        " until then whoever may enable versions can bring it back"
+        " until then anyone who may enable versions can restore it"
     )
     assert store.old_versions(remote) == {}
     assert store.purge_old_versions(remote) == (words,)

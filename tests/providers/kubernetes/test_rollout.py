@@ -55,7 +55,7 @@ def test_a_deployment(spec: dict[str, Any], changes: dict[str, Any], left: str) 
         (
             {"type": "OnDelete"},
             {"updatedReplicas": 1},
-            "1 of 3 replicas; its update strategy is OnDelete: it waits for whoever deletes its pods",
+            "1 of 3 replicas; its update strategy is OnDelete: it waits until its pods are deleted",
         ),
         ({"type": "OnDelete"}, {}, ""),
     ],
@@ -75,7 +75,7 @@ def test_a_stateful_set(strategy: dict[str, Any], changes: dict[str, Any], left:
         (
             {"type": "OnDelete"},
             {"updatedNumberScheduled": 0},
-            "0 of 3 nodes; its update strategy is OnDelete: it waits for whoever deletes its pods",
+            "0 of 3 nodes; its update strategy is OnDelete: it waits until its pods are deleted",
         ),
     ],
 )

@@ -158,10 +158,10 @@ def test_another_database_in_its_place_is_left_alone(file: Path) -> None:
         ("PRAGMA user_version = 2", "its schema 2 is not the 1 of this version. Use the newest Keyturn that wrote it"),
         (
             "CREATE TRIGGER t AFTER INSERT ON entries BEGIN DELETE FROM entries; END",
-            "somebody has put a trigger or a view into it",
+            "a trigger or a view was added to it",
         ),
         ("DROP TABLE entries", "SQLite refuses it (code 1)"),
-        ("INSERT INTO entries VALUES (9223372036854775807, '')", "somebody has used up its numbers"),
+        ("INSERT INTO entries VALUES (9223372036854775807, '')", "its numbers were used up"),
     ],
 )
 def test_a_changed_schema_is_not_written(file: Path, statement: str, problem: str) -> None:

@@ -84,7 +84,7 @@ def test_a_login_that_may_make_no_users_is_told_so(mariadb: MariaDB) -> None:
 
 @pytest.mark.attack
 @pytest.mark.parametrize(
-    "words", ["'(its password, hashed)'", "'(of a password that nobody has)'", f"({OWN_PASSWORD})"]
+    "words", ["'(its password, hashed)'", "'(of a password that no one has)'", f"({OWN_PASSWORD})"]
 )
 def test_a_name_that_reads_like_what_keyturn_puts_into_statements_is_a_name(mariadb: MariaDB, words: str) -> None:
     lab, name = MariaDBLab(mariadb), fresh()

@@ -32,11 +32,11 @@ class Shell:
         return json.dumps(fields, separators=(",", ":"))
 
     def strip(self, name: str) -> None:
-        """Remove the hidden file beside it."""
+        """Remove the hidden file next to it."""
         (self.directory / f".{name}.keyturn.json").unlink()
 
     def erase(self, name: str) -> None:
-        """Remove the file and leave what lies beside it."""
+        """Remove the file and leave what lies next to it."""
         (self.directory / name).unlink()
 
     def clear(self, name: str) -> None:

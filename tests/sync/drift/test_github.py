@@ -44,7 +44,7 @@ class Browser:
         self.raw.ask("DELETE", f"variables/{MARKS_PREFIX}{name}")
 
     def erase(self, name: str) -> None:
-        """Delete the secret, and leave what lies beside it."""
+        """Delete the secret, and leave what lies next to it."""
         self.raw.ask("DELETE", f"secrets/{name}")
 
     def clear(self, name: str) -> None:

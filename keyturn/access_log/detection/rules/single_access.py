@@ -101,7 +101,7 @@ class Decoy(Rule):
         return policy.decoy
 
     def judge(self, access: Access, at: float, window: PrincipalWindow, policy: MonitorPolicy) -> str:
-        return "it is a decoy, which nobody has a reason to ask for"
+        return "it is a decoy, which no one has a reason to read"
 
 
 class Dormant(Rule):

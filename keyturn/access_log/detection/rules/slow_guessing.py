@@ -49,7 +49,10 @@ class SlowGuessing(Rule):
             networks = ("networks", access.system)
             if strange and self._full(networks, network_of(access.source), at, tuning):
                 del self._failed[networks]
-                return f"logins failed from {tuning.count} networks within {hours:g} h from which nobody ever read"
+                return (
+                    f"logins failed from {tuning.count} networks within {hours:g} "
+                    "h that no successful read ever came from"
+                )
             return ""
         if window.was_given(access.path):
             return ""

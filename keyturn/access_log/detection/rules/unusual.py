@@ -105,7 +105,7 @@ class Unusual(Rule):
             own = " or ".join(other for other in window.addresses if network_of(other) == network)
             yield "address", f"it always read from {own}, not {access.source}"
         if self._is_midway(access, at, window):
-            yield "midway", "it had done without that secret since it logged in, and nobody has just given it to it"
+            yield "midway", "it had done without that secret since it logged in, and no one has just granted it"
         yield from self._unlike_its_days(access, at, window)
 
     def _is_midway(self, access: Access, at: float, window: PrincipalWindow) -> bool:

@@ -292,11 +292,11 @@ class _Comparing:
         if len(current) > count:
             self._problem(where, _lines(len(current) - count, "put in"))
         elif len(current) < count and not missing:
-            self._problem(where, _lines(count - len(current), "taken out, of those that told of no access"))
+            self._problem(where, _lines(count - len(current), "removed, from those that report no access"))
         elif at_end and len(current) < count:
             self._problem(where, _lines(count - len(current), "cut off at the end"))
         elif not missing and not self._is_reordered(expected, current, wanted):
-            self._problem(where, "a line that told of no access is not what it was")
+            self._problem(where, "a line that reports no access has changed")
 
     def _is_reordered(self, expected: list[tuple[str, bytes]], current: list[bytes], wanted: set[bytes]) -> bool:
         there = set(current)
@@ -310,7 +310,7 @@ class _Comparing:
         now = [digest for digest in current if digest in wanted]
         for (position, digest), other in zip(before, now, strict=False):
             if digest != other:
-                return self._problem(position, "the lines are in another order from here on, or one stands twice")
+                return self._problem(position, "the lines are in another order from here on, or one is repeated")
         return None
 
     def _accesses(self, batch: _Batch) -> list[tuple[int, bytes]]:

@@ -73,7 +73,7 @@ def prove_events(directory: Path, ledger: StoredLedger, names: Iterable[EventNam
         entry = entries.get((source, number))
         if entry is None:
             hint = "It is sealed within a minute; give the name as `keyturn trail events` shows it"
-            raise NotFound("prove", f"the event {wanted[0]}", "the ledger tells of no such segment", hint)
+            raise NotFound("prove", f"the event {wanted[0]}", "the ledger records no such segment", hint)
         yield from _of_segment(directory, ledger, entry, wanted)
 
 
@@ -109,7 +109,7 @@ def check_event(proof: EventProof, keys: Collection[PublicKey], verify: Verify) 
     numbered = check_proof(proof.entry, keys, verify)
     entry = numbered.entry
     if entry.action != ACTION or entry.outcome is not Outcome.DONE:
-        raise _broken(f"entry {numbered.sequence} tells of no segment of an access trail")
+        raise _broken(f"entry {numbered.sequence} is about no segment of an access trail")
     segment = parse_note(numbered.sequence, entry.place, entry.host, entry.time, entry.note)
     if (proof.name.source, proof.name.segment) != (segment.source, segment.number):
         raise _broken(f"the event is named {proof.name}, and the entry is of {segment}")

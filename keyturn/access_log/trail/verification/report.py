@@ -145,9 +145,9 @@ class _SourceLook:
         """Report segments in other trails. If all are, this trail may have replaced another."""
         source, count = self.report.source, sum(self.report.elsewhere.values())
         for (trail, host), segments in self.report.elsewhere.items():
-            yield f"{segments:,} segments of {source}, which lie on {host}, in the trail {trail}"
+            yield f"{segments:,} segments of {source}, stored on {host}, in the trail {trail}"
         if count and count == self.report.segments:
-            self._problem(f"no segment of {source} was sealed in this trail: all {count:,} lie in others")
+            self._problem(f"no segment of {source} was sealed in this trail: all {count:,} are in others")
 
     def compare_cursor(self, states: States) -> Iterator[str]:
         """Compare the hub's cursor with the newest segment's end. Yield what can't be checked."""
@@ -265,11 +265,11 @@ class _SourceLook:
         """Compare the events of one segment."""
         entry = own.get(events.segment)
         if not stored.first <= events.segment <= stored.last:
-            self._problem(f"{stored.path.name} holds events of segment {events.segment}, which is none of its own")
+            self._problem(f"{stored.path.name} holds events of segment {events.segment}, which is not one of its own")
         elif entry is None:
             if not self._is_expected(events.segment):
                 what = f"segment {events.segment} of {self.report.source} is in {stored.path.name}"
-                self._problem(f"{what}, and no entry of the ledger tells of it")
+                self._problem(f"{what}, and no entry of the ledger records it")
         elif problem := events.problem(entry, heads.get(entry.number)):
             self._problem(f"{entry}: {problem}", entry)
         else:
@@ -284,7 +284,7 @@ class _SourceLook:
         for segment in segments:
             entry = own.get(segment.number)
             if entry and (hashlib.sha256(segment.head.encode()).hexdigest() != entry.head or not _fits(segment)):
-                self._problem(f"what {stored.path.name} says of {entry} beside its events is not what it was", entry)
+                self._problem(f"what {stored.path.name} says of {entry} outside its events has changed", entry)
         return None
 
     def _is_expected(self, number: int) -> bool:
@@ -357,7 +357,7 @@ class _Events:
         if not bad:
             return "its events are not those that were sealed"
         if len(bad) == len(blocks) > 1:
-            return "none of its events is where it was sealed: it is another segment's, or was written anew"
+            return "none of its events is where it was sealed: it is another segment's, or was rewritten"
         begin = bad[0] * BLOCK
         end = min(begin + BLOCK, len(self.positions)) - 1
         others = f", and events in {len(bad) - 1:,} other places" if len(bad) > 1 else ""

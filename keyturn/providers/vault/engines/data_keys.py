@@ -61,7 +61,7 @@ class TransitDataKeys:
 
     def _unexpected(self) -> Unavailable:
         problem = "the hub's answer is not what its transit engine gives"
-        return Unavailable("use", self._name, problem, "Check VAULT_ADDR, and what stands between")
+        return Unavailable("use", self._name, problem, "Check VAULT_ADDR, and any proxy in between")
 
 
 def _bound(context: Mapping[str, str]) -> str:

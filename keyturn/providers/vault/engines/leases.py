@@ -33,7 +33,7 @@ def lease_prefix(text: str) -> str:
         )
     if any(not PART.fullmatch(part) or set(part) == {"."} for part in parts):
         raise _no_prefix(
-            text, "it is no path of the hub as it stands", "Write it out, without dots, escapes and blanks"
+            text, "it is not a path of the hub as written", "Write it out, without dots, escapes and blanks"
         )
     if is_login(parts[0]):
         raise _no_login("find leases below", text)
@@ -46,7 +46,7 @@ def is_login(lease: str) -> bool:
 
 def _no_login(doing: str, text: str) -> Invalid:
     hint = "Such leases are logins and the hub's own: end one with the hub's own command"
-    return Invalid(doing, repr(text[:100]), f"it lies below {text.strip().lstrip('/').partition('/')[0]}/", hint)
+    return Invalid(doing, repr(text[:100]), f"it is below {text.strip().lstrip('/').partition('/')[0]}/", hint)
 
 
 def _no_prefix(text: str, problem: str, hint: str) -> Invalid:

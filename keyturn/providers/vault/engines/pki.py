@@ -67,7 +67,7 @@ class VaultAuthority:
         except Invalid:
             problem = "the authority refuses the request"
             hint = "See the role's allowed_domains, allow_bare_domains, allow_subdomains, allow_ip_sans and key_type"
-            raise Invalid("sign", self.name, problem, f"{hint}, and how long the authority itself lasts") from None
+            raise Invalid("sign", self.name, problem, f"{hint}, and how long the authority itself is valid") from None
         chain = "".join(map(_line, signed.get("ca_chain") or [signed["issuing_ca"]]))
         return Issued(_line(signed["certificate"]), chain, x509.describe_certificate(signed["certificate"]))
 

@@ -82,7 +82,7 @@ class VaultPkiEngine:
     def sign(self, request: str, wanted: WantedAuthority) -> Sequence[str]:
         """The limits come from here and not the request."""
         limits = {"ttl": _seconds(wanted.ttl), "max_path_length": wanted.below, "use_csr_values": False}
-        hint = f"See whether the authority at {self.mount} itself lasts for that long"
+        hint = f"Check whether the authority at {self.mount} is itself valid for that long"
         body = {**_subject(wanted), **limits, "csr": request}
         signed = self._make("issuer/default/sign-intermediate", wanted.name, body, wanted, hint)
         above = signed.get("ca_chain") or [signed["issuing_ca"]]

@@ -32,7 +32,7 @@ class TransitKey:
     def __init__(self, calls: Calls, mount: str, key: str) -> None:
         self.name = f"{mount}/keys/{key}"
         if key.lower().startswith(OWN_KEYS) or "/" in key:
-            raise Invalid("manage", self.name, "it is a key of Keyturn's own", "`keyturn due` shows where it stands")
+            raise Invalid("manage", self.name, "it is a key of Keyturn's own", "`keyturn due` shows its state")
         self._calls = calls
         self._rewrap = f"{mount}/rewrap/{key}"
 
@@ -82,7 +82,7 @@ class TransitKey:
             raise self._foreign()
         if len(texts) != len(ciphertexts) or not all(map(CIPHERTEXT.fullmatch, texts)):
             problem = "the hub's answer is not what its transit engine gives"
-            raise Unavailable("rewrap with", self.name, problem, "Check VAULT_ADDR, and what stands between")
+            raise Unavailable("rewrap with", self.name, problem, "Check VAULT_ADDR, and any proxy in between")
         return texts
 
     def _foreign(self) -> Invalid:

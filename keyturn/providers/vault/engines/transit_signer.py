@@ -75,7 +75,7 @@ class VaultSigner:
 
     def _unexpected(self) -> Unavailable:
         problem = "the hub's answer is not what its transit engine gives"
-        return Unavailable("sign with", self._name, problem, "Check VAULT_ADDR, and what stands between")
+        return Unavailable("sign with", self._name, problem, "Check VAULT_ADDR, and any proxy in between")
 
 
 def _moment(text: object) -> datetime | None:

@@ -43,7 +43,7 @@ class AppRoleMethod(LoginMethod):
             return Sensitive(read_login(login.secret_id_file, f"{SECRET_ID_FILE} (secret_id_file)"))
         if self._unwrapped is None:
             problem = f"there is no wrapped secret id in {login.wrapped_secret_id_file}"
-            hint = "Whoever starts this process should write a new one there: a wrap can be opened once"
+            hint = "Write a new one there before each start of this process: a wrap can be opened only once"
             raise denied(problem, f"{hint}. {SECRET_ID_FILE} would keep what was in it for the next process")
         return self._unwrapped
 
@@ -73,8 +73,8 @@ def _insist_on_origin(client: hvac.Client, wrap: str, login: AppRoleLogin) -> No
     except (requests.JSONDecodeError, KeyError, TypeError):
         raise _unclear() from None
     if not re.fullmatch(rf"(?:.+/)?auth/{re.escape(login.mount)}/role/[^/]+/secret-id", path):
-        problem = f"what lies wrapped in {login.wrapped_secret_id_file} is no secret id of auth/{login.mount}"
-        hint = "ALARM: somebody may have put a wrap of their own there. It was not opened. See who wrote the file"
+        problem = f"what is wrapped in {login.wrapped_secret_id_file} is no secret id of auth/{login.mount}"
+        hint = "ALARM: it may be another person's wrap. It was not opened. Find who wrote the file"
         raise denied(problem, hint)
 
 
@@ -93,14 +93,14 @@ def _unwrap(client: hvac.Client, wrap: str, file: Path) -> Sensitive:
 
 def _opened_before(file: str) -> Denied:
     problem = f"ALARM: the wrapped secret id in {file} was opened before, or its time is over"
-    hint = "Unless you know that it has only expired, somebody else has the secret id now: destroy it "
+    hint = "Unless you know that it only expired, someone else has the secret id now: destroy it "
     hint += "(auth/approle/role/ROLE/secret-id-accessor/destroy), see the hub's audit log for who unwrapped it, "
     return denied(problem, f"{hint}and deliver a new one")
 
 
 def _unclear() -> Unavailable:
     problem = "its answer about the wrapped secret id can't be understood"
-    return Unavailable("log in to", "the hub", problem, "Check that VAULT_ADDR leads to the hub itself")
+    return Unavailable("log in to", "the hub", problem, "Check that VAULT_ADDR reaches the hub itself")
 
 
 def _insist_on_room(wrapped: Path, secret_id_file: str | None) -> None:

@@ -65,7 +65,7 @@ def take_token(client: hvac.Client, answer: requests.Response) -> TokenLife:
         client.token = auth["client_token"]
     except (requests.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError):
         problem = "its answer to the login can't be understood"
-        raise Unavailable("log in to", "the hub", problem, "Check that VAULT_ADDR leads to the hub itself") from None
+        raise Unavailable("log in to", "the hub", problem, "Check that VAULT_ADDR reaches the hub itself") from None
     return life
 
 

@@ -85,7 +85,7 @@ def _content(file: str, flags: int) -> tuple[bytes, os.stat_result]:
 def _filled(content: bytes, file: str, setting: str) -> str:
     text = content.decode(errors="replace").strip()
     if not text or len(content) > LIMIT or not text.isprintable():
-        raise Invalid("read", file, "it holds no login", f"It should be one short line: mend it, or {setting}")
+        raise Invalid("read", file, "it holds no login", f"It should be one short line: fix it, or {setting}")
     return text
 
 

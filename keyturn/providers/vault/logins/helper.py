@@ -94,7 +94,7 @@ def _run(program: str, verb: str, text: str = "") -> str:
             raise Unavailable("run", program, f"it did not {verb} within {TIMEOUT:.0f} s", "Try it by hand") from None
     if code:
         problem = f"the token helper failed to {verb} (exit {code})"
-        raise Unavailable("run", program, problem, "What it says stands above: try it by hand") from None
+        raise Unavailable("run", program, problem, "Its output is above: try it by hand") from None
     return output.decode(errors="replace")
 
 

@@ -29,7 +29,7 @@ class JwtMethod(LoginMethod):
         claims = claims_of(text, login.token_path)
         if login.audience and login.audience not in audiences(claims):
             problem = f"the JWT in {login.token_path} is for {shown(audiences(claims))}, not for {login.audience}"
-            hint = f"Let whoever issues it name that audience, or correct {AUDIENCE}. It was not shown to the hub"
+            hint = f"Have its issuer name that audience, or correct {AUDIENCE}. It was not shown to the hub"
             raise denied(problem, hint)
         try:
             return exchange(client, login.mount, {"role": login.role, "jwt": text})
@@ -39,7 +39,7 @@ class JwtMethod(LoginMethod):
     def _refused(self, claims: Mapping[str, Any]) -> Denied:
         login = self._login
         if (end := ended_at(claims)) is not None:
-            hint = "See why nobody has renewed the file since, and that this machine's and the hub's clocks are right"
+            hint = "Find why the file was not renewed since, and check the clocks of this machine and the hub"
             return denied(f"the JWT in {login.token_path} expired at {end:%Y-%m-%d %H:%M:%S} UTC", hint)
         whose = f"the JWT of {shown([claims.get('sub')])} for {shown(audiences(claims))}"
         problem = f"the role {login.role} at auth/{login.mount} refuses {whose}, or there is no such role"
@@ -57,7 +57,7 @@ def claims_of(text: str, file: str) -> Mapping[str, Any]:
             return claims
     except (ValueError, RecursionError):
         pass
-    raise Invalid("read", file, "it holds no JWT", f"It should be one, signed: correct {TOKEN_PATH}, or mend the file")
+    raise Invalid("read", file, "it holds no JWT", f"It should be one, signed: correct {TOKEN_PATH}, or fix the file")
 
 
 def audiences(claims: Mapping[str, Any]) -> list[Any]:
