@@ -183,7 +183,7 @@ def test_no_value_shows_in_what_is_printed() -> None:
 
 
 def test_the_documents_example_runs(lab: Lab, aws: LocalAws, counting: Counting, remotes: list[str]) -> None:
-    section = DOCUMENT.read_text().partition("## Many secrets in one call")[2]
+    section = DOCUMENT.read_text().partition("## Read many secrets in one call")[2]
     example = re.search(r"```python\n(.*?)```", section, re.DOTALL)
     assert example
     folder = fresh()
