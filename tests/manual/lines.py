@@ -43,7 +43,7 @@ ELSEWHERE: Final[Sequence[Elsewhere]] = (
         "monitoring.md", "tests/access_log/test_replay.py::test_the_guides_settings_and_commands_do_what_it_says"
     ),
     Elsewhere("compliance.md", "tests/evidence/test_command.py::test_every_command_of_the_guide_runs_in_its_order"),
-    Elsewhere("init.md", "tests/inventory/test_guide.py::test_every_command_of_the_page_does_what_it_says"),
+    Elsewhere("migration.md", "tests/inventory/test_guide.py::test_every_command_of_the_page_does_what_it_says"),
     Elsewhere(
         "hub.md",
         "tests/hub_setup/test_guide.py::test_every_command_of_the_page_does_what_it_says",
