@@ -9,7 +9,8 @@ import yaml
 
 from keyturn.catalogue import find_problems
 
-PAGE = (Path(__file__).parents[1] / "docs" / "coming-from-eso.md").read_text()
+GUIDE = (Path(__file__).parents[1] / "docs" / "migration.md").read_text()
+PAGE = GUIDE.partition("### ESO features in Keyturn\n")[2].partition("\n## ")[0]
 ROWS = [row.rpartition(" | ")[2] for row in PAGE.splitlines() if row.startswith("| ")][1:]
 PLACES = re.findall(r"`(- \{.*?\})`", "\n".join(ROWS))
 SECTIONS = re.findall(r"`((?:syncs|stores): \{.*?\})`", "\n".join(ROWS))

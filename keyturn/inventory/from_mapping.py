@@ -19,7 +19,7 @@ PLACES: Final = ("destinations", "targets", "stores", "sync_to")
 """The keys for the places, where these are not next to the path."""
 WRAPPERS: Final = ("sync_config", "secrets", "mappings")
 """Keys that may wrap the whole mapping."""
-REMEDY: Final = "Write {PATH: {STORE: NAME}}; docs/init.md shows every form"
+REMEDY: Final = "Write {PATH: {STORE: NAME}}; docs/migration.md shows every form"
 
 
 NAMES: Final = ("name", "secret_name", "secret_id", "secret", "id", "path", "parameter")

@@ -20,7 +20,7 @@ from tests.support.world import World
 
 pytestmark = pytest.mark.sampled(4, of="files")
 
-PAGE = (Path(__file__).parents[2] / "docs" / "init.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "migration.md").read_text()
 
 
 def fenced(language: str) -> list[str]:
@@ -68,7 +68,7 @@ def test_every_command_of_the_page_does_what_it_says(estate: Estate, tmp_path: P
             ran.append(line)
         else:
             assert line.startswith("export VAULT_ADDR=")
-    assert ran == lines_of("init.md")
+    assert ran == lines_of("migration.md")
     planned: Any = json.loads(keyturn("keyturn plan --all --json --catalogue catalogue").stdout)
     assert {item["action"] for item in planned["items"]} == {"in sync"}
 

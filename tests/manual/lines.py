@@ -43,7 +43,7 @@ ELSEWHERE: Final[Sequence[Elsewhere]] = (
         "monitoring.md", "tests/access_log/test_replay.py::test_the_guides_settings_and_commands_do_what_it_says"
     ),
     Elsewhere("compliance.md", "tests/evidence/test_command.py::test_every_command_of_the_guide_runs_in_its_order"),
-    Elsewhere("init.md", "tests/inventory/test_guide.py::test_every_command_of_the_page_does_what_it_says"),
+    Elsewhere("migration.md", "tests/inventory/test_guide.py::test_every_command_of_the_page_does_what_it_says"),
     Elsewhere(
         "hub.md",
         "tests/hub_setup/test_guide.py::test_every_command_of_the_page_does_what_it_says",
@@ -100,8 +100,16 @@ ELSEWHERE: Final[Sequence[Elsewhere]] = (
         "tests/test_guide_short_road.py::test_six_commands_lead_to_an_installation_that_is_ready_and_no_query_fails",
         ("keyturn setup",),
     ),
-    Elsewhere("disaster-recovery.md", "tests/recovery/test_commands.py::test_the_guides_commands_run_in_their_order"),
-    Elsewhere("failover.md", "tests/recovery/test_failover.py::test_the_commands_of_the_guide_hand_over_and_take_over"),
+    Elsewhere(
+        "disaster-recovery.md",
+        "tests/recovery/test_commands.py::test_the_guides_commands_run_in_their_order",
+        ("keyturn backup", "keyturn serve"),
+    ),
+    Elsewhere(
+        "disaster-recovery.md",
+        "tests/recovery/test_failover.py::test_the_commands_of_the_guide_hand_over_and_take_over",
+        ("keyturn failover",),
+    ),
     Elsewhere(
         "prefect.md",
         "tests/flows/test_workspaces.py::test_a_rotation_in_one_workspace_never_touches_the_other",

@@ -80,9 +80,9 @@ def guided(empty: Empty, key: Sensitive, consumer: Consumer, tmp_path: Path, mon
 
 
 def test_every_command_of_the_page_does_what_it_says(guided: Empty, tmp_path: Path) -> None:
-    shown, ended = commands("The end of a project")
+    shown, ended = commands("End a project")
     typed = lines_of("organisations.md", "keyturn offboard", "keyturn ledger")
-    assert [shown, ended, *commands("The proof")] == typed[-4:]
+    assert [shown, ended, *commands("Verify the end of a project")] == typed[-4:]
     plan = keyturn(shown)
     assert plan.exit_code == 0, plan.output
     for name in ("harvest/api-key", "approle:approle/reaper", "webhooks/reaper"):
@@ -94,7 +94,7 @@ def test_every_command_of_the_page_does_what_it_says(guided: Empty, tmp_path: Pa
     with closing(guided.as_token(guided.server.root_token)) as hub:
         served = {path: info.served for path, info in hub.describe_many(PATHS).items()}
     assert served == {path: path.startswith("bakery") for path in PATHS}
-    key, check = commands("The proof")
+    key, check = commands("Verify the end of a project")
     line, _, file = key.partition(" > ")
     (tmp_path / file).write_text(keyturn(line).stdout)
     proof = tmp_path / "harvest.json"

@@ -210,7 +210,8 @@ def test_the_guides_commands_run_in_their_order(
     setting: Setting, servers: Servers, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The hub is gone; then what was to be made beforehand, and the drill."""
-    lines = [line.removeprefix("keyturn ") for line in lines_of("disaster-recovery.md")]
+    typed = lines_of("disaster-recovery.md", "keyturn backup", "keyturn serve")
+    lines = [line.removeprefix("keyturn ") for line in typed]
     assert [line.split()[:2] for line in lines].count(["backup", "restore"]) == 2
     monkeypatch.chdir(tmp_path)
     setting.write("ml/database", "first")

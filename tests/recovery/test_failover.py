@@ -500,7 +500,7 @@ def test_one_that_was_made_from_the_others_snapshot_is_another_hub(regions: tupl
 
 
 def test_the_commands_of_the_guide_hand_over_and_take_over(regions: tuple[Region, Region], beside: Beside) -> None:
-    lines = [shlex.split(line, comments=True)[1:] for line in lines_of("failover.md")]
+    lines = [shlex.split(line, comments=True)[1:] for line in lines_of("disaster-recovery.md", "keyturn failover")]
     one, two = regions
     beside(one, two)
     assert run("failover", "promote").exit_code == 0

@@ -402,7 +402,7 @@ def test_the_commands_do_the_same(pair: Pair, monkeypatch: pytest.MonkeyPatch) -
 
 def proving(pair: Pair, name: str) -> list[str]:
     """What the page says to type for the proof, about this agreement and with the signers of here."""
-    part = PAGE.partition("\n## The proof of an agreement\n")[2].partition("\n## ")[0]
+    part = PAGE.partition("\n## Prove an agreement\n")[2].partition("\n## ")[0]
     lines = re.findall(r"(?m)^\$ (keyturn .*)$", part)
     prove, _, check = lines
     assert [prove, check] == lines_of("organisations.md", "keyturn share")[-2:]
@@ -413,7 +413,7 @@ def proving(pair: Pair, name: str) -> list[str]:
 
 def shared_commands() -> list[tuple[str, str]]:
     """What the page says to type on either side, in its order."""
-    part = PAGE.partition("\n## A secret that two organisations share\n")[2].partition("\n## ")[0]
+    part = PAGE.partition("\n## Share a secret\n")[2].partition("\n## ")[0]
     blocks = re.findall(r"(?ms)^```console\n(.*?)^```", part)
     lines = [line for block in blocks for line in block.splitlines()]
     return [(line.partition("$ ")[0], line.partition("$ ")[2]) for line in lines]

@@ -71,7 +71,7 @@ def show_hubs(as_json: JsonOption = False) -> None:
         end_command(NotWritable("write", mine.name, why, "Work on the other hub, or: keyturn failover promote"), FAILED)
     if theirs.error:
         problem = f"it can't be asked which of the two is written: {theirs.error.problem}"
-        hint = "Correct KEYTURN_PEER_*, fix the connection to it, or see docs/failover.md where it is gone for good"
+        hint = "Correct KEYTURN_PEER_* or fix the connection; if it is gone for good, see docs/disaster-recovery.md"
         end_command(Unwitnessed("ask", theirs.name, problem, hint), FAILED)
 
 
