@@ -1,6 +1,6 @@
 """A site of many secrets, laid straight into its hub and its clouds, for the benchmark of scale.
 
-Each secret has a version, metadata and the record of a past rotation in a durable OpenBao, and a copy that is in step
+Each secret has a version, metadata and the record of a past rotation in a durable OpenBao, and a copy that is in sync
 in Secrets Manager, Key Vault and GCP Secret Manager; every tenth has one in Parameter Store besides.
 """
 

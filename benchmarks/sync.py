@@ -124,7 +124,7 @@ def reconcile_here(directory: Path, port: int, secrets: int) -> None:
     with executor(workspace, len(planned.work)) as execute:
         carry_out(workspace, planned, execute)
     taken = time.perf_counter() - began
-    insist(planned.counts().get(Action.IN_SYNC, 0), 3 * secrets, "copies were in step")
+    insist(planned.counts().get(Action.IN_SYNC, 0), 3 * secrets, "copies were in sync")
     print(json.dumps({"seconds": taken, "peak_mb": memory(os.getpid(), "VmHWM")}))
 
 
@@ -189,7 +189,7 @@ def measure(options: argparse.Namespace, clouds: Any) -> None:
     if options.unchanged:
         in_step.lay(clouds)
         clouds.start()
-        work, goal = {"Keyturn, everything in step": reconcile, "bare listings": listing}, GOALS["list"]
+        work, goal = {"Keyturn, everything in sync": reconcile, "bare listings": listing}, GOALS["list"]
     elif options.delay_ms:
         work = {f"naive loop, measured on {SAMPLE} and scaled": naive, "Keyturn, full push": push, FLOOR: floor}
         goal = GOALS["naive"]
@@ -218,7 +218,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--secrets", type=int, default=1000, help="how many there are (default 1000)")
     parser.add_argument("--delay-ms", type=float, default=0, help="how much longer each request takes (default 0)")
-    parser.add_argument("--unchanged", action="store_true", help="everything is in step already")
+    parser.add_argument("--unchanged", action="store_true", help="everything is in sync already")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of both sides (default 5)")
     options = parser.parse_args()
     logging.disable(logging.WARNING)

@@ -1,12 +1,13 @@
 """Docstrings use the field's words: a list of words that cost a second reading stays rare."""
 
 import ast
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
+
+from tests.support.prose import WORDS
 
 ROOT: Final = Path(__file__).parents[1]
 ROOMS: Final = sorted(
@@ -15,11 +16,6 @@ ROOMS: Final = sorted(
     if (path / "__init__.py").exists()
 )
 
-WORDS: Final = re.compile(
-    r"\b(whoever|nobody|somebody|told|tells?|stands?|stood|besides?|lies|lie|mend(?:s|ed)?|in step|turns?|for a while|"
-    r"leads? to|anew|lets?|goes on)\b",
-    re.I,
-)
 MOST: Final = 2
 """Of 1,000 words of docstrings."""
 LONGEST: Final = 120

@@ -295,9 +295,9 @@ def test_status_tells_versions_copies_consumers_and_what_is_unretired(shop: Shop
     secret = next(one for one in status["secrets"] if one["path"] == shop.database.path)
     assert (secret["version"], secret["due"], secret["rotation"]["state"]) == (2, None, "promoted")
     assert secret["due_at"] > secret["rotated_at"]
-    assert [copy["state"] for copy in secret["destinations"]] == ["in step"]
+    assert [copy["state"] for copy in secret["destinations"]] == ["in sync"]
     quiet = {"consumer": "app", "kind": "", "error": "", "since": None}
-    assert secret["consumers"] == [{**quiet, "acknowledged": True, "state": "told"}]
+    assert secret["consumers"] == [{**quiet, "acknowledged": True, "state": "notified"}]
     other = next(one for one in status["secrets"] if one["path"] == shop.keys.path)
     assert (other["version"], other["rotation"], other["destinations"][0]["state"]) == (1, None, "stale")
     assert [one["acknowledged"] for one in other["consumers"]] == [None]
@@ -322,8 +322,8 @@ def test_copies_are_brought_in_step_and_then_left_alone(shop: Shop) -> None:
     assert {(copy["action"], copy["state"]) for copy in first["copies"]} == {("create", "created")}
     assert len(first["copies"]) == 2
     again = told("sync", shop.keys.path, "--local")
-    assert again == {"copies": [], "counts": {"in step": 1}, "notices": [], "run": None}
-    assert keyturn("sync", "--local").stderr.endswith("2 in step\n")
+    assert again == {"copies": [], "counts": {"in sync": 1}, "notices": [], "run": None}
+    assert keyturn("sync", "--local").stderr.endswith("2 in sync\n")
 
 
 def test_a_store_that_refuses_stops_a_rotation_before_it_begins(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -386,7 +386,7 @@ SYNCED: dict[str, Any] = {
         copy_of("d", "delete", "nothing declares it any more"),
         copy_of("e", "update", "updated"),
     ],
-    "counts": {"conflict": 1, "delete": 1, "failed": 1, "in step": 90, "updated": 1},
+    "counts": {"conflict": 1, "delete": 1, "failed": 1, "in sync": 90, "updated": 1},
     "notices": [],
     "errors": {},
 }
@@ -395,7 +395,7 @@ SYNCED: dict[str, Any] = {
 def test_a_report_of_copies_tells_what_is_behind_and_counts_the_rest() -> None:
     report = Copies.of(run("FAILED", result=SYNCED))
     assert report.to_data()["copies"] == SYNCED["copies"]
-    assert report.report.counts["in step"] == 90
+    assert report.report.counts["in sync"] == 90
     behind = report.failure()
     assert behind is not None
     assert (behind[0].name, behind[1]) == ("2 of 94 copies", BEHIND)
@@ -407,7 +407,7 @@ def test_a_report_of_copies_tells_what_is_behind_and_counts_the_rest() -> None:
 def test_whom_a_sync_could_not_tell_is_in_its_report() -> None:
     errors = {"secrets with consumers": Denied("read", "keyturn/notices", "the hub denies it", "Check the policy")}
     silent = (Notified("a/b", "app", 3, "answered 503", "Unavailable"),)
-    left = SyncReport((), {"in step": 1}, Notices(silent, errors=errors)).to_result()
+    left = SyncReport((), {"in sync": 1}, Notices(silent, errors=errors)).to_result()
     report = Copies.of(run("FAILED", result=json.loads(json.dumps(left))))
     assert report.report.to_result() == left
     failure = report.failure()

@@ -85,7 +85,7 @@ def test_copies_and_rotations_and_what_nobody_has_signed_are_told(opened: Opened
     before = every(opened)[Area.LEDGER].samples
     rotate(opened.workspace, owned(opened, "bea"))
     seen = every(opened)
-    assert seen[Area.COPIES].samples["copies"] == {("memory", "in step"): 1}
+    assert seen[Area.COPIES].samples["copies"] == {("memory", "in sync"): 1}
     after = seen[Area.LEDGER].samples
 
     def more(name: str, *labels: str) -> float:
@@ -147,7 +147,7 @@ def test_a_hub_that_tells_of_no_secret_hides_the_area(opened: Opened, monkeypatc
 @pytest.mark.parametrize(
     ("action", "kind", "state"),
     [
-        (Action.IN_SYNC, "", "in step"),
+        (Action.IN_SYNC, "", "in sync"),
         (Action.UPDATE, "", "behind"),
         (Action.DRIFTED, "", "drifted"),
         (Action.AHEAD, "", "conflict"),

@@ -235,7 +235,7 @@ def test_auto_applies_what_fits(shop: Shop) -> None:
     done = told("apply", "--auto", first)
     assert [(one["secret"], one["state"]) for one in done["results"]] == [(first, "created")]
     assert list(shop.served()) == [first]
-    assert told("apply", "--auto", first)["counts"] == {"in step": 1}
+    assert told("apply", "--auto", first)["counts"] == {"in sync": 1}
 
 
 # --- deletions
@@ -446,7 +446,7 @@ def test_status_tells_what_fails_why_and_since_when_across_runs(shop: Shop) -> N
     assert told("sync", "--local")["counts"] == {"created": 2}
     mended = told("status")
     (healed,) = mended["secrets"][0]["destinations"]
-    assert (healed["state"], healed["kind"], healed["failing_since"]) == ("in step", "", None)
+    assert (healed["state"], healed["kind"], healed["failing_since"]) == ("in sync", "", None)
     assert (mended["others"], mended["copies"]) == ([], {"in sync": 2})
 
 

@@ -73,7 +73,7 @@ def test_the_deployment_rotates_pushes_and_tells_once(
     lines = logged(prefect, told["id"], told["state"]["message"])
     assert sorted(lines) == sorted([*story.values(), told["state"]["message"]])
     (page,) = prefect.all("artifacts", artifacts={"key": {"any_": [key_of(secret.path)]}})
-    assert f'hub --> c0["{place}<br/>version 2, in step"]:::well' in page["data"]
+    assert f'hub --> c0["{place}<br/>version 2, in sync"]:::well' in page["data"]
     assert 'hub -.-> a0["app<br/>told"]:::well' in page["data"]
     assert page["description"].startswith(f"{secret.path}: version 2, ")
     made = {"secret": f"keyturn://secret/{secret.path}", "copy": f"keyturn://copy/{place.replace(':', '/', 1)}"}
@@ -193,11 +193,11 @@ def test_one_destination_that_fails_stops_no_other_and_keeps_the_old_credential(
     assert lab.logs_in(secret.first)
 
     door.move(Door.OPEN)
-    assert completed(sync, secret.path) == {"in step": 1, "created": 1}
+    assert completed(sync, secret.path) == {"in sync": 1, "created": 1}
     (over,) = completed(retire, secret.path)
     assert over.retired
     assert not lab.logs_in(secret.first)
-    assert completed(sync, secret.path) == {"in step": 2}
+    assert completed(sync, secret.path) == {"in sync": 2}
 
 
 def test_a_destination_that_somebody_else_owns_stops_it_before_anything_changes(

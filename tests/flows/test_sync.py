@@ -63,7 +63,7 @@ def test_many_copies_are_a_few_tasks_and_the_progress_ends_at_100(
     asked = {"flow_run_id": {"any_": [run]}, "type": {"any_": ["progress"]}}
     (progress,) = prefect.all("artifacts", artifacts=asked)
     assert (float(progress["data"]), progress["description"]) == (100.0, f"{len(secrets)} copies to write, done")
-    assert completed(sync) == {"in step": len(secrets)}
+    assert completed(sync) == {"in sync": len(secrets)}
 
 
 def test_more_copies_than_one_process_is_for_are_pushed_by_several(
@@ -89,7 +89,7 @@ def test_a_store_that_fails_stops_no_other_and_what_is_wrong_is_named_and_rememb
     kept = store_status.load_store_status(site.workspace, "one")[0].failing
     assert [one.path for one in kept.values()] == [secret.path]
     (tmp_path / "one").unlink()
-    assert completed(sync) == {"created": 1, "in step": 1}
+    assert completed(sync) == {"created": 1, "in sync": 1}
     assert not store_status.load_store_status(site.workspace, "one")[0].failing
 
 
@@ -105,7 +105,7 @@ def test_a_newer_value_is_written_and_the_rest_left_alone(build: Build, lab: Lab
     site = build(changed, same, stores=files(tmp_path, "one"))
     completed(sync)
     lab.hub.write(changed.path, SecretFields({**changed.first, "value": "newer"}), cas=1)
-    assert completed(sync) == {"in step": 1, "updated": 1}
+    assert completed(sync) == {"in sync": 1, "updated": 1}
     assert site.served(changed, "one")["value"] == "newer"
 
 

@@ -37,7 +37,7 @@ EMPTY: Final[Mapping[str, str]] = {
     "max(keyturn_grants_waiting)": GRANTS,
     "sum by (level) (increase(keyturn_alerts_total[1h]))": TROUBLE,
     "sum by (source) (increase(keyturn_serve_reaction_failures_total[1h]))": TROUBLE,
-    'max by (store, state) (keyturn_copies{state!="in step"})': TROUBLE,
+    'max by (store, state) (keyturn_copies{state!="in sync"})': TROUBLE,
     "max by (store) (keyturn_copies_failing_seconds)": TROUBLE,
     "sum by (code) (increase(keyturn_failures_total[1h]))": TROUBLE,
     "sum by (store, code) (increase(keyturn_push_failures_total[1h]))": TROUBLE,

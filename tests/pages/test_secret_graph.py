@@ -14,8 +14,8 @@ GRAPH = SecretGraph(
     Node("ml-training/database", "version 12, 3 d old", Level.WELL),
     "alternating-users",
     "ml-postgres",
-    [Node("aws:ml-db", "version 12, in step", Level.WELL), Node("azure:ml-db", "failed", Level.BAD)],
-    [Node("trainer", "told", Level.WELL)],
+    [Node("aws:ml-db", "version 12, in sync", Level.WELL), Node("azure:ml-db", "failed", Level.BAD)],
+    [Node("trainer", "notified", Level.WELL)],
     NOW,
     3,
     90,
@@ -36,7 +36,7 @@ def test_the_graph_joins_the_hub_to_the_target_each_copy_and_each_consumer() -> 
         'hub[("ml-training/database<br/>version 12, 3 d old")]:::well',
         'target["ml-postgres<br/>alternating-users"]',
         "hub --- target",
-        'hub --> c0["aws:ml-db<br/>version 12, in step"]:::well',
+        'hub --> c0["aws:ml-db<br/>version 12, in sync"]:::well',
         'hub --> c1["azure:ml-db<br/>failed"]:::bad',
         'hub -.-> a0["trainer<br/>told"]:::well',
     ]
@@ -62,7 +62,7 @@ def test_a_name_is_text_and_nothing_more(name: str) -> None:
 
 
 def test_of_many_copies_the_first_are_drawn_and_the_rest_counted() -> None:
-    many = [Node(f"aws:{number}", "in step", Level.WELL) for number in range(MOST + 7)]
+    many = [Node(f"aws:{number}", "in sync", Level.WELL) for number in range(MOST + 7)]
     lines = drawn(replace(GRAPH, copies=many))
     assert sum(" --> " in line for line in lines) == MOST + 1
     assert 'hub --> cmore["7 more"]' in lines

@@ -175,7 +175,7 @@ def promotions(topology: Topology) -> dict[str, set[int]]:
 
 
 def settled(topology: Topology) -> bool:
-    """Whether every copy is in step, and the ledger is signed to its end."""
+    """Whether every copy is in sync, and the ledger is signed to its end."""
     if topology.keyturn_json("plan")["counts"] != {"in sync": topology.fleet}:
         return False
     return topology.keyturn_json("ledger", "verify").get("whole") is True

@@ -67,7 +67,7 @@ def test_max_grace_counts_by_the_hubs_clock_too(lab: Lab, off: timedelta) -> Non
     assert retire(replace(retiring, hub_clock=lambda: over), secret.path).retired
 
 
-# --- the last copy in step ---------------------------------------------------------------------------------
+# --- the last copy in sync ---------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -75,7 +75,7 @@ def test_who_is_on_it_who_has_not_heard_and_what_serves_it_still_each_hold_a_rot
     opened.sender.silent.clear()
     opened.store.refuses = None
     rotate(opened.workspace, secret.path)
-    opened.clock.advance(timedelta(hours=1))  # which count from the copy that is in step now
+    opened.clock.advance(timedelta(hours=1))  # which count from the copy that is in sync now
     with closing(lab.connect(secret.first)):
         assert f"pg:{secret.users[0]} has 1 open sessions" in refused(lab, opened, secret)
     assert eventually(lambda: on_it(opened.workspace, secret.path).held_by == ())  # type: ignore[union-attr]

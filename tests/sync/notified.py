@@ -75,7 +75,7 @@ class Audience:
         return self.lab.hub.write(path, SecretFields(fields or {"x": fresh()}), cas=info.version if info else 0)
 
     def owing(self, *patterns: str, workspace: Workspace | None = None) -> Owing:
-        """Copies in step, and whom that leaves to be told."""
+        """Copies in sync, and whom that leaves to be told."""
         opened = workspace or self.open()
         planned = plan(opened, patterns, unseen=True)
         return owing(opened, planned, carry_out(opened, planned, local_executor(Applier(opened))))

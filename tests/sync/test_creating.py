@@ -123,7 +123,7 @@ def test_a_name_that_an_earlier_run_of_ours_took_is_in_step_without_another_vers
     workspace = site.workspace
     planned = plan(workspace, unseen=True)
     site.run(site.path("a"))
-    assert states(run(workspace, planned)) == {"in step": 2, "created": 2}
+    assert states(run(workspace, planned)) == {"in sync": 2, "created": 2}
     assert [store.writes for store in site.stores.values()] == [2, 2]
     assert_in_step(site)
 
@@ -278,7 +278,7 @@ def test_two_runs_at_once_make_every_copy_once(site: Site) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sum((states(result) for result in results), Counter()) == {"created": 60, "in step": 60}
+    assert sum((states(result) for result in results), Counter()) == {"created": 60, "in sync": 60}
     assert [store.writes for store in site.stores.values()] == [30, 30]
 
 

@@ -360,17 +360,17 @@ def test_status_says_told_of_what_was_told_alone_and_not_yet_of_what_will_be(peo
     people.write(path)
     assert set(answers(people, path).values()) == {"not notified yet"}
     people.sync(workspace=silence(people, "web", Unavailable("notify", "web", "answered 503"))())
-    assert answers(people, path) == {"app": "told", "web": "silent"}
+    assert answers(people, path) == {"app": "notified", "web": "silent"}
     people.write(path)
     assert set(answers(people, path).values()) == {"not notified yet"}
     people.sync()
-    assert set(answers(people, path).values()) == {"told"}
+    assert set(answers(people, path).values()) == {"notified"}
     rotate(people.open(), rotated, Trigger.FORCE)
-    assert set(answers(people, rotated).values()) == {"told"}
+    assert set(answers(people, rotated).values()) == {"notified"}
     people.write(rotated, value="by hand")
     assert set(answers(people, rotated).values()) == {"not notified yet"}
     people.sync()
-    assert set(answers(people, rotated).values()) == {"told"}
+    assert set(answers(people, rotated).values()) == {"notified"}
 
 
 def test_status_says_of_what_was_there_before_that_nobody_is_told(lab: Lab) -> None:
@@ -383,7 +383,7 @@ def test_status_says_of_what_was_there_before_that_nobody_is_told(lab: Lab) -> N
         people.write(path)
         people.sync()
         people.secrets[path]["consumers"] = ("app", "web")
-        assert answers(people, path) == {"app": "told", "web": "notified from the next version on"}
+        assert answers(people, path) == {"app": "notified", "web": "notified from the next version on"}
         people.lab.keep(f"{NOTICES}/{people.id}/{part_of(path)}", {"heard": "nonsense"})
         assert answers(people, path) == {"app": "unknown", "web": "unknown"}
 

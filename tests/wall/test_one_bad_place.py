@@ -1,4 +1,4 @@
-"""One place among others that means ill: everything else is in step within its usual time and one deadline."""
+"""One place among others that means ill: everything else is in sync within its usual time and one deadline."""
 
 import socket
 import threading

@@ -19,7 +19,7 @@ from keyturn.rotation.state.quiet_period import Acknowledged
 class Answer(StrEnum):
     """What is known of one consumer."""
 
-    TOLD = "told"
+    TOLD = "notified"
     SENT = "sent"
     """The notice was handed over to a consumer that does not acknowledge."""
     SILENT = "silent"

@@ -28,7 +28,7 @@ MOST_PATHS: Final = 2_000
 """The most secrets with metrics per path; with more, there are none per path."""
 
 STATES: Final = {
-    Action.IN_SYNC: "in step",
+    Action.IN_SYNC: "in sync",
     Action.DRIFTED: "drifted",
     Action.CONFLICT: "conflict",
     Action.AHEAD: "conflict",

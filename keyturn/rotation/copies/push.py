@@ -60,7 +60,7 @@ class CopyState(StrEnum):
 
     CREATED = "created"
     UPDATED = "updated"
-    IN_STEP = "in step"
+    IN_STEP = "in sync"
     LABELLED = "labelled"
     """The value was in sync, and its tags or description now match the catalogue."""
     KEPT = "kept"
