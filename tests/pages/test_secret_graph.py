@@ -38,7 +38,7 @@ def test_the_graph_joins_the_hub_to_the_target_each_copy_and_each_consumer() -> 
         "hub --- target",
         'hub --> c0["aws:ml-db<br/>version 12, in sync"]:::well',
         'hub --> c1["azure:ml-db<br/>failed"]:::bad',
-        'hub -.-> a0["trainer<br/>told"]:::well',
+        'hub -.-> a0["trainer<br/>notified"]:::well',
     ]
     facts = str(GRAPH).partition("```")[0]
     assert "As of 2026-11-03 20:47 UTC" in facts
