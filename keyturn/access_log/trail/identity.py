@@ -12,7 +12,7 @@ from keyturn.access_log.trail.files import TrailFiles, telling, write_durably
 from keyturn.core.errors import Invalid, Rewritten
 from keyturn.ledger.ports import StoredLedger
 
-REMEDY: Final = "docs/access-trail.md says what to do: nothing goes on until a person has said which is right"
+REMEDY: Final = "Nothing is read or sealed until you decide: docs/access-monitoring-reference.md#restore-the-trail"
 
 
 @dataclass(frozen=True)
