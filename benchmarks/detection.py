@@ -7,7 +7,7 @@
 
 Lays attacks (benchmarks/lab/attacks, each after a publication) into the ordinary reads of a lab (benchmarks/lab), has
 the detector judge them as they come, and compares its alerts with the labels. The full lab is `--principals 10000
---reads-a-day 10000000`. What is counted how, and what the numbers of the lab rest on: docs/detection-benchmark.md.
+--reads-a-day 10000000`. What is counted how, and what the numbers of the lab rest on: benchmarks/detection.md.
 
 `--export` writes a run's events, one JSON line each with its label, or as a hub's audit lines with the labels beside
 (FILE.labels), and judges nothing. Equal arguments give equal events. `--scripts` lists the attacks.

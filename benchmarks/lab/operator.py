@@ -57,11 +57,11 @@ TIMETABLE: Final = MonitorPolicy(
     addresses=PLATFORM,
     tunings=dict.fromkeys(("enumeration", "first-restricted", "failed-reads", "several-systems", "decoy"), OFF),
 )
-"""Of the platform's logins, which read everything, as docs/monitoring.md proposes for them."""
+"""Of the platform's logins, which read everything, as docs/access-monitoring.md proposes for them."""
 
 
 class LabPolicies:
-    """The settings of docs/monitoring.md, as a careful operator would have them, and nothing that knows an attack.
+    """The settings of docs/access-monitoring.md as a careful operator would have them. They know no attack.
 
     People have their zones; machines work at any hour, from the lab's own networks. Limits are the next power of ten
     above three times what a service reads a day. Whoever is not known has what holds for everybody. With ``bare`` only

@@ -1,4 +1,4 @@
-"""What the lab's policies allow whom, and which of them grants a read; docs/detection-benchmark.md has the shares."""
+"""What the lab's policies allow whom, and which of them grants a read; benchmarks/detection.md has the shares."""
 
 from dataclasses import dataclass
 from enum import IntEnum

@@ -71,7 +71,7 @@ class WeightSettings(Model):
 
 
 class DetectionRuleSettings(Model):
-    """The settings of a rule; for defaults see docs/monitoring.md."""
+    """The settings of a rule; for defaults see docs/access-monitoring-reference.md."""
 
     weight: Weight | None = None
     """The rule's weight; 0 disables it."""

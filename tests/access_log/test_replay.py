@@ -241,23 +241,26 @@ def test_as_a_command(audit_file: Path, home: Path) -> None:
     one_line(run_keyturn("monitor", "replay", str(home / "none.log"), env=env), "no such file")
 
 
-GUIDE = (Path(__file__).parents[2] / "docs" / "monitoring.md").read_text()
+GUIDE = (Path(__file__).parents[2] / "docs" / "access-monitoring.md").read_text()
+REFERENCE = (Path(__file__).parents[2] / "docs" / "access-monitoring-reference.md").read_text()
 BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 
 
-def blocks(language: str) -> list[str]:
-    return [text for named, text in BLOCK.findall(GUIDE) if named == language]
+def block(page: str, language: str, within: str) -> str:
+    """The one block of a page in a language that has these words."""
+    (found,) = (text for named, text in BLOCK.findall(page) if named == language and within in text)
+    return found
 
 
 def test_the_guides_settings_and_commands_do_what_it_says(
     audit_file: Path, home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (settings,) = blocks("yaml")
+    settings = block(GUIDE, "yaml", "keyturn-itself:")
     (home / "catalogue" / "monitors.yaml").write_text(settings)
     (home / "catalogue" / "all.yaml").write_text(CATALOGUE.partition("monitors:")[0])
     (home / "stricter.yaml").write_text(QUIET)
     monkeypatch.chdir(home)
-    for command in lines_of("monitoring.md"):
+    for command in lines_of("access-monitoring.md", "keyturn monitor"):
         _, *arguments = shlex.split(command.replace("/var/log/openbao/audit.log", str(audit_file)))
         get_command(app)(arguments, standalone_mode=False)
         shown = capsys.readouterr().out
@@ -266,19 +269,20 @@ def test_the_guides_settings_and_commands_do_what_it_says(
 
 
 def test_the_guides_program_runs(audit_file: Path) -> None:
-    (program,) = blocks("python")
+    program = block(REFERENCE, "python", "Detector(")
     names: dict[str, Any] = {}
     exec(program.replace("/var/log/openbao/audit.log", str(audit_file)), names)  # noqa: S102
     assert [alert.principal for alert in names["alerts"]] == ["token (root policy)"]
 
 
 def test_the_guide_names_every_rule_and_setting() -> None:
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in GUIDE.splitlines() if line[:2] == "| "]
+    lines = [line.strip("|") for line in REFERENCE.splitlines() if line[:2] == "| "]
+    cells = [[cell.strip() for cell in line.split("|")] for line in lines]
     rows = {row[0].strip("`"): row for row in cells if len(row) == 5}
     for name in RULES:
         tuning = rule_class(name).tuning
         within = show(tuning.within) if tuning.within else ""
         _, weight, _, count, time = rows[name]
         assert (float(weight) * 1000, count, time) == (tuning.weight, str(tuning.count or ""), within)
-    keys = set(re.findall(r"`(\w+)`", GUIDE.partition("| key | by default | meaning |")[2].partition("Several may")[0]))
+    keys = set(re.findall(r"`(\w+)`", REFERENCE.partition("| key | by default | meaning |")[2].partition("\n\n")[0]))
     assert set(MonitorSettings.model_fields) <= keys

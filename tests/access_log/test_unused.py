@@ -16,7 +16,6 @@ from tests.access_log.hub import Hub
 from tests.access_log.trail.events import access, write
 from tests.manual.lines import lines_of
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "investigate.md"
 CATALOGUE = """
 stores:
   aws: {kind: aws-secrets-manager, region: eu-central-1}
@@ -128,7 +127,7 @@ def test_people_and_scripts_are_shown_it(catalogue: Path, tmp_path: Path) -> Non
     arguments, env = ["unused", "--days", "2", "--catalogue", str(catalogue)], {"KEYTURN_TRAIL": str(tmp_path)}
     assert "every secret that is 2 days old was read" in CliRunner().invoke(app, arguments, env=env).stdout
     data = json.loads(CliRunner().invoke(app, [*arguments, "--json"], env=env).stdout)
-    for command in lines_of("investigate.md", "keyturn unused"):
+    for command in lines_of("access-monitoring.md", "keyturn unused"):
         assert CliRunner().invoke(app, [*command.split()[1:], "--catalogue", str(catalogue)], env=env).exit_code == 0
     assert data == {"days": 2, "secrets": [], "covered": True, "remarks": []}
 

@@ -157,7 +157,7 @@ def test_each_script_has_a_family_a_source_and_a_sentence() -> None:
 
 
 def test_the_page_tells_every_script_and_its_source() -> None:
-    page = Path("docs/detection-benchmark.md").read_text()
+    page = Path("benchmarks/detection.md").read_text()
     for scenario in SCENARIOS.values():
         assert f"| {scenario.family} | `{scenario.name}` | {scenario.does} | {scenario.source} |" in page
 

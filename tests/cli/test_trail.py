@@ -32,9 +32,6 @@ from tests.support.world import World
 
 runner = CliRunner()
 LINES = [line(number) for number in range(1, 301)]
-GUIDE = Path(__file__).parents[2] / "docs" / "access-trail.md"
-
-
 ENDING = ("keyturn trail expire", "keyturn trail accept-loss")
 """What the guide says to type where something has to end, which needs a hub."""
 
@@ -199,7 +196,7 @@ def test_with_a_hub_its_cursors_are_looked_at_and_what_is_too_old_goes(
     cursors.write(source, replace(cursors.read(source), cursor="7"))
     assert f"the cursor of {source} in the hub is not where segment 1" in trail("verify", code=1).stderr
     assert opened.cursor(source) == "101"
-    expire, accept = (line.removeprefix("keyturn ") for line in lines_of("access-trail.md", *ENDING))
+    expire, accept = (line.removeprefix("keyturn ") for line in lines_of("access-monitoring-reference.md", *ENDING))
     assert f"deleted: segments 0 to 0 of {source}" in keyturn(*expire.split()).stderr
     assert "deleted because of their age on" in " ".join(trail("verify").stdout.split())
     assert "nothing is missing" in keyturn(*shlex.split(accept)).stderr
@@ -213,7 +210,7 @@ def test_with_a_hub_its_cursors_are_looked_at_and_what_is_too_old_goes(
 def test_each_command_of_the_guide_runs(scene: TrailWorld) -> None:
     keyturn("ledger", "export", "--out", "ledger.jsonl", "--checkpoints", "checkpoints.jsonl")
     shutil.copytree("trail", "copy")
-    for text in (each for each in lines_of("access-trail.md") if not each.startswith(ENDING)):
+    for text in (each for each in lines_of("access-monitoring-reference.md") if not each.startswith(ENDING)):
         _, *arguments = shlex.split(text)
         own = ["--public-key-file", "ledger.key"] if arguments[1] == "verify" else []
         keyturn(*[word.replace("/var/log/openbao/", "") for word in arguments], *own)

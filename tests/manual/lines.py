@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
+OUTSIDE: Final = ("README.md", "benchmarks/detection.md")
+"""Pages that are not below ``docs``."""
 LINE: Final = re.compile(
     r"(?m)^ *[a-z]*\$ ((?:\w+=\S+ (?:\\\n *)?)*(?:keyturn |python -m (?:deployments|tools|local)\.)(?:.*\\\n)*.*)$"
 )
@@ -29,18 +31,20 @@ ELSEWHERE: Final[Sequence[Elsewhere]] = (
     ),
     Elsewhere("exec.md", "tests/cli/test_exec.py::test_what_the_guide_says_works"),
     Elsewhere(
-        "access-trail.md",
+        "access-monitoring-reference.md",
         "tests/cli/test_trail.py::test_each_command_of_the_guide_runs",
         ("keyturn trail verify", "keyturn trail events", "keyturn trail prove", "keyturn trail check"),
     ),
     Elsewhere(
-        "access-trail.md",
+        "access-monitoring-reference.md",
         "tests/cli/test_trail.py::test_with_a_hub_its_cursors_are_looked_at_and_what_is_too_old_goes",
         ("keyturn trail expire", "keyturn trail accept-loss"),
     ),
     Elsewhere("pki.md", "tests/cli/test_pki.py::test_the_guides_catalogue_and_commands_do_what_it_says"),
     Elsewhere(
-        "monitoring.md", "tests/access_log/test_replay.py::test_the_guides_settings_and_commands_do_what_it_says"
+        "access-monitoring.md",
+        "tests/access_log/test_replay.py::test_the_guides_settings_and_commands_do_what_it_says",
+        ("keyturn monitor",),
     ),
     Elsewhere("compliance.md", "tests/evidence/test_command.py::test_every_command_of_the_guide_runs_in_its_order"),
     Elsewhere("migration.md", "tests/inventory/test_guide.py::test_every_command_of_the_page_does_what_it_says"),
@@ -55,12 +59,14 @@ ELSEWHERE: Final[Sequence[Elsewhere]] = (
         ("keyturn setup hub --apply --write-secrets",),
     ),
     Elsewhere(
-        "investigate.md",
+        "access-monitoring.md",
         "tests/access_log/trail/test_investigation.py::test_every_command_of_the_guide_runs",
         ("keyturn investigate",),
     ),
     Elsewhere(
-        "investigate.md", "tests/access_log/test_unused.py::test_people_and_scripts_are_shown_it", ("keyturn unused",)
+        "access-monitoring.md",
+        "tests/access_log/test_unused.py::test_people_and_scripts_are_shown_it",
+        ("keyturn unused",),
     ),
     Elsewhere(
         "serve.md",
@@ -154,15 +160,15 @@ def started_otherwise(page: str) -> list[str]:
 
 
 def path_of(page: str) -> Path:
-    """The file of a page, by its name below ``docs``, or the repository's first one."""
-    return ROOT / page if page == "README.md" else ROOT / "docs" / page
+    """The file of a page, by its name below ``docs``, or one outside."""
+    return ROOT / page if page in OUTSIDE else ROOT / "docs" / page
 
 
 def pages() -> list[str]:
     """The pages that have commands of Keyturn, by their names below ``docs``."""
     docs = ROOT / "docs"
     found = [str(file.relative_to(docs)) for file in sorted(docs.rglob("*.md")) if LINE.search(file.read_text())]
-    return ["README.md", *found]
+    return [*OUTSIDE, *found]
 
 
 def elsewhere(page: str, line: str) -> list[str]:

@@ -449,7 +449,7 @@ PAGES: Final = (
     ),
     Page("own-vault-and-clouds.md", own_vault),
     Page("consumers.md", application, (Way("python -m local.consumer", ready="ready on"),)),
-    Page("detection-benchmark.md", small_lab),
+    Page("benchmarks/detection.md", small_lab),
     Page("agent.md", agents, (Way("keyturn agent", ready=READY),) * 5),
     Page("events.md", hub_log, (Way("keyturn follow", ready=READY),)),
     Page(

@@ -29,7 +29,7 @@ def aws_secrets_one_by_one(scene: Scene) -> None:
     systems=("aws",),
 )
 def aws_secrets_in_batches(scene: Scene) -> None:
-    """Twenty at once, three times: the log tells a read of each, all of one second."""
+    """Twenty at once, three times: the log has a read of each, all in one second."""
     for batch in range(3):
         for secret in scene.pick(scene.world.secrets, 20):
             scene.read(batch * 8.0, secret)

@@ -67,12 +67,12 @@ def approle_ids_tried(scene: Scene) -> None:
 
 
 RETIRED: Final = "retired credential"
-OLD: Final = "Okta, October 2023, and Cloudflare's report on it: credentials that were taken, and not all were ended"
+OLD: Final = "Okta, October 2023, and Cloudflare's report on it: stolen credentials, not all revoked"
 
 
 @scenario(RETIRED, OLD, victims=(PERSON, SERVICE, CI))
 def asks_for_old_versions(scene: Scene) -> None:
-    """All former versions of six secrets, by a login that may read them: somebody looks for what still works."""
+    """All former versions of six secrets, by a login that may read them, to find one that still works."""
     after = 0.0
     for secret in scene.pick(scene.victim.secrets, 6):
         for version in range(max(1, secret.version - 4), secret.version):

@@ -43,7 +43,7 @@ def one_secret_too_many(scene: Scene) -> None:
 
 @scenario(FAMILY, f"{CERT}, scenario 1: begins to log in after hours", when="night", reach=Scope.TEAM)
 def insider_by_night(scene: Scene) -> None:
-    """By night and the VPN, who does not work by night reads fifteen of the team's secrets."""
+    """By night and the VPN, a person who works by day reads fifteen of the team's secrets."""
     source = Networks.vpn(scene.victim.zone, scene.draw)
     scene.log_in(0, source, login=scene.own_login)
     scene.read_all(scene.pick(scene.others, 15), source, pace=MINUTE, after=5, login=scene.own_login)
@@ -125,7 +125,7 @@ def operator_opens_a_folder(scene: Scene) -> None:
 
 @scenario(RIGHTS, ROLES, victims=(SERVICE,))
 def policy_slipped_through_review(scene: Scene) -> None:
-    """The pipeline lets a service read what other teams restrict, as somebody asked it to: it reads five, hours on."""
+    """On request, the pipeline lets a service read restricted secrets of other teams; hours later it reads five."""
     writer, policy = scene.world.writer, f"app-{scene.victim.short}"
     source, login = writer.sessions[0][0], token(f"{scene.attack.label} writes")
     scene.log_in(0, source, who=writer, login=login)
@@ -133,12 +133,12 @@ def policy_slipped_through_review(scene: Scene) -> None:
     scene.read_all(scene.restricted_elsewhere(5), pace=20, after=2 * HOUR, granted=policy)
 
 
-DECOY: Final = "MITRE Engage EAC0005, Lures; and canary tokens, which say the same"
+DECOY: Final = "MITRE Engage EAC0005, Lures; and canary tokens"
 
 
 @scenario("decoy", DECOY, when="work", reach=Scope.TEAM)
 def reads_a_decoy(scene: Scene) -> None:
-    """At their desk, in working hours, someone reads what looks like the team's administrator's key."""
+    """At their desk, in working hours, a person reads what looks like the team's administrator key."""
     scene.read(5, scene.draw.choice(scene.victim.team.decoys), login=scene.be_at_work())
 
 

@@ -21,7 +21,7 @@ def ci_token_after_the_job(scene: Scene) -> None:
 
 @scenario(PIPELINE, ACTIONS, victims=(CI,), when="work", reach=Scope.TEAM)
 def poisoned_pipeline(scene: Scene) -> None:
-    """A job on an ordinary runner reads all that its role may read, instead of its few."""
+    """A job on an ordinary runner reads everything its role may read, instead of its few secrets."""
     source = Networks.runner(scene.draw)
     scene.log_in(0, source, login=scene.own_login)
     wanted = [*scene.victim.secrets, *scene.pick(scene.others, 30)]
@@ -76,7 +76,7 @@ PLATFORM: Final = "MITRE ATT&CK T1078.001, Valid Accounts: Default Accounts, and
 
 @scenario(FAMILY, PLATFORM, victims=(SYNC,))
 def sync_login_off_its_schedule(scene: Scene) -> None:
-    """The sync's login reads 300 secrets on its own host between two of its turns."""
+    """The sync's login reads 300 secrets on its own host between two of its runs."""
     scene.at = scene.at // HOUR * HOUR + 7 * MINUTE
     scene.read_all(scene.pick(scene.world.secrets, 300), pace=0.5, after=max(0.0, scene.attack.at - scene.at))
 
@@ -139,7 +139,7 @@ def service_reads_one_restricted(scene: Scene) -> None:
 WRAPPING: Final = "wrapped token"
 UNWRAPS: Final = "response-wrapping"
 """The one policy of a wrapping token."""
-WRAP: Final = "HashiCorp, Response Wrapping: an intercepted wrapping token is unwrapped by somebody else"
+WRAP: Final = "HashiCorp, Response Wrapping: an intercepted wrapping token is unwrapped by another client"
 
 
 @scenario(WRAPPING, WRAP, victims=(SERVICE, CI))
@@ -153,7 +153,7 @@ def unwrapped_elsewhere(scene: Scene) -> None:
 
 @scenario(WRAPPING, WRAP, victims=(PERSON,), when="work", reach=Scope.TEAM)
 def wrapped_and_carried_out(scene: Scene) -> None:
-    """Somebody wraps twelve secrets of the team at their desk, and unwraps them at home."""
+    """A person wraps twelve secrets of the team at their desk, and unwraps them at home."""
     home, own = Networks.home(scene.draw), scene.be_at_work()
     for number, secret in enumerate(scene.pick(scene.others, 12)):
         scene.read(5 + number * 20.0, secret, login=own)

@@ -107,19 +107,19 @@ def in_two_countries_vpn(scene: Scene) -> None:
     scene.read_all(scene.pick(scene.victim.secrets, 2), pace=30, after=20 * MINUTE, ordinary=True, login=login)
 
 
-MIDNIGHT: Final = "Microsoft, Midnight Blizzard (January 2024): a legacy test account that nobody watched"
+MIDNIGHT: Final = "Microsoft, Midnight Blizzard (January 2024): an unwatched legacy test account"
 
 
 @scenario("dormant", MIDNIGHT, victims=(DORMANT,), when="work")
 def dormant_account_awake(scene: Scene) -> None:
-    """An account that has slept since the first days reads its own secrets, from where it lived."""
+    """An account unused since the first days reads its own secrets, from its usual place."""
     scene.log_in(0, login=scene.own_login)
     scene.read_all(scene.victim.secrets, pace=10, after=3, login=scene.own_login)
 
 
 @scenario("dormant", MIDNIGHT, victims=(DORMANT,), when="night", reach=Scope.TEAM)
 def dormant_account_elsewhere(scene: Scene) -> None:
-    """The same by night, from a rented server, with what else its team has."""
+    """The same by night, from a rented server, with other secrets of its team."""
     source, agent = Networks.hosting(scene.draw), scene.stranger()
     scene.log_in(0, source, login=scene.own_login, agent=agent)
     wanted = [*scene.victim.secrets, *scene.pick(scene.others, 6)]
@@ -136,7 +136,7 @@ def former_employee(scene: Scene) -> None:
 
 @scenario("mimicry", TOKEN, victims=(SERVICE,), hopeless="the same process's address, login, agent, secrets and pace")
 def shell_in_a_pod_reads_its_own(scene: Scene) -> None:
-    """Somebody with a shell in a pod reads once more what the pod reads anyhow."""
+    """An attacker with a shell in a pod reads again what the pod reads anyway."""
     scene.read_all(scene.victim.secrets, pace=0.1)
 
 

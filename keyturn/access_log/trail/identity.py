@@ -12,7 +12,7 @@ from keyturn.access_log.trail.files import TrailFiles, telling, write_durably
 from keyturn.core.errors import Invalid, Rewritten
 from keyturn.ledger.ports import StoredLedger
 
-REMEDY: Final = "docs/access-trail.md says what to do: everything waits until a person decides which is right"
+REMEDY: Final = "Nothing is read or sealed until you decide: docs/access-monitoring-reference.md#restore-the-trail"
 
 
 @dataclass(frozen=True)
@@ -55,5 +55,5 @@ def _identity(files: TrailFiles, content: bytes) -> str:
     try:
         return msgspec.json.decode(content, type=TrailIdentity).trail
     except msgspec.MsgspecError:
-        problem, hint = "it does not name a trail: it was edited by hand", "Bring it back from a copy"
+        problem, hint = "it does not name a trail: somebody has edited it", "Bring it back from a copy"
         raise Invalid("read", f"the access trail {files.identity}", problem, hint) from None

@@ -185,7 +185,7 @@ def show_verification(
     for text in problems[1:]:
         note(f"problem: {text}")
     if problems:
-        hint = "Keep all of it as it is for those who look into it; docs/access-trail.md says what to do"
+        hint = "Leave everything as it is. See docs/access-monitoring-reference.md#when-the-trail-was-changed"
         end_command(Rewritten("verify", f"the access trail {report.trail}", problems[0], hint), FAILED)
     if ledger.newest is None:
         problem, hint = "no checkpoint vouches for any of its segments", "Make one: keyturn ledger checkpoint"

@@ -38,7 +38,7 @@ from tests.ledger.keys import ORIGIN
 from tests.manual.lines import lines_of
 from tests.support.clock import Clock
 
-DOCUMENT = Path(__file__).parents[3] / "docs" / "investigate.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "access-monitoring-reference.md"
 MINUTE: Final = timedelta(minutes=1)
 WORKER: Final = "approle keyturn-worker"
 ANA: Final = "userpass-ana"
@@ -242,14 +242,15 @@ def test_scripts_get_it_as_json(sealed_day: Path) -> None:
     assert (data["from"], data["to"]) == ("2026-10-30T00:00:00+00:00", None)
     assert data["timeline"][0]["first"] == "2026-11-01T12:00:00+00:00"
     assert (data["timeline"][0]["login"], data["timeline"][1]["login"]) == (None, "4be1")
-    described = re.findall(r"(?m)^\| `(\w+)` \|", DOCUMENT.read_text().partition("\n## The JSON")[2])
+    section = DOCUMENT.read_text().partition("\n## JSON of investigate")[2].partition("\n## ")[0]
+    described = re.findall(r"(?m)^\| `(\w+)` \|", section)
     assert set(data) <= set(described)
     assert {key for line in data["timeline"] for key in line} <= set(described)
     assert {key for source in data["coverage"] for key in source} <= set(described)
 
 
 def test_every_command_of_the_guide_runs(sealed_day: Path) -> None:
-    for command in lines_of("investigate.md", "keyturn investigate"):
+    for command in lines_of("access-monitoring.md", "keyturn investigate"):
         assert run(sealed_day, *shlex.split(command)[2:]).exit_code == 0, command
 
 
