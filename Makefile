@@ -17,8 +17,8 @@ help:  ## tell what make does here
 setup:  ## make the virtual environment, .venv
 	@deployments/setup.sh $(VENV)
 
-demo: setup  ## start the whole stack on loopback and rotate before your eyes (KEEP=1 keeps it)
-	@$(PY) -m local.demo
+demo: setup  ## start the whole stack on loopback and rotate before your eyes (KEEP=1 keeps it, VERBOSE=1 prints every step)
+	@$(PY) -m local.demo $(if $(VERBOSE),--verbose)
 
 test: setup  ## all tests; ARGS goes to pytest (ARGS=tests/core/test_cron.py: one file)
 	$(PYTEST) $(ARGS)

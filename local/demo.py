@@ -1,9 +1,11 @@
-"""The demonstration: live credentials are replaced, and carried to clouds and a cluster while applications use them.
+"""The demonstration: live credentials are rotated and synced to clouds and a cluster while applications use them.
 
-``python -m local.demo``; with KEEP=1 the stack goes on afterwards.
+``python -m local.demo [--verbose]``; with KEEP=1 the stack keeps running afterwards.
 """
 
+import argparse
 import asyncio
+import io
 import json
 import os
 import sys
@@ -18,6 +20,7 @@ from typing import Any, Final
 import psycopg2
 import requests
 from rich.console import Console
+from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
@@ -59,9 +62,10 @@ class Before:
 
 
 class Demo:
-    """One run of the demonstration on a stack that is up."""
+    """One run of the demonstration on a stack that is up. ``console`` takes the details, ``result`` the outcome."""
 
-    def __init__(self, console: Console, stack: Stack, pager: Pager) -> None:
+    def __init__(self, outcome: Console, console: Console, stack: Stack, pager: Pager) -> None:
+        self.outcome = outcome
         self.console = console
         self.stack = stack
         self.pager = pager
@@ -70,7 +74,7 @@ class Demo:
         """The values that were in play before some of them were destroyed."""
 
     async def run(self) -> bool:
-        """Rotate, retire, fail and recover, leak and revoke, and watch; whether all of it went as it should."""
+        """Rotate, retire, fail and recover, leak and revoke, and watch; True if every step succeeded."""
         narrowed = await self.narrow()
         before = {path: self.look(path) for path in SECRETS}
         queries = self.stats()
@@ -92,13 +96,13 @@ class Demo:
     async def narrow(self) -> bool:
         """Give Keyturn's logins exactly what this catalogue needs; whether each has just that."""
         self.say("Keyturn's logins to the hub get what this catalogue needs, and nothing else")
-        for step in ("policy render", "policy check", "policy check --as auditor"):
+        for step in ("setup store", "policy check", "policy check --as auditor"):
             self.console.print(f"  $ keyturn {step}", style="dim")
         found = await asyncio.to_thread(self.policies)
         other = [login for login, fitting in found.items() if not fitting]
-        told = f"{', '.join(other)} HAS OTHER RIGHTS" if other else "each lacks nothing and has nothing beyond"
-        self.console.print(f"  {len(found)} logins to the hub: {told}", style="bold")
-        return bool(found) and not other
+        if other or not found:
+            return self.result(False, f"logins with other rights than the catalogue needs: {', '.join(other) or 'all'}")
+        return self.result(True, f"{len(found)} logins to the hub have exactly the rights that the catalogue needs")
 
     def policies(self) -> dict[str, bool]:
         """Render them, write them to the hub, and ask whether each login has just that; none where rendering failed."""
@@ -224,27 +228,31 @@ class Demo:
             yield f"{destination.store}:{destination.name} {look_at_copy(current_workspace(), path, destination).state}"
 
     def verdict(self, earlier: dict[str, dict[str, Any]], *, refused: bool, notified: bool) -> bool:
-        """What the applications and the database say of it all."""
+        """The applications' counts, and whether the database refuses the old password."""
         time.sleep(1)
         now = self.stats()
         served = sum(now[name]["served"] - earlier[name]["served"] for name in CONSUMERS)
         failed = sum(now[name]["failed"] - earlier[name]["failed"] for name in CONSUMERS)
-        lines = [
-            f"queries served during all of this: {served}, failed: {failed}",
-            f"the old password after retirement: {'refused' if refused else 'STILL ACCEPTED'}",
-            f"the failed run was reported: {'yes' if notified else 'NO'}",
-        ]
-        for line in lines:
-            self.console.print(f"  {line}", style="bold")
-        return served > 0 and failed == 0 and refused and notified
+        rotated = f"{len(SECRETS)} secrets rotated, and every copy is in sync: {served} queries, {failed} failed"
+        return all(
+            [
+                self.result(served > 0 and failed == 0, rotated),
+                self.result(
+                    refused, f"the old password is {'refused' if refused else 'STILL ACCEPTED'} by the database"
+                ),
+                self.result(
+                    notified,
+                    f"a rotation failed halfway and was {'' if notified else 'NOT '}reported; the next run finished it",
+                ),
+            ]
+        )
 
     def no_leak(self) -> bool:
         """Search all that Prefect has kept, and every log, for every value that was in play."""
         places = [self.stack.directory("prefect"), *(s.log for s in status(self.stack.home))]
         findings: list[Finding] = scan(places, self.seen | self.values())
-        verdict = "none found" if not findings else f"FOUND in {', '.join(sorted({f.place for f in findings}))}"
-        self.console.print(f"  secret values in Prefect's database, results and logs: {verdict}", style="bold")
-        return not findings
+        verdict = f"FOUND in {', '.join(sorted({f.place for f in findings}))}" if findings else "none"
+        return self.result(not findings, f"secret values in Prefect's database, results and logs: {verdict}")
 
     async def in_sync(self) -> bool:
         """Whether a plan finds nothing left to do, once what follows the hub is through, too, with the last change."""
@@ -258,8 +266,7 @@ class Demo:
             if settled:
                 break
             await asyncio.sleep(PAUSE)
-        self.console.print(f"  a plan for every copy in every store: {summarize_plan(planned)}", style="bold")
-        return settled
+        return self.result(settled, f"a plan for every copy in every store: {summarize_plan(planned)}")
 
     def values(self) -> dict[str, str]:
         """Every value of every version of what was rotated, and of what Keyturn itself holds, by name."""
@@ -285,8 +292,14 @@ class Demo:
                 yield f"{path}@{version} {name}", str(value)
 
     def say(self, line: str) -> None:
-        """A step, for the person watching."""
+        """Print a step, one of the details."""
         self.console.print(f"[bold]▸[/bold] {line}")
+
+    def result(self, good: bool, line: str) -> bool:
+        """Print one outcome, and return whether it is good."""
+        mark, style = ("✓", "green") if good else ("✗", "bold red")
+        self.outcome.print(f"[{style}]{mark}[/] {escape(line)}", highlight=False, soft_wrap=True)
+        return good
 
 
 PLAIN: Final = frozenset({"username", "host", "port", "database", "rotated_at", "bound"})
@@ -330,27 +343,51 @@ def pager_port(home: Path) -> int:
     return int(file.read_text())
 
 
+NEXT: Final = (
+    ("keyturn status", "every secret with its age, copies and consumers"),
+    (f"keyturn rotate {DATABASE_SECRET} --now", "rotate it while the applications use it"),
+    (f"keyturn revoke {DATABASE_SECRET} --reason test --preview", "what an emergency revocation would do"),
+)
+"""Commands to try while the stack runs."""
+
+
 def main() -> int:
-    """Run it; 0 when everything went as it should, else 1."""
-    console, began = Console(), time.monotonic()
-    home = home_directory()
-    console.print(f"[bold]▸[/bold] Starting the stack on loopback, under {home}")
+    """Run it; 0 if every step succeeded, else 1."""
+    parser = argparse.ArgumentParser(prog="python -m local.demo")
+    parser.add_argument("--verbose", action="store_true", help="print every step and the output of every command")
+    verbose = parser.parse_args().verbose
+    outcome, began, home = Console(), time.monotonic(), home_directory()
+    details = outcome if verbose else Console(file=io.StringIO(), width=outcome.width)
+    outcome.print(f"Starting the stack on loopback, under {home}. The demo takes about two minutes.", soft_wrap=True)
+    sound = False
     try:
-        with running(console, home) as (stack, pager):
-            sound = asyncio.run(Demo(console, stack, pager).run())
-            console.print(f"  Prefect's UI: {stack.url('prefect-server')}", style="bold")
+        with running(details, home) as (stack, pager):
+            demo = Demo(outcome, details, stack, pager)
+            demo.result(True, f"{len(status(home))} processes are running, all over TLS")
+            sound = asyncio.run(demo.run())
+            prefect = stack.url("prefect-server")
     except KeyturnError as error:
-        console.print(f"error: {error}", style="red", markup=False)
-        return 1
-    ending = (
-        "It keeps running; end it with `keyturn down`."
-        if os.environ.get("KEEP")
-        else "Stopped; KEEP=1 keeps it running."
+        outcome.print(f"error: {error}", style="red", markup=False)
+    if not sound and isinstance(details.file, io.StringIO):
+        outcome.print(details.file.getvalue(), markup=False, highlight=False)
+    outcome.print(
+        f"\n{'Every step succeeded' if sound else 'NOT every step succeeded'}, {time.monotonic() - began:.0f} s."
     )
-    console.print(
-        f"{'All as it should be' if sound else 'NOT as it should be'}, {time.monotonic() - began:.0f} s. {ending}"
-    )
+    if sound:
+        end_with(outcome, prefect)
     return 0 if sound else 1
+
+
+def end_with(outcome: Console, prefect: str) -> None:
+    """Print what to try next."""
+    if not os.environ.get("KEEP"):
+        outcome.print("The stack is stopped. `KEEP=1 make demo` keeps it running; then try:")
+    else:
+        outcome.print(
+            f"The stack keeps running until `keyturn down`. Prefect's UI: {prefect}\nTry next:", soft_wrap=True
+        )
+    for command_line, purpose in NEXT:
+        outcome.print(f"  {command_line}  # {purpose}", highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

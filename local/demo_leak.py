@@ -20,7 +20,6 @@ LONGEST: Final = 120.0
 """Seconds for which the leaked login is tried."""
 VERIFY: Final = ("ledger", "verify", "--witnesses", "2", "--against-hub", "--fresh", "15m")
 NO_HOME: Final = dict.fromkeys(("XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"), "")
-PROVEN: Final = "whole, as signed and as two witnesses have seen it, and the hub holds nothing that it lacks"
 
 
 class Shown(Protocol):
@@ -44,7 +43,10 @@ class Stage(Shown, Protocol):
         """What each application counts."""
 
     def say(self, line: str) -> None:
-        """A step, for the person watching."""
+        """Print a step, one of the details."""
+
+    def result(self, good: bool, line: str) -> bool:
+        """Print one outcome, and return whether it is good."""
 
 
 async def leak(stage: Stage) -> bool:
@@ -64,15 +66,17 @@ async def leak(stage: Stage) -> bool:
     show(stage, verified)
     accepted = refused_after is None
     refused = "STILL ACCEPTED" if accepted else f"refused {refused_after:.2f} s after the command began"
-    lines = [
-        f"the leaked password: {refused}",
-        f"the incident: {'closed, and proven' if closed else 'STILL OPEN'}",
-        f"both applications on the new login: {'yes' if recovered else 'NO'}",
-        f"the ledger of all that was done: {PROVEN if whole else 'NOT WHOLE'}",
-    ]
-    for line in lines:
-        stage.console.print(f"  {line}", style="bold")
-    return closed and recovered and whole and not accepted
+    return all(
+        [
+            stage.result(not accepted, f"a leaked password, ended by `keyturn revoke`: {refused}"),
+            stage.result(closed, f"the incident is {'closed, and proven' if closed else 'STILL OPEN'}"),
+            stage.result(recovered, f"both applications {'use' if recovered else 'do NOT use'} the new login"),
+            stage.result(
+                whole,
+                f"the ledger is {'whole, cosigned by two witnesses, and matches the hub' if whole else 'NOT WHOLE'}",
+            ),
+        ]
+    )
 
 
 def shut_out(refused: Callable[[], bool]) -> float | None:

@@ -77,7 +77,10 @@ async def watch(stage: WatchedStage) -> bool:
     heard = [await asyncio.to_thread(hear, stage, intruder, stamp) for intruder in INTRUDERS]
     shown = await asyncio.to_thread(tell, stage, stamp)
     reported = await asyncio.to_thread(report, stage)
-    return all(heard) and shown and reported
+    words = (
+        "reported, and shown by `keyturn investigate`" if all(heard) and shown else "NOT reported, or not in the trail"
+    )
+    return stage.result(all(heard) and shown, f"two odd reads, by a root token and of a decoy: {words}") and reported
 
 
 def hear(stage: WatchedStage, intruder: Intruder, stamp: str) -> bool:
@@ -116,10 +119,9 @@ def report(stage: WatchedStage) -> bool:
     whole, text = command(stage, "report", "verify", str(page))
     if not whole:
         show(stage, text)
-    proofs = "all of its proofs hold" if whole else "it is NOT as it was made"
-    stage.console.print(f"  {verdicts(page)}; {proofs}", style="bold")
-    stage.console.print(f"  {page.as_uri()}", style="bold", soft_wrap=True)
-    return whole
+    stage.console.print(f"  {verdicts(page)}", style="bold")
+    proofs = "all of its proofs hold" if whole else "it was CHANGED"
+    return stage.result(whole, f"a compliance report; {proofs}: {page}")
 
 
 def newest(directory: Path) -> Path:
