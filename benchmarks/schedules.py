@@ -47,7 +47,7 @@ CALLS: Final = 3
 BATCH: Final = 400
 """Secrets that a team brings at once."""
 ARRIVAL: Final = 30 * DAY
-"""The days in which all teams come."""
+"""Minutes within which all teams come."""
 MEMORY: Final = 4
 """Weeks that the scheduler learns from."""
 FAILS: Final = 0.001
